@@ -1,0 +1,1 @@
+//! Moves tables between systems in batches: loads plugins, runs jobs.

@@ -1,0 +1,68 @@
+//! What a plugin author sees: ordinary Rust traits over Arrow record batches.
+//!
+//! A plugin is a shared library that offers a [`Reader`], a [`Writer`] or both for one kind of
+//! store. Its author implements [`Plugin`] and names it once in `export_plugin!`; everything that
+//! crosses the library's edge is written in [`abi`] and seen by nobody else. The same
+//! implementation can therefore be tested natively and through its library, by one suite
+//! (`testing`, behind the feature of that name).
+//!
+//! # Layout, in the order data takes
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `descriptor` | what a plugin declares: options, types, write modes, limits |
+//! | `options` | the options a job gave, checked against the descriptor |
+//! | `logical` | the types that travel: [`LogicalType`] and [`Column`] |
+//! | `reader` | [`Reader`] and [`ReadTask`]: schema, splits, batches with positions |
+//! | `writer` | [`Writer`] and [`WriteTask`]: inspect, chunks, commit, abort |
+//! | `host` | what the host lends a plugin: secrets, cancellation |
+//! | `error` | the one error type, with a kind to act on |
+//! | [`abi`] | the frozen part: root module, vtables, export and import |
+
+pub mod abi;
+mod descriptor;
+mod error;
+mod host;
+mod logical;
+mod options;
+mod reader;
+mod writer;
+
+pub use descriptor::{
+    ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, OptionKind, OptionScope, OptionSpec,
+    ReaderDescriptor, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use host::{Cancel, Host, Secret, Secrets};
+pub use logical::{Column, LogicalType, TypeParseError, columns_of, schema_of};
+pub use options::Options;
+pub use reader::{
+    DirtyRow, Finding, Origin, Position, ReadBatch, ReadTask, Reader, SourceSchema, Split,
+    SplitRequest, TableInfo,
+};
+pub use writer::{
+    ChunkOutcome, Counters, Key, LoadMethod, Receipt, Statement, TargetInfo, TaskContext,
+    WriteDraft, WritePlan, WriteTask, Writer, Written,
+};
+
+/// What one shared library offers. Implemented by a unit type and exported once.
+///
+/// Every function may be called from any thread that the host made, concurrently.
+pub trait Plugin: Send + Sync {
+    /// Everything the plugin declares about itself. Must be cheap and must not touch the store.
+    fn descriptor(&self) -> Descriptor;
+
+    /// A reader for one source. Must not block on the store: the first verb may connect.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the plugin has no reader, [`ErrorKind::Options`] if options
+    /// contradict each other.
+    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>>;
+
+    /// A writer for one destination. Must not block on the store: the first verb may connect.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the plugin has no writer, [`ErrorKind::Options`] if options
+    /// contradict each other.
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>>;
+}

@@ -1,0 +1,471 @@
+//! The types that travel between plugins, their names in job files and their Arrow form.
+//! Every store maps its native types to these and back; nothing else crosses.
+
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+
+use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Field metadata key under which a logical type's name travels with an Arrow field.
+const TYPE_KEY: &str = "transload.type";
+/// Field metadata key of the store's own type name.
+const NATIVE_KEY: &str = "transload.native";
+/// Arrow's own key for extension types
+/// (<https://arrow.apache.org/docs/format/Columnar.html#extension-types>).
+const EXTENSION_KEY: &str = "ARROW:extension:name";
+
+/// A type that travels, written in job files by the names that [`fmt::Display`] prints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LogicalType {
+    /// `boolean`
+    Boolean,
+    /// `int8`
+    Int8,
+    /// `int16`
+    Int16,
+    /// `int32`
+    Int32,
+    /// `int64`
+    Int64,
+    /// `uint8`
+    UInt8,
+    /// `uint16`
+    UInt16,
+    /// `uint32`
+    UInt32,
+    /// `uint64`
+    UInt64,
+    /// `float32`
+    Float32,
+    /// `float64`
+    Float64,
+    /// `decimal(precision,scale)`, precision 1 to 76; `Decimal128` to 38 digits, then `Decimal256`.
+    Decimal {
+        /// All digits.
+        precision: u8,
+        /// Digits after the point, at most `precision`.
+        scale: i8,
+    },
+    /// `numeric`: a decimal number without fixed precision, carried as its text
+    /// (`Utf8`, extension `transload.numeric`). `NaN`, `Infinity` and `-Infinity` are kept.
+    Numeric,
+    /// `text` or `text(n)`, n in characters.
+    Text {
+        /// The longest value the store takes, in characters.
+        length: Option<u32>,
+    },
+    /// `binary`
+    Binary,
+    /// `date`: a calendar date, no instant.
+    Date,
+    /// `time` or `time(p)`: time of day with p fractional digits (default 6).
+    Time {
+        /// Fractional digits of a second, 0 to 9.
+        precision: u8,
+    },
+    /// `duration`: a signed span in microseconds (MySQL's `TIME`).
+    Duration,
+    /// `timestamp` or `timestamp(p)`: wall clock without a zone, never shifted.
+    Timestamp {
+        /// Fractional digits of a second, 0 to 9.
+        precision: u8,
+    },
+    /// `timestamptz` or `timestamptz(p)`: an instant, in UTC.
+    TimestampTz {
+        /// Fractional digits of a second, 0 to 9.
+        precision: u8,
+    },
+    /// `interval`: months, days and nanoseconds.
+    Interval,
+    /// `json`: JSON text, bytes kept (extension `arrow.json`).
+    Json,
+    /// `uuid`: 16 bytes (extension `arrow.uuid`).
+    Uuid,
+    /// `list<T>`
+    List(Box<LogicalType>),
+}
+
+/// A type name that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeParseError {
+    text: String,
+}
+
+impl fmt::Display for TypeParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "unknown type `{}`; known: boolean, int8 to int64, uint8 to uint64, float32, float64, \
+             decimal(p,s), numeric, text, text(n), binary, date, time, duration, timestamp, \
+             timestamptz, interval, json, uuid, list<T>",
+            self.text
+        )
+    }
+}
+
+impl std::error::Error for TypeParseError {}
+
+impl LogicalType {
+    /// `text` without a length.
+    pub const TEXT: Self = Self::Text { length: None };
+    /// `timestamp` with microseconds.
+    pub const TIMESTAMP: Self = Self::Timestamp { precision: 6 };
+    /// `timestamptz` with microseconds.
+    pub const TIMESTAMPTZ: Self = Self::TimestampTz { precision: 6 };
+    /// `time` with microseconds.
+    pub const TIME: Self = Self::Time { precision: 6 };
+
+    /// The Arrow type that carries it.
+    pub fn data_type(&self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::Int8 => DataType::Int8,
+            Self::Int16 => DataType::Int16,
+            Self::Int32 => DataType::Int32,
+            Self::Int64 => DataType::Int64,
+            Self::UInt8 => DataType::UInt8,
+            Self::UInt16 => DataType::UInt16,
+            Self::UInt32 => DataType::UInt32,
+            Self::UInt64 => DataType::UInt64,
+            Self::Float32 => DataType::Float32,
+            Self::Float64 => DataType::Float64,
+            Self::Decimal { precision, scale } if *precision <= 38 => {
+                DataType::Decimal128(*precision, *scale)
+            }
+            Self::Decimal { precision, scale } => DataType::Decimal256(*precision, *scale),
+            Self::Numeric | Self::Text { .. } | Self::Json => DataType::Utf8,
+            Self::Binary => DataType::Binary,
+            Self::Date => DataType::Date32,
+            Self::Time { precision } => DataType::Time64(unit_of(*precision)),
+            Self::Duration => DataType::Duration(TimeUnit::Microsecond),
+            Self::Timestamp { precision } => DataType::Timestamp(unit_of(*precision), None),
+            Self::TimestampTz { precision } => {
+                DataType::Timestamp(unit_of(*precision), Some("UTC".into()))
+            }
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            Self::Uuid => DataType::FixedSizeBinary(16),
+            Self::List(item) => DataType::List(Arc::new(item.field("item", true))),
+        }
+    }
+
+    /// An Arrow field of this type, with the metadata that [`LogicalType::of_field`] reads.
+    pub fn field(&self, name: &str, nullable: bool) -> Field {
+        let mut metadata = HashMap::from([(TYPE_KEY.to_owned(), self.to_string())]);
+        let extension = match self {
+            Self::Json => Some("arrow.json"),
+            Self::Uuid => Some("arrow.uuid"),
+            Self::Numeric => Some("transload.numeric"),
+            _ => None,
+        };
+        if let Some(name) = extension {
+            metadata.insert(EXTENSION_KEY.to_owned(), name.to_owned());
+        }
+        Field::new(name, self.data_type(), nullable).with_metadata(metadata)
+    }
+
+    /// The logical type of a field: from our metadata, else an extension name, else its Arrow type.
+    /// `None` for Arrow types that do not travel.
+    pub fn of_field(field: &Field) -> Option<Self> {
+        if let Some(name) = field.metadata().get(TYPE_KEY)
+            && let Ok(parsed) = name.parse::<Self>()
+            && parsed.data_type() == *field.data_type()
+        {
+            return Some(parsed);
+        }
+        match field.metadata().get(EXTENSION_KEY).map(String::as_str) {
+            Some("arrow.json") => return Some(Self::Json),
+            Some("arrow.uuid") => return Some(Self::Uuid),
+            Some("transload.numeric") => return Some(Self::Numeric),
+            _ => {}
+        }
+        Self::of_data_type(field.data_type())
+    }
+
+    fn of_data_type(data_type: &DataType) -> Option<Self> {
+        Some(match data_type {
+            DataType::Boolean => Self::Boolean,
+            DataType::Int8 => Self::Int8,
+            DataType::Int16 => Self::Int16,
+            DataType::Int32 => Self::Int32,
+            DataType::Int64 => Self::Int64,
+            DataType::UInt8 => Self::UInt8,
+            DataType::UInt16 => Self::UInt16,
+            DataType::UInt32 => Self::UInt32,
+            DataType::UInt64 => Self::UInt64,
+            DataType::Float32 => Self::Float32,
+            DataType::Float64 => Self::Float64,
+            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+                Self::Decimal { precision: *precision, scale: *scale }
+            }
+            DataType::Utf8 => Self::TEXT,
+            DataType::Binary => Self::Binary,
+            DataType::Date32 => Self::Date,
+            DataType::Time64(unit) => Self::Time { precision: precision_of(*unit) },
+            DataType::Duration(TimeUnit::Microsecond) => Self::Duration,
+            DataType::Timestamp(unit, None) => Self::Timestamp { precision: precision_of(*unit) },
+            DataType::Timestamp(unit, Some(_)) => {
+                Self::TimestampTz { precision: precision_of(*unit) }
+            }
+            DataType::Interval(IntervalUnit::MonthDayNano) => Self::Interval,
+            DataType::FixedSizeBinary(16) => Self::Uuid,
+            DataType::List(item) => Self::List(Box::new(Self::of_field(item)?)),
+            _ => return None,
+        })
+    }
+
+    /// The name without its parameters: `decimal` for `decimal(15,2)`; what descriptors list.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::UInt8 => "uint8",
+            Self::UInt16 => "uint16",
+            Self::UInt32 => "uint32",
+            Self::UInt64 => "uint64",
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::Decimal { .. } => "decimal",
+            Self::Numeric => "numeric",
+            Self::Text { .. } => "text",
+            Self::Binary => "binary",
+            Self::Date => "date",
+            Self::Time { .. } => "time",
+            Self::Duration => "duration",
+            Self::Timestamp { .. } => "timestamp",
+            Self::TimestampTz { .. } => "timestamptz",
+            Self::Interval => "interval",
+            Self::Json => "json",
+            Self::Uuid => "uuid",
+            Self::List(_) => "list",
+        }
+    }
+}
+
+/// Six digits or fewer travel as microseconds, more as nanoseconds.
+fn unit_of(precision: u8) -> TimeUnit {
+    if precision <= 6 { TimeUnit::Microsecond } else { TimeUnit::Nanosecond }
+}
+
+fn precision_of(unit: TimeUnit) -> u8 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
+}
+
+impl fmt::Display for LogicalType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.family())?;
+        match self {
+            Self::Decimal { precision, scale } => write!(f, "({precision},{scale})"),
+            Self::Text { length: Some(length) } => write!(f, "({length})"),
+            Self::Time { precision }
+            | Self::Timestamp { precision }
+            | Self::TimestampTz { precision }
+                if *precision != 6 =>
+            {
+                write!(f, "({precision})")
+            }
+            Self::List(item) => write!(f, "<{item}>"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromStr for LogicalType {
+    type Err = TypeParseError;
+
+    fn from_str(text: &str) -> Result<Self, TypeParseError> {
+        parse_type(text.trim()).ok_or_else(|| TypeParseError { text: text.to_owned() })
+    }
+}
+
+fn parse_type(text: &str) -> Option<LogicalType> {
+    let lower = text.to_ascii_lowercase();
+    if let Some(item) = lower.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
+        return parse_type(item.trim()).map(|item| LogicalType::List(Box::new(item)));
+    }
+    let (name, arguments) = match lower.split_once('(') {
+        Some((name, rest)) => (name.trim(), Some(rest.strip_suffix(')')?)),
+        None => (lower.as_str(), None),
+    };
+    let number = |limit: u32| -> Option<u32> {
+        arguments?.trim().parse::<u32>().ok().filter(|n| *n <= limit)
+    };
+    let fraction = || match arguments {
+        None => Some(6),
+        Some(_) => number(9).map(|n| n as u8),
+    };
+    let parsed = match name {
+        "decimal" => return parse_decimal(arguments?),
+        "text" if arguments.is_some() => LogicalType::Text { length: Some(number(u32::MAX)?) },
+        "time" => LogicalType::Time { precision: fraction()? },
+        "timestamp" => LogicalType::Timestamp { precision: fraction()? },
+        "timestamptz" => LogicalType::TimestampTz { precision: fraction()? },
+        _ if arguments.is_some() => return None,
+        "boolean" => LogicalType::Boolean,
+        "int8" => LogicalType::Int8,
+        "int16" => LogicalType::Int16,
+        "int32" => LogicalType::Int32,
+        "int64" => LogicalType::Int64,
+        "uint8" => LogicalType::UInt8,
+        "uint16" => LogicalType::UInt16,
+        "uint32" => LogicalType::UInt32,
+        "uint64" => LogicalType::UInt64,
+        "float32" => LogicalType::Float32,
+        "float64" => LogicalType::Float64,
+        "numeric" => LogicalType::Numeric,
+        "text" => LogicalType::TEXT,
+        "binary" => LogicalType::Binary,
+        "date" => LogicalType::Date,
+        "duration" => LogicalType::Duration,
+        "interval" => LogicalType::Interval,
+        "json" => LogicalType::Json,
+        "uuid" => LogicalType::Uuid,
+        _ => return None,
+    };
+    Some(parsed)
+}
+
+fn parse_decimal(arguments: &str) -> Option<LogicalType> {
+    let (precision, scale) = arguments.split_once(',').unwrap_or((arguments, "0"));
+    let precision = precision.trim().parse::<u8>().ok().filter(|p| (1..=76).contains(p))?;
+    let scale = scale.trim().parse::<i8>().ok().filter(|s| (0..=precision as i8).contains(s))?;
+    Some(LogicalType::Decimal { precision, scale })
+}
+
+impl Serialize for LogicalType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LogicalType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A column of a source, of a target or of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// The store's own spelling.
+    pub name: String,
+    /// What travels.
+    #[serde(rename = "type")]
+    pub logical: LogicalType,
+    /// Whether NULL may stand in it.
+    pub nullable: bool,
+    /// The store's own type name; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub native: String,
+    /// The type was guessed from a sample (text formats), so a target's type overrides it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inferred: bool,
+    /// The store computes it; it can be read but not written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generated: bool,
+    /// The store fills it when a row does not (a default, an identity, an auto increment).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_default: bool,
+}
+
+impl Column {
+    /// A nullable or required column with nothing else said about it.
+    pub fn new(name: impl Into<String>, logical: LogicalType, nullable: bool) -> Self {
+        Self {
+            name: name.into(),
+            logical,
+            nullable,
+            native: String::new(),
+            inferred: false,
+            generated: false,
+            has_default: false,
+        }
+    }
+
+    /// The Arrow field that carries it.
+    pub fn field(&self) -> Field {
+        let field = self.logical.field(&self.name, self.nullable);
+        if self.native.is_empty() {
+            return field;
+        }
+        let mut metadata = field.metadata().clone();
+        metadata.insert(NATIVE_KEY.to_owned(), self.native.clone());
+        field.with_metadata(metadata)
+    }
+}
+
+/// The Arrow schema of some columns, in their order.
+pub fn schema_of(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Fields>()))
+}
+
+/// The columns of an Arrow schema. `Err` holds the name of a field whose type does not travel.
+pub fn columns_of(schema: &Schema) -> Result<Vec<Column>, String> {
+    let column = |field: &Arc<Field>| {
+        let logical = LogicalType::of_field(field).ok_or_else(|| field.name().clone())?;
+        let mut column = Column::new(field.name(), logical, field.is_nullable());
+        column.native = field.metadata().get(NATIVE_KEY).cloned().unwrap_or_default();
+        Ok(column)
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_as_themselves() {
+        for name in [
+            "boolean",
+            "int8",
+            "uint64",
+            "float32",
+            "decimal(15,2)",
+            "decimal(76,0)",
+            "numeric",
+            "text",
+            "text(5)",
+            "binary",
+            "date",
+            "time",
+            "time(0)",
+            "duration",
+            "timestamp",
+            "timestamp(9)",
+            "timestamptz(3)",
+            "interval",
+            "json",
+            "uuid",
+            "list<list<int32>>",
+        ] {
+            let parsed: LogicalType = name.parse().unwrap();
+            assert_eq!(parsed.to_string(), name);
+            assert_eq!(LogicalType::of_field(&parsed.field("c", true)), Some(parsed));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for name in [
+            "",
+            "int",
+            "decimal",
+            "decimal(77,0)",
+            "decimal(3,4)",
+            "text(x)",
+            "date(3)",
+            "time(10)",
+        ] {
+            assert!(name.parse::<LogicalType>().is_err(), "{name}");
+        }
+    }
+}

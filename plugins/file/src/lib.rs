@@ -1,0 +1,1 @@
+//! The file plugin: reader and writer.

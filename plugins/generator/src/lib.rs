@@ -1,0 +1,1 @@
+//! The generator plugin: reader and writer.

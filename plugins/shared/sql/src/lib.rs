@@ -1,0 +1,1 @@
+//! What SQL plugins share: quoting, statements, key-range splits.

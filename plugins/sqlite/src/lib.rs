@@ -1,0 +1,1 @@
+//! The sqlite plugin: reader and writer.

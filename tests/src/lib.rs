@@ -1,0 +1,1 @@
+//! The real program in fresh folders, and every plugin through its library.
