@@ -1,1 +1,4 @@
-//! Moves tables between systems in batches: loads plugins, runs jobs.
+//! Host.
+pub mod engine;
+mod error;
+pub use error::*;
