@@ -53,6 +53,8 @@ struct Shared<T> {
     budget: usize,
     /// Bytes sent whose lease has not been dropped. Grows on the sender's side only.
     in_flight: AtomicUsize,
+    /// The part of `in_flight` that leases hold.
+    leased: AtomicUsize,
     finished: AtomicBool,
     poisoned: AtomicBool,
     sender: Sleeper,
@@ -199,6 +201,7 @@ pub fn ring<T>(limits: RingLimits) -> (Sender<T>, Receiver<T>, Gauge<T>) {
         slots: ArrayQueue::new(limits.slots.max(1)),
         budget: limits.bytes,
         in_flight: AtomicUsize::new(0),
+        leased: AtomicUsize::new(0),
         finished: AtomicBool::new(false),
         poisoned: AtomicBool::new(false),
         sender: Sleeper::new(origin),
@@ -346,13 +349,14 @@ impl<T> Receiver<T> {
         // Read before the slots: if it is set, everything sent before it is already in them.
         let finished = shared.finished.load(Acquire);
         if let Some((item, bytes)) = shared.slots.pop() {
+            shared.leased.fetch_add(bytes, Relaxed);
             return Some(Received::Item(Lease { item, bytes, shared: shared.clone() }));
         }
         if finished {
             return Some(Received::End);
         }
         let starved = shared.sender.asleep.load(Acquire)
-            && shared.in_flight.load(Acquire) != 0
+            && shared.leased.load(Relaxed) != 0
             && shared.slots.is_empty();
         starved.then_some(Received::Starved)
     }
@@ -389,6 +393,7 @@ impl<T> Deref for Lease<T> {
 
 impl<T> Drop for Lease<T> {
     fn drop(&mut self) {
+        self.shared.leased.fetch_sub(self.bytes, Relaxed);
         let before = self.shared.in_flight.fetch_sub(self.bytes, Release);
         debug_assert!(before >= self.bytes, "a lease returned more than was sent");
         self.shared.rouse(&self.shared.sender);
@@ -431,7 +436,7 @@ impl<T> Gauge<T> {
     }
 }
 
-/// What loom checks in place of crossbeam's queue: a queue that is right by construction, so that
+/// What loom checks (`tests/ring-models`) in place of crossbeam's queue: a queue that is right by construction, so that
 /// the model's state space is spent on parking, budget, finish and poison, which are ours.
 #[cfg(loom)]
 mod model {
@@ -608,91 +613,5 @@ mod tests {
             reader.join().unwrap();
             assert_eq!(next, 20_000);
         }
-    }
-}
-
-/// Run with `RUSTFLAGS="--cfg loom" cargo test -p transload --lib --release ring`.
-#[cfg(all(test, loom))]
-mod models {
-    use loom::thread;
-
-    use super::*;
-
-    fn model(check: impl Fn() + Sync + Send + 'static) {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.check(check);
-    }
-
-    #[test]
-    fn items_pass_a_full_ring_and_end() {
-        model(|| {
-            let (mut sender, mut receiver, _gauge) = ring(RingLimits { slots: 1, bytes: 100 });
-            let reader = thread::spawn(move || {
-                sender.send(1, 10).unwrap();
-                sender.send(2, 10).unwrap();
-                sender.finish();
-            });
-            let mut seen = Vec::new();
-            while seen.len() < 2 {
-                match receiver.receive(None) {
-                    Received::Item(item) => seen.push(*item),
-                    Received::Starved => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-            assert_eq!(seen, [1, 2]);
-            assert!(matches!(receiver.receive(None), Received::End));
-            reader.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn a_held_budget_never_deadlocks() {
-        model(|| {
-            let (mut sender, mut receiver, _gauge) = ring(RingLimits { slots: 4, bytes: 10 });
-            let reader = thread::spawn(move || {
-                sender.send(1, 10).unwrap();
-                sender.send(2, 10).unwrap();
-                sender.finish();
-            });
-            let (mut seen, mut held) = (0, Vec::new());
-            loop {
-                match receiver.receive(None) {
-                    Received::Item(item) => {
-                        seen += *item;
-                        held.push(item);
-                    }
-                    Received::Starved => held.clear(),
-                    Received::End => break,
-                    other => panic!("{other:?}"),
-                }
-            }
-            assert_eq!(seen, 3);
-            reader.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn poison_reaches_both_sides() {
-        model(|| {
-            let (mut sender, receiver, _gauge) = ring(RingLimits { slots: 1, bytes: 10 });
-            let reader = thread::spawn(move || {
-                let _ = sender.send(1, 1);
-                let _ = sender.send(2, 1);
-                sender.send(3, 1)
-            });
-            drop(receiver);
-            assert_eq!(reader.join().unwrap(), Err(3));
-        });
-        model(|| {
-            let (mut sender, mut receiver, _gauge) = ring(RingLimits { slots: 1, bytes: 10 });
-            let reader = thread::spawn(move || {
-                sender.send(1, 1).unwrap();
-                drop(sender);
-            });
-            while !matches!(receiver.receive(None), Received::Poisoned) {}
-            reader.join().unwrap();
-        });
     }
 }

@@ -200,11 +200,7 @@ fn times(
     Ok(unparsed_are_bad(array, check::cast(&nanos, &target.data_type())?))
 }
 
-fn timestamps(
-    texts: &StringArray,
-    precision: u8,
-    zoned: bool,
-) -> Result<ArrayRef, ArrowError> {
+fn timestamps(texts: &StringArray, precision: u8, zoned: bool) -> Result<ArrayRef, ArrowError> {
     let utc: Tz = "+00:00".parse()?;
     let instant = |text: &str| {
         let named_zone =
@@ -218,7 +214,9 @@ fn timestamps(
     let zone = zoned.then_some("UTC");
     if precision > 6 {
         let parse = |text: &str| instant(text)?.timestamp_nanos_opt();
-        return Ok(Arc::new(values::<t::TimestampNanosecondType>(texts, parse).with_timezone_opt(zone)));
+        return Ok(Arc::new(
+            values::<t::TimestampNanosecondType>(texts, parse).with_timezone_opt(zone),
+        ));
     }
     let parse = |text: &str| Some(instant(text)?.timestamp_micros());
     Ok(Arc::new(values::<t::TimestampMicrosecondType>(texts, parse).with_timezone_opt(zone)))
