@@ -73,6 +73,19 @@ impl Error {
         self
     }
 
+    /// Whether it only says that somebody asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.error.kind == api::ErrorKind::Cancelled
+    }
+
+    /// Puts an outer place before the one that is known.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        let inner = self.error.place.take();
+        self.error.place = Some(inner.map_or(outer.to_owned(), |inner| format!("{outer}: {inner}")));
+        self
+    }
+
     /// Sets the stable code.
     #[must_use]
     pub fn code(mut self, code: &str) -> Self {

@@ -34,11 +34,7 @@ impl Stores {
     /// The job's write mode, or the writer's first.
     pub(crate) fn write_mode(&self, job: &Job) -> Result<&WriteModeSpec> {
         let modes = self.writer_descriptor.writer.as_ref().map_or(&[][..], |writer| &writer.modes);
-        let found = match job.writer.write_mode {
-            None => modes.first(),
-            Some(mode) => modes.iter().find(|spec| spec.mode == mode),
-        };
-        found.ok_or_else(|| {
+        modes.iter().find(|spec| spec.mode == job.writer.write_mode).ok_or_else(|| {
             let words: Vec<_> = modes.iter().map(|spec| spec.mode.word()).collect();
             let message = format!("plugin `{}` has no such write mode", self.writer_side.plugin);
             Error::new(Exit::Usage, message).hint(format!("it has: {}", words.join(", ")))

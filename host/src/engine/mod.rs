@@ -17,6 +17,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -60,6 +61,8 @@ struct Run {
 /// A run in progress.
 pub struct Running {
     job: thread::JoinHandle<Outcome>,
+    /// Disconnected when the job's thread ends.
+    ended: mpsc::Receiver<()>,
     progress: Arc<Progress>,
 }
 
@@ -107,9 +110,14 @@ impl Engine {
             folder: self.folder,
             stop: self.stop,
         };
-        let job = thread::Builder::new().name("job".into()).spawn(move || run.to_its_end());
+        let (alive, ended) = mpsc::channel();
+        let job = thread::Builder::new().name("job".into()).spawn(move || {
+            let outcome = run.to_its_end();
+            drop(alive);
+            outcome
+        });
         let job = job.map_err(|error| Error::new(Exit::Failed, format!("no thread: {error}")))?;
-        Ok(Running { job, progress })
+        Ok(Running { job, ended, progress })
     }
 }
 
@@ -119,9 +127,10 @@ impl Running {
         &self.progress
     }
 
-    /// Whether [`Running::join`] would return at once.
-    pub fn is_finished(&self) -> bool {
-        self.job.is_finished()
+    /// Waits for the end, but not longer; whether it has come.
+    pub fn wait(&self, time: Duration) -> bool {
+        // Nothing is ever sent: the channel only tells that the thread is gone.
+        self.ended.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 
     /// Waits for the end.

@@ -28,7 +28,6 @@ pub struct Progress {
 /// One task's counters.
 pub(super) struct TaskGauge {
     task: u32,
-    label: String,
     began: Instant,
     ring: Gauge<Stretch>,
     rows: AtomicU64,
@@ -43,7 +42,7 @@ pub(super) struct TaskGauge {
 pub struct TaskFigures {
     /// Its number.
     pub task: u32,
-    /// Its split.
+    /// Its split; filled in by the report.
     pub split: String,
     /// Rows read.
     pub rows: u64,
@@ -81,7 +80,6 @@ impl Progress {
     pub(super) fn begin(&self, task: u32, ring: Gauge<Stretch>) -> Arc<TaskGauge> {
         let gauge = Arc::new(TaskGauge {
             task,
-            label: format!("task {task}"),
             began: Instant::now(),
             ring,
             rows: AtomicU64::new(0),
@@ -166,7 +164,7 @@ impl TaskGauge {
         let elapsed = *self.elapsed.lock().unwrap_or_else(PoisonError::into_inner);
         TaskFigures {
             task: self.task,
-            split: self.label.clone(),
+            split: String::new(),
             rows: self.rows.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             chunks: self.chunks.load(Relaxed),

@@ -1,13 +1,10 @@
 //! One task: a reader thread that fills the ring, and the lane's own thread that drains it.
 
-use std::{
-    thread,
-    time::Instant,
-};
+use std::thread;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Counters, DirtyRow, Error as PluginError, ErrorKind, Origin, Position, ReadBatch, ReadTask,
+    DirtyRow, Error as PluginError, ErrorKind, Origin, Position, ReadBatch, ReadTask,
     Receipt, TaskContext,
 };
 
@@ -164,19 +161,4 @@ fn drain(
             Received::Poisoned => return Err(None),
         }
     }
-}
-
-/// When a chunk must be committed even if it is small, so that a slow source shows progress.
-pub(super) fn chunk_deadline(begun: Instant) -> Instant {
-    const SECONDS: u64 = 5;
-    begun + std::time::Duration::from_secs(SECONDS)
-}
-
-/// Adds what one stretch became to a count.
-pub(super) fn count(counters: &mut Counters, stretch: &Stretch, written: &super::chunk::Tally) {
-    counters.read += stretch.read;
-    counters.inserted += written.inserted;
-    counters.updated += written.updated;
-    counters.skipped += written.skipped;
-    counters.dirty += written.dirty + stretch.dirty.len() as u64;
 }

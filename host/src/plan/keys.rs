@@ -24,7 +24,7 @@ pub(super) fn choose(
     chosen: &schema::Chosen,
 ) -> Result<Chosen> {
     let written: Vec<&Column> = chosen.pairs.iter().map(|pair| &pair.target).collect();
-    for name in &job.writer.key {
+    for name in job.writer.key.iter().flatten() {
         if !written.iter().any(|column| column.name == *name) {
             let names = written.iter().map(|column| column.name.as_str());
             return Err(Error::new(Exit::Schema, format!("key column `{name}` is not written"))
@@ -48,8 +48,8 @@ fn key(
     target: &TargetInfo,
     chosen: &schema::Chosen,
 ) -> Vec<String> {
-    if !job.writer.key.is_empty() {
-        return job.writer.key.clone();
+    if let Some(key) = &job.writer.key {
+        return key.clone();
     }
     let usable = |key: &&Key| !key.unusable;
     if let Some(key) = target.keys.iter().filter(usable).find(|key| key.primary) {

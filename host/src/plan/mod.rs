@@ -56,7 +56,7 @@ pub struct Plan {
     /// Parallelism, memory and rate limits.
     pub channel: crate::job::Channel,
     /// How many dirty rows are too many.
-    pub dirty: crate::job::DirtyLimits,
+    pub dirty: crate::job::DirtyLimit,
 }
 
 impl Plan {
@@ -75,11 +75,12 @@ impl Plan {
         let wanted = schema::wanted(job, &chosen, &draft.columns);
         let produced = stores.reader.produces(&wanted)?;
         let mapping = schema::judge(&produced, &draft.columns)?;
-        let request = SplitRequest { max: job.channel.parallelism, columns: produced };
+        let request = SplitRequest { max: job.channel.parallelism.get(), columns: produced };
         let splits = stores.reader.splits(&request)?;
         let (guarantee, because) = guarantee(&write, &draft, &splits);
         require(job, guarantee, &because)?;
-        let mut warnings = draft.warnings.clone();
+        let mut warnings: Vec<_> = job.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(draft.warnings.iter().cloned());
         warnings.extend(schema::losses(&mapping));
         Ok(Self {
             run,
@@ -139,7 +140,7 @@ fn guarantee(write: &WritePlan, draft: &WriteDraft, splits: &[Split]) -> (Guaran
 }
 
 fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
-    let Some(required) = job.guarantee.require.filter(|required| *required > guarantee) else {
+    let Some(required) = job.require.filter(|required| *required > guarantee) else {
         return Ok(());
     };
     let message = format!(

@@ -52,7 +52,7 @@ pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> R
 }
 
 fn selected(job: &Job, source: &SourceSchema) -> Result<Vec<Column>> {
-    for name in job.map.values() {
+    for (_, name) in &job.map {
         find(source, name)?;
     }
     match &job.reader.columns {
@@ -114,8 +114,8 @@ fn taker(
 /// A column of a target that is not there yet, or that takes any columns. A type that the reader
 /// only guessed says nothing about NULL.
 fn for_new_target(job: &Job, source: &SourceSchema, column: &Column) -> Column {
-    let declared = job.reader.schema.iter().find(|declared| declared.name == column.name);
-    let in_key = job.writer.key.iter().any(|name| *name == column.name)
+    let declared = job.reader.options.schema.iter().find(|declared| declared.name == column.name);
+    let in_key = job.writer.key.iter().flatten().any(|name| *name == column.name)
         || source.keys.iter().any(|key| key.primary && key.columns.contains(&column.name));
     Column {
         nullable: column.nullable && !(in_key && job.writer.create_table),
@@ -171,7 +171,7 @@ fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Resul
 /// What the reader is asked for: by the job's own schema, else in the type that the writer takes.
 pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Column> {
     let want = |(pair, accepted): (&Pair, &Column)| {
-        let declared = job.reader.schema.iter().find(|column| column.name == pair.source.name);
+        let declared = job.reader.options.schema.iter().find(|column| column.name == pair.source.name);
         Column {
             logical: declared.map_or(&accepted.logical, |column| &column.logical).clone(),
             ..pair.source.clone()
