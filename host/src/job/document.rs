@@ -71,7 +71,7 @@ impl Document {
             problems.add(syntax_problem(&source, &error));
         }
         let root = convert_table(root.into_inner(), "", &source, &mut problems);
-        if problems.is_empty() { Ok(Self { source, root }) } else { Err(problems.sorted()) }
+        if problems.is_empty() { Ok(Self { source, root }) } else { Err(problems.sorted(path)) }
     }
 
     /// Reads and parses a file.

@@ -131,7 +131,7 @@ impl DraftJob {
 
     /// What is wrong so far, before any plugin has been asked.
     pub fn problems(&self) -> Problems {
-        self.problems.clone().sorted()
+        self.problems.clone().sorted(&self.file)
     }
 }
 

@@ -104,9 +104,9 @@ impl Problems {
         others.0.iter().for_each(|problem| self.add(problem.clone()));
     }
 
-    /// By line and column; the files stay in the order in which they were met first.
-    pub(super) fn sorted(mut self) -> Self {
-        let mut files: Vec<PathBuf> = Vec::new();
+    /// By line and column: flags, then the file `first`, then the others as they were met.
+    pub(super) fn sorted(mut self, first: &Path) -> Self {
+        let mut files = vec![PathBuf::from("--param"), "--bizdate".into(), first.to_path_buf()];
         for problem in &self.0 {
             if !files.contains(&problem.file) {
                 files.push(problem.file.clone());
@@ -200,12 +200,12 @@ mod tests {
     fn problems_are_sorted_and_told_once() {
         let at = |file: &str, line| Place { file: Arc::from(Path::new(file)), line, column: 1 };
         let mut problems = Problems::default();
-        problems.add(Problem::new(&at("job.toml", 9), "b", "second"));
         problems.add(Problem::new(&at("connections.toml", 2), "c", "third").hint("do it"));
+        problems.add(Problem::new(&at("job.toml", 9), "b", "second"));
         problems.add(Problem::new(&at("job.toml", 3), "a", "first"));
         problems.add(Problem::new(&at("job.toml", 3), "a", "first"));
         assert_eq!(
-            problems.sorted().to_string(),
+            problems.sorted(Path::new("job.toml")).to_string(),
             "job.toml:3:1: first\njob.toml:9:1: second\nconnections.toml:2:1: third\n  hint: do it"
         );
     }

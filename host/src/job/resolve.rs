@@ -79,7 +79,7 @@ impl DraftJob {
         let writer = self.resolve_writer(&mut find, &mut findings);
         let (Some(reader), Some(writer), true) = (reader, writer, findings.problems.is_empty())
         else {
-            return Err(findings.problems.sorted());
+            return Err(findings.problems.sorted(&self.file));
         };
         Ok(Job {
             name: self.name.clone(),
@@ -90,7 +90,7 @@ impl DraftJob {
             channel: self.channel.clone(),
             dirty: self.dirty.clone(),
             require: self.require,
-            warnings: findings.warnings.sorted().iter().cloned().collect(),
+            warnings: findings.warnings.sorted(&self.file).iter().cloned().collect(),
         })
     }
 
@@ -249,16 +249,10 @@ impl Known<'_> {
         problems: &mut Problems,
     ) {
         for entry in &connection.entries {
-            if let Some(inline) = draft.entries.iter().find(|inline| inline.key == entry.key) {
-                let message = format!(
-                    "`{}` is given here and in connection `{}`",
-                    inline.key, connection.name
-                );
-                let hint = "a value has one home: keep one of the two";
-                problems.add(Problem::new(&inline.place, &inline.path, message).hint(hint));
-            }
             match self.own(&entry.key).or_else(|| self.other(&entry.key)) {
-                Some(spec) if spec.scope == OptionScope::Connection => {}
+                Some(spec) if spec.scope == OptionScope::Connection => {
+                    refuse_double(connection, draft, &entry.key, problems);
+                }
                 Some(_) => {
                     let message = format!("`{}` does not belong in a connection", entry.key);
                     let hint = format!("move it into [{}] of the job", self.role.word());
@@ -274,6 +268,14 @@ impl Known<'_> {
                 }
             }
         }
+    }
+}
+
+fn refuse_double(connection: &Connection, draft: &DraftSide, key: &str, problems: &mut Problems) {
+    if let Some(inline) = draft.entries.iter().find(|inline| inline.key == key) {
+        let message = format!("`{key}` is given here and in connection `{}`", connection.name);
+        let hint = "a value has one home: keep one of the two";
+        problems.add(Problem::new(&inline.place, &inline.path, message).hint(hint));
     }
 }
 

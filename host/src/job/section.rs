@@ -111,8 +111,11 @@ pub(super) fn unknown_key<'a>(
     title: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Problem {
-    let place = if title.is_empty() { String::new() } else { format!(" in {title}") };
-    let message = format!("unknown key `{}`{place}", entry.key);
+    let message = match (&entry.node.value, title) {
+        (Value::Table { inline: false, .. }, "") => format!("unknown section [{}]", entry.key),
+        (_, "") => format!("unknown key `{}`", entry.key),
+        _ => format!("unknown key `{}` in {title}", entry.key),
+    };
     Problem::new(&entry.place, &entry.path, message).nearest(&entry.key, known)
 }
 
