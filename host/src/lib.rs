@@ -1,1 +1,3 @@
 //! Moves tables between systems in batches: loads plugins, runs jobs.
+
+pub mod catalog;
