@@ -82,7 +82,8 @@ impl Error {
     #[must_use]
     pub fn within(mut self, outer: &str) -> Self {
         let inner = self.error.place.take();
-        self.error.place = Some(inner.map_or(outer.to_owned(), |inner| format!("{outer}: {inner}")));
+        self.error.place =
+            Some(inner.map_or(outer.to_owned(), |inner| format!("{outer}: {inner}")));
         self
     }
 

@@ -20,8 +20,9 @@ pub fn new_run() -> String {
 
 /// Where runs are kept: `$TRANSLOAD_STATE`, else `$XDG_STATE_HOME/transload`, else
 /// `~/.local/state/transload`, else `.transload` here.
-pub fn state_folder() -> PathBuf {
-    let from_env = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
+pub(crate) fn state_folder() -> PathBuf {
+    let from_env =
+        |key: &str| std::env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
     from_env("TRANSLOAD_STATE")
         .or_else(|| from_env("XDG_STATE_HOME").map(|folder| folder.join("transload")))
         .or_else(|| std::env::home_dir().map(|home| home.join(".local/state/transload")))

@@ -13,7 +13,8 @@ use crate::{
 /// If the system refuses the thread or the handlers.
 pub(crate) fn listen(stop: Stop) -> Result<()> {
     let refused = |error: std::io::Error| Error::new(Exit::Failed, format!("no signals: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(refused)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(refused)?;
     // Registered before the thread starts: a signal that comes at once is not missed.
     let (mut interrupt, mut terminate) = runtime.block_on(async {
         Ok::<_, Error>((
@@ -35,7 +36,9 @@ pub(crate) fn listen(stop: Stop) -> Result<()> {
                     };
                     std::process::exit(exit as i32);
                 }
-                tracing::warn!("stopping: what is not committed is rolled back; once more ends at once");
+                tracing::warn!(
+                    "stopping: what is not committed is rolled back; once more ends at once"
+                );
                 stop.request(reason);
             }
         });

@@ -92,11 +92,12 @@ fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
     let reader = catalog.plugin(&job.reader.plugin, Role::Reader)?;
     let writer = catalog.plugin(&job.writer.plugin, Role::Writer)?;
     let (reader_descriptor, writer_descriptor) = (reader.descriptor(), writer.descriptor());
-    let side = |plugin: &str, version: String, connection: &Option<crate::job::ConnectionName>| Side {
-        plugin: plugin.to_owned(),
-        version,
-        connection: connection.as_ref().map(|connection| connection.name.clone()),
-    };
+    let side =
+        |plugin: &str, version: String, connection: &Option<crate::job::ConnectionName>| Side {
+            plugin: plugin.to_owned(),
+            version,
+            connection: connection.as_ref().map(|connection| connection.name.clone()),
+        };
     Ok(Stores {
         reader: reader.reader(job.reader.options.clone(), host(&job.reader.secrets))?,
         writer: writer.writer(job.writer.options.clone(), host(&job.writer.secrets))?,

@@ -78,9 +78,10 @@ impl<'a> Chunks<'a> {
         if let Err(error) = written {
             self.replay(error)?;
         }
-        let full = self.open.as_ref().is_some_and(|chunk| {
-            chunk.counters.read >= ROWS || chunk.bytes >= self.most_bytes
-        });
+        let full = self
+            .open
+            .as_ref()
+            .is_some_and(|chunk| chunk.counters.read >= ROWS || chunk.bytes >= self.most_bytes);
         if full { self.commit() } else { Ok(()) }
     }
 
@@ -111,7 +112,10 @@ impl<'a> Chunks<'a> {
         Ok(())
     }
 
-    fn try_commit(&mut self, position: &Position) -> Result<transload_plugin_api::ChunkOutcome, PluginError> {
+    fn try_commit(
+        &mut self,
+        position: &Position,
+    ) -> Result<transload_plugin_api::ChunkOutcome, PluginError> {
         let mut total = self.total;
         if let Some(chunk) = &self.open {
             total.add(&chunk.counters);
@@ -141,16 +145,16 @@ impl<'a> Chunks<'a> {
         let Some(chunk) = &mut self.open else { return Ok(()) };
         let stretch = &chunk.stretches[index];
         let rows = stretch.batch.num_rows() as u64;
-        let written = if rows == 0 { Default::default() } else { self.writing.write(&stretch.batch)? };
+        let written =
+            if rows == 0 { Default::default() } else { self.writing.write(&stretch.batch)? };
         let refused = written.dirty.len() as u64;
         if written.inserted + written.updated + written.skipped + refused != rows {
             return Err(Trouble::Lasting(miscounted(rows, &written).into()));
         }
         chunk.dirty.extend(stretch.dirty.iter().cloned());
-        chunk.dirty.extend(written.dirty.into_iter().map(|row| DirtyRow {
-            place: stretch.place(row.row),
-            ..row
-        }));
+        chunk.dirty.extend(
+            written.dirty.into_iter().map(|row| DirtyRow { place: stretch.place(row.row), ..row }),
+        );
         let dirty = stretch.dirty.len() as u64 + refused;
         chunk.counters.add(&Counters {
             read: stretch.read,
@@ -239,7 +243,11 @@ enum Trouble {
 
 impl From<PluginError> for Trouble {
     fn from(error: PluginError) -> Self {
-        if error.kind == ErrorKind::Retry { Self::Passing(error) } else { Self::Lasting(error.into()) }
+        if error.kind == ErrorKind::Retry {
+            Self::Passing(error)
+        } else {
+            Self::Lasting(error.into())
+        }
     }
 }
 

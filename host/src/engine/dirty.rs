@@ -91,7 +91,8 @@ fn limit_error(state: &State, limit: &str, last: &str) -> Error {
 }
 
 fn describe(row: &DirtyRow) -> String {
-    let column = row.column.as_ref().map(|column| format!("column `{column}`: ")).unwrap_or_default();
+    let column =
+        row.column.as_ref().map(|column| format!("column `{column}`: ")).unwrap_or_default();
     let place = row.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
     format!("; the last one: {place}{column}{}", row.reason)
 }
@@ -138,7 +139,9 @@ impl DirtyFile {
                 code: &row.code,
                 reason: &row.reason,
             };
-            serde_json::to_writer(&mut lines, &line).map_err(std::io::Error::from).map_err(|e| self.failed(&e))?;
+            serde_json::to_writer(&mut lines, &line)
+                .map_err(std::io::Error::from)
+                .map_err(|e| self.failed(&e))?;
             lines.push(b'\n');
         }
         self.append(&lines).map_err(|error| self.failed(&error))

@@ -247,9 +247,9 @@ impl Run {
             ChunkOutcome::Unknown { evidence } => {
                 self.unknown_outcome.store(true, Relaxed);
                 let message = format!("the outcome of a commit is unknown: {evidence}");
-                Err(Error::new(Exit::Failed, message).code("RUN-COMMIT-UNKNOWN").hint(
-                    "look whether the last rows are in the target; nothing was removed",
-                ))
+                Err(Error::new(Exit::Failed, message)
+                    .code("RUN-COMMIT-UNKNOWN")
+                    .hint("look whether the last rows are in the target; nothing was removed"))
             }
         }
     }

@@ -4,12 +4,12 @@ use std::thread;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    DirtyRow, Error as PluginError, ErrorKind, Origin, Position, ReadBatch, ReadTask,
-    Receipt, TaskContext,
+    DirtyRow, Error as PluginError, ErrorKind, Origin, Position, ReadBatch, ReadTask, Receipt,
+    TaskContext,
 };
 
 use super::{
-    Converter, Receiver, Received, RingLimits, Run, Sender, chunk::Chunks, dirty::DirtyFile,
+    Converter, Received, Receiver, RingLimits, Run, Sender, chunk::Chunks, dirty::DirtyFile,
     progress::TaskGauge, ring::ring,
 };
 use crate::{Error, Exit, Result};

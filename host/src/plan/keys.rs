@@ -38,7 +38,11 @@ pub(super) fn choose(
     }
     let update_columns = update_columns(job, spec.mode, &columns, &written)?;
     let needed = spec.needs != KeyNeed::Nothing || !target.exists;
-    Ok(Chosen { mode: spec.mode, columns: if needed { columns } else { Vec::new() }, update_columns })
+    Ok(Chosen {
+        mode: spec.mode,
+        columns: if needed { columns } else { Vec::new() },
+        update_columns,
+    })
 }
 
 fn key(
@@ -75,7 +79,8 @@ fn key(
 fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Result<()> {
     let mode = spec.mode.word();
     if columns.is_empty() {
-        let message = format!("write mode `{mode}` needs a key, and {} has none that fits", target.name);
+        let message =
+            format!("write mode `{mode}` needs a key, and {} has none that fits", target.name);
         return Err(Error::new(Exit::Schema, message)
             .code("PLAN-KEY")
             .hint("name the key's columns: key = [\"...\"]"));
@@ -90,10 +95,11 @@ fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Resul
         return Ok(());
     }
     let what = if spec.needs == KeyNeed::PrimaryKey { "primary key" } else { "unique key" };
-    let message =
-        format!("{} has no {what} over exactly ({})", target.name, columns.join(", "));
-    let keys: Vec<_> = target.keys.iter().map(|key| format!("({})", key.columns.join(", "))).collect();
-    let there = if keys.is_empty() { "it has none".into() } else { format!("it has {}", keys.join(", ")) };
+    let message = format!("{} has no {what} over exactly ({})", target.name, columns.join(", "));
+    let keys: Vec<_> =
+        target.keys.iter().map(|key| format!("({})", key.columns.join(", "))).collect();
+    let there =
+        if keys.is_empty() { "it has none".into() } else { format!("it has {}", keys.join(", ")) };
     Err(Error::new(Exit::Schema, message).code("PLAN-KEY").hint(there))
 }
 

@@ -90,7 +90,11 @@ impl Plan {
             writer: stores.writer_side.clone(),
             mapping,
             unmapped: chosen.unmapped,
-            write: WritePlan { tasks: splits.len() as u32, columns: draft.columns.clone(), ..write },
+            write: WritePlan {
+                tasks: splits.len() as u32,
+                columns: draft.columns.clone(),
+                ..write
+            },
             draft,
             splits,
             guarantee,
@@ -130,7 +134,10 @@ fn guarantee(write: &WritePlan, draft: &WriteDraft, splits: &[Split]) -> (Guaran
     let weakest = splits.iter().min_by_key(|split| split.ability);
     let keyed = matches!(write.mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace);
     match weakest {
-        Some(split) if split.ability == SplitAbility::Volatile && draft.guarantee < Guarantee::AtomicUnit => {
+        Some(split)
+            if split.ability == SplitAbility::Volatile
+                && draft.guarantee < Guarantee::AtomicUnit =>
+        {
             let level = if keyed { Guarantee::Convergent } else { Guarantee::AtLeastOnce };
             let because = format!("the split `{}` cannot be read again alike", split.label);
             (level.min(draft.guarantee), because)

@@ -45,7 +45,9 @@ pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> R
     }
     refuse_twice(&pairs)?;
     if pairs.is_empty() {
-        return Err(Error::new(Exit::Schema, "the source has no columns to move").code("PLAN-EMPTY"));
+        return Err(
+            Error::new(Exit::Schema, "the source has no columns to move").code("PLAN-EMPTY")
+        );
     }
     let unmapped = unfilled(&pairs, source, target)?;
     Ok(Chosen { pairs, unmapped })
@@ -130,7 +132,9 @@ fn for_new_target(job: &Job, source: &SourceSchema, column: &Column) -> Column {
 
 fn refuse_twice(pairs: &[Pair]) -> Result<()> {
     for (index, pair) in pairs.iter().enumerate() {
-        if let Some(other) = pairs[..index].iter().find(|other| other.target.name == pair.target.name) {
+        if let Some(other) =
+            pairs[..index].iter().find(|other| other.target.name == pair.target.name)
+        {
             let message = format!(
                 "the source's columns `{}` and `{}` both go to `{}`",
                 other.source.name, pair.source.name, pair.target.name
@@ -171,7 +175,8 @@ fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Resul
 /// What the reader is asked for: by the job's own schema, else in the type that the writer takes.
 pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Column> {
     let want = |(pair, accepted): (&Pair, &Column)| {
-        let declared = job.reader.options.schema.iter().find(|column| column.name == pair.source.name);
+        let declared =
+            job.reader.options.schema.iter().find(|column| column.name == pair.source.name);
         Column {
             logical: declared.map_or(&accepted.logical, |column| &column.logical).clone(),
             ..pair.source.clone()
@@ -192,7 +197,10 @@ pub(super) fn judge(produced: &[Column], accepted: &[Column]) -> Result<Vec<Mapp
         .iter()
         .filter(|mapping| mapping.verdict == Verdict::Impossible)
         .map(|Mapping { source, target, .. }| {
-            format!("`{}` {} into `{}` {}", source.name, source.logical, target.name, target.logical)
+            format!(
+                "`{}` {} into `{}` {}",
+                source.name, source.logical, target.name, target.logical
+            )
         })
         .collect();
     if impossible.is_empty() {

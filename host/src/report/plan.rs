@@ -23,13 +23,22 @@ fn write_plan(text: &mut String, plan: &Plan) -> Result {
     writeln!(text, "job          {} (environment: {env})", plan.job)?;
     writeln!(text, "reader       {} {}", reader.plugin, reader.version)?;
     let state = if plan.target.exists { "" } else { " (not there yet)" };
-    writeln!(text, "writer       {} {} -> {}{state}", writer.plugin, writer.version, plan.target.name)?;
-    let key = if write.key.is_empty() { "no key".into() } else { format!("key ({})", write.key.join(", ")) };
+    writeln!(
+        text,
+        "writer       {} {} -> {}{state}",
+        writer.plugin, writer.version, plan.target.name
+    )?;
+    let key = if write.key.is_empty() {
+        "no key".into()
+    } else {
+        format!("key ({})", write.key.join(", "))
+    };
     writeln!(text, "write mode   {} by {key}", write.mode.word())?;
     if !write.update_columns.is_empty() {
         writeln!(text, "             updates {}", write.update_columns.join(", "))?;
     }
-    let because = if plan.because.is_empty() { String::new() } else { format!(": {}", plan.because) };
+    let because =
+        if plan.because.is_empty() { String::new() } else { format!(": {}", plan.because) };
     writeln!(text, "guarantee    {}{because}", plan.guarantee.word())?;
     write_columns(text, &plan.mapping)?;
     for line in &plan.unmapped {
@@ -48,7 +57,8 @@ fn write_columns(text: &mut String, mapping: &[Mapping]) -> Result {
         let null = if m.target.nullable { "" } else { " not null" };
         format!("{} {}{null}", m.target.name, m.target.logical)
     };
-    let width = |of: &dyn Fn(&Mapping) -> String| mapping.iter().map(|m| of(m).chars().count()).max();
+    let width =
+        |of: &dyn Fn(&Mapping) -> String| mapping.iter().map(|m| of(m).chars().count()).max();
     let (first, second) = (width(&left).unwrap_or(0), width(&right).unwrap_or(0));
     for m in mapping {
         let inferred = if m.source.inferred { " (source type inferred)" } else { "" };
@@ -67,7 +77,13 @@ fn write_splits(text: &mut String, plan: &Plan) -> Result {
     for split in plan.splits.iter().take(SPLITS) {
         let rows = split.rows.map(|rows| format!(", about {} rows", grouped(rows)));
         let size = split.bytes.map(|size| format!(", {}", bytes(size)));
-        writeln!(text, "  {}{}{}", split.label, rows.unwrap_or_default(), size.unwrap_or_default())?;
+        writeln!(
+            text,
+            "  {}{}{}",
+            split.label,
+            rows.unwrap_or_default(),
+            size.unwrap_or_default()
+        )?;
     }
     match plan.splits.len().saturating_sub(SPLITS) {
         0 => Ok(()),

@@ -12,7 +12,8 @@ use crate::catalog::{Entry, Status};
 /// All libraries as a table; refused ones with the reason.
 pub fn list_plugins(entries: &[Entry]) -> String {
     if entries.is_empty() {
-        return "no plugins found; name their folder with --plugins or TRANSLOAD_PLUGIN_PATH".into();
+        return "no plugins found; name their folder with --plugins or TRANSLOAD_PLUGIN_PATH"
+            .into();
     }
     let mut rows = vec![["name", "version", "roles", "status", "library"].map(String::from)];
     for entry in entries {
@@ -124,7 +125,11 @@ fn write_modes(text: &mut String, writer: &WriterDescriptor) -> Result {
             mode.doc.clone(),
         ]
     };
-    section(text, "write modes, the default first", &writer.modes.iter().map(row).collect::<Vec<_>>())
+    section(
+        text,
+        "write modes, the default first",
+        &writer.modes.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 fn write_types(text: &mut String, heading: &str, types: &[TypeSupport]) -> Result {

@@ -39,7 +39,11 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         grouped(rows.dirty)
     )?;
     if report.dirty_met > rows.dirty {
-        writeln!(text, "  dirty met   {} (the limit rolled their chunk back)", grouped(report.dirty_met))?;
+        writeln!(
+            text,
+            "  dirty met   {} (the limit rolled their chunk back)",
+            grouped(report.dirty_met)
+        )?;
     }
     writeln!(
         text,
@@ -48,7 +52,11 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         bytes(report.bytes_per_second)
     )?;
     writeln!(text, "  bottleneck  {}", bottleneck(&report.bottleneck))?;
-    writeln!(text, "  target      {} by {}, {}", report.target, report.write_mode, report.guarantee)?;
+    writeln!(
+        text,
+        "  target      {} by {}, {}",
+        report.target, report.write_mode, report.guarantee
+    )?;
     for file in &report.dirty_files {
         writeln!(text, "  dirty rows  {}", file.display())?;
     }
@@ -59,10 +67,16 @@ fn bottleneck(bottleneck: &Bottleneck) -> String {
     let percent = |share: f64| (share * 100.0).round();
     match bottleneck.side {
         "writer" => {
-            format!("the writer: reading waited for it {} % of the time", percent(bottleneck.reader_waited))
+            format!(
+                "the writer: reading waited for it {} % of the time",
+                percent(bottleneck.reader_waited)
+            )
         }
         "reader" => {
-            format!("the reader: writing waited for it {} % of the time", percent(bottleneck.writer_waited))
+            format!(
+                "the reader: writing waited for it {} % of the time",
+                percent(bottleneck.writer_waited)
+            )
         }
         _ => "neither side waited for the other".to_owned(),
     }

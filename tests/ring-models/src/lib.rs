@@ -6,7 +6,8 @@
 #![cfg(test)]
 
 #[path = "../../../host/src/engine/ring.rs"]
-#[allow(dead_code, unreachable_pub)] // the models use a part of the ring, which is public in the host
+#[allow(dead_code, unreachable_pub)]
+// the models use a part of the ring, which is public in the host
 mod ring;
 
 use loom::thread;
