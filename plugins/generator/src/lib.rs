@@ -74,3 +74,5 @@ impl Plugin for GeneratorPlugin {
         Ok(Box::new(writer::GeneratorWriter::new(&options, &host)?))
     }
 }
+
+transload_plugin_api::export_plugin!(GeneratorPlugin);
