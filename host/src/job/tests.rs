@@ -88,8 +88,6 @@ fn sheets() -> Descriptor {
     }
 }
 
-// The error is the plugin API's own, and large.
-#[allow(clippy::result_large_err)]
 fn find(plugin: &str) -> Result<Descriptor, Error> {
     match plugin {
         "shopdb" => Ok(shopdb()),
@@ -153,7 +151,7 @@ impl Case {
 
     /// The problems as they are shown, without the folder's name.
     fn refusal(&self) -> String {
-        let problems = self.run().err().expect("the job must be refused");
+        let problems = self.run().expect_err("the job must be refused");
         problems.to_string().replace(&format!("{}/", self.folder.path().display()), "")
     }
 }
