@@ -329,9 +329,10 @@ mod tests {
         };
         let form = |byte: u8| if byte == b' ' { "+".to_owned() } else { some(byte) };
         let json = serde_json::to_string(value).unwrap();
-        // As libraries write JSON that keep to ASCII, in their own way.
-        let ascii =
-            |c: char| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() };
+        let utf16 = |c: char| {
+            c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+        };
+        let ascii = |c: char| if c.is_ascii() { c.to_string() } else { utf16(c) };
         let ascii: String = json.chars().map(ascii).collect();
         let debug = format!("{value:?}");
         vec![
