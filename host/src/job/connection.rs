@@ -17,7 +17,11 @@ use super::{
 const PLUGIN: &str = "plugin";
 
 /// The connection files, the nearest first.
-pub(super) struct Connections(Vec<Document>);
+pub(super) struct Connections {
+    documents: Vec<Document>,
+    /// Some file could not be read, so a name may be known and not be found.
+    incomplete: bool,
+}
 
 /// One connection in one environment. Has no `Debug`: values may be secrets.
 #[derive(Clone)]
@@ -37,14 +41,18 @@ pub(super) struct Connection {
 impl Connections {
     /// Reads the files that exist.
     pub(super) fn open(files: &[PathBuf], problems: &mut Problems) -> Self {
-        let mut documents = Vec::new();
-        for file in files.iter().filter(|file| file.exists()) {
+        let mut connections = Self { documents: Vec::new(), incomplete: false };
+        // One that may not be looked at is opened too, for the error that says so.
+        for file in files.iter().filter(|file| file.try_exists().unwrap_or(true)) {
             match Document::open(file) {
-                Ok(document) => documents.push(document),
-                Err(found) => problems.extend(&found),
+                Ok(document) => connections.documents.push(document),
+                Err(found) => {
+                    connections.incomplete = true;
+                    problems.extend(&found);
+                }
             }
         }
-        Self(documents)
+        connections
     }
 
     /// The first connection of that name, in the environment `wanted`.
@@ -54,10 +62,14 @@ impl Connections {
         wanted: Option<&str>,
         problems: &mut Problems,
     ) -> Option<Connection> {
-        let found =
-            self.0.iter().find_map(|document| Some((document, document.root.get(&name.value)?)));
+        let found = self
+            .documents
+            .iter()
+            .find_map(|document| Some((document, document.root.get(&name.value)?)));
         let Some((document, entry)) = found else {
-            problems.add(self.unknown(name));
+            if !self.incomplete {
+                problems.add(self.unknown(name));
+            }
             return None;
         };
         pick(entry, wanted, name, problems).map(|(environment, chosen)| {
@@ -67,7 +79,7 @@ impl Connections {
 
     fn unknown(&self, name: &Given<String>) -> Problem {
         let names: Vec<&str> = self
-            .0
+            .documents
             .iter()
             .flat_map(|document| &document.root.0)
             .map(|entry| entry.key.as_str())

@@ -1,11 +1,16 @@
 //! A TOML file as written: its keys and values in their order, each with its place.
 //! Knows no key by name; `section` reads it, `parameters` fills its placeholders.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{io::Read, ops::Range, path::Path, sync::Arc};
 
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Problem, Problems};
+
+/// Longest file, in bytes: data given in place of a job is refused before it fills the memory.
+const MAX_BYTES: u64 = 1 << 20;
+/// More errors of syntax would not help anybody: the file is something else.
+const MAX_SYNTAX_ERRORS: usize = 12;
 
 /// A parsed file. Has no `Debug`: values may be secrets.
 pub(super) struct Document {
@@ -62,12 +67,12 @@ pub(super) enum Value {
 }
 
 impl Document {
-    /// Parses the text; errors of syntax are all of TOML's own errors at once.
+    /// Parses the text. Errors of syntax are told together, up to a dozen.
     pub(super) fn parse(path: &Path, text: String) -> Result<Self, Problems> {
         let source = Source::new(path, text);
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         let mut problems = Problems::default();
-        for error in errors {
+        for error in errors.into_iter().take(MAX_SYNTAX_ERRORS) {
             problems.add(syntax_problem(&source, &error));
         }
         let root = convert_table(root.into_inner(), "", &source, &mut problems);
@@ -76,10 +81,15 @@ impl Document {
 
     /// Reads and parses a file.
     pub(super) fn open(path: &Path) -> Result<Self, Problems> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let message = format!("the file cannot be read: {error}");
-            Problems::from(Problem::new(&Place::whole(path), "", message))
-        })?;
+        let refuse =
+            |message: String| Problems::from(Problem::new(&Place::whole(path), "", message));
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+            .map_err(|error| refuse(format!("the file cannot be read: {error}")))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(refuse("the file is longer than 1 MiB: is it a job file?".to_owned()));
+        }
         Self::parse(path, text)
     }
 }
@@ -278,5 +288,18 @@ mod tests {
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("job.toml:1:"), "{shown}");
         assert!(shown.contains("duplicate key"), "{shown}");
+        assert_eq!(parse(&"a b c\n".repeat(100)).err().unwrap().len(), MAX_SYNTAX_ERRORS);
+    }
+
+    #[test]
+    fn data_in_place_of_a_job_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.csv");
+        std::fs::write(&path, "a,b\n".repeat(1 << 18) + "a").unwrap();
+        let problems = Document::open(&path).err().unwrap().to_string();
+        assert!(
+            problems.ends_with("the file is longer than 1 MiB: is it a job file?"),
+            "{problems}"
+        );
     }
 }

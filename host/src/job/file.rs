@@ -162,11 +162,13 @@ fn read_job(document: &Document, request: &JobRequest, problems: &mut Problems) 
     }
 }
 
-/// Run folders and reports bear the name.
+/// Folders of runs bear the name.
 fn job_name(entry: &Entry) -> Result<String, Problem> {
     let name = value::text(entry)?;
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.starts_with('.') || name.len() > MAX_NAME || !name.chars().all(fits)
+    if name.is_empty()
+        || name.starts_with('.')
+        || name.len() > MAX_NAME
+        || !name.chars().all(fits_a_name)
     {
         let expected = "letters, digits, `-`, `_` and `.`, at most 100 bytes";
         return Err(value::refusal(entry, &entry.node, expected, &format!("`{name}`")));
@@ -174,8 +176,21 @@ fn job_name(entry: &Entry) -> Result<String, Problem> {
     Ok(name)
 }
 
+fn fits_a_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// A job without a name is called as its file, as far as that makes a name.
 fn file_name(file: &Path) -> String {
-    file.file_stem().map_or_else(|| "job".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut name = String::new();
+    for c in stem.trim_start_matches('.').chars() {
+        if name.len() + c.len_utf8() > MAX_NAME {
+            break;
+        }
+        name.push(if fits_a_name(c) { c } else { '-' });
+    }
+    if name.is_empty() { "job".to_owned() } else { name }
 }
 
 /// What reading a side needs; the connection files are read when the first side asks.
@@ -247,12 +262,13 @@ fn side_section<'a>(
     key: &'static str,
     problems: &mut Problems,
 ) -> Option<Section<'a>> {
-    if top.entry(key).is_none() {
-        let hint = format!("add a section `[{key}]` with at least `plugin = \"...\"`");
-        let message = format!("missing section [{key}]");
-        problems.add(Problem::new(&top.place, key, message).hint(hint));
+    if let Some(entry) = top.entry(key) {
+        return Section::of(entry, problems);
     }
-    top.section(key, problems)
+    let hint = format!("add a section `[{key}]` with at least `plugin = \"...\"`");
+    let message = format!("missing section [{key}]");
+    problems.add(Problem::new(&top.place, key, message).hint(hint));
+    None
 }
 
 fn read_schema(entry: &Entry, problems: &mut Problems) -> Vec<Column> {
@@ -320,9 +336,9 @@ fn write_mode(entry: &Entry) -> Result<(WriteMode, Option<LoadMethod>), Problem>
     let plain = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let found = WRITE_MODES.iter().find(|(word, ..)| *word == plain);
     found.map(|(_, mode, load)| (*mode, *load)).ok_or_else(|| {
-        let words: Vec<&str> = WRITE_MODES.iter().map(|(word, ..)| *word).collect();
+        let words = WRITE_MODES.iter().map(|(word, ..)| *word);
         let expected = "one of `insert`, `ignore`, `upsert`, `replace`, `overwrite`";
-        value::unknown_word(entry, expected, &text, &words)
+        value::refusal(entry, &entry.node, expected, &format!("`{text}`")).nearest(&text, words)
     })
 }
 

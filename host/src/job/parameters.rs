@@ -326,3 +326,59 @@ fn dollar(rest: &str) -> (Piece<'_>, usize) {
     }
     (Piece::Bare { written: &rest[..length], name: &rest[1..length] }, length)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written<'t>(piece: &Piece<'t>) -> &'t str {
+        match piece {
+            Piece::Escaped => "$${",
+            Piece::Text(text) => text,
+            Piece::Placeholder { written, .. }
+            | Piece::Bare { written, .. }
+            | Piece::Expression { written }
+            | Piece::Unclosed { written } => written,
+        }
+    }
+
+    #[test]
+    fn what_a_dollar_begins() {
+        for (text, expected) in [
+            ("${a}", Piece::Placeholder { written: "${a}", name: "a" }),
+            ("${}", Piece::Placeholder { written: "${}", name: "" }),
+            ("$${", Piece::Escaped),
+            ("$$", Piece::Text("$$")),
+            ("$", Piece::Text("$")),
+            ("$5", Piece::Text("$5")),
+            ("$body$", Piece::Text("$body$")),
+            ("$body", Piece::Bare { written: "$body", name: "body" }),
+            ("$[yyyymmdd-1]", Piece::Expression { written: "$[yyyymmdd-1]" }),
+            ("$[add_months(yyyymm,-1)]", Piece::Expression { written: "$[add_months(yyyymm,-1)]" }),
+        ] {
+            assert_eq!(pieces(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn business_dates() {
+        for (today, expected) in [("2026-03-01", "20260228"), ("2024-03-01", "20240229")] {
+            let today: Date = today.parse().unwrap();
+            assert_eq!(business_date(today.yesterday().unwrap()), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_the_whole_text(text in "[ab$\\[{}\\]é ]{0,16}") {
+            let mut joined: String = pieces(&text).iter().map(written).collect();
+            // What follows an unclosed `${` is not looked at.
+            if let Some(Piece::Unclosed { .. }) = pieces(&text).last() {
+                joined.push_str(&text[joined.len()..]);
+            }
+            prop_assert_eq!(joined, text);
+        }
+    }
+}

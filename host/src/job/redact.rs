@@ -162,7 +162,7 @@ fn views(text: &str) -> Vec<View> {
     let mut views =
         vec![View { bytes: text.as_bytes().to_vec(), starts: (0..=text.len()).collect() }];
     if text.contains('%') || text.contains('+') {
-        views.push(decoded(text, |rest| percent(rest)));
+        views.push(decoded(text, percent));
         views.push(decoded(text, |rest| match rest.first() {
             Some(b'+') => Some((b" ".to_vec(), 1)),
             _ => percent(rest),
@@ -238,19 +238,25 @@ fn url_finds(text: &str) -> Vec<Find> {
         let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\');
         let end = text[start..].find(ends).map_or(text.len(), |length| start + length);
         let url = &text[start..end];
-        let authority = url.find(['/', '?', '#']).unwrap_or(url.len());
-        // A password may hold a bare `/` or `@`: everything to the last `@` before the query.
         let reach = url.find(['?', '#']).unwrap_or(url.len());
-        let userinfo = match url[..authority].rfind('@') {
-            Some(at) => Some(at),
-            None => url[..reach].rfind('@').filter(|at| url[..*at].contains(':')),
-        };
+        let userinfo = userinfo_end(url, reach);
         if let Some(length) = userinfo {
             finds.push(Find { range: start..start + length + 1, with: String::new() });
         }
         finds.extend(query_finds(text, start + reach..end));
     }
     finds
+}
+
+/// Where the `@` after the userinfo stands. A password that should have been escaped may hold `/`,
+/// `?` or `@` itself, and messages about such URLs are common: rather too much than too little.
+fn userinfo_end(url: &str, query: usize) -> Option<usize> {
+    let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
+    if authority.contains('@') {
+        return url[..query].rfind('@');
+    }
+    let (_, port) = authority.split_once(':').filter(|_| !authority.starts_with('['))?;
+    if port.chars().all(|c| c.is_ascii_digit()) { None } else { url.rfind('@') }
 }
 
 fn query_finds(text: &str, query: Range<usize>) -> Vec<Find> {
@@ -300,4 +306,154 @@ fn ceil_boundary(text: &str, mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn knowing(value: &str) -> Redactor {
+        let redactor = Redactor::new();
+        redactor.learn("password", value);
+        redactor
+    }
+
+    /// The forms in which a value gets printed.
+    fn forms(value: &str) -> Vec<String> {
+        let hex = |byte: u8| format!("%{byte:02x}");
+        let some = |byte: u8| match byte.is_ascii_alphanumeric() {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        };
+        let form = |byte: u8| if byte == b' ' { "+".to_owned() } else { some(byte) };
+        let json = serde_json::to_string(value).unwrap();
+        let utf16 = |c: char| {
+            c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+        };
+        let ascii = |c: char| if c.is_ascii() { c.to_string() } else { utf16(c) };
+        let ascii: String = json.chars().map(ascii).collect();
+        let debug = format!("{value:?}");
+        vec![
+            value.to_owned(),
+            value.bytes().map(hex).collect(),
+            value.bytes().map(some).collect(),
+            value.bytes().map(form).collect(),
+            json[1..json.len() - 1].to_owned(),
+            ascii[1..ascii.len() - 1].to_owned(),
+            debug[1..debug.len() - 1].to_owned(),
+        ]
+    }
+
+    #[test]
+    fn t60_a_canary_is_found_in_every_form() {
+        let value = "p@ss wörd/\"\\+%\n\u{1F511}end";
+        let redactor = knowing(value);
+        let mut printed = forms(value);
+        printed.push("p@ss w\\u00f6rd\\/\\\"\\\\+%\\n\\ud83d\\udd11end".to_owned());
+        for form in printed {
+            let text = format!("failed: <{form}>, twice <{form}>");
+            assert_eq!(
+                redactor.redact(&text),
+                "failed: <[redacted:password]>, twice <[redacted:password]>",
+                "{form}"
+            );
+        }
+    }
+
+    #[test]
+    fn t60_a_canary_is_found_in_base64() {
+        let redactor = knowing("canary-7f3a");
+        for before in ["", "u", "us", "user:", "another:"] {
+            for engine in [general_purpose::STANDARD, general_purpose::URL_SAFE_NO_PAD] {
+                let header = engine.encode(format!("{before}canary-7f3a"));
+                let text = redactor.redact(&header).into_owned();
+                assert!(text.contains("[redacted:password]"), "{header}: {text}");
+                // At most a character's bits of the value remain on either side.
+                let left = text.replace("[redacted:password]", "");
+                assert!(left.len() <= header.len() - 12, "{header}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_a_key_file_are_found_alone() {
+        let redactor =
+            knowing("-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\n-----END KEY-----\n");
+        let text = redactor.redact("bad line MIIEvQIBADANBgkqhkiG9w0B here").into_owned();
+        assert_eq!(text, "bad line [redacted:password] here");
+    }
+
+    #[test]
+    fn texts_without_secrets_stay_as_they_are() {
+        let redactor = knowing("abc");
+        for text in ["abc", "100% of a\\b", "%zz \\u12 \\ud83d \\u{1F511", "a://b", ""] {
+            assert!(matches!(redactor.redact(text), Cow::Borrowed(_)), "{text}");
+        }
+        let two = knowing("abcdef");
+        two.learn("token", "defghi");
+        assert_eq!(
+            two.redact("x abcdefghi y"),
+            "x [redacted:password] y",
+            "overlaps leave no rest"
+        );
+        assert_eq!(knowing("aaaa").redact("aaaaaa."), "[redacted:password].");
+    }
+
+    #[test]
+    fn urls_lose_their_userinfo() {
+        let redactor = Redactor::new();
+        for (url, expected) in [
+            ("mysql://root:pw@db/shop", "mysql://db/shop"),
+            ("cannot reach `pg://u:p@h:5432/d`.", "cannot reach `pg://h:5432/d`."),
+            ("x://u:p/w@h/d y://a@b", "x://h/d y://b"),
+            ("x://u:p@w/o@h/d", "x://h/d"),
+            ("x://u:p?w@h/d", "x://h/d"),
+            ("http://host:80/?mail=a@b", "http://host:80/?mail=a@b"),
+            ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
+            ("s3://bucket/key@1", "s3://bucket/key@1"),
+            (
+                "https://h/k?X-Amz-Signature=abc&x=1&Token=t&y#f",
+                "https://h/k?X-Amz-Signature=[redacted]&x=1&Token=[redacted]&y#f",
+            ),
+        ] {
+            assert_eq!(redactor.redact(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn errors_are_redacted_in_all_their_texts() {
+        let secret = "canary-7f3a";
+        let error = Error::new(transload_plugin_api::ErrorKind::Connection, secret)
+            .at(format!("at {secret}"))
+            .hint(format!("hint {secret}"))
+            .caused_by(&std::io::Error::other(format!("cause {secret}")));
+        let shown = format!("{:?}", knowing(secret).redact_error(error));
+        assert!(!shown.contains(secret), "{shown}");
+        assert_eq!(shown.matches("[redacted:password]").count(), 4, "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_of_a_secret_survives(
+            value in "[ -~é中🔑\n]{4,24}",
+            before in "[a-z%\\\\ é]{0,8}",
+            after in "[a-z%\\\\ é]{0,8}",
+        ) {
+            let redactor = knowing(&value);
+            for form in forms(&value) {
+                // A `%` or `\\` before it would change what the form means.
+                let text = format!("{before} {form}{after}");
+                let redacted = redactor.redact(&text);
+                prop_assert!(redacted.contains("[redacted:password]"), "{text} -> {redacted}");
+                prop_assert!(!redacted.replace("[redacted:password]", "").contains(&value));
+            }
+        }
+
+        #[test]
+        fn anything_can_be_redacted(value in "\\PC{0,12}", text in "\\PC{0,40}") {
+            let _ = knowing(&value).redact(&text);
+        }
+    }
 }

@@ -288,3 +288,138 @@ fn from_bytes(bytes: Vec<u8>) -> Result<Secret> {
     }
     Ok(Secret::new(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(reference: SecretRef) -> Result<String> {
+        let refs = SecretRefs::from([("password".to_owned(), reference)]);
+        let secrets = JobSecrets::new(refs, Redactor::new());
+        Ok(secrets.secret("password")?.unwrap().expose().to_owned())
+    }
+
+    fn refused(reference: SecretRef) -> String {
+        let error = ask(reference).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Options);
+        error.to_string()
+    }
+
+    #[test]
+    fn from_the_environment() {
+        // Set by whoever runs the tests; setting one here would race with other tests.
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(ask(SecretRef::Env("PATH".to_owned())).unwrap(), path);
+        assert_eq!(
+            refused(SecretRef::Env("TRANSLOAD_NOT_SET".to_owned())),
+            "secret `password`: environment variable `TRANSLOAD_NOT_SET` is not set"
+        );
+    }
+
+    fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, content).unwrap();
+        set_mode(&path, mode);
+        (folder, path)
+    }
+
+    #[cfg(unix)]
+    fn set_mode(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[cfg(not(unix))]
+    fn set_mode(_path: &Path, _mode: u32) {}
+
+    #[test]
+    fn from_a_file_without_its_last_newline() {
+        for (content, expected) in [
+            (&b"s3cret"[..], "s3cret"),
+            (b"s3cret\n", "s3cret"),
+            (b"s3cret\r\n", "s3cret"),
+            (b"s3cret\n\n", "s3cret\n"),
+            (b" s3cret ", " s3cret "),
+            (b"line\nline", "line\nline"),
+        ] {
+            let (_folder, path) = file(content, 0o600);
+            assert_eq!(ask(SecretRef::File(path)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_secret_are_refused() {
+        let long = vec![b'x'; MAX_BYTES as usize + 1];
+        for (content, expected) in [
+            (&b""[..], "the value is empty"),
+            (b"\n", "the value is empty"),
+            (b"s3cret\xFF", "the value is not UTF-8"),
+            (&long, "the value is longer than 64 KiB"),
+        ] {
+            let (_folder, path) = file(content, 0o600);
+            assert_eq!(refused(SecretRef::File(path)), format!("secret `password`: {expected}"));
+        }
+        let (_folder, path) = file(&long[1..], 0o600);
+        assert_eq!(ask(SecretRef::File(path)).unwrap().len() as u64, MAX_BYTES);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = refused(SecretRef::File(folder.path().to_path_buf()));
+        assert!(refusal.ends_with("is not a regular file"), "{refusal}");
+        let refusal = refused(SecretRef::File(folder.path().join("none")));
+        assert!(refusal.contains("cannot be read: No such file"), "{refusal}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_can_open_are_refused() {
+        for (mode, fine) in [
+            (0o400, true),
+            (0o600, true),
+            (0o640, true),
+            (0o644, false),
+            (0o604, false),
+            (0o620, false),
+            (0o666, false),
+        ] {
+            let (_folder, path) = file(b"s3cret", mode);
+            let answer = ask(SecretRef::File(path));
+            assert_eq!(answer.is_ok(), fine, "{mode:o}");
+            if let Err(error) = answer {
+                let expected = format!("(mode {mode:04o}, expected 0600)");
+                assert!(error.message.ends_with(&expected), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_secret_that_was_asked_for_is_redacted() {
+        let (_folder, path) = file(b"canary-7f3a\n", 0o600);
+        let redactor = Redactor::new();
+        let refs = SecretRefs::from([("password".to_owned(), SecretRef::File(path))]);
+        let secrets = JobSecrets::new(refs, redactor.clone());
+        assert_eq!(redactor.redact("canary-7f3a"), "canary-7f3a", "not yet read");
+        secrets.secret("password").unwrap();
+        assert_eq!(redactor.redact("canary-7f3a"), "[redacted:password]");
+    }
+
+    #[test]
+    fn references_travel_and_literals_do_not() {
+        let command = SecretRef::Command { argv: vec!["a".into()], folder: "/b".into() };
+        let literal = SecretRef::Literal(LiteralSecret(Some(Arc::new(Secret::new("canary")))));
+        for (reference, expected) in [
+            (SecretRef::Env("X".to_owned()), r#"{"env":"X"}"#),
+            (SecretRef::File("/x".into()), r#"{"file":"/x"}"#),
+            (command, r#"{"command":{"argv":["a"],"folder":"/b"}}"#),
+            (literal, r#"{"literal":null}"#),
+        ] {
+            let json = serde_json::to_string(&reference).unwrap();
+            assert_eq!(json, expected);
+            let travelled: SecretRef = serde_json::from_str(&json).unwrap();
+            assert_eq!(serde_json::to_string(&travelled).unwrap(), json);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use transload_plugin_api::OptionKind;
 
 use super::{
     document::{Entry, Node, Table, Value},
-    problem::{Problem, nearest, quoted},
+    problem::{Problem, quoted},
     units,
 };
 
@@ -221,13 +221,4 @@ pub(super) fn option(kind: &OptionKind, entry: &Entry, folder: &Path) -> Read<Js
                 .hint("the plugin is newer than this program: update the program"));
         }
     })
-}
-
-/// Proposes a word for one that is not among `words`.
-pub(super) fn unknown_word(entry: &Entry, expected: &str, found: &str, words: &[&str]) -> Problem {
-    let problem = refusal(entry, &entry.node, expected, &format!("`{found}`"));
-    match nearest(found, words.iter().copied()) {
-        Some(near) => problem.hint(format!("did you mean `{near}`?")),
-        None => problem,
-    }
 }

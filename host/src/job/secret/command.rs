@@ -100,3 +100,62 @@ fn kill(child: &mut Child) {
 fn kill(child: &mut Child) {
     let _ = child.kill(); // gone already: just as well
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn run(argv: &[&str], timeout: Duration) -> Result<Vec<u8>> {
+        let argv: Vec<String> = argv.iter().map(|part| (*part).to_owned()).collect();
+        output_within(&argv, Path::new("/"), timeout)
+    }
+
+    /// Longer than any test takes.
+    const LONG: Duration = Duration::from_secs(300);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn prints_a_secret_and_no_shell_reads_it() {
+        assert_eq!(run(&["echo", "$HOME; a  b"], LONG).unwrap(), b"$HOME; a  b\n");
+        assert_eq!(run(&["pwd"], LONG).unwrap(), b"/\n", "runs in its folder");
+        assert_eq!(run(&["cat"], LONG).unwrap(), b"", "gets no input");
+    }
+
+    #[test]
+    fn failures_name_the_program_and_never_what_it_said() {
+        for (argv, expected) in [
+            (
+                &["sh", "-c", "echo canary; echo canary >&2; exit 3"][..],
+                "command `sh` failed: exit status: 3",
+            ),
+            (
+                &["/no/such/program", "canary"],
+                "command `/no/such/program` cannot be started: No such file or directory (os error 2)",
+            ),
+            (&[], "the command is empty"),
+        ] {
+            let error = run(argv, LONG).unwrap_err();
+            assert_eq!(error.message, expected);
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn too_much_is_cut_off_at_once() {
+        let bytes = run(&["cat", "/dev/zero"], LONG).unwrap();
+        assert_eq!(bytes.len() as u64, MAX_BYTES + 1, "enough to see that it is too long");
+    }
+
+    #[test]
+    fn whoever_does_not_answer_is_ended_with_all_it_started() {
+        for script in [
+            "sleep 600",
+            "sleep 600 & sleep 600",
+            "echo canary; exec >&-; sleep 600",
+            "trap '' TERM; echo canary; sleep 600",
+        ] {
+            let error = run(&["sh", "-c", script], SHORT).unwrap_err();
+            assert_eq!(error.message, "command `sh` gave no answer in 50ms", "{script}");
+        }
+    }
+}
