@@ -248,7 +248,6 @@ struct OpenChunk {
 
 impl GeneratorTask {
     /// Fails or panics if the job asks for it at one of the next `count` rows.
-    #[expect(clippy::panic, reason = "the job asks for it, to see the host contain it")]
     fn fault(&self, sequence: u64, first: u64, count: u64) -> Result<()> {
         let here = |row: &u64| (first..first + count).contains(row);
         if let Some(row) = self.options.panic_at.filter(here) {
