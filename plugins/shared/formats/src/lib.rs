@@ -17,8 +17,12 @@
 //! | `cell` | text to typed columns and back |
 
 mod cell;
+mod csv;
+mod infer;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
+pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
+pub use infer::Inference;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};
