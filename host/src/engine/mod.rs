@@ -112,7 +112,7 @@ impl Engine {
         };
         let (alive, ended) = mpsc::channel();
         let job = thread::Builder::new().name("job".into()).spawn(move || {
-            let outcome = run.to_its_end();
+            let outcome = run.drive();
             drop(alive);
             outcome
         });
@@ -143,7 +143,7 @@ impl Running {
 }
 
 impl Run {
-    fn to_its_end(self) -> Outcome {
+    fn drive(self) -> Outcome {
         let started = Instant::now();
         if let Err(error) = self.all_tasks().and_then(|()| self.commit()) {
             self.stop.fail(error);
