@@ -15,8 +15,7 @@ use transload_plugin_api::{Error, ErrorKind, Result, Secret, Secrets};
 use super::{
     Redactor,
     document::{Entry, Value},
-    problem::Problem,
-    resolve::Findings,
+    problem::{Findings, Problem},
     value,
 };
 
