@@ -112,35 +112,44 @@ fn pick<'a>(
     let is_environment =
         |entry: &&Entry| matches!(entry.node.value, Value::Table { inline: false, .. });
     let environments: Vec<&Entry> = table.0.iter().filter(is_environment).collect();
-    let names = || environments.iter().map(|entry| entry.key.as_str());
     if environments.is_empty() {
         return Some((None, entry));
     }
     for key in table.0.iter().filter(|key| !is_environment(key) && key.key != PLUGIN) {
         let message =
             format!("key `{}` stands beside the environments of `{}`", key.key, entry.key);
-        let hint = format!("move it into {}", quoted(names()));
+        let names = environments.iter().map(|entry| entry.key.as_str());
+        let hint = format!("move it into {}", quoted(names));
         problems.add(Problem::new(&key.place, &key.path, message).hint(hint));
     }
-    let chosen = match (wanted, environments.as_slice()) {
-        (None, [only]) => only,
-        (None, _) => {
-            let message = format!("connection `{}` has several environments", name.value);
-            let hint = format!("pick one with --env: {}", quoted(names()));
-            problems.add(name.problem(message).hint(hint));
-            return None;
-        }
-        (Some(wanted), _) => match environments.iter().find(|entry| entry.key == wanted) {
-            Some(chosen) => chosen,
-            None => {
-                let message = format!("connection `{}` has no environment `{wanted}`", name.value);
-                let hint = format!("it has {}", quoted(names()));
-                problems.add(name.problem(message).hint(hint).nearest(wanted, names()));
-                return None;
-            }
-        },
-    };
+    let chosen = environment(&environments, wanted, name, problems)?;
     Some((Some(chosen.key.clone()), chosen))
+}
+
+/// The environment that was asked for, or the only one.
+fn environment<'a>(
+    environments: &[&'a Entry],
+    wanted: Option<&str>,
+    name: &Given<String>,
+    problems: &mut Problems,
+) -> Option<&'a Entry> {
+    let names = || environments.iter().map(|entry| entry.key.as_str());
+    let Some(wanted) = wanted else {
+        if let [only] = environments {
+            return Some(only);
+        }
+        let message = format!("connection `{}` has several environments", name.value);
+        let hint = format!("pick one with --env: {}", quoted(names()));
+        problems.add(name.problem(message).hint(hint));
+        return None;
+    };
+    let chosen = environments.iter().find(|entry| entry.key == wanted);
+    if chosen.is_none() {
+        let message = format!("connection `{}` has no environment `{wanted}`", name.value);
+        let hint = format!("it has {}", quoted(names()));
+        problems.add(name.problem(message).hint(hint).nearest(wanted, names()));
+    }
+    chosen.copied()
 }
 
 fn connection(

@@ -52,8 +52,13 @@ const GUARANTEES: &[Guarantee] = &[
     Guarantee::AtomicJob,
 ];
 
-/// A job before its plugins are known, with its problems so far. Has no `Debug`: it may hold
-/// secrets that stand in the file.
+/// A job before its plugins are known, with its problems so far. It may hold secrets that stand in
+/// the file, so it cannot be printed:
+///
+/// ```compile_fail,E0277
+/// fn print<T: std::fmt::Debug>() {}
+/// print::<transload::job::DraftJob>();
+/// ```
 pub struct DraftJob {
     pub(super) problems: Problems,
     pub(super) file: Arc<Path>,
@@ -74,7 +79,8 @@ pub(super) struct DraftSide {
     pub(super) place: Option<Place>,
     pub(super) plugin: Option<Given<String>>,
     pub(super) connection: Option<Connection>,
-    /// The job names a connection that could not be had: what it would give is not known.
+    /// The job names a plugin or a connection that could not be had; that has been reported, and
+    /// what it would give is not known.
     pub(super) unclear: bool,
     pub(super) entries: Vec<Entry>,
     /// Where relative paths of `entries` start.
@@ -210,6 +216,8 @@ impl Sides<'_> {
         let plugin = section.given("plugin", problems, value::text);
         let name = section.given("connection", problems, value::text);
         let connection = name.as_ref().and_then(|name| self.connection(name, problems));
+        let unclear = (plugin.is_none() && section.has("plugin"))
+            || (connection.is_none() && section.has("connection"));
         let theirs = connection.as_ref().and_then(|connection| connection.plugin.clone());
         if let (Some(ours), Some(theirs), Some(connection)) = (&plugin, &theirs, &connection)
             && ours.value != theirs.value
@@ -223,7 +231,7 @@ impl Sides<'_> {
         DraftSide {
             place: Some(section.place.clone()),
             plugin: plugin.or(theirs),
-            unclear: section.entry("connection").is_some() && connection.is_none(),
+            unclear,
             connection,
             entries: Vec::new(),
             folder: self.folder.clone(),

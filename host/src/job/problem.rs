@@ -135,6 +135,12 @@ impl Problems {
     }
 }
 
+/// What checking has found: what stops the job, and what the user should merely know.
+pub(super) struct Findings {
+    pub(super) problems: Problems,
+    pub(super) warnings: Problems,
+}
+
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
         Self(vec![problem])

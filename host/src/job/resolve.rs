@@ -12,17 +12,11 @@ use super::{
     connection::Connection,
     document::{Entry, Node},
     file::{DraftSide, DraftWriter},
-    problem::{Place, Problem, Problems, quoted},
+    problem::{Findings, Place, Problem, Problems, quoted},
     secret::{Origin, SecretRefs, secret_ref},
     section::{Given, missing_key, unknown_key},
     value,
 };
-
-/// What a second look has found.
-pub(super) struct Findings {
-    pub(super) problems: Problems,
-    pub(super) warnings: Problems,
-}
 
 /// Which half of a plugin is meant.
 #[derive(Clone, Copy)]

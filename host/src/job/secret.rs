@@ -15,8 +15,7 @@ use transload_plugin_api::{Error, ErrorKind, Result, Secret, Secrets};
 use super::{
     Redactor,
     document::{Entry, Value},
-    problem::Problem,
-    resolve::Findings,
+    problem::{Findings, Problem},
     value,
 };
 
@@ -252,20 +251,40 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// 0600 or stricter; the group may read it (as systemd's credentials), with a warning.
+/// Ours or root's, 0600 or stricter; the group may read it (as systemd's credentials), with a
+/// warning.
 fn check_access(metadata: &fs::Metadata, path: &Path) -> Result<()> {
     let (mode, shown) = (mode_of(metadata), path.display());
-    if mode & 0o027 != 0 {
-        return Err(error(format!(
-            "file `{shown}` is open to others (mode {:04o}, expected 0600)",
-            mode & 0o7777
-        ))
-        .hint(format!("chmod 600 {shown}")));
+    if let Some(trouble) = access_trouble(mode, owner_and_user(metadata)) {
+        return Err(error(format!("file `{shown}` {trouble}"))
+            .hint(format!("it should belong to whoever runs transload: chmod 600 {shown}")));
     }
     if mode & 0o040 != 0 {
         tracing::warn!(file = %shown, "the group can read this secret file; expected mode 0600");
     }
     Ok(())
+}
+
+fn access_trouble(mode: u32, owner_and_user: Option<(u32, u32)>) -> Option<String> {
+    if let Some((owner, user)) = owner_and_user
+        && owner != 0
+        && owner != user
+    {
+        return Some(format!("belongs to user {owner}, expected {user} or root"));
+    }
+    let mode = mode & 0o7777;
+    (mode & 0o027 != 0).then(|| format!("is open to others (mode {mode:04o}, expected 0600)"))
+}
+
+#[cfg(unix)]
+fn owner_and_user(metadata: &fs::Metadata) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.uid(), rustix::process::geteuid().as_raw()))
+}
+
+#[cfg(not(unix))]
+fn owner_and_user(_metadata: &fs::Metadata) -> Option<(u32, u32)> {
+    None
 }
 
 /// Text without one newline at its end.
@@ -373,26 +392,37 @@ mod tests {
         assert!(refusal.contains("cannot be read: No such file"), "{refusal}");
     }
 
+    #[test]
+    fn files_that_others_can_open_or_own_are_refused() {
+        let open = |mode: &str| Some(format!("is open to others (mode {mode}, expected 0600)"));
+        let foreign = Some("belongs to user 7, expected 1000 or root".to_owned());
+        for (mode, owner, expected) in [
+            (0o100_400, 1000, None),
+            (0o100_600, 1000, None),
+            (0o100_640, 1000, None),
+            (0o100_440, 0, None),
+            (0o100_644, 1000, open("0644")),
+            (0o100_604, 0, open("0604")),
+            (0o100_620, 1000, open("0620")),
+            (0o100_601, 1000, open("0601")),
+            (0o100_600, 7, foreign),
+        ] {
+            assert_eq!(access_trouble(mode, Some((owner, 1000))), expected, "{mode:o} {owner}");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
-    fn files_that_others_can_open_are_refused() {
-        for (mode, fine) in [
-            (0o400, true),
-            (0o600, true),
-            (0o640, true),
-            (0o644, false),
-            (0o604, false),
-            (0o620, false),
-            (0o666, false),
-        ] {
-            let (_folder, path) = file(b"s3cret", mode);
-            let answer = ask(SecretRef::File(path));
-            assert_eq!(answer.is_ok(), fine, "{mode:o}");
-            if let Err(error) = answer {
-                let expected = format!("(mode {mode:04o}, expected 0600)");
-                assert!(error.message.ends_with(&expected), "{error}");
-            }
-        }
+    fn a_file_that_everybody_can_read_is_not_read() {
+        let (_folder, path) = file(b"canary-7f3a", 0o644);
+        let refusal = refused(SecretRef::File(path.clone()));
+        let path = path.display();
+        assert_eq!(
+            refusal,
+            format!(
+                "secret `password`: file `{path}` is open to others (mode 0644, expected 0600)"
+            )
+        );
     }
 
     #[test]

@@ -703,6 +703,9 @@ fn t40_unresolved_parameters_stop_the_job() {
         let case = with_writer(&format!("before = {text}\n{PARAMS}"));
         assert_eq!(case.refusal(), expected, "{text}");
     }
+    let plugin = Case::new(&format!("[reader]\nplugin = \"${{p}}\"\n{WRITER}")).refusal();
+    assert!(plugin.starts_with("job.toml:2:11: parameter `${p}` has no value"), "{plugin}");
+    assert_eq!(plugin.lines().count(), 2, "nothing follows from it: {plugin}");
     let lines = with_writer("before = \"\"\"\nDELETE\n  ${shop}\"\"\"").refusal();
     assert!(lines.starts_with("job.toml:10:3: parameter `${shop}`"), "{lines}");
     let own = with_writer("[params]\na = \"1\"\nb = \"${a}\"").refusal();
@@ -975,4 +978,20 @@ fn a_draft_tells_its_plugins_and_its_problems() {
     assert_eq!((draft.reader_plugin(), draft.writer_plugin()), (Some("sheets"), Some("shopdb")));
     assert_eq!(draft.problems().len(), 1);
     assert_eq!(draft.problems().iter().next().unwrap().key, "channel.parallelism");
+}
+
+proptest::proptest! {
+    /// Whatever somebody's editor has done to a job: an answer, and never an empty refusal.
+    #[test]
+    fn damaged_jobs_are_understood_or_refused(
+        start in 0..FULL.len(),
+        length in 0..40_usize,
+        inserted in "[\\]\\[a-z=\"'{}$,.0-9é \n]{0,6}",
+    ) {
+        let end = (start + length).min(FULL.len());
+        let job = format!("{}{inserted}{}", &FULL[..start], &FULL[end..]);
+        if let Err(problems) = Case::new(&job).run() {
+            proptest::prop_assert!(!problems.is_empty(), "{job}");
+        }
+    }
 }
