@@ -1,0 +1,431 @@
+//! JSON text to batches. Whole records only: a line of JSON lines, an object of an array.
+//! Values are handed to the column builders as the text that stands in the file.
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result, schema_of};
+
+use super::{
+    JsonShape,
+    keys::{Found, Keys},
+    scan::{Halt, Kind, Scan, Scanner, Token, unescape},
+};
+use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder, RECORD_LIMIT, CellError, CellWords, ColumnBuilder};
+
+/// What happens to a key that the schema does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// It is left out, and counted in [`JsonDecoder::unknown_keys`].
+    #[default]
+    Ignore,
+    /// Its row is dirty.
+    Dirty,
+}
+
+/// Where the decoder stands in an array; for lines it is always at `Record`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Before `[`.
+    Start,
+    /// After `[`: a record or `]`.
+    First,
+    /// A record, and nothing else.
+    Record,
+    /// After a record: `,` or `]`.
+    After,
+    /// After `]`.
+    End,
+}
+
+/// The first thing that was wrong with a row.
+struct Fault {
+    column: Option<usize>,
+    value: Option<String>,
+    code: &'static str,
+    reason: String,
+}
+
+/// Reads JSON lines or one JSON array of objects.
+///
+/// A missing key and `null` are NULL. Strings are unescaped, everything else is parsed from its
+/// own text; objects and arrays are kept byte for byte where a column wants text or json.
+/// A wrong line, a duplicate key or a value that does not fit makes a dirty row. In an array,
+/// broken syntax is an error, because nobody can tell where the next record begins.
+pub struct JsonDecoder {
+    shape: JsonShape,
+    unknown: UnknownKeys,
+    columns: Vec<Column>,
+    json: Vec<bool>,
+    builders: Vec<ColumnBuilder>,
+    keys: Keys,
+    stage: Stage,
+    /// At the very start of the input a byte order mark may stand.
+    fresh: bool,
+    /// The line of the next byte, from 1.
+    line: u64,
+    rows: usize,
+    taken: usize,
+    first_line: u64,
+    exact: bool,
+    dirty: Vec<DirtyRow>,
+    fault: Option<Fault>,
+    scratch: Vec<u8>,
+}
+
+impl JsonDecoder {
+    /// A decoder for these columns. `known` names further keys of the schema that nobody wants.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a type that is not parsed from text.
+    pub fn new<'a>(
+        shape: JsonShape,
+        columns: &[Column],
+        words: &CellWords,
+        known: impl IntoIterator<Item = &'a str>,
+        unknown: UnknownKeys,
+    ) -> Result<Self> {
+        let builders = columns.iter().map(|column| ColumnBuilder::new(column, words));
+        Ok(Self {
+            shape,
+            unknown,
+            columns: columns.to_vec(),
+            json: columns.iter().map(|column| column.logical == LogicalType::Json).collect(),
+            builders: builders.collect::<Result<_>>()?,
+            keys: Keys::new(columns, known),
+            stage: if shape == JsonShape::Lines { Stage::Record } else { Stage::Start },
+            fresh: true,
+            line: 1,
+            rows: 0,
+            taken: 0,
+            first_line: 1,
+            exact: true,
+            dirty: Vec::new(),
+            fault: None,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Says that the input begins at this line of its file, counted from 1.
+    #[must_use]
+    pub fn starting_at_line(mut self, line: u64) -> Self {
+        self.line = line;
+        self.first_line = line;
+        self
+    }
+
+    /// The keys that the schema does not have, with the number of rows they were in.
+    pub fn unknown_keys(&self) -> Vec<(String, u64)> {
+        self.keys.unknown().collect()
+    }
+
+    fn decode_lines(&mut self, input: &[u8], last: bool) -> Result<usize> {
+        let mut at = 0;
+        while !self.is_full() && at < input.len() {
+            let rest = &input[at..];
+            let (line, taken) = match memchr::memchr(b'\n', rest) {
+                Some(end) => (&rest[..end], end + 1),
+                None if last => (rest, rest.len()),
+                None => {
+                    self.check_length(rest.len())?;
+                    break;
+                }
+            };
+            self.check_length(line.len())?;
+            self.take_line(line);
+            self.line += 1;
+            self.taken += taken;
+            at += taken;
+        }
+        Ok(at)
+    }
+
+    fn take_line(&mut self, line: &[u8]) {
+        let mut scan = Scanner::new(line);
+        if scan.peek().is_none() {
+            return;
+        }
+        let taken = self.take_row(&mut scan).and_then(|()| match scan.peek() {
+            None => Ok(()),
+            Some(_) => Err(Halt::Wrong { at: scan.pos(), expected: "the end of the line" }),
+        });
+        if let Err(halt) = taken {
+            let (at, expected) = match halt {
+                Halt::Wrong { at, expected } => (at, expected),
+                Halt::Short => (line.len(), "the rest of the object"),
+            };
+            let found = excerpt(&line[at.min(line.len())..], 20);
+            let found = if found.is_empty() { "the end of the line".into() } else { found };
+            self.fault = Some(Fault {
+                column: None,
+                value: Some(excerpt(line, 256)),
+                code: "parse",
+                reason: format!("byte {}: expected {expected}, found `{found}`", at + 1),
+            });
+        }
+        self.end_row();
+    }
+
+    fn decode_array(&mut self, input: &[u8], last: bool) -> Result<usize> {
+        let mut at = 0;
+        while !self.is_full() {
+            at += self.skip_space(&input[at..]);
+            let Some(&byte) = input.get(at) else { break };
+            let mark = match (self.stage, byte) {
+                (Stage::Start, b'[') => Stage::First,
+                (Stage::First | Stage::After, b']') => Stage::End,
+                (Stage::After, b',') => Stage::Record,
+                (Stage::First | Stage::Record, b'{') => {
+                    let Some(taken) = self.take_record(&input[at..], last)? else { break };
+                    at += taken;
+                    self.stage = Stage::After;
+                    continue;
+                }
+                _ => return Err(self.broken(&input[at..])),
+            };
+            self.stage = mark;
+            self.taken += 1;
+            at += 1;
+        }
+        if last && at == input.len() && self.stage != Stage::End && !self.is_full() {
+            return Err(self.broken(b""));
+        }
+        Ok(at)
+    }
+
+    /// Takes white space and counts its lines.
+    fn skip_space(&mut self, input: &[u8]) -> usize {
+        let end = input.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
+        let space = &input[..end.unwrap_or(input.len())];
+        self.advance(space);
+        space.len()
+    }
+
+    fn advance(&mut self, taken: &[u8]) {
+        self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
+        self.taken += taken.len();
+    }
+
+    /// Takes one object of an array, or nothing if it is not all there.
+    fn take_record(&mut self, input: &[u8], last: bool) -> Result<Option<usize>> {
+        let mut scan = Scanner::new(input);
+        match self.take_row(&mut scan) {
+            Ok(()) => {
+                self.end_row();
+                let taken = scan.pos();
+                self.check_length(taken)?;
+                self.advance(&input[..taken]);
+                Ok(Some(taken))
+            }
+            Err(Halt::Short) if !last => {
+                self.forget_row();
+                self.check_length(input.len())?;
+                Ok(None)
+            }
+            Err(Halt::Short) => Err(self.broken(b"")),
+            Err(Halt::Wrong { at, expected }) => {
+                self.advance(&input[..at]);
+                Err(self.syntax(expected, &input[at..]))
+            }
+        }
+    }
+
+    fn broken(&self, found: &[u8]) -> Error {
+        let expected = match self.stage {
+            Stage::Start => "`[` at the start of a JSON array",
+            Stage::First => "`{` or `]`",
+            Stage::Record => "`{`",
+            Stage::After => "`,` or `]` after an object",
+            Stage::End => "nothing after the end of the array",
+        };
+        let error = self.syntax(expected, found);
+        match self.stage {
+            Stage::Start => error.hint("for one object a line use `format = \"jsonl\"`"),
+            _ => error,
+        }
+    }
+
+    fn syntax(&self, expected: &str, found: &[u8]) -> Error {
+        let found = excerpt(found, 20);
+        let found =
+            if found.is_empty() { "the end of the file".to_owned() } else { format!("`{found}`") };
+        Error::new(ErrorKind::Data, format!("expected {expected}, found {found}"))
+            .with_code("JSON-SYNTAX")
+            .at(format!("line {}", self.line))
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<()> {
+        if bytes <= RECORD_LIMIT {
+            return Ok(());
+        }
+        let message = format!("a record is longer than {} MiB", RECORD_LIMIT >> 20);
+        Err(Error::new(ErrorKind::Data, message)
+            .with_code("JSON-LENGTH")
+            .at(format!("line {}", self.line))
+            .hint("look for a missing line break or an unclosed quote there"))
+    }
+
+    /// Takes one object and appends its values. What is wrong with values or keys goes to
+    /// `fault`; the scan goes on to the object's end.
+    fn take_row(&mut self, scan: &mut Scanner<'_>) -> Scan<()> {
+        self.keys.start_row();
+        self.fault = None;
+        scan.expect(b'{', "an object")?;
+        if !scan.take(b'}') {
+            loop {
+                let found = self.keys.take(scan)?;
+                let value = scan.value(1)?;
+                self.take_value(found, value);
+                if !scan.take(b',') {
+                    scan.expect(b'}', "`,` or `}`")?;
+                    break;
+                }
+            }
+        }
+        self.fill_missing();
+        Ok(())
+    }
+
+    #[inline]
+    fn take_value(&mut self, found: Found, value: Token<'_>) {
+        if self.fault.is_some() {
+            return;
+        }
+        let column = match found {
+            Found::Column(column) => column,
+            Found::Unwanted => return,
+            Found::Unknown if self.unknown == UnknownKeys::Ignore => return,
+            Found::Unknown => return self.refuse("unknown", "a key that the schema does not have"),
+            Found::Duplicate => return self.refuse("duplicate", "the same key twice"),
+        };
+        if let Err(error) = self.append(column, value) {
+            self.blame(column, value, error);
+        }
+    }
+
+    #[inline]
+    fn append(&mut self, column: usize, value: Token<'_>) -> Result<(), CellError> {
+        let builder = &mut self.builders[column];
+        match value.kind {
+            Kind::Null => builder.append_null(),
+            Kind::Text { .. } if self.json[column] => builder.append_text(value.raw),
+            Kind::Text { escaped: false } => builder.append_text(value.inner()),
+            Kind::Text { escaped: true } => {
+                self.scratch.clear();
+                unescape(value.inner(), &mut self.scratch)
+                    .map_err(|reason| CellError { code: "parse", reason: reason.to_owned() })?;
+                builder.append_text(&self.scratch)
+            }
+            Kind::Boolean | Kind::Number | Kind::Nested => builder.append_text(value.raw),
+        }
+    }
+
+    fn fill_missing(&mut self) {
+        for column in 0..self.builders.len() {
+            if self.fault.is_none()
+                && !self.keys.has(column)
+                && let Err(error) = self.builders[column].append_null()
+            {
+                self.blame(column, Token { kind: Kind::Null, raw: b"" }, error);
+            }
+        }
+    }
+
+    #[cold]
+    fn blame(&mut self, column: usize, value: Token<'_>, error: CellError) {
+        let value = (value.kind != Kind::Null).then(|| excerpt(value.raw, 256));
+        let CellError { code, reason } = error;
+        self.fault = Some(Fault { column: Some(column), value, code, reason });
+    }
+
+    #[cold]
+    fn refuse(&mut self, code: &'static str, reason: &str) {
+        self.fault = Some(Fault { column: None, value: None, code, reason: reason.to_owned() });
+    }
+
+    /// Keeps the row, or makes it a dirty one.
+    #[inline]
+    fn end_row(&mut self) {
+        match self.fault.take() {
+            None => {
+                if self.rows == 0 {
+                    self.first_line = self.line;
+                }
+                self.exact &= self.line == self.first_line + self.rows as u64;
+                self.rows += 1;
+            }
+            Some(fault) => {
+                self.forget_row();
+                self.note_dirty(fault);
+            }
+        }
+    }
+
+    #[cold]
+    fn forget_row(&mut self) {
+        for builder in &mut self.builders {
+            builder.truncate_to(self.rows);
+        }
+    }
+
+    #[cold]
+    fn note_dirty(&mut self, fault: Fault) {
+        let Fault { column, value, code, reason } = fault;
+        self.dirty.push(DirtyRow {
+            row: 0,
+            place: Some(format!("line {}", self.line)),
+            column: column.map(|column| self.columns[column].name.clone()),
+            value,
+            code: code.to_owned(),
+            reason,
+        });
+    }
+}
+
+impl Decoder for JsonDecoder {
+    fn decode(&mut self, input: &[u8], last: bool) -> Result<usize> {
+        const MARK: &[u8] = "\u{feff}".as_bytes();
+        let mut skipped = 0;
+        if self.fresh {
+            if !last && input.len() < MARK.len() {
+                return Ok(0);
+            }
+            self.fresh = false;
+            skipped = if input.starts_with(MARK) { MARK.len() } else { 0 };
+        }
+        let input = &input[skipped..];
+        let taken = match self.shape {
+            JsonShape::Lines => self.decode_lines(input, last)?,
+            JsonShape::Array => self.decode_array(input, last)?,
+        };
+        Ok(skipped + taken)
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows + self.dirty.len() >= BATCH_ROWS || self.taken >= BATCH_BYTES
+    }
+
+    fn flush(&mut self) -> Result<Option<Decoded>> {
+        self.taken = 0;
+        if self.rows == 0 && self.dirty.is_empty() {
+            return Ok(None);
+        }
+        let arrays = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let batch = RecordBatch::try_new_with_options(schema_of(&self.columns), arrays, &options)
+            .map_err(|error| Error::new(ErrorKind::Defect, "columns").caused_by(&error))?;
+        let decoded = Decoded {
+            batch,
+            dirty: std::mem::take(&mut self.dirty),
+            first_line: self.first_line,
+            exact: self.exact,
+        };
+        self.rows = 0;
+        self.exact = true;
+        Ok(Some(decoded))
+    }
+}
+
+/// The first bytes of some text, for messages.
+fn excerpt(bytes: &[u8], most: usize) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(most)]);
+    if bytes.len() > most { format!("{text}...") } else { text.into_owned() }
+}
