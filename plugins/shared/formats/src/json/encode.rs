@@ -1,11 +1,15 @@
 //! Batches to JSON text. Numbers are written as they are, strings are escaped where they must be,
 //! json columns keep their bytes. Rows with a value that JSON has not (NaN) are left out and named.
 
-use arrow_array::{Array, ListArray, RecordBatch, StringArray, cast::AsArray, types::{Float32Type, Float64Type}};
+use arrow_array::{
+    Array, ListArray, RecordBatch, StringArray,
+    cast::AsArray,
+    types::{Float32Type, Float64Type},
+};
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result};
 
 use super::{JsonShape, scan::next_special};
-use crate::{CellRenderer, Encoder};
+use crate::{BinaryText, CellRenderer, Encoder};
 
 /// Writes one object a row, its keys in the columns' order.
 pub struct JsonEncoder {
@@ -15,21 +19,59 @@ pub struct JsonEncoder {
     keys: Vec<Vec<u8>>,
     /// An array has a row already, so the next one needs a comma.
     begun: bool,
+    binary: BinaryText,
+    refused: Vec<DirtyRow>,
 }
 
 impl JsonEncoder {
     /// An encoder for batches of these columns.
-    pub fn new(shape: JsonShape, columns: &[Column]) -> Self {
+    pub fn new(shape: JsonShape, columns: &[Column], binary: BinaryText) -> Self {
         let keys = columns.iter().enumerate().map(|(index, column)| {
             let mut key = vec![if index == 0 { b'{' } else { b',' }];
             write_string(column.name.as_bytes(), &mut key);
             key.push(b':');
             key
         });
-        Self { shape, columns: columns.to_vec(), keys: keys.collect(), begun: false }
+        Self {
+            shape,
+            columns: columns.to_vec(),
+            keys: keys.collect(),
+            begun: false,
+            binary,
+            refused: Vec::new(),
+        }
     }
 
-    fn write_row(&mut self, columns: &[JsonColumn<'_>], row: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+    fn prepare<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<JsonColumn<'a>>> {
+        if batch.num_columns() != self.columns.len() {
+            let (expected, found) = (self.columns.len(), batch.num_columns());
+            let message = format!("a batch of {found} columns, {expected} were planned");
+            return Err(Error::new(ErrorKind::Schema, message));
+        }
+        let columns = self.columns.iter().zip(batch.columns());
+        columns
+            .map(|(column, array)| JsonColumn::new(column, array.as_ref(), self.binary))
+            .collect()
+    }
+
+    #[cold]
+    fn note(&mut self, refused: &Refused, columns: &[JsonColumn<'_>], row: usize) {
+        self.refused.push(DirtyRow {
+            row: row as u64,
+            place: None,
+            column: Some(self.columns[refused.column].name.clone()),
+            value: columns[refused.column].text(row),
+            code: "range".to_owned(),
+            reason: refused.reason.to_owned(),
+        });
+    }
+
+    fn write_row(
+        &mut self,
+        columns: &[JsonColumn<'_>],
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
         if self.shape == JsonShape::Array {
             out.extend_from_slice(if self.begun { b",\n" } else { b"\n" });
         }
@@ -63,21 +105,22 @@ impl Encoder for JsonEncoder {
         Ok(())
     }
 
-    fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<Vec<DirtyRow>> {
-        let columns = self.columns.iter().zip(batch.columns());
-        let columns = columns
-            .map(|(column, array)| JsonColumn::new(column, array.as_ref()))
-            .collect::<Result<Vec<_>>>()?;
-        let mut dirty = Vec::new();
+    fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        let columns = self.prepare(batch)?;
+        self.refused.clear();
         for row in 0..batch.num_rows() {
             let (start, begun) = (out.len(), self.begun);
             if let Err(refused) = self.write_row(&columns, row, out) {
                 out.truncate(start);
                 self.begun = begun;
-                dirty.push(self.dirty_row(&refused, &columns, row));
+                self.note(&refused, &columns, row);
             }
         }
-        Ok(dirty)
+        Ok(())
+    }
+
+    fn take_refused(&mut self) -> Vec<DirtyRow> {
+        std::mem::take(&mut self.refused)
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
@@ -88,20 +131,6 @@ impl Encoder for JsonEncoder {
     }
 }
 
-impl JsonEncoder {
-    #[cold]
-    fn dirty_row(&self, refused: &Refused, columns: &[JsonColumn<'_>], row: usize) -> DirtyRow {
-        DirtyRow {
-            row: row as u64,
-            place: None,
-            column: Some(self.columns[refused.column].name.clone()),
-            value: columns[refused.column].text(row),
-            code: "range".to_owned(),
-            reason: refused.reason.to_owned(),
-        }
-    }
-}
-
 /// One column of a batch, ready to be written row by row.
 enum JsonColumn<'a> {
     /// Written as rendered: whole numbers, decimals, booleans.
@@ -109,15 +138,22 @@ enum JsonColumn<'a> {
     /// Written as rendered, in quotes: dates, times, uuids, binary. Needs no escapes.
     Quoted(CellRenderer<'a>),
     /// As `Bare`, but NaN and infinities are refused.
-    Float { values: &'a dyn Array, double: bool, text: CellRenderer<'a> },
+    Float {
+        values: &'a dyn Array,
+        double: bool,
+        text: CellRenderer<'a>,
+    },
     Text(&'a StringArray),
     Json(&'a StringArray),
     Numeric(&'a StringArray),
-    List { lists: &'a ListArray, items: Box<JsonColumn<'a>> },
+    List {
+        lists: &'a ListArray,
+        items: Box<JsonColumn<'a>>,
+    },
 }
 
 impl<'a> JsonColumn<'a> {
-    fn new(column: &Column, array: &'a dyn Array) -> Result<Self> {
+    fn new(column: &Column, array: &'a dyn Array, binary: BinaryText) -> Result<Self> {
         let strings = || array.as_string_opt::<i32>().ok_or_else(|| mismatch(column, array));
         Ok(match &column.logical {
             LogicalType::Text { .. } => Self::Text(strings()?),
@@ -131,10 +167,13 @@ impl<'a> JsonColumn<'a> {
             LogicalType::List(item) => {
                 let lists = array.as_list_opt::<i32>().ok_or_else(|| mismatch(column, array))?;
                 let item = Column::new(&column.name, item.as_ref().clone(), true);
-                Self::List { lists, items: Box::new(Self::new(&item, lists.values().as_ref())?) }
+                Self::List {
+                    lists,
+                    items: Box::new(Self::new(&item, lists.values().as_ref(), binary)?),
+                }
             }
             logical if is_bare(logical) => Self::Bare(CellRenderer::new(column, array)?),
-            _ => Self::Quoted(CellRenderer::new(column, array)?),
+            _ => Self::Quoted(CellRenderer::new(column, array)?.binary(binary)),
         })
     }
 
@@ -193,14 +232,12 @@ fn mismatch(column: &Column, array: &dyn Array) -> Error {
     let Column { name, logical, .. } = column;
     let found = array.data_type();
     let message = format!("column `{name}` should be {logical} and came as {found}");
-    Error::new(ErrorKind::Defect, message)
+    Error::new(ErrorKind::Schema, message)
 }
 
 /// Types whose rendered text is a JSON number or word.
 fn is_bare(logical: &LogicalType) -> bool {
-    use LogicalType::{
-        Boolean, Decimal, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64,
-    };
+    use LogicalType::{Boolean, Decimal, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
     matches!(
         logical,
         Boolean | Decimal { .. } | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64
@@ -215,7 +252,12 @@ fn is_finite(values: &dyn Array, double: bool, row: usize) -> bool {
     }
 }
 
-fn write_list(lists: &ListArray, items: &JsonColumn<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+fn write_list(
+    lists: &ListArray,
+    items: &JsonColumn<'_>,
+    row: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), &'static str> {
     let ends = lists.value_offsets();
     out.push(b'[');
     for item in ends[row]..ends[row + 1] {
@@ -258,7 +300,8 @@ fn write_number(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let power = exponent.get(1..).map(|text| text.strip_prefix(['+', '-']).unwrap_or(text));
     let power_is_number = power.is_none_or(|power| !power.is_empty() && digits(power));
-    if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) || !power_is_number {
+    if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) || !power_is_number
+    {
         return Err("JSON numbers have digits only: no NaN, no infinity");
     }
     if text.starts_with('-') {
@@ -319,16 +362,22 @@ mod tests {
 
     use super::*;
 
-    fn encode(shape: JsonShape, columns: &[(&str, LogicalType, ArrayRef)]) -> (String, Vec<DirtyRow>) {
+    fn encode(
+        shape: JsonShape,
+        columns: &[(&str, LogicalType, ArrayRef)],
+    ) -> (String, Vec<DirtyRow>) {
         let (columns, arrays): (Vec<_>, Vec<_>) = columns
             .iter()
-            .map(|(name, logical, array)| (Column::new(*name, logical.clone(), true), Arc::clone(array)))
+            .map(|(name, logical, array)| {
+                (Column::new(*name, logical.clone(), true), Arc::clone(array))
+            })
             .unzip();
         let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
-        let mut encoder = JsonEncoder::new(shape, &columns);
+        let mut encoder = JsonEncoder::new(shape, &columns, BinaryText::Hex);
         let mut out = Vec::new();
         encoder.start(&mut out).unwrap();
-        let dirty = encoder.encode(&batch, &mut out).unwrap();
+        encoder.encode(&batch, &mut out).unwrap();
+        let dirty = encoder.take_refused();
         encoder.end(&mut out).unwrap();
         (String::from_utf8(out).unwrap(), dirty)
     }
@@ -346,14 +395,18 @@ mod tests {
         let (lines, _) = encode(JsonShape::Lines, &columns);
         assert_eq!(lines, "{\"n\":1,\"t \\\"x\\\"\":null}\n{\"n\":null,\"t \\\"x\\\"\":\"\"}\n");
         let (array, _) = encode(JsonShape::Array, &columns);
-        assert_eq!(array, "[\n{\"n\":1,\"t \\\"x\\\"\":null},\n{\"n\":null,\"t \\\"x\\\"\":\"\"}\n]\n");
+        assert_eq!(
+            array,
+            "[\n{\"n\":1,\"t \\\"x\\\"\":null},\n{\"n\":null,\"t \\\"x\\\"\":\"\"}\n]\n"
+        );
     }
 
     #[test]
     fn t34_numbers_and_json_keep_their_digits() {
         let numbers = [".5", "+5", "007", "-0.10", "12345678901234567890", "1e400", "5."];
         let all = numbers.map(Some);
-        let (lines, dirty) = encode(JsonShape::Lines, &[("n", LogicalType::Numeric, strings(&all))]);
+        let (lines, dirty) =
+            encode(JsonShape::Lines, &[("n", LogicalType::Numeric, strings(&all))]);
         let expected = ["0.5", "5", "7", "-0.10", "12345678901234567890", "1e400", "5"];
         assert_eq!(lines, expected.map(|n| format!("{{\"n\":{n}}}\n")).concat());
         assert_eq!(dirty, []);
@@ -373,8 +426,10 @@ mod tests {
             ];
             let (text, dirty) = encode(shape, &columns);
             assert_eq!(text.trim_ascii().trim_matches(['[', ']', '\n']), "");
-            let faults: Vec<_> =
-                dirty.iter().map(|d| (d.row, d.column.as_deref().unwrap(), d.value.as_deref().unwrap())).collect();
+            let faults: Vec<_> = dirty
+                .iter()
+                .map(|d| (d.row, d.column.as_deref().unwrap(), d.value.as_deref().unwrap()))
+                .collect();
             assert_eq!(faults, [(0, "f", "NaN"), (1, "n", "NaN"), (2, "f", "Infinity")]);
         }
     }

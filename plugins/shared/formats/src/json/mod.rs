@@ -3,13 +3,14 @@
 
 mod decode;
 mod encode;
-mod infer;
 mod keys;
 mod scan;
 
 pub use decode::{JsonDecoder, UnknownKeys};
 pub use encode::JsonEncoder;
-pub use infer::infer_json;
+
+/// The longest record, in bytes.
+const RECORD_LIMIT: usize = 16 << 20;
 
 /// How records stand in a JSON file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -223,8 +223,7 @@ impl<'a> Scanner<'a> {
             return Err(self.wrong("at most 128 levels of nesting"));
         }
         let object = self.here() == Some(b'{');
-        let (close, expected) =
-            if object { (b'}', "`,` or `}`") } else { (b']', "`,` or `]`") };
+        let (close, expected) = if object { (b'}', "`,` or `}`") } else { (b']', "`,` or `]`") };
         self.pos += 1;
         if self.take(close) {
             return Ok(());
@@ -364,8 +363,23 @@ mod tests {
     #[test]
     fn what_is_not_json_is_refused() {
         for text in [
-            "nul1", "True", "01", "-", "1.", ".5", "+1", "1e", "'a'", "[1,]", "{,}", "{\"a\" 1}",
-            "{a:1}", "[1 2]", "}", "\"a\tb\"", "NaN",
+            "nul1",
+            "True",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "'a'",
+            "[1,]",
+            "{,}",
+            "{\"a\" 1}",
+            "{a:1}",
+            "[1 2]",
+            "}",
+            "\"a\tb\"",
+            "NaN",
         ] {
             assert!(matches!(kind_of(text), Err(Halt::Wrong { .. })), "{text}");
         }
