@@ -105,14 +105,20 @@ impl JsonDecoder {
         })
     }
 
-    /// For input that begins behind a record instead of at the start of its file.
+    /// For input that begins behind a record, on this line, instead of at the start of its file.
     #[must_use]
-    pub fn after_a_record(mut self) -> Self {
+    pub fn after_a_record(mut self, line: u64) -> Self {
         self.fresh = false;
+        self.line = line;
         if self.shape == JsonShape::Array {
             self.stage = Stage::After;
         }
         self
+    }
+
+    /// The line of the next byte, counted from 1.
+    pub fn line(&self) -> u64 {
+        self.line
     }
 
     /// The keys that the schema does not have, with the number of rows they were in.
@@ -653,7 +659,7 @@ mod tests {
         for (shape, rest) in
             [(JsonShape::Lines, "{\"id\":2}\n"), (JsonShape::Array, ",{\"id\":2}]")]
         {
-            let mut decoder = decoder(shape, &columns(), UnknownKeys::Ignore).after_a_record();
+            let mut decoder = decoder(shape, &columns(), UnknownKeys::Ignore).after_a_record(7);
             let (rows, _) = rows_of(&mut decoder, rest.as_bytes(), 100).unwrap();
             assert_eq!(rows, [["2", "NULL", "NULL"]]);
         }

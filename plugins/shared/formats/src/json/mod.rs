@@ -3,11 +3,13 @@
 
 mod decode;
 mod encode;
+mod infer;
 mod keys;
 mod scan;
 
 pub use decode::{JsonDecoder, UnknownKeys};
 pub use encode::JsonEncoder;
+pub use infer::JsonInference;
 
 /// The longest record, in bytes.
 const RECORD_LIMIT: usize = 16 << 20;
