@@ -13,14 +13,19 @@
 //! | `compression` | gzip and zstd, known by their first bytes |
 //! | `charset` | other encodings to UTF-8, strictly |
 //! | `csv` | dialect, head, boundaries, [`CsvDecoder`], [`CsvEncoder`] |
+//! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
 //! | `infer` | types of a sample of text cells |
 //! | `cell` | text to typed columns and back |
 
 mod cell;
+mod csv;
+mod infer;
 mod json;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
-pub use json::{JsonDecoder, JsonEncoder, JsonShape, UnknownKeys};
+pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
+pub use infer::Inference;
+pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};

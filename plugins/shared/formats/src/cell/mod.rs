@@ -28,7 +28,7 @@ mod temporal;
 use arrow_array::ArrayRef;
 use transload_plugin_api::{Column, Result};
 
-pub(crate) use block::Cells;
+pub(crate) use block::{Cells, unquote};
 use column::TypedColumn;
 pub use render::CellRenderer;
 

@@ -44,7 +44,13 @@ impl JsonInference {
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] for more than 10,000 different keys.
-    pub fn sample(&mut self, shape: JsonShape, input: &[u8], last: bool, rows: usize) -> Result<()> {
+    pub fn sample(
+        &mut self,
+        shape: JsonShape,
+        input: &[u8],
+        last: bool,
+        rows: usize,
+    ) -> Result<()> {
         let most = self.rows + rows as u64;
         let input = input.strip_prefix("\u{feff}".as_bytes()).unwrap_or(input);
         match shape {
@@ -186,7 +192,14 @@ mod tests {
             "{\"i\":\"cut off",
         );
         let expected = [
-            "i int64", "d date", "m text", "t text", "b boolean", "n text", "k json", "f numeric",
+            "i int64",
+            "d date",
+            "m text",
+            "t text",
+            "b boolean",
+            "n text",
+            "k json",
+            "f numeric",
             "é timestamptz",
         ];
         assert_eq!(infer(JsonShape::Lines, input, false), expected);
