@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
+use arrow_array::RecordBatch;
 use transload_formats::{
     BinaryText, Compression, Compressor, CsvDialect, CsvEncoder, Encoder, JsonEncoder, JsonShape,
 };
-use transload_plugin_api::{Column, Error, ErrorKind, Result};
+use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
 
 use crate::{
-    format::{Format, FileName},
+    format::{FileName, Format},
     options::{CompressionChoice, WriterOptions},
 };
 
@@ -70,10 +71,16 @@ impl Encoding {
     /// [`ErrorKind::Unsupported`] for a type that the format cannot hold.
     pub(crate) fn encoder(&self, columns: &[Column]) -> Result<Box<dyn Encoder>> {
         Ok(match self.format {
-            Format::Csv => Box::new(CsvEncoder::new(&self.dialect, columns)?.binary(self.binary)),
+            Format::Csv => Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?),
             Format::Jsonl => Box::new(JsonEncoder::new(JsonShape::Lines, columns, self.binary)),
             Format::Json => Box::new(JsonEncoder::new(JsonShape::Array, columns, self.binary)),
         })
+    }
+
+    /// Refuses columns of types that the format cannot hold.
+    pub(crate) fn check_columns(&self, columns: &[Column]) -> Result<()> {
+        let nothing = RecordBatch::new_empty(schema_of(columns));
+        self.encoder(columns)?.encode(&nothing, &mut Vec::new())
     }
 
     /// What stands between the rows of two parts.
@@ -89,7 +96,7 @@ impl Encoding {
         Ok(stream.finish()?)
     }
 
-    /// Refuses what cannot be added to.
+    /// Refuses a format whose files cannot be added to.
     pub(crate) fn check_append(&self) -> Result<()> {
         if self.format != Format::Json {
             return Ok(());

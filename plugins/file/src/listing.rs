@@ -169,8 +169,7 @@ mod tests {
         let folder = folder_with(&["a.csv"]);
         for pattern in ["b.csv", "*.json", "[", "sub/"] {
             let error = names(folder.path(), &["a.csv", pattern]).unwrap_err();
-            let expected =
-                if pattern == "[" { ErrorKind::Options } else { ErrorKind::NotFound };
+            let expected = if pattern == "[" { ErrorKind::Options } else { ErrorKind::NotFound };
             assert_eq!(error.kind, expected, "{pattern}");
         }
     }

@@ -60,9 +60,8 @@ impl Manifest {
 
     /// Puts the manifest in its place, atomically.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| {
-            Error::new(ErrorKind::Defect, "manifest").caused_by(&error)
-        })?;
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(ErrorKind::Defect, "manifest").caused_by(&error))?;
         text.push(b'\n');
         durable::replace(&folder.join(NAME), &text)
     }
@@ -87,7 +86,8 @@ mod tests {
             rows: 2,
             sha256: "00".to_owned(),
         };
-        let mut manifest = Manifest { run: "r1".to_owned(), files: vec![file("part-r1-00000.csv")] };
+        let mut manifest =
+            Manifest { run: "r1".to_owned(), files: vec![file("part-r1-00000.csv")] };
         manifest.write(folder.path()).unwrap();
         assert_eq!(Manifest::read(folder.path()).unwrap(), Some(manifest.clone()));
         for name in ["../x", "/etc/passwd", "..", ""] {

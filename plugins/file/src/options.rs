@@ -179,7 +179,8 @@ fn choice(key: &str, words: &[&str], doc: &str) -> OptionSpec {
 /// The reader's options.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
     let words = CellWords::default();
-    let doc = "Files, folders or patterns such as `data/*.csv.gz`; a folder means its visible files";
+    let doc =
+        "Files, folders or patterns such as `data/*.csv.gz`; a folder means its visible files";
     let mut specs = vec![
         OptionSpec::new("path", OptionKind::Paths, doc).required(),
         format_spec(),

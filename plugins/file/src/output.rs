@@ -54,7 +54,7 @@ enum State {
     /// Between compressed streams.
     Idle(Tail),
     /// Inside one.
-    Busy(Compressor<Tail>),
+    Busy(Box<Compressor<Tail>>),
     /// A write has failed; only [`Output::cut`] helps.
     Broken,
 }
@@ -92,7 +92,7 @@ impl Output {
             return Ok(());
         }
         let mut stream = match std::mem::replace(&mut self.state, State::Broken) {
-            State::Idle(tail) => Compressor::new(self.compression, tail)?,
+            State::Idle(tail) => Box::new(Compressor::new(self.compression, tail)?),
             State::Busy(stream) => stream,
             State::Broken => return Err(broken()),
         };

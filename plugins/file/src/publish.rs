@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use transload_formats::Compression;
 use transload_plugin_api::{ChunkOutcome, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan};
 
 use crate::{
@@ -118,7 +119,8 @@ impl Publication<'_> {
     fn copy_old(&self, target: &Path, output: &Path) -> Result<File> {
         fs::copy(target, output).map_err(|error| at(error, output))?;
         let mut file = open_at_end(output)?;
-        if self.encoding.is_plain() && !ends_with_newline(&mut file).map_err(|e| at(e, output))? {
+        let complete = ends_with_newline(target, self.encoding.compression());
+        if !complete.map_err(|error| at(error, target))? {
             self.write(&mut file, b"\n", output)?;
         }
         Ok(file)
@@ -239,14 +241,21 @@ fn open_at_end(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn ends_with_newline(file: &mut File) -> io::Result<bool> {
-    if file.seek(SeekFrom::End(0))? == 0 {
-        return Ok(true);
+/// Whether the last line of a file is complete. A packed file has to be read for that.
+fn ends_with_newline(path: &Path, compression: Compression) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    if compression == Compression::None && file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
     }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last == *b"\n")
+    let mut text = compression.reader(file)?;
+    let mut block = vec![0; 64 << 10];
+    let mut last = b'\n';
+    loop {
+        match text.read(&mut block)? {
+            0 => return Ok(last == b'\n'),
+            read => last = block[read - 1],
+        }
+    }
 }
 
 fn copy_part(ready: &Path, part: &PartReceipt, file: &mut File) -> Result<()> {
