@@ -13,16 +13,21 @@
 //! | `compression` | gzip and zstd, known by their first bytes |
 //! | `charset` | other encodings to UTF-8, strictly |
 //! | `csv` | dialect, head, boundaries, [`CsvDecoder`], [`CsvEncoder`] |
+//! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
 //! | `infer` | types of a sample of text cells |
 //! | `cell` | text to typed columns and back |
 
 mod cell;
+mod compression;
 mod csv;
 mod infer;
+mod json;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
+pub use compression::{Compression, Compressor};
 pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
 pub use infer::Inference;
+pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};
@@ -80,6 +85,12 @@ pub trait Encoder: Send {
     /// [`transload_plugin_api::ErrorKind::Schema`] if the batch does not have the encoder's
     /// columns, `Data` if a value cannot be written so that it reads back identically.
     fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()>;
+
+    /// The rows that the format cannot hold and that [`Encoder::encode`] therefore left out, by
+    /// index in the batch; of the last batch, and only once. A format that holds all has none.
+    fn take_refused(&mut self) -> Vec<DirtyRow> {
+        Vec::new()
+    }
 
     /// What stands after the last row.
     ///
