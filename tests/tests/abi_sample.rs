@@ -30,7 +30,11 @@ fn catalog() -> &'static Catalog {
     &CATALOG
         .get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
-            fs::copy(abi_support::sample_library(), folder.path().join("libsample.so")).unwrap();
+            fs::copy(
+                abi_support::built().join("examples/libabi_sample.so"),
+                folder.path().join("libsample.so"),
+            )
+            .unwrap();
             let search = SearchPath::only(&[folder.path().to_owned()]);
             (Catalog::open(&search.probe_with(abi_support::program())), folder)
         })

@@ -1,6 +1,7 @@
 //! Remembers what probes found, so that a start costs no child process per library. Keyed by path,
 //! size, time and hash of the file and by this program's version; anything unreadable or stale is
-//! simply probed again, and a cache that cannot be written is not missed.
+//! simply probed again, and a cache that cannot be written is not missed. Refusals are not kept:
+//! their reason may be mended elsewhere, such as a library that was not installed.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, Result, abi::ABI};
+use transload_plugin_api::abi::ABI;
 
 use super::probe::Probed;
 
@@ -39,15 +40,7 @@ impl Identity {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Remembered {
     identity: Identity,
-    #[serde(flatten)]
-    outcome: Outcome,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Outcome {
-    Fits(Probed),
-    Refused(Error),
+    probed: Probed,
 }
 
 /// Probe results by path.
@@ -69,20 +62,13 @@ impl ProbeCache {
         Self { file, known, changed: false }
     }
 
-    pub(super) fn get(&self, path: &Path, identity: &Identity) -> Option<Result<Probed>> {
+    pub(super) fn get(&self, path: &Path, identity: &Identity) -> Option<Probed> {
         let found = self.known.get(path).filter(|known| known.identity == *identity)?;
-        Some(match &found.outcome {
-            Outcome::Fits(probed) => Ok(probed.clone()),
-            Outcome::Refused(error) => Err(error.clone()),
-        })
+        Some(found.probed.clone())
     }
 
-    pub(super) fn put(&mut self, path: &Path, identity: Identity, result: &Result<Probed>) {
-        let outcome = match result {
-            Ok(probed) => Outcome::Fits(probed.clone()),
-            Err(error) => Outcome::Refused(error.clone()),
-        };
-        self.known.insert(path.to_owned(), Remembered { identity, outcome });
+    pub(super) fn put(&mut self, path: &Path, identity: Identity, probed: &Probed) {
+        self.known.insert(path.to_owned(), Remembered { identity, probed: probed.clone() });
         self.changed = true;
     }
 

@@ -192,11 +192,11 @@ fn probe(cache: &mut ProbeCache, prober: &Prober, entry: &Entry) -> Result<Probe
     let metadata = fs::metadata(&entry.path)?;
     let identity = Identity::new(&metadata, &entry.sha256);
     if let Some(known) = cache.get(&entry.path, &identity) {
-        return known;
+        return Ok(known);
     }
-    let result = prober.probe(&entry.path);
-    cache.put(&entry.path, identity, &result);
-    result
+    let probed = prober.probe(&entry.path)?;
+    cache.put(&entry.path, identity, &probed);
+    Ok(probed)
 }
 
 fn ensure_sane(probed: &Probed) -> Result<()> {

@@ -49,9 +49,20 @@ fn is_package_version(mismatch: &AbiInstability) -> bool {
 
 fn in_one_line(error: &AbiInstabilityError) -> Option<String> {
     let mismatch = error.errs.iter().find(|mismatch| !is_package_version(mismatch))?;
-    let path: Vec<String> = error.stack_trace.iter().map(|level| name(&level.found)).collect();
-    let place = if path.is_empty() { "the root module".to_owned() } else { path.join(".") };
-    Some(format!("{} at `{place}`", in_words(mismatch)))
+    Some(format!("{} at `{}`", in_words(mismatch), place(error)))
+}
+
+/// `reader.vtable.open.bytes`, without the wrappers' own fields.
+fn place(error: &AbiInstabilityError) -> String {
+    let mut path: Vec<String> = vec!["root".to_owned()];
+    for level in &error.stack_trace {
+        let name = name(&level.found);
+        let wrapper = name.starts_with("__") || name.starts_with("field_") || name == "0";
+        if !wrapper && path.last() != Some(&name) {
+            path.push(name);
+        }
+    }
+    path.join(".")
 }
 
 fn name(level: &TLFieldOrFunction) -> String {
@@ -76,6 +87,9 @@ fn in_words(mismatch: &AbiInstability) -> String {
         Ai::TooManyVariants(pair) => words("number of variants", pair, ToString::to_string),
         Ai::UnexpectedField(pair) => words("field", pair, |field| field.name().to_owned()),
         Ai::UnexpectedVariant(pair) => words("variant", pair, |name| name.to_string()),
+        Ai::FnLifetimeMismatch(_) | Ai::FnQualifierMismatch(_) => {
+            "another function signature".to_owned()
+        }
         other => {
             let text = format!("{other:?}");
             text.split(['(', ' ', '{']).next().unwrap_or("mismatch").to_owned()

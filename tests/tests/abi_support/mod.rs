@@ -39,8 +39,3 @@ pub(crate) fn program() -> PathBuf {
     };
     PROGRAM.get_or_init(build).clone()
 }
-
-/// The sample plugin's library.
-pub(crate) fn sample_library() -> PathBuf {
-    built().join("examples").join("libabi_sample.so")
-}
