@@ -352,8 +352,11 @@ fn read(
 }
 
 fn assert_batch(read: &ReadBatch, columns: &[Column], label: &str) {
-    let schema = schema_of(columns);
-    assert_eq!(read.batch.schema(), schema, "{label}: the batch's schema is not the promised one");
+    let (schema, found) = (schema_of(columns), read.batch.schema());
+    for (expected, field) in schema.fields().iter().zip(found.fields()) {
+        assert_eq!(field, expected, "{label}: a field of the batch is not the promised one");
+    }
+    assert_eq!(found.fields().len(), columns.len(), "{label}: the batch has other columns");
     for (column, array) in columns.iter().zip(read.batch.columns()) {
         let nulls = array.null_count();
         assert!(column.nullable || nulls == 0, "{label}: `{}` has {nulls} NULLs", column.name);

@@ -136,7 +136,7 @@ fn strings(values: &[&str], rows: Option<usize>) -> ArrayRef {
 fn decimals(precision: u8, scale: i8, rows: Option<usize>) -> ArrayRef {
     let ten = i256::from_i128(10);
     let high = ten.wrapping_pow(precision.into()).wrapping_sub(i256::ONE);
-    let one = ten.wrapping_pow(scale.unsigned_abs().into());
+    let one = ten.wrapping_pow(scale.unsigned_abs().max(1).into()); // 10 without a scale
     let values = [
         high,
         high.wrapping_neg(),
@@ -218,7 +218,9 @@ fn moments(logical: &LogicalType, rows: Option<usize>) -> ArrayRef {
 fn times(precision: u8, scale: i64) -> Vec<i64> {
     let day = DAY * scale;
     let step = day / 86_400 / 10i64.pow(precision.into());
-    vec![0, day - step, day / 2, step, day / 86_400]
+    let mut times = vec![0, day - step, day / 2, step, day / 86_400];
+    times.dedup(); // whole seconds have the last two alike
+    times
 }
 
 /// Both ends of the edge days that the unit can count.
