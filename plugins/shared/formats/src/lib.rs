@@ -17,10 +17,14 @@
 //! | `cell` | text to typed columns and back |
 
 mod cell;
+mod charset;
+mod compression;
 mod csv;
 mod infer;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
+pub use charset::{Charset, Invalid, Transcoder};
+pub use compression::{CompressedWriter, Compression};
 pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
 pub use infer::Inference;
 
