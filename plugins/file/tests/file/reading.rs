@@ -4,7 +4,7 @@ use std::{fs, io::Write, path::Path};
 
 use serde_json::json;
 use tempfile::tempdir;
-use transload_formats::{Compression, Compressor};
+use transload_formats::Compression;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
 use crate::host::{Read, columns, options, read, read_columns, read_split, reader, reading, row};
@@ -25,7 +25,7 @@ fn texts(name: &str, content: impl AsRef<[u8]>, more: serde_json::Value) -> Resu
 }
 
 fn packed(compression: Compression, content: &[u8]) -> Vec<u8> {
-    let mut stream = Compressor::new(compression, Vec::new()).unwrap();
+    let mut stream = compression.writer(Vec::new()).unwrap();
     stream.write_all(content).unwrap();
     stream.finish().unwrap()
 }
