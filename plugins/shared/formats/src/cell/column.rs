@@ -110,11 +110,22 @@ where
         })
     }
 
-    /// A quoted or escaped cell, or one at fault.
-    #[cold]
-    fn odd_cell(&mut self, cells: &Cells<'_>, start: usize, end: usize) -> Result<(), Fault> {
+    /// A cell that is NULL, quoted, escaped or at fault; `None` for NULL.
+    #[inline(never)]
+    fn odd_cell(
+        &self,
+        cells: &Cells<'_>,
+        start: usize,
+        end: usize,
+    ) -> Result<Option<A::Native>, Fault> {
+        if cells.is_null(start, end) {
+            return if self.nullable { Ok(None) } else { Err(Fault::Null) };
+        }
         let text = cells.text(start, end)?;
-        self.append_text(&text)
+        if text.is_empty() {
+            return Err(Fault::Parse);
+        }
+        self.parser.parse(&text, 0, text.len()).map(Some)
     }
 }
 
@@ -138,23 +149,29 @@ where
     }
 
     fn append_cells(&mut self, cells: &Cells<'_>, faults: &mut Vec<(usize, Fault)>) {
-        self.values.reserve(cells.bounds.len() / cells.stride);
+        // in a local variable, so that its length stays in a register
+        let mut values = std::mem::take(&mut self.values);
+        values.reserve(cells.bounds.len() / cells.stride);
+        let mut valid = 0;
         for (row, (start, end)) in cells.spans().enumerate() {
-            if cells.is_null(start, end) {
-                if !self.nullable {
-                    faults.push((row, Fault::Null));
-                }
-                self.append_null();
-            } else if start < end
+            if start < end
+                && !cells.is_null(start, end)
                 && let Ok(value) = self.parser.parse(cells.window, start, end)
             {
-                self.values.push(value);
-                self.nulls.append_non_null();
-            } else if let Err(fault) = self.odd_cell(cells, start, end) {
-                faults.push((row, fault));
-                self.append_null();
+                values.push(value);
+                valid += 1;
+                continue;
             }
+            self.nulls.append_n_non_nulls(std::mem::take(&mut valid));
+            let value = self.odd_cell(cells, start, end).unwrap_or_else(|fault| {
+                faults.push((row, fault));
+                None
+            });
+            self.nulls.append(value.is_some());
+            values.push(value.unwrap_or_default());
         }
+        self.nulls.append_n_non_nulls(valid);
+        self.values = values;
     }
 
     fn len(&self) -> usize {
@@ -167,7 +184,9 @@ where
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let values = ScalarBuffer::from(std::mem::take(&mut self.values));
+        // the next batch will be about as large
+        let next = Vec::with_capacity(self.values.len());
+        let values = ScalarBuffer::from(std::mem::replace(&mut self.values, next));
         let array = PrimitiveArray::<A>::new(values, self.nulls.finish());
         Arc::new(array.with_data_type(self.data_type.clone()))
     }
@@ -202,6 +221,17 @@ impl Words {
             _ => Err(Fault::Parse),
         }
     }
+
+    fn append_cell(&mut self, cells: &Cells<'_>, start: usize, end: usize) -> Result<(), Fault> {
+        if !cells.is_null(start, end) {
+            return self.append_text(&cells.text(start, end)?);
+        }
+        if !self.nullable {
+            return Err(Fault::Null);
+        }
+        self.append_null();
+        Ok(())
+    }
 }
 
 impl TypedColumn for Words {
@@ -218,12 +248,7 @@ impl TypedColumn for Words {
 
     fn append_cells(&mut self, cells: &Cells<'_>, faults: &mut Vec<(usize, Fault)>) {
         for (row, (start, end)) in cells.spans().enumerate() {
-            let appended = if cells.is_null(start, end) {
-                if self.nullable { Ok(self.append_null()) } else { Err(Fault::Null) }
-            } else {
-                cells.text(start, end).and_then(|text| self.append_text(&text))
-            };
-            if let Err(fault) = appended {
+            if let Err(fault) = self.append_cell(cells, start, end) {
                 faults.push((row, fault));
                 self.append_null();
             }
@@ -468,8 +493,13 @@ impl<K: TextKind> TypedColumn for Texts<K> {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
+        // the next batch will be about as large
+        let mut offsets = Vec::with_capacity(self.offsets.len());
+        offsets.push(0);
+        let values = Vec::with_capacity(self.values.len() + self.values.len() / 16);
+        let offsets = std::mem::replace(&mut self.offsets, offsets);
+        let values = std::mem::replace(&mut self.values, values);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        K::array(offsets, std::mem::take(&mut self.values), self.nulls.finish())
+        K::array(offsets, values, self.nulls.finish())
     }
 }

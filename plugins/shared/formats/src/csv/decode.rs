@@ -353,7 +353,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn t53_the_decoder_is_the_plain_state_machine(
             (dialect, input) in (plain::dialects(), plain::inputs()),

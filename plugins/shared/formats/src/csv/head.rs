@@ -37,10 +37,10 @@ impl CsvHead {
         let place = Place { byte: start as u64, line: 1 };
         let record = &input[start..];
         let (bytes, lines) = index.read(record, last, 1, place)?;
-        let Some(row) = index.lines().first() else {
-            let head = Self { names: Vec::new(), bytes: (start + bytes) as u64, line: 1 + lines };
-            return Ok(last.then_some(head));
-        };
+        let behind = Self { names: Vec::new(), bytes: (start + bytes) as u64, line: 1 + lines };
+        let before = Self { names: Vec::new(), bytes: start as u64, line: 1 };
+        let head = if dialect.header { behind } else { before };
+        let Some(row) = index.lines().first() else { return Ok(last.then_some(head)) };
         let cells = index.bounds().windows(2).map(|pair| (pair[0] as usize, pair[1] as usize - 1));
         let names = cells.enumerate().map(|(number, (start, end))| {
             let number = number + 1;
@@ -57,10 +57,7 @@ impl CsvHead {
                 .at(format!("line {row}"))
                 .hint("is it the right delimiter?"));
         }
-        Ok(Some(match dialect.header {
-            true => Self { names, bytes: (start + bytes) as u64, line: 1 + lines },
-            false => Self { names, bytes: start as u64, line: 1 },
-        }))
+        Ok(Some(Self { names, ..head }))
     }
 
     /// Shows at most `rows` rows to an inference. `input` begins where this head says that the

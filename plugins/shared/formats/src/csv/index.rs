@@ -125,7 +125,7 @@ impl Index {
         self.ragged.clear();
         let rows = rows.min(STRETCH_ROWS);
         let stride = self.stride();
-        let size = (rows + 1) * stride + 2 * BLOCK + 4;
+        let size = (rows + 1) * stride + 3 * BLOCK;
         if self.bounds.len() < size {
             self.bounds.resize(size, 0);
         }
@@ -140,31 +140,26 @@ impl Index {
             self.check_record(input, &mut record, &quoting, base, place)?;
             let block = block(input, base);
             let newlines = find(&block, b'\n');
+            let delimiters = find(&block, self.delimiter);
             let special = quoting.special(&block);
-            let mut bits = newlines | find(&block, self.delimiter) | special;
-            // the common case, with nothing but separators in it
-            let calm = special == 0 && self.comment.is_none() && quoting.is_calm(base);
-            while bits != 0 {
-                let bit = bits & bits.wrapping_neg();
-                let at = base + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let newline = newlines & bit != 0;
-                if !calm && !self.counts(input, at, newline, &mut quoting, &record) {
-                    line += u64::from(newline);
-                    continue;
-                }
-                if !newline {
-                    record.cell = at + 1;
-                    self.bounds[self.used] = at as u32 + 1;
-                    self.used += 1;
-                    continue;
-                }
-                line += 1;
-                self.end_record(input, at, line, &mut record, &quoting);
-                if self.lines.len() >= rows || at >= STRETCH_BYTES {
-                    self.used = record.first;
-                    return Ok((at + 1, line - place.line));
-                }
+            let stop = if special == 0 && self.comment.is_none() && quoting.is_calm(base) {
+                self.calm_block(input, base, newlines, delimiters, rows, &mut record, &mut line)
+            } else {
+                let bits = newlines | delimiters | special;
+                self.odd_block(
+                    input,
+                    base,
+                    newlines,
+                    bits,
+                    rows,
+                    &mut record,
+                    &mut line,
+                    &mut quoting,
+                )
+            };
+            if stop {
+                self.used = record.first;
+                return Ok((record.start, line - place.line));
             }
             base += BLOCK;
         }
@@ -174,12 +169,97 @@ impl Index {
                 return Err(unclosed(input, quoting.opened, place));
             }
             line += 1;
-            self.end_record(input, input.len(), line, &mut record, &quoting);
+            self.end_record(input, input.len(), line, &mut record, false);
             self.used = record.first;
             return Ok((input.len(), line - place.line));
         }
         self.used = record.first;
         Ok((record.start, record.line - place.line))
+    }
+
+    /// A block outside of quotes with nothing but separators in it. Says whether the stretch is
+    /// complete.
+    #[inline(always)]
+    fn calm_block(
+        &mut self,
+        input: &[u8],
+        base: usize,
+        mut newlines: u64,
+        mut delimiters: u64,
+        rows: usize,
+        record: &mut Record,
+        line: &mut u64,
+    ) -> bool {
+        while newlines != 0 {
+            let lowest = newlines & newlines.wrapping_neg();
+            self.note_cells(base, delimiters & (lowest - 1), record);
+            delimiters &= !(lowest - 1);
+            let at = base + newlines.trailing_zeros() as usize;
+            newlines &= newlines - 1;
+            *line += 1;
+            self.end_record(input, at, *line, record, false);
+            if self.lines.len() >= rows || at >= STRETCH_BYTES {
+                return true;
+            }
+        }
+        self.note_cells(base, delimiters, record);
+        false
+    }
+
+    /// Notes a cell behind each delimiter.
+    #[inline(always)]
+    fn note_cells(&mut self, base: usize, mut delimiters: u64, record: &mut Record) {
+        let count = delimiters.count_ones() as usize;
+        if count == 0 {
+            return;
+        }
+        record.cell = base + BLOCK - delimiters.leading_zeros() as usize;
+        let first = base as u32 + 1;
+        // eight at a time, as many as there may be: what is written beyond the last one is not
+        // in use, and nothing depends on how many there are
+        for from in (self.used..self.used + count).step_by(8) {
+            let Some(slots) = self.bounds[from..].first_chunk_mut::<8>() else { return };
+            for slot in slots {
+                *slot = first.wrapping_add(delimiters.trailing_zeros());
+                delimiters &= delimiters.wrapping_sub(1);
+            }
+        }
+        self.used += count;
+    }
+
+    /// A block byte by special byte. Says whether the stretch is complete.
+    fn odd_block(
+        &mut self,
+        input: &[u8],
+        base: usize,
+        newlines: u64,
+        mut bits: u64,
+        rows: usize,
+        record: &mut Record,
+        line: &mut u64,
+        quoting: &mut Quoting,
+    ) -> bool {
+        while bits != 0 {
+            let newline = newlines & bits & bits.wrapping_neg() != 0;
+            let at = base + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            *line += u64::from(newline);
+            if !self.counts(input, at, newline, quoting, record) {
+                continue;
+            }
+            if !newline {
+                record.cell = at + 1;
+                self.bounds[self.used] = at as u32 + 1;
+                self.used += 1;
+                continue;
+            }
+            let escaped = at > 0 && quoting.is_escaped(at - 1);
+            self.end_record(input, at, *line, record, escaped);
+            if self.lines.len() >= rows || at >= STRETCH_BYTES {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether the byte is a separator that counts.
@@ -199,7 +279,7 @@ impl Index {
     }
 
     /// Closes the record that ends at `end`, a line end or the end of the input. `next_line` is
-    /// the line behind it.
+    /// the line behind it; `escaped`: the byte before the line end is text, even a CR.
     #[inline(always)]
     fn end_record(
         &mut self,
@@ -207,13 +287,11 @@ impl Index {
         end: usize,
         next_line: u64,
         record: &mut Record,
-        quoting: &Quoting,
+        escaped: bool,
     ) {
         let next = end + 1;
-        let carriage = end > record.cell
-            && end < input.len()
-            && input[end - 1] == b'\r'
-            && !quoting.is_escaped(end - 1);
+        let carriage =
+            end > record.cell && end < input.len() && input[end - 1] == b'\r' && !escaped;
         let end = end - usize::from(carriage);
         self.bounds[self.used] = end as u32 + 1;
         self.used += 1;

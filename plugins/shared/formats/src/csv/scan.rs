@@ -21,6 +21,20 @@ pub(super) fn block(input: &[u8], base: usize) -> [u8; BLOCK] {
 }
 
 /// Bit `i` is set if byte `i` is the needle.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
+    use safe_arch::{cmp_eq_mask_i8_m128i, m128i, move_mask_i8_m128i, set_splat_i8_m128i};
+    let needle = set_splat_i8_m128i(needle as i8);
+    let (parts, _) = block.as_chunks::<16>();
+    parts.iter().rev().fold(0, |bits, part| {
+        let equal = cmp_eq_mask_i8_m128i(m128i::from(*part), needle);
+        bits << 16 | u64::from(move_mask_i8_m128i(equal) as u16)
+    })
+}
+
+/// Bit `i` is set if byte `i` is the needle.
+#[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
@@ -66,8 +80,14 @@ impl Quoting {
     /// Quotes and escapes of a block.
     #[inline(always)]
     pub(super) fn special(&self, block: &[u8; BLOCK]) -> u64 {
-        let bits = |byte: Option<u8>| byte.map_or(0, |byte| find(block, byte));
-        bits(self.quote) | bits(self.escape)
+        let mut bits = 0;
+        if let Some(quote) = self.quote {
+            bits |= find(block, quote);
+        }
+        if let Some(escape) = self.escape {
+            bits |= find(block, escape);
+        }
+        bits
     }
 
     /// Whether separators from `at` on count, until the next special byte.
