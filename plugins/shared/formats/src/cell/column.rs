@@ -117,15 +117,16 @@ where
         cells: &Cells<'_>,
         start: usize,
         end: usize,
+        scratch: &mut Vec<u8>,
     ) -> Result<Option<A::Native>, Fault> {
         if cells.is_null(start, end) {
             return if self.nullable { Ok(None) } else { Err(Fault::Null) };
         }
-        let text = cells.text(start, end)?;
+        let text = cells.text(start, end, scratch)?;
         if text.is_empty() {
             return Err(Fault::Parse);
         }
-        self.parser.parse(&text, 0, text.len()).map(Some)
+        self.parser.parse(text, 0, text.len()).map(Some)
     }
 }
 
@@ -153,6 +154,7 @@ where
         let mut values = std::mem::take(&mut self.values);
         values.reserve(cells.bounds.len() / cells.stride);
         let mut valid = 0;
+        let mut scratch = Vec::new();
         for (row, (start, end)) in cells.spans().enumerate() {
             if start < end
                 && !cells.is_null(start, end)
@@ -163,7 +165,7 @@ where
                 continue;
             }
             self.nulls.append_n_non_nulls(std::mem::take(&mut valid));
-            let value = self.odd_cell(cells, start, end).unwrap_or_else(|fault| {
+            let value = self.odd_cell(cells, start, end, &mut scratch).unwrap_or_else(|fault| {
                 faults.push((row, fault));
                 None
             });
@@ -222,9 +224,14 @@ impl Words {
         }
     }
 
-    fn append_cell(&mut self, cells: &Cells<'_>, start: usize, end: usize) -> Result<(), Fault> {
+    fn append_cell(
+        &mut self,
+        cells: &Cells<'_>,
+        (start, end): (usize, usize),
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         if !cells.is_null(start, end) {
-            return self.append_text(&cells.text(start, end)?);
+            return self.append_text(cells.text(start, end, scratch)?);
         }
         if !self.nullable {
             return Err(Fault::Null);
@@ -247,8 +254,9 @@ impl TypedColumn for Words {
     }
 
     fn append_cells(&mut self, cells: &Cells<'_>, faults: &mut Vec<(usize, Fault)>) {
-        for (row, (start, end)) in cells.spans().enumerate() {
-            if let Err(fault) = self.append_cell(cells, start, end) {
+        let mut scratch = Vec::new();
+        for (row, span) in cells.spans().enumerate() {
+            if let Err(fault) = self.append_cell(cells, span, &mut scratch) {
                 faults.push((row, fault));
                 self.append_null();
             }
@@ -426,7 +434,12 @@ impl<K: TextKind> Texts<K> {
     }
 
     #[inline(always)]
-    fn append_cell(&mut self, cells: &Cells<'_>, start: usize, end: usize) -> Result<(), Fault> {
+    fn append_cell(
+        &mut self,
+        cells: &Cells<'_>,
+        (start, end): (usize, usize),
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
         let raw = &cells.window[start..end];
         if cells.is_null(start, end) {
             if !self.nullable {
@@ -436,8 +449,8 @@ impl<K: TextKind> Texts<K> {
             return Ok(());
         }
         if !cells.is_plain(start, end) {
-            let text = cells.text(start, end)?;
-            return self.append_text(&text);
+            let text = cells.text(start, end, scratch)?;
+            return self.append_text(text);
         }
         if self.kind.is_itself(raw, cells.utf8) {
             copy_short(cells.window, start, end, &mut self.values);
@@ -474,8 +487,9 @@ impl<K: TextKind> TypedColumn for Texts<K> {
 
     fn append_cells(&mut self, cells: &Cells<'_>, faults: &mut Vec<(usize, Fault)>) {
         self.offsets.reserve(cells.bounds.len() / cells.stride);
-        for (row, (start, end)) in cells.spans().enumerate() {
-            if let Err(fault) = self.append_cell(cells, start, end) {
+        let mut scratch = Vec::new();
+        for (row, span) in cells.spans().enumerate() {
+            if let Err(fault) = self.append_cell(cells, span, &mut scratch) {
                 faults.push((row, fault));
                 self.append_null();
             }

@@ -50,6 +50,9 @@ pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
     bits
 }
 
+/// No place that any input has.
+const NOWHERE: usize = usize::MAX / 2;
+
 /// Whether the input stands inside of quotes, followed from special byte to special byte.
 #[derive(Clone, Debug)]
 pub(super) struct Quoting {
@@ -72,8 +75,8 @@ impl Quoting {
             escape: dialect.true_escape(),
             quoted: false,
             opened: 0,
-            reopens: usize::MAX,
-            escaped: usize::MAX,
+            reopens: NOWHERE,
+            escaped: NOWHERE,
         }
     }
 
@@ -90,10 +93,11 @@ impl Quoting {
         bits
     }
 
-    /// Whether separators from `at` on count, until the next special byte.
+    /// Whether separators from `at` on count, until the next special byte. A byte that is
+    /// escaped right before `at` still matters: a CR there does not belong to a CR LF.
     #[inline(always)]
     pub(super) fn is_calm(&self, at: usize) -> bool {
-        !self.quoted && self.escaped != at
+        !self.quoted && at.wrapping_sub(self.escaped) > 1
     }
 
     /// Whether the byte here is escaped.
