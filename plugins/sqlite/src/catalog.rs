@@ -99,7 +99,7 @@ pub(crate) fn table(connection: &Connection, name: &TableName) -> Result<Table> 
 }
 
 fn read_table(connection: &Connection, wanted: &TableName) -> rusqlite::Result<Option<Table>> {
-    let sql = "SELECT l.name, l.type, l.wr, coalesce(s.sql, '') FROM pragma_table_list AS l \
+    let sql = "SELECT l.name, l.type, l.wr, l.strict, coalesce(s.sql, '') FROM pragma_table_list AS l \
                LEFT JOIN main.sqlite_schema AS s ON s.name = l.name AND s.type IN ('table', 'view') \
                WHERE l.schema = 'main' AND l.name = ?1 COLLATE NOCASE";
     let found = connection
@@ -109,11 +109,15 @@ fn read_table(connection: &Connection, wanted: &TableName) -> rusqlite::Result<O
                 "virtual" => TableKind::Virtual,
                 _ => TableKind::Table,
             };
-            Ok((row.get::<_, String>(0)?, kind, row.get::<_, bool>(2)?, row.get::<_, String>(3)?))
+            let (name, sql): (String, String) = (row.get(0)?, row.get(4)?);
+            Ok((name, kind, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?, sql))
         })
         .optional()?;
-    let Some((name, kind, without_rowid, sql)) = found else { return Ok(None) };
+    let Some((name, kind, without_rowid, strict, sql)) = found else { return Ok(None) };
     let (mut columns, mut primary) = read_columns(connection, &name)?;
+    if strict {
+        keep_any(&mut columns);
+    }
     primary.sort_unstable();
     let primary: Vec<_> = primary.into_iter().map(|(_, at)| at).collect();
     let mut keys = read_indexes(connection, &name)?;
@@ -163,6 +167,14 @@ fn table_column(
     let affinity = Affinity::of(&declared);
     column.native = declared;
     Ok(TableColumn { column, affinity, is_rowid: false, typed })
+}
+
+/// In a strict table `ANY` means that nothing is converted; elsewhere it is a word like others.
+fn keep_any(columns: &mut [TableColumn]) {
+    for column in columns.iter_mut().filter(|c| c.column.native.eq_ignore_ascii_case("any")) {
+        (column.affinity, column.typed, column.column.inferred) = (Affinity::Blob, false, true);
+        column.column.logical = LogicalType::TEXT;
+    }
 }
 
 fn read_indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<TableKey>> {

@@ -133,7 +133,8 @@ impl SqliteReader {
         look().map_err(|error| failure("look at the table's rowids", &error))
     }
 
-    /// Ranges of any key: the database says where its boundaries lie, in its own order.
+    /// Ranges of any key: the database says where its boundaries lie, in its own order, and which
+    /// of them are equal under the key's collation.
     fn key_ranges(
         &self,
         connection: &Connection,
@@ -141,62 +142,28 @@ impl SqliteReader {
         key: &str,
         max: u32,
     ) -> Result<Vec<KeyRange>> {
+        if max == 1 {
+            return Ok(vec![KeyRange::ALL]);
+        }
         let (key, name) = (quoted(key), quoted(&table.name.table));
         let count = format!("SELECT count({key}) FROM main.{name}");
-        let nth = format!(
-            "SELECT {key} FROM main.{name} WHERE {key} IS NOT NULL ORDER BY {key} LIMIT 1 OFFSET ?1"
+        let every_nth = format!(
+            "SELECT DISTINCT k FROM (SELECT {key} AS k, row_number() OVER (ORDER BY {key}) - 1 AS n \
+             FROM main.{name} WHERE {key} IS NOT NULL) WHERE n > 0 AND n % ?1 = 0 ORDER BY k"
         );
         let look = || -> rusqlite::Result<Vec<KeyValue>> {
-            let rows: i64 =
-                if max > 1 { connection.query_row(&count, [], |row| row.get(0))? } else { 0 };
-            let parts = i64::from(max).min(rows).max(1);
-            let mut statement = connection.prepare(&nth)?;
+            let rows: i64 = connection.query_row(&count, [], |row| row.get(0))?;
+            let mut statement = connection.prepare(&every_nth)?;
+            let mut found = statement.query([(rows + i64::from(max) - 1) / i64::from(max)])?;
             let mut boundaries = Vec::new();
-            for part in 1..parts {
-                // Rows times parts cannot overflow: a file holds far fewer than 2^47 rows.
-                let boundary = statement
-                    .query_row([rows * part / parts], |row| Ok(key_value(row.get_ref(0)?)))?;
-                // Text that is not UTF-8 cannot be a boundary.
-                let Some(boundary) = boundary else { return Ok(Vec::new()) };
-                boundaries.push(boundary);
+            while let Some(row) = found.next()? {
+                // Text that is not UTF-8 cannot be a boundary; its rows fall to the range before.
+                boundaries.extend(key_value(row.get_ref(0)?));
             }
-            boundaries.dedup();
             Ok(boundaries)
         };
         let boundaries = look().map_err(|error| failure("look for split boundaries", &error))?;
-        Ok(ranges_between(self.distinct(connection, table, &key, boundaries)?))
-    }
-
-    /// Drops boundaries that the column's collation holds for equal: `a` and `A` under NOCASE
-    /// would make a range without rows, which is harmless, but also one that reads oddly.
-    fn distinct(
-        &self,
-        connection: &Connection,
-        table: &Table,
-        key: &str,
-        boundaries: Vec<KeyValue>,
-    ) -> Result<Vec<KeyValue>> {
-        let sql = format!(
-            "SELECT NOT EXISTS (SELECT 1 FROM main.{} WHERE {key} >= ?1 AND {key} < ?2)",
-            quoted(&table.name.table)
-        );
-        let mut kept: Vec<KeyValue> = Vec::with_capacity(boundaries.len());
-        for boundary in boundaries {
-            let empty = match kept.last() {
-                None => false,
-                Some(last) => connection
-                    .query_row(
-                        &sql,
-                        [crate::scan::bound(last), crate::scan::bound(&boundary)],
-                        |row| row.get(0),
-                    )
-                    .map_err(|error| failure("compare split boundaries", &error))?,
-            };
-            if !empty {
-                kept.push(boundary);
-            }
-        }
-        Ok(kept)
+        Ok(ranges_between(boundaries))
     }
 }
 

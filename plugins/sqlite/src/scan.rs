@@ -192,18 +192,25 @@ impl BatchBuilder {
 
     fn add(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
         self.note_key(row)?;
-        for (at, decoder) in self.decoders.iter_mut().enumerate() {
+        for at in 0..self.decoders.len() {
             let value = row.get_ref(self.plan.indexes[at])?;
             self.bytes += size_of_value(value);
-            if let Err(misfit) = decoder.append(value) {
-                let dirty = self.dirty_row(at, misfit, value);
-                self.dirty.push(dirty);
-                self.dirty_rows.push(self.rows);
+            if let Err(misfit) = self.decoders[at].append(value) {
+                self.set_dirty(at, misfit, value);
                 break;
             }
         }
         self.rows += 1;
         Ok(())
+    }
+
+    /// Notes the row as dirty and keeps all columns of one length.
+    fn set_dirty(&mut self, at: usize, misfit: Misfit, value: ValueRef<'_>) {
+        self.dirty.push(self.dirty_row(at, misfit, value));
+        self.dirty_rows.push(self.rows);
+        for decoder in &mut self.decoders {
+            decoder.fill_to(self.rows + 1);
+        }
     }
 
     /// Keeps the row's key, in the place of the one before it.
@@ -276,7 +283,6 @@ impl BatchBuilder {
     fn finish(&mut self) -> Result<ReadBatch> {
         let mut arrays = Vec::with_capacity(self.decoders.len());
         for decoder in &mut self.decoders {
-            decoder.fill_to(self.rows);
             arrays.push(decoder.finish());
         }
         let clean = self.rows - self.dirty_rows.len();

@@ -88,12 +88,16 @@ impl SqliteWriter {
         Ok(Self { options, table, host, session: Mutex::default(), run: Mutex::default() })
     }
 
-    fn session(&self) -> Result<Arc<Session>> {
+    /// The session, opened by the first verb that writes.
+    fn session(&self, plan: &WritePlan) -> Result<Arc<Session>> {
         let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = &*kept {
             return Ok(Arc::clone(session));
         }
         let session = Arc::new(Session::open(&self.options, self.host.cancel())?);
+        if plan.mode == WriteMode::Overwrite {
+            stage::set_references(&session.connection(), &self.table)?;
+        }
         *kept = Some(Arc::clone(&session));
         Ok(session)
     }
@@ -125,7 +129,7 @@ impl SqliteWriter {
         let Some(stage) = self.stage(plan).filter(|_| self.options.path.exists()) else {
             return Ok(());
         };
-        let session = self.session()?;
+        let session = self.session(plan)?;
         // Cleaning up goes on after a stop.
         let _turn = session.queue.wait(&Cancel::new())?;
         stage::remove(&session.connection(), &stage)
@@ -182,7 +186,7 @@ impl Writer for SqliteWriter {
             return Ok(());
         }
         self.draft(plan)?;
-        let session = self.session()?;
+        let session = self.session(plan)?;
         let _turn = session.queue.wait(&session.cancel)?;
         let connection = session.connection();
         if plan.create_table && catalog::find_table(&connection, &self.table)?.is_none() {
@@ -200,7 +204,7 @@ impl Writer for SqliteWriter {
     }
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
-        let session = self.session()?;
+        let session = self.session(plan)?;
         let stage = self.stage(plan);
         let table = catalog::table(&session.connection(), &self.table)?;
         let mark = stage.as_ref().map(|stage| (stage, stage::TASK_COLUMN, task.task));
@@ -213,7 +217,7 @@ impl Writer for SqliteWriter {
         if state.committed {
             return Ok(ChunkOutcome::AlreadyCommitted);
         }
-        let session = self.session()?;
+        let session = self.session(plan)?;
         let _turn = session.queue.wait(&session.cancel)?;
         let connection = session.connection();
         if let Some(stage) = self.stage(plan).filter(|_| !state.published) {
