@@ -1,5 +1,5 @@
-//! Arrow values into statement parameters. Each column is downcast once a batch; a value that
-//! SQLite would store as another one is refused instead.
+//! Arrow values into statement parameters. Each column is downcast once a batch; what SQLite would
+//! store as another value is refused, by the rules in `refusal`.
 
 use arrow_array::{
     Array, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
@@ -21,97 +21,9 @@ use transload_plugin_api::{Error, ErrorKind, LogicalType, Result};
 
 use crate::{
     calendar,
-    catalog::TableColumn,
-    decimal::{Digits, POWERS, write_scaled, write_scaled_wide},
-    decode::is_longer,
-    types::Affinity,
+    decimal::{POWERS, write_scaled, write_scaled_wide},
+    refusal::{BoundColumn, Refusal},
 };
-
-/// A target column and the type in which its values come.
-#[derive(Clone, Debug)]
-pub(crate) struct BoundColumn {
-    pub(crate) name: String,
-    pub(crate) logical: LogicalType,
-    affinity: Affinity,
-    refuses_null: bool,
-    /// The declared length in characters, which SQLite does not enforce.
-    length: Option<u32>,
-}
-
-impl BoundColumn {
-    pub(crate) fn new(target: &TableColumn, logical: &LogicalType) -> Self {
-        let length = match target.column.logical {
-            LogicalType::Text { length } => length,
-            _ => None,
-        };
-        Self {
-            name: target.column.name.clone(),
-            logical: logical.clone(),
-            affinity: target.affinity,
-            refuses_null: target.is_rowid,
-            length,
-        }
-    }
-}
-
-/// A value that SQLite would not keep as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// NULL in a column that would make a number of it.
-    Null,
-    /// An unsigned number beyond SQLite's integers.
-    Unsigned,
-    /// NaN, which SQLite stores as NULL.
-    NotANumber,
-    /// More digits than a double keeps.
-    Digits,
-    /// Text that the column's affinity would make a number.
-    Affinity,
-    /// Longer than declared.
-    Length(u32),
-    /// A date or time that ISO text cannot say.
-    Calendar,
-    /// Not a number at all, in a column of numbers.
-    Syntax,
-    /// Longer than SQLite's own limit.
-    TooBig,
-}
-
-impl Refusal {
-    /// The stable code and the words of the dirty row.
-    pub(crate) fn words(self) -> (&'static str, String) {
-        let text = |words: &str| words.to_owned();
-        match self {
-            Self::Null => {
-                ("not-null", text("null in the rowid's column would become a new number"))
-            }
-            Self::Unsigned => {
-                ("range", text("above 9223372036854775807, SQLite's largest integer"))
-            }
-            Self::NotANumber => ("range", text("SQLite would store NaN as NULL")),
-            Self::Digits => (
-                "range",
-                text(
-                    "more than 15 significant digits would not survive in a column without TEXT affinity",
-                ),
-            ),
-            Self::Affinity => (
-                "type",
-                text(
-                    "text that looks like a number would become one in a column without TEXT affinity",
-                ),
-            ),
-            Self::Length(length) => {
-                ("length", format!("longer than the declared {length} characters"))
-            }
-            Self::Calendar => {
-                ("range", text("outside the years 0000 to 9999 or the hours of a day"))
-            }
-            Self::Syntax => ("parse", text("not a decimal number")),
-            Self::TooBig => ("length", text("longer than SQLite can store")),
-        }
-    }
-}
 
 /// One column of a batch, ready to bind.
 pub(crate) struct Cells<'a> {
@@ -189,9 +101,7 @@ impl<'a> Cells<'a> {
         scratch: &mut Vec<u8>,
     ) -> std::result::Result<(), Refusal> {
         if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            if self.column.refuses_null {
-                return Err(Refusal::Null);
-            }
+            self.column.check_null()?;
             return put(statement, index, Null);
         }
         match self.values {
@@ -207,11 +117,11 @@ impl<'a> Cells<'a> {
                 let value = i64::try_from(values[row]).map_err(|_| Refusal::Unsigned)?;
                 put(statement, index, value)
             }
-            Values::Float32(values) => put_double(statement, index, values[row].into()),
-            Values::Float64(values) => put_double(statement, index, values[row]),
+            Values::Float32(values) => self.bind_double(values[row].into(), statement, index),
+            Values::Float64(values) => self.bind_double(values[row], statement, index),
             Values::Text(array) => {
                 let text = array.value(row);
-                self.check_text(text)?;
+                self.column.check_text(text)?;
                 put_text(statement, index, text.as_bytes())
             }
             Values::Binary(array) => put_blob(statement, index, array.value(row)),
@@ -231,11 +141,11 @@ impl<'a> Cells<'a> {
         match self.values {
             Values::WideDecimal(array, scale) => {
                 write_scaled_wide(array.value(row), scale, out);
-                self.check_number(out)
+                self.column.check_number(out)
             }
             Values::Numeric(array) => {
                 out.extend_from_slice(array.value(row).as_bytes());
-                self.check_number(out)
+                self.column.check_number(out)
             }
             Values::Uuid(array) => {
                 write_uuid(array.value(row), out);
@@ -263,28 +173,15 @@ impl<'a> Cells<'a> {
         }
     }
 
-    fn check_text(&self, text: &str) -> std::result::Result<(), Refusal> {
-        if let Some(length) = self.column.length
-            && is_longer(text, length)
-        {
-            return Err(Refusal::Length(length));
-        }
-        if self.column.affinity.makes_numbers() && looks_like_a_number(text.as_bytes()) {
-            return Err(Refusal::Affinity);
-        }
-        Ok(())
-    }
-
-    /// Whether number text survives in the column: always as text, otherwise as the 64-bit
-    /// integer or the double of at most 15 digits that SQLite makes of it.
-    fn check_number(&self, text: &[u8]) -> std::result::Result<(), Refusal> {
-        if !self.column.affinity.makes_numbers() {
-            return Ok(());
-        }
-        let digits = Digits::parse(text).ok_or(Refusal::Syntax)?;
-        let integer = || std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok());
-        let is_integer = self.column.affinity != Affinity::Real && integer();
-        if is_integer || digits.significant() <= 15 { Ok(()) } else { Err(Refusal::Digits) }
+    #[inline]
+    fn bind_double(
+        &self,
+        value: f64,
+        statement: &mut Statement<'_>,
+        index: usize,
+    ) -> std::result::Result<(), Refusal> {
+        self.column.check_double(value)?;
+        put(statement, index, value)
     }
 
     fn bind_decimal(
@@ -295,7 +192,7 @@ impl<'a> Cells<'a> {
         index: usize,
         scratch: &mut Vec<u8>,
     ) -> std::result::Result<(), Refusal> {
-        if self.column.affinity.makes_numbers()
+        if self.column.makes_numbers()
             && value.unsigned_abs() < 1_000_000_000_000_000
             && let Some(power) = POWERS.get(usize::from(scale.unsigned_abs()))
         {
@@ -305,11 +202,11 @@ impl<'a> Cells<'a> {
         }
         scratch.clear();
         write_scaled(value, scale, scratch);
-        if self.column.affinity.makes_numbers() {
+        if self.column.makes_numbers() {
             // `12345678901234567.00` is an integer that would go through a double as it stands.
             trim_fraction(scratch);
         }
-        self.check_number(scratch)?;
+        self.column.check_number(scratch)?;
         put_text(statement, index, scratch)
     }
 
@@ -418,18 +315,6 @@ fn put(
 }
 
 #[inline]
-fn put_double(
-    statement: &mut Statement<'_>,
-    index: usize,
-    value: f64,
-) -> std::result::Result<(), Refusal> {
-    if value.is_nan() {
-        return Err(Refusal::NotANumber);
-    }
-    put(statement, index, value)
-}
-
-#[inline]
 fn put_text(
     statement: &mut Statement<'_>,
     index: usize,
@@ -459,19 +344,6 @@ fn trim_fraction(text: &mut Vec<u8>) {
     }
 }
 
-/// What SQLite's numeric affinity takes for a number: blanks around it, a sign, a point, an
-/// exponent; nothing else.
-fn looks_like_a_number(text: &[u8]) -> bool {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r');
-    let Some(start) = text.iter().position(|byte| !is_blank(byte)) else { return false };
-    let end = text.iter().rposition(|byte| !is_blank(byte)).unwrap_or(start);
-    let text = &text[start..=end];
-    let exponent = text.iter().position(|byte| matches!(byte, b'e' | b'E'));
-    let Some(at) = exponent else { return Digits::parse(text).is_some() };
-    let power = Digits::parse(&text[at + 1..]);
-    Digits::parse(&text[..at]).is_some() && power.is_some() && !text[at..].contains(&b'.')
-}
-
 fn write_uuid(bytes: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     for (at, byte) in bytes.iter().enumerate() {
@@ -485,46 +357,6 @@ fn write_uuid(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_in_text_are_seen_as_sqlite_sees_them() {
-        let connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE t(a NUMERIC)").unwrap();
-        for text in [
-            "1",
-            "-1",
-            "+1.50",
-            " 12 ",
-            "1e5",
-            "1E-5",
-            ".5",
-            "5.",
-            "1e",
-            "e5",
-            "",
-            " ",
-            "abc",
-            "1a",
-            "0x10",
-            "1 2",
-            "1e5.0",
-            "NaN",
-            "inf",
-            "2024-01-01",
-            "12:00:00",
-            "\t7\n",
-            "--1",
-            "1_0",
-        ] {
-            connection.execute("INSERT INTO t VALUES (?1)", [text]).unwrap();
-            let class: String = connection
-                .query_row("SELECT typeof(a) FROM t WHERE rowid = last_insert_rowid()", [], |row| {
-                    row.get(0)
-                })
-                .unwrap();
-            assert_eq!(looks_like_a_number(text.as_bytes()), class != "text", "{text:?}");
-        }
-    }
 
     #[test]
     fn fractions_of_zeros_are_taken_off() {

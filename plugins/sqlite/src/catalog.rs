@@ -128,11 +128,14 @@ fn read_table(connection: &Connection, wanted: &TableName) -> rusqlite::Result<O
     Ok(Some(Table { name, kind, columns, keys, rowid, sql }))
 }
 
-/// The columns, and the (place in the primary key, index) of those that are in it.
+/// Where a column stands in the primary key and in the table.
+type KeyPlace = (u32, usize);
+
+/// The columns, and the places of those that are in the primary key.
 fn read_columns(
     connection: &Connection,
     table: &str,
-) -> rusqlite::Result<(Vec<TableColumn>, Vec<(u32, usize)>)> {
+) -> rusqlite::Result<(Vec<TableColumn>, Vec<KeyPlace>)> {
     // Column 1 of `hidden` marks what a module hides; 2 and 3 are generated columns.
     let sql = "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden \
                FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid";

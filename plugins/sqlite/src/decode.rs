@@ -1,5 +1,5 @@
-//! Stored values into Arrow builders. SQLite types values, not columns, so each value is looked
-//! at: one that is not exactly of the column's type is a misfit and its row dirty.
+//! Stored values into Arrow builders, one decoder for each column. Whether a value is of the
+//! column's type is decided in `fit`.
 
 use std::sync::Arc;
 
@@ -21,50 +21,8 @@ use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
 use crate::{
     calendar,
-    decimal::{Digits, NumberFault, scaled_double, scaled_double_wide, with_shortest},
+    fit::{self, Fit, Misfit},
 };
-
-/// Why a value is not of its column's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Misfit {
-    /// NULL in a column that must not hold it.
-    Null,
-    /// A storage class that the type is not made of.
-    Class,
-    /// Text that is not of the type's form.
-    Parse,
-    /// Beyond what the type can hold.
-    Range,
-    /// Longer than the declared length.
-    Length,
-    /// Text that is not UTF-8.
-    Utf8,
-}
-
-impl Misfit {
-    /// The stable code of the dirty row.
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Class => "type",
-            Self::Parse => "parse",
-            Self::Range => "range",
-            Self::Length => "length",
-            Self::Utf8 => "utf8",
-        }
-    }
-}
-
-impl From<NumberFault> for Misfit {
-    fn from(fault: NumberFault) -> Self {
-        match fault {
-            NumberFault::Syntax => Self::Parse,
-            NumberFault::Scale | NumberFault::Range => Self::Range,
-        }
-    }
-}
-
-type Fit<T> = std::result::Result<T, Misfit>;
 
 /// Builds one column of a batch.
 pub(crate) struct ColumnDecoder {
@@ -198,29 +156,33 @@ fn built<B: ArrayBuilder>(
 
 fn cells_for(logical: &LogicalType) -> Option<Box<dyn Cells>> {
     match *logical {
-        LogicalType::Boolean => built(BooleanBuilder::new(), boolean, BooleanBuilder::append_null),
-        LogicalType::Int8 => values::<Int8Type>(logical, integer),
-        LogicalType::Int16 => values::<Int16Type>(logical, integer),
-        LogicalType::Int32 => values::<Int32Type>(logical, integer),
-        LogicalType::Int64 => values::<Int64Type>(logical, integer),
-        LogicalType::UInt8 => values::<UInt8Type>(logical, integer),
-        LogicalType::UInt16 => values::<UInt16Type>(logical, integer),
-        LogicalType::UInt32 => values::<UInt32Type>(logical, integer),
-        LogicalType::UInt64 => values::<UInt64Type>(logical, integer),
-        LogicalType::Float32 => values::<Float32Type>(logical, single),
-        LogicalType::Float64 => values::<Float64Type>(logical, double),
+        LogicalType::Boolean => {
+            built(BooleanBuilder::new(), fit::boolean, BooleanBuilder::append_null)
+        }
+        LogicalType::Int8 => values::<Int8Type>(logical, fit::integer),
+        LogicalType::Int16 => values::<Int16Type>(logical, fit::integer),
+        LogicalType::Int32 => values::<Int32Type>(logical, fit::integer),
+        LogicalType::Int64 => values::<Int64Type>(logical, fit::integer),
+        LogicalType::UInt8 => values::<UInt8Type>(logical, fit::integer),
+        LogicalType::UInt16 => values::<UInt16Type>(logical, fit::integer),
+        LogicalType::UInt32 => values::<UInt32Type>(logical, fit::integer),
+        LogicalType::UInt64 => values::<UInt64Type>(logical, fit::integer),
+        LogicalType::Float32 => values::<Float32Type>(logical, fit::single),
+        LogicalType::Float64 => values::<Float64Type>(logical, fit::double),
         LogicalType::Decimal { precision, scale } if precision <= 38 => {
-            values::<Decimal128Type>(logical, move |value| decimal(value, precision, scale))
+            values::<Decimal128Type>(logical, move |value| fit::decimal(value, precision, scale))
         }
         LogicalType::Decimal { precision, scale } => {
-            values::<Decimal256Type>(logical, move |value| wide_decimal(value, precision, scale))
+            values::<Decimal256Type>(logical, move |value| {
+                fit::wide_decimal(value, precision, scale)
+            })
         }
         LogicalType::Date => values::<Date32Type>(logical, |value| {
-            let days = calendar::parse_date(text_bytes(value)?).ok_or(Misfit::Parse)?;
+            let days = calendar::parse_date(fit::text_bytes(value)?).ok_or(Misfit::Parse)?;
             i32::try_from(days).map_err(|_| Misfit::Range)
         }),
         LogicalType::Duration => values::<DurationMicrosecondType>(logical, |value| {
-            calendar::parse_duration(text_bytes(value)?).ok_or(Misfit::Parse)
+            calendar::parse_duration(fit::text_bytes(value)?).ok_or(Misfit::Parse)
         }),
         LogicalType::Time { precision } => moment::<Time64MicrosecondType, Time64NanosecondType>(
             logical,
@@ -247,16 +209,18 @@ fn cells_for(logical: &LogicalType) -> Option<Box<dyn Cells>> {
 fn bytes_for(logical: &LogicalType) -> Option<Box<dyn Cells>> {
     let nothing = StringBuilder::append_null;
     match *logical {
-        LogicalType::Text { length: None } => built(StringBuilder::new(), text, nothing),
-        LogicalType::Text { length: Some(length) } => {
-            built(StringBuilder::new(), move |value, out| limited_text(value, length, out), nothing)
-        }
-        LogicalType::Numeric => built(StringBuilder::new(), numeric, nothing),
-        LogicalType::Json => built(StringBuilder::new(), json, nothing),
-        LogicalType::Binary => built(BinaryBuilder::new(), binary, BinaryBuilder::append_null),
+        LogicalType::Text { length: None } => built(StringBuilder::new(), fit::text, nothing),
+        LogicalType::Text { length: Some(length) } => built(
+            StringBuilder::new(),
+            move |value, out| fit::limited_text(value, length, out),
+            nothing,
+        ),
+        LogicalType::Numeric => built(StringBuilder::new(), fit::numeric, nothing),
+        LogicalType::Json => built(StringBuilder::new(), fit::json, nothing),
+        LogicalType::Binary => built(BinaryBuilder::new(), fit::binary, BinaryBuilder::append_null),
         LogicalType::Uuid => built(
             FixedSizeBinaryBuilder::new(16),
-            |value, out| out.append_value(uuid(value)?).map_err(|_| Misfit::Parse),
+            |value, out| out.append_value(fit::uuid(value)?).map_err(|_| Misfit::Parse),
             FixedSizeBinaryBuilder::append_null,
         ),
         _ => None,
@@ -274,181 +238,11 @@ where
     Nano: ArrowPrimitiveType<Native = i64>,
 {
     let convert =
-        move |value: ValueRef<'_>| parse(text_bytes(value)?, precision).ok_or(Misfit::Parse);
+        move |value: ValueRef<'_>| parse(fit::text_bytes(value)?, precision).ok_or(Misfit::Parse);
     if precision <= 6 {
         return values::<Micro>(logical, convert);
     }
     values::<Nano>(logical, convert)
-}
-
-fn text_bytes(value: ValueRef<'_>) -> Fit<&[u8]> {
-    match value {
-        ValueRef::Text(bytes) => Ok(bytes),
-        _ => Err(Misfit::Class),
-    }
-}
-
-fn utf8(bytes: &[u8]) -> Fit<&str> {
-    std::str::from_utf8(bytes).map_err(|_| Misfit::Utf8)
-}
-
-fn boolean(value: ValueRef<'_>, out: &mut BooleanBuilder) -> Fit<()> {
-    match value {
-        ValueRef::Integer(number @ 0..=1) => out.append_value(number == 1),
-        ValueRef::Integer(_) => return Err(Misfit::Range),
-        _ => return Err(Misfit::Class),
-    }
-    Ok(())
-}
-
-fn integer<T: TryFrom<i64>>(value: ValueRef<'_>) -> Fit<T> {
-    match value {
-        ValueRef::Integer(number) => T::try_from(number).map_err(|_| Misfit::Range),
-        _ => Err(Misfit::Class),
-    }
-}
-
-/// A double; an integer where a double holds exactly that number.
-fn double(value: ValueRef<'_>) -> Fit<f64> {
-    match value {
-        ValueRef::Real(number) => Ok(number),
-        ValueRef::Integer(number) => {
-            let double = number as f64;
-            let exact = double as i128 == i128::from(number);
-            exact.then_some(double).ok_or(Misfit::Range)
-        }
-        _ => Err(Misfit::Class),
-    }
-}
-
-fn single(value: ValueRef<'_>) -> Fit<f32> {
-    let double = double(value)?;
-    let single = double as f32;
-    (f64::from(single) == double).then_some(single).ok_or(Misfit::Range)
-}
-
-fn decimal(value: ValueRef<'_>, precision: u8, scale: i8) -> Fit<i128> {
-    let scaled = match value {
-        ValueRef::Integer(number) => {
-            let power = 10_i128.pow(scale.unsigned_abs().into());
-            let scaled = i128::from(number).checked_mul(power);
-            let limit = 10_i128.pow(precision.into());
-            scaled.filter(|scaled| scaled.abs() < limit).ok_or(NumberFault::Range)
-        }
-        ValueRef::Real(number) => scaled_double(number, precision, scale),
-        ValueRef::Text(bytes) => {
-            Digits::parse(bytes).ok_or(Misfit::Parse)?.scaled(precision, scale)
-        }
-        _ => return Err(Misfit::Class),
-    };
-    Ok(scaled?)
-}
-
-fn wide_decimal(value: ValueRef<'_>, precision: u8, scale: i8) -> Fit<arrow_buffer::i256> {
-    let parse = |bytes: &[u8]| {
-        let digits = Digits::parse(bytes).ok_or(NumberFault::Syntax)?;
-        digits.scaled_wide(precision, scale)
-    };
-    let scaled = match value {
-        ValueRef::Integer(number) => parse(number.to_string().as_bytes()),
-        ValueRef::Real(number) => scaled_double_wide(number, precision, scale),
-        ValueRef::Text(bytes) => parse(bytes),
-        _ => return Err(Misfit::Class),
-    };
-    Ok(scaled?)
-}
-
-/// Text as it is; a number as the text that reads back as it.
-fn text(value: ValueRef<'_>, out: &mut StringBuilder) -> Fit<()> {
-    match value {
-        ValueRef::Text(bytes) => out.append_value(utf8(bytes)?),
-        ValueRef::Integer(number) => out.append_value(number.to_string()),
-        ValueRef::Real(number) => append_double(number, out)?,
-        _ => return Err(Misfit::Class),
-    }
-    Ok(())
-}
-
-fn append_double(number: f64, out: &mut StringBuilder) -> Fit<()> {
-    with_shortest(number, |bytes| {
-        out.append_value(utf8(bytes)?);
-        Ok(())
-    })
-}
-
-fn limited_text(value: ValueRef<'_>, length: u32, out: &mut StringBuilder) -> Fit<()> {
-    let ValueRef::Text(bytes) = value else { return text(value, out) };
-    let text = utf8(bytes)?;
-    if is_longer(text, length) {
-        return Err(Misfit::Length);
-    }
-    out.append_value(text);
-    Ok(())
-}
-
-/// Whether text has more than `length` characters. Bytes are at least as many.
-pub(crate) fn is_longer(text: &str, length: u32) -> bool {
-    let length = length as usize;
-    text.len() > length && text.chars().count() > length
-}
-
-/// A number's text, with its digits as they are stored.
-fn numeric(value: ValueRef<'_>, out: &mut StringBuilder) -> Fit<()> {
-    match value {
-        ValueRef::Text(bytes) => {
-            let special = matches!(bytes, b"NaN" | b"Infinity" | b"-Infinity");
-            if !special && Digits::parse(bytes).is_none() {
-                return Err(Misfit::Parse);
-            }
-            out.append_value(utf8(bytes)?);
-        }
-        ValueRef::Real(number) if number.is_infinite() => {
-            out.append_value(if number > 0.0 { "Infinity" } else { "-Infinity" });
-        }
-        value => text(value, out)?,
-    }
-    Ok(())
-}
-
-fn json(value: ValueRef<'_>, out: &mut StringBuilder) -> Fit<()> {
-    match value {
-        ValueRef::Text(bytes) => {
-            let text = utf8(bytes)?;
-            serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| Misfit::Parse)?;
-            out.append_value(text);
-            Ok(())
-        }
-        // Numeric affinity has made a number of `1`; its text is JSON again.
-        ValueRef::Real(number) if !number.is_finite() => Err(Misfit::Range),
-        value => text(value, out),
-    }
-}
-
-fn binary(value: ValueRef<'_>, out: &mut BinaryBuilder) -> Fit<()> {
-    let ValueRef::Blob(bytes) = value else { return Err(Misfit::Class) };
-    out.append_value(bytes);
-    Ok(())
-}
-
-/// 16 bytes, or text of 32 hexadecimal digits in groups of 8-4-4-4-12.
-fn uuid(value: ValueRef<'_>) -> Fit<[u8; 16]> {
-    let text = match value {
-        ValueRef::Blob(bytes) => return bytes.try_into().map_err(|_| Misfit::Length),
-        value => text_bytes(value)?,
-    };
-    let (mut bytes, mut digits) = ([0_u8; 16], 0);
-    for (at, byte) in text.iter().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            if *byte != b'-' {
-                return Err(Misfit::Parse);
-            }
-            continue;
-        }
-        let digit = char::from(*byte).to_digit(16).ok_or(Misfit::Parse)? as u8;
-        *bytes.get_mut(digits / 2).ok_or(Misfit::Parse)? |= digit << (4 * (1 - digits % 2));
-        digits += 1;
-    }
-    if digits == 32 { Ok(bytes) } else { Err(Misfit::Parse) }
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ fn check_key(plan: &WritePlan, keys: &[Key]) -> Result<()> {
     let same = |key: &&Key| {
         key.columns.len() == plan.key.len() && key.columns.iter().all(|name| is_key(plan, name))
     };
-    if !usable.iter().any(|key| same(key)) {
+    if !usable.iter().any(same) {
         let message =
             format!("`key` ({}) is no primary or unique key of the target", plan.key.join(", "));
         return Err(Error::new(ErrorKind::Schema, message).hint(known()));

@@ -9,9 +9,11 @@
 //! | `session` | opening the file, waiting for others |
 //! | `catalog` | tables, columns, keys as the database tells them |
 //! | `types` | declared types to logical ones and back, affinity |
-//! | `reader`, `scan`, `decode` | splits; one split's rows; stored values into Arrow |
+//! | `reader`, `scan` | schema and splits; the rows of one split |
+//! | `decode`, `fit` | stored values into Arrow; whether a value is of its type |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
-//! | `load`, `bind`, `stage` | rows into statements; Arrow values into parameters; overwriting |
+//! | `load`, `bind`, `refusal` | rows into statements; Arrow values into parameters; what cannot be kept |
+//! | `stage` | overwriting: all of it or nothing |
 //! | `queue` | whose turn it is to write: SQLite has one writer |
 //! | `calendar`, `decimal` | ISO text and decimal text, exactly |
 //! | `dialect`, `failure` | SQLite's way of writing SQL; what its errors mean |
@@ -24,10 +26,12 @@ mod decode;
 mod dialect;
 mod draft;
 mod failure;
+mod fit;
 mod load;
 mod options;
 mod queue;
 mod reader;
+mod refusal;
 mod scan;
 mod session;
 mod stage;
@@ -120,3 +124,5 @@ fn modes() -> Vec<WriteModeSpec> {
         ),
     ]
 }
+
+transload_plugin_api::export_plugin!(SqlitePlugin);

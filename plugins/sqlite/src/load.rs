@@ -13,10 +13,11 @@ use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WriteMode, WriteP
 use transload_sql::{Conflict, Insert, TableName, delete_matching};
 
 use crate::{
-    bind::{BoundColumn, Cells, cells_of},
+    bind::{Cells, cells_of},
     catalog::{Table, TableKey},
     dialect::{SqliteDialect, quoted},
     failure::{RowFault, failure, row_fault},
+    refusal::BoundColumn,
 };
 
 /// The name of the function that counts conflicts.

@@ -252,7 +252,7 @@ impl Reader for SqliteReader {
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
         let data: SplitData = serde_json::from_str(&split.data).map_err(|error| {
-            Error::new(ErrorKind::Defect, format!("a split of another shape: {error}"))
+            Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
         })?;
         let after = after.map(|position| decode_position(position, &data.order)).transpose()?;
         let connection = self.connect()?;
@@ -356,7 +356,7 @@ fn decode_position(position: &Position, order: &[String]) -> Result<Vec<KeyValue
     }
     decode_key(&position.0)
         .filter(|key| key.len() == order.len())
-        .ok_or_else(|| Error::new(ErrorKind::Defect, "a position of another shape"))
+        .ok_or_else(|| Error::new(ErrorKind::Data, "not a position of this split"))
 }
 
 /// Whether values of the column can be read in that type with the same outcome for every value.

@@ -23,11 +23,7 @@ use transload_plugin_api::{
 };
 use transload_sql::{KeyValue, encode_key};
 
-use crate::{
-    decode::{ColumnDecoder, Misfit},
-    failure::failure,
-    reader::key_value,
-};
+use crate::{decode::ColumnDecoder, failure::failure, fit::Misfit, reader::key_value};
 
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: u64 = 4 << 20;
@@ -131,8 +127,9 @@ fn scan(
         }
     }
     if batch.rows > 0 {
+        let made = batch.finish()?;
         // Nobody listens any more where the task was dropped.
-        let _ = batch.finish().map(|made| sender.send(Ok(Some(made))));
+        let _ = sender.send(Ok(Some(made)));
     }
     Ok(())
 }

@@ -204,9 +204,10 @@ pub(crate) fn supported() -> Vec<TypeSupport> {
         TypeSupport::new("uint16", &["SMALLINT UNSIGNED"]),
         TypeSupport::new("uint32", &["INT4 UNSIGNED"]),
         TypeSupport::new("uint64", &["BIGINT UNSIGNED"]).note(numbers),
-        TypeSupport::new("float32", &["FLOAT4"]).note("NaN is a dirty row, -0 is stored as 0"),
+        TypeSupport::new("float32", &["FLOAT4"])
+            .note("NaN and -0, which SQLite would change, are dirty rows"),
         TypeSupport::new("float64", &["REAL", "DOUBLE", "FLOAT"])
-            .note("NaN is a dirty row, -0 is stored as 0"),
+            .note("NaN and -0, which SQLite would change, are dirty rows"),
         TypeSupport::new("decimal", &["DECIMAL(p,s)", "NUMERIC(p,s)", "DECIMAL_TEXT(p,s)"])
             .note(decimals),
         TypeSupport::new("numeric", &["NUMERIC", "DECIMAL", "NUMERIC_TEXT"]).note(decimals),

@@ -1,5 +1,7 @@
 //! Overwriting: all or nothing, and what hangs on the table stays right.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
+
 mod support;
 
 use support::{Fixture, batch, counts, faults, integers, plan, texts, write_all};

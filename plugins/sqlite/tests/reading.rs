@@ -1,5 +1,7 @@
 //! Reading: every value as it was stored, every row once, what does not fit a dirty row.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -193,7 +195,7 @@ fn resumes_everywhere(fixture: &Fixture, table: &str, id: &str) {
     };
     let whole = read_after(None);
     assert!(whole.len() > 2);
-    let ids = integers(&[whole.clone()], id);
+    let ids = integers(std::slice::from_ref(&whole), id);
     let mut passed = 0;
     for read in &whole {
         passed += read.batch.num_rows();

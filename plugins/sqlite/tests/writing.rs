@@ -1,5 +1,7 @@
 //! Writing: each value as it came, each mode's way with conflicts, exact counts.
 
+#![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
+
 mod support;
 
 use std::sync::Arc;

@@ -14,31 +14,31 @@ use transload_plugin_api::{
 };
 use transload_plugin_sqlite::SqlitePlugin;
 
-pub struct Fixture {
-    pub folder: TempDir,
+pub(crate) struct Fixture {
+    pub(crate) folder: TempDir,
 }
 
 impl Fixture {
     /// An empty folder in which `sql` has made a database.
-    pub fn new(sql: &str) -> Self {
+    pub(crate) fn new(sql: &str) -> Self {
         let fixture = Self::empty();
         fixture.connect().execute_batch(sql).unwrap();
         fixture
     }
 
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.folder.path().join("test.db").to_str().unwrap().to_owned()
     }
 
-    pub fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.path()).unwrap()
     }
 
-    pub fn options(&self, pairs: &[(&str, &str)]) -> Options {
+    pub(crate) fn options(&self, pairs: &[(&str, &str)]) -> Options {
         let path = self.path();
         let path = [("path", path.as_str())];
         Options::from_pairs(
@@ -46,16 +46,16 @@ impl Fixture {
         )
     }
 
-    pub fn reader(&self, pairs: &[(&str, &str)]) -> Box<dyn Reader> {
+    pub(crate) fn reader(&self, pairs: &[(&str, &str)]) -> Box<dyn Reader> {
         SqlitePlugin.reader(self.options(pairs), Host::detached()).unwrap()
     }
 
-    pub fn writer(&self, table: &str) -> Box<dyn Writer> {
+    pub(crate) fn writer(&self, table: &str) -> Box<dyn Writer> {
         SqlitePlugin.writer(self.options(&[("table", table)]), Host::detached()).unwrap()
     }
 
     /// Rows of a query, each as its values with `|` between; NULL as `-`.
-    pub fn rows(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
         let connection = self.connect();
         let mut statement = connection.prepare(sql).unwrap();
         let width = statement.column_count();
@@ -78,7 +78,7 @@ impl Fixture {
 }
 
 /// A plan for columns given as (name, type); all nullable.
-pub fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
+pub(crate) fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
     let column =
         |(name, logical): &(&str, &str)| Column::new(*name, logical.parse().unwrap(), true);
     WritePlan {
@@ -91,20 +91,20 @@ pub fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePla
     }
 }
 
-pub fn batch(plan: &WritePlan, arrays: Vec<ArrayRef>) -> RecordBatch {
+pub(crate) fn batch(plan: &WritePlan, arrays: Vec<ArrayRef>) -> RecordBatch {
     RecordBatch::try_new(schema_of(&plan.columns), arrays).unwrap()
 }
 
-pub fn integers(values: impl IntoIterator<Item = impl Into<Option<i64>>>) -> ArrayRef {
+pub(crate) fn integers(values: impl IntoIterator<Item = impl Into<Option<i64>>>) -> ArrayRef {
     Arc::new(Int64Array::from_iter(values.into_iter().map(Into::into)))
 }
 
-pub fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> ArrayRef {
+pub(crate) fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> ArrayRef {
     Arc::new(StringArray::from_iter(values.into_iter().map(Into::into)))
 }
 
 /// Drafts, prepares, writes each batch in a chunk of its own and commits.
-pub fn write_all(
+pub(crate) fn write_all(
     writer: &dyn Writer,
     plan: &WritePlan,
     batches: &[RecordBatch],
@@ -130,17 +130,21 @@ pub fn write_all(
 }
 
 /// Inserted, updated, skipped, dirty.
-pub fn counts(written: &Written) -> (u64, u64, u64, usize) {
+pub(crate) fn counts(written: &Written) -> (u64, u64, u64, usize) {
     (written.inserted, written.updated, written.skipped, written.dirty.len())
 }
 
 /// Reads every split to its end.
-pub fn read_all(reader: &dyn Reader, max: u32) -> Vec<Vec<ReadBatch>> {
+pub(crate) fn read_all(reader: &dyn Reader, max: u32) -> Vec<Vec<ReadBatch>> {
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
     read_columns(reader, &columns, max)
 }
 
-pub fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Vec<ReadBatch>> {
+pub(crate) fn read_columns(
+    reader: &dyn Reader,
+    columns: &[Column],
+    max: u32,
+) -> Vec<Vec<ReadBatch>> {
     let request = SplitRequest { max, columns: columns.to_vec() };
     let splits = reader.splits(&request).unwrap();
     let read = |split| {
@@ -155,12 +159,12 @@ pub fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Ve
     splits.iter().map(read).collect()
 }
 
-pub fn dirty_rows(batches: &[Vec<ReadBatch>]) -> Vec<DirtyRow> {
+pub(crate) fn dirty_rows(batches: &[Vec<ReadBatch>]) -> Vec<DirtyRow> {
     batches.iter().flatten().flat_map(|batch| batch.dirty.clone()).collect()
 }
 
 /// The dirty rows as (place, column, code).
-pub fn faults(dirty: &[DirtyRow]) -> Vec<(String, String, String)> {
+pub(crate) fn faults(dirty: &[DirtyRow]) -> Vec<(String, String, String)> {
     let fault = |row: &DirtyRow| {
         let place = row.place.clone().unwrap_or_else(|| row.row.to_string());
         (place, row.column.clone().unwrap_or_default(), row.code.clone())
