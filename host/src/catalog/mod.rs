@@ -71,7 +71,15 @@ impl Catalog {
         &self.problems
     }
 
-    /// What is known of one plugin, without loading it.
+    /// What is known of the library of that name, usable or not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] with the nearest name and what there is.
+    pub fn info(&self, name: &str) -> Result<&Entry> {
+        lookup::any(&self.entries, name, None)
+    }
+
+    /// What is known of a plugin that a job can use, without loading it.
     ///
     /// # Errors
     /// As for [`Self::plugin`].
