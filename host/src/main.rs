@@ -1,13 +1,9 @@
-//! The `transload` program.
+//! The `transload` program: parse, do, exit.
 
-use std::{env, path::Path, process::ExitCode};
+use std::process::ExitCode;
 
-use transload::catalog::{PROBE_ARGUMENT, probe_main};
+use clap::Parser;
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = env::args_os().skip(1).collect();
-    match arguments.as_slice() {
-        [hidden, path] if hidden == PROBE_ARGUMENT => ExitCode::from(probe_main(Path::new(path))),
-        _ => ExitCode::from(2),
-    }
+    transload::run(&transload::Cli::parse()).into()
 }

@@ -10,10 +10,7 @@ use super::entry::{Entry, Role, Status};
 /// [`ErrorKind::NotFound`] with the nearest name and what there is; the reason, if a library of
 /// that name was refused; [`ErrorKind::Unsupported`] if it has not the role.
 pub(super) fn find<'a>(entries: &'a [Entry], name: &str, role: Role) -> Result<&'a Entry> {
-    let entry = any(entries, name, Some(role))?;
-    if let Status::Refused { reason } = &entry.status {
-        return Err(refused(entry, reason));
-    }
+    let entry = usable(entries, name)?;
     if entry.roles.contains(&role) {
         return Ok(entry);
     }
@@ -21,36 +18,38 @@ pub(super) fn find<'a>(entries: &'a [Entry], name: &str, role: Role) -> Result<&
     Err(Error::new(ErrorKind::Unsupported, message).with_code("PLUGIN-ROLE"))
 }
 
-/// The library of that name, usable or not; of several the usable one.
+/// The library of that name, whatever it can do.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] with the nearest name and what there is, with that role if one is given.
-pub(super) fn any<'a>(entries: &'a [Entry], name: &str, role: Option<Role>) -> Result<&'a Entry> {
-    let mut named = entries.iter().filter(|entry| entry.name == name);
-    let usable = named.clone().find(|entry| entry.is_ok());
-    usable.or_else(|| named.next()).ok_or_else(|| unknown(entries, name, role))
+/// As for [`find`], but for the role.
+pub(super) fn usable<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry> {
+    let found = entries.iter().find(|entry| entry.is_ok() && entry.name == name);
+    found.ok_or_else(|| refused(entries, name).unwrap_or_else(|| unknown(entries, name)))
 }
 
-fn refused(entry: &Entry, reason: &Error) -> Error {
-    let mut error = reason.clone();
-    error.message = format!("plugin `{}` was refused: {}", entry.name, reason.message);
-    error.at(entry.path.display().to_string())
+fn refused(entries: &[Entry], name: &str) -> Option<Error> {
+    entries.iter().filter(|entry| entry.name == name).find_map(|entry| match &entry.status {
+        Status::Refused { reason } => {
+            let mut error = reason.clone();
+            error.message = format!("plugin `{name}` was refused: {}", reason.message);
+            Some(error.at(entry.path.display().to_string()))
+        }
+        _ => None,
+    })
 }
 
-fn unknown(entries: &[Entry], name: &str, role: Option<Role>) -> Error {
-    let has_it = |entry: &&Entry| role.is_none_or(|role| entry.roles.contains(&role));
-    let usable = entries.iter().filter(|entry| entry.is_ok()).filter(has_it);
+fn unknown(entries: &[Entry], name: &str) -> Error {
+    let usable = entries.iter().filter(|entry| entry.is_ok());
     let names: Vec<&str> = usable.map(|entry| entry.name.as_str()).collect();
-    let role = role.map_or_else(|| "plugin".to_owned(), |role| role.to_string());
     let error = Error::new(ErrorKind::NotFound, format!("there is no plugin `{name}`"))
         .with_code("PLUGIN-UNKNOWN");
     if names.is_empty() {
-        return error.hint(format!("no {role} was found; `transload plugin list` tells why"));
+        return error.hint("no plugin was found; `transload plugin list` tells why");
     }
     let all = names.join(", ");
     match nearest(&names, name) {
         Some(near) => error.hint(format!("did you mean `{near}`? There are: {all}")),
-        None => error.hint(format!("{role}s that there are: {all}")),
+        None => error.hint(format!("there are: {all}")),
     }
 }
 
@@ -118,9 +117,6 @@ mod tests {
             assert_eq!((error.message.as_str(), error.hint.as_deref()), (message, hint));
             assert!(error.code.starts_with("PLUGIN-"), "{}", error.code);
         }
-        assert!(any(&entries, "oracle", None).is_ok());
-        let hint = any(&entries, "x", None).unwrap_err().hint.unwrap();
-        assert_eq!(hint, "plugins that there are: sqlite, generator");
         let nothing = find(&[], "file", Role::Reader).unwrap_err();
         assert!(nothing.hint.unwrap().contains("plugin list"));
     }

@@ -26,7 +26,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use transload_plugin_api::{Error, ErrorKind, Plugin, Result};
+use transload_plugin_api::{Descriptor, Error, ErrorKind, Plugin, Result};
 
 pub use check::check;
 pub use entry::{Entry, Role, Status};
@@ -71,20 +71,24 @@ impl Catalog {
         &self.problems
     }
 
-    /// What is known of the library of that name, usable or not.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] with the nearest name and what there is.
-    pub fn info(&self, name: &str) -> Result<&Entry> {
-        lookup::any(&self.entries, name, None)
-    }
-
-    /// What is known of a plugin that a job can use, without loading it.
+    /// What is known of one plugin, without loading it.
     ///
     /// # Errors
     /// As for [`Self::plugin`].
     pub fn entry(&self, name: &str, role: Role) -> Result<&Entry> {
         lookup::find(&self.entries, name, role)
+    }
+
+    /// What a plugin declares, without loading it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] with the nearest name; the reason, if it was refused.
+    pub fn descriptor(&self, name: &str) -> Result<Descriptor> {
+        let entry = lookup::usable(&self.entries, name)?;
+        entry.descriptor.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Defect, format!("plugin `{name}` declares nothing"))
+                .with_code("PLUGIN-DESCRIPTOR")
+        })
     }
 
     /// Loads a plugin, once per process, never to be unloaded.
