@@ -1,5 +1,6 @@
 //! The sample plugin natively and through its library: the same answers, the same rows, and every
 //! fault of it an error.
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 #[path = "../abi/sample/plugin.rs"]
 mod plugin;

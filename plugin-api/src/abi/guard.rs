@@ -62,7 +62,7 @@ pub(super) struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    /// A handle's data pointer to a new object; [`release`] takes it back.
+    /// A handle's data pointer to a new object; [`Self::release`] takes it back.
     pub(super) fn into_raw(value: T) -> *mut () {
         Box::into_raw(Box::new(Self { value, poisoned: AtomicBool::new(false) })).cast()
     }
