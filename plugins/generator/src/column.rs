@@ -485,3 +485,142 @@ fn push_number(out: &mut StringBuilder, number: i64, scale: u32) {
         _ => write!(out, "{sign}{}.{:0width$}", size / unit, size % unit, width = scale as usize),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Array, cast::AsArray};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn make(spec: &str, rows: std::ops::Range<u64>) -> ArrayRef {
+        let spec = ColumnSpec::parse("c", spec, rows.end).unwrap();
+        ColumnMaker::new(spec, 1).make(&rows.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn integers(spec: &str, rows: std::ops::Range<u64>) -> Vec<i64> {
+        make(spec, rows).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    fn texts(spec: &str, rows: std::ops::Range<u64>) -> Vec<String> {
+        make(spec, rows).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+    }
+
+    const TYPES: [&str; 30] = [
+        "boolean",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float32",
+        "float64",
+        "decimal(5,5)",
+        "decimal(15,2)",
+        "decimal(38,10)",
+        "decimal(39,0)",
+        "decimal(76,38)",
+        "numeric",
+        "text",
+        "text(3)",
+        "binary",
+        "date",
+        "time(0)",
+        "duration",
+        "timestamp(9)",
+        "timestamp",
+        "timestamptz(3)",
+        "interval",
+        "json",
+        "uuid",
+        "list<list<text>>",
+    ];
+
+    #[test]
+    fn every_type_is_made_with_nulls_and_edges() {
+        for name in TYPES {
+            let array = make(&format!("{name} null 10% edge 10% nan"), 0..1_000);
+            let logical: LogicalType = name.parse().unwrap();
+            assert_eq!(*array.data_type(), logical.data_type(), "{name}");
+            assert_eq!(array.len(), 1_000);
+            assert!((50..200).contains(&array.null_count()), "{name}: {}", array.null_count());
+            assert_eq!(make(name, 0..100).null_count(), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn decimals_stay_within_their_precision() {
+        for name in ["decimal(5,5)", "decimal(15,2)", "decimal(38,10)"] {
+            let array = make(&format!("{name} edge 20%"), 0..10_000);
+            let array = array.as_primitive::<Decimal128Type>();
+            array.validate_decimal_precision(array.precision()).unwrap();
+        }
+        for name in ["decimal(39,0)", "decimal(60,2)", "decimal(76,38)"] {
+            let array = make(&format!("{name} edge 20%"), 0..10_000);
+            let array = array.as_primitive::<Decimal256Type>();
+            array.validate_decimal_precision(array.precision()).unwrap();
+        }
+    }
+
+    #[test]
+    fn shapes_make_what_they_say() {
+        assert_eq!(integers("int64 sequence", 0..4), [1, 2, 3, 4]);
+        assert_eq!(integers("int64 sequence from -1 every 2", 0..4), [-1, -1, 0, 0]);
+        assert_eq!(integers("int64 cycle 3", 0..5), [1, 2, 3, 1, 2]);
+        assert_eq!(texts("text(3) sequence from 998", 0..1), ["998"]);
+        let range = integers("int64 range -2..2", 0..1_000);
+        let ends = (range.iter().min().copied(), range.iter().max().copied());
+        assert_eq!(ends, (Some(-2), Some(2)));
+        let prices = make("decimal(15,2) range 0..0.1", 0..1_000);
+        let prices = prices.as_primitive::<Decimal128Type>().values().to_vec();
+        assert!(prices.iter().all(|price| (0..=10).contains(price)) && prices.contains(&10));
+        assert!(texts("text words 3..3", 0..50).iter().all(|it| it.split(' ').count() == 3));
+        assert!(
+            texts("text(9) words 5..9 edge 50%", 0..500)
+                .iter()
+                .all(|it| { it.chars().count() <= 9 })
+        );
+        assert!(texts("numeric range -0.5..0.5", 0..50).iter().all(|it| it.contains("0.")));
+    }
+
+    #[test]
+    fn skewed_columns_repeat_themselves() {
+        let different = |spec: &str| {
+            let mut values = integers(spec, 0..1_000);
+            values.sort_unstable();
+            values.dedup();
+            values.len()
+        };
+        assert!(different("int64 range 1..1000 skewed") * 5 < different("int64 range 1..1000") * 4);
+    }
+
+    #[test]
+    fn t38_binaries_have_the_lengths_asked_for() {
+        let array = make("binary bytes 3..20", 0..1_000);
+        let lengths: Vec<_> = array.as_binary::<i32>().iter().map(|it| it.unwrap().len()).collect();
+        assert!(lengths.iter().all(|length| (3..=20).contains(length)));
+        assert!(lengths.contains(&3) && lengths.contains(&20));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_depends_on_its_row_alone(
+            type_ in proptest::sample::select(&TYPES[..]),
+            start in 0u64..1_000_000,
+            length in 1u64..50,
+        ) {
+            let spec = format!("{type_} null 20% edge 20% nan");
+            let rows = start..start + length;
+            let whole = make(&spec, rows.clone());
+            for row in rows {
+                let alone = make(&spec, row..row + 1);
+                let there = whole.slice((row - start) as usize, 1);
+                // Floats are compared by their bits, because NaN is among them.
+                prop_assert_eq!(format!("{:?}", alone), format!("{:?}", there));
+            }
+        }
+    }
+}

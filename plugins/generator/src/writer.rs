@@ -410,3 +410,168 @@ impl WriteTask for GeneratorTask {
         Ok(()) // an open chunk is dropped with the task; a stage goes with the run's abort
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use arrow_array::Int64Array;
+    use serde_json::{Value, json};
+    use transload_plugin_api::{LogicalType, schema_of};
+
+    use super::*;
+
+    fn writer(values: Value) -> GeneratorWriter {
+        let Value::Object(values) = values else { panic!("an object") };
+        GeneratorWriter::new(&Options { values, schema: Vec::new() }, &Host::detached()).unwrap()
+    }
+
+    fn plan(mode: WriteMode) -> WritePlan {
+        let columns = vec![Column::new("id", LogicalType::Int64, false)];
+        let key = vec!["id".to_owned()];
+        WritePlan { run: "run".to_owned(), columns, mode, key, ..WritePlan::default() }
+    }
+
+    fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
+        let ids = Arc::new(Int64Array::from_iter_values(ids));
+        RecordBatch::try_new(schema_of(&plan(WriteMode::Insert).columns), vec![ids]).unwrap()
+    }
+
+    fn task(writer: &GeneratorWriter, epoch: u32) -> Box<dyn WriteTask> {
+        writer.open(&plan(WriteMode::Insert), &TaskContext { task: 0, epoch }).unwrap()
+    }
+
+    fn commit(task: &mut dyn WriteTask) -> Result<ChunkOutcome> {
+        task.commit_chunk(&Position::default(), &Counters::default())
+    }
+
+    fn rows(writer: &GeneratorWriter) -> u64 {
+        lock(&writer.table).tally().rows
+    }
+
+    #[test]
+    fn faults_come_at_their_row_and_leave_nothing() {
+        for fault in ["fail_at", "panic_at"] {
+            let writer = writer(json!({fault: 7}));
+            let mut task = task(&writer, 0);
+            task.begin_chunk(0).unwrap();
+            task.write(&batch(0..5)).unwrap();
+            let write = || task.write(&batch(5..10));
+            let Ok(result) = catch_unwind(AssertUnwindSafe(write)) else {
+                assert_eq!(fault, "panic_at");
+                continue;
+            };
+            assert_eq!(result.unwrap_err().place.as_deref(), Some("row 7"));
+            task.rollback_chunk().unwrap();
+            assert_eq!(rows(&writer), 0);
+        }
+    }
+
+    #[test]
+    fn a_replay_is_asked_for_once() {
+        let writer = writer(json!({"retry_at": 1}));
+        let mut task = task(&writer, 0);
+        for (sequence, replays) in [(0, 0), (1, 1), (2, 0)] {
+            for _ in 0..replays {
+                task.begin_chunk(sequence).unwrap();
+                assert_eq!(task.write(&batch(0..3)).unwrap_err().kind, ErrorKind::Retry);
+                task.rollback_chunk().unwrap();
+            }
+            task.begin_chunk(sequence).unwrap();
+            task.write(&batch(0..3)).unwrap();
+            commit(&mut *task).unwrap();
+        }
+        assert_eq!(rows(&writer), 9);
+    }
+
+    #[test]
+    fn dirty_rows_are_counted_over_batches_and_replays() {
+        let writer = writer(json!({"dirty_every": 4}));
+        let mut task = task(&writer, 0);
+        for _ in 0..2 {
+            task.begin_chunk(0).unwrap();
+            for (ids, expected) in [(0..3, vec![]), (3..9, vec![0, 4])] {
+                let written = task.write(&batch(ids)).unwrap();
+                let dirty: Vec<_> = written.dirty.iter().map(|dirty| dirty.row).collect();
+                assert_eq!(dirty, expected);
+            }
+            task.rollback_chunk().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_commit_is_in() {
+        let writer = writer(json!({"commit_unknown_at": 0}));
+        let mut task = task(&writer, 0);
+        task.begin_chunk(0).unwrap();
+        task.write(&batch(0..3)).unwrap();
+        assert!(matches!(commit(&mut *task).unwrap(), ChunkOutcome::Unknown { .. }));
+        assert_eq!(rows(&writer), 3);
+    }
+
+    #[test]
+    fn a_newer_attempt_fences_the_older_one() {
+        let writer = writer(json!({}));
+        let (mut old, mut new) = (task(&writer, 0), task(&writer, 1));
+        for (task, outcome) in
+            [(&mut old, ChunkOutcome::Fenced), (&mut new, ChunkOutcome::Committed)]
+        {
+            task.begin_chunk(0).unwrap();
+            task.write(&batch(0..3)).unwrap();
+            assert_eq!(commit(&mut **task).unwrap(), outcome);
+        }
+        assert_eq!(rows(&writer), 3);
+    }
+
+    #[test]
+    fn t44_modes_that_need_a_key_are_refused_without() {
+        for mode in [WriteMode::Ignore, WriteMode::Upsert, WriteMode::Replace] {
+            assert!(writer(json!({"key_dedup": true})).draft(&plan(mode)).is_ok());
+            let error = writer(json!({})).draft(&plan(mode)).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Schema);
+            let keyless = WritePlan { key: Vec::new(), ..plan(mode) };
+            assert!(writer(json!({"key_dedup": true})).draft(&keyless).is_err());
+        }
+    }
+
+    #[test]
+    fn a_target_with_columns_takes_no_others() {
+        let writer = writer(json!({"columns": {"id": "int32 not null"}, "key": ["id"]}));
+        let draft = writer.draft(&plan(WriteMode::Insert)).unwrap();
+        assert_eq!(draft.columns[0].logical, LogicalType::Int32);
+        let mut other = plan(WriteMode::Insert);
+        other.columns.push(Column::new("more", LogicalType::TEXT, true));
+        assert_eq!(writer.draft(&other).unwrap_err().kind, ErrorKind::Schema);
+    }
+
+    #[test]
+    fn calls_out_of_order_are_defects() {
+        let writer = writer(json!({}));
+        let mut task = task(&writer, 0);
+        let defect = |result: Result<()>| {
+            assert_eq!(result.unwrap_err().kind, ErrorKind::Defect);
+        };
+        defect(task.write(&batch(0..1)).map(drop));
+        defect(commit(&mut *task).map(drop));
+        task.begin_chunk(0).unwrap();
+        defect(task.begin_chunk(1));
+        defect(task.finish().map(drop));
+    }
+
+    #[test]
+    fn the_report_tells_rows_checksums_and_nulls() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let writer = writer(json!({"report": path}));
+        let mut task = task(&writer, 0);
+        task.begin_chunk(0).unwrap();
+        task.write(&batch(0..3)).unwrap();
+        commit(&mut *task).unwrap();
+        writer.commit(&plan(WriteMode::Insert), &[task.finish().unwrap()]).unwrap();
+        let report: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let cells = checksum::fingerprints(batch(0..3).column(0)).unwrap();
+        let sum = cells.into_iter().fold(0, u64::wrapping_add);
+        let column = json!({"name": "id", "checksum": format!("{sum:016x}"), "nulls": 0});
+        assert_eq!(report, json!({"run": "run", "chunks": 1, "rows": 3, "columns": [column]}));
+    }
+}
