@@ -75,3 +75,5 @@ impl Plugin for GeneratorPlugin {
         Ok(Box::new(writer::GeneratorWriter::new(&options, &host)?))
     }
 }
+
+transload_plugin_api::export_plugin!(GeneratorPlugin);

@@ -1,0 +1,62 @@
+//! Whether rows may be added to a file: it must be packed as the writer packs, and its header
+//! must name the plan's columns in their order.
+
+use std::{io::Read, path::Path};
+
+use transload_formats::{Compression, CsvHead};
+use transload_plugin_api::{Column, Error, ErrorKind, Result};
+
+use crate::{encoding::Encoding, format::Format, input, listing::at};
+
+/// Refuses a file to which rows of these columns cannot be added.
+///
+/// # Errors
+/// [`ErrorKind::Schema`] with what the file has and what the plan has.
+pub(crate) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Result<()> {
+    let found = input::compression_of(path)?;
+    if found != encoding.compression() {
+        let message = format!(
+            "the file's compression is {}, the job's is {}",
+            word(found),
+            word(encoding.compression())
+        );
+        return Err(Error::new(ErrorKind::Schema, message).at(path.display().to_string()));
+    }
+    if encoding.format() != Format::Csv || !encoding.dialect().header {
+        return Ok(());
+    }
+    let head = read_head(path, encoding).map_err(|error| error.at(path.display().to_string()))?;
+    let wanted: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+    if head.names == wanted {
+        return Ok(());
+    }
+    let message = format!(
+        "the file's header is `{}`, the job's columns are `{}`",
+        head.names.join(","),
+        wanted.join(",")
+    );
+    Err(Error::new(ErrorKind::Schema, message)
+        .at(path.display().to_string())
+        .hint("order and rename the job's columns as the file has them, or write to a new file"))
+}
+
+fn read_head(path: &Path, encoding: &Encoding) -> Result<CsvHead> {
+    let file = std::fs::File::open(path).map_err(|error| at(error, path))?;
+    let mut source = encoding.compression().reader(file)?;
+    let mut bytes = Vec::new();
+    loop {
+        let read = source.by_ref().take(64 << 10).read_to_end(&mut bytes);
+        let last = read.map_err(|error| at(error, path))? == 0;
+        if let Some(head) = CsvHead::read(encoding.dialect(), &bytes, last)? {
+            return Ok(head);
+        }
+    }
+}
+
+fn word(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "none",
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    }
+}

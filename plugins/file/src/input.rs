@@ -1,0 +1,215 @@
+//! The text of a file: unpacked, in UTF-8, in blocks that end where the decoder has to go on.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use transload_formats::Compression;
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use crate::{
+    listing::at,
+    options::{CompressionChoice, ReaderOptions},
+};
+
+/// Bytes read at once; a buffer begins with this size and grows while one record is larger.
+const BLOCK: usize = 1 << 20;
+
+/// How the bytes of a file become text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Coding {
+    pub(crate) compression: Compression,
+}
+
+impl Coding {
+    /// Of the file at `path`, by the options and its first bytes.
+    pub(crate) fn of(path: &Path, options: &ReaderOptions) -> Result<Self> {
+        let compression = match options.compression {
+            CompressionChoice::Auto => compression_of(path)?,
+            CompressionChoice::None => Compression::None,
+            CompressionChoice::Gzip => Compression::Gzip,
+            CompressionChoice::Zstd => Compression::Zstd,
+        };
+        Ok(Self { compression })
+    }
+
+    /// Text is the file's bytes: offsets in the one are offsets in the other.
+    pub(crate) fn is_plain(self) -> bool {
+        self.compression == Compression::None
+    }
+}
+
+/// What the first bytes of a file say.
+pub(crate) fn compression_of(path: &Path) -> Result<Compression> {
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(4).read_to_end(&mut start))
+        .map_err(|error| at(error, path))?;
+    Ok(Compression::detect(&start))
+}
+
+/// Counts what is read of a file.
+struct Counted {
+    file: File,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        // Only ever looked at by the thread that reads.
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// A stretch of a file's text.
+pub(crate) struct Input {
+    text: Box<dyn Read + Send>,
+    packed: bool,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Where `start` stands in the whole text.
+    offset: u64,
+    /// Where the stretch ends, if that is known beforehand.
+    until: Option<u64>,
+    at_end: bool,
+    stored: Arc<AtomicU64>,
+    /// Of `stored`, how much has been reported.
+    reported: u64,
+}
+
+impl Input {
+    /// The text of `file` from offset `from` on, up to `until`. Plain text is sought, all other
+    /// is read and dropped up to there.
+    pub(crate) fn open(
+        mut file: File,
+        coding: Coding,
+        from: u64,
+        until: Option<u64>,
+    ) -> Result<Self> {
+        if coding.is_plain() {
+            file.seek(SeekFrom::Start(from))?;
+        }
+        let stored = Arc::new(AtomicU64::new(0));
+        let counted = Counted { file, bytes: Arc::clone(&stored) };
+        let mut text = coding.compression.reader(counted)?;
+        if !coding.is_plain() {
+            let dropped = io::copy(&mut text.by_ref().take(from), &mut io::sink());
+            let dropped = dropped.map_err(|error| broken_stream(&error))?;
+            check_end(from, dropped)?;
+        }
+        Ok(Self {
+            text,
+            packed: !coding.is_plain(),
+            buffer: vec![0; BLOCK],
+            start: 0,
+            end: 0,
+            offset: from,
+            until,
+            at_end: false,
+            stored,
+            reported: 0,
+        })
+    }
+
+    /// What has been read and not taken.
+    pub(crate) fn window(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Whether nothing follows the window.
+    pub(crate) fn at_end(&self) -> bool {
+        self.at_end
+    }
+
+    /// Where the window begins in the whole text.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes bytes from the window's start.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Bytes read of the file since the last call, as stored.
+    pub(crate) fn take_stored(&mut self) -> u64 {
+        let stored = self.stored.load(Ordering::Relaxed);
+        let news = stored - self.reported;
+        self.reported = stored;
+        news
+    }
+
+    /// Reads more behind the window, as much as there is room for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] if the file ends before it should.
+    pub(crate) fn fill(&mut self) -> Result<()> {
+        self.make_room();
+        while self.end < self.buffer.len() {
+            let room = &mut self.buffer[self.end..];
+            let most = match self.until {
+                Some(until) => (until - self.offset) as usize - (self.end - self.start),
+                None => room.len(),
+            };
+            let most = most.min(room.len());
+            let read = match self.text.read(&mut room[..most]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if self.packed => return Err(broken_stream(&error)),
+                Err(error) => return Err(error.into()),
+            };
+            if read == 0 {
+                let found = self.offset + (self.end - self.start) as u64;
+                self.at_end = true;
+                return match self.until {
+                    Some(until) => check_end(until, found),
+                    None => Ok(()),
+                };
+            }
+            self.end += read;
+        }
+        Ok(())
+    }
+
+    /// Moves the window to the buffer's start; a window that fills half of it gets a larger one.
+    fn make_room(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.end > self.buffer.len() / 2 {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+    }
+}
+
+fn check_end(expected: u64, found: u64) -> Result<()> {
+    if found >= expected {
+        return Ok(());
+    }
+    let message = format!("the file ends after {found} bytes, {expected} were planned");
+    Err(Error::new(ErrorKind::Data, message)
+        .with_code("FILE-SHORT")
+        .hint("the file was cut while it was read; plan again"))
+}
+
+/// What an unpacker says: truncated and corrupt streams are errors of the data.
+fn broken_stream(error: &io::Error) -> Error {
+    if error.raw_os_error().is_some() {
+        return Error::new(ErrorKind::Other, error.to_string());
+    }
+    let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
+    let what = if truncated { "is cut off" } else { "is damaged" };
+    Error::new(ErrorKind::Data, format!("the compressed stream {what}"))
+        .with_code("FILE-COMPRESSION")
+        .caused_by(error)
+}

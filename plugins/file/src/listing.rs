@@ -1,0 +1,186 @@
+//! Which files a job reads: paths, folders and patterns become one frozen list.
+
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+/// One file as it was when it was listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceFile {
+    /// Absolute.
+    pub(crate) path: PathBuf,
+    /// Bytes as stored.
+    pub(crate) size: u64,
+    /// Last change, in nanoseconds since 1970.
+    pub(crate) changed: i64,
+}
+
+impl SourceFile {
+    /// The file at `path`; `None` if it is not a regular file.
+    fn look(path: PathBuf) -> Result<Option<Self>> {
+        let found = fs::metadata(&path).map_err(|error| at(error, &path))?;
+        if !found.is_file() {
+            return Ok(None);
+        }
+        let changed = changed(&found);
+        Ok(Some(Self { path, size: found.len(), changed }))
+    }
+
+    /// The name for messages.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Opens the file, if it is still the one that was listed.
+    pub(crate) fn open(&self) -> Result<fs::File> {
+        let file = fs::File::open(&self.path).map_err(|error| at(error, &self.path))?;
+        let found = file.metadata().map_err(|error| at(error, &self.path))?;
+        if found.len() == self.size && changed(&found) == self.changed {
+            return Ok(file);
+        }
+        let message = format!(
+            "the file has changed since it was planned: {} bytes then, {} bytes now",
+            self.size,
+            found.len()
+        );
+        Err(Error::new(ErrorKind::Schema, message)
+            .with_code("FILE-CHANGED")
+            .at(self.path.display().to_string())
+            .hint("plan again, and read files only once their writer has finished them"))
+    }
+}
+
+fn changed(found: &fs::Metadata) -> i64 {
+    found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())
+}
+
+/// An I/O error with its path.
+pub(crate) fn at(error: std::io::Error, path: &Path) -> Error {
+    Error::from(error).at(path.display().to_string())
+}
+
+/// The files of all paths, folders and patterns, in their order, those of a pattern sorted, each
+/// file once.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if one of them stands for no file at all.
+pub(crate) fn list(paths: &[String]) -> Result<Vec<SourceFile>> {
+    let mut files = Vec::new();
+    let mut seen = HashSet::new();
+    for path in paths {
+        for file in expand(path)? {
+            if seen.insert(file.path.clone()) {
+                files.push(file);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn expand(path: &str) -> Result<Vec<SourceFile>> {
+    // A name that exists as it is written is no pattern, even with `[1]` in it.
+    let literal = Path::new(path);
+    let found = if literal.is_dir() {
+        list_folder(literal)?
+    } else if literal.exists() {
+        SourceFile::look(literal.to_owned())?.into_iter().collect()
+    } else {
+        match_pattern(path)?
+    };
+    if found.is_empty() {
+        let message = format!("no file matches `{path}`");
+        return Err(Error::new(ErrorKind::NotFound, message)
+            .hint("relative paths are relative to the job file's folder"));
+    }
+    Ok(found)
+}
+
+/// The visible files of a folder, sorted: names that begin with `.` or `_` are left out, as the
+/// writer's manifest and everybody's temporary files have them.
+fn list_folder(folder: &Path) -> Result<Vec<SourceFile>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|error| at(error, folder))? {
+        let entry = entry.map_err(|error| at(error, folder))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".")
+            && !entry.file_name().as_encoded_bytes().starts_with(b"_")
+        {
+            paths.push(entry.path());
+        }
+    }
+    look_at_all(paths)
+}
+
+fn match_pattern(pattern: &str) -> Result<Vec<SourceFile>> {
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let matches = glob::glob_with(pattern, options).map_err(|error| {
+        Error::new(ErrorKind::Options, format!("`{pattern}` is not a pattern: {error}"))
+    })?;
+    let paths = matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
+        let place = error.path().display().to_string();
+        Error::from(std::io::Error::from(error.error().kind())).at(place)
+    })?;
+    look_at_all(paths)
+}
+
+fn look_at_all(mut paths: Vec<PathBuf>) -> Result<Vec<SourceFile>> {
+    paths.sort();
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        files.extend(SourceFile::look(path)?);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(folder.path().join(name), b"x\n").unwrap();
+        }
+        folder
+    }
+
+    fn names(folder: &Path, patterns: &[&str]) -> Result<Vec<String>> {
+        let paths = patterns.iter().map(|p| format!("{}/{p}", folder.display()));
+        Ok(list(&paths.collect::<Vec<_>>())?.iter().map(SourceFile::name).collect())
+    }
+
+    #[test]
+    fn patterns_are_sorted_and_files_come_once() {
+        let folder = folder_with(&["b.csv", "a.csv", ".h.csv", "_m.json", "c[1].csv"]);
+        let folder = folder.path();
+        assert_eq!(names(folder, &["*.csv"]).unwrap(), ["a.csv", "b.csv", "c[1].csv"]);
+        assert_eq!(names(folder, &["b.csv", "?.csv"]).unwrap(), ["b.csv", "a.csv"]);
+        assert_eq!(names(folder, &["c[1].csv"]).unwrap(), ["c[1].csv"]);
+        assert_eq!(names(folder, &[""]).unwrap(), ["a.csv", "b.csv", "c[1].csv"]);
+    }
+
+    #[test]
+    fn what_matches_nothing_is_not_found() {
+        let folder = folder_with(&["a.csv"]);
+        for pattern in ["b.csv", "*.json", "[", "sub/"] {
+            let error = names(folder.path(), &["a.csv", pattern]).unwrap_err();
+            let expected = if pattern == "[" { ErrorKind::Options } else { ErrorKind::NotFound };
+            assert_eq!(error.kind, expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn t58_a_changed_file_is_refused() {
+        let folder = folder_with(&["a.csv"]);
+        let path = folder.path().join("a.csv");
+        let files = list(&[path.display().to_string()]).unwrap();
+        assert!(files[0].open().is_ok());
+        fs::write(&path, b"x\ny\n").unwrap();
+        assert_eq!(files[0].open().unwrap_err().code, "FILE-CHANGED");
+    }
+}

@@ -1,0 +1,126 @@
+//! Raw cells of delimited text, as a format's index left them: where each begins and ends, still
+//! with its quotes. Finding them is left to the format.
+
+use std::borrow::Cow;
+
+use super::Fault;
+
+/// One column of a stretch of rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Cells<'a> {
+    /// The bytes that the rows stand in.
+    pub(crate) window: &'a [u8],
+    /// All of the window is valid UTF-8.
+    pub(crate) utf8: bool,
+    /// `stride` numbers a row: where each cell begins, then 1 beyond the end of the last.
+    pub(crate) bounds: &'a [u32],
+    /// Cells of a row, plus 1.
+    pub(crate) stride: usize,
+    /// Which cell of each row.
+    pub(crate) column: usize,
+    /// The unquoted text that stands for NULL.
+    pub(crate) null: &'a [u8],
+    /// A cell that begins with it is quoted.
+    pub(crate) quote: Option<u8>,
+    /// Makes the byte behind it an ordinary one.
+    pub(crate) escape: Option<u8>,
+}
+
+impl<'a> Cells<'a> {
+    /// Where the cell begins and ends, row after row.
+    #[inline(always)]
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (usize, usize)> + use<'a> {
+        let column = self.column;
+        self.bounds.chunks_exact(self.stride).map(move |row| {
+            // the separator behind a cell belongs to neither neighbour
+            (row[column] as usize, row[column + 1] as usize - 1)
+        })
+    }
+
+    /// Whether the raw text is the one for NULL.
+    #[inline(always)]
+    pub(crate) fn is_null(&self, start: usize, end: usize) -> bool {
+        end - start == self.null.len() && (start == end || &self.window[start..end] == self.null)
+    }
+
+    /// Whether the raw text is the value's own: neither quoted nor escaped anywhere.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self, start: usize, end: usize) -> bool {
+        let first = if start < end { Some(self.window[start]) } else { None };
+        (self.quote.is_none() || first != self.quote) && self.escape.is_none()
+    }
+
+    /// The value's own text.
+    pub(crate) fn text(&self, start: usize, end: usize) -> Result<Cow<'a, [u8]>, Fault> {
+        unquote(&self.window[start..end], self.quote, self.escape)
+    }
+}
+
+/// The text inside quotes, doubled quotes made single and escapes taken away.
+pub(crate) fn unquote(
+    raw: &[u8],
+    quote: Option<u8>,
+    escape: Option<u8>,
+) -> Result<Cow<'_, [u8]>, Fault> {
+    let inner = match (quote, raw) {
+        (Some(quote), [first, inner @ ..]) if *first == quote => inner,
+        _ => return Ok(without_escapes(raw, escape)),
+    };
+    let mut text = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if Some(byte) == escape && bytes.len() > 0 && escape != quote {
+            text.extend(bytes.next());
+        } else if Some(byte) != quote {
+            text.push(byte);
+        } else if bytes.len() == 0 {
+            return Ok(Cow::Owned(text));
+        } else if bytes.next() == quote {
+            text.push(byte);
+        } else {
+            return Err(Fault::Quote);
+        }
+    }
+    Err(Fault::Quote)
+}
+
+fn without_escapes(raw: &[u8], escape: Option<u8>) -> Cow<'_, [u8]> {
+    let Some(escape) = escape.filter(|escape| raw.contains(escape)) else {
+        return Cow::Borrowed(raw);
+    };
+    let mut text = Vec::with_capacity(raw.len());
+    let mut bytes = raw.iter().copied();
+    while let Some(byte) = bytes.next() {
+        // an escape with nothing behind it is an ordinary byte
+        text.push(if byte == escape { bytes.next().unwrap_or(byte) } else { byte });
+    }
+    Cow::Owned(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_and_escapes_are_taken_away() {
+        let q = Some(b'"');
+        for (raw, escape, text) in [
+            (r#"a"b"#, None, r#"a"b"#),
+            (r#""""#, None, ""),
+            (r#""a""b""#, None, r#"a"b"#),
+            (r#""""""#, None, r#"""#),
+            (r#""a\"b""#, Some(b'\\'), r#"a"b"#),
+            (r#""a\\""#, Some(b'\\'), r"a\"),
+            (r"a\,b", Some(b'\\'), "a,b"),
+        ] {
+            assert_eq!(unquote(raw.as_bytes(), q, escape).as_deref(), Ok(text.as_bytes()), "{raw}");
+        }
+    }
+
+    #[test]
+    fn text_outside_of_quotes_is_refused() {
+        for raw in [r#"""#, r#""a"#, r#""a"b"#, r#""a" "#, r#""a""#.trim_end_matches('"')] {
+            assert_eq!(unquote(raw.as_bytes(), Some(b'"'), None), Err(Fault::Quote), "{raw}");
+        }
+    }
+}

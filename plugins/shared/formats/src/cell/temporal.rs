@@ -1,0 +1,379 @@
+//! Texts of dates, times, timestamps and durations to counts of days and (nano)seconds. Calendar
+//! dates stay calendar dates: no zone of any machine is asked for anything.
+
+use super::{Fault, digits, number::Parse};
+
+const DAY: i64 = 86_400;
+
+/// Days since 1970-01-01 in the proleptic Gregorian calendar.
+///
+/// Counts from 1 March of the 400-year era, so that a leap day is the last of its year
+/// (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = i64::from((month + 9) % 12);
+    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Year, month and day of a count of days since 1970-01-01; the inverse of `days_from_civil`.
+pub(super) fn civil_from_days(days: i64) -> (i64, u32, u32) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
+    let month = ((month_from_march + 2) % 12 + 1) as u32;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn last_day(year: i64, month: u32) -> u32 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+fn checked_days(year: i64, month: u32, day: u32) -> Result<i64, Fault> {
+    // 28 first: most days need no look at the month's length
+    if month.wrapping_sub(1) >= 12 || day == 0 || (day > 28 && day > last_day(year, month)) {
+        return Err(Fault::Range);
+    }
+    Ok(days_from_civil(year, month, day))
+}
+
+/// A date of the form `YYYY-MM-DD`, at the start of `text`: days, and the rest of the text.
+#[inline]
+fn date_prefix(text: &[u8]) -> Result<(i64, &[u8]), Fault> {
+    let Some((head, rest)) = text.split_first_chunk::<10>() else { return Err(Fault::Parse) };
+    let number = |at| digits::two(head, at);
+    if let (Some(century), Some(year), Some(month), Some(day)) =
+        (number(0), number(2), number(5), number(8))
+        && head[4] == b'-'
+        && head[7] == b'-'
+    {
+        return Ok((checked_days(i64::from(century * 100 + year), month, day)?, rest));
+    }
+    signed_date_prefix(text)
+}
+
+/// A date whose year needs a sign: `+12345-01-01`, `-0044-03-15` (ISO 8601, year 0 is 1 BC).
+fn signed_date_prefix(text: &[u8]) -> Result<(i64, &[u8]), Fault> {
+    let (negative, rest) = match text {
+        [b'+', rest @ ..] => (false, rest),
+        [b'-', rest @ ..] => (true, rest),
+        _ => return Err(Fault::Parse),
+    };
+    let length = rest.iter().position(|byte| *byte == b'-').ok_or(Fault::Parse)?;
+    if !(4..=8).contains(&length) {
+        return Err(Fault::Parse);
+    }
+    let year = i64::from(digits::up_to_8(rest, 0, length).ok_or(Fault::Parse)?);
+    let Some((month_day, rest)) = rest[length..].split_first_chunk::<6>() else {
+        return Err(Fault::Parse);
+    };
+    let (Some(month), Some(day)) = (digits::two(month_day, 1), digits::two(month_day, 4)) else {
+        return Err(Fault::Parse);
+    };
+    if month_day[0] != b'-' || month_day[3] != b'-' {
+        return Err(Fault::Parse);
+    }
+    Ok((checked_days(if negative { -year } else { year }, month, day)?, rest))
+}
+
+/// Calendar dates, as days since 1970-01-01.
+pub(super) struct Date;
+
+impl Parse for Date {
+    type Value = i32;
+
+    #[inline]
+    fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i32, Fault> {
+        let (days, rest) = date_prefix(&window[start..end])?;
+        if !rest.is_empty() {
+            return Err(Fault::Parse);
+        }
+        i32::try_from(days).map_err(|_| Fault::Range)
+    }
+}
+
+/// What a count of ticks counts, and how many fractional digits of a second a column takes.
+#[derive(Clone, Copy)]
+pub(super) struct Fraction {
+    precision: usize,
+    /// 6 or 9: digits of a tick.
+    digits: usize,
+}
+
+impl Fraction {
+    /// Six digits or fewer are carried as microseconds, more as nanoseconds.
+    pub(super) fn new(precision: u8) -> Self {
+        Self { precision: usize::from(precision), digits: if precision <= 6 { 6 } else { 9 } }
+    }
+
+    pub(super) fn ticks(self) -> i64 {
+        if self.digits == 6 { 1_000_000 } else { 1_000_000_000 }
+    }
+
+    /// The ticks of `.ffffff` at the start of `text`, and the rest; zero if there is no point.
+    fn prefix<'t>(&self, text: &'t [u8]) -> Result<(i64, &'t [u8]), Fault> {
+        let [b'.', rest @ ..] = text else { return Ok((0, text)) };
+        let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        let (fraction, rest) = rest.split_at(length);
+        if fraction.is_empty() {
+            return Err(Fault::Parse);
+        }
+        if fraction.iter().skip(self.precision).any(|digit| *digit != b'0') {
+            return Err(Fault::Range);
+        }
+        let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(self.digits);
+        Ok((padded.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')), rest))
+    }
+}
+
+/// `HH:MM:SS` at the start of `text`: seconds, and the rest.
+fn clock_prefix(text: &[u8]) -> Result<(i64, &[u8]), Fault> {
+    let Some((head, rest)) = text.split_first_chunk::<8>() else { return Err(Fault::Parse) };
+    let number = |at| digits::two(head, at);
+    let (Some(hours), Some(minutes), Some(seconds)) = (number(0), number(3), number(6)) else {
+        return Err(Fault::Parse);
+    };
+    if head[2] != b':' || head[5] != b':' {
+        return Err(Fault::Parse);
+    }
+    if hours > 23 || minutes > 59 || seconds > 59 {
+        return Err(Fault::Range);
+    }
+    Ok((i64::from(hours * 3600 + minutes * 60 + seconds), rest))
+}
+
+/// Times of day, as ticks since midnight.
+pub(super) struct Time(pub(super) Fraction);
+
+impl Parse for Time {
+    type Value = i64;
+
+    fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i64, Fault> {
+        let (seconds, rest) = clock_prefix(&window[start..end])?;
+        let (fraction, rest) = self.0.prefix(rest)?;
+        if rest.is_empty() { Ok(seconds * self.0.ticks() + fraction) } else { Err(Fault::Parse) }
+    }
+}
+
+/// Timestamps, as ticks since 1970-01-01 00:00:00: of the wall clock, or of UTC where an offset
+/// is required.
+pub(super) struct Timestamp {
+    pub(super) fraction: Fraction,
+    pub(super) offset: bool,
+}
+
+impl Parse for Timestamp {
+    type Value = i64;
+
+    fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i64, Fault> {
+        let (days, rest) = date_prefix(&window[start..end])?;
+        let [b' ' | b'T' | b't', rest @ ..] = rest else { return Err(Fault::Parse) };
+        let (seconds, rest) = clock_prefix(rest)?;
+        let (fraction, rest) = self.fraction.prefix(rest)?;
+        let offset = match (self.offset, rest) {
+            (true, rest) => offset(rest)?,
+            (false, []) => 0,
+            (false, _) => return Err(Fault::Parse),
+        };
+        let seconds = days * DAY + seconds - offset;
+        // through 128 bits: the first ticks that fit begin below the last whole second that fits
+        let ticks = i128::from(seconds) * i128::from(self.fraction.ticks()) + i128::from(fraction);
+        i64::try_from(ticks).map_err(|_| Fault::Range)
+    }
+}
+
+/// Seconds east of UTC: `Z`, `+HH`, `+HHMM`, `+HH:MM`.
+fn offset(text: &[u8]) -> Result<i64, Fault> {
+    let (negative, rest) = match text {
+        [b'Z' | b'z'] => return Ok(0),
+        [b'+', rest @ ..] => (false, rest),
+        [b'-', rest @ ..] => (true, rest),
+        _ => return Err(Fault::Parse),
+    };
+    let minutes = match rest {
+        [_, _] => Some(0),
+        [_, _, minutes @ ..] if minutes.len() == 2 => digits::two(minutes, 0),
+        [_, _, b':', minutes @ ..] if minutes.len() == 2 => digits::two(minutes, 0),
+        _ => None,
+    };
+    let (Some(hours), Some(minutes)) = (digits::two(rest, 0), minutes) else {
+        return Err(Fault::Parse);
+    };
+    if hours > 23 || minutes > 59 {
+        return Err(Fault::Range);
+    }
+    let seconds = i64::from(hours * 3600 + minutes * 60);
+    Ok(if negative { -seconds } else { seconds })
+}
+
+/// Signed spans in microseconds, as many hours as it takes.
+pub(super) struct Duration;
+
+impl Parse for Duration {
+    type Value = i64;
+
+    fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i64, Fault> {
+        let (negative, text) = match &window[start..end] {
+            [b'-', rest @ ..] => (true, rest),
+            text => (false, text),
+        };
+        let length = text.iter().position(|byte| *byte == b':').ok_or(Fault::Parse)?;
+        let hours = digits::up_to_16(text, 0, length).ok_or(Fault::Parse)?;
+        let Some((head, rest)) = text[length..].split_first_chunk::<6>() else {
+            return Err(Fault::Parse);
+        };
+        let (Some(minutes), Some(seconds)) = (digits::two(head, 1), digits::two(head, 4)) else {
+            return Err(Fault::Parse);
+        };
+        let (fraction, rest) = Fraction::new(6).prefix(rest)?;
+        if head[3] != b':' || !rest.is_empty() {
+            return Err(Fault::Parse);
+        }
+        if minutes > 59 || seconds > 59 {
+            return Err(Fault::Range);
+        }
+        let seconds = i128::from(hours) * 3600 + i128::from(minutes * 60 + seconds);
+        let ticks = seconds * 1_000_000 + i128::from(fraction);
+        i64::try_from(if negative { -ticks } else { ticks }).map_err(|_| Fault::Range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<P: Parse>(parser: &P, text: &str) -> Result<P::Value, Fault> {
+        parser.parse(text.as_bytes(), 0, text.len())
+    }
+
+    #[test]
+    fn t25_dates_are_calendar_dates() {
+        for (text, days) in [
+            ("1970-01-01", 0),
+            ("1969-12-31", -1),
+            ("2000-02-29", 11_016),
+            ("0001-01-01", -719_162),
+            ("9999-12-31", 2_932_896),
+            ("0000-01-01", -719_528),
+            ("+10000-01-01", 2_932_897),
+            ("-0044-03-15", -735_525),
+        ] {
+            assert_eq!(parse(&Date, text), Ok(days), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_day_of_many_years_is_one_more_than_the_day_before() {
+        for days in -800_000..3_000_000i64 {
+            let (year, month, day) = civil_from_days(days);
+            assert_eq!(days_from_civil(year, month, day), days);
+            assert!(day <= last_day(year, month));
+        }
+    }
+
+    #[test]
+    fn days_that_never_were_are_refused() {
+        for text in [
+            "1999-02-29",
+            "1900-02-29",
+            "2001-04-31",
+            "2001-00-10",
+            "2001-13-01",
+            "2001-01-00",
+            "0000-00-00",
+            "2001-01-32",
+        ] {
+            assert_eq!(parse(&Date, text), Err(Fault::Range), "{text}");
+        }
+        for text in [
+            "",
+            "2001-1-1",
+            "01-01-2001",
+            "2001/01/01",
+            "2001-01-01 ",
+            " 2001-01-01",
+            "2001-01-0x",
+            "+1-01-01",
+            "20010101",
+            "2001-01-01T00:00:00",
+        ] {
+            assert_eq!(parse(&Date, text), Err(Fault::Parse), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_keep_their_digits() {
+        let time = |precision, text| parse(&Time(Fraction::new(precision)), text);
+        assert_eq!(time(6, "00:00:00"), Ok(0));
+        assert_eq!(time(6, "23:59:59.999999"), Ok(86_399_999_999));
+        assert_eq!(time(9, "00:00:00.000000001"), Ok(1));
+        assert_eq!(time(3, "00:00:00.123000"), Ok(123_000));
+        assert_eq!(time(3, "00:00:00.1234"), Err(Fault::Range));
+        assert_eq!(time(0, "00:00:00.5"), Err(Fault::Range));
+        assert_eq!(time(6, "24:00:00"), Err(Fault::Range));
+        assert_eq!(time(6, "23:59:60"), Err(Fault::Range));
+        for text in ["", "1:00:00", "00:00", "00:00:00.", "00:00:00Z", "00-00-00"] {
+            assert_eq!(time(6, text), Err(Fault::Parse), "{text}");
+        }
+    }
+
+    #[test]
+    fn wall_clocks_have_no_offset_and_instants_must() {
+        let wall = Timestamp { fraction: Fraction::new(6), offset: false };
+        let instant = Timestamp { fraction: Fraction::new(6), offset: true };
+        assert_eq!(parse(&wall, "1970-01-01 00:00:01.5"), Ok(1_500_000));
+        assert_eq!(parse(&wall, "1969-12-31T23:59:59.999999"), Ok(-1));
+        assert_eq!(parse(&wall, "1970-01-01 00:00:00Z"), Err(Fault::Parse));
+        assert_eq!(parse(&wall, "1970-01-01"), Err(Fault::Parse));
+        assert_eq!(parse(&instant, "1970-01-01T00:00:00Z"), Ok(0));
+        assert_eq!(parse(&instant, "1970-01-01 02:00:00+02:00"), Ok(0));
+        assert_eq!(parse(&instant, "1970-01-01 00:00:00-0330"), Ok(12_600_000_000));
+        assert_eq!(parse(&instant, "1970-01-01 00:00:00+00"), Ok(0));
+        for text in [
+            "1970-01-01 00:00:00",
+            "1970-01-01 00:00:00 UTC",
+            "1970-01-01 00:00:00+2",
+            "1970-01-01 00:00:00+02:0",
+            "1970-01-01 00:00:00+02:00:00",
+        ] {
+            assert_eq!(parse(&instant, text), Err(Fault::Parse), "{text}");
+        }
+    }
+
+    #[test]
+    fn timestamps_end_where_64_bits_end() {
+        let nanos = Timestamp { fraction: Fraction::new(9), offset: false };
+        assert_eq!(parse(&nanos, "2262-04-11 23:47:16.854775807"), Ok(i64::MAX));
+        assert_eq!(parse(&nanos, "2262-04-11 23:47:16.854775808"), Err(Fault::Range));
+        assert_eq!(parse(&nanos, "1677-09-21 00:12:43.145224192"), Ok(i64::MIN));
+        assert_eq!(parse(&nanos, "1677-09-21 00:12:43.145224191"), Err(Fault::Range));
+        let micros = Timestamp { fraction: Fraction::new(6), offset: false };
+        assert_eq!(parse(&micros, "+294247-01-10 04:00:54.775807"), Ok(i64::MAX));
+        assert_eq!(parse(&micros, "+294247-01-10 04:00:54.775808"), Err(Fault::Range));
+    }
+
+    #[test]
+    fn durations_go_beyond_a_day_and_below_zero() {
+        assert_eq!(parse(&Duration, "-838:59:59.999999"), Ok(-3_020_399_999_999));
+        assert_eq!(parse(&Duration, "0:00:00"), Ok(0));
+        assert_eq!(parse(&Duration, "00:60:00"), Err(Fault::Range));
+        assert_eq!(parse(&Duration, "00:00:00.0000001"), Err(Fault::Range));
+        assert_eq!(parse(&Duration, "9999999999999999:00:00"), Err(Fault::Range));
+        for text in ["", ":00:00", "1:0:0", "1:00", "1:00:00x", "--1:00:00"] {
+            assert_eq!(parse(&Duration, text), Err(Fault::Parse), "{text}");
+        }
+    }
+}

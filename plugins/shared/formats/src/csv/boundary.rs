@@ -1,0 +1,258 @@
+//! Where a file may be divided: record ends near wanted offsets, proven by having followed every
+//! quote from the start of the file. A guess from the middle of a file can never be proven: the
+//! same bytes may stand inside of quotes.
+
+use super::{
+    BOM, CsvDialect,
+    scan::{BLOCK, Quoting, block, find},
+};
+
+/// The start of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    /// Its first byte, counted from 0.
+    pub offset: u64,
+    /// Its line, counted from 1.
+    pub line: u64,
+}
+
+/// Takes a whole file, piece by piece, and finds the first record that begins at or behind each
+/// wanted offset.
+#[derive(Clone, Debug)]
+pub struct BoundaryFinder {
+    /// Wanted offsets that have not been reached, the nearest last.
+    wanted: Vec<u64>,
+    found: Vec<Boundary>,
+    quoting: Quoting,
+    dialect: CsvDialect,
+    /// Bytes before the piece that is being followed.
+    offset: usize,
+    /// The line that is being followed, counted from 1.
+    line: u64,
+    /// The byte before the piece; a line end at the start of the file.
+    before: u8,
+    record: Record,
+    /// The first bytes of the file, while it may begin with a byte order mark.
+    start: Option<Vec<u8>>,
+}
+
+/// What is known of the record that is being followed; asked only where there are comments.
+#[derive(Clone, Copy, Debug)]
+enum Record {
+    /// Its first byte, in the file, has not been looked at.
+    Begins(usize),
+    Commented,
+    Plain,
+}
+
+impl BoundaryFinder {
+    /// A finder for offsets in any order, counted from the start of the file.
+    pub fn new(dialect: &CsvDialect, mut wanted: Vec<u64>) -> Self {
+        wanted.sort_unstable_by(|one, other| other.cmp(one));
+        Self {
+            wanted,
+            found: Vec::new(),
+            quoting: Quoting::new(dialect),
+            dialect: dialect.clone(),
+            offset: 0,
+            line: 1,
+            before: b'\n',
+            record: Record::Plain,
+            start: Some(Vec::new()),
+        }
+    }
+
+    /// Takes the next piece of the file.
+    pub fn push(&mut self, piece: &[u8]) {
+        let Some(mut start) = self.start.take() else { return self.follow(piece) };
+        start.extend_from_slice(piece);
+        if start.len() < BOM.len() && BOM.starts_with(&start) {
+            self.start = Some(start);
+        } else {
+            self.begin(&start);
+        }
+    }
+
+    /// Whether every wanted offset has been reached: the rest of the file need not be pushed.
+    pub fn is_done(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// The boundaries, in the file's order, each once. An offset behind the last line end has
+    /// none; a boundary may lie at the very end of the file.
+    pub fn finish(mut self) -> Vec<Boundary> {
+        if let Some(start) = self.start.take() {
+            self.begin(&start);
+        }
+        self.found
+    }
+
+    fn begin(&mut self, start: &[u8]) {
+        let rest = start.strip_prefix(BOM).unwrap_or(start);
+        self.offset = start.len() - rest.len();
+        self.begin_record(self.offset);
+        self.follow(rest);
+    }
+
+    fn follow(&mut self, piece: &[u8]) {
+        let mut at = 0;
+        while at < piece.len() && !self.is_done() {
+            if self.dialect.comment.is_none() && self.quoting.is_calm(self.offset + at) {
+                let end = self.next_special(&piece[at..]).map_or(piece.len(), |found| at + found);
+                self.follow_calm(&piece[at..end], at);
+                at = end;
+            }
+            self.follow_block(piece, at);
+            at += BLOCK;
+        }
+        self.look_at_first_byte(piece);
+        self.offset += piece.len();
+        self.before = piece.last().copied().unwrap_or(self.before);
+    }
+
+    /// Where the next quote or escape stands.
+    fn next_special(&self, piece: &[u8]) -> Option<usize> {
+        match (self.dialect.quote, self.dialect.true_escape()) {
+            (Some(quote), Some(escape)) => memchr::memchr2(quote, escape, piece),
+            (Some(byte), None) | (None, Some(byte)) => memchr::memchr(byte, piece),
+            (None, None) => None,
+        }
+    }
+
+    /// A stretch without quotes and escapes, outside of quotes: every line end ends a record.
+    /// `before`: bytes of the piece before the stretch.
+    fn follow_calm(&mut self, stretch: &[u8], before: usize) {
+        let mut at = 0;
+        while let Some(wanted) = self.wanted.last() {
+            // a record that begins at the wanted offset has its line end one byte before
+            let near = (*wanted as usize).saturating_sub(1 + self.offset + before).max(at);
+            if near >= stretch.len() {
+                break;
+            }
+            self.line += lines(&stretch[at..near]);
+            let Some(end) = memchr::memchr(b'\n', &stretch[near..]) else { return };
+            at = near + end + 1;
+            self.line += 1;
+            self.begin_record(self.offset + before + at);
+        }
+        self.line += lines(&stretch[at..]);
+    }
+
+    /// One block, special byte by special byte.
+    fn follow_block(&mut self, piece: &[u8], base: usize) {
+        let bytes = block(piece, base);
+        let newlines = find(&bytes, b'\n');
+        let mut bits = newlines | self.quoting.special(&bytes);
+        while bits != 0 {
+            let newline = newlines & bits & bits.wrapping_neg() != 0;
+            let place = base + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            self.line += u64::from(newline);
+            if self.counts(piece, place, newline) {
+                self.begin_record(self.offset + place + 1);
+            }
+        }
+    }
+
+    /// Whether the special byte is a line end that ends a record.
+    fn counts(&mut self, piece: &[u8], place: usize, newline: bool) -> bool {
+        self.look_at_first_byte(piece);
+        if matches!(self.record, Record::Commented) {
+            return newline;
+        }
+        let at = self.offset + place;
+        let before = place.checked_sub(1).map_or(self.before, |before| piece[before]);
+        let separator = before == self.dialect.delimiter || before == b'\n';
+        let starts_cell =
+            separator && at.checked_sub(1).is_none_or(|at| !self.quoting.is_escaped(at));
+        self.quoting.step(piece[place], at, starts_cell)
+    }
+
+    /// A record begins here: a boundary, if one is wanted at or before it.
+    fn begin_record(&mut self, at: usize) {
+        let offset = at as u64;
+        if self.dialect.comment.is_some() {
+            self.record = Record::Begins(at);
+        }
+        if self.wanted.last().is_some_and(|wanted| *wanted <= offset) {
+            self.found.push(Boundary { offset, line: self.line });
+            while self.wanted.pop_if(|wanted| *wanted <= offset).is_some() {}
+        }
+    }
+
+    fn look_at_first_byte(&mut self, piece: &[u8]) {
+        let Record::Begins(at) = self.record else { return };
+        if let Some(byte) = piece.get(at - self.offset) {
+            let commented = Some(*byte) == self.dialect.comment;
+            self.record = if commented { Record::Commented } else { Record::Plain };
+        }
+    }
+}
+
+fn lines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::csv::plain;
+
+    fn boundaries(
+        dialect: &CsvDialect,
+        input: &[u8],
+        wanted: &[u64],
+        piece: usize,
+    ) -> Vec<Boundary> {
+        let mut finder = BoundaryFinder::new(dialect, wanted.to_vec());
+        input.chunks(piece.max(1)).for_each(|piece| finder.push(piece));
+        finder.finish()
+    }
+
+    /// The first record start at or behind each wanted offset, by the plain state machine.
+    fn expected(dialect: &CsvDialect, input: &[u8], wanted: &[u64]) -> Vec<Boundary> {
+        let starts = plain::record_starts(dialect, input);
+        let mut found: Vec<Boundary> = wanted
+            .iter()
+            .filter_map(|offset| starts.iter().find(|start| start.offset >= *offset).copied())
+            .collect();
+        found.sort_by_key(|boundary| boundary.offset);
+        found.dedup();
+        found
+    }
+
+    #[test]
+    fn t53_a_line_end_inside_quotes_is_no_boundary() {
+        let input = b"a,b\n1,\"x\ny\"\n2,z\n";
+        let dialect = CsvDialect::default();
+        let wanted = [0, 1, 5, 8, 12, 13, 17, 18];
+        let found = boundaries(&dialect, input, &wanted, 100);
+        let pairs: Vec<_> = found.iter().map(|found| (found.offset, found.line)).collect();
+        assert_eq!(pairs, [(0, 1), (4, 2), (12, 4), (16, 5)]);
+    }
+
+    #[test]
+    fn what_lies_behind_the_last_offset_is_not_needed() {
+        let mut finder = BoundaryFinder::new(&CsvDialect::default(), vec![1]);
+        finder.push(b"a,b\n1,");
+        assert!(finder.is_done());
+        assert_eq!(finder.finish(), [Boundary { offset: 4, line: 2 }]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn t53_boundaries_are_those_of_the_plain_state_machine(
+            (dialect, input) in (plain::dialects(), plain::inputs()),
+            wanted in prop::collection::vec(0u64..400, 0..6),
+            piece in 1usize..200,
+        ) {
+            prop_assert_eq!(
+                boundaries(&dialect, &input, &wanted, piece),
+                expected(&dialect, &input, &wanted)
+            );
+        }
+    }
+}

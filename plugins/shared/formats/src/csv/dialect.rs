@@ -1,0 +1,191 @@
+//! The options of a CSV dialect, as a job writes them, and whether they go together.
+
+use serde::{Deserialize, Serialize};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+/// How a CSV file is written. Bytes are ASCII and are written as one character in a job file;
+/// `"tab"` means a tab, and an empty string that there is no such byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CsvDialect {
+    /// Stands between cells.
+    #[serde(with = "one_byte")]
+    pub delimiter: u8,
+    /// Stands around cells that hold special bytes.
+    #[serde(with = "maybe_byte")]
+    pub quote: Option<u8>,
+    /// Makes the byte behind it text, inside and outside of quotes. `None`: quotes are doubled.
+    #[serde(with = "maybe_byte")]
+    pub escape: Option<u8>,
+    /// The first record holds the names of the columns.
+    pub header: bool,
+    /// What an unquoted cell holds for NULL.
+    pub null: String,
+    /// A line that begins with it is skipped.
+    #[serde(with = "maybe_byte")]
+    pub comment: Option<u8>,
+    /// What a row with too few or too many cells is.
+    pub ragged: Ragged,
+}
+
+/// What a row with too few or too many cells is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ragged {
+    /// A dirty row.
+    #[default]
+    Dirty,
+    /// The end of the job.
+    Error,
+}
+
+impl Default for CsvDialect {
+    fn default() -> Self {
+        Self {
+            delimiter: b',',
+            quote: Some(b'"'),
+            escape: None,
+            header: true,
+            null: String::new(),
+            comment: None,
+            ragged: Ragged::Dirty,
+        }
+    }
+}
+
+impl CsvDialect {
+    /// Whether the options go together.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] with the option that is wrong.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::Options, message));
+        let bytes = [
+            ("delimiter", Some(self.delimiter)),
+            ("quote", self.quote),
+            ("escape", self.escape.filter(|escape| Some(*escape) != self.quote)),
+            ("comment", self.comment),
+        ];
+        for (place, (name, byte)) in bytes.iter().enumerate() {
+            let Some(byte) = byte else { continue };
+            if !byte.is_ascii() || matches!(byte, b'\r' | b'\n' | 0) {
+                let shown = byte.escape_ascii();
+                return refuse(format!(
+                    "`{name}` must be an ASCII character other than a line end, found `{shown}`"
+                ));
+            }
+            if let Some((other, _)) = bytes[..place].iter().find(|(_, same)| *same == Some(*byte)) {
+                let shown = byte.escape_ascii();
+                return refuse(format!("`{other}` and `{name}` are both `{shown}`"));
+            }
+        }
+        self.check_null()
+    }
+
+    fn check_null(&self) -> Result<()> {
+        let null = self.null.as_bytes();
+        let special = |byte: &u8| {
+            *byte == self.delimiter || Some(*byte) == self.quote || matches!(byte, b'\r' | b'\n')
+        };
+        let commented = self.comment.is_some() && null.first().copied() == self.comment;
+        if commented || null.iter().any(special) {
+            return Err(Error::new(
+                ErrorKind::Options,
+                format!("`null` is `{}`, which holds a special byte", self.null.escape_debug()),
+            )
+            .hint("choose a text without delimiter, quote, comment byte and line end"));
+        }
+        Ok(())
+    }
+
+    /// The escape, unless it is the quote itself, which only says that quotes are doubled.
+    pub(super) fn true_escape(&self) -> Option<u8> {
+        self.escape.filter(|escape| Some(*escape) != self.quote)
+    }
+}
+
+/// A byte as its character.
+mod one_byte {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(byte: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_char(char::from(*byte))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).map_err(D::Error::custom)
+    }
+
+    pub(super) fn parse(text: &str) -> Result<u8, String> {
+        match text.as_bytes() {
+            b"tab" => Ok(b'\t'),
+            [byte] => Ok(*byte),
+            _ => Err(format!("expected one ASCII character or `tab`, found `{text}`")),
+        }
+    }
+}
+
+/// A byte as its character, none as an empty string.
+mod maybe_byte {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        byte: &Option<u8>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match byte {
+            Some(byte) => serializer.serialize_char(char::from(*byte)),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        super::one_byte::parse(&text).map(Some).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_read_back_as_written() {
+        let json = r#"{"delimiter":"tab","quote":"","escape":"\\","null":"\\N"}"#;
+        let dialect: CsvDialect = serde_json::from_str(json).unwrap();
+        assert_eq!((dialect.delimiter, dialect.quote), (b'\t', None));
+        assert_eq!((dialect.escape, dialect.null.as_str()), (Some(b'\\'), "\\N"));
+        dialect.check().unwrap();
+        let text = serde_json::to_string(&dialect).unwrap();
+        assert_eq!(serde_json::from_str::<CsvDialect>(&text).unwrap(), dialect);
+        CsvDialect::default().check().unwrap();
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        for (json, word) in [
+            (r#"{"delimiter":"\""}"#, "quote"),
+            (r#"{"delimiter":"\n"}"#, "line end"),
+            (r#"{"comment":","}"#, "comment"),
+            (r#"{"escape":","}"#, "escape"),
+            (r#"{"null":"a,b"}"#, "null"),
+            (r##"{"null":"#","comment":"#"}"##, "null"),
+        ] {
+            let dialect: CsvDialect = serde_json::from_str(json).unwrap();
+            let error = dialect.check().unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options);
+            assert!(error.message.contains(word), "{json}: {error}");
+        }
+        for json in
+            [r#"{"delimiter":""}"#, r#"{"delimiter":"ab"}"#, r#"{"quote":"«"}"#, r#"{"x":1}"#]
+        {
+            assert!(serde_json::from_str::<CsvDialect>(json).is_err(), "{json}");
+        }
+    }
+}

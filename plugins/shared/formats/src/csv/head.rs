@@ -1,0 +1,175 @@
+//! The start of a file: the names of its columns, and its first rows for inference.
+
+use std::borrow::Cow;
+
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use super::{
+    BOM, COLUMN_LIMIT, CsvDialect,
+    index::{Index, Place},
+};
+use crate::{cell::unquote, infer::Inference};
+
+/// What stands before the first row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvHead {
+    /// The columns, from the header, or `c1`, `c2` ... where there is none.
+    pub names: Vec<String>,
+    /// Where the first row begins, in bytes.
+    pub bytes: u64,
+    /// The line on which the first row begins, counted from 1.
+    pub line: u64,
+}
+
+impl CsvHead {
+    /// Reads the head from the first bytes of a file. `None`: more bytes are needed, which are
+    /// never more than 16 MiB. `last`: nothing follows `input`. A file without any record has no
+    /// columns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] if the first record is beyond its limits or not UTF-8.
+    pub fn read(dialect: &CsvDialect, input: &[u8], last: bool) -> Result<Option<Self>> {
+        if input.len() < BOM.len() && !last {
+            return Ok(None);
+        }
+        let start = input.strip_prefix(BOM).map_or(0, |_| BOM.len());
+        let mut index = Index::new(dialect, None);
+        let place = Place { byte: start as u64, line: 1 };
+        let record = &input[start..];
+        let (bytes, lines) = index.read(record, last, 1, place)?;
+        let Some(row) = index.lines().first() else {
+            let head = Self { names: Vec::new(), bytes: (start + bytes) as u64, line: 1 + lines };
+            return Ok(last.then_some(head));
+        };
+        let cells = index.bounds().windows(2).map(|pair| (pair[0] as usize, pair[1] as usize - 1));
+        let names = cells.enumerate().map(|(number, (start, end))| {
+            let number = number + 1;
+            if !dialect.header {
+                return Ok(format!("c{number}"));
+            }
+            let raw = &record[start..end];
+            name_of(raw, dialect, number).map_err(|error| error.at(format!("line {row}")))
+        });
+        let names = names.collect::<Result<Vec<_>>>()?;
+        if names.len() > COLUMN_LIMIT {
+            return Err(Error::new(ErrorKind::Data, "record has more than 10,000 cells")
+                .with_code("CSV-COLUMNS")
+                .at(format!("line {row}"))
+                .hint("is it the right delimiter?"));
+        }
+        Ok(Some(match dialect.header {
+            true => Self { names, bytes: (start + bytes) as u64, line: 1 + lines },
+            false => Self { names, bytes: start as u64, line: 1 },
+        }))
+    }
+
+    /// Shows at most `rows` rows to an inference. `input` begins where this head says that the
+    /// first row does; a record that is cut off at its end is left out unless it is the `last`.
+    /// Rows with too few or too many cells tell nothing and are left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] for a record beyond its limit and for quotes that are never closed.
+    pub fn sample(
+        &self,
+        dialect: &CsvDialect,
+        input: &[u8],
+        last: bool,
+        rows: usize,
+        inference: &mut Inference,
+    ) -> Result<()> {
+        let mut index = Index::new(dialect, Some(self.names.len()));
+        let (mut taken, mut place) = (0, Place { byte: self.bytes, line: self.line });
+        let mut left = rows;
+        while left > 0 {
+            let stretch = &input[taken..];
+            let (bytes, lines) = index.read(stretch, last, left, place)?;
+            if bytes == 0 {
+                break;
+            }
+            for row in index.bounds().chunks_exact(index.stride()) {
+                let cells =
+                    row.windows(2).map(|pair| &stretch[pair[0] as usize..pair[1] as usize - 1]);
+                inference.row(cells.map(|raw| sample_cell(raw, dialect)));
+            }
+            left -= index.lines().len();
+            taken += bytes;
+            place = Place { byte: place.byte + bytes as u64, line: place.line + lines };
+        }
+        Ok(())
+    }
+}
+
+/// A cell's own text, `None` for NULL. What is wrong with its quotes is the decoder's to say.
+fn sample_cell<'a>(raw: &'a [u8], dialect: &CsvDialect) -> Option<Cow<'a, [u8]>> {
+    if raw == dialect.null.as_bytes() {
+        return None;
+    }
+    Some(unquote(raw, dialect.quote, dialect.true_escape()).unwrap_or(Cow::Borrowed(raw)))
+}
+
+/// A column without a name is called by its number.
+fn name_of(raw: &[u8], dialect: &CsvDialect, number: usize) -> Result<String> {
+    let wrong = |what: &str| {
+        Error::new(ErrorKind::Data, format!("name of column {number} {what}"))
+            .with_code("CSV-HEADER")
+    };
+    let name = unquote(raw, dialect.quote, dialect.true_escape())
+        .map_err(|_| wrong("has text behind its closing quote"))?;
+    if name.is_empty() {
+        return Ok(format!("c{number}"));
+    }
+    String::from_utf8(name.into_owned())
+        .map_err(|_| wrong("is not UTF-8").hint("choose the file's `encoding`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(input: &[u8]) -> CsvHead {
+        CsvHead::read(&CsvDialect::default(), input, true).unwrap().unwrap()
+    }
+
+    #[test]
+    fn t30_the_byte_order_mark_goes_before_quotes_are_looked_for() {
+        let found = head(b"\xEF\xBB\xBF\"a,b\",c\n1,2\n");
+        assert_eq!(found.names, ["a,b", "c"]);
+        assert_eq!((found.bytes, found.line), (11, 2));
+    }
+
+    #[test]
+    fn t53_a_header_may_hold_line_ends() {
+        let found = head(b"\r\n\"a\r\nb\",,c\r\n1,2,3");
+        assert_eq!(found.names, ["a\r\nb", "c2", "c"]);
+        assert_eq!((found.bytes, found.line), (13, 4));
+    }
+
+    #[test]
+    fn without_a_header_columns_are_numbered_and_nothing_is_taken() {
+        let dialect = CsvDialect { header: false, ..CsvDialect::default() };
+        let found = CsvHead::read(&dialect, b"\xEF\xBB\xBF1,2\n", true).unwrap().unwrap();
+        assert_eq!(found, CsvHead { names: vec!["c1".into(), "c2".into()], bytes: 3, line: 1 });
+    }
+
+    #[test]
+    fn more_is_asked_for_until_the_header_is_whole() {
+        let dialect = CsvDialect::default();
+        for input in [&b""[..], b"\xEF\xBB", b"a,b", b"\"a\n", b"\n\n"] {
+            assert_eq!(CsvHead::read(&dialect, input, false).unwrap(), None, "{input:?}");
+        }
+        assert_eq!(head(b"").names, Vec::<String>::new());
+        assert_eq!(head(b"a,b").names, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_header_beyond_its_limits_is_refused() {
+        let dialect = CsvDialect::default();
+        let refused = |input: &[u8]| CsvHead::read(&dialect, input, true).unwrap_err().code;
+        assert_eq!(refused(&b",".repeat(10_000)), "CSV-COLUMNS");
+        assert_eq!(head(&b",".repeat(9_999)).names.len(), 10_000);
+        assert_eq!(refused(b"a,\"b\"c\n"), "CSV-HEADER");
+        assert_eq!(refused(b"a,\xFF\n"), "CSV-HEADER");
+        assert_eq!(refused(b"a,\"b\n"), "CSV-QUOTE");
+        assert_eq!(refused(&b"x".repeat((16 << 20) + 65)), "CSV-RECORD");
+    }
+}

@@ -1,0 +1,49 @@
+//! CSV and its dialects (RFC 4180 and what is in use beside it).
+//!
+//! What is settled here, for reading and writing alike:
+//!
+//! - Nothing is trimmed. A record ends at LF or CR LF; a CR anywhere else is text.
+//! - A cell is quoted if its first byte is the quote. Quotes inside are doubled, or escaped where
+//!   the dialect has an escape. A quote further inside an unquoted cell is text. Text behind a
+//!   closing quote makes the row dirty.
+//! - An unquoted cell that is the null marker is NULL; the default marker is nothing at all, so
+//!   that `a,,b` has a NULL and `a,"",b` an empty text.
+//! - An empty line is skipped where the file has more than one column; where it has one, it is a
+//!   row whose cell is empty.
+//! - A line that begins with the comment byte is skipped; without one (the default) `#` is text.
+//! - A byte order mark at the start of the file is skipped before quotes are looked for.
+//! - Limits: a record 16 MiB, a cell 8 MiB, 10,000 columns.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `dialect` | the options |
+//! | `scan` | special bytes, 64 at a time, and what quotes and escapes make of them |
+//! | `index` | where each cell of a stretch of rows begins and ends |
+//! | `head` | column names and the first rows |
+//! | `boundary` | where a file may be divided |
+//! | `decode`, `encode` | bytes to batches and back |
+
+mod boundary;
+mod decode;
+mod dialect;
+mod encode;
+mod head;
+mod index;
+#[cfg(test)]
+mod plain;
+mod scan;
+
+pub use boundary::{Boundary, BoundaryFinder};
+pub use decode::CsvDecoder;
+pub use dialect::{CsvDialect, Ragged};
+pub use encode::CsvEncoder;
+pub use head::CsvHead;
+
+/// The largest record in bytes.
+const RECORD_LIMIT: usize = 16 << 20;
+/// The largest cell in bytes.
+const FIELD_LIMIT: usize = 8 << 20;
+/// The most columns.
+const COLUMN_LIMIT: usize = 10_000;
+/// A byte order mark.
+const BOM: &[u8] = b"\xEF\xBB\xBF";

@@ -1,0 +1,134 @@
+//! Finds special bytes, 64 bytes at a time, and follows what quotes and escapes make of them.
+//! What the bytes divide is left to `index` and `boundary`, which so can never disagree.
+
+use super::CsvDialect;
+
+/// Bytes of one step.
+pub(super) const BLOCK: usize = 64;
+
+/// The bytes at `base`, padded with zeros, which are never special, where the input ends.
+#[inline(always)]
+pub(super) fn block(input: &[u8], base: usize) -> [u8; BLOCK] {
+    match input.get(base..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+        Some(block) => *block,
+        None => {
+            let mut padded = [0; BLOCK];
+            let rest = input.get(base..).unwrap_or_default();
+            padded[..rest.len()].copy_from_slice(rest);
+            padded
+        }
+    }
+}
+
+/// Bit `i` is set if byte `i` is the needle.
+#[inline(always)]
+pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
+    const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+    let mut bits = 0;
+    let (words, _) = block.as_chunks::<8>();
+    for (place, word) in words.iter().enumerate() {
+        let odd = u64::from_le_bytes(*word) ^ (u64::from(needle) * 0x0101_0101_0101_0101);
+        // the high bit of each byte that is zero, exactly
+        let equal = !(((odd & LOW) + LOW) | odd | LOW) >> 7;
+        // gathers the lowest bit of each byte into the highest byte
+        bits |= (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * place);
+    }
+    bits
+}
+
+/// Whether the input stands inside of quotes, followed from special byte to special byte.
+#[derive(Clone, Debug)]
+pub(super) struct Quoting {
+    quote: Option<u8>,
+    escape: Option<u8>,
+    /// Inside of quotes.
+    pub(super) quoted: bool,
+    /// Where the quotes were opened.
+    pub(super) opened: usize,
+    /// A quote here is the second of a doubled one: what seemed closed is not.
+    reopens: usize,
+    /// The byte here is text, whatever it is.
+    escaped: usize,
+}
+
+impl Quoting {
+    pub(super) fn new(dialect: &CsvDialect) -> Self {
+        Self {
+            quote: dialect.quote,
+            escape: dialect.true_escape(),
+            quoted: false,
+            opened: 0,
+            reopens: usize::MAX,
+            escaped: usize::MAX,
+        }
+    }
+
+    /// Quotes and escapes of a block.
+    #[inline(always)]
+    pub(super) fn special(&self, block: &[u8; BLOCK]) -> u64 {
+        let bits = |byte: Option<u8>| byte.map_or(0, |byte| find(block, byte));
+        bits(self.quote) | bits(self.escape)
+    }
+
+    /// Whether separators from `at` on count, until the next special byte.
+    #[inline(always)]
+    pub(super) fn is_calm(&self, at: usize) -> bool {
+        !self.quoted && self.escaped != at
+    }
+
+    /// Whether the byte here is escaped.
+    pub(super) fn is_escaped(&self, at: usize) -> bool {
+        self.escaped == at
+    }
+
+    /// Goes over the next special byte or separator; says whether it is a separator that counts.
+    #[inline]
+    pub(super) fn step(&mut self, byte: u8, at: usize, starts_cell: bool) -> bool {
+        if at == self.escaped {
+            return false;
+        }
+        if Some(byte) == self.escape {
+            self.escaped = at + 1;
+            return false;
+        }
+        if Some(byte) != self.quote {
+            return !self.quoted;
+        }
+        if self.quoted {
+            self.quoted = false;
+            self.reopens = at + 1;
+        } else if at == self.reopens {
+            self.quoted = true;
+        } else if starts_cell {
+            self.quoted = true;
+            self.opened = at;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_found_at_every_place() {
+        for needle in [0u8, 1, b',', 0x7F, 0x80, 0xFF] {
+            for place in 0..BLOCK {
+                let mut bytes = [needle.wrapping_add(1); BLOCK];
+                bytes[place] = needle;
+                assert_eq!(find(&bytes, needle), 1 << place, "{needle} at {place}");
+            }
+            assert_eq!(find(&[needle; BLOCK], needle), u64::MAX);
+            assert_eq!(find(&[needle ^ 0x80; BLOCK], needle), 0);
+        }
+    }
+
+    #[test]
+    fn a_block_beyond_the_end_is_zeros() {
+        let mut expected = [0; BLOCK];
+        expected[..2].copy_from_slice(b"bc");
+        assert_eq!(block(b"abc", 1), expected);
+        assert_eq!(block(b"abc", 3), [0; BLOCK]);
+    }
+}

@@ -1,0 +1,453 @@
+//! Batches to JSON text. Numbers are written as they are, strings are escaped where they must be,
+//! json columns keep their bytes. Rows with a value that JSON has not (NaN) are left out and named.
+
+use arrow_array::{
+    Array, ListArray, RecordBatch, StringArray,
+    cast::AsArray,
+    types::{Float32Type, Float64Type},
+};
+use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result};
+
+use super::{JsonShape, scan::next_special};
+use crate::{BinaryText, CellRenderer, Encoder};
+
+/// Writes one object a row, its keys in the columns' order.
+pub struct JsonEncoder {
+    shape: JsonShape,
+    columns: Vec<Column>,
+    /// `{"first":`, then `,"second":` and so on.
+    keys: Vec<Vec<u8>>,
+    /// An array has a row already, so the next one needs a comma.
+    begun: bool,
+    binary: BinaryText,
+    refused: Vec<DirtyRow>,
+}
+
+impl JsonEncoder {
+    /// An encoder for batches of these columns.
+    pub fn new(shape: JsonShape, columns: &[Column], binary: BinaryText) -> Self {
+        let keys = columns.iter().enumerate().map(|(index, column)| {
+            let mut key = vec![if index == 0 { b'{' } else { b',' }];
+            write_string(column.name.as_bytes(), &mut key);
+            key.push(b':');
+            key
+        });
+        Self {
+            shape,
+            columns: columns.to_vec(),
+            keys: keys.collect(),
+            begun: false,
+            binary,
+            refused: Vec::new(),
+        }
+    }
+
+    fn prepare<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<JsonColumn<'a>>> {
+        if batch.num_columns() != self.columns.len() {
+            let (expected, found) = (self.columns.len(), batch.num_columns());
+            let message = format!("a batch of {found} columns, {expected} were planned");
+            return Err(Error::new(ErrorKind::Schema, message));
+        }
+        let columns = self.columns.iter().zip(batch.columns());
+        columns
+            .map(|(column, array)| JsonColumn::new(column, array.as_ref(), self.binary))
+            .collect()
+    }
+
+    #[cold]
+    fn note(&mut self, refused: &Refused, columns: &[JsonColumn<'_>], row: usize) {
+        self.refused.push(DirtyRow {
+            row: row as u64,
+            place: None,
+            column: Some(self.columns[refused.column].name.clone()),
+            value: columns[refused.column].text(row),
+            code: "range".to_owned(),
+            reason: refused.reason.to_owned(),
+        });
+    }
+
+    fn write_row(
+        &mut self,
+        columns: &[JsonColumn<'_>],
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        if self.shape == JsonShape::Array {
+            out.extend_from_slice(if self.begun { b",\n" } else { b"\n" });
+        }
+        if columns.is_empty() {
+            out.push(b'{');
+        }
+        for (index, (key, column)) in self.keys.iter().zip(columns).enumerate() {
+            out.extend_from_slice(key);
+            column.write(row, out).map_err(|reason| Refused { column: index, reason })?;
+        }
+        out.push(b'}');
+        if self.shape == JsonShape::Lines {
+            out.push(b'\n');
+        }
+        self.begun = true;
+        Ok(())
+    }
+}
+
+/// A value that JSON cannot hold.
+struct Refused {
+    column: usize,
+    reason: &'static str,
+}
+
+impl Encoder for JsonEncoder {
+    fn start(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        if self.shape == JsonShape::Array {
+            out.push(b'[');
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        let columns = self.prepare(batch)?;
+        self.refused.clear();
+        for row in 0..batch.num_rows() {
+            let (start, begun) = (out.len(), self.begun);
+            if let Err(refused) = self.write_row(&columns, row, out) {
+                out.truncate(start);
+                self.begun = begun;
+                self.note(&refused, &columns, row);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_refused(&mut self) -> Vec<DirtyRow> {
+        std::mem::take(&mut self.refused)
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        if self.shape == JsonShape::Array {
+            out.extend_from_slice(b"\n]\n");
+        }
+        Ok(())
+    }
+}
+
+/// One column of a batch, ready to be written row by row.
+enum JsonColumn<'a> {
+    /// Written as rendered: whole numbers, decimals, booleans.
+    Bare(CellRenderer<'a>),
+    /// Written as rendered, in quotes: dates, times, uuids, binary. Needs no escapes.
+    Quoted(CellRenderer<'a>),
+    /// As `Bare`, but NaN and infinities are refused.
+    Float {
+        values: &'a dyn Array,
+        double: bool,
+        text: CellRenderer<'a>,
+    },
+    Text(&'a StringArray),
+    Json(&'a StringArray),
+    Numeric(&'a StringArray),
+    List {
+        lists: &'a ListArray,
+        items: Box<JsonColumn<'a>>,
+    },
+}
+
+impl<'a> JsonColumn<'a> {
+    fn new(column: &Column, array: &'a dyn Array, binary: BinaryText) -> Result<Self> {
+        let strings = || array.as_string_opt::<i32>().ok_or_else(|| mismatch(column, array));
+        Ok(match &column.logical {
+            LogicalType::Text { .. } => Self::Text(strings()?),
+            LogicalType::Json => Self::Json(strings()?),
+            LogicalType::Numeric => Self::Numeric(strings()?),
+            LogicalType::Float32 | LogicalType::Float64 => Self::Float {
+                values: array,
+                double: column.logical == LogicalType::Float64,
+                text: CellRenderer::new(column, array)?,
+            },
+            LogicalType::List(item) => {
+                let lists = array.as_list_opt::<i32>().ok_or_else(|| mismatch(column, array))?;
+                let item = Column::new(&column.name, item.as_ref().clone(), true);
+                Self::List {
+                    lists,
+                    items: Box::new(Self::new(&item, lists.values().as_ref(), binary)?),
+                }
+            }
+            logical if is_bare(logical) => Self::Bare(CellRenderer::new(column, array)?),
+            _ => Self::Quoted(CellRenderer::new(column, array)?.binary(binary)),
+        })
+    }
+
+    #[inline]
+    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+        if self.is_null(row) {
+            out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        match self {
+            Self::Bare(cells) => cells.render(row, out),
+            Self::Quoted(cells) => {
+                out.push(b'"');
+                cells.render(row, out);
+                out.push(b'"');
+            }
+            Self::Text(values) => write_string(values.value(row).as_bytes(), out),
+            Self::Json(values) => return write_json(values.value(row), out),
+            Self::Numeric(values) => return write_number(values.value(row), out),
+            Self::Float { values, double, text } => {
+                if !is_finite(*values, *double, row) {
+                    return Err("JSON has no NaN and no infinity");
+                }
+                text.render(row, out);
+            }
+            Self::List { lists, items } => return write_list(lists, items, row, out),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Bare(cells) | Self::Quoted(cells) => cells.is_null(row),
+            Self::Float { text, .. } => text.is_null(row),
+            Self::Text(values) | Self::Json(values) | Self::Numeric(values) => values.is_null(row),
+            Self::List { lists, .. } => lists.is_null(row),
+        }
+    }
+
+    /// A refused value, for its dirty row.
+    fn text(&self, row: usize) -> Option<String> {
+        match self {
+            Self::Json(values) | Self::Numeric(values) => Some(values.value(row).to_owned()),
+            Self::Float { text, .. } => {
+                let mut out = Vec::new();
+                text.render(row, &mut out);
+                String::from_utf8(out).ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+fn mismatch(column: &Column, array: &dyn Array) -> Error {
+    let Column { name, logical, .. } = column;
+    let found = array.data_type();
+    let message = format!("column `{name}` should be {logical} and came as {found}");
+    Error::new(ErrorKind::Schema, message)
+}
+
+/// Types whose rendered text is a JSON number or word.
+fn is_bare(logical: &LogicalType) -> bool {
+    use LogicalType::{Boolean, Decimal, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
+    matches!(
+        logical,
+        Boolean | Decimal { .. } | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64
+    )
+}
+
+fn is_finite(values: &dyn Array, double: bool, row: usize) -> bool {
+    if double {
+        values.as_primitive::<Float64Type>().value(row).is_finite()
+    } else {
+        values.as_primitive::<Float32Type>().value(row).is_finite()
+    }
+}
+
+fn write_list(
+    lists: &ListArray,
+    items: &JsonColumn<'_>,
+    row: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), &'static str> {
+    let ends = lists.value_offsets();
+    out.push(b'[');
+    for item in ends[row]..ends[row + 1] {
+        if item > ends[row] {
+            out.push(b',');
+        }
+        items.write(item as usize, out)?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// JSON text as it is; line breaks between its tokens become spaces, so that a row stays a line.
+/// They cannot stand inside strings there.
+fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    if text.trim_ascii().is_empty() {
+        return Err("an empty text is not JSON");
+    }
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A decimal number's text by the grammar of JSON: `+5`, `007`, `.5` and `5.` become `5`, `7`,
+/// `0.5` and `5`. Digits, scale and exponent stay.
+fn write_number(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(at) => unsigned.split_at(at),
+        None => (unsigned, ""),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let power = exponent.get(1..).map(|text| text.strip_prefix(['+', '-']).unwrap_or(text));
+    let power_is_number = power.is_none_or(|power| !power.is_empty() && digits(power));
+    if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) || !power_is_number
+    {
+        return Err("JSON numbers have digits only: no NaN, no infinity");
+    }
+    if text.starts_with('-') {
+        out.push(b'-');
+    }
+    let whole = whole.trim_start_matches('0');
+    out.extend_from_slice(if whole.is_empty() { b"0" } else { whole.as_bytes() });
+    if !fraction.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(fraction.as_bytes());
+    }
+    out.extend_from_slice(exponent.as_bytes());
+    Ok(())
+}
+
+/// A string in quotes, with the escapes that it needs.
+#[inline]
+fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    let mut start = 0;
+    loop {
+        let at = next_special(text, start);
+        out.extend_from_slice(&text[start..at]);
+        let Some(&byte) = text.get(at) else { break };
+        write_escape(byte, out);
+        start = at + 1;
+    }
+    out.push(b'"');
+}
+
+fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let letter = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 15)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', letter]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Float64Array, Int64Array};
+    use proptest::prelude::*;
+    use transload_plugin_api::schema_of;
+
+    use super::*;
+
+    fn encode(
+        shape: JsonShape,
+        columns: &[(&str, LogicalType, ArrayRef)],
+    ) -> (String, Vec<DirtyRow>) {
+        let (columns, arrays): (Vec<_>, Vec<_>) = columns
+            .iter()
+            .map(|(name, logical, array)| {
+                (Column::new(*name, logical.clone(), true), Arc::clone(array))
+            })
+            .unzip();
+        let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+        let mut encoder = JsonEncoder::new(shape, &columns, BinaryText::Hex);
+        let mut out = Vec::new();
+        encoder.start(&mut out).unwrap();
+        encoder.encode(&batch, &mut out).unwrap();
+        let dirty = encoder.take_refused();
+        encoder.end(&mut out).unwrap();
+        (String::from_utf8(out).unwrap(), dirty)
+    }
+
+    fn strings(values: &[Option<&str>]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    #[test]
+    fn t09_null_and_empty_text_differ() {
+        let columns = [
+            ("n", LogicalType::Int64, Arc::new(Int64Array::from(vec![Some(1), None])) as ArrayRef),
+            ("t \"x\"", LogicalType::TEXT, strings(&[None, Some("")])),
+        ];
+        let (lines, _) = encode(JsonShape::Lines, &columns);
+        assert_eq!(lines, "{\"n\":1,\"t \\\"x\\\"\":null}\n{\"n\":null,\"t \\\"x\\\"\":\"\"}\n");
+        let (array, _) = encode(JsonShape::Array, &columns);
+        assert_eq!(
+            array,
+            "[\n{\"n\":1,\"t \\\"x\\\"\":null},\n{\"n\":null,\"t \\\"x\\\"\":\"\"}\n]\n"
+        );
+    }
+
+    #[test]
+    fn t34_numbers_and_json_keep_their_digits() {
+        let numbers = [".5", "+5", "007", "-0.10", "12345678901234567890", "1e400", "5."];
+        let all = numbers.map(Some);
+        let (lines, dirty) =
+            encode(JsonShape::Lines, &[("n", LogicalType::Numeric, strings(&all))]);
+        let expected = ["0.5", "5", "7", "-0.10", "12345678901234567890", "1e400", "5"];
+        assert_eq!(lines, expected.map(|n| format!("{{\"n\":{n}}}\n")).concat());
+        assert_eq!(dirty, []);
+        let json = strings(&[Some("{\"b\":1.10,\n \"a\":12345678901234567890}")]);
+        let (lines, _) = encode(JsonShape::Lines, &[("j", LogicalType::Json, json)]);
+        assert_eq!(lines, "{\"j\":{\"b\":1.10,  \"a\":12345678901234567890}}\n");
+    }
+
+    #[test]
+    fn rows_that_json_cannot_hold_are_named_and_left_out() {
+        let floats = Arc::new(Float64Array::from(vec![f64::NAN, 1.5, f64::INFINITY])) as ArrayRef;
+        let numbers = strings(&[Some("1"), Some("NaN"), Some("2")]);
+        for shape in [JsonShape::Lines, JsonShape::Array] {
+            let columns = [
+                ("f", LogicalType::Float64, Arc::clone(&floats)),
+                ("n", LogicalType::Numeric, Arc::clone(&numbers)),
+            ];
+            let (text, dirty) = encode(shape, &columns);
+            assert_eq!(text.trim_ascii().trim_matches(['[', ']', '\n']), "");
+            let faults: Vec<_> = dirty
+                .iter()
+                .map(|d| (d.row, d.column.as_deref().unwrap(), d.value.as_deref().unwrap()))
+                .collect();
+            assert_eq!(faults, [(0, "f", "NaN"), (1, "n", "NaN"), (2, "f", "Infinity")]);
+        }
+    }
+
+    #[test]
+    fn array_commas_skip_left_out_rows() {
+        let floats = Arc::new(Float64Array::from(vec![f64::NAN, 1.5, f64::NAN, 2.5])) as ArrayRef;
+        let (text, dirty) = encode(JsonShape::Array, &[("f", LogicalType::Float64, floats)]);
+        assert_eq!(text, "[\n{\"f\":1.5},\n{\"f\":2.5}\n]\n");
+        assert_eq!(dirty.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn strings_read_back_by_serde_json(text in any::<String>()) {
+            let mut out = Vec::new();
+            write_string(text.as_bytes(), &mut out);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+    }
+}

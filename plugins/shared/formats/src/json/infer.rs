@@ -1,0 +1,226 @@
+//! Columns from a sample of JSON objects: every key that occurs, in the order of its first
+//! appearance, with a type that holds all its values. Numbers are judged by their text, texts
+//! become dates and timestamps only if all of them are; what is mixed becomes text or json.
+
+use std::collections::HashMap;
+
+use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+
+use super::{
+    JsonShape,
+    scan::{Halt, Kind, Scan, Scanner, Token, unescape},
+};
+use crate::infer::Inference;
+
+/// More different keys than this are data, not columns.
+const MOST_KEYS: usize = 10_000;
+
+/// What a sample has told so far.
+#[derive(Default)]
+pub struct JsonInference {
+    guesses: Vec<Guess>,
+    by_name: HashMap<String, usize>,
+    rows: u64,
+}
+
+/// What was seen under one key.
+struct Guess {
+    name: String,
+    types: Inference,
+    text: bool,
+    plain: bool,
+    nested: bool,
+}
+
+impl JsonInference {
+    /// An inference that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Looks at the first `rows` objects at most. `input` is the start of a file; an object that
+    /// is cut off at its end is left out unless it is the `last`. Lines that are wrong tell
+    /// nothing; behind a wrong object of an array nothing is looked at.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] for more than 10,000 different keys.
+    pub fn sample(
+        &mut self,
+        shape: JsonShape,
+        input: &[u8],
+        last: bool,
+        rows: usize,
+    ) -> Result<()> {
+        let most = self.rows + rows as u64;
+        let input = input.strip_prefix("\u{feff}".as_bytes()).unwrap_or(input);
+        match shape {
+            JsonShape::Lines => {
+                let lines = input.split_inclusive(|byte| *byte == b'\n');
+                for line in lines.filter(|line| last || line.ends_with(b"\n")) {
+                    if self.rows == most {
+                        break;
+                    }
+                    // A wrong line is for the decoder to tell.
+                    let _ = self.object(&mut Scanner::new(line));
+                }
+            }
+            JsonShape::Array => {
+                // The same for a wrong array.
+                let _ = self.array(&mut Scanner::new(input), most);
+            }
+        }
+        if self.guesses.len() <= MOST_KEYS {
+            return Ok(());
+        }
+        let message = format!("more than {MOST_KEYS} different keys in {} objects", self.rows);
+        Err(Error::new(ErrorKind::Schema, message)
+            .hint("name the wanted ones in the job's `[reader.schema]`"))
+    }
+
+    fn array(&mut self, scan: &mut Scanner<'_>, most: u64) -> Scan<()> {
+        scan.expect(b'[', "an array")?;
+        while self.rows < most && self.guesses.len() <= MOST_KEYS && scan.peek() == Some(b'{') {
+            self.object(scan)?;
+            scan.expect(b',', "`,`")?;
+        }
+        Ok(())
+    }
+
+    /// Nothing of an object is believed before its end was seen.
+    fn object(&mut self, scan: &mut Scanner<'_>) -> Scan<()> {
+        let mut members = Vec::new();
+        scan.expect(b'{', "an object")?;
+        if !scan.take(b'}') {
+            loop {
+                members.push((scan.key()?, scan.value(1)?));
+                if !scan.take(b',') {
+                    scan.expect(b'}', "`,` or `}`")?;
+                    break;
+                }
+            }
+        }
+        self.rows += 1;
+        members.into_iter().try_for_each(|(key, value)| self.member(key, value))
+    }
+
+    fn member(&mut self, key: Token<'_>, value: Token<'_>) -> Scan<()> {
+        let name = text_of(key).and_then(|name| String::from_utf8(name).ok());
+        let name = name.ok_or(Halt::Wrong { at: 0, expected: "a key" })?;
+        let index = *self.by_name.entry(name.clone()).or_insert_with(|| {
+            self.guesses.push(Guess::new(name));
+            self.guesses.len() - 1
+        });
+        self.guesses[index].see(value);
+        Ok(())
+    }
+
+    /// Objects looked at so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The columns; every one may be missing or null.
+    pub fn columns(&self) -> Vec<Column> {
+        let column = |guess: &Guess| Column {
+            inferred: true,
+            ..Column::new(&guess.name, guess.logical(), true)
+        };
+        self.guesses.iter().map(column).collect()
+    }
+}
+
+fn text_of(token: Token<'_>) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    unescape(token.inner(), &mut text).ok().map(|()| text)
+}
+
+impl Guess {
+    fn new(name: String) -> Self {
+        let types = Inference::new(std::slice::from_ref(&name));
+        Self { name, types, text: false, plain: false, nested: false }
+    }
+
+    fn see(&mut self, value: Token<'_>) {
+        match value.kind {
+            Kind::Null => {}
+            Kind::Nested => self.nested = true,
+            Kind::Boolean | Kind::Number => {
+                self.plain = true;
+                self.types.row([Some(value.raw)]);
+            }
+            Kind::Text { .. } => {
+                self.text = true;
+                self.types.row([text_of(value)]);
+            }
+        }
+    }
+
+    fn logical(&self) -> LogicalType {
+        use LogicalType as L;
+        let inferred = || self.types.columns().first().map_or(L::TEXT, |c| c.logical.clone());
+        match (self.nested, self.text, self.plain) {
+            (true, ..) => L::Json,
+            (false, true, false) => match inferred() {
+                found @ (L::Date | L::Timestamp { .. } | L::TimestampTz { .. }) => found,
+                _ => L::TEXT,
+            },
+            (false, false, true) => inferred(),
+            (false, ..) => L::TEXT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn infer(shape: JsonShape, input: &str, last: bool) -> Vec<String> {
+        let mut inference = JsonInference::new();
+        inference.sample(shape, input.as_bytes(), last, 100).unwrap();
+        let columns = inference.columns();
+        assert!(columns.iter().all(|column| column.nullable && column.inferred));
+        columns.iter().map(|column| format!("{} {}", column.name, column.logical)).collect()
+    }
+
+    #[test]
+    fn keys_and_types_come_from_all_rows() {
+        let input = concat!(
+            "\u{feff}{\"i\":1,\"d\":\"2024-01-31\",\"m\":1,\"t\":\"12\",\"b\":true,\"n\":null}\n",
+            "wrong\n",
+            "{\"i\":2,\"d\":\"2024-02-01\",\"m\":\"x\",\"k\":[1],\"f\":1.10}\n",
+            "{\"k\":1,\"t\":null,\"i\":-3,\"f\":2,\"\\u00e9\":\"2024-01-31T10:00:00Z\"}\n",
+            "{\"i\":\"cut off",
+        );
+        let expected = [
+            "i int64",
+            "d date",
+            "m text",
+            "t text",
+            "b boolean",
+            "n text",
+            "k json",
+            "f numeric",
+            "é timestamptz",
+        ];
+        assert_eq!(infer(JsonShape::Lines, input, false), expected);
+    }
+
+    #[test]
+    fn arrays_are_looked_at_up_to_their_cut() {
+        let input = "[ {\"a\":1}, {\"a\":\"x\"}";
+        assert_eq!(infer(JsonShape::Array, input, false), ["a text"]);
+        assert_eq!(infer(JsonShape::Array, "[{\"a\":1},{\"a\":\"x", false), ["a int64"]);
+        assert_eq!(infer(JsonShape::Array, "[]", true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_sample_is_bounded() {
+        let mut inference = JsonInference::new();
+        let input = "{\"a\":1}\n{\"a\":2}\n{\"b\":2}\n";
+        inference.sample(JsonShape::Lines, input.as_bytes(), true, 2).unwrap();
+        assert_eq!((inference.rows(), inference.columns().len()), (2, 1));
+        let keys: String = (0..=MOST_KEYS).map(|key| format!("{{\"k{key}\":1}}\n")).collect();
+        let error = inference.sample(JsonShape::Lines, keys.as_bytes(), true, 1 << 20).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Schema);
+    }
+}

@@ -1,0 +1,204 @@
+//! The keys of JSON objects and the columns they stand for. Rows of one file nearly always have
+//! their keys in the same order, so the key that followed last time is tried first.
+
+use std::collections::HashMap;
+
+use transload_plugin_api::Column;
+
+use super::scan::{Scan, Scanner, unescape};
+
+/// No key: before the first one, or after a key whose follower is not known yet.
+const NONE: u32 = u32::MAX;
+
+/// So many spellings are remembered; more only happen where keys are data. What is beyond costs a
+/// search a time and is not checked for duplicates.
+const MAX_SPELLINGS: usize = 65_536;
+
+/// One key as some row spelled it.
+struct Spelling {
+    /// With quotes and colon, for the comparison.
+    quoted: Box<[u8]>,
+    /// The wanted column, if it is one.
+    column: Option<usize>,
+    /// Whether the schema has it, wanted or not.
+    known: bool,
+    /// The spelling that followed it the last time.
+    next: u32,
+    /// The last row that had it.
+    row: u64,
+    /// Rows that had it.
+    rows: u64,
+}
+
+/// What a key turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The value belongs to this column.
+    Column(usize),
+    /// The schema has it, nobody wants it.
+    Unwanted,
+    /// The schema has no such key.
+    Unknown,
+    /// The same object had it before.
+    Duplicate,
+}
+
+/// Every spelling seen so far, and the way through the current row.
+pub(super) struct Keys {
+    columns: HashMap<Box<[u8]>, usize>,
+    known: HashMap<Box<[u8]>, ()>,
+    spellings: Vec<Spelling>,
+    by_text: HashMap<Box<[u8]>, u32>,
+    first: u32,
+    last: u32,
+    row: u64,
+    /// For each column the last row that had it.
+    column_rows: Vec<u64>,
+}
+
+impl Keys {
+    /// `known`: further keys of the schema that nobody wants.
+    pub(super) fn new<'a>(wanted: &[Column], known: impl IntoIterator<Item = &'a str>) -> Self {
+        let boxed = |name: &str| Box::from(name.as_bytes());
+        Self {
+            columns: wanted.iter().enumerate().map(|(i, c)| (boxed(&c.name), i)).collect(),
+            known: known.into_iter().map(|name| (boxed(name), ())).collect(),
+            spellings: Vec::new(),
+            by_text: HashMap::new(),
+            first: NONE,
+            last: NONE,
+            row: 0,
+            column_rows: vec![0; wanted.len()],
+        }
+    }
+
+    /// Starts the next object.
+    pub(super) fn start_row(&mut self) {
+        self.row += 1;
+        self.last = NONE;
+    }
+
+    /// Whether the current object had this column.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.column_rows.get(column) == Some(&self.row)
+    }
+
+    /// Takes a key and its colon from `scan`.
+    #[inline]
+    pub(super) fn take(&mut self, scan: &mut Scanner<'_>) -> Scan<Found> {
+        scan.peek();
+        let expected = match self.spellings.get(self.last as usize) {
+            Some(spelling) => spelling.next,
+            None => self.first,
+        };
+        if let Some(spelling) = self.spellings.get(expected as usize)
+            && scan.take_bytes(&spelling.quoted)
+        {
+            return Ok(self.note(expected));
+        }
+        self.search(scan)
+    }
+
+    /// The way for a key that is not the expected one.
+    #[cold]
+    fn search(&mut self, scan: &mut Scanner<'_>) -> Scan<Found> {
+        let token = scan.key()?;
+        if let Some(&index) = self.by_text.get(token.inner()) {
+            self.link(index);
+            return Ok(self.note(index));
+        }
+        let mut name = Vec::new();
+        if unescape(token.inner(), &mut name).is_err() {
+            return Ok(Found::Unknown);
+        }
+        let column = self.columns.get(name.as_slice()).copied();
+        let known = column.is_some() || self.known.contains_key(name.as_slice());
+        if self.spellings.len() >= MAX_SPELLINGS && column.is_none() {
+            return Ok(if known { Found::Unwanted } else { Found::Unknown });
+        }
+        let index = self.spellings.len() as u32;
+        self.by_text.insert(Box::from(token.inner()), index);
+        let quoted = [token.raw, b":"].concat().into_boxed_slice();
+        self.spellings.push(Spelling { quoted, column, known, next: NONE, row: 0, rows: 0 });
+        self.link(index);
+        Ok(self.note(index))
+    }
+
+    /// Remembers what followed the last key.
+    fn link(&mut self, index: u32) {
+        match self.spellings.get_mut(self.last as usize) {
+            Some(last) => last.next = index,
+            None => self.first = index,
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, index: u32) -> Found {
+        self.last = index;
+        let spelling = &mut self.spellings[index as usize];
+        let duplicate = match spelling.column {
+            // Two spellings (`"a"`, `"\u0061"`) can name one column.
+            Some(column) => std::mem::replace(&mut self.column_rows[column], self.row) == self.row,
+            None => spelling.row == self.row,
+        };
+        spelling.rows += u64::from(spelling.row != self.row);
+        spelling.row = self.row;
+        match spelling.column {
+            _ if duplicate => Found::Duplicate,
+            Some(column) => Found::Column(column),
+            None if spelling.known => Found::Unwanted,
+            None => Found::Unknown,
+        }
+    }
+
+    /// The keys that the schema does not have, as spelled, with the number of rows they were in.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = (String, u64)> {
+        self.spellings.iter().filter(|spelling| !spelling.known).map(|spelling| {
+            let text = String::from_utf8_lossy(&spelling.quoted);
+            (text.trim_end_matches(':').trim_matches('"').to_owned(), spelling.rows)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use transload_plugin_api::LogicalType;
+
+    use super::*;
+
+    fn keys() -> Keys {
+        let column = |name| Column::new(name, LogicalType::TEXT, true);
+        Keys::new(&[column("a"), column("é")], ["old"])
+    }
+
+    fn found(keys: &mut Keys, row: &[&str]) -> Vec<Found> {
+        keys.start_row();
+        row.iter().map(|key| keys.take(&mut Scanner::new(key.as_bytes())).unwrap()).collect()
+    }
+
+    #[test]
+    fn keys_are_found_in_any_order_and_spelling() {
+        let mut keys = keys();
+        use Found::{Column, Unknown, Unwanted};
+        let all = [Column(0), Unwanted, Column(1), Unknown];
+        for _ in 0..2 {
+            let row = [r#""a":"#, r#" "old" :"#, r#""é":"#, r#""x":"#];
+            assert_eq!(found(&mut keys, &row), all);
+            assert_eq!(found(&mut keys, &[r#""\u00e9" :"#, r#""a":"#]), [Column(1), Column(0)]);
+            assert!(keys.has(0) && keys.has(1));
+        }
+        assert_eq!(found(&mut keys, &[]), []);
+        assert!(!keys.has(0));
+        assert_eq!(keys.unknown().collect::<Vec<_>>(), [("x".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn duplicates_are_seen_in_one_object_only() {
+        let mut keys = keys();
+        use Found::{Column, Duplicate, Unknown};
+        for _ in 0..2 {
+            let row = [r#""é":"#, r#""\u00e9":"#, r#""x":"#, r#""x":"#];
+            assert_eq!(found(&mut keys, &row), [Column(1), Duplicate, Unknown, Duplicate]);
+        }
+    }
+}

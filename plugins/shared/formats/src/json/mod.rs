@@ -1,0 +1,24 @@
+//! JSON lines and JSON arrays of objects: text to batches and back.
+//! Numbers are never read into floats on the way, and nested values keep their own bytes.
+
+mod decode;
+mod encode;
+mod infer;
+mod keys;
+mod scan;
+
+pub use decode::{JsonDecoder, UnknownKeys};
+pub use encode::JsonEncoder;
+pub use infer::JsonInference;
+
+/// The longest record, in bytes.
+const RECORD_LIMIT: usize = 16 << 20;
+
+/// How records stand in a JSON file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonShape {
+    /// One object a line (`.jsonl`, `.ndjson`).
+    Lines,
+    /// One array of objects (`.json`).
+    Array,
+}

@@ -1,0 +1,6 @@
+//! A plugin for the tests of the boundary: does nothing useful, and on request everything wrong.
+//! Its traits are in `plugin`, so that the same code also runs natively in the tests.
+
+mod plugin;
+
+transload_plugin_api::export_plugin!(plugin::SamplePlugin);
