@@ -115,10 +115,10 @@ impl ColumnMaker {
             T::Float32 => self.floats_32(rows),
             T::Float64 => self.floats(rows),
             T::Decimal { precision, scale } => self.decimals(rows, *precision, *scale)?,
-            T::Numeric => self.numerics(rows),
-            T::Text { .. } => self.texts(rows),
+            T::Numeric => self.numerics(rows)?,
+            T::Text { .. } => self.texts(rows)?,
             T::Binary => self.binaries(rows),
-            T::Json => self.jsons(rows),
+            T::Json => self.jsons(rows)?,
             T::Uuid => self.uuids(rows)?,
             T::Interval => self.intervals(rows),
             T::List(item) => self.lists(rows, item)?,
@@ -135,9 +135,11 @@ impl ColumnMaker {
     /// The row's pick among `count` edge values, if it has one.
     #[inline]
     fn edge(&self, row: u64, count: usize) -> Option<usize> {
-        let random = self.edges.at(row);
+        if self.spec.edge.never() || count == 0 {
+            return None;
+        }
         let pick = || below(self.edges.at(!row), count as u64) as usize;
-        (count > 0 && self.spec.edge.hits(random)).then(pick)
+        self.spec.edge.hits(self.edges.at(row)).then(pick)
     }
 
     fn validity(&self, rows: &[u64]) -> Option<NullBuffer> {

@@ -179,6 +179,7 @@ impl Writer for GeneratorWriter {
             }
             table.publish(plan);
             table.finished.insert(plan.run.clone());
+            tracing::debug!(table = self.target.name, chunks = table.chunks, "run committed");
         }
         if let Some(path) = &self.options.report {
             self.report(plan, path)?;

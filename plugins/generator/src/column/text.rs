@@ -1,15 +1,13 @@
 //! The part of `column` that makes values of varying length: texts, numerics, JSON and bytes,
-//! written straight into the builder's memory.
+//! written straight into Arrow's buffers.
 
 use std::{fmt::Write as _, sync::Arc};
 
-use arrow_array::{
-    ArrayRef,
-    builder::{BinaryBuilder, StringBuilder},
-};
-use transload_plugin_api::LogicalType;
+use arrow_array::{ArrayRef, StringArray, builder::BinaryBuilder};
+use arrow_buffer::{Buffer, OffsetBuffer};
+use transload_plugin_api::{Error, ErrorKind, LogicalType, Result};
 
-use super::ColumnMaker;
+use super::{ColumnMaker, finished};
 use crate::{
     edges,
     random::{below, skew},
@@ -23,27 +21,30 @@ impl ColumnMaker {
         &self,
         rows: &[u64],
         edges: &[&str],
-        mut write: impl FnMut(u64, &mut StringBuilder),
-    ) -> ArrayRef {
+        mut write: impl FnMut(u64, &mut String),
+    ) -> Result<ArrayRef> {
         let validity = self.validity(rows);
-        let mut builder = StringBuilder::with_capacity(rows.len(), rows.len() * 16);
+        let mut texts = String::with_capacity(rows.len() * 16);
+        let mut ends = Vec::with_capacity(rows.len() + 1);
+        ends.push(0);
         for (index, &row) in rows.iter().enumerate() {
-            if validity.as_ref().is_some_and(|validity| validity.is_null(index)) {
-                builder.append_null();
-                continue;
-            }
-            match self.edge(row, edges.len()) {
-                Some(pick) => builder.append_value(edges[pick]),
-                None => {
-                    write(row, &mut builder);
-                    builder.append_value("");
+            if validity.as_ref().is_none_or(|validity| validity.is_valid(index)) {
+                match self.edge(row, edges.len()) {
+                    Some(pick) => texts.push_str(edges[pick]),
+                    None => write(row, &mut texts),
                 }
             }
+            ends.push(texts.len() as i32); // checked below, once for all
         }
-        Arc::new(builder.finish())
+        if i32::try_from(texts.len()).is_err() {
+            let message = format!("{} rows of `{}` exceed 2 GiB", rows.len(), self.spec.name);
+            return Err(Error::new(ErrorKind::Options, message).hint("lower `batch_rows`"));
+        }
+        let texts = Buffer::from_vec(texts.into_bytes());
+        finished(StringArray::try_new(OffsetBuffer::new(ends.into()), texts, validity))
     }
 
-    pub(super) fn texts(&self, rows: &[u64]) -> ArrayRef {
+    pub(super) fn texts(&self, rows: &[u64]) -> Result<ArrayRef> {
         let logical = &self.spec.logical;
         let mut edges = edges::TEXTS.to_vec();
         edges.retain(|edge| spec::fits(edge, logical));
@@ -53,7 +54,7 @@ impl ColumnMaker {
             }),
             Shape::Choice(choices) => self.strings(rows, &edges, |row, out| {
                 let pick = below(self.random(row), choices.len() as u64);
-                push(out, &choices[pick as usize]);
+                out.push_str(&choices[pick as usize]);
             }),
             Shape::Words(low, high) => self.words(rows, &edges, (*low, *high)),
             _ => self.words(rows, &edges, (1, 4)),
@@ -61,7 +62,7 @@ impl ColumnMaker {
     }
 
     /// Words with blanks between them, as many as chosen and as fit the type's length.
-    fn words(&self, rows: &[u64], edges: &[&str], (low, high): (u64, u64)) -> ArrayRef {
+    fn words(&self, rows: &[u64], edges: &[&str], (low, high): (u64, u64)) -> Result<ArrayRef> {
         let limit = match self.spec.logical {
             LogicalType::Text { length: Some(length) } => length as usize,
             _ => usize::MAX,
@@ -77,28 +78,28 @@ impl ColumnMaker {
                 if word.len() + blank > left {
                     break;
                 }
-                push(out, &" "[..blank]);
-                push(out, word);
+                out.push_str(&" "[..blank]);
+                out.push_str(word);
                 left -= word.len() + blank;
             }
         })
     }
 
-    pub(super) fn numerics(&self, rows: &[u64]) -> ArrayRef {
+    pub(super) fn numerics(&self, rows: &[u64]) -> Result<ArrayRef> {
         let edges = &edges::NUMERICS[..self.finite(edges::NUMERICS.len())];
         let scale = spec::NUMERIC_SCALE.into();
         self.strings(rows, edges, |row, out| push_number(out, self.number(row) as i64, scale))
     }
 
-    pub(super) fn jsons(&self, rows: &[u64]) -> ArrayRef {
+    pub(super) fn jsons(&self, rows: &[u64]) -> Result<ArrayRef> {
         self.strings(rows, &edges::JSONS, |row, out| {
             let random = self.random(row);
             let word = WORDS[below(random, WORDS.len() as u64) as usize];
-            push(out, "{\"id\":");
+            out.push_str("{\"id\":");
             push_number(out, row as i64, 0);
-            push(out, ",\"word\":\"");
-            push(out, word);
-            push(out, if random & 1 == 1 { "\",\"on\":true}" } else { "\",\"on\":false}" });
+            out.push_str(",\"word\":\"");
+            out.push_str(word);
+            out.push_str(if random & 1 == 1 { "\",\"on\":true}" } else { "\",\"on\":false}" });
         })
     }
 
@@ -127,16 +128,12 @@ impl ColumnMaker {
     }
 }
 
-/// Adds to the string that is being built; writing into memory cannot fail.
-fn push(out: &mut StringBuilder, text: &str) {
-    let _ = out.write_str(text);
-}
-
 /// Adds a number with `scale` of its digits behind a point.
-fn push_number(out: &mut StringBuilder, number: i64, scale: u32) {
+fn push_number(out: &mut String, number: i64, scale: u32) {
     let unit = 10u64.pow(scale);
     let size = number.unsigned_abs();
     let sign = if number < 0 { "-" } else { "" };
+    // Writing into memory cannot fail.
     let _ = match scale {
         0 => write!(out, "{sign}{size}"),
         _ => write!(out, "{sign}{}.{:0width$}", size / unit, size % unit, width = scale as usize),
@@ -176,10 +173,9 @@ mod tests {
         for (number, scale, text) in
             [(0, 0, "0"), (-5, 0, "-5"), (5, 4, "0.0005"), (-12_345, 4, "-1.2345")]
         {
-            let mut out = StringBuilder::new();
+            let mut out = String::new();
             push_number(&mut out, number, scale);
-            out.append_value("");
-            assert_eq!(out.finish().value(0), text);
+            assert_eq!(out, text);
         }
     }
 }
