@@ -4,7 +4,10 @@ use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
 use super::{BOM, CsvDialect};
-use crate::{BinaryText, CellRenderer, Encoder};
+use crate::{
+    BinaryText, CellRenderer, Encoder,
+    cell::{SHOWN, shorten},
+};
 
 /// Encodes batches of the given columns, in their order.
 pub struct CsvEncoder {
@@ -88,7 +91,7 @@ impl CsvEncoder {
 
     #[cold]
     fn refuse(&self) -> Error {
-        let found = crate::cell::shorten(&self.cell).escape_debug().to_string();
+        let found = shorten(&self.cell, SHOWN).escape_debug().to_string();
         Error::new(
             ErrorKind::Data,
             format!("`{found}` cannot be written without quotes and read back identically"),
