@@ -18,6 +18,7 @@
 //! | `host` | what the host lends a plugin: secrets, cancellation |
 //! | `error` | the one error type, with a kind to act on |
 //! | [`abi`] | the frozen part: root module, vtables, export and import |
+//! | `testing` | the conformance suite, behind the feature of that name |
 
 pub mod abi;
 mod descriptor;
@@ -26,6 +27,8 @@ mod host;
 mod logical;
 mod options;
 mod reader;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod writer;
 
 pub use descriptor::{

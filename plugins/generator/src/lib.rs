@@ -1,1 +1,79 @@
-//! The generator plugin: reader and writer.
+//! The generator: the example plugin, the partner of benchmarks and the double of tests.
+//!
+//! Its reader makes rows of any schema, the same ones for the same seed. Its writer keeps only
+//! fingerprints of rows, enough to count them, to sum them up and to know keys again. Both can be
+//! slow, dirty, failing or panicking on request.
+//!
+//! # For authors: where to look first
+//!
+//! A plugin is these things, and this one has no more of them than it needs:
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `descriptor` | what a plugin declares: options, types, write modes |
+//! | `options` | those options as the plugin's own types, and what is refused |
+//! | `reader` | schema, splits, positions and batches |
+//! | `writer` | draft and commit of the job |
+//! | `writer::task` | chunks, conflicts, dirty rows |
+//!
+//! Behind them stand `spec` and `preset` (what a column holds), `column` with `text`, `edges`,
+//! `words`, `civil` and `random` (making it), `table` and `checksum` (the target in memory), `pause`.
+//!
+//! ```
+//! use transload_plugin_api::{Host, Options, Plugin, SplitRequest};
+//! use transload_plugin_generator::GeneratorPlugin;
+//!
+//! # fn main() -> transload_plugin_api::Result<()> {
+//! let columns = serde_json::json!({"id": "int64 sequence", "name": "text words 1..3 null 5%"});
+//! let options = Options::from_pairs([("rows", 1_000.into()), ("columns", columns)]);
+//! let reader = GeneratorPlugin.reader(options, Host::detached())?;
+//!
+//! let columns = reader.produces(&reader.schema()?.columns)?;
+//! let mut rows = 0;
+//! for split in reader.splits(&SplitRequest { max: 4, columns: columns.clone() })? {
+//!     let mut task = reader.open(&split, &columns, None)?;
+//!     while let Some(read) = task.next_batch()? {
+//!         rows += read.batch.num_rows();
+//!     }
+//! }
+//! assert_eq!(rows, 1_000);
+//! # Ok(())
+//! # }
+//! ```
+
+mod checksum;
+mod civil;
+mod column;
+mod descriptor;
+mod edges;
+mod options;
+mod pause;
+mod preset;
+mod random;
+mod reader;
+mod spec;
+mod table;
+mod words;
+mod writer;
+
+use transload_plugin_api::{Descriptor, Host, Options, Plugin, Reader, Result, Writer};
+
+/// The plugin `generator`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GeneratorPlugin;
+
+impl Plugin for GeneratorPlugin {
+    fn descriptor(&self) -> Descriptor {
+        descriptor::descriptor()
+    }
+
+    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::GeneratorReader::new(&options, &host)?))
+    }
+
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(writer::GeneratorWriter::new(&options, &host)?))
+    }
+}
+
+transload_plugin_api::export_plugin!(GeneratorPlugin);

@@ -37,18 +37,25 @@ pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
+    find_by_words(block, needle)
+}
+
+/// The same on any machine, eight bytes at a time.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn find_by_words(block: &[u8; BLOCK], needle: u8) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-    let mut bits = 0;
     let (words, _) = block.as_chunks::<8>();
-    for (place, word) in words.iter().enumerate() {
+    words.iter().rev().fold(0, |bits, word| {
         let odd = u64::from_le_bytes(*word) ^ (u64::from(needle) * 0x0101_0101_0101_0101);
         // the high bit of each byte that is zero, exactly
         let equal = !(((odd & LOW) + LOW) | odd | LOW) >> 7;
-        // gathers the lowest bit of each byte into the highest byte
-        bits |= (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * place);
-    }
-    bits
+        // gathers the lowest bit of each byte in the highest byte
+        bits << 8 | equal.wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
 }
+
+/// No place that any input has.
+const NOWHERE: usize = usize::MAX / 2;
 
 /// Whether the input stands inside of quotes, followed from special byte to special byte.
 #[derive(Clone, Debug)]
@@ -72,8 +79,8 @@ impl Quoting {
             escape: dialect.true_escape(),
             quoted: false,
             opened: 0,
-            reopens: usize::MAX,
-            escaped: usize::MAX,
+            reopens: NOWHERE,
+            escaped: NOWHERE,
         }
     }
 
@@ -90,10 +97,11 @@ impl Quoting {
         bits
     }
 
-    /// Whether separators from `at` on count, until the next special byte.
+    /// Whether separators from `at` on count, until the next special byte. A byte that is
+    /// escaped right before `at` still matters: a CR there does not belong to a CR LF.
     #[inline(always)]
     pub(super) fn is_calm(&self, at: usize) -> bool {
-        !self.quoted && self.escaped != at
+        !self.quoted && at.wrapping_sub(self.escaped) > 1
     }
 
     /// Whether the byte here is escaped.
@@ -138,7 +146,10 @@ mod tests {
                 let mut bytes = [needle.wrapping_add(1); BLOCK];
                 bytes[place] = needle;
                 assert_eq!(find(&bytes, needle), 1 << place, "{needle} at {place}");
+                assert_eq!(find_by_words(&bytes, needle), 1 << place, "{needle} at {place}");
             }
+            assert_eq!(find_by_words(&[needle; BLOCK], needle), u64::MAX);
+            assert_eq!(find_by_words(&[needle ^ 0x80; BLOCK], needle), 0);
             assert_eq!(find(&[needle; BLOCK], needle), u64::MAX);
             assert_eq!(find(&[needle ^ 0x80; BLOCK], needle), 0);
         }

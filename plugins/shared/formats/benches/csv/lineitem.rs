@@ -4,12 +4,12 @@ use transload_formats::CsvDialect;
 use transload_plugin_api::{Column, LogicalType};
 
 /// The dialect of the rows: a comma, no header.
-pub fn dialect() -> CsvDialect {
+pub(crate) fn dialect() -> CsvDialect {
     CsvDialect { header: false, ..CsvDialect::default() }
 }
 
 /// The sixteen columns.
-pub fn columns() -> Vec<Column> {
+pub(crate) fn columns() -> Vec<Column> {
     let decimal = LogicalType::Decimal { precision: 15, scale: 2 };
     let text = |length| LogicalType::Text { length: Some(length) };
     let column = |name: &str, logical| Column::new(name, logical, true);
@@ -54,7 +54,7 @@ impl Numbers {
 }
 
 /// So many rows as CSV text.
-pub fn rows(count: u64) -> Vec<u8> {
+pub(crate) fn rows(count: u64) -> Vec<u8> {
     const WORDS: [&str; 12] = [
         "furiously",
         "ironic",

@@ -1,5 +1,7 @@
 //! CSV in memory, one thread: how many bytes a second are decoded, encoded and followed for
 //! boundaries, and what cells of each type cost.
+#![allow(missing_docs)] // the macros of the harness make public functions
+#![allow(clippy::unwrap_used)] // a benchmark may panic
 
 mod lineitem;
 

@@ -1,0 +1,105 @@
+//! `plugin check`: one library, stage by stage, each with what was found.
+
+use std::{fs, path::Path};
+
+use sha2::{Digest, Sha256};
+use transload_plugin_api::{Error, Finding, Result, abi::ABI};
+
+use super::{
+    SearchPath, elf,
+    entry::Role,
+    probe::{Probed, Prober},
+    sanity,
+};
+
+/// A file's hash, in hexadecimal.
+pub(super) fn sha256(file: &[u8]) -> String {
+    Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Looks at one library, wherever it lies; stops at the first stage that fails, because nothing
+/// after it can be known. The library is loaded in a child process only.
+pub fn check(path: &Path, search: &SearchPath) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match examine(path, search, &mut findings) {
+        Ok(probed) => findings.extend(descriptor_findings(&probed)),
+        Err((stage, error)) => findings.push(failed(stage, &error)),
+    }
+    findings
+}
+
+fn examine(
+    path: &Path,
+    search: &SearchPath,
+    findings: &mut Vec<Finding>,
+) -> Result<Probed, (&'static str, Error)> {
+    let file = fs::read(path).map_err(|error| ("file", Error::from(error)))?;
+    findings.push(passed("file", format!("{} bytes", file.len())));
+    elf::ensure_plugin(&file).map_err(|error| ("elf", error))?;
+    findings.push(passed("elf", "a whole shared library that exports a plugin".to_owned()));
+    findings.push(passed("hash", format!("sha256 {}", sha256(&file))));
+    let prober = Prober::new(search.program().to_owned());
+    let probed = prober.probe(path).map_err(|error| (stage_of(&error), error))?;
+    findings.push(passed("load", "loads, in a process of its own".to_owned()));
+    let layout = format!("built for plugin ABI {}, this program speaks {ABI}", probed.abi);
+    findings.push(passed("layout", layout));
+    Ok(probed)
+}
+
+/// Which of the probe's stages an error belongs to.
+fn stage_of(error: &Error) -> &'static str {
+    match error.code.as_str() {
+        "PLUGIN-HEADER" | "PLUGIN-ABI" | "PLUGIN-LAYOUT" => "layout",
+        "PLUGIN-PROTOCOL" | "PLUGIN-PANIC" => "descriptor",
+        _ => "load",
+    }
+}
+
+fn descriptor_findings(probed: &Probed) -> Vec<Finding> {
+    let problems = sanity::problems(&probed.descriptor);
+    let found = |stage: &'static str| {
+        let details: Vec<_> = problems
+            .iter()
+            .filter(|problem| problem.stage == stage)
+            .map(|problem| problem.detail.as_str())
+            .collect();
+        let ok = details.is_empty();
+        let detail = if ok { declared(stage, probed) } else { details.join("; ") };
+        Finding { stage: stage.to_owned(), ok, detail }
+    };
+    sanity::STAGES.into_iter().map(found).collect()
+}
+
+fn declared(stage: &str, Probed { descriptor, .. }: &Probed) -> String {
+    let (reader, writer) = (descriptor.reader.as_ref(), descriptor.writer.as_ref());
+    match stage {
+        "options" => {
+            let own = reader.map_or(0, |reader| reader.options.len())
+                + writer.map_or(0, |writer| writer.options.len());
+            format!("{} options", descriptor.options.len() + own)
+        }
+        "types" => format!(
+            "reads {}, writes {} types",
+            reader.map_or(0, |reader| reader.types.len()),
+            writer.map_or(0, |writer| writer.types.len())
+        ),
+        "modes" => {
+            let modes = writer.map(|writer| writer.modes.as_slice()).unwrap_or_default();
+            let words: Vec<_> = modes.iter().map(|spec| spec.mode.word()).collect();
+            if words.is_empty() { "no writer".to_owned() } else { words.join(", ") }
+        }
+        _ => {
+            let roles = Role::words(&Role::of(descriptor));
+            format!("{} {}: {roles}", descriptor.name, descriptor.version)
+        }
+    }
+}
+
+fn passed(stage: &str, detail: String) -> Finding {
+    Finding { stage: stage.to_owned(), ok: true, detail }
+}
+
+fn failed(stage: &str, error: &Error) -> Finding {
+    let causes = error.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
+    Finding { stage: stage.to_owned(), ok: false, detail: format!("{error}{causes}") }
+}

@@ -1,0 +1,108 @@
+//! Looks into a library before it is loaded: the loader maps a damaged file without a murmur and
+//! the process dies at the first touch. What this cannot see, the probe's child process meets.
+
+use object::{
+    Endianness,
+    elf::{self, FileHeader64},
+    read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym},
+};
+use transload_plugin_api::{Error, ErrorKind, Result, abi::ROOT_SYMBOL};
+
+type Header = FileHeader64<Endianness>;
+
+#[cfg(target_arch = "x86_64")]
+const MACHINE: elf::Machine = elf::EM_X86_64;
+#[cfg(target_arch = "aarch64")]
+const MACHINE: elf::Machine = elf::EM_AARCH64;
+
+/// A whole shared object for this machine that exports the root symbol.
+///
+/// # Errors
+/// [`ErrorKind::Data`] for a damaged file (`PLUGIN-DAMAGED`), [`ErrorKind::Unsupported`] for one
+/// that is something else (`PLUGIN-NOT-ONE`).
+pub(super) fn ensure_plugin(file: &[u8]) -> Result<()> {
+    if file.is_empty() {
+        return Err(not_one("the file is empty"));
+    }
+    if !file.starts_with(&elf::ELFMAG) {
+        return Err(not_one("not a shared library (no ELF header)"));
+    }
+    let header = Header::parse(file).map_err(|error| damaged(&format!("its header: {error}")))?;
+    let endian = header.endian().map_err(|error| damaged(&error.to_string()))?;
+    if endian != Endianness::default() || header.e_machine(endian) != MACHINE {
+        return Err(not_one("built for another kind of machine"));
+    }
+    if header.e_type(endian) != elf::ET_DYN {
+        return Err(not_one("an ELF file, but not a shared library"));
+    }
+    ensure_segments(header, endian, file)?;
+    ensure_sections(header, endian, file)?;
+    if exports_root(header, endian, file).map_err(|error| damaged(&error.to_string()))? {
+        return Ok(());
+    }
+    Err(not_one("a shared library, but it exports no plugin"))
+}
+
+/// Whether an error of [`ensure_plugin`] says that the file is whole but no plugin.
+pub(super) fn is_something_else(error: &Error) -> bool {
+    error.code == "PLUGIN-NOT-ONE"
+}
+
+fn ensure_segments(header: &Header, endian: Endianness, file: &[u8]) -> Result<()> {
+    let segments =
+        header.program_headers(endian, file).map_err(|error| damaged(&error.to_string()))?;
+    if !segments.iter().any(|segment| segment.p_type(endian) == elf::PT_DYNAMIC) {
+        return Err(damaged("it has no dynamic segment"));
+    }
+    for segment in segments {
+        let (offset, size) = segment.file_range(endian);
+        ensure_within("a segment", offset, size, file)?;
+    }
+    Ok(())
+}
+
+fn ensure_sections(header: &Header, endian: Endianness, file: &[u8]) -> Result<()> {
+    let sections =
+        header.section_headers(endian, file).map_err(|error| damaged(&error.to_string()))?;
+    for section in sections {
+        if let Some((offset, size)) = section.file_range(endian) {
+            ensure_within("a section", offset, size, file)?;
+        }
+    }
+    Ok(())
+}
+
+fn ensure_within(what: &str, offset: u64, size: u64, file: &[u8]) -> Result<()> {
+    let end = offset.checked_add(size);
+    if end.is_some_and(|end| end <= file.len() as u64) {
+        return Ok(());
+    }
+    Err(damaged(&format!(
+        "{what} of {size} bytes at {offset} is not within its {} bytes",
+        file.len()
+    )))
+}
+
+fn exports_root(
+    header: &Header,
+    endian: Endianness,
+    file: &[u8],
+) -> Result<bool, object::read::Error> {
+    let symbols = header.sections(endian, file)?.symbols(endian, file, elf::SHT_DYNSYM)?;
+    for symbol in symbols.iter().filter(|symbol| symbol.st_shndx(endian) != elf::SHN_UNDEF) {
+        if symbol.name(endian, symbols.strings())? == ROOT_SYMBOL.as_bytes() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn not_one(message: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, message).with_code("PLUGIN-NOT-ONE")
+}
+
+fn damaged(message: &str) -> Error {
+    Error::new(ErrorKind::Data, format!("the file is damaged: {message}"))
+        .with_code("PLUGIN-DAMAGED")
+        .hint("copy or build it again; replace plugin files by rename, never in place")
+}

@@ -1,0 +1,40 @@
+//! Loads a library into this process. The one file of the host with `unsafe`; whether a file may
+//! be loaded at all was decided before, by `elf`, the manifest and the probe.
+#![allow(unsafe_code, reason = "loading foreign code cannot be checked by the compiler")]
+
+use std::{ffi::c_int, mem, path::Path};
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use transload_plugin_api::{
+    Error, ErrorKind, Result,
+    abi::{Module, ROOT_SYMBOL, module_at},
+};
+
+/// `RTLD_NODELETE` of Linux (glibc and musl): the library stays even if something closes it.
+/// libloading does not name it.
+const RTLD_NODELETE: c_int = 0x1000;
+
+/// Loads the library for the rest of the process's life and checks its root module. Local, because
+/// every plugin exports the same symbol; now, because a missing symbol must not show in mid-run.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] when it cannot be loaded or does not fit.
+pub(super) fn load(path: &Path) -> Result<Module> {
+    // SAFETY: the library's constructors run. That is what loading a plugin means; the probe has
+    // run them before in a process of its own.
+    let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) }
+        .map_err(|error| cannot_load(&error))?;
+    // SAFETY: the symbol's address is only taken here, as an untyped pointer.
+    let symbol = unsafe { library.get::<*const ()>(ROOT_SYMBOL) }
+        .map_err(|error| cannot_load(&error))?
+        .into_raw();
+    mem::forget(library);
+    // SAFETY: the address of that symbol, in a library that has just been made permanent.
+    unsafe { module_at(symbol.cast_const().cast()) }
+}
+
+fn cannot_load(error: &libloading::Error) -> Error {
+    Error::new(ErrorKind::Unsupported, "the library cannot be loaded")
+        .with_code("PLUGIN-LOAD")
+        .caused_by(error)
+}

@@ -1,0 +1,265 @@
+//! Whether a descriptor can be believed: what it declares must be usable as declared. A plugin
+//! that breaks one of these rules is refused, because options and help would come out wrong.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use transload_plugin_api::{
+    ConflictEffect, Descriptor, KeyNeed, LogicalType, OptionKind, OptionSpec, TypeSupport,
+    WriteMode, WriteModeSpec,
+};
+
+/// One thing that a descriptor gets wrong: the stage of the check, and what.
+pub(super) struct Problem {
+    pub(super) stage: &'static str,
+    pub(super) detail: String,
+}
+
+fn problem(stage: &'static str, detail: String) -> Problem {
+    Problem { stage, detail }
+}
+
+/// The stages in the order in which they are looked at.
+pub(super) const STAGES: [&str; 4] = ["name", "options", "types", "modes"];
+
+/// Everything that is wrong.
+pub(super) fn problems(descriptor: &Descriptor) -> Vec<Problem> {
+    let mut found = name_problems(descriptor);
+    found.extend(option_problems(descriptor));
+    let reader_types = descriptor.reader.iter().map(|reader| &reader.types);
+    let writer_types = descriptor.writer.iter().map(|writer| &writer.types);
+    for types in reader_types.chain(writer_types) {
+        found.extend(type_problems(types));
+    }
+    found.extend(descriptor.writer.iter().flat_map(|writer| mode_problems(&writer.modes)));
+    found
+}
+
+fn name_problems(descriptor: &Descriptor) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let name = descriptor.name.as_str();
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.is_empty() || !name.bytes().all(fits) {
+        let detail = format!("`{name}` must be lower case letters, digits and `-`");
+        found.push(problem("name", detail));
+    }
+    let numbers = descriptor.version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<_> = numbers.split('.').collect();
+    if parts.len() != 3 || parts.iter().any(|part| part.parse::<u64>().is_err()) {
+        let detail = format!("version `{}` is not of the form 1.2.3", descriptor.version);
+        found.push(problem("name", detail));
+    }
+    if descriptor.reader.is_none() && descriptor.writer.is_none() {
+        found.push(problem("name", "it offers neither a reader nor a writer".to_owned()));
+    }
+    found
+}
+
+fn option_problems(descriptor: &Descriptor) -> Vec<Problem> {
+    let mut found: Vec<Problem> = Vec::new();
+    let roles = [
+        descriptor.reader.as_ref().map(|reader| &reader.options),
+        descriptor.writer.as_ref().map(|writer| &writer.options),
+    ];
+    for own in roles.into_iter().flatten() {
+        let mut keys = BTreeSet::new();
+        for option in descriptor.options.iter().chain(own) {
+            if !keys.insert(option.key.as_str()) {
+                found.push(problem("options", format!("`{}` is declared twice", option.key)));
+            }
+        }
+    }
+    let own = roles.into_iter().flatten().flatten();
+    for option in descriptor.options.iter().chain(own) {
+        let wrong = option_problem(option);
+        found.extend(wrong.map(|wrong| problem("options", format!("`{}` {wrong}", option.key))));
+    }
+    found
+}
+
+fn option_problem(option: &OptionSpec) -> Option<String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if option.key.is_empty() || !option.key.bytes().all(fits) {
+        return Some("must be lower case letters, digits and `_`".to_owned());
+    }
+    if option.doc.trim().is_empty() {
+        return Some("has no documentation".to_owned());
+    }
+    if option.secret && option.kind != OptionKind::Text {
+        return Some("is secret but not text".to_owned());
+    }
+    let default = option.default.as_ref()?;
+    if option.required || option.secret {
+        return Some("has a default although it is required or secret".to_owned());
+    }
+    (!takes(&option.kind, default)).then(|| format!("does not take its own default {default}"))
+}
+
+/// Whether an option of this kind takes this value, in the job file's own form.
+fn takes(kind: &OptionKind, value: &Value) -> bool {
+    let strings = |values: &[Value]| values.iter().all(Value::is_string);
+    match kind {
+        OptionKind::Text | OptionKind::Path => value.is_string(),
+        OptionKind::Boolean => value.is_boolean(),
+        OptionKind::Integer { min, max } => {
+            value.as_i64().is_some_and(|number| (min..=max).contains(&&number))
+        }
+        OptionKind::Float { min, max } => {
+            value.as_f64().is_some_and(|number| (min..=max).contains(&&number))
+        }
+        OptionKind::Size | OptionKind::Duration => {
+            value.is_u64() || value.as_str().is_some_and(is_quantity)
+        }
+        OptionKind::Choice(words) => {
+            value.as_str().is_some_and(|word| words.iter().any(|known| known == word))
+        }
+        OptionKind::Paths | OptionKind::List => {
+            value.is_string() || value.as_array().is_some_and(|values| strings(values))
+        }
+        OptionKind::Map => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
+        _ => true, // a kind that this host does not know yet
+    }
+}
+
+/// A number, then a unit. Which units there are is the job file's matter.
+fn is_quantity(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_' || c == '.');
+    let number = &text[..text.len() - unit.len()];
+    !number.is_empty() && unit.trim().chars().all(char::is_alphabetic)
+}
+
+fn type_problems(types: &[TypeSupport]) -> Vec<Problem> {
+    let mut families = BTreeSet::new();
+    let mut found = Vec::new();
+    for support in types {
+        let family = support.logical.as_str();
+        if !is_family(family) {
+            found.push(problem("types", format!("`{family}` is not a type family")));
+        }
+        if !families.insert(family) {
+            found.push(problem("types", format!("`{family}` is declared twice")));
+        }
+    }
+    found
+}
+
+fn is_family(name: &str) -> bool {
+    let forms = [name.to_owned(), format!("{name}(1,0)"), format!("{name}<int8>")];
+    let parsed = forms.iter().filter_map(|form| form.parse::<LogicalType>().ok());
+    parsed.into_iter().any(|logical| logical.family() == name)
+}
+
+fn mode_problems(modes: &[WriteModeSpec]) -> Vec<Problem> {
+    if modes.is_empty() {
+        return vec![problem("modes", "the writer has no write mode".to_owned())];
+    }
+    let mut found = Vec::new();
+    for (index, spec) in modes.iter().enumerate() {
+        let word = spec.mode.word();
+        if modes[..index].iter().any(|earlier| earlier.mode == spec.mode) {
+            found.push(problem("modes", format!("`{word}` is declared twice")));
+        }
+        let keyed = matches!(spec.mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace);
+        if keyed && (spec.needs == KeyNeed::Nothing || spec.conflict == ConflictEffect::None) {
+            let detail = format!("`{word}` decides conflicts, so it needs a key and an effect");
+            found.push(problem("modes", detail));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use transload_plugin_api::{Guarantee, ReaderDescriptor, WriterDescriptor};
+
+    fn whole() -> Descriptor {
+        Descriptor {
+            name: "some-store".into(),
+            version: "0.1.0-rc.1".into(),
+            options: vec![
+                OptionSpec::new("buffer", OptionKind::Size, "how much").default("64 MiB"),
+                OptionSpec::new("mode", OptionKind::choice(&["a", "b"]), "which").default("a"),
+            ],
+            reader: Some(ReaderDescriptor {
+                types: vec![TypeSupport::new("decimal", &[]), TypeSupport::new("list", &[])],
+                ..ReaderDescriptor::default()
+            }),
+            writer: Some(WriterDescriptor {
+                modes: vec![WriteModeSpec::new(
+                    WriteMode::Upsert,
+                    KeyNeed::UniqueKey,
+                    ConflictEffect::Update,
+                    Guarantee::Convergent,
+                    "updates",
+                )],
+                ..WriterDescriptor::default()
+            }),
+            ..Descriptor::default()
+        }
+    }
+
+    fn broken(change: impl FnOnce(&mut Descriptor)) -> Vec<String> {
+        let mut descriptor = whole();
+        change(&mut descriptor);
+        problems(&descriptor).into_iter().map(|problem| problem.detail).collect()
+    }
+
+    #[test]
+    fn a_whole_descriptor_has_no_problems() {
+        assert_eq!(broken(|_| {}), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_rule_is_kept() {
+        type Change = Box<dyn FnOnce(&mut Descriptor)>;
+        let option = |option: OptionSpec| -> Change {
+            Box::new(move |descriptor| descriptor.options.push(option))
+        };
+        let cases: Vec<(Change, &str)> = vec![
+            (Box::new(|d| d.name = "Store".into()), "lower case"),
+            (Box::new(|d| d.version = "1".into()), "1.2.3"),
+            (
+                Box::new(|d| {
+                    d.reader = None;
+                    d.writer = None;
+                }),
+                "neither",
+            ),
+            (option(OptionSpec::new("mode", OptionKind::Text, "again")), "declared twice"),
+            (option(OptionSpec::new("Mode", OptionKind::Text, "case")), "lower case"),
+            (option(OptionSpec::new("x", OptionKind::Text, " ")), "documentation"),
+            (option(OptionSpec::new("x", OptionKind::Boolean, "d").secret()), "not text"),
+            (
+                option(OptionSpec::new("x", OptionKind::Text, "d").required().default("a")),
+                "default",
+            ),
+            (option(OptionSpec::new("x", OptionKind::Size, "d").default("much")), "own default"),
+            (
+                option(
+                    OptionSpec::new("x", OptionKind::Integer { min: 1, max: 5 }, "d").default(9),
+                ),
+                "own default",
+            ),
+            (
+                option(OptionSpec::new("x", OptionKind::choice(&["a"]), "d").default("b")),
+                "own default",
+            ),
+            (
+                option(OptionSpec::new("x", OptionKind::List, "d").default(json!([1]))),
+                "own default",
+            ),
+        ];
+        for (change, expected) in cases {
+            let found = broken(change).join("; ");
+            assert!(found.contains(expected), "expected {expected}, found {found}");
+        }
+        let types = broken(|d| {
+            d.reader.as_mut().unwrap().types.push(TypeSupport::new("varchar", &[]));
+        });
+        assert_eq!(types, ["`varchar` is not a type family"]);
+        let modes = broken(|d| d.writer.as_mut().unwrap().modes[0].needs = KeyNeed::Nothing);
+        assert_eq!(modes, ["`upsert` decides conflicts, so it needs a key and an effect"]);
+    }
+}

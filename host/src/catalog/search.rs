@@ -1,0 +1,141 @@
+//! Where plugins are looked for, and in which order.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// The folders to search, first one first, and what probing needs.
+#[derive(Clone, Debug)]
+pub struct SearchPath {
+    folders: Vec<Folder>,
+    program: PathBuf,
+    cache: Option<PathBuf>,
+}
+
+/// One folder to search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    /// Somebody named it, so it has to be there.
+    pub(super) required: bool,
+    /// It is the program's own folder, where other libraries may lie that are no plugins.
+    pub(super) mixed: bool,
+}
+
+impl Folder {
+    fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), required: false, mixed: false }
+    }
+}
+
+impl SearchPath {
+    /// The usual order: the given folders (`--plugins`), `TRANSLOAD_PLUGIN_PATH`, `plugins` beside
+    /// the program, the program's folder, the user's folder, the system's folders.
+    pub fn usual(given: &[PathBuf]) -> Self {
+        let program = env::current_exe().unwrap_or_default();
+        let named = given.iter().cloned().chain(from_environment());
+        let mut folders: Vec<Folder> =
+            named.map(|path| Folder { required: true, ..Folder::new(path) }).collect();
+        if let Some(beside) = program.parent() {
+            folders.push(Folder::new(beside.join("plugins")));
+            folders.push(Folder { mixed: true, ..Folder::new(beside) });
+        }
+        folders.extend(
+            user_folder("XDG_DATA_HOME", ".local/share")
+                .map(|data| Folder::new(data.join("plugins"))),
+        );
+        folders.push(Folder::new("/usr/lib/transload/plugins"));
+        folders.push(Folder::new("/usr/local/lib/transload/plugins"));
+        let cache = user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("probe.json"));
+        Self { folders, program, cache }
+    }
+
+    /// These folders and no others, nothing remembered: for tests and other programs.
+    pub fn only(folders: &[PathBuf]) -> Self {
+        let required = |path: &PathBuf| Folder { required: true, ..Folder::new(path) };
+        Self {
+            folders: folders.iter().map(required).collect(),
+            program: env::current_exe().unwrap_or_default(),
+            cache: None,
+        }
+    }
+
+    /// Probes with this program, which must call [`super::probe_main`] for
+    /// [`super::PROBE_ARGUMENT`]; otherwise the running program does it.
+    #[must_use]
+    pub fn probe_with(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Remembers probe results in this file.
+    #[must_use]
+    pub fn cache_in(mut self, file: impl Into<PathBuf>) -> Self {
+        self.cache = Some(file.into());
+        self
+    }
+
+    pub(super) fn folders(&self) -> &[Folder] {
+        &self.folders
+    }
+
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub(super) fn cache(&self) -> Option<PathBuf> {
+        self.cache.clone()
+    }
+
+    /// Where manifests may lie: in and above each folder, and so also beside the program.
+    pub(super) fn manifest_folders(&self) -> Vec<&Path> {
+        let mut folders: Vec<&Path> = Vec::new();
+        for folder in &self.folders {
+            for place in [Some(folder.path.as_path()), folder.path.parent()].into_iter().flatten() {
+                if !folders.contains(&place) {
+                    folders.push(place);
+                }
+            }
+        }
+        folders
+    }
+}
+
+fn from_environment() -> Vec<PathBuf> {
+    let list = env::var_os("TRANSLOAD_PLUGIN_PATH").unwrap_or_default();
+    env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+/// Our folder in one of the XDG base directories
+/// (<https://specifications.freedesktop.org/basedir-spec/latest/>): relative values are ignored.
+fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = set.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(below_home)))?;
+    Some(base.join("transload"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_order_is_given_beside_user_system() {
+        let search = SearchPath::usual(&[PathBuf::from("/given")]);
+        let beside = env::current_exe().unwrap().parent().unwrap().to_owned();
+        let place = |path: &Path| {
+            let found = search.folders().iter().position(|folder| folder.path == path);
+            found.unwrap_or_else(|| panic!("{} is not searched", path.display()))
+        };
+        let order = [
+            place(Path::new("/given")),
+            place(&beside.join("plugins")),
+            place(&beside),
+            place(Path::new("/usr/lib/transload/plugins")),
+            place(Path::new("/usr/local/lib/transload/plugins")),
+        ];
+        assert!(order.is_sorted(), "{:?}", search.folders());
+        assert!(search.folders()[place(&beside)].mixed);
+        assert!(search.manifest_folders().contains(&beside.as_path()));
+    }
+}

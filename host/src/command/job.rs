@@ -1,0 +1,112 @@
+//! `run`, `plan` and `check`: from a job file to a report.
+
+use std::{sync::Arc, time::Duration};
+
+use transload_plugin_api::{Cancel, Host};
+
+use super::{Ended, Failure, Session};
+use crate::{
+    Exit, Result,
+    catalog::{Catalog, Role, SearchPath},
+    cli::{JobArgs, OutputFormat, RunArgs},
+    engine::Engine,
+    job::{Job, JobRequest, JobSecrets, SecretRefs},
+    journal::{self, RunFolder, new_run},
+    plan::Plan,
+    report::{self, Display, Report},
+    stores::{Side, Stores},
+};
+
+/// How often the display is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
+    let (catalog, job) = load(session, &args.job)?;
+    let stores = open(session, &catalog, &job)?;
+    let plan = Arc::new(Plan::new(&job, new_run(), &stores)?);
+    let state = args.state.clone().unwrap_or_else(journal::state_folder);
+    let folder = Arc::new(RunFolder::create(&state, &plan.job, &plan.run)?);
+    folder.keep("plan.json", &*plan)?;
+    plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let engine = Engine::new(plan.clone(), stores, folder.clone(), session.stop.clone());
+    let running = engine.start()?;
+    let mut display = Display::new(args.progress);
+    while !running.wait(TICK) {
+        display.show(running.progress());
+    }
+    display.end();
+    let report = Report::new(&plan, running.join()?, &folder);
+    folder.keep("report.json", &report)?;
+    finish(session, &report)
+}
+
+fn finish(session: &Session, report: &Report) -> Ended {
+    match session.output {
+        OutputFormat::Json => session.print(report, String::new)?,
+        OutputFormat::Text => session.say(&report::summary(report)),
+    }
+    match &report.error {
+        None => Ok(Exit::Done),
+        Some(error) => Err(Failure::Error(error.clone())),
+    }
+}
+
+pub(super) fn plan(session: &Session, args: &JobArgs) -> Ended {
+    let (catalog, job) = load(session, args)?;
+    let stores = open(session, &catalog, &job)?;
+    let plan = Plan::new(&job, new_run(), &stores)?;
+    session.print(&plan, || report::describe_plan(&plan))?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn check(session: &Session, args: &JobArgs) -> Ended {
+    let (_, job) = load(session, args)?;
+    session.print(&job, || {
+        let warnings = job.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        format!("{}{} is in order", warnings.collect::<String>(), args.job.display())
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The job as meant, checked against what its plugins declare. Opens no store.
+fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
+    let request = JobRequest {
+        env: args.env.clone(),
+        params: args.params.clone(),
+        bizdate: args.bizdate.clone(),
+        ..JobRequest::new(&args.job)
+    };
+    let draft = Job::load(&request)?;
+    let catalog = Catalog::open(&SearchPath::usual(&session.plugins));
+    catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
+    let job = draft.resolve(|name| catalog.descriptor(name))?;
+    Ok((catalog, job))
+}
+
+/// Loads both plugins and makes the reader and the writer.
+fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
+    let host = |secrets: &SecretRefs| {
+        let secrets = JobSecrets::new(secrets.clone(), session.redactor.clone());
+        Host::new(Arc::new(secrets), Cancel::clone(session.stop.cancel()))
+    };
+    let reader = catalog.plugin(&job.reader.plugin, Role::Reader)?;
+    let writer = catalog.plugin(&job.writer.plugin, Role::Writer)?;
+    let (reader_descriptor, writer_descriptor) = (reader.descriptor(), writer.descriptor());
+    let side =
+        |plugin: &str, version: String, connection: &Option<crate::job::ConnectionName>| Side {
+            plugin: plugin.to_owned(),
+            version,
+            connection: connection.as_ref().map(|connection| connection.name.clone()),
+        };
+    Ok(Stores {
+        reader: reader.reader(job.reader.options.clone(), host(&job.reader.secrets))?,
+        writer: writer.writer(job.writer.options.clone(), host(&job.writer.secrets))?,
+        reader_side: side(&job.reader.plugin, reader_descriptor.version, &job.reader.connection),
+        writer_side: side(
+            &job.writer.plugin,
+            writer_descriptor.version.clone(),
+            &job.writer.connection,
+        ),
+        writer_descriptor,
+    })
+}

@@ -1,0 +1,119 @@
+//! Each command as a few steps through the host, and the one place where its end is printed.
+
+mod job;
+mod plugin;
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use crate::{
+    Error, Exit, Result,
+    cli::{Cli, Command, OutputFormat},
+    engine::Stop,
+    job::Redactor,
+    logging, signals,
+};
+
+/// What a command did, for the exit code, or what it failed with.
+type Ended = Result<Exit, Failure>;
+
+/// A failed command: problems of a job file are printed as they are, one by one.
+enum Failure {
+    Error(Error),
+    Problems(crate::job::Problems),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<transload_plugin_api::Error> for Failure {
+    fn from(error: transload_plugin_api::Error) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<crate::job::Problems> for Failure {
+    fn from(problems: crate::job::Problems) -> Self {
+        Self::Problems(problems)
+    }
+}
+
+/// What commands share.
+struct Session {
+    output: OutputFormat,
+    plugins: Vec<std::path::PathBuf>,
+    redactor: Redactor,
+    stop: Stop,
+}
+
+/// Does what the command line says, prints the result, and says how it ended.
+pub fn run(cli: &Cli) -> Exit {
+    if let Command::Probe { path } = &cli.command {
+        // The child process of the catalog: no logging, no signals, nothing but the library.
+        std::process::exit(crate::catalog::probe_main(path).into());
+    }
+    let session = Session {
+        output: cli.global.output,
+        plugins: cli.global.plugins.clone(),
+        redactor: Redactor::new(),
+        stop: Stop::new(),
+    };
+    match session.start(cli) {
+        Ok(exit) => exit,
+        Err(failure) => session.print_failure(failure),
+    }
+}
+
+impl Session {
+    fn start(&self, cli: &Cli) -> Ended {
+        logging::start(&cli.global, &self.redactor)?;
+        signals::listen(self.stop.clone())?;
+        match &cli.command {
+            Command::Run(args) => job::run(self, args),
+            Command::Plan(args) => job::plan(self, args),
+            Command::Check(args) => job::check(self, args),
+            Command::Plugin(command) => plugin::plugin(self, command),
+            Command::Probe { .. } => Ok(Exit::Done),
+        }
+    }
+
+    /// Prints a command's result on stdout: as JSON, or in the words given.
+    fn print(&self, json: &impl Serialize, words: impl FnOnce() -> String) -> Result<()> {
+        let text = match self.output {
+            OutputFormat::Text => words(),
+            OutputFormat::Json => serde_json::to_string_pretty(json)
+                .map_err(|error| Error::new(Exit::Failed, format!("no JSON: {error}")))?,
+        };
+        let text = self.redactor.redact(&text);
+        // A closed stdout (`| head`) is the reader's choice, not a failure.
+        let _ = writeln!(std::io::stdout(), "{text}");
+        Ok(())
+    }
+
+    /// Prints words for people on stderr.
+    fn say(&self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", self.redactor.redact(text));
+    }
+
+    fn print_failure(&self, failure: Failure) -> Exit {
+        match failure {
+            Failure::Error(error) => {
+                // The run was stopped before its engine existed: the signal is the reason.
+                let error = match self.stop.failure() {
+                    Some(stopped) if error.is_cancelled() => stopped,
+                    _ => error,
+                };
+                self.say(&format!("error: {error}"));
+                error.exit
+            }
+            Failure::Problems(problems) => {
+                self.say(problems.to_string().trim_end());
+                Exit::Usage
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `plugin list`, `plugin info` and `plugin check`.
+
+use super::{Ended, Session};
+use crate::{
+    Exit,
+    catalog::{self, Catalog, SearchPath},
+    cli::PluginCommand,
+    report,
+};
+
+pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
+    let search = SearchPath::usual(&session.plugins);
+    match command {
+        PluginCommand::List => {
+            let catalog = Catalog::open(&search);
+            catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
+            session.print(&catalog.list(), || report::list_plugins(catalog.list()))?;
+            Ok(Exit::Done)
+        }
+        PluginCommand::Info { name } => {
+            let descriptor = Catalog::open(&search).descriptor(name)?;
+            session.print(&descriptor, || report::describe_plugin(&descriptor))?;
+            Ok(Exit::Done)
+        }
+        PluginCommand::Check { path } => {
+            let findings = catalog::check(path, &search);
+            session.print(&findings, || report::list_findings(&findings))?;
+            let sound = findings.iter().all(|finding| finding.ok);
+            Ok(if sound { Exit::Done } else { Exit::Plugin })
+        }
+    }
+}

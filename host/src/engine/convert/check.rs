@@ -1,0 +1,133 @@
+//! Casts that are checked: by way there and back, by length, by fraction digits.
+
+use arrow_array::{
+    Array, ArrayRef, BooleanArray,
+    cast::AsArray,
+    types::{
+        Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
+        TimestampNanosecondType,
+    },
+};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow_cast::{
+    CastOptions, cast_with_options,
+    display::{ArrayFormatter, FormatOptions},
+};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
+use transload_plugin_api::LogicalType;
+
+use super::method::Applied;
+
+/// Arrow's cast, in which a value that does not fit becomes NULL, for the caller to notice.
+pub(super) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    let options = CastOptions { safe: true, format_options: FormatOptions::default() };
+    cast_with_options(array, to, &options)
+}
+
+/// Casts there and back; what does not come back as it was did not fit.
+pub(super) fn round_trip(array: &ArrayRef, to: &DataType) -> Result<Applied, ArrowError> {
+    let there = cast(array, to)?;
+    let back = cast(&there, array.data_type())?;
+    let bad = differences(array, &back);
+    Ok(Applied { array: there, bad, code: "range" })
+}
+
+/// Rows that hold a value in `left` and not the same one in `right`.
+fn differences(left: &ArrayRef, right: &ArrayRef) -> Option<BooleanBuffer> {
+    let equal = equal_values(left, right);
+    let mut bad = BooleanBufferBuilder::new(left.len());
+    let mut any = false;
+    for row in 0..left.len() {
+        let misfit = left.is_valid(row) && !(right.is_valid(row) && equal.value(row));
+        any |= misfit;
+        bad.append(misfit);
+    }
+    any.then(|| bad.finish())
+}
+
+/// Equality of the raw values of two arrays of one fixed-width type. Floats compare as numbers,
+/// except that NaN equals NaN: it does come back.
+fn equal_values(left: &ArrayRef, right: &ArrayRef) -> BooleanArray {
+    macro_rules! compare {
+        ($kind:ty) => {{
+            let (left, right) = (left.as_primitive::<$kind>(), right.as_primitive::<$kind>());
+            left.values().iter().zip(right.values()).map(|(a, b)| Some(a == b)).collect()
+        }};
+    }
+    macro_rules! compare_floats {
+        ($kind:ty) => {{
+            let (left, right) = (left.as_primitive::<$kind>(), right.as_primitive::<$kind>());
+            let same = |(a, b): (&_, &_)| {
+                Some(a == b || (f64::from(*a).is_nan() && f64::from(*b).is_nan()))
+            };
+            left.values().iter().zip(right.values()).map(same).collect()
+        }};
+    }
+    use arrow_array::types as t;
+    match left.data_type() {
+        DataType::Int8 => compare!(t::Int8Type),
+        DataType::Int16 => compare!(t::Int16Type),
+        DataType::Int32 => compare!(t::Int32Type),
+        DataType::Int64 => compare!(t::Int64Type),
+        DataType::UInt8 => compare!(t::UInt8Type),
+        DataType::UInt16 => compare!(t::UInt16Type),
+        DataType::UInt32 => compare!(t::UInt32Type),
+        DataType::UInt64 => compare!(t::UInt64Type),
+        DataType::Float32 => compare_floats!(t::Float32Type),
+        DataType::Float64 => compare_floats!(t::Float64Type),
+        DataType::Decimal128(..) => compare!(t::Decimal128Type),
+        DataType::Decimal256(..) => compare!(t::Decimal256Type),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => compare!(TimestampMicrosecondType),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => compare!(TimestampNanosecondType),
+        DataType::Time64(TimeUnit::Microsecond) => compare!(Time64MicrosecondType),
+        DataType::Time64(TimeUnit::Nanosecond) => compare!(Time64NanosecondType),
+        // No other type has a round trip in the table of pairs: call everything different.
+        _ => BooleanArray::new(BooleanBuffer::new_unset(left.len()), None),
+    }
+}
+
+/// Text of at most the target's length, in characters.
+pub(super) fn length(array: &ArrayRef, target: &LogicalType) -> Applied {
+    let LogicalType::Text { length: Some(limit) } = *target else {
+        return Applied { array: array.clone(), bad: None, code: "length" };
+    };
+    let texts = array.as_string::<i32>();
+    // A text has at most as many characters as bytes, so most need no counting.
+    let too_long =
+        |text: &str| text.len() > limit as usize && text.chars().count() > limit as usize;
+    let bad = flag_rows(array.len(), |row| texts.is_valid(row) && too_long(texts.value(row)));
+    Applied { array: array.clone(), bad, code: "length" }
+}
+
+/// A time whose fraction has at most the target's digits, both carried in the same unit.
+pub(super) fn fraction(array: &ArrayRef, target: &LogicalType) -> Result<Applied, ArrowError> {
+    let (LogicalType::Time { precision }
+    | LogicalType::Timestamp { precision }
+    | LogicalType::TimestampTz { precision }) = *target
+    else {
+        return Ok(Applied { array: array.clone(), bad: None, code: "range" });
+    };
+    let digits = match array.data_type() {
+        DataType::Time64(TimeUnit::Nanosecond) | DataType::Timestamp(TimeUnit::Nanosecond, _) => 9,
+        _ => 6,
+    };
+    let step = 10_i64.pow(digits - u32::from(precision).min(digits));
+    let raw = cast(array, &DataType::Int64)?;
+    let raw = raw.as_primitive::<arrow_array::types::Int64Type>();
+    let bad = flag_rows(array.len(), |row| raw.is_valid(row) && raw.value(row) % step != 0);
+    Ok(Applied { array: array.clone(), bad, code: "range" })
+}
+
+/// The rows for which `bad` holds, or `None` if there are none.
+pub(super) fn flag_rows(rows: usize, mut bad: impl FnMut(usize) -> bool) -> Option<BooleanBuffer> {
+    let flags = BooleanBuffer::collect_bool(rows, &mut bad);
+    (flags.count_set_bits() > 0).then_some(flags)
+}
+
+/// A value in words, for messages.
+pub(super) fn show(array: &ArrayRef, row: usize) -> String {
+    let options = FormatOptions::default();
+    super::text::without_zone(&array.slice(row, 1))
+        .and_then(|value| ArrayFormatter::try_new(&value, &options)?.value(0).try_to_string())
+        .unwrap_or_else(|_| "value that cannot be shown".to_owned())
+}

@@ -1,0 +1,198 @@
+//! Which pairs of types convert, how, and what the plan says about each.
+
+use std::fmt;
+
+use arrow_array::ArrayRef;
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::ArrowError;
+use serde::Serialize;
+use transload_plugin_api::LogicalType;
+
+use super::{check, text};
+
+/// What the plan says about a pair of columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The same type.
+    Lossless,
+    /// The target's type holds every value of the source's.
+    Widening,
+    /// Some values may not fit; a row with such a value is dirty.
+    Lossy,
+    /// No value can pass; the plan fails.
+    Impossible,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lossless => "lossless",
+            Self::Widening => "widening",
+            Self::Lossy => "lossy for some values",
+            Self::Impossible => "impossible",
+        })
+    }
+}
+
+/// How a column is converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// The array passes.
+    Same,
+    /// Cast; every value fits.
+    Cast,
+    /// Cast there and back; a value that does not come back the same is dirty.
+    RoundTrip,
+    /// Text no longer than the target's characters.
+    Length,
+    /// A time with no more fraction digits than the target's.
+    Fraction,
+    /// Parsed from text.
+    Parse,
+    /// Printed as text.
+    Print,
+    /// Refused by the plan.
+    Impossible,
+}
+
+/// What a method made of a column.
+pub(super) struct Applied {
+    pub(super) array: ArrayRef,
+    /// Rows whose value did not fit.
+    pub(super) bad: Option<BooleanBuffer>,
+    pub(super) code: &'static str,
+}
+
+impl Method {
+    pub(super) fn apply(
+        self,
+        array: &ArrayRef,
+        target: &LogicalType,
+    ) -> Result<Applied, ArrowError> {
+        let clean = |array: ArrayRef| Applied { array, bad: None, code: "range" };
+        Ok(match self {
+            Self::Same => clean(array.clone()),
+            Self::Cast => clean(check::cast(array, &target.data_type())?),
+            Self::RoundTrip => check::round_trip(array, &target.data_type())?,
+            Self::Length => check::length(array, target),
+            Self::Fraction => check::fraction(array, target)?,
+            Self::Parse => text::parse(array, target)?,
+            Self::Print => check::length(&text::print(array)?, target),
+            Self::Impossible => Applied {
+                array: arrow_array::new_null_array(&target.data_type(), array.len()),
+                bad: Some(BooleanBuffer::new_set(array.len())),
+                code: "type",
+            },
+        })
+    }
+}
+
+/// What the plan says about carrying `from` into `to`.
+pub fn verdict(from: &LogicalType, to: &LogicalType) -> Verdict {
+    pair(from, to).0
+}
+
+pub(super) fn method(from: &LogicalType, to: &LogicalType) -> Method {
+    pair(from, to).1
+}
+
+fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
+    use LogicalType as L;
+    use Method::{Cast, Fraction, Impossible, Length, Parse, Print, RoundTrip, Same};
+    const IMPOSSIBLE: (Verdict, Method) = (Verdict::Impossible, Impossible);
+    if from == to {
+        return (Verdict::Lossless, Same);
+    }
+    if let (Some(from), Some(to)) = (integer(from), integer(to)) {
+        return if to.0 <= from.0 && from.1 <= to.1 {
+            (Verdict::Widening, Cast)
+        } else {
+            (Verdict::Lossy, RoundTrip)
+        };
+    }
+    match (from, to) {
+        (L::Text { .. }, L::Text { length: None }) => (Verdict::Widening, Same),
+        (L::Text { length: Some(from) }, L::Text { length: Some(to) }) if from <= to => {
+            (Verdict::Widening, Same)
+        }
+        (L::Text { .. } | L::Json | L::Numeric, L::Text { length: Some(_) }) => {
+            (Verdict::Lossy, Length)
+        }
+        (L::Json | L::Numeric, L::Text { length: None }) => (Verdict::Widening, Same),
+        (L::Text { .. }, L::Binary) => (Verdict::Widening, Cast),
+        (L::Text { .. } | L::Numeric, to) if text::parses(to) => (Verdict::Lossy, Parse),
+        (from, L::Text { length }) if text::prints(from) => match length {
+            None => (Verdict::Widening, Print),
+            Some(_) => (Verdict::Lossy, Print),
+        },
+        (from, L::Numeric) if exact_number(from) => (Verdict::Widening, Print),
+        (L::Decimal { precision: p, scale: s }, L::Decimal { precision: q, scale: t }) => {
+            let fits = t >= s && i16::from(*q) - i16::from(*t) >= i16::from(*p) - i16::from(*s);
+            if fits { (Verdict::Widening, Cast) } else { (Verdict::Lossy, RoundTrip) }
+        }
+        (from, L::Decimal { precision, scale }) if integer(from).is_some() => {
+            let digits = i16::from(*precision) - i16::from(*scale);
+            let fits = digits >= integer_digits(from);
+            if fits { (Verdict::Widening, Cast) } else { (Verdict::Lossy, RoundTrip) }
+        }
+        (L::Decimal { .. }, to) if integer(to).is_some() => (Verdict::Lossy, RoundTrip),
+        (L::Decimal { .. }, L::Float32 | L::Float64) => (Verdict::Lossy, RoundTrip),
+        (L::Float32 | L::Float64, L::Decimal { .. }) => (Verdict::Lossy, RoundTrip),
+        (L::Float32, L::Float64) => (Verdict::Widening, Cast),
+        (L::Float64, L::Float32) => (Verdict::Lossy, RoundTrip),
+        (from, L::Float32 | L::Float64) if integer(from).is_some() => {
+            let digits = if *to == L::Float64 { 15 } else { 7 };
+            let fits = integer_digits(from) <= digits;
+            if fits { (Verdict::Widening, Cast) } else { (Verdict::Lossy, RoundTrip) }
+        }
+        (L::Float32 | L::Float64, to) if integer(to).is_some() => (Verdict::Lossy, RoundTrip),
+        (L::Boolean, to) if integer(to).is_some() => (Verdict::Widening, Cast),
+        (from, L::Boolean) if integer(from).is_some() => (Verdict::Lossy, RoundTrip),
+        (L::Date, L::Timestamp { precision }) if *precision <= 6 => (Verdict::Widening, Cast),
+        (L::Timestamp { .. }, L::Date) => (Verdict::Lossy, RoundTrip),
+        (L::Timestamp { precision: p }, L::Timestamp { precision: q })
+        | (L::TimestampTz { precision: p }, L::TimestampTz { precision: q })
+        | (L::Time { precision: p }, L::Time { precision: q }) => {
+            if from.data_type() == to.data_type() {
+                if p <= q { (Verdict::Widening, Same) } else { (Verdict::Lossy, Fraction) }
+            } else {
+                (Verdict::Lossy, RoundTrip)
+            }
+        }
+        (L::Uuid, L::Binary) => (Verdict::Widening, Cast),
+        _ => IMPOSSIBLE,
+    }
+}
+
+fn exact_number(logical: &LogicalType) -> bool {
+    integer(logical).is_some() || matches!(logical, LogicalType::Decimal { .. })
+}
+
+/// The smallest and largest value of an integer type.
+fn integer(logical: &LogicalType) -> Option<(i128, i128)> {
+    use LogicalType as L;
+    Some(match logical {
+        L::Int8 => (i8::MIN.into(), i8::MAX.into()),
+        L::Int16 => (i16::MIN.into(), i16::MAX.into()),
+        L::Int32 => (i32::MIN.into(), i32::MAX.into()),
+        L::Int64 => (i64::MIN.into(), i64::MAX.into()),
+        L::UInt8 => (0, u8::MAX.into()),
+        L::UInt16 => (0, u16::MAX.into()),
+        L::UInt32 => (0, u32::MAX.into()),
+        L::UInt64 => (0, u64::MAX.into()),
+        _ => return None,
+    })
+}
+
+/// Digits of the largest value of an integer type.
+fn integer_digits(logical: &LogicalType) -> i16 {
+    use LogicalType as L;
+    match logical {
+        L::Int8 | L::UInt8 => 3,
+        L::Int16 | L::UInt16 => 5,
+        L::Int32 | L::UInt32 => 10,
+        L::Int64 => 19,
+        _ => 20,
+    }
+}

@@ -1,0 +1,231 @@
+//! Dirty rows: counted exactly for the job, limited, and kept as JSON lines for each task.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+use transload_plugin_api::DirtyRow;
+
+use crate::{Error, Exit, Result, job::DirtyLimit, journal::RunFolder};
+
+/// A ratio means nothing over a handful of rows; below this many it is judged at the end only.
+const RATIO_SAMPLE: u64 = 1000;
+/// Longest value kept in the file, in bytes.
+const VALUE_BYTES: usize = 256;
+
+/// The job's count of dirty rows, of all tasks together.
+pub(super) struct DirtyCount {
+    limit: DirtyLimit,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    dirty: u64,
+    read: u64,
+    /// Set when the limit was exceeded, so that `met` still tells how many there were.
+    exceeded: bool,
+}
+
+impl DirtyCount {
+    pub(super) fn new(limit: DirtyLimit) -> Self {
+        Self { limit, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts rows of a chunk that is not committed yet; an error if that exceeds the limit.
+    pub(super) fn admit(&self, dirty: u64, read: u64, chunk: &[DirtyRow]) -> Result<()> {
+        let mut state = self.state();
+        state.dirty += dirty;
+        state.read += read;
+        if dirty == 0 && (self.limit.max_ratio.is_none() || state.dirty == 0) {
+            return Ok(());
+        }
+        let sampled = state.read >= RATIO_SAMPLE;
+        let Some(limit) = self.exceeded(&state, sampled) else { return Ok(()) };
+        state.exceeded = true;
+        let last = chunk.last().map(describe).unwrap_or_default();
+        Err(limit_error(&state, &limit, &last))
+    }
+
+    /// Takes back what a chunk had counted before it is written again.
+    pub(super) fn release(&self, dirty: u64, read: u64) {
+        let mut state = self.state();
+        state.dirty -= dirty;
+        state.read -= read;
+    }
+
+    /// The ratio over all rows, once they are all there.
+    pub(super) fn check_at_end(&self, read: u64) -> Result<()> {
+        let state = self.state();
+        debug_assert_eq!(state.read, read, "every stretch read has been admitted");
+        self.exceeded(&state, true).map_or(Ok(()), |limit| Err(limit_error(&state, &limit, "")))
+    }
+
+    /// Dirty rows met so far.
+    pub(super) fn met(&self) -> u64 {
+        self.state().dirty
+    }
+
+    fn exceeded(&self, state: &State, judge_ratio: bool) -> Option<String> {
+        if let Some(most) = self.limit.max_rows.filter(|most| state.dirty > *most) {
+            return Some(format!("dirty.max_rows = {most}"));
+        }
+        let most = self.limit.max_ratio.filter(|_| judge_ratio)?;
+        let ratio = state.dirty as f64 / state.read.max(1) as f64;
+        (ratio > most).then(|| format!("dirty.max_ratio = {most}"))
+    }
+}
+
+fn limit_error(state: &State, limit: &str, last: &str) -> Error {
+    let State { dirty, read, .. } = state;
+    let message = format!("{dirty} of {read} rows are dirty, more than {limit} allows{last}");
+    Error::new(Exit::DirtyLimit, message).code("DIRTY-LIMIT")
+}
+
+fn describe(row: &DirtyRow) -> String {
+    let column =
+        row.column.as_ref().map(|column| format!("column `{column}`: ")).unwrap_or_default();
+    let place = row.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+    format!("; the last one: {place}{column}{}", row.reason)
+}
+
+/// One task's dirty rows as JSON lines; made with the first row.
+pub(super) struct DirtyFile {
+    path: PathBuf,
+    task: u32,
+    file: Option<File>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    task: u32,
+    place: Option<&'a str>,
+    column: Option<&'a str>,
+    value: Option<&'a str>,
+    code: &'a str,
+    reason: &'a str,
+}
+
+impl DirtyFile {
+    pub(super) fn new(folder: &RunFolder, task: u32) -> Self {
+        Self { path: folder.dirty_file(task), task, file: None }
+    }
+
+    /// What tells the user where to look.
+    pub(super) fn hint(&self) -> String {
+        format!("all of them are in {}", self.path.display())
+    }
+
+    /// Appends rows and brings them to the disk.
+    pub(super) fn write(&mut self, rows: &[DirtyRow]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::with_capacity(rows.len() * 128);
+        for row in rows {
+            let line = Line {
+                task: self.task,
+                place: row.place.as_deref(),
+                column: row.column.as_deref(),
+                value: row.value.as_deref().map(shorten),
+                code: &row.code,
+                reason: &row.reason,
+            };
+            serde_json::to_writer(&mut lines, &line)
+                .map_err(std::io::Error::from)
+                .map_err(|e| self.failed(&e))?;
+            lines.push(b'\n');
+        }
+        self.append(&lines).map_err(|error| self.failed(&error))
+    }
+
+    fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::options().create(true).append(true).open(&self.path)?),
+        };
+        file.write_all(lines)?;
+        file.sync_data()
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Error {
+        let error = transload_plugin_api::Error::new(
+            transload_plugin_api::ErrorKind::Space,
+            format!("dirty rows cannot be kept: {error}"),
+        );
+        Error::from(error.at(self.path.display().to_string())).code("DIRTY-FILE")
+    }
+}
+
+fn shorten(value: &str) -> &str {
+    let mut end = value.len().min(VALUE_BYTES);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    &value[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(max_rows: Option<u64>, max_ratio: Option<f64>) -> DirtyCount {
+        DirtyCount::new(DirtyLimit { max_rows, max_ratio })
+    }
+
+    #[test]
+    fn t14_the_limit_is_exact() {
+        let limited = count(Some(10), None);
+        limited.admit(10, 500, &[]).unwrap();
+        assert!(limited.admit(0, 500, &[]).is_ok());
+        assert_eq!(limited.admit(1, 1, &[]).unwrap_err().exit, Exit::DirtyLimit);
+    }
+
+    #[test]
+    fn t13_the_count_goes_on_beyond_any_limit() {
+        let limited = count(None, None);
+        for _ in 0..25 {
+            limited.admit(1, 1, &[]).unwrap();
+        }
+        assert_eq!(limited.met(), 25);
+    }
+
+    #[test]
+    fn a_ratio_is_judged_from_a_sample_on_and_at_the_end() {
+        let limited = count(None, Some(0.01));
+        limited.admit(5, 100, &[]).unwrap();
+        assert!(limited.check_at_end(100).is_err());
+        let limited = count(None, Some(0.01));
+        limited.admit(10, 999, &[]).unwrap();
+        assert!(limited.admit(1, 1, &[]).is_err());
+    }
+
+    #[test]
+    fn both_limits_hold() {
+        assert!(count(Some(1), Some(0.5)).admit(2, 10_000, &[]).is_err());
+        assert!(count(Some(5000), Some(0.1)).admit(2000, 10_000, &[]).is_err());
+    }
+
+    #[test]
+    fn a_replayed_chunk_counts_once() {
+        let limited = count(Some(1), None);
+        limited.admit(1, 10, &[]).unwrap();
+        limited.release(1, 10);
+        limited.admit(1, 10, &[]).unwrap();
+        assert_eq!(limited.met(), 1);
+    }
+
+    #[test]
+    fn values_are_cut_between_characters() {
+        assert_eq!(shorten(&"é".repeat(200)).len(), 256);
+        assert_eq!(shorten(&format!("a{}", "é".repeat(200))).len(), 255);
+    }
+}

@@ -1,0 +1,617 @@
+//! The ring: the bounded buffer between a task's reader and its writer.
+//!
+//! Slots are crossbeam's lock-free [`ArrayQueue`]; around them stand a byte budget, parking
+//! instead of spinning, and two ways to end: [`Sender::finish`] (the receiver drains what is left)
+//! and poison (an end dropped early, which the other side learns at once). The mutex below guards
+//! no data: it is taken only by a side that is about to sleep or by one that must wake a sleeper.
+
+use std::{
+    ops::Deref,
+    time::{Duration, Instant},
+};
+
+#[cfg(not(loom))]
+use sync::ArrayQueue;
+use sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
+};
+
+#[cfg(loom)]
+use model::ArrayQueue;
+
+#[cfg(not(loom))]
+mod sync {
+    pub(super) use crossbeam_queue::ArrayQueue;
+    pub(super) use std::sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    };
+}
+
+#[cfg(loom)]
+mod sync {
+    pub(super) use loom::sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    };
+}
+
+/// How much a ring holds.
+#[derive(Clone, Copy, Debug)]
+pub struct RingLimits {
+    /// Most items at once.
+    pub slots: usize,
+    /// Most bytes sent and not yet released, retained leases included. One item that is larger
+    /// passes alone.
+    pub bytes: usize,
+}
+
+struct Shared<T> {
+    slots: ArrayQueue<(T, usize)>,
+    budget: usize,
+    /// Bytes sent whose lease has not been dropped. Grows on the sender's side only.
+    in_flight: AtomicUsize,
+    /// The part of `in_flight` that leases hold.
+    leased: AtomicUsize,
+    finished: AtomicBool,
+    poisoned: AtomicBool,
+    sender: Sleeper,
+    receiver: Sleeper,
+    /// Guards no data, see the head of this file.
+    door: Mutex<()>,
+    highest_items: AtomicUsize,
+    highest_bytes: AtomicUsize,
+}
+
+/// One side's way to sleep, and how long it has.
+struct Sleeper {
+    /// Set under the door before the last look at the condition; whoever changes the condition
+    /// looks here after a `SeqCst` fence. One of the two sees the other, so no wake is lost.
+    asleep: AtomicBool,
+    wake: Condvar,
+    blocked_nanos: AtomicU64,
+    /// Nanoseconds since `origin` at which the present sleep began, plus one; 0 while awake.
+    blocked_since: AtomicU64,
+    origin: Instant,
+}
+
+impl Sleeper {
+    fn new(origin: Instant) -> Self {
+        Self {
+            asleep: AtomicBool::new(false),
+            wake: Condvar::new(),
+            blocked_nanos: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
+            origin,
+        }
+    }
+
+    fn fall_asleep(&self) {
+        // Statistics only, hence Relaxed: nothing is published through these two.
+        self.blocked_since.store(nanos(self.origin.elapsed()) + 1, Relaxed);
+    }
+
+    fn wake_up(&self) {
+        let since = self.blocked_since.swap(0, Relaxed).saturating_sub(1);
+        let slept = nanos(self.origin.elapsed()).saturating_sub(since);
+        self.blocked_nanos.fetch_add(slept, Relaxed);
+    }
+
+    /// Time asleep so far, a present sleep included.
+    fn blocked(&self) -> Duration {
+        let since = self.blocked_since.load(Relaxed);
+        let current =
+            if since == 0 { 0 } else { nanos(self.origin.elapsed()).saturating_sub(since - 1) };
+        Duration::from_nanos(self.blocked_nanos.load(Relaxed) + current)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A mutex that guards no data cannot be left in a bad state by a panic.
+fn enter(door: &Mutex<()>) -> MutexGuard<'_, ()> {
+    door.lock().unwrap_or_else(|poison| poison.into_inner())
+}
+
+impl<T> Shared<T> {
+    /// Wakes a side if it sleeps. Called after the condition it waits for has changed.
+    fn rouse(&self, sleeper: &Sleeper) {
+        // Orders our change before the look at `asleep`; pairs with the fence in `sleep`.
+        fence(SeqCst);
+        if sleeper.asleep.load(Relaxed) {
+            // The sleeper holds the door from its last look until it waits, so taking it here
+            // means that the notification cannot fall between the two.
+            drop(enter(&self.door));
+            sleeper.wake.notify_one();
+        }
+    }
+
+    fn poison(&self) {
+        self.poisoned.store(true, Release);
+        self.rouse(&self.sender);
+        self.rouse(&self.receiver);
+    }
+
+    /// Sleeps until `look` has an answer; `None` at the deadline. `peer` is woken first: only a
+    /// side that sees the other one asleep can tell that both wait for each other.
+    fn sleep<A>(
+        &self,
+        sleeper: &Sleeper,
+        peer: &Sleeper,
+        deadline: Option<Instant>,
+        mut look: impl FnMut() -> Option<A>,
+    ) -> Option<A> {
+        let mut door = enter(&self.door);
+        sleeper.fall_asleep();
+        let answer = loop {
+            sleeper.asleep.store(true, Relaxed);
+            fence(SeqCst);
+            if let Some(answer) = look() {
+                break Some(answer);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                break None;
+            }
+            if peer.asleep.load(Relaxed) {
+                peer.wake.notify_one();
+            }
+            door = wait(&sleeper.wake, door, deadline);
+        };
+        sleeper.asleep.store(false, Relaxed);
+        sleeper.wake_up();
+        drop(door);
+        answer
+    }
+}
+
+#[cfg(not(loom))]
+fn wait<'a>(
+    wake: &Condvar,
+    door: MutexGuard<'a, ()>,
+    deadline: Option<Instant>,
+) -> MutexGuard<'a, ()> {
+    match deadline {
+        None => wake.wait(door).unwrap_or_else(|poison| poison.into_inner()),
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            wake.wait_timeout(door, left).unwrap_or_else(|poison| poison.into_inner()).0
+        }
+    }
+}
+
+/// Loom has no clock: a model never gives a deadline.
+#[cfg(loom)]
+fn wait<'a>(
+    wake: &Condvar,
+    door: MutexGuard<'a, ()>,
+    _deadline: Option<Instant>,
+) -> MutexGuard<'a, ()> {
+    wake.wait(door).unwrap_or_else(|poison| poison.into_inner())
+}
+
+/// A ring, as its two halves and a way to look at it. Neither half can be cloned: there is one
+/// reader and one writer.
+pub fn ring<T>(limits: RingLimits) -> (Sender<T>, Receiver<T>, Gauge<T>) {
+    let origin = Instant::now();
+    let shared = Arc::new(Shared {
+        slots: ArrayQueue::new(limits.slots.max(1)),
+        budget: limits.bytes,
+        in_flight: AtomicUsize::new(0),
+        leased: AtomicUsize::new(0),
+        finished: AtomicBool::new(false),
+        poisoned: AtomicBool::new(false),
+        sender: Sleeper::new(origin),
+        receiver: Sleeper::new(origin),
+        door: Mutex::new(()),
+        highest_items: AtomicUsize::new(0),
+        highest_bytes: AtomicUsize::new(0),
+    });
+    let sender = Sender { shared: shared.clone(), finished: false };
+    (sender, Receiver { shared: shared.clone() }, Gauge { shared })
+}
+
+/// The reader's half. Dropped without [`Sender::finish`] it poisons the ring, so that a reader
+/// that panicked or failed is never taken for one that came to its end.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+    finished: bool,
+}
+
+impl<T> Sender<T> {
+    /// Sends an item that weighs `bytes`, sleeping while the ring is full.
+    ///
+    /// # Errors
+    /// The item itself, if the receiver is gone or the ring poisoned.
+    pub fn send(&mut self, item: T, bytes: usize) -> Result<(), T> {
+        let shared = &*self.shared;
+        let mut waiting = Some((item, bytes));
+        let mut offer = || {
+            let offered = waiting.take()?;
+            match shared.offer(offered) {
+                Offer::Taken => Some(Ok(())),
+                Offer::Refused((item, _)) => Some(Err(item)),
+                Offer::Full(back) => {
+                    waiting = Some(back);
+                    None
+                }
+            }
+        };
+        let outcome = match offer() {
+            Some(outcome) => outcome,
+            // Without a deadline `sleep` ends with an answer; if it did not, the item would still
+            // be ours to hand back.
+            None => match shared.sleep(&shared.sender, &shared.receiver, None, &mut offer) {
+                Some(outcome) => outcome,
+                None => match waiting {
+                    Some((item, _)) => Err(item),
+                    None => Ok(()),
+                },
+            },
+        };
+        if outcome.is_ok() {
+            shared.rouse(&shared.receiver);
+        }
+        outcome
+    }
+
+    /// Says that nothing follows. The receiver drains what is left, then ends.
+    pub fn finish(mut self) {
+        self.finished = true;
+        // Release: whoever sees the flag also sees every item sent before it.
+        self.shared.finished.store(true, Release);
+        self.shared.rouse(&self.shared.receiver);
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.shared.poison();
+        }
+    }
+}
+
+enum Offer<T> {
+    Taken,
+    Full((T, usize)),
+    Refused((T, usize)),
+}
+
+impl<T> Shared<T> {
+    fn offer(&self, offered: (T, usize)) -> Offer<T> {
+        if self.poisoned.load(Acquire) {
+            return Offer::Refused(offered);
+        }
+        let bytes = offered.1;
+        // Acquire pairs with the Release in `Lease::drop`: memory given back is really free.
+        let held = self.in_flight.load(Acquire);
+        if held != 0 && held.saturating_add(bytes) > self.budget {
+            return Offer::Full(offered);
+        }
+        // Only this side adds, so the budget cannot be overrun between the look and this.
+        self.in_flight.fetch_add(bytes, Relaxed);
+        if let Err(offered) = self.slots.push(offered) {
+            self.in_flight.fetch_sub(bytes, Relaxed);
+            return Offer::Full(offered);
+        }
+        self.highest_bytes.fetch_max(held + bytes, Relaxed);
+        self.highest_items.fetch_max(self.slots.len(), Relaxed);
+        Offer::Taken
+    }
+}
+
+/// What [`Receiver::receive`] found.
+#[derive(Debug)]
+pub enum Received<T> {
+    /// The next item.
+    Item(T),
+    /// The sender finished and everything has been received.
+    End,
+    /// The sender was dropped without finishing: what was received may not be all.
+    Poisoned,
+    /// The ring is empty and the sender waits for bytes that the receiver's leases hold: release
+    /// some, or both wait for ever.
+    Starved,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// The writer's half. Dropped early it poisons the ring, so that the reader stops.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> Receiver<T> {
+    /// The next item, sleeping while the ring is empty, until the deadline if there is one.
+    pub fn receive(&mut self, deadline: Option<Instant>) -> Received<Lease<T>> {
+        let shared = &self.shared;
+        let found = match Self::look(shared) {
+            Some(found) => found,
+            None => shared
+                .sleep(&shared.receiver, &shared.sender, deadline, || Self::look(shared))
+                .unwrap_or(Received::TimedOut),
+        };
+        if matches!(found, Received::Item(_)) {
+            // A slot is free now, even if the bytes are not.
+            shared.rouse(&shared.sender);
+        }
+        found
+    }
+
+    fn look(shared: &Arc<Shared<T>>) -> Option<Received<Lease<T>>> {
+        if shared.poisoned.load(Acquire) {
+            return Some(Received::Poisoned);
+        }
+        // Read before the slots: if it is set, everything sent before it is already in them.
+        let finished = shared.finished.load(Acquire);
+        if let Some((item, bytes)) = shared.slots.pop() {
+            shared.leased.fetch_add(bytes, Relaxed);
+            return Some(Received::Item(Lease { item, bytes, shared: shared.clone() }));
+        }
+        if finished {
+            return Some(Received::End);
+        }
+        let starved = shared.sender.asleep.load(Acquire)
+            && shared.leased.load(Relaxed) != 0
+            && shared.slots.is_empty();
+        starved.then_some(Received::Starved)
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.shared.poison();
+        while self.shared.slots.pop().is_some() {}
+    }
+}
+
+/// A received item. Its bytes count against the budget until it is dropped.
+pub struct Lease<T> {
+    item: T,
+    bytes: usize,
+    shared: Arc<Shared<T>>,
+}
+
+impl<T> Lease<T> {
+    /// What the item weighs.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl<T> Deref for Lease<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+impl<T> Drop for Lease<T> {
+    fn drop(&mut self) {
+        self.shared.leased.fetch_sub(self.bytes, Relaxed);
+        let before = self.shared.in_flight.fetch_sub(self.bytes, Release);
+        debug_assert!(before >= self.bytes, "a lease returned more than was sent");
+        self.shared.rouse(&self.shared.sender);
+    }
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Lease<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.item.fmt(f)
+    }
+}
+
+/// A look at a ring from outside, while it runs and after.
+pub struct Gauge<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// What a ring has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingFigures {
+    /// Most items at once.
+    pub highest_items: usize,
+    /// Most bytes at once.
+    pub highest_bytes: usize,
+    /// How long the reader waited for room: the writer was slower.
+    pub sender_blocked: Duration,
+    /// How long the writer waited for items: the reader was slower.
+    pub receiver_blocked: Duration,
+}
+
+impl<T> Gauge<T> {
+    /// The figures now, a present wait included.
+    pub fn figures(&self) -> RingFigures {
+        RingFigures {
+            highest_items: self.shared.highest_items.load(Relaxed),
+            highest_bytes: self.shared.highest_bytes.load(Relaxed),
+            sender_blocked: self.shared.sender.blocked(),
+            receiver_blocked: self.shared.receiver.blocked(),
+        }
+    }
+}
+
+/// What loom checks (`tests/ring-models`) in place of crossbeam's queue: a queue that is right by construction, so that
+/// the model's state space is spent on parking, budget, finish and poison, which are ours.
+#[cfg(loom)]
+mod model {
+    use loom::sync::Mutex;
+    use std::collections::VecDeque;
+
+    pub(super) struct ArrayQueue<T>(Mutex<VecDeque<T>>, usize);
+
+    impl<T> ArrayQueue<T> {
+        pub(super) fn new(slots: usize) -> Self {
+            Self(Mutex::new(VecDeque::new()), slots)
+        }
+
+        pub(super) fn push(&self, item: T) -> Result<(), T> {
+            let mut slots = self.0.lock().unwrap_or_else(|poison| poison.into_inner());
+            if slots.len() == self.1 {
+                return Err(item);
+            }
+            slots.push_back(item);
+            Ok(())
+        }
+
+        pub(super) fn pop(&self) -> Option<T> {
+            self.0.lock().unwrap_or_else(|poison| poison.into_inner()).pop_front()
+        }
+
+        pub(super) fn len(&self) -> usize {
+            self.0.lock().unwrap_or_else(|poison| poison.into_inner()).len()
+        }
+
+        pub(super) fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const WIDE: RingLimits = RingLimits { slots: 4, bytes: 1 << 20 };
+
+    #[test]
+    fn everything_arrives_in_order_and_then_the_end() {
+        let (mut sender, mut receiver, gauge) = ring(WIDE);
+        let reader = thread::spawn(move || {
+            for n in 0..100_000_u32 {
+                sender.send(n, 100).unwrap();
+            }
+            sender.finish();
+        });
+        for n in 0..100_000 {
+            assert!(matches!(receiver.receive(None), Received::Item(item) if *item == n));
+        }
+        assert!(matches!(receiver.receive(None), Received::End));
+        assert!(matches!(receiver.receive(None), Received::End));
+        reader.join().unwrap();
+        assert!(gauge.figures().highest_items <= 4);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_a_giant_passes_alone() {
+        let (mut sender, mut receiver, gauge) = ring(RingLimits { slots: 64, bytes: 1000 });
+        let reader = thread::spawn(move || {
+            for n in 0..2000_usize {
+                sender.send(n, if n % 100 == 0 { 5000 } else { 300 }).unwrap();
+            }
+            sender.finish();
+        });
+        let mut seen = 0;
+        while let Received::Item(item) = receiver.receive(None) {
+            assert_eq!(*item, seen);
+            seen += 1;
+        }
+        reader.join().unwrap();
+        assert_eq!(seen, 2000);
+        assert_eq!(gauge.figures().highest_bytes, 5000);
+    }
+
+    #[test]
+    fn a_dropped_sender_poisons_and_a_finished_one_does_not() {
+        let (mut sender, mut receiver, _) = ring(WIDE);
+        sender.send(1, 1).unwrap();
+        drop(sender);
+        assert!(matches!(receiver.receive(None), Received::Poisoned));
+    }
+
+    #[test]
+    fn a_dropped_receiver_gives_the_item_back() {
+        let (mut sender, receiver, _) = ring(WIDE);
+        sender.send(1, 1).unwrap();
+        drop(receiver);
+        assert_eq!(sender.send(2, 1), Err(2));
+    }
+
+    #[test]
+    fn a_blocked_sender_learns_that_the_receiver_left() {
+        let (mut sender, receiver, _) = ring(RingLimits { slots: 1, bytes: 10 });
+        sender.send(1, 1).unwrap();
+        let reader = thread::spawn(move || sender.send(2, 1));
+        thread::sleep(Duration::from_millis(20));
+        drop(receiver);
+        assert_eq!(reader.join().unwrap(), Err(2));
+    }
+
+    #[test]
+    fn leases_that_hold_the_budget_starve_the_receiver_until_released() {
+        let (mut sender, mut receiver, _) = ring(RingLimits { slots: 8, bytes: 1000 });
+        let reader = thread::spawn(move || {
+            for n in 0..10 {
+                sender.send(n, 400).unwrap();
+            }
+            sender.finish();
+        });
+        let (mut held, mut starved, mut seen) = (Vec::new(), 0, 0);
+        loop {
+            match receiver.receive(None) {
+                Received::Item(item) => {
+                    seen += 1;
+                    held.push(item);
+                }
+                Received::Starved => {
+                    starved += 1;
+                    held.clear();
+                }
+                Received::End => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        reader.join().unwrap();
+        assert_eq!(seen, 10);
+        assert!(starved >= 4);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait() {
+        let (sender, mut receiver, gauge) = ring::<u8>(WIDE);
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(matches!(receiver.receive(Some(deadline)), Received::TimedOut));
+        assert!(gauge.figures().receiver_blocked >= Duration::from_millis(15));
+        sender.finish();
+    }
+
+    #[test]
+    fn stress_with_small_rings_and_random_weights() {
+        for slots in [1, 2, 3, 16] {
+            let (mut sender, mut receiver, _) = ring(RingLimits { slots, bytes: 64 });
+            let reader = thread::spawn(move || {
+                let mut state = 1_u32;
+                for n in 0..20_000_u32 {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    sender.send(n, (state >> 24) as usize).unwrap();
+                }
+                sender.finish();
+            });
+            let (mut next, mut held) = (0, Vec::new());
+            loop {
+                match receiver.receive(None) {
+                    Received::Item(item) => {
+                        assert_eq!(*item, next);
+                        next += 1;
+                        held.push(item);
+                        if held.len() > 3 {
+                            held.clear();
+                        }
+                    }
+                    Received::Starved => held.clear(),
+                    Received::End => break,
+                    other => panic!("{other:?}"),
+                }
+            }
+            reader.join().unwrap();
+            assert_eq!(next, 20_000);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The host's one error: what went wrong, as whom it concerns, and the exit code that follows.
+
+use std::{fmt, process::ExitCode};
+
+use serde::Serialize;
+use transload_plugin_api as api;
+
+/// Shorthand for results of the host.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Exit codes, stable and documented in the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, within all limits.
+    Done = 0,
+    /// The run failed.
+    Failed = 1,
+    /// Wrong usage or a wrong job file.
+    Usage = 2,
+    /// The dirty limit was exceeded.
+    DirtyLimit = 3,
+    /// A store cannot be reached, or refused the login.
+    Connection = 5,
+    /// Schemas do not fit, or changed since the plan.
+    Schema = 6,
+    /// A plugin could not be loaded, or broke its contract.
+    Plugin = 7,
+    /// Somebody else holds the target.
+    Locked = 9,
+    /// Passing trouble: trying again makes sense.
+    TryAgain = 75,
+    /// Stopped by SIGINT.
+    Interrupted = 130,
+    /// Stopped by SIGTERM.
+    Terminated = 143,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error of the host, ready to be printed once.
+#[derive(Clone, Debug, Serialize)]
+pub struct Error {
+    /// The exit code that it leads to.
+    pub exit: Exit,
+    /// What went wrong.
+    #[serde(flatten)]
+    pub error: Box<api::Error>,
+}
+
+impl Error {
+    /// An error with its exit code.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        let kind = match exit {
+            Exit::Usage => api::ErrorKind::Options,
+            Exit::Schema => api::ErrorKind::Schema,
+            Exit::Interrupted | Exit::Terminated => api::ErrorKind::Cancelled,
+            Exit::DirtyLimit => api::ErrorKind::Data,
+            _ => api::ErrorKind::Other,
+        };
+        Self { exit, error: Box::new(api::Error::new(kind, message)) }
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.error.hint = Some(hint.into());
+        self
+    }
+
+    /// Whether it only says that somebody asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.error.kind == api::ErrorKind::Cancelled
+    }
+
+    /// Puts an outer place before the one that is known.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        let inner = self.error.place.take();
+        self.error.place =
+            Some(inner.map_or(outer.to_owned(), |inner| format!("{outer}: {inner}")));
+        self
+    }
+
+    /// Sets the stable code.
+    #[must_use]
+    pub fn code(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.error.code);
+        self
+    }
+
+    /// Says where, unless an inner layer said so more exactly.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.error.place.get_or_insert_with(|| place.into());
+        self
+    }
+}
+
+/// The one place that turns a plugin's kinds into exit codes.
+impl From<api::Error> for Error {
+    fn from(error: api::Error) -> Self {
+        use api::ErrorKind as Kind;
+        let exit = match error.kind {
+            _ if error.code.starts_with("PLUGIN-") => Exit::Plugin,
+            Kind::Options | Kind::Unsupported => Exit::Usage,
+            Kind::Connection | Kind::Denied => Exit::Connection,
+            Kind::Schema => Exit::Schema,
+            Kind::Defect => Exit::Plugin,
+            Kind::Locked => Exit::Locked,
+            Kind::Retry => Exit::TryAgain,
+            _ => Exit::Failed,
+        };
+        Self { exit, error: Box::new(error) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let api::Error { code, hint, causes, .. } = &*self.error;
+        if !code.is_empty() {
+            write!(f, "[{code}] ")?;
+        }
+        write!(f, "{}", self.error)?;
+        for cause in causes {
+            write!(f, "\n  caused by: {cause}")?;
+        }
+        if let Some(hint) = hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

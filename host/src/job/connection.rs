@@ -1,0 +1,183 @@
+//! Finds the connection that a job names, and the environment that was picked.
+//! What its keys mean is the plugin's affair, see `resolve`. Placeholders are not filled here: a
+//! connection belongs to many jobs, and a password may hold a `$`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    document::{Document, Entry, Value},
+    problem::{Problem, Problems, quoted},
+    section::Given,
+    value,
+};
+
+const PLUGIN: &str = "plugin";
+
+/// The connection files, the nearest first.
+pub(super) struct Connections {
+    documents: Vec<Document>,
+    /// Some file could not be read, so a name may be known and not be found.
+    incomplete: bool,
+}
+
+/// One connection in one environment. Has no `Debug`: values may be secrets.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) name: String,
+    pub(super) environment: Option<String>,
+    /// As messages print it: `[shop.dev]`.
+    pub(super) title: String,
+    pub(super) file: Arc<Path>,
+    /// Where its relative paths start.
+    pub(super) folder: PathBuf,
+    pub(super) plugin: Option<Given<String>>,
+    /// All keys but `plugin`.
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Connections {
+    /// Reads the files that exist.
+    pub(super) fn open(files: &[PathBuf], problems: &mut Problems) -> Self {
+        let mut connections = Self { documents: Vec::new(), incomplete: false };
+        // One that may not be looked at is opened too, for the error that says so.
+        for file in files.iter().filter(|file| file.try_exists().unwrap_or(true)) {
+            match Document::open(file) {
+                Ok(document) => connections.documents.push(document),
+                Err(found) => {
+                    connections.incomplete = true;
+                    problems.extend(&found);
+                }
+            }
+        }
+        connections
+    }
+
+    /// The first connection of that name, in the environment `wanted`.
+    pub(super) fn find(
+        &self,
+        name: &Given<String>,
+        wanted: Option<&str>,
+        problems: &mut Problems,
+    ) -> Option<Connection> {
+        let found = self
+            .documents
+            .iter()
+            .find_map(|document| Some((document, document.root.get(&name.value)?)));
+        let Some((document, entry)) = found else {
+            if !self.incomplete {
+                problems.add(self.unknown(name));
+            }
+            return None;
+        };
+        pick(entry, wanted, name, problems).map(|(environment, chosen)| {
+            connection(entry, environment, chosen, &document.source.file, problems)
+        })
+    }
+
+    fn unknown(&self, name: &Given<String>) -> Problem {
+        let names: Vec<&str> = self
+            .documents
+            .iter()
+            .flat_map(|document| &document.root.0)
+            .map(|entry| entry.key.as_str())
+            .collect();
+        let problem = name.problem(format!("unknown connection `{}`", name.value));
+        let problem = match names.is_empty() {
+            true => {
+                problem.hint("no connection file was found; put `connections.toml` beside the job")
+            }
+            false => problem.hint(format!("known are {}", quoted(names.iter().copied()))),
+        };
+        problem.nearest(&name.value, names)
+    }
+}
+
+/// The entry that holds the keys: the connection's own, or that of one environment.
+fn pick<'a>(
+    entry: &'a Entry,
+    wanted: Option<&str>,
+    name: &Given<String>,
+    problems: &mut Problems,
+) -> Option<(Option<String>, &'a Entry)> {
+    let table = match value::table(entry, "a table") {
+        Ok(table) => table,
+        Err(problem) => {
+            problems.add(problem);
+            return None;
+        }
+    };
+    let is_environment =
+        |entry: &&Entry| matches!(entry.node.value, Value::Table { inline: false, .. });
+    let environments: Vec<&Entry> = table.0.iter().filter(is_environment).collect();
+    if environments.is_empty() {
+        return Some((None, entry));
+    }
+    for key in table.0.iter().filter(|key| !is_environment(key) && key.key != PLUGIN) {
+        let message =
+            format!("key `{}` stands beside the environments of `{}`", key.key, entry.key);
+        let names = environments.iter().map(|entry| entry.key.as_str());
+        let hint = format!("move it into {}", quoted(names));
+        problems.add(Problem::new(&key.place, &key.path, message).hint(hint));
+    }
+    let chosen = environment(&environments, wanted, name, problems)?;
+    Some((Some(chosen.key.clone()), chosen))
+}
+
+/// The environment that was asked for, or the only one.
+fn environment<'a>(
+    environments: &[&'a Entry],
+    wanted: Option<&str>,
+    name: &Given<String>,
+    problems: &mut Problems,
+) -> Option<&'a Entry> {
+    let names = || environments.iter().map(|entry| entry.key.as_str());
+    let Some(wanted) = wanted else {
+        if let [only] = environments {
+            return Some(only);
+        }
+        let message = format!("connection `{}` has several environments", name.value);
+        let hint = format!("pick one with --env: {}", quoted(names()));
+        problems.add(name.problem(message).hint(hint));
+        return None;
+    };
+    let chosen = environments.iter().find(|entry| entry.key == wanted);
+    if chosen.is_none() {
+        let message = format!("connection `{}` has no environment `{wanted}`", name.value);
+        let hint = format!("it has {}", quoted(names()));
+        problems.add(name.problem(message).hint(hint).nearest(wanted, names()));
+    }
+    chosen.copied()
+}
+
+fn connection(
+    entry: &Entry,
+    environment: Option<String>,
+    chosen: &Entry,
+    file: &Arc<Path>,
+    problems: &mut Problems,
+) -> Connection {
+    let own = |entry: &Entry| entry.table().and_then(|table| table.get(PLUGIN)).cloned();
+    let plugin = own(chosen).or_else(|| own(entry)).and_then(|plugin| {
+        let text = value::text(&plugin).map_err(|problem| problems.add(problem)).ok()?;
+        Some(Given { value: text, place: plugin.node.place, path: plugin.path })
+    });
+    let entries = chosen.table().map(|table| table.0.clone()).unwrap_or_default();
+    Connection {
+        name: entry.key.clone(),
+        environment,
+        title: format!("[{}]", chosen.path),
+        file: file.clone(),
+        folder: folder_of(file),
+        plugin,
+        entries: entries.into_iter().filter(|entry| entry.key != PLUGIN).collect(),
+    }
+}
+
+/// The absolute folder that a file stands in.
+pub(super) fn folder_of(file: &Path) -> PathBuf {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+    absolute.parent().unwrap_or(&absolute).to_path_buf()
+}

@@ -1,0 +1,473 @@
+//! The first stage: everything in a job file that can be read and checked without its plugins.
+//! What a plugin's descriptor must decide is kept as written, see `resolve`.
+
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use transload_plugin_api::{Column, Guarantee, LoadMethod, LogicalType, WriteMode};
+
+use super::{
+    Channel, DirtyLimit, Job, JobRequest,
+    connection::{Connection, Connections, folder_of},
+    document::{Document, Entry, Value},
+    parameters,
+    problem::{Place, Problem, Problems},
+    section::{Given, Section},
+    value,
+};
+
+const MIN_BUFFER_BYTES: u64 = 1 << 20;
+const MAX_PARALLELISM: i64 = 1024;
+/// A longer job name would not fit into the name of a run's folder.
+const MAX_NAME: usize = 100;
+
+/// Every word for a write mode: our own, then DataWorks', which may fix the way of loading too.
+const WRITE_MODES: &[(&str, WriteMode, Option<LoadMethod>)] = &[
+    ("insert", WriteMode::Insert, None),
+    ("ignore", WriteMode::Ignore, None),
+    ("upsert", WriteMode::Upsert, None),
+    ("replace", WriteMode::Replace, None),
+    ("overwrite", WriteMode::Overwrite, None),
+    ("insert into", WriteMode::Insert, None),
+    ("replace into", WriteMode::Replace, None),
+    ("insert ignore into", WriteMode::Ignore, None),
+    ("on duplicate key update", WriteMode::Upsert, None),
+    ("on conflict do nothing", WriteMode::Ignore, None),
+    ("on conflict do update", WriteMode::Upsert, None),
+    ("copy on conflict do nothing", WriteMode::Ignore, Some(LoadMethod::Copy)),
+    ("copy on conflict do update", WriteMode::Upsert, Some(LoadMethod::Copy)),
+];
+
+const LOADS: &[(&str, LoadMethod)] =
+    &[("auto", LoadMethod::Auto), ("insert", LoadMethod::Insert), ("copy", LoadMethod::Copy)];
+
+const GUARANTEES: &[Guarantee] = &[
+    Guarantee::AtLeastOnce,
+    Guarantee::Convergent,
+    Guarantee::EffectivelyOnce,
+    Guarantee::AtomicUnit,
+    Guarantee::AtomicJob,
+];
+
+/// A job before its plugins are known, with its problems so far. It may hold secrets that stand in
+/// the file, so it cannot be printed:
+///
+/// ```compile_fail,E0277
+/// fn print<T: std::fmt::Debug>() {}
+/// print::<transload::job::DraftJob>();
+/// ```
+pub struct DraftJob {
+    pub(super) problems: Problems,
+    pub(super) file: Arc<Path>,
+    pub(super) name: String,
+    pub(super) environment: Option<String>,
+    pub(super) reader: DraftReader,
+    pub(super) writer: DraftWriter,
+    pub(super) map: Vec<(String, String)>,
+    pub(super) channel: Channel,
+    pub(super) dirty: DirtyLimit,
+    pub(super) require: Option<Guarantee>,
+}
+
+/// What both sides have: a plugin, a connection, and options that the plugin must judge.
+#[derive(Default)]
+pub(super) struct DraftSide {
+    /// The section's header; `None` if the job has no such section.
+    pub(super) place: Option<Place>,
+    pub(super) plugin: Option<Given<String>>,
+    pub(super) connection: Option<Connection>,
+    /// The job names a plugin or a connection that could not be had; that has been reported, and
+    /// what it would give is not known.
+    pub(super) unclear: bool,
+    pub(super) entries: Vec<Entry>,
+    /// Where relative paths of `entries` start.
+    pub(super) folder: PathBuf,
+    /// The host's own keys here, for hints.
+    pub(super) host_keys: &'static [&'static str],
+}
+
+#[derive(Default)]
+pub(super) struct DraftReader {
+    pub(super) side: DraftSide,
+    pub(super) columns: Option<Vec<String>>,
+    pub(super) schema: Vec<Column>,
+}
+
+#[derive(Default)]
+pub(super) struct DraftWriter {
+    pub(super) side: DraftSide,
+    pub(super) write_mode: Option<Given<(WriteMode, Option<LoadMethod>)>>,
+    pub(super) load: Option<Given<LoadMethod>>,
+    pub(super) key: Option<Vec<String>>,
+    pub(super) update_columns: Option<Given<Vec<String>>>,
+    pub(super) before: Option<Given<Vec<String>>>,
+    pub(super) after: Option<Given<Vec<String>>>,
+    pub(super) create_table: Option<Given<bool>>,
+}
+
+impl Job {
+    /// Reads a job file and whatever it needs but plugins. The draft keeps its problems for
+    /// [`DraftJob::resolve`], which reports all of them together.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no TOML: then nothing more can be said about it.
+    pub fn load(request: &JobRequest) -> Result<DraftJob, Problems> {
+        let mut problems = Problems::default();
+        let mut document = Document::open(&request.path)?;
+        parameters::fill(&mut document, request, &mut problems);
+        let mut draft = read_job(&document, request, &mut problems);
+        draft.problems = problems;
+        Ok(draft)
+    }
+}
+
+impl DraftJob {
+    /// The reader's plugin, if the job or its connection names one.
+    pub fn reader_plugin(&self) -> Option<&str> {
+        self.reader.side.plugin.as_ref().map(|plugin| plugin.value.as_str())
+    }
+
+    /// The writer's plugin, if the job or its connection names one.
+    pub fn writer_plugin(&self) -> Option<&str> {
+        self.writer.side.plugin.as_ref().map(|plugin| plugin.value.as_str())
+    }
+
+    /// What is wrong so far, before any plugin has been asked.
+    pub fn problems(&self) -> Problems {
+        self.problems.clone().sorted(&self.file)
+    }
+}
+
+fn read_job(document: &Document, request: &JobRequest, problems: &mut Problems) -> DraftJob {
+    let file = &document.source.file;
+    let mut top = Section::top(&document.root, Place::whole(file));
+    let name = top.read("name", problems, job_name);
+    top.section("params", problems); // `parameters` has read it; only its shape is left to check
+    let mut sides = Sides { request, folder: folder_of(file), connections: None };
+    let reader = read_reader(&mut top, &mut sides, problems);
+    let writer = read_writer(&mut top, &mut sides, problems);
+    let map = read_map(&mut top, reader.columns.as_deref(), problems);
+    let channel = read_channel(&mut top, problems);
+    let dirty = read_dirty(&mut top, problems);
+    let require = read_guarantee(&mut top, problems);
+    top.refuse_rest(problems);
+    DraftJob {
+        problems: Problems::default(),
+        file: file.clone(),
+        name: name.unwrap_or_else(|| file_name(file)),
+        environment: request.env.clone(),
+        reader,
+        writer,
+        map,
+        channel,
+        dirty,
+        require,
+    }
+}
+
+/// Folders of runs bear the name.
+fn job_name(entry: &Entry) -> Result<String, Problem> {
+    let name = value::text(entry)?;
+    if name.is_empty()
+        || name.starts_with('.')
+        || name.len() > MAX_NAME
+        || !name.chars().all(fits_a_name)
+    {
+        let expected = "letters, digits, `-`, `_` and `.`, at most 100 bytes";
+        return Err(value::refusal(entry, &entry.node, expected, &format!("`{name}`")));
+    }
+    Ok(name)
+}
+
+fn fits_a_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// A job without a name is called as its file, as far as that makes a name.
+fn file_name(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut name = String::new();
+    for c in stem.trim_start_matches('.').chars() {
+        if name.len() + c.len_utf8() > MAX_NAME {
+            break;
+        }
+        name.push(if fits_a_name(c) { c } else { '-' });
+    }
+    if name.is_empty() { "job".to_owned() } else { name }
+}
+
+/// What reading a side needs; the connection files are read when the first side asks.
+struct Sides<'r> {
+    request: &'r JobRequest,
+    folder: PathBuf,
+    connections: Option<Connections>,
+}
+
+impl Sides<'_> {
+    fn read(
+        &mut self,
+        section: &mut Section<'_>,
+        host_keys: &'static [&'static str],
+        problems: &mut Problems,
+    ) -> DraftSide {
+        let plugin = section.given("plugin", problems, value::text);
+        let name = section.given("connection", problems, value::text);
+        let connection = name.as_ref().and_then(|name| self.connection(name, problems));
+        let unclear = (plugin.is_none() && section.has("plugin"))
+            || (connection.is_none() && section.has("connection"));
+        let theirs = connection.as_ref().and_then(|connection| connection.plugin.clone());
+        if let (Some(ours), Some(theirs), Some(connection)) = (&plugin, &theirs, &connection)
+            && ours.value != theirs.value
+        {
+            let message = format!(
+                "connection `{}` is one of plugin `{}`, not of `{}`",
+                connection.name, theirs.value, ours.value
+            );
+            problems.add(ours.problem(message));
+        }
+        DraftSide {
+            place: Some(section.place.clone()),
+            plugin: plugin.or(theirs),
+            unclear,
+            connection,
+            entries: Vec::new(),
+            folder: self.folder.clone(),
+            host_keys,
+        }
+    }
+
+    fn connection(&mut self, name: &Given<String>, problems: &mut Problems) -> Option<Connection> {
+        let files = &self.request.connection_files;
+        self.connections.get_or_insert_with(|| Connections::open(files, problems)).find(
+            name,
+            self.request.env.as_deref(),
+            problems,
+        )
+    }
+}
+
+fn read_reader(
+    top: &mut Section<'_>,
+    sides: &mut Sides<'_>,
+    problems: &mut Problems,
+) -> DraftReader {
+    const KEYS: &[&str] = &["plugin", "connection", "columns", "schema"];
+    let Some(mut section) = side_section(top, "reader", problems) else {
+        return DraftReader::default();
+    };
+    let mut side = sides.read(&mut section, KEYS, problems);
+    let columns = section.read("columns", problems, value::names);
+    let schema = section.entry("schema").map(|entry| read_schema(entry, problems));
+    side.entries = section.rest().cloned().collect();
+    DraftReader { side, columns, schema: schema.unwrap_or_default() }
+}
+
+fn side_section<'a>(
+    top: &mut Section<'a>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Option<Section<'a>> {
+    if let Some(entry) = top.entry(key) {
+        return Section::of(entry, problems);
+    }
+    let hint = format!("add a section `[{key}]` with at least `plugin = \"...\"`");
+    let message = format!("missing section [{key}]");
+    problems.add(Problem::new(&top.place, key, message).hint(hint));
+    None
+}
+
+fn read_schema(entry: &Entry, problems: &mut Problems) -> Vec<Column> {
+    if entry.node.is_broken() {
+        return Vec::new();
+    }
+    let pairs = match value::map(entry) {
+        Ok(pairs) => pairs,
+        Err(problem) => {
+            problems.add(problem);
+            return Vec::new();
+        }
+    };
+    let mut columns = Vec::new();
+    for (item, text) in pairs {
+        match text.parse::<LogicalType>() {
+            Ok(logical) => columns.push(Column::new(&item.key, logical, true)),
+            Err(error) => {
+                problems.add(Problem::new(&item.node.place, &item.path, error.to_string()));
+            }
+        }
+    }
+    columns
+}
+
+fn read_writer(
+    top: &mut Section<'_>,
+    sides: &mut Sides<'_>,
+    problems: &mut Problems,
+) -> DraftWriter {
+    const KEYS: &[&str] = &[
+        "plugin",
+        "connection",
+        "write_mode",
+        "key",
+        "update_columns",
+        "load",
+        "before",
+        "after",
+        "create_table",
+    ];
+    let Some(mut section) = side_section(top, "writer", problems) else {
+        return DraftWriter::default();
+    };
+    let mut side = sides.read(&mut section, KEYS, problems);
+    let mut writer = DraftWriter {
+        write_mode: section.given("write_mode", problems, write_mode),
+        load: section.given("load", problems, load_method),
+        key: section.read("key", problems, value::names),
+        update_columns: section.given("update_columns", problems, value::names),
+        before: section.given("before", problems, value::list),
+        after: section.given("after", problems, value::list),
+        create_table: section.given("create_table", problems, value::boolean),
+        side: DraftSide::default(),
+    };
+    side.entries = section.rest().cloned().collect();
+    writer.side = side;
+    check_writer(&writer, problems);
+    writer
+}
+
+fn write_mode(entry: &Entry) -> Result<(WriteMode, Option<LoadMethod>), Problem> {
+    let text = value::text(entry)?;
+    // DataWorks writes its names in any case and with any spaces.
+    let plain = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let found = WRITE_MODES.iter().find(|(word, ..)| *word == plain);
+    found.map(|(_, mode, load)| (*mode, *load)).ok_or_else(|| {
+        let words = WRITE_MODES.iter().map(|(word, ..)| *word);
+        let expected = "one of `insert`, `ignore`, `upsert`, `replace`, `overwrite`";
+        value::refusal(entry, &entry.node, expected, &format!("`{text}`")).nearest(&text, words)
+    })
+}
+
+fn load_method(entry: &Entry) -> Result<LoadMethod, Problem> {
+    let words: Vec<&str> = LOADS.iter().map(|(word, _)| *word).collect();
+    let word = value::choice(entry, &words)?;
+    let found = LOADS.iter().find(|(known, _)| *known == word);
+    Ok(found.map_or(LoadMethod::Auto, |(_, load)| *load))
+}
+
+/// Contradictions between the writer's own keys.
+fn check_writer(writer: &DraftWriter, problems: &mut Problems) {
+    let fixed = writer.write_mode.as_ref().and_then(|mode| mode.value.1);
+    if let (Some(fixed), Some(load)) = (fixed, &writer.load)
+        && load.value != fixed
+        && load.value != LoadMethod::Auto
+    {
+        let message = format!(
+            "`load` contradicts `write_mode`, which loads by `{}`",
+            super::resolve::load_word(fixed)
+        );
+        problems.add(load.problem(message).hint("leave `load` out"));
+    }
+    if let (Some(key), Some(update)) = (&writer.key, &writer.update_columns)
+        && let Some(column) = update.value.iter().find(|column| key.contains(column))
+    {
+        let message = format!("`update_columns` names `{column}`, which is a key column");
+        problems.add(update.problem(message).hint("an update never changes the key"));
+    }
+}
+
+fn read_map(
+    top: &mut Section<'_>,
+    columns: Option<&[String]>,
+    problems: &mut Problems,
+) -> Vec<(String, String)> {
+    let pairs = top.read("map", problems, value::map).unwrap_or_default();
+    for (item, source) in &pairs {
+        let Some(columns) = columns else { break };
+        if !columns.iter().any(|column| column == source) {
+            let message = format!("`{source}` is not among the reader's `columns`");
+            let problem = Problem::new(&item.node.place, &item.path, message);
+            problems.add(problem.nearest(source, columns.iter().map(String::as_str)));
+        }
+    }
+    pairs.into_iter().map(|(item, source)| (item.key.clone(), source.to_owned())).collect()
+}
+
+fn read_channel(top: &mut Section<'_>, problems: &mut Problems) -> Channel {
+    let mut channel = Channel::default();
+    let Some(mut section) = top.section("channel", problems) else {
+        return channel;
+    };
+    let tasks = section.read("parallelism", problems, |entry| {
+        value::integer(entry, 1, MAX_PARALLELISM).map(|tasks| NonZeroU32::new(tasks as u32))
+    });
+    if let Some(tasks) = tasks.flatten() {
+        channel.parallelism = tasks;
+    }
+    if let Some(bytes) = section
+        .read("buffer", problems, |entry| size_from(entry, MIN_BUFFER_BYTES, "at least `1 MiB`"))
+    {
+        channel.buffer_bytes = bytes;
+    }
+    channel.max_bytes_per_second = section
+        .read("max_bytes_per_second", problems, |entry| size_from(entry, 1, "more than `0`"));
+    channel.max_rows_per_second = section
+        .read("max_rows_per_second", problems, |entry| value::integer(entry, 1, i64::MAX))
+        .map(i64::unsigned_abs);
+    section.refuse_rest(problems);
+    channel
+}
+
+fn size_from(entry: &Entry, min: u64, expected: &str) -> Result<u64, Problem> {
+    let bytes = value::size(entry)?;
+    if bytes < min {
+        let found = format!("{bytes} bytes");
+        return Err(value::refusal(entry, &entry.node, expected, &found));
+    }
+    Ok(bytes)
+}
+
+fn read_dirty(top: &mut Section<'_>, problems: &mut Problems) -> DirtyLimit {
+    let Some(mut section) = top.section("dirty", problems) else {
+        return DirtyLimit::default();
+    };
+    let max_rows = section.read("max_rows", problems, max_rows);
+    let max_ratio = section.read("max_ratio", problems, |entry| value::float(entry, 0.0, 1.0));
+    section.refuse_rest(problems);
+    match (max_rows, max_ratio) {
+        (None, None) => DirtyLimit::default(),
+        (max_rows, max_ratio) => DirtyLimit { max_rows: max_rows.flatten(), max_ratio },
+    }
+}
+
+fn max_rows(entry: &Entry) -> Result<Option<u64>, Problem> {
+    match &entry.node.value {
+        Value::Text(text) if text == "unlimited" => Ok(None),
+        Value::Integer(rows) if *rows >= 0 => Ok(Some(rows.unsigned_abs())),
+        Value::Integer(rows) => Err(value::refusal(
+            entry,
+            &entry.node,
+            "an integer from 0 or `\"unlimited\"`",
+            &format!("`{rows}`"),
+        )),
+        other => Err(value::refusal(
+            entry,
+            &entry.node,
+            "an integer from 0 or `\"unlimited\"`",
+            other.kind(),
+        )),
+    }
+}
+
+fn read_guarantee(top: &mut Section<'_>, problems: &mut Problems) -> Option<Guarantee> {
+    let mut section = top.section("guarantee", problems)?;
+    let require = section.read("require", problems, |entry| {
+        let words: Vec<&str> = GUARANTEES.iter().map(|guarantee| guarantee.word()).collect();
+        let word = value::choice(entry, &words)?;
+        Ok(GUARANTEES.iter().find(|guarantee| guarantee.word() == word).copied())
+    });
+    section.refuse_rest(problems);
+    require.flatten()
+}

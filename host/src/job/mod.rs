@@ -1,0 +1,186 @@
+//! What the user asked: a job file becomes a [`Job`] in two stages, and only the job travels.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `document` | the TOML as written, every key and value with its place |
+//! | `parameters` | `${name}` in its strings |
+//! | `section`, `value`, `units` | keys by name, unknown ones refused; values as what a key wants |
+//! | `connection` | the connections that the job names, in one environment |
+//! | `file` | [`Job::load`]: all that needs no plugin; a [`DraftJob`] and its problems so far |
+//! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`] or all problems |
+//! | `problem` | [`Problem`]: place, key, message, hint |
+//! | `secret`, `redact` | references to secrets, resolved late; values kept out of every output |
+//!
+//! Nothing here opens a store or names a plugin.
+
+mod connection;
+mod document;
+mod file;
+mod parameters;
+mod problem;
+mod redact;
+mod resolve;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+mod units;
+mod value;
+
+use std::{num::NonZeroU32, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use transload_plugin_api::{Guarantee, LoadMethod, Options, WriteMode};
+
+pub use file::DraftJob;
+pub use problem::{Problem, Problems};
+pub use redact::Redactor;
+pub use secret::{JobSecrets, LiteralSecret, SecretRef, SecretRefs};
+
+/// Which job is wanted, and what the command line says about it.
+#[derive(Clone, Debug, Default)]
+pub struct JobRequest {
+    /// The job file.
+    pub path: PathBuf,
+    /// The environment of every connection that has some.
+    pub env: Option<String>,
+    /// `--param name=value`, in order.
+    pub params: Vec<(String, String)>,
+    /// The business date as `YYYYMMDD`; yesterday by local time if not given.
+    pub bizdate: Option<String>,
+    /// Where connections are looked for, nearest first; files that are not there do not matter.
+    pub connection_files: Vec<PathBuf>,
+}
+
+impl JobRequest {
+    /// A job with nothing else said: connections from beside it, from the user's folder
+    /// (`$XDG_CONFIG_HOME/transload`, else `~/.config/transload`), from `/etc/transload`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        const NAME: &str = "connections.toml";
+        let path = path.into();
+        let user = std::env::var_os("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .filter(|folder| folder.is_absolute())
+            .or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+        let mut connection_files = vec![path.with_file_name(NAME)];
+        connection_files.extend(user.map(|folder| folder.join("transload").join(NAME)));
+        connection_files.push(PathBuf::from("/etc/transload").join(NAME));
+        Self { path, connection_files, ..Self::default() }
+    }
+}
+
+/// A job as meant: checked against its plugins' descriptors, defaults filled in, paths absolute.
+/// It travels, and holds no secret value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The job's name; the file's, without its ending, where the job gives none.
+    pub name: String,
+    /// The environment that was asked for; each side's connection says which one it has.
+    pub environment: Option<String>,
+    /// The source.
+    pub reader: JobReader,
+    /// The destination.
+    pub writer: JobWriter,
+    /// Target column and source column, where names differ; in the file's order.
+    pub map: Vec<(String, String)>,
+    /// Limits of running.
+    pub channel: Channel,
+    /// How many dirty rows are bearable.
+    pub dirty: DirtyLimit,
+    /// The guarantee that the plan must reach, if the job demands one.
+    pub require: Option<Guarantee>,
+    /// What the user should know and may leave as it is.
+    pub warnings: Vec<Problem>,
+}
+
+/// What a job says of its source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobReader {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The connection whose options are among `options`.
+    pub connection: Option<ConnectionName>,
+    /// The plugin's options, and the types that the job declares.
+    pub options: Options,
+    /// Where its secret options come from.
+    pub secrets: SecretRefs,
+    /// The columns to read, in order; all if `None`.
+    pub columns: Option<Vec<String>>,
+}
+
+/// What a job says of its destination.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobWriter {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The connection whose options are among `options`.
+    pub connection: Option<ConnectionName>,
+    /// The plugin's options.
+    pub options: Options,
+    /// Where its secret options come from.
+    pub secrets: SecretRefs,
+    /// What happens on a key conflict; the writer's first mode where the job gives none.
+    pub write_mode: WriteMode,
+    /// The key columns; `None`: the target's primary key.
+    pub key: Option<Vec<String>>,
+    /// What an upsert updates; `None`: all columns that are not key.
+    pub update_columns: Option<Vec<String>>,
+    /// How rows travel.
+    pub load: LoadMethod,
+    /// Statements before the first row.
+    pub before: Vec<String>,
+    /// Statements after the last row.
+    pub after: Vec<String>,
+    /// Make the target if it is not there.
+    pub create_table: bool,
+}
+
+/// A connection, and its environment if it has some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionName {
+    /// Its name in the connection file.
+    pub name: String,
+    /// The environment that was picked.
+    pub environment: Option<String>,
+}
+
+/// Limits of running. The defaults stand here and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Tasks at a time; the machine's cores where the job gives none.
+    pub parallelism: NonZeroU32,
+    /// Bytes of batches that may wait between readers and writers, all tasks together.
+    pub buffer_bytes: u64,
+    /// Limit of all tasks together.
+    pub max_bytes_per_second: Option<u64>,
+    /// Limit of all tasks together.
+    pub max_rows_per_second: Option<u64>,
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            parallelism: NonZeroU32::new(cores as u32).unwrap_or(NonZeroU32::MIN),
+            buffer_bytes: 128 << 20,
+            max_bytes_per_second: None,
+            max_rows_per_second: None,
+        }
+    }
+}
+
+/// How many dirty rows are bearable: the run fails when one of the limits is exceeded. A job that
+/// gives none bears not one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DirtyLimit {
+    /// Most dirty rows; `None`: no such limit, because the job says `"unlimited"` or a ratio.
+    pub max_rows: Option<u64>,
+    /// Largest share of dirty rows among the rows read, 0 to 1.
+    pub max_ratio: Option<f64>,
+}
+
+impl Default for DirtyLimit {
+    fn default() -> Self {
+        Self { max_rows: Some(0), max_ratio: None }
+    }
+}

@@ -1,0 +1,218 @@
+//! What is wrong with a job file, each problem with its place, its key and a hint. All problems of
+//! a job are collected and shown together; nothing here decides what is wrong.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Where something stands in a file. Line and column are counted from 1; line 0 is the whole file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: Arc<Path>,
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+impl Place {
+    /// A file as a whole, or a flag of the command line.
+    pub(super) fn whole(file: impl AsRef<Path>) -> Self {
+        Self { file: Arc::from(file.as_ref()), line: 0, column: 0 }
+    }
+}
+
+/// One mistake in a job file, a connection file or a flag that belongs to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file as the user named it, or the flag.
+    pub file: PathBuf,
+    /// Counted from 1; 0 where the file as a whole is meant.
+    pub line: u32,
+    /// In characters, counted from 1; 0 where the file as a whole is meant.
+    pub column: u32,
+    /// The key's dotted path, such as `writer.write_mode`; may be empty.
+    pub key: String,
+    /// Lower case, no final period, values in backticks, never a secret's value.
+    pub message: String,
+    /// What the user can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(place: &Place, key: &str, message: impl Into<String>) -> Self {
+        Self {
+            file: place.file.to_path_buf(),
+            line: place.line,
+            column: place.column,
+            key: key.to_owned(),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Proposes the nearest of `names`, if one is near.
+    #[must_use]
+    pub(super) fn nearest<'a>(
+        mut self,
+        name: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        if let Some(near) = nearest(name, names) {
+            self.hint = Some(format!("did you mean `{near}`?"));
+        }
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        write!(f, " {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every problem that was found, without repetitions, in the files' order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn add(&mut self, problem: Problem) {
+        // A connection that both sides use is looked at twice.
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+
+    pub(super) fn extend(&mut self, others: &Self) {
+        others.0.iter().for_each(|problem| self.add(problem.clone()));
+    }
+
+    /// By line and column: flags, then the file `first`, then the others as they were met.
+    pub(super) fn sorted(mut self, first: &Path) -> Self {
+        let mut files = vec![PathBuf::from("--param"), "--bizdate".into(), first.to_path_buf()];
+        for problem in &self.0 {
+            if !files.contains(&problem.file) {
+                files.push(problem.file.clone());
+            }
+        }
+        self.0.sort_by_key(|problem| {
+            let file = files.iter().position(|file| *file == problem.file);
+            (file, problem.line, problem.column)
+        });
+        self
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+}
+
+/// What checking has found: what stops the job, and what the user should merely know.
+pub(super) struct Findings {
+    pub(super) problems: Problems,
+    pub(super) warnings: Problems,
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The name that was most likely meant: case, `_` and `-` do not count, and at most a third of the
+/// letters may differ.
+pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
+    let wanted = plain(name);
+    let limit = (wanted.chars().count() / 3).max(1);
+    names
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `a`, `b`, `c`, each in backticks.
+pub(super) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_only_when_close() {
+        let names = ["write_mode", "connection", "key", "table"];
+        for (given, expected) in [
+            ("writemode", Some("write_mode")),
+            ("writerMode", Some("write_mode")),
+            ("conection", Some("connection")),
+            ("kye", Some("key")),
+            ("tabel", Some("table")),
+            ("delimiter", None),
+            ("xyz", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(given, names), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn problems_are_sorted_and_told_once() {
+        let at = |file: &str, line| Place { file: Arc::from(Path::new(file)), line, column: 1 };
+        let mut problems = Problems::default();
+        problems.add(Problem::new(&at("connections.toml", 2), "c", "third").hint("do it"));
+        problems.add(Problem::new(&at("job.toml", 9), "b", "second"));
+        problems.add(Problem::new(&at("job.toml", 3), "a", "first"));
+        problems.add(Problem::new(&at("job.toml", 3), "a", "first"));
+        assert_eq!(
+            problems.sorted(Path::new("job.toml")).to_string(),
+            "job.toml:3:1: first\njob.toml:9:1: second\nconnections.toml:2:1: third\n  hint: do it"
+        );
+    }
+}

@@ -1,0 +1,436 @@
+//! The second stage: what the job says to its plugins, checked against their descriptors.
+//! Reports every problem of both stages at once, or gives the job as meant.
+
+use std::borrow::Borrow;
+
+use transload_plugin_api::{
+    Descriptor, Error, LoadMethod, OptionScope, OptionSpec, Options, WriteMode, WriterDescriptor,
+};
+
+use super::{
+    ConnectionName, DraftJob, Job, JobReader, JobWriter,
+    connection::Connection,
+    document::{Entry, Node},
+    file::{DraftSide, DraftWriter},
+    problem::{Findings, Place, Problem, Problems, quoted},
+    secret::{Origin, SecretRefs, secret_ref},
+    section::{Given, missing_key, unknown_key},
+    value,
+};
+
+/// Which half of a plugin is meant.
+#[derive(Clone, Copy)]
+enum Role {
+    Reader,
+    Writer,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Writer => "writer",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Reader => Self::Writer,
+            Self::Writer => Self::Reader,
+        }
+    }
+
+    /// The options of this role alone; `None` if the plugin does not have it.
+    fn options(self, descriptor: &Descriptor) -> Option<&[OptionSpec]> {
+        match self {
+            Self::Reader => descriptor.reader.as_ref().map(|reader| reader.options.as_slice()),
+            Self::Writer => descriptor.writer.as_ref().map(|writer| writer.options.as_slice()),
+        }
+    }
+}
+
+/// One side's share of the job.
+struct Side {
+    plugin: String,
+    connection: Option<ConnectionName>,
+    options: Options,
+    secrets: SecretRefs,
+}
+
+impl DraftJob {
+    /// Checks the draft against the descriptors that `find` gives by plugin name; an error of
+    /// `find` becomes a problem at the name, with its hint. Opens nothing.
+    ///
+    /// # Errors
+    /// All problems of the draft and of this step, sorted by place.
+    pub fn resolve<D: Borrow<Descriptor>>(
+        &self,
+        mut find: impl FnMut(&str) -> Result<D, Error>,
+    ) -> Result<Job, Problems> {
+        let mut findings =
+            Findings { problems: self.problems.clone(), warnings: Problems::default() };
+        let reader = self.resolve_reader(&mut find, &mut findings);
+        let writer = self.resolve_writer(&mut find, &mut findings);
+        let (Some(reader), Some(writer), true) = (reader, writer, findings.problems.is_empty())
+        else {
+            return Err(findings.problems.sorted(&self.file));
+        };
+        Ok(Job {
+            name: self.name.clone(),
+            environment: self.environment.clone(),
+            reader,
+            writer,
+            map: self.map.clone(),
+            channel: self.channel.clone(),
+            dirty: self.dirty.clone(),
+            require: self.require,
+            warnings: findings.warnings.sorted(&self.file).iter().cloned().collect(),
+        })
+    }
+
+    fn resolve_reader<D: Borrow<Descriptor>>(
+        &self,
+        find: &mut impl FnMut(&str) -> Result<D, Error>,
+        findings: &mut Findings,
+    ) -> Option<JobReader> {
+        let draft = &self.reader;
+        let descriptor = find_plugin(&draft.side, Role::Reader, find, findings)?;
+        let side = self.side(&draft.side, Role::Reader, descriptor.borrow(), findings)?;
+        let options = Options { schema: draft.schema.clone(), ..side.options };
+        Some(JobReader {
+            plugin: side.plugin,
+            connection: side.connection,
+            options,
+            secrets: side.secrets,
+            columns: draft.columns.clone(),
+        })
+    }
+
+    fn resolve_writer<D: Borrow<Descriptor>>(
+        &self,
+        find: &mut impl FnMut(&str) -> Result<D, Error>,
+        findings: &mut Findings,
+    ) -> Option<JobWriter> {
+        let draft = &self.writer;
+        let descriptor = find_plugin(&draft.side, Role::Writer, find, findings)?;
+        let descriptor = descriptor.borrow();
+        let side = self.side(&draft.side, Role::Writer, descriptor, findings)?;
+        let plugin = draft.side.plugin.as_ref()?;
+        let writer = descriptor.writer.as_ref()?;
+        let write_mode = write_mode(draft, plugin, writer, &mut findings.problems);
+        let load = load_method(draft, plugin, writer, &mut findings.problems);
+        refuse_unsupported(draft, plugin, writer, &mut findings.problems);
+        let list =
+            |given: &Option<Given<Vec<String>>>| given.as_ref().map(|given| given.value.clone());
+        Some(JobWriter {
+            plugin: side.plugin,
+            connection: side.connection,
+            options: side.options,
+            secrets: side.secrets,
+            write_mode: write_mode?,
+            key: draft.key.clone(),
+            update_columns: list(&draft.update_columns),
+            load,
+            before: list(&draft.before).unwrap_or_default(),
+            after: list(&draft.after).unwrap_or_default(),
+            create_table: draft.create_table.as_ref().is_some_and(|create| create.value),
+        })
+    }
+
+    fn side(
+        &self,
+        draft: &DraftSide,
+        role: Role,
+        descriptor: &Descriptor,
+        findings: &mut Findings,
+    ) -> Option<Side> {
+        let plugin = draft.plugin.as_ref()?;
+        let header = draft.place.as_ref()?;
+        let Some(own) = role.options(descriptor) else {
+            let message = format!("plugin `{}` has no {}", plugin.value, role.word());
+            findings.problems.add(plugin.problem(message));
+            return None;
+        };
+        let known = Known {
+            role,
+            own: descriptor.options.iter().chain(own).collect(),
+            other: role.other().options(descriptor).unwrap_or_default(),
+        };
+        known.refuse_inline(draft, &mut findings.problems);
+        if let Some(connection) = &draft.connection {
+            known.refuse_in_connection(connection, draft, &mut findings.problems);
+        }
+        let mut side = Side {
+            plugin: plugin.value.clone(),
+            connection: draft.connection.as_ref().map(|connection| ConnectionName {
+                name: connection.name.clone(),
+                environment: connection.environment.clone(),
+            }),
+            options: Options::default(),
+            secrets: SecretRefs::new(),
+        };
+        for spec in &known.own {
+            match source(spec, draft, &self.file) {
+                Some((entry, origin)) => side.take(spec, entry, &origin, findings),
+                None => side.fill_in(spec, draft, role, header, &mut findings.problems),
+            }
+        }
+        Some(side)
+    }
+}
+
+fn find_plugin<D: Borrow<Descriptor>>(
+    draft: &DraftSide,
+    role: Role,
+    find: &mut impl FnMut(&str) -> Result<D, Error>,
+    findings: &mut Findings,
+) -> Option<D> {
+    let place = draft.place.as_ref()?; // the first stage has reported a missing section
+    let Some(plugin) = &draft.plugin else {
+        if !draft.unclear {
+            let title = format!("[{}]", role.word());
+            findings.problems.add(missing_key("plugin", &title, place));
+        }
+        return None;
+    };
+    match find(&plugin.value) {
+        Ok(descriptor) => Some(descriptor),
+        Err(error) => {
+            let problem = plugin.problem(error.to_string());
+            findings.problems.add(match error.hint {
+                Some(hint) => problem.hint(hint),
+                None => problem,
+            });
+            None
+        }
+    }
+}
+
+/// The options of one side, for the refusal of all other keys.
+struct Known<'d> {
+    role: Role,
+    own: Vec<&'d OptionSpec>,
+    /// Those of the plugin's other role.
+    other: &'d [OptionSpec],
+}
+
+impl Known<'_> {
+    fn own(&self, key: &str) -> Option<&OptionSpec> {
+        self.own.iter().find(|spec| spec.key == key).copied()
+    }
+
+    fn other(&self, key: &str) -> Option<&OptionSpec> {
+        self.other.iter().find(|spec| spec.key == key)
+    }
+
+    fn refuse_inline(&self, draft: &DraftSide, problems: &mut Problems) {
+        let title = format!("[{}]", self.role.word());
+        for entry in draft.entries.iter().filter(|entry| self.own(&entry.key).is_none()) {
+            let own = self.own.iter().map(|spec| spec.key.as_str());
+            let problem = unknown_key(entry, &title, own.chain(draft.host_keys.iter().copied()));
+            let other = self.role.other().word();
+            problems.add(match self.other(&entry.key) {
+                Some(_) => problem.hint(format!("it is an option of the plugin's {other}")),
+                None => problem,
+            });
+        }
+    }
+
+    fn refuse_in_connection(
+        &self,
+        connection: &Connection,
+        draft: &DraftSide,
+        problems: &mut Problems,
+    ) {
+        for entry in &connection.entries {
+            match self.own(&entry.key).or_else(|| self.other(&entry.key)) {
+                Some(spec) if spec.scope == OptionScope::Connection => {
+                    refuse_double(connection, draft, &entry.key, problems);
+                }
+                Some(_) => {
+                    let message = format!("`{}` does not belong in a connection", entry.key);
+                    let hint = format!("move it into [{}] of the job", self.role.word());
+                    problems.add(Problem::new(&entry.place, &entry.path, message).hint(hint));
+                }
+                None => {
+                    let specs = self.own.iter().copied().chain(self.other);
+                    let known = specs
+                        .filter(|spec| spec.scope == OptionScope::Connection)
+                        .map(|spec| spec.key.as_str())
+                        .chain(["plugin"]);
+                    problems.add(unknown_key(entry, &connection.title, known));
+                }
+            }
+        }
+    }
+}
+
+fn refuse_double(connection: &Connection, draft: &DraftSide, key: &str, problems: &mut Problems) {
+    if let Some(inline) = draft.entries.iter().find(|inline| inline.key == key) {
+        let message = format!("`{key}` is given here and in connection `{}`", connection.name);
+        let hint = "a value has one home: keep one of the two";
+        problems.add(Problem::new(&inline.place, &inline.path, message).hint(hint));
+    }
+}
+
+/// Where an option's value stands: in the job, or else in the connection.
+fn source<'a>(
+    spec: &OptionSpec,
+    draft: &'a DraftSide,
+    job: &'a std::path::Path,
+) -> Option<(&'a Entry, Origin<'a>)> {
+    let named = |entries: &'a [Entry]| entries.iter().find(|entry| entry.key == spec.key);
+    if let Some(entry) = named(&draft.entries) {
+        return Some((entry, Origin { folder: &draft.folder, file: job }));
+    }
+    let connection = draft.connection.as_ref().filter(|_| spec.scope == OptionScope::Connection)?;
+    let entry = named(&connection.entries)?;
+    Some((entry, Origin { folder: &connection.folder, file: &connection.file }))
+}
+
+impl Side {
+    fn take(
+        &mut self,
+        spec: &OptionSpec,
+        entry: &Entry,
+        origin: &Origin<'_>,
+        findings: &mut Findings,
+    ) {
+        if entry.node.is_broken() {
+            return;
+        }
+        if spec.secret {
+            if let Some(reference) = secret_ref(entry, origin, findings) {
+                self.secrets.insert(spec.key.clone(), reference);
+            }
+            return;
+        }
+        match value::option(&spec.kind, entry, origin.folder) {
+            Ok(value) => {
+                self.options.values.insert(spec.key.clone(), value);
+            }
+            Err(problem) => findings.problems.add(problem),
+        }
+    }
+
+    /// The default of an option that the job does not give.
+    fn fill_in(
+        &mut self,
+        spec: &OptionSpec,
+        draft: &DraftSide,
+        role: Role,
+        header: &Place,
+        problems: &mut Problems,
+    ) {
+        let title = format!("[{}]", role.word());
+        if let Some(default) = &spec.default {
+            let entry = Entry {
+                key: spec.key.clone(),
+                path: format!("{}.{}", role.word(), spec.key),
+                place: header.clone(),
+                node: Node::from_json(default, header),
+            };
+            match value::option(&spec.kind, &entry, &draft.folder) {
+                Ok(value) => {
+                    self.options.values.insert(spec.key.clone(), value);
+                }
+                Err(problem) => problems.add(problem.hint(format!(
+                    "this is the default that plugin `{}` declares: a defect of the plugin",
+                    self.plugin
+                ))),
+            }
+        } else if spec.required && !(draft.unclear && spec.scope == OptionScope::Connection) {
+            problems.add(missing_key(&spec.key, &title, header).hint(&spec.doc));
+        }
+    }
+}
+
+/// The mode that the job names, or the writer's first.
+fn write_mode(
+    draft: &DraftWriter,
+    plugin: &Given<String>,
+    writer: &WriterDescriptor,
+    problems: &mut Problems,
+) -> Option<WriteMode> {
+    let Some(first) = writer.modes.first() else {
+        problems.add(plugin.problem(format!("plugin `{}` declares no write mode", plugin.value)));
+        return None;
+    };
+    let mode = match &draft.write_mode {
+        None => first.mode,
+        Some(given) => {
+            let wanted = given.value.0;
+            if !writer.modes.iter().any(|spec| spec.mode == wanted) {
+                let message =
+                    format!("plugin `{}` has no write mode `{}`", plugin.value, wanted.word());
+                let modes = quoted(writer.modes.iter().map(|spec| spec.mode.word()));
+                problems.add(given.problem(message).hint(format!("it has {modes}")));
+                return None;
+            }
+            wanted
+        }
+    };
+    if let Some(columns) = &draft.update_columns
+        && mode != WriteMode::Upsert
+    {
+        let message = format!("`update_columns` is for `upsert`, the mode is `{}`", mode.word());
+        problems
+            .add(columns.problem(message).hint("set `write_mode = \"upsert\"`, or leave it out"));
+    }
+    Some(mode)
+}
+
+fn load_method(
+    draft: &DraftWriter,
+    plugin: &Given<String>,
+    writer: &WriterDescriptor,
+    problems: &mut Problems,
+) -> LoadMethod {
+    let by_mode = draft.write_mode.as_ref().and_then(|mode| {
+        let load = mode.value.1?;
+        Some(Given { value: load, place: mode.place.clone(), path: mode.path.clone() })
+    });
+    let Some(load) = by_mode.as_ref().or(draft.load.as_ref()) else {
+        return LoadMethod::default();
+    };
+    if load.value != LoadMethod::Auto && !writer.loads.contains(&load.value) {
+        let message =
+            format!("plugin `{}` cannot load by `{}`", plugin.value, load_word(load.value));
+        let loads = std::iter::once("auto").chain(writer.loads.iter().copied().map(load_word));
+        problems.add(load.problem(message).hint(format!("it has {}", quoted(loads))));
+    }
+    load.value
+}
+
+/// The word in job files.
+pub(super) fn load_word(load: LoadMethod) -> &'static str {
+    match load {
+        LoadMethod::Auto => "auto",
+        LoadMethod::Insert => "insert",
+        LoadMethod::Copy => "copy",
+    }
+}
+
+fn refuse_unsupported(
+    draft: &DraftWriter,
+    plugin: &Given<String>,
+    writer: &WriterDescriptor,
+    problems: &mut Problems,
+) {
+    for (key, statements) in [("before", &draft.before), ("after", &draft.after)] {
+        if let Some(given) = statements
+            && !given.value.is_empty()
+            && !writer.runs_statements
+        {
+            let message = format!("plugin `{}` runs no statements, so not `{key}`", plugin.value);
+            problems.add(given.problem(message).hint("leave it out"));
+        }
+    }
+    if let Some(create) = &draft.create_table
+        && create.value
+        && !writer.creates_table
+    {
+        let message = format!("plugin `{}` cannot create tables", plugin.value);
+        problems.add(create.problem(message).hint("make the table first, and leave it out here"));
+    }
+}

@@ -1,0 +1,455 @@
+//! Where secrets come from, and their values when a plugin asks. A job holds references only;
+//! a value is read anew for each connection, so that a rotated password works on reconnect.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use transload_plugin_api::{Error, ErrorKind, Result, Secret, Secrets};
+
+use super::{
+    Redactor,
+    document::{Entry, Value},
+    problem::{Findings, Problem},
+    value,
+};
+
+mod command;
+
+/// Longest secret, in bytes.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// The secret options of one side, by option key.
+pub type SecretRefs = BTreeMap<String, SecretRef>;
+
+/// Where one secret's value comes from: one source, no fallback.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretRef {
+    /// An environment variable's name.
+    Env(String),
+    /// A file's absolute path.
+    File(PathBuf),
+    /// A program that prints it.
+    Command {
+        /// Program and arguments; no shell sees them.
+        argv: Vec<String>,
+        /// The folder it runs in: that of the file which names it.
+        folder: PathBuf,
+    },
+    /// It stands in the job or connection file itself.
+    Literal(LiteralSecret),
+}
+
+/// A value that stands in a file. Does not travel: it is gone after serialising.
+#[derive(Clone)]
+pub struct LiteralSecret(Option<Arc<Secret>>);
+
+impl fmt::Debug for LiteralSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl Serialize for LiteralSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for LiteralSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        Ok(Self(None))
+    }
+}
+
+/// The file that an option stands in.
+pub(super) struct Origin<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) file: &'a Path,
+}
+
+/// A secret option as written: a reference, or a literal with its warning. Never prints a value.
+pub(super) fn secret_ref(
+    entry: &Entry,
+    origin: &Origin<'_>,
+    findings: &mut Findings,
+) -> Option<SecretRef> {
+    if let Value::Text(text) = &entry.node.value {
+        literal_findings(entry, origin, findings);
+        return Some(SecretRef::Literal(LiteralSecret(Some(Arc::new(Secret::new(text))))));
+    }
+    reference(entry, origin).map_err(|problem| findings.problems.add(problem)).ok()
+}
+
+/// A literal is borne with a warning, but not where everybody can read it.
+fn literal_findings(entry: &Entry, origin: &Origin<'_>, findings: &mut Findings) {
+    let hint =
+        "take it from elsewhere: { env = \"NAME\" }, { file = \"path\" } or { command = [...] }";
+    let at = |message: String| Problem::new(&entry.node.place, &entry.path, message).hint(hint);
+    if others_may_read(origin.file) {
+        findings
+            .problems
+            .add(at(format!("secret `{}` stands in a file that everybody can read", entry.key)));
+    } else {
+        findings.warnings.add(at(format!("secret `{}` stands in the file itself", entry.key)));
+    }
+}
+
+fn reference(entry: &Entry, origin: &Origin<'_>) -> Result<SecretRef, Problem> {
+    const EXPECTED: &str =
+        "one of { env = \"NAME\" }, { file = \"path\" }, { command = [\"program\", ...] }";
+    let table = value::table(entry, EXPECTED)?;
+    let [source] = table.0.as_slice() else {
+        let found = format!("a table with {} keys", table.0.len());
+        return Err(value::refusal(entry, &entry.node, EXPECTED, &found));
+    };
+    match source.key.as_str() {
+        "env" => match value::text(source)? {
+            name if name.is_empty() || name.contains(['=', '\0']) => {
+                let message = "`env` must be the name of an environment variable";
+                Err(Problem::new(&source.node.place, &source.path, message))
+            }
+            name => Ok(SecretRef::Env(name)),
+        },
+        "file" => Ok(SecretRef::File(value::path(source, origin.folder)?.into())),
+        "command" => command_ref(source, origin.folder),
+        other => {
+            let problem = value::refusal(source, &source.node, EXPECTED, "another source");
+            Err(problem.nearest(other, ["env", "file", "command"]))
+        }
+    }
+}
+
+fn command_ref(source: &Entry, folder: &Path) -> Result<SecretRef, Problem> {
+    let Value::List(_) = source.node.value else {
+        let expected = "a list of program and arguments";
+        let problem = value::refusal(source, &source.node, expected, source.node.value.kind());
+        return Err(problem.hint("no shell reads it: write [\"vault\", \"read\", \"...\"]"));
+    };
+    let mut argv = value::list(source)?;
+    match argv.first_mut() {
+        Some(program) if !program.is_empty() => {
+            if program.contains('/') {
+                *program = value::join(folder, program).to_string_lossy().into_owned();
+            }
+            Ok(SecretRef::Command { argv, folder: folder.to_path_buf() })
+        }
+        _ => Err(value::refusal(
+            source,
+            &source.node,
+            "a list of program and arguments",
+            "no program",
+        )),
+    }
+}
+
+#[cfg(unix)]
+fn mode_of(metadata: &fs::Metadata) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode()
+}
+
+/// Other systems have no such bits; their access lists are not looked at.
+#[cfg(not(unix))]
+fn mode_of(_metadata: &fs::Metadata) -> u32 {
+    0o600
+}
+
+fn others_may_read(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|metadata| mode_of(&metadata) & 0o004 != 0)
+}
+
+/// One side's secrets, resolved when its plugin asks. Every value becomes known to the redactor.
+pub struct JobSecrets {
+    refs: SecretRefs,
+    redactor: Redactor,
+}
+
+impl JobSecrets {
+    /// The secrets of a job's reader or writer.
+    pub fn new(refs: SecretRefs, redactor: Redactor) -> Self {
+        for (name, reference) in &refs {
+            if let SecretRef::Literal(LiteralSecret(Some(secret))) = reference {
+                redactor.learn(name, secret.expose());
+            }
+        }
+        Self { refs, redactor }
+    }
+}
+
+impl Secrets for JobSecrets {
+    fn secret(&self, key: &str) -> Result<Option<Secret>> {
+        let Some(reference) = self.refs.get(key) else {
+            return Ok(None);
+        };
+        let secret = reference.resolve().map_err(|error| error.at(format!("secret `{key}`")))?;
+        self.redactor.learn(key, secret.expose());
+        Ok(Some(secret))
+    }
+}
+
+impl SecretRef {
+    /// The value now. An empty one is an error unless it was written so.
+    fn resolve(&self) -> Result<Secret> {
+        let bytes = match self {
+            Self::Env(name) => return from_env(name),
+            Self::Literal(LiteralSecret(literal)) => return from_literal(literal.as_deref()),
+            Self::File(path) => from_file(path)?,
+            Self::Command { argv, folder } => command::output(argv, folder)?,
+        };
+        from_bytes(bytes)
+    }
+}
+
+fn error(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Options, message)
+}
+
+fn from_env(name: &str) -> Result<Secret> {
+    match std::env::var(name) {
+        Ok(value) if value.is_empty() => {
+            Err(error(format!("environment variable `{name}` is empty")))
+        }
+        Ok(value) => Ok(Secret::new(value)),
+        Err(std::env::VarError::NotPresent) => {
+            Err(error(format!("environment variable `{name}` is not set"))
+                .hint(format!("set `{name}` where transload runs")))
+        }
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(error(format!("environment variable `{name}` is not UTF-8")))
+        }
+    }
+}
+
+fn from_literal(literal: Option<&Secret>) -> Result<Secret> {
+    let secret = literal.ok_or_else(|| {
+        error("the value stands in the job's files, which do not travel with the plan")
+            .hint("use { env = ... }, { file = ... } or { command = ... }")
+    })?;
+    Ok(Secret::new(secret.expose()))
+}
+
+fn from_file(path: &Path) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let failed = |source: std::io::Error| error(format!("file `{shown}` cannot be read: {source}"));
+    // Looked at before it is opened: opening a pipe would wait for its other end.
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(error(format!("`{shown}` is not a regular file")));
+    }
+    let file = fs::File::open(path).map_err(failed)?;
+    check_access(&file.metadata().map_err(failed)?, path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Ours or root's, 0600 or stricter; the group may read it (as systemd's credentials), with a
+/// warning.
+fn check_access(metadata: &fs::Metadata, path: &Path) -> Result<()> {
+    let (mode, shown) = (mode_of(metadata), path.display());
+    if let Some(trouble) = access_trouble(mode, owner_and_user(metadata)) {
+        return Err(error(format!("file `{shown}` {trouble}"))
+            .hint(format!("it should belong to whoever runs transload: chmod 600 {shown}")));
+    }
+    if mode & 0o040 != 0 {
+        tracing::warn!(file = %shown, "the group can read this secret file; expected mode 0600");
+    }
+    Ok(())
+}
+
+fn access_trouble(mode: u32, owner_and_user: Option<(u32, u32)>) -> Option<String> {
+    if let Some((owner, user)) = owner_and_user
+        && owner != 0
+        && owner != user
+    {
+        return Some(format!("belongs to user {owner}, expected {user} or root"));
+    }
+    let mode = mode & 0o7777;
+    (mode & 0o027 != 0).then(|| format!("is open to others (mode {mode:04o}, expected 0600)"))
+}
+
+#[cfg(unix)]
+fn owner_and_user(metadata: &fs::Metadata) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.uid(), rustix::process::geteuid().as_raw()))
+}
+
+#[cfg(not(unix))]
+fn owner_and_user(_metadata: &fs::Metadata) -> Option<(u32, u32)> {
+    None
+}
+
+/// Text without one newline at its end.
+fn from_bytes(bytes: Vec<u8>) -> Result<Secret> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(error(format!("the value is longer than {} KiB", MAX_BYTES >> 10)));
+    }
+    // The error of `from_utf8` would hold the bytes.
+    let Ok(mut text) = String::from_utf8(bytes) else {
+        return Err(error("the value is not UTF-8"));
+    };
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    if text.is_empty() {
+        return Err(error("the value is empty"));
+    }
+    Ok(Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(reference: SecretRef) -> Result<String> {
+        let refs = SecretRefs::from([("password".to_owned(), reference)]);
+        let secrets = JobSecrets::new(refs, Redactor::new());
+        Ok(secrets.secret("password")?.unwrap().expose().to_owned())
+    }
+
+    fn refused(reference: SecretRef) -> String {
+        let error = ask(reference).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Options);
+        error.to_string()
+    }
+
+    #[test]
+    fn from_the_environment() {
+        // Set by whoever runs the tests; setting one here would race with other tests.
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(ask(SecretRef::Env("PATH".to_owned())).unwrap(), path);
+        assert_eq!(
+            refused(SecretRef::Env("TRANSLOAD_NOT_SET".to_owned())),
+            "secret `password`: environment variable `TRANSLOAD_NOT_SET` is not set"
+        );
+    }
+
+    fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, content).unwrap();
+        set_mode(&path, mode);
+        (folder, path)
+    }
+
+    #[cfg(unix)]
+    fn set_mode(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[cfg(not(unix))]
+    fn set_mode(_path: &Path, _mode: u32) {}
+
+    #[test]
+    fn from_a_file_without_its_last_newline() {
+        for (content, expected) in [
+            (&b"s3cret"[..], "s3cret"),
+            (b"s3cret\n", "s3cret"),
+            (b"s3cret\r\n", "s3cret"),
+            (b"s3cret\n\n", "s3cret\n"),
+            (b" s3cret ", " s3cret "),
+            (b"line\nline", "line\nline"),
+        ] {
+            let (_folder, path) = file(content, 0o600);
+            assert_eq!(ask(SecretRef::File(path)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_secret_are_refused() {
+        let long = vec![b'x'; MAX_BYTES as usize + 1];
+        for (content, expected) in [
+            (&b""[..], "the value is empty"),
+            (b"\n", "the value is empty"),
+            (b"s3cret\xFF", "the value is not UTF-8"),
+            (&long, "the value is longer than 64 KiB"),
+        ] {
+            let (_folder, path) = file(content, 0o600);
+            assert_eq!(refused(SecretRef::File(path)), format!("secret `password`: {expected}"));
+        }
+        let (_folder, path) = file(&long[1..], 0o600);
+        assert_eq!(ask(SecretRef::File(path)).unwrap().len() as u64, MAX_BYTES);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = refused(SecretRef::File(folder.path().to_path_buf()));
+        assert!(refusal.ends_with("is not a regular file"), "{refusal}");
+        let refusal = refused(SecretRef::File(folder.path().join("none")));
+        assert!(refusal.contains("cannot be read: No such file"), "{refusal}");
+    }
+
+    #[test]
+    fn files_that_others_can_open_or_own_are_refused() {
+        let open = |mode: &str| Some(format!("is open to others (mode {mode}, expected 0600)"));
+        let foreign = Some("belongs to user 7, expected 1000 or root".to_owned());
+        for (mode, owner, expected) in [
+            (0o100_400, 1000, None),
+            (0o100_600, 1000, None),
+            (0o100_640, 1000, None),
+            (0o100_440, 0, None),
+            (0o100_644, 1000, open("0644")),
+            (0o100_604, 0, open("0604")),
+            (0o100_620, 1000, open("0620")),
+            (0o100_601, 1000, open("0601")),
+            (0o100_600, 7, foreign),
+        ] {
+            assert_eq!(access_trouble(mode, Some((owner, 1000))), expected, "{mode:o} {owner}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_everybody_can_read_is_not_read() {
+        let (_folder, path) = file(b"canary-7f3a", 0o644);
+        let refusal = refused(SecretRef::File(path.clone()));
+        let path = path.display();
+        assert_eq!(
+            refusal,
+            format!(
+                "secret `password`: file `{path}` is open to others (mode 0644, expected 0600)"
+            )
+        );
+    }
+
+    #[test]
+    fn every_secret_that_was_asked_for_is_redacted() {
+        let (_folder, path) = file(b"canary-7f3a\n", 0o600);
+        let redactor = Redactor::new();
+        let refs = SecretRefs::from([("password".to_owned(), SecretRef::File(path))]);
+        let secrets = JobSecrets::new(refs, redactor.clone());
+        assert_eq!(redactor.redact("canary-7f3a"), "canary-7f3a", "not yet read");
+        secrets.secret("password").unwrap();
+        assert_eq!(redactor.redact("canary-7f3a"), "[redacted:password]");
+    }
+
+    #[test]
+    fn references_travel_and_literals_do_not() {
+        let command = SecretRef::Command { argv: vec!["a".into()], folder: "/b".into() };
+        let literal = SecretRef::Literal(LiteralSecret(Some(Arc::new(Secret::new("canary")))));
+        for (reference, expected) in [
+            (SecretRef::Env("X".to_owned()), r#"{"env":"X"}"#),
+            (SecretRef::File("/x".into()), r#"{"file":"/x"}"#),
+            (command, r#"{"command":{"argv":["a"],"folder":"/b"}}"#),
+            (literal, r#"{"literal":null}"#),
+        ] {
+            let json = serde_json::to_string(&reference).unwrap();
+            assert_eq!(json, expected);
+            let travelled: SecretRef = serde_json::from_str(&json).unwrap();
+            assert_eq!(serde_json::to_string(&travelled).unwrap(), json);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One table of a job file while it is being read: hands out its keys by name, collects what is
+//! wrong with them, and refuses the keys that nobody asked for.
+
+use super::{
+    document::{Entry, Table, Value},
+    problem::{Place, Problem, Problems},
+};
+
+/// A table and the keys that were asked for so far.
+pub(super) struct Section<'a> {
+    table: &'a Table,
+    /// As messages print it: `[reader]`, or empty for the top of the file.
+    pub(super) title: String,
+    pub(super) place: Place,
+    known: Vec<&'static str>,
+}
+
+/// A value that was read, and where it stands, for checks that need more than the value.
+#[derive(Clone)]
+pub(super) struct Given<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+    pub(super) path: String,
+}
+
+impl<T> Given<T> {
+    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem::new(&self.place, &self.path, message)
+    }
+}
+
+impl<'a> Section<'a> {
+    /// The file's top level.
+    pub(super) fn top(table: &'a Table, place: Place) -> Self {
+        Self { table, title: String::new(), place, known: Vec::new() }
+    }
+
+    /// A table under a key. Anything else is a problem, and there is nothing to read then.
+    pub(super) fn of(entry: &'a Entry, problems: &mut Problems) -> Option<Self> {
+        if matches!(entry.node.value, Value::Broken) {
+            return None;
+        }
+        let title = format!("[{}]", entry.path);
+        match super::value::table(entry, "a table") {
+            Ok(table) => Some(Self { table, title, place: entry.place.clone(), known: Vec::new() }),
+            Err(problem) => {
+                problems.add(problem);
+                None
+            }
+        }
+    }
+
+    /// Whether the key is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// The entry of a key that is known from now on.
+    pub(super) fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+
+    /// A table inside this one.
+    pub(super) fn section(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+    ) -> Option<Section<'a>> {
+        Section::of(self.entry(key)?, problems)
+    }
+
+    /// The value of a key as `read` makes it. `None` if it is missing or has been refused.
+    pub(super) fn read<T>(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+        read: impl FnOnce(&'a Entry) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let entry = self.entry(key)?;
+        if entry.node.is_broken() {
+            return None;
+        }
+        read(entry).map_err(|problem| problems.add(problem)).ok()
+    }
+
+    /// As [`Section::read`], with the value's place.
+    pub(super) fn given<T>(
+        &mut self,
+        key: &'static str,
+        problems: &mut Problems,
+        read: impl FnOnce(&'a Entry) -> Result<T, Problem>,
+    ) -> Option<Given<T>> {
+        self.read(key, problems, |entry| {
+            let (place, path) = (entry.node.place.clone(), entry.path.clone());
+            Ok(Given { value: read(entry)?, place, path })
+        })
+    }
+
+    /// The entries that nobody asked for.
+    pub(super) fn rest(&self) -> impl Iterator<Item = &'a Entry> {
+        self.table.0.iter().filter(|entry| !self.known.contains(&entry.key.as_str()))
+    }
+
+    /// Refuses the entries that nobody asked for.
+    pub(super) fn refuse_rest(self, problems: &mut Problems) {
+        for entry in self.rest() {
+            problems.add(unknown_key(entry, &self.title, self.known.iter().copied()));
+        }
+    }
+}
+
+/// A key that is not among `known`.
+pub(super) fn unknown_key<'a>(
+    entry: &Entry,
+    title: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Problem {
+    let message = match (&entry.node.value, title) {
+        (Value::Table { inline: false, .. }, "") => format!("unknown section [{}]", entry.key),
+        (_, "") => format!("unknown key `{}`", entry.key),
+        _ => format!("unknown key `{}` in {title}", entry.key),
+    };
+    Problem::new(&entry.place, &entry.path, message).nearest(&entry.key, known)
+}
+
+/// A key that must be in the section that stands at `place`.
+pub(super) fn missing_key(key: &str, title: &str, place: &Place) -> Problem {
+    let path = format!("{}.{key}", title.trim_matches(['[', ']']));
+    Problem::new(place, &path, format!("missing key `{key}` in {title}"))
+}

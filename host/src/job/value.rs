@@ -1,0 +1,224 @@
+//! Reads single values as what a key wants: the host's own keys through the typed functions, a
+//! plugin's options through [`option`] and their kind. Every refusal says expected and found.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Map, Value as Json};
+use transload_plugin_api::OptionKind;
+
+use super::{
+    document::{Entry, Node, Table, Value},
+    problem::{Problem, quoted},
+    units,
+};
+
+type Read<T> = Result<T, Problem>;
+
+/// `` `key` must be EXPECTED, found FOUND ``, at the value.
+pub(super) fn refusal(entry: &Entry, node: &Node, expected: &str, found: &str) -> Problem {
+    let message = format!("`{}` must be {expected}, found {found}", entry.key);
+    Problem::new(&node.place, &entry.path, message)
+}
+
+fn wrong_kind(entry: &Entry, node: &Node, expected: &str) -> Problem {
+    let problem = refusal(entry, node, expected, node.value.kind());
+    match &node.value {
+        Value::Table { table, .. } if table.0.iter().any(|entry| is_reference(&entry.key)) => {
+            problem.hint("only secret options can be taken from elsewhere")
+        }
+        _ => problem,
+    }
+}
+
+fn is_reference(key: &str) -> bool {
+    matches!(key, "env" | "file" | "command")
+}
+
+pub(super) fn text(entry: &Entry) -> Read<String> {
+    text_of(entry, &entry.node, "a string").map(str::to_owned)
+}
+
+fn text_of<'a>(entry: &Entry, node: &'a Node, expected: &str) -> Read<&'a str> {
+    match &node.value {
+        Value::Text(text) => Ok(text),
+        _ => Err(wrong_kind(entry, node, expected)),
+    }
+}
+
+pub(super) fn boolean(entry: &Entry) -> Read<bool> {
+    match entry.node.value {
+        Value::Boolean(flag) => Ok(flag),
+        _ => Err(wrong_kind(entry, &entry.node, "`true` or `false`")),
+    }
+}
+
+pub(super) fn integer(entry: &Entry, min: i64, max: i64) -> Read<i64> {
+    let expected = match max {
+        i64::MAX => format!("an integer from {min}"),
+        _ => format!("an integer from {min} to {max}"),
+    };
+    match entry.node.value {
+        Value::Integer(number) if (min..=max).contains(&number) => Ok(number),
+        Value::Integer(number) => {
+            Err(refusal(entry, &entry.node, &expected, &format!("`{number}`")))
+        }
+        _ => Err(wrong_kind(entry, &entry.node, &expected)),
+    }
+}
+
+pub(super) fn float(entry: &Entry, min: f64, max: f64) -> Read<f64> {
+    let expected = format!("a number from {min} to {max}");
+    let number = match entry.node.value {
+        Value::Float(number) => number,
+        // Exact in every range that such an option has in practice; bounds are checked below.
+        Value::Integer(number) => number as f64,
+        _ => return Err(wrong_kind(entry, &entry.node, &expected)),
+    };
+    if (min..=max).contains(&number) {
+        return Ok(number);
+    }
+    Err(refusal(entry, &entry.node, &expected, &format!("`{number}`")))
+}
+
+/// Bytes.
+pub(super) fn size(entry: &Entry) -> Read<u64> {
+    match &entry.node.value {
+        Value::Integer(number) if *number >= 0 => Ok(number.unsigned_abs()),
+        Value::Integer(number) => {
+            Err(refusal(entry, &entry.node, units::SIZE_FORMS, &format!("`{number}`")))
+        }
+        Value::Text(text) => units::size(text).ok_or_else(|| {
+            refusal(entry, &entry.node, units::SIZE_FORMS, &format!("`{text}`"))
+                .hint("units are B, kB, MB, GB, TB (powers of 1000) and KiB, MiB, GiB, TiB (1024)")
+        }),
+        _ => Err(wrong_kind(entry, &entry.node, units::SIZE_FORMS)),
+    }
+}
+
+/// Milliseconds.
+pub(super) fn duration(entry: &Entry) -> Read<u64> {
+    let text = text_of(entry, &entry.node, units::DURATION_FORMS)?;
+    units::duration(text).ok_or_else(|| {
+        refusal(entry, &entry.node, units::DURATION_FORMS, &format!("`{text}`"))
+            .hint("units are ms, s, min, h, d")
+    })
+}
+
+/// One of the words.
+pub(super) fn choice<'w>(entry: &Entry, words: &[&'w str]) -> Read<&'w str> {
+    let expected = format!("one of {}", quoted(words.iter().copied()));
+    let text = text_of(entry, &entry.node, &expected)?;
+    words.iter().copied().find(|word| *word == text).ok_or_else(|| {
+        refusal(entry, &entry.node, &expected, &format!("`{text}`"))
+            .nearest(text, words.iter().copied())
+    })
+}
+
+/// One string or a list of them.
+pub(super) fn list(entry: &Entry) -> Read<Vec<String>> {
+    let items = items(entry, "a string or a list of strings")?;
+    Ok(items.into_iter().map(|(_, text)| text.to_owned()).collect())
+}
+
+/// One name or a list of them: at least one, none empty, none twice.
+pub(super) fn names(entry: &Entry) -> Read<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for (node, name) in items(entry, "a column name or a list of them")? {
+        let trouble = match name {
+            "" => "holds an empty name".to_owned(),
+            _ if names.iter().any(|known| known == name) => format!("names `{name}` twice"),
+            _ => {
+                names.push(name.to_owned());
+                continue;
+            }
+        };
+        return Err(Problem::new(&node.place, &entry.path, format!("`{}` {trouble}", entry.key)));
+    }
+    if names.is_empty() {
+        let message = format!("`{}` is empty", entry.key);
+        return Err(Problem::new(&entry.node.place, &entry.path, message)
+            .hint("name at least one column, or leave the key out"));
+    }
+    Ok(names)
+}
+
+fn items<'a>(entry: &'a Entry, expected: &str) -> Read<Vec<(&'a Node, &'a str)>> {
+    let with_text = |node: &'a Node| text_of(entry, node, expected).map(|text| (node, text));
+    match &entry.node.value {
+        Value::List(items) => items.iter().map(with_text).collect(),
+        _ => with_text(&entry.node).map(|item| vec![item]),
+    }
+}
+
+/// An absolute path; relative ones start in `folder`.
+pub(super) fn path(entry: &Entry, folder: &Path) -> Read<String> {
+    let text = text_of(entry, &entry.node, "a path")?;
+    absolute(entry, &entry.node, text, folder)
+}
+
+fn paths(entry: &Entry, folder: &Path) -> Read<Vec<String>> {
+    let items = items(entry, "a path or a list of paths")?;
+    items.into_iter().map(|(node, text)| absolute(entry, node, text, folder)).collect()
+}
+
+fn absolute(entry: &Entry, node: &Node, text: &str, folder: &Path) -> Read<String> {
+    if text.is_empty() {
+        return Err(refusal(entry, node, "a path", "an empty string"));
+    }
+    if text == "~" || text.starts_with("~/") {
+        return Err(Problem::new(&node.place, &entry.path, "`~` is not expanded in paths")
+            .hint("write the path in full, or relative to the file it stands in"));
+    }
+    let path = join(folder, text);
+    path.into_os_string().into_string().map_err(|_| {
+        let message = "the folder of this file has a name that is not UTF-8";
+        Problem::new(&node.place, &entry.path, message).hint("write the path in full")
+    })
+}
+
+/// `folder/path` without `.` parts; an absolute path stays as it is. `..` stays: what it means
+/// depends on links.
+pub(super) fn join(folder: &Path, path: &str) -> PathBuf {
+    folder.join(path).components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// A table of strings.
+pub(super) fn map(entry: &Entry) -> Read<Vec<(&Entry, &str)>> {
+    let expected = "a table of strings";
+    let table = table(entry, expected)?;
+    table.0.iter().map(|item| Ok((item, text_of(item, &item.node, "a string")?))).collect()
+}
+
+pub(super) fn table<'a>(entry: &'a Entry, expected: &str) -> Read<&'a Table> {
+    entry.table().ok_or_else(|| wrong_kind(entry, &entry.node, expected))
+}
+
+/// A plugin's option in the form in which the plugin gets it.
+pub(super) fn option(kind: &OptionKind, entry: &Entry, folder: &Path) -> Read<Json> {
+    Ok(match kind {
+        OptionKind::Text => text(entry)?.into(),
+        OptionKind::Boolean => boolean(entry)?.into(),
+        OptionKind::Integer { min, max } => integer(entry, *min, *max)?.into(),
+        OptionKind::Float { min, max } => float(entry, *min, *max)?.into(),
+        OptionKind::Size => size(entry)?.into(),
+        OptionKind::Duration => duration(entry)?.into(),
+        OptionKind::Choice(words) => {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            choice(entry, &words)?.into()
+        }
+        OptionKind::Path => path(entry, folder)?.into(),
+        OptionKind::Paths => paths(entry, folder)?.into(),
+        OptionKind::List => list(entry)?.into(),
+        OptionKind::Map => {
+            let pairs = map(entry)?.into_iter();
+            Json::Object(
+                pairs.map(|(item, text)| (item.key.clone(), text.into())).collect::<Map<_, _>>(),
+            )
+        }
+        _ => {
+            let message = format!("`{}` is of a kind that this host does not know", entry.key);
+            return Err(Problem::new(&entry.node.place, &entry.path, message)
+                .hint("the plugin is newer than this program: update the program"));
+        }
+    })
+}

@@ -1,0 +1,80 @@
+//! The run's folder: its plan, its dirty rows, its report; and the run's name.
+
+use std::{
+    fs,
+    hash::{BuildHasher, Hasher},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::{Error, Exit, Result};
+
+/// A new run's name: local time and a random part, so that names sort by time and never collide.
+pub fn new_run() -> String {
+    let now = jiff::Zoned::now().strftime("%Y%m%dt%H%M%S").to_string();
+    // The standard library's hasher is seeded by the system for each one.
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    format!("{now}-{:08x}", random as u32)
+}
+
+/// Where runs are kept: `$TRANSLOAD_STATE`, else `$XDG_STATE_HOME/transload`, else
+/// `~/.local/state/transload`, else `.transload` here.
+pub(crate) fn state_folder() -> PathBuf {
+    let from_env =
+        |key: &str| std::env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
+    from_env("TRANSLOAD_STATE")
+        .or_else(|| from_env("XDG_STATE_HOME").map(|folder| folder.join("transload")))
+        .or_else(|| std::env::home_dir().map(|home| home.join(".local/state/transload")))
+        .unwrap_or_else(|| PathBuf::from(".transload"))
+}
+
+/// One run's folder.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes `<state>/runs/<job>/<run>`.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn create(state: &Path, job: &str, run: &str) -> Result<Self> {
+        let folder: String = job
+            .chars()
+            .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
+            .collect();
+        let path = state.join("runs").join(folder).join(run);
+        fs::create_dir_all(&path).map_err(|error| failed(&path, &error))?;
+        Ok(Self { path })
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a task keeps its dirty rows.
+    pub(crate) fn dirty_file(&self, task: u32) -> PathBuf {
+        self.path.join(format!("dirty-{task:05}.jsonl"))
+    }
+
+    /// Keeps a value as pretty JSON under a name.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn keep(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+        text.and_then(|text| fs::write(&path, text)).map_err(|error| failed(&path, &error))?;
+        Ok(path)
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Exit::Failed, format!("the run's folder cannot be written: {error}"))
+        .at(path.display().to_string())
+        .code("RUN-FOLDER")
+        .hint("name another folder with --state or TRANSLOAD_STATE")
+}

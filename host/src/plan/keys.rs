@@ -1,0 +1,128 @@
+//! The write mode and the key that decides conflicts, checked against the target.
+
+use transload_plugin_api::{
+    Column, Key, KeyNeed, SourceSchema, TargetInfo, WriteMode, WriteModeSpec,
+};
+
+use super::schema;
+use crate::{Error, Exit, Result, job::Job, nearest};
+
+/// What was chosen.
+pub(super) struct Chosen {
+    pub(super) mode: WriteMode,
+    pub(super) columns: Vec<String>,
+    pub(super) update_columns: Vec<String>,
+}
+
+/// Chooses the key: the job's, else the target's primary key, else (for a table to be created)
+/// the source's primary key.
+pub(super) fn choose(
+    job: &Job,
+    spec: &WriteModeSpec,
+    source: &SourceSchema,
+    target: &TargetInfo,
+    chosen: &schema::Chosen,
+) -> Result<Chosen> {
+    let written: Vec<&Column> = chosen.pairs.iter().map(|pair| &pair.target).collect();
+    for name in job.writer.key.iter().flatten() {
+        if !written.iter().any(|column| column.name == *name) {
+            let names = written.iter().map(|column| column.name.as_str());
+            return Err(Error::new(Exit::Schema, format!("key column `{name}` is not written"))
+                .code("PLAN-KEY")
+                .hint(nearest::advice(name, names, "columns written:")));
+        }
+    }
+    let columns = key(job, spec.needs, source, target, chosen);
+    if spec.needs != KeyNeed::Nothing {
+        check(spec, &columns, target)?;
+    }
+    let update_columns = update_columns(job, spec.mode, &columns, &written)?;
+    let needed = spec.needs != KeyNeed::Nothing || !target.exists;
+    Ok(Chosen {
+        mode: spec.mode,
+        columns: if needed { columns } else { Vec::new() },
+        update_columns,
+    })
+}
+
+fn key(
+    job: &Job,
+    needs: KeyNeed,
+    source: &SourceSchema,
+    target: &TargetInfo,
+    chosen: &schema::Chosen,
+) -> Vec<String> {
+    if let Some(key) = &job.writer.key {
+        return key.clone();
+    }
+    let usable = |key: &&Key| !key.unusable;
+    if let Some(key) = target.keys.iter().filter(usable).find(|key| key.primary) {
+        return key.columns.clone();
+    }
+    if target.exists {
+        // A single unique key leaves no doubt either.
+        let mut unique = target.keys.iter().filter(usable);
+        return match (needs, unique.next(), unique.next()) {
+            (KeyNeed::UniqueKey, Some(key), None) => key.columns.clone(),
+            _ => Vec::new(),
+        };
+    }
+    let primary = source.keys.iter().find(|key| key.primary);
+    let renamed = |name: &String| {
+        let pair = chosen.pairs.iter().find(|pair| pair.source.name == *name)?;
+        Some(pair.target.name.clone())
+    };
+    primary.and_then(|key| key.columns.iter().map(renamed).collect()).unwrap_or_default()
+}
+
+/// The key must be one that the target enforces; for a target that is yet to be made it will be.
+fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Result<()> {
+    let mode = spec.mode.word();
+    if columns.is_empty() {
+        let message =
+            format!("write mode `{mode}` needs a key, and {} has none that fits", target.name);
+        return Err(Error::new(Exit::Schema, message)
+            .code("PLAN-KEY")
+            .hint("name the key's columns: key = [\"...\"]"));
+    }
+    let same = |key: &Key| {
+        key.columns.len() == columns.len() && columns.iter().all(|name| key.columns.contains(name))
+    };
+    let fits = |key: &&Key| {
+        same(key) && !key.unusable && (key.primary || spec.needs == KeyNeed::UniqueKey)
+    };
+    if !target.exists || target.keys.iter().any(|key| fits(&key)) {
+        return Ok(());
+    }
+    let what = if spec.needs == KeyNeed::PrimaryKey { "primary key" } else { "unique key" };
+    let message = format!("{} has no {what} over exactly ({})", target.name, columns.join(", "));
+    let keys: Vec<_> =
+        target.keys.iter().map(|key| format!("({})", key.columns.join(", "))).collect();
+    let there =
+        if keys.is_empty() { "it has none".into() } else { format!("it has {}", keys.join(", ")) };
+    Err(Error::new(Exit::Schema, message).code("PLAN-KEY").hint(there))
+}
+
+fn update_columns(
+    job: &Job,
+    mode: WriteMode,
+    key: &[String],
+    written: &[&Column],
+) -> Result<Vec<String>> {
+    if mode != WriteMode::Upsert {
+        return Ok(Vec::new());
+    }
+    let Some(named) = &job.writer.update_columns else {
+        let rest = written.iter().filter(|column| !key.contains(&column.name));
+        return Ok(rest.map(|column| column.name.clone()).collect());
+    };
+    for name in named {
+        if !written.iter().any(|column| column.name == *name) {
+            let names = written.iter().map(|column| column.name.as_str());
+            return Err(Error::new(Exit::Schema, format!("update column `{name}` is not written"))
+                .code("PLAN-KEY")
+                .hint(nearest::advice(name, names, "columns written:")));
+        }
+    }
+    Ok(named.clone())
+}

@@ -1,0 +1,226 @@
+//! Which columns go where, as what type, and what the plan says about each pair.
+//! Columns are mapped by name; nothing depends on their order.
+
+use serde::Serialize;
+use transload_plugin_api::{Column, SourceSchema, TargetInfo};
+
+use crate::{
+    Error, Exit, Result,
+    engine::{Verdict, verdict},
+    job::Job,
+    nearest,
+};
+
+/// One column's way.
+#[derive(Clone, Debug, Serialize)]
+pub struct Mapping {
+    /// The source's column, in the type that the reader makes.
+    pub source: Column,
+    /// The target's column, in the type that the writer takes.
+    pub target: Column,
+    /// What becomes of its values.
+    pub verdict: Verdict,
+}
+
+/// The columns chosen, before types are settled.
+pub(super) struct Chosen {
+    pub(super) pairs: Vec<Pair>,
+    pub(super) unmapped: Vec<String>,
+}
+
+/// A source column and the target column that takes it.
+pub(super) struct Pair {
+    pub(super) source: Column,
+    pub(super) target: Column,
+}
+
+/// Chooses columns by the job's `columns` and `map`, and by name.
+pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> Result<Chosen> {
+    let mut pairs = Vec::new();
+    for column in selected(job, source)? {
+        for name in target_names(job, &column.name) {
+            let taker = taker(job, source, target, &column, &name)?;
+            pairs.push(Pair { source: column.clone(), target: taker });
+        }
+    }
+    refuse_twice(&pairs)?;
+    if pairs.is_empty() {
+        return Err(
+            Error::new(Exit::Schema, "the source has no columns to move").code("PLAN-EMPTY")
+        );
+    }
+    let unmapped = unfilled(&pairs, source, target)?;
+    Ok(Chosen { pairs, unmapped })
+}
+
+fn selected(job: &Job, source: &SourceSchema) -> Result<Vec<Column>> {
+    for (_, name) in &job.map {
+        find(source, name)?;
+    }
+    match &job.reader.columns {
+        None => Ok(source.columns.clone()),
+        Some(names) => names.iter().map(|name| find(source, name).cloned()).collect(),
+    }
+}
+
+fn find<'a>(source: &'a SourceSchema, name: &str) -> Result<&'a Column> {
+    by_name(&source.columns, name).ok_or_else(|| {
+        let names = source.columns.iter().map(|column| column.name.as_str());
+        Error::new(Exit::Schema, format!("the source has no column `{name}`"))
+            .code("PLAN-COLUMN")
+            .hint(nearest::advice(name, names, "it has"))
+    })
+}
+
+/// By exact name, else by the only name that differs in case alone.
+fn by_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
+    columns.iter().find(|column| column.name == name).or_else(|| {
+        let mut alike = columns.iter().filter(|column| column.name.eq_ignore_ascii_case(name));
+        alike.next().filter(|_| alike.next().is_none())
+    })
+}
+
+/// The names under which the target takes a source column: those that `[map]` gives, else its own.
+fn target_names(job: &Job, source: &str) -> Vec<String> {
+    let mapped: Vec<_> =
+        job.map.iter().filter(|(_, from)| *from == source).map(|(to, _)| to.clone()).collect();
+    if mapped.is_empty() { vec![source.to_owned()] } else { mapped }
+}
+
+fn taker(
+    job: &Job,
+    source: &SourceSchema,
+    target: &TargetInfo,
+    column: &Column,
+    name: &str,
+) -> Result<Column> {
+    if target.columns.is_empty() {
+        return Ok(Column { name: name.to_owned(), ..for_new_target(job, source, column) });
+    }
+    let taker = by_name(&target.columns, name).ok_or_else(|| {
+        let names = target.columns.iter().map(|column| column.name.as_str());
+        let message = format!("{} has no column `{name}`", target.name);
+        let advice = nearest::advice(name, names, "it has");
+        let message = Error::new(Exit::Schema, message).code("PLAN-COLUMN");
+        message.hint(format!("{advice}; leave it out with `columns` or rename it in [map]"))
+    })?;
+    if taker.generated {
+        let message = format!("{} computes its column `{name}` itself", target.name);
+        return Err(Error::new(Exit::Schema, message)
+            .code("PLAN-GENERATED")
+            .hint("leave it out with `columns`"));
+    }
+    Ok(taker.clone())
+}
+
+/// A column of a target that is not there yet, or that takes any columns. A type that the reader
+/// only guessed says nothing about NULL.
+fn for_new_target(job: &Job, source: &SourceSchema, column: &Column) -> Column {
+    let declared = job.reader.options.schema.iter().find(|declared| declared.name == column.name);
+    let in_key = job.writer.key.iter().flatten().any(|name| *name == column.name)
+        || source.keys.iter().any(|key| key.primary && key.columns.contains(&column.name));
+    Column {
+        nullable: column.nullable && !(in_key && job.writer.create_table),
+        native: String::new(),
+        inferred: false,
+        generated: false,
+        has_default: false,
+        logical: declared.unwrap_or(column).logical.clone(),
+        name: column.name.clone(),
+    }
+}
+
+fn refuse_twice(pairs: &[Pair]) -> Result<()> {
+    for (index, pair) in pairs.iter().enumerate() {
+        if let Some(other) =
+            pairs[..index].iter().find(|other| other.target.name == pair.target.name)
+        {
+            let message = format!(
+                "the source's columns `{}` and `{}` both go to `{}`",
+                other.source.name, pair.source.name, pair.target.name
+            );
+            return Err(Error::new(Exit::Schema, message).code("PLAN-COLUMN"));
+        }
+    }
+    Ok(())
+}
+
+/// What is left over on both sides; a target column that must be filled and is not is an error.
+fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for column in &source.columns {
+        if !pairs.iter().any(|pair| pair.source.name == column.name) {
+            left.push(format!("source column `{}` is not read", column.name));
+        }
+    }
+    for column in target.columns.iter().filter(|column| !column.generated) {
+        if pairs.iter().any(|pair| pair.target.name == column.name) {
+            continue;
+        }
+        if !column.nullable && !column.has_default {
+            let message = format!(
+                "{} needs a value in column `{}`, and no column of the source fills it",
+                target.name, column.name
+            );
+            return Err(Error::new(Exit::Schema, message)
+                .code("PLAN-UNFILLED")
+                .hint("name a source column for it in [map], or give it a default"));
+        }
+        let by = if column.has_default { "its default" } else { "NULL" };
+        left.push(format!("target column `{}` is left to {by}", column.name));
+    }
+    Ok(left)
+}
+
+/// What the reader is asked for: by the job's own schema, else in the type that the writer takes.
+pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Column> {
+    let want = |(pair, accepted): (&Pair, &Column)| {
+        let declared =
+            job.reader.options.schema.iter().find(|column| column.name == pair.source.name);
+        Column {
+            logical: declared.map_or(&accepted.logical, |column| &column.logical).clone(),
+            ..pair.source.clone()
+        }
+    };
+    chosen.pairs.iter().zip(accepted).map(want).collect()
+}
+
+/// Verdicts for all pairs; impossible ones are reported together.
+pub(super) fn judge(produced: &[Column], accepted: &[Column]) -> Result<Vec<Mapping>> {
+    let judge = |(source, target): (&Column, &Column)| Mapping {
+        verdict: verdict(&source.logical, &target.logical),
+        source: source.clone(),
+        target: target.clone(),
+    };
+    let mapping: Vec<_> = produced.iter().zip(accepted).map(judge).collect();
+    let impossible: Vec<_> = mapping
+        .iter()
+        .filter(|mapping| mapping.verdict == Verdict::Impossible)
+        .map(|Mapping { source, target, .. }| {
+            format!(
+                "`{}` {} into `{}` {}",
+                source.name, source.logical, target.name, target.logical
+            )
+        })
+        .collect();
+    if impossible.is_empty() {
+        return Ok(mapping);
+    }
+    let message = format!("no value can be carried from {}", impossible.join(", nor from "));
+    Err(Error::new(Exit::Schema, message)
+        .code("PLAN-TYPE")
+        .hint("leave the column out with `columns`, or change the target's type"))
+}
+
+/// Warnings for columns some of whose values may not fit.
+pub(super) fn losses(mapping: &[Mapping]) -> Vec<String> {
+    let lossy = mapping.iter().filter(|mapping| mapping.verdict == Verdict::Lossy);
+    lossy
+        .map(|Mapping { source, target, .. }| {
+            format!(
+                "column `{}`: {} into {}: a value that does not fit makes its row dirty",
+                target.name, source.logical, target.logical
+            )
+        })
+        .collect()
+}

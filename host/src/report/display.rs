@@ -1,0 +1,138 @@
+//! What is shown while a run goes on: a bar on a terminal, lines elsewhere, JSON lines or nothing
+//! on request. Always on stderr.
+
+use std::{
+    io::{IsTerminal, Write as _},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::summary::{bytes, duration, grouped};
+use crate::engine::Progress;
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ProgressMode {
+    /// A bar on a terminal, lines elsewhere.
+    Auto,
+    /// A bar.
+    Bar,
+    /// A line every few seconds.
+    Plain,
+    /// A JSON line every second.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// Shows one run.
+pub enum Display {
+    /// A bar that is redrawn.
+    Bar(ProgressBar),
+    /// A line, or a JSON line, from time to time.
+    Lines {
+        /// JSON rather than words.
+        json: bool,
+        /// When the next one is due.
+        next: Instant,
+        /// Time between two.
+        every: Duration,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+impl Display {
+    /// A display in the given mode.
+    pub fn new(mode: ProgressMode) -> Self {
+        let lines = |json, seconds| {
+            let every = Duration::from_secs(seconds);
+            Self::Lines { json, next: Instant::now() + every, every }
+        };
+        match mode {
+            ProgressMode::Auto if std::io::stderr().is_terminal() => Self::bar(),
+            ProgressMode::Auto | ProgressMode::Plain => lines(false, 5),
+            ProgressMode::Bar => Self::bar(),
+            ProgressMode::Json => lines(true, 1),
+            ProgressMode::None => Self::Nothing,
+        }
+    }
+
+    fn bar() -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        Self::Bar(bar)
+    }
+
+    /// Shows the figures of now. Called often; shows only what is due.
+    pub fn show(&mut self, progress: &Progress) {
+        match self {
+            Self::Bar(bar) => show_bar(bar, progress),
+            Self::Lines { json, next, every } if Instant::now() >= *next => {
+                *next = Instant::now() + *every;
+                let line = if *json { json_line(progress) } else { words(progress) };
+                // A closed stderr must not end the run.
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+            Self::Lines { .. } | Self::Nothing => {}
+        }
+    }
+
+    /// Clears what was drawn, before the summary.
+    pub fn end(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn show_bar(bar: &ProgressBar, progress: &Progress) {
+    let expected = progress.expected_bytes().map(|all| (progress.bytes_read(), all));
+    let expected = expected.or(progress.expected_rows().map(|all| (progress.rows_read(), all)));
+    let template = match expected {
+        Some(_) => "{wide_bar:.cyan/blue} {percent}%  {msg}",
+        None => "{spinner} {msg}",
+    };
+    if let Some((done, all)) = expected {
+        bar.set_length(all);
+        bar.set_position(done.min(all));
+    }
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(words(progress));
+    bar.tick();
+}
+
+fn words(progress: &Progress) -> String {
+    let seconds = progress.elapsed().as_secs_f64().max(1e-3);
+    let (ended, all) = progress.tasks_ended();
+    let (rows, read) = (progress.rows_read(), progress.bytes_read());
+    let dirty = match progress.committed().dirty {
+        0 => String::new(),
+        dirty => format!(", {} dirty", grouped(dirty)),
+    };
+    format!(
+        "{} rows, {}, {} rows/s{dirty}, {ended} of {all} tasks done, {}",
+        grouped(rows),
+        bytes(read),
+        grouped((rows as f64 / seconds) as u64),
+        duration(progress.elapsed().as_millis() as u64)
+    )
+}
+
+fn json_line(progress: &Progress) -> String {
+    let (tasks_ended, tasks) = progress.tasks_ended();
+    serde_json::json!({
+        "event": "progress",
+        "elapsed_ms": progress.elapsed().as_millis() as u64,
+        "rows_read": progress.rows_read(),
+        "bytes_read": progress.bytes_read(),
+        "expected_rows": progress.expected_rows(),
+        "expected_bytes": progress.expected_bytes(),
+        "committed": progress.committed(),
+        "tasks_ended": tasks_ended,
+        "tasks": tasks,
+    })
+    .to_string()
+}

@@ -1,0 +1,150 @@
+//! WHAT HAPPENED: a run's figures for people, for machines, and while it goes on.
+
+mod display;
+mod plan;
+mod plugins;
+mod summary;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use transload_plugin_api::Counters;
+
+pub use display::{Display, ProgressMode};
+pub use plan::describe_plan;
+pub use plugins::{describe_plugin, list_findings, list_plugins};
+pub use summary::summary;
+
+use crate::{
+    Error, Exit,
+    engine::{Outcome, RingFigures, TaskFigures},
+    journal::RunFolder,
+    plan::Plan,
+    stores::Side,
+};
+
+/// What came of a run; `report.json` and `--output json` are this.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The job's name.
+    pub job: String,
+    /// The run's name.
+    pub run: String,
+    /// The environment whose connections were used.
+    pub environment: Option<String>,
+    /// The program's version.
+    pub transload: &'static str,
+    /// Who read.
+    pub reader: Side,
+    /// Who wrote.
+    pub writer: Side,
+    /// The target's name.
+    pub target: String,
+    /// The write mode.
+    pub write_mode: &'static str,
+    /// The plan's guarantee.
+    pub guarantee: &'static str,
+    /// The exit code, as a word.
+    pub status: Exit,
+    /// What ended it early.
+    pub error: Option<Error>,
+    /// Rows by what became of them, committed chunks only.
+    pub rows: Counters,
+    /// Dirty rows met, those of a chunk that was rolled back for them included.
+    pub dirty_met: u64,
+    /// Bytes taken from the source.
+    pub bytes_read: u64,
+    /// How long tasks and commit took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Rows read a second.
+    pub rows_per_second: u64,
+    /// Bytes read a second.
+    pub bytes_per_second: u64,
+    /// Which side was slower.
+    pub bottleneck: Bottleneck,
+    /// Chunks committed.
+    pub chunks: u64,
+    /// Chunks rolled back and written again.
+    pub replays: u64,
+    /// One entry for each task.
+    pub tasks: Vec<TaskFigures>,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Files with dirty rows.
+    pub dirty_files: Vec<PathBuf>,
+    /// The plan's warnings.
+    pub warnings: Vec<String>,
+}
+
+/// Which side the other one waited for.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Bottleneck {
+    /// `reader`, `writer` or `neither`.
+    pub side: &'static str,
+    /// Share of the tasks' time that the reading side waited for room, 0 to 1.
+    pub reader_waited: f64,
+    /// Share of the tasks' time that the writing side waited for rows, 0 to 1.
+    pub writer_waited: f64,
+}
+
+impl Report {
+    /// The report of a run that has ended.
+    pub fn new(plan: &Plan, outcome: Outcome, folder: &RunFolder) -> Self {
+        let seconds = outcome.elapsed.as_secs_f64().max(1e-9);
+        let per_second = |amount: u64| (amount as f64 / seconds) as u64;
+        let mut tasks = outcome.tasks;
+        for task in &mut tasks {
+            task.split.clone_from(&plan.splits[task.task as usize].label);
+        }
+        let dirty_files = tasks.iter().map(|task| folder.dirty_file(task.task));
+        Self {
+            job: plan.job.clone(),
+            run: plan.run.clone(),
+            environment: plan.environment.clone(),
+            transload: env!("CARGO_PKG_VERSION"),
+            reader: plan.reader.clone(),
+            writer: plan.writer.clone(),
+            target: plan.target.name.clone(),
+            write_mode: plan.write.mode.word(),
+            guarantee: plan.guarantee.word(),
+            status: outcome.failure.as_ref().map_or(Exit::Done, |error| error.exit),
+            error: outcome.failure,
+            rows: outcome.counters,
+            dirty_met: outcome.dirty_met,
+            bytes_read: outcome.bytes_read,
+            elapsed_ms: outcome.elapsed.as_millis() as u64,
+            rows_per_second: per_second(outcome.counters.read),
+            bytes_per_second: per_second(outcome.bytes_read),
+            bottleneck: Bottleneck::of(&tasks),
+            chunks: tasks.iter().map(|task| task.chunks).sum(),
+            replays: outcome.replays,
+            dirty_files: dirty_files.filter(|path| path.exists()).collect(),
+            tasks,
+            folder: folder.path().to_owned(),
+            warnings: plan.warnings.clone(),
+        }
+    }
+}
+
+impl Bottleneck {
+    /// Below this share of waiting a side is not called slow.
+    const NOTICEABLE: f64 = 0.05;
+
+    fn of(tasks: &[TaskFigures]) -> Self {
+        let total: f64 = tasks.iter().map(|task| task.elapsed.as_secs_f64()).sum();
+        let share = |blocked: fn(&RingFigures) -> std::time::Duration| {
+            let waited: f64 = tasks.iter().map(|task| blocked(&task.ring).as_secs_f64()).sum();
+            if total > 0.0 { (waited / total).min(1.0) } else { 0.0 }
+        };
+        let reader_waited = share(|ring| ring.sender_blocked);
+        let writer_waited = share(|ring| ring.receiver_blocked);
+        let side = if reader_waited.max(writer_waited) < Self::NOTICEABLE {
+            "neither"
+        } else if reader_waited > writer_waited {
+            "writer"
+        } else {
+            "reader"
+        };
+        Self { side, reader_waited, writer_waited }
+    }
+}

@@ -1,0 +1,108 @@
+//! A plan in words: what would move where, as what, and what would be lost.
+
+use std::fmt::{Result, Write};
+
+use super::summary::{bytes, grouped};
+use crate::plan::{Mapping, Plan};
+
+/// How many splits are listed before the rest is only counted.
+const SPLITS: usize = 20;
+
+/// The plan for a person, the last line without a line break.
+pub fn describe_plan(plan: &Plan) -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = write_plan(&mut text, plan);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn write_plan(text: &mut String, plan: &Plan) -> Result {
+    let Plan { reader, writer, write, .. } = plan;
+    let env = plan.environment.as_deref().unwrap_or("none");
+    writeln!(text, "job          {} (environment: {env})", plan.job)?;
+    writeln!(text, "reader       {} {}", reader.plugin, reader.version)?;
+    let state = if plan.target.exists { "" } else { " (not there yet)" };
+    writeln!(
+        text,
+        "writer       {} {} -> {}{state}",
+        writer.plugin, writer.version, plan.target.name
+    )?;
+    let key = if write.key.is_empty() {
+        "no key".into()
+    } else {
+        format!("key ({})", write.key.join(", "))
+    };
+    writeln!(text, "write mode   {} by {key}", write.mode.word())?;
+    if !write.update_columns.is_empty() {
+        writeln!(text, "             updates {}", write.update_columns.join(", "))?;
+    }
+    let because =
+        if plan.because.is_empty() { String::new() } else { format!(": {}", plan.because) };
+    writeln!(text, "guarantee    {}{because}", plan.guarantee.word())?;
+    write_columns(text, &plan.mapping)?;
+    for line in &plan.unmapped {
+        writeln!(text, "  {line}")?;
+    }
+    write_splits(text, plan)?;
+    write_list(text, "steps", &steps(plan))?;
+    write_list(text, "notes", &plan.notes)?;
+    write_list(text, "warnings", &plan.warnings)
+}
+
+fn write_columns(text: &mut String, mapping: &[Mapping]) -> Result {
+    writeln!(text, "\ncolumns")?;
+    let left = |m: &Mapping| format!("{} {}", m.source.name, m.source.logical);
+    let right = |m: &Mapping| {
+        let null = if m.target.nullable { "" } else { " not null" };
+        format!("{} {}{null}", m.target.name, m.target.logical)
+    };
+    let width =
+        |of: &dyn Fn(&Mapping) -> String| mapping.iter().map(|m| of(m).chars().count()).max();
+    let (first, second) = (width(&left).unwrap_or(0), width(&right).unwrap_or(0));
+    for m in mapping {
+        let inferred = if m.source.inferred { " (source type inferred)" } else { "" };
+        writeln!(text, "  {:first$} -> {:second$}  {}{inferred}", left(m), right(m), m.verdict)?;
+    }
+    Ok(())
+}
+
+fn write_splits(text: &mut String, plan: &Plan) -> Result {
+    writeln!(
+        text,
+        "\nsplits       {}, {} at a time",
+        plan.splits.len(),
+        (plan.channel.parallelism.get() as usize).min(plan.splits.len())
+    )?;
+    for split in plan.splits.iter().take(SPLITS) {
+        let rows = split.rows.map(|rows| format!(", about {} rows", grouped(rows)));
+        let size = split.bytes.map(|size| format!(", {}", bytes(size)));
+        writeln!(
+            text,
+            "  {}{}{}",
+            split.label,
+            rows.unwrap_or_default(),
+            size.unwrap_or_default()
+        )?;
+    }
+    match plan.splits.len().saturating_sub(SPLITS) {
+        0 => Ok(()),
+        more => writeln!(text, "  and {more} more"),
+    }
+}
+
+fn steps(plan: &Plan) -> Vec<String> {
+    let step = |statement: &transload_plugin_api::Statement| {
+        let mark = if statement.destructive { "DESTRUCTIVE  " } else { "" };
+        format!("{mark}{}", statement.text)
+    };
+    plan.draft.statements.iter().map(step).collect()
+}
+
+fn write_list(text: &mut String, heading: &str, lines: &[String]) -> Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\n{heading}")?;
+    lines.iter().try_for_each(|line| writeln!(text, "  {}", line.replace('\n', "\n  ")))
+}

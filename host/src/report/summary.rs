@@ -1,0 +1,133 @@
+//! A report in a few lines for a person.
+
+use std::fmt::Write as _;
+
+use super::{Bottleneck, Report};
+use crate::Exit;
+
+/// The report in a few lines, the last one without a line break.
+pub fn summary(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = write_summary(&mut text, report);
+    text
+}
+
+fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
+    let ended = match report.status {
+        Exit::Done => "done",
+        Exit::Interrupted | Exit::Terminated => "stopped",
+        _ => "failed",
+    };
+    let env = report.environment.as_ref().map(|env| format!(", environment {env}"));
+    writeln!(
+        text,
+        "{} {ended} in {}  (run {}{})",
+        report.job,
+        duration(report.elapsed_ms),
+        report.run,
+        env.unwrap_or_default()
+    )?;
+    let rows = &report.rows;
+    writeln!(
+        text,
+        "  rows        {} read = {} inserted + {} updated + {} skipped + {} dirty",
+        grouped(rows.read),
+        grouped(rows.inserted),
+        grouped(rows.updated),
+        grouped(rows.skipped),
+        grouped(rows.dirty)
+    )?;
+    if report.dirty_met > rows.dirty {
+        writeln!(
+            text,
+            "  dirty met   {} (the limit rolled their chunk back)",
+            grouped(report.dirty_met)
+        )?;
+    }
+    writeln!(
+        text,
+        "  rate        {} rows/s, {}/s read",
+        grouped(report.rows_per_second),
+        bytes(report.bytes_per_second)
+    )?;
+    writeln!(text, "  bottleneck  {}", bottleneck(&report.bottleneck))?;
+    writeln!(
+        text,
+        "  target      {} by {}, {}",
+        report.target, report.write_mode, report.guarantee
+    )?;
+    for file in &report.dirty_files {
+        writeln!(text, "  dirty rows  {}", file.display())?;
+    }
+    write!(text, "  report      {}", report.folder.join("report.json").display())
+}
+
+fn bottleneck(bottleneck: &Bottleneck) -> String {
+    let percent = |share: f64| (share * 100.0).round();
+    match bottleneck.side {
+        "writer" => {
+            format!(
+                "the writer: reading waited for it {} % of the time",
+                percent(bottleneck.reader_waited)
+            )
+        }
+        "reader" => {
+            format!(
+                "the reader: writing waited for it {} % of the time",
+                percent(bottleneck.writer_waited)
+            )
+        }
+        _ => "neither side waited for the other".to_owned(),
+    }
+}
+
+/// `1,234,567`
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.3 MB`, by powers of 1000.
+pub(super) fn bytes(amount: u64) -> String {
+    let mut value = amount as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{amount} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// `0.42 s`, `12.3 s`, `4 min 05 s`
+pub(super) fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..10_000 => format!("{:.2} s", milliseconds as f64 / 1000.0),
+        10_000..60_000 => format!("{:.1} s", milliseconds as f64 / 1000.0),
+        _ => format!("{} min {:02} s", milliseconds / 60_000, milliseconds / 1000 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_for_people() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(12_345_678), "12.3 MB");
+        assert_eq!(duration(420), "0.42 s");
+        assert_eq!(duration(245_000), "4 min 05 s");
+    }
+}

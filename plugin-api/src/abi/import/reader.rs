@@ -1,0 +1,126 @@
+//! A plugin's readers and read tasks as the host sees them.
+
+use abi_stable::std_types::{RNone, ROption, RSlice, RSome, RStr, RString};
+use arrow_schema::SchemaRef;
+use serde::de::DeserializeOwned;
+
+use super::too_old;
+use crate::{
+    Column, Finding, Origin, Position, ReadBatch, ReadTask, Reader, Result, SourceSchema, Split,
+    SplitRequest, TableInfo,
+    abi::{
+        batch::{self, BatchNotes},
+        guard::{from_json, heard, to_json},
+        module::{FfiOrigin, FfiReadBatch, FfiReadTask, FfiReader, FfiResult},
+        version::AbiVersion,
+    },
+    schema_of,
+};
+
+pub(super) struct ForeignReader {
+    ffi: FfiReader,
+    version: AbiVersion,
+}
+
+impl ForeignReader {
+    pub(super) fn new(ffi: FfiReader, version: AbiVersion) -> Self {
+        Self { ffi, version }
+    }
+
+    fn json<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        verb: unsafe extern "C" fn(*const ()) -> FfiResult<RString>,
+    ) -> Result<T> {
+        // SAFETY: the verb is of this handle's vtable, and the handle is alive.
+        let text = heard(unsafe { verb(self.ffi.data) })?;
+        from_json(what, text.as_str())
+    }
+
+    fn json_of<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        verb: unsafe extern "C" fn(*const (), RStr<'_>) -> FfiResult<RString>,
+        argument: RString,
+    ) -> Result<T> {
+        // SAFETY: the verb is of this handle's vtable, and the handle is alive.
+        let text = heard(unsafe { verb(self.ffi.data, argument.as_rstr()) })?;
+        from_json(what, text.as_str())
+    }
+}
+
+impl Reader for ForeignReader {
+    fn check(&self) -> Result<Vec<Finding>> {
+        self.json("findings", self.ffi.vtable.check())
+    }
+
+    fn discover(&self) -> Result<Vec<TableInfo>> {
+        let verb = self.ffi.vtable.discover();
+        self.json("tables", verb.ok_or_else(|| too_old("discover", "1.1", self.version))?)
+    }
+
+    fn schema(&self) -> Result<SourceSchema> {
+        self.json("source schema", self.ffi.vtable.schema())
+    }
+
+    fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
+        self.json_of("columns", self.ffi.vtable.produces(), to_json(wanted)?)
+    }
+
+    fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
+        self.json_of("splits", self.ffi.vtable.splits(), to_json(request)?)
+    }
+
+    fn open(
+        &self,
+        split: &Split,
+        columns: &[Column],
+        after: Option<&Position>,
+    ) -> Result<Box<dyn ReadTask>> {
+        let (split, wanted) = (to_json(split)?, to_json(columns)?);
+        let after: ROption<_> = after.map(|position| RSlice::from_slice(&position.0)).into();
+        let open = self.ffi.vtable.open();
+        // SAFETY: the verb is of this handle's vtable, and the handle is alive.
+        let opened = unsafe { open(self.ffi.data, split.as_rstr(), wanted.as_rstr(), after) };
+        Ok(Box::new(ForeignReadTask::new(heard(opened)?, schema_of(columns))?))
+    }
+}
+
+struct ForeignReadTask {
+    ffi: FfiReadTask,
+    schema: SchemaRef,
+}
+
+impl ForeignReadTask {
+    fn new(ffi: FfiReadTask, schema: SchemaRef) -> Result<Self> {
+        let sent = batch::import_schema(&ffi.schema)?;
+        batch::ensure_same_schema(&schema, &sent)?;
+        Ok(Self { ffi, schema })
+    }
+}
+
+impl ReadTask for ForeignReadTask {
+    fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
+        // SAFETY: the verb is of this handle's vtable, and `&mut self` is the only user.
+        match heard(unsafe { self.ffi.vtable.next_batch()(self.ffi.data) })? {
+            RSome(batch) => import_batch(batch, &self.schema).map(Some),
+            RNone => Ok(None),
+        }
+    }
+}
+
+fn import_batch(read: FfiReadBatch, schema: &SchemaRef) -> Result<ReadBatch> {
+    let FfiReadBatch { batch, position, origin, bytes, notes } = read;
+    Ok(ReadBatch {
+        batch: batch::import_batch(batch, schema)?,
+        position: Position(position.into_vec()),
+        origin: origin.into_option().map(import_origin),
+        dirty: BatchNotes::from_text(notes.as_str())?.dirty,
+        bytes,
+    })
+}
+
+fn import_origin(origin: FfiOrigin) -> Origin {
+    let FfiOrigin { source, unit, first, exact } = origin;
+    Origin { source: source.into(), unit: unit.into(), first, exact }
+}

@@ -1,0 +1,82 @@
+//! Which versions of the boundary fit together. What the versions mean is told here; what their
+//! types look like is in `module`.
+
+use std::fmt;
+
+use abi_stable::sabi_types::{VersionNumber, VersionStrings};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// A version of the boundary. It moves apart from the crate's own version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AbiVersion {
+    /// Grows when something is removed, reordered or changed; other majors do not load.
+    pub major: u32,
+    /// Grows when something is appended.
+    pub minor: u32,
+}
+
+/// The version that this crate speaks.
+///
+/// * 1.0: everything else.
+/// * 1.1: the root module's `connect_log`, the reader's and writer's `discover`.
+pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 1 };
+
+/// [`ABI`] as the root module carries it; a test keeps the two equal.
+pub(super) const ABI_STRINGS: VersionStrings = VersionStrings::new("1.1.0");
+
+impl AbiVersion {
+    /// The version in a root module.
+    pub(super) fn from_strings(strings: VersionStrings) -> Result<Self> {
+        let number = VersionNumber::new(strings).map_err(|_| {
+            let text = strings.version.as_str();
+            Error::new(ErrorKind::Defect, format!("`{text}` is not an ABI version"))
+        })?;
+        Ok(Self { major: number.major, minor: number.minor })
+    }
+}
+
+impl fmt::Display for AbiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Equal majors fit, whatever the minors: what the older side lacks reads as absent.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] naming both versions.
+pub(super) fn ensure_fits(host: AbiVersion, plugin: AbiVersion) -> Result<()> {
+    if host.major == plugin.major {
+        return Ok(());
+    }
+    let older = if plugin.major < host.major { "plugin" } else { "program" };
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("built for plugin ABI {plugin}, this program speaks {host}"),
+    )
+    .with_code("PLUGIN-ABI")
+    .hint(format!("the {older} is the older one: update it")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exported_version_is_the_declared_one() {
+        assert_eq!(AbiVersion::from_strings(ABI_STRINGS).unwrap(), ABI);
+    }
+
+    #[test]
+    fn majors_decide() {
+        let version = |major, minor| AbiVersion { major, minor };
+        assert!(ensure_fits(version(1, 1), version(1, 0)).is_ok());
+        assert!(ensure_fits(version(1, 1), version(1, 9)).is_ok());
+        let refusal = ensure_fits(version(1, 1), version(2, 0)).unwrap_err();
+        assert_eq!(refusal.message, "built for plugin ABI 2.0, this program speaks 1.1");
+        assert_eq!(refusal.hint.as_deref(), Some("the program is the older one: update it"));
+        assert!(ensure_fits(version(2, 0), version(1, 4)).is_err());
+    }
+}

@@ -1,0 +1,238 @@
+//! What a plugin declares must be sound by itself, before anything is read or written.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{expect, refused, samples};
+use crate::{
+    Descriptor, ErrorKind, Host, OptionKind, OptionScope, OptionSpec, Options, Plugin, TypeSupport,
+    WriterDescriptor,
+};
+
+/// Everything about the descriptor, and that roles it does not declare are refused.
+///
+/// # Panics
+/// At the first thing that is not as it should be.
+pub fn all(plugin: &dyn Plugin) {
+    let descriptor = plugin.descriptor();
+    identity(&descriptor);
+    options(&descriptor);
+    types(&descriptor);
+    if let Some(writer) = &descriptor.writer {
+        modes(writer);
+    }
+    travels(plugin, &descriptor);
+    missing_roles(plugin, &descriptor);
+}
+
+fn identity(descriptor: &Descriptor) {
+    let name = &descriptor.name;
+    let plain = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '-');
+    assert!(!name.is_empty() && name.chars().all(plain), "`{name}` is no plugin name");
+    let core = descriptor.version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<_> = core.split('.').collect();
+    assert!(
+        numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u64>().is_ok()),
+        "`{}` is no semantic version",
+        descriptor.version
+    );
+    one_line("the plugin's summary", &descriptor.summary);
+    let roles = descriptor.reader.is_some() || descriptor.writer.is_some();
+    assert!(roles, "the plugin declares neither a reader nor a writer");
+}
+
+fn one_line(what: &str, text: &str) {
+    assert!(!text.trim().is_empty(), "{what} is empty");
+    assert!(!text.contains('\n') && !text.ends_with('.'), "{what} is no plain line: `{text}`");
+}
+
+fn options(descriptor: &Descriptor) {
+    let reader = descriptor.reader.iter().flat_map(|reader| &reader.options);
+    let writer = descriptor.writer.iter().flat_map(|writer| &writer.options);
+    for (role, own) in [("reader", reader.collect::<Vec<_>>()), ("writer", writer.collect())] {
+        let mut keys = HashSet::new();
+        for spec in descriptor.options.iter().chain(own) {
+            assert!(keys.insert(&spec.key), "the {role} declares `{}` twice", spec.key);
+            option(spec);
+        }
+    }
+}
+
+fn option(spec: &OptionSpec) {
+    let key = &spec.key;
+    let plain = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
+    assert!(!key.is_empty() && key.chars().all(plain), "`{key}` is no option key");
+    one_line(&format!("the doc of option `{key}`"), &spec.doc);
+    bounds(key, &spec.kind);
+    if let Some(default) = &spec.default {
+        assert!(!spec.required, "option `{key}` is required and has a default");
+        assert!(!spec.secret, "option `{key}` is secret and has a default");
+        assert!(fits(&spec.kind, default), "the default of option `{key}` is none: {default}");
+    }
+    if spec.secret {
+        assert_eq!(spec.kind, OptionKind::Text, "the secret option `{key}` is no text");
+        assert_eq!(spec.scope, OptionScope::Connection, "the secret `{key}` is of the job");
+    }
+}
+
+fn bounds(key: &str, kind: &OptionKind) {
+    match kind {
+        OptionKind::Integer { min, max } => assert!(min <= max, "option `{key}` takes no number"),
+        OptionKind::Float { min, max } => assert!(min <= max, "option `{key}` takes no number"),
+        OptionKind::Choice(words) => {
+            let different: HashSet<_> = words.iter().collect();
+            assert!(!words.is_empty(), "option `{key}` offers no choice");
+            assert_eq!(different.len(), words.len(), "option `{key}` offers a word twice");
+        }
+        _ => {}
+    }
+}
+
+/// Whether a default is a value of its kind, in the job file's form.
+fn fits(kind: &OptionKind, value: &Value) -> bool {
+    let strings = |value: &Value| match value {
+        Value::Array(items) => items.iter().all(Value::is_string),
+        other => other.is_string(),
+    };
+    match kind {
+        OptionKind::Text | OptionKind::Path => value.is_string(),
+        OptionKind::Boolean => value.is_boolean(),
+        OptionKind::Integer { min, max } => {
+            value.as_i64().is_some_and(|value| (*min..=*max).contains(&value))
+        }
+        OptionKind::Float { min, max } => {
+            value.as_f64().is_some_and(|value| (*min..=*max).contains(&value))
+        }
+        OptionKind::Size => quantity(value, &["B", "kB", "KB", "MB", "GB", "KiB", "MiB", "GiB"]),
+        OptionKind::Duration => quantity(value, &["ms", "s", "min", "h", "d"]),
+        OptionKind::Choice(words) => {
+            value.as_str().is_some_and(|value| words.iter().any(|word| word == value))
+        }
+        OptionKind::Paths | OptionKind::List => strings(value),
+        OptionKind::Map => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
+    }
+}
+
+/// A whole number, alone or with a unit behind it: `"64 MiB"`.
+fn quantity(value: &Value, units: &[&str]) -> bool {
+    let Some(text) = value.as_str() else { return value.is_u64() };
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let unit = text[end..].trim();
+    end > 0 && (unit.is_empty() || units.contains(&unit))
+}
+
+fn types(descriptor: &Descriptor) {
+    let reader = descriptor.reader.as_ref().map(|reader| &reader.types);
+    let writer = descriptor.writer.as_ref().map(|writer| &writer.types);
+    for (role, types) in [("reader", reader), ("writer", writer)] {
+        let Some(types) = types else { continue };
+        assert!(!types.is_empty(), "the {role} declares no types");
+        let mut families = HashSet::new();
+        for support in types {
+            let family = &support.logical;
+            assert!(families.insert(family), "the {role} declares the type `{family}` twice");
+            known(family);
+            named(role, support);
+        }
+    }
+}
+
+fn known(family: &str) {
+    let types = samples::types_of(family);
+    assert!(!types.is_empty(), "`{family}` is no type family");
+    assert!(types.iter().all(|logical| logical.family() == family), "`{family}` is no family");
+}
+
+fn named(role: &str, support: &TypeSupport) {
+    let family = &support.logical;
+    assert!(!support.native.is_empty(), "the {role}'s `{family}` names no type of the store");
+    assert!(
+        support.native.iter().all(|name| !name.is_empty()),
+        "the {role}'s `{family}` has a native type without a name"
+    );
+}
+
+fn modes(writer: &WriterDescriptor) {
+    assert!(!writer.modes.is_empty(), "the writer declares no write mode");
+    let mut modes = HashSet::new();
+    for spec in &writer.modes {
+        let word = spec.mode.word();
+        assert!(modes.insert(spec.mode), "the writer declares the mode `{word}` twice");
+        one_line(&format!("the doc of mode `{word}`"), &spec.doc);
+    }
+}
+
+/// The descriptor is the same each time and survives its way through JSON.
+fn travels(plugin: &dyn Plugin, descriptor: &Descriptor) {
+    assert_eq!(plugin.descriptor(), *descriptor, "the descriptor changes from call to call");
+    let text = expect(serde_json::to_string(descriptor), "the descriptor as JSON");
+    let back: Descriptor = expect(serde_json::from_str(&text), "the descriptor from JSON");
+    assert_eq!(back, *descriptor, "the descriptor does not survive JSON");
+}
+
+fn missing_roles(plugin: &dyn Plugin, descriptor: &Descriptor) {
+    let unsupported = [ErrorKind::Unsupported];
+    if descriptor.reader.is_none() {
+        let reader = plugin.reader(Options::default(), Host::detached());
+        refused(reader, &unsupported, "a reader that is not declared");
+    }
+    if descriptor.writer.is_none() {
+        let writer = plugin.writer(Options::default(), Host::detached());
+        refused(writer, &unsupported, "a writer that is not declared");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_judged_by_their_kind() {
+        let integer = OptionKind::Integer { min: 1, max: 9 };
+        let choice = OptionKind::choice(&["a", "b"]);
+        for (kind, value, expected) in [
+            (&OptionKind::Text, json!("x"), true),
+            (&OptionKind::Text, json!(1), false),
+            (&integer, json!(9), true),
+            (&integer, json!(10), false),
+            (&integer, json!("9"), false),
+            (&OptionKind::Size, json!("64 MiB"), true),
+            (&OptionKind::Size, json!(64), true),
+            (&OptionKind::Size, json!("64 MiX"), false),
+            (&OptionKind::Size, json!("MiB"), false),
+            (&OptionKind::Duration, json!("30 s"), true),
+            (&OptionKind::Duration, json!("30 MiB"), false),
+            (&choice, json!("b"), true),
+            (&choice, json!("c"), false),
+            (&OptionKind::List, json!(["a"]), true),
+            (&OptionKind::List, json!([1]), false),
+            (&OptionKind::Map, json!({"a": "b"}), true),
+            (&OptionKind::Map, json!({"a": 1}), false),
+        ] {
+            assert_eq!(fits(kind, &value), expected, "{kind:?} {value}");
+        }
+    }
+
+    #[test]
+    fn unsound_options_are_found() {
+        let text = || OptionSpec::new("key", OptionKind::Text, "a doc");
+        option(&text());
+        for spec in [
+            OptionSpec { key: "Key".to_owned(), ..text() },
+            OptionSpec { doc: String::new(), ..text() },
+            OptionSpec { doc: "A sentence.".to_owned(), ..text() },
+            text().required().default("x"),
+            text().secret().default("x"),
+            text().default(1),
+            OptionSpec { secret: true, ..text() },
+            OptionSpec { kind: OptionKind::Choice(Vec::new()), ..text() },
+        ] {
+            assert!(catch_unwind(|| option(&spec)).is_err(), "{spec:?}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! What every reader owes: a schema that its batches keep, splits that cover each row once,
+//! positions from which reading goes on with the very next row, and stopping when told to.
+
+use std::{collections::HashSet, thread};
+
+use super::{DirtySource, Rows, Source, Subject, expect, host, refused, required};
+use crate::{
+    Cancel, Column, ErrorKind, Host, LogicalType, Plugin, Position, ReadBatch, Reader,
+    ReaderDescriptor, Split, SplitAbility, SplitRequest, schema_of,
+};
+
+/// Rows of a source small enough to be read many times.
+const FEW: u64 = 1_000;
+/// Rows of a source that takes several batches of the usual size.
+const MANY: u64 = 20_000;
+
+/// Everything about the reader; nothing if the plugin declares none.
+///
+/// # Panics
+/// At the first thing that is not as it should be.
+pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
+    let Some(declared) = plugin.descriptor().reader else { return };
+    let suite = Suite { plugin, subject, declared };
+    suite.required_options();
+    suite.check_and_discover();
+    suite.schema();
+    suite.produces();
+    suite.splits();
+    suite.chosen_columns();
+    suite.no_columns();
+    suite.positions();
+    suite.nonsense();
+    suite.empty_source();
+    suite.cancellation();
+    suite.dirty_sources();
+}
+
+struct Suite<'a> {
+    plugin: &'a dyn Plugin,
+    subject: &'a dyn Subject,
+    declared: ReaderDescriptor,
+}
+
+impl Suite<'_> {
+    fn reader(&self, source: &Source) -> Box<dyn Reader> {
+        let reader = self.plugin.reader(source.options.clone(), host(self.subject));
+        expect(reader, "a reader of the subject's source")
+    }
+
+    fn required_options(&self) {
+        let descriptor = self.plugin.descriptor();
+        let specs = descriptor.options.iter().chain(&self.declared.options);
+        let source = self.subject.source(FEW);
+        required::options(self.subject, specs, &source.options, |options, host| {
+            self.plugin.reader(options, host)?.schema().map(drop)
+        });
+    }
+
+    fn check_and_discover(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        for finding in expect(reader.check(), "`check` of a source that is there") {
+            assert!(finding.ok, "`check` of a source that is there: {finding:?}");
+            assert!(!finding.stage.is_empty(), "a finding without a stage: {finding:?}");
+        }
+        match reader.discover() {
+            Ok(tables) => {
+                assert!(tables.iter().all(|table| !table.name.is_empty()), "a table has no name");
+            }
+            error => drop(refused(error, &[ErrorKind::Unsupported], "`discover`")),
+        }
+    }
+
+    fn schema(&self) {
+        let source = self.subject.source(FEW);
+        let schema = expect(self.reader(&source).schema(), "`schema`");
+        let names: HashSet<_> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+        assert!(!names.is_empty(), "the source has no columns");
+        assert_eq!(names.len(), schema.columns.len(), "two columns have the same name");
+        for key in &schema.keys {
+            assert!(!key.columns.is_empty(), "a key without columns: {key:?}");
+            for name in &key.columns {
+                assert!(names.contains(name.as_str()), "key {key:?} has the unknown `{name}`");
+            }
+        }
+        self.assert_declared("`schema`", &schema.columns);
+        assert_eq!(expect(self.reader(&source).schema(), "`schema`"), schema, "`schema` changes");
+        let Some(rows) = &source.rows else { return };
+        assert_eq!(schema.columns.len(), rows.columns().len(), "`schema` tells other columns");
+        for (column, (name, logical)) in schema.columns.iter().zip(rows.columns()) {
+            assert_eq!(column.name, *name, "`schema` tells other columns than the data's");
+            let same = column.inferred || column.logical == *logical;
+            assert!(same, "`{name}` is `{logical}`, but `schema` says `{}`", column.logical);
+        }
+    }
+
+    fn assert_declared(&self, verb: &str, columns: &[Column]) {
+        for column in columns {
+            let family = column.logical.family();
+            let declared = self.declared.types.iter().any(|support| support.logical == family);
+            assert!(declared, "{verb} makes `{}` a `{family}`, not declared", column.name);
+        }
+    }
+
+    fn produces(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        let columns = expect(reader.schema(), "`schema`").columns;
+        let reversed: Vec<_> = columns.iter().rev().cloned().collect();
+        for wanted in [columns.clone(), reversed, columns[..1].to_vec(), Vec::new()] {
+            let made = expect(reader.produces(&wanted), "`produces`");
+            self.assert_declared("`produces`", &made);
+            let names = |columns: &[Column]| {
+                columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(names(&made), names(&wanted), "`produces` changes names or their order");
+        }
+        if self.declared.parses_text {
+            self.parses(&*reader, &columns);
+        }
+        let unknown = [Column::new("no such column", LogicalType::TEXT, true)];
+        let kinds = [ErrorKind::Schema, ErrorKind::NotFound, ErrorKind::Options];
+        refused(reader.produces(&unknown), &kinds, "`produces` of an unknown column");
+    }
+
+    /// A reader of text makes the very types that are wanted.
+    fn parses(&self, reader: &dyn Reader, columns: &[Column]) {
+        let wanted: LogicalType = expect("decimal(38,10)".parse(), "a type");
+        let mut columns = columns.to_vec();
+        columns.iter_mut().for_each(|column| column.logical = wanted.clone());
+        let made = expect(reader.produces(&columns), "`produces` of decimals from text");
+        assert!(made.iter().all(|it| it.logical == wanted), "text makes other types: {made:?}");
+    }
+
+    /// What to ask of the reader: the types that the subject knows, else those of the schema.
+    fn columns(&self, reader: &dyn Reader, source: &Source) -> Vec<Column> {
+        let mut wanted = expect(reader.schema(), "`schema`").columns;
+        let known = source.rows.iter().flat_map(|rows| rows.columns());
+        for (column, (_, logical)) in wanted.iter_mut().zip(known) {
+            column.logical = logical.clone();
+        }
+        expect(reader.produces(&wanted), "`produces`")
+    }
+
+    fn splits(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        let columns = self.columns(&*reader, &source);
+        let mut rows = source.rows.clone();
+        for max in 1..=9 {
+            let splits = self.divide(&*reader, &columns, max);
+            // Another reader opens the splits after their way through JSON, as another process
+            // would.
+            let text = expect(serde_json::to_string(&splits), "splits as JSON");
+            let splits: Vec<Split> = expect(serde_json::from_str(&text), "splits from JSON");
+            let found = read_together(&*self.reader(&source), &splits, &columns);
+            let when = format!("the rows of {} splits, at most {max} asked for", splits.len());
+            assert_eq!(found.len() as u64, FEW, "{when}: the number of rows");
+            rows.get_or_insert_with(|| found.clone()).assert_same(&found, &when);
+        }
+    }
+
+    fn divide(&self, reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Split> {
+        let request = SplitRequest { max, columns: columns.to_vec() };
+        let splits = expect(reader.splits(&request), "`splits`");
+        assert!(splits.len() as u64 <= max.into(), "{} splits, at most {max}", splits.len());
+        let mut labels = HashSet::new();
+        for split in &splits {
+            let label = &split.label;
+            assert!(!label.is_empty(), "a split without a label");
+            assert!(labels.insert(label), "two splits are called `{label}`");
+            assert!(split.ability <= self.declared.ability, "`{label}` is more than declared");
+        }
+        splits
+    }
+
+    /// Columns left out and put in another order.
+    fn chosen_columns(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        let columns = self.columns(&*reader, &source);
+        let splits = self.divide(&*reader, &columns, 1);
+        let all = read_together(&*reader, &splits, &columns);
+        let every_other: Vec<_> = columns.iter().rev().step_by(2).cloned().collect();
+        let chosen = expect(reader.produces(&every_other), "`produces` of some columns");
+        let splits = self.divide(&*reader, &chosen, 2);
+        let names: Vec<_> = chosen.iter().map(|column| column.name.as_str()).collect();
+        let found = read_together(&*reader, &splits, &chosen);
+        all.project(&names).assert_same(&found, "some columns in another order");
+    }
+
+    /// No columns at all: the rows are still counted, or it is refused.
+    fn no_columns(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        let kinds = [ErrorKind::Unsupported, ErrorKind::Schema, ErrorKind::Options];
+        let request = SplitRequest { max: 1, columns: Vec::new() };
+        let splits = match reader.splits(&request) {
+            Ok(splits) => splits,
+            error => return drop(refused(error, &kinds, "`splits` for no columns")),
+        };
+        let mut rows = 0;
+        for split in &splits {
+            let mut task = match reader.open(split, &[], None) {
+                Ok(task) => task,
+                error => return drop(refused(error.map(drop), &kinds, "`open` of no columns")),
+            };
+            while let Some(read) = expect(task.next_batch(), "a batch of no columns") {
+                rows += read.batch.num_rows() as u64;
+            }
+        }
+        assert_eq!(rows, FEW, "rows read of no columns");
+    }
+
+    fn positions(&self) {
+        let source = self.subject.source(MANY);
+        let reader = self.reader(&source);
+        let columns = self.columns(&*reader, &source);
+        for max in [1, 3] {
+            for split in self.divide(&*reader, &columns, max) {
+                let first = read(&*reader, &split, &columns, None);
+                again(&*reader, &split, &columns, &first);
+                if split.ability == SplitAbility::Seekable {
+                    resume(&*self.reader(&source), &split, &columns, &first);
+                }
+            }
+        }
+    }
+
+    /// Splits and positions that are none.
+    fn nonsense(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        let columns = self.columns(&*reader, &source);
+        let Some(split) = self.divide(&*reader, &columns, 1).pop() else { return };
+        let open = |split: &Split, position: Option<&Position>| {
+            reader.open(split, &columns, position)?.next_batch().map(drop)
+        };
+        let nonsense = Split { data: "\u{1}nonsense".to_owned(), ..split.clone() };
+        refused(open(&nonsense, None), SANE, "a split that is none");
+        let position = Position(b"\xff\xfe nonsense".to_vec());
+        refused(open(&split, Some(&position)), SANE, "a position that is none");
+    }
+
+    fn empty_source(&self) {
+        let source = self.subject.source(0);
+        let reader = self.reader(&source);
+        let columns = self.columns(&*reader, &source);
+        for max in [1, 4] {
+            let splits = self.divide(&*reader, &columns, max);
+            let found = read_together(&*reader, &splits, &columns);
+            assert!(found.is_empty(), "an empty source has {} rows", found.len());
+        }
+    }
+
+    fn cancellation(&self) {
+        let source = self.subject.source(MANY);
+        let cancel = Cancel::new();
+        let host = Host::new(self.subject.secrets(), cancel.clone());
+        let reader = expect(self.plugin.reader(source.options.clone(), host), "a reader");
+        let columns = self.columns(&*reader, &source);
+        let splits = self.divide(&*reader, &columns, 1);
+        let mut task = expect(reader.open(&splits[0], &columns, None), "`open`");
+        cancel.cancel();
+        // What has been fetched already may still come.
+        for _ in 0..8 {
+            match task.next_batch() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("after the stop signal, the split ends as if it were read"),
+                error => return drop(refused(error, &[ErrorKind::Cancelled], "the stop signal")),
+            }
+        }
+        panic!("after the stop signal, batch follows batch");
+    }
+
+    fn dirty_sources(&self) {
+        for DirtySource { source, places } in self.subject.dirty_sources() {
+            let reader = self.reader(&source);
+            let columns = self.columns(&*reader, &source);
+            let (mut clean, mut dirty) = (Vec::new(), Vec::new());
+            for split in self.divide(&*reader, &columns, 1) {
+                let mut task = expect(reader.open(&split, &columns, None), "`open`");
+                while let Some(batch) = expect(task.next_batch(), "a batch with dirty rows") {
+                    assert_batch(&batch, &columns, &split.label);
+                    clean.push(batch.batch);
+                    dirty.extend(batch.dirty);
+                }
+            }
+            let found: Vec<_> = dirty.iter().filter_map(|row| row.place.clone()).collect();
+            assert_eq!(dirty.len(), found.len(), "a dirty row has no place: {dirty:?}");
+            assert_eq!(found.len(), places.len(), "dirty rows at {places:?}: {dirty:?}");
+            for (found, place) in found.iter().zip(&places) {
+                assert!(found.contains(place), "a dirty row at `{place}`, not `{found}`");
+            }
+            assert!(dirty.iter().all(|row| !row.code.is_empty() && !row.reason.is_empty()));
+            if let Some(rows) = &source.rows {
+                rows.assert_same(&Rows::of(&clean), "the clean rows beside dirty ones");
+            }
+        }
+    }
+}
+
+/// Kinds of errors about what a caller gave; a defect is none of them.
+const SANE: &[ErrorKind] = &[
+    ErrorKind::Options,
+    ErrorKind::NotFound,
+    ErrorKind::Schema,
+    ErrorKind::Unsupported,
+    ErrorKind::Data,
+    ErrorKind::Other,
+];
+
+/// All rows of some splits, each split read by a thread of its own.
+pub(super) fn read_together(reader: &dyn Reader, splits: &[Split], columns: &[Column]) -> Rows {
+    let parts = thread::scope(|scope| {
+        let readings: Vec<_> = splits
+            .iter()
+            .map(|split| scope.spawn(move || read(reader, split, columns, None)))
+            .collect();
+        readings
+            .into_iter()
+            .flat_map(|reading| match reading.join() {
+                Ok(batches) => batches,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect::<Vec<_>>()
+    });
+    rows_of(&parts)
+}
+
+fn rows_of(batches: &[ReadBatch]) -> Rows {
+    let batches: Vec<_> = batches.iter().map(|read| read.batch.clone()).collect();
+    Rows::of(&batches)
+}
+
+/// The batches of a split without dirty rows, each as it should be.
+fn read(
+    reader: &dyn Reader,
+    split: &Split,
+    columns: &[Column],
+    after: Option<&Position>,
+) -> Vec<ReadBatch> {
+    let label = &split.label;
+    let mut task = expect(reader.open(split, columns, after), label);
+    let mut batches = Vec::new();
+    while let Some(batch) = expect(task.next_batch(), label) {
+        assert_batch(&batch, columns, label);
+        assert!(batch.dirty.is_empty(), "{label}: dirty rows {:?}", batch.dirty);
+        batches.push(batch);
+    }
+    batches
+}
+
+fn assert_batch(read: &ReadBatch, columns: &[Column], label: &str) {
+    let (schema, found) = (schema_of(columns), read.batch.schema());
+    for (expected, field) in schema.fields().iter().zip(found.fields()) {
+        assert_eq!(field, expected, "{label}: a field of the batch is not the promised one");
+    }
+    assert_eq!(found.fields().len(), columns.len(), "{label}: the batch has other columns");
+    for (column, array) in columns.iter().zip(read.batch.columns()) {
+        let nulls = array.null_count();
+        assert!(column.nullable || nulls == 0, "{label}: `{}` has {nulls} NULLs", column.name);
+    }
+    let position = read.position.0.len();
+    assert!(position <= 1_024, "{label}: a position of {position} bytes");
+}
+
+/// Reading a split again gives what its ability promises.
+fn again(reader: &dyn Reader, split: &Split, columns: &[Column], first: &[ReadBatch]) {
+    let when = format!("{} read again", split.label);
+    match split.ability {
+        SplitAbility::Volatile => {}
+        SplitAbility::Bounded => {
+            rows_of(first).assert_same(&rows_of(&read(reader, split, columns, None)), &when);
+        }
+        SplitAbility::Replayable | SplitAbility::Seekable => {
+            rows_of(first).assert_equal(&rows_of(&read(reader, split, columns, None)), &when);
+        }
+    }
+}
+
+/// Reading after a batch's position gives the rows after that batch, and no others.
+fn resume(reader: &dyn Reader, split: &Split, columns: &[Column], first: &[ReadBatch]) {
+    // All positions of a split of many small batches would take too long.
+    for index in
+        (0..first.len()).step_by(first.len().div_ceil(8).max(1)).chain(first.len().checked_sub(1))
+    {
+        let when = format!("{} after batch {} of {}", split.label, index + 1, first.len());
+        let rest = read(reader, split, columns, Some(&first[index].position));
+        rows_of(&first[index + 1..]).assert_equal(&rows_of(&rest), &when);
+    }
+}

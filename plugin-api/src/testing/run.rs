@@ -1,0 +1,144 @@
+//! Drives a writer through one run as the host does, and holds every answer to what a writer
+//! promises of all of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow_array::RecordBatch;
+
+use super::{Subject, Target, expect, host};
+use crate::{
+    ChunkOutcome, Column, Counters, Plugin, Position, Receipt, Result, TaskContext, WriteMode,
+    WritePlan, WriteTask, Writer, Written, schema_of,
+};
+
+/// A writer with the plan of one run.
+pub(super) struct Run {
+    pub(super) writer: Box<dyn Writer>,
+    pub(super) plan: WritePlan,
+}
+
+/// A plan with a run id of its own.
+pub(super) fn plan(mode: WriteMode, columns: &[Column], key: &[String]) -> WritePlan {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
+    WritePlan {
+        run: format!("conformance-{}-{number}", std::process::id()),
+        columns: columns.to_vec(),
+        mode,
+        key: key.to_vec(),
+        tasks: 1,
+        ..WritePlan::default()
+    }
+}
+
+impl Run {
+    /// A writer and a plan that it has drafted; the plan's columns are then the draft's.
+    pub(super) fn draft(
+        plugin: &dyn Plugin,
+        subject: &dyn Subject,
+        target: &dyn Target,
+        mut plan: WritePlan,
+    ) -> Result<Self> {
+        let writer = plugin.writer(target.writer_options(plan.mode), host(subject))?;
+        let draft = writer.draft(&plan)?;
+        let names = |columns: &[Column]| {
+            columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&draft.columns), names(&plan.columns), "`draft` changes the columns");
+        plan.columns = draft.columns;
+        Ok(Self { writer, plan })
+    }
+
+    /// Ready for tasks.
+    pub(super) fn prepare(&self) {
+        expect(self.writer.prepare(&self.plan), "`prepare`");
+    }
+
+    pub(super) fn task(&self, task: u32) -> TaskRun {
+        let context = TaskContext { task, epoch: 0 };
+        let task = expect(self.writer.open(&self.plan, &context), "`open`");
+        TaskRun { task, plan: self.plan.clone(), sequence: 0, total: Counters::default() }
+    }
+
+    /// Publishes what tasks have finished.
+    pub(super) fn commit(&self, receipts: &[Receipt]) {
+        let outcome = expect(self.writer.commit(&self.plan, receipts), "`commit` of the job");
+        assert_eq!(outcome, ChunkOutcome::Committed, "`commit` of the job");
+        expect(self.writer.finalise(&self.plan), "`finalise`");
+    }
+
+    /// The whole run of one task: each inner slice of batches is a chunk.
+    pub(super) fn complete(&self, chunks: &[&[RecordBatch]]) -> (Counters, Vec<Written>) {
+        self.prepare();
+        let mut task = self.task(0);
+        let mut all = Vec::new();
+        for chunk in chunks {
+            task.begin();
+            all.extend(chunk.iter().map(|batch| task.write(batch)));
+            task.commit();
+        }
+        let total = task.total;
+        self.commit(&[task.finish()]);
+        (total, all)
+    }
+}
+
+/// A task that is writing.
+pub(super) struct TaskRun {
+    pub(super) task: Box<dyn WriteTask>,
+    plan: WritePlan,
+    sequence: u64,
+    /// Of committed and open chunks.
+    pub(super) total: Counters,
+}
+
+impl TaskRun {
+    pub(super) fn begin(&mut self) {
+        let what = format!("`begin_chunk` {}", self.sequence);
+        expect(self.task.begin_chunk(self.sequence), &what);
+    }
+
+    /// Writes a batch and holds the answer to its arithmetic.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Written {
+        let batch = in_columns(batch, &self.plan.columns);
+        let written = expect(self.task.write(&batch), "`write`");
+        let Written { inserted, updated, skipped, dirty } = &written;
+        let rows = batch.num_rows() as u64;
+        let sum = inserted + updated + skipped + dirty.len() as u64;
+        assert_eq!(sum, rows, "inserted, updated, skipped and dirty of {rows} rows: {written:?}");
+        let rising = dirty.windows(2).all(|pair| pair[0].row < pair[1].row);
+        assert!(rising, "dirty rows come in the batch's order, each once: {dirty:?}");
+        for row in dirty {
+            assert!(row.row < rows, "a dirty row that the batch has not: {row:?}");
+            assert!(!row.code.is_empty() && !row.reason.is_empty(), "without a reason: {row:?}");
+        }
+        self.total.add(&Counters {
+            read: rows,
+            inserted: *inserted,
+            updated: *updated,
+            skipped: *skipped,
+            dirty: dirty.len() as u64,
+        });
+        written
+    }
+
+    pub(super) fn commit(&mut self) {
+        let position = Position(self.sequence.to_string().into_bytes());
+        let outcome = expect(self.task.commit_chunk(&position, &self.total), "`commit_chunk`");
+        assert_eq!(outcome, ChunkOutcome::Committed, "`commit_chunk` {}", self.sequence);
+        self.sequence += 1;
+    }
+
+    pub(super) fn finish(self) -> Receipt {
+        let receipt = expect(self.task.finish(), "`finish`");
+        let bytes = receipt.data.len();
+        assert!(bytes <= 4_096, "a receipt of {bytes} bytes");
+        receipt
+    }
+}
+
+/// The batch as one of the plan's columns; their types are the same, their metadata may not be.
+fn in_columns(batch: &RecordBatch, columns: &[Column]) -> RecordBatch {
+    let batch = RecordBatch::try_new(schema_of(columns), batch.columns().to_vec());
+    expect(batch, "the draft takes the batch's types")
+}

@@ -1,0 +1,337 @@
+//! What every writer owes: values that stay as they are, chunks that are in or out as a whole,
+//! a commit that can be repeated, an abort that leaves nothing, and dirty rows named exactly.
+
+use std::collections::HashSet;
+
+use arrow_array::RecordBatch;
+
+use super::{
+    DirtyBatch, Rows, Subject, Target, cell, expect, host, modes, reader, refused, required,
+    run::{Run, plan},
+    samples,
+};
+use crate::{
+    ChunkOutcome, Column, ConflictEffect, Counters, ErrorKind, KeyNeed, LogicalType, Plugin,
+    SplitRequest, WriteMode, WriteModeSpec, WritePlan, Writer, WriterDescriptor, columns_of,
+};
+
+/// Everything about the writer; nothing if the plugin declares none.
+///
+/// # Panics
+/// At the first thing that is not as it should be.
+pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
+    let Some(declared) = plugin.descriptor().writer else { return };
+    let suite = Suite { plugin, subject, declared };
+    suite.required_options();
+    suite.check_inspect_and_discover();
+    suite.refused_drafts();
+    suite.types();
+    suite.dirty_batches();
+    for spec in &suite.declared.modes {
+        suite.no_rows(spec);
+        suite.two_tasks(spec);
+        suite.rollback(spec);
+        suite.given_up(spec);
+        suite.commit_again(spec);
+        modes::all(&suite, spec);
+    }
+}
+
+pub(super) struct Suite<'a> {
+    plugin: &'a dyn Plugin,
+    subject: &'a dyn Subject,
+    declared: WriterDescriptor,
+}
+
+impl Suite<'_> {
+    /// A target for [`samples::keyed`] rows, with a key unless the mode knows none.
+    pub(super) fn target(&self, spec: &WriteModeSpec) -> Box<dyn Target + '_> {
+        self.subject.target(&samples::keyed_columns(), &key(spec))
+    }
+
+    /// A drafted run that writes such rows.
+    pub(super) fn run(&self, target: &dyn Target, spec: &WriteModeSpec) -> Run {
+        self.draft(target, WritePlan { key: key(spec), ..keyed_plan(spec.mode) })
+    }
+
+    fn draft(&self, target: &dyn Target, plan: WritePlan) -> Run {
+        let what = format!("`draft` of mode `{}`", plan.mode.word());
+        expect(Run::draft(self.plugin, self.subject, target, plan), &what)
+    }
+
+    fn writer(&self, target: &dyn Target, mode: WriteMode) -> Box<dyn Writer> {
+        let writer = self.plugin.writer(target.writer_options(mode), host(self.subject));
+        expect(writer, "a writer to the subject's target")
+    }
+
+    fn first_mode(&self) -> &WriteModeSpec {
+        &self.declared.modes[0]
+    }
+
+    fn required_options(&self) {
+        let descriptor = self.plugin.descriptor();
+        let specs = descriptor.options.iter().chain(&self.declared.options);
+        let target = self.target(self.first_mode());
+        let options = target.writer_options(self.first_mode().mode);
+        required::options(self.subject, specs, &options, |options, host| {
+            self.plugin.writer(options, host)?.inspect().map(drop)
+        });
+    }
+
+    fn check_inspect_and_discover(&self) {
+        let spec = self.first_mode();
+        let target = self.target(spec);
+        let writer = self.writer(&*target, spec.mode);
+        for finding in expect(writer.check(), "`check` of a target that is there") {
+            assert!(finding.ok, "`check` of a target that is there: {finding:?}");
+        }
+        match writer.discover() {
+            Ok(tables) => {
+                assert!(tables.iter().all(|table| !table.name.is_empty()), "a table has no name");
+            }
+            error => drop(refused(error, &[ErrorKind::Unsupported], "`discover`")),
+        }
+        let info = expect(writer.inspect(), "`inspect`");
+        assert!(!info.name.is_empty(), "the target has no name");
+        if info.columns.is_empty() {
+            return; // it takes any
+        }
+        let kinds = |columns: &[Column]| {
+            columns.iter().map(|it| (it.name.clone(), it.logical.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&info.columns), kinds(&samples::keyed_columns()), "`inspect`'s columns");
+        let key = key(spec);
+        let known = info.keys.iter().any(|it| it.columns == key);
+        assert!(key.is_empty() || known, "`inspect` does not tell the key {key:?}: {info:?}");
+        target.assert_holds(&[], "looking at the target");
+    }
+
+    /// Plans that cannot be done are refused before anything is touched.
+    fn refused_drafts(&self) {
+        let all = [
+            WriteMode::Insert,
+            WriteMode::Ignore,
+            WriteMode::Upsert,
+            WriteMode::Replace,
+            WriteMode::Overwrite,
+        ];
+        let kinds = [ErrorKind::Unsupported, ErrorKind::Schema, ErrorKind::Options];
+        for mode in all {
+            let spec = self.declared.modes.iter().find(|spec| spec.mode == mode);
+            let target = self.target(spec.unwrap_or(self.first_mode()));
+            let refuse = |plan: WritePlan, what: &str| {
+                let what = format!("mode `{}` {what}", mode.word());
+                let run = Run::draft(self.plugin, self.subject, &*target, plan);
+                refused(run.map(drop), &kinds, &what);
+            };
+            match spec {
+                None => refuse(keyed_plan(mode), "that is not declared"),
+                Some(spec) if spec.needs != KeyNeed::Nothing => {
+                    refuse(WritePlan { key: Vec::new(), ..keyed_plan(mode) }, "without a key");
+                    let key = vec!["no such column".to_owned()];
+                    refuse(WritePlan { key, ..keyed_plan(mode) }, "with a key that is not there");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Every declared type is written with its edge values and comes back as it was.
+    fn types(&self) {
+        for family in self.declared.types.iter().map(|support| &support.logical) {
+            for logical in self.subject.types(family) {
+                self.round_trip(&logical);
+            }
+        }
+    }
+
+    fn round_trip(&self, logical: &LogicalType) {
+        let batch = samples::edge_batch(std::slice::from_ref(logical));
+        let columns = expect(columns_of(&batch.schema()), "the columns of edge values");
+        let spec = self.first_mode();
+        let target = self.subject.target(&columns, &key(spec));
+        let run = self.draft(&*target, plan(spec.mode, &columns, &key(spec)));
+        let drafted = &run.plan.columns[1].logical;
+        assert_eq!(drafted, logical, "`draft` takes another type than the declared one");
+
+        let rows = 0..batch.num_rows();
+        let taken = |row: &usize| self.subject.takes(logical, &cell(batch.column(1), *row));
+        let (clean, refused): (Vec<_>, Vec<_>) = rows.partition(taken);
+        let (_, written) = run.complete(&[std::slice::from_ref(&batch)]);
+        let dirty: Vec<_> = written[0].dirty.iter().map(|row| row.row as usize).collect();
+        let values =
+            |rows: &[usize]| rows.iter().map(|row| cell(batch.column(1), *row)).collect::<Vec<_>>();
+        assert_eq!(values(&dirty), values(&refused), "dirty values of `{logical}`");
+        let clean: Vec<_> = clean.iter().map(|row| batch.slice(*row, 1)).collect();
+        let when = format!("a round trip of `{logical}`");
+        target.assert_holds(&clean, &when);
+        if self.subject.reads_back(logical) {
+            self.read_back(&*target, &columns, &clean, &when);
+        }
+    }
+
+    /// What the plugin's own reader makes of what has been written, types included.
+    fn read_back(
+        &self,
+        target: &dyn Target,
+        columns: &[Column],
+        expected: &[RecordBatch],
+        when: &str,
+    ) {
+        let Some(options) = target.reader_options() else { return };
+        let made = self.plugin.reader(options, host(self.subject));
+        let made = expect(made, "a reader of what was written");
+        let columns = expect(made.produces(columns), "`produces`");
+        let request = SplitRequest { max: 2, columns: columns.clone() };
+        let splits = expect(made.splits(&request), "`splits`");
+        let rows = reader::read_together(&*made, &splits, &columns);
+        Rows::of(expected).assert_same(&rows, &format!("{when}, read back"));
+    }
+
+    /// Rows that the store refuses come back by their index, and all others are in.
+    fn dirty_batches(&self) {
+        for DirtyBatch { columns, key, batch, dirty } in self.subject.dirty_batches() {
+            let mode = self.first_mode().mode;
+            let target = self.subject.target(&columns, &key);
+            let batch_columns = expect(columns_of(&batch.schema()), "the batch's columns");
+            let mut plan = plan(mode, &batch_columns, &key);
+            plan.update_columns = Vec::new();
+            let (_, written) = self.draft(&*target, plan).complete(&[std::slice::from_ref(&batch)]);
+            let found: Vec<_> = written[0].dirty.iter().map(|row| row.row).collect();
+            assert_eq!(found, dirty, "dirty rows of the subject's batch");
+            let refused: HashSet<_> = dirty.into_iter().collect();
+            let clean = (0..batch.num_rows()).filter(|row| !refused.contains(&(*row as u64)));
+            let clean: Vec<_> = clean.map(|row| batch.slice(row, 1)).collect();
+            target.assert_holds(&clean, "beside the subject's dirty rows");
+        }
+    }
+
+    /// Nothing written: a batch of no rows, a chunk of no batches, a task of no chunks.
+    fn no_rows(&self, spec: &WriteModeSpec) {
+        let when = format!("mode `{}` without rows", spec.mode.word());
+        let empty = samples::keyed([], 1);
+        let chunks: [&[&[RecordBatch]]; 3] = [&[&[empty]], &[&[]], &[]];
+        for chunks in chunks {
+            let target = self.target(spec);
+            let (total, _) = self.run(&*target, spec).complete(chunks);
+            assert_eq!(total, Counters::default(), "{when}");
+            target.assert_holds(&[], &when);
+        }
+    }
+
+    /// Two tasks at once, two chunks each.
+    fn two_tasks(&self, spec: &WriteModeSpec) {
+        let target = self.target(spec);
+        let mut run = self.run(&*target, spec);
+        run.plan.tasks = 2;
+        run.prepare();
+        run.prepare(); // again, which changes nothing
+        let [first, second, third, fourth] =
+            [1..=3, 4..=6, 7..=9, 10..=12].map(|keys| samples::keyed(keys, 1));
+        let (mut one, mut two) = (run.task(0), run.task(1));
+        for (batch, other) in [(&first, &second), (&third, &fourth)] {
+            for (task, batch) in [(&mut one, batch), (&mut two, other)] {
+                task.begin();
+                let written = task.write(batch);
+                assert_eq!(written.inserted, 3, "new rows are inserted: {written:?}");
+                task.commit();
+            }
+        }
+        run.commit(&[one.finish(), two.finish()]);
+        let when = format!("two tasks in mode `{}`", spec.mode.word());
+        target.assert_holds(&[first, second, third, fourth], &when);
+    }
+
+    /// A chunk rolled back leaves nothing, and can be replayed.
+    fn rollback(&self, spec: &WriteModeSpec) {
+        let target = self.target(spec);
+        let run = self.run(&*target, spec);
+        run.prepare();
+        let mut task = run.task(0);
+        let (first, second) = (samples::keyed(1..=4, 1), samples::keyed(5..=9, 1));
+        task.begin();
+        task.write(&first);
+        task.commit();
+        let total = task.total;
+        expect(task.task.rollback_chunk(), "`rollback_chunk` without a chunk");
+        for _ in 0..2 {
+            task.begin();
+            task.write(&second.slice(0, 2));
+            task.write(&second.slice(2, 3));
+            expect(task.task.rollback_chunk(), "`rollback_chunk`");
+            task.total = total;
+        }
+        task.begin();
+        let written = task.write(&second);
+        assert_eq!(written.inserted, 5, "rows of a replayed chunk are new: {written:?}");
+        task.commit();
+        run.commit(&[task.finish()]);
+        let when = format!("a chunk rolled back and replayed in mode `{}`", spec.mode.word());
+        target.assert_holds(&[first, second], &when);
+    }
+
+    /// A chunk that is not committed leaves nothing: dropped, aborted, rolled back and finished.
+    fn given_up(&self, spec: &WriteModeSpec) {
+        for end in ["drop", "abort", "rollback and abort"] {
+            let target = self.target(spec);
+            let run = self.run(&*target, spec);
+            run.prepare();
+            let mut task = run.task(0);
+            task.begin();
+            task.write(&samples::keyed(1..=5, 1));
+            match end {
+                "drop" => drop(task),
+                "abort" => expect(task.task.abort(), "`abort` of a task"),
+                _ => {
+                    expect(task.task.rollback_chunk(), "`rollback_chunk`");
+                    expect(task.task.abort(), "`abort` of a task");
+                }
+            }
+            expect(run.writer.abort(&run.plan, &[]), "`abort` of the job");
+            expect(run.writer.abort(&run.plan, &[]), "`abort` of the job, again");
+            let when = format!("a task given up by {end} in mode `{}`", spec.mode.word());
+            target.assert_holds(&[], &when);
+            // The target is as good as before.
+            let rows = samples::keyed(1..=2, 1);
+            self.run(&*target, spec).complete(&[std::slice::from_ref(&rows)]);
+            target.assert_holds(&[rows], &format!("the run after {when}"));
+        }
+    }
+
+    /// A commit, a finalise and an abort after the commit change nothing more.
+    fn commit_again(&self, spec: &WriteModeSpec) {
+        let target = self.target(spec);
+        let run = self.run(&*target, spec);
+        run.prepare();
+        let mut task = run.task(0);
+        let rows = samples::keyed(1..=5, 1);
+        task.begin();
+        task.write(&rows);
+        task.commit();
+        let receipts = [task.finish()];
+        let first = expect(run.writer.commit(&run.plan, &receipts), "`commit` of the job");
+        assert_eq!(first, ChunkOutcome::Committed, "`commit` of the job");
+        let second = expect(run.writer.commit(&run.plan, &receipts), "`commit` of the job, again");
+        assert_eq!(second, ChunkOutcome::AlreadyCommitted, "`commit` of the job, again");
+        expect(run.writer.finalise(&run.plan), "`finalise`");
+        expect(run.writer.finalise(&run.plan), "`finalise`, again");
+        expect(run.writer.abort(&run.plan, &receipts), "`abort` after the commit");
+        let when = format!("a commit in mode `{}` and what came after", spec.mode.word());
+        target.assert_holds(&[rows], &when);
+    }
+}
+
+/// The key to plan with: none where the mode knows of no conflicts.
+fn key(spec: &WriteModeSpec) -> Vec<String> {
+    let keyed = spec.conflict != ConflictEffect::None || spec.needs != KeyNeed::Nothing;
+    if keyed { vec![samples::KEY.to_owned()] } else { Vec::new() }
+}
+
+/// A plan for [`samples::keyed`] rows; an upsert of which updates `name` alone.
+fn keyed_plan(mode: WriteMode) -> WritePlan {
+    let mut plan = plan(mode, &samples::keyed_columns(), &[samples::KEY.to_owned()]);
+    if mode == WriteMode::Upsert {
+        plan.update_columns = vec!["name".to_owned()];
+    }
+    plan
+}

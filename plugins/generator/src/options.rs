@@ -1,0 +1,251 @@
+//! The plugin's options as its own types. Their keys, kinds and defaults are declared in
+//! `descriptor`; the host fills in the defaults, which are repeated nowhere but for native use.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use transload_plugin_api::{
+    Column, Error, ErrorKind, Key, LogicalType, Options, Result, SplitAbility,
+};
+
+use crate::{preset::Preset, spec::ColumnSpec};
+
+/// What the job asks of the reader.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReaderOptions {
+    pub(crate) rows: u64,
+    #[serde(default = "one")]
+    pub(crate) seed: u64,
+    #[serde(default)]
+    pub(crate) preset: Preset,
+    #[serde(default)]
+    columns: BTreeMap<String, String>,
+    #[serde(default)]
+    order: Vec<String>,
+    #[serde(default)]
+    key: Vec<String>,
+    #[serde(default = "batch_rows")]
+    pub(crate) batch_rows: u64,
+    #[serde(default)]
+    pub(crate) ability: Ability,
+    #[serde(default)]
+    pub(crate) delay: u64,
+    #[serde(default)]
+    pub(crate) dirty_every: u64,
+    pub(crate) fail_at: Option<u64>,
+    pub(crate) panic_at: Option<u64>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn batch_rows() -> u64 {
+    8_192
+}
+
+/// What the splits promise, in the job file's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ability {
+    #[default]
+    Seekable,
+    Replayable,
+    Bounded,
+    Volatile,
+}
+
+impl From<Ability> for SplitAbility {
+    fn from(ability: Ability) -> Self {
+        match ability {
+            Ability::Seekable => Self::Seekable,
+            Ability::Replayable => Self::Replayable,
+            Ability::Bounded => Self::Bounded,
+            Ability::Volatile => Self::Volatile,
+        }
+    }
+}
+
+impl ReaderOptions {
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        options.parse()
+    }
+
+    /// The columns to make: the preset's, each replaced by a spec of the same name, then the
+    /// others in the order asked for, then the rest by name.
+    pub(crate) fn specs(&self) -> Result<Vec<ColumnSpec>> {
+        let mut left = self.columns.clone();
+        let mut specs = Vec::new();
+        for (name, preset) in self.preset.columns() {
+            let text = left.remove(*name);
+            specs.push(ColumnSpec::parse(name, text.as_deref().unwrap_or(preset), self.rows)?);
+        }
+        for name in &self.order {
+            let text = left.remove(name).ok_or_else(|| unknown_column("order", name))?;
+            specs.push(ColumnSpec::parse(name, &text, self.rows)?);
+        }
+        for (name, text) in &left {
+            specs.push(ColumnSpec::parse(name, text, self.rows)?);
+        }
+        if specs.is_empty() {
+            return Err(Error::new(ErrorKind::Options, "there are no columns to make")
+                .hint("give `columns` or a `preset`"));
+        }
+        Ok(specs)
+    }
+
+    /// The primary key to report: as given, else the preset's, else none.
+    pub(crate) fn keys(&self, columns: &[Column]) -> Result<Vec<Key>> {
+        let preset = self.preset.key().iter().map(|name| (*name).to_owned()).collect();
+        let key = if self.key.is_empty() { preset } else { self.key.clone() };
+        primary_key(key, columns)
+    }
+}
+
+/// What the job asks of the writer.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WriterOptions {
+    pub(crate) table: Option<String>,
+    #[serde(default)]
+    columns: BTreeMap<String, String>,
+    #[serde(default)]
+    order: Vec<String>,
+    #[serde(default)]
+    pub(crate) key: Vec<String>,
+    #[serde(default)]
+    pub(crate) key_dedup: bool,
+    pub(crate) report: Option<std::path::PathBuf>,
+    #[serde(default)]
+    pub(crate) delay: u64,
+    #[serde(default)]
+    pub(crate) dirty_every: u64,
+    pub(crate) fail_at: Option<u64>,
+    pub(crate) panic_at: Option<u64>,
+    pub(crate) retry_at: Option<u64>,
+    pub(crate) commit_unknown_at: Option<u64>,
+}
+
+impl WriterOptions {
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        options.parse()
+    }
+
+    /// The columns that the target pretends to have; none if it takes any.
+    pub(crate) fn target_columns(&self) -> Result<Vec<Column>> {
+        let mut left = self.columns.clone();
+        let mut columns = Vec::new();
+        for name in &self.order {
+            let text = left.remove(name).ok_or_else(|| unknown_column("order", name))?;
+            columns.push(target_column(name, &text)?);
+        }
+        for (name, text) in &left {
+            columns.push(target_column(name, text)?);
+        }
+        Ok(columns)
+    }
+
+    /// The keys that the target pretends to have.
+    pub(crate) fn target_keys(&self, columns: &[Column]) -> Result<Vec<Key>> {
+        if columns.is_empty() {
+            return Ok(key_of(self.key.clone()));
+        }
+        primary_key(self.key.clone(), columns)
+    }
+}
+
+/// `int64 not null` as a column of that type.
+fn target_column(name: &str, text: &str) -> Result<Column> {
+    let text = text.trim();
+    let (logical, nullable) = match text.strip_suffix("not null") {
+        Some(logical) => (logical, false),
+        None => (text, true),
+    };
+    let logical = logical.parse::<LogicalType>().map_err(|error| {
+        Error::new(ErrorKind::Options, error.to_string())
+            .at(format!("columns.{name}"))
+            .hint("a target's column reads like `decimal(15,2)` or `int64 not null`")
+    })?;
+    Ok(Column::new(name, logical, nullable))
+}
+
+fn unknown_column(option: &str, name: &str) -> Error {
+    let message = format!("`{option}` names the column `{name}`, which `columns` has not");
+    Error::new(ErrorKind::Options, message)
+}
+
+fn key_of(columns: Vec<String>) -> Vec<Key> {
+    if columns.is_empty() {
+        return Vec::new();
+    }
+    vec![Key { name: String::new(), columns, primary: true, unusable: false }]
+}
+
+/// A primary key over columns that are there and never NULL.
+fn primary_key(key: Vec<String>, columns: &[Column]) -> Result<Vec<Key>> {
+    for name in &key {
+        let column = columns.iter().find(|column| column.name == *name);
+        let column = column.ok_or_else(|| unknown_column("key", name))?;
+        if column.nullable {
+            let message = format!("the key column `{name}` may be NULL");
+            return Err(Error::new(ErrorKind::Options, message));
+        }
+    }
+    Ok(key_of(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn reader(pairs: &[(&str, serde_json::Value)]) -> ReaderOptions {
+        let pairs = pairs.iter().map(|(key, value)| (*key, value.clone()));
+        ReaderOptions::parse(&Options::from_pairs(pairs)).unwrap()
+    }
+
+    fn names(options: &ReaderOptions) -> Vec<String> {
+        options.specs().unwrap().into_iter().map(|spec| spec.name).collect()
+    }
+
+    #[test]
+    fn columns_stand_in_the_order_asked_for() {
+        let columns = json!({"a": "int8", "b": "int8", "c": "int8"});
+        let options = reader(&[("rows", 1.into()), ("columns", columns), ("order", json!(["c"]))]);
+        assert_eq!(names(&options), ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn a_preset_has_its_columns_and_key() {
+        let options = reader(&[("rows", 9.into()), ("preset", "lineitem".into())]);
+        assert_eq!(names(&options).len(), 16);
+        let columns: Vec<_> = options.specs().unwrap().iter().map(ColumnSpec::column).collect();
+        assert_eq!(options.keys(&columns).unwrap()[0].columns, ["l_orderkey", "l_linenumber"]);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let columns = json!({"a": "int8 null 1%"});
+        let given = [("rows", 1.into()), ("columns", columns), ("key", json!(["a"]))];
+        let options = reader(&given);
+        let columns: Vec<_> = options.specs().unwrap().iter().map(ColumnSpec::column).collect();
+        assert_eq!(options.keys(&columns).unwrap_err().kind, ErrorKind::Options);
+        assert!(reader(&[("rows", 1.into())]).specs().is_err());
+        let unknown = Options::from_pairs([("rows", 1), ("row", 1)]);
+        assert_eq!(ReaderOptions::parse(&unknown).unwrap_err().kind, ErrorKind::Options);
+    }
+
+    #[test]
+    fn a_target_has_the_columns_given() {
+        let options = Options::from_pairs([
+            ("columns", json!({"id": "int64 not null", "name": "text(5)"})),
+            ("key", json!(["id"])),
+        ]);
+        let options = WriterOptions::parse(&options).unwrap();
+        let columns = options.target_columns().unwrap();
+        assert!(!columns[0].nullable && columns[1].nullable);
+        assert_eq!(options.target_keys(&columns).unwrap().len(), 1);
+    }
+}
