@@ -16,6 +16,31 @@
 //! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
 //! | `infer` | types of a sample of text cells |
 //! | `cell` | text to typed columns and back |
+//!
+//! # A file, from its first byte to its last batch
+//!
+//! ```
+//! use transload_formats::{CellWords, CsvDecoder, CsvDialect, CsvHead, Decoder, Inference};
+//!
+//! let file = b"id,price\n1,2.50\n2,\n3,x\n";
+//! let dialect = CsvDialect::default();
+//! let head = CsvHead::read(&dialect, file, true)?.expect("all of the file was shown");
+//! let rows = &file[head.bytes as usize..];
+//!
+//! // the types of the first two rows; a job, or the target, may know better
+//! let mut inference = Inference::new(&head.names);
+//! head.sample(&dialect, rows, true, 2, &mut inference)?;
+//! let columns = inference.columns();
+//! assert_eq!(columns[1].logical.to_string(), "numeric");
+//!
+//! let decoder = CsvDecoder::new(&dialect, &head.names, &columns, &CellWords::default())?;
+//! let mut decoder = decoder.at(head.bytes, head.line);
+//! assert_eq!(decoder.decode(rows, true)?, rows.len());
+//! let decoded = decoder.flush()?.expect("there are rows");
+//! assert_eq!(decoded.batch.num_rows(), 2);
+//! assert_eq!(decoded.dirty[0].place.as_deref(), Some("line 4"));
+//! # Ok::<(), transload_plugin_api::Error>(())
+//! ```
 
 mod cell;
 mod charset;

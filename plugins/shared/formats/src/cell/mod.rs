@@ -98,7 +98,7 @@ impl Fault {
     #[cold]
     pub(crate) fn explain(self, column: &Column, text: &[u8]) -> CellError {
         let logical = &column.logical;
-        let found = shorten(text);
+        let found = shorten(text, SHOWN);
         let (code, reason) = match self {
             Self::Parse => ("parse", format!("expected {logical}, found `{found}`")),
             Self::Range => ("range", format!("`{found}` does not fit {logical}")),
@@ -116,11 +116,13 @@ impl Fault {
     }
 }
 
-/// At most 64 bytes of a text, for a message.
-pub(crate) fn shorten(text: &[u8]) -> String {
-    const MOST: usize = 64;
-    let cut = String::from_utf8_lossy(&text[..text.len().min(MOST)]).into_owned();
-    if text.len() > MOST { format!("{cut}...") } else { cut }
+/// The most bytes of a text that stand in a message.
+pub(crate) const SHOWN: usize = 64;
+
+/// At most so many bytes of a text, which need not be UTF-8.
+pub(crate) fn shorten(text: &[u8], most: usize) -> String {
+    let cut = String::from_utf8_lossy(&text[..text.len().min(most)]).into_owned();
+    if text.len() > most { format!("{cut}...") } else { cut }
 }
 
 /// Characters of UTF-8 text: all bytes that do not continue one.

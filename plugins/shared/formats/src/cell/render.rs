@@ -262,6 +262,7 @@ fn two(value: u32) -> [u8; 2] {
 #[inline]
 fn date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
+    // what text formats are full of; the other years have a sign
     if (0..=9999).contains(&year) {
         let year = year as u32;
         let ([a, b], [c, d], [e, f], [g, h]) = (two(year / 100), two(year), two(month), two(day));
@@ -271,7 +272,7 @@ fn date(days: i64, out: &mut Vec<u8>) {
     }
 }
 
-/// A time of day; ticks outside of one day are written as what they are, a span.
+/// A time of day: from 0 to less than one day of ticks, all that the type holds.
 fn time(value: i64, ticks: Ticks, out: &mut Vec<u8>) {
     clock(value / ticks.per_second, out);
     fraction(value % ticks.per_second, ticks.digits, out);

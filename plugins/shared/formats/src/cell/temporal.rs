@@ -20,17 +20,22 @@ fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
 }
 
 /// Year, month and day of a count of days since 1970-01-01; the inverse of `days_from_civil`.
+#[inline]
 pub(super) fn civil_from_days(days: i64) -> (i64, u32, u32) {
+    // four eras more, so that the years from -1600 on divide as small numbers without a sign
+    const FOUR_ERAS: i64 = 4 * 146_097;
     let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
+    let (era, day_of_era) = match u32::try_from(shifted + FOUR_ERAS) {
+        Ok(shifted) => (i64::from(shifted / 146_097) - 4, shifted % 146_097),
+        Err(_) => (shifted.div_euclid(146_097), shifted.rem_euclid(146_097) as u32),
+    };
     let year_of_era =
         (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = (day_of_year - (153 * month_from_march + 2) / 5 + 1) as u32;
-    let month = ((month_from_march + 2) % 12 + 1) as u32;
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (i64::from(year_of_era) + era * 400 + i64::from(month <= 2), month, day)
 }
 
 fn last_day(year: i64, month: u32) -> u32 {

@@ -4,10 +4,10 @@
 use std::{str, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, StringArray, make_array, new_null_array,
+    Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, StringArray, new_null_array,
 };
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_schema::DataType;
+use arrow_schema::{ArrowError, DataType};
 
 use super::{BinaryText, Cells, Fault, bytes, column::TypedColumn, number};
 
@@ -139,21 +139,22 @@ pub(super) trait TextKind: Send {
     where
         Self: Sized,
     {
-        string_array(offsets, values, nulls)
+        array_of(StringArray::try_new(offsets, Buffer::from_vec(values), nulls))
     }
 }
 
 type Nulls = Option<arrow_buffer::NullBuffer>;
 
-/// Never wrong for bytes that were checked when they were appended; a defect there shows as an
-/// array of NULLs of the wrong length and so as an error when the batch is made.
-fn string_array(offsets: OffsetBuffer<i32>, values: Vec<u8>, nulls: Nulls) -> ArrayRef {
-    match StringArray::try_new(offsets, Buffer::from_vec(values), nulls) {
+/// Never an error for bytes that were checked when they were appended. A defect there becomes an
+/// array without rows, and so an error when the batch is made.
+fn array_of(made: Result<impl Array + 'static, ArrowError>) -> ArrayRef {
+    match made {
         Ok(array) => Arc::new(array),
         Err(_) => new_null_array(&DataType::Null, 0),
     }
 }
 
+/// `text`
 pub(super) struct AnyText;
 
 impl TextKind for AnyText {
@@ -169,7 +170,7 @@ impl TextKind for AnyText {
     }
 }
 
-/// Text of at most so many characters.
+/// `text(n)`: at most n characters.
 pub(super) struct ShortText(pub(super) u32);
 
 impl TextKind for ShortText {
@@ -188,6 +189,7 @@ impl TextKind for ShortText {
     }
 }
 
+/// `numeric`: the text of a number.
 pub(super) struct NumericText;
 
 impl TextKind for NumericText {
@@ -200,6 +202,7 @@ impl TextKind for NumericText {
     }
 }
 
+/// `json`: checked, but kept byte for byte.
 pub(super) struct JsonText;
 
 impl TextKind for JsonText {
@@ -221,13 +224,11 @@ impl TextKind for BinaryText {
     }
 
     fn array(offsets: OffsetBuffer<i32>, values: Vec<u8>, nulls: Nulls) -> ArrayRef {
-        match BinaryArray::try_new(offsets, Buffer::from_vec(values), nulls) {
-            Ok(array) => Arc::new(array),
-            Err(_) => new_null_array(&DataType::Null, 0),
-        }
+        array_of(BinaryArray::try_new(offsets, Buffer::from_vec(values), nulls))
     }
 }
 
+/// `uuid`: 16 bytes a value.
 pub(super) struct UuidText;
 
 impl TextKind for UuidText {
@@ -245,9 +246,6 @@ impl TextKind for UuidText {
                 _ => filled.extend_from_slice(&[0; 16]),
             }
         }
-        match FixedSizeBinaryArray::try_new(16, Buffer::from_vec(filled), nulls) {
-            Ok(array) => make_array(array.into_data()),
-            Err(_) => new_null_array(&DataType::Null, 0),
-        }
+        array_of(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(filled), nulls))
     }
 }

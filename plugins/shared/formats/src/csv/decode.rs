@@ -189,12 +189,15 @@ fn cell_limit() -> transload_plugin_api::LogicalType {
     transload_plugin_api::LogicalType::Text { length: Some(FIELD_LIMIT as u32) }
 }
 
+/// The most bytes of a value at fault that are kept.
+const VALUE_LIMIT: usize = 4096;
+
 fn new_dirty(line: u64, column: Option<&str>, raw: &[u8], code: &str, reason: String) -> DirtyRow {
     DirtyRow {
         row: 0,
         place: Some(format!("line {line}")),
         column: column.map(str::to_owned),
-        value: Some(shorten(raw)),
+        value: Some(shorten(raw, VALUE_LIMIT)),
         code: code.to_owned(),
         reason,
     }
