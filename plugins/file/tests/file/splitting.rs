@@ -9,7 +9,7 @@ use transload_plugin_api::SplitAbility;
 
 use crate::host::{read, reading, row};
 
-const ROWS: usize = 24_000;
+const ROWS: usize = 36_000;
 
 /// Rows with line ends and delimiters inside of quotes, some megabytes of them.
 fn nasty_csv(rows: usize) -> String {
