@@ -130,3 +130,48 @@ impl Output {
 fn broken() -> io::Error {
     io::Error::other("an earlier write has failed")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::OpenOptions, io::Read};
+
+    use transload_plugin_api::ErrorKind;
+
+    use super::*;
+
+    const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
+
+    #[test]
+    fn a_cut_file_goes_on_as_if_nothing_had_been_written() {
+        for compression in ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x");
+            let mut output = Output::new(File::create(&path).unwrap(), compression, true);
+            output.write(b"head,").unwrap();
+            output.end_frame().unwrap();
+            let mark = output.mark();
+            output.write(&b"gone".repeat(100_000)).unwrap();
+            output.cut(&mark).unwrap();
+            output.write(b"tail").unwrap();
+            output.end_frame().unwrap();
+            let stored = std::fs::read(&path).unwrap();
+            let mut text = String::new();
+            compression.reader(&*stored).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "head,tail");
+            let hash =
+                Sha256::digest(&stored).iter().map(|b| format!("{b:02x}")).collect::<String>();
+            assert_eq!((output.mark().size(), output.mark().sha256()), (stored.len() as u64, hash));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_said_to_be_one() {
+        for compression in ALL {
+            let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let mut output = Output::new(full, compression, false);
+            let written = output.write(b"x").and_then(|()| output.end_frame());
+            assert_eq!(Error::from(written.unwrap_err()).kind, ErrorKind::Space);
+            assert!(output.write(b"y").is_err(), "what follows a failed write is lost too");
+        }
+    }
+}

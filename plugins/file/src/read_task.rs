@@ -76,7 +76,8 @@ impl FileTask {
         let next = match after {
             None => Place::default(),
             Some(Position(bytes)) => serde_json::from_slice(bytes).map_err(|error| {
-                Error::new(ErrorKind::Defect, "the position is not ours").caused_by(&error)
+                Error::new(ErrorKind::Data, "the position is not one of this plugin's")
+                    .caused_by(&error)
             })?,
         };
         let columns = columns.to_vec();

@@ -1,11 +1,14 @@
 //! The reading side: which files there are, what columns they have, how they are divided.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use transload_formats::ColumnBuilder;
 use transload_plugin_api::{
-    Cancel, Column, Finding, Host, LogicalType, Options, Position, ReadTask, Reader, Result,
-    SourceSchema, Split, SplitRequest, TableInfo,
+    Cancel, Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask,
+    Reader, Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
 
 use crate::{
@@ -104,7 +107,20 @@ impl Reader for FileReader {
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
         let words = self.job.options.words();
-        let format = self.with_listing(|listing| Ok(listing.source.format))?;
+        let (format, names) = self.with_listing(|listing| {
+            let format = listing.source.format;
+            let names = listing.schema()?.columns.iter().map(|column| column.name.clone());
+            Ok((format, names.collect::<HashSet<_>>()))
+        })?;
+        // JSON without a single object has no keys that a column could be missing among.
+        let known =
+            |name: &String| names.contains(name) || (names.is_empty() && format != Format::Csv);
+        if let Some(unknown) = wanted.iter().find(|column| !known(&column.name)) {
+            let message = format!("there is no column `{}` in the files", unknown.name);
+            return Err(Error::new(ErrorKind::Schema, message).hint(
+                "a JSON key that the sample did not show can be named in `[reader.schema]`",
+            ));
+        }
         let produced = |column: &Column| match ColumnBuilder::new(column, &words) {
             Ok(_) => column.clone(),
             Err(_) => {

@@ -47,7 +47,7 @@ impl SplitData {
     /// From a split's data.
     pub(crate) fn parse(split: &Split) -> Result<Self> {
         serde_json::from_str(&split.data).map_err(|error| {
-            Error::new(ErrorKind::Defect, "the split is not ours").caused_by(&error)
+            Error::new(ErrorKind::Data, "the split is not one of this plugin's").caused_by(&error)
         })
     }
 }

@@ -338,10 +338,12 @@ fn unknown_keys_are_ignored_or_dirty() {
 #[test]
 fn lists_come_as_json_and_what_has_no_text_form_as_text() {
     let folder = tempdir().unwrap();
-    let path = file(folder.path(), "x.jsonl", "{\"a\":[1, 2]}\n");
+    let path = file(folder.path(), "x.jsonl", "{\"a\":[1, 2],\"i\":0,\"n\":0}\n");
     let reader = reader(reading(&path, json!({})));
     let wanted = columns(&[("a", "list<int32>"), ("i", "interval"), ("n", "int16")]);
     let produced = reader.produces(&wanted).unwrap();
     let types: Vec<_> = produced.iter().map(|column| column.logical.to_string()).collect();
     assert_eq!(types, ["json", "text", "int16"]);
+    let unknown = reader.produces(&columns(&[("b", "text")])).unwrap_err();
+    assert_eq!(unknown.kind, ErrorKind::Schema);
 }

@@ -9,7 +9,7 @@ use transload_plugin_api::SplitAbility;
 
 use crate::host::{read, reading, row};
 
-const ROWS: usize = 40_000;
+const ROWS: usize = 36_000;
 
 /// Rows with line ends and delimiters inside of quotes, some megabytes of them.
 fn nasty_csv(rows: usize) -> String {
@@ -29,7 +29,7 @@ fn t53_a_file_is_cut_at_proven_starts_of_records_only() {
     fs::write(&path, nasty_csv(ROWS)).unwrap();
     let whole = read(reading(&path, json!({})), 1).unwrap();
     assert_eq!((whole.rows.len(), whole.splits.len(), whole.dirty.len()), (ROWS, 1, 1));
-    for max in [2, 3, 100] {
+    for max in [2, 100] {
         let found = read(reading(&path, json!({})), max).unwrap();
         assert!(found.splits.len() > 1 && found.splits.len() <= max as usize);
         assert!(found.rows == whole.rows);
@@ -47,7 +47,7 @@ fn t53_a_file_is_cut_at_proven_starts_of_records_only() {
 fn json_lines_are_cut_and_arrays_are_not() {
     let folder = tempdir().unwrap();
     let object =
-        |row: i32| format!("{{\"id\":{row},\"text\":\"{}\"}}", "z".repeat(row as usize % 700));
+        |row: i32| format!("{{\"id\":{row},\"text\":\"{}\"}}", "z".repeat(row as usize % 1400));
     let objects: Vec<_> = (0..20_000).map(object).collect();
     for (name, content, cut) in [
         ("x.jsonl", objects.join("\n"), true),

@@ -408,19 +408,15 @@ fn what_cannot_be_done_is_refused_in_the_draft() {
 }
 
 #[test]
-fn a_full_disk_is_said_to_be_one() {
-    // /dev/full refuses every write; a part that cannot be written is the same to the task.
+fn a_part_is_never_written_through_a_link() {
     let (_folder, path) = new_file("x.csv");
     let plan = plan("r1", &two_columns(), WriteMode::Insert);
     let writer = writer(writing(&path, json!({})));
     writer.prepare(&plan).unwrap();
     let part = path.with_file_name(".transload-r1").join("t00001.e0.part");
-    std::os::unix::fs::symlink("/dev/full", &part).unwrap();
-    let mut task = writer.open(&plan, &TaskContext { task: 1, epoch: 0 }).unwrap();
-    // The link is not followed: the task has removed it and made its own file.
-    assert!(fs::symlink_metadata(&part).unwrap().is_file());
-    task.begin_chunk(0).unwrap();
-    task.write(&rows(0..3)).unwrap();
-    task.abort().unwrap();
-    assert!(!part.exists());
+    let foreign = path.with_file_name("foreign");
+    fs::write(&foreign, "theirs").unwrap();
+    std::os::unix::fs::symlink(&foreign, &part).unwrap();
+    write_task(writer.as_ref(), &plan, 1, &[rows(0..3)]).unwrap();
+    assert_eq!(fs::read_to_string(&foreign).unwrap(), "theirs");
 }
