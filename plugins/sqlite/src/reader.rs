@@ -78,11 +78,12 @@ impl SqliteReader {
         if let Some(name) = &self.options.split_key {
             let column = table.column(name).ok_or_else(|| no_such_column(name, table))?;
             let key = &column.column.name;
-            let ordered = order.len() == 1 && order[0] == *key;
-            let ranges = self.key_ranges(connection, table, key, max)?;
-            let ranges = if column.column.nullable { with_null_range(ranges) } else { ranges };
-            let order = if ordered { order } else { Vec::new() };
-            return splits_of(Some(key), ranges, &order, None);
+            // The natural key by its name is no other key.
+            if order.as_slice() != std::slice::from_ref(key) {
+                let ranges = self.key_ranges(connection, table, key, max)?;
+                let ranges = if column.column.nullable { with_null_range(ranges) } else { ranges };
+                return splits_of(Some(key), ranges, &[], None);
+            }
         }
         let Some(key) = order.first().cloned() else {
             return splits_of(None, vec![KeyRange::ALL], &[], None);

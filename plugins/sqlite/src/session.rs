@@ -13,20 +13,31 @@ use crate::{
     options::{JournalMode, WriterOptions},
 };
 
-/// How long a reader waits for a writer that is about to commit.
-const READER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for a writer that is about to commit, where no option says so.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Pages kept in memory while writing, in KiB: about a chunk's worth, so that dirty pages reach
 /// the file at commit and not before.
 const WRITER_CACHE: u32 = 65_536;
 
 /// Opens an existing file for reading only.
 pub(crate) fn open_to_read(path: &Path, cancel: &Cancel) -> Result<Connection> {
+    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, cancel)
+}
+
+/// Opens an existing file to look at what a writer would write to. Unlike a reader it may undo
+/// what a killed process has left half done, without which a run could not be repeated.
+pub(crate) fn open_to_look(path: &Path, cancel: &Cancel) -> Result<Connection> {
+    let connection = open_existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, cancel)?;
+    run(&connection, "open the file", "PRAGMA query_only = ON")?;
+    Ok(connection)
+}
+
+fn open_existing(path: &Path, access: OpenFlags, cancel: &Cancel) -> Result<Connection> {
     if !path.is_file() {
         return Err(missing_file(path));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = open(path, flags)?;
-    wait_for_others(&mut connection, READER_PATIENCE, cancel)?;
+    let mut connection = open(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    wait_for_others(&mut connection, PATIENCE, cancel)?;
     // The file is opened lazily: what is no database shows here.
     let doing = format!("open `{}`", path.display());
     connection
