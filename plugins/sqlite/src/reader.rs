@@ -286,31 +286,39 @@ impl SqliteReader {
             }
             Source::Table(name) => {
                 let table = catalog::table(connection, name)?;
-                if let Some(gone) =
-                    columns.iter().find(|column| table.column(&column.name).is_none())
-                {
-                    return Err(no_such_column(&gone.name, &table));
-                }
-                let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-                let order: Vec<_> = data.order.iter().map(String::as_str).collect();
-                let selected: Vec<_> = names.iter().chain(&order).copied().collect();
-                let select = Select {
-                    table: &table.name,
-                    // A table of which nothing is wanted still has to count its rows.
-                    columns: if selected.is_empty() { &["rowid"] } else { &selected },
-                    filter: self.options.filter.as_deref(),
-                    range: data.column.as_deref().map(|column| (column, &data.range)),
-                    order: &order,
-                    after,
-                };
-                (plan.sql, plan.values) = select.sql(&SqliteDialect);
+                (plan.sql, plan.values) = self.select(&table, data, columns, after)?;
                 plan.source.clone_from(&table.name.table);
-                if table.rowid.is_some() && order.len() == 1 {
+                if table.rowid.is_some() && data.order.len() == 1 {
                     plan.key_name = "rowid".to_owned();
                 }
             }
         }
         Ok(plan)
+    }
+
+    /// The columns and, behind them, the key by which the rows are ordered.
+    fn select(
+        &self,
+        table: &Table,
+        data: &SplitData,
+        columns: &[Column],
+        after: Option<&[KeyValue]>,
+    ) -> Result<(String, Vec<KeyValue>)> {
+        if let Some(gone) = columns.iter().find(|column| table.column(&column.name).is_none()) {
+            return Err(no_such_column(&gone.name, table));
+        }
+        let names = columns.iter().map(|column| column.name.as_str());
+        let order: Vec<_> = data.order.iter().map(String::as_str).collect();
+        let selected: Vec<_> = names.chain(order.iter().copied()).collect();
+        let select = Select {
+            table: &table.name,
+            columns: &selected,
+            filter: self.options.filter.as_deref(),
+            range: data.column.as_deref().map(|column| (column, &data.range)),
+            order: &order,
+            after,
+        };
+        Ok(select.sql(&SqliteDialect))
     }
 }
 
