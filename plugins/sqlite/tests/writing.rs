@@ -200,7 +200,7 @@ fn strict_tables_refuse_wrong_types() {
 }
 
 #[test]
-fn values_that_sqlite_would_change_are_refused() {
+fn t32_values_that_sqlite_would_change_are_refused() {
     let fixture = Fixture::new(
         "CREATE TABLE t(n DECIMAL(38,2), c DECIMAL_TEXT(38,2), free, v VARCHAR(2), s STRING,
                         f REAL, u BIGINT UNSIGNED, day DATE)",
