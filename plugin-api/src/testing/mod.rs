@@ -66,13 +66,9 @@
 //!     }
 //! }
 //!
+//! // In a test, with `MyPlugin` itself or with the plugin that the host's catalog has loaded.
 //! # fn my_plugin() -> Box<dyn Plugin> { unimplemented!() }
-//! #[test]
-//! # fn hidden() {}
-//! fn conforms() {
-//!     testing::all(&*my_plugin(), &Store);
-//! }
-//! # conforms();
+//! testing::all(&*my_plugin(), &Store);
 //! ```
 
 use std::{any::Any, fmt, sync::Arc};
@@ -210,8 +206,7 @@ pub struct DirtyBatch {
     pub columns: Vec<Column>,
     /// The target's primary key.
     pub key: Vec<String>,
-    /// The rows; the batch's schema is that of the columns it is written with, so a target column
-    /// may be narrower than the batch's.
+    /// The rows, in the Arrow types of the columns.
     pub batch: RecordBatch,
     /// Indexes of the rows that must come back dirty, rising.
     pub dirty: Vec<u64>,

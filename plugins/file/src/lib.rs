@@ -121,3 +121,5 @@ fn types() -> Vec<TypeSupport> {
     types.push(TypeSupport::new("json", &["CSV cell", "JSON value"]));
     types
 }
+
+transload_plugin_api::export_plugin!(FilePlugin);

@@ -1,11 +1,12 @@
 //! Makes the values of one column for any rows, column by column straight into Arrow buffers.
 //! Which values those are, `spec` says; rows are numbers, and a value depends on its row alone.
 
-use std::{fmt::Write as _, sync::Arc};
+mod text;
+
+use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, ArrowPrimitiveType, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray,
-    builder::{BinaryBuilder, StringBuilder},
     types::{
         Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float32Type,
         Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
@@ -21,7 +22,6 @@ use crate::{
     edges,
     random::{Stream, below, skew},
     spec::{self, ColumnSpec, Shape},
-    words::WORDS,
 };
 
 /// Makes one column.
@@ -115,10 +115,10 @@ impl ColumnMaker {
             T::Float32 => self.floats_32(rows),
             T::Float64 => self.floats(rows),
             T::Decimal { precision, scale } => self.decimals(rows, *precision, *scale)?,
-            T::Numeric => self.numerics(rows),
-            T::Text { .. } => self.texts(rows),
+            T::Numeric => self.numerics(rows)?,
+            T::Text { .. } => self.texts(rows)?,
             T::Binary => self.binaries(rows),
-            T::Json => self.jsons(rows),
+            T::Json => self.jsons(rows)?,
             T::Uuid => self.uuids(rows)?,
             T::Interval => self.intervals(rows),
             T::List(item) => self.lists(rows, item)?,
@@ -135,9 +135,11 @@ impl ColumnMaker {
     /// The row's pick among `count` edge values, if it has one.
     #[inline]
     fn edge(&self, row: u64, count: usize) -> Option<usize> {
-        let random = self.edges.at(row);
+        if self.spec.edge.never() || count == 0 {
+            return None;
+        }
         let pick = || below(self.edges.at(!row), count as u64) as usize;
-        (count > 0 && self.spec.edge.hits(random)).then(pick)
+        self.spec.edge.hits(self.edges.at(row)).then(pick)
     }
 
     fn validity(&self, rows: &[u64]) -> Option<NullBuffer> {
@@ -314,114 +316,6 @@ impl ColumnMaker {
         Arc::new(self.primitives::<IntervalMonthDayNanoType>(rows, value, &edges::INTERVALS))
     }
 
-    /// Strings by row, each written by `write` unless the row has an edge value or NULL.
-    fn strings(
-        &self,
-        rows: &[u64],
-        edges: &[&str],
-        mut write: impl FnMut(u64, &mut StringBuilder),
-    ) -> ArrayRef {
-        let validity = self.validity(rows);
-        let mut builder = StringBuilder::with_capacity(rows.len(), rows.len() * 16);
-        for (index, &row) in rows.iter().enumerate() {
-            if validity.as_ref().is_some_and(|validity| validity.is_null(index)) {
-                builder.append_null();
-                continue;
-            }
-            match self.edge(row, edges.len()) {
-                Some(pick) => builder.append_value(edges[pick]),
-                None => {
-                    write(row, &mut builder);
-                    builder.append_value("");
-                }
-            }
-        }
-        Arc::new(builder.finish())
-    }
-
-    fn texts(&self, rows: &[u64]) -> ArrayRef {
-        let logical = &self.spec.logical;
-        let mut edges = edges::TEXTS.to_vec();
-        edges.retain(|edge| spec::fits(edge, logical));
-        match &self.spec.shape {
-            Shape::Sequence { .. } | Shape::Cycle(_) => self.strings(rows, &edges, |row, out| {
-                push_number(out, self.number(row) as i64, 0);
-            }),
-            Shape::Choice(choices) => self.strings(rows, &edges, |row, out| {
-                let pick = below(self.random(row), choices.len() as u64);
-                push(out, &choices[pick as usize]);
-            }),
-            Shape::Words(low, high) => self.words(rows, &edges, (*low, *high)),
-            _ => self.words(rows, &edges, (1, 4)),
-        }
-    }
-
-    /// Words with blanks between them, as many as chosen and as fit the type's length.
-    fn words(&self, rows: &[u64], edges: &[&str], (low, high): (u64, u64)) -> ArrayRef {
-        let limit = match self.spec.logical {
-            LogicalType::Text { length: Some(length) } => length as usize,
-            _ => usize::MAX,
-        };
-        self.strings(rows, edges, |row, out| {
-            let count = low + below(self.second.at(row), high - low + 1);
-            let mut left = limit;
-            for index in 0..count {
-                let random = self.values.at(row.wrapping_mul(31).wrapping_add(index));
-                let random = if self.spec.skewed { skew(random) } else { random };
-                let word = WORDS[below(random, WORDS.len() as u64) as usize];
-                let blank = usize::from(index > 0);
-                if word.len() + blank > left {
-                    break;
-                }
-                push(out, &" "[..blank]);
-                push(out, word);
-                left -= word.len() + blank;
-            }
-        })
-    }
-
-    fn numerics(&self, rows: &[u64]) -> ArrayRef {
-        let edges = &edges::NUMERICS[..self.finite(edges::NUMERICS.len())];
-        let scale = spec::NUMERIC_SCALE.into();
-        self.strings(rows, edges, |row, out| push_number(out, self.number(row) as i64, scale))
-    }
-
-    fn jsons(&self, rows: &[u64]) -> ArrayRef {
-        self.strings(rows, &edges::JSONS, |row, out| {
-            let random = self.random(row);
-            let word = WORDS[below(random, WORDS.len() as u64) as usize];
-            push(out, "{\"id\":");
-            push_number(out, row as i64, 0);
-            push(out, ",\"word\":\"");
-            push(out, word);
-            push(out, if random & 1 == 1 { "\",\"on\":true}" } else { "\",\"on\":false}" });
-        })
-    }
-
-    fn binaries(&self, rows: &[u64]) -> ArrayRef {
-        let (low, high) = match self.spec.shape {
-            Shape::Bytes(low, high) => (low, high),
-            _ => (0, 16),
-        };
-        let validity = self.validity(rows);
-        let mut builder = BinaryBuilder::with_capacity(rows.len(), rows.len() * high as usize);
-        let mut bytes = Vec::new();
-        for (index, &row) in rows.iter().enumerate() {
-            if validity.as_ref().is_some_and(|validity| validity.is_null(index)) {
-                builder.append_null();
-            } else if let Some(pick) = self.edge(row, edges::BINARIES.len()) {
-                builder.append_value(edges::BINARIES[pick]);
-            } else {
-                let length = low + below(self.random(row), high - low + 1);
-                bytes.clear();
-                let words = (0..length.div_ceil(8)).map(|word| self.second.at(row * 4099 + word));
-                bytes.extend(words.flat_map(u64::to_le_bytes));
-                builder.append_value(&bytes[..length as usize]);
-            }
-        }
-        Arc::new(builder.finish())
-    }
-
     fn uuids(&self, rows: &[u64]) -> Result<ArrayRef> {
         // Version 4, variant 1 (<https://www.rfc-editor.org/rfc/rfc9562#section-5.4>).
         let random = |row| {
@@ -470,18 +364,133 @@ fn finished<A: arrow_array::Array + 'static>(array: Result<A, ArrowError>) -> Re
     }
 }
 
-/// Adds to the string that is being built; writing into memory cannot fail.
-fn push(out: &mut StringBuilder, text: &str) {
-    let _ = out.write_str(text);
-}
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Array, cast::AsArray};
+    use proptest::prelude::*;
 
-/// Adds a number with `scale` of its digits behind a point.
-fn push_number(out: &mut StringBuilder, number: i64, scale: u32) {
-    let unit = 10u64.pow(scale);
-    let size = number.unsigned_abs();
-    let sign = if number < 0 { "-" } else { "" };
-    let _ = match scale {
-        0 => write!(out, "{sign}{size}"),
-        _ => write!(out, "{sign}{}.{:0width$}", size / unit, size % unit, width = scale as usize),
-    };
+    use super::*;
+
+    fn make(spec: &str, rows: std::ops::Range<u64>) -> ArrayRef {
+        let spec = ColumnSpec::parse("c", spec, rows.end).unwrap();
+        ColumnMaker::new(spec, 1).make(&rows.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn integers(spec: &str, rows: std::ops::Range<u64>) -> Vec<i64> {
+        make(spec, rows).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    fn texts(spec: &str, rows: std::ops::Range<u64>) -> Vec<String> {
+        make(spec, rows).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+    }
+
+    const TYPES: [&str; 30] = [
+        "boolean",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float32",
+        "float64",
+        "decimal(5,5)",
+        "decimal(15,2)",
+        "decimal(38,10)",
+        "decimal(39,0)",
+        "decimal(76,38)",
+        "numeric",
+        "text",
+        "text(3)",
+        "binary",
+        "date",
+        "time(0)",
+        "duration",
+        "timestamp(9)",
+        "timestamp",
+        "timestamptz(3)",
+        "interval",
+        "json",
+        "uuid",
+        "list<list<text>>",
+    ];
+
+    #[test]
+    fn every_type_is_made_with_nulls_and_edges() {
+        for name in TYPES {
+            let array = make(&format!("{name} null 10% edge 10% nan"), 0..1_000);
+            let logical: LogicalType = name.parse().unwrap();
+            assert_eq!(*array.data_type(), logical.data_type(), "{name}");
+            assert_eq!(array.len(), 1_000);
+            assert!((50..200).contains(&array.null_count()), "{name}: {}", array.null_count());
+            assert_eq!(make(name, 0..100).null_count(), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn decimals_stay_within_their_precision() {
+        for name in ["decimal(5,5)", "decimal(15,2)", "decimal(38,10)"] {
+            let array = make(&format!("{name} edge 20%"), 0..10_000);
+            let array = array.as_primitive::<Decimal128Type>();
+            array.validate_decimal_precision(array.precision()).unwrap();
+        }
+        for name in ["decimal(39,0)", "decimal(60,2)", "decimal(76,38)"] {
+            let array = make(&format!("{name} edge 20%"), 0..10_000);
+            let array = array.as_primitive::<Decimal256Type>();
+            array.validate_decimal_precision(array.precision()).unwrap();
+        }
+    }
+
+    #[test]
+    fn shapes_make_what_they_say() {
+        assert_eq!(integers("int64 sequence", 0..4), [1, 2, 3, 4]);
+        assert_eq!(integers("int64 sequence from -1 every 2", 0..4), [-1, -1, 0, 0]);
+        assert_eq!(integers("int64 cycle 3", 0..5), [1, 2, 3, 1, 2]);
+        assert_eq!(texts("text(3) sequence from 998", 0..1), ["998"]);
+        let range = integers("int64 range -2..2", 0..1_000);
+        let ends = (range.iter().min().copied(), range.iter().max().copied());
+        assert_eq!(ends, (Some(-2), Some(2)));
+        let prices = make("decimal(15,2) range 0..0.1", 0..1_000);
+        let prices = prices.as_primitive::<Decimal128Type>().values().to_vec();
+        assert!(prices.iter().all(|price| (0..=10).contains(price)) && prices.contains(&10));
+        assert!(texts("text words 3..3", 0..50).iter().all(|it| it.split(' ').count() == 3));
+        assert!(
+            texts("text(9) words 5..9 edge 50%", 0..500)
+                .iter()
+                .all(|it| { it.chars().count() <= 9 })
+        );
+        assert!(texts("numeric range -0.5..0.5", 0..50).iter().all(|it| it.contains("0.")));
+    }
+
+    #[test]
+    fn skewed_columns_repeat_themselves() {
+        let different = |spec: &str| {
+            let mut values = integers(spec, 0..1_000);
+            values.sort_unstable();
+            values.dedup();
+            values.len()
+        };
+        assert!(different("int64 range 1..1000 skewed") * 5 < different("int64 range 1..1000") * 4);
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_depends_on_its_row_alone(
+            type_ in proptest::sample::select(&TYPES[..]),
+            start in 0u64..1_000_000,
+            length in 1u64..50,
+        ) {
+            let spec = format!("{type_} null 20% edge 20% nan");
+            let rows = start..start + length;
+            let whole = make(&spec, rows.clone());
+            for row in rows {
+                let alone = make(&spec, row..row + 1);
+                let there = whole.slice((row - start) as usize, 1);
+                // Floats are compared by their bits, because NaN is among them.
+                prop_assert_eq!(format!("{:?}", alone), format!("{:?}", there));
+            }
+        }
+    }
 }

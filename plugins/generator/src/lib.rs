@@ -6,17 +6,18 @@
 //!
 //! # For authors: where to look first
 //!
-//! A plugin is these four things, and this one has no more of them than it needs:
+//! A plugin is these things, and this one has no more of them than it needs:
 //!
 //! | module | what it shows |
 //! |---|---|
 //! | `descriptor` | what a plugin declares: options, types, write modes |
 //! | `options` | those options as the plugin's own types, and what is refused |
 //! | `reader` | schema, splits, positions and batches |
-//! | `writer` | draft, chunks, conflicts, commit |
+//! | `writer` | draft and commit of the job |
+//! | `writer::task` | chunks, conflicts, dirty rows |
 //!
-//! Behind them stand `spec` and `preset` (what a column holds), `column` with `edges`, `words`,
-//! `civil` and `random` (making it), `table` and `checksum` (the target in memory), `pause`.
+//! Behind them stand `spec` and `preset` (what a column holds), `column` with `text`, `edges`,
+//! `words`, `civil` and `random` (making it), `table` and `checksum` (the target in memory), `pause`.
 //!
 //! ```
 //! use transload_plugin_api::{Host, Options, Plugin, SplitRequest};

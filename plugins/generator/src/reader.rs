@@ -90,6 +90,7 @@ impl Reader for GeneratorReader {
             Some(position) => range.next(position)?,
             None => range.from,
         };
+        tracing::debug!(split = split.label, next, "split opened");
         let maker = |column: &Column| Ok(Arc::clone(&self.makers[self.index_of(&column.name)?]));
         Ok(Box::new(GeneratorTask {
             makers: columns.iter().map(maker).collect::<Result<_>>()?,

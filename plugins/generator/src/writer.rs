@@ -1,27 +1,25 @@
-//! The writing side: counts and sums up what it is given, in memory, and fails on request.
+//! The writing side, verbs of the job: what the target is, what a plan would do to it, and its
+//! commit. The chunks of one task are written in `task`.
+
+mod task;
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
-use arrow_array::RecordBatch;
 use serde::Serialize;
 use transload_plugin_api::{
-    ChunkOutcome, Column, Counters, DirtyRow, Error, ErrorKind, Finding, Guarantee, Host, Options,
-    Position, Receipt, Result, Statement, TableInfo, TargetInfo, TaskContext, WriteDraft,
-    WriteMode, WritePlan, WriteTask, Writer, Written,
+    ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt, Result,
+    Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
+    Writer,
 };
 
+use self::task::GeneratorTask;
 use crate::{
-    checksum::{self, NULL},
     options::WriterOptions,
     pause::Pause,
-    random::mix,
-    table::{self, Chunk, SharedTable, Tally, lock},
+    table::{self, SharedTable, Tally, lock},
 };
 
 /// A destination that keeps fingerprints of rows.
@@ -156,8 +154,10 @@ impl Writer for GeneratorWriter {
         let mut table = lock(&self.table);
         let epoch = table.epochs.entry((plan.run.clone(), task.task)).or_default();
         *epoch = task.epoch.max(*epoch);
+        drop(table);
+        let key = if self.keyed(plan) { key_indices(plan)? } else { Vec::new() };
         Ok(Box::new(GeneratorTask {
-            key: if self.keyed(plan) { key_indices(plan)? } else { Vec::new() },
+            key,
             replaces: update_indices(plan)?,
             plan: plan.clone(),
             context: *task,
@@ -179,6 +179,7 @@ impl Writer for GeneratorWriter {
             }
             table.publish(plan);
             table.finished.insert(plan.run.clone());
+            tracing::debug!(table = self.target.name, chunks = table.chunks, "run committed");
         }
         if let Some(path) = &self.options.report {
             self.report(plan, path)?;
@@ -220,193 +221,63 @@ fn update_indices(plan: &WritePlan) -> Result<Vec<usize>> {
     Ok((0..plan.columns.len()).filter(not_key).collect())
 }
 
-/// The writing of one task.
-struct GeneratorTask {
-    plan: WritePlan,
-    context: TaskContext,
-    options: Arc<WriterOptions>,
-    table: SharedTable,
-    pause: Pause,
-    retried: Arc<AtomicBool>,
-    /// Where the key columns stand; empty if rows are not kept by key.
-    key: Vec<usize>,
-    /// Where the columns stand that a conflict replaces.
-    replaces: Vec<usize>,
-    chunk: Option<OpenChunk>,
-    /// Rows taken in committed chunks.
-    rows: u64,
-    chunks: u64,
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use transload_plugin_api::LogicalType;
 
-/// The chunk that is being written.
-struct OpenChunk {
-    sequence: u64,
-    /// Rows taken in this chunk.
-    rows: u64,
-    changes: Chunk,
-}
+    use super::*;
 
-impl GeneratorTask {
-    /// Fails or panics if the job asks for it at one of the next `count` rows.
-    fn fault(&self, sequence: u64, first: u64, count: u64) -> Result<()> {
-        let here = |row: &u64| (first..first + count).contains(row);
-        if let Some(row) = self.options.panic_at.filter(here) {
-            panic!("panics at row {row} because `panic_at` asks for it");
-        }
-        if let Some(row) = self.options.fail_at.filter(here) {
-            let message = "fails because `fail_at` asks for it";
-            return Err(Error::new(ErrorKind::Other, message).at(format!("row {row}")));
-        }
-        if self.options.retry_at == Some(sequence) && !self.retried.swap(true, Ordering::Relaxed) {
-            let message = "asks for a replay because `retry_at` does";
-            return Err(Error::new(ErrorKind::Retry, message).at(format!("chunk {sequence}")));
-        }
-        Ok(())
+    fn writer(values: Value) -> GeneratorWriter {
+        let Value::Object(values) = values else { panic!("an object") };
+        GeneratorWriter::new(&Options { values, schema: Vec::new() }, &Host::detached()).unwrap()
     }
 
-    /// The rows, by index, that are dirty on request.
-    fn dirty_rows(&self, first: u64, count: u64) -> Vec<DirtyRow> {
-        let every = self.options.dirty_every;
-        if every == 0 {
-            return Vec::new();
-        }
-        let hit = |index: &u64| (first + index + 1).is_multiple_of(every);
-        let reason = "dirty because `dirty_every` asks for it";
-        (0..count).filter(hit).map(|row| dirty(row, None, "generated", reason)).collect()
+    fn plan(mode: WriteMode) -> WritePlan {
+        let columns = vec![Column::new("id", LogicalType::Int64, false)];
+        WritePlan { columns, mode, key: vec!["id".to_owned()], ..WritePlan::default() }
     }
 
-    /// Sorts the rows into the chunk by key, by the plan's write mode.
-    fn write_keyed(&self, columns: &[Vec<u64>], written: &mut Written, changes: &mut Chunk) {
-        let mut table = lock(&self.table);
-        let content = table.content(&self.plan);
-        let refused = std::mem::take(&mut written.dirty);
-        let mut refused = refused.into_iter().peekable();
-        let mut row = vec![NULL; columns.len()];
-        let rows = columns.first().map_or(0, Vec::len) as u64;
-        for index in 0..rows {
-            if let Some(dirty) = refused.next_if(|dirty| dirty.row == index) {
-                written.dirty.push(dirty);
-                continue;
-            }
-            row.iter_mut().zip(columns).for_each(|(cell, from)| *cell = from[index as usize]);
-            let Some(key) = key_of(&row, &self.key) else {
-                let name = self.null_key(&row);
-                written.dirty.push(dirty(index, name, "null", "a key column is NULL"));
-                continue;
-            };
-            let was_there = content.has(key);
-            match (self.plan.mode, was_there || changes.has(key)) {
-                (_, false) => written.inserted += 1,
-                (WriteMode::Upsert | WriteMode::Replace, true) => written.updated += 1,
-                (WriteMode::Ignore, true) => {
-                    written.skipped += 1;
-                    continue;
-                }
-                (WriteMode::Insert | WriteMode::Overwrite, true) => {
-                    let name = self.plan.key.first().map(String::as_str);
-                    written.dirty.push(dirty(index, name, "unique", "the key is there already"));
-                    continue;
-                }
-            }
-            changes.put(key, &row, was_there);
+    #[test]
+    fn t44_modes_that_need_a_key_are_refused_without() {
+        for mode in [WriteMode::Ignore, WriteMode::Upsert, WriteMode::Replace] {
+            assert!(writer(json!({"key_dedup": true})).draft(&plan(mode)).is_ok());
+            let error = writer(json!({})).draft(&plan(mode)).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Schema);
+            let keyless = WritePlan { key: Vec::new(), ..plan(mode) };
+            assert!(writer(json!({"key_dedup": true})).draft(&keyless).is_err());
         }
     }
 
-    fn null_key(&self, row: &[u64]) -> Option<&str> {
-        let index = self.key.iter().find(|index| row[**index] == NULL)?;
-        Some(&self.plan.columns[*index].name)
+    #[test]
+    fn a_target_with_columns_takes_no_others() {
+        let writer = writer(json!({"columns": {"id": "int32 not null"}, "key": ["id"]}));
+        let draft = writer.draft(&plan(WriteMode::Insert)).unwrap();
+        assert_eq!(draft.columns[0].logical, LogicalType::Int32);
+        let mut other = plan(WriteMode::Insert);
+        other.columns.push(Column::new("more", LogicalType::TEXT, true));
+        assert_eq!(writer.draft(&other).unwrap_err().kind, ErrorKind::Schema);
     }
-}
 
-/// The fingerprint of a row's key; `None` if a part of it is NULL.
-fn key_of(row: &[u64], key: &[usize]) -> Option<u64> {
-    let mut state = 0;
-    for index in key {
-        if row[*index] == NULL {
-            return None;
+    #[test]
+    fn what_the_generator_cannot_do_is_refused() {
+        let writer = writer(json!({}));
+        let insert = || plan(WriteMode::Insert);
+        let statement = vec!["DELETE".to_owned()];
+        for plan in [
+            WritePlan { create_table: true, ..insert() },
+            WritePlan { before: statement.clone(), ..insert() },
+            WritePlan { after: statement, ..insert() },
+        ] {
+            assert_eq!(writer.draft(&plan).unwrap_err().kind, ErrorKind::Unsupported);
         }
-        state = mix(state ^ row[*index]);
-    }
-    Some(state)
-}
-
-fn dirty(row: u64, column: Option<&str>, code: &str, reason: &str) -> DirtyRow {
-    DirtyRow {
-        row,
-        place: None,
-        column: column.map(str::to_owned),
-        value: None,
-        code: code.to_owned(),
-        reason: reason.to_owned(),
-    }
-}
-
-fn no_chunk() -> Error {
-    Error::new(ErrorKind::Defect, "no chunk is open")
-}
-
-impl WriteTask for GeneratorTask {
-    fn begin_chunk(&mut self, sequence: u64) -> Result<()> {
-        if self.chunk.is_some() {
-            return Err(Error::new(ErrorKind::Defect, "a chunk is open already"));
-        }
-        let changes = Chunk::new(self.replaces.clone());
-        self.chunk = Some(OpenChunk { sequence, rows: 0, changes });
-        Ok(())
+        let unknown = WritePlan { key: vec!["no".to_owned()], ..insert() };
+        assert_eq!(writer.draft(&unknown).unwrap_err().kind, ErrorKind::Schema);
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
-        self.pause.wait(self.options.delay)?;
-        let mut chunk = self.chunk.take().ok_or_else(no_chunk)?;
-        let (first, count) = (self.rows + chunk.rows, batch.num_rows() as u64);
-        self.fault(chunk.sequence, first, count)?;
-        let columns = batch.columns().iter().map(|column| checksum::fingerprints(column));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let mut written = Written { dirty: self.dirty_rows(first, count), ..Written::default() };
-        if self.key.is_empty() {
-            let leave_out: Vec<u64> = written.dirty.iter().map(|dirty| dirty.row).collect();
-            chunk.changes.loose.add_columns(&columns, count, &leave_out);
-            written.inserted = count - leave_out.len() as u64;
-        } else {
-            self.write_keyed(&columns, &mut written, &mut chunk.changes);
-        }
-        chunk.rows += count;
-        self.chunk = Some(chunk);
-        Ok(written)
-    }
-
-    fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
-        let OpenChunk { sequence, rows, changes } = self.chunk.take().ok_or_else(no_chunk)?;
-        let mut table = lock(&self.table);
-        let newest = table.epochs.get(&(self.plan.run.clone(), self.context.task));
-        if newest.is_some_and(|newest| *newest > self.context.epoch) {
-            return Ok(ChunkOutcome::Fenced);
-        }
-        table.content(&self.plan).merge(&self.plan, changes)?;
-        table.chunks += 1;
-        self.rows += rows;
-        self.chunks += 1;
-        if self.options.commit_unknown_at == Some(sequence) {
-            let evidence = "`commit_unknown_at` asks for it".to_owned();
-            return Ok(ChunkOutcome::Unknown { evidence });
-        }
-        Ok(ChunkOutcome::Committed)
-    }
-
-    fn rollback_chunk(&mut self) -> Result<()> {
-        self.chunk = None;
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Result<Receipt> {
-        if self.chunk.is_some() {
-            return Err(Error::new(ErrorKind::Defect, "the last chunk is still open"));
-        }
-        let data = serde_json::json!({"rows": self.rows, "chunks": self.chunks}).to_string();
-        Ok(Receipt { task: self.context.task, data })
-    }
-
-    fn abort(self: Box<Self>) -> Result<()> {
-        Ok(()) // an open chunk is dropped with the task; a stage goes with the run's abort
+    #[test]
+    fn an_overwrite_says_that_it_destroys() {
+        let statements = writer(json!({})).draft(&plan(WriteMode::Overwrite)).unwrap().statements;
+        assert!(statements.iter().any(|statement| statement.destructive));
     }
 }
