@@ -3,9 +3,10 @@
 //! [`Catalog::open`] looks through the search path and knows of every library what it declares or
 //! why it is refused, without loading any into this process; [`Catalog::plugin`] loads.
 //!
-//! `scan` puts each library of the `search` path through, in this order: `elf` (whole, and a plugin), its hash against the `manifest`,
-//! the `probe` in a child process (remembered in `cache`), the `sanity` of its descriptor; and,
-//! when it is asked for, `library` loads it for good and `forward` takes its log.
+//! `scan` puts each library of the `search` path through, in this order: `elf` (whole, and a
+//! plugin), its hash against the `manifest`, the `probe` in a child process (remembered in
+//! `cache`), the `sanity` of its descriptor. When it is asked for, `library` loads it for good and
+//! `forward` takes its log.
 
 mod cache;
 mod check;

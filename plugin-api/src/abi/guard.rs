@@ -7,6 +7,7 @@ use std::{
     mem,
     panic::{self, AssertUnwindSafe},
     sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
 use abi_stable::std_types::{RErr, ROk, RString};
@@ -38,7 +39,9 @@ pub(super) fn catch<R>(verb: &str, call: impl FnOnce() -> Result<R>) -> Result<R
 
 /// The call's own result, or the error that its panic became.
 fn unwinding<R>(verb: &str, call: impl FnOnce() -> R) -> Result<R> {
-    last_panic(); // a panic that the plugin itself has caught is not this call's
+    if !thread::panicking() {
+        last_panic(); // one that the plugin itself has caught: not this call's
+    }
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| defect(verb, payload))
 }
 
