@@ -3,9 +3,7 @@
 //! The fixtures are variants of `tests/abi/frozen`, a plugin whose copy of the boundary is frozen.
 //! The host survives all of them but what is said in the last test: a plugin that, once loaded,
 //! ends the process by itself (an unguarded panic, an abort, a wild pointer).
-
-#[path = "abi_support/mod.rs"]
-mod abi_support;
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use std::{
     fs,
@@ -18,6 +16,7 @@ use transload::catalog::{Catalog, Entry, Role, SearchPath, Status, check};
 use transload_plugin_api::{
     Cancel, Error, ErrorKind, Host, Options, Plugin, Position, Secret, Secrets, SplitRequest,
 };
+use transload_tests::built;
 
 const VARIANTS: [&str; 18] = [
     "same",
@@ -40,32 +39,41 @@ const VARIANTS: [&str; 18] = [
     "insane",
 ];
 
-/// A folder with one folder per variant, built once.
+/// A folder with one folder per variant, built once; beside the program's own build folder.
 fn fixtures() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let target = abi_support::workspace().join("target").join("abi-fixtures");
-        let crate_folder = abi_support::workspace().join("tests/abi/frozen");
-        let built = target.join("debug/libfrozen.so");
+        let target = built().parent().unwrap().join("abi-fixtures");
         for variant in VARIANTS {
-            let target = target.to_str().unwrap();
-            let mut arguments = vec!["build", "--quiet", "--locked", "--target-dir", target];
-            if variant != "same" {
-                arguments.extend(["--features", variant]);
-            }
-            abi_support::cargo(&crate_folder, &arguments);
-            let folder = Path::new(target).join("variants").join(variant);
+            build(variant, &target);
+            let folder = target.join("variants").join(variant);
             fs::create_dir_all(&folder).unwrap();
             // By rename, as one should.
-            fs::copy(&built, folder.join("fresh")).unwrap();
+            fs::copy(target.join("debug/libfrozen.so"), folder.join("fresh")).unwrap();
             fs::rename(folder.join("fresh"), folder.join("libfrozen.so")).unwrap();
         }
         target.join("variants")
     })
 }
 
+fn build(variant: &str, target: &Path) {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--quiet", "--locked", "--target-dir"]).arg(target);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("abi/frozen"));
+    if variant != "same" {
+        command.args(["--features", variant]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{variant}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The program, which also probes.
+fn program() -> PathBuf {
+    built().join("transload")
+}
+
 fn search(folders: &[PathBuf]) -> SearchPath {
-    SearchPath::only(folders).probe_with(abi_support::program())
+    SearchPath::only(folders).probe_with(program())
 }
 
 fn open(variants: &[&str]) -> Catalog {
@@ -220,7 +228,7 @@ fn t61_what_is_no_plugin_is_listed_and_harms_nothing() {
     put("d-magic.so", b"\x7fELF");
     put("e-garbage-after-magic.so", &[b"\x7fELF".as_slice(), &[0x5a; 4096]].concat());
     fs::copy(c_library(), folder.path().join("f-libc.so")).unwrap();
-    fs::copy(abi_support::program(), folder.path().join("g-program.so")).unwrap();
+    fs::copy(program(), folder.path().join("g-program.so")).unwrap();
     put("ignored.txt", b"not named like a library");
     fs::copy(fixtures().join("same/libfrozen.so"), folder.path().join("z-good.so")).unwrap();
 

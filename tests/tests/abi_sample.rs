@@ -1,8 +1,7 @@
 //! The sample plugin natively and through its library: the same answers, the same rows, and every
 //! fault of it an error.
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
-#[path = "abi_support/mod.rs"]
-mod abi_support;
 #[path = "../abi/sample/plugin.rs"]
 mod plugin;
 
@@ -22,6 +21,7 @@ use transload_plugin_api::{
     Position, ReadBatch, Reader, Receipt, Result, Secret, Secrets, Split, SplitRequest,
     TaskContext, WritePlan, Writer, schema_of,
 };
+use transload_tests::built;
 
 // ------------------------------------------------------------------------------------ both ways
 
@@ -30,13 +30,10 @@ fn catalog() -> &'static Catalog {
     &CATALOG
         .get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
-            fs::copy(
-                abi_support::built().join("examples/libabi_sample.so"),
-                folder.path().join("libsample.so"),
-            )
-            .unwrap();
+            fs::copy(built().join("examples/libabi_sample.so"), folder.path().join("libsample.so"))
+                .unwrap();
             let search = SearchPath::only(&[folder.path().to_owned()]);
-            (Catalog::open(&search.probe_with(abi_support::program())), folder)
+            (Catalog::open(&search.probe_with(built().join("transload"))), folder)
         })
         .0
 }

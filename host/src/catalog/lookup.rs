@@ -108,7 +108,7 @@ mod tests {
                 "kafka",
                 Role::Writer,
                 "there is no plugin `kafka`",
-                Some("writers that there are: sqlite"),
+                Some("there are: sqlite, generator"),
             ),
             ("generator", Role::Writer, "plugin `generator` has no writer, only: reader", None),
             ("oracle", Role::Reader, "plugin `oracle` was refused: sha256 differs", None),
@@ -117,6 +117,7 @@ mod tests {
             assert_eq!((error.message.as_str(), error.hint.as_deref()), (message, hint));
             assert!(error.code.starts_with("PLUGIN-"), "{}", error.code);
         }
+        assert!(usable(&entries, "generator").is_ok());
         let nothing = find(&[], "file", Role::Reader).unwrap_err();
         assert!(nothing.hint.unwrap().contains("plugin list"));
     }

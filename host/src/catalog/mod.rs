@@ -266,3 +266,50 @@ fn libraries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     paths.sort();
     Ok(paths)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(folder: &Path, mixed: bool) -> Vec<Entry> {
+        let search = SearchPath::only(&[]).probe_with("/no/such/program");
+        let mut scan = Scan::new(&search);
+        scan.folder(&Folder { path: folder.to_owned(), required: true, mixed });
+        scan.entries
+    }
+
+    #[test]
+    fn other_libraries_are_passed_over_beside_the_program_only() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("libother.so"), "no plugin").unwrap();
+        fs::write(folder.path().join("libdamaged.so"), b"\x7fELF").unwrap();
+        let names = |mixed| -> Vec<String> {
+            scan(folder.path(), mixed).into_iter().map(|entry| entry.name).collect()
+        };
+        assert_eq!(names(false), ["damaged", "other"]);
+        assert_eq!(names(true), ["damaged"]);
+    }
+
+    #[test]
+    fn a_folder_that_stands_twice_is_searched_once() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("libother.so"), "no plugin").unwrap();
+        let other_spelling = folder.path().join(".");
+        let search = SearchPath::only(&[folder.path().to_owned(), other_spelling]);
+        assert_eq!(Catalog::open(&search).list().len(), 1);
+    }
+
+    #[test]
+    fn of_one_name_the_first_usable_one_stays() {
+        let entry = |path: &str, refused: bool| {
+            let entry = Entry { name: "x".to_owned(), ..Entry::unknown(Path::new(path)) };
+            let reason = || Error::new(ErrorKind::Data, "damaged");
+            if refused { entry.refused(reason()) } else { entry }
+        };
+        let mut entries = [entry("/1", true), entry("/2", false), entry("/3", false)];
+        shadow(&mut entries);
+        assert!(entries[1].is_ok());
+        assert!(matches!(&entries[2].status, Status::Shadowed { by } if by == Path::new("/2")));
+        assert_eq!(lookup::usable(&entries, "x").unwrap().path, Path::new("/2"));
+    }
+}

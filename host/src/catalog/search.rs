@@ -114,3 +114,28 @@ fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     let base = set.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(below_home)))?;
     Some(base.join("transload"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_order_is_given_beside_user_system() {
+        let search = SearchPath::usual(&[PathBuf::from("/given")]);
+        let beside = env::current_exe().unwrap().parent().unwrap().to_owned();
+        let place = |path: &Path| {
+            let found = search.folders().iter().position(|folder| folder.path == path);
+            found.unwrap_or_else(|| panic!("{} is not searched", path.display()))
+        };
+        let order = [
+            place(Path::new("/given")),
+            place(&beside.join("plugins")),
+            place(&beside),
+            place(Path::new("/usr/lib/transload/plugins")),
+            place(Path::new("/usr/local/lib/transload/plugins")),
+        ];
+        assert!(order.is_sorted(), "{:?}", search.folders());
+        assert!(search.folders()[place(&beside)].mixed);
+        assert!(search.manifest_folders().contains(&beside.as_path()));
+    }
+}

@@ -168,3 +168,84 @@ fn broken(message: impl Into<String>) -> Error {
 fn refused(error: &ArrowError) -> Error {
     broken("the batch or schema breaks the Arrow C Data Interface").caused_by(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, Int32Array, StringArray};
+
+    use super::*;
+    use crate::{Column, LogicalType, schema_of};
+
+    fn schema(types: &[LogicalType]) -> SchemaRef {
+        let columns: Vec<Column> = (0..)
+            .zip(types)
+            .map(|(index, logical): (u32, _)| Column::new(index.to_string(), logical.clone(), true))
+            .collect();
+        schema_of(&columns)
+    }
+
+    fn batch() -> RecordBatch {
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from(vec![Some(1), None, Some(3)])),
+            Arc::new(StringArray::from(vec![Some(""), Some("ü"), None])),
+        ];
+        RecordBatch::try_new(schema(&[LogicalType::Int32, LogicalType::TEXT]), arrays).unwrap()
+    }
+
+    #[test]
+    fn buffers_are_shared_and_outlive_the_exported_batch() {
+        let original = batch();
+        let address = original.column(1).to_data().buffers()[1].as_ptr();
+        let exported = export_batch(&original, &original.schema()).unwrap();
+        let schema = original.schema();
+        drop(original);
+        let imported = import_batch(exported, &schema).unwrap();
+        assert_eq!(imported, batch());
+        assert_eq!(imported.column(1).to_data().buffers()[1].as_ptr(), address);
+    }
+
+    #[test]
+    fn the_schema_is_compared_whole() {
+        let batch = batch();
+        let renamed = schema(&[LogicalType::Int32, LogicalType::Json]);
+        let error = export_batch(&batch, &renamed).err().unwrap();
+        // The Arrow types are equal; the metadata tells JSON from text.
+        assert!(error.message.contains("transload.type=json"), "{error}");
+        assert!(error.message.contains("transload.type=text"), "{error}");
+        let sent = export_schema(&renamed).unwrap();
+        assert_eq!(import_schema(&sent).unwrap(), renamed);
+        assert!(ensure_same_schema(&renamed, &batch.schema()).is_err());
+    }
+
+    #[test]
+    fn t61_an_array_that_does_not_fit_its_schema_is_an_error() {
+        let batch = batch();
+        let exported = || export_batch(&batch, &batch.schema()).unwrap();
+        // arrow-rs panics here.
+        let error = import_batch(exported(), &schema(&[LogicalType::Int32])).unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Defect, "PLUGIN-PANIC"));
+        let lying = FfiBatch { rows: 4, ..exported() };
+        assert_eq!(import_batch(lying, &batch.schema()).unwrap_err().code, "PLUGIN-BATCH");
+        let empty = FfiBatch { array: FFI_ArrowArray::empty().into(), rows: 3 };
+        assert_eq!(import_batch(empty, &batch.schema()).unwrap_err().kind, ErrorKind::Defect);
+    }
+
+    #[test]
+    fn nulls_in_place_of_rows_are_refused() {
+        let batch = batch();
+        let nulls = Some(vec![true, false, true].into());
+        let rows =
+            StructArray::new(batch.schema().fields().clone(), batch.columns().to_vec(), nulls);
+        let array = FFI_ArrowArray::new(&rows.into_data()).into();
+        let error = import_batch(FfiBatch { array, rows: 3 }, &batch.schema()).unwrap_err();
+        assert_eq!(error.message, "the batch has nulls in place of whole rows");
+    }
+
+    #[test]
+    fn rows_without_columns_are_counted() {
+        let options = RecordBatchOptions::new().with_row_count(Some(7));
+        let batch = RecordBatch::try_new_with_options(schema(&[]), vec![], &options).unwrap();
+        let exported = export_batch(&batch, &schema(&[])).unwrap();
+        assert_eq!(import_batch(exported, &schema(&[])).unwrap().num_rows(), 7);
+    }
+}

@@ -23,31 +23,35 @@ thread_local! {
 
 /// Told by the panic hook, taken by the next [`catch`] of the thread.
 pub(super) fn note_panic(location: String) {
-    // A panic while the cell is borrowed cannot be: both borrows hold no foreign code.
-    LAST_PANIC.with(|last| {
-        if let Ok(mut last) = last.try_borrow_mut() {
-            *last = Some(location);
-        }
-    });
+    LAST_PANIC.set(Some(location));
 }
 
 /// Runs `call`; a panic becomes an error that names `verb`.
 pub(super) fn catch<R>(verb: &str, call: impl FnOnce() -> Result<R>) -> Result<R> {
-    panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| Err(defect(verb, payload)))
+    unwinding(verb, call).unwrap_or_else(Err)
+}
+
+/// The call's own result, or the error that its panic became.
+fn unwinding<R>(verb: &str, call: impl FnOnce() -> R) -> Result<R> {
+    LAST_PANIC.take(); // of a panic that the plugin itself has caught
+    panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| defect(verb, payload))
+}
+
+/// What `panic!` was given.
+pub(super) fn message_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message")
 }
 
 fn defect(verb: &str, payload: Box<dyn Any + Send>) -> Error {
-    let text = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned());
+    let message = format!("`{verb}` panicked: {}", message_of(payload.as_ref()));
     // The payload's own drop may panic: it is never run.
     mem::forget(payload);
-    let mut error = Error::new(ErrorKind::Defect, format!("`{verb}` panicked: {text}"))
+    let mut error = Error::new(ErrorKind::Defect, message)
         .with_code("PLUGIN-PANIC")
         .hint("this is a defect in the plugin: report it to its author");
-    error.causes.extend(LAST_PANIC.with(|last| last.take()).map(|at| format!("panicked at {at}")));
+    error.causes.extend(LAST_PANIC.take().map(|at| format!("panicked at {at}")));
     error
 }
 
@@ -58,7 +62,7 @@ pub(super) struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    /// A handle's data pointer to a new object; [`release`] takes it back.
+    /// A handle's data pointer to a new object; [`Self::release`] takes it back.
     pub(super) fn into_raw(value: T) -> *mut () {
         Box::into_raw(Box::new(Self { value, poisoned: AtomicBool::new(false) })).cast()
     }
@@ -127,10 +131,9 @@ fn checked<R>(poisoned: &AtomicBool, verb: &str, call: impl FnOnce() -> Result<R
         )
         .with_code("PLUGIN-PANIC"));
     }
-    let result = panic::catch_unwind(AssertUnwindSafe(call));
-    result.unwrap_or_else(|payload| {
+    unwinding(verb, call).unwrap_or_else(|panicked| {
         poisoned.store(true, Ordering::Relaxed);
-        Err(defect(verb, payload))
+        Err(panicked)
     })
 }
 

@@ -21,7 +21,7 @@ use tracing::{
 };
 
 use super::{
-    guard::{catch, note_panic},
+    guard::{catch, message_of, note_panic},
     module::{FfiLog, LogVtable, LogVtableRef},
 };
 
@@ -142,7 +142,7 @@ fn send(level: Level, target: &str, message: &str, fields: &str) {
 
 fn forward_panic(info: &panic::PanicHookInfo<'_>) {
     let location = info.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string);
-    let message = info.payload_as_str().unwrap_or("a panic without a message");
+    let message = message_of(info.payload());
     let thread = std::thread::current();
     let mut fields = Map::new();
     fields.insert("location".to_owned(), location.clone().into());

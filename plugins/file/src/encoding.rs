@@ -5,13 +5,13 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use transload_formats::{
-    BinaryText, Compression, Compressor, CsvDialect, CsvEncoder, Encoder, JsonEncoder, JsonShape,
+    BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, JsonEncoder, JsonShape,
 };
 use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
 
 use crate::{
     format::{FileName, Format},
-    options::{CompressionChoice, WriterOptions},
+    options::WriterOptions,
 };
 
 /// A writer's format.
@@ -32,12 +32,7 @@ impl Encoding {
     pub(crate) fn new(options: &WriterOptions, target: &Path) -> Result<Self> {
         let name = FileName::of(target);
         let format = name.format(options.format)?;
-        let compression = match options.compression {
-            CompressionChoice::Auto => name.compression,
-            CompressionChoice::None => Compression::None,
-            CompressionChoice::Gzip => Compression::Gzip,
-            CompressionChoice::Zstd => Compression::Zstd,
-        };
+        let compression = options.compression.or(|| Ok(name.compression))?;
         let dialect = options.dialect(name.is_tsv())?;
         let packed = match compression {
             Compression::None => "",
@@ -91,7 +86,7 @@ impl Encoding {
     /// Bytes as they are stored.
     pub(crate) fn pack(&self, text: &[u8]) -> Result<Vec<u8>> {
         use std::io::Write;
-        let mut stream = Compressor::new(self.compression, Vec::new())?;
+        let mut stream = self.compression.writer(Vec::new())?;
         stream.write_all(text)?;
         Ok(stream.finish()?)
     }

@@ -10,13 +10,10 @@ use std::{
     },
 };
 
-use transload_formats::Compression;
+use transload_formats::{Charset, Compression, Invalid, Transcoder};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::{
-    listing::at,
-    options::{CompressionChoice, ReaderOptions},
-};
+use crate::{listing::at, options::ReaderOptions};
 
 /// Bytes read at once; a buffer begins with this size and grows while one record is larger.
 const BLOCK: usize = 1 << 20;
@@ -24,24 +21,22 @@ const BLOCK: usize = 1 << 20;
 /// How the bytes of a file become text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Coding {
-    pub(crate) compression: Compression,
+    compression: Compression,
+    charset: Charset,
+    invalid: Invalid,
 }
 
 impl Coding {
     /// Of the file at `path`, by the options and its first bytes.
     pub(crate) fn of(path: &Path, options: &ReaderOptions) -> Result<Self> {
-        let compression = match options.compression {
-            CompressionChoice::Auto => compression_of(path)?,
-            CompressionChoice::None => Compression::None,
-            CompressionChoice::Gzip => Compression::Gzip,
-            CompressionChoice::Zstd => Compression::Zstd,
-        };
-        Ok(Self { compression })
+        let compression = options.compression.or(|| compression_of(path))?;
+        Ok(Self { compression, charset: options.encoding, invalid: options.invalid })
     }
 
     /// Text is the file's bytes: offsets in the one are offsets in the other.
     pub(crate) fn is_plain(self) -> bool {
         self.compression == Compression::None
+            && (self.charset, self.invalid) == (Charset::Utf8, Invalid::Dirty)
     }
 }
 
@@ -49,9 +44,9 @@ impl Coding {
 pub(crate) fn compression_of(path: &Path) -> Result<Compression> {
     let mut start = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(4).read_to_end(&mut start))
+        .and_then(|file| file.take(Compression::HEAD as u64).read_to_end(&mut start))
         .map_err(|error| at(error, path))?;
-    Ok(Compression::detect(&start))
+    Compression::detect(&start).map_err(|error| error.at(path.display().to_string()))
 }
 
 /// Counts what is read of a file.
@@ -69,10 +64,53 @@ impl Read for Counted {
     }
 }
 
+/// Text in another encoding as UTF-8.
+struct Transcoded {
+    inner: Box<dyn Read + Send>,
+    transcoder: Transcoder,
+    piece: Vec<u8>,
+    text: Vec<u8>,
+    given: usize,
+    at_end: bool,
+}
+
+impl Transcoded {
+    fn new(inner: Box<dyn Read + Send>, coding: Coding) -> Self {
+        Self {
+            inner,
+            transcoder: Transcoder::new(coding.charset, coding.invalid),
+            piece: vec![0; BLOCK / 4],
+            text: Vec::new(),
+            given: 0,
+            at_end: false,
+        }
+    }
+}
+
+impl Read for Transcoded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.given == self.text.len() && !self.at_end {
+            let read = self.inner.read(&mut self.piece)?;
+            self.at_end = read == 0;
+            self.text.clear();
+            self.given = 0;
+            let piece = &self.piece[..read];
+            // The error travels inside of an I/O error to `Input`.
+            let pushed = self.transcoder.push(piece, self.at_end, &mut self.text);
+            pushed.map_err(io::Error::other)?;
+        }
+        let rest = &self.text[self.given..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.given += count;
+        Ok(count)
+    }
+}
+
 /// A stretch of a file's text.
 pub(crate) struct Input {
     text: Box<dyn Read + Send>,
-    packed: bool,
+    compression: Compression,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -100,15 +138,15 @@ impl Input {
         }
         let stored = Arc::new(AtomicU64::new(0));
         let counted = Counted { file, bytes: Arc::clone(&stored) };
-        let mut text = coding.compression.reader(counted)?;
+        let mut text = text_of(counted, coding)?;
         if !coding.is_plain() {
             let dropped = io::copy(&mut text.by_ref().take(from), &mut io::sink());
-            let dropped = dropped.map_err(|error| broken_stream(&error))?;
+            let dropped = dropped.map_err(|error| broken_stream(&error, coding.compression))?;
             check_end(from, dropped)?;
         }
         Ok(Self {
             text,
-            packed: !coding.is_plain(),
+            compression: coding.compression,
             buffer: vec![0; BLOCK],
             start: 0,
             end: 0,
@@ -165,8 +203,7 @@ impl Input {
             let read = match self.text.read(&mut room[..most]) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if self.packed => return Err(broken_stream(&error)),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(broken_stream(&error, self.compression)),
             };
             if read == 0 {
                 let found = self.offset + (self.end - self.start) as u64;
@@ -202,10 +239,25 @@ fn check_end(expected: u64, found: u64) -> Result<()> {
         .hint("the file was cut while it was read; plan again"))
 }
 
-/// What an unpacker says: truncated and corrupt streams are errors of the data.
-fn broken_stream(error: &io::Error) -> Error {
-    if error.raw_os_error().is_some() {
-        return Error::new(ErrorKind::Other, error.to_string());
+fn text_of(stored: Counted, coding: Coding) -> Result<Box<dyn Read + Send>> {
+    if coding.is_plain() {
+        return Ok(Box::new(stored));
+    }
+    let text = coding.compression.reader(stored)?;
+    if (coding.charset, coding.invalid) == (Charset::Utf8, Invalid::Dirty) {
+        return Ok(text);
+    }
+    Ok(Box::new(Transcoded::new(text, coding)))
+}
+
+/// What reading says: a file system's error, one of the encoding, or one of the unpacker, for
+/// whom truncated and damaged streams are errors of the data.
+fn broken_stream(error: &io::Error, compression: Compression) -> Error {
+    if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        return inner.clone();
+    }
+    if error.raw_os_error().is_some() || compression == Compression::None {
+        return Error::from(io::Error::from(error.kind())).caused_by(error);
     }
     let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
     let what = if truncated { "is cut off" } else { "is damaged" };

@@ -3,7 +3,9 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use transload_formats::{BinaryText, CellWords, CsvDialect, UnknownKeys};
+use transload_formats::{
+    BinaryText, CellWords, Charset, Compression, CsvDialect, Invalid, UnknownKeys,
+};
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// Which format a file has.
@@ -24,6 +26,18 @@ pub(crate) enum CompressionChoice {
     None,
     Gzip,
     Zstd,
+}
+
+impl CompressionChoice {
+    /// The compression chosen, or else the one that `auto` finds.
+    pub(crate) fn or(self, auto: impl FnOnce() -> Result<Compression>) -> Result<Compression> {
+        match self {
+            Self::Auto => auto(),
+            Self::None => Ok(Compression::None),
+            Self::Gzip => Ok(Compression::Gzip),
+            Self::Zstd => Ok(Compression::Zstd),
+        }
+    }
 }
 
 /// What the writer makes.
@@ -49,8 +63,8 @@ pub(crate) struct ReaderOptions {
     pub(crate) path: Vec<String>,
     pub(crate) format: FormatChoice,
     pub(crate) compression: CompressionChoice,
-    pub(crate) encoding: String,
-    pub(crate) invalid: String,
+    pub(crate) encoding: Charset,
+    pub(crate) invalid: Invalid,
     pub(crate) sample_rows: usize,
     true_words: Vec<String>,
     false_words: Vec<String>,
@@ -187,13 +201,13 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
         choice("compression", &["auto", "none", "gzip", "zstd"], "`auto` looks at the first bytes"),
         choice(
             "encoding",
-            &["utf-8", "latin1", "gbk", "gb18030", "utf-16"],
+            &["utf-8", "latin1", "gbk", "gb18030", "utf-16", "utf-16le", "utf-16be"],
             "The files' encoding; a UTF-8 byte order mark is skipped",
         ),
         choice(
             "invalid",
             &["dirty", "replace", "latin1"],
-            "Bytes that are wrong in the encoding: a dirty row, U+FFFD, or read as Latin-1",
+            "Bytes of a UTF-8 file that are not UTF-8: a dirty row, U+FFFD, or read as Latin-1",
         ),
         OptionSpec::new(
             "sample_rows",

@@ -7,7 +7,8 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use transload_formats::{Compression, Compressor};
+use transload_formats::{CompressedWriter, Compression};
+use transload_plugin_api::Error;
 
 /// A place in the file where a compressed stream ends, so that the file may end there.
 #[derive(Clone)]
@@ -54,7 +55,7 @@ enum State {
     /// Between compressed streams.
     Idle(Tail),
     /// Inside one.
-    Busy(Box<Compressor<Tail>>),
+    Busy(Box<CompressedWriter<Tail>>),
     /// A write has failed; only [`Output::cut`] helps.
     Broken,
 }
@@ -92,7 +93,10 @@ impl Output {
             return Ok(());
         }
         let mut stream = match std::mem::replace(&mut self.state, State::Broken) {
-            State::Idle(tail) => Box::new(Compressor::new(self.compression, tail)?),
+            State::Idle(tail) => {
+                let stream = self.compression.writer(tail);
+                Box::new(stream.map_err(|error: Error| io::Error::other(error))?)
+            }
             State::Busy(stream) => stream,
             State::Broken => return Err(broken()),
         };

@@ -247,7 +247,7 @@ fn ends_with_newline(path: &Path, compression: Compression) -> io::Result<bool> 
     if compression == Compression::None && file.seek(SeekFrom::End(0))? > 0 {
         file.seek(SeekFrom::End(-1))?;
     }
-    let mut text = compression.reader(file)?;
+    let mut text = compression.reader(file).map_err(io::Error::other)?;
     let mut block = vec![0; 64 << 10];
     let mut last = b'\n';
     loop {

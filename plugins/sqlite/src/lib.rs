@@ -1,1 +1,128 @@
-//! The sqlite plugin: reader and writer.
+//! The sqlite plugin: reads and writes tables of an SQLite database file. SQLite itself is built
+//! in, so nothing has to be installed.
+//!
+//! # Layout, in the order data takes
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `options` | the options of both roles |
+//! | `session` | opening the file, waiting for others |
+//! | `catalog` | tables, columns, keys as the database tells them |
+//! | `types` | declared types to logical ones and back, affinity |
+//! | `reader`, `scan` | schema and splits; the rows of one split |
+//! | `decode`, `fit` | stored values into Arrow; whether a value is of its type |
+//! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
+//! | `load`, `bind`, `refusal` | rows into statements; Arrow values into parameters; what cannot be kept |
+//! | `stage` | overwriting: all of it or nothing |
+//! | `queue` | whose turn it is to write: SQLite has one writer |
+//! | `calendar`, `decimal` | ISO text and decimal text, exactly |
+//! | `dialect`, `failure` | SQLite's way of writing SQL; what its errors mean |
+
+mod bind;
+mod calendar;
+mod catalog;
+mod decimal;
+mod decode;
+mod dialect;
+mod draft;
+mod failure;
+mod fit;
+mod load;
+mod options;
+mod queue;
+mod reader;
+mod refusal;
+mod scan;
+mod session;
+mod stage;
+mod task;
+mod types;
+mod writer;
+
+use transload_plugin_api::{
+    ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options, Plugin,
+    Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,
+    WriterDescriptor,
+};
+
+/// The plugin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SqlitePlugin;
+
+impl Plugin for SqlitePlugin {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            name: "sqlite".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            summary: "tables of an SQLite database file".to_owned(),
+            options: options::connection_specs(),
+            reader: Some(ReaderDescriptor {
+                options: options::reader_specs(),
+                types: types::supported(),
+                ability: SplitAbility::Seekable,
+                parses_text: false,
+            }),
+            writer: Some(WriterDescriptor {
+                options: options::writer_specs(),
+                types: types::supported(),
+                modes: modes(),
+                loads: vec![LoadMethod::Insert],
+                creates_table: true,
+                runs_statements: true,
+                limits: Limits { transactional: true, ..Limits::default() },
+            }),
+            ..Descriptor::default()
+        }
+    }
+
+    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::SqliteReader::new(&options, host)?))
+    }
+
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(writer::SqliteWriter::new(&options, host)?))
+    }
+}
+
+fn modes() -> Vec<WriteModeSpec> {
+    use ConflictEffect as Effect;
+    vec![
+        WriteModeSpec::new(
+            WriteMode::Insert,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtLeastOnce,
+            "INSERT; a row whose key is there is dirty",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Ignore,
+            KeyNeed::UniqueKey,
+            Effect::Skip,
+            Guarantee::Convergent,
+            "INSERT ... ON CONFLICT (key) DO NOTHING; other constraints still refuse rows",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Upsert,
+            KeyNeed::UniqueKey,
+            Effect::Update,
+            Guarantee::Convergent,
+            "INSERT ... ON CONFLICT (key) DO UPDATE",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Replace,
+            KeyNeed::UniqueKey,
+            Effect::Replace,
+            Guarantee::Convergent,
+            "rows that hold one of the new row's keys are deleted, then it is inserted",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Overwrite,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtomicJob,
+            "rows go to a stage table; one transaction empties the table and copies them over",
+        ),
+    ]
+}
+
+transload_plugin_api::export_plugin!(SqlitePlugin);

@@ -64,7 +64,7 @@ extern "C" fn writer<E: Exported>(options: RStr<'_>, host: FfiHost) -> FfiResult
 }
 
 /// Makes this library a plugin: `export_plugin!(MyPlugin)`, once, with the path of a unit struct
-/// that implements [`Plugin`](crate::Plugin). Build it as a `cdylib` with `panic = "unwind"`.
+/// that implements [`Plugin`]. Build it as a `cdylib` with `panic = "unwind"`.
 ///
 /// # Examples
 /// ```

@@ -39,6 +39,19 @@ const VTABLE: ReaderVtableRef = {
     ReaderVtableRef(TABLE.static_as_prefix())
 };
 
+/// Runs a verb.
+///
+/// # Safety
+/// `data` is a reader's, by the vtable's contract.
+unsafe fn run<R>(
+    data: *const (),
+    verb: &str,
+    call: impl FnOnce(&dyn Reader) -> Result<R>,
+) -> FfiResult<R> {
+    // SAFETY: the caller's promise.
+    unsafe { Object::call(data, verb, |reader| call(reader.as_ref())) }
+}
+
 /// Runs a verb that answers JSON.
 ///
 /// # Safety
@@ -49,7 +62,7 @@ unsafe fn json<T: Serialize>(
     call: impl FnOnce(&dyn Reader) -> Result<T>,
 ) -> FfiResult<RString> {
     // SAFETY: the caller's promise.
-    unsafe { Object::call(data, verb, |reader| to_json(&call(reader.as_ref())?)) }
+    unsafe { run(data, verb, |reader| to_json(&call(reader)?)) }
 }
 
 unsafe extern "C" fn check(data: *const ()) -> FfiResult<RString> {
@@ -91,7 +104,7 @@ unsafe extern "C" fn open(
     columns: RStr<'_>,
     after: ROption<RSlice<'_, u8>>,
 ) -> FfiResult<FfiReadTask> {
-    let open = |reader: &Box<dyn Reader>| {
+    let open = |reader: &dyn Reader| {
         let split: Split = from_json("split", split.as_str())?;
         let columns: Vec<Column> = from_json("columns", columns.as_str())?;
         let after = after.into_option().map(|bytes| Position(bytes.to_vec()));
@@ -102,7 +115,7 @@ unsafe extern "C" fn open(
         Ok(FfiReadTask { data, vtable: TASK_VTABLE, schema: sent })
     };
     // SAFETY: the vtable's contract.
-    unsafe { Object::call(data, "open", open) }
+    unsafe { run(data, "open", open) }
 }
 
 // ----------------------------------------------------------------------------------------- task

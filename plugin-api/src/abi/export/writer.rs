@@ -43,6 +43,19 @@ const VTABLE: WriterVtableRef = {
     WriterVtableRef(TABLE.static_as_prefix())
 };
 
+/// Runs a verb.
+///
+/// # Safety
+/// `data` is a writer's, by the vtable's contract.
+unsafe fn run<R>(
+    data: *const (),
+    verb: &str,
+    call: impl FnOnce(&dyn Writer) -> Result<R>,
+) -> FfiResult<R> {
+    // SAFETY: the caller's promise.
+    unsafe { Object::call(data, verb, |writer| call(writer.as_ref())) }
+}
+
 /// Runs a verb that answers JSON.
 ///
 /// # Safety
@@ -53,7 +66,7 @@ unsafe fn json<T: Serialize>(
     call: impl FnOnce(&dyn Writer) -> Result<T>,
 ) -> FfiResult<RString> {
     // SAFETY: the caller's promise.
-    unsafe { Object::call(data, verb, |writer| to_json(&call(writer.as_ref())?)) }
+    unsafe { run(data, verb, |writer| to_json(&call(writer)?)) }
 }
 
 fn plan_from(plan: RStr<'_>) -> Result<WritePlan> {
@@ -86,7 +99,7 @@ unsafe extern "C" fn draft(data: *const (), plan: RStr<'_>) -> FfiResult<RString
 
 unsafe extern "C" fn prepare(data: *const (), plan: RStr<'_>) -> FfiResult<()> {
     // SAFETY: the vtable's contract.
-    unsafe { Object::call(data, "prepare", |writer| writer.prepare(&plan_from(plan)?)) }
+    unsafe { run(data, "prepare", |writer| writer.prepare(&plan_from(plan)?)) }
 }
 
 unsafe extern "C" fn open(
@@ -95,7 +108,7 @@ unsafe extern "C" fn open(
     task: RStr<'_>,
     schema: FfiSchema,
 ) -> FfiResult<FfiWriteTask> {
-    let open = |writer: &Box<dyn Writer>| {
+    let open = |writer: &dyn Writer| {
         let plan = plan_from(plan)?;
         let context: TaskContext = from_json("task", task.as_str())?;
         let schema = batch::import_schema(&schema)?;
@@ -105,7 +118,7 @@ unsafe extern "C" fn open(
         Ok(FfiWriteTask { data, vtable: TASK_VTABLE })
     };
     // SAFETY: the vtable's contract.
-    unsafe { Object::call(data, "open", open) }
+    unsafe { run(data, "open", open) }
 }
 
 unsafe extern "C" fn commit(
@@ -119,15 +132,14 @@ unsafe extern "C" fn commit(
 }
 
 unsafe extern "C" fn abort(data: *const (), plan: RStr<'_>, receipts: RStr<'_>) -> FfiResult<()> {
-    let abort =
-        |writer: &Box<dyn Writer>| writer.abort(&plan_from(plan)?, &receipts_from(receipts)?);
+    let abort = |writer: &dyn Writer| writer.abort(&plan_from(plan)?, &receipts_from(receipts)?);
     // SAFETY: the vtable's contract.
-    unsafe { Object::call(data, "abort", abort) }
+    unsafe { run(data, "abort", abort) }
 }
 
 unsafe extern "C" fn finalise(data: *const (), plan: RStr<'_>) -> FfiResult<()> {
     // SAFETY: the vtable's contract.
-    unsafe { Object::call(data, "finalise", |writer| writer.finalise(&plan_from(plan)?)) }
+    unsafe { run(data, "finalise", |writer| writer.finalise(&plan_from(plan)?)) }
 }
 
 // ----------------------------------------------------------------------------------------- task

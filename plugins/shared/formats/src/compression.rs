@@ -1,97 +1,267 @@
-//! gzip and zstd, known by their first bytes. Streams of several members or frames are one text.
+//! gzip and zstd, told by their first bytes and never by a file's name. All members and frames of
+//! a stream are read, and one that ends early is an error, never an early end of the data.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, BufReader, Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use flate2::{read::MultiGzDecoder, write::GzEncoder};
+use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
+use serde::{Deserialize, Serialize};
+use transload_plugin_api::{Error, ErrorKind, Result};
 
-/// How bytes are packed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The largest window a zstd frame may ask for, as a power of two: 128 MiB.
+const WINDOW_LOG: u32 = 27;
+/// So many bytes out of a stream are no cause for suspicion.
+const UNSUSPICIOUS: u64 = 16 << 20;
+/// Beyond those, a stream that grows more than this is taken for a decompression bomb. No gzip
+/// stream can; rows of real data do not.
+const RATIO: u64 = 1100;
+
+/// How bytes are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
     #[default]
     None,
-    /// gzip (RFC 1952).
+    /// RFC 1952.
     Gzip,
-    /// Zstandard (RFC 8878).
+    /// RFC 8878.
     Zstd,
 }
 
 impl Compression {
-    /// What the first bytes of a file say.
-    pub fn detect(start: &[u8]) -> Self {
-        match start {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::None,
-        }
-    }
+    /// The most bytes that [`Compression::detect`] looks at.
+    pub const HEAD: usize = 10;
 
-    /// The text of a packed stream.
+    /// Tells a compression by the first [`Compression::HEAD`] bytes of a file, or all of a
+    /// shorter one.
     ///
     /// # Errors
-    /// If the unpacker cannot be made.
-    pub fn reader<'a>(
-        self,
-        packed: impl Read + Send + 'a,
-    ) -> io::Result<Box<dyn Read + Send + 'a>> {
+    /// [`ErrorKind::Unsupported`] for bzip2, xz and zip, by name.
+    pub fn detect(head: &[u8]) -> Result<Self> {
+        let refused = match head {
+            [0x1F, 0x8B, ..] => return Ok(Self::Gzip),
+            // a frame, or one to be skipped
+            [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
+                return Ok(Self::Zstd);
+            }
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', b'S', b'Y', ..] => "bzip2",
+            [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => "xz",
+            [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => "zip",
+            _ => return Ok(Self::None),
+        };
+        Err(Error::new(ErrorKind::Unsupported, format!("`{refused}` files cannot be read"))
+            .with_code("FORMAT-COMPRESSION")
+            .hint("decompress the file first, or compress it with gzip or zstd"))
+    }
+
+    /// Reads what was compressed. `inner` begins with the bytes that were looked at.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Other`] if no decompressor can be made.
+    pub fn reader<'r>(self, inner: impl Read + Send + 'r) -> Result<Box<dyn Read + Send + 'r>> {
+        let (inner, taken) = Counted::new(inner);
+        let inner = BufReader::with_capacity(128 << 10, inner);
         Ok(match self {
-            Self::None => Box::new(packed),
-            Self::Gzip => Box::new(MultiGzDecoder::new(packed)),
-            Self::Zstd => Box::new(zstd::stream::read::Decoder::new(packed)?),
+            Self::None => Box::new(inner),
+            Self::Gzip => Box::new(Guarded { inner: MultiGzDecoder::new(inner), taken, given: 0 }),
+            Self::Zstd => {
+                let mut inner = zstd::stream::read::Decoder::with_buffer(inner)?;
+                inner.window_log_max(WINDOW_LOG)?;
+                Box::new(Guarded { inner, taken, given: 0 })
+            }
         })
+    }
+
+    /// Writes compressed, at the format's usual level.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Other`] if no compressor can be made.
+    pub fn writer<W: Write>(self, inner: W) -> Result<CompressedWriter<W>> {
+        Ok(CompressedWriter(match self {
+            Self::None => Kind::None(inner),
+            Self::Gzip => Kind::Gzip(GzEncoder::new(inner, flate2::Compression::default())),
+            Self::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(inner, 0)?;
+                encoder.include_checksum(true)?;
+                Kind::Zstd(encoder)
+            }
+        }))
     }
 }
 
-/// Packs what is written to it.
-pub enum Compressor<W: Write> {
-    /// Passes bytes on.
+/// Compresses what is written to it. Nothing is whole before [`CompressedWriter::finish`].
+pub struct CompressedWriter<W: Write>(Kind<W>);
+
+enum Kind<W: Write> {
     None(W),
-    /// A gzip member.
     Gzip(GzEncoder<W>),
-    /// A zstd frame.
     Zstd(zstd::stream::write::Encoder<'static, W>),
 }
 
-impl<W: Write> Compressor<W> {
-    /// Starts a stream.
+impl<W: Write> CompressedWriter<W> {
+    /// Writes what is held back and the end of the stream, and gives the inner writer back.
     ///
     /// # Errors
-    /// If the packer cannot be made.
-    pub fn new(compression: Compression, out: W) -> io::Result<Self> {
-        Ok(match compression {
-            Compression::None => Self::None(out),
-            Compression::Gzip => Self::Gzip(GzEncoder::new(out, flate2::Compression::default())),
-            Compression::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(out, 3)?),
-        })
-    }
-
-    /// Ends the stream.
-    ///
-    /// # Errors
-    /// What writing the rest says.
+    /// Those of the inner writer.
     pub fn finish(self) -> io::Result<W> {
-        match self {
-            Self::None(out) => Ok(out),
-            Self::Gzip(stream) => stream.finish(),
-            Self::Zstd(stream) => stream.finish(),
+        match self.0 {
+            Kind::None(inner) => Ok(inner),
+            Kind::Gzip(encoder) => encoder.finish(),
+            Kind::Zstd(encoder) => encoder.finish(),
         }
     }
 }
 
-impl<W: Write> Write for Compressor<W> {
+impl<W: Write> Write for CompressedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::None(out) => out.write(bytes),
-            Self::Gzip(stream) => stream.write(bytes),
-            Self::Zstd(stream) => stream.write(bytes),
+        match &mut self.0 {
+            Kind::None(inner) => inner.write(bytes),
+            Kind::Gzip(encoder) => encoder.write(bytes),
+            Kind::Zstd(encoder) => encoder.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::None(out) => out.flush(),
-            Self::Gzip(stream) => stream.flush(),
-            Self::Zstd(stream) => stream.flush(),
+        match &mut self.0 {
+            Kind::None(inner) => inner.flush(),
+            Kind::Gzip(encoder) => encoder.flush(),
+            Kind::Zstd(encoder) => encoder.flush(),
         }
+    }
+}
+
+/// Counts what is read; the counter is shared with the guard, which stands behind a decompressor
+/// that does not let anybody look through.
+struct Counted<R> {
+    inner: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Counted<R> {
+    fn new(inner: R) -> (Self, Arc<AtomicU64>) {
+        let taken = Arc::new(AtomicU64::new(0));
+        (Self { inner, taken: taken.clone() }, taken)
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        // relaxed: both sides run on the thread that reads
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Stops a decompression bomb.
+struct Guarded<R> {
+    inner: R,
+    taken: Arc<AtomicU64>,
+    given: u64,
+}
+
+impl<R: Read> Read for Guarded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.given += count as u64;
+        let taken = self.taken.load(Ordering::Relaxed);
+        if self.given > UNSUSPICIOUS && self.given / RATIO > taken {
+            let given = self.given;
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{taken} compressed bytes became {given}, more than {RATIO} times as many"),
+            ));
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
+
+    fn compressed(kind: Compression, bytes: &[u8]) -> Vec<u8> {
+        let mut writer = kind.writer(Vec::new()).unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn read(kind: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        kind.reader(bytes).unwrap().read_to_end(&mut out).map(|_| out)
+    }
+
+    #[test]
+    fn t57_all_members_are_read() {
+        for kind in BOTH {
+            let parts: [&[u8]; 4] = [b"a,b\n", b"", b"1,2\n", b"3,4\n"];
+            let whole: Vec<u8> = parts.iter().flat_map(|part| compressed(kind, part)).collect();
+            assert_eq!(read(kind, &whole).unwrap(), parts.concat(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn t57_a_stream_that_ends_early_is_an_error_at_every_length() {
+        let text = "some text that is long enough to be compressed, text, text".repeat(3);
+        for kind in BOTH {
+            let one = compressed(kind, text.as_bytes());
+            let two = [one.as_slice(), one.as_slice()].concat();
+            for length in 1..two.len() {
+                assert_eq!(
+                    read(kind, &two[..length]).is_ok(),
+                    length == one.len(),
+                    "{kind:?} {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn t57_a_compression_is_told_by_its_first_bytes() {
+        for kind in BOTH {
+            let bytes = compressed(kind, b"x");
+            assert_eq!(Compression::detect(&bytes[..Compression::HEAD]).unwrap(), kind);
+        }
+        for text in [&b""[..], b"a", b"a,b,c\n1,2,3\n", b"BZhang,1\n", b"PK,1", b"\xEF\xBB\xBFa,b"]
+        {
+            assert_eq!(Compression::detect(text).unwrap(), Compression::None);
+        }
+        for (bytes, name) in [
+            (&b"BZh91AY&SY"[..], "bzip2"),
+            (b"\xFD7zXZ\0", "xz"),
+            (b"PK\x03\x04", "zip"),
+            (b"PK\x05\x06", "zip"),
+        ] {
+            let error = Compression::detect(bytes).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unsupported);
+            assert!(error.message.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn garbage_and_damage_are_errors() {
+        for kind in BOTH {
+            assert!(read(kind, b"not compressed at all").is_err());
+            let mut bytes = compressed(kind, &b"0123456789".repeat(100));
+            let last = bytes.len() - 1;
+            bytes[last - 4] ^= 1;
+            assert!(read(kind, &bytes).is_err(), "{kind:?}: checksum");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_with_figures() {
+        let mut zeros = Compression::Zstd.writer(Vec::new()).unwrap();
+        (0..24).for_each(|_| zeros.write_all(&[0; 1 << 20]).unwrap());
+        let error = read(Compression::Zstd, &zeros.finish().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("times as many"), "{error}");
     }
 }

@@ -18,13 +18,15 @@
 //! | `cell` | text to typed columns and back |
 
 mod cell;
+mod charset;
 mod compression;
 mod csv;
 mod infer;
 mod json;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
-pub use compression::{Compression, Compressor};
+pub use charset::{Charset, Invalid, Transcoder};
+pub use compression::{CompressedWriter, Compression};
 pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};

@@ -1,1 +1,34 @@
-//! What SQL plugins share: quoting, statements, key-range splits.
+//! What SQL plugins share: table names, quoting, statements, key-range splits. No I/O and no
+//! driver: text and numbers in, text and numbers out.
+//!
+//! # Layout, in the order a plugin uses it
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `name` | [`TableName`]: `schema.table` as a job writes it, quotes honoured |
+//! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
+//! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
+//! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
+//! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once |
+//!
+//! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
+//!
+//! ```
+//! use transload_sql::{TableName, integer_ranges};
+//!
+//! let name: TableName = r#"ods."a.b""#.parse().unwrap();
+//! assert_eq!((name.schema.as_deref(), name.table.as_str()), (Some("ods"), "a.b"));
+//! assert_eq!(integer_ranges(&[(1, 10)], 4).len(), 4);
+//! ```
+
+mod dialect;
+mod key;
+mod name;
+mod split;
+mod statement;
+
+pub use dialect::Dialect;
+pub use key::{KeyValue, decode_key, encode_key};
+pub use name::TableName;
+pub use split::{KeyRange, equal_spans, integer_ranges, ranges_between, with_null_range};
+pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};

@@ -1,8 +1,6 @@
 //! Raw cells of delimited text, as a format's index left them: where each begins and ends, still
 //! with its quotes. Finding them is left to the format.
 
-use std::borrow::Cow;
-
 use super::Fault;
 
 /// One column of a stretch of rows.
@@ -50,33 +48,59 @@ impl<'a> Cells<'a> {
         (self.quote.is_none() || first != self.quote) && self.escape.is_none()
     }
 
-    /// The value's own text.
-    pub(crate) fn text(&self, start: usize, end: usize) -> Result<Cow<'a, [u8]>, Fault> {
-        unquote(&self.window[start..end], self.quote, self.escape)
+    /// The value's own text, in the window or in `scratch`.
+    pub(crate) fn text<'t>(
+        &self,
+        start: usize,
+        end: usize,
+        scratch: &'t mut Vec<u8>,
+    ) -> Result<&'t [u8], Fault>
+    where
+        'a: 't,
+    {
+        unquote(&self.window[start..end], self.quote, self.escape, scratch)
     }
 }
 
-/// The text inside quotes, doubled quotes made single and escapes taken away.
-pub(crate) fn unquote(
-    raw: &[u8],
+/// The text inside quotes, doubled quotes made single and escapes taken away; where nothing has
+/// to be taken away, it is not copied to `scratch`.
+pub(crate) fn unquote<'t>(
+    raw: &'t [u8],
     quote: Option<u8>,
     escape: Option<u8>,
-) -> Result<Cow<'_, [u8]>, Fault> {
-    let inner = match (quote, raw) {
-        (Some(quote), [first, inner @ ..]) if *first == quote => inner,
-        _ => return Ok(without_escapes(raw, escape)),
+    scratch: &'t mut Vec<u8>,
+) -> Result<&'t [u8], Fault> {
+    let escape = escape.filter(|escape| raw.contains(escape));
+    let (quote, inner) = match (quote, raw) {
+        (Some(quote), [first, inner @ ..]) if *first == quote => (quote, inner),
+        _ => return Ok(without_escapes(raw, escape, scratch)),
     };
-    let mut text = Vec::with_capacity(inner.len());
+    let (Some(first), None) = (memchr::memchr(quote, inner), escape) else {
+        return without_quotes(inner, quote, escape, scratch);
+    };
+    if first + 1 == inner.len() {
+        return Ok(&inner[..first]);
+    }
+    without_quotes(inner, quote, escape, scratch)
+}
+
+fn without_quotes<'t>(
+    inner: &[u8],
+    quote: u8,
+    escape: Option<u8>,
+    scratch: &'t mut Vec<u8>,
+) -> Result<&'t [u8], Fault> {
+    scratch.clear();
     let mut bytes = inner.iter().copied();
     while let Some(byte) = bytes.next() {
-        if Some(byte) == escape && bytes.len() > 0 && escape != quote {
-            text.extend(bytes.next());
-        } else if Some(byte) != quote {
-            text.push(byte);
+        if Some(byte) == escape {
+            scratch.extend(bytes.next());
+        } else if byte != quote {
+            scratch.push(byte);
         } else if bytes.len() == 0 {
-            return Ok(Cow::Owned(text));
-        } else if bytes.next() == quote {
-            text.push(byte);
+            return Ok(scratch);
+        } else if bytes.next() == Some(quote) {
+            scratch.push(byte);
         } else {
             return Err(Fault::Quote);
         }
@@ -84,17 +108,15 @@ pub(crate) fn unquote(
     Err(Fault::Quote)
 }
 
-fn without_escapes(raw: &[u8], escape: Option<u8>) -> Cow<'_, [u8]> {
-    let Some(escape) = escape.filter(|escape| raw.contains(escape)) else {
-        return Cow::Borrowed(raw);
-    };
-    let mut text = Vec::with_capacity(raw.len());
+fn without_escapes<'t>(raw: &'t [u8], escape: Option<u8>, scratch: &'t mut Vec<u8>) -> &'t [u8] {
+    let Some(escape) = escape else { return raw };
+    scratch.clear();
     let mut bytes = raw.iter().copied();
     while let Some(byte) = bytes.next() {
         // an escape with nothing behind it is an ordinary byte
-        text.push(if byte == escape { bytes.next().unwrap_or(byte) } else { byte });
+        scratch.push(if byte == escape { bytes.next().unwrap_or(byte) } else { byte });
     }
-    Cow::Owned(text)
+    scratch
 }
 
 #[cfg(test)]
@@ -107,20 +129,24 @@ mod tests {
         for (raw, escape, text) in [
             (r#"a"b"#, None, r#"a"b"#),
             (r#""""#, None, ""),
+            (r#""ab""#, None, "ab"),
             (r#""a""b""#, None, r#"a"b"#),
             (r#""""""#, None, r#"""#),
             (r#""a\"b""#, Some(b'\\'), r#"a"b"#),
             (r#""a\\""#, Some(b'\\'), r"a\"),
             (r"a\,b", Some(b'\\'), "a,b"),
         ] {
-            assert_eq!(unquote(raw.as_bytes(), q, escape).as_deref(), Ok(text.as_bytes()), "{raw}");
+            let scratch = &mut Vec::new();
+            assert_eq!(unquote(raw.as_bytes(), q, escape, scratch), Ok(text.as_bytes()), "{raw}");
         }
     }
 
     #[test]
     fn text_outside_of_quotes_is_refused() {
-        for raw in [r#"""#, r#""a"#, r#""a"b"#, r#""a" "#, r#""a""#.trim_end_matches('"')] {
-            assert_eq!(unquote(raw.as_bytes(), Some(b'"'), None), Err(Fault::Quote), "{raw}");
+        let scratch = &mut Vec::new();
+        for raw in [r#"""#, r#""a"#, r#""a"b"#, r#""a" "#] {
+            let found = unquote(raw.as_bytes(), Some(b'"'), None, scratch);
+            assert_eq!(found, Err(Fault::Quote), "{raw}");
         }
     }
 }

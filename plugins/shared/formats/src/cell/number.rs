@@ -22,7 +22,7 @@ pub(super) struct Integer<T>(pub(super) PhantomData<T>);
 impl<T: TryFrom<u32> + TryFrom<i128> + ArrowNativeType> Parse for Integer<T> {
     type Value = T;
 
-    #[inline]
+    #[inline(always)]
     fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<T, Fault> {
         match digits::up_to_8(window, start, end) {
             Some(value) => T::try_from(value).map_err(|_| Fault::Range),
@@ -32,6 +32,7 @@ impl<T: TryFrom<u32> + TryFrom<i128> + ArrowNativeType> Parse for Integer<T> {
 }
 
 /// An integer of any length with an optional sign.
+#[inline(never)]
 fn long_integer(text: &[u8]) -> Result<i128, Fault> {
     let (negative, rest) = sign(text);
     if rest.is_empty() || !rest.iter().all(u8::is_ascii_digit) {
@@ -76,6 +77,12 @@ impl Decimal128 {
         }
     }
 
+    /// Every other form.
+    #[inline(never)]
+    fn odd(&self, text: &[u8]) -> Result<i128, Fault> {
+        self.wide.parse(text, 0, text.len())?.to_i128().ok_or(Fault::Range)
+    }
+
     /// Digits with exactly as many of them after the point as the scale has.
     #[inline(always)]
     fn plain(&self, window: &[u8], start: usize, end: usize) -> Option<i128> {
@@ -101,7 +108,7 @@ impl Decimal128 {
 impl Parse for Decimal128 {
     type Value = i128;
 
-    #[inline]
+    #[inline(always)]
     fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i128, Fault> {
         // beyond 19 digits of scale `whole * unit` could overflow
         if self.scale <= 19
@@ -109,7 +116,7 @@ impl Parse for Decimal128 {
         {
             return Ok(value);
         }
-        self.wide.parse(window, start, end)?.to_i128().ok_or(Fault::Range)
+        self.odd(&window[start..end])
     }
 }
 

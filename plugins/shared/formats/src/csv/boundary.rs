@@ -242,7 +242,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
         fn t53_boundaries_are_those_of_the_plain_state_machine(
             (dialect, input) in (plain::dialects(), plain::inputs()),

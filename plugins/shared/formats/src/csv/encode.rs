@@ -1,9 +1,9 @@
 //! Batches to CSV bytes that [`super::CsvDecoder`] reads back identically, or a refusal.
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{Column, Error, ErrorKind, Result};
+use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
-use super::CsvDialect;
+use super::{BOM, CsvDialect};
 use crate::{BinaryText, CellRenderer, Encoder};
 
 /// Encodes batches of the given columns, in their order.
@@ -11,11 +11,16 @@ pub struct CsvEncoder {
     dialect: CsvDialect,
     columns: Vec<Column>,
     binary: BinaryText,
-    /// What each byte asks of the cell that holds it.
-    marks: [bool; 256],
-    /// The rendered text of one cell.
+    /// Bytes that make a cell need quotes.
+    special: [u8; 5],
+    /// For each column: no value of it can need quotes.
+    plain: Vec<bool>,
+    /// The rendered text of a cell that needs quotes.
     cell: Vec<u8>,
 }
+
+/// Every byte that the text of a number, a date or a boolean may hold.
+const PLAIN: &[u8] = b"0123456789+-.:eETZ truefalsNInity";
 
 impl CsvEncoder {
     /// An encoder for batches of these columns.
@@ -24,45 +29,57 @@ impl CsvEncoder {
     /// [`ErrorKind::Options`] if the dialect contradicts itself.
     pub fn new(dialect: &CsvDialect, columns: &[Column], binary: BinaryText) -> Result<Self> {
         dialect.check()?;
-        let mut marks = [false; 256];
-        let bytes = [Some(dialect.delimiter), dialect.quote, dialect.true_escape()];
-        for byte in bytes.into_iter().flatten().chain(*b"\r\n") {
-            marks[usize::from(byte)] = true;
-        }
+        let delimiter = dialect.delimiter;
+        let quote = dialect.quote.unwrap_or(delimiter);
+        let escape = dialect.true_escape().unwrap_or(delimiter);
+        let special = [delimiter, quote, escape, b'\r', b'\n'];
+        let null = dialect.null.as_bytes();
+        let null_is_other = null.is_empty() || null.iter().any(|byte| !PLAIN.contains(byte));
+        let mut marks = special.into_iter().chain(dialect.comment);
+        let never = null_is_other && !marks.any(|byte| PLAIN.contains(&byte));
         Ok(Self {
             dialect: dialect.clone(),
             columns: columns.to_vec(),
             binary,
-            marks,
+            special,
+            plain: columns.iter().map(|column| never && is_plain(&column.logical)).collect(),
             cell: Vec::new(),
         })
     }
 
-    /// Appends a text so that it reads back as that text and not as NULL. `first`: it stands at
-    /// the start of a line.
-    fn append(&self, text: &[u8], first: bool, out: &mut Vec<u8>) -> Result<()> {
+    /// Makes the text that was appended at `from` one that reads back as that text, and not as
+    /// NULL, a comment or a byte order mark. `first`: it stands at the start of a line.
+    fn protect(&mut self, from: usize, first: bool, out: &mut Vec<u8>) -> Result<()> {
+        let text = &out[from..];
         let null = text == self.dialect.null.as_bytes();
-        let commented = first && !text.is_empty() && text.first().copied() == self.dialect.comment;
-        let marked = text.iter().fold(false, |any, byte| any | self.marks[usize::from(*byte)]);
-        if !(marked || null || commented) {
-            out.extend_from_slice(text);
+        let commented = !text.is_empty() && text.first().copied() == self.dialect.comment;
+        let skipped = first && (commented || text.starts_with(BOM));
+        if !(null || skipped || self.is_special(text)) {
             return Ok(());
         }
+        self.cell.clear();
+        self.cell.extend_from_slice(text);
+        out.truncate(from);
         match (self.dialect.quote, self.dialect.true_escape()) {
-            (Some(quote), escape) => quoted(text, quote, escape, out),
-            (None, Some(escape)) if !text.is_empty() => self.escaped(text, escape, out),
-            _ => return Err(self.refuse(text)),
+            (Some(quote), escape) => quoted(&self.cell, quote, escape, out),
+            (None, Some(escape)) if !self.cell.is_empty() => self.escaped(escape, out),
+            _ => return Err(self.refuse()),
         }
         Ok(())
     }
 
-    /// Every special byte behind an escape; the first byte too, so that the text cannot be NULL
-    /// or a comment.
-    fn escaped(&self, text: &[u8], escape: u8, out: &mut Vec<u8>) {
-        for (place, byte) in text.iter().enumerate() {
-            // the first byte of a character of several bytes is none of the special ones, and an
-            // escape before it would only stand between
-            if place == 0 || self.marks[usize::from(*byte)] {
+    /// Whether any byte is special. Written so that the compiler compares many bytes at once.
+    fn is_special(&self, text: &[u8]) -> bool {
+        let [a, b, c, d, e] = self.special;
+        let special = |byte: u8| byte == a || byte == b || byte == c || byte == d || byte == e;
+        text.iter().fold(false, |any, byte| any | special(*byte))
+    }
+
+    /// Every special byte of the cell behind an escape; the first byte too, so that the text
+    /// cannot be NULL, a comment or a byte order mark.
+    fn escaped(&self, escape: u8, out: &mut Vec<u8>) {
+        for (place, byte) in self.cell.iter().enumerate() {
+            if place == 0 || self.special.contains(byte) {
                 out.push(escape);
             }
             out.push(*byte);
@@ -70,8 +87,8 @@ impl CsvEncoder {
     }
 
     #[cold]
-    fn refuse(&self, text: &[u8]) -> Error {
-        let found = crate::cell::shorten(text).escape_debug().to_string();
+    fn refuse(&self) -> Error {
+        let found = crate::cell::shorten(&self.cell).escape_debug().to_string();
         Error::new(
             ErrorKind::Data,
             format!("`{found}` cannot be written without quotes and read back identically"),
@@ -79,6 +96,12 @@ impl CsvEncoder {
         .with_code("CSV-QUOTE")
         .hint("choose a `quote`, an `escape`, or another `null` in the dialect")
     }
+}
+
+/// Whether the texts of a type hold nothing but [`PLAIN`] bytes, and at least one.
+fn is_plain(logical: &LogicalType) -> bool {
+    use LogicalType as L;
+    !matches!(logical, L::Text { .. } | L::Json | L::Binary | L::Uuid | L::Numeric)
 }
 
 /// A quoted text; a quote inside is escaped or doubled.
@@ -98,11 +121,13 @@ impl Encoder for CsvEncoder {
         if !self.dialect.header {
             return Ok(());
         }
-        for (number, column) in self.columns.iter().enumerate() {
+        for number in 0..self.columns.len() {
             if number > 0 {
                 out.push(self.dialect.delimiter);
             }
-            self.append(column.name.as_bytes(), number == 0, out)?;
+            let from = out.len();
+            out.extend_from_slice(self.columns[number].name.as_bytes());
+            self.protect(from, number == 0, out)?;
         }
         out.push(b'\n');
         Ok(())
@@ -120,12 +145,10 @@ impl Encoder for CsvEncoder {
             .zip(batch.columns())
             .map(|(column, array)| Ok(CellRenderer::new(column, array)?.binary(self.binary)))
             .collect::<Result<Vec<_>>>()?;
-        let mut cell = std::mem::take(&mut self.cell);
         for row in 0..batch.num_rows() {
-            self.encode_row(&renderers, row, &mut cell, out)
+            self.encode_row(&renderers, row, out)
                 .map_err(|error| error.at(format!("row {row} of the batch")))?;
         }
-        self.cell = cell;
         Ok(())
     }
 
@@ -136,10 +159,9 @@ impl Encoder for CsvEncoder {
 
 impl CsvEncoder {
     fn encode_row(
-        &self,
+        &mut self,
         renderers: &[CellRenderer<'_>],
         row: usize,
-        cell: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         for (number, renderer) in renderers.iter().enumerate() {
@@ -150,12 +172,234 @@ impl CsvEncoder {
                 out.extend_from_slice(self.dialect.null.as_bytes());
                 continue;
             }
-            cell.clear();
-            renderer.render(row, cell);
-            self.append(cell, number == 0, out)
-                .map_err(|error| error.at(format!("column `{}`", self.columns[number].name)))?;
+            let from = out.len();
+            renderer.render(row, out);
+            if !self.plain[number] {
+                self.protect(from, number == 0, out)
+                    .map_err(|error| error.at(format!("column `{}`", self.columns[number].name)))?;
+            }
         }
         out.push(b'\n');
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{
+        ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, StringArray, types::*,
+    };
+    use arrow_array::{ArrowPrimitiveType, PrimitiveArray};
+    use arrow_buffer::i256;
+    use proptest::{collection::vec, option, prelude::*, sample::select};
+    use transload_plugin_api::schema_of;
+
+    use super::*;
+    use crate::{CellWords, CsvDecoder, CsvHead, Decoder, csv::plain};
+
+    const ROWS: usize = 20;
+
+    fn numbers<A: ArrowPrimitiveType + 'static>(
+        logical: &str,
+        values: impl Strategy<Value = A::Native> + 'static,
+    ) -> BoxedStrategy<(LogicalType, ArrayRef)>
+    where
+        A::Native: std::fmt::Debug,
+    {
+        let logical: LogicalType = logical.parse().unwrap();
+        vec(option::of(values), ROWS)
+            .prop_map(move |values| {
+                let array = PrimitiveArray::<A>::from_iter(values);
+                let array = array.with_data_type(logical.data_type());
+                (logical.clone(), Arc::new(array) as ArrayRef)
+            })
+            .boxed()
+    }
+
+    fn texts(
+        logical: &str,
+        values: impl Strategy<Value = String> + 'static,
+    ) -> BoxedStrategy<(LogicalType, ArrayRef)> {
+        let logical: LogicalType = logical.parse().unwrap();
+        vec(option::of(values), ROWS)
+            .prop_map(move |values| {
+                (logical.clone(), Arc::new(StringArray::from(values)) as ArrayRef)
+            })
+            .boxed()
+    }
+
+    fn awkward_text() -> impl Strategy<Value = String> {
+        let pieces = [
+            "", " ", "\"", "\"\"", "'", ",", ";", "\n", "\r", "\r\n", "\\", "#", "NULL", "n", "a",
+            "é😀", "0", "\t", "\u{FEFF}", "\0",
+        ];
+        vec(select(pieces.to_vec()), 0..5).prop_map(|pieces| pieces.concat())
+    }
+
+    fn column() -> impl Strategy<Value = (LogicalType, ArrayRef)> {
+        let most = 10i128.pow(38) - 1;
+        let wide = i256::from_string(&"9".repeat(76)).unwrap();
+        let floats = |value: f64| if value.is_nan() { f64::NAN } else { value };
+        prop_oneof![
+            texts("text", awkward_text()),
+            texts("text", awkward_text()),
+            texts(
+                "json",
+                select(vec!["{}", "[1, 2]", "\"a,b\"", "\" \\\" \"", "null"])
+                    .prop_map(str::to_owned)
+            ),
+            texts(
+                "numeric",
+                select(vec!["NaN", "-Infinity", "1.50", "1e400", "0"]).prop_map(str::to_owned)
+            ),
+            vec(option::of(any::<bool>()), ROWS).prop_map(|values| (
+                LogicalType::Boolean,
+                Arc::new(BooleanArray::from(values)) as ArrayRef
+            )),
+            vec(option::of(vec(any::<u8>(), 0..9)), ROWS).prop_map(|values| {
+                (LogicalType::Binary, Arc::new(BinaryArray::from_iter(values)) as ArrayRef)
+            }),
+            vec(option::of(any::<[u8; 16]>()), ROWS).prop_map(|values| {
+                let array =
+                    FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), 16);
+                (LogicalType::Uuid, Arc::new(array.unwrap()) as ArrayRef)
+            }),
+            numbers::<Int8Type>("int8", any::<i8>()),
+            numbers::<Int16Type>("int16", any::<i16>()),
+            numbers::<Int32Type>("int32", any::<i32>()),
+            numbers::<Int64Type>("int64", any::<i64>()),
+            numbers::<UInt8Type>("uint8", any::<u8>()),
+            numbers::<UInt16Type>("uint16", any::<u16>()),
+            numbers::<UInt32Type>("uint32", any::<u32>()),
+            numbers::<UInt64Type>("uint64", any::<u64>()),
+            numbers::<Float32Type>("float32", any::<f32>()),
+            numbers::<Float64Type>("float64", any::<f64>().prop_map(floats)),
+            numbers::<Decimal128Type>(
+                "decimal(15,2)",
+                -999_999_999_999_999..=999_999_999_999_999i128
+            ),
+            numbers::<Decimal128Type>("decimal(5,5)", -99_999..=99_999i128),
+            numbers::<Decimal128Type>("decimal(38,0)", -most..=most),
+            numbers::<Decimal128Type>("decimal(38,20)", -most..=most),
+            numbers::<Decimal256Type>(
+                "decimal(76,30)",
+                any::<i128>().prop_map(move |value| {
+                    wide.wrapping_div(i256::from_i128(value.checked_abs().map_or(1, |v| v.max(1))))
+                })
+            ),
+            numbers::<Date32Type>("date", any::<i32>()),
+            numbers::<Date32Type>("date", -800_000..3_000_000i32),
+            numbers::<Time64MicrosecondType>("time", 0..86_400_000_000i64),
+            numbers::<Time64NanosecondType>("time(9)", 0..86_400_000_000_000i64),
+            numbers::<DurationMicrosecondType>("duration", any::<i64>()),
+            numbers::<TimestampMicrosecondType>("timestamp", any::<i64>()),
+            numbers::<TimestampNanosecondType>("timestamp(9)", any::<i64>()),
+            numbers::<TimestampMicrosecondType>("timestamptz", any::<i64>()),
+            numbers::<TimestampNanosecondType>("timestamptz(9)", any::<i64>()),
+        ]
+    }
+
+    fn encode(encoder: &mut CsvEncoder, batch: &RecordBatch) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        encoder.start(&mut out)?;
+        encoder.encode(batch, &mut out)?;
+        encoder.end(&mut out)?;
+        Ok(out)
+    }
+
+    fn decode(
+        dialect: &CsvDialect,
+        columns: &[Column],
+        bytes: &[u8],
+        words: &CellWords,
+    ) -> RecordBatch {
+        let head = CsvHead::read(dialect, bytes, true).unwrap().unwrap();
+        let names = if dialect.header {
+            head.names.clone()
+        } else {
+            columns.iter().map(|column| column.name.clone()).collect()
+        };
+        let mut decoder = CsvDecoder::new(dialect, &names, columns, words).unwrap();
+        let rows = &bytes[head.bytes as usize..];
+        assert_eq!(decoder.decode(rows, true).unwrap(), rows.len());
+        let found = decoder.flush().unwrap().unwrap();
+        assert_eq!(found.dirty, []);
+        found.batch
+    }
+
+    fn batch(columns: Vec<(LogicalType, ArrayRef)>) -> (Vec<Column>, RecordBatch) {
+        let (types, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        let columns: Vec<_> = types
+            .into_iter()
+            .enumerate()
+            .map(|(number, logical)| Column::new(format!("c{}", number + 1), logical, true))
+            .collect();
+        let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+        (columns, batch)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        #[test]
+        fn t54_what_is_written_reads_back_identically(
+            dialect in plain::dialects(),
+            header in any::<bool>(),
+            base64 in any::<bool>(),
+            columns in vec(column(), 1..6),
+        ) {
+            let dialect = CsvDialect { header, ..dialect };
+            let (columns, batch) = batch(columns);
+            let binary = if base64 { BinaryText::Base64 } else { BinaryText::Hex };
+            let words = CellWords { binary, ..CellWords::default() };
+            let mut encoder = CsvEncoder::new(&dialect, &columns, binary).unwrap();
+            match encode(&mut encoder, &batch) {
+                Ok(bytes) => prop_assert_eq!(decode(&dialect, &columns, &bytes, &words), batch),
+                Err(error) => {
+                    prop_assert_eq!(error.code, "CSV-QUOTE");
+                    prop_assert_eq!(dialect.quote, None);
+                }
+            }
+        }
+    }
+
+    fn written(dialect: CsvDialect, rows: &[Option<&str>]) -> Result<String> {
+        let array = Arc::new(StringArray::from(rows.to_vec())) as ArrayRef;
+        let (columns, batch) = batch(vec![(LogicalType::TEXT, array)]);
+        let mut encoder = CsvEncoder::new(&dialect, &columns, BinaryText::Hex)?;
+        Ok(String::from_utf8(encode(&mut encoder, &batch)?).unwrap())
+    }
+
+    #[test]
+    fn t54_only_what_needs_quotes_has_them() {
+        let rows =
+            [Some("a b"), Some(" "), None, Some(""), Some("a\rb"), Some("\"x\","), Some("#x")];
+        let text = written(CsvDialect::default(), &rows).unwrap();
+        assert_eq!(text, "c1\na b\n \n\n\"\"\n\"a\rb\"\n\"\"\"x\"\",\"\n#x\n");
+        let dialect = CsvDialect { comment: Some(b'#'), null: "-".into(), ..CsvDialect::default() };
+        let text = written(dialect, &[Some("#x"), Some("x#"), Some("-"), None]).unwrap();
+        assert_eq!(text, "c1\n\"#x\"\nx#\n\"-\"\n-\n");
+    }
+
+    #[test]
+    fn what_would_read_back_as_something_else_is_refused() {
+        let dialect = CsvDialect { quote: None, ..CsvDialect::default() };
+        for text in ["a,b", "a\nb", "a\r", ""] {
+            let error = written(dialect.clone(), &[Some(text)]).unwrap_err();
+            assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, "CSV-QUOTE"));
+        }
+        assert!(written(dialect, &[Some("a\"b"), None]).is_ok());
+    }
+
+    #[test]
+    fn a_batch_of_other_columns_is_refused() {
+        let array = Arc::new(StringArray::from(vec!["x"])) as ArrayRef;
+        let (_, batch) = batch(vec![(LogicalType::TEXT, array)]);
+        for columns in [vec![], vec![Column::new("c1", LogicalType::Int32, true)]] {
+            let mut encoder =
+                CsvEncoder::new(&CsvDialect::default(), &columns, BinaryText::Hex).unwrap();
+            assert_eq!(encode(&mut encoder, &batch).unwrap_err().kind, ErrorKind::Schema);
+        }
     }
 }

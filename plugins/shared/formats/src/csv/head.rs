@@ -1,7 +1,5 @@
 //! The start of a file: the names of its columns, and its first rows for inference.
 
-use std::borrow::Cow;
-
 use transload_plugin_api::{Error, ErrorKind, Result};
 
 use super::{
@@ -37,10 +35,10 @@ impl CsvHead {
         let place = Place { byte: start as u64, line: 1 };
         let record = &input[start..];
         let (bytes, lines) = index.read(record, last, 1, place)?;
-        let Some(row) = index.lines().first() else {
-            let head = Self { names: Vec::new(), bytes: (start + bytes) as u64, line: 1 + lines };
-            return Ok(last.then_some(head));
-        };
+        let behind = Self { names: Vec::new(), bytes: (start + bytes) as u64, line: 1 + lines };
+        let before = Self { names: Vec::new(), bytes: start as u64, line: 1 };
+        let head = if dialect.header { behind } else { before };
+        let Some(row) = index.lines().first() else { return Ok(last.then_some(head)) };
         let cells = index.bounds().windows(2).map(|pair| (pair[0] as usize, pair[1] as usize - 1));
         let names = cells.enumerate().map(|(number, (start, end))| {
             let number = number + 1;
@@ -57,10 +55,7 @@ impl CsvHead {
                 .at(format!("line {row}"))
                 .hint("is it the right delimiter?"));
         }
-        Ok(Some(match dialect.header {
-            true => Self { names, bytes: (start + bytes) as u64, line: 1 + lines },
-            false => Self { names, bytes: start as u64, line: 1 },
-        }))
+        Ok(Some(Self { names, ..head }))
     }
 
     /// Shows at most `rows` rows to an inference. `input` begins where this head says that the
@@ -100,11 +95,13 @@ impl CsvHead {
 }
 
 /// A cell's own text, `None` for NULL. What is wrong with its quotes is the decoder's to say.
-fn sample_cell<'a>(raw: &'a [u8], dialect: &CsvDialect) -> Option<Cow<'a, [u8]>> {
+fn sample_cell(raw: &[u8], dialect: &CsvDialect) -> Option<Vec<u8>> {
     if raw == dialect.null.as_bytes() {
         return None;
     }
-    Some(unquote(raw, dialect.quote, dialect.true_escape()).unwrap_or(Cow::Borrowed(raw)))
+    let mut scratch = Vec::new();
+    let text = unquote(raw, dialect.quote, dialect.true_escape(), &mut scratch);
+    Some(text.unwrap_or(raw).to_vec())
 }
 
 /// A column without a name is called by its number.
@@ -113,12 +110,13 @@ fn name_of(raw: &[u8], dialect: &CsvDialect, number: usize) -> Result<String> {
         Error::new(ErrorKind::Data, format!("name of column {number} {what}"))
             .with_code("CSV-HEADER")
     };
-    let name = unquote(raw, dialect.quote, dialect.true_escape())
+    let mut scratch = Vec::new();
+    let name = unquote(raw, dialect.quote, dialect.true_escape(), &mut scratch)
         .map_err(|_| wrong("has text behind its closing quote"))?;
     if name.is_empty() {
         return Ok(format!("c{number}"));
     }
-    String::from_utf8(name.into_owned())
+    String::from_utf8(name.to_vec())
         .map_err(|_| wrong("is not UTF-8").hint("choose the file's `encoding`"))
 }
 
@@ -149,6 +147,30 @@ mod tests {
         let dialect = CsvDialect { header: false, ..CsvDialect::default() };
         let found = CsvHead::read(&dialect, b"\xEF\xBB\xBF1,2\n", true).unwrap().unwrap();
         assert_eq!(found, CsvHead { names: vec!["c1".into(), "c2".into()], bytes: 3, line: 1 });
+    }
+
+    #[test]
+    fn a_sample_of_the_first_rows_gives_the_types() {
+        let dialect = CsvDialect::default();
+        let input = b"id,price,day,note\n1,2.50,2024-01-31,\"a\nb\"\n\"2\",3,,\n3,4\n4,x,y,z\n5,\"";
+        let head = CsvHead::read(&dialect, input, false).unwrap().unwrap();
+        let types = |rows: usize| {
+            let mut inference = Inference::new(&head.names);
+            let sample = &input[head.bytes as usize..];
+            head.sample(&dialect, sample, false, rows, &mut inference).unwrap();
+            let columns = inference.columns();
+            let types: Vec<_> = columns.iter().map(|column| column.logical.to_string()).collect();
+            (inference.rows(), types.join(" "))
+        };
+        assert_eq!(types(2), (2, "int64 numeric date text".to_owned()));
+        assert_eq!(types(100), (3, "int64 text text text".to_owned()));
+    }
+
+    #[test]
+    fn rows_of_nothing_but_null_are_still_there() {
+        let dialect = CsvDialect { header: false, ..CsvDialect::default() };
+        let found = CsvHead::read(&dialect, b"\n\n", true).unwrap().unwrap();
+        assert_eq!(found, CsvHead { names: vec![], bytes: 0, line: 1 });
     }
 
     #[test]

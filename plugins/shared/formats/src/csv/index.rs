@@ -47,6 +47,17 @@ pub(super) struct Place {
     pub(super) line: u64,
 }
 
+/// One pass over an input.
+struct Pass<'i> {
+    input: &'i [u8],
+    /// Rows to stop after.
+    rows: usize,
+    /// The line at hand.
+    line: u64,
+    quoting: Quoting,
+    record: Record,
+}
+
 /// What is known of the record that is being read.
 struct Record {
     start: usize,
@@ -57,6 +68,14 @@ struct Record {
     first: usize,
     /// Cells beyond those that are kept.
     surplus: usize,
+}
+
+impl Pass<'_> {
+    /// Whether the record is a comment.
+    #[inline(always)]
+    fn is_comment(&self, comment: Option<u8>) -> bool {
+        comment.is_some() && self.input.get(self.record.start).copied() == comment
+    }
 }
 
 impl Index {
@@ -120,152 +139,186 @@ impl Index {
         rows: usize,
         place: Place,
     ) -> Result<(usize, u64)> {
-        self.used = 0;
+        let rows = rows.min(STRETCH_ROWS);
+        self.clear(rows);
+        let record = Record { start: 0, line: place.line, cell: 0, first: 0, surplus: 0 };
+        let quoting = Quoting::new(&self.dialect);
+        let mut pass = Pass { input, rows, line: place.line, quoting, record };
+        let mut complete = false;
+        let mut base = 0;
+        while base < input.len() && !complete {
+            self.keep_limits(&mut pass, base, place)?;
+            complete = self.read_block(&mut pass, base);
+            base += BLOCK;
+        }
+        if last && !complete && pass.record.start < input.len() {
+            self.keep_limits(&mut pass, input.len(), place)?;
+            if pass.quoting.quoted {
+                return Err(unclosed(input, pass.quoting.opened, place));
+            }
+            pass.line += 1;
+            self.end_record(&mut pass, input.len(), false);
+        }
+        self.used = pass.record.first;
+        // behind the last record of the input there is nothing, not one more byte
+        Ok((pass.record.start.min(input.len()), pass.record.line - place.line))
+    }
+
+    fn clear(&mut self, rows: usize) {
         self.lines.clear();
         self.ragged.clear();
-        let rows = rows.min(STRETCH_ROWS);
-        let stride = self.stride();
-        let size = (rows + 1) * stride + 2 * BLOCK + 4;
+        let size = (rows + 1) * self.stride() + 3 * BLOCK;
         if self.bounds.len() < size {
             self.bounds.resize(size, 0);
         }
-        let mut quoting = Quoting::new(&self.dialect);
-        let mut record = Record { start: 0, line: place.line, cell: 0, first: 0, surplus: 0 };
-        let mut line = place.line;
         self.bounds[0] = 0;
         self.used = 1;
-
-        let mut base = 0;
-        while base < input.len() {
-            self.check_record(input, &mut record, &quoting, base, place)?;
-            let block = block(input, base);
-            let newlines = find(&block, b'\n');
-            let special = quoting.special(&block);
-            let mut bits = newlines | find(&block, self.delimiter) | special;
-            // the common case, with nothing but separators in it
-            let calm = special == 0 && self.comment.is_none() && quoting.is_calm(base);
-            while bits != 0 {
-                let bit = bits & bits.wrapping_neg();
-                let at = base + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let newline = newlines & bit != 0;
-                if !calm && !self.counts(input, at, newline, &mut quoting, &record) {
-                    line += u64::from(newline);
-                    continue;
-                }
-                if !newline {
-                    record.cell = at + 1;
-                    self.bounds[self.used] = at as u32 + 1;
-                    self.used += 1;
-                    continue;
-                }
-                line += 1;
-                self.end_record(input, at, line, &mut record, &quoting);
-                if self.lines.len() >= rows || at >= STRETCH_BYTES {
-                    self.used = record.first;
-                    return Ok((at + 1, line - place.line));
-                }
-            }
-            base += BLOCK;
-        }
-        if last && record.start < input.len() {
-            self.check_record(input, &mut record, &quoting, input.len(), place)?;
-            if quoting.quoted {
-                return Err(unclosed(input, quoting.opened, place));
-            }
-            line += 1;
-            self.end_record(input, input.len(), line, &mut record, &quoting);
-            self.used = record.first;
-            return Ok((input.len(), line - place.line));
-        }
-        self.used = record.first;
-        Ok((record.start, record.line - place.line))
     }
 
-    /// Whether the byte is a separator that counts.
-    #[inline]
-    fn counts(
-        &self,
-        input: &[u8],
-        at: usize,
-        newline: bool,
-        quoting: &mut Quoting,
-        record: &Record,
-    ) -> bool {
-        if self.comment.is_some() && input.get(record.start).copied() == self.comment {
-            return newline;
-        }
-        quoting.step(input[at], at, at == record.cell)
-    }
-
-    /// Closes the record that ends at `end`, a line end or the end of the input. `next_line` is
-    /// the line behind it.
+    /// Says whether the stretch is complete.
     #[inline(always)]
-    fn end_record(
+    fn read_block(&mut self, pass: &mut Pass<'_>, base: usize) -> bool {
+        let block = block(pass.input, base);
+        let newlines = find(&block, b'\n');
+        let delimiters = find(&block, self.delimiter);
+        let special = pass.quoting.special(&block);
+        if special == 0 && self.comment.is_none() && pass.quoting.is_calm(base) {
+            self.read_calm_block(pass, base, newlines, delimiters)
+        } else {
+            self.read_odd_block(pass, base, newlines, newlines | delimiters | special)
+        }
+    }
+
+    /// A block outside of quotes with nothing but separators in it.
+    #[inline(always)]
+    fn read_calm_block(
         &mut self,
-        input: &[u8],
-        end: usize,
-        next_line: u64,
-        record: &mut Record,
-        quoting: &Quoting,
-    ) {
+        pass: &mut Pass<'_>,
+        base: usize,
+        mut newlines: u64,
+        mut delimiters: u64,
+    ) -> bool {
+        while newlines != 0 {
+            let before = (newlines & newlines.wrapping_neg()) - 1;
+            self.note_cells(pass, base, delimiters & before);
+            delimiters &= !before;
+            let at = base + newlines.trailing_zeros() as usize;
+            newlines &= newlines - 1;
+            pass.line += 1;
+            if self.end_record(pass, at, false) {
+                return true;
+            }
+        }
+        self.note_cells(pass, base, delimiters);
+        false
+    }
+
+    /// Notes a cell behind each delimiter.
+    #[inline(always)]
+    fn note_cells(&mut self, pass: &mut Pass<'_>, base: usize, mut delimiters: u64) {
+        let count = delimiters.count_ones() as usize;
+        if count == 0 {
+            return;
+        }
+        pass.record.cell = base + BLOCK - delimiters.leading_zeros() as usize;
+        let first = base as u32 + 1;
+        // eight at a time, as many as there may be: what is written beyond the last one is not
+        // in use, and no branch depends on how many there are
+        for from in (self.used..self.used + count).step_by(8) {
+            let Some(slots) = self.bounds[from..].first_chunk_mut::<8>() else { return };
+            for slot in slots {
+                *slot = first.wrapping_add(delimiters.trailing_zeros());
+                delimiters &= delimiters.wrapping_sub(1);
+            }
+        }
+        self.used += count;
+    }
+
+    /// Any block, special byte by special byte.
+    fn read_odd_block(
+        &mut self,
+        pass: &mut Pass<'_>,
+        base: usize,
+        newlines: u64,
+        mut bits: u64,
+    ) -> bool {
+        while bits != 0 {
+            let newline = newlines & bits & bits.wrapping_neg() != 0;
+            let at = base + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            pass.line += u64::from(newline);
+            let counts = if pass.is_comment(self.comment) {
+                newline
+            } else {
+                pass.quoting.step(pass.input[at], at, at == pass.record.cell)
+            };
+            if counts && newline {
+                let escaped = at > 0 && pass.quoting.is_escaped(at - 1);
+                if self.end_record(pass, at, escaped) {
+                    return true;
+                }
+            } else if counts {
+                pass.record.cell = at + 1;
+                self.bounds[self.used] = at as u32 + 1;
+                self.used += 1;
+            }
+        }
+        false
+    }
+
+    /// Closes the record that ends at `end`, a line end or the end of the input, and says whether
+    /// the stretch is complete. `escaped`: the byte before the line end is text, even a CR.
+    #[inline(always)]
+    fn end_record(&mut self, pass: &mut Pass<'_>, end: usize, escaped: bool) -> bool {
+        let input = pass.input;
         let next = end + 1;
-        let carriage = end > record.cell
-            && end < input.len()
-            && input[end - 1] == b'\r'
-            && !quoting.is_escaped(end - 1);
+        let carriage =
+            end > pass.record.cell && end < input.len() && input[end - 1] == b'\r' && !escaped;
         let end = end - usize::from(carriage);
         self.bounds[self.used] = end as u32 + 1;
         self.used += 1;
+        let record = &mut pass.record;
         let cells = self.used - record.first - 1 + record.surplus;
-        if self.is_row(input, record, end, cells) {
+        if self.cells == Some(cells) && self.comment.is_none() {
             self.lines.push(record.line);
             record.first = self.used;
         } else {
-            self.used = record.first;
+            self.end_odd_record(pass, end, cells);
         }
-        self.bounds[self.used] = next as u32;
-        self.used += 1;
-        *record =
-            Record { start: next, line: next_line, cell: next, first: record.first, surplus: 0 };
+        self.used = pass.record.first + 1;
+        self.bounds[pass.record.first] = next as u32;
+        let first = pass.record.first;
+        pass.record = Record { start: next, line: pass.line, cell: next, first, surplus: 0 };
+        self.lines.len() >= pass.rows || next > STRETCH_BYTES
     }
 
-    /// Whether a record is a row of the right number of cells; notes it if it is a ragged one.
-    #[inline(always)]
-    fn is_row(&mut self, input: &[u8], record: &Record, end: usize, cells: usize) -> bool {
-        let commented = self.comment.is_some() && input.get(record.start).copied() == self.comment;
-        if commented {
-            return false;
-        }
-        match self.cells {
-            Some(expected) if expected == cells => true,
-            None => end > record.start,
-            Some(_) => {
-                if end > record.start {
-                    let (line, start) = (record.line, record.start);
-                    self.ragged.push(RaggedRow { line, cells, start, end });
-                }
-                false
-            }
+    /// A record that may be empty, a comment, ragged, or of any number of cells.
+    #[inline(never)]
+    fn end_odd_record(&mut self, pass: &mut Pass<'_>, end: usize, cells: usize) {
+        let comment = pass.is_comment(self.comment);
+        let Record { start, line, .. } = pass.record;
+        let empty = end == start;
+        let is_row = match self.cells {
+            Some(expected) => expected == cells,
+            None => !empty,
+        };
+        if is_row && !comment {
+            self.lines.push(line);
+            pass.record.first = self.used;
+        } else if !empty && !comment {
+            self.ragged.push(RaggedRow { line, cells, start, end });
         }
     }
 
     /// Keeps a record within its limit, and the bounds of one with too many cells within theirs.
     #[inline(always)]
-    fn check_record(
-        &mut self,
-        input: &[u8],
-        record: &mut Record,
-        quoting: &Quoting,
-        at: usize,
-        place: Place,
-    ) -> Result<()> {
-        if at - record.start > RECORD_LIMIT {
-            return Err(too_long(input, record, quoting, place));
+    fn keep_limits(&mut self, pass: &mut Pass<'_>, at: usize, place: Place) -> Result<()> {
+        if at - pass.record.start > RECORD_LIMIT {
+            return Err(too_long(pass, place));
         }
-        let most = record.first + self.stride() + 1;
+        let most = pass.record.first + self.stride() + 1;
         if self.used > most {
-            record.surplus += self.used - most;
+            pass.record.surplus += self.used - most;
             self.used = most;
         }
         Ok(())
@@ -273,7 +326,8 @@ impl Index {
 }
 
 #[cold]
-fn too_long(input: &[u8], record: &Record, quoting: &Quoting, place: Place) -> Error {
+fn too_long(pass: &Pass<'_>, place: Place) -> Error {
+    let Pass { input, quoting, record, .. } = pass;
     if quoting.quoted {
         return unclosed(input, quoting.opened, place);
     }

@@ -21,20 +21,41 @@ pub(super) fn block(input: &[u8], base: usize) -> [u8; BLOCK] {
 }
 
 /// Bit `i` is set if byte `i` is the needle.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
+    use safe_arch::{cmp_eq_mask_i8_m128i, m128i, move_mask_i8_m128i, set_splat_i8_m128i};
+    let needle = set_splat_i8_m128i(needle as i8);
+    let (parts, _) = block.as_chunks::<16>();
+    parts.iter().rev().fold(0, |bits, part| {
+        let equal = cmp_eq_mask_i8_m128i(m128i::from(*part), needle);
+        bits << 16 | u64::from(move_mask_i8_m128i(equal) as u16)
+    })
+}
+
+/// Bit `i` is set if byte `i` is the needle.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(super) fn find(block: &[u8; BLOCK], needle: u8) -> u64 {
+    find_by_words(block, needle)
+}
+
+/// The same on any machine, eight bytes at a time.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn find_by_words(block: &[u8; BLOCK], needle: u8) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-    let mut bits = 0;
     let (words, _) = block.as_chunks::<8>();
-    for (place, word) in words.iter().enumerate() {
+    words.iter().rev().fold(0, |bits, word| {
         let odd = u64::from_le_bytes(*word) ^ (u64::from(needle) * 0x0101_0101_0101_0101);
         // the high bit of each byte that is zero, exactly
         let equal = !(((odd & LOW) + LOW) | odd | LOW) >> 7;
-        // gathers the lowest bit of each byte into the highest byte
-        bits |= (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * place);
-    }
-    bits
+        // gathers the lowest bit of each byte in the highest byte
+        bits << 8 | equal.wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
 }
+
+/// No place that any input has.
+const NOWHERE: usize = usize::MAX / 2;
 
 /// Whether the input stands inside of quotes, followed from special byte to special byte.
 #[derive(Clone, Debug)]
@@ -58,22 +79,29 @@ impl Quoting {
             escape: dialect.true_escape(),
             quoted: false,
             opened: 0,
-            reopens: usize::MAX,
-            escaped: usize::MAX,
+            reopens: NOWHERE,
+            escaped: NOWHERE,
         }
     }
 
     /// Quotes and escapes of a block.
     #[inline(always)]
     pub(super) fn special(&self, block: &[u8; BLOCK]) -> u64 {
-        let bits = |byte: Option<u8>| byte.map_or(0, |byte| find(block, byte));
-        bits(self.quote) | bits(self.escape)
+        let mut bits = 0;
+        if let Some(quote) = self.quote {
+            bits |= find(block, quote);
+        }
+        if let Some(escape) = self.escape {
+            bits |= find(block, escape);
+        }
+        bits
     }
 
-    /// Whether separators from `at` on count, until the next special byte.
+    /// Whether separators from `at` on count, until the next special byte. A byte that is
+    /// escaped right before `at` still matters: a CR there does not belong to a CR LF.
     #[inline(always)]
     pub(super) fn is_calm(&self, at: usize) -> bool {
-        !self.quoted && self.escaped != at
+        !self.quoted && at.wrapping_sub(self.escaped) > 1
     }
 
     /// Whether the byte here is escaped.
@@ -118,7 +146,10 @@ mod tests {
                 let mut bytes = [needle.wrapping_add(1); BLOCK];
                 bytes[place] = needle;
                 assert_eq!(find(&bytes, needle), 1 << place, "{needle} at {place}");
+                assert_eq!(find_by_words(&bytes, needle), 1 << place, "{needle} at {place}");
             }
+            assert_eq!(find_by_words(&[needle; BLOCK], needle), u64::MAX);
+            assert_eq!(find_by_words(&[needle ^ 0x80; BLOCK], needle), 0);
             assert_eq!(find(&[needle; BLOCK], needle), u64::MAX);
             assert_eq!(find(&[needle ^ 0x80; BLOCK], needle), 0);
         }

@@ -1,0 +1,8 @@
+//! The file plugin from outside, through the verbs that a host calls.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
+
+mod host;
+mod reading;
+mod round_trip;
+mod splitting;
+mod writing;

@@ -1,0 +1,333 @@
+//! Other encodings to UTF-8, piece by piece, and what becomes of bytes that are not UTF-8.
+//! Strict: what an encoding does not know is an error with its place, never a guess.
+
+use std::str::FromStr;
+
+use encoding_rs::{Decoder, DecoderResult, Encoding};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+/// How a file's characters are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Charset {
+    /// `utf-8`, with or without a byte order mark.
+    #[default]
+    Utf8,
+    /// `latin1`: ISO 8859-1, where every byte is the character of its number (not windows-1252).
+    Latin1,
+    /// `gbk`, read as GB 18030, which contains it.
+    Gbk,
+    /// `gb18030`
+    Gb18030,
+    /// `utf-16`: told by its byte order mark, which must be there.
+    Utf16,
+    /// `utf-16le`, with or without a byte order mark.
+    Utf16Le,
+    /// `utf-16be`, with or without a byte order mark.
+    Utf16Be,
+}
+
+const NAMES: [(&str, Charset); 10] = [
+    ("utf-8", Charset::Utf8),
+    ("latin1", Charset::Latin1),
+    ("gbk", Charset::Gbk),
+    ("gb18030", Charset::Gb18030),
+    ("utf-16", Charset::Utf16),
+    ("utf-16le", Charset::Utf16Le),
+    ("utf-16be", Charset::Utf16Be),
+    ("utf8", Charset::Utf8),
+    ("iso-8859-1", Charset::Latin1),
+    ("latin-1", Charset::Latin1),
+];
+
+impl Charset {
+    /// The name in job files.
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, charset)| *charset == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl FromStr for Charset {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        known.map(|(_, charset)| *charset).ok_or_else(|| {
+            let names: Vec<_> = NAMES.iter().take(7).map(|(name, _)| *name).collect();
+            Error::new(ErrorKind::Options, format!("unknown encoding `{text}`"))
+                .hint(format!("known: {}", names.join(", ")))
+        })
+    }
+}
+
+impl Serialize for Charset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Charset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What becomes of bytes that are not UTF-8, in a file that should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Invalid {
+    /// They make their row dirty.
+    #[default]
+    Dirty,
+    /// Each maximal wrong sequence becomes one U+FFFD.
+    Replace,
+    /// Each wrong byte becomes the Latin-1 character of its number.
+    Latin1,
+}
+
+/// Turns pieces of a file into UTF-8.
+pub struct Transcoder {
+    mode: Mode,
+    /// Bytes before the piece at hand, in the file.
+    offset: u64,
+    /// The line at hand, counted from 1.
+    line: u64,
+    name: &'static str,
+}
+
+enum Mode {
+    Same,
+    Latin1,
+    /// UTF-8 with a policy, and the start of a character that was cut off.
+    Mend(Invalid, Vec<u8>),
+    /// UTF-16 before its byte order mark, of which one byte may be there.
+    Mark(Vec<u8>),
+    Other(Decoder),
+}
+
+impl Transcoder {
+    /// A transcoder that stands at the start of a file. `invalid` is for UTF-8 only; in other
+    /// encodings wrong bytes are errors.
+    pub fn new(charset: Charset, invalid: Invalid) -> Self {
+        let other =
+            |encoding: &'static Encoding| Mode::Other(encoding.new_decoder_with_bom_removal());
+        let mode = match (charset, invalid) {
+            (Charset::Utf8, Invalid::Dirty) => Mode::Same,
+            (Charset::Utf8, _) => Mode::Mend(invalid, Vec::new()),
+            (Charset::Latin1, _) => Mode::Latin1,
+            (Charset::Gbk | Charset::Gb18030, _) => other(encoding_rs::GB18030),
+            (Charset::Utf16, _) => Mode::Mark(Vec::new()),
+            (Charset::Utf16Le, _) => other(encoding_rs::UTF_16LE),
+            (Charset::Utf16Be, _) => other(encoding_rs::UTF_16BE),
+        };
+        Self { mode, offset: 0, line: 1, name: charset.name() }
+    }
+
+    /// Whether nothing changes: the file's own bytes may be decoded, and divided by offsets.
+    pub fn is_identity(&self) -> bool {
+        matches!(self.mode, Mode::Same)
+    }
+
+    /// Appends the UTF-8 of the next piece to `out`. `last`: nothing follows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] with line and byte of a sequence that the encoding does not know.
+    pub fn push(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
+        let before = out.len();
+        match &mut self.mode {
+            Mode::Same => out.extend_from_slice(piece),
+            Mode::Latin1 => {
+                out.resize(before + 2 * piece.len(), 0);
+                let written = encoding_rs::mem::convert_latin1_to_utf8(piece, &mut out[before..]);
+                out.truncate(before + written);
+            }
+            Mode::Mend(invalid, cut) => mend(*invalid, cut, piece, last, out),
+            Mode::Mark(mark) => {
+                mark.extend_from_slice(piece);
+                if mark.len() >= 2 || (last && !mark.is_empty()) {
+                    let piece = std::mem::take(mark);
+                    self.mode = Mode::Other(self.marked(&piece)?);
+                    return self.push(&piece, last, out);
+                }
+            }
+            Mode::Other(decoder) => {
+                let read = transcode(decoder, piece, last, out);
+                let lines = memchr::memchr_iter(b'\n', &out[before..]).count() as u64;
+                self.line += lines;
+                read.map_err(|wrong| self.refuse(wrong))?;
+            }
+        }
+        self.offset += piece.len() as u64;
+        Ok(())
+    }
+
+    /// The decoder that a UTF-16 file's first two bytes ask for.
+    fn marked(&self, piece: &[u8]) -> Result<Decoder> {
+        match piece {
+            [0xFF, 0xFE, ..] => Ok(encoding_rs::UTF_16LE.new_decoder_with_bom_removal()),
+            [0xFE, 0xFF, ..] => Ok(encoding_rs::UTF_16BE.new_decoder_with_bom_removal()),
+            _ => Err(Error::new(ErrorKind::Data, "`utf-16` file without a byte order mark")
+                .with_code("FORMAT-ENCODING")
+                .hint("choose `utf-16le` or `utf-16be`")),
+        }
+    }
+
+    /// `back`: where the wrong sequence begins, counted from the start of the piece.
+    fn refuse(&self, back: i64) -> Error {
+        let byte = self.offset.saturating_add_signed(back);
+        Error::new(ErrorKind::Data, format!("bytes that are not `{}`", self.name))
+            .with_code("FORMAT-ENCODING")
+            .at(format!("line {}, byte {byte}", self.line))
+            .hint("choose the file's true `encoding`")
+    }
+}
+
+/// Appends a piece's UTF-8. `Err`: where a wrong sequence begins, counted from the start of the
+/// piece; below zero if it began in the piece before.
+fn transcode(
+    decoder: &mut Decoder,
+    piece: &[u8],
+    last: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), i64> {
+    let mut taken = 0;
+    loop {
+        let before = out.len();
+        let rest = &piece[taken..];
+        // more than a piece can need, unless the length overflows
+        let room = decoder.max_utf8_buffer_length_without_replacement(rest.len());
+        out.resize(before + room.unwrap_or(rest.len()), 0);
+        let (result, read, written) =
+            decoder.decode_to_utf8_without_replacement(rest, &mut out[before..], last);
+        out.truncate(before + written);
+        taken += read;
+        match result {
+            DecoderResult::InputEmpty => return Ok(()),
+            DecoderResult::OutputFull => {}
+            DecoderResult::Malformed(length, after) => {
+                return Err(taken as i64 - i64::from(length) - i64::from(after));
+            }
+        }
+    }
+}
+
+/// Appends a piece with what is not UTF-8 mended.
+fn mend(invalid: Invalid, cut: &mut Vec<u8>, piece: &[u8], last: bool, out: &mut Vec<u8>) {
+    let joined;
+    let mut rest = if cut.is_empty() {
+        piece
+    } else {
+        joined = [std::mem::take(cut).as_slice(), piece].concat();
+        &joined
+    };
+    while let Err(error) = simdutf8::compat::from_utf8(rest) {
+        let (valid, wrong) = rest.split_at(error.valid_up_to());
+        out.extend_from_slice(valid);
+        let length = match error.error_len() {
+            Some(length) => length,
+            None if last => wrong.len(),
+            None => {
+                cut.extend_from_slice(wrong);
+                return;
+            }
+        };
+        match invalid {
+            Invalid::Latin1 => wrong[..length].iter().for_each(|byte| push_latin1(*byte, out)),
+            _ => out.extend_from_slice("\u{FFFD}".as_bytes()),
+        }
+        rest = &wrong[length..];
+    }
+    out.extend_from_slice(rest);
+}
+
+fn push_latin1(byte: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transcode_by(
+        charset: Charset,
+        invalid: Invalid,
+        input: &[u8],
+        piece: usize,
+    ) -> Result<String> {
+        let mut transcoder = Transcoder::new(charset, invalid);
+        let mut out = Vec::new();
+        let mut pieces = input.chunks(piece).peekable();
+        while let Some(piece) = pieces.next() {
+            transcoder.push(piece, pieces.peek().is_none(), &mut out)?;
+        }
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    /// The same in pieces of every length.
+    fn text(charset: Charset, invalid: Invalid, input: &[u8]) -> Result<String> {
+        let whole = transcode_by(charset, invalid, input, input.len().max(1));
+        for piece in 1..input.len() {
+            assert_eq!(transcode_by(charset, invalid, input, piece), whole, "{piece}");
+        }
+        whole
+    }
+
+    #[test]
+    fn t30_every_byte_is_its_latin1_character() {
+        let all: Vec<u8> = (0..=255).collect();
+        let expected: String = all.iter().copied().map(char::from).collect();
+        assert_eq!(text(Charset::Latin1, Invalid::Dirty, &all).unwrap(), expected);
+    }
+
+    #[test]
+    fn t30_gbk_and_gb18030() {
+        let gbk = b"\xC4\xE3\xBA\xC3,\xCA\xC0\xBD\xE7\n\x81\x30\x84\x36";
+        assert_eq!(text(Charset::Gbk, Invalid::Dirty, gbk).unwrap(), "你好,世界\n\u{A5}");
+        let error = text(Charset::Gb18030, Invalid::Dirty, b"\xC4\xE3\n\xFF\n").unwrap_err();
+        assert_eq!(error.place.as_deref(), Some("line 2, byte 3"));
+        let error = text(Charset::Gbk, Invalid::Dirty, b"ab\n\nc\xC4").unwrap_err();
+        assert_eq!(error.place.as_deref(), Some("line 3, byte 5"));
+    }
+
+    #[test]
+    fn t30_utf16_in_both_orders() {
+        let units: Vec<u16> = "\u{FEFF}a,😀\né".encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        for (charset, bytes) in [
+            (Charset::Utf16, &little),
+            (Charset::Utf16, &big),
+            (Charset::Utf16Le, &little),
+            (Charset::Utf16Be, &big),
+        ] {
+            assert_eq!(text(charset, Invalid::Dirty, bytes).unwrap(), "a,😀\né");
+        }
+        assert_eq!(text(Charset::Utf16Le, Invalid::Dirty, &little[2..]).unwrap(), "a,😀\né");
+        assert_eq!(text(Charset::Utf16, Invalid::Dirty, b"").unwrap(), "");
+        assert!(text(Charset::Utf16, Invalid::Dirty, &little[2..]).is_err());
+        // half a surrogate pair, and half a unit
+        assert!(text(Charset::Utf16Le, Invalid::Dirty, b"a\0\x3D\xD8b\0").is_err());
+        assert!(text(Charset::Utf16Le, Invalid::Dirty, b"a\0b").is_err());
+    }
+
+    #[test]
+    fn t30_bytes_that_are_not_utf8_by_policy() {
+        let input = b"\xC3\xA9,\xE9t\xE9,\xE4\xBD,\xF0\x9F\x98\x80\xF0\x9F";
+        let replaced = text(Charset::Utf8, Invalid::Replace, input).unwrap();
+        assert_eq!(replaced, String::from_utf8_lossy(input));
+        let latin1 = text(Charset::Utf8, Invalid::Latin1, input).unwrap();
+        assert_eq!(latin1, "é,été,ä½,😀\u{F0}\u{9F}");
+        assert!(Transcoder::new(Charset::Utf8, Invalid::Dirty).is_identity());
+    }
+
+    #[test]
+    fn names_read_back_and_nonsense_is_refused() {
+        for (name, charset) in NAMES.into_iter().take(7) {
+            assert_eq!(charset.name(), name);
+            assert_eq!(name.parse::<Charset>().unwrap(), charset);
+        }
+        assert_eq!("ISO-8859-1".parse::<Charset>().unwrap(), Charset::Latin1);
+        assert_eq!("ascii85".parse::<Charset>().unwrap_err().kind, ErrorKind::Options);
+    }
+}

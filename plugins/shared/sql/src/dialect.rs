@@ -1,0 +1,133 @@
+//! What differs between databases: quoting, placeholders, limits, how a conflict is worded.
+//! Which statements there are is the business of `statement`.
+
+use std::fmt::Write as _;
+
+use crate::{Conflict, TableName};
+
+/// One database's way of writing SQL.
+pub trait Dialect {
+    /// The character around identifiers; doubled inside them.
+    fn quote(&self) -> char;
+
+    /// Appends the placeholder of parameter `index`, counted from 1.
+    fn placeholder(&self, index: usize, sql: &mut String);
+
+    /// Appends the clause after `VALUES` that resolves a key conflict.
+    /// [`Conflict::Fail`] appends nothing.
+    fn on_conflict(&self, conflict: &Conflict<'_>, sql: &mut String);
+
+    /// Most parameters of one statement.
+    fn parameters(&self) -> usize;
+
+    /// Longest identifier in bytes; `None` without such a limit.
+    fn identifier_bytes(&self) -> Option<usize>;
+
+    /// Appends an identifier, always quoted.
+    fn identifier(&self, name: &str, sql: &mut String) {
+        let quote = self.quote();
+        sql.push(quote);
+        for letter in name.chars() {
+            if letter == quote {
+                sql.push(quote);
+            }
+            sql.push(letter);
+        }
+        sql.push(quote);
+    }
+
+    /// Appends a table's name, each part quoted.
+    fn table(&self, name: &TableName, sql: &mut String) {
+        if let Some(schema) = &name.schema {
+            self.identifier(schema, sql);
+            sql.push('.');
+        }
+        self.identifier(&name.table, sql);
+    }
+
+    /// Appends quoted identifiers with `, ` between them.
+    fn list(&self, names: &[&str], sql: &mut String) {
+        for (index, name) in names.iter().enumerate() {
+            if index > 0 {
+                sql.push_str(", ");
+            }
+            self.identifier(name, sql);
+        }
+    }
+
+    /// A name for a run's own table beside `table`, such as a stage. Where it would be longer than
+    /// the limit it is cut and ends in a hash of the whole, so that two long names stay apart.
+    fn derived_name(&self, table: &str, suffix: &str) -> String {
+        let name = format!("{table}__{suffix}");
+        let limit = self.identifier_bytes().unwrap_or(128);
+        if name.len() <= limit {
+            return name;
+        }
+        let mut cut = limit.saturating_sub(17);
+        while !name.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let mut short = name[..cut].to_owned();
+        // Writing to a String cannot fail.
+        let _ = write!(short, "_{:016x}", fnv1a(name.as_bytes()));
+        short
+    }
+}
+
+/// FNV-1a, 64 bits: the same in every version and process, which `DefaultHasher` does not promise.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Numbered placeholders and `"` quotes, 63 bytes.
+    pub(crate) struct Standard;
+
+    impl Dialect for Standard {
+        fn quote(&self) -> char {
+            '"'
+        }
+
+        fn placeholder(&self, index: usize, sql: &mut String) {
+            let _ = write!(sql, "${index}");
+        }
+
+        fn on_conflict(&self, conflict: &Conflict<'_>, sql: &mut String) {
+            conflict.standard(self, sql);
+        }
+
+        fn parameters(&self) -> usize {
+            65_535
+        }
+
+        fn identifier_bytes(&self) -> Option<usize> {
+            Some(63)
+        }
+    }
+
+    #[test]
+    fn t42_identifiers_are_always_quoted() {
+        for (name, quoted) in
+            [("a", r#""a""#), ("select", r#""select""#), ("a\"b", r#""a""b""#), ("a.b", r#""a.b""#)]
+        {
+            let mut sql = String::new();
+            Standard.identifier(name, &mut sql);
+            assert_eq!(sql, quoted);
+        }
+    }
+
+    #[test]
+    fn t43_long_derived_names_stay_apart() {
+        let long = "é".repeat(35);
+        let first = Standard.derived_name(&format!("{long}a"), "transload_r1");
+        let second = Standard.derived_name(&format!("{long}b"), "transload_r1");
+        assert_ne!(first, second);
+        assert!(first.len() <= 63 && second.len() <= 63);
+        assert_eq!(Standard.derived_name("t", "x"), "t__x");
+    }
+}

@@ -1,0 +1,248 @@
+//! Key ranges: half-open, the first without a lower and the last without an upper bound, so that
+//! rows added at either end during the run are read as well, and each row exactly once.
+//! Where the boundaries of other than integer keys lie, the database must say.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Dialect, KeyValue};
+
+/// The rows of one split, by their key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyRange {
+    /// The rows whose key is NULL: no comparison ever finds them.
+    Null,
+    /// `from <= key < to`; an absent bound is open. Both absent is every row, NULL keys too.
+    Between {
+        /// The first key inside.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<KeyValue>,
+        /// The first key beyond.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<KeyValue>,
+    },
+}
+
+impl KeyRange {
+    /// Every row.
+    pub const ALL: Self = Self::Between { from: None, to: None };
+
+    /// Appends the condition on `column` (quoted already) and the values to bind, whose
+    /// placeholders count on from `values.len() + 1`. Says whether there is a condition.
+    pub fn condition(
+        &self,
+        dialect: &dyn Dialect,
+        column: &str,
+        values: &mut Vec<KeyValue>,
+        sql: &mut String,
+    ) -> bool {
+        let Self::Between { from, to } = self else {
+            sql.push_str(column);
+            sql.push_str(" IS NULL");
+            return true;
+        };
+        let mut before = "";
+        for (bound, operator) in [(from, " >= "), (to, " < ")] {
+            let Some(bound) = bound else { continue };
+            sql.push_str(before);
+            sql.push_str(column);
+            sql.push_str(operator);
+            values.push(bound.clone());
+            dialect.placeholder(values.len(), sql);
+            before = " AND ";
+        }
+        !before.is_empty()
+    }
+
+    /// The range in words, for the plan.
+    pub fn label(&self, column: &str) -> String {
+        match self {
+            Self::Null => format!("{column} is null"),
+            Self::Between { from: None, to: None } => "all rows".to_owned(),
+            Self::Between { from: None, to: Some(to) } => format!("{column} < {}", word(to)),
+            Self::Between { from: Some(from), to: None } => format!("{column} >= {}", word(from)),
+            Self::Between { from: Some(from), to: Some(to) } => {
+                format!("{column} >= {} and {column} < {}", word(from), word(to))
+            }
+        }
+    }
+}
+
+fn word(value: &KeyValue) -> String {
+    match value {
+        KeyValue::Integer(value) => value.to_string(),
+        KeyValue::Real(bits) => f64::from_bits(*bits).to_string(),
+        KeyValue::Text(text) => format!("'{text}'"),
+        KeyValue::Bytes(bytes) => format!("{} bytes", bytes.len()),
+    }
+}
+
+/// The ranges between ascending, distinct boundaries: one more than there are boundaries.
+pub fn ranges_between(boundaries: Vec<KeyValue>) -> Vec<KeyRange> {
+    let mut ranges = Vec::with_capacity(boundaries.len() + 1);
+    let mut from = None;
+    for boundary in boundaries {
+        ranges.push(KeyRange::Between { from, to: Some(boundary.clone()) });
+        from = Some(boundary);
+    }
+    ranges.push(KeyRange::Between { from, to: None });
+    ranges
+}
+
+/// Adds the split for NULL keys. A single open range has them already.
+#[must_use]
+pub fn with_null_range(mut ranges: Vec<KeyRange>) -> Vec<KeyRange> {
+    if ranges.len() > 1 {
+        ranges.push(KeyRange::Null);
+    }
+    ranges
+}
+
+/// Cuts `min..=max` into at most `count` spans of nearly equal width, both ends included.
+/// The caller may then ask the database which keys each really holds.
+pub fn equal_spans(min: i128, max: i128, count: u32) -> Vec<(i128, i128)> {
+    if max < min {
+        return Vec::new();
+    }
+    let width = max - min + 1;
+    let count = i128::from(count.max(1)).min(width);
+    let start = |index: i128| min + width / count * index + (width % count).min(index);
+    (0..count).map(|index| (start(index), start(index + 1) - 1)).collect()
+}
+
+/// At most `count` ranges that divide the keys of ascending, disjoint `spans` (both ends included)
+/// evenly by width. A gap between spans has no width, so sparse keys do not make empty ranges.
+pub fn integer_ranges(spans: &[(i128, i128)], count: u32) -> Vec<KeyRange> {
+    let total: i128 = spans.iter().map(|(low, high)| high - low + 1).sum();
+    let count = i128::from(count.max(1)).min(total.max(1));
+    let mut boundaries = Vec::new();
+    let mut passed = 0;
+    for (low, high) in spans {
+        let width = high - low + 1;
+        let next = |done: usize| share(total, count, done as i128 + 1);
+        while (boundaries.len() as i128) < count - 1 && next(boundaries.len()) < passed + width {
+            let boundary = low + next(boundaries.len()) - passed;
+            boundaries.push(KeyValue::Integer(boundary));
+        }
+        passed += width;
+    }
+    ranges_between(boundaries)
+}
+
+/// `total * part / count` without the product, which could leave 128 bits.
+fn share(total: i128, count: i128, part: i128) -> i128 {
+    total / count * part + total % count * part / count
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dialect::tests::Standard;
+
+    fn holds(range: &KeyRange, key: Option<i128>) -> bool {
+        match (range, key) {
+            (KeyRange::Null, key) => key.is_none(),
+            (KeyRange::Between { from: None, to: None }, _) => true,
+            (_, None) => false,
+            (KeyRange::Between { from, to }, Some(key)) => {
+                let bound = |value: &KeyValue| match value {
+                    KeyValue::Integer(value) => *value,
+                    other => panic!("{other:?}"),
+                };
+                from.as_ref().is_none_or(|from| bound(from) <= key)
+                    && to.as_ref().is_none_or(|to| key < bound(to))
+            }
+        }
+    }
+
+    fn times_read(ranges: &[KeyRange], key: Option<i128>) -> usize {
+        ranges.iter().filter(|range| holds(range, key)).count()
+    }
+
+    #[test]
+    fn t02_keys_one_to_ten_in_two_to_ten_splits() {
+        for count in 2..=10 {
+            let ranges = integer_ranges(&[(1, 10)], count);
+            assert_eq!(ranges.len(), count as usize);
+            for key in 0..=11 {
+                assert_eq!(times_read(&ranges, Some(key)), 1, "{key} in {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn t01_null_keys_have_a_split_of_their_own() {
+        let ranges = with_null_range(integer_ranges(&[(1, 100)], 4));
+        assert_eq!(ranges.len(), 5);
+        assert_eq!(times_read(&ranges, None), 1);
+        assert_eq!(times_read(&with_null_range(vec![KeyRange::ALL]), None), 1);
+    }
+
+    #[test]
+    fn t04_a_gap_makes_no_empty_split() {
+        let far = 1_000_000_000_000;
+        let ranges = integer_ranges(&[(1, 1000), (far, far + 999)], 4);
+        let counts: Vec<_> = ranges
+            .iter()
+            .map(|range| {
+                (1..=1000).chain(far..far + 1000).filter(|key| holds(range, Some(*key))).count()
+            })
+            .collect();
+        assert_eq!(counts, [500, 500, 500, 500]);
+    }
+
+    #[test]
+    fn t04_the_widest_keys_stay_in_bounds() {
+        for (low, high) in [(i64::MIN.into(), i64::MAX.into()), (0, u64::MAX.into())] {
+            let spans = equal_spans(low, high, 64);
+            assert_eq!((spans[0].0, spans[63].1), (low, high));
+            assert_eq!(integer_ranges(&spans, 7).len(), 7);
+        }
+        assert_eq!(integer_ranges(&[], 8), [KeyRange::ALL]);
+        assert_eq!(equal_spans(5, 4, 8), []);
+    }
+
+    #[test]
+    fn conditions_bind_their_values() {
+        let range = KeyRange::Between {
+            from: Some(KeyValue::Integer(1)),
+            to: Some(KeyValue::Text("x".into())),
+        };
+        let (mut values, mut sql) = (vec![KeyValue::Integer(9)], String::new());
+        assert!(range.condition(&Standard, "\"k\"", &mut values, &mut sql));
+        assert_eq!(sql, r#""k" >= $2 AND "k" < $3"#);
+        assert_eq!(values.len(), 3);
+        assert!(!KeyRange::ALL.condition(&Standard, "k", &mut values, &mut String::new()));
+        assert_eq!(range.label("k"), "k >= 1 and k < 'x'");
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_is_read_once(
+            keys in proptest::collection::vec(proptest::option::of(any::<i64>()), 0..50),
+            probe in any::<i64>(),
+            count in 1u32..70,
+        ) {
+            let numbers: Vec<i128> = keys.iter().flatten().map(|key| i128::from(*key)).collect();
+            let span = numbers.iter().min().zip(numbers.iter().max());
+            let spans = span.map_or(vec![], |(low, high)| equal_spans(*low, *high, 16));
+            let ranges = with_null_range(integer_ranges(&spans, count));
+            prop_assert!(ranges.len() <= count as usize + 1);
+            for key in keys.iter().map(|key| key.map(i128::from)).chain([Some(probe.into())]) {
+                prop_assert_eq!(times_read(&ranges, key), 1);
+            }
+        }
+
+        #[test]
+        fn spans_touch_and_cover(min in -1000i128..1000, width in 0i128..5000, count in 1u32..99) {
+            let spans = equal_spans(min, min + width, count);
+            prop_assert!(spans.len() <= count as usize);
+            prop_assert_eq!((spans[0].0, spans[spans.len() - 1].1), (min, min + width));
+            for pair in spans.windows(2) {
+                prop_assert_eq!(pair[0].1 + 1, pair[1].0);
+            }
+        }
+    }
+}

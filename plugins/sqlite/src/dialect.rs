@@ -1,0 +1,38 @@
+//! How SQLite writes what SQL databases write differently.
+
+use std::fmt::Write as _;
+
+use transload_sql::{Conflict, Dialect};
+
+/// SQLite's dialect.
+pub(crate) struct SqliteDialect;
+
+impl Dialect for SqliteDialect {
+    fn quote(&self) -> char {
+        '"'
+    }
+
+    fn placeholder(&self, index: usize, sql: &mut String) {
+        // Writing to a String cannot fail.
+        let _ = write!(sql, "?{index}");
+    }
+
+    fn on_conflict(&self, conflict: &Conflict<'_>, sql: &mut String) {
+        conflict.standard(self, sql);
+    }
+
+    fn parameters(&self) -> usize {
+        32_766
+    }
+
+    fn identifier_bytes(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// One identifier, quoted.
+pub(crate) fn quoted(name: &str) -> String {
+    let mut sql = String::new();
+    SqliteDialect.identifier(name, &mut sql);
+    sql
+}

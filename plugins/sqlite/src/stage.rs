@@ -1,0 +1,237 @@
+//! Overwriting: rows go to a stage table of the target's own shape, and one transaction empties
+//! the target and copies them over. The target itself stays, so its indexes, triggers, views and
+//! the foreign keys of others stay right, which dropping and renaming would not keep.
+
+use rusqlite::Connection;
+use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_sql::{Dialect as _, TableName};
+
+use crate::{
+    catalog::{self, Table},
+    dialect::{SqliteDialect, quoted},
+    failure::failure,
+    session::run,
+};
+
+/// The stage's extra column: which task wrote a row, so that one task's rows can be taken back.
+pub(crate) const TASK_COLUMN: &str = "__transload_task";
+
+/// The stage of a run.
+pub(crate) fn stage_name(target: &TableName, run: &str) -> TableName {
+    let table = SqliteDialect.derived_name(&target.table, &format!("transload_{run}"));
+    TableName { schema: target.schema.clone(), table }
+}
+
+/// What makes the stage: the target's own statement and its unique indexes under other names, so
+/// that every constraint that can refuse a row refuses it while its task writes.
+pub(crate) fn stage_statements(
+    connection: &Connection,
+    target: &Table,
+    stage: &TableName,
+) -> Result<Vec<String>> {
+    let unclear = || {
+        let message = format!("the statement of table `{}` is not understood", target.name.table);
+        Error::new(ErrorKind::Unsupported, message)
+            .hint("write_mode `overwrite` needs it to make a stage")
+    };
+    let body = after_name(&target.sql, "CREATE TABLE").ok_or_else(unclear)?;
+    let name = quoted(&stage.table);
+    let mut statements = vec![format!("CREATE TABLE main.{name}{body}")];
+    for (number, sql) in catalog::unique_indexes(connection, &target.name)?.iter().enumerate() {
+        let on = after_name(sql, "CREATE UNIQUE INDEX").ok_or_else(unclear)?;
+        let columns = after_name(on, "ON").ok_or_else(unclear)?;
+        let index = quoted(&format!("{}_u{number}", stage.table));
+        statements.push(format!("CREATE UNIQUE INDEX main.{index} ON {name}{columns}"));
+    }
+    let mark = quoted(TASK_COLUMN);
+    statements.push(format!("ALTER TABLE main.{name} ADD COLUMN {mark} INTEGER"));
+    Ok(statements)
+}
+
+/// What stands after `head` and the name that follows it. SQLite keeps statements with one blank
+/// between the words of the head and the name as it was written.
+fn after_name<'a>(sql: &'a str, head: &str) -> Option<&'a str> {
+    let rest = sql.trim_start();
+    let (found, rest) = rest.split_at_checked(head.len())?;
+    let rest = rest.trim_start();
+    let close = match rest.chars().next()? {
+        quote @ ('"' | '`' | '\'') => quote,
+        '[' => return rest.split_once(']').map(|(_, after)| after),
+        _ => {
+            let end = rest.find(|c: char| c.is_whitespace() || c == '(')?;
+            return found.eq_ignore_ascii_case(head).then_some(&rest[end..]);
+        }
+    };
+    let mut at = 1;
+    loop {
+        at += rest[at..].find(close)? + close.len_utf8();
+        if !rest[at..].starts_with(close) {
+            return found.eq_ignore_ascii_case(head).then_some(&rest[at..]);
+        }
+        at += close.len_utf8();
+    }
+}
+
+/// A table that refers to itself would have its staged rows looked up in its old content, so its
+/// references are checked when the stage is published, not while it is filled.
+pub(crate) fn set_references(connection: &Connection, target: &TableName) -> Result<()> {
+    let referring = catalog::referring_tables(connection, target)?;
+    if referring.iter().any(|table| table.eq_ignore_ascii_case(&target.table)) {
+        run(connection, "put foreign keys off", "PRAGMA foreign_keys = OFF")?;
+    }
+    Ok(())
+}
+
+/// Makes the stage, unless this run has made it before.
+pub(crate) fn make(connection: &Connection, target: &Table, stage: &TableName) -> Result<()> {
+    if catalog::find_table(connection, stage)?.is_some() {
+        return Ok(());
+    }
+    let statements = stage_statements(connection, target, stage)?.join(";\n");
+    let sql = format!("BEGIN IMMEDIATE;\n{statements};\nCOMMIT");
+    let made = run(connection, "make the stage table", &sql);
+    if made.is_err() && !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    made
+}
+
+/// Removes the stage; that it is gone already is no error.
+pub(crate) fn remove(connection: &Connection, stage: &TableName) -> Result<()> {
+    let sql = format!("DROP TABLE IF EXISTS main.{}", quoted(&stage.table));
+    run(connection, "remove the stage table", &sql)
+}
+
+/// Takes one task's rows back.
+pub(crate) fn remove_task(connection: &Connection, stage: &TableName, task: u32) -> Result<()> {
+    let (name, mark) = (quoted(&stage.table), quoted(TASK_COLUMN));
+    let sql = format!("DELETE FROM main.{name} WHERE {mark} = {task}");
+    run(connection, "take back a task's rows", &sql)
+}
+
+/// The steps between `BEGIN` and `COMMIT` that publish the stage.
+pub(crate) fn publish_statements(
+    target: &TableName,
+    stage: &TableName,
+    columns: &[&str],
+) -> [String; 3] {
+    let (into, from) = (quoted(&target.table), quoted(&stage.table));
+    let mut list = String::new();
+    SqliteDialect.list(columns, &mut list);
+    [
+        format!("DELETE FROM main.{into}"),
+        format!("INSERT INTO main.{into} ({list}) SELECT {list} FROM main.{from}"),
+        format!("DROP TABLE main.{from}"),
+    ]
+}
+
+/// Publishes the stage in one transaction. Foreign keys are off meanwhile, so that emptying the
+/// table cascades to nobody, and are checked before the commit instead.
+pub(crate) fn publish(
+    connection: &Connection,
+    target: &TableName,
+    stage: &TableName,
+    columns: &[&str],
+) -> Result<()> {
+    let batch = |sql: &str| run(connection, "publish the stage table", sql);
+    batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
+    let steps = || -> Result<()> {
+        for sql in publish_statements(target, stage, columns) {
+            batch(&sql)?;
+        }
+        check_references(connection, target)?;
+        batch("COMMIT")
+    };
+    let done = steps();
+    if !connection.is_autocommit() {
+        batch("ROLLBACK")?;
+    }
+    batch("PRAGMA foreign_keys = ON")?;
+    done
+}
+
+/// Whether the target's foreign keys, and those of others to it, hold.
+fn check_references(connection: &Connection, target: &TableName) -> Result<()> {
+    let mut tables = catalog::referring_tables(connection, target)?;
+    tables.push(target.table.clone());
+    let sql = "SELECT \"table\", rowid, \"parent\" FROM pragma_foreign_key_check(?1) \
+               WHERE \"table\" = ?2 COLLATE NOCASE OR \"parent\" = ?2 COLLATE NOCASE LIMIT 1";
+    for table in tables {
+        let mut statement =
+            connection.prepare(sql).map_err(|error| failure("check foreign keys", &error))?;
+        let mut rows = statement
+            .query([&table, &target.table])
+            .map_err(|error| failure("check foreign keys", &error))?;
+        if let Some(row) = rows.next().map_err(|error| failure("check foreign keys", &error))? {
+            let (child, row_id, parent) = (|| -> rusqlite::Result<_> {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, Option<i64>>(1)?,
+                    row.get::<_, String>(2)?,
+                ))
+            })()
+            .map_err(|error| failure("check foreign keys", &error))?;
+            let place = row_id.map_or(child.clone(), |row_id| format!("{child}, rowid {row_id}"));
+            let message = format!("`{child}` would refer to a row of `{parent}` that is not there");
+            return Err(Error::new(ErrorKind::Data, message).at(place).hint(
+                "the target is as it was; overwrite the tables in the order of their references",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t42_names_in_kept_statements_are_skipped() {
+        for (sql, rest) in [
+            ("CREATE TABLE t(a)", "(a)"),
+            ("CREATE TABLE t (a)", " (a)"),
+            ("CREATE TABLE \"a (b)\"\"c\"(a)", "(a)"),
+            ("CREATE TABLE [a(b] (a)", " (a)"),
+            ("CREATE TABLE `x``y`(a)", "(a)"),
+            ("create table '表'(a)", "(a)"),
+        ] {
+            assert_eq!(after_name(sql, "CREATE TABLE"), Some(rest), "{sql}");
+        }
+        let index = "CREATE UNIQUE INDEX \"i\" ON t (a) WHERE a > 0";
+        let on = after_name(index, "CREATE UNIQUE INDEX").unwrap();
+        assert_eq!(after_name(on, "ON"), Some(" (a) WHERE a > 0"));
+        assert_eq!(after_name("CREATE VIEW v AS", "CREATE TABLE"), None);
+        assert_eq!(after_name("CREATE TABLE \"t", "CREATE TABLE"), None);
+    }
+
+    #[test]
+    fn a_stage_has_the_targets_constraints() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE IF NOT EXISTS \"a.t\"(a INT NOT NULL CHECK (a > 0), b UNIQUE) STRICT;",
+            )
+            .unwrap_err();
+        connection
+            .execute_batch(
+                "CREATE TABLE IF NOT EXISTS main.\"a.t\"(a INT NOT NULL CHECK (a > 0), b UNIQUE);
+                 CREATE UNIQUE INDEX IF NOT EXISTS main.i ON \"a.t\"(a, b);",
+            )
+            .unwrap();
+        let target = catalog::table(&connection, &TableName::bare("a.t")).unwrap();
+        let stage = stage_name(&target.name, "r-1");
+        assert_eq!(stage.table, "a.t__transload_r-1");
+        make(&connection, &target, &stage).unwrap();
+        make(&connection, &target, &stage).unwrap();
+        let made = catalog::table(&connection, &stage).unwrap();
+        assert_eq!(made.keys.len(), target.keys.len());
+        assert!(
+            connection
+                .execute_batch("INSERT INTO \"a.t__transload_r-1\" VALUES (0, 1, 0)")
+                .is_err()
+        );
+        remove(&connection, &stage).unwrap();
+        remove(&connection, &stage).unwrap();
+        assert!(catalog::find_table(&connection, &stage).unwrap().is_none());
+    }
+}

@@ -1,0 +1,337 @@
+//! Reading: every value as it was stored, every row once, what does not fit a dirty row.
+
+#![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use arrow_array::{
+    Array, RecordBatch,
+    cast::AsArray,
+    types::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType},
+};
+use support::{Fixture, dirty_rows, faults, read_all, read_columns};
+use transload_plugin_api::{
+    Cancel, Column, ErrorKind, Host, Plugin, Position, ReadBatch, SplitAbility, SplitRequest,
+};
+use transload_plugin_sqlite::SqlitePlugin;
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a dyn Array {
+    batch.column_by_name(name).unwrap()
+}
+
+/// The values of an int64 column over all batches.
+fn integers(batches: &[Vec<ReadBatch>], name: &str) -> Vec<i64> {
+    let values =
+        |read: &ReadBatch| column(&read.batch, name).as_primitive::<Int64Type>().values().to_vec();
+    batches.iter().flatten().flat_map(values).collect()
+}
+
+#[test]
+fn values_come_as_they_are_stored() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, i INT, r REAL, d DECIMAL(15,2), b BOOLEAN, s TEXT,
+                        v VARCHAR(5), x BLOB, day DATE, at DATETIME, j JSON, u UUID);
+         INSERT INTO t VALUES
+           (1, -9223372036854775808, 0.1, 12.5, 1, 'a', 'äöüß€', x'00ff', '0001-01-01',
+            '2024-03-31 02:30:00.123456', '{\"a\":1.10}', '123e4567-e89b-12d3-a456-426614174000'),
+           (7, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+           (9, 9223372036854775807, 5e-324, '0.10', 0, '', '', x'', '9999-12-31',
+            '1970-01-01T00:00:00', '[]', NULL);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let splits = read_all(&*reader, 1);
+    assert_eq!((splits.len(), splits[0].len()), (1, 1));
+    assert!(dirty_rows(&splits).is_empty());
+    let read = &splits[0][0];
+    let batch = &read.batch;
+    assert_eq!(integers(&splits, "id"), [1, 7, 9]);
+    let i = column(batch, "i").as_primitive::<Int64Type>();
+    assert_eq!((i.value(0), i.is_null(1), i.value(2)), (i64::MIN, true, i64::MAX));
+    let r = column(batch, "r").as_primitive::<Float64Type>();
+    assert_eq!((r.value(0), r.value(2)), (0.1, 5e-324));
+    let d = column(batch, "d").as_primitive::<Decimal128Type>();
+    assert_eq!((d.value(0), d.is_null(1), d.value(2)), (1250, true, 10));
+    let b = column(batch, "b").as_boolean();
+    assert_eq!((b.value(0), b.is_null(1), b.value(2)), (true, true, false));
+    // t09: NULL and the empty text stay apart.
+    let s = column(batch, "s").as_string::<i32>();
+    assert_eq!((s.value(0), s.is_null(1), s.is_null(2), s.value(2)), ("a", true, false, ""));
+    assert_eq!(column(batch, "v").as_string::<i32>().value(0), "äöüß€");
+    let x = column(batch, "x").as_binary::<i32>();
+    assert_eq!((x.value(0), x.is_null(1), x.value(2)), (&[0, 255][..], true, &[][..]));
+    let day = column(batch, "day").as_primitive::<Date32Type>();
+    assert_eq!((day.value(0), day.value(2)), (-719_162, 2_932_896));
+    let at = column(batch, "at").as_primitive::<TimestampMicrosecondType>();
+    assert_eq!((at.value(0), at.value(2)), (1_711_852_200_123_456, 0));
+    assert_eq!(column(batch, "j").as_string::<i32>().value(0), "{\"a\":1.10}");
+    assert_eq!(column(batch, "u").as_fixed_size_binary().value(0)[0], 0x12);
+    let origin = read.origin.as_ref().unwrap();
+    assert_eq!((origin.unit.as_str(), origin.first, origin.exact), ("rowid", 1, false));
+}
+
+#[test]
+fn what_does_not_fit_is_dirty_and_all_else_is_read() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(a INTEGER, b TEXT, c BOOLEAN, d DECIMAL(5,2), e VARCHAR(3));
+         INSERT INTO t(rowid, a, b, c, d, e) VALUES
+           (1, 1, 'x', 1, 1.25, 'abc'),
+           (2, 'abc', 'x', 1, 1, 'abc'),
+           (3, 1.5, 'x', 1, 1, 'abc'),
+           (4, 4, x'61', 1, 1, 'abc'),
+           (5, 5, 'x', 2, 1, 'abc'),
+           (6, 6, 'x', 1, 1.255, 'abc'),
+           (7, 7, 'x', 1, 1000, 'abc'),
+           (8, 8, 'x', 1, 1, 'abcd'),
+           (9, 9, 'x', 0, 9.99, 'äöü');",
+    );
+    let splits = read_all(&*fixture.reader(&[("table", "t")]), 1);
+    let wanted: Vec<_> = [
+        (2, "a", "type"),
+        (3, "a", "type"),
+        (4, "b", "type"),
+        (5, "c", "range"),
+        (6, "d", "range"),
+        (7, "d", "range"),
+        (8, "e", "length"),
+    ]
+    .map(|(row, column, code)| (format!("t, rowid {row}"), column.to_owned(), code.to_owned()))
+    .to_vec();
+    let dirty = dirty_rows(&splits);
+    assert_eq!(faults(&dirty), wanted);
+    assert_eq!(dirty[0].reason, "expected `int64`, found text: abc");
+    assert_eq!(dirty[0].value.as_deref(), Some("abc"));
+    assert_eq!(integers(&splits, "a"), [1, 9]);
+    assert!(!splits[0][0].origin.as_ref().unwrap().exact);
+}
+
+#[test]
+fn t01_t02_every_row_is_in_one_split() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, k INT, s TEXT);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+         INSERT INTO t SELECT i * 3, CASE WHEN i <= 3 THEN NULL ELSE i % 50 END, 'k' || i FROM n;",
+    );
+    for key in [None, Some("id"), Some("k"), Some("s")] {
+        for max in [1, 2, 3, 7, 60] {
+            let mut pairs = vec![("table", "t")];
+            pairs.extend(key.map(|key| ("split_key", key)));
+            let splits = read_all(&*fixture.reader(&pairs), max);
+            assert!(splits.len() <= max as usize + 1, "{key:?} {max}");
+            let ids = integers(&splits, "id");
+            assert_eq!(ids.len(), 1000, "{key:?} {max}");
+            assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 1000);
+        }
+    }
+}
+
+#[test]
+fn t03_text_keys_are_divided_in_the_databases_order() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(k TEXT COLLATE NOCASE PRIMARY KEY, n INTEGER) WITHOUT ROWID;
+         INSERT INTO t VALUES ('a', 1), ('B', 2), ('c''d', 3), ('É', 4), ('é', 5), ('😀', 6),
+                              ('', 7), ('z', 8), ('Z1', 9), ('a b', 10);",
+    );
+    for max in 1..=12 {
+        let splits = read_all(&*fixture.reader(&[("table", "t")]), max);
+        let mut read = integers(&splits, "n");
+        read.sort_unstable();
+        assert_eq!(read, (1..=10).collect::<Vec<_>>(), "{max}");
+    }
+}
+
+#[test]
+fn t04_a_gap_costs_neither_time_nor_balance() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY);
+         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999)
+         INSERT INTO t SELECT i FROM n UNION ALL SELECT i + 9000000000000000000 FROM n
+         UNION ALL SELECT i - 9000000000000000000 FROM n;",
+    );
+    let splits = read_all(&*fixture.reader(&[("table", "t")]), 6);
+    let sizes: Vec<usize> =
+        splits.iter().map(|split| split.iter().map(|read| read.batch.num_rows()).sum()).collect();
+    assert_eq!(sizes, [500; 6]);
+}
+
+#[test]
+fn splits_of_odd_sources() {
+    let fixture = Fixture::new(
+        "CREATE TABLE empty(id INTEGER PRIMARY KEY);
+         CREATE TABLE pair(a INT, b TEXT, PRIMARY KEY (a, b)) WITHOUT ROWID;
+         INSERT INTO pair VALUES (1, 'x'), (1, 'y'), (2, 'x'), (3, 'z');
+         CREATE VIEW v AS SELECT a FROM pair;",
+    );
+    for (source, max, splits, ability, rows) in [
+        (("table", "empty"), 4, 1, SplitAbility::Seekable, 0),
+        (("table", "pair"), 2, 2, SplitAbility::Seekable, 4),
+        (("table", "v"), 4, 1, SplitAbility::Bounded, 4),
+        (("query", "SELECT a FROM pair WHERE a > 1"), 4, 1, SplitAbility::Bounded, 2),
+    ] {
+        let reader = fixture.reader(&[source]);
+        let columns = reader.schema().unwrap().columns;
+        let found = reader.splits(&SplitRequest { max, columns }).unwrap();
+        assert_eq!((found.len(), found[0].ability), (splits, ability), "{source:?}");
+        let read = read_all(&*reader, max);
+        let count: usize = read.iter().flatten().map(|read| read.batch.num_rows()).sum();
+        assert_eq!(count, rows, "{source:?}");
+    }
+}
+
+/// Reads from each position on, and expects exactly the rest.
+fn resumes_everywhere(fixture: &Fixture, table: &str, id: &str) {
+    let reader = fixture.reader(&[("table", table)]);
+    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let split = reader.splits(&request).unwrap().remove(0);
+    let read_after = |after: Option<&Position>| {
+        let mut task = reader.open(&split, &columns, after).unwrap();
+        let mut batches = Vec::new();
+        while let Some(read) = task.next_batch().unwrap() {
+            batches.push(read);
+        }
+        batches
+    };
+    let whole = read_after(None);
+    assert!(whole.len() > 2);
+    let ids = integers(std::slice::from_ref(&whole), id);
+    let mut passed = 0;
+    for read in &whole {
+        passed += read.batch.num_rows();
+        assert_eq!(integers(&[read_after(Some(&read.position))], id), ids[passed..]);
+    }
+    assert_eq!(passed, 20_000);
+}
+
+#[test]
+fn reading_goes_on_after_any_position() {
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)";
+    let fixture = Fixture::new(&format!(
+        "CREATE TABLE plain(a INTEGER);
+         {rows} INSERT INTO plain SELECT i FROM n;
+         CREATE TABLE pair(a INTEGER, b TEXT, PRIMARY KEY (b, a)) WITHOUT ROWID;
+         {rows} INSERT INTO pair SELECT i, 'é' || (i % 7) FROM n;"
+    ));
+    resumes_everywhere(&fixture, "plain", "a");
+    resumes_everywhere(&fixture, "pair", "a");
+}
+
+#[test]
+fn a_position_without_order_is_refused() {
+    let fixture = Fixture::new("CREATE VIEW v AS SELECT 1 AS a");
+    let reader = fixture.reader(&[("table", "v")]);
+    let columns = reader.schema().unwrap().columns;
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let split = reader.splits(&request).unwrap().remove(0);
+    let error = reader.open(&split, &columns, Some(&Position(vec![1]))).err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_split_sees_one_state_of_the_table() {
+    let fixture = Fixture::new(
+        "PRAGMA journal_mode = WAL; CREATE TABLE t(id INTEGER PRIMARY KEY);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)
+         INSERT INTO t SELECT i FROM n;",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let split = reader.splits(&request).unwrap().remove(0);
+    let mut task = reader.open(&split, &columns, None).unwrap();
+    let mut rows = task.next_batch().unwrap().unwrap().batch.num_rows();
+    fixture.connect().execute_batch("DELETE FROM t WHERE id > 30000").unwrap();
+    while let Some(read) = task.next_batch().unwrap() {
+        rows += read.batch.num_rows();
+    }
+    assert_eq!(rows, 60_000);
+}
+
+#[test]
+fn t39_columns_are_read_by_name_and_in_wanted_types() {
+    let fixture =
+        Fixture::new("CREATE TABLE t(a INT, b INT, n); INSERT INTO t VALUES (1, 2, '2024-01-02');");
+    let reader = fixture.reader(&[("table", "t")]);
+    let wanted: Vec<_> = [("b", "decimal(10,2)"), ("a", "int8"), ("n", "date")]
+        .map(|(name, logical)| Column::new(name, logical.parse().unwrap(), true))
+        .to_vec();
+    let made = reader.produces(&wanted).unwrap();
+    let types: Vec<_> = made.iter().map(|column| column.logical.to_string()).collect();
+    assert_eq!(types, ["decimal(10,2)", "int8", "date"]);
+    let batch = read_columns(&*reader, &made, 1)[0][0].batch.clone();
+    assert_eq!(column(&batch, "b").as_primitive::<Decimal128Type>().value(0), 200);
+    assert_eq!(column(&batch, "n").as_primitive::<Date32Type>().value(0), 19_724);
+    // A type that could lose something is left to the host.
+    let wanted = [Column::new("a", "text".parse().unwrap(), true)];
+    assert_eq!(reader.produces(&wanted).unwrap()[0].logical.to_string(), "int64");
+    let wanted = [Column::new("gone", "text".parse().unwrap(), true)];
+    assert_eq!(reader.produces(&wanted).unwrap_err().kind, ErrorKind::Schema);
+}
+
+#[test]
+fn t42_odd_names_are_read() {
+    for name in ["Order", "select", "a.b", "a\"b", "表", "123Test", "@table", " x"] {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        let fixture = Fixture::new(&format!(
+            "CREATE TABLE {quoted}({quoted} INTEGER, rowid INT); INSERT INTO {quoted} VALUES (5, 6)"
+        ));
+        let reader = fixture.reader(&[("table", &quoted)]);
+        assert_eq!(integers(&read_all(&*reader, 4), name), [5], "{name}");
+        assert_eq!(reader.discover().unwrap().len(), 1);
+        let found = reader.discover().unwrap().remove(0).name;
+        let again = fixture.reader(&[("table", &found)]);
+        assert_eq!(integers(&read_all(&*again, 1), name), [5], "{name}");
+    }
+}
+
+#[test]
+fn where_and_query_choose_rows() {
+    let fixture =
+        Fixture::new("CREATE TABLE t(a INTEGER); INSERT INTO t VALUES (1), (2), (3), (4)");
+    let filtered = fixture.reader(&[("table", "t"), ("where", "a = 1 OR a > 2 -- so")]);
+    assert_eq!(integers(&read_all(&*filtered, 3), "a"), [1, 3, 4]);
+    let query =
+        fixture.reader(&[("query", "SELECT a, count(*) AS n FROM t GROUP BY a ORDER BY a DESC")]);
+    let schema = query.schema().unwrap();
+    assert_eq!((schema.columns[1].inferred, schema.notes.len()), (true, 1));
+    let wanted = [Column::new("n", "int64".parse().unwrap(), true), schema.columns[0].clone()];
+    let made = query.produces(&wanted).unwrap();
+    let splits = read_columns(&*query, &made, 4);
+    assert_eq!(integers(&splits, "n"), [1; 4]);
+    assert_eq!(integers(&splits, "a"), [4, 3, 2, 1]);
+}
+
+#[test]
+fn refusals_say_what_is_wrong() {
+    let fixture = Fixture::new("CREATE TABLE t(a INTEGER)");
+    let kind = |pairs: &[(&str, &str)]| fixture.reader(pairs).schema().unwrap_err().kind;
+    assert_eq!(kind(&[("table", "gone")]), ErrorKind::NotFound);
+    assert_eq!(kind(&[("query", "SELEC 1")]), ErrorKind::Options);
+    assert_eq!(kind(&[("query", "DELETE FROM t")]), ErrorKind::Options);
+    assert_eq!(kind(&[("query", "SELECT 1 AS a, 2 AS A")]), ErrorKind::Options);
+    let reader = fixture.reader(&[("table", "t"), ("split_key", "gone")]);
+    let request = SplitRequest { max: 2, columns: vec![] };
+    assert_eq!(reader.splits(&request).unwrap_err().kind, ErrorKind::Schema);
+    let none = Fixture::empty();
+    assert_eq!(none.reader(&[("table", "t")]).schema().unwrap_err().kind, ErrorKind::NotFound);
+    assert!(!none.reader(&[("table", "t")]).check().unwrap()[0].ok);
+    assert!(!std::path::Path::new(&none.path()).exists());
+}
+
+#[test]
+fn a_stop_interrupts_a_long_query() {
+    let fixture = Fixture::new("CREATE TABLE t(a INTEGER)");
+    let cancel = Cancel::new();
+    let query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                 SELECT count(*) AS c FROM n";
+    let host = Host::new(std::sync::Arc::new(()), cancel.clone());
+    let reader = SqlitePlugin.reader(fixture.options(&[("query", query)]), host).unwrap();
+    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let split = reader.splits(&request).unwrap().remove(0);
+    let mut task = reader.open(&split, &columns, None).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    cancel.cancel();
+    assert_eq!(task.next_batch().unwrap_err().kind, ErrorKind::Cancelled);
+}

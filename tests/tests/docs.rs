@@ -1,0 +1,49 @@
+//! The documents' examples: every job in them is checked by the real program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use std::{fs, path::Path};
+
+use transload_tests::Workplace;
+
+/// The blocks fenced as `toml` and nothing else: whole jobs.
+fn jobs(document: &str) -> Vec<String> {
+    let mut jobs = Vec::new();
+    let mut job: Option<String> = None;
+    for line in document.lines() {
+        match (&mut job, line.trim()) {
+            (None, "```toml") => job = Some(String::new()),
+            (Some(_), "```") => jobs.extend(job.take()),
+            (Some(text), _) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    jobs
+}
+
+#[test]
+fn jobs_in_the_documents_are_in_order() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut checked = 0;
+    for document in ["README.md", "docs/job-file.md"] {
+        for job in jobs(&fs::read_to_string(root.join(document)).unwrap()) {
+            let workplace = Workplace::new();
+            workplace.put("job.toml", &job);
+            workplace.run(&["check", "job.toml"]).exits(0);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 2, "only {checked} jobs found");
+}
+
+#[test]
+fn the_examples_are_in_order() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for job in ["examples/currencies.toml", "examples/export.toml"] {
+        let job = root.join(job);
+        Workplace::new().run(&["check", job.to_str().unwrap()]).exits(0);
+    }
+}
