@@ -7,6 +7,7 @@ use std::{
     mem,
     panic::{self, AssertUnwindSafe},
     sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
 use abi_stable::std_types::{RErr, ROk, RString};
@@ -23,7 +24,12 @@ thread_local! {
 
 /// Told by the panic hook, taken by the next [`catch`] of the thread.
 pub(super) fn note_panic(location: String) {
-    LAST_PANIC.set(Some(location));
+    let _ = LAST_PANIC.try_with(|last| last.replace(Some(location)));
+}
+
+/// `None` also where the thread is ending and its locals are gone: no reason to panic here.
+fn last_panic() -> Option<String> {
+    LAST_PANIC.try_with(RefCell::take).ok().flatten()
 }
 
 /// Runs `call`; a panic becomes an error that names `verb`.
@@ -33,7 +39,9 @@ pub(super) fn catch<R>(verb: &str, call: impl FnOnce() -> Result<R>) -> Result<R
 
 /// The call's own result, or the error that its panic became.
 fn unwinding<R>(verb: &str, call: impl FnOnce() -> R) -> Result<R> {
-    LAST_PANIC.take(); // of a panic that the plugin itself has caught
+    if !thread::panicking() {
+        last_panic(); // one that the plugin itself has caught: not this call's
+    }
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| defect(verb, payload))
 }
 
@@ -51,7 +59,7 @@ fn defect(verb: &str, payload: Box<dyn Any + Send>) -> Error {
     let mut error = Error::new(ErrorKind::Defect, message)
         .with_code("PLUGIN-PANIC")
         .hint("this is a defect in the plugin: report it to its author");
-    error.causes.extend(LAST_PANIC.take().map(|at| format!("panicked at {at}")));
+    error.causes.extend(last_panic().map(|at| format!("panicked at {at}")));
     error
 }
 
@@ -111,9 +119,7 @@ impl<T> Guarded<T> {
             tracing::error!("{error}");
         }
     }
-}
 
-impl<T> Guarded<T> {
     /// [`Self::release`] as a vtable's `drop`.
     pub(super) unsafe extern "C" fn drop_handle(data: *mut ()) {
         // SAFETY: the vtable's contract: once, last.

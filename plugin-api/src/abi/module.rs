@@ -51,8 +51,8 @@ pub struct PluginModule {
     #[sabi(last_prefix_field)]
     pub writer: extern "C" fn(options: RStr<'_>, host: FfiHost) -> FfiResult<FfiWriter>,
     /// Since 1.1. Sends the library's events and panics to `log` from now on; only the first call
-    /// counts. Caller: host, before `reader` and `writer`. Thread: shared. Owner: takes `log` for
-    /// good. Blocks: no. Missing: the plugin logs nothing.
+    /// counts. Caller: host. Thread: shared. State: before `reader` and `writer`. Owner: takes
+    /// `log` for good. Blocks: no. Missing: the plugin logs nothing.
     pub connect_log: extern "C" fn(log: FfiLog),
 }
 
@@ -81,8 +81,8 @@ pub struct FfiReader {
 #[sabi(kind(Prefix(prefix_ref = ReaderVtableRef, prefix_fields = ReaderVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct ReaderVtable {
-    /// Ends the reader. Caller: host, once, after every other call has returned; its tasks may
-    /// live on. Thread: owned. Owner: takes `data`. Blocks: may.
+    /// Ends the reader. Caller: host, once. Thread: owned. State: every other call has returned;
+    /// its tasks may live on. Owner: takes `data`. Blocks: may.
     pub drop: unsafe extern "C" fn(data: *mut ()),
     /// Findings as JSON. State: any.
     pub check: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
@@ -123,8 +123,8 @@ pub struct FfiReadTask {
 #[sabi(kind(Prefix(prefix_ref = ReadTaskVtableRef, prefix_fields = ReadTaskVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct ReadTaskVtable {
-    /// Ends the task, read to its end or not. Caller: host, once, last. Thread: owned. Owner:
-    /// takes `data`; batches live on. Blocks: may.
+    /// Ends the task. Caller: host, once, last. Thread: owned. State: any, read to its end or
+    /// not. Owner: takes `data`; batches live on. Blocks: may.
     pub drop: unsafe extern "C" fn(data: *mut ()),
     /// The next batch, `None` at the end. Caller: host. Thread: owned. State: not after an end or
     /// an error. Owner: the batch is the caller's and outlives the task. Blocks: yes, until rows
@@ -182,8 +182,8 @@ pub struct FfiWriter {
 #[sabi(kind(Prefix(prefix_ref = WriterVtableRef, prefix_fields = WriterVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct WriterVtable {
-    /// Ends the writer. Caller: host, once, after every other call has returned; its tasks may
-    /// live on. Thread: owned. Owner: takes `data`. Blocks: may.
+    /// Ends the writer. Caller: host, once. Thread: owned. State: every other call has returned;
+    /// its tasks may live on. Owner: takes `data`. Blocks: may.
     pub drop: unsafe extern "C" fn(data: *mut ()),
     /// Findings as JSON. State: any.
     pub check: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
@@ -281,7 +281,7 @@ pub struct FfiHost {
     pub vtable: HostVtableRef,
 }
 
-/// [`crate::Host`]. Caller: plugin. Thread: shared, any.
+/// [`crate::Host`]. All: caller plugin, shared, from any thread of it, in any state up to `drop`.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = HostVtableRef, prefix_fields = HostVtablePrefix)))]
@@ -289,11 +289,11 @@ pub struct FfiHost {
 pub struct HostVtable {
     /// Gives the services back. Once, last. Owner: takes `data`. Blocks: no.
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// A secret's bytes, UTF-8. The receiver overwrites them before it drops them. Blocks: may
-    /// (the host may run a command).
+    /// A secret's bytes, UTF-8. Owner: the caller's, who overwrites them before dropping them.
+    /// Blocks: may (the host may run a command).
     pub secret:
         unsafe extern "C" fn(data: *const (), key: RStr<'_>) -> FfiResult<ROption<RVec<u8>>>,
-    /// Whether the job is asked to stop. Blocks: no.
+    /// Whether the job is asked to stop. Owner: nothing. Blocks: no.
     pub is_cancelled: unsafe extern "C" fn(data: *const ()) -> bool,
     /// Has `waker` woken when the job is asked to stop, at once if it was. Owner: takes `waker`
     /// and keeps it as long as the job's signal lives. Blocks: no longer than the waker does.
@@ -311,7 +311,7 @@ pub struct FfiWaker {
     pub vtable: WakerVtableRef,
 }
 
-/// Caller: host, from whichever thread gives the signal.
+/// All: caller host, from whichever thread gives or drops the signal, in any state up to `drop`.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = WakerVtableRef, prefix_fields = WakerVtablePrefix)))]
@@ -319,7 +319,7 @@ pub struct FfiWaker {
 pub struct WakerVtable {
     /// Once, last. Owner: takes `data`. Blocks: no.
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// Wakes. At most once. Blocks: no.
+    /// Wakes. At most once. Owner: nothing. Blocks: no.
     #[sabi(last_prefix_field)]
     pub wake: unsafe extern "C" fn(data: *const ()),
 }
@@ -334,7 +334,8 @@ pub struct FfiLog {
     pub vtable: LogVtableRef,
 }
 
-/// [`super::LogSink`]. Caller: plugin. Thread: shared, any. Levels: 1 error, 2 warn, 3 info,
+/// [`super::LogSink`]. All: caller plugin, shared, from any thread of it, in any state up to
+/// `drop`; nothing changes its owner but `drop`'s `data`. Levels: 1 error, 2 warn, 3 info,
 /// 4 debug, 5 trace.
 #[repr(C)]
 #[derive(StableAbi)]

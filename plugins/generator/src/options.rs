@@ -1,5 +1,6 @@
 //! The plugin's options as its own types. Their keys, kinds and defaults are declared in
-//! `descriptor`; the host fills in the defaults, which are repeated nowhere but for native use.
+//! `descriptor`, and the host fills in the defaults; those repeated here serve callers without a
+//! host, and a test keeps both equal.
 
 use std::collections::BTreeMap;
 
@@ -198,12 +199,37 @@ fn primary_key(key: Vec<String>, columns: &[Column]) -> Result<Vec<Key>> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use transload_plugin_api::{OptionKind, OptionSpec};
 
     use super::*;
 
     fn reader(pairs: &[(&str, serde_json::Value)]) -> ReaderOptions {
         let pairs = pairs.iter().map(|(key, value)| (*key, value.clone()));
         ReaderOptions::parse(&Options::from_pairs(pairs)).unwrap()
+    }
+
+    /// The declared defaults, as the host hands them over.
+    fn defaults(specs: &[OptionSpec]) -> Vec<(&str, serde_json::Value)> {
+        let value = |spec: &OptionSpec| match (&spec.kind, &spec.default) {
+            (OptionKind::Duration, Some(_)) => Some(0.into()), // "0 s"
+            (_, default) => default.clone(),
+        };
+        specs.iter().filter_map(|spec| Some((spec.key.as_str(), value(spec)?))).collect()
+    }
+
+    #[test]
+    fn declared_defaults_are_those_of_the_types() {
+        let descriptor = crate::descriptor::descriptor();
+        let specs = descriptor.reader.unwrap().options;
+        let mut given = defaults(&specs);
+        assert!(given.len() > 3);
+        given.push(("rows", 1.into()));
+        let plain = reader(&[("rows", 1.into())]);
+        assert_eq!(format!("{:?}", reader(&given)), format!("{plain:?}"));
+
+        let specs = descriptor.writer.unwrap().options;
+        let writer = WriterOptions::parse(&Options::from_pairs(defaults(&specs))).unwrap();
+        assert_eq!(format!("{writer:?}"), format!("{:?}", WriterOptions::default()));
     }
 
     fn names(options: &ReaderOptions) -> Vec<String> {

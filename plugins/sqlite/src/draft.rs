@@ -308,7 +308,13 @@ fn finish(draft: &mut WriteDraft, plan: &WritePlan, create: Vec<Statement>, step
                 .to_owned(),
         );
     }
-    let (guarantee, because) = match plan.mode {
+    let (guarantee, because) = guarantee(plan.mode, nullable_key);
+    (draft.guarantee, draft.because) = (guarantee, because.to_owned());
+}
+
+/// What the mode can promise without a record of chunks in the target, and why not more.
+fn guarantee(mode: WriteMode, nullable_key: bool) -> (Guarantee, &'static str) {
+    match mode {
         WriteMode::Overwrite => (
             Guarantee::AtomicJob,
             "the rows are staged, and one transaction replaces the table's content",
@@ -328,8 +334,7 @@ fn finish(draft: &mut WriteDraft, plan: &WritePlan, create: Vec<Statement>, step
             "each chunk is one transaction and the key makes repeating it harmless; the target \
              does not record which chunks are in",
         ),
-    };
-    (draft.guarantee, draft.because) = (guarantee, because.to_owned());
+    }
 }
 
 fn plain(text: String) -> Statement {

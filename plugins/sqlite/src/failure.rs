@@ -13,8 +13,17 @@ pub(crate) fn failure(doing: &str, error: &Sqlite) -> Error {
             "somebody else holds the database; `busy_timeout` says how long to wait, and \
              `journal_mode = \"wal\"` lets readers and a writer work at once",
         ),
+        ErrorKind::Denied if needs_recovery(error) => mapped.hint(
+            "a writer was killed in the middle of a transaction; whoever next opens the file for \
+             writing, such as `sqlite3 FILE .tables`, undoes what it left",
+        ),
         _ => mapped,
     }
+}
+
+fn needs_recovery(error: &Sqlite) -> bool {
+    let codes = [ffi::SQLITE_READONLY_ROLLBACK, ffi::SQLITE_READONLY_RECOVERY];
+    code_of(error).is_some_and(|code| codes.contains(&code.extended_code))
 }
 
 fn kind_of(error: &Sqlite) -> ErrorKind {

@@ -72,82 +72,140 @@ impl Loader {
         batch: &RecordBatch,
         conflicts: &AtomicU64,
     ) -> Result<Written> {
-        let cells = cells_of(&self.columns, batch)?;
-        let failed = |error: &rusqlite::Error| failure("write rows", error);
-        let mut insert = connection.prepare(&self.insert).map_err(|error| failed(&error))?;
-        let (mut written, mut scratch) = (Written::default(), Vec::new());
+        let mut rows = Rows::prepare(self, connection, batch, conflicts)?;
+        let mut written = Written::default();
         for row in 0..batch.num_rows() {
-            if let Err(dirty) = bind_row(&cells, row, &mut insert, &mut scratch) {
-                written.dirty.push(dirty);
-                continue;
-            }
-            let before = conflicts.load(Ordering::Relaxed);
-            match insert.raw_execute() {
-                Ok(0) => written.skipped += 1,
-                Ok(_) if conflicts.load(Ordering::Relaxed) == before => written.inserted += 1,
-                Ok(_) => written.updated += 1,
-                Err(error) => {
-                    let fault = row_fault(&error).ok_or_else(|| failed(&error))?;
-                    still_open(connection, &fault)?;
-                    let replaced = fault.code == "unique" && !self.deletes.is_empty();
-                    match if replaced {
-                        self.replace(connection, &mut insert, &cells, row)?
-                    } else {
-                        Some(fault)
-                    } {
-                        Some(fault) => {
-                            written.dirty.push(dirty_row(fault, &cells, &self.columns, row))
-                        }
-                        None => written.updated += 1,
-                    }
-                }
+            match rows.write(row)? {
+                Outcome::Inserted => written.inserted += 1,
+                Outcome::Updated => written.updated += 1,
+                Outcome::Skipped => written.skipped += 1,
+                Outcome::Dirty(dirty) => written.dirty.push(dirty),
             }
         }
         Ok(written)
     }
+}
+
+/// What became of a row.
+enum Outcome {
+    Inserted,
+    Updated,
+    Skipped,
+    Dirty(DirtyRow),
+}
+
+/// A batch's rows and the statements that take them, prepared once for all of them.
+struct Rows<'a> {
+    connection: &'a Connection,
+    conflicts: &'a AtomicU64,
+    columns: &'a [BoundColumn],
+    cells: Vec<Cells<'a>>,
+    insert: Statement<'a>,
+    replacing: Option<Replacing<'a>>,
+    scratch: Vec<u8>,
+}
+
+/// The statements around an insert that replaces.
+struct Replacing<'a> {
+    begin: Statement<'a>,
+    undo: Statement<'a>,
+    end: Statement<'a>,
+    deletes: Vec<(Statement<'a>, &'a [usize])>,
+}
+
+impl<'a> Rows<'a> {
+    fn prepare(
+        loader: &'a Loader,
+        connection: &'a Connection,
+        batch: &'a RecordBatch,
+        conflicts: &'a AtomicU64,
+    ) -> Result<Self> {
+        let prepare = |sql: &str| connection.prepare(sql).map_err(|error| failed(&error));
+        let replacing = if loader.deletes.is_empty() {
+            None
+        } else {
+            let delete = |key: &'a KeyDelete| Ok((prepare(&key.sql)?, key.columns.as_slice()));
+            Some(Replacing {
+                begin: prepare("SAVEPOINT transload_replace")?,
+                undo: prepare("ROLLBACK TO transload_replace")?,
+                end: prepare("RELEASE transload_replace")?,
+                deletes: loader.deletes.iter().map(delete).collect::<Result<_>>()?,
+            })
+        };
+        Ok(Self {
+            connection,
+            conflicts,
+            columns: &loader.columns,
+            cells: cells_of(&loader.columns, batch)?,
+            insert: prepare(&loader.insert)?,
+            replacing,
+            scratch: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, row: usize) -> Result<Outcome> {
+        if let Err(dirty) = bind_row(&self.cells, row, &mut self.insert, &mut self.scratch) {
+            return Ok(Outcome::Dirty(dirty));
+        }
+        let before = self.conflicts.load(Ordering::Relaxed);
+        let error = match self.insert.raw_execute() {
+            Ok(0) => return Ok(Outcome::Skipped),
+            Ok(_) if self.conflicts.load(Ordering::Relaxed) == before => {
+                return Ok(Outcome::Inserted);
+            }
+            Ok(_) => return Ok(Outcome::Updated),
+            Err(error) => error,
+        };
+        let mut fault = self.fault_of(&error)?;
+        if fault.code == "unique" && self.replacing.is_some() {
+            match self.replace(row)? {
+                None => return Ok(Outcome::Updated),
+                Some(found) => fault = found,
+            }
+        }
+        Ok(Outcome::Dirty(dirty_row(fault, &self.cells, self.columns, row)))
+    }
 
     /// Deletes the rows in the way and inserts again; if that fails as well, nothing has happened.
-    fn replace(
-        &self,
-        connection: &Connection,
-        insert: &mut Statement<'_>,
-        cells: &[Cells<'_>],
-        row: usize,
-    ) -> Result<Option<RowFault>> {
-        let failed = |error: rusqlite::Error| failure("replace a row", &error);
-        connection.execute_batch("SAVEPOINT transload_replace").map_err(failed)?;
-        let outcome =
-            self.delete_conflicting(connection, cells, row).and_then(|()| insert.raw_execute());
-        let fault = match outcome {
-            Ok(_) => None,
-            Err(error) => {
-                let fault = row_fault(&error).ok_or_else(|| failed(error))?;
-                still_open(connection, &fault)?;
-                connection.execute_batch("ROLLBACK TO transload_replace").map_err(failed)?;
-                Some(fault)
-            }
+    fn replace(&mut self, row: usize) -> Result<Option<RowFault>> {
+        let Some(replacing) = &mut self.replacing else { return Ok(None) };
+        let control = |statement: &mut Statement<'_>| {
+            statement.raw_execute().map(drop).map_err(|error| failed(&error))
         };
-        connection.execute_batch("RELEASE transload_replace").map_err(failed)?;
+        control(&mut replacing.begin)?;
+        let mut outcome = Ok(());
+        for (delete, columns) in &mut replacing.deletes {
+            for (index, column) in columns.iter().enumerate() {
+                // The same value was bound for the insert a moment ago.
+                let _ = self.cells[*column].bind(row, delete, index + 1, &mut self.scratch);
+            }
+            outcome = outcome.and_then(|()| delete.raw_execute().map(drop));
+        }
+        let outcome = outcome.and_then(|()| self.insert.raw_execute());
+        let fault = outcome.err().map(|error| self.fault_of(&error)).transpose()?;
+        let Some(replacing) = &mut self.replacing else { return Ok(fault) };
+        if fault.is_some() {
+            control(&mut replacing.undo)?;
+        }
+        control(&mut replacing.end)?;
         Ok(fault)
     }
 
-    fn delete_conflicting(
-        &self,
-        connection: &Connection,
-        cells: &[Cells<'_>],
-        row: usize,
-    ) -> rusqlite::Result<()> {
-        let mut scratch = Vec::new();
-        for delete in &self.deletes {
-            let mut statement = connection.prepare(&delete.sql)?;
-            for (index, column) in delete.columns.iter().enumerate() {
-                // The same value was bound for the insert a moment ago.
-                let _ = cells[*column].bind(row, &mut statement, index + 1, &mut scratch);
-            }
-            statement.raw_execute()?;
+    /// The row's fault, or the error if the row is not at fault. A trigger's `RAISE(ROLLBACK)`
+    /// takes the whole chunk with it, and what followed would be outside of any transaction.
+    fn fault_of(&self, error: &rusqlite::Error) -> Result<RowFault> {
+        let fault = row_fault(error).ok_or_else(|| failed(error))?;
+        if self.connection.is_autocommit() {
+            let message = format!("a trigger rolled the whole chunk back: {}", fault.reason);
+            return Err(Error::new(ErrorKind::Data, message)
+                .hint("let the trigger RAISE(ABORT) instead, so that only its row is refused"));
         }
-        Ok(())
+        Ok(fault)
     }
+}
+
+fn failed(error: &rusqlite::Error) -> Error {
+    failure("write rows", error)
 }
 
 fn bind_row(
@@ -191,17 +249,6 @@ fn dirty_row(
         code: fault.code.to_owned(),
         reason: fault.reason,
     }
-}
-
-/// A trigger's `RAISE(ROLLBACK)` takes the whole chunk with it; what follows would be outside of
-/// any transaction.
-fn still_open(connection: &Connection, fault: &RowFault) -> Result<()> {
-    if connection.is_autocommit() {
-        let message = format!("a trigger rolled the whole chunk back: {}", fault.reason);
-        return Err(Error::new(ErrorKind::Data, message)
-            .hint("let the trigger RAISE(ABORT) instead, so that only its row is refused"));
-    }
-    Ok(())
 }
 
 fn insert_sql(plan: &WritePlan, columns: &[BoundColumn], table: &TableName) -> String {

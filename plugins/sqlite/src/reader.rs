@@ -78,11 +78,12 @@ impl SqliteReader {
         if let Some(name) = &self.options.split_key {
             let column = table.column(name).ok_or_else(|| no_such_column(name, table))?;
             let key = &column.column.name;
-            let ordered = order.len() == 1 && order[0] == *key;
-            let ranges = self.key_ranges(connection, table, key, max)?;
-            let ranges = if column.column.nullable { with_null_range(ranges) } else { ranges };
-            let order = if ordered { order } else { Vec::new() };
-            return splits_of(Some(key), ranges, &order, None);
+            // The natural key by its name is no other key.
+            if order.as_slice() != std::slice::from_ref(key) {
+                let ranges = self.key_ranges(connection, table, key, max)?;
+                let ranges = if column.column.nullable { with_null_range(ranges) } else { ranges };
+                return splits_of(Some(key), ranges, &[], None);
+            }
         }
         let Some(key) = order.first().cloned() else {
             return splits_of(None, vec![KeyRange::ALL], &[], None);
@@ -285,31 +286,39 @@ impl SqliteReader {
             }
             Source::Table(name) => {
                 let table = catalog::table(connection, name)?;
-                if let Some(gone) =
-                    columns.iter().find(|column| table.column(&column.name).is_none())
-                {
-                    return Err(no_such_column(&gone.name, &table));
-                }
-                let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-                let order: Vec<_> = data.order.iter().map(String::as_str).collect();
-                let selected: Vec<_> = names.iter().chain(&order).copied().collect();
-                let select = Select {
-                    table: &table.name,
-                    // A table of which nothing is wanted still has to count its rows.
-                    columns: if selected.is_empty() { &["rowid"] } else { &selected },
-                    filter: self.options.filter.as_deref(),
-                    range: data.column.as_deref().map(|column| (column, &data.range)),
-                    order: &order,
-                    after,
-                };
-                (plan.sql, plan.values) = select.sql(&SqliteDialect);
+                (plan.sql, plan.values) = self.select(&table, data, columns, after)?;
                 plan.source.clone_from(&table.name.table);
-                if table.rowid.is_some() && order.len() == 1 {
+                if table.rowid.is_some() && data.order.len() == 1 {
                     plan.key_name = "rowid".to_owned();
                 }
             }
         }
         Ok(plan)
+    }
+
+    /// The columns and, behind them, the key by which the rows are ordered.
+    fn select(
+        &self,
+        table: &Table,
+        data: &SplitData,
+        columns: &[Column],
+        after: Option<&[KeyValue]>,
+    ) -> Result<(String, Vec<KeyValue>)> {
+        if let Some(gone) = columns.iter().find(|column| table.column(&column.name).is_none()) {
+            return Err(no_such_column(&gone.name, table));
+        }
+        let names = columns.iter().map(|column| column.name.as_str());
+        let order: Vec<_> = data.order.iter().map(String::as_str).collect();
+        let selected: Vec<_> = names.chain(order.iter().copied()).collect();
+        let select = Select {
+            table: &table.name,
+            columns: &selected,
+            filter: self.options.filter.as_deref(),
+            range: data.column.as_deref().map(|column| (column, &data.range)),
+            order: &order,
+            after,
+        };
+        Ok(select.sql(&SqliteDialect))
     }
 }
 

@@ -13,20 +13,31 @@ use crate::{
     options::{JournalMode, WriterOptions},
 };
 
-/// How long a reader waits for a writer that is about to commit.
-const READER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for a writer that is about to commit, where no option says so.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Pages kept in memory while writing, in KiB: about a chunk's worth, so that dirty pages reach
 /// the file at commit and not before.
 const WRITER_CACHE: u32 = 65_536;
 
 /// Opens an existing file for reading only.
 pub(crate) fn open_to_read(path: &Path, cancel: &Cancel) -> Result<Connection> {
+    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, cancel)
+}
+
+/// Opens an existing file to look at what a writer would write to. Unlike a reader it may undo
+/// what a killed process has left half done, without which a run could not be repeated.
+pub(crate) fn open_to_look(path: &Path, cancel: &Cancel) -> Result<Connection> {
+    let connection = open_existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, cancel)?;
+    run(&connection, "open the file", "PRAGMA query_only = ON")?;
+    Ok(connection)
+}
+
+fn open_existing(path: &Path, access: OpenFlags, cancel: &Cancel) -> Result<Connection> {
     if !path.is_file() {
         return Err(missing_file(path));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = open(path, flags)?;
-    wait_for_others(&mut connection, READER_PATIENCE, cancel)?;
+    let mut connection = open(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    wait_for_others(&mut connection, PATIENCE, cancel)?;
     // The file is opened lazily: what is no database shows here.
     let doing = format!("open `{}`", path.display());
     connection
@@ -43,19 +54,33 @@ pub(crate) fn open_to_write(options: &WriterOptions, cancel: &Cancel) -> Result<
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = open(&options.path, flags)?;
     wait_for_others(&mut connection, options.busy_timeout(), cancel)?;
-    let journal = match options.journal_mode {
-        JournalMode::Keep => "",
-        JournalMode::Wal => "PRAGMA journal_mode = WAL;",
-        JournalMode::Delete => "PRAGMA journal_mode = DELETE;",
-    };
+    set_journal(&connection, options.journal_mode)?;
     let synchronous = options.synchronous.word();
     let sql = format!(
-        "{journal} PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
+        "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
          PRAGMA cache_size = -{WRITER_CACHE}; PRAGMA temp_store = MEMORY;"
     );
-    let doing = format!("open `{}` for writing", options.path.display());
-    connection.execute_batch(&sql).map_err(|error| failure(&doing, &error))?;
+    run(&connection, &format!("open `{}` for writing", options.path.display()), &sql)?;
     Ok(connection)
+}
+
+/// SQLite answers with the journal it has, which is not always the one it was asked for.
+fn set_journal(connection: &Connection, mode: JournalMode) -> Result<()> {
+    let word = match mode {
+        JournalMode::Keep => return Ok(()),
+        JournalMode::Wal => "wal",
+        JournalMode::Delete => "delete",
+    };
+    let answer: String = connection
+        .query_row(&format!("PRAGMA journal_mode = {word}"), [], |row| row.get(0))
+        .map_err(|error| failure("set the journal mode", &error))?;
+    if answer == word {
+        return Ok(());
+    }
+    let message = format!("the journal stays `{answer}` where `{word}` was asked for");
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .at("option `journal_mode`")
+        .hint("`keep` leaves the journal as it is; `wal` needs a local file system"))
 }
 
 /// The folder that a new database file would stand in must be there.
@@ -127,6 +152,23 @@ mod tests {
         let path = folder.path().join("text.db");
         std::fs::write(&path, "this is certainly not a database file".repeat(50)).unwrap();
         assert_eq!(open_to_read(&path, &Cancel::new()).unwrap_err().kind, ErrorKind::Data);
+    }
+
+    #[test]
+    fn the_journal_is_what_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        for (mode, answer) in [("wal", "wal"), ("keep", "wal"), ("delete", "delete")] {
+            let pairs = [("path", path.to_str().unwrap()), ("table", "t"), ("journal_mode", mode)];
+            let (options, _) = WriterOptions::parse(&Options::from_pairs(pairs)).unwrap();
+            let connection = open_to_write(&options, &Cancel::new()).unwrap();
+            let found: String =
+                connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+            assert_eq!(found, answer, "{mode}");
+        }
+        let memory = Connection::open_in_memory().unwrap();
+        let error = set_journal(&memory, JournalMode::Wal).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsupported);
     }
 
     #[test]

@@ -134,8 +134,9 @@ pub(crate) fn publish(
     columns: &[&str],
 ) -> Result<()> {
     let batch = |sql: &str| run(connection, "publish the stage table", sql);
-    batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
+    batch("PRAGMA foreign_keys = OFF")?;
     let steps = || -> Result<()> {
+        batch("BEGIN IMMEDIATE")?;
         for sql in publish_statements(target, stage, columns) {
             batch(&sql)?;
         }

@@ -19,7 +19,7 @@ use crate::{
     load::{CONFLICT_FUNCTION, Loader},
     options::{Synchronous, WriterOptions},
     queue::Queue,
-    session::{check_folder, open_to_read, open_to_write, run},
+    session::{check_folder, open_to_look, open_to_write, run},
     stage,
     task::SqliteTask,
 };
@@ -117,7 +117,7 @@ impl SqliteWriter {
         if !self.options.path.exists() {
             return Ok(None);
         }
-        open_to_read(&self.options.path, self.host.cancel()).map(Some)
+        open_to_look(&self.options.path, self.host.cancel()).map(Some)
     }
 
     fn stage(&self, plan: &WritePlan) -> Option<TableName> {

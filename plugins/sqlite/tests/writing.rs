@@ -200,7 +200,7 @@ fn strict_tables_refuse_wrong_types() {
 }
 
 #[test]
-fn values_that_sqlite_would_change_are_refused() {
+fn t32_values_that_sqlite_would_change_are_refused() {
     let fixture = Fixture::new(
         "CREATE TABLE t(n DECIMAL(38,2), c DECIMAL_TEXT(38,2), free, v VARCHAR(2), s STRING,
                         f REAL, u BIGINT UNSIGNED, day DATE)",
@@ -255,7 +255,7 @@ fn values_that_sqlite_would_change_are_refused() {
 fn whole_decimals_keep_18_digits_in_numeric_columns() {
     let fixture = Fixture::new("CREATE TABLE t(n NUMERIC(20,2), r REAL)");
     let plan = plan(WriteMode::Insert, &[("n", "decimal(20,2)")], &[]);
-    let values = [123_456_789_012_345_678_00_i128, -5, 0, 99_999_999_999_999_999_99];
+    let values = [12_345_678_901_234_567_800_i128, -5, 0, 9_999_999_999_999_999_999];
     let rows = batch(&plan, vec![decimals(&values, 20, 2)]);
     let written = write_all(&*fixture.writer("t"), &plan, &[rows]).unwrap();
     assert_eq!(counts(&written[0]), (3, 0, 0, 1));
@@ -533,6 +533,27 @@ fn a_full_disk_is_no_dirty_row() {
     let error = task.write(&batch(&plan, vec![texts([long.as_str()])])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Space);
     task.rollback_chunk().unwrap();
+}
+
+#[test]
+fn an_interrupted_transaction_of_others_is_undone() {
+    let fixture = Fixture::new("CREATE TABLE t(a TEXT); INSERT INTO t VALUES ('kept')");
+    let torn = Fixture::empty();
+    let other = fixture.connect();
+    // A transaction that has begun to change the file, as a killed process leaves it.
+    other.execute_batch("PRAGMA cache_size = 1; BEGIN; DELETE FROM t").unwrap();
+    for _ in 0..200 {
+        other.execute("INSERT INTO t VALUES (?1)", ["x".repeat(4000)]).unwrap();
+    }
+    for suffix in ["", "-journal"] {
+        let copy = |fixture: &Fixture| format!("{}{suffix}", fixture.path());
+        std::fs::copy(copy(&fixture), copy(&torn)).unwrap();
+    }
+    let error = torn.reader(&[("table", "t")]).schema().unwrap_err();
+    assert!(error.hint.unwrap().contains("killed"), "a reader writes nothing, not even that");
+    let plan = plan(WriteMode::Insert, &[("a", "text")], &[]);
+    torn.writer("t").draft(&plan).unwrap();
+    assert_eq!(torn.rows("SELECT a FROM t"), ["'kept'"]);
 }
 
 #[test]

@@ -80,7 +80,25 @@ impl Decimal128 {
     /// Every other form.
     #[inline(never)]
     fn odd(&self, text: &[u8]) -> Result<i128, Fault> {
+        if let Some(value) = self.shorter(text) {
+            return Ok(value);
+        }
         self.wide.parse(text, 0, text.len())?.to_i128().ok_or(Fault::Range)
+    }
+
+    /// Digits with fewer of them after the point than the scale has.
+    fn shorter(&self, text: &[u8]) -> Option<i128> {
+        let point = memchr::memchr(b'.', text)?;
+        let start = usize::from(text.first() == Some(&b'-'));
+        let missing = self.scale.checked_sub(text.len() - point - 1)?;
+        // see `parse`
+        if self.scale > 19 {
+            return None;
+        }
+        let whole = i128::from(digits::up_to_16(text, start, point)?) * self.unit;
+        let fraction = i128::from(digits::up_to_16(text, point + 1, text.len())?);
+        let value = whole + fraction * 10i128.pow(missing as u32);
+        (value <= self.most).then_some(if start == 1 { -value } else { value })
     }
 
     /// Digits with exactly as many of them after the point as the scale has.
@@ -131,17 +149,14 @@ impl Parse for Decimal256 {
 
     fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i256, Fault> {
         let number = Number::read(&window[start..end]).ok_or(Fault::Parse)?;
-        let (digits, shift) = number.significant(i32::from(self.scale));
-        if digits.len() as i64 + i64::from(shift.max(0)) > i64::from(self.precision) {
+        let (zeros, count, shift) = number.significant(i32::from(self.scale));
+        if shift < 0 || count as i64 + i64::from(shift) > i64::from(self.precision) {
             return Err(Fault::Range);
         }
-        if shift < 0 {
-            return Err(Fault::Range);
-        }
+        let digits = number.digits().skip(zeros).take(count);
         let mut value = i256::ZERO;
         let ten = i256::from_i128(10);
-        let zeros = std::iter::repeat_n(0, shift as usize);
-        for digit in digits.into_iter().chain(zeros) {
+        for digit in digits.chain(std::iter::repeat_n(0, shift as usize)) {
             value = value.wrapping_mul(ten).wrapping_add(i256::from_i128(i128::from(digit)));
         }
         Ok(if number.negative { value.wrapping_neg() } else { value })
@@ -176,23 +191,23 @@ impl<'a> Number<'a> {
         Some(Self { negative, whole, fraction, exponent })
     }
 
-    /// The digits without zeros at either end, and by how many places they must be shifted left
-    /// to stand in units of 10^-scale. A negative shift means that the scale is too small.
-    fn significant(&self, scale: i32) -> (Vec<u8>, i32) {
-        let mut digits: Vec<u8> =
-            self.whole.iter().chain(self.fraction).map(|digit| digit - b'0').collect();
-        let length = digits.len();
-        let kept = digits.iter().rposition(|digit| *digit != 0).map_or(0, |last| last + 1);
-        digits.truncate(kept);
-        let zeros = digits.iter().position(|digit| *digit != 0).unwrap_or(0);
-        digits.drain(..zeros);
-        if digits.is_empty() {
-            return (digits, 0);
-        }
-        let trailing = (length - kept) as i64;
-        let shift =
-            trailing - self.fraction.len() as i64 + i64::from(self.exponent) + i64::from(scale);
-        (digits, shift.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
+    /// The values of all digits.
+    fn digits(&self) -> impl DoubleEndedIterator<Item = u8> {
+        self.whole.iter().chain(self.fraction).map(|digit| digit - b'0')
+    }
+
+    /// How many zeros stand before the significant digits, how many those are, and by how many
+    /// places they must be shifted left to stand in units of 10^-scale. A negative shift means
+    /// that the scale is too small.
+    fn significant(&self, scale: i32) -> (usize, usize, i32) {
+        let length = self.whole.len() + self.fraction.len();
+        let Some(zeros) = self.digits().position(|digit| digit != 0) else { return (0, 0, 0) };
+        let trailing = self.digits().rev().take_while(|digit| *digit == 0).count();
+        let shift = trailing as i64 - self.fraction.len() as i64
+            + i64::from(self.exponent)
+            + i64::from(scale);
+        let shift = shift.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+        (zeros, length - zeros - trailing, shift)
     }
 }
 
@@ -310,6 +325,8 @@ mod tests {
         assert_eq!(decimal(15, 2, "-0.04"), Ok(-4));
         assert_eq!(decimal(15, 2, "17"), Ok(1700));
         assert_eq!(decimal(15, 2, "17.5"), Ok(1750));
+        assert_eq!(decimal(15, 4, "-17.5"), Ok(-175_000));
+        assert_eq!(decimal(19, 18, "-9.00000000000001"), Ok(-9_000_000_000_000_010_000));
         assert_eq!(decimal(15, 2, "17.500000"), Ok(1750));
         assert_eq!(decimal(15, 2, ".5"), Ok(50));
         assert_eq!(decimal(15, 2, "5."), Ok(500));
@@ -326,7 +343,17 @@ mod tests {
 
     #[test]
     fn decimals_beyond_precision_or_scale_are_refused() {
-        for text in ["1000", "-1000", "999.999", "0.001", "1e3", "1e-3", "1e999999999999"] {
+        for text in [
+            "1000",
+            "-1000",
+            "-1000.0",
+            "9999999999999999.1",
+            "999.999",
+            "0.001",
+            "1e3",
+            "1e-3",
+            "1e999999999999",
+        ] {
             assert_eq!(decimal(5, 2, text), Err(Fault::Range), "{text}");
         }
         for text in ["", ".", "-", "1.2.3", "1,5", " 1", "NaN", "1e", "1e+", "0x1", "1.-5", "1.+5"]
