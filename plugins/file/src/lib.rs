@@ -118,7 +118,10 @@ fn types() -> Vec<TypeSupport> {
         types.push(TypeSupport::new(family, text));
     }
     types.push(TypeSupport::new("binary", text).note("hex or base64, see `binary`"));
-    types.push(TypeSupport::new("json", &["CSV cell", "JSON value"]));
+    types.push(
+        TypeSupport::new("json", &["CSV cell", "JSON value"])
+            .note("the document `null` is a dirty row in JSON, where it would mean NULL"),
+    );
     types
 }
 

@@ -347,3 +347,34 @@ fn lists_come_as_json_and_what_has_no_text_form_as_text() {
     let unknown = reader.produces(&columns(&[("b", "text")])).unwrap_err();
     assert_eq!(unknown.kind, ErrorKind::Schema);
 }
+
+#[test]
+fn t30_encodings_are_strict_and_named() {
+    let rows = |content: &[u8], more| texts("x.csv", content, more).unwrap().rows;
+    let expected = [row(&["1", "é"])];
+    assert_eq!(rows("\u{feff}a,b\n1,é\n".as_bytes(), json!({})), expected);
+    assert_eq!(rows(b"a,b\n1,\xe9\n", json!({"encoding": "latin1"})), expected);
+    let utf16: Vec<u8> = "\u{feff}a,b\n1,é\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(rows(&utf16, json!({"encoding": "utf-16"})), expected);
+    let gbk = json!({"encoding": "gbk"});
+    assert_eq!(rows(b"a,b\n1,\xd6\xd0\n", gbk.clone()), [row(&["1", "中"])]);
+    // In a UTF-8 file one policy of three; in other encodings wrong bytes are errors.
+    let wrong = b"a,b\n1,\xe9\n2,x\n";
+    let dirty = texts("x.csv", wrong, json!({})).unwrap();
+    assert_eq!(
+        (dirty.rows.len(), dirty_of(&dirty)),
+        (1, vec![("x.csv, line 2".into(), "utf8".into())])
+    );
+    assert_eq!(rows(wrong, json!({"invalid": "latin1"}))[0], expected[0]);
+    assert_eq!(rows(wrong, json!({"invalid": "replace"}))[0], row(&["1", "\u{fffd}"]));
+    let error = texts("x.csv", b"a,b\n1,\xff\xff\n", gbk).unwrap_err();
+    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, "FORMAT-ENCODING"));
+    assert_eq!(error.place.as_deref(), Some("x.csv, line 2, byte 6"));
+}
+
+#[test]
+fn t57_packings_that_nobody_reads_are_refused_by_name() {
+    let error = texts("x.csv", b"PK\x03\x04rest of a zip", json!({})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert!(error.message.contains("zip"), "{error}");
+}

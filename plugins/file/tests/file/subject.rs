@@ -95,6 +95,7 @@ impl Subject for Files {
             LogicalType::Float32 | LogicalType::Float64 | LogicalType::Numeric => {
                 self.format == "csv" || json_number
             }
+            LogicalType::Json => self.format == "csv" || !cell.contains("null"),
             _ => true,
         }
     }

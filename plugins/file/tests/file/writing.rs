@@ -104,7 +104,7 @@ fn t56_nothing_is_visible_before_the_commit_and_nothing_stays_after_an_abort() {
             "file" => assert_eq!(visible(folder.path()), Vec::<String>::new()),
             _ => assert_eq!(visible(&path), Vec::<String>::new()),
         }
-        writer.abort(&plan, &[receipt.clone()]).unwrap();
+        writer.abort(&plan, std::slice::from_ref(&receipt)).unwrap();
         writer.abort(&plan, &[receipt]).unwrap();
         assert_eq!(names(folder.path()), Vec::<String>::new());
     }
@@ -156,7 +156,7 @@ fn values_that_json_has_not_are_dirty_rows_by_index() {
     let (_folder, path) = new_file("x.json");
     let batches = vec![batch(&columns, &rows)];
     let insert = plan("r1", &columns, WriteMode::Insert);
-    let dirty = write(writing(&path, json!({})), &insert, &[batches.clone()]).unwrap();
+    let dirty = write(writing(&path, json!({})), &insert, std::slice::from_ref(&batches)).unwrap();
     let found: Vec<_> = dirty.iter().map(|d| (d.row, d.column.as_deref().unwrap())).collect();
     assert_eq!(found, [(1, "f"), (2, "n")]);
     assert_eq!(
@@ -180,7 +180,10 @@ fn an_insert_never_replaces_a_file() {
     writer.prepare(&plan).unwrap();
     let (receipt, _) = write_task(writer.as_ref(), &plan, 0, &[rows(0..10)]).unwrap();
     fs::write(&path, "mine\n").unwrap();
-    assert_eq!(writer.commit(&plan, &[receipt.clone()]).unwrap_err().kind, ErrorKind::Exists);
+    assert_eq!(
+        writer.commit(&plan, std::slice::from_ref(&receipt)).unwrap_err().kind,
+        ErrorKind::Exists
+    );
     writer.abort(&plan, &[receipt]).unwrap();
     assert_eq!(names(folder.path()), ["x.csv"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine\n");
@@ -371,7 +374,7 @@ fn files_are_added_to_a_folder_or_refused() {
     let first = write_task(one.as_ref(), &plan_one, 0, &[rows(4..5)]).unwrap().0;
     let second = write_task(two.as_ref(), &plan_two, 0, &[rows(5..6)]).unwrap().0;
     one.commit(&plan_one, &[first]).unwrap();
-    let refused = two.commit(&plan_two, &[second.clone()]).unwrap_err();
+    let refused = two.commit(&plan_two, std::slice::from_ref(&second)).unwrap_err();
     assert_eq!(refused.code, "FILE-CHANGED");
     two.abort(&plan_two, &[second]).unwrap();
     one.finalise(&plan_one).unwrap();

@@ -271,10 +271,13 @@ fn write_list(
 }
 
 /// JSON text as it is; line breaks between its tokens become spaces, so that a row stays a line.
-/// They cannot stand inside strings there.
+/// They cannot stand inside strings there. The document `null` is refused: in an object it cannot
+/// be told from NULL.
 fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
-    if text.trim_ascii().is_empty() {
-        return Err("an empty text is not JSON");
+    match text.trim_ascii() {
+        "" => return Err("an empty text is not JSON"),
+        "null" => return Err("JSON's own null would be read back as NULL"),
+        _ => {}
     }
     let start = out.len();
     out.extend_from_slice(text.as_bytes());
@@ -432,6 +435,14 @@ mod tests {
                 .collect();
             assert_eq!(faults, [(0, "f", "NaN"), (1, "n", "NaN"), (2, "f", "Infinity")]);
         }
+    }
+
+    #[test]
+    fn the_document_null_is_not_taken_for_no_document() {
+        let documents = strings(&[None, Some("null"), Some("[null]")]);
+        let (lines, dirty) = encode(JsonShape::Lines, &[("j", LogicalType::Json, documents)]);
+        assert_eq!(lines, "{\"j\":null}\n{\"j\":[null]}\n");
+        assert_eq!(dirty.iter().map(|row| row.row).collect::<Vec<_>>(), [1]);
     }
 
     #[test]
