@@ -40,6 +40,18 @@ pub fn plugin_library(name: &str) -> PathBuf {
     library
 }
 
+/// A folder with the sample plugin of `abi/sample`, and its secret option, as a library.
+///
+/// # Panics
+/// If it is not built: it is an example of this crate.
+pub fn sample_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let library = built().join("examples/libabi_sample.so");
+    assert!(library.is_file(), "{} is not built: cargo build --examples", library.display());
+    fs::copy(library, folder.path().join("libsample.so")).expect("a copy");
+    folder
+}
+
 /// A plugin loaded from a folder that has its library and nothing else.
 ///
 /// # Panics
@@ -196,6 +208,15 @@ impl Workplace {
         let report = serde_json::from_str(&ended.stdout)
             .unwrap_or_else(|error| panic!("no report: {error}\n{ended:?}"));
         (ended, report)
+    }
+
+    /// Runs statements on a SQLite file here, made if it is not there.
+    ///
+    /// # Panics
+    /// If they fail.
+    pub fn execute(&self, file: &str, sql: &str) {
+        let connection = rusqlite::Connection::open(self.path().join(file)).expect("a database");
+        connection.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// All rows of a query on a SQLite file here, each cell as SQL writes it, joined by `|`.
