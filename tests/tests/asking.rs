@@ -119,7 +119,7 @@ fn a_plan_tells_types_and_verdicts() {
     workplace.put("job.toml", INTO_SQLITE.replace("plugin = \"file\"\npath = \"in.csv\"", &reader));
     let plan = workplace.run(&["plan", "job.toml"]);
     for (column, expected) in [
-        ("id int64", "id int16 not null"),
+        ("id int64", "id int16"),
         ("id int64", "lossy for some values"),
         ("price decimal(8,2)", "price decimal(10,2)"),
         ("price decimal(8,2)", "widening"),

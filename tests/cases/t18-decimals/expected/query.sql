@@ -1,0 +1,1 @@
+SELECT id, price, typeof(price), big FROM t ORDER BY id

@@ -1,0 +1,1 @@
+SELECT id, typeof(b), b FROM t ORDER BY id
