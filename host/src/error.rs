@@ -73,11 +73,6 @@ impl Error {
         self
     }
 
-    /// Whether it only says that somebody asked to stop.
-    pub fn is_cancelled(&self) -> bool {
-        self.error.kind == api::ErrorKind::Cancelled
-    }
-
     /// Puts an outer place before the one that is known.
     #[must_use]
     pub fn within(mut self, outer: &str) -> Self {

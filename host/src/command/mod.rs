@@ -102,11 +102,9 @@ impl Session {
     fn print_failure(&self, failure: Failure) -> Exit {
         match failure {
             Failure::Error(error) => {
-                // The run was stopped before its engine existed: the signal is the reason.
-                let error = match self.stop.failure() {
-                    Some(stopped) if error.is_cancelled() => stopped,
-                    _ => error,
-                };
+                // After a signal, whatever else was met on the way out is no reason of its own. A
+                // run's first failure is the stop's too.
+                let error = self.stop.failure().unwrap_or(error);
                 self.say(&format!("error: {error}"));
                 error.exit
             }
