@@ -210,13 +210,20 @@ impl Workplace {
         (ended, report)
     }
 
+    /// A connection of the test's own to a SQLite file here, made if it is not there.
+    ///
+    /// # Panics
+    /// If it cannot be opened.
+    pub fn connect(&self, file: &str) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path().join(file)).expect("a database")
+    }
+
     /// Runs statements on a SQLite file here, made if it is not there.
     ///
     /// # Panics
     /// If they fail.
     pub fn execute(&self, file: &str, sql: &str) {
-        let connection = rusqlite::Connection::open(self.path().join(file)).expect("a database");
-        connection.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.connect(file).execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// All rows of a query on a SQLite file here, each cell as SQL writes it, joined by `|`.
@@ -224,7 +231,7 @@ impl Workplace {
     /// # Panics
     /// If the query fails.
     pub fn sqlite(&self, file: &str, query: &str) -> Vec<String> {
-        let connection = rusqlite::Connection::open(self.path().join(file)).expect("a database");
+        let connection = self.connect(file);
         let mut statement = connection.prepare(query).expect("a query");
         let columns = statement.column_count();
         let rows = statement

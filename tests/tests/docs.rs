@@ -47,3 +47,31 @@ fn the_examples_are_in_order() {
         Workplace::new().run(&["check", job.to_str().unwrap()]).exits(0);
     }
 }
+
+#[test]
+fn the_examples_run_again_and_again() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let workplace = Workplace::new();
+    for file in ["currencies.csv", "currencies.toml", "export.toml"] {
+        workplace.put(file, fs::read(root.join("examples").join(file)).unwrap());
+    }
+    fs::create_dir(workplace.path().join("out")).unwrap();
+    let all = "SELECT * FROM currencies ORDER BY territory, position";
+    let mut tables = Vec::new();
+    for (inserted, updated) in [(507, 0), (0, 507)] {
+        let (ended, report) = workplace.report("currencies.toml");
+        ended.exits(0);
+        let rows = &report["rows"];
+        assert_eq!((&rows["inserted"], &rows["updated"]), (&inserted.into(), &updated.into()));
+        tables.push(workplace.sqlite("out/currencies.db", all));
+    }
+    assert_eq!(tables[0].len(), 507);
+    assert_eq!(tables[0], tables[1]);
+    let mut exports = Vec::new();
+    for _ in 0..2 {
+        workplace.report("export.toml").0.exits(0);
+        exports.push(workplace.read("out/currencies.jsonl"));
+    }
+    assert_eq!(exports[0].lines().count(), 507);
+    assert_eq!(exports[0], exports[1]);
+}

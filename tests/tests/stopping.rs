@@ -137,6 +137,36 @@ fn t62_a_signal_leaves_whole_chunks_and_no_stage_table() {
 }
 
 #[test]
+fn t62_whoever_waits_hears_the_signal() {
+    let rate = "[channel]\nmax_rows_per_second = 10\n";
+    let slow = "[writer]\nplugin = \"generator\"\ndelay = \"10 min\"\n";
+    let reader = "[reader]\nplugin = \"generator\"\nrows = 1_000_000\nspecs = { id = \"int64\" }\n";
+    let late = format!("{reader}delay = \"10 min\"\n");
+    let quick = slow.replace("10 min", "0 s");
+    let held = "[writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n\
+                busy_timeout = \"50 s\"\n";
+    let workplace = Workplace::new();
+    workplace.execute("target.db", "CREATE TABLE t (id INTEGER)");
+    let holder = workplace.connect("target.db");
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    for job in [
+        format!("{reader}{quick}{rate}"),
+        format!("{reader}{slow}"),
+        format!("{late}{quick}"),
+        format!("{reader}{held}"),
+    ] {
+        workplace.put("job.toml", &job);
+        let begun = Instant::now();
+        let _ = fs::remove_dir_all(workplace.path().join("state"));
+        let running = workplace.start(&RUN);
+        thread::sleep(Duration::from_millis(1_000));
+        running.signal("TERM");
+        running.wait().exits(143);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?} for {job}", begun.elapsed());
+    }
+}
+
+#[test]
 fn t62_a_second_signal_ends_at_once() {
     let plugins = sample_folder();
     let workplace = Workplace::new();
