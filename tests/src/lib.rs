@@ -7,11 +7,17 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use transload::catalog::{Catalog, Role, SearchPath};
+use transload_plugin_api::Plugin;
 
 /// The folder that the program and the plugin libraries were built into.
 ///
@@ -35,6 +41,47 @@ pub fn plugin_library(name: &str) -> PathBuf {
     assert!(library.is_file(), "{} is not built: cargo build --workspace", library.display());
     library
 }
+
+/// A folder with the sample plugin of `abi/sample`, and its secret option, as a library.
+///
+/// # Panics
+/// If it is not built: it is an example of this crate.
+pub fn sample_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let library = built().join("examples/libabi_sample.so");
+    assert!(library.is_file(), "{} is not built: cargo build --examples", library.display());
+    fs::copy(library, folder.path().join("libsample.so")).expect("a copy");
+    folder
+}
+
+/// A plugin loaded from a folder that has its library and nothing else.
+///
+/// # Panics
+/// If it cannot be loaded.
+pub fn load(name: &str) -> Arc<dyn Plugin> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let library = plugin_library(name);
+    fs::copy(&library, folder.path().join("plugin.so")).expect("a copy");
+    let search = SearchPath::only(&[folder.path().to_owned()]);
+    let catalog = Catalog::open(&search.probe_with(built().join("transload")));
+    catalog.plugin(name, Role::Reader).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Waits for something to come true.
+///
+/// # Panics
+/// After a minute.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_true() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Longest wait for what must happen: only so that a failure does not hang the run.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A fresh folder with its own state, in which the program is run.
 pub struct Workplace {
@@ -122,6 +169,38 @@ impl Workplace {
         Ended::from(self.command().args(arguments).output().expect("the program starts"))
     }
 
+    /// Writes the text to `job.toml` and runs it as [`Self::report`] does.
+    ///
+    /// # Panics
+    /// If there is no report.
+    pub fn job(&self, text: &str) -> (Ended, Value) {
+        self.put("job.toml", text);
+        self.report("job.toml")
+    }
+
+    /// Starts the program here.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running { child: command.spawn().expect("the program starts") }
+    }
+
+    /// Names in a folder here, hidden ones included, sorted.
+    ///
+    /// # Panics
+    /// If there is no such folder.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path().join(folder)).expect("a folder");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<_> =
+            entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
     /// Runs a job and gives its report, whatever the exit code.
     ///
     /// # Panics
@@ -131,6 +210,15 @@ impl Workplace {
         let report = serde_json::from_str(&ended.stdout)
             .unwrap_or_else(|error| panic!("no report: {error}\n{ended:?}"));
         (ended, report)
+    }
+
+    /// Runs statements on a SQLite file here, made if it is not there.
+    ///
+    /// # Panics
+    /// If they fail.
+    pub fn execute(&self, file: &str, sql: &str) {
+        let connection = rusqlite::Connection::open(self.path().join(file)).expect("a database");
+        connection.execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
     /// All rows of a query on a SQLite file here, each cell as SQL writes it, joined by `|`.
@@ -148,6 +236,65 @@ impl Workplace {
             })
             .expect("rows");
         rows.collect::<Result<_, _>>().expect("rows")
+    }
+}
+
+/// The program while it runs; ended when dropped.
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Sends a signal: `INT`, `TERM`, `KILL`.
+    ///
+    /// # Panics
+    /// If it has been waited for, or there is no shell.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// If the system does not know it.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// The most memory it has had so far, in bytes; `None` if it has ended.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some(kibibytes * 1024)
+    }
+
+    /// Waits for its end. What it printed must fit a pipe.
+    ///
+    /// # Panics
+    /// If it takes longer than a minute.
+    #[track_caller]
+    pub fn wait(mut self) -> Ended {
+        wait_until("the program ends", || self.has_ended());
+        let read = |pipe: Option<&mut dyn Read>| {
+            let mut text = Vec::new();
+            pipe.expect("a pipe").read_to_end(&mut text).expect("text");
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        Ended {
+            exit: self.child.wait().expect("a status").code(),
+            stdout: read(self.child.stdout.as_mut().map(|pipe| pipe as &mut dyn Read)),
+            stderr: read(self.child.stderr.as_mut().map(|pipe| pipe as &mut dyn Read)),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended long ago, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -9,6 +9,8 @@ use transload_plugin_api::{
     WriteMode, WriteModeSpec,
 };
 
+use crate::job::{READER_KEYS, WRITER_KEYS};
+
 /// One thing that a descriptor gets wrong: the stage of the check, and what.
 pub(super) struct Problem {
     pub(super) stage: &'static str,
@@ -58,18 +60,22 @@ fn name_problems(descriptor: &Descriptor) -> Vec<Problem> {
 fn option_problems(descriptor: &Descriptor) -> Vec<Problem> {
     let mut found: Vec<Problem> = Vec::new();
     let roles = [
-        descriptor.reader.as_ref().map(|reader| &reader.options),
-        descriptor.writer.as_ref().map(|writer| &writer.options),
+        descriptor.reader.as_ref().map(|reader| (&reader.options, READER_KEYS)),
+        descriptor.writer.as_ref().map(|writer| (&writer.options, WRITER_KEYS)),
     ];
-    for own in roles.into_iter().flatten() {
+    for (own, host_keys) in roles.into_iter().flatten() {
         let mut keys = BTreeSet::new();
         for option in descriptor.options.iter().chain(own) {
+            if host_keys.contains(&option.key.as_str()) {
+                let detail = format!("`{}` is a key of the job file's own", option.key);
+                found.push(problem("options", detail));
+            }
             if !keys.insert(option.key.as_str()) {
                 found.push(problem("options", format!("`{}` is declared twice", option.key)));
             }
         }
     }
-    let own = roles.into_iter().flatten().flatten();
+    let own = roles.into_iter().flatten().flat_map(|(own, _)| own);
     for option in descriptor.options.iter().chain(own) {
         let wrong = option_problem(option);
         found.extend(wrong.map(|wrong| problem("options", format!("`{}` {wrong}", option.key))));
@@ -228,6 +234,7 @@ mod tests {
                 "neither",
             ),
             (option(OptionSpec::new("mode", OptionKind::Text, "again")), "declared twice"),
+            (option(OptionSpec::new("columns", OptionKind::Map, "d")), "the job file's own"),
             (option(OptionSpec::new("Mode", OptionKind::Text, "case")), "lower case"),
             (option(OptionSpec::new("x", OptionKind::Text, " ")), "documentation"),
             (option(OptionSpec::new("x", OptionKind::Boolean, "d").secret()), "not text"),

@@ -249,16 +249,31 @@ impl Sides<'_> {
     }
 }
 
+/// The host's own keys in `[reader]`. A plugin's options have other names.
+pub(crate) const READER_KEYS: &[&str] = &["plugin", "connection", "columns", "schema"];
+
+/// The host's own keys in `[writer]`.
+pub(crate) const WRITER_KEYS: &[&str] = &[
+    "plugin",
+    "connection",
+    "write_mode",
+    "key",
+    "update_columns",
+    "load",
+    "before",
+    "after",
+    "create_table",
+];
+
 fn read_reader(
     top: &mut Section<'_>,
     sides: &mut Sides<'_>,
     problems: &mut Problems,
 ) -> DraftReader {
-    const KEYS: &[&str] = &["plugin", "connection", "columns", "schema"];
     let Some(mut section) = side_section(top, "reader", problems) else {
         return DraftReader::default();
     };
-    let mut side = sides.read(&mut section, KEYS, problems);
+    let mut side = sides.read(&mut section, READER_KEYS, problems);
     let columns = section.read("columns", problems, value::names);
     let schema = section.entry("schema").map(|entry| read_schema(entry, problems));
     side.entries = section.rest().cloned().collect();
@@ -307,21 +322,10 @@ fn read_writer(
     sides: &mut Sides<'_>,
     problems: &mut Problems,
 ) -> DraftWriter {
-    const KEYS: &[&str] = &[
-        "plugin",
-        "connection",
-        "write_mode",
-        "key",
-        "update_columns",
-        "load",
-        "before",
-        "after",
-        "create_table",
-    ];
     let Some(mut section) = side_section(top, "writer", problems) else {
         return DraftWriter::default();
     };
-    let mut side = sides.read(&mut section, KEYS, problems);
+    let mut side = sides.read(&mut section, WRITER_KEYS, problems);
     let mut writer = DraftWriter {
         write_mode: section.given("write_mode", problems, write_mode),
         load: section.given("load", problems, load_method),

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Guarantee, LoadMethod, Options, WriteMode};
 
 pub use file::DraftJob;
+pub(crate) use file::{READER_KEYS, WRITER_KEYS};
 pub use problem::{Problem, Problems};
 pub use redact::Redactor;
 pub use secret::{JobSecrets, LiteralSecret, SecretRef, SecretRefs};

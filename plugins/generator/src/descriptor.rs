@@ -75,12 +75,12 @@ fn reader_options() -> Vec<OptionSpec> {
         OptionSpec::new("rows", rows, "how many rows to make").required(),
         OptionSpec::new("seed", integer(0), "another seed makes other values").default(1),
         OptionSpec::new(
-            "columns",
+            "specs",
             OptionKind::Map,
             "column names and specs, such as `decimal(15,2) range 0..100 null 5%`",
         ),
         OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
-        OptionSpec::new("key", OptionKind::List, "columns to report as the primary key"),
+        OptionSpec::new("primary_key", OptionKind::List, "columns to report as the primary key"),
         OptionSpec::new("preset", OptionKind::choice(&["none", "lineitem"]), "a ready table")
             .default("none"),
         OptionSpec::new(
@@ -111,7 +111,7 @@ fn writer_options() -> Vec<OptionSpec> {
             "columns that the target pretends to have, such as `int64 not null`; default: any",
         ),
         OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
-        OptionSpec::new("key", OptionKind::List, "the primary key that the target reports"),
+        OptionSpec::new("primary_key", OptionKind::List, "the primary key that the target reports"),
         OptionSpec::new("key_dedup", OptionKind::Boolean, "keep rows by key, so keys can conflict")
             .default(false),
         OptionSpec::new(

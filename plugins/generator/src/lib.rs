@@ -25,7 +25,7 @@
 //!
 //! # fn main() -> transload_plugin_api::Result<()> {
 //! let columns = serde_json::json!({"id": "int64 sequence", "name": "text words 1..3 null 5%"});
-//! let options = Options::from_pairs([("rows", 1_000.into()), ("columns", columns)]);
+//! let options = Options::from_pairs([("rows", 1_000.into()), ("specs", columns)]);
 //! let reader = GeneratorPlugin.reader(options, Host::detached())?;
 //!
 //! let columns = reader.produces(&reader.schema()?.columns)?;

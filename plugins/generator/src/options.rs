@@ -21,11 +21,11 @@ pub(crate) struct ReaderOptions {
     #[serde(default)]
     pub(crate) preset: Preset,
     #[serde(default)]
-    columns: BTreeMap<String, String>,
+    specs: BTreeMap<String, String>,
     #[serde(default)]
     order: Vec<String>,
     #[serde(default)]
-    key: Vec<String>,
+    primary_key: Vec<String>,
     #[serde(default = "batch_rows")]
     pub(crate) batch_rows: u64,
     #[serde(default)]
@@ -76,14 +76,14 @@ impl ReaderOptions {
     /// The columns to make: the preset's, each replaced by a spec of the same name, then the
     /// others in the order asked for, then the rest by name.
     pub(crate) fn specs(&self) -> Result<Vec<ColumnSpec>> {
-        let mut left = self.columns.clone();
+        let mut left = self.specs.clone();
         let mut specs = Vec::new();
         for (name, preset) in self.preset.columns() {
             let text = left.remove(*name);
             specs.push(ColumnSpec::parse(name, text.as_deref().unwrap_or(preset), self.rows)?);
         }
         for name in &self.order {
-            let text = left.remove(name).ok_or_else(|| unknown_column("order", name))?;
+            let text = left.remove(name).ok_or_else(|| unknown_column("order", name, "`specs`"))?;
             specs.push(ColumnSpec::parse(name, &text, self.rows)?);
         }
         for (name, text) in &left {
@@ -91,7 +91,7 @@ impl ReaderOptions {
         }
         if specs.is_empty() {
             return Err(Error::new(ErrorKind::Options, "there are no columns to make")
-                .hint("give `columns` or a `preset`"));
+                .hint("give `specs` or a `preset`"));
         }
         Ok(specs)
     }
@@ -99,7 +99,7 @@ impl ReaderOptions {
     /// The primary key to report: as given, else the preset's, else none.
     pub(crate) fn keys(&self, columns: &[Column]) -> Result<Vec<Key>> {
         let preset = self.preset.key().iter().map(|name| (*name).to_owned()).collect();
-        let key = if self.key.is_empty() { preset } else { self.key.clone() };
+        let key = if self.primary_key.is_empty() { preset } else { self.primary_key.clone() };
         primary_key(key, columns)
     }
 }
@@ -114,7 +114,7 @@ pub(crate) struct WriterOptions {
     #[serde(default)]
     order: Vec<String>,
     #[serde(default)]
-    pub(crate) key: Vec<String>,
+    pub(crate) primary_key: Vec<String>,
     #[serde(default)]
     pub(crate) key_dedup: bool,
     pub(crate) report: Option<std::path::PathBuf>,
@@ -138,7 +138,8 @@ impl WriterOptions {
         let mut left = self.columns.clone();
         let mut columns = Vec::new();
         for name in &self.order {
-            let text = left.remove(name).ok_or_else(|| unknown_column("order", name))?;
+            let text =
+                left.remove(name).ok_or_else(|| unknown_column("order", name, "`columns`"))?;
             columns.push(target_column(name, &text)?);
         }
         for (name, text) in &left {
@@ -150,9 +151,9 @@ impl WriterOptions {
     /// The keys that the target pretends to have.
     pub(crate) fn target_keys(&self, columns: &[Column]) -> Result<Vec<Key>> {
         if columns.is_empty() {
-            return Ok(key_of(self.key.clone()));
+            return Ok(key_of(self.primary_key.clone()));
         }
-        primary_key(self.key.clone(), columns)
+        primary_key(self.primary_key.clone(), columns)
     }
 }
 
@@ -171,8 +172,8 @@ fn target_column(name: &str, text: &str) -> Result<Column> {
     Ok(Column::new(name, logical, nullable))
 }
 
-fn unknown_column(option: &str, name: &str) -> Error {
-    let message = format!("`{option}` names the column `{name}`, which `columns` has not");
+fn unknown_column(option: &str, name: &str, place: &str) -> Error {
+    let message = format!("`{option}` names the column `{name}`, which is not in {place}");
     Error::new(ErrorKind::Options, message)
 }
 
@@ -187,7 +188,7 @@ fn key_of(columns: Vec<String>) -> Vec<Key> {
 fn primary_key(key: Vec<String>, columns: &[Column]) -> Result<Vec<Key>> {
     for name in &key {
         let column = columns.iter().find(|column| column.name == *name);
-        let column = column.ok_or_else(|| unknown_column("key", name))?;
+        let column = column.ok_or_else(|| unknown_column("primary_key", name, "the table"))?;
         if column.nullable {
             let message = format!("the key column `{name}` may be NULL");
             return Err(Error::new(ErrorKind::Options, message));
@@ -239,7 +240,7 @@ mod tests {
     #[test]
     fn columns_stand_in_the_order_asked_for() {
         let columns = json!({"a": "int8", "b": "int8", "c": "int8"});
-        let options = reader(&[("rows", 1.into()), ("columns", columns), ("order", json!(["c"]))]);
+        let options = reader(&[("rows", 1.into()), ("specs", columns), ("order", json!(["c"]))]);
         assert_eq!(names(&options), ["c", "a", "b"]);
     }
 
@@ -254,7 +255,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         let columns = json!({"a": "int8 null 1%"});
-        let given = [("rows", 1.into()), ("columns", columns), ("key", json!(["a"]))];
+        let given = [("rows", 1.into()), ("specs", columns), ("primary_key", json!(["a"]))];
         let options = reader(&given);
         let columns: Vec<_> = options.specs().unwrap().iter().map(ColumnSpec::column).collect();
         assert_eq!(options.keys(&columns).unwrap_err().kind, ErrorKind::Options);
@@ -267,7 +268,7 @@ mod tests {
     fn a_target_has_the_columns_given() {
         let options = Options::from_pairs([
             ("columns", json!({"id": "int64 not null", "name": "text(5)"})),
-            ("key", json!(["id"])),
+            ("primary_key", json!(["id"])),
         ]);
         let options = WriterOptions::parse(&options).unwrap();
         let columns = options.target_columns().unwrap();

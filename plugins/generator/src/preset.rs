@@ -6,7 +6,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Preset {
-    /// None: `columns` says everything.
+    /// None: `specs` says everything.
     #[default]
     None,
     /// The sixteen columns of TPC-H's `lineitem`: its types and value ranges, though not its

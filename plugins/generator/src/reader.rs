@@ -265,7 +265,7 @@ mod tests {
 
     fn two_columns(rows: u64, batch_rows: u64) -> GeneratorReader {
         let columns = json!({"a": "int64 sequence", "b": "int64"});
-        reader(json!({"rows": rows, "batch_rows": batch_rows, "columns": columns}))
+        reader(json!({"rows": rows, "batch_rows": batch_rows, "specs": columns}))
     }
 
     proptest! {
@@ -289,7 +289,7 @@ mod tests {
     fn dirty_rows_and_faults_come_where_they_were_asked_for() {
         let columns = json!({"a": "int64 sequence"});
         let reader = reader(json!({
-            "rows": 100, "columns": columns, "dirty_every": 10, "fail_at": 25, "batch_rows": 20
+            "rows": 100, "specs": columns, "dirty_every": 10, "fail_at": 25, "batch_rows": 20
         }));
         let columns = reader.schema.columns.clone();
         let split = &reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap()[0];

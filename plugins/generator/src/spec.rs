@@ -44,7 +44,7 @@ impl ColumnSpec {
     /// Reads a spec. `rows` is how many rows there will be: a sequence must fit its type.
     pub(crate) fn parse(name: &str, text: &str, rows: u64) -> Result<Self> {
         let refuse = |what: String| {
-            Error::new(ErrorKind::Options, what).at(format!("columns.{name}")).hint(
+            Error::new(ErrorKind::Options, what).at(format!("specs.{name}")).hint(
                 "a spec reads like `int64 sequence`, `decimal(15,2) range 0..100 null 5%`, \
                  `text words 3..8`, `date 1992-01-01..1998-12-31 edge 1%`",
             )
@@ -404,7 +404,7 @@ mod tests {
         ] {
             let error = ColumnSpec::parse("c", text, 100).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Options, "{text}");
-            assert_eq!(error.place.as_deref(), Some("columns.c"), "{text}");
+            assert_eq!(error.place.as_deref(), Some("specs.c"), "{text}");
         }
     }
 }

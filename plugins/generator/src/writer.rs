@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_target_with_columns_takes_no_others() {
-        let writer = writer(json!({"columns": {"id": "int32 not null"}, "key": ["id"]}));
+        let writer = writer(json!({"columns": {"id": "int32 not null"}, "primary_key": ["id"]}));
         let draft = writer.draft(&plan(WriteMode::Insert)).unwrap();
         assert_eq!(draft.columns[0].logical, LogicalType::Int32);
         let mut other = plan(WriteMode::Insert);

@@ -37,14 +37,11 @@ impl Queue {
         line.waiting.push_back(ticket);
         // Dropped on the way out, a turn leaves the line wherever it stands.
         let turn = Turn { queue: Arc::clone(self), ticket };
-        while line.waiting.front() != Some(&ticket) {
-            if cancel.is_cancelled() {
-                drop(line);
-                break;
-            }
+        while line.waiting.front() != Some(&ticket) && !cancel.is_cancelled() {
             let waited = self.moved.wait_timeout(line, Duration::from_millis(50));
             line = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        drop(line); // the turn's end locks it again
         cancel.check()?;
         Ok(turn)
     }
@@ -91,6 +88,14 @@ mod tests {
         drop(first);
         assert_eq!(order.iter().take(4).collect::<Vec<_>>(), [0, 1, 2, 3]);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_stop_before_the_turn_leaves_the_line_too() {
+        let (queue, cancel) = (Arc::new(Queue::default()), Cancel::new());
+        cancel.cancel();
+        assert_eq!(queue.wait(&cancel).err().unwrap().kind, ErrorKind::Cancelled);
+        assert!(queue.lock().waiting.is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The sample's reader and writer. Options choose what goes wrong: `panic` names the verb that
-//! panics, `fault` what a batch breaks, `block` makes reading wait for the stop signal.
+//! panics, `fault` what a batch breaks (or that reading is `deaf`: slow whatever the stop signal
+//! says, or that writing has a `lost row`), `block` makes reading wait for the stop signal.
 
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -224,6 +225,9 @@ impl SampleReadTask {
 impl ReadTask for SampleReadTask {
     fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
         self.sample.enter("next_batch")?;
+        if self.sample.option("fault") == "deaf" {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+        }
         if self.sample.options.values.get("block") == Some(&Value::Bool(true)) {
             self.wait_for_the_signal()?;
         }
@@ -331,7 +335,8 @@ impl WriteTask for SampleWriteTask {
             code: "unique".into(),
             reason: "there already".into(),
         };
-        let inserted = batch.num_rows() as u64 - 1;
+        let lost = u64::from(self.sample.option("fault") == "lost row");
+        let inserted = batch.num_rows() as u64 - 1 - lost;
         Ok(Written { inserted, updated: 0, skipped: 0, dirty: vec![dirty] })
     }
 

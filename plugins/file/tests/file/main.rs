@@ -6,4 +6,5 @@ mod host;
 mod reading;
 mod round_trip;
 mod splitting;
+mod subject;
 mod writing;

@@ -49,7 +49,7 @@ impl Subject for Generator<'_> {
             // Many rows are there for their batches, not for their types.
             columns.retain(|name, _| ["c0", "c10", "c16", "number"].contains(&name.as_str()));
         }
-        Source::new(options(json!({"rows": rows, "columns": columns, "key": ["number"]})))
+        Source::new(options(json!({"rows": rows, "specs": columns, "primary_key": ["number"]})))
     }
 
     fn target(&self, _columns: &[Column], _key: &[String]) -> Box<dyn Target + '_> {
@@ -61,7 +61,7 @@ impl Subject for Generator<'_> {
 
     fn dirty_sources(&self) -> Vec<DirtySource> {
         let columns = json!({"number": "int64 sequence"});
-        let source = json!({"rows": 100, "columns": columns, "dirty_every": 40, "batch_rows": 30});
+        let source = json!({"rows": 100, "specs": columns, "dirty_every": 40, "batch_rows": 30});
         let places = vec!["row 39".to_owned(), "row 79".to_owned()];
         vec![DirtySource { source: Source::new(options(source)), places }]
     }

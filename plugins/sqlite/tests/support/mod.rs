@@ -2,6 +2,8 @@
 //! is really there.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod subject;
+
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};

@@ -1,0 +1,116 @@
+//! What the suite needs to know of SQLite: tables of every shape in files of their own.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, Int64Array, RecordBatch, StringArray,
+    cast::AsArray,
+    types::{Int32Type, Int64Type},
+};
+use transload_plugin_api::{
+    Column, LogicalType, Options, WriteMode, schema_of,
+    testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
+};
+
+use super::{Fixture, plan, read_all};
+
+/// SQLite as the suite's subject, however the plugin was loaded.
+pub(crate) struct Sqlite;
+
+struct Table {
+    fixture: Fixture,
+}
+
+impl Table {
+    /// A table as the plugin itself would make it.
+    fn new(columns: &[Column], key: &[String]) -> Self {
+        let fixture = Fixture::empty();
+        let mut plan = plan(WriteMode::Insert, &[], &[]);
+        (plan.columns, plan.key, plan.create_table) = (columns.to_vec(), key.to_vec(), true);
+        let draft = fixture.writer("t").draft(&plan).unwrap();
+        fixture.connect().execute_batch(&draft.statements[0].text).unwrap();
+        Self { fixture }
+    }
+
+    fn options(&self) -> Options {
+        self.fixture.options(&[("table", "t")])
+    }
+}
+
+impl Subject for Sqlite {
+    fn source(&self, rows: u64) -> Source {
+        let table = Table::new(&samples::keyed_columns(), &["id".to_owned()]);
+        let batch = samples::keyed(1..=rows as i64, 1);
+        table.put(&batch);
+        Source::new(table.options()).with_rows(Rows::of(&[batch])).keeping(table)
+    }
+
+    fn target(&self, columns: &[Column], key: &[String]) -> Box<dyn Target + '_> {
+        Box::new(Table::new(columns, key))
+    }
+
+    fn takes(&self, logical: &LogicalType, cell: &str) -> bool {
+        let year = |cell: &str| cell.starts_with('-') || cell.starts_with('+');
+        match logical {
+            LogicalType::Float32 | LogicalType::Float64 => !matches!(cell, "NaN" | "-0.0"),
+            LogicalType::UInt64 => cell == "NULL" || cell.parse::<i64>().is_ok(),
+            LogicalType::Date | LogicalType::Timestamp { .. } | LogicalType::TimestampTz { .. } => {
+                !year(cell)
+            }
+            _ => true,
+        }
+    }
+
+    fn dirty_sources(&self) -> Vec<DirtySource> {
+        let fixture = Fixture::new(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT);
+             INSERT INTO t VALUES (1, 1), (2, 'x'), (3, 3), (17, 1.5);",
+        );
+        let source = Source::new(fixture.options(&[("table", "t")])).keeping(fixture);
+        vec![DirtySource { source, places: vec!["rowid 2".into(), "rowid 17".into()] }]
+    }
+
+    fn dirty_batches(&self) -> Vec<DirtyBatch> {
+        let columns = vec![
+            Column::new("id", LogicalType::Int64, false),
+            Column::new("s", LogicalType::Text { length: Some(2) }, true),
+        ];
+        let arrays: Vec<Arc<dyn Array>> = vec![
+            Arc::new(Int64Array::from(vec![1, 2, 2, 4])),
+            Arc::new(StringArray::from(vec!["ab", "abc", "é", "x"])),
+        ];
+        let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+        vec![DirtyBatch { columns, key: vec!["id".into()], batch, dirty: vec![1] }]
+    }
+}
+
+impl Target for Table {
+    fn writer_options(&self, _mode: WriteMode) -> Options {
+        self.options()
+    }
+
+    fn reader_options(&self) -> Option<Options> {
+        Some(self.options())
+    }
+
+    /// Rows of [`samples::keyed_columns`], by a connection of the test's own.
+    fn put(&self, rows: &RecordBatch) {
+        let mut connection = self.fixture.connect();
+        let transaction = connection.transaction().unwrap();
+        for row in 0..rows.num_rows() {
+            let id = rows.column(0).as_primitive::<Int64Type>().value(row);
+            let name = rows.column(1).as_string::<i32>().value(row);
+            let size = rows.column(2).as_primitive::<Int32Type>().value(row);
+            transaction.execute("INSERT INTO t VALUES (?1, ?2, ?3)", (id, name, size)).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+
+    /// Values are compared with a connection of the test's own in the other tests.
+    fn assert_holds(&self, expected: &[RecordBatch], when: &str) {
+        let reader = self.fixture.reader(&[("table", "t")]);
+        let batches: Vec<_> =
+            read_all(&*reader, 1).into_iter().flatten().map(|read| read.batch).collect();
+        Rows::of(expected).assert_same(&Rows::of(&batches), when);
+    }
+}

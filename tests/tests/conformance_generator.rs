@@ -1,0 +1,15 @@
+//! The conformance suite on the generator as a library, with the generator itself for reference.
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+#[path = "../../plugins/generator/tests/conformance/subject.rs"]
+mod subject;
+
+use subject::Generator;
+use transload_plugin_api::testing;
+use transload_plugin_generator::GeneratorPlugin;
+
+#[test]
+fn the_generator_conforms_through_its_library() {
+    let plugin = transload_tests::load("generator");
+    testing::all(&*plugin, &Generator { plugin: &*plugin, reference: &GeneratorPlugin });
+}

@@ -1,0 +1,13 @@
+//! The conformance suite on the SQLite plugin as a library.
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+#[path = "../../plugins/sqlite/tests/support/mod.rs"]
+mod support;
+
+use support::subject::Sqlite;
+use transload_plugin_api::testing;
+
+#[test]
+fn sqlite_conforms_through_its_library() {
+    testing::all(&*transload_tests::load("sqlite"), &Sqlite);
+}

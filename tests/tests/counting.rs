@@ -1,0 +1,169 @@
+//! Every row is accounted for, and the limits on dirty rows hold exactly.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::{Value, json};
+use transload_tests::{Ended, Workplace};
+
+/// Lines of the run's dirty files.
+fn dirty_rows(workplace: &Workplace, report: &Value) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for file in report["dirty_files"].as_array().unwrap() {
+        let path = workplace.path().join(Path::new(file.as_str().unwrap()));
+        let text = fs::read_to_string(path).unwrap();
+        rows.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+    }
+    rows
+}
+
+/// The report's rows add up, in sum and with those of its tasks.
+#[track_caller]
+fn assert_balanced(report: &Value) {
+    let rows = |key: &str| report["rows"][key].as_u64().unwrap();
+    let sum = rows("inserted") + rows("updated") + rows("skipped") + rows("dirty");
+    assert_eq!(rows("read"), sum, "{report:#}");
+}
+
+/// A job over many files, and so many tasks, in which the rows with these ids have no number.
+fn many_files(
+    workplace: &Workplace,
+    wrong: &BTreeSet<u32>,
+    mode: &str,
+    dirty: &str,
+) -> (Ended, Value) {
+    for file in 0..8 {
+        let cell = |id: u32| if wrong.contains(&id) { "x".to_owned() } else { id.to_string() };
+        let lines = (file * 100..(file + 1) * 100).map(|id| format!("{id},{}\n", cell(id)));
+        workplace.put(&format!("in/{file}.csv"), format!("id,n\n{}", lines.collect::<String>()));
+    }
+    workplace.execute(
+        "target.db",
+        "DROP TABLE IF EXISTS t; CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)",
+    );
+    workplace.job(&format!(
+        "[reader]\nplugin = \"file\"\npath = \"in/*.csv\"\n\
+         [writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\nwrite_mode = \"{mode}\"\n\
+         [channel]\nparallelism = 4\n[dirty]\n{dirty}\n"
+    ))
+}
+
+#[test]
+fn t13_dirty_rows_are_counted_exactly_and_kept_once_each() {
+    let wrong: BTreeSet<u32> = (0..800).filter(|id| id % 19 == 3).collect();
+    assert!(wrong.len() > 40);
+    let workplace = Workplace::new();
+    let (ended, report) = many_files(&workplace, &wrong, "insert", "max_rows = \"unlimited\"");
+    ended.exits(0);
+    assert_balanced(&report);
+    assert_eq!(report["rows"]["dirty"], wrong.len());
+    assert_eq!(
+        workplace.sqlite("target.db", "SELECT count(*) FROM t"),
+        [(800 - wrong.len()).to_string()]
+    );
+    let rows = dirty_rows(&workplace, &report);
+    // Line 1 of each file is its header.
+    let expected: BTreeSet<String> =
+        wrong.iter().map(|id| format!("{}.csv, line {}", id / 100, id % 100 + 2)).collect();
+    let found: Vec<&str> = rows.iter().map(|row| row["place"].as_str().unwrap()).collect();
+    assert_eq!(found.len(), wrong.len());
+    for place in &expected {
+        assert_eq!(
+            found.iter().filter(|found| found.ends_with(place.as_str())).count(),
+            1,
+            "{place}"
+        );
+    }
+    for row in rows {
+        assert_eq!(
+            (&row["column"], &row["value"], &row["code"]),
+            (&json!("n"), &json!("x"), &json!("parse"))
+        );
+    }
+}
+
+#[test]
+fn t14_the_limit_is_exact_wherever_the_row_is() {
+    for last in [0, 250, 799] {
+        let wrong: BTreeSet<u32> = [last].into_iter().chain((400..410).map(|id| id + 1)).collect();
+        let workplace = Workplace::new();
+        let (ended, report) = many_files(&workplace, &wrong, "overwrite", "max_rows = 11");
+        ended.exits(0);
+        assert_eq!(report["rows"]["dirty"], 11);
+        let (ended, report) = many_files(&workplace, &wrong, "overwrite", "max_rows = 10");
+        ended.exits(3).says("[DIRTY-LIMIT]").says("dirty.max_rows = 10");
+        assert_eq!((&report["status"], &report["dirty_met"]), (&json!("dirty-limit"), &json!(11)));
+        assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["0"]);
+    }
+}
+
+#[test]
+fn t14_the_ratio_is_judged_at_the_end() {
+    let wrong: BTreeSet<u32> = (0..8).map(|file| file * 100).collect();
+    let run = |ratio: &str| {
+        let workplace = Workplace::new();
+        let limit = format!("max_rows = \"unlimited\"\nmax_ratio = {ratio}");
+        let (ended, _) = many_files(&workplace, &wrong, "overwrite", &limit);
+        (ended, workplace.sqlite("target.db", "SELECT count(*) FROM t").remove(0))
+    };
+    let (ended, rows) = run("0.01");
+    ended.exits(0);
+    assert_eq!(rows, "792");
+    let (ended, rows) = run("0.0099");
+    ended.exits(3).says("dirty.max_ratio = 0.0099");
+    assert_eq!(rows, "0");
+}
+
+#[test]
+fn t15_no_limit_said_means_not_one() {
+    let workplace = Workplace::new();
+    let (ended, _) = many_files(&workplace, &BTreeSet::from([5]), "overwrite", "");
+    ended.exits(3).says("dirty.max_rows = 0");
+    assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["0"]);
+    for wrong in ["-1", "\"none\"", "\"\""] {
+        let limit = format!("max_rows = {wrong}");
+        workplace.put("job.toml", format!("[reader]\nplugin = \"file\"\npath = \"a.csv\"\n[writer]\nplugin = \"file\"\npath = \"b.csv\"\n[dirty]\n{limit}\n"));
+        workplace.run(&["check", "job.toml"]).exits(2).says("job.toml:8:");
+    }
+}
+
+#[test]
+fn t12_the_balance_holds_in_every_write_mode() {
+    for (mode, inserted, updated, skipped, dirty) in [
+        ("insert", 5, 0, 0, 3),
+        ("ignore", 5, 0, 2, 1),
+        ("upsert", 5, 2, 0, 1),
+        ("replace", 5, 2, 0, 1),
+        ("overwrite", 7, 0, 0, 1),
+    ] {
+        let workplace = Workplace::new();
+        workplace.execute(
+            "target.db",
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO t VALUES (1, 0), (2, 0)",
+        );
+        workplace.put("in.csv", "id,n\n1,1\n2,2\n3,3\n4,4\nx,5\n6,6\n7,7\n8,8\n");
+        let (ended, report) = workplace.job(&format!(
+            "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[writer]\nplugin = \"sqlite\"\n\
+             path = \"target.db\"\ntable = \"t\"\nwrite_mode = \"{mode}\"\n[dirty]\nmax_rows = 3\n"
+        ));
+        ended.exits(0);
+        let expected = json!({"read": 8, "inserted": inserted, "updated": updated, "skipped": skipped, "dirty": dirty});
+        assert_eq!(report["rows"], expected, "{mode}");
+        assert_eq!(dirty_rows(&workplace, &report).len(), dirty, "{mode}");
+        assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["7"], "{mode}");
+    }
+}
+
+#[test]
+fn t12_a_writer_that_loses_rows_is_found_out() {
+    let plugins = transload_tests::sample_folder();
+    let workplace = Workplace::new();
+    workplace.put("in.csv", "id\n1\n2\n");
+    workplace.put(
+        "job.toml",
+        "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[writer]\nplugin = \"sample\"\nfault = \"lost row\"\n",
+    );
+    let ended = workplace.run(&["run", "job.toml", "--plugins", plugins.path().to_str().unwrap()]);
+    ended.exits(7).says("[RUN-BALANCE]").says("2 rows");
+}

@@ -1,0 +1,191 @@
+//! Runs that fail: nothing half done is published, the exit code says why, the report says where.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use transload_tests::Workplace;
+
+const GENERATED: &str = "[reader]\nplugin = \"generator\"\nbatch_rows = 100\n\
+                         specs = { id = \"int64 sequence\", text = \"text words 1..3\" }\n";
+const TO_TABLE: &str = "[writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\nwrite_mode = \"overwrite\"\n";
+const TO_FILE: &str =
+    "[writer]\nplugin = \"file\"\npath = \"out/rows.csv\"\nwrite_mode = \"overwrite\"\n";
+const TO_GENERATOR: &str = "[writer]\nplugin = \"generator\"\nreport = \"table.json\"\n";
+const ONE_TASK: &str = "[channel]\nparallelism = 1\n";
+
+/// A folder with a table of three old rows and a file of one, both to be overwritten.
+fn targets() -> Workplace {
+    let workplace = Workplace::new();
+    let old = "CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT);
+               INSERT INTO t VALUES (-1, 'old'), (-2, 'old'), (-3, 'old')";
+    workplace.execute("target.db", old);
+    workplace.put("out/rows.csv", "id,text\n-1,old\n");
+    workplace
+}
+
+/// The targets are as [`targets`] made them, and nothing lies beside them.
+#[track_caller]
+fn assert_untouched(workplace: &Workplace) {
+    let all = workplace.sqlite("target.db", "SELECT count(*), max(id), max(text) FROM t");
+    assert_eq!(all, ["3|-1|'old'"]);
+    let tables = workplace.sqlite("target.db", "SELECT name FROM sqlite_schema");
+    assert_eq!(tables, ["'t'"]);
+    assert_eq!(workplace.read("out/rows.csv"), "id,text\n-1,old\n");
+    assert_eq!(workplace.names("out"), ["rows.csv"]);
+}
+
+fn table(workplace: &Workplace) -> Value {
+    serde_json::from_str(&workplace.read("table.json")).unwrap()
+}
+
+#[test]
+fn t46_a_missing_source_leaves_the_target_alone() {
+    for writer in [TO_TABLE, TO_FILE] {
+        for reader in [
+            "[reader]\nplugin = \"file\"\npath = \"missing.csv\"\n",
+            "[reader]\nplugin = \"file\"\npath = \"missing-*.csv\"\n",
+            "[reader]\nplugin = \"sqlite\"\npath = \"missing.db\"\ntable = \"t\"\n",
+            "[reader]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"missing\"\n",
+        ] {
+            let workplace = targets();
+            workplace.put("job.toml", format!("{reader}{writer}"));
+            let ended = workplace.run(&["run", "job.toml"]);
+            assert_ne!(ended.exit, Some(0));
+            ended.says("missing");
+            assert!(!workplace.path().join("missing.db").exists());
+            assert_untouched(&workplace);
+        }
+    }
+}
+
+#[test]
+fn t10_an_error_in_the_last_split_publishes_nothing() {
+    for (writer, expected) in [(TO_TABLE, "sqlite"), (TO_FILE, "file")] {
+        let workplace = targets();
+        let reader = format!("{GENERATED}rows = 10_000\nfail_at = 9_990\n");
+        let (ended, report) =
+            workplace.job(&format!("{reader}{writer}[channel]\nparallelism = 4\n"));
+        ended.exits(1);
+        assert_eq!(
+            (&report["status"], &report["writer"]["plugin"]),
+            (&"failed".into(), &expected.into())
+        );
+        let place = report["error"]["place"].as_str().unwrap();
+        assert!(place.starts_with("task 3 (") && place.contains("row 9990"), "{place}");
+        assert_untouched(&workplace);
+    }
+}
+
+#[test]
+fn t10_an_error_of_the_writer_publishes_nothing() {
+    let workplace = targets();
+    let writer = format!("{TO_GENERATOR}fail_at = 950\n");
+    let (ended, report) = workplace.job(&format!("{GENERATED}rows = 1_000\n{writer}{ONE_TASK}"));
+    ended.exits(1).says("fails because `fail_at` asks for it");
+    assert_eq!(report["status"], "failed");
+    assert!(!workplace.path().join("table.json").exists());
+}
+
+#[test]
+fn t61_a_panicking_plugin_ends_the_job_and_not_the_host() {
+    let reader = format!("{GENERATED}rows = 1_000\npanic_at = 450\n{TO_TABLE}");
+    let writer = format!("{GENERATED}rows = 1_000\n{TO_GENERATOR}panic_at = 450\n");
+    for job in [reader, writer] {
+        let workplace = targets();
+        let (ended, report) = workplace.job(&format!("{job}{ONE_TASK}"));
+        ended.exits(7).says("panics at row 450").says("generator");
+        assert_eq!(report["status"], "plugin");
+        assert_untouched(&workplace);
+    }
+}
+
+#[test]
+fn a_replay_writes_each_row_once() {
+    let workplace = Workplace::new();
+    let job = |more: &str| format!("{GENERATED}rows = 3_000\n{TO_GENERATOR}{more}{ONE_TASK}");
+    workplace.job(&job("")).0.exits(0);
+    let expected = table(&workplace);
+    let (ended, report) = workplace.job(&job("retry_at = 0\n"));
+    ended.exits(0);
+    assert_eq!((&report["replays"], &report["rows"]["inserted"]), (&1.into(), &3_000.into()));
+    assert_eq!(table(&workplace)["columns"], expected["columns"]);
+    assert_eq!(table(&workplace)["rows"], 3_000);
+}
+
+#[test]
+fn a_replay_counts_each_dirty_row_once() {
+    let workplace = Workplace::new();
+    let (ended, report) = workplace.job(&format!(
+        "{GENERATED}rows = 3_000\ndirty_every = 500\n{TO_GENERATOR}retry_at = 0\n{ONE_TASK}\
+         [dirty]\nmax_rows = 6\n"
+    ));
+    ended.exits(0);
+    assert_eq!((&report["replays"], &report["rows"]["dirty"]), (&1.into(), &6.into()));
+    let file = fs::read_to_string(report["dirty_files"][0].as_str().unwrap()).unwrap();
+    assert_eq!(file.lines().count(), 6);
+}
+
+#[test]
+fn t07_an_unknown_commit_stops_and_says_so() {
+    let workplace = Workplace::new();
+    let writer = format!("{TO_GENERATOR}commit_unknown_at = 0\n");
+    let (ended, report) = workplace.job(&format!("{GENERATED}rows = 1_000\n{writer}{ONE_TASK}"));
+    ended.exits(1).says("RUN-COMMIT-UNKNOWN").says("nothing was removed");
+    assert_eq!(report["error"]["code"], "RUN-COMMIT-UNKNOWN");
+    assert_eq!((&report["replays"], &report["rows"]["inserted"]), (&0.into(), &0.into()));
+}
+
+/// What `gzip` makes of a text.
+fn gzip(workplace: &Workplace, text: &str) -> Vec<u8> {
+    let file = workplace.put("packing", text);
+    let packed = std::process::Command::new("gzip").arg("-c").arg(file).output().unwrap().stdout;
+    assert!(packed.len() > 20, "gzip is needed for this test");
+    packed
+}
+
+fn packed_job() -> String {
+    format!("[reader]\nplugin = \"file\"\npath = \"in.csv.gz\"\nsample_rows = 10\n{TO_TABLE}")
+}
+
+#[test]
+fn t57_all_members_of_a_gzip_file_are_read() {
+    let workplace = targets();
+    let mut whole = gzip(&workplace, "id,text\n1,a\n2,");
+    whole.extend(gzip(&workplace, "b\n3,c\n"));
+    workplace.put("in.csv.gz", whole);
+    workplace.job(&packed_job()).0.exits(0);
+    assert_eq!(workplace.sqlite("target.db", "SELECT * FROM t"), ["1|'a'", "2|'b'", "3|'c'"]);
+}
+
+#[test]
+fn t57_a_truncated_gzip_file_is_an_error_and_publishes_nothing() {
+    // The plan meets the end of a small file, the run that of a large one.
+    for (rows, found_by_the_run) in [(1_000, false), (700_000, true)] {
+        let lines: String = (0..rows).map(|id| format!("{id},text of {id}\n")).collect();
+        let workplace = targets();
+        let packed = gzip(&workplace, &format!("id,text\n{lines}"));
+        for less in [1, 9, packed.len() / 3] {
+            workplace.put("in.csv.gz", &packed[..packed.len() - less]);
+            workplace.put("job.toml", packed_job());
+            let ended = workplace.run(&["run", "job.toml", "--progress", "none"]);
+            ended.exits(1).says("[FILE-COMPRESSION]").says("in.csv.gz");
+            assert_eq!(workplace.path().join("state").exists(), found_by_the_run);
+            assert_untouched(&workplace);
+        }
+    }
+}
+
+#[test]
+fn a_failed_run_is_in_its_folder() {
+    let workplace = targets();
+    let job = format!("{GENERATED}rows = 1_000\nfail_at = 10\n{TO_TABLE}");
+    let (_, report) = workplace.job(&job);
+    let folder = Path::new(report["folder"].as_str().unwrap()).to_owned();
+    let kept: Value = serde_json::from_slice(
+        &fs::read(workplace.path().join(folder).join("report.json")).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(kept, report);
+}
