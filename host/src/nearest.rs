@@ -13,7 +13,7 @@ pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance);
     let mut begun = names.iter().filter(|(plain, _)| plain.starts_with(&wanted));
-    let only_begun = || begun.next().filter(|_| wanted.len() > 2 && begun.next().is_none());
+    let mut only_begun = || begun.next().filter(|_| wanted.len() > 2 && begun.next().is_none());
     near.or_else(|| only_begun().map(|(_, name)| (0, *name))).map(|(_, name)| name)
 }
 
