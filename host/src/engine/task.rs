@@ -4,8 +4,7 @@ use std::thread;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    DirtyRow, Error as PluginError, ErrorKind, Origin, Position, ReadBatch, ReadTask, Receipt,
-    TaskContext,
+    DirtyRow, Error as PluginError, ErrorKind, Origin, Position, ReadBatch, Receipt, TaskContext,
 };
 
 use super::{
@@ -42,13 +41,13 @@ impl Stretch {
 }
 
 /// Runs one task to its receipt.
-pub(super) fn run(run: &Run, task: u32, opened: Option<Box<dyn ReadTask>>) -> Result<Receipt> {
+pub(super) fn run(run: &Run, task: u32) -> Result<Receipt> {
     let (sender, receiver, gauge) = ring(ring_limits(run));
     let gauge = run.progress.begin(task, gauge);
     thread::scope(|scope| {
         let reading = thread::Builder::new()
             .name(format!("read-{task}"))
-            .spawn_scoped(scope, || read(run, task, opened, sender, &gauge))
+            .spawn_scoped(scope, || read(run, task, sender, &gauge))
             .map_err(|error| Error::new(Exit::Failed, format!("no thread: {error}")))?;
         let written = write(run, task, receiver, &gauge);
         let read = reading.join().unwrap_or_else(|_| {
@@ -73,18 +72,9 @@ fn ring_limits(run: &Run) -> RingLimits {
 }
 
 /// The reading thread. Ends well if the writer has gone: the writer knows why.
-fn read(
-    run: &Run,
-    task: u32,
-    opened: Option<Box<dyn ReadTask>>,
-    mut sender: Sender<Stretch>,
-    gauge: &TaskGauge,
-) -> Result<()> {
+fn read(run: &Run, task: u32, mut sender: Sender<Stretch>, gauge: &TaskGauge) -> Result<()> {
     let produced = run.plan.produced();
-    let mut reading = match opened {
-        Some(reading) => reading,
-        None => run.stores.reader.open(&run.plan.splits[task as usize], &produced, None)?,
-    };
+    let mut reading = run.open(task)?;
     let converter = Converter::new(&produced, &run.plan.write.columns);
     while let Some(next) = reading.next_batch()? {
         run.stop.check()?;
