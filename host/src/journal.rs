@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Error, Exit, Result};
+use crate::{Error, Exit, Result, job::Redactor};
 
 /// A new run's name: local time and a random part, so that names sort by time and never collide.
 pub fn new_run() -> String {
@@ -29,10 +29,10 @@ pub(crate) fn state_folder() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".transload"))
 }
 
-/// One run's folder.
-#[derive(Debug)]
+/// One run's folder. Nothing secret gets into its files.
 pub struct RunFolder {
     path: PathBuf,
+    redactor: Redactor,
 }
 
 impl RunFolder {
@@ -40,19 +40,24 @@ impl RunFolder {
     ///
     /// # Errors
     /// If the folder cannot be made.
-    pub fn create(state: &Path, job: &str, run: &str) -> Result<Self> {
+    pub fn create(state: &Path, job: &str, run: &str, redactor: Redactor) -> Result<Self> {
         let folder: String = job
             .chars()
             .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
             .collect();
         let path = state.join("runs").join(folder).join(run);
         fs::create_dir_all(&path).map_err(|error| failed(&path, &error))?;
-        Ok(Self { path })
+        Ok(Self { path, redactor })
     }
 
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What takes secrets out of texts that are kept here.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// Where a task keeps its dirty rows.
@@ -66,8 +71,9 @@ impl RunFolder {
     /// If the file cannot be written.
     pub fn keep(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
         let path = self.path.join(name);
-        let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
-        text.and_then(|text| fs::write(&path, text)).map_err(|error| failed(&path, &error))?;
+        let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from);
+        let write = |text: String| fs::write(&path, self.redactor.redact(&text).as_bytes());
+        text.and_then(write).map_err(|error| failed(&path, &error))?;
         Ok(path)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use transload_plugin_api::{Cancel, Host};
+use transload_plugin_api::{Cancel, ErrorKind, Host};
 
 use super::{Ended, Failure, Session};
 use crate::{
@@ -25,7 +25,8 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     let stores = open(session, &catalog, &job)?;
     let plan = Arc::new(Plan::new(&job, new_run(), &stores)?);
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
-    let folder = Arc::new(RunFolder::create(&state, &plan.job, &plan.run)?);
+    let folder =
+        Arc::new(RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?);
     folder.keep("plan.json", &*plan)?;
     plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let engine = Engine::new(plan.clone(), stores, folder.clone(), session.stop.clone());
@@ -79,7 +80,16 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
     let draft = Job::load(&request)?;
     let catalog = Catalog::open(&SearchPath::usual(&session.plugins));
     catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
-    let job = draft.resolve(|name| catalog.descriptor(name))?;
+    // A plugin that is not there is the job's mistake, one that was refused the installation's.
+    let mut exit = Exit::Usage;
+    let job = draft.resolve(|name| {
+        catalog.descriptor(name).inspect_err(|error| {
+            if error.kind != ErrorKind::NotFound {
+                exit = Exit::Plugin;
+            }
+        })
+    });
+    let job = job.map_err(|problems| Failure::Problems(problems, exit))?;
     Ok((catalog, job))
 }
 

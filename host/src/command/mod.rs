@@ -21,7 +21,7 @@ type Ended = Result<Exit, Failure>;
 /// A failed command: problems of a job file are printed as they are, one by one.
 enum Failure {
     Error(Error),
-    Problems(crate::job::Problems),
+    Problems(crate::job::Problems, Exit),
 }
 
 impl From<Error> for Failure {
@@ -38,7 +38,7 @@ impl From<transload_plugin_api::Error> for Failure {
 
 impl From<crate::job::Problems> for Failure {
     fn from(problems: crate::job::Problems) -> Self {
-        Self::Problems(problems)
+        Self::Problems(problems, Exit::Usage)
     }
 }
 
@@ -110,9 +110,9 @@ impl Session {
                 self.say(&format!("error: {error}"));
                 error.exit
             }
-            Failure::Problems(problems) => {
+            Failure::Problems(problems, exit) => {
                 self.say(problems.to_string().trim_end());
-                Exit::Usage
+                exit
             }
         }
     }

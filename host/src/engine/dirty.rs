@@ -10,7 +10,11 @@ use std::{
 use serde::Serialize;
 use transload_plugin_api::DirtyRow;
 
-use crate::{Error, Exit, Result, job::DirtyLimit, journal::RunFolder};
+use crate::{
+    Error, Exit, Result,
+    job::{DirtyLimit, Redactor},
+    journal::RunFolder,
+};
 
 /// A ratio means nothing over a handful of rows; below this many it is judged at the end only.
 const RATIO_SAMPLE: u64 = 1000;
@@ -101,6 +105,7 @@ fn describe(row: &DirtyRow) -> String {
 pub(super) struct DirtyFile {
     path: PathBuf,
     task: u32,
+    redactor: Redactor,
     file: Option<File>,
 }
 
@@ -116,7 +121,8 @@ struct Line<'a> {
 
 impl DirtyFile {
     pub(super) fn new(folder: &RunFolder, task: u32) -> Self {
-        Self { path: folder.dirty_file(task), task, file: None }
+        let redactor = folder.redactor().clone();
+        Self { path: folder.dirty_file(task), task, redactor, file: None }
     }
 
     /// What tells the user where to look.
@@ -131,13 +137,16 @@ impl DirtyFile {
         }
         let mut lines = Vec::with_capacity(rows.len() * 128);
         for row in rows {
+            // Before it is shortened: a part of a secret would not be known again.
+            let value = row.value.as_deref().map(|value| self.redactor.redact(value));
+            let reason = self.redactor.redact(&row.reason);
             let line = Line {
                 task: self.task,
                 place: row.place.as_deref(),
                 column: row.column.as_deref(),
-                value: row.value.as_deref().map(shorten),
+                value: value.as_deref().map(shorten),
                 code: &row.code,
-                reason: &row.reason,
+                reason: &reason,
             };
             serde_json::to_writer(&mut lines, &line)
                 .map_err(std::io::Error::from)

@@ -169,6 +169,10 @@ fn absolute(entry: &Entry, node: &Node, text: &str, folder: &Path) -> Read<Strin
         return Err(Problem::new(&node.place, &entry.path, "`~` is not expanded in paths")
             .hint("write the path in full, or relative to the file it stands in"));
     }
+    // An address is no path here: joined, it would not even look like one to who hides its login.
+    if text.contains("://") {
+        return Ok(text.to_owned());
+    }
     let path = join(folder, text);
     path.into_os_string().into_string().map_err(|_| {
         let message = "the folder of this file has a name that is not UTF-8";

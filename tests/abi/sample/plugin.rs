@@ -102,6 +102,28 @@ impl Sample {
         Ok(())
     }
 
+    /// Says the password where it should not be said, as a careless plugin might.
+    fn leak(&self) -> Result<()> {
+        let Some(way) = self.option("fault").strip_prefix("leak ") else { return Ok(()) };
+        let secret = self.host.secret("password")?;
+        let said = secret.map(|secret| format!("logged in with {}", secret.expose()));
+        let said = said.unwrap_or_default();
+        match way {
+            "error" => Err(Error::new(ErrorKind::Denied, said)),
+            "panic" => panic!("{said}"),
+            _ => {
+                tracing::warn!(said, "{said}");
+                Ok(())
+            }
+        }
+    }
+
+    fn dirty_value(&self) -> Result<String> {
+        let secret = self.host.secret("password")?;
+        let leaked = secret.filter(|_| self.option("fault") == "leak dirty");
+        Ok(leaked.map_or("ü\0".to_owned(), |secret| secret.expose().to_owned()))
+    }
+
     fn finding(stage: &str, detail: String) -> Finding {
         Finding { stage: stage.to_owned(), ok: true, detail }
     }
@@ -225,6 +247,7 @@ impl SampleReadTask {
 impl ReadTask for SampleReadTask {
     fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
         self.sample.enter("next_batch")?;
+        self.sample.leak()?;
         if self.sample.option("fault") == "deaf" {
             std::thread::sleep(std::time::Duration::from_secs(60));
         }
@@ -241,7 +264,7 @@ impl ReadTask for SampleReadTask {
             row: 0,
             place: Some("line 7".into()),
             column: Some("id".into()),
-            value: Some("ü\0".into()),
+            value: Some(self.sample.dirty_value()?),
             code: "parse".into(),
             reason: "expected a number".into(),
         };

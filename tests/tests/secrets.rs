@@ -1,0 +1,143 @@
+//! T60: a secret stands nowhere but where it is used: not in outputs, logs or files of a run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use transload_tests::{Ended, Workplace, sample_folder};
+
+const CANARY: &str = "c4n4ry-Wb7!x%2F9";
+
+/// Every file below a folder, but for those that hold the secret by right.
+fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            files(&path, found);
+        } else if !["job.toml", "connections.toml", "secret.txt"].contains(&name.as_str()) {
+            found.push((name, fs::read(&path).unwrap()));
+        }
+    }
+}
+
+#[track_caller]
+fn assert_hidden(workplace: &Workplace, ended: &Ended) {
+    let mut texts = vec![
+        ("stdout".to_owned(), ended.stdout.clone().into_bytes()),
+        ("stderr".to_owned(), ended.stderr.clone().into_bytes()),
+    ];
+    files(workplace.path(), &mut texts);
+    for (name, text) in texts {
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains(CANARY), "{name}: {text}");
+    }
+}
+
+/// Runs a command with everything logged, in both formats, and looks everywhere.
+fn search(workplace: &Workplace, arguments: &[&str]) -> Ended {
+    let run = |format: &str| {
+        let mut command = workplace.command();
+        command.args(arguments).args(["--log", "trace", "--log-format", format]);
+        let ended = Ended::from(command.env("CANARY", CANARY).output().unwrap());
+        assert_hidden(workplace, &ended);
+        ended
+    };
+    run("text");
+    run("json")
+}
+
+fn set_mode(workplace: &Workplace, file: &str, mode: u32) {
+    let permissions = Permissions::from_mode(mode);
+    fs::set_permissions(workplace.path().join(file), permissions).unwrap();
+}
+
+fn sample_job(workplace: &Workplace, password: &str, more: &str) {
+    workplace.put("secret.txt", CANARY);
+    set_mode(workplace, "secret.txt", 0o600);
+    let job = format!(
+        "[reader]\nplugin = \"sample\"\ncolumns = [\"int64\"]\npassword = {password}\n{more}\
+         [writer]\nplugin = \"file\"\npath = \"out.jsonl\"\nwrite_mode = \"overwrite\"\n\
+         [channel]\nparallelism = 1\n[dirty]\nmax_rows = 1\n"
+    );
+    workplace.put("job.toml", job);
+}
+
+#[test]
+fn t60_a_secret_is_in_no_output_of_a_run() {
+    let folder = sample_folder();
+    let plugins = folder.path().to_str().unwrap();
+    for password in [
+        "{ env = \"CANARY\" }".to_owned(),
+        "{ file = \"secret.txt\" }".to_owned(),
+        "{ command = [\"cat\", \"secret.txt\"] }".to_owned(),
+    ] {
+        let workplace = Workplace::new();
+        sample_job(&workplace, &password, "");
+        for output in ["text", "json"] {
+            for command in ["check", "plan", "run"] {
+                let arguments = [command, "job.toml", "--plugins", plugins, "--output", output];
+                search(&workplace, &arguments).exits(0);
+            }
+        }
+    }
+}
+
+/// The plugin gets the secret and says it in its error, which a careless one will.
+#[test]
+fn t60_what_a_plugin_says_of_a_secret_is_taken_out() {
+    let folder = sample_folder();
+    let plugins = folder.path().to_str().unwrap();
+    for leak in ["leak error", "leak panic", "leak log", "leak dirty"] {
+        let workplace = Workplace::new();
+        sample_job(&workplace, "{ env = \"CANARY\" }", &format!("fault = \"{leak}\"\n"));
+        let arguments = ["run", "job.toml", "--plugins", plugins, "--output", "json"];
+        let ended = search(&workplace, &arguments);
+        let mut texts = vec![(String::new(), (ended.stdout + &ended.stderr).into_bytes())];
+        files(workplace.path(), &mut texts);
+        let redacted = |(_, text): &(String, Vec<u8>)| {
+            String::from_utf8_lossy(text).contains("[redacted:password]")
+        };
+        assert!(texts.iter().any(redacted), "{leak}: the secret was not even said");
+    }
+}
+
+#[test]
+fn t60_urls_are_shown_without_their_user() {
+    let workplace = Workplace::new();
+    let url = format!("ftp://user:{CANARY}@host.example/in.csv");
+    for (reader, writer) in [
+        (
+            format!("plugin = \"file\"\npath = \"{url}\""),
+            "plugin = \"file\"\npath = \"out.csv\"".to_owned(),
+        ),
+        (
+            "plugin = \"generator\"\nrows = 3\npreset = \"lineitem\"".to_owned(),
+            format!("plugin = \"sqlite\"\npath = \"{url}\"\ntable = \"t\""),
+        ),
+    ] {
+        workplace.put("job.toml", format!("[reader]\n{reader}\n[writer]\n{writer}\n"));
+        for command in ["check", "plan", "run"] {
+            for output in ["text", "json"] {
+                search(&workplace, &[command, "job.toml", "--output", output]);
+            }
+        }
+    }
+}
+
+#[test]
+fn t60_a_literal_secret_is_warned_about_without_being_shown() {
+    let folder = sample_folder();
+    let plugins = folder.path().to_str().unwrap();
+    let workplace = Workplace::new();
+    sample_job(&workplace, &format!("\"{CANARY}\""), "");
+    let run = || search(&workplace, &["run", "job.toml", "--plugins", plugins]);
+    set_mode(&workplace, "job.toml", 0o644);
+    run().exits(2).says("secret `password` stands in a file that everybody can read");
+    set_mode(&workplace, "job.toml", 0o600);
+    run().exits(0).says("password");
+}
