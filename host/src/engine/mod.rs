@@ -5,12 +5,12 @@
 //! plan's order; the first failure stops the others, and only a job without one is committed.
 
 mod chunk;
-mod convert;
 mod dirty;
 mod limits;
 mod progress;
 mod ring;
 mod stop;
+mod stretch;
 mod task;
 
 use std::{
@@ -25,7 +25,6 @@ use std::{
 
 use transload_plugin_api::{ChunkOutcome, Counters, ErrorKind, ReadTask, Receipt};
 
-pub use convert::{Converted, Converter, Verdict, verdict};
 pub use progress::{Progress, TaskFigures};
 pub use ring::{Gauge, Lease, Received, Receiver, RingFigures, RingLimits, Sender, ring};
 pub use stop::{Stop, StopReason};
