@@ -74,7 +74,7 @@ pub struct JobArgs {
     /// The environment whose connections are used, such as `dev` or `prod`
     #[arg(long, value_name = "NAME")]
     pub env: Option<String>,
-    /// A parameter for `${name}`, before the job's own [params]; may be given more than once
+    /// A parameter for `${name}`, before the job's own `params`; may be given more than once
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub params: Vec<(String, String)>,
     /// The business date for `${bizdate}`; else yesterday, by local time

@@ -9,6 +9,7 @@
 //! | [`job`] | what the user asked: the TOML as written becomes a [`job::Job`] |
 //! | [`catalog`] | who can do it: plugins found, examined and loaded |
 //! | `stores` | both sides opened |
+//! | [`convert`] | which types fit into which, and the columnar conversion |
 //! | [`plan`] | how it will be done: mapping, key, splits, guarantee; pure but for questions |
 //! | [`engine`] | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's name and folder |
@@ -16,7 +17,7 @@
 //! | `signals`, `logging` | SIGINT and SIGTERM; log events with secrets taken out |
 //! | `error` | the one error and its exit codes |
 //!
-//! A batch's way: `engine::task::read` asks the plugin's `ReadTask`, converts and sends;
+//! A batch's way: `engine::task` asks the plugin's `ReadTask`, converts and sends;
 //! `engine::ring` holds; `engine::chunk` receives, writes and commits. Nothing else touches it.
 //!
 //! # Glossary
@@ -37,6 +38,7 @@
 pub mod catalog;
 mod cli;
 mod command;
+pub mod convert;
 pub mod engine;
 mod error;
 pub mod job;

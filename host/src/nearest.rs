@@ -1,15 +1,20 @@
 //! The nearest of the names there are, for messages about one that is not.
 
-/// The name that `wrong` was most likely meant to be, if one is near enough.
-pub(crate) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance =
-        |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase());
-    let allowed = wrong.chars().count().max(3) / 3;
-    names
-        .map(|name| (distance(name), name))
-        .filter(|(d, _)| *d <= allowed)
-        .min()
-        .map(|(_, name)| name)
+/// The name that was most likely meant: case, `_` and `-` do not count, and at most a third of the
+/// letters may differ; else the only name that begins so.
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
+    let wanted = plain(name);
+    let limit = (wanted.chars().count() / 3).max(1);
+    let names: Vec<_> = names.into_iter().map(|name| (plain(name), name)).collect();
+    let near = names
+        .iter()
+        .map(|(plain, name)| (strsim::damerau_levenshtein(&wanted, plain), *name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance);
+    let mut begun = names.iter().filter(|(plain, _)| plain.starts_with(&wanted));
+    let mut only_begun = || begun.next().filter(|_| wanted.len() > 2 && begun.next().is_none());
+    near.or_else(|| only_begun().map(|(_, name)| (0, *name))).map(|(_, name)| name)
 }
 
 /// A hint: the nearest name, else all the names after `lead`.
@@ -23,4 +28,27 @@ pub(crate) fn advice<'a>(
     }
     let all: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     format!("{lead} {}", all.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_only_when_close() {
+        let names = ["write_mode", "connection", "key", "table"];
+        for (given, expected) in [
+            ("writemode", Some("write_mode")),
+            ("writerMode", Some("write_mode")),
+            ("conection", Some("connection")),
+            ("kye", Some("key")),
+            ("tabel", Some("table")),
+            ("delimiter", None),
+            ("xyz", None),
+            ("conn", Some("connection")),
+            ("", None),
+        ] {
+            assert_eq!(nearest(given, names), expected, "{given}");
+        }
+    }
 }

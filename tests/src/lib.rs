@@ -3,6 +3,8 @@
 //! The program and the plugins are built before these tests (`tests/run` does it); a test that
 //! does not find them fails and says so.
 
+#![allow(clippy::expect_used)] // a test may fail loudly anywhere
+
 use std::{
     fs,
     io::Read,

@@ -3,7 +3,7 @@
 //! The fixtures are variants of `tests/abi/frozen`, a plugin whose copy of the boundary is frozen.
 //! The host survives all of them but what is said in the last test: a plugin that, once loaded,
 //! ends the process by itself (an unguarded panic, an abort, a wild pointer).
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
 
 use std::{
     fs,

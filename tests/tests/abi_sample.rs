@@ -1,7 +1,7 @@
 //! The sample plugin natively and through its library: the same answers, the same rows, and every
 //! fault of it an error. The sample's library is an example of this crate, which `cargo test` builds
 //! unless it is told which tests to build (`--test`): then `cargo build --examples` must do it.
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
 
 #[path = "../abi/sample/plugin.rs"]
 mod plugin;

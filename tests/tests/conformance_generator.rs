@@ -1,5 +1,5 @@
 //! The conformance suite on the generator as a library, with the generator itself for reference.
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
 
 #[path = "../../plugins/generator/tests/conformance/subject.rs"]
 mod subject;

@@ -1,5 +1,5 @@
 //! The conformance suite on the SQLite plugin as a library.
-#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
 
 #[path = "../../plugins/sqlite/tests/support/mod.rs"]
 mod support;

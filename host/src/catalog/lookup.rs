@@ -3,6 +3,7 @@
 use transload_plugin_api::{Error, ErrorKind, Result};
 
 use super::entry::{Entry, Role, Status};
+use crate::nearest::nearest;
 
 /// The library that a job means.
 ///
@@ -47,19 +48,10 @@ fn unknown(entries: &[Entry], name: &str) -> Error {
         return error.hint("no plugin was found; `transload plugin list` tells why");
     }
     let all = names.join(", ");
-    match nearest(&names, name) {
+    match nearest(name, names.iter().copied()) {
         Some(near) => error.hint(format!("did you mean `{near}`? There are: {all}")),
         None => error.hint(format!("there are: {all}")),
     }
-}
-
-/// The name that is likely meant: at most a third of it is mistyped, or it begins so.
-fn nearest<'a>(names: &[&'a str], name: &str) -> Option<&'a str> {
-    let distance = |known: &str| strsim::damerau_levenshtein(known, name);
-    let near = names.iter().copied().min_by_key(|known| distance(known))?;
-    let close = distance(near) <= (near.len() / 3).max(1);
-    let begun = || names.iter().copied().find(|known| name.len() > 1 && known.starts_with(name));
-    if close { Some(near) } else { begun() }
 }
 
 #[cfg(test)]

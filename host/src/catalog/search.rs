@@ -92,7 +92,9 @@ impl SearchPath {
     pub(super) fn manifest_folders(&self) -> Vec<&Path> {
         let mut folders: Vec<&Path> = Vec::new();
         for folder in &self.folders {
-            for place in [Some(folder.path.as_path()), folder.path.parent()].into_iter().flatten() {
+            // What lies above the program's own folder is not the installation any more.
+            let above = folder.path.parent().filter(|_| !folder.mixed);
+            for place in [Some(folder.path.as_path()), above].into_iter().flatten() {
                 if !folders.contains(&place) {
                     folders.push(place);
                 }

@@ -14,7 +14,7 @@ use transload_plugin_api::{
     Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
 };
 
-use super::{Lease, Run, dirty::DirtyFile, progress::TaskGauge, task::Stretch};
+use super::{Lease, Run, dirty::DirtyFile, progress::TaskGauge, stretch::Stretch};
 use crate::{Error, Result};
 
 /// Most rows of a chunk.

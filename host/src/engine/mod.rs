@@ -5,12 +5,12 @@
 //! plan's order; the first failure stops the others, and only a job without one is committed.
 
 mod chunk;
-mod convert;
 mod dirty;
 mod limits;
 mod progress;
 mod ring;
 mod stop;
+mod stretch;
 mod task;
 
 use std::{
@@ -25,7 +25,6 @@ use std::{
 
 use transload_plugin_api::{ChunkOutcome, Counters, ErrorKind, ReadTask, Receipt};
 
-pub use convert::{Converted, Converter, Verdict, verdict};
 pub use progress::{Progress, TaskFigures};
 pub use ring::{Gauge, Lease, Received, Receiver, RingFigures, RingLimits, Sender, ring};
 pub use stop::{Stop, StopReason};
@@ -53,6 +52,8 @@ struct Run {
     throttle: Throttle,
     receipts: Mutex<Vec<Receipt>>,
     next_task: AtomicUsize,
+    /// Task 0's reading, opened before anything is written, until its lane takes it.
+    opened: Mutex<Option<Box<dyn ReadTask>>>,
     replays: AtomicU64,
     /// A commit whose outcome is unknown forbids cleaning up.
     unknown_outcome: AtomicBool,
@@ -103,6 +104,7 @@ impl Engine {
             progress: progress.clone(),
             receipts: Mutex::default(),
             next_task: AtomicUsize::new(0),
+            opened: Mutex::default(),
             replays: AtomicU64::new(0),
             unknown_outcome: AtomicBool::new(false),
             plan: self.plan,
@@ -165,19 +167,18 @@ impl Run {
 
     fn all_tasks(&self) -> Result<()> {
         // The source is opened before anything destructive happens at the destination.
-        let mut first = match self.plan.splits.first() {
-            Some(split) => Some(self.stores.reader.open(split, &self.plan.produced(), None)?),
-            None => None,
-        };
+        if let Some(split) = self.plan.splits.first() {
+            let reading = self.stores.reader.open(split, &self.plan.produced(), None)?;
+            *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+        }
         self.stop.check()?;
         self.stores.writer.prepare(&self.plan.write)?;
         let lanes = (self.plan.channel.parallelism.get() as usize).min(self.plan.splits.len());
         thread::scope(|scope| {
             for lane in 0..lanes {
-                let opened = first.take();
                 let lane = thread::Builder::new()
                     .name(format!("write-{lane}"))
-                    .spawn_scoped(scope, move || self.lane(opened));
+                    .spawn_scoped(scope, || self.lane());
                 if let Err(error) = lane {
                     self.stop.fail(Error::new(Exit::Failed, format!("no thread: {error}")));
                 }
@@ -188,15 +189,13 @@ impl Run {
     }
 
     /// Takes one task after another until none is left or the job stops.
-    fn lane(&self, mut opened: Option<Box<dyn ReadTask>>) {
+    fn lane(&self) {
         loop {
             let task = self.next_task.fetch_add(1, Relaxed);
             if task >= self.plan.splits.len() || self.stop.is_stopped() {
                 return;
             }
-            // Task 0 is opened before the lanes start; whichever lane has it takes task 0 only.
-            let reading = if task == 0 { opened.take() } else { None };
-            match task::run(self, task as u32, reading) {
+            match task::run(self, task as u32) {
                 Ok(receipt) => {
                     self.receipts.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
                 }
@@ -204,6 +203,20 @@ impl Run {
                     let label = &self.plan.splits[task].label;
                     return self.stop.fail(error.within(&format!("task {task} ({label})")));
                 }
+            }
+        }
+    }
+
+    /// A task's reading: task 0's is open already.
+    fn open(&self, task: u32) -> Result<Box<dyn ReadTask>> {
+        let opened = (task == 0)
+            .then(|| self.opened.lock().unwrap_or_else(PoisonError::into_inner).take())
+            .flatten();
+        match opened {
+            Some(reading) => Ok(reading),
+            None => {
+                let split = &self.plan.splits[task as usize];
+                Ok(self.stores.reader.open(split, &self.plan.produced(), None)?)
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 use transload_plugin_api::{Counters, ReadBatch};
 
-use super::{Gauge, RingFigures, task::Stretch};
+use super::{Gauge, RingFigures, stretch::Stretch};
 use crate::plan::Plan;
 
 /// Live figures. All counters are statistics: nothing is published through them.

@@ -2,53 +2,25 @@
 
 use std::thread;
 
-use arrow_array::RecordBatch;
-use transload_plugin_api::{
-    DirtyRow, Error as PluginError, ErrorKind, Origin, Position, ReadBatch, ReadTask, Receipt,
-    TaskContext,
-};
+use transload_plugin_api::{Receipt, TaskContext};
 
 use super::{
-    Converter, Received, Receiver, RingLimits, Run, Sender, chunk::Chunks, dirty::DirtyFile,
-    progress::TaskGauge, ring::ring,
+    Received, Receiver, RingLimits, Run, Sender, chunk::Chunks, dirty::DirtyFile,
+    progress::TaskGauge, ring::ring, stretch::Stretch,
 };
-use crate::{Error, Exit, Result};
+use crate::{Error, Exit, Result, convert::Converter};
 
 /// Slots of a ring. More only adds memory: the byte budget is what bounds it.
 const SLOTS: usize = 16;
 
-/// What passes through the ring: converted rows, and all that belongs to them.
-pub(super) struct Stretch {
-    pub(super) batch: RecordBatch,
-    /// Rows taken from the source, dirty ones included.
-    pub(super) read: u64,
-    /// Rows that the reader or the conversion found dirty, with their places.
-    pub(super) dirty: Vec<DirtyRow>,
-    /// Which rows of the reader's batch are left; `None` if all.
-    kept: Option<Vec<u32>>,
-    origin: Option<Origin>,
-    pub(super) position: Position,
-}
-
-impl Stretch {
-    /// Where row `index` of `batch` came from.
-    pub(super) fn place(&self, index: u64) -> Option<String> {
-        let index = match &self.kept {
-            None => index,
-            Some(kept) => (*kept.get(usize::try_from(index).ok()?)?).into(),
-        };
-        self.origin.as_ref().map(|origin| origin.place(index))
-    }
-}
-
 /// Runs one task to its receipt.
-pub(super) fn run(run: &Run, task: u32, opened: Option<Box<dyn ReadTask>>) -> Result<Receipt> {
+pub(super) fn run(run: &Run, task: u32) -> Result<Receipt> {
     let (sender, receiver, gauge) = ring(ring_limits(run));
     let gauge = run.progress.begin(task, gauge);
     thread::scope(|scope| {
         let reading = thread::Builder::new()
             .name(format!("read-{task}"))
-            .spawn_scoped(scope, || read(run, task, opened, sender, &gauge))
+            .spawn_scoped(scope, || read(run, task, sender, &gauge))
             .map_err(|error| Error::new(Exit::Failed, format!("no thread: {error}")))?;
         let written = write(run, task, receiver, &gauge);
         let read = reading.join().unwrap_or_else(|_| {
@@ -73,24 +45,16 @@ fn ring_limits(run: &Run) -> RingLimits {
 }
 
 /// The reading thread. Ends well if the writer has gone: the writer knows why.
-fn read(
-    run: &Run,
-    task: u32,
-    opened: Option<Box<dyn ReadTask>>,
-    mut sender: Sender<Stretch>,
-    gauge: &TaskGauge,
-) -> Result<()> {
+fn read(run: &Run, task: u32, mut sender: Sender<Stretch>, gauge: &TaskGauge) -> Result<()> {
     let produced = run.plan.produced();
-    let mut reading = match opened {
-        Some(reading) => reading,
-        None => run.stores.reader.open(&run.plan.splits[task as usize], &produced, None)?,
-    };
+    let mut reading = run.open(task)?;
     let converter = Converter::new(&produced, &run.plan.write.columns);
     while let Some(next) = reading.next_batch()? {
         run.stop.check()?;
         gauge.count_read(&next);
-        run.throttle.pass(next.bytes, rows(&next), &run.stop)?;
-        let stretch = convert(&converter, next)?;
+        let taken = next.bytes;
+        let stretch = Stretch::new(&converter, next)?;
+        run.throttle.pass(taken, stretch.read, &run.stop)?;
         let bytes = stretch.batch.get_array_memory_size();
         if sender.send(stretch, bytes).is_err() {
             return Ok(());
@@ -98,31 +62,6 @@ fn read(
     }
     sender.finish();
     Ok(())
-}
-
-fn rows(batch: &ReadBatch) -> u64 {
-    batch.batch.num_rows() as u64 + batch.dirty.len() as u64
-}
-
-fn convert(converter: &Converter, next: ReadBatch) -> Result<Stretch> {
-    let read = rows(&next);
-    let converted = converter.convert(&next.batch).map_err(|error| {
-        let error = format!("the reader's batch is not what it said it would be: {error}");
-        PluginError::new(ErrorKind::Defect, error)
-    })?;
-    let mut dirty = next.dirty;
-    dirty.extend(converted.dirty.into_iter().map(|mut row| {
-        row.place = next.origin.as_ref().map(|origin| origin.place(row.row));
-        row
-    }));
-    Ok(Stretch {
-        batch: converted.batch,
-        read,
-        dirty,
-        kept: converted.kept,
-        origin: next.origin,
-        position: next.position,
-    })
 }
 
 /// The writing side. `Err(None)`: the reader ended early and has the reason.

@@ -18,10 +18,12 @@ use std::{
 
 use jiff::{Zoned, civil::Date, tz::TimeZone};
 
+use crate::nearest::nearest;
+
 use super::{
     JobRequest,
     document::{Document, Entry, Node, Source, Table, Value},
-    problem::{Place, Problem, Problems, nearest},
+    problem::{Place, Problem, Problems},
 };
 
 const BIZDATE: &str = "bizdate";

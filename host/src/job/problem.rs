@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::nearest::nearest;
+
 /// Where something stands in a file. Line and column are counted from 1; line 0 is the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -161,20 +163,6 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The name that was most likely meant: case, `_` and `-` do not count, and at most a third of the
-/// letters may differ.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
-    let wanted = plain(name);
-    let limit = (wanted.chars().count() / 3).max(1);
-    names
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &plain(candidate)), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 /// `a`, `b`, `c`, each in backticks.
 pub(super) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
@@ -184,23 +172,6 @@ pub(super) fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nearest_only_when_close() {
-        let names = ["write_mode", "connection", "key", "table"];
-        for (given, expected) in [
-            ("writemode", Some("write_mode")),
-            ("writerMode", Some("write_mode")),
-            ("conection", Some("connection")),
-            ("kye", Some("key")),
-            ("tabel", Some("table")),
-            ("delimiter", None),
-            ("xyz", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(given, names), expected, "{given}");
-        }
-    }
 
     #[test]
     fn problems_are_sorted_and_told_once() {

@@ -181,9 +181,12 @@ fn absolute(entry: &Entry, node: &Node, text: &str, folder: &Path) -> Read<Strin
 }
 
 /// `folder/path` without `.` parts; an absolute path stays as it is. `..` stays: what it means
-/// depends on links.
+/// depends on links. So does a `/` at the end: it is how a job says that it means a folder.
 pub(super) fn join(folder: &Path, path: &str) -> PathBuf {
-    folder.join(path).components().filter(|part| *part != Component::CurDir).collect()
+    let joined = folder.join(path);
+    let parts = joined.components().filter(|part| *part != Component::CurDir);
+    let plain: PathBuf = parts.collect();
+    if path.ends_with('/') { plain.join("") } else { plain }
 }
 
 /// A table of strings.

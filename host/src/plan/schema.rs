@@ -6,7 +6,7 @@ use transload_plugin_api::{Column, SourceSchema, TargetInfo};
 
 use crate::{
     Error, Exit, Result,
-    engine::{Verdict, verdict},
+    convert::{Verdict, verdict},
     job::Job,
     nearest,
 };

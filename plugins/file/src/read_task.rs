@@ -65,7 +65,10 @@ pub(crate) struct FileTask {
 }
 
 impl FileTask {
-    /// Opens nothing but checks that the first file is still the one that was planned.
+    /// Opens the first piece, at its start or behind a position.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] if the file is not the one that was planned.
     pub(crate) fn new(
         source: Source,
         columns: &[Column],
