@@ -1,6 +1,6 @@
 //! The columnar conversion between what a reader makes and what a writer takes.
 //!
-//! Each pair of types has one [`Method`] and one verdict, decided in the plan. A value that the
+//! Each pair of types has one method and one verdict, decided in the plan. A value that the
 //! target's type cannot hold exactly makes its row dirty; nothing is rounded, cut, clamped or
 //! turned into NULL. Columns whose types agree pass without being touched.
 

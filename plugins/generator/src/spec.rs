@@ -28,7 +28,7 @@ pub(crate) enum Shape {
     Sequence { first: i64, every: u64 },
     /// 1 to the number, again and again.
     Cycle(u64),
-    /// Between two values, both included, in the units of [`unit`].
+    /// Between two values, both included, in the units of `unit()`.
     Range(i128, i128),
     /// Between two floating point numbers.
     Floats(f64, f64),
