@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use transload_tests::Workplace;
@@ -190,4 +194,21 @@ fn a_failed_run_is_in_its_folder() {
     )
     .unwrap();
     assert_eq!(kept, report);
+}
+
+#[test]
+fn t05_a_held_database_is_passing_trouble_and_no_dirty_row() {
+    let workplace = targets();
+    let holder = workplace.connect("target.db");
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let job = format!("{GENERATED}rows = 10\n{TO_TABLE}busy_timeout = \"100 ms\"\n");
+    workplace.put("job.toml", &job);
+    let begun = Instant::now();
+    workplace.run(&["run", "job.toml"]).exits(75).says("busy_timeout");
+    // Less than SQLite's readers wait, who have no such option.
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_untouched(&workplace);
+    workplace.job(&job).0.exits(0);
+    assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["10"]);
 }
