@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use transload_tests::Workplace;
@@ -162,8 +166,10 @@ fn t57_all_members_of_a_gzip_file_are_read() {
 #[test]
 fn t57_a_truncated_gzip_file_is_an_error_and_publishes_nothing() {
     // The plan meets the end of a small file, the run that of a large one.
-    for (rows, found_by_the_run) in [(1_000, false), (700_000, true)] {
-        let lines: String = (0..rows).map(|id| format!("{id},text of {id}\n")).collect();
+    let text = |id: u128| id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    for (rows, found_by_the_run) in [(1_000, false), (100_000, true)] {
+        let line = |id| format!("{id},{0:x}{0:x}{0:x}{0:x}\n", text(id));
+        let lines: String = (0..rows).map(line).collect();
         let workplace = targets();
         let packed = gzip(&workplace, &format!("id,text\n{lines}"));
         for less in [1, 9, packed.len() / 3] {
@@ -188,4 +194,21 @@ fn a_failed_run_is_in_its_folder() {
     )
     .unwrap();
     assert_eq!(kept, report);
+}
+
+#[test]
+fn t05_a_held_database_is_passing_trouble_and_no_dirty_row() {
+    let workplace = targets();
+    let holder = workplace.connect("target.db");
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let job = format!("{GENERATED}rows = 10\n{TO_TABLE}busy_timeout = \"100 ms\"\n");
+    workplace.put("job.toml", &job);
+    let begun = Instant::now();
+    workplace.run(&["run", "job.toml"]).exits(75).says("busy_timeout");
+    // Less than SQLite's readers wait, who have no such option.
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_untouched(&workplace);
+    workplace.job(&job).0.exits(0);
+    assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["10"]);
 }

@@ -100,6 +100,29 @@ fn into_sqlite(mode: &str) -> String {
 }
 
 #[test]
+fn t56_a_killed_run_leaves_the_old_table_and_does_not_disturb_the_next() {
+    const ROWS: u32 = 100_000;
+    let workplace = Workplace::new();
+    workplace.put("in.csv", numbers(ROWS));
+    workplace.execute("target.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT NOT NULL)");
+    workplace.execute("target.db", "INSERT INTO t VALUES (-1, 'old')");
+    workplace.put("job.toml", into_sqlite("overwrite"));
+    for moment in MOMENTS {
+        let _ = fs::remove_dir_all(workplace.path().join("state"));
+        let mut running = workplace.start(&RUN);
+        thread::sleep(Duration::from_millis(150 + moment));
+        running.signal("KILL");
+        wait_until("it is dead", || running.has_ended());
+        let rows = workplace.sqlite("target.db", "SELECT count(*), min(id) FROM t").remove(0);
+        let all = format!("{ROWS}|1");
+        assert!(rows == "1|-1" || rows == all, "{rows}");
+        assert_eq!(workplace.sqlite("target.db", "PRAGMA integrity_check"), ["'ok'"]);
+    }
+    workplace.job(&into_sqlite("overwrite")).0.exits(0);
+    assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), [ROWS.to_string()]);
+}
+
+#[test]
 fn t62_a_signal_leaves_whole_chunks_and_no_stage_table() {
     const ROWS: u32 = 200_000;
     let workplace = Workplace::new();

@@ -21,23 +21,29 @@ const WRITER_CACHE: u32 = 65_536;
 
 /// Opens an existing file for reading only.
 pub(crate) fn open_to_read(path: &Path, cancel: &Cancel) -> Result<Connection> {
-    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, cancel)
+    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE, cancel)
 }
 
 /// Opens an existing file to look at what a writer would write to. Unlike a reader it may undo
 /// what a killed process has left half done, without which a run could not be repeated.
-pub(crate) fn open_to_look(path: &Path, cancel: &Cancel) -> Result<Connection> {
-    let connection = open_existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, cancel)?;
+pub(crate) fn open_to_look(options: &WriterOptions, cancel: &Cancel) -> Result<Connection> {
+    let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let connection = open_existing(&options.path, access, options.busy_timeout(), cancel)?;
     run(&connection, "open the file", "PRAGMA query_only = ON")?;
     Ok(connection)
 }
 
-fn open_existing(path: &Path, access: OpenFlags, cancel: &Cancel) -> Result<Connection> {
+fn open_existing(
+    path: &Path,
+    access: OpenFlags,
+    patience: Duration,
+    cancel: &Cancel,
+) -> Result<Connection> {
     if !path.is_file() {
         return Err(missing_file(path));
     }
     let mut connection = open(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    wait_for_others(&mut connection, PATIENCE, cancel)?;
+    wait_for_others(&mut connection, patience, cancel)?;
     // The file is opened lazily: what is no database shows here.
     let doing = format!("open `{}`", path.display());
     connection

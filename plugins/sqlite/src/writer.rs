@@ -117,7 +117,7 @@ impl SqliteWriter {
         if !self.options.path.exists() {
             return Ok(None);
         }
-        open_to_look(&self.options.path, self.host.cancel()).map(Some)
+        open_to_look(&self.options, self.host.cancel()).map(Some)
     }
 
     fn stage(&self, plan: &WritePlan) -> Option<TableName> {
