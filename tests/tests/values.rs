@@ -176,3 +176,49 @@ fn t25_the_zone_of_the_process_changes_nothing() {
         assert_eq!(workplace.read("out.jsonl"), rows, "{zone}");
     }
 }
+
+/// The generator sums up each column it is given, whatever the order of rows.
+#[test]
+fn sums_of_all_columns_survive_a_way_through_everything() {
+    let specs = [
+        ("i", "int64 edge 5% null 5%"),
+        ("p", "decimal(15,2) range -105000..105000 null 5%"),
+        ("f", "float32 range -1..1 null 5%"),
+        ("t", "text words 0..5 null 5%"),
+        ("b", "boolean null 5%"),
+        ("x", "binary bytes 0..40 null 5%"),
+        ("d", "date null 5%"),
+        ("w", "timestamp null 5%"),
+        ("u", "uuid null 5%"),
+    ];
+    let table = |word: fn(&str) -> &str| -> String {
+        specs.iter().map(|(name, spec)| format!("{name} = \"{}\"\n", word(spec))).collect()
+    };
+    let schema = table(|spec| spec.split(' ').next().unwrap());
+    let source = format!(
+        "[reader]\nplugin = \"generator\"\nrows = 5_000\n[reader.specs]\n{}",
+        table(|spec| spec)
+    );
+    let sums = format!(
+        "[writer]\nplugin = \"generator\"\nreport = \"sums.json\"\n[writer.columns]\n{schema}"
+    );
+    let workplace = Workplace::new();
+    let summed = || -> Value { serde_json::from_str(&workplace.read("sums.json")).unwrap() };
+    workplace.job(&format!("{source}{sums}")).0.exits(0);
+    let expected = summed();
+    assert_eq!(expected["rows"], 5_000);
+    let chain = ["a.csv.gz", "b.db", "c.jsonl.zst", "d.csv"];
+    workplace.job(&format!("{source}{}", side("writer", chain[0]))).0.exits(0);
+    for pair in chain.windows(2) {
+        copy(&workplace, pair[0], pair[1], &schema, "").0.exits(0);
+    }
+    for file in chain {
+        let schema = if file.ends_with(".db") {
+            String::new()
+        } else {
+            format!("[reader.schema]\n{schema}")
+        };
+        workplace.job(&format!("{}{schema}{sums}", side("reader", file))).0.exits(0);
+        assert_eq!(summed()["columns"], expected["columns"], "{file}");
+    }
+}
