@@ -10,8 +10,8 @@ use transload_plugin_api::LogicalType;
 
 use super::{check, text};
 
-/// What the plan says about a pair of columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// What the plan says about a pair of columns; best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// The same type.

@@ -74,7 +74,7 @@ impl Plan {
         let draft = stores.writer.draft(&write)?;
         let wanted = schema::wanted(job, &chosen, &draft.columns);
         let produced = stores.reader.produces(&wanted)?;
-        let mapping = schema::judge(&produced, &draft.columns)?;
+        let mapping = schema::judge(&chosen, &produced, &draft.columns)?;
         let request = SplitRequest { max: job.channel.parallelism.get(), columns: produced };
         let splits = stores.reader.splits(&request)?;
         let (guarantee, because) = guarantee(&write, &draft, &splits);

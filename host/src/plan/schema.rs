@@ -2,7 +2,7 @@
 //! Columns are mapped by name; nothing depends on their order.
 
 use serde::Serialize;
-use transload_plugin_api::{Column, SourceSchema, TargetInfo};
+use transload_plugin_api::{Column, LogicalType, SourceSchema, TargetInfo};
 
 use crate::{
     Error, Exit, Result,
@@ -14,6 +14,8 @@ use crate::{
 /// One column's way.
 #[derive(Clone, Debug, Serialize)]
 pub struct Mapping {
+    /// The type that the source declares, or that was inferred.
+    pub declared: LogicalType,
     /// The source's column, in the type that the reader makes.
     pub source: Column,
     /// The target's column, in the type that the writer takes.
@@ -186,13 +188,18 @@ pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Col
 }
 
 /// Verdicts for all pairs; impossible ones are reported together.
-pub(super) fn judge(produced: &[Column], accepted: &[Column]) -> Result<Vec<Mapping>> {
-    let judge = |(source, target): (&Column, &Column)| Mapping {
-        verdict: verdict(&source.logical, &target.logical),
+pub(super) fn judge(
+    chosen: &Chosen,
+    produced: &[Column],
+    accepted: &[Column],
+) -> Result<Vec<Mapping>> {
+    let judge = |((pair, source), target): ((&Pair, &Column), &Column)| Mapping {
+        verdict: reading(&pair.source, source).max(verdict(&source.logical, &target.logical)),
+        declared: pair.source.logical.clone(),
         source: source.clone(),
         target: target.clone(),
     };
-    let mapping: Vec<_> = produced.iter().zip(accepted).map(judge).collect();
+    let mapping: Vec<_> = chosen.pairs.iter().zip(produced).zip(accepted).map(judge).collect();
     let impossible: Vec<_> = mapping
         .iter()
         .filter(|mapping| mapping.verdict == Verdict::Impossible)
@@ -212,14 +219,23 @@ pub(super) fn judge(produced: &[Column], accepted: &[Column]) -> Result<Vec<Mapp
         .hint("leave the column out with `columns`, or change the target's type"))
 }
 
+/// What the reader's own way from the declared type to the one it makes may lose. Where our table
+/// knows no way the reader has one of its own, of which nothing better can be said.
+fn reading(declared: &Column, made: &Column) -> Verdict {
+    if declared.inferred {
+        return Verdict::Lossless;
+    }
+    verdict(&declared.logical, &made.logical).min(Verdict::Lossy)
+}
+
 /// Warnings for columns some of whose values may not fit.
 pub(super) fn losses(mapping: &[Mapping]) -> Vec<String> {
     let lossy = mapping.iter().filter(|mapping| mapping.verdict == Verdict::Lossy);
     lossy
-        .map(|Mapping { source, target, .. }| {
+        .map(|Mapping { declared, target, .. }| {
             format!(
-                "column `{}`: {} into {}: a value that does not fit makes its row dirty",
-                target.name, source.logical, target.logical
+                "column `{}`: {declared} into {}: a value that does not fit makes its row dirty",
+                target.name, target.logical
             )
         })
         .collect()

@@ -52,7 +52,7 @@ fn write_plan(text: &mut String, plan: &Plan) -> Result {
 
 fn write_columns(text: &mut String, mapping: &[Mapping]) -> Result {
     writeln!(text, "\ncolumns")?;
-    let left = |m: &Mapping| format!("{} {}", m.source.name, m.source.logical);
+    let left = |m: &Mapping| format!("{} {}", m.source.name, m.declared);
     let right = |m: &Mapping| {
         let null = if m.target.nullable { "" } else { " not null" };
         format!("{} {}{null}", m.target.name, m.target.logical)
