@@ -230,7 +230,9 @@ impl Writer for SqliteWriter {
             state.published = true;
         }
         for (index, sql) in plan.after.iter().enumerate().skip(state.after_done) {
-            in_transaction(&connection, &format!("`after` statement {}", index + 1), sql)?;
+            in_transaction(&connection, &format!("`after` statement {}", index + 1), sql).map_err(
+                |error| error.hint("the rows are in the target; only what follows is not"),
+            )?;
             state.after_done = index + 1;
         }
         state.committed = true;
