@@ -153,7 +153,7 @@ impl PostgresReader {
 }
 
 /// A query without the end that would end the statement around it.
-fn trimmed(query: &str) -> &str {
+pub(crate) fn trimmed(query: &str) -> &str {
     query.trim_end().trim_end_matches(';')
 }
 

@@ -9,7 +9,7 @@ use crate::{
     catalog::{self, Table, TableKind},
     dialect::{quoted, quoted_table},
     options::Source,
-    reader::{Found, Part, PostgresReader, SplitData, find_column},
+    reader::{Found, Part, PostgresReader, SplitData, find_column, trimmed},
     session::Session,
 };
 
@@ -148,12 +148,15 @@ fn bounds(
                 false => quoted_table(name),
             }
         }
-        (Source::Query(query), _) => format!("({query}\n) AS q"),
+        (Source::Query(query), _) => format!("({}\n) AS q", trimmed(query)),
         (Source::Table(name), Found::Query(_)) => quoted_table(name),
     };
     let filter = reader.options.filter.as_ref();
     let filter = filter.map_or(String::new(), |filter| format!("WHERE ({filter}\n)"));
-    let shares: Vec<_> = (1..ranges).map(|at| f64::from(at) / f64::from(ranges)).collect();
+    // The bound is the first key of the range after it, hence a touch more than the share. The
+    // share 0 is the lowest key, before which there is nothing.
+    let share = |at: u32| f64::from(at) / f64::from(ranges) + f64::from(at.min(1)) * 1e-9;
+    let shares: Vec<_> = (0..ranges).map(share).collect();
     let key = quoted(key);
     let sql = format!(
         "SELECT bound::text FROM (SELECT DISTINCT bound FROM unnest(( \
@@ -163,5 +166,5 @@ fn bounds(
     let rows = session.query("choose splits", &sql, &[&shares]).map_err(|error| {
         error.hint("a split key's type must have an order; name another with `split_key`")
     })?;
-    Ok(rows.iter().map(|row| KeyValue::Text(row.get(0))).collect())
+    Ok(rows.iter().skip(1).map(|row| KeyValue::Text(row.get(0))).collect())
 }
