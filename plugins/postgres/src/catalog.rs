@@ -1,0 +1,260 @@
+//! Tables, columns and keys as the database's catalog tells them.
+
+use tokio_postgres::Row;
+use transload_plugin_api::{Column, Error, ErrorKind, Key, Result, TableInfo};
+use transload_sql::TableName;
+
+use crate::{
+    dialect::quoted_table,
+    session::Session,
+    types::{ColumnType, TypeFacts, column_type, numeric_bounds},
+};
+
+/// A table or view as it stands.
+pub(crate) struct Table {
+    pub(crate) oid: u32,
+    /// With its schema.
+    pub(crate) name: TableName,
+    pub(crate) kind: TableKind,
+    pub(crate) columns: Vec<TableColumn>,
+    pub(crate) keys: Vec<TableKey>,
+    /// An estimate; 0 where there is none.
+    pub(crate) rows: u64,
+    /// Pages of the table's own file.
+    pub(crate) pages: u64,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TableKind {
+    Table,
+    Partitioned,
+    Materialized,
+    View,
+    Foreign,
+    Other,
+}
+
+impl TableKind {
+    fn of(letter: &str) -> Self {
+        match letter {
+            "r" => Self::Table,
+            "p" => Self::Partitioned,
+            "m" => Self::Materialized,
+            "v" => Self::View,
+            "f" => Self::Foreign,
+            _ => Self::Other,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Partitioned => "partitioned table",
+            Self::Materialized => "materialized view",
+            Self::View => "view",
+            Self::Foreign => "foreign table",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// One column.
+#[derive(Clone, Debug)]
+pub(crate) struct TableColumn {
+    pub(crate) column: Column,
+    pub(crate) kind: ColumnType,
+    pub(crate) identity: Identity,
+    /// The sequence that fills it, quoted.
+    pub(crate) sequence: Option<String>,
+    /// Precision and scale of a `numeric(p,s)` that is no decimal type.
+    pub(crate) bounds: Option<(i32, i32)>,
+}
+
+/// `GENERATED ... AS IDENTITY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    None,
+    ByDefault,
+    Always,
+}
+
+/// One unique index.
+#[derive(Clone, Debug)]
+pub(crate) struct TableKey {
+    pub(crate) key: Key,
+    /// NULL equals no other NULL.
+    pub(crate) nulls_distinct: bool,
+}
+
+impl Table {
+    pub(crate) fn column(&self, name: &str) -> Option<&TableColumn> {
+        self.columns.iter().find(|column| column.column.name == name)
+    }
+
+    /// The keys by name, for answers to the host.
+    pub(crate) fn api_keys(&self) -> Vec<Key> {
+        self.keys.iter().map(|key| key.key.clone()).filter(|key| !key.columns.is_empty()).collect()
+    }
+
+    /// The columns, for answers to the host.
+    pub(crate) fn api_columns(&self) -> Vec<Column> {
+        self.columns.iter().map(|column| column.column.clone()).collect()
+    }
+}
+
+/// The table of this name, or `None`.
+pub(crate) fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> {
+    let sql = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
+                 greatest(c.reltuples, 0)::float8, \
+                 CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / \
+                   pg_catalog.current_setting('block_size')::int8 ELSE 0 END::int8 \
+               FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               WHERE c.oid = pg_catalog.to_regclass($1)";
+    let doing = format!("look up table `{name}`");
+    let rows = session.query(&doing, sql, &[&quoted_table(name)])?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let oid: u32 = row.get(0);
+    Ok(Some(Table {
+        oid,
+        name: TableName { schema: Some(row.get(1)), table: row.get(2) },
+        kind: TableKind::of(row.get(3)),
+        columns: columns(session, oid)?,
+        keys: keys(session, oid)?,
+        rows: row.get::<_, f64>(4) as u64,
+        pages: u64::try_from(row.get::<_, i64>(5)).unwrap_or_default(),
+    }))
+}
+
+/// The table of this name, which must be there.
+pub(crate) fn table(session: &Session, name: &TableName) -> Result<Table> {
+    find_table(session, name)?.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("there is no table `{name}`")).hint(
+            "names are as in the database, upper and lower case told apart; the schema goes \
+                   before a dot",
+        )
+    })
+}
+
+fn columns(session: &Session, oid: u32) -> Result<Vec<TableColumn>> {
+    // A domain over a domain is followed to the type below; the modifier is of the last that
+    // has one.
+    let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+                 a.attnotnull, a.attidentity::text, a.attgenerated::text, a.atthasdef, b.oid, \
+                 b.modifier, b.typtype::text, b.typcategory::text, b.typelem, \
+                 CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_serial_sequence( \
+                   a.attrelid::regclass::text, a.attname) END \
+               FROM pg_catalog.pg_attribute a, LATERAL ( \
+                 WITH RECURSIVE base AS ( \
+                   SELECT t.oid, a.atttypmod AS modifier, t.typtype, t.typcategory, t.typelem, \
+                     t.typbasetype, t.typtypmod \
+                   FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid \
+                   UNION ALL \
+                   SELECT t.oid, base.typtypmod, t.typtype, t.typcategory, t.typelem, \
+                     t.typbasetype, t.typtypmod \
+                   FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype \
+                   WHERE base.typtype = 'd') \
+                 SELECT * FROM base WHERE typtype <> 'd') b \
+               WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    let rows = session.query("look up columns", sql, &[&oid])?;
+    Ok(rows.iter().map(column).collect())
+}
+
+fn column(row: &Row) -> TableColumn {
+    let modifier: i32 = row.get(7);
+    let is_array = row.get::<_, &str>(9) == "A" && row.get::<_, u32>(10) != 0;
+    let facts = TypeFacts {
+        oid: row.get(6),
+        modifier,
+        is_enum: row.get::<_, &str>(8) == "e",
+        element: is_array.then(|| row.get(10)),
+    };
+    let kind = column_type(facts);
+    let identity = match row.get(3) {
+        "a" => Identity::Always,
+        "d" => Identity::ByDefault,
+        _ => Identity::None,
+    };
+    let mut column =
+        Column::new(row.get::<_, String>(0), kind.logical.clone(), !row.get::<_, bool>(2));
+    column.native = row.get(1);
+    column.generated = !row.get::<_, &str>(4).is_empty();
+    column.has_default = !column.generated && (row.get(5) || identity != Identity::None);
+    let is_numeric = kind.logical == transload_plugin_api::LogicalType::Numeric;
+    let bounds = numeric_bounds(modifier).filter(|_| is_numeric);
+    TableColumn { column, kind, identity, sequence: row.get(11), bounds }
+}
+
+fn keys(session: &Session, oid: u32) -> Result<Vec<TableKey>> {
+    // The column about NULLs is there from PostgreSQL 15 on.
+    let sql = "SELECT c.relname::text, x.indisprimary, \
+                 x.indisvalid AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL, \
+                 coalesce((to_jsonb(x) ->> 'indnullsnotdistinct')::boolean, false), \
+                 ARRAY(SELECT a.attname::text \
+                   FROM unnest(x.indkey) WITH ORDINALITY AS k(number, place) \
+                   JOIN pg_catalog.pg_attribute a \
+                     ON a.attrelid = x.indrelid AND a.attnum = k.number \
+                   WHERE k.place <= x.indnkeyatts ORDER BY k.place) \
+               FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid \
+               WHERE x.indrelid = $1 AND x.indisunique \
+               ORDER BY x.indisprimary DESC, c.relname";
+    let rows = session.query("look up keys", sql, &[&oid])?;
+    let key = |row: &Row| TableKey {
+        key: Key {
+            name: row.get(0),
+            columns: row.get(4),
+            primary: row.get(1),
+            unusable: !row.get::<_, bool>(2),
+        },
+        nulls_distinct: !row.get::<_, bool>(3),
+    };
+    Ok(rows.iter().map(key).collect())
+}
+
+/// What this login may see, without the database's own tables.
+pub(crate) fn tables(session: &Session) -> Result<Vec<TableInfo>> {
+    let sql = "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8 \
+               FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition \
+                 AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' \
+                 AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+               ORDER BY 1, 2";
+    let rows = session.query("list tables", sql, &[])?;
+    let info = |row: &Row| {
+        let name = TableName { schema: Some(row.get(0)), table: row.get(1) };
+        let counted = row.get::<_, f64>(3);
+        TableInfo {
+            name: name.to_string(),
+            kind: TableKind::of(row.get(2)).word().to_owned(),
+            rows: (counted >= 0.0).then_some(counted as u64),
+        }
+    };
+    Ok(rows.iter().map(info).collect())
+}
+
+/// The table's own triggers.
+pub(crate) fn triggers(session: &Session, table: &Table) -> Result<Vec<String>> {
+    let sql = "SELECT tgname::text FROM pg_catalog.pg_trigger \
+               WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY 1";
+    names(session, sql, table.oid)
+}
+
+/// Other tables whose foreign keys refer to the table.
+pub(crate) fn referring_tables(session: &Session, table: &Table) -> Result<Vec<String>> {
+    let sql = "SELECT DISTINCT conrelid::regclass::text FROM pg_catalog.pg_constraint \
+               WHERE confrelid = $1 AND contype = 'f' AND conrelid <> confrelid ORDER BY 1";
+    names(session, sql, table.oid)
+}
+
+fn names(session: &Session, sql: &str, oid: u32) -> Result<Vec<String>> {
+    let rows = session.query("look around the table", sql, &[&oid])?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The server's version as a number: 150004 is 15.4.
+pub(crate) fn version(session: &Session) -> Result<i32> {
+    let sql = "SELECT current_setting('server_version_num')::int4";
+    session.value("ask the server's version", sql, &[])
+}

@@ -1,0 +1,275 @@
+//! One connection to the server, used from one thread at a time: the driver runs on the calling
+//! thread, so nothing is handed between threads. A stop signal ends whatever is being waited for
+//! and asks the server to cancel it.
+
+use std::{
+    future::Future,
+    net::{TcpStream, ToSocketAddrs},
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
+
+use tokio::{runtime::Runtime, sync::Notify};
+use tokio_postgres::{
+    CancelToken, Client, Config, Error as PgError,
+    config::SslMode,
+    types::{FromSqlOwned, ToSql},
+};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Host, Result};
+
+use crate::{
+    failure::failure,
+    options::{Address, TlsMode},
+    tls::Tls,
+};
+
+/// How long cleaning up may take after a stop signal.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Settings that make results independent of the server's defaults and of the time zone.
+const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
+    SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
+    SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
+    SET idle_in_transaction_session_timeout = 0";
+
+/// An open connection.
+pub(crate) struct Session {
+    runtime: Runtime,
+    pub(crate) client: Client,
+    cancel: Cancel,
+    stop: Arc<Stop>,
+}
+
+/// What the stop signal reaches for.
+struct Stop {
+    woken: Notify,
+    token: CancelToken,
+    tls: Tls,
+}
+
+impl Session {
+    /// Connects and logs in. `extra` is one more batch of settings.
+    pub(crate) fn open(address: &Address, host: &Host, extra: &str) -> Result<Self> {
+        Self::open_until(address, host, host.cancel(), extra)
+    }
+
+    /// As [`Session::open`], for cleaning up after a stop signal.
+    pub(crate) fn open_regardless(address: &Address, host: &Host, extra: &str) -> Result<Self> {
+        Self::open_until(address, host, &Cancel::new(), extra)
+    }
+
+    fn open_until(address: &Address, host: &Host, cancel: &Cancel, extra: &str) -> Result<Self> {
+        cancel.check()?;
+        let runtime = runtime()?;
+        let tls = Tls::new(address)?;
+        let config = config(address, host)?;
+        let (client, connection) = runtime
+            .block_on(config.connect(tls.clone()))
+            .map_err(|error| not_connected(address, &error))?;
+        // Its end shows at the client; there is nobody else to tell.
+        runtime.spawn(async move { drop(connection.await) });
+        let stop = Arc::new(Stop { woken: Notify::new(), token: client.cancel_token(), tls });
+        let weak = Arc::downgrade(&stop);
+        cancel.on_cancel(move || interrupt(&weak));
+        let session = Self { runtime, client, cancel: cancel.clone(), stop };
+        session.batch("prepare the session", &format!("{SETTINGS}; {extra}"))?;
+        Ok(session)
+    }
+
+    /// Opens a session that can only read.
+    pub(crate) fn open_to_read(address: &Address, host: &Host) -> Result<Self> {
+        Self::open(address, host, "SET default_transaction_read_only = on")
+    }
+
+    /// Waits for an answer, or for the stop signal.
+    pub(crate) fn wait<T, E>(
+        &self,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Result<Result<T, E>> {
+        self.cancel.check()?;
+        let outcome = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                outcome = future => Some(outcome),
+                () = self.stop.woken.notified() => None,
+            }
+        });
+        // The server says "canceled" to what our own request has ended.
+        if !matches!(outcome, Some(Ok(_))) {
+            self.cancel.check()?;
+        }
+        outcome.ok_or_else(|| Error::new(ErrorKind::Cancelled, "stopped on request"))
+    }
+
+    /// As [`Session::wait`], the server's error told as ours.
+    pub(crate) fn run<T>(
+        &self,
+        doing: &str,
+        future: impl Future<Output = Result<T, PgError>>,
+    ) -> Result<T> {
+        self.wait(future)?.map_err(|error| failure(doing, &error))
+    }
+
+    /// Statements without results, by the simple protocol.
+    pub(crate) fn batch(&self, doing: &str, sql: &str) -> Result<()> {
+        self.run(doing, self.client.batch_execute(sql))
+    }
+
+    /// As [`Session::batch`], for cleaning up: not ended by a stop signal, but by a time limit.
+    pub(crate) fn last_words(&self, doing: &str, sql: &str) -> Result<()> {
+        let said = self.runtime.block_on(async {
+            // A timer needs the event loop to be running when it is made.
+            tokio::time::timeout(LAST_WORDS, self.client.batch_execute(sql)).await
+        });
+        match said {
+            Ok(outcome) => outcome.map_err(|error| failure(doing, &error)),
+            Err(_) => {
+                let message = format!("{doing}: no answer in {} s", LAST_WORDS.as_secs());
+                Err(Error::new(ErrorKind::Connection, message))
+            }
+        }
+    }
+
+    /// The rows of a query of ours.
+    pub(crate) fn query(
+        &self,
+        doing: &str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>> {
+        self.run(doing, self.client.query(sql, parameters))
+    }
+
+    /// The one value of a query of ours.
+    pub(crate) fn value<T: FromSqlOwned>(
+        &self,
+        doing: &str,
+        sql: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<T> {
+        self.run(doing, self.client.query_one_scalar(sql, parameters))
+    }
+
+    /// Whether the connection has been lost.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// The stop signal.
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+}
+
+/// Wakes the thread that waits, and asks the server to stop, from a thread of its own because
+/// that needs a new connection.
+fn interrupt(stop: &Weak<Stop>) {
+    let Some(stop) = stop.upgrade() else { return };
+    stop.woken.notify_one();
+    thread::spawn(move || {
+        let Ok(runtime) = runtime() else { return };
+        let asked = stop.token.cancel_query(stop.tls.clone());
+        // Without an answer the lost connection does the same, only later.
+        let _ = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, asked).await });
+    });
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Error::from(error).at("the driver's event loop"))
+}
+
+fn config(address: &Address, host: &Host) -> Result<Config> {
+    let mut config = Config::new();
+    config
+        .host(&address.host)
+        .port(address.port)
+        .dbname(&address.database)
+        .user(&address.user)
+        .application_name(&address.application_name)
+        .connect_timeout(address.connect_timeout)
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
+        .ssl_mode(match address.tls {
+            TlsMode::Disable => SslMode::Disable,
+            _ => SslMode::Require,
+        });
+    if let Some(password) = host.secret("password")? {
+        config.password(password.expose());
+    }
+    Ok(config)
+}
+
+fn not_connected(address: &Address, error: &PgError) -> Error {
+    let server = format!("{}:{}", address.host, address.port);
+    let mut made = match error.as_db_error() {
+        Some(_) => failure("log in", error),
+        None => Error::new(ErrorKind::Connection, format!("cannot connect: {}", innermost(error)))
+            .caused_by(error),
+    };
+    if address.tls != TlsMode::Disable && made.hint.is_none() {
+        let hint = "if the server has no TLS or a certificate of its own, see `tls` and `ca_file`";
+        made.hint = Some(hint.to_owned());
+    }
+    made.at(server)
+}
+
+fn innermost(error: &PgError) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(next) = deepest.source() {
+        deepest = next;
+    }
+    deepest.to_string()
+}
+
+/// Looks at the way to the server stage by stage; the session, if there is one, comes with it.
+pub(crate) fn diagnose(address: &Address, host: &Host) -> (Vec<Finding>, Option<Session>) {
+    let mut findings = Vec::new();
+    let mut found = |stage: &str, outcome: Result<String, String>| {
+        let ok = outcome.is_ok();
+        let detail = outcome.unwrap_or_else(|error| error);
+        findings.push(Finding { stage: stage.to_owned(), ok, detail });
+    };
+    let resolved = (address.host.as_str(), address.port).to_socket_addrs();
+    let resolved: Vec<_> = match resolved {
+        Ok(resolved) => resolved.collect(),
+        Err(error) => {
+            found("name resolution", Err(error.to_string()));
+            return (findings, None);
+        }
+    };
+    found("name resolution", Ok(format!("{resolved:?}")));
+    let reached =
+        resolved.iter().any(|to| TcpStream::connect_timeout(to, address.connect_timeout).is_ok());
+    let port = address.port;
+    if !reached {
+        found("tcp", Err(format!("port {port} does not answer")));
+        return (findings, None);
+    }
+    found("tcp", Ok(format!("port {port} answers")));
+    match Session::open(address, host, "") {
+        Ok(session) => {
+            let words = login_words(address, &session).map_err(|error| error.to_string());
+            found("login", words);
+            (findings, Some(session))
+        }
+        Err(error) => {
+            found("login", Err(error.to_string()));
+            (findings, None)
+        }
+    }
+}
+
+fn login_words(address: &Address, session: &Session) -> Result<String> {
+    let sql = "SELECT format('user %s, database %s, server %s, its time zone %s', current_user, \
+               current_database(), current_setting('server_version'), \
+               (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'))";
+    let words: String = session.value("look around", sql, &[])?;
+    let tls = if address.tls == TlsMode::Disable { "without TLS" } else { "by TLS" };
+    Ok(format!("{words}, {tls}"))
+}

@@ -1,0 +1,289 @@
+//! The statements of a writer's plan: how rows go to the target, by way of what, and how an
+//! overwrite is staged and published.
+
+use transload_plugin_api::{Error, ErrorKind, LogicalType, Result, WriteMode, WritePlan};
+use transload_sql::{ColumnDefinition, Conflict, Dialect, TableName, create_table};
+
+use crate::{
+    catalog::{Identity, Table, TableColumn},
+    dialect::{PostgresDialect, quoted, quoted_list, quoted_table},
+    encode::{EncodedColumn, Suffix},
+    load::{LoadPlan, TEMPORARY, Way},
+    types::{Wire, native_for},
+};
+
+/// The column of a temporary table that keeps the rows' order.
+const ROW: &str = "transload_row";
+/// The column of a stage that says which task has written a row.
+pub(crate) const TASK: &str = "transload_task";
+
+/// The stage of a run that overwrites: beside the target, in its schema.
+pub(crate) fn stage_name(target: &TableName, run: &str) -> TableName {
+    TableName {
+        schema: target.schema.clone(),
+        table: PostgresDialect.derived_name(&target.table, &format!("transload_{run}")),
+    }
+}
+
+/// The columns that an upsert updates: those named, else all that are not of the key.
+pub(crate) fn updated_columns(plan: &WritePlan) -> Vec<&str> {
+    let all = plan.columns.iter().map(|column| column.name.as_str());
+    match plan.update_columns.is_empty() {
+        true => all.filter(|name| !plan.key.iter().any(|key| key == name)).collect(),
+        false => plan.update_columns.iter().map(String::as_str).collect(),
+    }
+}
+
+/// How one task's rows go to the target, or to the stage of an overwrite.
+pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<LoadPlan> {
+    let columns: Vec<_> = plan
+        .columns
+        .iter()
+        .map(|column| {
+            target.column(&column.name).ok_or_else(|| {
+                let message = format!("the target has no column `{}` any more", column.name);
+                Error::new(ErrorKind::Schema, message).at(format!("table `{}`", target.name))
+            })
+        })
+        .collect::<Result<_>>()?;
+    let encoded = columns.iter().map(|column| encoded(column)).collect();
+    let staged = plan.mode == WriteMode::Overwrite;
+    let keyed = matches!(plan.mode, WriteMode::Ignore | WriteMode::Upsert);
+    let names: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
+    if !keyed && !columns.iter().any(|column| column.kind.by_text) {
+        return Ok(direct(encoded, &names, plan, target, staged.then_some(task)));
+    }
+    let mut sent = names.clone();
+    sent.push(ROW);
+    Ok(LoadPlan {
+        columns: encoded,
+        suffix: Suffix::Row,
+        copy: copy_statement(TEMPORARY, &sent),
+        way: Some(Way {
+            make: make_temporary(target, &columns),
+            apply: apply_statement(plan, target, &columns, staged.then_some(task)),
+            updates: plan.mode == WriteMode::Upsert && !updated_columns(plan).is_empty(),
+        }),
+    })
+}
+
+fn encoded(column: &TableColumn) -> EncodedColumn {
+    EncodedColumn {
+        name: column.column.name.clone(),
+        wire: column.kind.wire.clone(),
+        logical: column.kind.logical.clone(),
+        bounds: column.bounds,
+    }
+}
+
+fn direct(
+    columns: Vec<EncodedColumn>,
+    names: &[&str],
+    plan: &WritePlan,
+    target: &Table,
+    task: Option<u32>,
+) -> LoadPlan {
+    let mut sent = names.to_vec();
+    let (table, suffix) = match task {
+        Some(task) => {
+            sent.push(TASK);
+            (stage_name(&target.name, &plan.run), Suffix::Constant(task as i32))
+        }
+        None => (target.name.clone(), Suffix::None),
+    };
+    let copy = copy_statement(&quoted_table(&table), &sent);
+    LoadPlan { columns, suffix, copy, way: None }
+}
+
+fn copy_statement(table: &str, columns: &[&str]) -> String {
+    format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", quoted_list(columns))
+}
+
+/// The target's columns with its types and collations, so that keys compare there as here; text
+/// where the server has to cast.
+fn make_temporary(target: &Table, columns: &[&TableColumn]) -> String {
+    let selected: Vec<_> = columns
+        .iter()
+        .map(|column| {
+            let name = quoted(&column.column.name);
+            if column.kind.by_text { format!("{name}::text AS {name}") } else { name }
+        })
+        .collect();
+    format!(
+        "DROP TABLE IF EXISTS {TEMPORARY}; \
+         CREATE TEMPORARY TABLE transload_rows AS SELECT {}, 0::int4 AS {} FROM {} WITH NO DATA",
+        selected.join(", "),
+        quoted(ROW),
+        quoted_table(&target.name)
+    )
+}
+
+/// Moves a batch's rows on and counts new and updated ones.
+fn apply_statement(
+    plan: &WritePlan,
+    target: &Table,
+    columns: &[&TableColumn],
+    task: Option<u32>,
+) -> String {
+    let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
+    let updated = updated_columns(plan);
+    let (conflict, last_wins) = match plan.mode {
+        WriteMode::Upsert if !updated.is_empty() => {
+            (Conflict::Update { key: &key, columns: &updated }, true)
+        }
+        WriteMode::Upsert | WriteMode::Ignore => (Conflict::Skip { key: &key }, false),
+        _ => (Conflict::Fail, false),
+    };
+    let names: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
+    let mut into = quoted_list(&names);
+    let mut selected: Vec<_> = columns.iter().map(|column| selected(column)).collect();
+    let mut table = target.name.clone();
+    if let Some(task) = task {
+        into = format!("{into}, {}", quoted(TASK));
+        selected.push(task.to_string());
+        table = stage_name(&target.name, &plan.run);
+    }
+    let (distinct, order) = if last_wins { last_of_each(plan, target) } else { Default::default() };
+    let mut sql = format!(
+        "WITH moved AS (INSERT INTO {} ({into}){} SELECT {distinct}{} FROM {TEMPORARY} ORDER BY \
+         {order}{}",
+        quoted_table(&table),
+        overriding(columns),
+        selected.join(", "),
+        quoted(ROW),
+    );
+    sql.push_str(if last_wins { " DESC" } else { "" });
+    PostgresDialect.on_conflict(&conflict, &mut sql);
+    // A row version that an update has made carries the lock of the row before it.
+    let new = if last_wins { "(xmax = 0)" } else { "true" };
+    sql.push_str(&format!(
+        " RETURNING {new} AS new) SELECT count(*) FILTER (WHERE new), \
+         count(*) FILTER (WHERE NOT new) FROM moved"
+    ));
+    sql
+}
+
+fn selected(column: &TableColumn) -> String {
+    let name = quoted(&column.column.name);
+    if column.kind.by_text { format!("{name}::{}", column.column.native) } else { name }
+}
+
+/// Of equal keys the last row only. NULL equals nothing unless the index says so, and then such
+/// rows are kept apart by their place.
+fn last_of_each(plan: &WritePlan, target: &Table) -> (String, String) {
+    let mut terms: Vec<_> = plan
+        .key
+        .iter()
+        .map(|name| target.column(name).map_or_else(|| quoted(name), selected))
+        .collect();
+    let nullable: Vec<_> = plan
+        .key
+        .iter()
+        .filter(|name| target.column(name).is_none_or(|column| column.column.nullable))
+        .map(|name| format!("{} IS NULL", quoted(name)))
+        .collect();
+    let distinct = target
+        .keys
+        .iter()
+        .any(|key| key.nulls_distinct && same_columns(&key.key.columns, &plan.key));
+    if distinct && !nullable.is_empty() {
+        terms.push(format!("CASE WHEN {} THEN {} END", nullable.join(" OR "), quoted(ROW)));
+    }
+    let terms = terms.join(", ");
+    (format!("DISTINCT ON ({terms}) "), format!("{terms}, "))
+}
+
+/// Whether two lists name the same columns, in any order.
+pub(crate) fn same_columns(one: &[String], other: &[String]) -> bool {
+    one.len() == other.len() && one.iter().all(|name| other.contains(name))
+}
+
+fn overriding(columns: &[&TableColumn]) -> &'static str {
+    match columns.iter().any(|column| column.identity == Identity::Always) {
+        true => " OVERRIDING SYSTEM VALUE",
+        false => "",
+    }
+}
+
+/// `CREATE TABLE` for the plan's columns, its key as primary key.
+pub(crate) fn creation(name: &TableName, plan: &WritePlan) -> Result<String> {
+    let types: Vec<_> = plan
+        .columns
+        .iter()
+        .map(|column| {
+            native_for(&column.logical).map(|(native, _)| native).ok_or_else(|| {
+                let message = format!(
+                    "column `{}` is `{}`, which PostgreSQL cannot hold",
+                    column.name, column.logical
+                );
+                Error::new(ErrorKind::Unsupported, message)
+                    .hint("leave the column out, or map it to text")
+            })
+        })
+        .collect::<Result<_>>()?;
+    let definitions: Vec<_> = (plan.columns.iter().zip(&types))
+        .map(|(column, native)| ColumnDefinition {
+            name: &column.name,
+            native,
+            nullable: column.nullable && !plan.key.contains(&column.name),
+        })
+        .collect();
+    let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
+    Ok(create_table(&PostgresDialect, name, &definitions, &key))
+}
+
+/// Makes the stage: the target's columns, defaults, checks and unique keys, so that a row which
+/// the target would refuse is refused while it is written. Unlogged: it does not outlive the run.
+pub(crate) fn stage_statements(target: &TableName, stage: &TableName) -> [String; 2] {
+    let (stage, target) = (quoted_table(stage), quoted_table(target));
+    [
+        format!("CREATE UNLOGGED TABLE IF NOT EXISTS {stage} (LIKE {target} INCLUDING ALL)"),
+        format!("ALTER TABLE {stage} ADD COLUMN IF NOT EXISTS {} int4", quoted(TASK)),
+    ]
+}
+
+/// Empties the target and moves the staged rows over, in one transaction. A swap by renaming would
+/// be faster, but leaves views, grants and foreign keys at the table of old.
+pub(crate) fn publish_statements(
+    plan: &WritePlan,
+    target: &Table,
+    stage: &TableName,
+) -> [String; 3] {
+    let names: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
+    let written: Vec<_> = names.iter().filter_map(|name| target.column(name)).collect();
+    let (names, stage) = (quoted_list(&names), quoted_table(stage));
+    let table = quoted_table(&target.name);
+    [
+        format!("TRUNCATE {table}"),
+        format!(
+            "INSERT INTO {table} ({names}){} SELECT {names} FROM {stage}",
+            overriding(&written)
+        ),
+        format!("DROP TABLE {stage}"),
+    ]
+}
+
+/// For each written column that a sequence fills: the statement that moves the sequence past the
+/// highest value, if that is ahead of it.
+pub(crate) fn sequence_statements(plan: &WritePlan, target: &Table) -> Vec<(String, String)> {
+    let written = plan.columns.iter().filter_map(|column| target.column(&column.name));
+    let statement = |column: &TableColumn| {
+        let sequence = column.sequence.clone()?;
+        let is_integer = matches!(column.kind.wire, Wire::Int2 | Wire::Int4 | Wire::Int8);
+        let quoted_sequence = crate::dialect::literal(&sequence);
+        let sql = format!(
+            "SELECT pg_catalog.setval({quoted_sequence}, highest) FROM ( \
+               SELECT max({}) AS highest FROM {}) t, {sequence} s \
+             WHERE highest > s.last_value OR (highest = s.last_value AND NOT s.is_called)",
+            quoted(&column.column.name),
+            quoted_table(&target.name)
+        );
+        is_integer.then_some((sequence, sql))
+    };
+    written.filter_map(statement).collect()
+}
+
+/// Whether a column of this type is part of the plan though its text will not stay as it is.
+pub(crate) fn loses_text(column: &TableColumn, source: &LogicalType) -> bool {
+    column.kind.wire == Wire::Jsonb && *source == LogicalType::Json
+}

@@ -1,0 +1,320 @@
+//! Reading from a real server: splits, snapshots, types, early ends, TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use arrow_array::RecordBatch;
+use support::{Fixture, dirty_rows, host, read_all, server};
+use transload_plugin_api::{
+    ErrorKind, Plugin, ReadBatch, Reader, SplitAbility, SplitRequest,
+    testing::{Rows, cell},
+};
+use transload_plugin_postgres::PostgresPlugin;
+
+fn batches(read: Vec<Vec<ReadBatch>>) -> Vec<RecordBatch> {
+    read.into_iter().flatten().map(|read| read.batch).collect()
+}
+
+fn first_cells(read: &[Vec<ReadBatch>]) -> Vec<Vec<String>> {
+    let cells = |batches: &Vec<ReadBatch>| {
+        let cells = batches
+            .iter()
+            .flat_map(|read| (0..read.batch.num_rows()).map(|row| cell(read.batch.column(0), row)));
+        cells.collect()
+    };
+    read.iter().map(cells).collect()
+}
+
+/// How many splits there were, and how often each key has been read.
+fn counted(reader: &dyn Reader, max: u32) -> (usize, BTreeMap<String, usize>) {
+    let splits = first_cells(&read_all(reader, max));
+    let mut counts = BTreeMap::new();
+    splits.iter().flatten().for_each(|key| *counts.entry(key.clone()).or_default() += 1);
+    (splits.len(), counts)
+}
+
+#[test]
+fn t01_null_keys_are_read_once() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(k int, s text); INSERT INTO t SELECT i FROM generate_series(1, 100) i;
+         INSERT INTO t VALUES (NULL), (NULL), (NULL)",
+    );
+    for consistency in ["snapshot", "split"] {
+        let options = [("table", "t"), ("split_key", "k"), ("consistency", consistency)];
+        let (splits, counts) = counted(&*fixture.reader(&options), 4);
+        assert_eq!((splits, counts.len(), counts["NULL"]), (4, 101, 3));
+        assert!(counts.iter().all(|(key, count)| *count == 1 || key == "NULL"));
+    }
+}
+
+#[test]
+fn t02_t04_gaps_and_few_keys_make_no_empty_and_no_double_splits() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(k int8 PRIMARY KEY);
+         INSERT INTO t SELECT i FROM generate_series(1, 10) i;
+         CREATE TABLE gap AS SELECT i::int8 AS k FROM generate_series(1, 1000) i
+           UNION ALL SELECT 1000000000000 + i FROM generate_series(1, 1000) i;
+         CREATE TABLE same AS SELECT 7 AS k FROM generate_series(1, 100)",
+    );
+    for max in 2..=10 {
+        let reader = fixture.reader(&[("table", "t"), ("split_key", "k")]);
+        let splits = first_cells(&read_all(&*reader, max));
+        assert!(splits.len() == max as usize && splits.iter().all(|split| !split.is_empty()));
+        assert_eq!(splits.iter().map(Vec::len).sum::<usize>(), 10);
+    }
+    let gap = fixture.reader(&[("table", "gap"), ("split_key", "k")]);
+    let sizes: Vec<_> = first_cells(&read_all(&*gap, 5)).iter().map(Vec::len).collect();
+    assert!(sizes[..4].iter().all(|size| (499..=501).contains(size)), "{sizes:?}");
+    let same = fixture.reader(&[("table", "same"), ("split_key", "k")]);
+    let (splits, counts) = counted(&*same, 8);
+    assert!(splits <= 2 && counts["7"] == 100, "{splits} splits");
+}
+
+#[test]
+fn t03_texts_and_uuids_are_compared_by_the_database_alone() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(k text COLLATE \"und-x-icu\" PRIMARY KEY, u uuid UNIQUE, d date, x numeric);
+         INSERT INTO t SELECT w || i, gen_random_uuid(), date '2024-01-01' + i, i / 7.0
+           FROM unnest(ARRAY['a', 'B', 'é', 'E', '😀', 'o''x', 'Z', 'ä', ' ', '\\']) w,
+             generate_series(1, 50) i",
+    );
+    for key in ["k", "u", "d", "x"] {
+        let (splits, counts) = counted(&*fixture.reader(&[("table", "t"), ("split_key", key)]), 6);
+        assert!(splits > 3, "{key}");
+        assert_eq!(counts.len(), 500, "{key}");
+        assert!(counts.values().all(|count| *count == 1), "{key}");
+    }
+}
+
+#[test]
+fn pages_divide_a_table_without_a_key() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t AS SELECT i, repeat('x', 200) AS s FROM generate_series(1, 5000) i",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let columns = reader.schema().unwrap().columns;
+    let splits = reader.splits(&SplitRequest { max: 4, columns }).unwrap();
+    assert!(splits[1].label.starts_with("pages "), "{}", splits[1].label);
+    assert!(splits.iter().all(|split| split.ability == SplitAbility::Bounded));
+    let (splits, counts) = counted(&*reader, 4);
+    assert_eq!((splits, counts.len()), (4, 5000));
+    assert!(counts.values().all(|count| *count == 1));
+}
+
+#[test]
+fn t08_all_splits_see_one_moment() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t AS SELECT i, repeat('x', 200) AS s FROM generate_series(1, 2000) i",
+    );
+    for options in [&[("table", "t")][..], &[("table", "t"), ("split_key", "i")]] {
+        let before = fixture.rows("SELECT count(*) FROM t")[0].parse::<usize>().unwrap();
+        let reader = fixture.reader(options);
+        let columns = reader.schema().unwrap().columns;
+        let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
+        fixture.run(
+            "INSERT INTO t SELECT -i, '' FROM generate_series(1, 500) i;
+                     UPDATE t SET s = s || '!' WHERE i > 1000; DELETE FROM t WHERE i = 5",
+        );
+        let mut rows = 0;
+        for split in &splits {
+            let mut task = reader.open(split, &columns, None).unwrap();
+            while let Some(read) = task.next_batch().unwrap() {
+                rows += read.batch.num_rows();
+            }
+        }
+        assert_eq!(rows, before);
+        drop(reader);
+        let later = fixture.reader(options);
+        let error = later.open(&splits[0], &columns, None).map(drop).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
+    }
+}
+
+#[test]
+fn t06_an_early_end_is_an_error_and_no_end_of_data() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t AS SELECT i, repeat('x', 1000) AS s FROM generate_series(1, 60000) i",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let columns = reader.schema().unwrap().columns;
+    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    let mut task = reader.open(&splits[0], &columns, None).unwrap();
+    assert!(task.next_batch().unwrap().is_some());
+    fixture.rows(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+         WHERE query LIKE 'COPY (SELECT%' AND datname = current_database()",
+    );
+    let error = loop {
+        match task.next_batch() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the rows end as if all had been read"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, ErrorKind::Connection, "{error:?}");
+}
+
+#[test]
+fn values_are_what_the_server_says_they_are() {
+    let fixture = Fixture::new(
+        "SET TimeZone = 'Asia/Tokyo';
+         CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN price AS numeric(10,2);
+         CREATE TABLE t AS SELECT timestamp '2024-03-31 02:30:00.123456' AS a,
+           timestamptz '2024-03-31 02:30:00+00' AS b, date '0044-03-15 BC' AS c,
+           interval '1 mon -2 days 3.5 s' AS d, 'sad'::mood AS e, 12.5::price AS f,
+           inet '10.0.0.1/8' AS g, '{1,NULL,3}'::int[] AS h, 1.10::numeric AS i,
+           'NaN'::numeric AS j, '{\"b\": 1}'::jsonb AS k, bit '0101' AS l, 'x'::char(3) AS m,
+           '12:00+09'::timetz AS n, 0.1::float8 + 0.2::float8 AS o, '\\x00ff'::bytea AS p,
+           int4range(1, 5) AS q, 5::money AS r, '{10.0.0.1}'::inet[] AS s",
+    );
+    // The default zone of the server's sessions must not matter either.
+    fixture.rows("SELECT set_config('TimeZone', 'America/New_York', false)");
+    let reader = fixture.reader(&[("table", "t")]);
+    let read = batches(read_all(&*reader, 1));
+    let row = Rows::of(&read).row(0).to_vec();
+    assert_eq!(
+        row,
+        [
+            "2024-03-31 02:30:00.123456",
+            "2024-03-31 02:30:00Z",
+            "-0043-03-15",
+            "1 months -2 days 3500000000 ns",
+            "\"sad\"",
+            "12.50",
+            "\"10.0.0.1/8\"",
+            "[1, NULL, 3]",
+            "\"1.10\"",
+            "\"NaN\"",
+            "\"{\\\"b\\\": 1}\"",
+            "\"0101\"",
+            "\"x  \"",
+            "\"12:00:00+09\"",
+            "0.30000000000000004",
+            "0x00FF",
+            "\"[1,5)\"",
+            "\"$5.00\"",
+            "\"{10.0.0.1}\"",
+        ]
+    );
+    let notes = reader.schema().unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains("`g` is `inet` and read as text")));
+}
+
+#[test]
+fn t27_moments_beyond_the_calendar_are_dirty() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(a timestamp, b timestamptz, c date);
+         INSERT INTO t VALUES ('infinity'), ('294276-12-31 23:59:59'), ('4713-01-01 BC');
+         INSERT INTO t(b) VALUES ('-infinity'); INSERT INTO t(c) VALUES ('5874897-12-31')",
+    );
+    let read = read_all(&*fixture.reader(&[("table", "t")]), 1);
+    let faults: Vec<_> =
+        dirty_rows(&read).into_iter().map(|row| (row.place.unwrap(), row.code)).collect();
+    let fault = |row| (format!("t, row {row} of the split"), "range".to_owned());
+    assert_eq!(faults, [fault(1), fault(2), fault(4)]);
+}
+
+#[test]
+fn t39_t42_columns_are_found_by_their_exact_names() {
+    let fixture = Fixture::new(
+        "CREATE TABLE \"a.b\"(\"from\" int, \"From\" int, \"x\"\"y\" int);
+         INSERT INTO \"a.b\" VALUES (1, 2, 3)",
+    );
+    let reader = fixture.reader(&[("table", "\"a.b\"")]);
+    let mut columns = reader.schema().unwrap().columns;
+    columns.reverse();
+    let made = reader.produces(&columns).unwrap();
+    let splits = reader.splits(&SplitRequest { max: 1, columns: made.clone() }).unwrap();
+    let read = reader.open(&splits[0], &made, None).unwrap().next_batch().unwrap().unwrap();
+    assert_eq!(Rows::of(&[read.batch]).row(0), ["3", "2", "1"]);
+    let error = fixture.reader(&[("table", "a.b")]).schema().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+}
+
+#[test]
+fn queries_views_and_conditions_are_read_and_writes_refused() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t AS SELECT i FROM generate_series(1, 100) i; CREATE VIEW v AS SELECT * FROM t",
+    );
+    let rows = |options: &[(&str, &str)]| {
+        read_all(&*fixture.reader(options), 4).iter().flatten().map(|it| it.batch.num_rows()).sum()
+    };
+    let found: [usize; 5] = [
+        rows(&[("table", "v")]),
+        rows(&[("table", "v"), ("split_key", "i")]),
+        rows(&[("table", "t"), ("where", "i > 90 -- the last")]),
+        rows(&[("query", "SELECT i FROM t WHERE i % 2 = 0 ORDER BY i;")]),
+        rows(&[("query", "SELECT i, i * 2 AS j FROM t -- all"), ("split_key", "j")]),
+    ];
+    assert_eq!(found, [100, 100, 10, 50, 100]);
+    for query in ["DELETE FROM t RETURNING i", "SELECT 1; DROP TABLE t", "SELECT 1 AS a, 2 AS a"] {
+        assert!(fixture.reader(&[("query", query)]).schema().is_err(), "{query}");
+    }
+    let error = fixture.reader(&[("query", "SELECT i FROM nothing")]).schema().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+}
+
+#[test]
+fn keys_tell_which_cannot_decide() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(a int PRIMARY KEY, b int UNIQUE DEFERRABLE, c int GENERATED ALWAYS AS (a) STORED,
+           d int DEFAULT 5, e int GENERATED BY DEFAULT AS IDENTITY);
+         CREATE UNIQUE INDEX part ON t(d) WHERE d > 0",
+    );
+    let schema = fixture.reader(&[("table", "t")]).schema().unwrap();
+    let keys: Vec<_> =
+        schema.keys.iter().map(|key| (key.columns.join(","), key.primary, key.unusable)).collect();
+    let key = |name: &str, primary, unusable| (name.to_owned(), primary, unusable);
+    assert_eq!(keys, [key("a", true, false), key("d", false, true), key("b", false, true)]);
+    let facts: Vec<_> =
+        schema.columns.iter().map(|it| (it.nullable, it.generated, it.has_default)).collect();
+    assert_eq!(
+        facts,
+        [
+            (false, false, false),
+            (true, false, false),
+            (true, true, false),
+            (true, false, true),
+            (false, false, true)
+        ]
+    );
+}
+
+/// The test server's certificate is of an authority of its own, for `localhost`.
+#[test]
+fn tls_is_verified_as_asked_and_never_left_out() {
+    let fixture = Fixture::new("CREATE TABLE t(i int)");
+    if fixture.rows("SHOW ssl") == ["off"] {
+        panic!("the test server has no TLS: use tests/servers/postgres");
+    }
+    let authority =
+        fixture.rows("SELECT pg_read_file(current_setting('data_directory') || '/../ca.crt')");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.crt");
+    std::fs::write(&file, &authority[0]).unwrap();
+    let file = file.to_str().unwrap();
+    let connect = |pairs: &[(&str, &str)]| {
+        let mut options = fixture.options(&[("table", "t")]);
+        for (key, value) in pairs {
+            options.values.insert((*key).to_owned(), (*value).into());
+        }
+        PostgresPlugin.reader(options, host()).unwrap().schema().map(drop)
+    };
+    let outcomes = [
+        connect(&[("tls", "insecure-require")]),
+        connect(&[("tls", "verify-ca"), ("ca_file", file)]),
+        connect(&[("tls", "verify-full"), ("ca_file", file), ("host", "localhost")]),
+    ];
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    for wrong in [
+        &[("tls", "verify-full"), ("ca_file", file), ("host", "127.0.0.1")][..],
+        &[("tls", "verify-ca")],
+        &[("tls", "verify-full"), ("host", "localhost")],
+    ] {
+        let error = connect(wrong).unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::Connection | ErrorKind::Options), "{error:?}");
+    }
+    assert_eq!(server().get_hosts().len(), 1);
+}

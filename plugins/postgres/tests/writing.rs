@@ -1,0 +1,322 @@
+//! Writing to a real server: modes, dirty rows, what a plan refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
+
+mod support;
+
+use support::{Fixture, batch, counts, host, integers, plan, texts, write_all};
+use transload_plugin_api::{
+    ChunkOutcome, Counters, ErrorKind, Options, Plugin, Position, TaskContext, WriteMode,
+};
+use transload_plugin_postgres::PostgresPlugin;
+
+const PAIR: &[(&str, &str)] = &[("id", "int64"), ("s", "text")];
+
+#[test]
+fn insert_names_each_refused_row_with_column_and_reason() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id int8 PRIMARY KEY, s varchar(3) NOT NULL CHECK (s <> 'bad'))",
+    );
+    let plan = plan(WriteMode::Insert, PAIR, &[]);
+    let ids = [1, 2, 2, 3, 4, 5, 6, 7, 8].map(Some);
+    let words = ["a", "b", "c", "long", "", "bad", "x\0y", "é😀z", "ok"].map(Some);
+    let mut words: Vec<Option<&str>> = words.to_vec();
+    words[4] = None;
+    let written =
+        write_all(&*fixture.writer("t"), &plan, &[batch(&plan, vec![integers(ids), texts(words)])])
+            .unwrap();
+    let faults: Vec<_> = written[0]
+        .dirty
+        .iter()
+        .map(|row| (row.row, row.column.as_deref().unwrap_or("-"), row.code.as_str()))
+        .collect();
+    assert_eq!(
+        faults,
+        [
+            (2, "-", "unique"),
+            (3, "s", "length"),
+            (4, "s", "null"),
+            (5, "-", "check"),
+            (6, "s", "utf8"),
+        ]
+    );
+    assert!(written[0].dirty[0].reason.contains("Key (id)=(2) already exists"));
+    assert_eq!(fixture.rows("SELECT * FROM t ORDER BY id"), ["1|a", "2|b", "7|é😀z", "8|ok"]);
+}
+
+#[test]
+fn t48_the_last_of_equal_keys_in_a_batch_wins() {
+    let fixture =
+        Fixture::new("CREATE TABLE t(id int8 UNIQUE, s text); INSERT INTO t VALUES (1, 'old')");
+    let plan = plan(WriteMode::Upsert, PAIR, &["id"]);
+    let rows = batch(
+        &plan,
+        vec![
+            integers([Some(1), Some(2), Some(2), None, None, Some(3)]),
+            texts(["a", "b", "c", "d", "e", "f"]),
+        ],
+    );
+    let written = write_all(&*fixture.writer("t"), &plan, &[rows]).unwrap();
+    assert_eq!(counts(&written[0]), (4, 2, 0, 0));
+    assert_eq!(fixture.rows("SELECT * FROM t ORDER BY id, s"), ["1|a", "2|c", "3|f", "-|d", "-|e"]);
+}
+
+#[test]
+fn ignore_skips_by_the_key_alone() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id int8 PRIMARY KEY, s text UNIQUE); INSERT INTO t VALUES (1, 'old')",
+    );
+    let plan = plan(WriteMode::Ignore, PAIR, &["id"]);
+    let rows = batch(&plan, vec![integers([1, 2, 2, 3]), texts(["x", "y", "z", "old"])]);
+    let writer = fixture.writer("t");
+    assert!(writer.draft(&plan).unwrap().warnings.iter().any(|it| it.contains("2 unique keys")));
+    let written = write_all(&*writer, &plan, &[rows]).unwrap();
+    assert_eq!(counts(&written[0]), (1, 0, 2, 1));
+    assert_eq!(written[0].dirty[0].row, 3);
+    assert_eq!(fixture.rows("SELECT * FROM t ORDER BY id"), ["1|old", "2|y"]);
+}
+
+#[test]
+fn t44_keys_that_cannot_decide_are_refused_in_the_plan() {
+    for (ddl, reason) in [
+        ("CREATE TABLE t(id int8, s text)", "no primary or unique key"),
+        ("CREATE TABLE t(id int8, s text); CREATE UNIQUE INDEX ON t(id) WHERE s = 'x'", "partial"),
+        ("CREATE TABLE t(id int8 UNIQUE DEFERRABLE, s text)", "deferrable"),
+        ("CREATE TABLE t(id int8, s text); CREATE UNIQUE INDEX ON t(id, lower(s))", "expression"),
+        ("CREATE TABLE t(id int8, s text, PRIMARY KEY (id, s))", "(id, s)"),
+    ] {
+        let fixture = Fixture::new(ddl);
+        for mode in [WriteMode::Upsert, WriteMode::Ignore] {
+            let error = fixture.writer("t").draft(&plan(mode, PAIR, &["id"])).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Schema, "{ddl}");
+            assert!(error.hint.unwrap().contains(reason), "{ddl}");
+        }
+    }
+    let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY)");
+    let only = plan(WriteMode::Upsert, &[("id", "int64")], &["id"]);
+    let rows = batch(&only, vec![integers([1, 1, 2])]);
+    let written = write_all(&*fixture.writer("t"), &only, &[rows]).unwrap();
+    assert_eq!(counts(&written[0]), (2, 0, 1, 0), "a table of keys: an upsert is an ignore");
+}
+
+#[test]
+fn replace_and_insert_by_statement_are_refused_with_what_to_use() {
+    let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");
+    let error = fixture.writer("t").draft(&plan(WriteMode::Replace, PAIR, &["id"])).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert!(error.hint.unwrap().contains("upsert"));
+}
+
+#[test]
+fn t49_sequences_move_past_explicit_values() {
+    let fixture = Fixture::new(
+        "CREATE TABLE a(id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, s text);
+         CREATE TABLE b(id serial PRIMARY KEY, s text);
+         CREATE TABLE \"C d\"(id int8 GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, s text)",
+    );
+    for table in ["a", "\"C d\""] {
+        for mode in [WriteMode::Insert, WriteMode::Upsert, WriteMode::Overwrite] {
+            let mut plan = plan(mode, PAIR, &["id"]);
+            plan.update_columns = vec!["s".to_owned()];
+            let rows = batch(&plan, vec![integers([41 + mode as i64, 7]), texts(["x", "y"])]);
+            fixture.run(&format!("TRUNCATE {table}"));
+            write_all(&*fixture.writer(table), &plan, &[rows]).unwrap();
+            let next = fixture.rows(&format!("INSERT INTO {table}(s) VALUES ('new') RETURNING id"));
+            assert_eq!(next, [(42 + mode as i64).to_string()], "{table} {mode:?}");
+        }
+    }
+    let mut plan = plan(WriteMode::Insert, &[("id", "int32"), ("s", "text")], &[]);
+    plan.columns.remove(0);
+    let rows = batch(&plan, vec![texts(["x"])]);
+    write_all(&*fixture.writer("b"), &plan, &[rows]).unwrap();
+    assert_eq!(fixture.rows("SELECT * FROM b"), ["1|x"], "the sequence fills what is not written");
+}
+
+#[test]
+fn t50_generated_columns_and_missing_values_are_refused_in_the_plan() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id int8, s text, g int8 GENERATED ALWAYS AS (id * 2) STORED, \
+         n int NOT NULL, d int NOT NULL DEFAULT 5)",
+    );
+    let writer = fixture.writer("t");
+    let error = writer.draft(&plan(WriteMode::Insert, &[("id", "int64"), ("g", "int64")], &[]));
+    assert!(error.unwrap_err().message.contains("`g` is generated"));
+    let error = writer.draft(&plan(WriteMode::Insert, PAIR, &[])).unwrap_err();
+    assert!(error.message.ends_with("not in the source: `n`"), "{error}");
+    let error = writer.draft(&plan(WriteMode::Insert, &[("ID", "int64")], &[])).unwrap_err();
+    assert!(error.hint.unwrap().contains("its columns: id, s"));
+}
+
+#[test]
+fn overwrite_replaces_all_or_nothing() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id int8 PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'old');
+         CREATE VIEW v AS SELECT * FROM t",
+    );
+    let plan = plan(WriteMode::Overwrite, PAIR, &[]);
+    let rows = batch(&plan, vec![integers([5, 6, 5]), texts(["a", "b", "c"])]);
+    let draft = fixture.writer("t").draft(&plan).unwrap();
+    assert!(draft.statements.iter().any(|it| it.destructive && it.text.starts_with("TRUNCATE")));
+    let written = write_all(&*fixture.writer("t"), &plan, &[rows]).unwrap();
+    assert_eq!(counts(&written[0]), (2, 0, 0, 1));
+    assert_eq!(fixture.rows("SELECT * FROM v ORDER BY id"), ["5|a", "6|b"]);
+    let left = "SELECT relname FROM pg_class WHERE relname LIKE '%transload%'";
+    assert_eq!(fixture.rows(left), [""; 0]);
+}
+
+#[test]
+fn t46_nothing_is_touched_before_prepare() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id int8 PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'old')",
+    );
+    let mut plan = plan(WriteMode::Insert, PAIR, &[]);
+    plan.before = vec!["DELETE FROM t".to_owned()];
+    plan.after = vec!["INSERT INTO t VALUES (99, 'after')".to_owned()];
+    let writer = fixture.writer("t");
+    let draft = writer.draft(&plan).unwrap();
+    assert!(draft.statements.iter().any(|it| it.destructive && it.text == "DELETE FROM t"));
+    assert_eq!(fixture.rows("SELECT id FROM t"), ["1"]);
+    write_all(&*writer, &plan, &[batch(&plan, vec![integers([2]), texts(["x"])])]).unwrap();
+    assert_eq!(fixture.rows("SELECT id FROM t ORDER BY id"), ["2", "99"]);
+}
+
+#[test]
+fn t47_a_second_run_waits_and_is_told_who_is_first() {
+    let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");
+    let mut first = plan(WriteMode::Overwrite, PAIR, &[]);
+    first.run = "first".to_owned();
+    let one = fixture.writer("t");
+    one.prepare(&first).unwrap();
+    let mut options = fixture.options(&[("table", "t")]);
+    options.values.insert("lock_timeout".to_owned(), 200.into());
+    let two = PostgresPlugin.writer(options, host()).unwrap();
+    let error = two.prepare(&plan(WriteMode::Insert, PAIR, &[])).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Locked);
+    assert!(error.hint.unwrap().contains("process "));
+    one.abort(&first, &[]).unwrap();
+    two.prepare(&plan(WriteMode::Insert, PAIR, &[])).unwrap();
+}
+
+#[test]
+fn t05_an_outage_makes_no_dirty_rows_and_the_chunk_is_replayed() {
+    let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");
+    let plan = plan(WriteMode::Upsert, PAIR, &["id"]);
+    let writer = fixture.writer("t");
+    writer.prepare(&plan).unwrap();
+    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+    let rows = batch(&plan, vec![integers(1..=3), texts(["a", "b", "c"])]);
+    task.begin_chunk(0).unwrap();
+    task.write(&rows).unwrap();
+    fixture.rows(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+         WHERE application_name = 'transload' AND datname = current_database()",
+    );
+    let error = task.write(&rows).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Retry, "{error:?}");
+    task.rollback_chunk().unwrap();
+    task.begin_chunk(0).unwrap();
+    assert_eq!(counts(&task.write(&rows).unwrap()), (3, 0, 0, 0));
+    let outcome = task.commit_chunk(&Position::default(), &Counters::default()).unwrap();
+    assert_eq!(outcome, ChunkOutcome::Committed);
+    assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["3"]);
+}
+
+#[test]
+fn t07_a_commit_without_an_answer_is_unknown() {
+    let fixture = Fixture::new("CREATE TABLE t(id int8, s text)");
+    let plan = plan(WriteMode::Insert, PAIR, &[]);
+    let writer = fixture.writer("t");
+    writer.prepare(&plan).unwrap();
+    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+    task.begin_chunk(0).unwrap();
+    task.write(&batch(&plan, vec![integers([1]), texts(["a"])])).unwrap();
+    fixture.rows(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+         WHERE application_name = 'transload' AND datname = current_database()",
+    );
+    let outcome = task.commit_chunk(&Position::default(), &Counters::default());
+    let unclear = matches!(outcome, Ok(ChunkOutcome::Unknown { .. }));
+    let refused = outcome.as_ref().is_err_and(|error| error.kind == ErrorKind::Connection);
+    assert!(unclear || refused, "{outcome:?}");
+}
+
+#[test]
+fn t42_odd_names_are_written_as_they_are() {
+    let fixture = Fixture::new("CREATE SCHEMA \"o.s\"");
+    for table in
+        ["\"Order\"", "\"select\"", "\"o.s\".\"a.b\"", "\"a\"\"b\"", "\"表\"", "\"123Test\""]
+    {
+        let mut plan =
+            plan(WriteMode::Upsert, &[("My \"id\"", "int64"), ("from", "text")], &["My \"id\""]);
+        plan.create_table = true;
+        let rows = batch(&plan, vec![integers([1]), texts(["x"])]);
+        write_all(&*fixture.writer(table), &plan, &[rows]).unwrap();
+        let sql = format!("SELECT \"My \"\"id\"\"\", \"from\" FROM {table}");
+        assert_eq!(fixture.rows(&sql), ["1|x"], "{table}");
+    }
+}
+
+#[test]
+fn t43_long_names_do_not_meet_in_one_stage() {
+    let (one, two) = (format!("{}1", "x".repeat(62)), format!("{}2", "x".repeat(62)));
+    let fixture =
+        Fixture::new(&format!("CREATE TABLE {one}(id int8); CREATE TABLE {two}(id int8)"));
+    let plan = plan(WriteMode::Overwrite, &[("id", "int64")], &[]);
+    let (first, second) = (fixture.writer(&one), fixture.writer(&two));
+    first.prepare(&plan).unwrap();
+    write_all(&*second, &plan, &[batch(&plan, vec![integers([2])])]).unwrap();
+    write_all(&*first, &plan, &[batch(&plan, vec![integers([1])])]).unwrap();
+    assert_eq!(fixture.rows(&format!("SELECT * FROM {one}, {two}")), ["1|2"]);
+    let long = "y".repeat(64);
+    let error =
+        first.draft(&support::plan(WriteMode::Insert, &[(&long, "int64")], &[])).unwrap_err();
+    assert!(error.message.contains("63 bytes"));
+}
+
+#[test]
+fn t35_other_types_are_cast_from_text() {
+    let fixture = Fixture::new(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN small AS int CHECK (VALUE < 10);
+         CREATE TABLE t(id int8 PRIMARY KEY, i inet, m mood, d small, r int4range, b bit(3))",
+    );
+    let columns = [
+        ("id", "int64"),
+        ("i", "text"),
+        ("m", "text"),
+        ("d", "int32"),
+        ("r", "text"),
+        ("b", "text"),
+    ];
+    for mode in [WriteMode::Insert, WriteMode::Upsert, WriteMode::Overwrite] {
+        let plan = plan(mode, &columns, &["id"]);
+        let numbers: arrow_array::ArrayRef =
+            std::sync::Arc::new(arrow_array::Int32Array::from(vec![9, 1, 1, 10]));
+        let rows = batch(
+            &plan,
+            vec![
+                integers(1..=4),
+                texts(["10.0.0.1/8", "x", "::1", "::1"]),
+                texts(["sad", "ok", "odd", "ok"]),
+                numbers,
+                texts(["[1,5)"; 4]),
+                texts(["101"; 4]),
+            ],
+        );
+        fixture.run("TRUNCATE t");
+        let written = write_all(&*fixture.writer("t"), &plan, &[rows]).unwrap();
+        let dirty: Vec<_> = written[0].dirty.iter().map(|row| row.row).collect();
+        assert_eq!(dirty, [1, 2, 3], "{mode:?}");
+        assert_eq!(fixture.rows("SELECT * FROM t"), ["1|10.0.0.1/8|sad|9|[1,5)|101"]);
+    }
+}
+
+#[test]
+fn t60_the_password_is_in_no_message() {
+    let fixture = Fixture::new("");
+    let secrets = std::sync::Arc::new(support::Password("canary".to_owned()));
+    let wrong = transload_plugin_api::Host::new(secrets, transload_plugin_api::Cancel::new());
+    let options: Options = fixture.options(&[("table", "t")]);
+    let writer = PostgresPlugin.writer(options, wrong).unwrap();
+    let error = writer.inspect().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Connection);
+    assert!(!format!("{error:?} {:?}", writer.check()).contains("canary"));
+}
