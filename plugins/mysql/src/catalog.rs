@@ -1,0 +1,208 @@
+//! Tables, columns and keys as the server tells them. What their types mean is in `types`.
+
+use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, TableInfo};
+use transload_sql::TableName;
+
+use crate::{
+    dialect::text_literal,
+    session::{Session, TextRow},
+    types::{Native, logical_of},
+};
+
+/// A table or view as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) name: TableName,
+    pub(crate) view: bool,
+    /// Empty for views.
+    pub(crate) engine: String,
+    pub(crate) rows: Option<u64>,
+    pub(crate) columns: Vec<TableColumn>,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) triggers: Vec<String>,
+    /// Tables whose foreign keys refer to this one.
+    pub(crate) referring: Vec<String>,
+    /// This table's own foreign keys.
+    pub(crate) references: Vec<String>,
+}
+
+/// One column.
+#[derive(Clone, Debug)]
+pub(crate) struct TableColumn {
+    /// For types that do not travel its logical type is `binary`, and `native` says which it is.
+    pub(crate) column: Column,
+    pub(crate) native: Native,
+    pub(crate) auto_increment: bool,
+}
+
+impl TableColumn {
+    /// Whether the column's type travels at all.
+    pub(crate) fn travels(&self) -> bool {
+        logical_of(&self.native).is_some()
+    }
+}
+
+impl Table {
+    /// MySQL's column names differ by more than case.
+    pub(crate) fn column(&self, name: &str) -> Option<&TableColumn> {
+        let same = |column: &&TableColumn| column.column.name.eq_ignore_ascii_case(name);
+        self.columns.iter().find(same)
+    }
+
+    /// The primary key's columns; empty without one.
+    pub(crate) fn primary_key(&self) -> &[String] {
+        self.keys.iter().find(|key| key.primary).map_or(&[], |key| &key.columns)
+    }
+
+    /// Whether a transaction can be rolled back.
+    pub(crate) fn is_transactional(&self) -> bool {
+        ["InnoDB", "ROCKSDB", "NDBCLUSTER", "TokuDB"]
+            .iter()
+            .any(|engine| engine.eq_ignore_ascii_case(&self.engine))
+    }
+}
+
+fn text(row: &TextRow, at: usize) -> String {
+    row.get(at).cloned().flatten().unwrap_or_default()
+}
+
+/// `table_schema = '...' AND table_name = '...'` with the names of the columns that say so.
+fn is_table(name: &TableName, schema: &str, table: &str) -> String {
+    let database = text_literal(name.schema.as_deref().unwrap_or_default());
+    format!("{schema} = {database} AND {table} = {}", text_literal(&name.table))
+}
+
+/// The table, or an error that it is not there.
+pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
+    find_table(session, name)?.ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("there is no table `{name}`"))
+            .hint("`table` names it; `database.table` where it is in another database")
+    })
+}
+
+/// The table, if it is there.
+pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Option<Table>> {
+    let doing = format!("look at table `{name}`");
+    let there = is_table(name, "table_schema", "table_name");
+    let sql = format!(
+        "SELECT table_type, engine, table_rows FROM information_schema.tables WHERE {there}"
+    );
+    let Some(head) = session.rows(&doing, &sql)?.into_iter().next() else { return Ok(None) };
+    let sql = format!(
+        "SELECT trigger_name FROM information_schema.triggers WHERE {} ORDER BY 1",
+        is_table(name, "event_object_schema", "event_object_table")
+    );
+    let first = |row: TextRow| text(&row, 0);
+    let triggers = session.rows(&doing, &sql)?.into_iter().map(first).collect();
+    let mut references = |schema: &str, table: &str, what: &str| -> Result<Vec<String>> {
+        let there = is_table(name, schema, table);
+        let sql = format!(
+            "SELECT DISTINCT {what} FROM information_schema.key_column_usage \
+             WHERE {there} AND referenced_table_name IS NOT NULL ORDER BY 1"
+        );
+        Ok(session.rows(&doing, &sql)?.into_iter().map(first).collect())
+    };
+    let referring = references(
+        "referenced_table_schema",
+        "referenced_table_name",
+        "CONCAT(table_schema, '.', table_name)",
+    )?;
+    let references = references("table_schema", "table_name", "constraint_name")?;
+    Ok(Some(Table {
+        name: name.clone(),
+        view: text(&head, 0) != "BASE TABLE",
+        engine: text(&head, 1),
+        rows: text(&head, 2).parse().ok(),
+        columns: columns(session, name)?,
+        keys: keys(session, name)?,
+        triggers,
+        referring,
+        references,
+    }))
+}
+
+fn columns(session: &mut Session, name: &TableName) -> Result<Vec<TableColumn>> {
+    let doing = format!("look at the columns of `{name}`");
+    let checked = json_columns(session, name)?;
+    let there = is_table(name, "table_schema", "table_name");
+    let sql = format!(
+        "SELECT column_name, column_type, is_nullable, column_default IS NOT NULL, extra, \
+         character_maximum_length, datetime_precision, generation_expression \
+         FROM information_schema.columns WHERE {there} ORDER BY ordinal_position"
+    );
+    let rows = session.rows(&doing, &sql)?;
+    let column = |row: TextRow| {
+        let (column_name, declared, extra) = (text(&row, 0), text(&row, 1), text(&row, 4));
+        let mut native = Native::parse(&declared);
+        native.json |= checked.contains(&column_name);
+        let logical = logical_of(&native).unwrap_or(LogicalType::Binary);
+        let upper = extra.to_ascii_uppercase();
+        let auto_increment = upper.contains("AUTO_INCREMENT");
+        let mut column = Column::new(column_name, logical, text(&row, 2) == "YES");
+        column.generated = !text(&row, 7).is_empty()
+            || upper.contains("VIRTUAL")
+            || upper.contains("STORED GENERATED");
+        column.has_default = auto_increment || text(&row, 3) == "1";
+        column.native = declared;
+        TableColumn { column, native, auto_increment }
+    };
+    Ok(rows.into_iter().map(column).collect())
+}
+
+/// Columns whose check is `json_valid`: MariaDB's `JSON` is such a `longtext`.
+fn json_columns(session: &mut Session, name: &TableName) -> Result<Vec<String>> {
+    if !session.server.mariadb {
+        return Ok(Vec::new());
+    }
+    let there = is_table(name, "constraint_schema", "table_name");
+    let sql = format!(
+        "SELECT check_clause FROM information_schema.check_constraints WHERE {there} \
+         AND check_clause LIKE 'json_valid(%'"
+    );
+    let rows = session.rows("look at the table's checks", &sql)?;
+    let column = |row: TextRow| {
+        let clause = text(&row, 0);
+        let inner = clause.strip_prefix("json_valid(`")?.strip_suffix("`)")?;
+        Some(inner.replace("``", "`"))
+    };
+    Ok(rows.into_iter().filter_map(column).collect())
+}
+
+fn keys(session: &mut Session, name: &TableName) -> Result<Vec<Key>> {
+    let there = is_table(name, "table_schema", "table_name");
+    let sql = format!(
+        "SELECT index_name, column_name, sub_part FROM information_schema.statistics \
+         WHERE {there} AND non_unique = 0 ORDER BY index_name, seq_in_index"
+    );
+    let mut keys: Vec<Key> = Vec::new();
+    for row in session.rows("look at the table's keys", &sql)? {
+        let (index, column, prefix) = (text(&row, 0), text(&row, 1), text(&row, 2));
+        // An index on an expression has no column, one on a prefix does not know whole values.
+        let unusable = column.is_empty() || !prefix.is_empty();
+        if keys.last().is_none_or(|key| key.name != index) {
+            let primary = index == "PRIMARY";
+            keys.push(Key { name: index, columns: Vec::new(), primary, unusable: false });
+        }
+        if let Some(key) = keys.last_mut() {
+            key.columns.push(column);
+            key.unusable |= unusable;
+        }
+    }
+    keys.sort_by_key(|key| !key.primary);
+    Ok(keys)
+}
+
+/// The tables and views of a database.
+pub(crate) fn tables(session: &mut Session, database: &str) -> Result<Vec<TableInfo>> {
+    let sql = format!(
+        "SELECT table_name, table_type, table_rows FROM information_schema.tables \
+         WHERE table_schema = {} ORDER BY table_name",
+        text_literal(database)
+    );
+    let info = |row: TextRow| TableInfo {
+        name: TableName::bare(text(&row, 0)).to_string(),
+        kind: if text(&row, 1) == "BASE TABLE" { "table" } else { "view" }.to_owned(),
+        rows: text(&row, 2).parse().ok(),
+    };
+    Ok(session.rows("look for tables", &sql)?.into_iter().map(info).collect())
+}

@@ -1,0 +1,689 @@
+//! Rows of the binary protocol into Arrow: each cell goes from the packet to its column's buffer
+//! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html>).
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
+    types::{
+        ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
+        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+        TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
+};
+use arrow_buffer::{
+    BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256,
+};
+use arrow_schema::ArrowError;
+use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_sql::KeyValue;
+
+use crate::{
+    calendar::{DAY, days},
+    options::ZeroDates,
+    session::ResultColumn,
+    wire::Taker,
+};
+
+/// Numbers of the protocol's types.
+pub(crate) mod kind {
+    pub(crate) const TINY: u8 = 0x01;
+    pub(crate) const SHORT: u8 = 0x02;
+    pub(crate) const LONG: u8 = 0x03;
+    pub(crate) const FLOAT: u8 = 0x04;
+    pub(crate) const DOUBLE: u8 = 0x05;
+    pub(crate) const NULL: u8 = 0x06;
+    pub(crate) const TIMESTAMP: u8 = 0x07;
+    pub(crate) const LONGLONG: u8 = 0x08;
+    pub(crate) const INT24: u8 = 0x09;
+    pub(crate) const DATE: u8 = 0x0A;
+    pub(crate) const TIME: u8 = 0x0B;
+    pub(crate) const DATETIME: u8 = 0x0C;
+    pub(crate) const YEAR: u8 = 0x0D;
+    pub(crate) const BIT: u8 = 0x10;
+    pub(crate) const JSON: u8 = 0xF5;
+    pub(crate) const NEWDECIMAL: u8 = 0xF6;
+    pub(crate) const GEOMETRY: u8 = 0xFF;
+}
+
+/// The flag of unsigned numbers.
+const UNSIGNED: u16 = 32;
+
+/// Why a cell cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: &'static str,
+    pub(crate) reason: String,
+}
+
+fn fault(code: &'static str, reason: impl Into<String>) -> Fault {
+    Fault { code, reason: reason.into() }
+}
+
+/// A row that cannot be read whole.
+pub(crate) enum RowFault {
+    /// One cell, by its column.
+    Cell(usize, Fault),
+    /// The packet itself is broken.
+    Packet,
+}
+
+enum Data {
+    Boolean(BooleanBufferBuilder),
+    Int8(Vec<i8>),
+    Int16(Vec<i16>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
+    UInt8(Vec<u8>),
+    UInt16(Vec<u16>),
+    UInt32(Vec<u32>),
+    UInt64(Vec<u64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
+    Decimal128(Vec<i128>),
+    Decimal256(Vec<i256>),
+    Date(Vec<i32>),
+    Moment(Vec<i64>),
+    Span(Vec<i64>),
+    Bytes { bytes: Vec<u8>, ends: Vec<i32> },
+    Uuid(Vec<u8>),
+}
+
+/// One column on its way.
+pub(crate) struct ColumnDecoder {
+    column: Column,
+    kind: u8,
+    unsigned: bool,
+    zero_dates: ZeroDates,
+    /// An empty text is the enum's mark of a broken value.
+    no_empty: bool,
+    nulls: NullBufferBuilder,
+    data: Data,
+}
+
+impl ColumnDecoder {
+    /// A decoder that makes `column` of what the server sends as `found`.
+    pub(crate) fn new(
+        column: &Column,
+        found: &ResultColumn,
+        zero_dates: ZeroDates,
+        no_empty: bool,
+    ) -> Result<Self> {
+        let data = data_for(&column.logical).ok_or_else(|| {
+            let message =
+                format!("column `{}` cannot be read as `{}`", column.name, column.logical);
+            Error::new(ErrorKind::Unsupported, message)
+        })?;
+        Ok(Self {
+            column: column.clone(),
+            kind: found.kind,
+            unsigned: found.flags & UNSIGNED != 0,
+            zero_dates,
+            no_empty,
+            nulls: NullBufferBuilder::new(8192),
+            data,
+        })
+    }
+
+    fn append_null(&mut self) -> Result<(), Fault> {
+        if !self.column.nullable {
+            return Err(fault("null", "NULL in a column that takes none"));
+        }
+        match &mut self.data {
+            Data::Boolean(values) => values.append(false),
+            Data::Int8(values) => values.push(0),
+            Data::Int16(values) => values.push(0),
+            Data::Int32(values) | Data::Date(values) => values.push(0),
+            Data::Int64(values) | Data::Moment(values) | Data::Span(values) => values.push(0),
+            Data::UInt8(values) => values.push(0),
+            Data::UInt16(values) => values.push(0),
+            Data::UInt32(values) => values.push(0),
+            Data::UInt64(values) => values.push(0),
+            Data::Float32(values) => values.push(0.0),
+            Data::Float64(values) => values.push(0.0),
+            Data::Decimal128(values) => values.push(0),
+            Data::Decimal256(values) => values.push(i256::ZERO),
+            Data::Bytes { bytes, ends } => ends.push(bytes.len() as i32),
+            Data::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
+        }
+        self.nulls.append_null();
+        Ok(())
+    }
+
+    /// Takes one cell off the row. `None`: the packet is too short.
+    fn append(&mut self, row: &mut Taker<'_>) -> Option<Result<(), Fault>> {
+        let (kind, unsigned) = (self.kind, self.unsigned);
+        let appended = match &mut self.data {
+            Data::Int8(values) => push(values, integer(kind, unsigned, row)?),
+            Data::Int16(values) => push(values, integer(kind, unsigned, row)?),
+            Data::Int32(values) => push(values, integer(kind, unsigned, row)?),
+            Data::Int64(values) => push(values, integer(kind, unsigned, row)?),
+            Data::UInt8(values) => push(values, integer(kind, unsigned, row)?),
+            Data::UInt16(values) => push(values, integer(kind, unsigned, row)?),
+            Data::UInt32(values) => push(values, integer(kind, unsigned, row)?),
+            Data::UInt64(values) => push(values, integer(kind, unsigned, row)?),
+            Data::Boolean(values) => match integer(kind, unsigned, row)? {
+                value @ (0 | 1) => {
+                    values.append(value == 1);
+                    Ok(())
+                }
+                other => Err(fault("range", format!("a boolean is 0 or 1, found {other}"))),
+            },
+            Data::Float32(values) => {
+                values.push(f32::from_le_bytes(row.array()?));
+                Ok(())
+            }
+            Data::Float64(values) => {
+                values.push(f64::from_le_bytes(row.array()?));
+                Ok(())
+            }
+            Data::Decimal128(values) => {
+                let text = row.string()?;
+                decimal(text, &self.column.logical).map(|value| values.push(value))
+            }
+            Data::Decimal256(values) => {
+                let text = row.string()?;
+                wide_decimal(text, &self.column.logical).map(|value| values.push(value))
+            }
+            Data::Bytes { bytes, ends } => {
+                let text = row.string()?;
+                if text.is_empty() && self.no_empty {
+                    return Some(Err(fault("range", "the enum holds a broken value (index 0)")));
+                }
+                bytes.extend_from_slice(text);
+                // A batch ends at 4 MiB and a packet at 1 GiB.
+                ends.push(bytes.len() as i32);
+                Ok(())
+            }
+            Data::Uuid(bytes) => match uuid(row.string()?) {
+                Some(uuid) => {
+                    bytes.extend_from_slice(&uuid);
+                    Ok(())
+                }
+                None => Err(fault("parse", "not a UUID")),
+            },
+            Data::Span(values) => match span(row)? {
+                micros
+                    if matches!(self.column.logical, LogicalType::Time { .. })
+                        && !(0..DAY).contains(&micros) =>
+                {
+                    Err(fault("range", "not a time of day"))
+                }
+                micros => {
+                    values.push(micros);
+                    Ok(())
+                }
+            },
+            Data::Date(values) => match moment(row)? {
+                Some((day, 0)) => {
+                    values.push(day);
+                    Ok(())
+                }
+                _ => return Some(self.no_date()),
+            },
+            Data::Moment(values) => match moment(row)? {
+                Some((day, micros)) => {
+                    values.push(i64::from(day) * DAY + micros);
+                    Ok(())
+                }
+                None => return Some(self.no_date()),
+            },
+        };
+        if appended.is_ok() {
+            self.nulls.append_non_null();
+        }
+        Some(appended)
+    }
+
+    fn no_date(&mut self) -> Result<(), Fault> {
+        if self.zero_dates == ZeroDates::Null && self.column.nullable {
+            return self.append_null();
+        }
+        Err(fault("zero-date", "not a date of the calendar, such as 0000-00-00"))
+    }
+
+    /// Forgets cells beyond so many rows.
+    fn truncate(&mut self, rows: usize) {
+        self.nulls.truncate(rows);
+        match &mut self.data {
+            Data::Boolean(values) => values.truncate(rows),
+            Data::Int8(values) => values.truncate(rows),
+            Data::Int16(values) => values.truncate(rows),
+            Data::Int32(values) | Data::Date(values) => values.truncate(rows),
+            Data::Int64(values) | Data::Moment(values) | Data::Span(values) => {
+                values.truncate(rows);
+            }
+            Data::UInt8(values) => values.truncate(rows),
+            Data::UInt16(values) => values.truncate(rows),
+            Data::UInt32(values) => values.truncate(rows),
+            Data::UInt64(values) => values.truncate(rows),
+            Data::Float32(values) => values.truncate(rows),
+            Data::Float64(values) => values.truncate(rows),
+            Data::Decimal128(values) => values.truncate(rows),
+            Data::Decimal256(values) => values.truncate(rows),
+            Data::Bytes { bytes, ends } => {
+                ends.truncate(rows + 1);
+                bytes.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Data::Uuid(bytes) => bytes.truncate(rows * 16),
+        }
+    }
+
+    /// The column's array; the decoder begins again.
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        let Some(empty) = data_for(&self.column.logical) else {
+            return Err(ArrowError::NotYetImplemented(self.column.logical.to_string()));
+        };
+        let nulls = self.nulls.finish();
+        Ok(match std::mem::replace(&mut self.data, empty) {
+            Data::Boolean(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Data::Int8(values) => array::<Int8Type>(values, nulls),
+            Data::Int16(values) => array::<Int16Type>(values, nulls),
+            Data::Int32(values) => array::<Int32Type>(values, nulls),
+            Data::Int64(values) => array::<Int64Type>(values, nulls),
+            Data::UInt8(values) => array::<UInt8Type>(values, nulls),
+            Data::UInt16(values) => array::<UInt16Type>(values, nulls),
+            Data::UInt32(values) => array::<UInt32Type>(values, nulls),
+            Data::UInt64(values) => array::<UInt64Type>(values, nulls),
+            Data::Float32(values) => array::<Float32Type>(values, nulls),
+            Data::Float64(values) => array::<Float64Type>(values, nulls),
+            Data::Decimal128(values) => {
+                let (precision, scale) = digits(&self.column.logical);
+                let array = PrimitiveArray::<Decimal128Type>::new(values.into(), nulls);
+                Arc::new(array.with_precision_and_scale(precision, scale)?)
+            }
+            Data::Decimal256(values) => {
+                let (precision, scale) = digits(&self.column.logical);
+                let array = PrimitiveArray::<Decimal256Type>::new(values.into(), nulls);
+                Arc::new(array.with_precision_and_scale(precision, scale)?)
+            }
+            Data::Date(values) => array::<Date32Type>(values, nulls),
+            Data::Span(values) => match self.column.logical {
+                LogicalType::Time { .. } => array::<Time64MicrosecondType>(values, nulls),
+                _ => array::<DurationMicrosecondType>(values, nulls),
+            },
+            Data::Moment(values) => {
+                let array = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
+                match self.column.logical {
+                    LogicalType::TimestampTz { .. } => Arc::new(array.with_timezone("UTC")),
+                    _ => Arc::new(array),
+                }
+            }
+            Data::Bytes { bytes, ends } => {
+                let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
+                let bytes = Buffer::from_vec(bytes);
+                match self.column.logical {
+                    LogicalType::Binary => Arc::new(BinaryArray::try_new(ends, bytes, nulls)?),
+                    _ => Arc::new(StringArray::try_new(ends, bytes, nulls)?),
+                }
+            }
+            Data::Uuid(bytes) => {
+                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), nulls)?)
+            }
+        })
+    }
+
+    /// The last value as a key; only of types that keys are made of.
+    fn last_key(&self) -> Option<KeyValue> {
+        fn last<T: Copy + Into<i128>>(values: &[T]) -> Option<KeyValue> {
+            values.last().map(|value| KeyValue::Integer((*value).into()))
+        }
+        match &self.data {
+            Data::Int8(values) => last(values),
+            Data::Int16(values) => last(values),
+            Data::Int32(values) => last(values),
+            Data::Int64(values) => last(values),
+            Data::UInt8(values) => last(values),
+            Data::UInt16(values) => last(values),
+            Data::UInt32(values) => last(values),
+            Data::UInt64(values) => last(values),
+            Data::Bytes { bytes, ends } => {
+                let from = *ends.get(ends.len().checked_sub(2)?)? as usize;
+                Some(key_of(&bytes[from..], &self.column.logical))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn key_of(bytes: &[u8], logical: &LogicalType) -> KeyValue {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if *logical != LogicalType::Binary => KeyValue::Text(text.to_owned()),
+        _ => KeyValue::Bytes(bytes.to_vec()),
+    }
+}
+
+fn array<P: ArrowPrimitiveType>(
+    values: Vec<P::Native>,
+    nulls: Option<arrow_buffer::NullBuffer>,
+) -> ArrayRef {
+    Arc::new(PrimitiveArray::<P>::new(values.into(), nulls))
+}
+
+fn digits(logical: &LogicalType) -> (u8, i8) {
+    match logical {
+        LogicalType::Decimal { precision, scale } => (*precision, *scale),
+        _ => (38, 0),
+    }
+}
+
+fn data_for(logical: &LogicalType) -> Option<Data> {
+    use LogicalType as T;
+    Some(match logical {
+        T::Boolean => Data::Boolean(BooleanBufferBuilder::new(0)),
+        T::Int8 => Data::Int8(Vec::new()),
+        T::Int16 => Data::Int16(Vec::new()),
+        T::Int32 => Data::Int32(Vec::new()),
+        T::Int64 => Data::Int64(Vec::new()),
+        T::UInt8 => Data::UInt8(Vec::new()),
+        T::UInt16 => Data::UInt16(Vec::new()),
+        T::UInt32 => Data::UInt32(Vec::new()),
+        T::UInt64 => Data::UInt64(Vec::new()),
+        T::Float32 => Data::Float32(Vec::new()),
+        T::Float64 => Data::Float64(Vec::new()),
+        T::Decimal { precision, .. } if *precision <= 38 => Data::Decimal128(Vec::new()),
+        T::Decimal { .. } => Data::Decimal256(Vec::new()),
+        T::Text { .. } | T::Json | T::Binary => Data::Bytes { bytes: Vec::new(), ends: vec![0] },
+        T::Date => Data::Date(Vec::new()),
+        T::Duration => Data::Span(Vec::new()),
+        T::Time { precision } if *precision <= 6 => Data::Span(Vec::new()),
+        T::Timestamp { precision } | T::TimestampTz { precision } if *precision <= 6 => {
+            Data::Moment(Vec::new())
+        }
+        T::Uuid => Data::Uuid(Vec::new()),
+        _ => return None,
+    })
+}
+
+fn push<T: TryFrom<i128>>(values: &mut Vec<T>, value: i128) -> Result<(), Fault> {
+    match T::try_from(value) {
+        Ok(value) => {
+            values.push(value);
+            Ok(())
+        }
+        Err(_) => Err(fault("range", format!("{value} is out of the column's range"))),
+    }
+}
+
+fn integer(kind: u8, unsigned: bool, row: &mut Taker<'_>) -> Option<i128> {
+    let value = match (kind, unsigned) {
+        (kind::TINY, false) => i8::from_le_bytes(row.array()?).into(),
+        (kind::TINY, true) => row.byte()?.into(),
+        (kind::SHORT, false) => i16::from_le_bytes(row.array()?).into(),
+        (kind::SHORT, true) | (kind::YEAR, _) => row.u16()?.into(),
+        (kind::LONG | kind::INT24, false) => i32::from_le_bytes(row.array()?).into(),
+        (kind::LONG | kind::INT24, true) => row.u32()?.into(),
+        (kind::LONGLONG, false) => i64::from_le_bytes(row.array()?).into(),
+        (kind::LONGLONG, true) => u64::from_le_bytes(row.array()?).into(),
+        _ => return None,
+    };
+    Some(value)
+}
+
+/// Digits of a decimal's text at the wanted scale: sign and digits without the point.
+fn scaled<'a>(
+    text: &'a [u8],
+    scale: usize,
+) -> Result<(bool, impl Iterator<Item = u8> + 'a), Fault> {
+    let (negative, text) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (whole, fraction) = match memchr::memchr(b'.', text) {
+        Some(at) => (&text[..at], &text[at + 1..]),
+        None => (text, &[][..]),
+    };
+    let (kept, beyond) = fraction.split_at(fraction.len().min(scale));
+    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return Err(fault("parse", "not a decimal"));
+    }
+    if beyond.iter().any(|digit| *digit != b'0') {
+        return Err(fault("range", format!("more than {scale} digits behind the point")));
+    }
+    let zeros = std::iter::repeat_n(b'0', scale - kept.len());
+    Ok((negative, whole.iter().chain(kept).copied().chain(zeros)))
+}
+
+fn decimal(text: &[u8], logical: &LogicalType) -> Result<i128, Fault> {
+    let (precision, scale) = digits(logical);
+    let (negative, found) = scaled(text, scale.unsigned_abs().into())?;
+    let mut value: i128 = 0;
+    let limit = 10i128.pow(precision.into());
+    for digit in found {
+        // 38 digits and one more leave 128 bits.
+        let next = value.checked_mul(10).and_then(|all| all.checked_add((digit - b'0').into()));
+        value = next
+            .filter(|value| *value < limit)
+            .ok_or_else(|| fault("range", format!("more than {precision} digits")))?;
+    }
+    Ok(if negative { -value } else { value })
+}
+
+fn wide_decimal(text: &[u8], logical: &LogicalType) -> Result<i256, Fault> {
+    let (precision, scale) = digits(logical);
+    let (negative, found) = scaled(text, scale.unsigned_abs().into())?;
+    let (mut value, ten) = (i256::ZERO, i256::from_i128(10));
+    let limit = ten.wrapping_pow(precision.into());
+    for digit in found {
+        value = value.wrapping_mul(ten).wrapping_add(i256::from_i128((digit - b'0').into()));
+        if value >= limit {
+            return Err(fault("range", format!("more than {precision} digits")));
+        }
+    }
+    Ok(if negative { value.wrapping_neg() } else { value })
+}
+
+/// 16 bytes, from bytes or from text.
+fn uuid(bytes: &[u8]) -> Option<[u8; 16]> {
+    if let Ok(uuid) = bytes.try_into() {
+        return Some(uuid);
+    }
+    let mut digits = bytes.iter().filter(|byte| **byte != b'-');
+    let mut uuid = [0; 16];
+    for byte in &mut uuid {
+        let mut digit = || char::from(*digits.next()?).to_digit(16);
+        *byte = (digit()? * 16 + digit()?) as u8;
+    }
+    digits.next().is_none().then_some(uuid)
+}
+
+/// A day and the microseconds after its midnight; the inner `None` is no date of the calendar.
+fn moment(row: &mut Taker<'_>) -> Option<Option<(i32, i64)>> {
+    let length = row.byte()?;
+    let mut body = Taker(row.bytes(length.into())?);
+    if length == 0 {
+        return Some(None);
+    }
+    let (year, month, date) = (body.u16()?, body.byte()?, body.byte()?);
+    let mut micros = 0;
+    if length >= 7 {
+        let [hour, minute, second] = body.array::<3>()?.map(i64::from);
+        micros = ((hour * 60 + minute) * 60 + second) * 1_000_000;
+    }
+    if length >= 11 {
+        micros += i64::from(body.u32()?);
+    }
+    Some(days(year.into(), month.into(), date.into()).map(|day| (day, micros)))
+}
+
+/// A signed span in microseconds.
+fn span(row: &mut Taker<'_>) -> Option<i64> {
+    let length = row.byte()?;
+    let mut body = Taker(row.bytes(length.into())?);
+    if length == 0 {
+        return Some(0);
+    }
+    let negative = body.byte()? == 1;
+    // A TIME ends before its 35th day.
+    let mut micros = i64::from(body.u32().filter(|days| *days < 35)?) * DAY;
+    let [hour, minute, second] = body.array::<3>()?.map(i64::from);
+    micros += ((hour * 60 + minute) * 60 + second) * 1_000_000;
+    if length >= 12 {
+        micros += i64::from(body.u32()?);
+    }
+    Some(if negative { -micros } else { micros })
+}
+
+/// All columns of a result.
+pub(crate) struct RowDecoder {
+    columns: Vec<ColumnDecoder>,
+    /// Where the key's columns stand.
+    key: Vec<usize>,
+    pub(crate) rows: usize,
+}
+
+impl RowDecoder {
+    pub(crate) fn new(columns: Vec<ColumnDecoder>, key: Vec<usize>) -> Self {
+        Self { columns, key, rows: 0 }
+    }
+
+    /// Takes a row's packet. After a fault nothing of the row stays.
+    pub(crate) fn append(&mut self, packet: &[u8]) -> Result<(), RowFault> {
+        let done = self.try_append(packet);
+        match done {
+            Ok(()) => self.rows += 1,
+            Err(_) => self.columns.iter_mut().for_each(|column| column.truncate(self.rows)),
+        }
+        done
+    }
+
+    fn try_append(&mut self, packet: &[u8]) -> Result<(), RowFault> {
+        let mut row = Taker(packet.get(1..).ok_or(RowFault::Packet)?);
+        let nulls = row.bytes((self.columns.len() + 9) / 8).ok_or(RowFault::Packet)?;
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            // The bitmap's first two bits are not used.
+            let is_null = nulls[(at + 2) / 8] & 1 << ((at + 2) % 8) != 0;
+            let appended = if is_null {
+                column.append_null()
+            } else {
+                column.append(&mut row).ok_or(RowFault::Packet)?
+            };
+            appended.map_err(|fault| RowFault::Cell(at, fault))?;
+        }
+        Ok(())
+    }
+
+    /// The key of the last row.
+    pub(crate) fn last_key(&self) -> Option<Vec<KeyValue>> {
+        self.key.iter().map(|at| self.columns[*at].last_key()).collect()
+    }
+
+    /// The key of a row that could not be read whole.
+    pub(crate) fn key_of_packet(&self, packet: &[u8]) -> Option<Vec<KeyValue>> {
+        let mut row = Taker(packet.get(1..)?);
+        let nulls = row.bytes((self.columns.len() + 9) / 8)?;
+        let mut found = vec![None; self.columns.len()];
+        for (at, column) in self.columns.iter().enumerate() {
+            if nulls[(at + 2) / 8] & 1 << ((at + 2) % 8) != 0 {
+                continue;
+            }
+            found[at] = skip(column, &mut row)?;
+        }
+        self.key.iter().map(|at| found[*at].clone()).collect()
+    }
+
+    /// The arrays of the first `count` columns; decoding begins again.
+    pub(crate) fn finish(&mut self, count: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.rows = 0;
+        let arrays: Vec<_> =
+            self.columns.iter_mut().map(ColumnDecoder::finish).collect::<Result<_, _>>()?;
+        Ok(arrays.into_iter().take(count).collect())
+    }
+}
+
+/// Takes a cell off without keeping it; what may be part of a key comes back.
+fn skip(column: &ColumnDecoder, row: &mut Taker<'_>) -> Option<Option<KeyValue>> {
+    Some(match column.kind {
+        kind::TINY | kind::SHORT | kind::YEAR | kind::LONG | kind::INT24 | kind::LONGLONG => {
+            Some(KeyValue::Integer(integer(column.kind, column.unsigned, row)?))
+        }
+        kind::FLOAT => row.bytes(4).map(|_| None)?,
+        kind::DOUBLE => row.bytes(8).map(|_| None)?,
+        kind::DATE | kind::DATETIME | kind::TIMESTAMP | kind::TIME => {
+            let length = row.byte()?;
+            row.bytes(length.into()).map(|_| None)?
+        }
+        _ => Some(key_of(row.string()?, &column.column.logical)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dec(precision: u8, scale: i8) -> LogicalType {
+        LogicalType::Decimal { precision, scale }
+    }
+
+    #[test]
+    fn t18_decimals_are_read_exactly() {
+        for (text, logical, value) in [
+            ("123.45", dec(15, 2), Ok(12_345)),
+            ("-0.05", dec(15, 2), Ok(-5)),
+            ("7", dec(15, 2), Ok(700)),
+            ("1.500", dec(15, 1), Ok(15)),
+            ("1.55", dec(15, 1), Err("range")),
+            ("1000", dec(3, 0), Err("range")),
+            ("1e5", dec(9, 0), Err("parse")),
+            ("999999999999999999999999999999999999990", dec(38, 0), Err("range")),
+        ] {
+            let found = decimal(text.as_bytes(), &logical).map_err(|fault| fault.code);
+            assert_eq!(found, value, "{text}");
+        }
+        let long = "9".repeat(65);
+        let value = wide_decimal(long.as_bytes(), &dec(65, 0)).unwrap();
+        assert_eq!(value.to_string(), long);
+        assert!(wide_decimal(format!("{long}9").as_bytes(), &dec(65, 0)).is_err());
+    }
+
+    #[test]
+    fn t26_spans_are_read_with_their_sign() {
+        let longest = [12, 1, 34, 0, 0, 0, 22, 59, 59, 0x3F, 0x42, 0x0F, 0];
+        assert_eq!(span(&mut Taker(&longest)), Some(-crate::calendar::LONGEST));
+        assert_eq!(span(&mut Taker(&[0])), Some(0));
+        assert_eq!(span(&mut Taker(&longest[..9])), None);
+    }
+
+    #[test]
+    fn t16_zero_dates_are_none() {
+        for packet in [&[0][..], &[4, 0, 0, 0, 0], &[4, 0xE8, 7, 0, 10], &[7, 0, 0, 0, 0, 12, 0, 0]]
+        {
+            assert_eq!(moment(&mut Taker(packet)), Some(None), "{packet:?}");
+        }
+        let noon = [7, 0xB2, 7, 1, 2, 12, 0, 0];
+        assert_eq!(moment(&mut Taker(&noon)), Some(Some((1, DAY / 2))));
+    }
+
+    #[test]
+    fn uuids_come_as_text_or_bytes() {
+        let text = b"00112233-4455-6677-8899-aAbBcCdDeEfF";
+        assert_eq!(uuid(text).unwrap()[..2], [0, 0x11]);
+        assert_eq!(uuid(&[7; 16]), Some([7; 16]));
+        assert_eq!(uuid(b"0011"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_packet_is_read_or_refused(packet in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let names = ["int8", "uint64", "text", "date", "duration", "decimal(9,2)", "uuid"];
+            let kinds = [1, 8, 0xFD, 10, 11, 0xF6, 0xFE];
+            let columns: Vec<_> = names.iter().zip(kinds).map(|(name, kind)| {
+                let column = Column::new(*name, name.parse().unwrap(), true);
+                let found = ResultColumn {
+                    name: String::new(), kind, flags: 0, charset: 45, length: 0, decimals: 0,
+                };
+                ColumnDecoder::new(&column, &found, ZeroDates::Reject, false).unwrap()
+            }).collect();
+            let mut decoder = RowDecoder::new(columns, vec![0]);
+            let done = decoder.append(&packet).is_ok();
+            decoder.key_of_packet(&packet);
+            let rows = usize::from(done);
+            prop_assert_eq!(decoder.rows, rows);
+            if let Ok(arrays) = decoder.finish(7) {
+                prop_assert!(arrays.iter().all(|array| array.len() == rows));
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How MySQL and MariaDB write what SQL databases write differently.
+
+use transload_sql::{Conflict, Dialect};
+
+/// The dialect of both servers, as far as names and placeholders go. Conflicts are resolved in
+/// `load`, where the server is known.
+pub(crate) struct MysqlDialect;
+
+impl Dialect for MysqlDialect {
+    fn quote(&self) -> char {
+        '`'
+    }
+
+    fn placeholder(&self, _index: usize, sql: &mut String) {
+        sql.push('?');
+    }
+
+    /// `ON DUPLICATE KEY UPDATE`; an ignored conflict sets a key column to itself, because
+    /// `INSERT IGNORE` would let bad values in as well.
+    fn on_conflict(&self, conflict: &Conflict<'_>, sql: &mut String) {
+        let (key, columns) = match conflict {
+            Conflict::Fail => return,
+            Conflict::Skip { key } => (*key, &[][..]),
+            Conflict::Update { key, columns } => (*key, *columns),
+        };
+        sql.push_str(" ON DUPLICATE KEY UPDATE ");
+        if columns.is_empty() {
+            let Some(first) = key.first() else { return };
+            self.identifier(first, sql);
+            sql.push_str(" = ");
+            self.identifier(first, sql);
+            return;
+        }
+        for (index, column) in columns.iter().enumerate() {
+            sql.push_str(if index == 0 { "" } else { ", " });
+            self.identifier(column, sql);
+            sql.push_str(" = VALUES(");
+            self.identifier(column, sql);
+            sql.push(')');
+        }
+    }
+
+    fn parameters(&self) -> usize {
+        65_535
+    }
+
+    /// Sixty-four characters; no name of fewer bytes has more.
+    fn identifier_bytes(&self) -> Option<usize> {
+        Some(64)
+    }
+}
+
+/// One identifier, quoted.
+pub(crate) fn quoted(name: &str) -> String {
+    let mut sql = String::new();
+    MysqlDialect.identifier(name, &mut sql);
+    sql
+}
+
+/// A text literal, for statements about the catalog.
+pub(crate) fn text_literal(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('\'', "''").replace('\0', "\\0");
+    format!("'{escaped}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conflicts_never_ignore_values() {
+        for (conflict, clause) in [
+            (Conflict::Fail, ""),
+            (Conflict::Skip { key: &["a"] }, " ON DUPLICATE KEY UPDATE `a` = `a`"),
+            (
+                Conflict::Update { key: &["a"], columns: &["b`c"] },
+                " ON DUPLICATE KEY UPDATE `b``c` = VALUES(`b``c`)",
+            ),
+        ] {
+            let mut sql = String::new();
+            MysqlDialect.on_conflict(&conflict, &mut sql);
+            assert_eq!(sql, clause);
+        }
+        assert_eq!(text_literal("a'b\\"), "'a''b\\\\'");
+    }
+}

@@ -1,0 +1,179 @@
+//! What the server's errors mean: which are passing, which are about a row's values, which end
+//! the job. The classes follow the error's number; the text is the server's own.
+
+use std::{fmt, io};
+
+use transload_plugin_api::{Cancel, Error, ErrorKind};
+
+/// An error as it comes off a connection.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server said no.
+    Server(ServerError),
+    /// The connection broke, or the server broke the protocol.
+    Lost(io::Error),
+}
+
+/// The server's error packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerError {
+    pub(crate) number: u16,
+    pub(crate) state: String,
+    pub(crate) text: String,
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, SQLSTATE {})", self.text, self.number, self.state)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl Failure {
+    /// The protocol does not go on as it must.
+    pub(crate) fn protocol(what: &str) -> Self {
+        Self::Lost(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()))
+    }
+
+    /// Turns it into an error of the plugin API. `doing` says what was tried.
+    pub(crate) fn into_error(self, doing: &str, cancel: &Cancel) -> Error {
+        if let Err(stopped) = cancel.check() {
+            return stopped;
+        }
+        match self {
+            Self::Server(error) => server_error(doing, &error),
+            Self::Lost(error) => {
+                let message = format!("{doing}: the connection was lost: {error}");
+                Error::new(ErrorKind::Connection, message).with_code("MYSQL-LOST")
+            }
+        }
+    }
+}
+
+fn server_error(doing: &str, error: &ServerError) -> Error {
+    let mapped = Error::new(kind_of(error.number), format!("{doing}: {error}"))
+        .with_code(format!("MYSQL-{}", error.number));
+    match error.number {
+        1045 | 1698 => mapped.hint("check `user`, `password` and from where the user may log in"),
+        1205 => mapped.hint("somebody else holds rows of the table for longer than 10 seconds"),
+        1290 | 1836 => mapped.hint("the server only allows reading"),
+        _ => mapped,
+    }
+}
+
+fn kind_of(number: u16) -> ErrorKind {
+    match number {
+        // lock wait, deadlock, nowait, killed, shutting down, network trouble on the server's side
+        1205 | 1213 | 3572 | 1053 | 1158..=1161 | 1927 | 1077 | 1079 | 1152 | 1184 => {
+            ErrorKind::Retry
+        }
+        1040 | 1045 | 1129 | 1130 | 1203 | 1226 | 1251 | 1275 | 1698 | 4031 => {
+            ErrorKind::Connection
+        }
+        1044 | 1142 | 1143 | 1227 | 1290 | 1370 | 1836 | 3948 => ErrorKind::Denied,
+        1049 | 1051 | 1146 => ErrorKind::NotFound,
+        1050 => ErrorKind::Exists,
+        1021 | 1114 => ErrorKind::Space,
+        1054 | 1136 => ErrorKind::Schema,
+        1064 | 1149 => ErrorKind::Options,
+        1317 => ErrorKind::Cancelled,
+        number if fault_of(number).is_some() => ErrorKind::Data,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// The stable word for an error that is about the values of a row; `None` for all others.
+pub(crate) fn fault_of(number: u16) -> Option<&'static str> {
+    Some(match number {
+        1022 | 1062 | 1169 | 1586 => "unique",
+        1048 | 1263 | 1364 => "null",
+        1216 | 1217 | 1451 | 1452 => "foreign-key",
+        1264 | 1265 | 1441 | 1526 | 1690 | 1748 => "range",
+        1292 | 1366 | 1367 | 1411 | 1525 => "parse",
+        1153 | 1406 => "length",
+        1300 | 3988 => "utf8",
+        3140..=3158 | 4036..=4038 => "json",
+        3819 | 4025 => "check",
+        1644 => "trigger",
+        _ => return None,
+    })
+}
+
+/// The row that the server's text names (`... at row 17`), counted from 1.
+pub(crate) fn named_row(text: &str) -> Option<usize> {
+    let (_, number) = text.rsplit_once(" at row ")?;
+    number.trim().parse().ok()
+}
+
+/// The column that the server's text names, as far as it does.
+pub(crate) fn named_column(error: &ServerError) -> Option<String> {
+    let text = &error.text;
+    let (_, rest) = text.split_once("olumn ")?;
+    let rest = rest.strip_prefix(['\'', '`'])?;
+    let end = rest.find(['\'', '`'])?;
+    let name = &rest[..end];
+    // MariaDB names `db`.`table`.`column`.
+    if let Some((_, qualified)) = text.split_once("olumn `")
+        && let Some(last) = qualified.split("`.`").nth(2)
+    {
+        return last.split('`').next().map(str::to_owned);
+    }
+    Some(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(number: u16, text: &str) -> ServerError {
+        ServerError { number, state: "HY000".into(), text: text.into() }
+    }
+
+    #[test]
+    fn only_values_make_dirty_rows() {
+        for (number, kind) in [
+            (1205, ErrorKind::Retry),
+            (1213, ErrorKind::Retry),
+            (1053, ErrorKind::Retry),
+            (1045, ErrorKind::Connection),
+            (1142, ErrorKind::Denied),
+            (1146, ErrorKind::NotFound),
+            (1062, ErrorKind::Data),
+            (1406, ErrorKind::Data),
+            (1114, ErrorKind::Space),
+            (1099, ErrorKind::Other),
+        ] {
+            let failure = Failure::Server(server(number, "x"));
+            assert_eq!(failure.into_error("y", &Cancel::new()).kind, kind, "{number}");
+        }
+        for number in [1205, 1213, 1317, 1053, 1114, 1927, 2006, 2013] {
+            assert_eq!(fault_of(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn texts_name_columns_and_rows() {
+        for (text, column, row) in [
+            ("Data too long for column 's' at row 17", Some("s"), Some(17)),
+            ("Column 'n' cannot be null", Some("n"), None),
+            ("Incorrect integer value: 'x' for column `d`.`t`.`n` at row 2", Some("n"), Some(2)),
+            ("Duplicate entry '1' for key 'PRIMARY'", None, None),
+        ] {
+            assert_eq!(named_column(&server(1, text)).as_deref(), column, "{text}");
+            assert_eq!(named_row(text), row, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stop_is_no_lost_connection() {
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let failure = Failure::protocol("x");
+        assert_eq!(failure.into_error("y", &cancel).kind, ErrorKind::Cancelled);
+    }
+}

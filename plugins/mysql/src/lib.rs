@@ -1,0 +1,130 @@
+//! The mysql plugin: reads and writes tables of MySQL and MariaDB servers. It speaks the
+//! servers' protocol itself, so that rows go from the wire into Arrow and back without a value
+//! object in between.
+//!
+//! # Layout, in the order data takes
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `options` | the options of both roles |
+//! | `wire`, `login`, `session` | packets; proofs of a password; a connection, its settings and statements |
+//! | `catalog` | tables, columns, keys as the server tells them |
+//! | `types` | native types to logical ones and back |
+//! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
+//! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
+//! | `load`, `literal` | rows into statements; Arrow values as the server reads them |
+//! | `stage` | overwriting: all of it or nothing |
+//! | `calendar` | dates and times as digits |
+//! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
+
+mod calendar;
+mod catalog;
+mod decode;
+mod dialect;
+mod draft;
+mod failure;
+mod literal;
+mod load;
+mod login;
+mod options;
+mod reader;
+mod scan;
+mod session;
+mod stage;
+mod task;
+mod types;
+mod wire;
+mod writer;
+
+use transload_plugin_api::{
+    ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options, Plugin,
+    Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,
+    WriterDescriptor,
+};
+
+/// The plugin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MysqlPlugin;
+
+impl Plugin for MysqlPlugin {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            name: "mysql".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            summary: "tables of a MySQL or MariaDB server".to_owned(),
+            options: options::connection_specs(),
+            reader: Some(ReaderDescriptor {
+                options: options::reader_specs(),
+                types: types::supported(),
+                ability: SplitAbility::Seekable,
+                parses_text: false,
+            }),
+            writer: Some(WriterDescriptor {
+                options: options::writer_specs(),
+                types: types::supported(),
+                modes: modes(),
+                loads: vec![LoadMethod::Insert, LoadMethod::Copy],
+                creates_table: true,
+                runs_statements: true,
+                limits: Limits {
+                    identifier_bytes: Some(64),
+                    decimal_digits: Some(65),
+                    transactional: true,
+                    ..Limits::default()
+                },
+            }),
+            ..Descriptor::default()
+        }
+    }
+
+    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::MysqlReader::new(&options, host)?))
+    }
+
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(writer::MysqlWriter::new(&options, host)?))
+    }
+}
+
+fn modes() -> Vec<WriteModeSpec> {
+    use ConflictEffect as Effect;
+    vec![
+        WriteModeSpec::new(
+            WriteMode::Insert,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtLeastOnce,
+            "LOAD DATA from memory or INSERT of many rows; a row whose key is there is dirty",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Ignore,
+            KeyNeed::UniqueKey,
+            Effect::Skip,
+            Guarantee::Convergent,
+            "INSERT ... ON DUPLICATE KEY UPDATE that changes nothing; bad values are still dirty",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Upsert,
+            KeyNeed::UniqueKey,
+            Effect::Update,
+            Guarantee::Convergent,
+            "INSERT ... ON DUPLICATE KEY UPDATE of the named columns",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Replace,
+            KeyNeed::UniqueKey,
+            Effect::Replace,
+            Guarantee::Convergent,
+            "REPLACE: rows that hold one of the new row's keys are deleted, then it is inserted",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Overwrite,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtomicJob,
+            "rows go to a stage table, which takes the target's name when the job commits",
+        ),
+    ]
+}
+
+transload_plugin_api::export_plugin!(MysqlPlugin);

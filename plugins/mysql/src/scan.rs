@@ -1,0 +1,188 @@
+//! The rows of one split, streamed. Which rows they are is `reader`'s decision.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use transload_plugin_api::{
+    Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
+    schema_of,
+};
+use transload_sql::{KeyValue, encode_key};
+
+use crate::{
+    decode::{ColumnDecoder, RowDecoder, RowFault},
+    options::ZeroDates,
+    session::{Next, Session},
+};
+
+const ROWS: usize = 8192;
+const BYTES: u64 = 4 << 20;
+
+/// What to read.
+pub(crate) struct ScanPlan {
+    pub(crate) sql: String,
+    pub(crate) values: Vec<KeyValue>,
+    /// The batch's columns and, behind them, those of the key that are not among them.
+    pub(crate) columns: Vec<Column>,
+    /// So many of them are the batch's.
+    pub(crate) wanted: usize,
+    /// Where each column stands in the result, if not in order.
+    pub(crate) indexes: Option<Vec<usize>>,
+    /// Where the key's columns stand.
+    pub(crate) key: Vec<usize>,
+    /// Enums that have no empty label.
+    pub(crate) no_empty: Vec<bool>,
+    pub(crate) zero_dates: ZeroDates,
+    pub(crate) source: String,
+}
+
+/// A split on its way.
+pub(crate) struct Scan {
+    session: Session,
+    decoder: RowDecoder,
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    wanted: usize,
+    source: String,
+    /// Rows read so far, dirty ones too.
+    count: u64,
+    position: Position,
+    ended: bool,
+}
+
+impl Scan {
+    pub(crate) fn start(mut session: Session, plan: ScanPlan) -> Result<Self> {
+        let cancel = session.cancel.clone();
+        let failed = |failure: crate::failure::Failure| {
+            failure.into_error("read rows", &cancel).at(plan.source.clone())
+        };
+        session.run("begin to read", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
+        let mut prepared = session.prepare(&plan.sql).map_err(failed)?;
+        session.execute(&mut prepared, &plan.values).map_err(failed)?;
+        let decoders = plan.columns.iter().enumerate().map(|(at, column)| {
+            let from = plan.indexes.as_ref().map_or(Some(at), |indexes| indexes.get(at).copied());
+            let found = from.and_then(|from| prepared.columns.get(from)).ok_or_else(|| {
+                Error::new(ErrorKind::Defect, format!("the result has no column `{}`", column.name))
+            })?;
+            let no_empty = plan.no_empty.get(at).copied().unwrap_or(false);
+            ColumnDecoder::new(column, found, plan.zero_dates, no_empty)
+        });
+        let decoder = RowDecoder::new(decoders.collect::<Result<_>>()?, plan.key);
+        Ok(Self {
+            session,
+            decoder,
+            schema: schema_of(&plan.columns[..plan.wanted]),
+            columns: plan.columns,
+            wanted: plan.wanted,
+            source: plan.source,
+            count: 0,
+            position: Position::default(),
+            ended: false,
+        })
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.session.cancel
+    }
+
+    /// Reads until the batch is full or the rows end.
+    fn fill(&mut self, read: &mut Stretch) -> Result<()> {
+        while self.decoder.rows < ROWS && read.bytes < BYTES && read.rows < 2 * ROWS as u64 {
+            let packet = match self.session.next() {
+                Ok(Next::Row(packet)) => packet,
+                Ok(Next::End) => {
+                    self.ended = true;
+                    break;
+                }
+                Err(failure) => {
+                    let cancel = self.session.cancel.clone();
+                    return Err(failure.into_error("read rows", &cancel).at(self.source.clone()));
+                }
+            };
+            read.bytes += packet.len() as u64;
+            read.rows += 1;
+            match self.decoder.append(packet) {
+                Ok(()) => read.dirty_key = None,
+                Err(RowFault::Packet) => {
+                    let message = "the server sent a row that is not whole";
+                    return Err(Error::new(ErrorKind::Data, message).at(self.source.clone()));
+                }
+                Err(RowFault::Cell(at, fault)) => {
+                    let key = self.decoder.key_of_packet(packet).unwrap_or_default();
+                    read.dirty.push(DirtyRow {
+                        row: 0,
+                        place: Some(place(&self.source, &key, self.count + read.rows)),
+                        column: self.columns.get(at).map(|column| column.name.clone()),
+                        value: None,
+                        code: fault.code.to_owned(),
+                        reason: fault.reason,
+                    });
+                    read.dirty_key = Some(key);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What has been read for one batch.
+#[derive(Default)]
+struct Stretch {
+    rows: u64,
+    bytes: u64,
+    dirty: Vec<DirtyRow>,
+    /// The last row's key, if that row was dirty.
+    dirty_key: Option<Vec<KeyValue>>,
+}
+
+fn place(source: &str, key: &[KeyValue], row: u64) -> String {
+    if key.is_empty() {
+        return format!("{source}, row {row}");
+    }
+    let word = |value: &KeyValue| match value {
+        KeyValue::Integer(number) => number.to_string(),
+        KeyValue::Text(text) => format!("'{text}'"),
+        other => format!("{other:?}"),
+    };
+    let words: Vec<_> = key.iter().map(word).collect();
+    format!("{source}, key {}", words.join(", "))
+}
+
+impl ReadTask for Scan {
+    fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.cancel().check()?;
+        let mut read = Stretch::default();
+        self.fill(&mut read)?;
+        if read.rows == 0 {
+            return Ok(None);
+        }
+        let key = read.dirty_key.take().or_else(|| self.decoder.last_key());
+        if let Some(key) = key.filter(|key| !key.is_empty()) {
+            self.position = Position(encode_key(&key));
+        }
+        let rows = self.decoder.rows;
+        let arrays = self.decoder.finish(self.wanted).map_err(|error| {
+            Error::new(ErrorKind::Data, format!("a batch cannot be made: {error}"))
+                .at(self.source.clone())
+        })?;
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
+        let origin = Origin {
+            source: self.source.clone(),
+            unit: "row".to_owned(),
+            first: self.count + 1,
+            exact: read.dirty.is_empty(),
+        };
+        self.count += read.rows;
+        Ok(Some(ReadBatch {
+            batch,
+            position: self.position.clone(),
+            origin: Some(origin),
+            dirty: read.dirty,
+            bytes: read.bytes,
+        }))
+    }
+}

@@ -1,0 +1,183 @@
+//! One task's chunks. A chunk is one transaction on the task's own connection, which is opened
+//! again when it was lost.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use arrow_array::RecordBatch;
+use transload_plugin_api::{
+    Cancel, ChunkOutcome, Counters, Error, ErrorKind, Position, Receipt, Result, WriteTask, Written,
+};
+use transload_sql::TableName;
+
+use crate::{load::Loader, session::Session, stage, writer::Connector};
+
+/// How often a lost server is tried again before a chunk is given up.
+const ATTEMPTS: u32 = 5;
+
+/// Writes one task's rows.
+pub(crate) struct MysqlTask {
+    connector: Arc<Connector>,
+    session: Option<Session>,
+    loader: Loader,
+    task: u32,
+    /// Where rows are staged, if they are.
+    stage: Option<TableName>,
+    open: bool,
+    /// Something failed in the open chunk: only a rollback is right.
+    broken: bool,
+    /// Committed chunks are staged that nobody has answered for yet.
+    staged: bool,
+}
+
+impl MysqlTask {
+    pub(crate) fn new(
+        connector: Arc<Connector>,
+        session: Session,
+        loader: Loader,
+        task: u32,
+        stage: Option<TableName>,
+    ) -> Self {
+        let session = Some(session);
+        let (open, broken, staged) = (false, false, false);
+        Self { connector, session, loader, task, stage, open, broken, staged }
+    }
+
+    fn place(&self) -> String {
+        format!("task {}", self.task)
+    }
+
+    /// The open chunk's connection.
+    fn in_chunk(&mut self) -> Result<&mut Session> {
+        let place = self.place();
+        let refuse =
+            || Error::new(ErrorKind::Defect, "no chunk is open that could go on").at(place);
+        let ready = self.open && !self.broken;
+        self.session.as_mut().filter(|_| ready).ok_or_else(refuse)
+    }
+
+    /// A connection that works, a new one where the old one was lost.
+    fn connected(&mut self) -> Result<&mut Session> {
+        let kept = self.session.take().filter(|session| !session.lost);
+        let session = match kept {
+            Some(session) => session,
+            None => reconnect(&self.connector)?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    /// Undoes the open chunk, and what the task has staged.
+    fn discard(&mut self) -> Result<()> {
+        self.rollback_chunk()?;
+        if let Some(stage) = self.stage.as_ref().filter(|_| self.staged) {
+            // Cleaning up goes on after a stop.
+            let mut session = self.connector.connect(&Cancel::new())?;
+            stage::remove_task(&mut session, stage, self.task)?;
+            self.staged = false;
+        }
+        Ok(())
+    }
+}
+
+fn reconnect(connector: &Connector) -> Result<Session> {
+    let mut attempt = 0;
+    loop {
+        match connector.connect(connector.host.cancel()) {
+            Err(error) if error.kind == ErrorKind::Connection && attempt < ATTEMPTS => {
+                attempt += 1;
+                thread::sleep(Duration::from_millis(100 << attempt));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A connection lost inside a chunk has rolled it back, so the chunk can be replayed.
+fn passing(error: Error) -> Error {
+    if error.code == "MYSQL-LOST" {
+        return Error { kind: ErrorKind::Retry, ..error };
+    }
+    error
+}
+
+impl WriteTask for MysqlTask {
+    fn begin_chunk(&mut self, sequence: u64) -> Result<()> {
+        if self.open {
+            let message = format!("chunk {sequence} begins before the one before it has ended");
+            return Err(Error::new(ErrorKind::Defect, message).at(self.place()));
+        }
+        let session = self.connected()?;
+        // Between chunks the server may have ended the connection.
+        if let Err(error) = session.run("begin a chunk", "START TRANSACTION") {
+            if error.code != "MYSQL-LOST" {
+                return Err(error);
+            }
+            self.connected()?.run("begin a chunk", "START TRANSACTION")?;
+        }
+        (self.open, self.broken) = (true, false);
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
+        self.in_chunk()?;
+        let Some(session) = self.session.as_mut() else { return Ok(Written::default()) };
+        let written = self.loader.write(session, batch);
+        self.broken = written.is_err();
+        written.map_err(passing)
+    }
+
+    fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
+        let session = self.in_chunk()?;
+        match session.run("commit a chunk", "COMMIT") {
+            Ok(_) => {
+                self.open = false;
+                self.staged = self.stage.is_some();
+                Ok(ChunkOutcome::Committed)
+            }
+            Err(error) if session.lost => {
+                self.open = false;
+                // It may be in the stage.
+                self.staged = self.stage.is_some();
+                Ok(ChunkOutcome::Unknown { evidence: error.to_string() })
+            }
+            Err(error) => {
+                self.rollback_chunk()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn rollback_chunk(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.open) {
+            return Ok(());
+        }
+        let Some(mut session) = self.session.take().filter(|session| !session.lost) else {
+            return Ok(());
+        };
+        // Where it does not work the connection is closed, which rolls back as well.
+        if session.run("roll a chunk back", "ROLLBACK").is_ok() {
+            self.session = Some(session);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Receipt> {
+        if self.open {
+            self.rollback_chunk()?;
+            let message = "the task ends inside a chunk";
+            return Err(Error::new(ErrorKind::Defect, message).at(self.place()));
+        }
+        self.staged = false;
+        Ok(Receipt { task: self.task, data: String::new() })
+    }
+
+    fn abort(mut self: Box<Self>) -> Result<()> {
+        self.discard()
+    }
+}
+
+impl Drop for MysqlTask {
+    fn drop(&mut self) {
+        // There is nobody to tell; `abort` of the job removes a whole stage.
+        let _ = self.discard();
+    }
+}

@@ -1,0 +1,262 @@
+//! Packets over a socket: framing, sequence numbers, length-encoded values
+//! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>).
+//! What the packets mean is left to `session`.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    sync::Arc,
+};
+
+/// The longest payload of one frame; longer packets come in several.
+const FRAME: usize = 0xFF_FFFF;
+
+/// One end of a connection.
+pub(crate) struct Wire {
+    stream: Arc<TcpStream>,
+    buffer: Vec<u8>,
+    /// What is buffered and not taken yet: `buffer[start..end]`.
+    start: usize,
+    end: usize,
+    sequence: u8,
+    /// A packet of several frames, put together.
+    long: Vec<u8>,
+    /// A small packet with its header, on its way out.
+    small: Vec<u8>,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+        let buffer = vec![0; 256 * 1024];
+        Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new(), small: Vec::new() }
+    }
+
+    /// Begins a new command: sequence numbers start again.
+    pub(crate) fn restart(&mut self) {
+        self.sequence = 0;
+    }
+
+    /// The next packet's payload.
+    pub(crate) fn receive(&mut self) -> io::Result<&[u8]> {
+        let length = self.frame()?;
+        if length < FRAME {
+            let from = self.start;
+            self.start += length;
+            return Ok(&self.buffer[from..from + length]);
+        }
+        self.long.clear();
+        let mut length = length;
+        loop {
+            self.long.extend_from_slice(&self.buffer[self.start..self.start + length]);
+            self.start += length;
+            if length < FRAME {
+                return Ok(&self.long);
+            }
+            length = self.frame()?;
+        }
+    }
+
+    /// Buffers one frame and answers its length; its payload begins at `start`.
+    fn frame(&mut self) -> io::Result<usize> {
+        self.fill(4)?;
+        let head = &self.buffer[self.start..self.start + 4];
+        let length = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
+        if head[3] != self.sequence {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "packets are out of order"));
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        self.start += 4;
+        self.fill(length)?;
+        Ok(length)
+    }
+
+    /// Reads until so many bytes are buffered. An end before that is an error.
+    fn fill(&mut self, wanted: usize) -> io::Result<()> {
+        if self.end - self.start >= wanted {
+            return Ok(());
+        }
+        if self.start + wanted > self.buffer.len() || self.start == self.end {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if wanted > self.buffer.len() {
+            self.buffer.resize(wanted.next_power_of_two(), 0);
+        }
+        while self.end - self.start < wanted {
+            match (&*self.stream).read(&mut self.buffer[self.end..]) {
+                Ok(0) => {
+                    let text = "the server closed the connection before it was done";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+                }
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a packet, in several frames where it is long.
+    pub(crate) fn send(&mut self, mut payload: &[u8]) -> io::Result<()> {
+        loop {
+            let (frame, rest) = payload.split_at(payload.len().min(FRAME));
+            let length = frame.len();
+            let head = [length as u8, (length >> 8) as u8, (length >> 16) as u8, self.sequence];
+            self.sequence = self.sequence.wrapping_add(1);
+            if length < 16 * 1024 {
+                self.small.clear();
+                self.small.extend_from_slice(&head);
+                self.small.extend_from_slice(frame);
+                (&*self.stream).write_all(&self.small)?;
+            } else {
+                (&*self.stream).write_all(&head)?;
+                (&*self.stream).write_all(frame)?;
+            }
+            payload = rest;
+            if length < FRAME {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Takes values off a packet's payload; `None` where it is too short.
+pub(crate) struct Taker<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Taker<'a> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// A length-encoded integer.
+    pub(crate) fn length(&mut self) -> Option<u64> {
+        let wide = match self.byte()? {
+            0xFC => return self.u16().map(u64::from),
+            0xFD => {
+                let [a, b, c] = self.array::<3>()?;
+                [a, b, c, 0, 0, 0, 0, 0]
+            }
+            0xFE => self.array::<8>()?,
+            0xFB | 0xFF => return None,
+            small => return Some(small.into()),
+        };
+        Some(u64::from_le_bytes(wide))
+    }
+
+    /// A length-encoded string.
+    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
+        // The usual case first: this runs for every cell.
+        if let Some((&length, rest)) = self.0.split_first()
+            && length < 0xFB
+        {
+            let (taken, rest) = rest.split_at_checked(length.into())?;
+            self.0 = rest;
+            return Some(taken);
+        }
+        let length = usize::try_from(self.length()?).ok()?;
+        self.bytes(length)
+    }
+
+    /// A string up to a zero byte, or to the end where there is none.
+    pub(crate) fn zero_terminated(&mut self) -> &'a [u8] {
+        match memchr::memchr(0, self.0) {
+            Some(at) => {
+                let taken = &self.0[..at];
+                self.0 = &self.0[at + 1..];
+                taken
+            }
+            None => std::mem::take(&mut self.0),
+        }
+    }
+}
+
+/// Appends a length-encoded string.
+pub(crate) fn put_string(bytes: &[u8], out: &mut Vec<u8>) {
+    let length = bytes.len() as u64;
+    match length {
+        0..0xFB => out.push(length as u8),
+        0xFB..0x1_0000 => {
+            out.push(0xFC);
+            out.extend_from_slice(&(length as u16).to_le_bytes());
+        }
+        0x1_0000..0x100_0000 => {
+            out.push(0xFD);
+            out.extend_from_slice(&(length as u32).to_le_bytes()[..3]);
+        }
+        _ => {
+            out.push(0xFE);
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+    }
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn pair() -> (Wire, Wire) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        (Wire::new(Arc::new(near)), Wire::new(Arc::new(far)))
+    }
+
+    #[test]
+    fn packets_arrive_whole() {
+        for length in [0, 1, 300_000, FRAME - 1, FRAME, FRAME + 1, 2 * FRAME] {
+            let (mut near, mut far) = pair();
+            let payload: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let sent = payload.clone();
+            let sender = std::thread::spawn(move || {
+                near.send(&sent).unwrap();
+                near.send(b"next").unwrap();
+            });
+            assert!(far.receive().unwrap() == payload, "{length}");
+            assert_eq!(far.receive().unwrap(), b"next");
+            sender.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn t06_an_early_end_is_an_error() {
+        let (near, mut far) = pair();
+        (&*near.stream).write_all(&[9, 0, 0, 0, 1, 2]).unwrap();
+        drop(near);
+        assert_eq!(far.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn lengths_read_back() {
+        for length in [0, 0xFA, 0xFB, 0xFFFF, 0x1_0000, 0x100_0000] {
+            let mut out = Vec::new();
+            put_string(&vec![7; length], &mut out);
+            let mut taker = Taker(&out);
+            assert_eq!(taker.string().unwrap().len(), length);
+            assert!(taker.0.is_empty());
+            assert!(Taker(&out[..out.len() - 1]).string().is_none());
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Reading from a real MariaDB what its own client has put there.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use arrow_array::RecordBatch;
+use support::{Fixture, Server, read_all};
+use transload_plugin_api::{Column, ErrorKind, Reader, SplitAbility, SplitRequest, testing::cell};
+
+fn fixture(sql: &str) -> Fixture {
+    Fixture::new(&Server::mariadb(), sql)
+}
+
+/// Rows as text, cells between `|`, by the splits' order.
+fn rows(reader: &dyn Reader, wanted: &[Column], max: u32) -> Vec<String> {
+    let batches = read_all(reader, wanted, max).into_iter().flatten();
+    batches.flat_map(|read| lines(&read.batch)).collect()
+}
+
+fn lines(batch: &RecordBatch) -> Vec<String> {
+    let line = |row: usize| {
+        let cells = batch.columns().iter().map(|array| cell(array, row));
+        cells.collect::<Vec<_>>().join("|")
+    };
+    (0..batch.num_rows()).map(line).collect()
+}
+
+fn own_rows(reader: &dyn Reader) -> Vec<String> {
+    rows(reader, &reader.schema().unwrap().columns, 1)
+}
+
+/// Codes of dirty rows with their places.
+fn faults(reader: &dyn Reader) -> Vec<String> {
+    let batches = read_all(reader, &reader.schema().unwrap().columns, 1).into_iter().flatten();
+    let dirty = batches.flat_map(|read| read.dirty);
+    dirty.map(|row| format!("{} {}", row.place.unwrap_or_default(), row.code)).collect()
+}
+
+fn as_type(name: &str, logical: &str) -> Column {
+    Column::new(name, logical.parse().unwrap(), true)
+}
+
+#[test]
+fn t17_unsigned_numbers_keep_their_upper_half() {
+    let fixture = fixture(
+        "CREATE TABLE t(a TINYINT UNSIGNED, b SMALLINT UNSIGNED, c MEDIUMINT UNSIGNED,
+           d INT UNSIGNED ZEROFILL, e BIGINT UNSIGNED, f MEDIUMINT, g BIGINT);
+         INSERT INTO t VALUES (255, 65535, 16777215, 4294967295, 18446744073709551615, -8388608,
+           -9223372036854775808);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let types: Vec<_> =
+        reader.schema().unwrap().columns.iter().map(|it| it.logical.to_string()).collect();
+    assert_eq!(types, ["uint8", "uint16", "uint32", "uint32", "uint64", "int32", "int64"]);
+    assert_eq!(
+        own_rows(&*reader),
+        ["255|65535|16777215|4294967295|18446744073709551615|-8388608|-9223372036854775808"]
+    );
+}
+
+#[test]
+fn t18_decimals_of_65_digits() {
+    let long = "12345678901234567890123456789012345.123456789012345678901234567890";
+    let fixture = fixture(&format!(
+        "CREATE TABLE t(a DECIMAL(65,30), b DECIMAL(38,2), c DECIMAL(5,0));
+         INSERT INTO t VALUES ({long}, -0.10, 12345);"
+    ));
+    let reader = fixture.reader(&[("table", "t")]);
+    assert_eq!(own_rows(&*reader), [format!("{long}|-0.10|12345")]);
+}
+
+#[test]
+fn t20_a_small_number_is_no_boolean_unless_it_is_wanted_as_one() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, b TINYINT(1));
+         INSERT INTO t VALUES (1, 0), (2, 1), (3, 2), (4, -1), (5, NULL);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    assert_eq!(own_rows(&*reader), ["1|0", "2|1", "3|2", "4|-1", "5|NULL"]);
+    let wanted = [as_type("id", "int32"), as_type("b", "boolean")];
+    let batches = read_all(&*reader, &wanted, 1).remove(0);
+    assert_eq!(lines(&batches[0].batch), ["1|false", "2|true", "5|NULL"]);
+    let places: Vec<_> = batches[0].dirty.iter().filter_map(|row| row.place.clone()).collect();
+    assert!(places[0].ends_with("key 3") && places[1].ends_with("key 4"), "{places:?}");
+}
+
+#[test]
+fn t16_zero_dates_by_policy() {
+    let sql = "SET sql_mode = '';
+         CREATE TABLE t(id INT PRIMARY KEY, d DATE, m DATETIME NOT NULL);
+         INSERT INTO t VALUES (1, '2024-02-29', '2024-02-29 01:02:03'),
+           (2, '0000-00-00', '2024-01-01'), (3, '2024-00-10', '2024-01-01'),
+           (4, '2024-01-01', '0000-00-00 00:00:00'), (5, NULL, '0000-00-00 12:00:00');";
+    let fixture = fixture(sql);
+    let reader = fixture.reader(&[("table", "t")]);
+    assert_eq!(faults(&*reader).len(), 4);
+    assert_eq!(own_rows(&*reader), ["1|2024-02-29|2024-02-29 01:02:03"]);
+    let reader = fixture.reader(&[("table", "t"), ("zero_dates", "null")]);
+    let found: Vec<_> = own_rows(&*reader).iter().map(|row| row[..3].to_owned()).collect();
+    // The second column is NOT NULL: a NULL there would be a lie.
+    assert_eq!(found, ["1|2", "2|N", "3|N"]);
+}
+
+#[test]
+fn t21_bits_keep_their_length() {
+    let fixture = fixture(
+        "CREATE TABLE t(a BIT(1), b BIT(9), c BIT(64));
+         INSERT INTO t VALUES (b'1', b'100000001', 0xFFFFFFFFFFFFFFFF);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let batch = read_all(&*reader, &reader.schema().unwrap().columns, 1).remove(0).remove(0).batch;
+    let bytes = |at: usize| {
+        use arrow_array::cast::AsArray as _;
+        batch.column(at).as_binary::<i32>().value(0).to_vec()
+    };
+    assert_eq!((bytes(0), bytes(1), bytes(2)), (vec![1], vec![1, 1], vec![255; 8]));
+}
+
+#[test]
+fn t26_times_beyond_a_day_are_durations() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, t TIME(6));
+         INSERT INTO t VALUES (1, '-838:59:59.000001'), (2, '23:59:59.999999'), (3, '00:00:00'),
+           (4, '24:00:00'), (5, '838:59:59');",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    assert_eq!(own_rows(&*reader).len(), 5);
+    let wanted = [as_type("id", "int32"), as_type("t", "time")];
+    let read = read_all(&*reader, &wanted, 1).remove(0).remove(0);
+    assert_eq!((read.batch.num_rows(), read.dirty.len()), (2, 3));
+}
+
+#[test]
+fn t28_years_and_their_nulls() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, y YEAR);
+         INSERT INTO t VALUES (1, NULL), (2, 0), (3, 1901), (4, 2155);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    assert_eq!(own_rows(&*reader), ["1|NULL", "2|0", "3|1901", "4|2155"]);
+}
+
+#[test]
+fn t36_labels_come_as_text_and_broken_ones_are_dirty() {
+    let fixture = fixture(
+        "SET sql_mode = '';
+         CREATE TABLE t(id INT PRIMARY KEY, e ENUM('a','10'), s SET('x','y'), o ENUM('','b'));
+         INSERT INTO t VALUES (1, '10', 'y,x', ''), (2, 'broken', '', 'b'), (3, NULL, NULL, NULL);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let read = read_all(&*reader, &reader.schema().unwrap().columns, 1).remove(0).remove(0);
+    assert_eq!((read.batch.num_rows(), read.dirty.len()), (2, 1));
+    assert_eq!(read.dirty[0].column.as_deref(), Some("e"));
+}
+
+#[test]
+fn t37_geometry_is_refused_by_its_column() {
+    let fixture = fixture("CREATE TABLE t(id INT PRIMARY KEY, g POINT);");
+    let reader = fixture.reader(&[("table", "t")]);
+    let schema = reader.schema().unwrap();
+    assert!(schema.notes.iter().any(|note| note.contains("`g`")), "{schema:?}");
+    let error = reader.produces(&schema.columns).unwrap_err();
+    assert!(error.kind == ErrorKind::Unsupported && error.message.contains("`g`"), "{error}");
+    assert!(reader.produces(&schema.columns[..1]).is_ok());
+}
+
+#[test]
+fn t24_moments_do_not_depend_on_zones() {
+    let fixture = fixture(
+        "CREATE TABLE t(a DATETIME(6), b TIMESTAMP(6) NULL, c DATE);
+         SET time_zone = '+05:30';
+         INSERT INTO t VALUES ('2024-03-31 02:30:00.000001', '2024-03-31 02:30:00', '0001-01-01');",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let found = own_rows(&*reader);
+    assert_eq!(found, ["2024-03-31 02:30:00.000001|2024-03-30 21:00:00Z|0001-01-01"]);
+}
+
+/// Every id once, whatever the splits.
+fn assert_each_once(fixture: &Fixture, options: &[(&str, &str)], expected: usize) {
+    let reader = fixture.reader(options);
+    for max in [1, 2, 3, 7, 16] {
+        let found = rows(&*reader, &reader.schema().unwrap().columns, max);
+        let distinct: BTreeSet<_> = found.iter().collect();
+        assert_eq!((found.len(), distinct.len()), (expected, expected), "{options:?} in {max}");
+    }
+}
+
+#[test]
+fn t01_null_keys_are_read_once() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, k INT, w VARCHAR(20), KEY (k));
+         INSERT INTO t SELECT seq, IF(seq % 10 = 0, NULL, seq DIV 3),
+           IF(seq % 7 = 0, NULL, CONCAT(IF(seq % 2, 'a', 'A'), seq DIV 5)) FROM seq_1_to_500;",
+    );
+    for key in ["id", "k", "w"] {
+        assert_each_once(&fixture, &[("table", "t"), ("split_key", key)], 500);
+    }
+    assert_each_once(&fixture, &[("table", "t"), ("where", "id > 100 -- all but some")], 400);
+    assert_each_once(&fixture, &[("query", "SELECT id, k + 1 AS k1 FROM t ORDER BY id")], 500);
+}
+
+#[test]
+fn t04_sparse_and_skewed_keys() {
+    let fixture = fixture(
+        "CREATE TABLE t(id BIGINT UNSIGNED PRIMARY KEY);
+         INSERT INTO t SELECT seq FROM seq_1_to_300;
+         INSERT INTO t VALUES (18446744073709551615), (18446744073709551614), (9223372036854775808);
+         CREATE TABLE c(a INT, b VARCHAR(9), PRIMARY KEY (a, b));
+         INSERT INTO c SELECT IF(seq < 250, 1, seq), CONCAT('x', seq) FROM seq_1_to_300;
+         CREATE TABLE e(id INT PRIMARY KEY);",
+    );
+    assert_each_once(&fixture, &[("table", "t")], 303);
+    assert_each_once(&fixture, &[("table", "c")], 300);
+    assert_each_once(&fixture, &[("table", "e")], 0);
+}
+
+#[test]
+fn t08_reading_goes_on_after_any_batch() {
+    let fixture = fixture(
+        "CREATE TABLE t(a INT, b VARCHAR(9), v INT, PRIMARY KEY (a, b));
+         INSERT INTO t SELECT seq DIV 100, CONCAT('x', seq), seq FROM seq_1_to_20000;",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let columns = reader.produces(&[as_type("v", "int32")]).unwrap();
+    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    assert_eq!(splits[0].ability, SplitAbility::Seekable);
+    let mut task = reader.open(&splits[0], &columns, None).unwrap();
+    let first = task.next_batch().unwrap().unwrap();
+    drop(task);
+    let mut task = reader.open(&splits[0], &columns, Some(&first.position)).unwrap();
+    let mut found = lines(&first.batch);
+    while let Some(read) = task.next_batch().unwrap() {
+        found.extend(lines(&read.batch));
+    }
+    let distinct: BTreeSet<_> = found.iter().collect();
+    assert_eq!((found.len(), distinct.len()), (20_000, 20_000));
+}
+
+#[test]
+fn t06_a_killed_reader_is_an_error_and_no_end() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, w VARCHAR(250));
+         INSERT INTO t SELECT seq, REPEAT('x', 250) FROM seq_1_to_300000;",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let columns = reader.schema().unwrap().columns;
+    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    let mut task = reader.open(&splits[0], &columns, None).unwrap();
+    assert!(task.next_batch().unwrap().is_some());
+    let kill = format!(
+        "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE db = '{}' \
+         AND id <> CONNECTION_ID()",
+        fixture.database
+    );
+    for kill in fixture.lines(&kill) {
+        fixture.run(&kill);
+    }
+    let error = loop {
+        match task.next_batch() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a killed connection looks like the end of the rows"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error.kind, ErrorKind::Connection | ErrorKind::Retry), "{error}");
+}
+
+#[test]
+fn queries_that_write_or_name_columns_twice_are_refused() {
+    let fixture = fixture("CREATE TABLE t(id INT PRIMARY KEY); INSERT INTO t VALUES (1);");
+    for query in ["DELETE FROM t", "SELECT id, id FROM t", "SELECT 1; DELETE FROM t", "nonsense"] {
+        let reader = fixture.reader(&[("query", query)]);
+        assert!(reader.schema().is_err(), "{query}");
+    }
+    assert_eq!(fixture.lines("SELECT COUNT(*) FROM t"), ["1"]);
+}
+
+#[test]
+fn views_and_json_are_read() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, j JSON, `made` INT AS (id * 2) VIRTUAL);
+         INSERT INTO t(id, j) VALUES (1, '{\"b\": 1, \"a\" : 1.10}');
+         CREATE VIEW v AS SELECT id, j FROM t;",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let schema = reader.schema().unwrap();
+    assert_eq!(schema.columns[1].logical.to_string(), "json");
+    assert!(schema.columns[2].generated && schema.keys[0].primary);
+    let json = format!("{:?}", "{\"b\": 1, \"a\" : 1.10}");
+    assert_eq!(own_rows(&*reader), [format!("1|{json}|2")]);
+    let reader = fixture.reader(&[("table", "v")]);
+    assert_eq!(own_rows(&*reader), [format!("1|{json}")]);
+    let names: Vec<_> =
+        reader.discover().unwrap().into_iter().map(|it| (it.name, it.kind)).collect();
+    assert_eq!(names, [("t".into(), "table".into()), ("v".into(), "view".into())]);
+}

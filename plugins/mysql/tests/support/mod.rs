@@ -1,0 +1,204 @@
+//! A database of the test's own on a real server, looked at with the server's own client.
+
+#![allow(dead_code)] // each test binary uses its part of it
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use transload_plugin_api::{
+    Cancel, ChunkOutcome, Column, Counters, Host, Options, Plugin, Position, ReadBatch, Reader,
+    Result, Secret, Secrets, SplitRequest, TaskContext, WriteMode, WritePlan, Writer, Written,
+    schema_of,
+};
+use transload_plugin_mysql::MysqlPlugin;
+
+/// Where a server is: `mysql://user:password@host:port/database`.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    user: String,
+    password: String,
+    host: String,
+    port: u16,
+}
+
+impl Server {
+    pub(crate) fn mariadb() -> Self {
+        Self::from_variable("TRANSLOAD_TEST_MARIADB", "tests/servers/mariadb start DIR")
+    }
+
+    pub(crate) fn mysql() -> Self {
+        Self::from_variable("TRANSLOAD_TEST_MYSQL", "tests/servers/mysql start DIR")
+    }
+
+    fn from_variable(name: &str, command: &str) -> Self {
+        let Ok(text) = std::env::var(name) else {
+            panic!("{name} is not set: run `{command}` and set what it prints");
+        };
+        let rest = text.strip_prefix("mysql://").unwrap();
+        let (login, place) = rest.split_once('@').unwrap();
+        let (user, password) = login.split_once(':').unwrap();
+        let (host, port) = place.split_once('/').unwrap().0.split_once(':').unwrap();
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+            host: host.to_owned(),
+            port: port.parse().unwrap(),
+        }
+    }
+
+    fn client(&self, database: &str, sql: &str) -> std::result::Result<String, String> {
+        let mut child = Command::new("mariadb")
+            .args(["--no-defaults", "--default-character-set=utf8mb4", "-N", "-B"])
+            .args(["-h", &self.host, "-P", &self.port.to_string(), "-u", &self.user])
+            .args([database])
+            .env("MYSQL_PWD", &self.password)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the client `mariadb`: install mariadb-client");
+        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout).unwrap()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+}
+
+struct Password(String);
+
+impl Secrets for Password {
+    fn secret(&self, key: &str) -> Result<Option<Secret>> {
+        Ok((key == "password").then(|| Secret::new(self.0.clone())))
+    }
+}
+
+/// A database that goes when it is dropped.
+pub(crate) struct Fixture {
+    server: Server,
+    pub(crate) database: String,
+}
+
+impl Fixture {
+    pub(crate) fn new(server: &Server, sql: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let database = format!("t_{}_{number}", std::process::id());
+        let made = format!("CREATE DATABASE {database} CHARACTER SET utf8mb4");
+        server.client("mysql", &made).unwrap();
+        let fixture = Self { server: server.clone(), database };
+        fixture.run(sql);
+        fixture
+    }
+
+    pub(crate) fn run(&self, sql: &str) {
+        let _ = self.ask(sql);
+    }
+
+    /// What the client prints: tabs between cells.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        let settings = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00';";
+        self.server.client(&self.database, &format!("{settings}\n{sql}")).unwrap()
+    }
+
+    pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
+        self.ask(sql).lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn secrets(server: &Server) -> Arc<dyn Secrets> {
+        Arc::new(Password(server.password.clone()))
+    }
+
+    pub(crate) fn host(&self) -> Host {
+        Host::new(Self::secrets(&self.server), Cancel::new())
+    }
+
+    pub(crate) fn options(&self, pairs: &[(&str, &str)]) -> Options {
+        let mut options = Options::from_pairs(pairs.iter().copied());
+        let Server { host, user, port, .. } = &self.server;
+        for (key, value) in [("host", host), ("user", user), ("database", &self.database)] {
+            options.values.insert(key.to_owned(), value.clone().into());
+        }
+        options.values.insert("port".to_owned(), (*port).into());
+        options
+    }
+
+    pub(crate) fn writer(&self, table: &str) -> Box<dyn Writer> {
+        MysqlPlugin.writer(self.options(&[("table", table)]), self.host()).unwrap()
+    }
+
+    pub(crate) fn reader(&self, pairs: &[(&str, &str)]) -> Box<dyn Reader> {
+        MysqlPlugin.reader(self.options(pairs), self.host()).unwrap()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _ = self.server.client("mysql", &format!("DROP DATABASE {}", self.database));
+    }
+}
+
+/// A plan for columns given as (name, type); all nullable.
+pub(crate) fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
+    let column =
+        |(name, logical): &(&str, &str)| Column::new(*name, logical.parse().unwrap(), true);
+    WritePlan {
+        run: "r-1".to_owned(),
+        columns: columns.iter().map(column).collect(),
+        mode,
+        key: key.iter().map(|name| (*name).to_owned()).collect(),
+        tasks: 1,
+        ..WritePlan::default()
+    }
+}
+
+pub(crate) fn integers(values: impl IntoIterator<Item = impl Into<Option<i64>>>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter(values.into_iter().map(Into::into)))
+}
+
+pub(crate) fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> ArrayRef {
+    Arc::new(StringArray::from_iter(values.into_iter().map(Into::into)))
+}
+
+/// Drafts, prepares, writes the batches' columns in one chunk and commits.
+pub(crate) fn write_all(
+    writer: &dyn Writer,
+    plan: &WritePlan,
+    batches: Vec<Vec<ArrayRef>>,
+) -> Result<Vec<Written>> {
+    let mut plan = plan.clone();
+    plan.columns = writer.draft(&plan)?.columns;
+    writer.prepare(&plan)?;
+    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 })?;
+    task.begin_chunk(0)?;
+    let mut nullable = plan.columns.clone();
+    nullable.iter_mut().for_each(|column| column.nullable = true);
+    let schema = schema_of(&nullable);
+    let write = |arrays| task.write(&RecordBatch::try_new(schema.clone(), arrays).unwrap());
+    let written = batches.into_iter().map(write).collect::<Result<Vec<_>>>()?;
+    let outcome = task.commit_chunk(&Position::default(), &Counters::default())?;
+    assert_eq!(outcome, ChunkOutcome::Committed);
+    let receipt = task.finish()?;
+    assert_eq!(writer.commit(&plan, &[receipt])?, ChunkOutcome::Committed);
+    writer.finalise(&plan)?;
+    Ok(written)
+}
+
+/// All batches of all splits, in the wanted types as far as the reader makes them.
+pub(crate) fn read_all(reader: &dyn Reader, wanted: &[Column], max: u32) -> Vec<Vec<ReadBatch>> {
+    let columns = reader.produces(wanted).unwrap();
+    let splits = reader.splits(&SplitRequest { max, columns: columns.clone() }).unwrap();
+    let read = |split| {
+        let mut task = reader.open(split, &columns, None).unwrap();
+        std::iter::from_fn(|| task.next_batch().unwrap()).collect()
+    };
+    splits.iter().map(read).collect()
+}
