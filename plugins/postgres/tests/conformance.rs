@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use arrow_array::{
     Array, Int64Array, RecordBatch, StringArray,
@@ -17,38 +17,56 @@ use transload_plugin_api::{
 };
 use transload_plugin_postgres::PostgresPlugin;
 
-struct Postgres;
+/// One database for all tables: making one takes the server longer than anything else here.
+struct Postgres {
+    fixture: Rc<Fixture>,
+    tables: Cell<u32>,
+}
 
 struct Table {
-    fixture: Fixture,
+    fixture: Rc<Fixture>,
+    name: String,
 }
 
 impl Table {
     /// A table as the plugin itself would make it.
-    fn new(columns: &[Column], key: &[String]) -> Self {
-        let fixture = Fixture::new("");
+    fn new(subject: &Postgres, columns: &[Column], key: &[String]) -> Self {
+        let (fixture, name) = (Rc::clone(&subject.fixture), subject.next_name());
         let mut plan = plan(WriteMode::Insert, &[], &[]);
         (plan.columns, plan.key, plan.create_table) = (columns.to_vec(), key.to_vec(), true);
-        let draft = fixture.writer("t").draft(&plan).unwrap();
+        let draft = fixture.writer(&name).draft(&plan).unwrap();
         fixture.run(&draft.statements[0].text);
-        Self { fixture }
+        Self { fixture, name }
     }
 
     fn options(&self) -> Options {
-        self.fixture.options(&[("table", "t")])
+        self.fixture.options(&[("table", &self.name)])
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.fixture.run(&format!("DROP TABLE {}", self.name));
+    }
+}
+
+impl Postgres {
+    fn next_name(&self) -> String {
+        self.tables.set(self.tables.get() + 1);
+        format!("t{}", self.tables.get())
     }
 }
 
 impl Subject for Postgres {
     fn source(&self, rows: u64) -> Source {
-        let table = Table::new(&samples::keyed_columns(), &["id".to_owned()]);
+        let table = Table::new(self, &samples::keyed_columns(), &["id".to_owned()]);
         let batch = samples::keyed(1..=rows as i64, 1);
         table.put(&batch);
         Source::new(table.options()).with_rows(Rows::of(&[batch])).keeping(table)
     }
 
     fn target(&self, columns: &[Column], key: &[String]) -> Box<dyn Target + '_> {
-        Box::new(Table::new(columns, key))
+        Box::new(Table::new(self, columns, key))
     }
 
     fn secrets(&self) -> Arc<dyn Secrets> {
@@ -121,13 +139,13 @@ impl Target for Table {
         };
         let all: Vec<_> = (0..rows.num_rows()).map(row).collect();
         if !all.is_empty() {
-            self.fixture.run(&format!("INSERT INTO t VALUES {}", all.join(", ")));
+            self.fixture.run(&format!("INSERT INTO {} VALUES {}", self.name, all.join(", ")));
         }
     }
 
     /// Values are compared with a connection of the test's own in the other tests.
     fn assert_holds(&self, expected: &[RecordBatch], when: &str) {
-        let reader = self.fixture.reader(&[("table", "t")]);
+        let reader = self.fixture.reader(&[("table", &self.name)]);
         let batches: Vec<_> =
             read_all(&*reader, 1).into_iter().flatten().map(|read| read.batch).collect();
         Rows::of(expected).assert_same(&Rows::of(&batches), when);
@@ -136,5 +154,6 @@ impl Target for Table {
 
 #[test]
 fn conforms() {
-    testing::all(&PostgresPlugin, &Postgres);
+    let fixture = Rc::new(Fixture::new(""));
+    testing::all(&PostgresPlugin, &Postgres { fixture, tables: Cell::new(0) });
 }
