@@ -179,7 +179,8 @@ pub(crate) fn supported() -> Vec<TypeSupport> {
             .note("BINARY(n) and BIT(n) take values of their own length only"),
         TypeSupport::new("date", &["DATE"]).note("years 0001 to 9999"),
         TypeSupport::new("time", &["TIME"]).note("read as a duration unless a time is wanted"),
-        TypeSupport::new("duration", &["TIME"]).note("to 838:59:59.999999 either way"),
+        TypeSupport::new("duration", &["TIME"])
+            .note("to 838:59:59.999999 either way, on MySQL to 838:59:59"),
         TypeSupport::new("timestamp", &["DATETIME"]).note("years 0001 to 9999, microseconds"),
         TypeSupport::new("timestamptz", &["TIMESTAMP"])
             .note("1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC on most servers"),

@@ -18,7 +18,10 @@ use transload_plugin_api::{
 };
 use transload_plugin_mysql::MysqlPlugin;
 
-struct Mysql(Server);
+struct Mysql {
+    server: Server,
+    mariadb: bool,
+}
 
 struct Table {
     fixture: Fixture,
@@ -42,24 +45,26 @@ impl Table {
 
 impl Subject for Mysql {
     fn source(&self, rows: u64) -> Source {
-        let table = Table::new(&self.0, &samples::keyed_columns(), &["id".to_owned()]);
+        let table = Table::new(&self.server, &samples::keyed_columns(), &["id".to_owned()]);
         let batch = samples::keyed(1..=rows as i64, 1);
         table.put(&batch);
         Source::new(table.options()).with_rows(Rows::of(&[batch])).keeping(table)
     }
 
     fn target(&self, columns: &[Column], key: &[String]) -> Box<dyn Target + '_> {
-        Box::new(Table::new(&self.0, columns, key))
+        Box::new(Table::new(&self.server, columns, key))
     }
 
     fn secrets(&self) -> Arc<dyn Secrets> {
-        Fixture::secrets(&self.0)
+        Fixture::secrets(&self.server)
     }
 
     fn types(&self, family: &str) -> Vec<LogicalType> {
         let names: &[&str] = match family {
             "decimal" => &["decimal(15,2)", "decimal(38,0)", "decimal(38,10)", "decimal(65,30)"],
             "timestamp" => &["timestamp", "timestamp(3)", "timestamp(0)"],
+            // MySQL orders keys and drops doubled ones: JSON is another text afterwards.
+            "json" if !self.mariadb => &[],
             "timestamptz" => &["timestamptz", "timestamptz(0)"],
             other => return samples::types_of(other),
         };
@@ -71,6 +76,8 @@ impl Subject for Mysql {
             LogicalType::Float32 | LogicalType::Float64 => {
                 !matches!(cell, "NaN" | "-0.0" | "inf" | "-inf" | "Infinity" | "-Infinity")
             }
+            // On MySQL the longest span has no fraction.
+            LogicalType::Duration if !self.mariadb => !cell.contains("3020399999999"),
             // 1970-01-01 00:00:01 to 2038-01-19 03:14:07
             LogicalType::TimestampTz { .. } => {
                 let inside = ("1970-01-01T00:00:01".."2038-01-19T03:14:08").contains(&cell)
@@ -87,7 +94,7 @@ impl Subject for Mysql {
 
     fn dirty_sources(&self) -> Vec<DirtySource> {
         let fixture = Fixture::new(
-            &self.0,
+            &self.server,
             "SET sql_mode = '';
              CREATE TABLE t(id INT PRIMARY KEY, d DATE);
              INSERT INTO t VALUES (1, '2024-01-01'), (2, '0000-00-00'), (3, NULL), (17, '2024-00-10');",
@@ -149,5 +156,10 @@ impl Target for Table {
 
 #[test]
 fn conforms_on_mariadb() {
-    testing::all(&MysqlPlugin, &Mysql(Server::mariadb()));
+    testing::all(&MysqlPlugin, &Mysql { server: Server::mariadb(), mariadb: true });
+}
+
+#[test]
+fn conforms_on_mysql() {
+    testing::all(&MysqlPlugin, &Mysql { server: Server::mysql(), mariadb: false });
 }
