@@ -155,13 +155,11 @@ impl Target for Table {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn conforms_on_mariadb() {
     testing::all(&MysqlPlugin, &Mysql { server: Server::mariadb(), mariadb: true });
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn conforms_on_mysql() {
     testing::all(&MysqlPlugin, &Mysql { server: Server::mysql(), mariadb: false });
 }

@@ -44,7 +44,6 @@ fn as_type(name: &str, logical: &str) -> Column {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t17_unsigned_numbers_keep_their_upper_half() {
     let fixture = fixture(
         "CREATE TABLE t(a TINYINT UNSIGNED, b SMALLINT UNSIGNED, c MEDIUMINT UNSIGNED,
@@ -63,7 +62,6 @@ fn t17_unsigned_numbers_keep_their_upper_half() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t18_decimals_of_65_digits() {
     let long = "12345678901234567890123456789012345.123456789012345678901234567890";
     let fixture = fixture(&format!(
@@ -75,7 +73,6 @@ fn t18_decimals_of_65_digits() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t20_a_small_number_is_no_boolean_unless_it_is_wanted_as_one() {
     let fixture = fixture(
         "CREATE TABLE t(id INT PRIMARY KEY, b TINYINT(1));
@@ -91,7 +88,6 @@ fn t20_a_small_number_is_no_boolean_unless_it_is_wanted_as_one() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t16_zero_dates_by_policy() {
     let sql = "SET sql_mode = '';
          CREATE TABLE t(id INT PRIMARY KEY, d DATE, m DATETIME NOT NULL);
@@ -109,7 +105,6 @@ fn t16_zero_dates_by_policy() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t21_bits_keep_their_length() {
     let fixture = fixture(
         "CREATE TABLE t(a BIT(1), b BIT(9), c BIT(64));
@@ -125,7 +120,6 @@ fn t21_bits_keep_their_length() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t26_times_beyond_a_day_are_durations() {
     let fixture = fixture(
         "CREATE TABLE t(id INT PRIMARY KEY, t TIME(6));
@@ -140,7 +134,6 @@ fn t26_times_beyond_a_day_are_durations() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t28_years_and_their_nulls() {
     let fixture = fixture(
         "CREATE TABLE t(id INT PRIMARY KEY, y YEAR);
@@ -151,7 +144,6 @@ fn t28_years_and_their_nulls() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t36_labels_come_as_text_and_broken_ones_are_dirty() {
     let fixture = fixture(
         "SET sql_mode = '';
@@ -165,7 +157,6 @@ fn t36_labels_come_as_text_and_broken_ones_are_dirty() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t37_geometry_is_refused_by_its_column() {
     let fixture = fixture("CREATE TABLE t(id INT PRIMARY KEY, g POINT);");
     let reader = fixture.reader(&[("table", "t")]);
@@ -177,7 +168,6 @@ fn t37_geometry_is_refused_by_its_column() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t24_moments_do_not_depend_on_zones() {
     let fixture = fixture(
         "CREATE TABLE t(a DATETIME(6), b TIMESTAMP(6) NULL, c DATE);
@@ -200,7 +190,6 @@ fn assert_each_once(fixture: &Fixture, options: &[(&str, &str)], expected: usize
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t01_null_keys_are_read_once() {
     let fixture = fixture(
         "CREATE TABLE t(id INT PRIMARY KEY, k INT, w VARCHAR(20), KEY (k));
@@ -215,7 +204,6 @@ fn t01_null_keys_are_read_once() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t04_sparse_and_skewed_keys() {
     let fixture = fixture(
         "CREATE TABLE t(id BIGINT UNSIGNED PRIMARY KEY);
@@ -231,7 +219,6 @@ fn t04_sparse_and_skewed_keys() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t08_reading_goes_on_after_any_batch() {
     let fixture = fixture(
         "CREATE TABLE t(a INT, b VARCHAR(9), v INT, PRIMARY KEY (a, b));
@@ -254,7 +241,6 @@ fn t08_reading_goes_on_after_any_batch() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t06_a_killed_reader_is_an_error_and_no_end() {
     let fixture = fixture(
         "CREATE TABLE t(id INT PRIMARY KEY, w VARCHAR(250));
@@ -284,7 +270,6 @@ fn t06_a_killed_reader_is_an_error_and_no_end() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn queries_that_write_or_name_columns_twice_are_refused() {
     let fixture = fixture("CREATE TABLE t(id INT PRIMARY KEY); INSERT INTO t VALUES (1);");
     for query in ["DELETE FROM t", "SELECT id, id FROM t", "SELECT 1; DELETE FROM t", "nonsense"] {
@@ -295,7 +280,6 @@ fn queries_that_write_or_name_columns_twice_are_refused() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn views_and_json_are_read() {
     let fixture = fixture(
         "CREATE TABLE t(id INT PRIMARY KEY, j JSON, `made` INT AS (id * 2) VIRTUAL);

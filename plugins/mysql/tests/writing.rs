@@ -29,7 +29,6 @@ fn faults(written: &transload_plugin_api::Written) -> Vec<(u64, &str)> {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t12_the_very_rows_are_dirty_by_either_way() {
     for load in [LoadMethod::Insert, LoadMethod::Copy, LoadMethod::Auto] {
         let fixture = fixture(TABLE);
@@ -51,7 +50,6 @@ fn t12_the_very_rows_are_dirty_by_either_way() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn counts_are_exact_in_every_mode() {
     for (mode, inserted, updated, skipped, expected) in [
         (WriteMode::Ignore, 2, 0, 4, "1:a 2:b 3:c 4:d"),
@@ -73,7 +71,6 @@ fn counts_are_exact_in_every_mode() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn single_rows_are_counted_exactly_too() {
     for mode in [WriteMode::Ignore, WriteMode::Upsert, WriteMode::Replace] {
         let fixture = fixture(TABLE);
@@ -88,7 +85,6 @@ fn single_rows_are_counted_exactly_too() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t32_an_ignored_conflict_lets_no_bad_value_in() {
     let fixture =
         fixture("CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5), n INT CHECK (n < 5));");
@@ -101,7 +97,6 @@ fn t32_an_ignored_conflict_lets_no_bad_value_in() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t36_a_number_is_no_label() {
     let fixture = fixture("CREATE TABLE t(id BIGINT PRIMARY KEY, s ENUM('a','10'));");
     let batch = vec![integers([1, 2, 3, 4]), texts(["a", "1", "10", ""])];
@@ -112,7 +107,6 @@ fn t36_a_number_is_no_label() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t29_zero_stays_zero_in_a_counted_column() {
     let fixture = fixture("CREATE TABLE t(id BIGINT AUTO_INCREMENT PRIMARY KEY, s VARCHAR(5));");
     let batch = vec![integers([0, 7]), texts(["a", "b"])];
@@ -124,7 +118,6 @@ fn t29_zero_stays_zero_in_a_counted_column() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t33_text_of_other_character_sets_is_converted_or_refused() {
     let fixture =
         fixture("CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5) CHARACTER SET latin1);");
@@ -139,7 +132,6 @@ fn t33_text_of_other_character_sets_is_converted_or_refused() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t42_names_are_quoted() {
     let fixture = fixture("CREATE TABLE `a.b``c`(`select` BIGINT PRIMARY KEY, `x``y` VARCHAR(5));");
     let plan = plan(WriteMode::Upsert, &[("select", "int64"), ("x`y", "text")], &["select"]);
@@ -150,7 +142,6 @@ fn t42_names_are_quoted() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t44_a_key_that_does_not_fit_is_refused_before_anything() {
     let fixture = fixture("CREATE TABLE t(id BIGINT, s VARCHAR(5), KEY (id));");
     for mode in [WriteMode::Ignore, WriteMode::Upsert, WriteMode::Replace] {
@@ -160,7 +151,6 @@ fn t44_a_key_that_does_not_fit_is_refused_before_anything() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t49_columns_without_a_value_are_named() {
     let fixture = fixture(
         "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5), must INT NOT NULL,
@@ -176,7 +166,6 @@ fn t49_columns_without_a_value_are_named() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t50_several_unique_keys_and_engines_without_transactions_are_warned_of() {
     let fixture = fixture(
         "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5) UNIQUE);
@@ -196,7 +185,6 @@ fn t50_several_unique_keys_and_engines_without_transactions_are_warned_of() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t37_types_that_do_not_travel_are_refused_by_name() {
     let fixture = fixture("CREATE TABLE t(id BIGINT PRIMARY KEY, g POINT);");
     let plan = plan(WriteMode::Insert, &[("id", "int64"), ("g", "binary")], &[]);
@@ -205,7 +193,6 @@ fn t37_types_that_do_not_travel_are_refused_by_name() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn overwriting_swaps_tables_or_is_refused() {
     let fixture = fixture(
         "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5), KEY by_s (s));
@@ -227,7 +214,6 @@ fn overwriting_swaps_tables_or_is_refused() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t46_statements_run_once_and_a_table_is_made() {
     let fixture = fixture("CREATE TABLE log(x INT AUTO_INCREMENT PRIMARY KEY, w VARCHAR(9));");
     let mut plan = plan(
@@ -266,7 +252,6 @@ fn t46_statements_run_once_and_a_table_is_made() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn a_killed_connection_asks_for_a_replay_and_loses_nothing() {
     let fixture = fixture(TABLE);
     let mut plan = pairs(WriteMode::Insert, &[]);
@@ -300,7 +285,6 @@ fn a_killed_connection_asks_for_a_replay_and_loses_nothing() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn a_lock_wait_makes_no_dirty_row() {
     let fixture = fixture(TABLE);
     fixture.run("INSERT INTO t VALUES (1, 'a')");
@@ -332,7 +316,6 @@ fn a_lock_wait_makes_no_dirty_row() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn wrong_passwords_and_rights_are_told_apart() {
     let fixture = fixture(TABLE);
     let writer = fixture.writer("missing");

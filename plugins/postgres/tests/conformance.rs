@@ -153,7 +153,6 @@ impl Target for Table {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn conforms() {
     let fixture = Rc::new(Fixture::new(""));
     testing::all(&PostgresPlugin, &Postgres { fixture, tables: Cell::new(0) });

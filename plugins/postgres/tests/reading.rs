@@ -36,7 +36,6 @@ fn counted(reader: &dyn Reader, max: u32) -> (usize, BTreeMap<String, usize>) {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t01_null_keys_are_read_once() {
     let fixture = Fixture::new(
         "CREATE TABLE t(k int, s text); INSERT INTO t SELECT i FROM generate_series(1, 100) i;
@@ -51,7 +50,6 @@ fn t01_null_keys_are_read_once() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t02_t04_gaps_and_few_keys_make_no_empty_and_no_double_splits() {
     let fixture = Fixture::new(
         "CREATE TABLE t(k int8 PRIMARY KEY);
@@ -75,7 +73,6 @@ fn t02_t04_gaps_and_few_keys_make_no_empty_and_no_double_splits() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t03_texts_and_uuids_are_compared_by_the_database_alone() {
     let fixture = Fixture::new(
         "CREATE TABLE t(k text COLLATE \"und-x-icu\" PRIMARY KEY, u uuid UNIQUE, d date, x numeric);
@@ -92,7 +89,6 @@ fn t03_texts_and_uuids_are_compared_by_the_database_alone() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn pages_divide_a_table_without_a_key() {
     let fixture = Fixture::new(
         "CREATE TABLE t AS SELECT i, repeat('x', 200) AS s FROM generate_series(1, 5000) i",
@@ -108,7 +104,6 @@ fn pages_divide_a_table_without_a_key() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t08_all_splits_see_one_moment() {
     let fixture = Fixture::new(
         "CREATE TABLE t AS SELECT i, repeat('x', 200) AS s FROM generate_series(1, 2000) i",
@@ -138,7 +133,6 @@ fn t08_all_splits_see_one_moment() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t06_an_early_end_is_an_error_and_no_end_of_data() {
     let fixture = Fixture::new(
         "CREATE TABLE t AS SELECT i, repeat('x', 1000) AS s FROM generate_series(1, 60000) i",
@@ -163,7 +157,6 @@ fn t06_an_early_end_is_an_error_and_no_end_of_data() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn values_are_what_the_server_says_they_are() {
     let fixture = Fixture::new(
         "SET TimeZone = 'Asia/Tokyo';
@@ -210,7 +203,6 @@ fn values_are_what_the_server_says_they_are() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t27_moments_beyond_the_calendar_are_dirty() {
     let fixture = Fixture::new(
         "CREATE TABLE t(a timestamp, b timestamptz, c date);
@@ -225,7 +217,6 @@ fn t27_moments_beyond_the_calendar_are_dirty() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t39_t42_columns_are_found_by_their_exact_names() {
     let fixture = Fixture::new(
         "CREATE TABLE \"a.b\"(\"from\" int, \"From\" int, \"x\"\"y\" int);
@@ -243,7 +234,6 @@ fn t39_t42_columns_are_found_by_their_exact_names() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn queries_views_and_conditions_are_read_and_writes_refused() {
     let fixture = Fixture::new(
         "CREATE TABLE t AS SELECT i FROM generate_series(1, 100) i; CREATE VIEW v AS SELECT * FROM t",
@@ -267,7 +257,6 @@ fn queries_views_and_conditions_are_read_and_writes_refused() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn keys_tell_which_cannot_decide() {
     let fixture = Fixture::new(
         "CREATE TABLE t(a int PRIMARY KEY, b int UNIQUE DEFERRABLE, c int GENERATED ALWAYS AS (a) STORED,
@@ -295,7 +284,6 @@ fn keys_tell_which_cannot_decide() {
 
 /// The test server's certificate is of an authority of its own, for `localhost`.
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn tls_is_verified_as_asked_and_never_left_out() {
     let fixture = Fixture::new("CREATE TABLE t(i int)");
     if fixture.rows("SHOW ssl") == ["off"] {

@@ -12,7 +12,6 @@ use transload_plugin_postgres::PostgresPlugin;
 const PAIR: &[(&str, &str)] = &[("id", "int64"), ("s", "text")];
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn insert_names_each_refused_row_with_column_and_reason() {
     let fixture = Fixture::new(
         "CREATE TABLE t(id int8 PRIMARY KEY, s varchar(3) NOT NULL CHECK (s <> 'bad'))",
@@ -45,7 +44,6 @@ fn insert_names_each_refused_row_with_column_and_reason() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t48_the_last_of_equal_keys_in_a_batch_wins() {
     let fixture =
         Fixture::new("CREATE TABLE t(id int8 UNIQUE, s text); INSERT INTO t VALUES (1, 'old')");
@@ -63,7 +61,6 @@ fn t48_the_last_of_equal_keys_in_a_batch_wins() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn ignore_skips_by_the_key_alone() {
     let fixture = Fixture::new(
         "CREATE TABLE t(id int8 PRIMARY KEY, s text UNIQUE); INSERT INTO t VALUES (1, 'old')",
@@ -79,7 +76,6 @@ fn ignore_skips_by_the_key_alone() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t44_keys_that_cannot_decide_are_refused_in_the_plan() {
     for (ddl, reason) in [
         ("CREATE TABLE t(id int8, s text)", "no primary or unique key"),
@@ -103,7 +99,6 @@ fn t44_keys_that_cannot_decide_are_refused_in_the_plan() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn replace_and_insert_by_statement_are_refused_with_what_to_use() {
     let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");
     let error = fixture.writer("t").draft(&plan(WriteMode::Replace, PAIR, &["id"])).unwrap_err();
@@ -112,7 +107,6 @@ fn replace_and_insert_by_statement_are_refused_with_what_to_use() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t49_sequences_move_past_explicit_values() {
     let fixture = Fixture::new(
         "CREATE TABLE a(id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, s text);
@@ -138,7 +132,6 @@ fn t49_sequences_move_past_explicit_values() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t50_generated_columns_and_missing_values_are_refused_in_the_plan() {
     let fixture = Fixture::new(
         "CREATE TABLE t(id int8, s text, g int8 GENERATED ALWAYS AS (id * 2) STORED, \
@@ -154,7 +147,6 @@ fn t50_generated_columns_and_missing_values_are_refused_in_the_plan() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn overwrite_replaces_all_or_nothing() {
     let fixture = Fixture::new(
         "CREATE TABLE t(id int8 PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'old');
@@ -172,7 +164,6 @@ fn overwrite_replaces_all_or_nothing() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t46_nothing_is_touched_before_prepare() {
     let fixture = Fixture::new(
         "CREATE TABLE t(id int8 PRIMARY KEY, s text); INSERT INTO t VALUES (1, 'old')",
@@ -189,7 +180,6 @@ fn t46_nothing_is_touched_before_prepare() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t47_a_second_run_waits_and_is_told_who_is_first() {
     let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");
     let mut first = plan(WriteMode::Overwrite, PAIR, &[]);
@@ -207,7 +197,6 @@ fn t47_a_second_run_waits_and_is_told_who_is_first() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t05_an_outage_makes_no_dirty_rows_and_the_chunk_is_replayed() {
     let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");
     let plan = plan(WriteMode::Upsert, PAIR, &["id"]);
@@ -232,7 +221,6 @@ fn t05_an_outage_makes_no_dirty_rows_and_the_chunk_is_replayed() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t07_a_commit_without_an_answer_is_unknown() {
     let fixture = Fixture::new("CREATE TABLE t(id int8, s text)");
     let plan = plan(WriteMode::Insert, PAIR, &[]);
@@ -252,7 +240,6 @@ fn t07_a_commit_without_an_answer_is_unknown() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t42_odd_names_are_written_as_they_are() {
     let fixture = Fixture::new("CREATE SCHEMA \"o.s\"");
     for table in
@@ -269,7 +256,6 @@ fn t42_odd_names_are_written_as_they_are() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t43_long_names_do_not_meet_in_one_stage() {
     let (one, two) = (format!("{}1", "x".repeat(62)), format!("{}2", "x".repeat(62)));
     let fixture =
@@ -287,7 +273,6 @@ fn t43_long_names_do_not_meet_in_one_stage() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t35_other_types_are_cast_from_text() {
     let fixture = Fixture::new(
         "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN small AS int CHECK (VALUE < 10);
@@ -325,7 +310,6 @@ fn t35_other_types_are_cast_from_text() {
 }
 
 #[test]
-#[ignore = "needs a server of tests/servers, which tests/run does not start yet"]
 fn t60_the_password_is_in_no_message() {
     let fixture = Fixture::new("");
     let secrets = std::sync::Arc::new(support::Password("canary".to_owned()));
