@@ -300,12 +300,7 @@ fn a_lock_wait_makes_no_dirty_row() {
         let held = scope.spawn(|| {
             fixture.run("BEGIN; UPDATE t SET s = 'held' WHERE id = 1; SELECT SLEEP(13); ROLLBACK;")
         });
-        let looks = || {
-            fixture.lines(
-                "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0",
-            )
-        };
-        while looks() == ["0"] {}
+        fixture.wait_for_sleeper();
         let batch = vec![integers([1]), texts(["b"])];
         let error = write_all(&*fixture.writer("t"), &plan, vec![batch]).unwrap_err();
         held.join().unwrap();

@@ -113,6 +113,20 @@ impl Fixture {
         self.ask(sql).lines().map(str::to_owned).collect()
     }
 
+    /// Waits until another session of this database sleeps in `SELECT SLEEP(...)`, and panics if
+    /// none ever does.
+    pub(crate) fn wait_for_sleeper(&self) {
+        let sleepers = "SELECT COUNT(*) FROM information_schema.processlist \
+             WHERE db = DATABASE() AND state = 'User sleep'";
+        for _ in 0..200 {
+            if self.lines(sleepers) != ["0"] {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("no session sleeps");
+    }
+
     pub(crate) fn secrets(server: &Server) -> Arc<dyn Secrets> {
         Arc::new(Password(server.password.clone()))
     }
