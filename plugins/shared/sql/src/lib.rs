@@ -10,6 +10,7 @@
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
 //! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
 //! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once |
+//! | `tls` | [`TlsSettings`]: what is verified of a server (feature `tls`) |
 //!
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
 //!
@@ -26,9 +27,13 @@ mod key;
 mod name;
 mod split;
 mod statement;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use dialect::Dialect;
 pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
 pub use split::{KeyRange, equal_spans, integer_ranges, ranges_between, with_null_range};
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
+#[cfg(feature = "tls")]
+pub use tls::{TlsMode, TlsSettings};
