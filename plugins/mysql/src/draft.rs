@@ -9,7 +9,7 @@ use transload_sql::{ColumnDefinition, TableName, create_table};
 use crate::{
     catalog::{self, Table, TableColumn},
     dialect::MysqlDialect,
-    load::updated_columns,
+    insert::updated_columns,
     session::{Server, Session},
     stage,
     types::declared_for,
