@@ -94,14 +94,13 @@ impl<'a> Chunks<'a> {
         let Some(position) = chunk.stretches.last().map(|stretch| stretch.position.clone()) else {
             return Ok(());
         };
-        // On disk before the rows beside them are committed.
-        self.file.write(&chunk.dirty)?;
         let outcome = loop {
-            match self.try_commit(&position) {
+            match self.try_commit(&position)? {
                 Ok(outcome) => break outcome,
                 Err(error) => self.replay(error)?,
             }
         };
+        self.file.keep()?;
         self.run.understand(outcome)?;
         if let Some(chunk) = self.open.take() {
             self.total.add(&chunk.counters);
@@ -112,15 +111,18 @@ impl<'a> Chunks<'a> {
         Ok(())
     }
 
+    /// The outer error is the host's own, the inner one the plugin's.
     fn try_commit(
         &mut self,
         position: &Position,
-    ) -> Result<transload_plugin_api::ChunkOutcome, PluginError> {
+    ) -> Result<Result<transload_plugin_api::ChunkOutcome, PluginError>> {
         let mut total = self.total;
         if let Some(chunk) = &self.open {
             total.add(&chunk.counters);
+            // On disk before the rows beside them are committed.
+            self.file.write(&chunk.dirty)?;
         }
-        self.writing.commit_chunk(position, &total)
+        Ok(self.writing.commit_chunk(position, &total))
     }
 
     /// Ends the task.
@@ -179,7 +181,7 @@ impl<'a> Chunks<'a> {
             tracing::info!("chunk {} is written again: {error}", self.sequence);
             self.run.replays.fetch_add(1, Relaxed);
             self.writing.rollback_chunk()?;
-            self.forget();
+            self.forget()?;
             self.run.stop.sleep(backoff(attempt))?;
             match self.write_all() {
                 Ok(()) => return Ok(()),
@@ -190,11 +192,12 @@ impl<'a> Chunks<'a> {
     }
 
     /// Takes back what the open chunk has counted.
-    fn forget(&mut self) {
-        let Some(chunk) = &mut self.open else { return };
+    fn forget(&mut self) -> Result<()> {
+        let Some(chunk) = &mut self.open else { return Ok(()) };
         self.run.dirty.release(chunk.counters.dirty, chunk.counters.read);
         chunk.counters = Counters::default();
         chunk.dirty.clear();
+        self.file.take_back()
     }
 
     fn write_all(&mut self) -> Result<(), Trouble> {

@@ -101,12 +101,15 @@ fn describe(row: &DirtyRow) -> String {
     format!("; the last one: {place}{column}{}", row.reason)
 }
 
-/// One task's dirty rows as JSON lines; made with the first row.
+/// One task's dirty rows as JSON lines; made with the first row. Rows of a chunk are written before
+/// its commit, and taken back if the chunk is written again, so that each is there once.
 pub(super) struct DirtyFile {
     path: PathBuf,
     task: u32,
     redactor: Redactor,
     file: Option<File>,
+    /// Bytes that belong to committed chunks.
+    kept: u64,
 }
 
 #[derive(Serialize)]
@@ -122,7 +125,7 @@ struct Line<'a> {
 impl DirtyFile {
     pub(super) fn new(folder: &RunFolder, task: u32) -> Self {
         let redactor = folder.redactor().clone();
-        Self { path: folder.dirty_file(task), task, redactor, file: None }
+        Self { path: folder.dirty_file(task), task, redactor, file: None, kept: 0 }
     }
 
     /// What tells the user where to look.
@@ -154,6 +157,22 @@ impl DirtyFile {
             lines.push(b'\n');
         }
         self.append(&lines).map_err(|error| self.failed(&error))
+    }
+
+    /// The rows written so far stay.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        if let Some(file) = &self.file {
+            self.kept = file.metadata().map_err(|error| self.failed(&error))?.len();
+        }
+        Ok(())
+    }
+
+    /// Removes the rows written since the last [`DirtyFile::keep`].
+    pub(super) fn take_back(&mut self) -> Result<()> {
+        match &self.file {
+            Some(file) => file.set_len(self.kept).map_err(|error| self.failed(&error)),
+            None => Ok(()),
+        }
     }
 
     fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
