@@ -11,7 +11,7 @@ use std::{
 };
 
 use transload_plugin_api::{
-    Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
+    ChunkOutcome, Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
 };
 
 use super::{Lease, Run, dirty::DirtyFile, progress::TaskGauge, stretch::Stretch};
@@ -100,8 +100,8 @@ impl<'a> Chunks<'a> {
                 Err(error) => self.replay(error)?,
             }
         };
-        self.file.keep()?;
         self.run.understand(outcome)?;
+        self.file.keep();
         if let Some(chunk) = self.open.take() {
             self.total.add(&chunk.counters);
             self.run.progress.commit(&chunk.counters);
@@ -111,16 +111,13 @@ impl<'a> Chunks<'a> {
         Ok(())
     }
 
-    /// The outer error is the host's own, the inner one the plugin's.
-    fn try_commit(
-        &mut self,
-        position: &Position,
-    ) -> Result<Result<transload_plugin_api::ChunkOutcome, PluginError>> {
+    /// The outer error is ours, the inner one the plugin's.
+    fn try_commit(&mut self, position: &Position) -> Result<Result<ChunkOutcome, PluginError>> {
         let mut total = self.total;
         if let Some(chunk) = &self.open {
-            total.add(&chunk.counters);
-            // On disk before the rows beside them are committed.
+            // On disk before the rows beside them are committed; a replay may have found others.
             self.file.write(&chunk.dirty)?;
+            total.add(&chunk.counters);
         }
         Ok(self.writing.commit_chunk(position, &total))
     }
@@ -181,7 +178,7 @@ impl<'a> Chunks<'a> {
             tracing::info!("chunk {} is written again: {error}", self.sequence);
             self.run.replays.fetch_add(1, Relaxed);
             self.writing.rollback_chunk()?;
-            self.forget()?;
+            self.forget();
             self.run.stop.sleep(backoff(attempt))?;
             match self.write_all() {
                 Ok(()) => return Ok(()),
@@ -192,12 +189,11 @@ impl<'a> Chunks<'a> {
     }
 
     /// Takes back what the open chunk has counted.
-    fn forget(&mut self) -> Result<()> {
-        let Some(chunk) = &mut self.open else { return Ok(()) };
+    fn forget(&mut self) {
+        let Some(chunk) = &mut self.open else { return };
         self.run.dirty.release(chunk.counters.dirty, chunk.counters.read);
         chunk.counters = Counters::default();
         chunk.dirty.clear();
-        self.file.take_back()
     }
 
     fn write_all(&mut self) -> Result<(), Trouble> {
