@@ -13,7 +13,7 @@ use arrow_cast::{
     CastOptions, cast_with_options,
     display::{ArrayFormatter, FormatOptions},
 };
-use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_schema::{ArrowError, DataType, IntervalUnit, TimeUnit};
 use transload_plugin_api::LogicalType;
 
 use super::method::Applied;
@@ -81,6 +81,8 @@ fn equal_values(left: &ArrayRef, right: &ArrayRef) -> BooleanArray {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => compare!(TimestampNanosecondType),
         DataType::Time64(TimeUnit::Microsecond) => compare!(Time64MicrosecondType),
         DataType::Time64(TimeUnit::Nanosecond) => compare!(Time64NanosecondType),
+        DataType::Duration(TimeUnit::Microsecond) => compare!(t::DurationMicrosecondType),
+        DataType::Interval(IntervalUnit::MonthDayNano) => compare!(t::IntervalMonthDayNanoType),
         // No other type has a round trip in the table of pairs: call everything different.
         _ => BooleanArray::new(BooleanBuffer::new_unset(left.len()), None),
     }

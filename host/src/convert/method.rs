@@ -160,6 +160,8 @@ fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
                 (Verdict::Lossy, RoundTrip)
             }
         }
+        // An interval counts nanoseconds: 292 years of them. A duration has no months and days.
+        (L::Duration, L::Interval) | (L::Interval, L::Duration) => (Verdict::Lossy, RoundTrip),
         (L::Uuid, L::Binary) => (Verdict::Widening, Cast),
         _ => IMPOSSIBLE,
     }
