@@ -101,6 +101,24 @@ pub(super) fn length(array: &ArrayRef, target: &LogicalType) -> Applied {
     Applied { array: array.clone(), bad, code: "length" }
 }
 
+/// Microseconds since midnight as a duration and back, where they are less than a day and have at
+/// most the target's fraction digits.
+pub(super) fn clock(array: &ArrayRef, target: &LogicalType) -> Result<Applied, ArrowError> {
+    const DAY: i64 = 86_400_000_000;
+    let raw = cast(array, &DataType::Int64)?;
+    let there = cast(&raw, &target.data_type())?;
+    let LogicalType::Time { .. } = target else {
+        return Ok(Applied { array: there, bad: None, code: "range" });
+    };
+    let raw = raw.as_primitive::<arrow_array::types::Int64Type>();
+    let fine = fraction(&there, target)?.bad;
+    let too_fine = |row| fine.as_ref().is_some_and(|bad| bad.value(row));
+    let bad = flag_rows(array.len(), |row| {
+        raw.is_valid(row) && (!(0..DAY).contains(&raw.value(row)) || too_fine(row))
+    });
+    Ok(Applied { array: there, bad, code: "range" })
+}
+
 /// A time whose fraction has at most the target's digits, both carried in the same unit.
 pub(super) fn fraction(array: &ArrayRef, target: &LogicalType) -> Result<Applied, ArrowError> {
     let (LogicalType::Time { precision }
