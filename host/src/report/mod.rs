@@ -12,7 +12,7 @@ use transload_plugin_api::Counters;
 
 pub use display::{Display, ProgressMode};
 pub use plan::describe_plan;
-pub use plugins::{describe_plugin, list_findings, list_plugins};
+pub use plugins::{describe_plugin, list_connections, list_findings, list_plugins};
 pub use summary::summary;
 
 use crate::{
