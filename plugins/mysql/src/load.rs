@@ -12,6 +12,7 @@ use transload_sql::{Conflict, Dialect as _, TableName};
 use crate::{
     catalog::Table,
     dialect::{MysqlDialect, quoted},
+    draft::drafting,
     failure::{Failure, fault_of, named_column, named_row},
     literal::{Cells, Fault, Rule, Style},
     session::{Done, QUERY, Server, Session},
@@ -99,7 +100,7 @@ impl Loader {
             && plan.load != LoadMethod::Insert;
         Ok(Self {
             mode: plan.mode,
-            updates: !updated_columns(plan).is_empty(),
+            updates: !drafting(plan).updated_columns().is_empty(),
             head: format!("{verb} INTO {table} ({names}) VALUES "),
             tail: conflict_clause(plan, &session.server),
             mark: mark.map(|(_, task)| format!("{task}, ")).unwrap_or_default(),
@@ -381,20 +382,10 @@ fn dirty(row: usize, column: Option<String>, code: &str, reason: String) -> Dirt
     DirtyRow { row: row as u64, place: None, column, value: None, code: code.to_owned(), reason }
 }
 
-/// Columns that an upsert updates: those named, else all that are not in the key.
-pub(crate) fn updated_columns(plan: &WritePlan) -> Vec<&str> {
-    if !plan.update_columns.is_empty() {
-        return plan.update_columns.iter().map(String::as_str).collect();
-    }
-    let is_key = |name: &str| plan.key.iter().any(|key| key.eq_ignore_ascii_case(name));
-    let names = plan.columns.iter().map(|column| column.name.as_str());
-    names.filter(|name| !is_key(name)).collect()
-}
-
 /// What follows the rows: what a conflict does, in the server's own way.
 pub(crate) fn conflict_clause(plan: &WritePlan, server: &Server) -> String {
     let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
-    let columns = updated_columns(plan);
+    let columns = drafting(plan).updated_columns();
     let conflict = match plan.mode {
         WriteMode::Ignore => Conflict::Skip { key: &key },
         WriteMode::Upsert if columns.is_empty() => Conflict::Skip { key: &key },

@@ -22,12 +22,16 @@
 //! ```
 
 mod dialect;
+mod draft;
 mod key;
 mod name;
 mod split;
 mod statement;
 
 pub use dialect::Dialect;
+pub use draft::{
+    Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
+};
 pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
 pub use split::{KeyRange, equal_spans, integer_ranges, ranges_between, with_null_range};
