@@ -5,6 +5,10 @@
 
 #![allow(clippy::expect_used)] // a test may fail loudly anywhere
 
+pub mod proxy;
+pub mod servers;
+pub mod texts;
+
 use std::{
     fs,
     io::Read,

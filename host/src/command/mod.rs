@@ -1,17 +1,19 @@
 //! Each command as a few steps through the host, and the one place where its end is printed.
 
+mod connection;
 mod job;
 mod plugin;
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 use serde::Serialize;
+use transload_plugin_api::{Cancel, Host};
 
 use crate::{
     Error, Exit, Result,
     cli::{Cli, Command, OutputFormat},
     engine::Stop,
-    job::Redactor,
+    job::{JobSecrets, Redactor, SecretRefs},
     logging, signals,
 };
 
@@ -76,9 +78,16 @@ impl Session {
             Command::Run(args) => job::run(self, args),
             Command::Plan(args) => job::plan(self, args),
             Command::Check(args) => job::check(self, args),
+            Command::Connection(command) => connection::connection(self, command),
             Command::Plugin(command) => plugin::plugin(self, command),
             Command::Probe { .. } => Ok(Exit::Done),
         }
+    }
+
+    /// What a plugin gets of the host: where its secrets come from, and the stop signal.
+    fn host(&self, secrets: &SecretRefs) -> Host {
+        let secrets = JobSecrets::new(secrets.clone(), self.redactor.clone());
+        Host::new(Arc::new(secrets), Cancel::clone(self.stop.cancel()))
     }
 
     /// Prints a command's result on stdout: as JSON, or in the words given.

@@ -35,6 +35,12 @@ pub(crate) struct TableColumn {
     pub(crate) auto_increment: bool,
 }
 
+impl AsRef<Column> for TableColumn {
+    fn as_ref(&self) -> &Column {
+        &self.column
+    }
+}
+
 impl TableColumn {
     /// Whether the column's type travels at all.
     pub(crate) fn travels(&self) -> bool {

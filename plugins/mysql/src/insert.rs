@@ -11,6 +11,7 @@ use crate::{
     bulk::{BACK, SAVEPOINT},
     catalog::Table,
     dialect::{MysqlDialect, quoted},
+    draft::drafting,
     failure::{Failure, fault_of, named_column, named_row},
     rows::{Encoded, RowEncoder, dirty},
     session::{Done, QUERY, Server, Session},
@@ -59,7 +60,7 @@ impl Inserter {
         let quiet = target.triggers.is_empty() && transactional;
         Self {
             mode: plan.mode,
-            updates: !updated_columns(plan).is_empty(),
+            updates: !drafting(plan).updated_columns().is_empty(),
             head: format!("{verb} INTO {into} VALUES "),
             tail: conflict_clause(plan, server),
             probe: (plan.mode == WriteMode::Replace && quiet).then(|| {
@@ -239,20 +240,10 @@ impl Inserter {
 /// The new rows' name in MySQL's `ON DUPLICATE KEY UPDATE`.
 const ALIAS: &str = "`new rows`";
 
-/// Columns that an upsert updates: those named, else all that are not in the key.
-pub(crate) fn updated_columns(plan: &WritePlan) -> Vec<&str> {
-    if !plan.update_columns.is_empty() {
-        return plan.update_columns.iter().map(String::as_str).collect();
-    }
-    let is_key = |name: &str| plan.key.iter().any(|key| key.eq_ignore_ascii_case(name));
-    let names = plan.columns.iter().map(|column| column.name.as_str());
-    names.filter(|name| !is_key(name)).collect()
-}
-
 /// What follows the rows: what a conflict does, in the server's own way.
 pub(crate) fn conflict_clause(plan: &WritePlan, server: &Server) -> String {
     let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
-    let columns = updated_columns(plan);
+    let columns = drafting(plan).updated_columns();
     let conflict = match plan.mode {
         WriteMode::Ignore => Conflict::Skip { key: &key },
         WriteMode::Upsert if columns.is_empty() => Conflict::Skip { key: &key },

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test binary uses its part of it
 
+pub(crate) mod subject;
+
 use std::{
     io::Write,
     process::{Command, Stdio},

@@ -2,6 +2,8 @@
 //! test's own to look at what is really there.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod subject;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},

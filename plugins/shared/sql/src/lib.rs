@@ -23,6 +23,7 @@
 //! ```
 
 mod dialect;
+mod draft;
 mod key;
 mod name;
 mod split;
@@ -31,6 +32,9 @@ mod statement;
 mod tls;
 
 pub use dialect::Dialect;
+pub use draft::{
+    Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
+};
 pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
 pub use split::{KeyRange, equal_spans, integer_ranges, ranges_between, with_null_range};
