@@ -68,7 +68,8 @@ impl Flow {
     pub fn text(&self, job: &Job) -> String {
         let Job { mode, source_port, target_port, rate, reader, writer, more } = job;
         let mode = if mode.is_empty() { "upsert" } else { mode };
-        let rate = if *rate == 0 { String::new() } else { format!("max_rows_per_second = {rate}\n") };
+        let rate =
+            if *rate == 0 { String::new() } else { format!("max_rows_per_second = {rate}\n") };
         format!(
             "[reader]\n{}table = \"numbers\"\n{reader}\n\
              [writer]\n{}table = \"numbers\"\nwrite_mode = \"{mode}\"\n{writer}\n\
