@@ -1,52 +1,53 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::TableName;
+use transload_sql::{TableName, TlsMode, TlsSettings};
 
 /// Where the server is and as whom to log in. The password is asked for at login.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "RawAddress")]
 pub(crate) struct Address {
     pub(crate) host: String,
-    #[serde(default = "default_port")]
     pub(crate) port: u16,
     pub(crate) user: String,
     pub(crate) database: String,
-    #[serde(default)]
-    tls: Tls,
+    pub(crate) tls: TlsSettings,
+}
+
+#[derive(Deserialize)]
+struct RawAddress {
+    host: String,
+    #[serde(default = "default_port")]
+    port: u16,
+    user: String,
+    database: String,
+    tls: Option<TlsMode>,
+    ca_file: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+}
+
+impl TryFrom<RawAddress> for Address {
+    type Error = &'static str;
+
+    fn try_from(raw: RawAddress) -> Result<Self, &'static str> {
+        let client_certificate = match (raw.client_certificate, raw.client_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err("`client_certificate` and `client_key` go together"),
+        };
+        let mode = raw.tls.unwrap_or_else(|| TlsMode::for_host(&raw.host));
+        let tls = TlsSettings { mode, ca_file: raw.ca_file, client_certificate };
+        let RawAddress { host, port, user, database, .. } = raw;
+        Ok(Self { host, port, user, database, tls })
+    }
 }
 
 fn default_port() -> u16 {
     3306
-}
-
-/// How the connection is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Tls {
-    #[default]
-    Auto,
-    Disable,
-    VerifyFull,
-    VerifyCa,
-    InsecureRequire,
-}
-
-impl Address {
-    fn check(&self) -> Result<()> {
-        let loopback = matches!(self.host.as_str(), "127.0.0.1" | "localhost" | "::1");
-        match self.tls {
-            Tls::Auto | Tls::Disable if loopback => Ok(()),
-            Tls::Disable => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("`tls = \"disable\"` is for this machine only, and `{}` is another one", self.host),
-            )
-            .hint("connect through a tunnel that ends on 127.0.0.1")),
-            _ => Err(Error::new(ErrorKind::Unsupported, "this version of the mysql plugin has no TLS")
-                .at("option `tls`")
-                .hint("connect to 127.0.0.1, through a tunnel where the server is elsewhere, with `tls = \"disable\"`")),
-        }
-    }
 }
 
 /// What the reader is asked for.
@@ -100,7 +101,6 @@ impl ReaderOptions {
     /// Parses the options; what is read comes apart, because it is one of two.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Source)> {
         let parsed: Self = options.parse()?;
-        parsed.address.check()?;
         let source = match (&parsed.table, &parsed.query) {
             (Some(table), None) => Source::Table(named(table, &parsed.address)?),
             (None, Some(query)) => Source::Query(query.clone()),
@@ -130,7 +130,6 @@ impl WriterOptions {
     /// Parses the options and the target's name.
     pub(crate) fn parse(options: &Options) -> Result<(Self, TableName)> {
         let parsed: Self = options.parse()?;
-        parsed.address.check()?;
         let table = named(&parsed.table, &parsed.address)?;
         Ok((parsed, table))
     }
@@ -155,6 +154,7 @@ fn refuse(message: &str) -> Error {
 
 /// Options of both roles.
 pub(crate) fn connection_specs() -> Vec<OptionSpec> {
+    let path = |key, doc| OptionSpec::new(key, OptionKind::Path, doc).connection();
     vec![
         OptionSpec::new("host", OptionKind::Text, "The server's name or address")
             .required()
@@ -169,18 +169,13 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
             .connection(),
         OptionSpec::new(
             "tls",
-            OptionKind::choice(&[
-                "auto",
-                "disable",
-                "verify-full",
-                "verify-ca",
-                "insecure-require",
-            ]),
-            "How the connection is protected; this version has no TLS and connects to this \
-             machine only, where `auto` means `disable`",
+            OptionKind::choice(&["disable", "verify-full", "verify-ca", "insecure-require"]),
+            "How the connection is protected; default: verify-full, and disable on the same machine",
         )
-        .default("auto")
         .connection(),
+        path("ca_file", "Certificates (PEM) that are trusted instead of the system's"),
+        path("client_certificate", "The client's certificate (PEM), where the server asks for one"),
+        path("client_key", "The private key (PEM) of the client's certificate"),
     ]
 }
 
@@ -246,25 +241,25 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_the_machine_unprotected() {
-        for (host, tls, ok) in [
-            ("127.0.0.1", "disable", true),
-            ("localhost", "auto", true),
-            ("db.example", "disable", false),
-            ("db.example", "auto", false),
-            ("db.example", "verify-full", false),
-            ("127.0.0.1", "verify-full", false),
+    fn nothing_leaves_the_machine_unprotected_unless_the_job_says_so() {
+        for (host, tls, mode) in [
+            ("127.0.0.1", None, TlsMode::Disable),
+            ("db.example", None, TlsMode::VerifyFull),
+            ("db.example", Some("disable"), TlsMode::Disable),
+            ("127.0.0.1", Some("verify-ca"), TlsMode::VerifyCa),
         ] {
-            let pairs = [("table", "t"), ("tls", tls), ("host", host)];
-            let error = reader(&pairs).err().map(|error| error.kind);
-            assert_eq!(error, (!ok).then_some(ErrorKind::Unsupported), "{host} {tls}");
+            let mut pairs = vec![("table", "t"), ("host", host)];
+            pairs.extend(tls.map(|tls| ("tls", tls)));
+            assert_eq!(reader(&pairs).unwrap().0.address.tls.mode, mode, "{host} {tls:?}");
         }
+        let error = reader(&[("table", "t"), ("client_key", "/k")]).unwrap_err();
+        assert!(error.kind == ErrorKind::Options && error.message.contains("client_certificate"));
     }
 
     #[test]
     fn defaults_agree_with_the_descriptor() {
         let (parsed, source) = reader(&[("table", "\"a.b\"")]).unwrap();
-        assert_eq!((parsed.address.port, parsed.address.tls), (3306, Tls::Auto));
+        assert_eq!((parsed.address.port, parsed.address.tls.mode), (3306, TlsMode::Disable));
         assert_eq!(parsed.zero_dates, ZeroDates::Reject);
         assert_eq!(parsed.consistency, Consistency::Split);
         let Source::Table(name) = source else { panic!() };

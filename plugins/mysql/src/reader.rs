@@ -12,12 +12,13 @@ use transload_sql::{
 };
 
 use crate::{
+    answer::ResultColumn,
     catalog::{self, Table, TableColumn},
     decode::kind,
     dialect::{MysqlDialect, quoted},
     options::{Consistency, ReaderOptions, Source},
     scan::{Scan, ScanPlan},
-    session::{ResultColumn, Session},
+    session::Session,
     stage::in_full,
     types::Native,
     writer::Connector,

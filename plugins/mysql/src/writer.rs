@@ -10,7 +10,7 @@ use transload_plugin_api::{
 use transload_sql::TableName;
 
 use crate::{
-    catalog, draft,
+    catalog, connect, draft,
     load::Loader,
     options::{Address, WriterOptions},
     session::Session,
@@ -30,7 +30,7 @@ impl Connector {
     }
 
     pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        Session::open(&self.address, &self.host, cancel)
+        connect::open(&self.address, &self.host, cancel)
     }
 
     /// The stages of a connection, and what the server is.
