@@ -77,7 +77,7 @@ impl Plugin for PostgresPlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::PostgresReader::new(&options, host)?))
+        reader::reader(&options, &host)
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
