@@ -4,15 +4,15 @@
 #[path = "../../plugins/mysql/tests/support/mod.rs"]
 mod support;
 
-use support::subject::Mysql;
+use support::subject::MysqlServer;
 use transload_plugin_api::testing;
 
 #[test]
 fn mysql_conforms_through_its_library_on_mariadb() {
-    testing::all(&*transload_tests::load("mysql"), &Mysql::mariadb());
+    testing::all(&*transload_tests::load("mysql"), &MysqlServer::mariadb());
 }
 
 #[test]
 fn mysql_conforms_through_its_library_on_mysql() {
-    testing::all(&*transload_tests::load("mysql"), &Mysql::mysql());
+    testing::all(&*transload_tests::load("mysql"), &MysqlServer::mysql());
 }

@@ -12,22 +12,26 @@
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
-//! | `load`, `literal` | rows into statements; Arrow values as the server reads them |
+//! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
+//! | `rows`, `literal` | rows as text; Arrow values as the server reads them |
 //! | `stage` | overwriting: all of it or nothing |
 //! | `calendar` | dates and times as digits |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
+mod bulk;
 mod calendar;
 mod catalog;
 mod decode;
 mod dialect;
 mod draft;
 mod failure;
+mod insert;
 mod literal;
 mod load;
 mod login;
 mod options;
 mod reader;
+mod rows;
 mod scan;
 mod session;
 mod stage;

@@ -259,19 +259,43 @@ impl Session {
     pub(crate) fn run_packet(&mut self, packet: &[u8]) -> Result<Done, Failure> {
         self.wire.restart();
         let sent = self.wire.send(packet).map_err(Failure::from);
-        let done = sent.and_then(|()| self.done(None));
+        let done = sent.and_then(|()| self.done());
         self.noted(done)
     }
 
-    /// Runs `LOAD DATA LOCAL INFILE` with `data` as the file, whatever file the server names.
-    pub(crate) fn load_data(&mut self, sql: &str, data: &[u8]) -> Result<Done, Failure> {
-        let done = self.command(QUERY, sql.as_bytes()).and_then(|()| self.done(Some(data)));
+    /// Begins `LOAD DATA LOCAL INFILE`, whatever file the server names. Until it is ended no other
+    /// statement can run.
+    pub(crate) fn begin_load(&mut self, sql: &str) -> Result<(), Failure> {
+        let begun = self.try_begin_load(sql);
+        self.noted(begun)
+    }
+
+    fn try_begin_load(&mut self, sql: &str) -> Result<(), Failure> {
+        self.command(QUERY, sql.as_bytes())?;
+        let packet = self.wire.receive()?;
+        match packet.first() {
+            Some(0xFB) => Ok(()),
+            Some(0xFF) => Err(Failure::Server(server_error(packet))),
+            _ => Err(Failure::protocol("LOAD DATA does not ask for its file")),
+        }
+    }
+
+    /// Sends a part of the file, at most some hundred kilobytes, not empty.
+    pub(crate) fn send_load(&mut self, data: &[u8]) -> Result<(), Failure> {
+        let sent = self.wire.send(data).map_err(Failure::from);
+        self.noted(sent)
+    }
+
+    /// Ends the file and answers what the server made of it.
+    pub(crate) fn end_load(&mut self) -> Result<Done, Failure> {
+        let sent = self.wire.send(&[]).map_err(Failure::from);
+        let done = sent.and_then(|()| self.done());
         self.noted(done)
     }
 
     /// Runs a statement; rows that it answers are dropped.
     pub(crate) fn try_run(&mut self, sql: &str) -> Result<Done, Failure> {
-        let done = self.command(QUERY, sql.as_bytes()).and_then(|()| self.done(None));
+        let done = self.command(QUERY, sql.as_bytes()).and_then(|()| self.done());
         self.noted(done)
     }
 
@@ -282,7 +306,7 @@ impl Session {
     }
 
     /// The last answer of a statement, with results in between dropped.
-    fn done(&mut self, data: Option<&[u8]>) -> Result<Done, Failure> {
+    fn done(&mut self) -> Result<Done, Failure> {
         loop {
             let packet = self.wire.receive()?;
             match packet.first() {
@@ -293,7 +317,11 @@ impl Session {
                     }
                 }
                 Some(0xFF) => return Err(Failure::Server(server_error(packet))),
-                Some(0xFB) => self.send_data(data.unwrap_or_default())?,
+                Some(0xFB) => {
+                    self.wire.send(&[])?;
+                    self.wire.receive()?;
+                    return Err(Failure::Server(no_file()));
+                }
                 Some(_) => {
                     let count = Taker(packet).length();
                     let count =
@@ -314,13 +342,6 @@ impl Session {
                 None => return Err(Failure::protocol("an empty answer")),
             }
         }
-    }
-
-    fn send_data(&mut self, data: &[u8]) -> Result<(), Failure> {
-        for piece in data.chunks(1 << 20) {
-            self.wire.send(piece)?;
-        }
-        Ok(self.wire.send(&[])?)
     }
 
     fn columns(&mut self, count: u64) -> Result<Vec<ResultColumn>, Failure> {
@@ -510,6 +531,12 @@ fn server_error(packet: &[u8]) -> ServerError {
         }
         _ => ServerError { number, state: "HY000".to_owned(), text: text(taker.0) },
     }
+}
+
+/// The answer to a statement of the job's that wants a file of this machine.
+fn no_file() -> ServerError {
+    let text = "LOAD DATA LOCAL gets no file from here".to_owned();
+    ServerError { number: 1148, state: "42000".to_owned(), text }
 }
 
 fn ok_packet(packet: &[u8]) -> Result<Done, Failure> {

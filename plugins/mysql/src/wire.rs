@@ -3,7 +3,7 @@
 //! What the packets mean is left to `session`.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::TcpStream,
     sync::Arc,
 };
@@ -21,14 +21,12 @@ pub(crate) struct Wire {
     sequence: u8,
     /// A packet of several frames, put together.
     long: Vec<u8>,
-    /// A small packet with its header, on its way out.
-    small: Vec<u8>,
 }
 
 impl Wire {
     pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
         let buffer = vec![0; 256 * 1024];
-        Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new(), small: Vec::new() }
+        Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new() }
     }
 
     /// Begins a new command: sequence numbers start again.
@@ -96,6 +94,25 @@ impl Wire {
         Ok(())
     }
 
+    /// Writes a frame with its head, as one piece as far as the system takes it.
+    fn write(&mut self, head: &[u8; 4], frame: &[u8]) -> io::Result<()> {
+        let mut stream = &*self.stream;
+        let written = loop {
+            match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(frame)]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                written => break written?,
+            }
+        };
+        match written.checked_sub(head.len()) {
+            Some(sent) => stream.write_all(&frame[sent..]),
+            None => {
+                stream.write_all(&head[written..])?;
+                stream.write_all(frame)
+            }
+        }
+    }
+
     /// Sends a packet, in several frames where it is long.
     pub(crate) fn send(&mut self, mut payload: &[u8]) -> io::Result<()> {
         loop {
@@ -103,15 +120,7 @@ impl Wire {
             let length = frame.len();
             let head = [length as u8, (length >> 8) as u8, (length >> 16) as u8, self.sequence];
             self.sequence = self.sequence.wrapping_add(1);
-            if length < 16 * 1024 {
-                self.small.clear();
-                self.small.extend_from_slice(&head);
-                self.small.extend_from_slice(frame);
-                (&*self.stream).write_all(&self.small)?;
-            } else {
-                (&*self.stream).write_all(&head)?;
-                (&*self.stream).write_all(frame)?;
-            }
+            self.write(&head, frame)?;
             payload = rest;
             if length < FRAME {
                 return Ok(());

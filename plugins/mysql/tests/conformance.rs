@@ -3,16 +3,16 @@
 
 mod support;
 
-use support::subject::Mysql;
+use support::subject::MysqlServer;
 use transload_plugin_api::testing;
 use transload_plugin_mysql::MysqlPlugin;
 
 #[test]
 fn conforms_on_mariadb() {
-    testing::all(&MysqlPlugin, &Mysql::mariadb());
+    testing::all(&MysqlPlugin, &MysqlServer::mariadb());
 }
 
 #[test]
 fn conforms_on_mysql() {
-    testing::all(&MysqlPlugin, &Mysql::mysql());
+    testing::all(&MysqlPlugin, &MysqlServer::mysql());
 }

@@ -1,12 +1,12 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing. The password is
 //! not among the parsed ones, see `session`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use tokio_postgres::config::Host as PgHost;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{source_specs, target_specs};
+use transload_sql::{TlsMode, TlsSettings, source_specs, target_specs};
 
 /// Where the server is and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -15,25 +15,9 @@ pub(crate) struct Address {
     pub(crate) port: u16,
     pub(crate) database: String,
     pub(crate) user: String,
-    pub(crate) tls: TlsMode,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) tls: TlsSettings,
     pub(crate) application_name: String,
     pub(crate) connect_timeout: Duration,
-}
-
-/// How the connection is protected. Never weaker than asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TlsMode {
-    /// Plain text.
-    Disable,
-    /// Encrypted; certificate and host name are verified.
-    VerifyFull,
-    /// Encrypted; the certificate is verified, the host name is not.
-    VerifyCa,
-    /// Encrypted, but to whom is not known.
-    InsecureRequire,
 }
 
 #[derive(Deserialize)]
@@ -75,14 +59,12 @@ impl Address {
             _ => return Err(refuse("`client_certificate` and `client_key` go together")),
         };
         let user = raw.user.ok_or_else(|| refuse("neither `user` nor `url` names the user"))?;
-        let default_tls = if is_loopback(&host) { TlsMode::Disable } else { TlsMode::VerifyFull };
+        let mode = raw.tls.unwrap_or_else(|| TlsMode::for_host(&host));
         Ok(Self {
             port: raw.port.unwrap_or(5432),
             database: raw.database.unwrap_or_else(|| user.clone()),
             user,
-            tls: raw.tls.unwrap_or(default_tls),
-            ca_file: raw.ca_file,
-            client_certificate,
+            tls: TlsSettings { mode, ca_file: raw.ca_file, client_certificate },
             application_name: raw.application_name,
             connect_timeout: Duration::from_millis(raw.connect_timeout),
             host,
@@ -115,11 +97,6 @@ impl RawAddress {
         self.user = self.user.take().or_else(|| parsed.get_user().map(str::to_owned));
         Ok(())
     }
-}
-
-/// Whether nothing leaves the machine.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Which moment of the source the splits of a job see.
@@ -238,7 +215,7 @@ mod tests {
             ("::1", TlsMode::Disable),
             ("localhost", TlsMode::Disable),
         ] {
-            assert_eq!(address(&[("host", host), ("user", "me")]).unwrap().tls, tls, "{host}");
+            assert_eq!(address(&[("host", host), ("user", "me")]).unwrap().tls.mode, tls, "{host}");
         }
     }
 

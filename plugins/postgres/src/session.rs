@@ -17,12 +17,9 @@ use tokio_postgres::{
     types::{FromSqlOwned, ToSql},
 };
 use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Host, Result};
+use transload_sql::TlsMode;
 
-use crate::{
-    failure::failure,
-    options::{Address, TlsMode},
-    tls::Tls,
-};
+use crate::{failure::failure, options::Address, tls::Tls};
 
 /// How long cleaning up may take after a stop signal.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -195,7 +192,7 @@ fn config(address: &Address, host: &Host) -> Result<Config> {
         .keepalives_idle(Duration::from_secs(30))
         .keepalives_interval(Duration::from_secs(10))
         .keepalives_retries(3)
-        .ssl_mode(match address.tls {
+        .ssl_mode(match address.tls.mode {
             TlsMode::Disable => SslMode::Disable,
             _ => SslMode::Require,
         });
@@ -212,7 +209,7 @@ fn not_connected(address: &Address, error: &PgError) -> Error {
         None => Error::new(ErrorKind::Connection, format!("cannot connect: {}", innermost(error)))
             .caused_by(error),
     };
-    if address.tls != TlsMode::Disable && made.hint.is_none() {
+    if address.tls.mode != TlsMode::Disable && made.hint.is_none() {
         let hint = "if the server has no TLS or a certificate of its own, see `tls` and `ca_file`";
         made.hint = Some(hint.to_owned());
     }
@@ -270,6 +267,6 @@ fn login_words(address: &Address, session: &Session) -> Result<String> {
                current_database(), current_setting('server_version'), \
                (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'))";
     let words: String = session.value("look around", sql, &[])?;
-    let tls = if address.tls == TlsMode::Disable { "without TLS" } else { "by TLS" };
+    let tls = if address.tls.mode == TlsMode::Disable { "without TLS" } else { "by TLS" };
     Ok(format!("{words}, {tls}"))
 }

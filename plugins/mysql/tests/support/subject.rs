@@ -15,12 +15,12 @@ use transload_plugin_api::{
 use super::{Fixture, Server, plan, read_all};
 
 /// A server as the suite's subject, however the plugin was loaded.
-pub(crate) struct Mysql {
+pub(crate) struct MysqlServer {
     server: Server,
     mariadb: bool,
 }
 
-impl Mysql {
+impl MysqlServer {
     pub(crate) fn mariadb() -> Self {
         Self { server: Server::mariadb(), mariadb: true }
     }
@@ -50,7 +50,7 @@ impl Table {
     }
 }
 
-impl Subject for Mysql {
+impl Subject for MysqlServer {
     fn source(&self, rows: u64) -> Source {
         let table = Table::new(&self.server, &samples::keyed_columns(), &["id".to_owned()]);
         let batch = samples::keyed(1..=rows as i64, 1);

@@ -13,6 +13,7 @@
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
 //! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
 //! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once; how they travel |
+//! | `tls` | [`TlsSettings`]: what is verified of a server (feature `tls`) |
 //!
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
 //!
@@ -33,6 +34,8 @@ mod sharded;
 mod source;
 mod split;
 mod statement;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use dialect::Dialect;
 pub use draft::{
@@ -47,3 +50,5 @@ pub use split::{
     unordered, with_null_range,
 };
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
+#[cfg(feature = "tls")]
+pub use tls::{TlsMode, TlsSettings};
