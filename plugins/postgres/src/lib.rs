@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `options` | the options of both roles |
 //! | `session`, `tls` | one connection, the stop signal; what is verified of a server |
+//! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the database tells them |
 //! | `types` | the server's types to logical ones and back |
 //! | `reader`, `splits` | schema and the statement of a split; how splits are chosen |
@@ -17,6 +18,7 @@
 //! | `dialect`, `failure` | PostgreSQL's way of writing SQL; what its errors mean |
 
 mod catalog;
+mod check;
 mod decode;
 mod dialect;
 mod draft;

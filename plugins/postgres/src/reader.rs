@@ -15,10 +15,11 @@ use transload_sql::{
 
 use crate::{
     catalog::{self, Table},
+    check,
     dialect::{literal, quoted, quoted_table, range_condition},
     options::{Address, Consistency, ReaderOptions},
     scan::{Scan, ScanPlan},
-    session::{Session, diagnose},
+    session::Session,
     splits,
     types::{ColumnType, TypeFacts, Wire, column_type},
 };
@@ -239,15 +240,12 @@ impl TableReader for PostgresReader {
 
 impl Reader for PostgresReader {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = diagnose(&self.address, &self.host);
-        if let Some(session) = session.filter(|_| self.source.is_named()) {
-            let found = self.find(&session).map(|found| found.columns().len());
-            let ok = found.is_ok();
-            let detail = found.map(|count| format!("{count} columns can be read"));
-            let detail = detail.unwrap_or_else(|error| error.to_string());
-            findings.push(Finding { stage: "source".to_owned(), ok, detail });
+        let (mut found, session) = check::log_in(&self.address, &self.host);
+        if let Some(session) = session {
+            check::reading(&mut found, &session);
+            check::source(&mut found, &session, self);
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {

@@ -11,12 +11,13 @@ use transload_sql::{TableName, Target};
 
 use crate::{
     catalog::{self, Table},
+    check,
     dialect::quoted_table,
     draft,
     failure::failure,
     load::Loader,
     options::{Address, WriterOptions},
-    session::{Session, diagnose},
+    session::Session,
     target,
     task::{PostgresTask, Way},
 };
@@ -105,14 +106,14 @@ impl PostgresWriter {
 
 impl Writer for PostgresWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = diagnose(&self.way.address, &self.way.host);
-        if let Some((session, table)) = session.zip(self.target.named()) {
-            let found = rights(&session, table);
-            let ok = found.is_ok();
-            let detail = found.unwrap_or_else(|error| error.to_string());
-            findings.push(Finding { stage: "rights".to_owned(), ok, detail });
+        let (mut found, session) = check::log_in(&self.way.address, &self.way.host);
+        if let Some(session) = session {
+            check::writing(&mut found, &session);
+            if let Some(table) = self.target.named() {
+                check::target(&mut found, &session, table);
+            }
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
@@ -265,22 +266,5 @@ fn publish(
             Ok(ChunkOutcome::Unknown { evidence: format!("no answer to COMMIT: {error}") })
         }
         Err(error) => Ok(ChunkOutcome::Unknown { evidence: error.to_string() }),
-    }
-}
-
-/// What this login may do with the target.
-fn rights(session: &Session, name: &TableName) -> Result<String> {
-    let Some(table) = catalog::find_table(session, name)? else {
-        return Ok(format!("table `{name}` is not there yet"));
-    };
-    let sql = "SELECT coalesce(string_agg(word, ', ' ORDER BY place), 'nothing') FROM \
-               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) \
-                 WITH ORDINALITY AS r(word, place) \
-               WHERE pg_catalog.has_table_privilege($1::oid, word)";
-    let words: String = session.value("look up rights", sql, &[&table.oid])?;
-    match words.contains("INSERT") {
-        true => Ok(format!("table `{name}` is there; rights: {words}")),
-        false => Err(Error::new(ErrorKind::Denied, format!("no right to insert into `{name}`"))
-            .hint(format!("rights there: {words}"))),
     }
 }

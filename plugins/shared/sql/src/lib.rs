@@ -13,6 +13,7 @@
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
 //! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
 //! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once; how they travel |
+//! | `stages` | [`Stages`]: the way to a server as findings |
 //! | `tls` | [`TlsSettings`]: what is verified of a server (feature `tls`) |
 //!
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
@@ -33,6 +34,7 @@ mod pattern;
 mod sharded;
 mod source;
 mod split;
+mod stages;
 mod statement;
 #[cfg(feature = "tls")]
 mod tls;
@@ -49,6 +51,7 @@ pub use split::{
     KeyRange, KeySplit, decode_split, encode_split, equal_spans, integer_ranges, ranges_between,
     unordered, with_null_range,
 };
+pub use stages::Stages;
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
 #[cfg(feature = "tls")]
 pub use tls::{TlsMode, TlsSettings};
