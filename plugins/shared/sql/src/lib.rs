@@ -14,6 +14,7 @@
 //! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
 //! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once; how they travel |
 //! | `stages` | [`Stages`]: the way to a server as findings |
+//! | `address` | [`Address`]: where a server is and as whom to log in (feature `tls`) |
 //! | `tls` | [`TlsSettings`]: what is verified of a server (feature `tls`) |
 //!
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
@@ -26,6 +27,8 @@
 //! assert_eq!(integer_ranges(&[(1, 10)], 4).len(), 4);
 //! ```
 
+#[cfg(feature = "tls")]
+mod address;
 mod dialect;
 mod draft;
 mod key;
@@ -39,6 +42,8 @@ mod statement;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "tls")]
+pub use address::{Address, AddressRules};
 pub use dialect::Dialect;
 pub use draft::{
     Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
