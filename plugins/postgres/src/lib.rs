@@ -8,6 +8,7 @@
 //! | `options` | the options of both roles |
 //! | `session` | one connection, the stop signal |
 //! | `link`, `tls` | its bytes, and the rows among them; what is verified of a server |
+//! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the database tells them |
 //! | `types` | the server's types to logical ones and back |
 //! | `reader`, `splits` | schema and the statement of a split; how splits are chosen |
@@ -20,6 +21,7 @@
 
 mod bisect;
 mod catalog;
+mod check;
 mod decode;
 mod dialect;
 mod draft;
@@ -81,7 +83,7 @@ impl Plugin for PostgresPlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::PostgresReader::new(&options, host)?))
+        reader::reader(&options, &host)
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
