@@ -13,7 +13,7 @@ use arrow_cast::{
     CastOptions, cast_with_options,
     display::{ArrayFormatter, FormatOptions},
 };
-use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_schema::{ArrowError, DataType, IntervalUnit, TimeUnit};
 use transload_plugin_api::LogicalType;
 
 use super::method::Applied;
@@ -81,6 +81,8 @@ fn equal_values(left: &ArrayRef, right: &ArrayRef) -> BooleanArray {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => compare!(TimestampNanosecondType),
         DataType::Time64(TimeUnit::Microsecond) => compare!(Time64MicrosecondType),
         DataType::Time64(TimeUnit::Nanosecond) => compare!(Time64NanosecondType),
+        DataType::Duration(TimeUnit::Microsecond) => compare!(t::DurationMicrosecondType),
+        DataType::Interval(IntervalUnit::MonthDayNano) => compare!(t::IntervalMonthDayNanoType),
         // No other type has a round trip in the table of pairs: call everything different.
         _ => BooleanArray::new(BooleanBuffer::new_unset(left.len()), None),
     }
@@ -97,6 +99,24 @@ pub(super) fn length(array: &ArrayRef, target: &LogicalType) -> Applied {
         |text: &str| text.len() > limit as usize && text.chars().count() > limit as usize;
     let bad = flag_rows(array.len(), |row| texts.is_valid(row) && too_long(texts.value(row)));
     Applied { array: array.clone(), bad, code: "length" }
+}
+
+/// Microseconds since midnight as a duration and back, where they are less than a day and have at
+/// most the target's fraction digits.
+pub(super) fn clock(array: &ArrayRef, target: &LogicalType) -> Result<Applied, ArrowError> {
+    const DAY: i64 = 86_400_000_000;
+    let raw = cast(array, &DataType::Int64)?;
+    let there = cast(&raw, &target.data_type())?;
+    let LogicalType::Time { .. } = target else {
+        return Ok(Applied { array: there, bad: None, code: "range" });
+    };
+    let raw = raw.as_primitive::<arrow_array::types::Int64Type>();
+    let fine = fraction(&there, target)?.bad;
+    let too_fine = |row| fine.as_ref().is_some_and(|bad| bad.value(row));
+    let bad = flag_rows(array.len(), |row| {
+        raw.is_valid(row) && (!(0..DAY).contains(&raw.value(row)) || too_fine(row))
+    });
+    Ok(Applied { array: there, bad, code: "range" })
 }
 
 /// A time whose fraction has at most the target's digits, both carried in the same unit.

@@ -48,6 +48,8 @@ pub(super) enum Method {
     Length,
     /// A time with no more fraction digits than the target's.
     Fraction,
+    /// A time of day as the time since midnight, and back if it is less than a day.
+    Clock,
     /// Parsed from text.
     Parse,
     /// Printed as text.
@@ -77,6 +79,7 @@ impl Method {
             Self::RoundTrip => check::round_trip(array, &target.data_type())?,
             Self::Length => check::length(array, target),
             Self::Fraction => check::fraction(array, target)?,
+            Self::Clock => check::clock(array, target)?,
             Self::Parse => text::parse(array, target)?,
             Self::Print => check::length(&text::print(array)?, target),
             Self::Impossible => Applied {
@@ -99,7 +102,7 @@ pub(super) fn method(from: &LogicalType, to: &LogicalType) -> Method {
 
 fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
     use LogicalType as L;
-    use Method::{Cast, Fraction, Impossible, Length, Parse, Print, RoundTrip, Same};
+    use Method::{Cast, Clock, Fraction, Impossible, Length, Parse, Print, RoundTrip, Same};
     const IMPOSSIBLE: (Verdict, Method) = (Verdict::Impossible, Impossible);
     if from == to {
         return (Verdict::Lossless, Same);
@@ -160,6 +163,10 @@ fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
                 (Verdict::Lossy, RoundTrip)
             }
         }
+        (L::Time { precision }, L::Duration) if *precision <= 6 => (Verdict::Widening, Clock),
+        (L::Duration, L::Time { precision }) if *precision <= 6 => (Verdict::Lossy, Clock),
+        // An interval counts nanoseconds: 292 years of them. A duration has no months and days.
+        (L::Duration, L::Interval) | (L::Interval, L::Duration) => (Verdict::Lossy, RoundTrip),
         (L::Uuid, L::Binary) => (Verdict::Widening, Cast),
         _ => IMPOSSIBLE,
     }

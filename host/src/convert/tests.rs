@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array,
-    cast::AsArray,
+    Array, ArrayRef, BooleanArray, DurationMicrosecondArray, Float64Array, Int64Array,
+    IntervalMonthDayNanoArray, RecordBatch, StringArray, Time64MicrosecondArray, UInt64Array,
+    cast::AsArray, types::IntervalMonthDayNanoType,
 };
 use transload_plugin_api::{Column, LogicalType, schema_of};
 
@@ -163,6 +164,31 @@ fn t24_zones_are_never_dropped_or_invented() {
         ],
     );
     assert_eq!(verdict(&LogicalType::TIMESTAMP, &LogicalType::TIMESTAMPTZ), Verdict::Impossible);
+}
+
+#[test]
+fn t26_durations_and_intervals_go_both_ways_where_the_value_allows_it() {
+    let microseconds = [-3_020_399_999_999, 0, i64::MAX];
+    let durations: ArrayRef = Arc::new(DurationMicrosecondArray::from(microseconds.to_vec()));
+    let got = convert(durations, "duration", "interval");
+    assert_eq!(got[0], "-838 hours -59 mins -59.999999000 secs");
+    assert_eq!(got[2], "dirty");
+    let interval = IntervalMonthDayNanoType::make_value;
+    let values = vec![interval(0, 0, 1_500_000_000), interval(0, 0, 1), interval(0, 1, 0)];
+    let intervals: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(values));
+    assert_eq!(convert(intervals, "interval", "duration"), ["PT1.5S", "dirty", "dirty"]);
+}
+
+#[test]
+fn t26_durations_become_times_of_day_within_a_day_only() {
+    let microseconds = [-1, 0, 86_399_999_999, 86_400_000_000, 500_000];
+    let durations: ArrayRef = Arc::new(DurationMicrosecondArray::from(microseconds.to_vec()));
+    let got = convert(durations.clone(), "duration", "time");
+    assert_eq!(got, ["dirty", "00:00:00", "23:59:59.999999", "dirty", "00:00:00.500"]);
+    let got = convert(durations, "duration", "time(0)");
+    assert_eq!(got, ["dirty", "00:00:00", "dirty", "dirty", "dirty"]);
+    let times: ArrayRef = Arc::new(Time64MicrosecondArray::from(vec![Some(86_399_000_000), None]));
+    assert_eq!(convert(times, "time", "duration"), ["PT86399S", "null"]);
 }
 
 #[test]

@@ -4,8 +4,9 @@ use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, T
 use transload_sql::TableName;
 
 use crate::{
+    answer::TextRow,
     dialect::text_literal,
-    session::{Session, TextRow},
+    session::Session,
     types::{Native, logical_of},
 };
 
@@ -33,6 +34,12 @@ pub(crate) struct TableColumn {
     pub(crate) column: Column,
     pub(crate) native: Native,
     pub(crate) auto_increment: bool,
+}
+
+impl AsRef<Column> for TableColumn {
+    fn as_ref(&self) -> &Column {
+        &self.column
+    }
 }
 
 impl TableColumn {

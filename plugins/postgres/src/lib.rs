@@ -6,8 +6,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options`, `dialect` | the options of both roles; PostgreSQL's way of writing SQL |
-//! | `session`, `link`, `tls` | one connection; its bytes; what is verified of a server |
-//! | `failure` | what the server's errors mean |
+//! | `session`, `link`, `tls` | one connection; its bytes; the handshake |
+//! | `check`, `failure` | the way to the server stage by stage; what its errors mean |
 //! | `catalog`, `types` | tables and keys as the database tells them; its types and ours |
 //! | `reader`, `splits` | schema and the statement of a split; how splits are chosen |
 //! | `scan`, `decode`, `columns` | the rows of one split; their fields; values into Arrow |
@@ -17,6 +17,7 @@
 
 mod bisect;
 mod catalog;
+mod check;
 mod columns;
 mod decode;
 mod dialect;
@@ -78,7 +79,7 @@ impl Plugin for PostgresPlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::PostgresReader::new(&options, host)?))
+        reader::reader(&options, &host)
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {

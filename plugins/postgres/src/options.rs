@@ -1,12 +1,12 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing. The password is
 //! not among the parsed ones, see `session`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use tokio_postgres::config::Host as PgHost;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::TableName;
+use transload_sql::{TlsMode, TlsSettings, source_specs, target_specs};
 
 /// Where the server is and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -15,25 +15,9 @@ pub(crate) struct Address {
     pub(crate) port: u16,
     pub(crate) database: String,
     pub(crate) user: String,
-    pub(crate) tls: TlsMode,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) tls: TlsSettings,
     pub(crate) application_name: String,
     pub(crate) connect_timeout: Duration,
-}
-
-/// How the connection is protected. Never weaker than asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TlsMode {
-    /// Plain text.
-    Disable,
-    /// Encrypted; certificate and host name are verified.
-    VerifyFull,
-    /// Encrypted; the certificate is verified, the host name is not.
-    VerifyCa,
-    /// Encrypted, but to whom is not known.
-    InsecureRequire,
 }
 
 #[derive(Deserialize)]
@@ -75,14 +59,12 @@ impl Address {
             _ => return Err(refuse("`client_certificate` and `client_key` go together")),
         };
         let user = raw.user.ok_or_else(|| refuse("neither `user` nor `url` names the user"))?;
-        let default_tls = if is_loopback(&host) { TlsMode::Disable } else { TlsMode::VerifyFull };
+        let mode = raw.tls.unwrap_or_else(|| TlsMode::for_host(&host));
         Ok(Self {
             port: raw.port.unwrap_or(5432),
             database: raw.database.unwrap_or_else(|| user.clone()),
             user,
-            tls: raw.tls.unwrap_or(default_tls),
-            ca_file: raw.ca_file,
-            client_certificate,
+            tls: TlsSettings { mode, ca_file: raw.ca_file, client_certificate },
             application_name: raw.application_name,
             connect_timeout: Duration::from_millis(raw.connect_timeout),
             host,
@@ -117,11 +99,6 @@ impl RawAddress {
     }
 }
 
-/// Whether nothing leaves the machine.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// Which moment of the source the splits of a job see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,61 +113,16 @@ pub(crate) enum Consistency {
 /// What the reader is asked for.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    table: Option<String>,
-    query: Option<String>,
-    #[serde(rename = "where")]
-    pub(crate) filter: Option<String>,
-    pub(crate) split_key: Option<String>,
     #[serde(default)]
     pub(crate) consistency: Consistency,
-}
-
-/// What is read.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A table or view.
-    Table(TableName),
-    /// The rows of a query.
-    Query(String),
-}
-
-impl ReaderOptions {
-    /// Parses the options; what is read comes apart, because it is one of two.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Source)> {
-        let parsed: Self = options.parse()?;
-        let hint = "give exactly one of `table` and `query`";
-        let source = match (&parsed.table, &parsed.query) {
-            (Some(table), None) => Source::Table(table.parse()?),
-            (None, Some(query)) => Source::Query(query.clone()),
-            (Some(_), Some(_)) => {
-                return Err(refuse("`table` and `query` exclude each other").hint(hint));
-            }
-            (None, None) => return Err(refuse("neither `table` nor `query` is given").hint(hint)),
-        };
-        if matches!(source, Source::Query(_)) && parsed.filter.is_some() {
-            return Err(refuse("`where` goes with `table`, not with `query`")
-                .hint("put the condition into the query"));
-        }
-        Ok((parsed, source))
-    }
 }
 
 /// How the writer writes.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
-    table: String,
     /// In milliseconds.
     #[serde(default = "default_timeout")]
     pub(crate) lock_timeout: u64,
-}
-
-impl WriterOptions {
-    /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, TableName)> {
-        let parsed: Self = options.parse()?;
-        let table = parsed.table.parse()?;
-        Ok((parsed, table))
-    }
 }
 
 fn refuse(message: &str) -> Error {
@@ -235,36 +167,26 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table or view to read; or give `query`"),
-        OptionSpec::new("query", OptionKind::Text, "The SELECT to read; or give `table`"),
-        OptionSpec::new("where", OptionKind::Text, "A condition on the table's rows, as SQL"),
-        OptionSpec::new(
-            "split_key",
-            OptionKind::Text,
-            "The column by whose ranges the source is divided; default: ranges of a table's pages",
-        ),
-        OptionSpec::new(
-            "consistency",
-            OptionKind::choice(&["snapshot", "split"]),
-            "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
+    let own = [OptionSpec::new(
+        "consistency",
+        OptionKind::choice(&["snapshot", "split"]),
+        "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
              each its own",
-        )
-        .default("snapshot"),
-    ]
+    )
+    .default("snapshot")];
+    let sources = source_specs("default: ranges of its pages; divides a query as well");
+    sources.into_iter().chain(own).collect()
 }
 
 /// Options of the writer.
 pub(crate) fn writer_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table to write").required(),
-        OptionSpec::new(
-            "lock_timeout",
-            OptionKind::Duration,
-            "How long to wait for a lock that somebody else holds",
-        )
-        .default("10 s"),
-    ]
+    let own = [OptionSpec::new(
+        "lock_timeout",
+        OptionKind::Duration,
+        "How long to wait for a lock that somebody else holds",
+    )
+    .default("10 s")];
+    target_specs().into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
@@ -293,7 +215,7 @@ mod tests {
             ("::1", TlsMode::Disable),
             ("localhost", TlsMode::Disable),
         ] {
-            assert_eq!(address(&[("host", host), ("user", "me")]).unwrap().tls, tls, "{host}");
+            assert_eq!(address(&[("host", host), ("user", "me")]).unwrap().tls.mode, tls, "{host}");
         }
     }
 
@@ -315,14 +237,6 @@ mod tests {
             &[("host", "h"), ("user", "u"), ("client_key", "/k")],
         ] {
             assert_eq!(address(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
-        }
-        for wrong in [
-            &[][..],
-            &[("table", "t"), ("query", "SELECT 1")],
-            &[("query", "SELECT 1"), ("where", "a")],
-        ] {
-            let options = Options::from_pairs(wrong.iter().copied());
-            assert_eq!(ReaderOptions::parse(&options).unwrap_err().kind, ErrorKind::Options);
         }
     }
 }

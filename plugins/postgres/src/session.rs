@@ -5,7 +5,6 @@
 use std::{
     future::Future,
     io,
-    net::{TcpStream, ToSocketAddrs},
     sync::{Arc, Weak},
     thread,
     time::Duration,
@@ -17,12 +16,13 @@ use tokio_postgres::{
     config::SslMode,
     types::{FromSqlOwned, ToSql},
 };
-use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Host, Result};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
+use transload_sql::TlsMode;
 
 use crate::{
     failure::failure,
     link::{Link, Rows, Socket, connect},
-    options::{Address, TlsMode},
+    options::Address,
     tls::Tls,
 };
 
@@ -62,7 +62,7 @@ struct Door {
 
 impl Door {
     fn new(address: &Address) -> Result<Self> {
-        let tls = match address.tls {
+        let tls = match address.tls.mode {
             TlsMode::Disable => None,
             _ => Some(Tls::new(address)?),
         };
@@ -266,7 +266,7 @@ fn not_connected(address: &Address, reason: NotOpen) -> Error {
         NotOpen::Unreached(error) => failed(error.to_string()).caused_by(error),
         NotOpen::Late => failed(format!("no answer in {} s", address.connect_timeout.as_secs())),
     };
-    if address.tls != TlsMode::Disable && made.hint.is_none() {
+    if address.tls.mode != TlsMode::Disable && made.hint.is_none() {
         let hint = "if the server has no TLS or a certificate of its own, see `tls` and `ca_file`";
         made.hint = Some(hint.to_owned());
     }
@@ -279,51 +279,4 @@ fn innermost(error: &PgError) -> String {
         deepest = next;
     }
     deepest.to_string()
-}
-
-/// Looks at the way to the server stage by stage; the session, if there is one, comes with it.
-pub(crate) fn diagnose(address: &Address, host: &Host) -> (Vec<Finding>, Option<Session>) {
-    let mut findings = Vec::new();
-    let mut found = |stage: &str, outcome: Result<String, String>| {
-        let ok = outcome.is_ok();
-        let detail = outcome.unwrap_or_else(|error| error);
-        findings.push(Finding { stage: stage.to_owned(), ok, detail });
-    };
-    let resolved = (address.host.as_str(), address.port).to_socket_addrs();
-    let resolved: Vec<_> = match resolved {
-        Ok(resolved) => resolved.collect(),
-        Err(error) => {
-            found("name resolution", Err(error.to_string()));
-            return (findings, None);
-        }
-    };
-    found("name resolution", Ok(format!("{resolved:?}")));
-    let reached =
-        resolved.iter().any(|to| TcpStream::connect_timeout(to, address.connect_timeout).is_ok());
-    let port = address.port;
-    if !reached {
-        found("tcp", Err(format!("port {port} does not answer")));
-        return (findings, None);
-    }
-    found("tcp", Ok(format!("port {port} answers")));
-    match Session::open(address, host, "") {
-        Ok(session) => {
-            let words = login_words(address, &session).map_err(|error| error.to_string());
-            found("login", words);
-            (findings, Some(session))
-        }
-        Err(error) => {
-            found("login", Err(error.to_string()));
-            (findings, None)
-        }
-    }
-}
-
-fn login_words(address: &Address, session: &Session) -> Result<String> {
-    let sql = "SELECT format('user %s, database %s, server %s, its time zone %s', current_user, \
-               current_database(), current_setting('server_version'), \
-               (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'))";
-    let words: String = session.value("look around", sql, &[])?;
-    let tls = if address.tls == TlsMode::Disable { "without TLS" } else { "by TLS" };
-    Ok(format!("{words}, {tls}"))
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 pub(crate) mod proxy;
+pub(crate) mod subject;
 
 use std::sync::{
     Arc,

@@ -1,0 +1,286 @@
+//! A TCP proxy of the test's own between the program and a server, which breaks what it is told to
+//! break: connections cut after so many bytes, replies that never arrive, silence, slowness.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+/// What goes wrong with a connection.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Both ends are closed when so many bytes have come from the server.
+    CutReplies(u64),
+    /// Both ends are closed when so many bytes have gone to the server.
+    CutRequests(u64),
+    /// The server gets the request that holds these bytes, for the n-th time on the connection,
+    /// and does it; its answer is lost with the connection.
+    LoseReply(&'static [u8], u32),
+    /// The connection is lost when this request comes, for the n-th time, which the server never
+    /// sees.
+    LoseRequest(&'static [u8], u32),
+    /// Nothing passes any more, but both ends stay open, when so many bytes have come from the
+    /// server.
+    Silence(u64),
+    /// Each piece waits so long, both ways.
+    Delay(Duration),
+}
+
+/// The proxy; its connections end when it is dropped.
+pub struct Proxy {
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: u16,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What happens to connections, and how often it may.
+    fault: Option<(Fault, u32)>,
+    happened: u32,
+    closed: bool,
+    streams: Vec<TcpStream>,
+}
+
+/// One connection: both of its threads share it.
+struct Link {
+    shared: Arc<Shared>,
+    client: TcpStream,
+    server: TcpStream,
+    /// What comes from the server from now on is lost.
+    deaf: AtomicBool,
+}
+
+impl Proxy {
+    /// A proxy before a server on this machine.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub fn new(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let shared = Arc::new(Shared { server, state: Mutex::default(), changed: Condvar::new() });
+        let accepting = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if accepting.state().closed {
+                    return;
+                }
+                accepting.clone().connect(client);
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// Lets something go wrong, so often at most.
+    pub fn arm(&self, fault: Fault, times: u32) {
+        self.shared.state().fault = Some((fault, times));
+    }
+
+    /// How often it has gone wrong.
+    pub fn happened(&self) -> u32 {
+        self.shared.state().happened
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.closed = true;
+        for stream in state.streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(self: Arc<Self>, client: TcpStream) {
+        // A server that is down refuses the client, too: its connection ends here.
+        let Ok(server) = TcpStream::connect(("127.0.0.1", self.server)) else { return };
+        let both = || Some((client.try_clone().ok()?, server.try_clone().ok()?));
+        let (Some((client_in, server_in)), Some((a, b))) = (both(), both()) else { return };
+        self.state().streams.extend([a, b]);
+        for stream in [&client, &server] {
+            let _ = stream.set_nodelay(true);
+        }
+        let link = Arc::new(Link { shared: self, client, server, deaf: AtomicBool::new(false) });
+        let other = link.clone();
+        thread::spawn(move || link.requests(client_in));
+        thread::spawn(move || other.replies(server_in));
+    }
+
+    /// Whether a fault that is due may still happen; counts it.
+    fn takes_place(&self) -> bool {
+        let mut state = self.state();
+        let Some((_, left)) = &mut state.fault else { return false };
+        if *left == 0 {
+            return false;
+        }
+        *left -= 1;
+        state.happened += 1;
+        true
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        self.state().fault.as_ref().filter(|(_, left)| *left > 0).map(|(fault, _)| fault.clone())
+    }
+
+    fn wait_for_the_end(&self) {
+        let state = self.state();
+        let _ended = self.changed.wait_while(state, |state| !state.closed);
+    }
+}
+
+impl Link {
+    fn requests(&self, mut client: TcpStream) {
+        let (mut passed, mut seen, mut tail) = (0, 0, Vec::new());
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = client.read(&mut piece) {
+            let bytes = &piece[..read];
+            passed += read as u64;
+            match self.shared.fault() {
+                Some(Fault::CutRequests(most)) if passed > most && self.shared.takes_place() => {
+                    break;
+                }
+                Some(Fault::LoseReply(pattern, nth)) => {
+                    seen += found(pattern, &mut tail, bytes);
+                    if seen >= nth && self.shared.takes_place() {
+                        self.deaf.store(true, Relaxed);
+                    }
+                }
+                Some(Fault::LoseRequest(pattern, nth)) => {
+                    seen += found(pattern, &mut tail, bytes);
+                    if seen >= nth && self.shared.takes_place() {
+                        break;
+                    }
+                }
+                Some(Fault::Delay(time)) => thread::sleep(time),
+                _ => {}
+            }
+            if (&self.server).write_all(bytes).is_err() {
+                break;
+            }
+        }
+        self.close();
+    }
+
+    fn replies(&self, mut server: TcpStream) {
+        let mut passed = 0;
+        let mut piece = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = server.read(&mut piece) {
+            if self.deaf.load(Relaxed) {
+                break;
+            }
+            passed += read as u64;
+            match self.shared.fault() {
+                Some(Fault::CutReplies(most)) if passed > most && self.shared.takes_place() => {
+                    break;
+                }
+                Some(Fault::Silence(most)) if passed > most && self.shared.takes_place() => {
+                    self.shared.wait_for_the_end();
+                    break;
+                }
+                Some(Fault::Delay(time)) => thread::sleep(time),
+                _ => {}
+            }
+            if (&self.client).write_all(&piece[..read]).is_err() {
+                break;
+            }
+        }
+        self.close();
+    }
+
+    fn close(&self) {
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
+    }
+}
+
+/// How often a pattern ends in these bytes; `tail` is what came right before them.
+fn found(pattern: &[u8], tail: &mut Vec<u8>, bytes: &[u8]) -> u32 {
+    tail.extend_from_slice(bytes);
+    let count = tail.windows(pattern.len()).filter(|window| *window == pattern).count();
+    let kept = tail.len().saturating_sub(pattern.len() - 1);
+    tail.drain(..kept);
+    count as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that answers every byte with itself.
+    fn echo() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || {
+                    let mut piece = [0; 100];
+                    while let Ok(read @ 1..) = stream.read(&mut piece) {
+                        stream.write_all(&piece[..read]).unwrap();
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    fn asked(proxy: &Proxy, requests: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+        let mut answer = String::new();
+        for request in requests {
+            let mut piece = vec![0; request.len()];
+            if stream.write_all(request.as_bytes()).is_err()
+                || stream.read_exact(&mut piece).is_err()
+            {
+                return answer + "|";
+            }
+            answer.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+        answer
+    }
+
+    #[test]
+    fn it_breaks_what_it_is_told_to_and_nothing_else() {
+        let requests = ["one", "COM", "MIT", "two"];
+        for (fault, answer) in [
+            (Fault::Delay(Duration::from_millis(1)), "oneCOMMITtwo"),
+            (Fault::CutReplies(5), "one|"),
+            (Fault::CutRequests(8), "oneCOM|"),
+            (Fault::LoseReply(b"COMMIT", 1), "oneCOM|"),
+            (Fault::LoseRequest(b"COMMIT", 1), "oneCOM|"),
+            (Fault::LoseRequest(b"COMMIT", 2), "oneCOMMITtwo"),
+        ] {
+            let proxy = Proxy::new(echo());
+            proxy.arm(fault.clone(), 1);
+            assert_eq!(asked(&proxy, &requests), answer, "{fault:?}");
+            if answer.ends_with('|') {
+                assert_eq!(
+                    (asked(&proxy, &requests).as_str(), proxy.happened()),
+                    ("oneCOMMITtwo", 1)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! All pairs of PostgreSQL, MariaDB, MySQL, SQLite, CSV and JSON lines, both ways, on a table that
+//! holds every supported type with edge values: what arrives is compared value by value with what
+//! was put in, by readers of the test's own. Each value has a row to itself, so that what a store
+//! cannot hold makes exactly that row dirty.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+#[path = "pairs/kinds.rs"]
+mod kinds;
+#[path = "pairs/stores.rs"]
+mod stores;
+
+use kinds::{Kind, Value, kinds};
+use serde_json::Value as Json;
+use stores::{Place, Row, Store};
+use transload_tests::Workplace;
+
+/// A source, filled.
+struct Source<'a> {
+    place: Place,
+    kinds: Vec<&'a Kind>,
+    /// One for each row: whose value it holds, by the kind's place.
+    values: Vec<(usize, &'a Value)>,
+}
+
+impl<'a> Source<'a> {
+    /// All that a store can give, in table `all_kinds`.
+    fn new(store: Store, all: &'a [Kind]) -> Self {
+        let kinds: Vec<_> =
+            all.iter().filter(|kind| Kind::native(&kind.gives, store).is_some()).collect();
+        let held = |(at, kind): (usize, &&'a Kind)| {
+            let kind = *kind;
+            kind.values
+                .iter()
+                .filter(move |value| !value.not_in.contains(&store))
+                .map(move |v| (at, v))
+        };
+        let values: Vec<_> = kinds.iter().enumerate().flat_map(held).collect();
+        let source = Self { place: Place::new(store), kinds, values };
+        let native = |kind: &&Kind| (kind.name, Kind::native(&kind.gives, store).unwrap());
+        let columns: Vec<_> = source.kinds.iter().map(native).collect();
+        source.place.create("all_kinds", &columns);
+        source.place.fill("all_kinds", &source.kinds, &source.rows());
+        source
+    }
+
+    fn store(&self) -> Store {
+        self.place.store
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let row = |(id, (at, value)): (usize, &(usize, &Value))| {
+            let shown = (self.kinds[*at].shown)(self.store(), &value.text);
+            let text = value.entered.clone().unwrap_or(shown);
+            (id, self.sparse(&self.kinds, self.kinds[*at], text))
+        };
+        self.values.iter().enumerate().map(row).collect()
+    }
+
+    fn sparse(&self, kinds: &[&Kind], kind: &Kind, text: String) -> Vec<Option<String>> {
+        let cell = |other: &&Kind| (other.name == kind.name).then(|| text.clone());
+        kinds.iter().map(cell).collect()
+    }
+
+    /// What must be in a target that takes these kinds, and the columns of rows that must be dirty.
+    fn expected(&self, target: Store, kinds: &[&Kind]) -> (Vec<Row>, Vec<String>) {
+        let (mut rows, mut dirty) = (Vec::new(), Vec::new());
+        for (id, (at, value)) in self.values.iter().enumerate() {
+            let kind = self.kinds[*at];
+            let is_written = kinds.iter().any(|other| other.name == kind.name);
+            if is_written && value.not_in.contains(&target) {
+                dirty.push(kind.name.to_owned());
+                continue;
+            }
+            let text = match kind.kept {
+                true => (kind.shown)(self.store(), &value.text),
+                false => value.text.clone(),
+            };
+            rows.push((id, self.sparse(kinds, kind, (kind.shown)(target, &text))));
+        }
+        dirty.sort();
+        (rows, dirty)
+    }
+
+    /// A job that carries some columns into a table.
+    fn job(&self, kinds: &[&Kind], target: &Place, table: &str, more: &str) -> String {
+        let names: Vec<_> = kinds.iter().map(|kind| format!(", \"{}\"", kind.name)).collect();
+        // A table that is there tells which types are wanted.
+        let untold = target.store.is_file() || more.contains("create_table");
+        let told = |kind: &&&Kind| untold || kind.declared;
+        let told = kinds.iter().filter(told);
+        let types: Vec<_> =
+            told.map(|kind| format!("{} = \"{}\"\n", kind.name, kind.logical)).collect();
+        let schema = match self.store().is_file() {
+            true => format!("[reader.schema]\nid = \"int64\"\n{}", types.concat()),
+            false => String::new(),
+        };
+        format!(
+            "[reader]\n{}columns = [\"id\"{}]\n{schema}[writer]\n{}{more}\
+             [channel]\nparallelism = 2\n[dirty]\nmax_rows = 1_000\n",
+            self.place.lines("all_kinds"),
+            names.concat(),
+            target.lines(table)
+        )
+    }
+}
+
+/// The columns that the run's dirty rows name, sorted.
+fn dirty_columns(workplace: &Workplace, report: &Json) -> Vec<String> {
+    let folder = workplace.path().join("state/runs/job").join(report["run"].as_str().unwrap());
+    let mut columns = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("dirty-") {
+            let text = std::fs::read_to_string(path).unwrap();
+            let column = |line: &str| {
+                let row: Json = serde_json::from_str(line).unwrap();
+                row["column"].as_str().unwrap_or("no column").to_owned()
+            };
+            columns.extend(text.lines().map(column));
+        }
+    }
+    columns.sort();
+    columns
+}
+
+/// Runs the job and says where the target is not as it must be.
+fn differences(
+    source: &Source,
+    target: &Place,
+    kinds: &[&Kind],
+    table: &str,
+    more: &str,
+) -> Vec<String> {
+    let pair = format!("{:?} to {:?}, {table}", source.store(), target.store);
+    let workplace = Workplace::new();
+    workplace.put("job.toml", source.job(kinds, target, table, more));
+    let ended = workplace.run(&["run", "job.toml", "--output", "json", "--progress", "none"]);
+    if ended.exit != Some(0) {
+        return vec![format!("{pair}: exit {:?}: {}", ended.exit, ended.stderr)];
+    }
+    let report: Json = serde_json::from_str(&ended.stdout).unwrap();
+    let (rows, dirty) = source.expected(target.store, kinds);
+    let mut differences = Vec::new();
+    let found_dirty = dirty_columns(&workplace, &report);
+    if found_dirty != dirty || report["rows"]["dirty"] != dirty.len() {
+        let rows = &report["rows"];
+        differences.push(format!("{pair}: dirty {found_dirty:?} instead of {dirty:?}; {rows}"));
+    }
+    let found = target.read(table, kinds);
+    if found.len() != rows.len() {
+        differences.push(format!("{pair}: {} rows instead of {}", found.len(), rows.len()));
+    }
+    for (id, expected) in &rows {
+        let Some((_, cells)) = found.iter().find(|(found, _)| found == id) else {
+            let (at, value) = source.values[*id];
+            let name = source.kinds[at].name;
+            differences.push(format!("{pair}: `{name}` {:?} is missing", value.text));
+            continue;
+        };
+        for ((kind, found), expected) in kinds.iter().zip(cells).zip(expected) {
+            if found != expected {
+                differences
+                    .push(format!("{pair}: `{}` {found:?} instead of {expected:?}", kind.name));
+            }
+        }
+    }
+    differences
+}
+
+/// Columns whose type the target has not: the plan must say so by the column's name.
+fn accepted(source: &Source, target: &Place, kinds: &[&Kind], more: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for kind in kinds {
+        let workplace = Workplace::new();
+        workplace.put("job.toml", source.job(&[kind], target, "refused", more));
+        let ended = workplace.run(&["plan", "job.toml"]);
+        let refused = matches!(ended.exit, Some(2 | 6));
+        if !refused || !ended.stderr.contains(&format!("`{}`", kind.name)) {
+            let pair = format!("{:?} to {:?}", source.store(), target.store);
+            wrong.push(format!("{pair}: `{}` is not refused: {ended:?}", kind.name));
+        }
+    }
+    wrong
+}
+
+/// From one store into all, into tables that the run makes and into tables of native types.
+fn from(store: Store) {
+    let all = kinds();
+    let source = Source::new(store, &all);
+    let mut wrong = Vec::new();
+    for into in Store::ALL {
+        let target = Place::new(into);
+        let taken = |kind: &&&Kind| Kind::native(&kind.takes, into).is_some();
+        let (taken, refused): (Vec<_>, Vec<_>) = source.kinds.iter().partition(|kind| taken(kind));
+        let create = if into.is_file() { "" } else { "create_table = true\n" };
+        wrong.extend(accepted(&source, &target, &refused, create));
+        wrong.extend(differences(&source, &target, &taken, "made", create));
+        if !into.is_file() {
+            let native = |kind: &&Kind| (kind.name, Kind::native(&kind.takes, into).unwrap());
+            target.create("there", &taken.iter().map(native).collect::<Vec<_>>());
+            wrong.extend(differences(&source, &target, &taken, "there", ""));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn postgres_to_all() {
+    from(Store::Postgres);
+}
+
+#[test]
+fn mariadb_to_all() {
+    from(Store::Mariadb);
+}
+
+#[test]
+fn mysql_to_all() {
+    from(Store::Mysql);
+}
+
+#[test]
+fn sqlite_to_all() {
+    from(Store::Sqlite);
+}
+
+#[test]
+fn csv_to_all() {
+    from(Store::Csv);
+}
+
+#[test]
+fn json_lines_to_all() {
+    from(Store::Jsonl);
+}
