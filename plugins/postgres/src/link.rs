@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
+    thread,
     time::Duration,
 };
 
@@ -22,6 +23,9 @@ use tokio_rustls::client::TlsStream;
 const READ: usize = 128 << 10;
 /// So many bytes of rows may wait, and once more what is read at a time.
 const WAITING: usize = 128 << 10;
+/// The server hands rows to the network 8 KiB at a time, and each would wake us, and make it wait
+/// while it wakes us. Looking a little later finds many of them at once.
+const PAUSE: Duration = Duration::from_micros(500);
 /// The message that carries rows of a COPY.
 const COPY_DATA: u8 = b'd';
 /// A message's type and length.
@@ -42,6 +46,10 @@ pub(crate) struct Link {
     passed: Vec<u8>,
     given: usize,
     rows: Rows,
+    /// The last read brought rows.
+    flowing: bool,
+    /// There was nothing to read the last time.
+    waited: bool,
 }
 
 /// Where in the stream of messages the next byte stands.
@@ -105,6 +113,8 @@ impl Link {
             passed: Vec::new(),
             given: 0,
             rows,
+            flowing: false,
+            waited: false,
         }
     }
 
@@ -114,17 +124,25 @@ impl Link {
 
     /// Reads once. `Ready(0)` is the end of the stream, `Pending` also waits for room.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.waited) && self.flowing {
+            // Not by a timer: what comes meanwhile would wake the event loop all the same. It
+            // runs on this thread and has nothing else to do.
+            thread::sleep(PAUSE);
+        }
         let waiting = &mut *self.rows.lock();
         if waiting.bytes.len() >= waiting.enough {
             waiting.giver = Some(context.waker().clone());
             return Poll::Pending;
         }
         let mut input = ReadBuf::new(&mut self.input);
-        ready!(self.socket.poll_read(context, &mut input))?;
+        let read = self.socket.poll_read(context, &mut input);
+        self.waited = read.is_pending();
+        ready!(read)?;
         let count = input.filled().len();
         let had = waiting.bytes.len();
         self.frame.sort(&self.input[..count], &mut waiting.bytes, &mut self.passed)?;
-        if waiting.bytes.len() > had
+        self.flowing = waiting.bytes.len() > had;
+        if self.flowing
             && let Some(taker) = waiting.taker.take()
         {
             taker.wake();
