@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used)] // a test may fail loudly anywhere
 
+pub mod flow;
 pub mod proxy;
 pub mod servers;
 pub mod texts;

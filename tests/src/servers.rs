@@ -133,15 +133,18 @@ impl Server {
     ///
     /// # Panics
     /// If they fail.
+    #[track_caller]
     pub fn administer(&self, sql: &str) -> String {
-        let database = if self.product == Product::Postgres { "postgres" } else { "mysql" };
-        self.try_run(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+        self.try_administer(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Whether it lets us in.
-    pub fn answers(&self) -> bool {
+    /// As [`Server::administer`], where it may fail.
+    ///
+    /// # Errors
+    /// What the client says.
+    pub fn try_administer(&self, sql: &str) -> Result<String, String> {
         let database = if self.product == Product::Postgres { "postgres" } else { "mysql" };
-        self.try_run(database, "SELECT 1;").is_ok()
+        self.try_run(database, sql)
     }
 }
 
@@ -270,9 +273,8 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let force = if self.server.product == Product::Postgres { " WITH (FORCE)" } else { "" };
-        let sql = format!("DROP DATABASE {}{force};", self.name);
         // The server may be gone with everything on it.
-        let _ = self.server.try_run(if force.is_empty() { "mysql" } else { "postgres" }, &sql);
+        let _ = self.server.try_administer(&format!("DROP DATABASE {}{force};", self.name));
     }
 }
 

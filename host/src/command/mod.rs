@@ -4,9 +4,10 @@ mod connection;
 mod job;
 mod plugin;
 
-use std::{io::Write as _, sync::Arc};
+use std::{cell::Cell, io::Write as _, sync::Arc};
 
 use serde::Serialize;
+use serde_json::json;
 use transload_plugin_api::{Cancel, Host};
 
 use crate::{
@@ -50,6 +51,8 @@ struct Session {
     plugins: Vec<std::path::PathBuf>,
     redactor: Redactor,
     stop: Stop,
+    /// The command's result is on stdout.
+    printed: Cell<bool>,
 }
 
 /// Does what the command line says, prints the result, and says how it ended.
@@ -63,6 +66,7 @@ pub fn run(cli: &Cli) -> Exit {
         plugins: cli.global.plugins.clone(),
         redactor: Redactor::new(),
         stop: Stop::new(),
+        printed: Cell::new(false),
     };
     match session.start(cli) {
         Ok(exit) => exit,
@@ -98,6 +102,7 @@ impl Session {
                 .map_err(|error| Error::new(Exit::Failed, format!("no JSON: {error}")))?,
         };
         let text = self.redactor.redact(&text);
+        self.printed.set(true);
         // A closed stdout (`| head`) is the reader's choice, not a failure.
         let _ = writeln!(std::io::stdout(), "{text}");
         Ok(())
@@ -115,12 +120,22 @@ impl Session {
                 // run's first failure is the stop's too.
                 let error = self.stop.failure().unwrap_or(error);
                 self.say(&format!("error: {error}"));
+                self.print_failed(&json!({ "status": error.exit, "error": error }));
                 error.exit
             }
             Failure::Problems(problems, exit) => {
                 self.say(problems.to_string().trim_end());
+                self.print_failed(&json!({ "status": exit, "problems": problems }));
                 exit
             }
+        }
+    }
+
+    /// For machines a command that ended before it had a result says so on stdout too.
+    fn print_failed(&self, failure: &serde_json::Value) {
+        if self.output == OutputFormat::Json && !self.printed.get() {
+            // It is printed for people already.
+            let _ = self.print(failure, String::new);
         }
     }
 }

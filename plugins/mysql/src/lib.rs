@@ -77,7 +77,7 @@ impl Plugin for MysqlPlugin {
                 parses_text: false,
             }),
             writer: Some(WriterDescriptor {
-                options: options::writer_specs(),
+                options: transload_sql::target_specs(),
                 types: types::supported(),
                 modes: modes(),
                 loads: vec![LoadMethod::Insert, LoadMethod::Copy],
@@ -95,7 +95,7 @@ impl Plugin for MysqlPlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::MysqlReader::new(&options, host)?))
+        reader::reader(&options, &host)
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {

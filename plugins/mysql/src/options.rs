@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{TableName, TlsMode, TlsSettings};
+use transload_sql::{Dialect as _, Sources, TableName, Target, TlsMode, TlsSettings, source_specs};
+
+use crate::dialect::MysqlDialect;
 
 /// Where the server is and as whom to log in. The password is asked for at login.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,11 +57,6 @@ fn default_port() -> u16 {
 pub(crate) struct ReaderOptions {
     #[serde(flatten)]
     pub(crate) address: Address,
-    table: Option<String>,
-    query: Option<String>,
-    #[serde(rename = "where")]
-    pub(crate) filter: Option<String>,
-    pub(crate) split_key: Option<String>,
     #[serde(default)]
     pub(crate) zero_dates: ZeroDates,
     #[serde(default)]
@@ -92,33 +89,19 @@ pub(crate) enum Consistency {
     Snapshot,
 }
 
-/// What is read.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A table or view.
-    Table(TableName),
-    /// The rows of a query.
-    Query(String),
-}
-
 impl ReaderOptions {
-    /// Parses the options; what is read comes apart, because it is one of two.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Source)> {
+    /// Parses the options; what is read comes apart.
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Sources)> {
         let parsed: Self = options.parse()?;
-        let source = match (&parsed.table, &parsed.query) {
-            (Some(table), None) => Source::Table(named(table, &parsed.address)?),
-            (None, Some(query)) => Source::Query(query.clone()),
-            (Some(_), Some(_)) => return Err(refuse("`table` and `query` exclude each other")),
-            (None, None) => return Err(refuse("neither `table` nor `query` is given")),
-        };
-        if matches!(source, Source::Query(_)) {
-            let extra =
-                [("where", parsed.filter.is_some()), ("split_key", parsed.split_key.is_some())];
-            if let Some((key, _)) = extra.iter().find(|(_, given)| *given) {
-                return Err(refuse(&format!("`{key}` goes with `table`, not with `query`")));
-            }
+        let resolve = |name| named(name, &parsed.address);
+        let sources = Sources::parse(options, resolve)?.with_whole_queries()?;
+        if sources.are_many() && parsed.consistency == Consistency::Snapshot {
+            let message = "`consistency = \"snapshot\"` reads one table, not several";
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .at("option `consistency`")
+                .hint("leave it out, or put the tables into one `query` with UNION ALL"));
         }
-        Ok((parsed, source))
+        Ok((parsed, sources))
     }
 }
 
@@ -127,33 +110,27 @@ impl ReaderOptions {
 pub(crate) struct WriterOptions {
     #[serde(flatten)]
     pub(crate) address: Address,
-    table: String,
 }
 
 impl WriterOptions {
     /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, TableName)> {
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Target)> {
         let parsed: Self = options.parse()?;
-        let table = named(&parsed.table, &parsed.address)?;
-        Ok((parsed, table))
+        let target = Target::parse(options, |name| named(name, &parsed.address))?;
+        Ok((parsed, target))
     }
 }
 
 /// The table with its database, which is the connection's where the job names none.
-fn named(text: &str, address: &Address) -> Result<TableName> {
-    let mut name: TableName = text.parse()?;
+fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     for part in name.schema.iter().chain([&name.table]) {
-        if part.chars().count() > 64 {
-            let message = format!("`{part}` is longer than 64 characters");
-            return Err(Error::new(ErrorKind::Options, message).at("option `table`"));
+        if let Some(limit) = MysqlDialect.passed_limit(part) {
+            let message = format!("`{part}` is longer than {limit}");
+            return Err(Error::new(ErrorKind::Options, message));
         }
     }
     name.schema.get_or_insert_with(|| address.database.clone());
     Ok(name)
-}
-
-fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::Options, message).hint("give exactly one of `table` and `query`")
 }
 
 /// Options of both roles.
@@ -185,16 +162,7 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table or view to read; or give `query`"),
-        OptionSpec::new("query", OptionKind::Text, "The SELECT to read; or give `table`"),
-        OptionSpec::new("where", OptionKind::Text, "A condition on the table's rows, as SQL"),
-        OptionSpec::new(
-            "split_key",
-            OptionKind::Text,
-            "The column by whose ranges the table is divided; default: the first of its primary \
-             key",
-        ),
+    let own = [
         OptionSpec::new(
             "zero_dates",
             OptionKind::choice(&["reject", "null", "epoch", "text"]),
@@ -211,39 +179,33 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
              the state at its own start",
         )
         .default("split"),
-    ]
-}
-
-/// Options of the writer.
-pub(crate) fn writer_specs() -> Vec<OptionSpec> {
-    vec![OptionSpec::new("table", OptionKind::Text, "The table to write").required()]
+    ];
+    let sources = source_specs("default: the first of its primary key");
+    sources.into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Source)> {
+    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Sources)> {
         let all = [("host", "127.0.0.1"), ("user", "u"), ("database", "d")];
         let all = pairs.iter().chain(&all).rev();
         ReaderOptions::parse(&Options::from_pairs(all.map(|(key, value)| (*key, *value))))
     }
 
     #[test]
-    fn table_and_query_exclude_each_other() {
-        assert!(reader(&[("table", "t")]).is_ok());
+    fn what_mysql_does_not_have_is_refused() {
+        assert!(reader(&[("table", "t[0-3]")]).is_ok());
         assert!(reader(&[("query", "SELECT 1")]).is_ok());
-        for wrong in [
-            &[][..],
-            &[("table", "t"), ("query", "SELECT 1")],
-            &[("query", "SELECT 1"), ("where", "a")],
-            &[("query", "SELECT 1"), ("split_key", "a")],
-            &[("table", "a.b.c")],
-        ] {
-            assert_eq!(reader(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
-        }
         let long = "x".repeat(65);
-        assert_eq!(reader(&[("table", &long)]).unwrap_err().kind, ErrorKind::Options);
+        for (pairs, kind) in [
+            (&[("table", long.as_str())][..], ErrorKind::Options),
+            (&[("query", "SELECT 1"), ("split_key", "a")], ErrorKind::Options),
+            (&[("table", "t[0-3]"), ("consistency", "snapshot")], ErrorKind::Unsupported),
+        ] {
+            assert_eq!(reader(pairs).unwrap_err().kind, kind, "{pairs:?}");
+        }
     }
 
     #[test]
@@ -264,11 +226,11 @@ mod tests {
 
     #[test]
     fn defaults_agree_with_the_descriptor() {
-        let (parsed, source) = reader(&[("table", "\"a.b\"")]).unwrap();
+        let (parsed, _) = reader(&[("table", "\"a.b\"")]).unwrap();
         assert_eq!((parsed.address.port, parsed.address.tls.mode), (3306, TlsMode::Disable));
         assert_eq!(parsed.zero_dates, ZeroDates::Reject);
         assert_eq!(parsed.consistency, Consistency::Split);
-        let Source::Table(name) = source else { panic!() };
+        let name = named("\"a.b\"".parse().unwrap(), &parsed.address).unwrap();
         assert_eq!((name.schema.as_deref(), name.table.as_str()), (Some("d"), "a.b"));
         let words: Vec<_> = reader_specs().into_iter().filter_map(|spec| spec.default).collect();
         assert_eq!(words, ["reject", "split"]);

@@ -1,16 +1,20 @@
 //! The reader: what a table or query offers, and the statement that reads one split of it. How it
 //! is divided is `splits`' business, the rows are `scan`'s.
 
+use std::sync::Arc;
+
 use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
     Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
-use transload_sql::{KeyValue, Select};
+use transload_sql::{
+    KeySplit, KeyValue, Select, Source, TableReader, What, decode_split, known_columns,
+};
 
 use crate::{
     catalog::{self, Table, TableColumn},
     dialect::MysqlDialect,
-    options::{Consistency, ReaderOptions, Source, ZeroDates},
+    options::{Consistency, ReaderOptions, ZeroDates},
     query::{query_columns, wrapped},
     scan::{Scan, ScanPlan},
     session::Session,
@@ -21,27 +25,31 @@ use crate::{
 
 /// Reads one table, view or query.
 pub(crate) struct MysqlReader {
-    connector: Connector,
+    connector: Arc<Connector>,
     options: ReaderOptions,
     source: Source,
     snapshots: Snapshots,
 }
 
-impl MysqlReader {
-    pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, source) = ReaderOptions::parse(options)?;
-        let connector = Connector::new(options.address.clone(), host);
-        Ok(Self { connector, options, source, snapshots: Snapshots::default() })
-    }
+/// The reader that the options ask for.
+pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
+    let (options, sources) = ReaderOptions::parse(options)?;
+    let connector = Arc::new(Connector::new(options.address.clone(), host.clone()));
+    sources.reader(|source| {
+        let (connector, options) = (Arc::clone(&connector), options.clone());
+        Ok(MysqlReader { connector, options, source, snapshots: Snapshots::default() })
+    })
+}
 
+impl MysqlReader {
     fn connect(&self) -> Result<Session> {
         self.connector.connect(self.connector.host.cancel())
     }
 
     fn columns(&self, session: &mut Session) -> Result<Vec<TableColumn>> {
-        let mut columns = match &self.source {
-            Source::Table(name) => catalog::table(session, name)?.columns,
-            Source::Query(query) => query_columns(session, query)?,
+        let mut columns = match self.source.what()? {
+            What::Table(name) => catalog::table(session, name)?.columns,
+            What::Query(query) => query_columns(session, query)?,
         };
         if self.options.zero_dates == ZeroDates::Text {
             for column in columns.iter_mut().filter(|column| column.is_dated()) {
@@ -54,7 +62,7 @@ impl MysqlReader {
     /// What the table is divided into, and whether the parts share one state.
     fn parts(&self, table: &Table, max: u32) -> Result<(Vec<SplitData>, Option<String>)> {
         let mut session = self.connect()?;
-        let key = self.options.split_key.as_deref();
+        let key = self.source.split_key.as_deref();
         if self.options.consistency == Consistency::Split {
             return Ok((splits::divide(&mut session, table, key, max)?, None));
         }
@@ -85,7 +93,7 @@ impl MysqlReader {
     fn scan_plan(
         &self,
         session: &mut Session,
-        data: &SplitData,
+        data: &KeySplit,
         columns: &[Column],
         after: Option<&[KeyValue]>,
     ) -> Result<ScanPlan> {
@@ -100,8 +108,8 @@ impl MysqlReader {
             zero_dates: self.options.zero_dates,
             source: "query".to_owned(),
         };
-        match &self.source {
-            Source::Query(query) => {
+        match self.source.what()? {
+            What::Query(query) => {
                 // The binary rows hold all columns, in the query's order.
                 let own = query_columns(session, query)?;
                 let list: Vec<_> =
@@ -109,7 +117,7 @@ impl MysqlReader {
                 let names: Vec<_> = list.iter().map(|own| own.column.name.as_str()).collect();
                 plan.sql = wrapped(query, &names);
             }
-            Source::Table(name) => {
+            What::Table(name) => {
                 let table = catalog::table(session, name)?;
                 self.select(&table, data, after, &mut plan)?;
                 plan.source = table.name.to_string();
@@ -122,7 +130,7 @@ impl MysqlReader {
     fn select(
         &self,
         table: &Table,
-        data: &SplitData,
+        data: &KeySplit,
         after: Option<&[KeyValue]>,
         plan: &mut ScanPlan,
     ) -> Result<()> {
@@ -154,7 +162,7 @@ impl MysqlReader {
         let select = Select {
             table: &table.name,
             columns: &names,
-            filter: self.options.filter.as_deref(),
+            filter: self.source.filter.as_deref(),
             range: data.column.as_deref().map(|column| (column, &data.range)),
             order: &order,
             after,
@@ -164,10 +172,19 @@ impl MysqlReader {
     }
 }
 
+impl TableReader for MysqlReader {
+    fn identity(&self) -> Result<String> {
+        Ok(match self.source.what()? {
+            What::Table(name) => name.to_string(),
+            What::Query(query) => query.clone(),
+        })
+    }
+}
+
 impl Reader for MysqlReader {
     fn check(&self) -> Result<Vec<Finding>> {
         let (mut findings, session) = self.connector.check();
-        if let Some(mut session) = session {
+        if let Some(mut session) = session.filter(|_| self.source.is_named()) {
             let columns = self.columns(&mut session);
             let ok = columns.is_ok();
             let detail = match columns {
@@ -184,6 +201,7 @@ impl Reader for MysqlReader {
     }
 
     fn schema(&self) -> Result<SourceSchema> {
+        let what = self.source.what()?;
         let mut session = self.connect()?;
         let columns = self.columns(&mut session)?;
         let strange = columns.iter().filter(|column| !column.travels());
@@ -194,9 +212,9 @@ impl Reader for MysqlReader {
             )
         });
         let notes = notes.collect();
-        let keys = match &self.source {
-            Source::Table(name) => catalog::table(&mut session, name)?.keys,
-            Source::Query(_) => Vec::new(),
+        let keys = match what {
+            What::Table(name) => catalog::table(&mut session, name)?.keys,
+            What::Query(_) => Vec::new(),
         };
         let columns = columns.into_iter().map(|column| column.column).collect();
         Ok(SourceSchema { columns, keys, notes })
@@ -229,12 +247,12 @@ impl Reader for MysqlReader {
     }
 
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
-        let Source::Table(name) = &self.source else {
-            return Ok(vec![SplitData::all().split(None)?]);
+        let What::Table(name) = self.source.what()? else {
+            return Ok(vec![SplitData::all(Vec::new()).split(None)?]);
         };
         let table = catalog::table(&mut self.connect()?, name)?;
         let (parts, remark) = self.parts(&table, request.max.max(1))?;
-        let rows = table.rows.filter(|_| self.options.filter.is_none());
+        let rows = table.rows.filter(|_| self.source.filter.is_none());
         let rows = rows.map(|rows| rows / parts.len().max(1) as u64);
         let mut splits: Vec<_> =
             parts.iter().map(|part| part.split(rows)).collect::<Result<_>>()?;
@@ -250,10 +268,8 @@ impl Reader for MysqlReader {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
-        let data: SplitData = serde_json::from_str(&split.data).map_err(|error| {
-            Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
-        })?;
-        let after = after.map(|position| data.key_of(position)).transpose()?;
+        let data: SplitData = decode_split(split)?;
+        let after = after.map(|position| data.key_after(position)).transpose()?;
         let mut session = match &data.snapshot {
             Some(name) => self.snapshots.take(name)?,
             None => {
@@ -262,7 +278,7 @@ impl Reader for MysqlReader {
                 session
             }
         };
-        let plan = self.scan_plan(&mut session, &data, columns, after.as_deref())?;
+        let plan = self.scan_plan(&mut session, &data.part, columns, after.as_deref())?;
         Ok(Box::new(Scan::start(session, plan)?))
     }
 }
@@ -270,6 +286,7 @@ impl Reader for MysqlReader {
 fn find<'a>(own: &'a [TableColumn], wanted: &Column) -> Result<&'a TableColumn> {
     own.iter().find(|own| own.column.name.eq_ignore_ascii_case(&wanted.name)).ok_or_else(|| {
         Error::new(ErrorKind::Schema, format!("the source has no column `{}`", wanted.name))
+            .hint(known_columns(own))
     })
 }
 

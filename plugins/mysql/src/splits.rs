@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, LogicalType, Position, Result, Split, SplitAbility};
 use transload_sql::{
-    KeyRange, KeyValue, decode_key, equal_spans, integer_ranges, ranges_between, with_null_range,
+    KeyRange, KeySplit, KeyValue, encode_split, equal_spans, integer_ranges, known_columns,
+    ranges_between, with_null_range,
 };
 
 use crate::{
@@ -15,13 +16,9 @@ use crate::{
 
 /// What a split says to `open`.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SplitData {
-    /// The column that the range is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) column: Option<String>,
-    pub(crate) range: KeyRange,
-    /// The columns by which rows come in order; empty where they come as they come.
-    pub(crate) order: Vec<String>,
+    pub(crate) part: KeySplit,
     /// All splits see one state.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shared: bool,
@@ -31,10 +28,13 @@ pub(crate) struct SplitData {
 }
 
 impl SplitData {
-    /// All rows, as they come.
-    pub(crate) fn all() -> Self {
-        let (range, order) = (KeyRange::ALL, Vec::new());
-        Self { column: None, range, order, shared: false, snapshot: None }
+    fn new(part: KeySplit) -> Self {
+        Self { part, shared: false, snapshot: None }
+    }
+
+    /// All rows in one split.
+    pub(crate) fn all(order: Vec<String>) -> Self {
+        Self::new(KeySplit { column: None, range: KeyRange::ALL, order })
     }
 
     pub(crate) fn in_one_state(self) -> Self {
@@ -43,22 +43,20 @@ impl SplitData {
 
     /// The split, of about so many rows.
     pub(crate) fn split(&self, rows: Option<u64>) -> Result<Split> {
-        let data = serde_json::to_string(self)
-            .map_err(|error| Error::new(ErrorKind::Defect, format!("encode a split: {error}")))?;
         // Another session would see another state.
-        let seekable = !self.order.is_empty() && !self.shared;
+        let seekable = !self.part.order.is_empty() && !self.shared;
         let ability = if seekable { SplitAbility::Seekable } else { SplitAbility::Bounded };
-        let label = self.range.label(self.column.as_deref().unwrap_or_default());
-        Ok(Split { label, data, ability, rows, bytes: None })
+        let label = self.part.range.label(self.part.column.as_deref().unwrap_or_default());
+        Ok(Split { label, data: encode_split(self)?, ability, rows, bytes: None })
     }
 
     /// The key behind which reading goes on.
-    pub(crate) fn key_of(&self, position: &Position) -> Result<Vec<KeyValue>> {
+    pub(crate) fn key_after(&self, position: &Position) -> Result<Vec<KeyValue>> {
         if self.shared {
             let message = "the state that the splits share is gone with its session";
             return Err(Error::new(ErrorKind::NotFound, message).hint("run the job again"));
         }
-        decode_position(position, &self.order)
+        self.part.key_after(position)
     }
 }
 
@@ -74,7 +72,7 @@ pub(crate) fn divide(
         Some(name) => Some(table.column(name).ok_or_else(|| no_such_column(name, table))?),
         None => order.first().and_then(|name| table.column(name)),
     };
-    let Some(column) = column else { return Ok(vec![SplitData { order, ..SplitData::all() }]) };
+    let Some(column) = column else { return Ok(vec![SplitData::all(order)]) };
     if !is_key(column) {
         let message = format!(
             "`{}` is `{}`: split keys are integers, text or bytes",
@@ -85,11 +83,9 @@ pub(crate) fn divide(
     // Another key's ranges would have to be sorted for the natural order.
     let natural = order.first() == Some(&column.column.name);
     let order = if natural { order } else { Vec::new() };
-    let part = |range| SplitData {
-        column: Some(column.column.name.clone()),
-        range,
-        order: order.clone(),
-        ..SplitData::all()
+    let part = |range| {
+        let column = Some(column.column.name.clone());
+        SplitData::new(KeySplit { column, range, order: order.clone() })
     };
     Ok(ranges(session, table, column, max)?.into_iter().map(part).collect())
 }
@@ -100,7 +96,9 @@ fn ranges(
     column: &TableColumn,
     max: u32,
 ) -> Result<Vec<KeyRange>> {
-    if max == 1 {
+    // NULL keys take a split of their own.
+    let max = if column.column.nullable { max - 1 } else { max };
+    if max < 2 {
         return Ok(vec![KeyRange::ALL]);
     }
     let (key, name) = (quoted(&column.column.name), in_full(&table.name));
@@ -134,16 +132,6 @@ fn natural_order(table: &Table) -> Vec<String> {
     let key = table.primary_key();
     let usable = key.iter().all(|name| table.column(name).is_some_and(is_key));
     if usable && key.len() <= 4 && !table.view { key.to_vec() } else { Vec::new() }
-}
-
-fn decode_position(position: &Position, order: &[String]) -> Result<Vec<KeyValue>> {
-    if order.is_empty() {
-        let message = "rows of this source have no order, so reading cannot start in the middle";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    decode_key(&position.0)
-        .filter(|key| key.len() == order.len())
-        .ok_or_else(|| Error::new(ErrorKind::Data, "not a position of this split"))
 }
 
 /// Where integer keys really are: the whole width in equal spans, each narrowed to its first and
@@ -225,7 +213,6 @@ fn in_server_order(
 
 /// That a column is missing, with those that are there.
 pub(crate) fn no_such_column(name: &str, table: &Table) -> Error {
-    let known: Vec<_> = table.columns.iter().map(|column| column.column.name.as_str()).collect();
     let message = format!("table `{}` has no column `{name}`", table.name);
-    Error::new(ErrorKind::Schema, message).hint(format!("its columns: {}", known.join(", ")))
+    Error::new(ErrorKind::Schema, message).hint(known_columns(&table.columns))
 }

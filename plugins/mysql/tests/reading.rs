@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use arrow_array::RecordBatch;
 use support::{Fixture, Server, read_all};
 use transload_plugin_api::{
-    Column, ErrorKind, Plugin, Reader, SplitAbility, SplitRequest, testing::cell,
+    Column, ErrorKind, Plugin as _, Reader, SplitAbility, SplitRequest, testing::cell,
 };
+use transload_plugin_mysql::MysqlPlugin;
 
 fn fixture(sql: &str) -> Fixture {
     Fixture::new(&Server::mariadb(), sql)
@@ -179,7 +180,7 @@ fn t08_without_the_right_to_lock_there_is_one_split_that_says_so() {
         let mut options = fixture.options(&[("table", "t"), ("consistency", "snapshot")]);
         options.values.insert("user".into(), user.clone().into());
         let host = transload_plugin_api::Host::detached();
-        let reader = transload_plugin_mysql::MysqlPlugin.reader(options, host).unwrap();
+        let reader = MysqlPlugin.reader(options, host).unwrap();
         let columns = reader.schema().unwrap().columns;
         let splits = reader.splits(&SplitRequest { max: 4, columns: columns.clone() }).unwrap();
         let found = rows(&*reader, &columns, 4);
@@ -391,4 +392,63 @@ fn views_and_json_are_read() {
     let names: Vec<_> =
         reader.discover().unwrap().into_iter().map(|it| (it.name, it.kind)).collect();
     assert_eq!(names, [("t".into(), "table".into()), ("v".into(), "view".into())]);
+}
+
+/// Three tables of one shape, of 300, 200 and no rows.
+const SHARDS: &str = "CREATE TABLE orders_08(id INT PRIMARY KEY, s VARCHAR(9) NOT NULL);
+    INSERT INTO orders_08 SELECT seq, CONCAT('a', seq) FROM seq_1_to_300;
+    CREATE TABLE orders_09(s VARCHAR(9), id INT PRIMARY KEY);
+    INSERT INTO orders_09 SELECT IF(seq = 7, NULL, CONCAT('b', seq)), seq FROM seq_1_to_200;
+    CREATE TABLE orders_10(id INT PRIMARY KEY, s VARCHAR(9));
+    CREATE TABLE `orders_[08-10]`(id INT PRIMARY KEY, s VARCHAR(9));
+    INSERT INTO `orders_[08-10]` VALUES (1, 'q');";
+
+#[test]
+fn tables_of_one_shape_are_read_as_one() {
+    let fixture = fixture(SHARDS);
+    let mut expected = fixture.lines(
+        "SELECT CONCAT('\"orders_08\"|', id, '|\"', s, '\"') FROM orders_08 UNION ALL
+         SELECT CONCAT('\"orders_09\"|', id, '|', IFNULL(CONCAT('\"', s, '\"'), 'NULL'))
+           FROM orders_09;",
+    );
+    expected.sort();
+    for split_key in [None, Some(("split_key", "s"))] {
+        for max in [1, 3, 8] {
+            let mut pairs = vec![("table", "orders_[08-10]"), ("origin_column", "shard")];
+            pairs.extend(split_key);
+            let reader = fixture.reader(&pairs);
+            let mut wanted = reader.schema().unwrap().columns;
+            wanted.rotate_right(1);
+            let splits = read_all(&*reader, &wanted, max);
+            assert!(splits.len() >= 3 && splits.len() <= max.max(3) as usize, "{}", splits.len());
+            let batches = splits.into_iter().flatten();
+            let mut found: Vec<_> = batches.flat_map(|read| lines(&read.batch)).collect();
+            found.sort();
+            assert_eq!(found, expected);
+        }
+    }
+    let quoted = fixture.reader(&[("table", "`orders_[08-10]`")]);
+    assert_eq!(own_rows(&*quoted).len(), 1);
+}
+
+#[test]
+fn t52_shards_that_differ_or_are_missing_are_named() {
+    let fixture = fixture(&format!(
+        "{SHARDS} CREATE TABLE odd(id BIGINT, s VARCHAR(9)); CREATE TABLE less(id INT);"
+    ));
+    let same = format!("{}.orders_08", fixture.database);
+    for (tables, kind, words) in [
+        (&["orders_08", "odd"][..], ErrorKind::Schema, "table `odd`: column `id` is `int64`"),
+        (&["orders_[08-10]", "less"], ErrorKind::Schema, "table `less`: there is no column `s`"),
+        (&["less", "orders_09"], ErrorKind::Schema, "table `orders_09`: column `s` is not in"),
+        (&["orders_[08-11]"], ErrorKind::NotFound, "orders_11`"),
+        (&["orders_08", &same], ErrorKind::Options, "are the same table"),
+    ] {
+        let mut options = fixture.options(&[]);
+        options.values.insert("tables".to_owned(), tables.to_vec().into());
+        let reader = MysqlPlugin.reader(options, fixture.host()).unwrap();
+        let error = reader.schema().unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }

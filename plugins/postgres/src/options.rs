@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 use tokio_postgres::config::Host as PgHost;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{TableName, TlsMode, TlsSettings};
+use transload_sql::{TlsMode, TlsSettings, source_specs, target_specs};
 
 /// Where the server is and how it is spoken to.
 #[derive(Clone, Debug)]
@@ -113,61 +113,16 @@ pub(crate) enum Consistency {
 /// What the reader is asked for.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    table: Option<String>,
-    query: Option<String>,
-    #[serde(rename = "where")]
-    pub(crate) filter: Option<String>,
-    pub(crate) split_key: Option<String>,
     #[serde(default)]
     pub(crate) consistency: Consistency,
-}
-
-/// What is read.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A table or view.
-    Table(TableName),
-    /// The rows of a query.
-    Query(String),
-}
-
-impl ReaderOptions {
-    /// Parses the options; what is read comes apart, because it is one of two.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Source)> {
-        let parsed: Self = options.parse()?;
-        let hint = "give exactly one of `table` and `query`";
-        let source = match (&parsed.table, &parsed.query) {
-            (Some(table), None) => Source::Table(table.parse()?),
-            (None, Some(query)) => Source::Query(query.clone()),
-            (Some(_), Some(_)) => {
-                return Err(refuse("`table` and `query` exclude each other").hint(hint));
-            }
-            (None, None) => return Err(refuse("neither `table` nor `query` is given").hint(hint)),
-        };
-        if matches!(source, Source::Query(_)) && parsed.filter.is_some() {
-            return Err(refuse("`where` goes with `table`, not with `query`")
-                .hint("put the condition into the query"));
-        }
-        Ok((parsed, source))
-    }
 }
 
 /// How the writer writes.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
-    table: String,
     /// In milliseconds.
     #[serde(default = "default_timeout")]
     pub(crate) lock_timeout: u64,
-}
-
-impl WriterOptions {
-    /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, TableName)> {
-        let parsed: Self = options.parse()?;
-        let table = parsed.table.parse()?;
-        Ok((parsed, table))
-    }
 }
 
 fn refuse(message: &str) -> Error {
@@ -212,36 +167,26 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table or view to read; or give `query`"),
-        OptionSpec::new("query", OptionKind::Text, "The SELECT to read; or give `table`"),
-        OptionSpec::new("where", OptionKind::Text, "A condition on the table's rows, as SQL"),
-        OptionSpec::new(
-            "split_key",
-            OptionKind::Text,
-            "The column by whose ranges the source is divided; default: ranges of a table's pages",
-        ),
-        OptionSpec::new(
-            "consistency",
-            OptionKind::choice(&["snapshot", "split"]),
-            "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
+    let own = [OptionSpec::new(
+        "consistency",
+        OptionKind::choice(&["snapshot", "split"]),
+        "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
              each its own",
-        )
-        .default("snapshot"),
-    ]
+    )
+    .default("snapshot")];
+    let sources = source_specs("default: ranges of its pages; divides a query as well");
+    sources.into_iter().chain(own).collect()
 }
 
 /// Options of the writer.
 pub(crate) fn writer_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table to write").required(),
-        OptionSpec::new(
-            "lock_timeout",
-            OptionKind::Duration,
-            "How long to wait for a lock that somebody else holds",
-        )
-        .default("10 s"),
-    ]
+    let own = [OptionSpec::new(
+        "lock_timeout",
+        OptionKind::Duration,
+        "How long to wait for a lock that somebody else holds",
+    )
+    .default("10 s")];
+    target_specs().into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
@@ -292,14 +237,6 @@ mod tests {
             &[("host", "h"), ("user", "u"), ("client_key", "/k")],
         ] {
             assert_eq!(address(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
-        }
-        for wrong in [
-            &[][..],
-            &[("table", "t"), ("query", "SELECT 1")],
-            &[("query", "SELECT 1"), ("where", "a")],
-        ] {
-            let options = Options::from_pairs(wrong.iter().copied());
-            assert_eq!(ReaderOptions::parse(&options).unwrap_err().kind, ErrorKind::Options);
         }
     }
 }

@@ -1,0 +1,250 @@
+//! A numbered table in one server, copied into another by the real program: the stage on which
+//! faults play. Equality is judged by the servers themselves, over all columns.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::{
+    Ended, Running, Workplace,
+    servers::{Database, Product, Server},
+};
+
+/// A source, a target, and a folder to run in.
+pub struct Flow {
+    /// Holds table `numbers`.
+    pub source: Database,
+    /// Holds table `numbers` as well, empty, with or without a key.
+    pub target: Database,
+    /// Where jobs are run.
+    pub workplace: Workplace,
+}
+
+/// What a job does otherwise than usual.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// The write mode; `upsert` if empty.
+    pub mode: &'static str,
+    /// The proxy before the source.
+    pub source_port: Option<u16>,
+    /// The proxy before the target.
+    pub target_port: Option<u16>,
+    /// Rows a second; as fast as it goes if 0.
+    pub rate: u32,
+    /// Lines of the reader's section.
+    pub reader: String,
+    /// Lines of the writer's section.
+    pub writer: String,
+    /// More sections.
+    pub more: String,
+}
+
+impl Flow {
+    /// A source of so many rows, and a target whose table has a key.
+    ///
+    /// # Panics
+    /// If there are no servers.
+    pub fn new(from: Product, into: Product, rows: u32) -> Self {
+        Self::between(&Server::of(from), &Server::of(into), rows, true)
+    }
+
+    /// As [`Flow::new`], between these servers, the target's table with or without a key.
+    ///
+    /// # Panics
+    /// If they are not there.
+    pub fn between(from: &Server, into: &Server, rows: u32, keyed: bool) -> Self {
+        let table = |key| {
+            format!(
+                "CREATE TABLE numbers (id BIGINT NOT NULL{key}, word VARCHAR(40) NOT NULL, \
+                 price NUMERIC(15,2), day DATE);"
+            )
+        };
+        let key = if keyed { " PRIMARY KEY" } else { "" };
+        let source = Database::on(from, &(table(" PRIMARY KEY") + &fill(from.product, rows)));
+        Self { source, target: Database::on(into, &table(key)), workplace: Workplace::new() }
+    }
+
+    /// The job's text. Chunks are small, so that many are committed in a run.
+    pub fn text(&self, job: &Job) -> String {
+        let Job { mode, source_port, target_port, rate, reader, writer, more } = job;
+        let mode = if mode.is_empty() { "upsert" } else { mode };
+        let rate =
+            if *rate == 0 { String::new() } else { format!("max_rows_per_second = {rate}\n") };
+        format!(
+            "[reader]\n{}table = \"numbers\"\n{reader}\n\
+             [writer]\n{}table = \"numbers\"\nwrite_mode = \"{mode}\"\n{writer}\n\
+             [channel]\nparallelism = 2\nbuffer = \"1 MiB\"\n{rate}{more}",
+            self.source.address(*source_port),
+            self.target.address(*target_port)
+        )
+    }
+
+    /// Starts the job.
+    ///
+    /// # Panics
+    /// If the program does not start.
+    pub fn start(&self, job: &Job) -> Running {
+        self.workplace.put("job.toml", self.text(job));
+        self.workplace.start(&["run", "job.toml", "--output", "json", "--progress", "none"])
+    }
+
+    /// Runs the job to its end.
+    pub fn run(&self, job: &Job) -> Ended {
+        self.workplace.put("job.toml", self.text(job));
+        self.workplace.run(&["run", "job.toml", "--output", "json", "--progress", "none"])
+    }
+
+    /// How many rows the target has.
+    pub fn arrived(&self) -> u64 {
+        self.target.value("SELECT count(*) FROM numbers").parse().expect("a number")
+    }
+
+    /// Whether source and target hold the same rows, each once.
+    #[track_caller]
+    pub fn is_complete(&self) -> bool {
+        summary(&self.source) == summary(&self.target)
+    }
+
+    /// Asserts that source and target hold the same rows, each once.
+    ///
+    /// # Panics
+    /// If they do not.
+    #[track_caller]
+    pub fn assert_complete(&self, what: &str) {
+        assert_eq!(summary(&self.target), summary(&self.source), "{what}");
+    }
+
+    /// Asserts that the target holds rows of the source, none twice.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn assert_nothing_doubled(&self, what: &str) {
+        let query = "SELECT count(*) - count(DISTINCT id) FROM numbers";
+        assert_eq!(self.target.value(query), "0", "{what}: rows are doubled");
+    }
+
+    /// Empties the target.
+    pub fn empty(&self) {
+        self.target.run("DELETE FROM numbers;");
+    }
+}
+
+/// The report that a run has printed.
+///
+/// # Panics
+/// If it has not.
+#[track_caller]
+pub fn report(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+/// Ends the sessions that the program has in a database; how many it has met.
+///
+/// # Panics
+/// If the server does not answer.
+pub fn kill_sessions(database: &Database) -> usize {
+    let name = &database.name;
+    let server = &database.server;
+    if server.product == Product::Postgres {
+        let ended = server.administer(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = '{name}' AND application_name = 'transload';"
+        ));
+        return ended.lines().count();
+    }
+    let query = format!("SELECT id FROM information_schema.processlist WHERE db = '{name}';");
+    let ids = server.administer(&query);
+    for id in ids.lines() {
+        // It may be gone already, which a statement of its own may say.
+        let _ = database.server.try_administer(&format!("KILL {id};"));
+    }
+    ids.lines().count()
+}
+
+/// All columns of table `numbers` in one line.
+fn summary(database: &Database) -> String {
+    let hash = match database.server.product {
+        Product::Postgres => "('x' || substr(md5(word), 1, 8))::bit(32)::bigint",
+        _ => "CONV(SUBSTR(MD5(word), 1, 8), 16, 10)",
+    };
+    // MySQL adds texts up as floats.
+    let sum = match database.server.product {
+        Product::Postgres => format!("sum({hash})"),
+        _ => format!("SUM(CAST({hash} AS DECIMAL(30,0)))"),
+    };
+    database.value(&format!(
+        "SELECT count(*), count(DISTINCT id), sum(id), {sum}, sum(price), min(day), max(day) \
+         FROM numbers"
+    ))
+}
+
+/// Statements that fill table `numbers` with rows 1 to `rows`, the same on every server.
+fn fill(product: Product, rows: u32) -> String {
+    if product == Product::Postgres {
+        return format!(
+            "INSERT INTO numbers SELECT i, md5(i::text), i / 100.0, DATE '2000-01-01' + i % 9000 \
+             FROM generate_series(1, {rows}) AS i; ANALYZE numbers;"
+        );
+    }
+    let digits = (0..10).map(|digit| format!("SELECT {digit} AS d")).collect::<Vec<_>>();
+    let digits = digits.join(" UNION ALL ");
+    let tables = (0..6).map(|at| format!("({digits}) AS t{at}")).collect::<Vec<_>>().join(", ");
+    let number = (0..6).map(|at| format!("t{at}.d * {}", 10_u32.pow(at))).collect::<Vec<_>>();
+    format!(
+        "INSERT INTO numbers SELECT i, md5(i), i / 100, DATE_ADD('2000-01-01', INTERVAL i % 9000 DAY) \
+         FROM (SELECT 1 + {} AS i FROM {tables}) AS s WHERE i <= {rows}; ANALYZE TABLE numbers;",
+        number.join(" + ")
+    )
+}
+
+/// A server of the test's own, which it may end and start again; stopped when dropped.
+pub struct OwnServer {
+    /// Where it is.
+    pub server: Server,
+    folder: tempfile::TempDir,
+}
+
+impl OwnServer {
+    /// A new server.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(product: Product) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        set_open(folder.path());
+        let said = script(product, "start", &folder.path().join("server"));
+        let url = said.trim().split_once('=').expect("VARIABLE=value").1;
+        Self { server: Server::at(product, url), folder }
+    }
+
+    /// Ends the server as a crash would, and starts it again with the same data and port.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart(&self) {
+        script(self.server.product, "restart", &self.folder.path().join("server"));
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        script(self.server.product, "stop", &self.folder.path().join("server"));
+    }
+}
+
+/// Servers run as users of their own.
+fn set_open(folder: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder, mode).expect("a mode");
+}
+
+fn script(product: Product, verb: &str, folder: &std::path::Path) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/servers/");
+    let mut command = Command::new("sh");
+    command.arg(format!("{script}{}", product.word())).arg(verb).arg(folder);
+    let output = command.stdin(Stdio::null()).output().expect("a shell");
+    assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
