@@ -7,11 +7,12 @@ use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WritePlan};
 
 use crate::{
+    answer::Done,
     dialect::quoted,
     failure::{Failure, fault_of},
     literal::Rule,
     rows::RowEncoder,
-    session::{Done, Session},
+    session::Session,
 };
 
 /// After failures so many chunks at most go batch by batch.

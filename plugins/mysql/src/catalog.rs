@@ -4,8 +4,9 @@ use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, T
 use transload_sql::TableName;
 
 use crate::{
+    answer::TextRow,
     dialect::text_literal,
-    session::{Session, TextRow},
+    session::Session,
     types::{Native, logical_of},
 };
 

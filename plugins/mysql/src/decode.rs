@@ -19,9 +19,9 @@ use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 use transload_sql::KeyValue;
 
 use crate::{
+    answer::ResultColumn,
     calendar::{DAY, days},
     options::ZeroDates,
-    session::ResultColumn,
     wire::Taker,
 };
 

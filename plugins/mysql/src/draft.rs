@@ -7,9 +7,10 @@ use transload_plugin_api::{
 use transload_sql::{Drafting, TableName, Wording, destructive, plain, replaced_reference};
 
 use crate::{
+    answer::Server,
     catalog::{self, Table, TableColumn},
     dialect::MysqlDialect,
-    session::{Server, Session},
+    session::Session,
     stage,
     types::declared_for,
 };

@@ -8,13 +8,14 @@ use transload_plugin_api::{DirtyRow, Result, WriteMode, WritePlan, Written};
 use transload_sql::{Conflict, Dialect as _};
 
 use crate::{
+    answer::{Done, Server},
     bulk::{BACK, SAVEPOINT},
     catalog::Table,
     dialect::{MysqlDialect, quoted},
     draft::drafting,
     failure::{Failure, fault_of, named_column, named_row},
     rows::{Encoded, RowEncoder, dirty},
-    session::{Done, QUERY, Server, Session},
+    session::{QUERY, Session},
 };
 
 /// The size that statements aim at, in bytes.

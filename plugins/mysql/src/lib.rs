@@ -7,7 +7,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | the options of both roles |
-//! | `wire`, `login`, `session` | packets; proofs of a password; a connection, its settings and statements |
+//! | `stream`, `wire` | plain or TLS; packets |
+//! | `connect`, `login` | opening a connection, its settings; proofs of a password |
+//! | `session`, `answer` | statements; what the server's packets say |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
@@ -18,9 +20,11 @@
 //! | `calendar` | dates and times as digits |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
+mod answer;
 mod bulk;
 mod calendar;
 mod catalog;
+mod connect;
 mod decode;
 mod dialect;
 mod draft;
@@ -35,6 +39,7 @@ mod rows;
 mod scan;
 mod session;
 mod stage;
+mod stream;
 mod task;
 mod types;
 mod wire;
@@ -56,7 +61,7 @@ impl Plugin for MysqlPlugin {
             name: "mysql".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a MySQL or MariaDB server".to_owned(),
-            options: options::connection_specs(),
+            options: options::ADDRESS.specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),

@@ -1,61 +1,21 @@
-//! The plugin's options: declared once here, for the descriptor and for parsing.
+//! The plugin's options: declared once here, for the descriptor and for parsing. What all SQL
+//! plugins share of them is `transload_sql`'s.
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{Dialect as _, Sources, TableName, Target, source_specs};
+use transload_sql::{
+    Address, AddressRules, Dialect as _, Sources, TableName, Target, source_specs,
+};
 
 use crate::dialect::MysqlDialect;
 
-/// Where the server is and as whom to log in. The password is asked for at login.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    #[serde(default = "default_port")]
-    pub(crate) port: u16,
-    pub(crate) user: String,
-    pub(crate) database: String,
-    #[serde(default)]
-    tls: Tls,
-}
+/// The options of a connection.
+pub(crate) const ADDRESS: AddressRules =
+    AddressRules { schemes: &["mysql", "mariadb"], port: 3306, database_is_user: false };
 
-fn default_port() -> u16 {
-    3306
-}
-
-/// How the connection is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Tls {
-    #[default]
-    Auto,
-    Disable,
-    VerifyFull,
-    VerifyCa,
-    InsecureRequire,
-}
-
-impl Address {
-    fn check(&self) -> Result<()> {
-        let loopback = matches!(self.host.as_str(), "127.0.0.1" | "localhost" | "::1");
-        match self.tls {
-            Tls::Auto | Tls::Disable if loopback => Ok(()),
-            Tls::Disable => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("`tls = \"disable\"` is for this machine only, and `{}` is another one", self.host),
-            )
-            .hint("connect through a tunnel that ends on 127.0.0.1")),
-            _ => Err(Error::new(ErrorKind::Unsupported, "this version of the mysql plugin has no TLS")
-                .at("option `tls`")
-                .hint("connect to 127.0.0.1, through a tunnel where the server is elsewhere, with `tls = \"disable\"`")),
-        }
-    }
-}
-
-/// What the reader is asked for.
+/// What the reader is asked for, beside where and what.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    #[serde(flatten)]
-    pub(crate) address: Address,
     #[serde(default)]
     pub(crate) zero_dates: ZeroDates,
     #[serde(default)]
@@ -85,11 +45,11 @@ pub(crate) enum Consistency {
 }
 
 impl ReaderOptions {
-    /// Parses the options; what is read comes apart.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Sources)> {
+    /// Parses the options; where and what is read come apart.
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Sources)> {
         let parsed: Self = options.parse()?;
-        parsed.address.check()?;
-        let resolve = |name| named(name, &parsed.address);
+        let address = Address::parse(options, &ADDRESS)?;
+        let resolve = |name| named(name, &address);
         let sources = Sources::parse(options, resolve)?.with_whole_queries()?;
         if sources.are_many() && parsed.consistency == Consistency::Snapshot {
             let message = "`consistency = \"snapshot\"` reads one table, not several";
@@ -97,25 +57,15 @@ impl ReaderOptions {
                 .at("option `consistency`")
                 .hint("leave it out, or put the tables into one `query` with UNION ALL"));
         }
-        Ok((parsed, sources))
+        Ok((parsed, address, sources))
     }
 }
 
-/// How the writer writes.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct WriterOptions {
-    #[serde(flatten)]
-    pub(crate) address: Address,
-}
-
-impl WriterOptions {
-    /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Target)> {
-        let parsed: Self = options.parse()?;
-        parsed.address.check()?;
-        let target = Target::parse(options, |name| named(name, &parsed.address))?;
-        Ok((parsed, target))
-    }
+/// Where the writer writes, and what.
+pub(crate) fn target(options: &Options) -> Result<(Address, Target)> {
+    let address = Address::parse(options, &ADDRESS)?;
+    let target = Target::parse(options, |name| named(name, &address))?;
+    Ok((address, target))
 }
 
 /// The table with its database, which is the connection's where the job names none.
@@ -128,37 +78,6 @@ fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     }
     name.schema.get_or_insert_with(|| address.database.clone());
     Ok(name)
-}
-
-/// Options of both roles.
-pub(crate) fn connection_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("host", OptionKind::Text, "The server's name or address")
-            .required()
-            .connection(),
-        OptionSpec::new("port", OptionKind::Integer { min: 1, max: 65_535 }, "The server's port")
-            .default(3306)
-            .connection(),
-        OptionSpec::new("user", OptionKind::Text, "As whom to log in").required().connection(),
-        OptionSpec::new("password", OptionKind::Text, "The user's password").secret(),
-        OptionSpec::new("database", OptionKind::Text, "The database of tables named without one")
-            .required()
-            .connection(),
-        OptionSpec::new(
-            "tls",
-            OptionKind::choice(&[
-                "auto",
-                "disable",
-                "verify-full",
-                "verify-ca",
-                "insecure-require",
-            ]),
-            "How the connection is protected; this version has no TLS and connects to this \
-             machine only, where `auto` means `disable`",
-        )
-        .default("auto")
-        .connection(),
-    ]
 }
 
 /// Options of the reader.
@@ -187,7 +106,7 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
 mod tests {
     use super::*;
 
-    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Sources)> {
+    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Address, Sources)> {
         let all = [("host", "127.0.0.1"), ("user", "u"), ("database", "d")];
         let all = pairs.iter().chain(&all).rev();
         ReaderOptions::parse(&Options::from_pairs(all.map(|(key, value)| (*key, *value))))
@@ -205,31 +124,16 @@ mod tests {
         ] {
             assert_eq!(reader(pairs).unwrap_err().kind, kind, "{pairs:?}");
         }
-    }
-
-    #[test]
-    fn nothing_leaves_the_machine_unprotected() {
-        for (host, tls, ok) in [
-            ("127.0.0.1", "disable", true),
-            ("localhost", "auto", true),
-            ("db.example", "disable", false),
-            ("db.example", "auto", false),
-            ("db.example", "verify-full", false),
-            ("127.0.0.1", "verify-full", false),
-        ] {
-            let pairs = [("table", "t"), ("tls", tls), ("host", host)];
-            let error = reader(&pairs).err().map(|error| error.kind);
-            assert_eq!(error, (!ok).then_some(ErrorKind::Unsupported), "{host} {tls}");
-        }
+        let options = Options::from_pairs([("host", "h"), ("user", "u"), ("table", "t")]);
+        assert!(target(&options).unwrap_err().message.contains("`database`"));
     }
 
     #[test]
     fn defaults_agree_with_the_descriptor() {
-        let (parsed, _) = reader(&[("table", "\"a.b\"")]).unwrap();
-        assert_eq!((parsed.address.port, parsed.address.tls), (3306, Tls::Auto));
-        assert_eq!(parsed.zero_dates, ZeroDates::Reject);
+        let (parsed, address, _) = reader(&[("table", "\"a.b\"")]).unwrap();
+        assert_eq!((address.port, parsed.zero_dates), (3306, ZeroDates::Reject));
         assert_eq!(parsed.consistency, Consistency::Split);
-        let name = named("\"a.b\"".parse().unwrap(), &parsed.address).unwrap();
+        let name = named("\"a.b\"".parse().unwrap(), &address).unwrap();
         assert_eq!((name.schema.as_deref(), name.table.as_str()), (Some("d"), "a.b"));
         let words: Vec<_> = reader_specs().into_iter().filter_map(|spec| spec.default).collect();
         assert_eq!(words, ["reject", "split"]);

@@ -13,12 +13,13 @@ use transload_sql::{
 };
 
 use crate::{
+    answer::ResultColumn,
     catalog::{self, Table, TableColumn},
     decode::kind,
     dialect::{MysqlDialect, quoted},
     options::{Consistency, ReaderOptions},
     scan::{Scan, ScanPlan},
-    session::{ResultColumn, Session},
+    session::Session,
     stage::in_full,
     types::Native,
     writer::Connector,
@@ -33,8 +34,8 @@ pub(crate) struct MysqlReader {
 
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
-    let (options, sources) = ReaderOptions::parse(options)?;
-    let connector = Arc::new(Connector::new(options.address.clone(), host.clone()));
+    let (options, address, sources) = ReaderOptions::parse(options)?;
+    let connector = Arc::new(Connector::new(address, host.clone()));
     sources.reader(|source| {
         let (connector, options) = (Arc::clone(&connector), options.clone());
         Ok(MysqlReader { connector, options, source })

@@ -2,18 +2,16 @@
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>).
 //! What the packets mean is left to `session`.
 
-use std::{
-    io::{self, IoSlice, Read, Write},
-    net::TcpStream,
-    sync::Arc,
-};
+use std::io::{self, IoSlice, Read, Write};
+
+use crate::stream::Stream;
 
 /// The longest payload of one frame; longer packets come in several.
 const FRAME: usize = 0xFF_FFFF;
 
 /// One end of a connection.
 pub(crate) struct Wire {
-    stream: Arc<TcpStream>,
+    stream: Stream,
     buffer: Vec<u8>,
     /// What is buffered and not taken yet: `buffer[start..end]`.
     start: usize,
@@ -24,9 +22,16 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         let buffer = vec![0; 256 * 1024];
         Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new() }
+    }
+
+    /// Goes on over another stream; what was buffered from the one before is forgotten, so that
+    /// nothing that came in the clear is taken for what comes within TLS.
+    pub(crate) fn go_over(&mut self, stream: Stream) {
+        self.stream = stream;
+        (self.start, self.end) = (0, 0);
     }
 
     /// Begins a new command: sequence numbers start again.
@@ -81,7 +86,7 @@ impl Wire {
             self.buffer.resize(wanted.next_power_of_two(), 0);
         }
         while self.end - self.start < wanted {
-            match (&*self.stream).read(&mut self.buffer[self.end..]) {
+            match self.stream.read(&mut self.buffer[self.end..]) {
                 Ok(0) => {
                     let text = "the server closed the connection before it was done";
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
@@ -96,7 +101,7 @@ impl Wire {
 
     /// Writes a frame with its head, as one piece as far as the system takes it.
     fn write(&mut self, head: &[u8; 4], frame: &[u8]) -> io::Result<()> {
-        let mut stream = &*self.stream;
+        let stream = &mut self.stream;
         let written = loop {
             match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(frame)]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -105,12 +110,13 @@ impl Wire {
             }
         };
         match written.checked_sub(head.len()) {
-            Some(sent) => stream.write_all(&frame[sent..]),
+            Some(sent) => stream.write_all(&frame[sent..])?,
             None => {
                 stream.write_all(&head[written..])?;
-                stream.write_all(frame)
+                stream.write_all(frame)?;
             }
         }
+        stream.flush()
     }
 
     /// Sends a packet, in several frames where it is long.
@@ -222,7 +228,10 @@ pub(crate) fn put_string(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{
+        net::{TcpListener, TcpStream},
+        sync::Arc,
+    };
 
     use super::*;
 
@@ -230,7 +239,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
-        (Wire::new(Arc::new(near)), Wire::new(Arc::new(far)))
+        (Wire::new(Stream::Plain(Arc::new(near))), Wire::new(Stream::Plain(Arc::new(far))))
     }
 
     #[test]
@@ -251,8 +260,8 @@ mod tests {
 
     #[test]
     fn t06_an_early_end_is_an_error() {
-        let (near, mut far) = pair();
-        (&*near.stream).write_all(&[9, 0, 0, 0, 1, 2]).unwrap();
+        let (mut near, mut far) = pair();
+        near.stream.write_all(&[9, 0, 0, 0, 1, 2]).unwrap();
         drop(near);
         assert_eq!(far.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }

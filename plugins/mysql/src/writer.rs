@@ -7,15 +7,10 @@ use transload_plugin_api::{
     Cancel, ChunkOutcome, Finding, Host, Options, Receipt, Result, TableInfo, TargetInfo,
     TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
 };
-use transload_sql::Target;
+use transload_sql::{Address, Target};
 
 use crate::{
-    catalog, draft,
-    load::Loader,
-    options::{Address, WriterOptions},
-    session::Session,
-    stage,
-    task::MysqlTask,
+    catalog, connect, draft, load::Loader, options, session::Session, stage, task::MysqlTask,
 };
 
 /// What it takes to open a connection.
@@ -30,7 +25,7 @@ impl Connector {
     }
 
     pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        Session::open(&self.address, &self.host, cancel)
+        connect::open(&self.address, &self.host, cancel)
     }
 
     /// The stages of a connection, and what the server is.
@@ -76,8 +71,8 @@ struct RunState {
 
 impl MysqlWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, target) = WriterOptions::parse(options)?;
-        let connector = Arc::new(Connector::new(options.address, host));
+        let (address, target) = options::target(options)?;
+        let connector = Arc::new(Connector::new(address, host));
         Ok(Self { connector, target, run: Mutex::default() })
     }
 
