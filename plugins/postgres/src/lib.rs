@@ -6,17 +6,20 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | the options of both roles |
-//! | `session`, `tls` | one connection, the stop signal; what is verified of a server |
+//! | `session` | one connection, the stop signal |
+//! | `link`, `tls` | its bytes, and the rows among them; what is verified of a server |
 //! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the database tells them |
 //! | `types` | the server's types to logical ones and back |
 //! | `reader`, `splits` | schema and the statement of a split; how splits are chosen |
 //! | `scan`, `decode` | the rows of one split; the wire's form into Arrow |
 //! | `writer`, `draft`, `target` | the job's verbs; what a plan would do; its statements |
-//! | `task`, `load`, `encode` | one task's chunks; rows by COPY; Arrow into the wire's form |
+//! | `task`, `load`, `bisect` | one task's chunks; rows by COPY; the search for those refused |
+//! | `encode` | Arrow into the wire's form |
 //! | `numeric` | the wire's form of numbers, exactly |
 //! | `dialect`, `failure` | PostgreSQL's way of writing SQL; what its errors mean |
 
+mod bisect;
 mod catalog;
 mod check;
 mod decode;
@@ -24,6 +27,7 @@ mod dialect;
 mod draft;
 mod encode;
 mod failure;
+mod link;
 mod load;
 mod numeric;
 mod options;

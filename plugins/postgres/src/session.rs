@@ -4,6 +4,7 @@
 
 use std::{
     future::Future,
+    io,
     sync::{Arc, Weak},
     thread,
     time::Duration,
@@ -11,14 +12,19 @@ use std::{
 
 use tokio::{runtime::Runtime, sync::Notify};
 use tokio_postgres::{
-    CancelToken, Client, Config, Error as PgError,
+    CancelToken, Client, Config, Error as PgError, NoTls,
     config::SslMode,
     types::{FromSqlOwned, ToSql},
 };
 use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
 use transload_sql::TlsMode;
 
-use crate::{failure::failure, options::Address, tls::Tls};
+use crate::{
+    failure::failure,
+    link::{Link, Rows, Socket, connect},
+    options::Address,
+    tls::Tls,
+};
 
 /// How long cleaning up may take after a stop signal.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -33,6 +39,8 @@ const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
 pub(crate) struct Session {
     runtime: Runtime,
     pub(crate) client: Client,
+    /// Of a COPY to us that is under way.
+    pub(crate) rows: Rows,
     cancel: Cancel,
     stop: Arc<Stop>,
 }
@@ -41,7 +49,34 @@ pub(crate) struct Session {
 struct Stop {
     woken: Notify,
     token: CancelToken,
-    tls: Tls,
+    door: Door,
+}
+
+/// Where and how connections are made.
+struct Door {
+    host: String,
+    port: u16,
+    /// `None`: in plain text.
+    tls: Option<Tls>,
+}
+
+impl Door {
+    fn new(address: &Address) -> Result<Self> {
+        let tls = match address.tls.mode {
+            TlsMode::Disable => None,
+            _ => Some(Tls::new(address)?),
+        };
+        Ok(Self { host: address.host.clone(), port: address.port, tls })
+    }
+
+    async fn open(&self) -> io::Result<Link> {
+        let stream = connect(&self.host, self.port).await?;
+        let socket = match &self.tls {
+            None => Socket::Plain(stream),
+            Some(tls) => tls.start(stream, &self.host).await?,
+        };
+        Ok(Link::new(socket))
+    }
 }
 
 impl Session {
@@ -58,17 +93,18 @@ impl Session {
     fn open_until(address: &Address, host: &Host, cancel: &Cancel, extra: &str) -> Result<Self> {
         cancel.check()?;
         let runtime = runtime()?;
-        let tls = Tls::new(address)?;
+        let door = Door::new(address)?;
         let config = config(address, host)?;
-        let (client, connection) = runtime
-            .block_on(config.connect(tls.clone()))
-            .map_err(|error| not_connected(address, &error))?;
-        // Its end shows at the client; there is nobody else to tell.
-        runtime.spawn(async move { drop(connection.await) });
-        let stop = Arc::new(Stop { woken: Notify::new(), token: client.cancel_token(), tls });
+        let (client, rows) = runtime
+            .block_on(async {
+                let opened = tokio::time::timeout(address.connect_timeout, log_in(&door, &config));
+                opened.await.map_err(|_| NotOpen::Late)?
+            })
+            .map_err(|reason| not_connected(address, reason))?;
+        let stop = Arc::new(Stop { woken: Notify::new(), token: client.cancel_token(), door });
         let weak = Arc::downgrade(&stop);
         cancel.on_cancel(move || interrupt(&weak));
-        let session = Self { runtime, client, cancel: cancel.clone(), stop };
+        let session = Self { runtime, client, rows, cancel: cancel.clone(), stop };
         session.batch("prepare the session", &format!("{SETTINGS}; {extra}"))?;
         Ok(session)
     }
@@ -149,6 +185,12 @@ impl Session {
 
     /// Whether the connection has been lost.
     pub(crate) fn is_lost(&self) -> bool {
+        // The driver notices while it runs and never else: a few turns, without waiting.
+        self.runtime.block_on(async {
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        });
         self.client.is_closed()
     }
 
@@ -165,7 +207,10 @@ fn interrupt(stop: &Weak<Stop>) {
     stop.woken.notify_one();
     thread::spawn(move || {
         let Ok(runtime) = runtime() else { return };
-        let asked = stop.token.cancel_query(stop.tls.clone());
+        let asked = async {
+            let link = stop.door.open().await.ok()?;
+            stop.token.cancel_query_raw(link, NoTls).await.ok()
+        };
         // Without an answer the lost connection does the same, only later.
         let _ = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, asked).await });
     });
@@ -187,32 +232,45 @@ fn config(address: &Address, host: &Host) -> Result<Config> {
         .dbname(&address.database)
         .user(&address.user)
         .application_name(&address.application_name)
-        .connect_timeout(address.connect_timeout)
-        .keepalives_idle(Duration::from_secs(30))
-        .keepalives_interval(Duration::from_secs(10))
-        .keepalives_retries(3)
-        .ssl_mode(match address.tls.mode {
-            TlsMode::Disable => SslMode::Disable,
-            _ => SslMode::Require,
-        });
+        // What TLS there is is part of the link.
+        .ssl_mode(SslMode::Disable);
     if let Some(password) = host.secret("password")? {
         config.password(password.expose());
     }
     Ok(config)
 }
 
-fn not_connected(address: &Address, error: &PgError) -> Error {
-    let server = format!("{}:{}", address.host, address.port);
-    let mut made = match error.as_db_error() {
-        Some(_) => failure("log in", error),
-        None => Error::new(ErrorKind::Connection, format!("cannot connect: {}", innermost(error)))
-            .caused_by(error),
+/// Connects, on the calling thread's event loop, where the driver then runs.
+async fn log_in(door: &Door, config: &Config) -> Result<(Client, Rows), NotOpen> {
+    let link = door.open().await.map_err(NotOpen::Unreached)?;
+    let rows = link.rows();
+    let (client, connection) = config.connect_raw(link, NoTls).await.map_err(NotOpen::Refused)?;
+    // Its end shows at the client; there is nobody else to tell.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok((client, rows))
+}
+
+/// Why there is no session.
+enum NotOpen {
+    Late,
+    Unreached(io::Error),
+    Refused(PgError),
+}
+
+fn not_connected(address: &Address, reason: NotOpen) -> Error {
+    let failed =
+        |words: String| Error::new(ErrorKind::Connection, format!("cannot connect: {words}"));
+    let mut made = match &reason {
+        NotOpen::Refused(error) if error.as_db_error().is_some() => failure("log in", error),
+        NotOpen::Refused(error) => failed(innermost(error)).caused_by(error),
+        NotOpen::Unreached(error) => failed(error.to_string()).caused_by(error),
+        NotOpen::Late => failed(format!("no answer in {} s", address.connect_timeout.as_secs())),
     };
     if address.tls.mode != TlsMode::Disable && made.hint.is_none() {
         let hint = "if the server has no TLS or a certificate of its own, see `tls` and `ca_file`";
         made.hint = Some(hint.to_owned());
     }
-    made.at(server)
+    made.at(format!("{}:{}", address.host, address.port))
 }
 
 fn innermost(error: &PgError) -> String {

@@ -1,14 +1,20 @@
-//! TLS as the driver wants it. What is trusted and verified is `transload_sql`'s.
+//! The TLS handshake. What is trusted and verified is `transload_sql`'s.
 
-use std::{future::Future, pin::Pin, sync::Arc, task, task::Poll};
+use std::{io, sync::Arc};
 
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_rustls::{TlsConnector, client};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
 use transload_plugin_api::Result;
 
-use crate::options::Address;
+use crate::{link::Socket, options::Address};
+
+/// What a client says before the handshake
+/// (<https://www.postgresql.org/docs/current/protocol-message-formats.html>, SSLRequest).
+const REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Makes TLS connections of one kind.
 #[derive(Clone)]
@@ -19,76 +25,16 @@ impl Tls {
     pub(crate) fn new(address: &Address) -> Result<Self> {
         address.tls.client_config().map(Self)
     }
-}
 
-/// One handshake to come.
-pub(crate) struct Handshake {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
-    type Stream = Stream<S>;
-    type TlsConnect = Handshake;
-    type Error = rustls::pki_types::InvalidDnsNameError;
-
-    fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, Self::Error> {
-        let name = ServerName::try_from(domain.to_owned())?;
-        Ok(Handshake { connector: TlsConnector::from(Arc::clone(&self.0)), name })
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Handshake {
-    type Stream = Stream<S>;
-    type Error = std::io::Error;
-    type Future = Pin<Box<dyn Future<Output = std::io::Result<Stream<S>>> + Send>>;
-
-    fn connect(self, stream: S) -> Self::Future {
-        Box::pin(
-            async move { Ok(Stream(Box::new(self.connector.connect(self.name, stream).await?))) },
-        )
-    }
-}
-
-/// A TLS stream as the driver wants it.
-pub(crate) struct Stream<S>(Box<client::TlsStream<S>>);
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut task::Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(context)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
-    fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
+    /// Goes on by TLS. A server that has none is an error.
+    pub(crate) async fn start(&self, mut stream: TcpStream, host: &str) -> io::Result<Socket> {
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        stream.write_all(&REQUEST).await?;
+        // One byte and not one more, or somebody else's words would count as the server's.
+        if stream.read_u8().await? != b'S' {
+            return Err(io::Error::other("the server does not speak TLS"));
+        }
+        let connector = TlsConnector::from(Arc::clone(&self.0));
+        Ok(Socket::Tls(Box::new(connector.connect(name, stream).await?)))
     }
 }
