@@ -10,6 +10,7 @@
 //! | `stream`, `wire` | plain or TLS; packets |
 //! | `connect`, `login` | opening a connection, its settings; proofs of a password |
 //! | `session`, `answer` | statements; what the server's packets say |
+//! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
@@ -24,6 +25,7 @@ mod answer;
 mod bulk;
 mod calendar;
 mod catalog;
+mod check;
 mod connect;
 mod decode;
 mod dialect;

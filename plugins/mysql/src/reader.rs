@@ -15,6 +15,8 @@ use transload_sql::{
 use crate::{
     answer::ResultColumn,
     catalog::{self, Table, TableColumn},
+    check,
+    connect::Connector,
     decode::kind,
     dialect::{MysqlDialect, quoted},
     options::{Consistency, ReaderOptions},
@@ -22,14 +24,13 @@ use crate::{
     session::Session,
     stage::in_full,
     types::Native,
-    writer::Connector,
 };
 
 /// Reads one table, view or query.
 pub(crate) struct MysqlReader {
     connector: Arc<Connector>,
     options: ReaderOptions,
-    source: Source,
+    pub(crate) source: Source,
 }
 
 /// The reader that the options ask for.
@@ -47,7 +48,7 @@ impl MysqlReader {
         self.connector.connect(self.connector.host.cancel())
     }
 
-    fn columns(&self, session: &mut Session) -> Result<Vec<TableColumn>> {
+    pub(crate) fn columns(&self, session: &mut Session) -> Result<Vec<TableColumn>> {
         match self.source.what()? {
             What::Table(name) => Ok(catalog::table(session, name)?.columns),
             What::Query(query) => query_columns(session, query),
@@ -194,17 +195,12 @@ impl TableReader for MysqlReader {
 
 impl Reader for MysqlReader {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = self.connector.check();
-        if let Some(mut session) = session.filter(|_| self.source.is_named()) {
-            let columns = self.columns(&mut session);
-            let ok = columns.is_ok();
-            let detail = match columns {
-                Ok(columns) => format!("{} columns", columns.len()),
-                Err(error) => error.to_string(),
-            };
-            findings.push(Finding { stage: "source".into(), ok, detail });
+        let (mut found, session) = check::log_in(&self.connector);
+        if let Some(mut session) = session {
+            check::reading(&mut found, &mut session, &self.connector);
+            check::source(&mut found, &mut session, self);
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
