@@ -10,6 +10,7 @@
 //! | `stream`, `wire` | plain or TLS; packets |
 //! | `connect`, `login` | opening a connection, its settings; proofs of a password |
 //! | `session`, `answer` | statements; what the server's packets say |
+//! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
@@ -27,6 +28,7 @@ mod bulk;
 mod calendar;
 mod catalog;
 mod cell;
+mod check;
 mod connect;
 mod decode;
 mod dialect;
@@ -69,7 +71,7 @@ impl Plugin for MysqlPlugin {
             name: "mysql".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a MySQL or MariaDB server".to_owned(),
-            options: options::connection_specs(),
+            options: options::ADDRESS.specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),

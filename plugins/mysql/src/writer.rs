@@ -10,51 +10,9 @@ use transload_plugin_api::{
 use transload_sql::Target;
 
 use crate::{
-    catalog, connect, draft,
-    load::Loader,
-    options::{Address, WriterOptions},
-    session::Session,
-    stage,
+    catalog, check, connect::Connector, draft, load::Loader, options, session::Session, stage,
     task::MysqlTask,
 };
-
-/// What it takes to open a connection.
-pub(crate) struct Connector {
-    address: Address,
-    pub(crate) host: Host,
-}
-
-impl Connector {
-    pub(crate) fn new(address: Address, host: Host) -> Self {
-        Self { address, host }
-    }
-
-    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        connect::open(&self.address, &self.host, cancel)
-    }
-
-    /// The stages of a connection, and what the server is.
-    pub(crate) fn check(&self) -> (Vec<Finding>, Option<Session>) {
-        let stage = "login".to_owned();
-        match self.connect(self.host.cancel()) {
-            Ok(session) => {
-                let detail = format!(
-                    "{} {} as `{}`, LOAD DATA LOCAL {}",
-                    session.server.name(),
-                    session.server.text,
-                    self.address.user,
-                    if session.local_infile { "permitted" } else { "forbidden by the server" }
-                );
-                (vec![Finding { stage, ok: true, detail }], Some(session))
-            }
-            Err(error) => (vec![Finding { stage, ok: false, detail: error.to_string() }], None),
-        }
-    }
-
-    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
-        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
-    }
-}
 
 /// Writes one table.
 pub(crate) struct MysqlWriter {
@@ -76,8 +34,8 @@ struct RunState {
 
 impl MysqlWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, target) = WriterOptions::parse(options)?;
-        let connector = Arc::new(Connector::new(options.address, host));
+        let (address, target) = options::target(options)?;
+        let connector = Arc::new(Connector::new(address, host));
         Ok(Self { connector, target, run: Mutex::default() })
     }
 
@@ -106,18 +64,14 @@ impl MysqlWriter {
 
 impl Writer for MysqlWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = self.connector.check();
-        if let Some((mut session, table)) = session.zip(self.target.named()) {
-            let found = catalog::find_table(&mut session, table);
-            let ok = found.is_ok();
-            let detail = match found {
-                Ok(Some(_)) => format!("table `{table}` is there"),
-                Ok(None) => format!("table `{table}` is not there yet"),
-                Err(error) => error.to_string(),
-            };
-            findings.push(Finding { stage: "table".into(), ok, detail });
+        let (mut found, session) = check::log_in(&self.connector);
+        if let Some(mut session) = session {
+            check::writing(&mut found, &mut session, &self.connector);
+            if let Some(table) = self.target.named() {
+                check::target(&mut found, &mut session, table);
+            }
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
