@@ -54,6 +54,9 @@ pub enum Command {
     Plan(JobArgs),
     /// Check a job file without opening any store
     Check(JobArgs),
+    /// Connections: what there is, and whether one works
+    #[command(subcommand)]
+    Connection(ConnectionCommand),
     /// Plugins: what there is and what they declare
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -94,6 +97,21 @@ pub struct RunArgs {
     /// Where runs are kept; else $TRANSLOAD_STATE, else the user's state folder
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+/// What to know of connections.
+#[derive(Debug, Subcommand)]
+pub enum ConnectionCommand {
+    /// All connections of the connection files, without their options
+    List,
+    /// Try a connection stage by stage, and tell what its store is
+    Test {
+        /// The connection's name
+        name: String,
+        /// The environment, where the connection has several
+        #[arg(long, value_name = "NAME")]
+        env: Option<String>,
+    },
 }
 
 /// What to know of plugins.

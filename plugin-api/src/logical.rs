@@ -376,6 +376,13 @@ pub struct Column {
     pub has_default: bool,
 }
 
+/// For what works on columns and on what a plugin knows besides of them.
+impl AsRef<Self> for Column {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Column {
     /// A nullable or required column with nothing else said about it.
     pub fn new(name: impl Into<String>, logical: LogicalType, nullable: bool) -> Self {

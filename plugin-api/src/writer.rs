@@ -59,7 +59,9 @@ pub trait WriteTask: Send {
 
     /// Adds a batch to the chunk. Rows that the store refuses for their values come back as dirty
     /// rows, and all others are in; `inserted + updated + skipped + dirty` is the batch's count.
-    /// [`crate::ErrorKind::Retry`] asks for a rollback and a replay of the whole chunk.
+    /// [`crate::ErrorKind::Retry`] asks for a rollback and a replay of the whole chunk. What this
+    /// answers holds once the chunk is committed: a writer that sends a chunk in one go may find
+    /// refused rows no sooner, and asks for the replay then.
     fn write(&mut self, batch: &RecordBatch) -> Result<Written>;
 
     /// Commits the chunk. `position` is where the reader goes on, `counters` the task's totals

@@ -128,3 +128,21 @@ fn a_plan_tells_types_and_verdicts() {
         assert!(line.unwrap().contains(expected), "{expected} in {}", plan.stdout);
     }
 }
+
+#[test]
+fn a_failure_is_told_to_machines_too() {
+    let workplace = Workplace::new();
+    workplace.put("job.toml", INTO_SQLITE);
+    workplace.put("wrong.toml", INTO_SQLITE.replace("table =", "tabel ="));
+    for (arguments, code, status, key) in [
+        (&["run", "job.toml"][..], 1, "failed", "error"),
+        (&["plan", "job.toml"], 1, "failed", "error"),
+        (&["check", "wrong.toml"], 2, "usage", "problems"),
+        (&["plugin", "info", "nothing"], 7, "plugin", "error"),
+    ] {
+        let ended = workplace.run(&[arguments, &["--output", "json"]].concat());
+        let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert!(ended.exit != Some(0) && told[key].is_object() || told[key].is_array());
+        assert_eq!((ended.exit, told["status"].as_str()), (Some(code), Some(status)), "{told}");
+    }
+}

@@ -6,14 +6,15 @@ use std::{fs, path::Path};
 
 use transload_tests::Workplace;
 
-/// The blocks fenced as `toml` and nothing else: whole jobs.
-fn jobs(document: &str) -> Vec<String> {
-    let mut jobs = Vec::new();
-    let mut job: Option<String> = None;
+/// The blocks with this fence and nothing else: `toml` for whole jobs, `toml connections` for a
+/// connection file that stands beside them.
+fn blocks(document: &str, fence: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
     for line in document.lines() {
-        match (&mut job, line.trim()) {
-            (None, "```toml") => job = Some(String::new()),
-            (Some(_), "```") => jobs.extend(job.take()),
+        match (&mut block, line.trim()) {
+            (None, start) if start == format!("```{fence}") => block = Some(String::new()),
+            (Some(_), "```") => blocks.extend(block.take()),
             (Some(text), _) => {
                 text.push_str(line);
                 text.push('\n');
@@ -21,22 +22,24 @@ fn jobs(document: &str) -> Vec<String> {
             (None, _) => {}
         }
     }
-    jobs
+    blocks
 }
 
 #[test]
 fn jobs_in_the_documents_are_in_order() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut checked = 0;
-    for document in ["README.md", "docs/job-file.md"] {
-        for job in jobs(&fs::read_to_string(root.join(document)).unwrap()) {
+    for document in ["README.md", "docs/job-file.md", "docs/databases.md"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        for job in blocks(&text, "toml") {
             let workplace = Workplace::new();
             workplace.put("job.toml", &job);
-            workplace.run(&["check", "job.toml"]).exits(0);
+            workplace.put("connections.toml", blocks(&text, "toml connections").concat());
+            workplace.run(&["check", "job.toml", "--env", "prod"]).exits(0);
             checked += 1;
         }
     }
-    assert!(checked >= 2, "only {checked} jobs found");
+    assert!(checked >= 3, "only {checked} jobs found");
 }
 
 #[test]

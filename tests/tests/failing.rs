@@ -120,15 +120,46 @@ fn a_replay_writes_each_row_once() {
 
 #[test]
 fn a_replay_counts_each_dirty_row_once() {
+    for replay in ["retry_at = 0\n", "retry_commit_at = 0\n"] {
+        let workplace = Workplace::new();
+        let (ended, report) = workplace.job(&format!(
+            "{GENERATED}rows = 3_000\ndirty_every = 500\n{TO_GENERATOR}dirty_every = 1_000\n\
+             {replay}{ONE_TASK}[dirty]\nmax_rows = 8\n"
+        ));
+        ended.exits(0);
+        assert_eq!((&report["replays"], &report["rows"]["dirty"]), (&1.into(), &8.into()));
+        let file = fs::read_to_string(report["dirty_files"][0].as_str().unwrap()).unwrap();
+        assert_eq!(file.lines().count(), 8, "{replay}");
+    }
+}
+
+#[test]
+fn t06_a_source_that_was_lost_is_read_on_from_where_it_stopped() {
     let workplace = Workplace::new();
-    let (ended, report) = workplace.job(&format!(
-        "{GENERATED}rows = 3_000\ndirty_every = 500\n{TO_GENERATOR}retry_at = 0\n{ONE_TASK}\
-         [dirty]\nmax_rows = 6\n"
-    ));
+    let job = |more: &str| format!("{GENERATED}rows = 3_000\n{more}{TO_GENERATOR}{ONE_TASK}");
+    workplace.job(&job("")).0.exits(0);
+    let expected = table(&workplace);
+    for lost in [0, 1, 1_234] {
+        let (ended, report) = workplace.job(&job(&format!("lose_at = {lost}\n")));
+        ended.exits(0);
+        assert_eq!((&report["reopened"], &report["rows"]["inserted"]), (&1.into(), &3_000.into()));
+        assert_eq!(table(&workplace)["columns"], expected["columns"]);
+    }
+}
+
+#[test]
+fn t06_a_source_that_cannot_be_read_on_ends_the_run() {
+    let workplace = Workplace::new();
+    let job = |at: u64| {
+        format!(
+            "{GENERATED}rows = 3_000\nability = \"replayable\"\nlose_at = {at}\n{TO_GENERATOR}{ONE_TASK}"
+        )
+    };
+    workplace.job(&job(1_234)).0.exits(5).says("is lost");
+    // Nothing had come yet, so nothing can come twice.
+    let (ended, report) = workplace.job(&job(0));
     ended.exits(0);
-    assert_eq!((&report["replays"], &report["rows"]["dirty"]), (&1.into(), &6.into()));
-    let file = fs::read_to_string(report["dirty_files"][0].as_str().unwrap()).unwrap();
-    assert_eq!(file.lines().count(), 6);
+    assert_eq!((&report["reopened"], &report["rows"]["inserted"]), (&1.into(), &3_000.into()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use transload_plugin_api::{Cancel, ErrorKind, Host};
+use transload_plugin_api::ErrorKind;
 
 use super::{Ended, Failure, Session};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     catalog::{Catalog, Role, SearchPath},
     cli::{JobArgs, OutputFormat, RunArgs},
     engine::Engine,
-    job::{Job, JobRequest, JobSecrets, SecretRefs},
+    job::{Job, JobRequest},
     journal::{self, RunFolder, new_run},
     plan::Plan,
     report::{self, Display, Report},
@@ -95,10 +95,6 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
 
 /// Loads both plugins and makes the reader and the writer.
 fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
-    let host = |secrets: &SecretRefs| {
-        let secrets = JobSecrets::new(secrets.clone(), session.redactor.clone());
-        Host::new(Arc::new(secrets), Cancel::clone(session.stop.cancel()))
-    };
     let reader = catalog.plugin(&job.reader.plugin, Role::Reader)?;
     let writer = catalog.plugin(&job.writer.plugin, Role::Writer)?;
     let (reader_descriptor, writer_descriptor) = (reader.descriptor(), writer.descriptor());
@@ -109,8 +105,8 @@ fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
             connection: connection.as_ref().map(|connection| connection.name.clone()),
         };
     Ok(Stores {
-        reader: reader.reader(job.reader.options.clone(), host(&job.reader.secrets))?,
-        writer: writer.writer(job.writer.options.clone(), host(&job.writer.secrets))?,
+        reader: reader.reader(job.reader.options.clone(), session.host(&job.reader.secrets))?,
+        writer: writer.writer(job.writer.options.clone(), session.host(&job.writer.secrets))?,
         reader_side: side(&job.reader.plugin, reader_descriptor.version, &job.reader.connection),
         writer_side: side(
             &job.writer.plugin,

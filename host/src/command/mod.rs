@@ -1,17 +1,20 @@
 //! Each command as a few steps through the host, and the one place where its end is printed.
 
+mod connection;
 mod job;
 mod plugin;
 
-use std::io::Write as _;
+use std::{cell::Cell, io::Write as _, sync::Arc};
 
 use serde::Serialize;
+use serde_json::json;
+use transload_plugin_api::{Cancel, Host};
 
 use crate::{
     Error, Exit, Result,
     cli::{Cli, Command, OutputFormat},
     engine::Stop,
-    job::Redactor,
+    job::{JobSecrets, Redactor, SecretRefs},
     logging, signals,
 };
 
@@ -48,6 +51,8 @@ struct Session {
     plugins: Vec<std::path::PathBuf>,
     redactor: Redactor,
     stop: Stop,
+    /// The command's result is on stdout.
+    printed: Cell<bool>,
 }
 
 /// Does what the command line says, prints the result, and says how it ended.
@@ -61,6 +66,7 @@ pub fn run(cli: &Cli) -> Exit {
         plugins: cli.global.plugins.clone(),
         redactor: Redactor::new(),
         stop: Stop::new(),
+        printed: Cell::new(false),
     };
     match session.start(cli) {
         Ok(exit) => exit,
@@ -76,9 +82,16 @@ impl Session {
             Command::Run(args) => job::run(self, args),
             Command::Plan(args) => job::plan(self, args),
             Command::Check(args) => job::check(self, args),
+            Command::Connection(command) => connection::connection(self, command),
             Command::Plugin(command) => plugin::plugin(self, command),
             Command::Probe { .. } => Ok(Exit::Done),
         }
+    }
+
+    /// What a plugin gets of the host: where its secrets come from, and the stop signal.
+    fn host(&self, secrets: &SecretRefs) -> Host {
+        let secrets = JobSecrets::new(secrets.clone(), self.redactor.clone());
+        Host::new(Arc::new(secrets), Cancel::clone(self.stop.cancel()))
     }
 
     /// Prints a command's result on stdout: as JSON, or in the words given.
@@ -89,6 +102,7 @@ impl Session {
                 .map_err(|error| Error::new(Exit::Failed, format!("no JSON: {error}")))?,
         };
         let text = self.redactor.redact(&text);
+        self.printed.set(true);
         // A closed stdout (`| head`) is the reader's choice, not a failure.
         let _ = writeln!(std::io::stdout(), "{text}");
         Ok(())
@@ -106,12 +120,22 @@ impl Session {
                 // run's first failure is the stop's too.
                 let error = self.stop.failure().unwrap_or(error);
                 self.say(&format!("error: {error}"));
+                self.print_failed(&json!({ "status": error.exit, "error": error }));
                 error.exit
             }
             Failure::Problems(problems, exit) => {
                 self.say(problems.to_string().trim_end());
+                self.print_failed(&json!({ "status": exit, "problems": problems }));
                 exit
             }
+        }
+    }
+
+    /// For machines a command that ended before it had a result says so on stdout too.
+    fn print_failed(&self, failure: &serde_json::Value) {
+        if self.output == OutputFormat::Json && !self.printed.get() {
+            // It is printed for people already.
+            let _ = self.print(failure, String::new);
         }
     }
 }

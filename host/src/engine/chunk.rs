@@ -11,7 +11,7 @@ use std::{
 };
 
 use transload_plugin_api::{
-    Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
+    ChunkOutcome, Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
 };
 
 use super::{Lease, Run, dirty::DirtyFile, progress::TaskGauge, stretch::Stretch};
@@ -94,15 +94,14 @@ impl<'a> Chunks<'a> {
         let Some(position) = chunk.stretches.last().map(|stretch| stretch.position.clone()) else {
             return Ok(());
         };
-        // On disk before the rows beside them are committed.
-        self.file.write(&chunk.dirty)?;
         let outcome = loop {
-            match self.try_commit(&position) {
+            match self.try_commit(&position)? {
                 Ok(outcome) => break outcome,
                 Err(error) => self.replay(error)?,
             }
         };
         self.run.understand(outcome)?;
+        self.file.keep();
         if let Some(chunk) = self.open.take() {
             self.total.add(&chunk.counters);
             self.run.progress.commit(&chunk.counters);
@@ -112,15 +111,15 @@ impl<'a> Chunks<'a> {
         Ok(())
     }
 
-    fn try_commit(
-        &mut self,
-        position: &Position,
-    ) -> Result<transload_plugin_api::ChunkOutcome, PluginError> {
+    /// The outer error is ours, the inner one the plugin's.
+    fn try_commit(&mut self, position: &Position) -> Result<Result<ChunkOutcome, PluginError>> {
         let mut total = self.total;
         if let Some(chunk) = &self.open {
+            // On disk before the rows beside them are committed; a replay may have found others.
+            self.file.write(&chunk.dirty)?;
             total.add(&chunk.counters);
         }
-        self.writing.commit_chunk(position, &total)
+        Ok(self.writing.commit_chunk(position, &total))
     }
 
     /// Ends the task.

@@ -107,6 +107,10 @@ pub(super) struct DirtyFile {
     task: u32,
     redactor: Redactor,
     file: Option<File>,
+    /// Bytes of committed chunks, which stay.
+    kept: u64,
+    /// Bytes of the open chunk behind them.
+    open: u64,
 }
 
 #[derive(Serialize)]
@@ -122,7 +126,7 @@ struct Line<'a> {
 impl DirtyFile {
     pub(super) fn new(folder: &RunFolder, task: u32) -> Self {
         let redactor = folder.redactor().clone();
-        Self { path: folder.dirty_file(task), task, redactor, file: None }
+        Self { path: folder.dirty_file(task), task, redactor, file: None, kept: 0, open: 0 }
     }
 
     /// What tells the user where to look.
@@ -130,9 +134,10 @@ impl DirtyFile {
         format!("all of them are in {}", self.path.display())
     }
 
-    /// Appends rows and brings them to the disk.
+    /// Makes these the open chunk's rows, in place of those of an earlier attempt at it, and brings
+    /// them to the disk.
     pub(super) fn write(&mut self, rows: &[DirtyRow]) -> Result<()> {
-        if rows.is_empty() {
+        if rows.is_empty() && self.open == 0 {
             return Ok(());
         }
         let mut lines = Vec::with_capacity(rows.len() * 128);
@@ -153,15 +158,26 @@ impl DirtyFile {
                 .map_err(|e| self.failed(&e))?;
             lines.push(b'\n');
         }
-        self.append(&lines).map_err(|error| self.failed(&error))
+        self.replace(&lines).map_err(|error| self.failed(&error))
     }
 
-    fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+    /// The open chunk is committed: its rows stay.
+    pub(super) fn keep(&mut self) {
+        self.kept += std::mem::take(&mut self.open);
+    }
+
+    fn replace(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(File::options().create(true).append(true).open(&self.path)?),
+            none => {
+                let file = File::options().create(true).append(true).open(&self.path)?;
+                self.kept = file.metadata()?.len();
+                none.insert(file)
+            }
         };
+        file.set_len(self.kept)?;
         file.write_all(lines)?;
+        self.open = lines.len() as u64;
         file.sync_data()
     }
 
@@ -230,6 +246,37 @@ mod tests {
         limited.release(1, 10);
         limited.admit(1, 10, &[]).unwrap();
         assert_eq!(limited.met(), 1);
+    }
+
+    #[test]
+    fn a_replayed_chunk_is_in_the_file_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dirty");
+        let redactor = Redactor::default();
+        let mut file =
+            DirtyFile { path: path.clone(), task: 0, redactor, file: None, kept: 0, open: 0 };
+        let row = |code: &str| DirtyRow {
+            row: 0,
+            place: None,
+            column: None,
+            value: None,
+            code: code.to_owned(),
+            reason: String::new(),
+        };
+        let codes = || {
+            let lines = std::fs::read_to_string(&path).unwrap();
+            let code = |line: &str| line.split("\"code\":\"").nth(1).unwrap()[..1].to_owned();
+            lines.lines().map(code).collect::<Vec<_>>()
+        };
+        file.write(&[row("a")]).unwrap();
+        file.write(&[row("b"), row("c")]).unwrap();
+        assert_eq!(codes(), ["b", "c"]);
+        file.keep();
+        file.write(&[row("d")]).unwrap();
+        file.write(&[]).unwrap();
+        file.keep();
+        file.write(&[row("e")]).unwrap();
+        assert_eq!(codes(), ["b", "c", "e"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod chunk;
 mod dirty;
 mod limits;
 mod progress;
+mod reading;
 mod ring;
 mod stop;
 mod stretch;
@@ -55,6 +56,8 @@ struct Run {
     /// Task 0's reading, opened before anything is written, until its lane takes it.
     opened: Mutex<Option<Box<dyn ReadTask>>>,
     replays: AtomicU64,
+    /// How often a lost source was opened again.
+    reopened: AtomicU64,
     /// A commit whose outcome is unknown forbids cleaning up.
     unknown_outcome: AtomicBool,
 }
@@ -78,6 +81,8 @@ pub struct Outcome {
     pub dirty_met: u64,
     /// Chunks that were rolled back and written again.
     pub replays: u64,
+    /// How often a lost source was opened again.
+    pub reopened: u64,
     /// Bytes taken from the source.
     pub bytes_read: u64,
     /// How long it took.
@@ -106,6 +111,7 @@ impl Engine {
             next_task: AtomicUsize::new(0),
             opened: Mutex::default(),
             replays: AtomicU64::new(0),
+            reopened: AtomicU64::new(0),
             unknown_outcome: AtomicBool::new(false),
             plan: self.plan,
             stores: self.stores,
@@ -159,6 +165,7 @@ impl Run {
             tasks: self.progress.tasks(),
             dirty_met: self.dirty.met(),
             replays: self.replays.load(Relaxed),
+            reopened: self.reopened.load(Relaxed),
             bytes_read: self.progress.bytes_read(),
             elapsed: started.elapsed(),
             failure,

@@ -6,7 +6,7 @@ use transload_plugin_api::{Receipt, TaskContext};
 
 use super::{
     Received, Receiver, RingLimits, Run, Sender, chunk::Chunks, dirty::DirtyFile,
-    progress::TaskGauge, ring::ring, stretch::Stretch,
+    progress::TaskGauge, reading::Reading, ring::ring, stretch::Stretch,
 };
 use crate::{Error, Exit, Result, convert::Converter};
 
@@ -47,7 +47,7 @@ fn ring_limits(run: &Run) -> RingLimits {
 /// The reading thread. Ends well if the writer has gone: the writer knows why.
 fn read(run: &Run, task: u32, mut sender: Sender<Stretch>, gauge: &TaskGauge) -> Result<()> {
     let produced = run.plan.produced();
-    let mut reading = run.open(task)?;
+    let mut reading = Reading::open(run, task)?;
     let converter = Converter::new(&produced, &run.plan.write.columns);
     while let Some(next) = reading.next_batch()? {
         run.stop.check()?;

@@ -1,4 +1,5 @@
-//! Finds the connection that a job names, and the environment that was picked.
+//! The connections of the connection files: all of them, and the one that a job or a command names,
+//! in the environment that was picked.
 //! What its keys mean is the plugin's affair, see `resolve`. Placeholders are not filled here: a
 //! connection belongs to many jobs, and a password may hold a `$`.
 
@@ -7,9 +8,11 @@ use std::{
     sync::Arc,
 };
 
+use serde::Serialize;
+
 use super::{
     document::{Document, Entry, Value},
-    problem::{Problem, Problems, quoted},
+    problem::{Place, Problem, Problems, quoted},
     section::Given,
     value,
 };
@@ -36,6 +39,88 @@ pub(super) struct Connection {
     pub(super) plugin: Option<Given<String>>,
     /// All keys but `plugin`.
     pub(super) entries: Vec<Entry>,
+}
+
+/// A connection that a connection file has, in one environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConnectionEntry {
+    /// Its name.
+    pub name: String,
+    /// The environment; `None` if it has none.
+    pub environment: Option<String>,
+    /// The plugin it is one of, if it says so.
+    pub plugin: Option<String>,
+    /// Where it stands.
+    pub file: PathBuf,
+    /// A nearer file has a connection of that name, so this one is never used.
+    pub hidden: bool,
+}
+
+/// All connections of these files, the nearest file first.
+///
+/// # Errors
+/// A file that cannot be read, or a connection that is none.
+pub fn list_connections(files: &[PathBuf]) -> Result<Vec<ConnectionEntry>, Problems> {
+    let mut problems = Problems::default();
+    let connections = Connections::open(files, &mut problems);
+    let mut list: Vec<ConnectionEntry> = Vec::new();
+    for document in &connections.documents {
+        let nearer: Vec<_> = list.iter().map(|entry| entry.name.clone()).collect();
+        for entry in &document.root.0 {
+            for (environment, chosen) in environments_of(entry, &mut problems) {
+                let title =
+                    connection(entry, environment, chosen, &document.source.file, &mut problems);
+                list.push(ConnectionEntry {
+                    hidden: nearer.contains(&title.name),
+                    name: title.name,
+                    environment: title.environment,
+                    plugin: title.plugin.map(|plugin| plugin.value),
+                    file: document.source.file.to_path_buf(),
+                });
+            }
+        }
+    }
+    if problems.is_empty() { Ok(list) } else { Err(problems) }
+}
+
+/// A connection by itself, before its plugin is known.
+pub struct DraftConnection {
+    pub(super) connection: Connection,
+    /// Where its plugin is named.
+    pub(super) plugin: Given<String>,
+}
+
+impl DraftConnection {
+    /// Finds a connection in these files, in the environment that is wanted.
+    ///
+    /// # Errors
+    /// It is not there, several environments are, or it names no plugin.
+    pub fn load(name: &str, env: Option<&str>, files: &[PathBuf]) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let connections = Connections::open(files, &mut problems);
+        let place = Place::whole("connection test");
+        let name = Given { value: name.to_owned(), place, path: String::new() };
+        let found = connections.find(&name, env, &mut problems);
+        let plugin = found.as_ref().and_then(|found| found.plugin.clone());
+        match (found, plugin) {
+            (Some(connection), Some(plugin)) if problems.is_empty() => {
+                Ok(Self { connection, plugin })
+            }
+            (Some(connection), None) if problems.is_empty() => {
+                let message =
+                    format!("{} does not say which plugin it is one of", connection.title);
+                let problem = Problem::new(&Place::whole(&connection.file), "", message);
+                problems.add(problem.hint("add `plugin = \"...\"`"));
+                Err(problems)
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// The plugin's name.
+    pub fn plugin(&self) -> &str {
+        &self.plugin.value
+    }
 }
 
 impl Connections {
@@ -109,8 +194,6 @@ fn pick<'a>(
             return None;
         }
     };
-    let is_environment =
-        |entry: &&Entry| matches!(entry.node.value, Value::Table { inline: false, .. });
     let environments: Vec<&Entry> = table.0.iter().filter(is_environment).collect();
     if environments.is_empty() {
         return Some((None, entry));
@@ -124,6 +207,27 @@ fn pick<'a>(
     }
     let chosen = environment(&environments, wanted, name, problems)?;
     Some((Some(chosen.key.clone()), chosen))
+}
+
+fn is_environment(entry: &&Entry) -> bool {
+    matches!(entry.node.value, Value::Table { inline: false, .. })
+}
+
+/// Every environment of a connection, or the connection itself where it has none.
+fn environments_of<'a>(
+    entry: &'a Entry,
+    problems: &mut Problems,
+) -> Vec<(Option<String>, &'a Entry)> {
+    let table = match value::table(entry, "a table") {
+        Ok(table) => table,
+        Err(problem) => {
+            problems.add(problem);
+            return Vec::new();
+        }
+    };
+    let environments = table.0.iter().filter(is_environment);
+    let list: Vec<_> = environments.map(|chosen| (Some(chosen.key.clone()), chosen)).collect();
+    if list.is_empty() { vec![(None, entry)] } else { list }
 }
 
 /// The environment that was asked for, or the only one.

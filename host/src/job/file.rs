@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use transload_plugin_api::{Column, Guarantee, LoadMethod, LogicalType, WriteMode};
+use transload_plugin_api::{Column, Guarantee, LoadMethod, LogicalType, OptionScope, WriteMode};
 
 use super::{
     Channel, DirtyLimit, Job, JobRequest,
@@ -82,11 +82,23 @@ pub(super) struct DraftSide {
     /// The job names a plugin or a connection that could not be had; that has been reported, and
     /// what it would give is not known.
     pub(super) unclear: bool,
+    /// There is no job, only its connection.
+    pub(super) lone: bool,
     pub(super) entries: Vec<Entry>,
     /// Where relative paths of `entries` start.
     pub(super) folder: PathBuf,
     /// The host's own keys here, for hints.
     pub(super) host_keys: &'static [&'static str],
+}
+
+impl DraftSide {
+    /// Whether a required option of that home may be missing without being a mistake of its own.
+    pub(super) fn may_lack(&self, home: OptionScope) -> bool {
+        match home {
+            OptionScope::Connection => self.unclear,
+            OptionScope::Job => self.lone,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -232,6 +244,7 @@ impl Sides<'_> {
             place: Some(section.place.clone()),
             plugin: plugin.or(theirs),
             unclear,
+            lone: false,
             connection,
             entries: Vec::new(),
             folder: self.folder.clone(),

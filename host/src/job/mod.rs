@@ -5,7 +5,7 @@
 //! | `document` | the TOML as written, every key and value with its place |
 //! | `parameters` | `${name}` in its strings |
 //! | `section`, `value`, `units` | keys by name, unknown ones refused; values as what a key wants |
-//! | `connection` | the connections that the job names, in one environment |
+//! | `connection` | the connections that there are, those that the job names, in one environment |
 //! | `file` | [`Job::load`]: all that needs no plugin; a [`DraftJob`] and its problems so far |
 //! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`] or all problems |
 //! | `problem` | [`Problem`]: place, key, message, hint |
@@ -27,11 +27,15 @@ mod tests;
 mod units;
 mod value;
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Guarantee, LoadMethod, Options, WriteMode};
 
+pub use connection::{ConnectionEntry, DraftConnection, list_connections};
 pub use file::DraftJob;
 pub(crate) use file::{READER_KEYS, WRITER_KEYS};
 pub use problem::{Problem, Problems};
@@ -54,20 +58,26 @@ pub struct JobRequest {
 }
 
 impl JobRequest {
-    /// A job with nothing else said: connections from beside it, from the user's folder
-    /// (`$XDG_CONFIG_HOME/transload`, else `~/.config/transload`), from `/etc/transload`.
+    /// A job with nothing else said, and the connections that are looked for from beside it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        const NAME: &str = "connections.toml";
         let path = path.into();
-        let user = std::env::var_os("XDG_CONFIG_HOME")
-            .map(PathBuf::from)
-            .filter(|folder| folder.is_absolute())
-            .or_else(|| std::env::home_dir().map(|home| home.join(".config")));
-        let mut connection_files = vec![path.with_file_name(NAME)];
-        connection_files.extend(user.map(|folder| folder.join("transload").join(NAME)));
-        connection_files.push(PathBuf::from("/etc/transload").join(NAME));
+        let connection_files = connection_files(path.parent().unwrap_or(Path::new("")));
         Self { path, connection_files, ..Self::default() }
     }
+}
+
+/// Where connections are looked for: `folder`, then the user's (`$XDG_CONFIG_HOME/transload`, else
+/// `~/.config/transload`), then `/etc/transload`.
+pub fn connection_files(folder: &Path) -> Vec<PathBuf> {
+    const NAME: &str = "connections.toml";
+    let user = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(".config")));
+    let mut files = vec![folder.join(NAME)];
+    files.extend(user.map(|folder| folder.join("transload").join(NAME)));
+    files.push(PathBuf::from("/etc/transload").join(NAME));
+    files
 }
 
 /// A job as meant: checked against its plugins' descriptors, defaults filled in, paths absolute.
@@ -143,6 +153,21 @@ pub struct ConnectionName {
     pub name: String,
     /// The environment that was picked.
     pub environment: Option<String>,
+}
+
+/// A connection by itself, checked against its plugin's descriptor.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoneConnection {
+    /// The plugin's name.
+    pub plugin: String,
+    /// Its name, and the environment that was picked.
+    pub connection: ConnectionName,
+    /// Its options, and the defaults of those that only a job gives.
+    pub options: Options,
+    /// Where its secret options come from.
+    pub secrets: SecretRefs,
+    /// What the user should know and may leave as it is.
+    pub warnings: Vec<Problem>,
 }
 
 /// Limits of running. The defaults stand here and nowhere else.

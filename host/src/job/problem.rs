@@ -138,6 +138,7 @@ impl Problems {
 }
 
 /// What checking has found: what stops the job, and what the user should merely know.
+#[derive(Default)]
 pub(super) struct Findings {
     pub(super) problems: Problems,
     pub(super) warnings: Problems,

@@ -1,15 +1,16 @@
 //! The second stage: what the job says to its plugins, checked against their descriptors.
 //! Reports every problem of both stages at once, or gives the job as meant.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, path::Path};
 
 use transload_plugin_api::{
-    Descriptor, Error, LoadMethod, OptionScope, OptionSpec, Options, WriteMode, WriterDescriptor,
+    Descriptor, Error, ErrorKind, LoadMethod, OptionScope, OptionSpec, Options, WriteMode,
+    WriterDescriptor,
 };
 
 use super::{
-    ConnectionName, DraftJob, Job, JobReader, JobWriter,
-    connection::Connection,
+    ConnectionName, DraftJob, Job, JobReader, JobWriter, LoneConnection,
+    connection::{Connection, DraftConnection},
     document::{Entry, Node},
     file::{DraftSide, DraftWriter},
     problem::{Findings, Place, Problem, Problems, quoted},
@@ -144,39 +145,91 @@ impl DraftJob {
         descriptor: &Descriptor,
         findings: &mut Findings,
     ) -> Option<Side> {
-        let plugin = draft.plugin.as_ref()?;
-        let header = draft.place.as_ref()?;
-        let Some(own) = role.options(descriptor) else {
-            let message = format!("plugin `{}` has no {}", plugin.value, role.word());
-            findings.problems.add(plugin.problem(message));
-            return None;
-        };
-        let known = Known {
-            role,
-            own: descriptor.options.iter().chain(own).collect(),
-            other: role.other().options(descriptor).unwrap_or_default(),
-        };
-        known.refuse_inline(draft, &mut findings.problems);
-        if let Some(connection) = &draft.connection {
-            known.refuse_in_connection(connection, draft, &mut findings.problems);
-        }
-        let mut side = Side {
-            plugin: plugin.value.clone(),
-            connection: draft.connection.as_ref().map(|connection| ConnectionName {
-                name: connection.name.clone(),
-                environment: connection.environment.clone(),
-            }),
-            options: Options::default(),
-            secrets: SecretRefs::new(),
-        };
-        for spec in &known.own {
-            match source(spec, draft, &self.file) {
-                Some((entry, origin)) => side.take(spec, entry, &origin, findings),
-                None => side.fill_in(spec, draft, role, header, &mut findings.problems),
-            }
-        }
-        Some(side)
+        side(draft, &self.file, role, descriptor, findings)
     }
+}
+
+impl DraftConnection {
+    /// Checks the connection against its plugin's descriptor, which `find` gives. Opens nothing.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn resolve<D: Borrow<Descriptor>>(
+        &self,
+        find: impl FnOnce(&str) -> Result<D, Error>,
+    ) -> Result<LoneConnection, Problems> {
+        let mut findings = Findings::default();
+        let draft = DraftSide {
+            place: Some(Place::whole(&self.connection.file)),
+            plugin: Some(self.plugin.clone()),
+            connection: Some(self.connection.clone()),
+            lone: true,
+            folder: self.connection.folder.clone(),
+            ..DraftSide::default()
+        };
+        let mut find = Some(find);
+        let mut once = |name: &str| match find.take() {
+            Some(find) => find(name),
+            None => Err(Error::new(ErrorKind::Defect, "a plugin is looked up twice")),
+        };
+        let resolved =
+            find_plugin(&draft, Role::Reader, &mut once, &mut findings).and_then(|found| {
+                let descriptor = found.borrow();
+                let role = if descriptor.reader.is_some() { Role::Reader } else { Role::Writer };
+                side(&draft, &self.connection.file, role, descriptor, &mut findings)
+            });
+        match resolved {
+            Some(Side { plugin, connection: Some(connection), options, secrets })
+                if findings.problems.is_empty() =>
+            {
+                let warnings = findings.warnings.iter().cloned().collect();
+                Ok(LoneConnection { plugin, connection, options, secrets, warnings })
+            }
+            _ => Err(findings.problems.sorted(&self.connection.file)),
+        }
+    }
+}
+
+/// One side's options, each from the job, from its connection, or by default.
+fn side(
+    draft: &DraftSide,
+    job: &Path,
+    role: Role,
+    descriptor: &Descriptor,
+    findings: &mut Findings,
+) -> Option<Side> {
+    let plugin = draft.plugin.as_ref()?;
+    let header = draft.place.as_ref()?;
+    let Some(own) = role.options(descriptor) else {
+        let message = format!("plugin `{}` has no {}", plugin.value, role.word());
+        findings.problems.add(plugin.problem(message));
+        return None;
+    };
+    let known = Known {
+        role,
+        own: descriptor.options.iter().chain(own).collect(),
+        other: role.other().options(descriptor).unwrap_or_default(),
+    };
+    known.refuse_inline(draft, &mut findings.problems);
+    if let Some(connection) = &draft.connection {
+        known.refuse_in_connection(connection, draft, &mut findings.problems);
+    }
+    let mut side = Side {
+        plugin: plugin.value.clone(),
+        connection: draft.connection.as_ref().map(|connection| ConnectionName {
+            name: connection.name.clone(),
+            environment: connection.environment.clone(),
+        }),
+        options: Options::default(),
+        secrets: SecretRefs::new(),
+    };
+    for spec in &known.own {
+        match source(spec, draft, job) {
+            Some((entry, origin)) => side.take(spec, entry, &origin, findings),
+            None => side.fill_in(spec, draft, role, header, &mut findings.problems),
+        }
+    }
+    Some(side)
 }
 
 fn find_plugin<D: Borrow<Descriptor>>(
@@ -339,7 +392,7 @@ impl Side {
                     self.plugin
                 ))),
             }
-        } else if spec.required && !(draft.unclear && spec.scope == OptionScope::Connection) {
+        } else if spec.required && !draft.may_lack(spec.scope) {
             problems.add(missing_key(&spec.key, &title, header).hint(&spec.doc));
         }
     }

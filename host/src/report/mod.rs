@@ -12,7 +12,7 @@ use transload_plugin_api::Counters;
 
 pub use display::{Display, ProgressMode};
 pub use plan::describe_plan;
-pub use plugins::{describe_plugin, list_findings, list_plugins};
+pub use plugins::{describe_plugin, list_connections, list_findings, list_plugins};
 pub use summary::summary;
 
 use crate::{
@@ -66,6 +66,8 @@ pub struct Report {
     pub chunks: u64,
     /// Chunks rolled back and written again.
     pub replays: u64,
+    /// How often a lost source was opened again.
+    pub reopened: u64,
     /// One entry for each task.
     pub tasks: Vec<TaskFigures>,
     /// The run's folder.
@@ -118,6 +120,7 @@ impl Report {
             bottleneck: Bottleneck::of(&tasks),
             chunks: tasks.iter().map(|task| task.chunks).sum(),
             replays: outcome.replays,
+            reopened: outcome.reopened,
             dirty_files: dirty_files.filter(|path| path.exists()).collect(),
             tasks,
             folder: folder.path().to_owned(),

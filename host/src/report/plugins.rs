@@ -1,4 +1,4 @@
-//! What plugins there are and what they declare, in words.
+//! What plugins and connections there are and what they declare, in words.
 
 use std::fmt::{Result, Write};
 
@@ -7,7 +7,10 @@ use transload_plugin_api::{
     WriterDescriptor,
 };
 
-use crate::catalog::{Entry, Status};
+use crate::{
+    catalog::{Entry, Status},
+    job::ConnectionEntry,
+};
 
 /// All libraries as a table; refused ones with the reason.
 pub fn list_plugins(entries: &[Entry]) -> String {
@@ -26,6 +29,26 @@ pub fn list_plugins(entries: &[Entry]) -> String {
         let version = entry.version.clone().unwrap_or_default();
         let path = entry.path.display().to_string();
         rows.push([entry.name.clone(), version, roles.join(", "), status, path]);
+    }
+    table(&rows)
+}
+
+/// All connections as a table.
+pub fn list_connections(entries: &[ConnectionEntry]) -> String {
+    if entries.is_empty() {
+        return "no connections found; they are described in `connections.toml`, here, in \
+                ~/.config/transload or in /etc/transload"
+            .into();
+    }
+    let mut rows = vec![["name", "environment", "plugin", "file"].map(String::from)];
+    for entry in entries {
+        let note = if entry.hidden { " (hidden by a nearer file)" } else { "" };
+        rows.push([
+            entry.name.clone(),
+            entry.environment.clone().unwrap_or_default(),
+            entry.plugin.clone().unwrap_or_default(),
+            format!("{}{note}", entry.file.display()),
+        ]);
     }
     table(&rows)
 }

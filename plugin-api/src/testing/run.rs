@@ -7,9 +7,12 @@ use arrow_array::RecordBatch;
 
 use super::{Subject, Target, expect, host};
 use crate::{
-    ChunkOutcome, Column, Counters, Plugin, Position, Receipt, Result, TaskContext, WriteMode,
-    WritePlan, WriteTask, Writer, Written, schema_of,
+    ChunkOutcome, Column, Counters, ErrorKind, Plugin, Position, Receipt, Result, TaskContext,
+    WriteMode, WritePlan, WriteTask, Writer, Written, schema_of,
 };
+
+/// How often a chunk may be asked for again.
+const REPLAYS: u32 = 10;
 
 /// A writer with the plan of one run.
 pub(super) struct Run {
@@ -57,7 +60,8 @@ impl Run {
     pub(super) fn task(&self, task: u32) -> TaskRun {
         let context = TaskContext { task, epoch: 0 };
         let task = expect(self.writer.open(&self.plan, &context), "`open`");
-        TaskRun { task, plan: self.plan.clone(), sequence: 0, total: Counters::default() }
+        let (chunk, total) = (Vec::new(), Counters::default());
+        TaskRun { task, plan: self.plan.clone(), sequence: 0, replays: 0, chunk, total }
     }
 
     /// Publishes what tasks have finished.
@@ -74,8 +78,10 @@ impl Run {
         let mut all = Vec::new();
         for chunk in chunks {
             task.begin();
-            all.extend(chunk.iter().map(|batch| task.write(batch)));
-            task.commit();
+            for batch in *chunk {
+                task.write(batch);
+            }
+            all.extend(task.commit());
         }
         let total = task.total;
         self.commit(&[task.finish()]);
@@ -88,20 +94,35 @@ pub(super) struct TaskRun {
     pub(super) task: Box<dyn WriteTask>,
     plan: WritePlan,
     sequence: u64,
-    /// Of committed and open chunks.
+    replays: u32,
+    /// The open chunk's batches, and what became of them.
+    chunk: Vec<(RecordBatch, Written)>,
+    /// Of committed chunks.
     pub(super) total: Counters,
 }
 
 impl TaskRun {
     pub(super) fn begin(&mut self) {
+        self.chunk.clear();
         let what = format!("`begin_chunk` {}", self.sequence);
         expect(self.task.begin_chunk(self.sequence), &what);
     }
 
-    /// Writes a batch and holds the answer to its arithmetic.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Written {
+    /// Writes a batch, and the chunk again if the writer asks for that.
+    pub(super) fn write(&mut self, batch: &RecordBatch) {
         let batch = in_columns(batch, &self.plan.columns);
-        let written = expect(self.task.write(&batch), "`write`");
+        match self.try_write(&batch) {
+            Some(written) => self.chunk.push((batch, written)),
+            None => {
+                self.chunk.push((batch, Written::default()));
+                self.replay();
+            }
+        }
+    }
+
+    /// Holds the answer to its arithmetic. `None` asks for a replay.
+    fn try_write(&mut self, batch: &RecordBatch) -> Option<Written> {
+        let written = passed(self.task.write(batch), "`write`")?;
         let Written { inserted, updated, skipped, dirty } = &written;
         let rows = batch.num_rows() as u64;
         let sum = inserted + updated + skipped + dirty.len() as u64;
@@ -112,21 +133,43 @@ impl TaskRun {
             assert!(row.row < rows, "a dirty row that the batch has not: {row:?}");
             assert!(!row.code.is_empty() && !row.reason.is_empty(), "without a reason: {row:?}");
         }
-        self.total.add(&Counters {
-            read: rows,
-            inserted: *inserted,
-            updated: *updated,
-            skipped: *skipped,
-            dirty: dirty.len() as u64,
-        });
-        written
+        Some(written)
     }
 
-    pub(super) fn commit(&mut self) {
+    fn replay(&mut self) {
+        let batches: Vec<_> = self.chunk.iter().map(|(batch, _)| batch.clone()).collect();
+        loop {
+            expect(self.task.rollback_chunk(), "`rollback_chunk` before a replay");
+            self.replays += 1;
+            assert!(self.replays <= REPLAYS, "chunk {} is asked for without end", self.sequence);
+            self.begin();
+            let written: Option<Vec<_>> =
+                batches.iter().map(|batch| self.try_write(batch)).collect();
+            if let Some(written) = written {
+                self.chunk = batches.into_iter().zip(written).collect();
+                return;
+            }
+        }
+    }
+
+    /// Commits the chunk; what became of its batches.
+    pub(super) fn commit(&mut self) -> Vec<Written> {
         let position = Position(self.sequence.to_string().into_bytes());
-        let outcome = expect(self.task.commit_chunk(&position, &self.total), "`commit_chunk`");
+        let outcome = loop {
+            let mut total = self.total;
+            self.chunk.iter().for_each(|(batch, written)| total.add(&counted(batch, written)));
+            match passed(self.task.commit_chunk(&position, &total), "`commit_chunk`") {
+                Some(outcome) => {
+                    self.total = total;
+                    break outcome;
+                }
+                None => self.replay(),
+            }
+        };
         assert_eq!(outcome, ChunkOutcome::Committed, "`commit_chunk` {}", self.sequence);
         self.sequence += 1;
+        self.replays = 0;
+        self.chunk.drain(..).map(|(_, written)| written).collect()
     }
 
     pub(super) fn finish(self) -> Receipt {
@@ -134,6 +177,24 @@ impl TaskRun {
         let bytes = receipt.data.len();
         assert!(bytes <= 4_096, "a receipt of {bytes} bytes");
         receipt
+    }
+}
+
+/// The answer, or `None` if the writer asks for a replay.
+fn passed<T>(outcome: Result<T>, what: &str) -> Option<T> {
+    match outcome {
+        Err(error) if error.kind == ErrorKind::Retry => None,
+        outcome => Some(expect(outcome, what)),
+    }
+}
+
+fn counted(batch: &RecordBatch, written: &Written) -> Counters {
+    Counters {
+        read: batch.num_rows() as u64,
+        inserted: written.inserted,
+        updated: written.updated,
+        skipped: written.skipped,
+        dirty: written.dirty.len() as u64,
     }
 }
 

@@ -232,9 +232,9 @@ impl Suite<'_> {
         for (batch, other) in [(&first, &second), (&third, &fourth)] {
             for (task, batch) in [(&mut one, batch), (&mut two, other)] {
                 task.begin();
-                let written = task.write(batch);
-                assert_eq!(written.inserted, 3, "new rows are inserted: {written:?}");
-                task.commit();
+                task.write(batch);
+                let written = task.commit();
+                assert_eq!(written[0].inserted, 3, "new rows are inserted: {written:?}");
             }
         }
         run.commit(&[one.finish(), two.finish()]);
@@ -252,19 +252,17 @@ impl Suite<'_> {
         task.begin();
         task.write(&first);
         task.commit();
-        let total = task.total;
         expect(task.task.rollback_chunk(), "`rollback_chunk` without a chunk");
         for _ in 0..2 {
             task.begin();
             task.write(&second.slice(0, 2));
             task.write(&second.slice(2, 3));
             expect(task.task.rollback_chunk(), "`rollback_chunk`");
-            task.total = total;
         }
         task.begin();
-        let written = task.write(&second);
-        assert_eq!(written.inserted, 5, "rows of a replayed chunk are new: {written:?}");
-        task.commit();
+        task.write(&second);
+        let written = task.commit();
+        assert_eq!(written[0].inserted, 5, "rows of a replayed chunk are new: {written:?}");
         run.commit(&[task.finish()]);
         let when = format!("a chunk rolled back and replayed in mode `{}`", spec.mode.word());
         target.assert_holds(&[first, second], &when);

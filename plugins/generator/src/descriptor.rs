@@ -94,6 +94,11 @@ fn reader_options() -> Vec<OptionSpec> {
         OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
         OptionSpec::new("dirty_every", integer(0), "each n-th row is dirty; 0: none").default(0),
         OptionSpec::new("fail_at", integer(0), "fail at the row of this number, from 0"),
+        OptionSpec::new(
+            "lose_at",
+            integer(0),
+            "lose the source once at the row of this number, from 0",
+        ),
         OptionSpec::new("panic_at", integer(0), "panic at the row of this number, from 0"),
     ]
 }
@@ -125,6 +130,11 @@ fn writer_options() -> Vec<OptionSpec> {
         OptionSpec::new("fail_at", integer(0), "fail at this row of a task, from 0"),
         OptionSpec::new("panic_at", integer(0), "panic at this row of a task, from 0"),
         OptionSpec::new("retry_at", integer(0), "ask once for a replay of the chunk, from 0"),
+        OptionSpec::new(
+            "retry_commit_at",
+            integer(0),
+            "ask for it once when the chunk of this number, from 0, is to be committed",
+        ),
         OptionSpec::new(
             "commit_unknown_at",
             integer(0),

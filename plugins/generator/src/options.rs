@@ -35,6 +35,7 @@ pub(crate) struct ReaderOptions {
     #[serde(default)]
     pub(crate) dirty_every: u64,
     pub(crate) fail_at: Option<u64>,
+    pub(crate) lose_at: Option<u64>,
     pub(crate) panic_at: Option<u64>,
 }
 
@@ -125,6 +126,7 @@ pub(crate) struct WriterOptions {
     pub(crate) fail_at: Option<u64>,
     pub(crate) panic_at: Option<u64>,
     pub(crate) retry_at: Option<u64>,
+    pub(crate) retry_commit_at: Option<u64>,
     pub(crate) commit_unknown_at: Option<u64>,
 }
 

@@ -1,6 +1,9 @@
 //! The reading side: splits are ranges of row numbers, a position is the number of the next row.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
@@ -19,6 +22,8 @@ pub(crate) struct GeneratorReader {
     makers: Vec<Arc<ColumnMaker>>,
     schema: SourceSchema,
     pause: Pause,
+    /// `lose_at` has done its work.
+    lost: Arc<AtomicBool>,
 }
 
 impl GeneratorReader {
@@ -32,7 +37,8 @@ impl GeneratorReader {
         let columns: Vec<Column> = makers.iter().map(|maker| maker.spec().column()).collect();
         let keys = options.keys(&columns)?;
         let schema = SourceSchema { columns, keys, notes: Vec::new() };
-        Ok(Self { options, makers, schema, pause: Pause::new(host.cancel()) })
+        let (pause, lost) = (Pause::new(host.cancel()), Arc::default());
+        Ok(Self { options, makers, schema, pause, lost })
     }
 
     fn index_of(&self, name: &str) -> Result<usize> {
@@ -97,6 +103,7 @@ impl Reader for GeneratorReader {
             schema: schema_of(columns),
             options: self.options.clone(),
             pause: self.pause.clone(),
+            lost: Arc::clone(&self.lost),
             next,
             end: range.to,
             rows: Vec::new(),
@@ -146,6 +153,7 @@ struct GeneratorTask {
     schema: SchemaRef,
     options: ReaderOptions,
     pause: Pause,
+    lost: Arc<AtomicBool>,
     next: u64,
     end: u64,
     /// The numbers of the batch's rows, kept for its memory.
@@ -163,7 +171,12 @@ impl GeneratorTask {
             let message = "fails because `fail_at` asks for it";
             return Err(Error::new(ErrorKind::Other, message).at(place(self.next)));
         }
-        let faults = [self.options.fail_at, self.options.panic_at];
+        if self.options.lose_at == Some(self.next) && !self.lost.swap(true, Ordering::Relaxed) {
+            let message = "is lost because `lose_at` asks for it";
+            return Err(Error::new(ErrorKind::Connection, message).at(place(self.next)));
+        }
+        let ReaderOptions { fail_at, panic_at, lose_at, .. } = &self.options;
+        let faults = [*fail_at, *panic_at, *lose_at];
         let fault = faults.into_iter().flatten().filter(|row| *row > self.next).min();
         let end = self.end.min(self.next.saturating_add(self.options.batch_rows.max(1)));
         Ok(fault.map_or(end, |row| row.min(end)))

@@ -31,17 +31,18 @@ pub(crate) fn days(year: i64, month: u32, date: u32) -> Option<i32> {
         1..=12 => 31,
         _ => return None,
     };
-    if date == 0 || date > longest || year < 1 {
+    if date == 0 || date > longest || !(1..=i64::from(u16::MAX)).contains(&year) {
         return None;
     }
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let shifted = i64::from(if month > 2 { month - 3 } else { month + 9 });
-    let of_year = (153 * shifted + 2) / 5 + i64::from(date) - 1;
-    let day = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    i32::try_from(era * 146_097 + day - 719_468).ok()
+    // Small numbers: this runs for every date that is read.
+    let before = year as u32 - 1;
+    let years = before * 365 + before / 4 - before / 100 + before / 400;
+    let of_year = MONTHS[month as usize - 1] + u32::from(leap && month > 2) + date - 1;
+    Some((years + of_year) as i32 - 719_162)
 }
+
+/// Days of a common year before each month.
+const MONTHS: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 fn two(value: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]);

@@ -4,8 +4,9 @@ use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, T
 use transload_sql::TableName;
 
 use crate::{
+    answer::TextRow,
     dialect::text_literal,
-    session::{Session, TextRow},
+    session::Session,
     types::{Native, logical_of},
 };
 
@@ -35,10 +36,21 @@ pub(crate) struct TableColumn {
     pub(crate) auto_increment: bool,
 }
 
+impl AsRef<Column> for TableColumn {
+    fn as_ref(&self) -> &Column {
+        &self.column
+    }
+}
+
 impl TableColumn {
     /// Whether the column's type travels at all.
     pub(crate) fn travels(&self) -> bool {
         logical_of(&self.native).is_some()
+    }
+
+    /// Whether its values hold a date, which may be none of the calendar.
+    pub(crate) fn is_dated(&self) -> bool {
+        matches!(self.native.name.as_str(), "date" | "datetime" | "timestamp")
     }
 }
 

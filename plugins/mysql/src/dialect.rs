@@ -7,6 +7,14 @@ use transload_sql::{Conflict, Dialect};
 pub(crate) struct MysqlDialect;
 
 impl Dialect for MysqlDialect {
+    fn database(&self) -> &'static str {
+        "MySQL"
+    }
+
+    fn folds_case(&self) -> bool {
+        true
+    }
+
     fn quote(&self) -> char {
         '`'
     }
@@ -48,13 +56,15 @@ impl Dialect for MysqlDialect {
     fn identifier_bytes(&self) -> Option<usize> {
         Some(64)
     }
+
+    fn passed_limit(&self, name: &str) -> Option<String> {
+        (name.chars().count() > 64).then(|| "64 characters".to_owned())
+    }
 }
 
 /// One identifier, quoted.
 pub(crate) fn quoted(name: &str) -> String {
-    let mut sql = String::new();
-    MysqlDialect.identifier(name, &mut sql);
-    sql
+    MysqlDialect.quoted(name)
 }
 
 /// A text literal, for statements about the catalog.

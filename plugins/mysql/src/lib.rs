@@ -7,31 +7,50 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | the options of both roles |
-//! | `wire`, `login`, `session` | packets; proofs of a password; a connection, its settings and statements |
+//! | `stream`, `wire` | plain or TLS; packets |
+//! | `connect`, `login` | opening a connection, its settings; proofs of a password |
+//! | `session`, `answer` | statements; what the server's packets say |
+//! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
-//! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
+//! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
+//! | `snapshot` | one state of a table for several splits |
+//! | `scan`, `decode`, `cell` | the rows of one split; rows into Arrow; single cells |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
-//! | `load`, `literal` | rows into statements; Arrow values as the server reads them |
+//! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
+//! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
 //! | `stage` | overwriting: all of it or nothing |
-//! | `calendar` | dates and times as digits |
+//! | `text`, `calendar` | numbers and texts as the server reads them; dates and times |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
+mod answer;
+mod bulk;
 mod calendar;
 mod catalog;
+mod cell;
+mod check;
+mod connect;
 mod decode;
 mod dialect;
 mod draft;
 mod failure;
+mod insert;
 mod literal;
 mod load;
 mod login;
 mod options;
+mod query;
 mod reader;
+mod rows;
+mod rule;
 mod scan;
 mod session;
+mod snapshot;
+mod splits;
 mod stage;
+mod stream;
 mod task;
+mod text;
 mod types;
 mod wire;
 mod writer;
@@ -52,7 +71,7 @@ impl Plugin for MysqlPlugin {
             name: "mysql".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a MySQL or MariaDB server".to_owned(),
-            options: options::connection_specs(),
+            options: options::ADDRESS.specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),
@@ -60,7 +79,7 @@ impl Plugin for MysqlPlugin {
                 parses_text: false,
             }),
             writer: Some(WriterDescriptor {
-                options: options::writer_specs(),
+                options: transload_sql::target_specs(),
                 types: types::supported(),
                 modes: modes(),
                 loads: vec![LoadMethod::Insert, LoadMethod::Copy],
@@ -78,7 +97,7 @@ impl Plugin for MysqlPlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::MysqlReader::new(&options, host)?))
+        reader::reader(&options, &host)
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {

@@ -1,66 +1,28 @@
-//! Rows into statements: LOAD DATA from memory where nothing speaks against it, else INSERTs of
-//! many rows, cut down to the very rows that the server refuses. Chunks are `task`'s business.
-
-use std::ops::Range;
+//! Which way a chunk's rows go: LOAD DATA from memory where nothing speaks against it, else
+//! INSERTs. Chunks are `task`'s business, the two ways those of `bulk` and `insert`.
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Column, DirtyRow, Error, ErrorKind, LoadMethod, Result, WriteMode, WritePlan, Written,
+    Column, Error, ErrorKind, LoadMethod, Result, WriteMode, WritePlan, Written,
 };
-use transload_sql::{Conflict, Dialect as _, TableName};
+use transload_sql::{Dialect as _, TableName};
 
 use crate::{
+    bulk::{Bulk, Sent, load_statement},
     catalog::Table,
-    dialect::{MysqlDialect, quoted},
-    failure::{Failure, fault_of, named_column, named_row},
-    literal::{Cells, Fault, Rule, Style},
-    session::{Done, QUERY, Server, Session},
+    dialect::MysqlDialect,
+    insert::Inserter,
+    rows::RowEncoder,
+    rule::Rule,
+    session::Session,
 };
-
-/// The size that statements aim at, in bytes.
-const STATEMENT: usize = 1 << 20;
 
 /// Writes batches by a plan.
 pub(crate) struct Loader {
-    columns: Vec<Column>,
-    rules: Vec<Rule>,
-    mode: WriteMode,
-    /// An upsert has something to update.
-    updates: bool,
-    /// `INSERT INTO t (...) VALUES `, and what follows the rows.
-    head: String,
-    tail: String,
-    /// For REPLACE, which does not count rows that were there unchanged: an INSERT that finds out
-    /// which rows are new, its words before and after the rows.
-    probe: Option<(String, String)>,
-    /// What every row begins with: the task's number, in a stage.
-    mark: String,
-    /// LOAD DATA, where it may be used.
-    load: Option<String>,
-    /// Rows go one by one: the server keeps half of a refused statement, or its counts of many
-    /// rows would not be exact.
-    single: bool,
-    /// Whether a statement can be taken back.
-    transactional: bool,
-    text: Vec<u8>,
-    packet: Vec<u8>,
-    rows: Vec<Encoded>,
-}
-
-/// A row of the batch and where it stands in the text.
-struct Encoded {
-    row: usize,
-    text: Range<usize>,
-}
-
-/// The server's view of one statement.
-enum Outcome {
-    Done(Done),
-    /// Values are at fault: the dirty row if it was one row, and which row the server named.
-    Refused {
-        dirty: DirtyRow,
-        named: Option<usize>,
-    },
+    encoder: RowEncoder,
+    /// Where it may be used.
+    bulk: Option<Bulk>,
+    inserter: Inserter,
 }
 
 impl Loader {
@@ -80,423 +42,57 @@ impl Loader {
             })
         };
         let rules: Vec<Rule> = plan.columns.iter().map(find).collect::<Result<_>>()?;
-        let (mut table, mut names) = (String::new(), String::new());
+        let mut table = String::new();
         MysqlDialect.table(into, &mut table);
-        if let Some((name, _)) = mark {
-            MysqlDialect.list(&[name], &mut names);
-            names.push_str(", ");
-        }
-        let list: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
-        MysqlDialect.list(&list, &mut names);
-        let verb = if plan.mode == WriteMode::Replace { "REPLACE" } else { "INSERT" };
-        let plain = matches!(plan.mode, WriteMode::Insert | WriteMode::Overwrite);
-        let several = target.keys.len() > 1;
-        // Triggers would run for the probe as well.
-        let quiet = target.triggers.is_empty() && target.is_transactional();
-        let bulk = plain
+        let mut names: Vec<_> = mark.iter().map(|(name, _)| *name).collect();
+        names.extend(plan.columns.iter().map(|column| column.name.as_str()));
+        let mut list = String::new();
+        MysqlDialect.list(&names, &mut list);
+        let bulk = matches!(plan.mode, WriteMode::Insert | WriteMode::Overwrite)
             && session.local_infile
             && target.is_transactional()
             && plan.load != LoadMethod::Insert;
         Ok(Self {
-            mode: plan.mode,
-            updates: !updated_columns(plan).is_empty(),
-            head: format!("{verb} INTO {table} ({names}) VALUES "),
-            tail: conflict_clause(plan, &session.server),
-            mark: mark.map(|(_, task)| format!("{task}, ")).unwrap_or_default(),
-            load: bulk.then(|| load_statement(&table, plan, &rules, mark)),
-            single: !target.is_transactional()
-                || (plan.mode == WriteMode::Replace && several && !quiet),
-            probe: (plan.mode == WriteMode::Replace && quiet).then(|| {
-                let ignore = WritePlan { mode: WriteMode::Ignore, ..plan.clone() };
-                let head = format!("INSERT INTO {table} ({names}) VALUES ");
-                (head, conflict_clause(&ignore, &session.server))
-            }),
-            transactional: target.is_transactional(),
-            columns: plan.columns.clone(),
-            rules,
-            text: Vec::new(),
-            packet: Vec::new(),
-            rows: Vec::new(),
+            bulk: bulk.then(|| Bulk::new(load_statement(&table, plan, &rules, mark))),
+            inserter: Inserter::new(plan, target, &format!("{table} ({list})"), &session.server),
+            encoder: RowEncoder::new(
+                plan.columns.clone(),
+                rules,
+                mark.map(|(_, task)| task),
+                session.packet,
+            ),
         })
     }
 
-    /// Writes a batch inside the session's open transaction.
+    /// Writes a batch inside the session's open transaction. That the rows are in is proven by
+    /// [`Loader::finish_chunk`] only.
     pub(crate) fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
-        let mut written = Written::default();
-        if self.load.is_some() && self.bulk(session, batch, &mut written)? {
-            return Ok(written);
-        }
-        written = Written::default();
-        self.encode(batch, Style::Literal, session.packet, &mut written)?;
-        let rows = std::mem::take(&mut self.rows);
-        let limit = STATEMENT.min(session.packet.saturating_sub(1024));
-        let mut from = 0;
-        while from < rows.len() {
-            let start = rows[from].text.start;
-            let more = rows[from..].iter().take_while(|row| row.text.end - start <= limit).count();
-            let to = if self.single { from + 1 } else { from + more.max(1) };
-            self.insert(session, &rows, from..to, &mut written)?;
-            from = to;
-        }
-        self.rows = rows;
-        written.dirty.sort_by_key(|dirty| dirty.row);
-        Ok(written)
-    }
-
-    /// Tries the bulk protocol; `false`, with nothing written, if the server has anything to say
-    /// about any row, because then it may have changed or left out values.
-    fn bulk(
-        &mut self,
-        session: &mut Session,
-        batch: &RecordBatch,
-        written: &mut Written,
-    ) -> Result<bool> {
-        self.encode(batch, Style::Field, session.packet, written)?;
-        let count = self.rows.len() as u64;
-        if count == 0 {
-            return Ok(true);
-        }
-        let sql = self.load.as_deref().unwrap_or_default();
-        session.run("set a savepoint", SAVEPOINT)?;
-        let outcome = session.load_data(sql, &self.text);
-        match outcome {
-            Ok(done) if done.warnings == 0 && done.affected == count => {
-                written.inserted += count;
-                Ok(true)
-            }
-            Ok(_) => {
-                session.run("take a bulk load back", BACK)?;
-                Ok(false)
-            }
-            // The server or a proxy forbids it after all.
-            Err(Failure::Server(error)) if matches!(error.number, 1148 | 3948 | 4166) => {
-                self.load = None;
-                Ok(false)
-            }
-            Err(Failure::Server(error)) if fault_of(error.number).is_some() => {
-                session.run("take a bulk load back", BACK)?;
-                Ok(false)
-            }
-            Err(failure) => Err(failure.into_error("load rows", &session.cancel)),
-        }
-    }
-
-    /// Makes text of all rows; those that must not travel become dirty.
-    fn encode(
-        &mut self,
-        batch: &RecordBatch,
-        style: Style,
-        packet: usize,
-        written: &mut Written,
-    ) -> Result<()> {
-        let Self { columns, rules, mark, text, rows, .. } = self;
-        text.clear();
-        rows.clear();
-        let cells = columns.iter().zip(batch.columns()).zip(&*rules);
-        let cells: Vec<_> = cells
-            .map(|((column, array), rule)| Cells::new(column, array, rule))
-            .collect::<Result<_>>()?;
-        for row in 0..batch.num_rows() {
-            let start = text.len();
-            match put_row(&cells, row, mark, style, text) {
-                Ok(()) if text.len() - start + 2048 <= packet => {
-                    rows.push(Encoded { row, text: start..text.len() });
+        if let Some(bulk) = &mut self.bulk {
+            let mut written = Written::default();
+            match bulk.write(session, &mut self.encoder, batch, &mut written.dirty)? {
+                Sent::Rows(rows) => {
+                    written.inserted = rows;
+                    return Ok(written);
                 }
-                Ok(()) => {
-                    let reason = format!("the row is longer than `max_allowed_packet` ({packet})");
-                    text.truncate(start);
-                    written.dirty.push(dirty(row, None, "length", reason));
-                }
-                Err((at, Fault { code, reason })) => {
-                    text.truncate(start);
-                    let name = columns.get(at).map(|column| column.name.clone());
-                    written.dirty.push(dirty(row, name, code, reason));
-                }
+                Sent::Doubted => {}
+                Sent::Forbidden => self.bulk = None,
             }
         }
-        Ok(())
+        self.inserter.write(session, &mut self.encoder, batch)
     }
 
-    /// Inserts rows; where the server refuses some, all others are in.
-    fn insert(
-        &mut self,
-        session: &mut Session,
-        rows: &[Encoded],
-        range: Range<usize>,
-        written: &mut Written,
-    ) -> Result<()> {
-        // In order: of equal keys the first or the last wins, by mode.
-        let mut waiting = vec![range];
-        let mut trusted = true;
-        let mut suspect = None;
-        while let Some(range) = waiting.pop() {
-            match self.statement(session, &rows[range.clone()])? {
-                Outcome::Done(done) => {
-                    // The server named a row that was not at fault.
-                    trusted &= suspect != Some(range.start) || range.len() > 1;
-                    self.count(&done, range.len() as u64, written);
-                }
-                Outcome::Refused { dirty, .. } if range.len() == 1 => written.dirty.push(dirty),
-                Outcome::Refused { named, .. } => {
-                    let named = named.filter(|at| trusted && (1..=range.len()).contains(at));
-                    let parts = match named {
-                        Some(at) => {
-                            let at = range.start + at - 1;
-                            suspect = Some(at);
-                            [range.start..at, at..at + 1, at + 1..range.end]
-                        }
-                        None => {
-                            let middle = range.start + range.len() / 2;
-                            [range.start..middle, middle..range.end, range.end..range.end]
-                        }
-                    };
-                    waiting.extend(parts.into_iter().rev().filter(|part| !part.is_empty()));
-                }
-            }
-        }
-        Ok(())
+    /// Makes sure of all rows that were written, before the commit.
+    ///
+    /// # Errors
+    /// Of kind `Retry` where the chunk must come again.
+    pub(crate) fn finish_chunk(&mut self, session: &mut Session) -> Result<()> {
+        self.bulk.as_mut().map_or(Ok(()), |bulk| bulk.finish_chunk(session))
     }
 
-    /// One INSERT of consecutive rows: all in, or none.
-    fn statement(&mut self, session: &mut Session, rows: &[Encoded]) -> Result<Outcome> {
-        if self.transactional {
-            session.run("set a savepoint", SAVEPOINT)?;
-        }
-        let Some((head, tail)) = self.probe.take() else {
-            let (head, tail) = (self.head.clone(), self.tail.clone());
-            return self.send(session, &head, rows, &tail);
-        };
-        let probed = self.send(session, &head, rows, &tail);
-        self.probe = Some((head, tail));
-        let new = match probed? {
-            Outcome::Done(done) => done.affected,
-            refused => return Ok(refused),
-        };
-        let head = self.head.clone();
-        let outcome = self.send(session, &head, rows, "")?;
-        Ok(match outcome {
-            Outcome::Done(mut done) => {
-                done.affected = (2 * rows.len() as u64).saturating_sub(new);
-                Outcome::Done(done)
-            }
-            // Its probe is taken back with it.
-            refused => {
-                session.run("take rows back", BACK)?;
-                refused
-            }
-        })
-    }
-
-    fn send(
-        &mut self,
-        session: &mut Session,
-        head: &str,
-        rows: &[Encoded],
-        tail: &str,
-    ) -> Result<Outcome> {
-        let Some((first, last)) = rows.first().zip(rows.last()) else {
-            return Ok(Outcome::Done(Done::default()));
-        };
-        self.packet.clear();
-        self.packet.push(QUERY);
-        self.packet.extend_from_slice(head.as_bytes());
-        // Every row's text begins with the comma that parts it from the one before.
-        self.packet.extend_from_slice(&self.text[first.text.start + 1..last.text.end]);
-        self.packet.extend_from_slice(tail.as_bytes());
-        match session.run_packet(&self.packet) {
-            Ok(done) if done.warnings == 0 => Ok(Outcome::Done(done)),
-            Ok(done) => match harmful_warning(session)? {
-                Some(reason) if self.transactional => {
-                    session.run("take rows back", BACK)?;
-                    let dirty = dirty(first.row, None, "range", reason);
-                    Ok(Outcome::Refused { dirty, named: None })
-                }
-                _ => Ok(Outcome::Done(done)),
-            },
-            Err(Failure::Server(error)) => match fault_of(error.number) {
-                Some(code) => {
-                    let dirty = dirty(first.row, named_column(&error), code, error.to_string());
-                    Ok(Outcome::Refused { dirty, named: named_row(&error.text) })
-                }
-                None => Err(Failure::Server(error).into_error("insert rows", &session.cancel)),
-            },
-            Err(failure) => Err(failure.into_error("insert rows", &session.cancel)),
-        }
-    }
-
-    /// What became of the rows of one statement, from the server's counts. Without the flag
-    /// `CLIENT_FOUND_ROWS` an inserted row counts 1, a changed one 2 and an unchanged one 0; a
-    /// replaced one counts 1 and 1 more for each row deleted.
-    fn count(&self, done: &Done, rows: u64, written: &mut Written) {
-        match self.mode {
-            WriteMode::Upsert if self.updates => {
-                let changed = done.named("Duplicates").unwrap_or(done.affected / 2);
-                let inserted = done.affected.saturating_sub(2 * changed).min(rows);
-                written.inserted += inserted;
-                written.updated += rows - inserted;
-            }
-            WriteMode::Ignore | WriteMode::Upsert => {
-                let inserted = done.affected.min(rows);
-                written.inserted += inserted;
-                written.skipped += rows - inserted;
-            }
-            WriteMode::Replace => {
-                let replaced = done.affected.saturating_sub(rows).min(rows);
-                written.inserted += rows - replaced;
-                written.updated += replaced;
-            }
-            WriteMode::Insert | WriteMode::Overwrite => written.inserted += rows,
-        }
-    }
-}
-
-const SAVEPOINT: &str = "SAVEPOINT transload";
-const BACK: &str = "ROLLBACK TO SAVEPOINT transload";
-/// The new rows' name in MySQL's `ON DUPLICATE KEY UPDATE`.
-const ALIAS: &str = "`new rows`";
-
-/// `(1, 'a')` with a comma before it, or a line of fields. An error comes with its column.
-fn put_row(
-    cells: &[Cells<'_>],
-    row: usize,
-    mark: &str,
-    style: Style,
-    out: &mut Vec<u8>,
-) -> Result<(), (usize, Fault)> {
-    if style == Style::Literal {
-        out.extend_from_slice(b",(");
-        out.extend_from_slice(mark.as_bytes());
-    }
-    for (at, cell) in cells.iter().enumerate() {
-        if at > 0 {
-            out.push(if style == Style::Literal { b',' } else { b'\t' });
-        }
-        cell.put(row, style, out).map_err(|fault| (at, fault))?;
-    }
-    out.push(if style == Style::Literal { b')' } else { b'\n' });
-    Ok(())
-}
-
-fn dirty(row: usize, column: Option<String>, code: &str, reason: String) -> DirtyRow {
-    DirtyRow { row: row as u64, place: None, column, value: None, code: code.to_owned(), reason }
-}
-
-/// Columns that an upsert updates: those named, else all that are not in the key.
-pub(crate) fn updated_columns(plan: &WritePlan) -> Vec<&str> {
-    if !plan.update_columns.is_empty() {
-        return plan.update_columns.iter().map(String::as_str).collect();
-    }
-    let is_key = |name: &str| plan.key.iter().any(|key| key.eq_ignore_ascii_case(name));
-    let names = plan.columns.iter().map(|column| column.name.as_str());
-    names.filter(|name| !is_key(name)).collect()
-}
-
-/// What follows the rows: what a conflict does, in the server's own way.
-pub(crate) fn conflict_clause(plan: &WritePlan, server: &Server) -> String {
-    let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
-    let columns = updated_columns(plan);
-    let conflict = match plan.mode {
-        WriteMode::Ignore => Conflict::Skip { key: &key },
-        WriteMode::Upsert if columns.is_empty() => Conflict::Skip { key: &key },
-        WriteMode::Upsert => Conflict::Update { key: &key, columns: &columns },
-        _ => Conflict::Fail,
-    };
-    let mut sql = String::new();
-    // VALUES() is deprecated where the row alias is, which MariaDB has not.
-    let aliased = !server.mariadb && server.version >= (8, 0, 19);
-    if let Conflict::Update { columns, .. } = conflict
-        && aliased
-    {
-        let set = |name: &&str| format!("{0} = {ALIAS}.{0}", quoted(name));
-        let sets: Vec<_> = columns.iter().map(set).collect();
-        return format!(" AS {ALIAS} ON DUPLICATE KEY UPDATE {}", sets.join(", "));
-    }
-    MysqlDialect.on_conflict(&conflict, &mut sql);
-    sql
-}
-
-/// LOAD DATA for lines as [`put_row`] makes them. The file's name means nothing.
-fn load_statement(
-    table: &str,
-    plan: &WritePlan,
-    rules: &[Rule],
-    mark: Option<(&str, u32)>,
-) -> String {
-    let (mut fields, mut sets) = (Vec::new(), Vec::new());
-    for (at, (column, rule)) in plan.columns.iter().zip(rules).enumerate() {
-        let name = quoted(&column.name);
-        if rule.hex {
-            fields.push(format!("@v{at}"));
-            sets.push(format!("{name} = UNHEX(@v{at})"));
-        } else {
-            fields.push(name);
-        }
-    }
-    sets.extend(mark.map(|(name, task)| format!("{} = {task}", quoted(name))));
-    let sets = match sets.is_empty() {
-        true => String::new(),
-        false => format!(" SET {}", sets.join(", ")),
-    };
-    format!(
-        "LOAD DATA LOCAL INFILE 'transload' INTO TABLE {table} CHARACTER SET utf8mb4 FIELDS \
-         TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({}){sets}",
-        fields.join(", ")
-    )
-}
-
-/// The text of a warning that says that a value was changed; notes about the statement itself
-/// are none.
-fn harmful_warning(session: &mut Session) -> Result<Option<String>> {
-    const DEPRECATED: [&str; 2] = ["1287", "1681"];
-    let rows = session.rows("read warnings", "SHOW WARNINGS")?;
-    let harmful = |row: Vec<Option<String>>| {
-        let cell = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
-        let (number, text) = (cell(1), cell(2));
-        (!DEPRECATED.contains(&number.as_str())).then(|| format!("{text} ({number})"))
-    };
-    Ok(rows.into_iter().find_map(harmful))
-}
-
-#[cfg(test)]
-mod tests {
-    use transload_plugin_api::LogicalType;
-
-    use super::*;
-
-    fn plan(mode: WriteMode) -> WritePlan {
-        let column = |name: &str| Column::new(name, LogicalType::Int64, false);
-        WritePlan {
-            mode,
-            columns: ["a", "b", "c"].map(column).to_vec(),
-            key: vec!["a".into()],
-            ..WritePlan::default()
-        }
-    }
-
-    fn server(mariadb: bool, version: (u32, u32, u32)) -> Server {
-        Server { mariadb, version, text: String::new() }
-    }
-
-    #[test]
-    fn conflicts_are_worded_for_the_server() {
-        let (old, new) = (server(true, (10, 11, 0)), server(false, (8, 0, 19)));
-        for (mode, on_old, on_new) in [
-            (WriteMode::Insert, "", ""),
-            (WriteMode::Replace, "", ""),
-            (
-                WriteMode::Ignore,
-                " ON DUPLICATE KEY UPDATE `a` = `a`",
-                " ON DUPLICATE KEY UPDATE `a` = `a`",
-            ),
-            (
-                WriteMode::Upsert,
-                " ON DUPLICATE KEY UPDATE `b` = VALUES(`b`), `c` = VALUES(`c`)",
-                " AS `new rows` ON DUPLICATE KEY UPDATE `b` = `new rows`.`b`, \
-                 `c` = `new rows`.`c`",
-            ),
-        ] {
-            assert_eq!(conflict_clause(&plan(mode), &old), on_old);
-            assert_eq!(conflict_clause(&plan(mode), &new), on_new);
+    /// Ends what is open, before a rollback.
+    pub(crate) fn give_up(&mut self, session: &mut Session) {
+        if let Some(bulk) = &mut self.bulk {
+            bulk.give_up(session);
         }
     }
 }

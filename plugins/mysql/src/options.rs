@@ -1,64 +1,21 @@
-//! The plugin's options: declared once here, for the descriptor and for parsing.
+//! The plugin's options: declared once here, for the descriptor and for parsing. What all SQL
+//! plugins share of them is `transload_sql`'s.
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::TableName;
+use transload_sql::{
+    Address, AddressRules, Dialect as _, Sources, TableName, Target, source_specs,
+};
 
-/// Where the server is and as whom to log in. The password is asked for at login.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    #[serde(default = "default_port")]
-    pub(crate) port: u16,
-    pub(crate) user: String,
-    pub(crate) database: String,
-    #[serde(default)]
-    tls: Tls,
-}
+use crate::dialect::MysqlDialect;
 
-fn default_port() -> u16 {
-    3306
-}
+/// The options of a connection.
+pub(crate) const ADDRESS: AddressRules =
+    AddressRules { schemes: &["mysql", "mariadb"], port: 3306, database_is_user: false };
 
-/// How the connection is protected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Tls {
-    #[default]
-    Auto,
-    Disable,
-    VerifyFull,
-    VerifyCa,
-    InsecureRequire,
-}
-
-impl Address {
-    fn check(&self) -> Result<()> {
-        let loopback = matches!(self.host.as_str(), "127.0.0.1" | "localhost" | "::1");
-        match self.tls {
-            Tls::Auto | Tls::Disable if loopback => Ok(()),
-            Tls::Disable => Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("`tls = \"disable\"` is for this machine only, and `{}` is another one", self.host),
-            )
-            .hint("connect through a tunnel that ends on 127.0.0.1")),
-            _ => Err(Error::new(ErrorKind::Unsupported, "this version of the mysql plugin has no TLS")
-                .at("option `tls`")
-                .hint("connect to 127.0.0.1, through a tunnel where the server is elsewhere, with `tls = \"disable\"`")),
-        }
-    }
-}
-
-/// What the reader is asked for.
+/// What the reader is asked for, beside where and what.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    #[serde(flatten)]
-    pub(crate) address: Address,
-    table: Option<String>,
-    query: Option<String>,
-    #[serde(rename = "where")]
-    pub(crate) filter: Option<String>,
-    pub(crate) split_key: Option<String>,
     #[serde(default)]
     pub(crate) zero_dates: ZeroDates,
     #[serde(default)]
@@ -74,6 +31,10 @@ pub(crate) enum ZeroDates {
     Reject,
     /// They become NULL where the column takes it, else the row is dirty.
     Null,
+    /// They become 1970-01-01.
+    Epoch,
+    /// All dates of the source are read as text.
+    Text,
 }
 
 /// Whether all splits see one state of the table.
@@ -83,191 +44,102 @@ pub(crate) enum Consistency {
     /// Each split sees the state at its own start.
     #[default]
     Split,
-    /// One state: read as one split.
+    /// All see one state.
     Snapshot,
 }
 
-/// What is read.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A table or view.
-    Table(TableName),
-    /// The rows of a query.
-    Query(String),
-}
-
 impl ReaderOptions {
-    /// Parses the options; what is read comes apart, because it is one of two.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Source)> {
+    /// Parses the options; where and what is read come apart.
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Sources)> {
         let parsed: Self = options.parse()?;
-        parsed.address.check()?;
-        let source = match (&parsed.table, &parsed.query) {
-            (Some(table), None) => Source::Table(named(table, &parsed.address)?),
-            (None, Some(query)) => Source::Query(query.clone()),
-            (Some(_), Some(_)) => return Err(refuse("`table` and `query` exclude each other")),
-            (None, None) => return Err(refuse("neither `table` nor `query` is given")),
-        };
-        if matches!(source, Source::Query(_)) {
-            let extra =
-                [("where", parsed.filter.is_some()), ("split_key", parsed.split_key.is_some())];
-            if let Some((key, _)) = extra.iter().find(|(_, given)| *given) {
-                return Err(refuse(&format!("`{key}` goes with `table`, not with `query`")));
-            }
+        let address = Address::parse(options, &ADDRESS)?;
+        let resolve = |name| named(name, &address);
+        let sources = Sources::parse(options, resolve)?.with_whole_queries()?;
+        if sources.are_many() && parsed.consistency == Consistency::Snapshot {
+            let message = "`consistency = \"snapshot\"` reads one table, not several";
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .at("option `consistency`")
+                .hint("leave it out, or put the tables into one `query` with UNION ALL"));
         }
-        Ok((parsed, source))
+        Ok((parsed, address, sources))
     }
 }
 
-/// How the writer writes.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct WriterOptions {
-    #[serde(flatten)]
-    pub(crate) address: Address,
-    table: String,
-}
-
-impl WriterOptions {
-    /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, TableName)> {
-        let parsed: Self = options.parse()?;
-        parsed.address.check()?;
-        let table = named(&parsed.table, &parsed.address)?;
-        Ok((parsed, table))
-    }
+/// Where the writer writes, and what.
+pub(crate) fn target(options: &Options) -> Result<(Address, Target)> {
+    let address = Address::parse(options, &ADDRESS)?;
+    let target = Target::parse(options, |name| named(name, &address))?;
+    Ok((address, target))
 }
 
 /// The table with its database, which is the connection's where the job names none.
-fn named(text: &str, address: &Address) -> Result<TableName> {
-    let mut name: TableName = text.parse()?;
+fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     for part in name.schema.iter().chain([&name.table]) {
-        if part.chars().count() > 64 {
-            let message = format!("`{part}` is longer than 64 characters");
-            return Err(Error::new(ErrorKind::Options, message).at("option `table`"));
+        if let Some(limit) = MysqlDialect.passed_limit(part) {
+            let message = format!("`{part}` is longer than {limit}");
+            return Err(Error::new(ErrorKind::Options, message));
         }
     }
     name.schema.get_or_insert_with(|| address.database.clone());
     Ok(name)
 }
 
-fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::Options, message).hint("give exactly one of `table` and `query`")
-}
-
-/// Options of both roles.
-pub(crate) fn connection_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("host", OptionKind::Text, "The server's name or address")
-            .required()
-            .connection(),
-        OptionSpec::new("port", OptionKind::Integer { min: 1, max: 65_535 }, "The server's port")
-            .default(3306)
-            .connection(),
-        OptionSpec::new("user", OptionKind::Text, "As whom to log in").required().connection(),
-        OptionSpec::new("password", OptionKind::Text, "The user's password").secret(),
-        OptionSpec::new("database", OptionKind::Text, "The database of tables named without one")
-            .required()
-            .connection(),
-        OptionSpec::new(
-            "tls",
-            OptionKind::choice(&[
-                "auto",
-                "disable",
-                "verify-full",
-                "verify-ca",
-                "insecure-require",
-            ]),
-            "How the connection is protected; this version has no TLS and connects to this \
-             machine only, where `auto` means `disable`",
-        )
-        .default("auto")
-        .connection(),
-    ]
-}
-
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table or view to read; or give `query`"),
-        OptionSpec::new("query", OptionKind::Text, "The SELECT to read; or give `table`"),
-        OptionSpec::new("where", OptionKind::Text, "A condition on the table's rows, as SQL"),
-        OptionSpec::new(
-            "split_key",
-            OptionKind::Text,
-            "The column by whose ranges the table is divided; default: the first of its primary \
-             key",
-        ),
+    let own = [
         OptionSpec::new(
             "zero_dates",
-            OptionKind::choice(&["reject", "null"]),
+            OptionKind::choice(&["reject", "null", "epoch", "text"]),
             "What becomes of dates that are none, such as 0000-00-00 or 2024-00-10: a dirty row, \
-             or NULL where the column is nullable",
+             NULL where the column is nullable, 1970-01-01, or text, as which then all columns of \
+             dates are read",
         )
         .default("reject"),
         OptionSpec::new(
             "consistency",
             OptionKind::choice(&["split", "snapshot"]),
-            "`snapshot` reads one state of the table, in one split; otherwise each split sees the \
-             state at its own start",
+            "`snapshot`: all splits see one state of the table, which is locked against writing for \
+             a moment (one split where the right to lock is missing); otherwise each split sees \
+             the state at its own start",
         )
         .default("split"),
-    ]
-}
-
-/// Options of the writer.
-pub(crate) fn writer_specs() -> Vec<OptionSpec> {
-    vec![OptionSpec::new("table", OptionKind::Text, "The table to write").required()]
+    ];
+    let sources = source_specs("default: the first of its primary key");
+    sources.into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Source)> {
+    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Address, Sources)> {
         let all = [("host", "127.0.0.1"), ("user", "u"), ("database", "d")];
         let all = pairs.iter().chain(&all).rev();
         ReaderOptions::parse(&Options::from_pairs(all.map(|(key, value)| (*key, *value))))
     }
 
     #[test]
-    fn table_and_query_exclude_each_other() {
-        assert!(reader(&[("table", "t")]).is_ok());
+    fn what_mysql_does_not_have_is_refused() {
+        assert!(reader(&[("table", "t[0-3]")]).is_ok());
         assert!(reader(&[("query", "SELECT 1")]).is_ok());
-        for wrong in [
-            &[][..],
-            &[("table", "t"), ("query", "SELECT 1")],
-            &[("query", "SELECT 1"), ("where", "a")],
-            &[("query", "SELECT 1"), ("split_key", "a")],
-            &[("table", "a.b.c")],
-        ] {
-            assert_eq!(reader(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
-        }
         let long = "x".repeat(65);
-        assert_eq!(reader(&[("table", &long)]).unwrap_err().kind, ErrorKind::Options);
-    }
-
-    #[test]
-    fn nothing_leaves_the_machine_unprotected() {
-        for (host, tls, ok) in [
-            ("127.0.0.1", "disable", true),
-            ("localhost", "auto", true),
-            ("db.example", "disable", false),
-            ("db.example", "auto", false),
-            ("db.example", "verify-full", false),
-            ("127.0.0.1", "verify-full", false),
+        for (pairs, kind) in [
+            (&[("table", long.as_str())][..], ErrorKind::Options),
+            (&[("query", "SELECT 1"), ("split_key", "a")], ErrorKind::Options),
+            (&[("table", "t[0-3]"), ("consistency", "snapshot")], ErrorKind::Unsupported),
         ] {
-            let pairs = [("table", "t"), ("tls", tls), ("host", host)];
-            let error = reader(&pairs).err().map(|error| error.kind);
-            assert_eq!(error, (!ok).then_some(ErrorKind::Unsupported), "{host} {tls}");
+            assert_eq!(reader(pairs).unwrap_err().kind, kind, "{pairs:?}");
         }
+        let options = Options::from_pairs([("host", "h"), ("user", "u"), ("table", "t")]);
+        assert!(target(&options).unwrap_err().message.contains("`database`"));
     }
 
     #[test]
     fn defaults_agree_with_the_descriptor() {
-        let (parsed, source) = reader(&[("table", "\"a.b\"")]).unwrap();
-        assert_eq!((parsed.address.port, parsed.address.tls), (3306, Tls::Auto));
-        assert_eq!(parsed.zero_dates, ZeroDates::Reject);
+        let (parsed, address, _) = reader(&[("table", "\"a.b\"")]).unwrap();
+        assert_eq!((address.port, parsed.zero_dates), (3306, ZeroDates::Reject));
         assert_eq!(parsed.consistency, Consistency::Split);
-        let Source::Table(name) = source else { panic!() };
+        let name = named("\"a.b\"".parse().unwrap(), &address).unwrap();
         assert_eq!((name.schema.as_deref(), name.table.as_str()), (Some("d"), "a.b"));
         let words: Vec<_> = reader_specs().into_iter().filter_map(|spec| spec.default).collect();
         assert_eq!(words, ["reject", "split"]);

@@ -29,9 +29,7 @@ fn old_name(target: &TableName, plan: &WritePlan) -> TableName {
 }
 
 pub(crate) fn in_full(name: &TableName) -> String {
-    let mut sql = String::new();
-    MysqlDialect.table(name, &mut sql);
-    sql
+    MysqlDialect.quoted_table(name)
 }
 
 /// What makes the stage.

@@ -9,7 +9,7 @@ use transload_plugin_api::{
 };
 use transload_sql::TableName;
 
-use crate::{load::Loader, session::Session, stage, writer::Connector};
+use crate::{connect::Connector, load::Loader, session::Session, stage};
 
 /// How often a lost server is tried again before a chunk is given up.
 const ATTEMPTS: u32 = 5;
@@ -46,13 +46,13 @@ impl MysqlTask {
         format!("task {}", self.task)
     }
 
-    /// The open chunk's connection.
-    fn in_chunk(&mut self) -> Result<&mut Session> {
-        let place = self.place();
-        let refuse =
-            || Error::new(ErrorKind::Defect, "no chunk is open that could go on").at(place);
-        let ready = self.open && !self.broken;
-        self.session.as_mut().filter(|_| ready).ok_or_else(refuse)
+    /// The connection and the loader of an open chunk that can go on.
+    fn in_chunk(&mut self) -> Result<(&mut Session, &mut Loader)> {
+        match &mut self.session {
+            Some(session) if self.open && !self.broken => Ok((session, &mut self.loader)),
+            _ => Err(Error::new(ErrorKind::Defect, "no chunk is open that could go on")
+                .at(format!("task {}", self.task))),
+        }
     }
 
     /// A connection that works, a new one where the old one was lost.
@@ -118,15 +118,18 @@ impl WriteTask for MysqlTask {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
-        self.in_chunk()?;
-        let Some(session) = self.session.as_mut() else { return Ok(Written::default()) };
-        let written = self.loader.write(session, batch);
+        let (session, loader) = self.in_chunk()?;
+        let written = loader.write(session, batch);
         self.broken = written.is_err();
         written.map_err(passing)
     }
 
     fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
-        let session = self.in_chunk()?;
+        let (session, loader) = self.in_chunk()?;
+        if let Err(error) = loader.finish_chunk(session) {
+            self.broken = true;
+            return Err(passing(error));
+        }
         match session.run("commit a chunk", "COMMIT") {
             Ok(_) => {
                 self.open = false;
@@ -150,9 +153,11 @@ impl WriteTask for MysqlTask {
         if !std::mem::take(&mut self.open) {
             return Ok(());
         }
-        let Some(mut session) = self.session.take().filter(|session| !session.lost) else {
+        let Some(mut session) = self.session.take() else { return Ok(()) };
+        self.loader.give_up(&mut session);
+        if session.lost {
             return Ok(());
-        };
+        }
         // Where it does not work the connection is closed, which rolls back as well.
         if session.run("roll a chunk back", "ROLLBACK").is_ok() {
             self.session = Some(session);

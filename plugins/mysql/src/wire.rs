@@ -2,18 +2,16 @@
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>).
 //! What the packets mean is left to `session`.
 
-use std::{
-    io::{self, Read, Write},
-    net::TcpStream,
-    sync::Arc,
-};
+use std::io::{self, IoSlice, Read, Write};
+
+use crate::stream::Stream;
 
 /// The longest payload of one frame; longer packets come in several.
 const FRAME: usize = 0xFF_FFFF;
 
 /// One end of a connection.
 pub(crate) struct Wire {
-    stream: Arc<TcpStream>,
+    stream: Stream,
     buffer: Vec<u8>,
     /// What is buffered and not taken yet: `buffer[start..end]`.
     start: usize,
@@ -21,14 +19,19 @@ pub(crate) struct Wire {
     sequence: u8,
     /// A packet of several frames, put together.
     long: Vec<u8>,
-    /// A small packet with its header, on its way out.
-    small: Vec<u8>,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         let buffer = vec![0; 256 * 1024];
-        Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new(), small: Vec::new() }
+        Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new() }
+    }
+
+    /// Goes on over another stream; what was buffered from the one before is forgotten, so that
+    /// nothing that came in the clear is taken for what comes within TLS.
+    pub(crate) fn go_over(&mut self, stream: Stream) {
+        self.stream = stream;
+        (self.start, self.end) = (0, 0);
     }
 
     /// Begins a new command: sequence numbers start again.
@@ -83,7 +86,7 @@ impl Wire {
             self.buffer.resize(wanted.next_power_of_two(), 0);
         }
         while self.end - self.start < wanted {
-            match (&*self.stream).read(&mut self.buffer[self.end..]) {
+            match self.stream.read(&mut self.buffer[self.end..]) {
                 Ok(0) => {
                     let text = "the server closed the connection before it was done";
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
@@ -96,6 +99,26 @@ impl Wire {
         Ok(())
     }
 
+    /// Writes a frame with its head, as one piece as far as the system takes it.
+    fn write(&mut self, head: &[u8; 4], frame: &[u8]) -> io::Result<()> {
+        let stream = &mut self.stream;
+        let written = loop {
+            match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(frame)]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                written => break written?,
+            }
+        };
+        match written.checked_sub(head.len()) {
+            Some(sent) => stream.write_all(&frame[sent..])?,
+            None => {
+                stream.write_all(&head[written..])?;
+                stream.write_all(frame)?;
+            }
+        }
+        stream.flush()
+    }
+
     /// Sends a packet, in several frames where it is long.
     pub(crate) fn send(&mut self, mut payload: &[u8]) -> io::Result<()> {
         loop {
@@ -103,15 +126,7 @@ impl Wire {
             let length = frame.len();
             let head = [length as u8, (length >> 8) as u8, (length >> 16) as u8, self.sequence];
             self.sequence = self.sequence.wrapping_add(1);
-            if length < 16 * 1024 {
-                self.small.clear();
-                self.small.extend_from_slice(&head);
-                self.small.extend_from_slice(frame);
-                (&*self.stream).write_all(&self.small)?;
-            } else {
-                (&*self.stream).write_all(&head)?;
-                (&*self.stream).write_all(frame)?;
-            }
+            self.write(&head, frame)?;
             payload = rest;
             if length < FRAME {
                 return Ok(());
@@ -213,7 +228,10 @@ pub(crate) fn put_string(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{
+        net::{TcpListener, TcpStream},
+        sync::Arc,
+    };
 
     use super::*;
 
@@ -221,7 +239,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
-        (Wire::new(Arc::new(near)), Wire::new(Arc::new(far)))
+        (Wire::new(Stream::Plain(Arc::new(near))), Wire::new(Stream::Plain(Arc::new(far))))
     }
 
     #[test]
@@ -242,8 +260,8 @@ mod tests {
 
     #[test]
     fn t06_an_early_end_is_an_error() {
-        let (near, mut far) = pair();
-        (&*near.stream).write_all(&[9, 0, 0, 0, 1, 2]).unwrap();
+        let (mut near, mut far) = pair();
+        near.stream.write_all(&[9, 0, 0, 0, 1, 2]).unwrap();
         drop(near);
         assert_eq!(far.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }

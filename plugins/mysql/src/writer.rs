@@ -7,59 +7,17 @@ use transload_plugin_api::{
     Cancel, ChunkOutcome, Finding, Host, Options, Receipt, Result, TableInfo, TargetInfo,
     TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
 };
-use transload_sql::TableName;
+use transload_sql::Target;
 
 use crate::{
-    catalog, draft,
-    load::Loader,
-    options::{Address, WriterOptions},
-    session::Session,
-    stage,
+    catalog, check, connect::Connector, draft, load::Loader, options, session::Session, stage,
     task::MysqlTask,
 };
-
-/// What it takes to open a connection.
-pub(crate) struct Connector {
-    address: Address,
-    pub(crate) host: Host,
-}
-
-impl Connector {
-    pub(crate) fn new(address: Address, host: Host) -> Self {
-        Self { address, host }
-    }
-
-    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        Session::open(&self.address, &self.host, cancel)
-    }
-
-    /// The stages of a connection, and what the server is.
-    pub(crate) fn check(&self) -> (Vec<Finding>, Option<Session>) {
-        let stage = "login".to_owned();
-        match self.connect(self.host.cancel()) {
-            Ok(session) => {
-                let detail = format!(
-                    "{} {} as `{}`, LOAD DATA LOCAL {}",
-                    session.server.name(),
-                    session.server.text,
-                    self.address.user,
-                    if session.local_infile { "permitted" } else { "forbidden by the server" }
-                );
-                (vec![Finding { stage, ok: true, detail }], Some(session))
-            }
-            Err(error) => (vec![Finding { stage, ok: false, detail: error.to_string() }], None),
-        }
-    }
-
-    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
-        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
-    }
-}
 
 /// Writes one table.
 pub(crate) struct MysqlWriter {
     connector: Arc<Connector>,
-    table: TableName,
+    target: Target,
     run: Mutex<RunState>,
 }
 
@@ -76,9 +34,9 @@ struct RunState {
 
 impl MysqlWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, table) = WriterOptions::parse(options)?;
-        let connector = Arc::new(Connector::new(options.address, host));
-        Ok(Self { connector, table, run: Mutex::default() })
+        let (address, target) = options::target(options)?;
+        let connector = Arc::new(Connector::new(address, host));
+        Ok(Self { connector, target, run: Mutex::default() })
     }
 
     fn session(&self) -> Result<Session> {
@@ -100,24 +58,20 @@ impl MysqlWriter {
         }
         // Cleaning up goes on after a stop.
         let mut session = self.connector.connect(&Cancel::new())?;
-        stage::remove(&mut session, &self.table, plan)
+        stage::remove(&mut session, self.target.table()?, plan)
     }
 }
 
 impl Writer for MysqlWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = self.connector.check();
+        let (mut found, session) = check::log_in(&self.connector);
         if let Some(mut session) = session {
-            let found = catalog::find_table(&mut session, &self.table);
-            let ok = found.is_ok();
-            let detail = match found {
-                Ok(Some(_)) => format!("table `{}` is there", self.table),
-                Ok(None) => format!("table `{}` is not there yet", self.table),
-                Err(error) => error.to_string(),
-            };
-            findings.push(Finding { stage: "table".into(), ok, detail });
+            check::writing(&mut found, &mut session, &self.connector);
+            if let Some(table) = self.target.named() {
+                check::target(&mut found, &mut session, table);
+            }
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
@@ -125,9 +79,10 @@ impl Writer for MysqlWriter {
     }
 
     fn inspect(&self) -> Result<TargetInfo> {
-        let mut info = TargetInfo { name: self.table.to_string(), ..TargetInfo::default() };
+        let name = self.target.table()?;
+        let mut info = TargetInfo { name: name.to_string(), ..TargetInfo::default() };
         let mut session = self.session()?;
-        let Some(table) = catalog::find_table(&mut session, &self.table)? else { return Ok(info) };
+        let Some(table) = catalog::find_table(&mut session, name)? else { return Ok(info) };
         info.exists = true;
         info.notes.push(format!("engine {}", table.engine));
         info.notes.extend(table.triggers.iter().map(|name| format!("trigger `{name}`")));
@@ -141,7 +96,7 @@ impl Writer for MysqlWriter {
     }
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-        draft::draft(&mut self.session()?, &self.table, plan)
+        draft::draft(&mut self.session()?, self.target.table()?, plan)
     }
 
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
@@ -150,16 +105,16 @@ impl Writer for MysqlWriter {
             return Ok(());
         }
         let mut session = self.session()?;
-        draft::draft(&mut session, &self.table, plan)?;
-        if plan.create_table && catalog::find_table(&mut session, &self.table)?.is_none() {
-            let sql = draft::creation(&session.server, &self.table, plan)?;
+        draft::draft(&mut session, self.target.table()?, plan)?;
+        if plan.create_table && catalog::find_table(&mut session, self.target.table()?)?.is_none() {
+            let sql = draft::creation(&session.server, self.target.table()?, plan)?;
             session.run("create the table", &sql)?;
         }
         for (index, sql) in plan.before.iter().enumerate() {
             session.run(&format!("`before` statement {}", index + 1), sql)?;
         }
         if plan.mode == WriteMode::Overwrite {
-            stage::make(&mut session, &self.table, plan)?;
+            stage::make(&mut session, self.target.table()?, plan)?;
         }
         state.prepared = true;
         Ok(())
@@ -167,11 +122,12 @@ impl Writer for MysqlWriter {
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         let mut session = self.session()?;
-        let target = catalog::table(&mut session, &self.table)?;
+        let target = catalog::table(&mut session, self.target.table()?)?;
         let staged = plan.mode == WriteMode::Overwrite;
-        let stage = staged.then(|| stage::stage_name(&self.table, plan));
+        let name = self.target.table()?;
+        let stage = staged.then(|| stage::stage_name(name, plan));
         let mark = staged.then_some((stage::TASK_COLUMN, task.task));
-        let into = stage.as_ref().unwrap_or(&self.table);
+        let into = stage.as_ref().unwrap_or(name);
         let loader = Loader::new(plan, &target, into, mark, &session)?;
         let connector = Arc::clone(&self.connector);
         Ok(Box::new(MysqlTask::new(connector, session, loader, task.task, stage)))
@@ -185,7 +141,7 @@ impl Writer for MysqlWriter {
         let mut session = self.session()?;
         if plan.mode == WriteMode::Overwrite && !state.published {
             // Publishing takes the stage away: without it, all is in.
-            if !stage::publish(&mut session, &self.table, plan)? {
+            if !stage::publish(&mut session, self.target.table()?, plan)? {
                 return Ok(ChunkOutcome::AlreadyCommitted);
             }
             state.published = true;

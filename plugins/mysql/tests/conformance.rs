@@ -1,165 +1,18 @@
 //! The plugin under the suite that every plugin passes, against real servers.
-
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
 mod support;
 
-use std::sync::Arc;
-
-use arrow_array::{
-    Array, Int64Array, RecordBatch, StringArray,
-    cast::AsArray,
-    types::{Int32Type, Int64Type},
-};
-use support::{Fixture, Server, plan, read_all};
-use transload_plugin_api::{
-    Column, LogicalType, Options, Secrets, WriteMode, columns_of, schema_of,
-    testing::{self, DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
-};
+use support::subject::MysqlServer;
+use transload_plugin_api::testing;
 use transload_plugin_mysql::MysqlPlugin;
-
-struct Mysql {
-    server: Server,
-    mariadb: bool,
-}
-
-struct Table {
-    fixture: Fixture,
-}
-
-impl Table {
-    /// A table as the plugin itself would make it.
-    fn new(server: &Server, columns: &[Column], key: &[String]) -> Self {
-        let fixture = Fixture::new(server, "");
-        let mut plan = plan(WriteMode::Insert, &[], &[]);
-        (plan.columns, plan.key, plan.create_table) = (columns.to_vec(), key.to_vec(), true);
-        let draft = fixture.writer("t").draft(&plan).unwrap();
-        fixture.run(&draft.statements[0].text);
-        Self { fixture }
-    }
-
-    fn options(&self) -> Options {
-        self.fixture.options(&[("table", "t")])
-    }
-}
-
-impl Subject for Mysql {
-    fn source(&self, rows: u64) -> Source {
-        let table = Table::new(&self.server, &samples::keyed_columns(), &["id".to_owned()]);
-        let batch = samples::keyed(1..=rows as i64, 1);
-        table.put(&batch);
-        Source::new(table.options()).with_rows(Rows::of(&[batch])).keeping(table)
-    }
-
-    fn target(&self, columns: &[Column], key: &[String]) -> Box<dyn Target + '_> {
-        Box::new(Table::new(&self.server, columns, key))
-    }
-
-    fn secrets(&self) -> Arc<dyn Secrets> {
-        Fixture::secrets(&self.server)
-    }
-
-    fn types(&self, family: &str) -> Vec<LogicalType> {
-        let names: &[&str] = match family {
-            "decimal" => &["decimal(15,2)", "decimal(38,0)", "decimal(38,10)", "decimal(65,30)"],
-            "timestamp" => &["timestamp", "timestamp(3)", "timestamp(0)"],
-            // MySQL orders keys and drops doubled ones: JSON is another text afterwards.
-            "json" if !self.mariadb => &[],
-            "timestamptz" => &["timestamptz", "timestamptz(0)"],
-            other => return samples::types_of(other),
-        };
-        names.iter().map(|name| name.parse().unwrap()).collect()
-    }
-
-    fn takes(&self, logical: &LogicalType, cell: &str) -> bool {
-        match logical {
-            LogicalType::Float32 | LogicalType::Float64 => {
-                !matches!(cell, "NaN" | "-0.0" | "inf" | "-inf" | "Infinity" | "-Infinity")
-            }
-            // On MySQL the longest span has no fraction.
-            LogicalType::Duration if !self.mariadb => !cell.contains("3020399999999"),
-            // 1970-01-01 00:00:01 to 2038-01-19 03:14:07
-            LogicalType::TimestampTz { .. } => {
-                let inside = ("1970-01-01T00:00:01".."2038-01-19T03:14:08").contains(&cell)
-                    || ("1970-01-01 00:00:01".."2038-01-19 03:14:08").contains(&cell);
-                cell == "NULL" || inside
-            }
-            _ => true,
-        }
-    }
-
-    fn reads_back(&self, logical: &LogicalType) -> bool {
-        !matches!(logical, LogicalType::Boolean | LogicalType::Time { .. })
-    }
-
-    fn dirty_sources(&self) -> Vec<DirtySource> {
-        let fixture = Fixture::new(
-            &self.server,
-            "SET sql_mode = '';
-             CREATE TABLE t(id INT PRIMARY KEY, d DATE);
-             INSERT INTO t VALUES (1, '2024-01-01'), (2, '0000-00-00'), (3, NULL), (17, '2024-00-10');",
-        );
-        let source = Source::new(fixture.options(&[("table", "t")])).keeping(fixture);
-        vec![DirtySource { source, places: vec!["key 2".into(), "key 17".into()] }]
-    }
-
-    fn dirty_batches(&self) -> Vec<DirtyBatch> {
-        let columns = vec![
-            Column::new("id", LogicalType::Int64, false),
-            Column::new("s", LogicalType::Text { length: Some(2) }, true),
-        ];
-        let arrays: Vec<Arc<dyn Array>> = vec![
-            Arc::new(Int64Array::from(vec![1, 2, 2, 4])),
-            Arc::new(StringArray::from(vec!["ab", "abc", "é", "x"])),
-        ];
-        let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
-        vec![DirtyBatch { columns, key: vec!["id".into()], batch, dirty: vec![1] }]
-    }
-}
-
-impl Target for Table {
-    fn writer_options(&self, _mode: WriteMode) -> Options {
-        self.options()
-    }
-
-    fn reader_options(&self) -> Option<Options> {
-        Some(self.options())
-    }
-
-    /// Rows of [`samples::keyed_columns`], by the server's own client.
-    fn put(&self, rows: &RecordBatch) {
-        let row = |row: usize| {
-            let id = rows.column(0).as_primitive::<Int64Type>().value(row);
-            let name = rows.column(1).as_string::<i32>().value(row);
-            let size = rows.column(2).as_primitive::<Int32Type>().value(row);
-            format!("({id}, '{}', {size})", name.replace('\'', "''"))
-        };
-        let rows: Vec<_> = (0..rows.num_rows()).map(row).collect();
-        for some in rows.chunks(1000) {
-            self.fixture.run(&format!("INSERT INTO t VALUES {};", some.join(", ")));
-        }
-    }
-
-    /// Values are compared with the server's own client in the other tests.
-    fn assert_holds(&self, expected: &[RecordBatch], when: &str) {
-        let reader = self.fixture.reader(&[("table", "t")]);
-        // A boolean is a number, and a time a duration, unless they are wanted as such.
-        let wanted = match expected.first() {
-            Some(batch) => columns_of(&batch.schema()).unwrap(),
-            None => reader.schema().unwrap().columns,
-        };
-        let batches: Vec<_> =
-            read_all(&*reader, &wanted, 1).into_iter().flatten().map(|read| read.batch).collect();
-        Rows::of(expected).assert_same(&Rows::of(&batches), when);
-    }
-}
 
 #[test]
 fn conforms_on_mariadb() {
-    testing::all(&MysqlPlugin, &Mysql { server: Server::mariadb(), mariadb: true });
+    testing::all(&MysqlPlugin, &MysqlServer::mariadb());
 }
 
 #[test]
 fn conforms_on_mysql() {
-    testing::all(&MysqlPlugin, &Mysql { server: Server::mysql(), mariadb: false });
+    testing::all(&MysqlPlugin, &MysqlServer::mysql());
 }

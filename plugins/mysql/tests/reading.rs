@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use arrow_array::RecordBatch;
 use support::{Fixture, Server, read_all};
-use transload_plugin_api::{Column, ErrorKind, Reader, SplitAbility, SplitRequest, testing::cell};
+use transload_plugin_api::{
+    Column, ErrorKind, Plugin as _, Reader, SplitAbility, SplitRequest, testing::cell,
+};
+use transload_plugin_mysql::MysqlPlugin;
 
 fn fixture(sql: &str) -> Fixture {
     Fixture::new(&Server::mariadb(), sql)
@@ -102,6 +105,98 @@ fn t16_zero_dates_by_policy() {
     let found: Vec<_> = own_rows(&*reader).iter().map(|row| row[..3].to_owned()).collect();
     // The second column is NOT NULL: a NULL there would be a lie.
     assert_eq!(found, ["1|2", "2|N", "3|N"]);
+    let reader = fixture.reader(&[("table", "t"), ("zero_dates", "epoch")]);
+    assert_eq!(
+        own_rows(&*reader)[1..],
+        [
+            "2|1970-01-01|2024-01-01 00:00:00",
+            "3|1970-01-01|2024-01-01 00:00:00",
+            "4|2024-01-01|1970-01-01 00:00:00",
+            "5|NULL|1970-01-01 00:00:00"
+        ]
+    );
+    let reader = fixture.reader(&[("table", "t"), ("zero_dates", "text")]);
+    assert_eq!(reader.schema().unwrap().columns[1].logical.to_string(), "text");
+    let found: Vec<_> = own_rows(&*reader).iter().map(|row| row.replace('"', "")).collect();
+    assert_eq!(
+        found,
+        [
+            "1|2024-02-29|2024-02-29 01:02:03",
+            "2|0000-00-00|2024-01-01 00:00:00",
+            "3|2024-00-10|2024-01-01 00:00:00",
+            "4|2024-01-01|0000-00-00 00:00:00",
+            "5|NULL|0000-00-00 12:00:00"
+        ]
+    );
+}
+
+#[test]
+fn t08_all_splits_see_one_state_of_the_table() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        let fixture = Fixture::new(&server, "CREATE TABLE t(id INT PRIMARY KEY, v INT);");
+        let values: Vec<_> = (1..=400).map(|id| format!("({id}, 0)")).collect();
+        fixture.run(&format!("INSERT INTO t VALUES {}", values.join(", ")));
+        let reader = fixture.reader(&[("table", "t"), ("consistency", "snapshot")]);
+        let columns = reader.schema().unwrap().columns;
+        let request = SplitRequest { max: 4, columns: columns.clone() };
+        let splits = std::thread::scope(|scope| {
+            // A transaction that has changed some rows is not seen by halves.
+            scope.spawn(|| {
+                fixture.run(
+                    "BEGIN; UPDATE t SET v = 1 WHERE id < 200; SELECT SLEEP(2); \
+                     UPDATE t SET v = 1; COMMIT;",
+                );
+            });
+            fixture.wait_for_sleeper();
+            reader.splits(&request).unwrap()
+        });
+        assert_eq!(splits.len(), 4);
+        fixture.run("UPDATE t SET v = 2; DELETE FROM t WHERE id = 7; INSERT INTO t VALUES (0, 2)");
+        let read = |split| {
+            let mut task = reader.open(split, &columns, None).unwrap();
+            let batches = std::iter::from_fn(|| task.next_batch().unwrap());
+            batches.flat_map(|read| lines(&read.batch)).collect::<Vec<_>>()
+        };
+        let found: Vec<_> = splits.iter().flat_map(read).collect();
+        assert_eq!(found.len(), 400);
+        assert!(found.iter().all(|row| row.ends_with("|1")), "{found:?}");
+        // A session is for one reading: the state is gone with it.
+        let error = reader.open(&splits[0], &columns, None).err().unwrap();
+        assert_eq!(error.kind, ErrorKind::NotFound);
+    }
+}
+
+#[test]
+fn t08_without_the_right_to_lock_there_is_one_split_that_says_so() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        let fixture = Fixture::new(
+            &server,
+            "CREATE TABLE t(id INT PRIMARY KEY); INSERT INTO t VALUES (1), (9)",
+        );
+        let (user, database) = (format!("r_{}", fixture.database), &fixture.database);
+        fixture.run(&format!(
+            "CREATE USER {user}@'%' IDENTIFIED BY ''; GRANT SELECT ON {database}.* TO {user}@'%'"
+        ));
+        let mut options = fixture.options(&[("table", "t"), ("consistency", "snapshot")]);
+        options.values.insert("user".into(), user.clone().into());
+        let host = transload_plugin_api::Host::detached();
+        let reader = MysqlPlugin.reader(options, host).unwrap();
+        let columns = reader.schema().unwrap().columns;
+        let splits = reader.splits(&SplitRequest { max: 4, columns: columns.clone() }).unwrap();
+        let found = rows(&*reader, &columns, 4);
+        fixture.run(&format!("DROP USER {user}@'%'"));
+        assert_eq!(found, ["1", "9"]);
+        assert!(splits.len() == 1 && splits[0].label.contains("locked"), "{splits:?}");
+    }
+}
+
+#[test]
+fn a_table_without_transactions_has_no_snapshot() {
+    let fixture = fixture("CREATE TABLE t(id INT PRIMARY KEY) ENGINE = MyISAM;");
+    let reader = fixture.reader(&[("table", "t"), ("consistency", "snapshot")]);
+    let columns = reader.schema().unwrap().columns;
+    let error = reader.splits(&SplitRequest { max: 4, columns }).unwrap_err();
+    assert!(error.kind == ErrorKind::Unsupported && error.message.contains("MyISAM"), "{error}");
 }
 
 #[test]
@@ -297,4 +392,63 @@ fn views_and_json_are_read() {
     let names: Vec<_> =
         reader.discover().unwrap().into_iter().map(|it| (it.name, it.kind)).collect();
     assert_eq!(names, [("t".into(), "table".into()), ("v".into(), "view".into())]);
+}
+
+/// Three tables of one shape, of 300, 200 and no rows.
+const SHARDS: &str = "CREATE TABLE orders_08(id INT PRIMARY KEY, s VARCHAR(9) NOT NULL);
+    INSERT INTO orders_08 SELECT seq, CONCAT('a', seq) FROM seq_1_to_300;
+    CREATE TABLE orders_09(s VARCHAR(9), id INT PRIMARY KEY);
+    INSERT INTO orders_09 SELECT IF(seq = 7, NULL, CONCAT('b', seq)), seq FROM seq_1_to_200;
+    CREATE TABLE orders_10(id INT PRIMARY KEY, s VARCHAR(9));
+    CREATE TABLE `orders_[08-10]`(id INT PRIMARY KEY, s VARCHAR(9));
+    INSERT INTO `orders_[08-10]` VALUES (1, 'q');";
+
+#[test]
+fn tables_of_one_shape_are_read_as_one() {
+    let fixture = fixture(SHARDS);
+    let mut expected = fixture.lines(
+        "SELECT CONCAT('\"orders_08\"|', id, '|\"', s, '\"') FROM orders_08 UNION ALL
+         SELECT CONCAT('\"orders_09\"|', id, '|', IFNULL(CONCAT('\"', s, '\"'), 'NULL'))
+           FROM orders_09;",
+    );
+    expected.sort();
+    for split_key in [None, Some(("split_key", "s"))] {
+        for max in [1, 3, 8] {
+            let mut pairs = vec![("table", "orders_[08-10]"), ("origin_column", "shard")];
+            pairs.extend(split_key);
+            let reader = fixture.reader(&pairs);
+            let mut wanted = reader.schema().unwrap().columns;
+            wanted.rotate_right(1);
+            let splits = read_all(&*reader, &wanted, max);
+            assert!(splits.len() >= 3 && splits.len() <= max.max(3) as usize, "{}", splits.len());
+            let batches = splits.into_iter().flatten();
+            let mut found: Vec<_> = batches.flat_map(|read| lines(&read.batch)).collect();
+            found.sort();
+            assert_eq!(found, expected);
+        }
+    }
+    let quoted = fixture.reader(&[("table", "`orders_[08-10]`")]);
+    assert_eq!(own_rows(&*quoted).len(), 1);
+}
+
+#[test]
+fn t52_shards_that_differ_or_are_missing_are_named() {
+    let fixture = fixture(&format!(
+        "{SHARDS} CREATE TABLE odd(id BIGINT, s VARCHAR(9)); CREATE TABLE less(id INT);"
+    ));
+    let same = format!("{}.orders_08", fixture.database);
+    for (tables, kind, words) in [
+        (&["orders_08", "odd"][..], ErrorKind::Schema, "table `odd`: column `id` is `int64`"),
+        (&["orders_[08-10]", "less"], ErrorKind::Schema, "table `less`: there is no column `s`"),
+        (&["less", "orders_09"], ErrorKind::Schema, "table `orders_09`: column `s` is not in"),
+        (&["orders_[08-11]"], ErrorKind::NotFound, "orders_11`"),
+        (&["orders_08", &same], ErrorKind::Options, "are the same table"),
+    ] {
+        let mut options = fixture.options(&[]);
+        options.values.insert("tables".to_owned(), tables.to_vec().into());
+        let reader = MysqlPlugin.reader(options, fixture.host()).unwrap();
+        let error = reader.schema().unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }

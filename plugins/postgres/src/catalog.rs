@@ -71,6 +71,12 @@ pub(crate) struct TableColumn {
     pub(crate) bounds: Option<(i32, i32)>,
 }
 
+impl AsRef<Column> for TableColumn {
+    fn as_ref(&self) -> &Column {
+        &self.column
+    }
+}
+
 /// `GENERATED ... AS IDENTITY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {

@@ -9,6 +9,14 @@ use transload_sql::{Conflict, Dialect, KeyRange, KeyValue, TableName};
 pub(crate) struct PostgresDialect;
 
 impl Dialect for PostgresDialect {
+    fn database(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    fn folds_case(&self) -> bool {
+        false
+    }
+
     fn quote(&self) -> char {
         '"'
     }
@@ -33,23 +41,17 @@ impl Dialect for PostgresDialect {
 
 /// An identifier, quoted.
 pub(crate) fn quoted(name: &str) -> String {
-    let mut sql = String::new();
-    PostgresDialect.identifier(name, &mut sql);
-    sql
+    PostgresDialect.quoted(name)
 }
 
 /// A table's name, each part quoted.
 pub(crate) fn quoted_table(name: &TableName) -> String {
-    let mut sql = String::new();
-    PostgresDialect.table(name, &mut sql);
-    sql
+    PostgresDialect.quoted_table(name)
 }
 
 /// Identifiers, quoted, with `, ` between them.
 pub(crate) fn quoted_list(names: &[&str]) -> String {
-    let mut sql = String::new();
-    PostgresDialect.list(names, &mut sql);
-    sql
+    PostgresDialect.quoted_list(names)
 }
 
 /// Text as a literal.

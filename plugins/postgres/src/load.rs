@@ -1,21 +1,21 @@
-//! Rows into the server by COPY BINARY, and the search for those that it refuses: the batch is
-//! tried as a whole within a savepoint and halved again and again where data is at fault. Only the
-//! bytes to send are cut, nothing is encoded twice.
-//!
-//! Rows that have to meet what is there (keys, casts) go to a temporary table of the session first
-//! and from there by one statement.
+//! Rows into the server by COPY BINARY. As a rule a chunk is one COPY, which stays open from its
+//! first batch to its end, so that the server works while the next rows are encoded. If it refuses
+//! a row then, nobody knows which: the chunk is asked for again, and it and some more go by the
+//! careful way of `bisect`, batch by batch. Rows that have to meet what is there (keys, casts)
+//! always go that way.
 
-use std::ops::Range;
+use std::pin::Pin;
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::{Client, CopyInSink, Error as PgError, Statement};
-use transload_plugin_api::{DirtyRow, Result, Written};
+use transload_plugin_api::{Error, ErrorKind, Result, Written};
 
 use crate::{
+    bisect,
     encode::{Encoded, EncodedColumn, Suffix, encode},
-    failure::{RowFault, failure, row_fault},
+    failure::{failure, row_fault, sentence},
     session::Session,
 };
 
@@ -24,7 +24,9 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What stands behind them.
 const TRAILER: &[u8] = &[0xFF, 0xFF];
 /// So much is handed to the server at a time.
-const PIECE: usize = 128 << 10;
+const PIECE: usize = 64 << 10;
+/// After refused rows, at most so many chunks go the careful way before another try.
+const MOST_CAREFUL: u32 = 64;
 
 /// The statements that rows of one task need.
 #[derive(Clone, Debug)]
@@ -56,24 +58,26 @@ pub(crate) struct Loader {
     plan: LoadPlan,
     statements: Option<Statements>,
     encoded: Encoded,
+    /// The open chunk's COPY.
+    copy: Option<Copy>,
+    care: Care,
 }
 
 /// Prepared once a session.
-struct Statements {
-    copy: Statement,
-    apply: Option<Statement>,
-}
-
-/// What became of rows that were sent together.
-#[derive(Clone, Copy)]
-struct Counts {
-    inserted: u64,
-    updated: u64,
+pub(crate) struct Statements {
+    pub(crate) copy: Statement,
+    pub(crate) apply: Option<Statement>,
 }
 
 impl Loader {
     pub(crate) fn new(plan: LoadPlan) -> Self {
-        Self { plan, statements: None, encoded: Encoded::default() }
+        Self {
+            plan,
+            statements: None,
+            encoded: Encoded::default(),
+            copy: None,
+            care: Care::default(),
+        }
     }
 
     /// Makes the session ready; outside a transaction, again after a reconnect.
@@ -91,120 +95,154 @@ impl Loader {
         Ok(())
     }
 
-    /// Loads a batch inside the open transaction.
+    /// Loads a batch inside the open transaction. What it counts holds once [`Loader::complete`]
+    /// has succeeded.
     pub(crate) fn write(&mut self, session: &Session, batch: &RecordBatch) -> Result<Written> {
         encode(batch, &self.plan.columns, self.plan.suffix, &mut self.encoded)?;
-        let mut written = Written::default();
-        let bytes = Bytes::from(std::mem::take(&mut self.encoded.bytes));
-        let all = 0..self.encoded.rows.len();
-        let mut pending = vec![all];
-        // The first of a pair is taken first: of equal keys the first row is in.
-        while let Some(rows) = pending.pop() {
-            if rows.is_empty() {
-                continue;
-            }
-            match self.attempt(session, &bytes, rows.clone())? {
-                Ok(counts) => self.count(counts, rows.len() as u64, &mut written),
-                Err(error) => match row_fault(&error) {
-                    None => return Err(failure("write rows", &error)),
-                    Some(fault) => {
-                        let undo = "ROLLBACK TO SAVEPOINT transload; RELEASE SAVEPOINT transload";
-                        session.batch("undo refused rows", undo)?;
-                        if rows.len() == 1 {
-                            written.dirty.push(self.dirty(rows.start, fault));
-                        } else {
-                            let middle = rows.start + rows.len() / 2;
-                            pending.push(middle..rows.end);
-                            pending.push(rows.start..middle);
-                        }
-                    }
-                },
-            }
-        }
-        // Nobody else holds the bytes any more, so this is the same buffer again.
-        self.encoded.bytes = Vec::from(bytes);
-        written.dirty.append(&mut self.encoded.dirty);
-        written.dirty.sort_by_key(|dirty| dirty.row);
-        Ok(written)
-    }
-
-    /// Sends some rows within a savepoint.
-    fn attempt(
-        &self,
-        session: &Session,
-        bytes: &Bytes,
-        rows: Range<usize>,
-    ) -> Result<Result<Counts, PgError>> {
         let Some(statements) = &self.statements else {
-            return Err(transload_plugin_api::Error::new(
-                transload_plugin_api::ErrorKind::Defect,
-                "rows are written before the session is ready",
-            ));
+            return Err(Error::new(ErrorKind::Defect, "rows are written in an unready session"));
         };
-        let start = rows.start.checked_sub(1).map_or(0, |before| self.encoded.ends[before]);
-        let bytes = bytes.slice(start..self.encoded.ends[rows.end - 1]);
-        let client = &session.client;
-        session.wait(async {
-            let begin = match statements.apply {
-                Some(_) => format!("SAVEPOINT transload; TRUNCATE {TEMPORARY}"),
-                None => "SAVEPOINT transload".to_owned(),
-            };
-            client.batch_execute(&begin).await?;
-            let copied = copy(client, &statements.copy, bytes).await?;
-            let counts = match &statements.apply {
-                None => Counts { inserted: copied, updated: 0 },
-                Some(apply) => {
-                    let row = client.query_one(apply, &[]).await?;
-                    let count = |at| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
-                    Counts { inserted: count(0), updated: count(1) }
-                }
-            };
-            client.batch_execute("RELEASE SAVEPOINT transload").await?;
-            Ok(counts)
-        })
-    }
-
-    fn count(&self, counts: Counts, sent: u64, written: &mut Written) {
-        written.inserted += counts.inserted;
-        let rest = sent.saturating_sub(counts.inserted);
-        if self.plan.way.as_ref().is_some_and(|way| way.updates) {
-            // Rows of a key that came again in the batch are as good as updated.
-            written.updated += rest;
-        } else {
-            // What a trigger has suppressed is not in the table either.
-            written.skipped += rest;
+        if self.plan.way.is_some() || self.care.is_needed() {
+            return bisect::write(session, &self.plan, statements, &mut self.encoded);
         }
-        debug_assert!(counts.updated <= rest);
+        let copy = match &mut self.copy {
+            Some(copy) => copy,
+            none => none
+                .insert(session.run("write rows", Copy::start(&session.client, &statements.copy))?),
+        };
+        let rows = self.encoded.rows.len() as u64;
+        copy.rows += rows;
+        session.run("write rows", copy.send(&self.encoded.bytes))?;
+        let dirty = std::mem::take(&mut self.encoded.dirty);
+        Ok(Written { inserted: rows, dirty, ..Written::default() })
     }
 
-    fn dirty(&self, index: usize, fault: RowFault) -> DirtyRow {
-        DirtyRow {
-            row: self.encoded.rows[index].into(),
-            place: None,
-            column: fault.column,
-            value: None,
-            code: fault.code.to_owned(),
-            reason: fault.reason,
+    /// Ends the chunk's COPY, before its commit.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Retry`] if the server has not taken every row.
+    pub(crate) fn complete(&mut self, session: &Session) -> Result<()> {
+        let Some(copy) = self.copy.take() else { return Ok(()) };
+        let sent = copy.rows;
+        let error = match session.wait(copy.finish())? {
+            Ok(taken) if taken == sent => return Ok(()),
+            Ok(taken) => format!("the server took {taken} of {sent} rows"),
+            Err(error) => match row_fault(&error) {
+                None => return Err(failure("write rows", &error)),
+                Some(fault) => format!("the server refused a row: {}", sentence(&fault.reason)),
+            },
+        };
+        self.care.raise();
+        Err(Error::new(ErrorKind::Retry, error))
+    }
+
+    /// Forgets the open chunk.
+    pub(crate) fn forget(&mut self) {
+        self.copy = None;
+    }
+
+    /// A chunk has been committed.
+    pub(crate) fn committed(&mut self) {
+        self.care.relax();
+    }
+}
+
+/// How many chunks still go the careful way. More after each refusal, and fewer again when chunks
+/// pass at the first try: in clean data a bad row costs little, in bad data a try costs little.
+#[derive(Debug, Default)]
+struct Care {
+    chunks: u32,
+    next: u32,
+}
+
+impl Care {
+    fn is_needed(&self) -> bool {
+        self.chunks > 0
+    }
+
+    fn raise(&mut self) {
+        self.next = (self.next * 2).clamp(1, MOST_CAREFUL);
+        self.chunks = self.next;
+    }
+
+    fn relax(&mut self) {
+        match self.chunks {
+            0 => self.next /= 2,
+            _ => self.chunks -= 1,
+        }
+    }
+}
+
+/// A COPY to the server that is under way.
+pub(crate) struct Copy {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    /// Rows sent so far.
+    rows: u64,
+}
+
+impl Copy {
+    async fn start(client: &Client, statement: &Statement) -> Result<Self, PgError> {
+        let sink = client.copy_in(statement).await?;
+        let mut sink = Box::pin(sink);
+        sink.feed(Bytes::from_static(HEADER)).await?;
+        Ok(Self { sink, rows: 0 })
+    }
+
+    /// Sends encoded rows. If the server has stopped taking them, its reason comes with the end.
+    async fn send(&mut self, rows: &[u8]) -> Result<(), PgError> {
+        for piece in rows.chunks(PIECE) {
+            // A copy is cheap beside a buffer that comes back only when the driver lets go of it.
+            self.sink.feed(Bytes::copy_from_slice(piece)).await?;
+        }
+        Ok(())
+    }
+
+    /// How many rows the server has taken.
+    async fn finish(mut self) -> Result<u64, PgError> {
+        let sent = self.sink.feed(Bytes::from_static(TRAILER)).await;
+        // If the server has stopped taking rows, its reason comes with the end.
+        match self.sink.as_mut().finish().await {
+            Ok(count) => sent.map(|()| count),
+            Err(error) => Err(error),
         }
     }
 }
 
 /// One COPY of these rows; how many the server has taken.
-async fn copy(client: &Client, statement: &Statement, mut rows: Bytes) -> Result<u64, PgError> {
-    let sink: CopyInSink<Bytes> = client.copy_in(statement).await?;
-    let mut sink = std::pin::pin!(sink);
-    let sent: Result<(), PgError> = async {
-        sink.feed(Bytes::from_static(HEADER)).await?;
-        while !rows.is_empty() {
-            let piece = rows.split_to(PIECE.min(rows.len()));
-            sink.feed(piece).await?;
-        }
-        sink.feed(Bytes::from_static(TRAILER)).await
-    }
-    .await;
-    // If the server has stopped taking rows, its reason comes with the end.
-    match sink.as_mut().finish().await {
+pub(crate) async fn copy(
+    client: &Client,
+    statement: &Statement,
+    rows: &[u8],
+) -> Result<u64, PgError> {
+    let mut copy = Copy::start(client, statement).await?;
+    let sent = copy.send(rows).await;
+    match copy.finish().await {
         Ok(count) => sent.map(|()| count),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn care_grows_with_refusals_and_shrinks_with_success() {
+        let mut care = Care::default();
+        let mut careful = Vec::new();
+        for _ in 0..9 {
+            assert!(!care.is_needed());
+            care.raise();
+            let mut chunks = 0;
+            while care.is_needed() {
+                care.relax();
+                chunks += 1;
+            }
+            careful.push(chunks);
+        }
+        assert_eq!(careful, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        (0..3).for_each(|_| care.relax());
+        care.raise();
+        assert_eq!(care.chunks, 16);
     }
 }

@@ -1,57 +1,43 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing. The password is
 //! not among the parsed ones, see `session`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::ops::Deref;
 
 use serde::Deserialize;
-use tokio_postgres::config::Host as PgHost;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::TableName;
+use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
+use transload_sql::{AddressRules, source_specs, target_specs};
 
-/// Where the server is and how it is spoken to.
+/// The options of a connection that other servers have as well.
+const ADDRESS: AddressRules =
+    AddressRules { schemes: &["postgres", "postgresql"], port: 5432, database_is_user: true };
+
+/// Where the server is, and what sessions are called there.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) database: String,
-    pub(crate) user: String,
-    pub(crate) tls: TlsMode,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    place: transload_sql::Address,
     pub(crate) application_name: String,
-    pub(crate) connect_timeout: Duration,
 }
 
-/// How the connection is protected. Never weaker than asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TlsMode {
-    /// Plain text.
-    Disable,
-    /// Encrypted; certificate and host name are verified.
-    VerifyFull,
-    /// Encrypted; the certificate is verified, the host name is not.
-    VerifyCa,
-    /// Encrypted, but to whom is not known.
-    InsecureRequire,
+impl Address {
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        let place = transload_sql::Address::parse(options, &ADDRESS)?;
+        let SessionOptions { application_name } = options.parse()?;
+        Ok(Self { place, application_name })
+    }
+}
+
+impl Deref for Address {
+    type Target = transload_sql::Address;
+
+    fn deref(&self) -> &transload_sql::Address {
+        &self.place
+    }
 }
 
 #[derive(Deserialize)]
-struct RawAddress {
-    url: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    database: Option<String>,
-    user: Option<String>,
-    tls: Option<TlsMode>,
-    ca_file: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_key: Option<PathBuf>,
+struct SessionOptions {
     #[serde(default = "default_application_name")]
     application_name: String,
-    /// In milliseconds, as durations are handed over.
-    #[serde(default = "default_timeout")]
-    connect_timeout: u64,
 }
 
 fn default_application_name() -> String {
@@ -60,66 +46,6 @@ fn default_application_name() -> String {
 
 fn default_timeout() -> u64 {
     10_000
-}
-
-impl Address {
-    pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let mut raw: RawAddress = options.parse()?;
-        if let Some(url) = raw.url.take() {
-            raw.fill_from(&url)?;
-        }
-        let host = raw.host.ok_or_else(|| refuse("neither `host` nor `url` is given"))?;
-        let client_certificate = match (raw.client_certificate, raw.client_key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(refuse("`client_certificate` and `client_key` go together")),
-        };
-        let user = raw.user.ok_or_else(|| refuse("neither `user` nor `url` names the user"))?;
-        let default_tls = if is_loopback(&host) { TlsMode::Disable } else { TlsMode::VerifyFull };
-        Ok(Self {
-            port: raw.port.unwrap_or(5432),
-            database: raw.database.unwrap_or_else(|| user.clone()),
-            user,
-            tls: raw.tls.unwrap_or(default_tls),
-            ca_file: raw.ca_file,
-            client_certificate,
-            application_name: raw.application_name,
-            connect_timeout: Duration::from_millis(raw.connect_timeout),
-            host,
-        })
-    }
-}
-
-impl RawAddress {
-    /// Takes the parts of `postgres://user@host:port/database`; options given beside it win.
-    fn fill_from(&mut self, url: &str) -> Result<()> {
-        // The driver's error may repeat the text, and with it a password.
-        let parsed: tokio_postgres::Config = url
-            .parse()
-            .map_err(|_| refuse("`url` is not of the form `postgres://user@host:port/database`"))?;
-        if parsed.get_password().is_some() {
-            return Err(refuse("`url` holds a password")
-                .hint("leave it out of `url` and give `password`, which is never printed"));
-        }
-        if url.contains('?') {
-            return Err(refuse("`url` has parameters").hint("give them as options, such as `tls`"));
-        }
-        let host = match parsed.get_hosts() {
-            [] => None,
-            [PgHost::Tcp(host)] => Some(host.clone()),
-            _ => return Err(refuse("`url` must name one host, reached by TCP")),
-        };
-        self.host = self.host.take().or(host);
-        self.port = self.port.or_else(|| parsed.get_ports().first().copied());
-        self.database = self.database.take().or_else(|| parsed.get_dbname().map(str::to_owned));
-        self.user = self.user.take().or_else(|| parsed.get_user().map(str::to_owned));
-        Ok(())
-    }
-}
-
-/// Whether nothing leaves the machine.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Which moment of the source the splits of a job see.
@@ -136,193 +62,68 @@ pub(crate) enum Consistency {
 /// What the reader is asked for.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    table: Option<String>,
-    query: Option<String>,
-    #[serde(rename = "where")]
-    pub(crate) filter: Option<String>,
-    pub(crate) split_key: Option<String>,
     #[serde(default)]
     pub(crate) consistency: Consistency,
-}
-
-/// What is read.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A table or view.
-    Table(TableName),
-    /// The rows of a query.
-    Query(String),
-}
-
-impl ReaderOptions {
-    /// Parses the options; what is read comes apart, because it is one of two.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Source)> {
-        let parsed: Self = options.parse()?;
-        let hint = "give exactly one of `table` and `query`";
-        let source = match (&parsed.table, &parsed.query) {
-            (Some(table), None) => Source::Table(table.parse()?),
-            (None, Some(query)) => Source::Query(query.clone()),
-            (Some(_), Some(_)) => {
-                return Err(refuse("`table` and `query` exclude each other").hint(hint));
-            }
-            (None, None) => return Err(refuse("neither `table` nor `query` is given").hint(hint)),
-        };
-        if matches!(source, Source::Query(_)) && parsed.filter.is_some() {
-            return Err(refuse("`where` goes with `table`, not with `query`")
-                .hint("put the condition into the query"));
-        }
-        Ok((parsed, source))
-    }
 }
 
 /// How the writer writes.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
-    table: String,
     /// In milliseconds.
     #[serde(default = "default_timeout")]
     pub(crate) lock_timeout: u64,
 }
 
-impl WriterOptions {
-    /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, TableName)> {
-        let parsed: Self = options.parse()?;
-        let table = parsed.table.parse()?;
-        Ok((parsed, table))
-    }
-}
-
-fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::Options, message)
-}
-
 /// Options of both roles.
 pub(crate) fn connection_specs() -> Vec<OptionSpec> {
-    let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc).connection();
-    let path = |key, doc| OptionSpec::new(key, OptionKind::Path, doc).connection();
-    vec![
-        text("url", "The address as one: `postgres://user@host:port/database`, without a password"),
-        text("host", "The server's name or address"),
-        OptionSpec::new(
-            "port",
-            OptionKind::Integer { min: 1, max: 65_535 },
-            "The server's port; default: 5432",
-        )
-        .connection(),
-        text("database", "The database; default: named like the user"),
-        text("user", "Whom to log in as"),
-        text("password", "The user's password").secret(),
-        OptionSpec::new(
-            "tls",
-            OptionKind::choice(&["disable", "verify-full", "verify-ca", "insecure-require"]),
-            "How the connection is protected; default: verify-full, and disable on the same machine",
-        )
-        .connection(),
-        path("ca_file", "Certificates (PEM) that are trusted instead of the system's"),
-        path("client_certificate", "The client's certificate (PEM), where the server asks for one"),
-        path("client_key", "The private key (PEM) of the client's certificate"),
-        text("application_name", "What the server's list of sessions shows").default("transload"),
-        OptionSpec::new(
-            "connect_timeout",
-            OptionKind::Duration,
-            "How long connecting may take",
-        )
-        .default("10 s")
-        .connection(),
-    ]
+    let name = OptionSpec::new(
+        "application_name",
+        OptionKind::Text,
+        "What the server's list of sessions shows",
+    );
+    let own = [name.default("transload").connection()];
+    ADDRESS.specs().into_iter().chain(own).collect()
 }
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table or view to read; or give `query`"),
-        OptionSpec::new("query", OptionKind::Text, "The SELECT to read; or give `table`"),
-        OptionSpec::new("where", OptionKind::Text, "A condition on the table's rows, as SQL"),
-        OptionSpec::new(
-            "split_key",
-            OptionKind::Text,
-            "The column by whose ranges the source is divided; default: ranges of a table's pages",
-        ),
-        OptionSpec::new(
-            "consistency",
-            OptionKind::choice(&["snapshot", "split"]),
-            "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
+    let own = [OptionSpec::new(
+        "consistency",
+        OptionKind::choice(&["snapshot", "split"]),
+        "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
              each its own",
-        )
-        .default("snapshot"),
-    ]
+    )
+    .default("snapshot")];
+    let sources = source_specs("default: ranges of its pages; divides a query as well");
+    sources.into_iter().chain(own).collect()
 }
 
 /// Options of the writer.
 pub(crate) fn writer_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table to write").required(),
-        OptionSpec::new(
-            "lock_timeout",
-            OptionKind::Duration,
-            "How long to wait for a lock that somebody else holds",
-        )
-        .default("10 s"),
-    ]
+    let own = [OptionSpec::new(
+        "lock_timeout",
+        OptionKind::Duration,
+        "How long to wait for a lock that somebody else holds",
+    )
+    .default("10 s")];
+    target_specs().into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn address(pairs: &[(&str, &str)]) -> Result<Address> {
-        Address::parse(&Options::from_pairs(pairs.iter().copied()))
-    }
-
     #[test]
-    fn an_address_comes_whole_or_in_parts() {
-        let whole = address(&[("url", "postgres://me@db.example:6000/shop")]).unwrap();
-        assert_eq!((whole.host.as_str(), whole.port), ("db.example", 6000));
-        assert_eq!((whole.user.as_str(), whole.database.as_str()), ("me", "shop"));
-        let parts = address(&[("host", "db.example"), ("user", "me")]).unwrap();
-        assert_eq!((parts.port, parts.database.as_str()), (5432, "me"));
-    }
-
-    #[test]
-    fn tls_is_verified_unless_nothing_leaves_the_machine() {
-        for (host, tls) in [
-            ("db.example", TlsMode::VerifyFull),
-            ("10.0.0.1", TlsMode::VerifyFull),
-            ("127.0.0.1", TlsMode::Disable),
-            ("::1", TlsMode::Disable),
-            ("localhost", TlsMode::Disable),
-        ] {
-            assert_eq!(address(&[("host", host), ("user", "me")]).unwrap().tls, tls, "{host}");
-        }
-    }
-
-    #[test]
-    fn t60_a_password_in_the_url_is_refused_and_not_repeated() {
-        for url in ["postgres://me:canary@h/d", "postgres://me:canary@h:x/d"] {
-            let error = address(&[("url", url)]).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::Options);
-            assert!(!format!("{error:?}").contains("canary"));
-        }
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        for wrong in [
-            &[][..],
-            &[("host", "h")],
-            &[("url", "postgres://me@h/d?sslmode=disable")],
-            &[("host", "h"), ("user", "u"), ("client_key", "/k")],
-        ] {
-            assert_eq!(address(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
-        }
-        for wrong in [
-            &[][..],
-            &[("table", "t"), ("query", "SELECT 1")],
-            &[("query", "SELECT 1"), ("where", "a")],
-        ] {
-            let options = Options::from_pairs(wrong.iter().copied());
-            assert_eq!(ReaderOptions::parse(&options).unwrap_err().kind, ErrorKind::Options);
-        }
+    fn defaults_agree_with_the_descriptor() {
+        let nothing = Options::default();
+        let session: SessionOptions = nothing.parse().unwrap();
+        assert_eq!(session.application_name, "transload");
+        let reader: ReaderOptions = nothing.parse().unwrap();
+        assert_eq!(reader.consistency, Consistency::Snapshot);
+        let writer: WriterOptions = nothing.parse().unwrap();
+        assert_eq!(writer.lock_timeout, 10_000);
+        let specs = [connection_specs(), reader_specs(), writer_specs()].concat();
+        let words: Vec<_> = specs.into_iter().filter_map(|spec| spec.default).collect();
+        assert_eq!(words, ["10 s", "transload", "snapshot", "10 s"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The reader: schema, splits, and the statement that reads one of them. The rows are the business
 //! of `scan`, the choice of splits of `splits`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::Kind;
@@ -9,14 +9,17 @@ use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
     Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
-use transload_sql::KeyRange;
+use transload_sql::{
+    KeyRange, Source, Sources, TableReader, What, decode_split, known_columns, unordered,
+};
 
 use crate::{
     catalog::{self, Table},
+    check,
     dialect::{literal, quoted, quoted_table, range_condition},
-    options::{Address, Consistency, ReaderOptions, Source},
+    options::{Address, Consistency, ReaderOptions},
     scan::{Scan, ScanPlan},
-    session::{Session, diagnose},
+    session::Session,
     splits,
     types::{ColumnType, TypeFacts, Wire, column_type},
 };
@@ -27,7 +30,8 @@ pub(crate) struct PostgresReader {
     pub(crate) options: ReaderOptions,
     pub(crate) source: Source,
     host: Host,
-    looking: Mutex<Looking>,
+    /// One for all tables that are read as one, so that they share a snapshot.
+    looking: Arc<Mutex<Looking>>,
 }
 
 /// The session that looks around and, where splits share one, holds the snapshot open.
@@ -65,6 +69,12 @@ pub(crate) struct SourceColumn {
     pub(crate) kind: ColumnType,
 }
 
+impl AsRef<Column> for SourceColumn {
+    fn as_ref(&self) -> &Column {
+        &self.column
+    }
+}
+
 /// What is read, looked up.
 pub(crate) enum Found {
     Table(Table),
@@ -87,13 +97,18 @@ impl Found {
     }
 }
 
-impl PostgresReader {
-    pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let address = Address::parse(options)?;
-        let (options, source) = ReaderOptions::parse(options)?;
-        Ok(Self { address, options, source, host, looking: Mutex::default() })
-    }
+/// The reader that the options ask for.
+pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
+    let address = Address::parse(options)?;
+    let parsed: ReaderOptions = options.parse()?;
+    let looking = Arc::default();
+    Sources::parse(options, Ok)?.reader(|source| {
+        let (address, options, host) = (address.clone(), parsed.clone(), host.clone());
+        Ok(PostgresReader { address, options, source, host, looking: Arc::clone(&looking) })
+    })
+}
 
+impl PostgresReader {
     fn looking(&self) -> MutexGuard<'_, Looking> {
         self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,9 +129,9 @@ impl PostgresReader {
     }
 
     pub(crate) fn find(&self, session: &Session) -> Result<Found> {
-        match &self.source {
-            Source::Table(name) => Ok(Found::Table(catalog::table(session, name)?)),
-            Source::Query(query) => query_columns(session, query).map(Found::Query),
+        match self.source.what()? {
+            What::Table(name) => Ok(Found::Table(catalog::table(session, name)?)),
+            What::Query(query) => query_columns(session, query).map(Found::Query),
         }
     }
 
@@ -135,13 +150,13 @@ impl PostgresReader {
             selected.push(format!("{name}{cast}"));
             wires.push(found.kind.wire.clone());
         }
-        let (from, source) = match &self.source {
-            Source::Table(name) => (quoted_table(name), name.to_string()),
+        let (from, source) = match self.source.what()? {
+            What::Table(name) => (quoted_table(name), name.to_string()),
             // The line break ends a comment that the query may end in.
-            Source::Query(query) => (format!("({}\n) AS q", trimmed(query)), "query".to_owned()),
+            What::Query(query) => (format!("({}\n) AS q", trimmed(query)), "query".to_owned()),
         };
         let mut conditions: Vec<_> =
-            self.options.filter.iter().map(|filter| format!("({filter}\n)")).collect();
+            self.source.filter.iter().map(|filter| format!("({filter}\n)")).collect();
         conditions.extend(part_condition(&data.part));
         let mut sql = format!("SELECT {} FROM {from}", selected.join(", "));
         if !conditions.is_empty() {
@@ -207,23 +222,30 @@ fn query_columns(session: &Session, query: &str) -> Result<Vec<SourceColumn>> {
 
 pub(crate) fn find_column<'a>(own: &'a [SourceColumn], name: &str) -> Result<&'a SourceColumn> {
     own.iter().find(|column| column.column.name == name).ok_or_else(|| {
-        let known: Vec<_> = own.iter().map(|column| column.column.name.as_str()).collect();
         Error::new(ErrorKind::Schema, format!("the source has no column `{name}`"))
-            .hint(format!("its columns: {}", known.join(", ")))
+            .hint(known_columns(own))
     })
+}
+
+impl TableReader for PostgresReader {
+    fn identity(&self) -> Result<String> {
+        match self.source.what()? {
+            What::Table(name) => {
+                self.look(|session, _| Ok(catalog::table(session, name)?.name.to_string()))
+            }
+            What::Query(query) => Ok(query.clone()),
+        }
+    }
 }
 
 impl Reader for PostgresReader {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = diagnose(&self.address, &self.host);
+        let (mut found, session) = check::log_in(&self.address, &self.host);
         if let Some(session) = session {
-            let found = self.find(&session).map(|found| found.columns().len());
-            let ok = found.is_ok();
-            let detail = found.map(|count| format!("{count} columns can be read"));
-            let detail = detail.unwrap_or_else(|error| error.to_string());
-            findings.push(Finding { stage: "source".to_owned(), ok, detail });
+            check::reading(&mut found, &session);
+            check::source(&mut found, &session, self);
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
@@ -231,6 +253,7 @@ impl Reader for PostgresReader {
     }
 
     fn schema(&self) -> Result<SourceSchema> {
+        self.source.what()?;
         let found = self.look(|session, _| self.find(session))?;
         let columns = found.columns();
         let keys = match &found {
@@ -270,7 +293,8 @@ impl Reader for PostgresReader {
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
         self.look(|session, snapshot| {
             let shared = self.options.consistency == Consistency::Snapshot;
-            if shared && request.max > 1 && snapshot.is_none() {
+            let several = request.max > 1 || self.source.is_shard;
+            if shared && several && snapshot.is_none() {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                 session.batch("begin a snapshot", begin)?;
                 let sql = "SELECT pg_catalog.pg_export_snapshot()";
@@ -287,13 +311,9 @@ impl Reader for PostgresReader {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
-        let data: SplitData = serde_json::from_str(&split.data).map_err(|error| {
-            Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
-        })?;
+        let data: SplitData = decode_split(split)?;
         if after.is_some() {
-            let message =
-                "rows of this source have no order, so reading cannot start in the middle";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            return Err(unordered());
         }
         let session = Session::open_to_read(&self.address, &self.host)?;
         begin(&session, data.snapshot.as_deref())?;

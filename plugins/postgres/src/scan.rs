@@ -1,11 +1,14 @@
-//! The rows of one split: a COPY to us, message by message into the decoder.
+//! The rows of one split: a COPY to us, from the link's buffer into the decoder.
 
-use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
+use futures_util::Stream;
 use tokio_postgres::CopyOutStream;
 use transload_plugin_api::{Column, Error, ErrorKind, Position, ReadBatch, ReadTask, Result};
-
-use std::pin::Pin;
 
 use crate::{
     decode::{Decoded, Decoder},
@@ -31,22 +34,13 @@ pub(crate) struct ScanPlan {
 
 /// Reads one split.
 pub(crate) struct Scan {
+    /// Tells of the COPY's end; the rows come by the session's link.
     stream: Pin<Box<CopyOutStream>>,
     decoder: Decoder,
-    /// Bytes of a row that has not come whole, or beyond a full batch.
-    rest: Rest,
     source: String,
     state: State,
     /// Dropped last: the stream ends with it.
     session: Session,
-}
-
-/// What has come and has not been decoded.
-#[derive(Default)]
-struct Rest {
-    message: Bytes,
-    /// A row over several messages; empty as a rule.
-    pieces: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,28 +58,31 @@ impl Scan {
         let doing = format!("read `{source}`");
         let stream = session.run(&doing, session.client.copy_out(&copy))?;
         let stream = Box::pin(stream);
-        Ok(Self { stream, decoder, rest: Rest::default(), source, state: State::Reading, session })
+        Ok(Self { stream, decoder, source, state: State::Reading, session })
     }
 
     /// Reads until a batch is full or the stream is at its end.
     fn fill(&mut self) -> Result<u64> {
         let mut bytes = 0;
-        let Self { stream, decoder, rest, source, state, session } = self;
-        let read = session.wait(async {
+        let Self { stream, decoder, source, state, session } = self;
+        let rows = session.rows.clone();
+        let read = session.wait(poll_fn(|context| {
             while decoder.rows() < BATCH_ROWS && bytes < BATCH_BYTES {
-                if rest.message.is_empty() {
-                    match stream.next().await {
-                        Some(message) => rest.message = message.map_err(Stop::Server)?,
+                let decode = |waiting: &[u8]| decoder.decode(waiting, BATCH_ROWS);
+                match rows.poll_take(context, decode).map_err(Stop::Data)? {
+                    Poll::Ready(taken) => bytes += taken as u64,
+                    // No row waits: the server is at its next one, or has come to its end.
+                    Poll::Pending => match ready!(stream.as_mut().poll_next(context)) {
+                        Some(outcome) => drop(outcome.map_err(Stop::Server)?),
                         None => {
                             *state = State::Done;
                             break;
                         }
-                    }
+                    },
                 }
-                bytes += rest.decode(decoder).map_err(Stop::Data)?;
             }
-            Ok(())
-        })?;
+            Poll::Ready(Ok(()))
+        }))?;
         match read {
             Ok(()) => Ok(bytes),
             Err(Stop::Data(error)) => Err(error.at(source.clone())),
@@ -113,27 +110,6 @@ impl Scan {
 enum Stop {
     Server(tokio_postgres::Error),
     Data(Error),
-}
-
-impl Rest {
-    /// Hands bytes to the decoder; answers how many were new to it.
-    fn decode(&mut self, decoder: &mut Decoder) -> Result<u64> {
-        let new = self.message.len();
-        if self.pieces.is_empty() {
-            let taken = decoder.decode(&self.message, BATCH_ROWS)?;
-            self.message.advance(taken);
-            if decoder.rows() >= BATCH_ROWS {
-                return Ok(taken as u64);
-            }
-            self.pieces.extend_from_slice(&self.message);
-        } else {
-            self.pieces.extend_from_slice(&self.message);
-            let taken = decoder.decode(&self.pieces, usize::MAX)?;
-            self.pieces.drain(..taken);
-        }
-        self.message = Bytes::new();
-        Ok(new as u64)
-    }
 }
 
 impl ReadTask for Scan {

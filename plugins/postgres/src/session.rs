@@ -4,7 +4,7 @@
 
 use std::{
     future::Future,
-    net::{TcpStream, ToSocketAddrs},
+    io,
     sync::{Arc, Weak},
     thread,
     time::Duration,
@@ -12,15 +12,17 @@ use std::{
 
 use tokio::{runtime::Runtime, sync::Notify};
 use tokio_postgres::{
-    CancelToken, Client, Config, Error as PgError,
+    CancelToken, Client, Config, Error as PgError, NoTls,
     config::SslMode,
     types::{FromSqlOwned, ToSql},
 };
-use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Host, Result};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
+use transload_sql::TlsMode;
 
 use crate::{
     failure::failure,
-    options::{Address, TlsMode},
+    link::{Link, Rows, Socket, connect},
+    options::Address,
     tls::Tls,
 };
 
@@ -33,10 +35,15 @@ const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0";
 
+/// The code of errors before the server was spoken to: it was not reached, or not by TLS.
+pub(crate) const NOT_OPEN: &str = "PG-NOT-OPEN";
+
 /// An open connection.
 pub(crate) struct Session {
     runtime: Runtime,
     pub(crate) client: Client,
+    /// Of a COPY to us that is under way.
+    pub(crate) rows: Rows,
     cancel: Cancel,
     stop: Arc<Stop>,
 }
@@ -45,7 +52,34 @@ pub(crate) struct Session {
 struct Stop {
     woken: Notify,
     token: CancelToken,
-    tls: Tls,
+    door: Door,
+}
+
+/// Where and how connections are made.
+struct Door {
+    host: String,
+    port: u16,
+    /// `None`: in plain text.
+    tls: Option<Tls>,
+}
+
+impl Door {
+    fn new(address: &Address) -> Result<Self> {
+        let tls = match address.tls.mode {
+            TlsMode::Disable => None,
+            _ => Some(Tls::new(address).map_err(|error| error.with_code(NOT_OPEN))?),
+        };
+        Ok(Self { host: address.host.clone(), port: address.port, tls })
+    }
+
+    async fn open(&self) -> io::Result<Link> {
+        let stream = connect(&self.host, self.port).await?;
+        let socket = match &self.tls {
+            None => Socket::Plain(stream),
+            Some(tls) => tls.start(stream, &self.host).await?,
+        };
+        Ok(Link::new(socket))
+    }
 }
 
 impl Session {
@@ -62,17 +96,18 @@ impl Session {
     fn open_until(address: &Address, host: &Host, cancel: &Cancel, extra: &str) -> Result<Self> {
         cancel.check()?;
         let runtime = runtime()?;
-        let tls = Tls::new(address)?;
+        let door = Door::new(address)?;
         let config = config(address, host)?;
-        let (client, connection) = runtime
-            .block_on(config.connect(tls.clone()))
-            .map_err(|error| not_connected(address, &error))?;
-        // Its end shows at the client; there is nobody else to tell.
-        runtime.spawn(async move { drop(connection.await) });
-        let stop = Arc::new(Stop { woken: Notify::new(), token: client.cancel_token(), tls });
+        let (client, rows) = runtime
+            .block_on(async {
+                let opened = tokio::time::timeout(address.connect_timeout, log_in(&door, &config));
+                opened.await.map_err(|_| NotOpen::Late)?
+            })
+            .map_err(|reason| not_connected(address, reason))?;
+        let stop = Arc::new(Stop { woken: Notify::new(), token: client.cancel_token(), door });
         let weak = Arc::downgrade(&stop);
         cancel.on_cancel(move || interrupt(&weak));
-        let session = Self { runtime, client, cancel: cancel.clone(), stop };
+        let session = Self { runtime, client, rows, cancel: cancel.clone(), stop };
         session.batch("prepare the session", &format!("{SETTINGS}; {extra}"))?;
         Ok(session)
     }
@@ -153,6 +188,12 @@ impl Session {
 
     /// Whether the connection has been lost.
     pub(crate) fn is_lost(&self) -> bool {
+        // The driver notices while it runs and never else: a few turns, without waiting.
+        self.runtime.block_on(async {
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        });
         self.client.is_closed()
     }
 
@@ -169,7 +210,10 @@ fn interrupt(stop: &Weak<Stop>) {
     stop.woken.notify_one();
     thread::spawn(move || {
         let Ok(runtime) = runtime() else { return };
-        let asked = stop.token.cancel_query(stop.tls.clone());
+        let asked = async {
+            let link = stop.door.open().await.ok()?;
+            stop.token.cancel_query_raw(link, NoTls).await.ok()
+        };
         // Without an answer the lost connection does the same, only later.
         let _ = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, asked).await });
     });
@@ -191,32 +235,45 @@ fn config(address: &Address, host: &Host) -> Result<Config> {
         .dbname(&address.database)
         .user(&address.user)
         .application_name(&address.application_name)
-        .connect_timeout(address.connect_timeout)
-        .keepalives_idle(Duration::from_secs(30))
-        .keepalives_interval(Duration::from_secs(10))
-        .keepalives_retries(3)
-        .ssl_mode(match address.tls {
-            TlsMode::Disable => SslMode::Disable,
-            _ => SslMode::Require,
-        });
+        // What TLS there is is part of the link.
+        .ssl_mode(SslMode::Disable);
     if let Some(password) = host.secret("password")? {
         config.password(password.expose());
     }
     Ok(config)
 }
 
-fn not_connected(address: &Address, error: &PgError) -> Error {
-    let server = format!("{}:{}", address.host, address.port);
-    let mut made = match error.as_db_error() {
-        Some(_) => failure("log in", error),
-        None => Error::new(ErrorKind::Connection, format!("cannot connect: {}", innermost(error)))
-            .caused_by(error),
+/// Connects, on the calling thread's event loop, where the driver then runs.
+async fn log_in(door: &Door, config: &Config) -> Result<(Client, Rows), NotOpen> {
+    let link = door.open().await.map_err(NotOpen::Unreached)?;
+    let rows = link.rows();
+    let (client, connection) = config.connect_raw(link, NoTls).await.map_err(NotOpen::Refused)?;
+    // Its end shows at the client; there is nobody else to tell.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok((client, rows))
+}
+
+/// Why there is no session.
+enum NotOpen {
+    Late,
+    Unreached(io::Error),
+    Refused(PgError),
+}
+
+fn not_connected(address: &Address, reason: NotOpen) -> Error {
+    let failed =
+        |words: String| Error::new(ErrorKind::Connection, format!("cannot connect: {words}"));
+    let mut made = match &reason {
+        NotOpen::Refused(error) if error.as_db_error().is_some() => failure("log in", error),
+        NotOpen::Refused(error) => failed(innermost(error)).caused_by(error),
+        NotOpen::Unreached(error) => failed(error.to_string()).caused_by(error).with_code(NOT_OPEN),
+        NotOpen::Late => failed(format!("no answer in {} s", address.connect_timeout.as_secs())),
     };
-    if address.tls != TlsMode::Disable && made.hint.is_none() {
+    if address.tls.mode != TlsMode::Disable && made.hint.is_none() {
         let hint = "if the server has no TLS or a certificate of its own, see `tls` and `ca_file`";
         made.hint = Some(hint.to_owned());
     }
-    made.at(server)
+    made.at(format!("{}:{}", address.host, address.port))
 }
 
 fn innermost(error: &PgError) -> String {
@@ -225,51 +282,4 @@ fn innermost(error: &PgError) -> String {
         deepest = next;
     }
     deepest.to_string()
-}
-
-/// Looks at the way to the server stage by stage; the session, if there is one, comes with it.
-pub(crate) fn diagnose(address: &Address, host: &Host) -> (Vec<Finding>, Option<Session>) {
-    let mut findings = Vec::new();
-    let mut found = |stage: &str, outcome: Result<String, String>| {
-        let ok = outcome.is_ok();
-        let detail = outcome.unwrap_or_else(|error| error);
-        findings.push(Finding { stage: stage.to_owned(), ok, detail });
-    };
-    let resolved = (address.host.as_str(), address.port).to_socket_addrs();
-    let resolved: Vec<_> = match resolved {
-        Ok(resolved) => resolved.collect(),
-        Err(error) => {
-            found("name resolution", Err(error.to_string()));
-            return (findings, None);
-        }
-    };
-    found("name resolution", Ok(format!("{resolved:?}")));
-    let reached =
-        resolved.iter().any(|to| TcpStream::connect_timeout(to, address.connect_timeout).is_ok());
-    let port = address.port;
-    if !reached {
-        found("tcp", Err(format!("port {port} does not answer")));
-        return (findings, None);
-    }
-    found("tcp", Ok(format!("port {port} answers")));
-    match Session::open(address, host, "") {
-        Ok(session) => {
-            let words = login_words(address, &session).map_err(|error| error.to_string());
-            found("login", words);
-            (findings, Some(session))
-        }
-        Err(error) => {
-            found("login", Err(error.to_string()));
-            (findings, None)
-        }
-    }
-}
-
-fn login_words(address: &Address, session: &Session) -> Result<String> {
-    let sql = "SELECT format('user %s, database %s, server %s, its time zone %s', current_user, \
-               current_database(), current_setting('server_version'), \
-               (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'))";
-    let words: String = session.value("look around", sql, &[])?;
-    let tls = if address.tls == TlsMode::Disable { "without TLS" } else { "by TLS" };
-    Ok(format!("{words}, {tls}"))
 }

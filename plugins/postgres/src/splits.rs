@@ -2,13 +2,12 @@
 //! knows its collations; how well they are chosen decides about balance, never about which rows
 //! are read.
 
-use transload_plugin_api::{Error, ErrorKind, Result, Split, SplitAbility};
-use transload_sql::{KeyRange, KeyValue, ranges_between, with_null_range};
+use transload_plugin_api::{Result, Split, SplitAbility};
+use transload_sql::{KeyRange, KeyValue, What, encode_split, ranges_between, with_null_range};
 
 use crate::{
     catalog::{self, Table, TableKind},
     dialect::{quoted, quoted_table},
-    options::Source,
     reader::{Found, Part, PostgresReader, SplitData, find_column, trimmed},
     session::Session,
 };
@@ -26,7 +25,7 @@ pub(crate) fn divide(
     max: u32,
     snapshot: Option<&str>,
 ) -> Result<Vec<Split>> {
-    let parts = match &reader.options.split_key {
+    let parts = match &reader.source.split_key {
         Some(key) => key_parts(reader, session, found, key, max)?,
         None => match found {
             Found::Table(table) => match snapshot {
@@ -37,12 +36,12 @@ pub(crate) fn divide(
         },
     };
     let rows = match found {
-        Found::Table(table) if reader.options.filter.is_none() => Some(table.rows),
+        Found::Table(table) if reader.source.filter.is_none() => Some(table.rows),
         _ => None,
     };
     let count = parts.len() as u64;
     // A snapshot is for splits that must agree; one split agrees with itself.
-    let snapshot = snapshot.filter(|_| count > 1);
+    let snapshot = snapshot.filter(|_| count > 1 || reader.source.is_shard);
     let rows = rows.filter(|rows| *rows > 0).map(|rows| rows / count);
     parts.into_iter().map(|part| split(part, snapshot, rows)).collect()
 }
@@ -55,8 +54,7 @@ fn split(part: Part, snapshot: Option<&str>, rows: Option<u64>) -> Result<Split>
         Part::Pages { from, to: None } => format!("pages {from}.."),
     };
     let data = SplitData { snapshot: snapshot.map(str::to_owned), part };
-    let data = serde_json::to_string(&data)
-        .map_err(|error| Error::new(ErrorKind::Defect, format!("encode a split: {error}")))?;
+    let data = encode_split(&data)?;
     // Without ORDER BY the server promises the rows of a range, not their order.
     Ok(Split { label, data, ability: SplitAbility::Bounded, rows, bytes: None })
 }
@@ -136,8 +134,8 @@ fn bounds(
     key: &str,
     ranges: u32,
 ) -> Result<Vec<KeyValue>> {
-    let from = match (&reader.source, found) {
-        (Source::Table(name), Found::Table(table)) => {
+    let from = match (reader.source.what()?, found) {
+        (What::Table(name), Found::Table(table)) => {
             let sampled = matches!(table.kind, TableKind::Table | TableKind::Materialized);
             match sampled && table.rows > 2 * SAMPLE {
                 true => format!(
@@ -148,10 +146,10 @@ fn bounds(
                 false => quoted_table(name),
             }
         }
-        (Source::Query(query), _) => format!("({}\n) AS q", trimmed(query)),
-        (Source::Table(name), Found::Query(_)) => quoted_table(name),
+        (What::Query(query), _) => format!("({}\n) AS q", trimmed(query)),
+        (What::Table(name), Found::Query(_)) => quoted_table(name),
     };
-    let filter = reader.options.filter.as_ref();
+    let filter = reader.source.filter.as_ref();
     let filter = filter.map_or(String::new(), |filter| format!("WHERE ({filter}\n)"));
     // The bound is the first key of the range after it, hence a touch more than the share. The
     // share 0 is the lowest key, before which there is nothing.

@@ -2,7 +2,7 @@
 //! overwrite is staged and published.
 
 use transload_plugin_api::{Error, ErrorKind, LogicalType, Result, WriteMode, WritePlan};
-use transload_sql::{ColumnDefinition, Conflict, Dialect, TableName, create_table};
+use transload_sql::{Conflict, Dialect, Drafting, TableName};
 
 use crate::{
     catalog::{Identity, Table, TableColumn},
@@ -25,13 +25,9 @@ pub(crate) fn stage_name(target: &TableName, run: &str) -> TableName {
     }
 }
 
-/// The columns that an upsert updates: those named, else all that are not of the key.
-pub(crate) fn updated_columns(plan: &WritePlan) -> Vec<&str> {
-    let all = plan.columns.iter().map(|column| column.name.as_str());
-    match plan.update_columns.is_empty() {
-        true => all.filter(|name| !plan.key.iter().any(|key| key == name)).collect(),
-        false => plan.update_columns.iter().map(String::as_str).collect(),
-    }
+/// The plan by PostgreSQL's rules.
+pub(crate) fn drafting(plan: &WritePlan) -> Drafting<'_> {
+    Drafting { dialect: &PostgresDialect, plan }
 }
 
 /// How one task's rows go to the target, or to the stage of an overwrite.
@@ -62,7 +58,7 @@ pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<L
         way: Some(Way {
             make: make_temporary(target, &columns),
             apply: apply_statement(plan, target, &columns, staged.then_some(task)),
-            updates: plan.mode == WriteMode::Upsert && !updated_columns(plan).is_empty(),
+            updates: plan.mode == WriteMode::Upsert && !drafting(plan).updated_columns().is_empty(),
         }),
     })
 }
@@ -126,7 +122,7 @@ fn apply_statement(
     task: Option<u32>,
 ) -> String {
     let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
-    let updated = updated_columns(plan);
+    let updated = drafting(plan).updated_columns();
     let (conflict, last_wins) = match plan.mode {
         WriteMode::Upsert if !updated.is_empty() => {
             (Conflict::Update { key: &key, columns: &updated }, true)
@@ -185,17 +181,12 @@ fn last_of_each(plan: &WritePlan, target: &Table) -> (String, String) {
     let distinct = target
         .keys
         .iter()
-        .any(|key| key.nulls_distinct && same_columns(&key.key.columns, &plan.key));
+        .any(|key| key.nulls_distinct && drafting(plan).is_plan_key(&key.key.columns));
     if distinct && !nullable.is_empty() {
         terms.push(format!("CASE WHEN {} THEN {} END", nullable.join(" OR "), quoted(ROW)));
     }
     let terms = terms.join(", ");
     (format!("DISTINCT ON ({terms}) "), format!("{terms}, "))
-}
-
-/// Whether two lists name the same columns, in any order.
-pub(crate) fn same_columns(one: &[String], other: &[String]) -> bool {
-    one.len() == other.len() && one.iter().all(|name| other.contains(name))
 }
 
 fn overriding(columns: &[&TableColumn]) -> &'static str {
@@ -207,29 +198,7 @@ fn overriding(columns: &[&TableColumn]) -> &'static str {
 
 /// `CREATE TABLE` for the plan's columns, its key as primary key.
 pub(crate) fn creation(name: &TableName, plan: &WritePlan) -> Result<String> {
-    let types: Vec<_> = plan
-        .columns
-        .iter()
-        .map(|column| {
-            native_for(&column.logical).map(|(native, _)| native).ok_or_else(|| {
-                let message = format!(
-                    "column `{}` is `{}`, which PostgreSQL cannot hold",
-                    column.name, column.logical
-                );
-                Error::new(ErrorKind::Unsupported, message)
-                    .hint("leave the column out, or map it to text")
-            })
-        })
-        .collect::<Result<_>>()?;
-    let definitions: Vec<_> = (plan.columns.iter().zip(&types))
-        .map(|(column, native)| ColumnDefinition {
-            name: &column.name,
-            native,
-            nullable: column.nullable && !plan.key.contains(&column.name),
-        })
-        .collect();
-    let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
-    Ok(create_table(&PostgresDialect, name, &definitions, &key))
+    drafting(plan).creation(name, |column| native_for(&column.logical).map(|(native, _)| native))
 }
 
 /// Makes the stage: the target's columns, defaults, checks and unique keys, so that a row which

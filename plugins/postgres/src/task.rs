@@ -108,6 +108,17 @@ impl PostgresTask {
         }
     }
 
+    /// All of the chunk's rows are with the server. Until COMMIT has been said, a lost connection
+    /// has taken the chunk with it.
+    fn complete(&mut self) -> Result<()> {
+        self.open_session()?;
+        let Some(session) = &self.session else { return Ok(()) };
+        self.loader.complete(session).map_err(|error| {
+            self.chunk = Chunk::Broken;
+            replayed(error)
+        })
+    }
+
     /// Undoes the open chunk, and what the task has staged.
     fn discard(&mut self) -> Result<()> {
         self.rollback_chunk()?;
@@ -132,7 +143,8 @@ impl WriteTask for PostgresTask {
         self.ready()?;
         if let Some(session) = &self.session {
             // Deferrable constraints are checked row by row, so that rows can be named.
-            session.batch("begin a chunk", "BEGIN; SET CONSTRAINTS ALL IMMEDIATE")?;
+            let sql = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE";
+            session.batch("begin a chunk", sql).map_err(replayed)?;
         }
         self.chunk = Chunk::Open;
         Ok(())
@@ -151,6 +163,7 @@ impl WriteTask for PostgresTask {
     }
 
     fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
+        self.complete()?;
         let session = self.open_session()?;
         session.cancel().check()?;
         let committed = session.wait(session.client.batch_execute("COMMIT"));
@@ -172,11 +185,13 @@ impl WriteTask for PostgresTask {
             }
         }
         self.chunk = Chunk::None;
+        self.loader.committed();
         self.staged = self.stage.is_some();
         Ok(ChunkOutcome::Committed)
     }
 
     fn rollback_chunk(&mut self) -> Result<()> {
+        self.loader.forget();
         if std::mem::replace(&mut self.chunk, Chunk::None) == Chunk::None {
             return Ok(());
         }

@@ -4,19 +4,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use transload_plugin_api::{
-    ChunkOutcome, Error, ErrorKind, Finding, Host, Options, Receipt, Result, TableInfo, TargetInfo,
-    TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
+    ChunkOutcome, ConflictEffect, Error, ErrorKind, Finding, Guarantee, Host, KeyNeed, Options,
+    Receipt, Result, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WriteModeSpec,
+    WritePlan, WriteTask, Writer,
 };
-use transload_sql::TableName;
+use transload_sql::{TableName, Target};
 
 use crate::{
     catalog::{self, Table},
+    check,
     dialect::quoted_table,
     draft,
     failure::failure,
     load::Loader,
     options::{Address, WriterOptions},
-    session::{Session, diagnose},
+    session::Session,
     target,
     task::{PostgresTask, Way},
 };
@@ -24,10 +26,45 @@ use crate::{
 /// The first half of our advisory locks' keys; the second is the target's oid.
 const LOCK_CLASS: i32 = 0x7472_616e;
 
+/// What a row does whose key is in the table already.
+pub(crate) fn modes() -> Vec<WriteModeSpec> {
+    use ConflictEffect as Effect;
+    vec![
+        WriteModeSpec::new(
+            WriteMode::Insert,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtLeastOnce,
+            "COPY into the table; a row whose key is there is dirty",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Ignore,
+            KeyNeed::UniqueKey,
+            Effect::Skip,
+            Guarantee::Convergent,
+            "COPY, then INSERT ... ON CONFLICT (key) DO NOTHING; other constraints still refuse rows",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Upsert,
+            KeyNeed::UniqueKey,
+            Effect::Update,
+            Guarantee::Convergent,
+            "COPY, then INSERT ... ON CONFLICT (key) DO UPDATE; of equal keys the last row wins",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Overwrite,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtomicJob,
+            "rows go to a stage table; one transaction empties the table and copies them over",
+        ),
+    ]
+}
+
 /// Writes one table.
 pub(crate) struct PostgresWriter {
     way: Way,
-    table: TableName,
+    target: Target,
     job: Mutex<Job>,
 }
 
@@ -57,9 +94,10 @@ impl Job {
 impl PostgresWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
         let address = Address::parse(options)?;
-        let (options, table) = WriterOptions::parse(options)?;
+        let target = Target::parse(options, Ok)?;
+        let options: WriterOptions = options.parse()?;
         let settings = format!("SET lock_timeout = {}", options.lock_timeout);
-        Ok(Self { way: Way { address, host, settings }, table, job: Mutex::default() })
+        Ok(Self { way: Way { address, host, settings }, target, job: Mutex::default() })
     }
 
     fn job(&self) -> MutexGuard<'_, Job> {
@@ -92,7 +130,7 @@ impl PostgresWriter {
                 Some(session) if !session.is_lost() => Arc::clone(session),
                 _ => Arc::new(self.way.open_regardless()?),
             };
-            let stage = target::stage_name(&self.table, &plan.run);
+            let stage = target::stage_name(self.target.table()?, &plan.run);
             let sql = format!("ROLLBACK; DROP TABLE IF EXISTS {}", quoted_table(&stage));
             session.last_words("remove the stage", &sql)?;
         }
@@ -104,14 +142,14 @@ impl PostgresWriter {
 
 impl Writer for PostgresWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = diagnose(&self.way.address, &self.way.host);
+        let (mut found, session) = check::log_in(&self.way.address, &self.way.host);
         if let Some(session) = session {
-            let found = rights(&session, &self.table);
-            let ok = found.is_ok();
-            let detail = found.unwrap_or_else(|error| error.to_string());
-            findings.push(Finding { stage: "rights".to_owned(), ok, detail });
+            check::writing(&mut found, &session);
+            if let Some(table) = self.target.named() {
+                check::target(&mut found, &session, table);
+            }
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
@@ -120,9 +158,10 @@ impl Writer for PostgresWriter {
     }
 
     fn inspect(&self) -> Result<TargetInfo> {
+        let name = self.target.table()?;
         let session = self.session(&mut self.job())?;
-        let mut info = TargetInfo { name: self.table.to_string(), ..TargetInfo::default() };
-        let Some(table) = catalog::find_table(&session, &self.table)? else { return Ok(info) };
+        let mut info = TargetInfo { name: name.to_string(), ..TargetInfo::default() };
+        let Some(table) = catalog::find_table(&session, name)? else { return Ok(info) };
         info.exists = true;
         info.columns = table.api_columns();
         info.keys = table.api_keys();
@@ -135,7 +174,7 @@ impl Writer for PostgresWriter {
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         let session = self.session(&mut self.job())?;
-        draft::draft(&session, &self.table, plan)
+        draft::draft(&session, self.target.table()?, plan)
     }
 
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
@@ -145,11 +184,11 @@ impl Writer for PostgresWriter {
             return Ok(());
         }
         let session = self.session(&mut job)?;
-        draft::draft(&session, &self.table, plan)?;
-        if catalog::find_table(&session, &self.table)?.is_none() {
-            session.batch("create the table", &target::creation(&self.table, plan)?)?;
+        draft::draft(&session, self.target.table()?, plan)?;
+        if catalog::find_table(&session, self.target.table()?)?.is_none() {
+            session.batch("create the table", &target::creation(self.target.table()?, plan)?)?;
         }
-        let target = catalog::table(&session, &self.table)?;
+        let target = catalog::table(&session, self.target.table()?)?;
         lock(&session, &target, plan.mode)?;
         job.locked = true;
         for (index, sql) in plan.before.iter().enumerate() {
@@ -165,7 +204,7 @@ impl Writer for PostgresWriter {
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         let session = self.session(&mut self.job())?;
-        let target = catalog::table(&session, &self.table)?;
+        let target = catalog::table(&session, self.target.table()?)?;
         let loader = Loader::new(target::load_plan(plan, &target, task.task)?);
         let stage = self.stage(plan, &target);
         Ok(Box::new(PostgresTask::new(self.way.clone(), loader, task.task, stage)?))
@@ -178,7 +217,7 @@ impl Writer for PostgresWriter {
             return Ok(ChunkOutcome::AlreadyCommitted);
         }
         let session = self.session(&mut job)?;
-        let target = catalog::table(&session, &self.table)?;
+        let target = catalog::table(&session, self.target.table()?)?;
         if !job.published {
             if let Some(stage) = self.stage(plan, &target) {
                 // Publishing drops the stage in the same transaction: without it, all is in.
@@ -263,22 +302,5 @@ fn publish(
             Ok(ChunkOutcome::Unknown { evidence: format!("no answer to COMMIT: {error}") })
         }
         Err(error) => Ok(ChunkOutcome::Unknown { evidence: error.to_string() }),
-    }
-}
-
-/// What this login may do with the target.
-fn rights(session: &Session, name: &TableName) -> Result<String> {
-    let Some(table) = catalog::find_table(session, name)? else {
-        return Ok(format!("table `{name}` is not there yet"));
-    };
-    let sql = "SELECT coalesce(string_agg(word, ', ' ORDER BY place), 'nothing') FROM \
-               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) \
-                 WITH ORDINALITY AS r(word, place) \
-               WHERE pg_catalog.has_table_privilege($1::oid, word)";
-    let words: String = session.value("look up rights", sql, &[&table.oid])?;
-    match words.contains("INSERT") {
-        true => Ok(format!("table `{name}` is there; rights: {words}")),
-        false => Err(Error::new(ErrorKind::Denied, format!("no right to insert into `{name}`"))
-            .hint(format!("rights there: {words}"))),
     }
 }

@@ -318,3 +318,85 @@ fn tls_is_verified_as_asked_and_never_left_out() {
     }
     assert_eq!(server().get_hosts().len(), 1);
 }
+
+/// Three tables of one shape, of 3000, 2000 and no rows, in two schemas.
+const SHARDS: &str = "CREATE TABLE orders_0(id int8 PRIMARY KEY, s text NOT NULL);
+    INSERT INTO orders_0 SELECT i, repeat('a', 100) FROM generate_series(1, 3000) i;
+    CREATE TABLE orders_1(s text, id int8 PRIMARY KEY);
+    INSERT INTO orders_1 SELECT nullif(repeat('b', i % 7), ''), i FROM generate_series(1, 2000) i;
+    CREATE SCHEMA shop; CREATE TABLE shop.orders(id int8 PRIMARY KEY, s text);
+    CREATE TABLE \"orders_[0-1]\"(id int8, s text); INSERT INTO \"orders_[0-1]\" VALUES (1, 'q');
+    ANALYZE";
+
+fn sharded(fixture: &Fixture, tables: &[&str], pairs: &[(&str, &str)]) -> Box<dyn Reader> {
+    let mut options = fixture.options(pairs);
+    options.values.insert("tables".to_owned(), tables.to_vec().into());
+    PostgresPlugin.reader(options, host()).unwrap()
+}
+
+#[test]
+fn tables_of_one_shape_are_read_as_one() {
+    let fixture = Fixture::new(SHARDS);
+    let tables = ["orders_[0-1]", "shop.orders"];
+    for pairs in [
+        &[("origin_column", "shard")][..],
+        &[("origin_column", "shard"), ("consistency", "split")],
+        &[("origin_column", "shard"), ("split_key", "id"), ("where", "id > 0 -- all")],
+    ] {
+        for max in [1, 3, 8] {
+            let reader = sharded(&fixture, &tables, pairs);
+            let splits = read_all(&*reader, max);
+            assert!(splits.len() >= 3 && splits.len() <= max.max(3) as usize);
+            let mut rows = Vec::new();
+            for batch in batches(splits) {
+                let cells = |row| [2, 0, 1].map(|at| cell(batch.column(at), row)).join("|");
+                rows.extend((0..batch.num_rows()).map(cells));
+            }
+            rows.sort();
+            let mut expected = fixture.rows(
+                "SELECT '\"orders_0\"', id, '\"' || s || '\"' FROM orders_0 UNION ALL \
+                 SELECT '\"orders_1\"', id, coalesce('\"' || s || '\"', 'NULL') FROM orders_1",
+            );
+            expected.sort();
+            assert_eq!(rows.len(), 5000);
+            assert!(rows == expected, "{} {}", rows[0], expected[0]);
+        }
+    }
+    let quoted = fixture.reader(&[("table", "\"orders_[0-1]\"")]);
+    assert_eq!(counted(&*quoted, 4).1.len(), 1);
+}
+
+#[test]
+fn t08_all_shards_see_one_moment() {
+    let fixture = Fixture::new(SHARDS);
+    let reader = sharded(&fixture, &["orders_[0-1]", "shop.orders"], &[]);
+    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+    // One split for each table, and they agree all the same.
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let splits = reader.splits(&request).unwrap();
+    fixture.run("INSERT INTO shop.orders SELECT * FROM orders_0; DELETE FROM orders_0");
+    let count = |split| {
+        let mut task = reader.open(split, &columns, None).unwrap();
+        let batches = std::iter::from_fn(|| task.next_batch().unwrap());
+        batches.map(|read| read.batch.num_rows()).sum::<usize>()
+    };
+    assert_eq!(splits.iter().map(count).collect::<Vec<_>>(), [3000, 2000, 0]);
+}
+
+#[test]
+fn t52_shards_that_differ_or_are_missing_are_named() {
+    let fixture = Fixture::new(&format!(
+        "{SHARDS}; CREATE TABLE odd(id int4, s text); CREATE TABLE less(id int8)"
+    ));
+    for (tables, kind, words) in [
+        (&["orders_0", "odd"][..], ErrorKind::Schema, "table `odd`: column `id` is `int32`"),
+        (&["orders_[0-1]", "less"], ErrorKind::Schema, "table `less`: there is no column `s`"),
+        (&["less", "orders_1"], ErrorKind::Schema, "table `orders_1`: column `s` is not in"),
+        (&["orders_[0-2]"], ErrorKind::NotFound, "there is no table `orders_2`"),
+        (&["orders_0", "public.orders_0"], ErrorKind::Options, "are the same table"),
+    ] {
+        let error = sharded(&fixture, tables, &[]).schema().unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

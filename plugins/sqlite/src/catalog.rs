@@ -45,6 +45,12 @@ pub(crate) struct TableColumn {
     pub(crate) typed: bool,
 }
 
+impl AsRef<Column> for TableColumn {
+    fn as_ref(&self) -> &Column {
+        &self.column
+    }
+}
+
 /// A key with what comparing its columns needs.
 #[derive(Clone, Debug)]
 pub(crate) struct TableKey {

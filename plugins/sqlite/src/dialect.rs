@@ -8,6 +8,14 @@ use transload_sql::{Conflict, Dialect};
 pub(crate) struct SqliteDialect;
 
 impl Dialect for SqliteDialect {
+    fn database(&self) -> &'static str {
+        "SQLite"
+    }
+
+    fn folds_case(&self) -> bool {
+        true
+    }
+
     fn quote(&self) -> char {
         '"'
     }
@@ -32,7 +40,5 @@ impl Dialect for SqliteDialect {
 
 /// One identifier, quoted.
 pub(crate) fn quoted(name: &str) -> String {
-    let mut sql = String::new();
-    SqliteDialect.identifier(name, &mut sql);
-    sql
+    SqliteDialect.quoted(name)
 }

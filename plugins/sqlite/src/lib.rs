@@ -76,7 +76,7 @@ impl Plugin for SqlitePlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::SqliteReader::new(&options, host)?))
+        reader::reader(&options, &host)
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {

@@ -16,6 +16,7 @@ use crate::{
     bind::{Cells, cells_of},
     catalog::{Table, TableKey},
     dialect::{SqliteDialect, quoted},
+    draft::drafting,
     failure::{RowFault, failure, row_fault},
     refusal::BoundColumn,
 };
@@ -254,7 +255,7 @@ fn dirty_row(
 fn insert_sql(plan: &WritePlan, columns: &[BoundColumn], table: &TableName) -> String {
     let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
     let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
-    let updated = updated_columns(plan);
+    let updated = drafting(plan).updated_columns();
     let conflict = match plan.mode {
         WriteMode::Insert | WriteMode::Replace | WriteMode::Overwrite => Conflict::Fail,
         WriteMode::Ignore => Conflict::Skip { key: &key },
@@ -268,16 +269,6 @@ fn insert_sql(plan: &WritePlan, columns: &[BoundColumn], table: &TableName) -> S
         sql.push_str(&format!(" WHERE {CONFLICT_FUNCTION}()"));
     }
     sql
-}
-
-/// The columns that an upsert updates: as the plan says, or all that are not in the key.
-pub(crate) fn updated_columns(plan: &WritePlan) -> Vec<&str> {
-    if !plan.update_columns.is_empty() {
-        return plan.update_columns.iter().map(String::as_str).collect();
-    }
-    let in_key = |name: &str| plan.key.iter().any(|key| key.eq_ignore_ascii_case(name));
-    let names = plan.columns.iter().map(|column| column.name.as_str());
-    names.filter(|name| !in_key(name)).collect()
 }
 
 fn staged_insert(columns: &[BoundColumn], stage: &TableName, mark: &str, task: u32) -> String {

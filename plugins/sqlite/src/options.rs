@@ -4,46 +4,19 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::TableName;
+use transload_sql::{Sources, TableName, Target, source_specs, target_specs};
 
-/// What the reader is asked for.
+/// Where the reader looks.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
     pub(crate) path: PathBuf,
-    table: Option<String>,
-    query: Option<String>,
-    #[serde(rename = "where")]
-    pub(crate) filter: Option<String>,
-    pub(crate) split_key: Option<String>,
-}
-
-/// What is read.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    /// A table or view.
-    Table(TableName),
-    /// The rows of a query.
-    Query(String),
 }
 
 impl ReaderOptions {
-    /// Parses the options; what is read comes apart, because it is one of two.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Source)> {
-        let parsed: Self = options.parse()?;
-        let source = match (&parsed.table, &parsed.query) {
-            (Some(table), None) => Source::Table(main_table(table)?),
-            (None, Some(query)) => Source::Query(query.clone()),
-            (Some(_), Some(_)) => return Err(refuse("`table` and `query` exclude each other")),
-            (None, None) => return Err(refuse("neither `table` nor `query` is given")),
-        };
-        if matches!(source, Source::Query(_)) {
-            let extra =
-                [("where", parsed.filter.is_some()), ("split_key", parsed.split_key.is_some())];
-            if let Some((key, _)) = extra.iter().find(|(_, given)| *given) {
-                return Err(refuse(&format!("`{key}` goes with `table`, not with `query`")));
-            }
-        }
-        Ok((parsed, source))
+    /// Parses the options; what is read comes apart.
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Sources)> {
+        let sources = Sources::parse(options, main_table)?.with_whole_queries()?;
+        Ok((options.parse()?, sources))
     }
 }
 
@@ -51,7 +24,6 @@ impl ReaderOptions {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
     pub(crate) path: PathBuf,
-    table: String,
     /// In milliseconds, as durations are handed over.
     #[serde(default = "default_busy_timeout")]
     busy_timeout: u64,
@@ -67,10 +39,8 @@ fn default_busy_timeout() -> u64 {
 
 impl WriterOptions {
     /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, TableName)> {
-        let parsed: Self = options.parse()?;
-        let table = main_table(&parsed.table)?;
-        Ok((parsed, table))
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Target)> {
+        Ok((options.parse()?, Target::parse(options, main_table)?))
     }
 
     pub(crate) fn busy_timeout(&self) -> Duration {
@@ -109,22 +79,16 @@ pub(crate) enum JournalMode {
 }
 
 /// The file has no schemas besides its own.
-fn main_table(text: &str) -> Result<TableName> {
-    let mut name: TableName = text.parse()?;
+fn main_table(mut name: TableName) -> Result<TableName> {
     match &name.schema {
         Some(schema) if !schema.eq_ignore_ascii_case("main") => {
             let message = format!("`{schema}` is no schema of a database file");
             return Err(Error::new(ErrorKind::Options, message)
-                .at("option `table`")
                 .hint("leave the schema out; quote a table's name that holds a dot: `\"a.b\"`"));
         }
         _ => name.schema = Some("main".to_owned()),
     }
     Ok(name)
-}
-
-fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::Options, message).hint("give exactly one of `table` and `query`")
 }
 
 /// Options of both roles.
@@ -135,22 +99,12 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table or view to read; or give `query`"),
-        OptionSpec::new("query", OptionKind::Text, "The SELECT to read; or give `table`"),
-        OptionSpec::new("where", OptionKind::Text, "A condition on the table's rows, as SQL"),
-        OptionSpec::new(
-            "split_key",
-            OptionKind::Text,
-            "The column by whose ranges the table is divided; default: its rowid or primary key",
-        ),
-    ]
+    source_specs("default: its rowid or primary key")
 }
 
 /// Options of the writer.
 pub(crate) fn writer_specs() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new("table", OptionKind::Text, "The table to write").required(),
+    let own = [
         OptionSpec::new(
             "busy_timeout",
             OptionKind::Duration,
@@ -171,38 +125,38 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
              while the job writes",
         )
         .default("keep"),
-    ]
+    ];
+    target_specs().into_iter().chain(own).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Source)> {
+    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Sources)> {
         let all = pairs.iter().chain(&[("path", "/x.db")]);
         ReaderOptions::parse(&Options::from_pairs(all.map(|(key, value)| (*key, *value))))
     }
 
     #[test]
-    fn table_and_query_exclude_each_other() {
-        assert!(reader(&[("table", "t")]).is_ok());
+    fn what_a_file_does_not_have_is_refused() {
+        assert!(reader(&[("table", "main.t")]).is_ok());
         assert!(reader(&[("query", "SELECT 1")]).is_ok());
-        for wrong in [
-            &[][..],
-            &[("table", "t"), ("query", "SELECT 1")],
-            &[("query", "SELECT 1"), ("where", "a")],
-            &[("query", "SELECT 1"), ("split_key", "a")],
-            &[("table", "other.t")],
-        ] {
-            assert_eq!(reader(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
+        for (key, value) in [("table", "other.t"), ("table", "other.t[0-3]")] {
+            let error = reader(&[(key, value)]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options, "{value}");
+            assert_eq!(error.place.as_deref(), Some("option `table`"));
         }
+        let divided = reader(&[("query", "SELECT 1"), ("split_key", "a")]);
+        assert_eq!(divided.unwrap_err().kind, ErrorKind::Options);
     }
 
     #[test]
     fn defaults_agree_with_the_descriptor() {
         let options = Options::from_pairs([("path", "/x.db"), ("table", "\"a.b\"")]);
         let (parsed, table) = WriterOptions::parse(&options).unwrap();
-        assert_eq!((table.table.as_str(), parsed.busy_timeout()), ("a.b", Duration::from_secs(10)));
+        assert_eq!(table.table().unwrap().to_string(), "main.\"a.b\"");
+        assert_eq!(parsed.busy_timeout(), Duration::from_secs(10));
         assert_eq!(parsed.synchronous, Synchronous::Full);
         assert_eq!(parsed.journal_mode, JournalMode::Keep);
         let words: Vec<_> = writer_specs().into_iter().filter_map(|spec| spec.default).collect();

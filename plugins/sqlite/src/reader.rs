@@ -1,17 +1,16 @@
 //! The reader: what a table or query offers, and how its rows are divided. The reading of one
 //! split is in `scan`.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use rusqlite::{Connection, types::ValueRef};
-use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
-    Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
+    Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
 use transload_sql::{
-    KeyRange, KeyValue, Select, decode_key, equal_spans, integer_ranges, ranges_between,
-    with_null_range,
+    KeyRange, KeySplit, KeyValue, Select, Source, TableReader, What, decode_split, equal_spans,
+    integer_ranges, known_columns, ranges_between, with_null_range,
 };
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     decode::can_make,
     dialect::{SqliteDialect, quoted},
     failure::failure,
-    options::{ReaderOptions, Source},
+    options::ReaderOptions,
     scan::{Scan, ScanPlan},
     session::open_to_read,
     types::logical_of,
@@ -27,41 +26,34 @@ use crate::{
 
 /// Reads one table, view or query of a database file.
 pub(crate) struct SqliteReader {
-    options: Arc<ReaderOptions>,
+    path: PathBuf,
     source: Source,
     schema: Vec<Column>,
     host: Host,
 }
 
-/// What a split says to `open`.
-#[derive(Debug, Serialize, Deserialize)]
-struct SplitData {
-    /// The column that the range is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    column: Option<String>,
-    range: KeyRange,
-    /// The columns by which rows come in order; empty where they come as they come.
-    order: Vec<String>,
+/// The reader that the options ask for.
+pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
+    let (parsed, sources) = ReaderOptions::parse(options)?;
+    sources.reader(|source| {
+        let (path, schema) = (parsed.path.clone(), options.schema.clone());
+        Ok(SqliteReader { path, source, schema, host: host.clone() })
+    })
 }
 
 impl SqliteReader {
-    pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (parsed, source) = ReaderOptions::parse(options)?;
-        Ok(Self { options: Arc::new(parsed), source, schema: options.schema.clone(), host })
-    }
-
     fn connect(&self) -> Result<Connection> {
-        open_to_read(&self.options.path, self.host.cancel())
+        open_to_read(&self.path, self.host.cancel())
     }
 
     /// The columns of the source by its own declarations and by the job's.
     fn columns(&self, connection: &Connection) -> Result<Vec<Column>> {
-        let mut columns = match &self.source {
-            Source::Table(name) => {
+        let mut columns = match self.source.what()? {
+            What::Table(name) => {
                 let table = catalog::table(connection, name)?;
                 table.columns.into_iter().map(|column| column.column).collect()
             }
-            Source::Query(query) => query_columns(connection, query)?,
+            What::Query(query) => query_columns(connection, query)?,
         };
         for column in &mut columns {
             if let Some(declared) = self.schema.iter().find(|other| other.name == column.name) {
@@ -73,29 +65,33 @@ impl SqliteReader {
     }
 
     fn table_splits(&self, connection: &Connection, table: &Table, max: u32) -> Result<Vec<Split>> {
-        let filtered = self.options.filter.is_some();
+        let filtered = self.source.filter.is_some();
         let order = natural_order(table);
-        if let Some(name) = &self.options.split_key {
+        if let Some(name) = &self.source.split_key {
             let column = table.column(name).ok_or_else(|| no_such_column(name, table))?;
             let key = &column.column.name;
             // The natural key by its name is no other key.
             if order.as_slice() != std::slice::from_ref(key) {
-                let ranges = self.key_ranges(connection, table, key, max)?;
-                let ranges = if column.column.nullable { with_null_range(ranges) } else { ranges };
-                return splits_of(Some(key), ranges, &[], None);
+                if !column.column.nullable {
+                    let ranges = self.key_ranges(connection, table, key, max)?;
+                    return KeySplit::all(Some(key), ranges, &[], None);
+                }
+                // NULL keys take a split of their own.
+                let ranges = self.key_ranges(connection, table, key, max.max(2) - 1)?;
+                return KeySplit::all(Some(key), with_null_range(ranges), &[], None);
             }
         }
         let Some(key) = order.first().cloned() else {
-            return splits_of(None, vec![KeyRange::ALL], &[], None);
+            return KeySplit::all(None, vec![KeyRange::ALL], &[], None);
         };
         if table.rowid.is_some() {
             let spans = self.rowid_spans(connection, table, &key, max)?;
             let rows: i128 = spans.iter().map(|(low, high)| high - low + 1).sum();
             let rows = (!filtered).then(|| u64::try_from(rows).unwrap_or(u64::MAX));
-            return splits_of(Some(&key), integer_ranges(&spans, max), &order, rows);
+            return KeySplit::all(Some(&*key), integer_ranges(&spans, max), &order, rows);
         }
         let ranges = self.key_ranges(connection, table, &key, max)?;
-        splits_of(Some(&key), ranges, &order, None)
+        KeySplit::all(Some(&*key), ranges, &order, None)
     }
 
     /// Where rowids really are: the whole width in equal spans, each narrowed to its first and
@@ -168,9 +164,18 @@ impl SqliteReader {
     }
 }
 
+impl TableReader for SqliteReader {
+    fn identity(&self) -> Result<String> {
+        Ok(match self.source.what()? {
+            What::Table(name) => name.table.to_ascii_lowercase(),
+            What::Query(query) => query.clone(),
+        })
+    }
+}
+
 impl Reader for SqliteReader {
     fn check(&self) -> Result<Vec<Finding>> {
-        let path = self.options.path.display();
+        let path = self.path.display();
         let connection = match self.connect() {
             Ok(connection) => connection,
             Err(error) => {
@@ -179,6 +184,9 @@ impl Reader for SqliteReader {
             }
         };
         let file = Finding { stage: "file".into(), ok: true, detail: format!("opened `{path}`") };
+        if !self.source.is_named() {
+            return Ok(vec![file]);
+        }
         let columns = self.columns(&connection);
         let ok = columns.is_ok();
         let detail = match columns {
@@ -195,11 +203,11 @@ impl Reader for SqliteReader {
     fn schema(&self) -> Result<SourceSchema> {
         let connection = self.connect()?;
         let columns = self.columns(&connection)?;
-        let keys = match &self.source {
-            Source::Table(name) => {
+        let keys = match self.source.what()? {
+            What::Table(name) => {
                 catalog::table(&connection, name)?.keys.into_iter().map(|key| key.key).collect()
             }
-            Source::Query(_) => Vec::new(),
+            What::Query(_) => Vec::new(),
         };
         let untyped = columns.iter().filter(|column| column.inferred);
         let notes = untyped.map(|column| {
@@ -215,15 +223,11 @@ impl Reader for SqliteReader {
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
         let own = self.columns(&self.connect()?)?;
         let produced = wanted.iter().map(|wanted| {
-            let own = own
-                .iter()
-                .find(|column| column.name.eq_ignore_ascii_case(&wanted.name))
-                .ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Schema,
-                        format!("the source has no column `{}`", wanted.name),
-                    )
-                })?;
+            let same = |column: &&Column| column.name.eq_ignore_ascii_case(&wanted.name);
+            let own = own.iter().find(same).ok_or_else(|| {
+                let message = format!("the source has no column `{}`", wanted.name);
+                Error::new(ErrorKind::Schema, message).hint(known_columns(&own))
+            })?;
             let mut column = own.clone();
             column.name.clone_from(&wanted.name);
             column.nullable = own.nullable && wanted.nullable;
@@ -236,9 +240,9 @@ impl Reader for SqliteReader {
     }
 
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
-        match &self.source {
-            Source::Query(_) => splits_of(None, vec![KeyRange::ALL], &[], None),
-            Source::Table(name) => {
+        match self.source.what()? {
+            What::Query(_) => KeySplit::all(None, vec![KeyRange::ALL], &[], None),
+            What::Table(name) => {
                 let connection = self.connect()?;
                 let table = catalog::table(&connection, name)?;
                 self.table_splits(&connection, &table, request.max.max(1))
@@ -252,10 +256,8 @@ impl Reader for SqliteReader {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
-        let data: SplitData = serde_json::from_str(&split.data).map_err(|error| {
-            Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
-        })?;
-        let after = after.map(|position| decode_position(position, &data.order)).transpose()?;
+        let data: KeySplit = decode_split(split)?;
+        let after = after.map(|position| data.key_after(position)).transpose()?;
         let connection = self.connect()?;
         let plan = self.scan_plan(&connection, &data, columns, after.as_deref())?;
         Ok(Box::new(Scan::start(connection, plan, self.host.cancel())?))
@@ -266,7 +268,7 @@ impl SqliteReader {
     fn scan_plan(
         &self,
         connection: &Connection,
-        data: &SplitData,
+        data: &KeySplit,
         columns: &[Column],
         after: Option<&[KeyValue]>,
     ) -> Result<ScanPlan> {
@@ -279,12 +281,12 @@ impl SqliteReader {
             key_name: String::new(),
             source: "query".to_owned(),
         };
-        match &self.source {
-            Source::Query(query) => {
+        match self.source.what()? {
+            What::Query(query) => {
                 plan.indexes = query_indexes(connection, query, columns)?;
                 plan.sql.clone_from(query);
             }
-            Source::Table(name) => {
+            What::Table(name) => {
                 let table = catalog::table(connection, name)?;
                 (plan.sql, plan.values) = self.select(&table, data, columns, after)?;
                 plan.source.clone_from(&table.name.table);
@@ -300,7 +302,7 @@ impl SqliteReader {
     fn select(
         &self,
         table: &Table,
-        data: &SplitData,
+        data: &KeySplit,
         columns: &[Column],
         after: Option<&[KeyValue]>,
     ) -> Result<(String, Vec<KeyValue>)> {
@@ -313,7 +315,7 @@ impl SqliteReader {
         let select = Select {
             table: &table.name,
             columns: &selected,
-            filter: self.options.filter.as_deref(),
+            filter: self.source.filter.as_deref(),
             range: data.column.as_deref().map(|column| (column, &data.range)),
             order: &order,
             after,
@@ -338,34 +340,6 @@ fn natural_order(table: &Table) -> Vec<String> {
         },
         None => Vec::new(),
     }
-}
-
-fn splits_of(
-    column: Option<&String>,
-    ranges: Vec<KeyRange>,
-    order: &[String],
-    rows: Option<u64>,
-) -> Result<Vec<Split>> {
-    let count = ranges.len() as u64;
-    let ability = if order.is_empty() { SplitAbility::Bounded } else { SplitAbility::Seekable };
-    let split = |range: KeyRange| {
-        let label = range.label(column.map_or("", String::as_str));
-        let data = SplitData { column: column.cloned(), range, order: order.to_vec() };
-        let data = serde_json::to_string(&data)
-            .map_err(|error| Error::new(ErrorKind::Defect, format!("encode a split: {error}")))?;
-        Ok(Split { label, data, ability, rows: rows.map(|rows| rows / count), bytes: None })
-    };
-    ranges.into_iter().map(split).collect()
-}
-
-fn decode_position(position: &Position, order: &[String]) -> Result<Vec<KeyValue>> {
-    if order.is_empty() {
-        let message = "rows of this source have no order, so reading cannot start in the middle";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    decode_key(&position.0)
-        .filter(|key| key.len() == order.len())
-        .ok_or_else(|| Error::new(ErrorKind::Data, "not a position of this split"))
 }
 
 /// Whether values of the column can be read in that type with the same outcome for every value.
@@ -428,9 +402,8 @@ fn bad_query(error: &rusqlite::Error) -> Error {
 }
 
 fn no_such_column(name: &str, table: &Table) -> Error {
-    let known: Vec<_> = table.columns.iter().map(|column| column.column.name.as_str()).collect();
     let message = format!("table `{}` has no column `{name}`", table.name.table);
-    Error::new(ErrorKind::Schema, message).hint(format!("its columns: {}", known.join(", ")))
+    Error::new(ErrorKind::Schema, message).hint(known_columns(&table.columns))
 }
 
 /// A stored value as a key; `None` for NULL and for text that is not UTF-8.

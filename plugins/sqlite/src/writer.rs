@@ -11,7 +11,7 @@ use transload_plugin_api::{
     Cancel, ChunkOutcome, Error, ErrorKind, Finding, Host, Options, Receipt, Result, TableInfo,
     TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
 };
-use transload_sql::TableName;
+use transload_sql::{TableName, Target};
 
 use crate::{
     catalog, draft,
@@ -27,7 +27,7 @@ use crate::{
 /// Writes one table of a database file.
 pub(crate) struct SqliteWriter {
     options: WriterOptions,
-    table: TableName,
+    target: Target,
     host: Host,
     session: Mutex<Option<Arc<Session>>>,
     run: Mutex<RunState>,
@@ -84,8 +84,8 @@ impl Session {
 
 impl SqliteWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, table) = WriterOptions::parse(options)?;
-        Ok(Self { options, table, host, session: Mutex::default(), run: Mutex::default() })
+        let (options, target) = WriterOptions::parse(options)?;
+        Ok(Self { options, target, host, session: Mutex::default(), run: Mutex::default() })
     }
 
     /// The session, opened by the first verb that writes.
@@ -96,7 +96,7 @@ impl SqliteWriter {
         }
         let session = Arc::new(Session::open(&self.options, self.host.cancel())?);
         if plan.mode == WriteMode::Overwrite {
-            stage::set_references(&session.connection(), &self.table)?;
+            stage::set_references(&session.connection(), self.target.table()?)?;
         }
         *kept = Some(Arc::clone(&session));
         Ok(session)
@@ -120,13 +120,13 @@ impl SqliteWriter {
         open_to_look(&self.options, self.host.cancel()).map(Some)
     }
 
-    fn stage(&self, plan: &WritePlan) -> Option<TableName> {
+    fn stage(&self, plan: &WritePlan) -> Result<Option<TableName>> {
         let staged = plan.mode == WriteMode::Overwrite;
-        staged.then(|| stage::stage_name(&self.table, &plan.run))
+        staged.then(|| Ok(stage::stage_name(self.target.table()?, &plan.run))).transpose()
     }
 
     fn remove_stage(&self, plan: &WritePlan) -> Result<()> {
-        let Some(stage) = self.stage(plan).filter(|_| self.options.path.exists()) else {
+        let Some(stage) = self.stage(plan)?.filter(|_| self.options.path.exists()) else {
             return Ok(());
         };
         let session = self.session(plan)?;
@@ -141,9 +141,12 @@ impl Writer for SqliteWriter {
         let found = match self.look() {
             Ok(None) => Ok("the file is not there yet and will be made".to_owned()),
             Ok(Some(connection)) => writable(&self.options).and_then(|()| {
-                let there = catalog::find_table(&connection, &self.table)?.is_some();
+                let Some(name) = self.target.named() else {
+                    return Ok("the file can be written".to_owned());
+                };
+                let there = catalog::find_table(&connection, name)?.is_some();
                 let word = if there { "is there" } else { "is not there yet" };
-                Ok(format!("the file can be written; table `{}` {word}", self.table.table))
+                Ok(format!("the file can be written; table `{}` {word}", name.table))
             }),
             Err(error) => Err(error),
         };
@@ -157,22 +160,23 @@ impl Writer for SqliteWriter {
     }
 
     fn inspect(&self) -> Result<TargetInfo> {
-        let mut info = TargetInfo { name: self.table.table.clone(), ..TargetInfo::default() };
+        let name = self.target.table()?;
+        let mut info = TargetInfo { name: name.table.clone(), ..TargetInfo::default() };
         let Some(connection) = self.look()? else { return Ok(info) };
-        let Some(table) = catalog::find_table(&connection, &self.table)? else { return Ok(info) };
+        let Some(table) = catalog::find_table(&connection, name)? else { return Ok(info) };
         info.exists = true;
         info.columns = table.columns.into_iter().map(|column| column.column).collect();
         info.keys = table.keys.into_iter().map(|key| key.key).collect();
-        let triggers = catalog::triggers(&connection, &self.table)?;
+        let triggers = catalog::triggers(&connection, name)?;
         info.notes.extend(triggers.into_iter().map(|name| format!("trigger `{name}`")));
-        let referring = catalog::referring_tables(&connection, &self.table)?;
+        let referring = catalog::referring_tables(&connection, name)?;
         info.notes.extend(referring.into_iter().map(|name| format!("referred to by `{name}`")));
         Ok(info)
     }
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         let connection = self.look()?;
-        let mut draft = draft::draft(connection.as_ref(), &self.table, plan)?;
+        let mut draft = draft::draft(connection.as_ref(), self.target.table()?, plan)?;
         if self.options.synchronous == Synchronous::Off {
             let warning = "`synchronous = \"off\"`: a power cut can damage the database";
             draft.warnings.push(warning.to_owned());
@@ -189,14 +193,18 @@ impl Writer for SqliteWriter {
         let session = self.session(plan)?;
         let _turn = session.queue.wait(&session.cancel)?;
         let connection = session.connection();
-        if plan.create_table && catalog::find_table(&connection, &self.table)?.is_none() {
-            in_transaction(&connection, "create the table", &draft::creation(&self.table, plan)?)?;
+        if plan.create_table && catalog::find_table(&connection, self.target.table()?)?.is_none() {
+            in_transaction(
+                &connection,
+                "create the table",
+                &draft::creation(self.target.table()?, plan)?,
+            )?;
         }
         for (index, sql) in plan.before.iter().enumerate() {
             in_transaction(&connection, &format!("`before` statement {}", index + 1), sql)?;
         }
-        if let Some(stage) = self.stage(plan) {
-            let target = catalog::table(&connection, &self.table)?;
+        if let Some(stage) = self.stage(plan)? {
+            let target = catalog::table(&connection, self.target.table()?)?;
             stage::make(&connection, &target, &stage)?;
         }
         state.prepared = true;
@@ -205,8 +213,8 @@ impl Writer for SqliteWriter {
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         let session = self.session(plan)?;
-        let stage = self.stage(plan);
-        let table = catalog::table(&session.connection(), &self.table)?;
+        let stage = self.stage(plan)?;
+        let table = catalog::table(&session.connection(), self.target.table()?)?;
         let mark = stage.as_ref().map(|stage| (stage, stage::TASK_COLUMN, task.task));
         let loader = Loader::new(plan, &table, mark)?;
         Ok(Box::new(SqliteTask::new(session, loader, task.task, stage)))
@@ -220,13 +228,13 @@ impl Writer for SqliteWriter {
         let session = self.session(plan)?;
         let _turn = session.queue.wait(&session.cancel)?;
         let connection = session.connection();
-        if let Some(stage) = self.stage(plan).filter(|_| !state.published) {
+        if let Some(stage) = self.stage(plan)?.filter(|_| !state.published) {
             // Publishing drops the stage in the same transaction: without it, all is in.
             if catalog::find_table(&connection, &stage)?.is_none() {
                 return Ok(ChunkOutcome::AlreadyCommitted);
             }
             let columns: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
-            stage::publish(&connection, &self.table, &stage, &columns)?;
+            stage::publish(&connection, self.target.table()?, &stage, &columns)?;
             state.published = true;
         }
         for (index, sql) in plan.after.iter().enumerate().skip(state.after_done) {

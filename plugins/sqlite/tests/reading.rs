@@ -335,3 +335,105 @@ fn a_stop_interrupts_a_long_query() {
     cancel.cancel();
     assert_eq!(task.next_batch().unwrap_err().kind, ErrorKind::Cancelled);
 }
+
+/// Three tables of one shape, of 30, 20 and no rows.
+const SHARDS: &str = "CREATE TABLE orders_00(id INTEGER PRIMARY KEY, s TEXT NOT NULL);
+    CREATE TABLE orders_01(s TEXT, id INTEGER PRIMARY KEY);
+    CREATE TABLE orders_02(id INTEGER PRIMARY KEY, s TEXT);
+    CREATE TABLE \"orders_[00-02]\"(id INTEGER PRIMARY KEY, s TEXT);
+    INSERT INTO orders_00 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 30)
+      SELECT i, 'a' || i FROM n;
+    INSERT INTO orders_01 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20)
+      SELECT CASE i WHEN 7 THEN NULL ELSE 'b' || i END, i FROM n;
+    INSERT INTO \"orders_[00-02]\" VALUES (1, 'quoted');";
+
+#[test]
+fn tables_of_one_shape_are_read_as_one() {
+    let fixture = Fixture::new(SHARDS);
+    let named = [("table", "orders_[00-02]"), ("origin_column", "shard")];
+    for max in [1, 3, 4, 8] {
+        let reader = fixture.reader(&named);
+        let schema = reader.schema().unwrap();
+        let names: Vec<_> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["id", "s", "shard"]);
+        assert_eq!(schema.keys[0].columns, ["id", "shard"]);
+        let splits = read_all(&*reader, max);
+        assert_eq!(splits.len(), max.max(3) as usize, "{max}");
+        let mut rows = Vec::new();
+        for read in splits.iter().flatten() {
+            let (s, shard) = (column(&read.batch, "s"), column(&read.batch, "shard"));
+            let ids = column(&read.batch, "id").as_primitive::<Int64Type>();
+            for row in 0..read.batch.num_rows() {
+                let s = s.as_string::<i32>();
+                let s = if s.is_null(row) { "-" } else { s.value(row) };
+                rows.push(format!(
+                    "{} {} {s}",
+                    shard.as_string::<i32>().value(row),
+                    ids.value(row)
+                ));
+            }
+        }
+        rows.sort();
+        let expected = fixture.rows(
+            "SELECT 'orders_00 ' || id || ' ' || s FROM orders_00 UNION ALL \
+             SELECT 'orders_01 ' || id || ' ' || coalesce(s, '-') FROM orders_01 ORDER BY 1",
+        );
+        assert_eq!(rows, expected.iter().map(|row| row.trim_matches('\'')).collect::<Vec<_>>());
+    }
+    let quoted = fixture.reader(&[("table", "\"orders_[00-02]\"")]);
+    assert_eq!(integers(&read_all(&*quoted, 4), "id"), [1]);
+}
+
+#[test]
+fn a_shard_can_be_read_on_from_a_position() {
+    let fixture = Fixture::new(SHARDS);
+    let reader = fixture.reader(&[("table", "orders_[00-02]"), ("origin_column", "shard")]);
+    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let split = &reader.splits(&request).unwrap()[1];
+    assert_eq!(
+        (split.label.as_str(), split.ability),
+        ("orders_01: all rows", SplitAbility::Seekable)
+    );
+    let first = reader.open(split, &columns, None).unwrap().next_batch().unwrap().unwrap();
+    assert_eq!(first.batch.num_rows(), 20);
+    let mut rest = reader.open(split, &columns, Some(&first.position)).unwrap();
+    assert!(rest.next_batch().unwrap().is_none());
+    let position = Position(transload_sql::encode_key(&[transload_sql::KeyValue::Integer(18)]));
+    let mut rest = reader.open(split, &columns, Some(&position)).unwrap();
+    assert_eq!(rest.next_batch().unwrap().unwrap().batch.num_rows(), 2);
+}
+
+#[test]
+fn t52_shards_that_differ_or_are_missing_are_named() {
+    let fixture = Fixture::new(&format!(
+        "{SHARDS} CREATE TABLE odd(id INTEGER PRIMARY KEY, s INT);
+         CREATE TABLE less(id INTEGER PRIMARY KEY);"
+    ));
+    for (tables, kind, words) in [
+        (&["orders_00", "odd"][..], ErrorKind::Schema, "table `odd`: column `s` is `int64`"),
+        (&["orders_[00-02]", "less"], ErrorKind::Schema, "table `less`: there is no column `s`"),
+        (&["less", "orders_02"], ErrorKind::Schema, "table `orders_02`: column `s` is not in"),
+        (&["orders_[00-03]"], ErrorKind::NotFound, "there is no table `orders_03`"),
+        (&["orders_00", "main.Orders_00"], ErrorKind::Options, "are the same table"),
+    ] {
+        let mut options = fixture.options(&[]);
+        options.values.insert("tables".to_owned(), tables.to_vec().into());
+        let reader = SqlitePlugin.reader(options, Host::detached()).unwrap();
+        let error = reader.schema().unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_connection_is_checked_without_a_table() {
+    let fixture = Fixture::new("CREATE TABLE t(a)");
+    let reader = fixture.reader(&[]);
+    assert!(reader.check().unwrap().iter().all(|finding| finding.ok));
+    assert_eq!(reader.discover().unwrap().len(), 1);
+    assert_eq!(reader.schema().unwrap_err().kind, ErrorKind::Options);
+    let writer = SqlitePlugin.writer(fixture.options(&[]), Host::detached()).unwrap();
+    assert!(writer.check().unwrap().iter().all(|finding| finding.ok));
+    assert_eq!(writer.inspect().unwrap_err().kind, ErrorKind::Options);
+}

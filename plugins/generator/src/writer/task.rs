@@ -57,11 +57,16 @@ impl GeneratorTask {
             let message = "fails because `fail_at` asks for it";
             return Err(Error::new(ErrorKind::Other, message).at(format!("row {row}")));
         }
-        if self.options.retry_at == Some(sequence) && !self.retried.swap(true, Ordering::Relaxed) {
-            let message = "asks for a replay because `retry_at` does";
-            return Err(Error::new(ErrorKind::Retry, message).at(format!("chunk {sequence}")));
+        self.ask_for_replay("retry_at", self.options.retry_at, sequence)
+    }
+
+    /// Asks for a replay, once a job, if this is the chunk that the option names.
+    fn ask_for_replay(&self, option: &str, chunk: Option<u64>, sequence: u64) -> Result<()> {
+        if chunk != Some(sequence) || self.retried.swap(true, Ordering::Relaxed) {
+            return Ok(());
         }
-        Ok(())
+        let message = format!("asks for a replay because `{option}` does");
+        Err(Error::new(ErrorKind::Retry, message).at(format!("chunk {sequence}")))
     }
 
     /// The rows, by index, that are dirty on request.
@@ -177,6 +182,7 @@ impl WriteTask for GeneratorTask {
 
     fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
         let OpenChunk { sequence, rows, changes } = self.chunk.take().ok_or_else(no_chunk)?;
+        self.ask_for_replay("retry_commit_at", self.options.retry_commit_at, sequence)?;
         let mut table = lock(&self.table);
         let newest = table.epochs.get(&(self.plan.run.clone(), self.context.task));
         if newest.is_some_and(|newest| *newest > self.context.epoch) {

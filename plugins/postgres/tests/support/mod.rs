@@ -2,19 +2,23 @@
 //! test's own to look at what is really there.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod proxy;
+pub(crate) mod subject;
+
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use proxy::Faults;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, config::Host as PgHost};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Counters, DirtyRow, Host, Options, Plugin, Position, ReadBatch,
-    Reader, Result, Secret, Secrets, SplitRequest, TaskContext, WriteMode, WritePlan, Writer,
-    Written, schema_of,
+    Cancel, ChunkOutcome, Column, Counters, DirtyRow, ErrorKind, Host, Options, Plugin, Position,
+    ReadBatch, ReadTask, Reader, Result, Secret, Secrets, SplitRequest, TaskContext, WriteMode,
+    WritePlan, WriteTask, Writer, Written, schema_of,
 };
 use transload_plugin_postgres::PostgresPlugin;
 
@@ -85,6 +89,57 @@ impl Fixture {
         PostgresPlugin.writer(self.options(&[("table", table)]), host()).unwrap()
     }
 
+    /// A writer, and what may happen on its way to the server.
+    pub(crate) fn writer_through_proxy(&self, table: &str) -> (Box<dyn Writer>, Arc<Faults>) {
+        let (options, faults) = self.through_proxy(&[("table", table)]);
+        (PostgresPlugin.writer(options, host()).unwrap(), faults)
+    }
+
+    /// A reader, and what may happen on its way to the server.
+    pub(crate) fn reader_through_proxy(&self, table: &str) -> (Box<dyn Reader>, Arc<Faults>) {
+        let (options, faults) = self.through_proxy(&[("table", table)]);
+        (PostgresPlugin.reader(options, host()).unwrap(), faults)
+    }
+
+    fn through_proxy(&self, pairs: &[(&str, &str)]) -> (Options, Arc<Faults>) {
+        let mut options = self.options(pairs);
+        let (port, faults) = proxy::start(server().get_ports()[0]);
+        options.values.insert("port".to_owned(), port.into());
+        (options, faults)
+    }
+
+    /// Another connection to the same database.
+    pub(crate) fn connect(&self) -> TestClient {
+        TestClient::open(server().dbname(&self.database))
+    }
+
+    /// Ends the plugin's sessions, as an administrator would.
+    pub(crate) fn end_sessions(&self) {
+        self.rows(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+             WHERE application_name = 'transload' AND datname = current_database()",
+        );
+    }
+
+    /// Waits until a statement like this waits for a lock.
+    pub(crate) fn await_waiting(&self, like: &str) {
+        let like = like.replace('\'', "''");
+        let sql = format!(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() \
+             AND wait_event_type = 'Lock' AND query LIKE '{like}'"
+        );
+        self.connect().await_value(&sql, "t");
+    }
+
+    pub(crate) fn await_value(&self, sql: &str, value: &str) {
+        self.client.await_value(sql, value);
+    }
+
+    /// Waits until the table holds so many rows: the server may be at it still.
+    pub(crate) fn await_rows(&self, table: &str, rows: u64) {
+        self.await_value(&format!("SELECT count(*) FROM {table}"), &rows.to_string());
+    }
+
     pub(crate) fn run(&self, sql: &str) {
         self.client.run(sql);
     }
@@ -136,6 +191,19 @@ impl TestClient {
     }
 }
 
+impl TestClient {
+    /// Waits, ten seconds at most, until the query answers this.
+    pub(crate) fn await_value(&self, sql: &str, value: &str) {
+        for _ in 0..500 {
+            if self.rows(sql) == [value] {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("{sql}: {:?} and not {value}", self.rows(sql));
+    }
+}
+
 /// A plan for columns given as (name, type); all nullable.
 pub(crate) fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
     let column =
@@ -171,21 +239,39 @@ pub(crate) fn write_all(
     writer.draft(plan)?;
     writer.prepare(plan)?;
     let mut task = writer.open(plan, &TaskContext { task: 0, epoch: 0 })?;
-    let mut all = Vec::new();
-    for (sequence, batch) in batches.iter().enumerate() {
-        task.begin_chunk(sequence as u64)?;
-        let written = task.write(batch)?;
-        let sum = written.inserted + written.updated + written.skipped + written.dirty.len() as u64;
-        assert_eq!(sum, batch.num_rows() as u64, "t12: every row is accounted for");
-        all.push(written);
-        let outcome = task.commit_chunk(&Position::default(), &Counters::default())?;
-        assert_eq!(outcome, ChunkOutcome::Committed);
-    }
+    let all: Result<Vec<_>> = (0..).zip(batches).map(|it| chunk(&mut *task, it.0, it.1)).collect();
     let receipt = task.finish()?;
     assert_eq!(writer.commit(plan, std::slice::from_ref(&receipt))?, ChunkOutcome::Committed);
     assert_eq!(writer.commit(plan, &[receipt])?, ChunkOutcome::AlreadyCommitted);
     writer.finalise(plan)?;
-    Ok(all)
+    all
+}
+
+/// A chunk of one batch, written again as often as the writer asks for that.
+pub(crate) fn chunk(
+    task: &mut dyn WriteTask,
+    sequence: u64,
+    batch: &RecordBatch,
+) -> Result<Written> {
+    for _ in 0..10 {
+        task.begin_chunk(sequence)?;
+        let outcome = task.write(batch).and_then(|written| {
+            let outcome = task.commit_chunk(&Position::default(), &Counters::default())?;
+            assert_eq!(outcome, ChunkOutcome::Committed);
+            Ok(written)
+        });
+        match outcome {
+            Err(error) if error.kind == ErrorKind::Retry => task.rollback_chunk()?,
+            Err(error) => return Err(error),
+            Ok(written) => {
+                let Written { inserted, updated, skipped, dirty } = &written;
+                let sum = inserted + updated + skipped + dirty.len() as u64;
+                assert_eq!(sum, batch.num_rows() as u64, "t12: every row is accounted for");
+                return Ok(written);
+            }
+        }
+    }
+    panic!("the chunk is asked for without end");
 }
 
 /// Inserted, updated, skipped, dirty.
@@ -208,6 +294,22 @@ pub(crate) fn read_all(reader: &dyn Reader, max: u32) -> Vec<Vec<ReadBatch>> {
         batches
     };
     splits.iter().map(read).collect()
+}
+
+/// The first of one split, with the rows' own columns.
+pub(crate) fn open_first(reader: &dyn Reader) -> Box<dyn ReadTask> {
+    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    reader.open(&reader.splits(&request).unwrap()[0], &columns, None).unwrap()
+}
+
+/// Reads to the end; how many rows there were.
+pub(crate) fn read_rows(task: &mut dyn ReadTask) -> Result<usize> {
+    let mut rows = 0;
+    while let Some(read) = task.next_batch()? {
+        rows += read.batch.num_rows();
+    }
+    Ok(rows)
 }
 
 pub(crate) fn dirty_rows(batches: &[Vec<ReadBatch>]) -> Vec<DirtyRow> {

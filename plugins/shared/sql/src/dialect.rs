@@ -7,6 +7,9 @@ use crate::{Conflict, TableName};
 
 /// One database's way of writing SQL.
 pub trait Dialect {
+    /// What people call the database.
+    fn database(&self) -> &'static str;
+
     /// The character around identifiers; doubled inside them.
     fn quote(&self) -> char;
 
@@ -22,6 +25,20 @@ pub trait Dialect {
 
     /// Longest identifier in bytes; `None` without such a limit.
     fn identifier_bytes(&self) -> Option<usize>;
+
+    /// Whether column names that differ by case alone are the same.
+    fn folds_case(&self) -> bool;
+
+    /// The limit, in words, that an identifier passes; `None` if it is short enough.
+    fn passed_limit(&self, name: &str) -> Option<String> {
+        let limit = self.identifier_bytes().filter(|limit| name.len() > *limit)?;
+        Some(format!("{limit} bytes"))
+    }
+
+    /// Whether two names mean the same column.
+    fn is_same_column(&self, one: &str, other: &str) -> bool {
+        if self.folds_case() { one.eq_ignore_ascii_case(other) } else { one == other }
+    }
 
     /// Appends an identifier, always quoted.
     fn identifier(&self, name: &str, sql: &mut String) {
@@ -53,6 +70,27 @@ pub trait Dialect {
             }
             self.identifier(name, sql);
         }
+    }
+
+    /// An identifier, quoted.
+    fn quoted(&self, name: &str) -> String {
+        let mut sql = String::new();
+        self.identifier(name, &mut sql);
+        sql
+    }
+
+    /// A table's name, each part quoted.
+    fn quoted_table(&self, name: &TableName) -> String {
+        let mut sql = String::new();
+        self.table(name, &mut sql);
+        sql
+    }
+
+    /// Identifiers, quoted, with `, ` between them.
+    fn quoted_list(&self, names: &[&str]) -> String {
+        let mut sql = String::new();
+        self.list(names, &mut sql);
+        sql
     }
 
     /// A name for a run's own table beside `table`, such as a stage. Where it would be longer than
@@ -89,6 +127,14 @@ pub(crate) mod tests {
     pub(crate) struct Standard;
 
     impl Dialect for Standard {
+        fn database(&self) -> &'static str {
+            "the standard"
+        }
+
+        fn folds_case(&self) -> bool {
+            false
+        }
+
         fn quote(&self) -> char {
             '"'
         }
@@ -107,6 +153,39 @@ pub(crate) mod tests {
 
         fn identifier_bytes(&self) -> Option<usize> {
             Some(63)
+        }
+    }
+
+    /// As [`Standard`], but column names that differ by case alone are the same.
+    pub(crate) struct Folding;
+
+    impl Dialect for Folding {
+        fn database(&self) -> &'static str {
+            "the other"
+        }
+
+        fn folds_case(&self) -> bool {
+            true
+        }
+
+        fn quote(&self) -> char {
+            Standard.quote()
+        }
+
+        fn placeholder(&self, index: usize, sql: &mut String) {
+            Standard.placeholder(index, sql);
+        }
+
+        fn on_conflict(&self, conflict: &Conflict<'_>, sql: &mut String) {
+            Standard.on_conflict(conflict, sql);
+        }
+
+        fn parameters(&self) -> usize {
+            Standard.parameters()
+        }
+
+        fn identifier_bytes(&self) -> Option<usize> {
+            None
         }
     }
 

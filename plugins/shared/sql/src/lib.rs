@@ -1,15 +1,21 @@
-//! What SQL plugins share: table names, quoting, statements, key-range splits. No I/O and no
-//! driver: text and numbers in, text and numbers out.
+//! What SQL plugins share: what is read and written, how a plan is held against its target,
+//! quoting, statements, key-range splits. No I/O and no driver.
 //!
 //! # Layout, in the order a plugin uses it
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `name` | [`TableName`]: `schema.table` as a job writes it, quotes honoured |
+//! | `name`, `pattern` | [`TableName`]: `schema.table` as a job writes it, quotes honoured; ranges of tables |
+//! | `source` | [`Sources`] and [`Target`]: the options that say what is read and written |
+//! | `sharded` | [`TableReader`]: several tables of one shape read as one |
+//! | `draft` | [`Drafting`]: a plan held against its target |
 //! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
 //! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
-//! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once |
+//! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once; how they travel |
+//! | `stages` | [`Stages`]: the way to a server as findings |
+//! | `address` | [`Address`]: where a server is and as whom to log in (feature `tls`) |
+//! | `tls` | [`TlsSettings`]: what is verified of a server (feature `tls`) |
 //!
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
 //!
@@ -21,14 +27,36 @@
 //! assert_eq!(integer_ranges(&[(1, 10)], 4).len(), 4);
 //! ```
 
+#[cfg(feature = "tls")]
+mod address;
 mod dialect;
+mod draft;
 mod key;
 mod name;
+mod pattern;
+mod sharded;
+mod source;
 mod split;
+mod stages;
 mod statement;
+#[cfg(feature = "tls")]
+mod tls;
 
+#[cfg(feature = "tls")]
+pub use address::{Address, AddressRules};
 pub use dialect::Dialect;
+pub use draft::{
+    Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
+};
 pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
-pub use split::{KeyRange, equal_spans, integer_ranges, ranges_between, with_null_range};
+pub use sharded::TableReader;
+pub use source::{Source, Sources, Target, What, source_specs, target_specs};
+pub use split::{
+    KeyRange, KeySplit, decode_split, encode_split, equal_spans, integer_ranges, ranges_between,
+    unordered, with_null_range,
+};
+pub use stages::Stages;
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
+#[cfg(feature = "tls")]
+pub use tls::{TlsMode, TlsSettings};

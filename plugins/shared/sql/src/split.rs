@@ -2,9 +2,10 @@
 //! rows added at either end during the run are read as well, and each row exactly once.
 //! Where the boundaries of other than integer keys lie, the database must say.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use transload_plugin_api::{Error, ErrorKind, Position, Result, Split, SplitAbility};
 
-use crate::{Dialect, KeyValue};
+use crate::{Dialect, KeyValue, decode_key};
 
 /// The rows of one split, by their key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +135,81 @@ fn share(total: i128, count: i128, part: i128) -> i128 {
     total / count * part + total % count * part / count
 }
 
+/// A split of a table or query by one column's ranges, as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySplit {
+    /// The column that the range is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// Which rows.
+    pub range: KeyRange,
+    /// The columns by which rows come in order; empty where they come as they come.
+    pub order: Vec<String>,
+}
+
+impl KeySplit {
+    /// The splits of these ranges; `rows` is about how many rows they have together.
+    ///
+    /// # Errors
+    /// None that a caller can cause.
+    pub fn all(
+        column: Option<&str>,
+        ranges: Vec<KeyRange>,
+        order: &[String],
+        rows: Option<u64>,
+    ) -> Result<Vec<Split>> {
+        let count = ranges.len() as u64;
+        let ability = if order.is_empty() { SplitAbility::Bounded } else { SplitAbility::Seekable };
+        let split = |range: KeyRange| {
+            let label = range.label(column.unwrap_or_default());
+            let data = Self { column: column.map(str::to_owned), range, order: order.to_vec() };
+            let rows = rows.map(|rows| rows / count);
+            Ok(Split { label, data: encode_split(&data)?, ability, rows, bytes: None })
+        };
+        ranges.into_iter().map(split).collect()
+    }
+
+    /// The key after which reading goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where rows have no order, [`ErrorKind::Data`] for what is no
+    /// position of this split.
+    pub fn key_after(&self, position: &Position) -> Result<Vec<KeyValue>> {
+        if self.order.is_empty() {
+            return Err(unordered());
+        }
+        decode_key(&position.0)
+            .filter(|key| key.len() == self.order.len())
+            .ok_or_else(|| Error::new(ErrorKind::Data, "not a position of this split"))
+    }
+}
+
+/// The refusal to go on in the middle of rows that come in no order.
+pub fn unordered() -> Error {
+    let message = "rows of this source have no order, so reading cannot start in the middle";
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+/// What a split says to `open`, as the host carries it.
+///
+/// # Errors
+/// None that a caller can cause.
+pub fn encode_split(data: &impl Serialize) -> Result<String> {
+    serde_json::to_string(data)
+        .map_err(|error| Error::new(ErrorKind::Defect, format!("encode a split: {error}")))
+}
+
+/// Reads what [`encode_split`] made.
+///
+/// # Errors
+/// [`ErrorKind::Data`] for anything else.
+pub fn decode_split<T: DeserializeOwned>(split: &Split) -> Result<T> {
+    serde_json::from_str(&split.data).map_err(|error| {
+        Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -202,6 +278,28 @@ mod tests {
         }
         assert_eq!(integer_ranges(&[], 8), [KeyRange::ALL]);
         assert_eq!(equal_spans(5, 4, 8), []);
+    }
+
+    #[test]
+    fn splits_travel_and_positions_belong_to_them() {
+        let order = ["a".to_owned(), "b".to_owned()];
+        let ranges = integer_ranges(&[(1, 10)], 2);
+        let splits = KeySplit::all(Some("a"), ranges.clone(), &order, Some(11)).unwrap();
+        assert_eq!((splits[1].label.as_str(), splits[1].rows), ("a >= 6", Some(5)));
+        assert_eq!(splits[1].ability, SplitAbility::Seekable);
+        let split: KeySplit = decode_split(&splits[1]).unwrap();
+        assert_eq!((&split.range, &split.order[..]), (&ranges[1], &order[..]));
+        let key = vec![KeyValue::Integer(7), KeyValue::Text("x".into())];
+        let position = Position(crate::encode_key(&key));
+        assert_eq!(split.key_after(&position).unwrap(), key);
+        let short = Position(crate::encode_key(&key[..1]));
+        assert_eq!(split.key_after(&short).unwrap_err().kind, ErrorKind::Data);
+        let loose = KeySplit { order: Vec::new(), ..split };
+        assert_eq!(loose.key_after(&position).unwrap_err().kind, ErrorKind::Unsupported);
+        for data in ["", "{}", "{\"range\":\"null\",\"order\":[],\"more\":1}"] {
+            let broken = Split { data: data.to_owned(), ..splits[0].clone() };
+            assert_eq!(decode_split::<KeySplit>(&broken).unwrap_err().kind, ErrorKind::Data);
+        }
     }
 
     #[test]

@@ -1,0 +1,74 @@
+//! `connection list` and `connection test`.
+
+use std::path::Path;
+
+use serde::Serialize;
+use transload_plugin_api::{ErrorKind, Finding};
+
+use super::{Ended, Failure, Session};
+use crate::{
+    Exit,
+    catalog::{Catalog, Role, SearchPath},
+    cli::ConnectionCommand,
+    job::{ConnectionName, DraftConnection, LoneConnection, connection_files, list_connections},
+    report,
+};
+
+/// What a test found; `--output json` is this.
+#[derive(Serialize)]
+struct Tested {
+    connection: ConnectionName,
+    plugin: String,
+    findings: Vec<Finding>,
+}
+
+pub(super) fn connection(session: &Session, command: &ConnectionCommand) -> Ended {
+    let files = connection_files(Path::new(""));
+    match command {
+        ConnectionCommand::List => {
+            let list = list_connections(&files)?;
+            session.print(&list, || report::list_connections(&list))?;
+            Ok(Exit::Done)
+        }
+        ConnectionCommand::Test { name, env } => {
+            test(session, &DraftConnection::load(name, env.as_deref(), &files)?)
+        }
+    }
+}
+
+fn test(session: &Session, draft: &DraftConnection) -> Ended {
+    let catalog = Catalog::open(&SearchPath::usual(&session.plugins));
+    catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
+    let descriptor = catalog.descriptor(draft.plugin());
+    let exit = match &descriptor {
+        Err(error) if error.kind != ErrorKind::NotFound => Exit::Plugin,
+        _ => Exit::Usage,
+    };
+    let resolved = draft.resolve(|_| descriptor);
+    let lone = resolved.map_err(|problems| Failure::Problems(problems, exit))?;
+    lone.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let tested = Tested {
+        findings: findings(session, &catalog, &lone)?,
+        connection: lone.connection,
+        plugin: lone.plugin,
+    };
+    session.print(&tested, || report::list_findings(&tested.findings))?;
+    let works = tested.findings.iter().all(|finding| finding.ok);
+    Ok(if works { Exit::Done } else { Exit::Connection })
+}
+
+/// Asks the plugin's reader, or its writer where it has no other role.
+fn findings(
+    session: &Session,
+    catalog: &Catalog,
+    lone: &LoneConnection,
+) -> Result<Vec<Finding>, Failure> {
+    let (options, host) = (lone.options.clone(), session.host(&lone.secrets));
+    let reads = catalog.descriptor(&lone.plugin)?.reader.is_some();
+    let role = if reads { Role::Reader } else { Role::Writer };
+    let plugin = catalog.plugin(&lone.plugin, role)?;
+    Ok(match role {
+        Role::Reader => plugin.reader(options, host)?.check()?,
+        Role::Writer => plugin.writer(options, host)?.check()?,
+    })
+}

@@ -1,0 +1,171 @@
+//! LOAD DATA LOCAL from memory. One statement stays open over a chunk's batches, so that the
+//! server works while the next rows are being made. Nothing that it says about a row is trusted:
+//! a warning or a missing row takes the whole chunk back, and the chunk then comes again and goes
+//! batch by batch, each within a savepoint.
+
+use arrow_array::RecordBatch;
+use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WritePlan};
+
+use crate::{
+    answer::Done,
+    dialect::quoted,
+    failure::{Failure, fault_of},
+    rows::RowEncoder,
+    rule::Rule,
+    session::Session,
+};
+
+/// After failures so many chunks at most go batch by batch.
+const LONGEST_DOUBT: u32 = 64;
+
+/// Loads the rows of one task.
+pub(crate) struct Bulk {
+    sql: String,
+    /// Rows sent into the open statement, if one is open.
+    sent: Option<u64>,
+    /// So many chunks more go batch by batch.
+    careful: u32,
+    /// What `careful` starts at after the next failure; grows where dirty rows are frequent.
+    doubt: u32,
+}
+
+/// What came of a batch.
+pub(crate) enum Sent {
+    /// So many rows are in, or on their way.
+    Rows(u64),
+    /// Nothing is in: the server has something to say about some row.
+    Doubted,
+    /// Nothing is in: the server or a proxy forbids it after all.
+    Forbidden,
+}
+
+impl Bulk {
+    pub(crate) fn new(sql: String) -> Self {
+        Self { sql, sent: None, careful: 0, doubt: 1 }
+    }
+
+    /// Sends a batch. Its rows count as in, but are proven to be by [`Bulk::finish_chunk`] only.
+    pub(crate) fn write(
+        &mut self,
+        session: &mut Session,
+        encoder: &mut RowEncoder,
+        batch: &RecordBatch,
+        dirty: &mut Vec<DirtyRow>,
+    ) -> Result<Sent> {
+        if self.careful > 0 {
+            return self.write_alone(session, encoder, batch, dirty);
+        }
+        if self.sent.is_none() && !self.begin(session)? {
+            return Ok(Sent::Forbidden);
+        }
+        let rows = encoder.lines(batch, dirty, |lines| send(session, lines))?;
+        self.sent = self.sent.map(|sent| sent + rows);
+        Ok(Sent::Rows(rows))
+    }
+
+    /// Loads a batch by a statement of its own, and takes that back in case of doubt.
+    fn write_alone(
+        &mut self,
+        session: &mut Session,
+        encoder: &mut RowEncoder,
+        batch: &RecordBatch,
+        dirty: &mut Vec<DirtyRow>,
+    ) -> Result<Sent> {
+        session.run("set a savepoint", SAVEPOINT)?;
+        if !self.begin(session)? {
+            return Ok(Sent::Forbidden);
+        }
+        let rows = encoder.lines(batch, dirty, |lines| send(session, lines))?;
+        self.sent = None;
+        if is_whole(session.end_load(), rows, session)? {
+            return Ok(Sent::Rows(rows));
+        }
+        session.run("take a bulk load back", BACK)?;
+        Ok(Sent::Doubted)
+    }
+
+    fn begin(&mut self, session: &mut Session) -> Result<bool> {
+        match session.begin_load(&self.sql) {
+            Ok(()) => {
+                self.sent = Some(0);
+                Ok(true)
+            }
+            Err(Failure::Server(error)) if matches!(error.number, 1148 | 3948 | 4166) => Ok(false),
+            Err(failure) => Err(failed(failure, session)),
+        }
+    }
+
+    /// Ends the open statement. An error of kind `Retry` means that the server refused or changed
+    /// some row: the chunk must be rolled back and come again.
+    pub(crate) fn finish_chunk(&mut self, session: &mut Session) -> Result<()> {
+        let Some(sent) = self.sent.take() else {
+            self.careful = self.careful.saturating_sub(1);
+            return Ok(());
+        };
+        if is_whole(session.end_load(), sent, session)? {
+            self.doubt = (self.doubt / 2).max(1);
+            return Ok(());
+        }
+        self.careful = self.doubt;
+        self.doubt = (self.doubt * 2).min(LONGEST_DOUBT);
+        let message = "the server has refused or changed rows of a bulk load";
+        Err(Error::new(ErrorKind::Retry, message).with_code("MYSQL-BULK"))
+    }
+
+    /// Ends the open statement, if one is open, before a rollback.
+    pub(crate) fn give_up(&mut self, session: &mut Session) {
+        if self.sent.take().is_some() {
+            // The rollback takes it back, whatever it did.
+            let _ = session.end_load();
+        }
+    }
+}
+
+fn send(session: &mut Session, lines: &[u8]) -> Result<()> {
+    session.send_load(lines).map_err(|failure| failed(failure, session))
+}
+
+fn failed(failure: Failure, session: &Session) -> Error {
+    failure.into_error("load rows", &session.cancel)
+}
+
+/// Whether the server took every row as it was sent.
+fn is_whole(done: Result<Done, Failure>, rows: u64, session: &Session) -> Result<bool> {
+    match done {
+        Ok(done) => Ok(done.warnings == 0 && done.affected == rows),
+        Err(Failure::Server(error)) if fault_of(error.number).is_some() => Ok(false),
+        Err(failure) => Err(failed(failure, session)),
+    }
+}
+
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT transload";
+pub(crate) const BACK: &str = "ROLLBACK TO SAVEPOINT transload";
+
+/// LOAD DATA for lines as `rows` makes them. The file's name means nothing.
+pub(crate) fn load_statement(
+    table: &str,
+    plan: &WritePlan,
+    rules: &[Rule],
+    mark: Option<(&str, u32)>,
+) -> String {
+    let (mut fields, mut sets) = (Vec::new(), Vec::new());
+    for (at, (column, rule)) in plan.columns.iter().zip(rules).enumerate() {
+        let name = quoted(&column.name);
+        if rule.hex {
+            fields.push(format!("@v{at}"));
+            sets.push(format!("{name} = UNHEX(@v{at})"));
+        } else {
+            fields.push(name);
+        }
+    }
+    sets.extend(mark.map(|(name, task)| format!("{} = {task}", quoted(name))));
+    let sets = match sets.is_empty() {
+        true => String::new(),
+        false => format!(" SET {}", sets.join(", ")),
+    };
+    format!(
+        "LOAD DATA LOCAL INFILE 'transload' INTO TABLE {table} CHARACTER SET utf8mb4 FIELDS \
+         TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' ({}){sets}",
+        fields.join(", ")
+    )
+}

@@ -1,0 +1,135 @@
+//! The way to the server stage by stage, and what can be done there: the findings of
+//! `transload connection test` and of both roles' `check`.
+
+use transload_plugin_api::{Error, ErrorKind, Host, Result};
+use transload_sql::{Stages, TableName, TlsMode, What};
+
+use crate::{
+    catalog,
+    dialect::quoted_table,
+    options::Address,
+    reader::PostgresReader,
+    session::{NOT_OPEN, Session},
+};
+
+/// Tries the stages up to the login; the session, if there is one, comes with them.
+pub(crate) fn log_in(address: &Address, host: &Host) -> (Stages, Option<Session>) {
+    let mut found = Stages::default();
+    if !found.reach(&address.host, address.port, address.connect_timeout) {
+        return (found, None);
+    }
+    let by_tls = address.tls.mode != TlsMode::Disable;
+    let session = Session::open_to_read(address, host);
+    if by_tls {
+        let verified = address.tls.mode.words();
+        let tls = match &session {
+            Ok(session) => tls_words(session).map(|words| format!("{words}; {verified}")),
+            Err(error) if error.code == NOT_OPEN => Err(error.clone()),
+            Err(_) => Ok(verified.to_owned()),
+        };
+        if !found.tell("tls", tls) {
+            return (found, None);
+        }
+    }
+    let words = format!("as `{}`, database `{}`", address.user, address.database);
+    let tls = if by_tls { "" } else { ", without TLS" };
+    let session = found.note("login", session, |_| format!("{words}{tls}"));
+    if let Some(session) = &session {
+        found.tell("server", server_words(session));
+    }
+    (found, session)
+}
+
+fn tls_words(session: &Session) -> Result<String> {
+    let sql = "SELECT format('%s, %s', coalesce(version, 'not'), coalesce(cipher, 'encrypted')) \
+               FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()";
+    session.value("ask about TLS", sql, &[])
+}
+
+fn server_words(session: &Session) -> Result<String> {
+    let sql = "SELECT format('PostgreSQL %s, time zone %s, encoding %s%s', \
+                 current_setting('server_version'), \
+                 (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'), \
+                 current_setting('server_encoding'), \
+                 CASE WHEN pg_catalog.pg_is_in_recovery() THEN ', a standby' END)";
+    session.value("look around", sql, &[])
+}
+
+/// What reading can count on here.
+pub(crate) fn reading(found: &mut Stages, session: &Session) {
+    let rights = catalog::tables(session).map(|tables| match tables.len() {
+        0 => "no table can be read; a schema may need USAGE, a table SELECT".to_owned(),
+        count => format!("SELECT on {count} tables and views"),
+    });
+    found.tell("rights", rights);
+    let pages = match catalog::version(session) {
+        Ok(version) if version < 140_000 => "by keys; ranges of pages need PostgreSQL 14",
+        _ => "by ranges of pages, or by keys",
+    };
+    let words = match snapshot(session) {
+        Ok(()) => format!("all splits can see one moment; tables are divided {pages}"),
+        // A reader can do without.
+        Err(error) => format!("splits cannot share one moment: {error}; use one split"),
+    };
+    found.tell("snapshot", Ok(words));
+}
+
+/// Tries what `consistency = "snapshot"` does.
+fn snapshot(session: &Session) -> Result<()> {
+    session.batch("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+    let sql = "SELECT pg_catalog.pg_export_snapshot()";
+    let exported = session.value::<String>("export a snapshot", sql, &[]);
+    session.batch("end", "ROLLBACK")?;
+    exported.map(drop)
+}
+
+/// Whether this login may read what the job names.
+pub(crate) fn source(found: &mut Stages, session: &Session, reader: &PostgresReader) {
+    let Ok(what) = reader.source.what() else { return };
+    let words = reader.find(session).and_then(|columns| {
+        let count = columns.columns().len();
+        let What::Table(name) = what else { return Ok(format!("`query`: {count} columns")) };
+        let sql = "SELECT pg_catalog.has_any_column_privilege($1::text::regclass, 'SELECT')";
+        let may: bool = session.value("look up rights", sql, &[&quoted_table(name)])?;
+        match may {
+            true => Ok(format!("table `{name}`: {count} columns")),
+            false => Err(Error::new(ErrorKind::Denied, format!("no right to read `{name}`"))
+                .hint(format!("GRANT SELECT ON {name} TO the user"))),
+        }
+    });
+    found.tell("source", words);
+}
+
+/// What writing can count on here, whatever the table.
+pub(crate) fn writing(found: &mut Stages, session: &Session) {
+    let sql = "SELECT format('schemas where tables can be made: %s; temporary tables (for \
+                 `ignore` and `upsert`): %s', \
+                 coalesce((SELECT string_agg(n.nspname, ', ' ORDER BY n.nspname) \
+                   FROM pg_catalog.pg_namespace n WHERE n.nspname NOT LIKE 'pg\\_%' \
+                   AND n.nspname <> 'information_schema' \
+                   AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')), 'none'), \
+                 CASE WHEN pg_catalog.has_database_privilege(current_database(), 'TEMPORARY') \
+                   THEN 'allowed' ELSE 'forbidden' END)";
+    found.tell("rights", session.value("look up rights", sql, &[]));
+}
+
+/// Whether this login may insert into the target.
+pub(crate) fn target(found: &mut Stages, session: &Session, name: &TableName) {
+    found.tell("table", target_words(session, name));
+}
+
+fn target_words(session: &Session, name: &TableName) -> Result<String> {
+    let Some(table) = catalog::find_table(session, name)? else {
+        return Ok(format!("table `{name}` is not there yet"));
+    };
+    let sql = "SELECT coalesce(string_agg(word, ', ' ORDER BY place), 'nothing') FROM \
+               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) \
+                 WITH ORDINALITY AS r(word, place) \
+               WHERE pg_catalog.has_table_privilege($1::oid, word)";
+    let words: String = session.value("look up rights", sql, &[&table.oid])?;
+    match words.contains("INSERT") {
+        true => Ok(format!("table `{name}` is there; rights: {words}")),
+        false => Err(Error::new(ErrorKind::Denied, format!("no right to insert into `{name}`"))
+            .hint(format!("rights there: {words}"))),
+    }
+}

@@ -1,0 +1,218 @@
+//! What the plugin makes of trouble that is nobody's data: locks, deadlocks, lost connections, a
+//! stop signal. Nothing is lost, nothing comes twice, and no row is called dirty for it.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
+
+mod support;
+
+use std::{
+    sync::atomic::Ordering::SeqCst,
+    thread,
+    time::{Duration, Instant},
+};
+
+use arrow_array::RecordBatch;
+use support::{Fixture, batch, chunk, integers, plan, read_rows, secrets, texts};
+use transload_plugin_api::{
+    Cancel, ChunkOutcome, Counters, Error, ErrorKind, Host, Plugin, Position, Result, TaskContext,
+    WriteMode, WritePlan, WriteTask, Writer,
+};
+use transload_plugin_postgres::PostgresPlugin;
+
+const PAIR: &[(&str, &str)] = &[("id", "int64"), ("s", "text")];
+const TABLE: &str = "CREATE TABLE t(id int8 PRIMARY KEY, s text)";
+
+fn rows(plan: &WritePlan, ids: std::ops::RangeInclusive<i64>) -> RecordBatch {
+    let word = "a word of some length that fills a few bytes";
+    batch(plan, vec![integers(ids.clone()), texts(ids.map(|_| word))])
+}
+
+fn open(writer: &dyn Writer, plan: &WritePlan) -> Box<dyn WriteTask> {
+    writer.prepare(plan).unwrap();
+    writer.open(plan, &TaskContext { task: 0, epoch: 0 }).unwrap()
+}
+
+/// One try at a chunk.
+fn attempt(task: &mut dyn WriteTask, batches: &[RecordBatch]) -> Result<()> {
+    task.begin_chunk(0)?;
+    for batch in batches {
+        assert_eq!(task.write(batch)?.dirty, [], "an outage made a dirty row");
+    }
+    let outcome = task.commit_chunk(&Position::default(), &Counters::default())?;
+    assert_eq!(outcome, ChunkOutcome::Committed);
+    Ok(())
+}
+
+fn asks_for_replay(outcome: Result<()>, code: &str) {
+    let error = outcome.unwrap_err();
+    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Retry, code), "{error:?}");
+}
+
+#[test]
+fn t05_a_lock_wait_replays_the_chunk() {
+    for mode in [WriteMode::Insert, WriteMode::Upsert] {
+        let fixture = Fixture::new(TABLE);
+        let plan = plan(mode, PAIR, &["id"]);
+        let mut options = fixture.options(&[("table", "t")]);
+        options.values.insert("lock_timeout".to_owned(), 200.into());
+        let writer = PostgresPlugin.writer(options, support::host()).unwrap();
+        let mut task = open(&*writer, &plan);
+        // The same key in a transaction that has not ended: whether it conflicts is not known yet.
+        fixture.run("BEGIN; INSERT INTO t VALUES (2, 'other')");
+        asks_for_replay(attempt(&mut *task, &[rows(&plan, 1..=3)]), "PG-55P03");
+        task.rollback_chunk().unwrap();
+        fixture.run("ROLLBACK");
+        attempt(&mut *task, &[rows(&plan, 1..=3)]).unwrap();
+        assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["3"]);
+    }
+}
+
+#[test]
+fn t05_a_deadlock_replays_the_chunk() {
+    let fixture = Fixture::new(TABLE);
+    fixture.run("INSERT INTO t VALUES (1, 'old'), (2, 'old')");
+    let plan = plan(WriteMode::Upsert, PAIR, &["id"]);
+    let writer = fixture.writer("t");
+    let mut task = open(&*writer, &plan);
+    // The other one looks for deadlocks late, so that it is ours that is found.
+    let other = fixture.connect();
+    other.run("SET deadlock_timeout = '60s'; BEGIN; UPDATE t SET s = 'other' WHERE id = 2");
+    let outcome = thread::scope(|scope| {
+        task.begin_chunk(0).unwrap();
+        task.write(&rows(&plan, 1..=1)).unwrap();
+        let waiting = scope.spawn(|| other.run("UPDATE t SET s = 'other' WHERE id = 1; COMMIT"));
+        fixture.await_waiting("UPDATE t SET s = 'other' WHERE id = 1%");
+        let outcome = task.write(&rows(&plan, 2..=2)).map(drop);
+        task.rollback_chunk().unwrap();
+        waiting.join().unwrap();
+        outcome
+    });
+    asks_for_replay(outcome, "PG-40P01");
+    attempt(&mut *task, &[rows(&plan, 1..=1), rows(&plan, 2..=2)]).unwrap();
+    assert_eq!(fixture.rows("SELECT count(*) FROM t WHERE s LIKE 'a word%'"), ["2"]);
+}
+
+#[test]
+fn t05_a_serialization_failure_replays_the_chunk() {
+    let fixture = Fixture::new(TABLE);
+    fixture.run(
+        "INSERT INTO t VALUES (2, 'old');
+         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = \
+           ''repeatable read''', current_database()); END $$",
+    );
+    let plan = plan(WriteMode::Upsert, PAIR, &["id"]);
+    let writer = fixture.writer("t");
+    let mut task = open(&*writer, &plan);
+    task.begin_chunk(0).unwrap();
+    task.write(&rows(&plan, 1..=1)).unwrap();
+    fixture.run("UPDATE t SET s = 'other' WHERE id = 2");
+    asks_for_replay(task.write(&rows(&plan, 2..=2)).map(drop), "PG-40001");
+    task.rollback_chunk().unwrap();
+    attempt(&mut *task, &[rows(&plan, 1..=1), rows(&plan, 2..=2)]).unwrap();
+    assert_eq!(fixture.rows("SELECT count(*) FROM t WHERE s LIKE 'a word%'"), ["2"]);
+}
+
+#[test]
+fn t05_a_writer_whose_session_is_killed_replays_the_chunk() {
+    for mode in [WriteMode::Insert, WriteMode::Upsert, WriteMode::Overwrite] {
+        let fixture = Fixture::new(TABLE);
+        let plan = plan(mode, PAIR, &["id"]);
+        let writer = fixture.writer("t");
+        let mut task = open(&*writer, &plan);
+        task.begin_chunk(0).unwrap();
+        task.write(&rows(&plan, 1..=3)).unwrap();
+        fixture.end_sessions();
+        let ended = task
+            .write(&rows(&plan, 4..=6))
+            .and_then(|_| task.commit_chunk(&Position::default(), &Counters::default()).map(drop));
+        assert_eq!(ended.unwrap_err().kind, ErrorKind::Retry);
+        task.rollback_chunk().unwrap();
+        attempt(&mut *task, &[rows(&plan, 1..=3), rows(&plan, 4..=6)]).unwrap();
+        let receipt = task.finish().unwrap();
+        writer.commit(&plan, &[receipt]).unwrap();
+        assert_eq!(fixture.rows("SELECT count(*), min(id), max(id) FROM t"), ["6|1|6"]);
+    }
+}
+
+/// Connections are lost after so many bytes: at the login, within the rows, near their end.
+#[test]
+fn t05_a_connection_lost_anywhere_loses_the_chunk_alone() {
+    let fixture = Fixture::new(TABLE);
+    let plan = plan(WriteMode::Insert, PAIR, &[]);
+    let (writer, faults) = fixture.writer_through_proxy("t");
+    let mut task = open(&*writer, &plan);
+    for (turn, bytes) in [1, 60, 900, 70_000, 140_000, 240_000].into_iter().enumerate() {
+        let first = 10_000 * turn as i64;
+        let batches = [1, 2, 3, 4].map(|at| first + at * 1_000);
+        let batches = batches.map(|from| rows(&plan, from..=from + 999));
+        faults.after_sent.store(bytes, SeqCst);
+        let outcome = attempt(&mut *task, &batches);
+        assert_eq!(outcome.unwrap_err().kind, ErrorKind::Retry, "after {bytes} bytes");
+        task.rollback_chunk().unwrap();
+        attempt(&mut *task, &batches).unwrap();
+        let all = 4_000 * (turn + 1);
+        assert_eq!(fixture.rows("SELECT count(*) FROM t"), [all.to_string()]);
+    }
+}
+
+#[test]
+fn t06_a_connection_lost_anywhere_is_no_end_of_data() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t AS SELECT i, repeat('x', 100) AS s FROM generate_series(1, 200000) i",
+    );
+    let (reader, faults) = fixture.reader_through_proxy("t");
+    for bytes in [1, 50, 1_000, 100_000, 1_000_000, 10_000_000] {
+        let mut task = support::open_first(&*reader);
+        faults.after_received.store(bytes, SeqCst);
+        let error = read_rows(&mut *task).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Connection, "after {bytes} bytes: {error:?}");
+        assert!(task.next_batch().is_err(), "reading goes on after an error");
+        faults.after_received.store(0, SeqCst);
+    }
+    assert_eq!(read_rows(&mut *support::open_first(&*reader)).unwrap(), 200_000);
+}
+
+#[test]
+fn a_stop_signal_ends_a_statement_that_waits() {
+    let fixture = Fixture::new(TABLE);
+    let cancel = Cancel::new();
+    let host = Host::new(secrets(), cancel.clone());
+    let mut options = fixture.options(&[("table", "t")]);
+    options.values.insert("lock_timeout".to_owned(), 60_000.into());
+    let plan = plan(WriteMode::Insert, PAIR, &[]);
+    let writer = PostgresPlugin.writer(options, host).unwrap();
+    let mut task = open(&*writer, &plan);
+    fixture.run("BEGIN; LOCK TABLE t");
+    let begun = Instant::now();
+    let stopped: Error = thread::scope(|scope| {
+        scope.spawn(|| {
+            fixture.await_waiting("%");
+            cancel.cancel();
+        });
+        attempt(&mut *task, &[rows(&plan, 1..=3)]).unwrap_err()
+    });
+    assert_eq!(stopped.kind, ErrorKind::Cancelled, "{stopped:?}");
+    assert!(begun.elapsed() < Duration::from_secs(50), "the lock's time limit ended it");
+    // The server was asked to stop as well: nobody waits there any more.
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'transload' \
+                   AND datname = current_database() AND wait_event_type = 'Lock'";
+    fixture.await_value(waiting, "0");
+    fixture.run("ROLLBACK");
+    assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["0"]);
+}
+
+/// A row that a trigger leaves out is counted as such, and not as inserted.
+#[test]
+fn t12_rows_that_a_trigger_suppresses_are_not_counted_as_inserted() {
+    let fixture = Fixture::new(TABLE);
+    fixture.run(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
+           $$ BEGIN IF NEW.id % 2 = 0 THEN RETURN NULL; END IF; RETURN NEW; END $$;
+         CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()",
+    );
+    let plan = plan(WriteMode::Insert, PAIR, &[]);
+    let writer = fixture.writer("t");
+    let mut task = open(&*writer, &plan);
+    let written = chunk(&mut *task, 0, &rows(&plan, 1..=5)).unwrap();
+    assert_eq!(support::counts(&written), (3, 0, 2, 0));
+    assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["3"]);
+}

@@ -1,0 +1,330 @@
+//! Where a server is and as whom to log in: the options of a connection, as one `url` or in parts,
+//! declared and parsed here for all plugins that speak to servers. The password is not among
+//! them: it is asked for at login.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+
+use crate::{TlsMode, TlsSettings};
+
+/// What differs between servers.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressRules {
+    /// What a `url` may begin with; the first is what messages show.
+    pub schemes: &'static [&'static str],
+    /// The usual port.
+    pub port: u16,
+    /// A database that is not named is the one that is named like the user.
+    pub database_is_user: bool,
+}
+
+/// Where the server is and how it is spoken to.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// The server's name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whom to log in as.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// How the connection is protected: verified in full unless nothing leaves the machine.
+    pub tls: TlsSettings,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+#[derive(Deserialize)]
+struct RawAddress {
+    url: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+    user: Option<String>,
+    database: Option<String>,
+    tls: Option<TlsMode>,
+    ca_file: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    /// In milliseconds, as durations are handed over.
+    #[serde(default = "default_timeout")]
+    connect_timeout: u64,
+}
+
+fn default_timeout() -> u64 {
+    10_000
+}
+
+impl Address {
+    /// Parses the options of [`AddressRules::specs`]; those beside `url` win over its parts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for what is missing or contradicts itself; no message repeats the
+    /// `url`, which may hold a password.
+    pub fn parse(options: &Options, rules: &AddressRules) -> Result<Self> {
+        let raw: RawAddress = options.parse()?;
+        let url = raw.url.as_deref().map(|url| Url::parse(url, rules)).transpose()?;
+        let url = url.unwrap_or_default();
+        let host = raw.host.or(url.host);
+        let host = host.ok_or_else(|| refuse("neither `host` nor `url` is given"))?;
+        let user = raw.user.or(url.user);
+        let user = user.ok_or_else(|| refuse("neither `user` nor `url` names the user"))?;
+        let same = || rules.database_is_user.then(|| user.clone());
+        let database = raw.database.or(url.database).or_else(same);
+        let database =
+            database.ok_or_else(|| refuse("neither `database` nor `url` names the database"))?;
+        let client_certificate = match (raw.client_certificate, raw.client_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(refuse("`client_certificate` and `client_key` go together")),
+        };
+        let mode = raw.tls.unwrap_or_else(|| TlsMode::for_host(&host));
+        Ok(Self {
+            port: raw.port.or(url.port).unwrap_or(rules.port),
+            user,
+            database,
+            tls: TlsSettings { mode, ca_file: raw.ca_file, client_certificate },
+            connect_timeout: Duration::from_millis(raw.connect_timeout),
+            host,
+        })
+    }
+}
+
+/// The parts of a `url`.
+#[derive(Default)]
+struct Url {
+    host: Option<String>,
+    port: Option<u16>,
+    user: Option<String>,
+    database: Option<String>,
+}
+
+impl Url {
+    fn parse(text: &str, rules: &AddressRules) -> Result<Self> {
+        let form = || {
+            let scheme = rules.schemes.first().unwrap_or(&"");
+            refuse(&format!("`url` is not of the form `{scheme}://user@host:port/database`"))
+        };
+        let (scheme, rest) = text.split_once("://").ok_or_else(form)?;
+        if !rules.schemes.contains(&scheme) {
+            return Err(form());
+        }
+        if rest.contains(['?', '#']) {
+            return Err(refuse("`url` has parameters").hint("give them as options, such as `tls`"));
+        }
+        let (place, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, place) = place.rsplit_once('@').unwrap_or(("", place));
+        if user.contains(':') {
+            return Err(refuse("`url` holds a password")
+                .hint("leave it out of `url` and give `password`, which is never printed"));
+        }
+        let (host, port) = host_and_port(place).ok_or_else(form)?;
+        let named = |part: &str| -> Result<Option<String>> {
+            let text = decoded(part).ok_or_else(form)?;
+            Ok((!text.is_empty()).then_some(text))
+        };
+        Ok(Self { host: named(host)?, port, user: named(user)?, database: named(database)? })
+    }
+}
+
+/// `host`, `host:port` or `[address]:port`.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let port = port.map(|port| port.parse().ok().filter(|port| *port > 0));
+    let one = !host.contains([',', '[', ']', '/']);
+    match port {
+        Some(None) => None,
+        port => one.then_some((host, port.flatten())),
+    }
+}
+
+/// `%20` and the like undone; `None` for what is no UTF-8 afterwards.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if *first != b'%' {
+            bytes.push(*first);
+            rest = after;
+            continue;
+        }
+        let (digits, after) = after.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok().filter(|it| !it.starts_with('+'))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn refuse(message: &str) -> Error {
+    Error::new(ErrorKind::Options, message)
+}
+
+impl AddressRules {
+    /// The options of a connection.
+    pub fn specs(&self) -> Vec<OptionSpec> {
+        let text = |key: &str, doc: &str| OptionSpec::new(key, OptionKind::Text, doc).connection();
+        let path = |key: &str, doc: &str| OptionSpec::new(key, OptionKind::Path, doc).connection();
+        let scheme = self.schemes.first().unwrap_or(&"");
+        let url =
+            format!("The address as one: `{scheme}://user@host:port/database`, without a password");
+        let database = match self.database_is_user {
+            true => "The database; default: named like the user",
+            false => "The database of tables named without one",
+        };
+        vec![
+            text("url", &url),
+            text("host", "The server's name or address"),
+            OptionSpec::new(
+                "port",
+                OptionKind::Integer { min: 1, max: 65_535 },
+                &format!("The server's port; default: {}", self.port),
+            )
+            .connection(),
+            text("database", database),
+            text("user", "Whom to log in as"),
+            text("password", "The user's password").secret(),
+            OptionSpec::new(
+                "tls",
+                OptionKind::choice(&["disable", "verify-full", "verify-ca", "insecure-require"]),
+                "How the connection is protected; default: verify-full, and disable on the same \
+                 machine",
+            )
+            .connection(),
+            path("ca_file", "Certificates (PEM) that are trusted instead of the system's"),
+            path(
+                "client_certificate",
+                "The client's certificate (PEM), where the server asks for one",
+            ),
+            path("client_key", "The private key (PEM) of the client's certificate"),
+            OptionSpec::new(
+                "connect_timeout",
+                OptionKind::Duration,
+                "How long connecting may take",
+            )
+            .default("10 s")
+            .connection(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RULES: AddressRules =
+        AddressRules { schemes: &["db", "database"], port: 77, database_is_user: true };
+
+    fn address(pairs: &[(&str, &str)]) -> Result<Address> {
+        Address::parse(&Options::from_pairs(pairs.iter().copied()), &RULES)
+    }
+
+    #[test]
+    fn an_address_comes_whole_or_in_parts() {
+        for (url, host, port, user, database) in [
+            ("db://me@db.example:6000/shop", "db.example", 6000, "me", "shop"),
+            ("database://me@db.example", "db.example", 77, "me", "me"),
+            ("db://me@[::1]:6000/shop", "::1", 6000, "me", "shop"),
+            ("db://m%40e@h/a%2Fb%C3%A9", "h", 77, "m@e", "a/bé"),
+        ] {
+            let found = address(&[("url", url)]).unwrap();
+            assert_eq!((found.host.as_str(), found.port), (host, port), "{url}");
+            assert_eq!((found.user.as_str(), found.database.as_str()), (user, database), "{url}");
+        }
+        let parts = address(&[("host", "h"), ("user", "me")]).unwrap();
+        assert_eq!((parts.port, parts.database.as_str()), (77, "me"));
+        let both = address(&[("url", "db://me@h/shop"), ("host", "other"), ("user", "you")]);
+        let both = both.unwrap();
+        assert_eq!((both.host.as_str(), both.user.as_str()), ("other", "you"));
+        assert_eq!((both.database.as_str(), both.connect_timeout.as_secs()), ("shop", 10));
+    }
+
+    #[test]
+    fn tls_is_verified_unless_nothing_leaves_the_machine() {
+        for (host, tls, mode) in [
+            ("db.example", None, TlsMode::VerifyFull),
+            ("10.0.0.1", None, TlsMode::VerifyFull),
+            ("127.0.0.1", None, TlsMode::Disable),
+            ("::1", None, TlsMode::Disable),
+            ("localhost", None, TlsMode::Disable),
+            ("db.example", Some("disable"), TlsMode::Disable),
+            ("127.0.0.1", Some("verify-ca"), TlsMode::VerifyCa),
+        ] {
+            let mut pairs = vec![("host", host), ("user", "me")];
+            pairs.extend(tls.map(|tls| ("tls", tls)));
+            assert_eq!(address(&pairs).unwrap().tls.mode, mode, "{host} {tls:?}");
+        }
+    }
+
+    #[test]
+    fn t60_a_password_in_the_url_is_refused_and_not_repeated() {
+        for url in [
+            "db://me:canary@h/d",
+            "db://me:canary@h:x/d",
+            "db://me:canary@h?tls=x",
+            "other://me:canary@h/d",
+            "db:canary",
+        ] {
+            let error = address(&[("url", url)]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options);
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for wrong in [
+            &[][..],
+            &[("host", "h")],
+            &[("url", "db://h")],
+            &[("url", "db://me@/d")],
+            &[("url", "db://me@h:0")],
+            &[("url", "db://me@h:99999")],
+            &[("url", "db://me@h:")],
+            &[("url", "db://me@a,b/d")],
+            &[("url", "db://me@[::1/d")],
+            &[("url", "db://me@h/%zz")],
+            &[("url", "db://me@h/%ff")],
+            &[("url", "db://me@h/d?tls=disable")],
+            &[("url", "me@h/d")],
+            &[("host", "h"), ("user", "u"), ("client_key", "/k")],
+            &[("host", "h"), ("user", "u"), ("tls", "maybe")],
+        ] {
+            assert_eq!(address(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
+        }
+        let strict = AddressRules { database_is_user: false, ..RULES };
+        let options = Options::from_pairs([("host", "h"), ("user", "u")]);
+        let error = Address::parse(&options, &strict).unwrap_err();
+        assert!(error.message.contains("`database`"), "{error}");
+    }
+
+    #[test]
+    fn defaults_agree_with_the_descriptor() {
+        let found = address(&[("host", "h"), ("user", "u")]).unwrap();
+        let specs = RULES.specs();
+        let spec = |key: &str| specs.iter().find(|spec| spec.key == key).unwrap();
+        assert_eq!(spec("connect_timeout").default, Some("10 s".into()));
+        assert_eq!(found.connect_timeout, Duration::from_secs(10));
+        assert!(spec("port").doc.ends_with("77") && spec("password").secret);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(text in "(db://)?[a@:/\\[\\]%0-9?]{0,12}") {
+            let _ = address(&[("url", &text)]);
+        }
+    }
+}

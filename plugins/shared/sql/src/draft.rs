@@ -1,0 +1,470 @@
+//! A plan held against its target before a row moves, and what every SQL database says alike in
+//! the draft of it. Looking the target up, and what only one database knows, are the plugins' work.
+
+use transload_plugin_api::{
+    Column, Error, ErrorKind, Guarantee, Key, Result, Statement, WriteDraft, WriteMode, WritePlan,
+};
+
+use crate::{ColumnDefinition, Dialect, TableName, create_table};
+
+/// A plan on its way to a draft, by the rules of one database.
+#[derive(Clone, Copy)]
+pub struct Drafting<'a> {
+    /// The database's rules.
+    pub dialect: &'a dyn Dialect,
+    /// The plan.
+    pub plan: &'a WritePlan,
+}
+
+/// What the database does in its own way, in words.
+#[derive(Clone, Copy, Debug)]
+pub struct Wording<'a> {
+    /// Why an overwrite is all or nothing.
+    pub overwrite: &'a str,
+    /// What becomes of rows whose key holds NULL.
+    pub null_key: &'a str,
+}
+
+impl<'a> Drafting<'a> {
+    /// The columns, the key and the updated columns name each other, and fit the database.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] with the name that does not.
+    pub fn check_names(&self) -> Result<()> {
+        let columns = &self.plan.columns;
+        if columns.is_empty() {
+            return Err(schema("the plan has no columns to write".to_owned()));
+        }
+        for (at, column) in columns.iter().enumerate() {
+            let same = |other: &Column| self.dialect.is_same_column(&other.name, &column.name);
+            if columns[..at].iter().any(same) {
+                return Err(self.named_twice(&column.name));
+            }
+            if let Some(limit) = self.dialect.passed_limit(&column.name) {
+                let message = format!("the column name `{}` is longer than {limit}", column.name);
+                return Err(schema(message).hint("map it to a shorter name in [map]"));
+            }
+        }
+        let mut named = self.plan.key.iter().chain(&self.plan.update_columns);
+        match named.find(|name| !self.is_written(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!("column `{name}` is not among the columns that are written");
+                Err(schema(message).hint("mend `key`, `update_columns` or `columns`"))
+            }
+        }
+    }
+
+    fn named_twice(&self, name: &str) -> Error {
+        let error = schema(format!("column `{name}` stands twice in the plan"));
+        if !self.dialect.folds_case() {
+            return error;
+        }
+        error.hint(format!("{}'s column names differ by more than case", self.dialect.database()))
+    }
+
+    /// The target's column of that name, which can be written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] if it is not there or generated.
+    pub fn writable<'c, C: AsRef<Column>>(
+        &self,
+        target: &str,
+        columns: &'c [C],
+        name: &str,
+    ) -> Result<&'c C> {
+        let same = |column: &&C| self.dialect.is_same_column(&column.as_ref().name, name);
+        let Some(found) = columns.iter().find(same) else {
+            return Err(schema(format!("there is no column `{name}` in the target"))
+                .at(place(target))
+                .hint(known_columns(columns)));
+        };
+        if found.as_ref().generated {
+            let name = &found.as_ref().name;
+            return Err(schema(format!("column `{name}` is generated and cannot be written"))
+                .at(place(target))
+                .hint("leave it out of `columns`"));
+        }
+        Ok(found)
+    }
+
+    /// Every column of the target that must have a value gets one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] with all that do not.
+    pub fn check_filled<C: AsRef<Column>>(&self, target: &str, columns: &[C]) -> Result<()> {
+        let missing = |column: &&Column| {
+            let Column { nullable, has_default, generated, name, .. } = column;
+            !nullable && !has_default && !generated && !self.is_written(name)
+        };
+        let missing = columns.iter().map(AsRef::as_ref).filter(missing);
+        let missing: Vec<_> = missing.map(|column| format!("`{}`", column.name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message =
+            format!("not null, without default and not in the source: {}", missing.join(", "));
+        Err(schema(message)
+            .at(place(target))
+            .hint("map a source column to each, or give them defaults"))
+    }
+
+    /// The key that decides conflicts is one by which the target knows a row.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] with the keys that there are.
+    pub fn check_key(&self, keys: &[Key]) -> Result<()> {
+        if !is_keyed(self.plan.mode) {
+            return Ok(());
+        }
+        let usable = keys.iter().filter(|key| !key.unusable && !key.columns.is_empty());
+        let usable: Vec<_> = usable.collect();
+        let others: Vec<_> = keys.iter().filter(|key| key.unusable).collect();
+        let known = known_keys(&usable, &others);
+        if self.plan.key.is_empty() {
+            let message = format!("write_mode `{}` needs a key", self.plan.mode.word());
+            return Err(schema(message).hint(format!("set `key`; {known}")));
+        }
+        if !usable.iter().any(|key| self.is_plan_key(&key.columns)) {
+            let list = self.plan.key.join(", ");
+            let message = format!("`key` ({list}) is no primary or unique key of the target");
+            return Err(schema(message).hint(known));
+        }
+        Ok(())
+    }
+
+    /// The plan makes its table, which is not there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if it does not.
+    pub fn check_made(&self, target: &str) -> Result<()> {
+        if self.plan.create_table {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotFound, format!("there is no table `{target}`"))
+            .hint("`create_table = true` makes it from the source's columns"))
+    }
+
+    /// The key of a table that the plan makes.
+    pub fn made_key(&self) -> Key {
+        let columns = self.plan.key.clone();
+        Key { name: String::new(), columns, primary: true, unusable: false }
+    }
+
+    /// Whether these are the columns of the plan's key, in any order.
+    pub fn is_plan_key(&self, columns: &[String]) -> bool {
+        columns.len() == self.plan.key.len() && columns.iter().all(|name| self.is_key(name))
+    }
+
+    /// Whether a column is in the plan's key.
+    pub fn is_key(&self, name: &str) -> bool {
+        self.plan.key.iter().any(|key| self.dialect.is_same_column(key, name))
+    }
+
+    fn is_written(&self, name: &str) -> bool {
+        self.plan.columns.iter().any(|it| self.dialect.is_same_column(&it.name, name))
+    }
+
+    /// The columns that an upsert updates: those named, else all that are not of the key.
+    pub fn updated_columns(&self) -> Vec<&'a str> {
+        if !self.plan.update_columns.is_empty() {
+            return self.plan.update_columns.iter().map(String::as_str).collect();
+        }
+        let names = self.plan.columns.iter().map(|column| column.name.as_str());
+        names.filter(|name| !self.is_key(name)).collect()
+    }
+
+    /// `CREATE TABLE` for the plan's columns, its key as primary key. `native` says the type of a
+    /// column in the database's words, if it has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] with the column that the database cannot hold.
+    pub fn creation(
+        &self,
+        name: &TableName,
+        native: impl Fn(&Column) -> Option<String>,
+    ) -> Result<String> {
+        let native = |column: &Column| native(column).ok_or_else(|| self.unsupported(column));
+        let types: Vec<_> = self.plan.columns.iter().map(native).collect::<Result<_>>()?;
+        let definitions: Vec<_> = (self.plan.columns.iter().zip(&types))
+            .map(|(column, native)| ColumnDefinition {
+                name: &column.name,
+                native,
+                // A key of NULL would be no key: some databases let it into primary keys.
+                nullable: column.nullable && !self.is_key(&column.name),
+            })
+            .collect();
+        let key: Vec<_> = self.plan.key.iter().map(String::as_str).collect();
+        Ok(create_table(self.dialect, name, &definitions, &key))
+    }
+
+    /// The refusal of a column whose type the database has not.
+    pub fn unsupported(&self, column: &Column) -> Error {
+        let Column { name, logical, .. } = column;
+        let database = self.dialect.database();
+        let message = format!("column `{name}` is `{logical}`, which {database} cannot hold");
+        Error::new(ErrorKind::Unsupported, message).hint("leave the column out, or map it to text")
+    }
+
+    /// The draft of a plan that makes its table by `create`.
+    pub fn made(&self, create: String) -> WriteDraft {
+        let mut columns = self.plan.columns.clone();
+        for column in &mut columns {
+            column.nullable = column.nullable && !self.is_key(&column.name);
+        }
+        WriteDraft { columns, statements: vec![plain(create)], ..WriteDraft::default() }
+    }
+
+    /// Adds what does not depend on the target: the job's own statements around the `steps` of the
+    /// mode, what a key that may be NULL means, and the guarantee.
+    pub fn finish(&self, draft: &mut WriteDraft, steps: Vec<Statement>, wording: Wording<'_>) {
+        draft.statements.extend(self.plan.before.iter().map(|text| users(text)));
+        draft.statements.extend(steps);
+        draft.statements.extend(self.plan.after.iter().map(|text| users(text)));
+        let may_be_null = |column: &Column| column.nullable && self.is_key(&column.name);
+        let null_key = is_keyed(self.plan.mode) && draft.columns.iter().any(may_be_null);
+        if null_key {
+            let words = wording.null_key;
+            draft.warnings.push(format!("a column of the key is nullable: {words}"));
+        }
+        if self.plan.mode == WriteMode::Upsert && self.updated_columns().is_empty() {
+            draft.warnings.push(
+                "all columns are in the key: there is nothing to update, so a row whose key is \
+                 there is skipped"
+                    .to_owned(),
+            );
+        }
+        let (guarantee, because) = guarantee(self.plan.mode, null_key, wording.overwrite);
+        (draft.guarantee, draft.because) = (guarantee, because.to_owned());
+    }
+}
+
+/// Whether the mode goes by a key.
+pub fn is_keyed(mode: WriteMode) -> bool {
+    matches!(mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace)
+}
+
+/// A step that takes nothing away.
+pub fn plain(text: String) -> Statement {
+    Statement { text, destructive: false }
+}
+
+/// A step that removes or replaces what is there.
+pub fn destructive(text: String) -> Statement {
+    Statement { text, destructive: true }
+}
+
+/// The names of columns, for a hint.
+pub fn known_columns<C: AsRef<Column>>(columns: &[C]) -> String {
+    let names: Vec<_> = columns.iter().map(|column| column.as_ref().name.as_str()).collect();
+    format!("its columns: {}", names.join(", "))
+}
+
+/// What a replaced row does to rows of another table.
+pub fn replaced_reference(table: &str) -> String {
+    format!(
+        "`{table}` refers to the target: deleting a replaced row acts on its rows as its foreign \
+         key says"
+    )
+}
+
+fn schema(message: String) -> Error {
+    Error::new(ErrorKind::Schema, message)
+}
+
+fn place(target: &str) -> String {
+    format!("table `{target}`")
+}
+
+fn known_keys(usable: &[&Key], others: &[&Key]) -> String {
+    let lists = |keys: &[&Key]| {
+        let list = |key: &&Key| format!("({})", key.columns.join(", "));
+        keys.iter().map(list).collect::<Vec<_>>().join(", ")
+    };
+    let mut hint = match usable.is_empty() {
+        true => "the target has no primary or unique key that could decide".to_owned(),
+        false => format!("its keys: {}", lists(usable)),
+    };
+    if !others.is_empty() {
+        hint.push_str("; partial, prefix, deferrable and expression keys cannot: ");
+        hint.push_str(&lists(others));
+    }
+    hint
+}
+
+/// What the mode can promise without a record of chunks in the target, and why not more.
+fn guarantee(mode: WriteMode, null_key: bool, overwrite: &str) -> (Guarantee, &str) {
+    match mode {
+        WriteMode::Overwrite => (Guarantee::AtomicJob, overwrite),
+        WriteMode::Insert => (
+            Guarantee::AtLeastOnce,
+            "each chunk is one transaction, but the target does not record which chunks are in: \
+             a run that is repeated after an unclear end inserts its rows again, where no key \
+             refuses them",
+        ),
+        _ if null_key => (
+            Guarantee::AtLeastOnce,
+            "rows whose key holds NULL would be inserted again by a repeated run",
+        ),
+        _ => (
+            Guarantee::Convergent,
+            "each chunk is one transaction and the key makes repeating it harmless; the target \
+             does not record which chunks are in",
+        ),
+    }
+}
+
+/// A statement of the job's own.
+fn users(text: &str) -> Statement {
+    Statement { text: text.to_owned(), destructive: destroys(text) }
+}
+
+/// Whether a statement begins with a word that takes something away.
+fn destroys(sql: &str) -> bool {
+    const WORDS: [&str; 8] =
+        ["ALTER", "DELETE", "DROP", "MERGE", "RENAME", "REPLACE", "TRUNCATE", "UPDATE"];
+    let word = sql.split_whitespace().next().unwrap_or_default();
+    WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use transload_plugin_api::LogicalType;
+
+    use super::*;
+    use crate::dialect::tests::{Folding, Standard};
+
+    const WORDING: Wording<'static> = Wording { overwrite: "swapped", null_key: "always new" };
+
+    fn column(name: &str) -> Column {
+        Column::new(name, LogicalType::Int64, true)
+    }
+
+    fn plan(mode: WriteMode, columns: &[&str], key: &[&str]) -> WritePlan {
+        WritePlan {
+            columns: columns.iter().map(|name| column(name)).collect(),
+            mode,
+            key: key.iter().map(|name| (*name).to_owned()).collect(),
+            ..WritePlan::default()
+        }
+    }
+
+    fn standard(plan: &WritePlan) -> Drafting<'_> {
+        Drafting { dialect: &Standard, plan }
+    }
+
+    fn key(columns: &[&str], unusable: bool) -> Key {
+        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        Key { name: String::new(), columns, primary: false, unusable }
+    }
+
+    #[test]
+    fn names_that_do_not_agree_are_refused() {
+        let long = "x".repeat(64);
+        for (columns, key, words) in [
+            (&[][..], &[][..], "no columns"),
+            (&["a", "a"], &[], "`a` stands twice"),
+            (&["a"], &["b"], "`b` is not among"),
+            (&[long.as_str()], &[], "longer than 63 bytes"),
+        ] {
+            let plan = plan(WriteMode::Insert, columns, key);
+            let error = standard(&plan).check_names().unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Schema);
+            assert!(error.message.contains(words), "{error}");
+        }
+        let two = plan(WriteMode::Insert, &["a", "A"], &["a"]);
+        assert!(standard(&two).check_names().is_ok());
+        let error = Drafting { dialect: &Folding, plan: &two }.check_names().unwrap_err();
+        assert!(error.hint.unwrap().contains("more than case"));
+    }
+
+    #[test]
+    fn t50_missing_and_generated_columns_are_refused() {
+        let mut made = column("b");
+        made.generated = true;
+        let columns = [column("a"), made];
+        let plan = plan(WriteMode::Insert, &["a"], &[]);
+        let drafting = standard(&plan);
+        assert_eq!(drafting.writable("s.t", &columns, "a").unwrap().name, "a");
+        let error = drafting.writable("s.t", &columns, "c").unwrap_err();
+        assert_eq!(error.to_string(), "table `s.t`: there is no column `c` in the target");
+        assert_eq!(error.hint.as_deref(), Some("its columns: a, b"));
+        let error = drafting.writable("s.t", &columns, "b").unwrap_err();
+        assert!(error.message.contains("`b` is generated"));
+    }
+
+    #[test]
+    fn t50_columns_that_must_have_a_value_are_all_named() {
+        let mut columns = ["a", "b", "c", "d", "e"].map(column);
+        columns.iter_mut().for_each(|column| column.nullable = column.name == "e");
+        (columns[1].has_default, columns[2].generated) = (true, true);
+        let none = plan(WriteMode::Insert, &["x"], &[]);
+        let error = standard(&none).check_filled("t", &columns).unwrap_err();
+        assert!(error.message.ends_with("not in the source: `a`, `d`"), "{error}");
+        let both = plan(WriteMode::Insert, &["a", "d"], &[]);
+        assert!(standard(&both).check_filled("t", &columns).is_ok());
+    }
+
+    #[test]
+    fn t44_a_key_decides_only_if_the_target_knows_it() {
+        let keys = [key(&["a", "b"], false), key(&["c"], true), key(&[], true)];
+        for (mode, columns, hint) in [
+            (WriteMode::Insert, &[][..], None),
+            (WriteMode::Upsert, &["b", "a"], None),
+            (WriteMode::Upsert, &["a"], Some("its keys: (a, b); partial")),
+            (WriteMode::Ignore, &["c"], Some("cannot: (c), ()")),
+            (WriteMode::Replace, &[], Some("set `key`; its keys: (a, b)")),
+        ] {
+            let plan = plan(mode, &["a", "b", "c"], columns);
+            let found = standard(&plan).check_key(&keys);
+            match hint {
+                None => assert!(found.is_ok(), "{columns:?}"),
+                Some(hint) => assert!(found.unwrap_err().hint.unwrap().contains(hint), "{hint}"),
+            }
+        }
+        let plan = plan(WriteMode::Upsert, &["a"], &["a"]);
+        let error = standard(&plan).check_key(&[]).unwrap_err();
+        assert!(error.hint.unwrap().starts_with("the target has no primary or unique key"));
+    }
+
+    #[test]
+    fn tables_are_made_only_on_request_and_of_types_that_there_are() {
+        let mut plan = plan(WriteMode::Upsert, &["a", "b"], &["a"]);
+        let name = TableName::bare("t");
+        let native = |_: &Column| Some("INT".to_owned());
+        assert_eq!(standard(&plan).check_made("t").unwrap_err().kind, ErrorKind::NotFound);
+        plan.create_table = true;
+        assert!(standard(&plan).check_made("t").is_ok());
+        let create = standard(&plan).creation(&name, native).unwrap();
+        assert_eq!(create, r#"CREATE TABLE "t" ("a" INT NOT NULL, "b" INT, PRIMARY KEY ("a"))"#);
+        let error = standard(&plan).creation(&name, |_| None).unwrap_err();
+        assert_eq!(error.message, "column `a` is `int64`, which the standard cannot hold");
+        let made = standard(&plan).made(create);
+        assert_eq!((made.columns[0].nullable, made.columns[1].nullable), (false, true));
+    }
+
+    #[test]
+    fn drafts_tell_what_they_destroy_and_what_they_promise() {
+        for (mode, nullable, guarantee, warnings) in [
+            (WriteMode::Insert, true, Guarantee::AtLeastOnce, 0),
+            (WriteMode::Upsert, false, Guarantee::Convergent, 0),
+            (WriteMode::Upsert, true, Guarantee::AtLeastOnce, 1),
+            (WriteMode::Overwrite, true, Guarantee::AtomicJob, 0),
+        ] {
+            let mut plan = plan(mode, &["a", "b"], &["a"]);
+            plan.before = vec!["delete FROM t".to_owned()];
+            plan.after = vec!["ANALYZE t".to_owned()];
+            let mut draft = WriteDraft { columns: plan.columns.clone(), ..WriteDraft::default() };
+            draft.columns[0].nullable = nullable;
+            standard(&plan).finish(&mut draft, vec![destructive("swap".to_owned())], WORDING);
+            let steps: Vec<_> =
+                draft.statements.iter().map(|it| (it.text.as_str(), it.destructive)).collect();
+            assert_eq!(steps, [("delete FROM t", true), ("swap", true), ("ANALYZE t", false)]);
+            assert_eq!((draft.guarantee, draft.warnings.len()), (guarantee, warnings), "{mode:?}");
+        }
+        let all = plan(WriteMode::Upsert, &["a"], &["a"]);
+        let mut draft = WriteDraft::default();
+        standard(&all).finish(&mut draft, Vec::new(), WORDING);
+        assert!(draft.warnings[0].contains("nothing to update"));
+    }
+}

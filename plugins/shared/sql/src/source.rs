@@ -1,0 +1,315 @@
+//! What a reader is asked to read: one table, several of one shape, or a query. The options are
+//! declared and parsed here for all SQL plugins; several tables are read by `sharded`.
+
+use serde::Deserialize;
+use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Reader, Result};
+
+use crate::{
+    TableName,
+    pattern::expand,
+    sharded::{ShardedReader, TableReader},
+};
+
+/// What one reader reads.
+#[derive(Clone, Debug)]
+pub struct Source {
+    what: Option<What>,
+    /// The job's own condition on a table's rows, as SQL.
+    pub filter: Option<String>,
+    /// The column by whose ranges the rows are divided.
+    pub split_key: Option<String>,
+    /// It is one of several tables that are read as one.
+    pub is_shard: bool,
+}
+
+/// A table or a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A table or view.
+    Table(TableName),
+    /// The rows of a query.
+    Query(String),
+}
+
+impl Source {
+    /// What is read. A connection that is only tested names nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] if nothing is named.
+    pub fn what(&self) -> Result<&What> {
+        self.what
+            .as_ref()
+            .ok_or_else(|| refuse("none of `table`, `tables` and `query` is given").hint(ONE_OF))
+    }
+
+    /// Whether the job names something to read.
+    pub fn is_named(&self) -> bool {
+        self.what.is_some()
+    }
+}
+
+/// All that a job asks one plugin to read.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// By the names under which the job knows them.
+    tables: Vec<(String, Source)>,
+    origin_column: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawSource {
+    table: Option<String>,
+    #[serde(default)]
+    tables: Vec<String>,
+    query: Option<String>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+    split_key: Option<String>,
+    origin_column: Option<String>,
+}
+
+const ONE_OF: &str = "give exactly one of `table`, `tables` and `query`";
+
+impl Sources {
+    /// Parses the options of [`source_specs`]. `resolve` completes a table's name, or refuses it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for names that are none, and options that exclude each other.
+    pub fn parse(
+        options: &Options,
+        resolve: impl Fn(TableName) -> Result<TableName>,
+    ) -> Result<Self> {
+        let raw: RawSource = options.parse()?;
+        let origin_column = raw.origin_column.clone();
+        let source = |what: Option<What>, is_shard: bool| Source {
+            what,
+            filter: raw.filter.clone(),
+            split_key: raw.split_key.clone(),
+            is_shard,
+        };
+        let (key, texts) = match (&raw.table, raw.tables.is_empty(), &raw.query) {
+            (Some(table), true, None) => ("table", vec![table]),
+            (None, false, None) => ("tables", raw.tables.iter().collect()),
+            (None, true, Some(query)) => {
+                for (key, given) in
+                    [("where", raw.filter.is_some()), ("origin_column", origin_column.is_some())]
+                {
+                    if given {
+                        return Err(with_table_only(key, "put it into the query"));
+                    }
+                }
+                let query = source(Some(What::Query(query.clone())), false);
+                return Ok(Self { tables: vec![("query".to_owned(), query)], origin_column });
+            }
+            (None, true, None) => {
+                return Ok(Self {
+                    tables: vec![(String::new(), source(None, false))],
+                    origin_column,
+                });
+            }
+            _ => {
+                return Err(refuse("`table`, `tables` and `query` exclude each other").hint(ONE_OF));
+            }
+        };
+        let place = |error: Error| error.at(format!("option `{key}`"));
+        let mut names = Vec::new();
+        for text in texts {
+            names.extend(expand(text).map_err(place)?);
+        }
+        if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
+            return Err(place(refuse(&format!("table `{}` is named twice", names[twice]))));
+        }
+        let is_shard = names.len() > 1;
+        let one = |name: TableName| {
+            let written = name.to_string();
+            Ok((written, source(Some(What::Table(resolve(name).map_err(place)?)), is_shard)))
+        };
+        let tables = names.into_iter().map(one).collect::<Result<_>>()?;
+        Ok(Self { tables, origin_column })
+    }
+
+    /// For databases whose queries are always read as one split.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] if a query is to be divided.
+    pub fn with_whole_queries(self) -> Result<Self> {
+        let divided = |(_, source): &(String, Source)| {
+            matches!(source.what, Some(What::Query(_))) && source.split_key.is_some()
+        };
+        match self.tables.iter().any(divided) {
+            true => Err(with_table_only("split_key", "a query is read as one split")),
+            false => Ok(self),
+        }
+    }
+
+    /// Whether several tables are read as one.
+    pub fn are_many(&self) -> bool {
+        self.tables.len() > 1
+    }
+
+    /// The one reader of them all. `make` makes the reader of one.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn reader<R: TableReader + 'static>(
+        self,
+        make: impl Fn(Source) -> Result<R>,
+    ) -> Result<Box<dyn Reader>> {
+        let mut readers = Vec::new();
+        for (name, source) in self.tables {
+            readers.push((name, make(source)?));
+        }
+        match (readers.len(), self.origin_column) {
+            (1, None) => Ok(Box::new(readers.remove(0).1)),
+            (_, origin) => Ok(Box::new(ShardedReader::new(readers, origin))),
+        }
+    }
+}
+
+fn with_table_only(key: &str, hint: &str) -> Error {
+    refuse(&format!("`{key}` goes with `table`, not with `query`")).hint(hint)
+}
+
+fn refuse(message: &str) -> Error {
+    Error::new(ErrorKind::Options, message)
+}
+
+/// The options that say what is read. `split_key` says how the plugin divides by itself.
+pub fn source_specs(split_key: &str) -> Vec<OptionSpec> {
+    let text = |key: &str, doc: &str| OptionSpec::new(key, OptionKind::Text, doc);
+    vec![
+        text(
+            "table",
+            "The table or view to read, or several by a range of numbers (`orders_[0-15]`, \
+             `orders_[00-15]`; quoted names are taken as they are); or give `tables` or `query`",
+        ),
+        OptionSpec::new(
+            "tables",
+            OptionKind::List,
+            "Tables of the same columns and types, read as one; each may have ranges",
+        ),
+        text("query", "The SELECT to read; or give `table`"),
+        text("where", "A condition on each table's rows, as SQL"),
+        text(
+            "split_key",
+            &format!("The column by whose ranges each table is divided; {split_key}"),
+        ),
+        text("origin_column", "The name of an added column that says from which table a row is"),
+    ]
+}
+
+/// The option that names a writer's table.
+pub fn target_specs() -> Vec<OptionSpec> {
+    vec![OptionSpec::new("table", OptionKind::Text, "The table to write").required()]
+}
+
+/// What a writer writes. A connection that is only tested names nothing.
+#[derive(Clone, Debug)]
+pub struct Target(Option<TableName>);
+
+#[derive(Deserialize)]
+struct RawTarget {
+    table: Option<String>,
+}
+
+impl Target {
+    /// Parses the option of [`target_specs`]. `resolve` completes the name, or refuses it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for a name that is none.
+    pub fn parse(
+        options: &Options,
+        resolve: impl Fn(TableName) -> Result<TableName>,
+    ) -> Result<Self> {
+        let raw: RawTarget = options.parse()?;
+        let named = raw.table.map(|table| resolve(table.parse()?));
+        let named = named.transpose().map_err(|error| error.at("option `table`"))?;
+        Ok(Self(named))
+    }
+
+    /// The table, if the job names one.
+    pub fn named(&self) -> Option<&TableName> {
+        self.0.as_ref()
+    }
+
+    /// The table.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] if none is named.
+    pub fn table(&self) -> Result<&TableName> {
+        self.named().ok_or_else(|| refuse("`table` is not given").hint("name the table to write"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(values: Value) -> Result<Sources> {
+        let Value::Object(values) = values else { panic!("{values}") };
+        let resolve = |mut name: TableName| {
+            name.schema.get_or_insert_with(|| "own".to_owned());
+            Ok(name)
+        };
+        Sources::parse(&Options { values, schema: Vec::new() }, resolve)
+    }
+
+    fn tables(values: Value) -> Vec<(String, String)> {
+        let named = |(written, source): &(String, Source)| match source.what().unwrap() {
+            What::Table(name) => (written.clone(), name.to_string()),
+            What::Query(query) => (written.clone(), query.clone()),
+        };
+        parse(values).unwrap().tables.iter().map(named).collect()
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect()
+    }
+
+    #[test]
+    fn one_table_several_or_a_query() {
+        assert_eq!(tables(json!({"table": "t"})), pairs(&[("t", "own.t")]));
+        assert_eq!(tables(json!({"query": "SELECT 1"})), pairs(&[("query", "SELECT 1")]));
+        let both = pairs(&[("t0", "own.t0"), ("t1", "own.t1"), ("s.u", "s.u")]);
+        assert_eq!(tables(json!({"tables": ["t[0-1]", "s.u"]})), both);
+        let many = parse(json!({"table": "t[0-1]", "where": "a", "split_key": "k"})).unwrap();
+        assert!(many.are_many() && many.tables.iter().all(|(_, source)| source.is_shard));
+        assert_eq!(many.tables[1].1.filter.as_deref(), Some("a"));
+        assert!(parse(json!({"query": "q", "split_key": "k"})).is_ok());
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused() {
+        for (values, words) in [
+            (json!({"table": "t", "query": "q"}), "exclude each other"),
+            (json!({"table": "t", "tables": ["u"]}), "exclude each other"),
+            (json!({"tables": ["u"], "query": "q"}), "exclude each other"),
+            (json!({"query": "q", "where": "a"}), "`where` goes with `table`"),
+            (json!({"query": "q", "origin_column": "a"}), "`origin_column` goes with `table`"),
+            (json!({"tables": ["t[0-2]", "t1"]}), "table `t1` is named twice"),
+            (json!({"tables": ["a.b.c"]}), "more than two parts"),
+            (json!({"table": "t[2-1]"}), "runs backwards"),
+        ] {
+            let error = parse(values.clone()).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options, "{values}");
+            assert!(error.message.contains(words), "{error}");
+        }
+        let divided = parse(json!({"query": "q", "split_key": "k"})).unwrap();
+        assert_eq!(divided.with_whole_queries().unwrap_err().kind, ErrorKind::Options);
+    }
+
+    #[test]
+    fn a_connection_is_tested_without_a_table_and_nothing_else_is() {
+        let nothing = parse(json!({})).unwrap();
+        assert!(!nothing.tables[0].1.is_named());
+        let error = nothing.tables[0].1.what().unwrap_err();
+        assert!(error.kind == ErrorKind::Options && error.hint.as_deref() == Some(ONE_OF));
+        let target = Target::parse(&Options::default(), Ok).unwrap();
+        assert!(target.named().is_none());
+        assert_eq!(target.table().unwrap_err().kind, ErrorKind::Options);
+        let target = Target::parse(&Options::from_pairs([("table", "a.b.c")]), Ok);
+        assert_eq!(target.unwrap_err().place.as_deref(), Some("option `table`"));
+    }
+}

@@ -1,0 +1,119 @@
+//! The way to a server, tried stage by stage and told as findings: what comes after the first
+//! stage that fails is not tried. The stages that need a driver are the plugins' work.
+
+use std::{
+    net::{TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use transload_plugin_api::{Error, Finding};
+
+/// What was found so far.
+#[derive(Clone, Debug, Default)]
+pub struct Stages(Vec<Finding>);
+
+impl Stages {
+    /// Notes what a stage came to; `Some` if it is in order.
+    pub fn note<T>(
+        &mut self,
+        stage: &str,
+        outcome: Result<T, Error>,
+        words: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let (ok, detail) = match &outcome {
+            Ok(value) => (true, words(value)),
+            Err(error) => (false, told(error)),
+        };
+        self.0.push(Finding { stage: stage.to_owned(), ok, detail });
+        outcome.ok()
+    }
+
+    /// Notes a stage whose outcome is words.
+    pub fn tell(&mut self, stage: &str, outcome: Result<String, Error>) -> bool {
+        self.note(stage, outcome, Clone::clone).is_some()
+    }
+
+    /// The stages `name resolution` and `tcp`: whether a port of the host answers in time.
+    pub fn reach(&mut self, host: &str, port: u16, timeout: Duration) -> bool {
+        let resolved = (host, port).to_socket_addrs().map_err(Error::from).and_then(|found| {
+            let found: Vec<_> = found.collect();
+            match found.is_empty() {
+                true => Err(Error::from(std::io::Error::other("the name has no address"))),
+                false => Ok(found),
+            }
+        });
+        let words = |found: &Vec<std::net::SocketAddr>| {
+            let addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
+            format!("`{host}` is {}", addresses.join(", "))
+        };
+        let Some(found) = self.note("name resolution", resolved, words) else { return false };
+        let mut reached = Err(Error::from(std::io::Error::other("nothing answers")));
+        for address in found {
+            reached = TcpStream::connect_timeout(&address, timeout)
+                .map(|_| format!("{address} answers"))
+                .map_err(|error| Error::from(error).at(address.to_string()));
+            if reached.is_ok() {
+                break;
+            }
+        }
+        let reached =
+            reached.map_err(|error| error.hint("is the server running, and is `port` right?"));
+        self.tell("tcp", reached)
+    }
+
+    /// Everything noted.
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.0
+    }
+}
+
+/// An error with its hint, in one line.
+fn told(error: &Error) -> String {
+    match &error.hint {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use transload_plugin_api::ErrorKind;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn stages(found: Stages) -> Vec<(String, bool)> {
+        found.into_findings().into_iter().map(|it| (it.stage, it.ok)).collect()
+    }
+
+    #[test]
+    fn a_port_that_answers_is_reached() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut found = Stages::default();
+        assert!(found.reach("127.0.0.1", port, LONG));
+        assert_eq!(stages(found), [("name resolution".into(), true), ("tcp".into(), true)]);
+        drop(listener);
+        let mut found = Stages::default();
+        assert!(!found.reach("127.0.0.1", port, LONG));
+        assert_eq!(stages(found), [("name resolution".into(), true), ("tcp".into(), false)]);
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_not_tried_further() {
+        let mut found = Stages::default();
+        assert!(!found.reach("not a name", 1, LONG));
+        assert_eq!(stages(found), [("name resolution".into(), false)]);
+    }
+
+    #[test]
+    fn errors_bring_their_hints() {
+        let mut found = Stages::default();
+        let error = Error::new(ErrorKind::Connection, "no").at("here").hint("try again");
+        assert!(!found.tell("login", Err(error)));
+        assert_eq!(found.into_findings()[0].detail, "here: no; try again");
+    }
+}
