@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{Dialect as _, Sources, TableName, Target, TlsMode, TlsSettings, source_specs};
+use transload_sql::{
+    Dialect as _, Sources, TableName, Target, TlsMode, TlsSettings, source_specs, target_specs,
+};
 
 use crate::dialect::MysqlDialect;
 
@@ -110,9 +112,34 @@ impl ReaderOptions {
 pub(crate) struct WriterOptions {
     #[serde(flatten)]
     pub(crate) address: Address,
+    #[serde(default)]
+    pub(crate) overwrite: Overwrite,
+    /// In milliseconds, as durations are handed over.
+    #[serde(default = "default_lock_timeout")]
+    lock_timeout: u64,
+}
+
+fn default_lock_timeout() -> u64 {
+    10_000
+}
+
+/// What write mode `overwrite` does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Overwrite {
+    /// Rows are staged, and the stage takes the target's place.
+    #[default]
+    Swap,
+    /// The target is emptied first and fills chunk by chunk.
+    Truncate,
 }
 
 impl WriterOptions {
+    /// How long to wait for a row that somebody else holds; the servers count whole seconds.
+    pub(crate) fn lock_seconds(&self) -> u64 {
+        self.lock_timeout.div_ceil(1000).max(1)
+    }
+
     /// Parses the options and the target's name.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Target)> {
         let parsed: Self = options.parse()?;
@@ -182,6 +209,25 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
     ];
     let sources = source_specs("default: the first of its primary key");
     sources.into_iter().chain(own).collect()
+}
+
+/// Options of the writer.
+pub(crate) fn writer_specs() -> Vec<OptionSpec> {
+    let mut specs = target_specs();
+    let overwrite = OptionSpec::new(
+        "overwrite",
+        OptionKind::choice(&["swap", "truncate"]),
+        "What write_mode `overwrite` does: `swap` stages the rows in a table that takes the \
+         target's place, all at once; `truncate` empties the target first, which cannot be taken \
+         back, and fills it chunk by chunk",
+    );
+    let lock = OptionSpec::new(
+        "lock_timeout",
+        OptionKind::Duration,
+        "How long to wait for a row that somebody else holds, in whole seconds",
+    );
+    specs.extend([overwrite.default("swap"), lock.default("10 s")]);
+    specs
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use transload_sql::Target;
 use crate::{
     catalog, connect, draft,
     load::Loader,
-    options::{Address, WriterOptions},
+    lock,
+    options::{Address, Overwrite, WriterOptions},
     session::Session,
     stage,
     task::MysqlTask,
@@ -22,15 +23,22 @@ use crate::{
 pub(crate) struct Connector {
     address: Address,
     pub(crate) host: Host,
+    /// How long sessions wait for rows, if the job says it.
+    lock_seconds: Option<u64>,
 }
 
 impl Connector {
     pub(crate) fn new(address: Address, host: Host) -> Self {
-        Self { address, host }
+        Self { address, host, lock_seconds: None }
     }
 
     pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        connect::open(&self.address, &self.host, cancel)
+        let mut session = connect::open(&self.address, &self.host, cancel)?;
+        if let Some(seconds) = self.lock_seconds {
+            let sql = format!("SET SESSION innodb_lock_wait_timeout = {seconds}");
+            session.run("set the session up", &sql)?;
+        }
+        Ok(session)
     }
 
     /// The stages of a connection, and what the server is.
@@ -60,6 +68,7 @@ impl Connector {
 pub(crate) struct MysqlWriter {
     connector: Arc<Connector>,
     target: Target,
+    overwrite: Overwrite,
     run: Mutex<RunState>,
 }
 
@@ -67,6 +76,8 @@ pub(crate) struct MysqlWriter {
 #[derive(Default)]
 struct RunState {
     run: String,
+    /// Holds the lock on the target.
+    lock: Option<Session>,
     prepared: bool,
     published: bool,
     /// So many `after` statements have run.
@@ -77,8 +88,10 @@ struct RunState {
 impl MysqlWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
         let (options, target) = WriterOptions::parse(options)?;
-        let connector = Arc::new(Connector::new(options.address, host));
-        Ok(Self { connector, target, run: Mutex::default() })
+        let lock_seconds = Some(options.lock_seconds());
+        let connector =
+            Arc::new(Connector { lock_seconds, ..Connector::new(options.address, host) });
+        Ok(Self { connector, target, overwrite: options.overwrite, run: Mutex::default() })
     }
 
     fn session(&self) -> Result<Session> {
@@ -94,8 +107,16 @@ impl MysqlWriter {
         state
     }
 
-    fn remove_stage(&self, plan: &WritePlan) -> Result<()> {
-        if plan.mode != WriteMode::Overwrite {
+    /// Whether rows go to a stage first.
+    fn stages(&self, plan: &WritePlan) -> bool {
+        plan.mode == WriteMode::Overwrite && self.overwrite == Overwrite::Swap
+    }
+
+    /// Ends the run: its stage and its lock go.
+    fn leave(&self, plan: &WritePlan) -> Result<()> {
+        // The lock is the last to go.
+        let _lock = self.run_state(plan).lock.take();
+        if !self.stages(plan) {
             return Ok(());
         }
         // Cleaning up goes on after a stop.
@@ -142,7 +163,7 @@ impl Writer for MysqlWriter {
     }
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-        draft::draft(&mut self.session()?, self.target.table()?, plan)
+        draft::draft(&mut self.session()?, self.target.table()?, plan, self.overwrite)
     }
 
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
@@ -150,17 +171,25 @@ impl Writer for MysqlWriter {
         if state.prepared {
             return Ok(());
         }
+        let target = self.target.table()?;
         let mut session = self.session()?;
-        draft::draft(&mut session, self.target.table()?, plan)?;
-        if plan.create_table && catalog::find_table(&mut session, self.target.table()?)?.is_none() {
-            let sql = draft::creation(&session.server, self.target.table()?, plan)?;
+        if state.lock.as_ref().is_none_or(|session| session.lost) {
+            let mut session = self.session()?;
+            lock::lock(&mut session, target, plan.mode)?;
+            state.lock = Some(session);
+        }
+        draft::draft(&mut session, target, plan, self.overwrite)?;
+        if plan.create_table && catalog::find_table(&mut session, target)?.is_none() {
+            let sql = draft::creation(&session.server, target, plan)?;
             session.run("create the table", &sql)?;
         }
         for (index, sql) in plan.before.iter().enumerate() {
             session.run(&format!("`before` statement {}", index + 1), sql)?;
         }
-        if plan.mode == WriteMode::Overwrite {
-            stage::make(&mut session, self.target.table()?, plan)?;
+        if self.stages(plan) {
+            stage::make(&mut session, target, plan)?;
+        } else if plan.mode == WriteMode::Overwrite {
+            session.run("empty the target", &stage::truncation(target))?;
         }
         state.prepared = true;
         Ok(())
@@ -169,7 +198,7 @@ impl Writer for MysqlWriter {
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         let mut session = self.session()?;
         let target = catalog::table(&mut session, self.target.table()?)?;
-        let staged = plan.mode == WriteMode::Overwrite;
+        let staged = self.stages(plan);
         let name = self.target.table()?;
         let stage = staged.then(|| stage::stage_name(name, plan));
         let mark = staged.then_some((stage::TASK_COLUMN, task.task));
@@ -185,7 +214,7 @@ impl Writer for MysqlWriter {
             return Ok(ChunkOutcome::AlreadyCommitted);
         }
         let mut session = self.session()?;
-        if plan.mode == WriteMode::Overwrite && !state.published {
+        if self.stages(plan) && !state.published {
             // Publishing takes the stage away: without it, all is in.
             if !stage::publish(&mut session, self.target.table()?, plan)? {
                 return Ok(ChunkOutcome::AlreadyCommitted);
@@ -201,10 +230,10 @@ impl Writer for MysqlWriter {
     }
 
     fn abort(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
-        self.remove_stage(plan)
+        self.leave(plan)
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
-        self.remove_stage(plan)
+        self.leave(plan)
     }
 }
