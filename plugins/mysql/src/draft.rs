@@ -36,7 +36,13 @@ pub(crate) fn draft(
     check_load(session, plan)?;
     drafting(plan).check_names()?;
     match catalog::find_table(session, name)? {
-        Some(target) => draft_for(&target, plan, overwrite),
+        Some(target) => {
+            let mut draft = draft_for(&target, plan, overwrite)?;
+            if !session.server.mariadb {
+                draft.warnings.extend(rewritten(&draft.columns));
+            }
+            Ok(draft)
+        }
         None => draft_new(&session.server, name, plan, overwrite),
     }
 }
@@ -189,6 +195,37 @@ fn accepted(target: &Table, plan: &WritePlan, column: &Column) -> Result<Column>
         taken.logical = column.logical.clone();
     }
     Ok(taken)
+}
+
+/// MySQL keeps documents, not their text.
+fn rewritten(columns: &[Column]) -> Option<String> {
+    let names = columns.iter().filter(|column| column.logical == LogicalType::Json);
+    let names: Vec<_> = names.map(|column| format!("`{}`", column.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "MySQL orders a document's keys, drops doubled ones and writes numbers its own way: {}",
+            names.join(", ")
+        )
+    })
+}
+
+/// The target's column, if it still takes what the plan was made for.
+pub(crate) fn still_takes<'a>(target: &'a Table, column: &Column) -> Result<&'a TableColumn> {
+    let changed = |message: String| {
+        Error::new(ErrorKind::Schema, message)
+            .at(format!("table `{}`", target.name))
+            .hint("the table has changed since the plan: run the job again")
+    };
+    let found = target
+        .column(&column.name)
+        .ok_or_else(|| changed(format!("column `{}` has gone from the target", column.name)))?;
+    if found.column.logical == column.logical || taken_as_it_is(found, &column.logical) {
+        return Ok(found);
+    }
+    Err(changed(format!(
+        "column `{}` is `{}` now, and the plan was made for `{}`",
+        column.name, found.column.native, column.logical
+    )))
 }
 
 /// Whether the target's column takes the source's type without a conversion.
