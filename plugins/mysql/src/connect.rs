@@ -8,12 +8,11 @@ use std::{
 };
 
 use rustls::pki_types::ServerName;
-use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result, TableInfo};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
 use transload_sql::{Address, TlsMode};
 
 use crate::{
     answer::{Server, server_error},
-    catalog,
     failure::Failure,
     login,
     session::Session,
@@ -38,26 +37,6 @@ const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES
     NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', autocommit = 1, foreign_key_checks = 1, \
     unique_checks = 1, innodb_lock_wait_timeout = 10, lock_wait_timeout = 30, \
     wait_timeout = 600, net_read_timeout = 120, net_write_timeout = 600";
-
-/// What it takes to open a connection.
-pub(crate) struct Connector {
-    pub(crate) address: Address,
-    pub(crate) host: Host,
-}
-
-impl Connector {
-    pub(crate) fn new(address: Address, host: Host) -> Self {
-        Self { address, host }
-    }
-
-    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        open(&self.address, &self.host, cancel)
-    }
-
-    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
-        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
-    }
-}
 
 /// Connects, logs in and sets the session up.
 pub(crate) fn open(address: &Address, host: &Host, cancel: &Cancel) -> Result<Session> {

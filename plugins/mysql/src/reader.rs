@@ -16,7 +16,6 @@ use crate::{
     answer::ResultColumn,
     catalog::{self, Table, TableColumn},
     check,
-    connect::Connector,
     decode::kind,
     dialect::{MysqlDialect, quoted},
     options::{Consistency, ReaderOptions},
@@ -24,6 +23,7 @@ use crate::{
     session::Session,
     stage::in_full,
     types::Native,
+    writer::Connector,
 };
 
 /// Reads one table, view or query.

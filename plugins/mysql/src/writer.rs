@@ -7,12 +7,31 @@ use transload_plugin_api::{
     Cancel, ChunkOutcome, Finding, Host, Options, Receipt, Result, TableInfo, TargetInfo,
     TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
 };
-use transload_sql::Target;
+use transload_sql::{Address, Target};
 
 use crate::{
-    catalog, check, connect::Connector, draft, load::Loader, options, session::Session, stage,
-    task::MysqlTask,
+    catalog, check, connect, draft, load::Loader, options, session::Session, stage, task::MysqlTask,
 };
+
+/// What it takes to open a connection.
+pub(crate) struct Connector {
+    pub(crate) address: Address,
+    pub(crate) host: Host,
+}
+
+impl Connector {
+    pub(crate) fn new(address: Address, host: Host) -> Self {
+        Self { address, host }
+    }
+
+    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
+        connect::open(&self.address, &self.host, cancel)
+    }
+
+    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
+        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
+    }
+}
 
 /// Writes one table.
 pub(crate) struct MysqlWriter {
