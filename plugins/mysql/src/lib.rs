@@ -13,18 +13,21 @@
 //! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
-//! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
+//! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
+//! | `snapshot` | one state of a table for several splits |
+//! | `scan`, `decode`, `cell` | the rows of one split; rows into Arrow; single cells |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
 //! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
-//! | `rows`, `literal` | rows as text; Arrow values as the server reads them |
+//! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
 //! | `stage` | overwriting: all of it or nothing |
-//! | `calendar` | dates and times as digits |
+//! | `text`, `calendar` | numbers and texts as the server reads them; dates and times |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
 mod answer;
 mod bulk;
 mod calendar;
 mod catalog;
+mod cell;
 mod check;
 mod connect;
 mod decode;
@@ -36,13 +39,18 @@ mod literal;
 mod load;
 mod login;
 mod options;
+mod query;
 mod reader;
 mod rows;
+mod rule;
 mod scan;
 mod session;
+mod snapshot;
+mod splits;
 mod stage;
 mod stream;
 mod task;
+mod text;
 mod types;
 mod wire;
 mod writer;

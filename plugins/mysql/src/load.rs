@@ -12,8 +12,8 @@ use crate::{
     catalog::Table,
     dialect::MysqlDialect,
     insert::Inserter,
-    literal::Rule,
     rows::RowEncoder,
+    rule::Rule,
     session::Session,
 };
 

@@ -31,6 +31,10 @@ pub(crate) enum ZeroDates {
     Reject,
     /// They become NULL where the column takes it, else the row is dirty.
     Null,
+    /// They become 1970-01-01.
+    Epoch,
+    /// All dates of the source are read as text.
+    Text,
 }
 
 /// Whether all splits see one state of the table.
@@ -40,7 +44,7 @@ pub(crate) enum Consistency {
     /// Each split sees the state at its own start.
     #[default]
     Split,
-    /// One state: read as one split.
+    /// All see one state.
     Snapshot,
 }
 
@@ -85,16 +89,18 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
     let own = [
         OptionSpec::new(
             "zero_dates",
-            OptionKind::choice(&["reject", "null"]),
+            OptionKind::choice(&["reject", "null", "epoch", "text"]),
             "What becomes of dates that are none, such as 0000-00-00 or 2024-00-10: a dirty row, \
-             or NULL where the column is nullable",
+             NULL where the column is nullable, 1970-01-01, or text, as which then all columns of \
+             dates are read",
         )
         .default("reject"),
         OptionSpec::new(
             "consistency",
             OptionKind::choice(&["split", "snapshot"]),
-            "`snapshot` reads one state of the table, in one split; otherwise each split sees the \
-             state at its own start",
+            "`snapshot`: all splits see one state of the table, which is locked against writing for \
+             a moment (one split where the right to lock is missing); otherwise each split sees \
+             the state at its own start",
         )
         .default("split"),
     ];
