@@ -10,11 +10,12 @@
 //! | `stream`, `wire` | plain or TLS; packets |
 //! | `connect`, `login` | opening a connection, its settings; proofs of a password |
 //! | `session`, `answer` | statements; what the server's packets say |
+//! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
 //! | `snapshot` | one state of a table for several splits |
-//! | `scan`, `decode`, `cell` | the rows of one split; rows into Arrow; single cells |
+//! | `scan`, `decode`, `cell`, `columns` | the rows of one split; rows into Arrow; single cells; buffers |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
 //! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
 //! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
@@ -27,6 +28,8 @@ mod bulk;
 mod calendar;
 mod catalog;
 mod cell;
+mod check;
+mod columns;
 mod connect;
 mod decode;
 mod dialect;
@@ -70,7 +73,7 @@ impl Plugin for MysqlPlugin {
             name: "mysql".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a MySQL or MariaDB server".to_owned(),
-            options: options::connection_specs(),
+            options: options::ADDRESS.specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),

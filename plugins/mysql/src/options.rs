@@ -1,64 +1,21 @@
-//! The plugin's options: declared once here, for the descriptor and for parsing.
-
-use std::path::PathBuf;
+//! The plugin's options: declared once here, for the descriptor and for parsing. What all SQL
+//! plugins share of them is `transload_sql`'s.
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 use transload_sql::{
-    Dialect as _, Sources, TableName, Target, TlsMode, TlsSettings, source_specs, target_specs,
+    Address, AddressRules, Dialect as _, Sources, TableName, Target, source_specs, target_specs,
 };
 
 use crate::dialect::MysqlDialect;
 
-/// Where the server is and as whom to log in. The password is asked for at login.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "RawAddress")]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) user: String,
-    pub(crate) database: String,
-    pub(crate) tls: TlsSettings,
-}
+/// The options of a connection.
+pub(crate) const ADDRESS: AddressRules =
+    AddressRules { schemes: &["mysql", "mariadb"], port: 3306, database_is_user: false };
 
-#[derive(Deserialize)]
-struct RawAddress {
-    host: String,
-    #[serde(default = "default_port")]
-    port: u16,
-    user: String,
-    database: String,
-    tls: Option<TlsMode>,
-    ca_file: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_key: Option<PathBuf>,
-}
-
-impl TryFrom<RawAddress> for Address {
-    type Error = &'static str;
-
-    fn try_from(raw: RawAddress) -> Result<Self, &'static str> {
-        let client_certificate = match (raw.client_certificate, raw.client_key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err("`client_certificate` and `client_key` go together"),
-        };
-        let mode = raw.tls.unwrap_or_else(|| TlsMode::for_host(&raw.host));
-        let tls = TlsSettings { mode, ca_file: raw.ca_file, client_certificate };
-        let RawAddress { host, port, user, database, .. } = raw;
-        Ok(Self { host, port, user, database, tls })
-    }
-}
-
-fn default_port() -> u16 {
-    3306
-}
-
-/// What the reader is asked for.
+/// What the reader is asked for, beside where and what.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    #[serde(flatten)]
-    pub(crate) address: Address,
     #[serde(default)]
     pub(crate) zero_dates: ZeroDates,
     #[serde(default)]
@@ -92,10 +49,11 @@ pub(crate) enum Consistency {
 }
 
 impl ReaderOptions {
-    /// Parses the options; what is read comes apart.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Sources)> {
+    /// Parses the options; where and what is read come apart.
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Sources)> {
         let parsed: Self = options.parse()?;
-        let resolve = |name| named(name, &parsed.address);
+        let address = Address::parse(options, &ADDRESS)?;
+        let resolve = |name| named(name, &address);
         let sources = Sources::parse(options, resolve)?.with_whole_queries()?;
         if sources.are_many() && parsed.consistency == Consistency::Snapshot {
             let message = "`consistency = \"snapshot\"` reads one table, not several";
@@ -103,15 +61,13 @@ impl ReaderOptions {
                 .at("option `consistency`")
                 .hint("leave it out, or put the tables into one `query` with UNION ALL"));
         }
-        Ok((parsed, sources))
+        Ok((parsed, address, sources))
     }
 }
 
-/// How the writer writes.
+/// How the writer writes, beside where and what.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
-    #[serde(flatten)]
-    pub(crate) address: Address,
     #[serde(default)]
     pub(crate) overwrite: Overwrite,
     /// In milliseconds, as durations are handed over.
@@ -140,11 +96,12 @@ impl WriterOptions {
         self.lock_timeout.div_ceil(1000).max(1)
     }
 
-    /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Target)> {
+    /// Parses the options; where and what is written come apart.
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Target)> {
         let parsed: Self = options.parse()?;
-        let target = Target::parse(options, |name| named(name, &parsed.address))?;
-        Ok((parsed, target))
+        let address = Address::parse(options, &ADDRESS)?;
+        let target = Target::parse(options, |name| named(name, &address))?;
+        Ok((parsed, address, target))
     }
 }
 
@@ -158,33 +115,6 @@ fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     }
     name.schema.get_or_insert_with(|| address.database.clone());
     Ok(name)
-}
-
-/// Options of both roles.
-pub(crate) fn connection_specs() -> Vec<OptionSpec> {
-    let path = |key, doc| OptionSpec::new(key, OptionKind::Path, doc).connection();
-    vec![
-        OptionSpec::new("host", OptionKind::Text, "The server's name or address")
-            .required()
-            .connection(),
-        OptionSpec::new("port", OptionKind::Integer { min: 1, max: 65_535 }, "The server's port")
-            .default(3306)
-            .connection(),
-        OptionSpec::new("user", OptionKind::Text, "As whom to log in").required().connection(),
-        OptionSpec::new("password", OptionKind::Text, "The user's password").secret(),
-        OptionSpec::new("database", OptionKind::Text, "The database of tables named without one")
-            .required()
-            .connection(),
-        OptionSpec::new(
-            "tls",
-            OptionKind::choice(&["disable", "verify-full", "verify-ca", "insecure-require"]),
-            "How the connection is protected; default: verify-full, and disable on the same machine",
-        )
-        .connection(),
-        path("ca_file", "Certificates (PEM) that are trusted instead of the system's"),
-        path("client_certificate", "The client's certificate (PEM), where the server asks for one"),
-        path("client_key", "The private key (PEM) of the client's certificate"),
-    ]
 }
 
 /// Options of the reader.
@@ -234,7 +164,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
 mod tests {
     use super::*;
 
-    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Sources)> {
+    fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Address, Sources)> {
         let all = [("host", "127.0.0.1"), ("user", "u"), ("database", "d")];
         let all = pairs.iter().chain(&all).rev();
         ReaderOptions::parse(&Options::from_pairs(all.map(|(key, value)| (*key, *value))))
@@ -252,31 +182,16 @@ mod tests {
         ] {
             assert_eq!(reader(pairs).unwrap_err().kind, kind, "{pairs:?}");
         }
-    }
-
-    #[test]
-    fn nothing_leaves_the_machine_unprotected_unless_the_job_says_so() {
-        for (host, tls, mode) in [
-            ("127.0.0.1", None, TlsMode::Disable),
-            ("db.example", None, TlsMode::VerifyFull),
-            ("db.example", Some("disable"), TlsMode::Disable),
-            ("127.0.0.1", Some("verify-ca"), TlsMode::VerifyCa),
-        ] {
-            let mut pairs = vec![("table", "t"), ("host", host)];
-            pairs.extend(tls.map(|tls| ("tls", tls)));
-            assert_eq!(reader(&pairs).unwrap().0.address.tls.mode, mode, "{host} {tls:?}");
-        }
-        let error = reader(&[("table", "t"), ("client_key", "/k")]).unwrap_err();
-        assert!(error.kind == ErrorKind::Options && error.message.contains("client_certificate"));
+        let options = Options::from_pairs([("host", "h"), ("user", "u"), ("table", "t")]);
+        assert!(WriterOptions::parse(&options).unwrap_err().message.contains("`database`"));
     }
 
     #[test]
     fn defaults_agree_with_the_descriptor() {
-        let (parsed, _) = reader(&[("table", "\"a.b\"")]).unwrap();
-        assert_eq!((parsed.address.port, parsed.address.tls.mode), (3306, TlsMode::Disable));
-        assert_eq!(parsed.zero_dates, ZeroDates::Reject);
+        let (parsed, address, _) = reader(&[("table", "\"a.b\"")]).unwrap();
+        assert_eq!((address.port, parsed.zero_dates), (3306, ZeroDates::Reject));
         assert_eq!(parsed.consistency, Consistency::Split);
-        let name = named("\"a.b\"".parse().unwrap(), &parsed.address).unwrap();
+        let name = named("\"a.b\"".parse().unwrap(), &address).unwrap();
         assert_eq!((name.schema.as_deref(), name.table.as_str()), (Some("d"), "a.b"));
         let words: Vec<_> = reader_specs().into_iter().filter_map(|spec| spec.default).collect();
         assert_eq!(words, ["reject", "split"]);

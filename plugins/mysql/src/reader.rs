@@ -13,6 +13,8 @@ use transload_sql::{
 
 use crate::{
     catalog::{self, Table, TableColumn},
+    check,
+    connect::Connector,
     dialect::MysqlDialect,
     options::{Consistency, ReaderOptions, ZeroDates},
     query::{query_columns, wrapped},
@@ -20,21 +22,20 @@ use crate::{
     session::Session,
     snapshot::{BEGIN, Begun, Snapshots},
     splits::{self, SplitData, is_integer, no_such_column},
-    writer::Connector,
 };
 
 /// Reads one table, view or query.
 pub(crate) struct MysqlReader {
     connector: Arc<Connector>,
     options: ReaderOptions,
-    source: Source,
+    pub(crate) source: Source,
     snapshots: Snapshots,
 }
 
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
-    let (options, sources) = ReaderOptions::parse(options)?;
-    let connector = Arc::new(Connector::new(options.address.clone(), host.clone()));
+    let (options, address, sources) = ReaderOptions::parse(options)?;
+    let connector = Arc::new(Connector::new(address, host.clone()));
     sources.reader(|source| {
         let (connector, options) = (Arc::clone(&connector), options.clone());
         Ok(MysqlReader { connector, options, source, snapshots: Snapshots::default() })
@@ -46,7 +47,7 @@ impl MysqlReader {
         self.connector.connect(self.connector.host.cancel())
     }
 
-    fn columns(&self, session: &mut Session) -> Result<Vec<TableColumn>> {
+    pub(crate) fn columns(&self, session: &mut Session) -> Result<Vec<TableColumn>> {
         let mut columns = match self.source.what()? {
             What::Table(name) => catalog::table(session, name)?.columns,
             What::Query(query) => query_columns(session, query)?,
@@ -197,17 +198,12 @@ impl TableReader for MysqlReader {
 
 impl Reader for MysqlReader {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = self.connector.check();
-        if let Some(mut session) = session.filter(|_| self.source.is_named()) {
-            let columns = self.columns(&mut session);
-            let ok = columns.is_ok();
-            let detail = match columns {
-                Ok(columns) => format!("{} columns", columns.len()),
-                Err(error) => error.to_string(),
-            };
-            findings.push(Finding { stage: "source".into(), ok, detail });
+        let (mut found, session) = check::log_in(&self.connector);
+        if let Some(mut session) = session {
+            check::reading(&mut found, &mut session, &self.connector);
+            check::source(&mut found, &mut session, self);
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {

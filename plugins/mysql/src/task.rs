@@ -9,7 +9,7 @@ use transload_plugin_api::{
 };
 use transload_sql::TableName;
 
-use crate::{load::Loader, session::Session, stage, writer::Connector};
+use crate::{connect::Connector, load::Loader, session::Session, stage};
 
 /// How often a lost server is tried again before a chunk is given up.
 const ATTEMPTS: u32 = 5;

@@ -10,59 +10,16 @@ use transload_plugin_api::{
 use transload_sql::Target;
 
 use crate::{
-    catalog, connect, draft,
+    catalog, check,
+    connect::Connector,
+    draft,
     load::Loader,
     lock,
-    options::{Address, Overwrite, WriterOptions},
+    options::{Overwrite, WriterOptions},
     session::Session,
     stage,
     task::MysqlTask,
 };
-
-/// What it takes to open a connection.
-pub(crate) struct Connector {
-    address: Address,
-    pub(crate) host: Host,
-    /// How long sessions wait for rows, if the job says it.
-    lock_seconds: Option<u64>,
-}
-
-impl Connector {
-    pub(crate) fn new(address: Address, host: Host) -> Self {
-        Self { address, host, lock_seconds: None }
-    }
-
-    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        let mut session = connect::open(&self.address, &self.host, cancel)?;
-        if let Some(seconds) = self.lock_seconds {
-            let sql = format!("SET SESSION innodb_lock_wait_timeout = {seconds}");
-            session.run("set the session up", &sql)?;
-        }
-        Ok(session)
-    }
-
-    /// The stages of a connection, and what the server is.
-    pub(crate) fn check(&self) -> (Vec<Finding>, Option<Session>) {
-        let stage = "login".to_owned();
-        match self.connect(self.host.cancel()) {
-            Ok(session) => {
-                let detail = format!(
-                    "{} {} as `{}`, LOAD DATA LOCAL {}",
-                    session.server.name(),
-                    session.server.text,
-                    self.address.user,
-                    if session.local_infile { "permitted" } else { "forbidden by the server" }
-                );
-                (vec![Finding { stage, ok: true, detail }], Some(session))
-            }
-            Err(error) => (vec![Finding { stage, ok: false, detail: error.to_string() }], None),
-        }
-    }
-
-    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
-        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
-    }
-}
 
 /// Writes one table.
 pub(crate) struct MysqlWriter {
@@ -87,10 +44,9 @@ struct RunState {
 
 impl MysqlWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, target) = WriterOptions::parse(options)?;
+        let (options, address, target) = WriterOptions::parse(options)?;
         let lock_seconds = Some(options.lock_seconds());
-        let connector =
-            Arc::new(Connector { lock_seconds, ..Connector::new(options.address, host) });
+        let connector = Arc::new(Connector { lock_seconds, ..Connector::new(address, host) });
         Ok(Self { connector, target, overwrite: options.overwrite, run: Mutex::default() })
     }
 
@@ -127,18 +83,14 @@ impl MysqlWriter {
 
 impl Writer for MysqlWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = self.connector.check();
-        if let Some((mut session, table)) = session.zip(self.target.named()) {
-            let found = catalog::find_table(&mut session, table);
-            let ok = found.is_ok();
-            let detail = match found {
-                Ok(Some(_)) => format!("table `{table}` is there"),
-                Ok(None) => format!("table `{table}` is not there yet"),
-                Err(error) => error.to_string(),
-            };
-            findings.push(Finding { stage: "table".into(), ok, detail });
+        let (mut found, session) = check::log_in(&self.connector);
+        if let Some(mut session) = session {
+            check::writing(&mut found, &mut session, &self.connector);
+            if let Some(table) = self.target.named() {
+                check::target(&mut found, &mut session, table);
+            }
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {

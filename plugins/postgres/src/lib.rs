@@ -5,23 +5,21 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `options` | the options of both roles |
-//! | `session` | one connection, the stop signal |
-//! | `link`, `tls` | its bytes, and the rows among them; what is verified of a server |
+//! | `options`, `dialect` | the options of both roles; PostgreSQL's way of writing SQL |
+//! | `session`, `link`, `tls` | one connection; its bytes; what is verified of a server |
 //! | `check` | the way to the server stage by stage, and what can be done there |
-//! | `catalog` | tables, columns, keys as the database tells them |
-//! | `types` | the server's types to logical ones and back |
+//! | `failure` | what the server's errors mean |
+//! | `catalog`, `types` | tables and keys as the database tells them; its types and ours |
 //! | `reader`, `splits` | schema and the statement of a split; how splits are chosen |
-//! | `scan`, `decode` | the rows of one split; the wire's form into Arrow |
+//! | `scan`, `decode`, `columns` | the rows of one split; their fields; values into Arrow |
 //! | `writer`, `draft`, `target` | the job's verbs; what a plan would do; its statements |
 //! | `task`, `load`, `bisect` | one task's chunks; rows by COPY; the search for those refused |
-//! | `encode` | Arrow into the wire's form |
-//! | `numeric` | the wire's form of numbers, exactly |
-//! | `dialect`, `failure` | PostgreSQL's way of writing SQL; what its errors mean |
+//! | `encode`, `numeric` | Arrow into the wire's form; numbers in it, exactly |
 
 mod bisect;
 mod catalog;
 mod check;
+mod columns;
 mod decode;
 mod dialect;
 mod draft;
@@ -42,9 +40,8 @@ mod types;
 mod writer;
 
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options, Plugin,
-    Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,
-    WriterDescriptor,
+    Descriptor, Host, Limits, LoadMethod, Options, Plugin, Reader, ReaderDescriptor, Result,
+    SplitAbility, Writer, WriterDescriptor,
 };
 
 /// The plugin.
@@ -67,7 +64,7 @@ impl Plugin for PostgresPlugin {
             writer: Some(WriterDescriptor {
                 options: options::writer_specs(),
                 types: types::supported(),
-                modes: modes(),
+                modes: writer::modes(),
                 loads: vec![LoadMethod::Copy],
                 creates_table: true,
                 runs_statements: true,
@@ -89,40 +86,6 @@ impl Plugin for PostgresPlugin {
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
         Ok(Box::new(writer::PostgresWriter::new(&options, host)?))
     }
-}
-
-fn modes() -> Vec<WriteModeSpec> {
-    use ConflictEffect as Effect;
-    vec![
-        WriteModeSpec::new(
-            WriteMode::Insert,
-            KeyNeed::Nothing,
-            Effect::Dirty,
-            Guarantee::AtLeastOnce,
-            "COPY into the table; a row whose key is there is dirty",
-        ),
-        WriteModeSpec::new(
-            WriteMode::Ignore,
-            KeyNeed::UniqueKey,
-            Effect::Skip,
-            Guarantee::Convergent,
-            "COPY, then INSERT ... ON CONFLICT (key) DO NOTHING; other constraints still refuse rows",
-        ),
-        WriteModeSpec::new(
-            WriteMode::Upsert,
-            KeyNeed::UniqueKey,
-            Effect::Update,
-            Guarantee::Convergent,
-            "COPY, then INSERT ... ON CONFLICT (key) DO UPDATE; of equal keys the last row wins",
-        ),
-        WriteModeSpec::new(
-            WriteMode::Overwrite,
-            KeyNeed::Nothing,
-            Effect::Dirty,
-            Guarantee::AtomicJob,
-            "rows go to a stage table; one transaction empties the table and copies them over",
-        ),
-    ]
 }
 
 transload_plugin_api::export_plugin!(PostgresPlugin);

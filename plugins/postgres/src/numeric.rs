@@ -23,6 +23,17 @@ const POWERS: [u64; 20] = {
     powers
 };
 
+/// Powers of ten, as far as decimals of 128 bits go.
+const WIDE_POWERS: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut at = 1;
+    while at < 39 {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 /// Appends a length and the number `value / 10^scale`.
 pub(crate) fn put_decimal(value: i128, scale: i8, out: &mut Vec<u8>) {
     match i64::try_from(value) {
@@ -244,24 +255,25 @@ impl<'a> Numeric<'a> {
 
     /// The number times `10^scale`; `None` if that is no integer within the precision.
     pub(crate) fn scaled(&self, precision: u8, scale: i8) -> Option<i128> {
+        // Four groups have 16 digits, which leaves room for 18 zeros behind them.
         let shift = self.shift(scale);
-        let count = self.groups.len() / 2;
-        if count <= 4 && (-4..=0).contains(&shift) {
-            // Four groups have 16 digits.
-            let value = self.groups().fold(0_i64, |value, group| value * 10_000 + i64::from(group));
-            let power = POWERS[shift.unsigned_abs() as usize] as i64;
-            if value % power != 0 {
-                return None;
-            }
-            return self.signed(i128::from(value / power), precision);
+        if self.groups.len() > 8 || !(-4..=18).contains(&shift) {
+            return self.scaled_wide(precision, scale)?.to_i128();
         }
-        self.scaled_wide(precision, scale)?.to_i128()
-    }
-
-    fn signed(&self, value: i128, precision: u8) -> Option<i128> {
-        let fits = value < 10_i128.checked_pow(precision.into())?;
-        let value = if self.sign == Sign::Negative { -value } else { value };
-        fits.then_some(value)
+        let value = self.groups().fold(0_u64, |value, group| value * 10_000 + u64::from(group));
+        let power = POWERS[shift.unsigned_abs() as usize];
+        let value = match shift {
+            0 => i128::from(value),
+            1.. => i128::from(value) * i128::from(power),
+            _ if value % power == 0 => i128::from(value / power),
+            _ => return None,
+        };
+        let fits = value < *WIDE_POWERS.get(usize::from(precision))?;
+        match self.sign {
+            Sign::Positive => fits.then_some(value),
+            Sign::Negative => fits.then_some(-value),
+            _ => None,
+        }
     }
 
     /// As [`Numeric::scaled`], for up to 76 digits.

@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use transload_plugin_api::{
-    ChunkOutcome, Error, ErrorKind, Finding, Host, Options, Receipt, Result, TableInfo, TargetInfo,
-    TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
+    ChunkOutcome, ConflictEffect, Error, ErrorKind, Finding, Guarantee, Host, KeyNeed, Options,
+    Receipt, Result, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WriteModeSpec,
+    WritePlan, WriteTask, Writer,
 };
 use transload_sql::{TableName, Target};
 
@@ -24,6 +25,41 @@ use crate::{
 
 /// The first half of our advisory locks' keys; the second is the target's oid.
 const LOCK_CLASS: i32 = 0x7472_616e;
+
+/// What a row does whose key is in the table already.
+pub(crate) fn modes() -> Vec<WriteModeSpec> {
+    use ConflictEffect as Effect;
+    vec![
+        WriteModeSpec::new(
+            WriteMode::Insert,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtLeastOnce,
+            "COPY into the table; a row whose key is there is dirty",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Ignore,
+            KeyNeed::UniqueKey,
+            Effect::Skip,
+            Guarantee::Convergent,
+            "COPY, then INSERT ... ON CONFLICT (key) DO NOTHING; other constraints still refuse rows",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Upsert,
+            KeyNeed::UniqueKey,
+            Effect::Update,
+            Guarantee::Convergent,
+            "COPY, then INSERT ... ON CONFLICT (key) DO UPDATE; of equal keys the last row wins",
+        ),
+        WriteModeSpec::new(
+            WriteMode::Overwrite,
+            KeyNeed::Nothing,
+            Effect::Dirty,
+            Guarantee::AtomicJob,
+            "rows go to a stage table; one transaction empties the table and copies them over",
+        ),
+    ]
+}
 
 /// Writes one table.
 pub(crate) struct PostgresWriter {

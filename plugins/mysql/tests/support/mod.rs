@@ -39,6 +39,10 @@ impl Server {
         Self::from_variable("TRANSLOAD_TEST_MYSQL", "tests/servers/mysql start DIR")
     }
 
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
     fn from_variable(name: &str, command: &str) -> Self {
         let Ok(text) = std::env::var(name) else {
             panic!("{name} is not set: run `{command}` and set what it prints");
