@@ -6,12 +6,12 @@ use transload_sql::{Stages, TableName, TlsMode, What};
 
 use crate::{
     catalog,
+    connect::Connector,
     connect::NO_TLS,
     dialect::{quoted, text_literal},
     reader::MysqlReader,
     session::Session,
     stage::in_full,
-    writer::Connector,
 };
 
 /// Tries the stages up to the login; the session, if there is one, comes with them.

@@ -8,11 +8,12 @@ use std::{
 };
 
 use rustls::pki_types::ServerName;
-use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result, TableInfo};
 use transload_sql::{Address, TlsMode};
 
 use crate::{
     answer::{Server, server_error},
+    catalog,
     failure::Failure,
     login,
     session::Session,
@@ -37,6 +38,33 @@ const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES
     NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', autocommit = 1, foreign_key_checks = 1, \
     unique_checks = 1, innodb_lock_wait_timeout = 10, lock_wait_timeout = 30, \
     wait_timeout = 600, net_read_timeout = 120, net_write_timeout = 600";
+
+/// What it takes to open a connection.
+pub(crate) struct Connector {
+    pub(crate) address: Address,
+    pub(crate) host: Host,
+    /// How long sessions wait for rows, if the job says it.
+    pub(crate) lock_seconds: Option<u64>,
+}
+
+impl Connector {
+    pub(crate) fn new(address: Address, host: Host) -> Self {
+        Self { address, host, lock_seconds: None }
+    }
+
+    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
+        let mut session = open(&self.address, &self.host, cancel)?;
+        if let Some(seconds) = self.lock_seconds {
+            let sql = format!("SET SESSION innodb_lock_wait_timeout = {seconds}");
+            session.run("set the session up", &sql)?;
+        }
+        Ok(session)
+    }
+
+    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
+        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
+    }
+}
 
 /// Connects, logs in and sets the session up.
 pub(crate) fn open(address: &Address, host: &Host, cancel: &Cancel) -> Result<Session> {

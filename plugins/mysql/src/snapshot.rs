@@ -10,7 +10,7 @@ use std::{
 use transload_plugin_api::{Error, ErrorKind, Result};
 
 use crate::{
-    catalog::Table, failure::Failure, session::Session, stage::in_full, writer::Connector,
+    catalog::Table, connect::Connector, failure::Failure, session::Session, stage::in_full,
 };
 
 /// What reading begins with.

@@ -5,7 +5,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `options` | the options of both roles |
+//! | `options`, `dialect` | the options of both roles; PostgreSQL's way of writing SQL |
 //! | `session`, `link`, `tls` | one connection; its bytes; what is verified of a server |
 //! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `failure` | what the server's errors mean |
