@@ -43,15 +43,22 @@ const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES
 pub(crate) struct Connector {
     pub(crate) address: Address,
     pub(crate) host: Host,
+    /// How long sessions wait for rows, if the job says it.
+    pub(crate) lock_seconds: Option<u64>,
 }
 
 impl Connector {
     pub(crate) fn new(address: Address, host: Host) -> Self {
-        Self { address, host }
+        Self { address, host, lock_seconds: None }
     }
 
     pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        open(&self.address, &self.host, cancel)
+        let mut session = open(&self.address, &self.host, cancel)?;
+        if let Some(seconds) = self.lock_seconds {
+            let sql = format!("SET SESSION innodb_lock_wait_timeout = {seconds}");
+            session.run("set the session up", &sql)?;
+        }
+        Ok(session)
     }
 
     pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {

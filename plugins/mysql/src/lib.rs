@@ -19,7 +19,7 @@
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
 //! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
 //! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
-//! | `stage` | overwriting: all of it or nothing |
+//! | `stage`, `lock` | overwriting: all of it or nothing; the lock on a target |
 //! | `text`, `calendar` | numbers and texts as the server reads them; dates and times |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
@@ -37,6 +37,7 @@ mod failure;
 mod insert;
 mod literal;
 mod load;
+mod lock;
 mod login;
 mod options;
 mod query;
@@ -79,7 +80,7 @@ impl Plugin for MysqlPlugin {
                 parses_text: false,
             }),
             writer: Some(WriterDescriptor {
-                options: transload_sql::target_specs(),
+                options: options::writer_specs(),
                 types: types::supported(),
                 modes: modes(),
                 loads: vec![LoadMethod::Insert, LoadMethod::Copy],

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 use transload_sql::{
-    Address, AddressRules, Dialect as _, Sources, TableName, Target, source_specs,
+    Address, AddressRules, Dialect as _, Sources, TableName, Target, source_specs, target_specs,
 };
 
 use crate::dialect::MysqlDialect;
@@ -65,11 +65,44 @@ impl ReaderOptions {
     }
 }
 
-/// Where the writer writes, and what.
-pub(crate) fn target(options: &Options) -> Result<(Address, Target)> {
-    let address = Address::parse(options, &ADDRESS)?;
-    let target = Target::parse(options, |name| named(name, &address))?;
-    Ok((address, target))
+/// How the writer writes.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WriterOptions {
+    #[serde(default)]
+    pub(crate) overwrite: Overwrite,
+    /// In milliseconds, as durations are handed over.
+    #[serde(default = "default_lock_timeout")]
+    lock_timeout: u64,
+}
+
+fn default_lock_timeout() -> u64 {
+    10_000
+}
+
+/// What write mode `overwrite` does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Overwrite {
+    /// Rows are staged, and the stage takes the target's place.
+    #[default]
+    Swap,
+    /// The target is emptied first and fills chunk by chunk.
+    Truncate,
+}
+
+impl WriterOptions {
+    /// How long to wait for a row that somebody else holds; the servers count whole seconds.
+    pub(crate) fn lock_seconds(&self) -> u64 {
+        self.lock_timeout.div_ceil(1000).max(1)
+    }
+
+    /// Parses the options; where and what is written come apart.
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Target)> {
+        let parsed: Self = options.parse()?;
+        let address = Address::parse(options, &ADDRESS)?;
+        let target = Target::parse(options, |name| named(name, &address))?;
+        Ok((parsed, address, target))
+    }
 }
 
 /// The table with its database, which is the connection's where the job names none.
@@ -108,6 +141,25 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
     sources.into_iter().chain(own).collect()
 }
 
+/// Options of the writer.
+pub(crate) fn writer_specs() -> Vec<OptionSpec> {
+    let mut specs = target_specs();
+    let overwrite = OptionSpec::new(
+        "overwrite",
+        OptionKind::choice(&["swap", "truncate"]),
+        "What write_mode `overwrite` does: `swap` stages the rows in a table that takes the \
+         target's place, all at once; `truncate` empties the target first, which cannot be taken \
+         back, and fills it chunk by chunk",
+    );
+    let lock = OptionSpec::new(
+        "lock_timeout",
+        OptionKind::Duration,
+        "How long to wait for a row that somebody else holds, in whole seconds",
+    );
+    specs.extend([overwrite.default("swap"), lock.default("10 s")]);
+    specs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +183,7 @@ mod tests {
             assert_eq!(reader(pairs).unwrap_err().kind, kind, "{pairs:?}");
         }
         let options = Options::from_pairs([("host", "h"), ("user", "u"), ("table", "t")]);
-        assert!(target(&options).unwrap_err().message.contains("`database`"));
+        assert!(WriterOptions::parse(&options).unwrap_err().message.contains("`database`"));
     }
 
     #[test]

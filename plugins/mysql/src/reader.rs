@@ -114,7 +114,7 @@ impl MysqlReader {
                 // The binary rows hold all columns, in the query's order.
                 let own = query_columns(session, query)?;
                 let list: Vec<_> =
-                    columns.iter().map(|column| find(&own, column)).collect::<Result<_>>()?;
+                    columns.iter().map(|column| self.still(&own, column)).collect::<Result<_>>()?;
                 let names: Vec<_> = list.iter().map(|own| own.column.name.as_str()).collect();
                 plan.sql = wrapped(query, &names);
             }
@@ -125,6 +125,21 @@ impl MysqlReader {
             }
         }
         Ok(plan)
+    }
+
+    /// The source's column, if it still is what the plan was made for.
+    fn still<'a>(&self, own: &'a [TableColumn], wanted: &Column) -> Result<&'a TableColumn> {
+        let found = find(own, wanted)?;
+        let as_text = self.options.zero_dates == ZeroDates::Text && found.is_dated();
+        if reads_as(found, &wanted.logical) || (as_text && wanted.logical == LogicalType::TEXT) {
+            return Ok(found);
+        }
+        let message = format!(
+            "column `{}` is `{}` now, and the plan was made for `{}`",
+            wanted.name, found.column.native, wanted.logical
+        );
+        Err(Error::new(ErrorKind::Schema, message)
+            .hint("the source has changed since the plan: run the job again"))
     }
 
     /// The columns and, behind them, what of the key is not among them.
@@ -146,8 +161,7 @@ impl MysqlReader {
             }
         }
         for column in &plan.columns {
-            let own = table.column(&column.name);
-            let own = own.ok_or_else(|| no_such_column(&column.name, table))?;
+            let own = self.still(&table.columns, column)?;
             let labels = &own.native.labels;
             let empty = labels.iter().any(String::is_empty);
             plan.no_empty.push(own.native.name == "enum" && !empty);

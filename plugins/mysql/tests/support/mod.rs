@@ -111,8 +111,16 @@ impl Fixture {
 
     /// What the client prints: tabs between cells.
     pub(crate) fn ask(&self, sql: &str) -> String {
+        self.try_ask(sql).unwrap()
+    }
+
+    pub(crate) fn try_ask(&self, sql: &str) -> std::result::Result<String, String> {
         let settings = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00';";
-        self.server.client(&self.database, &format!("{settings}\n{sql}")).unwrap()
+        self.server.client(&self.database, &format!("{settings}\n{sql}"))
+    }
+
+    pub(crate) fn secrets_of_its_own(&self) -> Arc<dyn Secrets> {
+        Self::secrets(&self.server)
     }
 
     pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
