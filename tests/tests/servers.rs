@@ -3,7 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{fs, net::TcpListener, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use transload_tests::{
     Ended, Workplace,
@@ -340,7 +347,13 @@ fn t60_a_servers_password_is_in_no_output() {
         assert!(found.is_empty(), "{product:?}: {found:?}");
         workplace.put("job.toml", text("upsert") + "[channel]\nmax_rows_per_second = 1\n");
         let mut command = workplace.command();
-        let mut running = command.args(["run", "job.toml"]).env("CANARY", CANARY).spawn().unwrap();
+        let mut running = command
+            .args(["run", "job.toml"])
+            .env("CANARY", CANARY)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         thread::sleep(Duration::from_millis(300));
         let listed = is_listed();
         running.wait().unwrap();
