@@ -10,8 +10,8 @@ use crate::{
     answer::Done,
     dialect::quoted,
     failure::{Failure, fault_of},
-    literal::Rule,
     rows::RowEncoder,
+    rule::Rule,
     session::Session,
 };
 

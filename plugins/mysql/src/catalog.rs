@@ -47,6 +47,11 @@ impl TableColumn {
     pub(crate) fn travels(&self) -> bool {
         logical_of(&self.native).is_some()
     }
+
+    /// Whether its values hold a date, which may be none of the calendar.
+    pub(crate) fn is_dated(&self) -> bool {
+        matches!(self.native.name.as_str(), "date" | "datetime" | "timestamp")
+    }
 }
 
 impl Table {

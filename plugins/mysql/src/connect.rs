@@ -5,18 +5,17 @@ use std::{
     net::{Shutdown, TcpStream, ToSocketAddrs},
     sync::Arc,
     thread,
-    time::Duration,
 };
 
 use rustls::pki_types::ServerName;
-use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
-use transload_sql::TlsMode;
+use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result, TableInfo};
+use transload_sql::{Address, TlsMode};
 
 use crate::{
     answer::{Server, server_error},
+    catalog,
     failure::Failure,
     login,
-    options::Address,
     session::Session,
     stream::Stream,
     wire::{Taker, Wire},
@@ -30,7 +29,8 @@ const CHARSET: u8 = 45;
 /// What the client asks for before the handshake of TLS.
 const TLS: u32 = 0x800;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The code of errors about TLS.
+pub(crate) const NO_TLS: &str = "MYSQL-TLS";
 
 /// The session's settings: results depend on them and on nothing of the server's defaults.
 const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES,\
@@ -38,6 +38,33 @@ const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES
     NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', autocommit = 1, foreign_key_checks = 1, \
     unique_checks = 1, innodb_lock_wait_timeout = 10, lock_wait_timeout = 30, \
     wait_timeout = 600, net_read_timeout = 120, net_write_timeout = 600";
+
+/// What it takes to open a connection.
+pub(crate) struct Connector {
+    pub(crate) address: Address,
+    pub(crate) host: Host,
+    /// How long sessions wait for rows, if the job says it.
+    pub(crate) lock_seconds: Option<u64>,
+}
+
+impl Connector {
+    pub(crate) fn new(address: Address, host: Host) -> Self {
+        Self { address, host, lock_seconds: None }
+    }
+
+    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
+        let mut session = open(&self.address, &self.host, cancel)?;
+        if let Some(seconds) = self.lock_seconds {
+            let sql = format!("SET SESSION innodb_lock_wait_timeout = {seconds}");
+            session.run("set the session up", &sql)?;
+        }
+        Ok(session)
+    }
+
+    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
+        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
+    }
+}
 
 /// Connects, logs in and sets the session up.
 pub(crate) fn open(address: &Address, host: &Host, cancel: &Cancel) -> Result<Session> {
@@ -96,7 +123,7 @@ fn reach(address: &Address, cancel: &Cancel) -> Result<TcpStream> {
         .map_err(|error| failed("the name does not resolve", error))?;
     let mut last = std::io::Error::other("the name has no address");
     for socket in found {
-        match TcpStream::connect_timeout(&socket, CONNECT_TIMEOUT) {
+        match TcpStream::connect_timeout(&socket, address.connect_timeout) {
             Ok(stream) => {
                 stream.set_nodelay(true).map_err(|error| failed("connect", error))?;
                 return Ok(stream);
@@ -152,15 +179,15 @@ impl Login<'_> {
 
     /// Goes over to TLS, or fails: nothing is ever sent in the clear instead.
     fn encrypt(&mut self, greeting: &Greeting) -> Result<(), Refused> {
+        let refused = |error: Error| Refused::Error(error.with_code(NO_TLS));
         if greeting.capabilities & TLS == 0 {
             let error = Error::new(ErrorKind::Connection, "the server has no TLS")
                 .hint("see `tls`: nothing but `disable` goes without");
-            return Err(Refused::Error(error));
+            return Err(refused(error));
         }
-        let config = self.address.tls.client_config().map_err(Refused::Error)?;
-        let name = ServerName::try_from(self.address.host.clone()).map_err(|_| {
-            Refused::Error(Error::new(ErrorKind::Options, "`host` is no name for TLS"))
-        })?;
+        let config = self.address.tls.client_config().map_err(refused)?;
+        let name = ServerName::try_from(self.address.host.clone())
+            .map_err(|_| refused(Error::new(ErrorKind::Options, "`host` is no name for TLS")))?;
         self.encrypted = true;
         let head = self.head();
         self.wire.send(&head).map_err(Failure::from)?;
@@ -168,7 +195,7 @@ impl Login<'_> {
             let message = format!("no TLS with this server: {error}");
             let error = Error::new(ErrorKind::Connection, message)
                 .hint("if its certificate is its own, see `tls` and `ca_file`");
-            Refused::Error(error)
+            refused(error)
         })?;
         self.wire.go_over(stream);
         Ok(())

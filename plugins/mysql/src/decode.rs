@@ -1,19 +1,8 @@
 //! Rows of the binary protocol into Arrow: each cell goes from the packet to its column's buffer
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html>).
 
-use std::sync::Arc;
-
-use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
-    types::{
-        ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
-        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
-        TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
-};
-use arrow_buffer::{
-    BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256,
-};
+use arrow_array::ArrayRef;
+use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 use transload_sql::KeyValue;
@@ -21,44 +10,17 @@ use transload_sql::KeyValue;
 use crate::{
     answer::ResultColumn,
     calendar::{DAY, days},
+    cell::{
+        Fault, ShortDecimal, decimal, fault, integer, kind, moment, push, put_dated, span, uuid,
+        wide_decimal,
+    },
+    columns::{Data, key_of},
     options::ZeroDates,
     wire::Taker,
 };
 
-/// Numbers of the protocol's types.
-pub(crate) mod kind {
-    pub(crate) const TINY: u8 = 0x01;
-    pub(crate) const SHORT: u8 = 0x02;
-    pub(crate) const LONG: u8 = 0x03;
-    pub(crate) const FLOAT: u8 = 0x04;
-    pub(crate) const DOUBLE: u8 = 0x05;
-    pub(crate) const NULL: u8 = 0x06;
-    pub(crate) const TIMESTAMP: u8 = 0x07;
-    pub(crate) const LONGLONG: u8 = 0x08;
-    pub(crate) const INT24: u8 = 0x09;
-    pub(crate) const DATE: u8 = 0x0A;
-    pub(crate) const TIME: u8 = 0x0B;
-    pub(crate) const DATETIME: u8 = 0x0C;
-    pub(crate) const YEAR: u8 = 0x0D;
-    pub(crate) const BIT: u8 = 0x10;
-    pub(crate) const JSON: u8 = 0xF5;
-    pub(crate) const NEWDECIMAL: u8 = 0xF6;
-    pub(crate) const GEOMETRY: u8 = 0xFF;
-}
-
 /// The flag of unsigned numbers.
 const UNSIGNED: u16 = 32;
-
-/// Why a cell cannot be read.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) code: &'static str,
-    pub(crate) reason: String,
-}
-
-fn fault(code: &'static str, reason: impl Into<String>) -> Fault {
-    Fault { code, reason: reason.into() }
-}
 
 /// A row that cannot be read whole.
 pub(crate) enum RowFault {
@@ -66,37 +28,6 @@ pub(crate) enum RowFault {
     Cell(usize, Fault),
     /// The packet itself is broken.
     Packet,
-}
-
-enum Data {
-    Boolean(BooleanBufferBuilder),
-    Int8(Vec<i8>),
-    Int16(Vec<i16>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    UInt8(Vec<u8>),
-    UInt16(Vec<u16>),
-    UInt32(Vec<u32>),
-    UInt64(Vec<u64>),
-    Float32(Vec<f32>),
-    Float64(Vec<f64>),
-    Decimal128(Vec<i128>),
-    Decimal256(Vec<i256>),
-    Date(Vec<i32>),
-    Moment(Vec<i64>),
-    Span(Vec<i64>),
-    Bytes { bytes: Vec<u8>, ends: Vec<i32> },
-    Uuid(Vec<u8>),
-}
-
-impl Data {
-    /// Bytes of text.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Bytes { bytes, .. } => bytes.len(),
-            _ => 0,
-        }
-    }
 }
 
 /// One column on its way.
@@ -107,6 +38,10 @@ pub(crate) struct ColumnDecoder {
     zero_dates: ZeroDates,
     /// An empty text is the enum's mark of a broken value.
     no_empty: bool,
+    /// The server sends a date, which is wanted as text.
+    dated: bool,
+    /// Digits behind the second's point.
+    decimals: u8,
     short: ShortDecimal,
     nulls: NullBufferBuilder,
     data: Data,
@@ -120,7 +55,7 @@ impl ColumnDecoder {
         zero_dates: ZeroDates,
         no_empty: bool,
     ) -> Result<Self> {
-        let data = data_for(&column.logical, 0, 0).ok_or_else(|| {
+        let data = Data::new(&column.logical, 0, 0).ok_or_else(|| {
             let message =
                 format!("column `{}` cannot be read as `{}`", column.name, column.logical);
             Error::new(ErrorKind::Unsupported, message)
@@ -131,6 +66,8 @@ impl ColumnDecoder {
             unsigned: found.flags & UNSIGNED != 0,
             zero_dates,
             no_empty,
+            dated: matches!(found.kind, kind::DATE | kind::DATETIME | kind::TIMESTAMP),
+            decimals: found.decimals.min(6),
             short: ShortDecimal::of(&column.logical),
             nulls: NullBufferBuilder::new(8192),
             data,
@@ -141,23 +78,7 @@ impl ColumnDecoder {
         if !self.column.nullable {
             return Err(fault("null", "NULL in a column that takes none"));
         }
-        match &mut self.data {
-            Data::Boolean(values) => values.append(false),
-            Data::Int8(values) => values.push(0),
-            Data::Int16(values) => values.push(0),
-            Data::Int32(values) | Data::Date(values) => values.push(0),
-            Data::Int64(values) | Data::Moment(values) | Data::Span(values) => values.push(0),
-            Data::UInt8(values) => values.push(0),
-            Data::UInt16(values) => values.push(0),
-            Data::UInt32(values) => values.push(0),
-            Data::UInt64(values) => values.push(0),
-            Data::Float32(values) => values.push(0.0),
-            Data::Float64(values) => values.push(0.0),
-            Data::Decimal128(values) => values.push(0),
-            Data::Decimal256(values) => values.push(i256::ZERO),
-            Data::Bytes { bytes, ends } => ends.push(bytes.len() as i32),
-            Data::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
-        }
+        self.data.push_null();
         self.nulls.append_null();
         Ok(())
     }
@@ -185,7 +106,7 @@ impl ColumnDecoder {
                 values.push(value.into());
                 taker.0
             }
-            Data::Bytes { bytes, ends } if !self.no_empty => {
+            Data::Bytes { bytes, ends } if !self.no_empty && !self.dated => {
                 let mut taker = Taker(row.0);
                 let Some(text) = taker.string() else { return false };
                 bytes.extend_from_slice(text);
@@ -244,6 +165,11 @@ impl ColumnDecoder {
                 let text = row.string()?;
                 wide_decimal(text, &self.column.logical).map(|value| values.push(value))
             }
+            Data::Bytes { bytes, ends } if self.dated => {
+                put_dated(row, self.kind, self.decimals, bytes)?;
+                ends.push(bytes.len() as i32);
+                Ok(())
+            }
             Data::Bytes { bytes, ends } => {
                 let text = row.string()?;
                 if text.is_empty() && self.no_empty {
@@ -295,6 +221,15 @@ impl ColumnDecoder {
     }
 
     fn no_date(&mut self) -> Result<(), Fault> {
+        if self.zero_dates == ZeroDates::Epoch {
+            match &mut self.data {
+                Data::Date(values) => values.push(0),
+                Data::Moment(values) => values.push(0),
+                _ => {}
+            }
+            self.nulls.append_non_null();
+            return Ok(());
+        }
         if self.zero_dates == ZeroDates::Null && self.column.nullable {
             return self.append_null();
         }
@@ -304,347 +239,18 @@ impl ColumnDecoder {
     /// Forgets cells beyond so many rows.
     fn truncate(&mut self, rows: usize) {
         self.nulls.truncate(rows);
-        match &mut self.data {
-            Data::Boolean(values) => values.truncate(rows),
-            Data::Int8(values) => values.truncate(rows),
-            Data::Int16(values) => values.truncate(rows),
-            Data::Int32(values) | Data::Date(values) => values.truncate(rows),
-            Data::Int64(values) | Data::Moment(values) | Data::Span(values) => {
-                values.truncate(rows);
-            }
-            Data::UInt8(values) => values.truncate(rows),
-            Data::UInt16(values) => values.truncate(rows),
-            Data::UInt32(values) => values.truncate(rows),
-            Data::UInt64(values) => values.truncate(rows),
-            Data::Float32(values) => values.truncate(rows),
-            Data::Float64(values) => values.truncate(rows),
-            Data::Decimal128(values) => values.truncate(rows),
-            Data::Decimal256(values) => values.truncate(rows),
-            Data::Bytes { bytes, ends } => {
-                ends.truncate(rows + 1);
-                bytes.truncate(ends.last().map_or(0, |end| *end as usize));
-            }
-            Data::Uuid(bytes) => bytes.truncate(rows * 16),
-        }
+        self.data.truncate(rows);
     }
 
     /// The column's array; the decoder begins again.
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let Some(empty) = data_for(&self.column.logical, self.nulls.len(), self.data.bytes())
+        let Some(empty) = Data::new(&self.column.logical, self.nulls.len(), self.data.bytes())
         else {
             return Err(ArrowError::NotYetImplemented(self.column.logical.to_string()));
         };
         let nulls = self.nulls.finish();
-        Ok(match std::mem::replace(&mut self.data, empty) {
-            Data::Boolean(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Data::Int8(values) => array::<Int8Type>(values, nulls),
-            Data::Int16(values) => array::<Int16Type>(values, nulls),
-            Data::Int32(values) => array::<Int32Type>(values, nulls),
-            Data::Int64(values) => array::<Int64Type>(values, nulls),
-            Data::UInt8(values) => array::<UInt8Type>(values, nulls),
-            Data::UInt16(values) => array::<UInt16Type>(values, nulls),
-            Data::UInt32(values) => array::<UInt32Type>(values, nulls),
-            Data::UInt64(values) => array::<UInt64Type>(values, nulls),
-            Data::Float32(values) => array::<Float32Type>(values, nulls),
-            Data::Float64(values) => array::<Float64Type>(values, nulls),
-            Data::Decimal128(values) => {
-                let (precision, scale) = digits(&self.column.logical);
-                let array = PrimitiveArray::<Decimal128Type>::new(values.into(), nulls);
-                Arc::new(array.with_precision_and_scale(precision, scale)?)
-            }
-            Data::Decimal256(values) => {
-                let (precision, scale) = digits(&self.column.logical);
-                let array = PrimitiveArray::<Decimal256Type>::new(values.into(), nulls);
-                Arc::new(array.with_precision_and_scale(precision, scale)?)
-            }
-            Data::Date(values) => array::<Date32Type>(values, nulls),
-            Data::Span(values) => match self.column.logical {
-                LogicalType::Time { .. } => array::<Time64MicrosecondType>(values, nulls),
-                _ => array::<DurationMicrosecondType>(values, nulls),
-            },
-            Data::Moment(values) => {
-                let array = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
-                match self.column.logical {
-                    LogicalType::TimestampTz { .. } => Arc::new(array.with_timezone("UTC")),
-                    _ => Arc::new(array),
-                }
-            }
-            Data::Bytes { bytes, ends } => {
-                let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
-                let bytes = Buffer::from_vec(bytes);
-                match self.column.logical {
-                    LogicalType::Binary => Arc::new(BinaryArray::try_new(ends, bytes, nulls)?),
-                    _ => Arc::new(StringArray::try_new(ends, bytes, nulls)?),
-                }
-            }
-            Data::Uuid(bytes) => {
-                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), nulls)?)
-            }
-        })
+        std::mem::replace(&mut self.data, empty).array(&self.column.logical, nulls)
     }
-
-    /// The last value as a key; only of types that keys are made of.
-    fn last_key(&self) -> Option<KeyValue> {
-        fn last<T: Copy + Into<i128>>(values: &[T]) -> Option<KeyValue> {
-            values.last().map(|value| KeyValue::Integer((*value).into()))
-        }
-        match &self.data {
-            Data::Int8(values) => last(values),
-            Data::Int16(values) => last(values),
-            Data::Int32(values) => last(values),
-            Data::Int64(values) => last(values),
-            Data::UInt8(values) => last(values),
-            Data::UInt16(values) => last(values),
-            Data::UInt32(values) => last(values),
-            Data::UInt64(values) => last(values),
-            Data::Bytes { bytes, ends } => {
-                let from = *ends.get(ends.len().checked_sub(2)?)? as usize;
-                Some(key_of(&bytes[from..], &self.column.logical))
-            }
-            _ => None,
-        }
-    }
-}
-
-fn key_of(bytes: &[u8], logical: &LogicalType) -> KeyValue {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if *logical != LogicalType::Binary => KeyValue::Text(text.to_owned()),
-        _ => KeyValue::Bytes(bytes.to_vec()),
-    }
-}
-
-fn array<P: ArrowPrimitiveType>(
-    values: Vec<P::Native>,
-    nulls: Option<arrow_buffer::NullBuffer>,
-) -> ArrayRef {
-    Arc::new(PrimitiveArray::<P>::new(values.into(), nulls))
-}
-
-fn digits(logical: &LogicalType) -> (u8, i8) {
-    match logical {
-        LogicalType::Decimal { precision, scale } => (*precision, *scale),
-        _ => (38, 0),
-    }
-}
-
-/// Buffers for about so many rows, and so many bytes of text among them.
-fn data_for(logical: &LogicalType, rows: usize, bytes: usize) -> Option<Data> {
-    use LogicalType as T;
-    Some(match logical {
-        T::Boolean => Data::Boolean(BooleanBufferBuilder::new(rows)),
-        T::Int8 => Data::Int8(Vec::with_capacity(rows)),
-        T::Int16 => Data::Int16(Vec::with_capacity(rows)),
-        T::Int32 => Data::Int32(Vec::with_capacity(rows)),
-        T::Int64 => Data::Int64(Vec::with_capacity(rows)),
-        T::UInt8 => Data::UInt8(Vec::with_capacity(rows)),
-        T::UInt16 => Data::UInt16(Vec::with_capacity(rows)),
-        T::UInt32 => Data::UInt32(Vec::with_capacity(rows)),
-        T::UInt64 => Data::UInt64(Vec::with_capacity(rows)),
-        T::Float32 => Data::Float32(Vec::with_capacity(rows)),
-        T::Float64 => Data::Float64(Vec::with_capacity(rows)),
-        T::Decimal { precision, .. } if *precision <= 38 => {
-            Data::Decimal128(Vec::with_capacity(rows))
-        }
-        T::Decimal { .. } => Data::Decimal256(Vec::with_capacity(rows)),
-        T::Text { .. } | T::Json | T::Binary => {
-            let mut ends = Vec::with_capacity(rows + 1);
-            ends.push(0);
-            Data::Bytes { bytes: Vec::with_capacity(bytes + bytes / 8), ends }
-        }
-        T::Date => Data::Date(Vec::with_capacity(rows)),
-        T::Duration => Data::Span(Vec::with_capacity(rows)),
-        T::Time { precision } if *precision <= 6 => Data::Span(Vec::with_capacity(rows)),
-        T::Timestamp { precision } | T::TimestampTz { precision } if *precision <= 6 => {
-            Data::Moment(Vec::with_capacity(rows))
-        }
-        T::Uuid => Data::Uuid(Vec::with_capacity(16 * rows)),
-        _ => return None,
-    })
-}
-
-fn push<T: TryFrom<i128>>(values: &mut Vec<T>, value: i128) -> Result<(), Fault> {
-    match T::try_from(value) {
-        Ok(value) => {
-            values.push(value);
-            Ok(())
-        }
-        Err(_) => Err(fault("range", format!("{value} is out of the column's range"))),
-    }
-}
-
-fn integer(kind: u8, unsigned: bool, row: &mut Taker<'_>) -> Option<i128> {
-    let value = match (kind, unsigned) {
-        (kind::TINY, false) => i8::from_le_bytes(row.array()?).into(),
-        (kind::TINY, true) => row.byte()?.into(),
-        (kind::SHORT, false) => i16::from_le_bytes(row.array()?).into(),
-        (kind::SHORT, true) | (kind::YEAR, _) => row.u16()?.into(),
-        (kind::LONG | kind::INT24, false) => i32::from_le_bytes(row.array()?).into(),
-        (kind::LONG | kind::INT24, true) => row.u32()?.into(),
-        (kind::LONGLONG, false) => i64::from_le_bytes(row.array()?).into(),
-        (kind::LONGLONG, true) => u64::from_le_bytes(row.array()?).into(),
-        _ => return None,
-    };
-    Some(value)
-}
-
-/// Digits of a decimal's text at the wanted scale: sign and digits without the point.
-fn scaled<'a>(
-    text: &'a [u8],
-    scale: usize,
-) -> Result<(bool, impl Iterator<Item = u8> + 'a), Fault> {
-    let (negative, text) = match text.strip_prefix(b"-") {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (whole, fraction) = match memchr::memchr(b'.', text) {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text, &[][..]),
-    };
-    let (kept, beyond) = fraction.split_at(fraction.len().min(scale));
-    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
-        return Err(fault("parse", "not a decimal"));
-    }
-    if beyond.iter().any(|digit| *digit != b'0') {
-        return Err(fault("range", format!("more than {scale} digits behind the point")));
-    }
-    let zeros = std::iter::repeat_n(b'0', scale - kept.len());
-    Ok((negative, whole.iter().chain(kept).copied().chain(zeros)))
-}
-
-/// 10 to the power of the index.
-const SHORT_LIMITS: [u64; 19] = {
-    let mut limits = [1; 19];
-    let mut at = 1;
-    while at < 19 {
-        limits[at] = limits[at - 1] * 10;
-        at += 1;
-    }
-    limits
-};
-
-/// How nearly all decimals come: at most 18 digits, exactly so many of them behind the point.
-#[derive(Clone, Copy, Default)]
-struct ShortDecimal {
-    scale: usize,
-    limit: u64,
-}
-
-impl ShortDecimal {
-    fn of(logical: &LogicalType) -> Self {
-        let (precision, scale) = digits(logical);
-        let limit = SHORT_LIMITS[usize::from(precision.min(18))];
-        Self { scale: scale.unsigned_abs().into(), limit }
-    }
-
-    /// The number without its point; `None` leaves it to [`decimal`].
-    #[inline]
-    fn read(self, text: &[u8]) -> Option<i64> {
-        let (negative, text) = match text {
-            [b'-', rest @ ..] => (true, rest),
-            _ => (false, text),
-        };
-        let (whole, fraction) = match self.scale {
-            0 => (text, &[][..]),
-            scale => {
-                let (whole, fraction) =
-                    text.split_at_checked(text.len().checked_sub(scale + 1)?)?;
-                (whole, fraction.strip_prefix(b".")?)
-            }
-        };
-        if whole.len() + fraction.len() > 18 {
-            return None;
-        }
-        let mut value = 0;
-        for digit in whole.iter().chain(fraction) {
-            let digit = digit.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            value = value * 10 + u64::from(digit);
-        }
-        let number = value as i64;
-        (value < self.limit).then_some(if negative { -number } else { number })
-    }
-}
-
-fn decimal(text: &[u8], logical: &LogicalType) -> Result<i128, Fault> {
-    let (precision, scale) = digits(logical);
-    let (negative, found) = scaled(text, scale.unsigned_abs().into())?;
-    let mut value: i128 = 0;
-    let limit = 10i128.pow(precision.into());
-    for digit in found {
-        // 38 digits and one more leave 128 bits.
-        let next = value.checked_mul(10).and_then(|all| all.checked_add((digit - b'0').into()));
-        value = next
-            .filter(|value| *value < limit)
-            .ok_or_else(|| fault("range", format!("more than {precision} digits")))?;
-    }
-    Ok(if negative { -value } else { value })
-}
-
-fn wide_decimal(text: &[u8], logical: &LogicalType) -> Result<i256, Fault> {
-    let (precision, scale) = digits(logical);
-    let (negative, found) = scaled(text, scale.unsigned_abs().into())?;
-    let (mut value, ten) = (i256::ZERO, i256::from_i128(10));
-    let limit = ten.wrapping_pow(precision.into());
-    for digit in found {
-        value = value.wrapping_mul(ten).wrapping_add(i256::from_i128((digit - b'0').into()));
-        if value >= limit {
-            return Err(fault("range", format!("more than {precision} digits")));
-        }
-    }
-    Ok(if negative { value.wrapping_neg() } else { value })
-}
-
-/// 16 bytes, from bytes or from text.
-fn uuid(bytes: &[u8]) -> Option<[u8; 16]> {
-    if let Ok(uuid) = bytes.try_into() {
-        return Some(uuid);
-    }
-    let mut digits = bytes.iter().filter(|byte| **byte != b'-');
-    let mut uuid = [0; 16];
-    for byte in &mut uuid {
-        let mut digit = || char::from(*digits.next()?).to_digit(16);
-        *byte = (digit()? * 16 + digit()?) as u8;
-    }
-    digits.next().is_none().then_some(uuid)
-}
-
-/// A day and the microseconds after its midnight; the inner `None` is no date of the calendar.
-fn moment(row: &mut Taker<'_>) -> Option<Option<(i32, i64)>> {
-    let length = row.byte()?;
-    let mut body = Taker(row.bytes(length.into())?);
-    if length == 0 {
-        return Some(None);
-    }
-    let (year, month, date) = (body.u16()?, body.byte()?, body.byte()?);
-    let mut micros = 0;
-    if length >= 7 {
-        let [hour, minute, second] = body.array::<3>()?.map(i64::from);
-        micros = ((hour * 60 + minute) * 60 + second) * 1_000_000;
-    }
-    if length >= 11 {
-        micros += i64::from(body.u32()?);
-    }
-    Some(days(year.into(), month.into(), date.into()).map(|day| (day, micros)))
-}
-
-/// A signed span in microseconds.
-fn span(row: &mut Taker<'_>) -> Option<i64> {
-    let length = row.byte()?;
-    let mut body = Taker(row.bytes(length.into())?);
-    if length == 0 {
-        return Some(0);
-    }
-    let negative = body.byte()? == 1;
-    // A TIME ends before its 35th day.
-    let mut micros = i64::from(body.u32().filter(|days| *days < 35)?) * DAY;
-    let [hour, minute, second] = body.array::<3>()?.map(i64::from);
-    micros += ((hour * 60 + minute) * 60 + second) * 1_000_000;
-    if length >= 12 {
-        micros += i64::from(body.u32()?);
-    }
-    Some(if negative { -micros } else { micros })
 }
 
 /// All columns of a result.
@@ -690,7 +296,10 @@ impl RowDecoder {
 
     /// The key of the last row.
     pub(crate) fn last_key(&self) -> Option<Vec<KeyValue>> {
-        self.key.iter().map(|at| self.columns[*at].last_key()).collect()
+        self.key
+            .iter()
+            .map(|at| self.columns[*at].data.last_key(&self.columns[*at].column.logical))
+            .collect()
     }
 
     /// The key of a row that could not be read whole.
@@ -738,73 +347,7 @@ mod tests {
 
     use super::*;
 
-    fn dec(precision: u8, scale: i8) -> LogicalType {
-        LogicalType::Decimal { precision, scale }
-    }
-
-    #[test]
-    fn t18_decimals_are_read_exactly() {
-        for (text, logical, value) in [
-            ("123.45", dec(15, 2), Ok(12_345)),
-            ("-0.05", dec(15, 2), Ok(-5)),
-            ("7", dec(15, 2), Ok(700)),
-            ("1.500", dec(15, 1), Ok(15)),
-            ("1.55", dec(15, 1), Err("range")),
-            ("1000", dec(3, 0), Err("range")),
-            ("1e5", dec(9, 0), Err("parse")),
-            ("999999999999999999999999999999999999990", dec(38, 0), Err("range")),
-        ] {
-            let found = decimal(text.as_bytes(), &logical).map_err(|fault| fault.code);
-            assert_eq!(found, value, "{text}");
-            if let Some(short) = ShortDecimal::of(&logical).read(text.as_bytes()) {
-                assert_eq!(Ok(short.into()), value, "{text}");
-            }
-        }
-        let long = "9".repeat(65);
-        let value = wide_decimal(long.as_bytes(), &dec(65, 0)).unwrap();
-        assert_eq!(value.to_string(), long);
-        assert!(wide_decimal(format!("{long}9").as_bytes(), &dec(65, 0)).is_err());
-    }
-
-    #[test]
-    fn t26_spans_are_read_with_their_sign() {
-        let longest = [12, 1, 34, 0, 0, 0, 22, 59, 59, 0x3F, 0x42, 0x0F, 0];
-        assert_eq!(span(&mut Taker(&longest)), Some(-crate::calendar::LONGEST));
-        assert_eq!(span(&mut Taker(&[0])), Some(0));
-        assert_eq!(span(&mut Taker(&longest[..9])), None);
-    }
-
-    #[test]
-    fn t16_zero_dates_are_none() {
-        for packet in [&[0][..], &[4, 0, 0, 0, 0], &[4, 0xE8, 7, 0, 10], &[7, 0, 0, 0, 0, 12, 0, 0]]
-        {
-            assert_eq!(moment(&mut Taker(packet)), Some(None), "{packet:?}");
-        }
-        let noon = [7, 0xB2, 7, 1, 2, 12, 0, 0];
-        assert_eq!(moment(&mut Taker(&noon)), Some(Some((1, DAY / 2))));
-    }
-
-    #[test]
-    fn uuids_come_as_text_or_bytes() {
-        let text = b"00112233-4455-6677-8899-aAbBcCdDeEfF";
-        assert_eq!(uuid(text).unwrap()[..2], [0, 0x11]);
-        assert_eq!(uuid(&[7; 16]), Some([7; 16]));
-        assert_eq!(uuid(b"0011"), None);
-    }
-
     proptest! {
-        #[test]
-        fn short_decimals_are_those_of_the_long_way(
-            text in "-?[0-9]{0,12}(\\.[0-9x]{0,4})?",
-            precision in 1u8..=38,
-            scale in 0i8..=3,
-        ) {
-            let logical = dec(precision, scale.min(precision as i8));
-            if let Some(short) = ShortDecimal::of(&logical).read(text.as_bytes()) {
-                prop_assert_eq!(decimal(text.as_bytes(), &logical), Ok(short.into()));
-            }
-        }
-
         #[test]
         fn any_packet_is_read_or_refused(packet in proptest::collection::vec(any::<u8>(), 0..60)) {
             let names = ["int8", "uint64", "text", "date", "duration", "decimal(9,2)", "uuid"];

@@ -10,6 +10,7 @@ use crate::{
     answer::Server,
     catalog::{self, Table, TableColumn},
     dialect::MysqlDialect,
+    options::Overwrite,
     session::Session,
     stage,
     types::declared_for,
@@ -30,12 +31,19 @@ pub(crate) fn draft(
     session: &mut Session,
     name: &TableName,
     plan: &WritePlan,
+    overwrite: Overwrite,
 ) -> Result<WriteDraft> {
     check_load(session, plan)?;
     drafting(plan).check_names()?;
     match catalog::find_table(session, name)? {
-        Some(target) => draft_for(&target, plan),
-        None => draft_new(&session.server, name, plan),
+        Some(target) => {
+            let mut draft = draft_for(&target, plan, overwrite)?;
+            if !session.server.mariadb {
+                draft.warnings.extend(rewritten(&draft.columns));
+            }
+            Ok(draft)
+        }
+        None => draft_new(&session.server, name, plan, overwrite),
     }
 }
 
@@ -56,21 +64,38 @@ fn check_load(session: &Session, plan: &WritePlan) -> Result<()> {
 }
 
 /// A plan whose table is made by it.
-fn draft_new(server: &Server, name: &TableName, plan: &WritePlan) -> Result<WriteDraft> {
+fn draft_new(
+    server: &Server,
+    name: &TableName,
+    plan: &WritePlan,
+    overwrite: Overwrite,
+) -> Result<WriteDraft> {
     let drafting = drafting(plan);
     drafting.check_made(&name.to_string())?;
     drafting.check_key(&[drafting.made_key()])?;
     let mut draft = drafting.made(creation(server, name, plan)?);
-    let steps = match plan.mode {
-        WriteMode::Overwrite => overwrite_steps(name, plan),
-        _ => Vec::new(),
-    };
-    drafting.finish(&mut draft, steps, WORDING);
+    drafting.finish(&mut draft, overwrite_steps(name, plan, overwrite), WORDING);
+    if in_place(plan, overwrite) {
+        promise_less(&mut draft, EMPTIED);
+    }
     Ok(draft)
 }
 
+/// Whether the target is emptied and filled chunk by chunk.
+fn in_place(plan: &WritePlan, overwrite: Overwrite) -> bool {
+    plan.mode == WriteMode::Overwrite && overwrite == Overwrite::Truncate
+}
+
+const EMPTIED: &str = "the target is emptied before the first row, which cannot be taken back, and \
+    fills as chunks commit";
+
+fn promise_less(draft: &mut WriteDraft, because: &str) {
+    draft.guarantee = Guarantee::AtLeastOnce;
+    draft.because = because.to_owned();
+}
+
 /// A plan for a table that is there.
-fn draft_for(target: &Table, plan: &WritePlan) -> Result<WriteDraft> {
+fn draft_for(target: &Table, plan: &WritePlan, overwrite: Overwrite) -> Result<WriteDraft> {
     if target.view {
         let message = format!("`{}` is a view", target.name);
         return Err(Error::new(ErrorKind::Unsupported, message).hint("name a table"));
@@ -82,22 +107,36 @@ fn draft_for(target: &Table, plan: &WritePlan) -> Result<WriteDraft> {
     drafting.check_key(&target.keys)?;
     let mut draft = WriteDraft { columns, ..WriteDraft::default() };
     draft.warnings = warnings(target, plan);
-    let steps = match plan.mode {
-        WriteMode::Overwrite => {
-            check_swap(target)?;
-            overwrite_steps(&target.name, plan)
-        }
-        _ => Vec::new(),
-    };
-    drafting.finish(&mut draft, steps, WORDING);
+    match (plan.mode, overwrite) {
+        (WriteMode::Overwrite, Overwrite::Swap) => check_swap(target)?,
+        (WriteMode::Overwrite, Overwrite::Truncate) => check_emptied(target)?,
+        _ => {}
+    }
+    drafting.finish(&mut draft, overwrite_steps(&target.name, plan, overwrite), WORDING);
+    if in_place(plan, overwrite) {
+        promise_less(&mut draft, EMPTIED);
+    }
     if !target.is_transactional() {
-        draft.guarantee = Guarantee::AtLeastOnce;
-        draft.because = format!(
-            "engine {} has no transactions: rows of a chunk that fails stay",
-            target.engine
-        );
+        let engine = &target.engine;
+        let because =
+            format!("engine {engine} has no transactions: rows of a chunk that fails stay");
+        promise_less(&mut draft, &because);
     }
     Ok(draft)
+}
+
+/// The server empties no table whose rows others refer to.
+fn check_emptied(target: &Table) -> Result<()> {
+    if target.referring.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the target cannot be emptied: tables refer to it: {}",
+        target.referring.join(", ")
+    );
+    Err(Error::new(ErrorKind::Unsupported, message).at(format!("table `{}`", target.name)).hint(
+        "use `insert` with `before = [\"DELETE FROM ...\"]`, which is not atomic for the job",
+    ))
 }
 
 /// A swap would take triggers and foreign keys away with the old table.
@@ -114,9 +153,9 @@ fn check_swap(target: &Table) -> Result<()> {
         "write_mode `overwrite` swaps tables, which would lose {what}: {}",
         names.join(", ")
     );
-    Err(Error::new(ErrorKind::Unsupported, message).at(format!("table `{}`", target.name)).hint(
-        "use `insert` with `before = [\"DELETE FROM ...\"]`, which is not atomic for the job",
-    ))
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .at(format!("table `{}`", target.name))
+        .hint("`overwrite = \"truncate\"` empties the table first instead, which is not atomic"))
 }
 
 /// `CREATE TABLE` for the plan's columns, its key as primary key.
@@ -156,6 +195,37 @@ fn accepted(target: &Table, plan: &WritePlan, column: &Column) -> Result<Column>
         taken.logical = column.logical.clone();
     }
     Ok(taken)
+}
+
+/// MySQL keeps documents, not their text.
+fn rewritten(columns: &[Column]) -> Option<String> {
+    let names = columns.iter().filter(|column| column.logical == LogicalType::Json);
+    let names: Vec<_> = names.map(|column| format!("`{}`", column.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "MySQL orders a document's keys, drops doubled ones and writes numbers its own way: {}",
+            names.join(", ")
+        )
+    })
+}
+
+/// The target's column, if it still takes what the plan was made for.
+pub(crate) fn still_takes<'a>(target: &'a Table, column: &Column) -> Result<&'a TableColumn> {
+    let changed = |message: String| {
+        Error::new(ErrorKind::Schema, message)
+            .at(format!("table `{}`", target.name))
+            .hint("the table has changed since the plan: run the job again")
+    };
+    let found = target
+        .column(&column.name)
+        .ok_or_else(|| changed(format!("column `{}` has gone from the target", column.name)))?;
+    if found.column.logical == column.logical || taken_as_it_is(found, &column.logical) {
+        return Ok(found);
+    }
+    Err(changed(format!(
+        "column `{}` is `{}` now, and the plan was made for `{}`",
+        column.name, found.column.native, column.logical
+    )))
 }
 
 /// Whether the target's column takes the source's type without a conversion.
@@ -202,7 +272,14 @@ fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
     warnings
 }
 
-fn overwrite_steps(target: &TableName, plan: &WritePlan) -> Vec<Statement> {
+/// What overwriting does beside the rows; nothing in other modes.
+fn overwrite_steps(target: &TableName, plan: &WritePlan, overwrite: Overwrite) -> Vec<Statement> {
+    if plan.mode != WriteMode::Overwrite {
+        return Vec::new();
+    }
+    if overwrite == Overwrite::Truncate {
+        return vec![destructive(stage::truncation(target))];
+    }
     let mut steps: Vec<_> = stage::stage_statements(target, plan).map(plain).into();
     let [unmark, swap, drop] = stage::publish_statements(target, plan);
     steps.push(plain(unmark));

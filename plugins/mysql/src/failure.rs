@@ -40,6 +40,14 @@ impl Failure {
         Self::Lost(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()))
     }
 
+    /// Whether the connection is of no use any more.
+    pub(crate) fn is_loss(&self) -> bool {
+        match self {
+            Self::Server(error) => ends_session(error.number),
+            Self::Lost(_) => true,
+        }
+    }
+
     /// Turns it into an error of the plugin API. `doing` says what was tried.
     pub(crate) fn into_error(self, doing: &str, cancel: &Cancel) -> Error {
         if let Err(stopped) = cancel.check() {
@@ -66,20 +74,23 @@ fn server_error(doing: &str, error: &ServerError) -> Error {
     }
 }
 
+/// Whether the connection is of no use after this error: shutting down, killed, network trouble on
+/// the server's side, idle for too long.
+pub(crate) fn ends_session(number: u16) -> bool {
+    matches!(number, 1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 | 4031)
+}
+
 fn kind_of(number: u16) -> ErrorKind {
     match number {
-        // lock wait, deadlock, nowait, killed, shutting down, network trouble on the server's side
-        1205 | 1213 | 3572 | 1053 | 1158..=1161 | 1927 | 1077 | 1079 | 1152 | 1184 => {
-            ErrorKind::Retry
-        }
-        1040 | 1045 | 1129 | 1130 | 1203 | 1226 | 1251 | 1275 | 1698 | 4031 => {
-            ErrorKind::Connection
-        }
+        // lock wait, deadlock, nowait
+        1205 | 1213 | 3572 => ErrorKind::Retry,
+        1040 | 1045 | 1129 | 1130 | 1203 | 1226 | 1251 | 1275 | 1698 => ErrorKind::Connection,
+        number if ends_session(number) => ErrorKind::Connection,
         1044 | 1142 | 1143 | 1227 | 1290 | 1370 | 1836 | 3948 => ErrorKind::Denied,
         1049 | 1051 | 1146 => ErrorKind::NotFound,
         1050 => ErrorKind::Exists,
         1021 | 1114 => ErrorKind::Space,
-        1054 | 1136 => ErrorKind::Schema,
+        1054 | 1136 | 1412 => ErrorKind::Schema,
         1064 | 1149 => ErrorKind::Options,
         1317 => ErrorKind::Cancelled,
         number if fault_of(number).is_some() => ErrorKind::Data,
@@ -139,7 +150,8 @@ mod tests {
         for (number, kind) in [
             (1205, ErrorKind::Retry),
             (1213, ErrorKind::Retry),
-            (1053, ErrorKind::Retry),
+            (1053, ErrorKind::Connection),
+            (1927, ErrorKind::Connection),
             (1045, ErrorKind::Connection),
             (1142, ErrorKind::Denied),
             (1146, ErrorKind::NotFound),

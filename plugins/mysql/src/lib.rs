@@ -10,20 +10,26 @@
 //! | `stream`, `wire` | plain or TLS; packets |
 //! | `connect`, `login` | opening a connection, its settings; proofs of a password |
 //! | `session`, `answer` | statements; what the server's packets say |
+//! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
-//! | `reader`, `scan`, `decode` | schema and splits; the rows of one split; cells into Arrow |
+//! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
+//! | `snapshot` | one state of a table for several splits |
+//! | `scan`, `decode`, `cell`, `columns` | the rows of one split; rows into Arrow; single cells; buffers |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
 //! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
-//! | `rows`, `literal` | rows as text; Arrow values as the server reads them |
-//! | `stage` | overwriting: all of it or nothing |
-//! | `calendar` | dates and times as digits |
+//! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
+//! | `stage`, `lock` | overwriting: all of it or nothing; the lock on a target |
+//! | `text`, `calendar` | numbers and texts as the server reads them; dates and times |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
 mod answer;
 mod bulk;
 mod calendar;
 mod catalog;
+mod cell;
+mod check;
+mod columns;
 mod connect;
 mod decode;
 mod dialect;
@@ -32,15 +38,21 @@ mod failure;
 mod insert;
 mod literal;
 mod load;
+mod lock;
 mod login;
 mod options;
+mod query;
 mod reader;
 mod rows;
+mod rule;
 mod scan;
 mod session;
+mod snapshot;
+mod splits;
 mod stage;
 mod stream;
 mod task;
+mod text;
 mod types;
 mod wire;
 mod writer;
@@ -61,7 +73,7 @@ impl Plugin for MysqlPlugin {
             name: "mysql".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a MySQL or MariaDB server".to_owned(),
-            options: options::connection_specs(),
+            options: options::ADDRESS.specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),
@@ -69,7 +81,7 @@ impl Plugin for MysqlPlugin {
                 parses_text: false,
             }),
             writer: Some(WriterDescriptor {
-                options: transload_sql::target_specs(),
+                options: options::writer_specs(),
                 types: types::supported(),
                 modes: modes(),
                 loads: vec![LoadMethod::Insert, LoadMethod::Copy],

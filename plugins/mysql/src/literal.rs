@@ -15,71 +15,11 @@ use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
 use crate::{
     calendar::{LONGEST, put_date, put_moment, put_span},
-    catalog::TableColumn,
+    rule::Rule,
+    text::{
+        Fault, Style, fault, put_decimal, put_escaped, put_float, put_hex, put_integer, put_scaled,
+    },
 };
-
-/// Where the text goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// Into an INSERT, in quotes where it needs them.
-    Literal,
-    /// Into a line of LOAD DATA: tabs between, backslash escapes.
-    Field,
-}
-
-/// Why a value cannot be written.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) code: &'static str,
-    pub(crate) reason: String,
-}
-
-fn fault(code: &'static str, reason: String) -> Fault {
-    Fault { code, reason }
-}
-
-/// What the target's column asks of a value, beyond what the server itself refuses.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rule {
-    nullable: bool,
-    /// Most characters: the server would cut blanks beyond them with a note only.
-    characters: Option<u32>,
-    /// The very number of bytes: the server would fill up shorter values.
-    bytes: Option<u32>,
-    /// Two-digit years would become others.
-    year: bool,
-    /// Text that is no label could be taken for a label's number.
-    labels: Vec<String>,
-    set: bool,
-    /// Digits behind the second's point: the server would round more.
-    fraction: Option<u8>,
-    /// Fields travel as hexadecimal digits.
-    pub(crate) hex: bool,
-}
-
-impl Rule {
-    /// The rule of a target's column.
-    pub(crate) fn of(target: &TableColumn) -> Self {
-        let native = &target.native;
-        let first = native.arguments.first().copied();
-        let name = native.name.as_str();
-        let timed = matches!(name, "time" | "datetime" | "timestamp");
-        Self {
-            nullable: target.column.nullable,
-            characters: first.filter(|_| matches!(name, "char" | "varchar")),
-            bytes: match name {
-                "binary" => first,
-                "bit" => Some(first.unwrap_or(1).div_ceil(8)),
-                _ => None,
-            },
-            year: name == "year",
-            labels: native.labels.clone(),
-            set: name == "set",
-            fraction: timed.then(|| native.fraction()),
-            hex: target.column.logical == LogicalType::Binary,
-        }
-    }
-}
 
 enum Values<'a> {
     Boolean(&'a BooleanArray),
@@ -323,95 +263,15 @@ impl<'a> Cells<'a> {
     }
 }
 
-fn put_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-/// The shortest digits that read back as the same double. A float goes as the double it equals,
-/// so that the server rounds it once and exactly.
-fn put_float(value: f64, out: &mut Vec<u8>) -> Result<(), Fault> {
-    use std::io::Write as _;
-    if !value.is_finite() {
-        return Err(fault("range", format!("the store has no {value}")));
-    }
-    if value == 0.0 && value.is_sign_negative() {
-        return Err(fault("range", "the store has no -0".to_owned()));
-    }
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{value:e}");
-    Ok(())
-}
-
-fn put_decimal(value: i128, scale: usize, out: &mut Vec<u8>) {
-    let mut buffer = itoa::Buffer::new();
-    // Most decimals are small, and 64 bits are written faster.
-    match i64::try_from(value) {
-        Ok(small) => put_scaled(buffer.format(small), scale, out),
-        Err(_) => put_scaled(buffer.format(value), scale, out),
-    }
-}
-
-/// Digits with the point `scale` places from their end.
-fn put_scaled(digits: &str, scale: usize, out: &mut Vec<u8>) {
-    let digits = match digits.strip_prefix('-') {
-        Some(digits) => {
-            out.push(b'-');
-            digits.as_bytes()
-        }
-        None => digits.as_bytes(),
-    };
-    let whole = digits.len().saturating_sub(scale);
-    if whole == 0 {
-        out.push(b'0');
-    }
-    out.extend_from_slice(&digits[..whole]);
-    if scale > 0 {
-        out.push(b'.');
-        out.resize(out.len() + scale - (digits.len() - whole), b'0');
-        out.extend_from_slice(&digits[whole..]);
-    }
-}
-
-fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
-}
-
-fn put_escaped(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
-    let special = |bytes: &[u8]| match style {
-        Style::Literal => memchr::memchr3(b'\'', b'\\', 0, bytes),
-        // A zero byte stands for itself in a file.
-        Style::Field => memchr::memchr3(b'\t', b'\n', b'\\', bytes),
-    };
-    if style == Style::Literal {
-        out.push(b'\'');
-    }
-    let mut rest = bytes;
-    while let Some(at) = special(rest) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(match rest[at] {
-            b'\'' => b"\\'",
-            b'\t' => b"\\t",
-            b'\n' => b"\\n",
-            0 => b"\\0",
-            _ => b"\\\\",
-        });
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest);
-    if style == Style::Literal {
-        out.push(b'\'');
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::types::{Native, logical_of};
+    use crate::{
+        catalog::TableColumn,
+        types::{Native, logical_of},
+    };
 
     fn target(declared: &str) -> TableColumn {
         let native = Native::parse(declared);
@@ -466,24 +326,6 @@ mod tests {
     }
 
     #[test]
-    fn t18_decimals_keep_every_digit() {
-        for (value, scale, shown) in [
-            (0, 2, "0.00"),
-            (-5, 2, "-0.05"),
-            (12_345, 2, "123.45"),
-            (7, 0, "7"),
-            (-120, 1, "-12.0"),
-        ] {
-            let mut out = Vec::new();
-            put_decimal(value, scale, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), shown);
-        }
-        let mut out = Vec::new();
-        put_decimal(i128::MIN, 38, &mut out);
-        assert_eq!(out, b"-1.70141183460469231731687303715884105728");
-    }
-
-    #[test]
     fn t28_years_of_two_digits_are_refused() {
         let year = |value: u16, style| {
             put("year(4)", Arc::new(PrimitiveArray::<UInt16Type>::from(vec![value])), style)
@@ -512,18 +354,5 @@ mod tests {
         assert_eq!(moment("datetime(3)", 1_001_000).unwrap(), "1970-01-01 00:00:01.001000");
         assert_eq!(moment("datetime(3)", 1_000_001), Err("range"));
         assert_eq!(moment("datetime(6)", i64::MAX), Err("range"));
-    }
-
-    #[test]
-    fn t19_floats_keep_every_bit() {
-        for value in [0.1 + 0.2, 5e-324, f64::MAX, 0.0, 1e15, f64::from(0.1f32)] {
-            let mut out = Vec::new();
-            put_float(value, &mut out).unwrap();
-            let read: f64 = String::from_utf8(out).unwrap().parse().unwrap();
-            assert_eq!(read.to_bits(), value.to_bits());
-        }
-        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0] {
-            assert!(put_float(value, &mut Vec::new()).is_err(), "{value}");
-        }
     }
 }

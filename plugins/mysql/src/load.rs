@@ -2,18 +2,17 @@
 //! INSERTs. Chunks are `task`'s business, the two ways those of `bulk` and `insert`.
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{
-    Column, Error, ErrorKind, LoadMethod, Result, WriteMode, WritePlan, Written,
-};
+use transload_plugin_api::{Column, LoadMethod, Result, WriteMode, WritePlan, Written};
 use transload_sql::{Dialect as _, TableName};
 
 use crate::{
     bulk::{Bulk, Sent, load_statement},
     catalog::Table,
     dialect::MysqlDialect,
+    draft::still_takes,
     insert::Inserter,
-    literal::Rule,
     rows::RowEncoder,
+    rule::Rule,
     session::Session,
 };
 
@@ -35,13 +34,8 @@ impl Loader {
         mark: Option<(&str, u32)>,
         session: &Session,
     ) -> Result<Self> {
-        let find = |column: &Column| {
-            target.column(&column.name).map(Rule::of).ok_or_else(|| {
-                let message = format!("column `{}` has gone from the target", column.name);
-                Error::new(ErrorKind::Schema, message)
-            })
-        };
-        let rules: Vec<Rule> = plan.columns.iter().map(find).collect::<Result<_>>()?;
+        let rule = |column: &Column| still_takes(target, column).map(Rule::of);
+        let rules: Vec<Rule> = plan.columns.iter().map(rule).collect::<Result<_>>()?;
         let mut table = String::new();
         MysqlDialect.table(into, &mut table);
         let mut names: Vec<_> = mark.iter().map(|(name, _)| *name).collect();

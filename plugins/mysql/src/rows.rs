@@ -6,7 +6,11 @@ use std::ops::Range;
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, DirtyRow, Result};
 
-use crate::literal::{Cells, Fault, Rule, Style};
+use crate::{
+    literal::Cells,
+    rule::Rule,
+    text::{Fault, Style},
+};
 
 /// Lines are handed on in pieces of about this size, so that the server reads some while others
 /// are being made.

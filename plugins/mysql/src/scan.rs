@@ -50,12 +50,12 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// Starts to read in the session's open transaction.
     pub(crate) fn start(mut session: Session, plan: ScanPlan) -> Result<Self> {
         let cancel = session.cancel.clone();
         let failed = |failure: crate::failure::Failure| {
             failure.into_error("read rows", &cancel).at(plan.source.clone())
         };
-        session.run("begin to read", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")?;
         let mut prepared = session.prepare(&plan.sql).map_err(failed)?;
         session.execute(&mut prepared, &plan.values).map_err(failed)?;
         let decoders = plan.columns.iter().enumerate().map(|(at, column)| {

@@ -61,7 +61,7 @@ impl Session {
 
     /// Notes a lost connection on the way.
     fn noted<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
-        if matches!(result, Err(Failure::Lost(_))) {
+        if result.as_ref().is_err_and(Failure::is_loss) {
             self.lost = true;
         }
         result

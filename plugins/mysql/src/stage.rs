@@ -32,6 +32,11 @@ pub(crate) fn in_full(name: &TableName) -> String {
     MysqlDialect.quoted_table(name)
 }
 
+/// What empties the target where it is not staged. It commits by itself.
+pub(crate) fn truncation(target: &TableName) -> String {
+    format!("TRUNCATE TABLE {}", in_full(target))
+}
+
 /// What makes the stage.
 pub(crate) fn stage_statements(target: &TableName, plan: &WritePlan) -> [String; 2] {
     let stage = in_full(&stage_name(target, plan));

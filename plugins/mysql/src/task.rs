@@ -9,7 +9,7 @@ use transload_plugin_api::{
 };
 use transload_sql::TableName;
 
-use crate::{load::Loader, session::Session, stage, writer::Connector};
+use crate::{connect::Connector, load::Loader, session::Session, stage};
 
 /// How often a lost server is tried again before a chunk is given up.
 const ATTEMPTS: u32 = 5;
@@ -93,10 +93,10 @@ fn reconnect(connector: &Connector) -> Result<Session> {
 
 /// A connection lost inside a chunk has rolled it back, so the chunk can be replayed.
 fn passing(error: Error) -> Error {
-    if error.code == "MYSQL-LOST" {
-        return Error { kind: ErrorKind::Retry, ..error };
+    match error.kind {
+        ErrorKind::Connection => Error { kind: ErrorKind::Retry, ..error },
+        _ => error,
     }
-    error
 }
 
 impl WriteTask for MysqlTask {
@@ -108,7 +108,7 @@ impl WriteTask for MysqlTask {
         let session = self.connected()?;
         // Between chunks the server may have ended the connection.
         if let Err(error) = session.run("begin a chunk", "START TRANSACTION") {
-            if error.code != "MYSQL-LOST" {
+            if !session.lost {
                 return Err(error);
             }
             self.connected()?.run("begin a chunk", "START TRANSACTION")?;

@@ -10,56 +10,22 @@ use transload_plugin_api::{
 use transload_sql::Target;
 
 use crate::{
-    catalog, connect, draft,
+    catalog, check,
+    connect::Connector,
+    draft,
     load::Loader,
-    options::{Address, WriterOptions},
+    lock,
+    options::{Overwrite, WriterOptions},
     session::Session,
     stage,
     task::MysqlTask,
 };
 
-/// What it takes to open a connection.
-pub(crate) struct Connector {
-    address: Address,
-    pub(crate) host: Host,
-}
-
-impl Connector {
-    pub(crate) fn new(address: Address, host: Host) -> Self {
-        Self { address, host }
-    }
-
-    pub(crate) fn connect(&self, cancel: &Cancel) -> Result<Session> {
-        connect::open(&self.address, &self.host, cancel)
-    }
-
-    /// The stages of a connection, and what the server is.
-    pub(crate) fn check(&self) -> (Vec<Finding>, Option<Session>) {
-        let stage = "login".to_owned();
-        match self.connect(self.host.cancel()) {
-            Ok(session) => {
-                let detail = format!(
-                    "{} {} as `{}`, LOAD DATA LOCAL {}",
-                    session.server.name(),
-                    session.server.text,
-                    self.address.user,
-                    if session.local_infile { "permitted" } else { "forbidden by the server" }
-                );
-                (vec![Finding { stage, ok: true, detail }], Some(session))
-            }
-            Err(error) => (vec![Finding { stage, ok: false, detail: error.to_string() }], None),
-        }
-    }
-
-    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
-        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
-    }
-}
-
 /// Writes one table.
 pub(crate) struct MysqlWriter {
     connector: Arc<Connector>,
     target: Target,
+    overwrite: Overwrite,
     run: Mutex<RunState>,
 }
 
@@ -67,6 +33,8 @@ pub(crate) struct MysqlWriter {
 #[derive(Default)]
 struct RunState {
     run: String,
+    /// Holds the lock on the target.
+    lock: Option<Session>,
     prepared: bool,
     published: bool,
     /// So many `after` statements have run.
@@ -76,9 +44,10 @@ struct RunState {
 
 impl MysqlWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, target) = WriterOptions::parse(options)?;
-        let connector = Arc::new(Connector::new(options.address, host));
-        Ok(Self { connector, target, run: Mutex::default() })
+        let (options, address, target) = WriterOptions::parse(options)?;
+        let lock_seconds = Some(options.lock_seconds());
+        let connector = Arc::new(Connector { lock_seconds, ..Connector::new(address, host) });
+        Ok(Self { connector, target, overwrite: options.overwrite, run: Mutex::default() })
     }
 
     fn session(&self) -> Result<Session> {
@@ -94,8 +63,16 @@ impl MysqlWriter {
         state
     }
 
-    fn remove_stage(&self, plan: &WritePlan) -> Result<()> {
-        if plan.mode != WriteMode::Overwrite {
+    /// Whether rows go to a stage first.
+    fn stages(&self, plan: &WritePlan) -> bool {
+        plan.mode == WriteMode::Overwrite && self.overwrite == Overwrite::Swap
+    }
+
+    /// Ends the run: its stage and its lock go.
+    fn leave(&self, plan: &WritePlan) -> Result<()> {
+        // The lock is the last to go.
+        let _lock = self.run_state(plan).lock.take();
+        if !self.stages(plan) {
             return Ok(());
         }
         // Cleaning up goes on after a stop.
@@ -106,18 +83,14 @@ impl MysqlWriter {
 
 impl Writer for MysqlWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut findings, session) = self.connector.check();
-        if let Some((mut session, table)) = session.zip(self.target.named()) {
-            let found = catalog::find_table(&mut session, table);
-            let ok = found.is_ok();
-            let detail = match found {
-                Ok(Some(_)) => format!("table `{table}` is there"),
-                Ok(None) => format!("table `{table}` is not there yet"),
-                Err(error) => error.to_string(),
-            };
-            findings.push(Finding { stage: "table".into(), ok, detail });
+        let (mut found, session) = check::log_in(&self.connector);
+        if let Some(mut session) = session {
+            check::writing(&mut found, &mut session, &self.connector);
+            if let Some(table) = self.target.named() {
+                check::target(&mut found, &mut session, table);
+            }
         }
-        Ok(findings)
+        Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
@@ -142,7 +115,7 @@ impl Writer for MysqlWriter {
     }
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-        draft::draft(&mut self.session()?, self.target.table()?, plan)
+        draft::draft(&mut self.session()?, self.target.table()?, plan, self.overwrite)
     }
 
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
@@ -150,17 +123,25 @@ impl Writer for MysqlWriter {
         if state.prepared {
             return Ok(());
         }
+        let target = self.target.table()?;
         let mut session = self.session()?;
-        draft::draft(&mut session, self.target.table()?, plan)?;
-        if plan.create_table && catalog::find_table(&mut session, self.target.table()?)?.is_none() {
-            let sql = draft::creation(&session.server, self.target.table()?, plan)?;
+        if state.lock.as_ref().is_none_or(|session| session.lost) {
+            let mut session = self.session()?;
+            lock::lock(&mut session, target, plan.mode)?;
+            state.lock = Some(session);
+        }
+        draft::draft(&mut session, target, plan, self.overwrite)?;
+        if plan.create_table && catalog::find_table(&mut session, target)?.is_none() {
+            let sql = draft::creation(&session.server, target, plan)?;
             session.run("create the table", &sql)?;
         }
         for (index, sql) in plan.before.iter().enumerate() {
             session.run(&format!("`before` statement {}", index + 1), sql)?;
         }
-        if plan.mode == WriteMode::Overwrite {
-            stage::make(&mut session, self.target.table()?, plan)?;
+        if self.stages(plan) {
+            stage::make(&mut session, target, plan)?;
+        } else if plan.mode == WriteMode::Overwrite {
+            session.run("empty the target", &stage::truncation(target))?;
         }
         state.prepared = true;
         Ok(())
@@ -169,7 +150,7 @@ impl Writer for MysqlWriter {
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         let mut session = self.session()?;
         let target = catalog::table(&mut session, self.target.table()?)?;
-        let staged = plan.mode == WriteMode::Overwrite;
+        let staged = self.stages(plan);
         let name = self.target.table()?;
         let stage = staged.then(|| stage::stage_name(name, plan));
         let mark = staged.then_some((stage::TASK_COLUMN, task.task));
@@ -185,7 +166,7 @@ impl Writer for MysqlWriter {
             return Ok(ChunkOutcome::AlreadyCommitted);
         }
         let mut session = self.session()?;
-        if plan.mode == WriteMode::Overwrite && !state.published {
+        if self.stages(plan) && !state.published {
             // Publishing takes the stage away: without it, all is in.
             if !stage::publish(&mut session, self.target.table()?, plan)? {
                 return Ok(ChunkOutcome::AlreadyCommitted);
@@ -201,10 +182,10 @@ impl Writer for MysqlWriter {
     }
 
     fn abort(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
-        self.remove_stage(plan)
+        self.leave(plan)
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
-        self.remove_stage(plan)
+        self.leave(plan)
     }
 }

@@ -105,6 +105,29 @@ fn t16_zero_dates_by_policy() {
     let found: Vec<_> = own_rows(&*reader).iter().map(|row| row[..3].to_owned()).collect();
     // The second column is NOT NULL: a NULL there would be a lie.
     assert_eq!(found, ["1|2", "2|N", "3|N"]);
+    let reader = fixture.reader(&[("table", "t"), ("zero_dates", "epoch")]);
+    assert_eq!(
+        own_rows(&*reader)[1..],
+        [
+            "2|1970-01-01|2024-01-01 00:00:00",
+            "3|1970-01-01|2024-01-01 00:00:00",
+            "4|2024-01-01|1970-01-01 00:00:00",
+            "5|NULL|1970-01-01 00:00:00"
+        ]
+    );
+    let reader = fixture.reader(&[("table", "t"), ("zero_dates", "text")]);
+    assert_eq!(reader.schema().unwrap().columns[1].logical.to_string(), "text");
+    let found: Vec<_> = own_rows(&*reader).iter().map(|row| row.replace('"', "")).collect();
+    assert_eq!(
+        found,
+        [
+            "1|2024-02-29|2024-02-29 01:02:03",
+            "2|0000-00-00|2024-01-01 00:00:00",
+            "3|2024-00-10|2024-01-01 00:00:00",
+            "4|2024-01-01|0000-00-00 00:00:00",
+            "5|NULL|0000-00-00 12:00:00"
+        ]
+    );
 }
 
 #[test]
@@ -204,6 +227,64 @@ fn t01_null_keys_are_read_once() {
     }
     assert_each_once(&fixture, &[("table", "t"), ("where", "id > 100 -- all but some")], 400);
     assert_each_once(&fixture, &[("query", "SELECT id, k + 1 AS k1 FROM t ORDER BY id")], 500);
+}
+
+#[test]
+fn t02_bounds_belong_to_one_split() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        let fixture = Fixture::new(
+            &server,
+            "CREATE TABLE t(id INT PRIMARY KEY);
+             INSERT INTO t VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10);",
+        );
+        let reader = fixture.reader(&[("table", "t")]);
+        let columns = reader.schema().unwrap().columns;
+        let mut expected: Vec<_> = (1..=10).map(|id: i32| id.to_string()).collect();
+        expected.sort();
+        for max in 1..=12 {
+            let mut found = rows(&*reader, &columns, max);
+            found.sort();
+            assert_eq!(found, expected, "in {max} splits");
+        }
+    }
+}
+
+#[test]
+fn t03_texts_are_divided_as_the_server_orders_them() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        let fixture = Fixture::new(
+            &server,
+            "CREATE TABLE t(id INT PRIMARY KEY AUTO_INCREMENT, w VARCHAR(20), KEY (w));
+             INSERT INTO t(w) VALUES ('a'), ('A'), ('á'), ('Ä'), ('b'), ('B'), ('ß'), ('ss'),
+               ('z'), ('Z'), ('_'), ('-'), (' '), (''), ('''it'), ('\"'), ('\\\\'), ('😀'), ('😁'),
+               ('中'), ('é'), ('e'), ('E'), ('a '), (NULL), ('zz'), ('0'), ('10'), ('9'), ('aa');",
+        );
+        assert_each_once(&fixture, &[("table", "t"), ("split_key", "w")], 30);
+    }
+}
+
+#[test]
+fn t52_a_source_that_changed_after_the_plan_is_named() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        for (change, name) in [
+            ("ALTER TABLE t MODIFY d VARCHAR(20)", "`d`"),
+            ("ALTER TABLE t MODIFY a VARCHAR(20)", "`a`"),
+            ("ALTER TABLE t DROP COLUMN a", "`a`"),
+        ] {
+            let fixture = Fixture::new(
+                &server,
+                "CREATE TABLE t(id INT PRIMARY KEY, a INT, d DATE);
+                 INSERT INTO t VALUES (1, 2, '2024-01-01')",
+            );
+            let reader = fixture.reader(&[("table", "t")]);
+            let columns = reader.schema().unwrap().columns;
+            let split = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+            fixture.run(change);
+            let error = reader.open(&split[0], &columns, None).err().expect(change);
+            assert_eq!(error.kind, ErrorKind::Schema, "{change}: {error}");
+            assert!(error.message.contains(name), "{change}: {error}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,11 @@ use transload_plugin_api::{Error, ErrorKind, Host, Result};
 use transload_sql::{Stages, TableName, TlsMode, What};
 
 use crate::{
-    catalog, dialect::quoted_table, options::Address, reader::PostgresReader, session::Session,
+    catalog,
+    dialect::quoted_table,
+    options::Address,
+    reader::PostgresReader,
+    session::{NOT_OPEN, Session},
 };
 
 /// Tries the stages up to the login; the session, if there is one, comes with them.
@@ -17,11 +21,11 @@ pub(crate) fn log_in(address: &Address, host: &Host) -> (Stages, Option<Session>
     let by_tls = address.tls.mode != TlsMode::Disable;
     let session = Session::open_to_read(address, host);
     if by_tls {
-        // Only a server that has been understood refuses with a code.
+        let verified = address.tls.mode.words();
         let tls = match &session {
-            Ok(session) => tls_words(session, address),
-            Err(error) if error.code.is_empty() => Err(error.clone()),
-            Err(_) => Ok(verified(address).to_owned()),
+            Ok(session) => tls_words(session).map(|words| format!("{words}; {verified}")),
+            Err(error) if error.code == NOT_OPEN => Err(error.clone()),
+            Err(_) => Ok(verified.to_owned()),
         };
         if !found.tell("tls", tls) {
             return (found, None);
@@ -36,20 +40,10 @@ pub(crate) fn log_in(address: &Address, host: &Host) -> (Stages, Option<Session>
     (found, session)
 }
 
-fn verified(address: &Address) -> &'static str {
-    match address.tls.mode {
-        TlsMode::VerifyFull => "certificate and host name are verified",
-        TlsMode::VerifyCa => "the certificate is verified, the host name is not",
-        TlsMode::InsecureRequire => "encrypted, but nothing is verified",
-        TlsMode::Disable => "plain text",
-    }
-}
-
-fn tls_words(session: &Session, address: &Address) -> Result<String> {
+fn tls_words(session: &Session) -> Result<String> {
     let sql = "SELECT format('%s, %s', coalesce(version, 'not'), coalesce(cipher, 'encrypted')) \
                FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()";
-    let words: String = session.value("ask about TLS", sql, &[])?;
-    Ok(format!("{words}; {}", verified(address)))
+    session.value("ask about TLS", sql, &[])
 }
 
 fn server_words(session: &Session) -> Result<String> {

@@ -6,8 +6,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options`, `dialect` | the options of both roles; PostgreSQL's way of writing SQL |
-//! | `session`, `link`, `tls` | one connection; its bytes; the handshake |
-//! | `check`, `failure` | the way to the server stage by stage; what its errors mean |
+//! | `session`, `link`, `tls` | one connection; its bytes; what is verified of a server |
+//! | `check` | the way to the server stage by stage, and what can be done there |
+//! | `failure` | what the server's errors mean |
 //! | `catalog`, `types` | tables and keys as the database tells them; its types and ours |
 //! | `reader`, `splits` | schema and the statement of a split; how splits are chosen |
 //! | `scan`, `decode`, `columns` | the rows of one split; their fields; values into Arrow |

@@ -1,41 +1,43 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing. The password is
 //! not among the parsed ones, see `session`.
 
-use std::{path::PathBuf, time::Duration};
+use std::ops::Deref;
 
 use serde::Deserialize;
-use tokio_postgres::config::Host as PgHost;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{TlsMode, TlsSettings, source_specs, target_specs};
+use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
+use transload_sql::{AddressRules, source_specs, target_specs};
 
-/// Where the server is and how it is spoken to.
+/// The options of a connection that other servers have as well.
+const ADDRESS: AddressRules =
+    AddressRules { schemes: &["postgres", "postgresql"], port: 5432, database_is_user: true };
+
+/// Where the server is, and what sessions are called there.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) database: String,
-    pub(crate) user: String,
-    pub(crate) tls: TlsSettings,
+    place: transload_sql::Address,
     pub(crate) application_name: String,
-    pub(crate) connect_timeout: Duration,
+}
+
+impl Address {
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        let place = transload_sql::Address::parse(options, &ADDRESS)?;
+        let SessionOptions { application_name } = options.parse()?;
+        Ok(Self { place, application_name })
+    }
+}
+
+impl Deref for Address {
+    type Target = transload_sql::Address;
+
+    fn deref(&self) -> &transload_sql::Address {
+        &self.place
+    }
 }
 
 #[derive(Deserialize)]
-struct RawAddress {
-    url: Option<String>,
-    host: Option<String>,
-    port: Option<u16>,
-    database: Option<String>,
-    user: Option<String>,
-    tls: Option<TlsMode>,
-    ca_file: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_key: Option<PathBuf>,
+struct SessionOptions {
     #[serde(default = "default_application_name")]
     application_name: String,
-    /// In milliseconds, as durations are handed over.
-    #[serde(default = "default_timeout")]
-    connect_timeout: u64,
 }
 
 fn default_application_name() -> String {
@@ -44,59 +46,6 @@ fn default_application_name() -> String {
 
 fn default_timeout() -> u64 {
     10_000
-}
-
-impl Address {
-    pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let mut raw: RawAddress = options.parse()?;
-        if let Some(url) = raw.url.take() {
-            raw.fill_from(&url)?;
-        }
-        let host = raw.host.ok_or_else(|| refuse("neither `host` nor `url` is given"))?;
-        let client_certificate = match (raw.client_certificate, raw.client_key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => return Err(refuse("`client_certificate` and `client_key` go together")),
-        };
-        let user = raw.user.ok_or_else(|| refuse("neither `user` nor `url` names the user"))?;
-        let mode = raw.tls.unwrap_or_else(|| TlsMode::for_host(&host));
-        Ok(Self {
-            port: raw.port.unwrap_or(5432),
-            database: raw.database.unwrap_or_else(|| user.clone()),
-            user,
-            tls: TlsSettings { mode, ca_file: raw.ca_file, client_certificate },
-            application_name: raw.application_name,
-            connect_timeout: Duration::from_millis(raw.connect_timeout),
-            host,
-        })
-    }
-}
-
-impl RawAddress {
-    /// Takes the parts of `postgres://user@host:port/database`; options given beside it win.
-    fn fill_from(&mut self, url: &str) -> Result<()> {
-        // The driver's error may repeat the text, and with it a password.
-        let parsed: tokio_postgres::Config = url
-            .parse()
-            .map_err(|_| refuse("`url` is not of the form `postgres://user@host:port/database`"))?;
-        if parsed.get_password().is_some() {
-            return Err(refuse("`url` holds a password")
-                .hint("leave it out of `url` and give `password`, which is never printed"));
-        }
-        if url.contains('?') {
-            return Err(refuse("`url` has parameters").hint("give them as options, such as `tls`"));
-        }
-        let host = match parsed.get_hosts() {
-            [] => None,
-            [PgHost::Tcp(host)] => Some(host.clone()),
-            _ => return Err(refuse("`url` must name one host, reached by TCP")),
-        };
-        self.host = self.host.take().or(host);
-        self.port = self.port.or_else(|| parsed.get_ports().first().copied());
-        self.database = self.database.take().or_else(|| parsed.get_dbname().map(str::to_owned));
-        self.user = self.user.take().or_else(|| parsed.get_user().map(str::to_owned));
-        Ok(())
-    }
 }
 
 /// Which moment of the source the splits of a job see.
@@ -125,44 +74,15 @@ pub(crate) struct WriterOptions {
     pub(crate) lock_timeout: u64,
 }
 
-fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::Options, message)
-}
-
 /// Options of both roles.
 pub(crate) fn connection_specs() -> Vec<OptionSpec> {
-    let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc).connection();
-    let path = |key, doc| OptionSpec::new(key, OptionKind::Path, doc).connection();
-    vec![
-        text("url", "The address as one: `postgres://user@host:port/database`, without a password"),
-        text("host", "The server's name or address"),
-        OptionSpec::new(
-            "port",
-            OptionKind::Integer { min: 1, max: 65_535 },
-            "The server's port; default: 5432",
-        )
-        .connection(),
-        text("database", "The database; default: named like the user"),
-        text("user", "Whom to log in as"),
-        text("password", "The user's password").secret(),
-        OptionSpec::new(
-            "tls",
-            OptionKind::choice(&["disable", "verify-full", "verify-ca", "insecure-require"]),
-            "How the connection is protected; default: verify-full, and disable on the same machine",
-        )
-        .connection(),
-        path("ca_file", "Certificates (PEM) that are trusted instead of the system's"),
-        path("client_certificate", "The client's certificate (PEM), where the server asks for one"),
-        path("client_key", "The private key (PEM) of the client's certificate"),
-        text("application_name", "What the server's list of sessions shows").default("transload"),
-        OptionSpec::new(
-            "connect_timeout",
-            OptionKind::Duration,
-            "How long connecting may take",
-        )
-        .default("10 s")
-        .connection(),
-    ]
+    let name = OptionSpec::new(
+        "application_name",
+        OptionKind::Text,
+        "What the server's list of sessions shows",
+    );
+    let own = [name.default("transload").connection()];
+    ADDRESS.specs().into_iter().chain(own).collect()
 }
 
 /// Options of the reader.
@@ -193,50 +113,17 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
 mod tests {
     use super::*;
 
-    fn address(pairs: &[(&str, &str)]) -> Result<Address> {
-        Address::parse(&Options::from_pairs(pairs.iter().copied()))
-    }
-
     #[test]
-    fn an_address_comes_whole_or_in_parts() {
-        let whole = address(&[("url", "postgres://me@db.example:6000/shop")]).unwrap();
-        assert_eq!((whole.host.as_str(), whole.port), ("db.example", 6000));
-        assert_eq!((whole.user.as_str(), whole.database.as_str()), ("me", "shop"));
-        let parts = address(&[("host", "db.example"), ("user", "me")]).unwrap();
-        assert_eq!((parts.port, parts.database.as_str()), (5432, "me"));
-    }
-
-    #[test]
-    fn tls_is_verified_unless_nothing_leaves_the_machine() {
-        for (host, tls) in [
-            ("db.example", TlsMode::VerifyFull),
-            ("10.0.0.1", TlsMode::VerifyFull),
-            ("127.0.0.1", TlsMode::Disable),
-            ("::1", TlsMode::Disable),
-            ("localhost", TlsMode::Disable),
-        ] {
-            assert_eq!(address(&[("host", host), ("user", "me")]).unwrap().tls.mode, tls, "{host}");
-        }
-    }
-
-    #[test]
-    fn t60_a_password_in_the_url_is_refused_and_not_repeated() {
-        for url in ["postgres://me:canary@h/d", "postgres://me:canary@h:x/d"] {
-            let error = address(&[("url", url)]).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::Options);
-            assert!(!format!("{error:?}").contains("canary"));
-        }
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        for wrong in [
-            &[][..],
-            &[("host", "h")],
-            &[("url", "postgres://me@h/d?sslmode=disable")],
-            &[("host", "h"), ("user", "u"), ("client_key", "/k")],
-        ] {
-            assert_eq!(address(wrong).unwrap_err().kind, ErrorKind::Options, "{wrong:?}");
-        }
+    fn defaults_agree_with_the_descriptor() {
+        let nothing = Options::default();
+        let session: SessionOptions = nothing.parse().unwrap();
+        assert_eq!(session.application_name, "transload");
+        let reader: ReaderOptions = nothing.parse().unwrap();
+        assert_eq!(reader.consistency, Consistency::Snapshot);
+        let writer: WriterOptions = nothing.parse().unwrap();
+        assert_eq!(writer.lock_timeout, 10_000);
+        let specs = [connection_specs(), reader_specs(), writer_specs()].concat();
+        let words: Vec<_> = specs.into_iter().filter_map(|spec| spec.default).collect();
+        assert_eq!(words, ["10 s", "transload", "snapshot", "10 s"]);
     }
 }

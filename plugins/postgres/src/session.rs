@@ -35,6 +35,9 @@ const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0";
 
+/// The code of errors before the server was spoken to: it was not reached, or not by TLS.
+pub(crate) const NOT_OPEN: &str = "PG-NOT-OPEN";
+
 /// An open connection.
 pub(crate) struct Session {
     runtime: Runtime,
@@ -64,7 +67,7 @@ impl Door {
     fn new(address: &Address) -> Result<Self> {
         let tls = match address.tls.mode {
             TlsMode::Disable => None,
-            _ => Some(Tls::new(address)?),
+            _ => Some(Tls::new(address).map_err(|error| error.with_code(NOT_OPEN))?),
         };
         Ok(Self { host: address.host.clone(), port: address.port, tls })
     }
@@ -263,7 +266,7 @@ fn not_connected(address: &Address, reason: NotOpen) -> Error {
     let mut made = match &reason {
         NotOpen::Refused(error) if error.as_db_error().is_some() => failure("log in", error),
         NotOpen::Refused(error) => failed(innermost(error)).caused_by(error),
-        NotOpen::Unreached(error) => failed(error.to_string()).caused_by(error),
+        NotOpen::Unreached(error) => failed(error.to_string()).caused_by(error).with_code(NOT_OPEN),
         NotOpen::Late => failed(format!("no answer in {} s", address.connect_timeout.as_secs())),
     };
     if address.tls.mode != TlsMode::Disable && made.hint.is_none() {

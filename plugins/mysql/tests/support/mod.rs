@@ -13,11 +13,13 @@ use std::{
     },
 };
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, RecordBatch};
+#[allow(unused_imports)] // as above
+pub(crate) use transload_plugin_api::testing::steps::{integers, plan, texts};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Counters, Host, Options, Plugin, Position, ReadBatch, Reader,
-    Result, Secret, Secrets, SplitRequest, TaskContext, WriteMode, WritePlan, WriteTask, Writer,
-    Written, schema_of,
+    Result, Secret, Secrets, SplitRequest, TaskContext, WritePlan, WriteTask, Writer, Written,
+    schema_of,
 };
 use transload_plugin_mysql::MysqlPlugin;
 
@@ -37,6 +39,10 @@ impl Server {
 
     pub(crate) fn mysql() -> Self {
         Self::from_variable("TRANSLOAD_TEST_MYSQL", "tests/servers/mysql start DIR")
+    }
+
+    pub(crate) fn password(&self) -> &str {
+        &self.password
     }
 
     fn from_variable(name: &str, command: &str) -> Self {
@@ -107,8 +113,16 @@ impl Fixture {
 
     /// What the client prints: tabs between cells.
     pub(crate) fn ask(&self, sql: &str) -> String {
+        self.try_ask(sql).unwrap()
+    }
+
+    pub(crate) fn try_ask(&self, sql: &str) -> std::result::Result<String, String> {
         let settings = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00';";
-        self.server.client(&self.database, &format!("{settings}\n{sql}")).unwrap()
+        self.server.client(&self.database, &format!("{settings}\n{sql}"))
+    }
+
+    pub(crate) fn secrets_of_its_own(&self) -> Arc<dyn Secrets> {
+        Self::secrets(&self.server)
     }
 
     pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
@@ -160,28 +174,6 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = self.server.client("mysql", &format!("DROP DATABASE {}", self.database));
     }
-}
-
-/// A plan for columns given as (name, type); all nullable.
-pub(crate) fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
-    let column =
-        |(name, logical): &(&str, &str)| Column::new(*name, logical.parse().unwrap(), true);
-    WritePlan {
-        run: "r-1".to_owned(),
-        columns: columns.iter().map(column).collect(),
-        mode,
-        key: key.iter().map(|name| (*name).to_owned()).collect(),
-        tasks: 1,
-        ..WritePlan::default()
-    }
-}
-
-pub(crate) fn integers(values: impl IntoIterator<Item = impl Into<Option<i64>>>) -> ArrayRef {
-    Arc::new(Int64Array::from_iter(values.into_iter().map(Into::into)))
-}
-
-pub(crate) fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> ArrayRef {
-    Arc::new(StringArray::from_iter(values.into_iter().map(Into::into)))
 }
 
 /// Drafts, prepares, writes the batches' columns in one chunk and commits.

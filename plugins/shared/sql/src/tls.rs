@@ -41,6 +41,16 @@ impl TlsMode {
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if loopback { Self::Disable } else { Self::VerifyFull }
     }
+
+    /// What it means, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Disable => "plain text",
+            Self::VerifyFull => "certificate and host name are verified",
+            Self::VerifyCa => "the certificate is verified, the host name is not",
+            Self::InsecureRequire => "encrypted, but nothing is verified",
+        }
+    }
 }
 
 /// How connections to one server are protected.

@@ -1,0 +1,60 @@
+//! The lock on a target: runs that add rows share it, one that replaces them all has it alone. Made
+//! of the servers' named locks, which are exclusive: a sharer holds one of the slots, the other one
+//! holds them all. They go with the session.
+
+use sha1::{Digest as _, Sha1};
+use transload_plugin_api::{Error, ErrorKind, Result, WriteMode};
+use transload_sql::TableName;
+
+use crate::{dialect::text_literal, session::Session, stage::in_full};
+
+/// So many runs may add rows to a table at a time.
+const SLOTS: u32 = 8;
+/// How long a run that replaces all rows waits for each slot, in seconds.
+const PATIENCE: u32 = 2;
+
+/// Locks the target for a run in the session, which must live as long as the run.
+pub(crate) fn lock(session: &mut Session, target: &TableName, mode: WriteMode) -> Result<()> {
+    // The run may take longer than sessions may be idle.
+    session.run("lock the target", "SET SESSION wait_timeout = 31536000")?;
+    if mode == WriteMode::Overwrite {
+        for slot in 0..SLOTS {
+            if !take(session, target, slot, PATIENCE)? {
+                return Err(refused(session, target, slot)?);
+            }
+        }
+        return Ok(());
+    }
+    for slot in 0..SLOTS {
+        if take(session, target, slot, 0)? {
+            return Ok(());
+        }
+    }
+    Err(refused(session, target, 0)?)
+}
+
+/// A name of at most 64 letters.
+fn slot_name(target: &TableName, slot: u32) -> String {
+    let digest = Sha1::digest(in_full(target));
+    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    text_literal(&format!("transload:{digits}:{slot}"))
+}
+
+fn take(session: &mut Session, target: &TableName, slot: u32, seconds: u32) -> Result<bool> {
+    let sql = format!("SELECT GET_LOCK({}, {seconds})", slot_name(target, slot));
+    let rows = session.rows("lock the target", &sql)?;
+    Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("1"))
+}
+
+fn refused(session: &mut Session, target: &TableName, slot: u32) -> Result<Error> {
+    let name = slot_name(target, slot);
+    let sql = format!(
+        "SELECT CONCAT('connection ', id, ' of user ', user, ', from ', host, ', for ', time, ' s') \
+         FROM information_schema.processlist WHERE id = IS_USED_LOCK({name})"
+    );
+    let rows = session.rows("ask who holds the lock", &sql)?;
+    let owner = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+    let owner = owner.unwrap_or_else(|| "wait for it to end".to_owned());
+    let message = format!("another run writes table `{target}`");
+    Ok(Error::new(ErrorKind::Locked, message).hint(owner))
+}
