@@ -1,13 +1,18 @@
 //! A numbered table in one server, copied into another by the real program: the stage on which
 //! faults play. Equality is judged by the servers themselves, over all columns.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use crate::{
     Ended, Running, Workplace,
     servers::{Database, Product, Server},
+    wait_until,
 };
 
 /// A source, a target, and a folder to run in.
@@ -48,6 +53,16 @@ impl Flow {
         Self::between(&Server::of(from), &Server::of(into), rows, true)
     }
 
+    /// As [`Flow::new`], with rows too wide for the network's buffers to hold many.
+    ///
+    /// # Panics
+    /// If there are no servers.
+    pub fn wide(from: &Server, into: &Server, rows: u32) -> Self {
+        let flow = Self::between(from, into, rows, true);
+        flow.source.run("UPDATE numbers SET word = RPAD(word, 1000, '-');");
+        flow
+    }
+
     /// As [`Flow::new`], between these servers, the target's table with or without a key.
     ///
     /// # Panics
@@ -55,7 +70,7 @@ impl Flow {
     pub fn between(from: &Server, into: &Server, rows: u32, keyed: bool) -> Self {
         let table = |key| {
             format!(
-                "CREATE TABLE numbers (id BIGINT NOT NULL{key}, word VARCHAR(40) NOT NULL, \
+                "CREATE TABLE numbers (id BIGINT NOT NULL{key}, word VARCHAR(1000) NOT NULL, \
                  price NUMERIC(15,2), day DATE);"
             )
         };
@@ -92,6 +107,19 @@ impl Flow {
     pub fn run(&self, job: &Job) -> Ended {
         self.workplace.put("job.toml", self.text(job));
         self.workplace.run(&["run", "job.toml", "--output", "json", "--progress", "none"])
+    }
+
+    /// Starts the job and waits until its plan is made, and so long after that.
+    ///
+    /// # Panics
+    /// If it makes none.
+    pub fn started(&self, job: &Job, moment: Duration) -> Running {
+        let runs = self.workplace.path().join("state/runs");
+        let _ = std::fs::remove_dir_all(&runs);
+        let mut running = self.start(job);
+        wait_until("the plan is there", || runs.join("job").is_dir() || running.has_ended());
+        thread::sleep(moment);
+        running
     }
 
     /// How many rows the target has.
@@ -165,8 +193,10 @@ pub fn kill_sessions(database: &Database) -> usize {
 /// All columns of table `numbers` in one line.
 fn summary(database: &Database) -> String {
     let hash = match database.server.product {
-        Product::Postgres => "('x' || substr(md5(word), 1, 8))::bit(32)::bigint",
-        _ => "CONV(SUBSTR(MD5(word), 1, 8), 16, 10)",
+        Product::Postgres => {
+            "('x' || substr(encode(sha256(word::bytea), 'hex'), 1, 8))::bit(32)::bigint"
+        }
+        _ => "CONV(SUBSTR(SHA2(word, 256), 1, 8), 16, 10)",
     };
     // MySQL adds texts up as floats.
     let sum = match database.server.product {
@@ -183,7 +213,7 @@ fn summary(database: &Database) -> String {
 fn fill(product: Product, rows: u32) -> String {
     if product == Product::Postgres {
         return format!(
-            "INSERT INTO numbers SELECT i, md5(i::text), i / 100.0, DATE '2000-01-01' + i % 9000 \
+            "INSERT INTO numbers SELECT i, rpad('row ' || i * 7919::bigint, 60, '-'), i / 100.0, DATE '2000-01-01' + i % 9000 \
              FROM generate_series(1, {rows}) AS i; ANALYZE numbers;"
         );
     }
@@ -192,7 +222,7 @@ fn fill(product: Product, rows: u32) -> String {
     let tables = (0..6).map(|at| format!("({digits}) AS t{at}")).collect::<Vec<_>>().join(", ");
     let number = (0..6).map(|at| format!("t{at}.d * {}", 10_u32.pow(at))).collect::<Vec<_>>();
     format!(
-        "INSERT INTO numbers SELECT i, md5(i), i / 100, DATE_ADD('2000-01-01', INTERVAL i % 9000 DAY) \
+        "INSERT INTO numbers SELECT i, RPAD(CONCAT('row ', i * 7919), 60, '-'), i / 100, DATE_ADD('2000-01-01', INTERVAL i % 9000 DAY) \
          FROM (SELECT 1 + {} AS i FROM {tables}) AS s WHERE i <= {rows}; ANALYZE TABLE numbers;",
         number.join(" + ")
     )

@@ -1,0 +1,377 @@
+//! Sessions killed, servers crashed, networks cut, rows locked by others, in the middle of a run:
+//! nothing is lost, nothing is doubled, no outage makes a dirty row, and a run that fails and is
+//! run again completes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use std::{thread, time::Duration};
+
+use transload_tests::{
+    Ended,
+    flow::{Flow, Job, OwnServer, kill_sessions, report},
+    proxy::{Fault, Proxy},
+    servers::{
+        Product::{self, Mariadb, Mysql, Postgres},
+        Server,
+    },
+    wait_until,
+};
+
+/// Each server once as the source and once as the target.
+const ROUND: [(Product, Product); 3] = [(Postgres, Mariadb), (Mariadb, Mysql), (Mysql, Postgres)];
+
+const ROWS: u32 = 50_000;
+
+/// Runs everything for each pair at the same time.
+fn for_all(pairs: &[(Product, Product)], test: impl Fn(Product, Product) + Sync) {
+    thread::scope(|scope| {
+        for (from, into) in pairs {
+            let test = &test;
+            scope.spawn(move || test(*from, *into));
+        }
+    });
+}
+
+/// A run that failed said so by its exit code, made no row dirty, and doubled nothing; run again
+/// it completes.
+#[track_caller]
+fn mends(flow: &Flow, ended: &Ended, what: &str) {
+    if ended.exit == Some(0) {
+        flow.assert_complete(what);
+        return;
+    }
+    assert!(matches!(ended.exit, Some(1 | 5 | 75)), "{what}: {ended:?}");
+    flow.assert_nothing_doubled(what);
+    // Without rows it has failed before it began.
+    let report = report(ended);
+    assert!(report["rows"].is_null() || report["dirty_met"] == 0, "{what}: {ended:?}");
+    let again = flow.run(&Job::default());
+    assert_eq!(again.exit, Some(0), "{what}: {again:?}");
+    flow.assert_complete(what);
+}
+
+#[test]
+fn t06_a_killed_source_is_never_the_end_of_data() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::wide(&Server::of(from), &Server::of(into), 30_000);
+        let mut noticed = 0;
+        for moment in [0, 150, 500] {
+            let what = format!("{from:?} to {into:?}, killed after {moment} ms");
+            let job = Job { rate: 15_000, ..Job::default() };
+            let running = flow.started(&job, Duration::from_millis(moment));
+            kill_sessions(&flow.source);
+            let ended = running.wait();
+            noticed += u32::from(ended.exit != Some(0) || report(&ended)["reopened"] != 0);
+            mends(&flow, &ended, &what);
+            flow.empty();
+        }
+        assert!(noticed > 0, "{from:?}: no kill has been noticed");
+    });
+}
+
+#[test]
+fn t06_a_cut_stream_is_never_the_end_of_data() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::new(from, into, ROWS);
+        for bytes in [10, 1_000, 300_000, 1_000_000] {
+            let what = format!("{from:?} to {into:?}, cut after {bytes} bytes");
+            let proxy = Proxy::new(flow.source.server.port);
+            proxy.arm(Fault::CutReplies(bytes), 1);
+            let ended = flow.run(&Job { source_port: Some(proxy.port), ..Job::default() });
+            assert_eq!(proxy.happened(), 1, "{what}");
+            mends(&flow, &ended, &what);
+            flow.empty();
+        }
+    });
+}
+
+/// The target's sessions are killed again and again; rows that are not yet committed come again.
+#[test]
+fn t05_killed_target_sessions_make_no_row_dirty_and_lose_none() {
+    for_all(&ROUND, |from, into| {
+        for mode in ["upsert", "insert"] {
+            let flow = Flow::new(from, into, ROWS);
+            let what = format!("{from:?} to {into:?}, {mode}");
+            let mut running = flow.start(&Job { mode, rate: 20_000, ..Job::default() });
+            wait_until("some rows are in", || flow.arrived() > 0 || running.has_ended());
+            for pause in [110, 170, 310] {
+                kill_sessions(&flow.target);
+                thread::sleep(Duration::from_millis(pause));
+            }
+            let ended = running.wait();
+            mends(&flow, &ended, &what);
+        }
+    });
+}
+
+/// Half of the rows are refused one by one while sessions are killed: not one more is dirty.
+#[test]
+fn t05_an_outage_while_bad_rows_are_sought_makes_no_row_dirty() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::new(from, into, 30_000);
+        // Every 50th id is taken, so that each batch is halved again and again.
+        let taken = if into == Postgres { "id % 50 = 0" } else { "MOD(id, 50) = 0" };
+        let job =
+            Job { mode: "insert", reader: format!("where = \"{taken}\"\n"), ..Job::default() };
+        flow.run(&job).exits(0);
+        let job =
+            Job { mode: "insert", more: "[dirty]\nmax_rows = 100_000\n".into(), ..Job::default() };
+        let mut running = flow.start(&job);
+        let mut kills = 0;
+        while !running.has_ended() && kills < 5 {
+            thread::sleep(Duration::from_millis(150));
+            kills += kill_sessions(&flow.target).min(1);
+        }
+        let ended = running.wait();
+        let what = format!("{from:?} to {into:?}: {ended:?}");
+        let dirty = report(&ended)["rows"]["dirty"].as_u64().unwrap();
+        match ended.exit {
+            Some(0) => {
+                assert_eq!(dirty, 600, "{what}");
+                flow.assert_complete(&what);
+            }
+            _ => {
+                assert!(dirty <= 600, "{what}");
+                flow.assert_nothing_doubled(&what);
+            }
+        }
+    });
+}
+
+#[test]
+fn t07_a_lost_answer_to_commit_stops_a_keyless_insert_and_never_doubles() {
+    for_all(&ROUND, |from, into| {
+        let (source, target) = (Server::of(from), Server::of(into));
+        for fault in [Fault::LoseReply(b"COMMIT", 2), Fault::LoseRequest(b"COMMIT", 2)] {
+            let flow = Flow::between(&source, &target, ROWS, false);
+            let what = format!("{from:?} to {into:?}, {fault:?}");
+            let proxy = Proxy::new(target.port);
+            proxy.arm(fault, 1);
+            let job = Job { mode: "insert", target_port: Some(proxy.port), ..Job::default() };
+            let ended = flow.run(&job);
+            assert_eq!(proxy.happened(), 1, "{what}");
+            ended.exits(1).says("RUN-COMMIT-UNKNOWN");
+            let report = report(&ended);
+            let committed = report["rows"]["inserted"].as_u64().unwrap();
+            let arrived = flow.arrived();
+            assert!(
+                committed <= arrived && arrived < ROWS.into(),
+                "{what}: {committed}, {arrived}"
+            );
+            assert_eq!(report["dirty_met"], 0, "{what}");
+            flow.assert_nothing_doubled(&what);
+        }
+    });
+}
+
+#[test]
+fn t07_a_lost_answer_to_commit_is_mended_by_running_an_upsert_again() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::new(from, into, ROWS);
+        for fault in [
+            Fault::LoseReply(b"COMMIT", 1),
+            Fault::LoseReply(b"COMMIT", 3),
+            Fault::LoseRequest(b"COMMIT", 2),
+        ] {
+            let what = format!("{from:?} to {into:?}, {fault:?}");
+            let proxy = Proxy::new(flow.target.server.port);
+            proxy.arm(fault, 1);
+            let ended = flow.run(&Job { target_port: Some(proxy.port), ..Job::default() });
+            assert_eq!(proxy.happened(), 1, "{what}");
+            mends(&flow, &ended, &what);
+            flow.empty();
+        }
+    });
+}
+
+/// An overwrite either happens or does not: the old rows stay until all new ones are there.
+#[test]
+fn t10_an_overwrite_that_fails_leaves_the_old_rows() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::new(from, into, ROWS);
+        flow.target.run("INSERT INTO numbers VALUES (-1, 'old', 1, NULL);");
+        let proxy = Proxy::new(flow.source.server.port);
+        proxy.arm(Fault::CutReplies(500_000), 1);
+        let after = "after = [\"INSERT INTO numbers VALUES (-2, 'after', 1, NULL)\"]\n";
+        let job = Job {
+            mode: "overwrite",
+            source_port: Some(proxy.port),
+            writer: after.into(),
+            ..Job::default()
+        };
+        let ended = flow.run(&job);
+        assert!(!matches!(ended.exit, Some(0)), "{from:?} to {into:?}: {ended:?}");
+        assert_eq!(flow.target.lines("SELECT id, word FROM numbers"), ["-1|old"]);
+        let tables = match into {
+            Postgres => "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'",
+            _ => "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()",
+        };
+        assert_eq!(flow.target.value(tables), "1", "{into:?}: a stage is left");
+        // The cut happened: now it goes through.
+        flow.run(&Job { writer: String::new(), ..job }).exits(0);
+        flow.assert_complete("overwritten");
+    });
+}
+
+/// Somebody holds rows for longer than the writer waits for them: the chunk comes again, whole.
+#[test]
+fn a_lock_wait_rolls_the_chunk_back_and_replays_it() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::new(from, into, 20_000);
+        flow.target.run("INSERT INTO numbers VALUES (15000, 'old', 1, NULL);");
+        let mut holder = flow.target.session();
+        holder.run("BEGIN");
+        holder.run("UPDATE numbers SET word = 'held' WHERE id = 15000");
+        // MySQL's is fixed at ten seconds.
+        let impatient = if into == Postgres { "lock_timeout = \"300 ms\"\n" } else { "" };
+        let mut running = flow.start(&Job { writer: impatient.into(), ..Job::default() });
+        wait_until("the run waits for the holder", || is_waiting(&flow, into));
+        thread::sleep(Duration::from_millis(if into == Postgres { 1_000 } else { 11_000 }));
+        assert!(!running.has_ended(), "{into:?}: it did not wait: {:?}", running.wait());
+        holder.run("ROLLBACK");
+        let ended = running.wait();
+        ended.exits(0);
+        assert!(report(&ended)["replays"].as_u64().unwrap() > 0, "{into:?}: {ended:?}");
+        flow.assert_complete(&format!("{from:?} to {into:?}"));
+    });
+}
+
+#[test]
+fn a_lock_that_outlasts_all_patience_ends_the_run_as_passing_trouble() {
+    let flow = Flow::new(Mysql, Postgres, 20_000);
+    flow.target.run("INSERT INTO numbers VALUES (15000, 'old', 1, NULL);");
+    let mut holder = flow.target.session();
+    holder.run("BEGIN");
+    holder.run("UPDATE numbers SET word = 'held' WHERE id = 15000");
+    let writer = "lock_timeout = \"50 ms\"\n".to_owned();
+    let ended = flow.run(&Job { writer, ..Job::default() });
+    assert_eq!(ended.exit, Some(75), "{ended:?}");
+    assert_eq!(report(&ended)["dirty_met"], 0);
+    holder.run("ROLLBACK");
+    mends(&flow, &ended, "held for long");
+}
+
+/// Another client takes the same rows in the other order, and the run is the one who gives way.
+#[test]
+fn a_deadlock_rolls_the_chunk_back_and_replays_it() {
+    for_all(&[(Mysql, Postgres), (Postgres, Mariadb), (Mariadb, Mysql)], |from, into| {
+        let flow = Flow::new(from, into, 20_000);
+        // Rows that weigh, so that MySQL takes the run for the lighter side.
+        flow.run(&Job::default()).exits(0);
+        flow.target.run(
+            "UPDATE numbers SET id = id + 1000000;
+             INSERT INTO numbers VALUES (1, 'first', 1, NULL), (15000, 'last', 1, NULL);",
+        );
+        let mut other = flow.target.session();
+        other.run(match into {
+            Postgres => "SET deadlock_timeout = '1 min'", // it does not look first
+            _ => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", // locks no gaps
+        });
+        other.run("BEGIN");
+        other.run("UPDATE numbers SET word = 'mine' WHERE id > 1000000");
+        other.run("UPDATE numbers SET word = 'mine' WHERE id = 15000");
+        // One task and one chunk: both rows are taken in one transaction.
+        let text = flow.text(&Job::default());
+        let one = text.replace("parallelism = 2\nbuffer = \"1 MiB\"", "parallelism = 1");
+        assert_ne!(one, text);
+        flow.workplace.put("job.toml", one);
+        let running =
+            flow.workplace.start(&["run", "job.toml", "--output", "json", "--progress", "none"]);
+        wait_until("the run waits for the other", || is_waiting(&flow, into));
+        other.run("UPDATE numbers SET word = 'mine' WHERE id = 1");
+        other.run("ROLLBACK");
+        let ended = running.wait();
+        ended.exits(0);
+        assert!(report(&ended)["replays"].as_u64().unwrap() > 0, "{into:?}: {ended:?}");
+        flow.target.run("DELETE FROM numbers WHERE id > 1000000;");
+        flow.assert_complete(&format!("{from:?} to {into:?}"));
+    });
+}
+
+/// Whether some session in the target waits for a row.
+fn is_waiting(flow: &Flow, product: Product) -> bool {
+    let name = &flow.target.name;
+    let query = match product {
+        Postgres => format!(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = '{name}' AND application_name = 'transload' AND wait_event_type = 'Lock';"
+        ),
+        _ => "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' \
+              AND trx_mysql_thread_id IN (SELECT id FROM information_schema.processlist WHERE db = '"
+            .to_owned()
+            + name
+            + "');",
+    };
+    flow.target.server.administer(&query).trim() != "0"
+}
+
+/// Latency alone breaks nothing.
+#[test]
+fn slow_networks_are_no_faults() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::new(from, into, 5_000);
+        let (source, target) =
+            (Proxy::new(flow.source.server.port), Proxy::new(flow.target.server.port));
+        for proxy in [&source, &target] {
+            proxy.arm(Fault::Delay(Duration::from_millis(20)), u32::MAX);
+        }
+        let (source_port, target_port) = (Some(source.port), Some(target.port));
+        let ended = flow.run(&Job { source_port, target_port, ..Job::default() });
+        ended.exits(0);
+        assert_eq!(report(&ended)["replays"], 0, "{ended:?}");
+        flow.assert_complete(&format!("{from:?} to {into:?}"));
+    });
+}
+
+/// A server that says nothing any more cannot hold the run against a signal.
+#[test]
+fn t62_a_silent_server_does_not_keep_the_run_from_stopping() {
+    for_all(&ROUND, |from, into| {
+        let flow = Flow::new(from, into, ROWS);
+        let proxy = Proxy::new(flow.source.server.port);
+        proxy.arm(Fault::Silence(400_000), u32::MAX);
+        let running = flow.start(&Job { source_port: Some(proxy.port), ..Job::default() });
+        wait_until("it is silent", || proxy.happened() > 0);
+        thread::sleep(Duration::from_millis(300));
+        running.signal("TERM");
+        let ended = running.wait();
+        ended.exits(143);
+        drop(proxy);
+        flow.assert_nothing_doubled(&format!("{from:?} to {into:?}"));
+    });
+}
+
+/// The server crashes and comes back with what was committed.
+fn restarted(product: Product, other: Product) {
+    let own = OwnServer::start(product);
+    for (is_source, moment) in [(true, 50), (false, 500)] {
+        let (from, into) = match is_source {
+            true => (own.server.clone(), Server::of(other)),
+            false => (Server::of(other), own.server.clone()),
+        };
+        let flow = Flow::wide(&from, &into, 30_000);
+        let job = Job { rate: 15_000, ..Job::default() };
+        let running = flow.started(&job, Duration::from_millis(moment));
+        own.restart();
+        let what = format!("{product:?} as source: {is_source}");
+        let ended = running.wait();
+        let noticed = ended.exit != Some(0) || report(&ended)["reopened"] != 0;
+        assert!(noticed || !is_source, "{what}: the crash has not been noticed");
+        mends(&flow, &ended, &what);
+    }
+}
+
+#[test]
+fn postgres_restarted_in_the_middle_of_a_run() {
+    restarted(Postgres, Mariadb);
+}
+
+#[test]
+fn mariadb_restarted_in_the_middle_of_a_run() {
+    restarted(Mariadb, Postgres);
+}
+
+#[test]
+fn mysql_restarted_in_the_middle_of_a_run() {
+    restarted(Mysql, Postgres);
+}
