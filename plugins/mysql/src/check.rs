@@ -6,8 +6,7 @@ use transload_sql::{Stages, TableName, TlsMode, What};
 
 use crate::{
     catalog,
-    connect::Connector,
-    connect::NO_TLS,
+    connect::{Connector, NO_TLS},
     dialect::{quoted, text_literal},
     reader::MysqlReader,
     session::Session,

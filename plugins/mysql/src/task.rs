@@ -11,8 +11,8 @@ use transload_sql::TableName;
 
 use crate::{connect::Connector, load::Loader, session::Session, stage};
 
-/// How often a lost server is tried again before a chunk is given up.
-const ATTEMPTS: u32 = 5;
+/// How often a lost server is tried again before a chunk is given up: about a minute in all.
+const ATTEMPTS: u32 = 8;
 
 /// Writes one task's rows.
 pub(crate) struct MysqlTask {

@@ -63,6 +63,17 @@ impl MysqlWriter {
         state
     }
 
+    /// Locks the target, again where the session that held the lock was lost.
+    fn hold(&self, state: &mut RunState, plan: &WritePlan) -> Result<()> {
+        let holds = |session: &mut Session| session.try_run("DO 1").is_ok();
+        if !state.lock.as_mut().is_some_and(holds) {
+            let mut session = self.session()?;
+            lock::lock(&mut session, self.target.table()?, plan.mode)?;
+            state.lock = Some(session);
+        }
+        Ok(())
+    }
+
     /// Whether rows go to a stage first.
     fn stages(&self, plan: &WritePlan) -> bool {
         plan.mode == WriteMode::Overwrite && self.overwrite == Overwrite::Swap
@@ -125,11 +136,7 @@ impl Writer for MysqlWriter {
         }
         let target = self.target.table()?;
         let mut session = self.session()?;
-        if state.lock.as_ref().is_none_or(|session| session.lost) {
-            let mut session = self.session()?;
-            lock::lock(&mut session, target, plan.mode)?;
-            state.lock = Some(session);
-        }
+        self.hold(&mut state, plan)?;
         draft::draft(&mut session, target, plan, self.overwrite)?;
         if plan.create_table && catalog::find_table(&mut session, target)?.is_none() {
             let sql = draft::creation(&session.server, target, plan)?;
@@ -167,6 +174,7 @@ impl Writer for MysqlWriter {
         }
         let mut session = self.session()?;
         if self.stages(plan) && !state.published {
+            self.hold(&mut state, plan)?;
             // Publishing takes the stage away: without it, all is in.
             if !stage::publish(&mut session, self.target.table()?, plan)? {
                 return Ok(ChunkOutcome::AlreadyCommitted);

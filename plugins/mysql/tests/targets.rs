@@ -91,6 +91,19 @@ fn t47_a_run_that_replaces_all_rows_has_the_target_alone() {
         fixture.run("CREATE TABLE t2 LIKE t");
         fixture.writer("t2").prepare(&overwrite).unwrap();
         three.abort(&overwrite, &[]).unwrap();
+        // A lock that was lost is taken again before anything is published, if nobody else has it.
+        two.prepare(&overwrite).unwrap();
+        for kill in fixture.lines(
+            "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist \
+             WHERE db = DATABASE() AND id <> CONNECTION_ID() AND command = 'Sleep'",
+        ) {
+            let _ = fixture.try_ask(&kill);
+        }
+        three.prepare(&pairs(WriteMode::Overwrite, "r-6")).unwrap();
+        assert_eq!(two.commit(&overwrite, &[]).unwrap_err().kind, ErrorKind::Locked);
+        three.abort(&pairs(WriteMode::Overwrite, "r-6"), &[]).unwrap();
+        two.commit(&overwrite, &[]).unwrap();
+        two.finalise(&overwrite).unwrap();
         one.prepare(&pairs(WriteMode::Insert, "r-5")).unwrap();
     }
 }
