@@ -11,6 +11,8 @@
 //! | [`writer`] | chunks, commit and abort, round trip of every type, dirty rows, missing options |
 //! | `modes` | what each write mode does with keys that are there (part of [`writer`]) |
 //! | [`samples`] | the data: edge values of every type, small tables with keys |
+//! | [`steps`] | short plans, arrays and the verbs in order, for a plugin's own tests |
+//! | [`proxy`] | loses connections to a server where a plugin's own test wants it |
 //! | [`Rows`] | rows as text, compared in any order or in one |
 //!
 //! # How a vendor uses it
@@ -81,11 +83,13 @@ use crate::{
 
 pub mod descriptor;
 mod modes;
+pub mod proxy;
 pub mod reader;
 mod required;
 mod rows;
 mod run;
 pub mod samples;
+pub mod steps;
 pub mod writer;
 
 pub use rows::{Rows, cell};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, Int64Array, ListArray,
     PrimitiveArray, RecordBatch, StringArray,
+    cast::AsArray as _,
     types::{
         ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
         Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -16,7 +17,7 @@ use arrow_array::{
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, i256};
 
-use super::expect;
+use super::{DirtyBatch, expect};
 use crate::{Column, LogicalType, schema_of};
 
 /// Types to try for a family: several where parameters matter.
@@ -75,6 +76,33 @@ pub fn keyed_batch(rows: &[(i64, i32, i32)]) -> RecordBatch {
 pub fn keyed(keys: impl IntoIterator<Item = i64>, version: i32) -> RecordBatch {
     let rows: Vec<_> = keys.into_iter().map(|key| (key, version, version)).collect();
     keyed_batch(&rows)
+}
+
+/// Rows for a store with keys and text of limited length: the second is too long, the last has a
+/// key that is there.
+pub fn refused() -> DirtyBatch {
+    let columns = vec![
+        Column::new("id", LogicalType::Int64, false),
+        Column::new("s", LogicalType::Text { length: Some(2) }, true),
+    ];
+    let arrays: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![1, 2, 2, 4, 4])),
+        Arc::new(StringArray::from(vec!["ab", "abc", "é", "x", "y"])),
+    ];
+    let batch = expect(RecordBatch::try_new(schema_of(&columns), arrays), "refused rows");
+    DirtyBatch { columns, key: vec!["id".to_owned()], batch, dirty: vec![1, 4] }
+}
+
+/// Rows of [`keyed_columns`] as SQL writes them, each in parentheses, for tests that put them into
+/// a table by other means than the plugin's.
+pub fn keyed_as_sql(rows: &RecordBatch) -> Vec<String> {
+    let row = |row: usize| {
+        let id = rows.column(0).as_primitive::<Int64Type>().value(row);
+        let name = rows.column(1).as_string::<i32>().value(row);
+        let size = rows.column(2).as_primitive::<Int32Type>().value(row);
+        format!("({id}, '{}', {size})", name.replace('\'', "''"))
+    };
+    (0..rows.num_rows()).map(row).collect()
 }
 
 /// All edge values of a type and then NULL; with `rows`, as many of them, from the start again

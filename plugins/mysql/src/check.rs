@@ -6,7 +6,8 @@ use transload_sql::{Stages, TableName, TlsMode, What};
 
 use crate::{
     catalog,
-    connect::{Connector, NO_TLS},
+    connect::Connector,
+    connect::NO_TLS,
     dialect::{quoted, text_literal},
     reader::MysqlReader,
     session::Session,

@@ -1,19 +1,8 @@
 //! Rows of the binary protocol into Arrow: each cell goes from the packet to its column's buffer
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html>).
 
-use std::sync::Arc;
-
-use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
-    types::{
-        ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
-        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
-        TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
-};
-use arrow_buffer::{
-    BooleanBufferBuilder, Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer, i256,
-};
+use arrow_array::ArrayRef;
+use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 use transload_sql::KeyValue;
@@ -22,9 +11,10 @@ use crate::{
     answer::ResultColumn,
     calendar::{DAY, days},
     cell::{
-        Fault, ShortDecimal, decimal, digits, fault, integer, kind, moment, push, put_dated, span,
-        uuid, wide_decimal,
+        Fault, ShortDecimal, decimal, fault, integer, kind, moment, push, put_dated, span, uuid,
+        wide_decimal,
     },
+    columns::{Data, key_of},
     options::ZeroDates,
     wire::Taker,
 };
@@ -38,37 +28,6 @@ pub(crate) enum RowFault {
     Cell(usize, Fault),
     /// The packet itself is broken.
     Packet,
-}
-
-enum Data {
-    Boolean(BooleanBufferBuilder),
-    Int8(Vec<i8>),
-    Int16(Vec<i16>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    UInt8(Vec<u8>),
-    UInt16(Vec<u16>),
-    UInt32(Vec<u32>),
-    UInt64(Vec<u64>),
-    Float32(Vec<f32>),
-    Float64(Vec<f64>),
-    Decimal128(Vec<i128>),
-    Decimal256(Vec<i256>),
-    Date(Vec<i32>),
-    Moment(Vec<i64>),
-    Span(Vec<i64>),
-    Bytes { bytes: Vec<u8>, ends: Vec<i32> },
-    Uuid(Vec<u8>),
-}
-
-impl Data {
-    /// Bytes of text.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Bytes { bytes, .. } => bytes.len(),
-            _ => 0,
-        }
-    }
 }
 
 /// One column on its way.
@@ -96,7 +55,7 @@ impl ColumnDecoder {
         zero_dates: ZeroDates,
         no_empty: bool,
     ) -> Result<Self> {
-        let data = data_for(&column.logical, 0, 0).ok_or_else(|| {
+        let data = Data::new(&column.logical, 0, 0).ok_or_else(|| {
             let message =
                 format!("column `{}` cannot be read as `{}`", column.name, column.logical);
             Error::new(ErrorKind::Unsupported, message)
@@ -119,23 +78,7 @@ impl ColumnDecoder {
         if !self.column.nullable {
             return Err(fault("null", "NULL in a column that takes none"));
         }
-        match &mut self.data {
-            Data::Boolean(values) => values.append(false),
-            Data::Int8(values) => values.push(0),
-            Data::Int16(values) => values.push(0),
-            Data::Int32(values) | Data::Date(values) => values.push(0),
-            Data::Int64(values) | Data::Moment(values) | Data::Span(values) => values.push(0),
-            Data::UInt8(values) => values.push(0),
-            Data::UInt16(values) => values.push(0),
-            Data::UInt32(values) => values.push(0),
-            Data::UInt64(values) => values.push(0),
-            Data::Float32(values) => values.push(0.0),
-            Data::Float64(values) => values.push(0.0),
-            Data::Decimal128(values) => values.push(0),
-            Data::Decimal256(values) => values.push(i256::ZERO),
-            Data::Bytes { bytes, ends } => ends.push(bytes.len() as i32),
-            Data::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
-        }
+        self.data.push_null();
         self.nulls.append_null();
         Ok(())
     }
@@ -296,155 +239,18 @@ impl ColumnDecoder {
     /// Forgets cells beyond so many rows.
     fn truncate(&mut self, rows: usize) {
         self.nulls.truncate(rows);
-        match &mut self.data {
-            Data::Boolean(values) => values.truncate(rows),
-            Data::Int8(values) => values.truncate(rows),
-            Data::Int16(values) => values.truncate(rows),
-            Data::Int32(values) | Data::Date(values) => values.truncate(rows),
-            Data::Int64(values) | Data::Moment(values) | Data::Span(values) => {
-                values.truncate(rows);
-            }
-            Data::UInt8(values) => values.truncate(rows),
-            Data::UInt16(values) => values.truncate(rows),
-            Data::UInt32(values) => values.truncate(rows),
-            Data::UInt64(values) => values.truncate(rows),
-            Data::Float32(values) => values.truncate(rows),
-            Data::Float64(values) => values.truncate(rows),
-            Data::Decimal128(values) => values.truncate(rows),
-            Data::Decimal256(values) => values.truncate(rows),
-            Data::Bytes { bytes, ends } => {
-                ends.truncate(rows + 1);
-                bytes.truncate(ends.last().map_or(0, |end| *end as usize));
-            }
-            Data::Uuid(bytes) => bytes.truncate(rows * 16),
-        }
+        self.data.truncate(rows);
     }
 
     /// The column's array; the decoder begins again.
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let Some(empty) = data_for(&self.column.logical, self.nulls.len(), self.data.bytes())
+        let Some(empty) = Data::new(&self.column.logical, self.nulls.len(), self.data.bytes())
         else {
             return Err(ArrowError::NotYetImplemented(self.column.logical.to_string()));
         };
         let nulls = self.nulls.finish();
-        Ok(match std::mem::replace(&mut self.data, empty) {
-            Data::Boolean(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Data::Int8(values) => array::<Int8Type>(values, nulls),
-            Data::Int16(values) => array::<Int16Type>(values, nulls),
-            Data::Int32(values) => array::<Int32Type>(values, nulls),
-            Data::Int64(values) => array::<Int64Type>(values, nulls),
-            Data::UInt8(values) => array::<UInt8Type>(values, nulls),
-            Data::UInt16(values) => array::<UInt16Type>(values, nulls),
-            Data::UInt32(values) => array::<UInt32Type>(values, nulls),
-            Data::UInt64(values) => array::<UInt64Type>(values, nulls),
-            Data::Float32(values) => array::<Float32Type>(values, nulls),
-            Data::Float64(values) => array::<Float64Type>(values, nulls),
-            Data::Decimal128(values) => {
-                let (precision, scale) = digits(&self.column.logical);
-                let array = PrimitiveArray::<Decimal128Type>::new(values.into(), nulls);
-                Arc::new(array.with_precision_and_scale(precision, scale)?)
-            }
-            Data::Decimal256(values) => {
-                let (precision, scale) = digits(&self.column.logical);
-                let array = PrimitiveArray::<Decimal256Type>::new(values.into(), nulls);
-                Arc::new(array.with_precision_and_scale(precision, scale)?)
-            }
-            Data::Date(values) => array::<Date32Type>(values, nulls),
-            Data::Span(values) => match self.column.logical {
-                LogicalType::Time { .. } => array::<Time64MicrosecondType>(values, nulls),
-                _ => array::<DurationMicrosecondType>(values, nulls),
-            },
-            Data::Moment(values) => {
-                let array = PrimitiveArray::<TimestampMicrosecondType>::new(values.into(), nulls);
-                match self.column.logical {
-                    LogicalType::TimestampTz { .. } => Arc::new(array.with_timezone("UTC")),
-                    _ => Arc::new(array),
-                }
-            }
-            Data::Bytes { bytes, ends } => {
-                let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
-                let bytes = Buffer::from_vec(bytes);
-                match self.column.logical {
-                    LogicalType::Binary => Arc::new(BinaryArray::try_new(ends, bytes, nulls)?),
-                    _ => Arc::new(StringArray::try_new(ends, bytes, nulls)?),
-                }
-            }
-            Data::Uuid(bytes) => {
-                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(bytes), nulls)?)
-            }
-        })
+        std::mem::replace(&mut self.data, empty).array(&self.column.logical, nulls)
     }
-
-    /// The last value as a key; only of types that keys are made of.
-    fn last_key(&self) -> Option<KeyValue> {
-        fn last<T: Copy + Into<i128>>(values: &[T]) -> Option<KeyValue> {
-            values.last().map(|value| KeyValue::Integer((*value).into()))
-        }
-        match &self.data {
-            Data::Int8(values) => last(values),
-            Data::Int16(values) => last(values),
-            Data::Int32(values) => last(values),
-            Data::Int64(values) => last(values),
-            Data::UInt8(values) => last(values),
-            Data::UInt16(values) => last(values),
-            Data::UInt32(values) => last(values),
-            Data::UInt64(values) => last(values),
-            Data::Bytes { bytes, ends } => {
-                let from = *ends.get(ends.len().checked_sub(2)?)? as usize;
-                Some(key_of(&bytes[from..], &self.column.logical))
-            }
-            _ => None,
-        }
-    }
-}
-
-fn key_of(bytes: &[u8], logical: &LogicalType) -> KeyValue {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if *logical != LogicalType::Binary => KeyValue::Text(text.to_owned()),
-        _ => KeyValue::Bytes(bytes.to_vec()),
-    }
-}
-
-fn array<P: ArrowPrimitiveType>(
-    values: Vec<P::Native>,
-    nulls: Option<arrow_buffer::NullBuffer>,
-) -> ArrayRef {
-    Arc::new(PrimitiveArray::<P>::new(values.into(), nulls))
-}
-
-/// Buffers for about so many rows, and so many bytes of text among them.
-fn data_for(logical: &LogicalType, rows: usize, bytes: usize) -> Option<Data> {
-    use LogicalType as T;
-    Some(match logical {
-        T::Boolean => Data::Boolean(BooleanBufferBuilder::new(rows)),
-        T::Int8 => Data::Int8(Vec::with_capacity(rows)),
-        T::Int16 => Data::Int16(Vec::with_capacity(rows)),
-        T::Int32 => Data::Int32(Vec::with_capacity(rows)),
-        T::Int64 => Data::Int64(Vec::with_capacity(rows)),
-        T::UInt8 => Data::UInt8(Vec::with_capacity(rows)),
-        T::UInt16 => Data::UInt16(Vec::with_capacity(rows)),
-        T::UInt32 => Data::UInt32(Vec::with_capacity(rows)),
-        T::UInt64 => Data::UInt64(Vec::with_capacity(rows)),
-        T::Float32 => Data::Float32(Vec::with_capacity(rows)),
-        T::Float64 => Data::Float64(Vec::with_capacity(rows)),
-        T::Decimal { precision, .. } if *precision <= 38 => {
-            Data::Decimal128(Vec::with_capacity(rows))
-        }
-        T::Decimal { .. } => Data::Decimal256(Vec::with_capacity(rows)),
-        T::Text { .. } | T::Json | T::Binary => {
-            let mut ends = Vec::with_capacity(rows + 1);
-            ends.push(0);
-            Data::Bytes { bytes: Vec::with_capacity(bytes + bytes / 8), ends }
-        }
-        T::Date => Data::Date(Vec::with_capacity(rows)),
-        T::Duration => Data::Span(Vec::with_capacity(rows)),
-        T::Time { precision } if *precision <= 6 => Data::Span(Vec::with_capacity(rows)),
-        T::Timestamp { precision } | T::TimestampTz { precision } if *precision <= 6 => {
-            Data::Moment(Vec::with_capacity(rows))
-        }
-        T::Uuid => Data::Uuid(Vec::with_capacity(16 * rows)),
-        _ => return None,
-    })
 }
 
 /// All columns of a result.
@@ -490,7 +296,10 @@ impl RowDecoder {
 
     /// The key of the last row.
     pub(crate) fn last_key(&self) -> Option<Vec<KeyValue>> {
-        self.key.iter().map(|at| self.columns[*at].last_key()).collect()
+        self.key
+            .iter()
+            .map(|at| self.columns[*at].data.last_key(&self.columns[*at].column.logical))
+            .collect()
     }
 
     /// The key of a row that could not be read whole.

@@ -90,7 +90,7 @@ fn kind_of(number: u16) -> ErrorKind {
         1049 | 1051 | 1146 => ErrorKind::NotFound,
         1050 => ErrorKind::Exists,
         1021 | 1114 => ErrorKind::Space,
-        1054 | 1136 => ErrorKind::Schema,
+        1054 | 1136 | 1412 => ErrorKind::Schema,
         1064 | 1149 => ErrorKind::Options,
         1317 => ErrorKind::Cancelled,
         number if fault_of(number).is_some() => ErrorKind::Data,

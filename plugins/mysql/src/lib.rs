@@ -15,7 +15,7 @@
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
 //! | `snapshot` | one state of a table for several splits |
-//! | `scan`, `decode`, `cell` | the rows of one split; rows into Arrow; single cells |
+//! | `scan`, `decode`, `cell`, `columns` | the rows of one split; rows into Arrow; single cells; buffers |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
 //! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
 //! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
@@ -29,6 +29,7 @@ mod calendar;
 mod catalog;
 mod cell;
 mod check;
+mod columns;
 mod connect;
 mod decode;
 mod dialect;

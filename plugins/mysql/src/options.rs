@@ -65,7 +65,7 @@ impl ReaderOptions {
     }
 }
 
-/// How the writer writes.
+/// How the writer writes, beside where and what.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
     #[serde(default)]

@@ -42,22 +42,9 @@ impl Snapshots {
         table: &Table,
         count: usize,
     ) -> Result<Begun> {
-        let connect = |_| {
-            let mut session = connector.connect(connector.host.cancel())?;
-            // Splits wait for their turn.
-            session.run("prepare a snapshot", "SET SESSION wait_timeout = 28800")?;
-            Ok(session)
-        };
-        let mut sessions: Vec<_> = (0..count).map(connect).collect::<Result<_>>()?;
-        looking.run("prepare a snapshot", "SET SESSION lock_wait_timeout = 10")?;
-        match looking.try_run(&format!("LOCK TABLES {} READ", in_full(&table.name))) {
-            Ok(_) => {}
-            Err(Failure::Server(error)) if matches!(error.number, 1044 | 1142 | 1205 | 1227) => {
-                return Ok(Begun::Refused(format!(
-                    " (one split: the table cannot be locked for a moment: {error})"
-                )));
-            }
-            Err(failure) => return Err(failure.into_error("lock the table", &looking.cancel)),
+        let mut sessions: Vec<_> = (0..count).map(|_| waiting(connector)).collect::<Result<_>>()?;
+        if let Some(reason) = lock(looking, table)? {
+            return Ok(Begun::Refused(reason));
         }
         let begun: Result<()> = sessions
             .iter_mut()
@@ -81,6 +68,25 @@ impl Snapshots {
                 "plan again: it lives in the process that has made the splits, for one reading",
             )
         })
+    }
+}
+
+/// A session that may wait for its split's turn.
+fn waiting(connector: &Connector) -> Result<Session> {
+    let mut session = connector.connect(connector.host.cancel())?;
+    session.run("prepare a snapshot", "SET SESSION wait_timeout = 28800")?;
+    Ok(session)
+}
+
+/// Keeps others from writing the table; or why that cannot be done, in words.
+fn lock(looking: &mut Session, table: &Table) -> Result<Option<String>> {
+    looking.run("prepare a snapshot", "SET SESSION lock_wait_timeout = 10")?;
+    match looking.try_run(&format!("LOCK TABLES {} READ", in_full(&table.name))) {
+        Ok(_) => Ok(None),
+        Err(Failure::Server(error)) if matches!(error.number, 1044 | 1142 | 1205 | 1227) => {
+            Ok(Some(format!(" (one split: the table cannot be locked for a moment: {error})")))
+        }
+        Err(failure) => Err(failure.into_error("lock the table", &looking.cancel)),
     }
 }
 

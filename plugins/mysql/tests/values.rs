@@ -26,9 +26,10 @@ fn by_either_way(
     values: &ArrayRef,
     look: impl Fn(&Fixture, &Written),
 ) {
+    let table = format!("CREATE TABLE t(id BIGINT PRIMARY KEY, v {native} NULL);");
+    let fixture = Fixture::new(server, &table);
     for load in [LoadMethod::Insert, LoadMethod::Copy] {
-        let table = format!("CREATE TABLE t(id BIGINT PRIMARY KEY, v {native} NULL);");
-        let fixture = Fixture::new(server, &table);
+        fixture.run("DELETE FROM t");
         let plan = plan(WriteMode::Insert, &[("id", "int64"), ("v", logical)], &[]);
         let batch = vec![integers(1..=values.len() as i64), values.clone()];
         let plan = WritePlan { load, ..plan };

@@ -13,11 +13,13 @@ use std::{
     },
 };
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, RecordBatch};
+#[allow(unused_imports)] // as above
+pub(crate) use transload_plugin_api::testing::steps::{integers, plan, texts};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Counters, Host, Options, Plugin, Position, ReadBatch, Reader,
-    Result, Secret, Secrets, SplitRequest, TaskContext, WriteMode, WritePlan, WriteTask, Writer,
-    Written, schema_of,
+    Result, Secret, Secrets, SplitRequest, TaskContext, WritePlan, WriteTask, Writer, Written,
+    schema_of,
 };
 use transload_plugin_mysql::MysqlPlugin;
 
@@ -172,28 +174,6 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = self.server.client("mysql", &format!("DROP DATABASE {}", self.database));
     }
-}
-
-/// A plan for columns given as (name, type); all nullable.
-pub(crate) fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
-    let column =
-        |(name, logical): &(&str, &str)| Column::new(*name, logical.parse().unwrap(), true);
-    WritePlan {
-        run: "r-1".to_owned(),
-        columns: columns.iter().map(column).collect(),
-        mode,
-        key: key.iter().map(|name| (*name).to_owned()).collect(),
-        tasks: 1,
-        ..WritePlan::default()
-    }
-}
-
-pub(crate) fn integers(values: impl IntoIterator<Item = impl Into<Option<i64>>>) -> ArrayRef {
-    Arc::new(Int64Array::from_iter(values.into_iter().map(Into::into)))
-}
-
-pub(crate) fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> ArrayRef {
-    Arc::new(StringArray::from_iter(values.into_iter().map(Into::into)))
 }
 
 /// Drafts, prepares, writes the batches' columns in one chunk and commits.

@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    Array, Int64Array, RecordBatch, StringArray,
-    cast::AsArray,
-    types::{Int32Type, Int64Type},
-};
+use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Column, LogicalType, Options, Secrets, WriteMode, columns_of, schema_of,
+    Column, LogicalType, Options, Secrets, WriteMode, columns_of,
     testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
 };
 
@@ -111,16 +107,7 @@ impl Subject for MysqlServer {
     }
 
     fn dirty_batches(&self) -> Vec<DirtyBatch> {
-        let columns = vec![
-            Column::new("id", LogicalType::Int64, false),
-            Column::new("s", LogicalType::Text { length: Some(2) }, true),
-        ];
-        let arrays: Vec<Arc<dyn Array>> = vec![
-            Arc::new(Int64Array::from(vec![1, 2, 2, 4])),
-            Arc::new(StringArray::from(vec!["ab", "abc", "é", "x"])),
-        ];
-        let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
-        vec![DirtyBatch { columns, key: vec!["id".into()], batch, dirty: vec![1] }]
+        vec![samples::refused()]
     }
 }
 
@@ -135,14 +122,7 @@ impl Target for Table {
 
     /// Rows of [`samples::keyed_columns`], by the server's own client.
     fn put(&self, rows: &RecordBatch) {
-        let row = |row: usize| {
-            let id = rows.column(0).as_primitive::<Int64Type>().value(row);
-            let name = rows.column(1).as_string::<i32>().value(row);
-            let size = rows.column(2).as_primitive::<Int32Type>().value(row);
-            format!("({id}, '{}', {size})", name.replace('\'', "''"))
-        };
-        let rows: Vec<_> = (0..rows.num_rows()).map(row).collect();
-        for some in rows.chunks(1000) {
+        for some in samples::keyed_as_sql(rows).chunks(1000) {
             self.fixture.run(&format!("INSERT INTO t VALUES {};", some.join(", ")));
         }
     }

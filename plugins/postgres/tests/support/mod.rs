@@ -2,7 +2,6 @@
 //! test's own to look at what is really there.
 #![allow(dead_code)] // each test file uses its part
 
-pub(crate) mod proxy;
 pub(crate) mod subject;
 
 use std::sync::{
@@ -10,15 +9,16 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use proxy::Faults;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, config::Host as PgHost};
+#[allow(unused_imports)] // as above
+pub(crate) use transload_plugin_api::testing::steps::{
+    batch, chunk, counts, dirty_rows, integers, open_first, plan, read_all, texts, write_all,
+};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Counters, DirtyRow, ErrorKind, Host, Options, Plugin, Position,
-    ReadBatch, ReadTask, Reader, Result, Secret, Secrets, SplitRequest, TaskContext, WriteMode,
-    WritePlan, WriteTask, Writer, Written, schema_of,
+    Cancel, Host, Options, Plugin, ReadTask, Reader, Result, Secret, Secrets, Writer,
+    testing::proxy::{self, Faults},
 };
 use transload_plugin_postgres::PostgresPlugin;
 
@@ -103,7 +103,7 @@ impl Fixture {
 
     fn through_proxy(&self, pairs: &[(&str, &str)]) -> (Options, Arc<Faults>) {
         let mut options = self.options(pairs);
-        let (port, faults) = proxy::start(server().get_ports()[0]);
+        let (port, faults) = proxy::start(server().get_ports()[0], b"COMMIT\0");
         options.values.insert("port".to_owned(), port.into());
         (options, faults)
     }
@@ -204,105 +204,6 @@ impl TestClient {
     }
 }
 
-/// A plan for columns given as (name, type); all nullable.
-pub(crate) fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
-    let column =
-        |(name, logical): &(&str, &str)| Column::new(*name, logical.parse().unwrap(), true);
-    WritePlan {
-        run: "r-1".to_owned(),
-        columns: columns.iter().map(column).collect(),
-        mode,
-        key: key.iter().map(|name| (*name).to_owned()).collect(),
-        tasks: 1,
-        ..WritePlan::default()
-    }
-}
-
-pub(crate) fn batch(plan: &WritePlan, arrays: Vec<ArrayRef>) -> RecordBatch {
-    RecordBatch::try_new(schema_of(&plan.columns), arrays).unwrap()
-}
-
-pub(crate) fn integers(values: impl IntoIterator<Item = impl Into<Option<i64>>>) -> ArrayRef {
-    Arc::new(Int64Array::from_iter(values.into_iter().map(Into::into)))
-}
-
-pub(crate) fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> ArrayRef {
-    Arc::new(StringArray::from_iter(values.into_iter().map(Into::into)))
-}
-
-/// Drafts, prepares, writes each batch in a chunk of its own and commits.
-pub(crate) fn write_all(
-    writer: &dyn Writer,
-    plan: &WritePlan,
-    batches: &[RecordBatch],
-) -> Result<Vec<Written>> {
-    writer.draft(plan)?;
-    writer.prepare(plan)?;
-    let mut task = writer.open(plan, &TaskContext { task: 0, epoch: 0 })?;
-    let all: Result<Vec<_>> = (0..).zip(batches).map(|it| chunk(&mut *task, it.0, it.1)).collect();
-    let receipt = task.finish()?;
-    assert_eq!(writer.commit(plan, std::slice::from_ref(&receipt))?, ChunkOutcome::Committed);
-    assert_eq!(writer.commit(plan, &[receipt])?, ChunkOutcome::AlreadyCommitted);
-    writer.finalise(plan)?;
-    all
-}
-
-/// A chunk of one batch, written again as often as the writer asks for that.
-pub(crate) fn chunk(
-    task: &mut dyn WriteTask,
-    sequence: u64,
-    batch: &RecordBatch,
-) -> Result<Written> {
-    for _ in 0..10 {
-        task.begin_chunk(sequence)?;
-        let outcome = task.write(batch).and_then(|written| {
-            let outcome = task.commit_chunk(&Position::default(), &Counters::default())?;
-            assert_eq!(outcome, ChunkOutcome::Committed);
-            Ok(written)
-        });
-        match outcome {
-            Err(error) if error.kind == ErrorKind::Retry => task.rollback_chunk()?,
-            Err(error) => return Err(error),
-            Ok(written) => {
-                let Written { inserted, updated, skipped, dirty } = &written;
-                let sum = inserted + updated + skipped + dirty.len() as u64;
-                assert_eq!(sum, batch.num_rows() as u64, "t12: every row is accounted for");
-                return Ok(written);
-            }
-        }
-    }
-    panic!("the chunk is asked for without end");
-}
-
-/// Inserted, updated, skipped, dirty.
-pub(crate) fn counts(written: &Written) -> (u64, u64, u64, usize) {
-    (written.inserted, written.updated, written.skipped, written.dirty.len())
-}
-
-/// Reads every split to its end.
-pub(crate) fn read_all(reader: &dyn Reader, max: u32) -> Vec<Vec<ReadBatch>> {
-    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    let request = SplitRequest { max, columns: columns.clone() };
-    let splits = reader.splits(&request).unwrap();
-    let read = |split| {
-        let mut task = reader.open(split, &columns, None).unwrap();
-        let mut batches = Vec::new();
-        while let Some(batch) = task.next_batch().unwrap() {
-            assert_eq!(batch.batch.schema(), schema_of(&columns));
-            batches.push(batch);
-        }
-        batches
-    };
-    splits.iter().map(read).collect()
-}
-
-/// The first of one split, with the rows' own columns.
-pub(crate) fn open_first(reader: &dyn Reader) -> Box<dyn ReadTask> {
-    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    let request = SplitRequest { max: 1, columns: columns.clone() };
-    reader.open(&reader.splits(&request).unwrap()[0], &columns, None).unwrap()
-}
-
 /// Reads to the end; how many rows there were.
 pub(crate) fn read_rows(task: &mut dyn ReadTask) -> Result<usize> {
     let mut rows = 0;
@@ -310,8 +211,4 @@ pub(crate) fn read_rows(task: &mut dyn ReadTask) -> Result<usize> {
         rows += read.batch.num_rows();
     }
     Ok(rows)
-}
-
-pub(crate) fn dirty_rows(batches: &[Vec<ReadBatch>]) -> Vec<DirtyRow> {
-    batches.iter().flatten().flat_map(|batch| batch.dirty.clone()).collect()
 }

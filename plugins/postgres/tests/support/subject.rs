@@ -2,13 +2,9 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use arrow_array::{
-    Array, Int64Array, RecordBatch, StringArray,
-    cast::AsArray,
-    types::{Int32Type, Int64Type},
-};
+use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Column, LogicalType, Options, Secrets, WriteMode, schema_of,
+    Column, LogicalType, Options, Secrets, WriteMode,
     testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
 };
 
@@ -109,16 +105,7 @@ impl Subject for Postgres {
     }
 
     fn dirty_batches(&self) -> Vec<DirtyBatch> {
-        let columns = vec![
-            Column::new("id", LogicalType::Int64, false),
-            Column::new("s", LogicalType::Text { length: Some(2) }, true),
-        ];
-        let arrays: Vec<Arc<dyn Array>> = vec![
-            Arc::new(Int64Array::from(vec![1, 2, 2, 4, 4])),
-            Arc::new(StringArray::from(vec!["ab", "abc", "é", "x", "y"])),
-        ];
-        let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
-        vec![DirtyBatch { columns, key: vec!["id".into()], batch, dirty: vec![1, 4] }]
+        vec![samples::refused()]
     }
 }
 
@@ -133,13 +120,7 @@ impl Target for Table {
 
     /// Rows of [`samples::keyed_columns`], by a connection of the test's own.
     fn put(&self, rows: &RecordBatch) {
-        let row = |row: usize| {
-            let id = rows.column(0).as_primitive::<Int64Type>().value(row);
-            let name = rows.column(1).as_string::<i32>().value(row);
-            let size = rows.column(2).as_primitive::<Int32Type>().value(row);
-            format!("({id}, '{name}', {size})")
-        };
-        let all: Vec<_> = (0..rows.num_rows()).map(row).collect();
+        let all = samples::keyed_as_sql(rows);
         if !all.is_empty() {
             self.fixture.run(&format!("INSERT INTO {} VALUES {}", self.name, all.join(", ")));
         }

@@ -1,14 +1,8 @@
 //! What the suite needs to know of SQLite: tables of every shape in files of their own.
 
-use std::sync::Arc;
-
-use arrow_array::{
-    Array, Int64Array, RecordBatch, StringArray,
-    cast::AsArray,
-    types::{Int32Type, Int64Type},
-};
+use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Column, LogicalType, Options, WriteMode, schema_of,
+    Column, LogicalType, Options, WriteMode,
     testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
 };
 
@@ -71,16 +65,7 @@ impl Subject for Sqlite {
     }
 
     fn dirty_batches(&self) -> Vec<DirtyBatch> {
-        let columns = vec![
-            Column::new("id", LogicalType::Int64, false),
-            Column::new("s", LogicalType::Text { length: Some(2) }, true),
-        ];
-        let arrays: Vec<Arc<dyn Array>> = vec![
-            Arc::new(Int64Array::from(vec![1, 2, 2, 4])),
-            Arc::new(StringArray::from(vec!["ab", "abc", "é", "x"])),
-        ];
-        let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
-        vec![DirtyBatch { columns, key: vec!["id".into()], batch, dirty: vec![1] }]
+        vec![samples::refused()]
     }
 }
 
@@ -95,15 +80,10 @@ impl Target for Table {
 
     /// Rows of [`samples::keyed_columns`], by a connection of the test's own.
     fn put(&self, rows: &RecordBatch) {
-        let mut connection = self.fixture.connect();
-        let transaction = connection.transaction().unwrap();
-        for row in 0..rows.num_rows() {
-            let id = rows.column(0).as_primitive::<Int64Type>().value(row);
-            let name = rows.column(1).as_string::<i32>().value(row);
-            let size = rows.column(2).as_primitive::<Int32Type>().value(row);
-            transaction.execute("INSERT INTO t VALUES (?1, ?2, ?3)", (id, name, size)).unwrap();
+        for some in samples::keyed_as_sql(rows).chunks(1000) {
+            let sql = format!("INSERT INTO t VALUES {}", some.join(", "));
+            self.fixture.connect().execute_batch(&sql).unwrap();
         }
-        transaction.commit().unwrap();
     }
 
     /// Values are compared with a connection of the test's own in the other tests.

@@ -1,0 +1,135 @@
+//! A run step by step, for a plugin's own tests: short plans and arrays, a reader's rows, a
+//! writer's chunks. What holds for every plugin is the suite's business; this only saves words.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+
+use super::expect;
+use crate::{
+    ChunkOutcome, Column, Counters, DirtyRow, ErrorKind, Position, ReadBatch, ReadTask, Reader,
+    Result, SplitRequest, TaskContext, WriteMode, WritePlan, WriteTask, Writer, Written, schema_of,
+};
+
+/// A plan for columns given as (name, type); all nullable.
+pub fn plan(mode: WriteMode, columns: &[(&str, &str)], key: &[&str]) -> WritePlan {
+    let column = |(name, logical): &(&str, &str)| {
+        Column::new(*name, expect(logical.parse(), "a column's type"), true)
+    };
+    WritePlan {
+        run: "r-1".to_owned(),
+        columns: columns.iter().map(column).collect(),
+        mode,
+        key: key.iter().map(|name| (*name).to_owned()).collect(),
+        tasks: 1,
+        ..WritePlan::default()
+    }
+}
+
+/// Rows for a plan.
+pub fn batch(plan: &WritePlan, arrays: Vec<ArrayRef>) -> RecordBatch {
+    expect(RecordBatch::try_new(schema_of(&plan.columns), arrays), "a batch of the plan's columns")
+}
+
+/// An `int64` array.
+pub fn integers(values: impl IntoIterator<Item = impl Into<Option<i64>>>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter(values.into_iter().map(Into::into)))
+}
+
+/// A `text` array.
+pub fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> ArrayRef {
+    Arc::new(StringArray::from_iter(values.into_iter().map(Into::into)))
+}
+
+/// Drafts, prepares, writes each batch in a chunk of its own, and commits twice: the second time
+/// must be told from the first.
+///
+/// # Errors
+/// The writer's first.
+pub fn write_all(
+    writer: &dyn Writer,
+    plan: &WritePlan,
+    batches: &[RecordBatch],
+) -> Result<Vec<Written>> {
+    writer.draft(plan)?;
+    writer.prepare(plan)?;
+    let mut task = writer.open(plan, &TaskContext { task: 0, epoch: 0 })?;
+    let chunks = (0..).zip(batches).map(|(sequence, batch)| chunk(&mut *task, sequence, batch));
+    let all = chunks.collect::<Result<Vec<_>>>()?;
+    let receipt = task.finish()?;
+    assert_eq!(writer.commit(plan, std::slice::from_ref(&receipt))?, ChunkOutcome::Committed);
+    assert_eq!(writer.commit(plan, &[receipt])?, ChunkOutcome::AlreadyCommitted);
+    writer.finalise(plan)?;
+    Ok(all)
+}
+
+/// A chunk of one batch, written again as often as the writer asks for that.
+///
+/// # Errors
+/// The writer's first that asks for no replay.
+pub fn chunk(task: &mut dyn WriteTask, sequence: u64, batch: &RecordBatch) -> Result<Written> {
+    for _ in 0..10 {
+        match try_chunk(task, sequence, batch) {
+            Err(error) if error.kind == ErrorKind::Retry => task.rollback_chunk()?,
+            outcome => return outcome,
+        }
+    }
+    panic!("the chunk is asked for without end");
+}
+
+fn try_chunk(task: &mut dyn WriteTask, sequence: u64, batch: &RecordBatch) -> Result<Written> {
+    task.begin_chunk(sequence)?;
+    let written = task.write(batch)?;
+    let outcome = task.commit_chunk(&Position::default(), &Counters::default())?;
+    assert_eq!(outcome, ChunkOutcome::Committed);
+    let Written { inserted, updated, skipped, dirty } = &written;
+    let sum = inserted + updated + skipped + dirty.len() as u64;
+    assert_eq!(sum, batch.num_rows() as u64, "t12: every row is accounted for");
+    Ok(written)
+}
+
+/// Inserted, updated, skipped, dirty.
+pub fn counts(written: &Written) -> (u64, u64, u64, usize) {
+    (written.inserted, written.updated, written.skipped, written.dirty.len())
+}
+
+/// The reader's own columns, as it makes them.
+pub fn own_columns(reader: &dyn Reader) -> Vec<Column> {
+    let columns = expect(reader.schema(), "`schema`").columns;
+    expect(reader.produces(&columns), "`produces`")
+}
+
+/// Reads every split to its end, in the reader's own columns.
+pub fn read_all(reader: &dyn Reader, max: u32) -> Vec<Vec<ReadBatch>> {
+    read_columns(reader, &own_columns(reader), max)
+}
+
+/// Reads every split to its end, in columns that the reader makes.
+pub fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Vec<ReadBatch>> {
+    let request = SplitRequest { max, columns: columns.to_vec() };
+    let splits = expect(reader.splits(&request), "`splits`");
+    let read = |split| {
+        let mut task = expect(reader.open(split, columns, None), "`open`");
+        let next = || {
+            let read = expect(task.next_batch(), "`next_batch`")?;
+            assert_eq!(read.batch.schema(), schema_of(columns));
+            Some(read)
+        };
+        std::iter::from_fn(next).collect()
+    };
+    splits.iter().map(read).collect()
+}
+
+/// The first of one split, in the reader's own columns.
+pub fn open_first(reader: &dyn Reader) -> Box<dyn ReadTask> {
+    let columns = own_columns(reader);
+    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let splits = expect(reader.splits(&request), "`splits`");
+    let first = splits.first().unwrap_or_else(|| panic!("a reader without splits"));
+    expect(reader.open(first, &columns, None), "`open`")
+}
+
+/// Rows that could not be read.
+pub fn dirty_rows(batches: &[Vec<ReadBatch>]) -> Vec<DirtyRow> {
+    batches.iter().flatten().flat_map(|batch| batch.dirty.clone()).collect()
+}
