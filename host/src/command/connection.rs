@@ -57,18 +57,26 @@ fn test(session: &Session, draft: &DraftConnection) -> Ended {
     Ok(if works { Exit::Done } else { Exit::Connection })
 }
 
-/// Asks the plugin's reader, or its writer where it has no other role.
+/// Asks the plugin's reader, and then its writer what else it found.
 fn findings(
     session: &Session,
     catalog: &Catalog,
     lone: &LoneConnection,
 ) -> Result<Vec<Finding>, Failure> {
-    let (options, host) = (lone.options.clone(), session.host(&lone.secrets));
-    let reads = catalog.descriptor(&lone.plugin)?.reader.is_some();
-    let role = if reads { Role::Reader } else { Role::Writer };
-    let plugin = catalog.plugin(&lone.plugin, role)?;
-    Ok(match role {
-        Role::Reader => plugin.reader(options, host)?.check()?,
-        Role::Writer => plugin.writer(options, host)?.check()?,
-    })
+    let descriptor = catalog.descriptor(&lone.plugin)?;
+    let mut findings = Vec::new();
+    if descriptor.reader.is_some() {
+        let plugin = catalog.plugin(&lone.plugin, Role::Reader)?;
+        findings = plugin.reader(lone.options.clone(), session.host(&lone.secrets))?.check()?;
+    }
+    let reached = findings.iter().all(|finding| finding.ok);
+    if descriptor.writer.is_some() && reached {
+        let plugin = catalog.plugin(&lone.plugin, Role::Writer)?;
+        let writer = plugin.writer(lone.options.clone(), session.host(&lone.secrets))?;
+        let more = writer.check()?.into_iter().filter(|finding| !findings.contains(finding));
+        let more =
+            more.map(|finding| Finding { stage: format!("writing: {}", finding.stage), ..finding });
+        findings.extend(more.collect::<Vec<_>>());
+    }
+    Ok(findings)
 }
