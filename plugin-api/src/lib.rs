@@ -13,6 +13,7 @@
 //! | `descriptor` | what a plugin declares: options, types, write modes, limits |
 //! | `options` | the options a job gave, checked against the descriptor |
 //! | `logical` | the types that travel: [`LogicalType`] and [`Column`] |
+//! | [`calendar`] | the days that dates travel as |
 //! | `reader` | [`Reader`] and [`ReadTask`]: schema, splits, batches with positions |
 //! | `writer` | [`Writer`] and [`WriteTask`]: inspect, chunks, commit, abort |
 //! | `host` | what the host lends a plugin: secrets, cancellation |
@@ -21,6 +22,7 @@
 //! | `testing` | the conformance suite, behind the feature of that name |
 
 pub mod abi;
+pub mod calendar;
 mod descriptor;
 mod error;
 mod host;

@@ -3,7 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{fs, net::TcpListener, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use transload_tests::{
     Ended, Workplace,
@@ -199,25 +206,16 @@ fn t08_rows_that_come_during_the_run_disturb_nothing() {
 
 #[test]
 fn t47_a_second_run_does_not_replace_what_a_first_one_is_writing() {
-    for (from, into) in [(Mysql, Postgres)] {
+    for (from, into) in [(Mysql, Postgres), (Postgres, Mariadb), (Postgres, Mysql)] {
         let flow = Flow::new(from, into, 30_000);
         let slow = Job { mode: "overwrite", rate: 8_000, ..Job::default() };
         let mut first = flow.started(&slow, Duration::from_millis(700));
         assert!(!first.has_ended(), "{into:?}: the first run is over: {:?}", first.wait());
-        let second = Job { mode: "overwrite", ..Job::default() };
-        let second = Job {
-            writer: if into == Postgres {
-                "lock_timeout = \"200 ms\"\n".into()
-            } else {
-                String::new()
-            },
-            ..second
-        };
+        let writer = "lock_timeout = \"200 ms\"\n".into();
+        let second = Job { mode: "overwrite", writer, ..Job::default() };
         let other = Workplace::new();
-        let ended = {
-            other.put("job.toml", flow.text(&second));
-            other.run(&["run", "job.toml", "--output", "json", "--progress", "none"])
-        };
+        other.put("job.toml", flow.text(&second));
+        let ended = other.run(&["run", "job.toml", "--output", "json", "--progress", "none"]);
         ended.exits(9).says("numbers");
         first.wait().exits(0);
         flow.assert_complete(&format!("{from:?} to {into:?}"));
@@ -340,7 +338,13 @@ fn t60_a_servers_password_is_in_no_output() {
         assert!(found.is_empty(), "{product:?}: {found:?}");
         workplace.put("job.toml", text("upsert") + "[channel]\nmax_rows_per_second = 1\n");
         let mut command = workplace.command();
-        let mut running = command.args(["run", "job.toml"]).env("CANARY", CANARY).spawn().unwrap();
+        let mut running = command
+            .args(["run", "job.toml"])
+            .env("CANARY", CANARY)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         thread::sleep(Duration::from_millis(300));
         let listed = is_listed();
         running.wait().unwrap();

@@ -12,6 +12,7 @@
 //! | `modes` | what each write mode does with keys that are there (part of [`writer`]) |
 //! | [`samples`] | the data: edge values of every type, small tables with keys |
 //! | [`steps`] | short plans, arrays and the verbs in order, for a plugin's own tests |
+//! | [`proxy`] | loses connections to a server where a plugin's own test wants it |
 //! | [`Rows`] | rows as text, compared in any order or in one |
 //!
 //! # How a vendor uses it
@@ -82,6 +83,7 @@ use crate::{
 
 pub mod descriptor;
 mod modes;
+pub mod proxy;
 pub mod reader;
 mod required;
 mod rows;

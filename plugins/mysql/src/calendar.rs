@@ -1,29 +1,16 @@
 //! Days, times and spans as the digits that the server reads, and back from its packets.
 
 use itoa::Buffer;
+use transload_plugin_api::calendar::{date_of, is_leap};
 
 /// Microseconds of a day.
 pub(crate) const DAY: i64 = 86_400_000_000;
 /// The longest span of a `TIME`: 838:59:59.999999.
 pub(crate) const LONGEST: i64 = 3_020_399_999_999;
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar carried
-/// backwards (Howard Hinnant, `civil_from_days`).
-pub(crate) fn civil(days: i64) -> (i64, u32, u32) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day = shifted.rem_euclid(146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let date = (of_year - (153 * month + 2) / 5 + 1) as u32;
-    let month = if month < 10 { month + 3 } else { month - 9 } as u32;
-    (year + era * 400 + i64::from(month <= 2), month, date)
-}
-
 /// The day of a date, `None` for one that is not in the calendar (`2024-00-10`, `2023-02-29`).
 pub(crate) fn days(year: i64, month: u32, date: u32) -> Option<i32> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = is_leap(year);
     let longest = match month {
         2 if leap => 29,
         2 => 28,
@@ -50,7 +37,7 @@ fn two(value: u32, out: &mut Vec<u8>) {
 
 /// Appends `YYYY-MM-DD`; `false`, with nothing appended, outside the years 1 to 9999.
 pub(crate) fn put_date(day: i64, out: &mut Vec<u8>) -> bool {
-    let (year, month, date) = civil(day);
+    let (year, month, date) = date_of(day);
     if !(1..=9999).contains(&year) {
         return false;
     }
@@ -146,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn days_read_back(day in -719_162i32..=2_932_896) {
-            let (year, month, date) = civil(day.into());
+            let (year, month, date) = date_of(day.into());
             prop_assert_eq!(days(year, month, date), Some(day));
         }
     }

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
-#[path = "support/proxy.rs"]
-mod proxy;
 mod support;
 
 use std::{
@@ -18,7 +16,7 @@ use support::{Fixture, Server, integers, plan, texts};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Counters, Error, ErrorKind, Host, LogicalType, Options, Plugin,
     Position, Reader, Result, Split, SplitRequest, TaskContext, WriteMode, WritePlan, WriteTask,
-    Writer, schema_of,
+    Writer, schema_of, testing::proxy,
 };
 use transload_plugin_mysql::MysqlPlugin;
 
@@ -202,7 +200,7 @@ fn t07_a_commit_whose_answer_is_lost_is_unknown() {
     for server in servers() {
         let fixture = Fixture::new(&server, TABLE);
         let port = fixture.options(&[]).values["port"].as_u64().unwrap();
-        let (port, faults) = proxy::start(port as u16);
+        let (port, faults) = proxy::start(port as u16, b"\x03COMMIT");
         let options = with(&fixture, &[("port", &port.to_string())]);
         let writer = MysqlPlugin.writer(options, fixture.host()).unwrap();
         let plan = drafted(&*writer, WriteMode::Insert);
@@ -228,7 +226,7 @@ fn t06_a_stream_cut_anywhere_is_an_error_and_reading_goes_on_behind() {
             fixture.run(&format!("INSERT INTO t VALUES {}", values.join(", ")));
         }
         let port = fixture.options(&[]).values["port"].as_u64().unwrap();
-        let (port, faults) = proxy::start(port as u16);
+        let (port, faults) = proxy::start(port as u16, b"\x03COMMIT");
         let options = with(&fixture, &[("port", &port.to_string())]);
         let reader = MysqlPlugin.reader(options, fixture.host()).unwrap();
         let columns = reader.schema().unwrap().columns;

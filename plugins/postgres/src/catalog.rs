@@ -7,7 +7,7 @@ use transload_sql::TableName;
 use crate::{
     dialect::quoted_table,
     session::Session,
-    types::{ColumnType, TypeFacts, column_type, numeric_bounds},
+    types::{self, ColumnType, TypeFacts, column_type, numeric_bounds},
 };
 
 /// A table or view as it stands.
@@ -69,6 +69,10 @@ pub(crate) struct TableColumn {
     pub(crate) sequence: Option<String>,
     /// Precision and scale of a `numeric(p,s)` that is no decimal type.
     pub(crate) bounds: Option<(i32, i32)>,
+    /// The type below all domains, without length or precision.
+    pub(crate) bare: String,
+    /// The server bends values to fit it.
+    pub(crate) bends: bool,
 }
 
 impl AsRef<Column> for TableColumn {
@@ -150,7 +154,8 @@ fn columns(session: &Session, oid: u32) -> Result<Vec<TableColumn>> {
                  a.attnotnull, a.attidentity::text, a.attgenerated::text, a.atthasdef, b.oid, \
                  b.modifier, b.typtype::text, b.typcategory::text, b.typelem, \
                  CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_serial_sequence( \
-                   a.attrelid::regclass::text, a.attname) END \
+                   a.attrelid::regclass::text, a.attname) END, \
+                 pg_catalog.format_type(b.oid, -1) \
                FROM pg_catalog.pg_attribute a, LATERAL ( \
                  WITH RECURSIVE base AS ( \
                    SELECT t.oid, a.atttypmod AS modifier, t.typtype, t.typcategory, t.typelem, \
@@ -189,7 +194,8 @@ fn column(row: &Row) -> TableColumn {
     column.has_default = !column.generated && (row.get(5) || identity != Identity::None);
     let is_numeric = kind.logical == transload_plugin_api::LogicalType::Numeric;
     let bounds = numeric_bounds(modifier).filter(|_| is_numeric);
-    TableColumn { column, kind, identity, sequence: row.get(11), bounds }
+    let bends = types::bends(facts);
+    TableColumn { column, kind, identity, sequence: row.get(11), bounds, bare: row.get(12), bends }
 }
 
 fn keys(session: &Session, oid: u32) -> Result<Vec<TableKey>> {

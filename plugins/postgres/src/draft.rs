@@ -12,7 +12,7 @@ use crate::{
         creation, drafting, loses_text, publish_statements, sequence_statements, stage_name,
         stage_statements,
     },
-    types::native_for,
+    types::{native_for, refuse_geometry},
 };
 
 const WORDING: Wording<'static> = Wording {
@@ -51,13 +51,7 @@ fn draft_new(name: &TableName, plan: &WritePlan) -> Result<WriteDraft> {
             (column.native, column.logical) = (native, logical);
         }
     }
-    let steps = match plan.mode {
-        WriteMode::Overwrite => {
-            vec![plain("load the rows into a stage table, then move them".to_owned())]
-        }
-        _ => Vec::new(),
-    };
-    drafting.finish(&mut draft, steps, WORDING);
+    drafting.finish(&mut draft, drafting.staging(), WORDING);
     Ok(draft)
 }
 
@@ -70,12 +64,6 @@ fn draft_for(session: &Session, target: &Table, plan: &WritePlan) -> Result<Writ
         return Err(Error::new(ErrorKind::Unsupported, "the target is not an ordinary table")
             .at(place())
             .hint("name a table, not a view"));
-    }
-    if plan.mode == WriteMode::Upsert && target.kind == TableKind::Partitioned {
-        let message = "an upsert into a partitioned table cannot tell new rows from updated ones";
-        return Err(Error::new(ErrorKind::Unsupported, message)
-            .at(place())
-            .hint("name the partition, or use `ignore` or `insert`"));
     }
     let columns: Vec<_> =
         plan.columns.iter().map(|column| accepted(target, column, plan)).collect::<Result<_>>()?;
@@ -101,6 +89,17 @@ fn draft_for(session: &Session, target: &Table, plan: &WritePlan) -> Result<Writ
 fn accepted(target: &Table, column: &Column, plan: &WritePlan) -> Result<Column> {
     let (drafting, place) = (drafting(plan), target.name.to_string());
     let found = drafting.writable(&place, &target.columns, &column.name)?;
+    refuse_geometry(&found.column)?;
+    if found.bends {
+        let Column { name, native, .. } = &found.column;
+        let message =
+            format!("column `{name}` is `{native}`, to which the server would cut or round values");
+        return Err(Error::new(ErrorKind::Unsupported, message)
+            .at(format!("table `{place}`"))
+            .hint(
+                "give the column another type: `text`, `numeric`, or the same without a precision",
+            ));
+    }
     let updated =
         plan.mode == WriteMode::Upsert && drafting.updated_columns().contains(&&*column.name);
     if updated && found.identity == Identity::Always {

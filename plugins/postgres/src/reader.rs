@@ -21,7 +21,7 @@ use crate::{
     scan::{Scan, ScanPlan},
     session::Session,
     splits,
-    types::{ColumnType, TypeFacts, Wire, column_type},
+    types::{ColumnType, TypeFacts, Wire, column_type, refuse_geometry},
 };
 
 /// Reads one table, view or query.
@@ -278,6 +278,7 @@ impl Reader for PostgresReader {
         let own = self.look(|session, _| self.find(session))?.columns();
         let produced = wanted.iter().map(|wanted| {
             let found = find_column(&own, &wanted.name)?;
+            refuse_geometry(&found.column)?;
             let mut column = found.column.clone();
             column.nullable = column.nullable && wanted.nullable;
             // The wire's numbers are decimal digits: any decimal type is made as easily.

@@ -5,7 +5,7 @@ use transload_plugin_api::{Error, ErrorKind, LogicalType, Result, WriteMode, Wri
 use transload_sql::{Conflict, Dialect, Drafting, TableName};
 
 use crate::{
-    catalog::{Identity, Table, TableColumn},
+    catalog::{Identity, Table, TableColumn, TableKind},
     dialect::{PostgresDialect, quoted, quoted_list, quoted_table},
     encode::{EncodedColumn, Suffix},
     load::{LoadPlan, TEMPORARY, Way},
@@ -36,10 +36,23 @@ pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<L
         .columns
         .iter()
         .map(|column| {
-            target.column(&column.name).ok_or_else(|| {
-                let message = format!("the target has no column `{}` any more", column.name);
-                Error::new(ErrorKind::Schema, message).at(format!("table `{}`", target.name))
-            })
+            let changed = |message: String| {
+                Error::new(ErrorKind::Schema, message)
+                    .at(format!("table `{}`", target.name))
+                    .hint("plan again: the table has changed since")
+            };
+            let Some(found) = target.column(&column.name) else {
+                return Err(changed(format!(
+                    "the target has no column `{}` any more",
+                    column.name
+                )));
+            };
+            let (now, then) = (&found.column.logical, &column.logical);
+            if now.data_type() != then.data_type() {
+                let name = &column.name;
+                return Err(changed(format!("column `{name}` is `{now}` now and was `{then}`")));
+            }
+            Ok(found)
         })
         .collect::<Result<_>>()?;
     let encoded = columns.iter().map(|column| encoded(column)).collect();
@@ -150,18 +163,57 @@ fn apply_statement(
     );
     sql.push_str(if last_wins { " DESC" } else { "" });
     PostgresDialect.on_conflict(&conflict, &mut sql);
-    // A row version that an update has made carries the lock of the row before it.
-    let new = if last_wins { "(xmax = 0)" } else { "true" };
-    sql.push_str(&format!(
-        " RETURNING {new} AS new) SELECT count(*) FILTER (WHERE new), \
-         count(*) FILTER (WHERE NOT new) FROM moved"
-    ));
+    match (last_wins, target.kind) {
+        (false, _) => sql.push_str(" RETURNING 1) SELECT count(*), 0::int8 FROM moved"),
+        // A row version that an update has made carries the lock of the row before it.
+        (true, TableKind::Table) => sql.push_str(
+            " RETURNING (xmax = 0) AS new) SELECT count(*) FILTER (WHERE new), \
+             count(*) FILTER (WHERE NOT new) FROM moved",
+        ),
+        // Partitioned tables do not tell: the keys that are there are counted in the same
+        // snapshot.
+        (true, _) => sql.push_str(&format!(
+            " RETURNING 1), known AS ({}) SELECT (SELECT count(*) FROM moved) - known.count, \
+             known.count FROM known",
+            count_known(plan, target)
+        )),
+    }
     sql
 }
 
+/// How many of the keys to write are in the target.
+fn count_known(plan: &WritePlan, target: &Table) -> String {
+    let key: Vec<_> = plan.key.iter().filter_map(|name| target.column(name)).collect();
+    let selected: Vec<_> = key
+        .iter()
+        .map(|column| format!("{} AS {}", selected(column), quoted(&column.column.name)))
+        .collect();
+    let equal = if nulls_differ(plan, target) { "=" } else { "IS NOT DISTINCT FROM" };
+    let same: Vec<_> = key
+        .iter()
+        .map(|column| quoted(&column.column.name))
+        .map(|name| format!("t.{name} {equal} k.{name}"))
+        .collect();
+    format!(
+        "SELECT count(*) FROM (SELECT DISTINCT {} FROM {TEMPORARY}) AS k \
+         WHERE EXISTS (SELECT FROM {} AS t WHERE {})",
+        selected.join(", "),
+        quoted_table(&target.name),
+        same.join(" AND ")
+    )
+}
+
+/// Whether NULL in the key equals no other NULL.
+fn nulls_differ(plan: &WritePlan, target: &Table) -> bool {
+    let drafting = drafting(plan);
+    target.keys.iter().any(|key| key.nulls_distinct && drafting.is_plan_key(&key.key.columns))
+}
+
+/// The value as it goes on. A cast to a length would cut what is longer, without a word; the
+/// assignment to the column refuses it.
 fn selected(column: &TableColumn) -> String {
     let name = quoted(&column.column.name);
-    if column.kind.by_text { format!("{name}::{}", column.column.native) } else { name }
+    if column.kind.by_text { format!("{name}::{}", column.bare) } else { name }
 }
 
 /// Of equal keys the last row only. NULL equals nothing unless the index says so, and then such
@@ -178,11 +230,7 @@ fn last_of_each(plan: &WritePlan, target: &Table) -> (String, String) {
         .filter(|name| target.column(name).is_none_or(|column| column.column.nullable))
         .map(|name| format!("{} IS NULL", quoted(name)))
         .collect();
-    let distinct = target
-        .keys
-        .iter()
-        .any(|key| key.nulls_distinct && drafting(plan).is_plan_key(&key.key.columns));
-    if distinct && !nullable.is_empty() {
+    if nulls_differ(plan, target) && !nullable.is_empty() {
         terms.push(format!("CASE WHEN {} THEN {} END", nullable.join(" OR "), quoted(ROW)));
     }
     let terms = terms.join(", ");

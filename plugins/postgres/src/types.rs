@@ -1,7 +1,7 @@
 //! PostgreSQL's types and logical ones, both ways, and the form in which values travel in a
 //! binary COPY. A type without a row here travels as text, cast by the server.
 
-use transload_plugin_api::{LogicalType, TypeSupport};
+use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result, TypeSupport};
 
 /// The binary form of a value (the server's `typsend` and `typreceive` functions).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub(crate) struct TypeFacts {
 mod oid {
     pub(super) const BOOL: u32 = 16;
     pub(super) const BYTEA: u32 = 17;
+    pub(super) const CHAR: u32 = 18;
     pub(super) const NAME: u32 = 19;
     pub(super) const INT8: u32 = 20;
     pub(super) const INT2: u32 = 21;
@@ -61,6 +62,7 @@ mod oid {
     pub(super) const JSON: u32 = 114;
     pub(super) const FLOAT4: u32 = 700;
     pub(super) const FLOAT8: u32 = 701;
+    pub(super) const MONEY: u32 = 790;
     pub(super) const BPCHAR: u32 = 1042;
     pub(super) const VARCHAR: u32 = 1043;
     pub(super) const DATE: u32 = 1082;
@@ -68,6 +70,7 @@ mod oid {
     pub(super) const TIMESTAMP: u32 = 1114;
     pub(super) const TIMESTAMPTZ: u32 = 1184;
     pub(super) const INTERVAL: u32 = 1186;
+    pub(super) const TIMETZ: u32 = 1266;
     pub(super) const NUMERIC: u32 = 1700;
     pub(super) const UUID: u32 = 2950;
     pub(super) const JSONB: u32 = 3802;
@@ -136,6 +139,29 @@ fn numeric(modifier: i32) -> LogicalType {
 pub(crate) fn numeric_bounds(modifier: i32) -> Option<(i32, i32)> {
     let bits = modifier.checked_sub(4).filter(|bits| *bits >= 0)?;
     Some((bits >> 16, ((bits & 0x7ff) ^ 0x400) - 0x400))
+}
+
+/// Whether the server cuts or rounds values to fit such a column without a word, and we do not
+/// look before.
+pub(crate) fn bends(facts: TypeFacts) -> bool {
+    match facts.element.unwrap_or(facts.oid) {
+        oid::CHAR | oid::MONEY => true,
+        oid::INTERVAL | oid::TIMETZ => facts.modifier >= 0,
+        _ => false,
+    }
+}
+
+/// Refuses the types of PostGIS by column name: as text they would lose what they mean, their
+/// reference system and the order of their axes, to everything but another PostGIS.
+pub(crate) fn refuse_geometry(column: &Column) -> Result<()> {
+    let name = column.native.split('(').next().unwrap_or_default();
+    let name = name.rsplit('.').next().unwrap_or_default().trim_matches('"');
+    if !["geometry", "geography", "raster"].contains(&name) {
+        return Ok(());
+    }
+    let message = format!("column `{}` is `{}`, which does not travel", column.name, column.native);
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .hint("leave it out of `columns`, or read it by a `query` with ST_AsEWKT or ST_AsEWKB"))
 }
 
 /// The type that `create_table` gives a column, and what travels to it.
@@ -256,6 +282,23 @@ mod tests {
         let integers = TypeFacts { oid: 1007, element: Some(23), ..inet };
         assert_eq!(column_type(integers).logical.to_string(), "list<int32>");
         assert!(!column_type(TypeFacts { is_enum: true, ..inet }).by_text);
+    }
+
+    #[test]
+    fn t37_geometries_are_known_by_their_type() {
+        for (native, refused) in [
+            ("geometry", true),
+            ("geometry(Point,4326)", true),
+            ("public.geography(Point,4326)", true),
+            ("\"gis\".\"raster\"", true),
+            ("point", false),
+            ("geometry_kind", false),
+            ("numeric(3,2)", false),
+        ] {
+            let mut column = Column::new("g", LogicalType::TEXT, true);
+            native.clone_into(&mut column.native);
+            assert_eq!(refuse_geometry(&column).is_err(), refused, "{native}");
+        }
     }
 
     #[test]

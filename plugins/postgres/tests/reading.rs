@@ -3,12 +3,13 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_array::RecordBatch;
 use support::{Fixture, dirty_rows, host, read_all, server};
 use transload_plugin_api::{
-    ErrorKind, Plugin, ReadBatch, Reader, SplitAbility, SplitRequest,
+    Cancel, ErrorKind, Host, Plugin, ReadBatch, Reader, Result, Secret, Secrets, SplitAbility,
+    SplitRequest,
     testing::{Rows, cell},
 };
 use transload_plugin_postgres::PostgresPlugin;
@@ -280,6 +281,51 @@ fn keys_tell_which_cannot_decide() {
             (false, false, true)
         ]
     );
+}
+
+/// The user's name stands in the certificate, and there is no password.
+#[test]
+fn a_client_certificate_logs_in() {
+    let fixture = Fixture::new("CREATE TABLE t AS SELECT 1 AS i; GRANT SELECT ON t TO PUBLIC");
+    fixture.run(
+        "DO $$ BEGIN CREATE ROLE transload_cert LOGIN; \
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let sql = format!("SELECT pg_read_file(current_setting('data_directory') || '/../{name}')");
+        let path = folder.path().join(name);
+        std::fs::write(&path, &fixture.rows(&sql)[0]).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (authority, certificate, key) = (file("ca.crt"), file("client.crt"), file("client.key"));
+    let connect = |pairs: &[(&str, &str)]| {
+        let mut options = fixture.options(&[("table", "t")]);
+        options.values.insert("user".to_owned(), "transload_cert".into());
+        for (key, value) in pairs {
+            options.values.insert((*key).to_owned(), (*value).into());
+        }
+        let nobody = Host::new(Arc::new(NoSecrets), Cancel::new());
+        PostgresPlugin.reader(options, nobody).unwrap().schema().map(drop)
+    };
+    let verified = [("tls", "verify-ca"), ("ca_file", authority.as_str())];
+    let client = [("client_certificate", certificate.as_str()), ("client_key", key.as_str())];
+    connect(&[verified, client].concat()).unwrap();
+    for refused in [&verified[..], &[("tls", "disable")]] {
+        assert_eq!(connect(refused).unwrap_err().kind, ErrorKind::Connection, "{refused:?}");
+    }
+    // An authority that did not sign the server's certificate.
+    let other = [("tls", "verify-ca"), ("ca_file", certificate.as_str())];
+    let error = connect(&[other, client].concat()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Connection, "{error:?}");
+}
+
+struct NoSecrets;
+
+impl Secrets for NoSecrets {
+    fn secret(&self, _key: &str) -> Result<Option<Secret>> {
+        Ok(None)
+    }
 }
 
 /// The test server's certificate is of an authority of its own, for `localhost`.

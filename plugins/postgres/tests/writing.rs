@@ -63,6 +63,26 @@ fn t48_the_last_of_equal_keys_in_a_batch_wins() {
 }
 
 #[test]
+fn partitioned_tables_take_every_mode_and_count_exactly() {
+    let ddl = "CREATE TABLE t(id int8 PRIMARY KEY, s text) PARTITION BY RANGE (id);
+         CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (10);
+         CREATE TABLE high PARTITION OF t FOR VALUES FROM (10) TO (20);
+         INSERT INTO t VALUES (1, 'old'), (11, 'old')";
+    for (mode, expected, rows) in [
+        (WriteMode::Insert, (2, 0, 0, 3), ["1|old", "2|c", "11|old", "12|d"]),
+        (WriteMode::Ignore, (2, 0, 2, 1), ["1|old", "2|c", "11|old", "12|d"]),
+        (WriteMode::Upsert, (2, 2, 0, 1), ["1|b", "2|c", "11|old", "12|d"]),
+    ] {
+        let fixture = Fixture::new(ddl);
+        let plan = plan(mode, PAIR, &["id"]);
+        let rows_in = vec![integers([1, 1, 2, 12, 30]), texts(["a", "b", "c", "d", "nowhere"])];
+        let written = write_all(&*fixture.writer("t"), &plan, &[batch(&plan, rows_in)]).unwrap();
+        assert_eq!(counts(&written[0]), expected, "{mode:?}");
+        assert_eq!(fixture.rows("SELECT * FROM t ORDER BY id"), rows, "{mode:?}");
+    }
+}
+
+#[test]
 fn ignore_skips_by_the_key_alone() {
     let fixture = Fixture::new(
         "CREATE TABLE t(id int8 PRIMARY KEY, s text UNIQUE); INSERT INTO t VALUES (1, 'old')",

@@ -3,29 +3,9 @@
 
 use std::io::Write as _;
 
+use transload_plugin_api::calendar::{date_of, day_of};
+
 const DAY: i64 = 86_400;
-
-/// Days since 1970-01-01 of a proleptic Gregorian date (Howard Hinnant's `days_from_civil`).
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The reverse of [`days_from_civil`].
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
-}
 
 /// Units of a second that a fraction of `precision` digits travels in.
 pub(crate) fn units_of(precision: u8) -> i64 {
@@ -49,12 +29,7 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i64> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
     let (year, month, day) =
         (number(&[*y1, *y2, *y3, *y4])?, number(&[*m1, *m2])?, number(&[*d1, *d2])?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let days = days_from_civil(year, month, day);
-    // 31 February would come back as a day in March.
-    (civil_from_days(days) == (year, month, day)).then_some(days)
+    day_of(year, month as u32, day as u32)
 }
 
 /// `HH:MM:SS[.f]` in units of `precision`; digits beyond the precision must be zeros.
@@ -131,16 +106,16 @@ pub(crate) fn parse_duration(text: &[u8]) -> Option<i64> {
 
 /// Appends a date; `None` outside the years 0000 to 9999, which ISO text cannot say.
 pub(crate) fn write_date(days: i64, out: &mut Vec<u8>) -> Option<()> {
-    let (year, month, day) = civil_from_days(days);
+    let (year, month, day) = date_of(days);
     if !(0..=9999).contains(&year) {
         return None;
     }
     two(year / 100, out);
     two(year % 100, out);
     out.push(b'-');
-    two(month, out);
+    two(month.into(), out);
     out.push(b'-');
-    two(day, out);
+    two(day.into(), out);
     Some(())
 }
 

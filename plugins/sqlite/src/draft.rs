@@ -51,13 +51,7 @@ fn draft_new(name: &TableName, plan: &WritePlan) -> Result<WriteDraft> {
     drafting.check_made(&name.table)?;
     drafting.check_key(&[drafting.made_key()])?;
     let mut draft = drafting.made(creation(name, plan)?);
-    let steps = match plan.mode {
-        WriteMode::Overwrite => {
-            vec![plain("load the rows into a stage table, then move them".to_owned())]
-        }
-        _ => Vec::new(),
-    };
-    drafting.finish(&mut draft, steps, WORDING);
+    drafting.finish(&mut draft, drafting.staging(), WORDING);
     Ok(draft)
 }
 

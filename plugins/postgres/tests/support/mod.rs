@@ -2,7 +2,6 @@
 //! test's own to look at what is really there.
 #![allow(dead_code)] // each test file uses its part
 
-pub(crate) mod proxy;
 pub(crate) mod subject;
 
 use std::sync::{
@@ -10,7 +9,6 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use proxy::Faults;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, config::Host as PgHost};
@@ -20,6 +18,7 @@ pub(crate) use transload_plugin_api::testing::steps::{
 };
 use transload_plugin_api::{
     Cancel, Host, Options, Plugin, ReadTask, Reader, Result, Secret, Secrets, Writer,
+    testing::proxy::{self, Faults},
 };
 use transload_plugin_postgres::PostgresPlugin;
 
@@ -104,7 +103,7 @@ impl Fixture {
 
     fn through_proxy(&self, pairs: &[(&str, &str)]) -> (Options, Arc<Faults>) {
         let mut options = self.options(pairs);
-        let (port, faults) = proxy::start(server().get_ports()[0]);
+        let (port, faults) = proxy::start(server().get_ports()[0], b"COMMIT\0");
         options.values.insert("port".to_owned(), port.into());
         (options, faults)
     }

@@ -215,6 +215,16 @@ impl<'a> Drafting<'a> {
         WriteDraft { columns, statements: vec![plain(create)], ..WriteDraft::default() }
     }
 
+    /// The step of an overwrite whose target is not there yet.
+    pub fn staging(&self) -> Vec<Statement> {
+        match self.plan.mode {
+            WriteMode::Overwrite => {
+                vec![plain("load the rows into a stage table, then move them".to_owned())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Adds what does not depend on the target: the job's own statements around the `steps` of the
     /// mode, what a key that may be NULL means, and the guarantee.
     pub fn finish(&self, draft: &mut WriteDraft, steps: Vec<Statement>, wording: Wording<'_>) {

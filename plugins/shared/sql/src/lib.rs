@@ -1,5 +1,6 @@
 //! What SQL plugins share: what is read and written, how a plan is held against its target,
-//! quoting, statements, key-range splits. No I/O and no driver.
+//! quoting, statements, key-range splits. No driver, and no I/O but a knock at a server's port
+//! (`stages`) and the reading of certificates (`tls`).
 //!
 //! # Layout, in the order a plugin uses it
 //!
@@ -7,7 +8,7 @@
 //! |---|---|
 //! | `name`, `pattern` | [`TableName`]: `schema.table` as a job writes it, quotes honoured; ranges of tables |
 //! | `source` | [`Sources`] and [`Target`]: the options that say what is read and written |
-//! | `sharded` | [`TableReader`]: several tables of one shape read as one |
+//! | `sharded`, `origin` | [`TableReader`]: several tables of one shape read as one; the column that names them |
 //! | `draft` | [`Drafting`]: a plan held against its target |
 //! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
@@ -33,6 +34,7 @@ mod dialect;
 mod draft;
 mod key;
 mod name;
+mod origin;
 mod pattern;
 mod sharded;
 mod source;

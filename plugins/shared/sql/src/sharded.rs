@@ -1,16 +1,15 @@
 //! Several tables of one shape read as one source, and the column that says from which of them a
 //! row is. Each table has a reader of its own; what they must have in common is checked here.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Finding, Key, LogicalType, Position, ReadBatch, ReadTask, Reader,
-    Result, SourceSchema, Split, SplitRequest, TableInfo, schema_of,
+    Column, Error, ErrorKind, Finding, Key, LogicalType, Position, ReadTask, Reader, Result,
+    SourceSchema, Split, SplitRequest, TableInfo,
 };
 
-use crate::{decode_split, encode_split};
+use crate::{decode_split, encode_split, origin::NamedRows};
 
 /// A reader of one table.
 pub trait TableReader: Reader {
@@ -223,45 +222,7 @@ impl<R: TableReader> Reader for ShardedReader<R> {
             rest = reader.produces(&some)?;
         }
         let task = reader.open(&inner, &rest, after)?;
-        let schema = schema_of(columns);
-        Ok(Box::new(NamedRows { task, schema, at, alone, name: name.clone(), names: None }))
-    }
-}
-
-/// Rows with the name of their table.
-struct NamedRows {
-    task: Box<dyn ReadTask>,
-    schema: arrow_schema::SchemaRef,
-    /// Where the name stands.
-    at: usize,
-    /// It is the only column.
-    alone: bool,
-    name: String,
-    /// The name, over and over; as long as the longest batch so far.
-    names: Option<StringArray>,
-}
-
-impl NamedRows {
-    fn names(&mut self, rows: usize) -> ArrayRef {
-        let known = self.names.take().filter(|names| names.len() >= rows);
-        let names = known.unwrap_or_else(|| {
-            StringArray::from_iter_values(std::iter::repeat_n(&self.name, rows))
-        });
-        let names = self.names.insert(names);
-        Arc::new(names.slice(0, rows))
-    }
-}
-
-impl ReadTask for NamedRows {
-    fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
-        let Some(mut read) = self.task.next_batch()? else { return Ok(None) };
-        let rows = read.batch.num_rows();
-        let mut arrays = if self.alone { Vec::new() } else { read.batch.columns().to_vec() };
-        arrays.insert(self.at, self.names(rows));
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        read.batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
-        Ok(Some(read))
+        Ok(Box::new(NamedRows::new(task, columns, at, alone, name.clone())))
     }
 }
 
@@ -286,9 +247,11 @@ fn share_out(max: u32, rows: &[Option<u64>]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Int64Array, cast::AsArray, types::Int64Type};
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
     use proptest::prelude::*;
-    use transload_plugin_api::SplitAbility;
+    use transload_plugin_api::{ReadBatch, SplitAbility, schema_of};
 
     use super::*;
 

@@ -8,9 +8,9 @@ use arrow_array::{
     StringArray, types::*,
 };
 use arrow_buffer::{NullBuffer, ScalarBuffer, i256};
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result, calendar::date_of};
 
-use super::{BinaryText, bytes, temporal::civil_from_days};
+use super::{BinaryText, bytes};
 
 /// The texts of one column's values.
 pub struct CellRenderer<'a> {
@@ -261,7 +261,7 @@ fn two(value: u32) -> [u8; 2] {
 
 #[inline]
 fn date(days: i64, out: &mut Vec<u8>) {
-    let (year, month, day) = civil_from_days(days);
+    let (year, month, day) = date_of(days);
     // what text formats are full of; the other years have a sign
     if (0..=9999).contains(&year) {
         let year = year as u32;

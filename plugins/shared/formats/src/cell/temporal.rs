@@ -1,57 +1,14 @@
 //! Texts of dates, times, timestamps and durations to counts of days and (nano)seconds. Calendar
 //! dates stay calendar dates: no zone of any machine is asked for anything.
 
+use transload_plugin_api::calendar::{day_of, is_leap};
+
 use super::{Fault, digits, number::Parse};
 
 const DAY: i64 = 86_400;
 
-/// Days since 1970-01-01 in the proleptic Gregorian calendar.
-///
-/// Counts from 1 March of the 400-year era, so that a leap day is the last of its year
-/// (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
-fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = i64::from((month + 9) % 12);
-    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// Year, month and day of a count of days since 1970-01-01; the inverse of `days_from_civil`.
-#[inline]
-pub(super) fn civil_from_days(days: i64) -> (i64, u32, u32) {
-    // four eras more, so that the years from -1600 on divide as small numbers without a sign
-    const FOUR_ERAS: i64 = 4 * 146_097;
-    let shifted = days + 719_468;
-    let (era, day_of_era) = match u32::try_from(shifted + FOUR_ERAS) {
-        Ok(shifted) => (i64::from(shifted / 146_097) - 4, shifted % 146_097),
-        Err(_) => (shifted.div_euclid(146_097), shifted.rem_euclid(146_097) as u32),
-    };
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (i64::from(year_of_era) + era * 400 + i64::from(month <= 2), month, day)
-}
-
-fn last_day(year: i64, month: u32) -> u32 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
 fn checked_days(year: i64, month: u32, day: u32) -> Result<i64, Fault> {
-    if month.wrapping_sub(1) >= 12 || day == 0 || day > last_day(year, month) {
-        return Err(Fault::Range);
-    }
-    Ok(days_from_civil(year, month, day))
+    day_of(year, month, day).ok_or(Fault::Range)
 }
 
 /// Days before the first of each month, of a year that begins in March; months count from 1.
@@ -78,7 +35,7 @@ fn plain_date(text: &[u8; 10]) -> Option<u32> {
     if month > 12 || day == 0 || day > DAYS_OF[month as usize & 15] {
         return None;
     }
-    if month == 2 && day > last_day(i64::from(year), 2) {
+    if month == 2 && day == 29 && !is_leap(i64::from(year)) {
         return None;
     }
     // one era more, so that March of the year -1 is not below zero
@@ -300,6 +257,8 @@ impl Parse for Duration {
 
 #[cfg(test)]
 mod tests {
+    use transload_plugin_api::calendar::date_of;
+
     use super::*;
 
     fn parse<P: Parse>(parser: &P, text: &str) -> Result<P::Value, Fault> {
@@ -323,11 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_many_years_is_one_more_than_the_day_before() {
+    fn plain_dates_are_counted_as_the_calendar_counts_them() {
         for days in (-800_000..-600_000).chain(-30_000..60_000).chain(2_900_000..3_000_000) {
-            let (year, month, day) = civil_from_days(days);
-            assert_eq!(days_from_civil(year, month, day), days);
-            assert!(day <= last_day(year, month));
+            let (year, month, day) = date_of(days);
             if (0..=9999).contains(&year) {
                 let two = |value: u32| [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
                 let ([a, b], [c, d]) = (two(year as u32 / 100), two(year as u32 % 100));

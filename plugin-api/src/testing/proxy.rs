@@ -1,4 +1,5 @@
-//! A go-between on the way to the server that loses connections where a test wants it to.
+//! A go-between on the way to a server that loses connections where a test wants it to, for tests
+//! of plugins whose stores answer over TCP.
 
 use std::{
     io::{Read, Write},
@@ -10,42 +11,46 @@ use std::{
     thread,
 };
 
+use super::expect;
+
 /// When connections are lost. Nothing is, until the test says so.
-#[derive(Default)]
-pub(crate) struct Faults {
+#[derive(Debug, Default)]
+pub struct Faults {
     /// After so many more bytes to the server; 0 is never.
-    pub(crate) after_sent: AtomicU64,
+    pub after_sent: AtomicU64,
     /// After so many more bytes from the server; 0 is never.
-    pub(crate) after_received: AtomicU64,
+    pub after_received: AtomicU64,
     /// The answer to the next COMMIT is lost, and the connection with it.
-    pub(crate) at_commit: AtomicBool,
+    pub at_commit: AtomicBool,
 }
 
-/// Starts one before the server at `port`; its own port, and what it may do.
-pub(crate) fn start(port: u16) -> (u16, Arc<Faults>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let own = listener.local_addr().unwrap().port();
+/// Starts one before the server at `port` of this machine; its own port, and what it may do.
+/// `commit` is how a COMMIT looks on its way to the server.
+pub fn start(port: u16, commit: &'static [u8]) -> (u16, Arc<Faults>) {
+    let listener = expect(TcpListener::bind("127.0.0.1:0"), "a port of the proxy's own");
+    let own = expect(listener.local_addr(), "the proxy's port").port();
     let faults = Arc::new(Faults::default());
     let shared = Arc::clone(&faults);
     // Ends with the test's process.
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-            serve(client, server, &shared);
+            serve(&client, &server, commit, &shared);
         }
     });
     (own, faults)
 }
 
-fn serve(client: TcpStream, server: TcpStream, faults: &Arc<Faults>) {
+fn serve(client: &TcpStream, server: &TcpStream, commit: &'static [u8], faults: &Arc<Faults>) {
     let muted = Arc::new(AtomicBool::new(false));
-    let ends = || (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let end = |stream: &TcpStream| expect(stream.try_clone(), "a connection's other handle");
+    let ends = || (end(client), end(server));
     let (up, down) = (ends(), ends());
     let (sent, received) = (Arc::clone(faults), Arc::clone(faults));
     let mute = Arc::clone(&muted);
     thread::spawn(move || {
         forward(up.0, up.1, |bytes| {
-            let commits = bytes.windows(7).any(|it| it == b"COMMIT\0");
+            let commits = bytes.windows(commit.len()).any(|it| it == commit);
             if commits && sent.at_commit.swap(false, SeqCst) {
                 mute.store(true, SeqCst);
             }
