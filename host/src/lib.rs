@@ -17,7 +17,7 @@
 //! | `signals`, `logging` | SIGINT and SIGTERM; log events with secrets taken out |
 //! | `error` | the one error and its exit codes |
 //!
-//! A batch's way: `engine::task` asks the plugin's `ReadTask`, converts and sends;
+//! A batch's way: `engine::reading` asks the plugin's `ReadTask`; `engine::task` converts and sends;
 //! `engine::ring` holds; `engine::chunk` receives, writes and commits. Nothing else touches it.
 //!
 //! # Glossary

@@ -150,14 +150,15 @@ fn t06_a_source_that_was_lost_is_read_on_from_where_it_stopped() {
 #[test]
 fn t06_a_source_that_cannot_be_read_on_ends_the_run() {
     let workplace = Workplace::new();
-    let job = |at: u64| {
+    let job = |ability: &str, at: u64| {
         format!(
-            "{GENERATED}rows = 3_000\nability = \"replayable\"\nlose_at = {at}\n{TO_GENERATOR}{ONE_TASK}"
+            "{GENERATED}rows = 3_000\nability = \"{ability}\"\nlose_at = {at}\n{TO_GENERATOR}{ONE_TASK}"
         )
     };
-    workplace.job(&job(1_234)).0.exits(5).says("is lost");
+    workplace.job(&job("replayable", 1_234)).0.exits(5).says("is lost");
+    workplace.job(&job("volatile", 0)).0.exits(5).says("is lost");
     // Nothing had come yet, so nothing can come twice.
-    let (ended, report) = workplace.job(&job(0));
+    let (ended, report) = workplace.job(&job("replayable", 0));
     ended.exits(0);
     assert_eq!((&report["reopened"], &report["rows"]["inserted"]), (&1.into(), &3_000.into()));
 }

@@ -48,7 +48,9 @@ impl<'a> Reading<'a> {
     /// Opens the split once more after a loss, or gives up with what was lost first.
     fn open_again(&mut self, lost: PluginError, attempt: &mut u32) -> Result<()> {
         let split = &self.run.plan.splits[self.task as usize];
-        let can = self.position.is_none() || split.ability == SplitAbility::Seekable;
+        // What a volatile source has given away it does not give again.
+        let fresh = self.position.is_none() && split.ability != SplitAbility::Volatile;
+        let can = fresh || split.ability == SplitAbility::Seekable;
         while can && lost.kind == ErrorKind::Connection && *attempt < ATTEMPTS {
             self.run.stop.sleep(PAUSE * 2_u32.pow(*attempt))?;
             *attempt += 1;
