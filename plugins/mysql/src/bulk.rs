@@ -5,6 +5,7 @@
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WritePlan};
+use transload_sql::Care;
 
 use crate::{
     answer::Done,
@@ -15,18 +16,13 @@ use crate::{
     session::Session,
 };
 
-/// After failures so many chunks at most go batch by batch.
-const LONGEST_DOUBT: u32 = 64;
-
 /// Loads the rows of one task.
 pub(crate) struct Bulk {
     sql: String,
     /// Rows sent into the open statement, if one is open.
     sent: Option<u64>,
-    /// So many chunks more go batch by batch.
-    careful: u32,
-    /// What `careful` starts at after the next failure; grows where dirty rows are frequent.
-    doubt: u32,
+    /// Whether chunks go batch by batch.
+    care: Care,
 }
 
 /// What came of a batch.
@@ -41,7 +37,7 @@ pub(crate) enum Sent {
 
 impl Bulk {
     pub(crate) fn new(sql: String) -> Self {
-        Self { sql, sent: None, careful: 0, doubt: 1 }
+        Self { sql, sent: None, care: Care::default() }
     }
 
     /// Sends a batch. Its rows count as in, but are proven to be by [`Bulk::finish_chunk`] only.
@@ -52,7 +48,7 @@ impl Bulk {
         batch: &RecordBatch,
         dirty: &mut Vec<DirtyRow>,
     ) -> Result<Sent> {
-        if self.careful > 0 {
+        if self.care.is_needed() {
             return self.write_alone(session, encoder, batch, dirty);
         }
         if self.sent.is_none() && !self.begin(session)? {
@@ -99,15 +95,16 @@ impl Bulk {
     /// some row: the chunk must be rolled back and come again.
     pub(crate) fn finish_chunk(&mut self, session: &mut Session) -> Result<()> {
         let Some(sent) = self.sent.take() else {
-            self.careful = self.careful.saturating_sub(1);
+            if self.care.is_needed() {
+                self.care.relax();
+            }
             return Ok(());
         };
         if is_whole(session.end_load(), sent, session)? {
-            self.doubt = (self.doubt / 2).max(1);
+            self.care.relax();
             return Ok(());
         }
-        self.careful = self.doubt;
-        self.doubt = (self.doubt * 2).min(LONGEST_DOUBT);
+        self.care.raise();
         let message = "the server has refused or changed rows of a bulk load";
         Err(Error::new(ErrorKind::Retry, message).with_code("MYSQL-BULK"))
     }

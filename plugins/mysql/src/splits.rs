@@ -178,10 +178,7 @@ fn boundaries(session: &mut Session, table: &str, key: &str, max: u32) -> Result
         let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
         String::from_utf8(bytes?).ok()
     };
-    let mut found: Vec<String> = Vec::new();
-    for boundary in rows.into_iter().filter_map(text) {
-        found.push(boundary);
-    }
+    let found = rows.into_iter().filter_map(text).collect();
     in_server_order(session, table, key, found)
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::{Client, CopyInSink, Error as PgError, Statement};
 use transload_plugin_api::{Error, ErrorKind, Result, Written};
+use transload_sql::Care;
 
 use crate::{
     bisect,
@@ -25,8 +26,6 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: &[u8] = &[0xFF, 0xFF];
 /// So much is handed to the server at a time.
 const PIECE: usize = 64 << 10;
-/// After refused rows, at most so many chunks go the careful way before another try.
-const MOST_CAREFUL: u32 = 64;
 
 /// The statements that rows of one task need.
 #[derive(Clone, Debug)]
@@ -147,32 +146,6 @@ impl Loader {
     }
 }
 
-/// How many chunks still go the careful way. More after each refusal, and fewer again when chunks
-/// pass at the first try: in clean data a bad row costs little, in bad data a try costs little.
-#[derive(Debug, Default)]
-struct Care {
-    chunks: u32,
-    next: u32,
-}
-
-impl Care {
-    fn is_needed(&self) -> bool {
-        self.chunks > 0
-    }
-
-    fn raise(&mut self) {
-        self.next = (self.next * 2).clamp(1, MOST_CAREFUL);
-        self.chunks = self.next;
-    }
-
-    fn relax(&mut self) {
-        match self.chunks {
-            0 => self.next /= 2,
-            _ => self.chunks -= 1,
-        }
-    }
-}
-
 /// A COPY to the server that is under way.
 pub(crate) struct Copy {
     sink: Pin<Box<CopyInSink<Bytes>>>,
@@ -219,30 +192,5 @@ pub(crate) async fn copy(
     match copy.finish().await {
         Ok(count) => sent.map(|()| count),
         Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn care_grows_with_refusals_and_shrinks_with_success() {
-        let mut care = Care::default();
-        let mut careful = Vec::new();
-        for _ in 0..9 {
-            assert!(!care.is_needed());
-            care.raise();
-            let mut chunks = 0;
-            while care.is_needed() {
-                care.relax();
-                chunks += 1;
-            }
-            careful.push(chunks);
-        }
-        assert_eq!(careful, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
-        (0..3).for_each(|_| care.relax());
-        care.raise();
-        assert_eq!(care.chunks, 16);
     }
 }

@@ -14,6 +14,7 @@
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
 //! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
 //! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once; how they travel |
+//! | `care` | [`Care`]: when a bulk load is worth another try |
 //! | `stages` | [`Stages`]: the way to a server as findings |
 //! | `address` | [`Address`]: where a server is and as whom to log in (feature `tls`) |
 //! | `tls` | [`TlsSettings`]: what is verified of a server (feature `tls`) |
@@ -30,6 +31,7 @@
 
 #[cfg(feature = "tls")]
 mod address;
+mod care;
 mod dialect;
 mod draft;
 mod key;
@@ -46,6 +48,7 @@ mod tls;
 
 #[cfg(feature = "tls")]
 pub use address::{Address, AddressRules};
+pub use care::Care;
 pub use dialect::Dialect;
 pub use draft::{
     Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
