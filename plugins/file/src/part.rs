@@ -50,8 +50,6 @@ pub(crate) struct Frame {
 
 /// A [`WriteTask`] on a staged file. Dropped before `finish`, it removes the file.
 pub(crate) struct PartTask {
-    encoding: Arc<Encoding>,
-    columns: Vec<Column>,
     cancel: Cancel,
     stage: Stage,
     task: u32,
@@ -86,8 +84,6 @@ impl PartTask {
         let file: File = file.map_err(|error| at(error, &path))?;
         let output = Output::new(file, encoding.compression(), frame.hash);
         let mut task = Self {
-            encoding: Arc::clone(encoding),
-            columns: columns.to_vec(),
             cancel: cancel.clone(),
             stage: stage.clone(),
             task: context.task,
@@ -116,6 +112,7 @@ impl PartTask {
 
     /// Writes what is encoded and makes this the place to which the file can be cut back.
     fn commit_text(&mut self) -> Result<()> {
+        self.encoder.commit(&mut self.text)?;
         self.write_text()?;
         self.output.end_frame().map_err(|error| at(error, &self.path))?;
         self.committed = (self.output.mark(), self.rows);
@@ -186,11 +183,7 @@ impl WriteTask for PartTask {
         let (mark, rows) = &self.committed;
         self.output.cut(mark).map_err(|error| at(error, &self.path))?;
         self.rows = *rows;
-        if self.rows == 0 {
-            // An encoder knows whether it has had a row, so before the first it is made anew.
-            self.encoder = self.encoding.encoder(&self.columns)?;
-            self.encoder.start(&mut Vec::new())?;
-        }
+        self.encoder.rollback();
         Ok(())
     }
 

@@ -48,6 +48,7 @@ mod compression;
 mod csv;
 mod infer;
 mod json;
+mod store;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
 pub use charset::{Charset, Invalid, Transcoder};
@@ -55,6 +56,7 @@ pub use compression::{CompressedWriter, Compression};
 pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
+pub use store::{Listing, Store, StoredFile};
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};
@@ -98,7 +100,9 @@ pub struct Decoded {
     pub exact: bool,
 }
 
-/// Batches to bytes, appended to `out`.
+/// Batches to bytes, appended to `out`. What an encoder holds back of a chunk comes out with
+/// [`Encoder::commit`] at the latest, so that a caller who drops the bytes since then and calls
+/// [`Encoder::rollback`] has undone the chunk.
 pub trait Encoder: Send {
     /// What stands before the first row: a header, a bracket.
     ///
@@ -119,7 +123,17 @@ pub trait Encoder: Send {
         Vec::new()
     }
 
-    /// What stands after the last row.
+    /// Makes what was encoded part of the file: it cannot be rolled back any more. A format may
+    /// still hold it back, to go out with a later chunk or the end.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    fn commit(&mut self, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Forgets what was encoded since the last commit, or since the start.
+    fn rollback(&mut self);
+
+    /// What stands after the last row; everything is committed.
     ///
     /// # Errors
     /// As [`Encoder::encode`].

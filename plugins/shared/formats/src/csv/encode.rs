@@ -165,6 +165,12 @@ impl Encoder for CsvEncoder {
         Ok(())
     }
 
+    fn commit(&mut self, _out: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+
+    fn rollback(&mut self) {}
+
     fn end(&mut self, _out: &mut Vec<u8>) -> Result<()> {
         Ok(())
     }

@@ -19,6 +19,8 @@ pub struct JsonEncoder {
     keys: Vec<Vec<u8>>,
     /// An array has a row already, so the next one needs a comma.
     begun: bool,
+    /// `begun` at the last commit.
+    committed: bool,
     binary: BinaryText,
     refused: Vec<DirtyRow>,
 }
@@ -37,6 +39,7 @@ impl JsonEncoder {
             columns: columns.to_vec(),
             keys: keys.collect(),
             begun: false,
+            committed: false,
             binary,
             refused: Vec::new(),
         }
@@ -121,6 +124,15 @@ impl Encoder for JsonEncoder {
 
     fn take_refused(&mut self) -> Vec<DirtyRow> {
         std::mem::take(&mut self.refused)
+    }
+
+    fn commit(&mut self, _out: &mut Vec<u8>) -> Result<()> {
+        self.committed = self.begun;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.begun = self.committed;
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {

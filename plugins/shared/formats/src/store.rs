@@ -1,0 +1,60 @@
+//! Where files lie, seen from the formats: a list of files, and bytes of each. A disk and a bucket
+//! differ in how they answer; what is in the files is everybody's.
+
+use std::{io::Read, ops::Range};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use transload_plugin_api::Result;
+
+/// A place that holds files. Calls come from several threads and block.
+pub trait Store: Send + Sync {
+    /// The files that the job reads, frozen: later calls speak of these only.
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::NotFound`] if a path of the job stands for no file.
+    fn list(&self) -> Result<Listing>;
+
+    /// Bytes of a file, in order; the stream ends at the range's end and not before.
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::Schema`] with the code `FILE-CHANGED` if the file is not
+    /// the listed one any more.
+    fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>>;
+
+    /// Several stretches of a file at once, each complete, in the order asked for.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>>;
+}
+
+/// The files of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In reading order.
+    pub files: Vec<StoredFile>,
+    /// Names of the columns that folder names (`day=2026-11-21/`) give to the rows below.
+    pub partitions: Vec<String>,
+}
+
+/// One file as it was when it was listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// The whole name: an absolute path, `s3://bucket/key`.
+    pub name: String,
+    /// Bytes as stored.
+    pub size: u64,
+    /// What a new content changes: an ETag, a time of change.
+    pub version: String,
+    /// The values of [`Listing::partitions`]; `None` is NULL.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Option<String>>,
+}
+
+impl StoredFile {
+    /// The last part of the name, for messages.
+    pub fn short_name(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
+    }
+}
