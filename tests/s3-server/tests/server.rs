@@ -60,7 +60,7 @@ async fn upload(client: &AmazonS3, key: &str) -> Box<dyn MultipartUpload> {
 async fn metadata(client: &AmazonS3, key: &str) -> Option<String> {
     let options = GetOptions::new().with_head(true);
     let found = client.get_opts(&Path::from(key), options).await.unwrap().attributes;
-    found.get(&Attribute::Metadata("token".into())).map(ToString::to_string)
+    found.get(&Attribute::Metadata("token".into())).map(|value| value.as_ref().to_owned())
 }
 
 #[test]
