@@ -72,7 +72,10 @@ fn objects_are_as_they_were_put_whatever_their_keys() {
             let etag = put(&client, key, b"0123456789").await;
             let meta = client.head(&Path::parse(key).unwrap()).await.unwrap();
             assert_eq!((meta.size, meta.e_tag.as_deref()), (10, Some(etag.as_str())), "{key}");
-            assert_eq!(client.get_range(&Path::parse(key).unwrap(), 3..6).await.unwrap()[..], b"345"[..]);
+            assert_eq!(
+                client.get_range(&Path::parse(key).unwrap(), 3..6).await.unwrap()[..],
+                b"345"[..]
+            );
         }
         assert_eq!(keys(&client, "").await, ["a", "a/b", &long, "ü/日本 %2F+&"]);
         client.delete(&Path::from("a")).await.unwrap();

@@ -49,16 +49,18 @@ impl Store {
         let input = &request.input;
         let upload = self.upload(&input.bucket, &input.key, &input.upload_id)?;
         let (id, number) = (input.upload_id.clone(), input.part_number);
-        let length = input.content_length.ok_or_else(|| s3_error!(MissingContentLength))?;
         let extensions = request.extensions.clone();
         let unnamed = |input| UploadPartInput { key: upload.blob, ..input };
         let mut answer = self.files().upload_part(request.map_input(unnamed)).await?;
         let etag = answer.output.e_tag.clone().ok_or_else(|| s3_error!(InternalError))?;
         answer.output.e_tag = Some(told(&extensions, &etag));
+        // A request in chunks does not say how long it is. The name is `s3s-fs`' own.
+        let file = self.shared.folder.join(format!(".upload_id-{id}.part-{number}"));
+        let size = std::fs::metadata(file).map_err(|error| s3_error!(error, InternalError))?.len();
         // It may have been aborted meanwhile.
         let mut names = self.names();
         let upload = names.uploads.get_mut(&id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-        upload.parts.insert(number, (length.unsigned_abs(), etag));
+        upload.parts.insert(number, (size, etag));
         Ok(answer)
     }
 
