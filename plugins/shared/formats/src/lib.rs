@@ -48,6 +48,7 @@ mod compression;
 mod csv;
 mod infer;
 mod json;
+mod parquet;
 mod store;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
@@ -56,6 +57,10 @@ pub use compression::{CompressedWriter, Compression};
 pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
+pub use parquet::{
+    ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
+    ParquetStatistics, RowGroup, join_parquet, produced,
+};
 pub use store::{Listing, Store, StoredFile};
 
 use arrow_array::RecordBatch;
