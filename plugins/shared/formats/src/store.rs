@@ -27,6 +27,18 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::read`].
     fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>>;
+
+    /// Whether bytes have to come over a network, so that reading fewer of them is worth more
+    /// than knowing on which line a piece of a file begins.
+    fn is_distant(&self) -> bool;
+
+    /// One stretch of a file.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn range(&self, file: &StoredFile, range: Range<u64>) -> Result<Bytes> {
+        Ok(self.ranges(file, std::slice::from_ref(&range))?.pop().unwrap_or_default())
+    }
 }
 
 /// The files of a job.

@@ -105,7 +105,7 @@ impl Blocks {
         }
         let end = self.rest.end.min(self.rest.start + missing.max(self.block));
         let range = self.rest.start..end;
-        let more = self.store.ranges(&self.file, &[range.clone()])?.pop().unwrap_or_default();
+        let more = self.store.range(&self.file, range.clone())?;
         check(&self.file, &range, &more)?;
         self.rest.start = end;
         if self.bytes.is_empty() {

@@ -72,8 +72,8 @@ fn fetch(store: &dyn Store, file: &StoredFile) -> Result<Bytes> {
 
 fn one(store: &dyn Store, file: &StoredFile, range: Range<u64>) -> Result<Bytes> {
     let wanted = range.end - range.start;
-    match store.ranges(file, &[range])?.pop() {
-        Some(bytes) if bytes.len() as u64 == wanted => Ok(bytes),
+    match store.range(file, range)? {
+        bytes if bytes.len() as u64 == wanted => Ok(bytes),
         _ => Err(Error::new(ErrorKind::Defect, "the store gave other bytes than were asked for")
             .at(&file.name)),
     }
