@@ -51,6 +51,7 @@ mod format;
 mod infer;
 mod json;
 mod options;
+mod parquet;
 mod read;
 mod store;
 
@@ -62,6 +63,10 @@ pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
+pub use parquet::{
+    ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
+    ParquetStatistics, RowGroup, join_parquet, produced,
+};
 pub use options::{
     CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
 };
