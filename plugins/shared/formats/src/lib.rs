@@ -63,12 +63,12 @@ pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
+pub use options::{
+    CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
+};
 pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
     ParquetStatistics, RowGroup, join_parquet, produced,
-};
-pub use options::{
-    CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
 };
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
