@@ -54,6 +54,7 @@ mod options;
 mod parquet;
 mod read;
 mod store;
+mod types;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
 pub use charset::{Charset, Invalid, Transcoder};
@@ -63,15 +64,16 @@ pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
+pub use options::{
+    CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
+};
 pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
     ParquetStatistics, RowGroup, join_parquet, produced,
 };
-pub use options::{
-    CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
-};
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
+pub use types::types;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};

@@ -61,10 +61,7 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
 }
 
 /// The columns that the files' footers name; those of some files are compared.
-fn parquet_columns(
-    source: &Source,
-    files: &[StoredFile],
-) -> Result<(Vec<Column>, Vec<String>)> {
+fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>, Vec<String>)> {
     let mut common: Option<(ParquetFile, Vec<Column>)> = None;
     for file in spread(files, SAMPLE_FILES) {
         let next = ParquetFile::open(Arc::clone(&source.job.store), file)

@@ -10,7 +10,9 @@ use super::{
     input,
     source::{Source, in_file},
 };
-use crate::{Boundary, BoundaryFinder, Compression, FileName, Format, Listing, ParquetFile, StoredFile};
+use crate::{
+    Boundary, BoundaryFinder, Compression, FileName, Format, Listing, ParquetFile, StoredFile,
+};
 
 /// A file is not cut into smaller pieces than this.
 const MIN_PIECE: u64 = 4 << 20;
