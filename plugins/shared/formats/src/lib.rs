@@ -54,6 +54,7 @@ mod options;
 mod parquet;
 mod read;
 mod store;
+mod types;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
 pub use charset::{Charset, Invalid, Transcoder};
@@ -72,6 +73,7 @@ pub use parquet::{
 };
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
+pub use types::types;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};

@@ -125,9 +125,8 @@ impl Reader for FilesReader {
         }
         if format == Format::Parquet {
             return self.with_frozen(|frozen| {
-                let files = &frozen.columns()?.schema.columns;
-                let folders = &frozen.listing.partitions;
-                Ok(parquet_produced(files, folders, wanted))
+                let folders = frozen.listing.partitions.clone();
+                Ok(parquet_produced(&frozen.columns()?.schema.columns, &folders, wanted))
             });
         }
         let produced = |column: &Column| match ColumnBuilder::new(column, &words) {
