@@ -123,7 +123,7 @@ pub(crate) fn kinds() -> Vec<Kind> {
 
 /// Parquet has what text files have, as what they are told that it is.
 fn in_parquet(mut kind: Kind) -> Kind {
-    let has = |list: &[(Store, &str)]| Kind::native(list, Jsonl).is_some();
+    let has = |list: &[(Store, &'static str)]| Kind::native(list, Jsonl).is_some();
     // A number of any size is a text to all who do not know our word for it.
     if has(&kind.gives) && kind.logical != "numeric" {
         kind.gives.push((Parquet, kind.logical));
