@@ -16,6 +16,7 @@
 //! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
 //! | `infer` | types of a sample of text cells |
 //! | `cell` | text to typed columns and back |
+//! | `partition` | folders named after values |
 //!
 //! # A file, from its first byte to its last batch
 //!
@@ -51,6 +52,7 @@ mod format;
 mod infer;
 mod json;
 mod options;
+mod partition;
 mod read;
 mod store;
 
@@ -65,6 +67,7 @@ pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
 pub use options::{
     CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
 };
+pub use partition::{PartitionFilter, PartitionMode, PartitionValue, partition_specs, partitions};
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
 
