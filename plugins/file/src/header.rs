@@ -3,22 +3,22 @@
 
 use std::{io::Read, path::Path};
 
-use transload_formats::{Compression, CsvHead};
+use transload_formats::{Compression, CsvHead, Encoding, Format};
 use transload_plugin_api::{Column, Error, ErrorKind, Result};
 
-use crate::{encoding::Encoding, format::Format, input, listing::at};
+use crate::listing::at;
 
 /// Refuses a file to which rows of these columns cannot be added.
 ///
 /// # Errors
 /// [`ErrorKind::Schema`] with what the file has and what the plan has.
 pub(crate) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Result<()> {
-    let found = input::compression_of(path)?;
+    let found = compression_of(path)?;
     if found != encoding.compression() {
         let message = format!(
             "the file's compression is {}, the job's is {}",
-            word(found),
-            word(encoding.compression())
+            found.word(),
+            encoding.compression().word()
         );
         return Err(Error::new(ErrorKind::Schema, message).at(path.display().to_string()));
     }
@@ -53,10 +53,11 @@ fn read_head(path: &Path, encoding: &Encoding) -> Result<CsvHead> {
     }
 }
 
-fn word(compression: Compression) -> &'static str {
-    match compression {
-        Compression::None => "none",
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-    }
+/// What the first bytes of a file say.
+fn compression_of(path: &Path) -> Result<Compression> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(Compression::HEAD as u64).read_to_end(&mut start))
+        .map_err(|error| at(error, path))?;
+    Compression::detect(&start).map_err(|error| error.at(path.display().to_string()))
 }

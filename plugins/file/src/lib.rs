@@ -1,44 +1,34 @@
-//! The file plugin: CSV, JSON lines and JSON arrays, packed or not, in and out.
+//! The file plugin: CSV, JSON lines, JSON arrays and Parquet, packed or not, in and out.
 //!
-//! Formats are the business of `transload-formats`; this crate is the I/O around them: which
-//! files, read in blocks from where to where, written where and published how.
+//! Formats are the business of `transload-formats`, and so is reading a set of files; this crate
+//! says which files those are, and how written ones are published.
 //!
 //! # Layout, in the order data takes
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `options` | every option, described once |
-//! | `reader` | the reading side's verbs |
-//! | `listing` | paths and patterns to a frozen list of files |
-//! | `format`, `source` | what a name says; the files' one format |
-//! | `schema` | columns from headers, keys and a bounded sample |
-//! | `splits` | pieces of files, cut at proven starts of records |
-//! | `input`, `read_task` | blocks of text; batches with positions |
+//! | `options` | the plugin's own options |
+//! | `listing` | paths and patterns to a frozen list of files, and their bytes |
 //! | `writer` | the writing side's verbs |
-//! | `target`, `encoding`, `header` | one file or a folder; how rows become bytes; what may be added to |
+//! | `target`, `header` | one file or a folder; what may be added to |
 //! | `stage`, `part`, `output` | the hidden folder of a run, a task's file in it, its growing end |
 //! | `publish`, `manifest`, `durable` | the commit; the list of files in a folder; fsync and rename |
 
 mod durable;
-mod encoding;
-mod format;
 mod header;
-mod input;
 mod listing;
 mod manifest;
 mod options;
 mod output;
 mod part;
 mod publish;
-mod read_task;
-mod reader;
-mod schema;
-mod source;
-mod splits;
 mod stage;
 mod target;
 mod writer;
 
+use std::sync::Arc;
+
+use transload_formats::FilesReader;
 use transload_plugin_api::{
     ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, Options, Plugin, Reader,
     ReaderDescriptor, Result, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, Writer,
@@ -79,7 +69,9 @@ impl Plugin for FilePlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(reader::FileReader::new(&options, &host)?))
+        let paths = options::ReaderOptions::parse(&options)?.path;
+        let files = Arc::new(listing::Files { paths });
+        Ok(Box::new(FilesReader::new(files, &options, &host)?))
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {

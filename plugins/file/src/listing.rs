@@ -2,60 +2,84 @@
 
 use std::{
     collections::HashSet,
-    fs,
-    os::unix::fs::MetadataExt,
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
+    ops::Range,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use bytes::Bytes;
+use transload_formats::{Listing, Store, StoredFile};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-/// One file as it was when it was listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SourceFile {
-    /// Absolute.
-    pub(crate) path: PathBuf,
-    /// Bytes as stored.
-    pub(crate) size: u64,
-    /// Last change, in nanoseconds since 1970.
-    pub(crate) changed: i64,
+/// The files of some paths, folders and patterns.
+pub(crate) struct Files {
+    pub(crate) paths: Vec<String>,
 }
 
-impl SourceFile {
-    /// The file at `path`; `None` if it is not a regular file.
-    fn look(path: PathBuf) -> Result<Option<Self>> {
-        let found = fs::metadata(&path).map_err(|error| at(error, &path))?;
-        if !found.is_file() {
-            return Ok(None);
-        }
-        let changed = changed(&found);
-        Ok(Some(Self { path, size: found.len(), changed }))
+impl Store for Files {
+    fn list(&self) -> Result<Listing> {
+        Ok(Listing { files: list(&self.paths)?, partitions: Vec::new() })
     }
 
-    /// The name for messages.
-    pub(crate) fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let mut content = open(file)?;
+        content
+            .seek(SeekFrom::Start(range.start))
+            .map_err(|error| at(error, Path::new(&file.name)))?;
+        Ok(Box::new(content.take(range.end - range.start)))
     }
 
-    /// Opens the file, if it is still the one that was listed.
-    pub(crate) fn open(&self) -> Result<fs::File> {
-        let file = fs::File::open(&self.path).map_err(|error| at(error, &self.path))?;
-        let found = file.metadata().map_err(|error| at(error, &self.path))?;
-        if found.len() == self.size && changed(&found) == self.changed {
-            return Ok(file);
-        }
-        let message = format!(
-            "the file has changed since it was planned: {} bytes then, {} bytes now",
-            self.size,
-            found.len()
-        );
-        Err(Error::new(ErrorKind::Schema, message)
-            .with_code("FILE-CHANGED")
-            .at(self.path.display().to_string())
-            .hint("plan again, and read files only once their writer has finished them"))
+    fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let content = open(file)?;
+        let read = |range: &Range<u64>| {
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            content.read_exact_at(&mut bytes, range.start)?;
+            Ok(Bytes::from(bytes))
+        };
+        ranges
+            .iter()
+            .map(|range| read(range).map_err(|error| at(error, Path::new(&file.name))))
+            .collect()
     }
 }
 
+/// The file at `path`; `None` if it is not a regular file.
+fn look(path: &Path) -> Result<Option<StoredFile>> {
+    let found = fs::metadata(path).map_err(|error| at(error, path))?;
+    if !found.is_file() {
+        return Ok(None);
+    }
+    let Some(name) = path.to_str() else {
+        return Err(Error::new(ErrorKind::Unsupported, "the file's name is not UTF-8")
+            .at(path.display().to_string())
+            .hint("rename the file"));
+    };
+    let (size, version) = (found.len(), changed(&found).to_string());
+    Ok(Some(StoredFile { name: name.to_owned(), size, version, partitions: Vec::new() }))
+}
+
+/// Opens the file, if it is still the one that was listed.
+fn open(file: &StoredFile) -> Result<File> {
+    let path = Path::new(&file.name);
+    let content = File::open(path).map_err(|error| at(error, path))?;
+    let found = content.metadata().map_err(|error| at(error, path))?;
+    if found.len() == file.size && changed(&found).to_string() == file.version {
+        return Ok(content);
+    }
+    let message = format!(
+        "the file has changed since it was planned: {} bytes then, {} bytes now",
+        file.size,
+        found.len()
+    );
+    Err(Error::new(ErrorKind::Schema, message)
+        .with_code("FILE-CHANGED")
+        .at(file.name.clone())
+        .hint("plan again, and read files only once their writer has finished them"))
+}
+
+/// When the content changed last, in nanoseconds since 1970.
 fn changed(found: &fs::Metadata) -> i64 {
     found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())
 }
@@ -70,12 +94,12 @@ pub(crate) fn at(error: std::io::Error, path: &Path) -> Error {
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] if one of them stands for no file at all.
-pub(crate) fn list(paths: &[String]) -> Result<Vec<SourceFile>> {
+fn list(paths: &[String]) -> Result<Vec<StoredFile>> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     for path in paths {
         for file in expand(path)? {
-            if seen.insert(file.path.clone()) {
+            if seen.insert(file.name.clone()) {
                 files.push(file);
             }
         }
@@ -83,13 +107,13 @@ pub(crate) fn list(paths: &[String]) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-fn expand(path: &str) -> Result<Vec<SourceFile>> {
+fn expand(path: &str) -> Result<Vec<StoredFile>> {
     // A name that exists as it is written is no pattern, even with `[1]` in it.
     let literal = Path::new(path);
     let found = if literal.is_dir() {
         list_folder(literal)?
     } else if literal.exists() {
-        SourceFile::look(literal.to_owned())?.into_iter().collect()
+        look(literal)?.into_iter().collect()
     } else {
         match_pattern(path)?
     };
@@ -103,7 +127,7 @@ fn expand(path: &str) -> Result<Vec<SourceFile>> {
 
 /// The visible files of a folder, sorted: names that begin with `.` or `_` are left out, as the
 /// writer's manifest and everybody's temporary files have them.
-fn list_folder(folder: &Path) -> Result<Vec<SourceFile>> {
+fn list_folder(folder: &Path) -> Result<Vec<StoredFile>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| at(error, folder))? {
         let entry = entry.map_err(|error| at(error, folder))?;
@@ -116,7 +140,7 @@ fn list_folder(folder: &Path) -> Result<Vec<SourceFile>> {
     look_at_all(paths)
 }
 
-fn match_pattern(pattern: &str) -> Result<Vec<SourceFile>> {
+fn match_pattern(pattern: &str) -> Result<Vec<StoredFile>> {
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
     let matches = glob::glob_with(pattern, options).map_err(|error| {
         Error::new(ErrorKind::Options, format!("`{pattern}` is not a pattern: {error}"))
@@ -128,11 +152,11 @@ fn match_pattern(pattern: &str) -> Result<Vec<SourceFile>> {
     look_at_all(paths)
 }
 
-fn look_at_all(mut paths: Vec<PathBuf>) -> Result<Vec<SourceFile>> {
+fn look_at_all(mut paths: Vec<PathBuf>) -> Result<Vec<StoredFile>> {
     paths.sort();
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        files.extend(SourceFile::look(path)?);
+        files.extend(look(&path)?);
     }
     Ok(files)
 }
@@ -151,7 +175,8 @@ mod tests {
 
     fn names(folder: &Path, patterns: &[&str]) -> Result<Vec<String>> {
         let paths = patterns.iter().map(|p| format!("{}/{p}", folder.display()));
-        Ok(list(&paths.collect::<Vec<_>>())?.iter().map(SourceFile::name).collect())
+        let files = list(&paths.collect::<Vec<_>>())?;
+        Ok(files.iter().map(|file| file.short_name().to_owned()).collect())
     }
 
     #[test]
@@ -179,8 +204,8 @@ mod tests {
         let folder = folder_with(&["a.csv"]);
         let path = folder.path().join("a.csv");
         let files = list(&[path.display().to_string()]).unwrap();
-        assert!(files[0].open().is_ok());
+        assert!(open(&files[0]).is_ok());
         fs::write(&path, b"x\ny\n").unwrap();
-        assert_eq!(files[0].open().unwrap_err().code, "FILE-CHANGED");
+        assert_eq!(open(&files[0]).unwrap_err().code, "FILE-CHANGED");
     }
 }

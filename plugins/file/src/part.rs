@@ -8,7 +8,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
-use transload_formats::Encoder;
+use transload_formats::{Encoder, Encoding};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Counters, Error, ErrorKind, Position, Receipt, Result,
     TaskContext, WriteTask, Written,
@@ -16,7 +16,6 @@ use transload_plugin_api::{
 
 use crate::{
     durable,
-    encoding::Encoding,
     listing::at,
     output::{Mark, Output},
     stage::Stage,

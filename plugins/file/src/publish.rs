@@ -7,12 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use transload_formats::Compression;
+use transload_formats::{Compression, Encoding};
 use transload_plugin_api::{ChunkOutcome, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan};
 
 use crate::{
     durable::{self, Identity},
-    encoding::Encoding,
     listing::at,
     manifest::{Manifest, ManifestFile},
     part::PartReceipt,

@@ -13,6 +13,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use transload_formats::{Encoding, WriteOptions};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt, Result,
     Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
@@ -21,7 +22,6 @@ use transload_plugin_api::{
 
 use crate::{
     durable::{self, Identity},
-    encoding::Encoding,
     header,
     listing::at,
     manifest::Manifest,
@@ -45,9 +45,10 @@ pub(crate) struct FileWriter {
 impl FileWriter {
     /// A writer for a job's options.
     pub(crate) fn new(options: &Options, host: &Host) -> Result<Self> {
+        let formats = WriteOptions::parse(options)?;
         let options = WriterOptions::parse(options)?;
         let target = Target::resolve(&options)?;
-        let encoding = Arc::new(Encoding::new(&options, target.path())?);
+        let encoding = Arc::new(Encoding::new(&formats, &target.path().to_string_lossy())?);
         Ok(Self {
             target,
             if_exists: options.if_exists,

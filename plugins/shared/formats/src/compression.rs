@@ -1,15 +1,17 @@
-//! gzip and zstd, told by their first bytes and never by a file's name. All members and frames of
-//! a stream are read, and one that ends early is an error, never an early end of the data.
+//! Compressed streams, told by their first bytes and never by a file's name. All members and frames
+//! of a stream are read, and one that ends early is an error, never an early end of the data.
 
 use std::{
-    io::{self, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use bzip2::{bufread::MultiBzDecoder, write::BzEncoder};
 use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
+use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
@@ -32,6 +34,12 @@ pub enum Compression {
     Gzip,
     /// RFC 8878.
     Zstd,
+    /// As bzip2 1.0 writes it.
+    Bzip2,
+    /// The LZ4 frame format, version 1.6.
+    Lz4,
+    /// The Snappy framing format.
+    Snappy,
 }
 
 impl Compression {
@@ -42,7 +50,7 @@ impl Compression {
     /// shorter one.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for bzip2, xz and zip, by name.
+    /// [`ErrorKind::Unsupported`] for xz, zip and LZ4's old format, by name.
     pub fn detect(head: &[u8]) -> Result<Self> {
         let refused = match head {
             [0x1F, 0x8B, ..] => return Ok(Self::Gzip),
@@ -50,14 +58,56 @@ impl Compression {
             [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
                 return Ok(Self::Zstd);
             }
-            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', b'S', b'Y', ..] => "bzip2",
             [0xFD, b'7', b'z', b'X', b'Z', 0, ..] => "xz",
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => "zip",
+            [0x02, 0x21, 0x4C, 0x18, ..] => "legacy lz4",
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', b'&', b'S', b'Y', ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => {
+                return Ok(Self::Bzip2);
+            }
+            [0x04, 0x22, 0x4D, 0x18, ..] => return Ok(Self::Lz4),
+            [0xFF, 0x06, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => return Ok(Self::Snappy),
             _ => return Ok(Self::None),
         };
         Err(Error::new(ErrorKind::Unsupported, format!("`{refused}` files cannot be read"))
             .with_code("FORMAT-COMPRESSION")
             .hint("decompress the file first, or compress it with gzip or zstd"))
+    }
+
+    /// What a file's extension says, in lower case.
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "gz" | "gzip" => Some(Self::Gzip),
+            "zst" | "zstd" => Some(Self::Zstd),
+            "bz2" => Some(Self::Bzip2),
+            "lz4" => Some(Self::Lz4),
+            "sz" | "snappy" => Some(Self::Snappy),
+            _ => None,
+        }
+    }
+
+    /// What new files' names end with, the point included.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+            Self::Bzip2 => ".bz2",
+            Self::Lz4 => ".lz4",
+            Self::Snappy => ".sz",
+        }
+    }
+
+    /// The word in job files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+        }
     }
 
     /// Reads what was compressed. `inner` begins with the bytes that were looked at.
@@ -75,6 +125,11 @@ impl Compression {
                 inner.window_log_max(WINDOW_LOG)?;
                 Box::new(Guarded { inner, taken, given: 0 })
             }
+            Self::Bzip2 => Box::new(Guarded { inner: MultiBzDecoder::new(inner), taken, given: 0 }),
+            Self::Lz4 => Box::new(Guarded { inner: Lz4Frames::new(inner), taken, given: 0 }),
+            Self::Snappy => {
+                Box::new(Guarded { inner: snap::read::FrameDecoder::new(inner), taken, given: 0 })
+            }
         })
     }
 
@@ -91,6 +146,12 @@ impl Compression {
                 encoder.include_checksum(true)?;
                 Kind::Zstd(encoder)
             }
+            Self::Bzip2 => Kind::Bzip2(BzEncoder::new(inner, bzip2::Compression::default())),
+            Self::Lz4 => {
+                let info = FrameInfo::new().content_checksum(true).block_checksums(true);
+                Kind::Lz4(Box::new(FrameEncoder::with_frame_info(info, inner)))
+            }
+            Self::Snappy => Kind::Snappy(Box::new(snap::write::FrameEncoder::new(inner))),
         }))
     }
 }
@@ -102,6 +163,9 @@ enum Kind<W: Write> {
     None(W),
     Gzip(GzEncoder<W>),
     Zstd(zstd::stream::write::Encoder<'static, W>),
+    Bzip2(BzEncoder<W>),
+    Lz4(Box<FrameEncoder<W>>),
+    Snappy(Box<snap::write::FrameEncoder<W>>),
 }
 
 impl<W: Write> CompressedWriter<W> {
@@ -114,6 +178,9 @@ impl<W: Write> CompressedWriter<W> {
             Kind::None(inner) => Ok(inner),
             Kind::Gzip(encoder) => encoder.finish(),
             Kind::Zstd(encoder) => encoder.finish(),
+            Kind::Bzip2(encoder) => encoder.finish(),
+            Kind::Lz4(encoder) => encoder.finish().map_err(io::Error::other),
+            Kind::Snappy(encoder) => encoder.into_inner().map_err(|error| error.into_error()),
         }
     }
 }
@@ -124,6 +191,9 @@ impl<W: Write> Write for CompressedWriter<W> {
             Kind::None(inner) => inner.write(bytes),
             Kind::Gzip(encoder) => encoder.write(bytes),
             Kind::Zstd(encoder) => encoder.write(bytes),
+            Kind::Bzip2(encoder) => encoder.write(bytes),
+            Kind::Lz4(encoder) => encoder.write(bytes),
+            Kind::Snappy(encoder) => encoder.write(bytes),
         }
     }
 
@@ -132,6 +202,9 @@ impl<W: Write> Write for CompressedWriter<W> {
             Kind::None(inner) => inner.flush(),
             Kind::Gzip(encoder) => encoder.flush(),
             Kind::Zstd(encoder) => encoder.flush(),
+            Kind::Bzip2(encoder) => encoder.flush(),
+            Kind::Lz4(encoder) => encoder.flush(),
+            Kind::Snappy(encoder) => encoder.flush(),
         }
     }
 }
@@ -155,6 +228,48 @@ impl<R: Read> Read for Counted<R> {
         let count = self.inner.read(buffer)?;
         // relaxed: both sides run on the thread that reads
         self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// All frames of an LZ4 stream. The decoder below reports the end of a frame and an early end of
+/// its input alike, so what tells them apart is whether it has met the input's end.
+struct Lz4Frames<R: Read>(FrameDecoder<EndWatch<R>>);
+
+impl<R: BufRead> Lz4Frames<R> {
+    fn new(inner: R) -> Self {
+        Self(FrameDecoder::new(EndWatch { inner, at_end: false }))
+    }
+}
+
+impl<R: BufRead> Read for Lz4Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.0.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let input = self.0.get_mut();
+            if input.at_end {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if input.inner.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+/// Remembers that its end has been met.
+struct EndWatch<R> {
+    inner: R,
+    at_end: bool,
+}
+
+impl<R: Read> Read for EndWatch<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.at_end |= count == 0 && !buffer.is_empty();
         Ok(count)
     }
 }
@@ -186,7 +301,13 @@ impl<R: Read> Read for Guarded<R> {
 mod tests {
     use super::*;
 
-    const BOTH: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
+    const ALL: [Compression; 5] = [
+        Compression::Gzip,
+        Compression::Zstd,
+        Compression::Bzip2,
+        Compression::Lz4,
+        Compression::Snappy,
+    ];
 
     fn compressed(kind: Compression, bytes: &[u8]) -> Vec<u8> {
         let mut writer = kind.writer(Vec::new()).unwrap();
@@ -201,7 +322,7 @@ mod tests {
 
     #[test]
     fn t57_all_members_are_read() {
-        for kind in BOTH {
+        for kind in ALL {
             let parts: [&[u8]; 4] = [b"a,b\n", b"", b"1,2\n", b"3,4\n"];
             let whole: Vec<u8> = parts.iter().flat_map(|part| compressed(kind, part)).collect();
             assert_eq!(read(kind, &whole).unwrap(), parts.concat(), "{kind:?}");
@@ -211,32 +332,42 @@ mod tests {
     #[test]
     fn t57_a_stream_that_ends_early_is_an_error_at_every_length() {
         let text = "some text that is long enough to be compressed, text, text".repeat(3);
-        for kind in BOTH {
+        for kind in ALL {
             let one = compressed(kind, text.as_bytes());
             let two = [one.as_slice(), one.as_slice()].concat();
             for length in 1..two.len() {
-                assert_eq!(
-                    read(kind, &two[..length]).is_ok(),
-                    length == one.len(),
-                    "{kind:?} {length}"
-                );
+                // Snappy's frames have no end mark: a stream cut behind its header is whole.
+                let header = 10;
+                let whole = length == one.len()
+                    || kind == Compression::Snappy
+                        && (length == header || length == one.len() + header);
+                assert_eq!(read(kind, &two[..length]).is_ok(), whole, "{kind:?} {length}");
             }
         }
     }
 
     #[test]
     fn t57_a_compression_is_told_by_its_first_bytes() {
-        for kind in BOTH {
-            let bytes = compressed(kind, b"x");
-            assert_eq!(Compression::detect(&bytes[..Compression::HEAD]).unwrap(), kind);
+        for kind in ALL {
+            for text in [&b"x"[..], b""] {
+                let bytes = compressed(kind, text);
+                let head = &bytes[..bytes.len().min(Compression::HEAD)];
+                // Snappy writes nothing at all for nothing.
+                let expected = if head.is_empty() { Compression::None } else { kind };
+                assert_eq!(Compression::detect(head).unwrap(), expected);
+            }
+            assert_eq!(
+                Compression::of_extension(kind.extension().trim_start_matches('.')),
+                Some(kind)
+            );
         }
         for text in [&b""[..], b"a", b"a,b,c\n1,2,3\n", b"BZhang,1\n", b"PK,1", b"\xEF\xBB\xBFa,b"]
         {
             assert_eq!(Compression::detect(text).unwrap(), Compression::None);
         }
         for (bytes, name) in [
-            (&b"BZh91AY&SY"[..], "bzip2"),
-            (b"\xFD7zXZ\0", "xz"),
+            (&b"\xFD7zXZ\0"[..], "xz"),
+            (b"\x02\x21\x4C\x18", "legacy lz4"),
             (b"PK\x03\x04", "zip"),
             (b"PK\x05\x06", "zip"),
         ] {
@@ -248,7 +379,7 @@ mod tests {
 
     #[test]
     fn garbage_and_damage_are_errors() {
-        for kind in BOTH {
+        for kind in ALL {
             assert!(read(kind, b"not compressed at all").is_err());
             let mut bytes = compressed(kind, &b"0123456789".repeat(100));
             let last = bytes.len() - 1;

@@ -46,16 +46,26 @@ mod cell;
 mod charset;
 mod compression;
 mod csv;
+mod encoding;
+mod format;
 mod infer;
 mod json;
+mod options;
+mod read;
 mod store;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
 pub use charset::{Charset, Invalid, Transcoder};
 pub use compression::{CompressedWriter, Compression};
 pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
+pub use encoding::Encoding;
+pub use format::{FileName, Format, FormatChoice};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
+pub use options::{
+    CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
+};
+pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
 
 use arrow_array::RecordBatch;

@@ -27,6 +27,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::read`].
     fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>>;
+
+    /// One stretch of a file.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    fn range(&self, file: &StoredFile, range: Range<u64>) -> Result<Bytes> {
+        Ok(self.ranges(file, std::slice::from_ref(&range))?.pop().unwrap_or_default())
+    }
 }
 
 /// The files of a job.

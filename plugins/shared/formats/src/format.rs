@@ -1,60 +1,80 @@
 //! What a file's name says of its format.
 
-use std::path::Path;
-
-use transload_formats::Compression;
+use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::options::FormatChoice;
+use crate::Compression;
 
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     /// CSV in some dialect.
     Csv,
     /// JSON lines.
     Jsonl,
     /// One JSON array of objects.
     Json,
+    /// Apache Parquet.
+    Parquet,
+}
+
+/// Which format a job says its files have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FormatChoice {
+    /// The one that the name says.
+    Auto,
+    /// [`Format::Csv`].
+    Csv,
+    /// [`Format::Jsonl`].
+    Jsonl,
+    /// [`Format::Json`].
+    Json,
+    /// [`Format::Parquet`].
+    Parquet,
 }
 
 impl Format {
     /// The extension of new files.
-    pub(crate) fn extension(self) -> &'static str {
+    pub fn extension(self) -> &'static str {
         match self {
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
             Self::Json => "json",
+            Self::Parquet => "parquet",
         }
     }
 }
 
 /// A file's name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileName {
+pub struct FileName {
     whole: String,
     /// In lower case, without that of the compression.
     extension: String,
-    /// What `.gz` or `.zst` says.
-    pub(crate) compression: Compression,
+    compression: Compression,
 }
 
 impl FileName {
     /// The last part of a path.
-    pub(crate) fn of(path: &Path) -> Self {
-        let whole = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    pub fn of(path: &str) -> Self {
+        let whole = path.rsplit('/').next().unwrap_or(path).to_owned();
         let lower = whole.to_ascii_lowercase();
-        let (stem, compression) = match lower.rsplit_once('.') {
-            Some((stem, "gz" | "gzip")) => (stem, Compression::Gzip),
-            Some((stem, "zst" | "zstd")) => (stem, Compression::Zstd),
-            _ => (lower.as_str(), Compression::None),
-        };
+        let packed = lower.rsplit_once('.').and_then(|(stem, extension)| {
+            Compression::of_extension(extension).map(|compression| (stem, compression))
+        });
+        let (stem, compression) = packed.unwrap_or((lower.as_str(), Compression::None));
         let extension = stem.rsplit_once('.').map_or("", |(_, extension)| extension).to_owned();
         Self { whole, extension, compression }
     }
 
+    /// What `.gz`, `.zst` and the like say.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
     /// Whether the extension says that a tab is the delimiter.
-    pub(crate) fn is_tsv(&self) -> bool {
+    pub fn is_tsv(&self) -> bool {
         matches!(self.extension.as_str(), "tsv" | "tab")
     }
 
@@ -62,17 +82,20 @@ impl FileName {
     ///
     /// # Errors
     /// [`ErrorKind::Options`] if neither says one.
-    pub(crate) fn format(&self, choice: FormatChoice) -> Result<Format> {
+    pub fn format(&self, choice: FormatChoice) -> Result<Format> {
         match (choice, self.extension.as_str()) {
             (FormatChoice::Csv, _) | (FormatChoice::Auto, "csv" | "tsv" | "tab") => Ok(Format::Csv),
             (FormatChoice::Jsonl, _) | (FormatChoice::Auto, "jsonl" | "ndjson") => {
                 Ok(Format::Jsonl)
             }
             (FormatChoice::Json, _) | (FormatChoice::Auto, "json") => Ok(Format::Json),
+            (FormatChoice::Parquet, _) | (FormatChoice::Auto, "parquet" | "pq") => {
+                Ok(Format::Parquet)
+            }
             (FormatChoice::Auto, _) => {
                 let message = format!("the name `{}` does not say which format it is", self.whole);
                 Err(Error::new(ErrorKind::Options, message)
-                    .hint("set `format` to `csv`, `jsonl` or `json`"))
+                    .hint("set `format` to `csv`, `jsonl`, `json` or `parquet`"))
             }
         }
     }
@@ -88,16 +111,21 @@ mod tests {
             ("a.csv", Some(Format::Csv), Compression::None),
             ("A.B.CSV.GZ", Some(Format::Csv), Compression::Gzip),
             ("a.tsv.zst", Some(Format::Csv), Compression::Zstd),
+            ("a.csv.bz2", Some(Format::Csv), Compression::Bzip2),
+            ("a.jsonl.lz4", Some(Format::Jsonl), Compression::Lz4),
+            ("a.csv.sz", Some(Format::Csv), Compression::Snappy),
             ("a.jsonl", Some(Format::Jsonl), Compression::None),
             ("a.ndjson", Some(Format::Jsonl), Compression::None),
             ("a.json.gz", Some(Format::Json), Compression::Gzip),
+            ("a.parquet", Some(Format::Parquet), Compression::None),
+            ("a.snappy.parquet", Some(Format::Parquet), Compression::None),
             ("a.txt", None, Compression::None),
             ("a.gz", None, Compression::Gzip),
             ("csv", None, Compression::None),
         ] {
-            let found = FileName::of(&Path::new("/x.d").join(name));
+            let found = FileName::of(&format!("/x.d/{name}"));
             assert_eq!(found.format(FormatChoice::Auto).ok(), format, "{name}");
-            assert_eq!(found.compression, compression, "{name}");
+            assert_eq!(found.compression(), compression, "{name}");
             assert_eq!(found.format(FormatChoice::Json).unwrap(), Format::Json);
         }
     }

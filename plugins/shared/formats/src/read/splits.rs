@@ -1,20 +1,16 @@
 //! How a source is divided: pieces of files, cut at proven starts of records and dealt out in
 //! their order, so that each row is in exactly one split.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-};
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
-use transload_formats::BoundaryFinder;
 use transload_plugin_api::{Cancel, Error, ErrorKind, Result, Split, SplitAbility, SplitRequest};
 
-use crate::{
-    format::Format,
-    listing::{SourceFile, at},
+use super::{
+    input,
     source::{Source, in_file},
 };
+use crate::{BoundaryFinder, Compression, FileName, Format, Listing, StoredFile};
 
 /// A file is not cut into smaller pieces than this.
 const MIN_PIECE: u64 = 4 << 20;
@@ -24,7 +20,7 @@ const BLOCK: usize = 1 << 20;
 /// Consecutive rows of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Piece {
-    pub(crate) file: SourceFile,
+    pub(crate) file: StoredFile,
     /// The first byte.
     pub(crate) from: u64,
     /// Behind the last byte; none for the rest of a file.
@@ -32,15 +28,21 @@ pub(crate) struct Piece {
     pub(crate) until: Option<u64>,
     /// The line of the first byte, counted from 1; 0 if unknown.
     pub(crate) line: u64,
+    /// CSV: the file's header, for a piece that does not begin with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) header: Vec<String>,
 }
 
 /// What a split's data says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SplitData {
     pub(crate) pieces: Vec<Piece>,
-    /// JSON: the keys of the schema.
+    /// The columns, or JSON keys, that the files have in the plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) keys: Vec<String>,
+    pub(crate) names: Vec<String>,
+    /// The columns that folder names give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) partitions: Vec<String>,
 }
 
 impl SplitData {
@@ -53,28 +55,33 @@ impl SplitData {
 }
 
 impl Piece {
+    fn whole(file: &StoredFile) -> Self {
+        Self { file: file.clone(), from: 0, until: None, line: 1, header: Vec::new() }
+    }
+
     fn bytes(&self) -> u64 {
         self.until.unwrap_or(self.file.size) - self.from
     }
 
     fn label(&self) -> String {
-        let name = self.file.name();
+        let name = self.file.short_name();
         match self.until {
             Some(until) => format!("{name} bytes {}..{until}", self.from),
             None if self.from > 0 => format!("{name} bytes {}..", self.from),
-            None => name,
+            None => name.to_owned(),
         }
     }
 }
 
-/// Divides the files into at most `request.max` splits.
+/// Divides the files into at most `request.max` splits. `names` are the columns of the files.
 pub(crate) fn divide(
     source: &Source,
-    files: &[SourceFile],
+    listing: &Listing,
     request: &SplitRequest,
-    keys: &[String],
+    names: Vec<String>,
     cancel: &Cancel,
 ) -> Result<Vec<Split>> {
+    let files = &listing.files;
     let total: u64 = files.iter().map(|file| file.size).sum();
     let useful = (total / MIN_PIECE).max(files.len() as u64);
     let count = u64::from(request.max).min(useful).max(1);
@@ -85,11 +92,13 @@ pub(crate) fn divide(
         let cuts = (1..count).map(|number| ideal(number, count, total));
         let cuts = cuts.filter(|cut| *cut > offset && *cut < offset + file.size);
         let cuts = cuts.map(|cut| cut - offset).collect::<Vec<_>>();
-        pieces
-            .extend(cut(source, file, cuts, cancel).map_err(|error| in_file(error, &file.name()))?);
+        let cut = cut(source, file, cuts, cancel);
+        pieces.extend(cut.map_err(|error| in_file(error, file.short_name()))?);
         offset += file.size;
     }
-    deal(source, pieces, total, count, keys)
+    let partitions = listing.partitions.clone();
+    let data = |pieces| SplitData { pieces, names: names.clone(), partitions: partitions.clone() };
+    deal(pieces, total, count).into_iter().map(|hand| split(source, data(hand))).collect()
 }
 
 fn ideal(number: u64, count: u64, total: u64) -> u64 {
@@ -99,90 +108,81 @@ fn ideal(number: u64, count: u64, total: u64) -> u64 {
 /// Cuts a file near the wanted offsets, if it can be cut at all.
 fn cut(
     source: &Source,
-    file: &SourceFile,
+    file: &StoredFile,
     wanted: Vec<u64>,
     cancel: &Cancel,
 ) -> Result<Vec<Piece>> {
-    let whole = Piece { file: file.clone(), from: 0, until: None, line: 1 };
-    if wanted.is_empty() || !source.coding(file)?.is_plain() {
-        return Ok(vec![whole]);
+    let mut pieces = vec![Piece::whole(file)];
+    let job = &source.job;
+    if wanted.is_empty() || !input::is_plain(job.store.as_ref(), file, &job.options)? {
+        return Ok(pieces);
     }
-    let starts = match source.format {
+    let (starts, header) = match source.format {
         Format::Csv => csv_starts(source, file, wanted, cancel)?,
-        Format::Jsonl => line_starts(file, &wanted)?,
-        Format::Json => Vec::new(),
+        Format::Jsonl => (line_starts(source, file, &wanted)?, Vec::new()),
+        Format::Json | Format::Parquet => return Ok(pieces),
     };
-    let mut pieces = vec![whole];
     for (from, line) in starts {
         if let Some(last) = pieces.last_mut().filter(|last| from > last.from && from < file.size) {
             last.until = Some(from);
-            pieces.push(Piece { file: file.clone(), from, until: None, line });
+            let header = header.clone();
+            pieces.push(Piece { file: file.clone(), from, until: None, line, header });
         }
     }
     Ok(pieces)
 }
 
-/// Starts of records behind the header, with their lines. Quotes are followed from the start of
-/// the file, the only proof that a line end is not inside of them.
+/// A start of a record and its line.
+type Start = (u64, u64);
+
+/// Starts of records behind the header, with their lines, and the header. Quotes are followed
+/// from the start of the file, the only proof that a line end is not inside of them.
 fn csv_starts(
     source: &Source,
-    file: &SourceFile,
+    file: &StoredFile,
     wanted: Vec<u64>,
     cancel: &Cancel,
-) -> Result<Vec<(u64, u64)>> {
+) -> Result<(Vec<Start>, Vec<String>)> {
     let head = source.read_head(&mut source.open(file)?)?;
     let mut finder = BoundaryFinder::new(&source.dialect, wanted);
-    let mut content = file.open()?;
+    let mut content = source.job.store.read(file, 0..file.size)?;
     let mut block = vec![0; BLOCK];
     while !finder.is_done() {
         cancel.check()?;
-        match content.read(&mut block).map_err(|error| at(error, &file.path))? {
+        match content.read(&mut block)? {
             0 => break,
             read => finder.push(&block[..read]),
         }
     }
     let found = finder.finish().into_iter().map(|boundary| (boundary.offset, boundary.line));
-    Ok(found.filter(|(offset, _)| *offset > head.bytes).collect())
+    Ok((found.filter(|(offset, _)| *offset > head.bytes).collect(), head.names))
 }
 
 /// Starts of lines; JSON has no raw line ends inside of strings. Their numbers are not counted,
 /// which would take reading the whole file.
-fn line_starts(file: &SourceFile, wanted: &[u64]) -> Result<Vec<(u64, u64)>> {
-    let mut content = file.open()?;
-    let mut starts = Vec::new();
-    for offset in wanted {
-        if let Some(start) = line_start(&mut content, *offset).map_err(|e| at(e, &file.path))? {
-            starts.push((start, 0));
-        }
-    }
-    Ok(starts)
+fn line_starts(source: &Source, file: &StoredFile, wanted: &[u64]) -> Result<Vec<Start>> {
+    let starts = wanted.iter().map(|offset| line_start(source, file, *offset));
+    let starts = starts.collect::<Result<Vec<_>>>()?;
+    Ok(starts.into_iter().flatten().map(|start| (start, 0)).collect())
 }
 
 /// The first line that starts at or behind `offset`.
-fn line_start(content: &mut File, offset: u64) -> std::io::Result<Option<u64>> {
+fn line_start(source: &Source, file: &StoredFile, offset: u64) -> Result<Option<u64>> {
+    const STEP: u64 = 256 << 10;
     let mut place = offset.saturating_sub(1);
-    content.seek(SeekFrom::Start(place))?;
-    let mut block = vec![0; 64 << 10];
-    loop {
-        let read = content.read(&mut block)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        if let Some(end) = block[..read].iter().position(|byte| *byte == b'\n') {
+    while place < file.size {
+        let until = file.size.min(place + STEP);
+        let block = source.job.store.range(file, place..until)?;
+        if let Some(end) = memchr::memchr(b'\n', &block) {
             return Ok(Some(place + end as u64 + 1));
         }
-        place += read as u64;
+        place = until;
     }
+    Ok(None)
 }
 
 /// Deals pieces out to splits in their order, each to the split in which its middle lies.
-fn deal(
-    source: &Source,
-    pieces: Vec<Piece>,
-    total: u64,
-    count: u64,
-    keys: &[String],
-) -> Result<Vec<Split>> {
+fn deal(pieces: Vec<Piece>, total: u64, count: u64) -> Vec<Vec<Piece>> {
     let mut hands: Vec<Vec<Piece>> = vec![Vec::new(); count as usize];
     let mut offset = 0;
     let number = pieces.len() as u64;
@@ -195,31 +195,31 @@ fn deal(
         offset += piece.bytes();
         hands[hand.min(count - 1) as usize].push(piece);
     }
+    hands.retain(|hand| !hand.is_empty());
     hands
-        .into_iter()
-        .filter(|hand| !hand.is_empty())
-        .map(|hand| split(source, hand, keys))
-        .collect()
 }
 
-fn split(source: &Source, pieces: Vec<Piece>, keys: &[String]) -> Result<Split> {
-    let mut ability = SplitAbility::Seekable;
-    for piece in &pieces {
-        if !source.coding(&piece.file)?.is_plain() {
-            ability = SplitAbility::Replayable;
-        }
-    }
-    let bytes = pieces.iter().map(Piece::bytes).sum();
-    let label = match pieces.as_slice() {
+fn split(source: &Source, data: SplitData) -> Result<Split> {
+    let packed = data.pieces.iter().any(|piece| is_packed(source, &piece.file));
+    let ability = if packed { SplitAbility::Replayable } else { SplitAbility::Seekable };
+    let bytes = data.pieces.iter().map(Piece::bytes).sum();
+    let label = match data.pieces.as_slice() {
         [only] => only.label(),
         [first, .., last] => {
-            format!("{} to {}, {} files", first.label(), last.label(), pieces.len())
+            format!("{} to {}, {} files", first.label(), last.label(), data.pieces.len())
         }
         [] => String::new(),
     };
-    let data =
-        serde_json::to_string(&SplitData { pieces, keys: keys.to_vec() }).map_err(|error| {
-            Error::new(ErrorKind::Unsupported, "a file name that is not UTF-8").caused_by(&error)
-        })?;
+    let data = serde_json::to_string(&data)
+        .map_err(|error| Error::new(ErrorKind::Defect, "split").caused_by(&error))?;
     Ok(Split { label, data, ability, rows: None, bytes: Some(bytes) })
+}
+
+/// Whether a file looks as if a place in it could only be found by reading all before. A look at
+/// its first bytes would tell for sure, and cost a request for each object of a bucket.
+fn is_packed(source: &Source, file: &StoredFile) -> bool {
+    let options = &source.job.options;
+    let named = FileName::of(&file.name).compression();
+    let packed = options.compression.or(|| Ok(named)).is_ok_and(|found| found != Compression::None);
+    source.format != Format::Parquet && (packed || !options.is_utf8())
 }

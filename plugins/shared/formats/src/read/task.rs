@@ -1,16 +1,18 @@
 //! The reading of one split: piece after piece, block after block, batch after batch.
 
 use serde::{Deserialize, Serialize};
-use transload_formats::{CsvDecoder, Decoded, Decoder, JsonDecoder, JsonShape};
 use transload_plugin_api::{
     Cancel, Column, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
 };
 
-use crate::{
+use super::{
+    folders::Folders,
     input::Input,
+    schema,
     source::{Source, in_file},
     splits::{Piece, SplitData},
 };
+use crate::{CsvDecoder, Decoded, Decoder, JsonDecoder, JsonShape};
 
 /// Where reading goes on: in which piece of the split, at which byte of the file's text, on which
 /// line.
@@ -49,12 +51,14 @@ struct OpenPiece {
     input: Input,
     /// None for a file without any bytes, which has no header either.
     records: Option<Records>,
+    /// What the folders' names give.
+    folders: Folders,
     /// The file, for messages, and from where lines are counted if not from its start.
     name: String,
 }
 
 /// Reads one split.
-pub(crate) struct FileTask {
+pub(crate) struct FilesTask {
     source: Source,
     columns: Vec<Column>,
     data: SplitData,
@@ -64,7 +68,7 @@ pub(crate) struct FileTask {
     open: Option<OpenPiece>,
 }
 
-impl FileTask {
+impl FilesTask {
     /// Opens the first piece, at its start or behind a position.
     ///
     /// # Errors
@@ -94,52 +98,68 @@ impl FileTask {
         let Some(piece) = self.data.pieces.get(self.next.piece) else { return Ok(()) };
         let open = self
             .open_piece(piece, (self.next.offset > 0).then_some(self.next))
-            .map_err(|error| in_file(error, &piece.file.name()))?;
+            .map_err(|error| in_file(error, piece.file.short_name()))?;
         self.open = Some(open);
         Ok(())
     }
 
     fn open_piece(&self, piece: &Piece, resume: Option<Place>) -> Result<OpenPiece> {
         let (from, line) = resume.map_or((piece.from, piece.line), |at| (at.offset, at.line));
-        let coding = self.source.coding(&piece.file)?;
-        let until = piece.until.or(coding.is_plain().then_some(piece.file.size));
-        let mut input = Input::open(piece.file.open()?, coding, from, until)?;
+        let job = &self.source.job;
+        let store = job.store.as_ref();
+        let mut input = Input::open(store, &piece.file, &job.options, from, piece.until)?;
+        let words = job.options.words();
+        let folders =
+            Folders::new(&self.columns, &self.data.partitions, &piece.file.partitions, &words)?;
         let records = match self.source.shape() {
-            None => self.csv_records(piece, &mut input, from, line)?,
-            Some(shape) => Some(self.json_records(shape, from, line)?),
+            None => self.csv_records(piece, &mut input, &folders, from, line)?,
+            Some(shape) => Some(self.json_records(shape, &folders, from, line)?),
         };
-        let mut name = piece.file.name();
+        let mut name = piece.file.short_name().to_owned();
         if line == 0 || (piece.line == 0 && resume.is_some()) {
             name = format!("{name} from byte {}", piece.from);
         }
-        Ok(OpenPiece { input, records, name })
+        Ok(OpenPiece { input, records, folders, name })
     }
 
     fn csv_records(
         &self,
         piece: &Piece,
         input: &mut Input,
+        folders: &Folders,
         from: u64,
         line: u64,
     ) -> Result<Option<Records>> {
-        let head = match from {
-            0 => self.source.read_head(input)?,
-            _ => self.source.read_head(&mut self.source.open(&piece.file)?)?,
+        let (names, place) = if from == 0 {
+            let head = self.source.read_head(input)?;
+            (head.names, (head.bytes, head.line))
+        } else if piece.header.is_empty() {
+            let head = self.source.read_head(&mut self.source.open(&piece.file)?)?;
+            (head.names, (from, line))
+        } else {
+            (piece.header.clone(), (from, line))
         };
-        if head.names.is_empty() {
+        if names.is_empty() {
             return Ok(None);
         }
+        schema::compare(&self.data.names, "the plan", &names, &piece.file)?;
         let words = self.source.job.options.words();
-        let decoder = CsvDecoder::new(&self.source.dialect, &head.names, &self.columns, &words)?;
-        let (byte, line) = if from == 0 { (head.bytes, head.line) } else { (from, line) };
-        Ok(Some(Records::Csv(Box::new(decoder.at(byte, line)))))
+        let wanted = folders.of_files();
+        let decoder = CsvDecoder::new(&self.source.dialect, &names, wanted, &words)?;
+        Ok(Some(Records::Csv(Box::new(decoder.at(place.0, place.1)))))
     }
 
-    fn json_records(&self, shape: JsonShape, from: u64, line: u64) -> Result<Records> {
+    fn json_records(
+        &self,
+        shape: JsonShape,
+        folders: &Folders,
+        from: u64,
+        line: u64,
+    ) -> Result<Records> {
         let options = &self.source.job.options;
-        let keys = self.data.keys.iter().map(String::as_str);
+        let keys = self.data.names.iter().map(String::as_str);
         let (words, unknown) = (options.words(), options.unknown_keys());
-        let mut decoder = JsonDecoder::new(shape, &self.columns, &words, keys, unknown)?;
+        let mut decoder = JsonDecoder::new(shape, folders.of_files(), &words, keys, unknown)?;
         if from > 0 {
             decoder = decoder.after_a_record(line.max(1));
         }
@@ -187,7 +207,7 @@ impl FileTask {
         let position = serde_json::to_vec(&self.place(open))
             .map_err(|error| Error::new(ErrorKind::Defect, "position").caused_by(&error))?;
         Ok(ReadBatch {
-            batch,
+            batch: open.folders.complete(batch)?,
             position: Position(position),
             origin: Some(Origin {
                 source: open.name.clone(),
@@ -215,7 +235,7 @@ impl FileTask {
     }
 }
 
-impl ReadTask for FileTask {
+impl ReadTask for FilesTask {
     fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
         loop {
             self.cancel.check()?;

@@ -1,22 +1,19 @@
 //! How rows become bytes for a writer: format, dialect and compression, settled by the options
 //! and the target's name.
 
-use std::path::Path;
+use std::io::Write;
 
 use arrow_array::RecordBatch;
-use transload_formats::{
-    BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, JsonEncoder, JsonShape,
-};
 use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
 
 use crate::{
-    format::{FileName, Format},
-    options::WriterOptions,
+    BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, FileName, Format, JsonEncoder,
+    JsonShape, WriteOptions,
 };
 
 /// A writer's format.
 #[derive(Clone, Debug)]
-pub(crate) struct Encoding {
+pub struct Encoding {
     format: Format,
     compression: Compression,
     dialect: CsvDialect,
@@ -29,34 +26,32 @@ impl Encoding {
     ///
     /// # Errors
     /// [`ErrorKind::Options`] if neither says one.
-    pub(crate) fn new(options: &WriterOptions, target: &Path) -> Result<Self> {
+    pub fn new(options: &WriteOptions, target: &str) -> Result<Self> {
         let name = FileName::of(target);
         let format = name.format(options.format)?;
-        let compression = options.compression.or(|| Ok(name.compression))?;
+        let compression = options.compression.or(|| Ok(name.compression()))?;
         let dialect = options.dialect(name.is_tsv())?;
-        let packed = match compression {
-            Compression::None => "",
-            Compression::Gzip => ".gz",
-            Compression::Zstd => ".zst",
-        };
-        let extension = format!("{}{packed}", format.extension());
+        let extension = format!("{}{}", format.extension(), compression.extension());
         Ok(Self { format, compression, dialect, binary: options.binary, extension })
     }
 
-    pub(crate) fn format(&self) -> Format {
+    /// The format.
+    pub fn format(&self) -> Format {
         self.format
     }
 
-    pub(crate) fn compression(&self) -> Compression {
+    /// What the encoder's bytes have to be compressed with.
+    pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    pub(crate) fn dialect(&self) -> &CsvDialect {
+    /// CSV's dialect.
+    pub fn dialect(&self) -> &CsvDialect {
         &self.dialect
     }
 
-    /// `csv.gz`.
-    pub(crate) fn extension(&self) -> &str {
+    /// What new files' names end with: `csv.gz`.
+    pub fn extension(&self) -> &str {
         &self.extension
     }
 
@@ -64,35 +59,46 @@ impl Encoding {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a type that the format cannot hold.
-    pub(crate) fn encoder(&self, columns: &[Column]) -> Result<Box<dyn Encoder>> {
+    pub fn encoder(&self, columns: &[Column]) -> Result<Box<dyn Encoder>> {
         Ok(match self.format {
             Format::Csv => Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?),
             Format::Jsonl => Box::new(JsonEncoder::new(JsonShape::Lines, columns, self.binary)),
             Format::Json => Box::new(JsonEncoder::new(JsonShape::Array, columns, self.binary)),
+            Format::Parquet => {
+                return Err(Error::new(ErrorKind::Unsupported, "Parquet cannot be written yet"));
+            }
         })
     }
 
     /// Refuses columns of types that the format cannot hold.
-    pub(crate) fn check_columns(&self, columns: &[Column]) -> Result<()> {
+    ///
+    /// # Errors
+    /// As [`Encoding::encoder`].
+    pub fn check_columns(&self, columns: &[Column]) -> Result<()> {
         let nothing = RecordBatch::new_empty(schema_of(columns));
         self.encoder(columns)?.encode(&nothing, &mut Vec::new())
     }
 
     /// What stands between the rows of two parts.
-    pub(crate) fn separator(&self) -> &'static [u8] {
+    pub fn separator(&self) -> &'static [u8] {
         if self.format == Format::Json { b"," } else { b"" }
     }
 
     /// Bytes as they are stored.
-    pub(crate) fn pack(&self, text: &[u8]) -> Result<Vec<u8>> {
-        use std::io::Write;
+    ///
+    /// # Errors
+    /// [`ErrorKind::Other`] if the compressor fails.
+    pub fn pack(&self, text: &[u8]) -> Result<Vec<u8>> {
         let mut stream = self.compression.writer(Vec::new())?;
         stream.write_all(text)?;
         Ok(stream.finish()?)
     }
 
     /// Refuses a format whose files cannot be added to.
-    pub(crate) fn check_append(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for it.
+    pub fn check_append(&self) -> Result<()> {
         if self.format != Format::Json {
             return Ok(());
         }

@@ -5,67 +5,68 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use transload_formats::ColumnBuilder;
 use transload_plugin_api::{
     Cancel, Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask,
     Reader, Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
 
-use crate::{
-    format::Format,
-    listing::SourceFile,
-    options::ReaderOptions,
-    read_task::FileTask,
-    schema,
+use super::{
+    schema::{self, Columns},
     source::{Job, Source},
     splits::{self, SplitData},
+    task::FilesTask,
 };
+use crate::{ColumnBuilder, Format, Listing, ReadOptions, Store, StoredFile};
 
 /// The files as they were listed once, so that schema and splits speak of the same ones.
-struct Listing {
+struct Frozen {
     source: Source,
-    files: Vec<SourceFile>,
-    schema: Option<SourceSchema>,
+    listing: Listing,
+    columns: Option<Columns>,
 }
 
-/// Reads files.
-pub(crate) struct FileReader {
+/// Reads files, wherever they lie.
+pub struct FilesReader {
     job: Job,
     cancel: Cancel,
-    listing: Mutex<Option<Listing>>,
+    frozen: Mutex<Option<Frozen>>,
 }
 
-impl FileReader {
-    /// A reader for a job's options. Looks at no file yet.
-    pub(crate) fn new(options: &Options, host: &Host) -> Result<Self> {
+impl FilesReader {
+    /// A reader of a store's files for a job's options. Looks at no file yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] if the options of formats are wrong.
+    pub fn new(store: Arc<dyn Store>, options: &Options, host: &Host) -> Result<Self> {
         let job = Job {
-            options: Arc::new(ReaderOptions::parse(options)?),
+            store,
+            options: Arc::new(ReadOptions::parse(options)?),
             declared: options.schema.clone().into(),
         };
-        Ok(Self { job, cancel: host.cancel().clone(), listing: Mutex::new(None) })
+        Ok(Self { job, cancel: host.cancel().clone(), frozen: Mutex::new(None) })
     }
 
-    fn with_listing<T>(&self, act: impl FnOnce(&mut Listing) -> Result<T>) -> Result<T> {
-        let mut listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listing) = &mut *listing {
-            return act(listing);
+    fn with_frozen<T>(&self, act: impl FnOnce(&mut Frozen) -> Result<T>) -> Result<T> {
+        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(frozen) = &mut *frozen {
+            return act(frozen);
         }
-        let (source, files) = Source::list(&self.job)?;
-        act(listing.insert(Listing { source, files, schema: None }))
+        let (source, listing) = Source::list(&self.job)?;
+        act(frozen.insert(Frozen { source, listing, columns: None }))
     }
 }
 
-impl Listing {
-    fn schema(&mut self) -> Result<&SourceSchema> {
-        let schema = match self.schema.take() {
-            Some(schema) => schema,
-            None => schema::read(&self.source, &self.files)?,
+impl Frozen {
+    fn columns(&mut self) -> Result<&Columns> {
+        let columns = match self.columns.take() {
+            Some(columns) => columns,
+            None => schema::read(&self.source, &self.listing)?,
         };
-        Ok(self.schema.insert(schema))
+        Ok(self.columns.insert(columns))
     }
 }
 
-impl Reader for FileReader {
+impl Reader for FilesReader {
     fn check(&self) -> Result<Vec<Finding>> {
         let finding = |stage: &str, result: Result<String>| {
             let (ok, detail) = match result {
@@ -74,9 +75,10 @@ impl Reader for FileReader {
             };
             Finding { stage: stage.to_owned(), ok, detail }
         };
-        let listed = self.with_listing(|listing| {
-            let bytes: u64 = listing.files.iter().map(|file| file.size).sum();
-            Ok(format!("{} file(s), {bytes} bytes", listing.files.len()))
+        let listed = self.with_frozen(|frozen| {
+            let files = &frozen.listing.files;
+            let bytes: u64 = files.iter().map(|file| file.size).sum();
+            Ok(format!("{} file(s), {bytes} bytes", files.len()))
         });
         let found = listed.is_ok();
         let mut findings = vec![finding("files", listed)];
@@ -93,24 +95,24 @@ impl Reader for FileReader {
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
-        let table = |file: &SourceFile| TableInfo {
-            name: file.path.display().to_string(),
+        let table = |file: &StoredFile| TableInfo {
+            name: file.name.clone(),
             kind: "file".to_owned(),
             rows: None,
         };
-        self.with_listing(|listing| Ok(listing.files.iter().map(table).collect()))
+        self.with_frozen(|frozen| Ok(frozen.listing.files.iter().map(table).collect()))
     }
 
     fn schema(&self) -> Result<SourceSchema> {
-        self.with_listing(|listing| listing.schema().cloned())
+        self.with_frozen(|frozen| Ok(frozen.columns()?.schema.clone()))
     }
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
         let words = self.job.options.words();
-        let (format, names) = self.with_listing(|listing| {
-            let format = listing.source.format;
-            let names = listing.schema()?.columns.iter().map(|column| column.name.clone());
-            Ok((format, names.collect::<HashSet<_>>()))
+        let (format, names) = self.with_frozen(|frozen| {
+            let format = frozen.source.format;
+            let columns = &frozen.columns()?.schema.columns;
+            Ok((format, columns.iter().map(|column| column.name.clone()).collect::<HashSet<_>>()))
         })?;
         // JSON without a single object has no keys that a column could be missing among.
         let known =
@@ -133,12 +135,9 @@ impl Reader for FileReader {
     }
 
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
-        self.with_listing(|listing| {
-            let keys: Vec<String> = match listing.source.shape() {
-                None => Vec::new(),
-                Some(_) => listing.schema()?.columns.iter().map(|c| c.name.clone()).collect(),
-            };
-            splits::divide(&listing.source, &listing.files, request, &keys, &self.cancel)
+        self.with_frozen(|frozen| {
+            let names = frozen.columns()?.names.clone();
+            splits::divide(&frozen.source, &frozen.listing, request, names, &self.cancel)
         })
     }
 
@@ -150,9 +149,9 @@ impl Reader for FileReader {
     ) -> Result<Box<dyn ReadTask>> {
         let data = SplitData::parse(split)?;
         let source = match data.pieces.first() {
-            Some(piece) => Source::of(&self.job, &piece.file.path)?,
-            None => self.with_listing(|listing| Ok(listing.source.clone()))?,
+            Some(piece) => Source::of(&self.job, &piece.file.name)?,
+            None => self.with_frozen(|frozen| Ok(frozen.source.clone()))?,
         };
-        Ok(Box::new(FileTask::new(source, columns, data, after, &self.cancel)?))
+        Ok(Box::new(FilesTask::new(source, columns, data, after, &self.cancel)?))
     }
 }

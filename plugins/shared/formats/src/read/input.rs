@@ -1,57 +1,55 @@
 //! The text of a file: unpacked, in UTF-8, in blocks that end where the decoder has to go on.
 
 use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
-    path::Path,
+    io::{self, Cursor, Read},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use transload_formats::{Charset, Compression, Invalid, Transcoder};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::{listing::at, options::ReaderOptions};
+use crate::{Charset, Compression, Invalid, ReadOptions, Store, StoredFile, Transcoder};
 
 /// Bytes read at once; a buffer begins with this size and grows while one record is larger.
 const BLOCK: usize = 1 << 20;
 
 /// How the bytes of a file become text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Coding {
+struct Coding {
     compression: Compression,
     charset: Charset,
     invalid: Invalid,
 }
 
 impl Coding {
-    /// Of the file at `path`, by the options and its first bytes.
-    pub(crate) fn of(path: &Path, options: &ReaderOptions) -> Result<Self> {
-        let compression = options.compression.or(|| compression_of(path))?;
+    /// By the options, and by the file's first bytes.
+    fn of(head: &[u8], options: &ReadOptions) -> Result<Self> {
+        let compression = options.compression.or(|| Compression::detect(head))?;
         Ok(Self { compression, charset: options.encoding, invalid: options.invalid })
     }
 
     /// Text is the file's bytes: offsets in the one are offsets in the other.
-    pub(crate) fn is_plain(self) -> bool {
+    fn is_plain(self) -> bool {
         self.compression == Compression::None
             && (self.charset, self.invalid) == (Charset::Utf8, Invalid::Dirty)
     }
 }
 
-/// What the first bytes of a file say.
-pub(crate) fn compression_of(path: &Path) -> Result<Compression> {
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(Compression::HEAD as u64).read_to_end(&mut start))
-        .map_err(|error| at(error, path))?;
-    Compression::detect(&start).map_err(|error| error.at(path.display().to_string()))
+/// Whether offsets in a file's text are offsets in the file, so that it can be cut.
+pub(crate) fn is_plain(
+    store: &dyn Store,
+    file: &StoredFile,
+    options: &ReadOptions,
+) -> Result<bool> {
+    let head = store.range(file, 0..file.size.min(Compression::HEAD as u64))?;
+    Ok(Coding::of(&head, options)?.is_plain())
 }
 
 /// Counts what is read of a file.
 struct Counted {
-    file: File,
+    file: Box<dyn Read + Send>,
     bytes: Arc<AtomicU64>,
 }
 
@@ -126,20 +124,30 @@ pub(crate) struct Input {
 
 impl Input {
     /// The text of `file` from offset `from` on, up to `until`. Plain text is sought, all other
-    /// is read and dropped up to there.
+    /// is read and dropped up to there. An offset that is not 0 costs plain text one more look
+    /// at the file's first bytes.
     pub(crate) fn open(
-        mut file: File,
-        coding: Coding,
+        store: &dyn Store,
+        file: &StoredFile,
+        options: &ReadOptions,
         from: u64,
         until: Option<u64>,
     ) -> Result<Self> {
-        if coding.is_plain() {
-            file.seek(SeekFrom::Start(from))?;
-        }
         let stored = Arc::new(AtomicU64::new(0));
-        let counted = Counted { file, bytes: Arc::clone(&stored) };
-        let mut text = text_of(counted, coding)?;
-        if !coding.is_plain() {
+        let count = |file| Counted { file, bytes: Arc::clone(&stored) };
+        let sought = from > 0 && is_plain(store, file, options)?;
+        let (mut text, coding) = if sought {
+            let until = until.unwrap_or(file.size);
+            let coding = Coding::of(&[], options)?;
+            (text_of(count(store.read(file, from..until)?), coding)?, coding)
+        } else {
+            let mut head = Vec::new();
+            let mut rest = store.read(file, 0..until.unwrap_or(file.size))?;
+            (&mut rest).take(Compression::HEAD as u64).read_to_end(&mut head)?;
+            let coding = Coding::of(&head, options)?;
+            (text_of(count(Box::new(Cursor::new(head).chain(rest))), coding)?, coding)
+        };
+        if !sought && from > 0 {
             let dropped = io::copy(&mut text.by_ref().take(from), &mut io::sink());
             let dropped = dropped.map_err(|error| broken_stream(&error, coding.compression))?;
             check_end(from, dropped)?;
@@ -151,7 +159,7 @@ impl Input {
             start: 0,
             end: 0,
             offset: from,
-            until,
+            until: if coding.is_plain() { until.or(Some(file.size)) } else { None },
             at_end: false,
             stored,
             reported: 0,

@@ -1,27 +1,25 @@
 //! What a reader reads: the listed files, their one format, and how each becomes text.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use transload_formats::{CsvDialect, CsvHead, JsonShape};
 use transload_plugin_api::{Column, Error, ErrorKind, Result};
 
+use super::input::Input;
 use crate::{
-    format::{FileName, Format},
-    input::{Coding, Input},
-    listing::{self, SourceFile},
-    options::ReaderOptions,
+    CsvDialect, CsvHead, FileName, Format, JsonShape, Listing, ReadOptions, Store, StoredFile,
 };
 
 /// What a job says of its source.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Job {
-    pub(crate) options: Arc<ReaderOptions>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) options: Arc<ReadOptions>,
     /// The columns that the job itself declares.
     pub(crate) declared: Arc<[Column]>,
 }
 
 /// A job's source, as it is read by whoever has its options.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) job: Job,
     pub(crate) format: Format,
@@ -30,8 +28,8 @@ pub(crate) struct Source {
 
 impl Source {
     /// The source of a file's kind; all files of a job are of one kind.
-    pub(crate) fn of(job: &Job, path: &Path) -> Result<Self> {
-        let name = FileName::of(path);
+    pub(crate) fn of(job: &Job, name: &str) -> Result<Self> {
+        let name = FileName::of(name);
         let format = name.format(job.options.format)?;
         let dialect = job.options.dialect(name.is_tsv())?;
         Ok(Self { job: job.clone(), format, dialect })
@@ -41,43 +39,36 @@ impl Source {
     ///
     /// # Errors
     /// [`ErrorKind::Options`] if they are of different formats.
-    pub(crate) fn list(job: &Job) -> Result<(Self, Vec<SourceFile>)> {
-        let files = listing::list(&job.options.path)?;
-        let Some(first) = files.first() else {
+    pub(crate) fn list(job: &Job) -> Result<(Self, Listing)> {
+        let listing = job.store.list()?;
+        let Some(first) = listing.files.first() else {
             return Err(Error::new(ErrorKind::NotFound, "no files"));
         };
-        let source = Self::of(job, &first.path)?;
-        for file in &files {
-            let other = Self::of(job, &file.path)?;
+        let source = Self::of(job, &first.name)?;
+        for file in &listing.files {
+            let other = Self::of(job, &file.name)?;
             if (other.format, &other.dialect) != (source.format, &source.dialect) {
-                let message =
-                    format!("`{}` and `{}` are not of one format", first.name(), file.name());
+                let (first, second) = (first.short_name(), file.short_name());
+                let message = format!("`{first}` and `{second}` are not of one format");
                 return Err(Error::new(ErrorKind::Options, message)
                     .hint("read them by two jobs, or set `format` and `delimiter`"));
             }
         }
-        Ok((source, files))
+        Ok((source, listing))
     }
 
-    /// How JSON records stand; `None` for CSV.
+    /// How JSON records stand; `None` for the other formats.
     pub(crate) fn shape(&self) -> Option<JsonShape> {
         match self.format {
-            Format::Csv => None,
+            Format::Csv | Format::Parquet => None,
             Format::Jsonl => Some(JsonShape::Lines),
             Format::Json => Some(JsonShape::Array),
         }
     }
 
-    /// How the file's bytes become text.
-    pub(crate) fn coding(&self, file: &SourceFile) -> Result<Coding> {
-        Coding::of(&file.path, &self.job.options)
-    }
-
     /// The text of a file from its start.
-    pub(crate) fn open(&self, file: &SourceFile) -> Result<Input> {
-        let coding = self.coding(file)?;
-        let until = coding.is_plain().then_some(file.size);
-        Input::open(file.open()?, coding, 0, until)
+    pub(crate) fn open(&self, file: &StoredFile) -> Result<Input> {
+        Input::open(self.job.store.as_ref(), file, &self.job.options, 0, None)
     }
 
     /// The head of a CSV text; `input` then stands behind it. A file without a header has the

@@ -1,0 +1,291 @@
+//! The options of formats, each described once: descriptors, defaults and the reference come from
+//! the lists here, and the structs below are what code sees. A plugin puts them beside its own.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+
+use crate::{
+    BinaryText, CellWords, Charset, Compression, CsvDialect, FormatChoice, Invalid, UnknownKeys,
+};
+
+/// How a job says that its files are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompressionChoice {
+    /// As the first bytes say; a writer goes by the name.
+    Auto,
+    /// [`Compression::None`].
+    None,
+    /// [`Compression::Gzip`].
+    Gzip,
+    /// [`Compression::Zstd`].
+    Zstd,
+    /// [`Compression::Bzip2`].
+    Bzip2,
+    /// [`Compression::Lz4`].
+    Lz4,
+    /// [`Compression::Snappy`].
+    Snappy,
+}
+
+const COMPRESSIONS: [&str; 7] = ["auto", "none", "gzip", "zstd", "bzip2", "lz4", "snappy"];
+
+impl CompressionChoice {
+    /// The compression chosen, or else the one that `auto` finds.
+    ///
+    /// # Errors
+    /// Those of `auto`.
+    pub fn or(self, auto: impl FnOnce() -> Result<Compression>) -> Result<Compression> {
+        Ok(match self {
+            Self::Auto => return auto(),
+            Self::None => Compression::None,
+            Self::Gzip => Compression::Gzip,
+            Self::Zstd => Compression::Zstd,
+            Self::Bzip2 => Compression::Bzip2,
+            Self::Lz4 => Compression::Lz4,
+            Self::Snappy => Compression::Snappy,
+        })
+    }
+}
+
+/// How files are read.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ReadOptions {
+    pub(crate) format: FormatChoice,
+    pub(crate) compression: CompressionChoice,
+    pub(crate) encoding: Charset,
+    pub(crate) invalid: Invalid,
+    pub(crate) sample_rows: usize,
+    true_words: Vec<String>,
+    false_words: Vec<String>,
+    binary: BinaryText,
+    unknown_keys: String,
+    delimiter: Option<String>,
+    quote: String,
+    escape: String,
+    header: bool,
+    null: String,
+    comment: String,
+    ragged: String,
+}
+
+/// How files are written.
+#[derive(Clone, Debug, Deserialize)]
+pub struct WriteOptions {
+    pub(crate) format: FormatChoice,
+    pub(crate) compression: CompressionChoice,
+    pub(crate) binary: BinaryText,
+    delimiter: Option<String>,
+    quote: String,
+    escape: String,
+    header: bool,
+    null: String,
+}
+
+impl ReadOptions {
+    /// Options as a job gave them; those of others are left alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for what is missing, of the wrong shape or contradictory.
+    pub fn parse(options: &Options) -> Result<Self> {
+        let options: Self = with_defaults(options, &read_specs()).parse()?;
+        options.dialect(false)?;
+        Ok(options)
+    }
+
+    /// What texts mean.
+    pub(crate) fn words(&self) -> CellWords {
+        CellWords {
+            yes: self.true_words.clone(),
+            no: self.false_words.clone(),
+            binary: self.binary,
+        }
+    }
+
+    /// Text is the unpacked bytes as they are.
+    pub(crate) fn is_utf8(&self) -> bool {
+        (self.encoding, self.invalid) == (Charset::Utf8, Invalid::Dirty)
+    }
+
+    pub(crate) fn unknown_keys(&self) -> UnknownKeys {
+        if self.unknown_keys == "dirty" { UnknownKeys::Dirty } else { UnknownKeys::Ignore }
+    }
+
+    /// The CSV dialect; `tabs` for files whose name says that a tab is the delimiter.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] if its options do not go together.
+    pub(crate) fn dialect(&self, tabs: bool) -> Result<CsvDialect> {
+        dialect_of(&[
+            ("delimiter", delimiter(self.delimiter.as_deref(), tabs).into()),
+            ("quote", self.quote.as_str().into()),
+            ("escape", self.escape.as_str().into()),
+            ("header", self.header.into()),
+            ("null", self.null.as_str().into()),
+            ("comment", self.comment.as_str().into()),
+            ("ragged", self.ragged.as_str().into()),
+        ])
+    }
+}
+
+impl WriteOptions {
+    /// As [`ReadOptions::parse`].
+    ///
+    /// # Errors
+    /// As [`ReadOptions::parse`].
+    pub fn parse(options: &Options) -> Result<Self> {
+        let options: Self = with_defaults(options, &write_specs()).parse()?;
+        options.dialect(false)?;
+        Ok(options)
+    }
+
+    /// As [`ReadOptions::dialect`].
+    pub(crate) fn dialect(&self, tabs: bool) -> Result<CsvDialect> {
+        dialect_of(&[
+            ("delimiter", delimiter(self.delimiter.as_deref(), tabs).into()),
+            ("quote", self.quote.as_str().into()),
+            ("escape", self.escape.as_str().into()),
+            ("header", self.header.into()),
+            ("null", self.null.as_str().into()),
+        ])
+    }
+}
+
+fn delimiter(given: Option<&str>, tabs: bool) -> &str {
+    given.unwrap_or(if tabs { "\t" } else { "," })
+}
+
+fn dialect_of(values: &[(&str, Value)]) -> Result<CsvDialect> {
+    let values: Map<_, _> =
+        values.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let dialect: CsvDialect = serde_json::from_value(values.into())
+        .map_err(|error| Error::new(ErrorKind::Options, error.to_string()))?;
+    dialect.check()?;
+    Ok(dialect)
+}
+
+/// The host fills defaults in; whoever uses a plugin without a host gets the same ones.
+pub fn with_defaults(options: &Options, specs: &[OptionSpec]) -> Options {
+    let mut options = options.clone();
+    for spec in specs {
+        if let Some(default) = &spec.default {
+            options.values.entry(&spec.key).or_insert_with(|| default.clone());
+        }
+    }
+    options
+}
+
+/// An option that takes one of these words, the first by default.
+pub fn choice(key: &str, words: &[&str], doc: &str) -> OptionSpec {
+    OptionSpec::new(key, OptionKind::choice(words), doc).default(words[0])
+}
+
+/// What [`ReadOptions`] understands.
+pub fn read_specs() -> Vec<OptionSpec> {
+    let words = CellWords::default();
+    let mut specs = vec![
+        format_spec(),
+        choice("compression", &COMPRESSIONS, "Of text files; `auto` looks at the first bytes"),
+        choice(
+            "encoding",
+            &["utf-8", "latin1", "gbk", "gb18030", "utf-16", "utf-16le", "utf-16be"],
+            "The files' encoding; a UTF-8 byte order mark is skipped",
+        ),
+        choice(
+            "invalid",
+            &["dirty", "replace", "latin1"],
+            "Bytes of a UTF-8 file that are not UTF-8: a dirty row, U+FFFD, or read as Latin-1",
+        ),
+        OptionSpec::new(
+            "sample_rows",
+            OptionKind::Integer { min: 1, max: 1_000_000 },
+            "Rows from which types are inferred, over all files; 8 MiB at most",
+        )
+        .default(10_000),
+        OptionSpec::new("true_words", OptionKind::List, "Words for true, in any case")
+            .default(words.yes),
+        OptionSpec::new("false_words", OptionKind::List, "Words for false, in any case")
+            .default(words.no),
+        binary_spec(),
+        choice(
+            "unknown_keys",
+            &["ignore", "dirty"],
+            "JSON: what happens to keys that were not in the sample",
+        ),
+    ];
+    specs.extend(dialect_specs());
+    specs.push(
+        OptionSpec::new("comment", OptionKind::Text, "CSV: lines that begin with it are skipped")
+            .default(""),
+    );
+    specs.push(choice(
+        "ragged",
+        &["dirty", "error"],
+        "CSV: what a row with too few or too many cells is",
+    ));
+    specs
+}
+
+/// What [`WriteOptions`] understands.
+pub fn write_specs() -> Vec<OptionSpec> {
+    let mut specs = vec![
+        format_spec(),
+        choice("compression", &COMPRESSIONS, "`auto` goes by `.gz`, `.zst` and the like"),
+        binary_spec(),
+    ];
+    specs.extend(dialect_specs());
+    specs
+}
+
+fn format_spec() -> OptionSpec {
+    let words = &["auto", "csv", "jsonl", "json", "parquet"];
+    choice("format", words, "`auto` goes by the file's extension")
+}
+
+fn binary_spec() -> OptionSpec {
+    choice("binary", &["hex", "base64"], "How binary values are written")
+}
+
+fn dialect_specs() -> Vec<OptionSpec> {
+    let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc);
+    vec![
+        text("delimiter", "CSV: between cells, `tab` for a tab; `,` if not given, a tab in .tsv"),
+        text("quote", "CSV: around cells with special characters; empty for none").default("\""),
+        text("escape", "CSV: makes the character behind it text; empty: quotes are doubled")
+            .default(""),
+        OptionSpec::new("header", OptionKind::Boolean, "CSV: the first record names the columns")
+            .default(true),
+        text("null", "CSV: the unquoted cell that is NULL; `\"\"` is always an empty text")
+            .default(""),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_descriptor_are_understood() {
+        let reader = ReadOptions::parse(&Options::default()).unwrap();
+        assert_eq!(reader.words(), CellWords::default());
+        assert_eq!(reader.dialect(false).unwrap(), CsvDialect::default());
+        assert_eq!(reader.dialect(true).unwrap().delimiter, b'\t');
+        let writer = WriteOptions::parse(&Options::default()).unwrap();
+        assert_eq!(writer.dialect(false).unwrap(), CsvDialect::default());
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        for (key, value) in [
+            ("delimiter", "ab"),
+            ("delimiter", "\""),
+            ("ragged", "pad"),
+            ("format", "xml"),
+            ("compression", "zip"),
+        ] {
+            let options = Options::from_pairs([(key, value)]);
+            assert_eq!(ReadOptions::parse(&options).unwrap_err().kind, ErrorKind::Options);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! A set of files as a source: which columns they have, how they are divided, the batches of one
+//! division. Where the files lie is a [`crate::Store`]'s business.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `reader` | the verbs of a [`transload_plugin_api::Reader`] |
+//! | `source` | the files' one format |
+//! | `schema` | columns from headers, keys and a bounded sample, and from folder names |
+//! | `splits` | pieces of files, cut at proven starts of records |
+//! | `task` | batches with positions |
+//! | `input` | blocks of a file's text |
+//! | `folders` | the columns that folder names give |
+
+mod folders;
+mod input;
+mod reader;
+mod schema;
+mod source;
+mod splits;
+mod task;
+
+pub use reader::FilesReader;
