@@ -19,6 +19,10 @@ pub(crate) struct Files {
 }
 
 impl Store for Files {
+    fn is_distant(&self) -> bool {
+        false
+    }
+
     fn list(&self) -> Result<Listing> {
         Ok(Listing { files: list(&self.paths)?, partitions: Vec::new() })
     }

@@ -10,7 +10,7 @@ use super::{
     input,
     source::{Source, in_file},
 };
-use crate::{BoundaryFinder, Compression, FileName, Format, Listing, StoredFile};
+use crate::{Boundary, BoundaryFinder, Compression, FileName, Format, Listing, StoredFile};
 
 /// A file is not cut into smaller pieces than this.
 const MIN_PIECE: u64 = 4 << 20;
@@ -144,6 +144,12 @@ fn csv_starts(
     cancel: &Cancel,
 ) -> Result<(Vec<Start>, Vec<String>)> {
     let head = source.read_head(&mut source.open(file)?)?;
+    if source.job.store.is_distant()
+        && let Some(starts) = distant_starts(source, file, &wanted)?
+    {
+        let behind_head = starts.into_iter().filter(|(offset, _)| *offset > head.bytes);
+        return Ok((behind_head.collect(), head.names));
+    }
     let mut finder = BoundaryFinder::new(&source.dialect, wanted);
     let mut content = source.job.store.read(file, 0..file.size)?;
     let mut block = vec![0; BLOCK];
@@ -156,6 +162,23 @@ fn csv_starts(
     }
     let found = finder.finish().into_iter().map(|boundary| (boundary.offset, boundary.line));
     Ok((found.filter(|(offset, _)| *offset > head.bytes).collect(), head.names))
+}
+
+/// Starts of records near the wanted offsets, each proven by what stands before it alone; none if
+/// one cannot be. Their lines are unknown.
+fn distant_starts(
+    source: &Source,
+    file: &StoredFile,
+    wanted: &[u64],
+) -> Result<Option<Vec<Start>>> {
+    let mut starts = Vec::new();
+    for until in wanted {
+        let from = until.saturating_sub(Boundary::WINDOW);
+        let window = source.job.store.range(file, from..*until)?;
+        let Some(start) = Boundary::last_in(&source.dialect, &window) else { return Ok(None) };
+        starts.push((from + start as u64, 0));
+    }
+    Ok(Some(starts))
 }
 
 /// Starts of lines; JSON has no raw line ends inside of strings. Their numbers are not counted,
