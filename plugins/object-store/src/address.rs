@@ -140,7 +140,7 @@ impl Address {
 /// as a segment, a `/` at an end, or control characters.
 pub(crate) fn path_of(key: &str) -> Result<Path> {
     match Path::parse(key) {
-        Ok(path) if path.as_ref() == key => Ok(path),
+        Ok(path) if path.as_ref() == key && !key.is_empty() => Ok(path),
         _ => {
             let message = format!("the key `{}` cannot be addressed", key.escape_debug());
             Err(Error::new(ErrorKind::Unsupported, message).hint(
