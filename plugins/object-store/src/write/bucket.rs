@@ -11,6 +11,7 @@ use object_store::{
     Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ObjectMeta, ObjectStore,
     ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, UpdateVersion,
     multipart::{MultipartStore, PartId},
+    path::Path,
 };
 use reqwest::Method;
 use transload_plugin_api::{Error, ErrorKind, Result};
@@ -108,6 +109,7 @@ impl BucketPlace {
         };
         match own.send(request, &what).await {
             Ok(answer) if is_result(&answer, azure) => Reply::Done,
+            Ok(answer) if new && answer.status == 501 => Reply::Unconditional,
             Ok(answer) => {
                 let failure = answer.failure();
                 let code = failure.code.clone();
@@ -240,9 +242,16 @@ impl Place for BucketPlace {
         })
     }
 
+    fn reach(&self, prefix: &str) -> Result<()> {
+        let path = folder_path(prefix)?;
+        self.ask(async {
+            let first = self.store().list(path.as_ref()).next().await;
+            first.transpose().map(drop).map_err(|error| self.failed(&error, prefix))
+        })
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
-        let folder = prefix.trim_end_matches('/');
-        let path = (!folder.is_empty()).then(|| path_of(folder)).transpose()?;
+        let path = folder_path(prefix)?;
         self.ask(async {
             let listed = self.store().list(path.as_ref()).map_ok(|meta: ObjectMeta| Listed {
                 key: meta.location.as_ref().to_owned(),
@@ -270,6 +279,12 @@ impl Place for BucketPlace {
             Ok(())
         })
     }
+}
+
+/// A prefix as the client takes it; it adds the final `/` itself.
+fn folder_path(prefix: &str) -> Result<Option<Path>> {
+    let folder = prefix.trim_end_matches('/');
+    (!folder.is_empty()).then(|| path_of(folder)).transpose()
 }
 
 fn found(result: &GetResult) -> Found {
@@ -343,7 +358,7 @@ mod tests {
     fn answers_to_a_completion_are_told_apart() {
         let kind = |status, code| {
             match reply(status, code, Error::new(ErrorKind::Other, "x")) {
-                Reply::Done => "done",
+                Reply::Done | Reply::Unconditional => "done",
                 Reply::Refused(_) => "refused",
                 Reply::Conflict(_) => "conflict",
                 Reply::Gone(_) => "gone",

@@ -200,6 +200,20 @@ impl Place for FolderPlace {
         })
     }
 
+    fn reach(&self, prefix: &str) -> Result<()> {
+        let mut folder = self.path(prefix);
+        while !folder.exists() && folder.pop() {}
+        let wrong = |message: &str| {
+            Err(Error::new(ErrorKind::Denied, message).at(folder.display().to_string()))
+        };
+        match fs::metadata(&folder) {
+            Err(error) => Err(at(error, &folder)),
+            Ok(found) if !found.is_dir() => wrong("not a folder"),
+            Ok(found) if found.permissions().readonly() => wrong("cannot be written to"),
+            Ok(_) => Ok(()),
+        }
+    }
+
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
         let (folder, mut listed) = (self.path(prefix), Vec::new());
         self.walk(&folder, prefix, &mut listed).map_err(|error| at(error, &folder))?;
@@ -230,17 +244,21 @@ fn found(metadata: &Metadata) -> Found {
 fn version(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let micros = modified.unwrap_or_default().as_micros();
-    format!("{:x}-{micros:x}-{:x}", metadata.ino(), metadata.len())
+    format!("\"{:x}-{micros:x}-{:x}\"", metadata.ino(), metadata.len())
 }
 
+/// Makes folders that are not there: the hidden ones for us alone, others as the user's rights say.
 fn make_folders(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
+    let above = folder.parent().unwrap_or(Path::new("/"));
+    make_folders(above)?;
     let hidden = folder.components().any(|part| part.as_os_str() == FOLDER.trim_end_matches('/'));
-    let mode = if hidden { 0o700 } else { 0o777 };
-    DirBuilder::new().recursive(true).mode(mode).create(folder)?;
-    folder.parent().map_or(Ok(()), sync_folder)
+    match DirBuilder::new().mode(if hidden { 0o700 } else { 0o777 }).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(above),
+    }
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -32,7 +32,20 @@ mod withdraw;
 
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-pub(crate) use self::place::Place;
+pub(crate) use self::{
+    bucket::BucketPlace,
+    folder::FolderPlace,
+    manifest::Manifest,
+    partition::Partitioner,
+    place::{Gate, Place},
+    publish::{Patience, Publication, is_token_of},
+    stage::{Before, Stage},
+    target::Target,
+    task::{ObjectTask, Order, Rolling},
+    template::Template,
+    upload::Sending,
+    withdraw::{leftovers, sweep, withdraw},
+};
 
 /// Digits of a hash, or of any bytes.
 fn hexadecimal(bytes: &[u8]) -> String {

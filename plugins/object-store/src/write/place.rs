@@ -80,6 +80,8 @@ pub(crate) enum Reply {
     Done,
     /// Nothing was done, and trying again does not help.
     Refused(Error),
+    /// The store does not complete on a condition; nothing was done.
+    Unconditional,
     /// Somebody has the key, or works on it.
     Conflict(Error),
     /// The store does not know the upload: completed before, or discarded.
@@ -121,6 +123,9 @@ pub(crate) trait Place: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Exists`] if the condition does not hold.
     fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()>;
+
+    /// Whether the store answers at all, and has the bucket.
+    fn reach(&self, prefix: &str) -> Result<()>;
 
     /// All objects whose key begins with `prefix`, which is empty or ends in `/`.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;

@@ -79,6 +79,11 @@ impl Template {
         Ok(template)
     }
 
+    /// One name, whatever characters it has.
+    pub(crate) fn fixed(name: &str) -> Self {
+        Self { pieces: vec![Piece::Text(name.to_owned())], columns: Vec::new() }
+    }
+
     fn text(&mut self, text: &str) {
         match self.pieces.last_mut() {
             Some(Piece::Text(last)) => last.push_str(text),

@@ -60,6 +60,20 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// For a small object that is put in one go.
+    pub(crate) fn of_content(key: &str, run: &str, content: &[u8]) -> Result<Self> {
+        Ok(Self {
+            key: key.to_owned(),
+            upload: String::new(),
+            token: format!("{run}/0/0/{}", super::random_word()?),
+            parts: Vec::new(),
+            size: content.len() as u64,
+            rows: 0,
+            sha256: super::hexadecimal(&Sha256::digest(content)),
+            version: None,
+        })
+    }
+
     pub(crate) fn id(&self) -> UploadId<'_> {
         UploadId { key: &self.key, id: &self.upload, token: &self.token }
     }
