@@ -50,7 +50,7 @@ impl Store for Files {
 }
 
 /// The file at `path`; `None` if it is not a regular file.
-fn look(path: &Path) -> Result<Option<StoredFile>> {
+pub(crate) fn look(path: &Path) -> Result<Option<StoredFile>> {
     let found = fs::metadata(path).map_err(|error| at(error, path))?;
     if !found.is_file() {
         return Ok(None);
