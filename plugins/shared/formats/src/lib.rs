@@ -16,6 +16,7 @@
 //! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
 //! | `infer` | types of a sample of text cells |
 //! | `cell` | text to typed columns and back |
+//! | `partition` | folders named after values |
 //!
 //! # A file, from its first byte to its last batch
 //!
@@ -52,6 +53,7 @@ mod infer;
 mod json;
 mod options;
 mod parquet;
+mod partition;
 mod read;
 mod store;
 mod types;
@@ -71,6 +73,7 @@ pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
     ParquetStatistics, RowGroup, join_parquet, produced,
 };
+pub use partition::{PartitionFilter, PartitionMode, PartitionValue, partition_specs, partitions};
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
 pub use types::types;
