@@ -14,7 +14,6 @@
 //! | `failure` | what the store's errors mean |
 //! | `reader` | the reading side's verbs |
 //! | `writer`, `write` | the writing side's verbs; names, uploads, the commit |
-//! | `types` | which types the formats hold |
 
 mod access;
 mod address;
@@ -25,7 +24,6 @@ mod options;
 mod own_request;
 mod profile;
 mod reader;
-mod types;
 mod write;
 mod writer;
 
@@ -46,7 +44,7 @@ impl Plugin for ObjectStorePlugin {
                 .to_owned(),
             options: options::connection_specs(),
             reader: None,
-            writer: Some(writer::descriptor(types::types())),
+            writer: Some(writer::descriptor(transload_formats::types())),
             ..Descriptor::default()
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow_array::{Array, RecordBatch, UInt32Array};
+use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
 use transload_formats::CellRenderer;
 use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};

@@ -166,8 +166,8 @@ impl Home {
     }
 
     pub(crate) fn put(&self, name: &str, content: &str) {
-        let put = self.store.put(&self.path(name), content.to_owned().into());
-        self.runtime.block_on(put).unwrap();
+        let (path, content) = (self.path(name), content.to_owned());
+        self.runtime.block_on(self.store.put(&path, content.into())).unwrap();
     }
 
     pub(crate) fn remove(&self, name: &str) {

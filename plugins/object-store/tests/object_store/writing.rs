@@ -313,7 +313,7 @@ fn what_cannot_be_done_is_refused_before_anything_is_touched() {
     for kind in ALL {
         let home = Home::new(kind);
         let draft = |more: Value, plan: &WritePlan| {
-            let made = transload_object_store::ObjectStorePlugin.writer(home.options(more), home.host());
+            let made = transload_plugin_object_store::ObjectStorePlugin.writer(home.options(more), home.host());
             made.and_then(|writer| writer.draft(plan)).map_err(|error| error.kind)
         };
         let insert = plan("r-1", &two_columns(), WriteMode::Insert);
