@@ -3,9 +3,12 @@
 
 use serde::Deserialize;
 use transload_formats::{choice, write_specs};
-use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 use super::upload::SMALLEST_PART;
+
+/// Parts grow to sixteen times this in very large objects, which memory should hold.
+const LARGEST_PART: u64 = 256 << 20;
 
 /// What an insert does if there is something already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -88,11 +91,22 @@ impl WriterOptions {
     /// Options as a job gave them.
     ///
     /// # Errors
-    /// [`transload_plugin_api::ErrorKind::Options`] for what is of the wrong shape.
+    /// [`ErrorKind::Options`] for what is of the wrong shape.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let mut options: Self = options.parse()?;
-        // Stores refuse smaller parts, and larger ones than a few GiB.
-        options.part_size = options.part_size.clamp(SMALLEST_PART, 1 << 30);
+        let options: Self = options.parse()?;
+        let bytes = |size: u64| format!("{} MiB", size >> 20);
+        if !(SMALLEST_PART..=LARGEST_PART).contains(&options.part_size) {
+            let message = format!("`part_size` is {} bytes", options.part_size);
+            return Err(Error::new(ErrorKind::Options, message).hint(format!(
+                "stores take parts from {} to {}",
+                bytes(SMALLEST_PART),
+                bytes(LARGEST_PART)
+            )));
+        }
+        if options.max_bytes_per_object == Some(0) {
+            let message = "`max_bytes_per_object` is 0: nothing would fit";
+            return Err(Error::new(ErrorKind::Options, message));
+        }
         Ok(options)
     }
 }
@@ -154,7 +168,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
         choice("empty", &["object", "none"], "What a job without rows leaves"),
         option("success_marker", OptionKind::Boolean, "Put `_SUCCESS` below the prefix at the end")
             .default(true),
-        option("part_size", OptionKind::Size, "Bytes of an upload's part, from 5 MiB to 1 GiB")
+        option("part_size", OptionKind::Size, "Bytes of an upload's part, from 5 to 256 MiB")
             .default("8 MiB"),
     ];
     specs.extend(write_specs());
@@ -194,10 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_of_a_size_that_stores_take() {
-        for (given, used) in [(1u64, 5 << 20), (64 << 20, 64 << 20), (1 << 40, 1 << 30)] {
-            let options = Options::from_pairs([("part_size", given)]);
-            assert_eq!(WriterOptions::parse(&options).unwrap().part_size, used);
+    fn sizes_that_no_store_takes_are_refused() {
+        for (key, value) in
+            [("part_size", 1u64), ("part_size", 5 << 30), ("max_bytes_per_object", 0)]
+        {
+            let error = WriterOptions::parse(&Options::from_pairs([(key, value)])).unwrap_err();
+            assert!(error.kind == ErrorKind::Options && error.message.contains(key), "{error}");
         }
+        let options = Options::from_pairs([("part_size", 64u64 << 20)]);
+        assert_eq!(WriterOptions::parse(&options).unwrap().part_size, 64 << 20);
     }
 }

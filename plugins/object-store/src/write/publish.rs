@@ -87,7 +87,7 @@ impl Publication<'_> {
         };
         match step {
             Ok(outcome) => {
-                self.stage.forget_unknown(self.place)?;
+                self.discard_strays(&entries)?;
                 Ok(outcome)
             }
             Err(evidence) => {
@@ -95,6 +95,16 @@ impl Publication<'_> {
                 Ok(ChunkOutcome::Unknown { evidence })
             }
         }
+    }
+
+    /// Attempts that were given up without a word have left uploads. What is unknown no longer is.
+    fn discard_strays(&self, entries: &[Entry]) -> Result<()> {
+        for stray in self.stage.strays(self.place, entries)? {
+            if !stray.upload.is_empty() {
+                self.place.discard(stray.id())?;
+            }
+        }
+        if self.stage.is_unknown(self.place)? { self.stage.forget_unknown(self.place) } else { Ok(()) }
     }
 
     /// The commit point is the manifest; old objects of an overwrite go after it.

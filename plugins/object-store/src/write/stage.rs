@@ -9,6 +9,8 @@
 //! | `publishing` | the commit has begun |
 //! | `unknown` | nobody can say whether an object is published: nothing may be deleted |
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -88,8 +90,7 @@ impl Stage {
         epoch: u32,
         entry: &Entry,
     ) -> Result<()> {
-        let word = entry.token.rsplit('/').next().unwrap_or_default();
-        let name = format!("t{task:05}.e{epoch}.{word}.begun");
+        let name = format!("t{task:05}.e{epoch}.{}.begun", entry.word());
         self.put(place, &name, &json(entry)?, Condition::Any)
     }
 
@@ -150,13 +151,28 @@ impl Stage {
         Ok(entries)
     }
 
+    /// Uploads that attempts have begun and that are not among these.
+    pub(crate) fn strays(&self, place: &dyn Place, entries: &[Entry]) -> Result<Vec<Entry>> {
+        let known: HashSet<_> = entries.iter().map(Entry::word).collect();
+        let mut strays = Vec::new();
+        for listed in place.list(&self.prefix)? {
+            let word = listed.key.strip_suffix(".begun").and_then(|key| key.rsplit('.').next());
+            if word.is_none_or(|word| known.contains(word)) {
+                continue;
+            }
+            if let Some((text, _)) = place.get(&listed.key)? {
+                strays.push(parse(place, &listed.key, &text)?);
+            }
+        }
+        Ok(strays)
+    }
+
     /// Notes that the commit has begun; says whether it had begun before.
     pub(crate) fn note_publishing(&self, place: &dyn Place) -> Result<bool> {
-        let before = self.is_publishing(place)?;
-        if !before {
-            self.put(place, "publishing", b"{}", Condition::Any)?;
+        match self.put(place, "publishing", b"{}", Condition::New) {
+            Err(error) if error.kind == ErrorKind::Exists => Ok(true),
+            outcome => outcome.map(|()| false),
         }
-        Ok(before)
     }
 
     pub(crate) fn is_publishing(&self, place: &dyn Place) -> Result<bool> {

@@ -74,6 +74,11 @@ impl Entry {
         })
     }
 
+    /// The random part of the token.
+    pub(crate) fn word(&self) -> &str {
+        self.token.rsplit('/').next().unwrap_or_default()
+    }
+
     pub(crate) fn id(&self) -> UploadId<'_> {
         UploadId { key: &self.key, id: &self.upload, token: &self.token }
     }

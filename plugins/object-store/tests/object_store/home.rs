@@ -81,6 +81,7 @@ impl Home {
     }
 
     fn s3(endpoint: String, server: Option<Arc<Server>>) -> Self {
+        Self::install_crypto();
         let (key, secret) = s3_login();
         let store = AmazonS3Builder::new()
             .with_endpoint(&endpoint)
@@ -96,6 +97,7 @@ impl Home {
     }
 
     fn azure(endpoint: String) -> Self {
+        Self::install_crypto();
         let store = MicrosoftAzureBuilder::new()
             .with_endpoint(endpoint.clone())
             .with_allow_http(true)
@@ -105,6 +107,12 @@ impl Home {
             .build()
             .unwrap();
         Self::made(Kind::Azure, fresh_prefix(), endpoint, Arc::new(store))
+    }
+
+    /// Both clients, the test's and the plugin's, live in one process.
+    fn install_crypto() {
+        // An error says that another test was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 
     fn made(kind: Kind, prefix: String, endpoint: String, store: Arc<dyn ObjectStore>) -> Self {

@@ -149,7 +149,8 @@ fn f35_a_refusal_is_an_error_and_the_run_can_be_taken_back() {
 fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
     let (home, faults) = Home::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let armed = faults.arm(Rule::on("*"), Fault::DropMetadata);
+    let armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
+    let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
     let writer = writer(&home, options(json!({})));
     writer.prepare(&plan).unwrap();
     let before: Value =
@@ -168,7 +169,8 @@ fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
 fn f35_without_metadata_nobody_can_say_whose_a_fixed_key_is() {
     let (home, faults) = Home::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let _armed = faults.arm(Rule::on("*"), Fault::DropMetadata);
+    let _armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
+    let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
     let more = options(json!({"path": "x.csv", "retries": 1}));
     let writer = writer(&home, more);
     writer.prepare(&plan).unwrap();

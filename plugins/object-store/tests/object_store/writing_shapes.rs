@@ -76,16 +76,19 @@ fn rows_that_the_format_refuses_do_not_fill_an_object() {
 
 #[test]
 fn objects_roll_over_by_bytes_to_the_size_of_a_batch() {
-    for format in ["csv", "csv.gz", "jsonl"] {
+    // What packs its rows tells its size a little later than what does not.
+    for (format, batch, limit, slack) in
+        [("csv", 200, 2000, 3_000), ("jsonl", 200, 2000, 9_000), ("csv.gz", 8000, 50_000, 150_000)]
+    {
         let home = Home::new(Kind::Folder);
         let name = format!("{{number}}.{format}");
-        let more = json!({"path": "o/", "max_bytes_per_object": 2000, "name": name});
-        let batches: Vec<_> = (0..40).map(|at| rows(at * 1000..at * 1000 + 200)).collect();
+        let more = json!({"path": "o/", "max_bytes_per_object": limit, "name": name});
+        let batches: Vec<_> = (0..40).map(|at| rows(at * 9000..at * 9000 + batch)).collect();
         run(&home, more, &two_columns(), &[batches]);
         let names = home.data();
-        assert!(names.len() > 5, "{names:?}");
+        assert!(names.len() > 3, "{names:?}");
         let largest = names.iter().map(|name| home.get(name).len()).max().unwrap();
-        assert!((2000..9000).contains(&largest), "{format}: {largest}");
+        assert!((limit..limit + slack).contains(&largest), "{format}: {largest}");
     }
 }
 
@@ -216,7 +219,7 @@ fn an_object_of_many_parts_is_whole() {
             .collect();
         run(&home, more, &two_columns(), &[batches]);
         let text = home.text("x.csv");
-        assert!(text.len() > 24 << 20, "several parts");
+        assert!(text.len() > 22 << 20, "several parts");
         assert_eq!(ids(&home), (0..60_000).collect::<Vec<_>>(), "{kind:?}");
         let line = |line: &str| line.ends_with(&long) || line == "id,name";
         assert!(text.lines().all(line), "{kind:?}");
