@@ -13,7 +13,7 @@
 //! | `access`, `own_request` | the opened bucket; requests that the client does not offer |
 //! | `failure` | what the store's errors mean |
 //! | `reader` | the reading side's verbs |
-//! | `writer` | the writing side's verbs |
+//! | `writer`, `write` | the writing side's verbs; names, uploads, the commit |
 
 mod access;
 mod address;
@@ -24,6 +24,7 @@ mod options;
 mod own_request;
 mod profile;
 mod reader;
+mod write;
 mod writer;
 
 use transload_plugin_api::{
@@ -43,7 +44,7 @@ impl Plugin for ObjectStorePlugin {
                 .to_owned(),
             options: options::connection_specs(),
             reader: None,
-            writer: None,
+            writer: Some(writer::descriptor(transload_formats::types())),
             ..Descriptor::default()
         }
     }
@@ -52,8 +53,8 @@ impl Plugin for ObjectStorePlugin {
         Err(Error::new(ErrorKind::Unsupported, "there is no reader yet"))
     }
 
-    fn writer(&self, _options: Options, _host: Host) -> Result<Box<dyn Writer>> {
-        Err(Error::new(ErrorKind::Unsupported, "there is no writer yet"))
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(writer::ObjectWriter::new(&options, &host)?))
     }
 }
 
