@@ -13,9 +13,9 @@ use std::{
 
 use transload_formats::{Encoding, WriteOptions};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, ConflictEffect, Error, ErrorKind, Finding, Guarantee, Host, KeyNeed, Limits,
-    Options, Receipt, Result, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft,
-    WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor,
+    Cancel, ChunkOutcome, Column, ConflictEffect, Error, ErrorKind, Finding, Guarantee, Host,
+    KeyNeed, Limits, Options, Receipt, Result, TableInfo, TargetInfo, TaskContext, TypeSupport,
+    WriteDraft, WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor,
 };
 
 use crate::{
@@ -46,11 +46,7 @@ pub(crate) fn descriptor(types: Vec<TypeSupport>) -> WriterDescriptor {
         options: writer_specs(),
         types,
         modes: vec![mode(WriteMode::Insert, insert), mode(WriteMode::Overwrite, overwrite)],
-        limits: Limits {
-            chunk_bytes: Some(CHUNK_BYTES),
-            transactional: true,
-            ..Limits::default()
-        },
+        limits: Limits { chunk_bytes: Some(CHUNK_BYTES), transactional: true, ..Limits::default() },
         ..WriterDescriptor::default()
     }
 }
@@ -170,7 +166,12 @@ impl ObjectWriter {
         Ok(Partitioner::new(&self.template, &plan.columns, keep)?.kept())
     }
 
-    fn warnings(&self, place: &dyn Place, plan: &WritePlan, before: &Before) -> Result<Vec<String>> {
+    fn warnings(
+        &self,
+        place: &dyn Place,
+        plan: &WritePlan,
+        before: &Before,
+    ) -> Result<Vec<String>> {
         let root = self.target.root();
         let mut warnings: Vec<_> = leftovers(place, root, &plan.run)?
             .into_iter()
@@ -254,8 +255,10 @@ impl Writer for ObjectWriter {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         let place = self.place()?;
-        let table = |key: &String| {
-            TableInfo { name: place.name(key), kind: "object".to_owned(), rows: None }
+        let table = |key: &String| TableInfo {
+            name: place.name(key),
+            kind: "object".to_owned(),
+            rows: None,
         };
         Ok(self.target.visible(&*place)?.iter().map(table).collect())
     }

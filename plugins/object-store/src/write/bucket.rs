@@ -324,7 +324,8 @@ fn reply(status: u16, code: Option<&str>, error: Error) -> Reply {
 
 /// The body of S3's CompleteMultipartUpload.
 fn part_list(parts: &[String]) -> String {
-    let mut xml = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">".to_owned();
+    let mut xml =
+        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">".to_owned();
     for (index, part) in parts.iter().enumerate() {
         let tag = part.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
         let number = index + 1;
@@ -356,14 +357,12 @@ mod tests {
 
     #[test]
     fn answers_to_a_completion_are_told_apart() {
-        let kind = |status, code| {
-            match reply(status, code, Error::new(ErrorKind::Other, "x")) {
-                Reply::Done | Reply::Unconditional => "done",
-                Reply::Refused(_) => "refused",
-                Reply::Conflict(_) => "conflict",
-                Reply::Gone(_) => "gone",
-                Reply::Lost(_) => "lost",
-            }
+        let kind = |status, code| match reply(status, code, Error::new(ErrorKind::Other, "x")) {
+            Reply::Done | Reply::Unconditional => "done",
+            Reply::Refused(_) => "refused",
+            Reply::Conflict(_) => "conflict",
+            Reply::Gone(_) => "gone",
+            Reply::Lost(_) => "lost",
         };
         for (status, code, expected) in [
             (404, Some("NoSuchUpload"), "gone"),
@@ -391,9 +390,14 @@ mod tests {
             headers: object_store::HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
         };
-        let whole = "<?xml?><CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>";
+        let whole =
+            "<?xml?><CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>";
         assert!(is_result(&answer(200, whole), false));
-        for body in ["", "<Error><Code>InternalError</Code></Error>", "<CompleteMultipartUploadResult><ETag>"] {
+        for body in [
+            "",
+            "<Error><Code>InternalError</Code></Error>",
+            "<CompleteMultipartUploadResult><ETag>",
+        ] {
             assert!(!is_result(&answer(200, body), false), "{body}");
         }
         assert!(!is_result(&answer(500, whole), false));

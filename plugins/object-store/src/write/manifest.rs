@@ -81,7 +81,12 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ErrorKind::Exists`] if it is not.
-    pub(crate) fn write(&self, place: &dyn Place, root: &str, before: Option<&Found>) -> Result<()> {
+    pub(crate) fn write(
+        &self,
+        place: &dyn Place,
+        root: &str,
+        before: Option<&Found>,
+    ) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(ErrorKind::Defect, "manifest").caused_by(&error))?;
         text.push(b'\n');

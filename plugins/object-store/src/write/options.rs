@@ -189,9 +189,9 @@ mod tests {
         assert!(parsed.success_marker && !parsed.keep_partition_columns);
         assert_eq!(parsed.if_exists, IfExists::Error);
         assert_eq!((parsed.overwrite, parsed.empty), (Overwrite::Manifest, Empty::Object));
-        let defaults = writer_specs().into_iter().filter_map(|spec| {
-            Some(format!("{} {}", spec.key, spec.default?))
-        });
+        let defaults = writer_specs()
+            .into_iter()
+            .filter_map(|spec| Some(format!("{} {}", spec.key, spec.default?)));
         let defaults: Vec<_> = defaults.take(9).collect();
         let expected = [
             "path \"\"",

@@ -68,8 +68,9 @@ impl Partitioner {
         let kept: Vec<_> = (0..columns.len()).filter(|index| !dropped.contains(index)).collect();
         if kept.is_empty() && !columns.is_empty() {
             let message = "every column is a partition column: nothing is left for the objects";
-            return Err(Error::new(ErrorKind::Options, message)
-                .hint("set `keep_partition_columns = true`"));
+            return Err(
+                Error::new(ErrorKind::Options, message).hint("set `keep_partition_columns = true`")
+            );
         }
         let nothing = RecordBatch::new_empty(schema_of(columns));
         for index in &placed {

@@ -104,7 +104,11 @@ impl Publication<'_> {
                 self.place.discard(stray.id())?;
             }
         }
-        if self.stage.is_unknown(self.place)? { self.stage.forget_unknown(self.place) } else { Ok(()) }
+        if self.stage.is_unknown(self.place)? {
+            self.stage.forget_unknown(self.place)
+        } else {
+            Ok(())
+        }
     }
 
     /// The commit point is the manifest; old objects of an overwrite go after it.

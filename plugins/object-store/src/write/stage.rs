@@ -220,13 +220,20 @@ impl Stage {
         format!("{}{name}", self.prefix)
     }
 
-    fn put(&self, place: &dyn Place, name: &str, text: &[u8], condition: Condition<'_>) -> Result<()> {
+    fn put(
+        &self,
+        place: &dyn Place,
+        name: &str,
+        text: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<()> {
         place.put(&self.key(name), Bytes::copy_from_slice(text), condition, name)
     }
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Defect, "json").caused_by(&error))
+    serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Defect, "json").caused_by(&error))
 }
 
 fn parse<T: DeserializeOwned>(place: &dyn Place, key: &str, text: &[u8]) -> Result<T> {

@@ -138,7 +138,8 @@ impl ObjectTask {
             };
             object.touched = clock;
             let room = rolling.rows.map_or(u64::MAX, |rows| rows - object.rows());
-            let rows = (group.batch.num_rows() - from).min(usize::try_from(room).unwrap_or(usize::MAX));
+            let rows =
+                (group.batch.num_rows() - from).min(usize::try_from(room).unwrap_or(usize::MAX));
             for mut row in object.write(&group.batch.slice(from, rows))? {
                 row.row = group.row(row.row + from as u64);
                 dirty.push(row);
@@ -220,7 +221,8 @@ impl ObjectTask {
     fn bound_memory(&mut self) -> Result<()> {
         let bound = HELD_PARTS * self.sending.part_size;
         loop {
-            let carried = || self.lanes.iter().filter_map(|(at, lane)| Some((*at, lane.carried.as_ref()?)));
+            let carried =
+                || self.lanes.iter().filter_map(|(at, lane)| Some((*at, lane.carried.as_ref()?)));
             if carried().map(|(_, object)| object.held()).sum::<u64>() <= bound {
                 return Ok(());
             }
@@ -229,7 +231,9 @@ impl ObjectTask {
             let oldest = oldest.min_by_key(|(_, object)| object.touched).map(|(at, _)| at);
             match fullest.map(|(at, object)| (at, object.held())) {
                 Some((at, held)) if held >= SMALLEST_PART => {
-                    if let Some(object) = self.lanes.get_mut(&at).and_then(|lane| lane.carried.as_mut()) {
+                    if let Some(object) =
+                        self.lanes.get_mut(&at).and_then(|lane| lane.carried.as_mut())
+                    {
                         object.flush()?;
                     }
                 }
@@ -264,7 +268,8 @@ impl ObjectTask {
 
     fn give_up(&mut self) -> Result<()> {
         self.finished = true;
-        let lanes = self.lanes.drain().flat_map(|(_, lane)| lane.carried.into_iter().chain(lane.new));
+        let lanes =
+            self.lanes.drain().flat_map(|(_, lane)| lane.carried.into_iter().chain(lane.new));
         let uploads = self.ended.drain(..).map(Upload::discard);
         let mut outcome = lanes.map(Object::discard).chain(uploads).fold(Ok(()), Result::and);
         for entry in std::mem::take(&mut self.settled) {

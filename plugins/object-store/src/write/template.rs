@@ -126,7 +126,8 @@ impl Template {
                 Some(Piece::Text(text)) => text.rsplit('/').next() == Some(label.as_str()),
                 _ => false,
             };
-            let behind = matches!(self.pieces.get(at + 1), Some(Piece::Text(text)) if text.starts_with('/'));
+            let behind =
+                matches!(self.pieces.get(at + 1), Some(Piece::Text(text)) if text.starts_with('/'));
             self.columns[*index].hive |= before && behind;
         }
     }
@@ -278,8 +279,8 @@ mod tests {
     #[test]
     fn wrong_templates_are_refused() {
         for template in [
-            "", "{", "a}", "{}", "a{run", "/x", "x/", "a//b", "../x", "a/./b", "_x", "a/.x", "a\nb",
-            "a\\b",
+            "", "{", "a}", "{}", "a{run", "/x", "x/", "a//b", "../x", "a/./b", "_x", "a/.x",
+            "a\nb", "a\\b",
         ] {
             let error = Template::parse(template, &[]).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Options, "{template}");
@@ -301,7 +302,8 @@ mod tests {
             ("x-{task}-{number}", 2, true, true, "{run}"),
             ("x-{run}-{task}-{number}", 2, true, true, ""),
         ] {
-            let outcome = Template::parse(template, &[]).unwrap().check_unique(tasks, rolls, shares);
+            let outcome =
+                Template::parse(template, &[]).unwrap().check_unique(tasks, rolls, shares);
             let message = outcome.map_or_else(|error| error.message, |()| String::new());
             assert_eq!(message.contains("needs"), !missing.is_empty(), "{template}: {message}");
             assert!(message.contains(missing), "{template}: {message}");

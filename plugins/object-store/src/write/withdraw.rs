@@ -85,9 +85,11 @@ pub(crate) fn leftovers(place: &dyn Place, root: &str, run: &str) -> Result<Vec<
             continue;
         }
         let age = now - listed.modified;
-        let entry = runs
-            .entry(owner.to_owned())
-            .or_insert_with(|| Leftover { run: owner.to_owned(), uploads: 0, age });
+        let entry = runs.entry(owner.to_owned()).or_insert_with(|| Leftover {
+            run: owner.to_owned(),
+            uploads: 0,
+            age,
+        });
         entry.age = entry.age.min(age);
         entry.uploads += usize::from(name.ends_with(".begun"));
     }

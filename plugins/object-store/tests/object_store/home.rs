@@ -55,7 +55,10 @@ fn variable(name: &str) -> String {
 
 fn s3_login() -> (String, String) {
     let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    (variable("TRANSLOAD_TEST_S3_KEY", "transload"), variable("TRANSLOAD_TEST_S3_SECRET", "transload-secret"))
+    (
+        variable("TRANSLOAD_TEST_S3_KEY", "transload"),
+        variable("TRANSLOAD_TEST_S3_SECRET", "transload-secret"),
+    )
 }
 
 impl Home {
@@ -68,7 +71,10 @@ impl Home {
                 let folder = tempdir().unwrap();
                 let path = folder.path().canonicalize().unwrap();
                 let prefix = path.to_str().unwrap().trim_start_matches('/').to_owned();
-                Self { _folder: Some(folder), ..Self::made(kind, prefix, String::new(), Arc::new(LocalFileSystem::new())) }
+                Self {
+                    _folder: Some(folder),
+                    ..Self::made(kind, prefix, String::new(), Arc::new(LocalFileSystem::new()))
+                }
             }
         }
     }

@@ -3,11 +3,11 @@
 use arrow_array::RecordBatch;
 use serde_json::Value;
 use transload_formats::{CellWords, ColumnBuilder};
-use transload_plugin_object_store::ObjectStorePlugin;
 use transload_plugin_api::{
     ChunkOutcome, Column, Counters, DirtyRow, Plugin, Position, Receipt, Result, TaskContext,
     WriteMode, WritePlan, WriteTask, Writer, schema_of,
 };
+use transload_plugin_object_store::ObjectStorePlugin;
 
 use crate::home::Home;
 

@@ -77,8 +77,9 @@ fn one_object_is_written_whole_or_not_at_all() {
             .unwrap();
         assert_eq!(draft.guarantee, Guarantee::AtomicJob);
         assert!(draft.statements[0].destructive, "{draft:?}");
-        let error = write(&home, options.clone(), &plan("r-2", &two_columns(), WriteMode::Insert), &[])
-            .unwrap_err();
+        let error =
+            write(&home, options.clone(), &plan("r-2", &two_columns(), WriteMode::Insert), &[])
+                .unwrap_err();
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Exists, "FILE-EXISTS"));
         let overwrite = plan("r-2", &two_columns(), WriteMode::Overwrite);
         write(&home, options, &overwrite, &[vec![rows(7..8)]]).unwrap();
@@ -150,7 +151,10 @@ fn t56_another_process_removes_what_a_killed_one_has_begun() {
         }
         let other = writer(&home, csv(json!({})));
         let draft = other.draft(&WritePlan { run: "r-2".to_owned(), ..plan.clone() }).unwrap();
-        assert!(draft.warnings.iter().any(|it| it.contains("r-1") && it.contains("1 upload")), "{draft:?}");
+        assert!(
+            draft.warnings.iter().any(|it| it.contains("r-1") && it.contains("1 upload")),
+            "{draft:?}"
+        );
         other.abort(&plan, &[]).unwrap();
         assert_eq!((home.names(), home.uploads()), (Vec::new(), 0), "{kind:?}");
     }
@@ -173,7 +177,8 @@ fn t45_an_overwrite_removes_what_the_manifest_names_and_no_more() {
         assert_eq!(draft.guarantee, Guarantee::AtomicUnit);
         assert!(draft.because.contains("one by one"));
         job(&home, "r-2", WriteMode::Overwrite, &[&[4], &[]], json!({})).unwrap();
-        let mut expected = vec!["out/_SUCCESS", "out/_transload_manifest.json", "out/part-r-2-00000-00000.csv"];
+        let mut expected =
+            vec!["out/_SUCCESS", "out/_transload_manifest.json", "out/part-r-2-00000-00000.csv"];
         expected.extend(foreign);
         expected.sort_unstable();
         assert_eq!(home.names(), expected, "{kind:?}");
@@ -243,7 +248,8 @@ fn an_insert_finds_data_and_refuses_or_adds() {
         home.put("out/.hidden/x", "");
         writer(&home, csv(json!({}))).draft(&plan("r", &two_columns(), WriteMode::Insert)).unwrap();
         home.put("out/sub/x.csv", "");
-        let draft = writer(&home, csv(json!({}))).draft(&plan("r", &two_columns(), WriteMode::Insert));
+        let draft =
+            writer(&home, csv(json!({}))).draft(&plan("r", &two_columns(), WriteMode::Insert));
         assert_eq!(draft.unwrap_err().kind, ErrorKind::Exists);
     }
 }
@@ -254,7 +260,8 @@ fn two_runs_at_once_are_noticed() {
         let home = Home::new(kind);
         let more = csv(json!({"if_exists": "append"}));
         let (one, two) = (writer(&home, more.clone()), writer(&home, more));
-        let [first, second] = ["r-1", "r-2"].map(|run| plan(run, &two_columns(), WriteMode::Insert));
+        let [first, second] =
+            ["r-1", "r-2"].map(|run| plan(run, &two_columns(), WriteMode::Insert));
         one.prepare(&first).unwrap();
         two.prepare(&second).unwrap();
         let a = write_task(&*one, &first, 0, &[rows(1..2)]).unwrap().0;
@@ -277,7 +284,9 @@ fn a_chunk_that_is_rolled_back_leaves_no_trace() {
             let writer = writer(&home, json!({"path": name, "part_size": 5 << 20}));
             writer.prepare(&plan).unwrap();
             let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
-            for (ids, keep) in [(0..0, false), (1..3, false), (1..3, true), (3..5, false), (3..4, true)] {
+            for (ids, keep) in
+                [(0..0, false), (1..3, false), (1..3, true), (3..5, false), (3..4, true)]
+            {
                 task.rollback_chunk().unwrap();
                 task.begin_chunk(0).unwrap();
                 task.write(&rows(ids)).unwrap();
@@ -313,7 +322,8 @@ fn what_cannot_be_done_is_refused_before_anything_is_touched() {
     for kind in ALL {
         let home = Home::new(kind);
         let draft = |more: Value, plan: &WritePlan| {
-            let made = transload_plugin_object_store::ObjectStorePlugin.writer(home.options(more), home.host());
+            let made = transload_plugin_object_store::ObjectStorePlugin
+                .writer(home.options(more), home.host());
             made.and_then(|writer| writer.draft(plan)).map_err(|error| error.kind)
         };
         let insert = plan("r-1", &two_columns(), WriteMode::Insert);

@@ -35,11 +35,7 @@ const ROWS: [i64; 6] = [0, 1, 10, 11, 20, 21];
 fn a_commit_can_be_repeated_by_another_process_after_any_step() {
     // What a killed commit leaves, step by step: some objects, all, the manifest, the marker.
     for kind in ALL {
-        for removed in [
-            &["_transload_manifest.json", "_SUCCESS"][..],
-            &["_SUCCESS"],
-            &[],
-        ] {
+        for removed in [&["_transload_manifest.json", "_SUCCESS"][..], &["_SUCCESS"], &[]] {
             let home = Home::new(kind);
             let (plan, receipts) = finished(&home, &out(json!({})), "r-1", WriteMode::Insert);
             let first = writer(&home, out(json!({})));
@@ -100,7 +96,11 @@ fn an_abort_takes_back_what_an_unfinished_commit_has_published() {
         let other = writer(&home, options.clone());
         other.abort(&plan, &receipts).unwrap();
         other.abort(&plan, &[]).unwrap();
-        assert_eq!((home.names(), home.uploads()), (vec!["out/theirs.csv".to_owned()], 0), "{kind:?}");
+        assert_eq!(
+            (home.names(), home.uploads()),
+            (vec!["out/theirs.csv".to_owned()], 0),
+            "{kind:?}"
+        );
         let error = other.commit(&plan, &receipts).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Defect, "it is over");
     }

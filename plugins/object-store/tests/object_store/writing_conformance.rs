@@ -68,7 +68,8 @@ impl Subject for Objects {
 
 impl Target for Place {
     fn writer_options(&self, _mode: WriteMode) -> Options {
-        self.home.options(json!({"path": "out/", "format": self.objects.format, "if_exists": "append"}))
+        self.home
+            .options(json!({"path": "out/", "format": self.objects.format, "if_exists": "append"}))
     }
 
     fn reader_options(&self) -> Option<Options> {
@@ -91,8 +92,10 @@ impl Target for Place {
             return;
         }
         let columns = columns_of(&expected[0].schema()).unwrap();
-        let found: Vec<_> =
-            contents.iter().flat_map(|content| decode(self.objects.format, content, &columns)).collect();
+        let found: Vec<_> = contents
+            .iter()
+            .flat_map(|content| decode(self.objects.format, content, &columns))
+            .collect();
         Rows::of(expected).assert_same(&Rows::of(&found), when);
     }
 }

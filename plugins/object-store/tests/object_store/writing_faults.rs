@@ -12,8 +12,7 @@ use crate::{
 
 /// Few and quick tries: what is tested is what comes of them.
 fn options(more: Value) -> Value {
-    let mut options =
-        json!({"path": "out/", "format": "csv", "retries": 3, "retry_window": 5000, "request_timeout": 1000});
+    let mut options = json!({"path": "out/", "format": "csv", "retries": 3, "retry_window": 5000, "request_timeout": 1000});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     options
 }
@@ -131,10 +130,9 @@ fn f35_a_store_that_goes_on_failing_leaves_an_unknown_outcome() {
 
 #[test]
 fn f35_a_refusal_is_an_error_and_the_run_can_be_taken_back() {
-    for (fault, kind) in [
-        (Fault::FORBIDDEN, ErrorKind::Denied),
-        (answer(400, "InvalidPart"), ErrorKind::Other),
-    ] {
+    for (fault, kind) in
+        [(Fault::FORBIDDEN, ErrorKind::Denied), (answer(400, "InvalidPart"), ErrorKind::Other)]
+    {
         let case = finished(json!({}));
         let armed = case.faults.arm(Rule::on("CompleteMultipartUpload").key("00001-"), fault);
         let error = case.writer.commit(&case.plan, &case.receipts).unwrap_err();
@@ -153,8 +151,7 @@ fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
     let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
     let writer = writer(&home, options(json!({})));
     writer.prepare(&plan).unwrap();
-    let before: Value =
-        serde_json::from_str(&home.text("out/_transload/r-1/before.json")).unwrap();
+    let before: Value = serde_json::from_str(&home.text("out/_transload/r-1/before.json")).unwrap();
     assert_eq!(before["tokens"], json!(false));
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     let lost = faults.once("CompleteMultipartUpload", "out/", Fault::LoseReply);
@@ -197,7 +194,8 @@ fn f35_a_lost_reply_to_the_manifest_is_found_done() {
 #[test]
 fn f35_a_manifest_that_somebody_else_wrote_first_is_not_replaced() {
     let case = finished(json!({}));
-    let _armed = case.faults.arm(Rule::on("PutObject").key("_transload_manifest"), Fault::PRECONDITION);
+    let _armed =
+        case.faults.arm(Rule::on("PutObject").key("_transload_manifest"), Fault::PRECONDITION);
     let error = case.writer.commit(&case.plan, &case.receipts).unwrap_err();
     assert_eq!(error.code, "FILE-CHANGED", "{error}");
     case.writer.abort(&case.plan, &case.receipts).unwrap();

@@ -51,7 +51,11 @@ fn objects_roll_over_at_exactly_so_many_rows() {
             .collect();
         let expected =
             [("00000-00000", 4), ("00000-00001", 4), ("00000-00002", 3), ("00001-00000", 4)];
-        assert_eq!(counts, expected.map(|(name, rows)| (format!("o/{name}.csv"), rows)), "{kind:?}");
+        assert_eq!(
+            counts,
+            expected.map(|(name, rows)| (format!("o/{name}.csv"), rows)),
+            "{kind:?}"
+        );
         assert_eq!(ids(&home), (0..11).chain(20..24).collect::<Vec<_>>());
     }
 }
@@ -196,10 +200,10 @@ fn partitions_of_many_bytes_stay_within_memory() {
     let home = Home::new(Kind::S3);
     let long = "y".repeat(1000);
     let columns = columns(&[("land", "text"), ("name", "text")]);
-    let rows: Vec<_> =
-        (0..3000).map(|row| vec![format!("L{}", row % 20), long.clone()]).collect();
+    let rows: Vec<_> = (0..3000).map(|row| vec![format!("L{}", row % 20), long.clone()]).collect();
     let batch = batch(&columns, &rows);
-    let more = json!({"path": "o/", "format": "csv", "partition_by": ["land"], "part_size": 5 << 20});
+    let more =
+        json!({"path": "o/", "format": "csv", "partition_by": ["land"], "part_size": 5 << 20});
     run(&home, more, &columns, &[vec![batch; 30]]);
     let rows: usize = contents(&home).values().map(|text| text.lines().count() - 1).sum();
     assert_eq!(rows, 90_000);
