@@ -148,7 +148,7 @@ fn t59_large_row_groups_are_fetched_in_blocks() {
     let wide = |range: std::ops::Range<i64>| {
         let texts = range.clone().map(|id| {
             // nothing that can be compressed, so that the file is large
-            let mut state = id as u64 * 0x9E37_79B9_7F4A_7C15 + 1;
+            let mut state = (id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;
             let mut text = String::new();
             for _ in 0..500 {
                 state ^= state << 13;
