@@ -127,9 +127,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// One of ours that travelled inside of an I/O error comes out as it was.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
+        if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+            return inner.clone();
+        }
         let kind = match error.kind() {
             Io::NotFound => ErrorKind::NotFound,
             Io::AlreadyExists => ErrorKind::Exists,
@@ -138,5 +142,18 @@ impl From<std::io::Error> for Error {
             _ => ErrorKind::Other,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_survives_a_journey_as_i_o_error() {
+        let error = Error::new(ErrorKind::Schema, "changed").with_code("X").at("here");
+        assert_eq!(Error::from(std::io::Error::other(error.clone())), error);
+        let other = Error::from(std::io::Error::other("no"));
+        assert_eq!(other, Error::new(ErrorKind::Other, "no"));
     }
 }

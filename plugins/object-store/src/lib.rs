@@ -1,1 +1,60 @@
 //! The object store plugin: files in S3, Azure Blob Storage, Google Cloud Storage or a local folder.
+//!
+//! Formats are the business of `transload-formats`; this crate is the way into the store: which
+//! objects, read in ranges, written in parts and published how.
+//!
+//! # Layout, in the order data takes
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `options`, `address` | every option, described once; what `url` says, names and keys |
+//! | `credentials`, `profile` | who we are; the files of the AWS tools |
+//! | `network` | which hosts may be spoken to, what is trusted, what went wrong |
+//! | `access`, `own_request` | the opened bucket; requests that the client does not offer |
+//! | `failure` | what the store's errors mean |
+//! | `reader` | the reading side's verbs |
+//! | `writer` | the writing side's verbs |
+
+mod access;
+mod address;
+mod credentials;
+mod failure;
+mod network;
+mod options;
+mod own_request;
+mod profile;
+mod reader;
+mod writer;
+
+use transload_plugin_api::{
+    Descriptor, Error, ErrorKind, Host, Options, Plugin, Reader, Result, Writer,
+};
+
+/// The plugin `object-store`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ObjectStorePlugin;
+
+impl Plugin for ObjectStorePlugin {
+    fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            name: "object-store".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            summary: "files in S3, Azure Blob Storage, Google Cloud Storage or a local folder"
+                .to_owned(),
+            options: options::connection_specs(),
+            reader: None,
+            writer: None,
+            ..Descriptor::default()
+        }
+    }
+
+    fn reader(&self, _options: Options, _host: Host) -> Result<Box<dyn Reader>> {
+        Err(Error::new(ErrorKind::Unsupported, "there is no reader yet"))
+    }
+
+    fn writer(&self, _options: Options, _host: Host) -> Result<Box<dyn Writer>> {
+        Err(Error::new(ErrorKind::Unsupported, "there is no writer yet"))
+    }
+}
+
+transload_plugin_api::export_plugin!(ObjectStorePlugin);

@@ -3,6 +3,8 @@
 
 mod conformance;
 mod host;
+mod parquet;
+mod partitions;
 mod reading;
 mod round_trip;
 mod splitting;

@@ -42,8 +42,10 @@ impl Blocks {
             // chunks end together, so a block is a chunk's share of the window
             size => ((u128::from(size) * u128::from(WINDOW) / u128::from(total)) as u64).max(BLOCK),
         };
-        let first: Vec<_> =
-            ranges.iter().map(|range| range.start..range.end.min(range.start + block(range))).collect();
+        let first: Vec<_> = ranges
+            .iter()
+            .map(|range| range.start..range.end.min(range.start + block(range)))
+            .collect();
         let fetched = store.ranges(file, &first)?;
         let open = |((range, first), bytes): ((&Range<u64>, &Range<u64>), Bytes)| {
             check(file, first, &bytes)?;

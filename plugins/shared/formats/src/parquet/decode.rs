@@ -142,7 +142,8 @@ impl ParquetDecoder {
         let group = self.file.metadata.row_group(number);
         let rows = group.num_rows() as u64;
         if self.skip > rows {
-            let text = format!("row group {number} has {rows} rows, {} are to be skipped", self.skip);
+            let text =
+                format!("row group {number} has {rows} rows, {} are to be skipped", self.skip);
             return Err(Error::new(ErrorKind::Schema, text).at(&self.file.file.name));
         }
         let mut open =
@@ -190,12 +191,8 @@ impl ParquetDecoder {
         let selection = (skip > 0).then(|| {
             RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(rows - skip)])
         });
-        let chunk = OneChunk {
-            rows,
-            pages: Mutex::new(Some(pages)),
-            group,
-            metadata: &self.file.metadata,
-        };
+        let chunk =
+            OneChunk { rows, pages: Mutex::new(Some(pages)), group, metadata: &self.file.metadata };
         let reader = guarded(&place, &trouble, || {
             ParquetRecordBatchReader::try_new_with_row_groups(
                 &wanted.levels,

@@ -64,7 +64,8 @@ impl ParquetEncoder {
     /// [`ErrorKind::Options`] for options that mean nothing.
     pub fn new(options: &ParquetOptions, columns: &[Column]) -> Result<Self> {
         // the store's own words are those of another store
-        let own = |column: &Column| Column::new(&column.name, column.logical.clone(), column.nullable);
+        let own =
+            |column: &Column| Column::new(&column.name, column.logical.clone(), column.nullable);
         let columns: Vec<_> = columns.iter().map(own).collect();
         let arrow = encode_arrow_schema(&schema_of(&columns));
         let footer = vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), arrow)];
@@ -98,9 +99,11 @@ impl ParquetEncoder {
     fn check(&self, batch: &RecordBatch) -> Result<()> {
         let given = batch.schema();
         let same = given.fields().len() == self.columns.len()
-            && given.fields().iter().zip(self.schema.fields()).all(|(given, own)| {
-                given.data_type().equals_datatype(own.data_type())
-            });
+            && given
+                .fields()
+                .iter()
+                .zip(self.schema.fields())
+                .all(|(given, own)| given.data_type().equals_datatype(own.data_type()));
         if !same {
             return Err(Error::new(
                 ErrorKind::Schema,
@@ -109,7 +112,8 @@ impl ParquetEncoder {
         }
         for (column, array) in self.columns.iter().zip(batch.columns()) {
             if !column.nullable && array.null_count() > 0 {
-                let text = format!("column `{}` must not be NULL, and is in some rows", column.name);
+                let text =
+                    format!("column `{}` must not be NULL, and is in some rows", column.name);
                 return Err(Error::new(ErrorKind::Schema, text));
             }
         }

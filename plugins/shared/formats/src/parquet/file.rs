@@ -107,7 +107,8 @@ impl ParquetFile {
         if place.shape.logical() != wanted.logical {
             let shape = read_instead(&place.shape, &wanted.logical).ok_or_else(|| {
                 let (own, other) = (&contents.columns[at].logical, &wanted.logical);
-                let text = format!("column `{}` is `{own}` and is not read as `{other}`", wanted.name);
+                let text =
+                    format!("column `{}` is `{own}` and is not read as `{other}`", wanted.name);
                 Error::new(ErrorKind::Schema, text).at(&self.file.name)
             })?;
             place.shape = shape;

@@ -6,7 +6,9 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use parquet::{
     basic::Compression,
-    file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData},
+    file::metadata::{
+        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    },
 };
 use transload_plugin_api::{Error, ErrorKind, Result};
 
@@ -85,7 +87,10 @@ fn check_magic(file: &StoredFile, magic: &[u8]) -> Result<()> {
     } else if magic == ENCRYPTED {
         Err(encrypted(file))
     } else {
-        Err(broken(file, "this is no Parquet file, or its end is missing: it does not end in `PAR1`"))
+        Err(broken(
+            file,
+            "this is no Parquet file, or its end is missing: it does not end in `PAR1`",
+        ))
     }
 }
 

@@ -24,7 +24,12 @@ pub(super) struct Head {
 /// What a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
-    Data { values: u32, encoding: Encoding, definition: Encoding, repetition: Encoding },
+    Data {
+        values: u32,
+        encoding: Encoding,
+        definition: Encoding,
+        repetition: Encoding,
+    },
     DataV2 {
         values: u32,
         nulls: u32,
@@ -35,7 +40,11 @@ pub(super) enum Body {
         repetition: u32,
         compressed: bool,
     },
-    Dictionary { values: u32, encoding: Encoding, sorted: bool },
+    Dictionary {
+        values: u32,
+        encoding: Encoding,
+        sorted: bool,
+    },
     /// An index page, or one of a later version: passed over.
     Other,
 }

@@ -46,9 +46,8 @@ pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
         rows += part.rows();
         for group in part.metadata.row_groups() {
             let trouble = Trouble::default();
-            let copied = writer
-                .next_row_group()
-                .and_then(|target| copy(part, group, target, &trouble));
+            let copied =
+                writer.next_row_group().and_then(|target| copy(part, group, target, &trouble));
             copied.map_err(|error| failed(part, &trouble, &error))?;
         }
     }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray, builder::FixedSizeBinaryBuilder,
+    Array, ArrayRef, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray,
+    builder::FixedSizeBinaryBuilder,
     cast::AsArray,
     types::{Decimal128Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType},
 };
@@ -21,9 +22,9 @@ const INTERVAL: i32 = 12;
 
 /// The schema of a file with these columns.
 pub(super) fn schema(columns: &[Column]) -> PageResult<TypePtr> {
-    let fields = columns.iter().map(|column| {
-        lie(&column.name, &column.logical, column.nullable).map(Arc::new)
-    });
+    let fields = columns
+        .iter()
+        .map(|column| lie(&column.name, &column.logical, column.nullable).map(Arc::new));
     let root = Type::group_type_builder("schema").with_fields(fields.collect::<PageResult<_>>()?);
     Ok(Arc::new(root.build()?))
 }
@@ -194,9 +195,8 @@ pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool
         }
         LogicalType::Interval => {
             let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
-            let marks = intervals
-                .iter()
-                .map(|value| value.is_some_and(|value| interval(value).is_none()));
+            let marks =
+                intervals.iter().map(|value| value.is_some_and(|value| interval(value).is_none()));
             let why = "Parquet's intervals are not negative, have whole milliseconds and at most \
                        49 days of them";
             (marks.collect(), why.to_owned())

@@ -120,7 +120,9 @@ impl ParquetOptions {
                 let level = ZstdLevel::try_new(level.unwrap_or(1));
                 Compression::ZSTD(level.map_err(|_| refused("zstd's 1 to 22"))?)
             }
-            (_, Some(_)) => return Err(refused("those of `none`, `snappy` and `lz4`: they have none")),
+            (_, Some(_)) => {
+                return Err(refused("those of `none`, `snappy` and `lz4`: they have none"));
+            }
             (ParquetCompression::None, None) => Compression::UNCOMPRESSED,
             (ParquetCompression::Snappy, None) => Compression::SNAPPY,
             (ParquetCompression::Lz4, None) => Compression::LZ4_RAW,

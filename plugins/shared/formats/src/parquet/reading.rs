@@ -51,7 +51,8 @@ fn element(column: &Type) -> Result<Element<'_>, String> {
     let [item] = repeated.get_fields() else {
         return Err("a list of groups does not travel".into());
     };
-    let tuple = repeated.name() == "array" || *repeated.name() == format!("{}_tuple", column.name());
+    let tuple =
+        repeated.name() == "array" || *repeated.name() == format!("{}_tuple", column.name());
     if tuple || is_repeated(item) {
         return Err("a list of groups does not travel".into());
     }

@@ -221,7 +221,11 @@ fn of_int64(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
     let logical = match annotation {
         None => LogicalType::Int64,
         Some(Annotation::Integer(int)) if int.bit_width == 64 => {
-            if int.is_signed { LogicalType::Int64 } else { LogicalType::UInt64 }
+            if int.is_signed {
+                LogicalType::Int64
+            } else {
+                LogicalType::UInt64
+            }
         }
         Some(Annotation::Decimal(_)) => decimal(leaf)?,
         Some(Annotation::Time(time)) => {
@@ -295,7 +299,9 @@ pub(super) fn words(leaf: &Type) -> String {
     }
     let physical = leaf.get_physical_type();
     let width = match leaf {
-        Type::PrimitiveType { physical_type: Physical::FIXED_LEN_BYTE_ARRAY, type_length, .. } => {
+        Type::PrimitiveType {
+            physical_type: Physical::FIXED_LEN_BYTE_ARRAY, type_length, ..
+        } => {
             format!("({type_length})")
         }
         _ => String::new(),

@@ -10,8 +10,8 @@ use arrow_array::{
     new_null_array,
     types::{
         ArrowPrimitiveType, Date32Type, Decimal128Type, Float16Type, Float32Type, Int8Type,
-        Int16Type, Int64Type, IntervalMonthDayNano, Time64MicrosecondType,
-        Time64NanosecondType, UInt8Type, UInt16Type,
+        Int16Type, Int64Type, IntervalMonthDayNano, Time64MicrosecondType, Time64NanosecondType,
+        UInt8Type, UInt16Type,
     },
 };
 use arrow_buffer::{ArrowNativeType, OffsetBuffer, ScalarBuffer, i256};
@@ -87,9 +87,11 @@ fn turn_int32(array: ArrayRef, leaf: &Leaf) -> Turned {
         }
         LogicalType::Decimal { precision, scale } => {
             let limit = 10i64.pow(u32::from(precision.min(18)));
-            check(ints.values(), |v| i64::from(v) < limit && i64::from(v) > -limit, || {
-                format!("a decimal has more than {precision} digits")
-            })?;
+            check(
+                ints.values(),
+                |v| i64::from(v) < limit && i64::from(v) > -limit,
+                || format!("a decimal has more than {precision} digits"),
+            )?;
             decimal128(ints.unary::<_, Decimal128Type>(i128::from), precision, scale)?
         }
         _ => array,
@@ -104,9 +106,11 @@ fn turn_int64(array: ArrayRef, leaf: &Leaf) -> Turned {
         }
         LogicalType::Decimal { precision, scale } => {
             let limit = 10i64.pow(u32::from(precision.min(18)));
-            check(ints.values(), |v| v < limit && v > -limit, || {
-                format!("a decimal has more than {precision} digits")
-            })?;
+            check(
+                ints.values(),
+                |v| v < limit && v > -limit,
+                || format!("a decimal has more than {precision} digits"),
+            )?;
             decimal128(ints.unary::<_, Decimal128Type>(i128::from), precision, scale)?
         }
         LogicalType::Time { .. } => return times(ints, leaf),
@@ -116,7 +120,10 @@ fn turn_int64(array: ArrayRef, leaf: &Leaf) -> Turned {
         }
         LogicalType::Duration => {
             let scaled = rescale(ints, leaf.per_second, ticks(6))?;
-            Arc::new(DurationMicrosecondArray::new(scaled.values().clone(), scaled.nulls().cloned()))
+            Arc::new(DurationMicrosecondArray::new(
+                scaled.values().clone(),
+                scaled.nulls().cloned(),
+            ))
         }
         _ => array,
     })
@@ -179,24 +186,30 @@ fn rescale(ints: &Int64Array, from: i64, to: i64) -> Turned<Int64Array> {
     if from < to {
         let factor = to / from;
         let limit = i64::MAX / factor;
-        check(ints.values(), |v| v <= limit && v >= -limit, || {
-            "a point in time is too far away for microseconds".to_owned()
-        })?;
+        check(
+            ints.values(),
+            |v| v <= limit && v >= -limit,
+            || "a point in time is too far away for microseconds".to_owned(),
+        )?;
         return Ok(ints.unary(|v| v * factor));
     }
     let divisor = from / to;
-    check(ints.values(), |v| v % divisor == 0, || {
-        "a span has nanoseconds, and spans travel in microseconds".to_owned()
-    })?;
+    check(
+        ints.values(),
+        |v| v % divisor == 0,
+        || "a span has nanoseconds, and spans travel in microseconds".to_owned(),
+    )?;
     Ok(ints.unary(|v| v / divisor))
 }
 
 fn times(ints: &Int64Array, leaf: &Leaf) -> Turned {
     let end = DAY_SECONDS * leaf.per_second;
     // 24:00:00 is a time of day in SQL
-    check(ints.values(), |v| (0..=end).contains(&v), || {
-        "a time of day is not within a day".to_owned()
-    })?;
+    check(
+        ints.values(),
+        |v| (0..=end).contains(&v),
+        || "a time of day is not within a day".to_owned(),
+    )?;
     let LogicalType::Time { precision } = leaf.logical else {
         return Err("a time of day travels as something else".into());
     };

@@ -1,0 +1,328 @@
+//! The HTTP client under every request: which hosts and addresses it may speak to, what it trusts,
+//! and counts of what went wrong on the way. Requests are made and signed by the store's client.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs},
+    path::Path,
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use object_store::{
+    ClientOptions,
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    },
+};
+use reqwest::{
+    Certificate, StatusCode, Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect::Policy,
+};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+/// Where the vendors' machines ask for their credentials.
+pub(crate) const METADATA_HOSTS: &[&str] = &["169.254.169.254", "metadata.google.internal"];
+
+/// What went wrong on the way and was tried again, counted over all requests.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) requests: AtomicU64,
+    /// Answers 429 and 503.
+    pub(crate) throttled: AtomicU64,
+    /// Other answers from 500 on.
+    pub(crate) failed: AtomicU64,
+    /// Requests without a (whole) answer in time.
+    pub(crate) late: AtomicU64,
+    /// Connections not made or lost.
+    pub(crate) broken: AtomicU64,
+}
+
+impl Traffic {
+    fn count(&self, answer: &Result<HttpResponse, HttpError>) {
+        let counter = match answer {
+            Ok(answer) => match answer.status() {
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => &self.throttled,
+                status if status.is_server_error() => &self.failed,
+                _ => return,
+            },
+            Err(error) if error.kind() == HttpErrorKind::Timeout => &self.late,
+            Err(_) => &self.broken,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted, in words; `None` if nothing went wrong.
+    pub(crate) fn words(&self) -> Option<String> {
+        let counted = [
+            (&self.throttled, "throttled"),
+            (&self.failed, "failed at the server"),
+            (&self.late, "without an answer in time"),
+            (&self.broken, "with a broken connection"),
+        ];
+        let words: Vec<_> = counted
+            .iter()
+            .map(|(count, what)| (count.load(Ordering::Relaxed), what))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        let requests = self.requests.load(Ordering::Relaxed);
+        (!words.is_empty()).then(|| format!("of {requests} requests {}", words.join(", ")))
+    }
+}
+
+/// What the client may do.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules<'a> {
+    /// Hosts that requests may go to.
+    pub(crate) hosts: BTreeSet<String>,
+    /// The metadata hosts are among them.
+    pub(crate) metadata: bool,
+    pub(crate) ca_file: Option<&'a Path>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+}
+
+/// Makes the clients of a store's parts, all with the same rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    client: reqwest::Client,
+    hosts: Arc<BTreeSet<String>>,
+    traffic: Arc<Traffic>,
+}
+
+impl Connector {
+    /// # Errors
+    /// [`ErrorKind::Options`] if `ca_file` holds no certificates.
+    pub(crate) fn new(rules: Rules<'_>, traffic: Arc<Traffic>) -> Result<Self> {
+        install_crypto();
+        let mut client = reqwest::Client::builder()
+            .user_agent(concat!("transload/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(rules.connect_timeout)
+            .timeout(rules.request_timeout)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .http1_only()
+            // A proxy would resolve names unseen by the check below.
+            .no_proxy()
+            // The signature holds for one host and path.
+            .redirect(Policy::none())
+            .dns_resolver(CheckedNames { metadata: rules.metadata });
+        if let Some(file) = rules.ca_file {
+            client = client.tls_certs_only(certificates(file)?);
+        }
+        let client = client.build().map_err(|error| {
+            Error::new(ErrorKind::Options, "the HTTP client cannot be made").caused_by(&error)
+        })?;
+        Ok(Self { client, hosts: rules.hosts.into(), traffic })
+    }
+
+    /// A client for requests of our own.
+    pub(crate) fn client(&self) -> HttpClient {
+        HttpClient::new(self.clone())
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(self.client())
+    }
+}
+
+#[async_trait]
+impl HttpService for Connector {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host = request.uri().host().unwrap_or_default();
+        if !self.hosts.contains(&host.to_ascii_lowercase()) {
+            let error = Forbidden(format!("`{host}` is not a host of this connection"));
+            return Err(HttpError::new(HttpErrorKind::Unknown, error));
+        }
+        self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = HttpService::call(&self.client, request).await;
+        self.traffic.count(&answer);
+        answer
+    }
+}
+
+/// TLS needs a provider for the whole process; ours is the one that is built in.
+fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error says that another plugin in the same test was first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate>> {
+    let place = file.display().to_string();
+    let wrong =
+        |message: &str| Error::new(ErrorKind::Options, format!("`ca_file` {message}")).at(&place);
+    let pem = std::fs::read(file)
+        .map_err(|error| wrong(&format!("cannot be read: {error}")).caused_by(&error))?;
+    let found = Certificate::from_pem_bundle(&pem)
+        .map_err(|error| wrong("is not a list of certificates").caused_by(&error))?;
+    if found.is_empty() {
+        return Err(wrong("holds no certificate (PEM)"));
+    }
+    Ok(found)
+}
+
+/// The host of an endpoint, if requests may go there at all.
+///
+/// # Errors
+/// [`ErrorKind::Options`] for what is no http(s) url, holds credentials, or would leave the machine
+/// in plain text; [`ErrorKind::Denied`] for link-local addresses and metadata services.
+pub(crate) fn checked_endpoint(endpoint: &str, allow_http: bool) -> Result<Url> {
+    let wrong = |message: String| Error::new(ErrorKind::Options, format!("`endpoint` {message}"));
+    let url = Url::parse(endpoint).map_err(|error| wrong(format!("is not a url: {error}")))?;
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err(wrong("holds credentials or a query".to_owned())
+            .hint("give credentials as options of the connection"));
+    }
+    let Some(host) = url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()) else {
+        return Err(wrong("has no host".to_owned()));
+    };
+    if METADATA_HOSTS.contains(&host.as_str())
+        || host.parse::<IpAddr>().is_ok_and(|address| is_forbidden(&address))
+    {
+        return Err(forbidden_endpoint(&host));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allow_http || is_loopback(&host) => Ok(url),
+        "http" => Err(wrong(format!("would send everything to `{host}` in plain text"))
+            .hint("use https, or set `allow_http = true`")),
+        other => Err(wrong(format!("has the scheme `{other}`, expected http or https"))),
+    }
+}
+
+fn forbidden_endpoint(host: &str) -> Error {
+    let message = format!("`{host}` is a link-local address or a metadata service");
+    Error::new(ErrorKind::Denied, message).with_code("OBJECT-ENDPOINT")
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Addresses at which machines find their own secrets, and those that are none.
+fn is_forbidden(address: &IpAddr) -> bool {
+    const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+    const EC2_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_link_local() || v4 == AZURE_WIRE_SERVER || v4.is_unspecified(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == EC2_METADATA || v6.is_unspecified(),
+    }
+}
+
+/// Resolves names and hands on only addresses that may be spoken to; the connection is made to
+/// what was checked here, not to what a second look-up might say.
+#[derive(Clone, Copy, Debug)]
+struct CheckedNames {
+    metadata: bool,
+}
+
+impl Resolve for CheckedNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        let metadata = self.metadata && METADATA_HOSTS.contains(&name.as_str());
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let found = tokio::task::spawn_blocking(move || {
+                (host.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<_>>)
+            });
+            let found = found.await??;
+            let refused = found.iter().find(|address| !metadata && is_forbidden(&address.ip()));
+            if let Some(address) = refused {
+                let message = format!(
+                    "`{}` is {}, a link-local address or a metadata service",
+                    name.as_str(),
+                    address.ip()
+                );
+                return Err(Forbidden(message).into());
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// A host or address that is not spoken to.
+#[derive(Debug)]
+pub(crate) struct Forbidden(String);
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Forbidden {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_checked_before_anything_is_sent() {
+        for endpoint in [
+            "https://s3.example",
+            "http://127.0.0.1:9000",
+            "http://localhost:9000",
+            "http://[::1]:9000",
+            "https://10.0.0.1",
+        ] {
+            assert!(checked_endpoint(endpoint, false).is_ok(), "{endpoint}");
+        }
+        assert!(checked_endpoint("http://s3.example", true).is_ok());
+        for (endpoint, kind) in [
+            ("http://s3.example", ErrorKind::Options),
+            ("http://localhost.example", ErrorKind::Options),
+            ("https://key:canary@s3.example", ErrorKind::Options),
+            ("https://s3.example?sig=canary", ErrorKind::Options),
+            ("ftp://s3.example", ErrorKind::Options),
+            ("s3.example", ErrorKind::Options),
+            ("https://169.254.169.254", ErrorKind::Denied),
+            ("http://169.254.0.1", ErrorKind::Denied),
+            // Other ways to write the same address.
+            ("http://0xa9fea9fe", ErrorKind::Denied),
+            ("http://169.254.43518", ErrorKind::Denied),
+            ("http://[fe80::1]", ErrorKind::Denied),
+            ("http://[::ffff:169.254.169.254]", ErrorKind::Denied),
+            ("http://metadata.google.internal", ErrorKind::Denied),
+        ] {
+            let error = checked_endpoint(endpoint, false).unwrap_err();
+            assert_eq!(error.kind, kind, "{endpoint}");
+            assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn forbidden_addresses() {
+        for (address, forbidden) in [
+            ("169.254.169.254", true),
+            ("168.63.129.16", true),
+            ("fe80::1", true),
+            ("fd00:ec2::254", true),
+            ("::ffff:169.254.1.1", true),
+            ("0.0.0.0", true),
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(is_forbidden(&address.parse().unwrap()), forbidden, "{address}");
+        }
+    }
+
+    #[test]
+    fn files_that_hold_no_certificate_are_named() {
+        for file in ["/nonexistent/ca.crt", "/dev/null"] {
+            let error = certificates(Path::new(file)).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options);
+            assert_eq!(error.place.as_deref(), Some(file));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The plugin's options, each described once: the descriptor, the defaults and the reference come
+//! from the lists here, and the structs below are what the rest of the plugin sees. Secrets are
+//! not among the parsed ones, see `credentials`.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
+
+/// Where credentials come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CredentialSource {
+    /// Keys if given, else the environment, else the profile file; never the instance's.
+    #[default]
+    Auto,
+    /// The options of the connection.
+    Keys,
+    /// The variables that the vendor's own tools read.
+    Environment,
+    /// The vendor's own file.
+    Profile,
+    /// What the machine in the cloud is given.
+    Instance,
+    /// None.
+    Anonymous,
+}
+
+/// Where the store is and how it is spoken to.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ConnectionOptions {
+    pub(crate) url: String,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) path_style: Option<bool>,
+    #[serde(default)]
+    pub(crate) credentials: CredentialSource,
+    pub(crate) access_key_id: Option<String>,
+    pub(crate) profile: Option<String>,
+    pub(crate) profile_file: Option<PathBuf>,
+    pub(crate) account: Option<String>,
+    pub(crate) service_account: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) allow_http: bool,
+    pub(crate) ca_file: Option<PathBuf>,
+    /// In milliseconds, as the next two.
+    #[serde(default = "default_connect_timeout")]
+    connect_timeout: u64,
+    #[serde(default = "default_request_timeout")]
+    request_timeout: u64,
+    #[serde(default = "default_retry_window")]
+    retry_window: u64,
+    #[serde(default = "default_retries")]
+    pub(crate) retries: usize,
+    #[serde(default = "default_requests")]
+    pub(crate) requests: usize,
+}
+
+fn default_connect_timeout() -> u64 {
+    10_000
+}
+
+fn default_request_timeout() -> u64 {
+    60_000
+}
+
+fn default_retry_window() -> u64 {
+    120_000
+}
+
+fn default_retries() -> usize {
+    10
+}
+
+fn default_requests() -> usize {
+    16
+}
+
+impl ConnectionOptions {
+    /// Options as a job gave them.
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::Options`] for what is missing or of the wrong shape.
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        options.parse()
+    }
+
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout)
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout)
+    }
+
+    pub(crate) fn retry_window(&self) -> Duration {
+        Duration::from_millis(self.retry_window)
+    }
+}
+
+/// Options of both roles.
+pub(crate) fn connection_specs() -> Vec<OptionSpec> {
+    let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc).connection();
+    let path = |key, doc| OptionSpec::new(key, OptionKind::Path, doc).connection();
+    let span = |key, doc| OptionSpec::new(key, OptionKind::Duration, doc).connection();
+    let sources = ["auto", "keys", "environment", "profile", "instance", "anonymous"];
+    vec![
+        text(
+            "url",
+            "`s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix` or \
+             `file:///folder`; a key is written as it is, not percent-encoded",
+        )
+        .required(),
+        text("endpoint", "The server's address, if it is not the vendor's own"),
+        text("region", "S3: the region; default: the profile's or the environment's, `us-east-1`"),
+        OptionSpec::new(
+            "path_style",
+            OptionKind::Boolean,
+            "S3: the bucket stands in the path, not in the host name; default: with `endpoint`",
+        )
+        .connection(),
+        OptionSpec::new(
+            "credentials",
+            OptionKind::choice(&sources),
+            "Where credentials come from; `auto`: keys, else environment, else profile, never \
+             the instance's",
+        )
+        .default("auto")
+        .connection(),
+        text("access_key_id", "S3: the key's name"),
+        text("secret_access_key", "S3: the key").secret(),
+        text("session_token", "S3: what temporary keys come with").secret(),
+        text("profile", "S3: the profile's name; default: `AWS_PROFILE` or `default`"),
+        path("profile_file", "S3: the profile file; default: the files of the AWS tools"),
+        text("account", "Azure: the storage account"),
+        text("account_key", "Azure: the account's key").secret(),
+        text("sas_token", "Azure: a shared access signature").secret(),
+        path("service_account", "Google: the service account's JSON file"),
+        text("service_account_key", "Google: the content of such a file").secret(),
+        OptionSpec::new(
+            "allow_http",
+            OptionKind::Boolean,
+            "Allow plain HTTP to another machine than this one",
+        )
+        .default(false)
+        .connection(),
+        path("ca_file", "Certificates (PEM) that are trusted instead of the system's"),
+        span("connect_timeout", "How long connecting may take").default("10 s"),
+        span("request_timeout", "How long one request may take, its content included")
+            .default("60 s"),
+        OptionSpec::new(
+            "retries",
+            OptionKind::Integer { min: 0, max: 100 },
+            "How often a request that failed in passing is sent again, at growing intervals",
+        )
+        .default(10)
+        .connection(),
+        span("retry_window", "How long a request is sent again").default("2 min"),
+        OptionSpec::new(
+            "requests",
+            OptionKind::Integer { min: 1, max: 256 },
+            "How many requests for content may be under way at once",
+        )
+        .default(16)
+        .connection(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_agree_with_the_descriptor() {
+        let parsed = ConnectionOptions::parse(&Options::from_pairs([("url", "s3://b")])).unwrap();
+        assert_eq!(parsed.credentials, CredentialSource::Auto);
+        assert!(!parsed.allow_http);
+        let seconds = [parsed.connect_timeout(), parsed.request_timeout(), parsed.retry_window()]
+            .map(|span| span.as_secs());
+        assert_eq!(seconds, [10, 60, 120]);
+        assert_eq!((parsed.retries, parsed.requests), (10, 16));
+        let defaults: Vec<_> = connection_specs()
+            .into_iter()
+            .filter_map(|spec| Some(format!("{} {}", spec.key, spec.default?)))
+            .collect();
+        let expected = [
+            "credentials \"auto\"",
+            "allow_http false",
+            "connect_timeout \"10 s\"",
+            "request_timeout \"60 s\"",
+            "retries 10",
+            "retry_window \"2 min\"",
+            "requests 16",
+        ];
+        assert_eq!(defaults, expected);
+    }
+
+    #[test]
+    fn secrets_are_declared_as_such() {
+        let specs = connection_specs();
+        let secrets = specs.iter().filter(|spec| spec.secret).map(|spec| spec.key.as_str());
+        assert_eq!(
+            secrets.collect::<Vec<_>>(),
+            [
+                "secret_access_key",
+                "session_token",
+                "account_key",
+                "sas_token",
+                "service_account_key"
+            ]
+        );
+    }
+}
