@@ -20,7 +20,7 @@ pub(crate) struct Files {
 
 impl Store for Files {
     fn list(&self) -> Result<Listing> {
-        Ok(Listing { files: list(&self.paths)?, partitions: Vec::new() })
+        Ok(Listing { files: list(&self.paths)?, ..Listing::default() })
     }
 
     fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {

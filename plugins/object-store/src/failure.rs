@@ -115,6 +115,11 @@ pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
     if failure.status.is_some() {
         return failure.into_error(what);
     }
+    if let StoreError::InvalidPath { source } = error {
+        return Error::new(ErrorKind::Unsupported, format!("a key cannot be addressed: {source}"))
+            .at(what)
+            .hint("name a narrower `path` that leaves it out, or rename the object");
+    }
     let kind = match error {
         StoreError::NotFound { .. } => Some((ErrorKind::NotFound, "not found")),
         StoreError::AlreadyExists { .. } => Some((ErrorKind::Exists, "it is there already")),

@@ -12,18 +12,27 @@
 //! | `network` | which hosts may be spoken to, what is trusted, what went wrong |
 //! | `access`, `own_request` | the opened bucket; requests that the client does not offer |
 //! | `failure` | what the store's errors mean |
+//! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
+//! | `listing`, `pattern` | keys, folders and patterns to a frozen list of objects |
+//! | `objects`, `stream`, `fetch` | the store as formats see it; blocks ahead; verified answers |
 //! | `writer` | the writing side's verbs |
 
 mod access;
 mod address;
+mod check;
 mod credentials;
 mod failure;
+mod fetch;
+mod listing;
 mod network;
+mod objects;
 mod options;
 mod own_request;
+mod pattern;
 mod profile;
 mod reader;
+mod stream;
 mod writer;
 
 use transload_plugin_api::{
