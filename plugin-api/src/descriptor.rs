@@ -37,7 +37,7 @@ pub struct ReaderDescriptor {
     pub types: Vec<TypeSupport>,
     /// The best ability any of its splits can have; each split says its own.
     pub ability: SplitAbility,
-    /// It parses text, so it makes whatever type is wanted of a column.
+    /// It parses text, so it makes whatever type is wanted of a column that has no native type.
     #[serde(default)]
     pub parses_text: bool,
 }

@@ -1,18 +1,21 @@
-//! Whether rows may be added to a file: it must be packed as the writer packs, and its header
-//! must name the plan's columns in their order.
+//! Whether rows may be added to a file: it must be packed as the writer packs, and its header, or
+//! Parquet's footer, must name the plan's columns in their order.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, path::Path, sync::Arc};
 
-use transload_formats::{Compression, CsvHead, Encoding, Format};
+use transload_formats::{Compression, CsvHead, Encoding, Format, ParquetFile};
 use transload_plugin_api::{Column, Error, ErrorKind, Result};
 
-use crate::listing::at;
+use crate::listing::{Files, at, look};
 
 /// Refuses a file to which rows of these columns cannot be added.
 ///
 /// # Errors
 /// [`ErrorKind::Schema`] with what the file has and what the plan has.
 pub(crate) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Result<()> {
+    if encoding.format() == Format::Parquet {
+        return check_parquet(path, columns);
+    }
     let found = compression_of(path)?;
     if found != encoding.compression() {
         let message = format!(
@@ -38,6 +41,29 @@ pub(crate) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Res
     Err(Error::new(ErrorKind::Schema, message)
         .at(path.display().to_string())
         .hint("order and rename the job's columns as the file has them, or write to a new file"))
+}
+
+fn check_parquet(path: &Path, columns: &[Column]) -> Result<()> {
+    let words = |columns: &[Column]| {
+        let word = |column: &Column| format!("{} {}", column.name, column.logical);
+        columns.iter().map(word).collect::<Vec<_>>().join(", ")
+    };
+    let (found, wanted) = (words(parquet_at(path)?.columns()), words(columns));
+    if found == wanted {
+        return Ok(());
+    }
+    let message = format!("the file's columns are `{found}`, the job's are `{wanted}`");
+    Err(Error::new(ErrorKind::Schema, message).at(path.display().to_string()).hint(
+        "order, rename and convert the job's columns as the file has them, or write to a new file",
+    ))
+}
+
+/// The Parquet file at `path`.
+pub(crate) fn parquet_at(path: &Path) -> Result<ParquetFile> {
+    let Some(file) = look(path)? else {
+        return Err(Error::new(ErrorKind::NotFound, "not a file").at(path.display().to_string()));
+    };
+    ParquetFile::open(Arc::new(Files { paths: Vec::new() }), &file)
 }
 
 fn read_head(path: &Path, encoding: &Encoding) -> Result<CsvHead> {

@@ -31,8 +31,7 @@ use std::sync::Arc;
 use transload_formats::FilesReader;
 use transload_plugin_api::{
     ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, Options, Plugin, Reader,
-    ReaderDescriptor, Result, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, Writer,
-    WriterDescriptor,
+    ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer, WriterDescriptor,
 };
 
 /// The plugin `file`.
@@ -46,16 +45,16 @@ impl Plugin for FilePlugin {
         Descriptor {
             name: "file".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "CSV and JSON files, plain or compressed".to_owned(),
+            summary: "CSV, JSON and Parquet files, plain or compressed".to_owned(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
-                types: types(),
+                types: transload_formats::types(),
                 ability: SplitAbility::Seekable,
                 parses_text: true,
             }),
             writer: Some(WriterDescriptor {
                 options: options::writer_specs(),
-                types: types(),
+                types: transload_formats::types(),
                 modes: modes(),
                 limits: Limits {
                     chunk_bytes: Some(CHUNK_BYTES),
@@ -91,30 +90,6 @@ fn modes() -> Vec<WriteModeSpec> {
         ),
         mode(WriteMode::Overwrite, "the old file is replaced by the new one; all at once"),
     ]
-}
-
-fn types() -> Vec<TypeSupport> {
-    let number = &["CSV cell", "JSON number"][..];
-    let text = &["CSV cell", "JSON string"][..];
-    let mut types: Vec<_> =
-        ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "decimal"]
-            .map(|family| TypeSupport::new(family, number))
-            .into();
-    types.push(TypeSupport::new("boolean", &["CSV cell", "JSON true and false"]));
-    for family in ["numeric", "float32", "float64"] {
-        types.push(
-            TypeSupport::new(family, number).note("NaN and infinities are dirty rows in JSON"),
-        );
-    }
-    for family in ["text", "date", "time", "duration", "timestamp", "timestamptz", "uuid"] {
-        types.push(TypeSupport::new(family, text));
-    }
-    types.push(TypeSupport::new("binary", text).note("hex or base64, see `binary`"));
-    types.push(
-        TypeSupport::new("json", &["CSV cell", "JSON value"])
-            .note("the document `null` is a dirty row in JSON, where it would mean NULL"),
-    );
-    types
 }
 
 transload_plugin_api::export_plugin!(FilePlugin);

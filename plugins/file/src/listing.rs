@@ -19,6 +19,10 @@ pub(crate) struct Files {
 }
 
 impl Store for Files {
+    fn is_distant(&self) -> bool {
+        false
+    }
+
     fn list(&self) -> Result<Listing> {
         Ok(Listing { files: list(&self.paths)?, ..Listing::default() })
     }
@@ -46,7 +50,7 @@ impl Store for Files {
 }
 
 /// The file at `path`; `None` if it is not a regular file.
-fn look(path: &Path) -> Result<Option<StoredFile>> {
+pub(crate) fn look(path: &Path) -> Result<Option<StoredFile>> {
     let found = fs::metadata(path).map_err(|error| at(error, path))?;
     if !found.is_file() {
         return Ok(None);

@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use transload_formats::{Compression, Encoding};
+use transload_formats::{Compression, Encoding, Format, join_parquet};
 use transload_plugin_api::{ChunkOutcome, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan};
 
 use crate::{
     durable::{self, Identity},
+    header,
     listing::at,
     manifest::{Manifest, ManifestFile},
     part::PartReceipt,
@@ -95,6 +96,9 @@ impl Publication<'_> {
     /// new file, so that a single task's rows are not copied.
     fn assemble(&self, target: &Path) -> Result<()> {
         let output = self.stage.output();
+        if self.encoding.format() == Format::Parquet {
+            return self.assemble_parquet(target, &output);
+        }
         let (mut file, rest) = match self.parts.split_first() {
             _ if self.before.append => (self.copy_old(target, &output)?, self.parts),
             Some(((0, first), rest)) => (self.take_base(first, &output)?, rest),
@@ -112,6 +116,46 @@ impl Publication<'_> {
         self.encoding.encoder(&self.plan.columns)?.end(&mut end)?;
         self.write(&mut file, &end, &output)?;
         durable::sync_file(&file, &output)?;
+        self.stage.sync()
+    }
+
+    /// Parquet: the old file's row groups and those of the parts, behind each other. A single part
+    /// is not copied.
+    fn assemble_parquet(&self, target: &Path, output: &Path) -> Result<()> {
+        let mut parts = self.parts.iter().filter(|(_, part)| part.rows > 0).collect::<Vec<_>>();
+        if parts.is_empty() && !self.before.append {
+            parts.extend(self.parts.first());
+        }
+        if let (&[(task, _)], false) = (parts.as_slice(), self.before.append) {
+            let ready = self.stage.ready(*task);
+            if Identity::of(&ready)?.is_some() {
+                fs::rename(&ready, output).map_err(|error| at(error, &ready))?;
+            }
+            return self.stage.sync();
+        }
+        let mut files = Vec::new();
+        if self.before.append {
+            files.push(header::parquet_at(target)?);
+        }
+        for (task, part) in parts {
+            let ready = self.stage.ready(*task);
+            let found = Identity::of(&ready)?.map_or(0, |identity| identity.size);
+            if found != part.size {
+                return Err(wrong_part(&ready, part.size, found));
+            }
+            files.push(header::parquet_at(&ready)?);
+        }
+        let mut file = File::create(output).map_err(|error| at(error, output))?;
+        if files.is_empty() {
+            let encoder = &mut *self.encoding.encoder(&self.plan.columns)?;
+            let mut empty = Vec::new();
+            encoder.start(&mut empty)?;
+            encoder.end(&mut empty)?;
+            self.write(&mut file, &empty, output)?;
+        } else {
+            join_parquet(&files, &mut file)?;
+        }
+        durable::sync_file(&file, output)?;
         self.stage.sync()
     }
 

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use transload_formats::{Encoding, WriteOptions};
+use transload_formats::{Encoding, Format, WriteOptions};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt, Result,
     Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
@@ -167,6 +167,10 @@ impl FileWriter {
     /// What surrounds a task's rows in its own file.
     fn frame(&self, before: &Before, task: u32) -> Frame {
         match self.target {
+            // Parquet files are joined by their footers, so each part is whole.
+            Target::File(_) if self.encoding.format() == Format::Parquet => {
+                Frame { start: true, end: true, hash: false }
+            }
             Target::File(_) => {
                 Frame { start: task == 0 && !before.append, end: false, hash: false }
             }

@@ -36,7 +36,8 @@ mod stream;
 mod writer;
 
 use transload_plugin_api::{
-    Descriptor, Error, ErrorKind, Host, Options, Plugin, Reader, Result, Writer,
+    Descriptor, Error, ErrorKind, Host, Options, Plugin, Reader, ReaderDescriptor, Result,
+    SplitAbility, Writer,
 };
 
 /// The plugin `object-store`.
@@ -51,14 +52,19 @@ impl Plugin for ObjectStorePlugin {
             summary: "files in S3, Azure Blob Storage, Google Cloud Storage or a local folder"
                 .to_owned(),
             options: options::connection_specs(),
-            reader: None,
+            reader: Some(ReaderDescriptor {
+                options: options::reader_specs(),
+                types: transload_formats::types(),
+                ability: SplitAbility::Seekable,
+                parses_text: true,
+            }),
             writer: None,
             ..Descriptor::default()
         }
     }
 
-    fn reader(&self, _options: Options, _host: Host) -> Result<Box<dyn Reader>> {
-        Err(Error::new(ErrorKind::Unsupported, "there is no reader yet"))
+    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::ObjectReader::new(&options, &host)?))
     }
 
     fn writer(&self, _options: Options, _host: Host) -> Result<Box<dyn Writer>> {

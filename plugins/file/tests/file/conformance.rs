@@ -19,3 +19,9 @@ fn json_lines_conform() {
 fn json_arrays_in_a_folder_conform() {
     testing::all(&FilePlugin, &Files { format: "json", layout: "folder" });
 }
+
+#[test]
+fn parquet_conforms() {
+    testing::all(&FilePlugin, &Files { format: "parquet", layout: "file" });
+    testing::all(&FilePlugin, &Files { format: "parquet", layout: "folder" });
+}

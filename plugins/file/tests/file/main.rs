@@ -3,6 +3,7 @@
 
 mod conformance;
 mod host;
+mod parquet;
 mod reading;
 mod round_trip;
 mod splitting;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
+use transload_formats::{Encoder, ParquetEncoder, ParquetOptions};
 use transload_plugin_api::{
     Column, LogicalType, Options, WriteMode, columns_of,
     testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
@@ -29,9 +30,16 @@ impl Files {
         Place { files: self, folder: tempdir().unwrap() }
     }
 
-    fn text(self, batch: &RecordBatch) -> String {
+    fn content(self, batch: &RecordBatch) -> Vec<u8> {
         let columns = samples::keyed_columns();
-        let rows = rows_of(&columns, batch);
+        if self.format == "parquet" {
+            return parquet(&columns, batch);
+        }
+        self.text(&columns, batch).into_bytes()
+    }
+
+    fn text(self, columns: &[Column], batch: &RecordBatch) -> String {
+        let rows = rows_of(columns, batch);
         let rows = rows.iter().map(|row| row.iter().map(|cell| cell.as_deref().unwrap()));
         let objects = rows.clone().map(|mut row| {
             let mut next = || row.next().unwrap();
@@ -73,6 +81,9 @@ impl Place {
 
     /// JSON without rows has no keys, so the job says what they are.
     fn reading(&self) -> Options {
+        if self.files.format == "parquet" {
+            return reading(&self.path(), self.more());
+        }
         Options { schema: samples::keyed_columns(), ..reading(&self.path(), self.more()) }
     }
 }
@@ -81,7 +92,7 @@ impl Subject for Files {
     fn source(&self, rows: u64) -> Source {
         let place = self.place();
         let batch = samples::keyed(1..=rows as i64, 1);
-        std::fs::write(place.path(), self.text(&batch)).unwrap();
+        std::fs::write(place.path(), self.content(&batch)).unwrap();
         Source::new(place.reading()).with_rows(Rows::of(&[batch])).keeping(place)
     }
 
@@ -89,7 +100,19 @@ impl Subject for Files {
         Box::new(self.place())
     }
 
+    /// Lists and intervals are Parquet's alone.
+    fn types(&self, family: &str) -> Vec<LogicalType> {
+        let text = self.format != "parquet";
+        if text && matches!(family, "list" | "interval") {
+            return Vec::new();
+        }
+        samples::types_of(family)
+    }
+
     fn takes(&self, logical: &LogicalType, cell: &str) -> bool {
+        if self.format == "parquet" {
+            return *logical != LogicalType::Interval || cell == "NULL" || is_whole_interval(cell);
+        }
         let json_number = !cell.contains("NaN") && !cell.to_lowercase().contains("inf");
         match logical {
             LogicalType::Float32 | LogicalType::Float64 | LogicalType::Numeric => {
@@ -101,6 +124,9 @@ impl Subject for Files {
     }
 
     fn dirty_sources(&self) -> Vec<DirtySource> {
+        if self.format == "parquet" {
+            return Vec::new();
+        }
         let (text, places) = match self.format {
             "csv" => ("id,name,size\n1,a,1\n2,b\n3,c,x\n4,d,4\n", [3, 4]),
             "jsonl" => ("{\"id\":1}\nwrong\n{\"id\":3,\"size\":\"x\"}\n{\"id\":4}\n", [2, 3]),
@@ -117,7 +143,8 @@ impl Subject for Files {
     fn dirty_batches(&self) -> Vec<DirtyBatch> {
         let columns = columns(&[("id", "int64"), ("f", "float64")]);
         let rows = [row(&["1", "NaN"]), row(&["2", "2"]), row(&["3", "-Infinity"])];
-        let dirty = if self.format == "csv" { Vec::new() } else { vec![0, 2] };
+        let dirty =
+            if self.format != "jsonl" && self.format != "json" { Vec::new() } else { vec![0, 2] };
         vec![DirtyBatch { batch: batch(&columns, &rows), columns, key: Vec::new(), dirty }]
     }
 }
@@ -133,7 +160,7 @@ impl Target for Place {
 
     fn put(&self, rows: &RecordBatch) {
         if self.files.layout == "file" {
-            std::fs::write(self.path(), self.files.text(rows)).unwrap();
+            std::fs::write(self.path(), self.files.content(rows)).unwrap();
             return;
         }
         let plan = plan("put", &samples::keyed_columns(), WriteMode::Insert);
@@ -151,6 +178,23 @@ impl Target for Place {
         let columns = columns_of(&expected[0].schema()).unwrap();
         Rows::of(expected).assert_same(&Rows::of(&read_all(self, Some(columns))), when);
     }
+}
+
+fn parquet(columns: &[Column], batch: &RecordBatch) -> Vec<u8> {
+    let mut encoder = ParquetEncoder::new(&ParquetOptions::default(), columns).unwrap();
+    let mut file = Vec::new();
+    encoder.start(&mut file).unwrap();
+    encoder.encode(batch, &mut file).unwrap();
+    encoder.commit(&mut file).unwrap();
+    encoder.end(&mut file).unwrap();
+    file
+}
+
+/// Parquet's intervals have no sign and count milliseconds.
+fn is_whole_interval(cell: &str) -> bool {
+    let nanoseconds = cell.split(' ').nth_back(1).and_then(|text| text.parse::<u64>().ok());
+    let milliseconds = nanoseconds.filter(|n| n % 1_000_000 == 0).map(|n| n / 1_000_000);
+    !cell.contains('-') && milliseconds.is_some_and(|n| u32::try_from(n).is_ok())
 }
 
 fn read_all(place: &Place, columns: Option<Vec<Column>>) -> Vec<RecordBatch> {

@@ -8,7 +8,7 @@ use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
 
 use crate::{
     BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, FileName, Format, JsonEncoder,
-    JsonShape, WriteOptions,
+    JsonShape, ParquetEncoder, ParquetOptions, WriteOptions,
 };
 
 /// A writer's format.
@@ -18,6 +18,7 @@ pub struct Encoding {
     compression: Compression,
     dialect: CsvDialect,
     binary: BinaryText,
+    parquet: ParquetOptions,
     extension: String,
 }
 
@@ -29,10 +30,15 @@ impl Encoding {
     pub fn new(options: &WriteOptions, target: &str) -> Result<Self> {
         let name = FileName::of(target);
         let format = name.format(options.format)?;
-        let compression = options.compression.or(|| Ok(name.compression()))?;
+        let compression = match format {
+            // Parquet compresses its pages by itself.
+            Format::Parquet => Compression::None,
+            _ => options.compression.or(|| Ok(name.compression()))?,
+        };
+        let parquet = options.parquet()?;
         let dialect = options.dialect(name.is_tsv())?;
         let extension = format!("{}{}", format.extension(), compression.extension());
-        Ok(Self { format, compression, dialect, binary: options.binary, extension })
+        Ok(Self { format, compression, dialect, binary: options.binary, parquet, extension })
     }
 
     /// The format.
@@ -64,9 +70,7 @@ impl Encoding {
             Format::Csv => Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?),
             Format::Jsonl => Box::new(JsonEncoder::new(JsonShape::Lines, columns, self.binary)),
             Format::Json => Box::new(JsonEncoder::new(JsonShape::Array, columns, self.binary)),
-            Format::Parquet => {
-                return Err(Error::new(ErrorKind::Unsupported, "Parquet cannot be written yet"));
-            }
+            Format::Parquet => Box::new(ParquetEncoder::new(&self.parquet, columns)?),
         })
     }
 

@@ -52,9 +52,11 @@ mod format;
 mod infer;
 mod json;
 mod options;
+mod parquet;
 mod partition;
 mod read;
 mod store;
+mod types;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
 pub use charset::{Charset, Invalid, Transcoder};
@@ -67,9 +69,16 @@ pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
 pub use options::{
     CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
 };
-pub use partition::{PartitionFilter, PartitionMode, PartitionValue, partition_specs, partitions};
+pub use parquet::{
+    ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
+    ParquetStatistics, RowGroup, join_parquet, produced,
+};
+pub use partition::{
+    PartitionFilter, PartitionMode, PartitionValue, Partitions, partition_specs, partitions,
+};
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
+pub use types::types;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 use crate::{
-    BinaryText, CellWords, Charset, Compression, CsvDialect, FormatChoice, Invalid, UnknownKeys,
+    BinaryText, CellWords, Charset, Compression, CsvDialect, FormatChoice, Invalid,
+    ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys,
 };
 
 /// How a job says that its files are compressed.
@@ -81,6 +82,12 @@ pub struct WriteOptions {
     escape: String,
     header: bool,
     null: String,
+    compression_level: Option<i32>,
+    row_group_rows: usize,
+    dictionary: bool,
+    statistics: ParquetStatistics,
+    page_checksums: bool,
+    page_bytes: usize,
 }
 
 impl ReadOptions {
@@ -138,6 +145,37 @@ impl WriteOptions {
         let options: Self = with_defaults(options, &write_specs()).parse()?;
         options.dialect(false)?;
         Ok(options)
+    }
+
+    /// How Parquet is written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for a compression that Parquet has not.
+    pub(crate) fn parquet(&self) -> Result<ParquetOptions> {
+        let compression = match self.compression {
+            CompressionChoice::Auto => ParquetCompression::default(),
+            CompressionChoice::None => ParquetCompression::None,
+            CompressionChoice::Gzip => ParquetCompression::Gzip,
+            CompressionChoice::Zstd => ParquetCompression::Zstd,
+            CompressionChoice::Lz4 => ParquetCompression::Lz4,
+            CompressionChoice::Snappy => ParquetCompression::Snappy,
+            CompressionChoice::Bzip2 if self.format != FormatChoice::Parquet => {
+                ParquetCompression::default()
+            }
+            CompressionChoice::Bzip2 => {
+                return Err(Error::new(ErrorKind::Options, "Parquet has no `bzip2` compression")
+                    .hint("use `zstd`, the default"));
+            }
+        };
+        Ok(ParquetOptions {
+            compression,
+            compression_level: self.compression_level,
+            row_group_rows: self.row_group_rows,
+            dictionary: self.dictionary,
+            statistics: self.statistics,
+            page_checksums: self.page_checksums,
+            page_bytes: self.page_bytes,
+        })
     }
 
     /// As [`ReadOptions::dialect`].
@@ -231,10 +269,15 @@ pub fn read_specs() -> Vec<OptionSpec> {
 pub fn write_specs() -> Vec<OptionSpec> {
     let mut specs = vec![
         format_spec(),
-        choice("compression", &COMPRESSIONS, "`auto` goes by `.gz`, `.zst` and the like"),
+        choice(
+            "compression",
+            &COMPRESSIONS,
+            "`auto` goes by `.gz`, `.zst` and the like; in Parquet it is zstd",
+        ),
         binary_spec(),
     ];
     specs.extend(dialect_specs());
+    specs.extend(parquet_specs());
     specs
 }
 
@@ -258,6 +301,31 @@ fn dialect_specs() -> Vec<OptionSpec> {
             .default(true),
         text("null", "CSV: the unquoted cell that is NULL; `\"\"` is always an empty text")
             .default(""),
+    ]
+}
+
+fn parquet_specs() -> Vec<OptionSpec> {
+    let defaults = ParquetOptions::default();
+    let number = |key, min, max, doc| OptionSpec::new(key, OptionKind::Integer { min, max }, doc);
+    vec![
+        number("compression_level", 0, 22, "Parquet: gzip 0 to 9 (6), zstd 1 to 22 (1)"),
+        number("row_group_rows", 1, 100_000_000, "Parquet: rows of a row group, 128 MiB at most")
+            .default(defaults.row_group_rows),
+        OptionSpec::new(
+            "dictionary",
+            OptionKind::Boolean,
+            "Parquet: values that repeat are written once, where that is shorter",
+        )
+        .default(defaults.dictionary),
+        choice(
+            "statistics",
+            &["chunk", "none", "page"],
+            "Parquet: smallest and largest values of each row group, or of each page too",
+        ),
+        OptionSpec::new("page_checksums", OptionKind::Boolean, "Parquet: a checksum in each page")
+            .default(defaults.page_checksums),
+        OptionSpec::new("page_bytes", OptionKind::Size, "Parquet: bytes of a page, uncompressed")
+            .default(defaults.page_bytes),
     ]
 }
 

@@ -28,6 +28,10 @@ pub trait Store: Send + Sync {
     /// As [`Store::read`].
     fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>>;
 
+    /// Whether bytes have to come over a network, so that reading fewer of them is worth more
+    /// than knowing on which line a piece of a file begins.
+    fn is_distant(&self) -> bool;
+
     /// One stretch of a file.
     ///
     /// # Errors

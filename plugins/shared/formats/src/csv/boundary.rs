@@ -1,9 +1,9 @@
 //! Where a file may be divided: record ends near wanted offsets, proven by having followed every
-//! quote from the start of the file. A guess from the middle of a file can never be proven: the
-//! same bytes may stand inside of quotes.
+//! quote from the start of the file. A guess from the middle of a file can hardly be proven: the
+//! same bytes may stand inside of quotes, unless those would make a record beyond the limit.
 
 use super::{
-    BOM, CsvDialect,
+    BOM, CsvDialect, RECORD_LIMIT,
     scan::{BLOCK, Quoting, block, find},
 };
 
@@ -14,6 +14,23 @@ pub struct Boundary {
     pub offset: u64,
     /// Its line, counted from 1.
     pub line: u64,
+}
+
+impl Boundary {
+    /// A window of so many bytes is enough for [`Boundary::last_in`], if it has no quotes.
+    pub const WINDOW: u64 = RECORD_LIMIT as u64 + (1 << 20);
+
+    /// The last record that begins in a window out of a file, if the window alone can prove it:
+    /// a record beyond the limit ends any reading, so a line end behind as many bytes without
+    /// quotes is not inside of quotes.
+    pub fn last_in(dialect: &CsvDialect, window: &[u8]) -> Option<usize> {
+        let last = |byte: Option<u8>| byte.and_then(|byte| memchr::memrchr(byte, window));
+        let special = last(dialect.quote).max(last(dialect.true_escape()));
+        let quotes = dialect.quote.is_some() || dialect.true_escape().is_some();
+        let doubtful = special.map_or(0, |at| at + 1) + if quotes { RECORD_LIMIT } else { 0 };
+        let start = memchr::memrchr(b'\n', window)? + 1;
+        (start > doubtful).then_some(start)
+    }
 }
 
 /// Takes a whole file, piece by piece, and finds the first record that begins at or behind each
@@ -221,6 +238,24 @@ mod tests {
         found.sort_by_key(|boundary| boundary.offset);
         found.dedup();
         found
+    }
+
+    #[test]
+    fn t53_a_window_proves_a_start_only_far_behind_the_last_quote() {
+        let dialect = CsvDialect::default();
+        let lines = b"1,abc\n".repeat(RECORD_LIMIT / 6 + 10);
+        let end = lines.len();
+        assert_eq!(Boundary::last_in(&dialect, &lines), Some(end));
+        assert_eq!(Boundary::last_in(&dialect, &lines[..end - 1]), Some(end - 6));
+        assert_eq!(Boundary::last_in(&dialect, &lines[end - RECORD_LIMIT..]), None);
+        let mut quoted = lines.clone();
+        quoted[30] = b'"';
+        assert_eq!(Boundary::last_in(&dialect, &quoted), Some(end));
+        quoted[end - 100] = b'"';
+        assert_eq!(Boundary::last_in(&dialect, &quoted), None);
+        let plain = CsvDialect { quote: None, ..dialect };
+        assert_eq!(Boundary::last_in(&plain, b"1,\"\n2"), Some(4));
+        assert_eq!(Boundary::last_in(&plain, b"1,2"), None);
     }
 
     #[test]

@@ -7,16 +7,19 @@
 //! | `source` | the files' one format |
 //! | `schema` | columns from headers, keys and a bounded sample, and from folder names |
 //! | `splits` | pieces of files, cut at proven starts of records |
-//! | `task` | batches with positions |
-//! | `input` | blocks of a file's text |
+//! | `task` | batches with positions, piece after piece |
+//! | `text`, `input` | the rows of a text file; blocks of its text |
+//! | `groups` | the rows of a Parquet file |
 //! | `folders` | the columns that folder names give |
 
 mod folders;
+mod groups;
 mod input;
 mod reader;
 mod schema;
 mod source;
 mod splits;
 mod task;
+mod text;
 
 pub use reader::FilesReader;

@@ -16,7 +16,7 @@ use super::{
     splits::{self, SplitData},
     task::FilesTask,
 };
-use crate::{ColumnBuilder, Format, Listing, ReadOptions, Store, StoredFile};
+use crate::{ColumnBuilder, Format, Listing, ReadOptions, Store, StoredFile, produced};
 
 /// The files as they were listed once, so that schema and splits speak of the same ones.
 struct Frozen {
@@ -123,6 +123,12 @@ impl Reader for FilesReader {
                 "a JSON key that the sample did not show can be named in `[reader.schema]`",
             ));
         }
+        if format == Format::Parquet {
+            return self.with_frozen(|frozen| {
+                let folders = frozen.listing.partitions.clone();
+                Ok(parquet_produced(&frozen.columns()?.schema.columns, &folders, wanted))
+            });
+        }
         let produced = |column: &Column| match ColumnBuilder::new(column, &words) {
             Ok(_) => column.clone(),
             Err(_) => {
@@ -154,4 +160,15 @@ impl Reader for FilesReader {
         };
         Ok(Box::new(FilesTask::new(source, columns, data, after, &self.cancel)?))
     }
+}
+
+/// Parquet's columns in the files' types; those that folders' names give are parsed as wanted.
+fn parquet_produced(files: &[Column], folders: &[String], wanted: &[Column]) -> Vec<Column> {
+    let columns = produced(files, wanted).into_iter().zip(wanted);
+    columns
+        .map(|(of_file, wanted)| match folders.contains(&wanted.name) {
+            true => wanted.clone(),
+            false => of_file,
+        })
+        .collect()
 }

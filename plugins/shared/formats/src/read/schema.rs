@@ -1,7 +1,7 @@
 //! The columns of a source: names from headers and keys, types from the job's own schema or from
 //! a bounded sample over all files.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use transload_plugin_api::{Column, Error, ErrorKind, Result, SourceSchema};
 
@@ -9,7 +9,7 @@ use super::{
     input::Input,
     source::{Source, in_file},
 };
-use crate::{Format, Inference, JsonInference, JsonShape, Listing, StoredFile};
+use crate::{Format, Inference, JsonInference, JsonShape, Listing, ParquetFile, StoredFile};
 
 /// The sample is at most so large, over all files.
 const SAMPLE_BYTES: usize = 8 << 20;
@@ -34,7 +34,7 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
         Format::Csv => csv_columns(source, files)?,
         Format::Jsonl => json_columns(source, JsonShape::Lines, files)?,
         Format::Json => json_columns(source, JsonShape::Array, files)?,
-        Format::Parquet => return Err(Error::new(ErrorKind::Unsupported, "Parquet")),
+        Format::Parquet => parquet_columns(source, files)?,
     };
     let names = columns.iter().map(|column| column.name.clone()).collect();
     for folder in partition_columns(listing) {
@@ -59,6 +59,46 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     }
     notes.extend(listing.notes.iter().cloned());
     Ok(Columns { schema: SourceSchema { columns, keys: Vec::new(), notes }, names })
+}
+
+/// The columns that the files' footers name; those of some files are compared.
+fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>, Vec<String>)> {
+    let mut common: Option<(ParquetFile, Vec<Column>)> = None;
+    for file in spread(files, SAMPLE_FILES) {
+        let next = ParquetFile::open(Arc::clone(&source.job.store), file)
+            .map_err(|error| in_file(error, file.short_name()))?;
+        match &mut common {
+            None => {
+                let columns = next.columns().to_vec();
+                common = Some((next, columns));
+            }
+            Some((first, columns)) => unite(columns, first.file().short_name(), &next)?,
+        }
+    }
+    let (first, columns) = common.ok_or_else(|| Error::new(ErrorKind::NotFound, "no files"))?;
+    Ok((columns, first.notes().to_vec()))
+}
+
+/// Refuses a file whose columns are not those of the first one; NULL is allowed where one file
+/// allows it.
+fn unite(columns: &mut [Column], first: &str, next: &ParquetFile) -> Result<()> {
+    let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    compare(&names(columns), first, &names(next.columns()), next.file())?;
+    for column in columns {
+        let Some(other) = next.columns().iter().find(|other| other.name == column.name) else {
+            continue;
+        };
+        if other.logical != column.logical {
+            let (name, one, two) = (&column.name, &column.logical, &other.logical);
+            let message = format!("column `{name}` is {one} in `{first}` and {two} in this file");
+            return Err(Error::new(ErrorKind::Schema, message)
+                .with_code("FILE-HEADER")
+                .at(next.file().short_name().to_owned())
+                .hint("read files with other types by a job of their own"));
+        }
+        column.nullable |= other.nullable;
+    }
+    Ok(())
 }
 
 /// The columns that folder names give, with types that all their values read as.

@@ -1,7 +1,7 @@
 //! How a source is divided: pieces of files, cut at proven starts of records and dealt out in
 //! their order, so that each row is in exactly one split.
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Result, Split, SplitAbility, SplitRequest};
@@ -10,7 +10,9 @@ use super::{
     input,
     source::{Source, in_file},
 };
-use crate::{BoundaryFinder, Compression, FileName, Format, Listing, StoredFile};
+use crate::{
+    Boundary, BoundaryFinder, Compression, FileName, Format, Listing, ParquetFile, StoredFile,
+};
 
 /// A file is not cut into smaller pieces than this.
 const MIN_PIECE: u64 = 4 << 20;
@@ -21,9 +23,9 @@ const BLOCK: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Piece {
     pub(crate) file: StoredFile,
-    /// The first byte.
+    /// The first byte; Parquet: the first row group.
     pub(crate) from: u64,
-    /// Behind the last byte; none for the rest of a file.
+    /// Behind the last one; none for the rest of a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<u64>,
     /// The line of the first byte, counted from 1; 0 if unknown.
@@ -31,6 +33,11 @@ pub(crate) struct Piece {
     /// CSV: the file's header, for a piece that does not begin with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) header: Vec<String>,
+    /// As stored.
+    pub(crate) bytes: u64,
+    /// Parquet: as its footer says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rows: Option<u64>,
 }
 
 /// What a split's data says.
@@ -56,18 +63,16 @@ impl SplitData {
 
 impl Piece {
     fn whole(file: &StoredFile) -> Self {
-        Self { file: file.clone(), from: 0, until: None, line: 1, header: Vec::new() }
+        let (file, bytes) = (file.clone(), file.size);
+        Self { file, from: 0, until: None, line: 1, header: Vec::new(), bytes, rows: None }
     }
 
-    fn bytes(&self) -> u64 {
-        self.until.unwrap_or(self.file.size) - self.from
-    }
-
-    fn label(&self) -> String {
+    fn label(&self, format: Format) -> String {
         let name = self.file.short_name();
+        let unit = if format == Format::Parquet { "row groups" } else { "bytes" };
         match self.until {
-            Some(until) => format!("{name} bytes {}..{until}", self.from),
-            None if self.from > 0 => format!("{name} bytes {}..", self.from),
+            Some(until) => format!("{name} {unit} {}..{until}", self.from),
+            None if self.from > 0 => format!("{name} {unit} {}..", self.from),
             None => name.to_owned(),
         }
     }
@@ -112,6 +117,9 @@ fn cut(
     wanted: Vec<u64>,
     cancel: &Cancel,
 ) -> Result<Vec<Piece>> {
+    if source.format == Format::Parquet {
+        return parquet_pieces(source, file, &wanted);
+    }
     let mut pieces = vec![Piece::whole(file)];
     let job = &source.job;
     if wanted.is_empty() || !input::is_plain(job.store.as_ref(), file, &job.options)? {
@@ -125,9 +133,45 @@ fn cut(
     for (from, line) in starts {
         if let Some(last) = pieces.last_mut().filter(|last| from > last.from && from < file.size) {
             last.until = Some(from);
-            let header = header.clone();
-            pieces.push(Piece { file: file.clone(), from, until: None, line, header });
+            last.bytes = from - last.from;
+            let (header, bytes) = (header.clone(), file.size - from);
+            pieces.push(Piece { from, line, header, bytes, ..Piece::whole(file) });
         }
+    }
+    Ok(pieces)
+}
+
+/// Row groups, cut where the bytes before come near the wanted offsets. A file that need not be
+/// cut is not opened.
+fn parquet_pieces(source: &Source, file: &StoredFile, wanted: &[u64]) -> Result<Vec<Piece>> {
+    if wanted.is_empty() {
+        return Ok(vec![Piece::whole(file)]);
+    }
+    let opened = ParquetFile::open(Arc::clone(&source.job.store), file)?;
+    let mut wanted = wanted.iter().peekable();
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut offset = 0;
+    for (number, group) in opened.row_groups().iter().enumerate() {
+        let middle = offset + group.bytes / 2;
+        let mut cut = pieces.is_empty();
+        while wanted.next_if(|wanted| **wanted < middle).is_some() {
+            cut = true;
+        }
+        if cut {
+            if let Some(last) = pieces.last_mut() {
+                last.until = Some(number as u64);
+            }
+            let from = number as u64;
+            pieces.push(Piece { from, bytes: 0, rows: Some(0), ..Piece::whole(file) });
+        }
+        if let Some(last) = pieces.last_mut() {
+            last.bytes += group.bytes;
+            last.rows = last.rows.map(|rows| rows + group.rows);
+        }
+        offset += group.bytes;
+    }
+    if pieces.is_empty() {
+        pieces.push(Piece::whole(file));
     }
     Ok(pieces)
 }
@@ -144,6 +188,12 @@ fn csv_starts(
     cancel: &Cancel,
 ) -> Result<(Vec<Start>, Vec<String>)> {
     let head = source.read_head(&mut source.open(file)?)?;
+    if source.job.store.is_distant()
+        && let Some(starts) = distant_starts(source, file, &wanted)?
+    {
+        let behind_head = starts.into_iter().filter(|(offset, _)| *offset > head.bytes);
+        return Ok((behind_head.collect(), head.names));
+    }
     let mut finder = BoundaryFinder::new(&source.dialect, wanted);
     let mut content = source.job.store.read(file, 0..file.size)?;
     let mut block = vec![0; BLOCK];
@@ -156,6 +206,23 @@ fn csv_starts(
     }
     let found = finder.finish().into_iter().map(|boundary| (boundary.offset, boundary.line));
     Ok((found.filter(|(offset, _)| *offset > head.bytes).collect(), head.names))
+}
+
+/// Starts of records near the wanted offsets, each proven by what stands before it alone; none if
+/// one cannot be. Their lines are unknown.
+fn distant_starts(
+    source: &Source,
+    file: &StoredFile,
+    wanted: &[u64],
+) -> Result<Option<Vec<Start>>> {
+    let mut starts = Vec::new();
+    for until in wanted {
+        let from = until.saturating_sub(Boundary::WINDOW);
+        let window = source.job.store.range(file, from..*until)?;
+        let Some(start) = Boundary::last_in(&source.dialect, &window) else { return Ok(None) };
+        starts.push((from + start as u64, 0));
+    }
+    Ok(Some(starts))
 }
 
 /// Starts of lines; JSON has no raw line ends inside of strings. Their numbers are not counted,
@@ -187,12 +254,12 @@ fn deal(pieces: Vec<Piece>, total: u64, count: u64) -> Vec<Vec<Piece>> {
     let mut offset = 0;
     let number = pieces.len() as u64;
     for (index, piece) in pieces.into_iter().enumerate() {
-        let middle = u128::from(offset + piece.bytes() / 2) * u128::from(count);
+        let middle = u128::from(offset + piece.bytes / 2) * u128::from(count);
         let hand = match total {
             0 => index as u64 * count / number,
             _ => (middle / u128::from(total)) as u64,
         };
-        offset += piece.bytes();
+        offset += piece.bytes;
         hands[hand.min(count - 1) as usize].push(piece);
     }
     hands.retain(|hand| !hand.is_empty());
@@ -202,17 +269,19 @@ fn deal(pieces: Vec<Piece>, total: u64, count: u64) -> Vec<Vec<Piece>> {
 fn split(source: &Source, data: SplitData) -> Result<Split> {
     let packed = data.pieces.iter().any(|piece| is_packed(source, &piece.file));
     let ability = if packed { SplitAbility::Replayable } else { SplitAbility::Seekable };
-    let bytes = data.pieces.iter().map(Piece::bytes).sum();
+    let bytes = data.pieces.iter().map(|piece| piece.bytes).sum();
+    let rows = data.pieces.iter().map(|piece| piece.rows).sum();
     let label = match data.pieces.as_slice() {
-        [only] => only.label(),
+        [only] => only.label(source.format),
         [first, .., last] => {
-            format!("{} to {}, {} files", first.label(), last.label(), data.pieces.len())
+            let (first, last) = (first.label(source.format), last.label(source.format));
+            format!("{first} to {last}, {} files", data.pieces.len())
         }
         [] => String::new(),
     };
     let data = serde_json::to_string(&data)
         .map_err(|error| Error::new(ErrorKind::Defect, "split").caused_by(&error))?;
-    Ok(Split { label, data, ability, rows: None, bytes: Some(bytes) })
+    Ok(Split { label, data, ability, rows, bytes: Some(bytes) })
 }
 
 /// Whether a file looks as if a place in it could only be found by reading all before. A look at

@@ -1,56 +1,66 @@
-//! The reading of one split: piece after piece, block after block, batch after batch.
+//! The reading of one split: piece after piece, batch after batch.
 
+use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Cancel, Column, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
+    Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
 };
 
 use super::{
     folders::Folders,
-    input::Input,
-    schema,
+    groups::GroupRows,
     source::{Source, in_file},
     splits::{Piece, SplitData},
+    text::TextRows,
 };
-use crate::{CsvDecoder, Decoded, Decoder, JsonDecoder, JsonShape};
+use crate::Format;
 
-/// Where reading goes on: in which piece of the split, at which byte of the file's text, on which
-/// line.
+/// Where reading goes on: in which piece of the split, and where in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     piece: usize,
-    offset: u64,
-    line: u64,
+    #[serde(flatten)]
+    spot: Option<Spot>,
 }
 
-/// A decoder of either kind.
-enum Records {
-    Csv(Box<CsvDecoder>),
-    Json(Box<JsonDecoder>),
+/// A place in a piece. Text: a byte of the file's text and its line. Parquet: a row group and
+/// rows of it that have been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Spot {
+    pub(crate) offset: u64,
+    pub(crate) line: u64,
 }
 
-impl Records {
-    fn decoder(&mut self) -> &mut dyn Decoder {
-        match self {
-            Self::Csv(decoder) => decoder.as_mut(),
-            Self::Json(decoder) => decoder.as_mut(),
-        }
-    }
+/// The rows of one piece.
+pub(crate) trait Rows: Send {
+    /// The next ones, of the file's own columns; `None` behind the last.
+    fn next(&mut self) -> Result<Option<Stretch>>;
 
-    /// The line on which the next record begins.
-    fn line(&self) -> u64 {
-        match self {
-            Self::Csv(decoder) => decoder.place().1,
-            Self::Json(decoder) => decoder.line(),
-        }
-    }
+    /// Where reading goes on behind them; `None` at the end of the piece.
+    fn spot(&self) -> Option<Spot>;
+
+    /// Told once all rows are read.
+    fn finish(&self) {}
+}
+
+/// Some rows of a piece, and what belongs to them.
+pub(crate) struct Stretch {
+    pub(crate) batch: RecordBatch,
+    /// `place` says only where in the file.
+    pub(crate) dirty: Vec<DirtyRow>,
+    /// Bytes as stored.
+    pub(crate) bytes: u64,
+    /// `line` or `row`.
+    pub(crate) unit: &'static str,
+    /// The number of the first clean row, counted from 1.
+    pub(crate) first: u64,
+    /// Row `i` of the batch has the number `first + i`.
+    pub(crate) exact: bool,
 }
 
 /// A piece that is being read.
 struct OpenPiece {
-    input: Input,
-    /// None for a file without any bytes, which has no header either.
-    records: Option<Records>,
+    rows: Box<dyn Rows>,
     /// What the folders' names give.
     folders: Folders,
     /// The file, for messages, and from where lines are counted if not from its start.
@@ -97,141 +107,51 @@ impl FilesTask {
     fn open_next(&mut self) -> Result<()> {
         let Some(piece) = self.data.pieces.get(self.next.piece) else { return Ok(()) };
         let open = self
-            .open_piece(piece, (self.next.offset > 0).then_some(self.next))
+            .open_piece(piece, self.next.spot)
             .map_err(|error| in_file(error, piece.file.short_name()))?;
         self.open = Some(open);
         Ok(())
     }
 
-    fn open_piece(&self, piece: &Piece, resume: Option<Place>) -> Result<OpenPiece> {
-        let (from, line) = resume.map_or((piece.from, piece.line), |at| (at.offset, at.line));
-        let job = &self.source.job;
-        let store = job.store.as_ref();
-        let mut input = Input::open(store, &piece.file, &job.options, from, piece.until)?;
-        let words = job.options.words();
-        let folders =
-            Folders::new(&self.columns, &self.data.partitions, &piece.file.partitions, &words)?;
-        let records = match self.source.shape() {
-            None => self.csv_records(piece, &mut input, &folders, from, line)?,
-            Some(shape) => Some(self.json_records(shape, &folders, from, line)?),
-        };
-        let mut name = piece.file.short_name().to_owned();
-        if line == 0 || (piece.line == 0 && resume.is_some()) {
-            name = format!("{name} from byte {}", piece.from);
-        }
-        Ok(OpenPiece { input, records, folders, name })
-    }
-
-    fn csv_records(
-        &self,
-        piece: &Piece,
-        input: &mut Input,
-        folders: &Folders,
-        from: u64,
-        line: u64,
-    ) -> Result<Option<Records>> {
-        let (names, place) = if from == 0 {
-            let head = self.source.read_head(input)?;
-            (head.names, (head.bytes, head.line))
-        } else if piece.header.is_empty() {
-            let head = self.source.read_head(&mut self.source.open(&piece.file)?)?;
-            (head.names, (from, line))
-        } else {
-            (piece.header.clone(), (from, line))
-        };
-        if names.is_empty() {
-            return Ok(None);
-        }
-        schema::compare(&self.data.names, "the plan", &names, &piece.file)?;
+    fn open_piece(&self, piece: &Piece, resume: Option<Spot>) -> Result<OpenPiece> {
         let words = self.source.job.options.words();
-        let wanted = folders.of_files();
-        let decoder = CsvDecoder::new(&self.source.dialect, &names, wanted, &words)?;
-        Ok(Some(Records::Csv(Box::new(decoder.at(place.0, place.1)))))
-    }
-
-    fn json_records(
-        &self,
-        shape: JsonShape,
-        folders: &Folders,
-        from: u64,
-        line: u64,
-    ) -> Result<Records> {
-        let options = &self.source.job.options;
-        let keys = self.data.names.iter().map(String::as_str);
-        let (words, unknown) = (options.words(), options.unknown_keys());
-        let mut decoder = JsonDecoder::new(shape, folders.of_files(), &words, keys, unknown)?;
-        if from > 0 {
-            decoder = decoder.after_a_record(line.max(1));
-        }
-        Ok(Records::Json(Box::new(decoder)))
-    }
-
-    /// The next rows of the open piece.
-    fn decode(open: &mut OpenPiece) -> Result<Option<Decoded>> {
-        let OpenPiece { input, records: Some(records), .. } = open else { return Ok(None) };
-        let decoder = records.decoder();
-        loop {
-            if !decoder.is_full() {
-                let taken = decoder.decode(input.window(), input.at_end())?;
-                input.take(taken);
+        let partitions = &piece.file.partitions;
+        let folders = Folders::new(&self.columns, &self.data.partitions, partitions, &words)?;
+        let columns = folders.of_files();
+        let mut name = piece.file.short_name().to_owned();
+        let rows: Box<dyn Rows> = if self.source.format == Format::Parquet {
+            Box::new(GroupRows::open(&self.source, piece, resume, columns)?)
+        } else {
+            let rows = TextRows::open(&self.source, piece, resume, columns, &self.data.names)?;
+            if !rows.counts_from_the_start() {
+                name = format!("{name} from byte {}", piece.from);
             }
-            if decoder.is_full() || input.at_end() {
-                break;
-            }
-            input.fill()?;
-        }
-        let decoded = decoder.flush()?;
-        if decoded.is_none() && !input.window().is_empty() {
-            let left = input.window().len();
-            return Err(Error::new(ErrorKind::Defect, format!("{left} bytes were not decoded")));
-        }
-        Ok(decoded)
+            Box::new(rows)
+        };
+        Ok(OpenPiece { rows, folders, name })
     }
 
-    /// Where reading goes on behind what has been decoded.
-    fn place(&self, open: &OpenPiece) -> Place {
-        let piece = self.next.piece;
-        if open.input.at_end() && open.input.window().is_empty() {
-            return Place { piece: piece + 1, ..Place::default() };
-        }
-        let line = open.records.as_ref().map_or(0, Records::line);
-        Place { piece, offset: open.input.offset(), line }
-    }
-
-    fn batch(&self, open: &mut OpenPiece, decoded: Decoded) -> Result<ReadBatch> {
-        let Decoded { batch, mut dirty, first_line, exact } = decoded;
+    fn batch(&self, open: &OpenPiece, stretch: Stretch) -> Result<ReadBatch> {
+        let Stretch { batch, mut dirty, bytes, unit, first, exact } = stretch;
         for row in &mut dirty {
             let place = row.place.take().unwrap_or_default();
             row.place = Some(format!("{}, {place}", open.name));
         }
-        let position = serde_json::to_vec(&self.place(open))
+        let piece = self.next.piece;
+        let place = match open.rows.spot() {
+            None => Place { piece: piece + 1, spot: None },
+            spot => Place { piece, spot },
+        };
+        let position = serde_json::to_vec(&place)
             .map_err(|error| Error::new(ErrorKind::Defect, "position").caused_by(&error))?;
+        let (source, unit) = (open.name.clone(), unit.to_owned());
         Ok(ReadBatch {
             batch: open.folders.complete(batch)?,
             position: Position(position),
-            origin: Some(Origin {
-                source: open.name.clone(),
-                unit: "line".to_owned(),
-                first: first_line,
-                exact,
-            }),
+            origin: Some(Origin { source, unit, first, exact }),
             dirty,
-            bytes: open.input.take_stored(),
+            bytes,
         })
-    }
-
-    /// Tells the log which keys were left out.
-    fn tell_unknown_keys(open: &OpenPiece) {
-        const MOST: usize = 20;
-        let Some(Records::Json(decoder)) = &open.records else { return };
-        for (key, rows) in decoder.unknown_keys().into_iter().take(MOST) {
-            tracing::warn!(
-                file = open.name,
-                key,
-                rows,
-                "key is not in the schema and was left out; a larger `sample_rows` would find it"
-            );
-        }
     }
 }
 
@@ -240,15 +160,15 @@ impl ReadTask for FilesTask {
         loop {
             self.cancel.check()?;
             let Some(mut open) = self.open.take() else { return Ok(None) };
-            match Self::decode(&mut open).map_err(|error| in_file(error, &open.name))? {
-                Some(decoded) => {
-                    let batch = self.batch(&mut open, decoded)?;
+            match open.rows.next().map_err(|error| in_file(error, &open.name))? {
+                Some(stretch) => {
+                    let batch = self.batch(&open, stretch)?;
                     self.open = Some(open);
                     return Ok(Some(batch));
                 }
                 None => {
-                    Self::tell_unknown_keys(&open);
-                    self.next = Place { piece: self.next.piece + 1, ..Place::default() };
+                    open.rows.finish();
+                    self.next = Place { piece: self.next.piece + 1, spot: None };
                     self.open_next()?;
                 }
             }

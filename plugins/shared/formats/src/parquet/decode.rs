@@ -1,0 +1,323 @@
+//! Rows of a file as batches: each wanted column of a row group has a reader of its own over the
+//! pages of its chunk, and nothing else of the file is fetched.
+
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
+
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef;
+use parquet::{
+    arrow::{
+        FieldLevels, ProjectionMask,
+        arrow_reader::{ParquetRecordBatchReader, RowGroups, RowSelection, RowSelector},
+        parquet_to_arrow_field_levels,
+    },
+    column::page::{PageIterator, PageReader},
+    errors::{ParquetError, Result as PageResult},
+    file::metadata::{ParquetMetaData, RowGroupMetaData},
+};
+use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
+
+use super::{
+    blocks::Blocks,
+    broken,
+    file::{ParquetFile, Place},
+    footer,
+    pages::{ChunkPages, ChunkPlace, Trouble},
+    reading,
+    turn::turn,
+};
+use crate::{BATCH_BYTES, BATCH_ROWS};
+
+/// A batch is cut short where a column's longest text could make it larger than this.
+const BATCH_MOST: usize = 16 * BATCH_BYTES;
+
+/// Reads row groups of a file, one after the other.
+pub struct ParquetDecoder {
+    file: ParquetFile,
+    schema: SchemaRef,
+    columns: Vec<Wanted>,
+    /// The row groups that have not been opened.
+    row_groups: Range<usize>,
+    /// Rows of the next row group that are passed over.
+    skip: u64,
+    open: Option<OpenGroup>,
+}
+
+/// Rows of one row group.
+#[derive(Clone, Debug)]
+pub struct ParquetBatch {
+    /// At most [`BATCH_ROWS`] rows of the asked columns.
+    pub batch: RecordBatch,
+    /// The row group they stand in.
+    pub row_group: usize,
+    /// Rows of it that have been read with this batch: what [`ParquetDecoder::new`] skips to read
+    /// on behind it.
+    pub row_in_group_after: u64,
+    /// The number of the batch's first row in the file, counted from 0.
+    pub first_row: u64,
+}
+
+/// A column to be read.
+struct Wanted {
+    name: String,
+    place: Place,
+    levels: FieldLevels,
+}
+
+/// A row group that is being read.
+struct OpenGroup {
+    number: usize,
+    /// Rows passed over or read.
+    row: u64,
+    rows: u64,
+    columns: Vec<ColumnReader>,
+    batch_rows: usize,
+}
+
+struct ColumnReader {
+    reader: ParquetRecordBatchReader,
+    place: ChunkPlace,
+    trouble: Trouble,
+}
+
+impl ParquetDecoder {
+    /// A decoder of `columns`, in that order, of some row groups. Of the first one `skip_rows`
+    /// rows are passed over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] if the file does not have a column in its type (see
+    /// [`produced`](super::produced)) or one is asked for twice, [`ErrorKind::Unsupported`] for
+    /// one that does not travel.
+    pub fn new(
+        file: &ParquetFile,
+        row_groups: Range<usize>,
+        skip_rows: u64,
+        columns: &[Column],
+    ) -> Result<Self> {
+        if row_groups.end > file.row_groups().len() || row_groups.start > row_groups.end {
+            let text = format!("there are no row groups {row_groups:?} in this file");
+            return Err(Error::new(ErrorKind::Schema, text).at(&file.file.name));
+        }
+        let wanted = columns.iter().enumerate().map(|(at, column)| {
+            if columns[..at].iter().any(|before| before.name == column.name) {
+                let text = format!("column `{}` is asked for twice", column.name);
+                return Err(Error::new(ErrorKind::Schema, text).at(&file.file.name));
+            }
+            Wanted::new(file, column)
+        });
+        Ok(Self {
+            schema: schema_of(columns),
+            columns: wanted.collect::<Result<_>>()?,
+            file: file.clone(),
+            row_groups,
+            skip: skip_rows,
+            open: None,
+        })
+    }
+
+    /// The next rows; a batch never spans row groups. `None` behind the last one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] with file, row group and column for damaged bytes and for values that
+    /// cannot travel as they are, and the store's own. The decoder is of no use afterwards.
+    pub fn next_batch(&mut self) -> Result<Option<ParquetBatch>> {
+        loop {
+            if let Some(open) = &mut self.open {
+                if open.row < open.rows {
+                    return self.read().map(Some);
+                }
+                self.open = None;
+            }
+            let Some(number) = self.row_groups.next() else { return Ok(None) };
+            self.open = Some(self.open(number)?);
+            self.skip = 0;
+        }
+    }
+
+    fn open(&self, number: usize) -> Result<OpenGroup> {
+        let group = self.file.metadata.row_group(number);
+        let rows = group.num_rows() as u64;
+        if self.skip > rows {
+            let text =
+                format!("row group {number} has {rows} rows, {} are to be skipped", self.skip);
+            return Err(Error::new(ErrorKind::Schema, text).at(&self.file.file.name));
+        }
+        let mut open =
+            OpenGroup { number, row: self.skip, rows, columns: Vec::new(), batch_rows: BATCH_ROWS };
+        if self.skip == rows || self.columns.is_empty() {
+            return Ok(open);
+        }
+        let mut chunks = self.chunks(number, group)?;
+        open.batch_rows = batch_rows(rows, &mut chunks)?;
+        for (wanted, chunk) in self.columns.iter().zip(chunks) {
+            open.columns.push(self.column_reader(wanted, chunk, number, open.batch_rows)?);
+        }
+        Ok(open)
+    }
+
+    /// The pages of the wanted columns.
+    fn chunks(&self, number: usize, group: &RowGroupMetaData) -> Result<Vec<ChunkPages>> {
+        let chunk = |wanted: &Wanted| group.column(wanted.place.leaf);
+        let ranges: Option<Vec<_>> =
+            self.columns.iter().map(|wanted| footer::range(chunk(wanted))).collect();
+        let ranges = ranges.unwrap_or_default(); // checked when the file was opened
+        let blocks = Blocks::open(&self.file.store, &self.file.file, &ranges)?;
+        let pages = self.columns.iter().zip(blocks).map(|(wanted, blocks)| {
+            let place = ChunkPlace {
+                file: self.file.file.clone(),
+                row_group: number,
+                column: wanted.name.clone(),
+            };
+            ChunkPages::new(blocks, chunk(wanted), place)
+        });
+        pages.collect()
+    }
+
+    fn column_reader(
+        &self,
+        wanted: &Wanted,
+        pages: ChunkPages,
+        number: usize,
+        batch_rows: usize,
+    ) -> Result<ColumnReader> {
+        let group = self.file.metadata.row_group(number);
+        let (place, trouble) = (pages.place.clone(), pages.trouble.clone());
+        let rows = group.num_rows() as usize;
+        let skip = self.skip as usize;
+        let selection = (skip > 0).then(|| {
+            RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(rows - skip)])
+        });
+        let chunk =
+            OneChunk { rows, pages: Mutex::new(Some(pages)), group, metadata: &self.file.metadata };
+        let reader = guarded(&place, &trouble, || {
+            ParquetRecordBatchReader::try_new_with_row_groups(
+                &wanted.levels,
+                &chunk,
+                batch_rows,
+                selection,
+            )
+        })?;
+        Ok(ColumnReader { reader, place, trouble })
+    }
+
+    /// Rows of the open row group, which is not at its end.
+    fn read(&mut self) -> Result<ParquetBatch> {
+        let Some(open) = &mut self.open else {
+            return Err(Error::new(ErrorKind::Defect, "no row group is open"));
+        };
+        let rows = (open.rows - open.row).min(open.batch_rows as u64) as usize;
+        let arrays = open.columns.iter_mut().zip(&self.columns);
+        let arrays = arrays.map(|(reader, wanted)| reader.read(rows, wanted));
+        let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|error| {
+                broken(&self.file.file, format!("row group {}: {error}", open.number))
+            })?;
+        let first_row = self.file.row_groups()[open.number].first_row + open.row;
+        open.row += rows as u64;
+        Ok(ParquetBatch { batch, row_group: open.number, row_in_group_after: open.row, first_row })
+    }
+}
+
+impl Wanted {
+    fn new(file: &ParquetFile, column: &Column) -> Result<Self> {
+        let place = file.place(column)?;
+        let root = &file.metadata.file_metadata().schema().get_fields()[place.root];
+        let levels = reading::schema(root, &place.shape)
+            .and_then(|schema| parquet_to_arrow_field_levels(&schema, ProjectionMask::all(), None))
+            .map_err(|error| {
+                let text = format!("column `{}` cannot be read", column.name);
+                Error::new(ErrorKind::Unsupported, text).at(&file.file.name).caused_by(&error)
+            })?;
+        Ok(Self { name: column.name.clone(), place, levels })
+    }
+}
+
+impl ColumnReader {
+    fn read(&mut self, rows: usize, wanted: &Wanted) -> Result<ArrayRef> {
+        let Self { reader, place, trouble } = self;
+        let batch = guarded(place, trouble, || {
+            reader.next().transpose().map_err(|error| ParquetError::External(Box::new(error)))
+        })?;
+        let array = batch.as_ref().and_then(|batch| batch.columns().first());
+        match array {
+            Some(array) if array.len() == rows => {
+                turn(array.clone(), &wanted.place.shape).map_err(|text| place.broken(text))
+            }
+            _ => Err(place.broken("it has fewer values than the row group has rows")),
+        }
+    }
+}
+
+/// Runs arrow-rs over bytes that may be damaged: what it cannot survive is an error like others.
+fn guarded<T>(
+    place: &ChunkPlace,
+    trouble: &Trouble,
+    run: impl FnOnce() -> PageResult<T>,
+) -> Result<T> {
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    if let Some(error) = trouble.take() {
+        return Err(error);
+    }
+    match outcome {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(place.broken("it cannot be decoded").caused_by(&error)),
+        Err(_) => Err(place.broken("it cannot be decoded: its levels or values are damaged")),
+    }
+}
+
+/// How many rows a batch of these chunks has: about [`BATCH_BYTES`], as far as can be told.
+fn batch_rows(rows: u64, chunks: &mut [ChunkPages]) -> Result<usize> {
+    let (mut bytes, mut longest) = (0, 0);
+    for chunk in chunks {
+        let widths = chunk.widths(rows)?;
+        bytes += widths.usual;
+        longest += widths.longest;
+    }
+    let most = |bytes: usize, limit: usize| limit / bytes.max(1);
+    Ok(BATCH_ROWS.min(most(bytes, BATCH_BYTES)).min(most(longest, BATCH_MOST)).max(1))
+}
+
+/// One column chunk, as arrow-rs asks for it.
+struct OneChunk<'a> {
+    rows: usize,
+    pages: Mutex<Option<ChunkPages>>,
+    group: &'a RowGroupMetaData,
+    metadata: &'a ParquetMetaData,
+}
+
+impl RowGroups for OneChunk<'_> {
+    fn num_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column_chunks(&self, _: usize) -> PageResult<Box<dyn PageIterator>> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(Box::new(OnePages(pages)))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(std::iter::once(self.group))
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.metadata
+    }
+}
+
+struct OnePages(Option<ChunkPages>);
+
+impl Iterator for OnePages {
+    type Item = PageResult<Box<dyn PageReader>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.take().map(|pages| Ok(Box::new(pages) as Box<dyn PageReader>))
+    }
+}
+
+impl PageIterator for OnePages {}

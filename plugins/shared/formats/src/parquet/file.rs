@@ -1,0 +1,265 @@
+//! A Parquet file that was opened: its columns, its row groups, and what of it is not read.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_schema::{Fields, Schema};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use parquet::{
+    arrow::ARROW_SCHEMA_META_KEY,
+    file::metadata::{FileMetaData, ParquetMetaData},
+    schema::types::Type,
+};
+use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+
+use super::{
+    footer, reading,
+    shape::{Leaf, Lies, Shape, words},
+};
+use crate::{Store, StoredFile};
+
+/// A Parquet file whose footer has been read and checked. Clones share it.
+#[derive(Clone)]
+pub struct ParquetFile {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) file: Arc<StoredFile>,
+    pub(super) metadata: Arc<ParquetMetaData>,
+    contents: Arc<Contents>,
+}
+
+/// What the footer says, in our words.
+struct Contents {
+    columns: Vec<Column>,
+    /// Beside each column.
+    places: Vec<Place>,
+    row_groups: Vec<RowGroup>,
+    /// Columns that do not travel, and why.
+    left_out: Vec<(String, String)>,
+    notes: Vec<String>,
+}
+
+/// Where a column stands in the file's schema.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Among the fields of the schema's root.
+    pub(super) root: usize,
+    /// Among the leaves.
+    pub(super) leaf: usize,
+    pub(super) shape: Shape,
+}
+
+/// A row group of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowGroup {
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes of all its columns, as they lie in the file.
+    pub bytes: u64,
+    /// The number of its first row in the file, counted from 0.
+    pub first_row: u64,
+}
+
+impl ParquetFile {
+    /// Reads a file's footer: its last 64 KiB, and the rest of the footer if it is longer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] for what is no Parquet file or a damaged one, [`ErrorKind::Unsupported`]
+    /// for one that is encrypted, compressed with brotli or lzo or has larger row groups than are
+    /// read, and the store's own.
+    pub fn open(store: Arc<dyn Store>, file: &StoredFile) -> Result<Self> {
+        let metadata = footer::read(store.as_ref(), file)?;
+        let contents = Arc::new(Contents::of(&metadata));
+        Ok(Self { store, file: Arc::new(file.clone()), metadata, contents })
+    }
+
+    /// The file that was opened.
+    pub fn file(&self) -> &StoredFile {
+        &self.file
+    }
+
+    /// The columns that can be read, in the file's order. `native` holds Parquet's words.
+    pub fn columns(&self) -> &[Column] {
+        &self.contents.columns
+    }
+
+    /// The row groups, in the file's order.
+    pub fn row_groups(&self) -> &[RowGroup] {
+        &self.contents.row_groups
+    }
+
+    /// Rows of all row groups.
+    pub fn rows(&self) -> u64 {
+        self.contents.row_groups.last().map_or(0, |group| group.first_row + group.rows)
+    }
+
+    /// What is left out of [`ParquetFile::columns`], a sentence each: columns that do not travel
+    /// (structs, maps, lists of them) and names that stand for two columns.
+    pub fn notes(&self) -> &[String] {
+        &self.contents.notes
+    }
+
+    /// Where a column stands that is to be read as `wanted.logical`.
+    pub(super) fn place(&self, wanted: &Column) -> Result<Place> {
+        let contents = &self.contents;
+        let Some(at) = contents.columns.iter().position(|column| column.name == wanted.name) else {
+            return Err(self.missing(&wanted.name));
+        };
+        let mut place = contents.places[at].clone();
+        if place.shape.logical() != wanted.logical {
+            let shape = read_instead(&place.shape, &wanted.logical).ok_or_else(|| {
+                let (own, other) = (&contents.columns[at].logical, &wanted.logical);
+                let text =
+                    format!("column `{}` is `{own}` and is not read as `{other}`", wanted.name);
+                Error::new(ErrorKind::Schema, text).at(&self.file.name)
+            })?;
+            place.shape = shape;
+        }
+        Ok(place)
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        if let Some((_, why)) = self.contents.left_out.iter().find(|(left, _)| left == name) {
+            let text = format!("column `{name}` cannot be read: {why}");
+            return Error::new(ErrorKind::Unsupported, text)
+                .at(&self.file.name)
+                .hint("leave it out of `columns`");
+        }
+        let names: Vec<_> =
+            self.contents.columns.iter().map(|column| format!("`{}`", column.name)).collect();
+        let text = format!("there is no column `{name}`; there are {}", names.join(", "));
+        Error::new(ErrorKind::Schema, text).at(&self.file.name)
+    }
+}
+
+impl Contents {
+    fn of(metadata: &ParquetMetaData) -> Self {
+        let schema = metadata.file_metadata().schema_descr();
+        let arrow = arrow_fields(metadata.file_metadata());
+        let mut contents = Self {
+            columns: Vec::new(),
+            places: Vec::new(),
+            row_groups: row_groups(metadata),
+            left_out: Vec::new(),
+            notes: Vec::new(),
+        };
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        let roots = schema.root_schema().get_fields();
+        for root in roots {
+            *count.entry(root.name()).or_default() += 1;
+        }
+        let mut leaf = 0;
+        for (number, root) in roots.iter().enumerate() {
+            let shape = match count.get(root.name()) {
+                Some(1) => reading::shape(root),
+                _ => Err("its name stands for more than one column".to_owned()),
+            };
+            match shape {
+                Ok(shape) => {
+                    let hint = arrow.as_ref().and_then(|fields| fields.get(number));
+                    let hint = hint.filter(|field| field.name() == root.name());
+                    let shape = hint.map_or(shape.clone(), |field| shape.refine(field));
+                    contents.columns.push(column(root, &shape));
+                    contents.places.push(Place { root: number, leaf, shape });
+                }
+                Err(why) => contents.leave_out(root.name(), why),
+            }
+            leaf += leaves(root);
+        }
+        contents
+    }
+
+    fn leave_out(&mut self, name: &str, why: String) {
+        self.notes.push(format!("column `{name}` is left out: {why}"));
+        self.left_out.push((name.to_owned(), why));
+    }
+}
+
+fn column(root: &Type, shape: &Shape) -> Column {
+    let info = root.get_basic_info();
+    let nullable = info.repetition() == parquet::basic::Repetition::OPTIONAL;
+    let mut column = Column::new(root.name(), shape.logical(), nullable);
+    column.native = words(root);
+    column
+}
+
+fn leaves(column: &Type) -> usize {
+    if column.is_primitive() {
+        return 1;
+    }
+    column.get_fields().iter().map(|field| leaves(field)).sum()
+}
+
+fn row_groups(metadata: &ParquetMetaData) -> Vec<RowGroup> {
+    let mut first_row = 0;
+    let groups = metadata.row_groups().iter().map(|group| {
+        let rows = group.num_rows() as u64;
+        let bytes = group.columns().iter().map(|chunk| chunk.compressed_size() as u64).sum();
+        let group = RowGroup { rows, bytes, first_row };
+        first_row += rows;
+        group
+    });
+    groups.collect()
+}
+
+/// The Arrow schema in the footer, if there is one that can be read.
+/// <https://arrow.apache.org/docs/cpp/parquet.html#serialization-details>
+fn arrow_fields(file: &FileMetaData) -> Option<Fields> {
+    let pairs = file.key_value_metadata()?;
+    let encoded = pairs.iter().find(|pair| pair.key == ARROW_SCHEMA_META_KEY)?.value.as_ref()?;
+    let bytes = BASE64_STANDARD.decode(encoded).ok()?;
+    let message = match bytes.strip_prefix(&[0xFF; 4]) {
+        Some(rest) => rest.get(4..)?,
+        None => &bytes,
+    };
+    let schema = arrow_ipc::root_as_message(message).ok()?.header_as_schema()?;
+    // it is a hint, and some damaged ones are not survived
+    let read = || arrow_ipc::convert::try_fb_to_schema(schema).ok();
+    let schema: Option<Schema> =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).ok().flatten();
+    schema.map(|schema| schema.fields)
+}
+
+/// The types that the columns of `wanted` are produced in: the file's own, but for the few
+/// that the reader itself makes of a column, exactly and at no cost:
+/// - a timestamp of 12 bytes (`INT96`) in microseconds or in nanoseconds,
+/// - bytes of no meaning (`BYTE_ARRAY`) as text or JSON: writers of old did not mark theirs.
+///
+/// A column that the file does not have is returned as it is wanted;
+/// [`super::ParquetDecoder::new`] refuses it.
+pub fn produced(file_columns: &[Column], wanted: &[Column]) -> Vec<Column> {
+    let produce = |wanted: &Column| {
+        let Some(own) = file_columns.iter().find(|column| column.name == wanted.name) else {
+            return wanted.clone();
+        };
+        let mut column = own.clone();
+        if let Some(logical) = instead(&own.native, &wanted.logical) {
+            column.logical = logical;
+        }
+        column
+    };
+    wanted.iter().map(produce).collect()
+}
+
+/// What a leaf of these words is read as if this type is wanted.
+fn instead(native: &str, wanted: &LogicalType) -> Option<LogicalType> {
+    match (native, wanted) {
+        ("INT96", LogicalType::Timestamp { precision: 7.. }) => {
+            Some(LogicalType::Timestamp { precision: 9 })
+        }
+        ("BYTE_ARRAY", LogicalType::Text { .. }) => Some(LogicalType::TEXT),
+        ("BYTE_ARRAY", LogicalType::Json) => Some(LogicalType::Json),
+        _ => None,
+    }
+}
+
+/// The shape of the same leaf read as one of the types that [`produced`] gives.
+fn read_instead(shape: &Shape, wanted: &LogicalType) -> Option<Shape> {
+    let Shape::Leaf(leaf) = shape else { return None };
+    let lies = match (leaf.lies, &leaf.logical, wanted) {
+        (Lies::Int96, _, LogicalType::Timestamp { .. }) => Lies::Int96,
+        (Lies::Bytes, LogicalType::Binary, LogicalType::Text { .. } | LogicalType::Json) => {
+            Lies::Text
+        }
+        _ => return None,
+    };
+    Some(Shape::Leaf(Leaf { lies, per_second: leaf.per_second, logical: wanted.clone() }))
+}

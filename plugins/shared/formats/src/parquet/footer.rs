@@ -1,0 +1,295 @@
+//! The end of a Parquet file, from its bytes to checked metadata: nothing is decoded before its
+//! counts are known to be true, and nothing is offered that points outside of the file.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use parquet::{
+    basic::Compression,
+    file::metadata::{
+        ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+    },
+};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use super::{
+    broken,
+    thrift::{Compact, Fault, Kind},
+};
+use crate::{Store, StoredFile};
+
+/// So much of a file's end is fetched at once; most footers are smaller.
+const TAIL: u64 = 64 << 10;
+/// The longest footer.
+const FOOTER: u64 = 64 << 20;
+/// The largest row group, compressed and not.
+const ROW_GROUP: u64 = 2 << 30;
+/// The deepest schema, lists in lists included.
+const SCHEMA_DEPTH: usize = 64;
+/// The magic number at both ends of a file.
+pub(super) const MAGIC: &[u8; 4] = b"PAR1";
+/// The same for a file whose footer is encrypted.
+const ENCRYPTED: &[u8; 4] = b"PARE";
+
+/// Reads and checks the footer of a file.
+///
+/// # Errors
+/// [`ErrorKind::Data`] for what is no Parquet file or a damaged one, [`ErrorKind::Unsupported`]
+/// for one that is encrypted or compressed in a way that is not read, and the store's own.
+pub(super) fn read(store: &dyn Store, file: &StoredFile) -> Result<Arc<ParquetMetaData>> {
+    let bytes = fetch(store, file)?;
+    check_counts(&bytes).map_err(|fault| at(file, fault))?;
+    let metadata = ParquetMetaDataReader::decode_metadata(&bytes)
+        .map_err(|error| broken(file, "the footer cannot be read").caused_by(&error))?;
+    check(&metadata, file, file.size - 8 - bytes.len() as u64)?;
+    Ok(Arc::new(metadata))
+}
+
+/// The bytes of the footer's metadata.
+fn fetch(store: &dyn Store, file: &StoredFile) -> Result<Bytes> {
+    if file.size < 12 {
+        let text = format!("a Parquet file has at least 12 bytes, this one has {}", file.size);
+        return Err(broken(file, text));
+    }
+    let start = file.size.saturating_sub(TAIL);
+    let tail = one(store, file, start..file.size)?;
+    let (rest, end) = tail.split_at(tail.len() - 8);
+    check_magic(file, &end[4..])?;
+    let length = u64::from(u32::from_le_bytes([end[0], end[1], end[2], end[3]]));
+    if length > FOOTER {
+        return Err(broken(
+            file,
+            format!("the footer claims {length} bytes; at most {FOOTER} are read"),
+        ));
+    }
+    if length + 12 > file.size {
+        let text = format!("the footer claims {length} bytes in a file of {}", file.size);
+        return Err(broken(file, text));
+    }
+    match rest.len().checked_sub(length as usize) {
+        Some(before) => Ok(tail.slice(before..rest.len())),
+        None => one(store, file, file.size - 8 - length..file.size - 8),
+    }
+}
+
+fn one(store: &dyn Store, file: &StoredFile, range: Range<u64>) -> Result<Bytes> {
+    let wanted = range.end - range.start;
+    match store.range(file, range)? {
+        bytes if bytes.len() as u64 == wanted => Ok(bytes),
+        _ => Err(Error::new(ErrorKind::Defect, "the store gave other bytes than were asked for")
+            .at(&file.name)),
+    }
+}
+
+fn check_magic(file: &StoredFile, magic: &[u8]) -> Result<()> {
+    if magic == MAGIC {
+        Ok(())
+    } else if magic == ENCRYPTED {
+        Err(encrypted(file))
+    } else {
+        Err(broken(
+            file,
+            "this is no Parquet file, or its end is missing: it does not end in `PAR1`",
+        ))
+    }
+}
+
+fn encrypted(file: &StoredFile) -> Error {
+    Error::new(ErrorKind::Unsupported, "encrypted Parquet files cannot be read")
+        .with_code("PARQUET-ENCRYPTED")
+        .at(&file.name)
+}
+
+/// What the walk over the footer can find.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Fault(Fault),
+    Encrypted,
+}
+
+impl From<Fault> for Found {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+fn at(file: &StoredFile, found: Found) -> Error {
+    match found {
+        Found::Encrypted => encrypted(file),
+        Found::Fault(Fault::Short) => broken(file, "the footer is damaged: it ends too early"),
+        Found::Fault(Fault::Wrong(what)) => {
+            broken(file, format!("the footer is damaged: it holds {what}"))
+        }
+    }
+}
+
+/// Walks over the whole of `FileMetaData`
+/// (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>).
+fn check_counts(bytes: &[u8]) -> Result<(), Found> {
+    let mut walk = Compact::new(bytes);
+    let mut last = 0;
+    while let Some((number, kind)) = walk.field(&mut last)? {
+        match (number, kind) {
+            (2, Kind::List) => check_schema(&mut walk)?,
+            (8, _) => return Err(Found::Encrypted),
+            _ => walk.skip(kind)?,
+        }
+    }
+    Ok(())
+}
+
+/// The schema is a tree, written as a list in depth-first order with the number of children: the
+/// decoder makes room for as many as are claimed, and goes as deep.
+fn check_schema(walk: &mut Compact<'_>) -> Result<(), Fault> {
+    let (count, kind) = walk.list()?;
+    let mut open: Vec<usize> = Vec::new();
+    for element in 0..count {
+        let mut children = 0;
+        let mut last = 0;
+        if kind != Kind::Struct {
+            return Err(Fault::Wrong("a schema of no elements"));
+        }
+        while let Some((number, kind)) = walk.field(&mut last)? {
+            match (number, kind) {
+                (5, Kind::Integer) => children = walk.size()?,
+                _ => walk.skip(kind)?,
+            }
+        }
+        if children > count - element - 1 {
+            return Err(Fault::Wrong("a schema with more children than elements"));
+        }
+        if children > 0 {
+            open.push(children);
+        } else {
+            close(&mut open);
+        }
+        if open.len() > SCHEMA_DEPTH {
+            return Err(Fault::Wrong("a schema that is nested too deeply"));
+        }
+    }
+    Ok(())
+}
+
+/// One child more is complete, and with it perhaps its parents.
+fn close(open: &mut Vec<usize>) {
+    while let Some(left) = open.last_mut() {
+        *left -= 1;
+        if *left > 0 {
+            return;
+        }
+        open.pop();
+    }
+}
+
+/// What the metadata says must fit the file; its data ends at `end`.
+fn check(metadata: &ParquetMetaData, file: &StoredFile, end: u64) -> Result<()> {
+    let mut rows = 0i64;
+    for (number, group) in metadata.row_groups().iter().enumerate() {
+        let wrong = |text: String| broken(file, format!("row group {number}: {text}"));
+        if group.num_rows() < 0 {
+            return Err(wrong("it claims a negative number of rows".into()));
+        }
+        rows = rows.checked_add(group.num_rows()).ok_or_else(|| wrong("too many rows".into()))?;
+        check_group(group, file, end).map_err(wrong_or(file, number))?;
+    }
+    if rows != metadata.file_metadata().num_rows() {
+        let claimed = metadata.file_metadata().num_rows();
+        let text = format!("the file claims {claimed} rows, its row groups have {rows}");
+        return Err(broken(file, text));
+    }
+    Ok(())
+}
+
+/// Names the row group; what cannot be read keeps its own kind.
+fn wrong_or(file: &StoredFile, number: usize) -> impl Fn(Error) -> Error {
+    move |error| match error.kind {
+        ErrorKind::Data => broken(file, format!("row group {number}, {}", error.message)),
+        _ => error.at(&file.name),
+    }
+}
+
+fn check_group(group: &RowGroupMetaData, file: &StoredFile, end: u64) -> Result<()> {
+    let (mut compressed, mut uncompressed) = (0u64, 0u64);
+    for chunk in group.columns() {
+        let name = chunk.column_path().string();
+        let wrong = |text: &str| broken(file, format!("column `{name}`: {text}"));
+        check_codec(chunk)?;
+        let range = range(chunk).ok_or_else(|| wrong("its place in the file is negative"))?;
+        if range.start < MAGIC.len() as u64 || range.end > end || chunk.file_path().is_some() {
+            return Err(wrong("it points outside of the file"));
+        }
+        if chunk.num_values() < 0
+            || chunk.uncompressed_size() < 0
+            || (chunk.column_descr().max_rep_level() == 0 && chunk.num_values() != group.num_rows())
+        {
+            return Err(wrong("its size contradicts the row group's"));
+        }
+        compressed = compressed.saturating_add(range.end - range.start);
+        uncompressed = uncompressed.saturating_add(chunk.uncompressed_size() as u64);
+    }
+    if compressed > ROW_GROUP || uncompressed > ROW_GROUP {
+        let size = compressed.max(uncompressed);
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("a row group has {size} bytes; at most {ROW_GROUP} are read"),
+        )
+        .with_code("PARQUET-LIMIT")
+        .hint("write the file again with smaller row groups"));
+    }
+    Ok(())
+}
+
+fn check_codec(chunk: &ColumnChunkMetaData) -> Result<()> {
+    let name = match chunk.compression() {
+        Compression::BROTLI(_) => "brotli",
+        Compression::LZO => "lzo",
+        _ => return Ok(()),
+    };
+    let text = format!("Parquet files compressed with `{name}` cannot be read");
+    Err(Error::new(ErrorKind::Unsupported, text)
+        .with_code("PARQUET-COMPRESSION")
+        .hint("write the file again with zstd, snappy, gzip or lz4"))
+}
+
+/// Where a column chunk lies. Some writers leave 0 where there is no dictionary.
+pub(super) fn range(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let data = chunk.data_page_offset();
+    let start = match chunk.dictionary_page_offset() {
+        Some(dictionary) if dictionary > 0 && dictionary < data => dictionary,
+        _ => data,
+    };
+    let start = u64::try_from(start).ok()?;
+    let end = start.checked_add(u64::try_from(chunk.compressed_size()).ok()?)?;
+    Some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(children: &[u8]) -> Vec<u8> {
+        // FileMetaData { 2: list of SchemaElement { 5: children } }
+        let mut out = vec![0x29, (children.len() as u8) << 4 | 0x0C];
+        for count in children {
+            out.extend([0x55, count << 1, 0]);
+        }
+        out.push(0);
+        out
+    }
+
+    #[test]
+    fn schemas_that_claim_too_much_are_refused() {
+        assert_eq!(check_counts(&schema(&[2, 0, 1, 0])), Ok(()));
+        let claims = check_counts(&schema(&[50, 0]));
+        assert_eq!(
+            claims,
+            Err(Found::Fault(Fault::Wrong("a schema with more children than elements")))
+        );
+    }
+
+    #[test]
+    fn encryption_is_told_by_the_footer() {
+        let footer = [0x15, 2, 0x7C, 0, 0];
+        assert_eq!(check_counts(&footer), Err(Found::Encrypted));
+    }
+}

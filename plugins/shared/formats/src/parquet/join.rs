@@ -1,0 +1,153 @@
+//! Several files made one by copying their column chunks: nothing is decoded.
+
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use parquet::{
+    column::writer::ColumnCloseResult,
+    errors::{ParquetError, Result as PageResult},
+    file::{
+        metadata::{ColumnChunkMetaData, RowGroupMetaData},
+        properties::WriterProperties,
+        reader::{ChunkReader, Length},
+        writer::{SerializedFileWriter, SerializedRowGroupWriter},
+    },
+};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use super::{broken, file::ParquetFile, footer, options::CREATED_BY, pages::Trouble, shape::words};
+
+/// Writes one file with the row groups of all `parts`, in their order, and says how many rows it
+/// has. The schema is the first part's, and that of all others.
+///
+/// Statistics travel along; indexes of pages do not.
+///
+/// # Errors
+/// [`ErrorKind::Schema`] if a part has other columns, [`ErrorKind::Unsupported`] if there are
+/// more row groups than a file can have, and those of the stores and of `out`.
+pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
+    let Some(first) = parts.first() else {
+        return Err(Error::new(ErrorKind::Defect, "there are no files to be joined"));
+    };
+    let own = first.metadata.file_metadata();
+    let properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_key_value_metadata(own.key_value_metadata().cloned())
+        .build();
+    let schema = own.schema_descr().root_schema_ptr();
+    let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties))
+        .map_err(|error| failed(first, &Trouble::default(), &error))?;
+    let mut rows = 0;
+    for part in parts {
+        check(first, part)?;
+        rows += part.rows();
+        for group in part.metadata.row_groups() {
+            let trouble = Trouble::default();
+            let copied =
+                writer.next_row_group().and_then(|target| copy(part, group, target, &trouble));
+            copied.map_err(|error| failed(part, &trouble, &error))?;
+        }
+    }
+    writer.finish().map_err(|error| failed(first, &Trouble::default(), &error))?;
+    Ok(rows)
+}
+
+/// All parts have the same schema, to the last annotation.
+fn check(first: &ParquetFile, part: &ParquetFile) -> Result<()> {
+    let fields = |file: &ParquetFile| file.metadata.file_metadata().schema().get_fields().to_vec();
+    let (expected, found) = (fields(first), fields(part));
+    if expected == found {
+        return Ok(());
+    }
+    let differing = expected.iter().zip(&found).find(|(expected, found)| expected != found);
+    let text = match differing {
+        Some((expected, found)) => format!(
+            "column `{}` ({}) meets `{}` ({})",
+            expected.name(),
+            words(expected),
+            found.name(),
+            words(found)
+        ),
+        None => format!("{} columns meet {}", expected.len(), found.len()),
+    };
+    let text = format!("files of different schemas cannot be made one: {text}");
+    Err(Error::new(ErrorKind::Schema, text).at(&part.file.name))
+}
+
+fn copy<W: Write + Send>(
+    part: &ParquetFile,
+    group: &RowGroupMetaData,
+    mut target: SerializedRowGroupWriter<'_, W>,
+    trouble: &Trouble,
+) -> PageResult<()> {
+    // without an order nobody knows by which the smallest is the smallest
+    let ordered = part.metadata.file_metadata().column_orders().is_some();
+    for chunk in group.columns() {
+        let close = ColumnCloseResult {
+            bytes_written: chunk.compressed_size() as u64,
+            rows_written: group.num_rows() as u64,
+            metadata: carried(chunk, ordered)?,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: None,
+        };
+        target.append_column(&Stored { part, trouble }, close)?;
+    }
+    target.close().map(|_| ())
+}
+
+fn carried(chunk: &ColumnChunkMetaData, ordered: bool) -> PageResult<ColumnChunkMetaData> {
+    let mut builder = chunk.clone().into_builder();
+    let start = footer::range(chunk).map(|range| range.start as i64);
+    if start == Some(chunk.data_page_offset()) {
+        builder = builder.set_dictionary_page_offset(None);
+    }
+    if !ordered {
+        builder = builder.clear_statistics();
+    }
+    builder.build()
+}
+
+fn failed(part: &ParquetFile, trouble: &Trouble, error: &ParquetError) -> Error {
+    if let Some(error) = trouble.take() {
+        return error;
+    }
+    if let ParquetError::External(source) = error
+        && let Some(error) = source.downcast_ref::<std::io::Error>()
+    {
+        let kind = Error::from(std::io::Error::from(error.kind())).kind;
+        return Error::new(kind, error.to_string());
+    }
+    broken(&part.file, "its column chunks cannot be copied").caused_by(error)
+}
+
+/// A part, as arrow-rs reads from it.
+struct Stored<'a> {
+    part: &'a ParquetFile,
+    trouble: &'a Trouble,
+}
+
+impl Length for Stored<'_> {
+    fn len(&self) -> u64 {
+        self.part.file.size
+    }
+}
+
+impl ChunkReader for Stored<'_> {
+    type T = Box<dyn Read + Send>;
+
+    fn get_read(&self, start: u64) -> PageResult<Self::T> {
+        let end = self.part.file.size;
+        let read = self.part.store.read(&self.part.file, start..end);
+        read.map_err(|error| self.trouble.lay_aside(error))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> PageResult<Bytes> {
+        let ranges = self.part.store.ranges(&self.part.file, &[start..start + length as u64]);
+        let bytes = ranges.map_err(|error| self.trouble.lay_aside(error))?.pop();
+        bytes.ok_or_else(|| ParquetError::EOF("the store gave nothing".to_owned()))
+    }
+}

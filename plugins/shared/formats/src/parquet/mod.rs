@@ -1,0 +1,46 @@
+//! Parquet: a file's columns and row groups, its rows as batches, batches as a file, and several
+//! files made one without decoding them.
+//!
+//! arrow-rs decodes and encodes values. What surrounds them is ours: every count and size in a
+//! file is checked before room is made for it (`thrift`, `footer`, `header`, `pages`), bytes come
+//! from a [`Store`](crate::Store) in bounded blocks (`blocks`), and what values mean is decided
+//! by Parquet's own types (`shape`, `turn`), so that nothing changes silently.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `footer`, `thrift` | the end of a file, checked |
+//! | `file`, `shape`, `reading` | [`ParquetFile`]: columns, row groups; what each column holds |
+//! | `pages`, `header`, `unpack`, `blocks` | the pages of a column chunk |
+//! | `decode`, `turn` | [`ParquetDecoder`]: rows as batches |
+//! | `options`, `encode`, `lay` | [`ParquetEncoder`]: batches as a file |
+
+mod blocks;
+mod decode;
+mod encode;
+mod file;
+mod footer;
+mod header;
+mod join;
+mod lay;
+mod options;
+mod pages;
+mod reading;
+mod shape;
+mod thrift;
+mod turn;
+mod unpack;
+
+pub use decode::{ParquetBatch, ParquetDecoder};
+pub use encode::ParquetEncoder;
+pub use file::{ParquetFile, RowGroup, produced};
+pub use join::join as join_parquet;
+pub use options::{ParquetCompression, ParquetOptions, ParquetStatistics};
+
+use transload_plugin_api::{Error, ErrorKind};
+
+use crate::StoredFile;
+
+/// A damaged file.
+fn broken(file: &StoredFile, text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Data, text).with_code("PARQUET-DAMAGED").at(&file.name)
+}

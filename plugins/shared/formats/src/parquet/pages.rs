@@ -1,0 +1,268 @@
+//! The pages of a column chunk for arrow-rs: every header is checked before room is made for its
+//! page, checksums are verified where there are any, and a page is unpacked to the size it claims.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use parquet::{
+    basic::Type as Physical,
+    column::page::{Page, PageMetadata, PageReader},
+    errors::{ParquetError, Result as PageResult},
+    file::metadata::ColumnChunkMetaData,
+};
+use transload_plugin_api::{Error, Result};
+
+use super::{
+    blocks::Blocks,
+    broken,
+    header::{Body, Head},
+    thrift::Fault,
+    unpack::Unpack,
+};
+use crate::StoredFile;
+
+/// The largest page, compressed and not.
+const PAGE: usize = 256 << 20;
+/// A page's header is shorter than this, statistics included.
+const HEADER: usize = 1 << 20;
+/// So many bytes are looked at first.
+const HEADER_GUESS: usize = 4 << 10;
+
+/// Where a chunk stands, for messages.
+#[derive(Clone)]
+pub(super) struct ChunkPlace {
+    pub(super) file: Arc<StoredFile>,
+    pub(super) row_group: usize,
+    pub(super) column: String,
+}
+
+impl ChunkPlace {
+    pub(super) fn broken(&self, text: impl std::fmt::Display) -> Error {
+        let (group, column) = (self.row_group, &self.column);
+        broken(&self.file, format!("row group {group}, column `{column}`: {text}"))
+    }
+}
+
+/// Our error, laid aside while arrow-rs carries on with one of its own that has no kind.
+#[derive(Clone, Default)]
+pub(super) struct Trouble(Arc<Mutex<Option<Error>>>);
+
+impl Trouble {
+    pub(super) fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn lay_aside(&self, error: Error) -> ParquetError {
+        let text = error.to_string();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        ParquetError::General(text)
+    }
+}
+
+/// Bytes of a value once it is decoded.
+pub(super) struct Widths {
+    pub(super) usual: usize,
+    /// As far as a dictionary tells; elsewhere 0, as the chunk's size bounds it.
+    pub(super) longest: usize,
+}
+
+/// Reads the pages of one column chunk, once and in order.
+pub(super) struct ChunkPages {
+    pub(super) place: ChunkPlace,
+    pub(super) trouble: Trouble,
+    blocks: Blocks,
+    unpack: Unpack,
+    chunk: ColumnChunkMetaData,
+    /// The header of the next page, if somebody looked at it.
+    next: Option<Head>,
+    /// The dictionary, if somebody looked at it.
+    dictionary: Option<Page>,
+    /// Values that the chunk still has to hold.
+    values: u64,
+}
+
+impl ChunkPages {
+    pub(super) fn new(
+        blocks: Blocks,
+        chunk: &ColumnChunkMetaData,
+        place: ChunkPlace,
+    ) -> Result<Self> {
+        let compression = chunk.compression();
+        let unpack = Unpack::new(compression)
+            .ok_or_else(|| place.broken(format!("`{compression}` cannot be decompressed")))?;
+        Ok(Self {
+            place,
+            trouble: Trouble::default(),
+            blocks,
+            unpack,
+            chunk: chunk.clone(),
+            next: None,
+            dictionary: None,
+            values: chunk.num_values() as u64,
+        })
+    }
+
+    /// How wide a row of the chunk is, of which the row group has `rows`.
+    pub(super) fn widths(&mut self, rows: u64) -> Result<Widths> {
+        let rows = rows.max(1);
+        let per_row = self.chunk.num_values() as u64 / rows + 1;
+        let mut bytes = self.chunk.uncompressed_size() as u64 / rows;
+        if self.chunk.column_type() != Physical::BYTE_ARRAY {
+            return Ok(Widths { usual: (16 * per_row) as usize, longest: 0 });
+        }
+        if let Some(plain) = self.chunk.unencoded_byte_array_data_bytes() {
+            bytes = bytes.max(plain.max(0) as u64 / rows);
+        }
+        let mut longest = 0;
+        if matches!(self.peek()?, Some(Head { body: Body::Dictionary { .. }, .. })) {
+            self.dictionary = self.page()?;
+            if let Some(Page::DictionaryPage { buf, num_values, .. }) = &self.dictionary {
+                bytes = bytes.max(buf.len() as u64 / u64::from((*num_values).max(1)) * per_row);
+                longest = longest_entry(buf) * per_row as usize;
+            }
+        }
+        Ok(Widths { usual: bytes as usize + 4, longest })
+    }
+
+    /// The header of the next page that is data or a dictionary.
+    fn peek(&mut self) -> Result<Option<&Head>> {
+        while self.next.is_none() && !self.blocks.is_empty() {
+            let head = self.head()?;
+            match head.body {
+                Body::Other => self.blocks.pass(head.packed)?,
+                _ => self.next = Some(head),
+            }
+        }
+        Ok(self.next.as_ref())
+    }
+
+    fn head(&mut self) -> Result<Head> {
+        let mut guess = HEADER_GUESS;
+        let (head, length) = loop {
+            let bytes = self.blocks.show(guess)?;
+            match Head::read(bytes) {
+                Ok(read) => break read,
+                Err(Fault::Short) if bytes.len() >= guess && guess < HEADER => guess *= 4,
+                Err(Fault::Short) => return Err(self.place.broken("a page header is cut off")),
+                Err(Fault::Wrong(what)) => {
+                    return Err(self.place.broken(format!("a page header holds {what}")));
+                }
+            }
+        };
+        self.blocks.pass(length)?;
+        if head.size > PAGE || head.packed > PAGE {
+            let size = head.size.max(head.packed);
+            let text = format!("a page claims {size} bytes; at most {PAGE} are read");
+            return Err(self.place.broken(text).with_code("PARQUET-LIMIT"));
+        }
+        if head.packed as u64 > self.blocks.left() {
+            return Err(self.place.broken("a page is longer than its column chunk"));
+        }
+        Ok(head)
+    }
+
+    fn page(&mut self) -> Result<Option<Page>> {
+        if self.peek()?.is_none() {
+            return Ok(None);
+        }
+        let Some(head) = self.next.take() else { return Ok(None) };
+        let bytes = self.blocks.take(head.packed)?;
+        if let Some(expected) = head.checksum {
+            let mut hasher = crc32fast::Hasher::new();
+            hasher.update(&bytes);
+            if hasher.finalize() != expected {
+                return Err(self.place.broken("a page does not have its checksum: it is damaged"));
+            }
+        }
+        self.count(&head)?;
+        let bytes = self.unpack(&head, bytes)?;
+        Ok(head.page(bytes))
+    }
+
+    fn pass(&mut self) -> Result<()> {
+        self.peek()?;
+        let Some(head) = self.next.take() else { return Ok(()) };
+        self.count(&head)?;
+        self.blocks.pass(head.packed)
+    }
+
+    /// A chunk has as many values as the footer says, and no page more than are left.
+    fn count(&mut self, head: &Head) -> Result<()> {
+        let Some(values) = head.data_values() else { return Ok(()) };
+        match self.values.checked_sub(u64::from(values)) {
+            Some(left) => self.values = left,
+            None => return Err(self.place.broken("its pages hold more values than it has")),
+        }
+        Ok(())
+    }
+
+    fn unpack(&mut self, head: &Head, bytes: Bytes) -> Result<Bytes> {
+        // the levels of a page of version 2 are never compressed
+        let (levels, packed) = match head.body {
+            Body::DataV2 { definition, repetition, compressed, .. } => {
+                (definition as usize + repetition as usize, compressed)
+            }
+            _ => (0, true),
+        };
+        if levels > bytes.len() || levels > head.size {
+            return Err(self.place.broken("the levels of a page are longer than the page"));
+        }
+        if !packed || self.unpack.is_none() {
+            return if bytes.len() == head.size {
+                Ok(bytes)
+            } else {
+                Err(self.place.broken("a page has another size than its header says"))
+            };
+        }
+        let mut out = Vec::with_capacity(head.size);
+        out.extend_from_slice(&bytes[..levels]);
+        self.unpack
+            .unpack(&bytes[levels..], head.size - levels, &mut out)
+            .ok_or_else(|| self.place.broken("a page cannot be decompressed"))?;
+        Ok(Bytes::from(out))
+    }
+}
+
+/// The longest text of a dictionary: each stands behind its length.
+fn longest_entry(mut dictionary: &[u8]) -> usize {
+    let mut longest = 0;
+    while let Some((length, rest)) = dictionary.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        longest = longest.max(length.min(rest.len()));
+        dictionary = rest.get(length..).unwrap_or_default();
+    }
+    longest
+}
+
+impl Iterator for ChunkPages {
+    type Item = PageResult<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for ChunkPages {
+    fn get_next_page(&mut self) -> PageResult<Option<Page>> {
+        if let Some(dictionary) = self.dictionary.take() {
+            return Ok(Some(dictionary));
+        }
+        self.page().map_err(|error| self.trouble.lay_aside(error))
+    }
+
+    fn peek_next_page(&mut self) -> PageResult<Option<PageMetadata>> {
+        if self.dictionary.is_some() {
+            return Ok(Some(PageMetadata { num_rows: None, num_levels: None, is_dict: true }));
+        }
+        let trouble = self.trouble.clone();
+        let head = self.peek().map_err(|error| trouble.lay_aside(error))?;
+        Ok(head.map(Head::metadata))
+    }
+
+    fn skip_next_page(&mut self) -> PageResult<()> {
+        if self.dictionary.take().is_some() {
+            return Ok(());
+        }
+        self.pass().map_err(|error| self.trouble.lay_aside(error))
+    }
+}

@@ -1,0 +1,124 @@
+//! A column's place in the file's schema: its one leaf, its shape, and the schema under which
+//! arrow-rs is to read it. That schema keeps how values lie and drops what they mean, so that what
+//! they mean is decided here alone, exactly.
+
+use std::sync::Arc;
+
+use parquet::{
+    basic::{ConvertedType, LogicalType as Annotation, Repetition, Type as Physical},
+    schema::types::{SchemaDescriptor, Type, TypePtr},
+};
+
+use super::shape::{Leaf, Lies, Shape, words};
+
+/// The shape of a column, or what it is instead of one that travels.
+pub(super) fn shape(column: &Type) -> Result<Shape, String> {
+    match element(column)? {
+        Element::Leaf => {
+            let leaf = Shape::of_leaf(column)?;
+            Ok(if is_repeated(column) { Shape::List(Box::new(leaf)) } else { leaf })
+        }
+        Element::Repeated(leaf) => Ok(Shape::List(Box::new(Shape::of_leaf(leaf)?))),
+        Element::Item(item) => Ok(Shape::List(Box::new(shape(item)?))),
+    }
+}
+
+/// What a column is made of.
+enum Element<'a> {
+    Leaf,
+    /// A list whose repeated field is the element itself, as older writers did.
+    Repeated(&'a Type),
+    /// A list as the format wants it: a repeated group around the element.
+    Item(&'a Type),
+}
+
+/// <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#lists>
+fn element(column: &Type) -> Result<Element<'_>, String> {
+    if column.is_primitive() {
+        return Ok(Element::Leaf);
+    }
+    let refused = || Err(format!("`{}` does not travel", words(column)));
+    if column.get_basic_info().converted_type() != ConvertedType::LIST || is_repeated(column) {
+        return refused();
+    }
+    let [repeated] = column.get_fields() else { return refused() };
+    if !is_repeated(repeated) {
+        return refused();
+    }
+    if repeated.is_primitive() {
+        return Ok(Element::Repeated(repeated));
+    }
+    let [item] = repeated.get_fields() else {
+        return Err("a list of groups does not travel".into());
+    };
+    let tuple =
+        repeated.name() == "array" || *repeated.name() == format!("{}_tuple", column.name());
+    if tuple || is_repeated(item) {
+        return Err("a list of groups does not travel".into());
+    }
+    Ok(Element::Item(item))
+}
+
+fn is_repeated(column: &Type) -> bool {
+    let info = column.get_basic_info();
+    info.has_repetition() && info.repetition() == Repetition::REPEATED
+}
+
+/// The schema under which arrow-rs reads one column.
+pub(super) fn schema(column: &Type, shape: &Shape) -> parquet::errors::Result<SchemaDescriptor> {
+    let fields = vec![read_as(column, shape)?];
+    let root = Type::group_type_builder("column").with_fields(fields).build()?;
+    Ok(SchemaDescriptor::new(Arc::new(root)))
+}
+
+fn read_as(column: &Type, shape: &Shape) -> parquet::errors::Result<TypePtr> {
+    let info = column.get_basic_info();
+    match shape {
+        Shape::List(item) if column.is_primitive() => read_as(column, item),
+        Shape::Leaf(leaf) => physical(column, leaf),
+        Shape::List(item) => {
+            let fields = match column.get_fields() {
+                [repeated] if repeated.is_primitive() => vec![read_as(repeated, item)?],
+                [repeated] => {
+                    let fields = vec![read_as(&repeated.get_fields()[0], item)?];
+                    let group = Type::group_type_builder(repeated.name())
+                        .with_repetition(Repetition::REPEATED)
+                        .with_fields(fields);
+                    vec![Arc::new(group.build()?)]
+                }
+                _ => Vec::new(),
+            };
+            let group = Type::group_type_builder(column.name())
+                .with_repetition(info.repetition())
+                .with_logical_type(Some(Annotation::List))
+                .with_fields(fields);
+            Ok(Arc::new(group.build()?))
+        }
+    }
+}
+
+fn physical(column: &Type, leaf: &Leaf) -> parquet::errors::Result<TypePtr> {
+    let (physical, length, annotation) = match leaf.lies {
+        Lies::Text => (Physical::BYTE_ARRAY, -1, Some(Annotation::String)),
+        Lies::Half => (Physical::FIXED_LEN_BYTE_ARRAY, 2, Some(Annotation::Float16)),
+        Lies::Int96 => (Physical::FIXED_LEN_BYTE_ARRAY, 12, None),
+        Lies::Fixed(length) => (Physical::FIXED_LEN_BYTE_ARRAY, length, None),
+        Lies::Nothing => match column {
+            Type::PrimitiveType { physical_type, type_length, .. } => {
+                (*physical_type, *type_length, None)
+            }
+            Type::GroupType { .. } => (Physical::INT32, -1, None),
+        },
+        Lies::Boolean => (Physical::BOOLEAN, -1, None),
+        Lies::Int32 => (Physical::INT32, -1, None),
+        Lies::Int64 => (Physical::INT64, -1, None),
+        Lies::Float => (Physical::FLOAT, -1, None),
+        Lies::Double => (Physical::DOUBLE, -1, None),
+        Lies::Bytes => (Physical::BYTE_ARRAY, -1, None),
+    };
+    let column = Type::primitive_type_builder(column.name(), physical)
+        .with_repetition(column.get_basic_info().repetition())
+        .with_length(length)
+        .with_logical_type(annotation);
+    Ok(Arc::new(column.build()?))
+}

@@ -1,0 +1,333 @@
+//! What a file's column holds: by Parquet's own types, and by the Arrow schema that some writers
+//! leave in the footer only where that says more and contradicts nothing.
+
+use parquet::{
+    basic::{ConvertedType, LogicalType as Annotation, TimeUnit, Type as Physical},
+    schema::types::Type,
+};
+use transload_plugin_api::LogicalType;
+
+/// How the values of a leaf lie in the file; together with a [`LogicalType`] it says what is to
+/// be done to them. arrow-rs reads them by their physical type alone, see [`super::reading`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lies {
+    Boolean,
+    Int32,
+    Int64,
+    /// A timestamp of 12 bytes: nanoseconds of the day, Julian day.
+    Int96,
+    Float,
+    Double,
+    /// Two bytes.
+    Half,
+    /// Text, known to be UTF-8 when it was read.
+    Text,
+    Bytes,
+    /// So many bytes each.
+    Fixed(i32),
+    /// NULL in every row.
+    Nothing,
+}
+
+/// A column of a file: a leaf, or a list of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Leaf(Leaf),
+    List(Box<Self>),
+}
+
+/// The values of a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leaf {
+    pub(super) lies: Lies,
+    /// What is stored is this many parts of a second; 0 where that means nothing.
+    pub(super) per_second: i64,
+    pub(super) logical: LogicalType,
+}
+
+impl Leaf {
+    fn new(lies: Lies, logical: LogicalType) -> Self {
+        Self { lies, per_second: 0, logical }
+    }
+
+    fn temporal(lies: Lies, per_second: i64, logical: LogicalType) -> Self {
+        Self { lies, per_second, logical }
+    }
+}
+
+impl Shape {
+    /// The type that travels.
+    pub(super) fn logical(&self) -> LogicalType {
+        match self {
+            Self::Leaf(leaf) => leaf.logical.clone(),
+            Self::List(item) => LogicalType::List(Box::new(item.logical())),
+        }
+    }
+
+    /// The shape of a leaf by its own type. `Err` says what it is instead of one that travels.
+    pub(super) fn of_leaf(leaf: &Type) -> Result<Self, String> {
+        let annotation = annotation(leaf);
+        if annotation == Some(Annotation::Unknown) {
+            return Ok(Self::Leaf(Leaf::new(Lies::Nothing, LogicalType::TEXT)));
+        }
+        let shape = match leaf.get_physical_type() {
+            Physical::BOOLEAN => Some(Leaf::new(Lies::Boolean, LogicalType::Boolean)),
+            Physical::INT32 => of_int32(leaf, annotation.as_ref()),
+            Physical::INT64 => of_int64(leaf, annotation.as_ref()),
+            Physical::INT96 => {
+                Some(Leaf::temporal(Lies::Int96, 1_000_000_000, LogicalType::TIMESTAMP))
+            }
+            Physical::FLOAT => Some(Leaf::new(Lies::Float, LogicalType::Float32)),
+            Physical::DOUBLE => Some(Leaf::new(Lies::Double, LogicalType::Float64)),
+            Physical::BYTE_ARRAY => of_bytes(leaf, annotation.as_ref()),
+            Physical::FIXED_LEN_BYTE_ARRAY => of_fixed(leaf, annotation.as_ref()),
+        };
+        shape.map(Self::Leaf).ok_or_else(|| format!("`{}` does not travel", words(leaf)))
+    }
+
+    /// What the Arrow schema says besides, taken if it fits how the values lie.
+    pub(super) fn refine(self, arrow: &arrow_schema::Field) -> Self {
+        use arrow_schema::DataType;
+        match (self, arrow.data_type()) {
+            (
+                Self::List(item),
+                DataType::List(arrow)
+                | DataType::LargeList(arrow)
+                | DataType::FixedSizeList(arrow, _)
+                | DataType::ListView(arrow)
+                | DataType::LargeListView(arrow),
+            ) => Self::List(Box::new(item.refine(arrow))),
+            (Self::Leaf(leaf), _) => Self::Leaf(refined(leaf, arrow)),
+            (shape, _) => shape,
+        }
+    }
+}
+
+fn refined(mut leaf: Leaf, arrow: &arrow_schema::Field) -> Leaf {
+    use arrow_schema::DataType;
+    if leaf.lies == Lies::Int64 && leaf.logical == LogicalType::Int64 {
+        let (unit, logical) = match arrow.data_type() {
+            DataType::Duration(unit) => (unit, LogicalType::Duration),
+            // Parquet has no annotation for whole seconds
+            DataType::Timestamp(unit @ arrow_schema::TimeUnit::Second, zone) => match zone {
+                Some(_) => (unit, LogicalType::TimestampTz { precision: 0 }),
+                None => (unit, LogicalType::Timestamp { precision: 0 }),
+            },
+            _ => return leaf,
+        };
+        return Leaf::temporal(Lies::Int64, per_second(*unit), logical);
+    }
+    let plain = || leaf.logical == LogicalType::Int32 && leaf.lies == Lies::Int32;
+    if *arrow.data_type() == DataType::Time32(arrow_schema::TimeUnit::Second) && plain() {
+        return Leaf::temporal(Lies::Int32, 1, LogicalType::Time { precision: 0 });
+    }
+    if let Some(said) = said(arrow)
+        && says_more(&leaf, &said)
+    {
+        leaf.logical = said;
+    }
+    leaf
+}
+
+/// The type an Arrow field claims, whatever width its texts and bytes have.
+fn said(arrow: &arrow_schema::Field) -> Option<LogicalType> {
+    use arrow_schema::DataType;
+    let plain = match arrow.data_type() {
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        other => other.clone(),
+    };
+    LogicalType::of_field(&arrow.clone().with_data_type(plain))
+}
+
+/// Whether `said` is a closer word for what `leaf` is by Parquet's types.
+fn says_more(leaf: &Leaf, said: &LogicalType) -> bool {
+    use LogicalType as L;
+    match (&leaf.logical, said) {
+        (L::Text { length: None }, L::Text { .. } | L::Numeric | L::Json) => true,
+        (L::Binary, L::Uuid) => leaf.lies == Lies::Fixed(16),
+        (L::Time { precision: by }, L::Time { precision: said })
+        | (L::Timestamp { precision: by }, L::Timestamp { precision: said })
+        | (L::TimestampTz { precision: by }, L::TimestampTz { precision: said }) => {
+            leaf.lies == Lies::Int64 && said <= by && (*by <= 6) == (*said <= 6)
+        }
+        _ => false,
+    }
+}
+
+fn per_second(unit: arrow_schema::TimeUnit) -> i64 {
+    match unit {
+        arrow_schema::TimeUnit::Second => 1,
+        arrow_schema::TimeUnit::Millisecond => 1_000,
+        arrow_schema::TimeUnit::Microsecond => 1_000_000,
+        arrow_schema::TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+/// The annotation, from the older kind too.
+/// <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md>
+fn annotation(leaf: &Type) -> Option<Annotation> {
+    let info = leaf.get_basic_info();
+    if let Some(annotation) = info.logical_type_ref() {
+        return Some(annotation.clone());
+    }
+    Some(match info.converted_type() {
+        ConvertedType::UTF8 => Annotation::String,
+        ConvertedType::ENUM => Annotation::Enum,
+        ConvertedType::JSON => Annotation::Json,
+        ConvertedType::BSON => Annotation::Bson,
+        ConvertedType::DECIMAL => {
+            Annotation::decimal(leaf.get_scale().max(0), leaf.get_precision())
+        }
+        ConvertedType::DATE => Annotation::Date,
+        ConvertedType::TIME_MILLIS => Annotation::time(true, TimeUnit::MILLIS),
+        ConvertedType::TIME_MICROS => Annotation::time(true, TimeUnit::MICROS),
+        ConvertedType::TIMESTAMP_MILLIS => Annotation::timestamp(true, TimeUnit::MILLIS),
+        ConvertedType::TIMESTAMP_MICROS => Annotation::timestamp(true, TimeUnit::MICROS),
+        ConvertedType::UINT_8 => Annotation::integer(8, false),
+        ConvertedType::UINT_16 => Annotation::integer(16, false),
+        ConvertedType::UINT_32 => Annotation::integer(32, false),
+        ConvertedType::UINT_64 => Annotation::integer(64, false),
+        ConvertedType::INT_8 => Annotation::integer(8, true),
+        ConvertedType::INT_16 => Annotation::integer(16, true),
+        ConvertedType::INT_32 => Annotation::integer(32, true),
+        ConvertedType::INT_64 => Annotation::integer(64, true),
+        _ => return None,
+    })
+}
+
+fn of_int32(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+    let logical = match annotation {
+        None => LogicalType::Int32,
+        Some(Annotation::Integer(int)) => match (int.bit_width, int.is_signed) {
+            (8, true) => LogicalType::Int8,
+            (16, true) => LogicalType::Int16,
+            (32, true) => LogicalType::Int32,
+            (8, false) => LogicalType::UInt8,
+            (16, false) => LogicalType::UInt16,
+            (32, false) => LogicalType::UInt32,
+            _ => return None,
+        },
+        Some(Annotation::Date) => LogicalType::Date,
+        Some(Annotation::Decimal(_)) => decimal(leaf)?,
+        Some(Annotation::Time(time)) if time.unit == TimeUnit::MILLIS => {
+            return Some(Leaf::temporal(Lies::Int32, 1000, LogicalType::Time { precision: 3 }));
+        }
+        _ => return None,
+    };
+    Some(Leaf::new(Lies::Int32, logical))
+}
+
+fn of_int64(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+    let logical = match annotation {
+        None => LogicalType::Int64,
+        Some(Annotation::Integer(int)) if int.bit_width == 64 => {
+            if int.is_signed {
+                LogicalType::Int64
+            } else {
+                LogicalType::UInt64
+            }
+        }
+        Some(Annotation::Decimal(_)) => decimal(leaf)?,
+        Some(Annotation::Time(time)) => {
+            let (per_second, precision) = parts(time.unit);
+            let logical = LogicalType::Time { precision };
+            return Some(Leaf::temporal(Lies::Int64, per_second, logical));
+        }
+        Some(Annotation::Timestamp(timestamp)) => {
+            let (per_second, precision) = parts(timestamp.unit);
+            let logical = if timestamp.is_adjusted_to_u_t_c {
+                LogicalType::TimestampTz { precision }
+            } else {
+                LogicalType::Timestamp { precision }
+            };
+            return Some(Leaf::temporal(Lies::Int64, per_second, logical));
+        }
+        _ => return None,
+    };
+    Some(Leaf::new(Lies::Int64, logical))
+}
+
+fn parts(unit: TimeUnit) -> (i64, u8) {
+    match unit {
+        TimeUnit::MILLIS => (1_000, 3),
+        TimeUnit::MICROS => (1_000_000, 6),
+        TimeUnit::NANOS => (1_000_000_000, 9),
+    }
+}
+
+fn of_bytes(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+    Some(match annotation {
+        Some(Annotation::String | Annotation::Enum) => Leaf::new(Lies::Text, LogicalType::TEXT),
+        Some(Annotation::Json) => Leaf::new(Lies::Text, LogicalType::Json),
+        Some(Annotation::Decimal(_)) => Leaf::new(Lies::Bytes, decimal(leaf)?),
+        None | Some(Annotation::Bson | Annotation::Geometry(_) | Annotation::Geography(_)) => {
+            Leaf::new(Lies::Bytes, LogicalType::Binary)
+        }
+        _ => return None,
+    })
+}
+
+fn of_fixed(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+    let Type::PrimitiveType { type_length: length, .. } = leaf else { return None };
+    let lies = Lies::Fixed(*length);
+    let interval = leaf.get_basic_info().converted_type() == ConvertedType::INTERVAL;
+    Some(match annotation {
+        _ if *length <= 0 => return None,
+        Some(Annotation::Decimal(_)) if *length <= 32 => Leaf::new(lies, decimal(leaf)?),
+        Some(Annotation::Uuid) if *length == 16 => Leaf::new(lies, LogicalType::Uuid),
+        Some(Annotation::Float16) if *length == 2 => Leaf::new(Lies::Half, LogicalType::Float32),
+        None if interval && *length == 12 => Leaf::new(lies, LogicalType::Interval),
+        None if !interval => Leaf::new(lies, LogicalType::Binary),
+        _ => return None,
+    })
+}
+
+fn decimal(leaf: &Type) -> Option<LogicalType> {
+    let precision = u8::try_from(leaf.get_precision()).ok().filter(|p| (1..=76).contains(p))?;
+    let scale = i8::try_from(leaf.get_scale().max(0)).ok().filter(|s| *s <= precision as i8)?;
+    Some(LogicalType::Decimal { precision, scale })
+}
+
+/// Parquet's words for a type: `INT64 DECIMAL(15,2)`.
+pub(super) fn words(leaf: &Type) -> String {
+    if leaf.is_group() {
+        let info = leaf.get_basic_info();
+        return match info.converted_type() {
+            ConvertedType::NONE => "group".into(),
+            converted => format!("group {converted}"),
+        };
+    }
+    let physical = leaf.get_physical_type();
+    let width = match leaf {
+        Type::PrimitiveType {
+            physical_type: Physical::FIXED_LEN_BYTE_ARRAY, type_length, ..
+        } => {
+            format!("({type_length})")
+        }
+        _ => String::new(),
+    };
+    let unit = |unit| match unit {
+        TimeUnit::MILLIS => "MILLIS",
+        TimeUnit::MICROS => "MICROS",
+        TimeUnit::NANOS => "NANOS",
+    };
+    let word = match annotation(leaf) {
+        None => match leaf.get_basic_info().converted_type() {
+            ConvertedType::NONE => return format!("{physical}{width}"),
+            converted => converted.to_string(),
+        },
+        Some(Annotation::Decimal(decimal)) => {
+            format!("DECIMAL({},{})", decimal.precision, decimal.scale)
+        }
+        Some(Annotation::Integer(int)) => {
+            format!("{}INT({})", if int.is_signed { "" } else { "U" }, int.bit_width)
+        }
+        Some(Annotation::Time(time)) => format!("TIME({})", unit(time.unit)),
+        Some(Annotation::Timestamp(time)) => {
+            let utc = if time.is_adjusted_to_u_t_c { ",UTC" } else { "" };
+            format!("TIMESTAMP({}{utc})", unit(time.unit))
+        }
+        Some(other) => format!("{other:?}").to_uppercase(),
+    };
+    format!("{physical}{width} {word}")
+}

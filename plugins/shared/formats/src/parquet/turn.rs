@@ -1,0 +1,326 @@
+//! Values as they lie in a file turned into the type that travels: exactly, or not at all.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, Decimal128Array, Decimal256Array, DurationMicrosecondArray,
+    FixedSizeBinaryArray, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray,
+    PrimitiveArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
+    cast::AsArray,
+    new_null_array,
+    types::{
+        ArrowPrimitiveType, Date32Type, Decimal128Type, Float16Type, Float32Type, Int8Type,
+        Int16Type, Int64Type, IntervalMonthDayNano, Time64MicrosecondType, Time64NanosecondType,
+        UInt8Type, UInt16Type,
+    },
+};
+use arrow_buffer::{ArrowNativeType, OffsetBuffer, ScalarBuffer, i256};
+use arrow_schema::{DataType, TimeUnit};
+use transload_plugin_api::LogicalType;
+
+use super::shape::{Leaf, Lies, Shape};
+
+/// What is wrong with a value.
+type Turned<T = ArrayRef> = Result<T, String>;
+
+const DAY_SECONDS: i64 = 86_400;
+/// The Julian day of 1970-01-01.
+const JULIAN_EPOCH: i64 = 2_440_588;
+
+/// The array that travels, of the shape's logical type.
+pub(super) fn turn(array: ArrayRef, shape: &Shape) -> Turned {
+    match shape {
+        Shape::Leaf(leaf) => turn_leaf(array, leaf),
+        Shape::List(item) => {
+            let list = array.as_list_opt::<i32>().ok_or("a list was read as something else")?;
+            let values = turn(list.values().clone(), item)?;
+            let DataType::List(field) = shape.logical().data_type() else {
+                return Err("a list travels as something else".into());
+            };
+            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            let list = ListArray::try_new(field, offsets, values, nulls);
+            list.map(|list| Arc::new(list) as ArrayRef).map_err(|error| error.to_string())
+        }
+    }
+}
+
+fn turn_leaf(array: ArrayRef, leaf: &Leaf) -> Turned {
+    match leaf.lies {
+        Lies::Boolean | Lies::Float | Lies::Double | Lies::Text => Ok(array),
+        Lies::Int32 => turn_int32(array, leaf),
+        Lies::Int64 => turn_int64(array, leaf),
+        Lies::Half => {
+            let halves = array.as_primitive::<Float16Type>();
+            Ok(Arc::new(halves.unary::<_, Float32Type>(|half| half.to_f32())))
+        }
+        Lies::Bytes => match leaf.logical {
+            LogicalType::Decimal { precision, scale } => {
+                let bytes = array.as_binary::<i32>();
+                decimals(bytes.iter(), precision, scale)
+            }
+            _ => Ok(array),
+        },
+        Lies::Int96 => turn_int96(array.as_fixed_size_binary(), leaf),
+        Lies::Fixed(_) => turn_fixed(array, leaf),
+        Lies::Nothing if array.null_count() == array.len() => {
+            Ok(new_null_array(&DataType::Utf8, array.len()))
+        }
+        Lies::Nothing => Err("there are values where all should be NULL".into()),
+    }
+}
+
+fn turn_int32(array: ArrayRef, leaf: &Leaf) -> Turned {
+    let ints: &Int32Array = array.as_primitive();
+    Ok(match leaf.logical {
+        LogicalType::Int8 => Arc::new(narrow::<Int8Type>(ints)?),
+        LogicalType::Int16 => Arc::new(narrow::<Int16Type>(ints)?),
+        LogicalType::UInt8 => Arc::new(narrow::<UInt8Type>(ints)?),
+        LogicalType::UInt16 => Arc::new(narrow::<UInt16Type>(ints)?),
+        // the bits of an unsigned integer, as the format says
+        LogicalType::UInt32 => {
+            Arc::new(UInt32Array::new(same_bits(ints.values()), ints.nulls().cloned()))
+        }
+        LogicalType::Date => Arc::new(ints.reinterpret_cast::<Date32Type>()),
+        LogicalType::Time { .. } => {
+            let wide = ints.unary::<_, Int64Type>(i64::from);
+            return times(&wide, leaf);
+        }
+        LogicalType::Decimal { precision, scale } => {
+            let limit = 10i64.pow(u32::from(precision.min(18)));
+            check(
+                ints.values(),
+                |v| i64::from(v) < limit && i64::from(v) > -limit,
+                || format!("a decimal has more than {precision} digits"),
+            )?;
+            decimal128(ints.unary::<_, Decimal128Type>(i128::from), precision, scale)?
+        }
+        _ => array,
+    })
+}
+
+fn turn_int64(array: ArrayRef, leaf: &Leaf) -> Turned {
+    let ints: &Int64Array = array.as_primitive();
+    Ok(match leaf.logical {
+        LogicalType::UInt64 => {
+            Arc::new(UInt64Array::new(same_bits(ints.values()), ints.nulls().cloned()))
+        }
+        LogicalType::Decimal { precision, scale } => {
+            let limit = 10i64.pow(u32::from(precision.min(18)));
+            check(
+                ints.values(),
+                |v| v < limit && v > -limit,
+                || format!("a decimal has more than {precision} digits"),
+            )?;
+            decimal128(ints.unary::<_, Decimal128Type>(i128::from), precision, scale)?
+        }
+        LogicalType::Time { .. } => return times(ints, leaf),
+        LogicalType::Timestamp { precision } | LogicalType::TimestampTz { precision } => {
+            let scaled = rescale(ints, leaf.per_second, ticks(precision))?;
+            return Ok(timestamps(scaled, &leaf.logical));
+        }
+        LogicalType::Duration => {
+            let scaled = rescale(ints, leaf.per_second, ticks(6))?;
+            Arc::new(DurationMicrosecondArray::new(
+                scaled.values().clone(),
+                scaled.nulls().cloned(),
+            ))
+        }
+        _ => array,
+    })
+}
+
+fn turn_fixed(array: ArrayRef, leaf: &Leaf) -> Turned {
+    let fixed = array.as_fixed_size_binary();
+    match leaf.logical {
+        LogicalType::Decimal { precision, scale } => decimals(fixed.iter(), precision, scale),
+        LogicalType::Interval => intervals(fixed),
+        LogicalType::Uuid => Ok(array),
+        _ => {
+            let lengths = std::iter::repeat_n(fixed.value_size(), fixed.len());
+            let offsets = OffsetBuffer::from_lengths(lengths);
+            let values = fixed.values().clone();
+            let bytes = BinaryArray::try_new(offsets, values, fixed.nulls().cloned());
+            bytes.map(|bytes| Arc::new(bytes) as ArrayRef).map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// Integers that the file says fit into fewer bits. A NULL lies there as 0.
+fn narrow<T: ArrowPrimitiveType>(ints: &Int32Array) -> Turned<PrimitiveArray<T>>
+where
+    T::Native: TryFrom<i32> + Default,
+{
+    let fits = |v: i32| T::Native::try_from(v).is_ok();
+    check(ints.values(), fits, || format!("an integer does not fit `{}`", T::DATA_TYPE))?;
+    Ok(ints.unary(|v| T::Native::try_from(v).unwrap_or_default()))
+}
+
+fn check<N: ArrowNativeType>(
+    values: &[N],
+    fits: impl Fn(N) -> bool,
+    text: impl Fn() -> String,
+) -> Turned<()> {
+    // no early way out, so that it is vectorised
+    if values.iter().fold(true, |all, value| all & fits(*value)) { Ok(()) } else { Err(text()) }
+}
+
+fn same_bits<A: ArrowNativeType, B: ArrowNativeType>(values: &ScalarBuffer<A>) -> ScalarBuffer<B> {
+    ScalarBuffer::new(values.inner().clone(), 0, values.len())
+}
+
+fn decimal128(array: Decimal128Array, precision: u8, scale: i8) -> Turned {
+    let array = array.with_precision_and_scale(precision, scale).map_err(|e| e.to_string())?;
+    Ok(Arc::new(array))
+}
+
+/// How many of the units a type with so many fractional digits travels in make a second.
+fn ticks(precision: u8) -> i64 {
+    if precision <= 6 { 1_000_000 } else { 1_000_000_000 }
+}
+
+/// Counts of one part of a second as counts of another.
+fn rescale(ints: &Int64Array, from: i64, to: i64) -> Turned<Int64Array> {
+    if from == to {
+        return Ok(ints.clone());
+    }
+    if from < to {
+        let factor = to / from;
+        let limit = i64::MAX / factor;
+        check(
+            ints.values(),
+            |v| v <= limit && v >= -limit,
+            || "a point in time is too far away for microseconds".to_owned(),
+        )?;
+        return Ok(ints.unary(|v| v * factor));
+    }
+    let divisor = from / to;
+    check(
+        ints.values(),
+        |v| v % divisor == 0,
+        || "a span has nanoseconds, and spans travel in microseconds".to_owned(),
+    )?;
+    Ok(ints.unary(|v| v / divisor))
+}
+
+fn times(ints: &Int64Array, leaf: &Leaf) -> Turned {
+    let end = DAY_SECONDS * leaf.per_second;
+    // 24:00:00 is a time of day in SQL
+    check(
+        ints.values(),
+        |v| (0..=end).contains(&v),
+        || "a time of day is not within a day".to_owned(),
+    )?;
+    let LogicalType::Time { precision } = leaf.logical else {
+        return Err("a time of day travels as something else".into());
+    };
+    let scaled = rescale(ints, leaf.per_second, ticks(precision))?;
+    Ok(match precision {
+        0..=6 => Arc::new(scaled.reinterpret_cast::<Time64MicrosecondType>()),
+        _ => Arc::new(scaled.reinterpret_cast::<Time64NanosecondType>()),
+    })
+}
+
+fn timestamps(ints: Int64Array, logical: &LogicalType) -> ArrayRef {
+    let (_, values, nulls) = ints.into_parts();
+    let DataType::Timestamp(unit, zone) = logical.data_type() else {
+        return Arc::new(Int64Array::new(values, nulls));
+    };
+    match unit {
+        TimeUnit::Nanosecond => {
+            Arc::new(TimestampNanosecondArray::new(values, nulls).with_timezone_opt(zone))
+        }
+        _ => Arc::new(TimestampMicrosecondArray::new(values, nulls).with_timezone_opt(zone)),
+    }
+}
+
+/// Nanoseconds of the day and a Julian day, as wall clock: no zone is applied, as none was noted.
+fn turn_int96(array: &FixedSizeBinaryArray, leaf: &Leaf) -> Turned {
+    let LogicalType::Timestamp { precision } = leaf.logical else {
+        return Err("a timestamp travels as something else".into());
+    };
+    let ticks = ticks(precision);
+    let turned = array.iter().map(|value| value.map(|bytes| int96(bytes, ticks)).transpose());
+    let values: Int64Array = turned.collect::<Turned<_>>()?;
+    Ok(timestamps(values, &leaf.logical))
+}
+
+fn int96(bytes: &[u8], ticks: i64) -> Turned<i64> {
+    let Some((nanos, day)) = bytes.split_first_chunk::<8>() else {
+        return Err("a timestamp has too few bytes".into());
+    };
+    let day = day.try_into().map(i32::from_le_bytes).unwrap_or_default();
+    let nanos = i64::from_le_bytes(*nanos);
+    let part = 1_000_000_000 / ticks;
+    if nanos % part != 0 {
+        return Err("a timestamp has nanoseconds; read it as `timestamp(9)`".into());
+    }
+    (i64::from(day) - JULIAN_EPOCH)
+        .checked_mul(DAY_SECONDS * ticks)
+        .and_then(|start| start.checked_add(nanos / part))
+        .ok_or_else(|| "a timestamp is too far away for its unit".into())
+}
+
+/// Months, days and milliseconds, each of 32 bits without a sign.
+fn intervals(array: &FixedSizeBinaryArray) -> Turned {
+    let turned = array.iter().map(|value| value.map(interval).transpose());
+    let values: IntervalMonthDayNanoArray = turned.collect::<Turned<_>>()?;
+    Ok(Arc::new(values))
+}
+
+fn interval(bytes: &[u8]) -> Turned<IntervalMonthDayNano> {
+    let part = |at: usize| {
+        let bytes = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u32::from_le_bytes).ok_or("an interval has too few bytes")
+    };
+    let small = |part| i32::try_from(part).map_err(|_| "an interval has too many months or days");
+    let nanos = i64::from(part(8)?) * 1_000_000;
+    Ok(IntervalMonthDayNano::new(small(part(0)?)?, small(part(4)?)?, nanos))
+}
+
+/// Big-endian two's complement of any width.
+fn decimals<'a>(
+    values: impl Iterator<Item = Option<&'a [u8]>>,
+    precision: u8,
+    scale: i8,
+) -> Turned {
+    let text = || format!("a decimal has more than {precision} digits");
+    if precision <= 38 {
+        let limit = 10i128.pow(u32::from(precision));
+        let turned = values.map(|value| {
+            let Some(bytes) = value else { return Ok(None) };
+            let value = i128::from_be_bytes(extended::<16>(bytes).ok_or_else(text)?);
+            if value < limit && value > -limit { Ok(Some(value)) } else { Err(text()) }
+        });
+        let array: Decimal128Array = turned.collect::<Turned<_>>()?;
+        return decimal128(array, precision, scale);
+    }
+    let turned = values.map(|value| {
+        let Some(bytes) = value else { return Ok(None) };
+        Ok(Some(i256::from_be_bytes(extended::<32>(bytes).ok_or_else(text)?)))
+    });
+    let array: Decimal256Array = turned.collect::<Turned<_>>()?;
+    let array = array.with_precision_and_scale(precision, scale).map_err(|e| e.to_string())?;
+    array.validate_decimal_precision(precision).map_err(|_| text())?;
+    Ok(Arc::new(array))
+}
+
+/// The number in `WIDTH` bytes; `None` if it does not fit.
+fn extended<const WIDTH: usize>(bytes: &[u8]) -> Option<[u8; WIDTH]> {
+    let sign = match bytes.first() {
+        Some(first) if *first >= 0x80 => 0xFF,
+        Some(_) => 0,
+        None => return None,
+    };
+    let mut out = [sign; WIDTH];
+    match WIDTH.checked_sub(bytes.len()) {
+        Some(start) => out[start..].copy_from_slice(bytes),
+        None => {
+            let (above, rest) = bytes.split_at(bytes.len() - WIDTH);
+            if above.iter().any(|byte| *byte != sign) || (rest[0] ^ sign) & 0x80 != 0 {
+                return None;
+            }
+            out.copy_from_slice(rest);
+        }
+    }
+    Some(out)
+}
