@@ -15,6 +15,7 @@ use transload_plugin_api::Result;
 
 use crate::{
     access::Access,
+    address::Scheme,
     fetch::Fetch,
     listing,
     options::ReaderOptions,
@@ -69,6 +70,10 @@ impl Store for Objects {
         let fetched: Vec<_> =
             bucket.wait(requests.buffered(AT_ONCE).try_collect::<Vec<Bytes>>())?;
         Ok(ranges.iter().map(|range| cut(&blocks, &fetched, range)).collect())
+    }
+
+    fn is_distant(&self) -> bool {
+        self.access.address.scheme != Scheme::File
     }
 }
 
