@@ -69,7 +69,12 @@ impl Failure {
         let words = self.words();
         let is = |codes: &[&str]| self.code.as_deref().is_some_and(|code| codes.contains(&code));
         let error = |kind, message: &str| Error::new(kind, format!("{message}: {words}")).at(what);
-        if is(LOGIN_CODES) || self.status == Some(401) {
+        let words_of_login = ["failed to authenticate", "Access Key Id"];
+        let told = self.message.as_deref().unwrap_or_default();
+        if is(LOGIN_CODES)
+            || self.status == Some(401)
+            || words_of_login.iter().any(|words| told.contains(words))
+        {
             return error(ErrorKind::Connection, "the login failed")
                 .with_code(LOGIN)
                 .hint("are the credentials right, in force, and for this region and endpoint?");

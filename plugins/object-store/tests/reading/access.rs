@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Plugin, Reader, Result};
 use transload_plugin_object_store::ObjectStorePlugin;
 
-use crate::place::{Place, S3_KEY, host};
+use crate::place::{Place, host};
 
 fn reader(place: &Place, secret: &'static str, more: Value) -> Result<Box<dyn Reader>> {
     let name = if place.url.starts_with("az") { "account_key" } else { "secret_access_key" };
@@ -93,7 +93,8 @@ fn t60_a_signature_in_the_url_is_not_told() {
     let secrets = [("sas_token", "sv=2021-12-02&ss=b&srt=co&sp=rl&se=2099-01-01&sig=canary%3D")];
     let reader = ObjectStorePlugin.reader(options, host(&secrets, Cancel::new())).unwrap();
     let found = reader.check().unwrap();
-    assert!(told(&found).1.unwrap().starts_with("login: "));
+    let words = told(&found).1.unwrap();
+    assert!(words.starts_with("login: "), "{words}");
     let error = reader.discover().unwrap_err();
     let all = format!("{found:?} {error:?}");
     assert!(!all.contains("canary"), "{all}");
@@ -123,5 +124,4 @@ fn anonymous_reading_is_a_login_of_its_own() {
     // The tests' server lets nobody in without a signature.
     let words = told(&reader.check().unwrap()).1.unwrap();
     assert!(words.starts_with("rights: ") || words.starts_with("login: "), "{words}");
-    assert!(!words.contains(S3_KEY));
 }

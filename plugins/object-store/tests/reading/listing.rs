@@ -72,10 +72,13 @@ fn odd_keys_address_the_very_object_that_the_listing_named() {
         "<x>.csv",
     ];
     for place in Place::all() {
-        for name in names {
+        // Azure takes a backslash for a slash.
+        let of_azure = |name: &&str| !place.url.starts_with("az") || !name.contains('\\');
+        let names: Vec<_> = names.into_iter().filter(of_azure).collect();
+        for name in &names {
             place.put(name, format!("name\n\"{}\"\n", name.replace('"', "\"\"")));
         }
-        let mut expected: Vec<_> = names.to_vec();
+        let mut expected = names.clone();
         expected.sort_unstable();
         assert_eq!(place.names(json!({})).unwrap(), expected, "{}", place.url);
         let found = rows(place.reader(json!({})).as_ref(), 1).unwrap().concat();
