@@ -63,7 +63,7 @@ pub(crate) fn parquet_at(path: &Path) -> Result<ParquetFile> {
     let Some(file) = look(path)? else {
         return Err(Error::new(ErrorKind::NotFound, "not a file").at(path.display().to_string()));
     };
-    ParquetFile::open(Arc::new(Files { paths: Vec::new() }), &file)
+    ParquetFile::open(Arc::new(Files::default()), &file)
 }
 
 fn read_head(path: &Path, encoding: &Encoding) -> Result<CsvHead> {

@@ -34,6 +34,8 @@ use transload_plugin_api::{
     ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer, WriterDescriptor,
 };
 
+use listing::Files;
+
 /// The plugin `file`.
 pub struct FilePlugin;
 
@@ -68,8 +70,7 @@ impl Plugin for FilePlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        let paths = options::ReaderOptions::parse(&options)?.path;
-        let files = Arc::new(listing::Files { paths });
+        let files = Arc::new(Files::new(options::ReaderOptions::parse(&options)?)?);
         Ok(Box::new(FilesReader::new(files, &options, &host)?))
     }
 

@@ -10,12 +10,42 @@ use std::{
 };
 
 use bytes::Bytes;
-use transload_formats::{Listing, Store, StoredFile};
+use transload_formats::{
+    Listing, PartitionFilter, PartitionMode, PartitionValue, Store, StoredFile, partitions,
+};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
+use crate::options::ReaderOptions;
+
 /// The files of some paths, folders and patterns.
+#[derive(Default)]
 pub(crate) struct Files {
-    pub(crate) paths: Vec<String>,
+    paths: Vec<String>,
+    partitions: PartitionMode,
+    filter: PartitionFilter,
+}
+
+impl Files {
+    /// Those that a job's options name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for a filter that is none.
+    pub(crate) fn new(options: ReaderOptions) -> Result<Self> {
+        let filter = PartitionFilter::parse(&options.partition_filter)?;
+        Ok(Self { paths: options.path, partitions: options.partitions, filter })
+    }
+}
+
+/// A file, and where its name below the folder that the job names begins.
+struct Found {
+    file: StoredFile,
+    below: usize,
+}
+
+impl Found {
+    fn name_below(&self) -> &str {
+        self.file.name.get(self.below..).unwrap_or_default()
+    }
 }
 
 impl Store for Files {
@@ -24,7 +54,18 @@ impl Store for Files {
     }
 
     fn list(&self) -> Result<Listing> {
-        Ok(Listing { files: list(&self.paths)?, ..Listing::default() })
+        let found = list(&self.paths)?;
+        let folders = partitions(self.partitions, found.iter().map(Found::name_below))?;
+        folders.check(&self.filter)?;
+        let notes = folders.note().into_iter().collect();
+        let wanted = |(found, _): &(Found, _)| self.filter.admits_name(found.name_below());
+        let files = found.into_iter().zip(folders.values).filter(wanted);
+        let file = |(found, partitions): (Found, _)| StoredFile { partitions, ..found.file };
+        let files: Vec<_> = files.map(file).collect();
+        if files.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "`partition_filter` leaves no file"));
+        }
+        Ok(Listing { files, partitions: folders.keys, notes })
     }
 
     fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
@@ -98,71 +139,73 @@ pub(crate) fn at(error: std::io::Error, path: &Path) -> Error {
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] if one of them stands for no file at all.
-fn list(paths: &[String]) -> Result<Vec<StoredFile>> {
+fn list(paths: &[String]) -> Result<Vec<Found>> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     for path in paths {
-        for file in expand(path)? {
-            if seen.insert(file.name.clone()) {
-                files.push(file);
+        for found in expand(path)? {
+            if seen.insert(found.file.name.clone()) {
+                files.push(found);
             }
         }
     }
     Ok(files)
 }
 
-fn expand(path: &str) -> Result<Vec<StoredFile>> {
+fn expand(path: &str) -> Result<Vec<Found>> {
     // A name that exists as it is written is no pattern, even with `[1]` in it.
     let literal = Path::new(path);
-    let found = if literal.is_dir() {
-        list_folder(literal)?
+    let (paths, below) = if literal.is_dir() {
+        let mut paths = Vec::new();
+        list_folder(literal, &mut paths)?;
+        (paths, path.len())
     } else if literal.exists() {
-        look(literal)?.into_iter().collect()
+        (vec![literal.to_owned()], path.len())
     } else {
-        match_pattern(path)?
+        let wild = path.find(['*', '?', '[']).unwrap_or(path.len());
+        (match_pattern(path)?, path[..wild].rfind('/').map_or(0, |end| end + 1))
     };
-    if found.is_empty() {
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        files.extend(look(&path)?.map(|file| Found { file, below }));
+    }
+    files.sort_by(|one, other| one.file.name.cmp(&other.file.name));
+    if files.is_empty() {
         let message = format!("no file matches `{path}`");
         return Err(Error::new(ErrorKind::NotFound, message)
             .hint("relative paths are relative to the job file's folder"));
     }
-    Ok(found)
+    Ok(files)
 }
 
-/// The visible files of a folder, sorted: names that begin with `.` or `_` are left out, as the
-/// writer's manifest and everybody's temporary files have them.
-fn list_folder(folder: &Path) -> Result<Vec<StoredFile>> {
-    let mut paths = Vec::new();
+/// The visible files of a folder, and of folders `key=value` below: names that begin with `.` or
+/// `_` are left out, as the writer's manifest and everybody's temporary files have them.
+fn list_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| at(error, folder))? {
         let entry = entry.map_err(|error| at(error, folder))?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".")
-            && !entry.file_name().as_encoded_bytes().starts_with(b"_")
-        {
-            paths.push(entry.path());
+        let (name, path) = (entry.file_name(), entry.path());
+        if name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"_") {
+            continue;
+        }
+        let partition = name.to_str().is_some_and(|name| PartitionValue::parse(name).is_some());
+        if partition && path.is_dir() {
+            list_folder(&path, files)?;
+        } else {
+            files.push(path);
         }
     }
-    look_at_all(paths)
+    Ok(())
 }
 
-fn match_pattern(pattern: &str) -> Result<Vec<StoredFile>> {
+fn match_pattern(pattern: &str) -> Result<Vec<PathBuf>> {
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
     let matches = glob::glob_with(pattern, options).map_err(|error| {
         Error::new(ErrorKind::Options, format!("`{pattern}` is not a pattern: {error}"))
     })?;
-    let paths = matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
+    matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
         let place = error.path().display().to_string();
         Error::from(std::io::Error::from(error.error().kind())).at(place)
-    })?;
-    look_at_all(paths)
-}
-
-fn look_at_all(mut paths: Vec<PathBuf>) -> Result<Vec<StoredFile>> {
-    paths.sort();
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        files.extend(look(&path)?);
-    }
-    Ok(files)
+    })
 }
 
 #[cfg(test)]
@@ -180,7 +223,7 @@ mod tests {
     fn names(folder: &Path, patterns: &[&str]) -> Result<Vec<String>> {
         let paths = patterns.iter().map(|p| format!("{}/{p}", folder.display()));
         let files = list(&paths.collect::<Vec<_>>())?;
-        Ok(files.iter().map(|file| file.short_name().to_owned()).collect())
+        Ok(files.iter().map(|found| found.file.short_name().to_owned()).collect())
     }
 
     #[test]
@@ -208,8 +251,8 @@ mod tests {
         let folder = folder_with(&["a.csv"]);
         let path = folder.path().join("a.csv");
         let files = list(&[path.display().to_string()]).unwrap();
-        assert!(open(&files[0]).is_ok());
+        assert!(open(&files[0].file).is_ok());
         fs::write(&path, b"x\ny\n").unwrap();
-        assert_eq!(open(&files[0]).unwrap_err().code, "FILE-CHANGED");
+        assert_eq!(open(&files[0].file).unwrap_err().code, "FILE-CHANGED");
     }
 }

@@ -1,7 +1,9 @@
 //! The plugin's own options; those of formats come from `transload_formats`.
 
 use serde::Deserialize;
-use transload_formats::{choice, read_specs, with_defaults, write_specs};
+use transload_formats::{
+    PartitionMode, choice, partition_specs, read_specs, with_defaults, write_specs,
+};
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// What the writer makes.
@@ -25,6 +27,9 @@ pub(crate) enum IfExists {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
     pub(crate) path: Vec<String>,
+    pub(crate) partitions: PartitionMode,
+    #[serde(default)]
+    pub(crate) partition_filter: Vec<String>,
 }
 
 /// A writer's options.
@@ -58,9 +63,10 @@ impl WriterOptions {
 
 /// The reader's options.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    let doc =
-        "Files, folders or patterns such as `data/*.csv.gz`; a folder means its visible files";
+    let doc = "Files, folders or patterns such as `data/*.csv.gz`; a folder means its visible files \
+               and those in folders `key=value` below";
     let mut specs = vec![OptionSpec::new("path", OptionKind::Paths, doc).required()];
+    specs.extend(partition_specs());
     specs.extend(read_specs());
     specs
 }

@@ -56,14 +56,8 @@ fn frozen(
     left_out: usize,
 ) -> Result<Listing> {
     let found = partitions(mode, all.iter().map(|it| it.below.as_str()))?;
-    filter.check(&found.keys).map_err(|error| match &found.trouble {
-        Some(trouble) => error.hint(trouble.clone()),
-        None => error,
-    })?;
-    let mut notes = Vec::new();
-    if let Some(trouble) = found.trouble {
-        notes.push(format!("folders `key=value` are not taken as columns: {trouble}"));
-    }
+    found.check(filter)?;
+    let mut notes: Vec<_> = found.note().into_iter().collect();
     if !filter.is_empty() {
         notes.push(format!("`partition_filter` left {left_out} folder(s) out"));
     }

@@ -4,6 +4,7 @@
 mod conformance;
 mod host;
 mod parquet;
+mod partitions;
 mod reading;
 mod round_trip;
 mod splitting;

@@ -1,22 +1,32 @@
-//! Bytes to record batches and back, without I/O: CSV, JSON, compression, inference.
+//! Bytes to record batches and back, and sets of files as sources, without I/O: CSV, JSON, Parquet,
+//! compression, inference.
 //!
 //! What a text format has in common with the next one is a seam of two traits: a [`Decoder`]
 //! takes the bytes that its caller read and gives batches, an [`Encoder`] takes batches and
 //! gives the bytes that its caller writes. Between them stands the cell: the text of one value,
 //! parsed straight into the plan's type ([`ColumnBuilder`]) and rendered back exactly
-//! ([`CellRenderer`]).
+//! ([`CellRenderer`]). Parquet has cells of its own, and an [`Encoder`].
+//!
+//! Where files lie is known to a plugin alone: it lists them and gives their bytes ([`Store`]),
+//! and [`FilesReader`] does the rest of reading.
 //!
 //! # Layout, in the order data takes
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `compression` | gzip and zstd, known by their first bytes |
+//! | `options` | what a job says of formats: [`ReadOptions`], [`WriteOptions`] |
+//! | `format`, `types` | what a name says of a file; the types that files hold |
+//! | `store` | the seam to where files lie |
+//! | `partition` | folders named after values |
+//! | `read` | files as a source: columns, splits, batches with positions |
+//! | `compression` | compressed streams, known by their first bytes |
 //! | `charset` | other encodings to UTF-8, strictly |
 //! | `csv` | dialect, head, boundaries, [`CsvDecoder`], [`CsvEncoder`] |
 //! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
+//! | `parquet` | [`ParquetFile`], [`ParquetDecoder`], [`ParquetEncoder`] |
 //! | `infer` | types of a sample of text cells |
 //! | `cell` | text to typed columns and back |
-//! | `partition` | folders named after values |
+//! | `encoding` | which encoder a writer needs |
 //!
 //! # A file, from its first byte to its last batch
 //!

@@ -72,6 +72,30 @@ pub struct Partitions {
     pub trouble: Option<String>,
 }
 
+impl Partitions {
+    /// That there are columns of all names that are compared.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] that names the comparison, and the columns that there are.
+    pub fn check(&self, filter: &PartitionFilter) -> Result<()> {
+        let unknown = filter.comparisons.iter().find(|it| !self.keys.contains(&it.key));
+        let Some(Comparison { key, text, .. }) = unknown else { return Ok(()) };
+        let message = format!("`partition_filter`: there is no partition `{key}` for `{text}`");
+        let hint = match (&self.trouble, self.keys.is_empty()) {
+            (Some(trouble), _) => trouble.clone(),
+            (None, true) => "the files have no partitions".to_owned(),
+            (None, false) => format!("the files have: {}", self.keys.join(", ")),
+        };
+        Err(Error::new(ErrorKind::Options, message).hint(hint))
+    }
+
+    /// What the plan should tell: why folders that look like columns are none.
+    pub fn note(&self) -> Option<String> {
+        let trouble = self.trouble.as_ref()?;
+        Some(format!("folders `key=value` are not taken as columns: {trouble}"))
+    }
+}
+
 /// The columns that the folders of `names` have in common, and each name's values. A name is that
 /// of a file below the folder that the job names, with `/` between its parts.
 ///
@@ -215,23 +239,6 @@ impl PartitionFilter {
     /// Whether a file is among those wanted, by all folders of its name.
     pub fn admits_name(&self, name: &str) -> bool {
         self.is_empty() || values_of(name).iter().all(|folder| self.admits(folder))
-    }
-
-    /// That there are columns of all names that are compared.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Options`] that names the comparison, and the columns that there are.
-    pub fn check(&self, columns: &[String]) -> Result<()> {
-        let Some(unknown) = self.comparisons.iter().find(|it| !columns.contains(&it.key)) else {
-            return Ok(());
-        };
-        let Comparison { key, text, .. } = unknown;
-        let message = format!("`partition_filter`: there is no partition `{key}` for `{text}`");
-        let hint = match columns.is_empty() {
-            true => "the files have no partitions in common".to_owned(),
-            false => format!("the files have: {}", columns.join(", ")),
-        };
-        Err(Error::new(ErrorKind::Options, message).hint(hint))
     }
 }
 
@@ -457,10 +464,14 @@ mod tests {
     #[test]
     fn unknown_columns_are_named() {
         let filter = filter(&["day > 1", "hour = 2"]).unwrap();
-        assert!(filter.check(&["day".to_owned(), "hour".to_owned()]).is_ok());
-        let error = filter.check(&["day".to_owned()]).unwrap_err();
+        let with = |keys: &[&str]| Partitions {
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            ..Partitions::default()
+        };
+        assert!(with(&["day", "hour"]).check(&filter).is_ok());
+        let error = with(&["day"]).check(&filter).unwrap_err();
         assert!(error.message.contains("`hour`"), "{error}");
-        assert!(filter.check(&[]).is_err());
-        assert!(PartitionFilter::default().check(&[]).is_ok());
+        assert!(with(&[]).check(&filter).is_err());
+        assert!(with(&[]).check(&PartitionFilter::default()).is_ok());
     }
 }

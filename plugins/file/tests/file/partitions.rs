@@ -1,0 +1,131 @@
+//! Folders named after values give columns, and a filter that leaves files out.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+use transload_plugin_api::{Column, ErrorKind, WriteMode};
+
+use crate::host::{
+    Row, batch, columns, plan, read, read_columns, reader, reading, row, write, writing,
+};
+
+/// `day=.../region=.../x.FORMAT` with two rows each.
+fn table(format: &str) -> TempDir {
+    let folder = tempdir().unwrap();
+    let names = [
+        ("2026-11-20", "eu"),
+        ("2026-11-20", "us"),
+        ("2026-11-21", "eu"),
+        ("2026-11-21", "__HIVE_DEFAULT_PARTITION__"),
+    ];
+    for (number, (day, region)) in names.iter().enumerate() {
+        let path = folder.path().join(format!("day={day}/region={region}"));
+        fs::create_dir_all(&path).unwrap();
+        put(&path.join(format!("x.{format}")), number as i64 * 10);
+        fs::write(path.join("_SUCCESS"), "").unwrap();
+    }
+    folder
+}
+
+fn put(path: &Path, first: i64) {
+    let id = columns(&[("id", "int64")]);
+    let rows: Vec<Row> = (first..first + 2).map(|id| row(&[&id.to_string()])).collect();
+    let plan = plan("r", &id, WriteMode::Insert);
+    write(writing(path, json!({})), &plan, &[vec![batch(&id, &rows)]]).unwrap();
+}
+
+fn cells(folder: &Path, more: Value) -> Vec<String> {
+    let found = read(reading(folder, more), 3).unwrap();
+    let text = |cell: &Option<String>| cell.clone().unwrap_or("NULL".to_owned());
+    found.rows.iter().map(|row| row.iter().map(text).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn folders_give_columns_with_types() {
+    for format in ["csv", "jsonl", "json", "parquet"] {
+        let folder = table(format);
+        let reader = reader(reading(folder.path(), json!({})));
+        let schema = reader.schema().unwrap().columns;
+        let words: Vec<_> = schema.iter().map(|it| format!("{} {}", it.name, it.logical)).collect();
+        assert_eq!(words, ["id int64", "day date", "region text"], "{format}");
+        let expected = [
+            "0 2026-11-20 eu",
+            "1 2026-11-20 eu",
+            "10 2026-11-20 us",
+            "11 2026-11-20 us",
+            "30 2026-11-21 NULL",
+            "31 2026-11-21 NULL",
+            "20 2026-11-21 eu",
+            "21 2026-11-21 eu",
+        ];
+        assert_eq!(cells(folder.path(), json!({})), expected, "{format}");
+        // in any order and type, and without any column of the files
+        let wanted = columns(&[("region", "text"), ("day", "text")]);
+        let found = read_columns(reader.as_ref(), &wanted, 1).unwrap().rows;
+        assert_eq!(found.len(), 8, "{format}");
+        assert_eq!(found[2], row(&["us", "2026-11-20"]));
+        let wanted = columns(&[("day", "int64")]);
+        let error = read_columns(reader.as_ref(), &wanted, 1).unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, "FILE-PARTITION"));
+    }
+}
+
+#[test]
+fn a_filter_leaves_files_out() {
+    let folder = table("csv");
+    let filtered = |filter: &[&str]| {
+        let rows = cells(folder.path(), json!({"partition_filter": filter}));
+        rows.iter()
+            .map(|row| row.split(' ').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(filtered(&["day >= 2026-11-21"]), "30 31 20 21");
+    assert_eq!(filtered(&["day = 2026-11-20", "region in eu, asia"]), "0 1");
+    assert_eq!(filtered(&["region != us"]), "0 1 20 21");
+    let pattern = folder.path().join("*/region=*/*.csv");
+    let more = json!({"partition_filter": ["region = us"]});
+    assert_eq!(cells(&pattern, more), ["10 2026-11-20 us", "11 2026-11-20 us"]);
+    for (filter, kind) in [
+        ("hour = 1", ErrorKind::Options),
+        ("region", ErrorKind::Options),
+        ("region = asia", ErrorKind::NotFound),
+    ] {
+        let options = reading(folder.path(), json!({"partition_filter": [filter]}));
+        let error = transload_plugin_api::Plugin::reader(
+            &transload_plugin_file::FilePlugin,
+            options,
+            transload_plugin_api::Host::detached(),
+        )
+        .and_then(|reader| reader.schema())
+        .unwrap_err();
+        assert_eq!(error.kind, kind, "{filter}: {error}");
+    }
+}
+
+#[test]
+fn folders_can_be_left_alone() {
+    let folder = table("csv");
+    assert_eq!(cells(folder.path(), json!({"partitions": "none"}))[0], "0");
+    // below different folders there is nothing in common, unless it is asked for
+    put(&folder.path().join("y.csv"), 90);
+    assert_eq!(cells(folder.path(), json!({}))[0], "0");
+    let error = read(reading(folder.path(), json!({"partitions": "hive"})), 1).unwrap_err();
+    assert_eq!(error.code, "FILE-PARTITION");
+    assert!(error.message.contains("y.csv"), "{error}");
+}
+
+#[test]
+fn a_folder_s_value_takes_the_place_of_the_file_s() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("id=7");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("x.csv"), "id,name\n1,a\n").unwrap();
+    let reader = reader(reading(folder.path(), json!({})));
+    let schema = reader.schema().unwrap();
+    assert!(schema.notes.iter().any(|note| note.contains("`id` is taken from")), "{schema:?}");
+    let names: Vec<_> = schema.columns.iter().map(|column: &Column| column.name.as_str()).collect();
+    assert_eq!(names, ["name", "id"]);
+    assert_eq!(cells(folder.path(), json!({})), ["a 7"]);
+}
