@@ -7,7 +7,7 @@ use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Re
 
 use super::upload::SMALLEST_PART;
 
-/// Parts grow to sixteen times this in very large objects, which memory should hold.
+/// Memory holds a few of them.
 const LARGEST_PART: u64 = 256 << 20;
 
 /// What an insert does if there is something already.

@@ -15,6 +15,8 @@ use super::{
 
 /// Stores refuse smaller parts, the last one excepted.
 pub(crate) const SMALLEST_PART: u64 = 5 << 20;
+/// ... and larger ones than 5 GiB.
+const LARGEST_PART: u64 = 4 << 30;
 /// Parts are of one size up to here; then the size doubles ...
 const EVEN_PARTS: usize = 2_000;
 /// ... every so many, so that the 10,000 parts that stores allow hold 4 TiB.
@@ -243,7 +245,7 @@ impl Drop for Upload {
 /// Bytes of part `index`.
 fn part_size(even: u64, index: usize) -> u64 {
     let doublings = index.saturating_sub(EVEN_PARTS).div_ceil(STEP);
-    even << doublings
+    (even << doublings).min(LARGEST_PART)
 }
 
 #[cfg(test)]
@@ -256,6 +258,6 @@ mod tests {
         assert!(total > 43 << 35, "{total}");
         assert_eq!(part_size(8 << 20, 2_000), 8 << 20);
         assert_eq!(part_size(8 << 20, 2_001), 16 << 20);
-        assert!(part_size(8 << 20, 9_999) <= 5 << 30, "the largest part that stores take");
+        assert_eq!(part_size(256 << 20, 9_999), LARGEST_PART);
     }
 }
