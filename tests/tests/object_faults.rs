@@ -10,7 +10,7 @@ use transload_tests::{Ended, Workplace, objects::Bucket, wait_until};
 use transload_tests_s3::{Armed, Fault, Rule, Server};
 
 /// Lines of some hundred bytes: two tasks send two parts each.
-const ROWS: u64 = 160_000;
+const ROWS: u64 = 80_000;
 
 /// A store of the test's own, whose faults are nobody else's.
 struct Stage {
@@ -104,7 +104,7 @@ impl Stage {
 }
 
 /// Short, as some faults do not pass.
-const PATIENCE: &str = "retries = 3\nretry_window = \"10 s\"\nrequest_timeout = \"2 s\"\n";
+const PATIENCE: &str = "retries = 3\nretry_window = \"10 s\"\nrequest_timeout = \"5 s\"\n";
 
 fn csv() -> String {
     let line = |row| format!("{row},{}\n", format!("row {} ", row * 7919).repeat(10));
@@ -195,7 +195,7 @@ fn f35_an_outcome_that_nobody_knows_deletes_nothing() {
     for_all(&cases, |(operation, fault)| {
         let stage = Stage::writing();
         let what = format!("{operation}, {fault:?}");
-        let looks = stage.arm(Rule::on("HeadObject").key("out/"), Fault::INTERNAL);
+        let looks = stage.arm(Rule::on("HeadObject").key("out/part-"), Fault::INTERNAL);
         let armed = stage.arm(Rule::on(operation), fault.clone());
         let ended = stage.run();
         assert!(armed.hits() > 0, "{what}");
@@ -225,18 +225,17 @@ fn f35_a_store_that_keeps_no_metadata_is_known_by_other_signs() {
 #[test]
 fn f35_a_read_outlasts_what_passes() {
     let cut = [Fault::CutBody(1), Fault::CutBody(100_000), Fault::Hang];
-    let operations = ["ListObjects", "GetObject", "HeadObject"];
-    let cases = operations.iter().flat_map(|operation| PASSING.map(|fault| (*operation, fault)));
-    let cases: Vec<_> = cases.chain(cut.map(|fault| ("GetObject", fault))).collect();
-    for_all(&cases, |(operation, fault)| {
-        for after in [0, 2] {
-            let stage = Stage::reading();
-            let what = format!("{operation}, {fault:?} after {after}");
-            let _armed = stage.arm(Rule::on(operation).after(after).times(1), fault.clone());
-            let ended = stage.run();
-            assert_eq!(ended.exit, Some(0), "{what}: {ended:?}");
-            stage.assert_read(&what);
-        }
+    let all: Vec<_> = PASSING[..3].iter().cloned().chain(cut).collect();
+    let listing = PASSING[..3].iter().map(|fault| ("ListObjects", fault, 0));
+    let cases = all.iter().flat_map(|fault| [("GetObject", fault, 0), ("GetObject", fault, 2)]);
+    let cases: Vec<_> = cases.chain(listing).collect();
+    for_all(&cases, |(operation, fault, after)| {
+        let stage = Stage::reading();
+        let what = format!("{operation}, {fault:?} after {after}");
+        let _armed = stage.arm(Rule::on(operation).after(*after).times(1), (*fault).clone());
+        let ended = stage.run();
+        assert_eq!(ended.exit, Some(0), "{what}: {ended:?}");
+        stage.assert_read(&what);
     });
 }
 
