@@ -180,7 +180,11 @@ impl Home {
     }
 
     pub(crate) fn put(&self, name: &str, content: &str) {
-        let (path, content) = (self.path(name), content.to_owned());
+        self.put_bytes(name, content.as_bytes().to_vec());
+    }
+
+    pub(crate) fn put_bytes(&self, name: &str, content: Vec<u8>) {
+        let path = self.path(name);
         self.runtime.block_on(self.store.put(&path, content.into())).unwrap();
     }
 
