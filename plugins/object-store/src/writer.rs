@@ -373,7 +373,13 @@ impl Writer for ObjectWriter {
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
-        self.stage(plan)?.remove(&*self.place()?)
+        self.stage(plan)?.remove(&*self.place()?)?;
+        if self.access.address.scheme != Scheme::File
+            && let Some(words) = self.access.bucket()?.traffic.words()
+        {
+            tracing::info!(run = plan.run, "{words}; all of them were sent again");
+        }
+        Ok(())
     }
 }
 
