@@ -6,6 +6,17 @@ mod lineitem;
 #[path = "../benches/parquet/memory.rs"]
 mod memory;
 use std::time::Instant;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+struct C; static LIVE: AtomicUsize = AtomicUsize::new(0); static PEAK: AtomicUsize = AtomicUsize::new(0);
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for C {
+    unsafe fn alloc(&self, l: Layout) -> *mut u8 { let n = LIVE.fetch_add(l.size(), Relaxed) + l.size(); PEAK.fetch_max(n, Relaxed); unsafe { System.alloc(l) } }
+    unsafe fn dealloc(&self, p: *mut u8, l: Layout) { LIVE.fetch_sub(l.size(), Relaxed); unsafe { System.dealloc(p, l) } }
+}
+#[global_allocator] static A: C = C;
+fn mark() -> usize { let l = LIVE.load(Relaxed); PEAK.store(l, Relaxed); l }
+fn peak(m: usize) -> usize { (PEAK.load(Relaxed) - m) >> 10 }
 use memory::Memory;
 use transload_formats::*;
 fn cpu() -> f64 {
@@ -30,6 +41,7 @@ fn main() {
         let (t, c) = (Instant::now(), cpu());
         let mut out = Vec::with_capacity(200 << 20);
         let mut encoder = ParquetEncoder::new(&options, &columns).unwrap();
+        let m = mark();
         encoder.start(&mut out).unwrap();
         for chunk in batches.chunks(6) {
             for batch in chunk { encoder.encode(batch, &mut out).unwrap(); }
@@ -38,7 +50,7 @@ fn main() {
         encoder.end(&mut out).unwrap();
         let (te, ce) = (t.elapsed().as_secs_f64(), cpu() - c);
         std::fs::write("/tmp/srv/parquet/out.parquet", &out).unwrap();
-        let size = out.len();
+        let size = out.len(); println!("peak {} KiB", peak(m));
         let memory = Memory::new(out);
         let (t, c) = (Instant::now(), cpu());
         let file = memory.open();

@@ -117,8 +117,9 @@ impl ParquetOptions {
                 Compression::GZIP(level.ok_or_else(|| refused("gzip's 0 to 9"))?)
             }
             (ParquetCompression::Zstd, level) => {
-                let level = ZstdLevel::try_new(level.unwrap_or(1));
-                Compression::ZSTD(level.map_err(|_| refused("zstd's 1 to 22"))?)
+                let level = Some(level.unwrap_or(1)).filter(|level| *level >= 1);
+                let level = level.and_then(|level| ZstdLevel::try_new(level).ok());
+                Compression::ZSTD(level.ok_or_else(|| refused("zstd's 1 to 22"))?)
             }
             (_, Some(_)) => {
                 return Err(refused("those of `none`, `snappy` and `lz4`: they have none"));

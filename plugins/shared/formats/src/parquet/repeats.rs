@@ -1,8 +1,6 @@
 //! Whether the values of a column repeat, so that a dictionary makes it shorter: told from the
 //! first rows of a row group, because a dictionary that is given up later has cost its time.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-
 use arrow_array::{Array, ArrayRef, cast::AsArray};
 use arrow_schema::DataType;
 
@@ -19,7 +17,6 @@ struct Sample {
     values: usize,
     late: usize,
     late_new: usize,
-    state: BuildHasherDefault<DefaultHasher>,
 }
 
 /// Whether values repeat in a column that goes on like these arrays begin.
@@ -29,7 +26,6 @@ pub(super) fn repeats<'a>(arrays: impl Iterator<Item = &'a ArrayRef>) -> bool {
         values: 0,
         late: 0,
         late_new: 0,
-        state: BuildHasherDefault::default(),
     };
     for array in arrays {
         if sample.values >= VALUES {
@@ -73,7 +69,7 @@ impl Sample {
     }
 
     fn count(&mut self, value: &[u8]) {
-        let hash = self.state.hash_one(value) as usize & ((1 << SEEN_LOG) - 1);
+        let hash = (hash(value) >> (64 - SEEN_LOG)) as usize;
         let (word, bit) = (hash / 64, 1 << (hash % 64));
         let new = self.seen[word] & bit == 0;
         self.seen[word] |= bit;
@@ -83,6 +79,20 @@ impl Sample {
             self.late_new += usize::from(new);
         }
     }
+}
+
+/// Quick, and good enough to tell values apart: nothing but time is lost by two that look alike.
+fn hash(value: &[u8]) -> u64 {
+    let mut hash = value.len() as u64;
+    let mut mix = |bytes: [u8; 8]| {
+        hash = (hash.rotate_left(23) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    };
+    let (words, rest) = value.as_chunks::<8>();
+    words.iter().for_each(|word| mix(*word));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(last);
+    hash
 }
 
 #[cfg(test)]

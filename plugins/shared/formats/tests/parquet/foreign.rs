@@ -277,13 +277,16 @@ fn files_of_polars_are_read() {
     }
 }
 
-/// A row of every type and one of NULL, in two row groups of a chunk each.
-fn ours(folder: &Folder) -> PathBuf {
+/// All edge values of the types that a reader knows, in two row groups.
+fn ours(folder: &Folder, reader: &str) -> PathBuf {
     let types = "boolean int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 \
                  decimal(9,2) decimal(15,2) decimal(38,10) decimal(76,20) numeric text(9) binary \
                  date time time(9) duration timestamp timestamp(9) timestamptz timestamptz(9) json \
                  uuid list<int32> list<list<text>> list<decimal(15,2)>";
-    let types: Vec<_> = types.split_whitespace().map(|name| name.parse().unwrap()).collect();
+    // Polars ends at 38 digits
+    let known = |name: &&str| reader != "polars" || *name != "decimal(76,20)";
+    let types: Vec<_> =
+        types.split_whitespace().filter(known).map(|name| name.parse().unwrap()).collect();
     let batch = samples::edge_batch(&types);
     let columns = columns_of(&batch.schema()).unwrap();
     let options = ParquetOptions { row_group_rows: 10, ..ParquetOptions::default() };
@@ -295,7 +298,7 @@ fn ours(folder: &Folder) -> PathBuf {
 /// What one of the readers says, with our cells for the same rows.
 fn read_by(reader: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
     let folder = Folder::new(reader);
-    let path = ours(&folder);
+    let path = ours(&folder, reader);
     let batches = read(&open(&path)).unwrap();
     let output = python("reads.py", &[reader, path.to_str().unwrap()]);
     let columns: Vec<(String, Vec<String>)> = serde_json::from_str(&output).unwrap();
