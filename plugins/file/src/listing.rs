@@ -55,16 +55,17 @@ impl Store for Files {
 
     fn list(&self) -> Result<Listing> {
         let found = list(&self.paths)?;
-        let (names, values) = partitions(self.partitions, found.iter().map(Found::name_below))?;
-        self.filter.check(&names)?;
+        let folders = partitions(self.partitions, found.iter().map(Found::name_below))?;
+        folders.check(&self.filter)?;
+        let notes = folders.note().into_iter().collect();
         let wanted = |(found, _): &(Found, _)| self.filter.admits_name(found.name_below());
-        let files = found.into_iter().zip(values).filter(wanted);
+        let files = found.into_iter().zip(folders.values).filter(wanted);
         let file = |(found, partitions): (Found, _)| StoredFile { partitions, ..found.file };
         let files: Vec<_> = files.map(file).collect();
         if files.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "`partition_filter` leaves no file"));
         }
-        Ok(Listing { files, partitions: names })
+        Ok(Listing { files, partitions: folders.keys, notes })
     }
 
     fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {

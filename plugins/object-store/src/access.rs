@@ -13,6 +13,7 @@ use object_store::{
     aws::{AmazonS3Builder, S3ConditionalPut},
     azure::MicrosoftAzureBuilder,
     gcp::{GcpCredential, GoogleCloudStorageBuilder},
+    list::PaginatedListStore,
     local::LocalFileSystem,
     multipart::MultipartStore,
 };
@@ -66,6 +67,16 @@ impl Access {
         *opened = Some(Arc::clone(&bucket));
         Ok(bucket)
     }
+
+    /// A bucket of its own that gives up soon, to see whether it can be reached.
+    ///
+    /// # Errors
+    /// As [`Access::bucket`].
+    pub(crate) fn probe(&self) -> Result<Bucket> {
+        let mut options = self.options.clone();
+        options.retries = options.retries.min(1);
+        Bucket::open(&options, &self.address, &self.host)
+    }
 }
 
 /// A store's client and what belongs to it.
@@ -73,6 +84,8 @@ pub(crate) struct Bucket {
     pub(crate) store: Arc<dyn ObjectStore>,
     /// Uploads by parts; a local folder has none.
     pub(crate) multipart: Option<Arc<dyn MultipartStore>>,
+    /// Listings by any prefix; a local folder has none.
+    pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
     /// Requests that the client does not offer; S3 and Azure only.
     pub(crate) own: Option<OwnRequests>,
     pub(crate) address: Address,
@@ -105,6 +118,7 @@ impl Drop for OwnedRuntime {
 struct Client {
     store: Arc<dyn ObjectStore>,
     multipart: Option<Arc<dyn MultipartStore>>,
+    pages: Option<Arc<dyn PaginatedListStore>>,
     own: Option<OwnRequests>,
     login: String,
     endpoint: Option<reqwest::Url>,
@@ -145,6 +159,7 @@ impl Bucket {
         Ok(Self {
             store: client.store,
             multipart: client.multipart,
+            pages: client.pages,
             own: client.own,
             address: address.clone(),
             login: client.login,
@@ -269,6 +284,7 @@ impl Plan<'_> {
         let store = Arc::new(store);
         Ok(Client {
             multipart: Some(Arc::<object_store::aws::AmazonS3>::clone(&store)),
+            pages: Some(Arc::<object_store::aws::AmazonS3>::clone(&store)),
             store,
             own: Some(own),
             login: login.source,
@@ -327,6 +343,7 @@ impl Plan<'_> {
         let store = Arc::new(store);
         Ok(Client {
             multipart: Some(Arc::<object_store::azure::MicrosoftAzure>::clone(&store)),
+            pages: Some(Arc::<object_store::azure::MicrosoftAzure>::clone(&store)),
             store,
             own: Some(own),
             login: login.source,
@@ -363,6 +380,7 @@ impl Plan<'_> {
         let store = Arc::new(builder.build().map_err(|error| refused(&error))?);
         Ok(Client {
             multipart: Some(Arc::<object_store::gcp::GoogleCloudStorage>::clone(&store)),
+            pages: Some(Arc::<object_store::gcp::GoogleCloudStorage>::clone(&store)),
             store,
             own: None,
             login: login.source,
@@ -375,7 +393,7 @@ impl Plan<'_> {
 fn local() -> Client {
     let store = Arc::new(LocalFileSystem::new().with_fsync(true));
     let login = "this process".to_owned();
-    Client { store, multipart: None, own: None, login, endpoint: None }
+    Client { store, multipart: None, pages: None, own: None, login, endpoint: None }
 }
 
 /// The client's settings did not go together. Its words may repeat what it was given.

@@ -69,7 +69,12 @@ impl Failure {
         let words = self.words();
         let is = |codes: &[&str]| self.code.as_deref().is_some_and(|code| codes.contains(&code));
         let error = |kind, message: &str| Error::new(kind, format!("{message}: {words}")).at(what);
-        if is(LOGIN_CODES) || self.status == Some(401) {
+        let words_of_login = ["failed to authenticate", "Access Key Id"];
+        let told = self.message.as_deref().unwrap_or_default();
+        if is(LOGIN_CODES)
+            || self.status == Some(401)
+            || words_of_login.iter().any(|words| told.contains(words))
+        {
             return error(ErrorKind::Connection, "the login failed")
                 .with_code(LOGIN)
                 .hint("are the credentials right, in force, and for this region and endpoint?");
@@ -114,6 +119,11 @@ pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
     let failure = Failure::of(error);
     if failure.status.is_some() {
         return failure.into_error(what);
+    }
+    if let StoreError::InvalidPath { source } = error {
+        return Error::new(ErrorKind::Unsupported, format!("a key cannot be addressed: {source}"))
+            .at(what)
+            .hint("name a narrower `path` that leaves it out, or rename the object");
     }
     let kind = match error {
         StoreError::NotFound { .. } => Some((ErrorKind::NotFound, "not found")),

@@ -12,22 +12,32 @@
 //! | `network` | which hosts may be spoken to, what is trusted, what went wrong |
 //! | `access`, `own_request` | the opened bucket; requests that the client does not offer |
 //! | `failure` | what the store's errors mean |
+//! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
-//! | `writer` | the writing side's verbs |
+//! | `listing`, `pattern` | keys, folders and patterns to a frozen list of objects |
+//! | `objects`, `stream`, `fetch` | the store as formats see it; blocks ahead; verified answers |
+//! | `writer`, `write` | the writing side's verbs; names, uploads, the commit |
 
 mod access;
 mod address;
+mod check;
 mod credentials;
 mod failure;
+mod fetch;
+mod listing;
 mod network;
+mod objects;
 mod options;
 mod own_request;
+mod pattern;
 mod profile;
 mod reader;
+mod stream;
+mod write;
 mod writer;
 
 use transload_plugin_api::{
-    Descriptor, Error, ErrorKind, Host, Options, Plugin, Reader, Result, Writer,
+    Descriptor, Host, Options, Plugin, Reader, ReaderDescriptor, Result, SplitAbility, Writer,
 };
 
 /// The plugin `object-store`.
@@ -42,18 +52,23 @@ impl Plugin for ObjectStorePlugin {
             summary: "files in S3, Azure Blob Storage, Google Cloud Storage or a local folder"
                 .to_owned(),
             options: options::connection_specs(),
-            reader: None,
-            writer: None,
+            reader: Some(ReaderDescriptor {
+                options: options::reader_specs(),
+                types: transload_formats::types(),
+                ability: SplitAbility::Seekable,
+                parses_text: true,
+            }),
+            writer: Some(writer::descriptor(transload_formats::types())),
             ..Descriptor::default()
         }
     }
 
-    fn reader(&self, _options: Options, _host: Host) -> Result<Box<dyn Reader>> {
-        Err(Error::new(ErrorKind::Unsupported, "there is no reader yet"))
+    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(reader::ObjectReader::new(&options, &host)?))
     }
 
-    fn writer(&self, _options: Options, _host: Host) -> Result<Box<dyn Writer>> {
-        Err(Error::new(ErrorKind::Unsupported, "there is no writer yet"))
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(writer::ObjectWriter::new(&options, &host)?))
     }
 }
 

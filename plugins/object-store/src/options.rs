@@ -5,7 +5,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
+use transload_formats::{
+    PartitionFilter, PartitionMode, partition_specs, read_specs, with_defaults,
+};
+use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// Where credentials come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -96,6 +99,53 @@ impl ConnectionOptions {
     pub(crate) fn retry_window(&self) -> Duration {
         Duration::from_millis(self.retry_window)
     }
+}
+
+/// What is read.
+#[derive(Clone, Debug)]
+pub(crate) struct ReaderOptions {
+    pub(crate) path: Vec<String>,
+    pub(crate) partitions: PartitionMode,
+    pub(crate) filter: PartitionFilter,
+}
+
+#[derive(Deserialize)]
+struct GivenReaderOptions {
+    path: Vec<String>,
+    partitions: PartitionMode,
+    #[serde(default)]
+    partition_filter: Vec<String>,
+}
+
+impl ReaderOptions {
+    /// Options as a job gave them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for what is wrong or contradictory.
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        let given: GivenReaderOptions = with_defaults(options, &reader_specs()).parse()?;
+        let filter = PartitionFilter::parse(&given.partition_filter)?;
+        let wrong = |message: &str| Err(Error::new(ErrorKind::Options, message));
+        if given.path.is_empty() {
+            return wrong("`path` is an empty list");
+        }
+        if !filter.is_empty() && given.partitions == PartitionMode::None {
+            return wrong("`partition_filter` needs partitions, and `partitions` is `none`");
+        }
+        Ok(Self { path: given.path, partitions: given.partitions, filter })
+    }
+}
+
+/// Options of the reader.
+pub(crate) fn reader_specs() -> Vec<OptionSpec> {
+    let path = OptionSpec::new(
+        "path",
+        OptionKind::List,
+        "Keys, folders (with a final `/`) or patterns such as `day=*/**/*.csv.gz`, relative to \
+         `url`; default: all visible objects",
+    );
+    let path = path.default(vec![String::new()]);
+    [path].into_iter().chain(partition_specs()).chain(read_specs()).collect()
 }
 
 /// Options of both roles.
@@ -193,6 +243,26 @@ mod tests {
             "requests 16",
         ];
         assert_eq!(defaults, expected);
+    }
+
+    #[test]
+    fn a_reader_reads_all_objects_unless_told_otherwise() {
+        let options = ReaderOptions::parse(&Options::default()).unwrap();
+        assert_eq!((options.path, options.partitions), (vec![String::new()], PartitionMode::Auto));
+        assert!(options.filter.is_empty());
+        for (key, value) in [
+            ("path", serde_json::json!([])),
+            ("partitions", "maybe".into()),
+            ("partition_filter", serde_json::json!(["day"])),
+        ] {
+            let error = ReaderOptions::parse(&Options::from_pairs([(key, value)])).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options, "{key}");
+        }
+        let contradiction = Options::from_pairs([
+            ("partitions", serde_json::json!("none")),
+            ("partition_filter", serde_json::json!(["day = 1"])),
+        ]);
+        assert!(ReaderOptions::parse(&contradiction).is_err());
     }
 
     #[test]

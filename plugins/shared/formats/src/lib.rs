@@ -83,7 +83,9 @@ pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
     ParquetStatistics, RowGroup, join_parquet, produced,
 };
-pub use partition::{PartitionFilter, PartitionMode, PartitionValue, partition_specs, partitions};
+pub use partition::{
+    PartitionFilter, PartitionMode, PartitionValue, Partitions, partition_specs, partitions,
+};
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
 pub use types::types;

@@ -61,6 +61,41 @@ pub fn partition_specs() -> Vec<OptionSpec> {
     ]
 }
 
+/// The partitions of a list of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Partitions {
+    /// The columns that all files have.
+    pub keys: Vec<String>,
+    /// Each file's values of them.
+    pub values: Vec<Vec<Option<String>>>,
+    /// Why there are no columns although some folders look like it.
+    pub trouble: Option<String>,
+}
+
+impl Partitions {
+    /// That there are columns of all names that are compared.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] that names the comparison, and the columns that there are.
+    pub fn check(&self, filter: &PartitionFilter) -> Result<()> {
+        let unknown = filter.comparisons.iter().find(|it| !self.keys.contains(&it.key));
+        let Some(Comparison { key, text, .. }) = unknown else { return Ok(()) };
+        let message = format!("`partition_filter`: there is no partition `{key}` for `{text}`");
+        let hint = match (&self.trouble, self.keys.is_empty()) {
+            (Some(trouble), _) => trouble.clone(),
+            (None, true) => "the files have no partitions".to_owned(),
+            (None, false) => format!("the files have: {}", self.keys.join(", ")),
+        };
+        Err(Error::new(ErrorKind::Options, message).hint(hint))
+    }
+
+    /// What the plan should tell: why folders that look like columns are none.
+    pub fn note(&self) -> Option<String> {
+        let trouble = self.trouble.as_ref()?;
+        Some(format!("folders `key=value` are not taken as columns: {trouble}"))
+    }
+}
+
 /// The columns that the folders of `names` have in common, and each name's values. A name is that
 /// of a file below the folder that the job names, with `/` between its parts.
 ///
@@ -69,8 +104,9 @@ pub fn partition_specs() -> Vec<OptionSpec> {
 pub fn partitions<'a>(
     mode: PartitionMode,
     names: impl IntoIterator<Item = &'a str>,
-) -> Result<(Vec<String>, Vec<Vec<Option<String>>>)> {
+) -> Result<Partitions> {
     let mut all = Vec::new();
+    let mut found = None;
     let mut common: Option<(Vec<String>, &str)> = None;
     for name in names {
         let (keys, values): (Vec<_>, Vec<_>) = match mode {
@@ -85,11 +121,14 @@ pub fn partitions<'a>(
                     .at(name)
                     .hint("read them by two jobs, or set `partitions = \"none\"`"));
             }
-            first.clear();
+            found.get_or_insert(trouble);
         }
         all.push(values);
     }
-    let keys = common.map(|(keys, _)| keys).unwrap_or_default();
+    let keys = match found {
+        None => common.map(|(keys, _)| keys).unwrap_or_default(),
+        Some(_) => Vec::new(),
+    };
     match (mode, all.first(), keys.is_empty()) {
         (PartitionMode::Hive, Some(_), true) => {
             Err(Error::new(ErrorKind::Schema, "there are no folders `key=value`")
@@ -97,10 +136,9 @@ pub fn partitions<'a>(
                 .hint("`partitions = \"hive\"` needs them below the folder that `path` names"))
         }
         (_, _, true) => {
-            let none = vec![Vec::new(); all.len()];
-            Ok((keys, none))
+            Ok(Partitions { keys, values: vec![Vec::new(); all.len()], trouble: found })
         }
-        _ => Ok((keys, all)),
+        _ => Ok(Partitions { keys, values: all, trouble: None }),
     }
 }
 
@@ -180,9 +218,15 @@ impl PartitionFilter {
         self.comparisons.is_empty()
     }
 
-    /// Whether some comparison speaks of a column.
-    pub fn knows(&self, key: &str) -> bool {
-        self.comparisons.iter().any(|comparison| comparison.key == key)
+    /// Whether some comparison speaks of a folder's column.
+    pub fn speaks_of(&self, folder: &PartitionValue) -> bool {
+        self.comparisons.iter().any(|comparison| comparison.key == folder.key)
+    }
+
+    /// Whether the names of these folders, from the outermost on, have all that is compared.
+    pub fn is_decided_by(&self, folders: &str) -> bool {
+        let known: Vec<_> = folders.split('/').filter_map(PartitionValue::parse).collect();
+        self.comparisons.iter().all(|it| known.iter().any(|folder| folder.key == it.key))
     }
 
     /// Whether files below a folder of this name can be among those wanted. NULL is compared with
@@ -195,23 +239,6 @@ impl PartitionFilter {
     /// Whether a file is among those wanted, by all folders of its name.
     pub fn admits_name(&self, name: &str) -> bool {
         self.is_empty() || values_of(name).iter().all(|folder| self.admits(folder))
-    }
-
-    /// That there are columns of all names that are compared.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Options`] that names the comparison, and the columns that there are.
-    pub fn check(&self, columns: &[String]) -> Result<()> {
-        let Some(unknown) = self.comparisons.iter().find(|it| !columns.contains(&it.key)) else {
-            return Ok(());
-        };
-        let Comparison { key, text, .. } = unknown;
-        let message = format!("`partition_filter`: there is no partition `{key}` for `{text}`");
-        let hint = match columns.is_empty() {
-            true => "the files have no partitions in common".to_owned(),
-            false => format!("the files have: {}", columns.join(", ")),
-        };
-        Err(Error::new(ErrorKind::Options, message).hint(hint))
     }
 }
 
@@ -341,15 +368,15 @@ mod tests {
     #[test]
     fn files_share_their_folders_keys() {
         let names = ["day=1/region=eu/a.csv", "x/day=2/region=__HIVE_DEFAULT_PARTITION__/b.csv"];
-        let (keys, values) = partitions(PartitionMode::Auto, names).unwrap();
-        assert_eq!(keys, ["day", "region"]);
-        assert_eq!(values[0], [Some("1".to_owned()), Some("eu".to_owned())]);
-        assert_eq!(values[1], [Some("2".to_owned()), None]);
-        let (keys, values) = partitions(PartitionMode::None, names).unwrap();
-        assert_eq!((keys.len(), values), (0, vec![vec![], vec![]]));
+        let found = partitions(PartitionMode::Auto, names).unwrap();
+        assert_eq!(found.keys, ["day", "region"]);
+        assert_eq!(found.values[0], [Some("1".to_owned()), Some("eu".to_owned())]);
+        assert_eq!(found.values[1], [Some("2".to_owned()), None]);
+        let none = Partitions { values: vec![vec![], vec![]], ..Partitions::default() };
+        assert_eq!(partitions(PartitionMode::None, names).unwrap(), none);
         // The file's own name is no folder.
-        assert!(partitions(PartitionMode::Auto, ["a=b.csv"]).unwrap().0.is_empty());
-        assert!(partitions(PartitionMode::Hive, []).unwrap().0.is_empty());
+        assert!(partitions(PartitionMode::Auto, ["a=b.csv"]).unwrap().keys.is_empty());
+        assert!(partitions(PartitionMode::Hive, []).unwrap().keys.is_empty());
     }
 
     #[test]
@@ -361,8 +388,9 @@ mod tests {
             ["a.csv", "day=1/a.csv"],
             ["day=1/day=2/a.csv", "day=1/day=2/b.csv"],
         ] {
-            let (keys, values) = partitions(PartitionMode::Auto, names).unwrap();
-            assert_eq!((keys.len(), values), (0, vec![vec![], vec![]]), "{names:?}");
+            let found = partitions(PartitionMode::Auto, names).unwrap();
+            assert_eq!((found.keys.len(), found.values), (0, vec![vec![], vec![]]), "{names:?}");
+            assert!(found.trouble.unwrap().contains("day"));
             let error = partitions(PartitionMode::Hive, names).unwrap_err();
             assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Schema, "FILE-PARTITION"));
             assert!(error.message.contains("day"), "{error}");
@@ -413,7 +441,13 @@ mod tests {
         ] {
             assert_eq!(filter.admits_name(name), admitted, "{name}");
         }
-        assert!(filter.knows("day") && !filter.knows("other"));
+        for (folders, decided) in
+            [("x/day=1/region=eu", true), ("day=1", false), ("", false), ("day=1/region", false)]
+        {
+            assert_eq!(filter.is_decided_by(folders), decided, "{folders}");
+        }
+        assert!(filter.speaks_of(&PartitionValue::parse("day=9").unwrap()));
+        assert!(!filter.speaks_of(&PartitionValue::parse("other=9").unwrap()));
     }
 
     #[test]
@@ -430,10 +464,14 @@ mod tests {
     #[test]
     fn unknown_columns_are_named() {
         let filter = filter(&["day > 1", "hour = 2"]).unwrap();
-        assert!(filter.check(&["day".to_owned(), "hour".to_owned()]).is_ok());
-        let error = filter.check(&["day".to_owned()]).unwrap_err();
+        let with = |keys: &[&str]| Partitions {
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            ..Partitions::default()
+        };
+        assert!(with(&["day", "hour"]).check(&filter).is_ok());
+        let error = with(&["day"]).check(&filter).unwrap_err();
         assert!(error.message.contains("`hour`"), "{error}");
-        assert!(filter.check(&[]).is_err());
-        assert!(PartitionFilter::default().check(&[]).is_ok());
+        assert!(with(&[]).check(&filter).is_err());
+        assert!(with(&[]).check(&PartitionFilter::default()).is_ok());
     }
 }

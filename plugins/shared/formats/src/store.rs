@@ -48,6 +48,8 @@ pub struct Listing {
     pub files: Vec<StoredFile>,
     /// Names of the columns that folder names (`day=2026-11-21/`) give to the rows below.
     pub partitions: Vec<String>,
+    /// What the plan should tell: folders that were left out.
+    pub notes: Vec<String>,
 }
 
 /// One file as it was when it was listed.

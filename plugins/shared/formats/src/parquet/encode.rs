@@ -9,7 +9,9 @@ use arrow_select::filter::filter_record_batch;
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY,
-        arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+        arrow_writer::{
+            ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+        },
         encode_arrow_schema,
     },
     column::writer::ColumnCloseResult,

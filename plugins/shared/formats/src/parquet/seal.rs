@@ -35,7 +35,8 @@ impl Pages {
     /// The pages of the chunks so far, in the order of the columns.
     pub(super) fn take(&self) -> Vec<Vec<Bytes>> {
         let kept = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let take = |kept: Kept| mem::take(&mut *kept.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let take =
+            |kept: Kept| mem::take(&mut *kept.0.lock().unwrap_or_else(PoisonError::into_inner));
         kept.into_iter().map(take).collect()
     }
 }

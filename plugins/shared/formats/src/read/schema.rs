@@ -57,6 +57,7 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     if source.format != Format::Parquet && !columns.iter().any(|column| column.inferred) {
         notes.retain(|note| !note.contains("inferred"));
     }
+    notes.extend(listing.notes.iter().cloned());
     Ok(Columns { schema: SourceSchema { columns, keys: Vec::new(), notes }, names })
 }
 

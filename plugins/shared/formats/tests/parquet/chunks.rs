@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use arrow_array::{
+    ArrayRef, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type,
+};
 use transload_formats::{
     BATCH_ROWS, Encoder, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions, join_parquet,
     produced,
@@ -22,7 +24,9 @@ fn columns() -> Vec<Column> {
 
 fn rows(range: std::ops::Range<i64>) -> RecordBatch {
     let ids = Int64Array::from_iter_values(range.clone());
-    let texts = StringArray::from_iter(range.clone().map(|id| (id % 5 > 0).then(|| format!("{id} {}", id * 7919 % 1000))));
+    let texts = StringArray::from_iter(
+        range.clone().map(|id| (id % 5 > 0).then(|| format!("{id} {}", id * 7919 % 1000))),
+    );
     let more = Int64Array::from_iter(range.map(|id| (id % 3 > 0).then_some(id * id)));
     let arrays: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(texts), Arc::new(more)];
     RecordBatch::try_new(schema_of(&columns()), arrays).unwrap()
@@ -43,7 +47,8 @@ fn open(options: &ParquetOptions, batches: &[RecordBatch]) -> ParquetFile {
 #[test]
 fn row_groups_span_chunks_and_split_batches() {
     let file = open(&options(1000), &[rows(0..700), rows(700..1500), rows(1500..2300)]);
-    let groups: Vec<_> = file.row_groups().iter().map(|group| (group.rows, group.first_row)).collect();
+    let groups: Vec<_> =
+        file.row_groups().iter().map(|group| (group.rows, group.first_row)).collect();
     assert_eq!(groups, [(1000, 0), (1000, 1000), (300, 2000)]);
     assert_eq!(file.rows(), 2300);
     let batches = read(&file).unwrap();
@@ -125,7 +130,10 @@ fn t39_columns_by_name_and_only_theirs_are_fetched() {
     assert_eq!(batches[0].column(1).as_ref(), rows(0..BATCH_ROWS as i64).column(0).as_ref());
     swapped.push(swapped[0].clone());
     let twice = read_columns(&file, &swapped).unwrap_err();
-    assert_eq!((twice.kind, twice.message.as_str()), (ErrorKind::Schema, "column `more` is asked for twice"));
+    assert_eq!(
+        (twice.kind, twice.message.as_str()),
+        (ErrorKind::Schema, "column `more` is asked for twice")
+    );
     let missing = read_columns(&file, &[Column::new("x", LogicalType::TEXT, true)]).unwrap_err();
     assert_eq!(missing.message, "there is no column `x`; there are `id`, `text`, `more`");
     let none = read_columns(&file, &[]).unwrap();
@@ -159,7 +167,8 @@ fn t59_large_row_groups_are_fetched_in_blocks() {
             text
         });
         let texts = StringArray::from_iter_values(texts);
-        let arrays: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(range)), Arc::new(texts)];
+        let arrays: Vec<ArrayRef> =
+            vec![Arc::new(Int64Array::from_iter_values(range)), Arc::new(texts)];
         RecordBatch::try_new(schema_of(&columns()[..2]), arrays).unwrap()
     };
     let batches: Vec<_> = (0..20).map(|chunk| wide(chunk * 5000..(chunk + 1) * 5000)).collect();
@@ -170,15 +179,25 @@ fn t59_large_row_groups_are_fetched_in_blocks() {
     memory.fetched();
     let read = read(&file).unwrap();
     assert_eq!(ids(&read), (0..100_000).collect::<Vec<_>>());
-    assert_eq!(read[3].column(1).as_ref(), batches.iter().map(|b| b.column(1)).fold(None, |all: Option<ArrayRef>, next| {
-        Some(match all {
-            None => next.clone(),
-            Some(all) => arrow_select::concat::concat(&[&all, next]).unwrap(),
-        })
-    }).unwrap().slice(3 * read[0].num_rows(), read[3].num_rows()).as_ref());
+    assert_eq!(
+        read[3].column(1).as_ref(),
+        batches
+            .iter()
+            .map(|b| b.column(1))
+            .fold(None, |all: Option<ArrayRef>, next| {
+                Some(match all {
+                    None => next.clone(),
+                    Some(all) => arrow_select::concat::concat(&[&all, next]).unwrap(),
+                })
+            })
+            .unwrap()
+            .slice(3 * read[0].num_rows(), read[3].num_rows())
+            .as_ref()
+    );
     let asked = memory.asked.lock().unwrap().clone();
     assert!(asked.len() > 1, "one block would have been enough");
-    let largest = asked.iter().map(|ranges| ranges.iter().map(|r| r.end - r.start).sum::<u64>()).max();
+    let largest =
+        asked.iter().map(|ranges| ranges.iter().map(|r| r.end - r.start).sum::<u64>()).max();
     assert!(largest.unwrap() <= 33 << 20, "{largest:?}");
     let fetched: u64 = asked.iter().flatten().map(|range| range.end - range.start).sum();
     assert_eq!(fetched, file.row_groups()[0].bytes, "nothing is fetched twice");
@@ -213,7 +232,8 @@ fn files_are_joined_without_decoding_them() {
 fn files_of_other_schemas_are_not_joined() {
     let first = open(&options(100), &[rows(0..10)]);
     let fewer = &columns()[..2];
-    let second = Memory::new(written(&options(100), fewer, &[rows(0..3).project(&[0, 1]).unwrap()]));
+    let second =
+        Memory::new(written(&options(100), fewer, &[rows(0..3).project(&[0, 1]).unwrap()]));
     let error = join_parquet(&[first, second.open().unwrap()], Vec::new()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Schema);
     assert!(error.message.ends_with("3 columns meet 2"), "{error}");

@@ -71,7 +71,10 @@ fn what_is_no_parquet_file_is_said_so() {
     let mut encrypted = whole;
     let at = encrypted.len() - 1;
     encrypted[at] = b'E';
-    assert_eq!(refused(encrypted), (ErrorKind::Unsupported, "encrypted Parquet files cannot be read".into()));
+    assert_eq!(
+        refused(encrypted),
+        (ErrorKind::Unsupported, "encrypted Parquet files cannot be read".into())
+    );
 }
 
 /// T56: a file that was cut off anywhere is no file.

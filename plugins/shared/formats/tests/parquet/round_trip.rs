@@ -47,9 +47,11 @@ fn every_option_makes_a_file_that_reads_back() {
     use ParquetStatistics as S;
     let batch = samples::edge_batch(&all_types());
     for compression in [C::None, C::Snappy, C::Gzip, C::Zstd, C::Lz4] {
-        for (dictionary, statistics, page_checksums, page_bytes) in
-            [(true, S::Page, true, 100), (false, S::None, false, 1), (false, S::Chunk, true, 1 << 20)]
-        {
+        for (dictionary, statistics, page_checksums, page_bytes) in [
+            (true, S::Page, true, 100),
+            (false, S::None, false, 1),
+            (false, S::Chunk, true, 1 << 20),
+        ] {
             let options = ParquetOptions {
                 compression,
                 dictionary,
@@ -104,7 +106,8 @@ fn intervals_that_fit_read_back_and_others_are_refused() {
     let columns = [Column::new("i", LogicalType::Interval, true)];
     let schema = transload_plugin_api::schema_of(&columns);
     let most = i64::from(u32::MAX) * 1_000_000;
-    let good = [Span::new(0, 0, 0), Span::new(i32::MAX, i32::MAX, most), Span::new(1, 2, 3_000_000)];
+    let good =
+        [Span::new(0, 0, 0), Span::new(i32::MAX, i32::MAX, most), Span::new(1, 2, 3_000_000)];
     let bad = [
         Span::new(-1, 0, 0),
         Span::new(0, -1, 0),
@@ -139,7 +142,9 @@ fn intervals_that_fit_read_back_and_others_are_refused() {
 fn t18_decimals_beyond_their_digits_are_refused() {
     use arrow_array::Decimal128Array;
     use transload_formats::{Encoder, ParquetEncoder};
-    for (precision, value) in [(5, 100_000), (12, 10i128.pow(12)), (5, 1 << 32), (20, 10i128.pow(20))] {
+    for (precision, value) in
+        [(5, 100_000), (12, 10i128.pow(12)), (5, 1 << 32), (20, 10i128.pow(20))]
+    {
         let columns = [Column::new("d", LogicalType::Decimal { precision, scale: 2 }, true)];
         let array = Decimal128Array::from(vec![Some(1), Some(value), None, Some(-value)])
             .with_precision_and_scale(precision, 2)

@@ -1,0 +1,92 @@
+//! The way to the store stage by stage, as the findings of both roles' `check` tell it. One small
+//! listing goes all the way; its error says at which stage it ended.
+
+use object_store::list::PaginatedListOptions;
+use transload_plugin_api::{Error, ErrorKind, Finding, Result};
+
+use crate::{
+    access::{Access, Bucket},
+    failure::{LOGIN, NO_BUCKET, NO_CONNECTION, NO_NAME, NO_TLS},
+};
+
+/// The stages of the way, in their order.
+const STAGES: &[&str] = &["name resolution", "connection", "tls", "login", "bucket", "rights"];
+
+/// Tries the way up to listing the bucket; whether it is open all along.
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`] only: everything else is a finding.
+pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
+    let bucket = match access.probe() {
+        Ok(bucket) => bucket,
+        Err(error) => return Ok((vec![finding("options", Err(&error))], false)),
+    };
+    let Some(endpoint) = &bucket.endpoint else { return Ok((Vec::new(), true)) };
+    let listed = match bucket.wait(list_one(&bucket)) {
+        Err(error) if error.kind == ErrorKind::Cancelled => return Err(error),
+        listed => listed,
+    };
+    let failed = listed.as_ref().err().map(stage_of);
+    let host = endpoint.host_str().unwrap_or_default();
+    let by_tls = endpoint.scheme() == "https";
+    let mut found = Vec::new();
+    for stage in STAGES {
+        if *stage == "tls" && !by_tls {
+            continue;
+        }
+        if let (Some(failed), Err(error)) = (failed, &listed)
+            && failed == *stage
+        {
+            found.push(finding(stage, Err(error)));
+            break;
+        }
+        let words = match *stage {
+            "name resolution" => format!("`{host}`"),
+            "connection" if by_tls => "the server answers".to_owned(),
+            "connection" => "the server answers, in plain text".to_owned(),
+            "tls" => "the certificate is verified".to_owned(),
+            "login" => format!("by {}", bucket.login),
+            "bucket" => bucket.address.words(),
+            _ => "objects can be listed".to_owned(),
+        };
+        found.push(finding(stage, Ok(words)));
+    }
+    Ok((found, listed.is_ok()))
+}
+
+async fn list_one(bucket: &Bucket) -> Result<()> {
+    let Some(pages) = &bucket.pages else { return Ok(()) };
+    let prefix = bucket.address.key("");
+    let options = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
+    let asked = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
+    let listed = pages.list_paginated(asked, options).await;
+    listed.map(drop).map_err(|error| bucket.failed(&error, &prefix))
+}
+
+/// The stage at which an error ended the way.
+fn stage_of(error: &Error) -> &'static str {
+    match error.code.as_str() {
+        NO_NAME | "OBJECT-ENDPOINT" => "name resolution",
+        NO_TLS => "tls",
+        NO_BUCKET => "bucket",
+        LOGIN => "login",
+        NO_CONNECTION => "connection",
+        _ => match error.kind {
+            ErrorKind::Denied => "rights",
+            ErrorKind::NotFound => "bucket",
+            _ => "connection",
+        },
+    }
+}
+
+/// An outcome with its hint, in one line.
+pub(crate) fn finding(stage: &str, outcome: Result<String, &Error>) -> Finding {
+    let (ok, detail) = match outcome {
+        Ok(words) => (true, words),
+        Err(error) => match &error.hint {
+            Some(hint) => (false, format!("{error}; {hint}")),
+            None => (false, error.to_string()),
+        },
+    };
+    Finding { stage: stage.to_owned(), ok, detail }
+}

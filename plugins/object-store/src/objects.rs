@@ -1,0 +1,151 @@
+//! The store as formats see it: a frozen list of objects, streams of them, and stretches fetched
+//! together where they lie close to each other.
+
+use std::{
+    io::Read,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
+use transload_formats::{Listing, Store, StoredFile};
+use transload_plugin_api::Result;
+
+use crate::{
+    access::Access,
+    address::Scheme,
+    fetch::Fetch,
+    listing,
+    options::ReaderOptions,
+    stream::{BLOCK, ObjectStream},
+};
+
+/// Stretches with at most so many bytes between them are fetched by one request.
+const GAP: u64 = 256 << 10;
+/// Blocks that may wait in all streams together, beyond one for each.
+const AHEAD: usize = 8;
+/// Requests of one call that are under way at once.
+const AT_ONCE: usize = 8;
+
+/// The objects of a job.
+pub(crate) struct Objects {
+    access: Arc<Access>,
+    options: ReaderOptions,
+    listing: Mutex<Option<Listing>>,
+    ahead: Arc<Semaphore>,
+}
+
+impl Objects {
+    /// Looks at nothing yet.
+    pub(crate) fn new(access: Arc<Access>, options: ReaderOptions) -> Self {
+        let ahead = Arc::new(Semaphore::new(AHEAD));
+        Self { access, options, listing: Mutex::new(None), ahead }
+    }
+}
+
+impl Store for Objects {
+    fn list(&self) -> Result<Listing> {
+        let mut frozen = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listing) = &*frozen {
+            return Ok(listing.clone());
+        }
+        let bucket = self.access.bucket()?;
+        let listing = bucket.wait(listing::list(&bucket, &self.options))?;
+        Ok(frozen.insert(listing).clone())
+    }
+
+    fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let bucket = self.access.bucket()?;
+        let fetch = Fetch::new(&bucket, file)?;
+        Ok(Box::new(ObjectStream::new(bucket, fetch, Arc::clone(&self.ahead), range)))
+    }
+
+    fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let bucket = self.access.bucket()?;
+        let fetch = Fetch::new(&bucket, file)?;
+        let blocks = blocks(ranges);
+        let requests = stream::iter(blocks.iter().cloned()).map(|block| fetch.bytes(block));
+        let fetched: Vec<_> =
+            bucket.wait(requests.buffered(AT_ONCE).try_collect::<Vec<Bytes>>())?;
+        Ok(ranges.iter().map(|range| cut(&blocks, &fetched, range)).collect())
+    }
+
+    fn is_distant(&self) -> bool {
+        self.access.address.scheme != Scheme::File
+    }
+}
+
+/// What is fetched, in order: the ranges, close ones joined, and cut into blocks of bounded size.
+/// No two of them overlap.
+fn blocks(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut sorted: Vec<_> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
+    sorted.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in sorted {
+        match joined.last_mut().filter(|last| range.start <= last.end + GAP) {
+            Some(last) => last.end = last.end.max(range.end),
+            None => joined.push(range),
+        }
+    }
+    let cut = |range: Range<u64>| {
+        let starts = (range.start..range.end).step_by(BLOCK as usize);
+        starts.map(move |start| start..range.end.min(start + BLOCK))
+    };
+    joined.into_iter().flat_map(cut).collect()
+}
+
+/// One range out of the blocks; not copied where it lies in one of them.
+fn cut(blocks: &[Range<u64>], fetched: &[Bytes], range: &Range<u64>) -> Bytes {
+    let mut whole = Vec::new();
+    let first = blocks.partition_point(|block| block.end <= range.start);
+    for (block, bytes) in blocks[first..].iter().zip(&fetched[first..]) {
+        if block.start >= range.end {
+            break;
+        }
+        let from = (range.start.max(block.start) - block.start) as usize;
+        let until = (range.end.min(block.end) - block.start) as usize;
+        if block.start <= range.start && range.end <= block.end {
+            return bytes.slice(from..until);
+        }
+        whole.extend_from_slice(&bytes[from..until]);
+    }
+    whole.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn close_ranges_are_fetched_together_and_large_ones_in_blocks() {
+        let far = GAP + 100;
+        assert_eq!(blocks(&[0..10, 20..30, 5..25]), vec![0..30]);
+        assert_eq!(blocks(&[far + 1..far + 2, 0..1, 7..7]), vec![0..1, far + 1..far + 2]);
+        assert_eq!(
+            blocks(&[1..BLOCK * 2 + 2]),
+            vec![1..BLOCK + 1, BLOCK + 1..BLOCK * 2 + 1, BLOCK * 2 + 1..BLOCK * 2 + 2]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_range_comes_out_of_the_blocks(
+            ranges in prop::collection::vec((0u64..20 << 20, 0u64..6 << 20), 0..6)
+        ) {
+            let byte = |at: u64| (at * 31 / 7) as u8;
+            let ranges: Vec<_> = ranges.into_iter().map(|(from, size)| from..from + size).collect();
+            let blocks = blocks(&ranges);
+            prop_assert!(blocks.windows(2).all(|pair| pair[0].end <= pair[1].start));
+            let fetched: Vec<Bytes> =
+                blocks.iter().map(|block| block.clone().map(byte).collect()).collect();
+            for range in &ranges {
+                let expected: Vec<u8> = range.clone().map(byte).collect();
+                prop_assert!(cut(&blocks, &fetched, range) == expected);
+            }
+        }
+    }
+}

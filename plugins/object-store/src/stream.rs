@@ -1,0 +1,113 @@
+//! An object read from one end to the other: the next blocks are on their way while one is used.
+//! What waits is bounded for each stream and for all streams of a reader together.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read},
+    ops::Range,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use crate::{access::Bucket, fetch::Fetch};
+
+/// Bytes of one request.
+pub(crate) const BLOCK: u64 = 4 << 20;
+/// The first request is smaller: many readers look at an object's head only.
+const FIRST_BLOCK: u64 = 256 << 10;
+/// Blocks of one stream that may be on their way.
+const AHEAD: usize = 4;
+
+/// A block on its way. A stream's only one needs no permit of those all streams share.
+struct Coming {
+    bytes: JoinHandle<Result<Bytes>>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.bytes.abort();
+    }
+}
+
+/// A stretch of an object, read in order.
+pub(crate) struct ObjectStream {
+    bucket: Arc<Bucket>,
+    fetch: Arc<Fetch>,
+    /// Blocks beyond each stream's first that may wait.
+    shared: Arc<Semaphore>,
+    coming: VecDeque<Coming>,
+    current: Bytes,
+    /// What has not been asked for.
+    rest: Range<u64>,
+    started: bool,
+}
+
+impl ObjectStream {
+    /// Asks for nothing yet.
+    pub(crate) fn new(
+        bucket: Arc<Bucket>,
+        fetch: Fetch,
+        shared: Arc<Semaphore>,
+        range: Range<u64>,
+    ) -> Self {
+        Self {
+            bucket,
+            fetch: Arc::new(fetch),
+            shared,
+            coming: VecDeque::new(),
+            current: Bytes::new(),
+            rest: range,
+            started: false,
+        }
+    }
+
+    /// Asks for as many blocks as may be on their way.
+    fn ask(&mut self) {
+        let (size, most) = if self.started { (BLOCK, AHEAD) } else { (FIRST_BLOCK, 1) };
+        while self.coming.len() < most && !self.rest.is_empty() {
+            let permit = Arc::clone(&self.shared).try_acquire_owned().ok();
+            if permit.is_none() && !self.coming.is_empty() {
+                return;
+            }
+            let end = self.rest.end.min(self.rest.start + size);
+            let (fetch, block) = (Arc::clone(&self.fetch), self.rest.start..end);
+            let bytes = self.bucket.runtime.spawn(async move { fetch.bytes(block).await });
+            self.coming.push_back(Coming { bytes, _permit: permit });
+            self.rest.start = end;
+        }
+    }
+
+    fn next_block(&mut self) -> Result<Bytes> {
+        self.ask();
+        let Some(mut next) = self.coming.pop_front() else { return Ok(Bytes::new()) };
+        let bytes = self.bucket.wait(async {
+            (&mut next.bytes).await.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Defect, format!("a request ended: {error}")))
+            })
+        })?;
+        drop(next);
+        if self.started {
+            self.ask();
+        }
+        self.started = true;
+        Ok(bytes)
+    }
+}
+
+impl Read for ObjectStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.current.is_empty() && !buffer.is_empty() {
+            self.current = self.next_block().map_err(io::Error::other)?;
+        }
+        let count = self.current.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.current.split_to(count));
+        Ok(count)
+    }
+}

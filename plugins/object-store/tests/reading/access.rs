@@ -1,0 +1,127 @@
+//! The way to the store: stage by stage, and without a secret in any word about it.
+
+use serde_json::{Value, json};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Plugin, Reader, Result};
+use transload_plugin_object_store::ObjectStorePlugin;
+
+use crate::place::{Place, host};
+
+fn reader(place: &Place, secret: &'static str, more: Value) -> Result<Box<dyn Reader>> {
+    let name = if place.url.starts_with("az") { "account_key" } else { "secret_access_key" };
+    ObjectStorePlugin.reader(place.options(more), host(&[(name, secret)], Cancel::new()))
+}
+
+/// The stages that were found in order, and the words of the one that was not.
+fn told(found: &[Finding]) -> (Vec<&str>, Option<String>) {
+    let good = found.iter().filter(|it| it.ok).map(|it| it.stage.as_str()).collect();
+    let bad = found.iter().find(|it| !it.ok);
+    (good, bad.map(|it| format!("{}: {}", it.stage, it.detail)))
+}
+
+#[test]
+fn check_tells_the_stages() {
+    for place in [Place::s3(), Place::azure()] {
+        place.put("a.csv", "id\n1\n");
+        let found = place.reader(json!({})).check().unwrap();
+        let stages =
+            ["name resolution", "connection", "login", "bucket", "rights", "files", "columns"];
+        assert_eq!(told(&found), (stages.to_vec(), None), "{}", place.url);
+    }
+    let place = Place::file();
+    place.put("a.csv", "id\n1\n");
+    let found = place.reader(json!({})).check().unwrap();
+    assert_eq!(told(&found), (vec!["files", "columns"], None));
+}
+
+#[test]
+fn t60_each_stage_that_fails_is_named_and_no_secret_with_it() {
+    // Not what the store gives out, but of its form.
+    const CANARY: &str = "Y2FuYXJ5Y2FuYXJ5";
+    let place = Place::s3();
+    place.put("a.csv", "id\n1\n");
+    let azure = Place::azure();
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let s3 = std::env::var("TRANSLOAD_TEST_S3").unwrap();
+    let https = s3.replace("http://", "https://");
+    let soon = json!({"retries": 0});
+    for (place, more, stage, kind) in [
+        (&place, json!({}), "login", ErrorKind::Connection),
+        (&azure, json!({}), "login", ErrorKind::Connection),
+        (&place, json!({"access_key_id": "nobody"}), "login", ErrorKind::Connection),
+        (&place, json!({"endpoint": gone}), "connection", ErrorKind::Connection),
+        (&place, json!({"endpoint": https}), "tls", ErrorKind::Connection),
+        (
+            &place,
+            json!({"endpoint": "https://nowhere.invalid"}),
+            "name resolution",
+            ErrorKind::Connection,
+        ),
+    ] {
+        let mut options = soon.clone();
+        options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let reader = reader(place, CANARY, options).unwrap();
+        let found = reader.check().unwrap();
+        let words = told(&found).1.unwrap();
+        assert!(words.starts_with(&format!("{stage}: ")), "{more}: {words}");
+        let error = reader.discover().unwrap_err();
+        assert_eq!(error.kind, kind, "{more}: {error:?}");
+        let all = format!("{found:?} {error:?}");
+        assert!(!all.contains(CANARY) && !all.contains("ignature="), "{all}");
+    }
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_told() {
+    for place in [Place::s3(), Place::azure()] {
+        let url = place.url.replace("transload", "missing");
+        let reader = place.reader(json!({"url": url, "retries": 0}));
+        let words = told(&reader.check().unwrap()).1.unwrap();
+        assert!(words.starts_with("bucket: "), "{words}");
+        let error = reader.discover().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
+        assert_eq!(error.code, "OBJECT-NO-BUCKET", "{error:?}");
+    }
+}
+
+#[test]
+fn t60_a_signature_in_the_url_is_not_told() {
+    let place = Place::azure();
+    let options = place.options(json!({"retries": 0}));
+    let secrets = [("sas_token", "sv=2021-12-02&ss=b&srt=co&sp=rl&se=2099-01-01&sig=canary%3D")];
+    let reader = ObjectStorePlugin.reader(options, host(&secrets, Cancel::new())).unwrap();
+    let found = reader.check().unwrap();
+    let words = told(&found).1.unwrap();
+    assert!(words.starts_with("login: "), "{words}");
+    let error = reader.discover().unwrap_err();
+    let all = format!("{found:?} {error:?}");
+    assert!(!all.contains("canary"), "{all}");
+}
+
+#[test]
+fn endpoints_that_must_not_be_spoken_to_are_refused_without_a_word_to_them() {
+    let place = Place::s3();
+    for (endpoint, kind) in [
+        ("http://169.254.169.254", ErrorKind::Denied),
+        ("https://[fe80::1]:9000", ErrorKind::Denied),
+        ("http://metadata.google.internal", ErrorKind::Denied),
+        ("http://s3.example", ErrorKind::Options),
+    ] {
+        let error: Error = reader(&place, "x", json!({"endpoint": endpoint})).err().unwrap();
+        assert_eq!(error.kind, kind, "{endpoint}");
+    }
+}
+
+#[test]
+fn anonymous_reading_is_a_login_of_its_own() {
+    let place = Place::s3();
+    place.put("a.csv", "id\n1\n");
+    let mut options = place.options(json!({"credentials": "anonymous"}));
+    options.values.remove("access_key_id");
+    let reader = ObjectStorePlugin.reader(options, host(&[], Cancel::new())).unwrap();
+    // The tests' server lets nobody in without a signature.
+    let words = told(&reader.check().unwrap()).1.unwrap();
+    assert!(words.starts_with("rights: ") || words.starts_with("login: "), "{words}");
+}

@@ -1,0 +1,158 @@
+//! What goes wrong on the way: throttling, broken connections, answers that are not what they say.
+
+use std::{thread, time::Duration};
+
+use serde_json::{Value, json};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Reader, Result};
+use transload_tests_s3::{Fault, Faults, Rule};
+
+use crate::place::{Place, rows};
+
+fn faults() -> Faults {
+    Faults::at(&std::env::var("TRANSLOAD_TEST_S3").unwrap())
+}
+
+const ROWS: usize = 500_000;
+
+/// An object of several blocks.
+fn large(place: &Place) {
+    let text: String = (0..ROWS).map(|row| format!("{row:015}\n")).collect();
+    place.put("large.csv", format!("id\n{text}"));
+}
+
+fn quickly(more: Value) -> Value {
+    let mut options = json!({"retries": 3, "retry_window": 5_000});
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    options
+}
+
+fn read(reader: &dyn Reader) -> Result<()> {
+    let found = rows(reader, 1)?;
+    assert_eq!(found.len(), ROWS);
+    let in_order =
+        found.iter().enumerate().all(|(number, row)| row[0].parse::<usize>().unwrap() == number);
+    assert!(in_order);
+    Ok(())
+}
+
+fn reading_meets(fault: Fault, times: u64, after: u64) -> (Result<()>, u64) {
+    let place = Place::s3();
+    large(&place);
+    let rule = Rule::on("GetObject").key(&place.prefix).after(after).times(times);
+    let armed = faults().arm(rule, fault);
+    let read = read(place.reader(quickly(json!({}))).as_ref());
+    (read, armed.hits())
+}
+
+fn is_kind(result: Result<()>, kind: ErrorKind) -> Error {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, kind, "{error:?}");
+    assert!(error.to_string().contains("large.csv"), "{error}");
+    error
+}
+
+#[test]
+fn f35_passing_trouble_is_waited_out() {
+    for (fault, after) in [
+        (Fault::SLOW_DOWN, 0),
+        (Fault::SLOW_DOWN, 2),
+        (Fault::INTERNAL, 2),
+        (Fault::Reset, 2),
+        (Fault::LoseReply, 2),
+        (Fault::CutBody(1_000), 0),
+        (Fault::CutBody(1_000), 2),
+        (Fault::Slow(50), 2),
+    ] {
+        let (read, hits) = reading_meets(fault.clone(), 2, after);
+        read.unwrap_or_else(|error| panic!("{fault:?} after {after}: {error:?}"));
+        assert_eq!(hits, 2, "{fault:?}");
+    }
+}
+
+#[test]
+fn f35_trouble_that_stays_is_a_lost_connection() {
+    for fault in [Fault::SLOW_DOWN, Fault::INTERNAL, Fault::Reset, Fault::CutBody(0)] {
+        let (read, hits) = reading_meets(fault.clone(), 1_000, 3);
+        is_kind(read, ErrorKind::Connection);
+        assert!(hits > 3, "{fault:?}: {hits}");
+    }
+}
+
+#[test]
+fn f35_a_body_that_always_breaks_off_is_read_all_the_same() {
+    // Every answer brings something, so reading gets on: 8 MB in pieces.
+    let (read, hits) = reading_meets(Fault::CutBody(1 << 20), 1_000, 0);
+    read.unwrap();
+    assert!(hits > 5, "{hits}");
+}
+
+#[test]
+fn f35_answers_that_are_not_of_the_planned_object_are_no_data() {
+    let (read, _) = reading_meets(Fault::WrongEtag, 1_000, 2);
+    assert_eq!(is_kind(read, ErrorKind::Schema).code, "FILE-CHANGED");
+    let (read, _) = reading_meets(Fault::IgnoreRange, 1_000, 2);
+    assert_eq!(is_kind(read, ErrorKind::Connection).code, "OBJECT-ANSWER");
+    let (read, _) = reading_meets(Fault::FORBIDDEN, 1_000, 2);
+    is_kind(read, ErrorKind::Denied);
+}
+
+#[test]
+fn f35_a_server_that_hangs_is_left_in_time() {
+    let place = Place::s3();
+    large(&place);
+    let _hang = faults().arm(Rule::on("GetObject").key(&place.prefix).after(2), Fault::Hang);
+    let options = json!({"request_timeout": 500, "retries": 1, "retry_window": 1_000});
+    let error = is_kind(read(place.reader(options).as_ref()), ErrorKind::Connection);
+    assert!(error.message.contains("in time"), "{error}");
+}
+
+#[test]
+fn t62_a_stop_signal_ends_waiting() {
+    let place = Place::s3();
+    large(&place);
+    let cancel = Cancel::new();
+    let hang = faults().arm(Rule::on("GetObject").key(&place.prefix).after(2), Fault::Hang);
+    let reader = place.reader_until(json!({}), cancel.clone());
+    let read = thread::scope(|scope| {
+        let reading = scope.spawn(|| read(reader.as_ref()));
+        while hang.hits() == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        cancel.cancel();
+        reading.join().unwrap()
+    });
+    assert_eq!(read.unwrap_err().kind, ErrorKind::Cancelled);
+}
+
+#[test]
+fn t58_a_stale_listing_shows_objects_that_are_gone() {
+    let place = Place::s3();
+    place.put("a.csv", "id\n1\n");
+    place.put("b.csv", "id\n2\n");
+    let _stale = faults().arm(Rule::on("ListObjects").key(&place.prefix), Fault::StaleListing);
+    place.delete("b.csv");
+    let error = rows(place.reader(json!({})).as_ref(), 1).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
+    assert!(error.to_string().contains("b.csv"), "{error}");
+}
+
+#[test]
+fn requests_under_way_are_bounded() {
+    let place = Place::s3();
+    large(&place);
+    let slow = faults().arm(Rule::on("GetObject").key(&place.prefix), Fault::Slow(40));
+    read(place.reader(json!({"requests": 2})).as_ref()).unwrap();
+    let seen = faults().seen("GetObject", &place.prefix);
+    assert!(seen.len() > 3, "{}", seen.len());
+    drop(slow);
+    let place = Place::s3();
+    large(&place);
+    let _slow = faults().arm(Rule::on("GetObject").key(&place.prefix), Fault::Slow(40));
+    let reader = place.reader(json!({"requests": 1}));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| read(reader.as_ref()).unwrap());
+        }
+    });
+    assert!(faults().seen("GetObject", &place.prefix).len() > 9);
+}

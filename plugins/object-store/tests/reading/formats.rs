@@ -1,0 +1,174 @@
+//! What is in the objects: divided among tasks, packed, of different columns, changed.
+
+use std::io::Write;
+
+use serde_json::json;
+use transload_formats::Compression;
+use transload_plugin_api::{ErrorKind, SplitRequest};
+
+use crate::place::{Place, rows, rows_of, rows_of_split};
+
+/// Rows with line ends in quotes, so that only a proven boundary will do.
+fn csv(rows: std::ops::Range<u32>) -> String {
+    let mut text = String::from("id,text\n");
+    for row in rows {
+        text.push_str(&format!("{row},\"line one of {row}\nline two, and a \"\"quote\"\"\"\n"));
+    }
+    text
+}
+
+#[test]
+fn one_csv_object_is_read_by_several_tasks_and_each_row_once() {
+    const ROWS: u32 = 300_000;
+    let text = csv(0..ROWS);
+    assert!(text.len() > 12 << 20);
+    for place in Place::all() {
+        place.put("big.csv", text.clone());
+        let reader = place.reader(json!({}));
+        let columns = reader.schema().unwrap().columns;
+        let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
+        assert_eq!(splits.len(), 3, "{}", place.url);
+        let parts: Vec<_> = std::thread::scope(|scope| {
+            let read = |split| rows_of_split(reader.as_ref(), split, &columns).unwrap();
+            let threads: Vec<_> =
+                splits.iter().map(|split| scope.spawn(move || read(split))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(parts.iter().all(|part| !part.is_empty()));
+        let ids = parts.iter().flatten().map(|row| row[0].parse::<u32>().unwrap());
+        assert!(ids.eq(0..ROWS), "{}", place.url);
+        assert!(parts.iter().flatten().all(|row| row[1].ends_with("a \"quote\"")));
+    }
+}
+
+#[test]
+fn t57_packed_objects_are_known_by_their_first_bytes() {
+    let text = csv(0..2_000);
+    for place in Place::all() {
+        let all = [
+            Compression::Gzip,
+            Compression::Zstd,
+            Compression::Bzip2,
+            Compression::Lz4,
+            Compression::Snappy,
+        ];
+        for (number, compression) in all.into_iter().enumerate() {
+            let mut packed = compression.writer(Vec::new()).unwrap();
+            packed.write_all(text.as_bytes()).unwrap();
+            // The extension says nothing.
+            place.put(&format!("{number}.csv"), packed.finish().unwrap());
+        }
+        let found = rows(place.reader(json!({})).as_ref(), 5).unwrap();
+        assert_eq!(found.len(), 10_000, "{}", place.url);
+        let ids = found.iter().map(|row| row[0].parse::<u32>().unwrap());
+        assert!(ids.eq((0..5).flat_map(|_| 0..2_000)), "{}", place.url);
+    }
+}
+
+#[test]
+fn objects_of_other_columns_are_named() {
+    for place in Place::all() {
+        place.put("a.csv", "id,name\n1,x\n");
+        place.put("b.csv", "name,id\ny,2\n");
+        let found = rows(place.reader(json!({})).as_ref(), 1).unwrap();
+        assert_eq!(found, [["1", "x"], ["2", "y"]], "{}", place.url);
+        place.put("c.csv", "id,nom\n3,z\n");
+        let error = place.reader(json!({})).schema().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Schema);
+        let told = format!("{error} {:?}", error.place);
+        assert!(told.contains("`name`") && told.contains("c.csv"), "{told}");
+    }
+}
+
+#[test]
+fn t58_an_object_that_is_replaced_during_the_run_is_refused_by_name() {
+    for place in Place::all() {
+        place.put("a.csv", csv(0..100));
+        place.put("b.csv", csv(0..100));
+        let reader = place.reader(json!({}));
+        let columns = reader.schema().unwrap().columns;
+        let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
+        // Of the same size: only the version tells.
+        place.put("b.csv", csv(0..100).replace("one of", "ONE OF"));
+        assert_eq!(rows_of_split(reader.as_ref(), &splits[0], &columns).unwrap().len(), 100);
+        let error = rows_of_split(reader.as_ref(), &splits[1], &columns).unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Schema, "FILE-CHANGED"));
+        assert!(error.to_string().contains("b.csv"), "{error}");
+        place.delete("a.csv");
+        let error = rows_of_split(reader.as_ref(), &splits[0], &columns).unwrap_err();
+        // Azure says of an object that is gone that it is not the one asked for.
+        assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Schema), "{error}");
+        // A new plan sees what is there now.
+        assert_eq!(rows(place.reader(json!({})).as_ref(), 1).unwrap().len(), 100);
+    }
+}
+
+#[test]
+fn parquet_is_read_by_row_groups_and_only_wanted_columns() {
+    let file = std::sync::Arc::new(parquet_of(130_000));
+    for place in Place::all() {
+        place.put("x.parquet", file.as_ref().clone());
+        let reader = place.reader(json!({}));
+        let columns = reader.schema().unwrap().columns;
+        let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
+        assert!(splits.len() > 1, "{}", place.url);
+        let found = rows_of(reader.as_ref(), &columns[..1], 3).unwrap();
+        let ids = found.iter().map(|row| row[0].parse::<u32>().unwrap());
+        assert!(ids.eq(0..130_000), "{}", place.url);
+    }
+    let place = Place::s3();
+    place.put("x.parquet", file.as_ref().clone());
+    let reader = place.reader(json!({}));
+    let columns = reader.schema().unwrap().columns;
+    rows_of(reader.as_ref(), &columns[..1], 1).unwrap();
+    let faults = transload_tests_s3::Faults::at(&std::env::var("TRANSLOAD_TEST_S3").unwrap());
+    let asked: u64 = faults
+        .seen("GetObject", &place.prefix)
+        .iter()
+        .map(|request| {
+            let range = request.range.as_deref().unwrap().strip_prefix("bytes=").unwrap();
+            let (from, to) = range.split_once('-').unwrap();
+            to.parse::<u64>().unwrap() - from.parse::<u64>().unwrap() + 1
+        })
+        .sum();
+    assert!(asked * 2 < file.len() as u64, "{asked} of {} bytes", file.len());
+}
+
+/// A number and a long random text in each row, several row groups.
+fn parquet_of(rows: u32) -> Vec<u8> {
+    use transload_formats::{CellWords, ColumnBuilder, Encoding, WriteOptions};
+    use transload_plugin_api::{Column, LogicalType, schema_of};
+    let columns = [
+        Column::new("id", "int32".parse().unwrap(), true),
+        Column::new("text", LogicalType::TEXT, true),
+    ];
+    let options = transload_plugin_api::Options::from_pairs([
+        ("format", json!("parquet")),
+        ("row_group_rows", json!(20_000)),
+    ]);
+    let options = WriteOptions::parse(&options).unwrap();
+    let mut encoder = Encoding::new(&options, "x.parquet").unwrap().encoder(&columns).unwrap();
+    let mut out = Vec::new();
+    encoder.start(&mut out).unwrap();
+    let mut random = 1u64;
+    for from in (0..rows).step_by(8_192) {
+        let words = CellWords::default();
+        let mut builders: Vec<_> =
+            columns.iter().map(|it| ColumnBuilder::new(it, &words).unwrap()).collect();
+        for row in from..rows.min(from + 8_192) {
+            builders[0].append_text(row.to_string().as_bytes()).unwrap();
+            let mut text = String::new();
+            for _ in 0..8 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                text.push_str(&format!("{:016x}", random.rotate_left(23)));
+            }
+            builders[1].append_text(text.as_bytes()).unwrap();
+        }
+        let arrays = builders.iter_mut().map(|builder| builder.finish()).collect();
+        let batch = arrow_array::RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+        encoder.encode(&batch, &mut out).unwrap();
+        encoder.commit(&mut out).unwrap();
+    }
+    encoder.end(&mut out).unwrap();
+    out
+}

@@ -1,0 +1,128 @@
+//! Which objects a path stands for.
+
+use serde_json::json;
+use transload_plugin_api::ErrorKind;
+use transload_tests_s3::{Fault, Faults, Rule, Server};
+
+use crate::place::{Place, rows};
+
+const ONE: &str = "a\n1\n";
+
+#[test]
+fn keys_folders_and_patterns_become_one_sorted_list() {
+    for place in Place::all() {
+        let names = ["b.csv", "a.csv", "sub/c.csv", "sub/deep/d.csv", "sub/e.txt"];
+        let hidden = [".h.csv", "_m.json", "_tmp/x.csv", "sub/_x/y.csv", "sub/.z/y.csv"];
+        place.put_all(names.into_iter().chain(hidden).map(str::to_owned), ONE);
+        let listed = |paths: &[&str]| {
+            place.names(json!({"path": paths, "format": "csv"})).unwrap_or_else(|error| {
+                panic!("{} {paths:?}: {error:?}", place.url);
+            })
+        };
+        assert_eq!(listed(&[""]), ["a.csv", "b.csv", "sub/c.csv", "sub/deep/d.csv", "sub/e.txt"]);
+        assert_eq!(listed(&["sub/"]), ["sub/c.csv", "sub/deep/d.csv", "sub/e.txt"]);
+        assert_eq!(listed(&["sub"]), ["sub/c.csv", "sub/deep/d.csv", "sub/e.txt"]);
+        assert_eq!(listed(&["*.csv"]), ["a.csv", "b.csv"]);
+        assert_eq!(listed(&["b.csv", "?.csv"]), ["b.csv", "a.csv"]);
+        assert_eq!(listed(&["**/*.csv"]), ["a.csv", "b.csv", "sub/c.csv", "sub/deep/d.csv"]);
+        assert_eq!(listed(&["s*/[cd].csv"]), ["sub/c.csv"]);
+        assert_eq!(listed(&["sub/d*/*"]), ["sub/deep/d.csv"]);
+        assert_eq!(listed(&["_tmp/*", ".h.csv"]), ["_tmp/x.csv", ".h.csv"]);
+    }
+}
+
+#[test]
+fn what_stands_for_nothing_is_not_found() {
+    for place in Place::all() {
+        place.put("a.csv", ONE);
+        place.put("_hidden/x.csv", ONE);
+        for path in ["b.csv", "a.csv/", "*.json", "_hidden/*.json", "hidden/"] {
+            let error = place.names(json!({"path": ["a.csv", path]})).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotFound, "{} {path}: {error}", place.url);
+            assert!(error.message.contains(path), "{error}");
+        }
+        for path in ["[", "a**", "/a.csv", "s3://other/a.csv"] {
+            let error = place.names(json!({"path": [path]})).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options, "{} {path}: {error}", place.url);
+        }
+    }
+}
+
+#[test]
+fn odd_keys_address_the_very_object_that_the_listing_named() {
+    let names = [
+        "a b.csv",
+        "100%.csv",
+        "%41.csv",
+        "A.csv",
+        "k=v.csv",
+        "a+b.csv",
+        "ü é.csv",
+        "表.csv",
+        "q?.csv",
+        "h#x.csv",
+        "br[1].csv",
+        "1.csv",
+        "am&p;.csv",
+        "quo'te\".csv",
+        "~t.csv",
+        "semi;colon,comma.csv",
+        "back\\slash.csv",
+        "%2Fx/y%20z.csv",
+        "<x>.csv",
+    ];
+    for place in Place::all() {
+        // Azure takes a backslash for a slash.
+        let of_azure = |name: &&str| !place.url.starts_with("az") || !name.contains('\\');
+        let names: Vec<_> = names.into_iter().filter(of_azure).collect();
+        for name in &names {
+            place.put(name, format!("name\n\"{}\"\n", name.replace('"', "\"\"")));
+        }
+        let mut expected = names.clone();
+        expected.sort_unstable();
+        assert_eq!(place.names(json!({})).unwrap(), expected, "{}", place.url);
+        let found = rows(place.reader(json!({})).as_ref(), 1).unwrap().concat();
+        assert_eq!(found, expected, "{}", place.url);
+        for name in names {
+            let reader = place.reader(json!({"path": [name]}));
+            assert_eq!(rows(reader.as_ref(), 1).unwrap(), [[name]], "{} {name}", place.url);
+        }
+    }
+}
+
+#[test]
+fn markers_of_folders_are_no_objects() {
+    let server = Server::start();
+    let place = Place::s3_at(server.endpoint());
+    place.put("sub/a.csv", ONE);
+    place.put("empty.csv", "");
+    assert_eq!(place.names(json!({})).unwrap(), ["empty.csv", "sub/a.csv"]);
+}
+
+#[test]
+fn the_url_itself_may_be_an_object() {
+    for place in Place::all() {
+        place.put("a.csv", ONE);
+        let whole = format!("{}/a.csv", place.url);
+        let reader = place.reader(json!({"url": whole}));
+        assert_eq!(rows(reader.as_ref(), 1).unwrap(), [["1"]]);
+    }
+}
+
+#[test]
+fn t58_ten_thousand_objects_are_listed_page_by_page() {
+    let place = Place::s3();
+    place.put_all((0..10_000).map(|number| format!("many/{number:05}.csv")), ONE);
+    place.put("other/x.csv", ONE);
+    let faults = Faults::at(&std::env::var("TRANSLOAD_TEST_S3").unwrap());
+    let pages = faults
+        .arm(Rule::on("ListObjects").key(&format!("{}/many/", place.prefix)), Fault::Pages(700));
+    let names = place.names(json!({"path": ["many/"]})).unwrap();
+    assert_eq!(names.len(), 10_000);
+    assert_eq!((names[0].as_str(), names[9_999].as_str()), ("many/00000.csv", "many/09999.csv"));
+    assert_eq!(pages.hits(), 15);
+    let narrow = place.names(json!({"path": ["many/0123*.csv"]})).unwrap();
+    assert_eq!(narrow.len(), 10);
+    // Nobody looked beyond the pattern's literal letters.
+    assert_eq!(faults.seen("ListObjects", &format!("{}/many/0123", place.prefix)).len(), 1);
+}

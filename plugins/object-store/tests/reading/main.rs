@@ -1,0 +1,10 @@
+//! The object store plugin's reading side from outside, on every kind of store that a test can
+//! have: S3, Azure Blob Storage, a local folder.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
+
+mod access;
+mod faults;
+mod formats;
+mod listing;
+mod partitions;
+mod place;

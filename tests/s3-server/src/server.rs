@@ -1,0 +1,290 @@
+//! The server: it listens on 127.0.0.1, hands requests to the store through `s3s`, which checks
+//! signatures and speaks S3's XML, and lets armed faults strike them.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use s3s::{
+    Body, StdError,
+    auth::SimpleAuth,
+    service::{S3Service, S3ServiceBuilder},
+    stream::{ByteStream, DynByteStream},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    arm::Order,
+    fault::{Fault, Rules, Strike},
+    operation::Operation,
+    store::Store,
+};
+
+/// The access key that the server knows.
+pub const KEY: &str = "transload";
+/// Its secret.
+pub const SECRET: &str = "transload-secret";
+/// The bucket that is there from the start.
+pub const BUCKET: &str = "transload";
+
+/// A server of a test's own; ended when dropped, with all that is in it.
+pub struct Server {
+    endpoint: String,
+    runtime: Option<Runtime>,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// If there is no folder or no port for it.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (runtime, listener) = (runtime(), listener());
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        runtime.spawn(serve(listener, Arc::new(Stage::new(folder.path()))));
+        Self { endpoint, runtime: Some(runtime), _folder: folder }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A test may be asynchronous, where nobody may wait for threads.
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+/// Serves `folder/data`, and writes the port into `folder/port`.
+///
+/// # Panics
+/// If the folder cannot be written, or there is no port.
+pub fn serve_forever(folder: &Path) {
+    let data = folder.join("data");
+    fs::create_dir_all(&data).expect("a folder");
+    let (runtime, listener) = (runtime(), listener());
+    let SocketAddr::V4(address) = listener.local_addr().expect("an address") else {
+        unreachable!("the listener is bound to 127.0.0.1")
+    };
+    fs::write(folder.join("port.new"), address.port().to_string()).expect("a file");
+    fs::rename(folder.join("port.new"), folder.join("port")).expect("a file");
+    runtime.block_on(serve(listener, Arc::new(Stage::new(&data))));
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().expect("threads")
+}
+
+fn listener() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
+    listener
+}
+
+/// What answers requests.
+struct Stage {
+    service: S3Service,
+    store: Store,
+    rules: Rules,
+}
+
+impl Stage {
+    fn new(data: &Path) -> Self {
+        fs::create_dir_all(data.join(BUCKET)).expect("a folder");
+        let store = Store::new(data);
+        let mut builder = S3ServiceBuilder::new(store.clone());
+        builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        Self { service: builder.build(), store, rules: Rules::default() }
+    }
+}
+
+async fn serve(listener: TcpListener, stage: Arc<Stage>) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
+    loop {
+        // Out of descriptors, say: others will be freed.
+        let Ok((socket, _)) = listener.accept().await else { continue };
+        // Answers are small, and the next request waits for them.
+        let _ = socket.set_nodelay(true);
+        let stage = stage.clone();
+        let answer = service_fn(move |request| answer(stage.clone(), request));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), answer));
+    }
+}
+
+async fn answer(stage: Arc<Stage>, request: Request<Incoming>) -> Result<Response<Body>, StdError> {
+    let mut request = request.map(Body::from);
+    if request.uri().path().starts_with("/-/") {
+        let body = request.body_mut().store_all_limited(1 << 20).await?;
+        return Ok(obey(&stage, &body));
+    }
+    let mut operation = Operation::of(request.method(), request.uri(), request.headers());
+    if operation.name == "DeleteObjects" {
+        let body = request.body_mut().store_all_limited(1 << 24).await?;
+        operation.key = String::from_utf8_lossy(&body).into_owned();
+    }
+    let range = request.headers().get("range").map(|value| value.to_str().unwrap_or("").to_owned());
+    stage.rules.came(&operation, range);
+    let visit = Visit { stage: stage.clone(), operation: operation.name };
+    let left = u64::MAX;
+    let response = match stage.rules.strike(&operation) {
+        Some(strike) => struck(&stage, request, strike).await?,
+        None => Answer { response: stage.service.call(request).await?, left },
+    };
+    Ok(response.watched(visit))
+}
+
+/// An answer, and after how many bytes of its body it breaks off.
+struct Answer {
+    response: Response<Body>,
+    left: u64,
+}
+
+impl From<Response<Body>> for Answer {
+    fn from(response: Response<Body>) -> Self {
+        Self { response, left: u64::MAX }
+    }
+}
+
+impl Answer {
+    /// The body of an object is sent while the visit lasts.
+    fn watched(self, visit: Visit) -> Response<Body> {
+        if visit.operation != "GetObject" && self.left == u64::MAX {
+            return self.response;
+        }
+        let left = self.left;
+        self.response.map(|body| {
+            let stream: DynByteStream = Box::pin(Watched { body, left, _visit: visit });
+            Body::from(stream)
+        })
+    }
+}
+
+async fn struck(
+    stage: &Stage,
+    mut request: Request<Body>,
+    strike: Strike,
+) -> Result<Answer, StdError> {
+    let lost = || StdError::from(io::Error::other("a fault ends the connection"));
+    match &strike.fault {
+        Fault::Answer(status, code) => {
+            drain(&mut request).await?;
+            return Ok(refusal(*status, Fault::code(*status, code)).into());
+        }
+        Fault::ErrorInBody(code) => {
+            drain(&mut request).await?;
+            return Ok(refusal(200, Fault::code(500, code)).into());
+        }
+        Fault::Hang => {
+            drain(&mut request).await?;
+            return std::future::pending().await;
+        }
+        Fault::Reset => return Err(lost()),
+        Fault::Slow(milliseconds) => {
+            tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+        }
+        _ => {}
+    }
+    let fault = strike.fault.clone();
+    request.extensions_mut().insert(strike);
+    let response = stage.service.call(request).await?;
+    match fault {
+        Fault::LoseReply => {
+            // The store may work on while it answers.
+            let mut body = response.into_body();
+            body.store_all_limited(usize::MAX).await?;
+            Err(lost())
+        }
+        Fault::DoneButError => Ok(refusal(500, "InternalError").into()),
+        Fault::CutBody(left) => Ok(Answer { response, left }),
+        _ => Ok(response.into()),
+    }
+}
+
+/// Takes what the client sends: one that cannot send its body does not look for an answer.
+async fn drain(request: &mut Request<Body>) -> Result<(), StdError> {
+    request.body_mut().store_all_limited(usize::MAX).await.map(drop)
+}
+
+/// An error as S3 says it.
+fn refusal(status: u16, code: &str) -> Response<Body> {
+    let text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+         <Message>a fault of the tests</Message><RequestId>0</RequestId></Error>"
+    );
+    let builder = Response::builder().status(status).header("content-type", "application/xml");
+    builder.body(Body::from(text)).expect("a response")
+}
+
+fn obey(stage: &Stage, body: &[u8]) -> Response<Body> {
+    let told = |value: serde_json::Value| Response::new(Body::from(value.to_string()));
+    let refused = |error: String| {
+        Response::builder().status(400).body(Body::from(error)).expect("a response")
+    };
+    match serde_json::from_slice(body) {
+        Ok(Order::Arm(rule, fault)) => {
+            stage.rules.arm(rule, fault).map_or_else(refused, |number| told(number.into()))
+        }
+        Ok(Order::Disarm(number)) => {
+            stage.rules.disarm(number);
+            told(serde_json::Value::Null)
+        }
+        Ok(Order::Hits(number)) => told(serde_json::json!(stage.rules.hits(number))),
+        Ok(Order::Seen(rule)) => told(serde_json::json!(stage.rules.seen(&rule))),
+        Ok(Order::Uploads(prefix)) => told(serde_json::json!(stage.store.uploads(&prefix))),
+        Err(error) => refused(error.to_string()),
+    }
+}
+
+/// A request that is under way until this is dropped.
+struct Visit {
+    stage: Arc<Stage>,
+    operation: &'static str,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.stage.rules.gone(self.operation);
+    }
+}
+
+/// A body that may break off.
+struct Watched {
+    body: Body,
+    left: u64,
+    _visit: Visit,
+}
+
+impl Stream for Watched {
+    type Item = Result<Bytes, StdError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.left == 0 {
+            let error = io::Error::other("a fault cuts the body");
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        let polled = Pin::new(&mut self.body).poll_next(context);
+        polled.map_ok(|mut bytes| {
+            bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+            self.left -= bytes.len() as u64;
+            bytes
+        })
+    }
+}
+
+impl ByteStream for Watched {}
