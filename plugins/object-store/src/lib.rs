@@ -16,7 +16,7 @@
 //! | `reader` | the reading side's verbs |
 //! | `listing`, `pattern` | keys, folders and patterns to a frozen list of objects |
 //! | `objects`, `stream`, `fetch` | the store as formats see it; blocks ahead; verified answers |
-//! | `writer` | the writing side's verbs |
+//! | `writer`, `write` | the writing side's verbs; names, uploads, the commit |
 
 mod access;
 mod address;
@@ -33,11 +33,11 @@ mod pattern;
 mod profile;
 mod reader;
 mod stream;
+mod write;
 mod writer;
 
 use transload_plugin_api::{
-    Descriptor, Error, ErrorKind, Host, Options, Plugin, Reader, ReaderDescriptor, Result,
-    SplitAbility, Writer,
+    Descriptor, Host, Options, Plugin, Reader, ReaderDescriptor, Result, SplitAbility, Writer,
 };
 
 /// The plugin `object-store`.
@@ -58,7 +58,7 @@ impl Plugin for ObjectStorePlugin {
                 ability: SplitAbility::Seekable,
                 parses_text: true,
             }),
-            writer: None,
+            writer: Some(writer::descriptor(transload_formats::types())),
             ..Descriptor::default()
         }
     }
@@ -67,8 +67,8 @@ impl Plugin for ObjectStorePlugin {
         Ok(Box::new(reader::ObjectReader::new(&options, &host)?))
     }
 
-    fn writer(&self, _options: Options, _host: Host) -> Result<Box<dyn Writer>> {
-        Err(Error::new(ErrorKind::Unsupported, "there is no writer yet"))
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
+        Ok(Box::new(writer::ObjectWriter::new(&options, &host)?))
     }
 }
 

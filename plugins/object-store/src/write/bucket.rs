@@ -1,0 +1,415 @@
+//! The seam's answer by a bucket. Uploads are the store's own multipart uploads, with our token in
+//! the metadata; they are completed by a request of our own where that needs a condition, and
+//! where the client would retry or leave the token out.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::{
+    Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, UpdateVersion,
+    multipart::{MultipartStore, PartId},
+    path::Path,
+};
+use reqwest::Method;
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use super::place::{Condition, Found, Listed, Part, Pending, Place, Reply, UploadId};
+use crate::{
+    access::Bucket,
+    address::{Scheme, path_of},
+    failure::Failure,
+    own_request::{OwnAnswer, OwnRequest, OwnRequests},
+};
+
+/// How long cleaning up may wait for one answer once the job is being stopped.
+const CLEANING: Duration = Duration::from_secs(30);
+
+/// A bucket as the writing side sees it.
+pub(crate) struct BucketPlace {
+    bucket: Arc<Bucket>,
+    multipart: Arc<dyn MultipartStore>,
+}
+
+impl BucketPlace {
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a store without uploads by parts.
+    pub(crate) fn new(bucket: &Arc<Bucket>) -> Result<Self> {
+        let multipart = bucket.multipart.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "the store has no uploads by parts")
+        })?;
+        Ok(Self { bucket: Arc::clone(bucket), multipart })
+    }
+
+    fn store(&self) -> &dyn ObjectStore {
+        &*self.bucket.store
+    }
+
+    /// An answer under way is given up when the job is stopped; what is asked after that is
+    /// cleaning up.
+    fn ask<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.bucket.cancel.is_cancelled() {
+            return self.bucket.wait_regardless(CLEANING, future);
+        }
+        self.bucket.wait(future)
+    }
+
+    fn failed(&self, error: &StoreError, key: &str) -> Error {
+        self.bucket.failed(error, key)
+    }
+
+    fn attributes(&self, token: &str) -> Attributes {
+        // Azure takes identifiers of C# as names, others no underscores.
+        let name = match self.bucket.address.scheme {
+            Scheme::Azure => AZURE_NAME,
+            _ => NAME,
+        };
+        Attributes::from_iter([(Attribute::Metadata(name.into()), token.to_owned())])
+    }
+
+    async fn complete_by_client(&self, upload: UploadId<'_>, parts: &[String]) -> Result<Reply> {
+        let path = path_of(upload.key)?;
+        let parts = parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
+        let outcome = self.multipart.complete_multipart(&path, &upload.id.to_owned(), parts).await;
+        let Err(error) = outcome else { return Ok(Reply::Done) };
+        let failure = Failure::of(&error);
+        let made = self.failed(&error, upload.key);
+        Ok(reply(failure.status.unwrap_or_default(), failure.code.as_deref(), made))
+    }
+
+    async fn complete_by_request(
+        &self,
+        own: &OwnRequests,
+        upload: UploadId<'_>,
+        parts: &[String],
+        new: bool,
+    ) -> Reply {
+        let what = self.name(upload.key);
+        let azure = self.bucket.address.scheme == Scheme::Azure;
+        let mut headers = vec![("content-type", "application/xml".to_owned())];
+        let query;
+        let body;
+        if azure {
+            headers.push((AZURE_HEADER, upload.token.to_owned()));
+            (query, body) = ("comp=blocklist".to_owned(), block_list(parts));
+        } else {
+            (query, body) = (format!("uploadId={}", query_value(upload.id)), part_list(parts));
+        }
+        if new {
+            headers.push(("if-none-match", "*".to_owned()));
+        }
+        let request = OwnRequest {
+            method: if azure { Method::PUT } else { Method::POST },
+            key: upload.key,
+            query: &query,
+            headers: &headers,
+            body: Bytes::from(body),
+        };
+        match own.send(request, &what).await {
+            Ok(answer) if is_result(&answer, azure) => Reply::Done,
+            Ok(answer) if new && answer.status == 501 => Reply::Unconditional,
+            Ok(answer) => {
+                let failure = answer.failure();
+                let code = failure.code.clone();
+                reply(answer.status, code.as_deref(), failure.into_error(&what))
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Defect) => {
+                Reply::Refused(error)
+            }
+            Err(error) => Reply::Lost(error),
+        }
+    }
+}
+
+/// The names under which the token travels.
+const NAME: &str = "transload-token";
+const AZURE_NAME: &str = "transload_token";
+const AZURE_HEADER: &str = "x-ms-meta-transload_token";
+
+impl Place for BucketPlace {
+    fn name(&self, key: &str) -> String {
+        self.bucket.address.name(key)
+    }
+
+    fn begin(&self, key: &str, token: &str) -> Result<String> {
+        let path = path_of(key)?;
+        let attributes = match self.bucket.address.scheme {
+            // comes with the completion
+            Scheme::Azure => Attributes::new(),
+            _ => self.attributes(token),
+        };
+        let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
+        self.ask(async {
+            let begun = self.multipart.create_multipart_opts(&path, options).await;
+            begun.map_err(|error| self.failed(&error, key))
+        })
+    }
+
+    fn send(&self, upload: UploadId<'_>, part: Part) -> Pending {
+        let path = match path_of(upload.key) {
+            Ok(path) => path,
+            Err(error) => return Pending::answered(Err(error)),
+        };
+        let (pending, answer) = Pending::new();
+        let (key, id) = (upload.key.to_owned(), upload.id.to_owned());
+        let (bucket, multipart) = (Arc::clone(&self.bucket), Arc::clone(&self.multipart));
+        let sending = self.bucket.runtime.spawn(async move {
+            let Part { index, pieces, permit, .. } = part;
+            let outcome = async {
+                let _turn = bucket.permits.acquire().await;
+                let payload = PutPayload::from_iter(pieces);
+                multipart.put_part(&path, &id, index, payload).await
+            };
+            let outcome = outcome.await.map(|part| part.content_id);
+            drop(permit);
+            // Nobody waits for a part of an upload that was given up.
+            let _ = answer.send(outcome.map_err(|error| bucket.failed(&error, &key)));
+        });
+        pending.stopping(move || sending.abort())
+    }
+
+    fn settle(&self, _upload: UploadId<'_>) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn complete(&self, upload: UploadId<'_>, parts: &[String], new: bool) -> Reply {
+        // Never given up half-way: the answer decides what may be deleted.
+        let limit = self.bucket.retry.retry_timeout + CLEANING;
+        let outcome = self.bucket.wait_regardless(limit, async {
+            match &self.bucket.own {
+                Some(own) => Ok(self.complete_by_request(own, upload, parts, new).await),
+                None => self.complete_by_client(upload, parts).await,
+            }
+        });
+        outcome.unwrap_or_else(Reply::Lost)
+    }
+
+    fn discard(&self, upload: UploadId<'_>) -> Result<()> {
+        let path = path_of(upload.key)?;
+        self.ask(async {
+            match self.multipart.abort_multipart(&path, &upload.id.to_owned()).await {
+                Err(error) if Failure::of(&error).status != Some(404) => {
+                    Err(self.failed(&error, upload.key))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn look(&self, key: &str) -> Result<Option<Found>> {
+        let path = path_of(key)?;
+        self.ask(async {
+            let options = GetOptions { head: true, ..GetOptions::default() };
+            match self.store().get_opts(&path, options).await {
+                Ok(result) => Ok(Some(found(&result))),
+                Err(StoreError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(self.failed(&error, key)),
+            }
+        })
+    }
+
+    fn get(&self, key: &str) -> Result<Option<(Bytes, Found)>> {
+        let path = path_of(key)?;
+        self.ask(async {
+            let result = match self.store().get(&path).await {
+                Ok(result) => result,
+                Err(StoreError::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(self.failed(&error, key)),
+            };
+            let found = found(&result);
+            let content = result.bytes().await.map_err(|error| self.failed(&error, key))?;
+            Ok(Some((content, found)))
+        })
+    }
+
+    fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()> {
+        let path = path_of(key)?;
+        let mode = match condition {
+            Condition::Any => PutMode::Overwrite,
+            Condition::New => PutMode::Create,
+            Condition::Unchanged(found) => PutMode::Update(UpdateVersion {
+                e_tag: Some(found.version.clone()),
+                version: found.generation.clone(),
+            }),
+        };
+        let attributes = self.attributes(token);
+        self.ask(async {
+            let options = PutOptions { mode, attributes, ..PutOptions::default() };
+            let outcome = self.store().put_opts(&path, content.into(), options).await;
+            outcome.map(drop).map_err(|error| self.failed(&error, key))
+        })
+    }
+
+    fn reach(&self, prefix: &str) -> Result<()> {
+        let path = folder_path(prefix)?;
+        self.ask(async {
+            let first = self.store().list(path.as_ref()).next().await;
+            first.transpose().map(drop).map_err(|error| self.failed(&error, prefix))
+        })
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        let path = folder_path(prefix)?;
+        self.ask(async {
+            let listed = self.store().list(path.as_ref()).map_ok(|meta: ObjectMeta| Listed {
+                key: meta.location.as_ref().to_owned(),
+                size: meta.size,
+                modified: meta.last_modified.timestamp(),
+            });
+            listed.try_collect().await.map_err(|error| self.failed(&error, prefix))
+        })
+    }
+
+    fn remove(&self, keys: Vec<String>) -> Result<()> {
+        let paths = keys.iter().map(|key| path_of(key)).collect::<Result<Vec<_>>>()?;
+        self.ask(async {
+            let paths = stream::iter(paths).map(Ok).boxed();
+            let mut removed = self.store().delete_stream(paths);
+            while let Some(outcome) = removed.next().await {
+                match outcome {
+                    Ok(_) | Err(StoreError::NotFound { .. }) => {}
+                    Err(error) => {
+                        let key = keys.first().map_or("", String::as_str);
+                        return Err(self.failed(&error, key));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A prefix as the client takes it; it adds the final `/` itself.
+fn folder_path(prefix: &str) -> Result<Option<Path>> {
+    let folder = prefix.trim_end_matches('/');
+    (!folder.is_empty()).then(|| path_of(folder)).transpose()
+}
+
+fn found(result: &GetResult) -> Found {
+    let token = [NAME, AZURE_NAME]
+        .into_iter()
+        .find_map(|name| result.attributes.get(&Attribute::Metadata(name.into())));
+    Found {
+        size: result.meta.size,
+        version: result.meta.e_tag.clone().unwrap_or_default(),
+        generation: result.meta.version.clone(),
+        token: token.map(|token| token.as_ref().to_owned()),
+    }
+}
+
+/// Whether an answer says that the object was made. Stores begin to answer before they have
+/// finished, so a 200 may hold an error.
+fn is_result(answer: &OwnAnswer, azure: bool) -> bool {
+    if azure {
+        return answer.status == 201;
+    }
+    let body = String::from_utf8_lossy(&answer.body);
+    answer.status == 200
+        && body.contains("<CompleteMultipartUploadResult")
+        && body.contains("</CompleteMultipartUploadResult>")
+}
+
+/// What a failed completion means.
+fn reply(status: u16, code: Option<&str>, error: Error) -> Reply {
+    match (status, code) {
+        (_, Some("NoSuchUpload" | "InvalidBlockList")) | (404, _) => Reply::Gone(error),
+        (409 | 412, _) => Reply::Conflict(error),
+        (_, Some("RequestTimeout" | "SlowDown")) | (408 | 429, _) => Reply::Lost(error),
+        (400..=499 | 501, _) => Reply::Refused(error),
+        _ => Reply::Lost(error),
+    }
+}
+
+/// The body of S3's CompleteMultipartUpload.
+fn part_list(parts: &[String]) -> String {
+    let mut xml =
+        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">".to_owned();
+    for (index, part) in parts.iter().enumerate() {
+        let tag = part.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        let number = index + 1;
+        xml.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"));
+    }
+    xml.push_str("</CompleteMultipartUpload>");
+    xml
+}
+
+/// The body of Azure's Put Block List.
+fn block_list(parts: &[String]) -> String {
+    let mut xml = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>".to_owned();
+    for part in parts {
+        let id = BASE64_STANDARD.encode(part);
+        xml.push_str(&format!("<Uncommitted>{id}</Uncommitted>"));
+    }
+    xml.push_str("</BlockList>");
+    xml
+}
+
+/// A value in a query, encoded as signatures expect it.
+fn query_value(value: &str) -> String {
+    super::template::encode(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_a_completion_are_told_apart() {
+        let kind = |status, code| match reply(status, code, Error::new(ErrorKind::Other, "x")) {
+            Reply::Done | Reply::Unconditional => "done",
+            Reply::Refused(_) => "refused",
+            Reply::Conflict(_) => "conflict",
+            Reply::Gone(_) => "gone",
+            Reply::Lost(_) => "lost",
+        };
+        for (status, code, expected) in [
+            (404, Some("NoSuchUpload"), "gone"),
+            (400, Some("InvalidBlockList"), "gone"),
+            (412, Some("PreconditionFailed"), "conflict"),
+            (409, Some("ConditionalRequestConflict"), "conflict"),
+            (400, Some("InvalidPart"), "refused"),
+            (403, Some("AccessDenied"), "refused"),
+            (400, Some("RequestTimeout"), "lost"),
+            (501, Some("NotImplemented"), "refused"),
+            (503, Some("SlowDown"), "lost"),
+            (500, Some("InternalError"), "lost"),
+            (200, Some("InternalError"), "lost"),
+            (200, None, "lost"),
+            (0, None, "lost"),
+        ] {
+            assert_eq!(kind(status, code), expected, "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn a_200_is_a_result_only_if_it_holds_one() {
+        let answer = |status, body: &'static str| OwnAnswer {
+            status,
+            headers: object_store::HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        let whole =
+            "<?xml?><CompleteMultipartUploadResult><ETag>x</ETag></CompleteMultipartUploadResult>";
+        assert!(is_result(&answer(200, whole), false));
+        for body in [
+            "",
+            "<Error><Code>InternalError</Code></Error>",
+            "<CompleteMultipartUploadResult><ETag>",
+        ] {
+            assert!(!is_result(&answer(200, body), false), "{body}");
+        }
+        assert!(!is_result(&answer(500, whole), false));
+        assert!(is_result(&answer(201, ""), true) && !is_result(&answer(200, ""), true));
+    }
+
+    #[test]
+    fn lists_are_written_as_the_stores_read_them() {
+        let parts = ["\"a\"".to_owned(), "b&".to_owned()];
+        let xml = part_list(&parts);
+        assert!(xml.contains("<PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag>"), "{xml}");
+        assert!(xml.contains("<PartNumber>2</PartNumber><ETag>b&amp;</ETag>"), "{xml}");
+        assert!(block_list(&parts).contains("<Uncommitted>ImEi</Uncommitted>"));
+    }
+}

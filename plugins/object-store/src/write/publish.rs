@@ -1,0 +1,375 @@
+//! The commit of a run: uploads become objects, in the tasks' order, and the manifest names them.
+//! Every step can be repeated after a crash, by another process too. What the store replies decides
+//! nothing alone: the object under the key does, by our token, its size or its version.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::RetryConfig;
+use transload_formats::Encoding;
+use transload_plugin_api::{
+    ChunkOutcome, Column, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan,
+};
+
+use super::{
+    manifest::{Manifest, ManifestFile},
+    options::Empty,
+    place::{Condition, Found, Place, Reply},
+    stage::{Before, Stage},
+    target::{SUCCESS, Target},
+    template::{Naming, Template},
+    upload::Entry,
+};
+
+/// How often and at which intervals a step is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) tries: u32,
+    pub(crate) first: Duration,
+    pub(crate) longest: Duration,
+}
+
+impl Patience {
+    /// For a disk, which does not fail in passing.
+    pub(crate) const SHORT: Self =
+        Self { tries: 2, first: Duration::from_millis(10), longest: Duration::from_millis(10) };
+
+    /// As patient as the store's client.
+    pub(crate) fn of(retry: &RetryConfig) -> Self {
+        let Ok(tries) = u32::try_from(retry.max_retries.saturating_add(1)) else {
+            return Self::SHORT;
+        };
+        Self { tries, first: retry.backoff.init_backoff, longest: retry.backoff.max_backoff }
+    }
+
+    /// Waits before another try; `false` if there have been enough.
+    fn wait(&self, tried: u32) -> bool {
+        if tried + 1 >= self.tries {
+            return false;
+        }
+        let wait = self.first.saturating_mul(1 << tried.min(16)).min(self.longest);
+        std::thread::sleep(wait);
+        true
+    }
+}
+
+/// What a commit works with.
+pub(crate) struct Publication<'a> {
+    pub(crate) place: &'a dyn Place,
+    pub(crate) plan: &'a WritePlan,
+    pub(crate) stage: &'a Stage,
+    pub(crate) target: &'a Target,
+    pub(crate) before: &'a Before,
+    pub(crate) template: &'a Template,
+    pub(crate) encoding: &'a Encoding,
+    /// The columns in the objects.
+    pub(crate) kept: &'a [Column],
+    pub(crate) empty: Empty,
+    pub(crate) success_marker: bool,
+    pub(crate) patience: Patience,
+}
+
+/// What became of a step: it is done, or nobody can say.
+type Step<T> = std::result::Result<T, String>;
+
+impl Publication<'_> {
+    /// Publishes what the receipts tell of.
+    pub(crate) fn publish(&self, receipts: &[Receipt]) -> Result<ChunkOutcome> {
+        let mut receipts: Vec<_> = receipts.iter().collect();
+        receipts.sort_by_key(|receipt| receipt.task);
+        let mut entries = Vec::new();
+        for receipt in receipts {
+            entries.extend(self.stage.done(self.place, receipt)?);
+        }
+        let step = match self.target {
+            Target::Prefix { root } => self.publish_prefix(root, &entries)?,
+            Target::Object { key, .. } => self.publish_object(key, &entries)?,
+        };
+        match step {
+            Ok(outcome) => {
+                self.discard_strays(&entries)?;
+                Ok(outcome)
+            }
+            Err(evidence) => {
+                self.stage.note_unknown(self.place, &evidence)?;
+                Ok(ChunkOutcome::Unknown { evidence })
+            }
+        }
+    }
+
+    /// Attempts that were given up without a word have left uploads. What is unknown no longer is.
+    fn discard_strays(&self, entries: &[Entry]) -> Result<()> {
+        for stray in self.stage.strays(self.place, entries)? {
+            if !stray.upload.is_empty() {
+                self.place.discard(stray.id())?;
+            }
+        }
+        if self.stage.is_unknown(self.place)? {
+            self.stage.forget_unknown(self.place)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The commit point is the manifest; old objects of an overwrite go after it.
+    fn publish_prefix(&self, root: &str, entries: &[Entry]) -> Result<Step<ChunkOutcome>> {
+        let current = Manifest::read(self.place, root)?;
+        let outcome = match &current {
+            Some((manifest, _)) if manifest.has(&self.plan.run) => ChunkOutcome::AlreadyCommitted,
+            _ if !same(current.as_ref(), self.before.manifest.as_ref()) => {
+                return Err(changed(self.place, root));
+            }
+            _ => match self.put_in(root, entries)? {
+                Ok(()) => ChunkOutcome::Committed,
+                Err(evidence) => return Ok(Err(evidence)),
+            },
+        };
+        self.tidy(root, entries)?;
+        Ok(Ok(outcome))
+    }
+
+    /// Completes every upload and names the objects in the manifest.
+    fn put_in(&self, root: &str, entries: &[Entry]) -> Result<Step<()>> {
+        let again = self.stage.note_publishing(self.place)?;
+        let kept = self.before.manifest.iter().filter(|_| self.plan.mode != WriteMode::Overwrite);
+        let mut files: Vec<_> = kept.flat_map(|(manifest, _)| manifest.files.clone()).collect();
+        for entry in entries {
+            match self.settle(entry, !self.template.has_run(), None, again)? {
+                Ok(found) => {
+                    files.push(ManifestFile::new(root, &self.plan.run, entry, &found));
+                }
+                Err(evidence) => return Ok(Err(evidence)),
+            }
+        }
+        if entries.is_empty() && self.empty == Empty::Object && self.template.columns().is_empty() {
+            let name = self.template.render(Naming {
+                run: &self.plan.run,
+                task: 0,
+                number: 0,
+                extension: self.encoding.extension(),
+                values: &[],
+            });
+            match self.put_empty(&format!("{root}{name}"), None)? {
+                Ok((entry, found)) => {
+                    files.push(ManifestFile::new(root, &self.plan.run, &entry, &found));
+                }
+                Err(evidence) => return Ok(Err(evidence)),
+            }
+        }
+        self.put_manifest(root, &Manifest { run: self.plan.run.clone(), files })
+    }
+
+    /// The commit point is the completion of the one upload.
+    fn publish_object(&self, key: &str, entries: &[Entry]) -> Result<Step<ChunkOutcome>> {
+        if entries.len() > 1 {
+            let message = format!("{} tasks have written to one object", entries.len());
+            return Err(Error::new(ErrorKind::Defect, message).at(self.place.name(key)));
+        }
+        let now = self.place.look(key)?;
+        let old = self.before.object.as_ref();
+        let Some(entry) = entries.first() else {
+            self.stage.note_publishing(self.place)?;
+            let step = self.put_empty(key, old)?;
+            return Ok(step.map(|_| ChunkOutcome::Committed));
+        };
+        if now.as_ref().is_some_and(|found| self.is_of_run(found, entry)) {
+            return Ok(Ok(ChunkOutcome::AlreadyCommitted));
+        }
+        if now.is_some() && !old.is_some_and(|old| same_object(now.as_ref(), Some(old))) {
+            return Err(changed(self.place, key));
+        }
+        self.stage.note_publishing(self.place)?;
+        let step = self.settle(entry, old.is_none(), old, false)?;
+        Ok(step.map(|_| ChunkOutcome::Committed))
+    }
+
+    /// Makes an upload an object. `old` is what an overwrite replaces; `again` says that an earlier
+    /// commit may have come so far.
+    fn settle(
+        &self,
+        entry: &Entry,
+        new: bool,
+        old: Option<&Found>,
+        again: bool,
+    ) -> Result<Step<Found>> {
+        if again
+            && let Some(found) = self.place.look(&entry.key)?
+            && self.is_ours(&found, entry)
+        {
+            return Ok(Ok(found));
+        }
+        let (mut new, mut tried) = (new, 0);
+        loop {
+            let reply = self.place.complete(entry.id(), &entry.parts, new);
+            let now = self.place.look(&entry.key);
+            let there = match &now {
+                Ok(Some(found)) if self.is_ours(found, entry) || is_told(&reply, found, entry) => {
+                    return Ok(Ok(found.clone()));
+                }
+                Ok(Some(found)) => !same_object(Some(found), old),
+                _ => false,
+            };
+            match &reply {
+                // It was said to be done, and nobody contradicts.
+                Reply::Done if now.is_err() => return Ok(Ok(told(entry))),
+                // The look just now stands in for the condition.
+                Reply::Unconditional if now.is_ok() && !there => {
+                    new = false;
+                    continue;
+                }
+                Reply::Conflict(_) | Reply::Unconditional if there => {
+                    return Err(changed(self.place, &entry.key));
+                }
+                Reply::Refused(error) if now.is_ok() => return Err(error.clone()),
+                _ => {}
+            }
+            let hopeless = matches!(reply, Reply::Gone(_)) && tried >= 2;
+            if hopeless || !self.patience.wait(tried) {
+                return Ok(Err(self.evidence(entry, &reply, now)));
+            }
+            tried += 1;
+        }
+    }
+
+    fn evidence(&self, entry: &Entry, reply: &Reply, now: Result<Option<Found>>) -> String {
+        let name = self.place.name(&entry.key);
+        let said = match reply {
+            Reply::Done => "the store said that it was done".to_owned(),
+            Reply::Unconditional => "the store cannot complete on a condition".to_owned(),
+            Reply::Gone(error) => format!("the store does not know the upload any more ({error})"),
+            Reply::Refused(error) | Reply::Conflict(error) | Reply::Lost(error) => {
+                format!("the store said: {error}")
+            }
+        };
+        let found = match now {
+            Ok(None) => "nothing is under the key".to_owned(),
+            Ok(Some(found)) => format!(
+                "an object of {} bytes that cannot be told to be ours is under the key",
+                found.size
+            ),
+            Err(error) => format!("the key cannot be looked at ({error})"),
+        };
+        format!("upload of {} bytes to {name}: {said}; {found}", entry.size)
+    }
+
+    /// Whether an object is the one that an upload has become.
+    fn is_ours(&self, found: &Found, entry: &Entry) -> bool {
+        let proven = match (&found.token, &entry.version) {
+            (Some(token), _) => *token == entry.token,
+            (None, Some(version)) => *version == found.version,
+            // The key has the run in it: nobody else makes it.
+            (None, None) => !self.before.tokens && self.template.has_run(),
+        };
+        proven && found.size == entry.size
+    }
+
+    /// Whether the one object is of this run.
+    fn is_of_run(&self, found: &Found, entry: &Entry) -> bool {
+        is_token_of(found, &self.plan.run) || self.is_ours(found, entry)
+    }
+
+    /// An object with a header and no rows. Its content says whether it is there already.
+    fn put_empty(&self, key: &str, old: Option<&Found>) -> Result<Step<(Entry, Found)>> {
+        let mut text = Vec::new();
+        let mut encoder = self.encoding.encoder(self.kept)?;
+        encoder.start(&mut text)?;
+        encoder.commit(&mut text)?;
+        encoder.end(&mut text)?;
+        let content = Bytes::from(self.encoding.pack(&text)?);
+        let entry = Entry::of_content(key, &self.plan.run, &content)?;
+        self.stage.note_begun(self.place, 0, 0, &entry)?;
+        let condition = old.map_or(Condition::New, Condition::Unchanged);
+        let mut tried = 0;
+        loop {
+            let put = self.place.put(key, content.clone(), condition, &entry.token);
+            let now = self.place.get(key);
+            let error = match (put, &now) {
+                (_, Ok(Some((there, found)))) if *there == content => {
+                    return Ok(Ok((entry, found.clone())));
+                }
+                (Ok(()), Err(_)) => return Ok(Ok((entry.clone(), told(&entry)))),
+                (Err(error), Ok(_)) if error.kind == ErrorKind::Exists => {
+                    return Err(changed(self.place, key));
+                }
+                (Err(error), Ok(_)) if is_definite(&error) => return Err(error),
+                (put, _) => put.map_or_else(Reply::Lost, |()| Reply::Done),
+            };
+            if !self.patience.wait(tried) {
+                let now = now.map(|now| now.map(|(_, found)| found));
+                return Ok(Err(self.evidence(&entry, &error, now)));
+            }
+            tried += 1;
+        }
+    }
+
+    fn put_manifest(&self, root: &str, manifest: &Manifest) -> Result<Step<()>> {
+        let before = self.before.manifest.as_ref();
+        let mut tried = 0;
+        loop {
+            let put = manifest.write(self.place, root, before.map(|(_, found)| found));
+            let Err(error) = put else { return Ok(Ok(())) };
+            match Manifest::read(self.place, root) {
+                Ok(Some((now, _))) if now.has(&self.plan.run) => return Ok(Ok(())),
+                Ok(_) if error.kind == ErrorKind::Exists => return Err(changed(self.place, root)),
+                Ok(now) if !same(now.as_ref(), before) => return Err(changed(self.place, root)),
+                Ok(_) if is_definite(&error) => return Err(error),
+                _ => {}
+            }
+            if !self.patience.wait(tried) {
+                return Ok(Err(format!("the manifest below {}: {error}", self.place.name(root))));
+            }
+            tried += 1;
+        }
+    }
+
+    /// What follows the commit point: it can be repeated, and nothing depends on it.
+    fn tidy(&self, root: &str, entries: &[Entry]) -> Result<()> {
+        if self.success_marker {
+            let key = format!("{root}{SUCCESS}");
+            self.place.put(&key, Bytes::new(), Condition::Any, &self.plan.run)?;
+        }
+        let mut doomed = self.before.doomed.clone();
+        doomed.retain(|key| entries.iter().all(|entry| entry.key != *key));
+        if doomed.is_empty() { Ok(()) } else { self.place.remove(doomed) }
+    }
+}
+
+/// Whether an object's token names a run.
+pub(crate) fn is_token_of(found: &Found, run: &str) -> bool {
+    found.token.as_ref().is_some_and(|token| token.split('/').next() == Some(run))
+}
+
+/// Nothing was done, and trying again does not help.
+fn is_definite(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Denied | ErrorKind::Space | ErrorKind::Unsupported | ErrorKind::Options
+    )
+}
+
+/// The store said that it was done, and an object that lost its token on the way fits.
+fn is_told(reply: &Reply, found: &Found, entry: &Entry) -> bool {
+    matches!(reply, Reply::Done) && found.token.is_none() && found.size == entry.size
+}
+
+/// An object as we know it without having seen it.
+fn told(entry: &Entry) -> Found {
+    let version = entry.version.clone().unwrap_or_default();
+    Found { size: entry.size, version, generation: None, token: Some(entry.token.clone()) }
+}
+
+fn same(now: Option<&(Manifest, Found)>, before: Option<&(Manifest, Found)>) -> bool {
+    now.map(|(manifest, _)| manifest) == before.map(|(manifest, _)| manifest)
+}
+
+fn same_object(now: Option<&Found>, before: Option<&Found>) -> bool {
+    let identity = |found: &Found| (found.size, found.version.clone());
+    now.map(identity) == before.map(identity)
+}
+
+fn changed(place: &dyn Place, key: &str) -> Error {
+    Error::new(ErrorKind::Exists, "somebody else has written there during the run")
+        .with_code("FILE-CHANGED")
+        .at(place.name(key))
+        .hint("nothing was published; run the job again")
+}

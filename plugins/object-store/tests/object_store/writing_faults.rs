@@ -1,0 +1,211 @@
+//! F35: what a store that fails makes of a run. Whatever happens, rows are there once or not at
+//! all, no upload stays, and what is unknown is said to be and kept.
+
+use serde_json::{Value, json};
+use transload_plugin_api::{ChunkOutcome, ErrorKind, Receipt, WriteMode, WritePlan, Writer};
+use transload_tests_s3::{Fault, Faults, Rule};
+
+use crate::{
+    home::{Home, answer},
+    host::{ids, plan, rows, two_columns, write_task, writer},
+};
+
+/// Few and quick tries: what is tested is what comes of them.
+fn options(more: Value) -> Value {
+    let mut options = json!({"path": "out/", "format": "csv", "retries": 3, "retry_window": 5000, "request_timeout": 1000});
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    options
+}
+
+struct Case {
+    home: Home,
+    faults: Faults,
+    writer: Box<dyn Writer>,
+    plan: WritePlan,
+    receipts: Vec<Receipt>,
+}
+
+/// A run of two tasks, up to its commit.
+fn finished(more: Value) -> Case {
+    let (home, faults) = Home::failing();
+    let mut plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let writer = writer(&home, options(more));
+    plan.tasks = 2;
+    writer.prepare(&plan).unwrap();
+    let task = |task: u32| {
+        let rows = rows(i64::from(task) * 10..i64::from(task) * 10 + 2);
+        write_task(&*writer, &plan, task, &[rows]).unwrap().0
+    };
+    let receipts = (0..2).map(task).collect();
+    Case { home, faults, writer, plan, receipts }
+}
+
+impl Case {
+    fn commit(&self) -> ChunkOutcome {
+        self.writer.commit(&self.plan, &self.receipts).unwrap()
+    }
+
+    fn assert_whole(&self, what: &str) {
+        self.writer.finalise(&self.plan).unwrap();
+        assert_eq!(ids(&self.home), [0, 1, 10, 11], "{what}");
+        assert_eq!(self.home.names().len(), 4, "{what}: {:?}", self.home.names());
+        assert_eq!(self.home.uploads(), 0, "{what}");
+    }
+}
+
+#[test]
+fn f35_a_completion_that_fails_in_passing_is_repeated_or_found_done() {
+    for (what, fault) in [
+        ("503", Fault::SLOW_DOWN),
+        ("500", Fault::INTERNAL),
+        ("200 with an error", Fault::ErrorInBody("InternalError".to_owned())),
+        ("a timeout", Fault::Hang),
+        ("a reset", Fault::Reset),
+        ("a lost reply", Fault::LoseReply),
+        ("done, and an error", Fault::DoneButError),
+        ("half a reply", Fault::CutBody(60)),
+        ("a wrong ETag", Fault::WrongEtag),
+    ] {
+        let case = finished(json!({}));
+        let armed = case.faults.once("CompleteMultipartUpload", "00001-", fault);
+        assert_eq!(case.commit(), ChunkOutcome::Committed, "{what}");
+        assert_eq!(armed.hits(), 1, "{what}");
+        case.assert_whole(what);
+        let manifest = case.home.text("out/_transload_manifest.json");
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        assert_eq!(manifest["files"].as_array().unwrap().len(), 2, "{what}");
+    }
+}
+
+#[test]
+fn f35_parts_and_beginnings_are_repeated() {
+    for operation in ["CreateMultipartUpload", "UploadPart", "PutObject"] {
+        for fault in [Fault::SLOW_DOWN, Fault::INTERNAL, Fault::Reset, Fault::LoseReply] {
+            let (home, faults) = Home::failing();
+            let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+            let armed = faults.arm(Rule::on(operation).key("/out/").times(2), fault.clone());
+            let writer = writer(&home, options(json!({})));
+            writer.prepare(&plan).unwrap();
+            let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
+            assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
+            writer.finalise(&plan).unwrap();
+            assert!(armed.hits() > 0, "{operation} {fault:?}");
+            assert_eq!((ids(&home), home.names().len()), (vec![0, 1], 3), "{operation} {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn f35_an_upload_that_is_gone_is_unknown_and_nothing_is_deleted() {
+    let case = finished(json!({}));
+    let fault = answer(404, "NoSuchUpload");
+    let armed = case.faults.arm(Rule::on("CompleteMultipartUpload").key("00001-"), fault);
+    let outcome = case.commit();
+    let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
+    assert!(evidence.contains("00001-") && evidence.contains("nothing is under"), "{evidence}");
+    let (names, uploads) = (case.home.names(), case.home.uploads());
+    assert!(!names.contains(&"out/_transload_manifest.json".to_owned()));
+    // Neither this process nor another one removes anything.
+    case.writer.abort(&case.plan, &case.receipts).unwrap();
+    let other = writer(&case.home, options(json!({})));
+    other.abort(&case.plan, &case.receipts).unwrap();
+    assert_eq!((case.home.names(), case.home.uploads()), (names, uploads));
+    // The store knows it again: the same commit goes on.
+    drop(armed);
+    assert_eq!(other.commit(&case.plan, &case.receipts).unwrap(), ChunkOutcome::Committed);
+    case.assert_whole("in the end");
+}
+
+#[test]
+fn f35_a_store_that_goes_on_failing_leaves_an_unknown_outcome() {
+    for fault in [Fault::SLOW_DOWN, Fault::Reset] {
+        let case = finished(json!({"retries": 1}));
+        let armed = case.faults.arm(Rule::on("CompleteMultipartUpload"), fault.clone());
+        assert!(matches!(case.commit(), ChunkOutcome::Unknown { .. }), "{fault:?}");
+        drop(armed);
+        assert_eq!(case.commit(), ChunkOutcome::Committed);
+        case.assert_whole("in the end");
+    }
+}
+
+#[test]
+fn f35_a_refusal_is_an_error_and_the_run_can_be_taken_back() {
+    for (fault, kind) in
+        [(Fault::FORBIDDEN, ErrorKind::Denied), (answer(400, "InvalidPart"), ErrorKind::Other)]
+    {
+        let case = finished(json!({}));
+        let armed = case.faults.arm(Rule::on("CompleteMultipartUpload").key("00001-"), fault);
+        let error = case.writer.commit(&case.plan, &case.receipts).unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        drop(armed);
+        case.writer.abort(&case.plan, &case.receipts).unwrap();
+        assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+    }
+}
+
+#[test]
+fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
+    let (home, faults) = Home::failing();
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
+    let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
+    let writer = writer(&home, options(json!({})));
+    writer.prepare(&plan).unwrap();
+    let before: Value = serde_json::from_str(&home.text("out/_transload/r-1/before.json")).unwrap();
+    assert_eq!(before["tokens"], json!(false));
+    let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
+    let lost = faults.once("CompleteMultipartUpload", "out/", Fault::LoseReply);
+    assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(lost.hits(), 1);
+    writer.finalise(&plan).unwrap();
+    assert!(armed.hits() > 0);
+    assert_eq!((ids(&home), home.uploads()), (vec![0, 1], 0));
+}
+
+#[test]
+fn f35_without_metadata_nobody_can_say_whose_a_fixed_key_is() {
+    let (home, faults) = Home::failing();
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let _armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
+    let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
+    let more = options(json!({"path": "x.csv", "retries": 1}));
+    let writer = writer(&home, more);
+    writer.prepare(&plan).unwrap();
+    let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
+    let _lost = faults.once("CompleteMultipartUpload", "x.csv", Fault::LoseReply);
+    let outcome = writer.commit(&plan, std::slice::from_ref(&receipt)).unwrap();
+    let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
+    assert!(evidence.contains("cannot be told to be ours"), "{evidence}");
+    writer.abort(&plan, &[receipt]).unwrap();
+    assert_eq!(ids(&home), [0, 1]);
+}
+
+#[test]
+fn f35_a_lost_reply_to_the_manifest_is_found_done() {
+    for fault in [Fault::LoseReply, Fault::DoneButError, Fault::SLOW_DOWN] {
+        let case = finished(json!({}));
+        let armed = case.faults.once("PutObject", "_transload_manifest", fault.clone());
+        assert_eq!(case.commit(), ChunkOutcome::Committed, "{fault:?}");
+        assert_eq!(armed.hits(), 1, "{fault:?}");
+        case.assert_whole("with its manifest");
+    }
+}
+
+#[test]
+fn f35_a_manifest_that_somebody_else_wrote_first_is_not_replaced() {
+    let case = finished(json!({}));
+    let _armed =
+        case.faults.arm(Rule::on("PutObject").key("_transload_manifest"), Fault::PRECONDITION);
+    let error = case.writer.commit(&case.plan, &case.receipts).unwrap_err();
+    assert_eq!(error.code, "FILE-CHANGED", "{error}");
+    case.writer.abort(&case.plan, &case.receipts).unwrap();
+    assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+}
+
+#[test]
+fn f35_a_stale_listing_hides_no_upload_of_ours() {
+    let case = finished(json!({}));
+    let _pages = case.faults.arm(Rule::on("ListObjects"), Fault::Pages(1));
+    case.writer.abort(&case.plan, &[]).unwrap();
+    assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+}

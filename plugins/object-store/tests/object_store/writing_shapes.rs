@@ -1,0 +1,263 @@
+//! How rows are laid out in objects: sizes, partitions, names, large objects.
+
+use std::collections::BTreeMap;
+
+use arrow_array::RecordBatch;
+use serde_json::{Value, json};
+use transload_plugin_api::{Column, Plugin, TaskContext, WriteMode};
+
+use crate::{
+    home::{ALL, Home, Kind},
+    host::{batch, chunk, columns, ids, plan, rows, two_columns, write, writer},
+};
+
+fn partitioned(rows: &[(&str, &str)]) -> RecordBatch {
+    let rows: Vec<_> = rows
+        .iter()
+        .enumerate()
+        .map(|(id, (day, land))| vec![id.to_string(), (*day).to_owned(), (*land).to_owned()])
+        .collect();
+    batch(&three_columns(), &rows)
+}
+
+fn three_columns() -> Vec<Column> {
+    columns(&[("id", "int64"), ("day", "date"), ("land", "text")])
+}
+
+/// Contents of all data by name.
+fn contents(home: &Home) -> BTreeMap<String, String> {
+    home.data().into_iter().map(|name| (name.clone(), home.text(&name))).collect()
+}
+
+fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+}
+
+fn run(home: &Home, more: Value, columns: &[Column], tasks: &[Vec<RecordBatch>]) -> usize {
+    let insert = plan("r", columns, WriteMode::Insert);
+    write(home, more, &insert, tasks).unwrap().len()
+}
+
+#[test]
+fn objects_roll_over_at_exactly_so_many_rows() {
+    for kind in ALL {
+        let home = Home::new(kind);
+        let more = json!({"path": "o/", "format": "csv", "max_rows_per_object": 4, "name": "{task}-{number}.csv"});
+        let tasks = [vec![rows(0..3), rows(3..11)], vec![rows(20..24), rows(24..24)]];
+        assert_eq!(run(&home, more, &two_columns(), &tasks), 0);
+        let counts: Vec<_> = contents(&home)
+            .into_iter()
+            .map(|(name, text)| (name, text.lines().count() - 1))
+            .collect();
+        let expected =
+            [("00000-00000", 4), ("00000-00001", 4), ("00000-00002", 3), ("00001-00000", 4)];
+        assert_eq!(
+            counts,
+            expected.map(|(name, rows)| (format!("o/{name}.csv"), rows)),
+            "{kind:?}"
+        );
+        assert_eq!(ids(&home), (0..11).chain(20..24).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn rows_that_the_format_refuses_do_not_fill_an_object() {
+    let home = Home::new(Kind::Folder);
+    let columns = columns(&[("f", "float64")]);
+    let cells = ["1", "NaN", "2", "3", "NaN", "4", "5"].map(|cell| vec![cell.to_owned()]);
+    let more = json!({"path": "o/", "format": "jsonl", "max_rows_per_object": 2, "name": "{number}.jsonl"});
+    let insert = plan("r", &columns, WriteMode::Insert);
+    let dirty = write(&home, more, &insert, &[vec![batch(&columns, &cells)]]).unwrap();
+    let found: Vec<_> = dirty.iter().map(|row| row.row).collect();
+    assert_eq!(found, [1, 4]);
+    let expected = texts([
+        ("o/00000.jsonl", "{\"f\":1.0}\n{\"f\":2.0}\n"),
+        ("o/00001.jsonl", "{\"f\":3.0}\n{\"f\":4.0}\n"),
+        ("o/00002.jsonl", "{\"f\":5.0}\n"),
+    ]);
+    assert_eq!(contents(&home), expected);
+}
+
+#[test]
+fn objects_roll_over_by_bytes_to_the_size_of_a_batch() {
+    // What packs its rows tells its size a little later than what does not.
+    for (format, batch, limit, slack) in
+        [("csv", 200, 2000, 3_000), ("jsonl", 200, 2000, 9_000), ("csv.gz", 8000, 50_000, 150_000)]
+    {
+        let home = Home::new(Kind::Folder);
+        let name = format!("{{number}}.{format}");
+        let more = json!({"path": "o/", "max_bytes_per_object": limit, "name": name});
+        let batches: Vec<_> = (0..40).map(|at| rows(at * 9000..at * 9000 + batch)).collect();
+        run(&home, more, &two_columns(), &[batches]);
+        let names = home.data();
+        assert!(names.len() > 3, "{names:?}");
+        let largest = names.iter().map(|name| home.get(name).len()).max().unwrap();
+        assert!((limit..limit + slack).contains(&largest), "{format}: {largest}");
+    }
+}
+
+#[test]
+fn a_rollback_takes_back_what_has_rolled_over() {
+    for kind in ALL {
+        let home = Home::new(kind);
+        let plan = plan("r", &two_columns(), WriteMode::Insert);
+        let more = json!({"path": "o/", "format": "csv", "max_rows_per_object": 3, "name": "{number}.csv"});
+        let writer = writer(&home, more);
+        writer.prepare(&plan).unwrap();
+        let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+        chunk(&mut *task, &rows(0..2));
+        for _ in 0..2 {
+            task.begin_chunk(1).unwrap();
+            task.write(&rows(100..110)).unwrap();
+            task.rollback_chunk().unwrap();
+        }
+        chunk(&mut *task, &rows(2..8));
+        let receipt = task.finish().unwrap();
+        writer.commit(&plan, &[receipt]).unwrap();
+        writer.finalise(&plan).unwrap();
+        let expected = texts([
+            ("o/00000.csv", "id,name\n0,x\n1,x\n2,x\n"),
+            ("o/00001.csv", "id,name\n3,x\n4,x\n5,x\n"),
+            ("o/00002.csv", "id,name\n6,x\n7,x\n"),
+        ]);
+        assert_eq!((contents(&home), home.uploads()), (expected, 0), "{kind:?}");
+    }
+}
+
+#[test]
+fn partitions_get_hive_folders() {
+    let cells = [
+        ("2026-11-21", "DE"),
+        ("2026-11-22", "a b/ü"),
+        ("2026-11-21", "DE"),
+        ("NULL", "DE"),
+        ("2026-11-21", "NULL"),
+    ];
+    for kind in ALL {
+        let home = Home::new(kind);
+        let more = json!({"path": "o/", "format": "csv", "partition_by": ["day", "land"], "name": "{number}.csv"});
+        run(&home, more, &three_columns(), &[vec![partitioned(&cells)]]);
+        let expected = texts([
+            ("o/day=2026-11-21/land=DE/00000.csv", "id\n0\n2\n"),
+            ("o/day=2026-11-21/land=__HIVE_DEFAULT_PARTITION__/00003.csv", "id\n4\n"),
+            ("o/day=2026-11-22/land=a%20b%2F%C3%BC/00001.csv", "id\n1\n"),
+            ("o/day=__HIVE_DEFAULT_PARTITION__/land=DE/00002.csv", "id\n3\n"),
+        ]);
+        assert_eq!(contents(&home), expected, "{kind:?}");
+    }
+    let home = Home::new(Kind::Folder);
+    let more = json!({
+        "path": "o/", "format": "csv", "name": "{land}/{number}.csv", "partition_by": ["day"],
+        "keep_partition_columns": true,
+    });
+    run(&home, more, &three_columns(), &[vec![partitioned(&cells[..1])]]);
+    let expected = texts([("o/day=2026-11-21/DE/00000.csv", "id,day,land\n0,2026-11-21,DE\n")]);
+    assert_eq!(contents(&home), expected);
+}
+
+#[test]
+fn a_value_that_cannot_name_an_object_is_a_dirty_row() {
+    let home = Home::new(Kind::Folder);
+    let long = "x".repeat(1100);
+    let lands = ["_hidden", "DE", "", "..", "NULL", &long, "FR"];
+    let cells: Vec<_> = lands.iter().map(|land| ("2026-11-21", *land)).collect();
+    let more = json!({"path": "o/", "format": "csv", "name": "{land}/{number}.csv"});
+    let insert = plan("r", &three_columns(), WriteMode::Insert);
+    let dirty = write(&home, more, &insert, &[vec![partitioned(&cells)]]).unwrap();
+    let found: Vec<_> = dirty.iter().map(|row| row.row).collect();
+    assert_eq!(found, [0, 2, 3, 4, 5], "{dirty:?}");
+    assert!(dirty.iter().all(|row| row.code == "partition" && row.reason.len() < 2000));
+    assert_eq!(home.data(), ["o/DE/00000.csv", "o/FR/00001.csv"]);
+    assert!(home.text("o/DE/00000.csv").ends_with("1,2026-11-21,DE\n"), "its value stays");
+}
+
+#[test]
+fn more_partitions_than_may_be_open_take_turns() {
+    for kind in [Kind::Folder, Kind::S3] {
+        let home = Home::new(kind);
+        let cells: Vec<_> = (0..60).map(|row| ["A", "B", "C", "D", "E"][row % 5]).collect();
+        let cells: Vec<_> = cells.into_iter().map(|land| ("2026-11-21", land)).collect();
+        let batches: Vec<_> = cells.chunks(15).map(partitioned).collect();
+        let more = json!({
+            "path": "o/", "format": "csv", "partition_by": ["land"], "max_open_partitions": 2,
+        });
+        run(&home, more, &three_columns(), &[batches]);
+        let contents = contents(&home);
+        for land in ["A", "B", "C", "D", "E"] {
+            let folder = format!("o/land={land}/");
+            let rows: usize = contents
+                .iter()
+                .filter(|(name, _)| name.starts_with(&folder))
+                .map(|(_, text)| text.lines().count() - 1)
+                .sum();
+            assert_eq!(rows, 12, "{land}");
+        }
+    }
+}
+
+#[test]
+fn partitions_of_many_bytes_stay_within_memory() {
+    let home = Home::new(Kind::S3);
+    let long = "y".repeat(1000);
+    let columns = columns(&[("land", "text"), ("name", "text")]);
+    let rows: Vec<_> = (0..3000).map(|row| vec![format!("L{}", row % 20), long.clone()]).collect();
+    let batch = batch(&columns, &rows);
+    let more =
+        json!({"path": "o/", "format": "csv", "partition_by": ["land"], "part_size": 5 << 20});
+    run(&home, more, &columns, &[vec![batch; 30]]);
+    let rows: usize = contents(&home).values().map(|text| text.lines().count() - 1).sum();
+    assert_eq!(rows, 90_000);
+}
+
+#[test]
+fn an_object_of_many_parts_is_whole() {
+    for kind in ALL {
+        let home = Home::new(kind);
+        let long = "z".repeat(400);
+        let more = json!({"path": "x.csv", "part_size": 5 << 20});
+        let batches: Vec<_> = (0..10)
+            .map(|at| {
+                let row = |id: i32| vec![(at * 6000 + id).to_string(), long.clone()];
+                batch(&two_columns(), &(0..6000).map(row).collect::<Vec<_>>())
+            })
+            .collect();
+        run(&home, more, &two_columns(), &[batches]);
+        let text = home.text("x.csv");
+        assert!(text.len() > 22 << 20, "several parts");
+        assert_eq!(ids(&home), (0..60_000).collect::<Vec<_>>(), "{kind:?}");
+        let line = |line: &str| line.ends_with(&long) || line == "id,name";
+        assert!(text.lines().all(line), "{kind:?}");
+    }
+}
+
+/// Peak memory of this process, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// By itself: `cargo test -p transload-plugin-object-store -- --ignored memory`.
+#[test]
+#[ignore = "measures the memory of the whole process, so it must run alone"]
+fn memory_does_not_grow_with_the_object() {
+    let home = Home::new(Kind::S3);
+    let plan = plan("r", &two_columns(), WriteMode::Insert);
+    let made = transload_plugin_object_store::ObjectStorePlugin
+        .writer(home.options(json!({"path": "x.csv"})), home.host());
+    let writer = made.unwrap();
+    writer.prepare(&plan).unwrap();
+    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+    let long = "z".repeat(400);
+    let rows: Vec<_> = (0..12_000).map(|id| vec![id.to_string(), long.clone()]).collect();
+    let batch = batch(&two_columns(), &rows);
+    (0..20).for_each(|_| drop(chunk(&mut *task, &batch)));
+    let early = peak();
+    (0..60).for_each(|_| drop(chunk(&mut *task, &batch)));
+    let late = peak();
+    let receipt = task.finish().unwrap();
+    writer.commit(&plan, &[receipt]).unwrap();
+    writer.finalise(&plan).unwrap();
+    println!("100 MB: {} MiB, 390 MB: {} MiB", early >> 20, late >> 20);
+    assert!(late < early + (16 << 20), "{early} {late}");
+}
