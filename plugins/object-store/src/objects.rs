@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(blocks(&[0..10, 20..30, 5..25]), vec![0..30]);
         assert_eq!(blocks(&[far + 1..far + 2, 0..1, 7..7]), vec![0..1, far + 1..far + 2]);
         assert_eq!(
-            blocks(&[1..BLOCK * 2 + 2]),
+            blocks(std::slice::from_ref(&(1..BLOCK * 2 + 2))),
             vec![1..BLOCK + 1, BLOCK + 1..BLOCK * 2 + 1, BLOCK * 2 + 1..BLOCK * 2 + 2]
         );
     }
