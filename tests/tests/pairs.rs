@@ -1,4 +1,5 @@
-//! All pairs of PostgreSQL, MariaDB, MySQL, SQLite, CSV and JSON lines, both ways, on a table that
+//! All pairs of PostgreSQL, MariaDB, MySQL, SQLite, CSV, JSON lines and Parquet, both ways, and of
+//! databases with files in buckets, on a table that
 //! holds every supported type with edge values: what arrives is compared value by value with what
 //! was put in, by readers of the test's own. Each value has a row to itself, so that what a store
 //! cannot hold makes exactly that row dirty.
@@ -7,13 +8,15 @@
 
 #[path = "pairs/kinds.rs"]
 mod kinds;
+#[path = "pairs/parquet.rs"]
+mod parquet;
 #[path = "pairs/stores.rs"]
 mod stores;
 
 use kinds::{Kind, Value, kinds};
 use serde_json::Value as Json;
 use stores::{Place, Row, Store};
-use transload_tests::Workplace;
+use transload_tests::{Workplace, objects::Bucket};
 
 /// A source, filled.
 struct Source<'a> {
@@ -25,7 +28,8 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// All that a store can give, in table `all_kinds`.
-    fn new(store: Store, all: &'a [Kind]) -> Self {
+    fn new(place: Place, all: &'a [Kind]) -> Self {
+        let store = place.store;
         let kinds: Vec<_> =
             all.iter().filter(|kind| Kind::native(&kind.gives, store).is_some()).collect();
         let held = |(at, kind): (usize, &&'a Kind)| {
@@ -36,7 +40,7 @@ impl<'a> Source<'a> {
                 .map(move |v| (at, v))
         };
         let values: Vec<_> = kinds.iter().enumerate().flat_map(held).collect();
-        let source = Self { place: Place::new(store), kinds, values };
+        let source = Self { place, kinds, values };
         let native = |kind: &&Kind| (kind.name, Kind::native(&kind.gives, store).unwrap());
         let columns: Vec<_> = source.kinds.iter().map(native).collect();
         source.place.create("all_kinds", &columns);
@@ -91,7 +95,7 @@ impl<'a> Source<'a> {
         let told = kinds.iter().filter(told);
         let types: Vec<_> =
             told.map(|kind| format!("{} = \"{}\"\n", kind.name, kind.logical)).collect();
-        let schema = match self.store().is_file() {
+        let schema = match self.store().is_text() {
             true => format!("[reader.schema]\nid = \"int64\"\n{}", types.concat()),
             false => String::new(),
         };
@@ -132,7 +136,7 @@ fn differences(
     table: &str,
     more: &str,
 ) -> Vec<String> {
-    let pair = format!("{:?} to {:?}, {table}", source.store(), target.store);
+    let pair = format!("{} to {}, {table}", source.place.word(), target.word());
     let workplace = Workplace::new();
     workplace.put("job.toml", source.job(kinds, target, table, more));
     let ended = workplace.run(&["run", "job.toml", "--output", "json", "--progress", "none"]);
@@ -177,20 +181,38 @@ fn accepted(source: &Source, target: &Place, kinds: &[&Kind], more: &str) -> Vec
         let ended = workplace.run(&["plan", "job.toml"]);
         let refused = matches!(ended.exit, Some(2 | 6));
         if !refused || !ended.stderr.contains(&format!("`{}`", kind.name)) {
-            let pair = format!("{:?} to {:?}", source.store(), target.store);
+            let pair = format!("{} to {}", source.place.word(), target.word());
             wrong.push(format!("{pair}: `{}` is not refused: {ended:?}", kind.name));
         }
     }
     wrong
 }
 
-/// From one store into all, into tables that the run makes and into tables of native types.
+/// From one store into all.
 fn from(store: Store) {
+    between(Place::new(store), Store::ALL.into_iter().map(Place::new));
+}
+
+/// From files in a bucket into all databases.
+fn from_bucket(store: Store, bucket: Bucket) {
+    let source = Place::in_bucket(store, bucket);
+    between(source, Store::DATABASES.into_iter().map(Place::new));
+}
+
+/// From a database into files in buckets.
+fn into_buckets(store: Store) {
+    let in_s3 = Store::FILES.map(|into| Place::in_bucket(into, Bucket::s3()));
+    let in_azure = Place::in_bucket(Store::Parquet, Bucket::azure());
+    between(Place::new(store), in_s3.into_iter().chain([in_azure]));
+}
+
+/// Into tables that the run makes, and into tables of native types.
+fn between(source: Place, targets: impl Iterator<Item = Place>) {
     let all = kinds();
-    let source = Source::new(store, &all);
+    let source = Source::new(source, &all);
     let mut wrong = Vec::new();
-    for into in Store::ALL {
-        let target = Place::new(into);
+    for target in targets {
+        let into = target.store;
         let taken = |kind: &&&Kind| Kind::native(&kind.takes, into).is_some();
         let (taken, refused): (Vec<_>, Vec<_>) = source.kinds.iter().partition(|kind| taken(kind));
         let create = if into.is_file() { "" } else { "create_table = true\n" };
@@ -233,4 +255,39 @@ fn csv_to_all() {
 #[test]
 fn json_lines_to_all() {
     from(Store::Jsonl);
+}
+
+#[test]
+fn parquet_to_all() {
+    from(Store::Parquet);
+}
+
+#[test]
+fn postgres_to_buckets() {
+    into_buckets(Store::Postgres);
+}
+
+#[test]
+fn mysql_to_buckets() {
+    into_buckets(Store::Mysql);
+}
+
+#[test]
+fn sqlite_to_buckets() {
+    into_buckets(Store::Sqlite);
+}
+
+#[test]
+fn csv_in_a_bucket_to_databases() {
+    from_bucket(Store::Csv, Bucket::s3());
+}
+
+#[test]
+fn json_lines_in_a_bucket_to_databases() {
+    from_bucket(Store::Jsonl, Bucket::azure());
+}
+
+#[test]
+fn parquet_in_a_bucket_to_databases() {
+    from_bucket(Store::Parquet, Bucket::s3());
 }

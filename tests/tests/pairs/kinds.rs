@@ -1,13 +1,14 @@
 //! The table that all pairs are tested with: what kinds of column there are, which store has them
 //! as what, their edge values, and the text that each store's own client shows for a value.
 
-use super::stores::Store::{self, Csv, Jsonl, Mariadb, Mysql, Postgres, Sqlite};
+use super::stores::Store::{self, Csv, Jsonl, Mariadb, Mysql, Parquet, Postgres, Sqlite};
 
 pub(crate) const PG: &[Store] = &[Postgres];
 pub(crate) const MY: &[Store] = &[Mariadb, Mysql];
 pub(crate) const LITE: &[Store] = &[Sqlite];
 pub(crate) const FILES: &[Store] = &[Csv, Jsonl];
 const JSONL: &[Store] = &[Jsonl];
+const PARQUET: &[Store] = &[Parquet];
 
 /// A kind of column.
 pub(crate) struct Kind {
@@ -116,7 +117,21 @@ fn kind(name: &'static str, logical: &'static str) -> Kind {
 }
 
 pub(crate) fn kinds() -> Vec<Kind> {
-    [integers(), fractions(), texts(), moments(), others()].into_iter().flatten().collect()
+    let kinds = [integers(), fractions(), texts(), moments(), others()];
+    kinds.into_iter().flatten().map(in_parquet).collect()
+}
+
+/// Parquet has what text files have, as what they are told that it is.
+fn in_parquet(mut kind: Kind) -> Kind {
+    let has = |list: &[(Store, &'static str)]| Kind::native(list, Jsonl).is_some();
+    // A number of any size is a text to all who do not know our word for it.
+    if has(&kind.gives) && kind.logical != "numeric" {
+        kind.gives.push((Parquet, kind.logical));
+    }
+    if has(&kind.takes) {
+        kind.takes.push((Parquet, kind.logical));
+    }
+    kind
 }
 
 fn integers() -> Vec<Kind> {
@@ -459,14 +474,17 @@ fn others() -> Vec<Kind> {
                 "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
             ])
             .declared(),
-        kind("calendar", "interval").is(PG, "interval").values(&[
-            "1 year 2 mons 3 days 04:05:06.000007",
-            "-1 mons +30 days",
-            "00:00:00",
-        ]),
+        // Parquet's have no sign and no microseconds.
+        kind("calendar", "interval")
+            .is(PG, "interval")
+            .into(PARQUET, "")
+            .values(&["00:00:00", "1 year 2 mons 3 days 04:05:06.007"])
+            .except(&[PARQUET], &["1 year 2 mons 3 days 04:05:06.000007", "-1 mons +30 days"])
+            .shown(calendar),
         kind("list", "list<int32>")
             .is(PG, "integer[]")
             .into(JSONL, "")
+            .from(PARQUET, "")
             .bare()
             .shown(list)
             .values(&["[]", "[1,null,-3]"]),
@@ -544,6 +562,16 @@ fn document(store: Store, text: &str) -> String {
         }
         (Mysql, r#"[1, {"k": "\"\\ \u00e9"}, null]"#) => r#"[1, {"k": "\"\\ é"}, null]"#.to_owned(),
         (Mysql, "-0.5e-7") => "-0.00000005".to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Parquet's intervals are months, days and milliseconds, four bytes each, for which readers have
+/// no text.
+fn calendar(store: Store, text: &str) -> String {
+    match (store, text) {
+        (Parquet, "00:00:00") => "0".repeat(24),
+        (Parquet, _) => "0e00000003000000777de000".to_owned(),
         _ => text.to_owned(),
     }
 }

@@ -4,11 +4,12 @@
 use rusqlite::types::{Value as Cell, ValueRef};
 use transload_tests::{
     Workplace,
+    objects::Bucket,
     servers::{Database, Product},
     texts,
 };
 
-use super::kinds::Kind;
+use super::{kinds::Kind, parquet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Store {
@@ -18,13 +19,29 @@ pub(crate) enum Store {
     Sqlite,
     Csv,
     Jsonl,
+    Parquet,
 }
 
 impl Store {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Postgres, Self::Mariadb, Self::Mysql, Self::Sqlite, Self::Csv, Self::Jsonl];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Postgres,
+        Self::Mariadb,
+        Self::Mysql,
+        Self::Sqlite,
+        Self::Csv,
+        Self::Jsonl,
+        Self::Parquet,
+    ];
+    pub(crate) const DATABASES: [Self; 4] =
+        [Self::Postgres, Self::Mariadb, Self::Mysql, Self::Sqlite];
+    pub(crate) const FILES: [Self; 3] = [Self::Csv, Self::Jsonl, Self::Parquet];
 
     pub(crate) fn is_file(self) -> bool {
+        Self::FILES.contains(&self)
+    }
+
+    /// A file that does not say which types it has.
+    pub(crate) fn is_text(self) -> bool {
         matches!(self, Self::Csv | Self::Jsonl)
     }
 
@@ -49,13 +66,26 @@ pub(crate) struct Place {
     pub(crate) store: Store,
     workplace: Workplace,
     database: Option<Database>,
+    /// Where files are, if not in the workplace.
+    bucket: Option<Bucket>,
 }
 
 impl Place {
     pub(crate) fn new(store: Store) -> Self {
         let types = if store == Store::Postgres { TYPES } else { "" };
         let database = store.product().map(|product| Database::new(product, types));
-        Self { store, workplace: Workplace::new(), database }
+        Self { store, workplace: Workplace::new(), database, bucket: None }
+    }
+
+    /// A place for files in a bucket.
+    pub(crate) fn in_bucket(store: Store, bucket: Bucket) -> Self {
+        Self { bucket: Some(bucket), ..Self::new(store) }
+    }
+
+    /// How people call it.
+    pub(crate) fn word(&self) -> String {
+        let place = self.bucket.as_ref().map(|bucket| format!(" in {:?}", bucket.product));
+        format!("{:?}{}", self.store, place.unwrap_or_default())
     }
 
     fn database(&self) -> &Database {
@@ -63,7 +93,11 @@ impl Place {
     }
 
     fn file(&self, table: &str) -> String {
-        let ending = if self.store == Store::Csv { "csv" } else { "jsonl" };
+        let ending = match self.store {
+            Store::Csv => "csv",
+            Store::Jsonl => "jsonl",
+            _ => "parquet",
+        };
         format!("{table}.{ending}")
     }
 
@@ -74,9 +108,10 @@ impl Place {
             Store::Sqlite => {
                 format!("plugin = \"sqlite\"\npath = \"{}\"\ntable = \"{table}\"\n", path("db"))
             }
-            Store::Csv | Store::Jsonl => {
-                format!("plugin = \"file\"\npath = \"{}\"\n", path(&self.file(table)))
-            }
+            store if store.is_file() => match &self.bucket {
+                Some(bucket) => bucket.lines(&self.file(table)),
+                None => format!("plugin = \"file\"\npath = \"{}\"\n", path(&self.file(table))),
+            },
             _ => format!("{}table = \"{table}\"\n", self.database().address(None)),
         }
     }
@@ -103,6 +138,7 @@ impl Place {
         match self.store {
             Store::Csv => self.put(table, &csv(kinds, rows)),
             Store::Jsonl => self.put(table, &jsonl(kinds, rows)),
+            Store::Parquet => self.write_parquet(table, kinds, rows),
             Store::Sqlite => self.insert(table, kinds, rows),
             _ => {
                 let row = |(id, cells): &Row| {
@@ -116,8 +152,43 @@ impl Place {
         }
     }
 
-    fn put(&self, table: &str, text: &str) {
-        self.workplace.put(&self.file(table), text);
+    fn put(&self, table: &str, content: impl AsRef<[u8]>) {
+        let file = self.file(table);
+        match &self.bucket {
+            Some(bucket) => bucket.put(&file, content.as_ref()),
+            None => drop(self.workplace.put(&file, content)),
+        }
+    }
+
+    fn content(&self, table: &str) -> Vec<u8> {
+        let file = self.file(table);
+        match &self.bucket {
+            Some(bucket) => bucket.get(&file),
+            None => std::fs::read(self.workplace.path().join(file)).expect("a file"),
+        }
+    }
+
+    fn write_parquet(&self, table: &str, kinds: &[&Kind], rows: &[Row]) {
+        let file = self.workplace.path().join("written.parquet");
+        let columns: Vec<_> = std::iter::once(("id", "int64"))
+            .chain(kinds.iter().map(|kind| (kind.name, kind.logical)))
+            .collect();
+        let row = |(id, cells): &Row| {
+            std::iter::once(Some(id.to_string())).chain(cells.iter().cloned()).collect()
+        };
+        parquet::write(&file, &columns, &rows.iter().map(row).collect::<Vec<_>>());
+        self.put(table, std::fs::read(file).expect("a file"));
+    }
+
+    fn read_parquet(&self, table: &str, kinds: &[&Kind]) -> Vec<Row> {
+        let file = self.workplace.put("read.parquet", self.content(table));
+        let (found, rows) = parquet::read(&file);
+        assert_eq!(found, names(kinds));
+        rows.into_iter().map(row).collect()
+    }
+
+    fn text(&self, table: &str) -> String {
+        String::from_utf8(self.content(table)).expect("UTF-8")
     }
 
     fn literal(&self, kind: &Kind, cell: &Option<String>) -> String {
@@ -151,6 +222,7 @@ impl Place {
         let mut rows = match self.store {
             Store::Csv => self.read_csv(table, kinds),
             Store::Jsonl => self.read_jsonl(table, kinds),
+            Store::Parquet => self.read_parquet(table, kinds),
             Store::Sqlite => self.read_sqlite(table, kinds),
             _ => {
                 let expressions: Vec<_> = std::iter::once("id".to_owned())
@@ -181,14 +253,14 @@ impl Place {
     }
 
     fn read_csv(&self, table: &str, kinds: &[&Kind]) -> Vec<Row> {
-        let mut records = texts::records(&self.workplace.read(&self.file(table))).into_iter();
+        let mut records = texts::records(&self.text(table)).into_iter();
         let head: Vec<_> = records.next().expect("a header").into_iter().flatten().collect();
         assert_eq!(head, names(kinds));
         records.map(row).collect()
     }
 
     fn read_jsonl(&self, table: &str, kinds: &[&Kind]) -> Vec<Row> {
-        let text = self.workplace.read(&self.file(table));
+        let text = self.text(table);
         let line = |line: &str| {
             let (keys, values): (Vec<_>, Vec<_>) = texts::members(line).into_iter().unzip();
             assert_eq!(keys, names(kinds));

@@ -9,15 +9,22 @@ use arrow_select::filter::filter_record_batch;
 use parquet::{
     arrow::{
         ARROW_SCHEMA_META_KEY,
-        arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+        arrow_writer::{
+            ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+        },
         encode_arrow_schema,
     },
+    column::writer::ColumnCloseResult,
     errors::{ParquetError, Result as PageResult},
     file::{metadata::KeyValue, writer::SerializedFileWriter},
 };
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, Result, schema_of};
 
-use super::{lay, options::ParquetOptions};
+use super::{
+    lay,
+    options::ParquetOptions,
+    seal::{Pages, sealed},
+};
 use crate::Encoder;
 
 /// A row group ends at so many encoded bytes.
@@ -34,6 +41,7 @@ pub struct ParquetEncoder {
     schema: SchemaRef,
     writer: SerializedFileWriter<Vec<u8>>,
     factory: ArrowRowGroupWriterFactory,
+    pages: Option<Pages>,
     /// The columns as arrow-rs is given them.
     laid: Fields,
     row_group_rows: usize,
@@ -46,6 +54,8 @@ pub struct ParquetEncoder {
 /// The row group that is being written.
 struct OpenGroup {
     columns: Vec<ArrowColumnWriter>,
+    /// Where its pages are kept if they are to have checksums.
+    pages: Option<Pages>,
     rows: usize,
 }
 
@@ -67,10 +77,17 @@ impl ParquetEncoder {
         let writer = lay::schema(&columns)
             .and_then(|schema| SerializedFileWriter::new(Vec::new(), schema, properties))
             .map_err(defect)?;
+        let pages = options.page_checksums.then(Pages::default);
+        let laid_fields = laid.fields().clone();
+        let mut factory = ArrowRowGroupWriterFactory::new(&writer, laid);
+        if let Some(pages) = &pages {
+            factory = factory.with_page_store_factory(Arc::new(pages.clone()));
+        }
         Ok(Self {
             schema: schema_of(&columns),
-            laid: laid.fields().clone(),
-            factory: ArrowRowGroupWriterFactory::new(&writer, laid),
+            laid: laid_fields,
+            factory,
+            pages,
             writer,
             columns,
             row_group_rows: options.row_group_rows,
@@ -151,18 +168,23 @@ impl ParquetEncoder {
     fn open(&self) -> Result<OpenGroup> {
         let number = self.writer.flushed_row_groups().len();
         let columns = self.factory.create_column_writers(number).map_err(defect)?;
-        Ok(OpenGroup { columns, rows: 0 })
+        Ok(OpenGroup { columns, pages: self.pages.clone(), rows: 0 })
     }
 
     /// Ends the open row group, if there is one.
     fn close(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let mut group = self.writer.next_row_group().map_err(defect)?;
-        for column in open.columns {
-            column
-                .close()
-                .and_then(|chunk| chunk.append_to_row_group(&mut group))
-                .map_err(defect)?;
+        let chunks: PageResult<Vec<_>> =
+            open.columns.into_iter().map(ArrowColumnWriter::close).collect();
+        let mut pages = open.pages.map(|pages| pages.take().into_iter());
+        for mut chunk in chunks.map_err(defect)? {
+            let appended = match pages.as_mut().and_then(Iterator::next) {
+                None => chunk.append_to_row_group(&mut group),
+                Some(pages) => sealed(pages, taken(&mut chunk))
+                    .and_then(|(chunk, close)| group.append_column(&chunk, close)),
+            };
+            appended.map_err(defect)?;
         }
         group.close().map_err(defect)?;
         self.take(out)
@@ -192,6 +214,19 @@ impl OpenGroup {
 
     fn bytes(&self) -> usize {
         self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum()
+    }
+}
+
+/// What was noted of a chunk, without its pages.
+fn taken(chunk: &mut ArrowColumnChunk) -> ColumnCloseResult {
+    let close = chunk.close_mut();
+    ColumnCloseResult {
+        bytes_written: close.bytes_written,
+        rows_written: close.rows_written,
+        metadata: close.metadata.clone(),
+        bloom_filter: close.bloom_filter.take(),
+        column_index: close.column_index.take(),
+        offset_index: close.offset_index.take(),
     }
 }
 

@@ -146,8 +146,7 @@ impl ChunkReader for Stored<'_> {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> PageResult<Bytes> {
-        let ranges = self.part.store.ranges(&self.part.file, &[start..start + length as u64]);
-        let bytes = ranges.map_err(|error| self.trouble.lay_aside(error))?.pop();
-        bytes.ok_or_else(|| ParquetError::EOF("the store gave nothing".to_owned()))
+        let bytes = self.part.store.range(&self.part.file, start..start + length as u64);
+        bytes.map_err(|error| self.trouble.lay_aside(error))
     }
 }

@@ -1,0 +1,122 @@
+//! Damaged files: an error with a place, or the right values; never a panic, never much memory.
+
+use arrow_array::RecordBatch;
+use proptest::prelude::*;
+use transload_formats::{ParquetCompression, ParquetFile, ParquetOptions};
+use transload_plugin_api::{
+    ErrorKind, LogicalType, Result, columns_of,
+    testing::{Rows, samples},
+};
+
+use crate::memory::{Memory, read, written};
+
+fn sample() -> RecordBatch {
+    let names = "boolean int8 uint32 int64 float64 decimal(15,2) decimal(38,10) decimal(76,20) \
+                 text binary timestamp(9) uuid list<int32> list<list<text>> time json interval";
+    let types: Vec<LogicalType> = names.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    let batch = samples::edge_batch(&types[..types.len() - 1]);
+    let rows: Vec<RecordBatch> = vec![batch; 20];
+    arrow_select::concat::concat_batches(&rows[0].schema(), &rows).unwrap()
+}
+
+fn file(page_checksums: bool, compression: ParquetCompression, dictionary: bool) -> Vec<u8> {
+    let batch = sample();
+    let options = ParquetOptions {
+        page_checksums,
+        compression,
+        dictionary,
+        row_group_rows: 150,
+        page_bytes: 500,
+        ..ParquetOptions::default()
+    };
+    written(&options, &columns_of(&batch.schema()).unwrap(), &[batch])
+}
+
+fn attempt(bytes: Vec<u8>) -> Result<Vec<RecordBatch>> {
+    read(&Memory::new(bytes).open()?)
+}
+
+fn refused(bytes: Vec<u8>) -> (ErrorKind, String) {
+    let error = Memory::new(bytes).open().map(|_: ParquetFile| ()).unwrap_err();
+    (error.kind, error.message)
+}
+
+#[test]
+fn what_is_no_parquet_file_is_said_so() {
+    let whole = file(true, ParquetCompression::Zstd, true);
+    let (kind, text) = refused(b"id,name\n1,a\n".to_vec());
+    assert_eq!((kind, text.contains("does not end in `PAR1`")), (ErrorKind::Data, true), "{text}");
+    assert!(refused(b"PAR1".to_vec()).1.contains("at least 12 bytes"));
+    let mut long = whole.clone();
+    let at = long.len() - 8;
+    long[at..at + 4].copy_from_slice(&(65u32 << 20).to_le_bytes());
+    assert!(refused(long.clone()).1.contains("at most 67108864 are read"));
+    long[at..at + 4].copy_from_slice(&(60u32 << 20).to_le_bytes());
+    assert!(refused(long).1.contains("claims 62914560 bytes in a file of"));
+    let mut encrypted = whole;
+    let at = encrypted.len() - 1;
+    encrypted[at] = b'E';
+    assert_eq!(
+        refused(encrypted),
+        (ErrorKind::Unsupported, "encrypted Parquet files cannot be read".into())
+    );
+}
+
+/// T56: a file that was cut off anywhere is no file.
+#[test]
+fn t56_half_written_files_are_errors() {
+    let whole = file(true, ParquetCompression::Zstd, true);
+    for cut in (0..whole.len()).step_by(97) {
+        assert_eq!(attempt(whole[..cut].to_vec()).unwrap_err().kind, ErrorKind::Data, "{cut}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_page_is_found_by_its_checksum() {
+    let whole = file(true, ParquetCompression::None, true);
+    let expected = Rows::of(&attempt(whole.clone()).unwrap());
+    let memory = Memory::new(whole.clone());
+    let data = memory.open().unwrap().row_groups().iter().map(|g| g.bytes).sum::<u64>() as usize;
+    let mut found = 0;
+    for at in (4..data).step_by(61) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        match attempt(bytes) {
+            Ok(batches) => expected.assert_equal(&Rows::of(&batches), &format!("byte {at}")),
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Data, "{error}");
+                assert!(error.message.starts_with("row group "), "{error}");
+                assert!(error.place.as_deref() == Some("memory/t.parquet"), "{error}");
+                found += usize::from(error.message.contains("does not have its checksum"));
+            }
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn damage_is_survived(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        codec in 0..3,
+        dictionary in any::<bool>(),
+        footer in any::<bool>(),
+    ) {
+        use ParquetCompression as C;
+        let codec = [C::None, C::Snappy, C::Gzip][codec as usize];
+        let mut bytes = file(false, codec, dictionary);
+        // the footer is what everything else is believed by
+        let from = if footer { bytes.len() * 3 / 4 } else { 0 };
+        for (at, byte) in flips {
+            let at = from + at.index(bytes.len() - from);
+            bytes[at] = byte;
+        }
+        if let Err(error) = attempt(bytes) {
+            let known = [ErrorKind::Data, ErrorKind::Unsupported, ErrorKind::Schema];
+            prop_assert!(known.contains(&error.kind), "{error:?}");
+            prop_assert!(error.place.is_some(), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Files that lie in memory, written and read by the codec.
+
+use std::{
+    io::{Cursor, Read},
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+use arrow_array::RecordBatch;
+use bytes::Bytes;
+use transload_formats::{
+    Encoder, Listing, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions, Store,
+    StoredFile,
+};
+use transload_plugin_api::{Column, Error, ErrorKind, Result, columns_of};
+
+/// One file, and what was asked of it.
+pub struct Memory {
+    bytes: Bytes,
+    pub asked: Mutex<Vec<Vec<Range<u64>>>>,
+}
+
+impl Memory {
+    pub fn new(bytes: impl Into<Bytes>) -> Arc<Self> {
+        Arc::new(Self { bytes: bytes.into(), asked: Mutex::default() })
+    }
+
+    pub fn file(&self) -> StoredFile {
+        StoredFile {
+            name: "memory/t.parquet".to_owned(),
+            size: self.bytes.len() as u64,
+            version: String::new(),
+            partitions: Vec::new(),
+        }
+    }
+
+    pub fn open(self: &Arc<Self>) -> Result<ParquetFile> {
+        ParquetFile::open(self.clone(), &self.file())
+    }
+
+    /// Bytes fetched since the last call.
+    pub fn fetched(&self) -> u64 {
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.iter().flatten().map(|range| range.end - range.start).sum()
+    }
+}
+
+impl Store for Memory {
+    fn list(&self) -> Result<Listing> {
+        Ok(Listing { files: vec![self.file()], partitions: Vec::new() })
+    }
+
+    fn read(&self, _: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(Cursor::new(self.slice(range)?)))
+    }
+
+    fn ranges(&self, _: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.asked.lock().unwrap().push(ranges.to_vec());
+        ranges.iter().map(|range| self.slice(range.clone())).collect()
+    }
+
+    fn is_distant(&self) -> bool {
+        false
+    }
+}
+
+impl Memory {
+    fn slice(&self, range: Range<u64>) -> Result<Bytes> {
+        if range.start > range.end || range.end > self.bytes.len() as u64 {
+            return Err(Error::new(ErrorKind::Defect, format!("{range:?} is not in the file")));
+        }
+        Ok(self.bytes.slice(range.start as usize..range.end as usize))
+    }
+}
+
+/// A file of these batches, a chunk each.
+pub fn written(options: &ParquetOptions, columns: &[Column], batches: &[RecordBatch]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = ParquetEncoder::new(options, columns).unwrap();
+    encoder.start(&mut out).unwrap();
+    for batch in batches {
+        encoder.encode(batch, &mut out).unwrap();
+        assert_eq!(encoder.take_refused(), []);
+        encoder.commit(&mut out).unwrap();
+    }
+    encoder.end(&mut out).unwrap();
+    out
+}
+
+/// A file of one batch with its own columns.
+pub fn file_of(batch: &RecordBatch) -> Vec<u8> {
+    let columns = columns_of(&batch.schema()).unwrap();
+    written(&ParquetOptions::default(), &columns, std::slice::from_ref(batch))
+}
+
+/// All rows of all columns.
+pub fn read(file: &ParquetFile) -> Result<Vec<RecordBatch>> {
+    read_columns(file, file.columns())
+}
+
+/// All rows of some columns.
+pub fn read_columns(file: &ParquetFile, columns: &[Column]) -> Result<Vec<RecordBatch>> {
+    let mut decoder = ParquetDecoder::new(file, 0..file.row_groups().len(), 0, columns)?;
+    let mut batches = Vec::new();
+    while let Some(next) = decoder.next_batch()? {
+        batches.push(next.batch);
+    }
+    Ok(batches)
+}
