@@ -373,7 +373,6 @@ mod tests {
     fn a_200_is_a_result_only_if_it_holds_one() {
         let answer = |status, body: &'static str| OwnAnswer {
             status,
-            headers: object_store::HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
         };
         let whole =
