@@ -47,7 +47,10 @@ pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
             "tls" => "the certificate is verified".to_owned(),
             "login" => format!("by {}", bucket.login),
             "bucket" => bucket.address.words(),
-            _ => "objects can be listed".to_owned(),
+            _ => match bucket.traffic.words() {
+                Some(trouble) => format!("objects can be listed; {trouble}"),
+                None => "objects can be listed".to_owned(),
+            },
         };
         found.push(finding(stage, Ok(words)));
     }

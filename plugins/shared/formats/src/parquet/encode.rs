@@ -1,7 +1,7 @@
 //! Batches as a file. Batches of the open chunk are only held; a commit hands them to the column
 //! writers, and what comes out are the bytes of finished row groups.
 
-use std::{mem, sync::Arc};
+use std::{io, mem, sync::Arc};
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::{Fields, Schema, SchemaRef};
@@ -16,13 +16,16 @@ use parquet::{
     },
     column::writer::ColumnCloseResult,
     errors::{ParquetError, Result as PageResult},
-    file::{metadata::KeyValue, writer::SerializedFileWriter},
+    file::{
+        metadata::KeyValue, properties::WriterPropertiesBuilder, writer::SerializedFileWriter,
+    },
 };
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, Result, schema_of};
 
 use super::{
     lay,
     options::ParquetOptions,
+    repeats::repeats,
     seal::{Pages, sealed},
 };
 use crate::Encoder;
@@ -40,7 +43,9 @@ pub struct ParquetEncoder {
     columns: Vec<Column>,
     schema: SchemaRef,
     writer: SerializedFileWriter<Vec<u8>>,
-    factory: ArrowRowGroupWriterFactory,
+    properties: WriterPropertiesBuilder,
+    dictionary: bool,
+    /// Where pages are kept if they are to have checksums.
     pages: Option<Pages>,
     /// The columns as arrow-rs is given them.
     laid: Fields,
@@ -71,23 +76,19 @@ impl ParquetEncoder {
         let columns: Vec<_> = columns.iter().map(own).collect();
         let arrow = encode_arrow_schema(&schema_of(&columns));
         let footer = vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), arrow)];
-        let properties = Arc::new(options.properties(footer)?);
+        let properties = options.properties(footer)?;
         let laid = columns.iter().map(|c| lay::field(&c.name, &c.logical, c.nullable));
-        let laid = Arc::new(Schema::new(laid.collect::<Vec<_>>()));
         let writer = lay::schema(&columns)
-            .and_then(|schema| SerializedFileWriter::new(Vec::new(), schema, properties))
+            .and_then(|schema| {
+                SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.clone().build()))
+            })
             .map_err(defect)?;
-        let pages = options.page_checksums.then(Pages::default);
-        let laid_fields = laid.fields().clone();
-        let mut factory = ArrowRowGroupWriterFactory::new(&writer, laid);
-        if let Some(pages) = &pages {
-            factory = factory.with_page_store_factory(Arc::new(pages.clone()));
-        }
         Ok(Self {
             schema: schema_of(&columns),
-            laid: laid_fields,
-            factory,
-            pages,
+            laid: laid.collect::<Vec<_>>().into(),
+            properties,
+            dictionary: options.dictionary,
+            pages: options.page_checksums.then(Pages::default),
             writer,
             columns,
             row_group_rows: options.row_group_rows,
@@ -146,12 +147,14 @@ impl ParquetEncoder {
         filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|e| defect(e.into()))
     }
 
-    /// Writes a committed batch, which may end a row group in its middle.
-    fn write(&mut self, mut batch: RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    /// Writes the first of some committed batches, which may end a row group in its middle.
+    fn write(&mut self, batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<()> {
+        let Some(batch) = batches.first() else { return Ok(()) };
+        let mut batch = batch.clone();
         while batch.num_rows() > 0 {
             let mut open = match self.open.take() {
                 Some(open) => open,
-                None => self.open()?,
+                None => self.open(batches)?,
             };
             let rows = batch.num_rows().min(self.row_group_rows - open.rows);
             open.write(&batch.slice(0, rows), &self.columns, &self.laid).map_err(defect)?;
@@ -165,9 +168,28 @@ impl ParquetEncoder {
         Ok(())
     }
 
-    fn open(&self) -> Result<OpenGroup> {
+    /// A row group that begins about like these batches: a column whose values do not repeat is
+    /// written without a dictionary.
+    fn open(&self, batches: &[RecordBatch]) -> Result<OpenGroup> {
+        let mut properties = self.properties.clone();
+        if self.dictionary {
+            for leaf in 0..self.columns.len() {
+                if !repeats(batches.iter().map(|batch| batch.column(leaf))) {
+                    let path = self.writer.schema_descr().column(leaf).path().clone();
+                    properties = properties.set_column_dictionary_enabled(path, false);
+                }
+            }
+        }
+        // column writers take their properties from a file's writer; this one is never used else
+        let schema = self.writer.schema_descr().root_schema_ptr();
+        let model = SerializedFileWriter::new(io::sink(), schema, Arc::new(properties.build()));
+        let laid = Arc::new(Schema::new(self.laid.clone()));
+        let mut factory = ArrowRowGroupWriterFactory::new(&model.map_err(defect)?, laid);
+        if let Some(pages) = &self.pages {
+            factory = factory.with_page_store_factory(Arc::new(pages.clone()));
+        }
         let number = self.writer.flushed_row_groups().len();
-        let columns = self.factory.create_column_writers(number).map_err(defect)?;
+        let columns = factory.create_column_writers(number).map_err(defect)?;
         Ok(OpenGroup { columns, pages: self.pages.clone(), rows: 0 })
     }
 
@@ -252,15 +274,17 @@ impl Encoder for ParquetEncoder {
     }
 
     fn commit(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        for batch in mem::take(&mut self.held) {
-            self.write(batch, out)?;
-        }
-        Ok(())
+        let held = mem::take(&mut self.held);
+        (0..held.len()).try_for_each(|at| self.write(&held[at..], out))
     }
 
     fn rollback(&mut self) {
         self.held.clear();
         self.refused.clear();
+    }
+
+    fn held(&self) -> usize {
+        self.open.as_ref().map_or(0, OpenGroup::bytes)
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
