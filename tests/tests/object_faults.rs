@@ -255,8 +255,9 @@ fn f35_a_store_that_keeps_no_metadata_is_known_by_other_signs() {
 #[test]
 fn f35_a_read_outlasts_what_passes() {
     let cut = [Fault::CutBody(1), Fault::CutBody(100_000), Fault::Hang];
-    let all: Vec<_> = PASSING[..3].iter().cloned().chain(cut).collect();
-    let listing = PASSING[..3].iter().map(|fault| ("ListObjects", fault, 0));
+    let passing = PASSING;
+    let all: Vec<_> = passing[..3].iter().cloned().chain(cut).collect();
+    let listing = passing[..3].iter().map(|fault| ("ListObjects", fault, 0));
     let cases = all.iter().flat_map(|fault| [("GetObject", fault, 0), ("GetObject", fault, 2)]);
     let cases: Vec<_> = cases.chain(listing).collect();
     for_all(&cases, |(operation, fault, after)| {
