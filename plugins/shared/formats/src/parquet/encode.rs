@@ -16,9 +16,7 @@ use parquet::{
     },
     column::writer::ColumnCloseResult,
     errors::{ParquetError, Result as PageResult},
-    file::{
-        metadata::KeyValue, properties::WriterPropertiesBuilder, writer::SerializedFileWriter,
-    },
+    file::{metadata::KeyValue, properties::WriterPropertiesBuilder, writer::SerializedFileWriter},
 };
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, Result, schema_of};
 
