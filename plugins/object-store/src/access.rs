@@ -155,7 +155,9 @@ impl Bucket {
             Scheme::File => Ok(local()),
         }?;
         let (sender, stop) = watch::channel(false);
-        host.cancel().on_cancel(move || drop(sender.send(true)));
+        host.cancel().on_cancel(move || {
+            sender.send_replace(true);
+        });
         Ok(Self {
             store: client.store,
             multipart: client.multipart,
@@ -208,6 +210,14 @@ impl Bucket {
     /// A request's error as ours, told of the object under `key`.
     pub(crate) fn failed(&self, error: &object_store::Error, key: &str) -> Error {
         error_of(error, &self.address.name(key))
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        if let Some(words) = self.traffic.words() {
+            tracing::info!(store = self.address.name(""), "{words}; what can be sent again was");
+        }
     }
 }
 

@@ -109,6 +109,7 @@ const LOGIN_CODES: &[&str] = &[
     "InvalidAuthenticationInfo",
     "InvalidToken",
     "NoAuthenticationInformation",
+    "NotSignedUp",
     "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",

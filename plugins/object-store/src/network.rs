@@ -317,6 +317,65 @@ mod tests {
         }
     }
 
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(future)
+    }
+
+    #[test]
+    fn names_are_checked_by_what_they_resolve_to() {
+        for (name, metadata, allowed) in [
+            ("localhost", false, true),
+            ("169.254.169.254", false, false),
+            ("fe80::1", false, false),
+            ("169.254.169.254", true, true),
+            ("169.254.1.1", true, false),
+        ] {
+            let resolved = run(CheckedNames { metadata }.resolve(name.parse().unwrap()));
+            assert_eq!(resolved.is_ok(), allowed, "{name}");
+        }
+    }
+
+    #[test]
+    fn requests_go_to_hosts_of_the_connection_only() {
+        let rules = Rules {
+            hosts: BTreeSet::from(["s3.example".to_owned()]),
+            metadata: false,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(1),
+        };
+        let traffic = Arc::new(Traffic::default());
+        let client = Connector::new(rules, Arc::clone(&traffic)).unwrap().client();
+        let mut request = HttpRequest::new(bytes::Bytes::new().into());
+        *request.uri_mut() = "http://127.0.0.1:1/x?sig=canary".parse().unwrap();
+        let error = run(client.execute(request)).unwrap_err();
+        assert!(error.to_string().contains("`127.0.0.1` is not a host"), "{error}");
+        assert!(!format!("{error:?}").contains("canary"));
+        assert_eq!(traffic.requests.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_went_wrong_is_counted() {
+        let traffic = Traffic::default();
+        let answer = |status: u16| {
+            let mut answer = HttpResponse::new(bytes::Bytes::new().into());
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            Ok(answer)
+        };
+        assert_eq!(traffic.words(), None);
+        for status in [200, 404, 429, 503, 503, 500] {
+            traffic.requests.fetch_add(1, Ordering::Relaxed);
+            traffic.count(&answer(status));
+        }
+        let lost = |kind| Err(HttpError::new(kind, Forbidden(String::new())));
+        traffic.count(&lost(HttpErrorKind::Timeout));
+        traffic.count(&lost(HttpErrorKind::Connect));
+        let words = "of 6 requests 3 throttled, 1 failed at the server, 1 without an answer in \
+                     time, 1 with a broken connection";
+        assert_eq!(traffic.words().as_deref(), Some(words));
+    }
+
     #[test]
     fn files_that_hold_no_certificate_are_named() {
         for file in ["/nonexistent/ca.crt", "/dev/null"] {

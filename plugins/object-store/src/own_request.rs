@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use object_store::{
-    HeaderMap,
     aws::{AwsAuthorizer, AwsCredentialProvider},
     azure::{AzureAuthorizer, AzureCredentialProvider},
     client::{HttpClient, HttpRequest},
@@ -40,7 +39,6 @@ pub(crate) struct OwnRequest<'a> {
 /// The whole answer, of whatever status.
 pub(crate) struct OwnAnswer {
     pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -65,7 +63,7 @@ impl OwnRequests {
         let lost = |error| of_transport(&error, what);
         let (parts, body) = self.client.execute(request).await.map_err(lost)?.into_parts();
         let body = body.bytes().await.map_err(|error| of_transport(&error, what))?;
-        Ok(OwnAnswer { status: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(OwnAnswer { status: parts.status.as_u16(), body })
     }
 
     async fn signed(&self, request: OwnRequest<'_>, what: &str) -> Result<HttpRequest> {

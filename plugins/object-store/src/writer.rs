@@ -21,6 +21,7 @@ use transload_plugin_api::{
 use crate::{
     access::Access,
     address::Scheme,
+    check,
     write::{
         Before, BucketPlace, FolderPlace, Gate, Manifest, ObjectTask, Order, Partitioner, Patience,
         Place, Publication, Rolling, Sending, Stage, Target, Template, is_token_of, leftovers,
@@ -241,16 +242,12 @@ impl ObjectWriter {
 
 impl Writer for ObjectWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let root = self.target.root();
-        let answer = self.place().and_then(|place| {
-            place.reach(root)?;
-            Ok(place.name(root))
-        });
-        let finding = |ok, detail| Finding { stage: "store".to_owned(), ok, detail };
-        Ok(vec![match answer {
-            Ok(name) => finding(true, format!("{name} can be reached")),
-            Err(error) => finding(false, error.to_string()),
-        }])
+        let (mut findings, _) = check::reach(&self.access)?;
+        if self.access.address.scheme == Scheme::File {
+            let outcome = FolderPlace::new(self.target.root()).reach();
+            findings.push(check::finding("folder", &outcome));
+        }
+        Ok(findings)
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
@@ -376,7 +373,13 @@ impl Writer for ObjectWriter {
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
-        self.stage(plan)?.remove(&*self.place()?)
+        self.stage(plan)?.remove(&*self.place()?)?;
+        if self.access.address.scheme != Scheme::File
+            && let Some(words) = self.access.bucket()?.traffic.words()
+        {
+            tracing::info!(run = plan.run, "{words}; all of them were sent again");
+        }
+        Ok(())
     }
 }
 

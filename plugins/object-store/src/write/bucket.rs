@@ -11,7 +11,6 @@ use object_store::{
     Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ObjectMeta, ObjectStore,
     ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, UpdateVersion,
     multipart::{MultipartStore, PartId},
-    path::Path,
 };
 use reqwest::Method;
 use transload_plugin_api::{Error, ErrorKind, Result};
@@ -242,16 +241,9 @@ impl Place for BucketPlace {
         })
     }
 
-    fn reach(&self, prefix: &str) -> Result<()> {
-        let path = folder_path(prefix)?;
-        self.ask(async {
-            let first = self.store().list(path.as_ref()).next().await;
-            first.transpose().map(drop).map_err(|error| self.failed(&error, prefix))
-        })
-    }
-
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
-        let path = folder_path(prefix)?;
+        let folder = prefix.trim_end_matches('/');
+        let path = (!folder.is_empty()).then(|| path_of(folder)).transpose()?;
         self.ask(async {
             let listed = self.store().list(path.as_ref()).map_ok(|meta: ObjectMeta| Listed {
                 key: meta.location.as_ref().to_owned(),
@@ -279,12 +271,6 @@ impl Place for BucketPlace {
             Ok(())
         })
     }
-}
-
-/// A prefix as the client takes it; it adds the final `/` itself.
-fn folder_path(prefix: &str) -> Result<Option<Path>> {
-    let folder = prefix.trim_end_matches('/');
-    (!folder.is_empty()).then(|| path_of(folder)).transpose()
 }
 
 fn found(result: &GetResult) -> Found {
@@ -387,7 +373,6 @@ mod tests {
     fn a_200_is_a_result_only_if_it_holds_one() {
         let answer = |status, body: &'static str| OwnAnswer {
             status,
-            headers: object_store::HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
         };
         let whole =

@@ -30,6 +30,21 @@ impl FolderPlace {
         Self { base: PathBuf::from("/"), root: root.to_owned() }
     }
 
+    /// Whether the folder, or the nearest one above that is there, can be written to.
+    pub(crate) fn reach(&self) -> Result<String> {
+        let mut folder = self.path(&self.root);
+        while !folder.exists() && folder.pop() {}
+        let wrong = |message: &str| {
+            Err(Error::new(ErrorKind::Denied, message).at(folder.display().to_string()))
+        };
+        match fs::metadata(&folder) {
+            Err(error) => Err(at(error, &folder)),
+            Ok(found) if !found.is_dir() => wrong("not a folder"),
+            Ok(found) if found.permissions().readonly() => wrong("cannot be written to"),
+            Ok(_) => Ok(format!("{} can be written to", folder.display())),
+        }
+    }
+
     fn path(&self, key: &str) -> PathBuf {
         self.base.join(key)
     }
@@ -198,20 +213,6 @@ impl Place for FolderPlace {
             let _ = fs::remove_file(&staged);
             at(error, &path)
         })
-    }
-
-    fn reach(&self, prefix: &str) -> Result<()> {
-        let mut folder = self.path(prefix);
-        while !folder.exists() && folder.pop() {}
-        let wrong = |message: &str| {
-            Err(Error::new(ErrorKind::Denied, message).at(folder.display().to_string()))
-        };
-        match fs::metadata(&folder) {
-            Err(error) => Err(at(error, &folder)),
-            Ok(found) if !found.is_dir() => wrong("not a folder"),
-            Ok(found) if found.permissions().readonly() => wrong("cannot be written to"),
-            Ok(_) => Ok(()),
-        }
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {

@@ -124,9 +124,6 @@ pub(crate) trait Place: Send + Sync {
     /// [`ErrorKind::Exists`] if the condition does not hold.
     fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()>;
 
-    /// Whether the store answers at all, and has the bucket.
-    fn reach(&self, prefix: &str) -> Result<()>;
-
     /// All objects whose key begins with `prefix`, which is empty or ends in `/`.
     fn list(&self, prefix: &str) -> Result<Vec<Listed>>;
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use transload_plugin_api::ErrorKind;
-use transload_tests_s3::{Fault, Faults, Rule, Server};
+use transload_tests_s3::{Fault, Faults, Rule};
 
 use crate::place::{Place, rows};
 
@@ -92,11 +92,26 @@ fn odd_keys_address_the_very_object_that_the_listing_named() {
 
 #[test]
 fn markers_of_folders_are_no_objects() {
-    let server = Server::start();
-    let place = Place::s3_at(server.endpoint());
+    let place = Place::s3();
     place.put("sub/a.csv", ONE);
     place.put("empty.csv", "");
+    place.put_raw("sub/", "");
+    place.put_raw("nothing/", "");
     assert_eq!(place.names(json!({})).unwrap(), ["empty.csv", "sub/a.csv"]);
+    assert_eq!(place.names(json!({"path": ["sub/"]})).unwrap(), ["sub/a.csv"]);
+    let error = place.names(json!({"path": ["nothing/"]})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+}
+
+#[test]
+fn a_key_that_cannot_be_addressed_is_named() {
+    let place = Place::s3();
+    place.put("c.csv", ONE);
+    place.put_raw("a//b.csv", ONE);
+    let error = place.names(json!({})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported, "{error:?}");
+    assert!(error.message.contains("a//b.csv"), "{error}");
+    assert_eq!(place.names(json!({"path": ["c*"]})).unwrap(), ["c.csv"]);
 }
 
 #[test]

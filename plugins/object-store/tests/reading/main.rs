@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
 
 mod access;
+mod conformance;
 mod faults;
 mod formats;
+mod google;
 mod listing;
 mod partitions;
 mod place;
+mod subject;

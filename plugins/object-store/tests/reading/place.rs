@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -34,12 +33,13 @@ pub(crate) struct Place {
     store: Arc<dyn ObjectStore>,
     /// Options besides `url`.
     options: Value,
-    secrets: Vec<(&'static str, &'static str)>,
+    pub(crate) secrets: Vec<(&'static str, &'static str)>,
     runtime: tokio::runtime::Runtime,
     _folder: Option<tempfile::TempDir>,
 }
 
-struct Fixed(HashMap<&'static str, &'static str>);
+/// Secrets that a test knows.
+pub(crate) struct Fixed(pub(crate) HashMap<&'static str, &'static str>);
 
 impl Secrets for Fixed {
     fn secret(&self, key: &str) -> Result<Option<Secret>> {
@@ -145,12 +145,29 @@ impl Place {
         self.runtime.block_on(puts.buffer_unordered(32).try_collect::<Vec<_>>()).unwrap();
     }
 
-    pub(crate) fn delete(&self, name: &str) {
-        self.runtime.block_on(self.store.delete(&self.path(name))).unwrap();
+    /// Puts an object under a key that the client cannot address, into S3.
+    pub(crate) fn put_raw(&self, name: &str, content: &str) {
+        use object_store::{
+            aws::{AwsAuthorizer, AwsCredential},
+            client::{HttpRequest, HttpService},
+        };
+        let endpoint = self.options["endpoint"].as_str().unwrap();
+        let mut request = HttpRequest::new(bytes::Bytes::from(content.to_owned()).into());
+        *request.method_mut() = reqwest::Method::PUT;
+        let url = format!("{endpoint}/transload/{}/{name}", self.prefix);
+        *request.uri_mut() = url.parse().unwrap();
+        request.headers_mut().insert("content-length", content.len().into());
+        let (key_id, secret_key) = (S3_KEY.to_owned(), S3_SECRET.to_owned());
+        let credential = AwsCredential { key_id, secret_key, token: None };
+        let signer = AwsAuthorizer::new(&credential, "s3", "us-east-1");
+        signer.try_authorize(&mut request, None).unwrap();
+        let client = reqwest::Client::new();
+        let answer = self.runtime.block_on(HttpService::call(&client, request)).unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
     }
 
-    pub(crate) fn folder(&self) -> PathBuf {
-        PathBuf::from(self.url.strip_prefix("file://").unwrap())
+    pub(crate) fn delete(&self, name: &str) {
+        self.runtime.block_on(self.store.delete(&self.path(name))).unwrap();
     }
 
     /// The connection's options and more.

@@ -67,8 +67,39 @@ pub struct StoredFile {
 }
 
 impl StoredFile {
-    /// The last part of the name, for messages.
+    /// The last part of the name, for messages; with the folders named after values, which often
+    /// hold files of the same name.
     pub fn short_name(&self) -> &str {
-        self.name.rsplit('/').next().unwrap_or(&self.name)
+        let mut from = self.name.rfind('/').map_or(0, |at| at + 1);
+        for (at, _) in self.name[..from].rmatch_indices('/').skip(1) {
+            if self.name[at + 1..from].split('/').next().is_some_and(|part| part.contains('=')) {
+                from = at + 1;
+            }
+        }
+        &self.name[from..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_tell_files_of_partitions_apart() {
+        for (name, short) in [
+            ("/data/a.csv", "a.csv"),
+            ("a.csv", "a.csv"),
+            ("s3://b/day=1/region=eu/a.csv", "day=1/region=eu/a.csv"),
+            ("s3://b/day=1/plain/a=b.csv", "day=1/plain/a=b.csv"),
+            ("s3://b/plain/a=b.csv", "a=b.csv"),
+        ] {
+            let file = StoredFile {
+                name: name.to_owned(),
+                size: 0,
+                version: String::new(),
+                partitions: Vec::new(),
+            };
+            assert_eq!(file.short_name(), short);
+        }
     }
 }

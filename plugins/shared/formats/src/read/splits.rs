@@ -1,7 +1,7 @@
 //! How a source is divided: pieces of files, cut at proven starts of records and dealt out in
 //! their order, so that each row is in exactly one split.
 
-use std::{io::Read, sync::Arc};
+use std::{collections::HashSet, io::Read, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Result, Split, SplitAbility, SplitRequest};
@@ -67,8 +67,9 @@ impl Piece {
         Self { file, from: 0, until: None, line: 1, header: Vec::new(), bytes, rows: None }
     }
 
-    fn label(&self, format: Format) -> String {
-        let name = self.file.short_name();
+    /// What the split is called; by whole names where files are called the same otherwise.
+    fn label(&self, format: Format, whole_names: bool) -> String {
+        let name = if whole_names { &self.file.name } else { self.file.short_name() };
         let unit = if format == Format::Parquet { "row groups" } else { "bytes" };
         match self.until {
             Some(until) => format!("{name} {unit} {}..{until}", self.from),
@@ -103,7 +104,10 @@ pub(crate) fn divide(
     }
     let partitions = listing.partitions.clone();
     let data = |pieces| SplitData { pieces, names: names.clone(), partitions: partitions.clone() };
-    deal(pieces, total, count).into_iter().map(|hand| split(source, data(hand))).collect()
+    let short: HashSet<_> = files.iter().map(StoredFile::short_name).collect();
+    let whole_names = short.len() < files.len();
+    let hands = deal(pieces, total, count).into_iter();
+    hands.map(|hand| split(source, data(hand), whole_names)).collect()
 }
 
 fn ideal(number: u64, count: u64, total: u64) -> u64 {
@@ -266,16 +270,16 @@ fn deal(pieces: Vec<Piece>, total: u64, count: u64) -> Vec<Vec<Piece>> {
     hands
 }
 
-fn split(source: &Source, data: SplitData) -> Result<Split> {
+fn split(source: &Source, data: SplitData, whole_names: bool) -> Result<Split> {
     let packed = data.pieces.iter().any(|piece| is_packed(source, &piece.file));
     let ability = if packed { SplitAbility::Replayable } else { SplitAbility::Seekable };
     let bytes = data.pieces.iter().map(|piece| piece.bytes).sum();
     let rows = data.pieces.iter().map(|piece| piece.rows).sum();
+    let label = |piece: &Piece| piece.label(source.format, whole_names);
     let label = match data.pieces.as_slice() {
-        [only] => only.label(source.format),
+        [only] => label(only),
         [first, .., last] => {
-            let (first, last) = (first.label(source.format), last.label(source.format));
-            format!("{first} to {last}, {} files", data.pieces.len())
+            format!("{} to {}, {} files", label(first), label(last), data.pieces.len())
         }
         [] => String::new(),
     };

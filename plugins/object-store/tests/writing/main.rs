@@ -1,11 +1,11 @@
-//! The object store plugin from outside, through the verbs that a host calls: against a real S3
+//! The writing side of the object store plugin from outside, through the verbs that a host calls: against a real S3
 //! server (TRANSLOAD_TEST_S3), Azurite (TRANSLOAD_TEST_AZURE) and local folders.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
 
+mod commit;
+mod conformance;
+mod faults;
 mod home;
 mod host;
-mod writing;
-mod writing_commit;
-mod writing_conformance;
-mod writing_faults;
-mod writing_shapes;
+mod publishing;
+mod shapes;

@@ -2,12 +2,16 @@
 //! all, no upload stays, and what is unknown is said to be and kept.
 
 use serde_json::{Value, json};
-use transload_plugin_api::{ChunkOutcome, ErrorKind, Receipt, WriteMode, WritePlan, Writer};
+use transload_plugin_api::{
+    Cancel, ChunkOutcome, ErrorKind, Host, Plugin, Receipt, TaskContext, WriteMode, WritePlan,
+    Writer,
+};
+use transload_plugin_object_store::ObjectStorePlugin;
 use transload_tests_s3::{Fault, Faults, Rule};
 
 use crate::{
-    home::{Home, answer},
-    host::{ids, plan, rows, two_columns, write_task, writer},
+    home::{Home, answer, secrets},
+    host::{chunk, ids, plan, rows, two_columns, write_task, writer},
 };
 
 /// Few and quick tries: what is tested is what comes of them.
@@ -208,4 +212,31 @@ fn f35_a_stale_listing_hides_no_upload_of_ours() {
     let _pages = case.faults.arm(Rule::on("ListObjects"), Fault::Pages(1));
     case.writer.abort(&case.plan, &[]).unwrap();
     assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+}
+
+#[test]
+fn f35_a_stopped_job_leaves_a_hanging_store_and_no_upload() {
+    let (home, faults) = Home::failing();
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let cancel = Cancel::new();
+    let made = ObjectStorePlugin.writer(
+        home.options(options(json!({"request_timeout": 60_000}))),
+        Host::new(secrets(), cancel.clone()),
+    );
+    let writer = made.unwrap();
+    writer.prepare(&plan).unwrap();
+    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+    chunk(&mut *task, &rows(0..2));
+    let armed = faults.arm(Rule::on("UploadPart"), Fault::Hang);
+    let stopper = std::thread::spawn(move || {
+        while armed.hits() == 0 {
+            std::thread::yield_now();
+        }
+        cancel.cancel();
+    });
+    let error = task.finish().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    stopper.join().unwrap();
+    writer.abort(&plan, &[]).unwrap();
+    assert_eq!((home.names(), home.uploads()), (Vec::new(), 0));
 }

@@ -381,3 +381,39 @@ fn looking_writes_nothing() {
         assert!(tables[0].name.ends_with("out/part-r-1-00000-00000.csv"), "{tables:?}");
     }
 }
+
+#[test]
+fn f15_a_full_disk_is_said_to_be_one_and_nothing_is_published() {
+    let home = Home::new(Kind::Folder);
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let writer = writer(&home, csv(json!({"part_size": 5 << 20})));
+    writer.prepare(&plan).unwrap();
+    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+    let long = "z".repeat(100);
+    let big: Vec<_> = (0..70_000).map(|id| vec![id.to_string(), long.clone()]).collect();
+    let big = crate::host::batch(&two_columns(), &big);
+    chunk(&mut *task, &big);
+    let part = home.names().into_iter().find(|name| name.ends_with(".part")).unwrap();
+    std::fs::remove_file(home.file(&part)).unwrap();
+    std::os::unix::fs::symlink("/dev/full", home.file(&part)).unwrap();
+    task.begin_chunk(1).unwrap();
+    task.write(&big).unwrap();
+    let error = task
+        .commit_chunk(&Position::default(), &Counters::default())
+        .and_then(|_| task.finish())
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Space, "{error}");
+    writer.abort(&plan, &[]).unwrap();
+    assert_eq!(home.names(), Vec::<String>::new());
+}
+
+#[test]
+fn staging_is_private_and_the_folder_is_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new(Kind::Folder);
+    let writer = writer(&home, csv(json!({})));
+    writer.prepare(&plan("r-1", &two_columns(), WriteMode::Insert)).unwrap();
+    let mode = |name| std::fs::metadata(home.file(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("out/_transload"), mode("out/_transload/r-1")), (0o700, 0o700));
+    assert_ne!(mode("out") & 0o055, 0);
+}

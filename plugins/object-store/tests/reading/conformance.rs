@@ -1,0 +1,21 @@
+//! The reader under the suite that every plugin passes, on every kind of store.
+
+use transload_plugin_api::testing;
+use transload_plugin_object_store::ObjectStorePlugin;
+
+use crate::{place::Place, subject::Objects};
+
+#[test]
+fn csv_in_s3_conforms() {
+    testing::reader::all(&ObjectStorePlugin, &Objects { place: Place::s3, format: "csv" });
+}
+
+#[test]
+fn json_lines_in_azure_conform() {
+    testing::reader::all(&ObjectStorePlugin, &Objects { place: Place::azure, format: "jsonl" });
+}
+
+#[test]
+fn csv_in_a_folder_conforms() {
+    testing::reader::all(&ObjectStorePlugin, &Objects { place: Place::file, format: "csv" });
+}
