@@ -19,7 +19,7 @@ const STAGES: &[&str] = &["name resolution", "connection", "tls", "login", "buck
 pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
     let bucket = match access.probe() {
         Ok(bucket) => bucket,
-        Err(error) => return Ok((vec![finding("options", Err(&error))], false)),
+        Err(error) => return Ok((vec![finding("options", &Err(error))], false)),
     };
     let Some(endpoint) = &bucket.endpoint else { return Ok((Vec::new(), true)) };
     let listed = match bucket.wait(list_one(&bucket)) {
@@ -37,7 +37,7 @@ pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
         if let (Some(failed), Err(error)) = (failed, &listed)
             && failed == *stage
         {
-            found.push(finding(stage, Err(error)));
+            found.push(finding(stage, &Err(error.clone())));
             break;
         }
         let words = match *stage {
@@ -52,7 +52,7 @@ pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
                 None => "objects can be listed".to_owned(),
             },
         };
-        found.push(finding(stage, Ok(words)));
+        found.push(finding(stage, &Ok(words)));
     }
     Ok((found, listed.is_ok()))
 }
@@ -83,9 +83,9 @@ fn stage_of(error: &Error) -> &'static str {
 }
 
 /// An outcome with its hint, in one line.
-pub(crate) fn finding(stage: &str, outcome: Result<String, &Error>) -> Finding {
+pub(crate) fn finding(stage: &str, outcome: &Result<String>) -> Finding {
     let (ok, detail) = match outcome {
-        Ok(words) => (true, words),
+        Ok(words) => (true, words.clone()),
         Err(error) => match &error.hint {
             Some(hint) => (false, format!("{error}; {hint}")),
             None => (false, error.to_string()),

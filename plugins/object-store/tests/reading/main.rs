@@ -10,3 +10,4 @@ mod google;
 mod listing;
 mod partitions;
 mod place;
+mod subject;
