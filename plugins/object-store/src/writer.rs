@@ -245,7 +245,7 @@ impl Writer for ObjectWriter {
         let (mut findings, _) = check::reach(&self.access)?;
         if self.access.address.scheme == Scheme::File {
             let outcome = FolderPlace::new(self.target.root()).reach();
-            findings.push(check::finding("folder", outcome.as_ref().cloned()));
+            findings.push(check::finding("folder", &outcome));
         }
         Ok(findings)
     }
