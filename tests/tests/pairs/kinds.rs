@@ -571,7 +571,7 @@ fn document(store: Store, text: &str) -> String {
 fn calendar(store: Store, text: &str) -> String {
     match (store, text) {
         (Parquet, "00:00:00") => "0".repeat(24),
-        (Parquet, _) => "0e00000003000000777de000".to_owned(),
+        (Parquet, _) => "0e000000030000005765e000".to_owned(),
         _ => text.to_owned(),
     }
 }

@@ -2,7 +2,13 @@
 //! the metadata; they are completed by a request of our own where that needs a condition, and
 //! where the client would retry or leave the token out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -30,6 +36,8 @@ const CLEANING: Duration = Duration::from_secs(30);
 pub(crate) struct BucketPlace {
     bucket: Arc<Bucket>,
     multipart: Arc<dyn MultipartStore>,
+    /// The store was found not to put on a condition.
+    unconditional: AtomicBool,
 }
 
 impl BucketPlace {
@@ -39,7 +47,7 @@ impl BucketPlace {
         let multipart = bucket.multipart.clone().ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "the store has no uploads by parts")
         })?;
-        Ok(Self { bucket: Arc::clone(bucket), multipart })
+        Ok(Self { bucket: Arc::clone(bucket), multipart, unconditional: AtomicBool::new(false) })
     }
 
     fn store(&self) -> &dyn ObjectStore {
@@ -225,20 +233,34 @@ impl Place for BucketPlace {
 
     fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()> {
         let path = path_of(key)?;
-        let mode = match condition {
-            Condition::Any => PutMode::Overwrite,
-            Condition::New => PutMode::Create,
-            Condition::Unchanged(found) => PutMode::Update(UpdateVersion {
-                e_tag: Some(found.version.clone()),
-                version: found.generation.clone(),
-            }),
-        };
-        let attributes = self.attributes(token);
-        self.ask(async {
-            let options = PutOptions { mode, attributes, ..PutOptions::default() };
-            let outcome = self.store().put_opts(&path, content.into(), options).await;
-            outcome.map(drop).map_err(|error| self.failed(&error, key))
-        })
+        let conditional = !matches!(condition, Condition::Any);
+        if !conditional || !self.unconditional.load(Ordering::Relaxed) {
+            let mode = put_mode(condition);
+            let outcome = self.ask(async {
+                let attributes = self.attributes(token);
+                let options = PutOptions { mode, attributes, ..PutOptions::default() };
+                Ok(self.store().put_opts(&path, content.clone().into(), options).await)
+            })?;
+            match outcome {
+                Ok(_) => return Ok(()),
+                Err(error) if conditional && Failure::of(&error).status == Some(501) => {
+                    self.unconditional.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(self.failed(&error, key)),
+            }
+        }
+        // A store without conditions: what remains is a look before.
+        let now = self.look(key)?;
+        match condition {
+            Condition::Unchanged(before) if now.as_ref() == Some(before) => {}
+            Condition::New if now.is_none() => {}
+            _ => {
+                return Err(
+                    Error::new(ErrorKind::Exists, "there is another object").at(self.name(key))
+                );
+            }
+        }
+        self.put(key, content, Condition::Any, token)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
@@ -270,6 +292,17 @@ impl Place for BucketPlace {
             }
             Ok(())
         })
+    }
+}
+
+fn put_mode(condition: Condition<'_>) -> PutMode {
+    match condition {
+        Condition::Any => PutMode::Overwrite,
+        Condition::New => PutMode::Create,
+        Condition::Unchanged(found) => PutMode::Update(UpdateVersion {
+            e_tag: Some(found.version.clone()),
+            version: found.generation.clone(),
+        }),
     }
 }
 

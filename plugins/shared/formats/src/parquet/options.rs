@@ -4,7 +4,7 @@ use parquet::{
     basic::{Compression, GzipLevel, ZstdLevel},
     file::{
         metadata::KeyValue,
-        properties::{EnabledStatistics, WriterProperties},
+        properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,7 @@ impl ParquetOptions {
     ///
     /// # Errors
     /// [`ErrorKind::Options`] for numbers that mean nothing.
-    pub(super) fn properties(&self, footer: Vec<KeyValue>) -> Result<WriterProperties> {
+    pub(super) fn properties(&self, footer: Vec<KeyValue>) -> Result<WriterPropertiesBuilder> {
         if self.row_group_rows == 0 || self.page_bytes == 0 || self.page_bytes > 128 << 20 {
             let text = "`row_group_rows` must not be 0, `page_bytes` is between 1 and 128 MiB";
             return Err(Error::new(ErrorKind::Options, text));
@@ -101,7 +101,7 @@ impl ParquetOptions {
             .set_offset_index_disabled(self.statistics != ParquetStatistics::Page)
             .set_data_page_size_limit(self.page_bytes)
             .set_max_row_group_row_count(None);
-        Ok(properties.build())
+        Ok(properties)
     }
 
     fn compression(&self) -> Result<Compression> {
@@ -117,8 +117,9 @@ impl ParquetOptions {
                 Compression::GZIP(level.ok_or_else(|| refused("gzip's 0 to 9"))?)
             }
             (ParquetCompression::Zstd, level) => {
-                let level = ZstdLevel::try_new(level.unwrap_or(1));
-                Compression::ZSTD(level.map_err(|_| refused("zstd's 1 to 22"))?)
+                let level = Some(level.unwrap_or(1)).filter(|level| *level >= 1);
+                let level = level.and_then(|level| ZstdLevel::try_new(level).ok());
+                Compression::ZSTD(level.ok_or_else(|| refused("zstd's 1 to 22"))?)
             }
             (_, Some(_)) => {
                 return Err(refused("those of `none`, `snappy` and `lz4`: they have none"));
@@ -134,8 +135,8 @@ impl ParquetOptions {
 mod tests {
     use super::*;
 
-    fn properties(toml: &str) -> Result<WriterProperties, String> {
-        let options: ParquetOptions = serde_json::from_str(toml).map_err(|e| e.to_string())?;
+    fn properties(json: &str) -> Result<WriterPropertiesBuilder, String> {
+        let options: ParquetOptions = serde_json::from_str(json).map_err(|e| e.to_string())?;
         options.properties(Vec::new()).map_err(|e| e.message)
     }
 

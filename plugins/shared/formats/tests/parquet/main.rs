@@ -3,5 +3,6 @@
 
 mod chunks;
 mod damage;
+mod foreign;
 mod memory;
 mod round_trip;

@@ -1,0 +1,339 @@
+//! F35: a store that throttles, fails, lies and loses answers, under the real program. Either every
+//! row is there exactly once and nothing is left over, or the run says that it failed and nothing
+//! of it can be seen; run again, it completes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use std::{thread, time::Duration};
+
+use transload_tests::{Ended, Workplace, objects::Bucket, wait_until};
+use transload_tests_s3::{Armed, Fault, Rule, Server};
+
+/// Lines of some hundred bytes: two tasks send two parts each.
+const ROWS: u64 = 80_000;
+
+/// A store of the test's own, whose faults are nobody else's.
+struct Stage {
+    bucket: Bucket,
+    workplace: Workplace,
+    _server: Server,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let server = Server::start();
+        let workplace = Workplace::new();
+        Self { bucket: Bucket::s3_at(server.endpoint()), workplace, _server: server }
+    }
+
+    /// A job that writes a local file into objects below `out/`.
+    fn writing() -> Self {
+        let stage = Self::new();
+        stage.workplace.put("in.csv", csv());
+        let job = format!(
+            "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n\
+             [writer]\n{}format = \"csv\"\npart_size = \"5 MiB\"\n{PATIENCE}\
+             [channel]\nparallelism = 2\n",
+            stage.bucket.lines("out/")
+        );
+        stage.workplace.put("job.toml", job);
+        stage
+    }
+
+    /// A job that reads an object into a local file.
+    fn reading() -> Self {
+        let stage = Self::new();
+        stage.bucket.put("in.csv", csv().as_bytes());
+        let job = format!(
+            "[reader]\n{}{PATIENCE}[writer]\nplugin = \"file\"\npath = \"out.csv\"\n\
+             [channel]\nparallelism = 2\n",
+            stage.bucket.lines("in.csv")
+        );
+        stage.workplace.put("job.toml", job);
+        stage
+    }
+
+    fn arm(&self, rule: Rule, fault: Fault) -> Armed {
+        self.bucket.faults().arm(rule, fault)
+    }
+
+    fn run(&self) -> Ended {
+        self.workplace.run(&["run", "job.toml", "--progress", "none"])
+    }
+
+    /// The numbers of the rows below `out/`, sorted.
+    fn written(&self) -> Vec<u64> {
+        let objects = self.bucket.data();
+        let mut numbers: Vec<_> =
+            objects.iter().flat_map(|key| numbers(&self.bucket.get(key))).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[track_caller]
+    fn assert_written(&self, what: &str) {
+        let found = self.written();
+        assert!(found.iter().copied().eq(1..=ROWS), "{what}: {} rows", found.len());
+        let keys = self.bucket.keys();
+        assert!(keys.iter().any(|key| key.ends_with("_SUCCESS")), "{what}: {keys:?}");
+    }
+
+    #[track_caller]
+    fn assert_read(&self, what: &str) {
+        let text = self.workplace.read("out.csv");
+        let mut found = numbers(text.as_bytes());
+        found.sort_unstable();
+        assert!(found.iter().copied().eq(1..=ROWS), "{what}: {} rows", found.len());
+    }
+
+    /// A run that failed: nothing is to be seen, and without the fault it completes.
+    #[track_caller]
+    fn mends(&self, ended: &Ended, what: &str) {
+        assert!(matches!(ended.exit, Some(1..)), "{what}: {ended:?}");
+        assert_eq!(self.bucket.data(), Vec::<String>::new(), "{what}: {ended:?}");
+        self.run_again(what);
+    }
+
+    #[track_caller]
+    fn run_again(&self, what: &str) {
+        let again = self.run();
+        assert_eq!(again.exit, Some(0), "{what}: {again:?}");
+        self.assert_written(what);
+        assert_eq!(self.bucket.faults().uploads(""), Vec::<String>::new(), "{what}");
+    }
+
+    /// After a run that nobody could end: what it had begun stays, as another process may be at
+    /// it, and what it had published is not added to, but replaced where that is said.
+    #[track_caller]
+    fn mends_what_is_left(&self, is_published: bool, what: &str) {
+        let again = self.run();
+        if is_published {
+            again.exits(1).says("FILE-EXISTS");
+            let mut found = self.written();
+            found.dedup();
+            assert_eq!(found.len(), self.written().len(), "{what}: rows are doubled");
+            let said = "write_mode = \"overwrite\"\noverwrite = \"prefix\"\n[channel]";
+            let job = self.workplace.read("job.toml").replace("[channel]", said);
+            self.workplace.put("job.toml", job);
+            self.run().exits(0);
+        } else {
+            assert_eq!(again.exit, Some(0), "{what}: {again:?}");
+        }
+        let found = self.written();
+        assert!(found.iter().copied().eq(1..=ROWS), "{what}: {} rows", found.len());
+        let own = |key: &String| self.bucket.data().iter().any(|own| key.ends_with(own));
+        let uploads = self.bucket.faults().uploads("");
+        assert!(!uploads.iter().any(own), "{what}: {uploads:?}");
+    }
+}
+
+/// Short, as some faults do not pass.
+const PATIENCE: &str = "retries = 3\nretry_window = \"10 s\"\nrequest_timeout = \"5 s\"\n";
+
+fn csv() -> String {
+    let line = |row| format!("{row},{}\n", format!("row {} ", row * 7919).repeat(10));
+    let lines: String = (1..=ROWS).map(line).collect();
+    format!("id,words\n{lines}")
+}
+
+fn numbers(content: &[u8]) -> Vec<u64> {
+    let text = std::str::from_utf8(content).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect()
+}
+
+/// Runs cases some at a time.
+fn for_all<T: Sync>(cases: &[T], test: impl Fn(&T) + Sync) {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(case) =
+                    cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    test(case);
+                }
+            });
+        }
+    });
+}
+
+/// What passes when it is tried again.
+const PASSING: [Fault; 5] =
+    [Fault::SLOW_DOWN, Fault::INTERNAL, Fault::Reset, Fault::LoseReply, Fault::DoneButError];
+
+#[test]
+fn f35_a_write_outlasts_what_passes() {
+    let operations = [
+        "ListObjects",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "CompleteMultipartUpload",
+        "PutObject",
+    ];
+    let cases = operations.iter().flat_map(|operation| PASSING.map(|fault| (*operation, fault)));
+    let hang = [("UploadPart", Fault::Hang), ("CompleteMultipartUpload", Fault::Hang)];
+    let in_body = ("CompleteMultipartUpload", Fault::ErrorInBody("InternalError".to_owned()));
+    let looks = ["HeadObject", "GetObject"].map(|operation| (operation, Fault::INTERNAL));
+    let cases: Vec<_> = cases.chain(hang).chain([in_body]).chain(looks).collect();
+    for_all(&cases, |(operation, fault)| {
+        let stage = Stage::writing();
+        let what = format!("{operation}, {fault:?}");
+        let armed = stage.arm(Rule::on(operation).after(1).times(1), fault.clone());
+        let ended = stage.run();
+        assert_eq!(ended.exit, Some(0), "{what}: {ended:?}");
+        stage.assert_written(&what);
+        // Nobody knows the number of an upload whose beginning was not answered: the bucket's own
+        // rules remove it.
+        let lost = *operation == "CreateMultipartUpload"
+            && matches!(fault, Fault::LoseReply | Fault::DoneButError);
+        assert_eq!(stage.bucket.faults().uploads("").len(), usize::from(lost), "{what}");
+        let is_used = !["HeadObject", "GetObject", "ListObjects"].contains(operation);
+        assert!(!is_used || armed.hits() == 1, "{what}: it has not happened");
+    });
+}
+
+#[test]
+fn f35_a_write_that_cannot_go_on_leaves_nothing() {
+    let cases = [
+        ("CreateMultipartUpload", 1, Fault::FORBIDDEN),
+        ("UploadPart", 2, Fault::FORBIDDEN),
+        ("UploadPart", 1, Fault::INTERNAL),
+        ("UploadPart", 3, Fault::Reset),
+    ];
+    for_all(&cases, |(operation, after, fault)| {
+        let stage = Stage::writing();
+        let what = format!("{operation}, {fault:?} after {after}");
+        let armed = stage.arm(Rule::on(operation).after(*after), fault.clone());
+        let ended = stage.run();
+        assert!(armed.hits() > 0, "{what}");
+        drop(armed);
+        assert_eq!(stage.bucket.faults().uploads(""), Vec::<String>::new(), "{what}: {ended:?}");
+        stage.mends(&ended, &what);
+    });
+}
+
+/// Nobody can say what has become of it: nothing is removed, and a later run finds out.
+#[test]
+fn f35_an_outcome_that_nobody_knows_deletes_nothing() {
+    let cases = [
+        ("CompleteMultipartUpload", Fault::INTERNAL),
+        ("CompleteMultipartUpload", Fault::ErrorInBody(String::new())),
+        ("CompleteMultipartUpload", Fault::Reset),
+        ("CompleteMultipartUpload", Fault::LoseReply),
+    ];
+    for_all(&cases, |(operation, fault)| {
+        let stage = Stage::writing();
+        let what = format!("{operation}, {fault:?}");
+        let looks = stage.arm(Rule::on("HeadObject").key("out/part-"), Fault::INTERNAL);
+        let armed = stage.arm(Rule::on(operation), fault.clone());
+        let ended = stage.run();
+        assert!(armed.hits() > 0, "{what}");
+        assert!(matches!(ended.exit, Some(1..)), "{what}: {ended:?}");
+        let seen = |operation| stage.bucket.faults().seen(operation, "out/").len();
+        assert_eq!(seen("AbortMultipartUpload") + seen("DeleteObject"), 0, "{what}: {ended:?}");
+        drop((armed, looks));
+        stage.mends_what_is_left(!stage.written().is_empty(), &what);
+    });
+}
+
+#[test]
+fn f35_a_store_that_keeps_no_metadata_is_known_by_other_signs() {
+    for fault in [None, Some(Fault::LoseReply)] {
+        let stage = Stage::writing();
+        let _dropped = ["CreateMultipartUpload", "PutObject"]
+            .map(|operation| stage.arm(Rule::on(operation), Fault::DropMetadata));
+        let _lost = fault
+            .clone()
+            .map(|fault| stage.arm(Rule::on("CompleteMultipartUpload").times(1), fault));
+        let ended = stage.run();
+        assert_eq!(ended.exit, Some(0), "{fault:?}: {ended:?}");
+        stage.assert_written(&format!("{fault:?}"));
+        assert_eq!(stage.bucket.faults().uploads(""), Vec::<String>::new(), "{fault:?}");
+    }
+}
+
+#[test]
+fn f35_a_read_outlasts_what_passes() {
+    let cut = [Fault::CutBody(1), Fault::CutBody(100_000), Fault::Hang];
+    let passing = PASSING;
+    let all: Vec<_> = passing[..3].iter().cloned().chain(cut).collect();
+    let listing = passing[..3].iter().map(|fault| ("ListObjects", fault, 0));
+    let cases = all.iter().flat_map(|fault| [("GetObject", fault, 0), ("GetObject", fault, 2)]);
+    let cases: Vec<_> = cases.chain(listing).collect();
+    for_all(&cases, |(operation, fault, after)| {
+        let stage = Stage::reading();
+        let what = format!("{operation}, {fault:?} after {after}");
+        let _armed = stage.arm(Rule::on(operation).after(*after).times(1), (*fault).clone());
+        let ended = stage.run();
+        assert_eq!(ended.exit, Some(0), "{what}: {ended:?}");
+        stage.assert_read(&what);
+    });
+}
+
+/// Part of an object is never taken for the whole, nor another version for the planned one.
+#[test]
+fn f35_a_read_that_cannot_go_on_leaves_nothing() {
+    let cases = [
+        (0, Fault::FORBIDDEN),
+        (3, Fault::FORBIDDEN),
+        (3, Fault::INTERNAL),
+        (1, Fault::WrongEtag),
+        (3, Fault::PRECONDITION),
+        (3, Fault::Answer(404, String::new())),
+        (0, Fault::CutBody(0)),
+        (1, Fault::IgnoreRange),
+    ];
+    for_all(&cases, |(after, fault)| {
+        let stage = Stage::reading();
+        let what = format!("{fault:?} after {after}");
+        let armed = stage.arm(Rule::on("GetObject").after(*after), fault.clone());
+        let ended = stage.run();
+        assert!(armed.hits() > 0, "{what}");
+        assert!(matches!(ended.exit, Some(1..)), "{what}: {ended:?}");
+        assert!(!stage.workplace.path().join("out.csv").exists(), "{what}");
+        drop(armed);
+        stage.run().exits(0);
+        stage.assert_read(&what);
+    });
+}
+
+#[test]
+fn an_object_that_changes_during_the_run_is_an_error() {
+    let stage = Stage::reading();
+    let _slow = stage.arm(Rule::on("GetObject").after(1), Fault::Slow(300));
+    let arguments = ["run", "job.toml", "--progress", "none"];
+    let running = stage.workplace.start(&arguments);
+    wait_until("it reads", || stage.bucket.faults().seen("GetObject", "in.csv").len() >= 2);
+    stage.bucket.put("in.csv", csv().replace("row", "new").as_bytes());
+    let ended = running.wait();
+    assert!(matches!(ended.exit, Some(1..)), "{ended:?}");
+    ended.says("in.csv").says("changed");
+}
+
+/// Killed at each step of the protocol, and run again: every row once, and nothing left over.
+#[test]
+fn f35_a_killed_run_is_run_again() {
+    let cases = [
+        ("CreateMultipartUpload", 1),
+        ("UploadPart", 1),
+        ("UploadPart", 4),
+        ("CompleteMultipartUpload", 1),
+        ("CompleteMultipartUpload", 2),
+    ];
+    for_all(&cases, |(operation, number)| {
+        let stage = Stage::writing();
+        let what = format!("killed at {operation} {number}");
+        let slow = stage.arm(Rule::on(operation).after(number - 1), Fault::Slow(400));
+        let running = stage.workplace.start(&["run", "job.toml", "--progress", "none"]);
+        wait_until(&what, || slow.hits() > 0);
+        thread::sleep(Duration::from_millis(100));
+        running.signal("KILL");
+        assert_eq!(running.wait().exit, None, "{what}");
+        drop(slow);
+        // What was under way at the server ends there.
+        thread::sleep(Duration::from_millis(500));
+        let is_published = !stage.written().is_empty();
+        assert_eq!(is_published, *operation == "CompleteMultipartUpload", "{what}");
+        stage.mends_what_is_left(is_published, &what);
+    });
+}
