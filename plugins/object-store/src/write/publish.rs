@@ -19,6 +19,7 @@ use super::{
     target::{SUCCESS, Target},
     template::{Naming, Template},
     upload::Entry,
+    withdraw::discard_unheard,
 };
 
 /// How often and at which intervals a step is tried again.
@@ -88,6 +89,9 @@ impl Publication<'_> {
         match step {
             Ok(outcome) => {
                 self.discard_strays(&entries)?;
+                if self.template.has_run() {
+                    discard_unheard(self.place, self.target.root(), &entries);
+                }
                 Ok(outcome)
             }
             Err(evidence) => {

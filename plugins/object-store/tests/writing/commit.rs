@@ -107,6 +107,32 @@ fn an_abort_takes_back_what_an_unfinished_commit_has_published() {
 }
 
 #[test]
+fn an_overwrite_removes_what_a_killed_commit_has_published() {
+    for kind in ALL {
+        let home = Home::new(kind);
+        home.put("out/theirs.csv", "id,name\n99,x\n");
+        let options = out(json!({"if_exists": "append"}));
+        let (plan, receipts) = finished(&home, &options, "r-1", WriteMode::Insert);
+        writer(&home, options.clone()).commit(&plan, &receipts).unwrap();
+        home.remove("out/_transload_manifest.json");
+        home.remove("out/_SUCCESS");
+        let overwrite = crate::host::plan("r-2", &two_columns(), WriteMode::Overwrite);
+        let other = writer(&home, options);
+        let draft = other.draft(&overwrite).unwrap();
+        let removed = draft.statements.iter().filter(|step| step.destructive).count();
+        assert_eq!(removed, 3, "{kind:?} {draft:?}");
+        other.prepare(&overwrite).unwrap();
+        let receipt = write_task(&*other, &overwrite, 0, &[rows(5..6)]).unwrap().0;
+        assert_eq!(other.commit(&overwrite, &[receipt]).unwrap(), ChunkOutcome::Committed);
+        other.finalise(&overwrite).unwrap();
+        assert_eq!(ids(&home), [5, 99], "{kind:?}");
+        // The killed run comes too late now.
+        let error = other.commit(&plan, &receipts).unwrap_err();
+        assert_eq!(error.code, "FILE-CHANGED", "{kind:?}");
+    }
+}
+
+#[test]
 fn an_overwrite_that_was_cut_off_removes_the_old_objects_later() {
     for kind in ALL {
         let home = Home::new(kind);
