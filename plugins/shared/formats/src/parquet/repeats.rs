@@ -21,12 +21,7 @@ struct Sample {
 
 /// Whether values repeat in a column that goes on like these arrays begin.
 pub(super) fn repeats<'a>(arrays: impl Iterator<Item = &'a ArrayRef>) -> bool {
-    let mut sample = Sample {
-        seen: vec![0; 1 << (SEEN_LOG - 6)],
-        values: 0,
-        late: 0,
-        late_new: 0,
-    };
+    let mut sample = Sample { seen: vec![0; 1 << (SEEN_LOG - 6)], values: 0, late: 0, late_new: 0 };
     for array in arrays {
         if sample.values >= VALUES {
             break;
@@ -85,7 +80,8 @@ impl Sample {
 fn hash(value: &[u8]) -> u64 {
     let mut hash = value.len() as u64;
     let mut mix = |bytes: [u8; 8]| {
-        hash = (hash.rotate_left(23) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        hash =
+            (hash.rotate_left(23) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     };
     let (words, rest) = value.as_chunks::<8>();
     words.iter().for_each(|word| mix(*word));

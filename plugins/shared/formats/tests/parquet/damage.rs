@@ -37,11 +37,8 @@ fn file(page_checksums: bool, compression: ParquetCompression, dictionary: bool)
 /// One of the files above without checksums, made once.
 fn undamaged(codec: usize, dictionary: bool) -> Vec<u8> {
     static FILES: [OnceLock<Vec<u8>>; 6] = [const { OnceLock::new() }; 6];
-    let compression = [
-        ParquetCompression::None,
-        ParquetCompression::Snappy,
-        ParquetCompression::Gzip,
-    ][codec];
+    let compression =
+        [ParquetCompression::None, ParquetCompression::Snappy, ParquetCompression::Gzip][codec];
     let made = FILES[2 * codec + usize::from(dictionary)]
         .get_or_init(|| file(false, compression, dictionary));
     made.clone()

@@ -109,8 +109,26 @@ const PYARROW: &[(&str, &str, &[&str])] = &[
     ("bool", "boolean", &["true", "false", "true", "NULL"]),
     ("d9", "decimal(9,2)", &["-9999999.99", "9999999.99", "0.01", "NULL"]),
     ("d18", "decimal(18,4)", &["-99999999999999.9999", "99999999999999.9999", "0.0001", "NULL"]),
-    ("d38", "decimal(38,10)", &["-9999999999999999999999999999.9999999999", "9999999999999999999999999999.9999999999", "1.0000000000", "NULL"]),
-    ("d76", "decimal(76,20)", &["-99999999999999999999999999999999999999999999999999999999.99999999999999999999", "99999999999999999999999999999999999999999999999999999999.99999999999999999999", "1.00000000000000000000", "NULL"]),
+    (
+        "d38",
+        "decimal(38,10)",
+        &[
+            "-9999999999999999999999999999.9999999999",
+            "9999999999999999999999999999.9999999999",
+            "1.0000000000",
+            "NULL",
+        ],
+    ),
+    (
+        "d76",
+        "decimal(76,20)",
+        &[
+            "-99999999999999999999999999999999999999999999999999999999.99999999999999999999",
+            "99999999999999999999999999999999999999999999999999999999.99999999999999999999",
+            "1.00000000000000000000",
+            "NULL",
+        ],
+    ),
     ("s", "text", TEXTS),
     ("ls", "text", TEXTS),
     ("vs", "text", TEXTS),
@@ -124,12 +142,47 @@ const PYARROW: &[(&str, &str, &[&str])] = &[
     ("t_ms", "time(3)", &["00:00:00", "23:59:59.999", "01:02:03.004", "NULL"]),
     ("t_us", "time", &["00:00:00", "23:59:59.999999", "01:02:03.000004", "NULL"]),
     ("t_ns", "time(9)", &["00:00:00", "23:59:59.999999999", "00:00:00.000000001", "NULL"]),
-    ("ts_s", "timestamp(0)", &["0001-01-01 00:00:00", "9999-12-31 23:59:59", "2024-02-29 23:59:59", "NULL"]),
-    ("ts_ms", "timestamp(3)", &["0001-01-01 00:00:00", "9999-12-31 23:59:59.999", "2024-02-29 23:59:59.123", "NULL"]),
+    (
+        "ts_s",
+        "timestamp(0)",
+        &["0001-01-01 00:00:00", "9999-12-31 23:59:59", "2024-02-29 23:59:59", "NULL"],
+    ),
+    (
+        "ts_ms",
+        "timestamp(3)",
+        &["0001-01-01 00:00:00", "9999-12-31 23:59:59.999", "2024-02-29 23:59:59.123", "NULL"],
+    ),
     ("ts_us", "timestamp", STAMPS),
-    ("ts_ns", "timestamp(9)", &["1677-09-21 00:12:43.145224192", "2262-04-11 23:47:16.854775807", "1970-01-01 00:00:00.000000001", "NULL"]),
-    ("tz_us", "timestamptz", &["0001-01-01 00:00:00Z", "9999-12-31 23:59:59.999999Z", "2024-02-29 23:59:59.123456Z", "NULL"]),
-    ("tz_ns", "timestamptz(9)", &["1677-09-21 00:12:43.145224192Z", "2262-04-11 23:47:16.854775807Z", "1970-01-01 00:00:00.000000001Z", "NULL"]),
+    (
+        "ts_ns",
+        "timestamp(9)",
+        &[
+            "1677-09-21 00:12:43.145224192",
+            "2262-04-11 23:47:16.854775807",
+            "1970-01-01 00:00:00.000000001",
+            "NULL",
+        ],
+    ),
+    (
+        "tz_us",
+        "timestamptz",
+        &[
+            "0001-01-01 00:00:00Z",
+            "9999-12-31 23:59:59.999999Z",
+            "2024-02-29 23:59:59.123456Z",
+            "NULL",
+        ],
+    ),
+    (
+        "tz_ns",
+        "timestamptz(9)",
+        &[
+            "1677-09-21 00:12:43.145224192Z",
+            "2262-04-11 23:47:16.854775807Z",
+            "1970-01-01 00:00:00.000000001Z",
+            "NULL",
+        ],
+    ),
     ("dur_s", "duration", &["-1000000 us", "1000000 us", "86400000000 us", "NULL"]),
     ("dur_ms", "duration", &["-1000 us", "1000 us", "86400000 us", "NULL"]),
     ("dur_us", "duration", &["-1 us", "1 us", "86400 us", "NULL"]),
@@ -169,9 +222,14 @@ fn files_of_pyarrow_are_read() {
             assert!(error.message.contains("`map` cannot be read"), "{error}");
         }
     }
-    let names = ["i8", "u64", "d9", "d76", "s", "ls", "dict", "b", "ts_us", "ts_ns", "tz_us", "l", "ll", "uuid", "json"];
-    let mut expected: Vec<_> =
-        names.iter().map(|name| *PYARROW.iter().find(|(known, ..)| known == name).unwrap()).collect();
+    let names = [
+        "i8", "u64", "d9", "d76", "s", "ls", "dict", "b", "ts_us", "ts_ns", "tz_us", "l", "ll",
+        "uuid", "json",
+    ];
+    let mut expected: Vec<_> = names
+        .iter()
+        .map(|name| *PYARROW.iter().find(|(known, ..)| known == name).unwrap())
+        .collect();
     // nothing says that these are more than numbers
     expected.insert(11, ("dur_us", "int64", &["-1", "1", "86400", "NULL"]));
     assert_holds(&folder.file("no-arrow-schema.parquet"), &expected, 2400, "no Arrow schema");
@@ -189,7 +247,10 @@ fn int96(folder: &Folder) {
     let fine = folder.file("int96-nanos.parquet");
     let error = read(&fine).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Data);
-    assert!(error.message.contains("row group 0, column `ts`: a timestamp has nanoseconds"), "{error}");
+    assert!(
+        error.message.contains("row group 0, column `ts`: a timestamp has nanoseconds"),
+        "{error}"
+    );
     let wanted = [Column::new("ts", "timestamp(9)".parse().unwrap(), true)];
     let columns = produced(fine.columns(), &wanted);
     let read = read_columns(&fine, &columns).unwrap();
@@ -315,8 +376,12 @@ fn read_by(reader: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
         .map(|(at, (kind, cells))| {
             let name = format!("{} ({kind})", batches[0].schema().field(at).name());
             let ours = match kind.as_str() {
-                "float" => ours(at).iter().map(|cell| bits::<f32, 4>(cell, f32::to_be_bytes)).collect(),
-                "double" => ours(at).iter().map(|cell| bits::<f64, 8>(cell, f64::to_be_bytes)).collect(),
+                "float" => {
+                    ours(at).iter().map(|cell| bits::<f32, 4>(cell, f32::to_be_bytes)).collect()
+                }
+                "double" => {
+                    ours(at).iter().map(|cell| bits::<f64, 8>(cell, f64::to_be_bytes)).collect()
+                }
                 // a duration is a number for those who do not look for an Arrow schema
                 "int64" => ours(at).iter().map(|cell| cell.replace(" us", "")).collect(),
                 _ => ours(at),
