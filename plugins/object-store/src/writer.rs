@@ -201,7 +201,11 @@ impl ObjectWriter {
                 warnings.extend(self.foreign(place, before)?);
             }
         } else {
-            warnings.push("one object takes one task: set `[channel] parallelism = 1`".to_owned());
+            warnings.push(
+                "one object is written by one task: a source that is read in several splits is \
+                 refused, unless `[channel] parallelism = 1`"
+                    .to_owned(),
+            );
         }
         if self.access.address.scheme == Scheme::Azure {
             warnings.push(

@@ -142,19 +142,26 @@ pub(crate) fn leftovers(place: &dyn Place, root: &str, run: &str) -> Result<Vec<
 }
 
 /// Removes what dead runs have left, except where their commit had begun: that is for people.
+/// What cannot be removed is told and stays.
 pub(crate) fn sweep(place: &dyn Place, root: &str, run: &str) -> Result<()> {
     for leftover in leftovers(place, root, run)?.into_iter().filter(|it| it.age > DEAD) {
-        let Ok(stage) = Stage::new(root, &leftover.run) else { continue };
-        if stage.is_unknown(place)? || stage.is_publishing(place)? {
-            continue;
+        match sweep_run(place, root, &leftover.run) {
+            Ok(()) => tracing::info!(run = leftover.run, "looked after a dead run"),
+            Err(error) => tracing::warn!(run = leftover.run, %error, "a dead run's things stay"),
         }
-        for entry in stage.all(place)? {
-            if !entry.upload.is_empty() {
-                place.discard(entry.id())?;
-            }
-        }
-        stage.remove(place)?;
-        tracing::info!(run = leftover.run, uploads = leftover.uploads, "removed a dead run");
     }
     Ok(())
+}
+
+fn sweep_run(place: &dyn Place, root: &str, run: &str) -> Result<()> {
+    let stage = Stage::new(root, run)?;
+    if stage.is_unknown(place)? || stage.is_publishing(place)? {
+        return Ok(());
+    }
+    for entry in stage.all(place)? {
+        if !entry.upload.is_empty() {
+            place.discard(entry.id())?;
+        }
+    }
+    stage.remove(place)
 }
