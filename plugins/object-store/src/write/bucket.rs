@@ -25,7 +25,7 @@ use super::place::{Condition, Found, Listed, Part, Pending, Place, Reply, Upload
 use crate::{
     access::Bucket,
     address::{Scheme, path_of},
-    failure::Failure,
+    failure::{Failure, element},
     own_request::{OwnAnswer, OwnRequest, OwnRequests},
 };
 
@@ -65,6 +65,10 @@ impl BucketPlace {
 
     fn failed(&self, error: &StoreError, key: &str) -> Error {
         self.bucket.failed(error, key)
+    }
+
+    fn is_s3(&self) -> bool {
+        self.bucket.address.scheme == Scheme::S3
     }
 
     fn attributes(&self, token: &str) -> Attributes {
@@ -203,6 +207,39 @@ impl Place for BucketPlace {
                 _ => Ok(()),
             }
         })
+    }
+
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<(String, String)>>> {
+        let Some(own) = self.bucket.own.as_ref().filter(|_| self.is_s3()) else { return Ok(None) };
+        let (mut found, mut marker) = (Vec::new(), String::new());
+        loop {
+            let query = format!("prefix={}&uploads={marker}", query_value(prefix));
+            let request = OwnRequest {
+                method: Method::GET,
+                key: "",
+                query: &query,
+                headers: &[],
+                body: Bytes::new(),
+            };
+            let what = self.name(prefix);
+            let answer = self.ask(own.send(request, &what))?;
+            if answer.status != 200 {
+                return Err(answer.failure().into_error(&what));
+            }
+            let page = String::from_utf8_lossy(&answer.body);
+            found.extend(page.split("<Upload>").skip(1).filter_map(|upload| {
+                Some((element(upload, "Key")?, element(upload, "UploadId")?))
+            }));
+            match (element(&page, "NextKeyMarker"), element(&page, "NextUploadIdMarker")) {
+                (Some(key), Some(id))
+                    if element(&page, "IsTruncated").as_deref() == Some("true") =>
+                {
+                    let (key, id) = (query_value(&key), query_value(&id));
+                    marker = format!("&key-marker={key}&upload-id-marker={id}");
+                }
+                _ => return Ok(Some(found)),
+            }
+        }
     }
 
     fn look(&self, key: &str) -> Result<Option<Found>> {

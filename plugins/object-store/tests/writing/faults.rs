@@ -100,6 +100,25 @@ fn f35_parts_and_beginnings_are_repeated() {
 }
 
 #[test]
+fn f35_an_upload_whose_beginning_was_never_told_is_discarded() {
+    for commits in [true, false] {
+        let (home, faults) = Home::failing();
+        let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+        let writer = writer(&home, options(json!({})));
+        writer.prepare(&plan).unwrap();
+        let lost = faults.once("CreateMultipartUpload", "out/", Fault::LoseReply);
+        let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
+        assert_eq!((lost.hits(), home.uploads()), (1, 2));
+        if commits {
+            assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
+        } else {
+            writer.abort(&plan, &[receipt]).unwrap();
+        }
+        assert_eq!(home.uploads(), 0, "{commits}");
+    }
+}
+
+#[test]
 fn f35_an_upload_that_is_gone_is_unknown_and_nothing_is_deleted() {
     let case = finished(json!({}));
     let fault = answer(404, "NoSuchUpload");
