@@ -12,7 +12,7 @@
 //! | `file`, `shape`, `reading` | [`ParquetFile`]: columns, row groups; what each column holds |
 //! | `pages`, `header`, `unpack`, `blocks` | the pages of a column chunk |
 //! | `decode`, `turn` | [`ParquetDecoder`]: rows as batches |
-//! | `options`, `encode`, `lay`, `repeats`, `seal` | [`ParquetEncoder`]: batches as a file |
+//! | `options`, `encode`, `group`, `lay`, `repeats`, `seal` | [`ParquetEncoder`]: batches as a file |
 //! | `join` | [`join_parquet`]: several files as one |
 
 mod blocks;
@@ -20,6 +20,7 @@ mod decode;
 mod encode;
 mod file;
 mod footer;
+mod group;
 mod header;
 mod join;
 mod lay;

@@ -47,7 +47,7 @@ impl Memory {
 
 impl Store for Memory {
     fn list(&self) -> Result<Listing> {
-        Ok(Listing { files: vec![self.file()], partitions: Vec::new() })
+        Ok(Listing { files: vec![self.file()], ..Listing::default() })
     }
 
     fn read(&self, _: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
