@@ -327,11 +327,9 @@ fn f35_a_killed_run_is_run_again() {
         assert_eq!(running.wait().exit, None, "{what}");
         drop(slow);
         // What was under way at the server ends there.
-        let is_published = *operation == "CompleteMultipartUpload";
-        match is_published {
-            true => wait_until("it is done", || stage.bucket.data().len() == *number as usize),
-            false => thread::sleep(Duration::from_millis(500)),
-        }
+        thread::sleep(Duration::from_millis(800));
+        let is_published = !stage.written().is_empty();
+        assert!(is_published || *number < 2 || *operation == "UploadPart", "{what}");
         stage.mends_what_is_left(is_published, &what);
     });
 }

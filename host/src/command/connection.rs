@@ -72,7 +72,7 @@ fn findings(
     let reached = findings.iter().all(|finding| finding.ok);
     if descriptor.writer.is_some() && reached {
         let plugin = catalog.plugin(&lone.plugin, Role::Writer)?;
-        let writer = plugin.writer(lone.options.clone(), session.host(&lone.secrets))?;
+        let writer = plugin.writer(lone.writer_options.clone(), session.host(&lone.secrets))?;
         let more = writer.check()?.into_iter().filter(|finding| !findings.contains(finding));
         let more =
             more.map(|finding| Finding { stage: format!("writing: {}", finding.stage), ..finding });

@@ -162,8 +162,12 @@ pub struct LoneConnection {
     pub plugin: String,
     /// Its name, and the environment that was picked.
     pub connection: ConnectionName,
-    /// Its options, and the defaults of those that only a job gives.
+    /// Its options, and the defaults of those that only a job gives, for its first role.
     pub options: Options,
+    /// As `options`, for the plugin's writer: an option may mean one thing to the reader and
+    /// another one to it.
+    #[serde(skip)]
+    pub writer_options: Options,
     /// Where its secret options come from.
     pub secrets: SecretRefs,
     /// What the user should know and may leave as it is.

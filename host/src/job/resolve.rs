@@ -176,14 +176,27 @@ impl DraftConnection {
             find_plugin(&draft, Role::Reader, &mut once, &mut findings).and_then(|found| {
                 let descriptor = found.borrow();
                 let role = if descriptor.reader.is_some() { Role::Reader } else { Role::Writer };
-                side(&draft, &self.connection.file, role, descriptor, &mut findings)
+                let file = &self.connection.file;
+                let first = side(&draft, file, role, descriptor, &mut findings)?;
+                // It is the same connection: what is wrong with it has been found.
+                let mut known = Findings::default();
+                let writer = side(&draft, file, Role::Writer, descriptor, &mut known);
+                Some((first, writer.map(|side| side.options).unwrap_or_default()))
             });
         match resolved {
-            Some(Side { plugin, connection: Some(connection), options, secrets })
+            Some((Side { plugin, connection: Some(connection), options, secrets }, writer))
                 if findings.problems.is_empty() =>
             {
                 let warnings = findings.warnings.iter().cloned().collect();
-                Ok(LoneConnection { plugin, connection, options, secrets, warnings })
+                let writer_options = writer;
+                Ok(LoneConnection {
+                    plugin,
+                    connection,
+                    options,
+                    writer_options,
+                    secrets,
+                    warnings,
+                })
             }
             _ => Err(findings.problems.sorted(&self.connection.file)),
         }

@@ -199,6 +199,8 @@ async fn struck(
         }
         Fault::Reset => return Err(lost()),
         Fault::Slow(milliseconds) => {
+            // Here by then, whatever becomes of the client.
+            drain(&mut request).await?;
             tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
         }
         _ => {}
@@ -219,7 +221,8 @@ async fn struck(
     }
 }
 
-/// Takes what the client sends: one that cannot send its body does not look for an answer.
+/// Takes what the client sends, and keeps it: one that cannot send its body does not look for an
+/// answer.
 async fn drain(request: &mut Request<Body>) -> Result<(), StdError> {
     request.body_mut().store_all_limited(usize::MAX).await.map(drop)
 }
