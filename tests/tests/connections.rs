@@ -5,6 +5,7 @@
 use serde_json::Value;
 use transload_tests::{
     Workplace,
+    objects::Bucket,
     servers::{Database, Product},
 };
 
@@ -133,5 +134,68 @@ fn a_connection_that_cannot_be_meant_is_refused() {
         ("e", "unknown connection `e`"),
     ] {
         workplace.run(&["connection", "test", name]).exits(2).says(said);
+    }
+}
+
+/// A connection file whose `lake` has an environment for everything that can go wrong.
+fn lake(bucket: &Bucket) -> String {
+    let good = bucket.connection();
+    let secret = bucket.secret.display();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let other = |endpoint: &str| good.replace(&bucket.endpoint, endpoint);
+    let rest = bucket.endpoint.splitn(4, '/').nth(3).unwrap_or_default();
+    let wrong_secret = "{ command = [\"echo\", \"YzRuNHJ5\"] }"; // Azure's must be Base64
+    [
+        ("good", good.clone()),
+        ("key", good.replace(&format!("{{ file = \"{secret}\" }}"), wrong_secret)),
+        ("bucket", good.replace("://transload/", "://no-such-bucket/")),
+        ("name", other(&format!("https://no-such-host.invalid/{rest}"))),
+        ("port", other(&format!("http://127.0.0.1:{closed}/{rest}"))),
+        ("plain", other(&format!("http://192.0.2.1/{rest}"))),
+        ("link-local", other(&format!("https://169.254.169.254/{rest}"))),
+    ]
+    .map(|(environment, lines)| {
+        format!("[lake.{environment}]\n{lines}retries = 0\nconnect_timeout = \"2 s\"\n")
+    })
+    .concat()
+}
+
+#[test]
+fn a_test_of_an_object_store_goes_stage_by_stage_too() {
+    for bucket in [Bucket::s3(), Bucket::azure()] {
+        let workplace = Workplace::new();
+        workplace.put("connections.toml", lake(&bucket));
+        for (environment, stage) in [
+            ("good", ""),
+            ("key", "login"),
+            ("bucket", "bucket"),
+            ("name", "name resolution"),
+            ("port", "connection"),
+        ] {
+            let what = format!("{:?}, {environment}", bucket.product);
+            let (exit, found) = findings(&workplace, &["lake", "--env", environment]);
+            let failed: Vec<_> = found.iter().filter(|(_, ok, _)| !ok).collect();
+            let stages: Vec<_> = failed.iter().map(|(stage, ..)| stage.as_str()).collect();
+            if environment == "good" {
+                assert_eq!((exit, stages), (Some(0), vec![]), "{what}: {found:?}");
+            } else {
+                assert_eq!((exit, stages), (Some(5), vec![stage]), "{what}: {found:?}");
+            }
+            assert!(!format!("{found:?}").contains("YzRuNHJ5"), "{what}: {found:?}");
+        }
+    }
+}
+
+/// Before a byte is sent: plain text to other machines, and the clouds' inner services.
+#[test]
+fn endpoints_that_must_not_be_spoken_to_are_refused() {
+    let bucket = Bucket::s3();
+    let workplace = Workplace::new();
+    workplace.put("connections.toml", lake(&bucket));
+    for (environment, said) in [("plain", "allow_http"), ("link-local", "169.254.169.254")] {
+        let ended = workplace.run(&["connection", "test", "lake", "--env", environment]);
+        assert!(matches!(ended.exit, Some(2 | 5)), "{environment}: {ended:?}");
+        let told = ended.stdout.clone() + &ended.stderr;
+        assert!(told.contains(said), "{environment}: {ended:?}");
     }
 }

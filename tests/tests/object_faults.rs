@@ -10,7 +10,7 @@ use transload_tests::{Ended, Workplace, objects::Bucket, wait_until};
 use transload_tests_s3::{Armed, Fault, Rule, Server};
 
 /// Lines of some hundred bytes: two tasks send two parts each.
-const ROWS: u64 = 160_000;
+const ROWS: u64 = 80_000;
 
 /// A store of the test's own, whose faults are nobody else's.
 struct Stage {
@@ -76,7 +76,6 @@ impl Stage {
         assert!(found.iter().copied().eq(1..=ROWS), "{what}: {} rows", found.len());
         let keys = self.bucket.keys();
         assert!(keys.iter().any(|key| key.ends_with("_SUCCESS")), "{what}: {keys:?}");
-        assert_eq!(self.bucket.faults().uploads(""), Vec::<String>::new(), "{what}");
     }
 
     #[track_caller]
@@ -100,11 +99,36 @@ impl Stage {
         let again = self.run();
         assert_eq!(again.exit, Some(0), "{what}: {again:?}");
         self.assert_written(what);
+        assert_eq!(self.bucket.faults().uploads(""), Vec::<String>::new(), "{what}");
+    }
+
+    /// After a run that nobody could end: what it had begun stays, as another process may be at
+    /// it, and what it had published is not added to, but replaced where that is said.
+    #[track_caller]
+    fn mends_what_is_left(&self, is_published: bool, what: &str) {
+        let again = self.run();
+        if is_published {
+            again.exits(1).says("FILE-EXISTS");
+            let mut found = self.written();
+            found.dedup();
+            assert_eq!(found.len(), self.written().len(), "{what}: rows are doubled");
+            let said = "write_mode = \"overwrite\"\noverwrite = \"prefix\"\n[channel]";
+            let job = self.workplace.read("job.toml").replace("[channel]", said);
+            self.workplace.put("job.toml", job);
+            self.run().exits(0);
+        } else {
+            assert_eq!(again.exit, Some(0), "{what}: {again:?}");
+        }
+        let found = self.written();
+        assert!(found.iter().copied().eq(1..=ROWS), "{what}: {} rows", found.len());
+        let own = |key: &String| self.bucket.data().iter().any(|own| key.ends_with(own));
+        let uploads = self.bucket.faults().uploads("");
+        assert!(!uploads.iter().any(own), "{what}: {uploads:?}");
     }
 }
 
 /// Short, as some faults do not pass.
-const PATIENCE: &str = "retries = 3\nretry_window = \"10 s\"\nrequest_timeout = \"2 s\"\n";
+const PATIENCE: &str = "retries = 3\nretry_window = \"10 s\"\nrequest_timeout = \"5 s\"\n";
 
 fn csv() -> String {
     let line = |row| format!("{row},{}\n", format!("row {} ", row * 7919).repeat(10));
@@ -158,6 +182,11 @@ fn f35_a_write_outlasts_what_passes() {
         let ended = stage.run();
         assert_eq!(ended.exit, Some(0), "{what}: {ended:?}");
         stage.assert_written(&what);
+        // Nobody knows the number of an upload whose beginning was not answered: the bucket's own
+        // rules remove it.
+        let lost = *operation == "CreateMultipartUpload"
+            && matches!(fault, Fault::LoseReply | Fault::DoneButError);
+        assert_eq!(stage.bucket.faults().uploads("").len(), usize::from(lost), "{what}");
         let is_used = !["HeadObject", "GetObject", "ListObjects"].contains(operation);
         assert!(!is_used || armed.hits() == 1, "{what}: it has not happened");
     });
@@ -195,7 +224,7 @@ fn f35_an_outcome_that_nobody_knows_deletes_nothing() {
     for_all(&cases, |(operation, fault)| {
         let stage = Stage::writing();
         let what = format!("{operation}, {fault:?}");
-        let looks = stage.arm(Rule::on("HeadObject").key("out/"), Fault::INTERNAL);
+        let looks = stage.arm(Rule::on("HeadObject").key("out/part-"), Fault::INTERNAL);
         let armed = stage.arm(Rule::on(operation), fault.clone());
         let ended = stage.run();
         assert!(armed.hits() > 0, "{what}");
@@ -203,7 +232,7 @@ fn f35_an_outcome_that_nobody_knows_deletes_nothing() {
         let seen = |operation| stage.bucket.faults().seen(operation, "out/").len();
         assert_eq!(seen("AbortMultipartUpload") + seen("DeleteObject"), 0, "{what}: {ended:?}");
         drop((armed, looks));
-        stage.run_again(&what);
+        stage.mends_what_is_left(!stage.written().is_empty(), &what);
     });
 }
 
@@ -219,24 +248,25 @@ fn f35_a_store_that_keeps_no_metadata_is_known_by_other_signs() {
         let ended = stage.run();
         assert_eq!(ended.exit, Some(0), "{fault:?}: {ended:?}");
         stage.assert_written(&format!("{fault:?}"));
+        assert_eq!(stage.bucket.faults().uploads(""), Vec::<String>::new(), "{fault:?}");
     }
 }
 
 #[test]
 fn f35_a_read_outlasts_what_passes() {
     let cut = [Fault::CutBody(1), Fault::CutBody(100_000), Fault::Hang];
-    let operations = ["ListObjects", "GetObject", "HeadObject"];
-    let cases = operations.iter().flat_map(|operation| PASSING.map(|fault| (*operation, fault)));
-    let cases: Vec<_> = cases.chain(cut.map(|fault| ("GetObject", fault))).collect();
-    for_all(&cases, |(operation, fault)| {
-        for after in [0, 2] {
-            let stage = Stage::reading();
-            let what = format!("{operation}, {fault:?} after {after}");
-            let _armed = stage.arm(Rule::on(operation).after(after).times(1), fault.clone());
-            let ended = stage.run();
-            assert_eq!(ended.exit, Some(0), "{what}: {ended:?}");
-            stage.assert_read(&what);
-        }
+    let passing = PASSING;
+    let all: Vec<_> = passing[..3].iter().cloned().chain(cut).collect();
+    let listing = passing[..3].iter().map(|fault| ("ListObjects", fault, 0));
+    let cases = all.iter().flat_map(|fault| [("GetObject", fault, 0), ("GetObject", fault, 2)]);
+    let cases: Vec<_> = cases.chain(listing).collect();
+    for_all(&cases, |(operation, fault, after)| {
+        let stage = Stage::reading();
+        let what = format!("{operation}, {fault:?} after {after}");
+        let _armed = stage.arm(Rule::on(operation).after(*after).times(1), (*fault).clone());
+        let ended = stage.run();
+        assert_eq!(ended.exit, Some(0), "{what}: {ended:?}");
+        stage.assert_read(&what);
     });
 }
 
@@ -289,7 +319,6 @@ fn f35_a_killed_run_is_run_again() {
         ("UploadPart", 4),
         ("CompleteMultipartUpload", 1),
         ("CompleteMultipartUpload", 2),
-        ("PutObject", 2),
     ];
     for_all(&cases, |(operation, number)| {
         let stage = Stage::writing();
@@ -303,6 +332,8 @@ fn f35_a_killed_run_is_run_again() {
         drop(slow);
         // What was under way at the server ends there.
         thread::sleep(Duration::from_millis(500));
-        stage.run_again(&what);
+        let is_published = !stage.written().is_empty();
+        assert_eq!(is_published, *operation == "CompleteMultipartUpload", "{what}");
+        stage.mends_what_is_left(is_published, &what);
     });
 }

@@ -41,17 +41,18 @@ fn into_bucket(workplace: &Workplace, bucket: &Bucket, more: &str) -> transload_
 /// T53, T54: cut where a record certainly begins, though line ends stand in cells.
 #[test]
 fn one_csv_object_is_read_by_several_tasks() {
-    const ROWS: u64 = 700_000;
+    const ROWS: u64 = 120_000;
+    let padding = "- ".repeat(70);
     for bucket in stores() {
         let workplace = Workplace::new();
-        bucket.put("in.csv", csv(ROWS).as_bytes());
+        bucket.put("in.csv", csv(ROWS).replace("line one", &padding).as_bytes());
         let report = into_sqlite(&workplace, &bucket.lines("in.csv"), 4);
         let tasks = report["tasks"].as_array().unwrap();
         assert!(tasks.len() >= 4, "{:?}: {} tasks", bucket.product, tasks.len());
         let query =
             "SELECT count(*), sum(id), sum(words = 'line one' || char(10) || 'line ' || id) FROM t";
         let sum = ROWS * (ROWS + 1) / 2;
-        assert_eq!(workplace.sqlite("out.db", query), [format!("{ROWS}|{sum}|{ROWS}")]);
+        assert_eq!(workplace.sqlite("out.db", &query), [format!("{ROWS}|{sum}|{ROWS}")]);
     }
 }
 
@@ -122,7 +123,8 @@ fn t45_an_overwrite_prints_what_it_removes() {
         let plan = workplace.run(&["plan", "out.toml"]);
         let name = old.rsplit('/').next().unwrap();
         assert!(plan.exits(0).stdout.contains(name), "{}\n{}", plan.stdout, plan.stderr);
-        assert!(!plan.stdout.contains("theirs.csv"), "{}", plan.stdout);
+        let removed = plan.stdout.lines().filter(|line| line.contains("remove "));
+        assert_eq!(removed.count(), 1, "{}", plan.stdout);
         assert_eq!(bucket.keys(), before, "a plan has written");
         workplace.run(&["run", "out.toml", "--progress", "none"]).exits(0);
         let after = bucket.data();

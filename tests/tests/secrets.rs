@@ -8,7 +8,12 @@ use std::{
     path::Path,
 };
 
-use transload_tests::{Ended, Workplace, sample_folder};
+use transload_tests::{
+    Ended, Workplace,
+    objects::{AZURE, Bucket},
+    sample_folder,
+};
+use transload_tests_s3::SECRET;
 
 const CANARY: &str = "c4n4ry-Wb7!x%2F9";
 
@@ -26,7 +31,7 @@ fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 }
 
 #[track_caller]
-fn assert_hidden(workplace: &Workplace, ended: &Ended) {
+fn assert_hidden(workplace: &Workplace, ended: &Ended, secret: &str) {
     let mut texts = vec![
         ("stdout".to_owned(), ended.stdout.clone().into_bytes()),
         ("stderr".to_owned(), ended.stderr.clone().into_bytes()),
@@ -34,17 +39,21 @@ fn assert_hidden(workplace: &Workplace, ended: &Ended) {
     files(workplace.path(), &mut texts);
     for (name, text) in texts {
         let text = String::from_utf8_lossy(&text);
-        assert!(!text.contains(CANARY), "{name}: {text}");
+        assert!(!text.contains(secret), "{name}: {text}");
     }
 }
 
 /// Runs a command with everything logged, in both formats, and looks everywhere.
 fn search(workplace: &Workplace, arguments: &[&str]) -> Ended {
+    search_for(workplace, arguments, CANARY)
+}
+
+fn search_for(workplace: &Workplace, arguments: &[&str], secret: &str) -> Ended {
     let run = |format: &str| {
         let mut command = workplace.command();
         command.args(arguments).args(["--log", "trace", "--log-format", format]);
         let ended = Ended::from(command.env("CANARY", CANARY).output().unwrap());
-        assert_hidden(workplace, &ended);
+        assert_hidden(workplace, &ended, secret);
         ended
     };
     run("text");
@@ -140,4 +149,54 @@ fn t60_a_literal_secret_is_warned_about_without_being_shown() {
     run().exits(2).says("secret `password` stands in a file that everybody can read");
     set_mode(&workplace, "job.toml", 0o600);
     run().exits(0).says("password");
+}
+
+/// Runs a job that copies an object, right or wrong, and looks everywhere for a secret.
+fn search_bucket(bucket: &Bucket, connection: &str, secret: &str, is_good: bool) {
+    let workplace = Workplace::new();
+    bucket.put("in.csv", b"id\n1\n");
+    let section = |path: &str| format!("{connection}path = \"{path}\"\nretries = 0\n");
+    let job = format!(
+        "[reader]\n{}[writer]\n{}format = \"csv\"\nwrite_mode = \"overwrite\"\n",
+        section("in.csv"),
+        section("out/")
+    );
+    workplace.put("job.toml", job);
+    for output in ["text", "json"] {
+        for command in ["check", "plan", "run"] {
+            let ended = search_for(&workplace, &[command, "job.toml", "--output", output], secret);
+            assert!(
+                command == "check" || is_good == (ended.exit == Some(0)),
+                "{command}: {ended:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn t60_a_stores_key_is_in_no_output() {
+    for (bucket, secret) in [(Bucket::s3(), SECRET), (Bucket::azure(), AZURE.1)] {
+        search_bucket(&bucket, &bucket.connection(), secret, true);
+        let file = format!("{{ file = \"{}\" }}", bucket.secret.display());
+        // The store's answer to a wrong signature repeats what was signed.
+        let wrong = bucket.connection().replace(&file, "{ env = \"CANARY\" }");
+        search_bucket(&bucket, &wrong, CANARY, false);
+    }
+}
+
+/// A shared access signature stands in every url that is asked for, and so in a client's errors.
+#[test]
+fn t60_a_shared_access_signature_is_in_no_output() {
+    let bucket = Bucket::azure();
+    let file = format!("{{ file = \"{}\" }}", bucket.secret.display());
+    let signature = "c4n4ryWb7x2F9";
+    let token =
+        format!("sv=2021-12-02&ss=b&srt=sco&sp=rwdlc&se=2099-01-01T00:00:00Z&sig={signature}");
+    let command = format!("{{ command = [\"echo\", \"{token}\"] }}");
+    let connection = bucket
+        .connection()
+        .replace(&format!("account_key = {file}"), &format!("sas_token = {command}"));
+    search_bucket(&bucket, &connection, signature, false);
+    let closed = connection.replace(&bucket.endpoint, "http://127.0.0.1:9/devstoreaccount1");
+    search_bucket(&bucket, &closed, signature, false);
 }

@@ -212,7 +212,7 @@ fn scrubbed(text: &str) -> String {
 }
 
 /// The text of an XML element, with its few entities.
-fn element(body: &str, name: &str) -> Option<String> {
+pub(crate) fn element(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let plain = [("&quot;", "\""), ("&apos;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")];

@@ -26,7 +26,7 @@ use crate::{
         Before, BucketPlace, FolderPlace, Gate, Manifest, ObjectTask, Order, Partitioner, Patience,
         Place, Publication, Rolling, Sending, Stage, Target, Template, is_token_of, leftovers,
         options::{Empty, IfExists, WriterOptions, writer_specs},
-        sweep, withdraw,
+        published_by_others, sweep, withdraw,
     },
 };
 
@@ -158,7 +158,15 @@ impl ObjectWriter {
             Target::Object { .. } => {}
         }
         let options = &self.options;
-        self.target.before(place, plan.mode, options.if_exists, options.overwrite)
+        let mut before =
+            self.target.before(place, plan.mode, options.if_exists, options.overwrite)?;
+        if let (Target::Prefix { root }, WriteMode::Overwrite) = (&self.target, plan.mode) {
+            let has_run = self.template.has_run();
+            before.doomed.extend(published_by_others(place, root, &plan.run, has_run)?);
+            before.doomed.sort();
+            before.doomed.dedup();
+        }
+        Ok(before)
     }
 
     /// The columns that go into the objects.
@@ -193,7 +201,11 @@ impl ObjectWriter {
                 warnings.extend(self.foreign(place, before)?);
             }
         } else {
-            warnings.push("one object takes one task: set `[channel] parallelism = 1`".to_owned());
+            warnings.push(
+                "one object is written by one task: a source that is read in several splits is \
+                 refused, unless `[channel] parallelism = 1`"
+                    .to_owned(),
+            );
         }
         if self.access.address.scheme == Scheme::Azure {
             warnings.push(

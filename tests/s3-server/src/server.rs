@@ -141,12 +141,15 @@ async fn answer(stage: Arc<Stage>, request: Request<Incoming>) -> Result<Respons
     let range = request.headers().get("range").map(|value| value.to_str().unwrap_or("").to_owned());
     stage.rules.came(&operation, range);
     let visit = Visit { stage: stage.clone(), operation: operation.name };
-    let left = u64::MAX;
-    let response = match stage.rules.strike(&operation) {
-        Some(strike) => struck(&stage, request, strike).await?,
-        None => Answer { response: stage.service.call(request).await?, left },
-    };
-    Ok(response.watched(visit))
+    let strike = stage.rules.strike(&operation);
+    // What has been asked for is done, even if the client does not wait for the answer.
+    let acting = tokio::spawn(async move {
+        match strike {
+            Some(strike) => struck(&stage, request, strike).await,
+            None => Ok(Answer::from(stage.service.call(request).await?)),
+        }
+    });
+    Ok(acting.await??.watched(visit))
 }
 
 /// An answer, and after how many bytes of its body it breaks off.

@@ -2,7 +2,13 @@
 //! the metadata; they are completed by a request of our own where that needs a condition, and
 //! where the client would retry or leave the token out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -19,7 +25,7 @@ use super::place::{Condition, Found, Listed, Part, Pending, Place, Reply, Upload
 use crate::{
     access::Bucket,
     address::{Scheme, path_of},
-    failure::Failure,
+    failure::{Failure, element},
     own_request::{OwnAnswer, OwnRequest, OwnRequests},
 };
 
@@ -30,6 +36,8 @@ const CLEANING: Duration = Duration::from_secs(30);
 pub(crate) struct BucketPlace {
     bucket: Arc<Bucket>,
     multipart: Arc<dyn MultipartStore>,
+    /// The store was found not to put on a condition.
+    unconditional: AtomicBool,
 }
 
 impl BucketPlace {
@@ -39,7 +47,7 @@ impl BucketPlace {
         let multipart = bucket.multipart.clone().ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "the store has no uploads by parts")
         })?;
-        Ok(Self { bucket: Arc::clone(bucket), multipart })
+        Ok(Self { bucket: Arc::clone(bucket), multipart, unconditional: AtomicBool::new(false) })
     }
 
     fn store(&self) -> &dyn ObjectStore {
@@ -57,6 +65,10 @@ impl BucketPlace {
 
     fn failed(&self, error: &StoreError, key: &str) -> Error {
         self.bucket.failed(error, key)
+    }
+
+    fn is_s3(&self) -> bool {
+        self.bucket.address.scheme == Scheme::S3
     }
 
     fn attributes(&self, token: &str) -> Attributes {
@@ -197,6 +209,39 @@ impl Place for BucketPlace {
         })
     }
 
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<(String, String)>>> {
+        let Some(own) = self.bucket.own.as_ref().filter(|_| self.is_s3()) else { return Ok(None) };
+        let (mut found, mut marker) = (Vec::new(), String::new());
+        loop {
+            let query = format!("prefix={}&uploads={marker}", query_value(prefix));
+            let request = OwnRequest {
+                method: Method::GET,
+                key: "",
+                query: &query,
+                headers: &[],
+                body: Bytes::new(),
+            };
+            let what = self.name(prefix);
+            let answer = self.ask(own.send(request, &what))?;
+            if answer.status != 200 {
+                return Err(answer.failure().into_error(&what));
+            }
+            let page = String::from_utf8_lossy(&answer.body);
+            found.extend(page.split("<Upload>").skip(1).filter_map(|upload| {
+                Some((element(upload, "Key")?, element(upload, "UploadId")?))
+            }));
+            match (element(&page, "NextKeyMarker"), element(&page, "NextUploadIdMarker")) {
+                (Some(key), Some(id))
+                    if element(&page, "IsTruncated").as_deref() == Some("true") =>
+                {
+                    let (key, id) = (query_value(&key), query_value(&id));
+                    marker = format!("&key-marker={key}&upload-id-marker={id}");
+                }
+                _ => return Ok(Some(found)),
+            }
+        }
+    }
+
     fn look(&self, key: &str) -> Result<Option<Found>> {
         let path = path_of(key)?;
         self.ask(async {
@@ -225,20 +270,34 @@ impl Place for BucketPlace {
 
     fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()> {
         let path = path_of(key)?;
-        let mode = match condition {
-            Condition::Any => PutMode::Overwrite,
-            Condition::New => PutMode::Create,
-            Condition::Unchanged(found) => PutMode::Update(UpdateVersion {
-                e_tag: Some(found.version.clone()),
-                version: found.generation.clone(),
-            }),
-        };
-        let attributes = self.attributes(token);
-        self.ask(async {
-            let options = PutOptions { mode, attributes, ..PutOptions::default() };
-            let outcome = self.store().put_opts(&path, content.into(), options).await;
-            outcome.map(drop).map_err(|error| self.failed(&error, key))
-        })
+        let conditional = !matches!(condition, Condition::Any);
+        if !conditional || !self.unconditional.load(Ordering::Relaxed) {
+            let mode = put_mode(condition);
+            let outcome = self.ask(async {
+                let attributes = self.attributes(token);
+                let options = PutOptions { mode, attributes, ..PutOptions::default() };
+                Ok(self.store().put_opts(&path, content.clone().into(), options).await)
+            })?;
+            match outcome {
+                Ok(_) => return Ok(()),
+                Err(error) if conditional && Failure::of(&error).status == Some(501) => {
+                    self.unconditional.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(self.failed(&error, key)),
+            }
+        }
+        // A store without conditions: what remains is a look before.
+        let now = self.look(key)?;
+        match condition {
+            Condition::Unchanged(before) if now.as_ref() == Some(before) => {}
+            Condition::New if now.is_none() => {}
+            _ => {
+                return Err(
+                    Error::new(ErrorKind::Exists, "there is another object").at(self.name(key))
+                );
+            }
+        }
+        self.put(key, content, Condition::Any, token)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
@@ -270,6 +329,17 @@ impl Place for BucketPlace {
             }
             Ok(())
         })
+    }
+}
+
+fn put_mode(condition: Condition<'_>) -> PutMode {
+    match condition {
+        Condition::Any => PutMode::Overwrite,
+        Condition::New => PutMode::Create,
+        Condition::Unchanged(found) => PutMode::Update(UpdateVersion {
+            e_tag: Some(found.version.clone()),
+            version: found.generation.clone(),
+        }),
     }
 }
 

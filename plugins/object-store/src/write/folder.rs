@@ -168,6 +168,11 @@ impl Place for FolderPlace {
         self.remove(vec![upload.id.to_owned()])
     }
 
+    /// Staged files lie in the run's own folder and go with it.
+    fn uploads(&self, _prefix: &str) -> Result<Option<Vec<(String, String)>>> {
+        Ok(None)
+    }
+
     fn look(&self, key: &str) -> Result<Option<Found>> {
         let path = self.path(key);
         match fs::metadata(&path) {

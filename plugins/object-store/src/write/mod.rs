@@ -44,7 +44,7 @@ pub(crate) use self::{
     task::{ObjectTask, Order, Rolling},
     template::Template,
     upload::Sending,
-    withdraw::{leftovers, sweep, withdraw},
+    withdraw::{leftovers, published_by_others, sweep, withdraw},
 };
 
 /// Digits of a hash, or of any bytes.

@@ -72,8 +72,13 @@ impl Object {
         self.upload.size() + open
     }
 
-    /// Bytes held back that could go up.
+    /// Bytes held back, by the encoder and for a part that is not full.
     pub(crate) fn held(&self) -> u64 {
+        self.sendable() + self.encoder.as_ref().map_or(0, |encoder| encoder.held() as u64)
+    }
+
+    /// Bytes held back that could go up.
+    pub(crate) fn sendable(&self) -> u64 {
         self.upload.held()
     }
 

@@ -112,6 +112,9 @@ pub(crate) trait Place: Send + Sync {
     /// Forgets an upload; one that is not there is fine.
     fn discard(&self, upload: UploadId<'_>) -> Result<()>;
 
+    /// Uploads under way below a prefix, by key and name; `None` where the store does not tell.
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<(String, String)>>>;
+
     /// The object as it is now.
     fn look(&self, key: &str) -> Result<Option<Found>>;
 

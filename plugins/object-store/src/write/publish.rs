@@ -19,6 +19,7 @@ use super::{
     target::{SUCCESS, Target},
     template::{Naming, Template},
     upload::Entry,
+    withdraw::discard_unheard,
 };
 
 /// How often and at which intervals a step is tried again.
@@ -88,6 +89,9 @@ impl Publication<'_> {
         match step {
             Ok(outcome) => {
                 self.discard_strays(&entries)?;
+                if self.template.has_run() {
+                    discard_unheard(self.place, self.target.root(), &entries);
+                }
                 Ok(outcome)
             }
             Err(evidence) => {
@@ -141,15 +145,9 @@ impl Publication<'_> {
                 Err(evidence) => return Ok(Err(evidence)),
             }
         }
+        // A partition that no row has named has no folder to lie in.
         if entries.is_empty() && self.empty == Empty::Object && self.template.columns().is_empty() {
-            let name = self.template.render(Naming {
-                run: &self.plan.run,
-                task: 0,
-                number: 0,
-                extension: self.encoding.extension(),
-                values: &[],
-            });
-            match self.put_empty(&format!("{root}{name}"), None)? {
+            match self.put_empty(&format!("{root}{}", self.first_name()), None)? {
                 Ok((entry, found)) => {
                     files.push(ManifestFile::new(root, &self.plan.run, &entry, &found));
                 }
@@ -157,6 +155,16 @@ impl Publication<'_> {
             }
         }
         self.put_manifest(root, &Manifest { run: self.plan.run.clone(), files })
+    }
+
+    fn first_name(&self) -> String {
+        self.template.render(Naming {
+            run: &self.plan.run,
+            task: 0,
+            number: 0,
+            extension: self.encoding.extension(),
+            values: &[],
+        })
     }
 
     /// The commit point is the completion of the one upload.
@@ -283,7 +291,7 @@ impl Publication<'_> {
         loop {
             let put = self.place.put(key, content.clone(), condition, &entry.token);
             let now = self.place.get(key);
-            let error = match (put, &now) {
+            let reply = match (put, &now) {
                 (_, Ok(Some((there, found)))) if *there == content => {
                     return Ok(Ok((entry, found.clone())));
                 }
@@ -296,7 +304,7 @@ impl Publication<'_> {
             };
             if !self.patience.wait(tried) {
                 let now = now.map(|now| now.map(|(_, found)| found));
-                return Ok(Err(self.evidence(&entry, &error, now)));
+                return Ok(Err(self.evidence(&entry, &reply, now)));
             }
             tried += 1;
         }

@@ -216,35 +216,32 @@ impl ObjectTask {
         self.bound_memory()
     }
 
-    /// Many partitions, each with a little: the fullest go up before a part of them is full, and
-    /// if none holds enough for that, the one that was written longest ago ends.
+    /// Many partitions, each with a little: the fullest goes up before a part of it is full, or
+    /// ends if it has too little for that.
     fn bound_memory(&mut self) -> Result<()> {
         let bound = HELD_PARTS * self.sending.part_size;
-        loop {
-            let carried =
-                || self.lanes.iter().filter_map(|(at, lane)| Some((*at, lane.carried.as_ref()?)));
-            if carried().map(|(_, object)| object.held()).sum::<u64>() <= bound {
-                return Ok(());
+        while self.lanes.len() > 1 {
+            let lanes = self.lanes.iter();
+            let held = lanes.filter_map(|(at, lane)| Some((*at, lane.carried.as_ref()?.held())));
+            let (mut total, mut fullest) = (0, (0, 0));
+            for (at, held) in held {
+                total += held;
+                fullest = if held > fullest.1 { (at, held) } else { fullest };
             }
-            let fullest = carried().max_by_key(|(_, object)| object.held());
-            let oldest = carried().filter(|(_, object)| object.held() > 0);
-            let oldest = oldest.min_by_key(|(_, object)| object.touched).map(|(at, _)| at);
-            match fullest.map(|(at, object)| (at, object.held())) {
-                Some((at, held)) if held >= SMALLEST_PART => {
-                    if let Some(object) =
-                        self.lanes.get_mut(&at).and_then(|lane| lane.carried.as_mut())
-                    {
-                        object.flush()?;
-                    }
-                }
-                _ => {
-                    let lane = oldest.and_then(|at| self.lanes.remove(&at));
-                    if let Some(object) = lane.and_then(|lane| lane.carried) {
-                        self.ended.push(object.end()?);
-                    }
+            if total <= bound {
+                break;
+            }
+            let Some(lane) = self.lanes.get_mut(&fullest.0) else { break };
+            match &mut lane.carried {
+                Some(object) if object.sendable() >= SMALLEST_PART => object.flush()?,
+                carried => {
+                    let object = carried.take();
+                    self.lanes.remove(&fullest.0);
+                    self.ended.extend(object.map(Object::end).transpose()?);
                 }
             }
         }
+        Ok(())
     }
 
     fn seal(&mut self) -> Result<Receipt> {

@@ -2,7 +2,7 @@
 //! unknown outcome may have published stays.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -10,7 +10,7 @@ use transload_plugin_api::Result;
 
 use super::{
     manifest::Manifest,
-    place::{Found, Place},
+    place::{Found, Place, UploadId},
     stage::{Before, FOLDER, Stage},
     target::Target,
     upload::Entry,
@@ -47,30 +47,75 @@ pub(crate) fn withdraw(
         && matches!(target, Target::Prefix { .. })
         && Manifest::read(place, root)?.is_some_and(|(manifest, _)| manifest.has(run));
     if !committed {
-        for entry in stage.all(place)? {
+        let entries = stage.all(place)?;
+        for entry in &entries {
             if !entry.upload.is_empty() {
                 place.discard(entry.id())?;
             }
             // One object is committed as soon as it is there.
-            if published && matches!(target, Target::Prefix { .. }) {
-                take_back(place, &before, &entry, has_run)?;
+            let whole = matches!(target, Target::Object { .. });
+            if published && !whole && is_there(place, &before, entry, has_run)? {
+                place.remove(vec![entry.key.clone()])?;
             }
+        }
+        if has_run {
+            discard_unheard(place, root, &entries);
         }
     }
     stage.remove(place)
 }
 
-/// Removes an object that an unfinished commit has published.
-fn take_back(place: &dyn Place, before: &Before, entry: &Entry, has_run: bool) -> Result<()> {
+/// Discards uploads that the store has under keys of ours and that we do not know: their beginning
+/// was told to nobody, because the reply was lost. Right only if no other run has these keys.
+pub(crate) fn discard_unheard(place: &dyn Place, root: &str, entries: &[Entry]) {
+    let known: HashMap<_, _> = entries.iter().map(|it| (it.key.as_str(), it)).collect();
+    let found = match place.uploads(root) {
+        Ok(found) if !known.is_empty() => found.unwrap_or_default(),
+        Ok(_) => return,
+        // A store that does not list them may forget them by a rule of its own.
+        Err(error) => return tracing::debug!(%error, "uploads cannot be listed"),
+    };
+    for (key, id) in found {
+        let Some(entry) = known.get(key.as_str()) else { continue };
+        let upload = UploadId { key: &key, id: &id, token: &entry.token };
+        if let Err(error) = place.discard(upload) {
+            tracing::warn!(%error, "an upload stays");
+        }
+    }
+}
+
+/// Objects that runs have published whose commit never came to its end: no manifest names them,
+/// and readers see them.
+pub(crate) fn published_by_others(
+    place: &dyn Place,
+    root: &str,
+    run: &str,
+    has_run: bool,
+) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for leftover in leftovers(place, root, run)? {
+        let Ok(stage) = Stage::new(root, &leftover.run) else { continue };
+        let Some(before) = stage.before(place)? else { continue };
+        if !stage.is_publishing(place)? {
+            continue;
+        }
+        for entry in stage.all(place)? {
+            if is_there(place, &before, &entry, has_run)? {
+                keys.push(entry.key);
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// Whether an upload has become an object, which is there.
+fn is_there(place: &dyn Place, before: &Before, entry: &Entry, has_run: bool) -> Result<bool> {
     let ours = |found: &Found| match (&found.token, &entry.version) {
         (Some(token), _) => *token == entry.token,
         (None, Some(version)) => *version == found.version,
         (None, None) => !before.tokens && has_run,
     };
-    match place.look(&entry.key)? {
-        Some(found) if ours(&found) => place.remove(vec![entry.key.clone()]),
-        _ => Ok(()),
-    }
+    Ok(place.look(&entry.key)?.is_some_and(|found| ours(&found)))
 }
 
 /// Runs beside this one that have left something: at work, or dead.
@@ -97,19 +142,26 @@ pub(crate) fn leftovers(place: &dyn Place, root: &str, run: &str) -> Result<Vec<
 }
 
 /// Removes what dead runs have left, except where their commit had begun: that is for people.
+/// What cannot be removed is told and stays.
 pub(crate) fn sweep(place: &dyn Place, root: &str, run: &str) -> Result<()> {
     for leftover in leftovers(place, root, run)?.into_iter().filter(|it| it.age > DEAD) {
-        let Ok(stage) = Stage::new(root, &leftover.run) else { continue };
-        if stage.is_unknown(place)? || stage.is_publishing(place)? {
-            continue;
+        match sweep_run(place, root, &leftover.run) {
+            Ok(()) => tracing::info!(run = leftover.run, "looked after a dead run"),
+            Err(error) => tracing::warn!(run = leftover.run, %error, "a dead run's things stay"),
         }
-        for entry in stage.all(place)? {
-            if !entry.upload.is_empty() {
-                place.discard(entry.id())?;
-            }
-        }
-        stage.remove(place)?;
-        tracing::info!(run = leftover.run, uploads = leftover.uploads, "removed a dead run");
     }
     Ok(())
+}
+
+fn sweep_run(place: &dyn Place, root: &str, run: &str) -> Result<()> {
+    let stage = Stage::new(root, run)?;
+    if stage.is_unknown(place)? || stage.is_publishing(place)? {
+        return Ok(());
+    }
+    for entry in stage.all(place)? {
+        if !entry.upload.is_empty() {
+            place.discard(entry.id())?;
+        }
+    }
+    stage.remove(place)
 }

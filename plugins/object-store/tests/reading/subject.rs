@@ -7,7 +7,7 @@ use serde_json::json;
 use transload_formats::CellRenderer;
 use transload_plugin_api::{
     Options, Secrets,
-    testing::{self, DirtySource, Rows, Source, Subject, samples},
+    testing::{DirtySource, Rows, Source, Subject, samples},
 };
 
 use crate::place::{Fixed, Place};

@@ -107,6 +107,32 @@ fn an_abort_takes_back_what_an_unfinished_commit_has_published() {
 }
 
 #[test]
+fn an_overwrite_removes_what_a_killed_commit_has_published() {
+    for kind in ALL {
+        let home = Home::new(kind);
+        home.put("out/theirs.csv", "id,name\n99,x\n");
+        let options = out(json!({"if_exists": "append"}));
+        let (plan, receipts) = finished(&home, &options, "r-1", WriteMode::Insert);
+        writer(&home, options.clone()).commit(&plan, &receipts).unwrap();
+        home.remove("out/_transload_manifest.json");
+        home.remove("out/_SUCCESS");
+        let overwrite = crate::host::plan("r-2", &two_columns(), WriteMode::Overwrite);
+        let other = writer(&home, options);
+        let draft = other.draft(&overwrite).unwrap();
+        let removed = draft.statements.iter().filter(|step| step.destructive).count();
+        assert_eq!(removed, 3, "{kind:?} {draft:?}");
+        other.prepare(&overwrite).unwrap();
+        let receipt = write_task(&*other, &overwrite, 0, &[rows(5..6)]).unwrap().0;
+        assert_eq!(other.commit(&overwrite, &[receipt]).unwrap(), ChunkOutcome::Committed);
+        other.finalise(&overwrite).unwrap();
+        assert_eq!(ids(&home), [5, 99], "{kind:?}");
+        // The killed run comes too late now.
+        let error = other.commit(&plan, &receipts).unwrap_err();
+        assert_eq!(error.code, "FILE-CHANGED", "{kind:?}");
+    }
+}
+
+#[test]
 fn an_overwrite_that_was_cut_off_removes_the_old_objects_later() {
     for kind in ALL {
         let home = Home::new(kind);
@@ -193,6 +219,27 @@ fn a_second_attempt_at_a_task_is_the_one_that_counts() {
             assert_eq!(home.uploads(), 0, "the dead attempt's upload is gone too");
         }
     }
+}
+
+#[test]
+fn what_a_dead_run_has_left_goes_after_a_week() {
+    let home = Home::new(Kind::Folder);
+    let [dead, asleep, committing] = ["r-1", "r-2", "r-3"].map(|run| {
+        let (plan, receipts) = finished(&home, &out(json!({})), run, WriteMode::Insert);
+        (plan, receipts, format!("out/_transload/{run}"))
+    });
+    home.put(&format!("{}/publishing", committing.2), "{}");
+    let week = std::time::Duration::from_secs(8 * 24 * 3600);
+    let old = std::time::SystemTime::now() - week;
+    for (_, _, folder) in [&dead, &committing] {
+        for name in home.names().iter().filter(|name| name.starts_with(&format!("{folder}/"))) {
+            std::fs::File::open(home.file(name)).unwrap().set_modified(old).unwrap();
+        }
+    }
+    let insert = plan("r-4", &two_columns(), WriteMode::Insert);
+    writer(&home, out(json!({}))).prepare(&insert).unwrap();
+    let staged = |folder: &str| home.names().iter().any(|name| name.starts_with(folder));
+    assert!(!staged(&dead.2) && staged(&asleep.2) && staged(&committing.2));
 }
 
 #[test]

@@ -100,6 +100,25 @@ fn f35_parts_and_beginnings_are_repeated() {
 }
 
 #[test]
+fn f35_an_upload_whose_beginning_was_never_told_is_discarded() {
+    for commits in [true, false] {
+        let (home, faults) = Home::failing();
+        let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+        let writer = writer(&home, options(json!({})));
+        writer.prepare(&plan).unwrap();
+        let lost = faults.once("CreateMultipartUpload", "out/", Fault::LoseReply);
+        let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
+        assert_eq!((lost.hits(), home.uploads()), (1, 2));
+        if commits {
+            assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
+        } else {
+            writer.abort(&plan, &[receipt]).unwrap();
+        }
+        assert_eq!(home.uploads(), 0, "{commits}");
+    }
+}
+
+#[test]
 fn f35_an_upload_that_is_gone_is_unknown_and_nothing_is_deleted() {
     let case = finished(json!({}));
     let fault = answer(404, "NoSuchUpload");
@@ -204,6 +223,36 @@ fn f35_a_manifest_that_somebody_else_wrote_first_is_not_replaced() {
     assert_eq!(error.code, "FILE-CHANGED", "{error}");
     case.writer.abort(&case.plan, &case.receipts).unwrap();
     assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+}
+
+#[test]
+fn f35_a_store_without_conditions_is_looked_at_before_a_put() {
+    let (home, faults) = Home::failing();
+    home.put("out/part-other.csv", "id,name\n5,x\n");
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let writer = writer(&home, options(json!({"if_exists": "append"})));
+    // Each of the four tries of the first conditional put.
+    let rule = Rule::on("PutObject").key("before.json").times(4);
+    let armed = faults.arm(rule, answer(501, "NotImplemented"));
+    writer.prepare(&plan).unwrap();
+    assert_eq!(armed.hits(), 4);
+    let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
+    assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
+    writer.finalise(&plan).unwrap();
+    assert_eq!((ids(&home), home.uploads()), (vec![0, 1, 5], 0));
+}
+
+#[test]
+fn f35_a_store_that_completes_on_no_condition_is_looked_at() {
+    let (home, faults) = Home::failing();
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let writer = writer(&home, options(json!({"path": "x.csv"})));
+    writer.prepare(&plan).unwrap();
+    let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
+    let fault = answer(501, "NotImplemented");
+    let armed = faults.once("CompleteMultipartUpload", "x.csv", fault);
+    assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
+    assert_eq!((armed.hits(), ids(&home)), (1, vec![0, 1]));
 }
 
 #[test]

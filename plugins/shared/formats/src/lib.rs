@@ -165,6 +165,11 @@ pub trait Encoder: Send {
     /// Forgets what was encoded since the last commit, or since the start.
     fn rollback(&mut self);
 
+    /// Bytes of committed chunks that are held back, about.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// What stands after the last row; everything is committed.
     ///
     /// # Errors

@@ -223,6 +223,10 @@ impl Encoder for ParquetEncoder {
         self.refused.clear();
     }
 
+    fn held(&self) -> usize {
+        self.open.as_ref().map_or(0, OpenGroup::bytes)
+    }
+
     fn end(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.close(out)?;
         self.writer.finish().map_err(defect)?;
