@@ -220,6 +220,7 @@ fn check_group(group: &RowGroupMetaData, file: &StoredFile, end: u64) -> Result<
         }
         if chunk.num_values() < 0
             || chunk.uncompressed_size() < 0
+            || (range.is_empty() && group.num_rows() > 0)
             || (chunk.column_descr().max_rep_level() == 0 && chunk.num_values() != group.num_rows())
         {
             return Err(wrong("its size contradicts the row group's"));
