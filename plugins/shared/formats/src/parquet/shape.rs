@@ -7,6 +7,9 @@ use parquet::{
 };
 use transload_plugin_api::LogicalType;
 
+/// The most bytes of a value of fixed length: room is made for a whole batch of them.
+const LONGEST: i32 = 1 << 20;
+
 /// How the values of a leaf lie in the file; together with a [`LogicalType`] it says what is to
 /// be done to them. arrow-rs reads them by their physical type alone, see [`super::reading`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,8 @@ impl Shape {
     /// The shape of a leaf by its own type. `Err` says what it is instead of one that travels.
     pub(super) fn of_leaf(leaf: &Type) -> Result<Self, String> {
         let annotation = annotation(leaf);
-        if annotation == Some(Annotation::Unknown) {
+        let short = !matches!(leaf, Type::PrimitiveType { type_length: LONGEST.., .. });
+        if annotation == Some(Annotation::Unknown) && short {
             return Ok(Self::Leaf(Leaf::new(Lies::Nothing, LogicalType::TEXT)));
         }
         let shape = match leaf.get_physical_type() {
@@ -272,7 +276,7 @@ fn of_fixed(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
     let lies = Lies::Fixed(*length);
     let interval = leaf.get_basic_info().converted_type() == ConvertedType::INTERVAL;
     Some(match annotation {
-        _ if *length <= 0 => return None,
+        _ if !(1..=LONGEST).contains(length) => return None,
         Some(Annotation::Decimal(_)) if *length <= 32 => Leaf::new(lies, decimal(leaf)?),
         Some(Annotation::Uuid) if *length == 16 => Leaf::new(lies, LogicalType::Uuid),
         Some(Annotation::Float16) if *length == 2 => Leaf::new(Lies::Half, LogicalType::Float32),
@@ -390,6 +394,7 @@ mod tests {
             (fixed, Some(Annotation::Uuid), 16, Ok("uuid")),
             (fixed, Some(Annotation::Float16), 2, Ok("float32")),
             (fixed, None, 0, Err("`FIXED_LEN_BYTE_ARRAY(0)` does not travel")),
+            (fixed, None, i32::MAX, Err("`FIXED_LEN_BYTE_ARRAY(2147483647)` does not travel")),
             (Physical::INT96, None, -1, Ok("timestamp")),
             (Physical::INT32, Some(Annotation::Unknown), -1, Ok("text")),
         ] {
