@@ -1,31 +1,34 @@
-//! The conformance suite on the object store plugin's reader as a library.
+//! The conformance suite on the object store plugin as a library, once for each kind of store.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed helper is a failed test")]
 
 #[allow(dead_code, reason = "shared with the plugin's own tests, which use all of it")]
-#[path = "../../plugins/object-store/tests/reading/place.rs"]
-mod place;
-#[path = "../../plugins/object-store/tests/reading/subject.rs"]
+#[path = "../../plugins/object-store/tests/writing/home.rs"]
+mod home;
+#[allow(dead_code, reason = "shared with the plugin's own tests, which use all of it")]
+#[path = "../../plugins/object-store/tests/writing/host.rs"]
+mod host;
+#[path = "../../plugins/object-store/tests/writing/subject.rs"]
 mod subject;
 
-use place::Place;
+use home::Kind;
 use subject::Objects;
 use transload_plugin_api::testing;
 
-fn conforms(place: fn() -> Place, format: &'static str) {
-    testing::reader::all(&*transload_tests::load("object-store"), &Objects { place, format });
+fn conforms(kind: Kind, format: &'static str) {
+    testing::all(&*transload_tests::load("object-store"), &Objects { kind, format });
 }
 
 #[test]
-fn csv_in_s3_conforms_through_its_library() {
-    conforms(Place::s3, "csv");
+fn parquet_in_s3_conforms_through_the_library() {
+    conforms(Kind::S3, "parquet");
 }
 
 #[test]
-fn json_lines_in_azure_conform_through_their_library() {
-    conforms(Place::azure, "jsonl");
+fn json_lines_in_azure_conform_through_the_library() {
+    conforms(Kind::Azure, "jsonl");
 }
 
 #[test]
-fn csv_in_a_folder_conforms_through_its_library() {
-    conforms(Place::file, "csv");
+fn csv_in_a_folder_conforms_through_the_library() {
+    conforms(Kind::Folder, "csv");
 }

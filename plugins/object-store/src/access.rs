@@ -128,6 +128,8 @@ impl Bucket {
     fn open(options: &ConnectionOptions, address: &Address, host: &Host) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            // For look-ups of names, and for files.
+            .max_blocking_threads(16)
             .thread_name("object-store")
             .enable_all()
             .build()
@@ -379,7 +381,17 @@ impl Plan<'_> {
             Who::Keys(GoogleKeys::Content(content)) => {
                 builder = builder.with_service_account_key(content);
             }
-            Who::Keys(GoogleKeys::Standard) | Who::Instance => {}
+            Who::Keys(GoogleKeys::Application(file)) => {
+                builder = builder.with_application_credentials(file.display().to_string());
+            }
+            Who::Instance => {
+                if let Some(file) = self.search.google_file() {
+                    let message = "the client would take a user's credentials for the instance's";
+                    return Err(Error::new(ErrorKind::Options, message)
+                        .at(file.display().to_string())
+                        .hint("use them by `credentials = \"profile\"`, or remove the file"));
+                }
+            }
             Who::Anonymous => {
                 let nobody = GcpCredential { bearer: String::new() };
                 builder = builder

@@ -35,8 +35,8 @@ pub(crate) enum GoogleKeys {
     File(PathBuf),
     /// Its content.
     Content(String),
-    /// The file of the vendor's tools, where they put it.
-    Standard,
+    /// A file of the vendor's tools: a service account's, or a user's.
+    Application(PathBuf),
 }
 
 /// What an Azure login is made of.
@@ -164,17 +164,20 @@ impl Search<'_> {
                 (None, None) => Ok(None),
             },
             || {
-                let names = ["GOOGLE_SERVICE_ACCOUNT", "GOOGLE_APPLICATION_CREDENTIALS"];
-                let file = names.into_iter().find_map(self.environment);
-                Ok(file.map(|file| GoogleKeys::File(file.into())))
+                let account = (self.environment)("GOOGLE_SERVICE_ACCOUNT");
+                let tools = (self.environment)("GOOGLE_APPLICATION_CREDENTIALS");
+                let account = account.map(|file| GoogleKeys::File(file.into()));
+                Ok(account.or(tools.map(|file| GoogleKeys::Application(file.into()))))
             },
-            || {
-                let home = (self.environment)("HOME").unwrap_or_default();
-                let file = "/.config/gcloud/application_default_credentials.json";
-                let found = PathBuf::from(home + file).exists();
-                Ok(found.then_some(GoogleKeys::Standard))
-            },
+            || Ok(self.google_file().map(GoogleKeys::Application)),
         )
+    }
+
+    /// The file of Google's tools, where they put it.
+    pub(crate) fn google_file(&self) -> Option<PathBuf> {
+        let home = PathBuf::from((self.environment)("HOME")?);
+        let file = home.join(".config/gcloud/application_default_credentials.json");
+        file.exists().then_some(file)
     }
 
     /// Asks the sources that the connection allows, in their order.
@@ -371,5 +374,9 @@ mod tests {
         assert!(matches!(google(&[], &key), Ok(Who::Keys(GoogleKeys::Content(_)))));
         assert!(google(&file, &key).is_err());
         assert!(google(&[], &[]).is_err());
+        let found = search(&[], &[], &[("GOOGLE_APPLICATION_CREDENTIALS", "/y.json")], |search| {
+            search.google().map(|login| login.who)
+        });
+        assert!(matches!(found, Ok(Who::Keys(GoogleKeys::Application(_)))));
     }
 }

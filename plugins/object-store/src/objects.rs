@@ -117,8 +117,32 @@ fn cut(blocks: &[Range<u64>], fetched: &[Bytes], range: &Range<u64>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use transload_plugin_api::{Host, Options};
 
     use super::*;
+
+    #[test]
+    fn t06_a_stream_that_failed_does_not_go_on_behind_the_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.csv");
+        std::fs::write(&path, vec![b'1'; 20 << 20]).unwrap();
+        let url = format!("file://{}", folder.path().display());
+        let options = Options::from_pairs([("url", url)]);
+        let access = Arc::new(Access::new(&options, &Host::detached()).unwrap());
+        let objects = Objects::new(access, ReaderOptions::parse(&Options::default()).unwrap());
+        let file = objects.list().unwrap().files.remove(0);
+        let mut stream = objects.read(&file, 0..file.size).unwrap();
+        let mut some = vec![0; 1000];
+        stream.read_exact(&mut some).unwrap();
+        std::fs::write(&path, vec![b'2'; 20 << 20]).unwrap();
+        let mut rest = Vec::new();
+        let error = stream.read_to_end(&mut rest).unwrap_err();
+        assert!(rest.len() < 20 << 20 && rest.iter().all(|byte| *byte == b'1'));
+        let again = stream.read(&mut some).unwrap_err();
+        for error in [error, again] {
+            assert_eq!(transload_plugin_api::Error::from(error).code, "FILE-CHANGED");
+        }
+    }
 
     #[test]
     fn close_ranges_are_fetched_together_and_large_ones_in_blocks() {

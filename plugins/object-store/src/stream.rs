@@ -47,6 +47,8 @@ pub(crate) struct ObjectStream {
     /// What has not been asked for.
     rest: Range<u64>,
     started: bool,
+    /// Told again to whoever reads on: what lies behind a gap is not the stream.
+    failed: Option<Error>,
 }
 
 impl ObjectStream {
@@ -65,6 +67,7 @@ impl ObjectStream {
             current: Bytes::new(),
             rest: range,
             started: false,
+            failed: None,
         }
     }
 
@@ -85,6 +88,17 @@ impl ObjectStream {
     }
 
     fn next_block(&mut self) -> Result<Bytes> {
+        let block = match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.await_block(),
+        };
+        block.inspect_err(|error| {
+            self.coming.clear();
+            self.failed = Some(error.clone());
+        })
+    }
+
+    fn await_block(&mut self) -> Result<Bytes> {
         self.ask();
         let Some(mut next) = self.coming.pop_front() else { return Ok(Bytes::new()) };
         let bytes = self.bucket.wait(async {

@@ -1,6 +1,16 @@
 //! The way to the store: stage by stage, and without a secret in any word about it.
 
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
 use serde_json::{Value, json};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Plugin, Reader, Result};
 use transload_plugin_object_store::ObjectStorePlugin;
 
@@ -124,4 +134,74 @@ fn anonymous_reading_is_a_login_of_its_own() {
     // The tests' server lets nobody in without a signature.
     let words = told(&reader.check().unwrap()).1.unwrap();
     assert!(words.starts_with("rights: ") || words.starts_with("login: "), "{words}");
+}
+
+/// Keeps everything that anybody logs, and spans' fields, where a word stands in it.
+#[derive(Clone, Default)]
+struct Listening(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    events: usize,
+    leaks: Vec<String>,
+}
+
+const LOG_CANARY: &str = "Y2FuYXJ5aW5sb2dz";
+
+impl Visit for Listening {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{field}: {value:?}");
+        if text.contains(LOG_CANARY) || text.contains("canaryinlogs") {
+            self.0.lock().unwrap().leaks.push(text);
+        }
+    }
+}
+
+impl Subscriber for Listening {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        attributes.record(&mut self.clone());
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().events += 1;
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn t60_nothing_that_is_logged_holds_a_secret() {
+    let heard = Listening::default();
+    tracing::subscriber::set_global_default(heard.clone()).unwrap();
+    let good = Place::s3();
+    good.put("a.csv", "id\n1\n");
+    assert_eq!(good.names(json!({})).unwrap(), ["a.csv"]);
+    let soon = json!({"retries": 1, "retry_window": 1_000});
+    reader(&good, LOG_CANARY, soon.clone()).unwrap().discover().unwrap_err();
+    let azure = Place::azure();
+    reader(&azure, LOG_CANARY, soon.clone()).unwrap().discover().unwrap_err();
+    for more in [soon.clone(), json!({"endpoint": "http://127.0.0.1:1/x", "retries": 1})] {
+        let secrets =
+            [("sas_token", "sv=2021-12-02&ss=b&srt=co&sp=rl&se=2099-01-01&sig=canaryinlogs")];
+        let options = azure.options(more);
+        let reader = ObjectStorePlugin.reader(options, host(&secrets, Cancel::new())).unwrap();
+        reader.discover().unwrap_err();
+    }
+    let heard = heard.0.lock().unwrap();
+    assert!(heard.events > 10, "{} events", heard.events);
+    assert_eq!(heard.leaks, Vec::<String>::new());
 }

@@ -9,3 +9,4 @@ mod home;
 mod host;
 mod publishing;
 mod shapes;
+mod subject;
