@@ -57,16 +57,17 @@ impl Bucket {
         Self::s3_at(&endpoint("S3"))
     }
 
-    /// In an S3 server that has the usual key.
+    /// In an S3 server.
     ///
     /// # Panics
     /// If that is no endpoint.
     pub fn s3_at(endpoint: &str) -> Self {
         install_tls();
+        let (key, secret) = s3_login();
         let builder = AmazonS3Builder::new().with_endpoint(endpoint).with_allow_http(true);
-        let builder = builder.with_access_key_id(KEY).with_secret_access_key(SECRET);
+        let builder = builder.with_access_key_id(key).with_secret_access_key(&secret);
         let client = builder.with_region("us-east-1").with_bucket_name("transload").build();
-        Self::new(Product::S3, endpoint, SECRET, Arc::new(client.expect("a client")))
+        Self::new(Product::S3, endpoint, &secret, Arc::new(client.expect("a client")))
     }
 
     /// In the Azurite that all tests share.
@@ -109,12 +110,12 @@ impl Bucket {
     /// Lines that say where the prefix is, and as whom one comes.
     pub fn connection(&self) -> String {
         let Self { endpoint, prefix, .. } = self;
-        let secret = self.secret.display();
+        let (secret, key) = (self.secret.display(), s3_login().0);
         let (scheme, login) = match self.product {
             Product::S3 => (
                 "s3",
                 format!(
-                    "region = \"us-east-1\"\naccess_key_id = \"{KEY}\"\n\
+                    "region = \"us-east-1\"\naccess_key_id = \"{key}\"\n\
                      secret_access_key = {{ file = \"{secret}\" }}\n"
                 ),
             ),
@@ -196,6 +197,15 @@ impl Drop for Bucket {
         }
         self.keys().iter().for_each(|key| self.delete(key));
     }
+}
+
+/// The key of the S3 server and its secret: that of `tests/servers/s3`, or another server's own,
+/// such as a garage's, which makes its keys itself.
+fn s3_login() -> (String, String) {
+    let variable = |name: &str, usual: &str| {
+        std::env::var(format!("TRANSLOAD_TEST_S3_{name}")).unwrap_or_else(|_| usual.to_owned())
+    };
+    (variable("KEY", KEY), variable("SECRET", SECRET))
 }
 
 fn endpoint(word: &str) -> String {

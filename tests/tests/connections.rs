@@ -165,6 +165,7 @@ fn a_test_of_an_object_store_goes_stage_by_stage_too() {
     for bucket in [Bucket::s3(), Bucket::azure()] {
         let workplace = Workplace::new();
         workplace.put("connections.toml", lake(&bucket));
+        bucket.put("x.csv", b"id\n1\n");
         for (environment, stage) in [
             ("good", ""),
             ("key", "login"),

@@ -101,10 +101,11 @@ impl<'a> Source<'a> {
         };
         format!(
             "[reader]\n{}columns = [\"id\"{}]\n{schema}[writer]\n{}{more}\
-             [channel]\nparallelism = 2\n[dirty]\nmax_rows = 1_000\n",
+             [channel]\nparallelism = {}\n[dirty]\nmax_rows = 1_000\n",
             self.place.lines("all_kinds"),
             names.concat(),
-            target.lines(table)
+            target.lines(table),
+            target.tasks()
         )
     }
 }

@@ -192,10 +192,14 @@ fn t60_a_shared_access_signature_is_in_no_output() {
     let signature = "c4n4ryWb7x2F9";
     let token =
         format!("sv=2021-12-02&ss=b&srt=sco&sp=rwdlc&se=2099-01-01T00:00:00Z&sig={signature}");
-    let command = format!("{{ command = [\"echo\", \"{token}\"] }}");
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("token");
+    fs::write(&place, token).unwrap();
+    fs::set_permissions(&place, Permissions::from_mode(0o600)).unwrap();
+    let token = format!("{{ file = \"{}\" }}", place.display());
     let connection = bucket
         .connection()
-        .replace(&format!("account_key = {file}"), &format!("sas_token = {command}"));
+        .replace(&format!("account_key = {file}"), &format!("sas_token = {token}"));
     search_bucket(&bucket, &connection, signature, false);
     let closed = connection.replace(&bucket.endpoint, "http://127.0.0.1:9/devstoreaccount1");
     search_bucket(&bucket, &closed, signature, false);

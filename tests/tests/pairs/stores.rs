@@ -82,6 +82,11 @@ impl Place {
         Self { bucket: Some(bucket), ..Self::new(store) }
     }
 
+    /// How many tasks may write a table: an object is written by one.
+    pub(crate) fn tasks(&self) -> u32 {
+        if self.bucket.is_some() { 1 } else { 2 }
+    }
+
     /// How people call it.
     pub(crate) fn word(&self) -> String {
         let place = self.bucket.as_ref().map(|bucket| format!(" in {:?}", bucket.product));
