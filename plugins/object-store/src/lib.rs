@@ -10,7 +10,8 @@
 //! | `options`, `address` | every option, described once; what `url` says, names and keys |
 //! | `credentials`, `profile` | who we are; the files of the AWS tools |
 //! | `network` | which hosts may be spoken to, what is trusted, what went wrong |
-//! | `access`, `own_request` | the opened bucket; requests that the client does not offer |
+//! | `access`, `client` | the opened bucket; how its client is made |
+//! | `own_request` | requests that the client does not offer |
 //! | `failure` | what the store's errors mean |
 //! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
@@ -21,6 +22,7 @@
 mod access;
 mod address;
 mod check;
+mod client;
 mod credentials;
 mod failure;
 mod fetch;

@@ -16,7 +16,8 @@ use crate::{
 
 /// Few and quick tries: what is tested is what comes of them.
 fn options(more: Value) -> Value {
-    let mut options = json!({"path": "out/", "format": "csv", "retries": 3, "retry_window": 5000, "request_timeout": 1000});
+    let mut options =
+        json!({"path": "out/", "format": "csv", "retries": 3, "retry_window": 60_000});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     options
 }
@@ -70,7 +71,8 @@ fn f35_a_completion_that_fails_in_passing_is_repeated_or_found_done() {
         ("half a reply", Fault::CutBody(60)),
         ("a wrong ETag", Fault::WrongEtag),
     ] {
-        let case = finished(json!({}));
+        let more = if fault == Fault::Hang { json!({"request_timeout": 2000}) } else { json!({}) };
+        let case = finished(more);
         let armed = case.faults.once("CompleteMultipartUpload", "00001-", fault);
         assert_eq!(case.commit(), ChunkOutcome::Committed, "{what}");
         assert_eq!(armed.hits(), 1, "{what}");

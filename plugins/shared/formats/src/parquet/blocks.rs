@@ -11,8 +11,10 @@ use crate::{Store, StoredFile};
 
 /// All column chunks of a row group share so many bytes of blocks.
 const WINDOW: u64 = 32 << 20;
-/// A chunk's block is not smaller.
+/// A chunk's block is not smaller, as far as all of them fit into another window.
 const BLOCK: u64 = 512 << 10;
+/// The same over a network, where each request costs.
+const DISTANT_BLOCK: u64 = 4 << 20;
 
 /// One column chunk, read from its first byte to its last.
 pub(super) struct Blocks {
@@ -37,10 +39,12 @@ impl Blocks {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Self>> {
         let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let least = if store.is_distant() { DISTANT_BLOCK } else { BLOCK };
+        let least = least.min(WINDOW / ranges.len().max(1) as u64).max(1);
         let block = |range: &Range<u64>| match range.end - range.start {
             size if total <= WINDOW => size,
             // chunks end together, so a block is a chunk's share of the window
-            size => ((u128::from(size) * u128::from(WINDOW) / u128::from(total)) as u64).max(BLOCK),
+            size => ((u128::from(size) * u128::from(WINDOW) / u128::from(total)) as u64).max(least),
         };
         let first: Vec<_> = ranges
             .iter()

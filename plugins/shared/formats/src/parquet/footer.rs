@@ -24,6 +24,9 @@ const TAIL: u64 = 64 << 10;
 const FOOTER: u64 = 64 << 20;
 /// The largest row group, compressed and not.
 const ROW_GROUP: u64 = 2 << 30;
+/// Values that a chunk of lists may have without a byte for each: a few bytes can stand for any
+/// number of equal ones, and those of one row are decoded at once.
+const LIST_VALUES: i64 = 64 << 20;
 /// The deepest schema, lists in lists included.
 const SCHEMA_DEPTH: usize = 64;
 /// The magic number at both ends of a file.
@@ -220,9 +223,16 @@ fn check_group(group: &RowGroupMetaData, file: &StoredFile, end: u64) -> Result<
         }
         if chunk.num_values() < 0
             || chunk.uncompressed_size() < 0
+            || (range.is_empty() && group.num_rows() > 0)
             || (chunk.column_descr().max_rep_level() == 0 && chunk.num_values() != group.num_rows())
         {
             return Err(wrong("its size contradicts the row group's"));
+        }
+        if chunk.column_descr().max_rep_level() > 0
+            && chunk.num_values() > chunk.uncompressed_size().max(LIST_VALUES)
+        {
+            let (values, bytes) = (chunk.num_values(), chunk.uncompressed_size());
+            return Err(wrong(&format!("its lists claim {values} values in {bytes} bytes")));
         }
         compressed = compressed.saturating_add(range.end - range.start);
         uncompressed = uncompressed.saturating_add(chunk.uncompressed_size() as u64);

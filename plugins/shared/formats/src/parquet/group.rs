@@ -153,7 +153,7 @@ impl OpenColumn {
     fn write(&mut self, batches: &[RecordBatch]) -> PageResult<()> {
         let start = Instant::now();
         for batch in batches {
-            let array = lay::lay(batch.column(self.at), &self.logical);
+            let array = lay::lay(batch.column(self.at), &self.logical)?;
             for leaf in compute_leaves(&self.field, &array)? {
                 self.writer.write(&leaf)?;
             }

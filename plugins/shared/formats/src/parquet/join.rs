@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    ops::Range,
     sync::Arc,
 };
 
@@ -94,7 +95,8 @@ fn copy<W: Write + Send>(
             column_index: None,
             offset_index: None,
         };
-        target.append_column(&Stored { part, trouble }, close)?;
+        let range = footer::range(chunk).unwrap_or_default(); // checked when it was opened
+        target.append_column(&Stored { part, range, trouble }, close)?;
     }
     target.close().map(|_| ())
 }
@@ -124,29 +126,29 @@ fn failed(part: &ParquetFile, trouble: &Trouble, error: &ParquetError) -> Error 
     broken(&part.file, "its column chunks cannot be copied").caused_by(error)
 }
 
-/// A part, as arrow-rs reads from it.
+/// A column chunk of a part, as arrow-rs copies it.
 struct Stored<'a> {
     part: &'a ParquetFile,
+    range: Range<u64>,
     trouble: &'a Trouble,
 }
 
 impl Length for Stored<'_> {
     fn len(&self) -> u64 {
-        self.part.file.size
+        self.range.end - self.range.start
     }
 }
 
 impl ChunkReader for Stored<'_> {
     type T = Box<dyn Read + Send>;
 
-    fn get_read(&self, start: u64) -> PageResult<Self::T> {
-        let end = self.part.file.size;
-        let read = self.part.store.read(&self.part.file, start..end);
+    /// The chunk is read from its start only.
+    fn get_read(&self, _: u64) -> PageResult<Self::T> {
+        let read = self.part.store.read(&self.part.file, self.range.clone());
         read.map_err(|error| self.trouble.lay_aside(error))
     }
 
-    fn get_bytes(&self, start: u64, length: usize) -> PageResult<Bytes> {
-        let bytes = self.part.store.range(&self.part.file, start..start + length as u64);
-        bytes.map_err(|error| self.trouble.lay_aside(error))
+    fn get_bytes(&self, _: u64, _: usize) -> PageResult<Bytes> {
+        Err(ParquetError::General("a chunk is read as a stream".to_owned()))
     }
 }

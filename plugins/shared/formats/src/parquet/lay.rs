@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, FixedSizeBinaryArray, Int32Array, Int64Array, ListArray,
-    builder::FixedSizeBinaryBuilder,
+    Array, ArrayRef, FixedSizeBinaryArray, ListArray,
     cast::AsArray,
-    types::{Decimal128Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType},
+    types::{
+        Decimal128Type, Decimal256Type, Int32Type, Int64Type, IntervalMonthDayNano,
+        IntervalMonthDayNanoType,
+    },
 };
+use arrow_buffer::i256;
 use arrow_schema::{DataType, Field, FieldRef};
 use parquet::{
     basic::{ConvertedType, LogicalType as Annotation, Repetition, TimeUnit, Type as Physical},
@@ -126,44 +129,29 @@ pub(super) fn field(name: &str, logical: &LogicalType, nullable: bool) -> FieldR
 }
 
 /// The array of such a field. Values must have been [checked](unfit) before.
-pub(super) fn lay(array: &ArrayRef, logical: &LogicalType) -> ArrayRef {
-    match logical {
+pub(super) fn lay(array: &ArrayRef, logical: &LogicalType) -> PageResult<ArrayRef> {
+    Ok(match logical {
         LogicalType::Decimal { precision: 0..=9, .. } => {
             let decimals = array.as_primitive::<Decimal128Type>();
-            let ints: Int32Array = decimals.unary::<_, Int32Type>(|value| value as i32);
-            Arc::new(ints)
+            Arc::new(decimals.unary::<_, Int32Type>(|value| value as i32))
         }
         LogicalType::Decimal { precision: 10..=18, .. } => {
             let decimals = array.as_primitive::<Decimal128Type>();
-            let ints: Int64Array = decimals.unary::<_, Int64Type>(|value| value as i64);
-            Arc::new(ints)
+            Arc::new(decimals.unary::<_, Int64Type>(|value| value as i64))
         }
-        LogicalType::Interval => Arc::new(intervals(array)),
+        LogicalType::Interval => {
+            let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
+            let laid = intervals.iter().map(|value| value.and_then(interval));
+            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(laid, INTERVAL)?)
+        }
         LogicalType::List(item) => {
             let list = array.as_list::<i32>();
-            let values = lay(list.values(), item);
-            let field = field("element", item, true);
             let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
-            match ListArray::try_new(field, offsets, values, nulls) {
-                Ok(list) => Arc::new(list),
-                Err(_) => array.clone(),
-            }
+            let (field, values) = (field("element", item, true), lay(list.values(), item)?);
+            Arc::new(ListArray::try_new(field, offsets, values, nulls)?)
         }
         _ => array.clone(),
-    }
-}
-
-fn intervals(array: &ArrayRef) -> FixedSizeBinaryArray {
-    let mut out = FixedSizeBinaryBuilder::with_capacity(array.len(), INTERVAL);
-    for value in array.as_primitive::<IntervalMonthDayNanoType>() {
-        match value.and_then(interval) {
-            Some(bytes) => {
-                let _ = out.append_value(bytes); // it has the right length
-            }
-            None => out.append_null(),
-        }
-    }
-    out.finish()
+    })
 }
 
 /// Months, days and milliseconds without a sign, `None` where they do not hold the interval.
@@ -182,16 +170,8 @@ fn interval(value: IntervalMonthDayNano) -> Option<[u8; INTERVAL as usize]> {
 /// Marks the rows whose value a file cannot hold, and says why. `None` if it holds all.
 pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool>, String)> {
     let (marks, why) = match logical {
-        LogicalType::Decimal { precision, .. } if *precision <= 38 => {
-            let limit = 10i128.pow((*precision).into());
-            let decimals = array.as_primitive::<Decimal128Type>();
-            let fits = |value: i128| value < limit && value > -limit;
-            // values of NULLs count here, and are looked at below
-            if decimals.values().iter().fold(true, |all, value| all & fits(*value)) {
-                return None;
-            }
-            let marks = decimals.iter().map(|value| value.is_some_and(|value| !fits(value)));
-            (marks.collect::<Vec<_>>(), format!("it has more than {precision} digits"))
+        LogicalType::Decimal { precision, .. } => {
+            (wide_decimals(array, *precision)?, format!("it has more than {precision} digits"))
         }
         LogicalType::Interval => {
             let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
@@ -212,4 +192,22 @@ pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool
         _ => return None,
     };
     marks.contains(&true).then_some((marks, why))
+}
+
+/// Marks the numbers of more digits. `None` if there are none.
+fn wide_decimals(array: &ArrayRef, precision: u8) -> Option<Vec<bool>> {
+    if precision > 38 {
+        let limit = i256::from_i128(10).wrapping_pow(precision.into());
+        let wide = |value: i256| value >= limit || value <= limit.wrapping_neg();
+        let decimals = array.as_primitive::<Decimal256Type>();
+        return Some(decimals.iter().map(|value| value.is_some_and(wide)).collect());
+    }
+    let limit = 10i128.pow(precision.into());
+    let wide = |value: i128| value >= limit || value <= -limit;
+    let decimals = array.as_primitive::<Decimal128Type>();
+    // without an early way out, so that it is vectorised; what lies under a NULL counts here only
+    if !decimals.values().iter().fold(false, |any, value| any | wide(*value)) {
+        return None;
+    }
+    Some(decimals.iter().map(|value| value.is_some_and(wide)).collect())
 }

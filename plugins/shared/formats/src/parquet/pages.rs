@@ -107,8 +107,10 @@ impl ChunkPages {
         let rows = rows.max(1);
         let per_row = self.chunk.num_values() as u64 / rows + 1;
         let mut bytes = self.chunk.uncompressed_size() as u64 / rows;
-        if self.chunk.column_type() != Physical::BYTE_ARRAY {
-            return Ok(Widths { usual: (16 * per_row) as usize, longest: 0 });
+        let column = self.chunk.column_descr();
+        if column.physical_type() != Physical::BYTE_ARRAY {
+            let width = column.type_length().max(16) as u64;
+            return Ok(Widths { usual: (width * per_row) as usize, longest: 0 });
         }
         if let Some(plain) = self.chunk.unencoded_byte_array_data_bytes() {
             bytes = bytes.max(plain.max(0) as u64 / rows);

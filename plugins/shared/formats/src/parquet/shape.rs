@@ -7,6 +7,9 @@ use parquet::{
 };
 use transload_plugin_api::LogicalType;
 
+/// The most bytes of a value of fixed length: room is made for a whole batch of them.
+const LONGEST: i32 = 1 << 20;
+
 /// How the values of a leaf lie in the file; together with a [`LogicalType`] it says what is to
 /// be done to them. arrow-rs reads them by their physical type alone, see [`super::reading`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,8 @@ impl Shape {
     /// The shape of a leaf by its own type. `Err` says what it is instead of one that travels.
     pub(super) fn of_leaf(leaf: &Type) -> Result<Self, String> {
         let annotation = annotation(leaf);
-        if annotation == Some(Annotation::Unknown) {
+        let short = !matches!(leaf, Type::PrimitiveType { type_length: LONGEST.., .. });
+        if annotation == Some(Annotation::Unknown) && short {
             return Ok(Self::Leaf(Leaf::new(Lies::Nothing, LogicalType::TEXT)));
         }
         let shape = match leaf.get_physical_type() {
@@ -272,7 +276,7 @@ fn of_fixed(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
     let lies = Lies::Fixed(*length);
     let interval = leaf.get_basic_info().converted_type() == ConvertedType::INTERVAL;
     Some(match annotation {
-        _ if *length <= 0 => return None,
+        _ if !(1..=LONGEST).contains(length) => return None,
         Some(Annotation::Decimal(_)) if *length <= 32 => Leaf::new(lies, decimal(leaf)?),
         Some(Annotation::Uuid) if *length == 16 => Leaf::new(lies, LogicalType::Uuid),
         Some(Annotation::Float16) if *length == 2 => Leaf::new(Lies::Half, LogicalType::Float32),
@@ -330,4 +334,73 @@ pub(super) fn words(leaf: &Type) -> String {
         Some(other) => format!("{other:?}").to_uppercase(),
     };
     format!("{physical}{width} {word}")
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{DataType, Field, TimeUnit as Unit};
+
+    use super::*;
+
+    fn leaf(
+        physical: Physical,
+        annotation: Option<Annotation>,
+        length: i32,
+    ) -> Result<Shape, String> {
+        let leaf = Type::primitive_type_builder("c", physical)
+            .with_logical_type(annotation)
+            .with_length(length);
+        Shape::of_leaf(&leaf.build().unwrap())
+    }
+
+    fn refined_to(shape: &Shape, data_type: DataType) -> String {
+        shape.clone().refine(&Field::new("c", data_type, true)).logical().to_string()
+    }
+
+    /// T24: whether a timestamp is an instant is Parquet's word, not that of a schema beside it.
+    #[test]
+    fn t24_an_arrow_schema_that_contradicts_is_not_believed() {
+        let utc = Some("UTC".into());
+        for (adjusted, zone, expected) in
+            [(true, None, "timestamptz"), (false, utc.clone(), "timestamp")]
+        {
+            let stamp = Annotation::timestamp(adjusted, TimeUnit::MICROS);
+            let shape = leaf(Physical::INT64, Some(stamp), -1).unwrap();
+            assert_eq!(refined_to(&shape, DataType::Timestamp(Unit::Microsecond, zone)), expected);
+            assert_eq!(refined_to(&shape, DataType::Timestamp(Unit::Nanosecond, None)), expected);
+            assert_eq!(refined_to(&shape, DataType::Duration(Unit::Second)), expected);
+        }
+        let plain = leaf(Physical::INT64, None, -1).unwrap();
+        assert_eq!(refined_to(&plain, DataType::Utf8), "int64");
+        assert_eq!(refined_to(&plain, DataType::UInt64), "int64");
+        assert_eq!(refined_to(&plain, DataType::Duration(Unit::Nanosecond)), "duration");
+        assert_eq!(refined_to(&plain, DataType::Timestamp(Unit::Second, utc)), "timestamptz(0)");
+        let numeric = LogicalType::Numeric.field("c", true);
+        assert_eq!(plain.refine(&numeric).logical(), LogicalType::Int64);
+        let text = leaf(Physical::BYTE_ARRAY, Some(Annotation::String), -1).unwrap();
+        assert_eq!(text.clone().refine(&numeric).logical(), LogicalType::Numeric);
+        let wide = numeric.with_data_type(DataType::LargeUtf8);
+        assert_eq!(text.refine(&wide).logical(), LogicalType::Numeric);
+    }
+
+    #[test]
+    fn bytes_are_what_they_are_said_to_be() {
+        let fixed = Physical::FIXED_LEN_BYTE_ARRAY;
+        for (physical, annotation, length, expected) in [
+            (Physical::BYTE_ARRAY, None, -1, Ok("binary")),
+            (Physical::BYTE_ARRAY, Some(Annotation::Enum), -1, Ok("text")),
+            (Physical::BYTE_ARRAY, Some(Annotation::Bson), -1, Ok("binary")),
+            (fixed, None, 16, Ok("binary")),
+            (fixed, Some(Annotation::Uuid), 16, Ok("uuid")),
+            (fixed, Some(Annotation::Float16), 2, Ok("float32")),
+            (fixed, None, 0, Err("`FIXED_LEN_BYTE_ARRAY(0)` does not travel")),
+            (fixed, None, i32::MAX, Err("`FIXED_LEN_BYTE_ARRAY(2147483647)` does not travel")),
+            (Physical::INT96, None, -1, Ok("timestamp")),
+            (Physical::INT32, Some(Annotation::Unknown), -1, Ok("text")),
+        ] {
+            let shape = leaf(physical, annotation, length);
+            let found = shape.map(|shape| shape.logical().to_string());
+            assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
+        }
+    }
 }

@@ -324,3 +324,64 @@ fn extended<const WIDTH: usize>(bytes: &[u8]) -> Option<[u8; WIDTH]> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_width_keep_their_sign() {
+        for (bytes, expected) in [
+            (&[0x7F][..], Some(127i128)),
+            (&[0x80], Some(-128)),
+            (&[0, 0x80], Some(128)),
+            (&[0xFF; 20], Some(-1)),
+            (&[0; 40], Some(0)),
+            (&[], None),
+            (&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], None),
+            // the same sixteen bytes, once more than they hold and once not
+            (&[0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], None),
+            (&[0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Some(i128::MIN)),
+        ] {
+            assert_eq!(extended::<16>(bytes).map(i128::from_be_bytes), expected, "{bytes:?}");
+        }
+    }
+
+    /// T23: a timestamp of 12 bytes is exact in its unit, or an error.
+    #[test]
+    fn t23_timestamps_of_twelve_bytes() {
+        let bytes = |nanos: i64, day: i32| [&nanos.to_le_bytes()[..], &day.to_le_bytes()].concat();
+        let epoch = JULIAN_EPOCH as i32;
+        assert_eq!(int96(&bytes(1_000, epoch), 1_000_000), Ok(1));
+        assert_eq!(int96(&bytes(0, epoch - 1), 1_000_000), Ok(-86_400_000_000));
+        assert_eq!(int96(&bytes(1, epoch), 1_000_000_000), Ok(1));
+        assert!(int96(&bytes(1, epoch), 1_000_000).unwrap_err().contains("timestamp(9)"));
+        assert!(int96(&bytes(0, i32::MAX), 1_000_000_000).unwrap_err().contains("too far"));
+    }
+
+    #[test]
+    fn counts_of_seconds_are_rescaled_exactly() {
+        let ints = |values: &[i64]| Int64Array::from(values.to_vec());
+        assert_eq!(rescale(&ints(&[-1, 2]), 1_000, 1_000_000), Ok(ints(&[-1_000, 2_000])));
+        assert_eq!(rescale(&ints(&[-3_000]), 1_000_000_000, 1_000_000), Ok(ints(&[-3])));
+        assert!(rescale(&ints(&[1]), 1_000_000_000, 1_000_000).is_err());
+        assert!(rescale(&ints(&[i64::MAX / 1_000 + 1]), 1_000, 1_000_000).is_err());
+    }
+
+    #[test]
+    fn integers_that_do_not_fit_are_errors() {
+        let leaf = |logical| Leaf { lies: Lies::Int32, per_second: 1_000, logical };
+        let array = |value| Arc::new(Int32Array::from(vec![Some(value), None])) as ArrayRef;
+        for (logical, good, bad) in [
+            (LogicalType::Int8, -128, 128),
+            (LogicalType::UInt8, 255, -1),
+            (LogicalType::UInt16, 65_535, 65_536),
+            (LogicalType::Decimal { precision: 2, scale: 0 }, -99, 100),
+            (LogicalType::Time { precision: 3 }, 86_399_999, -1),
+        ] {
+            let leaf = leaf(logical);
+            assert!(turn_leaf(array(good), &leaf).is_ok(), "{leaf:?}");
+            assert!(turn_leaf(array(bad), &leaf).is_err(), "{leaf:?}");
+        }
+    }
+}

@@ -100,7 +100,7 @@ fn reading_starts_anywhere() {
         while let Some(read) = decoder.next_batch().unwrap() {
             assert!(read.batch.num_rows() <= BATCH_ROWS);
             assert_eq!(read.first_row, next, "after {skip}");
-            assert_eq!(ids(&[read.batch.clone()])[0], next as i64);
+            assert_eq!(ids(std::slice::from_ref(&read.batch))[0], next as i64);
             next += read.batch.num_rows() as u64;
             let group = file.row_groups()[read.row_group];
             assert_eq!(read.row_in_group_after, next - group.first_row);

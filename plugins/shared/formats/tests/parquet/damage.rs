@@ -1,12 +1,12 @@
 //! Damaged files: an error with a place, or the right values; never a panic, never much memory.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use proptest::prelude::*;
 use transload_formats::{ParquetCompression, ParquetFile, ParquetOptions};
 use transload_plugin_api::{
-    ErrorKind, LogicalType, Result, columns_of,
+    Column, ErrorKind, LogicalType, Result, columns_of, schema_of,
     testing::{Rows, samples},
 };
 
@@ -104,6 +104,40 @@ fn a_flipped_bit_in_a_page_is_found_by_its_checksum() {
         }
     }
     assert!(found > 20, "{found}");
+}
+
+/// A page that claims more than it may have is refused by its header alone.
+#[test]
+fn pages_beyond_the_limit_are_refused() {
+    let columns = [Column::new("n", LogicalType::Int64, false)];
+    let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
+    let batch = RecordBatch::try_new(schema_of(&columns), vec![rows]).unwrap();
+    let options = ParquetOptions { dictionary: false, ..ParquetOptions::default() };
+    let mut bytes = written(&options, &columns, &[batch]);
+    // kind 0, the size, the packed size, the checksum, then the page's own fields
+    assert_eq!(bytes[4..7], [0x15, 0, 0x15]);
+    let varint = |at: usize| 1 + bytes[at..].iter().position(|byte| byte & 0x80 == 0).unwrap();
+    let packed = 7 + varint(7);
+    let checksum = packed + 1 + varint(packed + 1);
+    let own = checksum + 1 + varint(checksum + 1);
+    assert_eq!(bytes[checksum], 0x15);
+    assert_eq!(bytes[own], 0x1C);
+    let end = own + 1 + bytes[own + 1..].windows(2).position(|pair| pair == [0, 0]).unwrap() + 1;
+    let mut header = vec![0x15, 0, 0x15];
+    header.extend([0x80, 0x80, 0x80, 0xAC, 0x02]); // 300 MiB
+    header.extend(&bytes[packed..checksum]);
+    header.push(0x2C);
+    header.extend(&bytes[own + 1..end]);
+    // a field of a later version fills what the checksum left
+    let left = end + 1 - 4 - header.len() - 3;
+    header.extend([0xF8, left as u8]);
+    header.resize(header.len() + left, 0);
+    header.push(0);
+    bytes[4..=end].copy_from_slice(&header);
+    let error = attempt(bytes).unwrap_err();
+    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, "PARQUET-LIMIT"));
+    let text = "row group 0, column `n`: a page claims 314572800 bytes; at most 268435456 are read";
+    assert_eq!(error.message, text);
 }
 
 proptest! {

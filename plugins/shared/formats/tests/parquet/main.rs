@@ -1,5 +1,11 @@
 //! The Parquet codec from outside: files in memory, damaged files, and files that pyarrow, DuckDB
 //! and Polars wrote or read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may panic, its functions too"
+)]
 
 mod chunks;
 mod damage;

@@ -15,17 +15,17 @@ use transload_formats::{
 use transload_plugin_api::{Column, Error, ErrorKind, Result, columns_of};
 
 /// One file, and what was asked of it.
-pub struct Memory {
+pub(crate) struct Memory {
     bytes: Bytes,
-    pub asked: Mutex<Vec<Vec<Range<u64>>>>,
+    pub(crate) asked: Mutex<Vec<Vec<Range<u64>>>>,
 }
 
 impl Memory {
-    pub fn new(bytes: impl Into<Bytes>) -> Arc<Self> {
+    pub(crate) fn new(bytes: impl Into<Bytes>) -> Arc<Self> {
         Arc::new(Self { bytes: bytes.into(), asked: Mutex::default() })
     }
 
-    pub fn file(&self) -> StoredFile {
+    pub(crate) fn file(&self) -> StoredFile {
         StoredFile {
             name: "memory/t.parquet".to_owned(),
             size: self.bytes.len() as u64,
@@ -34,12 +34,12 @@ impl Memory {
         }
     }
 
-    pub fn open(self: &Arc<Self>) -> Result<ParquetFile> {
+    pub(crate) fn open(self: &Arc<Self>) -> Result<ParquetFile> {
         ParquetFile::open(self.clone(), &self.file())
     }
 
     /// Bytes fetched since the last call.
-    pub fn fetched(&self) -> u64 {
+    pub(crate) fn fetched(&self) -> u64 {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         asked.iter().flatten().map(|range| range.end - range.start).sum()
     }
@@ -74,7 +74,11 @@ impl Memory {
 }
 
 /// A file of these batches, a chunk each.
-pub fn written(options: &ParquetOptions, columns: &[Column], batches: &[RecordBatch]) -> Vec<u8> {
+pub(crate) fn written(
+    options: &ParquetOptions,
+    columns: &[Column],
+    batches: &[RecordBatch],
+) -> Vec<u8> {
     let mut out = Vec::new();
     let mut encoder = ParquetEncoder::new(options, columns).unwrap();
     encoder.start(&mut out).unwrap();
@@ -88,18 +92,18 @@ pub fn written(options: &ParquetOptions, columns: &[Column], batches: &[RecordBa
 }
 
 /// A file of one batch with its own columns.
-pub fn file_of(batch: &RecordBatch) -> Vec<u8> {
+pub(crate) fn file_of(batch: &RecordBatch) -> Vec<u8> {
     let columns = columns_of(&batch.schema()).unwrap();
     written(&ParquetOptions::default(), &columns, std::slice::from_ref(batch))
 }
 
 /// All rows of all columns.
-pub fn read(file: &ParquetFile) -> Result<Vec<RecordBatch>> {
+pub(crate) fn read(file: &ParquetFile) -> Result<Vec<RecordBatch>> {
     read_columns(file, file.columns())
 }
 
 /// All rows of some columns.
-pub fn read_columns(file: &ParquetFile, columns: &[Column]) -> Result<Vec<RecordBatch>> {
+pub(crate) fn read_columns(file: &ParquetFile, columns: &[Column]) -> Result<Vec<RecordBatch>> {
     let mut decoder = ParquetDecoder::new(file, 0..file.row_groups().len(), 0, columns)?;
     let mut batches = Vec::new();
     while let Some(next) = decoder.next_batch()? {

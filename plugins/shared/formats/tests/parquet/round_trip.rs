@@ -66,6 +66,14 @@ fn every_option_makes_a_file_that_reads_back() {
     }
 }
 
+/// T18: every width that a decimal can have, at its edges.
+#[test]
+fn t18_decimals_of_every_width() {
+    let types: Vec<_> =
+        (2..=76).map(|precision| LogicalType::Decimal { precision, scale: 1 }).collect();
+    assert_back(&samples::edge_batch(&types), &ParquetOptions::default(), "decimals");
+}
+
 #[test]
 fn columns_without_nulls_stay_so() {
     let types = all_types();
