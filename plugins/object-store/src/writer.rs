@@ -60,7 +60,9 @@ pub(crate) struct ObjectWriter {
     target: Target,
     options: WriterOptions,
     template: Arc<Template>,
-    encoding: Arc<Encoding>,
+    /// Not there where neither an option nor a name says which format it is, which a connection's
+    /// test need not know.
+    encoding: Result<Arc<Encoding>>,
     /// Runs that this process has committed: their staging may be gone already.
     committed: Mutex<HashSet<String>>,
 }
@@ -81,7 +83,7 @@ impl ObjectWriter {
                 (Template::parse(&options.name, &options.partition_by)?, options.name.clone())
             }
         };
-        let encoding = Encoding::new(&formats, &named)?;
+        let encoding = Encoding::new(&formats, &named).map(Arc::new);
         let writer = Self {
             access,
             cancel: host.cancel().clone(),
@@ -89,11 +91,15 @@ impl ObjectWriter {
             target,
             options,
             template: Arc::new(template),
-            encoding: Arc::new(encoding),
+            encoding,
             committed: Mutex::default(),
         };
         writer.check_options()?;
         Ok(writer)
+    }
+
+    fn encoding(&self) -> Result<Arc<Encoding>> {
+        self.encoding.clone()
     }
 
     fn check_options(&self) -> Result<()> {
@@ -141,7 +147,7 @@ impl ObjectWriter {
     /// The target as it stands, if the plan may write there.
     fn look(&self, place: &dyn Place, plan: &WritePlan) -> Result<Before> {
         let kept = self.kept(plan)?;
-        self.encoding.check_columns(&kept)?;
+        self.encoding()?.check_columns(&kept)?;
         let several = plan.tasks > 1;
         match &self.target {
             Target::Prefix { .. } => {
@@ -327,7 +333,7 @@ impl Writer for ObjectWriter {
             root: self.target.root().to_owned(),
             run: plan.run.clone(),
             template: Arc::clone(&self.template),
-            encoding: Arc::clone(&self.encoding),
+            encoding: self.encoding()?,
             rolling: self.rolling(),
         };
         let sending = Sending {
@@ -360,7 +366,7 @@ impl Writer for ObjectWriter {
             target: &self.target,
             before: &before,
             template: &self.template,
-            encoding: &self.encoding,
+            encoding: &*self.encoding()?,
             kept: &kept,
             // One object is wanted, rows or not.
             empty: match self.target {
