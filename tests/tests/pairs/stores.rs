@@ -141,8 +141,8 @@ impl Place {
     /// Fills a table with rows.
     pub(crate) fn fill(&self, table: &str, kinds: &[&Kind], rows: &[Row]) {
         match self.store {
-            Store::Csv => self.put(table, &csv(kinds, rows)),
-            Store::Jsonl => self.put(table, &jsonl(kinds, rows)),
+            Store::Csv => self.put(table, csv(kinds, rows)),
+            Store::Jsonl => self.put(table, jsonl(kinds, rows)),
             Store::Parquet => self.write_parquet(table, kinds, rows),
             Store::Sqlite => self.insert(table, kinds, rows),
             _ => {
