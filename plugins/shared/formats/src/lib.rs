@@ -71,7 +71,9 @@ mod types;
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
 pub use charset::{Charset, Invalid, Transcoder};
 pub use compression::{CompressedWriter, Compression};
-pub use csv::{Boundary, BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged};
+pub use csv::{
+    Boundary, BoundaryFinder, BoundaryProof, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged,
+};
 pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};
 pub use infer::Inference;

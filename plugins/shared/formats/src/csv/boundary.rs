@@ -16,20 +16,47 @@ pub struct Boundary {
     pub line: u64,
 }
 
-impl Boundary {
-    /// A window of so many bytes is enough for [`Boundary::last_in`], if it has no quotes.
+/// Takes the bytes before a wanted offset, piece by piece, and finds the last record that begins
+/// among them, if they alone can prove it: a record beyond the limit ends any reading, so a line
+/// end behind as many bytes without quotes is not inside of quotes.
+pub struct BoundaryProof {
+    quote: Option<u8>,
+    escape: Option<u8>,
+    /// Bytes taken.
+    taken: usize,
+    /// Behind the last quote or escape.
+    doubtful: usize,
+    /// Behind the last line end.
+    start: usize,
+}
+
+impl BoundaryProof {
+    /// So many bytes are enough, if they have no quotes.
     pub const WINDOW: u64 = RECORD_LIMIT as u64 + (1 << 20);
 
-    /// The last record that begins in a window out of a file, if the window alone can prove it:
-    /// a record beyond the limit ends any reading, so a line end behind as many bytes without
-    /// quotes is not inside of quotes.
-    pub fn last_in(dialect: &CsvDialect, window: &[u8]) -> Option<usize> {
-        let last = |byte: Option<u8>| byte.and_then(|byte| memchr::memrchr(byte, window));
-        let special = last(dialect.quote).max(last(dialect.true_escape()));
-        let quotes = dialect.quote.is_some() || dialect.true_escape().is_some();
-        let doubtful = special.map_or(0, |at| at + 1) + if quotes { RECORD_LIMIT } else { 0 };
-        let start = memchr::memrchr(b'\n', window)? + 1;
-        (start > doubtful).then_some(start)
+    /// A proof by bytes of this dialect.
+    pub fn new(dialect: &CsvDialect) -> Self {
+        let (quote, escape) = (dialect.quote, dialect.true_escape());
+        Self { quote, escape, taken: 0, doubtful: 0, start: 0 }
+    }
+
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        let last = |byte: Option<u8>| byte.and_then(|byte| memchr::memrchr(byte, piece));
+        if let Some(special) = last(self.quote).max(last(self.escape)) {
+            self.doubtful = self.taken + special + 1;
+        }
+        if let Some(end) = last(Some(b'\n')) {
+            self.start = self.taken + end + 1;
+        }
+        self.taken += piece.len();
+    }
+
+    /// Where the last record begins, counted from the first byte that was taken.
+    pub fn finish(self) -> Option<usize> {
+        let quotes = self.quote.is_some() || self.escape.is_some();
+        let proven = self.doubtful + if quotes { RECORD_LIMIT } else { 0 };
+        (self.start > proven).then_some(self.start)
     }
 }
 
@@ -242,20 +269,25 @@ mod tests {
 
     #[test]
     fn t53_a_window_proves_a_start_only_far_behind_the_last_quote() {
+        let proven = |dialect: &CsvDialect, window: &[u8]| {
+            let mut proof = BoundaryProof::new(dialect);
+            window.chunks(1_000_003).for_each(|piece| proof.push(piece));
+            proof.finish()
+        };
         let dialect = CsvDialect::default();
         let lines = b"1,abc\n".repeat(RECORD_LIMIT / 6 + 10);
         let end = lines.len();
-        assert_eq!(Boundary::last_in(&dialect, &lines), Some(end));
-        assert_eq!(Boundary::last_in(&dialect, &lines[..end - 1]), Some(end - 6));
-        assert_eq!(Boundary::last_in(&dialect, &lines[end - RECORD_LIMIT..]), None);
+        assert_eq!(proven(&dialect, &lines), Some(end));
+        assert_eq!(proven(&dialect, &lines[..end - 1]), Some(end - 6));
+        assert_eq!(proven(&dialect, &lines[end - RECORD_LIMIT..]), None);
         let mut quoted = lines.clone();
         quoted[30] = b'"';
-        assert_eq!(Boundary::last_in(&dialect, &quoted), Some(end));
+        assert_eq!(proven(&dialect, &quoted), Some(end));
         quoted[end - 100] = b'"';
-        assert_eq!(Boundary::last_in(&dialect, &quoted), None);
+        assert_eq!(proven(&dialect, &quoted), None);
         let plain = CsvDialect { quote: None, ..dialect };
-        assert_eq!(Boundary::last_in(&plain, b"1,\"\n2"), Some(4));
-        assert_eq!(Boundary::last_in(&plain, b"1,2"), None);
+        assert_eq!(proven(&plain, b"1,\"\n2"), Some(4));
+        assert_eq!(proven(&plain, b"1,2"), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod index;
 mod plain;
 mod scan;
 
-pub use boundary::{Boundary, BoundaryFinder};
+pub use boundary::{Boundary, BoundaryFinder, BoundaryProof};
 pub use decode::CsvDecoder;
 pub use dialect::{CsvDialect, Ragged};
 pub use encode::CsvEncoder;

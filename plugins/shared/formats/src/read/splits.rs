@@ -11,7 +11,7 @@ use super::{
     source::{Source, in_file},
 };
 use crate::{
-    Boundary, BoundaryFinder, Compression, FileName, Format, Listing, ParquetFile, StoredFile,
+    BoundaryFinder, BoundaryProof, Compression, FileName, Format, Listing, ParquetFile, StoredFile,
 };
 
 /// A file is not cut into smaller pieces than this.
@@ -220,10 +220,18 @@ fn distant_starts(
     wanted: &[u64],
 ) -> Result<Option<Vec<Start>>> {
     let mut starts = Vec::new();
+    let mut block = vec![0; BLOCK];
     for until in wanted {
-        let from = until.saturating_sub(Boundary::WINDOW);
-        let window = source.job.store.range(file, from..*until)?;
-        let Some(start) = Boundary::last_in(&source.dialect, &window) else { return Ok(None) };
+        let from = until.saturating_sub(BoundaryProof::WINDOW);
+        let mut window = source.job.store.read(file, from..*until)?;
+        let mut proof = BoundaryProof::new(&source.dialect);
+        loop {
+            match window.read(&mut block)? {
+                0 => break,
+                read => proof.push(&block[..read]),
+            }
+        }
+        let Some(start) = proof.finish() else { return Ok(None) };
         starts.push((from + start as u64, 0));
     }
     Ok(Some(starts))
