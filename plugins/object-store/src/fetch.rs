@@ -71,7 +71,13 @@ impl Fetch {
     /// [`ErrorKind::Schema`] with the code `FILE-CHANGED` if the object is not the listed one any
     /// more; [`ErrorKind::Connection`] if the store goes on failing.
     pub(crate) async fn bytes(&self, range: Range<u64>) -> Result<Bytes> {
-        let mut bytes = Vec::with_capacity((range.end - range.start) as usize);
+        Ok(self.fill(range, Vec::new()).await?.into())
+    }
+
+    /// As [`Fetch::bytes`], into a buffer that was used before: what it holds is forgotten.
+    pub(crate) async fn fill(&self, range: Range<u64>, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+        bytes.clear();
+        bytes.reserve_exact((range.end - range.start) as usize);
         let started = Instant::now();
         let (mut tries, mut pause) = (0, Duration::from_millis(100));
         while range.start + (bytes.len() as u64) < range.end {
@@ -92,7 +98,7 @@ impl Fetch {
                 }
             }
         }
-        Ok(bytes.into())
+        Ok(bytes)
     }
 
     /// One request; what has come is in `bytes`, whatever happens behind it.

@@ -14,16 +14,14 @@ use transload_formats::{Listing, Store, StoredFile};
 use transload_plugin_api::Result;
 
 use crate::{
-    access::Access,
-    address::Scheme,
-    fetch::Fetch,
-    listing,
-    options::ReaderOptions,
-    stream::{BLOCK, ObjectStream},
+    access::Access, address::Scheme, fetch::Fetch, listing, options::ReaderOptions,
+    stream::ObjectStream,
 };
 
 /// Stretches with at most so many bytes between them are fetched by one request.
 const GAP: u64 = 256 << 10;
+/// Bytes of one request.
+const BLOCK: u64 = 4 << 20;
 /// Blocks that may wait in all streams together, beyond one for each.
 const AHEAD: usize = 8;
 /// Requests of one call that are under way at once.

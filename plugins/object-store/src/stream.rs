@@ -8,7 +8,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
@@ -18,7 +17,7 @@ use transload_plugin_api::{Error, ErrorKind, Result};
 use crate::{access::Bucket, fetch::Fetch};
 
 /// Bytes of one request.
-pub(crate) const BLOCK: u64 = 4 << 20;
+const BLOCK: u64 = 2 << 20;
 /// The first request is smaller: many readers look at an object's head only.
 const FIRST_BLOCK: u64 = 256 << 10;
 /// Blocks of one stream that may be on their way.
@@ -26,7 +25,7 @@ const AHEAD: usize = 4;
 
 /// A block on its way. A stream's only one needs no permit of those all streams share.
 struct Coming {
-    bytes: JoinHandle<Result<Bytes>>,
+    bytes: JoinHandle<Result<Vec<u8>>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -43,7 +42,11 @@ pub(crate) struct ObjectStream {
     /// Blocks beyond each stream's first that may wait.
     shared: Arc<Semaphore>,
     coming: VecDeque<Coming>,
-    current: Bytes,
+    current: Vec<u8>,
+    /// Bytes of it that were given out.
+    given: usize,
+    /// Buffers that are used again: new ones of this size would cost the allocator their pages.
+    used: Vec<Vec<u8>>,
     /// What has not been asked for.
     rest: Range<u64>,
     started: bool,
@@ -64,7 +67,9 @@ impl ObjectStream {
             fetch: Arc::new(fetch),
             shared,
             coming: VecDeque::new(),
-            current: Bytes::new(),
+            current: Vec::new(),
+            given: 0,
+            used: Vec::new(),
             rest: range,
             started: false,
             failed: None,
@@ -81,13 +86,14 @@ impl ObjectStream {
             }
             let end = self.rest.end.min(self.rest.start + size);
             let (fetch, block) = (Arc::clone(&self.fetch), self.rest.start..end);
-            let bytes = self.bucket.runtime.spawn(async move { fetch.bytes(block).await });
+            let buffer = self.used.pop().unwrap_or_default();
+            let bytes = self.bucket.runtime.spawn(async move { fetch.fill(block, buffer).await });
             self.coming.push_back(Coming { bytes, _permit: permit });
             self.rest.start = end;
         }
     }
 
-    fn next_block(&mut self) -> Result<Bytes> {
+    fn next_block(&mut self) -> Result<Vec<u8>> {
         let block = match self.failed.take() {
             Some(error) => Err(error),
             None => self.await_block(),
@@ -98,9 +104,9 @@ impl ObjectStream {
         })
     }
 
-    fn await_block(&mut self) -> Result<Bytes> {
+    fn await_block(&mut self) -> Result<Vec<u8>> {
         self.ask();
-        let Some(mut next) = self.coming.pop_front() else { return Ok(Bytes::new()) };
+        let Some(mut next) = self.coming.pop_front() else { return Ok(Vec::new()) };
         let bytes = self.bucket.wait(async {
             (&mut next.bytes).await.unwrap_or_else(|error| {
                 Err(Error::new(ErrorKind::Defect, format!("a request ended: {error}")))
@@ -117,11 +123,15 @@ impl ObjectStream {
 
 impl Read for ObjectStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() && !buffer.is_empty() {
+        if self.given == self.current.len() && !buffer.is_empty() {
+            self.used.push(std::mem::take(&mut self.current));
+            self.given = 0;
             self.current = self.next_block().map_err(io::Error::other)?;
         }
-        let count = self.current.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.current.split_to(count));
+        let rest = &self.current[self.given..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.given += count;
         Ok(count)
     }
 }
