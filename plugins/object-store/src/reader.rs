@@ -14,6 +14,8 @@ use crate::{access::Access, check, objects::Objects, options::ReaderOptions};
 pub(crate) struct ObjectReader {
     access: Arc<Access>,
     files: FilesReader,
+    /// The job says which objects; a connection by itself does not.
+    names_objects: bool,
 }
 
 impl ObjectReader {
@@ -23,15 +25,18 @@ impl ObjectReader {
     /// [`transload_plugin_api::ErrorKind::Options`] for what is wrong with them.
     pub(crate) fn new(options: &Options, host: &Host) -> Result<Self> {
         let access = Arc::new(Access::new(options, host)?);
-        let objects = Objects::new(Arc::clone(&access), ReaderOptions::parse(options)?);
-        Ok(Self { access, files: FilesReader::new(Arc::new(objects), options, host)? })
+        let own = ReaderOptions::parse(options)?;
+        let names_objects = own.path.iter().any(|path| !path.is_empty());
+        let objects = Objects::new(Arc::clone(&access), own);
+        let files = FilesReader::new(Arc::new(objects), options, host)?;
+        Ok(Self { access, files, names_objects })
     }
 }
 
 impl Reader for ObjectReader {
     fn check(&self) -> Result<Vec<Finding>> {
         let (mut found, reached) = check::reach(&self.access)?;
-        if reached {
+        if reached && self.names_objects {
             found.extend(self.files.check()?);
         }
         Ok(found)
