@@ -201,7 +201,7 @@ fn f35_a_write_that_cannot_go_on_leaves_nothing() {
         let what = format!("{operation}, {fault:?} after {after}");
         let armed = stage.arm(Rule::on(operation).after(*after), fault.clone());
         let ended = stage.run();
-        assert!(armed.hits() > 0, "{what}");
+        assert!(armed.hits() > 0, "{what}: {ended:?}");
         drop(armed);
         assert_eq!(stage.bucket.faults().uploads(""), Vec::<String>::new(), "{what}: {ended:?}");
         stage.mends(&ended, &what);
@@ -223,7 +223,7 @@ fn f35_an_outcome_that_nobody_knows_deletes_nothing() {
         let looks = stage.arm(Rule::on("HeadObject").key("out/part-"), Fault::INTERNAL);
         let armed = stage.arm(Rule::on(operation), fault.clone());
         let ended = stage.run();
-        assert!(armed.hits() > 0, "{what}");
+        assert!(armed.hits() > 0, "{what}: {ended:?}");
         assert!(matches!(ended.exit, Some(1..)), "{what}: {ended:?}");
         let seen = |operation| stage.bucket.faults().seen(operation, "out/").len();
         assert_eq!(seen("AbortMultipartUpload") + seen("DeleteObject"), 0, "{what}: {ended:?}");
@@ -284,7 +284,7 @@ fn f35_a_read_that_cannot_go_on_leaves_nothing() {
         let what = format!("{fault:?} after {after}");
         let armed = stage.arm(Rule::on("GetObject").after(*after), fault.clone());
         let ended = stage.run();
-        assert!(armed.hits() > 0, "{what}");
+        assert!(armed.hits() > 0, "{what}: {ended:?}");
         assert!(matches!(ended.exit, Some(1..)), "{what}: {ended:?}");
         assert!(!stage.workplace.path().join("out.csv").exists(), "{what}");
         drop(armed);

@@ -168,6 +168,29 @@ impl Bucket {
         })
     }
 
+    /// As [`Bucket::wait`], for a request whose effect has to be known: a stop signal gives it so
+    /// much time still.
+    pub(crate) fn wait_a_while<T>(
+        &self,
+        grace: Duration,
+        future: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.cancel.check()?;
+        let mut stop = self.stop.clone();
+        self.runtime.block_on(async {
+            tokio::pin!(future);
+            tokio::select! {
+                biased;
+                outcome = &mut future => outcome,
+                () = async { drop(stop.wait_for(|stopped| *stopped).await) } => {
+                    tokio::time::timeout(grace, future).await.unwrap_or_else(|_| {
+                        Err(Error::new(ErrorKind::Cancelled, "stopped on request"))
+                    })
+                }
+            }
+        })
+    }
+
     /// As [`Bucket::wait`], for cleaning up: not ended by a stop signal, but by a time limit.
     pub(crate) fn wait_regardless<T>(
         &self,

@@ -32,6 +32,9 @@ use crate::{
 /// How long cleaning up may wait for one answer once the job is being stopped.
 const CLEANING: Duration = Duration::from_secs(30);
 
+/// How long the beginning of an upload may take once the job is being stopped.
+const BEGINNING: Duration = Duration::from_secs(5);
+
 /// A bucket as the writing side sees it.
 pub(crate) struct BucketPlace {
     bucket: Arc<Bucket>,
@@ -152,7 +155,8 @@ impl Place for BucketPlace {
             _ => self.attributes(token),
         };
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-        self.ask(async {
+        // Given up half-way it may begin after all, behind the back of whoever cleans up.
+        self.bucket.wait_a_while(BEGINNING, async {
             let begun = self.multipart.create_multipart_opts(&path, options).await;
             begun.map_err(|error| self.failed(&error, key))
         })
