@@ -5,6 +5,7 @@ use std::sync::Arc;
 use transload_plugin_api::{Column, Result};
 
 use super::{
+    schema,
     source::Source,
     splits::Piece,
     task::{Rows, Spot, Stretch},
@@ -22,17 +23,21 @@ pub(crate) struct GroupRows {
 }
 
 impl GroupRows {
-    /// The rows of a piece, from its start or from where an earlier reading came to.
+    /// The rows of a piece, from its start or from where an earlier reading came to. `planned` are
+    /// the columns that the plan knows.
     ///
     /// # Errors
-    /// Those of [`ParquetFile::open`] and [`ParquetDecoder::new`].
+    /// [`transload_plugin_api::ErrorKind::Schema`] if the file has others, and those of [`ParquetFile::open`] and [`ParquetDecoder::new`].
     pub(crate) fn open(
         source: &Source,
         piece: &Piece,
         resume: Option<Spot>,
         columns: &[Column],
+        planned: &[String],
     ) -> Result<Self> {
         let file = ParquetFile::open(Arc::clone(&source.job.store), &piece.file)?;
+        let names: Vec<_> = file.columns().iter().map(|column| column.name.clone()).collect();
+        schema::compare(planned, "the plan", &names, &piece.file)?;
         let until = piece.until.unwrap_or(file.row_groups().len() as u64);
         let spot = resume.unwrap_or(Spot { offset: piece.from, line: 0 });
         let groups = spot.offset as usize..until as usize;

@@ -15,7 +15,7 @@ use crate::{Format, Inference, JsonInference, JsonShape, Listing, ParquetFile, S
 const SAMPLE_BYTES: usize = 8 << 20;
 /// So many files at most give rows to the sample.
 const SAMPLE_FILES: usize = 16;
-/// So many files' headers are compared before the run; a task compares those of all that it reads.
+/// So many CSV headers are compared before the run; a task compares those of all that it reads.
 const COMPARED_FILES: usize = 256;
 
 /// The columns of a source.
@@ -30,17 +30,18 @@ pub(crate) struct Columns {
 /// The columns of all files together, and those that their folders' names give.
 pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     let files = &listing.files;
-    let (mut columns, mut notes) = match source.format {
+    let (mut columns, of_format) = match source.format {
         Format::Csv => csv_columns(source, files)?,
         Format::Jsonl => json_columns(source, JsonShape::Lines, files)?,
         Format::Json => json_columns(source, JsonShape::Array, files)?,
         Format::Parquet => parquet_columns(source, files)?,
     };
     let names = columns.iter().map(|column| column.name.clone()).collect();
+    let mut of_folders = Vec::new();
     for folder in partition_columns(listing) {
         if let Some(index) = columns.iter().position(|column| column.name == folder.name) {
             columns.remove(index);
-            notes.push(format!("column `{}` is taken from the folders' names", folder.name));
+            of_folders.push(format!("column `{}` is taken from the folders' names", folder.name));
         }
         columns.push(folder);
     }
@@ -54,9 +55,10 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
             None => return Err(no_such_column(wanted, &columns)),
         }
     }
-    if source.format != Format::Parquet && !columns.iter().any(|column| column.inferred) {
-        notes.retain(|note| !note.contains("inferred"));
-    }
+    // A text format's note is of its inference: nothing to tell where the job says all types.
+    let told = source.format == Format::Parquet || columns.iter().any(|column| column.inferred);
+    let mut notes = if told { of_format } else { Vec::new() };
+    notes.extend(of_folders);
     notes.extend(listing.notes.iter().cloned());
     Ok(Columns { schema: SourceSchema { columns, keys: Vec::new(), notes }, names })
 }

@@ -120,7 +120,7 @@ impl FilesTask {
         let columns = folders.of_files();
         let mut name = piece.file.short_name().to_owned();
         let rows: Box<dyn Rows> = if self.source.format == Format::Parquet {
-            Box::new(GroupRows::open(&self.source, piece, resume, columns)?)
+            Box::new(GroupRows::open(&self.source, piece, resume, columns, &self.data.names)?)
         } else {
             let rows = TextRows::open(&self.source, piece, resume, columns, &self.data.names)?;
             if !rows.counts_from_the_start() {
