@@ -171,8 +171,12 @@ impl Answer {
             return self.response;
         }
         let left = self.left;
+        let length = self.response.headers().get("content-length");
+        let unsent = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let unsent = unsent.unwrap_or(u64::MAX);
         self.response.map(|body| {
-            let stream: DynByteStream = Box::pin(Watched { body, left, _visit: visit });
+            let visit = Some(visit);
+            let stream: DynByteStream = Box::pin(Watched { body, left, unsent, visit });
             Body::from(stream)
         })
     }
@@ -273,7 +277,8 @@ impl Drop for Visit {
 struct Watched {
     body: Body,
     left: u64,
-    _visit: Visit,
+    unsent: u64,
+    visit: Option<Visit>,
 }
 
 impl Stream for Watched {
@@ -288,6 +293,11 @@ impl Stream for Watched {
         polled.map_ok(|mut bytes| {
             bytes.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.left -= bytes.len() as u64;
+            self.unsent = self.unsent.saturating_sub(bytes.len() as u64);
+            if self.unsent == 0 {
+                // Before its last byte leaves: who has it may come again at once.
+                self.visit = None;
+            }
             bytes
         })
     }
