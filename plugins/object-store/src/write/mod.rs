@@ -13,8 +13,10 @@
 //! | `manifest` | what is published, and by which run |
 //! | `publish` | the commit, which can be repeated after any step |
 //! | `withdraw` | the way back: abort, and leftovers of dead runs |
+//! | `abreast` | many requests, some at a time |
 //! | `place` | the seam to the stores; `bucket` and `folder` are two |
 
+mod abreast;
 mod bucket;
 mod folder;
 mod manifest;

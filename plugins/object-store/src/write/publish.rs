@@ -1,4 +1,5 @@
-//! The commit of a run: uploads become objects, in the tasks' order, and the manifest names them.
+//! The commit of a run: uploads become objects, some at a time, and the manifest names them in the
+//! tasks' order.
 //! Every step can be repeated after a crash, by another process too. What the store replies decides
 //! nothing alone: the object under the key does, by our token, its size or its version.
 
@@ -12,6 +13,7 @@ use transload_plugin_api::{
 };
 
 use super::{
+    abreast::{abreast, joined, try_abreast},
     manifest::{Manifest, ManifestFile},
     options::Empty,
     place::{Condition, Found, Place, Reply},
@@ -19,7 +21,7 @@ use super::{
     target::{SUCCESS, Target},
     template::{Naming, Template},
     upload::Entry,
-    withdraw::discard_unheard,
+    withdraw::{discard_all, discard_unheard},
 };
 
 /// How often and at which intervals a step is tried again.
@@ -78,10 +80,8 @@ impl Publication<'_> {
     pub(crate) fn publish(&self, receipts: &[Receipt]) -> Result<ChunkOutcome> {
         let mut receipts: Vec<_> = receipts.iter().collect();
         receipts.sort_by_key(|receipt| receipt.task);
-        let mut entries = Vec::new();
-        for receipt in receipts {
-            entries.extend(self.stage.done(self.place, receipt)?);
-        }
+        let lists = try_abreast(&receipts, |receipt| self.stage.done(self.place, receipt))?;
+        let entries = lists.concat();
         let step = match self.target {
             Target::Prefix { root } => self.publish_prefix(root, &entries)?,
             Target::Object { key, .. } => self.publish_object(key, &entries)?,
@@ -103,11 +103,7 @@ impl Publication<'_> {
 
     /// Attempts that were given up without a word have left uploads. What is unknown no longer is.
     fn discard_strays(&self, entries: &[Entry]) -> Result<()> {
-        for stray in self.stage.strays(self.place, entries)? {
-            if !stray.upload.is_empty() {
-                self.place.discard(stray.id())?;
-            }
-        }
+        discard_all(self.place, &self.stage.strays(self.place, entries)?)?;
         if self.stage.is_unknown(self.place)? {
             self.stage.forget_unknown(self.place)
         } else {
@@ -137,13 +133,14 @@ impl Publication<'_> {
         let again = self.stage.note_publishing(self.place)?;
         let kept = self.before.manifest.iter().filter(|_| self.plan.mode != WriteMode::Overwrite);
         let mut files: Vec<_> = kept.flat_map(|(manifest, _)| manifest.files.clone()).collect();
-        for entry in entries {
-            match self.settle(entry, !self.template.has_run(), None, again)? {
-                Ok(found) => {
-                    files.push(ManifestFile::new(root, &self.plan.run, entry, &found));
-                }
-                Err(evidence) => return Ok(Err(evidence)),
-            }
+        match self.settle_all(entries, again)? {
+            Ok(found) => files.extend(
+                entries
+                    .iter()
+                    .zip(&found)
+                    .map(|(entry, found)| ManifestFile::new(root, &self.plan.run, entry, found)),
+            ),
+            Err(evidence) => return Ok(Err(evidence)),
         }
         // A partition that no row has named has no folder to lie in.
         if entries.is_empty() && self.empty == Empty::Object && self.template.columns().is_empty() {
@@ -155,6 +152,34 @@ impl Publication<'_> {
             }
         }
         self.put_manifest(root, &Manifest { run: self.plan.run.clone(), files })
+    }
+
+    /// Makes all uploads objects, some at a time; what they are is in the uploads' order.
+    ///
+    /// What is unknown of one of them outweighs that another was refused: nothing may be deleted.
+    fn settle_all(&self, entries: &[Entry], again: bool) -> Result<Step<Vec<Found>>> {
+        let new = !self.template.has_run();
+        let settled = abreast(
+            entries,
+            |step| matches!(step, Ok(Ok(_))),
+            |entry| self.settle(entry, new, None, again),
+        );
+        let (mut found, mut unknown, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for step in settled.into_iter().flatten() {
+            match step {
+                Ok(Ok(object)) => found.push(object),
+                Ok(Err(evidence)) => unknown.push(evidence),
+                Err(error) => errors.push(error),
+            }
+        }
+        match (unknown.is_empty(), joined(errors)) {
+            (true, None) => Ok(Ok(found)),
+            (true, Some(error)) => Err(error),
+            (false, error) => {
+                unknown.extend(error.map(|error| error.to_string()));
+                Ok(Err(unknown.join("; ")))
+            }
+        }
     }
 
     fn first_name(&self) -> String {

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use transload_plugin_api::{Error, ErrorKind, Receipt, Result};
 
 use super::{
+    abreast::try_abreast,
     manifest::Manifest,
     place::{Condition, Found, Place},
     upload::Entry,
@@ -135,15 +136,16 @@ impl Stage {
 
     /// Every upload that any attempt of the run has begun or finished.
     pub(crate) fn all(&self, place: &dyn Place) -> Result<Vec<Entry>> {
-        let mut entries: Vec<Entry> = Vec::new();
-        for listed in place.list(&self.prefix)? {
-            let Some((text, _)) = place.get(&listed.key)? else { continue };
-            if listed.key.ends_with(".begun") {
-                entries.push(parse(place, &listed.key, &text)?);
-            } else if listed.key.ends_with(".done") {
-                entries.extend(parse::<Vec<Entry>>(place, &listed.key, &text)?);
+        let mut notes = place.list(&self.prefix)?;
+        notes.retain(|note| note.key.ends_with(".begun") || note.key.ends_with(".done"));
+        let entries = try_abreast(&notes, |note| {
+            let Some((text, _)) = place.get(&note.key)? else { return Ok(Vec::new()) };
+            if note.key.ends_with(".begun") {
+                return Ok(vec![parse(place, &note.key, &text)?]);
             }
-        }
+            parse::<Vec<Entry>>(place, &note.key, &text)
+        })?;
+        let mut entries = entries.concat();
         // Of one upload, what knows its parts comes last and stays.
         entries.sort_by(|a, b| (&a.token, a.parts.len()).cmp(&(&b.token, b.parts.len())));
         entries.reverse();
@@ -154,17 +156,16 @@ impl Stage {
     /// Uploads that attempts have begun and that are not among these.
     pub(crate) fn strays(&self, place: &dyn Place, entries: &[Entry]) -> Result<Vec<Entry>> {
         let known: HashSet<_> = entries.iter().map(Entry::word).collect();
-        let mut strays = Vec::new();
-        for listed in place.list(&self.prefix)? {
-            let word = listed.key.strip_suffix(".begun").and_then(|key| key.rsplit('.').next());
-            if word.is_none_or(|word| known.contains(word)) {
-                continue;
-            }
-            if let Some((text, _)) = place.get(&listed.key)? {
-                strays.push(parse(place, &listed.key, &text)?);
-            }
-        }
-        Ok(strays)
+        let mut notes = place.list(&self.prefix)?;
+        notes.retain(|note| {
+            let word = note.key.strip_suffix(".begun").and_then(|key| key.rsplit('.').next());
+            word.is_some_and(|word| !known.contains(word))
+        });
+        let strays = try_abreast(&notes, |note| match place.get(&note.key)? {
+            Some((text, _)) => parse(place, &note.key, &text).map(Some),
+            None => Ok(None),
+        })?;
+        Ok(strays.into_iter().flatten().collect())
     }
 
     /// Notes that the commit has begun; says whether it had begun before.

@@ -9,6 +9,7 @@ use std::{
 use transload_plugin_api::Result;
 
 use super::{
+    abreast::try_abreast,
     manifest::Manifest,
     place::{Found, Place, UploadId},
     stage::{Before, FOLDER, Stage},
@@ -48,15 +49,10 @@ pub(crate) fn withdraw(
         && Manifest::read(place, root)?.is_some_and(|(manifest, _)| manifest.has(run));
     if !committed {
         let entries = stage.all(place)?;
-        for entry in &entries {
-            if !entry.upload.is_empty() {
-                place.discard(entry.id())?;
-            }
-            // One object is committed as soon as it is there.
-            let whole = matches!(target, Target::Object { .. });
-            if published && !whole && is_there(place, &before, entry, has_run)? {
-                place.remove(vec![entry.key.clone()])?;
-            }
+        discard_all(place, &entries)?;
+        // One object is committed as soon as it is there.
+        if published && matches!(target, Target::Prefix { .. }) {
+            place.remove(those_there(place, &before, &entries, has_run)?)?;
         }
         if has_run {
             discard_unheard(place, root, &entries);
@@ -99,13 +95,27 @@ pub(crate) fn published_by_others(
         if !stage.is_publishing(place)? {
             continue;
         }
-        for entry in stage.all(place)? {
-            if is_there(place, &before, &entry, has_run)? {
-                keys.push(entry.key);
-            }
-        }
+        keys.extend(those_there(place, &before, &stage.all(place)?, has_run)?);
     }
     Ok(keys)
+}
+
+/// Discards uploads.
+pub(crate) fn discard_all(place: &dyn Place, entries: &[Entry]) -> Result<()> {
+    let begun: Vec<_> = entries.iter().filter(|entry| !entry.upload.is_empty()).collect();
+    try_abreast(&begun, |entry| place.discard(entry.id())).map(drop)
+}
+
+/// The keys of uploads that have become objects, which are there.
+fn those_there(
+    place: &dyn Place,
+    before: &Before,
+    entries: &[Entry],
+    has_run: bool,
+) -> Result<Vec<String>> {
+    let there = try_abreast(entries, |entry| is_there(place, before, entry, has_run))?;
+    let entries = entries.iter().zip(there).filter(|(_, there)| *there);
+    Ok(entries.map(|(entry, _)| entry.key.clone()).collect())
 }
 
 /// Whether an upload has become an object, which is there.
@@ -158,10 +168,6 @@ fn sweep_run(place: &dyn Place, root: &str, run: &str) -> Result<()> {
     if stage.is_unknown(place)? || stage.is_publishing(place)? {
         return Ok(());
     }
-    for entry in stage.all(place)? {
-        if !entry.upload.is_empty() {
-            place.discard(entry.id())?;
-        }
-    }
+    discard_all(place, &stage.all(place)?)?;
     stage.remove(place)
 }

@@ -142,6 +142,45 @@ fn f35_an_upload_that_is_gone_is_unknown_and_nothing_is_deleted() {
 }
 
 #[test]
+fn f35_what_is_unknown_of_one_object_outweighs_the_refusal_of_another() {
+    let case = finished(json!({"retries": 0, "request_timeout": 2000}));
+    let hang = case.faults.arm(Rule::on("CompleteMultipartUpload").key("00000-"), Fault::Hang);
+    let refused = Rule::on("CompleteMultipartUpload").key("00001-");
+    let refused = case.faults.arm(refused, Fault::FORBIDDEN);
+    let outcome = case.commit();
+    let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
+    assert!(hang.hits() > 0 && refused.hits() > 0, "one does not wait for the other");
+    assert!(evidence.contains("00000-00000") && evidence.contains("00001-00000"), "{evidence}");
+    case.writer.abort(&case.plan, &case.receipts).unwrap();
+    assert_eq!(case.home.uploads(), 2, "nothing is deleted");
+    drop((hang, refused));
+    assert_eq!(case.commit(), ChunkOutcome::Committed);
+    case.assert_whole("in the end");
+}
+
+#[test]
+fn many_objects_are_completed_some_at_a_time_and_named_in_order() {
+    let (home, faults) = Home::failing();
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let writer = writer(&home, options(json!({"max_rows_per_object": 1})));
+    writer.prepare(&plan).unwrap();
+    let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..30)]).unwrap();
+    // The fifth and the tenth have to be repeated, and come last.
+    let _slow = faults.arm(Rule::on("CompleteMultipartUpload").after(4).times(1), Fault::SLOW_DOWN);
+    let _lost = faults.arm(Rule::on("CompleteMultipartUpload").after(9).times(1), Fault::LoseReply);
+    assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
+    writer.finalise(&plan).unwrap();
+    assert_eq!((ids(&home), home.uploads()), ((0..30).collect(), 0));
+    let seen = faults.seen("CompleteMultipartUpload", "out/");
+    assert!(seen.iter().all(|request| request.under_way <= 8), "{seen:?}");
+    let manifest: Value = serde_json::from_str(&home.text("out/_transload_manifest.json")).unwrap();
+    let files = manifest["files"].as_array().unwrap().iter();
+    let names: Vec<_> = files.map(|file| file["name"].as_str().unwrap().to_owned()).collect();
+    let expected = (0..30).map(|number| format!("part-r-1-00000-{number:05}.csv"));
+    assert!(names.iter().cloned().eq(expected), "{names:?}");
+}
+
+#[test]
 fn f35_a_store_that_goes_on_failing_leaves_an_unknown_outcome() {
     for fault in [Fault::SLOW_DOWN, Fault::Reset] {
         let case = finished(json!({"retries": 1}));

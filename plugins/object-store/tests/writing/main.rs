@@ -9,4 +9,5 @@ mod home;
 mod host;
 mod publishing;
 mod shapes;
+mod soak;
 mod subject;
