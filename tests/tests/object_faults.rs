@@ -260,6 +260,26 @@ fn f35_a_store_that_keeps_no_metadata_is_known_by_other_signs() {
     }
 }
 
+/// The plan says it, before anything is written.
+#[test]
+fn f35_a_store_that_keeps_no_metadata_cannot_meet_every_requirement() {
+    let stage = Stage::writing();
+    let job = stage.workplace.read("job.toml").replace("\"out/\"", "\"out/x.csv\"");
+    let job = job.replace("parallelism = 2", "parallelism = 1");
+    stage.workplace.put("job.toml", job + "[guarantee]\nrequire = \"atomic-job\"\n");
+    let plan = || stage.workplace.run(&["plan", "job.toml"]);
+    plan().exits(0);
+    let dropped = stage.arm(Rule::on("PutObject"), Fault::DropMetadata);
+    for ended in [plan(), stage.run()] {
+        ended.exits(2).says("PLAN-GUARANTEE").says("`atomic-unit`").says("metadata");
+    }
+    assert_eq!(stage.bucket.keys(), Vec::<String>::new());
+    assert_eq!(stage.bucket.faults().seen("CreateMultipartUpload", ""), []);
+    drop(dropped);
+    stage.run().exits(0);
+    assert_eq!(stage.bucket.keys(), ["out/x.csv"]);
+}
+
 #[test]
 fn f35_a_read_outlasts_what_passes() {
     let cut = [Fault::CutBody(1), Fault::CutBody(100_000), Fault::Hang];

@@ -65,6 +65,8 @@ pub(crate) struct ObjectWriter {
     encoding: Result<Arc<Encoding>>,
     /// Runs that this process has committed: their staging may be gone already.
     committed: Mutex<HashSet<String>>,
+    /// Whether the store gives our tokens back, once it has been asked.
+    tokens: OnceLock<bool>,
 }
 
 impl ObjectWriter {
@@ -93,6 +95,7 @@ impl ObjectWriter {
             template: Arc::new(template),
             encoding,
             committed: Mutex::default(),
+            tokens: OnceLock::new(),
         };
         writer.check_options()?;
         Ok(writer)
@@ -250,6 +253,50 @@ impl ObjectWriter {
         }
     }
 
+    /// Whether the store gives our tokens back. One that is in doubt is asked, once, by an object
+    /// below the run's hidden folder that is removed again.
+    fn gives_tokens(&self, place: &dyn Place, stage: &Stage) -> Result<bool> {
+        if let Some(known) = self.tokens.get() {
+            return Ok(*known);
+        }
+        let gives = match self.access.address.scheme {
+            // Files have no metadata; their versions tell whose they are.
+            Scheme::File => false,
+            _ if keeps_metadata(self.access.bucket()?.endpoint.as_ref()) => true,
+            _ => stage.probe(place)?,
+        };
+        Ok(*self.tokens.get_or_init(|| gives))
+    }
+
+    /// What can be promised, and why not more.
+    fn promise(&self, place: &dyn Place, plan: &WritePlan) -> Result<(Guarantee, String)> {
+        let (best, lower, because) = match self.target {
+            Target::Object { .. } => (Guarantee::AtomicJob, Guarantee::AtomicUnit, ""),
+            Target::Prefix { .. } => (
+                Guarantee::AtomicUnit,
+                Guarantee::EffectivelyOnce,
+                "objects appear one by one; only readers of the manifest see all or nothing",
+            ),
+        };
+        // A name with the run in it is proof enough of whose an object is.
+        let is_proven = self.template.has_run() || self.access.address.scheme == Scheme::File;
+        let asked = if is_proven { Ok(true) } else { self.gives_tokens(place, &self.stage(plan)?) };
+        let doubt = match asked {
+            Ok(true) => return Ok((best, because.to_owned())),
+            Ok(false) => "the store does not give metadata back".to_owned(),
+            // Who may not write may still want a plan.
+            Err(error) if error.kind == ErrorKind::Denied => {
+                format!("the store may not give metadata back, and cannot be asked ({error})")
+            }
+            Err(error) => return Err(error),
+        };
+        let also = if because.is_empty() { String::new() } else { format!("; {because}") };
+        let because = format!(
+            "{doubt}: after a lost reply nobody can say whether an object is this run's{also}"
+        );
+        Ok((lower, because))
+    }
+
     fn patience(&self) -> Result<Patience> {
         Ok(match self.access.address.scheme {
             Scheme::File => Patience::SHORT,
@@ -290,18 +337,12 @@ impl Writer for ObjectWriter {
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         let place = self.place()?;
         let before = self.look(&*place, plan)?;
-        let (guarantee, because) = match self.target {
-            Target::Object { .. } => (Guarantee::AtomicJob, ""),
-            Target::Prefix { .. } => (
-                Guarantee::AtomicUnit,
-                "objects appear one by one; only readers of the manifest see all or nothing",
-            ),
-        };
+        let (guarantee, because) = self.promise(&*place, plan)?;
         Ok(WriteDraft {
             columns: plan.columns.clone(),
             statements: self.target.statements(&*place, &before),
             guarantee,
-            because: because.to_owned(),
+            because,
             warnings: self.warnings(&*place, plan, &before)?,
         })
     }
@@ -313,16 +354,7 @@ impl Writer for ObjectWriter {
         }
         sweep(&*place, self.target.root(), &plan.run)?;
         let mut before = self.look(&*place, plan)?;
-        if self.access.address.scheme != Scheme::File {
-            before.tokens = stage.probe(&*place)?;
-            if !before.tokens {
-                tracing::warn!(
-                    store = place.name(self.target.key()),
-                    "the store does not give metadata back: after a lost reply, objects are told \
-                     by their run's name and size alone"
-                );
-            }
-        }
+        before.tokens = self.gives_tokens(&*place, &stage)?;
         stage.create(&*place, &before)
     }
 
@@ -401,7 +433,36 @@ impl Writer for ObjectWriter {
     }
 }
 
+/// Whether metadata is known to come back. Whoever speaks S3 or is a gateway to something else may
+/// drop it, and so does Google Cloud Storage for some logins.
+fn keeps_metadata(endpoint: Option<&reqwest::Url>) -> bool {
+    const KNOWN: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".blob.core.windows.net"];
+    let host = endpoint.and_then(reqwest::Url::host_str).unwrap_or_default();
+    KNOWN.iter().any(|known| host.ends_with(known))
+}
+
 fn not_prepared(plan: &WritePlan) -> Error {
     let message = format!("run `{}` is not prepared, or is over", plan.run);
     Error::new(ErrorKind::Defect, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_stores_are_known_to_keep_metadata() {
+        for (url, known) in [
+            ("https://b.s3.eu-west-1.amazonaws.com", true),
+            ("https://s3.cn-north-1.amazonaws.com.cn/b", true),
+            ("https://account.blob.core.windows.net/", true),
+            ("https://storage.googleapis.com", false),
+            ("http://127.0.0.1:9000", false),
+            ("https://amazonaws.com.example.org", false),
+            ("https://notamazonaws.com", false),
+        ] {
+            assert_eq!(keeps_metadata(Some(&url.parse().unwrap())), known, "{url}");
+        }
+        assert!(!keeps_metadata(None));
+    }
 }

@@ -208,12 +208,15 @@ impl Stage {
         place.remove(vec![before])
     }
 
-    /// Whether a store gives an object's token back: asked with an object of our own.
+    /// Whether a store gives an object's token back: asked with an object of our own, which does
+    /// not stay, whatever becomes of the question.
     pub(crate) fn probe(&self, place: &dyn Place) -> Result<bool> {
         let (key, token) = (self.key("probe"), super::random_word()?);
-        place.put(&key, Bytes::from_static(b"?"), Condition::Any, &token)?;
-        let found = place.look(&key)?;
-        place.remove(vec![key])?;
+        let put = place.put(&key, Bytes::from_static(b"?"), Condition::Any, &token);
+        let found = put.and_then(|()| place.look(&key));
+        let removed = place.remove(vec![key]);
+        let found = found?;
+        removed?;
         Ok(found.is_some_and(|found| found.token == Some(token)))
     }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, ErrorKind, Host, Plugin, Receipt, TaskContext, WriteMode, WritePlan,
+    Cancel, ChunkOutcome, ErrorKind, Guarantee, Host, Plugin, Receipt, TaskContext, WriteMode, WritePlan,
     Writer,
 };
 use transload_plugin_object_store::ObjectStorePlugin;
@@ -224,6 +224,58 @@ fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
     writer.finalise(&plan).unwrap();
     assert!(armed.hits() > 0);
     assert_eq!((ids(&home), home.uploads()), (vec![0, 1], 0));
+}
+
+#[test]
+fn f35_a_plan_says_what_a_store_without_metadata_can_promise_and_leaves_nothing() {
+    use Guarantee::{AtomicJob, AtomicUnit, EffectivelyOnce};
+    for (more, whole, dropped) in [
+        (json!({}), AtomicUnit, AtomicUnit),
+        (json!({"path": "x.csv"}), AtomicJob, AtomicUnit),
+        (json!({"name": "part-{task}.csv"}), AtomicUnit, EffectivelyOnce),
+    ] {
+        for drops in [false, true] {
+            let (home, faults) = Home::failing();
+            let _armed =
+                drops.then(|| faults.arm(Rule::on("PutObject"), Fault::DropMetadata));
+            let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+            let writer = writer(&home, options(more.clone()));
+            let drafts = [(); 2].map(|()| writer.draft(&plan).unwrap());
+            assert_eq!(drafts[0], drafts[1]);
+            let expected = if drops { dropped } else { whole };
+            assert_eq!(drafts[0].guarantee, expected, "{more} {drops}");
+            let is_lower = drops && whole != dropped;
+            assert_eq!(drafts[0].because.contains("metadata"), is_lower, "{:?}", drafts[0]);
+            assert_eq!(home.names(), Vec::<String>::new(), "a plan leaves nothing");
+            writer.prepare(&plan).unwrap();
+            assert_eq!(faults.seen("PutObject", "/probe").len(), 1, "asked once");
+            writer.abort(&plan, &[]).unwrap();
+            assert_eq!(home.names(), Vec::<String>::new());
+        }
+    }
+}
+
+#[test]
+fn f35_a_plan_whose_question_is_not_answered_leaves_nothing() {
+    for fault in [Fault::LoseReply, Fault::DoneButError] {
+        let (home, faults) = Home::failing();
+        let _armed = faults.arm(Rule::on("PutObject"), fault.clone());
+        let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+        writer(&home, options(json!({"path": "x.csv"}))).draft(&plan).unwrap_err();
+        assert_eq!(home.names(), Vec::<String>::new(), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_plan_of_somebody_who_may_not_write_promises_less() {
+    let (home, faults) = Home::failing();
+    let _armed = faults.arm(Rule::on("PutObject"), Fault::FORBIDDEN);
+    let plan = plan("r-1", &two_columns(), WriteMode::Insert);
+    let draft = writer(&home, options(json!({"path": "x.csv"}))).draft(&plan).unwrap();
+    assert_eq!(draft.guarantee, Guarantee::AtomicUnit);
+    assert!(draft.because.contains("cannot be asked"), "{draft:?}");
+    let draft = writer(&home, options(json!({}))).draft(&plan).unwrap();
+    assert_eq!(draft.guarantee, Guarantee::AtomicUnit, "it need not ask");
 }
 
 #[test]
