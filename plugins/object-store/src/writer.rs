@@ -170,8 +170,7 @@ impl ObjectWriter {
         let mut before =
             self.target.before(place, plan.mode, options.if_exists, options.overwrite)?;
         if let (Target::Prefix { root }, WriteMode::Overwrite) = (&self.target, plan.mode) {
-            let has_run = self.template.has_run();
-            before.doomed.extend(published_by_others(place, root, &plan.run, has_run)?);
+            before.doomed.extend(published_by_others(place, root, &plan.run)?);
             before.doomed.sort();
             before.doomed.dedup();
         }
@@ -193,14 +192,7 @@ impl ObjectWriter {
         let root = self.target.root();
         let mut warnings: Vec<_> = leftovers(place, root, &plan.run)?
             .into_iter()
-            .map(|left| {
-                let minutes = left.age / 60;
-                format!(
-                    "run {} is in progress, or was left by a killed process: {} upload(s) begun, \
-                     {minutes} min old; prepare removes what is older than a week",
-                    left.run, left.uploads
-                )
-            })
+            .map(|left| left.words(place, root, self.options.abandoned_after()))
             .collect();
         if let Target::Prefix { .. } = self.target {
             if !self.template.has_extension() && !self.options.name.contains('.') {
@@ -352,7 +344,7 @@ impl Writer for ObjectWriter {
         if stage.before(&*place)?.is_some() {
             return Ok(());
         }
-        sweep(&*place, self.target.root(), &plan.run)?;
+        sweep(&*place, self.target.root(), &plan.run, self.options.abandoned_after())?;
         let mut before = self.look(&*place, plan)?;
         before.tokens = self.gives_tokens(&*place, &stage)?;
         stage.create(&*place, &before)

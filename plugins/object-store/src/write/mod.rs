@@ -12,7 +12,8 @@
 //! | `target` | where it all goes, and how that looked before |
 //! | `manifest` | what is published, and by which run |
 //! | `publish` | the commit, which can be repeated after any step |
-//! | `withdraw` | the way back: abort, and leftovers of dead runs |
+//! | `withdraw` | the way back: abort |
+//! | `sweep` | what other runs have left, and what of it may go |
 //! | `abreast` | many requests, some at a time |
 //! | `place` | the seam to the stores; `bucket` and `folder` are two |
 
@@ -26,6 +27,7 @@ mod partition;
 mod place;
 mod publish;
 mod stage;
+mod sweep;
 mod target;
 mod task;
 mod template;
@@ -42,11 +44,12 @@ pub(crate) use self::{
     place::{Gate, Place},
     publish::{Patience, Publication, is_token_of},
     stage::{Before, Stage},
+    sweep::{leftovers, published_by_others, sweep},
     target::Target,
     task::{ObjectTask, Order, Rolling},
     template::Template,
     upload::Sending,
-    withdraw::{leftovers, published_by_others, sweep, withdraw},
+    withdraw::withdraw,
 };
 
 /// Digits of a hash, or of any bytes.

@@ -1,6 +1,8 @@
 //! The writer's options beside those of formats: where objects go, how they are named, when one
 //! ends and the next begins.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use transload_formats::{choice, write_specs};
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
@@ -66,6 +68,9 @@ pub(crate) struct WriterOptions {
     pub(crate) success_marker: bool,
     #[serde(default = "default_part_size")]
     pub(crate) part_size: u64,
+    /// In milliseconds.
+    #[serde(default = "default_abandoned_after")]
+    abandoned_after: u64,
 }
 
 /// The template of names below a prefix.
@@ -85,6 +90,10 @@ fn yes() -> bool {
 
 fn default_part_size() -> u64 {
     8 << 20
+}
+
+fn default_abandoned_after() -> u64 {
+    7 * 24 * 3600 * 1000
 }
 
 impl WriterOptions {
@@ -108,6 +117,11 @@ impl WriterOptions {
             return Err(Error::new(ErrorKind::Options, message));
         }
         Ok(options)
+    }
+
+    /// How long a run that has left something must not have stirred to be dead.
+    pub(crate) fn abandoned_after(&self) -> Duration {
+        Duration::from_millis(self.abandoned_after)
     }
 }
 
@@ -170,6 +184,13 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
             .default(true),
         option("part_size", OptionKind::Size, "Bytes of an upload's part, from 5 to 256 MiB")
             .default("8 MiB"),
+        option(
+            "abandoned_after",
+            OptionKind::Duration,
+            "What another run has left goes once it has not stirred for so long: longer than an \
+             object takes",
+        )
+        .default("7 d"),
     ];
     specs.extend(write_specs());
     specs
@@ -185,6 +206,7 @@ mod tests {
         assert_eq!((parsed.path.as_str(), parsed.name.as_str()), ("", DEFAULT_NAME));
         assert_eq!(parsed.partition_by, Vec::<String>::new());
         assert_eq!((parsed.max_open_partitions, parsed.part_size), (64, 8 << 20));
+        assert_eq!(parsed.abandoned_after().as_secs(), 7 * 24 * 3600);
         assert_eq!((parsed.max_rows_per_object, parsed.max_bytes_per_object), (None, None));
         assert!(parsed.success_marker && !parsed.keep_partition_columns);
         assert_eq!(parsed.if_exists, IfExists::Error);
@@ -192,7 +214,7 @@ mod tests {
         let defaults = writer_specs()
             .into_iter()
             .filter_map(|spec| Some(format!("{} {}", spec.key, spec.default?)));
-        let defaults: Vec<_> = defaults.take(9).collect();
+        let defaults: Vec<_> = defaults.take(10).collect();
         let expected = [
             "path \"\"",
             "name \"part-{run}-{task}-{number}.{ext}\"",
@@ -203,6 +225,7 @@ mod tests {
             "empty \"object\"",
             "success_marker true",
             "part_size \"8 MiB\"",
+            "abandoned_after \"7 d\"",
         ];
         assert_eq!(defaults, expected);
     }

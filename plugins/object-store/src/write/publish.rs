@@ -88,7 +88,9 @@ impl Publication<'_> {
         };
         match step {
             Ok(outcome) => {
-                self.discard_strays(&entries)?;
+                if let Err(error) = self.discard_strays(&entries) {
+                    tracing::warn!(%error, "uploads of attempts that were given up stay");
+                }
                 if self.template.has_run() {
                     discard_unheard(self.place, self.target.root(), &entries);
                 }
@@ -124,8 +126,14 @@ impl Publication<'_> {
                 Err(evidence) => return Ok(Err(evidence)),
             },
         };
-        self.tidy(root, entries)?;
-        Ok(Ok(outcome))
+        match self.tidy(root, entries) {
+            Ok(()) => Ok(Ok(outcome)),
+            // Not a failure that could be taken back. Repeated, or by the next run, it is mended.
+            Err(error) => Ok(Err(format!(
+                "the rows are in and the manifest names them, but what was to follow was not done \
+                 ({error}); old objects may still be there"
+            ))),
+        }
     }
 
     /// Completes every upload and names the objects in the manifest.
@@ -150,6 +158,9 @@ impl Publication<'_> {
                 }
                 Err(evidence) => return Ok(Err(evidence)),
             }
+        }
+        if !self.stage.is_alive(self.place)? {
+            return Err(taken_for_dead(self.place, root));
         }
         self.put_manifest(root, &Manifest { run: self.plan.run.clone(), files })
     }
@@ -398,6 +409,13 @@ fn same(now: Option<&(Manifest, Found)>, before: Option<&(Manifest, Found)>) -> 
 fn same_object(now: Option<&Found>, before: Option<&Found>) -> bool {
     let identity = |found: &Found| (found.size, found.version.clone());
     now.map(identity) == before.map(identity)
+}
+
+fn taken_for_dead(place: &dyn Place, root: &str) -> Error {
+    Error::new(ErrorKind::Other, "another run has taken this one for dead and removed its staging")
+        .with_code("FILE-ABANDONED")
+        .at(place.name(root))
+        .hint("nothing was published; let `abandoned_after` be longer than a run may stand still")
 }
 
 fn changed(place: &dyn Place, key: &str) -> Error {

@@ -7,6 +7,7 @@
 //! | `t00017.e0.1f3a….begun` | an upload of attempt 0 of task 17: an [`Entry`] without parts |
 //! | `t00017.e0.done` | all uploads of that attempt, with their parts |
 //! | `publishing` | the commit has begun |
+//! | `swept` | the run is taken for dead and being removed: it must not commit any more |
 //! | `unknown` | nobody can say whether an object is published: nothing may be deleted |
 
 use std::collections::HashSet;
@@ -37,6 +38,9 @@ pub(crate) struct Before {
     pub(crate) doomed: Vec<String>,
     /// The store gives our tokens back.
     pub(crate) tokens: bool,
+    /// The target is one object: the run is committed as soon as it is there.
+    #[serde(default)]
+    pub(crate) whole: bool,
 }
 
 /// What a task tells the job's commit: where its list of uploads is, and what it must be.
@@ -180,6 +184,16 @@ impl Stage {
         Ok(place.look(&self.key("publishing"))?.is_some())
     }
 
+    /// Notes that the run is taken for dead.
+    pub(crate) fn note_swept(&self, place: &dyn Place) -> Result<()> {
+        self.put(place, "swept", b"{}", Condition::Any)
+    }
+
+    /// Whether nobody has taken the run for dead: its notes are there, and none says so.
+    pub(crate) fn is_alive(&self, place: &dyn Place) -> Result<bool> {
+        Ok(place.look(&self.key("swept"))?.is_none() && self.is_publishing(place)?)
+    }
+
     /// Notes that an outcome is unknown: from now on nothing of the run may be deleted.
     pub(crate) fn note_unknown(&self, place: &dyn Place, evidence: &str) -> Result<()> {
         self.put(place, "unknown", &json(evidence)?, Condition::Any)
@@ -201,11 +215,12 @@ impl Stage {
         if keys.is_empty() {
             return Ok(());
         }
-        // What tells of uploads goes first: without `before.json` there is no run.
-        let before = self.key("before.json");
-        keys.retain(|key| *key != before);
+        // What tells of uploads goes first: without `before.json` there is no run. What says that
+        // it is being removed stays as long as there is something to remove.
+        let last = [self.key("before.json"), self.key("swept")];
+        keys.retain(|key| !last.contains(key));
         place.remove(keys)?;
-        place.remove(vec![before])
+        last.into_iter().try_for_each(|key| place.remove(vec![key]))
     }
 
     /// Whether a store gives an object's token back: asked with an object of our own, which does

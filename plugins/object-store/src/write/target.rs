@@ -88,7 +88,7 @@ impl Target {
                     (Some(_), false, IfExists::Error) => return Err(taken(place, key)),
                     (Some(_), false, IfExists::Append) => return Err(no_append(place, key)),
                 }
-                Ok(Before { object, ..Before::default() })
+                Ok(Before { object, whole: true, ..Before::default() })
             }
             Self::Prefix { root } => {
                 let manifest = Manifest::read(place, root)?;

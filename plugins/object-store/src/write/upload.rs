@@ -81,6 +81,11 @@ impl Entry {
         self.token.rsplit('/').next().unwrap_or_default()
     }
 
+    /// The run that the token names.
+    pub(crate) fn run(&self) -> &str {
+        self.token.split('/').next().unwrap_or_default()
+    }
+
     pub(crate) fn id(&self) -> UploadId<'_> {
         UploadId { key: &self.key, id: &self.upload, token: &self.token }
     }

@@ -1,10 +1,7 @@
-//! The way back: what a run that is given up has staged goes, and what dead runs have left. What an
-//! unknown outcome may have published stays.
+//! The way back: what a run that is given up has staged goes. What an unknown outcome may have
+//! published stays. Other runs' leftovers are `sweep`'s.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::HashMap;
 
 use transload_plugin_api::Result;
 
@@ -12,23 +9,10 @@ use super::{
     abreast::try_abreast,
     manifest::Manifest,
     place::{Found, Place, UploadId},
-    stage::{Before, FOLDER, Stage},
+    stage::{Before, Stage},
     target::Target,
     upload::Entry,
 };
-
-/// Runs that have not moved for so long are dead, in seconds: a week.
-const DEAD: i64 = 7 * 24 * 3600;
-
-/// A run's leftovers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Leftover {
-    pub(crate) run: String,
-    /// Uploads that were begun.
-    pub(crate) uploads: usize,
-    /// Seconds since anything of it changed.
-    pub(crate) age: i64,
-}
 
 /// Takes a run back, as far as it is known not to be committed.
 pub(crate) fn withdraw(
@@ -52,7 +36,7 @@ pub(crate) fn withdraw(
         discard_all(place, &entries)?;
         // One object is committed as soon as it is there.
         if published && matches!(target, Target::Prefix { .. }) {
-            place.remove(those_there(place, &before, &entries, has_run)?)?;
+            place.remove(those_there(place, &before, &entries)?)?;
         }
         if has_run {
             discard_unheard(place, root, &entries);
@@ -80,26 +64,6 @@ pub(crate) fn discard_unheard(place: &dyn Place, root: &str, entries: &[Entry]) 
     }
 }
 
-/// Objects that runs have published whose commit never came to its end: no manifest names them,
-/// and readers see them.
-pub(crate) fn published_by_others(
-    place: &dyn Place,
-    root: &str,
-    run: &str,
-    has_run: bool,
-) -> Result<Vec<String>> {
-    let mut keys = Vec::new();
-    for leftover in leftovers(place, root, run)? {
-        let Ok(stage) = Stage::new(root, &leftover.run) else { continue };
-        let Some(before) = stage.before(place)? else { continue };
-        if !stage.is_publishing(place)? {
-            continue;
-        }
-        keys.extend(those_there(place, &before, &stage.all(place)?, has_run)?);
-    }
-    Ok(keys)
-}
-
 /// Discards uploads.
 pub(crate) fn discard_all(place: &dyn Place, entries: &[Entry]) -> Result<()> {
     let begun: Vec<_> = entries.iter().filter(|entry| !entry.upload.is_empty()).collect();
@@ -107,67 +71,51 @@ pub(crate) fn discard_all(place: &dyn Place, entries: &[Entry]) -> Result<()> {
 }
 
 /// The keys of uploads that have become objects, which are there.
-fn those_there(
+pub(super) fn those_there(
     place: &dyn Place,
     before: &Before,
     entries: &[Entry],
-    has_run: bool,
 ) -> Result<Vec<String>> {
-    let there = try_abreast(entries, |entry| is_there(place, before, entry, has_run))?;
+    let there = try_abreast(entries, |entry| is_there(place, before, entry))?;
     let entries = entries.iter().zip(there).filter(|(_, there)| *there);
     Ok(entries.map(|(entry, _)| entry.key.clone()).collect())
 }
 
 /// Whether an upload has become an object, which is there.
-fn is_there(place: &dyn Place, before: &Before, entry: &Entry, has_run: bool) -> Result<bool> {
+fn is_there(place: &dyn Place, before: &Before, entry: &Entry) -> Result<bool> {
     let ours = |found: &Found| match (&found.token, &entry.version) {
         (Some(token), _) => *token == entry.token,
         (None, Some(version)) => *version == found.version,
-        (None, None) => !before.tokens && has_run,
+        // Nobody else makes a key with the run in it.
+        (None, None) => !before.tokens && names_run(&entry.key, entry.run()),
     };
     Ok(place.look(&entry.key)?.is_some_and(|found| ours(&found)))
 }
 
-/// Runs beside this one that have left something: at work, or dead.
-pub(crate) fn leftovers(place: &dyn Place, root: &str, run: &str) -> Result<Vec<Leftover>> {
-    let folder = format!("{root}{FOLDER}");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
-    let mut runs: BTreeMap<String, Leftover> = BTreeMap::new();
-    for listed in place.list(&folder)? {
-        let Some(name) = listed.key.strip_prefix(&folder) else { continue };
-        let Some((owner, name)) = name.split_once('/') else { continue };
-        if owner == run {
-            continue;
-        }
-        let age = now - listed.modified;
-        let entry = runs.entry(owner.to_owned()).or_insert_with(|| Leftover {
-            run: owner.to_owned(),
-            uploads: 0,
-            age,
-        });
-        entry.age = entry.age.min(age);
-        entry.uploads += usize::from(name.ends_with(".begun"));
-    }
-    Ok(runs.into_values().collect())
+/// Whether a run's id stands in a name, and not as a part of a longer word.
+pub(super) fn names_run(name: &str, run: &str) -> bool {
+    name.match_indices(run).any(|(at, _)| {
+        let before = name[..at].chars().next_back();
+        let after = name[at + run.len()..].chars().next();
+        [before, after].into_iter().flatten().all(|c| !c.is_alphanumeric())
+    })
 }
 
-/// Removes what dead runs have left, except where their commit had begun: that is for people.
-/// What cannot be removed is told and stays.
-pub(crate) fn sweep(place: &dyn Place, root: &str, run: &str) -> Result<()> {
-    for leftover in leftovers(place, root, run)?.into_iter().filter(|it| it.age > DEAD) {
-        match sweep_run(place, root, &leftover.run) {
-            Ok(()) => tracing::info!(run = leftover.run, "looked after a dead run"),
-            Err(error) => tracing::warn!(run = leftover.run, %error, "a dead run's things stay"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_known_by_its_whole_name() {
+        for (name, run, named) in [
+            ("part-r-1-00000.csv", "r-1", true),
+            ("day=1/r-1.csv", "r-1", true),
+            ("part-r-10-00000.csv", "r-1", false),
+            ("part-ur-1-00000.csv", "r-1", false),
+            ("part-r-10-r-1", "r-1", true),
+            ("", "r-1", false),
+        ] {
+            assert_eq!(names_run(name, run), named, "{name} {run}");
         }
     }
-    Ok(())
-}
-
-fn sweep_run(place: &dyn Place, root: &str, run: &str) -> Result<()> {
-    let stage = Stage::new(root, run)?;
-    if stage.is_unknown(place)? || stage.is_publishing(place)? {
-        return Ok(());
-    }
-    discard_all(place, &stage.all(place)?)?;
-    stage.remove(place)
 }

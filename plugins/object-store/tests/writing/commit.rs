@@ -222,27 +222,6 @@ fn a_second_attempt_at_a_task_is_the_one_that_counts() {
 }
 
 #[test]
-fn what_a_dead_run_has_left_goes_after_a_week() {
-    let home = Home::new(Kind::Folder);
-    let [dead, asleep, committing] = ["r-1", "r-2", "r-3"].map(|run| {
-        let (plan, receipts) = finished(&home, &out(json!({})), run, WriteMode::Insert);
-        (plan, receipts, format!("out/_transload/{run}"))
-    });
-    home.put(&format!("{}/publishing", committing.2), "{}");
-    let week = std::time::Duration::from_secs(8 * 24 * 3600);
-    let old = std::time::SystemTime::now() - week;
-    for (_, _, folder) in [&dead, &committing] {
-        for name in home.names().iter().filter(|name| name.starts_with(&format!("{folder}/"))) {
-            std::fs::File::open(home.file(name)).unwrap().set_modified(old).unwrap();
-        }
-    }
-    let insert = plan("r-4", &two_columns(), WriteMode::Insert);
-    writer(&home, out(json!({}))).prepare(&insert).unwrap();
-    let staged = |folder: &str| home.names().iter().any(|name| name.starts_with(folder));
-    assert!(!staged(&dead.2) && staged(&asleep.2) && staged(&committing.2));
-}
-
-#[test]
 fn leftovers_of_another_prefix_are_not_touched() {
     let home = Home::new(Kind::S3);
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);

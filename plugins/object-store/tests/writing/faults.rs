@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, ErrorKind, Guarantee, Host, Plugin, Receipt, TaskContext, WriteMode, WritePlan,
-    Writer,
+    Cancel, ChunkOutcome, ErrorKind, Guarantee, Host, Plugin, Receipt, TaskContext, WriteMode,
+    WritePlan, Writer,
 };
 use transload_plugin_object_store::ObjectStorePlugin;
 use transload_tests_s3::{Fault, Faults, Rule};
@@ -236,8 +236,7 @@ fn f35_a_plan_says_what_a_store_without_metadata_can_promise_and_leaves_nothing(
     ] {
         for drops in [false, true] {
             let (home, faults) = Home::failing();
-            let _armed =
-                drops.then(|| faults.arm(Rule::on("PutObject"), Fault::DropMetadata));
+            let _armed = drops.then(|| faults.arm(Rule::on("PutObject"), Fault::DropMetadata));
             let plan = plan("r-1", &two_columns(), WriteMode::Insert);
             let writer = writer(&home, options(more.clone()));
             let drafts = [(); 2].map(|()| writer.draft(&plan).unwrap());

@@ -7,6 +7,7 @@ mod conformance;
 mod faults;
 mod home;
 mod host;
+mod leftovers;
 mod publishing;
 mod shapes;
 mod soak;
