@@ -96,8 +96,11 @@ impl Publication<'_> {
                 }
                 Ok(outcome)
             }
-            Err(evidence) => {
-                self.stage.note_unknown(self.place, &evidence)?;
+            Err(mut evidence) => {
+                // The outcome is no more known for that.
+                if let Err(error) = self.stage.note_unknown(self.place, &evidence) {
+                    evidence = format!("{evidence}; nor could that be noted ({error})");
+                }
                 Ok(ChunkOutcome::Unknown { evidence })
             }
         }

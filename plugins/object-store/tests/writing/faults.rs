@@ -193,6 +193,19 @@ fn f35_a_store_that_goes_on_failing_leaves_an_unknown_outcome() {
 }
 
 #[test]
+fn f35_an_outcome_stays_unknown_if_that_cannot_be_noted() {
+    let case = finished(json!({"retries": 0}));
+    let armed = case.faults.arm(Rule::on("CompleteMultipartUpload"), Fault::Reset);
+    let note = case.faults.arm(Rule::on("PutObject").key("/unknown"), Fault::FORBIDDEN);
+    let outcome = case.commit();
+    let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
+    assert!(evidence.contains("nor could that be noted"), "{evidence}");
+    drop((armed, note));
+    assert_eq!(case.commit(), ChunkOutcome::Committed);
+    case.assert_whole("in the end");
+}
+
+#[test]
 fn f35_a_refusal_is_an_error_and_the_run_can_be_taken_back() {
     for (fault, kind) in
         [(Fault::FORBIDDEN, ErrorKind::Denied), (answer(400, "InvalidPart"), ErrorKind::Other)]
