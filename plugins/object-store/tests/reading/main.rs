@@ -7,7 +7,7 @@ mod conformance;
 mod faults;
 mod formats;
 mod google;
+mod host;
 mod listing;
 mod partitions;
-mod place;
 mod subject;
