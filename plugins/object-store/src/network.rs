@@ -27,6 +27,8 @@ use reqwest::{
 };
 use transload_plugin_api::{Count, Error, ErrorKind, Result};
 
+use crate::tls::Distrust;
+
 /// Where the vendors' machines ask for their credentials.
 pub(crate) const METADATA_HOSTS: &[&str] = &["169.254.169.254", "metadata.google.internal"];
 
@@ -155,9 +157,14 @@ impl HttpService for Connector {
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
         }
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        let host = host.to_owned();
         let answer = HttpService::call(&self.client, request).await;
         self.traffic.count(&answer);
-        answer
+        answer.map_err(|error| match Distrust::of(&error, host) {
+            // Asking again would be answered by the same certificate.
+            Some(distrust) => HttpError::new(HttpErrorKind::Unknown, distrust),
+            None => error,
+        })
     }
 }
 

@@ -11,3 +11,4 @@ mod host;
 mod listing;
 mod partitions;
 mod subject;
+mod tls;
