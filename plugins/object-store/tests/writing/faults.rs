@@ -7,12 +7,15 @@ use transload_plugin_api::{
     Writer,
 };
 use transload_plugin_object_store::ObjectStorePlugin;
+use transload_tests_buckets::{Bucket, secrets};
 use transload_tests_s3::{Fault, Faults, Rule};
 
-use crate::{
-    home::{Home, answer, secrets},
-    host::{chunk, ids, plan, rows, two_columns, write_task, writer},
-};
+use crate::host::{chunk, ids, plan, rows, two_columns, write_task, writer};
+
+/// A fault that answers with S3's own words for a status.
+fn answer(status: u16, code: &str) -> Fault {
+    Fault::Answer(status, code.to_owned())
+}
 
 /// Few and quick tries: what is tested is what comes of them.
 fn options(more: Value) -> Value {
@@ -23,7 +26,7 @@ fn options(more: Value) -> Value {
 }
 
 struct Case {
-    home: Home,
+    bucket: Bucket,
     faults: Faults,
     writer: Box<dyn Writer>,
     plan: WritePlan,
@@ -32,9 +35,9 @@ struct Case {
 
 /// A run of two tasks, up to its commit.
 fn finished(more: Value) -> Case {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let mut plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let writer = writer(&home, options(more));
+    let writer = writer(&bucket, options(more));
     plan.tasks = 2;
     writer.prepare(&plan).unwrap();
     let task = |task: u32| {
@@ -42,7 +45,7 @@ fn finished(more: Value) -> Case {
         write_task(&*writer, &plan, task, &[rows]).unwrap().0
     };
     let receipts = (0..2).map(task).collect();
-    Case { home, faults, writer, plan, receipts }
+    Case { bucket, faults, writer, plan, receipts }
 }
 
 impl Case {
@@ -52,9 +55,9 @@ impl Case {
 
     fn assert_whole(&self, what: &str) {
         self.writer.finalise(&self.plan).unwrap();
-        assert_eq!(ids(&self.home), [0, 1, 10, 11], "{what}");
-        assert_eq!(self.home.names().len(), 4, "{what}: {:?}", self.home.names());
-        assert_eq!(self.home.uploads(), 0, "{what}");
+        assert_eq!(ids(&self.bucket), [0, 1, 10, 11], "{what}");
+        assert_eq!(self.bucket.names().len(), 4, "{what}: {:?}", self.bucket.names());
+        assert_eq!(self.bucket.uploads(), 0, "{what}");
     }
 }
 
@@ -77,7 +80,7 @@ fn f35_a_completion_that_fails_in_passing_is_repeated_or_found_done() {
         assert_eq!(case.commit(), ChunkOutcome::Committed, "{what}");
         assert_eq!(armed.hits(), 1, "{what}");
         case.assert_whole(what);
-        let manifest = case.home.text("out/_transload_manifest.json");
+        let manifest = case.bucket.text("out/_transload_manifest.json");
         let manifest: Value = serde_json::from_str(&manifest).unwrap();
         assert_eq!(manifest["files"].as_array().unwrap().len(), 2, "{what}");
     }
@@ -87,16 +90,20 @@ fn f35_a_completion_that_fails_in_passing_is_repeated_or_found_done() {
 fn f35_parts_and_beginnings_are_repeated() {
     for operation in ["CreateMultipartUpload", "UploadPart", "PutObject"] {
         for fault in [Fault::SLOW_DOWN, Fault::INTERNAL, Fault::Reset, Fault::LoseReply] {
-            let (home, faults) = Home::failing();
+            let (bucket, faults) = Bucket::failing();
             let plan = plan("r-1", &two_columns(), WriteMode::Insert);
             let armed = faults.arm(Rule::on(operation).key("/out/").times(2), fault.clone());
-            let writer = writer(&home, options(json!({})));
+            let writer = writer(&bucket, options(json!({})));
             writer.prepare(&plan).unwrap();
             let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
             assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
             writer.finalise(&plan).unwrap();
             assert!(armed.hits() > 0, "{operation} {fault:?}");
-            assert_eq!((ids(&home), home.names().len()), (vec![0, 1], 3), "{operation} {fault:?}");
+            assert_eq!(
+                (ids(&bucket), bucket.names().len()),
+                (vec![0, 1], 3),
+                "{operation} {fault:?}"
+            );
         }
     }
 }
@@ -104,19 +111,19 @@ fn f35_parts_and_beginnings_are_repeated() {
 #[test]
 fn f35_an_upload_whose_beginning_was_never_told_is_discarded() {
     for commits in [true, false] {
-        let (home, faults) = Home::failing();
+        let (bucket, faults) = Bucket::failing();
         let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-        let writer = writer(&home, options(json!({})));
+        let writer = writer(&bucket, options(json!({})));
         writer.prepare(&plan).unwrap();
         let lost = faults.once("CreateMultipartUpload", "out/", Fault::LoseReply);
         let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
-        assert_eq!((lost.hits(), home.uploads()), (1, 2));
+        assert_eq!((lost.hits(), bucket.uploads()), (1, 2));
         if commits {
             assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
         } else {
             writer.abort(&plan, &[receipt]).unwrap();
         }
-        assert_eq!(home.uploads(), 0, "{commits}");
+        assert_eq!(bucket.uploads(), 0, "{commits}");
     }
 }
 
@@ -128,13 +135,13 @@ fn f35_an_upload_that_is_gone_is_unknown_and_nothing_is_deleted() {
     let outcome = case.commit();
     let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
     assert!(evidence.contains("00001-") && evidence.contains("nothing is under"), "{evidence}");
-    let (names, uploads) = (case.home.names(), case.home.uploads());
+    let (names, uploads) = (case.bucket.names(), case.bucket.uploads());
     assert!(!names.contains(&"out/_transload_manifest.json".to_owned()));
     // Neither this process nor another one removes anything.
     case.writer.abort(&case.plan, &case.receipts).unwrap();
-    let other = writer(&case.home, options(json!({})));
+    let other = writer(&case.bucket, options(json!({})));
     other.abort(&case.plan, &case.receipts).unwrap();
-    assert_eq!((case.home.names(), case.home.uploads()), (names, uploads));
+    assert_eq!((case.bucket.names(), case.bucket.uploads()), (names, uploads));
     // The store knows it again: the same commit goes on.
     drop(armed);
     assert_eq!(other.commit(&case.plan, &case.receipts).unwrap(), ChunkOutcome::Committed);
@@ -164,19 +171,20 @@ fn f35_a_refusal_is_an_error_and_the_run_can_be_taken_back() {
         assert_eq!(error.kind, kind, "{error}");
         drop(armed);
         case.writer.abort(&case.plan, &case.receipts).unwrap();
-        assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+        assert_eq!((case.bucket.names(), case.bucket.uploads()), (Vec::new(), 0));
     }
 }
 
 #[test]
 fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
     let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
-    let writer = writer(&home, options(json!({})));
+    let writer = writer(&bucket, options(json!({})));
     writer.prepare(&plan).unwrap();
-    let before: Value = serde_json::from_str(&home.text("out/_transload/r-1/before.json")).unwrap();
+    let before: Value =
+        serde_json::from_str(&bucket.text("out/_transload/r-1/before.json")).unwrap();
     assert_eq!(before["tokens"], json!(false));
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     let lost = faults.once("CompleteMultipartUpload", "out/", Fault::LoseReply);
@@ -184,17 +192,17 @@ fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
     assert_eq!(lost.hits(), 1);
     writer.finalise(&plan).unwrap();
     assert!(armed.hits() > 0);
-    assert_eq!((ids(&home), home.uploads()), (vec![0, 1], 0));
+    assert_eq!((ids(&bucket), bucket.uploads()), (vec![0, 1], 0));
 }
 
 #[test]
 fn f35_without_metadata_nobody_can_say_whose_a_fixed_key_is() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let _armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
     let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
     let more = options(json!({"path": "x.csv", "retries": 1}));
-    let writer = writer(&home, more);
+    let writer = writer(&bucket, more);
     writer.prepare(&plan).unwrap();
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     let _lost = faults.once("CompleteMultipartUpload", "x.csv", Fault::LoseReply);
@@ -202,7 +210,7 @@ fn f35_without_metadata_nobody_can_say_whose_a_fixed_key_is() {
     let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
     assert!(evidence.contains("cannot be told to be ours"), "{evidence}");
     writer.abort(&plan, &[receipt]).unwrap();
-    assert_eq!(ids(&home), [0, 1]);
+    assert_eq!(ids(&bucket), [0, 1]);
 }
 
 #[test]
@@ -224,15 +232,15 @@ fn f35_a_manifest_that_somebody_else_wrote_first_is_not_replaced() {
     let error = case.writer.commit(&case.plan, &case.receipts).unwrap_err();
     assert_eq!(error.code, "FILE-CHANGED", "{error}");
     case.writer.abort(&case.plan, &case.receipts).unwrap();
-    assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+    assert_eq!((case.bucket.names(), case.bucket.uploads()), (Vec::new(), 0));
 }
 
 #[test]
 fn f35_a_store_without_conditions_is_looked_at_before_a_put() {
-    let (home, faults) = Home::failing();
-    home.put("out/part-other.csv", "id,name\n5,x\n");
+    let (bucket, faults) = Bucket::failing();
+    bucket.put("out/part-other.csv", "id,name\n5,x\n");
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let writer = writer(&home, options(json!({"if_exists": "append"})));
+    let writer = writer(&bucket, options(json!({"if_exists": "append"})));
     // Each of the four tries of the first conditional put.
     let rule = Rule::on("PutObject").key("before.json").times(4);
     let armed = faults.arm(rule, answer(501, "NotImplemented"));
@@ -241,20 +249,20 @@ fn f35_a_store_without_conditions_is_looked_at_before_a_put() {
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
     writer.finalise(&plan).unwrap();
-    assert_eq!((ids(&home), home.uploads()), (vec![0, 1, 5], 0));
+    assert_eq!((ids(&bucket), bucket.uploads()), (vec![0, 1, 5], 0));
 }
 
 #[test]
 fn f35_a_store_that_completes_on_no_condition_is_looked_at() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let writer = writer(&home, options(json!({"path": "x.csv"})));
+    let writer = writer(&bucket, options(json!({"path": "x.csv"})));
     writer.prepare(&plan).unwrap();
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     let fault = answer(501, "NotImplemented");
     let armed = faults.once("CompleteMultipartUpload", "x.csv", fault);
     assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
-    assert_eq!((armed.hits(), ids(&home)), (1, vec![0, 1]));
+    assert_eq!((armed.hits(), ids(&bucket)), (1, vec![0, 1]));
 }
 
 #[test]
@@ -262,16 +270,16 @@ fn f35_a_stale_listing_hides_no_upload_of_ours() {
     let case = finished(json!({}));
     let _pages = case.faults.arm(Rule::on("ListObjects"), Fault::Pages(1));
     case.writer.abort(&case.plan, &[]).unwrap();
-    assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+    assert_eq!((case.bucket.names(), case.bucket.uploads()), (Vec::new(), 0));
 }
 
 #[test]
 fn f35_a_stopped_job_leaves_a_hanging_store_and_no_upload() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let cancel = Cancel::new();
     let made = ObjectStorePlugin.writer(
-        home.options(options(json!({"request_timeout": 60_000}))),
+        bucket.options(options(json!({"request_timeout": 60_000}))),
         Host::new(secrets(), cancel.clone()),
     );
     let writer = made.unwrap();
@@ -289,5 +297,5 @@ fn f35_a_stopped_job_leaves_a_hanging_store_and_no_upload() {
     assert_eq!(error.kind, ErrorKind::Cancelled);
     stopper.join().unwrap();
     writer.abort(&plan, &[]).unwrap();
-    assert_eq!((home.names(), home.uploads()), (Vec::new(), 0));
+    assert_eq!((bucket.names(), bucket.uploads()), (Vec::new(), 0));
 }
