@@ -6,7 +6,6 @@
 #![allow(clippy::expect_used)] // a test may fail loudly anywhere
 
 pub mod flow;
-pub mod objects;
 pub mod proxy;
 pub mod servers;
 pub mod texts;

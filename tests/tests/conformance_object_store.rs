@@ -2,17 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed helper is a failed test")]
 
 #[allow(dead_code, reason = "shared with the plugin's own tests, which use all of it")]
-#[path = "../../plugins/object-store/tests/writing/home.rs"]
-mod home;
-#[allow(dead_code, reason = "shared with the plugin's own tests, which use all of it")]
 #[path = "../../plugins/object-store/tests/writing/host.rs"]
 mod host;
 #[path = "../../plugins/object-store/tests/writing/subject.rs"]
 mod subject;
 
-use home::Kind;
 use subject::Objects;
 use transload_plugin_api::testing;
+use transload_tests_buckets::Kind;
 
 fn conforms(kind: Kind, format: &'static str) {
     testing::all(&*transload_tests::load("object-store"), &Objects { kind, format });

@@ -5,9 +5,9 @@
 use serde_json::Value;
 use transload_tests::{
     Workplace,
-    objects::Bucket,
     servers::{Database, Product},
 };
+use transload_tests_buckets::Bucket;
 
 /// What `connection test` found, and its exit code.
 fn findings(
@@ -173,7 +173,7 @@ fn a_test_of_an_object_store_goes_stage_by_stage_too() {
             ("name", "name resolution"),
             ("port", "connection"),
         ] {
-            let what = format!("{:?}, {environment}", bucket.product);
+            let what = format!("{:?}, {environment}", bucket.kind);
             let (exit, found) = findings(&workplace, &["lake", "--env", environment]);
             let failed: Vec<_> = found.iter().filter(|(_, ok, _)| !ok).collect();
             let stages: Vec<_> = failed.iter().map(|(stage, ..)| stage.as_str()).collect();

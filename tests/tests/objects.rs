@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use transload_tests::{Workplace, objects::Bucket};
+use transload_tests::Workplace;
+use transload_tests_buckets::Bucket;
 
 fn stores() -> [Bucket; 2] {
     [Bucket::s3(), Bucket::azure()]
@@ -48,7 +49,7 @@ fn one_csv_object_is_read_by_several_tasks() {
         bucket.put("in.csv", csv(ROWS).replace("line one", &padding).as_bytes());
         let report = into_sqlite(&workplace, &bucket.lines("in.csv"), 4);
         let tasks = report["tasks"].as_array().unwrap();
-        assert!(tasks.len() >= 4, "{:?}: {} tasks", bucket.product, tasks.len());
+        assert!(tasks.len() >= 4, "{:?}: {} tasks", bucket.kind, tasks.len());
         let query = format!(
             "SELECT count(*), sum(id), sum(words = '{padding}' || char(10) || 'line ' || id) FROM t"
         );
@@ -68,9 +69,9 @@ fn every_compression_is_read_by_its_first_bytes_and_written_by_its_name() {
         );
         into_bucket(&workplace, &bucket, &more).exits(0);
         let object = bucket.data().pop().unwrap();
-        bucket.put("unnamed.csv", &bucket.get(&object));
+        bucket.put("unnamed.csv", bucket.get(&object));
         into_sqlite(&workplace, &bucket.lines("unnamed.csv"), 1);
-        bucket.delete("unnamed.csv");
+        bucket.remove("unnamed.csv");
         let found = workplace.sqlite("out.db", "SELECT count(*), sum(id) FROM t");
         assert_eq!(found, ["1000|500500"], "{compression}");
     }
@@ -83,7 +84,7 @@ fn objects_are_rolled_over_and_read_back() {
         workplace.put("in.csv", csv(1000));
         let more = format!("format = \"{format}\"\nmax_rows_per_object = 300\n");
         into_bucket(&workplace, &bucket, &more).exits(0);
-        assert_eq!(bucket.data().len(), 4, "{:?}", bucket.keys());
+        assert_eq!(bucket.data().len(), 4, "{:?}", bucket.names());
         into_sqlite(&workplace, &bucket.lines("out/"), 2);
         let found = workplace.sqlite("out.db", "SELECT count(*), sum(id) FROM t");
         assert_eq!(found, ["1000|500500"], "{format}");
@@ -102,7 +103,7 @@ fn partitions_are_folders_both_ways_and_prune_the_listing() {
         let reader = bucket.lines("out/") + "partition_filter = [\"day = d1\"]\n";
         into_sqlite(&workplace, &reader, 2);
         let found = workplace.sqlite("out.db", "SELECT count(*), min(day), max(day) FROM t");
-        assert_eq!(found, ["300|'d1'|'d1'"], "{:?}", bucket.product);
+        assert_eq!(found, ["300|'d1'|'d1'"], "{:?}", bucket.kind);
     }
 }
 
@@ -115,10 +116,10 @@ fn t45_an_overwrite_prints_what_it_removes() {
         into_bucket(&workplace, &bucket, "format = \"csv\"\n").exits(0);
         bucket.put("out/theirs.csv", b"id\n1\n");
         bucket.put("outside/x.csv", b"id\n1\n");
-        let before = bucket.keys();
+        let before = bucket.names();
         let old = bucket.data().into_iter().find(|key| key.contains("out/part-")).unwrap();
         into_bucket(&workplace, &bucket, "format = \"csv\"\n"); // refused: there is a data set
-        assert_eq!(bucket.keys(), before);
+        assert_eq!(bucket.names(), before);
         let job = workplace.read("out.toml") + "write_mode = \"overwrite\"\n";
         workplace.put("out.toml", job);
         let plan = workplace.run(&["plan", "out.toml"]);
@@ -126,7 +127,7 @@ fn t45_an_overwrite_prints_what_it_removes() {
         assert!(plan.exits(0).stdout.contains(name), "{}\n{}", plan.stdout, plan.stderr);
         let removed = plan.stdout.lines().filter(|line| line.contains("remove "));
         assert_eq!(removed.count(), 1, "{}", plan.stdout);
-        assert_eq!(bucket.keys(), before, "a plan has written");
+        assert_eq!(bucket.names(), before, "a plan has written");
         workplace.run(&["run", "out.toml", "--progress", "none"]).exits(0);
         let after = bucket.data();
         assert!(!after.contains(&old), "{after:?}");

@@ -16,7 +16,8 @@ mod stores;
 use kinds::{Kind, Value, kinds};
 use serde_json::Value as Json;
 use stores::{Place, Row, Store};
-use transload_tests::{Workplace, objects::Bucket};
+use transload_tests::Workplace;
+use transload_tests_buckets::Bucket;
 
 /// A source, filled.
 struct Source<'a> {

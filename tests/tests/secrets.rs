@@ -8,11 +8,8 @@ use std::{
     path::Path,
 };
 
-use transload_tests::{
-    Ended, Workplace,
-    objects::{AZURE, Bucket},
-    sample_folder,
-};
+use transload_tests::{Ended, Workplace, sample_folder};
+use transload_tests_buckets::{AZURE, Bucket};
 use transload_tests_s3::SECRET;
 
 const CANARY: &str = "c4n4ry-Wb7!x%2F9";

@@ -4,10 +4,10 @@
 use rusqlite::types::{Value as Cell, ValueRef};
 use transload_tests::{
     Workplace,
-    objects::Bucket,
     servers::{Database, Product},
     texts,
 };
+use transload_tests_buckets::Bucket;
 
 use super::{kinds::Kind, parquet};
 
@@ -89,7 +89,7 @@ impl Place {
 
     /// How people call it.
     pub(crate) fn word(&self) -> String {
-        let place = self.bucket.as_ref().map(|bucket| format!(" in {:?}", bucket.product));
+        let place = self.bucket.as_ref().map(|bucket| format!(" in {:?}", bucket.kind));
         format!("{:?}{}", self.store, place.unwrap_or_default())
     }
 

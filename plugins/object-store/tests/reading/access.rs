@@ -11,14 +11,15 @@ use tracing::{
     field::{Field, Visit},
     span,
 };
-use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Plugin, Reader, Result};
+use transload_plugin_api::{Error, ErrorKind, Finding, Plugin, Reader, Result};
 use transload_plugin_object_store::ObjectStorePlugin;
 
-use crate::place::{Place, host};
+use crate::host::{Reading, host};
+use transload_tests_buckets::Bucket;
 
-fn reader(place: &Place, secret: &'static str, more: Value) -> Result<Box<dyn Reader>> {
+fn reader(place: &Bucket, secret: &'static str, more: Value) -> Result<Box<dyn Reader>> {
     let name = if place.url.starts_with("az") { "account_key" } else { "secret_access_key" };
-    ObjectStorePlugin.reader(place.options(more), host(&[(name, secret)], Cancel::new()))
+    ObjectStorePlugin.reader(place.options(more), host(&[(name, secret)]))
 }
 
 /// The stages that were found in order, and the words of the one that was not.
@@ -30,7 +31,7 @@ fn told(found: &[Finding]) -> (Vec<&str>, Option<String>) {
 
 #[test]
 fn check_tells_the_stages() {
-    for place in [Place::s3(), Place::azure()] {
+    for place in [Bucket::s3(), Bucket::azure()] {
         place.put("a.csv", "id\n1\n");
         let found = place.reader(json!({"path": ["a.csv"]})).check().unwrap();
         let stages =
@@ -40,7 +41,7 @@ fn check_tells_the_stages() {
         let found = place.reader(json!({})).check().unwrap();
         assert_eq!(told(&found), (stages[..5].to_vec(), None), "{}", place.url);
     }
-    let place = Place::file();
+    let place = Bucket::folder();
     place.put("a.csv", "id\n1\n");
     let found = place.reader(json!({"path": ["a.csv"]})).check().unwrap();
     assert_eq!(told(&found), (vec!["files", "columns"], None));
@@ -50,9 +51,9 @@ fn check_tells_the_stages() {
 fn t60_each_stage_that_fails_is_named_and_no_secret_with_it() {
     // Not what the store gives out, but of its form.
     const CANARY: &str = "Y2FuYXJ5Y2FuYXJ5";
-    let place = Place::s3();
+    let place = Bucket::s3();
     place.put("a.csv", "id\n1\n");
-    let azure = Place::azure();
+    let azure = Bucket::azure();
     let gone = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}", listener.local_addr().unwrap())
@@ -88,7 +89,7 @@ fn t60_each_stage_that_fails_is_named_and_no_secret_with_it() {
 
 #[test]
 fn a_bucket_that_is_not_there_is_told() {
-    for place in [Place::s3(), Place::azure()] {
+    for place in [Bucket::s3(), Bucket::azure()] {
         let url = place.url.replace("transload", "missing");
         let reader = place.reader(json!({"url": url, "retries": 0}));
         let words = told(&reader.check().unwrap()).1.unwrap();
@@ -101,10 +102,10 @@ fn a_bucket_that_is_not_there_is_told() {
 
 #[test]
 fn t60_a_signature_in_the_url_is_not_told() {
-    let place = Place::azure();
+    let place = Bucket::azure();
     let options = place.options(json!({"retries": 0}));
     let secrets = [("sas_token", "sv=2021-12-02&ss=b&srt=co&sp=rl&se=2099-01-01&sig=canary%3D")];
-    let reader = ObjectStorePlugin.reader(options, host(&secrets, Cancel::new())).unwrap();
+    let reader = ObjectStorePlugin.reader(options, host(&secrets)).unwrap();
     let found = reader.check().unwrap();
     let words = told(&found).1.unwrap();
     assert!(words.starts_with("login: "), "{words}");
@@ -115,7 +116,7 @@ fn t60_a_signature_in_the_url_is_not_told() {
 
 #[test]
 fn endpoints_that_must_not_be_spoken_to_are_refused_without_a_word_to_them() {
-    let place = Place::s3();
+    let place = Bucket::s3();
     for (endpoint, kind) in [
         ("http://169.254.169.254", ErrorKind::Denied),
         ("https://[fe80::1]:9000", ErrorKind::Denied),
@@ -129,11 +130,11 @@ fn endpoints_that_must_not_be_spoken_to_are_refused_without_a_word_to_them() {
 
 #[test]
 fn anonymous_reading_is_a_login_of_its_own() {
-    let place = Place::s3();
+    let place = Bucket::s3();
     place.put("a.csv", "id\n1\n");
     let mut options = place.options(json!({"credentials": "anonymous"}));
     options.values.remove("access_key_id");
-    let reader = ObjectStorePlugin.reader(options, host(&[], Cancel::new())).unwrap();
+    let reader = ObjectStorePlugin.reader(options, host(&[])).unwrap();
     // The tests' server lets nobody in without a signature.
     let words = told(&reader.check().unwrap()).1.unwrap();
     assert!(words.starts_with("rights: ") || words.starts_with("login: "), "{words}");
@@ -190,18 +191,18 @@ impl Subscriber for Listening {
 fn t60_nothing_that_is_logged_holds_a_secret() {
     let heard = Listening::default();
     tracing::subscriber::set_global_default(heard.clone()).unwrap();
-    let good = Place::s3();
+    let good = Bucket::s3();
     good.put("a.csv", "id\n1\n");
-    assert_eq!(good.names(json!({})).unwrap(), ["a.csv"]);
+    assert_eq!(good.listed(json!({})).unwrap(), ["a.csv"]);
     let soon = json!({"retries": 1, "retry_window": 1_000});
     reader(&good, LOG_CANARY, soon.clone()).unwrap().discover().unwrap_err();
-    let azure = Place::azure();
+    let azure = Bucket::azure();
     reader(&azure, LOG_CANARY, soon.clone()).unwrap().discover().unwrap_err();
     for more in [soon.clone(), json!({"endpoint": "http://127.0.0.1:1/x", "retries": 1})] {
         let secrets =
             [("sas_token", "sv=2021-12-02&ss=b&srt=co&sp=rl&se=2099-01-01&sig=canaryinlogs")];
         let options = azure.options(more);
-        let reader = ObjectStorePlugin.reader(options, host(&secrets, Cancel::new())).unwrap();
+        let reader = ObjectStorePlugin.reader(options, host(&secrets)).unwrap();
         reader.discover().unwrap_err();
     }
     let heard = heard.0.lock().unwrap();

@@ -3,19 +3,21 @@
 use transload_plugin_api::testing;
 use transload_plugin_object_store::ObjectStorePlugin;
 
-use crate::{place::Place, subject::Objects};
+use transload_tests_buckets::Bucket;
+
+use crate::subject::Objects;
 
 #[test]
 fn csv_in_s3_conforms() {
-    testing::reader::all(&ObjectStorePlugin, &Objects { place: Place::s3, format: "csv" });
+    testing::reader::all(&ObjectStorePlugin, &Objects { bucket: Bucket::s3, format: "csv" });
 }
 
 #[test]
 fn json_lines_in_azure_conform() {
-    testing::reader::all(&ObjectStorePlugin, &Objects { place: Place::azure, format: "jsonl" });
+    testing::reader::all(&ObjectStorePlugin, &Objects { bucket: Bucket::azure, format: "jsonl" });
 }
 
 #[test]
 fn csv_in_a_folder_conforms() {
-    testing::reader::all(&ObjectStorePlugin, &Objects { place: Place::file, format: "csv" });
+    testing::reader::all(&ObjectStorePlugin, &Objects { bucket: Bucket::folder, format: "csv" });
 }

@@ -4,9 +4,10 @@ use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Reader, Result};
-use transload_tests_s3::{Fault, Faults, Rule, Server};
+use transload_tests_s3::{Fault, Faults, Rule};
 
-use crate::place::{Place, rows};
+use crate::host::{Reading, rows};
+use transload_tests_buckets::Bucket;
 
 fn faults() -> Faults {
     Faults::at(&std::env::var("TRANSLOAD_TEST_S3").unwrap())
@@ -15,9 +16,9 @@ fn faults() -> Faults {
 const ROWS: usize = 500_000;
 
 /// An object of several blocks.
-fn large(place: &Place) {
+fn large(bucket: &Bucket) {
     let text: String = (0..ROWS).map(|row| format!("{row:015}\n")).collect();
-    place.put("large.csv", format!("id\n{text}"));
+    bucket.put("large.csv", format!("id\n{text}"));
 }
 
 fn quickly(more: Value) -> Value {
@@ -36,11 +37,11 @@ fn read(reader: &dyn Reader) -> Result<()> {
 }
 
 fn reading_meets(fault: Fault, times: u64, after: u64) -> (Result<()>, u64) {
-    let place = Place::s3();
-    large(&place);
-    let rule = Rule::on("GetObject").key(&place.prefix).after(after).times(times);
+    let bucket = Bucket::s3();
+    large(&bucket);
+    let rule = Rule::on("GetObject").key(&bucket.prefix).after(after).times(times);
     let armed = faults().arm(rule, fault);
-    let read = read(place.reader(quickly(json!({}))).as_ref());
+    let read = read(bucket.reader(quickly(json!({}))).as_ref());
     (read, armed.hits())
 }
 
@@ -98,21 +99,21 @@ fn f35_answers_that_are_not_of_the_planned_object_are_no_data() {
 
 #[test]
 fn f35_a_server_that_hangs_is_left_in_time() {
-    let place = Place::s3();
-    large(&place);
-    let _hang = faults().arm(Rule::on("GetObject").key(&place.prefix).after(2), Fault::Hang);
+    let bucket = Bucket::s3();
+    large(&bucket);
+    let _hang = faults().arm(Rule::on("GetObject").key(&bucket.prefix).after(2), Fault::Hang);
     let options = json!({"request_timeout": 500, "retries": 1, "retry_window": 1_000});
-    let error = is_kind(read(place.reader(options).as_ref()), ErrorKind::Connection);
+    let error = is_kind(read(bucket.reader(options).as_ref()), ErrorKind::Connection);
     assert!(error.message.contains("in time"), "{error}");
 }
 
 #[test]
 fn t62_a_stop_signal_ends_waiting() {
-    let place = Place::s3();
-    large(&place);
+    let bucket = Bucket::s3();
+    large(&bucket);
     let cancel = Cancel::new();
-    let hang = faults().arm(Rule::on("GetObject").key(&place.prefix).after(2), Fault::Hang);
-    let reader = place.reader_until(json!({}), cancel.clone());
+    let hang = faults().arm(Rule::on("GetObject").key(&bucket.prefix).after(2), Fault::Hang);
+    let reader = bucket.reader_until(json!({}), cancel.clone());
     let read = thread::scope(|scope| {
         let reading = scope.spawn(|| read(reader.as_ref()));
         while hang.hits() == 0 {
@@ -126,12 +127,12 @@ fn t62_a_stop_signal_ends_waiting() {
 
 #[test]
 fn t58_a_stale_listing_shows_objects_that_are_gone() {
-    let place = Place::s3();
-    place.put("a.csv", "id\n1\n");
-    place.put("b.csv", "id\n2\n");
-    let _stale = faults().arm(Rule::on("ListObjects").key(&place.prefix), Fault::StaleListing);
-    place.delete("b.csv");
-    let error = rows(place.reader(json!({})).as_ref(), 1).unwrap_err();
+    let bucket = Bucket::s3();
+    bucket.put("a.csv", "id\n1\n");
+    bucket.put("b.csv", "id\n2\n");
+    let _stale = faults().arm(Rule::on("ListObjects").key(&bucket.prefix), Fault::StaleListing);
+    bucket.remove("b.csv");
+    let error = rows(bucket.reader(json!({})).as_ref(), 1).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
     assert!(error.to_string().contains("b.csv"), "{error}");
 }
@@ -139,14 +140,12 @@ fn t58_a_stale_listing_shows_objects_that_are_gone() {
 #[test]
 fn requests_under_way_are_bounded() {
     // A server of its own: nobody else's requests are counted.
-    let server = Server::start();
-    let faults = Faults::at(server.endpoint());
-    let place = Place::s3_at(server.endpoint());
-    large(&place);
+    let (bucket, faults) = Bucket::failing();
+    large(&bucket);
     let _slow = faults.arm(Rule::on("GetObject"), Fault::Slow(30));
     let under_way = |requests: u32| {
         let before = faults.seen("GetObject", "").len();
-        let reader = place.reader(json!({"requests": requests}));
+        let reader = bucket.reader(json!({"requests": requests}));
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| read(reader.as_ref()).unwrap());

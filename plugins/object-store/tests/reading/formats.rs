@@ -6,7 +6,8 @@ use serde_json::json;
 use transload_formats::Compression;
 use transload_plugin_api::{ErrorKind, SplitRequest};
 
-use crate::place::{Place, rows, rows_of, rows_of_split};
+use crate::host::{Reading, rows, rows_of, rows_of_split};
+use transload_tests_buckets::Bucket;
 
 /// Rows with line ends in quotes, so that only a proven boundary will do.
 fn csv(rows: std::ops::Range<u32>) -> String {
@@ -22,12 +23,12 @@ fn one_csv_object_is_read_by_several_tasks_and_each_row_once() {
     const ROWS: u32 = 300_000;
     let text = csv(0..ROWS);
     assert!(text.len() > 12 << 20);
-    for place in Place::all() {
-        place.put("big.csv", text.clone());
-        let reader = place.reader(json!({}));
+    for bucket in Bucket::all() {
+        bucket.put("big.csv", text.clone());
+        let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
         let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
-        assert_eq!(splits.len(), 3, "{}", place.url);
+        assert_eq!(splits.len(), 3, "{}", bucket.url);
         let parts: Vec<_> = std::thread::scope(|scope| {
             let read = |split| rows_of_split(reader.as_ref(), split, &columns).unwrap();
             let threads: Vec<_> =
@@ -36,7 +37,7 @@ fn one_csv_object_is_read_by_several_tasks_and_each_row_once() {
         });
         assert!(parts.iter().all(|part| !part.is_empty()));
         let ids = parts.iter().flatten().map(|row| row[0].parse::<u32>().unwrap());
-        assert!(ids.eq(0..ROWS), "{}", place.url);
+        assert!(ids.eq(0..ROWS), "{}", bucket.url);
         assert!(parts.iter().flatten().all(|row| row[1].ends_with("a \"quote\"")));
     }
 }
@@ -44,7 +45,7 @@ fn one_csv_object_is_read_by_several_tasks_and_each_row_once() {
 #[test]
 fn t57_packed_objects_are_known_by_their_first_bytes() {
     let text = csv(0..2_000);
-    for place in Place::all() {
+    for bucket in Bucket::all() {
         let all = [
             Compression::Gzip,
             Compression::Zstd,
@@ -56,24 +57,24 @@ fn t57_packed_objects_are_known_by_their_first_bytes() {
             let mut packed = compression.writer(Vec::new()).unwrap();
             packed.write_all(text.as_bytes()).unwrap();
             // The extension says nothing.
-            place.put(&format!("{number}.csv"), packed.finish().unwrap());
+            bucket.put(&format!("{number}.csv"), packed.finish().unwrap());
         }
-        let found = rows(place.reader(json!({})).as_ref(), 5).unwrap();
-        assert_eq!(found.len(), 10_000, "{}", place.url);
+        let found = rows(bucket.reader(json!({})).as_ref(), 5).unwrap();
+        assert_eq!(found.len(), 10_000, "{}", bucket.url);
         let ids = found.iter().map(|row| row[0].parse::<u32>().unwrap());
-        assert!(ids.eq((0..5).flat_map(|_| 0..2_000)), "{}", place.url);
+        assert!(ids.eq((0..5).flat_map(|_| 0..2_000)), "{}", bucket.url);
     }
 }
 
 #[test]
 fn objects_of_other_columns_are_named() {
-    for place in Place::all() {
-        place.put("a.csv", "id,name\n1,x\n");
-        place.put("b.csv", "name,id\ny,2\n");
-        let found = rows(place.reader(json!({})).as_ref(), 1).unwrap();
-        assert_eq!(found, [["1", "x"], ["2", "y"]], "{}", place.url);
-        place.put("c.csv", "id,nom\n3,z\n");
-        let error = place.reader(json!({})).schema().unwrap_err();
+    for bucket in Bucket::all() {
+        bucket.put("a.csv", "id,name\n1,x\n");
+        bucket.put("b.csv", "name,id\ny,2\n");
+        let found = rows(bucket.reader(json!({})).as_ref(), 1).unwrap();
+        assert_eq!(found, [["1", "x"], ["2", "y"]], "{}", bucket.url);
+        bucket.put("c.csv", "id,nom\n3,z\n");
+        let error = bucket.reader(json!({})).schema().unwrap_err();
         assert_eq!(error.kind, ErrorKind::Schema);
         let told = format!("{error} {:?}", error.place);
         assert!(told.contains("`name`") && told.contains("c.csv"), "{told}");
@@ -82,48 +83,48 @@ fn objects_of_other_columns_are_named() {
 
 #[test]
 fn t58_an_object_that_is_replaced_during_the_run_is_refused_by_name() {
-    for place in Place::all() {
-        place.put("a.csv", csv(0..100));
-        place.put("b.csv", csv(0..100));
-        let reader = place.reader(json!({}));
+    for bucket in Bucket::all() {
+        bucket.put("a.csv", csv(0..100));
+        bucket.put("b.csv", csv(0..100));
+        let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
         let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
         // Of the same size: only the version tells.
-        place.put("b.csv", csv(0..100).replace("one of", "ONE OF"));
+        bucket.put("b.csv", csv(0..100).replace("one of", "ONE OF"));
         assert_eq!(rows_of_split(reader.as_ref(), &splits[0], &columns).unwrap().len(), 100);
         let error = rows_of_split(reader.as_ref(), &splits[1], &columns).unwrap_err();
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Schema, "FILE-CHANGED"));
         assert!(error.to_string().contains("b.csv"), "{error}");
-        place.delete("a.csv");
+        bucket.remove("a.csv");
         let error = rows_of_split(reader.as_ref(), &splits[0], &columns).unwrap_err();
         // Azure says of an object that is gone that it is not the one asked for.
         assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Schema), "{error}");
         // A new plan sees what is there now.
-        assert_eq!(rows(place.reader(json!({})).as_ref(), 1).unwrap().len(), 100);
+        assert_eq!(rows(bucket.reader(json!({})).as_ref(), 1).unwrap().len(), 100);
     }
 }
 
 #[test]
 fn parquet_is_read_by_row_groups_and_only_wanted_columns() {
     let file = std::sync::Arc::new(parquet_of(130_000));
-    for place in Place::all() {
-        place.put("x.parquet", file.as_ref().clone());
-        let reader = place.reader(json!({}));
+    for bucket in Bucket::all() {
+        bucket.put("x.parquet", file.as_ref().clone());
+        let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
         let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
-        assert!(splits.len() > 1, "{}", place.url);
+        assert!(splits.len() > 1, "{}", bucket.url);
         let found = rows_of(reader.as_ref(), &columns[..1], 3).unwrap();
         let ids = found.iter().map(|row| row[0].parse::<u32>().unwrap());
-        assert!(ids.eq(0..130_000), "{}", place.url);
+        assert!(ids.eq(0..130_000), "{}", bucket.url);
     }
-    let place = Place::s3();
-    place.put("x.parquet", file.as_ref().clone());
-    let reader = place.reader(json!({}));
+    let bucket = Bucket::s3();
+    bucket.put("x.parquet", file.as_ref().clone());
+    let reader = bucket.reader(json!({}));
     let columns = reader.schema().unwrap().columns;
     rows_of(reader.as_ref(), &columns[..1], 1).unwrap();
     let faults = transload_tests_s3::Faults::at(&std::env::var("TRANSLOAD_TEST_S3").unwrap());
     let asked: u64 = faults
-        .seen("GetObject", &place.prefix)
+        .seen("GetObject", &bucket.prefix)
         .iter()
         .map(|request| {
             let range = request.range.as_deref().unwrap().strip_prefix("bytes=").unwrap();

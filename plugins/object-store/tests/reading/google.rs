@@ -9,10 +9,10 @@ use std::{
 };
 
 use serde_json::json;
-use transload_plugin_api::{Cancel, ErrorKind, Options, Plugin, Reader};
+use transload_plugin_api::{ErrorKind, Options, Plugin, Reader};
 use transload_plugin_object_store::ObjectStorePlugin;
 
-use crate::place::{host, rows};
+use crate::host::{host, rows};
 
 const CONTENT: &str = "id,name\n1,x\n2,y\n";
 
@@ -89,7 +89,7 @@ fn reader(endpoint: &str, scheme: &str) -> Box<dyn Reader> {
         ("credentials", json!("anonymous")),
         ("retries", json!(0)),
     ]);
-    ObjectStorePlugin.reader(options, host(&[], Cancel::new())).unwrap()
+    ObjectStorePlugin.reader(options, host(&[])).unwrap()
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_service_account_signs_for_itself_and_its_key_is_not_told() {
         ("endpoint", json!(answers.endpoint)),
     ]);
     let secrets = [("service_account_key", key)];
-    let reader = ObjectStorePlugin.reader(options, host(&secrets, Cancel::new())).unwrap();
+    let reader = ObjectStorePlugin.reader(options, host(&secrets)).unwrap();
     let found = reader.check().unwrap();
     let error = reader.discover().unwrap_err();
     assert!(!found[0].ok);

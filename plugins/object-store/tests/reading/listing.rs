@@ -4,19 +4,20 @@ use serde_json::json;
 use transload_plugin_api::ErrorKind;
 use transload_tests_s3::{Fault, Faults, Rule};
 
-use crate::place::{Place, rows};
+use crate::host::{Reading, rows};
+use transload_tests_buckets::Bucket;
 
 const ONE: &str = "a\n1\n";
 
 #[test]
 fn keys_folders_and_patterns_become_one_sorted_list() {
-    for place in Place::all() {
+    for bucket in Bucket::all() {
         let names = ["b.csv", "a.csv", "sub/c.csv", "sub/deep/d.csv", "sub/e.txt"];
         let hidden = [".h.csv", "_m.json", "_tmp/x.csv", "sub/_x/y.csv", "sub/.z/y.csv"];
-        place.put_all(names.into_iter().chain(hidden).map(str::to_owned), ONE);
+        bucket.put_all(names.into_iter().chain(hidden).map(str::to_owned), ONE);
         let listed = |paths: &[&str]| {
-            place.names(json!({"path": paths, "format": "csv"})).unwrap_or_else(|error| {
-                panic!("{} {paths:?}: {error:?}", place.url);
+            bucket.listed(json!({"path": paths, "format": "csv"})).unwrap_or_else(|error| {
+                panic!("{} {paths:?}: {error:?}", bucket.url);
             })
         };
         assert_eq!(listed(&[""]), ["a.csv", "b.csv", "sub/c.csv", "sub/deep/d.csv", "sub/e.txt"]);
@@ -33,17 +34,17 @@ fn keys_folders_and_patterns_become_one_sorted_list() {
 
 #[test]
 fn what_stands_for_nothing_is_not_found() {
-    for place in Place::all() {
-        place.put("a.csv", ONE);
-        place.put("_hidden/x.csv", ONE);
+    for bucket in Bucket::all() {
+        bucket.put("a.csv", ONE);
+        bucket.put("_hidden/x.csv", ONE);
         for path in ["b.csv", "a.csv/", "*.json", "_hidden/*.json", "hidden/"] {
-            let error = place.names(json!({"path": ["a.csv", path]})).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::NotFound, "{} {path}: {error}", place.url);
+            let error = bucket.listed(json!({"path": ["a.csv", path]})).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotFound, "{} {path}: {error}", bucket.url);
             assert!(error.message.contains(path), "{error}");
         }
         for path in ["[", "a**", "/a.csv", "s3://other/a.csv"] {
-            let error = place.names(json!({"path": [path]})).unwrap_err();
-            assert_eq!(error.kind, ErrorKind::Options, "{} {path}: {error}", place.url);
+            let error = bucket.listed(json!({"path": [path]})).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options, "{} {path}: {error}", bucket.url);
         }
     }
 }
@@ -71,73 +72,73 @@ fn odd_keys_address_the_very_object_that_the_listing_named() {
         "%2Fx/y%20z.csv",
         "<x>.csv",
     ];
-    for place in Place::all() {
+    for bucket in Bucket::all() {
         // Azure takes a backslash for a slash.
-        let of_azure = |name: &&str| !place.url.starts_with("az") || !name.contains('\\');
+        let of_azure = |name: &&str| !bucket.url.starts_with("az") || !name.contains('\\');
         let names: Vec<_> = names.into_iter().filter(of_azure).collect();
         for name in &names {
-            place.put(name, format!("name\n\"{}\"\n", name.replace('"', "\"\"")));
+            bucket.put(name, format!("name\n\"{}\"\n", name.replace('"', "\"\"")));
         }
         let mut expected = names.clone();
         expected.sort_unstable();
-        assert_eq!(place.names(json!({})).unwrap(), expected, "{}", place.url);
-        let found = rows(place.reader(json!({})).as_ref(), 1).unwrap().concat();
-        assert_eq!(found, expected, "{}", place.url);
+        assert_eq!(bucket.listed(json!({})).unwrap(), expected, "{}", bucket.url);
+        let found = rows(bucket.reader(json!({})).as_ref(), 1).unwrap().concat();
+        assert_eq!(found, expected, "{}", bucket.url);
         for name in names {
-            let reader = place.reader(json!({"path": [name]}));
-            assert_eq!(rows(reader.as_ref(), 1).unwrap(), [[name]], "{} {name}", place.url);
+            let reader = bucket.reader(json!({"path": [name]}));
+            assert_eq!(rows(reader.as_ref(), 1).unwrap(), [[name]], "{} {name}", bucket.url);
         }
     }
 }
 
 #[test]
 fn markers_of_folders_are_no_objects() {
-    let place = Place::s3();
-    place.put("sub/a.csv", ONE);
-    place.put("empty.csv", "");
-    place.put_raw("sub/", "");
-    place.put_raw("nothing/", "");
-    assert_eq!(place.names(json!({})).unwrap(), ["empty.csv", "sub/a.csv"]);
-    assert_eq!(place.names(json!({"path": ["sub/"]})).unwrap(), ["sub/a.csv"]);
-    let error = place.names(json!({"path": ["nothing/"]})).unwrap_err();
+    let bucket = Bucket::s3();
+    bucket.put("sub/a.csv", ONE);
+    bucket.put("empty.csv", "");
+    bucket.put_raw("sub/", "");
+    bucket.put_raw("nothing/", "");
+    assert_eq!(bucket.listed(json!({})).unwrap(), ["empty.csv", "sub/a.csv"]);
+    assert_eq!(bucket.listed(json!({"path": ["sub/"]})).unwrap(), ["sub/a.csv"]);
+    let error = bucket.listed(json!({"path": ["nothing/"]})).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
 }
 
 #[test]
 fn a_key_that_cannot_be_addressed_is_named() {
-    let place = Place::s3();
-    place.put("c.csv", ONE);
-    place.put_raw("a//b.csv", ONE);
-    let error = place.names(json!({})).unwrap_err();
+    let bucket = Bucket::s3();
+    bucket.put("c.csv", ONE);
+    bucket.put_raw("a//b.csv", ONE);
+    let error = bucket.listed(json!({})).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported, "{error:?}");
     assert!(error.message.contains("a//b.csv"), "{error}");
-    assert_eq!(place.names(json!({"path": ["c*"]})).unwrap(), ["c.csv"]);
+    assert_eq!(bucket.listed(json!({"path": ["c*"]})).unwrap(), ["c.csv"]);
 }
 
 #[test]
 fn the_url_itself_may_be_an_object() {
-    for place in Place::all() {
-        place.put("a.csv", ONE);
-        let whole = format!("{}/a.csv", place.url);
-        let reader = place.reader(json!({"url": whole}));
+    for bucket in Bucket::all() {
+        bucket.put("a.csv", ONE);
+        let whole = format!("{}/a.csv", bucket.url);
+        let reader = bucket.reader(json!({"url": whole}));
         assert_eq!(rows(reader.as_ref(), 1).unwrap(), [["1"]]);
     }
 }
 
 #[test]
 fn t58_ten_thousand_objects_are_listed_page_by_page() {
-    let place = Place::s3();
-    place.put_all((0..10_000).map(|number| format!("many/{number:05}.csv")), ONE);
-    place.put("other/x.csv", ONE);
+    let bucket = Bucket::s3();
+    bucket.put_all((0..10_000).map(|number| format!("many/{number:05}.csv")), ONE);
+    bucket.put("other/x.csv", ONE);
     let faults = Faults::at(&std::env::var("TRANSLOAD_TEST_S3").unwrap());
     let pages = faults
-        .arm(Rule::on("ListObjects").key(&format!("{}/many/", place.prefix)), Fault::Pages(700));
-    let names = place.names(json!({"path": ["many/"]})).unwrap();
+        .arm(Rule::on("ListObjects").key(&format!("{}/many/", bucket.prefix)), Fault::Pages(700));
+    let names = bucket.listed(json!({"path": ["many/"]})).unwrap();
     assert_eq!(names.len(), 10_000);
     assert_eq!((names[0].as_str(), names[9_999].as_str()), ("many/00000.csv", "many/09999.csv"));
     assert_eq!(pages.hits(), 15);
-    let narrow = place.names(json!({"path": ["many/0123*.csv"]})).unwrap();
+    let narrow = bucket.listed(json!({"path": ["many/0123*.csv"]})).unwrap();
     assert_eq!(narrow.len(), 10);
     // Nobody looked beyond the pattern's literal letters.
-    assert_eq!(faults.seen("ListObjects", &format!("{}/many/0123", place.prefix)).len(), 1);
+    assert_eq!(faults.seen("ListObjects", &format!("{}/many/0123", bucket.prefix)).len(), 1);
 }

@@ -10,11 +10,11 @@ use transload_plugin_api::{
     testing::{DirtySource, Rows, Source, Subject, samples},
 };
 
-use crate::place::{Fixed, Place};
+use transload_tests_buckets::{Bucket, secrets};
 
 /// Tables in one kind of store, in two objects each.
 pub(crate) struct Objects {
-    pub(crate) place: fn() -> Place,
+    pub(crate) bucket: fn() -> Bucket,
     pub(crate) format: &'static str,
 }
 
@@ -44,29 +44,29 @@ impl Objects {
         if self.format == "csv" { "id,name,size\n" } else { "" }
     }
 
-    fn options(&self, place: &Place) -> Options {
-        let options = place.options(json!({"format": self.format}));
+    fn options(&self, bucket: &Bucket) -> Options {
+        let options = bucket.options(json!({"format": self.format}));
         Options { schema: samples::keyed_columns(), ..options }
     }
 }
 
 impl Subject for Objects {
     fn source(&self, rows: u64) -> Source {
-        let place = (self.place)();
+        let bucket = (self.bucket)();
         let batch = samples::keyed(1..=rows as i64, 1);
         let half = batch.num_rows() / 2;
         let parts = [batch.slice(0, half), batch.slice(half, batch.num_rows() - half)];
         for (number, part) in parts.iter().enumerate() {
             let name = format!("day={number}/part.{}", self.format);
-            place.put(&name, format!("{}{}", self.head(), self.content(part)));
+            bucket.put(&name, format!("{}{}", self.head(), self.content(part)));
         }
-        let mut options = self.options(&place);
+        let mut options = self.options(&bucket);
         options.values.insert("partitions".to_owned(), json!("none"));
-        Source::new(options).with_rows(Rows::of(&[batch])).keeping(place)
+        Source::new(options).with_rows(Rows::of(&[batch])).keeping(bucket)
     }
 
     fn secrets(&self) -> Arc<dyn Secrets> {
-        Arc::new(Fixed((self.place)().secrets.into_iter().collect()))
+        secrets()
     }
 
     fn dirty_sources(&self) -> Vec<DirtySource> {
@@ -74,11 +74,11 @@ impl Subject for Objects {
             "csv" => ("id,name,size\n1,a,1\n2,b\n3,c,x\n4,d,4\n", [3, 4]),
             _ => ("{\"id\":1}\nwrong\n{\"id\":3,\"size\":\"x\"}\n{\"id\":4}\n", [2, 3]),
         };
-        let place = (self.place)();
-        place.put(&format!("x.{}", self.format), text);
-        let mut options = self.options(&place);
+        let bucket = (self.bucket)();
+        bucket.put(&format!("x.{}", self.format), text);
+        let mut options = self.options(&bucket);
         options.schema.iter_mut().for_each(|column| column.nullable = true);
         let places = places.map(|line| format!("line {line}")).to_vec();
-        vec![DirtySource { source: Source::new(options).keeping(place), places }]
+        vec![DirtySource { source: Source::new(options).keeping(bucket), places }]
     }
 }

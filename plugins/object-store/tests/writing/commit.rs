@@ -4,11 +4,9 @@ use serde_json::{Value, json};
 use transload_plugin_api::{
     ChunkOutcome, ErrorKind, Plugin, Receipt, TaskContext, WriteMode, WritePlan, Writer,
 };
+use transload_tests_buckets::{Bucket, Kind};
 
-use crate::{
-    home::{ALL, Home, Kind},
-    host::{chunk, ids, plan, rows, two_columns, write, write_task, writer},
-};
+use crate::host::{chunk, ids, plan, rows, two_columns, write, write_task, writer};
 
 fn out(more: Value) -> Value {
     let mut options = json!({"path": "out/", "format": "csv"});
@@ -17,9 +15,14 @@ fn out(more: Value) -> Value {
 }
 
 /// A run of three tasks, up to its commit.
-fn finished(home: &Home, options: &Value, run: &str, mode: WriteMode) -> (WritePlan, Vec<Receipt>) {
+fn finished(
+    bucket: &Bucket,
+    options: &Value,
+    run: &str,
+    mode: WriteMode,
+) -> (WritePlan, Vec<Receipt>) {
     let plan = WritePlan { tasks: 3, ..plan(run, &two_columns(), mode) };
-    let writer = writer(home, options.clone());
+    let writer = writer(bucket, options.clone());
     writer.prepare(&plan).unwrap();
     let task = |task: u32| {
         let rows = rows(i64::from(task) * 10..i64::from(task) * 10 + 2);
@@ -34,14 +37,14 @@ const ROWS: [i64; 6] = [0, 1, 10, 11, 20, 21];
 #[test]
 fn a_commit_can_be_repeated_by_another_process_after_any_step() {
     // What a killed commit leaves, step by step: some objects, all, the manifest, the marker.
-    for kind in ALL {
+    for kind in Kind::ALL {
         for removed in [&["_transload_manifest.json", "_SUCCESS"][..], &["_SUCCESS"], &[]] {
-            let home = Home::new(kind);
-            let (plan, receipts) = finished(&home, &out(json!({})), "r-1", WriteMode::Insert);
-            let first = writer(&home, out(json!({})));
+            let bucket = Bucket::new(kind);
+            let (plan, receipts) = finished(&bucket, &out(json!({})), "r-1", WriteMode::Insert);
+            let first = writer(&bucket, out(json!({})));
             assert_eq!(first.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
-            removed.iter().for_each(|name| home.remove(&format!("out/{name}")));
-            let second = writer(&home, out(json!({})));
+            removed.iter().for_each(|name| bucket.remove(&format!("out/{name}")));
+            let second = writer(&bucket, out(json!({})));
             let outcome = second.commit(&plan, &receipts).unwrap();
             let expected = if removed.len() == 2 {
                 ChunkOutcome::Committed
@@ -50,12 +53,12 @@ fn a_commit_can_be_repeated_by_another_process_after_any_step() {
             };
             assert_eq!(outcome, expected, "{kind:?} {removed:?}");
             second.finalise(&plan).unwrap();
-            assert_eq!(ids(&home), ROWS);
+            assert_eq!(ids(&bucket), ROWS);
             let expected = ["out/_SUCCESS", "out/_transload_manifest.json"];
-            assert_eq!(home.names()[..2], expected, "{kind:?}");
-            assert_eq!((home.names().len(), home.uploads()), (5, 0));
+            assert_eq!(bucket.names()[..2], expected, "{kind:?}");
+            assert_eq!((bucket.names().len(), bucket.uploads()), (5, 0));
             // Long after: another process asks once more.
-            let third = writer(&home, out(json!({})));
+            let third = writer(&bucket, out(json!({})));
             assert_eq!(third.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
         }
     }
@@ -63,41 +66,41 @@ fn a_commit_can_be_repeated_by_another_process_after_any_step() {
 
 #[test]
 fn a_commit_goes_on_between_two_objects() {
-    for kind in ALL {
-        let home = Home::new(kind);
-        let (plan, receipts) = finished(&home, &out(json!({})), "r-1", WriteMode::Insert);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
+        let (plan, receipts) = finished(&bucket, &out(json!({})), "r-1", WriteMode::Insert);
         // Killed between the second and the third object: the third cannot be completed.
-        let cut = writer(&home, out(json!({})));
+        let cut = writer(&bucket, out(json!({})));
         let list = format!("out/_transload/{}/t00002.e0.done", plan.run);
-        let kept = home.text(&list);
-        home.remove(&list);
+        let kept = bucket.text(&list);
+        bucket.remove(&list);
         let error = cut.commit(&plan, &receipts).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Data, "{error}");
-        assert_eq!(home.data(), Vec::<String>::new(), "t10: without a part nothing is published");
-        home.put(&list, &kept.replace("\"rows\":2", "\"rows\":3"));
+        assert_eq!(bucket.data(), Vec::<String>::new(), "t10: without a part nothing is published");
+        bucket.put(&list, kept.replace("\"rows\":2", "\"rows\":3"));
         assert_eq!(cut.commit(&plan, &receipts).unwrap_err().kind, ErrorKind::Data, "by its hash");
-        home.put(&list, &kept);
+        bucket.put(&list, &kept);
         assert_eq!(cut.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
         cut.finalise(&plan).unwrap();
-        assert_eq!(ids(&home), ROWS, "{kind:?}");
+        assert_eq!(ids(&bucket), ROWS, "{kind:?}");
     }
 }
 
 #[test]
 fn an_abort_takes_back_what_an_unfinished_commit_has_published() {
-    for kind in ALL {
-        let home = Home::new(kind);
-        home.put("out/theirs.csv", "id,name\n99,x\n");
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
+        bucket.put("out/theirs.csv", "id,name\n99,x\n");
         let options = out(json!({"if_exists": "append"}));
-        let (plan, receipts) = finished(&home, &options, "r-1", WriteMode::Insert);
-        writer(&home, options.clone()).commit(&plan, &receipts).unwrap();
-        home.remove("out/_transload_manifest.json");
-        home.remove("out/_SUCCESS");
-        let other = writer(&home, options.clone());
+        let (plan, receipts) = finished(&bucket, &options, "r-1", WriteMode::Insert);
+        writer(&bucket, options.clone()).commit(&plan, &receipts).unwrap();
+        bucket.remove("out/_transload_manifest.json");
+        bucket.remove("out/_SUCCESS");
+        let other = writer(&bucket, options.clone());
         other.abort(&plan, &receipts).unwrap();
         other.abort(&plan, &[]).unwrap();
         assert_eq!(
-            (home.names(), home.uploads()),
+            (bucket.names(), bucket.uploads()),
             (vec!["out/theirs.csv".to_owned()], 0),
             "{kind:?}"
         );
@@ -108,16 +111,16 @@ fn an_abort_takes_back_what_an_unfinished_commit_has_published() {
 
 #[test]
 fn an_overwrite_removes_what_a_killed_commit_has_published() {
-    for kind in ALL {
-        let home = Home::new(kind);
-        home.put("out/theirs.csv", "id,name\n99,x\n");
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
+        bucket.put("out/theirs.csv", "id,name\n99,x\n");
         let options = out(json!({"if_exists": "append"}));
-        let (plan, receipts) = finished(&home, &options, "r-1", WriteMode::Insert);
-        writer(&home, options.clone()).commit(&plan, &receipts).unwrap();
-        home.remove("out/_transload_manifest.json");
-        home.remove("out/_SUCCESS");
+        let (plan, receipts) = finished(&bucket, &options, "r-1", WriteMode::Insert);
+        writer(&bucket, options.clone()).commit(&plan, &receipts).unwrap();
+        bucket.remove("out/_transload_manifest.json");
+        bucket.remove("out/_SUCCESS");
         let overwrite = crate::host::plan("r-2", &two_columns(), WriteMode::Overwrite);
-        let other = writer(&home, options);
+        let other = writer(&bucket, options);
         let draft = other.draft(&overwrite).unwrap();
         let removed = draft.statements.iter().filter(|step| step.destructive).count();
         assert_eq!(removed, 3, "{kind:?} {draft:?}");
@@ -125,7 +128,7 @@ fn an_overwrite_removes_what_a_killed_commit_has_published() {
         let receipt = write_task(&*other, &overwrite, 0, &[rows(5..6)]).unwrap().0;
         assert_eq!(other.commit(&overwrite, &[receipt]).unwrap(), ChunkOutcome::Committed);
         other.finalise(&overwrite).unwrap();
-        assert_eq!(ids(&home), [5, 99], "{kind:?}");
+        assert_eq!(ids(&bucket), [5, 99], "{kind:?}");
         // The killed run comes too late now.
         let error = other.commit(&plan, &receipts).unwrap_err();
         assert_eq!(error.code, "FILE-CHANGED", "{kind:?}");
@@ -134,39 +137,39 @@ fn an_overwrite_removes_what_a_killed_commit_has_published() {
 
 #[test]
 fn an_overwrite_that_was_cut_off_removes_the_old_objects_later() {
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let old = plan("r-0", &two_columns(), WriteMode::Insert);
-        write(&home, out(json!({})), &old, &[vec![rows(50..52)]]).unwrap();
-        let kept = home.text("out/part-r-0-00000-00000.csv");
-        let (plan, receipts) = finished(&home, &out(json!({})), "r-1", WriteMode::Overwrite);
-        writer(&home, out(json!({}))).commit(&plan, &receipts).unwrap();
+        write(&bucket, out(json!({})), &old, &[vec![rows(50..52)]]).unwrap();
+        let kept = bucket.text("out/part-r-0-00000-00000.csv");
+        let (plan, receipts) = finished(&bucket, &out(json!({})), "r-1", WriteMode::Overwrite);
+        writer(&bucket, out(json!({}))).commit(&plan, &receipts).unwrap();
         // As if it had died between the manifest and the removal.
-        home.put("out/part-r-0-00000-00000.csv", &kept);
-        let second = writer(&home, out(json!({})));
+        bucket.put("out/part-r-0-00000-00000.csv", &kept);
+        let second = writer(&bucket, out(json!({})));
         assert_eq!(second.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
         second.finalise(&plan).unwrap();
         second.abort(&plan, &receipts).unwrap();
-        assert_eq!(ids(&home), ROWS, "{kind:?}");
+        assert_eq!(ids(&bucket), ROWS, "{kind:?}");
     }
 }
 
 #[test]
 fn one_object_is_committed_again_by_anybody() {
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let options = json!({"path": "x.csv"});
         let insert = plan("r-1", &two_columns(), WriteMode::Insert);
-        let first = writer(&home, options.clone());
+        let first = writer(&bucket, options.clone());
         first.prepare(&insert).unwrap();
         let receipts = [write_task(&*first, &insert, 0, &[rows(0..2)]).unwrap().0];
         assert_eq!(first.commit(&insert, &receipts).unwrap(), ChunkOutcome::Committed);
-        let second = writer(&home, options.clone());
+        let second = writer(&bucket, options.clone());
         assert_eq!(second.commit(&insert, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
         second.abort(&insert, &receipts).unwrap();
-        assert_eq!(ids(&home), [0, 1], "an abort after the commit keeps it");
+        assert_eq!(ids(&bucket), [0, 1], "an abort after the commit keeps it");
         // A folder has no metadata that would tell, once the staging is gone.
-        let third = writer(&home, options);
+        let third = writer(&bucket, options);
         let outcome = third.commit(&insert, &receipts).map_err(|error| error.kind);
         let expected = match kind {
             Kind::Folder => Err(ErrorKind::Defect),
@@ -178,32 +181,32 @@ fn one_object_is_committed_again_by_anybody() {
 
 #[test]
 fn what_somebody_else_put_there_during_the_run_stays() {
-    for kind in ALL {
+    for kind in Kind::ALL {
         for mode in [WriteMode::Insert, WriteMode::Overwrite] {
-            let home = Home::new(kind);
+            let bucket = Bucket::new(kind);
             if mode == WriteMode::Overwrite {
-                home.put("x.csv", "id,name\n");
+                bucket.put("x.csv", "id,name\n");
             }
             let plan = plan("r-1", &two_columns(), mode);
-            let writer = writer(&home, json!({"path": "x.csv"}));
+            let writer = writer(&bucket, json!({"path": "x.csv"}));
             writer.prepare(&plan).unwrap();
             let receipt = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap().0;
-            home.put("x.csv", "id,name\n7,theirs\n");
+            bucket.put("x.csv", "id,name\n7,theirs\n");
             let error = writer.commit(&plan, std::slice::from_ref(&receipt)).unwrap_err();
             assert_eq!(error.code, "FILE-CHANGED", "{kind:?} {mode:?}");
             writer.abort(&plan, &[receipt]).unwrap();
-            assert_eq!((home.names(), home.uploads()), (vec!["x.csv".to_owned()], 0));
-            assert_eq!(home.text("x.csv"), "id,name\n7,theirs\n");
+            assert_eq!((bucket.names(), bucket.uploads()), (vec!["x.csv".to_owned()], 0));
+            assert_eq!(bucket.text("x.csv"), "id,name\n7,theirs\n");
         }
     }
 }
 
 #[test]
 fn a_second_attempt_at_a_task_is_the_one_that_counts() {
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-        let writer = writer(&home, out(json!({})));
+        let writer = writer(&bucket, out(json!({})));
         writer.prepare(&plan).unwrap();
         let mut first = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
         chunk(&mut *first, &rows(100..110));
@@ -214,23 +217,23 @@ fn a_second_attempt_at_a_task_is_the_one_that_counts() {
         assert_ne!(dead, receipt);
         writer.commit(&plan, &[receipt]).unwrap();
         writer.finalise(&plan).unwrap();
-        assert_eq!((ids(&home), home.data().len()), (vec![0, 1, 2], 1), "{kind:?}");
+        assert_eq!((ids(&bucket), bucket.data().len()), (vec![0, 1, 2], 1), "{kind:?}");
         if kind != Kind::Azure {
-            assert_eq!(home.uploads(), 0, "the dead attempt's upload is gone too");
+            assert_eq!(bucket.uploads(), 0, "the dead attempt's upload is gone too");
         }
     }
 }
 
 #[test]
 fn leftovers_of_another_prefix_are_not_touched() {
-    let home = Home::new(Kind::S3);
+    let bucket = Bucket::new(Kind::S3);
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let other: Box<dyn Writer> = transload_plugin_object_store::ObjectStorePlugin
-        .writer(home.options(json!({"path": "other/", "format": "csv"})), home.host())
+        .writer(bucket.options(json!({"path": "other/", "format": "csv"})), bucket.host())
         .unwrap();
     other.prepare(&plan).unwrap();
     let receipt = write_task(&*other, &plan, 0, &[rows(0..2)]).unwrap().0;
-    writer(&home, out(json!({}))).abort(&plan, &[]).unwrap();
-    assert_eq!(home.uploads(), 1);
+    writer(&bucket, out(json!({}))).abort(&plan, &[]).unwrap();
+    assert_eq!(bucket.uploads(), 1);
     assert_eq!(other.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
 }

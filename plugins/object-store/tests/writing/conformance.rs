@@ -2,8 +2,9 @@
 
 use transload_plugin_api::testing;
 use transload_plugin_object_store::ObjectStorePlugin;
+use transload_tests_buckets::Kind;
 
-use crate::{home::Kind, subject::Objects};
+use crate::subject::Objects;
 
 #[test]
 fn csv_in_a_folder_conforms() {

@@ -7,12 +7,15 @@ use transload_plugin_api::{
     WritePlan, Writer,
 };
 use transload_plugin_object_store::ObjectStorePlugin;
+use transload_tests_buckets::{Bucket, secrets};
 use transload_tests_s3::{Fault, Faults, Rule};
 
-use crate::{
-    home::{Home, answer, secrets},
-    host::{chunk, ids, plan, rows, two_columns, write_task, writer},
-};
+use crate::host::{chunk, ids, plan, rows, two_columns, write_task, writer};
+
+/// A fault that answers with S3's own words for a status.
+fn answer(status: u16, code: &str) -> Fault {
+    Fault::Answer(status, code.to_owned())
+}
 
 /// Few and quick tries: what is tested is what comes of them.
 fn options(more: Value) -> Value {
@@ -23,7 +26,7 @@ fn options(more: Value) -> Value {
 }
 
 struct Case {
-    home: Home,
+    bucket: Bucket,
     faults: Faults,
     writer: Box<dyn Writer>,
     plan: WritePlan,
@@ -32,9 +35,9 @@ struct Case {
 
 /// A run of two tasks, up to its commit.
 fn finished(more: Value) -> Case {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let mut plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let writer = writer(&home, options(more));
+    let writer = writer(&bucket, options(more));
     plan.tasks = 2;
     writer.prepare(&plan).unwrap();
     let task = |task: u32| {
@@ -42,7 +45,7 @@ fn finished(more: Value) -> Case {
         write_task(&*writer, &plan, task, &[rows]).unwrap().0
     };
     let receipts = (0..2).map(task).collect();
-    Case { home, faults, writer, plan, receipts }
+    Case { bucket, faults, writer, plan, receipts }
 }
 
 impl Case {
@@ -52,9 +55,9 @@ impl Case {
 
     fn assert_whole(&self, what: &str) {
         self.writer.finalise(&self.plan).unwrap();
-        assert_eq!(ids(&self.home), [0, 1, 10, 11], "{what}");
-        assert_eq!(self.home.names().len(), 4, "{what}: {:?}", self.home.names());
-        assert_eq!(self.home.uploads(), 0, "{what}");
+        assert_eq!(ids(&self.bucket), [0, 1, 10, 11], "{what}");
+        assert_eq!(self.bucket.names().len(), 4, "{what}: {:?}", self.bucket.names());
+        assert_eq!(self.bucket.uploads(), 0, "{what}");
     }
 }
 
@@ -77,7 +80,7 @@ fn f35_a_completion_that_fails_in_passing_is_repeated_or_found_done() {
         assert_eq!(case.commit(), ChunkOutcome::Committed, "{what}");
         assert_eq!(armed.hits(), 1, "{what}");
         case.assert_whole(what);
-        let manifest = case.home.text("out/_transload_manifest.json");
+        let manifest = case.bucket.text("out/_transload_manifest.json");
         let manifest: Value = serde_json::from_str(&manifest).unwrap();
         assert_eq!(manifest["files"].as_array().unwrap().len(), 2, "{what}");
     }
@@ -87,16 +90,20 @@ fn f35_a_completion_that_fails_in_passing_is_repeated_or_found_done() {
 fn f35_parts_and_beginnings_are_repeated() {
     for operation in ["CreateMultipartUpload", "UploadPart", "PutObject"] {
         for fault in [Fault::SLOW_DOWN, Fault::INTERNAL, Fault::Reset, Fault::LoseReply] {
-            let (home, faults) = Home::failing();
+            let (bucket, faults) = Bucket::failing();
             let plan = plan("r-1", &two_columns(), WriteMode::Insert);
             let armed = faults.arm(Rule::on(operation).key("/out/").times(2), fault.clone());
-            let writer = writer(&home, options(json!({})));
+            let writer = writer(&bucket, options(json!({})));
             writer.prepare(&plan).unwrap();
             let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
             assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
             writer.finalise(&plan).unwrap();
             assert!(armed.hits() > 0, "{operation} {fault:?}");
-            assert_eq!((ids(&home), home.names().len()), (vec![0, 1], 3), "{operation} {fault:?}");
+            assert_eq!(
+                (ids(&bucket), bucket.names().len()),
+                (vec![0, 1], 3),
+                "{operation} {fault:?}"
+            );
         }
     }
 }
@@ -104,19 +111,19 @@ fn f35_parts_and_beginnings_are_repeated() {
 #[test]
 fn f35_an_upload_whose_beginning_was_never_told_is_discarded() {
     for commits in [true, false] {
-        let (home, faults) = Home::failing();
+        let (bucket, faults) = Bucket::failing();
         let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-        let writer = writer(&home, options(json!({})));
+        let writer = writer(&bucket, options(json!({})));
         writer.prepare(&plan).unwrap();
         let lost = faults.once("CreateMultipartUpload", "out/", Fault::LoseReply);
         let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
-        assert_eq!((lost.hits(), home.uploads()), (1, 2));
+        assert_eq!((lost.hits(), bucket.uploads()), (1, 2));
         if commits {
             assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
         } else {
             writer.abort(&plan, &[receipt]).unwrap();
         }
-        assert_eq!(home.uploads(), 0, "{commits}");
+        assert_eq!(bucket.uploads(), 0, "{commits}");
     }
 }
 
@@ -128,13 +135,13 @@ fn f35_an_upload_that_is_gone_is_unknown_and_nothing_is_deleted() {
     let outcome = case.commit();
     let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
     assert!(evidence.contains("00001-") && evidence.contains("nothing is under"), "{evidence}");
-    let (names, uploads) = (case.home.names(), case.home.uploads());
+    let (names, uploads) = (case.bucket.names(), case.bucket.uploads());
     assert!(!names.contains(&"out/_transload_manifest.json".to_owned()));
     // Neither this process nor another one removes anything.
     case.writer.abort(&case.plan, &case.receipts).unwrap();
-    let other = writer(&case.home, options(json!({})));
+    let other = writer(&case.bucket, options(json!({})));
     other.abort(&case.plan, &case.receipts).unwrap();
-    assert_eq!((case.home.names(), case.home.uploads()), (names, uploads));
+    assert_eq!((case.bucket.names(), case.bucket.uploads()), (names, uploads));
     // The store knows it again: the same commit goes on.
     drop(armed);
     assert_eq!(other.commit(&case.plan, &case.receipts).unwrap(), ChunkOutcome::Committed);
@@ -152,7 +159,7 @@ fn f35_what_is_unknown_of_one_object_outweighs_the_refusal_of_another() {
     assert!(hang.hits() > 0 && refused.hits() > 0, "one does not wait for the other");
     assert!(evidence.contains("00000-00000") && evidence.contains("00001-00000"), "{evidence}");
     case.writer.abort(&case.plan, &case.receipts).unwrap();
-    assert_eq!(case.home.uploads(), 2, "nothing is deleted");
+    assert_eq!(case.bucket.uploads(), 2, "nothing is deleted");
     drop((hang, refused));
     assert_eq!(case.commit(), ChunkOutcome::Committed);
     case.assert_whole("in the end");
@@ -160,9 +167,9 @@ fn f35_what_is_unknown_of_one_object_outweighs_the_refusal_of_another() {
 
 #[test]
 fn many_objects_are_completed_some_at_a_time_and_named_in_order() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let writer = writer(&home, options(json!({"max_rows_per_object": 1})));
+    let writer = writer(&bucket, options(json!({"max_rows_per_object": 1})));
     writer.prepare(&plan).unwrap();
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..30)]).unwrap();
     // The fifth and the tenth have to be repeated, and come last.
@@ -170,10 +177,11 @@ fn many_objects_are_completed_some_at_a_time_and_named_in_order() {
     let _lost = faults.arm(Rule::on("CompleteMultipartUpload").after(9).times(1), Fault::LoseReply);
     assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
     writer.finalise(&plan).unwrap();
-    assert_eq!((ids(&home), home.uploads()), ((0..30).collect(), 0));
+    assert_eq!((ids(&bucket), bucket.uploads()), ((0..30).collect(), 0));
     let seen = faults.seen("CompleteMultipartUpload", "out/");
     assert!(seen.iter().all(|request| request.under_way <= 8), "{seen:?}");
-    let manifest: Value = serde_json::from_str(&home.text("out/_transload_manifest.json")).unwrap();
+    let manifest: Value =
+        serde_json::from_str(&bucket.text("out/_transload_manifest.json")).unwrap();
     let files = manifest["files"].as_array().unwrap().iter();
     let names: Vec<_> = files.map(|file| file["name"].as_str().unwrap().to_owned()).collect();
     let expected = (0..30).map(|number| format!("part-r-1-00000-{number:05}.csv"));
@@ -216,19 +224,20 @@ fn f35_a_refusal_is_an_error_and_the_run_can_be_taken_back() {
         assert_eq!(error.kind, kind, "{error}");
         drop(armed);
         case.writer.abort(&case.plan, &case.receipts).unwrap();
-        assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+        assert_eq!((case.bucket.names(), case.bucket.uploads()), (Vec::new(), 0));
     }
 }
 
 #[test]
 fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
     let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
-    let writer = writer(&home, options(json!({})));
+    let writer = writer(&bucket, options(json!({})));
     writer.prepare(&plan).unwrap();
-    let before: Value = serde_json::from_str(&home.text("out/_transload/r-1/before.json")).unwrap();
+    let before: Value =
+        serde_json::from_str(&bucket.text("out/_transload/r-1/before.json")).unwrap();
     assert_eq!(before["tokens"], json!(false));
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     let lost = faults.once("CompleteMultipartUpload", "out/", Fault::LoseReply);
@@ -236,7 +245,7 @@ fn f35_metadata_that_is_dropped_is_found_out_and_done_without() {
     assert_eq!(lost.hits(), 1);
     writer.finalise(&plan).unwrap();
     assert!(armed.hits() > 0);
-    assert_eq!((ids(&home), home.uploads()), (vec![0, 1], 0));
+    assert_eq!((ids(&bucket), bucket.uploads()), (vec![0, 1], 0));
 }
 
 #[test]
@@ -248,21 +257,21 @@ fn f35_a_plan_says_what_a_store_without_metadata_can_promise_and_leaves_nothing(
         (json!({"name": "part-{task}.csv"}), AtomicUnit, EffectivelyOnce),
     ] {
         for drops in [false, true] {
-            let (home, faults) = Home::failing();
+            let (bucket, faults) = Bucket::failing();
             let _armed = drops.then(|| faults.arm(Rule::on("PutObject"), Fault::DropMetadata));
             let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-            let writer = writer(&home, options(more.clone()));
+            let writer = writer(&bucket, options(more.clone()));
             let drafts = [(); 2].map(|()| writer.draft(&plan).unwrap());
             assert_eq!(drafts[0], drafts[1]);
             let expected = if drops { dropped } else { whole };
             assert_eq!(drafts[0].guarantee, expected, "{more} {drops}");
             let is_lower = drops && whole != dropped;
             assert_eq!(drafts[0].because.contains("metadata"), is_lower, "{:?}", drafts[0]);
-            assert_eq!(home.names(), Vec::<String>::new(), "a plan leaves nothing");
+            assert_eq!(bucket.names(), Vec::<String>::new(), "a plan leaves nothing");
             writer.prepare(&plan).unwrap();
             assert_eq!(faults.seen("PutObject", "/probe").len(), 1, "asked once");
             writer.abort(&plan, &[]).unwrap();
-            assert_eq!(home.names(), Vec::<String>::new());
+            assert_eq!(bucket.names(), Vec::<String>::new());
         }
     }
 }
@@ -270,34 +279,34 @@ fn f35_a_plan_says_what_a_store_without_metadata_can_promise_and_leaves_nothing(
 #[test]
 fn f35_a_plan_whose_question_is_not_answered_leaves_nothing() {
     for fault in [Fault::LoseReply, Fault::DoneButError] {
-        let (home, faults) = Home::failing();
+        let (bucket, faults) = Bucket::failing();
         let _armed = faults.arm(Rule::on("PutObject"), fault.clone());
         let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-        writer(&home, options(json!({"path": "x.csv"}))).draft(&plan).unwrap_err();
-        assert_eq!(home.names(), Vec::<String>::new(), "{fault:?}");
+        writer(&bucket, options(json!({"path": "x.csv"}))).draft(&plan).unwrap_err();
+        assert_eq!(bucket.names(), Vec::<String>::new(), "{fault:?}");
     }
 }
 
 #[test]
 fn a_plan_of_somebody_who_may_not_write_promises_less() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let _armed = faults.arm(Rule::on("PutObject"), Fault::FORBIDDEN);
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let draft = writer(&home, options(json!({"path": "x.csv"}))).draft(&plan).unwrap();
+    let draft = writer(&bucket, options(json!({"path": "x.csv"}))).draft(&plan).unwrap();
     assert_eq!(draft.guarantee, Guarantee::AtomicUnit);
     assert!(draft.because.contains("cannot be asked"), "{draft:?}");
-    let draft = writer(&home, options(json!({}))).draft(&plan).unwrap();
+    let draft = writer(&bucket, options(json!({}))).draft(&plan).unwrap();
     assert_eq!(draft.guarantee, Guarantee::AtomicUnit, "it need not ask");
 }
 
 #[test]
 fn f35_without_metadata_nobody_can_say_whose_a_fixed_key_is() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let _armed = faults.arm(Rule::on("CreateMultipartUpload"), Fault::DropMetadata);
     let _also = faults.arm(Rule::on("PutObject"), Fault::DropMetadata);
     let more = options(json!({"path": "x.csv", "retries": 1}));
-    let writer = writer(&home, more);
+    let writer = writer(&bucket, more);
     writer.prepare(&plan).unwrap();
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     let _lost = faults.once("CompleteMultipartUpload", "x.csv", Fault::LoseReply);
@@ -305,7 +314,7 @@ fn f35_without_metadata_nobody_can_say_whose_a_fixed_key_is() {
     let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
     assert!(evidence.contains("cannot be told to be ours"), "{evidence}");
     writer.abort(&plan, &[receipt]).unwrap();
-    assert_eq!(ids(&home), [0, 1]);
+    assert_eq!(ids(&bucket), [0, 1]);
 }
 
 #[test]
@@ -327,15 +336,15 @@ fn f35_a_manifest_that_somebody_else_wrote_first_is_not_replaced() {
     let error = case.writer.commit(&case.plan, &case.receipts).unwrap_err();
     assert_eq!(error.code, "FILE-CHANGED", "{error}");
     case.writer.abort(&case.plan, &case.receipts).unwrap();
-    assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+    assert_eq!((case.bucket.names(), case.bucket.uploads()), (Vec::new(), 0));
 }
 
 #[test]
 fn f35_a_store_without_conditions_is_looked_at_before_a_put() {
-    let (home, faults) = Home::failing();
-    home.put("out/part-other.csv", "id,name\n5,x\n");
+    let (bucket, faults) = Bucket::failing();
+    bucket.put("out/part-other.csv", "id,name\n5,x\n");
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let writer = writer(&home, options(json!({"if_exists": "append"})));
+    let writer = writer(&bucket, options(json!({"if_exists": "append"})));
     // Each of the four tries of the first conditional put.
     let rule = Rule::on("PutObject").key("before.json").times(4);
     let armed = faults.arm(rule, answer(501, "NotImplemented"));
@@ -344,20 +353,20 @@ fn f35_a_store_without_conditions_is_looked_at_before_a_put() {
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
     writer.finalise(&plan).unwrap();
-    assert_eq!((ids(&home), home.uploads()), (vec![0, 1, 5], 0));
+    assert_eq!((ids(&bucket), bucket.uploads()), (vec![0, 1, 5], 0));
 }
 
 #[test]
 fn f35_a_store_that_completes_on_no_condition_is_looked_at() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
-    let writer = writer(&home, options(json!({"path": "x.csv"})));
+    let writer = writer(&bucket, options(json!({"path": "x.csv"})));
     writer.prepare(&plan).unwrap();
     let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..2)]).unwrap();
     let fault = answer(501, "NotImplemented");
     let armed = faults.once("CompleteMultipartUpload", "x.csv", fault);
     assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
-    assert_eq!((armed.hits(), ids(&home)), (1, vec![0, 1]));
+    assert_eq!((armed.hits(), ids(&bucket)), (1, vec![0, 1]));
 }
 
 #[test]
@@ -365,16 +374,16 @@ fn f35_a_stale_listing_hides_no_upload_of_ours() {
     let case = finished(json!({}));
     let _pages = case.faults.arm(Rule::on("ListObjects"), Fault::Pages(1));
     case.writer.abort(&case.plan, &[]).unwrap();
-    assert_eq!((case.home.names(), case.home.uploads()), (Vec::new(), 0));
+    assert_eq!((case.bucket.names(), case.bucket.uploads()), (Vec::new(), 0));
 }
 
 #[test]
 fn f35_a_stopped_job_leaves_a_hanging_store_and_no_upload() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let cancel = Cancel::new();
     let made = ObjectStorePlugin.writer(
-        home.options(options(json!({"request_timeout": 60_000}))),
+        bucket.options(options(json!({"request_timeout": 60_000}))),
         Host::new(secrets(), cancel.clone()),
     );
     let writer = made.unwrap();
@@ -392,5 +401,5 @@ fn f35_a_stopped_job_leaves_a_hanging_store_and_no_upload() {
     assert_eq!(error.kind, ErrorKind::Cancelled);
     stopper.join().unwrap();
     writer.abort(&plan, &[]).unwrap();
-    assert_eq!((home.names(), home.uploads()), (Vec::new(), 0));
+    assert_eq!((bucket.names(), bucket.uploads()), (Vec::new(), 0));
 }

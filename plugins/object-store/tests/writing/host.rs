@@ -8,8 +8,7 @@ use transload_plugin_api::{
     WriteMode, WritePlan, WriteTask, Writer, schema_of,
 };
 use transload_plugin_object_store::ObjectStorePlugin;
-
-use crate::home::Home;
+use transload_tests_buckets::Bucket;
 
 pub(crate) fn columns(list: &[(&str, &str)]) -> Vec<Column> {
     list.iter().map(|(name, logical)| Column::new(*name, logical.parse().unwrap(), true)).collect()
@@ -42,8 +41,8 @@ pub(crate) fn rows(ids: impl IntoIterator<Item = i64>) -> RecordBatch {
     batch(&two_columns(), &rows)
 }
 
-pub(crate) fn writer(home: &Home, more: Value) -> Box<dyn Writer> {
-    ObjectStorePlugin.writer(home.options(more), home.host()).unwrap()
+pub(crate) fn writer(bucket: &Bucket, more: Value) -> Box<dyn Writer> {
+    ObjectStorePlugin.writer(bucket.options(more), bucket.host()).unwrap()
 }
 
 pub(crate) fn plan(run: &str, columns: &[Column], mode: WriteMode) -> WritePlan {
@@ -85,12 +84,12 @@ pub(crate) fn write_task(
 
 /// A whole job: each inner list is a task.
 pub(crate) fn write(
-    home: &Home,
+    bucket: &Bucket,
     more: Value,
     plan: &WritePlan,
     tasks: &[Vec<RecordBatch>],
 ) -> Result<Vec<DirtyRow>> {
-    let writer = ObjectStorePlugin.writer(home.options(more), home.host())?;
+    let writer = ObjectStorePlugin.writer(bucket.options(more), bucket.host())?;
     writer.draft(plan)?;
     let plan = WritePlan { tasks: tasks.len() as u32, ..plan.clone() };
     writer.prepare(&plan)?;
@@ -105,16 +104,20 @@ pub(crate) fn write(
     writer.finalise(&plan)?;
     writer.finalise(&plan)?;
     assert_eq!(writer.commit(&plan, &receipts)?, ChunkOutcome::AlreadyCommitted);
-    assert_eq!(home.uploads(), 0, "an upload stays");
-    assert!(!home.names().iter().any(|name| name.starts_with("_transload/")), "{:?}", home.names());
+    assert_eq!(bucket.uploads(), 0, "an upload stays");
+    assert!(
+        !bucket.names().iter().any(|name| name.starts_with("_transload/")),
+        "{:?}",
+        bucket.names()
+    );
     Ok(dirty)
 }
 
 /// The ids of all CSV or JSON-lines data below the prefix, sorted.
-pub(crate) fn ids(home: &Home) -> Vec<i64> {
+pub(crate) fn ids(bucket: &Bucket) -> Vec<i64> {
     let mut ids = Vec::new();
-    for name in home.data() {
-        let text = home.text(&name);
+    for name in bucket.data() {
+        let text = bucket.text(&name);
         let cells = text.lines().filter_map(|line| {
             let cell = line.split([',', '}']).next()?;
             cell.trim_start_matches("{\"id\":").parse::<i64>().ok()

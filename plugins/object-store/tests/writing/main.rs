@@ -5,7 +5,6 @@
 mod commit;
 mod conformance;
 mod faults;
-mod home;
 mod host;
 mod leftovers;
 mod publishing;

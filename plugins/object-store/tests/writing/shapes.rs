@@ -6,11 +6,9 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type};
 use serde_json::{Value, json};
 use transload_plugin_api::{Column, Plugin, SplitRequest, TaskContext, WriteMode};
 use transload_plugin_object_store::ObjectStorePlugin;
+use transload_tests_buckets::{Bucket, Kind};
 
-use crate::{
-    home::{ALL, Home, Kind},
-    host::{batch, chunk, columns, ids, plan, rows, two_columns, write, writer},
-};
+use crate::host::{batch, chunk, columns, ids, plan, rows, two_columns, write, writer};
 
 fn partitioned(rows: &[(&str, &str)]) -> RecordBatch {
     let rows: Vec<_> = rows
@@ -26,27 +24,27 @@ fn three_columns() -> Vec<Column> {
 }
 
 /// Contents of all data by name.
-fn contents(home: &Home) -> BTreeMap<String, String> {
-    home.data().into_iter().map(|name| (name.clone(), home.text(&name))).collect()
+fn contents(bucket: &Bucket) -> BTreeMap<String, String> {
+    bucket.data().into_iter().map(|name| (name.clone(), bucket.text(&name))).collect()
 }
 
 fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }
 
-fn run(home: &Home, more: Value, columns: &[Column], tasks: &[Vec<RecordBatch>]) -> usize {
+fn run(bucket: &Bucket, more: Value, columns: &[Column], tasks: &[Vec<RecordBatch>]) -> usize {
     let insert = plan("r", columns, WriteMode::Insert);
-    write(home, more, &insert, tasks).unwrap().len()
+    write(bucket, more, &insert, tasks).unwrap().len()
 }
 
 #[test]
 fn objects_roll_over_at_exactly_so_many_rows() {
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let more = json!({"path": "o/", "format": "csv", "max_rows_per_object": 4, "name": "{task}-{number}.csv"});
         let tasks = [vec![rows(0..3), rows(3..11)], vec![rows(20..24), rows(24..24)]];
-        assert_eq!(run(&home, more, &two_columns(), &tasks), 0);
-        let counts: Vec<_> = contents(&home)
+        assert_eq!(run(&bucket, more, &two_columns(), &tasks), 0);
+        let counts: Vec<_> = contents(&bucket)
             .into_iter()
             .map(|(name, text)| (name, text.lines().count() - 1))
             .collect();
@@ -57,18 +55,18 @@ fn objects_roll_over_at_exactly_so_many_rows() {
             expected.map(|(name, rows)| (format!("o/{name}.csv"), rows)),
             "{kind:?}"
         );
-        assert_eq!(ids(&home), (0..11).chain(20..24).collect::<Vec<_>>());
+        assert_eq!(ids(&bucket), (0..11).chain(20..24).collect::<Vec<_>>());
     }
 }
 
 #[test]
 fn rows_that_the_format_refuses_do_not_fill_an_object() {
-    let home = Home::new(Kind::Folder);
+    let bucket = Bucket::new(Kind::Folder);
     let columns = columns(&[("f", "float64")]);
     let cells = ["1", "NaN", "2", "3", "NaN", "4", "5"].map(|cell| vec![cell.to_owned()]);
     let more = json!({"path": "o/", "format": "jsonl", "max_rows_per_object": 2, "name": "{number}.jsonl"});
     let insert = plan("r", &columns, WriteMode::Insert);
-    let dirty = write(&home, more, &insert, &[vec![batch(&columns, &cells)]]).unwrap();
+    let dirty = write(&bucket, more, &insert, &[vec![batch(&columns, &cells)]]).unwrap();
     let found: Vec<_> = dirty.iter().map(|row| row.row).collect();
     assert_eq!(found, [1, 4]);
     let expected = texts([
@@ -76,7 +74,7 @@ fn rows_that_the_format_refuses_do_not_fill_an_object() {
         ("o/00001.jsonl", "{\"f\":3.0}\n{\"f\":4.0}\n"),
         ("o/00002.jsonl", "{\"f\":5.0}\n"),
     ]);
-    assert_eq!(contents(&home), expected);
+    assert_eq!(contents(&bucket), expected);
 }
 
 #[test]
@@ -85,25 +83,25 @@ fn objects_roll_over_by_bytes_to_the_size_of_a_batch() {
     for (format, batch, limit, slack) in
         [("csv", 200, 2000, 3_000), ("jsonl", 200, 2000, 9_000), ("csv.gz", 8000, 50_000, 150_000)]
     {
-        let home = Home::new(Kind::Folder);
+        let bucket = Bucket::new(Kind::Folder);
         let name = format!("{{number}}.{format}");
         let more = json!({"path": "o/", "max_bytes_per_object": limit, "name": name});
         let batches: Vec<_> = (0..40).map(|at| rows(at * 9000..at * 9000 + batch)).collect();
-        run(&home, more, &two_columns(), &[batches]);
-        let names = home.data();
+        run(&bucket, more, &two_columns(), &[batches]);
+        let names = bucket.data();
         assert!(names.len() > 3, "{names:?}");
-        let largest = names.iter().map(|name| home.get(name).len()).max().unwrap();
+        let largest = names.iter().map(|name| bucket.get(name).len()).max().unwrap();
         assert!((limit..limit + slack).contains(&largest), "{format}: {largest}");
     }
 }
 
 #[test]
 fn a_rollback_takes_back_what_has_rolled_over() {
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let plan = plan("r", &two_columns(), WriteMode::Insert);
         let more = json!({"path": "o/", "format": "csv", "max_rows_per_object": 3, "name": "{number}.csv"});
-        let writer = writer(&home, more);
+        let writer = writer(&bucket, more);
         writer.prepare(&plan).unwrap();
         let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
         chunk(&mut *task, &rows(0..2));
@@ -121,7 +119,7 @@ fn a_rollback_takes_back_what_has_rolled_over() {
             ("o/00001.csv", "id,name\n3,x\n4,x\n5,x\n"),
             ("o/00002.csv", "id,name\n6,x\n7,x\n"),
         ]);
-        assert_eq!((contents(&home), home.uploads()), (expected, 0), "{kind:?}");
+        assert_eq!((contents(&bucket), bucket.uploads()), (expected, 0), "{kind:?}");
     }
 }
 
@@ -134,38 +132,38 @@ fn partitions_get_hive_folders() {
         ("NULL", "DE"),
         ("2026-11-21", "NULL"),
     ];
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let more = json!({"path": "o/", "format": "csv", "partition_by": ["day", "land"], "name": "{number}.csv"});
-        run(&home, more, &three_columns(), &[vec![partitioned(&cells)]]);
+        run(&bucket, more, &three_columns(), &[vec![partitioned(&cells)]]);
         let expected = texts([
             ("o/day=2026-11-21/land=DE/00000.csv", "id\n0\n2\n"),
             ("o/day=2026-11-21/land=__HIVE_DEFAULT_PARTITION__/00003.csv", "id\n4\n"),
             ("o/day=2026-11-22/land=a%20b%2F%C3%BC/00001.csv", "id\n1\n"),
             ("o/day=__HIVE_DEFAULT_PARTITION__/land=DE/00002.csv", "id\n3\n"),
         ]);
-        assert_eq!(contents(&home), expected, "{kind:?}");
+        assert_eq!(contents(&bucket), expected, "{kind:?}");
     }
-    let home = Home::new(Kind::Folder);
+    let bucket = Bucket::new(Kind::Folder);
     let more = json!({
         "path": "o/", "format": "csv", "name": "{land}/{number}.csv", "partition_by": ["day"],
         "keep_partition_columns": true,
     });
-    run(&home, more, &three_columns(), &[vec![partitioned(&cells[..1])]]);
+    run(&bucket, more, &three_columns(), &[vec![partitioned(&cells[..1])]]);
     let expected = texts([("o/day=2026-11-21/DE/00000.csv", "id,day,land\n0,2026-11-21,DE\n")]);
-    assert_eq!(contents(&home), expected);
+    assert_eq!(contents(&bucket), expected);
 }
 
 #[test]
 fn what_partitions_say_reads_back() {
     let lands = ["DE", "a b/ü%20", "NULL", "", "__HIVE_DEFAULT_PARTITION__", "x=y", "..", "100%"];
     let cells: Vec<_> = lands.iter().map(|land| ("2026-11-21", *land)).collect();
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let more = json!({"path": "o/", "format": "csv", "partition_by": ["land"]});
-        run(&home, more, &three_columns(), &[vec![partitioned(&cells)]]);
-        let options = home.options(json!({"path": ["o/"], "format": "csv"}));
-        let reader = ObjectStorePlugin.reader(options, home.host()).unwrap();
+        run(&bucket, more, &three_columns(), &[vec![partitioned(&cells)]]);
+        let options = bucket.options(json!({"path": ["o/"], "format": "csv"}));
+        let reader = ObjectStorePlugin.reader(options, bucket.host()).unwrap();
         let request = SplitRequest { max: 1, columns: three_columns() };
         let mut found = BTreeMap::new();
         for split in reader.splits(&request).unwrap() {
@@ -187,32 +185,32 @@ fn what_partitions_say_reads_back() {
 
 #[test]
 fn a_value_that_cannot_name_an_object_is_a_dirty_row() {
-    let home = Home::new(Kind::Folder);
+    let bucket = Bucket::new(Kind::Folder);
     let long = "x".repeat(1100);
     let lands = ["_hidden", "DE", "", "..", "NULL", &long, "FR"];
     let cells: Vec<_> = lands.iter().map(|land| ("2026-11-21", *land)).collect();
     let more = json!({"path": "o/", "format": "csv", "name": "{land}/{number}.csv"});
     let insert = plan("r", &three_columns(), WriteMode::Insert);
-    let dirty = write(&home, more, &insert, &[vec![partitioned(&cells)]]).unwrap();
+    let dirty = write(&bucket, more, &insert, &[vec![partitioned(&cells)]]).unwrap();
     let found: Vec<_> = dirty.iter().map(|row| row.row).collect();
     assert_eq!(found, [0, 2, 3, 4, 5], "{dirty:?}");
     assert!(dirty.iter().all(|row| row.code == "partition" && row.reason.len() < 2000));
-    assert_eq!(home.data(), ["o/DE/00000.csv", "o/FR/00001.csv"]);
-    assert!(home.text("o/DE/00000.csv").ends_with("1,2026-11-21,DE\n"), "its value stays");
+    assert_eq!(bucket.data(), ["o/DE/00000.csv", "o/FR/00001.csv"]);
+    assert!(bucket.text("o/DE/00000.csv").ends_with("1,2026-11-21,DE\n"), "its value stays");
 }
 
 #[test]
 fn more_partitions_than_may_be_open_take_turns() {
     for kind in [Kind::Folder, Kind::S3] {
-        let home = Home::new(kind);
+        let bucket = Bucket::new(kind);
         let cells: Vec<_> = (0..60).map(|row| ["A", "B", "C", "D", "E"][row % 5]).collect();
         let cells: Vec<_> = cells.into_iter().map(|land| ("2026-11-21", land)).collect();
         let batches: Vec<_> = cells.chunks(15).map(partitioned).collect();
         let more = json!({
             "path": "o/", "format": "csv", "partition_by": ["land"], "max_open_partitions": 2,
         });
-        run(&home, more, &three_columns(), &[batches]);
-        let contents = contents(&home);
+        run(&bucket, more, &three_columns(), &[batches]);
+        let contents = contents(&bucket);
         for land in ["A", "B", "C", "D", "E"] {
             let folder = format!("o/land={land}/");
             let rows: usize = contents
@@ -229,7 +227,7 @@ fn more_partitions_than_may_be_open_take_turns() {
 fn partitions_of_many_bytes_take_turns_in_memory() {
     let columns = columns(&[("land", "text"), ("name", "text")]);
     for format in ["csv", "parquet"] {
-        let home = Home::new(Kind::S3);
+        let bucket = Bucket::new(Kind::S3);
         // Every batch other texts, none of which compress well.
         let batches = (0..20).map(|number| {
             let text = |row: usize| {
@@ -247,10 +245,10 @@ fn partitions_of_many_bytes_take_turns_in_memory() {
             "path": "o/", "format": format, "compression": "none", "partition_by": ["land"],
             "part_size": 5 << 20,
         });
-        run(&home, more, &columns, &[batches.collect()]);
-        assert!(home.data().len() > 20, "{format}: some have ended before their time");
-        let options = home.options(json!({"path": ["o/"], "format": format}));
-        let reader = ObjectStorePlugin.reader(options, home.host()).unwrap();
+        run(&bucket, more, &columns, &[batches.collect()]);
+        assert!(bucket.data().len() > 20, "{format}: some have ended before their time");
+        let options = bucket.options(json!({"path": ["o/"], "format": format}));
+        let reader = ObjectStorePlugin.reader(options, bucket.host()).unwrap();
         let request = SplitRequest { max: 1, columns: columns.clone() };
         let mut rows = 0;
         for split in reader.splits(&request).unwrap() {
@@ -265,8 +263,8 @@ fn partitions_of_many_bytes_take_turns_in_memory() {
 
 #[test]
 fn an_object_of_many_parts_is_whole() {
-    for kind in ALL {
-        let home = Home::new(kind);
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
         let long = "z".repeat(400);
         let more = json!({"path": "x.csv", "part_size": 5 << 20});
         let batches: Vec<_> = (0..10)
@@ -275,10 +273,10 @@ fn an_object_of_many_parts_is_whole() {
                 batch(&two_columns(), &(0..6000).map(row).collect::<Vec<_>>())
             })
             .collect();
-        run(&home, more, &two_columns(), &[batches]);
-        let text = home.text("x.csv");
+        run(&bucket, more, &two_columns(), &[batches]);
+        let text = bucket.text("x.csv");
         assert!(text.len() > 22 << 20, "several parts");
-        assert_eq!(ids(&home), (0..60_000).collect::<Vec<_>>(), "{kind:?}");
+        assert_eq!(ids(&bucket), (0..60_000).collect::<Vec<_>>(), "{kind:?}");
         let line = |line: &str| line.ends_with(&long) || line == "id,name";
         assert!(text.lines().all(line), "{kind:?}");
     }
@@ -295,9 +293,9 @@ fn peak() -> u64 {
 #[test]
 #[ignore = "measures the memory of the whole process, so it must run alone"]
 fn memory_does_not_grow_with_the_object() {
-    let home = Home::new(Kind::S3);
+    let bucket = Bucket::new(Kind::S3);
     let plan = plan("r", &two_columns(), WriteMode::Insert);
-    let made = ObjectStorePlugin.writer(home.options(json!({"path": "x.csv"})), home.host());
+    let made = ObjectStorePlugin.writer(bucket.options(json!({"path": "x.csv"})), bucket.host());
     let writer = made.unwrap();
     writer.prepare(&plan).unwrap();
     let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();

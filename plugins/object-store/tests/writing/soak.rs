@@ -14,12 +14,10 @@ use serde_json::{Value, json};
 use transload_plugin_api::{
     ChunkOutcome, Counters, Position, Receipt, Result, TaskContext, WriteMode, WritePlan, Writer,
 };
+use transload_tests_buckets::Bucket;
 use transload_tests_s3::{Fault, Faults, Rule};
 
-use crate::{
-    home::{Home, answer},
-    host::{ids, plan, rows, two_columns, write_task, writer},
-};
+use crate::host::{ids, plan, rows, two_columns, write_task, writer};
 
 /// The runs of a round, one after the other, each of three tasks with two objects.
 const RUNS: [WriteMode; 3] = [WriteMode::Insert, WriteMode::Overwrite, WriteMode::Insert];
@@ -97,7 +95,7 @@ fn count(counter: &AtomicUsize) -> usize {
 
 /// One fault at one request of a round, and then the store is well again.
 struct Round<'a> {
-    home: &'a Home,
+    bucket: &'a Bucket,
     faults: &'a Faults,
     tally: &'a Tally,
     /// For messages: the fault and where it strikes.
@@ -116,10 +114,10 @@ impl Round<'_> {
         for (number, mode) in RUNS.iter().enumerate() {
             let armed =
                 strikes.as_ref().filter(|(run, ..)| *run == number).map(|(_, rule, fault)| {
-                    self.faults.arm(rule.clone().key(&self.home.prefix), fault.clone())
+                    self.faults.arm(rule.clone().key(&self.bucket.prefix), fault.clone())
                 });
             let first = self.plan(number, 0);
-            let mut end = run(&*writer(self.home, options()), &first, number);
+            let mut end = run(&*writer(self.bucket, options()), &first, number);
             if armed.is_some_and(|armed| armed.hits() > 0) {
                 count(&self.tally.struck);
             }
@@ -129,8 +127,8 @@ impl Round<'_> {
             }
             if let End::Failed = end {
                 count(&self.tally.failed);
-                assert!(ids(self.home).starts_with(&expected), "{}: rows are lost", self.what);
-                end = run(&*writer(self.home, options()), &self.plan(number, 1), number);
+                assert!(ids(self.bucket).starts_with(&expected), "{}: rows are lost", self.what);
+                end = run(&*writer(self.bucket, options()), &self.plan(number, 1), number);
             }
             assert!(matches!(end, End::Committed), "{}: run {number} cannot be mended", self.what);
             if *mode == WriteMode::Overwrite {
@@ -139,21 +137,26 @@ impl Round<'_> {
             expected.extend((0..TASKS).flat_map(|task| numbers(number, task)));
         }
         self.clean();
-        assert_eq!(ids(self.home), expected, "{}", self.what);
-        let orphans = self.home.uploads();
+        assert_eq!(ids(self.bucket), expected, "{}", self.what);
+        let orphans = self.bucket.uploads();
         self.tally.orphans.fetch_add(orphans, Ordering::Relaxed);
         assert_eq!(orphans, 0, "{}: uploads stay", self.what);
         let staged = |name: &String| name.contains("/_transload/");
-        assert!(!self.home.names().iter().any(staged), "{}: {:?}", self.what, self.home.names());
+        assert!(
+            !self.bucket.names().iter().any(staged),
+            "{}: {:?}",
+            self.what,
+            self.bucket.names()
+        );
     }
 
     /// Neither an abort nor a later run removes what is unknown; the same commit finds out.
     fn repeated(&self, plan: &WritePlan, receipts: &[Receipt], evidence: &str) -> End {
-        let found = (self.home.names(), self.home.uploads());
-        let other = writer(self.home, options());
+        let found = (self.bucket.names(), self.bucket.uploads());
+        let other = writer(self.bucket, options());
         if !evidence.contains("nor could that be noted") {
             other.abort(plan, receipts).unwrap();
-            assert_eq!((self.home.names(), self.home.uploads()), found, "{}", self.what);
+            assert_eq!((self.bucket.names(), self.bucket.uploads()), found, "{}", self.what);
         }
         let outcome = other.commit(plan, receipts);
         let outcome = outcome.unwrap_or_else(|error| panic!("{}: {error}", self.what));
@@ -165,7 +168,7 @@ impl Round<'_> {
 
     /// As the next run's beginning does it.
     fn clean(&self) {
-        let (next, other) = (plan("r-9", &two_columns(), RUNS[0]), writer(self.home, options()));
+        let (next, other) = (plan("r-9", &two_columns(), RUNS[0]), writer(self.bucket, options()));
         other.prepare(&next).unwrap();
         other.abort(&next, &[]).unwrap();
     }
@@ -174,6 +177,7 @@ impl Round<'_> {
 /// The faults of F35: which requests each can strike.
 fn all_faults() -> Vec<(&'static str, &'static str, Fault)> {
     let complete = "CompleteMultipartUpload";
+    let no_upload = || Fault::Answer(404, "NoSuchUpload".to_owned());
     vec![
         ("500", "*", Fault::INTERNAL),
         ("503 SlowDown", "*", Fault::SLOW_DOWN),
@@ -184,8 +188,8 @@ fn all_faults() -> Vec<(&'static str, &'static str, Fault)> {
         ("lost reply of Complete", complete, Fault::LoseReply),
         ("lost reply", "*", Fault::LoseReply),
         ("done, and 500", "*", Fault::DoneButError),
-        ("NoSuchUpload", complete, answer(404, "NoSuchUpload")),
-        ("NoSuchUpload of a part", "UploadPart", answer(404, "NoSuchUpload")),
+        ("NoSuchUpload", complete, no_upload()),
+        ("NoSuchUpload of a part", "UploadPart", no_upload()),
         ("metadata dropped", "*", Fault::DropMetadata),
         ("listing stale", "ListObjects", Fault::StaleListing),
         ("wrong ETag", "*", Fault::WrongEtag),
@@ -202,15 +206,15 @@ fn random(seed: u64) -> u64 {
 
 /// How many requests of an operation each run makes where nothing goes wrong.
 fn requests(operation: &str) -> Vec<u64> {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let tally = Tally::default();
     let mut seen = Vec::new();
     for number in 0..RUNS.len() {
-        let round = Round { home: &home, faults: &faults, tally: &tally, what: String::new() };
-        let before = faults.seen(operation, &home.prefix).len();
+        let round = Round { bucket: &bucket, faults: &faults, tally: &tally, what: String::new() };
+        let before = faults.seen(operation, &bucket.prefix).len();
         let plan = round.plan(number, 0);
-        assert!(matches!(run(&*writer(&home, options()), &plan, number), End::Committed));
-        seen.push((faults.seen(operation, &home.prefix).len() - before) as u64);
+        assert!(matches!(run(&*writer(&bucket, options()), &plan, number), End::Committed));
+        seen.push((faults.seen(operation, &bucket.prefix).len() - before) as u64);
     }
     seen
 }
@@ -241,12 +245,9 @@ fn soak_f35_each_fault_at_any_request() {
                                 "{name} {lasting}, round {round}: run {number}, after {after}"
                             );
                             let rule = Rule::on(operation).after(after).times(times);
-                            let (home, faults) = Home::failing();
-                            Round { home: &home, faults: &faults, tally: &tally, what }.go(Some((
-                                number,
-                                rule,
-                                fault.clone(),
-                            )));
+                            let (bucket, faults) = Bucket::failing();
+                            Round { bucket: &bucket, faults: &faults, tally: &tally, what }
+                                .go(Some((number, rule, fault.clone())));
                         }
                     });
                 }
@@ -264,9 +265,9 @@ fn soak_f35_each_fault_at_any_request() {
 #[test]
 #[ignore = "a figure, not a test"]
 fn soak_a_commit_of_many_objects() {
-    let (home, faults) = Home::failing();
+    let (bucket, faults) = Bucket::failing();
     let options = json!({"path": "out/", "format": "csv", "max_rows_per_object": 1});
-    let writer = writer(&home, options);
+    let writer = writer(&bucket, options);
     for (run, mode) in [("r-1", WriteMode::Insert), ("r-2", WriteMode::Overwrite)] {
         let plan = plan(run, &two_columns(), mode);
         writer.prepare(&plan).unwrap();
@@ -279,6 +280,6 @@ fn soak_a_commit_of_many_objects() {
         let begun = Instant::now();
         writer.finalise(&plan).unwrap();
         println!("finalised: {:?}", begun.elapsed());
-        assert_eq!((home.data().len(), home.uploads()), (200, 0));
+        assert_eq!((bucket.data().len(), bucket.uploads()), (200, 0));
     }
 }

@@ -10,11 +10,9 @@ use transload_plugin_api::{
     testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
 };
 use transload_plugin_object_store::ObjectStorePlugin;
+use transload_tests_buckets::{Bucket, Kind, secrets};
 
-use crate::{
-    home::{Home, Kind, secrets},
-    host::{batch, columns, plan, write},
-};
+use crate::host::{batch, columns, plan, write};
 
 /// Objects of one format below a prefix of one kind of store.
 #[derive(Clone, Copy)]
@@ -25,12 +23,12 @@ pub(crate) struct Objects {
 
 struct Place {
     objects: Objects,
-    home: Home,
+    bucket: Bucket,
 }
 
 impl Objects {
     fn place(self) -> Place {
-        Place { objects: self, home: Home::new(self.kind) }
+        Place { objects: self, bucket: Bucket::new(self.kind) }
     }
 
     /// A table as this format has it.
@@ -51,7 +49,7 @@ impl Place {
     /// JSON without rows has no keys, so the job says what they are.
     fn reading(&self) -> Options {
         let more = json!({"path": ["out/"], "format": self.objects.format});
-        let options = self.home.options(more);
+        let options = self.bucket.options(more);
         match self.objects.format {
             "parquet" => options,
             _ => Options { schema: samples::keyed_columns(), ..options },
@@ -63,7 +61,7 @@ impl Subject for Objects {
     fn source(&self, rows: u64) -> Source {
         let place = self.place();
         let batch = samples::keyed(1..=rows as i64, 1);
-        place.home.put_bytes("out/x", self.content(&batch));
+        place.bucket.put("out/x", self.content(&batch));
         Source::new(place.reading()).with_rows(Rows::of(&[batch])).keeping(place)
     }
 
@@ -78,7 +76,7 @@ impl Subject for Objects {
             _ => return Vec::new(),
         };
         let place = self.place();
-        place.home.put("out/x", text);
+        place.bucket.put("out/x", text);
         let mut options = place.reading();
         options.schema.iter_mut().for_each(|column| column.nullable = true);
         let places = places.map(|line| format!("line {line}")).to_vec();
@@ -121,19 +119,19 @@ impl Subject for Objects {
 
 impl Target for Place {
     fn writer_options(&self, _mode: WriteMode) -> Options {
-        self.home
+        self.bucket
             .options(json!({"path": "out/", "format": self.objects.format, "if_exists": "append"}))
     }
 
     fn reader_options(&self) -> Option<Options> {
         let more = json!({"path": ["out/"], "format": self.objects.format});
-        Some(self.home.options(more))
+        Some(self.bucket.options(more))
     }
 
     fn put(&self, rows: &RecordBatch) {
         let plan = plan("put", &samples::keyed_columns(), WriteMode::Insert);
         let more = json!({"path": "out/", "format": self.objects.format});
-        write(&self.home, more, &plan, &[vec![rows.clone()]]).unwrap();
+        write(&self.bucket, more, &plan, &[vec![rows.clone()]]).unwrap();
     }
 
     fn assert_holds(&self, expected: &[RecordBatch], when: &str) {
@@ -142,7 +140,7 @@ impl Target for Place {
             Some(batch) if rows > 0 => columns_of(&batch.schema()).unwrap(),
             _ => samples::keyed_columns(),
         };
-        let found = if self.home.data().is_empty() { Vec::new() } else { self.read(&columns) };
+        let found = if self.bucket.data().is_empty() { Vec::new() } else { self.read(&columns) };
         match rows {
             0 => assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 0, "{when}"),
             _ => Rows::of(expected).assert_same(&Rows::of(&found), when),
@@ -153,7 +151,7 @@ impl Target for Place {
 impl Place {
     fn read(&self, columns: &[Column]) -> Vec<RecordBatch> {
         let options = self.reader_options().unwrap();
-        let reader = ObjectStorePlugin.reader(options, self.home.host()).unwrap();
+        let reader = ObjectStorePlugin.reader(options, self.bucket.host()).unwrap();
         let request = SplitRequest { max: 1, columns: columns.to_vec() };
         let mut batches = Vec::new();
         for split in reader.splits(&request).unwrap() {

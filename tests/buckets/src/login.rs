@@ -1,0 +1,87 @@
+//! Where the servers are, and as whom one comes to them.
+
+use std::sync::{Arc, Once};
+
+use object_store::{
+    ObjectStore,
+    aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential},
+    azure::MicrosoftAzureBuilder,
+    client::HttpRequest,
+};
+use transload_plugin_api::{Result, Secret, Secrets};
+use transload_tests_s3::{BUCKET, KEY, SECRET};
+
+pub(crate) const REGION: &str = "us-east-1";
+
+/// The account of every Azurite, and its key.
+pub const AZURE: (&str, &str) = (
+    "devstoreaccount1",
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+);
+
+/// The key of the S3 server and its secret: that of `tests/servers/s3`, or another server's own,
+/// such as a garage's, which makes its keys itself.
+pub(crate) fn s3() -> (String, String) {
+    let variable = |name: &str, usual: &str| {
+        std::env::var(format!("TRANSLOAD_TEST_S3_{name}")).unwrap_or_else(|_| usual.to_owned())
+    };
+    (variable("KEY", KEY), variable("SECRET", SECRET))
+}
+
+/// Where the server that all tests share is.
+pub(crate) fn endpoint(word: &str) -> String {
+    let script = word.to_lowercase().replace("azure", "azurite");
+    std::env::var(format!("TRANSLOAD_TEST_{word}")).unwrap_or_else(|_| {
+        panic!(
+            "TRANSLOAD_TEST_{word} is not set: run `tests/servers/{script} start DIR`, export what it prints"
+        )
+    })
+}
+
+pub(crate) fn s3_client(endpoint: &str) -> Arc<dyn ObjectStore> {
+    install_tls();
+    let (key, secret) = s3();
+    let builder = AmazonS3Builder::new().with_endpoint(endpoint).with_allow_http(true);
+    let builder = builder.with_access_key_id(key).with_secret_access_key(secret);
+    let client = builder.with_region(REGION).with_bucket_name(BUCKET).build();
+    Arc::new(client.expect("a client"))
+}
+
+pub(crate) fn azure_client(endpoint: &str) -> Arc<dyn ObjectStore> {
+    install_tls();
+    let builder = MicrosoftAzureBuilder::new().with_endpoint(endpoint.to_owned());
+    let builder = builder.with_account(AZURE.0).with_access_key(AZURE.1).with_allow_http(true);
+    Arc::new(builder.with_container_name(BUCKET).build().expect("a client"))
+}
+
+/// Signs a request to the S3 server that no client makes.
+pub(crate) fn sign(request: &mut HttpRequest) {
+    let (key_id, secret_key) = s3();
+    let credential = AwsCredential { key_id, secret_key, token: None };
+    let signer = AwsAuthorizer::new(&credential, "s3", REGION);
+    signer.try_authorize(request, None).expect("a signature");
+}
+
+/// Both clients, the test's and the plugin's, may live in one process.
+fn install_tls() {
+    static ONCE: Once = Once::new();
+    // Another one may be there already, which is as well.
+    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+struct Keys;
+
+impl Secrets for Keys {
+    fn secret(&self, key: &str) -> Result<Option<Secret>> {
+        Ok(match key {
+            "secret_access_key" => Some(Secret::new(s3().1)),
+            "account_key" => Some(Secret::new(AZURE.1)),
+            _ => None,
+        })
+    }
+}
+
+/// The keys to every kind of store.
+pub fn secrets() -> Arc<dyn Secrets> {
+    Arc::new(Keys)
+}
