@@ -9,3 +9,4 @@
 
 mod asked;
 mod shelf;
+mod unsampled;
