@@ -23,6 +23,7 @@
 
 pub mod abi;
 pub mod calendar;
+mod count;
 mod descriptor;
 mod error;
 mod host;
@@ -33,6 +34,7 @@ mod reader;
 pub mod testing;
 mod writer;
 
+pub use count::Count;
 pub use descriptor::{
     ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, OptionKind, OptionScope, OptionSpec,
     ReaderDescriptor, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,

@@ -1,10 +1,11 @@
 //! The reading side: what is there, how it is divided, and the batches of one division.
-//! No verb has a default: a reader that cannot do one says [`crate::ErrorKind::Unsupported`].
+//! No verb but `counts` has a default: a reader that cannot do one says
+//! [`crate::ErrorKind::Unsupported`].
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Key, Result, SplitAbility};
+use crate::{Column, Count, Key, Result, SplitAbility};
 
 /// A source. Verbs may be called from several of the host's threads at once and may block.
 pub trait Reader: Send + Sync {
@@ -35,6 +36,12 @@ pub trait Reader: Send + Sync {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>>;
+
+    /// What the reader and its tasks have counted of their dealings with the source, each name
+    /// once. Asks the source for nothing. By default nothing is counted.
+    fn counts(&self) -> Result<Vec<Count>> {
+        Ok(Vec::new())
+    }
 }
 
 /// The reading of one split, by one thread.

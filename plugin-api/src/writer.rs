@@ -1,5 +1,6 @@
 //! The writing side: what the target is, what a plan would do to it, and the chunks of one task.
-//! No verb has a default: a writer that cannot do one says [`crate::ErrorKind::Unsupported`].
+//! No verb but `counts` has a default: a writer that cannot do one says
+//! [`crate::ErrorKind::Unsupported`].
 //!
 //! # The order of verbs
 //!
@@ -11,7 +12,7 @@
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, DirtyRow, Finding, Guarantee, Position, Result, TableInfo, WriteMode};
+use crate::{Column, Count, DirtyRow, Finding, Guarantee, Position, Result, TableInfo, WriteMode};
 
 /// A destination. Verbs may be called from several of the host's threads at once and may block.
 pub trait Writer: Send + Sync {
@@ -50,6 +51,12 @@ pub trait Writer: Send + Sync {
 
     /// Removes leftovers after a commit. Safe to call more than once.
     fn finalise(&self, plan: &WritePlan) -> Result<()>;
+
+    /// What the writer and its tasks have counted of their dealings with the destination, each
+    /// name once. Asks the destination for nothing. By default nothing is counted.
+    fn counts(&self) -> Result<Vec<Count>> {
+        Ok(Vec::new())
+    }
 }
 
 /// The writing of one task, by one thread.

@@ -18,8 +18,8 @@ use serde_json::json;
 use tracing::{Level, field::Visit};
 use transload::catalog::{Catalog, Role, SearchPath};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Counters, Error, ErrorKind, Host, LogicalType, Options, Plugin,
-    Position, ReadBatch, Reader, Receipt, Result, Secret, Secrets, Split, SplitRequest,
+    Cancel, ChunkOutcome, Column, Count, Counters, Error, ErrorKind, Host, LogicalType, Options,
+    Plugin, Position, ReadBatch, Reader, Receipt, Result, Secret, Secrets, Split, SplitRequest,
     TaskContext, WritePlan, Writer, schema_of,
 };
 use transload_tests::built;
@@ -141,10 +141,12 @@ fn json_verbs_answer_the_same() {
             (reader.produces(&columns).unwrap(), reader.splits(&request).unwrap()),
             (writer.check().unwrap(), writer.discover().unwrap(), writer.inspect().unwrap()),
             (writer.draft(&plan).unwrap(), writer.commit(&plan, &receipts).unwrap()),
+            (reader.counts().unwrap(), writer.counts().unwrap()),
         )
     });
     assert_eq!(native, foreign);
     assert_eq!(foreign.3.1, ChunkOutcome::Unknown { evidence: "1 receipts".into() });
+    assert_eq!(foreign.4.1, [Count::trouble("answers_lost", u64::MAX)]);
 }
 
 #[test]
@@ -228,6 +230,7 @@ fn t61_a_panic_in_any_verb_of_a_reader_is_an_error_and_poisons() {
     let calls: Vec<(&str, Call)> = vec![
         ("check", Box::new(|r| r.check().map(drop))),
         ("discover", Box::new(|r| r.discover().map(drop))),
+        ("counts", Box::new(|r| r.counts().map(drop))),
         ("schema", Box::new(|r| r.schema().map(drop))),
         ("produces", Box::new(|r| r.produces(&[]).map(drop))),
         ("splits", Box::new(move |r| r.splits(&request).map(drop))),
@@ -254,6 +257,7 @@ fn t61_a_panic_in_any_verb_of_a_writer_is_an_error_and_poisons() {
     let calls: Vec<(&str, Call<'_>)> = vec![
         ("check", Box::new(|w| w.check().map(drop))),
         ("discover", Box::new(|w| w.discover().map(drop))),
+        ("counts", Box::new(|w| w.counts().map(drop))),
         ("inspect", Box::new(|w| w.inspect().map(drop))),
         ("draft", Box::new(|w| w.draft(plan).map(drop))),
         ("prepare", Box::new(|w| w.prepare(plan))),

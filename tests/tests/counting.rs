@@ -5,7 +5,27 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};
-use transload_tests::{Ended, Workplace};
+use transload_tests::{Ended, Workplace, objects::Bucket};
+use transload_tests_s3::{Fault, Rule, Server};
+
+/// The report that the last run of a workplace left in its folder.
+fn kept_report(workplace: &Workplace) -> Value {
+    let jobs = workplace.path().join("state");
+    let mut found = Vec::new();
+    let mut folders = vec![jobs];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.ends_with("report.json") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    let last = found.into_iter().max_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
+    serde_json::from_str(&fs::read_to_string(last.unwrap()).unwrap()).unwrap()
+}
 
 /// Lines of the run's dirty files.
 fn dirty_rows(workplace: &Workplace, report: &Value) -> Vec<Value> {
@@ -166,4 +186,89 @@ fn t12_a_writer_that_loses_rows_is_found_out() {
     );
     let ended = workplace.run(&["run", "job.toml", "--plugins", plugins.path().to_str().unwrap()]);
     ended.exits(7).says("[RUN-BALANCE]").says("2 rows");
+}
+
+/// What a plugin has counted is in the report under its names, and of that only what people can
+/// do something about is told them.
+#[test]
+fn what_plugins_count_of_their_stores_is_reported() {
+    let plugins = transload_tests::sample_folder();
+    let workplace = Workplace::new();
+    workplace.put("in.csv", "id\n1\n");
+    let plugins = plugins.path().to_str().unwrap();
+    for (reader, writer, counts, said) in [
+        (
+            "sample",
+            "generator",
+            json!({ "reader": { "verbs_called": 7, "verbs_asked_to_fail": 0 }, "writer": {} }),
+            None,
+        ),
+        (
+            "file",
+            "sample",
+            json!({ "reader": {}, "writer": { "answers_lost": u64::MAX } }),
+            Some("trouble     at the target: 18,446,744,073,709,551,615 answers lost\n"),
+        ),
+    ] {
+        let path = if reader == "file" { "path = \"in.csv\"\n" } else { "" };
+        let job = format!(
+            "[reader]\nplugin = \"{reader}\"\n{path}columns = [\"id\"]\n\
+             [writer]\nplugin = \"{writer}\"\n[channel]\nparallelism = 1\n[dirty]\nmax_rows = 100\n"
+        );
+        workplace.put("job.toml", job);
+        let ended = workplace.run(&["run", "job.toml", "--plugins", plugins]);
+        // The sample does not commit what it was given; it has counted all the same.
+        let report = kept_report(&workplace);
+        assert_eq!(report["counts"], counts, "{ended:?}");
+        assert!(!ended.stderr.contains("no name"), "{ended:?}");
+        match said {
+            Some(said) => assert!(ended.stderr.contains(said), "{ended:?}"),
+            None => assert!(!ended.stderr.contains("trouble"), "{ended:?}"),
+        }
+    }
+}
+
+/// A store that asks for slowness is obeyed, and how often it asked is told, by name and in words,
+/// whether the run ends well or not.
+#[test]
+fn throttled_requests_are_reported() {
+    let server = Server::start();
+    let bucket = Bucket::s3_at(server.endpoint());
+    bucket.put("in.csv", b"id\n1\n2\n");
+    let workplace = Workplace::new();
+    let job = |path: &str| {
+        format!(
+            "[reader]\n{}retries = 4\n[writer]\n{}format = \"csv\"\nretries = 4\n\
+             [channel]\nparallelism = 1\n",
+            bucket.lines("in.csv"),
+            bucket.lines(path)
+        )
+    };
+
+    let reading = bucket.faults().arm(Rule::on("GetObject").times(2), Fault::SLOW_DOWN);
+    let writing = bucket.faults().arm(Rule::on("PutObject").times(1), Fault::SLOW_DOWN);
+    workplace.put("job.toml", job("good/"));
+    let ended = workplace.run(&["run", "job.toml"]);
+    ended.exits(0);
+    assert_eq!((reading.hits(), writing.hits()), (2, 1));
+    let counts = &kept_report(&workplace)["counts"];
+    for (side, throttled) in [("reader", 2), ("writer", 1)] {
+        let counts = &counts[side];
+        assert_eq!(counts["requests_throttled"], throttled, "{counts}");
+        assert!(counts["requests"].as_u64().unwrap() > throttled, "{counts}");
+        for none in ["requests_failed", "requests_late", "connections_broken"] {
+            assert_eq!(counts[none], 0, "{counts}");
+        }
+    }
+    ended.says("trouble     at the source: 2 requests throttled (of ");
+    ended.says("trouble     at the target: 1 requests throttled (of ");
+
+    let failing = bucket.faults().arm(Rule::on("PutObject"), Fault::SLOW_DOWN);
+    workplace.put("job.toml", job("bad/"));
+    let ended = workplace.run(&["run", "job.toml"]);
+    assert_ne!(ended.exit, Some(0));
+    assert!(ended.stderr.contains("trouble     at the target: "), "{ended:?}");
+    let counts = &kept_report(&workplace)["counts"];
+    assert_eq!(counts["writer"]["requests_throttled"], failing.hits());
+    assert_eq!(counts["reader"]["requests_throttled"], 0);
 }

@@ -15,6 +15,7 @@ mod stretch;
 mod task;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -24,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use transload_plugin_api::{ChunkOutcome, Counters, ErrorKind, ReadTask, Receipt};
+use transload_plugin_api::{ChunkOutcome, Count, Counters, ErrorKind, ReadTask, Receipt};
 
 pub use progress::{Progress, TaskFigures};
 pub use ring::{Gauge, Lease, Received, Receiver, RingFigures, RingLimits, Sender, ring};
@@ -85,6 +86,10 @@ pub struct Outcome {
     pub reopened: u64,
     /// Bytes taken from the source.
     pub bytes_read: u64,
+    /// What the reader has counted of its dealings with the source.
+    pub reader_counts: Vec<Count>,
+    /// The same of the writer.
+    pub writer_counts: Vec<Count>,
     /// How long it took.
     pub elapsed: Duration,
     /// What ended it early.
@@ -167,6 +172,8 @@ impl Run {
             replays: self.replays.load(Relaxed),
             reopened: self.reopened.load(Relaxed),
             bytes_read: self.progress.bytes_read(),
+            reader_counts: counts_of("reader", self.stores.reader.counts()),
+            writer_counts: counts_of("writer", self.stores.writer.counts()),
             elapsed: started.elapsed(),
             failure,
         }
@@ -285,4 +292,16 @@ impl Run {
             tracing::warn!("what the run had staged could not be removed: {error}");
         }
     }
+}
+
+/// A plugin's counts, without those whose names a report cannot rely on, or has already. What cannot be told is
+/// no reason to call a run failed.
+fn counts_of(role: &str, counts: transload_plugin_api::Result<Vec<Count>>) -> Vec<Count> {
+    let mut counts = counts.unwrap_or_else(|error| {
+        tracing::debug!("the {role} does not tell what it has counted: {error}");
+        Vec::new()
+    });
+    let mut named = HashSet::new();
+    counts.retain(|count| count.has_name() && named.insert(count.name.clone()));
+    counts
 }

@@ -7,8 +7,8 @@ mod summary;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-use transload_plugin_api::Counters;
+use serde::{Serialize, Serializer};
+use transload_plugin_api::{Count, Counters};
 
 pub use display::{Display, ProgressMode};
 pub use plan::describe_plan;
@@ -68,6 +68,8 @@ pub struct Report {
     pub replays: u64,
     /// How often a lost source was opened again.
     pub reopened: u64,
+    /// What the plugins have counted of their dealings with their stores, by name.
+    pub counts: Counts,
     /// One entry for each task.
     pub tasks: Vec<TaskFigures>,
     /// The run's folder.
@@ -76,6 +78,22 @@ pub struct Report {
     pub dirty_files: Vec<PathBuf>,
     /// The plan's warnings.
     pub warnings: Vec<String>,
+}
+
+/// What each side has counted; nothing where its plugin does not count.
+#[derive(Debug, Serialize)]
+pub struct Counts {
+    /// Of the source.
+    #[serde(serialize_with = "by_name")]
+    pub reader: Vec<Count>,
+    /// Of the destination.
+    #[serde(serialize_with = "by_name")]
+    pub writer: Vec<Count>,
+}
+
+/// `{"requests": 12, "requests_throttled": 3}`
+fn by_name<S: Serializer>(counts: &[Count], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|count| (&count.name, count.value)))
 }
 
 /// Which side the other one waited for.
@@ -121,6 +139,7 @@ impl Report {
             chunks: tasks.iter().map(|task| task.chunks).sum(),
             replays: outcome.replays,
             reopened: outcome.reopened,
+            counts: Counts { reader: outcome.reader_counts, writer: outcome.writer_counts },
             dirty_files: dirty_files.filter(|path| path.exists()).collect(),
             tasks,
             folder: folder.path().to_owned(),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use transload_plugin_api::Count;
+
 use super::{Bottleneck, Report};
 use crate::Exit;
 
@@ -52,6 +54,11 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         bytes(report.bytes_per_second)
     )?;
     writeln!(text, "  bottleneck  {}", bottleneck(&report.bottleneck))?;
+    for (side, counts) in [("source", &report.counts.reader), ("target", &report.counts.writer)] {
+        if let Some(words) = trouble(counts) {
+            writeln!(text, "  trouble     at the {side}: {words}")?;
+        }
+    }
     writeln!(
         text,
         "  target      {} by {}, {}",
@@ -61,6 +68,21 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         writeln!(text, "  dirty rows  {}", file.display())?;
     }
     write!(text, "  report      {}", report.folder.join("report.json").display())
+}
+
+/// `3 requests throttled, 1 connections broken (of 120 requests)`; `None` if all went well.
+fn trouble(counts: &[Count]) -> Option<String> {
+    let words = |trouble: bool| {
+        let met = counts.iter().filter(|count| count.trouble == trouble && count.value > 0);
+        met.map(|count| format!("{} {}", grouped(count.value), count.name.replace('_', " ")))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match (words(true), words(false)) {
+        (met, _) if met.is_empty() => None,
+        (met, all) if all.is_empty() => Some(met),
+        (met, all) => Some(format!("{met} (of {all})")),
+    }
 }
 
 fn bottleneck(bottleneck: &Bottleneck) -> String {
@@ -119,6 +141,23 @@ pub(super) fn duration(milliseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_trouble_is_told() {
+        let counts = |throttled, broken| {
+            vec![
+                Count::new("requests", 1_200),
+                Count::trouble("requests_throttled", throttled),
+                Count::trouble("connections_broken", broken),
+            ]
+        };
+        assert_eq!(trouble(&[]), None);
+        assert_eq!(trouble(&counts(0, 0)), None);
+        let words = "3 requests throttled (of 1,200 requests)";
+        assert_eq!(trouble(&counts(3, 0)).as_deref(), Some(words));
+        let words = "3 requests throttled, 1 connections broken";
+        assert_eq!(trouble(&counts(3, 1)[1..]).as_deref(), Some(words));
+    }
 
     #[test]
     fn figures_for_people() {

@@ -103,6 +103,8 @@ pub struct ReaderVtable {
     ) -> FfiResult<FfiReadTask>,
     /// Since 1.1. Tables as JSON. State: any. Missing: the verb is unsupported.
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    /// Since 1.2. Counts as JSON. State: any. Blocks: no. Missing: nothing is counted.
+    pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
 }
 
 /// An open split. Made by the plugin.
@@ -215,6 +217,8 @@ pub struct WriterVtable {
     pub finalise: unsafe extern "C" fn(data: *const (), plan: RStr<'_>) -> FfiResult<()>,
     /// Since 1.1. Tables as JSON. State: any. Missing: the verb is unsupported.
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    /// Since 1.2. Counts as JSON. State: any. Blocks: no. Missing: nothing is counted.
+    pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
 }
 
 /// One task's writing. Made by the plugin.

@@ -90,9 +90,11 @@ mod rows;
 mod run;
 pub mod samples;
 pub mod steps;
+mod tally;
 pub mod writer;
 
 pub use rows::{Rows, cell};
+use tally::Tally;
 
 /// What a plugin's test supplies. A plugin without a reader needs no `source`, one without a
 /// writer no `target`.

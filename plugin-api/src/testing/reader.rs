@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, thread};
 
-use super::{DirtySource, Rows, Source, Subject, expect, host, refused, required};
+use super::{DirtySource, Rows, Source, Subject, Tally, expect, host, refused, required};
 use crate::{
     Cancel, Column, ErrorKind, Host, LogicalType, Plugin, Position, ReadBatch, Reader,
     ReaderDescriptor, Split, SplitAbility, SplitRequest, schema_of,
@@ -26,6 +26,7 @@ pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     suite.schema();
     suite.produces();
     suite.splits();
+    suite.counts();
     suite.chosen_columns();
     suite.no_columns();
     suite.positions();
@@ -173,6 +174,17 @@ impl Suite<'_> {
             assert!(split.ability <= self.declared.ability, "`{label}` is more than declared");
         }
         splits
+    }
+
+    fn counts(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        let mut counts = Tally::of(reader.counts());
+        let columns = self.columns(&*reader, &source);
+        counts.goes_on(reader.counts());
+        let splits = self.divide(&*reader, &columns, 2);
+        read_together(&*reader, &splits, &columns);
+        counts.goes_on(reader.counts());
     }
 
     /// Columns left out and put in another order.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use arrow_array::RecordBatch;
 
 use super::{
-    DirtyBatch, Rows, Subject, Target, cell, expect, host, modes, reader, refused, required,
+    DirtyBatch, Rows, Subject, Tally, Target, cell, expect, host, modes, reader, refused, required,
     run::{Run, plan},
     samples,
 };
@@ -30,6 +30,7 @@ pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     for spec in &suite.declared.modes {
         suite.no_rows(spec);
         suite.two_tasks(spec);
+        suite.counts(spec);
         suite.rollback(spec);
         suite.given_up(spec);
         suite.commit_again(spec);
@@ -240,6 +241,14 @@ impl Suite<'_> {
         run.commit(&[one.finish(), two.finish()]);
         let when = format!("two tasks in mode `{}`", spec.mode.word());
         target.assert_holds(&[first, second, third, fourth], &when);
+    }
+
+    fn counts(&self, spec: &WriteModeSpec) {
+        let target = self.target(spec);
+        let run = self.run(&*target, spec);
+        let mut counts = Tally::of(run.writer.counts());
+        run.complete(&[&[samples::keyed(1..=4, 1)]]);
+        counts.goes_on(run.writer.counts());
     }
 
     /// A chunk rolled back leaves nothing, and can be replayed.

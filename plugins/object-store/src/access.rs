@@ -14,10 +14,10 @@ use tokio::{
     runtime::{Handle, Runtime},
     sync::{Semaphore, watch},
 };
-use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Options, Result};
+use transload_plugin_api::{Cancel, Count, Error, ErrorKind, Host, Options, Result};
 
 use crate::{
-    address::Address,
+    address::{Address, Scheme},
     client::Recipe,
     credentials::{Search, process_environment},
     failure::error_of,
@@ -60,6 +60,17 @@ impl Access {
         let bucket = Arc::new(Bucket::open(&self.options, &self.address, &self.host)?);
         *opened = Some(Arc::clone(&bucket));
         Ok(bucket)
+    }
+
+    /// What was counted of the bucket's requests; a local folder gets none.
+    pub(crate) fn counts(&self) -> Vec<Count> {
+        if self.address.scheme == Scheme::File {
+            return Vec::new();
+        }
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened
+            .as_ref()
+            .map_or_else(|| Traffic::default().counts(), |bucket| bucket.traffic.counts())
     }
 
     /// A bucket of its own that gives up soon, to see whether it can be reached.

@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use object_store::{Error as StoreError, client::HttpError, client::HttpErrorKind};
 use transload_plugin_api::{Error, ErrorKind};
 
-use crate::network::Forbidden;
+use crate::{network::Forbidden, tls::Distrust};
 
 /// The code of errors about an object that is not the listed one any more.
 pub(crate) const CHANGED: &str = "FILE-CHANGED";
@@ -156,6 +156,9 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
             .with_code("OBJECT-ENDPOINT")
             .at(what);
     }
+    if let Some(distrust) = find::<Distrust>(error) {
+        return failed(NO_TLS, distrust.to_string()).hint(distrust.hint());
+    }
     if let Some(io) = find::<std::io::Error>(error)
         && find::<HttpError>(error).is_none()
     {
@@ -173,8 +176,7 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
         .iter()
         .any(|word| all.contains(word))
     {
-        return failed(NO_TLS, format!("TLS with the server fails: {innermost}"))
-            .hint("if the server's certificate is its own, name it with `ca_file`");
+        return failed(NO_TLS, format!("TLS with the server fails: {innermost}"));
     }
     match http.kind() {
         HttpErrorKind::Connect => {
@@ -198,7 +200,9 @@ fn chain<'a>(
     })
 }
 
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(crate) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `options`, `address` | every option, described once; what `url` says, names and keys |
 //! | `credentials`, `profile` | who we are; the files of the AWS tools |
-//! | `network` | which hosts may be spoken to, what is trusted, what went wrong |
+//! | `network`, `tls` | which hosts may be spoken to, what is trusted, what went wrong |
 //! | `access`, `client` | the opened bucket; how its client is made |
 //! | `own_request` | requests that the client does not offer |
 //! | `failure` | what the store's errors mean |
@@ -35,6 +35,7 @@ mod pattern;
 mod profile;
 mod reader;
 mod stream;
+mod tls;
 mod write;
 mod writer;
 

@@ -25,7 +25,9 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Count, Error, ErrorKind, Result};
+
+use crate::tls::Distrust;
 
 /// Where the vendors' machines ask for their credentials.
 pub(crate) const METADATA_HOSTS: &[&str] = &["169.254.169.254", "metadata.google.internal"];
@@ -56,6 +58,18 @@ impl Traffic {
             Err(_) => &self.broken,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted, for the run's report.
+    pub(crate) fn counts(&self) -> Vec<Count> {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        vec![
+            Count::new("requests", value(&self.requests)),
+            Count::trouble("requests_throttled", value(&self.throttled)),
+            Count::trouble("requests_failed", value(&self.failed)),
+            Count::trouble("requests_late", value(&self.late)),
+            Count::trouble("connections_broken", value(&self.broken)),
+        ]
     }
 
     /// What was counted, in words; `None` if nothing went wrong.
@@ -143,9 +157,14 @@ impl HttpService for Connector {
             return Err(HttpError::new(HttpErrorKind::Unknown, error));
         }
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        let host = host.to_owned();
         let answer = HttpService::call(&self.client, request).await;
         self.traffic.count(&answer);
-        answer
+        answer.map_err(|error| match Distrust::of(&error, host) {
+            // Asking again would be answered by the same certificate.
+            Some(distrust) => HttpError::new(HttpErrorKind::Unknown, distrust),
+            None => error,
+        })
     }
 }
 
@@ -374,6 +393,8 @@ mod tests {
         let words = "of 6 requests 3 throttled, 1 failed at the server, 1 without an answer in \
                      time, 1 with a broken connection";
         assert_eq!(traffic.words().as_deref(), Some(words));
+        let values: Vec<_> = traffic.counts().iter().map(|count| count.value).collect();
+        assert_eq!(values, [6, 3, 1, 1, 1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use transload_formats::FilesReader;
 use transload_plugin_api::{
-    Column, Finding, Host, Options, Position, ReadTask, Reader, Result, SourceSchema, Split,
+    Column, Count, Finding, Host, Options, Position, ReadTask, Reader, Result, SourceSchema, Split,
     SplitRequest, TableInfo,
 };
 
@@ -65,5 +65,9 @@ impl Reader for ObjectReader {
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
         self.files.open(split, columns, after)
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        Ok(self.access.counts())
     }
 }

@@ -13,9 +13,10 @@ use std::{
 
 use transload_formats::{Encoding, WriteOptions};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, ConflictEffect, Error, ErrorKind, Finding, Guarantee, Host,
-    KeyNeed, Limits, Options, Receipt, Result, TableInfo, TargetInfo, TaskContext, TypeSupport,
-    WriteDraft, WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor,
+    Cancel, ChunkOutcome, Column, ConflictEffect, Count, Error, ErrorKind, Finding, Guarantee,
+    Host, KeyNeed, Limits, Options, Receipt, Result, TableInfo, TargetInfo, TaskContext,
+    TypeSupport, WriteDraft, WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer,
+    WriterDescriptor,
 };
 
 use crate::{
@@ -398,6 +399,10 @@ impl Writer for ObjectWriter {
             tracing::info!(run = plan.run, "{words}; all of them were sent again");
         }
         Ok(())
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        Ok(self.access.counts())
     }
 }
 

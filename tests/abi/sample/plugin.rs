@@ -15,7 +15,7 @@ use arrow_array::{
 };
 use serde_json::Value;
 use transload_plugin_api::{
-    ChunkOutcome, Column, ConflictEffect, Counters, Descriptor, DirtyRow, Error, ErrorKind,
+    ChunkOutcome, Column, ConflictEffect, Count, Counters, Descriptor, DirtyRow, Error, ErrorKind,
     Finding, Guarantee, Host, KeyNeed, LogicalType, OptionKind, OptionSpec, Options, Origin,
     Plugin, Position, ReadBatch, ReadTask, Reader, ReaderDescriptor, Receipt, Result, SourceSchema,
     Split, SplitAbility, SplitRequest, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft,
@@ -189,6 +189,12 @@ impl Reader for Sample {
             next: after.map_or(0, |position| u64::from(position.0[0]) + 1),
         }))
     }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        self.enter("counts")?;
+        let plain = Count::trouble("no name", 1); // which the host leaves out
+        Ok(vec![Count::new("verbs_called", 7), Count::trouble("verbs_asked_to_fail", 0), plain])
+    }
 }
 
 struct SampleReadTask {
@@ -326,6 +332,11 @@ impl Writer for Sample {
 
     fn finalise(&self, _plan: &WritePlan) -> Result<()> {
         self.enter("finalise")
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        self.enter("counts")?;
+        Ok(vec![Count::trouble("answers_lost", u64::MAX)])
     }
 }
 

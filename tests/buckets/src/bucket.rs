@@ -97,11 +97,16 @@ impl Bucket {
     /// # Panics
     /// If there is no port for it.
     pub fn failing() -> (Self, Faults) {
-        let server = Server::start();
-        let mut bucket = Self::s3_at(server.endpoint());
-        bucket.server = Some(server);
+        let bucket = Self::on(Server::start());
         let faults = bucket.faults();
         (bucket, faults)
+    }
+
+    /// In an S3 server of the test's own.
+    pub fn on(server: Server) -> Self {
+        let mut bucket = Self::s3_at(server.endpoint());
+        bucket.server = Some(server);
+        bucket
     }
 
     /// In the Azurite that all tests share.

@@ -1,6 +1,7 @@
 //! An S3 server for tests: real requests, signatures and answers, and faults where a test asks.
 //!
 //! - `server` listens, and stands between a request and its answer where a fault is armed;
+//! - `tls` lets it speak TLS as well;
 //! - `store` is the store behind it: bytes by `s3s-fs`, names and conditions by this crate;
 //! - `page` cuts listings into pages, `operation` tells what a request asks for;
 //! - `fault` has the faults and the rules that say when they strike; `arm` is a test's side of it.
@@ -27,7 +28,9 @@ mod operation;
 mod page;
 mod server;
 mod store;
+mod tls;
 
 pub use arm::{Armed, Faults};
 pub use fault::{Fault, Request, Rule};
 pub use server::{BUCKET, KEY, SECRET, Server, serve_forever};
+pub use tls::Certificates;

@@ -21,13 +21,18 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
     stream::{ByteStream, DynByteStream},
 };
-use tokio::runtime::Runtime;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Runtime,
+};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     arm::Order,
     fault::{Fault, Rules, Strike},
     operation::Operation,
     store::Store,
+    tls::Certificates,
 };
 
 /// The access key that the server knows.
@@ -40,6 +45,7 @@ pub const BUCKET: &str = "transload";
 /// A server of a test's own; ended when dropped, with all that is in it.
 pub struct Server {
     endpoint: String,
+    tls_port: Option<u16>,
     runtime: Option<Runtime>,
     _folder: tempfile::TempDir,
 }
@@ -50,16 +56,43 @@ impl Server {
     /// # Panics
     /// If there is no folder or no port for it.
     pub fn start() -> Self {
+        Self::made(None)
+    }
+
+    /// An empty one that speaks TLS as well, at a port of its own, with one of the certificates.
+    ///
+    /// # Panics
+    /// As [`Server::start`], and if there is no such certificate.
+    pub fn start_with_tls(certificates: &Certificates, name: &str) -> Self {
+        Self::made(Some((certificates, name)))
+    }
+
+    fn made(certificates: Option<(&Certificates, &str)>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (runtime, listener) = (runtime(), listener());
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        runtime.spawn(serve(listener, Arc::new(Stage::new(folder.path()))));
-        Self { endpoint, runtime: Some(runtime), _folder: folder }
+        let stage = Arc::new(Stage::new(folder.path()));
+        runtime.spawn(serve(listener, None, stage.clone()));
+        let tls_port = certificates.map(|(certificates, name)| {
+            let listener = self::listener();
+            let port = listener.local_addr().expect("an address").port();
+            runtime.spawn(serve(listener, Some(certificates.acceptor(name)), stage));
+            port
+        });
+        Self { endpoint, tls_port, runtime: Some(runtime), _folder: folder }
     }
 
     /// `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// `https://HOST:PORT`, which is of 127.0.0.1, whatever the host.
+    ///
+    /// # Panics
+    /// If it speaks no TLS.
+    pub fn tls_endpoint(&self, host: &str) -> String {
+        format!("https://{host}:{}", self.tls_port.expect("a server that speaks TLS"))
     }
 }
 
@@ -83,7 +116,7 @@ pub fn serve_forever(folder: &Path) {
     };
     fs::write(folder.join("port.new"), address.port().to_string()).expect("a file");
     fs::rename(folder.join("port.new"), folder.join("port")).expect("a file");
-    runtime.block_on(serve(listener, Arc::new(Stage::new(&data))));
+    runtime.block_on(serve(listener, None, Arc::new(Stage::new(&data))));
 }
 
 fn runtime() -> Runtime {
@@ -114,17 +147,32 @@ impl Stage {
     }
 }
 
-async fn serve(listener: TcpListener, stage: Arc<Stage>) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, stage: Arc<Stage>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
     loop {
         // Out of descriptors, say: others will be freed.
         let Ok((socket, _)) = listener.accept().await else { continue };
         // Answers are small, and the next request waits for them.
         let _ = socket.set_nodelay(true);
-        let stage = stage.clone();
-        let answer = service_fn(move |request| answer(stage.clone(), request));
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), answer));
+        let (stage, tls) = (stage.clone(), tls.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => talk(socket, stage).await,
+                // A client that does not like the certificate has gone.
+                Some(tls) => {
+                    if let Ok(socket) = tls.accept(socket).await {
+                        talk(socket, stage).await;
+                    }
+                }
+            }
+        });
     }
+}
+
+async fn talk(socket: impl AsyncRead + AsyncWrite + Unpin, stage: Arc<Stage>) {
+    let answer = service_fn(move |request| answer(stage.clone(), request));
+    // A connection may end as its client likes.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
 }
 
 async fn answer(stage: Arc<Stage>, request: Request<Incoming>) -> Result<Response<Body>, StdError> {

@@ -35,6 +35,7 @@ const VTABLE: ReaderVtableRef = {
         splits,
         open,
         discover,
+        counts,
     });
     ReaderVtableRef(TABLE.static_as_prefix())
 };
@@ -78,6 +79,11 @@ unsafe extern "C" fn schema(data: *const ()) -> FfiResult<RString> {
 unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
     // SAFETY: the vtable's contract.
     unsafe { json(data, "discover", |reader| reader.discover()) }
+}
+
+unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
+    // SAFETY: the vtable's contract.
+    unsafe { json(data, "counts", |reader| reader.counts()) }
 }
 
 unsafe extern "C" fn produces(data: *const (), wanted: RStr<'_>) -> FfiResult<RString> {

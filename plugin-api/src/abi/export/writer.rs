@@ -39,6 +39,7 @@ const VTABLE: WriterVtableRef = {
         abort,
         finalise,
         discover,
+        counts,
     });
     WriterVtableRef(TABLE.static_as_prefix())
 };
@@ -85,6 +86,11 @@ unsafe extern "C" fn check(data: *const ()) -> FfiResult<RString> {
 unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
     // SAFETY: the vtable's contract.
     unsafe { json(data, "discover", |writer| writer.discover()) }
+}
+
+unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
+    // SAFETY: the vtable's contract.
+    unsafe { json(data, "counts", |writer| writer.counts()) }
 }
 
 unsafe extern "C" fn inspect(data: *const ()) -> FfiResult<RString> {

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::too_old;
 use crate::{
-    Column, Finding, Origin, Position, ReadBatch, ReadTask, Reader, Result, SourceSchema, Split,
-    SplitRequest, TableInfo,
+    Column, Count, Finding, Origin, Position, ReadBatch, ReadTask, Reader, Result, SourceSchema,
+    Split, SplitRequest, TableInfo,
     abi::{
         batch::{self, BatchNotes},
         guard::{from_json, heard, to_json},
@@ -83,6 +83,10 @@ impl Reader for ForeignReader {
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
         let opened = unsafe { open(self.ffi.data, split.as_rstr(), wanted.as_rstr(), after) };
         Ok(Box::new(ForeignReadTask::new(heard(opened)?, schema_of(columns))?))
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        self.ffi.vtable.counts().map_or(Ok(Vec::new()), |verb| self.json("counts", verb))
     }
 }
 

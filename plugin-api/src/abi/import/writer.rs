@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::too_old;
 use crate::{
-    ChunkOutcome, Counters, Finding, Position, Receipt, Result, TableInfo, TargetInfo, TaskContext,
-    WriteDraft, WritePlan, WriteTask, Writer, Written,
+    ChunkOutcome, Count, Counters, Finding, Position, Receipt, Result, TableInfo, TargetInfo,
+    TaskContext, WriteDraft, WritePlan, WriteTask, Writer, Written,
     abi::{
         batch::{self, BatchNotes},
         guard::{from_json, heard, to_json},
@@ -103,6 +103,10 @@ impl Writer for ForeignWriter {
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
         self.with_plan(self.ffi.vtable.finalise(), plan)
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        self.ffi.vtable.counts().map_or(Ok(Vec::new()), |verb| self.json("counts", verb))
     }
 }
 

@@ -1,11 +1,17 @@
 //! The generator with one defect each: what the conformance suite is there to find.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, cast::AsArray};
 use arrow_schema::{DataType, Schema};
 use transload_plugin_api::{
-    ChunkOutcome, Column, Counters, Descriptor, DirtyRow, ErrorKind, Finding, Host, Options,
+    ChunkOutcome, Column, Count, Counters, Descriptor, DirtyRow, ErrorKind, Finding, Host, Options,
     Plugin, Position, ReadBatch, ReadTask, Reader, Receipt, Result, SourceSchema, Split,
     SplitRequest, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
     Writer, Written,
@@ -25,6 +31,8 @@ pub(crate) enum Defect {
     PositionTooEarly,
     EndsWhenCancelled,
     MakesDirtyRow,
+    CountsFall,
+    CountsByPlainWords,
     CountsTooMuch,
     EmptyTextBecomesNull,
     RollbackKeeps,
@@ -47,10 +55,12 @@ pub(crate) const READING: &[(Defect, &str)] = &[
     (Defect::PositionTooEarly, "after batch 1 of"),
     (Defect::EndsWhenCancelled, "ends as if it were read"),
     (Defect::MakesDirtyRow, "dirty rows"),
+    (Defect::CountsFall, "`counts`: `calls` falls from"),
 ];
 
 /// The same of the writer.
 pub(crate) const WRITING: &[(Defect, &str)] = &[
+    (Defect::CountsByPlainWords, "`late answers` is no name of a count"),
     (Defect::CountsTooMuch, "inserted, updated, skipped and dirty of"),
     (Defect::EmptyTextBecomesNull, "a round trip of `text`"),
     (Defect::RollbackKeeps, "rows of a replayed chunk are new"),
@@ -80,7 +90,7 @@ impl Plugin for Broken {
             options.values.entry("rows").or_insert(10.into());
         }
         let inner = GeneratorPlugin.reader(options, host)?;
-        Ok(Box::new(BrokenReader { inner, defect: self.defect }))
+        Ok(Box::new(BrokenReader { inner, defect: self.defect, left: AtomicU64::new(1 << 32) }))
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
@@ -92,6 +102,8 @@ impl Plugin for Broken {
 struct BrokenReader {
     inner: Box<dyn Reader>,
     defect: Defect,
+    /// Counts down.
+    left: AtomicU64,
 }
 
 impl Reader for BrokenReader {
@@ -133,6 +145,12 @@ impl Reader for BrokenReader {
     ) -> Result<Box<dyn ReadTask>> {
         let inner = self.inner.open(split, columns, after)?;
         Ok(Box::new(BrokenReadTask { inner, defect: self.defect }))
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        let falls = self.defect == Defect::CountsFall;
+        let value = if falls { self.left.fetch_sub(1, Relaxed) } else { 0 };
+        Ok(vec![Count::new("calls", value)])
     }
 }
 
@@ -231,6 +249,11 @@ impl Writer for BrokenWriter {
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
         self.inner.finalise(&self.plan(plan))
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        let plain = self.defect == Defect::CountsByPlainWords;
+        Ok(vec![Count::trouble(if plain { "late answers" } else { "answers_late" }, 0)])
     }
 }
 

@@ -12,3 +12,4 @@ mod host;
 mod listing;
 mod partitions;
 mod subject;
+mod tls;

@@ -16,6 +16,8 @@ use module::*;
 
 const NAME: &str = if cfg!(feature = "older") {
     "frozen-older"
+} else if cfg!(feature = "old") {
+    "frozen-old"
 } else if cfg!(feature = "newer") {
     "frozen-newer"
 } else {
@@ -122,6 +124,8 @@ const READER: ReaderVtableRef = {
         open,
         #[cfg(not(feature = "older"))]
         discover,
+        #[cfg(not(any(feature = "older", feature = "old")))]
+        counts,
         #[cfg(feature = "newer")]
         later: reader_later,
     });
@@ -152,6 +156,10 @@ unsafe extern "C" fn json_check(data: *const ()) -> FfiResult<RString> {
 
 unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
     ROk(RString::from(r#"[{"name": "t", "kind": "table"}]"#))
+}
+
+unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
+    ROk(RString::from(r#"[{"name": "calls", "value": 5, "later": []}]"#))
 }
 
 unsafe extern "C" fn schema(data: *const ()) -> FfiResult<RString> {

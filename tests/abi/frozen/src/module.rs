@@ -40,12 +40,14 @@ impl RootModule for PluginModuleRef {
     const NAME: &'static str = "transload_plugin";
     const VERSION_STRINGS: VersionStrings = VersionStrings::new(if cfg!(feature = "older") {
         "1.0.0"
+    } else if cfg!(feature = "old") {
+        "1.1.0"
     } else if cfg!(feature = "newer") {
-        "1.2.0"
+        "1.3.0"
     } else if cfg!(feature = "major") {
         "2.0.0"
     } else {
-        "1.1.0"
+        "1.2.0"
     });
 }
 
@@ -78,6 +80,8 @@ pub struct ReaderVtable {
     ) -> FfiResult<FfiReadTask>,
     #[cfg(not(feature = "older"))]
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    #[cfg(not(any(feature = "older", feature = "old")))]
+    pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
     #[cfg(feature = "newer")]
     pub later: unsafe extern "C" fn(data: *const (), batch: FfiBatch) -> FfiResult<u64>,
 }
@@ -159,6 +163,8 @@ pub struct WriterVtable {
     pub finalise: unsafe extern "C" fn(data: *const (), plan: RStr<'_>) -> FfiResult<()>,
     #[cfg(not(feature = "older"))]
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    #[cfg(not(any(feature = "older", feature = "old")))]
+    pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
 }
 
 #[repr(C)]

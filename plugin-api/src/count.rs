@@ -1,0 +1,70 @@
+//! What a reader or writer has counted of its dealings with its store: requests, waits, losses.
+//! Rows are not among it: the host counts those itself.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that was counted since the reader or writer was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// What is counted: `requests_throttled`. Letters, digits and `_` as in [`Count::has_name`],
+    /// and the same in every version of the plugin: the run's report is read by programs.
+    pub name: String,
+    /// How often; never less than at an earlier call.
+    pub value: u64,
+    /// Where all goes well it is 0. The host shows people what is not, and leaves out the rest.
+    #[serde(default)]
+    pub trouble: bool,
+}
+
+impl Count {
+    /// A count of something usual.
+    pub fn new(name: impl Into<String>, value: u64) -> Self {
+        Self { name: name.into(), value, trouble: false }
+    }
+
+    /// A count of something that should not happen.
+    pub fn trouble(name: impl Into<String>, value: u64) -> Self {
+        Self { name: name.into(), value, trouble: true }
+    }
+
+    /// Whether the name is one: snake_case of a to z and digits, a letter first, at most 64.
+    pub fn has_name(&self) -> bool {
+        let words = |name: &str| {
+            name.split('_').all(|word| {
+                !word.is_empty() && word.bytes().all(|it| matches!(it, b'a'..=b'z' | b'0'..=b'9'))
+            })
+        };
+        let starts = self.name.starts_with(|first: char| first.is_ascii_lowercase());
+        starts && self.name.len() <= 64 && words(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_snake_case() {
+        for (name, is_one) in [
+            ("requests", true),
+            ("requests_5xx", true),
+            ("", false),
+            ("Requests", false),
+            ("requests-late", false),
+            ("_requests", false),
+            ("requests_", false),
+            ("requests__late", false),
+            ("5xx", false),
+            ("bytes\n", false),
+        ] {
+            assert_eq!(Count::new(name, 0).has_name(), is_one, "{name:?}");
+        }
+        assert!(!Count::new("a".repeat(65), 0).has_name());
+    }
+
+    #[test]
+    fn trouble_has_a_default() {
+        let count: Count = serde_json::from_str(r#"{"name": "a", "value": 1}"#).unwrap();
+        assert_eq!(count, Count::new("a", 1));
+    }
+}
