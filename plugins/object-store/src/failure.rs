@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use object_store::{Error as StoreError, client::HttpError, client::HttpErrorKind};
 use transload_plugin_api::{Error, ErrorKind};
 
-use crate::{network::Forbidden, tls::Distrust};
+use crate::{instance::NotTold, network::Forbidden, tls::Distrust};
 
 /// The code of errors about an object that is not the listed one any more.
 pub(crate) const CHANGED: &str = "FILE-CHANGED";
@@ -117,6 +117,9 @@ const LOGIN_CODES: &[&str] = &[
 
 /// The client's error about `what` (an object's name, a bucket) as ours.
 pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
+    if let Some(told) = find::<NotTold>(error) {
+        return not_told(told);
+    }
     let failure = Failure::of(error);
     if failure.status.is_some() {
         return failure.into_error(what);
@@ -143,6 +146,19 @@ pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
         return Error::new(kind, message).at(what);
     }
     of_transport(error, what)
+}
+
+/// A machine that is not told who it is: what it was answered instead.
+fn not_told(told: &NotTold) -> Error {
+    let failure = Failure::of(&told.0);
+    let why = match failure.status {
+        Some(_) => failure.words(),
+        None => of_transport(&told.0, "").message,
+    };
+    Error::new(ErrorKind::Connection, format!("{told}: {why}"))
+        .with_code(LOGIN)
+        .at("the machine's credentials")
+        .hint("`credentials = \"instance\"` is for machines in the cloud that have a role")
 }
 
 /// What happened before there was an answer, or while it came.

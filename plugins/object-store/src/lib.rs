@@ -8,7 +8,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options`, `address` | every option, described once; what `url` says, names and keys |
-//! | `credentials`, `profile` | who we are; the files of the AWS tools |
+//! | `credentials`, `profile`, `instance` | who we are; the files of the AWS tools; machines in the cloud |
 //! | `network`, `tls` | which hosts may be spoken to, what is trusted, what went wrong |
 //! | `access`, `client` | the opened bucket; how its client is made |
 //! | `own_request` | requests that the client does not offer |
@@ -26,6 +26,7 @@ mod client;
 mod credentials;
 mod failure;
 mod fetch;
+mod instance;
 mod listing;
 mod network;
 mod objects;

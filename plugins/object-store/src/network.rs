@@ -27,10 +27,7 @@ use reqwest::{
 };
 use transload_plugin_api::{Count, Error, ErrorKind, Result};
 
-use crate::tls::Distrust;
-
-/// Where the vendors' machines ask for their credentials.
-pub(crate) const METADATA_HOSTS: &[&str] = &["169.254.169.254", "metadata.google.internal"];
+use crate::{instance::METADATA_HOSTS, tls::Distrust};
 
 /// What went wrong on the way and was tried again, counted over all requests.
 #[derive(Debug, Default)]
@@ -206,7 +203,7 @@ pub(crate) fn checked_endpoint(endpoint: &str, allow_http: bool) -> Result<Url> 
     let Some(host) = url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()) else {
         return Err(wrong("has no host".to_owned()));
     };
-    if METADATA_HOSTS.contains(&host.as_str())
+    if METADATA_HOSTS.contains(&url.host_str().unwrap_or_default())
         || host.parse::<IpAddr>().is_ok_and(|address| is_forbidden(&address))
     {
         return Err(forbidden_endpoint(&host));
@@ -225,7 +222,7 @@ fn forbidden_endpoint(host: &str) -> Error {
     Error::new(ErrorKind::Denied, message).with_code("OBJECT-ENDPOINT")
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
@@ -233,9 +230,13 @@ fn is_loopback(host: &str) -> bool {
 fn is_forbidden(address: &IpAddr) -> bool {
     const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
     const EC2_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    const EKS_PODS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23);
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_link_local() || v4 == AZURE_WIRE_SERVER || v4.is_unspecified(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == EC2_METADATA || v6.is_unspecified(),
+        IpAddr::V6(v6) => {
+            let is_service = v6 == EC2_METADATA || v6 == EKS_PODS;
+            v6.is_unicast_link_local() || is_service || v6.is_unspecified()
+        }
     }
 }
 
@@ -312,6 +313,8 @@ mod tests {
             ("http://[fe80::1]", ErrorKind::Denied),
             ("http://[::ffff:169.254.169.254]", ErrorKind::Denied),
             ("http://metadata.google.internal", ErrorKind::Denied),
+            ("http://169.254.170.2", ErrorKind::Denied),
+            ("http://[fd00:ec2::23]", ErrorKind::Denied),
         ] {
             let error = checked_endpoint(endpoint, false).unwrap_err();
             assert_eq!(error.kind, kind, "{endpoint}");
