@@ -1,6 +1,10 @@
 //! `plugin check`: one library, stage by stage, each with what was found.
 
-use std::{fs, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    path::Path,
+};
 
 use sha2::{Digest, Sha256};
 use transload_plugin_api::{Error, Finding, Result, abi::ABI};
@@ -12,9 +16,16 @@ use super::{
     sanity,
 };
 
-/// A file's hash, in hexadecimal.
-pub(super) fn sha256(file: &[u8]) -> String {
-    Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The hash of a file's content, in hexadecimal.
+pub(super) fn sha256(mut file: &File) -> io::Result<String> {
+    file.rewind()?;
+    let (mut hash, mut block) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => hash.update(&block[..count]),
+        }
+    }
 }
 
 /// Looks at one library, wherever it lies; stops at the first stage that fails, because nothing
@@ -33,11 +44,13 @@ fn examine(
     search: &SearchPath,
     findings: &mut Vec<Finding>,
 ) -> Result<Probed, (&'static str, Error)> {
-    let file = fs::read(path).map_err(|error| ("file", Error::from(error)))?;
-    findings.push(passed("file", format!("{} bytes", file.len())));
+    let lost = |error: io::Error| ("file", Error::from(error));
+    let file = File::open(path).map_err(lost)?;
+    let bytes = file.metadata().map_err(lost)?.len();
+    findings.push(passed("file", format!("{bytes} bytes")));
     elf::ensure_plugin(&file).map_err(|error| ("elf", error))?;
     findings.push(passed("elf", "a whole shared library that exports a plugin".to_owned()));
-    findings.push(passed("hash", format!("sha256 {}", sha256(&file))));
+    findings.push(passed("hash", format!("sha256 {}", sha256(&file).map_err(lost)?)));
     let prober = Prober::new(search.program().to_owned());
     let probed = prober.probe(path).map_err(|error| (stage_of(&error), error))?;
     findings.push(passed("load", "loads, in a process of its own".to_owned()));

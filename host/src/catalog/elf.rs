@@ -1,8 +1,13 @@
 //! Looks into a library before it is loaded: the loader maps a damaged file without a murmur and
 //! the process dies at the first touch. What this cannot see, the probe's child process meets.
 
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
 use object::{
-    Endianness,
+    Endianness, ReadCache, ReadRef,
     elf::{self, FileHeader64},
     read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym},
 };
@@ -20,13 +25,22 @@ const MACHINE: elf::Machine = elf::EM_AARCH64;
 /// # Errors
 /// [`ErrorKind::Data`] for a damaged file (`PLUGIN-DAMAGED`), [`ErrorKind::Unsupported`] for one
 /// that is something else (`PLUGIN-NOT-ONE`).
-pub(super) fn ensure_plugin(file: &[u8]) -> Result<()> {
-    if file.is_empty() {
+pub(super) fn ensure_plugin(mut file: &File) -> Result<()> {
+    let lost = |error: io::Error| Error::from(error).with_code("PLUGIN-FILE");
+    let size = file.metadata().map_err(lost)?.len();
+    if size == 0 {
         return Err(not_one("the file is empty"));
     }
-    if !file.starts_with(&elf::ELFMAG) {
+    let mut magic = [0; elf::ELFMAG.len()];
+    if size >= magic.len() as u64 {
+        file.read_exact(&mut magic).map_err(lost)?;
+    }
+    if magic != elf::ELFMAG {
         return Err(not_one("not a shared library (no ELF header)"));
     }
+    // Only what is looked at is read: the allocator takes one block of a library's size as a sign
+    // that freed memory had better be kept, and then keeps it for the whole run.
+    let file = &ReadCache::new(file);
     let header = Header::parse(file).map_err(|error| damaged(&format!("its header: {error}")))?;
     let endian = header.endian().map_err(|error| damaged(&error.to_string()))?;
     if endian != Endianness::default() || header.e_machine(endian) != MACHINE {
@@ -35,8 +49,8 @@ pub(super) fn ensure_plugin(file: &[u8]) -> Result<()> {
     if header.e_type(endian) != elf::ET_DYN {
         return Err(not_one("an ELF file, but not a shared library"));
     }
-    ensure_segments(header, endian, file)?;
-    ensure_sections(header, endian, file)?;
+    ensure_segments(header, endian, file, size)?;
+    ensure_sections(header, endian, file, size)?;
     if exports_root(header, endian, file).map_err(|error| damaged(&error.to_string()))? {
         return Ok(());
     }
@@ -48,45 +62,51 @@ pub(super) fn is_something_else(error: &Error) -> bool {
     error.code == "PLUGIN-NOT-ONE"
 }
 
-fn ensure_segments(header: &Header, endian: Endianness, file: &[u8]) -> Result<()> {
+fn ensure_segments<'data>(
+    header: &Header,
+    endian: Endianness,
+    file: impl ReadRef<'data>,
+    size: u64,
+) -> Result<()> {
     let segments =
         header.program_headers(endian, file).map_err(|error| damaged(&error.to_string()))?;
     if !segments.iter().any(|segment| segment.p_type(endian) == elf::PT_DYNAMIC) {
         return Err(damaged("it has no dynamic segment"));
     }
     for segment in segments {
-        let (offset, size) = segment.file_range(endian);
-        ensure_within("a segment", offset, size, file)?;
+        ensure_within("a segment", segment.file_range(endian), size)?;
     }
     Ok(())
 }
 
-fn ensure_sections(header: &Header, endian: Endianness, file: &[u8]) -> Result<()> {
+fn ensure_sections<'data>(
+    header: &Header,
+    endian: Endianness,
+    file: impl ReadRef<'data>,
+    size: u64,
+) -> Result<()> {
     let sections =
         header.section_headers(endian, file).map_err(|error| damaged(&error.to_string()))?;
     for section in sections {
-        if let Some((offset, size)) = section.file_range(endian) {
-            ensure_within("a section", offset, size, file)?;
+        if let Some(range) = section.file_range(endian) {
+            ensure_within("a section", range, size)?;
         }
     }
     Ok(())
 }
 
-fn ensure_within(what: &str, offset: u64, size: u64, file: &[u8]) -> Result<()> {
+fn ensure_within(what: &str, (offset, size): (u64, u64), whole: u64) -> Result<()> {
     let end = offset.checked_add(size);
-    if end.is_some_and(|end| end <= file.len() as u64) {
+    if end.is_some_and(|end| end <= whole) {
         return Ok(());
     }
-    Err(damaged(&format!(
-        "{what} of {size} bytes at {offset} is not within its {} bytes",
-        file.len()
-    )))
+    Err(damaged(&format!("{what} of {size} bytes at {offset} is not within its {whole} bytes")))
 }
 
-fn exports_root(
+fn exports_root<'data>(
     header: &Header,
     endian: Endianness,
-    file: &[u8],
+    file: impl ReadRef<'data>,
 ) -> Result<bool, object::read::Error> {
     let symbols = header.sections(endian, file)?.symbols(endian, file, elf::SHT_DYNSYM)?;
     for symbol in symbols.iter().filter(|symbol| symbol.st_shndx(endian) != elf::SHN_UNDEF) {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -80,11 +81,10 @@ impl Scan {
 
     /// Fills in what is known, as far as the checks go.
     fn examine(&mut self, entry: &mut Entry) -> Result<()> {
-        let file =
-            fs::read(&entry.path).map_err(|error| Error::from(error).with_code("PLUGIN-FILE"))?;
+        let lost = |error: io::Error| Error::from(error).with_code("PLUGIN-FILE");
+        let file = File::open(&entry.path).map_err(lost)?;
         elf::ensure_plugin(&file)?;
-        entry.sha256 = check::sha256(&file);
-        drop(file);
+        entry.sha256 = check::sha256(&file).map_err(lost)?;
         let listing = listing(&self.manifests, &entry.path)?;
         if let Some(listing) = listing {
             entry.listed = true;

@@ -421,7 +421,7 @@ fn read_channel(top: &mut Section<'_>, problems: &mut Problems) -> Channel {
         value::integer(entry, 1, MAX_PARALLELISM).map(|tasks| NonZeroU32::new(tasks as u32))
     });
     if let Some(tasks) = tasks.flatten() {
-        channel.parallelism = tasks;
+        channel = Channel::of(tasks);
     }
     if let Some(bytes) = section
         .read("buffer", problems, |entry| size_from(entry, MIN_BUFFER_BYTES, "at least `1 MiB`"))

@@ -580,8 +580,15 @@ fn defaults() {
     assert_eq!(job.writer.load, LoadMethod::Auto);
     assert_eq!((job.writer.key, job.reader.columns, job.require), (None, None, None));
     assert_eq!(job.channel, Channel::default());
-    assert_eq!(job.channel.buffer_bytes, 128 << 20);
+    assert_eq!(job.channel.buffer_bytes, u64::from(job.channel.parallelism.get()) << 24);
     assert!(job.warnings.is_empty());
+}
+
+#[test]
+fn each_task_has_a_buffer_unless_all_share_one() {
+    let buffer = |channel: &str| with_writer(channel).job().channel.buffer_bytes;
+    assert_eq!(buffer("[channel]\nparallelism = 3"), 48 << 20);
+    assert_eq!(buffer("[channel]\nparallelism = 3\nbuffer = \"5 MiB\""), 5 << 20);
 }
 
 #[test]

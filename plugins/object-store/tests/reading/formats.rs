@@ -106,9 +106,9 @@ fn t58_an_object_that_is_replaced_during_the_run_is_refused_by_name() {
 
 #[test]
 fn parquet_is_read_by_row_groups_and_only_wanted_columns() {
-    let file = std::sync::Arc::new(parquet_of(130_000));
+    let file = parquet_of(130_000);
     for bucket in Bucket::all() {
-        bucket.put("x.parquet", file.as_ref().clone());
+        bucket.put("x.parquet", &file);
         let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
         let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
@@ -117,31 +117,33 @@ fn parquet_is_read_by_row_groups_and_only_wanted_columns() {
         let ids = found.iter().map(|row| row[0].parse::<u32>().unwrap());
         assert!(ids.eq(0..130_000), "{}", bucket.url);
     }
-    let bucket = Bucket::s3();
-    bucket.put("x.parquet", file.as_ref().clone());
-    let reader = bucket.reader(json!({}));
-    let columns = reader.schema().unwrap().columns;
-    rows_of(reader.as_ref(), &columns[..1], 1).unwrap();
-    let faults = transload_tests_s3::Faults::at(&std::env::var("TRANSLOAD_TEST_S3").unwrap());
-    let asked: u64 = faults
-        .seen("GetObject", &bucket.prefix)
-        .iter()
-        .map(|request| {
-            let range = request.range.as_deref().unwrap().strip_prefix("bytes=").unwrap();
-            let (from, to) = range.split_once('-').unwrap();
-            to.parse::<u64>().unwrap() - from.parse::<u64>().unwrap() + 1
-        })
-        .sum();
-    assert!(asked * 2 < file.len() as u64, "{asked} of {} bytes", file.len());
+}
+
+#[test]
+fn a_parquet_object_that_the_plan_did_not_look_at_is_told_by_name() {
+    const SAMPLED: usize = 16;
+    for bucket in Bucket::all() {
+        let usual = parquet_of(10);
+        (0..SAMPLED).for_each(|number| bucket.put(&format!("{number:02}.parquet"), &usual));
+        bucket.put("odd.parquet", parquet_named(["id", "nom"], 10));
+        let error = rows(bucket.reader(json!({})).as_ref(), 32).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Schema, "{error}");
+        assert!(error.message.contains("`text`"), "{error}");
+        assert!(error.place.as_deref().unwrap().contains("odd.parquet"), "{error:?}");
+    }
 }
 
 /// A number and a long random text in each row, several row groups.
-fn parquet_of(rows: u32) -> Vec<u8> {
+pub(crate) fn parquet_of(rows: u32) -> Vec<u8> {
+    parquet_named(["id", "text"], rows)
+}
+
+fn parquet_named(names: [&str; 2], rows: u32) -> Vec<u8> {
     use transload_formats::{CellWords, ColumnBuilder, Encoding, WriteOptions};
     use transload_plugin_api::{Column, LogicalType, schema_of};
     let columns = [
-        Column::new("id", "int32".parse().unwrap(), true),
-        Column::new("text", LogicalType::TEXT, true),
+        Column::new(names[0], "int32".parse().unwrap(), true),
+        Column::new(names[1], LogicalType::TEXT, true),
     ];
     let options = transload_plugin_api::Options::from_pairs([
         ("format", json!("parquet")),

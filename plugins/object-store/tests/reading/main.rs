@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
 
 mod access;
+mod asked;
 mod conformance;
 mod faults;
 mod formats;

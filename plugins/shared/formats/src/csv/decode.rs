@@ -174,19 +174,23 @@ impl CsvDecoder {
         let at = row * self.index.stride() + place;
         let bounds = self.index.bounds();
         let raw = &window[bounds[at] as usize..bounds[at + 1] as usize - 1];
-        let error = if raw.len() > FIELD_LIMIT {
-            Fault::Length.explain(&Column::new(&column.name, cell_limit(), true), raw)
-        } else {
-            fault.explain(column, raw)
-        };
         let line = self.index.lines()[row];
-        (line, new_dirty(line, Some(&column.name), raw, error.code, error.reason))
+        let (code, reason) = if raw.len() > FIELD_LIMIT {
+            ("length", beyond_limit(raw.len()))
+        } else {
+            let error = fault.explain(column, raw);
+            (error.code, error.reason)
+        };
+        (line, new_dirty(line, Some(&column.name), raw, code, reason))
     }
 }
 
-/// The type that a cell beyond every limit is measured against.
-fn cell_limit() -> transload_plugin_api::LogicalType {
-    transload_plugin_api::LogicalType::Text { length: Some(FIELD_LIMIT as u32) }
+fn beyond_limit(bytes: usize) -> String {
+    let most = FIELD_LIMIT >> 20;
+    format!(
+        "the cell has {bytes} bytes, and {most} MiB is the most; look for a quote that is never \
+         closed before it, or leave the column out of the job"
+    )
 }
 
 /// The most bytes of a value at fault that are kept.

@@ -60,7 +60,8 @@ impl CsvHead {
 
     /// Shows at most `rows` rows to an inference. `input` begins where this head says that the
     /// first row does; a record that is cut off at its end is left out unless it is the `last`.
-    /// Rows with too few or too many cells tell nothing and are left out.
+    /// Rows with too few or too many cells tell nothing and are left out. Whether so many rows
+    /// were there.
     ///
     /// # Errors
     /// [`ErrorKind::Data`] for a record beyond its limit and for quotes that are never closed.
@@ -71,7 +72,7 @@ impl CsvHead {
         last: bool,
         rows: usize,
         inference: &mut Inference,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut index = Index::new(dialect, Some(self.names.len()));
         let (mut taken, mut place) = (0, Place { byte: self.bytes, line: self.line });
         let mut left = rows;
@@ -90,7 +91,7 @@ impl CsvHead {
             taken += bytes;
             place = Place { byte: place.byte + bytes as u64, line: place.line + lines };
         }
-        Ok(())
+        Ok(left == 0)
     }
 }
 

@@ -40,7 +40,8 @@ impl JsonInference {
 
     /// Looks at the first `rows` objects at most. `input` is the start of a file; an object that
     /// is cut off at its end is left out unless it is the `last`. Lines that are wrong tell
-    /// nothing; behind a wrong object of an array nothing is looked at.
+    /// nothing; behind a wrong object of an array nothing is looked at. Whether so many objects
+    /// were there.
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] for more than 10,000 different keys.
@@ -50,7 +51,7 @@ impl JsonInference {
         input: &[u8],
         last: bool,
         rows: usize,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let most = self.rows + rows as u64;
         let input = input.strip_prefix("\u{feff}".as_bytes()).unwrap_or(input);
         match shape {
@@ -70,7 +71,7 @@ impl JsonInference {
             }
         }
         if self.guesses.len() <= MOST_KEYS {
-            return Ok(());
+            return Ok(self.rows == most);
         }
         let message = format!("more than {MOST_KEYS} different keys in {} objects", self.rows);
         Err(Error::new(ErrorKind::Schema, message)

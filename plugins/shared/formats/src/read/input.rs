@@ -8,43 +8,40 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::{Charset, Compression, Invalid, ReadOptions, Store, StoredFile, Transcoder};
+use crate::{Compression, ReadOptions, Store, StoredFile, Transcoder};
 
 /// Bytes read at once; a buffer begins with this size and grows while one record is larger.
 const BLOCK: usize = 1 << 20;
 
-/// How the bytes of a file become text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Coding {
-    compression: Compression,
-    charset: Charset,
-    invalid: Invalid,
+/// The first buffer of a look at a file, and the bytes that it asks the store for first.
+const LOOK: usize = 128 << 10;
+
+/// The bytes of a file from its start, asked for as they are looked at: at most as many again as
+/// were needed.
+struct Look {
+    store: Arc<dyn Store>,
+    file: StoredFile,
+    /// Where the next bytes to ask for begin, and how many they are.
+    next: u64,
+    step: u64,
+    come: Bytes,
 }
 
-impl Coding {
-    /// By the options, and by the file's first bytes.
-    fn of(head: &[u8], options: &ReadOptions) -> Result<Self> {
-        let compression = options.compression.or(|| Compression::detect(head))?;
-        Ok(Self { compression, charset: options.encoding, invalid: options.invalid })
+impl Read for Look {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.come.is_empty() {
+            let until = self.file.size.min(self.next + self.step);
+            self.come = self.store.range(&self.file, self.next..until).map_err(io::Error::other)?;
+            self.next = until;
+            self.step = (self.step * 2).min(BLOCK as u64);
+        }
+        let count = self.come.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.come.split_to(count));
+        Ok(count)
     }
-
-    /// Text is the file's bytes: offsets in the one are offsets in the other.
-    fn is_plain(self) -> bool {
-        self.compression == Compression::None
-            && (self.charset, self.invalid) == (Charset::Utf8, Invalid::Dirty)
-    }
-}
-
-/// Whether offsets in a file's text are offsets in the file, so that it can be cut.
-pub(crate) fn is_plain(
-    store: &dyn Store,
-    file: &StoredFile,
-    options: &ReadOptions,
-) -> Result<bool> {
-    let head = store.range(file, 0..file.size.min(Compression::HEAD as u64))?;
-    Ok(Coding::of(&head, options)?.is_plain())
 }
 
 /// Counts what is read of a file.
@@ -73,10 +70,10 @@ struct Transcoded {
 }
 
 impl Transcoded {
-    fn new(inner: Box<dyn Read + Send>, coding: Coding) -> Self {
+    fn new(inner: Box<dyn Read + Send>, options: &ReadOptions) -> Self {
         Self {
             inner,
-            transcoder: Transcoder::new(coding.charset, coding.invalid),
+            transcoder: Transcoder::new(options.encoding, options.invalid),
             piece: vec![0; BLOCK / 4],
             text: Vec::new(),
             given: 0,
@@ -114,7 +111,7 @@ pub(crate) struct Input {
     end: usize,
     /// Where `start` stands in the whole text.
     offset: u64,
-    /// Where the stretch ends, if that is known beforehand.
+    /// Where the stretch ends, if that is known beforehand: of plain text only.
     until: Option<u64>,
     at_end: bool,
     stored: Arc<AtomicU64>,
@@ -123,47 +120,95 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// The text of `file` from offset `from` on, up to `until`. Plain text is sought, all other
-    /// is read and dropped up to there. An offset that is not 0 costs plain text one more look
-    /// at the file's first bytes.
+    /// The text of `file` from its start, up to `until`.
     pub(crate) fn open(
         store: &dyn Store,
         file: &StoredFile,
         options: &ReadOptions,
+        until: Option<u64>,
+    ) -> Result<Self> {
+        let until = until.unwrap_or(file.size);
+        Self::from_start(store.read(file, 0..until)?, options, until, BLOCK)
+    }
+
+    /// As [`Input::open`], for whoever needs the text's beginning only.
+    pub(crate) fn look(
+        store: &Arc<dyn Store>,
+        file: &StoredFile,
+        options: &ReadOptions,
+    ) -> Result<Self> {
+        let (store, file) = (Arc::clone(store), file.clone());
+        let size = file.size;
+        let look = Look { store, file, next: 0, step: LOOK as u64, come: Bytes::new() };
+        Self::from_start(Box::new(look), options, size, LOOK)
+    }
+
+    /// The text of `file` from offset `from` on, up to `until`. Plain text is sought, all other
+    /// is read and dropped up to there; which it is costs a look at the file's first bytes, unless
+    /// it `is_cut`, which only plain text is.
+    pub(crate) fn open_at(
+        store: &dyn Store,
+        file: &StoredFile,
+        options: &ReadOptions,
+        is_cut: bool,
         from: u64,
         until: Option<u64>,
     ) -> Result<Self> {
-        let stored = Arc::new(AtomicU64::new(0));
-        let count = |file| Counted { file, bytes: Arc::clone(&stored) };
-        let sought = from > 0 && is_plain(store, file, options)?;
-        let (mut text, coding) = if sought {
-            let until = until.unwrap_or(file.size);
-            let coding = Coding::of(&[], options)?;
-            (text_of(count(store.read(file, from..until)?), coding)?, coding)
-        } else {
-            let mut head = Vec::new();
-            let mut rest = store.read(file, 0..until.unwrap_or(file.size))?;
-            (&mut rest).take(Compression::HEAD as u64).read_to_end(&mut head)?;
-            let coding = Coding::of(&head, options)?;
-            (text_of(count(Box::new(Cursor::new(head).chain(rest))), coding)?, coding)
+        let until = until.unwrap_or(file.size);
+        let detect = || {
+            let head = store.range(file, 0..file.size.min(Compression::HEAD as u64))?;
+            options.compression.or(|| Compression::detect(&head))
         };
-        if !sought && from > 0 {
-            let dropped = io::copy(&mut text.by_ref().take(from), &mut io::sink());
-            let dropped = dropped.map_err(|error| broken_stream(&error, coding.compression))?;
-            check_end(from, dropped)?;
+        let compression = if is_cut { Compression::None } else { detect()? };
+        if is_plain(compression, options) {
+            let text =
+                Self::new(store.read(file, from..until)?, options, compression, until, BLOCK)?;
+            return Ok(Self { offset: from, ..text });
         }
+        let mut text = Self::new(store.read(file, 0..until)?, options, compression, until, BLOCK)?;
+        let dropped = io::copy(&mut text.text.by_ref().take(from), &mut io::sink());
+        check_end(from, dropped.map_err(|error| broken_stream(&error, compression))?)?;
+        Ok(Self { offset: from, ..text })
+    }
+
+    fn from_start(
+        mut stored: Box<dyn Read + Send>,
+        options: &ReadOptions,
+        until: u64,
+        room: usize,
+    ) -> Result<Self> {
+        let mut head = Vec::new();
+        (&mut stored).take(Compression::HEAD as u64).read_to_end(&mut head)?;
+        let compression = options.compression.or(|| Compression::detect(&head))?;
+        Self::new(Box::new(Cursor::new(head).chain(stored)), options, compression, until, room)
+    }
+
+    fn new(
+        stored: Box<dyn Read + Send>,
+        options: &ReadOptions,
+        compression: Compression,
+        until: u64,
+        room: usize,
+    ) -> Result<Self> {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let counted = Counted { file: stored, bytes: Arc::clone(&bytes) };
         Ok(Self {
-            text,
-            compression: coding.compression,
-            buffer: vec![0; BLOCK],
+            text: text_of(counted, options, compression)?,
+            compression,
+            buffer: vec![0; room],
             start: 0,
             end: 0,
-            offset: from,
-            until: if coding.is_plain() { until.or(Some(file.size)) } else { None },
+            offset: 0,
+            until: is_plain(compression, options).then_some(until),
             at_end: false,
-            stored,
+            stored: bytes,
             reported: 0,
         })
+    }
+
+    /// Whether offsets in the text are offsets in the file, so that it can be cut.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.until.is_some()
     }
 
     /// What has been read and not taken.
@@ -247,15 +292,24 @@ fn check_end(expected: u64, found: u64) -> Result<()> {
         .hint("the file was cut while it was read; plan again"))
 }
 
-fn text_of(stored: Counted, coding: Coding) -> Result<Box<dyn Read + Send>> {
-    if coding.is_plain() {
+/// Text is the file's bytes: offsets in the one are offsets in the other.
+fn is_plain(compression: Compression, options: &ReadOptions) -> bool {
+    compression == Compression::None && options.is_utf8()
+}
+
+fn text_of(
+    stored: Counted,
+    options: &ReadOptions,
+    compression: Compression,
+) -> Result<Box<dyn Read + Send>> {
+    if is_plain(compression, options) {
         return Ok(Box::new(stored));
     }
-    let text = coding.compression.reader(stored)?;
-    if (coding.charset, coding.invalid) == (Charset::Utf8, Invalid::Dirty) {
+    let text = compression.reader(stored)?;
+    if options.is_utf8() {
         return Ok(text);
     }
-    Ok(Box::new(Transcoded::new(text, coding)))
+    Ok(Box::new(Transcoded::new(text, options)))
 }
 
 /// What reading says: a file system's error, one of the encoding, or one of the unpacker, for

@@ -169,7 +169,7 @@ fn common_names(source: &Source, files: &[StoredFile]) -> Result<Vec<String>> {
 }
 
 fn names_of(source: &Source, file: &StoredFile) -> Result<Vec<String>> {
-    let names = source.read_head(&mut source.open(file)?)?.names;
+    let names = source.read_head(&mut source.look(file)?)?.names;
     let mut sorted: Vec<_> = names.iter().collect();
     sorted.sort();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -208,20 +208,27 @@ fn sample_csv(
     shares: usize,
     inference: &mut Inference,
 ) -> Result<()> {
-    let mut input = source.open(file)?;
+    let mut input = source.look(file)?;
     let head = source.read_head(&mut input)?;
     if head.names != names {
         // The same columns in another order; files in the first one's order tell enough.
         return Ok(());
     }
     let rows = source.job.options.sample_rows.div_ceil(shares);
-    read_sample(&mut input, shares)?;
-    head.sample(&source.dialect, input.window(), input.at_end(), rows, inference)
+    let show = |input: &Input, inference: &mut Inference| {
+        head.sample(&source.dialect, input.window(), input.at_end(), rows, inference)
+    };
+    read_sample(&mut input, shares, |input| show(input, &mut Inference::new(&[])))?;
+    show(&input, inference).map(drop)
 }
 
-/// Reads one file's share of the sample's bytes.
-fn read_sample(input: &mut Input, shares: usize) -> Result<()> {
-    while !input.at_end() && input.window().len() < SAMPLE_BYTES / shares {
+/// Reads as much of a file as the sample needs: rows enough, or the file's share of the bytes.
+fn read_sample(
+    input: &mut Input,
+    shares: usize,
+    has_enough: impl Fn(&Input) -> Result<bool>,
+) -> Result<()> {
+    while !input.at_end() && input.window().len() < SAMPLE_BYTES / shares && !has_enough(input)? {
         input.fill()?;
     }
     Ok(())
@@ -236,11 +243,14 @@ fn json_columns(
     let shares = files.len().min(SAMPLE_FILES);
     let rows = source.job.options.sample_rows.div_ceil(shares);
     for file in sampled(files) {
-        let sample = source.open(file).and_then(|mut input| {
-            read_sample(&mut input, shares)?;
-            inference.sample(shape, input.window(), input.at_end(), rows)
+        let shown = source.look(file).and_then(|mut input| {
+            let show = |input: &Input, inference: &mut JsonInference| {
+                inference.sample(shape, input.window(), input.at_end(), rows)
+            };
+            read_sample(&mut input, shares, |input| show(input, &mut JsonInference::new()))?;
+            show(&input, &mut inference)
         });
-        sample.map_err(|error| in_file(error, file.short_name()))?;
+        shown.map_err(|error| in_file(error, file.short_name()))?;
     }
     let rows = inference.rows();
     let note = format!("keys and types inferred from {rows} object(s); later keys are left out");

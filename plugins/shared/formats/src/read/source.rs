@@ -66,9 +66,9 @@ impl Source {
         }
     }
 
-    /// The text of a file from its start.
-    pub(crate) fn open(&self, file: &StoredFile) -> Result<Input> {
-        Input::open(self.job.store.as_ref(), file, &self.job.options, 0, None)
+    /// A look at the beginning of a file's text.
+    pub(crate) fn look(&self, file: &StoredFile) -> Result<Input> {
+        Input::look(&self.job.store, file, &self.job.options)
     }
 
     /// The head of a CSV text; `input` then stands behind it. A file without a header has the

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Result, Split, SplitAbility, SplitRequest};
 
 use super::{
-    input,
+    input::Input,
     source::{Source, in_file},
 };
 use crate::{
@@ -62,6 +62,11 @@ impl SplitData {
 }
 
 impl Piece {
+    /// Whether it is known to be plain text: only that is cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.from > 0 || self.until.is_some()
+    }
+
     fn whole(file: &StoredFile) -> Self {
         let (file, bytes) = (file.clone(), file.size);
         Self { file, from: 0, until: None, line: 1, header: Vec::new(), bytes, rows: None }
@@ -125,14 +130,16 @@ fn cut(
         return parquet_pieces(source, file, &wanted);
     }
     let mut pieces = vec![Piece::whole(file)];
-    let job = &source.job;
-    if wanted.is_empty() || !input::is_plain(job.store.as_ref(), file, &job.options)? {
+    if wanted.is_empty() || source.format == Format::Json {
+        return Ok(pieces);
+    }
+    let mut text = source.look(file)?;
+    if !text.is_plain() {
         return Ok(pieces);
     }
     let (starts, header) = match source.format {
-        Format::Csv => csv_starts(source, file, wanted, cancel)?,
-        Format::Jsonl => (line_starts(source, file, &wanted)?, Vec::new()),
-        Format::Json | Format::Parquet => return Ok(pieces),
+        Format::Csv => csv_starts(source, file, &mut text, wanted, cancel)?,
+        _ => (line_starts(source, file, &wanted)?, Vec::new()),
     };
     for (from, line) in starts {
         if let Some(last) = pieces.last_mut().filter(|last| from > last.from && from < file.size) {
@@ -188,10 +195,11 @@ type Start = (u64, u64);
 fn csv_starts(
     source: &Source,
     file: &StoredFile,
+    text: &mut Input,
     wanted: Vec<u64>,
     cancel: &Cancel,
 ) -> Result<(Vec<Start>, Vec<String>)> {
-    let head = source.read_head(&mut source.open(file)?)?;
+    let head = source.read_head(text)?;
     if source.job.store.is_distant()
         && let Some(starts) = distant_starts(source, file, &wanted)?
     {

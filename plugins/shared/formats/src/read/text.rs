@@ -58,9 +58,7 @@ impl TextRows {
         names: &[String],
     ) -> Result<Self> {
         let spot = resume.unwrap_or(Spot { offset: piece.from, line: piece.line });
-        let job = &source.job;
-        let store = job.store.as_ref();
-        let mut input = Input::open(store, &piece.file, &job.options, spot.offset, piece.until)?;
+        let mut input = open(source, piece, spot.offset)?;
         let records = match source.shape() {
             None => csv_records(source, piece, &mut input, spot, columns, names)?,
             Some(shape) => Some(json_records(source, shape, spot, columns, names)?),
@@ -76,6 +74,16 @@ impl TextRows {
     }
 }
 
+/// The text of a piece from an offset on.
+fn open(source: &Source, piece: &Piece, offset: u64) -> Result<Input> {
+    let (store, options) = (source.job.store.as_ref(), &source.job.options);
+    let (file, until) = (&piece.file, piece.until);
+    if offset == 0 {
+        return Input::open(store, file, options, until);
+    }
+    Input::open_at(store, file, options, piece.is_cut(), offset, until)
+}
+
 fn csv_records(
     source: &Source,
     piece: &Piece,
@@ -89,7 +97,7 @@ fn csv_records(
         spot = Spot { offset: head.bytes, line: head.line };
         head.names
     } else if piece.header.is_empty() {
-        source.read_head(&mut source.open(&piece.file)?)?.names
+        source.read_head(&mut source.look(&piece.file)?)?.names
     } else {
         piece.header.clone()
     };

@@ -207,6 +207,8 @@ fn a_cell_beyond_its_limit_makes_its_row_dirty() {
     let dirty: Vec<_> = found.iter().flat_map(|part| &part.dirty).collect();
     let told: Vec<_> = dirty.iter().map(|row| (row.place.as_deref(), &*row.code)).collect();
     assert_eq!(told, [(Some("line 2"), "length")]);
+    let reason = &dirty[0].reason;
+    assert!(reason.starts_with("the cell has 8388609 bytes, and 8 MiB is the most; "), "{reason}");
     assert_eq!(found.iter().map(|part| part.batch.num_rows()).sum::<usize>(), 2);
 }
 

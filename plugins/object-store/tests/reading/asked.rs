@@ -1,0 +1,79 @@
+//! What a store is asked for: no more than is needed, each stretch once.
+
+use std::{io::Write, ops::Range};
+
+use serde_json::json;
+use transload_formats::Compression;
+use transload_plugin_api::SplitRequest;
+use transload_tests_buckets::Bucket;
+use transload_tests_s3::Faults;
+
+use crate::{
+    formats::parquet_of,
+    host::{Reading, rows_of, rows_of_split},
+};
+
+/// The stretches of objects that a server of the test's own has been asked for, `known` requests
+/// left out.
+fn asked(faults: &Faults, known: usize) -> Vec<Range<u64>> {
+    let requests = faults.seen("GetObject", "").split_off(known);
+    let stretch = |range: Option<&str>| {
+        let (from, last) = range?.strip_prefix("bytes=")?.split_once('-')?;
+        Some(from.parse().ok()?..last.parse::<u64>().ok()? + 1)
+    };
+    requests.iter().map(|request| stretch(request.range.as_deref()).unwrap()).collect()
+}
+
+fn bytes(asked: &[Range<u64>]) -> u64 {
+    asked.iter().map(|range| range.end - range.start).sum()
+}
+
+#[test]
+fn only_wanted_columns_of_parquet_are_asked_for() {
+    let file = parquet_of(130_000);
+    let (bucket, faults) = Bucket::failing();
+    bucket.put("x.parquet", &file);
+    let reader = bucket.reader(json!({}));
+    let columns = reader.schema().unwrap().columns;
+    rows_of(reader.as_ref(), &columns[..1], 1).unwrap();
+    let asked = bytes(&asked(&faults, 0));
+    assert!(asked * 2 < file.len() as u64, "{asked} of {} bytes", file.len());
+}
+
+/// A row's line, which no compression makes much shorter.
+fn line(row: u64) -> String {
+    let random = |of: u64| of.wrapping_mul(6_364_136_223_846_793_005).rotate_left(23);
+    format!("{{\"id\":{row},\"text\":\"{:016x}{:016x}\"}}\n", random(row), random(!row))
+}
+
+#[test]
+fn a_cut_object_is_looked_at_once_and_its_tasks_go_to_their_parts() {
+    let (bucket, faults) = Bucket::failing();
+    let text: String = (0..160_000).map(line).collect();
+    bucket.put("big.jsonl", &text);
+    let reader = bucket.reader(json!({}));
+    let columns = reader.schema().unwrap().columns;
+    let known = asked(&faults, 0).len();
+    let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
+    assert_eq!(splits.len(), 2);
+    let planned = asked(&faults, known);
+    // The look at the beginning, and one at the cut.
+    assert_eq!(planned.len(), 2, "{planned:?}");
+    rows_of_split(reader.as_ref(), &splits[1], &columns).unwrap();
+    let read = asked(&faults, known + planned.len());
+    let half = text.len() as u64 / 2;
+    assert!(read.iter().all(|range| range.start >= half), "{read:?}");
+}
+
+#[test]
+fn a_sample_of_a_packed_object_takes_no_more_of_it_than_it_needs() {
+    let (bucket, faults) = Bucket::failing();
+    let mut packer = Compression::Gzip.writer(Vec::new()).unwrap();
+    (0..160_000).for_each(|row| packer.write_all(line(row).as_bytes()).unwrap());
+    let packed = packer.finish().unwrap();
+    assert!(packed.len() > 3 << 20, "{}", packed.len());
+    bucket.put("big.jsonl.gz", &packed);
+    bucket.reader(json!({"sample_rows": 1_000})).schema().unwrap();
+    // 1,000 rows of 64 bytes.
+    assert_eq!(asked(&faults, 0), vec![0..128 << 10]);
+}

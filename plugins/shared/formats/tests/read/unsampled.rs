@@ -1,0 +1,76 @@
+//! Files that the plan did not look at: their task says by name what is not as it was planned.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use transload_formats::{Encoder, ParquetEncoder, ParquetOptions};
+use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Reader, schema_of};
+
+use crate::shelf::{Shelf, count, splits};
+
+/// So many files are looked at before a run.
+const SAMPLED: usize = 16;
+
+/// A file of one row that has these columns.
+fn file(columns: &[(&str, LogicalType)]) -> Vec<u8> {
+    let value = |logical: &LogicalType| -> ArrayRef {
+        match logical {
+            LogicalType::Int64 => Arc::new(Int64Array::from(vec![1])),
+            _ => Arc::new(StringArray::from(vec!["x"])),
+        }
+    };
+    let arrays = columns.iter().map(|(_, logical)| value(logical)).collect();
+    let columns: Vec<_> =
+        columns.iter().map(|(name, logical)| Column::new(*name, logical.clone(), true)).collect();
+    let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+    let mut encoder = ParquetEncoder::new(&ParquetOptions::default(), &columns).unwrap();
+    let mut out = Vec::new();
+    encoder.start(&mut out).unwrap();
+    encoder.encode(&batch, &mut out).unwrap();
+    encoder.commit(&mut out).unwrap();
+    encoder.end(&mut out).unwrap();
+    out
+}
+
+/// The error of the tasks of 17 files, the last of which has these columns.
+fn last_has(columns: &[(&str, LogicalType)]) -> Error {
+    let usual = file(&[("id", LogicalType::Int64), ("name", LogicalType::TEXT)]);
+    let files = (0..SAMPLED).map(|number| (format!("{number:02}.parquet"), usual.clone()));
+    let shelf = Shelf::new(files.chain([("odd.parquet".to_owned(), file(columns))]));
+    let reader = shelf.reader(&[]);
+    let (columns, splits) = splits(&reader, 32);
+    let read = |split| reader.open(split, &columns, None).and_then(count);
+    let (odd, usual) = splits.split_last().unwrap();
+    assert!(!usual.is_empty() && usual.iter().all(|split| read(split).is_ok()));
+    read(odd).unwrap_err()
+}
+
+#[test]
+fn a_parquet_file_with_other_columns_is_told_by_name() {
+    use LogicalType::Int64;
+    let (id, name) = (("id", Int64), ("name", LogicalType::TEXT));
+    for (columns, words) in [
+        (&[id.clone(), name.clone(), ("more", Int64)][..], "`more`"),
+        (std::slice::from_ref(&id), "`name`"),
+        (&[id.clone(), ("nom", LogicalType::TEXT)], "`name`"),
+        (&[id.clone(), ("name", Int64)], "`name`"),
+        (&[("id", LogicalType::TEXT), name.clone()], "`id`"),
+    ] {
+        let error = last_has(columns);
+        assert_eq!(error.kind, ErrorKind::Schema, "{columns:?}: {error}");
+        assert!(error.message.contains(words), "{columns:?}: {error}");
+        assert!(error.place.as_deref().unwrap().contains("odd.parquet"), "{columns:?}: {error}");
+    }
+}
+
+#[test]
+fn a_parquet_file_with_the_columns_in_another_order_is_read() {
+    let usual = file(&[("id", LogicalType::Int64), ("name", LogicalType::TEXT)]);
+    let turned = file(&[("name", LogicalType::TEXT), ("id", LogicalType::Int64)]);
+    let files = (0..SAMPLED).map(|number| (format!("{number:02}.parquet"), usual.clone()));
+    let shelf = Shelf::new(files.chain([("turned.parquet".to_owned(), turned)]));
+    let reader = shelf.reader(&[]);
+    let (columns, splits) = splits(&reader, 1);
+    let rows = count(reader.open(&splits[0], &columns, None).unwrap()).unwrap();
+    assert_eq!(rows, SAMPLED + 1);
+}
