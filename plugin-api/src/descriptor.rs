@@ -180,6 +180,14 @@ impl OptionSpec {
         }
     }
 
+    /// An option that takes one of these words, the first by default.
+    pub fn choice(key: &str, words: &[&str], doc: &str) -> Self {
+        Self {
+            default: words.first().map(|word| (*word).into()),
+            ..Self::new(key, OptionKind::choice(words), doc)
+        }
+    }
+
     /// The job must give it.
     #[must_use]
     pub fn required(mut self) -> Self {

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{Column, Error, ErrorKind, Result};
+use crate::{Column, Error, ErrorKind, OptionSpec, Result};
 
 /// Checked options as JSON values, and the columns that the job itself declares.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,5 +34,21 @@ impl Options {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_value(Value::Object(self.values.clone()))
             .map_err(|error| Error::new(ErrorKind::Options, format!("options: {error}")))
+    }
+
+    /// As [`Options::parse`], with the defaults of these options for whoever uses a plugin without
+    /// a host. Sizes and durations are not among them unless their defaults are numbers: the host
+    /// alone reads units.
+    ///
+    /// # Errors
+    /// As [`Options::parse`].
+    pub fn parse_with<T: DeserializeOwned>(&self, specs: &[OptionSpec]) -> Result<T> {
+        let mut options = self.clone();
+        for spec in specs {
+            if let Some(default) = &spec.default {
+                options.values.entry(&spec.key).or_insert_with(|| default.clone());
+            }
+        }
+        options.parse()
     }
 }

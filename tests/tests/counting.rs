@@ -5,8 +5,9 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::{Value, json};
-use transload_tests::{Ended, Workplace, objects::Bucket};
-use transload_tests_s3::{Fault, Rule, Server};
+use transload_tests::{Ended, Workplace};
+use transload_tests_buckets::Bucket;
+use transload_tests_s3::{Fault, Rule};
 
 /// The report that the last run of a workplace left in its folder.
 fn kept_report(workplace: &Workplace) -> Value {
@@ -232,8 +233,7 @@ fn what_plugins_count_of_their_stores_is_reported() {
 /// whether the run ends well or not.
 #[test]
 fn throttled_requests_are_reported() {
-    let server = Server::start();
-    let bucket = Bucket::s3_at(server.endpoint());
+    let (bucket, faults) = Bucket::failing();
     bucket.put("in.csv", b"id\n1\n2\n");
     let workplace = Workplace::new();
     let job = |path: &str| {
@@ -245,8 +245,8 @@ fn throttled_requests_are_reported() {
         )
     };
 
-    let reading = bucket.faults().arm(Rule::on("GetObject").times(2), Fault::SLOW_DOWN);
-    let writing = bucket.faults().arm(Rule::on("PutObject").times(1), Fault::SLOW_DOWN);
+    let reading = faults.arm(Rule::on("GetObject").times(2), Fault::SLOW_DOWN);
+    let writing = faults.arm(Rule::on("PutObject").times(1), Fault::SLOW_DOWN);
     workplace.put("job.toml", job("good/"));
     let ended = workplace.run(&["run", "job.toml"]);
     ended.exits(0);
@@ -263,7 +263,7 @@ fn throttled_requests_are_reported() {
     ended.says("trouble     at the source: 2 requests throttled (of ");
     ended.says("trouble     at the target: 1 requests throttled (of ");
 
-    let failing = bucket.faults().arm(Rule::on("PutObject"), Fault::SLOW_DOWN);
+    let failing = faults.arm(Rule::on("PutObject"), Fault::SLOW_DOWN);
     workplace.put("job.toml", job("bad/"));
     let ended = workplace.run(&["run", "job.toml"]);
     assert_ne!(ended.exit, Some(0));

@@ -1,9 +1,7 @@
 //! The plugin's own options; those of formats come from `transload_formats`.
 
 use serde::Deserialize;
-use transload_formats::{
-    PartitionMode, choice, partition_specs, read_specs, with_defaults, write_specs,
-};
+use transload_formats::{PartitionMode, partition_specs, read_specs, write_specs};
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// What the writer makes.
@@ -46,7 +44,7 @@ impl ReaderOptions {
     /// # Errors
     /// [`ErrorKind::Options`] for what is missing or of the wrong shape.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let options: Self = with_defaults(options, &reader_specs()).parse()?;
+        let options: Self = options.parse_with(&own_reader_specs())?;
         if options.path.is_empty() {
             return Err(Error::new(ErrorKind::Options, "`path` is an empty list"));
         }
@@ -57,38 +55,43 @@ impl ReaderOptions {
 impl WriterOptions {
     /// As [`ReaderOptions::parse`].
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        with_defaults(options, &writer_specs()).parse()
+        options.parse_with(&own_writer_specs())
     }
 }
 
-/// The reader's options.
+/// The reader's options, with those of formats.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
+    [own_reader_specs(), read_specs()].concat()
+}
+
+/// The writer's options, with those of formats.
+pub(crate) fn writer_specs() -> Vec<OptionSpec> {
+    [own_writer_specs(), write_specs()].concat()
+}
+
+fn own_reader_specs() -> Vec<OptionSpec> {
     let doc = "Files, folders or patterns such as `data/*.csv.gz`; a folder means its visible files \
                and those in folders `key=value` below";
     let mut specs = vec![OptionSpec::new("path", OptionKind::Paths, doc).required()];
     specs.extend(partition_specs());
-    specs.extend(read_specs());
     specs
 }
 
-/// The writer's options.
-pub(crate) fn writer_specs() -> Vec<OptionSpec> {
+fn own_writer_specs() -> Vec<OptionSpec> {
     let doc = "A file, or a folder (with a final `/`) that gets one file a task";
-    let mut specs = vec![
+    vec![
         OptionSpec::new("path", OptionKind::Path, doc).required(),
-        choice(
+        OptionSpec::choice(
             "layout",
             &["auto", "file", "folder"],
             "`auto`: a folder if one exists there or the path ends in `/`",
         ),
-        choice(
+        OptionSpec::choice(
             "if_exists",
             &["error", "append"],
             "What `insert` does if the file or data set exists: refuse, or add rows to it",
         ),
-    ];
-    specs.extend(write_specs());
-    specs
+    ]
 }
 
 #[cfg(test)]

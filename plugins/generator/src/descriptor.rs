@@ -70,7 +70,7 @@ fn integer(min: i64) -> OptionKind {
 fn reader_options() -> Vec<OptionSpec> {
     // Row numbers are multiplied inside, so they stay well below 2^64.
     let rows = OptionKind::Integer { min: 0, max: 1_000_000_000_000_000 };
-    let abilities = OptionKind::choice(&["seekable", "replayable", "bounded", "volatile"]);
+    let abilities = &["seekable", "replayable", "bounded", "volatile"];
     vec![
         OptionSpec::new("rows", rows, "how many rows to make").required(),
         OptionSpec::new("seed", integer(0), "another seed makes other values").default(1),
@@ -81,16 +81,18 @@ fn reader_options() -> Vec<OptionSpec> {
         ),
         OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
         OptionSpec::new("primary_key", OptionKind::List, "columns to report as the primary key"),
-        OptionSpec::new("preset", OptionKind::choice(&["none", "lineitem"]), "a ready table")
-            .default("none"),
+        OptionSpec::choice("preset", &["none", "lineitem"], "a ready table"),
         OptionSpec::new(
             "batch_rows",
             OptionKind::Integer { min: 1, max: 1_000_000 },
             "rows in a batch",
         )
         .default(8_192),
-        OptionSpec::new("ability", abilities, "what the splits promise about reading them again")
-            .default("seekable"),
+        OptionSpec::choice(
+            "ability",
+            abilities,
+            "what the splits promise about reading them again",
+        ),
         OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
         OptionSpec::new("dirty_every", integer(0), "each n-th row is dirty; 0: none").default(0),
         OptionSpec::new("fail_at", integer(0), "fail at the row of this number, from 0"),

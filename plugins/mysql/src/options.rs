@@ -120,22 +120,20 @@ fn named(mut name: TableName, address: &Address) -> Result<TableName> {
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
     let own = [
-        OptionSpec::new(
+        OptionSpec::choice(
             "zero_dates",
-            OptionKind::choice(&["reject", "null", "epoch", "text"]),
+            &["reject", "null", "epoch", "text"],
             "What becomes of dates that are none, such as 0000-00-00 or 2024-00-10: a dirty row, \
              NULL where the column is nullable, 1970-01-01, or text, as which then all columns of \
              dates are read",
-        )
-        .default("reject"),
-        OptionSpec::new(
+        ),
+        OptionSpec::choice(
             "consistency",
-            OptionKind::choice(&["split", "snapshot"]),
+            &["split", "snapshot"],
             "`snapshot`: all splits see one state of the table, which is locked against writing for \
              a moment (one split where the right to lock is missing); otherwise each split sees \
              the state at its own start",
-        )
-        .default("split"),
+        ),
     ];
     let sources = source_specs("default: the first of its primary key");
     sources.into_iter().chain(own).collect()
@@ -144,9 +142,9 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
 /// Options of the writer.
 pub(crate) fn writer_specs() -> Vec<OptionSpec> {
     let mut specs = target_specs();
-    let overwrite = OptionSpec::new(
+    let overwrite = OptionSpec::choice(
         "overwrite",
-        OptionKind::choice(&["swap", "truncate"]),
+        &["swap", "truncate"],
         "What write_mode `overwrite` does: `swap` stages the rows in a table that takes the \
          target's place, all at once; `truncate` empties the target first, which cannot be taken \
          back, and fills it chunk by chunk",
@@ -156,7 +154,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
         OptionKind::Duration,
         "How long to wait for a row that somebody else holds, in whole seconds",
     );
-    specs.extend([overwrite.default("swap"), lock.default("10 s")]);
+    specs.extend([overwrite, lock.default("10 s")]);
     specs
 }
 

@@ -5,9 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_formats::{
-    PartitionFilter, PartitionMode, partition_specs, read_specs, with_defaults,
-};
+use transload_formats::{PartitionFilter, PartitionMode, partition_specs, read_specs};
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// Where credentials come from.
@@ -123,7 +121,7 @@ impl ReaderOptions {
     /// # Errors
     /// [`ErrorKind::Options`] for what is wrong or contradictory.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let given: GivenReaderOptions = with_defaults(options, &reader_specs()).parse()?;
+        let given: GivenReaderOptions = options.parse_with(&own_reader_specs())?;
         let filter = PartitionFilter::parse(&given.partition_filter)?;
         let wrong = |message: &str| Err(Error::new(ErrorKind::Options, message));
         if given.path.is_empty() {
@@ -136,8 +134,12 @@ impl ReaderOptions {
     }
 }
 
-/// Options of the reader.
+/// Options of the reader, with those of formats.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
+    [own_reader_specs(), read_specs()].concat()
+}
+
+fn own_reader_specs() -> Vec<OptionSpec> {
     let path = OptionSpec::new(
         "path",
         OptionKind::List,
@@ -145,7 +147,7 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
          `url`; default: all visible objects",
     );
     let path = path.default(vec![String::new()]);
-    [path].into_iter().chain(partition_specs()).chain(read_specs()).collect()
+    [path].into_iter().chain(partition_specs()).collect()
 }
 
 /// Options of both roles.
@@ -169,13 +171,12 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
             "S3: the bucket stands in the path, not in the host name; default: with `endpoint`",
         )
         .connection(),
-        OptionSpec::new(
+        OptionSpec::choice(
             "credentials",
-            OptionKind::choice(&sources),
+            &sources,
             "Where credentials come from; `auto`: keys, else environment, else profile, never \
              the instance's",
         )
-        .default("auto")
         .connection(),
         text("access_key_id", "S3: the key's name"),
         text("secret_access_key", "S3: the key").secret(),

@@ -87,13 +87,12 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    let own = [OptionSpec::new(
+    let own = [OptionSpec::choice(
         "consistency",
-        OptionKind::choice(&["snapshot", "split"]),
+        &["snapshot", "split"],
         "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
              each its own",
-    )
-    .default("snapshot")];
+    )];
     let sources = source_specs("default: ranges of its pages; divides a query as well");
     sources.into_iter().chain(own).collect()
 }

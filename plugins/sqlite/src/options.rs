@@ -111,20 +111,18 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
             "How long to wait while somebody else writes to the database",
         )
         .default("10 s"),
-        OptionSpec::new(
+        OptionSpec::choice(
             "synchronous",
-            OptionKind::choice(&["full", "normal", "off"]),
+            &["full", "normal", "off"],
             "When to wait for the disk; with `off` a power cut can damage the database, with \
              `normal` it can lose the last commits of a WAL database",
-        )
-        .default("full"),
-        OptionSpec::new(
+        ),
+        OptionSpec::choice(
             "journal_mode",
-            OptionKind::choice(&["keep", "wal", "delete"]),
+            &["keep", "wal", "delete"],
             "The database's journal, changed for good unless `keep`; `wal` lets others read \
              while the job writes",
-        )
-        .default("keep"),
+        ),
     ];
     target_specs().into_iter().chain(own).collect()
 }

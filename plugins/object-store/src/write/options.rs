@@ -2,7 +2,7 @@
 //! ends and the next begins.
 
 use serde::Deserialize;
-use transload_formats::{choice, write_specs};
+use transload_formats::write_specs;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 use super::upload::SMALLEST_PART;
@@ -155,17 +155,17 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
             OptionKind::Size,
             "An object of so many bytes ends and the next begins; to the size of a batch",
         ),
-        choice(
+        OptionSpec::choice(
             "if_exists",
             &["error", "append"],
             "What `insert` does if there are objects below the prefix: refuse, or add to them",
         ),
-        choice(
+        OptionSpec::choice(
             "overwrite",
             &["manifest", "prefix"],
             "What `overwrite` removes: what our manifest names, or all below the prefix",
         ),
-        choice("empty", &["object", "none"], "What a job without rows leaves"),
+        OptionSpec::choice("empty", &["object", "none"], "What a job without rows leaves"),
         option("success_marker", OptionKind::Boolean, "Put `_SUCCESS` below the prefix at the end")
             .default(true),
         option("part_size", OptionKind::Size, "Bytes of an upload's part, from 5 to 256 MiB")

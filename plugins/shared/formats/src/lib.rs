@@ -78,9 +78,7 @@ pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
-pub use options::{
-    CompressionChoice, ReadOptions, WriteOptions, choice, read_specs, with_defaults, write_specs,
-};
+pub use options::{CompressionChoice, ReadOptions, WriteOptions, read_specs, write_specs};
 pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
     ParquetStatistics, RowGroup, join_parquet, produced,

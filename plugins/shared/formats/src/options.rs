@@ -96,7 +96,7 @@ impl ReadOptions {
     /// # Errors
     /// [`ErrorKind::Options`] for what is missing, of the wrong shape or contradictory.
     pub fn parse(options: &Options) -> Result<Self> {
-        let options: Self = with_defaults(options, &read_specs()).parse()?;
+        let options: Self = options.parse_with(&read_specs())?;
         options.dialect(false)?;
         Ok(options)
     }
@@ -142,7 +142,7 @@ impl WriteOptions {
     /// # Errors
     /// As [`ReadOptions::parse`].
     pub fn parse(options: &Options) -> Result<Self> {
-        let options: Self = with_defaults(options, &write_specs()).parse()?;
+        let options: Self = options.parse_with(&write_specs())?;
         options.dialect(false)?;
         Ok(options)
     }
@@ -203,34 +203,22 @@ fn dialect_of(values: &[(&str, Value)]) -> Result<CsvDialect> {
     Ok(dialect)
 }
 
-/// The host fills defaults in; whoever uses a plugin without a host gets the same ones.
-pub fn with_defaults(options: &Options, specs: &[OptionSpec]) -> Options {
-    let mut options = options.clone();
-    for spec in specs {
-        if let Some(default) = &spec.default {
-            options.values.entry(&spec.key).or_insert_with(|| default.clone());
-        }
-    }
-    options
-}
-
-/// An option that takes one of these words, the first by default.
-pub fn choice(key: &str, words: &[&str], doc: &str) -> OptionSpec {
-    OptionSpec::new(key, OptionKind::choice(words), doc).default(words[0])
-}
-
 /// What [`ReadOptions`] understands.
 pub fn read_specs() -> Vec<OptionSpec> {
     let words = CellWords::default();
     let mut specs = vec![
         format_spec(),
-        choice("compression", &COMPRESSIONS, "Of text files; `auto` looks at the first bytes"),
-        choice(
+        OptionSpec::choice(
+            "compression",
+            &COMPRESSIONS,
+            "Of text files; `auto` looks at the first bytes",
+        ),
+        OptionSpec::choice(
             "encoding",
             &["utf-8", "latin1", "gbk", "gb18030", "utf-16", "utf-16le", "utf-16be"],
             "The files' encoding; a UTF-8 byte order mark is skipped",
         ),
-        choice(
+        OptionSpec::choice(
             "invalid",
             &["dirty", "replace", "latin1"],
             "Bytes of a UTF-8 file that are not UTF-8: a dirty row, U+FFFD, or read as Latin-1",
@@ -246,7 +234,7 @@ pub fn read_specs() -> Vec<OptionSpec> {
         OptionSpec::new("false_words", OptionKind::List, "Words for false, in any case")
             .default(words.no),
         binary_spec(),
-        choice(
+        OptionSpec::choice(
             "unknown_keys",
             &["ignore", "dirty"],
             "JSON: what happens to keys that were not in the sample",
@@ -257,7 +245,7 @@ pub fn read_specs() -> Vec<OptionSpec> {
         OptionSpec::new("comment", OptionKind::Text, "CSV: lines that begin with it are skipped")
             .default(""),
     );
-    specs.push(choice(
+    specs.push(OptionSpec::choice(
         "ragged",
         &["dirty", "error"],
         "CSV: what a row with too few or too many cells is",
@@ -269,7 +257,7 @@ pub fn read_specs() -> Vec<OptionSpec> {
 pub fn write_specs() -> Vec<OptionSpec> {
     let mut specs = vec![
         format_spec(),
-        choice(
+        OptionSpec::choice(
             "compression",
             &COMPRESSIONS,
             "`auto` goes by `.gz`, `.zst` and the like; in Parquet it is zstd",
@@ -283,11 +271,11 @@ pub fn write_specs() -> Vec<OptionSpec> {
 
 fn format_spec() -> OptionSpec {
     let words = &["auto", "csv", "jsonl", "json", "parquet"];
-    choice("format", words, "`auto` goes by the file's extension")
+    OptionSpec::choice("format", words, "`auto` goes by the file's extension")
 }
 
 fn binary_spec() -> OptionSpec {
-    choice("binary", &["hex", "base64"], "How binary values are written")
+    OptionSpec::choice("binary", &["hex", "base64"], "How binary values are written")
 }
 
 fn dialect_specs() -> Vec<OptionSpec> {
@@ -317,7 +305,7 @@ fn parquet_specs() -> Vec<OptionSpec> {
             "Parquet: values that repeat are written once, where that is shorter",
         )
         .default(defaults.dictionary),
-        choice(
+        OptionSpec::choice(
             "statistics",
             &["chunk", "none", "page"],
             "Parquet: smallest and largest values of each row group, or of each page too",

@@ -7,8 +7,6 @@ use std::cmp::Ordering;
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 
-use crate::choice;
-
 /// The value that stands for NULL.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -47,7 +45,7 @@ impl PartitionValue {
 /// The options `partitions` and `partition_filter`.
 pub fn partition_specs() -> Vec<OptionSpec> {
     vec![
-        choice(
+        OptionSpec::choice(
             "partitions",
             &["auto", "hive", "none"],
             "Folders `key=value` as columns: if all files have the same ones, always, or never",
