@@ -19,7 +19,8 @@ use transload_plugin_api::{Cancel, Count, Error, ErrorKind, Host, Options, Resul
 use crate::{
     address::{Address, Scheme},
     client::Recipe,
-    credentials::{Environment, Search, process_environment},
+    credentials::Search,
+    environment::{Environment, process_environment},
     failure::error_of,
     network::{Traffic, checked_endpoint},
     options::ConnectionOptions,

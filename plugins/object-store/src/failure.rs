@@ -6,7 +6,12 @@ use std::error::Error as StdError;
 use object_store::{Error as StoreError, client::HttpError, client::HttpErrorKind};
 use transload_plugin_api::{Error, ErrorKind};
 
-use crate::{instance::NotTold, network::Forbidden, tls::Distrust};
+use crate::{
+    causes::{chain, find},
+    instance::NotTold,
+    network::Forbidden,
+    tls::Distrust,
+};
 
 /// The code of errors about an object that is not the listed one any more.
 pub(crate) const CHANGED: &str = "FILE-CHANGED";
@@ -201,25 +206,6 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
         HttpErrorKind::Timeout => failed("", "the server does not answer in time".to_owned()),
         _ => failed("", format!("the connection was lost: {innermost}")),
     }
-}
-
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn StdError + 'static) = *error;
-        // What a custom I/O error holds is not its source.
-        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(held) => Some(held as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
-}
-
-pub(crate) fn find<'a, T: StdError + 'static>(
-    error: &'a (dyn StdError + 'static),
-) -> Option<&'a T> {
-    chain(error).find_map(|error| error.downcast_ref())
 }
 
 /// A text without what follows the `?` of its urls.

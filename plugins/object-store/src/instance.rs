@@ -13,19 +13,10 @@ use object_store::{
 use reqwest::Url;
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::{credentials::Environment, network::is_loopback};
-
-/// The hosts, in plain text by the vendors' own rules, at which machines ask.
-pub(crate) const METADATA_HOSTS: &[&str] = &[
-    "169.254.169.254",
-    "[fd00:ec2::254]",
-    "169.254.170.2",
-    "169.254.170.23",
-    "[fd00:ec2::23]",
-    GOOGLE,
-];
-
-const GOOGLE: &str = "metadata.google.internal";
+use crate::{
+    environment::Environment,
+    hosts::{GOOGLE, METADATA_HOSTS, is_loopback},
+};
 
 /// How a machine of AWS is told who it is. A container's own role goes before its machine's, as in
 /// the vendor's SDKs.

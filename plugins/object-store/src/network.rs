@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs},
+    net::{IpAddr, ToSocketAddrs},
     path::Path,
     sync::{
         Arc, Once,
@@ -27,7 +27,10 @@ use reqwest::{
 };
 use transload_plugin_api::{Count, Error, ErrorKind, Result};
 
-use crate::{instance::METADATA_HOSTS, tls::Distrust};
+use crate::{
+    hosts::{METADATA_HOSTS, is_forbidden, is_loopback},
+    tls::Distrust,
+};
 
 /// What went wrong on the way and was tried again, counted over all requests.
 #[derive(Debug, Default)]
@@ -222,24 +225,6 @@ fn forbidden_endpoint(host: &str) -> Error {
     Error::new(ErrorKind::Denied, message).with_code("OBJECT-ENDPOINT")
 }
 
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Addresses at which machines find their own secrets, and those that are none.
-fn is_forbidden(address: &IpAddr) -> bool {
-    const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
-    const EC2_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    const EKS_PODS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23);
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_link_local() || v4 == AZURE_WIRE_SERVER || v4.is_unspecified(),
-        IpAddr::V6(v6) => {
-            let is_service = v6 == EC2_METADATA || v6 == EKS_PODS;
-            v6.is_unicast_link_local() || is_service || v6.is_unspecified()
-        }
-    }
-}
-
 /// Resolves names and hands on only addresses that may be spoken to; the connection is made to
 /// what was checked here, not to what a second look-up might say.
 #[derive(Clone, Copy, Debug)]
@@ -319,23 +304,6 @@ mod tests {
             let error = checked_endpoint(endpoint, false).unwrap_err();
             assert_eq!(error.kind, kind, "{endpoint}");
             assert!(!format!("{error:?}").contains("canary"), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn forbidden_addresses() {
-        for (address, forbidden) in [
-            ("169.254.169.254", true),
-            ("168.63.129.16", true),
-            ("fe80::1", true),
-            ("fd00:ec2::254", true),
-            ("::ffff:169.254.1.1", true),
-            ("0.0.0.0", true),
-            ("127.0.0.1", false),
-            ("10.1.2.3", false),
-            ("fd00::1", false),
-        ] {
-            assert_eq!(is_forbidden(&address.parse().unwrap()), forbidden, "{address}");
         }
     }
 
