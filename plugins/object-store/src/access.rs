@@ -19,7 +19,8 @@ use transload_plugin_api::{Cancel, Count, Error, ErrorKind, Host, Options, Resul
 use crate::{
     address::{Address, Scheme},
     client::Recipe,
-    credentials::{Search, process_environment},
+    credentials::Search,
+    environment::{Environment, process_environment},
     failure::error_of,
     network::{Traffic, checked_endpoint},
     options::ConnectionOptions,
@@ -121,12 +122,22 @@ impl Drop for OwnedRuntime {
 
 impl Bucket {
     fn open(options: &ConnectionOptions, address: &Address, host: &Host) -> Result<Self> {
+        Self::open_in(options, address, host, &process_environment)
+    }
+
+    /// As [`Bucket::open`], in another environment than the process's.
+    pub(crate) fn open_in(
+        options: &ConnectionOptions,
+        address: &Address,
+        host: &Host,
+        environment: Environment<'_>,
+    ) -> Result<Self> {
         let runtime = runtime()?;
         let traffic = Arc::new(Traffic::default());
         let recipe = Recipe {
             options,
             address,
-            search: Search { options, host, environment: &process_environment },
+            search: Search { options, host, environment },
             traffic: Arc::clone(&traffic),
             retry: RetryConfig {
                 backoff: BackoffConfig {

@@ -6,6 +6,7 @@ use transload_plugin_api::{Error, ErrorKind, Finding, Result};
 
 use crate::{
     access::{Access, Bucket},
+    environment::{Environment, process_environment},
     failure::{LOGIN, NO_BUCKET, NO_CONNECTION, NO_NAME, NO_TLS},
 };
 
@@ -37,7 +38,13 @@ pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
         if let (Some(failed), Err(error)) = (failed, &listed)
             && failed == *stage
         {
-            found.push(finding(stage, &Err(error.clone())));
+            let mut told = finding(stage, &Err(error.clone()));
+            if ["name resolution", "connection"].contains(stage)
+                && let Some(note) = proxy_note(&process_environment)
+            {
+                told.detail.push_str(&note);
+            }
+            found.push(told);
             break;
         }
         let words = match *stage {
@@ -55,6 +62,14 @@ pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
         found.push(finding(stage, &Ok(words)));
     }
     Ok((found, listed.is_ok()))
+}
+
+/// Who sets a proxy may have no other way out, which would not be seen otherwise.
+fn proxy_note(environment: Environment<'_>) -> Option<String> {
+    let names =
+        ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
+    let set = names.into_iter().find(|name| environment(name).is_some())?;
+    Some(format!("; `{set}` is set, but stores are spoken to without a proxy"))
 }
 
 async fn list_one(bucket: &Bucket) -> Result<()> {
@@ -92,4 +107,17 @@ pub(crate) fn finding(stage: &str, outcome: &Result<String>) -> Finding {
         },
     };
     Finding { stage: stage.to_owned(), ok, detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_is_set_is_told_of_and_its_password_is_not() {
+        let set = |name: &str| (name == "https_proxy").then(|| "http://u:canary@proxy".to_owned());
+        let note = proxy_note(&set).unwrap();
+        assert!(note.contains("`https_proxy` is set") && !note.contains("canary"), "{note}");
+        assert_eq!(proxy_note(&|_| None), None);
+    }
 }

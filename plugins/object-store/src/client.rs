@@ -18,7 +18,8 @@ use crate::{
     address::{Address, Scheme},
     credentials::{AzureKeys, GoogleKeys, Search, Who},
     failure::error_of,
-    network::{Connector, METADATA_HOSTS, Rules, Traffic, checked_endpoint},
+    instance::{self, AwsInstance, OfInstance},
+    network::{Connector, Rules, Traffic, checked_endpoint},
     options::ConnectionOptions,
     own_request::{OwnRequests, Signer},
 };
@@ -57,8 +58,7 @@ impl Recipe<'_> {
     }
 
     fn connector(&self, hosts: &[&str], instance: bool) -> Result<Connector> {
-        let metadata = if instance { METADATA_HOSTS } else { &[] };
-        let hosts = hosts.iter().chain(metadata).map(|host| (*host).to_owned());
+        let hosts = hosts.iter().map(|host| (*host).to_owned());
         let rules = Rules {
             hosts: hosts.collect::<BTreeSet<_>>(),
             metadata: instance,
@@ -97,10 +97,13 @@ impl Recipe<'_> {
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
         let bucket = &self.address.bucket;
         let (endpoint, path_style) = self.s3_endpoint(&region)?;
-        let connector = self.connector(
-            &[endpoint.host_str().unwrap_or_default()],
-            matches!(login.who, Who::Instance),
-        )?;
+        let instance = match login.who {
+            Who::Instance => Some(AwsInstance::find(self.search.environment)?),
+            _ => None,
+        };
+        let hosts = [Some(endpoint.host_str().unwrap_or_default())];
+        let hosts = hosts.into_iter().chain([instance.as_ref().map(AwsInstance::host)]);
+        let connector = self.connector(&hosts.flatten().collect::<Vec<_>>(), instance.is_some())?;
         let base = endpoint.as_str().trim_end_matches('/').to_owned();
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
@@ -118,6 +121,11 @@ impl Recipe<'_> {
             }
             Who::Instance => {}
             Who::Anonymous => builder = builder.with_skip_signature(true),
+        }
+        if let Some(instance) = instance {
+            let asking = instance.told(builder.clone()).build().map_err(|error| refused(&error))?;
+            let asked = OfInstance(Arc::clone(asking.credentials()));
+            builder = builder.with_credentials(Arc::new(asked));
         }
         let store = builder.build().map_err(|error| refused(&error))?;
         let base = if path_style { format!("{base}/{bucket}") } else { base };
@@ -154,10 +162,16 @@ impl Recipe<'_> {
         let login = self.search.azure()?;
         let account = self.account()?;
         let endpoint = self.endpoint(&format!("https://{account}.blob.core.windows.net"))?;
-        let connector = self.connector(
-            &[endpoint.host_str().unwrap_or_default(), "login.microsoftonline.com"],
-            matches!(login.who, Who::Instance),
-        )?;
+        let instance = match login.who {
+            Who::Instance => Some(instance::azure(self.search.environment)?),
+            _ => None,
+        };
+        let asked = match &instance {
+            Some(service) => service.host_str().unwrap_or_default(),
+            None => "login.microsoftonline.com",
+        };
+        let hosts = [endpoint.host_str().unwrap_or_default(), asked];
+        let connector = self.connector(&hosts, instance.is_some())?;
         let base = endpoint.as_str().trim_end_matches('/').to_owned();
         let mut builder = MicrosoftAzureBuilder::new()
             .with_account(&account)
@@ -174,8 +188,15 @@ impl Recipe<'_> {
             Who::Keys(AzureKeys::Application { id, secret, tenant }) => {
                 builder = builder.with_client_secret_authorization(id, secret, tenant);
             }
-            Who::Instance => builder = builder.with_credential_type("managed_identity"),
+            Who::Instance => {}
             Who::Anonymous => builder = builder.with_skip_signature(true),
+        }
+        if let Some(service) = instance {
+            let asking = builder.clone().with_msi_endpoint(service.as_str());
+            let asking = asking.with_credential_type("managed_identity").build();
+            let asking = asking.map_err(|error| refused(&error))?;
+            let asked = OfInstance(Arc::clone(asking.credentials()));
+            builder = builder.with_credentials(Arc::new(asked));
         }
         let store = builder.build().map_err(|error| refused(&error))?;
         let credentials = (!anonymous).then(|| Arc::clone(store.credentials()));
@@ -205,9 +226,13 @@ impl Recipe<'_> {
     fn google(&self) -> Result<Client> {
         let login = self.search.google()?;
         let endpoint = self.endpoint("https://storage.googleapis.com")?;
-        let tokens = ["accounts.google.com", "oauth2.googleapis.com"];
-        let hosts = [endpoint.host_str().unwrap_or_default(), tokens[0], tokens[1]];
-        let connector = self.connector(&hosts, matches!(login.who, Who::Instance))?;
+        let is_instance = matches!(login.who, Who::Instance);
+        let tokens = match is_instance {
+            true => instance::google(self.search.environment)?,
+            false => ["accounts.google.com", "oauth2.googleapis.com"].map(str::to_owned),
+        };
+        let hosts = [endpoint.host_str().unwrap_or_default(), &tokens[0], &tokens[1]];
+        let connector = self.connector(&hosts, is_instance)?;
         let mut builder = GoogleCloudStorageBuilder::new()
             .with_bucket_name(&self.address.bucket)
             .with_base_url(endpoint.as_str().trim_end_matches('/'))
@@ -230,6 +255,11 @@ impl Recipe<'_> {
                     .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
                     .with_skip_signature(true);
             }
+        }
+        if is_instance {
+            let asking = builder.clone().build().map_err(|error| refused(&error))?;
+            let asked = OfInstance(Arc::clone(asking.credentials()));
+            builder = builder.with_credentials(Arc::new(asked));
         }
         let store = Arc::new(builder.build().map_err(|error| refused(&error))?);
         Ok(Client {

@@ -10,6 +10,7 @@ use object_store::{
 use transload_plugin_api::{Error, ErrorKind, Host, Result};
 
 use crate::{
+    environment::Environment,
     options::{ConnectionOptions, CredentialSource},
     profile::Profile,
 };
@@ -48,14 +49,6 @@ pub(crate) enum AzureKeys {
         secret: String,
         tenant: String,
     },
-}
-
-/// The environment's variables, for tests to replace.
-pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// The process's own environment; empty variables are none.
-pub(crate) fn process_environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Where one looks for credentials.

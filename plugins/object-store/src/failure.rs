@@ -6,7 +6,12 @@ use std::error::Error as StdError;
 use object_store::{Error as StoreError, client::HttpError, client::HttpErrorKind};
 use transload_plugin_api::{Error, ErrorKind};
 
-use crate::{network::Forbidden, tls::Distrust};
+use crate::{
+    causes::{chain, find},
+    instance::NotTold,
+    network::Forbidden,
+    tls::Distrust,
+};
 
 /// The code of errors about an object that is not the listed one any more.
 pub(crate) const CHANGED: &str = "FILE-CHANGED";
@@ -117,6 +122,9 @@ const LOGIN_CODES: &[&str] = &[
 
 /// The client's error about `what` (an object's name, a bucket) as ours.
 pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
+    if let Some(told) = find::<NotTold>(error) {
+        return not_told(told);
+    }
     let failure = Failure::of(error);
     if failure.status.is_some() {
         return failure.into_error(what);
@@ -143,6 +151,19 @@ pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
         return Error::new(kind, message).at(what);
     }
     of_transport(error, what)
+}
+
+/// A machine that is not told who it is: what it was answered instead.
+fn not_told(told: &NotTold) -> Error {
+    let failure = Failure::of(&told.0);
+    let why = match failure.status {
+        Some(_) => failure.words(),
+        None => of_transport(&told.0, "").message,
+    };
+    Error::new(ErrorKind::Connection, format!("{told}: {why}"))
+        .with_code(LOGIN)
+        .at("the machine's credentials")
+        .hint("`credentials = \"instance\"` is for machines in the cloud that have a role")
 }
 
 /// What happened before there was an answer, or while it came.
@@ -185,25 +206,6 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
         HttpErrorKind::Timeout => failed("", "the server does not answer in time".to_owned()),
         _ => failed("", format!("the connection was lost: {innermost}")),
     }
-}
-
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn StdError + 'static) = *error;
-        // What a custom I/O error holds is not its source.
-        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(held) => Some(held as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
-}
-
-pub(crate) fn find<'a, T: StdError + 'static>(
-    error: &'a (dyn StdError + 'static),
-) -> Option<&'a T> {
-    chain(error).find_map(|error| error.downcast_ref())
 }
 
 /// A text without what follows the `?` of its urls.

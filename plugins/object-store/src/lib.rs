@@ -8,11 +8,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options`, `address` | every option, described once; what `url` says, names and keys |
-//! | `credentials`, `profile` | who we are; the files of the AWS tools |
+//! | `credentials`, `profile`, `instance` | who we are; the files of the AWS tools; machines in the cloud |
+//! | `environment`, `hosts` | the process's variables; hosts that are not like others |
 //! | `network`, `tls` | which hosts may be spoken to, what is trusted, what went wrong |
 //! | `access`, `client` | the opened bucket; how its client is made |
 //! | `own_request` | requests that the client does not offer |
-//! | `failure` | what the store's errors mean |
+//! | `failure`, `causes` | what the store's errors mean, and what is below them |
 //! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
 //! | `listing`, `pattern` | keys, folders and patterns to a frozen list of objects |
@@ -21,11 +22,15 @@
 
 mod access;
 mod address;
+mod causes;
 mod check;
 mod client;
 mod credentials;
+mod environment;
 mod failure;
 mod fetch;
+mod hosts;
+mod instance;
 mod listing;
 mod network;
 mod objects;

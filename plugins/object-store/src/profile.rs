@@ -10,7 +10,7 @@ use std::{
 
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::credentials::Environment;
+use crate::environment::Environment;
 
 /// What a profile says that we use.
 #[derive(Default)]

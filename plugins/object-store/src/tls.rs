@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt};
 
 use rustls::{CertificateError, Error as TlsError};
 
-use crate::failure::find;
+use crate::causes::find;
 
 /// Why a server is not spoken to.
 #[derive(Debug)]

@@ -34,13 +34,15 @@ pub enum Kind {
     S3,
     /// Azure Blob Storage.
     Azure,
+    /// Google Cloud Storage, as the S3 server plays it.
+    Google,
     /// A local folder.
     Folder,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::S3, Self::Azure, Self::Folder];
+    pub const ALL: [Self; 4] = [Self::S3, Self::Azure, Self::Google, Self::Folder];
 }
 
 /// A prefix that nobody else uses, in the bucket `transload` of a store or in a folder; emptied
@@ -72,6 +74,7 @@ impl Bucket {
         match kind {
             Kind::S3 => Self::s3(),
             Kind::Azure => Self::azure(),
+            Kind::Google => Self::google(),
             Kind::Folder => Self::folder(),
         }
     }
@@ -80,7 +83,7 @@ impl Bucket {
     ///
     /// # Panics
     /// If a server is not there.
-    pub fn all() -> [Self; 3] {
+    pub fn all() -> [Self; 4] {
         Kind::ALL.map(Self::new)
     }
 
@@ -117,6 +120,19 @@ impl Bucket {
         let endpoint = login::endpoint("AZURE");
         let client = login::azure_client(&endpoint);
         Self::on_server(Kind::Azure, "az", endpoint, AZURE.1, client)
+    }
+
+    /// In a server of the test's own that speaks Google's dialect.
+    ///
+    /// # Panics
+    /// If there is no port for it.
+    pub fn google() -> Self {
+        let server = Server::start();
+        let endpoint = server.google_endpoint().to_owned();
+        let client = login::google_client(&endpoint);
+        let mut bucket = Self::on_server(Kind::Google, "gs", endpoint, login::google(), client);
+        bucket.server = Some(server);
+        bucket
     }
 
     /// In a fresh folder.
@@ -178,7 +194,7 @@ impl Bucket {
         let (url, endpoint) = (&self.url, &self.endpoint);
         let mut values = match self.kind {
             Kind::S3 => json!({"url": url, "endpoint": endpoint, "access_key_id": login::s3().0}),
-            Kind::Azure => json!({"url": url, "endpoint": endpoint}),
+            Kind::Azure | Kind::Google => json!({"url": url, "endpoint": endpoint}),
             Kind::Folder => json!({"url": url}),
         };
         let all = values.as_object_mut().expect("an object");
@@ -202,6 +218,7 @@ impl Bucket {
         let login = match self.kind {
             Kind::S3 => format!("region = \"{}\"\nsecret_access_key = {secret}\n", login::REGION),
             Kind::Azure => format!("account_key = {secret}\n"),
+            Kind::Google => format!("service_account_key = {secret}\n"),
             Kind::Folder => String::new(),
         };
         let options = self.options(json!({"plugin": "object-store"})).values;
@@ -212,9 +229,9 @@ impl Bucket {
     /// Where faults of the S3 server are armed; by [`Bucket::prefix`], as others use it too.
     ///
     /// # Panics
-    /// If it is no S3 server.
+    /// If it is no server of ours.
     pub fn faults(&self) -> Faults {
-        assert_eq!(self.kind, Kind::S3);
+        assert!(matches!(self.kind, Kind::S3 | Kind::Google));
         Faults::at(&self.endpoint)
     }
 
@@ -319,6 +336,7 @@ impl Bucket {
         match self.kind {
             Kind::S3 => self.count_uploads(),
             Kind::Azure => 0,
+            Kind::Google => self.faults().uploads(&self.prefix).len(),
             Kind::Folder => self.names().iter().filter(|name| name.ends_with(".part")).count(),
         }
     }

@@ -1,15 +1,19 @@
 //! Where the servers are, and as whom one comes to them.
 
-use std::sync::{Arc, Once};
+use std::{
+    process::Command,
+    sync::{Arc, Once, OnceLock},
+};
 
 use object_store::{
-    ObjectStore,
+    ClientOptions, ObjectStore,
     aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential},
     azure::MicrosoftAzureBuilder,
     client::HttpRequest,
+    gcp::GoogleCloudStorageBuilder,
 };
 use transload_plugin_api::{Result, Secret, Secrets};
-use transload_tests_s3::{BUCKET, KEY, SECRET};
+use transload_tests_s3::{ACCOUNT, BUCKET, KEY, SECRET};
 
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -54,6 +58,31 @@ pub(crate) fn azure_client(endpoint: &str) -> Arc<dyn ObjectStore> {
     Arc::new(builder.with_container_name(BUCKET).build().expect("a client"))
 }
 
+/// A service account whose tokens the server takes, as Google's console gives it out. Its key is
+/// made by the first who asks.
+pub(crate) fn google() -> &'static str {
+    static ACCOUNT_FILE: OnceLock<String> = OnceLock::new();
+    ACCOUNT_FILE.get_or_init(|| {
+        let arguments = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+        let made = Command::new("openssl").args(arguments).output().expect("openssl");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let key = String::from_utf8(made.stdout).expect("PEM");
+        serde_json::json!({
+            "type": "service_account", "client_email": ACCOUNT, "private_key_id": "1",
+            "private_key": key,
+        })
+        .to_string()
+    })
+}
+
+pub(crate) fn google_client(endpoint: &str) -> Arc<dyn ObjectStore> {
+    install_tls();
+    let options = ClientOptions::new().with_allow_http(true);
+    let builder = GoogleCloudStorageBuilder::new().with_base_url(endpoint);
+    let builder = builder.with_service_account_key(google()).with_client_options(options);
+    Arc::new(builder.with_bucket_name(BUCKET).build().expect("a client"))
+}
+
 /// Signs a request to the S3 server that no client makes.
 pub(crate) fn sign(request: &mut HttpRequest) {
     let (key_id, secret_key) = s3();
@@ -76,6 +105,7 @@ impl Secrets for Keys {
         Ok(match key {
             "secret_access_key" => Some(Secret::new(s3().1)),
             "account_key" => Some(Secret::new(AZURE.1)),
+            "service_account_key" => Some(Secret::new(google())),
             _ => None,
         })
     }

@@ -1,6 +1,7 @@
 //! An S3 server for tests: real requests, signatures and answers, and faults where a test asks.
 //!
 //! - `server` listens, and stands between a request and its answer where a fault is armed;
+//! - `google` speaks Google's dialect of it, at a port of its own;
 //! - `tls` lets it speak TLS as well;
 //! - `store` is the store behind it: bytes by `s3s-fs`, names and conditions by this crate;
 //! - `page` cuts listings into pages, `operation` tells what a request asks for;
@@ -24,6 +25,7 @@
 
 mod arm;
 mod fault;
+mod google;
 mod operation;
 mod page;
 mod server;
@@ -32,5 +34,6 @@ mod tls;
 
 pub use arm::{Armed, Faults};
 pub use fault::{Fault, Request, Rule};
+pub use google::ACCOUNT;
 pub use server::{BUCKET, KEY, SECRET, Server, serve_forever};
 pub use tls::Certificates;

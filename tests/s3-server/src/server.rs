@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -30,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     arm::Order,
     fault::{Fault, Rules, Strike},
+    google,
     operation::Operation,
     store::Store,
     tls::Certificates,
@@ -45,6 +46,7 @@ pub const BUCKET: &str = "transload";
 /// A server of a test's own; ended when dropped, with all that is in it.
 pub struct Server {
     endpoint: String,
+    google: String,
     tls_port: Option<u16>,
     runtime: Option<Runtime>,
     _folder: tempfile::TempDir,
@@ -72,19 +74,27 @@ impl Server {
         let (runtime, listener) = (runtime(), listener());
         let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
         let stage = Arc::new(Stage::new(folder.path()));
-        runtime.spawn(serve(listener, None, stage.clone()));
+        runtime.spawn(serve(listener, Way::Plain, stage.clone()));
+        let listener = self::listener();
+        let google = format!("http://{}", listener.local_addr().expect("an address"));
+        runtime.spawn(serve(listener, Way::Google, stage.clone()));
         let tls_port = certificates.map(|(certificates, name)| {
             let listener = self::listener();
             let port = listener.local_addr().expect("an address").port();
-            runtime.spawn(serve(listener, Some(certificates.acceptor(name)), stage));
+            runtime.spawn(serve(listener, Way::Tls(certificates.acceptor(name)), stage));
             port
         });
-        Self { endpoint, tls_port, runtime: Some(runtime), _folder: folder }
+        Self { endpoint, google, tls_port, runtime: Some(runtime), _folder: folder }
     }
 
     /// `http://127.0.0.1:PORT`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// `http://127.0.0.1:PORT` of the same store, as Google would speak.
+    pub fn google_endpoint(&self) -> &str {
+        &self.google
     }
 
     /// `https://HOST:PORT`, which is of 127.0.0.1, whatever the host.
@@ -111,12 +121,10 @@ pub fn serve_forever(folder: &Path) {
     let data = folder.join("data");
     fs::create_dir_all(&data).expect("a folder");
     let (runtime, listener) = (runtime(), listener());
-    let SocketAddr::V4(address) = listener.local_addr().expect("an address") else {
-        unreachable!("the listener is bound to 127.0.0.1")
-    };
-    fs::write(folder.join("port.new"), address.port().to_string()).expect("a file");
+    let port = listener.local_addr().expect("an address").port();
+    fs::write(folder.join("port.new"), port.to_string()).expect("a file");
     fs::rename(folder.join("port.new"), folder.join("port")).expect("a file");
-    runtime.block_on(serve(listener, None, Arc::new(Stage::new(&data))));
+    runtime.block_on(serve(listener, Way::Plain, Arc::new(Stage::new(&data))));
 }
 
 fn runtime() -> Runtime {
@@ -133,6 +141,8 @@ fn listener() -> TcpListener {
 /// What answers requests.
 struct Stage {
     service: S3Service,
+    /// For requests that are let in already.
+    unsigned: S3Service,
     store: Store,
     rules: Rules,
 }
@@ -143,25 +153,35 @@ impl Stage {
         let store = Store::new(data);
         let mut builder = S3ServiceBuilder::new(store.clone());
         builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
-        Self { service: builder.build(), store, rules: Rules::default() }
+        let unsigned = S3ServiceBuilder::new(store.clone()).build();
+        Self { service: builder.build(), unsigned, store, rules: Rules::default() }
     }
 }
 
-async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, stage: Arc<Stage>) {
+/// How a port is spoken to.
+#[derive(Clone)]
+enum Way {
+    Plain,
+    Tls(TlsAcceptor),
+    Google,
+}
+
+async fn serve(listener: TcpListener, way: Way, stage: Arc<Stage>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
     loop {
         // Out of descriptors, say: others will be freed.
         let Ok((socket, _)) = listener.accept().await else { continue };
         // Answers are small, and the next request waits for them.
         let _ = socket.set_nodelay(true);
-        let (stage, tls) = (stage.clone(), tls.clone());
+        let (stage, way) = (stage.clone(), way.clone());
         tokio::spawn(async move {
-            match tls {
-                None => talk(socket, stage).await,
+            match way {
+                Way::Plain => talk(socket, stage, false).await,
+                Way::Google => talk(socket, stage, true).await,
                 // A client that does not like the certificate has gone.
-                Some(tls) => {
+                Way::Tls(tls) => {
                     if let Ok(socket) = tls.accept(socket).await {
-                        talk(socket, stage).await;
+                        talk(socket, stage, false).await;
                     }
                 }
             }
@@ -169,13 +189,17 @@ async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, stage: Arc<Stage
     }
 }
 
-async fn talk(socket: impl AsyncRead + AsyncWrite + Unpin, stage: Arc<Stage>) {
-    let answer = service_fn(move |request| answer(stage.clone(), request));
+async fn talk(socket: impl AsyncRead + AsyncWrite + Unpin, stage: Arc<Stage>, google: bool) {
+    let answer = service_fn(move |request| answer(stage.clone(), request, google));
     // A connection may end as its client likes.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
 }
 
-async fn answer(stage: Arc<Stage>, request: Request<Incoming>) -> Result<Response<Body>, StdError> {
+async fn answer(
+    stage: Arc<Stage>,
+    request: Request<Incoming>,
+    google: bool,
+) -> Result<Response<Body>, StdError> {
     let mut request = request.map(Body::from);
     if request.uri().path().starts_with("/-/") {
         let body = request.body_mut().store_all_limited(1 << 20).await?;
@@ -192,10 +216,20 @@ async fn answer(stage: Arc<Stage>, request: Request<Incoming>) -> Result<Respons
     let strike = stage.rules.strike(&operation);
     // What has been asked for is done, even if the client does not wait for the answer.
     let acting = tokio::spawn(async move {
-        match strike {
-            Some(strike) => struck(&stage, request, strike).await,
-            None => Ok(Answer::from(stage.service.call(request).await?)),
+        if google && let Err((status, code)) = google::to_s3(&mut request, &operation, &stage.store)
+        {
+            drain(&mut request).await?;
+            return Ok(refusal(status, code).into());
         }
+        let service = if google { &stage.unsigned } else { &stage.service };
+        let mut answer = match strike {
+            Some(strike) => struck(service, request, strike).await?,
+            None => Answer::from(service.call(request).await?),
+        };
+        if google {
+            google::from_s3(&mut answer.response, &operation, &stage.store);
+        }
+        Ok::<_, StdError>(answer)
     });
     Ok(acting.await??.watched(visit))
 }
@@ -231,7 +265,7 @@ impl Answer {
 }
 
 async fn struck(
-    stage: &Stage,
+    service: &S3Service,
     mut request: Request<Body>,
     strike: Strike,
 ) -> Result<Answer, StdError> {
@@ -259,7 +293,7 @@ async fn struck(
     }
     let fault = strike.fault.clone();
     request.extensions_mut().insert(strike);
-    let response = stage.service.call(request).await?;
+    let response = service.call(request).await?;
     match fault {
         Fault::LoseReply => {
             // The store may work on while it answers.

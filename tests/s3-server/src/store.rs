@@ -125,6 +125,14 @@ impl Store {
         keys
     }
 
+    /// An object's number, greater than that of what was there before, and its ETag.
+    pub(crate) fn version(&self, bucket: &str, key: &str) -> Option<(u64, String)> {
+        let names = self.names();
+        let object = names.objects.get(&(bucket.to_owned(), key.to_owned()))?;
+        let number: u64 = object.blob.strip_prefix("blob-")?.parse().ok()?;
+        Some((number + 1, object.etag.value().to_owned()))
+    }
+
     fn names(&self) -> MutexGuard<'_, Names> {
         self.shared.names.lock().unwrap()
     }

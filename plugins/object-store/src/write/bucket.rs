@@ -195,6 +195,8 @@ impl Place for BucketPlace {
         let outcome = self.bucket.wait_regardless(limit, async {
             match &self.bucket.own {
                 Some(own) => Ok(self.complete_by_request(own, upload, parts, new).await),
+                // Google completes on no condition.
+                None if new => Ok(Reply::Unconditional),
                 None => self.complete_by_client(upload, parts).await,
             }
         });

@@ -21,3 +21,8 @@ fn json_lines_in_azure_conform() {
 fn csv_in_a_folder_conforms() {
     testing::reader::all(&ObjectStorePlugin, &Objects { bucket: Bucket::folder, format: "csv" });
 }
+
+#[test]
+fn csv_in_google_conforms() {
+    testing::reader::all(&ObjectStorePlugin, &Objects { bucket: Bucket::google, format: "csv" });
+}

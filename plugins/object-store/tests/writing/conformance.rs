@@ -25,3 +25,8 @@ fn parquet_in_s3_conforms() {
 fn parquet_in_azure_conforms() {
     testing::all(&ObjectStorePlugin, &Objects { kind: Kind::Azure, format: "parquet" });
 }
+
+#[test]
+fn json_lines_in_google_conform() {
+    testing::all(&ObjectStorePlugin, &Objects { kind: Kind::Google, format: "jsonl" });
+}

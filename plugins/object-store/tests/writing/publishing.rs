@@ -55,7 +55,9 @@ fn objects_and_a_manifest_are_published() {
         assert!(token.starts_with("r-1/0/0/"), "{token}");
         match kind {
             Kind::Folder => {}
-            Kind::S3 => assert_eq!(bucket.metadata(expected[2])["transload-token"], token),
+            Kind::S3 | Kind::Google => {
+                assert_eq!(bucket.metadata(expected[2])["transload-token"], token)
+            }
             Kind::Azure => assert_eq!(bucket.metadata(expected[2])["transload_token"], token),
         }
     }
