@@ -155,6 +155,17 @@ pub enum LoadMethod {
     Copy,
 }
 
+impl LoadMethod {
+    /// The word in job files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Insert => "insert",
+            Self::Copy => "copy",
+        }
+    }
+}
+
 /// What a task hands to the job's commit; opaque to the host, at most 4 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {

@@ -9,20 +9,10 @@ use arrow_array::{
     },
 };
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
-use arrow_cast::{
-    CastOptions, cast_with_options,
-    display::{ArrayFormatter, FormatOptions},
-};
 use arrow_schema::{ArrowError, DataType, IntervalUnit, TimeUnit};
 use transload_plugin_api::LogicalType;
 
-use super::method::Applied;
-
-/// Arrow's cast, in which a value that does not fit becomes NULL, for the caller to notice.
-pub(super) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    let options = CastOptions { safe: true, format_options: FormatOptions::default() };
-    cast_with_options(array, to, &options)
-}
+use super::applied::{Applied, cast, flag_rows};
 
 /// Casts there and back; what does not come back as it was did not fit.
 pub(super) fn round_trip(array: &ArrayRef, to: &DataType) -> Result<Applied, ArrowError> {
@@ -136,18 +126,4 @@ pub(super) fn fraction(array: &ArrayRef, target: &LogicalType) -> Result<Applied
     let raw = raw.as_primitive::<arrow_array::types::Int64Type>();
     let bad = flag_rows(array.len(), |row| raw.is_valid(row) && raw.value(row) % step != 0);
     Ok(Applied { array: array.clone(), bad, code: "range" })
-}
-
-/// The rows for which `bad` holds, or `None` if there are none.
-pub(super) fn flag_rows(rows: usize, mut bad: impl FnMut(usize) -> bool) -> Option<BooleanBuffer> {
-    let flags = BooleanBuffer::collect_bool(rows, &mut bad);
-    (flags.count_set_bits() > 0).then_some(flags)
-}
-
-/// A value in words, for messages.
-pub(super) fn show(array: &ArrayRef, row: usize) -> String {
-    let options = FormatOptions::default();
-    super::text::without_zone(&array.slice(row, 1))
-        .and_then(|value| ArrayFormatter::try_new(&value, &options)?.value(0).try_to_string())
-        .unwrap_or_else(|_| "value that cannot be shown".to_owned())
 }

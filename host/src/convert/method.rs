@@ -8,7 +8,10 @@ use arrow_schema::ArrowError;
 use serde::Serialize;
 use transload_plugin_api::LogicalType;
 
-use super::{check, text};
+use super::{
+    applied::{Applied, cast},
+    check, text,
+};
 
 /// What the plan says about a pair of columns; best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -58,14 +61,6 @@ pub(super) enum Method {
     Impossible,
 }
 
-/// What a method made of a column.
-pub(super) struct Applied {
-    pub(super) array: ArrayRef,
-    /// Rows whose value did not fit.
-    pub(super) bad: Option<BooleanBuffer>,
-    pub(super) code: &'static str,
-}
-
 impl Method {
     pub(super) fn apply(
         self,
@@ -75,7 +70,7 @@ impl Method {
         let clean = |array: ArrayRef| Applied { array, bad: None, code: "range" };
         Ok(match self {
             Self::Same => clean(array.clone()),
-            Self::Cast => clean(check::cast(array, &target.data_type())?),
+            Self::Cast => clean(cast(array, &target.data_type())?),
             Self::RoundTrip => check::round_trip(array, &target.data_type())?,
             Self::Length => check::length(array, target),
             Self::Fraction => check::fraction(array, target)?,

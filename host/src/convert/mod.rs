@@ -4,6 +4,7 @@
 //! target's type cannot hold exactly makes its row dirty; nothing is rounded, cut, clamped or
 //! turned into NULL. Columns whose types agree pass without being touched.
 
+mod applied;
 mod check;
 mod method;
 mod text;
@@ -105,7 +106,7 @@ impl Conversion {
     }
 
     fn misfit(&self, array: &ArrayRef, row: usize, code: &'static str) -> DirtyRow {
-        let value = check::show(array, row);
+        let value = text::show(array, row);
         let reason = format!(
             "{} `{}` does not fit {} exactly",
             self.source.logical, value, self.target.logical

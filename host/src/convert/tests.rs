@@ -9,7 +9,7 @@ use arrow_array::{
 };
 use transload_plugin_api::{Column, LogicalType, schema_of};
 
-use super::{Converter, Verdict, check, verdict};
+use super::{Converter, Verdict, text, verdict};
 
 fn logical(name: &str) -> LogicalType {
     name.parse().unwrap()
@@ -29,7 +29,7 @@ fn convert(array: ArrayRef, from: &str, to: &str) -> Vec<String> {
     let mut out = vec!["dirty".to_owned(); batch.num_rows()];
     for (index, row) in kept.iter().enumerate() {
         let null = column.is_null(index);
-        out[*row as usize] = if null { "null".into() } else { check::show(column, index) };
+        out[*row as usize] = if null { "null".into() } else { text::show(column, index) };
     }
     out
 }

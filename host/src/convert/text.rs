@@ -14,13 +14,13 @@ use arrow_array::{
 use arrow_buffer::i256;
 use arrow_cast::{
     CastOptions, cast_with_options,
-    display::FormatOptions,
+    display::{ArrayFormatter, FormatOptions},
     parse::{Parser, string_to_datetime},
 };
 use arrow_schema::{ArrowError, DataType};
 use transload_plugin_api::LogicalType;
 
-use super::{check, method::Applied};
+use super::applied::{Applied, cast, flag_rows};
 
 /// Types that text can be parsed into.
 pub(super) fn parses(to: &LogicalType) -> bool {
@@ -74,7 +74,7 @@ fn unparsed_are_bad(source: &ArrayRef, array: ArrayRef) -> Applied {
     let bad = if source.null_count() == array.null_count() {
         None
     } else {
-        check::flag_rows(source.len(), |row| source.is_valid(row) && array.is_null(row))
+        flag_rows(source.len(), |row| source.is_valid(row) && array.is_null(row))
     };
     Applied { array, bad, code: "parse" }
 }
@@ -99,7 +99,7 @@ fn validate(array: &ArrayRef, texts: &StringArray, target: &LogicalType) -> Appl
         LogicalType::Json => serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(),
         _ => is_number(text),
     };
-    let bad = check::flag_rows(texts.len(), |row| texts.is_valid(row) && !valid(texts.value(row)));
+    let bad = flag_rows(texts.len(), |row| texts.is_valid(row) && !valid(texts.value(row)));
     Applied { array: array.clone(), bad, code: "parse" }
 }
 
@@ -197,7 +197,7 @@ fn times(
         fraction_fits(text, precision).then_some(nanos)
     };
     let nanos = primitive::<t::Time64NanosecondType>(texts, parse);
-    Ok(unparsed_are_bad(array, check::cast(&nanos, &target.data_type())?))
+    Ok(unparsed_are_bad(array, cast(&nanos, &target.data_type())?))
 }
 
 fn timestamps(texts: &StringArray, precision: u8, zoned: bool) -> Result<ArrayRef, ArrowError> {
@@ -283,7 +283,15 @@ pub(super) fn print(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 /// An instant as UTC's wall clock: Arrow prints named zones only with a zone database.
 pub(super) fn without_zone(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let DataType::Timestamp(unit, Some(_)) = array.data_type() else { return Ok(array.clone()) };
-    check::cast(&check::cast(array, &DataType::Int64)?, &DataType::Timestamp(*unit, None))
+    cast(&cast(array, &DataType::Int64)?, &DataType::Timestamp(*unit, None))
+}
+
+/// A value in words, for messages.
+pub(super) fn show(array: &ArrayRef, row: usize) -> String {
+    let options = FormatOptions::default();
+    without_zone(&array.slice(row, 1))
+        .and_then(|value| ArrayFormatter::try_new(&value, &options)?.value(0).try_to_string())
+        .unwrap_or_else(|_| "value that cannot be shown".to_owned())
 }
 
 fn print_uuids(uuids: &FixedSizeBinaryArray) -> ArrayRef {

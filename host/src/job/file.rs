@@ -41,8 +41,7 @@ const WRITE_MODES: &[(&str, WriteMode, Option<LoadMethod>)] = &[
     ("copy on conflict do update", WriteMode::Upsert, Some(LoadMethod::Copy)),
 ];
 
-const LOADS: &[(&str, LoadMethod)] =
-    &[("auto", LoadMethod::Auto), ("insert", LoadMethod::Insert), ("copy", LoadMethod::Copy)];
+const LOADS: &[LoadMethod] = &[LoadMethod::Auto, LoadMethod::Insert, LoadMethod::Copy];
 
 const GUARANTEES: &[Guarantee] = &[
     Guarantee::AtLeastOnce,
@@ -368,10 +367,9 @@ fn write_mode(entry: &Entry) -> Result<(WriteMode, Option<LoadMethod>), Problem>
 }
 
 fn load_method(entry: &Entry) -> Result<LoadMethod, Problem> {
-    let words: Vec<&str> = LOADS.iter().map(|(word, _)| *word).collect();
+    let words: Vec<&str> = LOADS.iter().map(|load| load.word()).collect();
     let word = value::choice(entry, &words)?;
-    let found = LOADS.iter().find(|(known, _)| *known == word);
-    Ok(found.map_or(LoadMethod::Auto, |(_, load)| *load))
+    Ok(LOADS.iter().copied().find(|load| load.word() == word).unwrap_or_default())
 }
 
 /// Contradictions between the writer's own keys.
@@ -381,10 +379,7 @@ fn check_writer(writer: &DraftWriter, problems: &mut Problems) {
         && load.value != fixed
         && load.value != LoadMethod::Auto
     {
-        let message = format!(
-            "`load` contradicts `write_mode`, which loads by `{}`",
-            super::resolve::load_word(fixed)
-        );
+        let message = format!("`load` contradicts `write_mode`, which loads by `{}`", fixed.word());
         problems.add(load.problem(message).hint("leave `load` out"));
     }
     if let (Some(key), Some(update)) = (&writer.key, &writer.update_columns)

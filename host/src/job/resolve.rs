@@ -460,21 +460,11 @@ fn load_method(
         return LoadMethod::default();
     };
     if load.value != LoadMethod::Auto && !writer.loads.contains(&load.value) {
-        let message =
-            format!("plugin `{}` cannot load by `{}`", plugin.value, load_word(load.value));
-        let loads = std::iter::once("auto").chain(writer.loads.iter().copied().map(load_word));
+        let message = format!("plugin `{}` cannot load by `{}`", plugin.value, load.value.word());
+        let loads = std::iter::once("auto").chain(writer.loads.iter().map(|load| load.word()));
         problems.add(load.problem(message).hint(format!("it has {}", quoted(loads))));
     }
     load.value
-}
-
-/// The word in job files.
-pub(super) fn load_word(load: LoadMethod) -> &'static str {
-    match load {
-        LoadMethod::Auto => "auto",
-        LoadMethod::Insert => "insert",
-        LoadMethod::Copy => "copy",
-    }
 }
 
 fn refuse_unsupported(

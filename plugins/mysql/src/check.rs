@@ -5,10 +5,9 @@ use transload_plugin_api::{Error, ErrorKind, Result};
 use transload_sql::{Stages, TableName, TlsMode, What};
 
 use crate::{
-    catalog,
+    catalog::{self, TableColumn},
     connect::{Connector, NO_TLS},
     dialect::{quoted, text_literal},
-    reader::MysqlReader,
     session::Session,
     stage::in_full,
 };
@@ -83,9 +82,13 @@ pub(crate) fn reading(found: &mut Stages, session: &mut Session, connector: &Con
 }
 
 /// Whether this login may read what the job names.
-pub(crate) fn source(found: &mut Stages, session: &mut Session, reader: &MysqlReader) {
-    let Ok(what) = reader.source.what() else { return };
-    let words = reader.columns(session).and_then(|columns| {
+pub(crate) fn source(
+    found: &mut Stages,
+    session: &mut Session,
+    what: &What,
+    columns: Result<Vec<TableColumn>>,
+) {
+    let words = columns.and_then(|columns| {
         let count = columns.len();
         let What::Table(name) = what else { return Ok(format!("`query`: {count} columns")) };
         let table = catalog::table(session, name)?;

@@ -201,7 +201,10 @@ impl Reader for MysqlReader {
         let (mut found, session) = check::log_in(&self.connector);
         if let Some(mut session) = session {
             check::reading(&mut found, &mut session, &self.connector);
-            check::source(&mut found, &mut session, self);
+            if let Ok(what) = self.source.what() {
+                let columns = self.columns(&mut session);
+                check::source(&mut found, &mut session, what, columns);
+            }
         }
         Ok(found.into_findings())
     }
