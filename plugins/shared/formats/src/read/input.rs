@@ -155,11 +155,10 @@ impl Input {
         until: Option<u64>,
     ) -> Result<Self> {
         let until = until.unwrap_or(file.size);
-        let detect = || {
-            let head = store.range(file, 0..file.size.min(Compression::HEAD as u64))?;
-            options.compression.or(|| Compression::detect(&head))
-        };
-        let compression = if is_cut { Compression::None } else { detect()? };
+        let detect =
+            || Compression::detect(&store.range(file, 0..file.size.min(Compression::HEAD as u64))?);
+        let compression =
+            if is_cut { Compression::None } else { options.compression.or(detect)? };
         if is_plain(compression, options) {
             let text =
                 Self::new(store.read(file, from..until)?, options, compression, until, BLOCK)?;
