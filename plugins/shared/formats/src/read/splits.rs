@@ -111,7 +111,7 @@ pub(crate) fn divide(
     let data = |pieces| SplitData { pieces, names: names.clone(), partitions: partitions.clone() };
     let short: HashSet<_> = files.iter().map(StoredFile::short_name).collect();
     let whole_names = short.len() < files.len();
-    let hands = deal(pieces, total, count).into_iter();
+    let hands = deal(pieces, count).into_iter();
     hands.map(|hand| split(source, data(hand), whole_names)).collect()
 }
 
@@ -269,8 +269,10 @@ fn line_start(source: &Source, file: &StoredFile, offset: u64) -> Result<Option<
 }
 
 /// Deals pieces out to splits in their order, each to the split in which its middle lies.
-fn deal(pieces: Vec<Piece>, total: u64, count: u64) -> Vec<Vec<Piece>> {
+fn deal(pieces: Vec<Piece>, count: u64) -> Vec<Vec<Piece>> {
     let mut hands: Vec<Vec<Piece>> = vec![Vec::new(); count as usize];
+    // Not the files' bytes: what is no row group of a small Parquet file outweighs its row groups.
+    let total: u64 = pieces.iter().map(|piece| piece.bytes).sum();
     let mut offset = 0;
     let number = pieces.len() as u64;
     for (index, piece) in pieces.into_iter().enumerate() {

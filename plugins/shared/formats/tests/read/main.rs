@@ -8,5 +8,7 @@
 )]
 
 mod asked;
+mod dealing;
+mod parquet;
 mod shelf;
 mod unsampled;

@@ -1,36 +1,14 @@
 //! Files that the plan did not look at: their task says by name what is not as it was planned.
 
-use std::sync::Arc;
+use transload_plugin_api::{Error, ErrorKind, LogicalType, Reader};
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use transload_formats::{Encoder, ParquetEncoder, ParquetOptions};
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Reader, schema_of};
-
-use crate::shelf::{Shelf, count, splits};
+use crate::{
+    parquet::file,
+    shelf::{Shelf, count, splits},
+};
 
 /// So many files are looked at before a run.
 const SAMPLED: usize = 16;
-
-/// A file of one row that has these columns.
-fn file(columns: &[(&str, LogicalType)]) -> Vec<u8> {
-    let value = |logical: &LogicalType| -> ArrayRef {
-        match logical {
-            LogicalType::Int64 => Arc::new(Int64Array::from(vec![1])),
-            _ => Arc::new(StringArray::from(vec!["x"])),
-        }
-    };
-    let arrays = columns.iter().map(|(_, logical)| value(logical)).collect();
-    let columns: Vec<_> =
-        columns.iter().map(|(name, logical)| Column::new(*name, logical.clone(), true)).collect();
-    let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
-    let mut encoder = ParquetEncoder::new(&ParquetOptions::default(), &columns).unwrap();
-    let mut out = Vec::new();
-    encoder.start(&mut out).unwrap();
-    encoder.encode(&batch, &mut out).unwrap();
-    encoder.commit(&mut out).unwrap();
-    encoder.end(&mut out).unwrap();
-    out
-}
 
 /// The error of the tasks of 17 files, the last of which has these columns.
 fn last_has(columns: &[(&str, LogicalType)]) -> Error {

@@ -1,0 +1,19 @@
+//! Which files go to which split.
+
+use transload_plugin_api::LogicalType;
+
+use crate::{
+    parquet::file,
+    shelf::{Shelf, splits},
+};
+
+#[test]
+fn small_parquet_files_are_dealt_evenly() {
+    // Most of each is its footer, which is none of its row groups.
+    let small = file(&[("id", LogicalType::Int64), ("name", LogicalType::TEXT)]);
+    let files = (0..40).map(|number| (format!("{number:02}.parquet"), small.clone()));
+    // So many splits that nearly every file is looked at for a row group to cut at.
+    let (_, splits) = splits(&Shelf::new(files).reader(&[]), 30);
+    let labels: Vec<_> = splits.iter().map(|split| split.label.as_str()).collect();
+    assert_eq!(labels.len(), 30, "{labels:?}");
+}
