@@ -106,6 +106,30 @@ fn t61_bad_libraries_are_listed_with_reasons_and_harm_nothing() {
     workplace.run(&["run", "job.toml", "--plugins", plugins]).exits(0);
 }
 
+#[test]
+fn the_plugins_of_this_installation_are_as_its_manifest_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let manifest = fs::read_to_string(root.join("plugin-manifest.toml")).unwrap();
+    fs::write(folder.path().join("plugin-manifest.toml"), &manifest).unwrap();
+    let names: Vec<_> = manifest.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+    for name in &names {
+        let library = plugin_library(name.trim_matches('"'));
+        let link = folder.path().join(library.file_name().unwrap());
+        std::os::unix::fs::symlink(&library, link).unwrap();
+    }
+    let plugins = folder.path().to_str().unwrap();
+    let workplace = Workplace::new();
+    let list = workplace.run(&["plugin", "list", "--output", "json", "--plugins", plugins]);
+    let list = listed(&list);
+    let here: Vec<_> =
+        list.iter().filter(|entry| entry["path"].as_str().unwrap().starts_with(plugins)).collect();
+    assert_eq!((names.len(), here.len()), (6, 6));
+    for entry in here {
+        assert_eq!((&entry["status"], &entry["listed"]), (&"ok".into(), &true.into()), "{entry:#}");
+    }
+}
+
 /// The hash as another program sees it.
 fn sha256(library: &Path) -> String {
     let output = Command::new("sha256sum").arg(library).output().unwrap();
