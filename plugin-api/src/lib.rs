@@ -16,6 +16,7 @@
 //! | [`calendar`] | the days that dates travel as |
 //! | `reader` | [`Reader`] and [`ReadTask`]: schema, splits, batches with positions |
 //! | `writer` | [`Writer`] and [`WriteTask`]: inspect, chunks, commit, abort |
+//! | `count` | [`Count`]: what either side has counted of its store |
 //! | `host` | what the host lends a plugin: secrets, cancellation |
 //! | `error` | the one error type, with a kind to act on |
 //! | [`abi`] | the frozen part: root module, vtables, export and import |

@@ -416,13 +416,7 @@ impl Writer for ObjectWriter {
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
-        self.stage(plan)?.remove(&*self.place()?)?;
-        if self.access.address.scheme != Scheme::File
-            && let Some(words) = self.access.bucket()?.traffic.words()
-        {
-            tracing::info!(run = plan.run, "{words}; all of them were sent again");
-        }
-        Ok(())
+        self.stage(plan)?.remove(&*self.place()?)
     }
 
     fn counts(&self) -> Result<Vec<Count>> {
