@@ -5,7 +5,7 @@
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WritePlan};
-use transload_sql::Care;
+use transload_tables::Care;
 
 use crate::{
     answer::Done,

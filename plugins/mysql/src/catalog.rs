@@ -1,7 +1,7 @@
 //! Tables, columns and keys as the server tells them. What their types mean is in `types`.
 
 use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, TableInfo};
-use transload_sql::TableName;
+use transload_tables::TableName;
 
 use crate::{
     answer::TextRow,

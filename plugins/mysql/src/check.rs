@@ -2,7 +2,7 @@
 //! `transload connection test` and of both roles' `check`.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
-use transload_sql::{Stages, TableName, TlsMode, What};
+use transload_tables::{Stages, TableName, TlsMode, What};
 
 use crate::{
     catalog::{self, TableColumn},

@@ -14,7 +14,7 @@ use arrow_array::{
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::ArrowError;
 use transload_plugin_api::{LogicalType, Result};
-use transload_sql::KeyValue;
+use transload_tables::KeyValue;
 
 use crate::cell::digits;
 

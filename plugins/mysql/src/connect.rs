@@ -9,7 +9,7 @@ use std::{
 
 use rustls::pki_types::ServerName;
 use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result, TableInfo};
-use transload_sql::{Address, TlsMode};
+use transload_tables::{Address, TlsMode};
 
 use crate::{
     answer::{Server, server_error},

@@ -5,7 +5,7 @@ use arrow_array::ArrayRef;
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
-use transload_sql::KeyValue;
+use transload_tables::KeyValue;
 
 use crate::{
     answer::ResultColumn,

@@ -1,6 +1,6 @@
 //! How MySQL and MariaDB write what SQL databases write differently.
 
-use transload_sql::{Conflict, Dialect};
+use transload_tables::{Conflict, Dialect};
 
 /// The dialect of both servers, as far as names and placeholders go. Conflicts are resolved in
 /// `load`, where the server is known.

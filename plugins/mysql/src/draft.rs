@@ -4,7 +4,7 @@ use transload_plugin_api::{
     Column, Error, ErrorKind, Guarantee, LoadMethod, LogicalType, Result, Statement, WriteDraft,
     WriteMode, WritePlan,
 };
-use transload_sql::{Drafting, TableName, Wording, destructive, plain, replaced_reference};
+use transload_tables::{Drafting, TableName, Wording, destructive, plain, replaced_reference};
 
 use crate::{
     answer::Server,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result, WriteMode, WritePlan, Written};
-use transload_sql::{Conflict, Dialect as _};
+use transload_tables::{Conflict, Dialect as _};
 
 use crate::{
     answer::{Done, Server},

@@ -3,7 +3,7 @@
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, LoadMethod, Result, WriteMode, WritePlan, Written};
-use transload_sql::{Dialect as _, TableName};
+use transload_tables::{Dialect as _, TableName};
 
 use crate::{
     bulk::{Bulk, Sent, load_statement},

@@ -4,7 +4,7 @@
 
 use sha1::{Digest as _, Sha1};
 use transload_plugin_api::{Error, ErrorKind, Result, WriteMode};
-use transload_sql::TableName;
+use transload_tables::TableName;
 
 use crate::{dialect::text_literal, session::Session, stage::in_full};
 

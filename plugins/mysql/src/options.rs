@@ -1,9 +1,9 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing. What all SQL
-//! plugins share of them is `transload_sql`'s.
+//! plugins share of them is `transload_tables`'s.
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{
+use transload_tables::{
     Address, AddressRules, Dialect as _, Sources, TableName, Target, source_specs, target_specs,
 };
 

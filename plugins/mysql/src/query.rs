@@ -1,7 +1,7 @@
 //! The job's own query: its columns as the server describes them, and the statement that reads it.
 
 use transload_plugin_api::{Column, ErrorKind, LogicalType, Result};
-use transload_sql::Dialect as _;
+use transload_tables::Dialect as _;
 
 use crate::{
     answer::ResultColumn,

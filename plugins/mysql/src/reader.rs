@@ -7,7 +7,7 @@ use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
     Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
-use transload_sql::{
+use transload_tables::{
     KeySplit, KeyValue, Select, Source, TableReader, What, decode_split, known_columns,
 };
 

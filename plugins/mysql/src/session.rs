@@ -7,7 +7,7 @@ use std::{
 };
 
 use transload_plugin_api::{Cancel, Result};
-use transload_sql::KeyValue;
+use transload_tables::KeyValue;
 
 use crate::{
     answer::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, LogicalType, Position, Result, Split, SplitAbility};
-use transload_sql::{
+use transload_tables::{
     KeyRange, KeySplit, KeyValue, encode_split, equal_spans, integer_ranges, known_columns,
     ranges_between, with_null_range,
 };

@@ -2,7 +2,7 @@
 //! when the job commits. RENAME is atomic; TRUNCATE would commit by itself.
 
 use transload_plugin_api::{Result, WritePlan};
-use transload_sql::{Dialect as _, TableName};
+use transload_tables::{Dialect as _, TableName};
 
 use crate::{
     catalog,

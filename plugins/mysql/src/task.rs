@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Counters, Error, ErrorKind, Position, Receipt, Result, WriteTask, Written,
 };
-use transload_sql::TableName;
+use transload_tables::TableName;
 
 use crate::{connect::Connector, load::Loader, session::Session, stage};
 

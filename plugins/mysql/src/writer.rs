@@ -7,7 +7,7 @@ use transload_plugin_api::{
     Cancel, ChunkOutcome, Finding, Host, Options, Receipt, Result, TableInfo, TargetInfo,
     TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
 };
-use transload_sql::Target;
+use transload_tables::Target;
 
 use crate::{
     catalog, check,

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 use transload_plugin_api::{Column, Error, ErrorKind, Key, Result, TableInfo};
-use transload_sql::TableName;
+use transload_tables::TableName;
 
 use crate::{
     dialect::quoted_table,

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use transload_sql::{Conflict, Dialect, KeyRange, KeyValue, TableName};
+use transload_tables::{Conflict, Dialect, KeyRange, KeyValue, TableName};
 
 /// PostgreSQL 12 and later, with `standard_conforming_strings` on.
 pub(crate) struct PostgresDialect;

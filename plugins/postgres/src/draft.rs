@@ -3,7 +3,7 @@
 use transload_plugin_api::{
     Column, Error, ErrorKind, LoadMethod, Result, WriteDraft, WriteMode, WritePlan,
 };
-use transload_sql::{TableName, Wording, destructive, is_keyed, plain};
+use transload_tables::{TableName, Wording, destructive, is_keyed, plain};
 
 use crate::{
     catalog::{self, Identity, Table, TableKind},

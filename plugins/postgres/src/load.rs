@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::{Client, CopyInSink, Error as PgError, Statement};
 use transload_plugin_api::{Error, ErrorKind, Result, Written};
-use transload_sql::Care;
+use transload_tables::Care;
 
 use crate::{
     bisect,

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use serde::Deserialize;
 use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
-use transload_sql::{AddressRules, source_specs, target_specs};
+use transload_tables::{AddressRules, source_specs, target_specs};
 
 /// The options of a connection that other servers have as well.
 const ADDRESS: AddressRules =
@@ -14,22 +14,22 @@ const ADDRESS: AddressRules =
 /// Where the server is, and what sessions are called there.
 #[derive(Clone, Debug)]
 pub(crate) struct Address {
-    place: transload_sql::Address,
+    place: transload_tables::Address,
     pub(crate) application_name: String,
 }
 
 impl Address {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let place = transload_sql::Address::parse(options, &ADDRESS)?;
+        let place = transload_tables::Address::parse(options, &ADDRESS)?;
         let SessionOptions { application_name } = options.parse()?;
         Ok(Self { place, application_name })
     }
 }
 
 impl Deref for Address {
-    type Target = transload_sql::Address;
+    type Target = transload_tables::Address;
 
-    fn deref(&self) -> &transload_sql::Address {
+    fn deref(&self) -> &transload_tables::Address {
         &self.place
     }
 }

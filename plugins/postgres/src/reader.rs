@@ -9,7 +9,7 @@ use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
     Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
-use transload_sql::{
+use transload_tables::{
     KeyRange, Source, Sources, TableReader, What, decode_split, known_columns, unordered,
 };
 

@@ -17,7 +17,7 @@ use tokio_postgres::{
     types::{FromSqlOwned, ToSql},
 };
 use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
-use transload_sql::TlsMode;
+use transload_tables::TlsMode;
 
 use crate::{
     failure::failure,

@@ -3,7 +3,7 @@
 //! are read.
 
 use transload_plugin_api::{Result, Split, SplitAbility};
-use transload_sql::{KeyRange, KeyValue, What, encode_split, ranges_between, with_null_range};
+use transload_tables::{KeyRange, KeyValue, What, encode_split, ranges_between, with_null_range};
 
 use crate::{
     catalog::{self, Table, TableKind},

@@ -2,7 +2,7 @@
 //! overwrite is staged and published.
 
 use transload_plugin_api::{Error, ErrorKind, LogicalType, Result, WriteMode, WritePlan};
-use transload_sql::{Conflict, Dialect, Drafting, TableName};
+use transload_tables::{Conflict, Dialect, Drafting, TableName};
 
 use crate::{
     catalog::{Identity, Table, TableColumn, TableKind},

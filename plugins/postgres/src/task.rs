@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use transload_plugin_api::{
     ChunkOutcome, Counters, Error, ErrorKind, Host, Position, Receipt, Result, WriteTask, Written,
 };
-use transload_sql::TableName;
+use transload_tables::TableName;
 
 use crate::{
     dialect::{quoted, quoted_table},

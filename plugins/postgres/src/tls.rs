@@ -1,4 +1,4 @@
-//! The TLS handshake. What is trusted and verified is `transload_sql`'s.
+//! The TLS handshake. What is trusted and verified is `transload_tables`'s.
 
 use std::{io, sync::Arc};
 

@@ -8,7 +8,7 @@ use transload_plugin_api::{
     Receipt, Result, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WriteModeSpec,
     WritePlan, WriteTask, Writer,
 };
-use transload_sql::{TableName, Target};
+use transload_tables::{TableName, Target};
 
 use crate::{
     catalog::{self, Table},

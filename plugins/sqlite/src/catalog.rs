@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, TableInfo};
-use transload_sql::TableName;
+use transload_tables::TableName;
 
 use crate::{
     failure::failure,

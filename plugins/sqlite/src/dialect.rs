@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use transload_sql::{Conflict, Dialect};
+use transload_tables::{Conflict, Dialect};
 
 /// SQLite's dialect.
 pub(crate) struct SqliteDialect;

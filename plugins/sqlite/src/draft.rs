@@ -5,7 +5,7 @@ use transload_plugin_api::{
     Column, Error, ErrorKind, Key, LoadMethod, LogicalType, Result, Statement, WriteDraft,
     WriteMode, WritePlan,
 };
-use transload_sql::{Drafting, TableName, Wording, destructive, plain, replaced_reference};
+use transload_tables::{Drafting, TableName, Wording, destructive, plain, replaced_reference};
 
 use crate::{
     catalog::{self, Table, TableColumn, TableKind},

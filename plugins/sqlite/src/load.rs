@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow_array::RecordBatch;
 use rusqlite::{Connection, Statement};
 use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WriteMode, WritePlan, Written};
-use transload_sql::{Conflict, Insert, TableName, delete_matching};
+use transload_tables::{Conflict, Insert, TableName, delete_matching};
 
 use crate::{
     bind::{Cells, cells_of},

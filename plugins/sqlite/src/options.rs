@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_sql::{Sources, TableName, Target, source_specs, target_specs};
+use transload_tables::{Sources, TableName, Target, source_specs, target_specs};
 
 /// Where the reader looks.
 #[derive(Clone, Debug, Deserialize)]

@@ -8,7 +8,7 @@ use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
     Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
-use transload_sql::{
+use transload_tables::{
     KeyRange, KeySplit, KeyValue, Select, Source, TableReader, What, decode_split, equal_spans,
     integer_ranges, known_columns, ranges_between, with_null_range,
 };

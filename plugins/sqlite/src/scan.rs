@@ -21,7 +21,7 @@ use transload_plugin_api::{
     Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
     schema_of,
 };
-use transload_sql::{KeyValue, encode_key};
+use transload_tables::{KeyValue, encode_key};
 
 use crate::{decode::ColumnDecoder, failure::failure, fit::Misfit, reader::key_value};
 

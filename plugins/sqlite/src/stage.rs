@@ -4,7 +4,7 @@
 
 use rusqlite::Connection;
 use transload_plugin_api::{Error, ErrorKind, Result};
-use transload_sql::{Dialect as _, TableName};
+use transload_tables::{Dialect as _, TableName};
 
 use crate::{
     catalog::{self, Table},

@@ -11,7 +11,7 @@ use transload_plugin_api::{
     Cancel, ChunkOutcome, Error, ErrorKind, Finding, Host, Options, Receipt, Result, TableInfo,
     TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
 };
-use transload_sql::{TableName, Target};
+use transload_tables::{TableName, Target};
 
 use crate::{
     catalog, draft,

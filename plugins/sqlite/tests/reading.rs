@@ -399,7 +399,8 @@ fn a_shard_can_be_read_on_from_a_position() {
     assert_eq!(first.batch.num_rows(), 20);
     let mut rest = reader.open(split, &columns, Some(&first.position)).unwrap();
     assert!(rest.next_batch().unwrap().is_none());
-    let position = Position(transload_sql::encode_key(&[transload_sql::KeyValue::Integer(18)]));
+    let position =
+        Position(transload_tables::encode_key(&[transload_tables::KeyValue::Integer(18)]));
     let mut rest = reader.open(split, &columns, Some(&position)).unwrap();
     assert_eq!(rest.next_batch().unwrap().unwrap().batch.num_rows(), 2);
 }

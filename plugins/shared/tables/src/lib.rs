@@ -22,7 +22,7 @@
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
 //!
 //! ```
-//! use transload_sql::{TableName, integer_ranges};
+//! use transload_tables::{TableName, integer_ranges};
 //!
 //! let name: TableName = r#"ods."a.b""#.parse().unwrap();
 //! assert_eq!((name.schema.as_deref(), name.table.as_str()), (Some("ods"), "a.b"));
