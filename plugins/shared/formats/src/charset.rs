@@ -1,5 +1,5 @@
-//! Other encodings to UTF-8, piece by piece, and what becomes of bytes that are not UTF-8.
-//! Strict: what an encoding does not know is an error with its place, never a guess.
+//! Converts other encodings to UTF-8, piece by piece, and decides how bytes that are not UTF-8 are
+//! read. Conversion is strict: bytes that an encoding does not define are an error with a place.
 
 use std::str::FromStr;
 
@@ -7,20 +7,20 @@ use encoding_rs::{Decoder, DecoderResult, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-/// How a file's characters are written.
+/// The character encoding of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Charset {
     /// `utf-8`, with or without a byte order mark.
     #[default]
     Utf8,
-    /// `latin1`: ISO 8859-1, where every byte is the character of its number (not windows-1252).
+    /// `latin1`: ISO 8859-1, where every byte is the character with its number (not windows-1252).
     Latin1,
-    /// `gbk`, read as GB 18030, which contains it.
+    /// `gbk`, read as GB 18030, which includes it.
     Gbk,
     /// `gb18030`
     Gb18030,
-    /// `utf-16`: told by its byte order mark, which must be there.
+    /// `utf-16`: the byte order comes from the byte order mark, which is required.
     Utf16,
     /// `utf-16le`, with or without a byte order mark.
     Utf16Le,
@@ -73,25 +73,25 @@ impl<'de> Deserialize<'de> for Charset {
     }
 }
 
-/// What becomes of bytes that are not UTF-8, in a file that should be.
+/// How bytes that are not UTF-8 are read in a file that should be UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Invalid {
     /// They make their row dirty.
     #[default]
     Dirty,
-    /// Each maximal wrong sequence becomes one U+FFFD.
+    /// Each maximal invalid sequence becomes one U+FFFD.
     Replace,
-    /// Each wrong byte becomes the Latin-1 character of its number.
+    /// Each invalid byte becomes the Latin-1 character with its number.
     Latin1,
 }
 
-/// Turns pieces of a file into UTF-8.
+/// Converts pieces of a file to UTF-8.
 pub struct Transcoder {
     mode: Mode,
-    /// Bytes before the piece at hand, in the file.
+    /// Number of bytes in the file before the current piece.
     offset: u64,
-    /// The line at hand, counted from 1.
+    /// The current line, counted from 1.
     line: u64,
     name: &'static str,
 }
@@ -99,22 +99,22 @@ pub struct Transcoder {
 enum Mode {
     Same,
     Latin1,
-    /// UTF-8 with a policy, and the start of a character that was cut off.
-    Mend(Invalid, Vec<u8>),
-    /// UTF-16 before its byte order mark, of which one byte may be there.
+    /// UTF-8 with a policy for invalid bytes, and the start of a character that was cut off.
+    Repair(Invalid, Vec<u8>),
+    /// UTF-16 before its byte order mark; one byte of the mark may have been read.
     Mark(Vec<u8>),
     Other(Decoder),
 }
 
 impl Transcoder {
-    /// A transcoder that stands at the start of a file. `invalid` is for UTF-8 only; in other
-    /// encodings wrong bytes are errors.
+    /// A transcoder at the start of a file. `invalid` applies to UTF-8 only; in other encodings
+    /// invalid bytes are errors.
     pub fn new(charset: Charset, invalid: Invalid) -> Self {
         let other =
             |encoding: &'static Encoding| Mode::Other(encoding.new_decoder_with_bom_removal());
         let mode = match (charset, invalid) {
             (Charset::Utf8, Invalid::Dirty) => Mode::Same,
-            (Charset::Utf8, _) => Mode::Mend(invalid, Vec::new()),
+            (Charset::Utf8, _) => Mode::Repair(invalid, Vec::new()),
             (Charset::Latin1, _) => Mode::Latin1,
             (Charset::Gbk | Charset::Gb18030, _) => other(encoding_rs::GB18030),
             (Charset::Utf16, _) => Mode::Mark(Vec::new()),
@@ -124,7 +124,8 @@ impl Transcoder {
         Self { mode, offset: 0, line: 1, name: charset.name() }
     }
 
-    /// Whether nothing changes: the file's own bytes may be decoded, and divided by offsets.
+    /// Whether the output equals the input, so that the file's own bytes can be decoded and split
+    /// by offsets.
     pub fn is_identity(&self) -> bool {
         matches!(self.mode, Mode::Same)
     }
@@ -132,7 +133,7 @@ impl Transcoder {
     /// Appends the UTF-8 of the next piece to `out`. `last`: nothing follows.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] with line and byte of a sequence that the encoding does not know.
+    /// [`ErrorKind::Data`] with line and byte of a sequence that is invalid in the encoding.
     pub fn push(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
         let before = out.len();
         match &mut self.mode {
@@ -142,7 +143,7 @@ impl Transcoder {
                 let written = encoding_rs::mem::convert_latin1_to_utf8(piece, &mut out[before..]);
                 out.truncate(before + written);
             }
-            Mode::Mend(invalid, cut) => mend(*invalid, cut, piece, last, out),
+            Mode::Repair(invalid, cut) => repair(*invalid, cut, piece, last, out),
             Mode::Mark(mark) => {
                 mark.extend_from_slice(piece);
                 if mark.len() >= 2 || (last && !mark.is_empty()) {
@@ -162,7 +163,7 @@ impl Transcoder {
         Ok(())
     }
 
-    /// The decoder that a UTF-16 file's first two bytes ask for.
+    /// The decoder that the first two bytes of a UTF-16 file select.
     fn marked(&self, piece: &[u8]) -> Result<Decoder> {
         match piece {
             [0xFF, 0xFE, ..] => Ok(encoding_rs::UTF_16LE.new_decoder_with_bom_removal()),
@@ -173,18 +174,18 @@ impl Transcoder {
         }
     }
 
-    /// `back`: where the wrong sequence begins, counted from the start of the piece.
+    /// `back`: where the invalid sequence begins, counted from the start of the piece.
     fn refuse(&self, back: i64) -> Error {
         let byte = self.offset.saturating_add_signed(back);
         Error::new(ErrorKind::Data, format!("bytes that are not `{}`", self.name))
             .with_code("FORMAT-ENCODING")
             .at(format!("line {}, byte {byte}", self.line))
-            .hint("choose the file's true `encoding`")
+            .hint("set the file's actual `encoding`")
     }
 }
 
-/// Appends a piece's UTF-8. `Err`: where a wrong sequence begins, counted from the start of the
-/// piece; below zero if it began in the piece before.
+/// Appends a piece's UTF-8. `Err`: where an invalid sequence begins, counted from the start of the
+/// piece; negative if it began in the piece before.
 fn transcode(
     decoder: &mut Decoder,
     piece: &[u8],
@@ -212,8 +213,8 @@ fn transcode(
     }
 }
 
-/// Appends a piece with what is not UTF-8 mended.
-fn mend(invalid: Invalid, cut: &mut Vec<u8>, piece: &[u8], last: bool, out: &mut Vec<u8>) {
+/// Appends a piece, with invalid bytes replaced.
+fn repair(invalid: Invalid, cut: &mut Vec<u8>, piece: &[u8], last: bool, out: &mut Vec<u8>) {
     let joined;
     let mut rest = if cut.is_empty() {
         piece
@@ -264,7 +265,7 @@ mod tests {
         Ok(String::from_utf8(out).unwrap())
     }
 
-    /// The same in pieces of every length.
+    /// Converts the input in pieces of every length; the results must be equal.
     fn text(charset: Charset, invalid: Invalid, input: &[u8]) -> Result<String> {
         let whole = transcode_by(charset, invalid, input, input.len().max(1));
         for piece in 1..input.len() {
@@ -306,7 +307,7 @@ mod tests {
         assert_eq!(text(Charset::Utf16Le, Invalid::Dirty, &little[2..]).unwrap(), "a,😀\né");
         assert_eq!(text(Charset::Utf16, Invalid::Dirty, b"").unwrap(), "");
         assert!(text(Charset::Utf16, Invalid::Dirty, &little[2..]).is_err());
-        // half a surrogate pair, and half a unit
+        // half a surrogate pair, and half a code unit
         assert!(text(Charset::Utf16Le, Invalid::Dirty, b"a\0\x3D\xD8b\0").is_err());
         assert!(text(Charset::Utf16Le, Invalid::Dirty, b"a\0b").is_err());
     }

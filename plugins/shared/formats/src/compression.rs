@@ -1,5 +1,6 @@
-//! Compressed streams, told by their first bytes and never by a file's name. All members and frames
-//! of a stream are read, and one that ends early is an error, never an early end of the data.
+//! Compressed streams, detected by their first bytes and never by the file's name. All members and
+//! frames of a stream are read. A stream that ends early is an error, never an early end of the
+//! data.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -15,12 +16,12 @@ use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-/// The largest window a zstd frame may ask for, as a power of two: 128 MiB.
+/// The largest window a zstd frame may require, as a power of two: 128 MiB.
 const WINDOW_LOG: u32 = 27;
-/// So many bytes out of a stream are no cause for suspicion.
+/// The first 16 MiB out of a stream are not checked.
 const UNSUSPICIOUS: u64 = 16 << 20;
-/// Beyond those, a stream that grows more than this is taken for a decompression bomb. No gzip
-/// stream can; rows of real data do not.
+/// After that, a stream that expands more than this is considered a decompression bomb. Gzip
+/// streams cannot expand further, and rows of real data do not.
 const RATIO: u64 = 1100;
 
 /// How bytes are compressed.
@@ -43,18 +44,18 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The most bytes that [`Compression::detect`] looks at.
+    /// The maximum number of bytes that [`Compression::detect`] reads.
     pub const HEAD: usize = 10;
 
-    /// Tells a compression by the first [`Compression::HEAD`] bytes of a file, or all of a
-    /// shorter one.
+    /// Detects a compression from the first [`Compression::HEAD`] bytes of a file, or from all
+    /// bytes of a shorter one.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for xz, zip and LZ4's old format, by name.
     pub fn detect(head: &[u8]) -> Result<Self> {
         let refused = match head {
             [0x1F, 0x8B, ..] => return Ok(Self::Gzip),
-            // a frame, or one to be skipped
+            // a frame, or a skippable one
             [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
                 return Ok(Self::Zstd);
             }
@@ -74,7 +75,7 @@ impl Compression {
             .hint("decompress the file first, or compress it with gzip or zstd"))
     }
 
-    /// What a file's extension says, in lower case.
+    /// The compression for a file extension in lower case.
     pub fn of_extension(extension: &str) -> Option<Self> {
         match extension {
             "gz" | "gzip" => Some(Self::Gzip),
@@ -86,7 +87,7 @@ impl Compression {
         }
     }
 
-    /// What new files' names end with, the point included.
+    /// The extension of new files, including the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::None => "",
@@ -110,10 +111,10 @@ impl Compression {
         }
     }
 
-    /// Reads what was compressed. `inner` begins with the bytes that were looked at.
+    /// Decompresses a stream. `inner` begins with the bytes that `detect` was given.
     ///
     /// # Errors
-    /// [`ErrorKind::Other`] if no decompressor can be made.
+    /// [`ErrorKind::Other`] if no decompressor can be created.
     pub fn reader<'r>(self, inner: impl Read + Send + 'r) -> Result<Box<dyn Read + Send + 'r>> {
         let (inner, taken) = Counted::new(inner);
         let inner = BufReader::with_capacity(128 << 10, inner);
@@ -133,10 +134,10 @@ impl Compression {
         })
     }
 
-    /// Writes compressed, at the format's usual level.
+    /// Compresses what is written, at the format's default level.
     ///
     /// # Errors
-    /// [`ErrorKind::Other`] if no compressor can be made.
+    /// [`ErrorKind::Other`] if no compressor can be created.
     pub fn writer<W: Write>(self, inner: W) -> Result<CompressedWriter<W>> {
         Ok(CompressedWriter(match self {
             Self::None => Kind::None(inner),
@@ -156,7 +157,8 @@ impl Compression {
     }
 }
 
-/// Compresses what is written to it. Nothing is whole before [`CompressedWriter::finish`].
+/// Compresses what is written to it. The output is complete only after
+/// [`CompressedWriter::finish`].
 pub struct CompressedWriter<W: Write>(Kind<W>);
 
 enum Kind<W: Write> {
@@ -169,7 +171,7 @@ enum Kind<W: Write> {
 }
 
 impl<W: Write> CompressedWriter<W> {
-    /// Writes what is held back and the end of the stream, and gives the inner writer back.
+    /// Writes buffered data and the end of the stream, and returns the inner writer.
     ///
     /// # Errors
     /// Those of the inner writer.
@@ -209,8 +211,8 @@ impl<W: Write> Write for CompressedWriter<W> {
     }
 }
 
-/// Counts what is read; the counter is shared with the guard, which stands behind a decompressor
-/// that does not let anybody look through.
+/// Counts the bytes read. The counter is shared with the guard, because a decompressor does not
+/// give access to its inner reader.
 struct Counted<R> {
     inner: R,
     taken: Arc<AtomicU64>,
@@ -226,14 +228,14 @@ impl<R: Read> Counted<R> {
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        // relaxed: both sides run on the thread that reads
+        // relaxed: both sides run on the reading thread
         self.taken.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
 
-/// All frames of an LZ4 stream. The decoder below reports the end of a frame and an early end of
-/// its input alike, so what tells them apart is whether it has met the input's end.
+/// All frames of an LZ4 stream. The decoder reports the end of a frame and an early end of its
+/// input in the same way; they differ in whether the input's end was reached.
 struct Lz4Frames<R: Read>(FrameDecoder<EndWatch<R>>);
 
 impl<R: BufRead> Lz4Frames<R> {
@@ -260,7 +262,7 @@ impl<R: BufRead> Read for Lz4Frames<R> {
     }
 }
 
-/// Remembers that its end has been met.
+/// Records whether its end has been reached.
 struct EndWatch<R> {
     inner: R,
     at_end: bool,
@@ -290,7 +292,9 @@ impl<R: Read> Read for Guarded<R> {
             let given = self.given;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{taken} compressed bytes became {given}, more than {RATIO} times as many"),
+                format!(
+                    "{taken} compressed bytes expanded to {given}, more than {RATIO} times as many"
+                ),
             ));
         }
         Ok(count)
@@ -336,7 +340,7 @@ mod tests {
             let one = compressed(kind, text.as_bytes());
             let two = [one.as_slice(), one.as_slice()].concat();
             for length in 1..two.len() {
-                // Snappy's frames have no end mark: a stream cut behind its header is whole.
+                // Snappy's frames have no end mark: a stream cut after its header is complete.
                 let header = 10;
                 let whole = length == one.len()
                     || kind == Compression::Snappy
@@ -352,7 +356,7 @@ mod tests {
             for text in [&b"x"[..], b""] {
                 let bytes = compressed(kind, text);
                 let head = &bytes[..bytes.len().min(Compression::HEAD)];
-                // Snappy writes nothing at all for nothing.
+                // Snappy writes no bytes for empty input.
                 let expected = if head.is_empty() { Compression::None } else { kind };
                 assert_eq!(Compression::detect(head).unwrap(), expected);
             }

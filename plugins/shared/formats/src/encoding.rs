@@ -1,5 +1,5 @@
-//! How rows become bytes for a writer: format, dialect and compression, settled by the options
-//! and the target's name.
+//! Encodes rows as bytes for a writer: format, dialect and compression, chosen by the options and
+//! the target's name.
 
 use std::io::Write;
 
@@ -23,15 +23,15 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// The options' format, or the one that the target's name says.
+    /// The format in the options, or the one that the target's name implies.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if neither says one.
+    /// [`ErrorKind::Options`] if neither determines a format.
     pub fn new(options: &WriteOptions, target: &str) -> Result<Self> {
         let name = FileName::of(target);
         let format = name.format(options.format)?;
         let compression = match format {
-            // Parquet compresses its pages by itself.
+            // Parquet compresses its own pages.
             Format::Parquet => Compression::None,
             _ => options.compression.or(|| Ok(name.compression()))?,
         };
@@ -46,17 +46,17 @@ impl Encoding {
         self.format
     }
 
-    /// What the encoder's bytes have to be compressed with.
+    /// The compression to apply to the encoder's bytes.
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// CSV's dialect.
+    /// The CSV dialect.
     pub fn dialect(&self) -> &CsvDialect {
         &self.dialect
     }
 
-    /// What new files' names end with: `csv.gz`.
+    /// The extension of new files, such as `csv.gz`.
     pub fn extension(&self) -> &str {
         &self.extension
     }
@@ -83,12 +83,12 @@ impl Encoding {
         self.encoder(columns)?.encode(&nothing, &mut Vec::new())
     }
 
-    /// What stands between the rows of two parts.
+    /// The separator between the rows of two parts.
     pub fn separator(&self) -> &'static [u8] {
         if self.format == Format::Json { b"," } else { b"" }
     }
 
-    /// Bytes as they are stored.
+    /// Bytes as they are stored: compressed.
     ///
     /// # Errors
     /// [`ErrorKind::Other`] if the compressor fails.
@@ -98,15 +98,15 @@ impl Encoding {
         Ok(stream.finish()?)
     }
 
-    /// Refuses a format whose files cannot be added to.
+    /// Refuses a format whose files cannot be appended to.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for it.
+    /// [`ErrorKind::Unsupported`] for such a format.
     pub fn check_append(&self) -> Result<()> {
         if self.format != Format::Json {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unsupported, "rows cannot be added to a JSON array")
+        Err(Error::new(ErrorKind::Unsupported, "rows cannot be appended to a JSON array")
             .hint("use `format = \"jsonl\"`, or `write_mode = \"overwrite\"`"))
     }
 }

@@ -1,4 +1,4 @@
-//! What a file's name says of its format.
+//! Determines a file's format from its name.
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, Result};
@@ -18,11 +18,11 @@ pub enum Format {
     Parquet,
 }
 
-/// Which format a job says its files have.
+/// The format that a job sets for its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FormatChoice {
-    /// The one that the name says.
+    /// The one that the name implies.
     Auto,
     /// [`Format::Csv`].
     Csv,
@@ -46,17 +46,17 @@ impl Format {
     }
 }
 
-/// A file's name, taken apart.
+/// A file's name, split into its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
     whole: String,
-    /// In lower case, without that of the compression.
+    /// The extension in lower case, without that of the compression.
     extension: String,
     compression: Compression,
 }
 
 impl FileName {
-    /// The last part of a path.
+    /// Parses the last part of a path.
     pub fn of(path: &str) -> Self {
         let whole = path.rsplit('/').next().unwrap_or(path).to_owned();
         let lower = whole.to_ascii_lowercase();
@@ -68,20 +68,20 @@ impl FileName {
         Self { whole, extension, compression }
     }
 
-    /// What `.gz`, `.zst` and the like say.
+    /// The compression that `.gz`, `.zst` and the like imply.
     pub fn compression(&self) -> Compression {
         self.compression
     }
 
-    /// Whether the extension says that a tab is the delimiter.
+    /// Whether the extension implies a tab as delimiter.
     pub fn is_tsv(&self) -> bool {
         matches!(self.extension.as_str(), "tsv" | "tab")
     }
 
-    /// The format chosen, or the extension's.
+    /// The chosen format, or the one of the extension.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if neither says one.
+    /// [`ErrorKind::Options`] if neither determines a format.
     pub fn format(&self, choice: FormatChoice) -> Result<Format> {
         match (choice, self.extension.as_str()) {
             (FormatChoice::Csv, _) | (FormatChoice::Auto, "csv" | "tsv" | "tab") => Ok(Format::Csv),
@@ -93,7 +93,7 @@ impl FileName {
                 Ok(Format::Parquet)
             }
             (FormatChoice::Auto, _) => {
-                let message = format!("the name `{}` does not say which format it is", self.whole);
+                let message = format!("the name `{}` does not show the file's format", self.whole);
                 Err(Error::new(ErrorKind::Options, message)
                     .hint("set `format` to `csv`, `jsonl`, `json` or `parquet`"))
             }

@@ -1,4 +1,4 @@
-//! Rows like those of TPC-H's `lineitem`, which every benchmark of this crate reads and writes.
+//! Rows like those of TPC-H's `lineitem`, used by every benchmark of this crate.
 
 use transload_formats::CsvDialect;
 use transload_plugin_api::{Column, LogicalType};
@@ -33,7 +33,7 @@ pub(crate) fn columns() -> Vec<Column> {
     ]
 }
 
-/// A number generator without surprises: xorshift with a fixed seed.
+/// A simple random number generator: xorshift with a fixed seed.
 struct Numbers(u64);
 
 impl Numbers {
@@ -53,7 +53,7 @@ impl Numbers {
     }
 }
 
-/// So many rows as CSV text.
+/// This many rows as CSV text.
 pub(crate) fn rows(count: u64) -> Vec<u8> {
     const WORDS: [&str; 12] = [
         "furiously",

@@ -1,5 +1,5 @@
-//! CSV in memory, one thread: how many bytes a second are decoded, encoded and followed for
-//! boundaries, and what cells of each type cost.
+//! CSV in memory, one thread: how many bytes per second are decoded, encoded and searched for
+//! boundaries, and the cost of cells of each type.
 #![allow(missing_docs)] // the macros of the harness make public functions
 #![allow(clippy::unwrap_used)] // a benchmark may panic
 

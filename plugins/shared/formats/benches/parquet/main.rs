@@ -1,4 +1,4 @@
-//! Parquet in memory, one thread: how many rows of lineitem a second are encoded and decoded,
+//! Parquet in memory, one thread: how many rows of lineitem per second are encoded and decoded,
 //! with each compression.
 #![allow(missing_docs)] // the macros of the harness make public functions
 #![allow(clippy::unwrap_used)] // a benchmark may panic

@@ -1,6 +1,7 @@
-//! Where a file may be divided: record ends near wanted offsets, proven by having followed every
-//! quote from the start of the file. A guess from the middle of a file can hardly be proven: the
-//! same bytes may stand inside of quotes, unless those would make a record beyond the limit.
+//! Finds where a file may be split: record ends near wanted offsets, proven by tracking every quote
+//! from the start of the file. A guess from the middle of a file is no proof, because the same
+//! bytes may be inside quotes; the exception is a stretch so long that a quoted record would exceed
+//! the limit.
 
 use super::{
     BOM, CsvDialect, RECORD_LIMIT,
@@ -10,31 +11,31 @@ use super::{
 /// The start of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boundary {
-    /// Its first byte, counted from 0.
+    /// The offset of its first byte, counted from 0.
     pub offset: u64,
     /// Its line, counted from 1.
     pub line: u64,
 }
 
 /// Takes the bytes before a wanted offset, piece by piece, and finds the last record that begins
-/// among them, if they alone can prove it: a record beyond the limit ends any reading, so a line
-/// end behind as many bytes without quotes is not inside of quotes.
+/// among them, if these bytes alone prove it. A record beyond the limit is an error in any case, so
+/// a line end that follows that many bytes without quotes is not inside quotes.
 pub struct BoundaryProof {
     quote: Option<u8>,
     escape: Option<u8>,
-    /// Bytes taken.
+    /// Number of bytes taken.
     taken: usize,
-    /// Behind the last quote or escape.
+    /// The position after the last quote or escape.
     doubtful: usize,
-    /// Behind the last line end.
+    /// The position after the last line end.
     start: usize,
 }
 
 impl BoundaryProof {
-    /// So many bytes are enough, if they have no quotes.
+    /// This many bytes are enough if they contain no quotes.
     pub const WINDOW: u64 = RECORD_LIMIT as u64 + (1 << 20);
 
-    /// A proof by bytes of this dialect.
+    /// A proof for bytes of this dialect.
     pub fn new(dialect: &CsvDialect) -> Self {
         let (quote, escape) = (dialect.quote, dialect.true_escape());
         Self { quote, escape, taken: 0, doubtful: 0, start: 0 }
@@ -52,7 +53,7 @@ impl BoundaryProof {
         self.taken += piece.len();
     }
 
-    /// Where the last record begins, counted from the first byte that was taken.
+    /// The start of the last record, counted from the first byte that was taken.
     pub fn finish(self) -> Option<usize> {
         let quotes = self.quote.is_some() || self.escape.is_some();
         let proven = self.doubtful + if quotes { RECORD_LIMIT } else { 0 };
@@ -60,7 +61,7 @@ impl BoundaryProof {
     }
 }
 
-/// Takes a whole file, piece by piece, and finds the first record that begins at or behind each
+/// Takes a whole file, piece by piece, and finds the first record that begins at or after each
 /// wanted offset.
 #[derive(Clone, Debug)]
 pub struct BoundaryFinder {
@@ -69,21 +70,21 @@ pub struct BoundaryFinder {
     found: Vec<Boundary>,
     quoting: Quoting,
     dialect: CsvDialect,
-    /// Bytes before the piece that is being followed.
+    /// Number of bytes before the current piece.
     offset: usize,
-    /// The line that is being followed, counted from 1.
+    /// The current line, counted from 1.
     line: u64,
     /// The byte before the piece; a line end at the start of the file.
     before: u8,
     record: Record,
-    /// The first bytes of the file, while it may begin with a byte order mark.
+    /// The first bytes of the file, while they may be a byte order mark.
     start: Option<Vec<u8>>,
 }
 
-/// What is known of the record that is being followed; asked only where there are comments.
+/// The state of the current record; needed only if the dialect has comments.
 #[derive(Clone, Copy, Debug)]
 enum Record {
-    /// Its first byte, in the file, has not been looked at.
+    /// The first byte, at this offset in the file, has not been read yet.
     Begins(usize),
     Commented,
     Plain,
@@ -117,13 +118,14 @@ impl BoundaryFinder {
         }
     }
 
-    /// Whether every wanted offset has been reached: the rest of the file need not be pushed.
+    /// Whether every wanted offset has been reached, so that the rest of the file need not be
+    /// pushed.
     pub fn is_done(&self) -> bool {
         self.wanted.is_empty()
     }
 
-    /// The boundaries, in the file's order, each once. An offset behind the last line end has
-    /// none; a boundary may lie at the very end of the file.
+    /// The boundaries in the file's order, each once. An offset after the last line end has no
+    /// boundary; a boundary may be at the very end of the file.
     pub fn finish(mut self) -> Vec<Boundary> {
         if let Some(start) = self.start.take() {
             self.begin(&start);
@@ -154,7 +156,7 @@ impl BoundaryFinder {
         self.before = piece.last().copied().unwrap_or(self.before);
     }
 
-    /// Where the next quote or escape stands.
+    /// The position of the next quote or escape.
     fn next_special(&self, piece: &[u8]) -> Option<usize> {
         match (self.dialect.quote, self.dialect.true_escape()) {
             (Some(quote), Some(escape)) => memchr::memchr2(quote, escape, piece),
@@ -163,12 +165,12 @@ impl BoundaryFinder {
         }
     }
 
-    /// A stretch without quotes and escapes, outside of quotes: every line end ends a record.
-    /// `before`: bytes of the piece before the stretch.
+    /// A stretch without quotes and escapes, outside quotes: every line end ends a record.
+    /// `before`: number of bytes of the piece before the stretch.
     fn follow_calm(&mut self, stretch: &[u8], before: usize) {
         let mut at = 0;
         while let Some(wanted) = self.wanted.last() {
-            // a record that begins at the wanted offset has its line end one byte before
+            // the line end of a record that begins at the wanted offset is one byte before it
             let near = (*wanted as usize).saturating_sub(1 + self.offset + before).max(at);
             if near >= stretch.len() {
                 break;
@@ -182,7 +184,7 @@ impl BoundaryFinder {
         self.line += lines(&stretch[at..]);
     }
 
-    /// One block, special byte by special byte.
+    /// Follows one block, one special byte at a time.
     fn follow_block(&mut self, piece: &[u8], base: usize) {
         let bytes = block(piece, base);
         let newlines = find(&bytes, b'\n');
@@ -212,7 +214,7 @@ impl BoundaryFinder {
         self.quoting.step(piece[place], at, starts_cell)
     }
 
-    /// A record begins here: a boundary, if one is wanted at or before it.
+    /// A record begins here; this is a boundary if one is wanted at or before it.
     fn begin_record(&mut self, at: usize) {
         let offset = at as u64;
         if self.dialect.comment.is_some() {
@@ -255,7 +257,7 @@ mod tests {
         finder.finish()
     }
 
-    /// The first record start at or behind each wanted offset, by the plain state machine.
+    /// The first record start at or after each wanted offset, found by the reference state machine.
     fn expected(dialect: &CsvDialect, input: &[u8], wanted: &[u64]) -> Vec<Boundary> {
         let starts = plain::record_starts(dialect, input);
         let mut found: Vec<Boundary> = wanted

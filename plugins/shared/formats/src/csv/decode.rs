@@ -1,5 +1,5 @@
-//! CSV bytes to batches: the wanted columns of each stretch of rows, one column after the other,
-//! straight into their builders.
+//! Decodes CSV bytes into batches: the wanted columns of each stretch of rows, one column after the
+//! other, directly into their builders.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
@@ -14,37 +14,37 @@ use crate::{
     cell::{Cells, Fault, shorten},
 };
 
-/// Decodes rows of a CSV file, from its first row or from a proven boundary on.
+/// Decodes the rows of a CSV file, from its first row or from a proven boundary.
 pub struct CsvDecoder {
     dialect: CsvDialect,
     index: Index,
-    /// The wanted columns: which cell of a row, and its builder.
+    /// The wanted columns: the cell's index in a row, and its builder.
     columns: Vec<(usize, ColumnBuilder)>,
     schema: SchemaRef,
-    /// Cells of a row.
+    /// Number of cells in a row.
     width: usize,
-    /// Where the next record stands.
+    /// The place of the next record.
     place: Place,
-    /// Bytes taken since the last flush.
+    /// Number of bytes taken since the last flush.
     bytes: usize,
     rows: usize,
-    /// The line of the first row since the last flush, of the last one, and of the flush.
+    /// The lines of the first row since the last flush, of the last one, and of the flush.
     first_line: Option<u64>,
     last_line: u64,
     flushed_line: u64,
     dirty: Vec<DirtyRow>,
 }
 
-/// Why a row of a stretch is dirty: its number there, the wanted column at fault, the fault.
+/// A dirty row of a stretch: its number in the stretch, the wanted column at fault, the fault.
 type RowFault = (usize, usize, Fault);
 
 impl CsvDecoder {
-    /// A decoder for a file with columns of these names, of which some are wanted, in any order.
-    /// It stands on line 1 behind the header.
+    /// A decoder for a file with columns of these names, some of which are wanted, in any order. It
+    /// starts at line 1, after the header.
     ///
     /// # Errors
     /// [`ErrorKind::Options`] if the dialect contradicts itself, [`ErrorKind::Schema`] if a wanted
-    /// column is not there, or there twice, [`ErrorKind::Unsupported`] if it has no text form.
+    /// column is missing or occurs twice, [`ErrorKind::Unsupported`] if it has no text form.
     pub fn new(
         dialect: &CsvDialect,
         names: &[String],
@@ -74,8 +74,8 @@ impl CsvDecoder {
         })
     }
 
-    /// Says where in the file the first input stands: a byte, counted from 0, and its line,
-    /// counted from 1. For messages.
+    /// Sets where in the file the first input begins: a byte, counted from 0, and its line, counted
+    /// from 1. Used in messages.
     #[must_use]
     pub fn at(mut self, byte: u64, line: u64) -> Self {
         self.place = Place { byte, line };
@@ -83,12 +83,12 @@ impl CsvDecoder {
         self
     }
 
-    /// Where in the file the next record begins: a byte and its line.
+    /// Where in the file the next record begins: its byte and its line.
     pub fn place(&self) -> (u64, u64) {
         (self.place.byte, self.place.line)
     }
 
-    /// Appends the rows of the stretch that was indexed.
+    /// Appends the rows of the indexed stretch.
     fn append(&mut self, window: &[u8]) -> Result<()> {
         let utf8 = simdutf8::basic::from_utf8(window).is_ok();
         let mut dirty = self.take_ragged(window)?;
@@ -114,7 +114,7 @@ impl CsvDecoder {
         Ok(())
     }
 
-    /// One row in every builder for each row of the stretch, NULL where a cell is at fault.
+    /// Appends one row to every builder for each row of the stretch; NULL for a cell at fault.
     fn append_columns(&mut self, window: &[u8], utf8: bool) -> Vec<RowFault> {
         let (mut faults, mut found) = (Vec::new(), Vec::new());
         for (number, (place, builder)) in self.columns.iter_mut().enumerate() {
@@ -134,7 +134,7 @@ impl CsvDecoder {
         faults
     }
 
-    /// Wanted cells beyond their limit; only a stretch of a single record can hold any.
+    /// Wanted cells beyond their limit; only a stretch of a single record can contain any.
     fn long_cells(&self, window: &[u8]) -> Vec<RowFault> {
         if window.len() <= FIELD_LIMIT {
             return Vec::new();
@@ -149,7 +149,7 @@ impl CsvDecoder {
         faults
     }
 
-    /// Dirty rows, with their lines, for the rows with too few or too many cells.
+    /// Dirty rows, with their lines, for rows with too few or too many cells.
     fn take_ragged(&mut self, window: &[u8]) -> Result<Vec<(u64, DirtyRow)>> {
         let width = self.width;
         let rows = self.index.take_ragged();
@@ -188,12 +188,12 @@ impl CsvDecoder {
 fn beyond_limit(bytes: usize) -> String {
     let most = FIELD_LIMIT >> 20;
     format!(
-        "the cell has {bytes} bytes, and {most} MiB is the most; look for a quote that is never \
+        "the cell has {bytes} bytes, the limit is {most} MiB; look for a quote that is never \
          closed before it, or leave the column out of the job"
     )
 }
 
-/// The most bytes of a value at fault that are kept.
+/// The maximum number of bytes kept of a value at fault.
 const VALUE_LIMIT: usize = 4096;
 
 fn new_dirty(line: u64, column: Option<&str>, raw: &[u8], code: &str, reason: String) -> DirtyRow {
@@ -212,7 +212,7 @@ fn find_column(names: &[String], name: &str) -> Result<usize> {
     match (found.next(), found.next()) {
         (Some((place, _)), None) => Ok(place),
         (Some(_), Some(_)) => {
-            Err(Error::new(ErrorKind::Schema, format!("column `{name}` is there twice")))
+            Err(Error::new(ErrorKind::Schema, format!("column `{name}` occurs twice")))
         }
         (None, _) => {
             Err(Error::new(ErrorKind::Schema, format!("column `{name}` is not in the file"))

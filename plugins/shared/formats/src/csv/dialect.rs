@@ -1,41 +1,41 @@
-//! The options of a CSV dialect, as a job writes them, and whether they go together.
+//! The options of a CSV dialect as a job sets them, and the check that they are compatible.
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-/// How a CSV file is written. Bytes are ASCII and are written as one character in a job file;
-/// `"tab"` means a tab, and an empty string that there is no such byte.
+/// The dialect of a CSV file. Bytes are ASCII and are written as one character in a job file;
+/// `"tab"` means a tab, and an empty string means that there is no such byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CsvDialect {
-    /// Stands between cells.
+    /// Separates cells.
     #[serde(with = "one_byte")]
     pub delimiter: u8,
-    /// Stands around cells that hold special bytes.
+    /// Encloses cells that contain special bytes.
     #[serde(with = "maybe_byte")]
     pub quote: Option<u8>,
-    /// Makes the byte behind it text, inside and outside of quotes. `None`: quotes are doubled.
+    /// Makes the next byte text, inside and outside quotes. `None`: quotes are doubled.
     #[serde(with = "maybe_byte")]
     pub escape: Option<u8>,
-    /// The first record holds the names of the columns.
+    /// Whether the first record contains the column names.
     pub header: bool,
-    /// What an unquoted cell holds for NULL.
+    /// The content of an unquoted cell that means NULL.
     pub null: String,
-    /// A line that begins with it is skipped.
+    /// A line that begins with this byte is skipped.
     #[serde(with = "maybe_byte")]
     pub comment: Option<u8>,
-    /// What a row with too few or too many cells is.
+    /// How a row with too few or too many cells is treated.
     pub ragged: Ragged,
 }
 
-/// What a row with too few or too many cells is.
+/// How a row with too few or too many cells is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ragged {
-    /// A dirty row.
+    /// The row is dirty.
     #[default]
     Dirty,
-    /// The end of the job.
+    /// The job fails.
     Error,
 }
 
@@ -54,7 +54,7 @@ impl Default for CsvDialect {
 }
 
 impl CsvDialect {
-    /// Whether the options go together.
+    /// Checks that the options are compatible.
     ///
     /// # Errors
     /// [`ErrorKind::Options`] with the option that is wrong.
@@ -91,14 +91,14 @@ impl CsvDialect {
         if commented || null.iter().any(special) {
             return Err(Error::new(
                 ErrorKind::Options,
-                format!("`null` is `{}`, which holds a special byte", self.null.escape_debug()),
+                format!("`null` is `{}`, which contains a special byte", self.null.escape_debug()),
             )
-            .hint("choose a text without delimiter, quote, comment byte and line end"));
+            .hint("choose a text without delimiter, quote, comment byte or line end"));
         }
         Ok(())
     }
 
-    /// The escape, unless it is the quote itself, which only says that quotes are doubled.
+    /// The escape byte, unless it is the quote itself, which only means that quotes are doubled.
     pub(super) fn true_escape(&self) -> Option<u8> {
         self.escape.filter(|escape| Some(*escape) != self.quote)
     }
@@ -126,7 +126,7 @@ mod one_byte {
     }
 }
 
-/// A byte as its character, none as an empty string.
+/// A byte as its character, `None` as an empty string.
 mod maybe_byte {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

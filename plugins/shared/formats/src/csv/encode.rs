@@ -1,4 +1,4 @@
-//! Batches to CSV bytes that [`super::CsvDecoder`] reads back identically, or a refusal.
+//! Encodes batches as CSV bytes that [`super::CsvDecoder`] reads back identically, or refuses them.
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
@@ -14,17 +14,17 @@ pub struct CsvEncoder {
     dialect: CsvDialect,
     columns: Vec<Column>,
     binary: BinaryText,
-    /// Bytes that make a cell need quotes.
+    /// Bytes that require quotes around a cell.
     special: [u8; 5],
-    /// The same by byte.
+    /// The same, indexed by byte.
     marks: [bool; 256],
-    /// For each column: no value of it can need quotes.
+    /// For each column: whether none of its values can need quotes.
     plain: Vec<bool>,
-    /// The rendered text of a cell that needs quotes.
+    /// The text of a cell that needs quotes.
     cell: Vec<u8>,
 }
 
-/// Every byte that the text of a number, a date or a boolean may hold.
+/// Every byte that the text of a number, a date or a boolean can contain.
 const PLAIN: &[u8] = b"0123456789+-.:eETZ truefalsNInity";
 
 impl CsvEncoder {
@@ -53,8 +53,8 @@ impl CsvEncoder {
         })
     }
 
-    /// Makes the text that was appended at `from` one that reads back as that text, and not as
-    /// NULL, a comment or a byte order mark. `first`: it stands at the start of a line.
+    /// Quotes or escapes the text appended at `from` so that it reads back as that text, and not as
+    /// NULL, a comment or a byte order mark. `first`: the text is at the start of a line.
     fn protect(&mut self, from: usize, first: bool, out: &mut Vec<u8>) -> Result<()> {
         let text = &out[from..];
         let null = text == self.dialect.null.as_bytes();
@@ -74,8 +74,8 @@ impl CsvEncoder {
         Ok(())
     }
 
-    /// Whether any byte is special: 16 bytes at once, in a form that the compiler makes vector
-    /// instructions of, then the rest by a table.
+    /// Whether any byte is special: 16 bytes at once, in a form that the compiler vectorizes, then
+    /// the rest through a table.
     #[inline]
     fn is_special(&self, text: &[u8]) -> bool {
         let [a, b, c, d, e] = self.special;
@@ -88,8 +88,8 @@ impl CsvEncoder {
             | rest.iter().fold(false, |any, byte| any | self.marks[usize::from(*byte)])
     }
 
-    /// Every special byte of the cell behind an escape; the first byte too, so that the text
-    /// cannot be NULL, a comment or a byte order mark.
+    /// Escapes every special byte of the cell, and its first byte, so that the text cannot be NULL,
+    /// a comment or a byte order mark.
     fn escaped(&self, escape: u8, out: &mut Vec<u8>) {
         for (place, byte) in self.cell.iter().enumerate() {
             if place == 0 || self.marks[usize::from(*byte)] {
@@ -111,13 +111,13 @@ impl CsvEncoder {
     }
 }
 
-/// Whether the texts of a type hold nothing but [`PLAIN`] bytes, and at least one.
+/// Whether the texts of a type consist of [`PLAIN`] bytes only, and of at least one.
 fn is_plain(logical: &LogicalType) -> bool {
     use LogicalType as L;
     !matches!(logical, L::Text { .. } | L::Json | L::Binary | L::Uuid | L::Numeric)
 }
 
-/// A quoted text; a quote inside is escaped or doubled.
+/// Appends a quoted text; quotes inside it are escaped or doubled.
 fn quoted(text: &[u8], quote: u8, escape: Option<u8>, out: &mut Vec<u8>) {
     out.push(quote);
     for byte in text {

@@ -1,4 +1,4 @@
-//! The start of a file: the names of its columns, and its first rows for inference.
+//! Reads the start of a file: the names of its columns, and its first rows for inference.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
 
@@ -8,21 +8,20 @@ use super::{
 };
 use crate::{cell::unquote, infer::Inference};
 
-/// What stands before the first row.
+/// The part of a file before its first row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvHead {
-    /// The columns, from the header, or `c1`, `c2` ... where there is none.
+    /// The column names, from the header, or `c1`, `c2` ... without one.
     pub names: Vec<String>,
-    /// Where the first row begins, in bytes.
+    /// The offset of the first row, in bytes.
     pub bytes: u64,
-    /// The line on which the first row begins, counted from 1.
+    /// The line of the first row, counted from 1.
     pub line: u64,
 }
 
 impl CsvHead {
-    /// Reads the head from the first bytes of a file. `None`: more bytes are needed, which are
-    /// never more than 16 MiB. `last`: nothing follows `input`. A file without any record has no
-    /// columns.
+    /// Reads the head from the first bytes of a file. Returns `None` if it needs more bytes, never
+    /// more than 16 MiB. `last`: nothing follows `input`. A file without any record has no columns.
     ///
     /// # Errors
     /// [`ErrorKind::Data`] if the first record is beyond its limits or not UTF-8.
@@ -53,15 +52,14 @@ impl CsvHead {
             return Err(Error::new(ErrorKind::Data, "record has more than 10,000 cells")
                 .with_code("CSV-COLUMNS")
                 .at(format!("line {row}"))
-                .hint("is it the right delimiter?"));
+                .hint("check that `delimiter` is right"));
         }
         Ok(Some(Self { names, ..head }))
     }
 
-    /// Shows at most `rows` rows to an inference. `input` begins where this head says that the
-    /// first row does; a record that is cut off at its end is left out unless it is the `last`.
-    /// Rows with too few or too many cells tell nothing and are left out. Whether so many rows
-    /// were there.
+    /// Passes at most `rows` rows to an inference. `input` begins at the first row. A record that
+    /// is cut off at the end of `input` is skipped unless it is the `last`. Rows with too few or
+    /// too many cells are skipped. Returns whether there were that many rows.
     ///
     /// # Errors
     /// [`ErrorKind::Data`] for a record beyond its limit and for quotes that are never closed.
@@ -95,7 +93,7 @@ impl CsvHead {
     }
 }
 
-/// A cell's own text, `None` for NULL. What is wrong with its quotes is the decoder's to say.
+/// The text of a cell, `None` for NULL. Wrong quotes are left to the decoder to report.
 fn sample_cell(raw: &[u8], dialect: &CsvDialect) -> Option<Vec<u8>> {
     if raw == dialect.null.as_bytes() {
         return None;
@@ -105,7 +103,7 @@ fn sample_cell(raw: &[u8], dialect: &CsvDialect) -> Option<Vec<u8>> {
     Some(text.unwrap_or(raw).to_vec())
 }
 
-/// A column without a name is called by its number.
+/// The name of a column; a column without a name is named by its number.
 fn name_of(raw: &[u8], dialect: &CsvDialect, number: usize) -> Result<String> {
     let wrong = |what: &str| {
         Error::new(ErrorKind::Data, format!("name of column {number} {what}"))
@@ -113,12 +111,12 @@ fn name_of(raw: &[u8], dialect: &CsvDialect, number: usize) -> Result<String> {
     };
     let mut scratch = Vec::new();
     let name = unquote(raw, dialect.quote, dialect.true_escape(), &mut scratch)
-        .map_err(|_| wrong("has text behind its closing quote"))?;
+        .map_err(|_| wrong("has text after its closing quote"))?;
     if name.is_empty() {
         return Ok(format!("c{number}"));
     }
     String::from_utf8(name.to_vec())
-        .map_err(|_| wrong("is not UTF-8").hint("choose the file's `encoding`"))
+        .map_err(|_| wrong("is not UTF-8").hint("set the file's `encoding`"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Where each cell of a stretch of rows begins and ends. What the cells hold is left to `cell`.
+//! Finds where each cell of a stretch of rows begins and ends. The content of cells is left to
+//! `cell`.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
 
@@ -7,22 +8,22 @@ use super::{
     scan::{BLOCK, Quoting, block, find},
 };
 
-/// A stretch ends after so many rows: its text and its index then stay in the cache.
+/// A stretch ends after this many rows, so that its text and its index stay in the cache.
 const STRETCH_ROWS: usize = 512;
-/// Or after the row in which it reaches so many bytes.
+/// Or after the row in which it reaches this many bytes.
 const STRETCH_BYTES: usize = 256 << 10;
 
 /// The rows of one stretch.
 pub(super) struct Index {
-    /// `stride` numbers a row: where each cell begins, then 1 beyond the end of the last.
+    /// `stride` numbers per row: the start of each cell, then the end of the last cell plus 1.
     bounds: Vec<u32>,
-    /// Numbers in use.
+    /// How many numbers are in use.
     used: usize,
     /// The line of each row.
     lines: Vec<u64>,
     /// Rows with too few or too many cells.
     ragged: Vec<RaggedRow>,
-    /// Cells of a row; `None`: one row of any number of cells.
+    /// Number of cells in a row; `None`: one row with any number of cells.
     cells: Option<usize>,
     delimiter: u8,
     comment: Option<u8>,
@@ -38,10 +39,10 @@ pub(super) struct RaggedRow {
     pub(super) end: usize,
 }
 
-/// Where the input stands in its file.
+/// A place in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Bytes before it.
+    /// Number of bytes before it.
     pub(super) byte: u64,
     /// Its line, counted from 1.
     pub(super) line: u64,
@@ -50,23 +51,23 @@ pub(super) struct Place {
 /// One pass over an input.
 struct Pass<'i> {
     input: &'i [u8],
-    /// Rows to stop after.
+    /// The number of rows after which to stop.
     rows: usize,
-    /// The line at hand.
+    /// The current line.
     line: u64,
     quoting: Quoting,
     record: Record,
 }
 
-/// What is known of the record that is being read.
+/// The state of the current record.
 struct Record {
     start: usize,
     line: u64,
-    /// Where its last cell so far begins.
+    /// The start of its last cell so far.
     cell: usize,
-    /// Its first number among the bounds.
+    /// The index of its first number in the bounds.
     first: usize,
-    /// Cells beyond those that are kept.
+    /// Number of cells beyond those that are kept.
     surplus: usize,
 }
 
@@ -79,7 +80,7 @@ impl Pass<'_> {
 }
 
 impl Index {
-    /// For rows of so many cells, or for one row of any number of them.
+    /// For rows with this number of cells, or for one row with any number of them.
     pub(super) fn new(dialect: &CsvDialect, cells: Option<usize>) -> Self {
         Self {
             bounds: Vec::new(),
@@ -93,7 +94,7 @@ impl Index {
         }
     }
 
-    /// Numbers of a row.
+    /// How many numbers a row has in the bounds.
     pub(super) fn stride(&self) -> usize {
         self.cells.unwrap_or(COLUMN_LIMIT) + 1
     }
@@ -110,7 +111,7 @@ impl Index {
         std::mem::take(&mut self.ragged)
     }
 
-    /// Takes rows away, given by their numbers in rising order.
+    /// Removes rows, given by their numbers in ascending order.
     pub(super) fn remove(&mut self, rows: &[usize]) {
         let stride = self.stride();
         let mut kept = 0;
@@ -127,8 +128,8 @@ impl Index {
         self.used = kept * stride;
     }
 
-    /// Indexes whole records from the start of `input`, at most `rows`, and says how many bytes
-    /// and lines they are. `last`: nothing follows `input`.
+    /// Indexes complete records from the start of `input`, at most `rows`. Returns their size in
+    /// bytes and lines. `last`: nothing follows `input`.
     ///
     /// # Errors
     /// [`ErrorKind::Data`] for a record beyond its limit and for quotes that are never closed.
@@ -160,7 +161,7 @@ impl Index {
             self.end_record(&mut pass, input.len(), false);
         }
         self.used = pass.record.first;
-        // behind the last record of the input there is nothing, not one more byte
+        // a last record without a line end has no byte after it
         Ok((pass.record.start.min(input.len()), pass.record.line - place.line))
     }
 
@@ -175,7 +176,7 @@ impl Index {
         self.used = 1;
     }
 
-    /// Says whether the stretch is complete.
+    /// Returns whether the stretch is complete.
     #[inline(always)]
     fn read_block(&mut self, pass: &mut Pass<'_>, base: usize) -> bool {
         let block = block(pass.input, base);
@@ -189,7 +190,7 @@ impl Index {
         }
     }
 
-    /// A block outside of quotes with nothing but separators in it.
+    /// Reads a block outside quotes that contains only separators.
     #[inline(always)]
     fn read_calm_block(
         &mut self,
@@ -213,7 +214,7 @@ impl Index {
         false
     }
 
-    /// Notes a cell behind each delimiter.
+    /// Adds a cell after each delimiter.
     #[inline(always)]
     fn note_cells(&mut self, pass: &mut Pass<'_>, base: usize, mut delimiters: u64) {
         let count = delimiters.count_ones() as usize;
@@ -222,8 +223,8 @@ impl Index {
         }
         pass.record.cell = base + BLOCK - delimiters.leading_zeros() as usize;
         let first = base as u32 + 1;
-        // eight at a time, as many as there may be: what is written beyond the last one is not
-        // in use, and no branch depends on how many there are
+        // eight at a time, regardless of the count: slots written beyond the last delimiter are not
+        // in use, and no branch depends on the count
         for from in (self.used..self.used + count).step_by(8) {
             let Some(slots) = self.bounds[from..].first_chunk_mut::<8>() else { return };
             for slot in slots {
@@ -234,7 +235,7 @@ impl Index {
         self.used += count;
     }
 
-    /// Any block, special byte by special byte.
+    /// Reads any block, one special byte at a time.
     fn read_odd_block(
         &mut self,
         pass: &mut Pass<'_>,
@@ -266,8 +267,8 @@ impl Index {
         false
     }
 
-    /// Closes the record that ends at `end`, a line end or the end of the input, and says whether
-    /// the stretch is complete. `escaped`: the byte before the line end is text, even a CR.
+    /// Closes the record that ends at `end`, a line end or the end of the input, and returns
+    /// whether the stretch is complete. `escaped`: the byte before the line end is text, even a CR.
     #[inline(always)]
     fn end_record(&mut self, pass: &mut Pass<'_>, end: usize, escaped: bool) -> bool {
         let input = pass.input;
@@ -292,7 +293,7 @@ impl Index {
         self.lines.len() >= pass.rows || next > STRETCH_BYTES
     }
 
-    /// A record that may be empty, a comment, ragged, or of any number of cells.
+    /// Ends a record that may be empty, a comment, ragged, or have any number of cells.
     #[inline(never)]
     fn end_odd_record(&mut self, pass: &mut Pass<'_>, end: usize, cells: usize) {
         let comment = pass.is_comment(self.comment);
@@ -310,7 +311,7 @@ impl Index {
         }
     }
 
-    /// Keeps a record within its limit, and the bounds of one with too many cells within theirs.
+    /// Enforces the limit of a record, and the limit on kept bounds if it has too many cells.
     #[inline(always)]
     fn keep_limits(&mut self, pass: &mut Pass<'_>, at: usize, place: Place) -> Result<()> {
         if at - pass.record.start > RECORD_LIMIT {
@@ -334,7 +335,7 @@ fn too_long(pass: &Pass<'_>, place: Place) -> Error {
     Error::new(ErrorKind::Data, "record is larger than 16 MiB")
         .with_code("CSV-RECORD")
         .at(format!("line {}, byte {}", record.line, place.byte + record.start as u64))
-        .hint("is it the right delimiter, and do lines end with LF or CR LF?")
+        .hint("check `delimiter`, and that lines end with LF or CR LF")
 }
 
 /// The error for quotes that are not closed within the record's limit.
@@ -342,8 +343,8 @@ fn too_long(pass: &Pass<'_>, place: Place) -> Error {
 fn unclosed(input: &[u8], opened: usize, place: Place) -> Error {
     let line = place.line + memchr::memchr_iter(b'\n', &input[..opened]).count() as u64;
     let byte = place.byte + opened as u64;
-    Error::new(ErrorKind::Data, "quote is never closed, or its record is larger than 16 MiB")
+    Error::new(ErrorKind::Data, "quote is not closed within 16 MiB")
         .with_code("CSV-QUOTE")
         .at(format!("line {line}, byte {byte}"))
-        .hint("close the quote, or choose the dialect's `quote` and `escape`")
+        .hint("close the quote, or set the file's `quote` and `escape`")
 }

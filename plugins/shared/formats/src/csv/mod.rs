@@ -1,26 +1,26 @@
-//! CSV and its dialects (RFC 4180 and what is in use beside it).
+//! CSV and its dialects (RFC 4180 and common variants).
 //!
-//! What is settled here, for reading and writing alike:
+//! Rules for reading and writing:
 //!
 //! - Nothing is trimmed. A record ends at LF or CR LF; a CR anywhere else is text.
-//! - A cell is quoted if its first byte is the quote. Quotes inside are doubled, or escaped where
-//!   the dialect has an escape. A quote further inside an unquoted cell is text. Text behind a
+//! - A cell is quoted if its first byte is the quote. Quotes inside are doubled, or escaped if the
+//!   dialect has an escape. A quote after the first byte of an unquoted cell is text. Text after a
 //!   closing quote makes the row dirty.
-//! - An unquoted cell that is the null marker is NULL; the default marker is nothing at all, so
-//!   that `a,,b` has a NULL and `a,"",b` an empty text.
-//! - An empty line is skipped where the file has more than one column; where it has one, it is a
-//!   row whose cell is empty.
-//! - A line that begins with the comment byte is skipped; without one (the default) `#` is text.
+//! - An unquoted cell that equals the null marker is NULL. The default marker is empty, so `a,,b`
+//!   has a NULL and `a,"",b` an empty text.
+//! - An empty line is skipped if the file has more than one column; otherwise, it is a row whose
+//!   cell is empty.
+//! - A line that begins with the comment byte is skipped; without one (the default), `#` is text.
 //! - A byte order mark at the start of the file is skipped before quotes are looked for.
 //! - Limits: a record 16 MiB, a cell 8 MiB, 10,000 columns.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
 //! | `dialect` | the options |
-//! | `scan` | special bytes, 64 at a time, and what quotes and escapes make of them |
+//! | `scan` | finds special bytes, 64 at a time, and interprets quotes and escapes |
 //! | `index` | where each cell of a stretch of rows begins and ends |
 //! | `head` | column names and the first rows |
-//! | `boundary` | where a file may be divided |
+//! | `boundary` | where a file may be split |
 //! | `decode`, `encode` | bytes to batches and back |
 
 mod boundary;
@@ -43,7 +43,7 @@ pub use head::CsvHead;
 const RECORD_LIMIT: usize = 16 << 20;
 /// The largest cell in bytes.
 const FIELD_LIMIT: usize = 8 << 20;
-/// The most columns.
+/// The largest number of columns.
 const COLUMN_LIMIT: usize = 10_000;
 /// A byte order mark.
 const BOM: &[u8] = b"\xEF\xBB\xBF";

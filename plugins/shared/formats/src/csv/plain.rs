@@ -1,11 +1,11 @@
-//! The CSV grammar once more, as plain as can be: byte by byte, one state, one record at a time.
-//! The tests hold the fast code against it.
+//! A reference implementation of the CSV grammar, as plain as possible: byte by byte, one state,
+//! one record at a time. The tests compare the fast code with it.
 
 use proptest::prelude::*;
 
 use super::{BOM, Boundary, CsvDialect};
 
-/// A record as the grammar sees it.
+/// A record by the grammar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) line: u64,
@@ -18,7 +18,7 @@ pub(super) struct Record {
 pub(super) enum Cell {
     Null,
     Text(Vec<u8>),
-    /// Text behind a closing quote.
+    /// Text after a closing quote.
     Wrong,
 }
 
@@ -27,12 +27,12 @@ enum State {
     CellStart,
     Unquoted,
     Quoted,
-    /// Behind a quote inside of quotes: the end, or the first half of a doubled quote.
+    /// After a quote inside quotes: the closing quote, or the first half of a doubled one.
     QuoteInQuotes,
     Comment,
 }
 
-/// All records and where each begins; `Err` if quotes are open at the end. Empty lines and
+/// All records and where each begins; `true` if quotes are open at the end. Empty lines and
 /// comments are records without cells.
 pub(super) fn records(dialect: &CsvDialect, input: &[u8]) -> (Vec<Record>, bool) {
     let skipped = if input.starts_with(BOM) { BOM.len() } else { 0 };
@@ -49,7 +49,8 @@ pub(super) fn records(dialect: &CsvDialect, input: &[u8]) -> (Vec<Record>, bool)
     (records, open)
 }
 
-/// One record: its cells, where the next begins, lines, whether quotes are open at its end.
+/// Reads one record: its cells, the start of the next, its lines, whether quotes are open at its
+/// end.
 fn record(
     dialect: &CsvDialect,
     input: &[u8],
@@ -107,7 +108,7 @@ fn record(
             ended = byte == b'\n';
             if ended && cell.last() == Some(&(b'\r', false)) {
                 cell.pop();
-                // the CR of a CR LF behind a closing quote is no text
+                // the CR of a CR LF after a closing quote is not text
                 wrong = wrong && !matches!(state, State::QuoteInQuotes);
             }
             cells.push(finish(dialect, &mut cell, &mut quoted, &mut wrong));
@@ -152,7 +153,7 @@ fn finish(
     }
 }
 
-/// Where each record begins, and the end of the file if a line end stands there.
+/// The start of each record, and the end of the file if it ends with a line end.
 pub(super) fn record_starts(dialect: &CsvDialect, input: &[u8]) -> Vec<Boundary> {
     let (records, open) = records(dialect, input);
     let mut starts: Vec<Boundary> = records
@@ -171,7 +172,8 @@ pub(super) fn record_starts(dialect: &CsvDialect, input: &[u8]) -> Vec<Boundary>
     starts
 }
 
-/// Whether a record's bytes end with the line end that ends it: another byte then begins another.
+/// Whether a record's bytes end with the line end that ends it; another byte then begins the next
+/// record.
 fn ends_its_record(dialect: &CsvDialect, bytes: &[u8]) -> bool {
     let longer = [bytes, b"x"].concat();
     record(dialect, &longer, 0, 1).1 == bytes.len()

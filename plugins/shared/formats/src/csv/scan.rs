@@ -1,12 +1,12 @@
-//! Finds special bytes, 64 bytes at a time, and follows what quotes and escapes make of them.
-//! What the bytes divide is left to `index` and `boundary`, which so can never disagree.
+//! Finds special bytes, 64 bytes at a time, and interprets quotes and escapes. What the bytes
+//! divide is left to `index` and `boundary`, which therefore cannot disagree.
 
 use super::CsvDialect;
 
-/// Bytes of one step.
+/// Number of bytes per step.
 pub(super) const BLOCK: usize = 64;
 
-/// The bytes at `base`, padded with zeros, which are never special, where the input ends.
+/// The bytes at `base`, padded with zeros (which are never special) at the end of the input.
 #[inline(always)]
 pub(super) fn block(input: &[u8], base: usize) -> [u8; BLOCK] {
     match input.get(base..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
@@ -47,26 +47,26 @@ fn find_by_words(block: &[u8; BLOCK], needle: u8) -> u64 {
     let (words, _) = block.as_chunks::<8>();
     words.iter().rev().fold(0, |bits, word| {
         let odd = u64::from_le_bytes(*word) ^ (u64::from(needle) * 0x0101_0101_0101_0101);
-        // the high bit of each byte that is zero, exactly
+        // sets the high bit of exactly those bytes that are zero
         let equal = !(((odd & LOW) + LOW) | odd | LOW) >> 7;
         // gathers the lowest bit of each byte in the highest byte
         bits << 8 | equal.wrapping_mul(0x0102_0408_1020_4080) >> 56
     })
 }
 
-/// No place that any input has.
+/// A position that no input has.
 const NOWHERE: usize = usize::MAX / 2;
 
-/// Whether the input stands inside of quotes, followed from special byte to special byte.
+/// Whether a position is inside quotes, tracked from one special byte to the next.
 #[derive(Clone, Debug)]
 pub(super) struct Quoting {
     quote: Option<u8>,
     escape: Option<u8>,
-    /// Inside of quotes.
+    /// Inside quotes.
     pub(super) quoted: bool,
     /// Where the quotes were opened.
     pub(super) opened: usize,
-    /// A quote here is the second of a doubled one: what seemed closed is not.
+    /// A quote here is the second of a doubled quote and reopens the quotes.
     reopens: usize,
     /// The byte here is text, whatever it is.
     escaped: usize,
@@ -97,8 +97,8 @@ impl Quoting {
         bits
     }
 
-    /// Whether separators from `at` on count, until the next special byte. A byte that is
-    /// escaped right before `at` still matters: a CR there does not belong to a CR LF.
+    /// Whether separators from `at` on count, until the next special byte. A byte that is escaped
+    /// directly before `at` still matters: an escaped CR is not part of a CR LF.
     #[inline(always)]
     pub(super) fn is_calm(&self, at: usize) -> bool {
         !self.quoted && at.wrapping_sub(self.escaped) > 1
@@ -109,7 +109,7 @@ impl Quoting {
         self.escaped == at
     }
 
-    /// Goes over the next special byte or separator; says whether it is a separator that counts.
+    /// Processes the next special byte or separator; returns whether it is a separator that counts.
     #[inline]
     pub(super) fn step(&mut self, byte: u8, at: usize, starts_cell: bool) -> bool {
         if at == self.escaped {

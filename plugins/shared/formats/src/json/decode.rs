@@ -1,5 +1,5 @@
-//! JSON text to batches. Whole records only: a line of JSON lines, an object of an array.
-//! Values are handed to the column builders as the text that stands in the file.
+//! Decodes JSON text into batches, whole records only: a line of JSON lines, an object of an array.
+//! Values are passed to the column builders as the text in the file.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result, schema_of};
@@ -11,17 +11,17 @@ use super::{
 };
 use crate::{BATCH_BYTES, BATCH_ROWS, CellError, CellWords, ColumnBuilder, Decoded, Decoder};
 
-/// What happens to a key that the schema does not have.
+/// What happens to a key that is not in the schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownKeys {
-    /// It is left out, and counted in [`JsonDecoder::unknown_keys`].
+    /// The key is skipped and counted in [`JsonDecoder::unknown_keys`].
     #[default]
     Ignore,
     /// Its row is dirty.
     Dirty,
 }
 
-/// Where the decoder stands in an array; for lines it is always at `Record`.
+/// The decoder's position in an array; for lines it is always `Record`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Before `[`.
@@ -36,7 +36,7 @@ enum Stage {
     End,
 }
 
-/// The first thing that was wrong with a row.
+/// The first problem found in a row.
 struct Fault {
     column: Option<usize>,
     value: Option<String>,
@@ -46,10 +46,10 @@ struct Fault {
 
 /// Reads JSON lines or one JSON array of objects.
 ///
-/// A missing key and `null` are NULL. Strings are unescaped, everything else is parsed from its
-/// own text; objects and arrays are kept byte for byte where a column wants text or json.
-/// A wrong line, a duplicate key or a value that does not fit makes a dirty row. In an array,
-/// broken syntax is an error, because nobody can tell where the next record begins.
+/// A missing key and `null` are NULL. Strings are unescaped, all other values are parsed from their
+/// own text; objects and arrays are kept byte for byte if a column has type text or json. An
+/// invalid line, a duplicate key or a value that does not fit makes a dirty row. In an array,
+/// invalid syntax is an error, because the start of the next record cannot be determined.
 pub struct JsonDecoder {
     shape: JsonShape,
     unknown: UnknownKeys,
@@ -58,7 +58,7 @@ pub struct JsonDecoder {
     builders: Vec<ColumnBuilder>,
     keys: Keys,
     stage: Stage,
-    /// At the very start of the input a byte order mark may stand.
+    /// At the start of the input, where a byte order mark may be.
     fresh: bool,
     /// The line of the next byte, from 1.
     line: u64,
@@ -72,7 +72,7 @@ pub struct JsonDecoder {
 }
 
 impl JsonDecoder {
-    /// A decoder for these columns. `known` names further keys of the schema that nobody wants.
+    /// A decoder for these columns. `known` names further keys of the schema that are not wanted.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a type that is not parsed from text.
@@ -105,7 +105,7 @@ impl JsonDecoder {
         })
     }
 
-    /// For input that begins behind a record, on this line, instead of at the start of its file.
+    /// For input that begins after a record, on this line, instead of at the start of its file.
     #[must_use]
     pub fn after_a_record(mut self, line: u64) -> Self {
         self.fresh = false;
@@ -121,7 +121,7 @@ impl JsonDecoder {
         self.line
     }
 
-    /// The keys that the schema does not have, with the number of rows they were in.
+    /// The keys that are not in the schema, each with the number of rows that had it.
     pub fn unknown_keys(&self) -> Vec<(String, u64)> {
         self.keys.unknown().collect()
     }
@@ -211,7 +211,7 @@ impl JsonDecoder {
         self.line += memchr::memchr_iter(b'\n', taken).count() as u64;
     }
 
-    /// Takes one object of an array, or nothing if it is not all there.
+    /// Takes one object of an array, or nothing if it is incomplete.
     fn take_record(&mut self, input: &[u8], last: bool) -> Result<Option<usize>> {
         let mut scan = Scanner::new(input);
         match self.take_row(&mut scan) {
@@ -246,7 +246,7 @@ impl JsonDecoder {
         };
         let error = self.syntax(expected, found);
         match self.stage {
-            Stage::Start => error.hint("for one object a line use `format = \"jsonl\"`"),
+            Stage::Start => error.hint("for one object per line, use `format = \"jsonl\"`"),
             _ => error,
         }
     }
@@ -271,8 +271,8 @@ impl JsonDecoder {
             .hint("look for a missing line break or an unclosed quote there"))
     }
 
-    /// Takes one object and appends its values. What is wrong with values or keys goes to
-    /// `fault`; the scan goes on to the object's end.
+    /// Takes one object and appends its values. Problems with values or keys go to `fault`; the
+    /// scan continues to the object's end.
     fn take_row(&mut self, scan: &mut Scanner<'_>) -> Scan<()> {
         self.keys.start_row();
         self.fault = None;
@@ -301,7 +301,7 @@ impl JsonDecoder {
             Found::Column(column) => column,
             Found::Unwanted => return,
             Found::Unknown if self.unknown == UnknownKeys::Ignore => return,
-            Found::Unknown => return self.refuse("unknown", "a key that the schema does not have"),
+            Found::Unknown => return self.refuse("unknown", "a key that is not in the schema"),
             Found::Duplicate => return self.refuse("duplicate", "the same key twice"),
         };
         if let Err(error) = self.append(column, value) {
@@ -432,7 +432,7 @@ impl Decoder for JsonDecoder {
     }
 }
 
-/// JSON's own `true` and `false` are booleans, whatever the job's words for texts are.
+/// JSON's own `true` and `false` are booleans, whatever words the job sets for booleans in text.
 fn with_literals(words: &CellWords) -> CellWords {
     let mut words = words.clone();
     for (list, literal) in [(&mut words.yes, "true"), (&mut words.no, "false")] {

@@ -1,5 +1,6 @@
-//! Batches to JSON text. Numbers are written as they are, strings are escaped where they must be,
-//! json columns keep their bytes. Rows with a value that JSON has not (NaN) are left out and named.
+//! Encodes batches as JSON text. Numbers are written unchanged, strings are escaped where
+//! necessary, json columns keep their bytes. Rows with a value that JSON cannot represent (NaN) are
+//! omitted and returned as dirty.
 
 use arrow_array::{
     Array, ListArray, RecordBatch, StringArray,
@@ -11,15 +12,15 @@ use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Resu
 use super::{JsonShape, scan::next_special};
 use crate::{BinaryText, CellRenderer, Encoder};
 
-/// Writes one object a row, its keys in the columns' order.
+/// Writes one object per row, its keys in the order of the columns.
 pub struct JsonEncoder {
     shape: JsonShape,
     columns: Vec<Column>,
     /// `{"first":`, then `,"second":` and so on.
     keys: Vec<Vec<u8>>,
-    /// An array has a row already, so the next one needs a comma.
+    /// Whether the array already has a row, so that the next one needs a comma.
     begun: bool,
-    /// `begun` at the last commit.
+    /// The value of `begun` at the last commit.
     committed: bool,
     binary: BinaryText,
     refused: Vec<DirtyRow>,
@@ -48,7 +49,7 @@ impl JsonEncoder {
     fn prepare<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<JsonColumn<'a>>> {
         if batch.num_columns() != self.columns.len() {
             let (expected, found) = (self.columns.len(), batch.num_columns());
-            let message = format!("a batch of {found} columns, {expected} were planned");
+            let message = format!("expected a batch of {expected} columns, found {found}");
             return Err(Error::new(ErrorKind::Schema, message));
         }
         let columns = self.columns.iter().zip(batch.columns());
@@ -143,9 +144,9 @@ impl Encoder for JsonEncoder {
     }
 }
 
-/// One column of a batch, ready to be written row by row.
+/// One column of a batch, prepared for writing row by row.
 enum JsonColumn<'a> {
-    /// Written as rendered: whole numbers, decimals, booleans.
+    /// Written as rendered: integers, decimals, booleans.
     Bare(CellRenderer<'a>),
     /// Written as rendered, in quotes: dates, times, uuids, binary. Needs no escapes.
     Quoted(CellRenderer<'a>),
@@ -207,7 +208,7 @@ impl<'a> JsonColumn<'a> {
             Self::Numeric(values) => return write_number(values.value(row), out),
             Self::Float { values, double, text } => {
                 if !is_finite(*values, *double, row) {
-                    return Err("JSON has no NaN and no infinity");
+                    return Err("JSON has no NaN or infinity");
                 }
                 text.render(row, out);
             }
@@ -243,11 +244,11 @@ impl<'a> JsonColumn<'a> {
 fn mismatch(column: &Column, array: &dyn Array) -> Error {
     let Column { name, logical, .. } = column;
     let found = array.data_type();
-    let message = format!("column `{name}` should be {logical} and came as {found}");
+    let message = format!("column `{name}` should be {logical}, found {found}");
     Error::new(ErrorKind::Schema, message)
 }
 
-/// Types whose rendered text is a JSON number or word.
+/// Types whose rendered text is a JSON number or literal.
 fn is_bare(logical: &LogicalType) -> bool {
     use LogicalType::{Boolean, Decimal, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64};
     matches!(
@@ -282,13 +283,13 @@ fn write_list(
     Ok(())
 }
 
-/// JSON text as it is; line breaks between its tokens become spaces, so that a row stays a line.
-/// They cannot stand inside strings there. The document `null` is refused: in an object it cannot
-/// be told from NULL.
+/// Appends JSON text unchanged, except that line breaks between its tokens become spaces, so that a
+/// row stays on one line. (Strings cannot contain them.) The document `null` is refused: in an
+/// object it cannot be distinguished from NULL.
 fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     match text.trim_ascii() {
         "" => return Err("an empty text is not JSON"),
-        "null" => return Err("JSON's own null would be read back as NULL"),
+        "null" => return Err("the JSON document `null` would be read back as NULL"),
         _ => {}
     }
     let start = out.len();
@@ -303,8 +304,8 @@ fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A decimal number's text by the grammar of JSON: `+5`, `007`, `.5` and `5.` become `5`, `7`,
-/// `0.5` and `5`. Digits, scale and exponent stay.
+/// Converts a decimal number's text to the grammar of JSON: `+5`, `007`, `.5` and `5.` become `5`,
+/// `7`, `0.5` and `5`. Digits, scale and exponent are kept.
 fn write_number(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
@@ -317,7 +318,7 @@ fn write_number(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     let power_is_number = power.is_none_or(|power| !power.is_empty() && digits(power));
     if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) || !power_is_number
     {
-        return Err("JSON numbers have digits only: no NaN, no infinity");
+        return Err("JSON has no NaN or infinity");
     }
     if text.starts_with('-') {
         out.push(b'-');
@@ -332,7 +333,7 @@ fn write_number(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A string in quotes, with the escapes that it needs.
+/// Appends a string in quotes, with the necessary escapes.
 #[inline]
 fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);

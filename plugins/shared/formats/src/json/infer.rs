@@ -1,6 +1,6 @@
-//! Columns from a sample of JSON objects: every key that occurs, in the order of its first
-//! appearance, with a type that holds all its values. Numbers are judged by their text, texts
-//! become dates and timestamps only if all of them are; what is mixed becomes text or json.
+//! Infers columns from a sample of JSON objects: every key that occurs, in the order of its first
+//! appearance, with a type that holds all its values. Numbers are classified by their text. Texts
+//! become dates and timestamps only if all values of the key are; mixed values become text or json.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::infer::Inference;
 
-/// More different keys than this are data, not columns.
+/// With more different keys than this, the keys are data, not columns.
 const MOST_KEYS: usize = 10_000;
 
-/// What a sample has told so far.
+/// The result of the sample so far.
 #[derive(Default)]
 pub struct JsonInference {
     guesses: Vec<Guess>,
@@ -23,7 +23,7 @@ pub struct JsonInference {
     rows: u64,
 }
 
-/// What was seen under one key.
+/// The values seen for one key.
 struct Guess {
     name: String,
     types: Inference,
@@ -33,15 +33,14 @@ struct Guess {
 }
 
 impl JsonInference {
-    /// An inference that has seen nothing.
+    /// An inference without any samples.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Looks at the first `rows` objects at most. `input` is the start of a file; an object that
-    /// is cut off at its end is left out unless it is the `last`. Lines that are wrong tell
-    /// nothing; behind a wrong object of an array nothing is looked at. Whether so many objects
-    /// were there.
+    /// Reads at most the first `rows` objects. `input` is the start of a file; an object that is
+    /// cut off at its end is skipped unless it is the `last`. Invalid lines are skipped; in an
+    /// array, sampling stops at an invalid object. Returns whether there were that many objects.
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] for more than 10,000 different keys.
@@ -61,12 +60,12 @@ impl JsonInference {
                     if self.rows == most {
                         break;
                     }
-                    // A wrong line is for the decoder to tell.
+                    // An invalid line is left to the decoder to report.
                     let _ = self.object(&mut Scanner::new(line));
                 }
             }
             JsonShape::Array => {
-                // The same for a wrong array.
+                // The same for an invalid array.
                 let _ = self.array(&mut Scanner::new(input), most);
             }
         }
@@ -75,7 +74,7 @@ impl JsonInference {
         }
         let message = format!("more than {MOST_KEYS} different keys in {} objects", self.rows);
         Err(Error::new(ErrorKind::Schema, message)
-            .hint("name the wanted ones in the job's `[reader.schema]`"))
+            .hint("list the wanted keys in the job's `[reader.schema]`"))
     }
 
     fn array(&mut self, scan: &mut Scanner<'_>, most: u64) -> Scan<()> {
@@ -87,7 +86,7 @@ impl JsonInference {
         Ok(())
     }
 
-    /// Nothing of an object is believed before its end was seen.
+    /// Adds an object only once its end has been seen.
     fn object(&mut self, scan: &mut Scanner<'_>) -> Scan<()> {
         let mut members = Vec::new();
         scan.expect(b'{', "an object")?;
@@ -115,12 +114,12 @@ impl JsonInference {
         Ok(())
     }
 
-    /// Objects looked at so far.
+    /// Number of objects sampled so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// The columns; every one may be missing or null.
+    /// The columns; all of them are nullable.
     pub fn columns(&self) -> Vec<Column> {
         let column = |guess: &Guess| Column {
             inferred: true,

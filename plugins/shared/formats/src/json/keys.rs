@@ -1,5 +1,5 @@
-//! The keys of JSON objects and the columns they stand for. Rows of one file nearly always have
-//! their keys in the same order, so the key that followed last time is tried first.
+//! Maps the keys of JSON objects to columns. The rows of a file nearly always have their keys in
+//! the same order, so the key that followed last time is tried first.
 
 use std::collections::HashMap;
 
@@ -7,43 +7,43 @@ use transload_plugin_api::Column;
 
 use super::scan::{Scan, Scanner, unescape};
 
-/// No key: before the first one, or after a key whose follower is not known yet.
+/// No key: before the first one, or after a key whose successor is not known yet.
 const NONE: u32 = u32::MAX;
 
-/// So many spellings are remembered; more only happen where keys are data. What is beyond costs a
-/// search a time and is not checked for duplicates.
+/// This many spellings are cached; more only occur if keys are data. Spellings beyond the limit
+/// cost a search each and are not checked for duplicates.
 const MAX_SPELLINGS: usize = 65_536;
 
-/// One key as some row spelled it.
+/// One key as it was spelled in some row.
 struct Spelling {
-    /// With quotes and colon, for the comparison.
+    /// With quotes and colon, for comparison.
     quoted: Box<[u8]>,
-    /// The wanted column, if it is one.
+    /// The wanted column, if the key is one.
     column: Option<usize>,
-    /// Whether the schema has it, wanted or not.
+    /// Whether the schema has the key, wanted or not.
     known: bool,
-    /// The spelling that followed it the last time.
+    /// The spelling that followed it last time.
     next: u32,
     /// The last row that had it.
     row: u64,
-    /// Rows that had it.
+    /// Number of rows that had it.
     rows: u64,
 }
 
-/// What a key turned out to be.
+/// The classification of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The value belongs to this column.
     Column(usize),
-    /// The schema has it, nobody wants it.
+    /// The schema has the key, but it is not wanted.
     Unwanted,
     /// The schema has no such key.
     Unknown,
-    /// The same object had it before.
+    /// The same object has had the key before.
     Duplicate,
 }
 
-/// Every spelling seen so far, and the way through the current row.
+/// All spellings seen so far, and the position in the current row.
 pub(super) struct Keys {
     columns: HashMap<Box<[u8]>, usize>,
     known: HashMap<Box<[u8]>, ()>,
@@ -52,12 +52,12 @@ pub(super) struct Keys {
     first: u32,
     last: u32,
     row: u64,
-    /// For each column the last row that had it.
+    /// For each column, the last row that had it.
     column_rows: Vec<u64>,
 }
 
 impl Keys {
-    /// `known`: further keys of the schema that nobody wants.
+    /// `known`: further keys of the schema that are not wanted.
     pub(super) fn new<'a>(wanted: &[Column], known: impl IntoIterator<Item = &'a str>) -> Self {
         let boxed = |name: &str| Box::from(name.as_bytes());
         Self {
@@ -99,7 +99,7 @@ impl Keys {
         self.search(scan)
     }
 
-    /// The way for a key that is not the expected one.
+    /// The slow path, for a key that is not the expected one.
     #[cold]
     fn search(&mut self, scan: &mut Scanner<'_>) -> Scan<Found> {
         let token = scan.key()?;
@@ -124,7 +124,7 @@ impl Keys {
         Ok(self.note(index))
     }
 
-    /// Remembers what followed the last key.
+    /// Records which key followed the last one.
     fn link(&mut self, index: u32) {
         match self.spellings.get_mut(self.last as usize) {
             Some(last) => last.next = index,
@@ -137,7 +137,7 @@ impl Keys {
         self.last = index;
         let spelling = &mut self.spellings[index as usize];
         let duplicate = match spelling.column {
-            // Two spellings (`"a"`, `"\u0061"`) can name one column.
+            // Two spellings (`"a"`, `"\u0061"`) can name the same column.
             Some(column) => std::mem::replace(&mut self.column_rows[column], self.row) == self.row,
             None => spelling.row == self.row,
         };
@@ -151,7 +151,7 @@ impl Keys {
         }
     }
 
-    /// The keys that the schema does not have, as spelled, with the number of rows they were in.
+    /// The keys that are not in the schema, as spelled, each with the number of rows that had it.
     pub(super) fn unknown(&self) -> impl Iterator<Item = (String, u64)> {
         self.spellings.iter().filter(|spelling| !spelling.known).map(|spelling| {
             let text = String::from_utf8_lossy(&spelling.quoted);

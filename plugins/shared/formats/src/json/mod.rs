@@ -1,5 +1,5 @@
-//! JSON lines and JSON arrays of objects: text to batches and back.
-//! Numbers are never read into floats on the way, and nested values keep their own bytes.
+//! JSON lines and JSON arrays of objects: text to batches and back. Numbers are never converted to
+//! floats on the way, and nested values keep their own bytes.
 
 mod decode;
 mod encode;
@@ -14,10 +14,10 @@ pub use infer::JsonInference;
 /// The longest record, in bytes.
 const RECORD_LIMIT: usize = 16 << 20;
 
-/// How records stand in a JSON file.
+/// How records are laid out in a JSON file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonShape {
-    /// One object a line (`.jsonl`, `.ndjson`).
+    /// One object per line (`.jsonl`, `.ndjson`).
     Lines,
     /// One array of objects (`.json`).
     Array,

@@ -1,7 +1,7 @@
-//! The JSON scanner: finds where values begin and end and checks their syntax (RFC 8259).
-//! It keeps every value as the bytes of the input; what they mean is the decoder's matter.
+//! The JSON scanner: finds where values begin and end, and checks their syntax (RFC 8259). Every
+//! value stays in the form of the input's bytes; interpreting them is left to the decoder.
 
-/// Deepest nesting of one record, its own braces included.
+/// Deepest nesting of one record, including its own braces.
 pub(super) const MAX_DEPTH: usize = 128;
 
 /// Why scanning stopped.
@@ -9,19 +9,19 @@ pub(super) const MAX_DEPTH: usize = 128;
 pub(super) enum Halt {
     /// The input ended inside a value.
     Short,
-    /// Something else stands at this offset than what was expected.
+    /// The input at this offset differs from what was expected.
     Wrong { at: usize, expected: &'static str },
 }
 
 pub(super) type Scan<T> = Result<T, Halt>;
 
-/// What kind of value a token is.
+/// The kind of value that a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
     Boolean,
     Number,
-    /// A string; `escaped` if it holds a backslash.
+    /// A string; `escaped` if it contains a backslash.
     Text {
         escaped: bool,
     },
@@ -29,11 +29,11 @@ pub(super) enum Kind {
     Nested,
 }
 
-/// One value as it stands in the input.
+/// One value, unchanged from the input.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token<'a> {
     pub(super) kind: Kind,
-    /// All bytes of the value, quotes and braces included.
+    /// All bytes of the value, including quotes and braces.
     pub(super) raw: &'a [u8],
 }
 
@@ -44,7 +44,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// A place in some JSON text.
+/// A position in a JSON text.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     pos: usize,
@@ -84,7 +84,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes `wanted` if it stands next, after white space.
+    /// Takes `wanted` if it comes next, after white space.
     #[inline]
     pub(super) fn take(&mut self, wanted: u8) -> bool {
         let found = self.peek() == Some(wanted);
@@ -92,7 +92,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// Takes these exact bytes if they stand right here.
+    /// Takes these exact bytes if they come next.
     #[inline]
     pub(super) fn take_bytes(&mut self, wanted: &[u8]) -> bool {
         let found = self.bytes.get(self.pos..).is_some_and(|rest| rest.starts_with(wanted));
@@ -125,7 +125,7 @@ impl<'a> Scanner<'a> {
         Ok(Token { kind, raw: &self.bytes[start..self.pos] })
     }
 
-    /// Takes a key with its colon; the answer is the bytes between the quotes.
+    /// Takes a key with its colon; returns the bytes between the quotes.
     pub(super) fn key(&mut self) -> Scan<Token<'a>> {
         if self.peek().ok_or(Halt::Short)? != b'"' {
             return Err(self.wrong("a key in quotes"));
@@ -149,7 +149,7 @@ impl<'a> Scanner<'a> {
         if word.starts_with(rest) { Err(Halt::Short) } else { Err(self.wrong("a value")) }
     }
 
-    /// Takes a string that begins here; the answer says whether it holds a backslash.
+    /// Takes a string that begins here; returns whether it contains a backslash.
     #[inline]
     fn string(&mut self) -> Scan<bool> {
         let mut escaped = false;
@@ -174,7 +174,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes a number by the grammar of JSON: no leading zeros, no `+`, digits around the point.
+    /// Takes a number by the grammar of JSON: no leading zeros, no `+`, digits on both sides of the
+    /// point.
     #[inline]
     fn number(&mut self) -> Scan<()> {
         self.pos += usize::from(self.here() == Some(b'-'));
@@ -195,7 +196,7 @@ impl<'a> Scanner<'a> {
             self.pos += usize::from(matches!(self.here(), Some(b'+' | b'-')));
             self.digits()?;
         }
-        // A number that touches the input's end may go on in the next block.
+        // A number that touches the input's end may continue in the next block.
         if self.pos == self.bytes.len() { Err(Halt::Short) } else { Ok(()) }
     }
 
@@ -243,8 +244,8 @@ impl<'a> Scanner<'a> {
 const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
 
-/// Marks the bytes of `word` that are `"`, `\` or below 0x20 with their high bit. Bytes above the
-/// first marked one may be marked wrongly, which is why only the lowest mark is used.
+/// Marks the bytes of `word` that are `"`, `\` or below 0x20 in their high bit. Bytes above the
+/// first marked one may be marked wrongly, so only the lowest mark is used.
 #[inline]
 fn specials(word: u64) -> u64 {
     let below = |bound: u8| word.wrapping_sub(ONES * u64::from(bound));
@@ -275,8 +276,8 @@ pub(super) fn next_special(bytes: &[u8], from: usize) -> usize {
     bytes.len()
 }
 
-/// Appends the characters of a string's inner bytes to `out`, escapes resolved. `Err` says what
-/// is wrong with an escape; `out` then holds a part.
+/// Appends the characters of a string's inner bytes to `out`, with escapes resolved. `Err`
+/// describes an invalid escape; `out` then contains a part of the string.
 pub(super) fn unescape(inner: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     let mut rest = inner;
     while let Some(at) = memchr::memchr(b'\\', rest) {
@@ -304,7 +305,7 @@ pub(super) fn unescape(inner: &[u8], out: &mut Vec<u8>) -> Result<(), &'static s
     Ok(())
 }
 
-/// The character of `XXXX` or of a surrogate pair `XXXX\uXXXX`, and what follows it.
+/// The character of `XXXX` or of a surrogate pair `XXXX\uXXXX`, and the rest after it.
 fn unicode_escape(digits: &[u8]) -> Result<(char, &[u8]), &'static str> {
     let (high, rest) = hex4(digits)?;
     if !(0xD800..0xE000).contains(&high) {
@@ -337,7 +338,7 @@ mod tests {
     use super::*;
 
     fn kind_of(text: &str) -> Scan<Kind> {
-        // A space after it: a number at the very end could go on.
+        // With a space after it, because a number at the very end could continue.
         let padded = format!("{text} ");
         Scanner::new(padded.as_bytes()).value(0).map(|token| token.kind)
     }

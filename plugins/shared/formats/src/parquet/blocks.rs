@@ -1,5 +1,5 @@
-//! The bytes of one column chunk, fetched in blocks: a small chunk is one block, of a large one
-//! only a block and the page that runs over its end are in memory.
+//! The bytes of one column chunk, fetched in blocks. A small chunk is one block; of a large one,
+//! only a block and the page that crosses its end are in memory.
 
 use std::{ops::Range, sync::Arc};
 
@@ -9,27 +9,27 @@ use transload_plugin_api::{Error, ErrorKind, Result};
 use super::broken;
 use crate::{Store, StoredFile};
 
-/// All column chunks of a row group share so many bytes of blocks.
+/// The blocks of all column chunks of a row group share this many bytes.
 const WINDOW: u64 = 32 << 20;
-/// A chunk's block is not smaller, as far as all of them fit into another window.
+/// The minimum size of a chunk's block, as far as all blocks fit into another window.
 const BLOCK: u64 = 512 << 10;
-/// The same over a network, where each request costs.
+/// The same over a network, where each request has a cost.
 const DISTANT_BLOCK: u64 = 4 << 20;
 
 /// One column chunk, read from its first byte to its last.
 pub(super) struct Blocks {
     store: Arc<dyn Store>,
     file: Arc<StoredFile>,
-    /// What has not been fetched.
+    /// The range that has not been fetched.
     rest: Range<u64>,
-    /// What has been fetched and not been taken.
+    /// Bytes that have been fetched but not taken.
     bytes: Bytes,
-    /// So much is fetched at once.
+    /// The number of bytes to fetch at once.
     block: u64,
 }
 
 impl Blocks {
-    /// The chunks that lie at `ranges`; the first block of each is fetched with all others.
+    /// The chunks at `ranges`; the first blocks of all of them are fetched together.
     ///
     /// # Errors
     /// The store's.
@@ -64,17 +64,17 @@ impl Blocks {
         ranges.iter().zip(&first).zip(fetched).map(open).collect()
     }
 
-    /// Whether all has been taken.
+    /// Whether all bytes have been taken.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.rest.is_empty()
     }
 
-    /// Bytes that have not been taken, fetched or not.
+    /// Number of bytes that have not been taken, fetched or not.
     pub(super) fn left(&self) -> u64 {
         self.bytes.len() as u64 + (self.rest.end - self.rest.start)
     }
 
-    /// The fetched bytes; at least `count` unless the chunk ends before.
+    /// The fetched bytes; at least `count` unless the chunk ends before that.
     pub(super) fn show(&mut self, count: usize) -> Result<&[u8]> {
         self.fetch(count)?;
         Ok(&self.bytes)
@@ -83,7 +83,7 @@ impl Blocks {
     /// Takes bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] if the chunk ends before.
+    /// [`ErrorKind::Data`] if the chunk ends before that.
     pub(super) fn take(&mut self, count: usize) -> Result<Bytes> {
         self.fetch(count)?;
         if self.bytes.len() < count {
@@ -92,7 +92,7 @@ impl Blocks {
         Ok(self.bytes.split_to(count))
     }
 
-    /// Takes bytes that nobody wants to see.
+    /// Skips bytes.
     pub(super) fn pass(&mut self, count: usize) -> Result<()> {
         let shown = count.min(self.bytes.len());
         drop(self.bytes.split_to(shown));
@@ -130,6 +130,6 @@ fn check(file: &StoredFile, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
     if bytes.len() as u64 == range.end - range.start {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Defect, "the store gave other bytes than were asked for")
+    Err(Error::new(ErrorKind::Defect, "the store returned other bytes than requested")
         .at(&file.name))
 }

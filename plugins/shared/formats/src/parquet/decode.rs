@@ -1,5 +1,5 @@
-//! Rows of a file as batches: each wanted column of a row group has a reader of its own over the
-//! pages of its chunk, and nothing else of the file is fetched.
+//! Decodes rows of a file into batches. Each wanted column of a row group has its own reader over
+//! the pages of its chunk; no other part of the file is fetched.
 
 use std::{
     ops::Range,
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{BATCH_BYTES, BATCH_ROWS};
 
-/// A batch is cut short where a column's longest text could make it larger than this.
+/// A batch has fewer rows if a column's longest text could make it larger than this.
 const BATCH_MOST: usize = 16 * BATCH_BYTES;
 
 /// Reads row groups of a file, one after the other.
@@ -42,7 +42,7 @@ pub struct ParquetDecoder {
     columns: Vec<Wanted>,
     /// The row groups that have not been opened.
     row_groups: Range<usize>,
-    /// Rows of the next row group that are passed over.
+    /// Number of rows of the next row group to skip.
     skip: u64,
     open: Option<OpenGroup>,
 }
@@ -50,28 +50,28 @@ pub struct ParquetDecoder {
 /// Rows of one row group.
 #[derive(Clone, Debug)]
 pub struct ParquetBatch {
-    /// At most [`BATCH_ROWS`] rows of the asked columns.
+    /// At most [`BATCH_ROWS`] rows of the requested columns.
     pub batch: RecordBatch,
-    /// The row group they stand in.
+    /// The row group of the rows.
     pub row_group: usize,
-    /// Rows of it that have been read with this batch: what [`ParquetDecoder::new`] skips to read
-    /// on behind it.
+    /// The number of rows of the row group that have been read, including this batch: the
+    /// `skip_rows` for [`ParquetDecoder::new`] to resume after it.
     pub row_in_group_after: u64,
     /// The number of the batch's first row in the file, counted from 0.
     pub first_row: u64,
 }
 
-/// A column to be read.
+/// A column to read.
 struct Wanted {
     name: String,
     place: Place,
     levels: FieldLevels,
 }
 
-/// A row group that is being read.
+/// The current row group.
 struct OpenGroup {
     number: usize,
-    /// Rows passed over or read.
+    /// Number of rows skipped or read.
     row: u64,
     rows: u64,
     columns: Vec<ColumnReader>,
@@ -85,13 +85,13 @@ struct ColumnReader {
 }
 
 impl ParquetDecoder {
-    /// A decoder of `columns`, in that order, of some row groups. Of the first one `skip_rows`
-    /// rows are passed over.
+    /// A decoder of `columns`, in that order, of some row groups. It skips `skip_rows` rows of the
+    /// first one.
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] if the file does not have a column in its type (see
-    /// [`produced`](super::produced)) or one is asked for twice, [`ErrorKind::Unsupported`] for
-    /// one that does not travel.
+    /// [`produced`](super::produced)) or one is requested twice, [`ErrorKind::Unsupported`] for
+    /// one whose type is not supported.
     pub fn new(
         file: &ParquetFile,
         row_groups: Range<usize>,
@@ -104,7 +104,7 @@ impl ParquetDecoder {
         }
         let wanted = columns.iter().enumerate().map(|(at, column)| {
             if columns[..at].iter().any(|before| before.name == column.name) {
-                let text = format!("column `{}` is asked for twice", column.name);
+                let text = format!("column `{}` is requested twice", column.name);
                 return Err(Error::new(ErrorKind::Schema, text).at(&file.file.name));
             }
             Wanted::new(file, column)
@@ -119,11 +119,11 @@ impl ParquetDecoder {
         })
     }
 
-    /// The next rows; a batch never spans row groups. `None` behind the last one.
+    /// The next rows; a batch never spans row groups. `None` after the last one.
     ///
     /// # Errors
     /// [`ErrorKind::Data`] with file, row group and column for damaged bytes and for values that
-    /// cannot travel as they are, and the store's own. The decoder is of no use afterwards.
+    /// cannot be represented exactly, and the store's own. The decoder is unusable afterwards.
     pub fn next_batch(&mut self) -> Result<Option<ParquetBatch>> {
         loop {
             if let Some(open) = &mut self.open {
@@ -142,8 +142,7 @@ impl ParquetDecoder {
         let group = self.file.metadata.row_group(number);
         let rows = group.num_rows() as u64;
         if self.skip > rows {
-            let text =
-                format!("row group {number} has {rows} rows, {} are to be skipped", self.skip);
+            let text = format!("row group {number} has {rows} rows, cannot skip {}", self.skip);
             return Err(Error::new(ErrorKind::Schema, text).at(&self.file.file.name));
         }
         let mut open =
@@ -204,7 +203,7 @@ impl ParquetDecoder {
         Ok(ColumnReader { reader, place, trouble })
     }
 
-    /// Rows of the open row group, which is not at its end.
+    /// Reads rows of the open row group, which is not at its end.
     fn read(&mut self) -> Result<ParquetBatch> {
         let Some(open) = &mut self.open else {
             return Err(Error::new(ErrorKind::Defect, "no row group is open"));
@@ -254,7 +253,7 @@ impl ColumnReader {
     }
 }
 
-/// Runs arrow-rs over bytes that may be damaged: what it cannot survive is an error like others.
+/// Runs arrow-rs on bytes that may be damaged: a panic becomes an error.
 fn guarded<T>(
     place: &ChunkPlace,
     trouble: &Trouble,
@@ -271,7 +270,8 @@ fn guarded<T>(
     }
 }
 
-/// How many rows a batch of these chunks has: about [`BATCH_BYTES`], as far as can be told.
+/// The number of rows per batch for these chunks: about [`BATCH_BYTES`], as far as it can be
+/// estimated.
 fn batch_rows(rows: u64, chunks: &mut [ChunkPages]) -> Result<usize> {
     let (mut bytes, mut longest) = (0, 0);
     for chunk in chunks {
@@ -283,7 +283,7 @@ fn batch_rows(rows: u64, chunks: &mut [ChunkPages]) -> Result<usize> {
     Ok(BATCH_ROWS.min(most(bytes, BATCH_BYTES)).min(most(longest, BATCH_MOST)).max(1))
 }
 
-/// One column chunk, as arrow-rs asks for it.
+/// One column chunk, in the interface that arrow-rs expects.
 struct OneChunk<'a> {
     rows: usize,
     pages: Mutex<Option<ChunkPages>>,

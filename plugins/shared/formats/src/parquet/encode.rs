@@ -1,5 +1,5 @@
-//! Batches as a file. Batches of the open chunk are only held; a commit hands them to the column
-//! writers, and what comes out are the bytes of finished row groups.
+//! Encodes batches as a file. Batches of the open chunk are only held; a commit passes them to the
+//! column writers, which produce the bytes of finished row groups.
 
 use std::{mem, sync::Arc};
 
@@ -21,18 +21,18 @@ use super::{
 };
 use crate::Encoder;
 
-/// A row group ends at so many encoded bytes.
+/// A row group ends at this many encoded bytes.
 const ROW_GROUP_BYTES: usize = 128 << 20;
 
-/// So many batches are written before the row group's size is looked at again.
+/// After this many batches, the size of the row group is checked again.
 const BATCHES_AT_ONCE: usize = 8;
 
 /// Writes batches as a Parquet file.
 ///
-/// An interval that is negative or has parts of a millisecond is a refused row: Parquet's type
-/// does not hold it. Everything else reads back as it was, by this crate's decoder; the types
-/// for which Parquet has no word (`numeric`, `duration`, `text(n)`) are kept as an Arrow schema
-/// in the footer, and are text and integers for readers that do not look there.
+/// A row with an interval that is negative or has fractions of a millisecond is refused, because
+/// Parquet's type cannot represent it. Everything else reads back unchanged with this crate's
+/// decoder. Types that Parquet does not have (`numeric`, `duration`, `text(n)`) are stored as an
+/// Arrow schema in the footer; readers that ignore it see text and integers.
 pub struct ParquetEncoder {
     schema: SchemaRef,
     plan: GroupPlan,
@@ -48,9 +48,9 @@ impl ParquetEncoder {
     /// An encoder of these columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for options that mean nothing.
+    /// [`ErrorKind::Options`] for options out of range.
     pub fn new(options: &ParquetOptions, columns: &[Column]) -> Result<Self> {
-        // the store's own words are those of another store
+        // native type names belong to the source's store
         let own =
             |column: &Column| Column::new(&column.name, column.logical.clone(), column.nullable);
         let columns: Vec<_> = columns.iter().map(own).collect();
@@ -79,7 +79,7 @@ impl ParquetEncoder {
         })
     }
 
-    /// The batch must have our columns; metadata is the host's affair.
+    /// The batch must have the file's columns; metadata is the host's concern.
     fn check(&self, batch: &RecordBatch) -> Result<()> {
         let given = batch.schema();
         let same = given.fields().len() == self.plan.columns.len()
@@ -96,15 +96,14 @@ impl ParquetEncoder {
         }
         for (column, array) in self.plan.columns.iter().zip(batch.columns()) {
             if !column.nullable && array.null_count() > 0 {
-                let text =
-                    format!("column `{}` must not be NULL, and is in some rows", column.name);
+                let text = format!("column `{}` must not be NULL, but has NULLs", column.name);
                 return Err(Error::new(ErrorKind::Schema, text));
             }
         }
         Ok(())
     }
 
-    /// The rows of a batch that the file can hold; the others are refused.
+    /// Returns the rows of a batch that the file can represent; the others are refused.
     fn fit(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut keep: Option<Vec<bool>> = None;
         for (column, array) in self.plan.columns.iter().zip(batch.columns()) {
@@ -128,7 +127,7 @@ impl ParquetEncoder {
         filter_record_batch(batch, &BooleanArray::from(keep)).map_err(|e| defect(e.into()))
     }
 
-    /// Writes committed batches, of which some may end a row group in their middle.
+    /// Writes committed batches; a row group may end within one of them.
     fn write(&mut self, batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<()> {
         let mut left = batches.to_vec();
         while !left.is_empty() {
@@ -154,14 +153,14 @@ impl ParquetEncoder {
     /// Ends the open row group, if there is one.
     fn close(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        // room at once, as a buffer that grows by doubling takes more than it holds
+        // allocates once, because a buffer that grows by doubling takes more than it holds
         self.writer.inner_mut().reserve_exact(open.bytes());
         let target = self.writer.next_row_group().map_err(defect)?;
         open.close(target).map_err(defect)?;
         self.take(out)
     }
 
-    /// Hands out the bytes that are written.
+    /// Moves the written bytes to `out`.
     fn take(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.writer.flush()?;
         let written = mem::take(self.writer.inner_mut());
@@ -174,7 +173,7 @@ impl ParquetEncoder {
     }
 }
 
-/// The first so many rows, and the others.
+/// The first `rows` rows, and the others.
 fn split(batches: &[RecordBatch], rows: usize) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
     let (mut now, mut later, mut left) = (Vec::new(), Vec::new(), rows);
     for batch in batches {
@@ -190,7 +189,7 @@ fn split(batches: &[RecordBatch], rows: usize) -> (Vec<RecordBatch>, Vec<RecordB
     (now, later)
 }
 
-/// What arrow-rs refuses although it was checked.
+/// An error that arrow-rs reports although the batch was checked.
 fn defect(error: ParquetError) -> Error {
     Error::new(ErrorKind::Defect, "the Parquet file cannot be written").caused_by(&error)
 }

@@ -1,4 +1,4 @@
-//! A Parquet file that was opened: its columns, its row groups, and what of it is not read.
+//! An opened Parquet file: its columns, its row groups, and notes on columns that are not read.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -26,23 +26,23 @@ pub struct ParquetFile {
     contents: Arc<Contents>,
 }
 
-/// What the footer says, in our words.
+/// The content of the footer.
 struct Contents {
     columns: Vec<Column>,
-    /// Beside each column.
+    /// The place of each column.
     places: Vec<Place>,
     row_groups: Vec<RowGroup>,
-    /// Columns that do not travel, and why.
+    /// Columns that are not supported, with the reason.
     left_out: Vec<(String, String)>,
     notes: Vec<String>,
 }
 
-/// Where a column stands in the file's schema.
+/// The place of a column in the file's schema.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// Among the fields of the schema's root.
+    /// The index among the fields of the schema's root.
     pub(super) root: usize,
-    /// Among the leaves.
+    /// The index among the leaves.
     pub(super) leaf: usize,
     pub(super) shape: Shape,
 }
@@ -50,21 +50,22 @@ pub(super) struct Place {
 /// A row group of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowGroup {
-    /// Rows in it.
+    /// Number of rows.
     pub rows: u64,
-    /// Bytes of all its columns, as they lie in the file.
+    /// Size of all its columns in the file, in bytes.
     pub bytes: u64,
     /// The number of its first row in the file, counted from 0.
     pub first_row: u64,
 }
 
 impl ParquetFile {
-    /// Reads a file's footer: its last 64 KiB, and the rest of the footer if it is longer.
+    /// Reads a file's footer: the last 64 KiB of the file, and the rest of the footer if it is
+    /// longer.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] for what is no Parquet file or a damaged one, [`ErrorKind::Unsupported`]
-    /// for one that is encrypted, compressed with brotli or lzo or has larger row groups than are
-    /// read, and the store's own.
+    /// [`ErrorKind::Data`] for a file that is damaged or not a Parquet file, [`ErrorKind::Unsupported`]
+    /// for one that is encrypted, compressed with brotli or lzo, or has row groups beyond the limit,
+    /// and the store's own.
     pub fn open(store: Arc<dyn Store>, file: &StoredFile) -> Result<Self> {
         let metadata = footer::read(store.as_ref(), file)?;
         let contents = Arc::new(Contents::of(&metadata));
@@ -76,7 +77,7 @@ impl ParquetFile {
         &self.file
     }
 
-    /// The columns that can be read, in the file's order. `native` holds Parquet's words.
+    /// The columns that can be read, in the file's order. `native` is the type in Parquet's terms.
     pub fn columns(&self) -> &[Column] {
         &self.contents.columns
     }
@@ -86,18 +87,18 @@ impl ParquetFile {
         &self.contents.row_groups
     }
 
-    /// Rows of all row groups.
+    /// Number of rows in all row groups.
     pub fn rows(&self) -> u64 {
         self.contents.row_groups.last().map_or(0, |group| group.first_row + group.rows)
     }
 
-    /// What is left out of [`ParquetFile::columns`], a sentence each: columns that do not travel
-    /// (structs, maps, lists of them) and names that stand for two columns.
+    /// Describes what [`ParquetFile::columns`] omits, one sentence each: unsupported columns
+    /// (structs, maps, lists of them) and names shared by two columns.
     pub fn notes(&self) -> &[String] {
         &self.contents.notes
     }
 
-    /// Where a column stands that is to be read as `wanted.logical`.
+    /// The place of a column that is to be read as `wanted.logical`.
     pub(super) fn place(&self, wanted: &Column) -> Result<Place> {
         let contents = &self.contents;
         let Some(at) = contents.columns.iter().position(|column| column.name == wanted.name) else {
@@ -108,7 +109,7 @@ impl ParquetFile {
             let shape = read_instead(&place.shape, &wanted.logical).ok_or_else(|| {
                 let (own, other) = (&contents.columns[at].logical, &wanted.logical);
                 let text =
-                    format!("column `{}` is `{own}` and is not read as `{other}`", wanted.name);
+                    format!("column `{}` is `{own}` and cannot be read as `{other}`", wanted.name);
                 Error::new(ErrorKind::Schema, text).at(&self.file.name)
             })?;
             place.shape = shape;
@@ -125,7 +126,7 @@ impl ParquetFile {
         }
         let names: Vec<_> =
             self.contents.columns.iter().map(|column| format!("`{}`", column.name)).collect();
-        let text = format!("there is no column `{name}`; there are {}", names.join(", "));
+        let text = format!("there is no column `{name}`; the file has {}", names.join(", "));
         Error::new(ErrorKind::Schema, text).at(&self.file.name)
     }
 }
@@ -150,7 +151,7 @@ impl Contents {
         for (number, root) in roots.iter().enumerate() {
             let shape = match count.get(root.name()) {
                 Some(1) => reading::shape(root),
-                _ => Err("its name stands for more than one column".to_owned()),
+                _ => Err("more than one column has this name".to_owned()),
             };
             match shape {
                 Ok(shape) => {
@@ -168,7 +169,7 @@ impl Contents {
     }
 
     fn leave_out(&mut self, name: &str, why: String) {
-        self.notes.push(format!("column `{name}` is left out: {why}"));
+        self.notes.push(format!("column `{name}` is skipped: {why}"));
         self.left_out.push((name.to_owned(), why));
     }
 }
@@ -200,7 +201,7 @@ fn row_groups(metadata: &ParquetMetaData) -> Vec<RowGroup> {
     groups.collect()
 }
 
-/// The Arrow schema in the footer, if there is one that can be read.
+/// The Arrow schema in the footer, if there is a readable one.
 /// <https://arrow.apache.org/docs/cpp/parquet.html#serialization-details>
 fn arrow_fields(file: &FileMetaData) -> Option<Fields> {
     let pairs = file.key_value_metadata()?;
@@ -211,20 +212,21 @@ fn arrow_fields(file: &FileMetaData) -> Option<Fields> {
         None => &bytes,
     };
     let schema = arrow_ipc::root_as_message(message).ok()?.header_as_schema()?;
-    // it is a hint, and some damaged ones are not survived
+    // it is a hint, and arrow-ipc panics on some damaged ones
     let read = || arrow_ipc::convert::try_fb_to_schema(schema).ok();
     let schema: Option<Schema> =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).ok().flatten();
     schema.map(|schema| schema.fields)
 }
 
-/// The types that the columns of `wanted` are produced in: the file's own, but for the few
-/// that the reader itself makes of a column, exactly and at no cost:
+/// The types in which the columns of `wanted` are produced: the file's own types, except for a few
+/// conversions that the reader makes exactly and at no cost:
 /// - a timestamp of 12 bytes (`INT96`) in microseconds or in nanoseconds,
-/// - bytes of no meaning (`BYTE_ARRAY`) as text or JSON: writers of old did not mark theirs.
+/// - bytes without annotation (`BYTE_ARRAY`) as text or JSON, because old writers did not mark
+///   them.
 ///
-/// A column that the file does not have is returned as it is wanted;
-/// [`super::ParquetDecoder::new`] refuses it.
+/// A column that the file does not have is returned as wanted; [`super::ParquetDecoder::new`]
+/// refuses it.
 pub fn produced(file_columns: &[Column], wanted: &[Column]) -> Vec<Column> {
     let produce = |wanted: &Column| {
         let Some(own) = file_columns.iter().find(|column| column.name == wanted.name) else {
@@ -239,7 +241,7 @@ pub fn produced(file_columns: &[Column], wanted: &[Column]) -> Vec<Column> {
     wanted.iter().map(produce).collect()
 }
 
-/// What a leaf of these words is read as if this type is wanted.
+/// The type as which a leaf with this native type is read if `wanted` is requested.
 fn instead(native: &str, wanted: &LogicalType) -> Option<LogicalType> {
     match (native, wanted) {
         ("INT96", LogicalType::Timestamp { precision: 7.. }) => {
@@ -251,7 +253,7 @@ fn instead(native: &str, wanted: &LogicalType) -> Option<LogicalType> {
     }
 }
 
-/// The shape of the same leaf read as one of the types that [`produced`] gives.
+/// The shape of the same leaf when read as one of the types that [`produced`] returns.
 fn read_instead(shape: &Shape, wanted: &LogicalType) -> Option<Shape> {
     let Shape::Leaf(leaf) = shape else { return None };
     let lies = match (leaf.lies, &leaf.logical, wanted) {

@@ -1,5 +1,5 @@
-//! The end of a Parquet file, from its bytes to checked metadata: nothing is decoded before its
-//! counts are known to be true, and nothing is offered that points outside of the file.
+//! Reads the end of a Parquet file and returns checked metadata: nothing is decoded before its
+//! counts are verified, and nothing is returned that points outside the file.
 
 use std::{ops::Range, sync::Arc};
 
@@ -18,16 +18,16 @@ use super::{
 };
 use crate::{Store, StoredFile};
 
-/// So much of a file's end is fetched at once; most footers are smaller.
+/// This much of a file's end is fetched at once; most footers are smaller.
 const TAIL: u64 = 64 << 10;
-/// The longest footer.
+/// The largest footer that is read.
 const FOOTER: u64 = 64 << 20;
-/// The largest row group, compressed and not.
+/// The largest row group, compressed and uncompressed.
 const ROW_GROUP: u64 = 2 << 30;
-/// Values that a chunk of lists may have without a byte for each: a few bytes can stand for any
-/// number of equal ones, and those of one row are decoded at once.
+/// The number of values that a chunk of lists may have without a byte for each: a few bytes can
+/// represent any number of equal values, and those of one row are decoded at once.
 const LIST_VALUES: i64 = 64 << 20;
-/// The deepest schema, lists in lists included.
+/// The deepest schema, including nested lists.
 const SCHEMA_DEPTH: usize = 64;
 /// The magic number at both ends of a file.
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
@@ -37,8 +37,8 @@ const ENCRYPTED: &[u8; 4] = b"PARE";
 /// Reads and checks the footer of a file.
 ///
 /// # Errors
-/// [`ErrorKind::Data`] for what is no Parquet file or a damaged one, [`ErrorKind::Unsupported`]
-/// for one that is encrypted or compressed in a way that is not read, and the store's own.
+/// [`ErrorKind::Data`] for a file that is damaged or not a Parquet file, [`ErrorKind::Unsupported`]
+/// for one that is encrypted or compressed with an unsupported codec, and the store's own.
 pub(super) fn read(store: &dyn Store, file: &StoredFile) -> Result<Arc<ParquetMetaData>> {
     let bytes = fetch(store, file)?;
     check_counts(&bytes).map_err(|fault| at(file, fault))?;
@@ -62,7 +62,7 @@ fn fetch(store: &dyn Store, file: &StoredFile) -> Result<Bytes> {
     if length > FOOTER {
         return Err(broken(
             file,
-            format!("the footer claims {length} bytes; at most {FOOTER} are read"),
+            format!("the footer claims {length} bytes, the limit is {FOOTER}"),
         ));
     }
     if length + 12 > file.size {
@@ -79,7 +79,7 @@ fn one(store: &dyn Store, file: &StoredFile, range: Range<u64>) -> Result<Bytes>
     let wanted = range.end - range.start;
     match store.range(file, range)? {
         bytes if bytes.len() as u64 == wanted => Ok(bytes),
-        _ => Err(Error::new(ErrorKind::Defect, "the store gave other bytes than were asked for")
+        _ => Err(Error::new(ErrorKind::Defect, "the store returned other bytes than requested")
             .at(&file.name)),
     }
 }
@@ -90,10 +90,7 @@ fn check_magic(file: &StoredFile, magic: &[u8]) -> Result<()> {
     } else if magic == ENCRYPTED {
         Err(encrypted(file))
     } else {
-        Err(broken(
-            file,
-            "this is no Parquet file, or its end is missing: it does not end in `PAR1`",
-        ))
+        Err(broken(file, "not a Parquet file, or its end is missing: it does not end in `PAR1`"))
     }
 }
 
@@ -103,7 +100,7 @@ fn encrypted(file: &StoredFile) -> Error {
         .at(&file.name)
 }
 
-/// What the walk over the footer can find.
+/// The reason why the footer is refused.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Fault(Fault),
@@ -121,12 +118,12 @@ fn at(file: &StoredFile, found: Found) -> Error {
         Found::Encrypted => encrypted(file),
         Found::Fault(Fault::Short) => broken(file, "the footer is damaged: it ends too early"),
         Found::Fault(Fault::Wrong(what)) => {
-            broken(file, format!("the footer is damaged: it holds {what}"))
+            broken(file, format!("the footer is damaged: it contains {what}"))
         }
     }
 }
 
-/// Walks over the whole of `FileMetaData`
+/// Walks over the whole `FileMetaData`
 /// (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>).
 fn check_counts(bytes: &[u8]) -> Result<(), Found> {
     let mut walk = Compact::new(bytes);
@@ -141,8 +138,8 @@ fn check_counts(bytes: &[u8]) -> Result<(), Found> {
     Ok(())
 }
 
-/// The schema is a tree, written as a list in depth-first order with the number of children: the
-/// decoder makes room for as many as are claimed, and goes as deep.
+/// The schema is a tree, written as a list in depth-first order with the number of children. The
+/// decoder allocates as many as are claimed and recurses as deep, so this is checked before.
 fn check_schema(walk: &mut Compact<'_>) -> Result<(), Fault> {
     let (count, kind) = walk.list()?;
     let mut open: Vec<usize> = Vec::new();
@@ -150,7 +147,7 @@ fn check_schema(walk: &mut Compact<'_>) -> Result<(), Fault> {
         let mut children = 0;
         let mut last = 0;
         if kind != Kind::Struct {
-            return Err(Fault::Wrong("a schema of no elements"));
+            return Err(Fault::Wrong("a schema without elements"));
         }
         while let Some((number, kind)) = walk.field(&mut last)? {
             match (number, kind) {
@@ -173,7 +170,7 @@ fn check_schema(walk: &mut Compact<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// One child more is complete, and with it perhaps its parents.
+/// Counts one complete child, which may complete its parents.
 fn close(open: &mut Vec<usize>) {
     while let Some(left) = open.last_mut() {
         *left -= 1;
@@ -184,7 +181,7 @@ fn close(open: &mut Vec<usize>) {
     }
 }
 
-/// What the metadata says must fit the file; its data ends at `end`.
+/// Checks that the metadata fits the file, whose data ends at `end`.
 fn check(metadata: &ParquetMetaData, file: &StoredFile, end: u64) -> Result<()> {
     let mut rows = 0i64;
     for (number, group) in metadata.row_groups().iter().enumerate() {
@@ -203,7 +200,7 @@ fn check(metadata: &ParquetMetaData, file: &StoredFile, end: u64) -> Result<()> 
     Ok(())
 }
 
-/// Names the row group; what cannot be read keeps its own kind.
+/// Adds the row group to an error; errors of other kinds are kept.
 fn wrong_or(file: &StoredFile, number: usize) -> impl Fn(Error) -> Error {
     move |error| match error.kind {
         ErrorKind::Data => broken(file, format!("row group {number}, {}", error.message)),
@@ -217,16 +214,17 @@ fn check_group(group: &RowGroupMetaData, file: &StoredFile, end: u64) -> Result<
         let name = chunk.column_path().string();
         let wrong = |text: &str| broken(file, format!("column `{name}`: {text}"));
         check_codec(chunk)?;
-        let range = range(chunk).ok_or_else(|| wrong("its place in the file is negative"))?;
+        let range =
+            range(chunk).ok_or_else(|| wrong("its offset or size in the file is negative"))?;
         if range.start < MAGIC.len() as u64 || range.end > end || chunk.file_path().is_some() {
-            return Err(wrong("it points outside of the file"));
+            return Err(wrong("it points outside the file"));
         }
         if chunk.num_values() < 0
             || chunk.uncompressed_size() < 0
             || (range.is_empty() && group.num_rows() > 0)
             || (chunk.column_descr().max_rep_level() == 0 && chunk.num_values() != group.num_rows())
         {
-            return Err(wrong("its size contradicts the row group's"));
+            return Err(wrong("its size contradicts that of the row group"));
         }
         if chunk.column_descr().max_rep_level() > 0
             && chunk.num_values() > chunk.uncompressed_size().max(LIST_VALUES)
@@ -241,7 +239,7 @@ fn check_group(group: &RowGroupMetaData, file: &StoredFile, end: u64) -> Result<
         let size = compressed.max(uncompressed);
         return Err(Error::new(
             ErrorKind::Unsupported,
-            format!("a row group has {size} bytes; at most {ROW_GROUP} are read"),
+            format!("a row group has {size} bytes, the limit is {ROW_GROUP}"),
         )
         .with_code("PARQUET-LIMIT")
         .hint("write the file again with smaller row groups"));
@@ -261,7 +259,7 @@ fn check_codec(chunk: &ColumnChunkMetaData) -> Result<()> {
         .hint("write the file again with zstd, snappy, gzip or lz4"))
 }
 
-/// Where a column chunk lies. Some writers leave 0 where there is no dictionary.
+/// The byte range of a column chunk. Some writers store offset 0 if there is no dictionary.
 pub(super) fn range(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
     let data = chunk.data_page_offset();
     let start = match chunk.dictionary_page_offset() {

@@ -1,5 +1,5 @@
-//! The row group that is being written: a writer for each column, fed by two threads, since
-//! encoding and compressing is what a task that writes Parquet spends its time on.
+//! Writes the open row group: one writer per column, fed by two threads, because a task that writes
+//! Parquet spends most of its time on encoding and compression.
 
 use std::{
     io::{self, Write},
@@ -30,7 +30,7 @@ use super::{
     seal::{Pages, sealed},
 };
 
-/// Fewer values than this are no work for a second thread.
+/// Fewer values than this are not worth a second thread.
 const CELLS_FOR_TWO: usize = 50_000;
 
 /// How row groups are written.
@@ -45,24 +45,24 @@ pub(super) struct GroupPlan {
 /// A row group that is being written.
 pub(super) struct OpenGroup {
     columns: Vec<OpenColumn>,
-    /// Where its pages are kept if they are to have checksums.
+    /// Keeps its pages if they are to have checksums.
     pages: Option<Pages>,
     rows: usize,
 }
 
 struct OpenColumn {
     writer: ArrowColumnWriter,
-    /// The column's place in a batch.
+    /// The column's index in a batch.
     at: usize,
     logical: LogicalType,
     field: FieldRef,
-    /// What its last rows took, to share the columns out by.
+    /// The cost of its last rows, used to divide the columns between the threads.
     cost: u64,
 }
 
 impl GroupPlan {
-    /// The row group of this number, which begins about like these batches: a column whose values
-    /// do not repeat is written without a dictionary.
+    /// The row group with this number. These batches are its first: a column whose values do not
+    /// repeat in them is written without a dictionary.
     pub(super) fn open(&self, number: usize, batches: &[RecordBatch]) -> PageResult<OpenGroup> {
         let mut properties = self.properties.clone();
         if self.dictionary {
@@ -75,7 +75,8 @@ impl GroupPlan {
         }
         let columns = self.columns.iter();
         let fields: Vec<_> = columns.map(|c| lay::field(&c.name, &c.logical, c.nullable)).collect();
-        // column writers take their properties from a file's writer; this one is never used else
+        // column writers take their properties from a file's writer; this one is used for nothing
+        // else
         let root = self.schema.root_schema_ptr();
         let model = SerializedFileWriter::new(io::sink(), root, Arc::new(properties.build()))?;
         let mut factory =
@@ -99,12 +100,12 @@ impl GroupPlan {
 }
 
 impl OpenGroup {
-    /// Rows so far.
+    /// Number of rows so far.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Encoded bytes so far, about.
+    /// Approximate number of encoded bytes so far.
     pub(super) fn bytes(&self) -> usize {
         self.columns.iter().map(|column| column.writer.get_estimated_total_bytes()).sum()
     }
@@ -163,7 +164,7 @@ impl OpenColumn {
     }
 }
 
-/// The columns in two parts of about the same cost.
+/// Divides the columns into two parts of about the same cost.
 fn halves(columns: &mut [OpenColumn]) -> (Vec<&mut OpenColumn>, Vec<&mut OpenColumn>) {
     let mut sorted: Vec<_> = columns.iter_mut().collect();
     sorted.sort_by_key(|column| std::cmp::Reverse(column.cost));
@@ -181,7 +182,7 @@ fn halves(columns: &mut [OpenColumn]) -> (Vec<&mut OpenColumn>, Vec<&mut OpenCol
     (first, second)
 }
 
-/// What was noted of a chunk, without its pages.
+/// The metadata of a chunk, without its pages.
 fn noted(chunk: &mut ArrowColumnChunk) -> ColumnCloseResult {
     let close = chunk.close_mut();
     ColumnCloseResult {

@@ -1,4 +1,4 @@
-//! The header of a page, read by ourselves: arrow-rs believes its sizes.
+//! Reads the header of a page. arrow-rs does not check its sizes, so this is done here.
 //! <https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>
 
 use bytes::Bytes;
@@ -12,16 +12,16 @@ use super::thrift::{Compact, Fault, Kind};
 /// A page's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Bytes of the page as it lies in the file.
+    /// Size of the page in the file, in bytes.
     pub(super) packed: usize,
-    /// Bytes of the page decompressed.
+    /// Size of the decompressed page, in bytes.
     pub(super) size: usize,
-    /// CRC-32 of the page as it lies in the file.
+    /// CRC-32 of the page as stored in the file.
     pub(super) checksum: Option<u32>,
     pub(super) body: Body,
 }
 
-/// What a page holds.
+/// The content of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
     Data {
@@ -35,7 +35,7 @@ pub(super) enum Body {
         nulls: u32,
         rows: u32,
         encoding: Encoding,
-        /// Bytes of the levels.
+        /// Size of the levels in bytes.
         definition: u32,
         repetition: u32,
         compressed: bool,
@@ -45,11 +45,11 @@ pub(super) enum Body {
         encoding: Encoding,
         sorted: bool,
     },
-    /// An index page, or one of a later version: passed over.
+    /// An index page, or one of a later version; skipped.
     Other,
 }
 
-/// The fields of the three kinds of headers, by their numbers.
+/// The fields of the three types of headers, by their numbers.
 #[derive(Default)]
 struct Fields {
     numbers: [Option<u32>; 8],
@@ -57,7 +57,7 @@ struct Fields {
 }
 
 impl Head {
-    /// The header at the start of `bytes` and how long it is.
+    /// The header at the start of `bytes`, and its length.
     pub(super) fn read(bytes: &[u8]) -> Result<(Self, usize), Fault> {
         let mut walk = Compact::new(bytes);
         let (mut size, mut packed, mut checksum, mut code) = (None, None, None, None);
@@ -91,7 +91,7 @@ impl Head {
         Ok((head, walk.taken()))
     }
 
-    /// Values of a data page, nulls included.
+    /// Number of values of a data page, including nulls.
     pub(super) fn data_values(&self) -> Option<u32> {
         match self.body {
             Body::Data { values, .. } | Body::DataV2 { values, .. } => Some(values),
@@ -99,7 +99,7 @@ impl Head {
         }
     }
 
-    /// What arrow-rs asks about a page before it skips it.
+    /// The metadata that arrow-rs reads before it skips a page.
     pub(super) fn metadata(&self) -> PageMetadata {
         let (num_rows, num_levels) = match self.body {
             Body::Data { values, .. } => (None, Some(values as usize)),
@@ -109,7 +109,7 @@ impl Head {
         PageMetadata { num_rows, num_levels, is_dict: matches!(self.body, Body::Dictionary { .. }) }
     }
 
-    /// The page with its decompressed bytes, `None` for what holds no rows.
+    /// The page with its decompressed bytes, `None` for a page without rows.
     pub(super) fn page(&self, buf: Bytes) -> Option<Page> {
         Some(match self.body {
             Body::Data { values, encoding, definition, repetition } => Page::DataPage {
@@ -195,7 +195,7 @@ impl Fields {
     }
 }
 
-/// By the numbers of the format.
+/// The encoding with this number in the format.
 fn encoding(code: u32) -> Option<Encoding> {
     #[expect(deprecated)]
     let encoding = match code {

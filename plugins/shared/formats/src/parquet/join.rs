@@ -1,4 +1,4 @@
-//! Several files made one by copying their column chunks: nothing is decoded.
+//! Joins several files into one by copying their column chunks, without decoding.
 
 use std::{
     io::{Read, Write},
@@ -21,17 +21,17 @@ use transload_plugin_api::{Error, ErrorKind, Result};
 
 use super::{broken, file::ParquetFile, footer, options::CREATED_BY, pages::Trouble, shape::words};
 
-/// Writes one file with the row groups of all `parts`, in their order, and says how many rows it
-/// has. The schema is the first part's, and that of all others.
+/// Writes one file with the row groups of all `parts`, in their order, and returns its number of
+/// rows. All parts must have the schema of the first.
 ///
-/// Statistics travel along; indexes of pages do not.
+/// Statistics are copied; page indexes are not.
 ///
 /// # Errors
 /// [`ErrorKind::Schema`] if a part has other columns, [`ErrorKind::Unsupported`] if there are
 /// more row groups than a file can have, and those of the stores and of `out`.
 pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
     let Some(first) = parts.first() else {
-        return Err(Error::new(ErrorKind::Defect, "there are no files to be joined"));
+        return Err(Error::new(ErrorKind::Defect, "there are no files to join"));
     };
     let own = first.metadata.file_metadata();
     let properties = WriterProperties::builder()
@@ -56,7 +56,7 @@ pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
     Ok(rows)
 }
 
-/// All parts have the same schema, to the last annotation.
+/// All parts must have the same schema, including every annotation.
 fn check(first: &ParquetFile, part: &ParquetFile) -> Result<()> {
     let fields = |file: &ParquetFile| file.metadata.file_metadata().schema().get_fields().to_vec();
     let (expected, found) = (fields(first), fields(part));
@@ -72,9 +72,9 @@ fn check(first: &ParquetFile, part: &ParquetFile) -> Result<()> {
             found.name(),
             words(found)
         ),
-        None => format!("{} columns meet {}", expected.len(), found.len()),
+        None => format!("expected {} columns, found {}", expected.len(), found.len()),
     };
-    let text = format!("files of different schemas cannot be made one: {text}");
+    let text = format!("files with different schemas cannot be joined: {text}");
     Err(Error::new(ErrorKind::Schema, text).at(&part.file.name))
 }
 
@@ -84,7 +84,7 @@ fn copy<W: Write + Send>(
     mut target: SerializedRowGroupWriter<'_, W>,
     trouble: &Trouble,
 ) -> PageResult<()> {
-    // without an order nobody knows by which the smallest is the smallest
+    // without a defined order, minimum and maximum have no meaning
     let ordered = part.metadata.file_metadata().column_orders().is_some();
     for chunk in group.columns() {
         let close = ColumnCloseResult {
@@ -95,7 +95,7 @@ fn copy<W: Write + Send>(
             column_index: None,
             offset_index: None,
         };
-        let range = footer::range(chunk).unwrap_or_default(); // checked when it was opened
+        let range = footer::range(chunk).unwrap_or_default(); // checked when the file was opened
         target.append_column(&Stored { part, range, trouble }, close)?;
     }
     target.close().map(|_| ())
@@ -123,10 +123,10 @@ fn failed(part: &ParquetFile, trouble: &Trouble, error: &ParquetError) -> Error 
         let kind = Error::from(std::io::Error::from(error.kind())).kind;
         return Error::new(kind, error.to_string());
     }
-    broken(&part.file, "its column chunks cannot be copied").caused_by(error)
+    broken(&part.file, "the column chunks cannot be copied").caused_by(error)
 }
 
-/// A column chunk of a part, as arrow-rs copies it.
+/// A column chunk of a part, for arrow-rs to copy.
 struct Stored<'a> {
     part: &'a ParquetFile,
     range: Range<u64>,
@@ -142,7 +142,7 @@ impl Length for Stored<'_> {
 impl ChunkReader for Stored<'_> {
     type T = Box<dyn Read + Send>;
 
-    /// The chunk is read from its start only.
+    /// The chunk is read only from its start.
     fn get_read(&self, _: u64) -> PageResult<Self::T> {
         let read = self.part.store.read(&self.part.file, self.range.clone());
         read.map_err(|error| self.trouble.lay_aside(error))

@@ -1,5 +1,5 @@
-//! How the types that travel lie in a file: the schema that is written, and arrays as it wants
-//! them. What a file cannot hold is found here, by row.
+//! Maps logical types to a file: the schema that is written, and arrays in the form that it
+//! requires. Values that a file cannot represent are found here, by row.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use parquet::{
 };
 use transload_plugin_api::{Column, LogicalType};
 
-/// Bytes of an interval.
+/// Size of an interval in bytes.
 const INTERVAL: i32 = 12;
 
 /// The schema of a file with these columns.
@@ -109,14 +109,14 @@ fn leaf(logical: &LogicalType) -> (Physical, Option<Annotation>) {
     }
 }
 
-/// The fewest bytes that hold every number of so many digits.
+/// The fewest bytes that hold every number with this many digits.
 fn decimal_width(precision: u8) -> i32 {
-    // log2(10) = 3.3219...; one bit more for the sign
+    // log2(10) = 3.3219...; one more bit for the sign
     let bits = (f64::from(precision) * std::f64::consts::LOG2_10).ceil() as i32 + 1;
     (bits + 7) / 8
 }
 
-/// The Arrow field under which arrow-rs is given a column.
+/// The Arrow field with which arrow-rs receives a column.
 pub(super) fn field(name: &str, logical: &LogicalType, nullable: bool) -> FieldRef {
     let data_type = match logical {
         LogicalType::List(item) => DataType::List(field("element", item, true)),
@@ -128,7 +128,7 @@ pub(super) fn field(name: &str, logical: &LogicalType, nullable: bool) -> FieldR
     Arc::new(Field::new(name, data_type, nullable))
 }
 
-/// The array of such a field. Values must have been [checked](unfit) before.
+/// The array for such a field. Values must have been [checked](unfit) before.
 pub(super) fn lay(array: &ArrayRef, logical: &LogicalType) -> PageResult<ArrayRef> {
     Ok(match logical {
         LogicalType::Decimal { precision: 0..=9, .. } => {
@@ -154,7 +154,7 @@ pub(super) fn lay(array: &ArrayRef, logical: &LogicalType) -> PageResult<ArrayRe
     })
 }
 
-/// Months, days and milliseconds without a sign, `None` where they do not hold the interval.
+/// Months, days and milliseconds without a sign, `None` if they cannot represent the interval.
 fn interval(value: IntervalMonthDayNano) -> Option<[u8; INTERVAL as usize]> {
     if value.nanoseconds % 1_000_000 != 0 {
         return None;
@@ -167,7 +167,7 @@ fn interval(value: IntervalMonthDayNano) -> Option<[u8; INTERVAL as usize]> {
     Some(out)
 }
 
-/// Marks the rows whose value a file cannot hold, and says why. `None` if it holds all.
+/// Marks the rows whose value a file cannot represent, with the reason. `None` if there are none.
 pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool>, String)> {
     let (marks, why) = match logical {
         LogicalType::Decimal { precision, .. } => {
@@ -177,7 +177,7 @@ pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool
             let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
             let marks =
                 intervals.iter().map(|value| value.is_some_and(|value| interval(value).is_none()));
-            let why = "Parquet's intervals are not negative, have whole milliseconds and at most \
+            let why = "Parquet intervals cannot be negative, and have whole milliseconds and at most \
                        49 days of them";
             (marks.collect(), why.to_owned())
         }
@@ -194,7 +194,7 @@ pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool
     marks.contains(&true).then_some((marks, why))
 }
 
-/// Marks the numbers of more digits. `None` if there are none.
+/// Marks numbers with too many digits. `None` if there are none.
 fn wide_decimals(array: &ArrayRef, precision: u8) -> Option<Vec<bool>> {
     if precision > 38 {
         let limit = i256::from_i128(10).wrapping_pow(precision.into());
@@ -205,7 +205,7 @@ fn wide_decimals(array: &ArrayRef, precision: u8) -> Option<Vec<bool>> {
     let limit = 10i128.pow(precision.into());
     let wide = |value: i128| value >= limit || value <= -limit;
     let decimals = array.as_primitive::<Decimal128Type>();
-    // without an early way out, so that it is vectorised; what lies under a NULL counts here only
+    // without early exit, so that it is vectorized; values under a NULL count only here
     if !decimals.values().iter().fold(false, |any, value| any | wide(*value)) {
         return None;
     }

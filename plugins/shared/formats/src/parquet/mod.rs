@@ -1,15 +1,16 @@
 //! Parquet: a file's columns and row groups, its rows as batches, batches as a file, and several
-//! files made one without decoding them.
+//! files joined without decoding them.
 //!
-//! arrow-rs decodes and encodes values. What surrounds them is ours: every count and size in a
-//! file is checked before room is made for it (`thrift`, `footer`, `header`, `pages`), bytes come
-//! from a [`Store`](crate::Store) in bounded blocks (`blocks`), and what values mean is decided
-//! by Parquet's own types (`shape`, `turn`), so that nothing changes silently.
+//! arrow-rs encodes and decodes values. Everything around them is handled here: every count and
+//! size in a file is checked before memory is allocated for it (`thrift`, `footer`, `header`,
+//! `pages`), bytes come from a [`Store`](crate::Store) in bounded blocks (`blocks`), and the
+//! meaning of values is determined by Parquet's own types (`shape`, `turn`), so that no value
+//! changes silently.
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
 //! | `footer`, `thrift` | the end of a file, checked |
-//! | `file`, `shape`, `reading` | [`ParquetFile`]: columns, row groups; what each column holds |
+//! | `file`, `shape`, `reading` | [`ParquetFile`]: columns, row groups; the type of each column |
 //! | `pages`, `header`, `unpack`, `blocks` | the pages of a column chunk |
 //! | `decode`, `turn` | [`ParquetDecoder`]: rows as batches |
 //! | `options`, `encode`, `group`, `lay`, `repeats`, `seal` | [`ParquetEncoder`]: batches as a file |
@@ -44,7 +45,7 @@ use transload_plugin_api::{Error, ErrorKind};
 
 use crate::StoredFile;
 
-/// A damaged file.
+/// The error for a damaged file.
 fn broken(file: &StoredFile, text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Data, text).with_code("PARQUET-DAMAGED").at(&file.name)
 }

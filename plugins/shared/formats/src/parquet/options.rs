@@ -1,4 +1,5 @@
-//! How a Parquet file is written: what a job may choose, and what arrow-rs is told of it.
+//! How a Parquet file is written: the options of a job, and the settings of arrow-rs derived from
+//! them.
 
 use parquet::{
     basic::{Compression, GzipLevel, ZstdLevel},
@@ -10,26 +11,26 @@ use parquet::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-/// Who wrote a file, as its footer says.
+/// The value of `created_by` in the footer.
 pub(super) const CREATED_BY: &str = concat!("transload version ", env!("CARGO_PKG_VERSION"));
 
-/// How a Parquet file is written. The defaults are what is best for most.
+/// How a Parquet file is written. The defaults suit most files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ParquetOptions {
     /// How pages are compressed.
     pub compression: ParquetCompression,
-    /// How hard to try: gzip 0 to 9 (default 6), zstd 1 to 22 (default 1).
+    /// Compression effort: gzip 0 to 9 (default 6), zstd 1 to 22 (default 1).
     pub compression_level: Option<i32>,
-    /// A row group ends at so many rows, or at 128 MiB.
+    /// A row group ends at this many rows, or at 128 MiB.
     pub row_group_rows: usize,
-    /// Whether values that repeat are written once, where that is shorter.
+    /// Whether repeated values are written once, if that is shorter.
     pub dictionary: bool,
-    /// What is noted of smallest and largest values.
+    /// Which minimum and maximum values are stored.
     pub statistics: ParquetStatistics,
     /// Whether each page has a checksum.
     pub page_checksums: bool,
-    /// A page aims at so many bytes, before compression.
+    /// The target size of a page in bytes, before compression.
     pub page_bytes: usize,
 }
 
@@ -39,7 +40,7 @@ pub struct ParquetOptions {
 pub enum ParquetCompression {
     /// Not at all.
     None,
-    /// Fast, and known to every reader.
+    /// Fast, and supported by every reader.
     Snappy,
     /// RFC 1952.
     Gzip,
@@ -50,16 +51,16 @@ pub enum ParquetCompression {
     Lz4,
 }
 
-/// What is noted of smallest and largest values, for readers that pass over what they need not.
+/// Which minimum and maximum values are stored, so that readers can skip data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParquetStatistics {
     /// Nothing.
     None,
-    /// Of each column of a row group.
+    /// For each column of a row group.
     #[default]
     Chunk,
-    /// Of each page too.
+    /// For each page too.
     Page,
 }
 
@@ -78,13 +79,14 @@ impl Default for ParquetOptions {
 }
 
 impl ParquetOptions {
-    /// The settings of arrow-rs, with what is to stand in the footer.
+    /// The settings of arrow-rs, with the given entries in the footer.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for numbers that mean nothing.
+    /// [`ErrorKind::Options`] for numbers out of range.
     pub(super) fn properties(&self, footer: Vec<KeyValue>) -> Result<WriterPropertiesBuilder> {
         if self.row_group_rows == 0 || self.page_bytes == 0 || self.page_bytes > 128 << 20 {
-            let text = "`row_group_rows` must not be 0, `page_bytes` is between 1 and 128 MiB";
+            let text =
+                "`row_group_rows` must not be 0, and `page_bytes` must be between 1 and 128 MiB";
             return Err(Error::new(ErrorKind::Options, text));
         }
         let statistics = match self.statistics {
@@ -107,22 +109,22 @@ impl ParquetOptions {
     fn compression(&self) -> Result<Compression> {
         let refused = |levels: &str| {
             let given = self.compression_level.unwrap_or_default();
-            let text = format!("`compression_level = {given}` is not among {levels}");
+            let text = format!("`compression_level = {given}` is invalid: {levels}");
             Error::new(ErrorKind::Options, text)
         };
         Ok(match (self.compression, self.compression_level) {
             (ParquetCompression::Gzip, level) => {
                 let level = u32::try_from(level.unwrap_or(6)).ok().filter(|level| *level <= 9);
                 let level = level.and_then(|level| GzipLevel::try_new(level).ok());
-                Compression::GZIP(level.ok_or_else(|| refused("gzip's 0 to 9"))?)
+                Compression::GZIP(level.ok_or_else(|| refused("gzip has levels 0 to 9"))?)
             }
             (ParquetCompression::Zstd, level) => {
                 let level = Some(level.unwrap_or(1)).filter(|level| *level >= 1);
                 let level = level.and_then(|level| ZstdLevel::try_new(level).ok());
-                Compression::ZSTD(level.ok_or_else(|| refused("zstd's 1 to 22"))?)
+                Compression::ZSTD(level.ok_or_else(|| refused("zstd has levels 1 to 22"))?)
             }
             (_, Some(_)) => {
-                return Err(refused("those of `none`, `snappy` and `lz4`: they have none"));
+                return Err(refused("`none`, `snappy` and `lz4` have no levels"));
             }
             (ParquetCompression::None, None) => Compression::UNCOMPRESSED,
             (ParquetCompression::Snappy, None) => Compression::SNAPPY,
@@ -151,9 +153,9 @@ mod tests {
             properties(good).unwrap();
         }
         for (bad, text) in [
-            (r#"{"compression": "gzip", "compression_level": 10}"#, "gzip's 0 to 9"),
-            (r#"{"compression": "zstd", "compression_level": 0}"#, "zstd's 1 to 22"),
-            (r#"{"compression": "snappy", "compression_level": 1}"#, "they have none"),
+            (r#"{"compression": "gzip", "compression_level": 10}"#, "gzip has levels 0 to 9"),
+            (r#"{"compression": "zstd", "compression_level": 0}"#, "zstd has levels 1 to 22"),
+            (r#"{"compression": "snappy", "compression_level": 1}"#, "have no levels"),
             (r#"{"compression": "brotli"}"#, "unknown variant"),
             (r#"{"row_group_rows": 0}"#, "must not be 0"),
             (r#"{"page_size": 1}"#, "unknown field"),

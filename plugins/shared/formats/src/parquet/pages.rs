@@ -1,5 +1,6 @@
-//! The pages of a column chunk for arrow-rs: every header is checked before room is made for its
-//! page, checksums are verified where there are any, and a page is unpacked to the size it claims.
+//! Provides the pages of a column chunk to arrow-rs. Every header is checked before memory is
+//! allocated for its page, checksums are verified where present, and a page is decompressed to the
+//! size that it claims.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,14 +22,14 @@ use super::{
 };
 use crate::StoredFile;
 
-/// The largest page, compressed and not.
+/// The largest page, compressed and uncompressed.
 const PAGE: usize = 256 << 20;
-/// A page's header is shorter than this, statistics included.
+/// The largest page header, including statistics.
 const HEADER: usize = 1 << 20;
-/// So many bytes are looked at first.
+/// The number of bytes to try first.
 const HEADER_GUESS: usize = 4 << 10;
 
-/// Where a chunk stands, for messages.
+/// The place of a chunk, for messages.
 #[derive(Clone)]
 pub(super) struct ChunkPlace {
     pub(super) file: Arc<StoredFile>,
@@ -43,7 +44,7 @@ impl ChunkPlace {
     }
 }
 
-/// Our error, laid aside while arrow-rs carries on with one of its own that has no kind.
+/// Holds our error while arrow-rs reports its own error, which has no kind.
 #[derive(Clone, Default)]
 pub(super) struct Trouble(Arc<Mutex<Option<Error>>>);
 
@@ -59,10 +60,11 @@ impl Trouble {
     }
 }
 
-/// Bytes of a value once it is decoded.
+/// Sizes of a decoded value in bytes.
 pub(super) struct Widths {
     pub(super) usual: usize,
-    /// As far as a dictionary tells; elsewhere 0, as the chunk's size bounds it.
+    /// The longest value, as far as a dictionary shows it; otherwise 0, because the chunk's size
+    /// limits it.
     pub(super) longest: usize,
 }
 
@@ -73,11 +75,11 @@ pub(super) struct ChunkPages {
     blocks: Blocks,
     unpack: Unpack,
     chunk: ColumnChunkMetaData,
-    /// The header of the next page, if somebody looked at it.
+    /// The header of the next page, if it has been read.
     next: Option<Head>,
-    /// The dictionary, if somebody looked at it.
+    /// The dictionary, if it has been read.
     dictionary: Option<Page>,
-    /// Values that the chunk still has to hold.
+    /// Number of values that the chunk must still provide.
     values: u64,
 }
 
@@ -102,7 +104,7 @@ impl ChunkPages {
         })
     }
 
-    /// How wide a row of the chunk is, of which the row group has `rows`.
+    /// The size of a row of the chunk; the row group has `rows`.
     pub(super) fn widths(&mut self, rows: u64) -> Result<Widths> {
         let rows = rows.max(1);
         let per_row = self.chunk.num_values() as u64 / rows + 1;
@@ -126,7 +128,7 @@ impl ChunkPages {
         Ok(Widths { usual: bytes as usize + 4, longest })
     }
 
-    /// The header of the next page that is data or a dictionary.
+    /// The header of the next page that contains data or a dictionary.
     fn peek(&mut self) -> Result<Option<&Head>> {
         while self.next.is_none() && !self.blocks.is_empty() {
             let head = self.head()?;
@@ -147,14 +149,14 @@ impl ChunkPages {
                 Err(Fault::Short) if bytes.len() >= guess && guess < HEADER => guess *= 4,
                 Err(Fault::Short) => return Err(self.place.broken("a page header is cut off")),
                 Err(Fault::Wrong(what)) => {
-                    return Err(self.place.broken(format!("a page header holds {what}")));
+                    return Err(self.place.broken(format!("a page header contains {what}")));
                 }
             }
         };
         self.blocks.pass(length)?;
         if head.size > PAGE || head.packed > PAGE {
             let size = head.size.max(head.packed);
-            let text = format!("a page claims {size} bytes; at most {PAGE} are read");
+            let text = format!("a page claims {size} bytes, the limit is {PAGE}");
             return Err(self.place.broken(text).with_code("PARQUET-LIMIT"));
         }
         if head.packed as u64 > self.blocks.left() {
@@ -173,7 +175,9 @@ impl ChunkPages {
             let mut hasher = crc32fast::Hasher::new();
             hasher.update(&bytes);
             if hasher.finalize() != expected {
-                return Err(self.place.broken("a page does not have its checksum: it is damaged"));
+                return Err(self
+                    .place
+                    .broken("the checksum of a page does not match: the page is damaged"));
             }
         }
         self.count(&head)?;
@@ -188,18 +192,22 @@ impl ChunkPages {
         self.blocks.pass(head.packed)
     }
 
-    /// A chunk has as many values as the footer says, and no page more than are left.
+    /// A chunk must have as many values as the footer claims, and a page no more than remain.
     fn count(&mut self, head: &Head) -> Result<()> {
         let Some(values) = head.data_values() else { return Ok(()) };
         match self.values.checked_sub(u64::from(values)) {
             Some(left) => self.values = left,
-            None => return Err(self.place.broken("its pages hold more values than it has")),
+            None => {
+                return Err(self
+                    .place
+                    .broken("its pages contain more values than the footer claims"));
+            }
         }
         Ok(())
     }
 
     fn unpack(&mut self, head: &Head, bytes: Bytes) -> Result<Bytes> {
-        // the levels of a page of version 2 are never compressed
+        // the levels of a version 2 page are never compressed
         let (levels, packed) = match head.body {
             Body::DataV2 { definition, repetition, compressed, .. } => {
                 (definition as usize + repetition as usize, compressed)
@@ -213,7 +221,7 @@ impl ChunkPages {
             return if bytes.len() == head.size {
                 Ok(bytes)
             } else {
-                Err(self.place.broken("a page has another size than its header says"))
+                Err(self.place.broken("the size of a page differs from its header"))
             };
         }
         let mut out = Vec::with_capacity(head.size);
@@ -225,7 +233,7 @@ impl ChunkPages {
     }
 }
 
-/// The longest text of a dictionary: each stands behind its length.
+/// The longest text of a dictionary; each text follows its length.
 fn longest_entry(mut dictionary: &[u8]) -> usize {
     let mut longest = 0;
     while let Some((length, rest)) = dictionary.split_first_chunk::<4>() {

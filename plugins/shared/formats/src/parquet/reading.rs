@@ -1,6 +1,6 @@
-//! A column's place in the file's schema: its one leaf, its shape, and the schema under which
-//! arrow-rs is to read it. That schema keeps how values lie and drops what they mean, so that what
-//! they mean is decided here alone, exactly.
+//! Maps a column to the file's schema: its one leaf, its shape, and the schema with which arrow-rs
+//! reads it. That schema keeps how values are stored and drops their meaning, so that the meaning
+//! is determined in one place, exactly.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use parquet::{
 
 use super::shape::{Leaf, Lies, Shape, words};
 
-/// The shape of a column, or what it is instead of one that travels.
+/// The shape of a column, or a description of its unsupported type.
 pub(super) fn shape(column: &Type) -> Result<Shape, String> {
     match element(column)? {
         Element::Leaf => {
@@ -23,12 +23,12 @@ pub(super) fn shape(column: &Type) -> Result<Shape, String> {
     }
 }
 
-/// What a column is made of.
+/// The structure of a column.
 enum Element<'a> {
     Leaf,
-    /// A list whose repeated field is the element itself, as older writers did.
+    /// A list whose repeated field is the element itself, as written by older writers.
     Repeated(&'a Type),
-    /// A list as the format wants it: a repeated group around the element.
+    /// A list as the format defines it: a repeated group around the element.
     Item(&'a Type),
 }
 
@@ -37,7 +37,7 @@ fn element(column: &Type) -> Result<Element<'_>, String> {
     if column.is_primitive() {
         return Ok(Element::Leaf);
     }
-    let refused = || Err(format!("`{}` does not travel", words(column)));
+    let refused = || Err(format!("`{}` is not supported", words(column)));
     if column.get_basic_info().converted_type() != ConvertedType::LIST || is_repeated(column) {
         return refused();
     }
@@ -49,12 +49,12 @@ fn element(column: &Type) -> Result<Element<'_>, String> {
         return Ok(Element::Repeated(repeated));
     }
     let [item] = repeated.get_fields() else {
-        return Err("a list of groups does not travel".into());
+        return Err("a list of groups is not supported".into());
     };
     let tuple =
         repeated.name() == "array" || *repeated.name() == format!("{}_tuple", column.name());
     if tuple || is_repeated(item) {
-        return Err("a list of groups does not travel".into());
+        return Err("a list of groups is not supported".into());
     }
     Ok(Element::Item(item))
 }
@@ -64,7 +64,7 @@ fn is_repeated(column: &Type) -> bool {
     info.has_repetition() && info.repetition() == Repetition::REPEATED
 }
 
-/// The schema under which arrow-rs reads one column.
+/// The schema with which arrow-rs reads one column.
 pub(super) fn schema(column: &Type, shape: &Shape) -> parquet::errors::Result<SchemaDescriptor> {
     let fields = vec![read_as(column, shape)?];
     let root = Type::group_type_builder("column").with_fields(fields).build()?;

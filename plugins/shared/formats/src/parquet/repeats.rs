@@ -1,17 +1,18 @@
-//! Whether the values of a column repeat, so that a dictionary makes it shorter: told from the
-//! first rows of a row group, because a dictionary that is given up later has cost its time.
+//! Determines whether the values of a column repeat, so that a dictionary makes it shorter. This is
+//! estimated from the first rows of a row group, because a dictionary that is abandoned later has
+//! already cost its time.
 
 use arrow_array::{Array, ArrayRef, cast::AsArray};
 use arrow_schema::DataType;
 
-/// So many values are looked at ...
+/// The maximum number of values to examine ...
 const VALUES: usize = 20_000;
-/// ... and of the last quarter of them so many percent at most may be new.
+/// ... of whose last quarter at most this percentage may be new.
 const NEW_PERCENT: usize = 20;
-/// Bits of the table of values that were seen, as a power of two.
+/// The number of bits in the table of seen values, as a power of two.
 const SEEN_LOG: u32 = 19;
 
-/// Counts how many of a column's values are new, the earlier and the later ones apart.
+/// Counts how many of a column's values are new, separately for earlier and later ones.
 struct Sample {
     seen: Vec<u64>,
     values: usize,
@@ -19,7 +20,7 @@ struct Sample {
     late_new: usize,
 }
 
-/// Whether values repeat in a column that goes on like these arrays begin.
+/// Whether values repeat in a column that begins with these arrays.
 pub(super) fn repeats<'a>(arrays: impl Iterator<Item = &'a ArrayRef>) -> bool {
     let mut sample = Sample { seen: vec![0; 1 << (SEEN_LOG - 6)], values: 0, late: 0, late_new: 0 };
     for array in arrays {
@@ -28,7 +29,7 @@ pub(super) fn repeats<'a>(arrays: impl Iterator<Item = &'a ArrayRef>) -> bool {
         }
         sample.look_at(array.as_ref());
     }
-    // few values are no reason to decide against the usual
+    // too few values do not change the default
     sample.late < VALUES / 16 || sample.late_new * 100 <= sample.late * NEW_PERCENT
 }
 
@@ -76,7 +77,7 @@ impl Sample {
     }
 }
 
-/// Quick, and good enough to tell values apart: nothing but time is lost by two that look alike.
+/// A fast hash. A collision costs only time.
 fn hash(value: &[u8]) -> u64 {
     let mut hash = value.len() as u64;
     let mut mix = |bytes: [u8; 8]| {

@@ -1,5 +1,5 @@
-//! Checksums for the pages that arrow-rs wrote: it has a place for them in a page's header and
-//! leaves it empty. So the pages of a column chunk are kept here, and each header is written anew.
+//! Adds checksums to the pages that arrow-rs writes: it leaves that field of the page header empty.
+//! The pages of a column chunk are therefore kept here, and each header is rewritten.
 
 use std::{
     io::{self, Read},
@@ -20,7 +20,7 @@ use super::{
     thrift::{Compact, Fault, put_integer},
 };
 
-/// The field of a page's header that holds the checksum.
+/// The field of a page header that holds the checksum.
 const CHECKSUM: i16 = 4;
 
 /// The pages of the column chunks of one row group, header and data in turn.
@@ -32,7 +32,7 @@ pub(super) struct Pages(Arc<Mutex<Vec<Kept>>>);
 struct Kept(Arc<Mutex<Vec<Bytes>>>);
 
 impl Pages {
-    /// The pages of the chunks so far, in the order of the columns.
+    /// The pages of the chunks so far, in column order.
     pub(super) fn take(&self) -> Vec<Vec<Bytes>> {
         let kept = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let take =
@@ -59,7 +59,7 @@ impl PageStore for Kept {
     fn take(&mut self, key: PageKey) -> PageResult<Bytes> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let page = kept.get_mut(key.get() as usize).map(mem::take);
-        page.ok_or_else(|| ParquetError::General("there is no such page".to_owned()))
+        page.ok_or_else(|| ParquetError::General("page not found".to_owned()))
     }
 
     fn memory_size(&self) -> usize {
@@ -68,7 +68,7 @@ impl PageStore for Kept {
     }
 }
 
-/// A column chunk whose pages have checksums, and what the footer is to say of it.
+/// A column chunk whose pages have checksums, and its entry for the footer.
 pub(super) fn sealed(
     pages: Vec<Bytes>,
     close: ColumnCloseResult,
@@ -95,14 +95,14 @@ pub(super) fn sealed(
     Ok((Chunk(dictionary), close))
 }
 
-/// The header with a checksum in it. What follows says by how much its number is greater than
-/// that of the field before, so the first field behind must be told anew.
+/// The header with a checksum added. Each field is encoded as its distance from the field before,
+/// so the first field after the checksum is encoded again.
 fn header_with(header: &[u8], checksum: u32) -> Result<Vec<u8>, Fault> {
     let mut walk = Compact::new(header);
     let (mut last, mut before, mut end) = (0, 0, 0);
     loop {
         let Some((number, kind)) = walk.field(&mut last)? else {
-            return Err(Fault::Wrong("a page without a kind"));
+            return Err(Fault::Wrong("a page without a type"));
         };
         if number > CHECKSUM {
             let mut out = Vec::with_capacity(header.len() + 6);
@@ -119,7 +119,7 @@ fn header_with(header: &[u8], checksum: u32) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// Offsets and sizes with the dictionary, of `start` bytes, first.
+/// Offsets and sizes, with the dictionary of `start` bytes first.
 fn placed(
     close: ColumnCloseResult,
     start: usize,
@@ -156,7 +156,7 @@ fn placed(
     })
 }
 
-/// A column chunk in pieces, as arrow-rs copies it.
+/// A column chunk in pieces, for arrow-rs to copy.
 pub(super) struct Chunk(Vec<Bytes>);
 
 /// Reads pieces one after the other.
@@ -186,7 +186,7 @@ impl Length for Chunk {
 impl ChunkReader for Chunk {
     type T = Pieces;
 
-    /// The chunk is read from its start only.
+    /// The chunk is read only from its start.
     fn get_read(&self, _: u64) -> PageResult<Self::T> {
         Ok(Pieces(self.0.clone().into_iter(), Bytes::new()))
     }

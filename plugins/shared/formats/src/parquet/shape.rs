@@ -1,5 +1,5 @@
-//! What a file's column holds: by Parquet's own types, and by the Arrow schema that some writers
-//! leave in the footer only where that says more and contradicts nothing.
+//! Determines the type of a file's column from Parquet's own types. The Arrow schema that some
+//! writers store in the footer is used only where it says more and contradicts nothing.
 
 use parquet::{
     basic::{ConvertedType, LogicalType as Annotation, TimeUnit, Type as Physical},
@@ -7,11 +7,11 @@ use parquet::{
 };
 use transload_plugin_api::LogicalType;
 
-/// The most bytes of a value of fixed length: room is made for a whole batch of them.
+/// The maximum size of a fixed-length value, because a whole batch of them is allocated at once.
 const LONGEST: i32 = 1 << 20;
 
-/// How the values of a leaf lie in the file; together with a [`LogicalType`] it says what is to
-/// be done to them. arrow-rs reads them by their physical type alone, see [`super::reading`].
+/// How the values of a leaf are stored in the file. Together with a [`LogicalType`] this determines
+/// their conversion. arrow-rs reads them by their physical type alone, see [`super::reading`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lies {
     Boolean,
@@ -23,27 +23,27 @@ pub(super) enum Lies {
     Double,
     /// Two bytes.
     Half,
-    /// Text, known to be UTF-8 when it was read.
+    /// Text, verified as UTF-8 when it was read.
     Text,
     Bytes,
-    /// So many bytes each.
+    /// This many bytes each.
     Fixed(i32),
     /// NULL in every row.
     Nothing,
 }
 
-/// A column of a file: a leaf, or a list of one.
+/// The type of a file's column: a leaf, or a list of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Leaf(Leaf),
     List(Box<Self>),
 }
 
-/// The values of a column.
+/// The type of a column's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Leaf {
     pub(super) lies: Lies,
-    /// What is stored is this many parts of a second; 0 where that means nothing.
+    /// The stored values count this many parts of a second; 0 if that does not apply.
     pub(super) per_second: i64,
     pub(super) logical: LogicalType,
 }
@@ -59,7 +59,7 @@ impl Leaf {
 }
 
 impl Shape {
-    /// The type that travels.
+    /// The logical type.
     pub(super) fn logical(&self) -> LogicalType {
         match self {
             Self::Leaf(leaf) => leaf.logical.clone(),
@@ -67,7 +67,7 @@ impl Shape {
         }
     }
 
-    /// The shape of a leaf by its own type. `Err` says what it is instead of one that travels.
+    /// The shape of a leaf by its own type. `Err` describes a type that is not supported.
     pub(super) fn of_leaf(leaf: &Type) -> Result<Self, String> {
         let annotation = annotation(leaf);
         let short = !matches!(leaf, Type::PrimitiveType { type_length: LONGEST.., .. });
@@ -86,10 +86,10 @@ impl Shape {
             Physical::BYTE_ARRAY => of_bytes(leaf, annotation.as_ref()),
             Physical::FIXED_LEN_BYTE_ARRAY => of_fixed(leaf, annotation.as_ref()),
         };
-        shape.map(Self::Leaf).ok_or_else(|| format!("`{}` does not travel", words(leaf)))
+        shape.map(Self::Leaf).ok_or_else(|| format!("`{}` is not supported", words(leaf)))
     }
 
-    /// What the Arrow schema says besides, taken if it fits how the values lie.
+    /// Applies the Arrow schema's type if it is compatible with how the values are stored.
     pub(super) fn refine(self, arrow: &arrow_schema::Field) -> Self {
         use arrow_schema::DataType;
         match (self, arrow.data_type()) {
@@ -133,7 +133,7 @@ fn refined(mut leaf: Leaf, arrow: &arrow_schema::Field) -> Leaf {
     leaf
 }
 
-/// The type an Arrow field claims, whatever width its texts and bytes have.
+/// The type of an Arrow field, regardless of the width of its texts and bytes.
 fn said(arrow: &arrow_schema::Field) -> Option<LogicalType> {
     use arrow_schema::DataType;
     let plain = match arrow.data_type() {
@@ -143,7 +143,7 @@ fn said(arrow: &arrow_schema::Field) -> Option<LogicalType> {
     LogicalType::of_field(&arrow.clone().with_data_type(plain))
 }
 
-/// Whether `said` is a closer word for what `leaf` is by Parquet's types.
+/// Whether `said` is a more specific type for `leaf` than Parquet's types give.
 fn says_more(leaf: &Leaf, said: &LogicalType) -> bool {
     use LogicalType as L;
     match (&leaf.logical, said) {
@@ -167,7 +167,7 @@ fn per_second(unit: arrow_schema::TimeUnit) -> i64 {
     }
 }
 
-/// The annotation, from the older kind too.
+/// The annotation, including the older kind.
 /// <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md>
 fn annotation(leaf: &Type) -> Option<Annotation> {
     let info = leaf.get_basic_info();
@@ -292,7 +292,7 @@ fn decimal(leaf: &Type) -> Option<LogicalType> {
     Some(LogicalType::Decimal { precision, scale })
 }
 
-/// Parquet's words for a type: `INT64 DECIMAL(15,2)`.
+/// A type in Parquet's terms: `INT64 DECIMAL(15,2)`.
 pub(super) fn words(leaf: &Type) -> String {
     if leaf.is_group() {
         let info = leaf.get_basic_info();
@@ -357,7 +357,8 @@ mod tests {
         shape.clone().refine(&Field::new("c", data_type, true)).logical().to_string()
     }
 
-    /// T24: whether a timestamp is an instant is Parquet's word, not that of a schema beside it.
+    /// T24: whether a timestamp is an instant is decided by Parquet's type, not by an additional
+    /// schema.
     #[test]
     fn t24_an_arrow_schema_that_contradicts_is_not_believed() {
         let utc = Some("UTC".into());
@@ -393,8 +394,8 @@ mod tests {
             (fixed, None, 16, Ok("binary")),
             (fixed, Some(Annotation::Uuid), 16, Ok("uuid")),
             (fixed, Some(Annotation::Float16), 2, Ok("float32")),
-            (fixed, None, 0, Err("`FIXED_LEN_BYTE_ARRAY(0)` does not travel")),
-            (fixed, None, i32::MAX, Err("`FIXED_LEN_BYTE_ARRAY(2147483647)` does not travel")),
+            (fixed, None, 0, Err("`FIXED_LEN_BYTE_ARRAY(0)` is not supported")),
+            (fixed, None, i32::MAX, Err("`FIXED_LEN_BYTE_ARRAY(2147483647)` is not supported")),
             (Physical::INT96, None, -1, Ok("timestamp")),
             (Physical::INT32, Some(Annotation::Unknown), -1, Ok("text")),
         ] {

@@ -1,22 +1,22 @@
-//! Thrift's compact protocol as far as Parquet needs it: walked over before anything is made of
-//! it, so that no count in it is believed that the bytes behind it cannot hold.
+//! Thrift's compact protocol as far as Parquet needs it. Bytes are walked before they are decoded,
+//! so that counts are refused if the bytes cannot contain that many elements.
 //! <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>
 
-/// Nothing in Parquet's metadata is nested deeper.
+/// The maximum nesting depth; Parquet's metadata is never nested deeper.
 const DEPTH: usize = 32;
 
-/// Why bytes are not what they should be.
+/// Why bytes are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// They end too early.
     Short,
-    /// They are wrong, with what is.
+    /// They are invalid; describes what was found.
     Wrong(&'static str),
 }
 
 type Walked<T> = Result<T, Fault>;
 
-/// The type of a value; what is not looked at is only passed over.
+/// The type of a value; values that are not needed are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     True,
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// A place in the bytes.
+/// A position in the bytes.
 pub(super) struct Compact<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -60,7 +60,7 @@ impl<'a> Compact<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// Bytes taken so far.
+    /// Number of bytes taken so far.
     pub(super) fn taken(&self) -> usize {
         self.at
     }
@@ -98,7 +98,7 @@ impl<'a> Compact<'a> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// A signed integer that the format says has 32 bits.
+    /// A signed integer that has 32 bits by the format.
     pub(super) fn int32(&mut self) -> Walked<i32> {
         i32::try_from(self.integer()?).map_err(|_| Fault::Wrong("an integer of more than 32 bits"))
     }
@@ -109,21 +109,24 @@ impl<'a> Compact<'a> {
     }
 
     /// The number and type of the next field, `None` at the struct's end. `last` is the number of
-    /// the field before, 0 at first.
+    /// the field before, initially 0.
     pub(super) fn field(&mut self, last: &mut i16) -> Walked<Option<(i16, Kind)>> {
         let head = self.byte()?;
         if head == 0 {
             return Ok(None);
         }
         let number = match head >> 4 {
-            0 => i16::try_from(self.integer()?).map_err(|_| Fault::Wrong("a field number"))?,
-            step => last.checked_add(i16::from(step)).ok_or(Fault::Wrong("a field number"))?,
+            0 => i16::try_from(self.integer()?)
+                .map_err(|_| Fault::Wrong("an invalid field number"))?,
+            step => {
+                last.checked_add(i16::from(step)).ok_or(Fault::Wrong("an invalid field number"))?
+            }
         };
         *last = number;
         Ok(Some((number, Kind::of(head & 0x0F)?)))
     }
 
-    /// The number of a list's elements and their type. Each takes a byte at least.
+    /// The number of a list's elements and their type. Each element takes at least one byte.
     pub(super) fn list(&mut self) -> Walked<(usize, Kind)> {
         let head = self.byte()?;
         let count = match head >> 4 {
@@ -136,7 +139,7 @@ impl<'a> Compact<'a> {
         Ok((count as usize, Kind::of(head & 0x0F)?))
     }
 
-    /// Passes over a field's value.
+    /// Skips a field's value.
     pub(super) fn skip(&mut self, kind: Kind) -> Walked<()> {
         self.skip_nested(kind, DEPTH)
     }
@@ -168,7 +171,7 @@ impl<'a> Compact<'a> {
         }
     }
 
-    /// Outside of a struct a boolean is a byte of its own.
+    /// Outside a struct, a boolean is a separate byte.
     fn skip_element(&mut self, kind: Kind, depth: usize) -> Walked<()> {
         match kind {
             Kind::True | Kind::False => self.pass(1),

@@ -1,4 +1,4 @@
-//! Values as they lie in a file turned into the type that travels: exactly, or not at all.
+//! Converts stored values to their logical type: exactly, or with an error.
 
 use std::sync::Arc;
 
@@ -20,22 +20,22 @@ use transload_plugin_api::LogicalType;
 
 use super::shape::{Leaf, Lies, Shape};
 
-/// What is wrong with a value.
+/// `Err` describes an invalid value.
 type Turned<T = ArrayRef> = Result<T, String>;
 
 const DAY_SECONDS: i64 = 86_400;
 /// The Julian day of 1970-01-01.
 const JULIAN_EPOCH: i64 = 2_440_588;
 
-/// The array that travels, of the shape's logical type.
+/// The array in the shape's logical type.
 pub(super) fn turn(array: ArrayRef, shape: &Shape) -> Turned {
     match shape {
         Shape::Leaf(leaf) => turn_leaf(array, leaf),
         Shape::List(item) => {
-            let list = array.as_list_opt::<i32>().ok_or("a list was read as something else")?;
+            let list = array.as_list_opt::<i32>().ok_or("a list was read as another type")?;
             let values = turn(list.values().clone(), item)?;
             let DataType::List(field) = shape.logical().data_type() else {
-                return Err("a list travels as something else".into());
+                return Err("a list does not have type list".into());
             };
             let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
             let list = ListArray::try_new(field, offsets, values, nulls);
@@ -65,7 +65,7 @@ fn turn_leaf(array: ArrayRef, leaf: &Leaf) -> Turned {
         Lies::Nothing if array.null_count() == array.len() => {
             Ok(new_null_array(&DataType::Utf8, array.len()))
         }
-        Lies::Nothing => Err("there are values where all should be NULL".into()),
+        Lies::Nothing => Err("there are values in a column of only NULLs".into()),
     }
 }
 
@@ -76,7 +76,7 @@ fn turn_int32(array: ArrayRef, leaf: &Leaf) -> Turned {
         LogicalType::Int16 => Arc::new(narrow::<Int16Type>(ints)?),
         LogicalType::UInt8 => Arc::new(narrow::<UInt8Type>(ints)?),
         LogicalType::UInt16 => Arc::new(narrow::<UInt16Type>(ints)?),
-        // the bits of an unsigned integer, as the format says
+        // the bits of an unsigned integer, as the format defines
         LogicalType::UInt32 => {
             Arc::new(UInt32Array::new(same_bits(ints.values()), ints.nulls().cloned()))
         }
@@ -145,7 +145,7 @@ fn turn_fixed(array: ArrayRef, leaf: &Leaf) -> Turned {
     }
 }
 
-/// Integers that the file says fit into fewer bits. A NULL lies there as 0.
+/// Integers that fit into fewer bits according to the file. A NULL is stored as 0.
 fn narrow<T: ArrowPrimitiveType>(ints: &Int32Array) -> Turned<PrimitiveArray<T>>
 where
     T::Native: TryFrom<i32> + Default,
@@ -160,7 +160,7 @@ fn check<N: ArrowNativeType>(
     fits: impl Fn(N) -> bool,
     text: impl Fn() -> String,
 ) -> Turned<()> {
-    // no early way out, so that it is vectorised
+    // no early exit, so that it is vectorized
     if values.iter().fold(true, |all, value| all & fits(*value)) { Ok(()) } else { Err(text()) }
 }
 
@@ -173,12 +173,12 @@ fn decimal128(array: Decimal128Array, precision: u8, scale: i8) -> Turned {
     Ok(Arc::new(array))
 }
 
-/// How many of the units a type with so many fractional digits travels in make a second.
+/// How many units per second a type with this many fractional digits uses.
 fn ticks(precision: u8) -> i64 {
     if precision <= 6 { 1_000_000 } else { 1_000_000_000 }
 }
 
-/// Counts of one part of a second as counts of another.
+/// Converts counts of one fraction of a second to counts of another.
 fn rescale(ints: &Int64Array, from: i64, to: i64) -> Turned<Int64Array> {
     if from == to {
         return Ok(ints.clone());
@@ -189,7 +189,7 @@ fn rescale(ints: &Int64Array, from: i64, to: i64) -> Turned<Int64Array> {
         check(
             ints.values(),
             |v| v <= limit && v >= -limit,
-            || "a point in time is too far away for microseconds".to_owned(),
+            || "a timestamp is out of range for microseconds".to_owned(),
         )?;
         return Ok(ints.unary(|v| v * factor));
     }
@@ -197,7 +197,7 @@ fn rescale(ints: &Int64Array, from: i64, to: i64) -> Turned<Int64Array> {
     check(
         ints.values(),
         |v| v % divisor == 0,
-        || "a span has nanoseconds, and spans travel in microseconds".to_owned(),
+        || "a duration has nanoseconds, but durations have microseconds".to_owned(),
     )?;
     Ok(ints.unary(|v| v / divisor))
 }
@@ -211,7 +211,7 @@ fn times(ints: &Int64Array, leaf: &Leaf) -> Turned {
         || "a time of day is not within a day".to_owned(),
     )?;
     let LogicalType::Time { precision } = leaf.logical else {
-        return Err("a time of day travels as something else".into());
+        return Err("a time of day does not have type time".into());
     };
     let scaled = rescale(ints, leaf.per_second, ticks(precision))?;
     Ok(match precision {
@@ -233,10 +233,11 @@ fn timestamps(ints: Int64Array, logical: &LogicalType) -> ArrayRef {
     }
 }
 
-/// Nanoseconds of the day and a Julian day, as wall clock: no zone is applied, as none was noted.
+/// Converts nanoseconds of the day and a Julian day to a wall-clock time: no time zone is applied,
+/// because none is stored.
 fn turn_int96(array: &FixedSizeBinaryArray, leaf: &Leaf) -> Turned {
     let LogicalType::Timestamp { precision } = leaf.logical else {
-        return Err("a timestamp travels as something else".into());
+        return Err("a timestamp does not have type timestamp".into());
     };
     let ticks = ticks(precision);
     let turned = array.iter().map(|value| value.map(|bytes| int96(bytes, ticks)).transpose());
@@ -257,7 +258,7 @@ fn int96(bytes: &[u8], ticks: i64) -> Turned<i64> {
     (i64::from(day) - JULIAN_EPOCH)
         .checked_mul(DAY_SECONDS * ticks)
         .and_then(|start| start.checked_add(nanos / part))
-        .ok_or_else(|| "a timestamp is too far away for its unit".into())
+        .ok_or_else(|| "a timestamp is out of range for its unit".into())
 }
 
 /// Months, days and milliseconds, each of 32 bits without a sign.
@@ -339,7 +340,7 @@ mod tests {
             (&[0; 40], Some(0)),
             (&[], None),
             (&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], None),
-            // the same sixteen bytes, once more than they hold and once not
+            // 17 bytes: the first one only repeats the sign, or changes the number
             (&[0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], None),
             (&[0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], Some(i128::MIN)),
         ] {
@@ -356,7 +357,7 @@ mod tests {
         assert_eq!(int96(&bytes(0, epoch - 1), 1_000_000), Ok(-86_400_000_000));
         assert_eq!(int96(&bytes(1, epoch), 1_000_000_000), Ok(1));
         assert!(int96(&bytes(1, epoch), 1_000_000).unwrap_err().contains("timestamp(9)"));
-        assert!(int96(&bytes(0, i32::MAX), 1_000_000_000).unwrap_err().contains("too far"));
+        assert!(int96(&bytes(0, i32::MAX), 1_000_000_000).unwrap_err().contains("out of range"));
     }
 
     #[test]

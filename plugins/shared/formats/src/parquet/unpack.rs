@@ -1,5 +1,5 @@
-//! Compressed pages back to what they were: never more bytes than the page's header says, and
-//! the header has been checked before.
+//! Decompresses pages: never into more bytes than the page's header claims, which has been checked
+//! before.
 
 use std::io::{Cursor, Read};
 
@@ -13,12 +13,12 @@ pub(super) enum Unpack {
     Gzip,
     Zstd(zstd::bulk::Decompressor<'static>),
     Lz4,
-    /// The older LZ4, whose framing writers did not agree on.
+    /// The older LZ4, whose framing differs between writers.
     Lz4Framed,
 }
 
 impl Unpack {
-    /// `None` for a compression that is not read.
+    /// `None` for an unsupported compression.
     pub(super) fn new(compression: Compression) -> Option<Self> {
         Some(match compression {
             Compression::UNCOMPRESSED => Self::None,
@@ -31,12 +31,12 @@ impl Unpack {
         })
     }
 
-    /// Whether pages are stored as they are.
+    /// Whether pages are stored uncompressed.
     pub(super) fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 
-    /// Appends exactly `size` bytes to `out`, or says that the page is damaged.
+    /// Appends exactly `size` bytes to `out`; `None` if the page is damaged.
     pub(super) fn unpack(&mut self, packed: &[u8], size: usize, out: &mut Vec<u8>) -> Option<()> {
         let start = out.len();
         let end = start.checked_add(size)?;
@@ -55,7 +55,7 @@ impl Unpack {
             Self::Gzip => {
                 out.reserve_exact(size);
                 let stream = MultiGzDecoder::new(packed);
-                // a byte more, to see a stream that does not end where it should
+                // one more byte, to detect a stream that does not end where it should
                 stream.take(size as u64 + 1).read_to_end(out).ok()?;
             }
             Self::Zstd(decoder) => {

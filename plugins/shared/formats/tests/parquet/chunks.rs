@@ -1,5 +1,5 @@
-//! Chunks, row groups and positions: what is committed is in the file, what is rolled back is not,
-//! and reading can start anywhere.
+//! Tests chunks, row groups and positions: committed rows are in the file, rolled-back rows are
+//! not, and reading can start anywhere.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ fn a_chunk_rolled_back_is_not_in_the_file() {
     assert!(after > 4, "a row group is finished");
     encoder.encode(&rows(1000..5000), &mut out).unwrap();
     encoder.rollback();
-    assert_eq!(out.len(), after, "nothing comes out before a commit");
+    assert_eq!(out.len(), after, "no bytes are written before a commit");
     encoder.encode(&rows(150..160), &mut out).unwrap();
     encoder.commit(&mut out).unwrap();
     encoder.end(&mut out).unwrap();
@@ -112,7 +112,7 @@ fn reading_starts_anywhere() {
     assert!(ParquetDecoder::new(&file, 1..4, 0, file.columns()).is_err());
 }
 
-/// T39: columns are found by name, in the order that was asked for.
+/// T39: columns are found by name, in the requested order.
 #[test]
 fn t39_columns_by_name_and_only_theirs_are_fetched() {
     let memory = Memory::new(written(&options(50_000), &columns(), &[rows(0..50_000)]));
@@ -139,10 +139,10 @@ fn t39_columns_by_name_and_only_theirs_are_fetched() {
     let twice = read_columns(&file, &swapped).unwrap_err();
     assert_eq!(
         (twice.kind, twice.message.as_str()),
-        (ErrorKind::Schema, "column `more` is asked for twice")
+        (ErrorKind::Schema, "column `more` is requested twice")
     );
     let missing = read_columns(&file, &[Column::new("x", LogicalType::TEXT, true)]).unwrap_err();
-    assert_eq!(missing.message, "there is no column `x`; there are `id`, `text`, `more`");
+    assert_eq!(missing.message, "there is no column `x`; the file has `id`, `text`, `more`");
     let none = read_columns(&file, &[]).unwrap();
     assert_eq!(none.iter().map(RecordBatch::num_rows).sum::<usize>(), 50_000);
 }
@@ -154,15 +154,15 @@ fn a_type_that_is_not_produced_is_a_schema_error() {
     assert_eq!(produced(file.columns(), &wanted), [file.columns()[0].clone()]);
     let error = read_columns(&file, &wanted).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Schema);
-    assert_eq!(error.message, "column `id` is `int64` and is not read as `int32`");
+    assert_eq!(error.message, "column `id` is `int64` and cannot be read as `int32`");
 }
 
-/// T59: what is in memory does not grow with the row group.
+/// T59: memory does not grow with the size of a row group.
 #[test]
 fn t59_large_row_groups_are_fetched_in_blocks() {
     let wide = |range: std::ops::Range<i64>| {
         let texts = range.clone().map(|id| {
-            // nothing that can be compressed, so that the file is large
+            // incompressible values, so that the file is large
             let mut state = (id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;
             let mut text = String::new();
             for _ in 0..500 {
@@ -202,7 +202,7 @@ fn t59_large_row_groups_are_fetched_in_blocks() {
             .as_ref()
     );
     let asked = memory.asked.lock().unwrap().clone();
-    assert!(asked.len() > 1, "one block would have been enough");
+    assert!(asked.len() > 1, "there was only one request");
     let largest =
         asked.iter().map(|ranges| ranges.iter().map(|r| r.end - r.start).sum::<u64>()).max();
     assert!(largest.unwrap() <= 33 << 20, "{largest:?}");
@@ -243,5 +243,5 @@ fn files_of_other_schemas_are_not_joined() {
         Memory::new(written(&options(100), fewer, &[rows(0..3).project(&[0, 1]).unwrap()]));
     let error = join_parquet(&[first, second.open().unwrap()], Vec::new()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Schema);
-    assert!(error.message.ends_with("3 columns meet 2"), "{error}");
+    assert!(error.message.ends_with("expected 3 columns, found 2"), "{error}");
 }

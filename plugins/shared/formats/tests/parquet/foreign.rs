@@ -1,5 +1,5 @@
-//! Files of pyarrow, DuckDB and Polars read here, and ours read by them. `tests/servers/python`
-//! makes the interpreter.
+//! Tests files of pyarrow, DuckDB and Polars read here, and our files read by them.
+//! `tests/servers/python` provides the interpreter.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use transload_plugin_api::{
 
 use crate::memory::{Memory, read, read_columns, written};
 
-/// A folder of the test's own, filled by one of the scripts beside this file.
+/// A folder for one test, filled by one of the scripts in this folder.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -61,10 +61,10 @@ fn open(path: &Path) -> ParquetFile {
     memory(path).open().unwrap_or_else(|error| panic!("{}: {error:?}", path.display()))
 }
 
-/// What a script of ours prints.
+/// Runs one of the scripts and returns its output.
 fn python(script: &str, arguments: &[&str]) -> String {
     let interpreter = std::env::var("TRANSLOAD_TEST_PYTHON")
-        .expect("TRANSLOAD_TEST_PYTHON names no interpreter; see tests/servers/python");
+        .expect("TRANSLOAD_TEST_PYTHON is not set; see tests/servers/python");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet").join(script);
     let output = Command::new(interpreter).arg(script).args(arguments).output().unwrap();
     let (text, errors) =
@@ -73,7 +73,7 @@ fn python(script: &str, arguments: &[&str]) -> String {
     text
 }
 
-/// The columns with their types, and the cells that come again and again.
+/// Checks the columns with their types, and the cells, which repeat.
 #[track_caller]
 fn assert_holds(file: &ParquetFile, expected: &[(&str, &str, &[&str])], rows: usize, when: &str) {
     let batches = read(file).unwrap_or_else(|error| panic!("{when}: {error:?}"));
@@ -214,8 +214,8 @@ fn files_of_pyarrow_are_read() {
             assert_holds(&file, PYARROW, 2400, &name);
             assert_eq!(file.row_groups().len(), 3);
             let notes = file.notes().join("\n");
-            assert!(notes.contains("column `struct` is left out"), "{notes}");
-            assert!(notes.contains("column `map` is left out"), "{notes}");
+            assert!(notes.contains("column `struct` is skipped"), "{notes}");
+            assert!(notes.contains("column `map` is skipped"), "{notes}");
             let wanted = [Column::new("map", "text".parse().unwrap(), true)];
             let error = read_columns(&file, &wanted).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unsupported);
@@ -230,7 +230,7 @@ fn files_of_pyarrow_are_read() {
         .iter()
         .map(|name| *PYARROW.iter().find(|(known, ..)| known == name).unwrap())
         .collect();
-    // nothing says that these are more than numbers
+    // no annotation shows that these are more than numbers
     expected.insert(11, ("dur_us", "int64", &["-1", "1", "86400", "NULL"]));
     assert_holds(&folder.file("no-arrow-schema.parquet"), &expected, 2400, "no Arrow schema");
     int96(&folder);
@@ -239,7 +239,7 @@ fn files_of_pyarrow_are_read() {
     assert!(brotli.message.contains("`brotli`"), "{brotli}");
 }
 
-/// T23: the timestamps of old Spark and Impala are neither shifted nor cut short.
+/// T23: the timestamps of old Spark and Impala are neither shifted nor truncated.
 fn int96(folder: &Folder) {
     let old = folder.file("int96.parquet");
     assert_eq!(old.columns()[0].native, "INT96");
@@ -262,10 +262,10 @@ fn int96(folder: &Folder) {
         "NULL",
     ];
     assert_eq!(cells, expected);
-    // the same column's far ends have no nanoseconds of 64 bits
+    // the extremes of the same column do not fit nanoseconds of 64 bits
     let columns = produced(old.columns(), &wanted);
     let error = read_columns(&old, &columns).unwrap_err();
-    assert!(error.message.contains("too far away"), "{error}");
+    assert!(error.message.contains("out of range"), "{error}");
 }
 
 #[test]
@@ -338,13 +338,13 @@ fn files_of_polars_are_read() {
     }
 }
 
-/// All edge values of the types that a reader knows, in two row groups.
+/// All edge values of the types that a reader supports, in two row groups.
 fn ours(folder: &Folder, reader: &str) -> PathBuf {
     let types = "boolean int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 \
                  decimal(9,2) decimal(15,2) decimal(38,10) decimal(76,20) numeric text(9) binary \
                  date time time(9) duration timestamp timestamp(9) timestamptz timestamptz(9) json \
                  uuid list<int32> list<list<text>> list<decimal(15,2)>";
-    // Polars ends at 38 digits
+    // Polars supports at most 38 digits
     let known = |name: &&str| reader != "polars" || *name != "decimal(76,20)";
     let types: Vec<_> =
         types.split_whitespace().filter(known).map(|name| name.parse().unwrap()).collect();
@@ -356,7 +356,7 @@ fn ours(folder: &Folder, reader: &str) -> PathBuf {
     path
 }
 
-/// What one of the readers says, with our cells for the same rows.
+/// The output of one of the readers, with our cells for the same rows.
 fn read_by(reader: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
     let folder = Folder::new(reader);
     let path = ours(&folder, reader);
@@ -382,7 +382,7 @@ fn read_by(reader: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
                 "double" => {
                     ours(at).iter().map(|cell| bits::<f64, 8>(cell, f64::to_be_bytes)).collect()
                 }
-                // a duration is a number for those who do not look for an Arrow schema
+                // a duration is a number for readers that ignore the Arrow schema
                 "int64" => ours(at).iter().map(|cell| cell.replace(" us", "")).collect(),
                 _ => ours(at),
             };
@@ -391,7 +391,7 @@ fn read_by(reader: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
         .collect()
 }
 
-/// The bits of a float, which Python writes with other digits.
+/// The bits of a float, because Python prints other digits.
 fn bits<F: FromStr, const WIDTH: usize>(cell: &str, bits: fn(F) -> [u8; WIDTH]) -> String {
     match cell.parse::<F>() {
         Ok(float) if !["NaN", "inf", "-inf"].contains(&cell) => {

@@ -1,5 +1,5 @@
-//! The Parquet codec from outside: files in memory, damaged files, and files that pyarrow, DuckDB
-//! and Polars wrote or read.
+//! Tests the Parquet codec from outside: files in memory, damaged files, and files that pyarrow,
+//! DuckDB and Polars wrote or read.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Files that lie in memory, written and read by the codec.
+//! Files in memory, written and read by the codec.
 
 use std::{
     io::{Cursor, Read},
@@ -14,7 +14,7 @@ use transload_formats::{
 };
 use transload_plugin_api::{Column, Error, ErrorKind, Result, columns_of};
 
-/// One file, and what was asked of it.
+/// One file, and the ranges that were requested.
 pub(crate) struct Memory {
     bytes: Bytes,
     pub(crate) asked: Mutex<Vec<Vec<Range<u64>>>>,
@@ -38,7 +38,7 @@ impl Memory {
         ParquetFile::open(self.clone(), &self.file())
     }
 
-    /// Bytes fetched since the last call.
+    /// Number of bytes fetched since the last call.
     pub(crate) fn fetched(&self) -> u64 {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         asked.iter().flatten().map(|range| range.end - range.start).sum()
@@ -73,7 +73,7 @@ impl Memory {
     }
 }
 
-/// A file of these batches, a chunk each.
+/// A file of these batches, one chunk each.
 pub(crate) fn written(
     options: &ParquetOptions,
     columns: &[Column],
@@ -91,7 +91,7 @@ pub(crate) fn written(
     out
 }
 
-/// A file of one batch with its own columns.
+/// A file of one batch with the batch's own columns.
 pub(crate) fn file_of(batch: &RecordBatch) -> Vec<u8> {
     let columns = columns_of(&batch.schema()).unwrap();
     written(&ParquetOptions::default(), &columns, std::slice::from_ref(batch))

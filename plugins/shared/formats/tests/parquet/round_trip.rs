@@ -1,4 +1,4 @@
-//! Every type through a file and back.
+//! Tests that every type reads back as written.
 
 use arrow_array::{Array, RecordBatch, UInt32Array, new_null_array};
 use transload_formats::{ParquetCompression, ParquetOptions, ParquetStatistics};
@@ -9,7 +9,7 @@ use transload_plugin_api::{
 
 use crate::memory::{Memory, file_of, read, written};
 
-/// All that a file holds without refusing rows.
+/// All types that a file holds without refusing rows.
 fn all_types() -> Vec<LogicalType> {
     let names = "boolean int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 \
                  decimal(2,0) decimal(9,2) decimal(10,0) decimal(18,17) decimal(19,0) \
@@ -145,7 +145,7 @@ fn intervals_that_fit_read_back_and_others_are_refused() {
     Rows::of(&[fits]).assert_equal(&Rows::of(&read(&file).unwrap()), "the rows that fit");
 }
 
-/// T18: a value beyond its type's digits is a refused row, never another number.
+/// T18: a row with a value beyond the digits of its type is refused; the value never changes.
 #[test]
 fn t18_decimals_beyond_their_digits_are_refused() {
     use arrow_array::Decimal128Array;

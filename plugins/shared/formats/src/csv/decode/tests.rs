@@ -1,4 +1,4 @@
-//! The decoder against the plain state machine, and the traps it must not fall into.
+//! Compares the decoder with the reference state machine, and tests known pitfalls.
 
 use arrow_array::{Array, StringArray};
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ fn texts(count: usize) -> Vec<Column> {
     names(count).iter().map(|name| Column::new(name, LogicalType::TEXT, true)).collect()
 }
 
-/// Decodes pieces as a file reader would: what is not taken is offered again with more.
+/// Decodes pieces as a file reader does: what is not taken is offered again with more bytes.
 fn decode(mut decoder: CsvDecoder, input: &[u8], piece: usize) -> Result<Vec<Decoded>> {
     let (mut from, mut to) = (0, 0);
     let mut found = Vec::new();
@@ -61,7 +61,7 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
         .collect()
 }
 
-/// Clean rows, and the lines of dirty ones, by the plain state machine.
+/// Clean rows, and the lines of dirty ones, found by the reference state machine.
 fn expected(dialect: &CsvDialect, input: &[u8], width: usize) -> (Vec<Row>, Vec<String>) {
     let (mut clean, mut dirty) = (Vec::new(), Vec::new());
     for record in plain::records(dialect, input).0 {
@@ -208,7 +208,7 @@ fn a_cell_beyond_its_limit_makes_its_row_dirty() {
     let told: Vec<_> = dirty.iter().map(|row| (row.place.as_deref(), &*row.code)).collect();
     assert_eq!(told, [(Some("line 2"), "length")]);
     let reason = &dirty[0].reason;
-    assert!(reason.starts_with("the cell has 8388609 bytes, and 8 MiB is the most; "), "{reason}");
+    assert!(reason.starts_with("the cell has 8388609 bytes, the limit is 8 MiB; "), "{reason}");
     assert_eq!(found.iter().map(|part| part.batch.num_rows()).sum::<usize>(), 2);
 }
 

@@ -1,4 +1,4 @@
-//! The decoder against small inputs, broken ones, and what serde_json writes.
+//! Tests the decoder with small inputs, broken inputs, and the output of serde_json.
 
 use arrow_array::{Array, cast::AsArray, types::*};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn decoder(shape: JsonShape, columns: &[Column], unknown: UnknownKeys) -> JsonDe
     JsonDecoder::new(shape, columns, &CellWords::default(), ["extra"], unknown).unwrap()
 }
 
-/// Decodes in blocks of `step` bytes; every row as the texts of its cells.
+/// Decodes in blocks of `step` bytes; returns every row as the texts of its cells.
 fn rows_of(
     decoder: &mut JsonDecoder,
     input: &[u8],
