@@ -1,5 +1,5 @@
-//! The one error type of plugins and of everything that speaks to them.
-//! Kinds say what the caller can do about it; the host alone maps them to exit codes.
+//! The one error type of plugins and of what calls them. Kinds name what the caller can do about
+//! the failure; mapping them to exit codes is left to the host.
 
 use std::fmt;
 
@@ -13,31 +13,33 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An option is wrong, missing or contradicts another one: mend the job file.
+    /// An option is wrong, missing or contradicts another one: the user edits the job file.
     Options,
-    /// A table, file, column or object is not there.
+    /// A table, file, column or object does not exist.
     NotFound,
-    /// Something is there that must not be (no-conflict writes, a table to be created).
+    /// Something exists that must not: a table to be created, a file to be written.
     Exists,
-    /// The store cannot be reached, or the login failed.
+    /// The store cannot be reached, the connection was lost, or the login failed. The host opens
+    /// a split again after it, and replays nothing else.
     Connection,
-    /// The store refuses: no right to do it.
+    /// The store refuses access: the login lacks a right.
     Denied,
     /// Columns, types or keys do not fit, or changed since the plan.
     Schema,
-    /// The plugin, or the store, cannot do what was asked.
+    /// The plugin or the store does not have the ability that was asked for.
     Unsupported,
-    /// Passing trouble inside a chunk (busy, deadlock): roll back and replay the chunk.
+    /// A transient failure inside a chunk (deadlock, busy server, lost connection): the host rolls
+    /// the chunk back and replays it.
     Retry,
-    /// No space left where rows should go.
+    /// No space is left at the destination.
     Space,
-    /// The input breaks its format beyond single rows.
+    /// The input violates its format beyond single rows, which would be dirty rows.
     Data,
-    /// Somebody else holds the destination.
+    /// Another session or run holds the destination.
     Locked,
-    /// The host asked to stop.
+    /// The host asked to stop, and the call returned early.
     Cancelled,
-    /// A panic or a broken contract: a defect in the plugin.
+    /// A panic or a broken contract: a bug in the plugin or the host.
     Defect,
     /// Everything else.
     Other,
@@ -45,21 +47,37 @@ pub enum ErrorKind {
 
 /// An error with a kind, a stable code, a place and a hint.
 ///
-/// [`fmt::Display`] prints this layer's message only; `causes` holds the deeper layers as text,
-/// because a source of another library cannot cross the boundary alive.
+/// There is one constructor per kind. [`fmt::Display`] prints place and message of this layer
+/// only; the host prints hint and causes, once. `causes` holds the deeper layers as text, because
+/// a source of another library cannot cross the boundary.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::{Error, ErrorKind};
+///
+/// let cause = "4x".parse::<u32>().unwrap_err();
+/// let error = Error::data("`4x` is not a number")
+///     .with_code("FILE-NUMBER")
+///     .at("`rows.csv`, line 7")
+///     .hint("quote the column, or declare it as `text`")
+///     .caused_by(&cause);
+/// assert_eq!(error.kind, ErrorKind::Data);
+/// assert_eq!(error.to_string(), "`rows.csv`, line 7: `4x` is not a number");
+/// assert_eq!(error.causes, ["invalid digit found in string"]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Error {
     /// What the caller can do.
     pub kind: ErrorKind,
-    /// A stable code, such as `FILE-QUOTE`; empty until somebody needs to tell it apart.
+    /// A stable code for programs, such as `FILE-QUOTE`; empty if no program needs one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub code: String,
-    /// Lower case, no final period, values in backticks.
+    /// What happened: lower case, no final period, values in backticks.
     pub message: String,
-    /// Where: file and line, table and column, task, row.
+    /// Where it happened: file and line, table and column, task, row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// What the user can do, in one sentence.
+    /// What the user can do: a command, a line of the job file, or one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Deeper layers, nearest first.
@@ -68,7 +86,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of the given kind with its message.
+    /// An error of a kind that is computed. Where the kind is known, its constructor is shorter:
+    /// [`Error::schema`], [`Error::data`] and so on.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -80,6 +99,77 @@ impl Error {
         }
     }
 
+    /// An option is wrong, missing or contradicts another one. See [`ErrorKind::Options`].
+    pub fn options(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Options, message)
+    }
+
+    /// A table, file, column or object does not exist. See [`ErrorKind::NotFound`].
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, message)
+    }
+
+    /// Something exists that must not. See [`ErrorKind::Exists`].
+    pub fn exists(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Exists, message)
+    }
+
+    /// The store cannot be reached, the connection was lost, or the login failed. The host
+    /// reconnects and reads on where the split's ability allows it. See [`ErrorKind::Connection`].
+    pub fn connection(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Connection, message)
+    }
+
+    /// The store refuses access. See [`ErrorKind::Denied`].
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Denied, message)
+    }
+
+    /// Columns, types or keys do not fit, or changed since the plan. See [`ErrorKind::Schema`].
+    pub fn schema(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Schema, message)
+    }
+
+    /// The plugin or the store does not have the ability. See [`ErrorKind::Unsupported`].
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// A transient failure within a chunk: the host rolls the chunk back and replays it. See [`ErrorKind::Retry`].
+    pub fn retry(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Retry, message)
+    }
+
+    /// The destination is full. See [`ErrorKind::Space`].
+    pub fn space(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Space, message)
+    }
+
+    /// The input violates its format, beyond single rows. See [`ErrorKind::Data`].
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Data, message)
+    }
+
+    /// Another session or run holds the destination. See [`ErrorKind::Locked`].
+    pub fn locked(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Locked, message)
+    }
+
+    /// The host asked to stop; [`Cancel::check`](crate::Cancel::check) makes it. See [`ErrorKind::Cancelled`].
+    pub fn cancelled(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Cancelled, message)
+    }
+
+    /// A broken contract: a bug of the plugin or the host, not of the job. See [`ErrorKind::Defect`].
+    pub fn defect(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Defect, message)
+    }
+
+    /// None of the other kinds. See [`ErrorKind::Other`].
+    pub fn other(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Other, message)
+    }
+
     /// Sets the stable code.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
@@ -87,21 +177,21 @@ impl Error {
         self
     }
 
-    /// Says where it happened. An inner place is kept: it is the more exact one.
+    /// Sets the place. A place set before is kept: it came from an inner layer and is more exact.
     #[must_use]
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.place.get_or_insert_with(|| place.into());
         self
     }
 
-    /// Adds a hint for the user.
+    /// Sets the hint: a command, a line of the job file, or one sentence.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Keeps another error and its sources as causes.
+    /// Adds another error and its sources to the causes.
     #[must_use]
     pub fn caused_by(mut self, cause: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(cause);
@@ -127,7 +217,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// One of ours that travelled inside of an I/O error comes out as it was.
+/// Kinds of I/O errors with an equivalent are mapped to it. An `Error` that was wrapped in an I/O
+/// error, as readers and writers of bytes have to do, is unwrapped unchanged.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;

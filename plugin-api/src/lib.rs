@@ -17,13 +17,18 @@
 //! | `reader` | [`Reader`] and [`ReadTask`]: schema, splits, batches with positions |
 //! | `writer` | [`Writer`] and [`WriteTask`]: inspect, chunks, commit, abort |
 //! | `count` | [`Count`]: what either side has counted of its store |
-//! | `host` | what the host lends a plugin: secrets, cancellation |
+//! | `host` | [`Host`]: what the host provides to a plugin |
+//! | `secret` | [`Secret`]: a value that never prints |
+//! | `cancel` | [`Cancel`]: the stop signal, and a sleep that it ends |
+//! | `backoff` | [`Backoff`]: the schedule of attempts to reconnect |
 //! | `error` | the one error type, with a kind to act on |
 //! | [`abi`] | the frozen part: root module, vtables, export and import |
 //! | `testing` | the conformance suite, behind the feature of that name |
 
 pub mod abi;
+mod backoff;
 pub mod calendar;
+mod cancel;
 mod count;
 mod descriptor;
 mod error;
@@ -31,23 +36,27 @@ mod host;
 mod logical;
 mod options;
 mod reader;
+mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod writer;
 
+pub use backoff::Backoff;
+pub use cancel::Cancel;
 pub use count::Count;
 pub use descriptor::{
     ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, OptionKind, OptionScope, OptionSpec,
     ReaderDescriptor, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use host::{Cancel, Host, Secret, Secrets};
+pub use host::Host;
 pub use logical::{Column, LogicalType, TypeParseError, columns_of, schema_of};
 pub use options::Options;
 pub use reader::{
     DirtyRow, Finding, Origin, Position, ReadBatch, ReadTask, Reader, SourceSchema, Split,
     SplitRequest, TableInfo,
 };
+pub use secret::{Secret, Secrets};
 pub use writer::{
     ChunkOutcome, Counters, Key, LoadMethod, Receipt, Statement, TargetInfo, TaskContext,
     WriteDraft, WritePlan, WriteTask, Writer, Written,

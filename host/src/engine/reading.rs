@@ -1,19 +1,14 @@
-//! The reading of one split, begun again where a lost source allows it: from the position of the
-//! last batch where the split is seekable, and from its start where nothing has come yet.
+//! The reading of one split. After a lost connection the split is opened again where its ability
+//! allows it: at the position of the last batch if it is seekable, at its start if no batch came.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::sync::atomic::Ordering::Relaxed;
 
 use transload_plugin_api::{
-    Error as PluginError, ErrorKind, Position, ReadBatch, ReadTask, SplitAbility,
+    Backoff, Error as PluginError, ErrorKind, Position, ReadBatch, ReadTask, SplitAbility,
 };
 
 use super::Run;
 use crate::Result;
-
-/// How often in a row a lost source is tried again: about half a minute in all.
-const ATTEMPTS: u32 = 8;
-/// The first pause; each one is twice as long as the one before.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A split that is being read.
 pub(super) struct Reading<'a> {
@@ -31,7 +26,7 @@ impl<'a> Reading<'a> {
 
     /// The next batch, or `None` at the end of the split.
     pub(super) fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
-        let mut attempt = 0;
+        let mut backoff = Backoff::new();
         loop {
             let error = match self.reading.next_batch() {
                 Ok(Some(next)) => {
@@ -41,30 +36,35 @@ impl<'a> Reading<'a> {
                 Ok(None) => return Ok(None),
                 Err(error) => error,
             };
-            self.open_again(error, &mut attempt)?;
+            self.open_again(error, &mut backoff)?;
         }
     }
 
-    /// Opens the split once more after a loss, or gives up with what was lost first.
-    fn open_again(&mut self, lost: PluginError, attempt: &mut u32) -> Result<()> {
+    /// Opens the split again after a loss. Returns the loss if that is not possible.
+    fn open_again(&mut self, lost: PluginError, backoff: &mut Backoff) -> Result<()> {
         let split = &self.run.plan.splits[self.task as usize];
-        // What a volatile source has given away it does not give again.
+        // A volatile source does not repeat what it has handed out.
         let fresh = self.position.is_none() && split.ability != SplitAbility::Volatile;
         let can = fresh || split.ability == SplitAbility::Seekable;
-        while can && lost.kind == ErrorKind::Connection && *attempt < ATTEMPTS {
-            self.run.stop.sleep(PAUSE * 2_u32.pow(*attempt))?;
-            *attempt += 1;
+        if !can || lost.kind != ErrorKind::Connection {
+            return Err(lost.into());
+        }
+        for pause in backoff {
+            self.run.stop.sleep(pause)?;
             let columns = self.run.plan.produced();
             match self.run.stores.reader.open(split, &columns, self.position.as_ref()) {
                 Ok(reading) => {
-                    tracing::warn!("task {}: reading goes on after a loss: {lost}", self.task);
+                    tracing::warn!(
+                        "task {}: reading resumed after a lost connection: {lost}",
+                        self.task
+                    );
                     self.run.reopened.fetch_add(1, Relaxed);
                     self.reading = reading;
                     return Ok(());
                 }
                 Err(error) => {
-                    tracing::info!("task {}: the source is still lost: {error}", self.task);
-                    // Opening refused for another reason will not come right by waiting.
+                    tracing::info!("task {}: the source is not back yet: {error}", self.task);
+                    // Waiting helps against a lost connection only.
                     if error.kind != ErrorKind::Connection {
                         break;
                     }

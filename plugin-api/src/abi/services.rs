@@ -7,6 +7,7 @@ use abi_stable::{
     prefix_type::WithMetadata,
     std_types::{ROption, RStr, RVec},
 };
+use zeroize::Zeroize;
 
 use super::{
     guard::{Guarded, heard},
@@ -104,8 +105,7 @@ impl Secrets for ForeignSecrets {
         let secret = str::from_utf8(&bytes).map(Secret::new).map_err(|_| {
             Error::new(ErrorKind::Options, format!("the secret `{key}` is not UTF-8 text"))
         });
-        bytes.fill(0);
-        std::hint::black_box(&bytes);
+        bytes.zeroize();
         secret.map(Some)
     }
 }

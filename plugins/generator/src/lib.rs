@@ -17,7 +17,7 @@
 //! | `writer::task` | chunks, conflicts, dirty rows |
 //!
 //! Behind them stand `spec` and `preset` (what a column holds), `column` with `text`, `edges`,
-//! `words`, `civil` and `random` (making it), `table` and `checksum` (the target in memory), `pause`.
+//! `words`, `civil` and `random` (making it), `table` and `checksum` (the target in memory).
 //!
 //! ```
 //! use transload_plugin_api::{Host, Options, Plugin, SplitRequest};
@@ -47,7 +47,6 @@ mod column;
 mod descriptor;
 mod edges;
 mod options;
-mod pause;
 mod preset;
 mod random;
 mod reader;

@@ -1,27 +1,30 @@
 //! The reading side: splits are ranges of row numbers, a position is the number of the next row.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, DirtyRow, Error, ErrorKind, Finding, Host, Options, Origin, Position, ReadBatch,
-    ReadTask, Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
-    schema_of,
+    Cancel, Column, DirtyRow, Error, ErrorKind, Finding, Host, Options, Origin, Position,
+    ReadBatch, ReadTask, Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest,
+    TableInfo, schema_of,
 };
 
-use crate::{column::ColumnMaker, options::ReaderOptions, pause::Pause};
+use crate::{column::ColumnMaker, options::ReaderOptions};
 
 /// A source whose rows are made on the fly.
 pub(crate) struct GeneratorReader {
     options: ReaderOptions,
     makers: Vec<Arc<ColumnMaker>>,
     schema: SourceSchema,
-    pause: Pause,
+    cancel: Cancel,
     /// `lose_at` has done its work.
     lost: Arc<AtomicBool>,
 }
@@ -37,8 +40,8 @@ impl GeneratorReader {
         let columns: Vec<Column> = makers.iter().map(|maker| maker.spec().column()).collect();
         let keys = options.keys(&columns)?;
         let schema = SourceSchema { columns, keys, notes: Vec::new() };
-        let (pause, lost) = (Pause::new(host.cancel()), Arc::default());
-        Ok(Self { options, makers, schema, pause, lost })
+        let (cancel, lost) = (host.cancel().clone(), Arc::default());
+        Ok(Self { options, makers, schema, cancel, lost })
     }
 
     fn index_of(&self, name: &str) -> Result<usize> {
@@ -102,7 +105,7 @@ impl Reader for GeneratorReader {
             makers: columns.iter().map(maker).collect::<Result<_>>()?,
             schema: schema_of(columns),
             options: self.options.clone(),
-            pause: self.pause.clone(),
+            cancel: self.cancel.clone(),
             lost: Arc::clone(&self.lost),
             next,
             end: range.to,
@@ -152,7 +155,7 @@ struct GeneratorTask {
     makers: Vec<Arc<ColumnMaker>>,
     schema: SchemaRef,
     options: ReaderOptions,
-    pause: Pause,
+    cancel: Cancel,
     lost: Arc<AtomicBool>,
     next: u64,
     end: u64,
@@ -203,11 +206,11 @@ impl GeneratorTask {
 
 impl ReadTask for GeneratorTask {
     fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
-        self.pause.wait(0)?;
+        self.cancel.check()?;
         if self.next == self.end {
             return Ok(None);
         }
-        self.pause.wait(self.options.delay)?;
+        self.cancel.sleep(Duration::from_millis(self.options.delay))?;
         let (first, stop) = (self.next, self.stretch()?);
         let mut rows = std::mem::take(&mut self.rows);
         rows.clear();

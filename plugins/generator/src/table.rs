@@ -3,9 +3,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use transload_plugin_api::{Error, ErrorKind, Result, WriteMode, WritePlan};
 
@@ -19,20 +20,15 @@ static TABLES: Mutex<BTreeMap<String, SharedTable>> = Mutex::new(BTreeMap::new()
 /// The table of that name, which lives as long as the process; without a name, a new one.
 pub(crate) fn named(name: Option<&str>) -> SharedTable {
     match name {
-        Some(name) => Arc::clone(lock(&TABLES).entry(name.to_owned()).or_default()),
+        Some(name) => Arc::clone(TABLES.lock().entry(name.to_owned()).or_default()),
         None => SharedTable::default(),
     }
 }
 
 /// The named tables and how many rows each has.
 pub(crate) fn all() -> Vec<(String, u64)> {
-    let tables = lock(&TABLES);
-    tables.iter().map(|(name, table)| (name.clone(), lock(table).content.rows())).collect()
-}
-
-/// Locks a value that no panic leaves half changed.
-pub(crate) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
+    let tables = TABLES.lock();
+    tables.iter().map(|(name, table)| (name.clone(), table.lock().content.rows())).collect()
 }
 
 /// What is in the target, and what runs have staged for it.

@@ -10,16 +10,15 @@ use std::{
 
 use serde::Serialize;
 use transload_plugin_api::{
-    ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt, Result,
-    Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
-    Writer,
+    Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt,
+    Result, Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan,
+    WriteTask, Writer,
 };
 
 use self::task::GeneratorTask;
 use crate::{
     options::WriterOptions,
-    pause::Pause,
-    table::{self, SharedTable, Tally, lock},
+    table::{self, SharedTable, Tally},
 };
 
 /// A destination that keeps fingerprints of rows.
@@ -27,7 +26,7 @@ pub(crate) struct GeneratorWriter {
     options: Arc<WriterOptions>,
     target: TargetInfo,
     table: SharedTable,
-    pause: Pause,
+    cancel: Cancel,
     /// `retry_at` has had its effect.
     retried: Arc<AtomicBool>,
 }
@@ -46,7 +45,7 @@ impl GeneratorWriter {
         Ok(Self {
             table: table::named(options.table.as_deref()),
             target,
-            pause: Pause::new(host.cancel()),
+            cancel: host.cancel().clone(),
             options: Arc::new(options),
             retried: Arc::default(),
         })
@@ -81,7 +80,7 @@ impl GeneratorWriter {
     }
 
     fn report(&self, plan: &WritePlan, path: &Path) -> Result<()> {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         let report = Report { run: &plan.run, chunks: table.chunks, tally: table.tally() };
         let text = serde_json::to_vec_pretty(&report)
             .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
@@ -145,13 +144,13 @@ impl Writer for GeneratorWriter {
 
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
         self.check_mode(plan)?;
-        lock(&self.table).content(plan);
+        self.table.lock().content(plan);
         Ok(())
     }
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         self.check_mode(plan)?;
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let epoch = table.epochs.entry((plan.run.clone(), task.task)).or_default();
         *epoch = task.epoch.max(*epoch);
         drop(table);
@@ -163,7 +162,7 @@ impl Writer for GeneratorWriter {
             context: *task,
             options: Arc::clone(&self.options),
             table: Arc::clone(&self.table),
-            pause: self.pause.clone(),
+            cancel: self.cancel.clone(),
             retried: Arc::clone(&self.retried),
             chunk: None,
             rows: 0,
@@ -173,7 +172,7 @@ impl Writer for GeneratorWriter {
 
     fn commit(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<ChunkOutcome> {
         {
-            let mut table = lock(&self.table);
+            let mut table = self.table.lock();
             if table.finished.contains(&plan.run) {
                 return Ok(ChunkOutcome::AlreadyCommitted);
             }
@@ -188,7 +187,7 @@ impl Writer for GeneratorWriter {
     }
 
     fn abort(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
-        lock(&self.table).drop_stage(&plan.run);
+        self.table.lock().drop_stage(&plan.run);
         Ok(())
     }
 

@@ -1,23 +1,25 @@
 //! The writing of one task: its chunks, what a key conflict does, and the faults that a job may
 //! ask for.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    ChunkOutcome, Counters, DirtyRow, Error, ErrorKind, Position, Receipt, Result, TaskContext,
-    WriteMode, WritePlan, WriteTask, Written,
+    Cancel, ChunkOutcome, Counters, DirtyRow, Error, ErrorKind, Position, Receipt, Result,
+    TaskContext, WriteMode, WritePlan, WriteTask, Written,
 };
 
 use crate::{
     checksum::{self, NULL},
     options::WriterOptions,
-    pause::Pause,
     random::mix,
-    table::{Chunk, SharedTable, lock},
+    table::{Chunk, SharedTable},
 };
 
 /// The writing of one task.
@@ -26,7 +28,7 @@ pub(super) struct GeneratorTask {
     pub(super) context: TaskContext,
     pub(super) options: Arc<WriterOptions>,
     pub(super) table: SharedTable,
-    pub(super) pause: Pause,
+    pub(super) cancel: Cancel,
     pub(super) retried: Arc<AtomicBool>,
     /// Where the key columns stand; empty if rows are not kept by key.
     pub(super) key: Vec<usize>,
@@ -82,7 +84,7 @@ impl GeneratorTask {
 
     /// Sorts the rows into the chunk by key, by the plan's write mode.
     fn write_keyed(&self, columns: &[Vec<u64>], written: &mut Written, changes: &mut Chunk) {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let content = table.content(&self.plan);
         let refused = std::mem::take(&mut written.dirty);
         let mut refused = refused.into_iter().peekable();
@@ -161,7 +163,7 @@ impl WriteTask for GeneratorTask {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
-        self.pause.wait(self.options.delay)?;
+        self.cancel.sleep(Duration::from_millis(self.options.delay))?;
         let mut chunk = self.chunk.take().ok_or_else(no_chunk)?;
         let (first, count) = (self.rows + chunk.rows, batch.num_rows() as u64);
         self.fault(chunk.sequence, first, count)?;
@@ -183,7 +185,7 @@ impl WriteTask for GeneratorTask {
     fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
         let OpenChunk { sequence, rows, changes } = self.chunk.take().ok_or_else(no_chunk)?;
         self.ask_for_replay("retry_commit_at", self.options.retry_commit_at, sequence)?;
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let newest = table.epochs.get(&(self.plan.run.clone(), self.context.task));
         if newest.is_some_and(|newest| *newest > self.context.epoch) {
             return Ok(ChunkOutcome::Fenced);
@@ -253,7 +255,7 @@ mod tests {
     }
 
     fn rows(writer: &GeneratorWriter) -> u64 {
-        lock(&writer.table).tally().rows
+        writer.table.lock().tally().rows
     }
 
     #[test]

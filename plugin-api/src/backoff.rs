@@ -1,0 +1,195 @@
+//! The one schedule of pauses between attempts to reach a store that was lost. Which failures are
+//! worth another attempt is the caller's decision, except in [`Backoff::reconnect`].
+
+use std::{fmt, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+
+use crate::{Cancel, ErrorKind, Result};
+
+/// Attempts after the first one that failed.
+const RETRIES: u32 = 8;
+/// The first pause; each one is twice as long as the one before.
+const FIRST: Duration = Duration::from_millis(100);
+/// No pause is longer than this, jitter not counted.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// Pauses between attempts: each twice as long as the one before, up to a longest one, and each
+/// lengthened at random by up to its own length, so that tasks that lost one server at the same
+/// moment do not come back at the same moment.
+///
+/// [`Backoff::new`] has eight pauses from 100 ms, between 25 and 51 seconds in all: long enough
+/// for a server to restart. Start a new schedule after each success.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::{Backoff, Cancel, Error, ErrorKind};
+/// # use std::time::Duration;
+///
+/// let cancel = Cancel::new();
+/// let mut calls = 0;
+/// let mut connect = || {
+///     calls += 1;
+///     if calls < 3 { Err(Error::new(ErrorKind::Connection, "refused")) } else { Ok("session") }
+/// };
+///
+/// let backoff = Backoff::new();
+/// # let backoff = Backoff::bounded(8, Duration::from_millis(1), Duration::from_millis(1));
+/// assert_eq!(backoff.reconnect(&cancel, &mut connect)?, "session");
+/// assert_eq!(calls, 3);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Backoff(ExponentialBackoff);
+
+impl Backoff {
+    /// The schedule for a lost connection: eight pauses from 100 ms.
+    pub fn new() -> Self {
+        Self::bounded(RETRIES, FIRST, LONGEST)
+    }
+
+    /// A schedule of `retries` pauses from `first` to `longest`, for a caller with other needs
+    /// (options of the job, a store that recovers within milliseconds).
+    pub fn bounded(retries: u32, first: Duration, longest: Duration) -> Self {
+        let builder = ExponentialBuilder::new()
+            .with_jitter()
+            .with_min_delay(first.min(longest))
+            .with_max_delay(longest)
+            .with_max_times(retries as usize);
+        Self(builder.build())
+    }
+
+    /// Waits for the next attempt. Returns `false` at once if there have been enough of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] as soon as the stop signal is given.
+    pub fn wait(&mut self, cancel: &Cancel) -> Result<bool> {
+        match self.next() {
+            Some(pause) => cancel.sleep(pause).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Calls `connect` until it succeeds, fails with a kind other than [`ErrorKind::Connection`],
+    /// or the schedule ends. The first call is made at once.
+    ///
+    /// # Errors
+    /// The last error of `connect`, or [`ErrorKind::Cancelled`] as soon as the stop signal is
+    /// given.
+    pub fn reconnect<T>(
+        mut self,
+        cancel: &Cancel,
+        mut connect: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            match connect() {
+                Err(error) if error.kind == ErrorKind::Connection => {
+                    tracing::info!("the connection is not back yet: {error}");
+                    if !self.wait(cancel)? {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The pauses themselves, for a caller that waits in its own way.
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl fmt::Debug for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backoff").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Instant};
+
+    use super::*;
+    use crate::Error;
+
+    fn lost() -> Error {
+        Error::new(ErrorKind::Connection, "lost")
+    }
+
+    #[test]
+    fn the_usual_schedule_takes_half_a_minute_to_a_minute() {
+        for _ in 0..100 {
+            let pauses: Vec<Duration> = Backoff::new().collect();
+            assert_eq!(pauses.len(), 8);
+            for (index, pause) in pauses.iter().enumerate() {
+                let least = FIRST * 2_u32.pow(index as u32);
+                assert!((least..=least * 2).contains(pause), "{index}: {pause:?}");
+            }
+            let total: Duration = pauses.iter().sum();
+            assert!((25..=51).contains(&total.as_secs()), "{total:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_differ_from_task_to_task() {
+        let first = |_| Backoff::new().next();
+        let pauses: Vec<_> = (0..20).map(first).collect();
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{pauses:?}");
+    }
+
+    #[test]
+    fn bounds_hold_whatever_they_are() {
+        let pauses: Vec<_> = Backoff::bounded(5, Duration::from_secs(9), Duration::from_secs(2))
+            .map(|pause| pause.as_secs())
+            .collect();
+        assert!(pauses.len() == 5 && pauses.iter().all(|pause| (2..=4).contains(pause)));
+        assert_eq!(Backoff::bounded(0, FIRST, LONGEST).count(), 0);
+        assert!(Backoff::bounded(3, Duration::ZERO, Duration::ZERO).all(|pause| pause.is_zero()));
+    }
+
+    #[test]
+    fn reconnecting_ends_with_success_with_another_error_or_with_the_schedule() {
+        let cancel = Cancel::new();
+        let mut calls = 0;
+        let quick = || Backoff::bounded(3, Duration::ZERO, Duration::ZERO);
+        let mut outcomes = |outcomes: Vec<Result<u32>>| {
+            calls = 0;
+            let mut outcomes = outcomes.into_iter();
+            let last = quick().reconnect(&cancel, || {
+                calls += 1;
+                outcomes.next().unwrap_or_else(|| Err(lost()))
+            });
+            (last, calls)
+        };
+        assert_eq!(outcomes(vec![Ok(1)]), (Ok(1), 1));
+        assert_eq!(outcomes(vec![Err(lost()), Err(lost()), Ok(2)]), (Ok(2), 3));
+        let denied = Error::new(ErrorKind::Denied, "no");
+        assert_eq!(outcomes(vec![Err(lost()), Err(denied.clone())]), (Err(denied), 2));
+        assert_eq!(outcomes(Vec::new()), (Err(lost()), 4));
+    }
+
+    #[test]
+    fn the_stop_signal_ends_a_reconnect() {
+        let cancel = Cancel::new();
+        let signal = cancel.clone();
+        let begun = Instant::now();
+        let waiting = thread::spawn(move || {
+            let hour = Duration::from_secs(3_600);
+            Backoff::bounded(3, hour, hour).reconnect(&cancel, || Err::<(), _>(lost()))
+        });
+        thread::sleep(Duration::from_millis(20));
+        signal.cancel();
+        assert_eq!(waiting.join().unwrap().unwrap_err().kind, ErrorKind::Cancelled);
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+}
