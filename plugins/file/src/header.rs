@@ -3,6 +3,7 @@
 
 use std::{io::Read, path::Path, sync::Arc};
 
+use transload_files::{Store, open_parquet};
 use transload_formats::{Compression, CsvHead, Encoding, Format, ParquetFile};
 use transload_plugin_api::{Column, Error, ErrorKind, Result};
 
@@ -63,7 +64,8 @@ pub(crate) fn parquet_at(path: &Path) -> Result<ParquetFile> {
     let Some(file) = look(path)? else {
         return Err(Error::new(ErrorKind::NotFound, "not a file").at(path.display().to_string()));
     };
-    ParquetFile::open(Arc::new(Files::default()), &file)
+    let files: Arc<dyn Store> = Arc::new(Files::default());
+    open_parquet(&files, &file)
 }
 
 fn read_head(path: &Path, encoding: &Encoding) -> Result<CsvHead> {

@@ -28,7 +28,7 @@ mod writer;
 
 use std::sync::Arc;
 
-use transload_formats::FilesReader;
+use transload_files::FilesReader;
 use transload_plugin_api::{
     ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, Options, Plugin, Reader,
     ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer, WriterDescriptor,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use transload_formats::{
+use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Store, StoredFile, partitions,
 };
 use transload_plugin_api::{Error, ErrorKind, Result};

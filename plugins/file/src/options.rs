@@ -1,7 +1,8 @@
 //! The plugin's own options; those of formats come from `transload_formats`.
 
 use serde::Deserialize;
-use transload_formats::{PartitionMode, partition_specs, read_specs, write_specs};
+use transload_files::{PartitionMode, partition_specs};
+use transload_formats::{read_specs, write_specs};
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// What the writer makes.

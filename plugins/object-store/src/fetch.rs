@@ -14,7 +14,7 @@ use object_store::{
     ObjectStore, path::Path,
 };
 use tokio::sync::Semaphore;
-use transload_formats::StoredFile;
+use transload_files::StoredFile;
 use transload_plugin_api::{Error, ErrorKind, Result};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! The object store plugin: files in S3, Azure Blob Storage, Google Cloud Storage or a local folder.
 //!
-//! Formats are the business of `transload-formats`; this crate is the way into the store: which
-//! objects, read in ranges, written in parts and published how.
+//! Formats are the business of `transload-formats`, sets of files that of `transload-files`; this
+//! crate is the way into the store: which objects, read in ranges, written in parts.
 //!
 //! # Layout, in the order data takes
 //!
@@ -16,9 +16,9 @@
 //! | `failure`, `causes` | what the store's errors mean, and what is below them |
 //! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
-//! | `listing`, `pattern` | keys, folders and patterns to a frozen list of objects |
+//! | `listing` | keys, folders and patterns to a frozen list of objects |
 //! | `objects`, `stream`, `fetch` | the store as formats see it; blocks ahead; verified answers |
-//! | `writer`, `write` | the writing side's verbs; names, uploads, the commit |
+//! | `writer`, `uploads` | the writing side's verbs; the bucket as `transload-files` writes to it |
 
 mod access;
 mod address;
@@ -36,12 +36,11 @@ mod network;
 mod objects;
 mod options;
 mod own_request;
-mod pattern;
 mod profile;
 mod reader;
 mod stream;
 mod tls;
-mod write;
+mod uploads;
 mod writer;
 
 use transload_plugin_api::{

@@ -1,21 +1,17 @@
 //! Which objects a job reads: keys, folders and patterns become one frozen list, by as few and as
-//! narrow listings as do. What the folders' names mean is decided in `transload_formats`.
+//! narrow listings as do. What the folders' names mean is decided in `transload_files`.
 
 use std::{borrow::Cow, collections::HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStoreExt, list::PaginatedListOptions};
-use transload_formats::{
-    Listing, PartitionFilter, PartitionMode, PartitionValue, StoredFile, partitions,
+use transload_files::{
+    Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, StoredFile, is_hidden,
+    is_pattern, literal_prefix, partitions,
 };
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::{
-    access::Bucket,
-    address::path_of,
-    options::ReaderOptions,
-    pattern::{Pattern, is_hidden, is_pattern, literal_prefix},
-};
+use crate::{access::Bucket, address::path_of, options::ReaderOptions};
 
 /// The version of an object that has no ETag begins so.
 pub(crate) const MODIFIED: &str = "modified ";

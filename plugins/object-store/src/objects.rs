@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
-use transload_formats::{Listing, Store, StoredFile};
+use transload_files::{Listing, Store, StoredFile};
 use transload_plugin_api::Result;
 
 use crate::{

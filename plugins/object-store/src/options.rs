@@ -5,7 +5,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_formats::{PartitionFilter, PartitionMode, partition_specs, read_specs};
+use transload_files::{PartitionFilter, PartitionMode, partition_specs};
+use transload_formats::read_specs;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// Where credentials come from.
@@ -148,6 +149,17 @@ fn own_reader_specs() -> Vec<OptionSpec> {
     );
     let path = path.default(vec![String::new()]);
     [path].into_iter().chain(partition_specs()).collect()
+}
+
+/// Options of the writer, with those of files and formats.
+pub(crate) fn writer_specs() -> Vec<OptionSpec> {
+    let path = OptionSpec::new(
+        "path",
+        OptionKind::Text,
+        "Below `url`: a prefix with a final `/` that gets objects of the names below, or the key \
+         of one object",
+    );
+    [vec![path.default("")], transload_files::writer_specs()].concat()
 }
 
 /// Options of both roles.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use transload_formats::FilesReader;
+use transload_files::FilesReader;
 use transload_plugin_api::{
     Column, Count, Finding, Host, Options, Position, ReadTask, Reader, Result, SourceSchema, Split,
     SplitRequest, TableInfo,

@@ -1,5 +1,4 @@
-//! Bytes to record batches and back, and sets of files as sources, without I/O: CSV, JSON, Parquet,
-//! compression, inference.
+//! Bytes to record batches and back, without I/O: CSV, JSON, Parquet, compression, inference.
 //!
 //! What a text format has in common with the next one is a seam of two traits: a [`Decoder`]
 //! takes the bytes that its caller read and gives batches, an [`Encoder`] takes batches and
@@ -7,8 +6,8 @@
 //! parsed straight into the plan's type ([`ColumnBuilder`]) and rendered back exactly
 //! ([`CellRenderer`]). Parquet has cells of its own, and an [`Encoder`].
 //!
-//! Where files lie is known to a plugin alone: it lists them and gives their bytes ([`Store`]),
-//! and [`FilesReader`] does the rest of reading.
+//! Sets of files, and where they lie, are the business of `transload-files`. A format with a footer
+//! reads its file by [`RandomAccess`].
 //!
 //! # Layout, in the order data takes
 //!
@@ -16,9 +15,7 @@
 //! |---|---|
 //! | `options` | what a job says of formats: [`ReadOptions`], [`WriteOptions`] |
 //! | `format`, `types` | what a name says of a file; the types that files hold |
-//! | `store` | the seam to where files lie |
-//! | `partition` | folders named after values |
-//! | `read` | files as a source: columns, splits, batches with positions |
+//! | `random_access` | a file whose bytes can be read in any order |
 //! | `compression` | compressed streams, known by their first bytes |
 //! | `charset` | other encodings to UTF-8, strictly |
 //! | `csv` | dialect, head, boundaries, [`CsvDecoder`], [`CsvEncoder`] |
@@ -63,9 +60,7 @@ mod infer;
 mod json;
 mod options;
 mod parquet;
-mod partition;
-mod read;
-mod store;
+mod random_access;
 mod types;
 
 pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
@@ -83,11 +78,7 @@ pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
     ParquetStatistics, RowGroup, join_parquet, produced,
 };
-pub use partition::{
-    PartitionFilter, PartitionMode, PartitionValue, Partitions, partition_specs, partitions,
-};
-pub use read::FilesReader;
-pub use store::{Listing, Store, StoredFile};
+pub use random_access::RandomAccess;
 pub use types::types;
 
 use arrow_array::RecordBatch;

@@ -53,11 +53,16 @@ impl CompressionChoice {
 /// How files are read.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ReadOptions {
-    pub(crate) format: FormatChoice,
-    pub(crate) compression: CompressionChoice,
-    pub(crate) encoding: Charset,
-    pub(crate) invalid: Invalid,
-    pub(crate) sample_rows: usize,
+    /// Which format the files have.
+    pub format: FormatChoice,
+    /// How text files are compressed.
+    pub compression: CompressionChoice,
+    /// The encoding of text files.
+    pub encoding: Charset,
+    /// What bytes that are not UTF-8 become.
+    pub invalid: Invalid,
+    /// Rows from which types are inferred, over all files.
+    pub sample_rows: usize,
     true_words: Vec<String>,
     false_words: Vec<String>,
     binary: BinaryText,
@@ -102,7 +107,7 @@ impl ReadOptions {
     }
 
     /// What texts mean.
-    pub(crate) fn words(&self) -> CellWords {
+    pub fn words(&self) -> CellWords {
         CellWords {
             yes: self.true_words.clone(),
             no: self.false_words.clone(),
@@ -111,11 +116,12 @@ impl ReadOptions {
     }
 
     /// Text is the unpacked bytes as they are.
-    pub(crate) fn is_utf8(&self) -> bool {
+    pub fn is_utf8(&self) -> bool {
         (self.encoding, self.invalid) == (Charset::Utf8, Invalid::Dirty)
     }
 
-    pub(crate) fn unknown_keys(&self) -> UnknownKeys {
+    /// What happens to JSON keys that the sample did not have.
+    pub fn unknown_keys(&self) -> UnknownKeys {
         if self.unknown_keys == "dirty" { UnknownKeys::Dirty } else { UnknownKeys::Ignore }
     }
 
@@ -123,7 +129,7 @@ impl ReadOptions {
     ///
     /// # Errors
     /// [`ErrorKind::Options`] if its options do not go together.
-    pub(crate) fn dialect(&self, tabs: bool) -> Result<CsvDialect> {
+    pub fn dialect(&self, tabs: bool) -> Result<CsvDialect> {
         dialect_of(&[
             ("delimiter", delimiter(self.delimiter.as_deref(), tabs).into()),
             ("quote", self.quote.as_str().into()),

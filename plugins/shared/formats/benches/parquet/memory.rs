@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use transload_formats::{Listing, ParquetFile, Store, StoredFile};
+use transload_formats::{ParquetFile, RandomAccess};
 use transload_plugin_api::Result;
 
 /// One file.
@@ -19,26 +19,24 @@ impl Memory {
     }
 
     pub(crate) fn open(self: &Arc<Self>) -> ParquetFile {
-        let file = StoredFile {
-            name: "memory".to_owned(),
-            size: self.0.len() as u64,
-            version: String::new(),
-            partitions: Vec::new(),
-        };
-        ParquetFile::open(self.clone(), &file).unwrap()
+        ParquetFile::open(self.clone()).unwrap()
     }
 }
 
-impl Store for Memory {
-    fn list(&self) -> Result<Listing> {
-        Ok(Listing::default())
+impl RandomAccess for Memory {
+    fn name(&self) -> &str {
+        "memory"
     }
 
-    fn read(&self, _: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         Ok(Box::new(Cursor::new(self.0.slice(range.start as usize..range.end as usize))))
     }
 
-    fn ranges(&self, _: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let slice = |range: &Range<u64>| self.0.slice(range.start as usize..range.end as usize);
         Ok(ranges.iter().map(slice).collect())
     }

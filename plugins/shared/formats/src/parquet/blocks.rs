@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
 use super::broken;
-use crate::{Store, StoredFile};
+use crate::RandomAccess;
 
 /// The blocks of all column chunks of a row group share this many bytes.
 const WINDOW: u64 = 32 << 20;
@@ -18,8 +18,7 @@ const DISTANT_BLOCK: u64 = 4 << 20;
 
 /// One column chunk, read from its first byte to its last.
 pub(super) struct Blocks {
-    store: Arc<dyn Store>,
-    file: Arc<StoredFile>,
+    file: Arc<dyn RandomAccess>,
     /// The range that has not been fetched.
     rest: Range<u64>,
     /// Bytes that have been fetched but not taken.
@@ -33,13 +32,9 @@ impl Blocks {
     ///
     /// # Errors
     /// The store's.
-    pub(super) fn open(
-        store: &Arc<dyn Store>,
-        file: &Arc<StoredFile>,
-        ranges: &[Range<u64>],
-    ) -> Result<Vec<Self>> {
+    pub(super) fn open(file: &Arc<dyn RandomAccess>, ranges: &[Range<u64>]) -> Result<Vec<Self>> {
         let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        let least = if store.is_distant() { DISTANT_BLOCK } else { BLOCK };
+        let least = if file.is_distant() { DISTANT_BLOCK } else { BLOCK };
         let least = least.min(WINDOW / ranges.len().max(1) as u64).max(1);
         let block = |range: &Range<u64>| match range.end - range.start {
             size if total <= WINDOW => size,
@@ -50,16 +45,10 @@ impl Blocks {
             .iter()
             .map(|range| range.start..range.end.min(range.start + block(range)))
             .collect();
-        let fetched = store.ranges(file, &first)?;
+        let fetched = file.ranges(&first)?;
         let open = |((range, first), bytes): ((&Range<u64>, &Range<u64>), Bytes)| {
-            check(file, first, &bytes)?;
-            Ok(Self {
-                store: store.clone(),
-                file: file.clone(),
-                rest: first.end..range.end,
-                bytes,
-                block: block(range),
-            })
+            check(&**file, first, &bytes)?;
+            Ok(Self { file: file.clone(), rest: first.end..range.end, bytes, block: block(range) })
         };
         ranges.iter().zip(&first).zip(fetched).map(open).collect()
     }
@@ -87,7 +76,7 @@ impl Blocks {
     pub(super) fn take(&mut self, count: usize) -> Result<Bytes> {
         self.fetch(count)?;
         if self.bytes.len() < count {
-            return Err(broken(&self.file, "a column chunk ends inside a page"));
+            return Err(broken(&*self.file, "a column chunk ends inside a page"));
         }
         Ok(self.bytes.split_to(count))
     }
@@ -98,7 +87,7 @@ impl Blocks {
         drop(self.bytes.split_to(shown));
         let rest = (count - shown) as u64;
         if rest > self.rest.end - self.rest.start {
-            return Err(broken(&self.file, "a column chunk ends inside a page"));
+            return Err(broken(&*self.file, "a column chunk ends inside a page"));
         }
         self.rest.start += rest;
         Ok(())
@@ -111,8 +100,8 @@ impl Blocks {
         }
         let end = self.rest.end.min(self.rest.start + missing.max(self.block));
         let range = self.rest.start..end;
-        let more = self.store.range(&self.file, range.clone())?;
-        check(&self.file, &range, &more)?;
+        let more = self.file.range(range.clone())?;
+        check(&*self.file, &range, &more)?;
         self.rest.start = end;
         if self.bytes.is_empty() {
             self.bytes = more;
@@ -126,10 +115,10 @@ impl Blocks {
     }
 }
 
-fn check(file: &StoredFile, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
+fn check(file: &dyn RandomAccess, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
     if bytes.len() as u64 == range.end - range.start {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Defect, "the store returned other bytes than requested")
-        .at(&file.name))
+        .at(file.name()))
 }

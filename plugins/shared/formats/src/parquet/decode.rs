@@ -100,12 +100,12 @@ impl ParquetDecoder {
     ) -> Result<Self> {
         if row_groups.end > file.row_groups().len() || row_groups.start > row_groups.end {
             let text = format!("there are no row groups {row_groups:?} in this file");
-            return Err(Error::new(ErrorKind::Schema, text).at(&file.file.name));
+            return Err(Error::new(ErrorKind::Schema, text).at(file.file.name()));
         }
         let wanted = columns.iter().enumerate().map(|(at, column)| {
             if columns[..at].iter().any(|before| before.name == column.name) {
                 let text = format!("column `{}` is requested twice", column.name);
-                return Err(Error::new(ErrorKind::Schema, text).at(&file.file.name));
+                return Err(Error::new(ErrorKind::Schema, text).at(file.file.name()));
             }
             Wanted::new(file, column)
         });
@@ -143,7 +143,7 @@ impl ParquetDecoder {
         let rows = group.num_rows() as u64;
         if self.skip > rows {
             let text = format!("row group {number} has {rows} rows, cannot skip {}", self.skip);
-            return Err(Error::new(ErrorKind::Schema, text).at(&self.file.file.name));
+            return Err(Error::new(ErrorKind::Schema, text).at(self.file.file.name()));
         }
         let mut open =
             OpenGroup { number, row: self.skip, rows, columns: Vec::new(), batch_rows: BATCH_ROWS };
@@ -164,7 +164,7 @@ impl ParquetDecoder {
         let ranges: Option<Vec<_>> =
             self.columns.iter().map(|wanted| footer::range(chunk(wanted))).collect();
         let ranges = ranges.unwrap_or_default(); // checked when the file was opened
-        let blocks = Blocks::open(&self.file.store, &self.file.file, &ranges)?;
+        let blocks = Blocks::open(&self.file.file, &ranges)?;
         let pages = self.columns.iter().zip(blocks).map(|(wanted, blocks)| {
             let place = ChunkPlace {
                 file: self.file.file.clone(),
@@ -215,7 +215,7 @@ impl ParquetDecoder {
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| {
-                broken(&self.file.file, format!("row group {}: {error}", open.number))
+                broken(&*self.file.file, format!("row group {}: {error}", open.number))
             })?;
         let first_row = self.file.row_groups()[open.number].first_row + open.row;
         open.row += rows as u64;
@@ -231,7 +231,7 @@ impl Wanted {
             .and_then(|schema| parquet_to_arrow_field_levels(&schema, ProjectionMask::all(), None))
             .map_err(|error| {
                 let text = format!("column `{}` cannot be read", column.name);
-                Error::new(ErrorKind::Unsupported, text).at(&file.file.name).caused_by(&error)
+                Error::new(ErrorKind::Unsupported, text).at(file.file.name()).caused_by(&error)
             })?;
         Ok(Self { name: column.name.clone(), place, levels })
     }

@@ -15,13 +15,12 @@ use super::{
     footer, reading,
     shape::{Leaf, Lies, Shape, words},
 };
-use crate::{Store, StoredFile};
+use crate::RandomAccess;
 
 /// A Parquet file whose footer has been read and checked. Clones share it.
 #[derive(Clone)]
 pub struct ParquetFile {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) file: Arc<StoredFile>,
+    pub(super) file: Arc<dyn RandomAccess>,
     pub(super) metadata: Arc<ParquetMetaData>,
     contents: Arc<Contents>,
 }
@@ -66,15 +65,10 @@ impl ParquetFile {
     /// [`ErrorKind::Data`] for a file that is damaged or not a Parquet file, [`ErrorKind::Unsupported`]
     /// for one that is encrypted, compressed with brotli or lzo, or has row groups beyond the limit,
     /// and the store's own.
-    pub fn open(store: Arc<dyn Store>, file: &StoredFile) -> Result<Self> {
-        let metadata = footer::read(store.as_ref(), file)?;
+    pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self> {
+        let metadata = footer::read(file.as_ref())?;
         let contents = Arc::new(Contents::of(&metadata));
-        Ok(Self { store, file: Arc::new(file.clone()), metadata, contents })
-    }
-
-    /// The file that was opened.
-    pub fn file(&self) -> &StoredFile {
-        &self.file
+        Ok(Self { file, metadata, contents })
     }
 
     /// The columns that can be read, in the file's order. `native` is the type in Parquet's terms.
@@ -110,7 +104,7 @@ impl ParquetFile {
                 let (own, other) = (&contents.columns[at].logical, &wanted.logical);
                 let text =
                     format!("column `{}` is `{own}` and cannot be read as `{other}`", wanted.name);
-                Error::new(ErrorKind::Schema, text).at(&self.file.name)
+                Error::new(ErrorKind::Schema, text).at(self.file.name())
             })?;
             place.shape = shape;
         }
@@ -121,13 +115,13 @@ impl ParquetFile {
         if let Some((_, why)) = self.contents.left_out.iter().find(|(left, _)| left == name) {
             let text = format!("column `{name}` cannot be read: {why}");
             return Error::new(ErrorKind::Unsupported, text)
-                .at(&self.file.name)
+                .at(self.file.name())
                 .hint("leave it out of `columns`");
         }
         let names: Vec<_> =
             self.contents.columns.iter().map(|column| format!("`{}`", column.name)).collect();
         let text = format!("there is no column `{name}`; the file has {}", names.join(", "));
-        Error::new(ErrorKind::Schema, text).at(&self.file.name)
+        Error::new(ErrorKind::Schema, text).at(self.file.name())
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     broken,
     thrift::{Compact, Fault, Kind},
 };
-use crate::{Store, StoredFile};
+use crate::RandomAccess;
 
 /// This much of a file's end is fetched at once; most footers are smaller.
 const TAIL: u64 = 64 << 10;
@@ -39,23 +39,23 @@ const ENCRYPTED: &[u8; 4] = b"PARE";
 /// # Errors
 /// [`ErrorKind::Data`] for a file that is damaged or not a Parquet file, [`ErrorKind::Unsupported`]
 /// for one that is encrypted or compressed with an unsupported codec, and the store's own.
-pub(super) fn read(store: &dyn Store, file: &StoredFile) -> Result<Arc<ParquetMetaData>> {
-    let bytes = fetch(store, file)?;
+pub(super) fn read(file: &dyn RandomAccess) -> Result<Arc<ParquetMetaData>> {
+    let bytes = fetch(file)?;
     check_counts(&bytes).map_err(|fault| at(file, fault))?;
     let metadata = ParquetMetaDataReader::decode_metadata(&bytes)
         .map_err(|error| broken(file, "the footer cannot be read").caused_by(&error))?;
-    check(&metadata, file, file.size - 8 - bytes.len() as u64)?;
+    check(&metadata, file, file.size() - 8 - bytes.len() as u64)?;
     Ok(Arc::new(metadata))
 }
 
 /// The bytes of the footer's metadata.
-fn fetch(store: &dyn Store, file: &StoredFile) -> Result<Bytes> {
-    if file.size < 12 {
-        let text = format!("a Parquet file has at least 12 bytes, this one has {}", file.size);
+fn fetch(file: &dyn RandomAccess) -> Result<Bytes> {
+    if file.size() < 12 {
+        let text = format!("a Parquet file has at least 12 bytes, this one has {}", file.size());
         return Err(broken(file, text));
     }
-    let start = file.size.saturating_sub(TAIL);
-    let tail = one(store, file, start..file.size)?;
+    let start = file.size().saturating_sub(TAIL);
+    let tail = one(file, start..file.size())?;
     let (rest, end) = tail.split_at(tail.len() - 8);
     check_magic(file, &end[4..])?;
     let length = u64::from(u32::from_le_bytes([end[0], end[1], end[2], end[3]]));
@@ -65,26 +65,26 @@ fn fetch(store: &dyn Store, file: &StoredFile) -> Result<Bytes> {
             format!("the footer claims {length} bytes, the limit is {FOOTER}"),
         ));
     }
-    if length + 12 > file.size {
-        let text = format!("the footer claims {length} bytes in a file of {}", file.size);
+    if length + 12 > file.size() {
+        let text = format!("the footer claims {length} bytes in a file of {}", file.size());
         return Err(broken(file, text));
     }
     match rest.len().checked_sub(length as usize) {
         Some(before) => Ok(tail.slice(before..rest.len())),
-        None => one(store, file, file.size - 8 - length..file.size - 8),
+        None => one(file, file.size() - 8 - length..file.size() - 8),
     }
 }
 
-fn one(store: &dyn Store, file: &StoredFile, range: Range<u64>) -> Result<Bytes> {
+fn one(file: &dyn RandomAccess, range: Range<u64>) -> Result<Bytes> {
     let wanted = range.end - range.start;
-    match store.range(file, range)? {
+    match file.range(range)? {
         bytes if bytes.len() as u64 == wanted => Ok(bytes),
         _ => Err(Error::new(ErrorKind::Defect, "the store returned other bytes than requested")
-            .at(&file.name)),
+            .at(file.name())),
     }
 }
 
-fn check_magic(file: &StoredFile, magic: &[u8]) -> Result<()> {
+fn check_magic(file: &dyn RandomAccess, magic: &[u8]) -> Result<()> {
     if magic == MAGIC {
         Ok(())
     } else if magic == ENCRYPTED {
@@ -94,10 +94,10 @@ fn check_magic(file: &StoredFile, magic: &[u8]) -> Result<()> {
     }
 }
 
-fn encrypted(file: &StoredFile) -> Error {
+fn encrypted(file: &dyn RandomAccess) -> Error {
     Error::new(ErrorKind::Unsupported, "encrypted Parquet files cannot be read")
         .with_code("PARQUET-ENCRYPTED")
-        .at(&file.name)
+        .at(file.name())
 }
 
 /// The reason why the footer is refused.
@@ -113,7 +113,7 @@ impl From<Fault> for Found {
     }
 }
 
-fn at(file: &StoredFile, found: Found) -> Error {
+fn at(file: &dyn RandomAccess, found: Found) -> Error {
     match found {
         Found::Encrypted => encrypted(file),
         Found::Fault(Fault::Short) => broken(file, "the footer is damaged: it ends too early"),
@@ -182,7 +182,7 @@ fn close(open: &mut Vec<usize>) {
 }
 
 /// Checks that the metadata fits the file, whose data ends at `end`.
-fn check(metadata: &ParquetMetaData, file: &StoredFile, end: u64) -> Result<()> {
+fn check(metadata: &ParquetMetaData, file: &dyn RandomAccess, end: u64) -> Result<()> {
     let mut rows = 0i64;
     for (number, group) in metadata.row_groups().iter().enumerate() {
         let wrong = |text: String| broken(file, format!("row group {number}: {text}"));
@@ -201,14 +201,14 @@ fn check(metadata: &ParquetMetaData, file: &StoredFile, end: u64) -> Result<()> 
 }
 
 /// Adds the row group to an error; errors of other kinds are kept.
-fn wrong_or(file: &StoredFile, number: usize) -> impl Fn(Error) -> Error {
+fn wrong_or(file: &dyn RandomAccess, number: usize) -> impl Fn(Error) -> Error {
     move |error| match error.kind {
         ErrorKind::Data => broken(file, format!("row group {number}, {}", error.message)),
-        _ => error.at(&file.name),
+        _ => error.at(file.name()),
     }
 }
 
-fn check_group(group: &RowGroupMetaData, file: &StoredFile, end: u64) -> Result<()> {
+fn check_group(group: &RowGroupMetaData, file: &dyn RandomAccess, end: u64) -> Result<()> {
     let (mut compressed, mut uncompressed) = (0u64, 0u64);
     for chunk in group.columns() {
         let name = chunk.column_path().string();

@@ -75,7 +75,7 @@ fn check(first: &ParquetFile, part: &ParquetFile) -> Result<()> {
         None => format!("expected {} columns, found {}", expected.len(), found.len()),
     };
     let text = format!("files with different schemas cannot be joined: {text}");
-    Err(Error::new(ErrorKind::Schema, text).at(&part.file.name))
+    Err(Error::new(ErrorKind::Schema, text).at(part.file.name()))
 }
 
 fn copy<W: Write + Send>(
@@ -123,7 +123,7 @@ fn failed(part: &ParquetFile, trouble: &Trouble, error: &ParquetError) -> Error 
         let kind = Error::from(std::io::Error::from(error.kind())).kind;
         return Error::new(kind, error.to_string());
     }
-    broken(&part.file, "the column chunks cannot be copied").caused_by(error)
+    broken(&*part.file, "the column chunks cannot be copied").caused_by(error)
 }
 
 /// A column chunk of a part, for arrow-rs to copy.
@@ -144,7 +144,7 @@ impl ChunkReader for Stored<'_> {
 
     /// The chunk is read only from its start.
     fn get_read(&self, _: u64) -> PageResult<Self::T> {
-        let read = self.part.store.read(&self.part.file, self.range.clone());
+        let read = self.part.file.read(self.range.clone());
         read.map_err(|error| self.trouble.lay_aside(error))
     }
 

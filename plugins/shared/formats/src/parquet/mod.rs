@@ -3,7 +3,7 @@
 //!
 //! arrow-rs encodes and decodes values. Everything around them is handled here: every count and
 //! size in a file is checked before memory is allocated for it (`thrift`, `footer`, `header`,
-//! `pages`), bytes come from a [`Store`](crate::Store) in bounded blocks (`blocks`), and the
+//! `pages`), bytes come from a [`RandomAccess`] in bounded blocks (`blocks`), and the
 //! meaning of values is determined by Parquet's own types (`shape`, `turn`), so that no value
 //! changes silently.
 //!
@@ -43,9 +43,9 @@ pub use options::{ParquetCompression, ParquetOptions, ParquetStatistics};
 
 use transload_plugin_api::{Error, ErrorKind};
 
-use crate::StoredFile;
+use crate::RandomAccess;
 
 /// The error for a damaged file.
-fn broken(file: &StoredFile, text: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Data, text).with_code("PARQUET-DAMAGED").at(&file.name)
+fn broken(file: &dyn RandomAccess, text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Data, text).with_code("PARQUET-DAMAGED").at(file.name())
 }

@@ -20,7 +20,7 @@ use super::{
     thrift::Fault,
     unpack::Unpack,
 };
-use crate::StoredFile;
+use crate::RandomAccess;
 
 /// The largest page, compressed and uncompressed.
 const PAGE: usize = 256 << 20;
@@ -32,7 +32,7 @@ const HEADER_GUESS: usize = 4 << 10;
 /// The place of a chunk, for messages.
 #[derive(Clone)]
 pub(super) struct ChunkPlace {
-    pub(super) file: Arc<StoredFile>,
+    pub(super) file: Arc<dyn RandomAccess>,
     pub(super) row_group: usize,
     pub(super) column: String,
 }
@@ -40,7 +40,7 @@ pub(super) struct ChunkPlace {
 impl ChunkPlace {
     pub(super) fn broken(&self, text: impl std::fmt::Display) -> Error {
         let (group, column) = (self.row_group, &self.column);
-        broken(&self.file, format!("row group {group}, column `{column}`: {text}"))
+        broken(&*self.file, format!("row group {group}, column `{column}`: {text}"))
     }
 }
 

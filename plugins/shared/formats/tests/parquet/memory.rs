@@ -9,8 +9,7 @@ use std::{
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 use transload_formats::{
-    Encoder, Listing, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions, Store,
-    StoredFile,
+    Encoder, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions, RandomAccess,
 };
 use transload_plugin_api::{Column, Error, ErrorKind, Result, columns_of};
 
@@ -25,17 +24,8 @@ impl Memory {
         Arc::new(Self { bytes: bytes.into(), asked: Mutex::default() })
     }
 
-    pub(crate) fn file(&self) -> StoredFile {
-        StoredFile {
-            name: "memory/t.parquet".to_owned(),
-            size: self.bytes.len() as u64,
-            version: String::new(),
-            partitions: Vec::new(),
-        }
-    }
-
     pub(crate) fn open(self: &Arc<Self>) -> Result<ParquetFile> {
-        ParquetFile::open(self.clone(), &self.file())
+        ParquetFile::open(self.clone())
     }
 
     /// Number of bytes fetched since the last call.
@@ -45,16 +35,20 @@ impl Memory {
     }
 }
 
-impl Store for Memory {
-    fn list(&self) -> Result<Listing> {
-        Ok(Listing { files: vec![self.file()], ..Listing::default() })
+impl RandomAccess for Memory {
+    fn name(&self) -> &str {
+        "memory/t.parquet"
     }
 
-    fn read(&self, _: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         Ok(Box::new(Cursor::new(self.slice(range)?)))
     }
 
-    fn ranges(&self, _: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.asked.lock().unwrap().push(ranges.to_vec());
         ranges.iter().map(|range| self.slice(range.clone())).collect()
     }

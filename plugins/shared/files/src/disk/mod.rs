@@ -1,0 +1,314 @@
+//! The seam's answer by a local folder. An upload is a staged file below the run's hidden folder,
+//! its completion a rename on the same file system; all of it is synced, so that it is still there
+//! after a power cut.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use bytes::Bytes;
+use transload_plugin_api::{Error, ErrorKind, Finding, Result};
+
+use crate::write::{
+    Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Patience, Pending, Reply,
+    UploadId, UploadStore, random_word,
+};
+
+/// A local folder as the writing side sees it; keys are paths below `/`.
+pub struct DiskUploads {
+    base: PathBuf,
+    /// The key of the folder that all of the job lies in, with a final `/`.
+    root: String,
+}
+
+impl DiskUploads {
+    /// The folder under `root`, a path below `/` with a final `/`.
+    pub fn new(root: &str) -> Self {
+        Self { base: PathBuf::from("/"), root: root.to_owned() }
+    }
+
+    /// Whether the folder, or the nearest one above that is there, can be written to.
+    fn reach(&self) -> Result<String> {
+        let mut folder = self.path(&self.root);
+        while !folder.exists() && folder.pop() {}
+        let wrong = |message: &str| {
+            Err(Error::new(ErrorKind::Denied, message).at(folder.display().to_string()))
+        };
+        match fs::metadata(&folder) {
+            Err(error) => Err(at(error, &folder)),
+            Ok(found) if !found.is_dir() => wrong("not a folder"),
+            Ok(found) if found.permissions().readonly() => wrong("cannot be written to"),
+            Ok(_) => Ok(format!("{} can be written to", folder.display())),
+        }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.base.join(key)
+    }
+
+    /// Puts a finished file in its place.
+    fn publish(&self, from: &Path, key: &str, new: bool) -> io::Result<()> {
+        let to = self.path(key);
+        let folder = folder_of(&to);
+        make_folders(folder)?;
+        if new {
+            rename_new(from, &to)?;
+        } else {
+            if let Ok(found) = fs::metadata(&to) {
+                fs::set_permissions(from, found.permissions())?;
+            }
+            fs::rename(from, &to)?;
+        }
+        sync_folder(folder)
+    }
+
+    /// Removes folders that have become empty, up to the job's own.
+    fn prune(&self, key: &str) {
+        let mut rest = key;
+        while let Some((folder, _)) = rest.rsplit_once('/') {
+            if folder.len() < self.root.len() || fs::remove_dir(self.path(folder)).is_err() {
+                return;
+            }
+            rest = folder;
+        }
+    }
+
+    fn walk(&self, folder: &Path, key: &str, listed: &mut Vec<ListedObject>) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let key = format!("{key}{name}");
+            // Links to folders are not followed: what lies there is somebody else's.
+            if entry.file_type()?.is_dir() {
+                self.walk(&entry.path(), &format!("{key}/"), listed)?;
+            } else {
+                match entry.metadata() {
+                    Ok(found) => {
+                        listed.push(ListedObject {
+                            key,
+                            size: found.len(),
+                            modified: found.mtime(),
+                        });
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl UploadStore for DiskUploads {
+    fn proof(&self) -> OwnershipProof {
+        // Files have no metadata; their versions tell whose they are.
+        OwnershipProof::Version
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::SHORT
+    }
+
+    fn check(&self) -> Vec<Finding> {
+        let (ok, detail) = match self.reach() {
+            Ok(detail) => (true, detail),
+            Err(error) => (false, error.to_string()),
+        };
+        vec![Finding { stage: "folder".to_owned(), ok, detail }]
+    }
+
+    fn name(&self, key: &str) -> String {
+        self.path(key).display().to_string()
+    }
+
+    fn begin(&self, _key: &str, token: &str) -> Result<String> {
+        let mut words = token.split('/');
+        let mut next = || words.next().unwrap_or_default();
+        let (run, task, epoch, word) = (next(), next(), next(), next());
+        let staged = format!("{}{FOLDER}{run}/t{task}.e{epoch}.{word}.part", self.root);
+        let path = self.path(&staged);
+        make_folders(folder_of(&path))
+            .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&path))
+            .map_err(|error| at(error, &path))?;
+        Ok(staged)
+    }
+
+    fn send(&self, upload: UploadId<'_>, part: Part) -> Pending {
+        let path = self.path(upload.id);
+        let written = OpenOptions::new().write(true).open(&path).and_then(|file| {
+            let mut offset = part.offset;
+            for piece in &part.pieces {
+                file.write_all_at(piece, offset)?;
+                offset += piece.len() as u64;
+            }
+            Ok(())
+        });
+        let name = format!("{}", part.index);
+        Pending::answered(written.map(|()| name).map_err(|error| at(error, &path)))
+    }
+
+    fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>> {
+        let path = self.path(upload.id);
+        let settled = File::open(&path).and_then(|file| {
+            file.sync_all()?;
+            sync_folder(folder_of(&path))?;
+            file.metadata()
+        });
+        settled.map(|found| Some(version(&found))).map_err(|error| at(error, &path))
+    }
+
+    fn complete(&self, upload: UploadId<'_>, _parts: &[String], new: bool) -> Reply {
+        let staged = self.path(upload.id);
+        if let Err(error) = fs::symlink_metadata(&staged) {
+            return match error.kind() {
+                io::ErrorKind::NotFound => Reply::Gone(at(error, &staged)),
+                _ => Reply::Refused(at(error, &staged)),
+            };
+        }
+        match self.publish(&staged, upload.key, new) {
+            Ok(()) => Reply::Done,
+            Err(error) => {
+                let error = at(error, &self.path(upload.key));
+                match error.kind {
+                    ErrorKind::Exists => Reply::Conflict(error),
+                    _ => Reply::Refused(error),
+                }
+            }
+        }
+    }
+
+    fn discard(&self, upload: UploadId<'_>) -> Result<()> {
+        self.remove(vec![upload.id.to_owned()])
+    }
+
+    /// Staged files lie in the run's own folder and go with it.
+    fn uploads(&self, _prefix: &str) -> Result<Option<Vec<(String, String)>>> {
+        Ok(None)
+    }
+
+    fn look(&self, key: &str) -> Result<Option<ObjectInfo>> {
+        let path = self.path(key);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {
+                Err(Error::new(ErrorKind::Options, "a folder is there, and the job wants a file")
+                    .at(path.display().to_string())
+                    .hint("end `path` by `/` to write into the folder"))
+            }
+            Ok(metadata) => Ok(Some(found(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(error, &path)),
+        }
+    }
+
+    fn get(&self, key: &str) -> Result<Option<(Bytes, ObjectInfo)>> {
+        let Some(found) = self.look(key)? else { return Ok(None) };
+        let path = self.path(key);
+        match fs::read(&path) {
+            Ok(content) => Ok(Some((Bytes::from(content), found))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(error, &path)),
+        }
+    }
+
+    fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, _token: &str) -> Result<()> {
+        let path = self.path(key);
+        // A folder cannot compare and swap: what remains is a look before the rename.
+        if let Condition::Unchanged(before) = condition
+            && self.look(key)?.as_ref() != Some(before)
+        {
+            return Err(at(io::ErrorKind::AlreadyExists.into(), &path));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let staged = path.with_file_name(format!(".{name}.{}", random_word()?));
+        let written = make_folders(folder_of(&path)).and_then(|()| {
+            let mut file = OpenOptions::new().write(true).create_new(true).open(&staged)?;
+            file.write_all(&content)?;
+            file.sync_all()?;
+            self.publish(&staged, key, matches!(condition, Condition::New))
+        });
+        written.map_err(|error| {
+            // What cannot be removed is hidden and small.
+            let _ = fs::remove_file(&staged);
+            at(error, &path)
+        })
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ListedObject>> {
+        let (folder, mut listed) = (self.path(prefix), Vec::new());
+        self.walk(&folder, prefix, &mut listed).map_err(|error| at(error, &folder))?;
+        listed.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(listed)
+    }
+
+    fn remove(&self, keys: Vec<String>) -> Result<()> {
+        for key in &keys {
+            let path = self.path(key);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(at(error, &path));
+                }
+                _ => self.prune(key),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn found(metadata: &Metadata) -> ObjectInfo {
+    let version = version(metadata);
+    ObjectInfo { size: metadata.len(), version, generation: None, token: None }
+}
+
+/// What a rename keeps and a new content changes; the same words as the reading side's ETag.
+fn version(metadata: &Metadata) -> String {
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let micros = modified.unwrap_or_default().as_micros();
+    format!("\"{:x}-{micros:x}-{:x}\"", metadata.ino(), metadata.len())
+}
+
+/// Makes folders that are not there: the hidden ones for us alone, others as the user's rights say.
+fn make_folders(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(Path::new("/"));
+    make_folders(above)?;
+    let hidden = folder.components().any(|part| part.as_os_str() == FOLDER.trim_end_matches('/'));
+    match DirBuilder::new().mode(if hidden { 0o700 } else { 0o777 }).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(above),
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Moves a file to a name that nobody has.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    // A hard link is the portable rename that never replaces.
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // Some file systems have no hard links; what remains is a look before the rename.
+        Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn at(error: io::Error, path: &Path) -> Error {
+    Error::from(error).at(path.display().to_string())
+}

@@ -1,0 +1,41 @@
+//! Sets of files as sources and as targets, in any store: what is common to the plugins `file` and
+//! `object-store`. What is in a file is the business of `transload-formats`; how bytes get to a
+//! disk or a bucket is the business of the plugins.
+//!
+//! Reading: a plugin implements [`Store`] (list files, read ranges), and [`FilesReader`] is its
+//! [`Reader`](transload_plugin_api::Reader). Writing: a plugin implements [`UploadStore`] (begin,
+//! send, complete or discard an upload), and [`FilesWriter`] is its
+//! [`Writer`](transload_plugin_api::Writer).
+//!
+//! # Layout
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `store` | the seam to where files are read from: [`Store`], [`Listing`], [`StoredFile`] |
+//! | `pattern` | name patterns, and which names are hidden |
+//! | `partition` | folders named after values, `day=2026-11-21/` |
+//! | `read` | columns, splits, batches with positions: [`FilesReader`] |
+//! | `parquet` | a stored file as Parquet |
+//! | `write` | names, uploads, staging, manifest, publishing, sweeping: [`FilesWriter`] |
+//! | `disk` | a local folder as an [`UploadStore`] |
+
+mod disk;
+mod parquet;
+mod partition;
+mod pattern;
+mod read;
+mod store;
+mod write;
+
+pub use disk::DiskUploads;
+pub use parquet::open_parquet;
+pub use partition::{
+    PartitionFilter, PartitionMode, PartitionValue, Partitions, partition_specs, partitions,
+};
+pub use pattern::{Pattern, is_hidden, is_pattern, literal_prefix};
+pub use read::FilesReader;
+pub use store::{Listing, Store, StoredFile};
+pub use write::{
+    Condition, Destination, FilesWriter, ListedObject, ObjectInfo, OpenUploads, OwnershipProof,
+    Part, PartPermit, Patience, Pending, Reply, UploadId, UploadStore, encode_name, writer_specs,
+};

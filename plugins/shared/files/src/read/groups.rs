@@ -1,0 +1,76 @@
+//! The rows of some row groups of a Parquet file.
+
+use transload_formats::{ParquetBatch, ParquetDecoder, ParquetFile, RowGroup};
+use transload_plugin_api::{Column, Result};
+
+use super::{
+    schema,
+    source::Source,
+    splits::Piece,
+    task::{Rows, Spot, Stretch},
+};
+use crate::open_parquet;
+
+/// Rows of Parquet.
+pub(crate) struct GroupRows {
+    file: ParquetFile,
+    decoder: ParquetDecoder,
+    /// Behind the rows that were read.
+    spot: Spot,
+    /// Behind the last row group.
+    until: u64,
+}
+
+impl GroupRows {
+    /// The rows of a piece, from its start or from where an earlier reading came to. `planned` are
+    /// the columns that the plan knows.
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::Schema`] if the file has others, and those of [`ParquetFile::open`] and [`ParquetDecoder::new`].
+    pub(crate) fn open(
+        source: &Source,
+        piece: &Piece,
+        resume: Option<Spot>,
+        columns: &[Column],
+        planned: &[String],
+    ) -> Result<Self> {
+        let file = open_parquet(&source.job.store, &piece.file)?;
+        let names: Vec<_> = file.columns().iter().map(|column| column.name.clone()).collect();
+        schema::compare(planned, "the plan", &names, &piece.file)?;
+        let until = piece.until.unwrap_or(file.row_groups().len() as u64);
+        let spot = resume.unwrap_or(Spot { offset: piece.from, line: 0 });
+        let groups = spot.offset as usize..until as usize;
+        let decoder = ParquetDecoder::new(&file, groups, spot.line, columns)?;
+        Ok(Self { file, decoder, spot, until })
+    }
+
+    fn group(&self, number: u64) -> RowGroup {
+        let groups = self.file.row_groups();
+        groups.get(number as usize).copied().unwrap_or(RowGroup { rows: 0, bytes: 0, first_row: 0 })
+    }
+}
+
+impl Rows for GroupRows {
+    fn next(&mut self) -> Result<Option<Stretch>> {
+        let Some(read) = self.decoder.next_batch()? else { return Ok(None) };
+        let ParquetBatch { batch, row_group, row_in_group_after, first_row } = read;
+        let group = self.group(row_group as u64);
+        // A row group's bytes are spread over its rows, so that those of a split add up.
+        let share = |rows: u64| {
+            (u128::from(group.bytes) * u128::from(rows) / u128::from(group.rows.max(1))) as u64
+        };
+        let before = row_in_group_after - batch.num_rows() as u64;
+        let bytes = share(row_in_group_after) - share(before);
+        let done = row_in_group_after == group.rows;
+        self.spot = match done {
+            true => Spot { offset: row_group as u64 + 1, line: 0 },
+            false => Spot { offset: row_group as u64, line: row_in_group_after },
+        };
+        let (dirty, first) = (Vec::new(), first_row + 1);
+        Ok(Some(Stretch { batch, dirty, bytes, unit: "row", first, exact: true }))
+    }
+
+    fn spot(&self) -> Option<Spot> {
+        (self.spot.offset < self.until).then_some(self.spot)
+    }
+}

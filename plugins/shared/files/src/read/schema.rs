@@ -1,0 +1,259 @@
+//! The columns of a source: names from headers and keys, types from the job's own schema or from
+//! a bounded sample over all files.
+
+use std::collections::BTreeSet;
+
+use transload_formats::{Format, Inference, JsonInference, JsonShape, ParquetFile};
+use transload_plugin_api::{Column, Error, ErrorKind, Result, SourceSchema};
+
+use super::{
+    input::Input,
+    source::{Source, in_file},
+};
+use crate::{Listing, StoredFile, open_parquet};
+
+/// The sample is at most so large, over all files.
+const SAMPLE_BYTES: usize = 8 << 20;
+/// So many files at most give rows to the sample.
+const SAMPLE_FILES: usize = 16;
+/// So many CSV headers are compared before the run; a task compares those of all that it reads.
+const COMPARED_FILES: usize = 256;
+
+/// The columns of a source.
+#[derive(Clone)]
+pub(crate) struct Columns {
+    /// All of them, those from folder names last.
+    pub(crate) schema: SourceSchema,
+    /// What the files themselves have: CSV's header, JSON's keys, Parquet's columns.
+    pub(crate) names: Vec<String>,
+}
+
+/// The columns of all files together, and those that their folders' names give.
+pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
+    let files = &listing.files;
+    let (mut columns, of_format) = match source.format {
+        Format::Csv => csv_columns(source, files)?,
+        Format::Jsonl => json_columns(source, JsonShape::Lines, files)?,
+        Format::Json => json_columns(source, JsonShape::Array, files)?,
+        Format::Parquet => parquet_columns(source, files)?,
+    };
+    let names = columns.iter().map(|column| column.name.clone()).collect();
+    let mut of_folders = Vec::new();
+    for folder in partition_columns(listing) {
+        if let Some(index) = columns.iter().position(|column| column.name == folder.name) {
+            columns.remove(index);
+            of_folders.push(format!("column `{}` is taken from the folders' names", folder.name));
+        }
+        columns.push(folder);
+    }
+    for wanted in source.job.declared.iter() {
+        match columns.iter_mut().find(|column| column.name == wanted.name) {
+            Some(column) if source.format == Format::Parquet && !column.inferred => {
+                same_type(column, wanted)?;
+            }
+            Some(column) => *column = Column { inferred: false, ..wanted.clone() },
+            None if source.shape().is_some() => columns.push(wanted.clone()),
+            None => return Err(no_such_column(wanted, &columns)),
+        }
+    }
+    // A text format's note is of its inference: nothing to tell where the job says all types.
+    let told = source.format == Format::Parquet || columns.iter().any(|column| column.inferred);
+    let mut notes = if told { of_format } else { Vec::new() };
+    notes.extend(of_folders);
+    notes.extend(listing.notes.iter().cloned());
+    Ok(Columns { schema: SourceSchema { columns, keys: Vec::new(), notes }, names })
+}
+
+/// The columns that the files' footers name; those of some files are compared.
+fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>, Vec<String>)> {
+    let mut common: Option<(&StoredFile, ParquetFile, Vec<Column>)> = None;
+    for file in spread(files, SAMPLE_FILES) {
+        let next = open_parquet(&source.job.store, file)
+            .map_err(|error| in_file(error, file.short_name()))?;
+        match &mut common {
+            None => {
+                let columns = next.columns().to_vec();
+                common = Some((file, next, columns));
+            }
+            Some((first, _, columns)) => unite(columns, first.short_name(), file, &next)?,
+        }
+    }
+    let (_, first, columns) = common.ok_or_else(|| Error::new(ErrorKind::NotFound, "no files"))?;
+    Ok((columns, first.notes().to_vec()))
+}
+
+/// Refuses a file whose columns are not those of the first one; NULL is allowed where one file
+/// allows it.
+fn unite(columns: &mut [Column], first: &str, file: &StoredFile, next: &ParquetFile) -> Result<()> {
+    let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    compare(&names(columns), first, &names(next.columns()), file)?;
+    for column in columns {
+        let Some(other) = next.columns().iter().find(|other| other.name == column.name) else {
+            continue;
+        };
+        if other.logical != column.logical {
+            let (name, one, two) = (&column.name, &column.logical, &other.logical);
+            let message = format!("column `{name}` is {one} in `{first}` and {two} in this file");
+            return Err(Error::new(ErrorKind::Schema, message)
+                .with_code("FILE-HEADER")
+                .at(file.short_name().to_owned())
+                .hint("read files with other types by a job of their own"));
+        }
+        column.nullable |= other.nullable;
+    }
+    Ok(())
+}
+
+/// The columns that folder names give, with types that all their values read as.
+fn partition_columns(listing: &Listing) -> Vec<Column> {
+    let column = |(index, name): (usize, &String)| {
+        let values: BTreeSet<_> =
+            listing.files.iter().filter_map(|file| file.partitions.get(index)).collect();
+        let mut inference = Inference::new(std::slice::from_ref(name));
+        values.into_iter().for_each(|value| inference.row([value.as_deref()]));
+        inference.columns()
+    };
+    listing.partitions.iter().enumerate().flat_map(column).collect()
+}
+
+/// Parquet files say which types they have; a job that declares another one is told so.
+fn same_type(column: &Column, wanted: &Column) -> Result<()> {
+    if column.logical == wanted.logical {
+        return Ok(());
+    }
+    let (name, found, wanted) = (&column.name, &column.logical, &wanted.logical);
+    let message = format!("column `{name}` is declared as {wanted} and is {found} in the files");
+    Err(Error::new(ErrorKind::Schema, message)
+        .hint("leave it out of `[reader.schema]`: Parquet files carry their types, and the target's are converted to"))
+}
+
+fn no_such_column(wanted: &Column, columns: &[Column]) -> Error {
+    let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+    let message = format!("column `{}` of the job's schema is not in the files", wanted.name);
+    Error::new(ErrorKind::Schema, message).hint(format!("the files have: {}", names.join(", ")))
+}
+
+/// Up to [`SAMPLE_FILES`] files, evenly spread, the first one always among them.
+fn sampled(files: &[StoredFile]) -> impl Iterator<Item = &StoredFile> {
+    spread(files, SAMPLE_FILES)
+}
+
+fn spread(files: &[StoredFile], most: usize) -> impl Iterator<Item = &StoredFile> {
+    let count = files.len().min(most);
+    (0..count).filter_map(move |number| files.get(number * files.len() / count))
+}
+
+fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>, Vec<String>)> {
+    let names = common_names(source, files)?;
+    let mut inference = Inference::new(&names);
+    let shares = files.len().min(SAMPLE_FILES);
+    for file in sampled(files) {
+        sample_csv(source, file, &names, shares, &mut inference)
+            .map_err(|error| in_file(error, file.short_name()))?;
+    }
+    Ok((inference.columns(), vec![inference.note()]))
+}
+
+/// The columns that every file has, in the first file's order.
+fn common_names(source: &Source, files: &[StoredFile]) -> Result<Vec<String>> {
+    let mut common: Option<(Vec<String>, String)> = None;
+    for file in spread(files, COMPARED_FILES) {
+        let names = names_of(source, file).map_err(|error| in_file(error, file.short_name()))?;
+        match &common {
+            // A file without any bytes has no rows, so it may lack a header.
+            _ if names.is_empty() && files.len() > 1 => {}
+            None => common = Some((names, file.short_name().to_owned())),
+            Some((first, first_file)) => compare(first, first_file, &names, file)?,
+        }
+    }
+    Ok(common.map(|(names, _)| names).unwrap_or_default())
+}
+
+fn names_of(source: &Source, file: &StoredFile) -> Result<Vec<String>> {
+    let names = source.read_head(&mut source.look(file)?)?.names;
+    let mut sorted: Vec<_> = names.iter().collect();
+    sorted.sort();
+    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(names),
+        Some(pair) => {
+            let message = format!("two columns are called `{}`", pair[0]);
+            Err(Error::new(ErrorKind::Schema, message).hint("rename one of them in the header"))
+        }
+    }
+}
+
+/// The same columns in another order are fine; anything else is not.
+pub(crate) fn compare(
+    first: &[String],
+    first_file: &str,
+    names: &[String],
+    file: &StoredFile,
+) -> Result<()> {
+    let missing = first.iter().find(|name| !names.contains(name));
+    let surplus = names.iter().find(|name| !first.contains(name));
+    let message = match (missing, surplus) {
+        (None, None) => return Ok(()),
+        (Some(name), _) => format!("column `{name}` is in `{first_file}` and not in this file"),
+        (None, Some(name)) => format!("column `{name}` is in this file and not in `{first_file}`"),
+    };
+    Err(Error::new(ErrorKind::Schema, message)
+        .with_code("FILE-HEADER")
+        .at(file.short_name())
+        .hint("read files with other columns by a job of their own"))
+}
+
+fn sample_csv(
+    source: &Source,
+    file: &StoredFile,
+    names: &[String],
+    shares: usize,
+    inference: &mut Inference,
+) -> Result<()> {
+    let mut input = source.look(file)?;
+    let head = source.read_head(&mut input)?;
+    if head.names != names {
+        // The same columns in another order; files in the first one's order tell enough.
+        return Ok(());
+    }
+    let rows = source.job.options.sample_rows.div_ceil(shares);
+    let show = |input: &Input, inference: &mut Inference| {
+        head.sample(&source.dialect, input.window(), input.at_end(), rows, inference)
+    };
+    read_sample(&mut input, shares, |input| show(input, &mut Inference::new(&[])))?;
+    show(&input, inference).map(drop)
+}
+
+/// Reads as much of a file as the sample needs: rows enough, or the file's share of the bytes.
+fn read_sample(
+    input: &mut Input,
+    shares: usize,
+    has_enough: impl Fn(&Input) -> Result<bool>,
+) -> Result<()> {
+    while !input.at_end() && input.window().len() < SAMPLE_BYTES / shares && !has_enough(input)? {
+        input.fill()?;
+    }
+    Ok(())
+}
+
+fn json_columns(
+    source: &Source,
+    shape: JsonShape,
+    files: &[StoredFile],
+) -> Result<(Vec<Column>, Vec<String>)> {
+    let mut inference = JsonInference::new();
+    let shares = files.len().min(SAMPLE_FILES);
+    let rows = source.job.options.sample_rows.div_ceil(shares);
+    for file in sampled(files) {
+        let shown = source.look(file).and_then(|mut input| {
+            let show = |input: &Input, inference: &mut JsonInference| {
+                inference.sample(shape, input.window(), input.at_end(), rows)
+            };
+            read_sample(&mut input, shares, |input| show(input, &mut JsonInference::new()))?;
+            show(&input, &mut inference)
+        });
+        shown.map_err(|error| in_file(error, file.short_name()))?;
+    }
+    let rows = inference.rows();
+    let note = format!("keys and types inferred from {rows} object(s); later keys are left out");
+    Ok((inference.columns(), vec![note]))
+}

@@ -1,0 +1,98 @@
+//! What a reader reads: the listed files, their one format, and how each becomes text.
+
+use std::sync::Arc;
+
+use transload_formats::{CsvDialect, CsvHead, FileName, Format, JsonShape, ReadOptions};
+use transload_plugin_api::{Column, Error, ErrorKind, Result};
+
+use super::input::Input;
+use crate::{Listing, Store, StoredFile};
+
+/// What a job says of its source.
+#[derive(Clone)]
+pub(crate) struct Job {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) options: Arc<ReadOptions>,
+    /// The columns that the job itself declares.
+    pub(crate) declared: Arc<[Column]>,
+}
+
+/// A job's source, as it is read by whoever has its options.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) job: Job,
+    pub(crate) format: Format,
+    pub(crate) dialect: CsvDialect,
+}
+
+impl Source {
+    /// The source of a file's kind; all files of a job are of one kind.
+    pub(crate) fn of(job: &Job, name: &str) -> Result<Self> {
+        let name = FileName::of(name);
+        let format = name.format(job.options.format)?;
+        let dialect = job.options.dialect(name.is_tsv())?;
+        Ok(Self { job: job.clone(), format, dialect })
+    }
+
+    /// Lists the files.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] if they are of different formats.
+    pub(crate) fn list(job: &Job) -> Result<(Self, Listing)> {
+        let listing = job.store.list()?;
+        let Some(first) = listing.files.first() else {
+            return Err(Error::new(ErrorKind::NotFound, "no files"));
+        };
+        let source = Self::of(job, &first.name)?;
+        for file in &listing.files {
+            let other = Self::of(job, &file.name)?;
+            if (other.format, &other.dialect) != (source.format, &source.dialect) {
+                let (first, second) = (first.short_name(), file.short_name());
+                let message = format!("`{first}` and `{second}` are not of one format");
+                return Err(Error::new(ErrorKind::Options, message)
+                    .hint("read them by two jobs, or set `format` and `delimiter`"));
+            }
+        }
+        Ok((source, listing))
+    }
+
+    /// How JSON records stand; `None` for the other formats.
+    pub(crate) fn shape(&self) -> Option<JsonShape> {
+        match self.format {
+            Format::Csv | Format::Parquet => None,
+            Format::Jsonl => Some(JsonShape::Lines),
+            Format::Json => Some(JsonShape::Array),
+        }
+    }
+
+    /// A look at the beginning of a file's text.
+    pub(crate) fn look(&self, file: &StoredFile) -> Result<Input> {
+        Input::look(&self.job.store, file, &self.job.options)
+    }
+
+    /// The head of a CSV text; `input` then stands behind it. A file without a header has the
+    /// names of the job's schema, if that has as many columns.
+    pub(crate) fn read_head(&self, input: &mut Input) -> Result<CsvHead> {
+        loop {
+            if let Some(mut head) = CsvHead::read(&self.dialect, input.window(), input.at_end())? {
+                input.take(head.bytes as usize);
+                let declared = &self.job.declared;
+                if !self.dialect.header && declared.len() == head.names.len() {
+                    head.names = declared.iter().map(|column| column.name.clone()).collect();
+                }
+                return Ok(head);
+            }
+            input.fill()?;
+        }
+    }
+}
+
+/// Says in which file an error happened; a line that is known already stays.
+pub(crate) fn in_file(mut error: Error, file: &str) -> Error {
+    error.place = Some(match error.place {
+        Some(place) if !place.contains(file) => format!("{file}, {place}"),
+        Some(place) => place,
+        None => file.to_owned(),
+    });
+    error
+}

@@ -1,0 +1,177 @@
+//! The reading of one split: piece after piece, batch after batch.
+
+use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
+use transload_formats::Format;
+use transload_plugin_api::{
+    Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
+};
+
+use super::{
+    folders::Folders,
+    groups::GroupRows,
+    source::{Source, in_file},
+    splits::{Piece, SplitData},
+    text::TextRows,
+};
+
+/// Where reading goes on: in which piece of the split, and where in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    piece: usize,
+    #[serde(flatten)]
+    spot: Option<Spot>,
+}
+
+/// A place in a piece. Text: a byte of the file's text and its line. Parquet: a row group and
+/// rows of it that have been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Spot {
+    pub(crate) offset: u64,
+    pub(crate) line: u64,
+}
+
+/// The rows of one piece.
+pub(crate) trait Rows: Send {
+    /// The next ones, of the file's own columns; `None` behind the last.
+    fn next(&mut self) -> Result<Option<Stretch>>;
+
+    /// Where reading goes on behind them; `None` at the end of the piece.
+    fn spot(&self) -> Option<Spot>;
+
+    /// Told once all rows are read.
+    fn finish(&self) {}
+}
+
+/// Some rows of a piece, and what belongs to them.
+pub(crate) struct Stretch {
+    pub(crate) batch: RecordBatch,
+    /// `place` says only where in the file.
+    pub(crate) dirty: Vec<DirtyRow>,
+    /// Bytes as stored.
+    pub(crate) bytes: u64,
+    /// `line` or `row`.
+    pub(crate) unit: &'static str,
+    /// The number of the first clean row, counted from 1.
+    pub(crate) first: u64,
+    /// Row `i` of the batch has the number `first + i`.
+    pub(crate) exact: bool,
+}
+
+/// A piece that is being read.
+struct OpenPiece {
+    rows: Box<dyn Rows>,
+    /// What the folders' names give.
+    folders: Folders,
+    /// The file, for messages, and from where lines are counted if not from its start.
+    name: String,
+}
+
+/// Reads one split.
+pub(crate) struct FilesTask {
+    source: Source,
+    columns: Vec<Column>,
+    data: SplitData,
+    cancel: Cancel,
+    /// The piece that is open, or else the next one, and where to begin in it.
+    next: Place,
+    open: Option<OpenPiece>,
+}
+
+impl FilesTask {
+    /// Opens the first piece, at its start or behind a position.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] if the file is not the one that was planned.
+    pub(crate) fn new(
+        source: Source,
+        columns: &[Column],
+        data: SplitData,
+        after: Option<&Position>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let next = match after {
+            None => Place::default(),
+            Some(Position(bytes)) => serde_json::from_slice(bytes).map_err(|error| {
+                Error::new(ErrorKind::Data, "the position is not one of this plugin's")
+                    .caused_by(&error)
+            })?,
+        };
+        let columns = columns.to_vec();
+        let mut task = Self { source, columns, data, cancel: cancel.clone(), next, open: None };
+        task.open_next()?;
+        Ok(task)
+    }
+
+    /// Opens the next piece, if there is one.
+    fn open_next(&mut self) -> Result<()> {
+        let Some(piece) = self.data.pieces.get(self.next.piece) else { return Ok(()) };
+        let open = self
+            .open_piece(piece, self.next.spot)
+            .map_err(|error| in_file(error, piece.file.short_name()))?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn open_piece(&self, piece: &Piece, resume: Option<Spot>) -> Result<OpenPiece> {
+        let words = self.source.job.options.words();
+        let partitions = &piece.file.partitions;
+        let folders = Folders::new(&self.columns, &self.data.partitions, partitions, &words)?;
+        let columns = folders.of_files();
+        let mut name = piece.file.short_name().to_owned();
+        let rows: Box<dyn Rows> = if self.source.format == Format::Parquet {
+            Box::new(GroupRows::open(&self.source, piece, resume, columns, &self.data.names)?)
+        } else {
+            let rows = TextRows::open(&self.source, piece, resume, columns, &self.data.names)?;
+            if !rows.counts_from_the_start() {
+                name = format!("{name} from byte {}", piece.from);
+            }
+            Box::new(rows)
+        };
+        Ok(OpenPiece { rows, folders, name })
+    }
+
+    fn batch(&self, open: &OpenPiece, stretch: Stretch) -> Result<ReadBatch> {
+        let Stretch { batch, mut dirty, bytes, unit, first, exact } = stretch;
+        for row in &mut dirty {
+            let place = row.place.take().unwrap_or_default();
+            row.place = Some(format!("{}, {place}", open.name));
+        }
+        let piece = self.next.piece;
+        let place = match open.rows.spot() {
+            None => Place { piece: piece + 1, spot: None },
+            spot => Place { piece, spot },
+        };
+        let position = serde_json::to_vec(&place)
+            .map_err(|error| Error::new(ErrorKind::Defect, "position").caused_by(&error))?;
+        let (source, unit) = (open.name.clone(), unit.to_owned());
+        Ok(ReadBatch {
+            batch: open.folders.complete(batch)?,
+            position: Position(position),
+            origin: Some(Origin { source, unit, first, exact }),
+            dirty,
+            bytes,
+        })
+    }
+}
+
+impl ReadTask for FilesTask {
+    fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
+        loop {
+            self.cancel.check()?;
+            let Some(mut open) = self.open.take() else { return Ok(None) };
+            match open.rows.next().map_err(|error| in_file(error, &open.name))? {
+                Some(stretch) => {
+                    let batch = self.batch(&open, stretch)?;
+                    self.open = Some(open);
+                    return Ok(Some(batch));
+                }
+                None => {
+                    open.rows.finish();
+                    self.next = Place { piece: self.next.piece + 1, spot: None };
+                    self.open_next()?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The rows of one piece of a text file, block after block.
+
+use transload_formats::{CsvDecoder, Decoder, JsonDecoder, JsonShape};
+use transload_plugin_api::{Column, Error, ErrorKind, Result};
+
+use super::{
+    input::Input,
+    schema,
+    source::Source,
+    splits::Piece,
+    task::{Rows, Spot, Stretch},
+};
+
+/// A decoder of either kind.
+enum Records {
+    Csv(Box<CsvDecoder>),
+    Json(Box<JsonDecoder>),
+}
+
+impl Records {
+    fn decoder(&mut self) -> &mut dyn Decoder {
+        match self {
+            Self::Csv(decoder) => decoder.as_mut(),
+            Self::Json(decoder) => decoder.as_mut(),
+        }
+    }
+
+    /// The line on which the next record begins.
+    fn line(&self) -> u64 {
+        match self {
+            Self::Csv(decoder) => decoder.place().1,
+            Self::Json(decoder) => decoder.line(),
+        }
+    }
+}
+
+/// Rows of CSV or JSON.
+pub(crate) struct TextRows {
+    input: Input,
+    /// None for a file without any bytes, which has no header either.
+    records: Option<Records>,
+    /// The file.
+    name: String,
+    counted: bool,
+}
+
+impl TextRows {
+    /// The rows of a piece, from its start or from where an earlier reading came to. `names` are
+    /// the columns, or JSON keys, that the plan knows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] if the file is not the one that was planned.
+    pub(crate) fn open(
+        source: &Source,
+        piece: &Piece,
+        resume: Option<Spot>,
+        columns: &[Column],
+        names: &[String],
+    ) -> Result<Self> {
+        let spot = resume.unwrap_or(Spot { offset: piece.from, line: piece.line });
+        let mut input = open(source, piece, spot.offset)?;
+        let records = match source.shape() {
+            None => csv_records(source, piece, &mut input, spot, columns, names)?,
+            Some(shape) => Some(json_records(source, shape, spot, columns, names)?),
+        };
+        let name = piece.file.short_name().to_owned();
+        let counted = spot.line > 0 && (piece.line > 0 || resume.is_none());
+        Ok(Self { input, records, name, counted })
+    }
+
+    /// Whether lines are counted from the file's start, and not from the piece's.
+    pub(crate) fn counts_from_the_start(&self) -> bool {
+        self.counted
+    }
+}
+
+/// The text of a piece from an offset on.
+fn open(source: &Source, piece: &Piece, offset: u64) -> Result<Input> {
+    let (store, options) = (source.job.store.as_ref(), &source.job.options);
+    let (file, until) = (&piece.file, piece.until);
+    if offset == 0 {
+        return Input::open(store, file, options, until);
+    }
+    Input::open_at(store, file, options, piece.is_cut(), offset, until)
+}
+
+fn csv_records(
+    source: &Source,
+    piece: &Piece,
+    input: &mut Input,
+    mut spot: Spot,
+    columns: &[Column],
+    planned: &[String],
+) -> Result<Option<Records>> {
+    let names = if spot.offset == 0 {
+        let head = source.read_head(input)?;
+        spot = Spot { offset: head.bytes, line: head.line };
+        head.names
+    } else if piece.header.is_empty() {
+        source.read_head(&mut source.look(&piece.file)?)?.names
+    } else {
+        piece.header.clone()
+    };
+    if names.is_empty() {
+        return Ok(None);
+    }
+    schema::compare(planned, "the plan", &names, &piece.file)?;
+    let words = source.job.options.words();
+    let decoder = CsvDecoder::new(&source.dialect, &names, columns, &words)?;
+    Ok(Some(Records::Csv(Box::new(decoder.at(spot.offset, spot.line)))))
+}
+
+fn json_records(
+    source: &Source,
+    shape: JsonShape,
+    spot: Spot,
+    columns: &[Column],
+    planned: &[String],
+) -> Result<Records> {
+    let options = &source.job.options;
+    let keys = planned.iter().map(String::as_str);
+    let (words, unknown) = (options.words(), options.unknown_keys());
+    let mut decoder = JsonDecoder::new(shape, columns, &words, keys, unknown)?;
+    if spot.offset > 0 {
+        decoder = decoder.after_a_record(spot.line.max(1));
+    }
+    Ok(Records::Json(Box::new(decoder)))
+}
+
+impl Rows for TextRows {
+    fn next(&mut self) -> Result<Option<Stretch>> {
+        let Self { input, records: Some(records), .. } = self else { return Ok(None) };
+        let decoder = records.decoder();
+        loop {
+            if !decoder.is_full() {
+                let taken = decoder.decode(input.window(), input.at_end())?;
+                input.take(taken);
+            }
+            if decoder.is_full() || input.at_end() {
+                break;
+            }
+            input.fill()?;
+        }
+        let Some(decoded) = decoder.flush()? else {
+            let left = input.window().len();
+            if left == 0 {
+                return Ok(None);
+            }
+            return Err(Error::new(ErrorKind::Defect, format!("{left} bytes were not decoded")));
+        };
+        Ok(Some(Stretch {
+            batch: decoded.batch,
+            dirty: decoded.dirty,
+            bytes: input.take_stored(),
+            unit: "line",
+            first: decoded.first_line,
+            exact: decoded.exact,
+        }))
+    }
+
+    fn spot(&self) -> Option<Spot> {
+        if self.input.at_end() && self.input.window().is_empty() {
+            return None;
+        }
+        let line = self.records.as_ref().map_or(0, Records::line);
+        Some(Spot { offset: self.input.offset(), line })
+    }
+
+    /// Tells the log which keys were left out.
+    fn finish(&self) {
+        const MOST: usize = 20;
+        let Some(Records::Json(decoder)) = &self.records else { return };
+        for (key, rows) in decoder.unknown_keys().into_iter().take(MOST) {
+            tracing::warn!(
+                file = self.name,
+                key,
+                rows,
+                "key is not in the schema and was left out; a larger `sample_rows` would find it"
+            );
+        }
+    }
+}

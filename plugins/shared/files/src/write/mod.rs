@@ -1,0 +1,67 @@
+//! The writing side, from rows to published objects.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `writer` | [`FilesWriter`]: the verbs of a [`transload_plugin_api::Writer`] |
+//! | `options` | what a job says of it |
+//! | `destination`, `prior_state` | where it all goes, and how that looked before |
+//! | `name_template` | names of objects |
+//! | `partition` | which row goes to which partition |
+//! | `task` | a task's objects: rolling, partitions, chunks |
+//! | `object` | one object: encoder, compression, chunk |
+//! | `upload`, `entry` | its bytes on their way, in parts; the record of an upload |
+//! | `run_folder` | what a run keeps beside the output until it is over |
+//! | `manifest` | what is published, and by which run |
+//! | `publish`, `patience` | the commit, which can be repeated after any step |
+//! | `abort` | the way back |
+//! | `sweep` | what other runs have left, and what of it may go |
+//! | `concurrent` | many requests, some at a time |
+//! | `upload_store` | the seam to the stores |
+
+mod abort;
+mod concurrent;
+mod destination;
+mod entry;
+mod manifest;
+mod name_template;
+mod object;
+mod options;
+mod partition;
+mod patience;
+mod prior_state;
+mod publish;
+mod run_folder;
+mod sweep;
+mod task;
+mod upload;
+mod upload_store;
+mod writer;
+
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+pub(crate) use self::run_folder::FOLDER;
+pub use self::{
+    destination::Destination,
+    name_template::encode as encode_name,
+    options::writer_specs,
+    patience::Patience,
+    upload_store::{
+        Condition, ListedObject, ObjectInfo, OwnershipProof, Part, PartPermit, Pending, Reply,
+        UploadId, UploadStore,
+    },
+    writer::{FilesWriter, OpenUploads},
+};
+
+/// Digits of a hash, or of any bytes.
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 128 random bits, by which nothing is taken for ours that is not.
+pub(crate) fn random_word() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Other, "no random numbers from the system").caused_by(&error)
+    })?;
+    Ok(hexadecimal(&bytes))
+}

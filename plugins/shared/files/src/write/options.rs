@@ -1,0 +1,234 @@
+//! The writer's options beside those of formats: where objects go, how they are named, when one
+//! ends and the next begins.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use transload_formats::write_specs;
+use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+
+use super::upload::SMALLEST_PART;
+
+/// Memory holds a few of them.
+const LARGEST_PART: u64 = 256 << 20;
+
+/// What an insert does if there is something already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum IfExists {
+    #[default]
+    Error,
+    Append,
+}
+
+/// What an overwrite removes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Overwrite {
+    /// The objects that our manifest names.
+    #[default]
+    Manifest,
+    /// Everything below the prefix.
+    Prefix,
+}
+
+/// What a job without rows leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Empty {
+    /// An object with a header and no rows.
+    #[default]
+    Object,
+    /// Nothing.
+    None,
+}
+
+/// A writer's options.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct WriterOptions {
+    #[serde(default = "default_name")]
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) partition_by: Vec<String>,
+    #[serde(default)]
+    pub(crate) keep_partition_columns: bool,
+    #[serde(default = "default_open_partitions")]
+    pub(crate) max_open_partitions: usize,
+    pub(crate) max_rows_per_object: Option<u64>,
+    pub(crate) max_bytes_per_object: Option<u64>,
+    #[serde(default)]
+    pub(crate) if_exists: IfExists,
+    #[serde(default)]
+    pub(crate) overwrite: Overwrite,
+    #[serde(default)]
+    pub(crate) empty: Empty,
+    #[serde(default = "yes")]
+    pub(crate) success_marker: bool,
+    #[serde(default = "default_part_size")]
+    pub(crate) part_size: u64,
+    /// In milliseconds.
+    #[serde(default = "default_abandoned_after")]
+    abandoned_after: u64,
+}
+
+/// The template of names below a prefix.
+pub(crate) const DEFAULT_NAME: &str = "part-{run}-{task}-{number}.{ext}";
+
+fn default_name() -> String {
+    DEFAULT_NAME.to_owned()
+}
+
+fn default_open_partitions() -> usize {
+    64
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_part_size() -> u64 {
+    8 << 20
+}
+
+fn default_abandoned_after() -> u64 {
+    7 * 24 * 3600 * 1000
+}
+
+impl WriterOptions {
+    /// Options as a job gave them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for what is of the wrong shape.
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        let options: Self = options.parse()?;
+        let bytes = |size: u64| format!("{} MiB", size >> 20);
+        if !(SMALLEST_PART..=LARGEST_PART).contains(&options.part_size) {
+            let message = format!("`part_size` is {} bytes", options.part_size);
+            return Err(Error::new(ErrorKind::Options, message).hint(format!(
+                "stores take parts from {} to {}",
+                bytes(SMALLEST_PART),
+                bytes(LARGEST_PART)
+            )));
+        }
+        if options.max_bytes_per_object == Some(0) {
+            let message = "`max_bytes_per_object` is 0: nothing would fit";
+            return Err(Error::new(ErrorKind::Options, message));
+        }
+        Ok(options)
+    }
+
+    /// How long a run that has left something must not have stirred to be dead.
+    pub(crate) fn abandoned_after(&self) -> Duration {
+        Duration::from_millis(self.abandoned_after)
+    }
+}
+
+/// The options of [`crate::FilesWriter`], with those of formats. The `path` is the plugin's.
+pub fn writer_specs() -> Vec<OptionSpec> {
+    let option = OptionSpec::new;
+    let mut specs = vec![
+        option(
+            "name",
+            OptionKind::Text,
+            "Names of objects: {run}, {task}, {number}, {ext} and {column} for a column's value",
+        )
+        .default(DEFAULT_NAME),
+        option(
+            "partition_by",
+            OptionKind::List,
+            "Columns that give Hive folders, `day=2026-11-21/`, and are left out of the objects",
+        ),
+        option(
+            "keep_partition_columns",
+            OptionKind::Boolean,
+            "Partition columns stand in the objects too",
+        )
+        .default(false),
+        option(
+            "max_open_partitions",
+            OptionKind::Integer { min: 1, max: 10_000 },
+            "Objects that a task fills at a time; for more, the one written longest ago ends",
+        )
+        .default(64),
+        option(
+            "max_rows_per_object",
+            OptionKind::Integer { min: 1, max: i64::MAX },
+            "An object with so many rows ends and the next begins",
+        ),
+        option(
+            "max_bytes_per_object",
+            OptionKind::Size,
+            "An object of so many bytes ends and the next begins; to the size of a batch",
+        ),
+        OptionSpec::choice(
+            "if_exists",
+            &["error", "append"],
+            "What `insert` does if there are objects below the prefix: refuse, or add to them",
+        ),
+        OptionSpec::choice(
+            "overwrite",
+            &["manifest", "prefix"],
+            "What `overwrite` removes: what our manifest names, or all below the prefix",
+        ),
+        OptionSpec::choice("empty", &["object", "none"], "What a job without rows leaves"),
+        option("success_marker", OptionKind::Boolean, "Put `_SUCCESS` below the prefix at the end")
+            .default(true),
+        option("part_size", OptionKind::Size, "Bytes of an upload's part, from 5 to 256 MiB")
+            .default("8 MiB"),
+        option(
+            "abandoned_after",
+            OptionKind::Duration,
+            "What another run has left goes once it has not stirred for so long: longer than an \
+             object takes",
+        )
+        .default("7 d"),
+    ];
+    specs.extend(write_specs());
+    specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_agree_with_the_descriptor() {
+        let parsed = WriterOptions::parse(&Options::default()).unwrap();
+        assert_eq!(parsed.name, DEFAULT_NAME);
+        assert_eq!(parsed.partition_by, Vec::<String>::new());
+        assert_eq!((parsed.max_open_partitions, parsed.part_size), (64, 8 << 20));
+        assert_eq!(parsed.abandoned_after().as_secs(), 7 * 24 * 3600);
+        assert_eq!((parsed.max_rows_per_object, parsed.max_bytes_per_object), (None, None));
+        assert!(parsed.success_marker && !parsed.keep_partition_columns);
+        assert_eq!(parsed.if_exists, IfExists::Error);
+        assert_eq!((parsed.overwrite, parsed.empty), (Overwrite::Manifest, Empty::Object));
+        let defaults = writer_specs()
+            .into_iter()
+            .filter_map(|spec| Some(format!("{} {}", spec.key, spec.default?)));
+        let defaults: Vec<_> = defaults.take(9).collect();
+        let expected = [
+            "name \"part-{run}-{task}-{number}.{ext}\"",
+            "keep_partition_columns false",
+            "max_open_partitions 64",
+            "if_exists \"error\"",
+            "overwrite \"manifest\"",
+            "empty \"object\"",
+            "success_marker true",
+            "part_size \"8 MiB\"",
+            "abandoned_after \"7 d\"",
+        ];
+        assert_eq!(defaults, expected);
+    }
+
+    #[test]
+    fn sizes_that_no_store_takes_are_refused() {
+        for (key, value) in
+            [("part_size", 1u64), ("part_size", 5 << 30), ("max_bytes_per_object", 0)]
+        {
+            let error = WriterOptions::parse(&Options::from_pairs([(key, value)])).unwrap_err();
+            assert!(error.kind == ErrorKind::Options && error.message.contains(key), "{error}");
+        }
+        let options = Options::from_pairs([("part_size", 64u64 << 20)]);
+        assert_eq!(WriterOptions::parse(&options).unwrap().part_size, 64 << 20);
+    }
+}

@@ -1,0 +1,21 @@
+//! The destination as a run found it, kept beside the output until the run is over.
+
+use serde::{Deserialize, Serialize};
+
+use super::{manifest::Manifest, upload_store::ObjectInfo};
+
+/// The target as `prepare` found it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PriorState {
+    /// One-object targets: the object that was there.
+    pub(crate) object: Option<ObjectInfo>,
+    /// Prefixes: the data set that was there.
+    pub(crate) manifest: Option<(Manifest, ObjectInfo)>,
+    /// Keys that go after the commit.
+    pub(crate) doomed: Vec<String>,
+    /// The store gives our tokens back.
+    pub(crate) tokens: bool,
+    /// The target is one object: the run is committed as soon as it is there.
+    #[serde(default)]
+    pub(crate) whole: bool,
+}

@@ -1,0 +1,406 @@
+//! The commit of a run: uploads become objects, some at a time, and the manifest names them in the
+//! tasks' order.
+//! Every step can be repeated after a crash, by another process too. What the store replies decides
+//! nothing alone: the object under the key does, by our token, its size or its version.
+
+use bytes::Bytes;
+use transload_formats::Encoding;
+use transload_plugin_api::{
+    ChunkOutcome, Column, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan,
+};
+
+use super::{
+    abort::{discard_all, discard_unrecorded},
+    concurrent::{joined, run_concurrently, try_concurrently},
+    destination::{Destination, SUCCESS},
+    entry::UploadEntry,
+    manifest::{Manifest, ManifestFile},
+    name_template::{NameTemplate, Naming},
+    options::Empty,
+    patience::Patience,
+    prior_state::PriorState,
+    run_folder::RunFolder,
+    upload_store::{Condition, ObjectInfo, Reply, UploadStore},
+};
+
+/// What a commit works with.
+pub(crate) struct Publication<'a> {
+    pub(crate) store: &'a dyn UploadStore,
+    pub(crate) plan: &'a WritePlan,
+    pub(crate) run_folder: &'a RunFolder,
+    pub(crate) destination: &'a Destination,
+    pub(crate) before: &'a PriorState,
+    pub(crate) template: &'a NameTemplate,
+    pub(crate) encoding: &'a Encoding,
+    /// The columns in the objects.
+    pub(crate) kept: &'a [Column],
+    pub(crate) empty: Empty,
+    pub(crate) success_marker: bool,
+    pub(crate) patience: Patience,
+}
+
+/// What became of a step: it is done, or nobody can say.
+type Step<T> = std::result::Result<T, String>;
+
+impl Publication<'_> {
+    /// Publishes what the receipts tell of.
+    pub(crate) fn publish(&self, receipts: &[Receipt]) -> Result<ChunkOutcome> {
+        let mut receipts: Vec<_> = receipts.iter().collect();
+        receipts.sort_by_key(|receipt| receipt.task);
+        let lists =
+            try_concurrently(&receipts, |receipt| self.run_folder.done(self.store, receipt))?;
+        let entries = lists.concat();
+        let step = match self.destination {
+            Destination::Folder { root } => self.publish_prefix(root, &entries)?,
+            Destination::File { key, .. } => self.publish_object(key, &entries)?,
+        };
+        match step {
+            Ok(outcome) => {
+                if let Err(error) = self.discard_strays(&entries) {
+                    tracing::warn!(%error, "uploads of attempts that were given up stay");
+                }
+                if self.template.has_run() {
+                    discard_unrecorded(self.store, self.destination.root(), &entries);
+                }
+                Ok(outcome)
+            }
+            Err(mut evidence) => {
+                // The outcome is no more known for that.
+                if let Err(error) = self.run_folder.note_unknown(self.store, &evidence) {
+                    evidence = format!("{evidence}; nor could that be noted ({error})");
+                }
+                Ok(ChunkOutcome::Unknown { evidence })
+            }
+        }
+    }
+
+    /// Attempts that were given up without a word have left uploads. What is unknown no longer is.
+    fn discard_strays(&self, entries: &[UploadEntry]) -> Result<()> {
+        discard_all(self.store, &self.run_folder.strays(self.store, entries)?)?;
+        if self.run_folder.is_unknown(self.store)? {
+            self.run_folder.forget_unknown(self.store)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The commit point is the manifest; old objects of an overwrite go after it.
+    fn publish_prefix(&self, root: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
+        let current = Manifest::read(self.store, root)?;
+        let outcome = match &current {
+            Some((manifest, _)) if manifest.has(&self.plan.run) => ChunkOutcome::AlreadyCommitted,
+            _ if !same(current.as_ref(), self.before.manifest.as_ref()) => {
+                return Err(changed(self.store, root));
+            }
+            _ => match self.put_in(root, entries)? {
+                Ok(()) => ChunkOutcome::Committed,
+                Err(evidence) => return Ok(Err(evidence)),
+            },
+        };
+        match self.tidy(root, entries) {
+            Ok(()) => Ok(Ok(outcome)),
+            // Not a failure that could be taken back. Repeated, or by the next run, it is mended.
+            Err(error) => Ok(Err(format!(
+                "the rows are in and the manifest names them, but what was to follow was not done \
+                 ({error}); old objects may still be there"
+            ))),
+        }
+    }
+
+    /// Completes every upload and names the objects in the manifest.
+    fn put_in(&self, root: &str, entries: &[UploadEntry]) -> Result<Step<()>> {
+        let again = self.run_folder.note_publishing(self.store)?;
+        let kept = self.before.manifest.iter().filter(|_| self.plan.mode != WriteMode::Overwrite);
+        let mut files: Vec<_> = kept.flat_map(|(manifest, _)| manifest.files.clone()).collect();
+        match self.settle_all(entries, again)? {
+            Ok(found) => files.extend(
+                entries
+                    .iter()
+                    .zip(&found)
+                    .map(|(entry, found)| ManifestFile::new(root, &self.plan.run, entry, found)),
+            ),
+            Err(evidence) => return Ok(Err(evidence)),
+        }
+        // A partition that no row has named has no folder to lie in.
+        if entries.is_empty() && self.empty == Empty::Object && self.template.columns().is_empty() {
+            match self.put_empty(&format!("{root}{}", self.first_name()), None)? {
+                Ok((entry, found)) => {
+                    files.push(ManifestFile::new(root, &self.plan.run, &entry, &found));
+                }
+                Err(evidence) => return Ok(Err(evidence)),
+            }
+        }
+        if !self.run_folder.is_alive(self.store)? {
+            return Err(taken_for_dead(self.store, root));
+        }
+        self.put_manifest(root, &Manifest { run: self.plan.run.clone(), files })
+    }
+
+    /// Makes all uploads objects, some at a time; what they are is in the uploads' order.
+    ///
+    /// What is unknown of one of them outweighs that another was refused: nothing may be deleted.
+    fn settle_all(&self, entries: &[UploadEntry], again: bool) -> Result<Step<Vec<ObjectInfo>>> {
+        let new = !self.template.has_run();
+        let settled = run_concurrently(
+            entries,
+            |step| matches!(step, Ok(Ok(_))),
+            |entry| self.settle(entry, new, None, again),
+        );
+        let (mut found, mut unknown, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for step in settled.into_iter().flatten() {
+            match step {
+                Ok(Ok(object)) => found.push(object),
+                Ok(Err(evidence)) => unknown.push(evidence),
+                Err(error) => errors.push(error),
+            }
+        }
+        match (unknown.is_empty(), joined(errors)) {
+            (true, None) => Ok(Ok(found)),
+            (true, Some(error)) => Err(error),
+            (false, error) => {
+                unknown.extend(error.map(|error| error.to_string()));
+                Ok(Err(unknown.join("; ")))
+            }
+        }
+    }
+
+    fn first_name(&self) -> String {
+        self.template.render(Naming {
+            run: &self.plan.run,
+            task: 0,
+            number: 0,
+            extension: self.encoding.extension(),
+            values: &[],
+        })
+    }
+
+    /// The commit point is the completion of the one upload.
+    fn publish_object(&self, key: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
+        if entries.len() > 1 {
+            let message = format!("{} tasks have written to one object", entries.len());
+            return Err(Error::new(ErrorKind::Defect, message).at(self.store.name(key)));
+        }
+        let now = self.store.look(key)?;
+        let old = self.before.object.as_ref();
+        let Some(entry) = entries.first() else {
+            self.run_folder.note_publishing(self.store)?;
+            let step = self.put_empty(key, old)?;
+            return Ok(step.map(|_| ChunkOutcome::Committed));
+        };
+        if now.as_ref().is_some_and(|found| self.is_of_run(found, entry)) {
+            return Ok(Ok(ChunkOutcome::AlreadyCommitted));
+        }
+        if now.is_some() && !old.is_some_and(|old| same_object(now.as_ref(), Some(old))) {
+            return Err(changed(self.store, key));
+        }
+        self.run_folder.note_publishing(self.store)?;
+        let step = self.settle(entry, old.is_none(), old, false)?;
+        Ok(step.map(|_| ChunkOutcome::Committed))
+    }
+
+    /// Makes an upload an object. `old` is what an overwrite replaces; `again` says that an earlier
+    /// commit may have come so far.
+    fn settle(
+        &self,
+        entry: &UploadEntry,
+        new: bool,
+        old: Option<&ObjectInfo>,
+        again: bool,
+    ) -> Result<Step<ObjectInfo>> {
+        if again
+            && let Some(found) = self.store.look(&entry.key)?
+            && self.is_ours(&found, entry)
+        {
+            return Ok(Ok(found));
+        }
+        let (mut new, mut tried) = (new, 0);
+        loop {
+            let reply = self.store.complete(entry.id(), &entry.parts, new);
+            let now = self.store.look(&entry.key);
+            let there = match &now {
+                Ok(Some(found)) if self.is_ours(found, entry) || is_told(&reply, found, entry) => {
+                    return Ok(Ok(found.clone()));
+                }
+                Ok(Some(found)) => !same_object(Some(found), old),
+                _ => false,
+            };
+            match &reply {
+                // It was said to be done, and nobody contradicts.
+                Reply::Done if now.is_err() => return Ok(Ok(told(entry))),
+                // The look just now stands in for the condition.
+                Reply::Unconditional if now.is_ok() && !there => {
+                    new = false;
+                    continue;
+                }
+                Reply::Conflict(_) | Reply::Unconditional if there => {
+                    return Err(changed(self.store, &entry.key));
+                }
+                Reply::Refused(error) if now.is_ok() => return Err(error.clone()),
+                _ => {}
+            }
+            let hopeless = matches!(reply, Reply::Gone(_)) && tried >= 2;
+            if hopeless || !self.patience.wait(tried) {
+                return Ok(Err(self.evidence(entry, &reply, now)));
+            }
+            tried += 1;
+        }
+    }
+
+    fn evidence(
+        &self,
+        entry: &UploadEntry,
+        reply: &Reply,
+        now: Result<Option<ObjectInfo>>,
+    ) -> String {
+        let name = self.store.name(&entry.key);
+        let said = match reply {
+            Reply::Done => "the store said that it was done".to_owned(),
+            Reply::Unconditional => "the store cannot complete on a condition".to_owned(),
+            Reply::Gone(error) => format!("the store does not know the upload any more ({error})"),
+            Reply::Refused(error) | Reply::Conflict(error) | Reply::Lost(error) => {
+                format!("the store said: {error}")
+            }
+        };
+        let found = match now {
+            Ok(None) => "nothing is under the key".to_owned(),
+            Ok(Some(found)) => format!(
+                "an object of {} bytes that cannot be told to be ours is under the key",
+                found.size
+            ),
+            Err(error) => format!("the key cannot be looked at ({error})"),
+        };
+        format!("upload of {} bytes to {name}: {said}; {found}", entry.size)
+    }
+
+    /// Whether an object is the one that an upload has become.
+    fn is_ours(&self, found: &ObjectInfo, entry: &UploadEntry) -> bool {
+        let proven = match (&found.token, &entry.version) {
+            (Some(token), _) => *token == entry.token,
+            (None, Some(version)) => *version == found.version,
+            // The key has the run in it: nobody else makes it.
+            (None, None) => !self.before.tokens && self.template.has_run(),
+        };
+        proven && found.size == entry.size
+    }
+
+    /// Whether the one object is of this run.
+    fn is_of_run(&self, found: &ObjectInfo, entry: &UploadEntry) -> bool {
+        is_token_of(found, &self.plan.run) || self.is_ours(found, entry)
+    }
+
+    /// An object with a header and no rows. Its content says whether it is there already.
+    fn put_empty(
+        &self,
+        key: &str,
+        old: Option<&ObjectInfo>,
+    ) -> Result<Step<(UploadEntry, ObjectInfo)>> {
+        let mut text = Vec::new();
+        let mut encoder = self.encoding.encoder(self.kept)?;
+        encoder.start(&mut text)?;
+        encoder.commit(&mut text)?;
+        encoder.end(&mut text)?;
+        let content = Bytes::from(self.encoding.pack(&text)?);
+        let entry = UploadEntry::of_content(key, &self.plan.run, &content)?;
+        self.run_folder.note_begun(self.store, 0, 0, &entry)?;
+        let condition = old.map_or(Condition::New, Condition::Unchanged);
+        let mut tried = 0;
+        loop {
+            let put = self.store.put(key, content.clone(), condition, &entry.token);
+            let now = self.store.get(key);
+            let reply = match (put, &now) {
+                (_, Ok(Some((there, found)))) if *there == content => {
+                    return Ok(Ok((entry, found.clone())));
+                }
+                (Ok(()), Err(_)) => return Ok(Ok((entry.clone(), told(&entry)))),
+                (Err(error), Ok(_)) if error.kind == ErrorKind::Exists => {
+                    return Err(changed(self.store, key));
+                }
+                (Err(error), Ok(_)) if is_definite(&error) => return Err(error),
+                (put, _) => put.map_or_else(Reply::Lost, |()| Reply::Done),
+            };
+            if !self.patience.wait(tried) {
+                let now = now.map(|now| now.map(|(_, found)| found));
+                return Ok(Err(self.evidence(&entry, &reply, now)));
+            }
+            tried += 1;
+        }
+    }
+
+    fn put_manifest(&self, root: &str, manifest: &Manifest) -> Result<Step<()>> {
+        let before = self.before.manifest.as_ref();
+        let mut tried = 0;
+        loop {
+            let put = manifest.write(self.store, root, before.map(|(_, found)| found));
+            let Err(error) = put else { return Ok(Ok(())) };
+            match Manifest::read(self.store, root) {
+                Ok(Some((now, _))) if now.has(&self.plan.run) => return Ok(Ok(())),
+                Ok(_) if error.kind == ErrorKind::Exists => return Err(changed(self.store, root)),
+                Ok(now) if !same(now.as_ref(), before) => return Err(changed(self.store, root)),
+                Ok(_) if is_definite(&error) => return Err(error),
+                _ => {}
+            }
+            if !self.patience.wait(tried) {
+                return Ok(Err(format!("the manifest below {}: {error}", self.store.name(root))));
+            }
+            tried += 1;
+        }
+    }
+
+    /// What follows the commit point: it can be repeated, and nothing depends on it.
+    fn tidy(&self, root: &str, entries: &[UploadEntry]) -> Result<()> {
+        if self.success_marker {
+            let key = format!("{root}{SUCCESS}");
+            self.store.put(&key, Bytes::new(), Condition::Any, &self.plan.run)?;
+        }
+        let mut doomed = self.before.doomed.clone();
+        doomed.retain(|key| entries.iter().all(|entry| entry.key != *key));
+        if doomed.is_empty() { Ok(()) } else { self.store.remove(doomed) }
+    }
+}
+
+/// Whether an object's token names a run.
+pub(crate) fn is_token_of(found: &ObjectInfo, run: &str) -> bool {
+    found.token.as_ref().is_some_and(|token| token.split('/').next() == Some(run))
+}
+
+/// Nothing was done, and trying again does not help.
+fn is_definite(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::Denied | ErrorKind::Space | ErrorKind::Unsupported | ErrorKind::Options
+    )
+}
+
+/// The store said that it was done, and an object that lost its token on the way fits.
+fn is_told(reply: &Reply, found: &ObjectInfo, entry: &UploadEntry) -> bool {
+    matches!(reply, Reply::Done) && found.token.is_none() && found.size == entry.size
+}
+
+/// An object as we know it without having seen it.
+fn told(entry: &UploadEntry) -> ObjectInfo {
+    let version = entry.version.clone().unwrap_or_default();
+    ObjectInfo { size: entry.size, version, generation: None, token: Some(entry.token.clone()) }
+}
+
+fn same(now: Option<&(Manifest, ObjectInfo)>, before: Option<&(Manifest, ObjectInfo)>) -> bool {
+    now.map(|(manifest, _)| manifest) == before.map(|(manifest, _)| manifest)
+}
+
+fn same_object(now: Option<&ObjectInfo>, before: Option<&ObjectInfo>) -> bool {
+    let identity = |found: &ObjectInfo| (found.size, found.version.clone());
+    now.map(identity) == before.map(identity)
+}
+
+fn taken_for_dead(store: &dyn UploadStore, root: &str) -> Error {
+    Error::new(ErrorKind::Other, "another run has taken this one for dead and removed its staging")
+        .with_code("FILE-ABANDONED")
+        .at(store.name(root))
+        .hint("nothing was published; let `abandoned_after` be longer than a run may stand still")
+}
+
+fn changed(store: &dyn UploadStore, key: &str) -> Error {
+    Error::new(ErrorKind::Exists, "somebody else has written there during the run")
+        .with_code("FILE-CHANGED")
+        .at(store.name(key))
+        .hint("nothing was published; run the job again")
+}

@@ -1,0 +1,256 @@
+//! What a run keeps below a hidden name beside its output until it is over, so that any process can
+//! commit it, or take it back.
+//!
+//! | name below `_transload/<run>/` | what it is |
+//! |---|---|
+//! | `before.json` | the target as it was, [`PriorState`] |
+//! | `t00017.e0.1f3a….begun` | an upload of attempt 0 of task 17: an [`UploadEntry`] without parts |
+//! | `t00017.e0.done` | all uploads of that attempt, with their parts |
+//! | `publishing` | the commit has begun |
+//! | `swept` | the run is taken for dead and being removed: it must not commit any more |
+//! | `unknown` | nobody can say whether an object is published: nothing may be deleted |
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use transload_plugin_api::{Error, ErrorKind, Receipt, Result};
+
+use super::{
+    concurrent::try_concurrently,
+    entry::UploadEntry,
+    prior_state::PriorState,
+    upload_store::{Condition, UploadStore},
+};
+
+/// The hidden folder of all runs.
+pub(crate) const FOLDER: &str = "_transload/";
+
+/// What a task tells the job's commit: where its list of uploads is, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UploadReceipt {
+    ledger: String,
+    sha256: String,
+    objects: usize,
+    rows: u64,
+}
+
+/// One run's hidden folder.
+#[derive(Clone, Debug)]
+pub(crate) struct RunFolder {
+    prefix: String,
+}
+
+impl RunFolder {
+    /// The stage of `run` below `root`, which is empty or ends in `/`; nothing is made yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Defect`] for a run id that is no plain name.
+    pub(crate) fn new(root: &str, run: &str) -> Result<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if run.is_empty() || !run.chars().all(plain) {
+            let message = format!("`{run}` is not a run id: letters, digits and `-` are");
+            return Err(Error::new(ErrorKind::Defect, message));
+        }
+        Ok(Self { prefix: format!("{root}{FOLDER}{run}/") })
+    }
+
+    /// Remembers how the target was. A second call changes nothing.
+    pub(crate) fn create(&self, store: &dyn UploadStore, before: &PriorState) -> Result<()> {
+        match self.put(store, "before.json", &json(before)?, Condition::New) {
+            Err(error) if error.kind == ErrorKind::Exists => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// How the target was; `None` if the run is not prepared.
+    pub(crate) fn before(&self, store: &dyn UploadStore) -> Result<Option<PriorState>> {
+        let key = self.key("before.json");
+        let Some((text, _)) = store.get(&key)? else { return Ok(None) };
+        parse(store, &key, &text).map(Some)
+    }
+
+    /// Notes an upload that has begun.
+    pub(crate) fn note_begun(
+        &self,
+        store: &dyn UploadStore,
+        task: u32,
+        epoch: u32,
+        entry: &UploadEntry,
+    ) -> Result<()> {
+        let name = format!("t{task:05}.e{epoch}.{}.begun", entry.word());
+        self.put(store, &name, &json(entry)?, Condition::Any)
+    }
+
+    /// Writes a task's list of uploads; the receipt names it.
+    pub(crate) fn note_done(
+        &self,
+        store: &dyn UploadStore,
+        (task, epoch): (u32, u32),
+        entries: &[UploadEntry],
+    ) -> Result<Receipt> {
+        let name = format!("t{task:05}.e{epoch}.done");
+        let text = json(entries)?;
+        self.put(store, &name, &text, Condition::Any)?;
+        let receipt = UploadReceipt {
+            ledger: name,
+            sha256: super::hexadecimal(&Sha256::digest(&text)),
+            objects: entries.len(),
+            rows: entries.iter().map(|entry| entry.rows).sum(),
+        };
+        let data = String::from_utf8_lossy(&json(&receipt)?).into_owned();
+        Ok(Receipt { task, data })
+    }
+
+    /// The uploads of a receipt.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] if the list is not the one that the receipt was given for.
+    pub(crate) fn done(
+        &self,
+        store: &dyn UploadStore,
+        receipt: &Receipt,
+    ) -> Result<Vec<UploadEntry>> {
+        let told: UploadReceipt = serde_json::from_str(&receipt.data).map_err(|error| {
+            let message = format!("the receipt of task {} is not ours", receipt.task);
+            Error::new(ErrorKind::Defect, message).caused_by(&error)
+        })?;
+        let key = self.key(&told.ledger);
+        let wrong = |message: &str| Error::new(ErrorKind::Data, message).at(store.name(&key));
+        let (text, _) =
+            store.get(&key)?.ok_or_else(|| wrong("the list of a task's uploads is not there"))?;
+        if super::hexadecimal(&Sha256::digest(&text)) != told.sha256 {
+            return Err(wrong("the list of a task's uploads is not the one it finished with"));
+        }
+        parse(store, &key, &text)
+    }
+
+    /// Every upload that any attempt of the run has begun or finished.
+    pub(crate) fn all(&self, store: &dyn UploadStore) -> Result<Vec<UploadEntry>> {
+        let mut notes = store.list(&self.prefix)?;
+        notes.retain(|note| note.key.ends_with(".begun") || note.key.ends_with(".done"));
+        let entries = try_concurrently(&notes, |note| {
+            let Some((text, _)) = store.get(&note.key)? else { return Ok(Vec::new()) };
+            if note.key.ends_with(".begun") {
+                return Ok(vec![parse(store, &note.key, &text)?]);
+            }
+            parse::<Vec<UploadEntry>>(store, &note.key, &text)
+        })?;
+        let mut entries = entries.concat();
+        // Of one upload, what knows its parts comes last and stays.
+        entries.sort_by(|a, b| (&a.token, a.parts.len()).cmp(&(&b.token, b.parts.len())));
+        entries.reverse();
+        entries.dedup_by(|a, b| a.token == b.token);
+        Ok(entries)
+    }
+
+    /// Uploads that attempts have begun and that are not among these.
+    pub(crate) fn strays(
+        &self,
+        store: &dyn UploadStore,
+        entries: &[UploadEntry],
+    ) -> Result<Vec<UploadEntry>> {
+        let known: HashSet<_> = entries.iter().map(UploadEntry::word).collect();
+        let mut notes = store.list(&self.prefix)?;
+        notes.retain(|note| {
+            let word = note.key.strip_suffix(".begun").and_then(|key| key.rsplit('.').next());
+            word.is_some_and(|word| !known.contains(word))
+        });
+        let strays = try_concurrently(&notes, |note| match store.get(&note.key)? {
+            Some((text, _)) => parse(store, &note.key, &text).map(Some),
+            None => Ok(None),
+        })?;
+        Ok(strays.into_iter().flatten().collect())
+    }
+
+    /// Notes that the commit has begun; says whether it had begun before.
+    pub(crate) fn note_publishing(&self, store: &dyn UploadStore) -> Result<bool> {
+        match self.put(store, "publishing", b"{}", Condition::New) {
+            Err(error) if error.kind == ErrorKind::Exists => Ok(true),
+            outcome => outcome.map(|()| false),
+        }
+    }
+
+    pub(crate) fn is_publishing(&self, store: &dyn UploadStore) -> Result<bool> {
+        Ok(store.look(&self.key("publishing"))?.is_some())
+    }
+
+    /// Notes that the run is taken for dead.
+    pub(crate) fn note_swept(&self, store: &dyn UploadStore) -> Result<()> {
+        self.put(store, "swept", b"{}", Condition::Any)
+    }
+
+    /// Whether nobody has taken the run for dead: its notes are there, and none says so.
+    pub(crate) fn is_alive(&self, store: &dyn UploadStore) -> Result<bool> {
+        Ok(store.look(&self.key("swept"))?.is_none() && self.is_publishing(store)?)
+    }
+
+    /// Notes that an outcome is unknown: from now on nothing of the run may be deleted.
+    pub(crate) fn note_unknown(&self, store: &dyn UploadStore, evidence: &str) -> Result<()> {
+        self.put(store, "unknown", &json(evidence)?, Condition::Any)
+    }
+
+    pub(crate) fn is_unknown(&self, store: &dyn UploadStore) -> Result<bool> {
+        Ok(store.look(&self.key("unknown"))?.is_some())
+    }
+
+    /// The commit has come through after all.
+    pub(crate) fn forget_unknown(&self, store: &dyn UploadStore) -> Result<()> {
+        store.remove(vec![self.key("unknown")])
+    }
+
+    /// Removes all that the run has kept.
+    pub(crate) fn remove(&self, store: &dyn UploadStore) -> Result<()> {
+        let mut keys: Vec<_> =
+            store.list(&self.prefix)?.into_iter().map(|listed| listed.key).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // What tells of uploads goes first: without `before.json` there is no run. What says that
+        // it is being removed stays as long as there is something to remove.
+        let last = [self.key("before.json"), self.key("swept")];
+        keys.retain(|key| !last.contains(key));
+        store.remove(keys)?;
+        last.into_iter().try_for_each(|key| store.remove(vec![key]))
+    }
+
+    /// Whether a store gives an object's token back: asked with an object of our own, which does
+    /// not stay, whatever becomes of the question.
+    pub(crate) fn probe(&self, store: &dyn UploadStore) -> Result<bool> {
+        let (key, token) = (self.key("probe"), super::random_word()?);
+        let put = store.put(&key, Bytes::from_static(b"?"), Condition::Any, &token);
+        let found = put.and_then(|()| store.look(&key));
+        let removed = store.remove(vec![key]);
+        let found = found?;
+        removed?;
+        Ok(found.is_some_and(|found| found.token == Some(token)))
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn put(
+        &self,
+        store: &dyn UploadStore,
+        name: &str,
+        text: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<()> {
+        store.put(&self.key(name), Bytes::copy_from_slice(text), condition, name)
+    }
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Defect, "json").caused_by(&error))
+}
+
+fn parse<T: DeserializeOwned>(store: &dyn UploadStore, key: &str, text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| {
+        Error::new(ErrorKind::Data, "not written by this program")
+            .at(store.name(key))
+            .caused_by(&error)
+    })
+}

@@ -1,0 +1,285 @@
+//! What other runs have left beside the output, because their process was killed: who they are, how
+//! far they had come, and what of theirs may go.
+//!
+//! | how far | what goes, and when |
+//! |---|---|
+//! | committed | its staging, and what it had replaced and not yet removed; at once |
+//! | at work | all that it has staged, once it has not stirred for `abandoned_after` |
+//! | publishing | that, and the objects that are provably its own, which no manifest names |
+//! | unknown | nothing: people look at it |
+//!
+//! A process that is alive and was taken for dead finds its uploads gone and the note `swept`, and
+//! does not commit. Only one that sleeps between its look for the note and its next request, for
+//! as long as `abandoned_after`, could commit what is gone.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use transload_plugin_api::{ErrorKind, Result};
+
+use super::{
+    abort::{discard_all, names_run, published_keys},
+    manifest::Manifest,
+    prior_state::PriorState,
+    run_folder::{FOLDER, RunFolder},
+    upload_store::{UploadId, UploadStore},
+};
+
+/// How far a run had come when it left something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Progress {
+    /// Tasks were at work.
+    Working,
+    /// Its commit had begun.
+    Publishing,
+    /// Nobody could say what it has published.
+    Unknown,
+    /// Its removal had begun.
+    Swept,
+    /// It is committed.
+    Committed,
+}
+
+/// A run's leftovers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leftover {
+    pub(crate) run: String,
+    pub(crate) progress: Progress,
+    /// Uploads that were begun.
+    pub(crate) uploads: usize,
+    /// Since anything of it changed.
+    pub(crate) age: Duration,
+}
+
+impl Leftover {
+    fn is_dead(&self, after: Duration) -> bool {
+        match self.progress {
+            Progress::Committed | Progress::Swept => true,
+            Progress::Working | Progress::Publishing => self.age >= after,
+            Progress::Unknown => false,
+        }
+    }
+
+    /// What a plan says of it; `after` is when a run counts as dead.
+    pub(crate) fn words(&self, store: &dyn UploadStore, root: &str, after: Duration) -> String {
+        let Self { run, uploads, .. } = self;
+        let minutes = self.age.as_secs() / 60;
+        let what = match self.progress {
+            Progress::Committed => "was committed and then killed",
+            Progress::Unknown => {
+                let folder = store.name(&format!("{root}{FOLDER}{run}/"));
+                return format!(
+                    "run {run} could not find out what it has published, and nothing of it is \
+                     removed: {uploads} upload(s) begun; look at its objects, cancel its uploads, \
+                     and remove {folder}"
+                );
+            }
+            Progress::Swept => "is being removed",
+            Progress::Working => "is in progress, or was left by a killed process",
+            Progress::Publishing => "is publishing, or was killed while it did",
+        };
+        let then = if self.is_dead(after) {
+            "what it left is removed before this run writes".to_owned()
+        } else {
+            format!(
+                "it is removed {} min after it last stirred; set `abandoned_after` if you know \
+                 that it is dead",
+                after.as_secs() / 60
+            )
+        };
+        format!("run {run} {what}: {uploads} upload(s) begun, {minutes} min old; {then}")
+    }
+}
+
+/// Runs beside this one that have left something: at work, or dead.
+pub(crate) fn leftovers(store: &dyn UploadStore, root: &str, run: &str) -> Result<Vec<Leftover>> {
+    let folder = format!("{root}{FOLDER}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut runs: BTreeMap<String, Leftover> = BTreeMap::new();
+    for listed in store.list(&folder)? {
+        let Some(name) = listed.key.strip_prefix(&folder) else { continue };
+        let Some((owner, name)) = name.split_once('/') else { continue };
+        if owner == run {
+            continue;
+        }
+        let modified = Duration::from_secs(u64::try_from(listed.modified).unwrap_or_default());
+        let age = now.saturating_sub(modified);
+        let entry = runs.entry(owner.to_owned()).or_insert_with(|| Leftover {
+            run: owner.to_owned(),
+            progress: Progress::Working,
+            uploads: 0,
+            age,
+        });
+        entry.age = entry.age.min(age);
+        entry.uploads += usize::from(name.ends_with(".begun"));
+        entry.progress = entry.progress.max(match name {
+            "publishing" => Progress::Publishing,
+            "swept" => Progress::Swept,
+            "unknown" => Progress::Unknown,
+            _ => Progress::Working,
+        });
+    }
+    let mut leftovers: Vec<_> = runs.into_values().collect();
+    let begun = leftovers.iter_mut().filter(|it| it.progress > Progress::Working);
+    for leftover in begun {
+        let Ok(run_folder) = RunFolder::new(root, &leftover.run) else { continue };
+        match is_committed(store, root, &run_folder, &leftover.run) {
+            Ok(true) => leftover.progress = Progress::Committed,
+            // Notes that cannot be understood say nothing.
+            Err(error) if error.kind != ErrorKind::Data => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(leftovers)
+}
+
+/// Whether a run's commit has come through, by what is there.
+fn is_committed(
+    store: &dyn UploadStore,
+    root: &str,
+    run_folder: &RunFolder,
+    run: &str,
+) -> Result<bool> {
+    let Some(before) = run_folder.before(store)? else { return Ok(false) };
+    if !before.whole {
+        return Ok(Manifest::read(store, root)?.is_some_and(|(manifest, _)| manifest.has(run)));
+    }
+    let there = published_keys(store, &before, &run_folder.all(store)?)?;
+    Ok(!there.is_empty())
+}
+
+/// Objects that runs have published whose commit never came to its end: no manifest names them,
+/// and readers see them.
+pub(crate) fn published_by_others(
+    store: &dyn UploadStore,
+    root: &str,
+    run: &str,
+) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for leftover in leftovers(store, root, run)? {
+        if matches!(leftover.progress, Progress::Working | Progress::Committed) {
+            continue;
+        }
+        let Ok(run_folder) = RunFolder::new(root, &leftover.run) else { continue };
+        let Some(before) = run_folder.before(store)? else { continue };
+        // One object is committed as soon as it is there.
+        if !before.whole && run_folder.is_publishing(store)? {
+            keys.extend(published_keys(store, &before, &run_folder.all(store)?)?);
+        }
+    }
+    Ok(keys)
+}
+
+/// Removes what dead runs have left. What cannot be removed is told and stays.
+pub(crate) fn sweep(store: &dyn UploadStore, root: &str, run: &str, after: Duration) -> Result<()> {
+    let leftovers = leftovers(store, root, run)?;
+    let runs: Vec<_> = leftovers.iter().map(|it| it.run.as_str()).chain([run]).collect();
+    for leftover in leftovers.iter().filter(|it| it.is_dead(after)) {
+        let swept = Sweeping { store, root, runs: &runs }.sweep(leftover);
+        match swept {
+            Ok(()) => tracing::info!(run = leftover.run, "removed what a dead run had left"),
+            Err(error) => tracing::warn!(run = leftover.run, %error, "a dead run's things stay"),
+        }
+    }
+    Ok(())
+}
+
+struct Sweeping<'a> {
+    store: &'a dyn UploadStore,
+    root: &'a str,
+    /// All runs that are known here.
+    runs: &'a [&'a str],
+}
+
+impl Sweeping<'_> {
+    fn sweep(&self, leftover: &Leftover) -> Result<()> {
+        let Self { store, root, .. } = *self;
+        let run_folder = RunFolder::new(root, &leftover.run)?;
+        // From now on it cannot commit; it may have done so just before.
+        let committed = leftover.progress == Progress::Committed || {
+            run_folder.note_swept(store)?;
+            is_committed(store, root, &run_folder, &leftover.run)?
+        };
+        let entries = run_folder.all(store)?;
+        discard_all(store, &entries)?;
+        self.discard_unrecorded(&leftover.run);
+        if let Some(before) = run_folder.before(store)? {
+            let doomed = if committed {
+                self.replaced(&before)?
+            } else if !before.whole && run_folder.is_publishing(store)? {
+                published_keys(store, &before, &entries)?
+            } else {
+                Vec::new()
+            };
+            store.remove(doomed)?;
+        }
+        run_folder.remove(store)
+    }
+
+    /// What a committed run has replaced and not removed: objects that the manifest before it
+    /// names, the one of now does not, and that nobody has written to since.
+    fn replaced(&self, before: &PriorState) -> Result<Vec<String>> {
+        let Some((old, _)) = &before.manifest else { return Ok(Vec::new()) };
+        let now = Manifest::read(self.store, self.root)?;
+        let named: HashSet<_> =
+            now.iter().flat_map(|(manifest, _)| &manifest.files).map(|file| &file.name).collect();
+        let mut keys = Vec::new();
+        for file in old.files.iter().filter(|file| !named.contains(&file.name)) {
+            let key = format!("{}{}", self.root, file.name);
+            let is_doomed = before.doomed.contains(&key);
+            if is_doomed && self.store.look(&key)?.is_some_and(|it| it.version == file.etag) {
+                keys.push(key);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Discards uploads that a run has begun and nobody has noted: the reply was lost, or the
+    /// process killed before. Their keys have the run in them.
+    fn discard_unrecorded(&self, run: &str) {
+        let Self { store, root, .. } = *self;
+        let found = match store.uploads(root) {
+            Ok(found) => found.unwrap_or_default(),
+            // A store that does not list them may forget them by a rule of its own.
+            Err(error) => return tracing::debug!(%error, "uploads cannot be listed"),
+        };
+        let other = |name: &str| {
+            self.runs.iter().any(|it| *it != run && it.contains(run) && names_run(name, it))
+        };
+        for (key, id) in found {
+            let name = key.strip_prefix(root).unwrap_or_default();
+            if !names_run(name, run) || other(name) {
+                continue;
+            }
+            if let Err(error) = store.discard(UploadId { key: &key, id: &id, token: "" }) {
+                tracing::warn!(%error, "an upload stays");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_be_alive_is_not_dead() {
+        use Progress::{Committed, Publishing, Swept, Unknown, Working};
+        let hour = Duration::from_secs(3600);
+        for (progress, quiet, dead) in [
+            (Working, 3599, false),
+            (Working, 3600, true),
+            (Publishing, 3599, false),
+            (Publishing, 3600, true),
+            (Unknown, 1_000_000, false),
+            (Committed, 0, true),
+            (Swept, 0, true),
+        ] {
+            let age = Duration::from_secs(quiet);
+            let leftover = Leftover { run: "r-1".to_owned(), progress, uploads: 0, age };
+            assert_eq!(leftover.is_dead(hour), dead, "{progress:?} {quiet}");
+        }
+    }
+}

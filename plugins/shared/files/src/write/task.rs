@@ -1,0 +1,351 @@
+//! One task's writing: its partitions, each with an object that is open and those that the open
+//! chunk has filled. Nothing goes up before its chunk is committed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_array::RecordBatch;
+use transload_formats::Encoding;
+use transload_plugin_api::{
+    Cancel, ChunkOutcome, Column, Counters, DirtyRow, Error, ErrorKind, Position, Receipt, Result,
+    WriteTask, Written,
+};
+
+use super::{
+    entry::UploadEntry,
+    name_template::{NameTemplate, Naming, check_key},
+    object::OpenObject,
+    partition::{PartitionRows, Partitioner},
+    upload::{SMALLEST_PART, Upload, UploadSettings},
+    upload_store::UploadStore,
+};
+
+/// Bytes held back over all open objects, in parts.
+const HELD_PARTS: u64 = 8;
+
+/// When an object has had enough, and how many may be open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rolling {
+    pub(crate) rows: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) open: usize,
+}
+
+impl Rolling {
+    /// Whether a task may write more than one object of a partition.
+    pub(crate) fn rolls(&self) -> bool {
+        self.rows.is_some() || self.bytes.is_some()
+    }
+}
+
+/// What a task needs to know.
+pub(crate) struct TaskSettings {
+    /// Of all keys: empty or with a final `/`.
+    pub(crate) root: String,
+    pub(crate) run: String,
+    pub(crate) template: Arc<NameTemplate>,
+    pub(crate) encoding: Arc<Encoding>,
+    pub(crate) rolling: Rolling,
+}
+
+/// A partition's objects: at most one that older chunks have written to, then those of this one.
+#[derive(Default)]
+struct OpenPartition {
+    carried: Option<OpenObject>,
+    new: Vec<OpenObject>,
+}
+
+impl OpenPartition {
+    /// The object that takes rows.
+    fn open(&mut self) -> Option<&mut OpenObject> {
+        let last = self.new.last_mut().or(self.carried.as_mut());
+        last.filter(|object| !object.is_full())
+    }
+}
+
+/// A [`WriteTask`] on objects. Dropped before `finish`, it discards its uploads.
+pub(crate) struct FilesWriteTask {
+    order: TaskSettings,
+    settings: Arc<UploadSettings>,
+    partitioner: Partitioner,
+    /// The columns in the objects.
+    kept: Vec<Column>,
+    lanes: HashMap<usize, OpenPartition>,
+    /// Sent whole; their parts may still be under way.
+    ended: Vec<Upload>,
+    /// The next object's number, now and at the last commit.
+    number: u32,
+    committed_number: u32,
+    /// Counts writes, to know which object was written longest ago.
+    clock: u64,
+    open: bool,
+    settled: Vec<UploadEntry>,
+    finished: bool,
+}
+
+impl FilesWriteTask {
+    pub(crate) fn new(
+        order: TaskSettings,
+        settings: UploadSettings,
+        columns: &[Column],
+        keep: bool,
+    ) -> Result<Self> {
+        let partitioner = Partitioner::new(&order.template, columns, keep)?;
+        Ok(Self {
+            kept: partitioner.kept(),
+            order,
+            settings: Arc::new(settings),
+            partitioner,
+            lanes: HashMap::new(),
+            ended: Vec::new(),
+            number: 0,
+            committed_number: 0,
+            clock: 0,
+            open: false,
+            settled: Vec::new(),
+            finished: false,
+        })
+    }
+
+    fn cancel(&self) -> &Cancel {
+        &self.settings.cancel
+    }
+
+    fn store(&self) -> &dyn UploadStore {
+        &*self.settings.store
+    }
+
+    fn expect_open(&self, open: bool) -> Result<()> {
+        if self.open == open {
+            return Ok(());
+        }
+        let message = if open { "no chunk is open" } else { "the last chunk is still open" };
+        Err(Error::new(ErrorKind::Defect, message).at(format!("task {}", self.settings.task)))
+    }
+
+    /// Writes one partition's rows, over as many objects as they fill.
+    fn write_group(&mut self, group: &PartitionRows, dirty: &mut Vec<DirtyRow>) -> Result<()> {
+        let mut from = 0;
+        while from < group.batch.num_rows() {
+            let rolling = self.order.rolling;
+            self.clock += 1;
+            let clock = self.clock;
+            let object = match self.object(group)? {
+                Ok(object) => object,
+                Err(reason) => {
+                    let rows = from as u64..group.batch.num_rows() as u64;
+                    dirty.extend(rows.map(|row| unnamable(group.row(row), &reason)));
+                    return Ok(());
+                }
+            };
+            object.touched = clock;
+            let room = rolling.rows.map_or(u64::MAX, |rows| rows - object.rows());
+            let rows =
+                (group.batch.num_rows() - from).min(usize::try_from(room).unwrap_or(usize::MAX));
+            for mut row in object.write(&group.batch.slice(from, rows))? {
+                row.row = group.row(row.row + from as u64);
+                dirty.push(row);
+            }
+            from += rows;
+            if rolling.rows.is_some_and(|rows| object.rows() >= rows)
+                || rolling.bytes.is_some_and(|bytes| object.bytes() >= bytes)
+            {
+                object.fill()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The object that takes a partition's rows, or why there cannot be one.
+    fn object(
+        &mut self,
+        group: &PartitionRows,
+    ) -> Result<std::result::Result<&mut OpenObject, String>> {
+        let there = self.lanes.get_mut(&group.partition).is_some_and(|lane| lane.open().is_some());
+        if !there {
+            let name = self.name(group.partition, self.number);
+            if let Err(reason) = check_key(&name) {
+                return Ok(Err(reason));
+            }
+            self.make_room()?;
+            self.number += 1;
+            let encoder = self.order.encoding.encoder(&self.kept)?;
+            let compression = self.order.encoding.compression();
+            let key = format!("{}{name}", self.order.root);
+            let object = OpenObject::new(&self.settings, key, encoder, compression)?;
+            self.lanes.entry(group.partition).or_default().new.push(object);
+        }
+        let object = self.lanes.get_mut(&group.partition).and_then(OpenPartition::open);
+        object.map(Ok).ok_or_else(|| Error::new(ErrorKind::Defect, "no object is open"))
+    }
+
+    fn name(&self, partition: usize, number: u32) -> String {
+        self.order.template.render(Naming {
+            run: &self.order.run,
+            task: self.settings.task,
+            number,
+            extension: self.order.encoding.extension(),
+            values: &self.partitioner.values(partition),
+        })
+    }
+
+    /// One object fewer than may be open: the one written longest ago takes no more rows.
+    fn make_room(&mut self) -> Result<()> {
+        let open = self.lanes.values_mut().filter_map(OpenPartition::open);
+        let (mut count, mut oldest) = (0, None::<&mut OpenObject>);
+        for object in open {
+            count += 1;
+            if oldest.as_ref().is_none_or(|oldest| object.touched < oldest.touched) {
+                oldest = Some(object);
+            }
+        }
+        match oldest {
+            Some(oldest) if count >= self.order.rolling.open => oldest.fill(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The open chunk becomes part of its objects, and those that it has filled are sent.
+    fn commit_lanes(&mut self) -> Result<()> {
+        for lane in self.lanes.values_mut() {
+            for mut object in lane.carried.take().into_iter().chain(lane.new.drain(..)) {
+                object.commit()?;
+                if !object.is_full() {
+                    lane.carried = Some(object);
+                } else if object.rows() > 0 {
+                    self.ended.push(object.end()?);
+                }
+            }
+        }
+        self.lanes.retain(|_, lane| lane.carried.is_some());
+        self.bound_memory()
+    }
+
+    /// Many partitions, each with a little: the fullest goes up before a part of it is full, or
+    /// ends if it has too little for that.
+    fn bound_memory(&mut self) -> Result<()> {
+        let bound = HELD_PARTS * self.settings.part_size;
+        while self.lanes.len() > 1 {
+            let lanes = self.lanes.iter();
+            let held = lanes.filter_map(|(at, lane)| Some((*at, lane.carried.as_ref()?.held())));
+            let (mut total, mut fullest) = (0, (0, 0));
+            for (at, held) in held {
+                total += held;
+                fullest = if held > fullest.1 { (at, held) } else { fullest };
+            }
+            if total <= bound {
+                break;
+            }
+            let Some(lane) = self.lanes.get_mut(&fullest.0) else { break };
+            match &mut lane.carried {
+                Some(object) if object.sendable() >= SMALLEST_PART => object.flush()?,
+                carried => {
+                    let object = carried.take();
+                    self.lanes.remove(&fullest.0);
+                    self.ended.extend(object.map(OpenObject::end).transpose()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) -> Result<Receipt> {
+        self.rollback_chunk()?;
+        let mut lanes: Vec<_> = self.lanes.drain().collect();
+        lanes.sort_by_key(|(partition, _)| *partition);
+        for object in lanes.into_iter().filter_map(|(_, lane)| lane.carried) {
+            if object.rows() > 0 {
+                self.ended.push(object.end()?);
+            }
+        }
+        for upload in std::mem::take(&mut self.ended) {
+            self.settled.push(upload.settle()?);
+        }
+        self.settled.sort_by(|a, b| a.key.cmp(&b.key));
+        let attempt = (self.settings.task, self.settings.epoch);
+        let receipt = self.settings.run_folder.note_done(self.store(), attempt, &self.settled)?;
+        self.finished = true;
+        Ok(receipt)
+    }
+
+    fn give_up(&mut self) -> Result<()> {
+        self.finished = true;
+        let lanes =
+            self.lanes.drain().flat_map(|(_, lane)| lane.carried.into_iter().chain(lane.new));
+        let uploads = self.ended.drain(..).map(Upload::discard);
+        let mut outcome = lanes.map(OpenObject::discard).chain(uploads).fold(Ok(()), Result::and);
+        for entry in std::mem::take(&mut self.settled) {
+            outcome = outcome.and(self.store().discard(entry.id()));
+        }
+        outcome
+    }
+}
+
+impl WriteTask for FilesWriteTask {
+    fn begin_chunk(&mut self, _sequence: u64) -> Result<()> {
+        self.expect_open(false)?;
+        self.open = true;
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
+        self.expect_open(true)?;
+        self.cancel().check()?;
+        let mut dirty = Vec::new();
+        for group in self.partitioner.split(batch)? {
+            self.write_group(&group, &mut dirty)?;
+        }
+        dirty.sort_by_key(|row| row.row);
+        let inserted = (batch.num_rows() - dirty.len()) as u64;
+        Ok(Written { inserted, dirty, ..Written::default() })
+    }
+
+    /// The chunk's bytes are on their way; they become visible with the job's commit.
+    fn commit_chunk(&mut self, _: &Position, _: &Counters) -> Result<ChunkOutcome> {
+        self.expect_open(true)?;
+        self.commit_lanes()?;
+        self.committed_number = self.number;
+        self.open = false;
+        Ok(ChunkOutcome::Committed)
+    }
+
+    fn rollback_chunk(&mut self) -> Result<()> {
+        if !self.open {
+            return Ok(());
+        }
+        self.open = false;
+        self.number = self.committed_number;
+        self.lanes.retain(|_, lane| {
+            lane.new.clear();
+            lane.carried.as_mut().map(OpenObject::rollback).is_some()
+        });
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Receipt> {
+        self.seal()
+    }
+
+    fn abort(mut self: Box<Self>) -> Result<()> {
+        self.give_up()
+    }
+}
+
+impl Drop for FilesWriteTask {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What cannot be discarded here goes with the run's staging.
+            let _ = self.give_up();
+        }
+    }
+}
+
+fn unnamable(row: u64, reason: &str) -> DirtyRow {
+    DirtyRow {
+        row,
+        place: None,
+        column: None,
+        value: None,
+        code: "partition".to_owned(),
+        reason: format!("no object can be named by its values: {reason}"),
+    }
+}

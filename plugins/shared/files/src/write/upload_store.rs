@@ -1,0 +1,252 @@
+//! What the writing side asks of a store, in the words of a two-step upload: begin, parts, complete
+//! or discard. A bucket answers it over the network, a folder with staged files, a test with a
+//! store that loses replies. What the answers mean for a run is decided elsewhere.
+
+use std::sync::{
+    Arc, Condvar, Mutex, PoisonError,
+    mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Result};
+
+use super::patience::Patience;
+
+/// How often a wait looks whether the job was stopped.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// An object as a store describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectInfo {
+    /// Bytes as stored.
+    pub size: u64,
+    /// What a new content changes: the ETag.
+    pub version: String,
+    /// A second name of the version, where the store has one (GCS's generation).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    /// Our own mark from its metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+/// How a store shows whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnershipProof {
+    /// It returns the token in the object's metadata.
+    Token,
+    /// An object's version is known before it is published.
+    Version,
+    /// It may drop metadata: it has to be asked.
+    Unknown,
+}
+
+/// An object of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Its whole key.
+    pub key: String,
+    /// Bytes as stored.
+    pub size: u64,
+    /// Seconds since 1970 of its last change.
+    pub modified: i64,
+}
+
+/// When a small object may be put.
+#[derive(Clone, Copy, Debug)]
+pub enum Condition<'a> {
+    /// Always.
+    Any,
+    /// If nobody has the key.
+    New,
+    /// If it still is this one.
+    Unchanged(&'a ObjectInfo),
+}
+
+/// One upload that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadId<'a> {
+    /// The key of the object that it becomes.
+    pub key: &'a str,
+    /// As the store names it.
+    pub id: &'a str,
+    /// Our own mark, part of the object's metadata where the store can.
+    pub token: &'a str,
+}
+
+/// One part of an upload.
+pub struct Part {
+    /// Counted from 0.
+    pub index: usize,
+    /// Where in the object it begins.
+    pub offset: u64,
+    /// Its bytes, in pieces.
+    pub pieces: Vec<Bytes>,
+    /// Given back when the part has been sent.
+    pub permit: PartPermit,
+}
+
+/// What a store said to the completion of an upload.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The object is there.
+    Done,
+    /// Nothing was done, and trying again does not help.
+    Refused(Error),
+    /// The store does not complete on a condition; nothing was done.
+    Unconditional,
+    /// Somebody has the key, or works on it.
+    Conflict(Error),
+    /// The store does not know the upload: completed before, or discarded.
+    Gone(Error),
+    /// Trouble on the way: it may have been done.
+    Lost(Error),
+}
+
+/// A store. Keys are whole, without the bucket's name. Calls block; those that end or clean up
+/// something do so even when the job is being stopped.
+pub trait UploadStore: Send + Sync {
+    /// How an object is proven to be this run's after a reply was lost.
+    fn proof(&self) -> OwnershipProof;
+
+    /// How often and at which intervals a step is tried again.
+    fn patience(&self) -> Patience;
+
+    /// Whether the store can be written to, stage by stage.
+    fn check(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// What every plan must know of the store.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A key as messages print it: `s3://bucket/key`.
+    fn name(&self, key: &str) -> String;
+
+    /// Begins an upload; nothing is visible under its key.
+    fn begin(&self, key: &str, token: &str) -> Result<String>;
+
+    /// Sends one part; the answer is its name.
+    fn send(&self, upload: UploadId<'_>, part: Part) -> Pending;
+
+    /// All parts are sent: makes them durable, and tells the version that the object will have,
+    /// where that is known before.
+    fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>>;
+
+    /// Makes the object of its parts; with `new` only if nobody has the key, where the store can.
+    fn complete(&self, upload: UploadId<'_>, parts: &[String], new: bool) -> Reply;
+
+    /// Forgets an upload; one that is not there is fine.
+    fn discard(&self, upload: UploadId<'_>) -> Result<()>;
+
+    /// Uploads under way below a prefix, by key and name; `None` where the store does not tell.
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<(String, String)>>>;
+
+    /// The object as it is now.
+    fn look(&self, key: &str) -> Result<Option<ObjectInfo>>;
+
+    /// A small object's content.
+    fn get(&self, key: &str) -> Result<Option<(Bytes, ObjectInfo)>>;
+
+    /// Puts a small object.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`] if the condition does not hold.
+    fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()>;
+
+    /// All objects whose key begins with `prefix`, which is empty or ends in `/`.
+    fn list(&self, prefix: &str) -> Result<Vec<ListedObject>>;
+
+    /// Removes objects; those that are not there are fine.
+    fn remove(&self, keys: Vec<String>) -> Result<()>;
+}
+
+/// A part on its way.
+pub struct Pending {
+    answer: Receiver<Result<String>>,
+    stop: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Pending {
+    /// The waiting half and where the answer goes; `stop` ends the sending if nobody waits.
+    pub fn new() -> (Self, SyncSender<Result<String>>) {
+        let (sender, answer) = sync_channel(1);
+        (Self { answer, stop: None }, sender)
+    }
+
+    /// One that has been answered.
+    pub fn answered(answer: Result<String>) -> Self {
+        let (pending, sender) = Self::new();
+        // The channel has room for one, and this is the first.
+        let _ = sender.send(answer);
+        pending
+    }
+
+    /// What to do if the answer is not waited for.
+    pub fn stopping(mut self, stop: impl FnOnce() + Send + 'static) -> Self {
+        self.stop = Some(Box::new(stop));
+        self
+    }
+
+    /// The part's name.
+    pub fn wait(mut self, cancel: &Cancel) -> Result<String> {
+        loop {
+            match self.answer.recv_timeout(GLANCE) {
+                Ok(answer) => {
+                    self.stop = None;
+                    return answer;
+                }
+                Err(RecvTimeoutError::Timeout) => cancel.check()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(ErrorKind::Defect, "a part was dropped unsent"));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop();
+        }
+    }
+}
+
+/// Bounds the parts that one task has under way, and with them its memory.
+#[derive(Clone)]
+pub(crate) struct PartLimit(Arc<(Mutex<usize>, Condvar)>);
+
+/// The right to have one part under way.
+pub struct PartPermit(PartLimit);
+
+impl PartLimit {
+    /// For so many at once.
+    pub(crate) fn new(free: usize) -> Self {
+        Self(Arc::new((Mutex::new(free), Condvar::new())))
+    }
+
+    /// Waits until one may go.
+    pub(crate) fn enter(&self, cancel: &Cancel) -> Result<PartPermit> {
+        let (free, freed) = &*self.0;
+        let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free == 0 {
+            cancel.check()?;
+            free = freed.wait_timeout(free, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *free -= 1;
+        Ok(PartPermit(self.clone()))
+    }
+}
+
+impl Drop for PartPermit {
+    fn drop(&mut self) {
+        let (free, freed) = &*self.0.0;
+        *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        freed.notify_one();
+    }
+}

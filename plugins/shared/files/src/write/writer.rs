@@ -1,0 +1,400 @@
+//! The writing side's verbs: tasks send uploads that nobody sees, the job's commit completes them.
+//!
+//! | mode | target is one object | target is a prefix |
+//! |---|---|---|
+//! | `insert`, `if_exists = "error"` | must not exist | must have no data set and no visible object |
+//! | `insert`, `if_exists = "append"` | refused | new objects beside the old |
+//! | `overwrite` | replaced | new objects, then the manifest's old ones (or all) are removed |
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use transload_formats::{Encoding, WriteOptions};
+use transload_plugin_api::{
+    Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt,
+    Result, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
+    Writer,
+};
+
+use super::{
+    abort::abort_run,
+    destination::Destination,
+    manifest::Manifest,
+    name_template::NameTemplate,
+    options::{Empty, IfExists, WriterOptions},
+    partition::Partitioner,
+    prior_state::PriorState,
+    publish::{Publication, is_token_of},
+    run_folder::RunFolder,
+    sweep::{leftovers, published_by_others, sweep},
+    task::{FilesWriteTask, Rolling, TaskSettings},
+    upload::UploadSettings,
+    upload_store::{OwnershipProof, PartLimit, UploadStore},
+};
+
+/// Parts that one task has under way.
+const FLIGHTS: usize = 2;
+
+/// Opens the store at the first call that needs it: options can be checked without.
+pub type OpenUploads = Box<dyn Fn() -> Result<Arc<dyn UploadStore>> + Send + Sync>;
+
+/// Writes files to a folder, or to one key, of any store.
+pub struct FilesWriter {
+    open: OpenUploads,
+    cancel: Cancel,
+    store: OnceLock<Arc<dyn UploadStore>>,
+    destination: Destination,
+    options: WriterOptions,
+    template: Arc<NameTemplate>,
+    /// Not there where neither an option nor a name says which format it is, which a connection's
+    /// test need not know.
+    encoding: Result<Arc<Encoding>>,
+    /// Runs that this process has committed: their staging may be gone already.
+    committed: Mutex<HashSet<String>>,
+    /// Whether the store gives our tokens back, once it has been asked.
+    tokens: OnceLock<bool>,
+}
+
+impl FilesWriter {
+    /// A writer for a job's options. Does not open the store yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for what is wrong with the options.
+    pub fn new(
+        open: OpenUploads,
+        destination: Destination,
+        options: &Options,
+        host: &Host,
+    ) -> Result<Self> {
+        let formats = WriteOptions::parse(options)?;
+        let options = WriterOptions::parse(options)?;
+        let (template, named) = match &destination {
+            Destination::File { root, key } => {
+                let name = &key[root.len()..];
+                (NameTemplate::fixed(name), name.to_owned())
+            }
+            Destination::Folder { .. } => {
+                (NameTemplate::parse(&options.name, &options.partition_by)?, options.name.clone())
+            }
+        };
+        let encoding = Encoding::new(&formats, &named).map(Arc::new);
+        let writer = Self {
+            open,
+            cancel: host.cancel().clone(),
+            store: OnceLock::new(),
+            destination,
+            options,
+            template: Arc::new(template),
+            encoding,
+            committed: Mutex::default(),
+            tokens: OnceLock::new(),
+        };
+        writer.check_options()?;
+        Ok(writer)
+    }
+
+    fn encoding(&self) -> Result<Arc<Encoding>> {
+        self.encoding.clone()
+    }
+
+    fn check_options(&self) -> Result<()> {
+        let rolls = self.rolling().rolls();
+        if matches!(self.destination, Destination::Folder { .. }) {
+            return self.template.check_unique(1, rolls, self.shares());
+        }
+        if !rolls && self.options.partition_by.is_empty() {
+            return Ok(());
+        }
+        let message = "`path` is the key of one object, which cannot be divided";
+        Err(Error::new(ErrorKind::Options, message)
+            .hint("end `path` by `/` for `partition_by` and the largest sizes of objects"))
+    }
+
+    /// Objects of other runs may lie beside this one's.
+    fn shares(&self) -> bool {
+        self.options.if_exists == IfExists::Append
+    }
+
+    fn rolling(&self) -> Rolling {
+        Rolling {
+            rows: self.options.max_rows_per_object,
+            bytes: self.options.max_bytes_per_object,
+            open: self.options.max_open_partitions,
+        }
+    }
+
+    /// The store, opened at the first call.
+    fn store(&self) -> Result<Arc<dyn UploadStore>> {
+        if let Some(store) = self.store.get() {
+            return Ok(Arc::clone(store));
+        }
+        let store = (self.open)()?;
+        Ok(Arc::clone(self.store.get_or_init(|| store)))
+    }
+
+    fn run_folder(&self, plan: &WritePlan) -> Result<RunFolder> {
+        RunFolder::new(self.destination.root(), &plan.run)
+    }
+
+    /// The target as it stands, if the plan may write there.
+    fn look(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<PriorState> {
+        let kept = self.kept(plan)?;
+        self.encoding()?.check_columns(&kept)?;
+        let several = plan.tasks > 1;
+        match &self.destination {
+            Destination::Folder { .. } => {
+                let shares = self.shares() || plan.mode == WriteMode::Overwrite;
+                self.template.check_unique(plan.tasks, self.rolling().rolls(), shares)?;
+            }
+            Destination::File { key, .. } if several => {
+                let message = format!("{} tasks cannot write to one object", plan.tasks);
+                return Err(Error::new(ErrorKind::Options, message).at(store.name(key)).hint(
+                    "end `path` by `/` to get an object for each task, or set \
+                     `[channel] parallelism = 1`",
+                ));
+            }
+            Destination::File { .. } => {}
+        }
+        let options = &self.options;
+        let mut before =
+            self.destination.before(store, plan.mode, options.if_exists, options.overwrite)?;
+        if let (Destination::Folder { root }, WriteMode::Overwrite) = (&self.destination, plan.mode)
+        {
+            before.doomed.extend(published_by_others(store, root, &plan.run)?);
+            before.doomed.sort();
+            before.doomed.dedup();
+        }
+        Ok(before)
+    }
+
+    /// The columns that go into the objects.
+    fn kept(&self, plan: &WritePlan) -> Result<Vec<Column>> {
+        let keep = self.options.keep_partition_columns;
+        Ok(Partitioner::new(&self.template, &plan.columns, keep)?.kept())
+    }
+
+    fn warnings(
+        &self,
+        store: &dyn UploadStore,
+        plan: &WritePlan,
+        before: &PriorState,
+    ) -> Result<Vec<String>> {
+        let root = self.destination.root();
+        let mut warnings: Vec<_> = leftovers(store, root, &plan.run)?
+            .into_iter()
+            .map(|left| left.words(store, root, self.options.abandoned_after()))
+            .collect();
+        if let Destination::Folder { .. } = self.destination {
+            if !self.template.has_extension() && !self.options.name.contains('.') {
+                warnings.push("`name` has no `{ext}`: names do not say the format".to_owned());
+            }
+            if plan.mode == WriteMode::Overwrite {
+                warnings.extend(self.foreign(store, before)?);
+            }
+        } else {
+            warnings.push(
+                "one object is written by one task: a source that is read in several splits is \
+                 refused, unless `[channel] parallelism = 1`"
+                    .to_owned(),
+            );
+        }
+        warnings.extend(store.notes());
+        Ok(warnings)
+    }
+
+    /// What an overwrite leaves where it is.
+    fn foreign(&self, store: &dyn UploadStore, before: &PriorState) -> Result<Option<String>> {
+        let doomed: HashSet<_> = before.doomed.iter().collect();
+        let mut keys = self.destination.visible(store)?;
+        keys.retain(|key| !doomed.contains(key));
+        Ok(keys.first().map(|first| {
+            let count = keys.len();
+            let first = store.name(first);
+            format!("{count} object(s) that this program did not write stay, such as {first}")
+        }))
+    }
+
+    fn is_committed(&self, run: &str) -> bool {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).contains(run)
+    }
+
+    /// Whether a run whose staging is gone has come through.
+    fn was_committed(&self, store: &dyn UploadStore, run: &str) -> Result<bool> {
+        match &self.destination {
+            Destination::Folder { root } => {
+                Ok(Manifest::read(store, root)?.is_some_and(|(manifest, _)| manifest.has(run)))
+            }
+            Destination::File { key, .. } => {
+                Ok(store.look(key)?.is_some_and(|found| is_token_of(&found, run)))
+            }
+        }
+    }
+
+    /// Whether the store gives our tokens back. One that is in doubt is asked, once, by an object
+    /// below the run's hidden folder that is removed again.
+    fn gives_tokens(&self, store: &dyn UploadStore, run_folder: &RunFolder) -> Result<bool> {
+        if let Some(known) = self.tokens.get() {
+            return Ok(*known);
+        }
+        let gives = match store.proof() {
+            OwnershipProof::Token => true,
+            OwnershipProof::Version => false,
+            OwnershipProof::Unknown => run_folder.probe(store)?,
+        };
+        Ok(*self.tokens.get_or_init(|| gives))
+    }
+
+    /// What can be promised, and why not more.
+    fn promise(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<(Guarantee, String)> {
+        let (best, lower, because) = match self.destination {
+            Destination::File { .. } => (Guarantee::AtomicJob, Guarantee::AtomicUnit, ""),
+            Destination::Folder { .. } => (
+                Guarantee::AtomicUnit,
+                Guarantee::EffectivelyOnce,
+                "objects appear one by one; only readers of the manifest see all or nothing",
+            ),
+        };
+        // A name with the run in it is proof enough of whose an object is.
+        let is_proven = self.template.has_run() || store.proof() == OwnershipProof::Version;
+        let asked =
+            if is_proven { Ok(true) } else { self.gives_tokens(store, &self.run_folder(plan)?) };
+        let doubt = match asked {
+            Ok(true) => return Ok((best, because.to_owned())),
+            Ok(false) => "the store does not give metadata back".to_owned(),
+            // Who may not write may still want a plan.
+            Err(error) if error.kind == ErrorKind::Denied => {
+                format!("the store may not give metadata back, and cannot be asked ({error})")
+            }
+            Err(error) => return Err(error),
+        };
+        let also = if because.is_empty() { String::new() } else { format!("; {because}") };
+        let because = format!(
+            "{doubt}: after a lost reply nobody can say whether an object is this run's{also}"
+        );
+        Ok((lower, because))
+    }
+}
+
+impl Writer for FilesWriter {
+    fn check(&self) -> Result<Vec<Finding>> {
+        Ok(self.store()?.check())
+    }
+
+    fn discover(&self) -> Result<Vec<TableInfo>> {
+        let store = self.store()?;
+        let table = |key: &String| TableInfo {
+            name: store.name(key),
+            kind: "object".to_owned(),
+            rows: None,
+        };
+        Ok(self.destination.visible(&*store)?.iter().map(table).collect())
+    }
+
+    fn inspect(&self) -> Result<TargetInfo> {
+        let store = self.store()?;
+        Ok(TargetInfo {
+            name: store.name(self.destination.key()),
+            exists: !self.destination.visible(&*store)?.is_empty(),
+            ..TargetInfo::default()
+        })
+    }
+
+    fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
+        let store = self.store()?;
+        let before = self.look(&*store, plan)?;
+        let (guarantee, because) = self.promise(&*store, plan)?;
+        Ok(WriteDraft {
+            columns: plan.columns.clone(),
+            statements: self.destination.statements(&*store, &before),
+            guarantee,
+            because,
+            warnings: self.warnings(&*store, plan, &before)?,
+        })
+    }
+
+    fn prepare(&self, plan: &WritePlan) -> Result<()> {
+        let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
+        if run_folder.before(&*store)?.is_some() {
+            return Ok(());
+        }
+        sweep(&*store, self.destination.root(), &plan.run, self.options.abandoned_after())?;
+        let mut before = self.look(&*store, plan)?;
+        before.tokens = self.gives_tokens(&*store, &run_folder)?;
+        run_folder.create(&*store, &before)
+    }
+
+    fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
+        let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
+        run_folder.before(&*store)?.ok_or_else(|| not_prepared(plan))?;
+        let order = TaskSettings {
+            root: self.destination.root().to_owned(),
+            run: plan.run.clone(),
+            template: Arc::clone(&self.template),
+            encoding: self.encoding()?,
+            rolling: self.rolling(),
+        };
+        let settings = UploadSettings {
+            store,
+            run_folder,
+            limit: PartLimit::new(FLIGHTS),
+            cancel: self.cancel.clone(),
+            part_size: self.options.part_size,
+            origin: format!("{}/{}/{}", plan.run, task.task, task.epoch),
+            task: task.task,
+            epoch: task.epoch,
+        };
+        let keep = self.options.keep_partition_columns;
+        Ok(Box::new(FilesWriteTask::new(order, settings, &plan.columns, keep)?))
+    }
+
+    fn commit(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<ChunkOutcome> {
+        let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
+        let Some(before) = run_folder.before(&*store)? else {
+            if self.is_committed(&plan.run) || self.was_committed(&*store, &plan.run)? {
+                return Ok(ChunkOutcome::AlreadyCommitted);
+            }
+            return Err(not_prepared(plan));
+        };
+        let kept = self.kept(plan)?;
+        let publication = Publication {
+            store: &*store,
+            plan,
+            run_folder: &run_folder,
+            destination: &self.destination,
+            before: &before,
+            template: &self.template,
+            encoding: &*self.encoding()?,
+            kept: &kept,
+            // One object is wanted, rows or not.
+            empty: match self.destination {
+                Destination::File { .. } => Empty::Object,
+                Destination::Folder { .. } => self.options.empty,
+            },
+            success_marker: self.options.success_marker,
+            patience: store.patience(),
+        };
+        let outcome = publication.publish(receipts)?;
+        if matches!(outcome, ChunkOutcome::Unknown { .. }) {
+            return Ok(outcome);
+        }
+        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = committed.insert(plan.run.clone());
+        Ok(if new { outcome } else { ChunkOutcome::AlreadyCommitted })
+    }
+
+    fn abort(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
+        let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
+        abort_run(&*store, &self.destination, (&run_folder, &plan.run), self.template.has_run())
+    }
+
+    fn finalise(&self, plan: &WritePlan) -> Result<()> {
+        self.run_folder(plan)?.remove(&*self.store()?)
+    }
+}
+
+fn not_prepared(plan: &WritePlan) -> Error {
+    let message = format!("run `{}` is not prepared, or is over", plan.run);
+    Error::new(ErrorKind::Defect, message)
+}
