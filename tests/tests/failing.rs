@@ -87,7 +87,7 @@ fn t10_an_error_of_the_writer_publishes_nothing() {
     let workplace = targets();
     let writer = format!("{TO_GENERATOR}fail_at = 950\n");
     let (ended, report) = workplace.job(&format!("{GENERATED}rows = 1_000\n{writer}{ONE_TASK}"));
-    ended.exits(1).says("fails because `fail_at` asks for it");
+    ended.exits(1).says("fails because of `fail_at`");
     assert_eq!(report["status"], "failed");
     assert!(!workplace.path().join("table.json").exists());
 }

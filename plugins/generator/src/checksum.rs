@@ -1,6 +1,6 @@
-//! A 64-bit fingerprint of each cell, equal for equal values whatever carries them: `5` is the
-//! same in `int8` and `uint64`, an instant the same in micro- and nanoseconds. Sums of
-//! fingerprints compare columns regardless of the order of rows. Not for proofs against forgers.
+//! A 64-bit fingerprint of each cell, equal for equal values of different types: `5` has the same
+//! fingerprint in `int8` and `uint64`, an instant the same in micro- and nanoseconds. Sums of
+//! fingerprints compare columns regardless of the order of rows. Not cryptographically secure.
 
 use arrow_array::{
     Array, ArrowPrimitiveType,
@@ -23,7 +23,7 @@ pub(crate) const NULL: u64 = 0;
 
 const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The fingerprints of an array's cells, in their order.
+/// The fingerprints of an array's cells, in order.
 pub(crate) fn fingerprints(array: &dyn Array) -> Result<Vec<u64>> {
     Ok(match array.data_type() {
         DataType::Boolean => {
@@ -82,7 +82,7 @@ fn unsupported(data_type: &DataType) -> Error {
 }
 
 fn cells(array: &dyn Array, cell: impl Fn(usize) -> u64) -> Vec<u64> {
-    // A value's fingerprint that happens to be 0 becomes 1: only NULL has 0.
+    // A fingerprint that would be 0 becomes 1, because 0 is reserved for NULL.
     match array.nulls() {
         None => (0..array.len()).map(|row| cell(row).max(1)).collect(),
         Some(nulls) => (0..array.len())

@@ -9,7 +9,7 @@ pub(crate) const fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
-/// `YYYY-MM-DD` as days since 1970-01-01; `None` for anything else and for days that are not.
+/// `YYYY-MM-DD` as days since 1970-01-01; `None` for other text and for invalid dates.
 pub(crate) fn parse(text: &str) -> Option<i64> {
     let mut parts = text.split('-');
     let mut part = |digits: usize| {

@@ -1,5 +1,5 @@
-//! Makes the values of one column for any rows, column by column straight into Arrow buffers.
-//! Which values those are, `spec` says; rows are numbers, and a value depends on its row alone.
+//! Generates the values of one column for any rows, directly into Arrow buffers. `spec` defines
+//! which values; rows are numbers, and a value depends on its row alone.
 
 mod text;
 
@@ -24,7 +24,7 @@ use crate::{
     spec::{self, ColumnSpec, Shape},
 };
 
-/// Makes one column.
+/// Generates one column.
 pub(crate) struct ColumnMaker {
     spec: ColumnSpec,
     numbers: Numbers,
@@ -35,8 +35,8 @@ pub(crate) struct ColumnMaker {
     item: Option<Box<ColumnMaker>>,
 }
 
-/// How the integers behind a column are chosen, in arithmetic modulo 2^64 so that one kernel
-/// serves signed and unsigned types.
+/// How the integers of a column are chosen, in arithmetic modulo 2^64, so that one kernel serves
+/// signed and unsigned types.
 #[derive(Clone, Copy)]
 enum Numbers {
     /// `low + step * n` for `n` below `span`; a span of 0 is 2^64.
@@ -99,7 +99,7 @@ impl ColumnMaker {
         &self.spec
     }
 
-    /// The column's values in the given rows.
+    /// The column's values for the given rows.
     pub(crate) fn make(&self, rows: &[u64]) -> Result<ArrayRef> {
         use LogicalType as T;
         Ok(match &self.spec.logical {
@@ -132,7 +132,7 @@ impl ColumnMaker {
         if self.spec.skewed { skew(random) } else { random }
     }
 
-    /// The row's pick among `count` edge values, if it has one.
+    /// The index of the row's edge value among `count`, if the row has one.
     #[inline]
     fn edge(&self, row: u64, count: usize) -> Option<usize> {
         if self.spec.edge.never() || count == 0 {
@@ -150,7 +150,7 @@ impl ColumnMaker {
         Some(NullBuffer::new(BooleanBuffer::collect_bool(rows.len(), valid)))
     }
 
-    /// Values by row, edge values over some of them, NULL over others.
+    /// Values by row; some rows have edge values instead, some NULL.
     fn primitives<P: ArrowPrimitiveType>(
         &self,
         rows: &[u64],
@@ -208,7 +208,7 @@ impl ColumnMaker {
         Arc::new(self.primitives::<Float32Type>(rows, |row| self.float(row) as f32, edges))
     }
 
-    /// How many of `count` edge values may be used.
+    /// The number of usable edge values out of `count`.
     fn finite(&self, count: usize) -> usize {
         if self.spec.nan { count } else { count - edges::NOT_FINITE }
     }
@@ -234,7 +234,7 @@ impl ColumnMaker {
         finished(array.with_precision_and_scale(precision, scale))
     }
 
-    /// The range of a decimal that does not fit 64 bits, and how many numbers lie in it.
+    /// The range of a decimal that does not fit 64 bits, and how many numbers it contains.
     fn long_range(&self) -> Option<(i128, u128)> {
         let (low, high) = match self.spec.shape {
             Shape::Range(low, high) => (low, high),
@@ -250,7 +250,7 @@ impl ColumnMaker {
         u128::from(self.random(row)) << 64 | u128::from(self.second.at(row))
     }
 
-    /// A decimal of more than 38 digits; a range or a sequence of one stays within 38.
+    /// A decimal of more than 38 digits; ranges and sequences stay within 38.
     fn wide_decimal(&self, row: u64, precision: u8) -> i256 {
         match (self.spec.shape != Shape::Any, self.long_range()) {
             (true, Some((low, span))) => {
@@ -300,7 +300,7 @@ impl ColumnMaker {
                 }
             }
             _ => {
-                let message = format!("the generator does not make `{logical}`");
+                let message = format!("the generator does not support `{logical}`");
                 return Err(Error::new(ErrorKind::Unsupported, message));
             }
         })
@@ -339,7 +339,7 @@ impl ColumnMaker {
         finished(array)
     }
 
-    /// Lists of 0 to 3 items. The items of row `r` are made for the rows `4r..4r + length`.
+    /// Lists of 0 to 3 items. The items of row `r` are generated for the rows `4r..4r + length`.
     fn lists(&self, rows: &[u64], item: &LogicalType) -> Result<ArrayRef> {
         let Some(maker) = &self.item else {
             return Err(Error::new(ErrorKind::Defect, "a list column without items"));
@@ -359,7 +359,8 @@ fn finished<A: arrow_array::Array + 'static>(array: Result<A, ArrowError>) -> Re
     match array {
         Ok(array) => Ok(Arc::new(array)),
         Err(error) => {
-            Err(Error::new(ErrorKind::Defect, "a column was made wrongly").caused_by(&error))
+            Err(Error::new(ErrorKind::Defect, "a generated column is inconsistent")
+                .caused_by(&error))
         }
     }
 }
@@ -488,7 +489,7 @@ mod tests {
             for row in rows {
                 let alone = make(&spec, row..row + 1);
                 let there = whole.slice((row - start) as usize, 1);
-                // Floats are compared by their bits, because NaN is among them.
+                // Floats are compared by their bits, because they include NaN.
                 prop_assert_eq!(format!("{:?}", alone), format!("{:?}", there));
             }
         }

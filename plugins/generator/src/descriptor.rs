@@ -1,4 +1,4 @@
-//! What the plugin declares: every option, type and write mode, once.
+//! The plugin's descriptor: every option, type and write mode, declared once.
 
 use serde_json::json;
 use transload_plugin_api::{
@@ -10,7 +10,8 @@ pub(crate) fn descriptor() -> Descriptor {
     Descriptor {
         name: "generator".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        summary: "makes rows of any schema, and counts and sums up what it is given".to_owned(),
+        summary: "generates rows of any schema; as a target, counts rows and computes checksums"
+            .to_owned(),
         vendor: String::new(),
         options: Vec::new(),
         reader: Some(ReaderDescriptor {
@@ -31,7 +32,7 @@ pub(crate) fn descriptor() -> Descriptor {
     }
 }
 
-/// All types travel as they are, so the native names are the logical ones.
+/// All types are supported without conversion, so the native names are the logical ones.
 fn types() -> Vec<TypeSupport> {
     [
         "boolean",
@@ -68,12 +69,13 @@ fn integer(min: i64) -> OptionKind {
 }
 
 fn reader_options() -> Vec<OptionSpec> {
-    // Row numbers are multiplied inside, so they stay well below 2^64.
+    // Row numbers are multiplied, so they must stay well below 2^64.
     let rows = OptionKind::Integer { min: 0, max: 1_000_000_000_000_000 };
     let abilities = &["seekable", "replayable", "bounded", "volatile"];
     vec![
-        OptionSpec::new("rows", rows, "how many rows to make").required(),
-        OptionSpec::new("seed", integer(0), "another seed makes other values").default(1),
+        OptionSpec::new("rows", rows, "the number of rows to generate").required(),
+        OptionSpec::new("seed", integer(0), "a different seed generates different values")
+            .default(1),
         OptionSpec::new(
             "specs",
             OptionKind::Map,
@@ -81,27 +83,23 @@ fn reader_options() -> Vec<OptionSpec> {
         ),
         OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
         OptionSpec::new("primary_key", OptionKind::List, "columns to report as the primary key"),
-        OptionSpec::choice("preset", &["none", "lineitem"], "a ready table"),
+        OptionSpec::choice("preset", &["none", "lineitem"], "a predefined table"),
         OptionSpec::new(
             "batch_rows",
             OptionKind::Integer { min: 1, max: 1_000_000 },
-            "rows in a batch",
+            "the number of rows per batch",
         )
         .default(8_192),
-        OptionSpec::choice(
-            "ability",
-            abilities,
-            "what the splits promise about reading them again",
-        ),
+        OptionSpec::choice("ability", abilities, "what splits promise about being read again"),
         OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
-        OptionSpec::new("dirty_every", integer(0), "each n-th row is dirty; 0: none").default(0),
-        OptionSpec::new("fail_at", integer(0), "fail at the row of this number, from 0"),
+        OptionSpec::new("dirty_every", integer(0), "every n-th row is dirty; 0: none").default(0),
+        OptionSpec::new("fail_at", integer(0), "fail at the row with this number, from 0"),
         OptionSpec::new(
             "lose_at",
             integer(0),
-            "lose the source once at the row of this number, from 0",
+            "lose the connection once at the row with this number, from 0",
         ),
-        OptionSpec::new("panic_at", integer(0), "panic at the row of this number, from 0"),
+        OptionSpec::new("panic_at", integer(0), "panic at the row with this number, from 0"),
     ]
 }
 
@@ -110,12 +108,12 @@ fn writer_options() -> Vec<OptionSpec> {
         OptionSpec::new(
             "table",
             OptionKind::Text,
-            "the name of a table that outlives the writer in this process; default: a new table",
+            "the name of a table that lives as long as the process; default: a new table",
         ),
         OptionSpec::new(
             "columns",
             OptionKind::Map,
-            "columns that the target pretends to have, such as `int64 not null`; default: any",
+            "columns that the target reports, such as `int64 not null`; default: any",
         ),
         OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
         OptionSpec::new("primary_key", OptionKind::List, "the primary key that the target reports"),
@@ -124,23 +122,27 @@ fn writer_options() -> Vec<OptionSpec> {
         OptionSpec::new(
             "report",
             OptionKind::Path,
-            "a JSON file for rows, checksums and NULLs, written at the job's commit",
+            "a JSON file for the number of rows, checksums and NULLs, written when the job commits",
         ),
-        OptionSpec::new("delay", OptionKind::Duration, "a pause at each batch").default("0 s"),
-        OptionSpec::new("dirty_every", integer(0), "each n-th row of a task is dirty; 0: none")
+        OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
+        OptionSpec::new("dirty_every", integer(0), "every n-th row of a task is dirty; 0: none")
             .default(0),
         OptionSpec::new("fail_at", integer(0), "fail at this row of a task, from 0"),
         OptionSpec::new("panic_at", integer(0), "panic at this row of a task, from 0"),
-        OptionSpec::new("retry_at", integer(0), "ask once for a replay of the chunk, from 0"),
+        OptionSpec::new(
+            "retry_at",
+            integer(0),
+            "request one replay of the chunk with this number, from 0",
+        ),
         OptionSpec::new(
             "retry_commit_at",
             integer(0),
-            "ask for it once when the chunk of this number, from 0, is to be committed",
+            "request one replay when the chunk with this number, from 0, is committed",
         ),
         OptionSpec::new(
             "commit_unknown_at",
             integer(0),
-            "commit the chunk of this number, from 0, but do not admit it",
+            "commit the chunk with this number, from 0, and report the outcome as unknown",
         ),
     ]
     .into_iter()
@@ -148,7 +150,7 @@ fn writer_options() -> Vec<OptionSpec> {
     .collect()
 }
 
-/// Options of a list or map have an empty one as their default.
+/// Options that are a list or a map default to an empty one.
 fn with_plain_default(spec: OptionSpec) -> OptionSpec {
     match spec.kind {
         OptionKind::List => spec.default(json!([])),
@@ -166,35 +168,35 @@ fn modes() -> Vec<WriteModeSpec> {
             KeyNeed::Nothing,
             Effect::Dirty,
             Guarantee::Convergent,
-            "adds rows; with `key_dedup`, rows whose key is there are dirty",
+            "adds rows; with `key_dedup`, rows whose key exists are dirty",
         ),
         WriteModeSpec::new(
             WriteMode::Ignore,
             keyed,
             Effect::Skip,
             Guarantee::Convergent,
-            "leaves out rows whose key is there",
+            "skips rows whose key exists",
         ),
         WriteModeSpec::new(
             WriteMode::Upsert,
             keyed,
             Effect::Update,
             Guarantee::Convergent,
-            "updates rows whose key is there",
+            "updates rows whose key exists",
         ),
         WriteModeSpec::new(
             WriteMode::Replace,
             keyed,
             Effect::Replace,
             Guarantee::Convergent,
-            "replaces rows whose key is there",
+            "replaces rows whose key exists",
         ),
         WriteModeSpec::new(
             WriteMode::Overwrite,
             KeyNeed::Nothing,
             Effect::Dirty,
             Guarantee::AtomicJob,
-            "replaces all rows at the job's commit",
+            "replaces all rows when the job commits",
         ),
     ]
 }

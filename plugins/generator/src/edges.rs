@@ -1,11 +1,11 @@
-//! Values at the edge of each type: where plugins lose, cut, shift or confuse them.
+//! Edge values of each type: values that plugins tend to lose, truncate, shift or confuse.
 
 use arrow_buffer::{IntervalMonthDayNano, i256};
 use transload_plugin_api::LogicalType;
 
 use crate::{civil, spec};
 
-/// Days of the first and the last date that stores agree on, and those around special ones.
+/// The first and the last date that databases agree on, and days around special dates.
 const DAYS: [i64; 6] = [
     civil::days(1, 1, 1),
     civil::days(9999, 12, 31),
@@ -15,7 +15,7 @@ const DAYS: [i64; 6] = [
     civil::days(1582, 10, 10),
 ];
 
-/// Edge values of types carried as 64-bit integers that count days, moments or spans.
+/// Edge values of the types stored as 64-bit integers that count days, times or durations.
 pub(crate) fn moments(logical: &LogicalType) -> Vec<i64> {
     let (day, step) = (spec::day(logical), spec::step(logical));
     let last = day - step;
@@ -28,7 +28,7 @@ pub(crate) fn moments(logical: &LogicalType) -> Vec<i64> {
         }
         _ => DAYS
             .iter()
-            .filter_map(|date| date.checked_mul(day)) // the years 1 and 9999 exceed nanoseconds
+            .filter_map(|date| date.checked_mul(day)) // the years 1 and 9999 are out of range for nanoseconds
             .flat_map(|midnight| [midnight, midnight.saturating_add(last)])
             .collect(),
     }
@@ -76,7 +76,7 @@ pub(crate) const FLOATS_32: [f32; 12] = [
 /// How many of the last floats and numerics are not finite.
 pub(crate) const NOT_FINITE: usize = 3;
 
-/// Numbers that neither a float nor 38 digits can hold; the last three are not finite.
+/// Numbers that fit neither a float nor 38 digits; the last three are not finite.
 pub(crate) const NUMERICS: [&str; 10] = [
     "0",
     "-0.00",
@@ -110,10 +110,10 @@ pub(crate) const TEXTS: [&str; 16] = [
     "1e5",
 ];
 
-/// Bytes that are no text.
+/// Bytes, most of them not valid as text.
 pub(crate) const BINARIES: [&[u8]; 5] = [b"", b"\0", b"\xff\xfe\x80", b"\"\n,\\", b"text"];
 
-/// JSON that a parser on the way would change.
+/// JSON that a parser would change.
 pub(crate) const JSONS: [&str; 10] = [
     "null",
     "true",
@@ -127,7 +127,7 @@ pub(crate) const JSONS: [&str; 10] = [
     "\"\\u0001 \\\" 😀\"",
 ];
 
-/// Spans whose parts do not carry into each other.
+/// Intervals whose parts do not carry into each other.
 pub(crate) const INTERVALS: [IntervalMonthDayNano; 4] = [
     IntervalMonthDayNano::ZERO,
     IntervalMonthDayNano::new(-13, 45, -1_000),

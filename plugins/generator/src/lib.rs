@@ -1,23 +1,24 @@
-//! The generator: the example plugin, the partner of benchmarks and the double of tests.
+//! The generator: the example plugin, the data source of benchmarks, and the test double.
 //!
-//! Its reader makes rows of any schema, the same ones for the same seed. Its writer keeps only
-//! fingerprints of rows, enough to count them, to sum them up and to know keys again. Both can be
-//! slow, dirty, failing or panicking on request.
+//! Its reader generates rows of any schema, the same rows for the same seed. Its writer keeps only
+//! fingerprints of rows: enough to count rows, compute checksums and recognize keys. Both can be
+//! slow, return dirty rows, fail or panic on request.
 //!
 //! # For authors: where to look first
 //!
-//! A plugin is these things, and this one has no more of them than it needs:
+//! These modules are what every plugin needs:
 //!
 //! | module | what it shows |
 //! |---|---|
 //! | `descriptor` | what a plugin declares: options, types, write modes |
-//! | `options` | those options as the plugin's own types, and what is refused |
+//! | `options` | these options as the plugin's own types, and their checks |
 //! | `reader` | schema, splits, positions and batches |
 //! | `writer` | draft and commit of the job |
 //! | `writer::task` | chunks, conflicts, dirty rows |
 //!
-//! Behind them stand `spec` and `preset` (what a column holds), `column` with `text`, `edges`,
-//! `words`, `civil` and `random` (making it), `table` and `checksum` (the target in memory).
+//! The others support them: `spec` and `preset` (the content of a column), `column` with `text`,
+//! `edges`, `words`, `civil` and `random` (generating it), `table` and `checksum` (the target in
+//! memory).
 //!
 //! ```
 //! use transload_plugin_api::{Host, Options, Plugin, SplitRequest};

@@ -1,6 +1,6 @@
 //! The plugin's options as its own types. Their keys, kinds and defaults are declared in
-//! `descriptor`, and the host fills in the defaults; those repeated here serve callers without a
-//! host, and a test keeps both equal.
+//! `descriptor`, and the host fills in the defaults. The defaults repeated here serve callers
+//! without a host; a test keeps both equal.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use transload_plugin_api::{
 
 use crate::{preset::Preset, spec::ColumnSpec};
 
-/// What the job asks of the reader.
+/// The options of the reader.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReaderOptions {
@@ -47,7 +47,7 @@ fn batch_rows() -> u64 {
     8_192
 }
 
-/// What the splits promise, in the job file's words.
+/// What the splits promise, in the words of the job file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ability {
@@ -74,8 +74,8 @@ impl ReaderOptions {
         options.parse()
     }
 
-    /// The columns to make: the preset's, each replaced by a spec of the same name, then the
-    /// others in the order asked for, then the rest by name.
+    /// The columns to generate: the preset's, each replaced by a spec of the same name, then the
+    /// others in the order of `order`, then the rest by name.
     pub(crate) fn specs(&self) -> Result<Vec<ColumnSpec>> {
         let mut left = self.specs.clone();
         let mut specs = Vec::new();
@@ -91,7 +91,7 @@ impl ReaderOptions {
             specs.push(ColumnSpec::parse(name, text, self.rows)?);
         }
         if specs.is_empty() {
-            return Err(Error::new(ErrorKind::Options, "there are no columns to make")
+            return Err(Error::new(ErrorKind::Options, "there are no columns to generate")
                 .hint("give `specs` or a `preset`"));
         }
         Ok(specs)
@@ -105,7 +105,7 @@ impl ReaderOptions {
     }
 }
 
-/// What the job asks of the writer.
+/// The options of the writer.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriterOptions {
@@ -135,7 +135,7 @@ impl WriterOptions {
         options.parse()
     }
 
-    /// The columns that the target pretends to have; none if it takes any.
+    /// The columns that the target reports; empty if it accepts any.
     pub(crate) fn target_columns(&self) -> Result<Vec<Column>> {
         let mut left = self.columns.clone();
         let mut columns = Vec::new();
@@ -150,7 +150,7 @@ impl WriterOptions {
         Ok(columns)
     }
 
-    /// The keys that the target pretends to have.
+    /// The keys that the target reports.
     pub(crate) fn target_keys(&self, columns: &[Column]) -> Result<Vec<Key>> {
         if columns.is_empty() {
             return Ok(key_of(self.primary_key.clone()));
@@ -169,7 +169,7 @@ fn target_column(name: &str, text: &str) -> Result<Column> {
     let logical = logical.parse::<LogicalType>().map_err(|error| {
         Error::new(ErrorKind::Options, error.to_string())
             .at(format!("columns.{name}"))
-            .hint("a target's column reads like `decimal(15,2)` or `int64 not null`")
+            .hint("write a target column as `decimal(15,2)` or `int64 not null`")
     })?;
     Ok(Column::new(name, logical, nullable))
 }
@@ -186,7 +186,7 @@ fn key_of(columns: Vec<String>) -> Vec<Key> {
     vec![Key { name: String::new(), columns, primary: true, unusable: false }]
 }
 
-/// A primary key over columns that are there and never NULL.
+/// A primary key over existing columns that are not nullable.
 fn primary_key(key: Vec<String>, columns: &[Column]) -> Result<Vec<Key>> {
     for name in &key {
         let column = columns.iter().find(|column| column.name == *name);
@@ -211,7 +211,7 @@ mod tests {
         ReaderOptions::parse(&Options::from_pairs(pairs)).unwrap()
     }
 
-    /// The declared defaults, as the host hands them over.
+    /// The declared defaults, as the host passes them.
     fn defaults(specs: &[OptionSpec]) -> Vec<(&str, serde_json::Value)> {
         let value = |spec: &OptionSpec| match (&spec.kind, &spec.default) {
             (OptionKind::Duration, Some(_)) => Some(0.into()), // "0 s"

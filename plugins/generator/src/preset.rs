@@ -1,16 +1,16 @@
-//! Ready sets of columns.
+//! Predefined sets of columns.
 
 use serde::Deserialize;
 
-/// Which ready set of columns the reader starts from.
+/// The predefined set of columns that the reader starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Preset {
-    /// None: `specs` says everything.
+    /// None: `specs` defines all columns.
     #[default]
     None,
-    /// The sixteen columns of TPC-H's `lineitem`: its types and value ranges, though not its
-    /// dependencies between columns.
+    /// The sixteen columns of TPC-H's `lineitem`: its types and value ranges, but not the
+    /// dependencies between its columns.
     Lineitem,
 }
 

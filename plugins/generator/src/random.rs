@@ -1,10 +1,10 @@
-//! Random numbers by place: the number for a row depends on seed, column, purpose and row alone,
-//! so any split layout makes the same rows. SplitMix64 with the row as its counter
+//! Random numbers by position: the number for a row depends only on seed, column, purpose and row,
+//! so any split layout generates the same rows. SplitMix64 with the row as its counter
 //! (<https://doi.org/10.1145/2714064.2660195>); not for secrets.
 
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Scatters a number over all 64 bits; a bijection.
+/// Distributes a number over all 64 bits; a bijection.
 #[inline]
 pub(crate) fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -33,7 +33,7 @@ impl Stream {
     }
 }
 
-/// A number in `0..bound`, evenly; 0 stands for a bound of 2^64.
+/// A number in `0..bound`, uniformly distributed; a bound of 0 means 2^64.
 #[inline]
 pub(crate) fn below(random: u64, bound: u64) -> u64 {
     if bound == 0 {
@@ -42,21 +42,22 @@ pub(crate) fn below(random: u64, bound: u64) -> u64 {
     ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }
 
-/// Bends evenly spread numbers so that small ones are frequent: the cube of a number in 0..1.
+/// Skews uniformly distributed numbers so that small ones are frequent: the cube of a number in
+/// 0..1.
 #[inline]
 pub(crate) fn skew(random: u64) -> u64 {
     let high = |a: u64, b: u64| ((u128::from(a) * u128::from(b)) >> 64) as u64;
     high(high(random, random), random)
 }
 
-/// How often something happens.
+/// The probability of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chance(Option<u64>);
 
 impl Chance {
-    /// A chance in percent, 0 to 100.
+    /// A probability in percent, 0 to 100.
     pub(crate) fn percent(percent: f64) -> Self {
-        // The cast saturates, so 100 % is every number but with `<=` also the last one.
+        // The cast saturates, so 100 % is every number; with `<=`, also the last one.
         Self((percent > 0.0).then(|| (percent / 100.0 * 2f64.powi(64)) as u64))
     }
 

@@ -1,4 +1,4 @@
-//! The reading side: splits are ranges of row numbers, a position is the number of the next row.
+//! The reading side: splits are ranges of row numbers; a position is the number of the next row.
 
 use std::{
     sync::{
@@ -19,13 +19,13 @@ use transload_plugin_api::{
 
 use crate::{column::ColumnMaker, options::ReaderOptions};
 
-/// A source whose rows are made on the fly.
+/// A source whose rows are generated on demand.
 pub(crate) struct GeneratorReader {
     options: ReaderOptions,
     makers: Vec<Arc<ColumnMaker>>,
     schema: SourceSchema,
     cancel: Cancel,
-    /// `lose_at` has done its work.
+    /// Whether `lose_at` has been triggered.
     lost: Arc<AtomicBool>,
 }
 
@@ -78,7 +78,7 @@ impl Reader for GeneratorReader {
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
         let rows = self.options.rows;
         let count = u64::from(request.max).min(rows).max(1);
-        // Widened, because rows times splits need not fit.
+        // Widened, because rows times splits may not fit 64 bits.
         let bound = |part: u64| (u128::from(rows) * u128::from(part) / u128::from(count)) as u64;
         let ranges = (0..count).map(|part| RowRange { from: bound(part), to: bound(part + 1) });
         ranges.map(|range| range.split(self.options.ability.into())).collect()
@@ -116,7 +116,7 @@ impl Reader for GeneratorReader {
 
 const SOURCE: &str = "generator";
 
-/// The rows of a split: `from` and those after it, before `to`.
+/// The rows of a split: from `from` up to, but not including, `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RowRange {
     from: u64,
@@ -133,18 +133,18 @@ impl RowRange {
 
     fn of(split: &Split) -> Result<Self> {
         serde_json::from_str(&split.data).map_err(|error| {
-            let message = format!("`{}` is no split of the generator", split.data);
+            let message = format!("`{}` is not a split of the generator", split.data);
             Error::new(ErrorKind::Schema, message).caused_by(&error)
         })
     }
 
-    /// The row that a position of this split says is next.
+    /// The next row, according to a position of this split.
     fn next(self, position: &Position) -> Result<u64> {
         let text = std::str::from_utf8(&position.0).ok();
         let row = text.and_then(|text| text.parse().ok());
         row.filter(|row| (self.from..=self.to).contains(row)).ok_or_else(|| {
             let Self { from, to } = self;
-            let message = format!("the position is none in rows {from}..{to}");
+            let message = format!("the position is not in rows {from}..{to}");
             Error::new(ErrorKind::Schema, message)
         })
     }
@@ -159,23 +159,23 @@ struct GeneratorTask {
     lost: Arc<AtomicBool>,
     next: u64,
     end: u64,
-    /// The numbers of the batch's rows, kept for its memory.
+    /// The numbers of the batch's rows, kept to reuse the memory.
     rows: Vec<u64>,
 }
 
 impl GeneratorTask {
-    /// Fails or panics if the job asks for it at the next row, and says how far it is to such a
-    /// row otherwise.
+    /// Fails or panics if the job requests it at the next row; otherwise returns the distance to
+    /// the nearest such row.
     fn stretch(&self) -> Result<u64> {
         if self.options.panic_at == Some(self.next) {
-            panic!("panics at row {} because `panic_at` asks for it", self.next);
+            panic!("panics at row {} because of `panic_at`", self.next);
         }
         if self.options.fail_at == Some(self.next) {
-            let message = "fails because `fail_at` asks for it";
+            let message = "fails because of `fail_at`";
             return Err(Error::new(ErrorKind::Other, message).at(place(self.next)));
         }
         if self.options.lose_at == Some(self.next) && !self.lost.swap(true, Ordering::Relaxed) {
-            let message = "is lost because `lose_at` asks for it";
+            let message = "loses the connection because of `lose_at`";
             return Err(Error::new(ErrorKind::Connection, message).at(place(self.next)));
         }
         let ReaderOptions { fail_at, panic_at, lose_at, .. } = &self.options;
@@ -193,11 +193,11 @@ impl GeneratorTask {
     fn batch(&self) -> Result<RecordBatch> {
         let columns = self.makers.iter().map(|maker| maker.make(&self.rows));
         let columns = columns.collect::<Result<_>>()?;
-        // The row count is given because a batch may have no columns.
+        // The row count is set because a batch may have no columns.
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(
             |error| {
-                let message = "the columns asked for are not those the reader makes";
+                let message = "the requested columns are not those that the reader produces";
                 Error::new(ErrorKind::Schema, message).caused_by(&error)
             },
         )
@@ -245,7 +245,7 @@ fn dirty(row: u64) -> DirtyRow {
         column: None,
         value: None,
         code: "generated".to_owned(),
-        reason: "dirty because `dirty_every` asks for it".to_owned(),
+        reason: "dirty because of `dirty_every`".to_owned(),
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(first.dirty[0].place.as_deref(), Some("generator, row 9"));
         assert_eq!(task.next_batch().unwrap().unwrap().batch.num_rows(), 5);
         let error = task.next_batch().unwrap_err();
-        assert_eq!(error.to_string(), "generator, row 25: fails because `fail_at` asks for it");
+        assert_eq!(error.to_string(), "generator, row 25: fails because of `fail_at`");
     }
 
     #[test]

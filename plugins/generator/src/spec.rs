@@ -1,51 +1,51 @@
-//! A column's spec as the job writes it, `"decimal(15,2) range 0..10000 null 5%"`, and what it
-//! means. Making the values is left to `column`.
+//! Parses a column's spec as written in the job, `"decimal(15,2) range 0..10000 null 5%"`.
+//! Generating the values is left to `column`.
 
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
 use crate::{civil, random::Chance};
 
-/// What one column holds.
+/// The content of one column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ColumnSpec {
     pub(crate) name: String,
     pub(crate) logical: LogicalType,
     pub(crate) shape: Shape,
-    /// Small numbers and early words are frequent.
+    /// Whether small numbers and early words are frequent.
     pub(crate) skewed: bool,
     pub(crate) null: Chance,
     pub(crate) edge: Chance,
-    /// Edge values include those that are not finite numbers.
+    /// Whether edge values include numbers that are not finite.
     pub(crate) nan: bool,
 }
 
 /// How the values are chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Shape {
-    /// Whatever suits the type.
+    /// Any value of the type.
     Any,
-    /// `first`, and one more at every `every` rows.
+    /// `first`, increased by one every `every` rows.
     Sequence { first: i64, every: u64 },
-    /// 1 to the number, again and again.
+    /// 1 to this number, repeated.
     Cycle(u64),
-    /// Between two values, both included, in the units of `unit()`.
+    /// Between two values, inclusive, in the units of `unit()`.
     Range(i128, i128),
     /// Between two floating point numbers.
     Floats(f64, f64),
-    /// So many words.
+    /// This many words.
     Words(u64, u64),
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64, u64),
     /// One of these texts.
     Choice(Vec<String>),
 }
 
 impl ColumnSpec {
-    /// Reads a spec. `rows` is how many rows there will be: a sequence must fit its type.
+    /// Parses a spec. `rows` is the number of rows: a sequence must fit its type.
     pub(crate) fn parse(name: &str, text: &str, rows: u64) -> Result<Self> {
         let refuse = |what: String| {
             Error::new(ErrorKind::Options, what).at(format!("specs.{name}")).hint(
-                "a spec reads like `int64 sequence`, `decimal(15,2) range 0..100 null 5%`, \
+                "examples: `int64 sequence`, `decimal(15,2) range 0..100 null 5%`, \
                  `text words 3..8`, `date 1992-01-01..1998-12-31 edge 1%`",
             )
         };
@@ -68,7 +68,7 @@ impl ColumnSpec {
     fn check(&self, rows: u64) -> Result<(), String> {
         let logical = &self.logical;
         if !self.shape.suits(logical) {
-            return Err(format!("a `{logical}` cannot be made like that"));
+            return Err(format!("a `{logical}` cannot have this shape"));
         }
         let last = match self.shape {
             Shape::Sequence { first, every } => i128::from(first) + i128::from(rows / every),
@@ -119,10 +119,10 @@ pub(crate) fn is_integer(logical: &LogicalType) -> bool {
     )
 }
 
-/// Digits after the point of a made `numeric`, which has no scale of its own.
+/// Number of decimal places of a generated `numeric`, which has no scale of its own.
 pub(crate) const NUMERIC_SCALE: u8 = 4;
 
-/// What 1 is in the integers that carry a type: `100` for `decimal(15,2)`.
+/// The integer that represents 1 in a type: `100` for `decimal(15,2)`.
 pub(crate) fn unit(logical: &LogicalType) -> i128 {
     match logical {
         LogicalType::Decimal { scale, .. } => {
@@ -148,7 +148,7 @@ pub(crate) fn step(logical: &LogicalType) -> i64 {
 
 const DAY: i64 = 86_400_000_000;
 
-/// How many of the carrying integers a day has, for the types that count moments.
+/// The number of units in a day, for the types that count times.
 pub(crate) fn day(logical: &LogicalType) -> i64 {
     match logical {
         LogicalType::Time { precision: 7.. }
@@ -159,7 +159,7 @@ pub(crate) fn day(logical: &LogicalType) -> i64 {
     }
 }
 
-/// Where values lie if the spec says nothing, and what a sequence may not exceed.
+/// The range of values without a range in the spec, and the limits of a sequence.
 pub(crate) fn bounds(logical: &LogicalType) -> (i128, i128) {
     use LogicalType as T;
     let day = i128::from(day(logical));
@@ -214,7 +214,7 @@ fn parse_spec(name: &str, text: &str) -> Result<ColumnSpec, String> {
     Ok(spec)
 }
 
-/// The type's name ends at the first blank outside its brackets.
+/// Splits off the type's name, which ends at the first blank outside parentheses.
 fn split_type(text: &str) -> (&str, &str) {
     let text = text.trim();
     let mut depth = 0;
@@ -229,13 +229,13 @@ fn split_type(text: &str) -> (&str, &str) {
     (text, "")
 }
 
-/// Takes one word of the spec and those that belong to it.
+/// Applies one word of the spec and its arguments.
 fn apply<'a>(
     spec: &mut ColumnSpec,
     word: &str,
     words: &mut impl Iterator<Item = &'a str>,
 ) -> Result<(), String> {
-    let mut next = || words.next().ok_or_else(|| format!("something must follow `{word}`"));
+    let mut next = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
     match word {
         "sequence" => set_shape(spec, Shape::Sequence { first: 1, every: 1 })?,
         "from" | "every" => adjust_sequence(&mut spec.shape, word, next()?)?,
@@ -266,7 +266,7 @@ fn apply<'a>(
 
 fn set_shape(spec: &mut ColumnSpec, shape: Shape) -> Result<(), String> {
     if spec.shape != Shape::Any {
-        return Err("the spec says twice how values are chosen".to_owned());
+        return Err("the spec has two shapes".to_owned());
     }
     spec.shape = shape;
     Ok(())
@@ -274,38 +274,38 @@ fn set_shape(spec: &mut ColumnSpec, shape: Shape) -> Result<(), String> {
 
 fn adjust_sequence(shape: &mut Shape, word: &str, value: &str) -> Result<(), String> {
     let Shape::Sequence { first, every } = shape else {
-        return Err(format!("`{word}` belongs behind `sequence`"));
+        return Err(format!("`{word}` must follow `sequence`"));
     };
     if word == "every" {
         *every = parse_count(value)?;
     } else {
-        *first = value.parse().map_err(|_| format!("`{value}` is no whole number"))?;
+        *first = value.parse().map_err(|_| format!("`{value}` is not an integer"))?;
     }
     Ok(())
 }
 
 fn parse_count(text: &str) -> Result<u64, String> {
     let count = text.parse().ok().filter(|count| *count > 0);
-    count.ok_or_else(|| format!("`{text}` is no whole number above 0"))
+    count.ok_or_else(|| format!("`{text}` is not an integer above 0"))
 }
 
 fn parse_chance(text: &str) -> Result<Chance, String> {
     let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
     match percent.filter(|percent| (0.0..=100.0).contains(percent)) {
         Some(percent) => Ok(Chance::percent(percent)),
-        None => Err(format!("`{text}` is no chance like `5%`")),
+        None => Err(format!("`{text}` is not a percentage such as `5%`")),
     }
 }
 
 fn parse_pair(text: &str) -> Result<(u64, u64), String> {
     let pair = text.split_once("..");
     let pair = pair.and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
-    pair.ok_or_else(|| format!("`{text}` is no range like `3..8`"))
+    pair.ok_or_else(|| format!("`{text}` is not a range such as `3..8`"))
 }
 
-/// `a..b` in the type's own writing, both included.
+/// `a..b` in the type's own notation, inclusive.
 fn parse_range(logical: &LogicalType, text: &str) -> Result<Shape, String> {
-    let refuse = || format!("`{text}` is no range of `{logical}`");
+    let refuse = || format!("`{text}` is not a range of `{logical}`");
     let (low, high) = text.split_once("..").ok_or_else(refuse)?;
     if matches!(logical, LogicalType::Float32 | LogicalType::Float64) {
         let bound = |text: &str| text.parse::<f64>().ok().filter(|bound| bound.is_finite());

@@ -1,5 +1,5 @@
-//! The target in memory: fingerprints of its rows by key, or only their sums where no key is
-//! kept. Chunks are prepared beside it and merged under its lock, so nobody sees half of one.
+//! The target in memory: fingerprints of its rows by key, or only their sums if no key is kept.
+//! Chunks are prepared outside it and merged under its lock, so a part of a chunk is never visible.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -12,12 +12,12 @@ use transload_plugin_api::{Error, ErrorKind, Result, WriteMode, WritePlan};
 
 use crate::checksum::NULL;
 
-/// A target that tasks share.
+/// A target shared by tasks.
 pub(crate) type SharedTable = Arc<Mutex<Table>>;
 
 static TABLES: Mutex<BTreeMap<String, SharedTable>> = Mutex::new(BTreeMap::new());
 
-/// The table of that name, which lives as long as the process; without a name, a new one.
+/// The table with this name, which lives as long as the process; without a name, a new one.
 pub(crate) fn named(name: Option<&str>) -> SharedTable {
     match name {
         Some(name) => Arc::clone(TABLES.lock().entry(name.to_owned()).or_default()),
@@ -25,28 +25,28 @@ pub(crate) fn named(name: Option<&str>) -> SharedTable {
     }
 }
 
-/// The named tables and how many rows each has.
+/// The named tables, each with its number of rows.
 pub(crate) fn all() -> Vec<(String, u64)> {
     let tables = TABLES.lock();
     tables.iter().map(|(name, table)| (name.clone(), table.lock().content.rows())).collect()
 }
 
-/// What is in the target, and what runs have staged for it.
+/// The content of the target, and what runs have staged for it.
 #[derive(Default)]
 pub(crate) struct Table {
     content: Content,
-    /// Content of `overwrite` runs, by run, until their commit.
+    /// Content of `overwrite` runs, by run, until they commit.
     stages: HashMap<String, Content>,
-    /// Chunks committed since the table was made.
+    /// Number of chunks committed since the table was created.
     pub(crate) chunks: u64,
-    /// Runs whose commit is done.
+    /// Runs that have committed.
     pub(crate) finished: HashSet<String>,
     /// The newest attempt at each task of each run.
     pub(crate) epochs: HashMap<(String, u32), u32>,
 }
 
 impl Table {
-    /// Where a run's rows go: straight in, or to its stage.
+    /// Where a run's rows are added: the target, or the run's stage.
     pub(crate) fn content(&mut self, plan: &WritePlan) -> &mut Content {
         if plan.mode == WriteMode::Overwrite {
             return self.stages.entry(plan.run.clone()).or_default();
@@ -54,7 +54,7 @@ impl Table {
         &mut self.content
     }
 
-    /// Puts a run's stage in place of the content.
+    /// Replaces the content by a run's stage.
     pub(crate) fn publish(&mut self, plan: &WritePlan) {
         if plan.mode == WriteMode::Overwrite {
             self.content = self.stages.remove(&plan.run).unwrap_or_default();
@@ -65,13 +65,13 @@ impl Table {
         self.stages.remove(run);
     }
 
-    /// Rows, and checksum and NULLs of each column.
+    /// Number of rows, and checksum and NULLs of each column.
     pub(crate) fn tally(&self) -> Tally {
         self.content.tally()
     }
 }
 
-/// Rows of one set of columns.
+/// Rows with the same columns.
 #[derive(Default)]
 pub(crate) struct Content {
     /// Empty until the first row.
@@ -108,11 +108,11 @@ impl Content {
         if self.columns.is_empty() {
             self.columns = columns();
         } else if self.columns != columns() {
-            let message = "the table holds other columns than the plan's";
+            let message = "the columns of the table differ from those of the plan";
             return Err(Error::new(ErrorKind::Schema, message));
         }
         if chunk.was_there.iter().any(|(key, was_there)| self.has(*key) != *was_there) {
-            let message = "another task has written the same key meanwhile";
+            let message = "another task has written the same key in the meantime";
             return Err(Error::new(ErrorKind::Retry, message));
         }
         for (key, slot) in &chunk.rows.slots {
@@ -123,16 +123,16 @@ impl Content {
     }
 }
 
-/// What a chunk will change.
+/// The changes of a chunk.
 #[derive(Default)]
 pub(crate) struct Chunk {
     /// Rows without a key.
     pub(crate) loose: Tally,
-    /// New rows, and new values of rows that were there.
+    /// New rows, and new values of existing rows.
     rows: KeyedRows,
-    /// What the table had of the chunk's keys when the chunk looked.
+    /// Whether the table had the chunk's keys when the chunk checked.
     was_there: HashMap<u64, bool>,
-    /// The columns in which a row replaces one that was there.
+    /// The columns that a row replaces in an existing row.
     replaces: Vec<usize>,
 }
 
@@ -145,7 +145,7 @@ impl Chunk {
         self.rows.slots.contains_key(&key)
     }
 
-    /// Puts a row; `was_there` says whether the table has its key.
+    /// Adds a row; `was_there` is whether the table has its key.
     pub(crate) fn put(&mut self, key: u64, row: &[u64], was_there: bool) {
         self.was_there.insert(key, was_there);
         self.rows.put(key, row, &self.replaces);
@@ -190,19 +190,19 @@ impl KeyedRows {
     }
 }
 
-/// Rows counted and summed up.
+/// The number of rows and their sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Tally {
     pub(crate) rows: u64,
     pub(crate) columns: Vec<ColumnTally>,
 }
 
-/// One column summed up.
+/// The sums of one column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct ColumnTally {
     pub(crate) name: String,
-    /// The wrapping sum of the cells' fingerprints, NULLs adding nothing. JSON numbers lose
-    /// digits of it, so it travels in hexadecimal.
+    /// The wrapping sum of the cells' fingerprints; NULLs add nothing. JSON numbers would lose
+    /// digits, so it is written in hexadecimal.
     #[serde(serialize_with = "hexadecimal")]
     pub(crate) checksum: u64,
     pub(crate) nulls: u64,
@@ -229,7 +229,7 @@ impl Tally {
         }
     }
 
-    /// Adds rows given as columns, without those that `leave_out` names in rising order.
+    /// Adds rows given as columns, except for those that `leave_out` lists in ascending order.
     pub(crate) fn add_columns(&mut self, columns: &[Vec<u64>], rows: u64, leave_out: &[u64]) {
         self.rows += rows - leave_out.len() as u64;
         self.columns.resize(columns.len(), ColumnTally::default());

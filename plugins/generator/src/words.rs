@@ -1,4 +1,4 @@
-//! The vocabulary of made texts: plain words, the most frequent first for skewed columns.
+//! The vocabulary of generated texts: plain words, the most frequent first for skewed columns.
 
 pub(crate) const WORDS: &[&str] = &[
     "the",

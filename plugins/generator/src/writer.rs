@@ -1,5 +1,5 @@
-//! The writing side, verbs of the job: what the target is, what a plan would do to it, and its
-//! commit. The chunks of one task are written in `task`.
+//! The writing side of the job: inspecting the target, drafting a plan, and the commit. The chunks
+//! of one task are written in `task`.
 
 mod task;
 
@@ -21,13 +21,13 @@ use crate::{
     table::{self, SharedTable, Tally},
 };
 
-/// A destination that keeps fingerprints of rows.
+/// A target that keeps fingerprints of rows.
 pub(crate) struct GeneratorWriter {
     options: Arc<WriterOptions>,
     target: TargetInfo,
     table: SharedTable,
     cancel: Cancel,
-    /// `retry_at` has had its effect.
+    /// Whether `retry_at` has been triggered.
     retried: Arc<AtomicBool>,
 }
 
@@ -67,7 +67,7 @@ impl GeneratorWriter {
             .hint("set `key_dedup = true` and give the job a `key`"))
     }
 
-    /// The target's column of that name, or the plan's own where any column will do.
+    /// The target's column with that name, or the plan's own if the target accepts any column.
     fn target_column(&self, planned: &Column) -> Result<Column> {
         if self.target.columns.is_empty() {
             return Ok(planned.clone());
@@ -84,7 +84,7 @@ impl GeneratorWriter {
         let report = Report { run: &plan.run, chunks: table.chunks, tally: table.tally() };
         let text = serde_json::to_vec_pretty(&report)
             .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
-        // Whoever waits for the file finds all of it or nothing.
+        // A process that waits for the file finds all of it or nothing.
         let unfinished = path.with_extension("unfinished");
         let place = |error: std::io::Error| Error::from(error).at(path.display().to_string());
         std::fs::write(&unfinished, text).map_err(place)?;
@@ -92,7 +92,7 @@ impl GeneratorWriter {
     }
 }
 
-/// The report file: what the table holds after the run.
+/// The report file: the content of the table after the run.
 #[derive(Serialize)]
 struct Report<'a> {
     run: &'a str,
@@ -121,7 +121,7 @@ impl Writer for GeneratorWriter {
         key_indices(plan)?;
         update_indices(plan)?;
         if plan.create_table || !plan.before.is_empty() || !plan.after.is_empty() {
-            let message = "the generator neither makes tables nor runs statements";
+            let message = "the generator does not create tables or run statements";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let overwrites = plan.mode == WriteMode::Overwrite;
@@ -137,7 +137,7 @@ impl Writer for GeneratorWriter {
                 _ if self.keyed(plan) => Guarantee::Convergent,
                 _ => Guarantee::AtLeastOnce,
             },
-            because: "the rows live in memory, without a record of progress".to_owned(),
+            because: "the rows are in memory, without a record of progress".to_owned(),
             warnings: Vec::new(),
         })
     }
@@ -207,8 +207,8 @@ fn key_indices(plan: &WritePlan) -> Result<Vec<usize>> {
     plan.key.iter().map(|name| index_of(plan, name)).collect()
 }
 
-/// The columns that a row replaces in the one with its key: an upsert's `update_columns` (all
-/// that are not key if it names none), otherwise all.
+/// The columns that a row replaces in the row with its key: an upsert's `update_columns` (by
+/// default all columns outside the key), otherwise all.
 fn update_indices(plan: &WritePlan) -> Result<Vec<usize>> {
     if plan.mode != WriteMode::Upsert {
         return Ok((0..plan.columns.len()).collect());

@@ -1,22 +1,22 @@
-//! What the server's packets say: which server it is, what a statement did, columns, rows of text,
-//! errors. Who reads them is `session`.
+//! Parses the server's packets: its version, the result of a statement, columns, rows in text form,
+//! errors. Reading them is left to `session`.
 
 use crate::{
     failure::{Failure, ServerError},
     wire::Taker,
 };
 
-/// Which server answers, as far as its dialects differ.
+/// Which server this is, as far as its dialect differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
     pub(crate) mariadb: bool,
     pub(crate) version: (u32, u32, u32),
-    /// As the server tells it.
+    /// The version as the server sends it.
     pub(crate) text: String,
 }
 
 impl Server {
-    /// MariaDB puts `5.5.5-` before its version for clients of old.
+    /// MariaDB puts `5.5.5-` before its version for old clients.
     pub(crate) fn parse(text: &str) -> Self {
         let mariadb = text.contains("MariaDB");
         let bare = if mariadb { text.trim_start_matches("5.5.5-") } else { text };
@@ -31,7 +31,7 @@ impl Server {
     }
 }
 
-/// The answer to a statement without rows.
+/// The result of a statement without rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Done {
     pub(crate) affected: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// A number of the answer's text (`Records: 3  Duplicates: 1  Warnings: 0`).
+    /// A number from the result's text (`Records: 3  Duplicates: 1  Warnings: 0`).
     pub(crate) fn named(&self, name: &str) -> Option<u64> {
         let (_, rest) = self.info.split_once(name)?;
         let rest = rest.strip_prefix(':')?.trim_start();
@@ -64,7 +64,7 @@ pub(crate) struct ResultColumn {
     pub(crate) decimals: u8,
 }
 
-/// The error packet's number, state and text.
+/// The number, state and text of an error packet.
 pub(crate) fn server_error(packet: &[u8]) -> ServerError {
     let mut taker = Taker(packet.get(1..).unwrap_or_default());
     let number = taker.u16().unwrap_or_default();
@@ -77,7 +77,7 @@ pub(crate) fn server_error(packet: &[u8]) -> ServerError {
     }
 }
 
-/// What the OK packet tells.
+/// The content of an OK packet.
 pub(crate) fn ok_packet(packet: &[u8]) -> Result<Done, Failure> {
     let mut taker = Taker(packet.get(1..).unwrap_or_default());
     let head = (|| {
@@ -85,7 +85,8 @@ pub(crate) fn ok_packet(packet: &[u8]) -> Result<Done, Failure> {
         taker.length()?; // the last generated id
         Some((affected, taker.u16()?, taker.u16()?))
     })();
-    let (affected, status, warnings) = head.ok_or_else(|| Failure::protocol("a broken answer"))?;
+    let (affected, status, warnings) =
+        head.ok_or_else(|| Failure::protocol("a malformed OK packet"))?;
     let info = String::from_utf8_lossy(taker.0).into_owned();
     Ok(Done { affected, warnings, status, info })
 }
@@ -119,7 +120,7 @@ pub(crate) fn text_row(packet: &[u8], count: u64) -> Result<TextRow, Failure> {
             taker.byte();
             return Ok(None);
         }
-        let bytes = taker.string().ok_or_else(|| Failure::protocol("a broken row"))?;
+        let bytes = taker.string().ok_or_else(|| Failure::protocol("a malformed row"))?;
         Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
     };
     (0..count).map(cell).collect()

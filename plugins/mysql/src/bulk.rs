@@ -1,6 +1,6 @@
-//! LOAD DATA LOCAL from memory. One statement stays open over a chunk's batches, so that the
-//! server works while the next rows are being made. Nothing that it says about a row is trusted:
-//! a warning or a missing row takes the whole chunk back, and the chunk then comes again and goes
+//! LOAD DATA LOCAL from memory. One statement stays open over a chunk's batches, so that the server
+//! works while the next rows are encoded. The server's warnings do not identify rows reliably:
+//! after a warning or a missing row, the whole chunk is rolled back, and is then written again
 //! batch by batch, each within a savepoint.
 
 use arrow_array::RecordBatch;
@@ -19,19 +19,19 @@ use crate::{
 /// Loads the rows of one task.
 pub(crate) struct Bulk {
     sql: String,
-    /// Rows sent into the open statement, if one is open.
+    /// Number of rows sent into the open statement, if there is one.
     sent: Option<u64>,
     /// Whether chunks go batch by batch.
     care: Care,
 }
 
-/// What came of a batch.
+/// The outcome of a batch.
 pub(crate) enum Sent {
-    /// So many rows are in, or on their way.
+    /// This many rows are loaded, or sent.
     Rows(u64),
-    /// Nothing is in: the server has something to say about some row.
+    /// No row is loaded: the server refused or changed some row.
     Doubted,
-    /// Nothing is in: the server or a proxy forbids it after all.
+    /// No row is loaded: the server or a proxy does not allow LOAD DATA LOCAL.
     Forbidden,
 }
 
@@ -40,7 +40,7 @@ impl Bulk {
         Self { sql, sent: None, care: Care::default() }
     }
 
-    /// Sends a batch. Its rows count as in, but are proven to be by [`Bulk::finish_chunk`] only.
+    /// Sends a batch. Its rows count as loaded, but only [`Bulk::finish_chunk`] verifies it.
     pub(crate) fn write(
         &mut self,
         session: &mut Session,
@@ -59,7 +59,7 @@ impl Bulk {
         Ok(Sent::Rows(rows))
     }
 
-    /// Loads a batch by a statement of its own, and takes that back in case of doubt.
+    /// Loads a batch with its own statement, and rolls that back if any row is in doubt.
     fn write_alone(
         &mut self,
         session: &mut Session,
@@ -76,7 +76,7 @@ impl Bulk {
         if is_whole(session.end_load(), rows, session)? {
             return Ok(Sent::Rows(rows));
         }
-        session.run("take a bulk load back", BACK)?;
+        session.run("roll a bulk load back", BACK)?;
         Ok(Sent::Doubted)
     }
 
@@ -92,7 +92,7 @@ impl Bulk {
     }
 
     /// Ends the open statement. An error of kind `Retry` means that the server refused or changed
-    /// some row: the chunk must be rolled back and come again.
+    /// some row: the chunk must be rolled back and written again.
     pub(crate) fn finish_chunk(&mut self, session: &mut Session) -> Result<()> {
         let Some(sent) = self.sent.take() else {
             if self.care.is_needed() {
@@ -105,14 +105,14 @@ impl Bulk {
             return Ok(());
         }
         self.care.raise();
-        let message = "the server has refused or changed rows of a bulk load";
+        let message = "the server refused or changed rows of a bulk load";
         Err(Error::new(ErrorKind::Retry, message).with_code("MYSQL-BULK"))
     }
 
     /// Ends the open statement, if one is open, before a rollback.
     pub(crate) fn give_up(&mut self, session: &mut Session) {
         if self.sent.take().is_some() {
-            // The rollback takes it back, whatever it did.
+            // Whatever it did is rolled back.
             let _ = session.end_load();
         }
     }
@@ -126,7 +126,7 @@ fn failed(failure: Failure, session: &Session) -> Error {
     failure.into_error("load rows", &session.cancel)
 }
 
-/// Whether the server took every row as it was sent.
+/// Whether the server loaded every row exactly as it was sent.
 fn is_whole(done: Result<Done, Failure>, rows: u64, session: &Session) -> Result<bool> {
     match done {
         Ok(done) => Ok(done.warnings == 0 && done.affected == rows),
@@ -138,7 +138,7 @@ fn is_whole(done: Result<Done, Failure>, rows: u64, session: &Session) -> Result
 pub(crate) const SAVEPOINT: &str = "SAVEPOINT transload";
 pub(crate) const BACK: &str = "ROLLBACK TO SAVEPOINT transload";
 
-/// LOAD DATA for lines as `rows` makes them. The file's name means nothing.
+/// LOAD DATA for lines in the format of `rows`. The file's name has no meaning.
 pub(crate) fn load_statement(
     table: &str,
     plan: &WritePlan,

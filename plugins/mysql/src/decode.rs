@@ -1,4 +1,5 @@
-//! Rows of the binary protocol into Arrow: each cell goes from the packet to its column's buffer
+//! Decodes rows of the binary protocol into Arrow: each cell is copied from the packet to its
+//! column's buffer
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html>).
 
 use arrow_array::ArrayRef;
@@ -22,25 +23,25 @@ use crate::{
 /// The flag of unsigned numbers.
 const UNSIGNED: u16 = 32;
 
-/// A row that cannot be read whole.
+/// A row that cannot be read completely.
 pub(crate) enum RowFault {
     /// One cell, by its column.
     Cell(usize, Fault),
-    /// The packet itself is broken.
+    /// The packet itself is malformed.
     Packet,
 }
 
-/// One column on its way.
+/// Decodes one column.
 pub(crate) struct ColumnDecoder {
     column: Column,
     kind: u8,
     unsigned: bool,
     zero_dates: ZeroDates,
-    /// An empty text is the enum's mark of a broken value.
+    /// Whether an empty text marks an invalid enum value.
     no_empty: bool,
-    /// The server sends a date, which is wanted as text.
+    /// Whether the server sends a date and text is wanted.
     dated: bool,
-    /// Digits behind the second's point.
+    /// Number of digits after the decimal point of the seconds.
     decimals: u8,
     short: ShortDecimal,
     nulls: NullBufferBuilder,
@@ -48,7 +49,7 @@ pub(crate) struct ColumnDecoder {
 }
 
 impl ColumnDecoder {
-    /// A decoder that makes `column` of what the server sends as `found`.
+    /// A decoder that produces `column` from values that the server sends as `found`.
     pub(crate) fn new(
         column: &Column,
         found: &ResultColumn,
@@ -76,15 +77,15 @@ impl ColumnDecoder {
 
     fn append_null(&mut self) -> Result<(), Fault> {
         if !self.column.nullable {
-            return Err(fault("null", "NULL in a column that takes none"));
+            return Err(fault("null", "NULL in a column that does not allow it"));
         }
         self.data.push_null();
         self.nulls.append_null();
         Ok(())
     }
 
-    /// Takes a cell off the row if it is of the usual sort; `false`, with nothing taken, leaves it to
-    /// [`ColumnDecoder::append`]. Nearly all cells go this way.
+    /// Takes a cell from the row if it is of a common kind. Returns `false` and takes nothing if
+    /// the cell is left to [`ColumnDecoder::append`]. Nearly all cells are handled here.
     #[inline]
     fn append_usual(&mut self, row: &mut Taker<'_>) -> bool {
         let rest = match &mut self.data {
@@ -130,7 +131,7 @@ impl ColumnDecoder {
         true
     }
 
-    /// Takes one cell off the row. `None`: the packet is too short.
+    /// Takes one cell from the row. `None`: the packet is too short.
     fn append(&mut self, row: &mut Taker<'_>) -> Option<Result<(), Fault>> {
         let (kind, unsigned) = (self.kind, self.unsigned);
         let appended = match &mut self.data {
@@ -173,7 +174,7 @@ impl ColumnDecoder {
             Data::Bytes { bytes, ends } => {
                 let text = row.string()?;
                 if text.is_empty() && self.no_empty {
-                    return Some(Err(fault("range", "the enum holds a broken value (index 0)")));
+                    return Some(Err(fault("range", "the enum has an invalid value (index 0)")));
                 }
                 bytes.extend_from_slice(text);
                 // A batch ends at 4 MiB and a packet at 1 GiB.
@@ -233,16 +234,16 @@ impl ColumnDecoder {
         if self.zero_dates == ZeroDates::Null && self.column.nullable {
             return self.append_null();
         }
-        Err(fault("zero-date", "not a date of the calendar, such as 0000-00-00"))
+        Err(fault("zero-date", "not a calendar date, such as 0000-00-00"))
     }
 
-    /// Forgets cells beyond so many rows.
+    /// Drops cells beyond this many rows.
     fn truncate(&mut self, rows: usize) {
         self.nulls.truncate(rows);
         self.data.truncate(rows);
     }
 
-    /// The column's array; the decoder begins again.
+    /// Returns the column's array; the decoder starts over.
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let Some(empty) = Data::new(&self.column.logical, self.nulls.len(), self.data.bytes())
         else {
@@ -256,7 +257,7 @@ impl ColumnDecoder {
 /// All columns of a result.
 pub(crate) struct RowDecoder {
     columns: Vec<ColumnDecoder>,
-    /// Where the key's columns stand.
+    /// The indexes of the key's columns.
     key: Vec<usize>,
     pub(crate) rows: usize,
 }
@@ -266,7 +267,7 @@ impl RowDecoder {
         Self { columns, key, rows: 0 }
     }
 
-    /// Takes a row's packet. After a fault nothing of the row stays.
+    /// Appends a row's packet. After a fault, no cell of the row is kept.
     pub(crate) fn append(&mut self, packet: &[u8]) -> Result<(), RowFault> {
         let done = self.try_append(packet);
         match done {
@@ -302,7 +303,7 @@ impl RowDecoder {
             .collect()
     }
 
-    /// The key of a row that could not be read whole.
+    /// The key of a row that could not be read completely.
     pub(crate) fn key_of_packet(&self, packet: &[u8]) -> Option<Vec<KeyValue>> {
         let mut row = Taker(packet.get(1..)?);
         let nulls = row.bytes((self.columns.len() + 9) / 8)?;
@@ -316,7 +317,7 @@ impl RowDecoder {
         self.key.iter().map(|at| found[*at].clone()).collect()
     }
 
-    /// The arrays of the first `count` columns; decoding begins again.
+    /// Returns the arrays of the first `count` columns; decoding starts over.
     pub(crate) fn finish(&mut self, count: usize) -> Result<Vec<ArrayRef>, ArrowError> {
         self.rows = 0;
         let arrays: Vec<_> =
@@ -325,7 +326,7 @@ impl RowDecoder {
     }
 }
 
-/// Takes a cell off without keeping it; what may be part of a key comes back.
+/// Takes a cell without keeping it; returns its value if it may be part of a key.
 fn skip(column: &ColumnDecoder, row: &mut Taker<'_>) -> Option<Option<KeyValue>> {
     Some(match column.kind {
         kind::TINY | kind::SHORT | kind::YEAR | kind::LONG | kind::INT24 | kind::LONGLONG => {

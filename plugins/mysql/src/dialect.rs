@@ -1,9 +1,9 @@
-//! How MySQL and MariaDB write what SQL databases write differently.
+//! The SQL of MySQL and MariaDB where it differs from other databases.
 
 use transload_tables::{Conflict, Dialect};
 
-/// The dialect of both servers, as far as names and placeholders go. Conflicts are resolved in
-/// `load`, where the server is known.
+/// The dialect of both servers for names and placeholders. Conflict clauses are in `insert`, where
+/// the server is known.
 pub(crate) struct MysqlDialect;
 
 impl Dialect for MysqlDialect {
@@ -23,8 +23,8 @@ impl Dialect for MysqlDialect {
         sql.push('?');
     }
 
-    /// `ON DUPLICATE KEY UPDATE`; an ignored conflict sets a key column to itself, because
-    /// `INSERT IGNORE` would let bad values in as well.
+    /// `ON DUPLICATE KEY UPDATE`. An ignored conflict sets a key column to itself, because
+    /// `INSERT IGNORE` would also accept invalid values.
     fn on_conflict(&self, conflict: &Conflict<'_>, sql: &mut String) {
         let (key, columns) = match conflict {
             Conflict::Fail => return,
@@ -52,7 +52,7 @@ impl Dialect for MysqlDialect {
         65_535
     }
 
-    /// Sixty-four characters; no name of fewer bytes has more.
+    /// Sixty-four characters; a name within this many bytes never has more.
     fn identifier_bytes(&self) -> Option<usize> {
         Some(64)
     }
@@ -62,7 +62,7 @@ impl Dialect for MysqlDialect {
     }
 }
 
-/// One identifier, quoted.
+/// Quotes one identifier.
 pub(crate) fn quoted(name: &str) -> String {
     MysqlDialect.quoted(name)
 }

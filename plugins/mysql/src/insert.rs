@@ -1,5 +1,5 @@
-//! INSERTs of many rows, cut down to the very rows that the server refuses, each statement within
-//! a savepoint; and what the server's counts say became of the rows.
+//! Multi-row INSERTs, each within a savepoint, divided until the refused rows are found; and the
+//! outcome of each row from the server's counts.
 
 use std::ops::Range;
 
@@ -18,33 +18,33 @@ use crate::{
     session::{QUERY, Session},
 };
 
-/// The size that statements aim at, in bytes.
+/// The target size of a statement, in bytes.
 const STATEMENT: usize = 1 << 20;
 
 /// Inserts the rows of one task.
 pub(crate) struct Inserter {
     mode: WriteMode,
-    /// An upsert has something to update.
+    /// Whether an upsert has columns to update.
     updates: bool,
-    /// `INSERT INTO t (...) VALUES `, and what follows the rows.
+    /// `INSERT INTO t (...) VALUES `, and the text after the rows.
     head: String,
     tail: String,
-    /// For REPLACE, which does not count rows that were there unchanged: an INSERT that finds out
-    /// which rows are new, its words before and after the rows.
+    /// For REPLACE, which does not count existing rows that did not change: an INSERT that
+    /// determines which rows are new, as the text before and after the rows.
     probe: Option<(String, String)>,
-    /// Rows go one by one: the server keeps half of a refused statement, or its counts of many
-    /// rows would not be exact.
+    /// Whether rows are sent one by one, because the server keeps half of a refused statement, or
+    /// because its counts for many rows would not be exact.
     single: bool,
-    /// Whether a statement can be taken back.
+    /// Whether a statement can be rolled back.
     transactional: bool,
     packet: Vec<u8>,
     rows: Vec<Encoded>,
 }
 
-/// The server's view of one statement.
+/// The outcome of one statement.
 enum Outcome {
     Done(Done),
-    /// Values are at fault: the dirty row if it was one row, and which row the server named.
+    /// Values are at fault: the dirty row if it was one row, and the row that the server named.
     Refused {
         dirty: DirtyRow,
         named: Option<usize>,
@@ -52,7 +52,7 @@ enum Outcome {
 }
 
 impl Inserter {
-    /// Inserts into the table and columns that `into` names, which are `target`'s.
+    /// Inserts into the table and the columns of `target`; `into` is the table's name.
     pub(crate) fn new(plan: &WritePlan, target: &Table, into: &str, server: &Server) -> Self {
         let verb = if plan.mode == WriteMode::Replace { "REPLACE" } else { "INSERT" };
         let several = target.keys.len() > 1;
@@ -99,7 +99,7 @@ impl Inserter {
         Ok(written)
     }
 
-    /// Inserts rows; where the server refuses some, all others are in.
+    /// Inserts rows; if the server refuses some, all others are inserted.
     fn insert(
         &mut self,
         session: &mut Session,
@@ -108,14 +108,14 @@ impl Inserter {
         range: Range<usize>,
         written: &mut Written,
     ) -> Result<()> {
-        // In order: of equal keys the first or the last wins, by mode.
+        // In order, because the mode decides whether the first or the last of equal keys wins.
         let mut waiting = vec![range];
         let mut trusted = true;
         let mut suspect = None;
         while let Some(range) = waiting.pop() {
             match self.statement(session, text, &rows[range.clone()])? {
                 Outcome::Done(done) => {
-                    // The server named a row that was not at fault.
+                    // If the row that the server named is accepted, its row numbers are wrong.
                     trusted &= suspect != Some(range.start) || range.len() > 1;
                     self.count(&done, range.len() as u64, written);
                 }
@@ -140,7 +140,7 @@ impl Inserter {
         Ok(())
     }
 
-    /// One INSERT of consecutive rows: all in, or none.
+    /// One INSERT of consecutive rows: all are inserted, or none.
     fn statement(
         &mut self,
         session: &mut Session,
@@ -167,9 +167,9 @@ impl Inserter {
                 done.affected = (2 * rows.len() as u64).saturating_sub(new);
                 Outcome::Done(done)
             }
-            // Its probe is taken back with it.
+            // The probe is rolled back with it.
             refused => {
-                session.run("take rows back", BACK)?;
+                session.run("roll rows back", BACK)?;
                 refused
             }
         })
@@ -188,14 +188,14 @@ impl Inserter {
         self.packet.clear();
         self.packet.push(QUERY);
         self.packet.extend_from_slice(head.as_bytes());
-        // Every row's text begins with the comma that parts it from the one before.
+        // Every row's text begins with the comma that separates it from the row before.
         self.packet.extend_from_slice(&text[first.text.start + 1..last.text.end]);
         self.packet.extend_from_slice(tail.as_bytes());
         match session.run_packet(&self.packet) {
             Ok(done) if done.warnings == 0 => Ok(Outcome::Done(done)),
             Ok(done) => match harmful_warning(session)? {
                 Some(reason) if self.transactional => {
-                    session.run("take rows back", BACK)?;
+                    session.run("roll rows back", BACK)?;
                     let dirty = dirty(first.row, None, "range", reason);
                     Ok(Outcome::Refused { dirty, named: None })
                 }
@@ -212,9 +212,9 @@ impl Inserter {
         }
     }
 
-    /// What became of the rows of one statement, from the server's counts. Without the flag
-    /// `CLIENT_FOUND_ROWS` an inserted row counts 1, a changed one 2 and an unchanged one 0; a
-    /// replaced one counts 1 and 1 more for each row deleted.
+    /// The outcome of the rows of one statement, from the server's counts. Without the flag
+    /// `CLIENT_FOUND_ROWS`, an inserted row counts 1, a changed one 2 and an unchanged one 0; a
+    /// replaced one counts 1, plus 1 for each row deleted.
     fn count(&self, done: &Done, rows: u64, written: &mut Written) {
         match self.mode {
             WriteMode::Upsert if self.updates => {
@@ -238,10 +238,10 @@ impl Inserter {
     }
 }
 
-/// The new rows' name in MySQL's `ON DUPLICATE KEY UPDATE`.
+/// The alias of the new rows in MySQL's `ON DUPLICATE KEY UPDATE`.
 const ALIAS: &str = "`new rows`";
 
-/// What follows the rows: what a conflict does, in the server's own way.
+/// The clause after the rows: what a conflict does, in the server's syntax.
 pub(crate) fn conflict_clause(plan: &WritePlan, server: &Server) -> String {
     let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
     let columns = drafting(plan).updated_columns();
@@ -252,7 +252,7 @@ pub(crate) fn conflict_clause(plan: &WritePlan, server: &Server) -> String {
         _ => Conflict::Fail,
     };
     let mut sql = String::new();
-    // VALUES() is deprecated where the row alias is, which MariaDB has not.
+    // VALUES() is deprecated where the server has the row alias, which MariaDB does not have.
     let aliased = !server.mariadb && server.version >= (8, 0, 19);
     if let Conflict::Update { columns, .. } = conflict
         && aliased
@@ -265,8 +265,7 @@ pub(crate) fn conflict_clause(plan: &WritePlan, server: &Server) -> String {
     sql
 }
 
-/// The text of a warning that says that a value was changed; notes about the statement itself
-/// are none.
+/// The text of a warning that a value was changed. Notes about the statement itself are ignored.
 fn harmful_warning(session: &mut Session) -> Result<Option<String>> {
     const DEPRECATED: [&str; 2] = ["1287", "1681"];
     let rows = session.rows("read warnings", "SHOW WARNINGS")?;

@@ -1,5 +1,5 @@
-//! Which way a chunk's rows go: LOAD DATA from memory where nothing speaks against it, else
-//! INSERTs. Chunks are `task`'s business, the two ways those of `bulk` and `insert`.
+//! Chooses how a chunk's rows are written: LOAD DATA from memory if possible, else INSERTs. Chunks
+//! are left to `task`, the two methods to `bulk` and `insert`.
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, LoadMethod, Result, WriteMode, WritePlan, Written};
@@ -16,17 +16,17 @@ use crate::{
     session::Session,
 };
 
-/// Writes batches by a plan.
+/// Writes batches according to a plan.
 pub(crate) struct Loader {
     encoder: RowEncoder,
-    /// Where it may be used.
+    /// Set if LOAD DATA may be used.
     bulk: Option<Bulk>,
     inserter: Inserter,
 }
 
 impl Loader {
-    /// A loader into `into`, which has `target`'s columns. `mark` is the stage's extra column
-    /// and its value.
+    /// A loader into `into`, which has `target`'s columns. `mark` is the stage's extra column and
+    /// its value.
     pub(crate) fn new(
         plan: &WritePlan,
         target: &Table,
@@ -58,8 +58,8 @@ impl Loader {
         })
     }
 
-    /// Writes a batch inside the session's open transaction. That the rows are in is proven by
-    /// [`Loader::finish_chunk`] only.
+    /// Writes a batch inside the session's open transaction. Only [`Loader::finish_chunk`] verifies
+    /// that the rows are written.
     pub(crate) fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
         if let Some(bulk) = &mut self.bulk {
             let mut written = Written::default();
@@ -75,15 +75,15 @@ impl Loader {
         self.inserter.write(session, &mut self.encoder, batch)
     }
 
-    /// Makes sure of all rows that were written, before the commit.
+    /// Verifies all rows that were written, before the commit.
     ///
     /// # Errors
-    /// Of kind `Retry` where the chunk must come again.
+    /// Of kind `Retry` if the chunk must be written again.
     pub(crate) fn finish_chunk(&mut self, session: &mut Session) -> Result<()> {
         self.bulk.as_mut().map_or(Ok(()), |bulk| bulk.finish_chunk(session))
     }
 
-    /// Ends what is open, before a rollback.
+    /// Ends the open statement, before a rollback.
     pub(crate) fn give_up(&mut self, session: &mut Session) {
         if let Some(bulk) = &mut self.bulk {
             bulk.give_up(session);

@@ -1,4 +1,5 @@
-//! The job's own query: its columns as the server describes them, and the statement that reads it.
+//! The job's own query: its columns as the server describes them, and the statement that reads
+//! them.
 
 use transload_plugin_api::{Column, ErrorKind, LogicalType, Result};
 use transload_tables::Dialect as _;
@@ -12,7 +13,7 @@ use crate::{
     types::{Native, logical_of},
 };
 
-/// A query's columns by name; what the names leave out of the rows is not sent.
+/// Selects a query's columns by name; columns that are not named are not sent.
 pub(crate) fn wrapped(query: &str, names: &[&str]) -> String {
     if names.is_empty() {
         return format!("SELECT 1 FROM ({query}\n) AS t");
@@ -22,7 +23,7 @@ pub(crate) fn wrapped(query: &str, names: &[&str]) -> String {
     format!("SELECT {list} FROM ({query}\n) AS t")
 }
 
-/// The columns that a query answers.
+/// The columns of a query's result.
 pub(crate) fn query_columns(session: &mut Session, query: &str) -> Result<Vec<TableColumn>> {
     let cancel = session.cancel.clone();
     let sql = format!("SELECT * FROM ({query}\n) AS t");

@@ -1,4 +1,4 @@
-//! What packets go over: a socket, or TLS over a socket.
+//! The transport for packets: a socket, or TLS over a socket.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -14,7 +14,7 @@ pub(crate) enum Stream {
     Encrypted(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
-/// A socket that somebody else may close.
+/// A socket that another thread may close.
 pub(crate) struct Socket(Arc<TcpStream>);
 
 impl Stream {

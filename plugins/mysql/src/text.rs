@@ -1,12 +1,12 @@
-//! Numbers, bytes and texts as the server reads them, in statements and in files. Dates and times
-//! are `calendar`'s, what a column takes is `rule`'s.
+//! Numbers, bytes and texts in the form that the server reads, in statements and in files. Dates
+//! and times are in `calendar`, the limits of columns in `rule`.
 
-/// Where the text goes.
+/// Where the text is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Into an INSERT, in quotes where it needs them.
+    /// In an INSERT, in quotes if necessary.
     Literal,
-    /// Into a line of LOAD DATA: tabs between, backslash escapes.
+    /// In a line of LOAD DATA: tab-separated, with backslash escapes.
     Field,
 }
 
@@ -25,32 +25,32 @@ pub(crate) fn put_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// The shortest digits that read back as the same double. A float goes as the double it equals,
+/// The shortest digits that read back as the same double. A float is written as the equal double,
 /// so that the server rounds it once and exactly.
 pub(crate) fn put_float(value: f64, out: &mut Vec<u8>) -> Result<(), Fault> {
     use std::io::Write as _;
     if !value.is_finite() {
-        return Err(fault("range", format!("the store has no {value}")));
+        return Err(fault("range", format!("the database cannot store {value}")));
     }
     if value == 0.0 && value.is_sign_negative() {
-        return Err(fault("range", "the store has no -0".to_owned()));
+        return Err(fault("range", "the database cannot store -0".to_owned()));
     }
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{value:e}");
     Ok(())
 }
 
-/// A decimal of so many digits behind its point.
+/// A decimal with this many digits after the decimal point.
 pub(crate) fn put_decimal(value: i128, scale: usize, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
-    // Most decimals are small, and 64 bits are written faster.
+    // Most decimals are small, and formatting 64 bits is faster.
     match i64::try_from(value) {
         Ok(small) => put_scaled(buffer.format(small), scale, out),
         Err(_) => put_scaled(buffer.format(value), scale, out),
     }
 }
 
-/// Digits with the point `scale` places from their end.
+/// The digits with the decimal point `scale` places from their end.
 pub(crate) fn put_scaled(digits: &str, scale: usize, out: &mut Vec<u8>) {
     let digits = match digits.strip_prefix('-') {
         Some(digits) => {
@@ -81,7 +81,7 @@ pub(crate) fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn put_escaped(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
     let special = |bytes: &[u8]| match style {
         Style::Literal => memchr::memchr3(b'\'', b'\\', 0, bytes),
-        // A zero byte stands for itself in a file.
+        // A zero byte is written unchanged in a file.
         Style::Field => memchr::memchr3(b'\t', b'\n', b'\\', bytes),
     };
     if style == Style::Literal {

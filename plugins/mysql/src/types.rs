@@ -1,23 +1,23 @@
-//! Native column types to logical ones and back. Values are left to `decode` and `literal`.
+//! Maps native column types to logical types and back. Values are left to `decode` and `literal`.
 
 use transload_plugin_api::{LogicalType, TypeSupport};
 
-/// A column's type, taken apart: `decimal(15,2) unsigned`, `enum('a','b')`.
+/// A column's type, parsed: `decimal(15,2) unsigned`, `enum('a','b')`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Native {
     /// The first word, in lower case.
     pub(crate) name: String,
-    /// Numbers in the brackets.
+    /// The numbers in parentheses.
     pub(crate) arguments: Vec<u32>,
     pub(crate) unsigned: bool,
-    /// Labels of an enum or a set.
+    /// The labels of an enum or a set.
     pub(crate) labels: Vec<String>,
-    /// Text that a check keeps to JSON.
+    /// Text that a check constraint restricts to JSON.
     pub(crate) json: bool,
 }
 
 impl Native {
-    /// Takes a `COLUMN_TYPE` of the catalog apart.
+    /// Parses a `COLUMN_TYPE` of the catalog.
     pub(crate) fn parse(declared: &str) -> Self {
         let (name, inside, after) = match declared.split_once('(') {
             None => (declared.split(' ').next().unwrap_or_default(), "", declared),
@@ -37,13 +37,13 @@ impl Native {
         Self { name, arguments, unsigned, labels, json: false }
     }
 
-    /// Digits behind the second's point.
+    /// Number of digits after the decimal point of the seconds.
     pub(crate) fn fraction(&self) -> u8 {
         self.arguments.first().map_or(0, |digits| (*digits).min(6) as u8)
     }
 }
 
-/// `'a','it''s'` as its labels.
+/// The labels in `'a','it''s'`.
 fn labels(inside: &str) -> Vec<String> {
     let (mut labels, mut label, mut open) = (Vec::new(), String::new(), false);
     let mut letters = inside.chars().peekable();
@@ -66,7 +66,7 @@ fn labels(inside: &str) -> Vec<String> {
     labels
 }
 
-/// The logical type; `None` for types that do not travel.
+/// The logical type; `None` for unsupported types.
 pub(crate) fn logical_of(native: &Native) -> Option<LogicalType> {
     use LogicalType as T;
     if native.json {
@@ -105,8 +105,8 @@ pub(crate) fn logical_of(native: &Native) -> Option<LogicalType> {
     })
 }
 
-/// The type of a column that we create, part of a key or not; [`logical_of`] reads it back as
-/// near as the servers have it. `None` for types that they cannot hold.
+/// The type of a column to create, as part of a key or not; [`logical_of`] maps it back as closely
+/// as the servers allow. `None` for types that they cannot represent.
 pub(crate) fn declared_for(logical: &LogicalType, key: bool) -> Option<String> {
     use LogicalType as T;
     let fraction = |name: &str, precision: u8| match precision {
@@ -129,7 +129,7 @@ pub(crate) fn declared_for(logical: &LogicalType, key: bool) -> Option<String> {
         T::Decimal { precision, scale } if *precision <= 65 && (0..=30).contains(scale) => {
             format!("DECIMAL({precision},{scale})")
         }
-        // An index takes no text without a length; 191 letters fit every index.
+        // An index needs a length for text; 191 characters fit every index.
         T::Text { length: None } if key => {
             "VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".into()
         }
@@ -144,7 +144,7 @@ pub(crate) fn declared_for(logical: &LogicalType, key: bool) -> Option<String> {
         T::Time { precision } => fraction("TIME", *precision)?,
         T::Duration => "TIME(6)".into(),
         T::Timestamp { precision } => fraction("DATETIME", *precision)?,
-        // Without a default of our own the server would give the first one its own.
+        // Without an explicit default, the server would give the first such column its own.
         T::TimestampTz { precision } => fraction("TIMESTAMP", *precision)?,
         T::Json => "JSON".into(),
         T::Uuid => "BINARY(16)".into(),
@@ -152,7 +152,7 @@ pub(crate) fn declared_for(logical: &LogicalType, key: bool) -> Option<String> {
     })
 }
 
-/// The types of the descriptor, the same for reading and writing.
+/// The types in the descriptor, the same for reading and writing.
 pub(crate) fn supported() -> Vec<TypeSupport> {
     vec![
         TypeSupport::new("boolean", &["TINYINT(1)"])
@@ -169,23 +169,23 @@ pub(crate) fn supported() -> Vec<TypeSupport> {
         TypeSupport::new("float32", &["FLOAT"]).note("NaN, infinities and -0 are dirty rows"),
         TypeSupport::new("float64", &["DOUBLE"]).note("NaN, infinities and -0 are dirty rows"),
         TypeSupport::new("decimal", &["DECIMAL(p,s)"])
-            .note("to 65 digits, 30 of them behind the point"),
+            .note("up to 65 digits, up to 30 of them after the decimal point"),
         TypeSupport::new(
             "text",
             &["VARCHAR(n)", "CHAR(n)", "LONGTEXT", "MEDIUMTEXT", "TEXT", "TINYTEXT", "ENUM", "SET"],
         )
-        .note("CHAR drops trailing blanks; ENUM and SET by label, others are dirty rows"),
+        .note("CHAR drops trailing blanks; ENUM and SET take labels, other values are dirty rows"),
         TypeSupport::new("binary", &["LONGBLOB", "BLOB", "VARBINARY(n)", "BINARY(n)", "BIT(n)"])
-            .note("BINARY(n) and BIT(n) take values of their own length only"),
+            .note("BINARY(n) and BIT(n) take only values of exactly their length"),
         TypeSupport::new("date", &["DATE"]).note("years 0001 to 9999"),
         TypeSupport::new("time", &["TIME"]).note("read as a duration unless a time is wanted"),
         TypeSupport::new("duration", &["TIME"])
-            .note("to 838:59:59.999999 either way, on MySQL to 838:59:59"),
+            .note("up to 838:59:59.999999 in either direction, on MySQL up to 838:59:59"),
         TypeSupport::new("timestamp", &["DATETIME"]).note("years 0001 to 9999, microseconds"),
         TypeSupport::new("timestamptz", &["TIMESTAMP"])
             .note("1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC on most servers"),
         TypeSupport::new("json", &["JSON"])
-            .note("MariaDB keeps the text, MySQL orders keys and drops doubled ones"),
+            .note("MariaDB keeps the text; MySQL sorts keys and drops duplicate ones"),
         TypeSupport::new("uuid", &["BINARY(16)", "UUID"]),
     ]
 }

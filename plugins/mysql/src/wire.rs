@@ -1,23 +1,23 @@
 //! Packets over a socket: framing, sequence numbers, length-encoded values
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html>).
-//! What the packets mean is left to `session`.
+//! Interpreting the packets is left to `session`.
 
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::stream::Stream;
 
-/// The longest payload of one frame; longer packets come in several.
+/// The largest payload of one frame; longer packets are sent in several frames.
 const FRAME: usize = 0xFF_FFFF;
 
 /// One end of a connection.
 pub(crate) struct Wire {
     stream: Stream,
     buffer: Vec<u8>,
-    /// What is buffered and not taken yet: `buffer[start..end]`.
+    /// Bytes that are buffered but not taken: `buffer[start..end]`.
     start: usize,
     end: usize,
     sequence: u8,
-    /// A packet of several frames, put together.
+    /// A packet that was assembled from several frames.
     long: Vec<u8>,
 }
 
@@ -27,8 +27,8 @@ impl Wire {
         Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new() }
     }
 
-    /// Goes on over another stream; what was buffered from the one before is forgotten, so that
-    /// nothing that came in the clear is taken for what comes within TLS.
+    /// Continues over another stream. Bytes buffered from the previous stream are dropped, so that
+    /// data received in plain text is never used as data received over TLS.
     pub(crate) fn go_over(&mut self, stream: Stream) {
         self.stream = stream;
         (self.start, self.end) = (0, 0);
@@ -59,7 +59,7 @@ impl Wire {
         }
     }
 
-    /// Buffers one frame and answers its length; its payload begins at `start`.
+    /// Buffers one frame and returns its length; its payload begins at `start`.
     fn frame(&mut self) -> io::Result<usize> {
         self.fill(4)?;
         let head = &self.buffer[self.start..self.start + 4];
@@ -73,7 +73,7 @@ impl Wire {
         Ok(length)
     }
 
-    /// Reads until so many bytes are buffered. An end before that is an error.
+    /// Reads until this many bytes are buffered. An earlier end is an error.
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
         if self.end - self.start >= wanted {
             return Ok(());
@@ -88,7 +88,7 @@ impl Wire {
         while self.end - self.start < wanted {
             match self.stream.read(&mut self.buffer[self.end..]) {
                 Ok(0) => {
-                    let text = "the server closed the connection before it was done";
+                    let text = "the server closed the connection before its response was complete";
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
                 }
                 Ok(read) => self.end += read,
@@ -99,7 +99,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Writes a frame with its head, as one piece as far as the system takes it.
+    /// Writes a frame with its header, in one system call if possible.
     fn write(&mut self, head: &[u8; 4], frame: &[u8]) -> io::Result<()> {
         let stream = &mut self.stream;
         let written = loop {
@@ -119,7 +119,7 @@ impl Wire {
         stream.flush()
     }
 
-    /// Sends a packet, in several frames where it is long.
+    /// Sends a packet, in several frames if it is long.
     pub(crate) fn send(&mut self, mut payload: &[u8]) -> io::Result<()> {
         loop {
             let (frame, rest) = payload.split_at(payload.len().min(FRAME));
@@ -135,7 +135,7 @@ impl Wire {
     }
 }
 
-/// Takes values off a packet's payload; `None` where it is too short.
+/// Takes values from a packet's payload; returns `None` if it is too short.
 pub(crate) struct Taker<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Taker<'a> {
@@ -180,7 +180,7 @@ impl<'a> Taker<'a> {
 
     /// A length-encoded string.
     pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
-        // The usual case first: this runs for every cell.
+        // The common case first: this runs for every cell.
         if let Some((&length, rest)) = self.0.split_first()
             && length < 0xFB
         {
@@ -192,7 +192,7 @@ impl<'a> Taker<'a> {
         self.bytes(length)
     }
 
-    /// A string up to a zero byte, or to the end where there is none.
+    /// A string up to a zero byte, or to the end if there is none.
     pub(crate) fn zero_terminated(&mut self) -> &'a [u8] {
         match memchr::memchr(0, self.0) {
             Some(at) => {

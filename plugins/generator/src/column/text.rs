@@ -1,5 +1,5 @@
-//! The part of `column` that makes values of varying length: texts, numerics, JSON and bytes,
-//! written straight into Arrow's buffers.
+//! The part of `column` that generates values of varying length (texts, numerics, JSON and bytes),
+//! directly into Arrow's buffers.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 impl ColumnMaker {
-    /// Strings by row, each written by `write` unless the row has an edge value or NULL.
+    /// Strings by row; `write` writes each, unless the row has an edge value or NULL.
     fn strings(
         &self,
         rows: &[u64],
@@ -34,7 +34,7 @@ impl ColumnMaker {
                     None => write(row, &mut texts),
                 }
             }
-            ends.push(texts.len() as i32); // checked below, once for all
+            ends.push(texts.len() as i32); // checked once, below
         }
         if i32::try_from(texts.len()).is_err() {
             let message = format!("{} rows of `{}` exceed 2 GiB", rows.len(), self.spec.name);
@@ -61,7 +61,7 @@ impl ColumnMaker {
         }
     }
 
-    /// Words with blanks between them, as many as chosen and as fit the type's length.
+    /// Words separated by blanks, as many as chosen and as fit the type's length.
     fn words(&self, rows: &[u64], edges: &[&str], (low, high): (u64, u64)) -> Result<ArrayRef> {
         let limit = match self.spec.logical {
             LogicalType::Text { length: Some(length) } => length as usize,
@@ -128,7 +128,7 @@ impl ColumnMaker {
     }
 }
 
-/// Adds a number with `scale` of its digits behind a point.
+/// Appends a number with `scale` decimal places.
 fn push_number(out: &mut String, number: i64, scale: u32) {
     let unit = 10u64.pow(scale);
     let size = number.unsigned_abs();

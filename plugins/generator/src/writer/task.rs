@@ -1,5 +1,5 @@
-//! The writing of one task: its chunks, what a key conflict does, and the faults that a job may
-//! ask for.
+//! The writing of one task: its chunks, the effect of key conflicts, and the faults that a job can
+//! request.
 
 use std::{
     sync::{
@@ -30,44 +30,44 @@ pub(super) struct GeneratorTask {
     pub(super) table: SharedTable,
     pub(super) cancel: Cancel,
     pub(super) retried: Arc<AtomicBool>,
-    /// Where the key columns stand; empty if rows are not kept by key.
+    /// Indexes of the key columns; empty if rows are not kept by key.
     pub(super) key: Vec<usize>,
-    /// Where the columns stand that a conflict replaces.
+    /// Indexes of the columns that a conflict replaces.
     pub(super) replaces: Vec<usize>,
     pub(super) chunk: Option<OpenChunk>,
-    /// Rows taken in committed chunks.
+    /// Number of rows in committed chunks.
     pub(super) rows: u64,
     pub(super) chunks: u64,
 }
 
-/// The chunk that is being written.
+/// The open chunk.
 pub(super) struct OpenChunk {
     sequence: u64,
-    /// Rows taken in this chunk.
+    /// Number of rows in this chunk.
     rows: u64,
     changes: Chunk,
 }
 
 impl GeneratorTask {
-    /// Fails or panics if the job asks for it at one of the next `count` rows.
+    /// Fails or panics if the job requests it at one of the next `count` rows.
     fn fault(&self, sequence: u64, first: u64, count: u64) -> Result<()> {
         let here = |row: &u64| (first..first + count).contains(row);
         if let Some(row) = self.options.panic_at.filter(here) {
-            panic!("panics at row {row} because `panic_at` asks for it");
+            panic!("panics at row {row} because of `panic_at`");
         }
         if let Some(row) = self.options.fail_at.filter(here) {
-            let message = "fails because `fail_at` asks for it";
+            let message = "fails because of `fail_at`";
             return Err(Error::new(ErrorKind::Other, message).at(format!("row {row}")));
         }
         self.ask_for_replay("retry_at", self.options.retry_at, sequence)
     }
 
-    /// Asks for a replay, once a job, if this is the chunk that the option names.
+    /// Requests a replay, once per job, if this is the chunk that the option names.
     fn ask_for_replay(&self, option: &str, chunk: Option<u64>, sequence: u64) -> Result<()> {
         if chunk != Some(sequence) || self.retried.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let message = format!("asks for a replay because `{option}` does");
+        let message = format!("requests a replay because of `{option}`");
         Err(Error::new(ErrorKind::Retry, message).at(format!("chunk {sequence}")))
     }
 
@@ -78,11 +78,11 @@ impl GeneratorTask {
             return Vec::new();
         }
         let hit = |index: &u64| (first + index + 1).is_multiple_of(every);
-        let reason = "dirty because `dirty_every` asks for it";
+        let reason = "dirty because of `dirty_every`";
         (0..count).filter(hit).map(|row| dirty(row, None, "generated", reason)).collect()
     }
 
-    /// Sorts the rows into the chunk by key, by the plan's write mode.
+    /// Adds the rows to the chunk by key, according to the plan's write mode.
     fn write_keyed(&self, columns: &[Vec<u64>], written: &mut Written, changes: &mut Chunk) {
         let mut table = self.table.lock();
         let content = table.content(&self.plan);
@@ -111,7 +111,7 @@ impl GeneratorTask {
                 }
                 (WriteMode::Insert | WriteMode::Overwrite, true) => {
                     let name = self.plan.key.first().map(String::as_str);
-                    written.dirty.push(dirty(index, name, "unique", "the key is there already"));
+                    written.dirty.push(dirty(index, name, "unique", "the key already exists"));
                     continue;
                 }
             }
@@ -195,7 +195,7 @@ impl WriteTask for GeneratorTask {
         self.rows += rows;
         self.chunks += 1;
         if self.options.commit_unknown_at == Some(sequence) {
-            let evidence = "`commit_unknown_at` asks for it".to_owned();
+            let evidence = "requested by `commit_unknown_at`".to_owned();
             return Ok(ChunkOutcome::Unknown { evidence });
         }
         Ok(ChunkOutcome::Committed)
@@ -215,7 +215,7 @@ impl WriteTask for GeneratorTask {
     }
 
     fn abort(self: Box<Self>) -> Result<()> {
-        Ok(()) // an open chunk is dropped with the task; a stage goes with the run's abort
+        Ok(()) // an open chunk is dropped with the task; `abort` removes a run's stage
     }
 }
 

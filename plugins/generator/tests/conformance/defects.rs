@@ -1,4 +1,4 @@
-//! The generator with one defect each: what the conformance suite is there to find.
+//! The generator with one defect each, which the conformance suite must find.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use transload_plugin_api::{
 };
 use transload_plugin_generator::GeneratorPlugin;
 
-/// What is wrong with a plugin.
+/// The defect of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Defect {
     UndocumentedOption,
@@ -43,7 +43,7 @@ pub(crate) enum Defect {
     IgnoresKeys,
 }
 
-/// Defects of descriptor and reader, with words of the message that must name each.
+/// Defects of descriptor and reader, each with a part of the message that must name it.
 pub(crate) const READING: &[(Defect, &str)] = &[
     (Defect::UndocumentedOption, "the doc of option `seed` is empty"),
     (Defect::AssumesMissingOption, "options without the required `rows`: must be refused"),
@@ -58,7 +58,7 @@ pub(crate) const READING: &[(Defect, &str)] = &[
     (Defect::CountsFall, "`counts`: `calls` falls from"),
 ];
 
-/// The same of the writer.
+/// The same for the writer.
 pub(crate) const WRITING: &[(Defect, &str)] = &[
     (Defect::CountsByPlainWords, "`late answers` is no name of a count"),
     (Defect::CountsTooMuch, "inserted, updated, skipped and dirty of"),

@@ -1,4 +1,4 @@
-//! The conformance suite on the generator itself, and on generators with a defect each, which it
+//! The conformance suite on the generator itself, and on generators with one defect each, which it
 //! must find.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end like that")]
@@ -22,7 +22,7 @@ fn the_generator_conforms() {
     );
 }
 
-/// A part of the suite that is enough to find a defect.
+/// A part of the suite that suffices to find a defect.
 type Part = fn(&dyn Plugin, &dyn Subject);
 
 #[test]
@@ -37,6 +37,6 @@ fn every_defect_is_found() {
         let panic = caught.err().unwrap_or_else(|| panic!("{defect:?} was not found"));
         let literal = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let message = panic.downcast_ref::<String>().cloned().or(literal).unwrap();
-        assert!(message.contains(words), "{defect:?} was found as something else: {message}");
+        assert!(message.contains(words), "{defect:?} was found with another message: {message}");
     }
 }

@@ -1,5 +1,6 @@
-//! What the suite needs to know of the generator. Its target keeps no rows, so what a table holds
-//! is judged by its report beside the report of a table that was given the expected rows plainly.
+//! What the suite needs to know about the generator. Its target keeps no rows, so the content of a
+//! table is checked by comparing its report with the report of a table that received exactly the
+//! expected rows.
 
 use std::{
     path::Path,
@@ -19,9 +20,9 @@ use transload_plugin_api::{
 
 /// The generator as the suite's subject, however it was loaded.
 pub(crate) struct Generator<'a> {
-    /// What is tested.
+    /// The plugin under test.
     pub(crate) plugin: &'a dyn Plugin,
-    /// A generator that is beyond suspicion, to say what is expected.
+    /// A generator known to be correct, which provides the expected result.
     pub(crate) reference: &'a dyn Plugin,
 }
 
@@ -30,7 +31,7 @@ fn options(values: Value) -> Options {
     Options { values, schema: Vec::new() }
 }
 
-/// A column of every type with NULL and edge values, and one that tells rows apart.
+/// A column of every type with NULL and edge values, and one that identifies rows.
 fn all_types(plugin: &dyn Plugin) -> Map<String, Value> {
     let reader = plugin.descriptor().reader.expect("the generator reads");
     let families = reader.types.into_iter().map(|support| support.logical);
@@ -46,7 +47,7 @@ impl Subject for Generator<'_> {
     fn source(&self, rows: u64) -> Source {
         let mut columns = all_types(self.plugin);
         if rows > 1_000 {
-            // Many rows are there for their batches, not for their types.
+            // Many rows test batches, not types.
             columns.retain(|name, _| ["c0", "c10", "c16", "number"].contains(&name.as_str()));
         }
         Source::new(options(json!({"rows": rows, "specs": columns, "primary_key": ["number"]})))
@@ -66,7 +67,7 @@ impl Subject for Generator<'_> {
         vec![DirtySource { source: Source::new(options(source)), places }]
     }
 
-    /// A NULL in a key and a key that is there already.
+    /// A NULL in a key, and a key that already exists.
     fn dirty_batches(&self) -> Vec<DirtyBatch> {
         let columns = vec![Column::new("id", LogicalType::Int64, true)];
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(2), Some(1)]));
@@ -87,7 +88,7 @@ impl Table<'_> {
         self.plugin.writer(options(values), Host::detached()).unwrap()
     }
 
-    /// The report of the table as it stands: a run without rows writes one.
+    /// The current report of the table: a run without rows writes one.
     fn report(&self) -> Value {
         let path = self.folder.path().join("actual.json");
         let writer = self.writer(json!({"table": self.table, "report": path}));
@@ -95,8 +96,7 @@ impl Table<'_> {
         read(&path)
     }
 
-    /// The report of a table that was given just these rows, without keys, by the
-    /// reference.
+    /// The report of a table that received exactly these rows, without keys, from the reference.
     fn report_of(&self, rows: &[RecordBatch]) -> Value {
         let path = self.folder.path().join("expected.json");
         let options = options(json!({"report": path}));
