@@ -1,5 +1,5 @@
-//! A numbered table in one server, copied into another by the real program: the stage on which
-//! faults play. Equality is judged by the servers themselves, over all columns.
+//! A numbered table in one server, copied into another by the real program, for tests of faults.
+//! Equality is checked by the servers themselves, over all columns.
 
 use std::{
     process::{Command, Stdio},
@@ -17,35 +17,35 @@ use crate::{
 
 /// A source, a target, and a folder to run in.
 pub struct Flow {
-    /// Holds table `numbers`.
+    /// Contains table `numbers`.
     pub source: Database,
-    /// Holds table `numbers` as well, empty, with or without a key.
+    /// Also contains table `numbers`, empty, with or without a key.
     pub target: Database,
-    /// Where jobs are run.
+    /// The folder in which jobs run.
     pub workplace: Workplace,
 }
 
-/// What a job does otherwise than usual.
+/// How a job differs from the default.
 #[derive(Clone, Debug, Default)]
 pub struct Job {
     /// The write mode; `upsert` if empty.
     pub mode: &'static str,
-    /// The proxy before the source.
+    /// The port of the proxy in front of the source.
     pub source_port: Option<u16>,
-    /// The proxy before the target.
+    /// The port of the proxy in front of the target.
     pub target_port: Option<u16>,
-    /// Rows a second; as fast as it goes if 0.
+    /// Rows per second; unlimited if 0.
     pub rate: u32,
-    /// Lines of the reader's section.
+    /// Additional lines of the reader's section.
     pub reader: String,
-    /// Lines of the writer's section.
+    /// Additional lines of the writer's section.
     pub writer: String,
-    /// More sections.
+    /// Additional sections.
     pub more: String,
 }
 
 impl Flow {
-    /// A source of so many rows, and a target whose table has a key.
+    /// A source with this many rows, and a target whose table has a key.
     ///
     /// # Panics
     /// If there are no servers.
@@ -56,7 +56,7 @@ impl Flow {
     /// As [`Flow::new`], between these servers, the target's table with or without a key.
     ///
     /// # Panics
-    /// If they are not there.
+    /// If they cannot be reached.
     pub fn between(from: &Server, into: &Server, rows: u32, keyed: bool) -> Self {
         let table = |key| {
             format!(
@@ -69,8 +69,9 @@ impl Flow {
         Self { source, target: Database::on(into, &table(key)), workplace: Workplace::new() }
     }
 
-    /// A reader's line that lets the source take some seconds for its rows: a network's buffers
-    /// would hold all of them otherwise, and what is there cannot be lost.
+    /// A line for the reader that makes the source take some seconds for its rows. Otherwise,
+    /// network buffers would hold all of them, and a connection that is lost afterwards would lose
+    /// no rows.
     pub fn slow_source(&self) -> String {
         match self.source.server.product {
             Product::Postgres => "where = \"pg_sleep(0.0001) IS NOT NULL\"\n",
@@ -79,7 +80,7 @@ impl Flow {
         .to_owned()
     }
 
-    /// The job's text. Chunks are small, so that many are committed in a run.
+    /// The job's text. Chunks are small, so that a run commits many.
     pub fn text(&self, job: &Job) -> String {
         let Job { mode, source_port, target_port, rate, reader, writer, more } = job;
         let mode = if mode.is_empty() { "upsert" } else { mode };
@@ -109,10 +110,10 @@ impl Flow {
         self.workplace.run(&["run", "job.toml", "--output", "json", "--progress", "none"])
     }
 
-    /// Starts the job and waits until its plan is made, and so long after that.
+    /// Starts the job, waits until its plan exists, and then for `moment`.
     ///
     /// # Panics
-    /// If it makes none.
+    /// If it makes no plan.
     pub fn started(&self, job: &Job, moment: Duration) -> Running {
         let runs = self.workplace.path().join("state/runs");
         let _ = std::fs::remove_dir_all(&runs);
@@ -122,12 +123,12 @@ impl Flow {
         running
     }
 
-    /// How many rows the target has.
+    /// Number of rows in the target.
     pub fn arrived(&self) -> u64 {
         self.target.value("SELECT count(*) FROM numbers").parse().expect("a number")
     }
 
-    /// Asserts that source and target hold the same rows, each once.
+    /// Asserts that source and target contain the same rows, each once.
     ///
     /// # Panics
     /// If they do not.
@@ -136,14 +137,14 @@ impl Flow {
         assert_eq!(summary(&self.target), summary(&self.source), "{what}");
     }
 
-    /// Asserts that the target holds rows of the source, none twice.
+    /// Asserts that the target contains only rows of the source, none twice.
     ///
     /// # Panics
     /// If it does not.
     #[track_caller]
     pub fn assert_nothing_doubled(&self, what: &str) {
         let query = "SELECT count(*) - count(DISTINCT id) FROM numbers";
-        assert_eq!(self.target.value(query), "0", "{what}: rows are doubled");
+        assert_eq!(self.target.value(query), "0", "{what}: rows are duplicated");
     }
 
     /// Empties the target.
@@ -152,19 +153,19 @@ impl Flow {
     }
 }
 
-/// The report that a run has printed.
+/// The report that a run printed.
 ///
 /// # Panics
-/// If it has not.
+/// If it printed none.
 #[track_caller]
 pub fn report(ended: &Ended) -> Value {
     serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
 }
 
-/// Ends the sessions that the program has in a database; how many it has met.
+/// Ends the sessions of the program in a database; returns how many there were.
 ///
 /// # Panics
-/// If the server does not answer.
+/// If the server does not respond.
 pub fn kill_sessions(database: &Database) -> usize {
     let name = &database.name;
     let server = &database.server;
@@ -178,7 +179,7 @@ pub fn kill_sessions(database: &Database) -> usize {
     let query = format!("SELECT id FROM information_schema.processlist WHERE db = '{name}';");
     let ids = server.administer(&query);
     for id in ids.lines() {
-        // It may be gone already, which a statement of its own may say.
+        // The session may have ended already, so this statement may fail.
         let _ = database.server.try_administer(&format!("KILL {id};"));
     }
     ids.lines().count()
@@ -192,7 +193,7 @@ fn summary(database: &Database) -> String {
         }
         _ => "CONV(SUBSTR(SHA2(word, 256), 1, 8), 16, 10)",
     };
-    // MySQL adds texts up as floats.
+    // MySQL sums texts as floats.
     let sum = match database.server.product {
         Product::Postgres => format!("sum({hash})"),
         _ => format!("SUM(CAST({hash} AS DECIMAL(30,0)))"),
@@ -222,9 +223,9 @@ fn fill(product: Product, rows: u32) -> String {
     )
 }
 
-/// A server of the test's own, which it may end and start again; stopped when dropped.
+/// A server for one test, which may stop and restart it; stopped when dropped.
 pub struct OwnServer {
-    /// Where it is.
+    /// Its address.
     pub server: Server,
     folder: tempfile::TempDir,
 }
@@ -242,7 +243,7 @@ impl OwnServer {
         Self { server: Server::at(product, url), folder }
     }
 
-    /// Ends the server as a crash would, and starts it again with the same data and port.
+    /// Kills the server, and starts it again with the same data and port.
     ///
     /// # Panics
     /// If it does not start.
@@ -257,7 +258,7 @@ impl Drop for OwnServer {
     }
 }
 
-/// Servers run as users of their own.
+/// Servers run as a different user.
 fn set_open(folder: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::Permissions::from_mode(0o755);

@@ -1,7 +1,8 @@
-//! What the tests of the real program share: where it was built, fresh folders, and its output.
+//! What the tests of the real program share: the folder it was built in, fresh folders, and its
+//! output.
 //!
-//! The program and the plugins are built before these tests (`tests/run` does it); a test that
-//! does not find them fails and says so.
+//! The program and the plugins are built before these tests (by `tests/run`); a test that does not
+//! find them fails with a message.
 
 #![allow(clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -24,7 +25,7 @@ use serde_json::Value;
 use transload::catalog::{Catalog, Role, SearchPath};
 use transload_plugin_api::Plugin;
 
-/// The folder that the program and the plugin libraries were built into.
+/// The folder with the built program and plugin libraries.
 ///
 /// # Panics
 /// If the program is not there.
@@ -37,7 +38,7 @@ pub fn built() -> PathBuf {
     folder
 }
 
-/// A plugin's library as it was built.
+/// The built library of a plugin.
 ///
 /// # Panics
 /// If it is not there.
@@ -59,7 +60,7 @@ pub fn sample_folder() -> tempfile::TempDir {
     folder
 }
 
-/// A plugin loaded from a folder that has its library and nothing else.
+/// A plugin loaded from a folder that contains only its library.
 ///
 /// # Panics
 /// If it cannot be loaded.
@@ -72,7 +73,7 @@ pub fn load(name: &str) -> Arc<dyn Plugin> {
     catalog.plugin(name, Role::Reader).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Waits for something to come true.
+/// Waits for a condition to become true.
 ///
 /// # Panics
 /// After a minute.
@@ -80,15 +81,15 @@ pub fn load(name: &str) -> Arc<dyn Plugin> {
 pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_true() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(begun.elapsed() < PATIENCE, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Longest wait for what must happen: only so that a failure does not hang the run.
+/// The longest wait for an event, so that a failure does not hang the run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A fresh folder with its own state, in which the program is run.
+/// A fresh folder with its own state, in which the program runs.
 pub struct Workplace {
     folder: tempfile::TempDir,
 }
@@ -98,9 +99,9 @@ pub struct Workplace {
 pub struct Ended {
     /// The exit code; `None` if a signal ended it.
     pub exit: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it said.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -114,12 +115,12 @@ impl Workplace {
     /// An empty folder.
     ///
     /// # Panics
-    /// If there is no place for one.
+    /// If it cannot be created.
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// A folder with a copy of another one's files.
+    /// A folder with a copy of another folder's files.
     ///
     /// # Panics
     /// If they cannot be copied.
@@ -134,7 +135,7 @@ impl Workplace {
         self.folder.path()
     }
 
-    /// Puts a file into it.
+    /// Writes a file into it.
     ///
     /// # Panics
     /// If it cannot be written.
@@ -154,7 +155,7 @@ impl Workplace {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// The program, about to run here with its own state and no settings of the user's.
+    /// The program, prepared to run here with its own state and none of the user's settings.
     pub fn command(&self) -> Command {
         let mut command = Command::new(built().join("transload"));
         command
@@ -206,7 +207,7 @@ impl Workplace {
         names
     }
 
-    /// Runs a job and gives its report, whatever the exit code.
+    /// Runs a job and returns its report, whatever the exit code.
     ///
     /// # Panics
     /// If there is no report.
@@ -217,7 +218,7 @@ impl Workplace {
         (ended, report)
     }
 
-    /// A connection of the test's own to a SQLite file here, made if it is not there.
+    /// A separate connection to a SQLite file here, which is created if it does not exist.
     ///
     /// # Panics
     /// If it cannot be opened.
@@ -225,7 +226,7 @@ impl Workplace {
         rusqlite::Connection::open(self.path().join(file)).expect("a database")
     }
 
-    /// Runs statements on a SQLite file here, made if it is not there.
+    /// Runs statements on a SQLite file here, which is created if it does not exist.
     ///
     /// # Panics
     /// If they fail.
@@ -251,7 +252,7 @@ impl Workplace {
     }
 }
 
-/// The program while it runs; ended when dropped.
+/// The running program; killed when dropped.
 pub struct Running {
     child: Child,
 }
@@ -260,7 +261,7 @@ impl Running {
     /// Sends a signal: `INT`, `TERM`, `KILL`.
     ///
     /// # Panics
-    /// If it has been waited for, or there is no shell.
+    /// If the program has ended and was waited for, or there is no shell.
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
         Command::new("sh").args(["-c", &kill]).status().expect("a shell");
@@ -269,12 +270,12 @@ impl Running {
     /// Whether it has ended.
     ///
     /// # Panics
-    /// If the system does not know it.
+    /// If the system call fails.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
 
-    /// The most memory it has had so far, in bytes; `None` if it has ended.
+    /// Its peak memory so far, in bytes; `None` if it has ended.
     pub fn peak_memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -282,7 +283,7 @@ impl Running {
         Some(kibibytes * 1024)
     }
 
-    /// Waits for its end. What it printed must fit a pipe.
+    /// Waits for its end. Its output must fit a pipe's buffer.
     ///
     /// # Panics
     /// If it takes longer than a minute.
@@ -304,7 +305,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended long ago, which is as well.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -345,17 +346,17 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
-    /// Asserts the exit code, showing everything otherwise.
+    /// Asserts the exit code; shows the whole output otherwise.
     ///
     /// # Panics
-    /// If it is another one.
+    /// If the exit code differs.
     #[track_caller]
     pub fn exits(&self, code: i32) -> &Self {
         assert_eq!(self.exit, Some(code), "{}\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// Asserts that stderr holds a text.
+    /// Asserts that stderr contains a text.
     ///
     /// # Panics
     /// If it does not.

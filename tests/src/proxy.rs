@@ -1,5 +1,5 @@
-//! A TCP proxy of the test's own between the program and a server, which breaks what it is told to
-//! break: connections cut after so many bytes, replies that never arrive, silence, slowness.
+//! A TCP proxy between the program and a server, which causes the faults that a test arms:
+//! connections cut after a number of bytes, replies that never arrive, silence, delays.
 
 use std::{
     io::{Read, Write},
@@ -12,27 +12,26 @@ use std::{
     time::Duration,
 };
 
-/// What goes wrong with a connection.
+/// A fault of a connection.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Both ends are closed when so many bytes have come from the server.
+    /// Both ends are closed after this many bytes from the server.
     CutReplies(u64),
-    /// Both ends are closed when so many bytes have gone to the server.
+    /// Both ends are closed after this many bytes to the server.
     CutRequests(u64),
-    /// The server gets the request that holds these bytes, for the n-th time on the connection,
-    /// and does it; its answer is lost with the connection.
+    /// The server receives and processes the request that contains these bytes for the n-th time on
+    /// the connection; its reply is lost together with the connection.
     LoseReply(&'static [u8], u32),
-    /// The connection is lost when this request comes, for the n-th time, which the server never
-    /// sees.
+    /// The connection is lost when a request contains these bytes for the n-th time; the server
+    /// never receives it.
     LoseRequest(&'static [u8], u32),
-    /// Nothing passes any more, but both ends stay open, when so many bytes have come from the
-    /// server.
+    /// After this many bytes from the server, no more bytes pass, but both ends stay open.
     Silence(u64),
-    /// Each piece waits so long, both ways.
+    /// Each piece is delayed by this time, in both directions.
     Delay(Duration),
 }
 
-/// The proxy; its connections end when it is dropped.
+/// The proxy; its connections are closed when it is dropped.
 pub struct Proxy {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
@@ -47,24 +46,24 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// What happens to connections, and how often it may.
+    /// The fault, and how many more times it may occur.
     fault: Option<(Fault, u32)>,
     happened: u32,
     closed: bool,
     streams: Vec<TcpStream>,
 }
 
-/// One connection: both of its threads share it.
+/// One connection, shared by its two threads.
 struct Link {
     shared: Arc<Shared>,
     client: TcpStream,
     server: TcpStream,
-    /// What comes from the server from now on is lost.
+    /// Whether all further bytes from the server are dropped.
     deaf: AtomicBool,
 }
 
 impl Proxy {
-    /// A proxy before a server on this machine.
+    /// A proxy in front of a server on this machine.
     ///
     /// # Panics
     /// If there is no free port.
@@ -84,12 +83,12 @@ impl Proxy {
         Self { port, shared }
     }
 
-    /// Lets something go wrong, so often at most.
+    /// Arms a fault, for at most `times` occurrences.
     pub fn arm(&self, fault: Fault, times: u32) {
         self.shared.state().fault = Some((fault, times));
     }
 
-    /// How often it has gone wrong.
+    /// How many times the fault has occurred.
     pub fn happened(&self) -> u32 {
         self.shared.state().happened
     }
@@ -115,7 +114,7 @@ impl Shared {
     }
 
     fn connect(self: Arc<Self>, client: TcpStream) {
-        // A server that is down refuses the client, too: its connection ends here.
+        // The server is down: the client's connection is closed, too.
         let Ok(server) = TcpStream::connect(("127.0.0.1", self.server)) else { return };
         let both = || Some((client.try_clone().ok()?, server.try_clone().ok()?));
         let (Some((client_in, server_in)), Some((a, b))) = (both(), both()) else { return };
@@ -129,7 +128,7 @@ impl Shared {
         thread::spawn(move || other.replies(server_in));
     }
 
-    /// Whether a fault that is due may still happen; counts it.
+    /// Whether a fault that is due may still occur; counts it.
     fn takes_place(&self) -> bool {
         let mut state = self.state();
         let Some((_, left)) = &mut state.fault else { return false };
@@ -216,7 +215,8 @@ impl Link {
     }
 }
 
-/// How often a pattern ends in these bytes; `tail` is what came right before them.
+/// How many occurrences of a pattern end in these bytes; `tail` holds the bytes directly before
+/// them.
 fn found(pattern: &[u8], tail: &mut Vec<u8>, bytes: &[u8]) -> u32 {
     tail.extend_from_slice(bytes);
     let count = tail.windows(pattern.len()).filter(|window| *window == pattern).count();
@@ -229,7 +229,7 @@ fn found(pattern: &[u8], tail: &mut Vec<u8>, bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// A server that answers every byte with itself.
+    /// A server that sends back every byte.
     fn echo() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn it_breaks_what_it_is_told_to_and_nothing_else() {
+    fn only_the_armed_fault_occurs() {
         let requests = ["one", "COM", "MIT", "two"];
         for (fault, answer) in [
             (Fault::Delay(Duration::from_millis(1)), "oneCOMMITtwo"),

@@ -1,5 +1,5 @@
-//! Databases of a test's own on real servers, looked at with the servers' own clients: `psql` and
-//! `mariadb`. Which servers there are environment variables say; `tests/run` starts them.
+//! Databases on real servers, one per test, inspected with the servers' own clients: `psql` and
+//! `mariadb`. Environment variables hold the servers' addresses; `tests/run` starts them.
 
 use std::{
     fs::{self, Permissions},
@@ -11,7 +11,7 @@ use std::{
 
 use crate::texts;
 
-/// The servers that tests know.
+/// The servers that tests support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Product {
     /// PostgreSQL.
@@ -26,7 +26,7 @@ impl Product {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Postgres, Self::Mariadb, Self::Mysql];
 
-    /// The word in the names of its script and its variable.
+    /// The name used in its script and its variable.
     pub fn word(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
@@ -35,30 +35,30 @@ impl Product {
         }
     }
 
-    /// The plugin that speaks to it.
+    /// The plugin for it.
     pub fn plugin(self) -> &'static str {
         if self == Self::Postgres { "postgres" } else { "mysql" }
     }
 }
 
-/// Where a server is, and as whom one logs in.
+/// A server's address and login.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// What it is.
+    /// The product.
     pub product: Product,
     /// Its address.
     pub host: String,
-    /// Its port; a proxy's where one stands before it.
+    /// Its port; the proxy's if there is one.
     pub port: u16,
     user: String,
     password: String,
 }
 
 impl Server {
-    /// The server that the product's variable names.
+    /// The server in the product's environment variable.
     ///
     /// # Panics
-    /// If it names none.
+    /// If the variable is not set.
     pub fn of(product: Product) -> Self {
         let word = product.word();
         let variable = format!("TRANSLOAD_TEST_{}", word.to_uppercase());
@@ -73,7 +73,7 @@ impl Server {
     /// The server at `scheme://user:password@host:port/database`.
     ///
     /// # Panics
-    /// If that is not the URL's form.
+    /// If the URL does not have that form.
     pub fn at(product: Product, url: &str) -> Self {
         let parts = || {
             let (_, rest) = url.split_once("://")?;
@@ -87,7 +87,7 @@ impl Server {
         Self { product, host: host.to_owned(), port, user, password }
     }
 
-    /// The client program, about to speak to a database of the server.
+    /// The client program, prepared to connect to a database of the server.
     fn client(&self, database: &str) -> Command {
         let port = self.port.to_string();
         let mut command;
@@ -117,7 +117,7 @@ impl Server {
         let mut child = self.start_client(database);
         let mut stdin = child.stdin.take().expect("a pipe");
         let sql = sql.to_owned();
-        // What it prints may fill its pipe before it has read everything.
+        // Its output may fill the pipe before it has read all input.
         let writing = std::thread::spawn(move || stdin.write_all(sql.as_bytes()));
         let output = child.wait_with_output().expect("the client ends");
         let written = writing.join().expect("no panic");
@@ -129,7 +129,7 @@ impl Server {
         }
     }
 
-    /// Runs statements on the database that every server has.
+    /// Runs statements in the database that every server has.
     ///
     /// # Panics
     /// If they fail.
@@ -138,21 +138,21 @@ impl Server {
         self.try_administer(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// As [`Server::administer`], where it may fail.
+    /// As [`Server::administer`], for statements that may fail.
     ///
     /// # Errors
-    /// What the client says.
+    /// The client's message.
     pub fn try_administer(&self, sql: &str) -> Result<String, String> {
         let database = if self.product == Product::Postgres { "postgres" } else { "mysql" };
         self.try_run(database, sql)
     }
 }
 
-/// A database that goes when it is dropped.
+/// A database that is removed when it is dropped.
 pub struct Database {
-    /// Where it is.
+    /// Its server.
     pub server: Server,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     folder: tempfile::TempDir,
 }
@@ -185,7 +185,7 @@ impl Database {
         database
     }
 
-    /// Lines of a job's section that say where it is; a proxy's port if one is given.
+    /// Lines for a job's section with the address; with a proxy's port if one is given.
     pub fn address(&self, port: Option<u16>) -> String {
         let Server { host, user, product, .. } = &self.server;
         format!(
@@ -208,15 +208,15 @@ impl Database {
         self.try_run(sql).unwrap_or_else(|error| panic!("{}: {error}", shown()));
     }
 
-    /// Runs statements; what the client says if they fail.
+    /// Runs statements.
     ///
     /// # Errors
-    /// The client's text.
+    /// The client's message.
     pub fn try_run(&self, sql: &str) -> Result<(), String> {
         self.server.try_run(&self.name, sql).map(drop)
     }
 
-    /// The rows of a query whose values hold neither tabs nor line ends: cells joined by `|`.
+    /// The rows of a query whose values contain neither tabs nor line ends: cells joined by `|`.
     ///
     /// # Panics
     /// If it fails.
@@ -227,17 +227,17 @@ impl Database {
         output.lines().map(|line| line.replace('\t', "|")).collect()
     }
 
-    /// The one value of a query.
+    /// The single value of a query.
     ///
     /// # Panics
-    /// If it fails, or gives none.
+    /// If it fails or returns no row.
     #[track_caller]
     pub fn value(&self, query: &str) -> String {
         self.lines(query).into_iter().next().unwrap_or_else(|| panic!("{query}: no row"))
     }
 
-    /// Rows of a table by its first column, each expression as the text that the server makes of
-    /// it, whatever letters it holds.
+    /// Rows of a table in the order of its first column; each expression as text produced by the
+    /// server, with any characters.
     ///
     /// # Panics
     /// If the query fails.
@@ -250,7 +250,7 @@ impl Database {
             let output = self.server.try_run(&self.name, &query);
             return texts::records(&output.unwrap_or_else(|error| panic!("{query}: {error}")));
         }
-        // The client's own escapes cannot tell NULL from a text that says so: hexadecimal can.
+        // The client's own escapes do not distinguish NULL from the text `NULL`; hexadecimal does.
         let hex = |text: &String| format!("HEX(CAST({text} AS CHAR CHARACTER SET utf8mb4))");
         let list: Vec<_> = expressions.iter().map(hex).collect();
         let order = &expressions[0];
@@ -261,7 +261,7 @@ impl Database {
         output.lines().map(|line| line.split('\t').map(cell).collect()).collect()
     }
 
-    /// A second client that stays.
+    /// A second client that stays connected.
     pub fn session(&self) -> Session {
         let mut child = self.server.start_client(&self.name);
         let stdin = child.stdin.take().expect("a pipe");
@@ -273,12 +273,12 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let force = if self.server.product == Product::Postgres { " WITH (FORCE)" } else { "" };
-        // The server may be gone with everything on it.
+        // The server may be gone, with all its databases.
         let _ = self.server.try_administer(&format!("DROP DATABASE {}{force};", self.name));
     }
 }
 
-/// A client that keeps its connection, for transactions that others must wait for.
+/// A client that stays connected, for transactions that others must wait for.
 pub struct Session {
     child: Child,
     stdin: ChildStdin,
@@ -287,7 +287,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Runs statements and waits until they are done; the lines that they print.
+    /// Runs statements, waits until they are done, and returns their output lines.
     ///
     /// # Panics
     /// If the client ends, as it does when a statement fails.

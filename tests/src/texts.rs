@@ -1,10 +1,10 @@
-//! CSV, JSON lines and hexadecimal as the tests themselves read and write them, so that what the
-//! program makes of them is judged by somebody else.
+//! The tests' own readers and writers for CSV, JSON lines and hexadecimal, so that the program's
+//! output is checked by independent code.
 
-/// Records of RFC 4180. A cell without quotes and letters is `None`.
+/// Records of RFC 4180. An empty cell without quotes is `None`.
 ///
 /// # Panics
-/// If a quote stays open, or stands where none may.
+/// If a quote stays open, or is in a wrong place.
 pub fn records(csv: &str) -> Vec<Vec<Option<String>>> {
     let mut letters = csv.chars().peekable();
     let mut records = Vec::new();
@@ -22,7 +22,7 @@ pub fn records(csv: &str) -> Vec<Vec<Option<String>>> {
     records
 }
 
-/// A cell and the letter behind it.
+/// A cell and the character after it.
 fn cell(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> (Option<String>, Option<char>) {
     let quoted = letters.next_if_eq(&'"').is_some();
     let mut text = String::new();
@@ -53,7 +53,7 @@ fn cell(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> (Option<Strin
     (Some(text), end)
 }
 
-/// A record, all cells but `None` in quotes.
+/// A record; all cells except `None` are quoted.
 pub fn record(cells: &[Option<String>]) -> String {
     let quoted = |cell: &Option<String>| {
         cell.as_ref().map_or_else(String::new, |text| format!("\"{}\"", text.replace('"', "\"\"")))
@@ -61,7 +61,7 @@ pub fn record(cells: &[Option<String>]) -> String {
     cells.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// The members of a JSON object on one line, their values as they are written.
+/// The members of a JSON object on one line, with their values unchanged.
 ///
 /// # Panics
 /// If the line is not an object.
@@ -81,7 +81,7 @@ pub fn members(line: &str) -> Vec<(String, String)> {
     members
 }
 
-/// Where a letter stands outside of strings, arrays and objects.
+/// The positions of a character outside strings, arrays and objects.
 fn ends(text: &str, wanted: char) -> Vec<usize> {
     let (mut depth, mut string, mut escaped) = (0, false, false);
     let mut found = Vec::new();
@@ -100,18 +100,18 @@ fn ends(text: &str, wanted: char) -> Vec<usize> {
     found
 }
 
-/// The text whose UTF-8 bytes are written in hexadecimal.
+/// The text whose UTF-8 bytes are given in hexadecimal.
 ///
 /// # Panics
-/// If they are not.
+/// If it is not valid.
 pub fn from_hex(hex: &str) -> String {
     String::from_utf8(bytes(hex)).expect("UTF-8")
 }
 
-/// Bytes written in hexadecimal.
+/// Bytes given in hexadecimal.
 ///
 /// # Panics
-/// If they are not.
+/// If they are not valid.
 pub fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> =
         hex.chars().map(|digit| digit.to_digit(16).expect("a hexadecimal digit")).collect();

@@ -1,5 +1,5 @@
-//! A plugin for the tests of the boundary: does nothing useful, and on request everything wrong.
-//! Its traits are in `plugin`, so that the same code also runs natively in the tests.
+//! A plugin for the tests of the boundary: does nothing useful, and causes faults on request. Its
+//! traits are implemented in `plugin`, so that the same code also runs natively in the tests.
 #![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod plugin;

@@ -1,6 +1,7 @@
-//! The sample's reader and writer. Options choose what goes wrong: `panic` names the verb that
-//! panics, `fault` what a batch breaks (or that reading is `deaf`: slow whatever the stop signal
-//! says, or that writing has a `lost row`), `block` makes reading wait for the stop signal.
+//! The sample's reader and writer. Options select the fault: `panic` names the method that panics;
+//! `fault` names what is wrong with a batch (or makes reading `deaf`: it is slow and ignores the
+//! stop signal, or makes writing return a `lost row`); `block` makes reading wait for the stop
+//! signal.
 
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -38,7 +39,7 @@ impl Plugin for SamplePlugin {
             version: "0.1.0".into(),
             summary: "rows that test the boundary".into(),
             options: vec![
-                OptionSpec::new("panic", OptionKind::Text, "the verb that panics"),
+                OptionSpec::new("panic", OptionKind::Text, "the method that panics"),
                 OptionSpec::new("fault", OptionKind::Text, "what goes wrong"),
                 OptionSpec::new("block", OptionKind::Boolean, "wait for the stop signal"),
                 OptionSpec::new("password", OptionKind::Text, "a secret").secret(),
@@ -87,7 +88,7 @@ impl Sample {
         self.options.values.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Every verb begins here.
+    /// Every method begins with this.
     fn enter(&self, verb: &str) -> Result<()> {
         tracing::trace!(verb, "entered");
         if self.option("panic") == verb {
@@ -102,7 +103,7 @@ impl Sample {
         Ok(())
     }
 
-    /// Says the password where it should not be said, as a careless plugin might.
+    /// Prints the password, as a faulty plugin might.
     fn leak(&self) -> Result<()> {
         let Some(way) = self.option("fault").strip_prefix("leak ") else { return Ok(()) };
         let secret = self.host.secret("password")?;
@@ -131,7 +132,7 @@ impl Sample {
 
 impl Drop for Sample {
     fn drop(&mut self) {
-        // The clone inside a task is told apart by the option's word.
+        // The option distinguishes the clone inside a task.
         if self.option("panic") == "drop" {
             panic!("asked to panic in drop");
         }
@@ -192,7 +193,7 @@ impl Reader for Sample {
 
     fn counts(&self) -> Result<Vec<Count>> {
         self.enter("counts")?;
-        let plain = Count::trouble("no name", 1); // which the host leaves out
+        let plain = Count::trouble("no name", 1); // which the host skips
         Ok(vec![Count::new("verbs_called", 7), Count::trouble("verbs_asked_to_fail", 0), plain])
     }
 }
@@ -212,7 +213,7 @@ impl Drop for SampleReadTask {
 }
 
 impl SampleReadTask {
-    /// Waits as a driver would that blocks on a socket: only the waker ends it.
+    /// Waits like a driver that blocks on a socket: only the waker ends the wait.
     fn wait_for_the_signal(&self) -> Result<()> {
         let gate = Arc::new((Mutex::new(false), Condvar::new()));
         let opener = gate.clone();
@@ -264,7 +265,7 @@ impl ReadTask for SampleReadTask {
             return Ok(None);
         }
         let batch = self.batch();
-        // Not UTF-8, with a zero inside.
+        // Not UTF-8, and contains a zero.
         let position = Position(vec![self.next as u8, 0, 255, 128]);
         let dirty = DirtyRow {
             row: 0,
@@ -340,7 +341,7 @@ impl Writer for Sample {
     }
 }
 
-/// Tells in its receipt what it was given.
+/// Returns its input in its receipt.
 struct SampleWriteTask {
     sample: Sample,
     task: u32,
@@ -433,7 +434,7 @@ pub(crate) fn columns() -> Vec<Column> {
     columns
 }
 
-/// Four rows of [`columns`]: least, null, greatest, plain.
+/// Four rows of [`columns`]: minimum, NULL, maximum, a common value.
 pub(crate) fn all_types() -> RecordBatch {
     let columns = columns();
     let arrays: Vec<ArrayRef> = columns.iter().map(array).collect();

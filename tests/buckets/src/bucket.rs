@@ -1,4 +1,4 @@
-//! A prefix of a test's own, and what a test does to the objects below it.
+//! A prefix for one test, and what a test does with the objects below it.
 
 use std::{
     collections::HashMap,
@@ -30,11 +30,11 @@ use crate::login::{self, AZURE};
 /// The kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// What speaks S3.
+    /// A server with the S3 protocol.
     S3,
     /// Azure Blob Storage.
     Azure,
-    /// Google Cloud Storage, as the S3 server plays it.
+    /// Google Cloud Storage, simulated by the S3 server.
     Google,
     /// A local folder.
     Folder,
@@ -45,22 +45,22 @@ impl Kind {
     pub const ALL: [Self; 4] = [Self::S3, Self::Azure, Self::Google, Self::Folder];
 }
 
-/// A prefix that nobody else uses, in the bucket `transload` of a store or in a folder; emptied
-/// when dropped.
+/// A prefix for one test alone, in the bucket `transload` of a store or in a folder; emptied when
+/// dropped.
 pub struct Bucket {
-    /// What the store is.
+    /// The kind of store.
     pub kind: Kind,
-    /// Where the server is; empty for a folder.
+    /// The server's address; empty for a folder.
     pub endpoint: String,
-    /// The prefix as a job says it.
+    /// The prefix as a job's `url`.
     pub url: String,
-    /// What all keys of the test begin with, without a final `/`.
+    /// The start of all keys of the test, without a final `/`.
     pub prefix: String,
-    /// The file that the secret of the server stands in.
+    /// The file with the server's secret.
     pub secret: PathBuf,
     client: Arc<dyn ObjectStore>,
     runtime: Runtime,
-    /// The server, where it is the test's own.
+    /// The server, if the test has its own.
     server: Option<Server>,
     _folder: TempDir,
 }
@@ -79,7 +79,7 @@ impl Bucket {
         }
     }
 
-    /// One of each kind.
+    /// One bucket of each kind.
     ///
     /// # Panics
     /// If a server is not there.
@@ -95,17 +95,17 @@ impl Bucket {
         Self::s3_at(&login::endpoint("S3"))
     }
 
-    /// In an S3 server of the test's own, whose faults are nobody else's.
+    /// In a separate S3 server, so that faults affect only this test.
     ///
     /// # Panics
-    /// If there is no port for it.
+    /// If there is no free port.
     pub fn failing() -> (Self, Faults) {
         let bucket = Self::on(Server::start());
         let faults = bucket.faults();
         (bucket, faults)
     }
 
-    /// In an S3 server of the test's own.
+    /// In a separate S3 server.
     pub fn on(server: Server) -> Self {
         let mut bucket = Self::s3_at(server.endpoint());
         bucket.server = Some(server);
@@ -122,10 +122,10 @@ impl Bucket {
         Self::on_server(Kind::Azure, "az", endpoint, AZURE.1, client)
     }
 
-    /// In a server of the test's own that speaks Google's dialect.
+    /// In a separate server that implements Google's dialect.
     ///
     /// # Panics
-    /// If there is no port for it.
+    /// If there is no free port.
     pub fn google() -> Self {
         let server = Server::start();
         let endpoint = server.google_endpoint().to_owned();
@@ -138,7 +138,7 @@ impl Bucket {
     /// In a fresh folder.
     ///
     /// # Panics
-    /// If there is no place for it.
+    /// If it cannot be created.
     pub fn folder() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().canonicalize().expect("a path").join("data");
@@ -189,7 +189,7 @@ impl Bucket {
     /// Options of a connection to the prefix, and more.
     ///
     /// # Panics
-    /// If `more` is no object.
+    /// If `more` is not an object.
     pub fn options(&self, more: Value) -> Options {
         let (url, endpoint) = (&self.url, &self.endpoint);
         let mut values = match self.kind {
@@ -202,17 +202,17 @@ impl Bucket {
         Options { values: std::mem::take(all), schema: Vec::new() }
     }
 
-    /// A host that knows the keys.
+    /// A host that provides the keys.
     pub fn host(&self) -> Host {
         Host::new(login::secrets(), Cancel::new())
     }
 
-    /// Lines of a job's section that say where a path below the prefix is.
+    /// Lines for a job's section that select a path below the prefix.
     pub fn lines(&self, path: &str) -> String {
         format!("{}path = \"{path}\"\n", self.connection())
     }
 
-    /// Lines that say where the prefix is, and as whom one comes.
+    /// Lines with the address of the prefix and the login.
     pub fn connection(&self) -> String {
         let secret = format!("{{ file = \"{}\" }}", self.secret.display());
         let login = match self.kind {
@@ -226,10 +226,11 @@ impl Bucket {
         lines.collect::<String>() + &login
     }
 
-    /// Where faults of the S3 server are armed; by [`Bucket::prefix`], as others use it too.
+    /// The interface for arming faults of the S3 server; armed faults are limited to
+    /// [`Bucket::prefix`], because other tests use the server too.
     ///
     /// # Panics
-    /// If it is no server of ours.
+    /// If the server is not `tests/s3-server`.
     pub fn faults(&self) -> Faults {
         assert!(matches!(self.kind, Kind::S3 | Kind::Google));
         Faults::at(&self.endpoint)
@@ -245,7 +246,7 @@ impl Bucket {
         put.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 
-    /// Puts many objects of the same content.
+    /// Puts many objects with the same content.
     ///
     /// # Panics
     /// If the store refuses one.
@@ -280,7 +281,7 @@ impl Bucket {
     /// An object's content as text.
     ///
     /// # Panics
-    /// If it is not there, or no text.
+    /// If it is missing or not text.
     pub fn text(&self, name: &str) -> String {
         String::from_utf8(self.get(name)).expect("UTF-8")
     }
@@ -307,7 +308,7 @@ impl Bucket {
         self.runtime.block_on(self.client.delete(&self.path(name))).expect("a delete");
     }
 
-    /// All names below the prefix, hidden ones included, sorted.
+    /// All names below the prefix, including hidden ones, sorted.
     ///
     /// # Panics
     /// If the store does not list them.
@@ -321,14 +322,14 @@ impl Bucket {
         names
     }
 
-    /// Names of data: without markers, manifests and what else is hidden.
+    /// Names of data objects: without markers, manifests and other hidden objects.
     pub fn data(&self) -> Vec<String> {
         let is_data = |name: &String| !name.split('/').any(|it| it.starts_with(['_', '.']));
         self.names().into_iter().filter(is_data).collect()
     }
 
-    /// Uploads that have begun and are neither completed nor discarded; staged files in a folder.
-    /// Azure does not tell.
+    /// Number of uploads that have begun and are neither completed nor cancelled; staged files in a
+    /// folder. Azure does not list them.
     ///
     /// # Panics
     /// If the store does not list them.
@@ -341,7 +342,7 @@ impl Bucket {
         }
     }
 
-    /// By S3's ListMultipartUploads, which every server has.
+    /// Uses S3's ListMultipartUploads, which every server supports.
     fn count_uploads(&self) -> usize {
         let query = format!("?prefix={}%2F&uploads=", self.prefix);
         let answer = self.ask(HttpRequest::new(Vec::new().into()), &query);
@@ -349,7 +350,7 @@ impl Bucket {
         String::from_utf8_lossy(&body.expect("an answer")).matches("<UploadId>").count()
     }
 
-    /// Sends the S3 server a request that no client makes.
+    /// Sends the S3 server a request that the client library does not offer.
     async fn ask(&self, mut request: HttpRequest, path: &str) -> HttpResponse {
         let between = if path.starts_with('?') { "" } else { "/" };
         let url = format!("{}/{BUCKET}{between}{path}", self.endpoint);
@@ -360,7 +361,7 @@ impl Bucket {
         answer
     }
 
-    /// The file behind a name of a local folder.
+    /// The file for a name in a local folder.
     pub fn file(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/{}/{name}", self.prefix))
     }
@@ -372,13 +373,13 @@ impl Bucket {
 
 impl Drop for Bucket {
     fn drop(&mut self) {
-        // After a panic the store may be what has failed, and what is there tells why.
+        // After a panic, the remaining objects may help to find the cause.
         let is_shared = self.kind != Kind::Folder && self.server.is_none();
         if is_shared && !std::thread::panicking() {
             let Ok(prefix) = Path::parse(&self.prefix) else { return };
             let listed = self.client.list(Some(&prefix)).map_ok(|meta| meta.location);
             let deleted = self.client.delete_stream(listed.boxed());
-            // Names that the client cannot address stay.
+            // Names that the client cannot address are left.
             drop(self.runtime.block_on(deleted.collect::<Vec<_>>()));
         }
     }

@@ -1,11 +1,11 @@
-//! Objects of a test's own in every kind of store that the `object-store` plugin knows, and how
-//! they look from outside: through a client of the test's own, never through the plugin.
+//! Objects for tests in every kind of store that the `object-store` plugin supports, seen from
+//! outside: through a separate client, never through the plugin.
 //!
-//! - `bucket` has a prefix that nobody else uses, and what a test does to the objects below it;
-//! - `login` says where the servers are and as whom one comes to them.
+//! - `bucket` provides a prefix for one test alone, and operations on the objects below it;
+//! - `login` provides the addresses of the servers and their credentials.
 //!
-//! Which servers there are environment variables say; `tests/run` starts them. The plugin's own
-//! tests use it, and those of the whole program.
+//! Environment variables hold the servers' addresses; `tests/run` starts them. Used by the tests of
+//! the plugin and of the whole program.
 
 #![allow(clippy::expect_used)] // a test may fail loudly anywhere
 

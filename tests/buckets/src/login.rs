@@ -1,4 +1,4 @@
-//! Where the servers are, and as whom one comes to them.
+//! The servers' addresses and credentials.
 
 use std::{
     process::Command,
@@ -23,8 +23,8 @@ pub const AZURE: (&str, &str) = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
 );
 
-/// The key of the S3 server and its secret: that of `tests/servers/s3`, or another server's own,
-/// such as a garage's, which makes its keys itself.
+/// The key of the S3 server and its secret: those of `tests/servers/s3`, or those of another server
+/// (such as Garage, which generates its own keys).
 pub(crate) fn s3() -> (String, String) {
     let variable = |name: &str, usual: &str| {
         std::env::var(format!("TRANSLOAD_TEST_S3_{name}")).unwrap_or_else(|_| usual.to_owned())
@@ -32,7 +32,7 @@ pub(crate) fn s3() -> (String, String) {
     (variable("KEY", KEY), variable("SECRET", SECRET))
 }
 
-/// Where the server that all tests share is.
+/// The address of the server that all tests share.
 pub(crate) fn endpoint(word: &str) -> String {
     let script = word.to_lowercase().replace("azure", "azurite");
     std::env::var(format!("TRANSLOAD_TEST_{word}")).unwrap_or_else(|_| {
@@ -58,8 +58,8 @@ pub(crate) fn azure_client(endpoint: &str) -> Arc<dyn ObjectStore> {
     Arc::new(builder.with_container_name(BUCKET).build().expect("a client"))
 }
 
-/// A service account whose tokens the server takes, as Google's console gives it out. Its key is
-/// made by the first who asks.
+/// A service account whose tokens the server accepts, in the format of Google's console. Its key is
+/// generated on first use.
 pub(crate) fn google() -> &'static str {
     static ACCOUNT_FILE: OnceLock<String> = OnceLock::new();
     ACCOUNT_FILE.get_or_init(|| {
@@ -83,7 +83,7 @@ pub(crate) fn google_client(endpoint: &str) -> Arc<dyn ObjectStore> {
     Arc::new(builder.with_bucket_name(BUCKET).build().expect("a client"))
 }
 
-/// Signs a request to the S3 server that no client makes.
+/// Signs a request to the S3 server that the client library does not offer.
 pub(crate) fn sign(request: &mut HttpRequest) {
     let (key_id, secret_key) = s3();
     let credential = AwsCredential { key_id, secret_key, token: None };
@@ -91,10 +91,10 @@ pub(crate) fn sign(request: &mut HttpRequest) {
     signer.try_authorize(request, None).expect("a signature");
 }
 
-/// Both clients, the test's and the plugin's, may live in one process.
+/// The clients of test and plugin may share a process.
 fn install_tls() {
     static ONCE: Once = Once::new();
-    // Another one may be there already, which is as well.
+    // Another provider may have been installed already.
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 

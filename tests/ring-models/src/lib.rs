@@ -1,7 +1,7 @@
 //! The ring under loom: every interleaving of its two sides, within a bound, on small rings.
 //!
-//! The ring's own file is compiled here with `cfg(loom)`, which `build.rs` sets for this crate
-//! alone, so that the models run with all other tests and nothing else is built twice.
+//! The ring's own file is compiled here with `cfg(loom)`, which `build.rs` sets only for this
+//! crate, so that the models run together with all other tests and nothing else is built twice.
 
 #![cfg(test)]
 

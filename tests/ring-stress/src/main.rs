@@ -1,8 +1,8 @@
-//! The ring under load in a program of its own, small enough to be built with ThreadSanitizer:
-//! `.ci/tsan` does it. Without the sanitizer it is a plain stress test.
+//! The ring under load in a separate program, small enough to be built with ThreadSanitizer by
+//! `.ci/tsan`. Without the sanitizer, it is a plain stress test.
 
 #[path = "../../../host/src/engine/ring.rs"]
-#[allow(dead_code, unreachable_pub)] // a part of the ring is used here, all of it is public there
+#[allow(dead_code, unreachable_pub)] // only a part of the ring is used here, and it is public there
 mod ring;
 
 use std::thread;

@@ -1,5 +1,5 @@
 //! A reader without columns, behind the frozen types: three rows, then the end. Written by hand,
-//! without the plugin API, arrow or a guard, as a plugin from elsewhere may be.
+//! without the plugin API, arrow or a guard, as an independent plugin might be.
 #![allow(non_camel_case_types, non_local_definitions, dead_code, unused_imports, unused_variables)]
 
 mod module;
@@ -139,7 +139,7 @@ unsafe extern "C" fn drop_reader(data: *mut ()) {
     drop(Box::from_raw(data.cast::<FfiHost>()));
 }
 
-/// Tells the secret that it was given.
+/// Returns the secret that it received.
 unsafe extern "C" fn json_check(data: *const ()) -> FfiResult<RString> {
     let host = &*data.cast::<FfiHost>();
     match host.vtable.secret()(host.data, RStr::from_str("password")) {

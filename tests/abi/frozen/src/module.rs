@@ -1,4 +1,4 @@
-//! The boundary's types, frozen. A copy of `plugin-api/src/abi/module.rs` without its words.
+//! The boundary's types, frozen: a copy of `plugin-api/src/abi/module.rs` without comments.
 #![allow(missing_docs)]
 
 use abi_stable::{
