@@ -7,21 +7,19 @@
 
 use std::ops::Range;
 
-use tokio_postgres::Error as PgError;
 use transload_plugin_api::{DirtyRow, Result, Written};
 
 use crate::{
-    encode::Encoded,
-    failure::{RowFault, failure, row_fault},
-    load::{LoadPlan, Statements, TEMPORARY, copy},
+    encode::{Encoded, HEADER, TRAILER},
+    failure::{Failure, RowFault, row_fault},
+    load_plan::{APPLY, LoadPlan, TEMPORARY},
     session::Session,
 };
 
 /// Rows that the server takes are in afterwards, all others are dirty.
 pub(crate) fn write(
-    session: &Session,
+    session: &mut Session,
     plan: &LoadPlan,
-    statements: &Statements,
     encoded: &mut Encoded,
 ) -> Result<Written> {
     let mut written = Written::default();
@@ -32,22 +30,24 @@ pub(crate) fn write(
         if rows.is_empty() {
             continue;
         }
-        match attempt(session, statements, encoded, rows.clone())? {
-            Ok(counts) => counts.add_to(&mut written, rows.len() as u64, plan),
-            Err(error) => match row_fault(&error) {
-                None => return Err(failure("write rows", &error)),
-                Some(fault) => {
-                    let undo = "ROLLBACK TO SAVEPOINT transload; RELEASE SAVEPOINT transload";
-                    session.batch("undo refused rows", undo)?;
-                    if rows.len() == 1 {
-                        written.dirty.push(dirty(encoded.rows[rows.start], fault));
-                    } else {
-                        let middle = rows.start + rows.len() / 2;
-                        pending.push(middle..rows.end);
-                        pending.push(rows.start..middle);
-                    }
-                }
-            },
+        let error = match attempt(session, plan, encoded, rows.clone()) {
+            Ok(counts) => {
+                counts.add_to(&mut written, rows.len() as u64, plan);
+                continue;
+            }
+            Err(error) => error,
+        };
+        let Some(fault) = error.server().and_then(row_fault) else {
+            return Err(error.into_error("write rows", session.cancel()));
+        };
+        let undo = "ROLLBACK TO SAVEPOINT transload; RELEASE SAVEPOINT transload";
+        session.run("undo refused rows", undo)?;
+        if rows.len() == 1 {
+            written.dirty.push(dirty(encoded.rows[rows.start], fault));
+        } else {
+            let middle = rows.start + rows.len() / 2;
+            pending.push(middle..rows.end);
+            pending.push(rows.start..middle);
         }
     }
     written.dirty.append(&mut encoded.dirty);
@@ -57,32 +57,39 @@ pub(crate) fn write(
 
 /// Sends some rows within a savepoint.
 fn attempt(
-    session: &Session,
-    statements: &Statements,
+    session: &mut Session,
+    plan: &LoadPlan,
     encoded: &Encoded,
     rows: Range<usize>,
-) -> Result<Result<Counts, PgError>> {
+) -> Result<Counts, Failure> {
     let start = rows.start.checked_sub(1).map_or(0, |before| encoded.ends[before]);
     let bytes = &encoded.bytes[start..encoded.ends[rows.end - 1]];
-    let client = &session.client;
-    session.wait(async {
-        let begin = match statements.apply {
-            Some(_) => format!("SAVEPOINT transload; TRUNCATE {TEMPORARY}"),
-            None => "SAVEPOINT transload".to_owned(),
-        };
-        client.batch_execute(&begin).await?;
-        let copied = copy(client, &statements.copy, bytes).await?;
-        let counts = match &statements.apply {
-            None => Counts { inserted: copied, updated: 0 },
-            Some(apply) => {
-                let row = client.query_one(apply, &[]).await?;
-                let count = |at| u64::try_from(row.get::<_, i64>(at)).unwrap_or_default();
-                Counts { inserted: count(0), updated: count(1) }
-            }
-        };
-        client.batch_execute("RELEASE SAVEPOINT transload").await?;
-        Ok(counts)
-    })
+    let begin = match plan.detour {
+        Some(_) => format!("SAVEPOINT transload; TRUNCATE {TEMPORARY}"),
+        None => "SAVEPOINT transload".to_owned(),
+    };
+    session.try_run(&begin)?;
+    session.begin_copy_in(&plan.copy)?;
+    for part in [HEADER, bytes, TRAILER] {
+        session.send_copy(part)?;
+    }
+    let copied = session.end_copy()?;
+    let counts = match plan.detour {
+        None => Counts { inserted: copied, updated: 0 },
+        Some(_) => applied(session)?,
+    };
+    session.try_run("RELEASE SAVEPOINT transload")?;
+    Ok(counts)
+}
+
+/// Moves the rows from the temporary table to the target.
+fn applied(session: &mut Session) -> Result<Counts, Failure> {
+    let rows = session.execute(APPLY)?;
+    let count = |at| rows.first().and_then(|row| row.number(at).ok());
+    match (count(0), count(1)) {
+        (Some(inserted), Some(updated)) => Ok(Counts { inserted, updated }),
+        _ => Err(Failure::protocol("the server does not count the rows it moved")),
+    }
 }
 
 /// What became of rows that were sent together.
@@ -96,7 +103,7 @@ impl Counts {
     fn add_to(self, written: &mut Written, sent: u64, plan: &LoadPlan) {
         written.inserted += self.inserted;
         let rest = sent.saturating_sub(self.inserted);
-        if plan.way.as_ref().is_some_and(|way| way.updates) {
+        if plan.detour.as_ref().is_some_and(|detour| detour.updates) {
             // Rows of a key that came again in the batch are as good as updated.
             written.updated += rest;
         } else {

@@ -1,10 +1,10 @@
 //! Tables, columns and keys as the database's catalog tells them.
 
-use tokio_postgres::Row;
 use transload_plugin_api::{Column, Error, ErrorKind, Key, Result, TableInfo};
 use transload_tables::TableName;
 
 use crate::{
+    answer::TextRow,
     dialect::quoted_table,
     session::Session,
     types::{self, ColumnType, TypeFacts, column_type, numeric_bounds},
@@ -114,7 +114,7 @@ impl Table {
 }
 
 /// The table of this name, or `None`.
-pub(crate) fn find_table(session: &Session, name: &TableName) -> Result<Option<Table>> {
+pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Option<Table>> {
     let sql = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
                  greatest(c.reltuples, 0)::float8, \
                  CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / \
@@ -123,22 +123,22 @@ pub(crate) fn find_table(session: &Session, name: &TableName) -> Result<Option<T
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = pg_catalog.to_regclass($1)";
     let doing = format!("look up table `{name}`");
-    let rows = session.query(&doing, sql, &[&quoted_table(name)])?;
+    let rows = session.rows(&doing, sql, &[&quoted_table(name)])?;
     let Some(row) = rows.first() else { return Ok(None) };
-    let oid: u32 = row.get(0);
+    let oid: u32 = row.number(0)?;
     Ok(Some(Table {
         oid,
-        name: TableName { schema: Some(row.get(1)), table: row.get(2) },
-        kind: TableKind::of(row.get(3)),
+        name: TableName { schema: Some(row.text(1)?.to_owned()), table: row.text(2)?.to_owned() },
+        kind: TableKind::of(row.text(3)?),
         columns: columns(session, oid)?,
         keys: keys(session, oid)?,
-        rows: row.get::<_, f64>(4) as u64,
-        pages: u64::try_from(row.get::<_, i64>(5)).unwrap_or_default(),
+        rows: row.number::<f64>(4)? as u64,
+        pages: row.number(5)?,
     }))
 }
 
 /// The table of this name, which must be there.
-pub(crate) fn table(session: &Session, name: &TableName) -> Result<Table> {
+pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
     find_table(session, name)?.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, format!("there is no table `{name}`")).hint(
             "names are as in the database, upper and lower case told apart; the schema goes \
@@ -147,7 +147,7 @@ pub(crate) fn table(session: &Session, name: &TableName) -> Result<Table> {
     })
 }
 
-fn columns(session: &Session, oid: u32) -> Result<Vec<TableColumn>> {
+fn columns(session: &mut Session, oid: u32) -> Result<Vec<TableColumn>> {
     // A domain over a domain is followed to the type below; the modifier is of the last that
     // has one.
     let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
@@ -168,64 +168,89 @@ fn columns(session: &Session, oid: u32) -> Result<Vec<TableColumn>> {
                    WHERE base.typtype = 'd') \
                  SELECT * FROM base WHERE typtype <> 'd') b \
                WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-    let rows = session.query("look up columns", sql, &[&oid])?;
-    Ok(rows.iter().map(column).collect())
+    let rows = session.rows("look up columns", sql, &[&oid.to_string()])?;
+    rows.iter().map(column).collect()
 }
 
-fn column(row: &Row) -> TableColumn {
-    let modifier: i32 = row.get(7);
-    let is_array = row.get::<_, &str>(9) == "A" && row.get::<_, u32>(10) != 0;
-    let facts = TypeFacts {
-        oid: row.get(6),
-        modifier,
-        is_enum: row.get::<_, &str>(8) == "e",
-        element: is_array.then(|| row.get(10)),
-    };
+fn column(row: &TextRow) -> Result<TableColumn> {
+    let facts = type_facts(row, 6)?;
     let kind = column_type(facts);
-    let identity = match row.get(3) {
+    let identity = match row.text(3)? {
         "a" => Identity::Always,
         "d" => Identity::ByDefault,
         _ => Identity::None,
     };
-    let mut column =
-        Column::new(row.get::<_, String>(0), kind.logical.clone(), !row.get::<_, bool>(2));
-    column.native = row.get(1);
-    column.generated = !row.get::<_, &str>(4).is_empty();
-    column.has_default = !column.generated && (row.get(5) || identity != Identity::None);
+    let mut column = Column::new(row.text(0)?, kind.logical.clone(), !row.flag(2)?);
+    row.text(1)?.clone_into(&mut column.native);
+    column.generated = !row.text(4)?.is_empty();
+    column.has_default = !column.generated && (row.flag(5)? || identity != Identity::None);
     let is_numeric = kind.logical == transload_plugin_api::LogicalType::Numeric;
-    let bounds = numeric_bounds(modifier).filter(|_| is_numeric);
+    let bounds = numeric_bounds(facts.modifier).filter(|_| is_numeric);
     let bends = types::bends(facts);
-    TableColumn { column, kind, identity, sequence: row.get(11), bounds, bare: row.get(12), bends }
+    let sequence = row.optional(11).map(str::to_owned);
+    let bare = row.text(12)?.to_owned();
+    Ok(TableColumn { column, kind, identity, sequence, bounds, bare, bends })
 }
 
-fn keys(session: &Session, oid: u32) -> Result<Vec<TableKey>> {
+/// The facts of a type that begin at this column: oid, modifier, kind, category, element.
+fn type_facts(row: &TextRow, at: usize) -> Result<TypeFacts> {
+    let element = row.number(at + 4)?;
+    let is_array = row.text(at + 3)? == "A" && element != 0;
+    Ok(TypeFacts {
+        oid: row.number(at)?,
+        modifier: row.number(at + 1)?,
+        is_enum: row.text(at + 2)? == "e",
+        element: is_array.then_some(element),
+    })
+}
+
+/// The names and facts of types, in the order of their oids; domains are followed to the type below.
+pub(crate) fn types(session: &mut Session, oids: &[u32]) -> Result<Vec<(String, TypeFacts)>> {
+    let sql = "SELECT (SELECT typname::text FROM pg_catalog.pg_type WHERE oid = u.oid), b.oid, -1, \
+                 b.typtype::text, b.typcategory::text, b.typelem \
+               FROM unnest($1::oid[]) WITH ORDINALITY AS u(oid, place), LATERAL ( \
+                 WITH RECURSIVE base AS ( \
+                   SELECT t.oid, t.typtype, t.typcategory, t.typelem, t.typbasetype \
+                   FROM pg_catalog.pg_type t WHERE t.oid = u.oid \
+                   UNION ALL \
+                   SELECT t.oid, t.typtype, t.typcategory, t.typelem, t.typbasetype \
+                   FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype \
+                   WHERE base.typtype = 'd') \
+                 SELECT * FROM base WHERE typtype <> 'd') b \
+               ORDER BY u.place";
+    let oids: Vec<_> = oids.iter().map(u32::to_string).collect();
+    let rows = session.rows("look up types", sql, &[&format!("{{{}}}", oids.join(","))])?;
+    rows.iter().map(|row| Ok((row.text(0)?.to_owned(), type_facts(row, 1)?))).collect()
+}
+
+fn keys(session: &mut Session, oid: u32) -> Result<Vec<TableKey>> {
     // The column about NULLs is there from PostgreSQL 15 on.
     let sql = "SELECT c.relname::text, x.indisprimary, \
                  x.indisvalid AND x.indimmediate AND x.indpred IS NULL AND x.indexprs IS NULL, \
                  coalesce((to_jsonb(x) ->> 'indnullsnotdistinct')::boolean, false), \
-                 ARRAY(SELECT a.attname::text \
+                 pg_catalog.array_to_json(ARRAY(SELECT a.attname::text \
                    FROM unnest(x.indkey) WITH ORDINALITY AS k(number, place) \
                    JOIN pg_catalog.pg_attribute a \
                      ON a.attrelid = x.indrelid AND a.attnum = k.number \
-                   WHERE k.place <= x.indnkeyatts ORDER BY k.place) \
+                   WHERE k.place <= x.indnkeyatts ORDER BY k.place))::text \
                FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid \
                WHERE x.indrelid = $1 AND x.indisunique \
                ORDER BY x.indisprimary DESC, c.relname";
-    let rows = session.query("look up keys", sql, &[&oid])?;
-    let key = |row: &Row| TableKey {
-        key: Key {
-            name: row.get(0),
-            columns: row.get(4),
-            primary: row.get(1),
-            unusable: !row.get::<_, bool>(2),
-        },
-        nulls_distinct: !row.get::<_, bool>(3),
+    let rows = session.rows("look up keys", sql, &[&oid.to_string()])?;
+    let key = |row: &TextRow| {
+        let key = Key {
+            name: row.text(0)?.to_owned(),
+            columns: row.list(4)?,
+            primary: row.flag(1)?,
+            unusable: !row.flag(2)?,
+        };
+        Ok(TableKey { key, nulls_distinct: !row.flag(3)? })
     };
-    Ok(rows.iter().map(key).collect())
+    rows.iter().map(key).collect()
 }
 
 /// What this login may see, without the database's own tables.
-pub(crate) fn tables(session: &Session) -> Result<Vec<TableInfo>> {
+pub(crate) fn tables(session: &mut Session) -> Result<Vec<TableInfo>> {
     let sql = "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8 \
                FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -233,40 +258,40 @@ pub(crate) fn tables(session: &Session) -> Result<Vec<TableInfo>> {
                  AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' \
                  AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
                ORDER BY 1, 2";
-    let rows = session.query("list tables", sql, &[])?;
-    let info = |row: &Row| {
-        let name = TableName { schema: Some(row.get(0)), table: row.get(1) };
-        let counted = row.get::<_, f64>(3);
-        TableInfo {
-            name: name.to_string(),
-            kind: TableKind::of(row.get(2)).word().to_owned(),
+    let rows = session.rows("list tables", sql, &[])?;
+    let info = |row: &TextRow| {
+        let (schema, table) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
+        let counted = row.number::<f64>(3)?;
+        Ok(TableInfo {
+            name: TableName { schema: Some(schema), table }.to_string(),
+            kind: TableKind::of(row.text(2)?).word().to_owned(),
             rows: (counted >= 0.0).then_some(counted as u64),
-        }
+        })
     };
-    Ok(rows.iter().map(info).collect())
+    rows.iter().map(info).collect()
 }
 
 /// The table's own triggers.
-pub(crate) fn triggers(session: &Session, table: &Table) -> Result<Vec<String>> {
+pub(crate) fn triggers(session: &mut Session, table: &Table) -> Result<Vec<String>> {
     let sql = "SELECT tgname::text FROM pg_catalog.pg_trigger \
                WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY 1";
     names(session, sql, table.oid)
 }
 
 /// Other tables whose foreign keys refer to the table.
-pub(crate) fn referring_tables(session: &Session, table: &Table) -> Result<Vec<String>> {
+pub(crate) fn referring_tables(session: &mut Session, table: &Table) -> Result<Vec<String>> {
     let sql = "SELECT DISTINCT conrelid::regclass::text FROM pg_catalog.pg_constraint \
                WHERE confrelid = $1 AND contype = 'f' AND conrelid <> confrelid ORDER BY 1";
     names(session, sql, table.oid)
 }
 
-fn names(session: &Session, sql: &str, oid: u32) -> Result<Vec<String>> {
-    let rows = session.query("look around the table", sql, &[&oid])?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+fn names(session: &mut Session, sql: &str, oid: u32) -> Result<Vec<String>> {
+    let rows = session.rows("look around the table", sql, &[&oid.to_string()])?;
+    rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
 }
 
 /// The server's version as a number: 150004 is 15.4.
-pub(crate) fn version(session: &Session) -> Result<i32> {
-    let sql = "SELECT current_setting('server_version_num')::int4";
-    session.value("ask the server's version", sql, &[])
+pub(crate) fn version(session: &mut Session) -> Result<i32> {
+    let sql = "SELECT pg_catalog.current_setting('server_version_num')";
+    session.row("ask the server's version", sql, &[])?.number(0)
 }

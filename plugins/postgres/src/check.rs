@@ -1,28 +1,28 @@
 //! The way to the server stage by stage, and what can be done there: the findings of
 //! `transload connection test` and of both roles' `check`.
 
-use transload_plugin_api::{Error, ErrorKind, Host, Result};
-use transload_tables::{Stages, TableName, TlsMode, What};
+use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_tables::{Source, Stages, TableName, TlsMode, What};
 
 use crate::{
     catalog,
+    connect::{Connector, NOT_OPEN},
     dialect::quoted_table,
-    options::Address,
-    reader::PostgresReader,
-    session::{NOT_OPEN, Session},
+    relation::Relation,
+    session::Session,
 };
 
 /// Tries the stages up to the login; the session, if there is one, comes with them.
-pub(crate) fn log_in(address: &Address, host: &Host) -> (Stages, Option<Session>) {
-    let mut found = Stages::default();
+pub(crate) fn log_in(connector: &Connector) -> (Stages, Option<Session>) {
+    let (mut found, address) = (Stages::default(), &connector.address);
     if !found.reach(&address.host, address.port, address.connect_timeout) {
         return (found, None);
     }
     let by_tls = address.tls.mode != TlsMode::Disable;
-    let session = Session::open_to_read(address, host);
+    let mut session = Connector::reading(address.clone(), connector.host.clone()).connect();
     if by_tls {
         let verified = address.tls.mode.words();
-        let tls = match &session {
+        let tls = match &mut session {
             Ok(session) => tls_words(session).map(|words| format!("{words}; {verified}")),
             Err(error) if error.code == NOT_OPEN => Err(error.clone()),
             Err(_) => Ok(verified.to_owned()),
@@ -33,30 +33,30 @@ pub(crate) fn log_in(address: &Address, host: &Host) -> (Stages, Option<Session>
     }
     let words = format!("as `{}`, database `{}`", address.user, address.database);
     let tls = if by_tls { "" } else { ", without TLS" };
-    let session = found.note("login", session, |_| format!("{words}{tls}"));
-    if let Some(session) = &session {
+    let mut session = found.note("login", session, |_| format!("{words}{tls}"));
+    if let Some(session) = &mut session {
         found.tell("server", server_words(session));
     }
     (found, session)
 }
 
-fn tls_words(session: &Session) -> Result<String> {
+fn tls_words(session: &mut Session) -> Result<String> {
     let sql = "SELECT format('%s, %s', coalesce(version, 'not'), coalesce(cipher, 'encrypted')) \
                FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()";
-    session.value("ask about TLS", sql, &[])
+    session.text("ask about TLS", sql, &[])
 }
 
-fn server_words(session: &Session) -> Result<String> {
+fn server_words(session: &mut Session) -> Result<String> {
     let sql = "SELECT format('PostgreSQL %s, time zone %s, encoding %s%s', \
                  current_setting('server_version'), \
                  (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'), \
                  current_setting('server_encoding'), \
                  CASE WHEN pg_catalog.pg_is_in_recovery() THEN ', a standby' END)";
-    session.value("look around", sql, &[])
+    session.text("look around", sql, &[])
 }
 
 /// What reading can count on here.
-pub(crate) fn reading(found: &mut Stages, session: &Session) {
+pub(crate) fn reading(found: &mut Stages, session: &mut Session) {
     let rights = catalog::tables(session).map(|tables| match tables.len() {
         0 => "no table can be read; a schema may need USAGE, a table SELECT".to_owned(),
         count => format!("SELECT on {count} tables and views"),
@@ -75,23 +75,22 @@ pub(crate) fn reading(found: &mut Stages, session: &Session) {
 }
 
 /// Tries what `consistency = "snapshot"` does.
-fn snapshot(session: &Session) -> Result<()> {
-    session.batch("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+fn snapshot(session: &mut Session) -> Result<()> {
+    session.run("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let sql = "SELECT pg_catalog.pg_export_snapshot()";
-    let exported = session.value::<String>("export a snapshot", sql, &[]);
-    session.batch("end", "ROLLBACK")?;
+    let exported = session.text("export a snapshot", sql, &[]);
+    session.run("end", "ROLLBACK")?;
     exported.map(drop)
 }
 
 /// Whether this login may read what the job names.
-pub(crate) fn source(found: &mut Stages, session: &Session, reader: &PostgresReader) {
-    let Ok(what) = reader.source.what() else { return };
-    let words = reader.find(session).and_then(|columns| {
-        let count = columns.columns().len();
+pub(crate) fn source(found: &mut Stages, session: &mut Session, source: &Source) {
+    let Ok(what) = source.what() else { return };
+    let words = Relation::find(session, source).and_then(|relation| {
+        let count = relation.columns().len();
         let What::Table(name) = what else { return Ok(format!("`query`: {count} columns")) };
         let sql = "SELECT pg_catalog.has_any_column_privilege($1::text::regclass, 'SELECT')";
-        let may: bool = session.value("look up rights", sql, &[&quoted_table(name)])?;
-        match may {
+        match session.row("look up rights", sql, &[&quoted_table(name)])?.flag(0)? {
             true => Ok(format!("table `{name}`: {count} columns")),
             false => Err(Error::new(ErrorKind::Denied, format!("no right to read `{name}`"))
                 .hint(format!("GRANT SELECT ON {name} TO the user"))),
@@ -101,7 +100,7 @@ pub(crate) fn source(found: &mut Stages, session: &Session, reader: &PostgresRea
 }
 
 /// What writing can count on here, whatever the table.
-pub(crate) fn writing(found: &mut Stages, session: &Session) {
+pub(crate) fn writing(found: &mut Stages, session: &mut Session) {
     let sql = "SELECT format('schemas where tables can be made: %s; temporary tables (for \
                  `ignore` and `upsert`): %s', \
                  coalesce((SELECT string_agg(n.nspname, ', ' ORDER BY n.nspname) \
@@ -110,15 +109,15 @@ pub(crate) fn writing(found: &mut Stages, session: &Session) {
                    AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')), 'none'), \
                  CASE WHEN pg_catalog.has_database_privilege(current_database(), 'TEMPORARY') \
                    THEN 'allowed' ELSE 'forbidden' END)";
-    found.tell("rights", session.value("look up rights", sql, &[]));
+    found.tell("rights", session.text("look up rights", sql, &[]));
 }
 
 /// Whether this login may insert into the target.
-pub(crate) fn target(found: &mut Stages, session: &Session, name: &TableName) {
+pub(crate) fn target(found: &mut Stages, session: &mut Session, name: &TableName) {
     found.tell("table", target_words(session, name));
 }
 
-fn target_words(session: &Session, name: &TableName) -> Result<String> {
+fn target_words(session: &mut Session, name: &TableName) -> Result<String> {
     let Some(table) = catalog::find_table(session, name)? else {
         return Ok(format!("table `{name}` is not there yet"));
     };
@@ -126,7 +125,7 @@ fn target_words(session: &Session, name: &TableName) -> Result<String> {
                unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) \
                  WITH ORDINALITY AS r(word, place) \
                WHERE pg_catalog.has_table_privilege($1::oid, word)";
-    let words: String = session.value("look up rights", sql, &[&table.oid])?;
+    let words = session.text("look up rights", sql, &[&table.oid.to_string()])?;
     match words.contains("INSERT") {
         true => Ok(format!("table `{name}` is there; rights: {words}")),
         false => Err(Error::new(ErrorKind::Denied, format!("no right to insert into `{name}`"))

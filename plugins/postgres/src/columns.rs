@@ -1,31 +1,33 @@
-//! A column of a batch in the making: values in the wire's form appended to Arrow builders,
-//! straight from the wire's buffer.
+//! A column of a batch in the making: values in the wire's form, appended to plain buffers straight
+//! from the wire's. Texts are validated once a batch, all of a column together.
 
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, ListArray,
-    builder::{
-        ArrayBuilder, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, PrimitiveBuilder,
-        StringBuilder,
-    },
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
+    PrimitiveArray, StringArray,
+    builder::StringBuilder,
     types::{
         Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
         Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
     },
 };
-use arrow_buffer::{BooleanBufferBuilder, IntervalMonthDayNano, NullBuffer, OffsetBuffer};
-use transload_plugin_api::{Error, ErrorKind, LogicalType, Result};
+use arrow_buffer::{
+    BooleanBufferBuilder, Buffer, IntervalMonthDayNano, NullBuffer, NullBufferBuilder,
+    OffsetBuffer, i256,
+};
+use arrow_schema::{ArrowError, DataType};
+use transload_plugin_api::LogicalType;
 
 use crate::{
     encode::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS},
-    numeric::{Numeric, Sign},
+    numeric::{DecimalType, Numeric, Sign},
     types::Wire,
 };
 
 /// Why a value cannot be carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Misfit {
+pub(crate) enum ValueFault {
     Null,
     Range(&'static str),
     Utf8,
@@ -33,7 +35,7 @@ pub(crate) enum Misfit {
     Form,
 }
 
-impl Misfit {
+impl ValueFault {
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -53,37 +55,48 @@ impl Misfit {
     }
 }
 
-/// A column's values so far, by the form in which they come and the type they are wanted in.
-pub(crate) enum Values {
-    Bool(BooleanBuilder),
-    Int2(PrimitiveBuilder<Int16Type>),
-    Int4(PrimitiveBuilder<Int32Type>),
-    Int8(PrimitiveBuilder<Int64Type>),
-    Float4(PrimitiveBuilder<Float32Type>),
-    Float8(PrimitiveBuilder<Float64Type>),
-    Decimal(PrimitiveBuilder<Decimal128Type>, u8, i8),
-    WideDecimal(PrimitiveBuilder<Decimal256Type>, u8, i8),
-    /// With a buffer for one number's text.
-    Numeric(StringBuilder, Vec<u8>),
-    Text(StringBuilder),
-    Jsonb(StringBuilder),
-    Bytes(BinaryBuilder),
-    Date(PrimitiveBuilder<Date32Type>),
-    Time(PrimitiveBuilder<Time64MicrosecondType>),
-    Timestamp(PrimitiveBuilder<TimestampMicrosecondType>),
-    Interval(PrimitiveBuilder<IntervalMonthDayNanoType>),
-    Uuid(FixedSizeBinaryBuilder),
+/// A column's values so far.
+pub(crate) struct ColumnBuilder {
+    values: Values,
+    nulls: NullBufferBuilder,
+}
+
+/// By the form in which they come and the type they are wanted in; NULL has a value as well.
+enum Values {
+    Bool(BooleanBufferBuilder),
+    Int2(Vec<i16>),
+    Int4(Vec<i32>),
+    Int8(Vec<i64>),
+    Float4(Vec<f32>),
+    Float8(Vec<f64>),
+    Decimal(Vec<i128>, DecimalType),
+    WideDecimal(Vec<i256>, u8, i8),
+    /// A number as text.
+    Numeric(Slices),
+    Text(Slices),
+    Jsonb(Slices),
+    Bytes(Slices),
+    Date(Vec<i32>),
+    Time(Vec<i64>),
+    Timestamp(Vec<i64>),
+    Interval(Vec<IntervalMonthDayNano>),
+    Uuid(Vec<u8>),
     List(Box<Lists>),
 }
 
-pub(crate) struct Lists {
-    items: Values,
-    field: arrow_schema::FieldRef,
+/// Values of varying size, one after the other, and where each ends.
+struct Slices {
     offsets: Vec<i32>,
-    valid: BooleanBufferBuilder,
+    bytes: Vec<u8>,
 }
 
-impl Values {
+struct Lists {
+    items: ColumnBuilder,
+    item: LogicalType,
+    offsets: Vec<i32>,
+}
+
+impl ColumnBuilder {
     /// With room for so many values, which take so many bytes together where their size varies.
     /// `None` if what comes in this form is never read as that type.
     pub(crate) fn new(
@@ -92,275 +105,348 @@ impl Values {
         rows: usize,
         bytes: usize,
     ) -> Option<Self> {
-        Some(match (wire, logical) {
-            (Wire::Bool, _) => Self::Bool(BooleanBuilder::with_capacity(rows)),
-            (Wire::Int2, _) => Self::Int2(PrimitiveBuilder::with_capacity(rows)),
-            (Wire::Int4, _) => Self::Int4(PrimitiveBuilder::with_capacity(rows)),
-            (Wire::Int8, _) => Self::Int8(PrimitiveBuilder::with_capacity(rows)),
-            (Wire::Float4, _) => Self::Float4(PrimitiveBuilder::with_capacity(rows)),
-            (Wire::Float8, _) => Self::Float8(PrimitiveBuilder::with_capacity(rows)),
+        let values = match (wire, logical) {
+            (Wire::Bool, _) => Values::Bool(BooleanBufferBuilder::new(rows)),
+            (Wire::Int2, _) => Values::Int2(Vec::with_capacity(rows)),
+            (Wire::Int4, _) => Values::Int4(Vec::with_capacity(rows)),
+            (Wire::Int8, _) => Values::Int8(Vec::with_capacity(rows)),
+            (Wire::Float4, _) => Values::Float4(Vec::with_capacity(rows)),
+            (Wire::Float8, _) => Values::Float8(Vec::with_capacity(rows)),
             (Wire::Numeric, LogicalType::Decimal { precision, scale }) if *precision <= 38 => {
-                let builder = PrimitiveBuilder::with_capacity(rows);
-                let builder = builder.with_data_type(logical.data_type());
-                Self::Decimal(builder, *precision, *scale)
+                Values::Decimal(Vec::with_capacity(rows), DecimalType::new(*precision, *scale))
             }
             (Wire::Numeric, LogicalType::Decimal { precision, scale }) => {
-                let builder = PrimitiveBuilder::with_capacity(rows);
-                let builder = builder.with_data_type(logical.data_type());
-                Self::WideDecimal(builder, *precision, *scale)
+                Values::WideDecimal(Vec::with_capacity(rows), *precision, *scale)
             }
-            (Wire::Numeric, LogicalType::Numeric) => {
-                Self::Numeric(StringBuilder::with_capacity(rows, bytes), Vec::new())
+            (Wire::Numeric, LogicalType::Numeric) => Values::Numeric(Slices::new(rows, bytes)),
+            (Wire::Text, _) => Values::Text(Slices::new(rows, bytes)),
+            (Wire::Jsonb, _) => Values::Jsonb(Slices::new(rows, bytes)),
+            (Wire::Bytea, _) => Values::Bytes(Slices::new(rows, bytes)),
+            (Wire::Date, _) => Values::Date(Vec::with_capacity(rows)),
+            (Wire::Time, _) => Values::Time(Vec::with_capacity(rows)),
+            (Wire::Timestamp, _) => Values::Timestamp(Vec::with_capacity(rows)),
+            (Wire::Interval, _) => Values::Interval(Vec::with_capacity(rows)),
+            (Wire::Uuid, _) => Values::Uuid(Vec::with_capacity(16 * rows)),
+            (Wire::Array { element, .. }, LogicalType::List(item)) => {
+                let items = Self::new(element, item, rows, bytes)?;
+                let (item, offsets) = ((**item).clone(), vec![0]);
+                Values::List(Box::new(Lists { items, item, offsets }))
             }
-            (Wire::Text, _) => Self::Text(StringBuilder::with_capacity(rows, bytes)),
-            (Wire::Jsonb, _) => Self::Jsonb(StringBuilder::with_capacity(rows, bytes)),
-            (Wire::Bytea, _) => Self::Bytes(BinaryBuilder::with_capacity(rows, bytes)),
-            (Wire::Date, _) => Self::Date(PrimitiveBuilder::with_capacity(rows)),
-            (Wire::Time, _) => Self::Time(PrimitiveBuilder::with_capacity(rows)),
-            (Wire::Timestamp, _) => {
-                let builder = PrimitiveBuilder::with_capacity(rows);
-                Self::Timestamp(builder.with_data_type(logical.data_type()))
-            }
-            (Wire::Interval, _) => Self::Interval(PrimitiveBuilder::with_capacity(rows)),
-            (Wire::Uuid, _) => Self::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
-            (Wire::Array { element, .. }, LogicalType::List(item)) => Self::List(Box::new(Lists {
-                items: Self::new(element, item, rows, bytes)?,
-                field: Arc::new(item.field("item", true)),
-                offsets: vec![0],
-                valid: BooleanBufferBuilder::new(rows),
-            })),
             _ => return None,
-        })
+        };
+        Some(Self { values, nulls: NullBufferBuilder::new(rows) })
     }
 
     pub(crate) fn append_null(&mut self) {
-        match self {
-            Self::Bool(builder) => builder.append_null(),
-            Self::Int2(builder) => builder.append_null(),
-            Self::Int4(builder) => builder.append_null(),
-            Self::Int8(builder) => builder.append_null(),
-            Self::Float4(builder) => builder.append_null(),
-            Self::Float8(builder) => builder.append_null(),
-            Self::Decimal(builder, ..) => builder.append_null(),
-            Self::WideDecimal(builder, ..) => builder.append_null(),
-            Self::Numeric(builder, _) | Self::Text(builder) | Self::Jsonb(builder) => {
-                builder.append_null();
+        self.nulls.append_null();
+        match &mut self.values {
+            Values::Bool(values) => values.append(false),
+            Values::Int2(values) => values.push(0),
+            Values::Int4(values) | Values::Date(values) => values.push(0),
+            Values::Int8(values) | Values::Time(values) | Values::Timestamp(values) => {
+                values.push(0);
             }
-            Self::Bytes(builder) => builder.append_null(),
-            Self::Date(builder) => builder.append_null(),
-            Self::Time(builder) => builder.append_null(),
-            Self::Timestamp(builder) => builder.append_null(),
-            Self::Interval(builder) => builder.append_null(),
-            Self::Uuid(builder) => builder.append_null(),
-            Self::List(lists) => lists.end_row(false),
+            Values::Float4(values) => values.push(0.0),
+            Values::Float8(values) => values.push(0.0),
+            Values::Decimal(values, _) => values.push(0),
+            Values::WideDecimal(values, ..) => values.push(i256::ZERO),
+            Values::Numeric(slices)
+            | Values::Text(slices)
+            | Values::Jsonb(slices)
+            | Values::Bytes(slices) => slices.offsets.push(slices.end()),
+            Values::Interval(values) => values.push(IntervalMonthDayNano::ZERO),
+            Values::Uuid(values) => values.extend_from_slice(&[0; 16]),
+            Values::List(lists) => lists.end_row(),
         }
     }
 
-    /// Appends one value, or nothing if it does not fit.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Misfit> {
-        match self {
-            Self::Bool(builder) => builder.append_value(fixed::<1>(bytes)? != [0]),
-            Self::Int2(builder) => builder.append_value(i16::from_be_bytes(fixed(bytes)?)),
-            Self::Int4(builder) => builder.append_value(i32::from_be_bytes(fixed(bytes)?)),
-            Self::Int8(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
-            Self::Float4(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
-            Self::Float8(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
-            Self::Decimal(builder, precision, scale) => {
-                let scaled = number(bytes)?.scaled(*precision, *scale);
-                builder.append_value(scaled.ok_or_else(|| unscaled(bytes))?);
-            }
-            Self::WideDecimal(builder, precision, scale) => {
+    /// Appends one value, or nothing if it does not fit. Texts are validated by
+    /// [`ColumnBuilder::finish`].
+    #[inline]
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), ValueFault> {
+        match &mut self.values {
+            Values::Bool(values) => values.append(fixed::<1>(bytes)? != [0]),
+            Values::Int2(values) => values.push(i16::from_be_bytes(fixed(bytes)?)),
+            Values::Int4(values) => values.push(i32::from_be_bytes(fixed(bytes)?)),
+            Values::Int8(values) => values.push(i64::from_be_bytes(fixed(bytes)?)),
+            Values::Float4(values) => values.push(f32::from_be_bytes(fixed(bytes)?)),
+            Values::Float8(values) => values.push(f64::from_be_bytes(fixed(bytes)?)),
+            Values::Decimal(values, decimal) => values.push(match decimal.short(bytes) {
+                Some(value) => value,
+                None => {
+                    let scaled = number(bytes)?.scaled(decimal.precision, decimal.scale);
+                    scaled.ok_or_else(|| unscaled(bytes))?
+                }
+            }),
+            Values::WideDecimal(values, precision, scale) => {
                 let scaled = number(bytes)?.scaled_wide(*precision, *scale);
-                builder.append_value(scaled.ok_or_else(|| unscaled(bytes))?);
+                values.push(scaled.ok_or_else(|| unscaled(bytes))?);
             }
-            Self::Numeric(builder, text) => {
-                text.clear();
-                number(bytes)?.text(text);
-                builder.append_value(utf8(text)?);
+            Values::Numeric(slices) => {
+                number(bytes)?.text(&mut slices.bytes);
+                slices.offsets.push(slices.end());
             }
-            Self::Text(builder) => builder.append_value(utf8(bytes)?),
-            Self::Jsonb(builder) => match bytes.split_first() {
-                Some((1, text)) => builder.append_value(utf8(text)?),
-                _ => return Err(Misfit::Form),
+            Values::Text(slices) | Values::Bytes(slices) => slices.append(bytes)?,
+            Values::Jsonb(slices) => match bytes.split_first() {
+                Some((1, text)) => slices.append(text)?,
+                _ => return Err(ValueFault::Form),
             },
-            Self::Bytes(builder) => builder.append_value(bytes),
-            Self::Date(builder) => builder.append_value(date(i32::from_be_bytes(fixed(bytes)?))?),
-            Self::Time(builder) => builder.append_value(time(i64::from_be_bytes(fixed(bytes)?))?),
-            Self::Timestamp(builder) => {
-                builder.append_value(moment(i64::from_be_bytes(fixed(bytes)?))?);
-            }
-            Self::Interval(builder) => builder.append_value(interval(&fixed(bytes)?)?),
-            Self::Uuid(builder) => {
-                let bytes: [u8; 16] = fixed(bytes)?;
-                builder.append_value(bytes).map_err(|_| Misfit::Form)?;
-            }
-            Self::List(lists) => return lists.append(bytes),
+            Values::Date(values) => values.push(date(i32::from_be_bytes(fixed(bytes)?))?),
+            Values::Time(values) => values.push(time(i64::from_be_bytes(fixed(bytes)?))?),
+            Values::Timestamp(values) => values.push(moment(i64::from_be_bytes(fixed(bytes)?))?),
+            Values::Interval(values) => values.push(interval(&fixed(bytes)?)?),
+            Values::Uuid(values) => values.extend_from_slice(&fixed::<16>(bytes)?),
+            Values::List(lists) => lists.append(bytes)?,
         }
+        self.nulls.append_non_null();
         Ok(())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Bool(builder) => builder.len(),
-            Self::Int2(builder) => builder.len(),
-            Self::Int4(builder) => builder.len(),
-            Self::Int8(builder) => builder.len(),
-            Self::Float4(builder) => builder.len(),
-            Self::Float8(builder) => builder.len(),
-            Self::Decimal(builder, ..) => builder.len(),
-            Self::WideDecimal(builder, ..) => builder.len(),
-            Self::Numeric(builder, _) | Self::Text(builder) | Self::Jsonb(builder) => builder.len(),
-            Self::Bytes(builder) => builder.len(),
-            Self::Date(builder) => builder.len(),
-            Self::Time(builder) => builder.len(),
-            Self::Timestamp(builder) => builder.len(),
-            Self::Interval(builder) => builder.len(),
-            Self::Uuid(builder) => builder.len(),
-            Self::List(lists) => lists.valid.len(),
+    /// Forgets the values beyond so many.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.nulls.truncate(rows);
+        match &mut self.values {
+            Values::Bool(values) => values.truncate(rows),
+            Values::Int2(values) => values.truncate(rows),
+            Values::Int4(values) | Values::Date(values) => values.truncate(rows),
+            Values::Int8(values) | Values::Time(values) | Values::Timestamp(values) => {
+                values.truncate(rows);
+            }
+            Values::Float4(values) => values.truncate(rows),
+            Values::Float8(values) => values.truncate(rows),
+            Values::Decimal(values, _) => values.truncate(rows),
+            Values::WideDecimal(values, ..) => values.truncate(rows),
+            Values::Numeric(slices)
+            | Values::Text(slices)
+            | Values::Jsonb(slices)
+            | Values::Bytes(slices) => slices.truncate(rows),
+            Values::Interval(values) => values.truncate(rows),
+            Values::Uuid(values) => values.truncate(16 * rows),
+            Values::List(lists) => lists.truncate(rows),
         }
     }
 
     /// The bytes of values whose size varies.
     pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Numeric(builder, _) | Self::Text(builder) | Self::Jsonb(builder) => {
-                builder.values_slice().len()
-            }
-            Self::Bytes(builder) => builder.values_slice().len(),
-            Self::List(lists) => lists.items.bytes(),
+        match &self.values {
+            Values::Numeric(slices)
+            | Values::Text(slices)
+            | Values::Jsonb(slices)
+            | Values::Bytes(slices) => slices.bytes.len(),
+            Values::List(lists) => lists.items.bytes(),
             _ => 0,
         }
     }
 
-    pub(crate) fn finish(&mut self) -> Result<ArrayRef> {
-        Ok(match self {
-            Self::Bool(builder) => Arc::new(builder.finish()),
-            Self::Int2(builder) => Arc::new(builder.finish()),
-            Self::Int4(builder) => Arc::new(builder.finish()),
-            Self::Int8(builder) => Arc::new(builder.finish()),
-            Self::Float4(builder) => Arc::new(builder.finish()),
-            Self::Float8(builder) => Arc::new(builder.finish()),
-            Self::Decimal(builder, ..) => Arc::new(builder.finish()),
-            Self::WideDecimal(builder, ..) => Arc::new(builder.finish()),
-            Self::Numeric(builder, _) | Self::Text(builder) | Self::Jsonb(builder) => {
-                Arc::new(builder.finish())
+    /// The column's array. The places of texts that are not UTF-8 are added to `faults`; such a
+    /// text is empty in the array.
+    pub(crate) fn finish(
+        mut self,
+        logical: &LogicalType,
+        faults: &mut Vec<usize>,
+    ) -> Result<ArrayRef, ArrowError> {
+        let nulls = self.nulls.finish();
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+        let of = logical.data_type();
+        Ok(match self.values {
+            Values::Bool(mut values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Values::Int2(values) => primitive::<Int16Type>(values, nulls, of)?,
+            Values::Int4(values) => primitive::<Int32Type>(values, nulls, of)?,
+            Values::Int8(values) => primitive::<Int64Type>(values, nulls, of)?,
+            Values::Float4(values) => primitive::<Float32Type>(values, nulls, of)?,
+            Values::Float8(values) => primitive::<Float64Type>(values, nulls, of)?,
+            Values::Decimal(values, _) => primitive::<Decimal128Type>(values, nulls, of)?,
+            Values::WideDecimal(values, ..) => primitive::<Decimal256Type>(values, nulls, of)?,
+            Values::Numeric(slices) | Values::Text(slices) | Values::Jsonb(slices) => {
+                Arc::new(slices.into_texts(nulls, faults)?)
             }
-            Self::Bytes(builder) => Arc::new(builder.finish()),
-            Self::Date(builder) => Arc::new(builder.finish()),
-            Self::Time(builder) => Arc::new(builder.finish()),
-            Self::Timestamp(builder) => Arc::new(builder.finish()),
-            Self::Interval(builder) => Arc::new(builder.finish()),
-            Self::Uuid(builder) => Arc::new(builder.finish()),
-            Self::List(lists) => Arc::new(lists.finish()?),
+            Values::Bytes(Slices { offsets, bytes }) => {
+                let offsets = OffsetBuffer::new(offsets.into());
+                Arc::new(BinaryArray::try_new(offsets, bytes.into(), nulls)?)
+            }
+            Values::Date(values) => primitive::<Date32Type>(values, nulls, of)?,
+            Values::Time(values) => primitive::<Time64MicrosecondType>(values, nulls, of)?,
+            Values::Timestamp(values) => primitive::<TimestampMicrosecondType>(values, nulls, of)?,
+            Values::Interval(values) => primitive::<IntervalMonthDayNanoType>(values, nulls, of)?,
+            Values::Uuid(bytes) => {
+                Arc::new(FixedSizeBinaryArray::try_new(16, bytes.into(), nulls)?)
+            }
+            Values::List(lists) => Arc::new(lists.finish(nulls, faults)?),
         })
+    }
+}
+
+fn primitive<P: ArrowPrimitiveType>(
+    values: Vec<P::Native>,
+    nulls: Option<NullBuffer>,
+    of: DataType,
+) -> Result<ArrayRef, ArrowError> {
+    let array = PrimitiveArray::<P>::try_new(values.into(), nulls)?;
+    Ok(Arc::new(array.with_data_type(of)))
+}
+
+impl Slices {
+    fn new(rows: usize, bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self { offsets, bytes: Vec::with_capacity(bytes) }
+    }
+
+    /// Where the next value begins. A batch never grows beyond 31 bits, see [`Slices::append`];
+    /// texts of numbers are shorter than that together.
+    fn end(&self) -> i32 {
+        self.bytes.len() as i32
+    }
+
+    fn append(&mut self, value: &[u8]) -> Result<(), ValueFault> {
+        let Ok(end) = i32::try_from(self.bytes.len() + value.len()) else {
+            return Err(ValueFault::Range("the value is too long for a batch"));
+        };
+        self.bytes.extend_from_slice(value);
+        self.offsets.push(end);
+        Ok(())
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.offsets.truncate(rows + 1);
+        self.bytes.truncate(self.offsets.last().map_or(0, |end| *end as usize));
+    }
+
+    fn into_texts(
+        self,
+        nulls: Option<NullBuffer>,
+        faults: &mut Vec<usize>,
+    ) -> Result<StringArray, ArrowError> {
+        let offsets = OffsetBuffer::new(self.offsets.into());
+        let bytes = Buffer::from(self.bytes);
+        // Validates all values together, and that each begins with a character.
+        if let Ok(array) = StringArray::try_new(offsets.clone(), bytes.clone(), nulls.clone()) {
+            return Ok(array);
+        }
+        let mut valid = StringBuilder::with_capacity(offsets.len() - 1, bytes.len());
+        for (place, ends) in offsets.windows(2).enumerate() {
+            match std::str::from_utf8(&bytes[ends[0] as usize..ends[1] as usize]) {
+                Ok(text) => valid.append_value(text),
+                Err(_) => {
+                    faults.push(place);
+                    valid.append_value("");
+                }
+            }
+        }
+        let (offsets, bytes, _) = valid.finish().into_parts();
+        StringArray::try_new(offsets, bytes, nulls)
     }
 }
 
 impl Lists {
     /// Dimensions, whether there are NULLs, the element's type; size and first index of each
     /// dimension; the elements.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Misfit> {
-        let word = |at: usize| length_at(bytes, at * 4).ok_or(Misfit::Form);
+    fn append(&mut self, bytes: &[u8]) -> Result<(), ValueFault> {
+        let word = |at: usize| word_at(bytes, at * 4).ok_or(ValueFault::Form);
         let count = match (word(0)?, bytes.len()) {
             (0, _) => 0,
-            (1, 20..) if word(4)? == 1 => usize::try_from(word(3)?).map_err(|_| Misfit::Form)?,
-            _ => return Err(Misfit::Range("only arrays of one dimension, counted from 1, travel")),
+            (1, 20..) if word(4)? == 1 => {
+                usize::try_from(word(3)?).map_err(|_| ValueFault::Form)?
+            }
+            _ => {
+                let reason = "only arrays of one dimension, counted from 1, can be read";
+                return Err(ValueFault::Range(reason));
+            }
         };
-        let start = self.items.len();
         let mut rest = bytes.get(20..).unwrap_or_default();
         for _ in 0..count {
-            let length = length_at(rest, 0).ok_or(Misfit::Form)?;
+            let length = word_at(rest, 0).ok_or(ValueFault::Form)?;
             rest = &rest[4..];
             match usize::try_from(length) {
                 Err(_) => self.items.append_null(),
                 Ok(length) => {
-                    let (item, after) = rest.split_at_checked(length).ok_or(Misfit::Form)?;
+                    let (item, after) = rest.split_at_checked(length).ok_or(ValueFault::Form)?;
                     rest = after;
-                    if let Err(misfit) = self.items.append(item) {
-                        // Items without a list would shift those that follow: they stay in the
-                        // list of the row, which is taken out as dirty.
-                        debug_assert!(self.items.len() >= start);
-                        return Err(misfit);
-                    }
+                    // Items before a fault stay in the list of the row, which is taken out as
+                    // dirty: without a list they would shift those that follow.
+                    self.items.append(item)?;
                 }
             }
         }
-        self.end_row(true);
+        self.end_row();
         Ok(())
     }
 
-    fn end_row(&mut self, valid: bool) {
-        // A batch has at most 4 MiB or one row, so items are fewer than 2^31.
-        self.offsets.push(self.items.len() as i32);
-        self.valid.append(valid);
+    fn end_row(&mut self) {
+        // An item takes four bytes at least, and a batch stays below 2^31 of them.
+        self.offsets.push(self.items.nulls.len() as i32);
     }
 
-    fn finish(&mut self) -> Result<ListArray> {
-        let offsets = OffsetBuffer::new(std::mem::replace(&mut self.offsets, vec![0]).into());
-        let items = self.items.finish()?;
-        let nulls = NullBuffer::new(self.valid.finish());
-        let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
-        ListArray::try_new(Arc::clone(&self.field), offsets, items, nulls)
-            .map_err(|error| defect(&error))
+    fn truncate(&mut self, rows: usize) {
+        self.offsets.truncate(rows + 1);
+        self.items.truncate(self.offsets.last().map_or(0, |end| *end as usize));
+    }
+
+    fn finish(
+        self,
+        nulls: Option<NullBuffer>,
+        faults: &mut Vec<usize>,
+    ) -> Result<ListArray, ArrowError> {
+        let mut faulty_items = Vec::new();
+        let items = self.items.finish(&self.item, &mut faulty_items)?;
+        // The row of an item is the first whose items end behind it.
+        let row = |item: usize| self.offsets[1..].partition_point(|end| *end as usize <= item);
+        faults.extend(faulty_items.into_iter().map(row));
+        let field = Arc::new(self.item.field("item", true));
+        ListArray::try_new(field, OffsetBuffer::new(self.offsets.into()), items, nulls)
     }
 }
 
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Misfit> {
-    bytes.try_into().map_err(|_| Misfit::Form)
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ValueFault> {
+    bytes.try_into().map_err(|_| ValueFault::Form)
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, Misfit> {
-    std::str::from_utf8(bytes).map_err(|_| Misfit::Utf8)
-}
-
-fn number(bytes: &[u8]) -> Result<Numeric<'_>, Misfit> {
-    Numeric::parse(bytes).ok_or(Misfit::Form)
+fn number(bytes: &[u8]) -> Result<Numeric<'_>, ValueFault> {
+    Numeric::parse(bytes).ok_or(ValueFault::Form)
 }
 
 /// Why a number is no decimal of its column.
-fn unscaled(bytes: &[u8]) -> Misfit {
+fn unscaled(bytes: &[u8]) -> ValueFault {
     let special =
         number(bytes).is_ok_and(|number| !matches!(number.sign, Sign::Positive | Sign::Negative));
-    Misfit::Range(match special {
+    ValueFault::Range(match special {
         true => "NaN and infinity are no decimal numbers",
         false => "the number has more digits than the decimal type takes",
     })
 }
 
-fn date(days: i32) -> Result<i32, Misfit> {
+fn date(days: i32) -> Result<i32, ValueFault> {
     match days {
-        i32::MAX | i32::MIN => Err(Misfit::Range("`infinity` is no date of the calendar")),
-        days => days.checked_add(EPOCH_DAYS).ok_or(Misfit::Range("the date is out of range")),
+        i32::MAX | i32::MIN => Err(ValueFault::Range("`infinity` is no date of the calendar")),
+        days => days.checked_add(EPOCH_DAYS).ok_or(ValueFault::Range("the date is out of range")),
     }
 }
 
-fn time(micros: i64) -> Result<i64, Misfit> {
+fn time(micros: i64) -> Result<i64, ValueFault> {
     let within = (0..DAY_MICROS).contains(&micros);
-    within.then_some(micros).ok_or(Misfit::Range("24:00:00 is no time within a day"))
+    within.then_some(micros).ok_or(ValueFault::Range("24:00:00 is no time within a day"))
 }
 
-fn moment(micros: i64) -> Result<i64, Misfit> {
+fn moment(micros: i64) -> Result<i64, ValueFault> {
     match micros {
-        i64::MAX | i64::MIN => Err(Misfit::Range("`infinity` is no moment of the calendar")),
+        i64::MAX | i64::MIN => Err(ValueFault::Range("`infinity` is no moment of the calendar")),
         micros => {
-            micros.checked_add(EPOCH_MICROS).ok_or(Misfit::Range("the timestamp is out of range"))
+            let moment = micros.checked_add(EPOCH_MICROS);
+            moment.ok_or(ValueFault::Range("the timestamp is out of range"))
         }
     }
 }
 
 /// Microseconds, days, months.
-fn interval(bytes: &[u8; 16]) -> Result<IntervalMonthDayNano, Misfit> {
-    let word = |at: usize| length_at(bytes, at).ok_or(Misfit::Form);
+fn interval(bytes: &[u8; 16]) -> Result<IntervalMonthDayNano, ValueFault> {
+    let word = |at: usize| word_at(bytes, at).ok_or(ValueFault::Form);
     let micros = i64::from_be_bytes(fixed(&bytes[..8])?);
-    let nanos = micros.checked_mul(1_000).ok_or(Misfit::Range("the interval is out of range"))?;
+    let nanos = micros.checked_mul(1_000);
+    let nanos = nanos.ok_or(ValueFault::Range("the interval is out of range"))?;
     Ok(IntervalMonthDayNano::new(word(12)?, word(8)?, nanos))
 }
 
-/// The number that stands there, if so many bytes do.
-pub(crate) fn length_at(bytes: &[u8], at: usize) -> Option<i32> {
+/// The number of four bytes that stands there, if they do.
+pub(crate) fn word_at(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-pub(crate) fn defect(error: &arrow_schema::ArrowError) -> Error {
-    Error::new(ErrorKind::Defect, format!("make a batch: {error}"))
 }

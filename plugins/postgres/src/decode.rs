@@ -1,16 +1,15 @@
-//! The binary rows of COPY, divided into fields and gathered into batches. A value that Arrow
-//! cannot hold makes its row dirty; nothing is bent to fit.
+//! The binary rows of COPY, divided into fields and gathered into batches, in one pass over each
+//! row. A value that Arrow cannot hold makes its row dirty; no value is changed to fit.
 
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow_buffer::BooleanBufferBuilder;
-use arrow_schema::SchemaRef;
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter;
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result, schema_of};
 
 use crate::{
-    columns::{Misfit, Values, defect, length_at},
+    columns::{ColumnBuilder, ValueFault, word_at},
     types::Wire,
 };
 
@@ -19,17 +18,23 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const HEADER: usize = SIGNATURE.len() + 8;
 /// About the bytes of a text, before any has been seen.
 const SHORT: usize = 16;
+/// The longest header extension.
+const EXTENSION_LIMIT: usize = 64 << 10;
+/// The most bytes of a row that comes in several messages: more than any server can build.
+const ROW_LIMIT: usize = (1 << 30) + (64 << 20);
 
 /// Rows of one COPY on their way into batches.
 pub(crate) struct Decoder {
     columns: Vec<DecodedColumn>,
+    builders: Vec<ColumnBuilder>,
     schema: SchemaRef,
     stage: Stage,
+    /// The beginning of a row whose rest is in a later message.
+    partial: Vec<u8>,
     /// Rows in the builders, dirty ones included.
     rows: usize,
-    /// Which of them are clean; made by the first dirty row.
-    clean: Option<BooleanBufferBuilder>,
-    dirty: Vec<(u64, Misfit, usize)>,
+    /// Rows of them that are dirty: place in the batch, column, reason.
+    faults: Vec<(usize, usize, ValueFault)>,
     /// Rows of batches before.
     before: u64,
 }
@@ -48,42 +53,23 @@ struct DecodedColumn {
     nullable: bool,
     wire: Wire,
     logical: LogicalType,
-    values: Values,
 }
 
 impl DecodedColumn {
-    /// With room for as many rows.
-    fn new(column: &Column, wire: &Wire, rows: usize) -> Result<Self> {
-        let Column { name, logical, nullable, .. } = column;
-        let values = room_for(name, wire, logical, rows, rows * SHORT)?;
-        let (wire, logical) = (wire.clone(), logical.clone());
-        Ok(Self { name: name.clone(), nullable: *nullable, wire, logical, values })
+    /// Room for so many values, which take so many bytes together where their size varies.
+    fn builder(&self, rows: usize, bytes: usize) -> Result<ColumnBuilder> {
+        ColumnBuilder::new(&self.wire, &self.logical, rows, bytes).ok_or_else(|| {
+            let message = format!("column `{}` cannot be read as `{}`", self.name, self.logical);
+            Error::new(ErrorKind::Unsupported, message)
+        })
     }
-
-    /// The values so far. Those to come have as much room from the start.
-    fn take(&mut self) -> Result<Values> {
-        let (rows, bytes) = (self.values.len(), self.values.bytes());
-        let fresh = room_for(&self.name, &self.wire, &self.logical, rows, bytes + bytes / 16)?;
-        Ok(std::mem::replace(&mut self.values, fresh))
-    }
-}
-
-fn room_for(
-    name: &str,
-    wire: &Wire,
-    logical: &LogicalType,
-    rows: usize,
-    bytes: usize,
-) -> Result<Values> {
-    Values::new(wire, logical, rows, bytes).ok_or_else(|| {
-        let message = format!("column `{name}` cannot be read as `{logical}`");
-        Error::new(ErrorKind::Unsupported, message)
-    })
 }
 
 /// A finished batch.
 pub(crate) struct Decoded {
     pub(crate) batch: RecordBatch,
+    /// The place of the first row of all, dirty or not.
+    pub(crate) first: u64,
     /// Dirty rows, their place counted from the start of the stream.
     pub(crate) dirty: Vec<(u64, DirtyRow)>,
 }
@@ -91,15 +77,25 @@ pub(crate) struct Decoded {
 impl Decoder {
     /// For rows with these columns, which come in these forms.
     pub(crate) fn new(columns: &[Column], wires: &[Wire], capacity: usize) -> Result<Self> {
-        let columns_of = columns.iter().zip(wires);
-        let made = columns_of.map(|(column, wire)| DecodedColumn::new(column, wire, capacity));
+        let decoded: Vec<_> = columns
+            .iter()
+            .zip(wires)
+            .map(|(column, wire)| DecodedColumn {
+                name: column.name.clone(),
+                nullable: column.nullable,
+                wire: wire.clone(),
+                logical: column.logical.clone(),
+            })
+            .collect();
+        let builders = decoded.iter().map(|column| column.builder(capacity, capacity * SHORT));
         Ok(Self {
-            columns: made.collect::<Result<_>>()?,
+            builders: builders.collect::<Result<_>>()?,
+            columns: decoded,
             schema: schema_of(columns),
             stage: Stage::Header,
+            partial: Vec::new(),
             rows: 0,
-            clean: None,
-            dirty: Vec::new(),
+            faults: Vec::new(),
             before: 0,
         })
     }
@@ -109,113 +105,175 @@ impl Decoder {
         self.rows
     }
 
-    /// Whether the stream has come to its proper end.
-    pub(crate) fn is_at_end(&self) -> bool {
-        self.stage == Stage::End
+    /// Takes the next bytes of the stream, as a rule one row.
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.partial.is_empty() {
+            let taken = self.take(bytes)?;
+            self.partial.extend_from_slice(&bytes[taken..]);
+        } else {
+            let mut partial = std::mem::take(&mut self.partial);
+            partial.extend_from_slice(bytes);
+            let taken = self.take(&partial)?;
+            partial.drain(..taken);
+            self.partial = partial;
+        }
+        if self.partial.len() > ROW_LIMIT {
+            return Err(damaged("a row is longer than 1 GiB"));
+        }
+        Ok(())
     }
 
-    /// Takes whole rows from the bytes, at most until there are `most`; answers how many bytes it
-    /// took.
-    pub(crate) fn decode(&mut self, bytes: &[u8], most: usize) -> Result<usize> {
+    /// Takes what has come whole and returns how many bytes that is.
+    fn take(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut taken = 0;
         if self.stage == Stage::Header {
             let Some(length) = header_length(bytes)? else { return Ok(0) };
             self.stage = Stage::Rows;
             taken = length;
         }
-        while self.stage == Stage::Rows && self.rows < most {
+        while taken < bytes.len() {
+            if self.stage == Stage::End {
+                return Err(damaged("there are bytes after the trailer"));
+            }
             match self.row(&bytes[taken..])? {
-                0 => break,
-                length => taken += length,
+                Some(length) => taken += length,
+                None => break,
             }
         }
         Ok(taken)
     }
 
-    /// One row, or the trailer; 0 if it has not come whole.
-    fn row(&mut self, bytes: &[u8]) -> Result<usize> {
-        let Some(count) = bytes.first_chunk::<2>() else { return Ok(0) };
+    /// One row, or the trailer, and its length; `None` if it has not come whole.
+    fn row(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let Some((count, mut rest)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
         let count = i16::from_be_bytes(*count);
         if count == -1 {
             self.stage = Stage::End;
-            return Ok(2);
+            return Ok(Some(2));
         }
-        if usize::try_from(count).ok() != Some(self.columns.len()) {
-            return Err(broken("a row has another number of columns"));
+        if usize::try_from(count).ok() != Some(self.builders.len()) {
+            return Err(damaged("a row has another number of columns"));
         }
-        let Some(end) = row_end(bytes, self.columns.len())? else { return Ok(0) };
-        let mut at = 2;
         let mut fault = None;
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            let length = length_at(bytes, at).unwrap_or(-1);
-            at += 4;
-            let appended = match usize::try_from(length) {
-                Err(_) if column.nullable => {
-                    column.values.append_null();
+        for index in 0..self.builders.len() {
+            let builder = &mut self.builders[index];
+            let Some((length, after)) = rest.split_first_chunk::<4>() else {
+                return Ok(self.undo(index));
+            };
+            let length = i32::from_be_bytes(*length);
+            let outcome = if length >= 0 {
+                let Some((value, after)) = after.split_at_checked(length as usize) else {
+                    return Ok(self.undo(index));
+                };
+                rest = after;
+                builder.append(value)
+            } else if length == -1 {
+                rest = after;
+                if self.columns[index].nullable {
+                    builder.append_null();
                     continue;
                 }
-                Err(_) => Err(Misfit::Null),
-                Ok(length) => {
-                    let value = &bytes[at..at + length];
-                    at += length;
-                    column.values.append(value)
-                }
+                Err(ValueFault::Null)
+            } else {
+                return Err(damaged("a field has a negative length"));
             };
-            if let Err(misfit) = appended {
+            if let Err(reason) = outcome {
                 // The row is taken out as a whole when the batch is finished.
-                column.values.append_null();
-                fault.get_or_insert((misfit, index));
+                builder.append_null();
+                fault.get_or_insert((self.rows, index, reason));
             }
         }
-        self.note(fault);
-        Ok(end)
+        self.faults.extend(fault);
+        self.rows += 1;
+        Ok(Some(bytes.len() - rest.len()))
     }
 
-    fn note(&mut self, fault: Option<(Misfit, usize)>) {
-        if let Some((misfit, column)) = fault {
-            let rows = self.rows;
-            self.clean.get_or_insert_with(|| {
-                let mut clean = BooleanBufferBuilder::new(rows + 1);
-                clean.append_n(rows, true);
-                clean
-            });
-            self.dirty.push((self.before + rows as u64, misfit, column));
+    /// Forgets the first fields of a row that has not come whole.
+    fn undo(&mut self, fields: usize) -> Option<usize> {
+        for builder in &mut self.builders[..fields] {
+            builder.truncate(self.rows);
         }
-        if let Some(clean) = &mut self.clean {
-            clean.append(fault.is_none());
+        None
+    }
+
+    /// The server has ended the stream, after so many rows if it counts them.
+    pub(crate) fn end(&self, counted: Option<u64>) -> Result<()> {
+        if self.stage != Stage::End || !self.partial.is_empty() {
+            let message = "the COPY ended before its trailer";
+            return Err(Error::new(ErrorKind::Connection, message));
         }
-        self.rows += 1;
+        let rows = self.before + self.rows as u64;
+        match counted {
+            Some(counted) if counted != rows => {
+                let message = format!("the server has sent {counted} rows, of which {rows} came");
+                Err(Error::new(ErrorKind::Connection, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What has been decoded since the last time.
     pub(crate) fn finish(&mut self) -> Result<Decoded> {
-        let clean = self.clean.take().map(|mut clean| BooleanArray::new(clean.finish(), None));
-        let mut arrays = Vec::with_capacity(self.columns.len());
-        for column in &mut self.columns {
-            let array = column.take()?.finish()?;
-            arrays.push(match &clean {
-                None => array,
-                Some(clean) => filter(&array, clean).map_err(|error| defect(&error))?,
-            });
+        let mut faults = std::mem::take(&mut self.faults);
+        let mut arrays = self.arrays(&mut faults).map_err(|error| defect(&error))?;
+        faults.sort_by_key(|(row, column, _)| (*row, *column));
+        faults.dedup_by_key(|(row, ..)| *row);
+        if !faults.is_empty() {
+            let clean = self.without(&faults);
+            for array in &mut arrays {
+                *array = filter(array, &clean).map_err(|error| defect(&error))?;
+            }
         }
-        let rows = self.rows - self.dirty.len();
+        let rows = self.rows - faults.len();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
             .map_err(|error| defect(&error))?;
+        let first = self.before;
         self.before += self.rows as u64;
         self.rows = 0;
-        let dirty = std::mem::take(&mut self.dirty).into_iter().map(|(place, misfit, column)| {
-            let row = DirtyRow {
-                row: 0,
-                place: None,
-                column: Some(self.columns[column].name.clone()),
-                value: None,
-                code: misfit.code().to_owned(),
-                reason: misfit.reason().to_owned(),
-            };
-            (place, row)
-        });
-        Ok(Decoded { batch, dirty: dirty.collect() })
+        let dirty = |(row, column, fault): (usize, usize, ValueFault)| {
+            (first + row as u64, self.dirty_row(column, fault))
+        };
+        Ok(Decoded { batch, first, dirty: faults.into_iter().map(dirty).collect() })
+    }
+
+    /// The columns so far; texts that are not UTF-8 are added to the faults.
+    fn arrays(
+        &mut self,
+        faults: &mut Vec<(usize, usize, ValueFault)>,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
+        let mut arrays = Vec::with_capacity(self.builders.len());
+        for (index, builder) in self.builders.iter_mut().enumerate() {
+            let column = &self.columns[index];
+            // Batches to come have as much room from the start.
+            let bytes = builder.bytes() + builder.bytes() / 16;
+            let fresh = ColumnBuilder::new(&column.wire, &column.logical, self.rows, bytes)
+                .ok_or_else(|| ArrowError::SchemaError(column.name.clone()))?;
+            let mut places = Vec::new();
+            arrays.push(std::mem::replace(builder, fresh).finish(&column.logical, &mut places)?);
+            faults.extend(places.into_iter().map(|row| (row, index, ValueFault::Utf8)));
+        }
+        Ok(arrays)
+    }
+
+    /// Which rows are clean.
+    fn without(&self, faults: &[(usize, usize, ValueFault)]) -> BooleanArray {
+        let mut clean = vec![true; self.rows];
+        for (row, ..) in faults {
+            clean[*row] = false;
+        }
+        clean.into()
+    }
+
+    fn dirty_row(&self, column: usize, fault: ValueFault) -> DirtyRow {
+        DirtyRow {
+            row: 0,
+            place: None,
+            column: Some(self.columns[column].name.clone()),
+            value: None,
+            code: fault.code().to_owned(),
+            reason: fault.reason().to_owned(),
+        }
     }
 }
 
@@ -225,28 +283,127 @@ fn header_length(bytes: &[u8]) -> Result<Option<usize>> {
         return Ok(None);
     }
     if !bytes.starts_with(SIGNATURE) {
-        return Err(broken("the stream does not begin as a binary COPY"));
+        return Err(damaged("the stream does not begin as a binary COPY"));
     }
-    let extension = length_at(bytes, HEADER - 4).and_then(|length| usize::try_from(length).ok());
-    let length = HEADER + extension.ok_or_else(|| broken("the stream's header is damaged"))?;
-    Ok((bytes.len() >= length).then_some(length))
+    let extension = word_at(bytes, HEADER - 4).and_then(|length| usize::try_from(length).ok());
+    match extension {
+        Some(extension) if extension <= EXTENSION_LIMIT => {
+            let length = HEADER + extension;
+            Ok((bytes.len() >= length).then_some(length))
+        }
+        _ => Err(damaged("the stream's header is too long")),
+    }
 }
 
-/// Where the row ends, once it has come whole.
-fn row_end(bytes: &[u8], fields: usize) -> Result<Option<usize>> {
-    let mut at = 2;
-    for _ in 0..fields {
-        let Some(length) = length_at(bytes, at) else { return Ok(None) };
-        at += 4;
-        match length {
-            -1 => {}
-            0.. => at += length as usize,
-            _ => return Err(broken("a field has a negative length")),
+fn damaged(what: &str) -> Error {
+    Error::new(ErrorKind::Data, format!("the server's answer is damaged: {what}"))
+}
+
+fn defect(error: &ArrowError) -> Error {
+    Error::new(ErrorKind::Defect, format!("make a batch: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoder() -> Decoder {
+        let list = LogicalType::List(Box::new(LogicalType::Int32));
+        let columns = [
+            Column::new("n", LogicalType::Int32, true),
+            Column::new("s", LogicalType::TEXT, true),
+            Column::new("d", LogicalType::Decimal { precision: 15, scale: 2 }, false),
+            Column::new("l", list, true),
+        ];
+        let element = Box::new(Wire::Int4);
+        let wires = [Wire::Int4, Wire::Text, Wire::Numeric, Wire::Array { oid: 23, element }];
+        Decoder::new(&columns, &wires, 4).unwrap()
+    }
+
+    fn header() -> Vec<u8> {
+        [SIGNATURE, &[0; 8]].concat()
+    }
+
+    fn field(bytes: &[u8]) -> Vec<u8> {
+        [&(bytes.len() as i32).to_be_bytes()[..], bytes].concat()
+    }
+
+    /// Row `n`: 0.5 as the decimal, and a list of one.
+    fn row(n: i32, text: &[u8]) -> Vec<u8> {
+        let words =
+            |words: &[i32]| words.iter().flat_map(|it| it.to_be_bytes()).collect::<Vec<_>>();
+        let list = words(&[1, 0, 23, 1, 1, 4, n]);
+        let half = [0, 1, 0xFF, 0xFF, 0, 0, 0, 1, 0x13, 0x88];
+        let fields = [field(&n.to_be_bytes()), field(text), field(&half), field(&list)];
+        [&4_i16.to_be_bytes()[..], &fields.concat()].concat()
+    }
+
+    proptest! {
+        /// Wherever messages end, the same rows come out of them.
+        #[test]
+        fn messages_need_not_end_with_rows(cuts in prop::collection::vec(1..40_usize, 1..6)) {
+            let rows: Vec<_> = (0..5).map(|n| row(n, format!("text {n}").as_bytes())).collect();
+            let stream = [header(), rows.concat(), vec![0xFF, 0xFF]].concat();
+            let mut whole = decoder();
+            whole.decode(&stream).unwrap();
+            let mut decoder = decoder();
+            let mut left = &stream[..];
+            for cut in cuts.iter().cycle() {
+                let (now, later) = left.split_at(left.len().min(*cut));
+                decoder.decode(now).unwrap();
+                left = later;
+                if left.is_empty() { break }
+            }
+            decoder.end(Some(5)).unwrap();
+            prop_assert_eq!(decoder.finish().unwrap().batch, whole.finish().unwrap().batch);
+        }
+
+        #[test]
+        fn nonsense_is_refused_or_waits_for_more(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut decoder = decoder();
+            decoder.decode(&header()).unwrap();
+            let _ = decoder.decode(&bytes);
+            let _ = decoder.finish();
         }
     }
-    Ok((at <= bytes.len()).then_some(at))
-}
 
-fn broken(what: &str) -> Error {
-    Error::new(ErrorKind::Data, format!("the server's answer is damaged: {what}"))
+    #[test]
+    fn texts_that_are_not_utf8_make_their_rows_dirty() {
+        let mut decoder = decoder();
+        // The second and third row are valid only together.
+        let rows = [row(1, b"a"), row(2, b"\xC3"), row(3, b"\xA4"), row(4, "ä".as_bytes())];
+        decoder.decode(&[header(), rows.concat()].concat()).unwrap();
+        let Decoded { batch, first, dirty } = decoder.finish().unwrap();
+        assert_eq!((batch.num_rows(), first), (2, 0));
+        let dirty: Vec<_> = dirty.iter().map(|(at, row)| (*at, row.code.as_str())).collect();
+        assert_eq!(dirty, [(1, "utf8"), (2, "utf8")]);
+    }
+
+    #[test]
+    fn broken_streams_are_refused() {
+        let negative = [&4_i16.to_be_bytes()[..], &(-2_i32).to_be_bytes()].concat();
+        let after = [header(), vec![0xFF, 0xFF, 0]].concat();
+        let long = [SIGNATURE, &[0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF]].concat();
+        for (bytes, words) in [
+            (b"PGCOPX\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec(), "does not begin"),
+            (long, "header is too long"),
+            ([header(), vec![0, 3]].concat(), "another number of columns"),
+            ([header(), negative].concat(), "a negative length"),
+            (after, "after the trailer"),
+        ] {
+            let error = decoder().decode(&bytes).unwrap_err();
+            assert!(error.message.contains(words), "{error}");
+        }
+        for (stream, counted) in [
+            (header(), None),
+            ([header(), row(1, b"a")].concat(), Some(1)),
+            ([header(), row(1, b"a"), vec![0xFF, 0xFF]].concat(), Some(2)),
+        ] {
+            let mut decoder = decoder();
+            decoder.decode(&stream).unwrap();
+            assert_eq!(decoder.end(counted).unwrap_err().kind, ErrorKind::Connection);
+        }
+    }
 }

@@ -22,7 +22,11 @@ const WORDING: Wording<'static> = Wording {
 };
 
 /// Drafts the plan.
-pub(crate) fn draft(session: &Session, name: &TableName, plan: &WritePlan) -> Result<WriteDraft> {
+pub(crate) fn draft(
+    session: &mut Session,
+    name: &TableName,
+    plan: &WritePlan,
+) -> Result<WriteDraft> {
     if plan.load == LoadMethod::Insert {
         return Err(Error::new(ErrorKind::Unsupported, "postgres has no `load = \"insert\"`")
             .hint("leave `load` out: rows travel by COPY in every mode"));
@@ -56,7 +60,7 @@ fn draft_new(name: &TableName, plan: &WritePlan) -> Result<WriteDraft> {
 }
 
 /// A plan for a table that is there.
-fn draft_for(session: &Session, target: &Table, plan: &WritePlan) -> Result<WriteDraft> {
+fn draft_for(session: &mut Session, target: &Table, plan: &WritePlan) -> Result<WriteDraft> {
     let place = || format!("table `{}`", target.name);
     let is_table = matches!(target.kind, TableKind::Table | TableKind::Partitioned);
     let is_foreign = plan.mode == WriteMode::Insert && target.kind == TableKind::Foreign;
@@ -115,7 +119,7 @@ fn accepted(target: &Table, column: &Column, plan: &WritePlan) -> Result<Column>
 }
 
 fn warn(
-    session: &Session,
+    session: &mut Session,
     target: &Table,
     plan: &WritePlan,
     warnings: &mut Vec<String>,

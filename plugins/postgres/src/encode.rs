@@ -17,6 +17,10 @@ use crate::{
     types::Wire,
 };
 
+/// What comes before the rows: a signature, no flags, no extension.
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What comes after them.
+pub(crate) const TRAILER: &[u8] = &[0xFF, 0xFF];
 /// Days from 1970-01-01 to 2000-01-01, where the server counts from.
 pub(crate) const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.

@@ -2,28 +2,139 @@
 //! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>). Only the class of data
 //! errors can make dirty rows; what is not listed stops the job with the server's own text.
 
-use tokio_postgres::{Error as PgError, error::DbError};
-use transload_plugin_api::{Error, ErrorKind};
+use std::{fmt, io};
 
-/// The error as the host sees it. `doing` is what was tried: `read table t`.
-pub(crate) fn failure(doing: &str, error: &PgError) -> Error {
-    match error.as_db_error() {
-        Some(error) => server_failure(doing, error),
-        None => {
-            let message = format!("{doing}: the connection is lost or was not made");
-            Error::new(ErrorKind::Connection, message).caused_by(error)
+use transload_plugin_api::{Cancel, Error, ErrorKind};
+
+use crate::wire::invalid;
+
+/// The code of errors of a lost connection.
+const LOST: &str = "PG-LOST";
+/// Longer texts of a server are cut.
+const LONGEST_TEXT: usize = 4 << 10;
+
+/// An error of a connection.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server refused.
+    Server(Box<ServerError>),
+    /// The connection broke, or the server broke the protocol.
+    Lost(io::Error),
+}
+
+/// The server's error message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerError {
+    /// The SQLSTATE.
+    pub(crate) state: String,
+    pub(crate) message: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) hint: Option<String>,
+    /// Where in the server's work it happened: `COPY t, line 3, column c`.
+    pub(crate) context: Option<String>,
+    pub(crate) column: Option<String>,
+    /// The server ends the session with this error.
+    pub(crate) is_fatal: bool,
+}
+
+impl ServerError {
+    /// The body of an ErrorResponse: fields of a type byte and a text that a zero byte ends.
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        let mut error = Self::default();
+        for field in body.split(|byte| *byte == 0) {
+            let Some((kind, text)) = field.split_first() else { break };
+            let text = || cut(text);
+            match kind {
+                // Unlike the severity `S`, this one is not translated.
+                b'V' => error.is_fatal = matches!(&*text(), "FATAL" | "PANIC"),
+                b'C' => error.state = text(),
+                b'M' => error.message = text(),
+                b'D' => error.detail = Some(text()),
+                b'H' => error.hint = Some(text()),
+                b'W' => error.context = Some(text()),
+                b'c' => error.column = Some(text()),
+                _ => {}
+            }
+        }
+        error
+    }
+
+    /// The error as the host sees it.
+    fn into_error(self, doing: &str) -> Error {
+        let message = format!("{doing}: {}", sentence(&self.message));
+        let mut made =
+            Error::new(kind_of(&self.state), message).with_code(format!("PG-{}", self.state));
+        made.causes.extend(self.detail);
+        made.causes.extend(self.context);
+        made.hint = self.hint;
+        made
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", sentence(&self.message), self.state)
+    }
+}
+
+/// A server's text, at most some kilobytes of it.
+fn cut(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(LONGEST_TEXT)]);
+    text.trim_end_matches('\u{FFFD}').to_owned()
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl Failure {
+    /// The server's messages are not those that the protocol asks for.
+    pub(crate) fn protocol(message: &str) -> Self {
+        Self::Lost(invalid(message))
+    }
+
+    /// The server's error, if it is one.
+    pub(crate) fn server(&self) -> Option<&ServerError> {
+        match self {
+            Self::Server(error) => Some(error),
+            Self::Lost(_) => None,
+        }
+    }
+
+    /// Whether the connection is of no use any more.
+    pub(crate) fn is_loss(&self) -> bool {
+        match self {
+            Self::Server(error) => error.is_fatal,
+            Self::Lost(_) => true,
+        }
+    }
+
+    /// The error as the host sees it. `doing` is what was tried: `read table t`.
+    pub(crate) fn into_error(self, doing: &str, cancel: &Cancel) -> Error {
+        // After a stop signal the connection is closed, or the statement cancelled, by ourselves.
+        if let Err(stopped) = cancel.check() {
+            return stopped;
+        }
+        match self {
+            Self::Server(error) => error.into_error(doing),
+            Self::Lost(error) => {
+                Error::new(ErrorKind::Connection, format!("{doing}: the connection was lost"))
+                    .caused_by(&error)
+                    .with_code(LOST)
+            }
         }
     }
 }
 
-fn server_failure(doing: &str, error: &DbError) -> Error {
-    let state = error.code().code();
-    let mut made = Error::new(kind_of(state), format!("{doing}: {}", sentence(error.message())))
-        .with_code(format!("PG-{state}"));
-    made.causes.extend(error.detail().map(str::to_owned));
-    made.causes.extend(error.where_().map(str::to_owned));
-    made.hint = error.hint().map(str::to_owned);
-    made
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(error) => error.fmt(f),
+            Self::Lost(error) => error.fmt(f),
+        }
+    }
 }
 
 /// The server's text without what our messages do not have.
@@ -63,9 +174,8 @@ pub(crate) struct RowFault {
 }
 
 /// The fault of a single row; `None` if the error is not about a row's values.
-pub(crate) fn row_fault(error: &PgError) -> Option<RowFault> {
-    let error = error.as_db_error()?;
-    let state = error.code().code();
+pub(crate) fn row_fault(error: &ServerError) -> Option<RowFault> {
+    let state = error.state.as_str();
     if kind_of(state) != ErrorKind::Data {
         return None;
     }
@@ -80,11 +190,11 @@ pub(crate) fn row_fault(error: &PgError) -> Option<RowFault> {
         "22021" | "22P05" => "utf8",
         _ => "parse",
     };
-    let mut reason = sentence(error.message()).to_owned();
-    if let Some(detail) = error.detail() {
+    let mut reason = sentence(&error.message).to_owned();
+    if let Some(detail) = &error.detail {
         reason = format!("{reason}: {}", sentence(detail));
     }
-    let column = error.column().map(str::to_owned).or_else(|| column_of_context(error.where_()?));
+    let column = error.column.clone().or_else(|| column_of_context(error.context.as_deref()?));
     Some(RowFault { code, column, reason })
 }
 

@@ -6,37 +6,46 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options`, `dialect` | the options of both roles; PostgreSQL's way of writing SQL |
-//! | `session`, `link`, `tls` | one connection; its bytes; what is verified of a server |
-//! | `check` | the way to the server stage by stage, and what can be done there |
+//! | `connect`, `login` | opening a connection within one time limit; proofs of a password |
+//! | `stream`, `wire` | the bytes of a connection, with TLS or without; messages and their limits |
+//! | `session`, `answer` | statements and COPY over one connection; small results |
 //! | `failure` | what the server's errors mean |
-//! | `catalog`, `types` | tables and keys as the database tells them; its types and ours |
-//! | `reader`, `splits` | schema and the statement of a split; how splits are chosen |
+//! | `check` | a connection tested stage by stage, and what can be done there |
+//! | `catalog`, `types` | tables and keys in the database's catalog; its types and ours |
+//! | `reader`, `relation` | the statement of a split; the table or query that is read |
+//! | `splits`, `split_data` | how splits are chosen; what they carry |
 //! | `scan`, `decode`, `columns` | the rows of one split; their fields; values into Arrow |
 //! | `writer`, `draft`, `target` | the job's verbs; what a plan would do; its statements |
-//! | `task`, `load`, `bisect` | one task's chunks; rows by COPY; the search for those refused |
+//! | `task`, `load_plan`, `load`, `bisect` | one task's chunks; rows by COPY; the search for those refused |
 //! | `encode`, `numeric` | Arrow into the wire's form; numbers in it, exactly |
 
+mod answer;
 mod bisect;
 mod catalog;
 mod check;
 mod columns;
+mod connect;
 mod decode;
 mod dialect;
 mod draft;
 mod encode;
 mod failure;
-mod link;
 mod load;
+mod load_plan;
+mod login;
 mod numeric;
 mod options;
 mod reader;
+mod relation;
 mod scan;
 mod session;
+mod split_data;
 mod splits;
+mod stream;
 mod target;
 mod task;
-mod tls;
 mod types;
+mod wire;
 mod writer;
 
 use transload_plugin_api::{

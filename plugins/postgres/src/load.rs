@@ -4,131 +4,84 @@
 //! careful way of `bisect`, batch by batch. Rows that have to meet what is there (keys, casts)
 //! always go that way.
 
-use std::pin::Pin;
-
 use arrow_array::RecordBatch;
-use bytes::Bytes;
-use futures_util::SinkExt;
-use tokio_postgres::{Client, CopyInSink, Error as PgError, Statement};
 use transload_plugin_api::{Error, ErrorKind, Result, Written};
 use transload_tables::Care;
 
 use crate::{
     bisect,
-    encode::{Encoded, EncodedColumn, Suffix, encode},
-    failure::{failure, row_fault, sentence},
+    encode::{Encoded, HEADER, TRAILER, encode},
+    failure::{Failure, row_fault, sentence},
+    load_plan::{APPLY, LoadPlan},
     session::Session,
 };
-
-/// What stands before the rows: a signature, no flags, no extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What stands behind them.
-const TRAILER: &[u8] = &[0xFF, 0xFF];
-/// So much is handed to the server at a time.
-const PIECE: usize = 64 << 10;
-
-/// The statements that rows of one task need.
-#[derive(Clone, Debug)]
-pub(crate) struct LoadPlan {
-    pub(crate) columns: Vec<EncodedColumn>,
-    pub(crate) suffix: Suffix,
-    /// `COPY ... FROM STDIN BINARY`.
-    pub(crate) copy: String,
-    /// Present if the rows go by way of a temporary table.
-    pub(crate) way: Option<Way>,
-}
-
-/// The way by a temporary table.
-#[derive(Clone, Debug)]
-pub(crate) struct Way {
-    /// Makes the table, once a session.
-    pub(crate) make: String,
-    /// Moves the rows on; answers how many are new and how many were updated.
-    pub(crate) apply: String,
-    /// Rows that are neither new nor first with their key in a batch count as updated.
-    pub(crate) updates: bool,
-}
-
-/// The temporary table's name.
-pub(crate) const TEMPORARY: &str = "pg_temp.transload_rows";
 
 /// Loads batches over one session.
 pub(crate) struct Loader {
     plan: LoadPlan,
-    statements: Option<Statements>,
     encoded: Encoded,
-    /// The open chunk's COPY.
-    copy: Option<Copy>,
+    /// Rows sent by the open chunk's COPY, if it has begun.
+    sent: Option<u64>,
     care: Care,
-}
-
-/// Prepared once a session.
-pub(crate) struct Statements {
-    pub(crate) copy: Statement,
-    pub(crate) apply: Option<Statement>,
 }
 
 impl Loader {
     pub(crate) fn new(plan: LoadPlan) -> Self {
-        Self {
-            plan,
-            statements: None,
-            encoded: Encoded::default(),
-            copy: None,
-            care: Care::default(),
-        }
+        Self { plan, encoded: Encoded::default(), sent: None, care: Care::default() }
     }
 
     /// Makes the session ready; outside a transaction, again after a reconnect.
-    pub(crate) fn prepare(&mut self, session: &Session) -> Result<()> {
+    pub(crate) fn prepare(&mut self, session: &mut Session) -> Result<()> {
         let doing = "prepare the load";
-        if let Some(way) = &self.plan.way {
-            session.batch(doing, &way.make)?;
+        if let Some(detour) = &self.plan.detour {
+            session.run(doing, &detour.make)?;
+            session.prepare(doing, APPLY, &detour.apply)?;
         }
-        let copy = session.run(doing, session.client.prepare(&self.plan.copy))?;
-        let apply = match &self.plan.way {
-            Some(way) => Some(session.run(doing, session.client.prepare(&way.apply))?),
-            None => None,
-        };
-        self.statements = Some(Statements { copy, apply });
         Ok(())
     }
 
     /// Loads a batch inside the open transaction. What it counts holds once [`Loader::complete`]
     /// has succeeded.
-    pub(crate) fn write(&mut self, session: &Session, batch: &RecordBatch) -> Result<Written> {
+    pub(crate) fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
+        session.cancel().check()?;
         encode(batch, &self.plan.columns, self.plan.suffix, &mut self.encoded)?;
-        let Some(statements) = &self.statements else {
-            return Err(Error::new(ErrorKind::Defect, "rows are written in an unready session"));
-        };
-        if self.plan.way.is_some() || self.care.is_needed() {
-            return bisect::write(session, &self.plan, statements, &mut self.encoded);
+        if self.plan.detour.is_some() || self.care.is_needed() {
+            return bisect::write(session, &self.plan, &mut self.encoded);
         }
-        let copy = match &mut self.copy {
-            Some(copy) => copy,
-            none => none
-                .insert(session.run("write rows", Copy::start(&session.client, &statements.copy))?),
-        };
-        let rows = self.encoded.rows.len() as u64;
-        copy.rows += rows;
-        session.run("write rows", copy.send(&self.encoded.bytes))?;
+        self.send(session).map_err(|failure| failure.into_error("write rows", session.cancel()))?;
+        let inserted = self.encoded.rows.len() as u64;
         let dirty = std::mem::take(&mut self.encoded.dirty);
-        Ok(Written { inserted: rows, dirty, ..Written::default() })
+        Ok(Written { inserted, dirty, ..Written::default() })
+    }
+
+    /// Sends the encoded rows by the chunk's COPY.
+    fn send(&mut self, session: &mut Session) -> Result<(), Failure> {
+        let sent = match self.sent {
+            Some(sent) => sent,
+            None => {
+                session.begin_copy_in(&self.plan.copy)?;
+                session.send_copy(HEADER)?;
+                0
+            }
+        };
+        self.sent = Some(sent + self.encoded.rows.len() as u64);
+        session.send_copy(&self.encoded.bytes)
     }
 
     /// Ends the chunk's COPY, before its commit.
     ///
     /// # Errors
     /// [`ErrorKind::Retry`] if the server has not taken every row.
-    pub(crate) fn complete(&mut self, session: &Session) -> Result<()> {
-        let Some(copy) = self.copy.take() else { return Ok(()) };
-        let sent = copy.rows;
-        let error = match session.wait(copy.finish())? {
+    pub(crate) fn complete(&mut self, session: &mut Session) -> Result<()> {
+        let Some(sent) = self.sent.take() else { return Ok(()) };
+        session.cancel().check()?;
+        let ended = session.send_copy(TRAILER).and_then(|()| session.end_copy());
+        let error = match ended {
             Ok(taken) if taken == sent => return Ok(()),
             Ok(taken) => format!("the server took {taken} of {sent} rows"),
-            Err(error) => match row_fault(&error) {
-                None => return Err(failure("write rows", &error)),
+            Err(failure) => match failure.server().and_then(row_fault) {
                 Some(fault) => format!("the server refused a row: {}", sentence(&fault.reason)),
+                None => return Err(failure.into_error("write rows", session.cancel())),
             },
         };
         self.care.raise();
@@ -137,60 +90,11 @@ impl Loader {
 
     /// Forgets the open chunk.
     pub(crate) fn forget(&mut self) {
-        self.copy = None;
+        self.sent = None;
     }
 
     /// A chunk has been committed.
     pub(crate) fn committed(&mut self) {
         self.care.relax();
-    }
-}
-
-/// A COPY to the server that is under way.
-pub(crate) struct Copy {
-    sink: Pin<Box<CopyInSink<Bytes>>>,
-    /// Rows sent so far.
-    rows: u64,
-}
-
-impl Copy {
-    async fn start(client: &Client, statement: &Statement) -> Result<Self, PgError> {
-        let sink = client.copy_in(statement).await?;
-        let mut sink = Box::pin(sink);
-        sink.feed(Bytes::from_static(HEADER)).await?;
-        Ok(Self { sink, rows: 0 })
-    }
-
-    /// Sends encoded rows. If the server has stopped taking them, its reason comes with the end.
-    async fn send(&mut self, rows: &[u8]) -> Result<(), PgError> {
-        for piece in rows.chunks(PIECE) {
-            // A copy is cheap beside a buffer that comes back only when the driver lets go of it.
-            self.sink.feed(Bytes::copy_from_slice(piece)).await?;
-        }
-        Ok(())
-    }
-
-    /// How many rows the server has taken.
-    async fn finish(mut self) -> Result<u64, PgError> {
-        let sent = self.sink.feed(Bytes::from_static(TRAILER)).await;
-        // If the server has stopped taking rows, its reason comes with the end.
-        match self.sink.as_mut().finish().await {
-            Ok(count) => sent.map(|()| count),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// One COPY of these rows; how many the server has taken.
-pub(crate) async fn copy(
-    client: &Client,
-    statement: &Statement,
-    rows: &[u8],
-) -> Result<u64, PgError> {
-    let mut copy = Copy::start(client, statement).await?;
-    let sent = copy.send(rows).await;
-    match copy.finish().await {
-        Ok(count) => sent.map(|()| count),
-        Err(error) => Err(error),
     }
 }

@@ -3,33 +3,30 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-use tokio_postgres::types::Kind;
 use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
     Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
-use transload_tables::{
-    KeyRange, Source, Sources, TableReader, What, decode_split, known_columns, unordered,
-};
+use transload_tables::{Source, Sources, TableReader, What, decode_split, unordered};
 
 use crate::{
-    catalog::{self, Table},
-    check,
+    catalog, check,
+    connect::Connector,
     dialect::{literal, quoted, quoted_table, range_condition},
     options::{Address, Consistency, ReaderOptions},
+    relation::{Relation, find_column, trimmed},
     scan::{Scan, ScanPlan},
     session::Session,
+    split_data::{SplitData, SplitRows},
     splits,
-    types::{ColumnType, TypeFacts, Wire, column_type, refuse_geometry},
+    types::{Wire, refuse_geometry},
 };
 
 /// Reads one table, view or query.
 pub(crate) struct PostgresReader {
-    address: Address,
-    pub(crate) options: ReaderOptions,
-    pub(crate) source: Source,
-    host: Host,
+    connector: Connector,
+    options: ReaderOptions,
+    source: Source,
     /// One for all tables that are read as one, so that they share a snapshot.
     looking: Arc<Mutex<Looking>>,
 }
@@ -41,70 +38,14 @@ struct Looking {
     snapshot: Option<String>,
 }
 
-/// What a split is about; travels as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SplitData {
-    /// The exported snapshot to read in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) snapshot: Option<String>,
-    pub(crate) part: Part,
-}
-
-/// Which rows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Part {
-    #[default]
-    All,
-    /// Rows by a key's range; `native` is the key's type.
-    Keys { column: String, native: String, range: KeyRange },
-    /// Pages of a table's file, from the first to before the last; the last split is open.
-    Pages { from: u64, to: Option<u64> },
-}
-
-/// One column that can be read.
-pub(crate) struct SourceColumn {
-    pub(crate) column: Column,
-    pub(crate) kind: ColumnType,
-}
-
-impl AsRef<Column> for SourceColumn {
-    fn as_ref(&self) -> &Column {
-        &self.column
-    }
-}
-
-/// What is read, looked up.
-pub(crate) enum Found {
-    Table(Table),
-    Query(Vec<SourceColumn>),
-}
-
-impl Found {
-    pub(crate) fn columns(&self) -> Vec<SourceColumn> {
-        match self {
-            Self::Table(table) => table
-                .columns
-                .iter()
-                .map(|it| SourceColumn { column: it.column.clone(), kind: it.kind.clone() })
-                .collect(),
-            Self::Query(columns) => columns
-                .iter()
-                .map(|it| SourceColumn { column: it.column.clone(), kind: it.kind.clone() })
-                .collect(),
-        }
-    }
-}
-
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
-    let address = Address::parse(options)?;
+    let connector = Connector::reading(Address::parse(options)?, host.clone());
     let parsed: ReaderOptions = options.parse()?;
     let looking = Arc::default();
     Sources::parse(options, Ok)?.reader(|source| {
-        let (address, options, host) = (address.clone(), parsed.clone(), host.clone());
-        Ok(PostgresReader { address, options, source, host, looking: Arc::clone(&looking) })
+        let (connector, options) = (connector.clone(), parsed.clone());
+        Ok(PostgresReader { connector, options, source, looking: Arc::clone(&looking) })
     })
 }
 
@@ -114,34 +55,30 @@ impl PostgresReader {
     }
 
     /// Uses the session that looks around.
-    fn look<T>(&self, what: impl FnOnce(&Session, &mut Option<String>) -> Result<T>) -> Result<T> {
+    fn look<T>(
+        &self,
+        what: impl FnOnce(&mut Session, &mut Option<String>) -> Result<T>,
+    ) -> Result<T> {
         let mut looking = self.looking();
         let Looking { session, snapshot } = &mut *looking;
-        if session.as_ref().is_none_or(Session::is_lost) {
+        if session.as_mut().is_none_or(Session::is_lost) {
             // The snapshot has gone with the session that held it.
             (*session, *snapshot) = (None, None);
         }
         let session = match session {
             Some(session) => session,
-            None => session.insert(Session::open_to_read(&self.address, &self.host)?),
+            None => session.insert(self.connector.connect()?),
         };
         what(session, snapshot)
     }
 
-    pub(crate) fn find(&self, session: &Session) -> Result<Found> {
-        match self.source.what()? {
-            What::Table(name) => Ok(Found::Table(catalog::table(session, name)?)),
-            What::Query(query) => query_columns(session, query).map(Found::Query),
-        }
-    }
-
     fn scan_plan(
         &self,
-        session: &Session,
+        session: &mut Session,
         data: &SplitData,
         columns: &[Column],
     ) -> Result<ScanPlan> {
-        let own = self.find(session)?.columns();
+        let own = Relation::find(session, &self.source)?.columns();
         let (mut selected, mut wires) = (Vec::new(), Vec::new());
         for wanted in columns {
             let found = find_column(&own, &wanted.name)?;
@@ -157,7 +94,7 @@ impl PostgresReader {
         };
         let mut conditions: Vec<_> =
             self.source.filter.iter().map(|filter| format!("({filter}\n)")).collect();
-        conditions.extend(part_condition(&data.part));
+        conditions.extend(rows_condition(&data.rows));
         let mut sql = format!("SELECT {} FROM {from}", selected.join(", "));
         if !conditions.is_empty() {
             sql = format!("{sql} WHERE {}", conditions.join(" AND "));
@@ -167,64 +104,15 @@ impl PostgresReader {
     }
 }
 
-/// A query without the end that would end the statement around it.
-pub(crate) fn trimmed(query: &str) -> &str {
-    query.trim_end().trim_end_matches(';')
-}
-
-fn part_condition(part: &Part) -> Option<String> {
-    match part {
-        Part::All => None,
-        Part::Keys { column, native, range } => range_condition(column, native, range),
-        Part::Pages { from, to } => Some(match to {
+fn rows_condition(rows: &SplitRows) -> Option<String> {
+    match rows {
+        SplitRows::All => None,
+        SplitRows::Keys { column, native, range } => range_condition(column, native, range),
+        SplitRows::Pages { from, to } => Some(match to {
             Some(to) => format!("ctid >= '({from},0)'::tid AND ctid < '({to},0)'::tid"),
             None => format!("ctid >= '({from},0)'::tid"),
         }),
     }
-}
-
-/// The columns of a query, told by the server without running it.
-fn query_columns(session: &Session, query: &str) -> Result<Vec<SourceColumn>> {
-    // As a subquery nothing that writes is accepted, nor a second statement.
-    let sql = format!("SELECT * FROM ({}\n) AS q", trimmed(query));
-    let statement =
-        session.run("prepare `query`", session.client.prepare(&sql)).map_err(|error| {
-            let kind = if error.kind == ErrorKind::Other { ErrorKind::Options } else { error.kind };
-            Error { kind, ..error }
-        })?;
-    let mut columns: Vec<SourceColumn> = Vec::new();
-    for found in statement.columns() {
-        let name = found.name();
-        if columns.iter().any(|other| other.column.name == name) {
-            let message = format!("`query` has two columns named `{name}`");
-            return Err(Error::new(ErrorKind::Options, message).hint("name one of them with AS"));
-        }
-        let mut base = found.type_().clone();
-        while let Kind::Domain(below) = base.kind() {
-            base = below.clone();
-        }
-        let element = match base.kind() {
-            Kind::Array(element) => Some(element.oid()),
-            _ => None,
-        };
-        let kind = column_type(TypeFacts {
-            oid: base.oid(),
-            modifier: found.type_modifier(),
-            is_enum: matches!(base.kind(), Kind::Enum(_)),
-            element,
-        });
-        let mut column = Column::new(name, kind.logical.clone(), true);
-        column.native = found.type_().name().to_owned();
-        columns.push(SourceColumn { column, kind });
-    }
-    Ok(columns)
-}
-
-pub(crate) fn find_column<'a>(own: &'a [SourceColumn], name: &str) -> Result<&'a SourceColumn> {
-    own.iter().find(|column| column.column.name == name).ok_or_else(|| {
-        Error::new(ErrorKind::Schema, format!("the source has no column `{name}`"))
-            .hint(known_columns(own))
-    })
 }
 
 impl TableReader for PostgresReader {
@@ -240,10 +128,10 @@ impl TableReader for PostgresReader {
 
 impl Reader for PostgresReader {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut found, session) = check::log_in(&self.address, &self.host);
-        if let Some(session) = session {
-            check::reading(&mut found, &session);
-            check::source(&mut found, &session, self);
+        let (mut found, session) = check::log_in(&self.connector);
+        if let Some(mut session) = session {
+            check::reading(&mut found, &mut session);
+            check::source(&mut found, &mut session, &self.source);
         }
         Ok(found.into_findings())
     }
@@ -254,11 +142,11 @@ impl Reader for PostgresReader {
 
     fn schema(&self) -> Result<SourceSchema> {
         self.source.what()?;
-        let found = self.look(|session, _| self.find(session))?;
+        let found = self.look(|session, _| Relation::find(session, &self.source))?;
         let columns = found.columns();
         let keys = match &found {
-            Found::Table(table) => table.api_keys(),
-            Found::Query(_) => Vec::new(),
+            Relation::Table(table) => table.api_keys(),
+            Relation::Query(_) => Vec::new(),
         };
         let by_text = columns.iter().filter(|column| column.kind.by_text).map(|column| {
             format!(
@@ -275,7 +163,7 @@ impl Reader for PostgresReader {
     }
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
-        let own = self.look(|session, _| self.find(session))?.columns();
+        let own = self.look(|session, _| Relation::find(session, &self.source))?.columns();
         let produced = wanted.iter().map(|wanted| {
             let found = find_column(&own, &wanted.name)?;
             refuse_geometry(&found.column)?;
@@ -297,12 +185,13 @@ impl Reader for PostgresReader {
             let several = request.max > 1 || self.source.is_shard;
             if shared && several && snapshot.is_none() {
                 let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                session.batch("begin a snapshot", begin)?;
+                session.run("begin a snapshot", begin)?;
                 let sql = "SELECT pg_catalog.pg_export_snapshot()";
-                *snapshot = Some(session.value("export a snapshot", sql, &[])?);
+                *snapshot = Some(session.text("export a snapshot", sql, &[])?);
             }
-            let found = self.find(session)?;
-            splits::divide(self, session, &found, request.max.max(1), snapshot.as_deref())
+            let relation = Relation::find(session, &self.source)?;
+            let max = request.max.max(1);
+            splits::divide(&self.source, session, &relation, max, snapshot.as_deref())
         })
     }
 
@@ -316,19 +205,19 @@ impl Reader for PostgresReader {
         if after.is_some() {
             return Err(unordered());
         }
-        let session = Session::open_to_read(&self.address, &self.host)?;
-        begin(&session, data.snapshot.as_deref())?;
-        let plan = self.scan_plan(&session, &data, columns)?;
+        let mut session = self.connector.connect()?;
+        begin(&mut session, data.snapshot.as_deref())?;
+        let plan = self.scan_plan(&mut session, &data, columns)?;
         Ok(Box::new(Scan::start(session, plan)?))
     }
 }
 
 /// Begins to read, in the snapshot that the split names.
-fn begin(session: &Session, snapshot: Option<&str>) -> Result<()> {
+fn begin(session: &mut Session, snapshot: Option<&str>) -> Result<()> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    let Some(snapshot) = snapshot else { return session.batch("begin to read", begin) };
+    let Some(snapshot) = snapshot else { return session.run("begin to read", begin) };
     let sql = format!("{begin}; SET TRANSACTION SNAPSHOT {}", literal(snapshot));
-    session.batch("enter the snapshot", &sql).map_err(|error| {
+    session.run("enter the snapshot", &sql).map_err(|error| {
         let gone = matches!(error.code.as_str(), "PG-22023" | "PG-42704");
         if !gone {
             return error;

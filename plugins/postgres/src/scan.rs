@@ -1,19 +1,12 @@
-//! The rows of one split: a COPY to us, from the link's buffer into the decoder.
+//! The rows of one split: a COPY to us, from the wire's buffer into the decoder.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Poll, ready},
+use transload_plugin_api::{
+    Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
 };
-
-use futures_util::Stream;
-use tokio_postgres::CopyOutStream;
-use transload_plugin_api::{Column, Error, ErrorKind, Position, ReadBatch, ReadTask, Result};
 
 use crate::{
     decode::{Decoded, Decoder},
-    failure::failure,
-    session::Session,
+    session::{Copied, Session},
     types::Wire,
 };
 
@@ -34,13 +27,10 @@ pub(crate) struct ScanPlan {
 
 /// Reads one split.
 pub(crate) struct Scan {
-    /// Tells of the COPY's end; the rows come by the session's link.
-    stream: Pin<Box<CopyOutStream>>,
+    session: Session,
     decoder: Decoder,
     source: String,
     state: State,
-    /// Dropped last: the stream ends with it.
-    session: Session,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,64 +42,58 @@ enum State {
 }
 
 impl Scan {
-    pub(crate) fn start(session: Session, plan: ScanPlan) -> Result<Self> {
+    pub(crate) fn start(mut session: Session, plan: ScanPlan) -> Result<Self> {
         let ScanPlan { copy, columns, wires, source } = plan;
         let decoder = Decoder::new(&columns, &wires, BATCH_ROWS)?;
-        let doing = format!("read `{source}`");
-        let stream = session.run(&doing, session.client.copy_out(&copy))?;
-        let stream = Box::pin(stream);
-        Ok(Self { stream, decoder, source, state: State::Reading, session })
+        session.begin_copy_out(&format!("read `{source}`"), &copy)?;
+        Ok(Self { session, decoder, source, state: State::Reading })
     }
 
-    /// Reads until a batch is full or the stream is at its end.
+    /// Reads until a batch is full or the stream is at its end. Returns the bytes read.
     fn fill(&mut self) -> Result<u64> {
         let mut bytes = 0;
-        let Self { stream, decoder, source, state, session } = self;
-        let rows = session.rows.clone();
-        let read = session.wait(poll_fn(|context| {
-            while decoder.rows() < BATCH_ROWS && bytes < BATCH_BYTES {
-                let decode = |waiting: &[u8]| decoder.decode(waiting, BATCH_ROWS);
-                match rows.poll_take(context, decode).map_err(Stop::Data)? {
-                    Poll::Ready(taken) => bytes += taken as u64,
-                    // No row waits: the server is at its next one, or has come to its end.
-                    Poll::Pending => match ready!(stream.as_mut().poll_next(context)) {
-                        Some(outcome) => drop(outcome.map_err(Stop::Server)?),
-                        None => {
-                            *state = State::Done;
-                            break;
-                        }
-                    },
+        let Self { session, decoder, source, state } = self;
+        session.cancel().check()?;
+        while decoder.rows() < BATCH_ROWS && bytes < BATCH_BYTES {
+            match session.next() {
+                Ok(Copied::Rows(rows)) => {
+                    bytes += rows.len() as u64;
+                    decoder.decode(rows).map_err(|error| error.at(source.clone()))?;
+                }
+                Ok(Copied::End(counted)) => {
+                    *state = State::Done;
+                    decoder.end(counted).map_err(|error| error.at(source.clone()))?;
+                    break;
+                }
+                Err(failure) => {
+                    let doing = format!("read `{source}`");
+                    return Err(failure.into_error(&doing, session.cancel()));
                 }
             }
-            Poll::Ready(Ok(()))
-        }))?;
-        match read {
-            Ok(()) => Ok(bytes),
-            Err(Stop::Data(error)) => Err(error.at(source.clone())),
-            Err(Stop::Server(error)) => Err(failure(&format!("read `{source}`"), &error)),
         }
+        Ok(bytes)
     }
 
     fn batch(&mut self, bytes: u64) -> Result<ReadBatch> {
-        let Decoded { batch, dirty } = self.decoder.finish()?;
-        let place = |place: u64| format!("{}, row {} of the split", self.source, place + 1);
-        let dirty = dirty.into_iter().map(|(at, mut row)| {
-            row.place = Some(place(at));
-            row
+        let Decoded { batch, first, dirty } = self.decoder.finish()?;
+        let origin = Origin {
+            source: self.source.clone(),
+            unit: "row".to_owned(),
+            first: first + 1,
+            exact: dirty.is_empty(),
+        };
+        let dirty = dirty.into_iter().map(|(at, row)| DirtyRow {
+            place: Some(format!("{}, row {}", self.source, at + 1)),
+            ..row
         });
         Ok(ReadBatch {
             batch,
             position: Position::default(),
-            origin: None,
+            origin: Some(origin),
             dirty: dirty.collect(),
             bytes,
         })
     }
-}
-
-enum Stop {
-    Server(tokio_postgres::Error),
-    Data(Error),
 }
 
 impl ReadTask for Scan {
@@ -122,10 +106,6 @@ impl ReadTask for Scan {
             }
         }
         let outcome = self.fill().and_then(|bytes| {
-            if self.state == State::Done && !self.decoder.is_at_end() {
-                let message = format!("the rows of `{}` end before their end", self.source);
-                return Err(Error::new(ErrorKind::Connection, message));
-            }
             if self.decoder.rows() == 0 {
                 return Ok(None);
             }

@@ -1,285 +1,458 @@
-//! One connection to the server, used from one thread at a time: the driver runs on the calling
-//! thread, so nothing is handed between threads. A stop signal ends whatever is being waited for
-//! and asks the server to cancel it.
+//! One connection that is logged in: statements and their answers. Opening it is left to `connect`,
+//! the meaning of a COPY's rows to `decode`. A stop signal closes the socket, so that no call here
+//! blocks for longer than the server takes to answer.
 
 use std::{
-    future::Future,
     io,
-    sync::{Arc, Weak},
-    thread,
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use tokio::{runtime::Runtime, sync::Notify};
-use tokio_postgres::{
-    CancelToken, Client, Config, Error as PgError, NoTls,
-    config::SslMode,
-    types::{FromSqlOwned, ToSql},
+use bytes::BytesMut;
+use postgres_protocol::{
+    IsNull,
+    message::{
+        backend::{
+            COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG, COPY_IN_RESPONSE_TAG,
+            COPY_OUT_RESPONSE_TAG, DATA_ROW_TAG, ERROR_RESPONSE_TAG, Message, READY_FOR_QUERY_TAG,
+            ROW_DESCRIPTION_TAG,
+        },
+        frontend,
+    },
 };
-use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
-use transload_tables::TlsMode;
+use transload_plugin_api::{Cancel, ChunkOutcome, Error, ErrorKind, Result};
 
 use crate::{
-    failure::failure,
-    link::{Link, Rows, Socket, connect},
-    options::Address,
-    tls::Tls,
+    answer::{ResultColumn, TextRow, result_columns, rows_of},
+    connect::Interrupt,
+    failure::{Failure, ServerError},
+    wire::Wire,
 };
 
-/// How long cleaning up may take after a stop signal.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long cleaning up may take.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
+/// The most bytes of a small result.
+const RESULT_LIMIT: usize = 256 << 20;
 
-/// Settings that make results independent of the server's defaults and of the time zone.
-const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
-    SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
-    SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0";
+/// What comes next of a COPY from the server.
+pub(crate) enum Copied<'a> {
+    /// Bytes of the binary stream, as a rule one row.
+    Rows(&'a [u8]),
+    /// The end, and how many rows the server has sent.
+    End(Option<u64>),
+}
 
-/// The code of errors before the server was spoken to: it was not reached, or not by TLS.
-pub(crate) const NOT_OPEN: &str = "PG-NOT-OPEN";
-
-/// An open connection.
+/// A connection that is logged in.
 pub(crate) struct Session {
-    runtime: Runtime,
-    pub(crate) client: Client,
-    /// Of a COPY to us that is under way.
-    pub(crate) rows: Rows,
+    wire: Wire,
+    interrupt: Arc<Interrupt>,
     cancel: Cancel,
-    stop: Arc<Stop>,
+    state: State,
 }
 
-/// What the stop signal reaches for.
-struct Stop {
-    woken: Notify,
-    token: CancelToken,
-    door: Door,
-}
-
-/// Where and how connections are made.
-struct Door {
-    host: String,
-    port: u16,
-    /// `None`: in plain text.
-    tls: Option<Tls>,
-}
-
-impl Door {
-    fn new(address: &Address) -> Result<Self> {
-        let tls = match address.tls.mode {
-            TlsMode::Disable => None,
-            _ => Some(Tls::new(address).map_err(|error| error.with_code(NOT_OPEN))?),
-        };
-        Ok(Self { host: address.host.clone(), port: address.port, tls })
-    }
-
-    async fn open(&self) -> io::Result<Link> {
-        let stream = connect(&self.host, self.port).await?;
-        let socket = match &self.tls {
-            None => Socket::Plain(stream),
-            Some(tls) => tls.start(stream, &self.host).await?,
-        };
-        Ok(Link::new(socket))
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The next statement may come.
+    Idle,
+    /// Answers of a statement are due.
+    Busy,
+    /// The server takes rows of a COPY.
+    CopyIn,
+    /// The connection is of no use any more.
+    Lost,
 }
 
 impl Session {
-    /// Connects and logs in. `extra` is one more batch of settings.
-    pub(crate) fn open(address: &Address, host: &Host, extra: &str) -> Result<Self> {
-        Self::open_until(address, host, host.cancel(), extra)
-    }
-
-    /// As [`Session::open`], for cleaning up after a stop signal.
-    pub(crate) fn open_regardless(address: &Address, host: &Host, extra: &str) -> Result<Self> {
-        Self::open_until(address, host, &Cancel::new(), extra)
-    }
-
-    fn open_until(address: &Address, host: &Host, cancel: &Cancel, extra: &str) -> Result<Self> {
-        cancel.check()?;
-        let runtime = runtime()?;
-        let door = Door::new(address)?;
-        let config = config(address, host)?;
-        let (client, rows) = runtime
-            .block_on(async {
-                let opened = tokio::time::timeout(address.connect_timeout, log_in(&door, &config));
-                opened.await.map_err(|_| NotOpen::Late)?
-            })
-            .map_err(|reason| not_connected(address, reason))?;
-        let stop = Arc::new(Stop { woken: Notify::new(), token: client.cancel_token(), door });
-        let weak = Arc::downgrade(&stop);
-        cancel.on_cancel(move || interrupt(&weak));
-        let session = Self { runtime, client, rows, cancel: cancel.clone(), stop };
-        session.batch("prepare the session", &format!("{SETTINGS}; {extra}"))?;
-        Ok(session)
-    }
-
-    /// Opens a session that can only read.
-    pub(crate) fn open_to_read(address: &Address, host: &Host) -> Result<Self> {
-        Self::open(address, host, "SET default_transaction_read_only = on")
-    }
-
-    /// Waits for an answer, or for the stop signal.
-    pub(crate) fn wait<T, E>(
-        &self,
-        future: impl Future<Output = Result<T, E>>,
-    ) -> Result<Result<T, E>> {
-        self.cancel.check()?;
-        let outcome = self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                outcome = future => Some(outcome),
-                () = self.stop.woken.notified() => None,
-            }
-        });
-        // The server says "canceled" to what our own request has ended.
-        if !matches!(outcome, Some(Ok(_))) {
-            self.cancel.check()?;
-        }
-        outcome.ok_or_else(|| Error::new(ErrorKind::Cancelled, "stopped on request"))
-    }
-
-    /// As [`Session::wait`], the server's error told as ours.
-    pub(crate) fn run<T>(
-        &self,
-        doing: &str,
-        future: impl Future<Output = Result<T, PgError>>,
-    ) -> Result<T> {
-        self.wait(future)?.map_err(|error| failure(doing, &error))
-    }
-
-    /// Statements without results, by the simple protocol.
-    pub(crate) fn batch(&self, doing: &str, sql: &str) -> Result<()> {
-        self.run(doing, self.client.batch_execute(sql))
-    }
-
-    /// As [`Session::batch`], for cleaning up: not ended by a stop signal, but by a time limit.
-    pub(crate) fn last_words(&self, doing: &str, sql: &str) -> Result<()> {
-        let said = self.runtime.block_on(async {
-            // A timer needs the event loop to be running when it is made.
-            tokio::time::timeout(LAST_WORDS, self.client.batch_execute(sql)).await
-        });
-        match said {
-            Ok(outcome) => outcome.map_err(|error| failure(doing, &error)),
-            Err(_) => {
-                let message = format!("{doing}: no answer in {} s", LAST_WORDS.as_secs());
-                Err(Error::new(ErrorKind::Connection, message))
-            }
-        }
-    }
-
-    /// The rows of a query of ours.
-    pub(crate) fn query(
-        &self,
-        doing: &str,
-        sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<tokio_postgres::Row>> {
-        self.run(doing, self.client.query(sql, parameters))
-    }
-
-    /// The one value of a query of ours.
-    pub(crate) fn value<T: FromSqlOwned>(
-        &self,
-        doing: &str,
-        sql: &str,
-        parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<T> {
-        self.run(doing, self.client.query_one_scalar(sql, parameters))
-    }
-
-    /// Whether the connection has been lost.
-    pub(crate) fn is_lost(&self) -> bool {
-        // The driver notices while it runs and never else: a few turns, without waiting.
-        self.runtime.block_on(async {
-            for _ in 0..4 {
-                tokio::task::yield_now().await;
-            }
-        });
-        self.client.is_closed()
+    pub(crate) fn new(wire: Wire, interrupt: Arc<Interrupt>, cancel: Cancel) -> Self {
+        Self { wire, interrupt, cancel, state: State::Idle }
     }
 
     /// The stop signal.
     pub(crate) fn cancel(&self) -> &Cancel {
         &self.cancel
     }
-}
 
-/// Wakes the thread that waits, and asks the server to stop, from a thread of its own because
-/// that needs a new connection.
-fn interrupt(stop: &Weak<Stop>) {
-    let Some(stop) = stop.upgrade() else { return };
-    stop.woken.notify_one();
-    thread::spawn(move || {
-        let Ok(runtime) = runtime() else { return };
-        let asked = async {
-            let link = stop.door.open().await.ok()?;
-            stop.token.cancel_query_raw(link, NoTls).await.ok()
+    /// Whether the connection has been lost. Looks without waiting.
+    pub(crate) fn is_lost(&mut self) -> bool {
+        if self.state == State::Idle && self.look().is_err() {
+            self.state = State::Lost;
+        }
+        self.state == State::Lost
+    }
+
+    /// Reads what an idle server has sent; all that it may send is an error that ends the session.
+    fn look(&mut self) -> io::Result<()> {
+        self.wire.stream().set_nonblocking(true)?;
+        let found = self.wire.receive();
+        self.wire.stream().set_nonblocking(false)?;
+        match found {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    /// Notes a lost connection on the way.
+    fn noted<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        if outcome.as_ref().is_err_and(Failure::is_loss) {
+            self.state = State::Lost;
+        }
+        outcome
+    }
+
+    /// The failure of a call as the host sees it.
+    fn told<T>(&self, doing: &str, outcome: Result<T, Failure>) -> Result<T> {
+        outcome.map_err(|failure| failure.into_error(doing, &self.cancel))
+    }
+
+    /// Sends the messages that `put` writes, once the session is idle.
+    fn send(&mut self, put: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<(), Failure> {
+        match self.state {
+            State::Idle => {}
+            State::CopyIn => self.fail_copy()?,
+            State::Busy | State::Lost => {
+                return Err(Failure::Lost(io::ErrorKind::NotConnected.into()));
+            }
+        }
+        self.state = State::Busy;
+        put(&mut self.wire.output)?;
+        Ok(self.wire.flush()?)
+    }
+
+    /// Ends a COPY whose rows are not wanted any more.
+    fn fail_copy(&mut self) -> Result<(), Failure> {
+        self.state = State::Busy;
+        frontend::copy_fail("the chunk is given up", &mut self.wire.output)?;
+        self.wire.flush()?;
+        match self.answers(|_, _| Ok(())) {
+            Err(Failure::Server(error)) if !error.is_fatal => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Reads to the end of a statement's answers. `take` gets the type of each message, and of
+    /// those before an error only.
+    fn answers(
+        &mut self,
+        mut take: impl FnMut(u8, &Wire) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut refused = None;
+        loop {
+            match self.wire.receive()? {
+                READY_FOR_QUERY_TAG => {
+                    self.state = State::Idle;
+                    return refused.map_or(Ok(()), |error| Err(Failure::Server(error)));
+                }
+                ERROR_RESPONSE_TAG => {
+                    let error = Box::new(ServerError::parse(self.wire.body()));
+                    if error.is_fatal {
+                        return Err(Failure::Server(error));
+                    }
+                    refused.get_or_insert(error);
+                }
+                // A statement of the job's that wants rows from this connection.
+                COPY_IN_RESPONSE_TAG => {
+                    let message = "a COPY in a statement of the job gets no rows";
+                    frontend::copy_fail(message, &mut self.wire.output)?;
+                    self.wire.flush()?;
+                }
+                kind if refused.is_none() => take(kind, &self.wire)?,
+                _ => {}
+            }
+        }
+    }
+
+    /// Runs statements by the simple protocol and returns the tag of the last; rows are dropped.
+    pub(crate) fn try_run(&mut self, sql: &str) -> Result<String, Failure> {
+        let mut tag = String::new();
+        let sent = self.send(|output| frontend::query(sql, output));
+        let outcome = sent.and_then(|()| {
+            self.answers(|kind, wire| {
+                if kind == COMMAND_COMPLETE_TAG {
+                    tag = command_tag(wire)?;
+                }
+                Ok(())
+            })
+        });
+        self.noted(outcome).map(|()| tag)
+    }
+
+    /// [`Session::try_run`] with the plugin's error.
+    pub(crate) fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
+        self.cancel.check()?;
+        let outcome = self.try_run(sql);
+        self.told(doing, outcome).map(drop)
+    }
+
+    /// Commits the open transaction. Without an answer it is unknown whether it is committed.
+    pub(crate) fn commit(&mut self, doing: &str) -> Result<ChunkOutcome> {
+        let unknown = |failure: &Failure| ChunkOutcome::Unknown {
+            evidence: format!("no answer to COMMIT: {failure}"),
         };
-        // Without an answer the lost connection does the same, only later.
-        let _ = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, asked).await });
-    });
-}
-
-fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|error| Error::from(error).at("the driver's event loop"))
-}
-
-fn config(address: &Address, host: &Host) -> Result<Config> {
-    let mut config = Config::new();
-    config
-        .host(&address.host)
-        .port(address.port)
-        .dbname(&address.database)
-        .user(&address.user)
-        .application_name(&address.application_name)
-        // What TLS there is is part of the link.
-        .ssl_mode(SslMode::Disable);
-    if let Some(password) = host.secret("password")? {
-        config.password(password.expose());
+        match self.try_run("COMMIT") {
+            // What the server has rolled back already it "commits" by this tag.
+            Ok(tag) if tag == "ROLLBACK" => {
+                let message = format!("{doing}: the server had rolled the transaction back");
+                Err(Error::new(ErrorKind::Retry, message))
+            }
+            Ok(_) => Ok(ChunkOutcome::Committed),
+            Err(failure) if failure.is_loss() => Ok(unknown(&failure)),
+            // The stop signal cancels a COMMIT that has not begun, or comes too late for it.
+            Err(failure) => Err(failure.into_error(doing, &self.cancel)),
+        }
     }
-    Ok(config)
+
+    /// Runs statements to clean up, within a time limit.
+    pub(crate) fn clean_up(&mut self, doing: &str, sql: &str) -> Result<()> {
+        let deadline = Some(Instant::now() + CLEANUP_LIMIT);
+        let outcome = self.wire.stream_mut().set_deadline(deadline).map_err(Failure::from);
+        let outcome = outcome.and_then(|()| self.try_run(sql));
+        let lifted = self.wire.stream_mut().set_deadline(None).map_err(Failure::from);
+        let outcome = self.noted(outcome.and(lifted));
+        match outcome {
+            Err(Failure::Lost(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                let message = format!("{doing}: no answer in {} s", CLEANUP_LIMIT.as_secs());
+                Err(Error::new(ErrorKind::Connection, message))
+            }
+            outcome => self.told(doing, outcome),
+        }
+    }
+
+    /// The rows of a small result; parameters are `$1` and so on, as text.
+    pub(crate) fn rows(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        parameters: &[&str],
+    ) -> Result<Vec<TextRow>> {
+        self.cancel.check()?;
+        let sent = self.send(|output| {
+            frontend::parse("", sql, [], output)?;
+            bind("", parameters, output)?;
+            frontend::execute("", 0, output)?;
+            frontend::sync(output);
+            Ok(())
+        });
+        let rows = sent.and_then(|()| self.text_rows());
+        let rows = self.noted(rows);
+        self.told(doing, rows)
+    }
+
+    fn text_rows(&mut self) -> Result<Vec<TextRow>, Failure> {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        self.answers(|kind, wire| {
+            if kind != DATA_ROW_TAG {
+                return Ok(());
+            }
+            bytes += wire.body().len();
+            if bytes > RESULT_LIMIT {
+                return Err(Failure::protocol("a small result exceeds 256 MiB"));
+            }
+            match wire.parsed()? {
+                Message::DataRow(body) => rows.push(TextRow::parse(&body)?),
+                _ => return Err(Failure::protocol("not a row")),
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// The only row of a result.
+    pub(crate) fn row(&mut self, doing: &str, sql: &str, parameters: &[&str]) -> Result<TextRow> {
+        let rows = self.rows(doing, sql, parameters)?;
+        rows.into_iter().next().ok_or_else(|| {
+            Error::new(ErrorKind::Other, format!("{doing}: the server returned no row"))
+        })
+    }
+
+    /// The only value of a result, as text.
+    pub(crate) fn text(&mut self, doing: &str, sql: &str, parameters: &[&str]) -> Result<String> {
+        Ok(self.row(doing, sql, parameters)?.text(0)?.to_owned())
+    }
+
+    /// The columns that a statement would return. It is not run.
+    pub(crate) fn describe(&mut self, doing: &str, sql: &str) -> Result<Vec<ResultColumn>> {
+        self.cancel.check()?;
+        let mut columns = Vec::new();
+        let sent = self.send(|output| {
+            frontend::parse("", sql, [], output)?;
+            frontend::describe(b'S', "", output)?;
+            frontend::sync(output);
+            Ok(())
+        });
+        let outcome = sent.and_then(|()| {
+            self.answers(|kind, wire| {
+                if kind == ROW_DESCRIPTION_TAG
+                    && let Message::RowDescription(body) = wire.parsed()?
+                {
+                    columns = result_columns(&body)?;
+                }
+                Ok(())
+            })
+        });
+        let outcome = self.noted(outcome);
+        self.told(doing, outcome)?;
+        Ok(columns)
+    }
+
+    /// Prepares a statement without parameters under a name.
+    pub(crate) fn prepare(&mut self, doing: &str, name: &str, sql: &str) -> Result<()> {
+        self.cancel.check()?;
+        let sent = self.send(|output| {
+            frontend::close(b'S', name, output)?;
+            frontend::parse(name, sql, [], output)?;
+            frontend::sync(output);
+            Ok(())
+        });
+        let outcome = sent.and_then(|()| self.answers(|_, _| Ok(())));
+        let outcome = self.noted(outcome);
+        self.told(doing, outcome)
+    }
+
+    /// The rows of a prepared statement.
+    pub(crate) fn execute(&mut self, name: &str) -> Result<Vec<TextRow>, Failure> {
+        let sent = self.send(|output| {
+            bind(name, &[], output)?;
+            frontend::execute("", 0, output)?;
+            frontend::sync(output);
+            Ok(())
+        });
+        let rows = sent.and_then(|()| self.text_rows());
+        self.noted(rows)
+    }
+
+    /// Begins a binary COPY from the server; its rows follow by [`Session::next`].
+    pub(crate) fn begin_copy_out(&mut self, doing: &str, sql: &str) -> Result<()> {
+        self.cancel.check()?;
+        let begun = self.begin_copy(sql, COPY_OUT_RESPONSE_TAG);
+        self.told(doing, begun)
+    }
+
+    /// Begins a binary COPY to the server. Another statement gives it up.
+    pub(crate) fn begin_copy_in(&mut self, sql: &str) -> Result<(), Failure> {
+        self.begin_copy(sql, COPY_IN_RESPONSE_TAG)?;
+        self.state = State::CopyIn;
+        Ok(())
+    }
+
+    fn begin_copy(&mut self, sql: &str, answer: u8) -> Result<(), Failure> {
+        let sent = self.send(|output| frontend::query(sql, output));
+        let begun = sent.and_then(|()| match self.wire.receive()? {
+            kind if kind == answer => match self.wire.body().first() {
+                Some(1) => Ok(()),
+                _ => Err(Failure::protocol("the COPY is not binary")),
+            },
+            ERROR_RESPONSE_TAG => Err(self.refusal()),
+            _ => Err(Failure::protocol("the COPY does not begin")),
+        });
+        self.noted(begun)
+    }
+
+    /// The error that was read last, once its statement's answers have been read.
+    fn refusal(&mut self) -> Failure {
+        let error = Box::new(ServerError::parse(self.wire.body()));
+        if !error.is_fatal
+            && let Err(failure) = self.answers(|_, _| Ok(()))
+        {
+            return failure;
+        }
+        Failure::Server(error)
+    }
+
+    /// What comes next of the COPY from the server.
+    pub(crate) fn next(&mut self) -> Result<Copied<'_>, Failure> {
+        let mut counted = None;
+        let failure = loop {
+            match self.wire.receive() {
+                Ok(COPY_DATA_TAG) => return Ok(Copied::Rows(self.wire.body())),
+                Ok(COPY_DONE_TAG) => {}
+                Ok(COMMAND_COMPLETE_TAG) => match command_tag(&self.wire) {
+                    Ok(tag) => counted = rows_of(&tag),
+                    Err(failure) => break failure,
+                },
+                Ok(READY_FOR_QUERY_TAG) => {
+                    self.state = State::Idle;
+                    return Ok(Copied::End(counted));
+                }
+                Ok(ERROR_RESPONSE_TAG) => break self.refusal(),
+                Ok(_) => break Failure::protocol("unexpected message within a COPY"),
+                Err(error) => break error.into(),
+            }
+        };
+        self.noted(Err(failure))
+    }
+
+    /// Sends rows of the COPY to the server. If the server refuses one of them, the reason comes
+    /// with the end of the COPY.
+    pub(crate) fn send_copy(&mut self, rows: &[u8]) -> Result<(), Failure> {
+        if self.state != State::CopyIn {
+            return Err(Failure::Lost(io::ErrorKind::NotConnected.into()));
+        }
+        let sent = self.wire.send_rows(rows);
+        let sent = sent.map_err(|error| self.reason_of(error));
+        self.noted(sent)
+    }
+
+    /// A server that closes the connection has, as a rule, said why before.
+    fn reason_of(&mut self, error: io::Error) -> Failure {
+        let closed =
+            matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        match closed.then(|| self.wire.receive()) {
+            Some(Ok(ERROR_RESPONSE_TAG)) => {
+                let said = ServerError::parse(self.wire.body());
+                Failure::Server(Box::new(ServerError { is_fatal: true, ..said }))
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// Ends the COPY to the server and returns how many rows it has taken.
+    pub(crate) fn end_copy(&mut self) -> Result<u64, Failure> {
+        self.state = State::Busy;
+        frontend::copy_done(&mut self.wire.output);
+        let sent = self.wire.flush().map_err(|error| self.reason_of(error));
+        let mut taken = None;
+        let ended = sent.and_then(|()| {
+            self.answers(|kind, wire| {
+                if kind == COMMAND_COMPLETE_TAG {
+                    taken = rows_of(&command_tag(wire)?);
+                }
+                Ok(())
+            })
+        });
+        self.noted(ended)?;
+        taken.ok_or_else(|| Failure::protocol("the COPY ends without a count"))
+    }
 }
 
-/// Connects, on the calling thread's event loop, where the driver then runs.
-async fn log_in(door: &Door, config: &Config) -> Result<(Client, Rows), NotOpen> {
-    let link = door.open().await.map_err(NotOpen::Unreached)?;
-    let rows = link.rows();
-    let (client, connection) = config.connect_raw(link, NoTls).await.map_err(NotOpen::Refused)?;
-    // Its end shows at the client; there is nobody else to tell.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok((client, rows))
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.state == State::Idle && self.wire.stream().set_nonblocking(true).is_ok() {
+            // A farewell keeps the server's log free of lost connections; it may go unheard.
+            frontend::terminate(&mut self.wire.output);
+            let _ = self.wire.flush();
+        }
+        // A server that is still sending rows notices only a closed socket.
+        self.interrupt.close();
+    }
 }
 
-/// Why there is no session.
-enum NotOpen {
-    Late,
-    Unreached(io::Error),
-    Refused(PgError),
+/// The tag of a CommandComplete, such as `COPY 5`.
+fn command_tag(wire: &Wire) -> Result<String, Failure> {
+    match wire.parsed()? {
+        Message::CommandComplete(body) => Ok(body.tag()?.to_owned()),
+        _ => Err(Failure::protocol("a command does not complete")),
+    }
 }
 
-fn not_connected(address: &Address, reason: NotOpen) -> Error {
-    let failed =
-        |words: String| Error::new(ErrorKind::Connection, format!("cannot connect: {words}"));
-    let mut made = match &reason {
-        NotOpen::Refused(error) if error.as_db_error().is_some() => failure("log in", error),
-        NotOpen::Refused(error) => failed(innermost(error)).caused_by(error),
-        NotOpen::Unreached(error) => failed(error.to_string()).caused_by(error).with_code(NOT_OPEN),
-        NotOpen::Late => failed(format!("no answer in {} s", address.connect_timeout.as_secs())),
+/// Binds parameters as text and asks for results as text.
+fn bind(statement: &str, parameters: &[&str], output: &mut BytesMut) -> io::Result<()> {
+    let put = |parameter: &&str, output: &mut BytesMut| -> Result<IsNull, _> {
+        output.extend_from_slice(parameter.as_bytes());
+        Ok(IsNull::No)
     };
-    if address.tls.mode != TlsMode::Disable && made.hint.is_none() {
-        let hint = "if the server has no TLS or a certificate of its own, see `tls` and `ca_file`";
-        made.hint = Some(hint.to_owned());
-    }
-    made.at(format!("{}:{}", address.host, address.port))
-}
-
-fn innermost(error: &PgError) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(next) = deepest.source() {
-        deepest = next;
-    }
-    deepest.to_string()
+    frontend::bind("", statement, [], parameters, put, [], output).map_err(|error| match error {
+        frontend::BindError::Conversion(error) => io::Error::other(error),
+        frontend::BindError::Serialization(error) => error,
+    })
 }

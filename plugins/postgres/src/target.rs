@@ -1,4 +1,4 @@
-//! The statements of a writer's plan: how rows go to the target, by way of what, and how an
+//! The statements of a writer's plan: how rows go to the target, through what, and how an
 //! overwrite is staged and published.
 
 use transload_plugin_api::{Error, ErrorKind, LogicalType, Result, WriteMode, WritePlan};
@@ -8,7 +8,7 @@ use crate::{
     catalog::{Identity, Table, TableColumn, TableKind},
     dialect::{PostgresDialect, quoted, quoted_list, quoted_table},
     encode::{EncodedColumn, Suffix},
-    load::{LoadPlan, TEMPORARY, Way},
+    load_plan::{Detour, LoadPlan, TEMPORARY},
     types::{Wire, native_for},
 };
 
@@ -68,7 +68,7 @@ pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<L
         columns: encoded,
         suffix: Suffix::Row,
         copy: copy_statement(TEMPORARY, &sent),
-        way: Some(Way {
+        detour: Some(Detour {
             make: make_temporary(target, &columns),
             apply: apply_statement(plan, target, &columns, staged.then_some(task)),
             updates: plan.mode == WriteMode::Upsert && !drafting(plan).updated_columns().is_empty(),
@@ -101,7 +101,7 @@ fn direct(
         None => (target.name.clone(), Suffix::None),
     };
     let copy = copy_statement(&quoted_table(&table), &sent);
-    LoadPlan { columns, suffix, copy, way: None }
+    LoadPlan { columns, suffix, copy, detour: None }
 }
 
 fn copy_statement(table: &str, columns: &[&str]) -> String {

@@ -1,7 +1,7 @@
 //! The writer: the job's verbs. What a plan would do is in `draft`, its statements in `target`,
 //! the writing of rows in `task` and `load`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use transload_plugin_api::{
     ChunkOutcome, ConflictEffect, Error, ErrorKind, Finding, Guarantee, Host, KeyNeed, Options,
@@ -13,14 +13,14 @@ use transload_tables::{TableName, Target};
 use crate::{
     catalog::{self, Table},
     check,
+    connect::Connector,
     dialect::quoted_table,
     draft,
-    failure::failure,
     load::Loader,
     options::{Address, WriterOptions},
     session::Session,
     target,
-    task::{PostgresTask, Way},
+    task::PostgresTask,
 };
 
 /// The first half of our advisory locks' keys; the second is the target's oid.
@@ -63,7 +63,7 @@ pub(crate) fn modes() -> Vec<WriteModeSpec> {
 
 /// Writes one table.
 pub(crate) struct PostgresWriter {
-    way: Way,
+    connector: Connector,
     target: Target,
     job: Mutex<Job>,
 }
@@ -71,9 +71,20 @@ pub(crate) struct PostgresWriter {
 /// The job's own session, and how far a run has come in this process.
 #[derive(Default)]
 struct Job {
-    session: Option<Arc<Session>>,
-    run: String,
+    connection: Connection,
+    progress: Progress,
+}
+
+#[derive(Default)]
+struct Connection {
+    session: Option<Session>,
+    /// The session holds the target's lock.
     locked: bool,
+}
+
+#[derive(Default)]
+struct Progress {
+    run: String,
     prepared: bool,
     published: bool,
     /// So many `after` statements have run.
@@ -81,12 +92,25 @@ struct Job {
     committed: bool,
 }
 
-impl Job {
+impl Progress {
     /// A new run begins from nothing.
     fn enter(&mut self, plan: &WritePlan) {
         if self.run != plan.run {
-            let session = self.session.take();
-            *self = Self { session, run: plan.run.clone(), ..Self::default() };
+            *self = Self { run: plan.run.clone(), ..Self::default() };
+        }
+    }
+}
+
+impl Connection {
+    /// The job's session, opened by the first verb.
+    fn session(&mut self, connector: &Connector) -> Result<(&mut Session, &mut bool)> {
+        if self.session.as_mut().is_none_or(Session::is_lost) {
+            // The lock has gone with the session that held it.
+            (self.session, self.locked) = (None, false);
+        }
+        match &mut self.session {
+            Some(session) => Ok((session, &mut self.locked)),
+            none => Ok((none.insert(connector.connect()?), &mut self.locked)),
         }
     }
 }
@@ -97,22 +121,12 @@ impl PostgresWriter {
         let target = Target::parse(options, Ok)?;
         let options: WriterOptions = options.parse()?;
         let settings = format!("SET lock_timeout = {}", options.lock_timeout);
-        Ok(Self { way: Way { address, host, settings }, target, job: Mutex::default() })
+        let connector = Connector { address, host, settings };
+        Ok(Self { connector, target, job: Mutex::default() })
     }
 
     fn job(&self) -> MutexGuard<'_, Job> {
         self.job.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The job's session, opened by the first verb.
-    fn session(&self, job: &mut Job) -> Result<Arc<Session>> {
-        if let Some(session) = job.session.as_ref().filter(|session| !session.is_lost()) {
-            return Ok(Arc::clone(session));
-        }
-        let session = Arc::new(self.way.open()?);
-        job.session = Some(Arc::clone(&session));
-        job.locked = false;
-        Ok(session)
     }
 
     fn stage(&self, plan: &WritePlan, target: &Table) -> Option<TableName> {
@@ -122,127 +136,130 @@ impl PostgresWriter {
 
     /// Removes the stage, and lets others at the target.
     fn leave(&self, plan: &WritePlan) -> Result<()> {
-        let mut job = self.job();
-        job.enter(plan);
+        let Job { connection, progress } = &mut *self.job();
+        progress.enter(plan);
         if plan.mode == WriteMode::Overwrite {
             // A session of its own where the job's was ended by a stop signal.
-            let session = match &job.session {
-                Some(session) if !session.is_lost() => Arc::clone(session),
-                _ => Arc::new(self.way.open_regardless()?),
-            };
+            if connection.session.as_mut().is_none_or(Session::is_lost) {
+                connection.session = Some(self.connector.connect_regardless()?);
+            }
             let stage = target::stage_name(self.target.table()?, &plan.run);
             let sql = format!("ROLLBACK; DROP TABLE IF EXISTS {}", quoted_table(&stage));
-            session.last_words("remove the stage", &sql)?;
+            if let Some(session) = &mut connection.session {
+                session.clean_up("remove the stage", &sql)?;
+            }
         }
         // The lock goes with the session.
-        (job.session, job.locked) = (None, false);
+        *connection = Connection::default();
         Ok(())
     }
 }
 
 impl Writer for PostgresWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        let (mut found, session) = check::log_in(&self.way.address, &self.way.host);
-        if let Some(session) = session {
-            check::writing(&mut found, &session);
+        let (mut found, session) = check::log_in(&self.connector);
+        if let Some(mut session) = session {
+            check::writing(&mut found, &mut session);
             if let Some(table) = self.target.named() {
-                check::target(&mut found, &session, table);
+                check::target(&mut found, &mut session, table);
             }
         }
         Ok(found.into_findings())
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
-        let session = self.session(&mut self.job())?;
-        catalog::tables(&session)
+        catalog::tables(self.job().connection.session(&self.connector)?.0)
     }
 
     fn inspect(&self) -> Result<TargetInfo> {
         let name = self.target.table()?;
-        let session = self.session(&mut self.job())?;
+        let mut job = self.job();
+        let (session, _) = job.connection.session(&self.connector)?;
         let mut info = TargetInfo { name: name.to_string(), ..TargetInfo::default() };
-        let Some(table) = catalog::find_table(&session, name)? else { return Ok(info) };
+        let Some(table) = catalog::find_table(session, name)? else { return Ok(info) };
         info.exists = true;
         info.columns = table.api_columns();
         info.keys = table.api_keys();
-        let triggers = catalog::triggers(&session, &table)?;
+        let triggers = catalog::triggers(session, &table)?;
         info.notes.extend(triggers.into_iter().map(|name| format!("trigger `{name}`")));
-        let referring = catalog::referring_tables(&session, &table)?;
+        let referring = catalog::referring_tables(session, &table)?;
         info.notes.extend(referring.into_iter().map(|name| format!("referred to by `{name}`")));
         Ok(info)
     }
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-        let session = self.session(&mut self.job())?;
-        draft::draft(&session, self.target.table()?, plan)
+        let mut job = self.job();
+        let (session, _) = job.connection.session(&self.connector)?;
+        draft::draft(session, self.target.table()?, plan)
     }
 
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
-        let mut job = self.job();
-        job.enter(plan);
-        if job.prepared {
+        let Job { connection, progress } = &mut *self.job();
+        progress.enter(plan);
+        if progress.prepared {
             return Ok(());
         }
-        let session = self.session(&mut job)?;
-        draft::draft(&session, self.target.table()?, plan)?;
-        if catalog::find_table(&session, self.target.table()?)?.is_none() {
-            session.batch("create the table", &target::creation(self.target.table()?, plan)?)?;
+        let (session, locked) = connection.session(&self.connector)?;
+        draft::draft(session, self.target.table()?, plan)?;
+        if catalog::find_table(session, self.target.table()?)?.is_none() {
+            session.run("create the table", &target::creation(self.target.table()?, plan)?)?;
         }
-        let target = catalog::table(&session, self.target.table()?)?;
-        lock(&session, &target, plan.mode)?;
-        job.locked = true;
+        let target = catalog::table(session, self.target.table()?)?;
+        lock(session, &target, plan.mode)?;
+        *locked = true;
         for (index, sql) in plan.before.iter().enumerate() {
-            session.batch(&format!("`before` statement {}", index + 1), sql)?;
+            session.run(&format!("`before` statement {}", index + 1), sql)?;
         }
         if let Some(stage) = self.stage(plan, &target) {
             let sql = target::stage_statements(&target.name, &stage).join("; ");
-            session.batch("make the stage", &sql)?;
+            session.run("make the stage", &sql)?;
         }
-        job.prepared = true;
+        progress.prepared = true;
         Ok(())
     }
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
-        let session = self.session(&mut self.job())?;
-        let target = catalog::table(&session, self.target.table()?)?;
+        let mut job = self.job();
+        let (session, _) = job.connection.session(&self.connector)?;
+        let target = catalog::table(session, self.target.table()?)?;
         let loader = Loader::new(target::load_plan(plan, &target, task.task)?);
         let stage = self.stage(plan, &target);
-        Ok(Box::new(PostgresTask::new(self.way.clone(), loader, task.task, stage)?))
+        Ok(Box::new(PostgresTask::new(self.connector.clone(), loader, task.task, stage)?))
     }
 
     fn commit(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<ChunkOutcome> {
-        let mut job = self.job();
-        job.enter(plan);
-        if job.committed {
+        let Job { connection, progress } = &mut *self.job();
+        progress.enter(plan);
+        if progress.committed {
             return Ok(ChunkOutcome::AlreadyCommitted);
         }
-        let session = self.session(&mut job)?;
-        let target = catalog::table(&session, self.target.table()?)?;
-        if !job.published {
+        let (session, locked) = connection.session(&self.connector)?;
+        let target = catalog::table(session, self.target.table()?)?;
+        if !progress.published {
             if let Some(stage) = self.stage(plan, &target) {
                 // Publishing drops the stage in the same transaction: without it, all is in.
-                if catalog::find_table(&session, &stage)?.is_none() {
+                if catalog::find_table(session, &stage)?.is_none() {
                     return Ok(ChunkOutcome::AlreadyCommitted);
                 }
-                if !job.locked {
-                    lock(&session, &target, plan.mode)?;
-                    job.locked = true;
+                if !*locked {
+                    lock(session, &target, plan.mode)?;
+                    *locked = true;
                 }
-                let outcome = publish(&session, plan, &target, &stage)?;
+                let outcome = publish(session, plan, &target, &stage)?;
                 if outcome != ChunkOutcome::Committed {
                     return Ok(outcome);
                 }
             }
             for (sequence, sql) in target::sequence_statements(plan, &target) {
-                session.batch(&format!("move sequence {sequence} on"), &sql)?;
+                session.run(&format!("move sequence {sequence} on"), &sql)?;
             }
-            job.published = true;
+            progress.published = true;
         }
-        for (index, sql) in plan.after.iter().enumerate().skip(job.after_done) {
-            session.batch(&format!("`after` statement {}", index + 1), sql)?;
-            job.after_done = index + 1;
+        for (index, sql) in plan.after.iter().enumerate().skip(progress.after_done) {
+            session.run(&format!("`after` statement {}", index + 1), sql)?;
+            progress.after_done = index + 1;
         }
-        job.committed = true;
+        progress.committed = true;
         Ok(ChunkOutcome::Committed)
     }
 
@@ -256,12 +273,12 @@ impl Writer for PostgresWriter {
 }
 
 /// Shared for runs that add rows, exclusive for one that replaces them all; held by the session.
-fn lock(session: &Session, target: &Table, mode: WriteMode) -> Result<()> {
+fn lock(session: &mut Session, target: &Table, mode: WriteMode) -> Result<()> {
     let shared = if mode == WriteMode::Overwrite { "" } else { "_shared" };
     // The server's own number of the table, as the lock function takes it.
     let oid = target.oid as i32;
     let sql = format!("SELECT pg_catalog.pg_advisory_lock{shared}({LOCK_CLASS}, {oid})");
-    session.batch("lock the target", &sql).map_err(|error| {
+    session.run("lock the target", &sql).map_err(|error| {
         if error.kind != ErrorKind::Retry {
             return error;
         }
@@ -272,35 +289,29 @@ fn lock(session: &Session, target: &Table, mode: WriteMode) -> Result<()> {
 }
 
 /// Who holds the lock, for people.
-fn owners(session: &Session, oid: i32) -> Result<String> {
+fn owners(session: &mut Session, oid: i32) -> Result<String> {
     let sql = "SELECT coalesce(string_agg(format('process %s of user %s, from %s, since %s', a.pid, \
                  a.usename, coalesce(a.client_addr::text, 'this machine'), a.backend_start), '; '), \
                  'it has just ended: try again') \
                FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
                WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2";
-    session.value("ask who holds the lock", sql, &[&(LOCK_CLASS as u32), &(oid as u32)])
+    let (class, oid) = (LOCK_CLASS.to_string(), (oid as u32).to_string());
+    session.text("ask who holds the lock", sql, &[&class, &oid])
 }
 
 /// The target's new content, in one transaction.
 fn publish(
-    session: &Session,
+    session: &mut Session,
     plan: &WritePlan,
     target: &Table,
     stage: &TableName,
 ) -> Result<ChunkOutcome> {
     let doing = "publish the staged rows";
     let statements = target::publish_statements(plan, target, stage).join("; ");
-    if let Err(error) = session.batch(doing, &format!("BEGIN; {statements}")) {
+    if let Err(error) = session.run(doing, &format!("BEGIN; {statements}")) {
         // The first error is the one to tell; what it leaves open ends with the session.
-        let _ = session.last_words(doing, "ROLLBACK");
+        let _ = session.clean_up(doing, "ROLLBACK");
         return Err(error);
     }
-    match session.wait(session.client.batch_execute("COMMIT")) {
-        Ok(Ok(())) => Ok(ChunkOutcome::Committed),
-        Ok(Err(error)) if error.as_db_error().is_some() => Err(failure(doing, &error)),
-        Ok(Err(error)) => {
-            Ok(ChunkOutcome::Unknown { evidence: format!("no answer to COMMIT: {error}") })
-        }
-        Err(error) => Ok(ChunkOutcome::Unknown { evidence: error.to_string() }),
-    }
+    session.commit(doing)
 }

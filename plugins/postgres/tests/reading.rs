@@ -213,7 +213,7 @@ fn t27_moments_beyond_the_calendar_are_dirty() {
     let read = read_all(&*fixture.reader(&[("table", "t")]), 1);
     let faults: Vec<_> =
         dirty_rows(&read).into_iter().map(|row| (row.place.unwrap(), row.code)).collect();
-    let fault = |row| (format!("t, row {row} of the split"), "range".to_owned());
+    let fault = |row| (format!("t, row {row}"), "range".to_owned());
     assert_eq!(faults, [fault(1), fault(2), fault(4)]);
 }
 

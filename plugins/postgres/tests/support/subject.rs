@@ -100,7 +100,7 @@ impl Subject for Postgres {
              INSERT INTO t(id, d) VALUES (8, '-infinity')",
         );
         let source = Source::new(fixture.options(&[("table", "t")])).keeping(fixture);
-        let places = [2, 3, 5, 6, 7, 8].map(|row| format!("t, row {row} of the split"));
+        let places = [2, 3, 5, 6, 7, 8].map(|row| format!("t, row {row}"));
         vec![DirtySource { source, places: places.to_vec() }]
     }
 

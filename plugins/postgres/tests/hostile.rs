@@ -1,0 +1,263 @@
+//! Servers that break the protocol: each ends a session soon, with an error and without much memory,
+//! and learns no password. The server here is a few bytes behind a listener.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use transload_plugin_api::{
+    Cancel, Error, ErrorKind, Host, Options, Plugin, Result, Secret, Secrets,
+};
+use transload_plugin_postgres::PostgresPlugin;
+
+const PASSWORD: &str = "hunter2-hunter2";
+/// A login that asks for nothing: AuthenticationOk, BackendKeyData, ReadyForQuery.
+const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0K\0\0\0\x0C\0\0\0\x01\0\0\0\x02Z\0\0\0\x05I";
+const NOTICE: &[u8] = b"N\0\0\0\x09Mxyz\0";
+
+struct Password;
+
+impl Secrets for Password {
+    fn secret(&self, _key: &str) -> Result<Option<Secret>> {
+        Ok(Some(Secret::new(PASSWORD)))
+    }
+}
+
+/// A server that plays `play` on its first connection, and what it has heard.
+struct Server {
+    port: u16,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+/// One side of a connection, its words remembered.
+struct Peer {
+    stream: TcpStream,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Peer {
+    /// Reads once.
+    fn hear(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 4096];
+        let count = self.stream.read(&mut buffer).unwrap_or(0);
+        self.heard.lock().unwrap().extend_from_slice(&buffer[..count]);
+        buffer[..count].to_vec()
+    }
+
+    /// Whether the other side took the bytes.
+    fn say(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Reads until the other side closes.
+    fn wait(mut self) {
+        while !self.hear().is_empty() {}
+    }
+}
+
+impl Server {
+    fn start(play: impl FnOnce(Peer) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heard = Arc::<Mutex<Vec<u8>>>::default();
+        let words = Arc::clone(&heard);
+        thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            play(Peer { stream, heard: words });
+            // What asks to cancel a statement comes later, and is let in.
+            while let Ok((stream, _)) = listener.accept() {
+                drop(stream);
+            }
+        });
+        Self { port, heard }
+    }
+
+    /// A server that hears the client's first words and then says this.
+    fn saying(bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec();
+        Self::start(move |mut peer| {
+            peer.hear();
+            peer.say(&bytes);
+            peer.wait();
+        })
+    }
+
+    fn options(&self, tls: &str, milliseconds: u64) -> Options {
+        Options::from_pairs([
+            ("host", Value::from("127.0.0.1")),
+            ("port", self.port.into()),
+            ("user", "someone".into()),
+            ("table", "t".into()),
+            ("tls", tls.into()),
+            ("connect_timeout", milliseconds.into()),
+        ])
+    }
+
+    /// How a reader fares there, which must not take long.
+    fn refusal(&self, tls: &str, milliseconds: u64, cancel: &Cancel) -> Error {
+        let host = Host::new(Arc::new(Password), cancel.clone());
+        let begun = Instant::now();
+        let reader = PostgresPlugin.reader(self.options(tls, milliseconds), host).unwrap();
+        let error = reader.schema().unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{error:?} after {:?}", begun.elapsed());
+        error
+    }
+
+    fn assert_refused(&self, words: &str) {
+        let error = self.refusal("disable", 2_000, &Cancel::new());
+        assert_eq!(error.kind, ErrorKind::Connection, "{error:?}");
+        assert!(error.to_string().contains(words), "{error} lacks `{words}`");
+        let heard = self.heard.lock().unwrap();
+        let told = heard.windows(PASSWORD.len()).any(|bytes| bytes == PASSWORD.as_bytes());
+        assert!(!told, "the server has heard the password");
+    }
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
+}
+
+fn authentication(code: u32, body: &[u8]) -> Vec<u8> {
+    message(b'R', &[&code.to_be_bytes()[..], body].concat())
+}
+
+#[test]
+fn lengths_are_refused_before_the_bytes_come() {
+    for (bytes, words) in [
+        (&b"E\x7f\xff\xff\xff"[..], "exceeds the limit of 65536"),
+        (b"d\0\x01\0\x05", "exceeds the limit of 65536"),
+        (b"R\xff\xff\xff\xff", "exceeds the limit"),
+        (b"R\0\0\0\x03", "shorter than its header"),
+        (b"R\0\0\0\x04", "failed to fill"),
+        (b"R\0\0\0\x09\0\0\0\0x", "invalid message length"),
+        (b"?\0\0\0\x04", "unknown message tag"),
+    ] {
+        Server::saying(bytes).assert_refused(words);
+    }
+    // After the login messages may be longer, but not of any length.
+    let first = Server::saying(&[WELCOME, b"E\x7f\xff\xff\xff"].concat());
+    first.assert_refused("prepare the session: the connection was lost");
+}
+
+#[test]
+fn a_server_that_closes_within_a_message_is_an_error() {
+    for cut in [0, 1, 5, WELCOME.len() - 1] {
+        let server = Server::start(move |mut peer| {
+            peer.hear();
+            peer.say(&WELCOME[..cut]);
+        });
+        server.assert_refused("the server closed the connection");
+    }
+}
+
+#[test]
+fn one_deadline_holds_for_the_whole_login() {
+    for word in [&b""[..], NOTICE, b"N\0\0\x10\0"] {
+        let server = Server::start(move |mut peer| {
+            peer.hear();
+            // A byte now and then keeps no login alive.
+            for byte in word.iter().cycle() {
+                thread::sleep(Duration::from_millis(10));
+                if !peer.say(&[*byte]) {
+                    return;
+                }
+            }
+            peer.wait();
+        });
+        let begun = Instant::now();
+        let error = server.refusal("disable", 400, &Cancel::new());
+        assert!(error.to_string().contains("no answer in 0.4 s"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn no_password_goes_over_a_plain_connection() {
+    Server::saying(&authentication(3, b"")).assert_refused("password in clear text");
+}
+
+/// A server that offers SCRAM with so many rounds, then goes on with `next`.
+fn scram(rounds: u32, next: &'static [u8]) -> Server {
+    Server::start(move |mut peer| {
+        peer.hear();
+        peer.say(&authentication(10, b"SCRAM-SHA-256\0\0"));
+        let words = peer.hear();
+        let nonce = words.windows(2).position(|pair| pair == b"r=").unwrap();
+        let nonce = String::from_utf8(words[nonce + 2..].to_vec()).unwrap();
+        let first = format!("r={nonce}more,s=c2FsdHNhbHQ=,i={rounds}");
+        peer.say(&authentication(11, first.as_bytes()));
+        if !peer.hear().is_empty() {
+            peer.say(next);
+        }
+        peer.wait();
+    })
+}
+
+#[test]
+fn scram_is_neither_weak_nor_cut_short() {
+    for rounds in [0, 1, 4_095] {
+        let server = scram(rounds, b"");
+        server.assert_refused(&format!("SCRAM with {rounds} rounds"));
+        assert!(!server.heard.lock().unwrap().windows(3).any(|bytes| bytes == b",p="));
+    }
+    scram(u32::MAX, b"").assert_refused("iteration count exceeds");
+    // AuthenticationOk without the server's own proof, and with a wrong one.
+    scram(4_096, WELCOME).assert_refused("does not prove");
+    scram(4_096, b"R\0\0\0\x12\0\0\0\x0Cv=AAAAAAAA").assert_refused("SCRAM verification error");
+    Server::saying(&authentication(10, b"GSSAPI\0\0")).assert_refused("no SASL mechanism");
+    Server::saying(&authentication(7, b"")).assert_refused("login method");
+}
+
+#[test]
+fn nothing_in_plain_text_counts_once_tls_is_asked_for() {
+    let stuffed = [b"S", WELCOME].concat();
+    let error_text = [b"E", &message(b'E', b"Mlies\0\0")[1..]].concat();
+    for bytes in [&stuffed[..], b"N", &error_text, b""] {
+        let server = Server::start({
+            let bytes = bytes.to_vec();
+            move |mut peer| {
+                peer.hear();
+                peer.say(&bytes);
+            }
+        });
+        let error = server.refusal("insecure-require", 2_000, &Cancel::new());
+        assert_eq!((error.kind, &*error.code), (ErrorKind::Connection, "PG-NOT-OPEN"), "{error:?}");
+        assert!(!format!("{error:?}").contains("lies"), "{error:?}");
+        let heard = server.heard.lock().unwrap();
+        assert!(!heard.windows(7).any(|bytes| bytes == b"someone"), "the user's name was sent");
+    }
+}
+
+#[test]
+fn a_stop_signal_ends_every_wait_for_a_server() {
+    let endless = |mut peer: Peer, first: &'static [u8]| {
+        peer.hear();
+        peer.say(first);
+        while peer.say(NOTICE) {}
+    };
+    for server in [
+        Server::saying(b""),
+        Server::saying(WELCOME),
+        Server::start(move |peer| endless(peer, b"")),
+        Server::start(move |peer| endless(peer, WELCOME)),
+    ] {
+        let cancel = Cancel::new();
+        let (sender, receiver) = mpsc::channel();
+        let stopper = cancel.clone();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            sender.send(Instant::now()).unwrap();
+            stopper.cancel();
+        });
+        let error = server.refusal("disable", 60_000, &cancel);
+        let took = receiver.recv().unwrap().elapsed();
+        assert_eq!(error.kind, ErrorKind::Cancelled, "{error:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
