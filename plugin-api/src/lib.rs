@@ -22,6 +22,7 @@
 //! | `cancel` | [`Cancel`]: the stop signal, and a sleep that it ends |
 //! | `backoff` | [`Backoff`]: the schedule of attempts to reconnect |
 //! | `error` | the one error type, with a kind to act on |
+//! | [`code`] | every stable error code with its meaning |
 //! | [`abi`] | the frozen part: root module, vtables, export and import |
 //! | `testing` | the conformance suite, behind the feature of that name |
 
@@ -29,6 +30,7 @@ pub mod abi;
 mod backoff;
 pub mod calendar;
 mod cancel;
+pub mod code;
 mod count;
 mod descriptor;
 mod error;

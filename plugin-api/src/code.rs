@@ -1,0 +1,155 @@
+//! The stable error codes of the host and of the plugins in this repository: one table, from which
+//! the reference is made. A code never changes its meaning. Errors of a database keep the
+//! database's own number behind a prefix, see [`PREFIXES`]. Plugins from elsewhere choose codes
+//! with a prefix of their own.
+
+/// Makes a constant of each code and [`ALL`] of them together.
+macro_rules! codes {
+    ($(#[doc = $meaning:literal] $name:ident = $code:literal;)+) => {
+        $(#[doc = $meaning] pub const $name: &str = $code;)+
+
+        /// Every code with its meaning, sorted by code.
+        pub const ALL: &[(&str, &str)] = &[$(($code, $meaning)),+];
+    };
+}
+
+codes! {
+    /// A CSV record has more cells than the limit of 10,000.
+    CSV_COLUMNS = "CSV-COLUMNS";
+    /// The header of a CSV file cannot be read.
+    CSV_HEADER = "CSV-HEADER";
+    /// A CSV quote is not closed, or a value cannot be written without one.
+    CSV_QUOTE = "CSV-QUOTE";
+    /// A CSV record has more or fewer cells than the header, and `ragged = "error"`.
+    CSV_RAGGED = "CSV-RAGGED";
+    /// A CSV record is larger than 16 MiB.
+    CSV_RECORD = "CSV-RECORD";
+    /// The file of dirty rows cannot be written.
+    DIRTY_FILE = "DIRTY-FILE";
+    /// More rows are dirty than the job allows.
+    DIRTY_LIMIT = "DIRTY-LIMIT";
+    /// Another run treated this one as abandoned and removed its staged files.
+    FILE_ABANDONED = "FILE-ABANDONED";
+    /// A file or object changed while a run relied on it.
+    FILE_CHANGED = "FILE-CHANGED";
+    /// A compressed file is damaged or cut off.
+    FILE_COMPRESSION = "FILE-COMPRESSION";
+    /// The target exists already.
+    FILE_EXISTS = "FILE-EXISTS";
+    /// The files of one source differ in their columns.
+    FILE_HEADER = "FILE-HEADER";
+    /// Partition folders differ from each other or from the options.
+    FILE_PARTITION = "FILE-PARTITION";
+    /// A file ended before the length it had when the job was planned.
+    FILE_SHORT = "FILE-SHORT";
+    /// The compression or archive format is not supported.
+    FORMAT_COMPRESSION = "FORMAT-COMPRESSION";
+    /// A text file is not in the encoding that the job gives.
+    FORMAT_ENCODING = "FORMAT-ENCODING";
+    /// A JSON record is longer than the limit.
+    JSON_LENGTH = "JSON-LENGTH";
+    /// A JSON file breaks the syntax of JSON.
+    JSON_SYNTAX = "JSON-SYNTAX";
+    /// MySQL did not take every row of a bulk load unchanged; the chunk is written again row by row.
+    MYSQL_BULK = "MYSQL-BULK";
+    /// The connection to a MySQL or MariaDB server was lost.
+    MYSQL_LOST = "MYSQL-LOST";
+    /// A MySQL or MariaDB server does not offer TLS, or TLS failed.
+    MYSQL_TLS = "MYSQL-TLS";
+    /// The store's HTTP response is not what was asked for.
+    OBJECT_ANSWER = "OBJECT-ANSWER";
+    /// The endpoint is an address that the plugin does not connect to.
+    OBJECT_ENDPOINT = "OBJECT-ENDPOINT";
+    /// The object store refused the credentials.
+    OBJECT_LOGIN = "OBJECT-LOGIN";
+    /// The bucket or container does not exist.
+    OBJECT_NO_BUCKET = "OBJECT-NO-BUCKET";
+    /// No connection to the object store could be made.
+    OBJECT_NO_CONNECTION = "OBJECT-NO-CONNECTION";
+    /// The object store's host name cannot be resolved.
+    OBJECT_NO_NAME = "OBJECT-NO-NAME";
+    /// TLS with the object store failed.
+    OBJECT_NO_TLS = "OBJECT-NO-TLS";
+    /// The compression inside a Parquet file is not supported.
+    PARQUET_COMPRESSION = "PARQUET-COMPRESSION";
+    /// A Parquet file is damaged.
+    PARQUET_DAMAGED = "PARQUET-DAMAGED";
+    /// A Parquet file is encrypted.
+    PARQUET_ENCRYPTED = "PARQUET-ENCRYPTED";
+    /// A Parquet page or row group is larger than the limit.
+    PARQUET_LIMIT = "PARQUET-LIMIT";
+    /// The connection to a PostgreSQL server was not established.
+    PG_NOT_OPEN = "PG-NOT-OPEN";
+    /// A column does not exist, or is named twice.
+    PLAN_COLUMN = "PLAN-COLUMN";
+    /// No column is left to move.
+    PLAN_EMPTY = "PLAN-EMPTY";
+    /// The target generates a column that the job would fill.
+    PLAN_GENERATED = "PLAN-GENERATED";
+    /// The plan cannot reach the guarantee that the job requires.
+    PLAN_GUARANTEE = "PLAN-GUARANTEE";
+    /// The write mode needs a key that the target or the job does not have.
+    PLAN_KEY = "PLAN-KEY";
+    /// No value of a column's type can become the target's type.
+    PLAN_TYPE = "PLAN-TYPE";
+    /// The target needs a value in a column that no source column fills.
+    PLAN_UNFILLED = "PLAN-UNFILLED";
+    /// The plugin was built for another version of the ABI.
+    PLUGIN_ABI = "PLUGIN-ABI";
+    /// The plugin was built with `panic = "abort"`.
+    PLUGIN_ABORTS = "PLUGIN-ABORTS";
+    /// The plugin returned a batch that breaks the contract.
+    PLUGIN_BATCH = "PLUGIN-BATCH";
+    /// The plugin's library is damaged.
+    PLUGIN_DAMAGED = "PLUGIN-DAMAGED";
+    /// The plugin's descriptor contradicts itself.
+    PLUGIN_DESCRIPTOR = "PLUGIN-DESCRIPTOR";
+    /// The plugin's library cannot be read.
+    PLUGIN_FILE = "PLUGIN-FILE";
+    /// A plugin folder cannot be read.
+    PLUGIN_FOLDER = "PLUGIN-FOLDER";
+    /// The library's hash differs from the manifest.
+    PLUGIN_HASH = "PLUGIN-HASH";
+    /// The library was built with another interface library.
+    PLUGIN_HEADER = "PLUGIN-HEADER";
+    /// The library's interface has another layout.
+    PLUGIN_LAYOUT = "PLUGIN-LAYOUT";
+    /// The system could not load the library.
+    PLUGIN_LOAD = "PLUGIN-LOAD";
+    /// The manifest cannot be read, or contradicts the library.
+    PLUGIN_MANIFEST = "PLUGIN-MANIFEST";
+    /// A library that the manifest lists is missing.
+    PLUGIN_MISSING = "PLUGIN-MISSING";
+    /// The file is not a plugin.
+    PLUGIN_NOT_ONE = "PLUGIN-NOT-ONE";
+    /// The plugin is older than the function that was called.
+    PLUGIN_OLD = "PLUGIN-OLD";
+    /// The plugin panicked.
+    PLUGIN_PANIC = "PLUGIN-PANIC";
+    /// The child process that loads the library first failed.
+    PLUGIN_PROBE = "PLUGIN-PROBE";
+    /// A message or call across the ABI breaks the contract.
+    PLUGIN_PROTOCOL = "PLUGIN-PROTOCOL";
+    /// The plugin has no reader, or no writer.
+    PLUGIN_ROLE = "PLUGIN-ROLE";
+    /// The library's root module did not start.
+    PLUGIN_START = "PLUGIN-START";
+    /// No plugin has this name.
+    PLUGIN_UNKNOWN = "PLUGIN-UNKNOWN";
+    /// The rows written do not add up to the rows read.
+    RUN_BALANCE = "RUN-BALANCE";
+    /// It is unknown whether a commit took effect.
+    RUN_COMMIT_UNKNOWN = "RUN-COMMIT-UNKNOWN";
+    /// A newer attempt owns the task.
+    RUN_FENCED = "RUN-FENCED";
+    /// The run's folder cannot be written.
+    RUN_FOLDER = "RUN-FOLDER";
+    /// A thread of the host panicked.
+    RUN_PANIC = "RUN-PANIC";
+}
+
+/// Prefixes that a database's own code follows, with what follows them.
+pub const PREFIXES: &[(&str, &str)] = &[
+    ("MYSQL-", "the server's error number, such as `MYSQL-1213`"),
+    ("PG-", "the server's SQLSTATE, such as `PG-23505`"),
+];
