@@ -10,7 +10,7 @@ use std::{hint::black_box, sync::Arc, thread};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use transload::engine::{Received, RingLimits, ring};
+use transload::testing::{Received, RingLimits, ring};
 
 /// A handle as large as what passes through the ring for each batch.
 type Handle = [u64; 14];

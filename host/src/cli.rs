@@ -12,33 +12,33 @@ use crate::report::ProgressMode;
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     /// What every command knows.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
 }
 
 /// Flags of every command.
 #[derive(Clone, Debug, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// A folder with plugins, searched before all others; may be given more than once
     #[arg(long, value_name = "DIR", global = true)]
-    pub plugins: Vec<PathBuf>,
+    pub(crate) plugins: Vec<PathBuf>,
     /// What stands on stdout
     #[arg(long, value_enum, default_value = "text", global = true)]
-    pub output: OutputFormat,
+    pub(crate) output: OutputFormat,
     /// Which log events stand on stderr, such as `info` or `plugin=debug`; else $TRANSLOAD_LOG,
     /// else warnings
     #[arg(long, value_name = "FILTER", global = true)]
-    pub log: Option<String>,
+    pub(crate) log: Option<String>,
     /// How log events are written
     #[arg(long, value_enum, default_value = "text", global = true)]
-    pub log_format: OutputFormat,
+    pub(crate) log_format: OutputFormat,
 }
 
 /// Text for people or JSON for machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// For people
     Text,
     /// For machines
@@ -47,7 +47,7 @@ pub enum OutputFormat {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a job
     Run(RunArgs),
     /// Show what a job would do, asking both stores and writing nothing
@@ -70,38 +70,38 @@ pub enum Command {
 
 /// Which job, and with what.
 #[derive(Debug, Args)]
-pub struct JobArgs {
+pub(crate) struct JobArgs {
     /// The job file
     #[arg(value_name = "JOB.toml")]
-    pub job: PathBuf,
+    pub(crate) job: PathBuf,
     /// The environment whose connections are used, such as `dev` or `prod`
     #[arg(long, value_name = "NAME")]
-    pub env: Option<String>,
+    pub(crate) env: Option<String>,
     /// A parameter for `${name}`, before the job's own `params`; may be given more than once
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
-    pub params: Vec<(String, String)>,
+    pub(crate) params: Vec<(String, String)>,
     /// The business date for `${bizdate}`; else yesterday, by local time
     #[arg(long, value_name = "YYYYMMDD")]
-    pub bizdate: Option<String>,
+    pub(crate) bizdate: Option<String>,
 }
 
 /// A run's own flags.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The job.
     #[command(flatten)]
-    pub job: JobArgs,
+    pub(crate) job: JobArgs,
     /// How the run is shown while it goes on
     #[arg(long, value_enum, default_value = "auto")]
-    pub progress: ProgressMode,
+    pub(crate) progress: ProgressMode,
     /// Where runs are kept; else $TRANSLOAD_STATE, else the user's state folder
     #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// What to know of connections.
 #[derive(Debug, Subcommand)]
-pub enum ConnectionCommand {
+pub(crate) enum ConnectionCommand {
     /// All connections of the connection files, without their options
     List,
     /// Try a connection stage by stage, and tell what its store is
@@ -116,7 +116,7 @@ pub enum ConnectionCommand {
 
 /// What to know of plugins.
 #[derive(Debug, Subcommand)]
-pub enum PluginCommand {
+pub(crate) enum PluginCommand {
     /// All libraries in the search path, refused ones with the reason
     List,
     /// Everything that one plugin declares

@@ -6,13 +6,13 @@ use serde::Serialize;
 use transload_plugin_api as api;
 
 /// Shorthand for results of the host.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Exit codes, stable and documented in the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Done, within all limits.
     Done = 0,
     /// The run failed.
@@ -45,17 +45,17 @@ impl From<Exit> for ExitCode {
 
 /// An error of the host, ready to be printed once.
 #[derive(Clone, Debug, Serialize)]
-pub struct Error {
+pub(crate) struct Error {
     /// The exit code that it leads to.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// What went wrong.
     #[serde(flatten)]
-    pub error: Box<api::Error>,
+    pub(crate) error: Box<api::Error>,
 }
 
 impl Error {
     /// An error with its exit code.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         let kind = match exit {
             Exit::Usage => api::ErrorKind::Options,
             Exit::Schema => api::ErrorKind::Schema,
@@ -66,16 +66,21 @@ impl Error {
         Self { exit, error: Box::new(api::Error::new(kind, message)) }
     }
 
+    /// An error of the catalog: the plugin cannot be used, whatever the kind of the error.
+    pub(crate) fn unusable_plugin(error: api::Error) -> Self {
+        Self { exit: Exit::Plugin, error: Box::new(error) }
+    }
+
     /// Adds a hint.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.error.hint = Some(hint.into());
         self
     }
 
     /// Puts an outer place before the one that is known.
     #[must_use]
-    pub fn within(mut self, outer: &str) -> Self {
+    pub(crate) fn within(mut self, outer: &str) -> Self {
         let inner = self.error.place.take();
         self.error.place =
             Some(inner.map_or(outer.to_owned(), |inner| format!("{outer}: {inner}")));
@@ -84,14 +89,14 @@ impl Error {
 
     /// Sets the stable code.
     #[must_use]
-    pub fn code(mut self, code: &str) -> Self {
+    pub(crate) fn code(mut self, code: &str) -> Self {
         code.clone_into(&mut self.error.code);
         self
     }
 
     /// Says where, unless an inner layer said so more exactly.
     #[must_use]
-    pub fn at(mut self, place: impl Into<String>) -> Self {
+    pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
         self.error.place.get_or_insert_with(|| place.into());
         self
     }
@@ -102,7 +107,6 @@ impl From<api::Error> for Error {
     fn from(error: api::Error) -> Self {
         use api::ErrorKind as Kind;
         let exit = match error.kind {
-            _ if error.code.starts_with("PLUGIN-") => Exit::Plugin,
             Kind::Options | Kind::Unsupported => Exit::Usage,
             Kind::Connection | Kind::Denied => Exit::Connection,
             Kind::Schema => Exit::Schema,

@@ -7,11 +7,12 @@ use std::{
 };
 
 use serde::Serialize;
+use transload_plugin_api::code;
 
 use crate::{Error, Exit, Result, job::Redactor};
 
 /// A new run's name: local time and a random part, so that names sort by time and never collide.
-pub fn new_run() -> String {
+pub(crate) fn new_run() -> String {
     let now = jiff::Zoned::now().strftime("%Y%m%dt%H%M%S").to_string();
     // The standard library's hasher is seeded by the system for each one.
     let random = std::hash::RandomState::new().build_hasher().finish();
@@ -30,7 +31,7 @@ pub(crate) fn state_folder() -> PathBuf {
 }
 
 /// One run's folder. Nothing secret gets into its files.
-pub struct RunFolder {
+pub(crate) struct RunFolder {
     path: PathBuf,
     redactor: Redactor,
 }
@@ -40,7 +41,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If the folder cannot be made.
-    pub fn create(state: &Path, job: &str, run: &str, redactor: Redactor) -> Result<Self> {
+    pub(crate) fn create(state: &Path, job: &str, run: &str, redactor: Redactor) -> Result<Self> {
         let folder: String = job
             .chars()
             .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
@@ -51,7 +52,7 @@ impl RunFolder {
     }
 
     /// The folder itself.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -69,7 +70,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn keep(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
+    pub(crate) fn keep(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
         let path = self.path.join(name);
         let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from);
         let write = |text: String| fs::write(&path, self.redactor.redact(&text).as_bytes());
@@ -81,6 +82,6 @@ impl RunFolder {
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Exit::Failed, format!("the run's folder cannot be written: {error}"))
         .at(path.display().to_string())
-        .code("RUN-FOLDER")
+        .code(code::RUN_FOLDER)
         .hint("name another folder with --state or TRANSLOAD_STATE")
 }

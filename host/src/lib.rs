@@ -6,14 +6,14 @@
 //! |---|---|
 //! | `cli` | what the command line says |
 //! | `command` | each command as a few steps through the modules below |
-//! | [`job`] | what the user asked: the TOML as written becomes a [`job::Job`] |
-//! | [`catalog`] | who can do it: plugins found, examined and loaded |
+//! | `job` | what the user asked: the TOML as written becomes a `job::Job` |
+//! | `catalog` | who can do it: plugins found, examined and loaded |
 //! | `stores` | both sides opened |
-//! | [`convert`] | which types fit into which, and the columnar conversion |
-//! | [`plan`] | how it will be done: mapping, key, splits, guarantee; pure but for questions |
-//! | [`engine`] | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
+//! | `convert` | which types fit into which, and the columnar conversion |
+//! | `plan` | how it will be done: mapping, key, splits, guarantee; pure but for questions |
+//! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's name and folder |
-//! | [`report`] | what happened: progress, summary, JSON |
+//! | `report` | what happened: progress, summary, JSON |
 //! | `signals`, `logging` | SIGINT and SIGTERM; log events with secrets taken out |
 //! | `error` | the one error and its exit codes |
 //!
@@ -35,23 +35,31 @@
 //! - **plan**: everything decided before a row moves
 //! - **run**, **report**: one execution of a plan; what came of it
 
-pub mod catalog;
+mod catalog;
 mod cli;
 mod command;
-pub mod convert;
-pub mod engine;
+mod convert;
+mod engine;
 mod error;
-pub mod job;
+mod job;
 mod journal;
 mod logging;
 mod nearest;
-pub mod plan;
-pub mod report;
+mod plan;
+mod report;
 mod signals;
 mod stores;
 
 pub use cli::Cli;
 pub use command::run;
-pub use error::{Error, Exit, Result};
-pub use journal::{RunFolder, new_run};
-pub use stores::{Side, Stores};
+
+/// What integration tests and benchmarks use of the host. Not an interface: it changes at will.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::{
+        catalog::{Catalog, Entry, Role, SearchPath, Status, check},
+        engine::{Received, RingLimits, ring},
+    };
+}
+
+use error::{Error, Exit, Result};

@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    transload::run(&transload::Cli::parse()).into()
+    transload::run(&transload::Cli::parse())
 }

@@ -1,6 +1,12 @@
-//! SIGINT and SIGTERM: the first one stops the run, the second one ends the process.
+//! SIGINT and SIGTERM: the first one stops the run, the second one ends the process at once.
+//! What a stop does is left to `engine::stop`.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::{io, thread};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
 
 use crate::{
     Error, Exit, Result,
@@ -10,39 +16,28 @@ use crate::{
 /// Listens on a thread of its own, for as long as the process lives.
 ///
 /// # Errors
-/// If the system refuses the thread or the handlers.
+/// If the system refuses the handlers or the thread.
 pub(crate) fn listen(stop: Stop) -> Result<()> {
-    let refused = |error: std::io::Error| Error::new(Exit::Failed, format!("no signals: {error}"));
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(refused)?;
-    // Registered before the thread starts: a signal that comes at once is not missed.
-    let (mut interrupt, mut terminate) = runtime.block_on(async {
-        Ok::<_, Error>((
-            signal(SignalKind::interrupt()).map_err(refused)?,
-            signal(SignalKind::terminate()).map_err(refused)?,
-        ))
-    })?;
-    let listening = move || {
-        runtime.block_on(async {
-            loop {
-                let reason = tokio::select! {
-                    _ = interrupt.recv() => StopReason::Interrupt,
-                    _ = terminate.recv() => StopReason::Terminate,
-                };
-                if stop.is_stopped() {
-                    let exit = match reason {
-                        StopReason::Interrupt => Exit::Interrupted,
-                        StopReason::Terminate => Exit::Terminated,
-                    };
-                    std::process::exit(exit as i32);
-                }
-                tracing::warn!(
-                    "stopping: what is not committed is rolled back; once more ends at once"
-                );
-                stop.request(reason);
-            }
-        });
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(listening).map_err(refused)?;
+    let failed =
+        |what: &str, error: io::Error| Error::new(Exit::Failed, format!("cannot {what}: {error}"));
+    // Registered before the thread starts, so that an early signal is not missed.
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| failed("install the signal handlers", error))?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || signals.forever().for_each(|signal| receive(signal, &stop)))
+        .map_err(|error| failed("start the signal thread", error))?;
     Ok(())
+}
+
+fn receive(signal: i32, stop: &Stop) {
+    let (reason, exit) = match signal {
+        SIGTERM => (StopReason::Terminate, Exit::Terminated),
+        _ => (StopReason::Interrupt, Exit::Interrupted),
+    };
+    if stop.is_stopped() {
+        std::process::exit(exit as i32);
+    }
+    tracing::warn!("stopping: uncommitted rows are rolled back; a second signal exits at once");
+    stop.request(reason);
 }

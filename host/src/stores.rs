@@ -7,27 +7,27 @@ use crate::{Error, Exit, Result, job::Job};
 
 /// Which plugin stands on one side.
 #[derive(Clone, Debug, Serialize)]
-pub struct Side {
+pub(crate) struct Side {
     /// The plugin's name.
-    pub plugin: String,
+    pub(crate) plugin: String,
     /// Its version.
-    pub version: String,
+    pub(crate) version: String,
     /// The connection used, if one was named.
-    pub connection: Option<String>,
+    pub(crate) connection: Option<String>,
 }
 
 /// Both sides of a job.
-pub struct Stores {
+pub(crate) struct Stores {
     /// The source.
-    pub reader: Box<dyn Reader>,
+    pub(crate) reader: Box<dyn Reader>,
     /// The destination.
-    pub writer: Box<dyn Writer>,
+    pub(crate) writer: Box<dyn Writer>,
     /// Who reads.
-    pub reader_side: Side,
+    pub(crate) reader_side: Side,
     /// Who writes.
-    pub writer_side: Side,
+    pub(crate) writer_side: Side,
     /// What the writer's plugin declares.
-    pub writer_descriptor: Descriptor,
+    pub(crate) writer_descriptor: Descriptor,
 }
 
 impl Stores {

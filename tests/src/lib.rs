@@ -22,7 +22,7 @@ use std::{
 };
 
 use serde_json::Value;
-use transload::catalog::{Catalog, Role, SearchPath};
+use transload::testing::{Catalog, Role, SearchPath};
 use transload_plugin_api::Plugin;
 
 /// The folder with the built program and plugin libraries.

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use transload::catalog::{Catalog, Entry, Role, SearchPath, Status, check};
+use transload::testing::{Catalog, Entry, Role, SearchPath, Status, check};
 use transload_plugin_api::{
     Cancel, Count, Error, ErrorKind, Host, Options, Plugin, Position, Secret, Secrets, SplitRequest,
 };

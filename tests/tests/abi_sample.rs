@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::json;
 use tracing::{Level, field::Visit};
-use transload::catalog::{Catalog, Role, SearchPath};
+use transload::testing::{Catalog, Role, SearchPath};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Count, Counters, Error, ErrorKind, Host, LogicalType, Options,
     Plugin, Position, ReadBatch, Reader, Receipt, Result, Secret, Secrets, Split, SplitRequest,

@@ -21,7 +21,8 @@ fn root() -> &'static Path {
 
 /// The sources of the program and the plugins, without the table itself.
 fn sources() -> Vec<(PathBuf, String)> {
-    let mut folders: Vec<_> = ["host", "plugin-api", "plugins"].map(|name| root().join(name)).into();
+    let mut folders: Vec<_> =
+        ["host", "plugin-api", "plugins"].map(|name| root().join(name)).into();
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use transload_plugin_api::{Error, Finding, Result, abi::ABI};
+use transload_plugin_api::{Error, Finding, Result, abi::ABI, code};
 
 use super::{
     SearchPath, elf,
@@ -62,8 +62,8 @@ fn examine(
 /// Which of the probe's stages an error belongs to.
 fn stage_of(error: &Error) -> &'static str {
     match error.code.as_str() {
-        "PLUGIN-HEADER" | "PLUGIN-ABI" | "PLUGIN-LAYOUT" => "layout",
-        "PLUGIN-PROTOCOL" | "PLUGIN-PANIC" => "descriptor",
+        code::PLUGIN_HEADER | code::PLUGIN_ABI | code::PLUGIN_LAYOUT => "layout",
+        code::PLUGIN_PROTOCOL | code::PLUGIN_PANIC => "descriptor",
         _ => "load",
     }
 }

@@ -11,7 +11,7 @@ use object::{
     elf::{self, FileHeader64},
     read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym},
 };
-use transload_plugin_api::{Error, ErrorKind, Result, abi::ROOT_SYMBOL};
+use transload_plugin_api::{Error, ErrorKind, Result, abi::ROOT_SYMBOL, code};
 
 type Header = FileHeader64<Endianness>;
 
@@ -26,7 +26,7 @@ const MACHINE: elf::Machine = elf::EM_AARCH64;
 /// [`ErrorKind::Data`] for a damaged file (`PLUGIN-DAMAGED`), [`ErrorKind::Unsupported`] for one
 /// that is something else (`PLUGIN-NOT-ONE`).
 pub(super) fn ensure_plugin(mut file: &File) -> Result<()> {
-    let lost = |error: io::Error| Error::from(error).with_code("PLUGIN-FILE");
+    let lost = |error: io::Error| Error::from(error).with_code(code::PLUGIN_FILE);
     let size = file.metadata().map_err(lost)?.len();
     if size == 0 {
         return Err(not_one("the file is empty"));
@@ -59,7 +59,7 @@ pub(super) fn ensure_plugin(mut file: &File) -> Result<()> {
 
 /// Whether an error of [`ensure_plugin`] says that the file is whole but no plugin.
 pub(super) fn is_something_else(error: &Error) -> bool {
-    error.code == "PLUGIN-NOT-ONE"
+    error.code == code::PLUGIN_NOT_ONE
 }
 
 fn ensure_segments<'data>(
@@ -118,11 +118,11 @@ fn exports_root<'data>(
 }
 
 fn not_one(message: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, message).with_code("PLUGIN-NOT-ONE")
+    Error::new(ErrorKind::Unsupported, message).with_code(code::PLUGIN_NOT_ONE)
 }
 
 fn damaged(message: &str) -> Error {
     Error::new(ErrorKind::Data, format!("the file is damaged: {message}"))
-        .with_code("PLUGIN-DAMAGED")
+        .with_code(code::PLUGIN_DAMAGED)
         .hint("copy or build it again; replace plugin files by rename, never in place")
 }

@@ -8,6 +8,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use transload_plugin_api::{
     Error, ErrorKind, Result,
     abi::{Module, ROOT_SYMBOL, module_at},
+    code,
 };
 
 /// `RTLD_NODELETE` of Linux (glibc and musl): the library stays even if something closes it.
@@ -35,6 +36,6 @@ pub(super) fn load(path: &Path) -> Result<Module> {
 
 fn cannot_load(error: &libloading::Error) -> Error {
     Error::new(ErrorKind::Unsupported, "the library cannot be loaded")
-        .with_code("PLUGIN-LOAD")
+        .with_code(code::PLUGIN_LOAD)
         .caused_by(error)
 }

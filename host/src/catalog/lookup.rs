@@ -1,6 +1,6 @@
 //! A plugin by name and role, and what to say when there is none.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, ErrorKind, Result, code};
 
 use super::entry::{Entry, Role, Status};
 use crate::nearest::nearest;
@@ -16,7 +16,7 @@ pub(super) fn find<'a>(entries: &'a [Entry], name: &str, role: Role) -> Result<&
         return Ok(entry);
     }
     let message = format!("plugin `{name}` has no {role}, only: {}", Role::words(&entry.roles));
-    Err(Error::new(ErrorKind::Unsupported, message).with_code("PLUGIN-ROLE"))
+    Err(Error::new(ErrorKind::Unsupported, message).with_code(code::PLUGIN_ROLE))
 }
 
 /// The library of that name, whatever it can do.
@@ -43,7 +43,7 @@ fn unknown(entries: &[Entry], name: &str) -> Error {
     let usable = entries.iter().filter(|entry| entry.is_ok());
     let names: Vec<&str> = usable.map(|entry| entry.name.as_str()).collect();
     let error = Error::new(ErrorKind::NotFound, format!("there is no plugin `{name}`"))
-        .with_code("PLUGIN-UNKNOWN");
+        .with_code(code::PLUGIN_UNKNOWN);
     if names.is_empty() {
         return error.hint("no plugin was found; `transload plugin list` tells why");
     }
@@ -66,7 +66,7 @@ mod tests {
             roles: roles.to_vec(),
             ..Entry::unknown(Path::new("/p/x.so"))
         };
-        let refusal = Error::new(ErrorKind::Denied, "sha256 differs").with_code("PLUGIN-HASH");
+        let refusal = Error::new(ErrorKind::Denied, "sha256 differs").with_code(code::PLUGIN_HASH);
         vec![
             entry("sqlite", &[Role::Reader, Role::Writer]),
             entry("generator", &[Role::Reader]),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, ErrorKind, Result, code};
 
 use super::{Role, probe::Probed};
 
@@ -123,7 +123,7 @@ fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 fn broken(message: String) -> Error {
-    Error::new(ErrorKind::Options, message).with_code("PLUGIN-MANIFEST")
+    Error::new(ErrorKind::Options, message).with_code(code::PLUGIN_MANIFEST)
 }
 
 impl Listing {
@@ -137,7 +137,7 @@ impl Listing {
                 ErrorKind::Denied,
                 format!("sha256 is `{sha256}`, the manifest says `{listed}`"),
             )
-            .with_code("PLUGIN-HASH")
+            .with_code(code::PLUGIN_HASH)
             .hint("the library was changed after it was packaged: install it again")),
             _ => Ok(()),
         }
@@ -160,7 +160,7 @@ impl Listing {
         for (what, listed, found) in pairs {
             if listed != found {
                 let message = format!("its {what} is `{found}`, the manifest says `{listed}`");
-                return Err(Error::new(ErrorKind::Denied, message).with_code("PLUGIN-MANIFEST"));
+                return Err(Error::new(ErrorKind::Denied, message).with_code(code::PLUGIN_MANIFEST));
             }
         }
         Ok(())
@@ -200,7 +200,7 @@ mod tests {
             let error = parse(&text).unwrap_err();
             let whole = format!("{error} {}", error.causes.join(" "));
             assert!(whole.contains(expected), "{whole}");
-            assert_eq!(error.code, "PLUGIN-MANIFEST");
+            assert_eq!(error.code, code::PLUGIN_MANIFEST);
         }
     }
 
@@ -209,6 +209,6 @@ mod tests {
         let hash = "a".repeat(64);
         let listing = &parse(&format!("{WHOLE}\nsha256 = \"{hash}\"")).unwrap()[0];
         assert!(listing.ensure_hash(&hash.to_uppercase()).is_ok());
-        assert_eq!(listing.ensure_hash(&"b".repeat(64)).unwrap_err().code, "PLUGIN-HASH");
+        assert_eq!(listing.ensure_hash(&"b".repeat(64)).unwrap_err().code, code::PLUGIN_HASH);
     }
 }

@@ -27,11 +27,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use transload_plugin_api::{Descriptor, Error, ErrorKind, Plugin, Result};
+use transload_plugin_api::{Descriptor, Error, ErrorKind, Plugin, Result, code};
 
 pub use check::check;
 pub use entry::{Entry, Role, Status};
-pub use probe::{PROBE_ARGUMENT, probe_main};
+pub(crate) use probe::probe_main;
 pub use search::SearchPath;
 
 use forward::PluginLog;
@@ -77,7 +77,7 @@ impl Catalog {
         let entry = lookup::usable(&self.entries, name)?;
         entry.descriptor.clone().ok_or_else(|| {
             Error::new(ErrorKind::Defect, format!("plugin `{name}` declares nothing"))
-                .with_code("PLUGIN-DESCRIPTOR")
+                .with_code(code::PLUGIN_DESCRIPTOR)
         })
     }
 

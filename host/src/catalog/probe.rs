@@ -12,12 +12,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Descriptor, Error, ErrorKind, Result, abi::AbiVersion};
+use transload_plugin_api::{Descriptor, Error, ErrorKind, Result, abi::AbiVersion, code};
 
 use super::library;
 
 /// The hidden argument that makes this program a probe.
-pub const PROBE_ARGUMENT: &str = "__probe";
+pub(crate) const PROBE_ARGUMENT: &str = "__probe";
 
 /// Before the answer, because a library may print what it likes when it is loaded.
 const MARK: &str = "transload-probe:";
@@ -43,7 +43,7 @@ enum Answer {
 }
 
 /// The child's whole work: loads the library and prints what it says. Returns the exit code.
-pub fn probe_main(path: &Path) -> u8 {
+pub(crate) fn probe_main(path: &Path) -> u8 {
     let answer = match load(path) {
         Ok(probed) => Answer::Fits(Box::new(probed)),
         Err(error) => Answer::Refused(error),
@@ -106,7 +106,7 @@ impl Prober {
             .map_err(|error| {
                 let program = self.program.display();
                 Error::new(ErrorKind::Other, format!("cannot start `{program}` to probe it"))
-                    .with_code("PLUGIN-PROBE")
+                    .with_code(code::PLUGIN_PROBE)
                     .caused_by(&error)
             })
     }
@@ -175,6 +175,6 @@ fn signal_name(signal: i32) -> &'static str {
 
 fn died(message: String) -> Error {
     Error::new(ErrorKind::Defect, message)
-        .with_code("PLUGIN-PROBE")
+        .with_code(code::PLUGIN_PROBE)
         .hint("the library is damaged or defective; it was tried in a process of its own")
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, ErrorKind, Result, code};
 
 use super::{
     cache::{Identity, ProbeCache},
@@ -60,7 +60,9 @@ impl Scan {
         match libraries(&folder.path) {
             Ok(paths) => paths.iter().for_each(|path| self.library(path, folder)),
             Err(error) if folder.required => self.problems.push(
-                Error::from(error).with_code("PLUGIN-FOLDER").at(folder.path.display().to_string()),
+                Error::from(error)
+                    .with_code(code::PLUGIN_FOLDER)
+                    .at(folder.path.display().to_string()),
             ),
             Err(_) => {}
         }
@@ -81,7 +83,7 @@ impl Scan {
 
     /// Fills in what is known, as far as the checks go.
     fn examine(&mut self, entry: &mut Entry) -> Result<()> {
-        let lost = |error: io::Error| Error::from(error).with_code("PLUGIN-FILE");
+        let lost = |error: io::Error| Error::from(error).with_code(code::PLUGIN_FILE);
         let file = File::open(&entry.path).map_err(lost)?;
         elf::ensure_plugin(&file)?;
         entry.sha256 = check::sha256(&file).map_err(lost)?;
@@ -125,7 +127,7 @@ fn ensure_sane(probed: &Probed) -> Result<()> {
         .map(|problem| format!("{}: {}", problem.stage, problem.detail))
         .collect();
     Err(Error::new(ErrorKind::Defect, format!("its descriptor is wrong: {}", details.join("; ")))
-        .with_code("PLUGIN-DESCRIPTOR"))
+        .with_code(code::PLUGIN_DESCRIPTOR))
 }
 
 /// What the first manifest that speaks for a library says of it.
@@ -151,7 +153,8 @@ fn missing(manifests: &[Manifest], entries: &[Entry]) -> Vec<Entry> {
                 entry.name.clone_from(&listing.name);
                 entry.listed = true;
                 let message = format!("listed in `{}`, but not there", manifest.file().display());
-                let error = Error::new(ErrorKind::NotFound, message).with_code("PLUGIN-MISSING");
+                let error =
+                    Error::new(ErrorKind::NotFound, message).with_code(code::PLUGIN_MISSING);
                 missing.push(entry.refused(error));
             }
         }

@@ -7,8 +7,8 @@ use transload_plugin_api::{ErrorKind, Finding};
 
 use super::{Ended, Failure, Session};
 use crate::{
-    Exit,
-    catalog::{Catalog, Role, SearchPath},
+    Error, Exit,
+    catalog::{Catalog, Role},
     cli::ConnectionCommand,
     job::{ConnectionName, DraftConnection, LoneConnection, connection_files, list_connections},
     report,
@@ -37,8 +37,7 @@ pub(super) fn connection(session: &Session, command: &ConnectionCommand) -> Ende
 }
 
 fn test(session: &Session, draft: &DraftConnection) -> Ended {
-    let catalog = Catalog::open(&SearchPath::usual(&session.plugins));
-    catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
+    let catalog = session.catalog();
     let descriptor = catalog.descriptor(draft.plugin());
     let exit = match &descriptor {
         Err(error) if error.kind != ErrorKind::NotFound => Exit::Plugin,
@@ -63,16 +62,17 @@ fn findings(
     catalog: &Catalog,
     lone: &LoneConnection,
 ) -> Result<Vec<Finding>, Failure> {
-    let descriptor = catalog.descriptor(&lone.plugin)?;
+    let descriptor = catalog.descriptor(&lone.plugin).map_err(Error::unusable_plugin)?;
+    let plugin = |role| catalog.plugin(&lone.plugin, role).map_err(Error::unusable_plugin);
     let mut findings = Vec::new();
     if descriptor.reader.is_some() {
-        let plugin = catalog.plugin(&lone.plugin, Role::Reader)?;
-        findings = plugin.reader(lone.options.clone(), session.host(&lone.secrets))?.check()?;
+        let reader = plugin(Role::Reader)?;
+        findings = reader.reader(lone.options.clone(), session.host(&lone.secrets))?.check()?;
     }
     let reached = findings.iter().all(|finding| finding.ok);
     if descriptor.writer.is_some() && reached {
-        let plugin = catalog.plugin(&lone.plugin, Role::Writer)?;
-        let writer = plugin.writer(lone.writer_options.clone(), session.host(&lone.secrets))?;
+        let writer = plugin(Role::Writer)?;
+        let writer = writer.writer(lone.writer_options.clone(), session.host(&lone.secrets))?;
         let more = writer.check()?.into_iter().filter(|finding| !findings.contains(finding));
         let more =
             more.map(|finding| Finding { stage: format!("writing: {}", finding.stage), ..finding });

@@ -6,11 +6,11 @@ use transload_plugin_api::ErrorKind;
 
 use super::{Ended, Failure, Session};
 use crate::{
-    Exit, Result,
-    catalog::{Catalog, Role, SearchPath},
+    Error, Exit, Result,
+    catalog::{Catalog, Role},
     cli::{JobArgs, OutputFormat, RunArgs},
     engine::Engine,
-    job::{Job, JobRequest},
+    job::{ConnectionName, Job, JobRequest},
     journal::{self, RunFolder, new_run},
     plan::Plan,
     report::{self, Display, Report},
@@ -78,8 +78,7 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
         ..JobRequest::new(&args.job)
     };
     let draft = Job::load(&request)?;
-    let catalog = Catalog::open(&SearchPath::usual(&session.plugins));
-    catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
+    let catalog = session.catalog();
     // A plugin that is not there is the job's mistake, one that was refused the installation's.
     let mut exit = Exit::Usage;
     let job = draft.resolve(|name| {
@@ -95,15 +94,15 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
 
 /// Loads both plugins and makes the reader and the writer.
 fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
-    let reader = catalog.plugin(&job.reader.plugin, Role::Reader)?;
-    let writer = catalog.plugin(&job.writer.plugin, Role::Writer)?;
+    let plugin = |name: &str, role| catalog.plugin(name, role).map_err(Error::unusable_plugin);
+    let reader = plugin(&job.reader.plugin, Role::Reader)?;
+    let writer = plugin(&job.writer.plugin, Role::Writer)?;
     let (reader_descriptor, writer_descriptor) = (reader.descriptor(), writer.descriptor());
-    let side =
-        |plugin: &str, version: String, connection: &Option<crate::job::ConnectionName>| Side {
-            plugin: plugin.to_owned(),
-            version,
-            connection: connection.as_ref().map(|connection| connection.name.clone()),
-        };
+    let side = |plugin: &str, version: String, connection: &Option<ConnectionName>| Side {
+        plugin: plugin.to_owned(),
+        version,
+        connection: connection.as_ref().map(|connection| connection.name.clone()),
+    };
     Ok(Stores {
         reader: reader.reader(job.reader.options.clone(), session.host(&job.reader.secrets))?,
         writer: writer.writer(job.writer.options.clone(), session.host(&job.writer.secrets))?,

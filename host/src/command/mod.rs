@@ -4,7 +4,7 @@ mod connection;
 mod job;
 mod plugin;
 
-use std::{cell::Cell, io::Write as _, sync::Arc};
+use std::{cell::Cell, io::Write as _, process::ExitCode, sync::Arc};
 
 use serde::Serialize;
 use serde_json::json;
@@ -12,6 +12,7 @@ use transload_plugin_api::{Cancel, Host};
 
 use crate::{
     Error, Exit, Result,
+    catalog::{Catalog, SearchPath},
     cli::{Cli, Command, OutputFormat},
     engine::Stop,
     job::{JobSecrets, Redactor, SecretRefs},
@@ -56,7 +57,7 @@ struct Session {
 }
 
 /// Does what the command line says, prints the result, and says how it ended.
-pub fn run(cli: &Cli) -> Exit {
+pub fn run(cli: &Cli) -> ExitCode {
     if let Command::Probe { path } = &cli.command {
         // The child process of the catalog: no logging, no signals, nothing but the library.
         std::process::exit(crate::catalog::probe_main(path).into());
@@ -68,10 +69,8 @@ pub fn run(cli: &Cli) -> Exit {
         stop: Stop::new(),
         printed: Cell::new(false),
     };
-    match session.start(cli) {
-        Ok(exit) => exit,
-        Err(failure) => session.print_failure(failure),
-    }
+    let exit = session.start(cli).unwrap_or_else(|failure| session.print_failure(failure));
+    exit.into()
 }
 
 impl Session {
@@ -86,6 +85,13 @@ impl Session {
             Command::Plugin(command) => plugin::plugin(self, command),
             Command::Probe { .. } => Ok(Exit::Done),
         }
+    }
+
+    /// The plugins of the search path. Problems besides those of single libraries are logged.
+    fn catalog(&self) -> Catalog {
+        let catalog = Catalog::open(&SearchPath::usual(&self.plugins));
+        catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
+        catalog
     }
 
     /// What a plugin gets of the host: where its secrets come from, and the stop signal.

@@ -2,7 +2,7 @@
 
 use super::{Ended, Session};
 use crate::{
-    Exit,
+    Error, Exit,
     catalog::{self, Catalog, SearchPath},
     cli::PluginCommand,
     report,
@@ -12,13 +12,13 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
     let search = SearchPath::usual(&session.plugins);
     match command {
         PluginCommand::List => {
-            let catalog = Catalog::open(&search);
-            catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
+            let catalog = session.catalog();
             session.print(&catalog.list(), || report::list_plugins(catalog.list()))?;
             Ok(Exit::Done)
         }
         PluginCommand::Info { name } => {
-            let descriptor = Catalog::open(&search).descriptor(name)?;
+            let descriptor = Catalog::open(&search).descriptor(name);
+            let descriptor = descriptor.map_err(Error::unusable_plugin)?;
             session.print(&descriptor, || report::describe_plugin(&descriptor))?;
             Ok(Exit::Done)
         }

@@ -16,7 +16,7 @@ use super::{
 /// What the plan says about a pair of columns; best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The same type.
     Lossless,
     /// The target's type holds every value of the source's.
@@ -87,7 +87,7 @@ impl Method {
 }
 
 /// What the plan says about carrying `from` into `to`.
-pub fn verdict(from: &LogicalType, to: &LogicalType) -> Verdict {
+pub(crate) fn verdict(from: &LogicalType, to: &LogicalType) -> Verdict {
     pair(from, to).0
 }
 

@@ -21,10 +21,10 @@ use arrow_select::filter::filter_record_batch;
 use transload_plugin_api::{Column, DirtyRow, schema_of};
 
 use method::{Method, method};
-pub use method::{Verdict, verdict};
+pub(crate) use method::{Verdict, verdict};
 
 /// Conversions for all columns of a task, made once and used for every batch.
-pub struct Converter {
+pub(crate) struct Converter {
     columns: Vec<Conversion>,
     schema: SchemaRef,
     /// Every column passes as it is: only the names may differ.
@@ -38,19 +38,19 @@ struct Conversion {
 }
 
 /// A converted batch.
-pub struct Converted {
+pub(crate) struct Converted {
     /// The rows that fit, in the target's schema.
-    pub batch: RecordBatch,
+    pub(crate) batch: RecordBatch,
     /// The rows that do not, by index in the batch given.
-    pub dirty: Vec<DirtyRow>,
+    pub(crate) dirty: Vec<DirtyRow>,
     /// Which rows of the batch given are left, in order; `None` if all are.
-    pub kept: Option<Vec<u32>>,
+    pub(crate) kept: Option<Vec<u32>>,
 }
 
 impl Converter {
     /// A converter from the reader's columns to the writer's, pair by pair. The plan has refused
     /// impossible pairs; one that gets here all the same makes every value dirty.
-    pub fn new(from: &[Column], to: &[Column]) -> Self {
+    pub(crate) fn new(from: &[Column], to: &[Column]) -> Self {
         let pair = |(source, target): (&Column, &Column)| Conversion {
             source: source.clone(),
             target: target.clone(),
@@ -67,7 +67,7 @@ impl Converter {
     ///
     /// # Errors
     /// Only for a batch whose columns are not those the converter was made for.
-    pub fn convert(&self, batch: &RecordBatch) -> Result<Converted, ArrowError> {
+    pub(crate) fn convert(&self, batch: &RecordBatch) -> Result<Converted, ArrowError> {
         if self.idle {
             let batch = RecordBatch::try_new_with_options(
                 self.schema.clone(),

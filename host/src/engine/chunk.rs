@@ -1,8 +1,8 @@
 //! The chunks of a task: what a writer commits at once.
 //!
-//! A chunk keeps its batches until its commit is known, so that passing trouble (a lock, a
-//! deadlock) is answered by a rollback and a replay of the whole chunk, never by half of it. Dirty
-//! rows are admitted against the job's limit before the commit that would exceed it.
+//! A chunk keeps its batches until its commit is known, so that a transient error (a lock, a
+//! deadlock) leads to a rollback and a replay of the whole chunk, never of a part. Dirty rows are
+//! checked against the job's limit before the commit that would exceed it.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -11,69 +11,76 @@ use std::{
 };
 
 use transload_plugin_api::{
-    ChunkOutcome, Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
+    Backoff, ChunkOutcome, Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt,
+    WriteTask, Written, code,
 };
 
-use super::{Lease, Run, dirty::DirtyFile, progress::TaskGauge, stretch::Stretch};
+use super::{
+    converted_batch::ConvertedBatch, dirty::DirtyFile, progress::TaskProgress, ring::Lease,
+    shared::Shared,
+};
 use crate::{Error, Result};
 
 /// Most rows of a chunk.
 const ROWS: u64 = 50_000;
-/// Most bytes of a chunk, unless the writer names what suits it.
+/// Most bytes of a chunk, unless the writer's descriptor gives a size.
 const BYTES: u64 = 64 << 20;
-/// A chunk is committed after this time even if it is small, so that a slow source shows progress.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a chunk is replayed before the trouble counts as lasting.
+/// A chunk is committed at this age even if it is small, so that a slow source shows progress.
+const MAX_AGE: Duration = Duration::from_secs(5);
+/// How often a chunk is replayed before a transient error counts as permanent.
 const REPLAYS: u32 = 10;
+/// Pauses between replays: locks and deadlocks pass quickly.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The chunks of one task, one after the other.
-pub(super) struct Chunks<'a> {
-    run: &'a Run,
+/// Writes the chunks of one task, one after the other.
+pub(super) struct ChunkWriter<'a> {
+    shared: &'a Shared,
     writing: Box<dyn WriteTask>,
     file: DirtyFile,
-    gauge: &'a TaskGauge,
+    progress: &'a TaskProgress,
     sequence: u64,
     open: Option<Chunk>,
-    /// What has been committed.
+    /// Counters of all committed chunks.
     total: Counters,
-    most_bytes: u64,
+    max_bytes: u64,
 }
 
 struct Chunk {
-    stretches: Vec<Lease<Stretch>>,
+    batches: Vec<Lease<ConvertedBatch>>,
     bytes: u64,
     begun: Instant,
     counters: Counters,
     dirty: Vec<DirtyRow>,
 }
 
-impl<'a> Chunks<'a> {
+impl<'a> ChunkWriter<'a> {
     pub(super) fn new(
-        run: &'a Run,
+        shared: &'a Shared,
         writing: Box<dyn WriteTask>,
         file: DirtyFile,
-        gauge: &'a TaskGauge,
+        progress: &'a TaskProgress,
     ) -> Self {
-        let lanes = u64::from(run.plan.channel.parallelism.get());
-        // Half of the ring, so that reading goes on while a chunk is being committed.
-        let half = run.plan.channel.buffer_bytes / lanes / 2;
-        let most_bytes = run.stores.chunk_bytes().unwrap_or(BYTES).min(half).max(1);
+        let lanes = u64::from(shared.plan.channel.parallelism.get());
+        // Half of the ring, so that reading continues while a chunk is being committed.
+        let half = shared.plan.channel.buffer_bytes / lanes / 2;
+        let max_bytes = shared.stores.chunk_bytes().unwrap_or(BYTES).min(half).max(1);
         let (open, total) = (None, Counters::default());
-        Self { run, writing, file, gauge, sequence: 0, open, total, most_bytes }
+        Self { shared, writing, file, progress, sequence: 0, open, total, max_bytes }
     }
 
     /// When the open chunk must be committed.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.as_ref().map(|chunk| chunk.begun + PATIENCE)
+        self.open.as_ref().map(|chunk| chunk.begun + MAX_AGE)
     }
 
-    /// Writes one stretch, in a chunk that is begun for it if none is open.
-    pub(super) fn add(&mut self, stretch: Lease<Stretch>) -> Result<()> {
+    /// Writes one batch, and begins a chunk for it if none is open.
+    pub(super) fn add(&mut self, converted: Lease<ConvertedBatch>) -> Result<()> {
         let fresh = self.open.is_none();
         let chunk = self.open.get_or_insert_with(Chunk::new);
-        chunk.bytes += stretch.bytes() as u64;
-        chunk.stretches.push(stretch);
-        let last = chunk.stretches.len() - 1;
+        chunk.bytes += converted.bytes() as u64;
+        chunk.batches.push(converted);
+        let last = chunk.batches.len() - 1;
         let written = if fresh { self.begin() } else { Ok(()) }.and_then(|()| self.write(last));
         if let Err(error) = written {
             self.replay(error)?;
@@ -81,7 +88,7 @@ impl<'a> Chunks<'a> {
         let full = self
             .open
             .as_ref()
-            .is_some_and(|chunk| chunk.counters.read >= ROWS || chunk.bytes >= self.most_bytes);
+            .is_some_and(|chunk| chunk.counters.read >= ROWS || chunk.bytes >= self.max_bytes);
         if full { self.commit() } else { Ok(()) }
     }
 
@@ -91,27 +98,27 @@ impl<'a> Chunks<'a> {
             thread::yield_now();
             return Ok(());
         };
-        let Some(position) = chunk.stretches.last().map(|stretch| stretch.position.clone()) else {
+        let Some(position) = chunk.batches.last().map(|batch| batch.position.clone()) else {
             return Ok(());
         };
         let outcome = loop {
             match self.try_commit(&position)? {
                 Ok(outcome) => break outcome,
-                Err(error) => self.replay(error)?,
+                Err(error) => self.replay(error.into())?,
             }
         };
-        self.run.understand(outcome)?;
+        self.shared.ensure_committed(outcome)?;
         self.file.keep();
         if let Some(chunk) = self.open.take() {
             self.total.add(&chunk.counters);
-            self.run.progress.commit(&chunk.counters);
+            self.shared.progress.commit(&chunk.counters);
         }
-        self.gauge.count_chunk();
+        self.progress.count_chunk();
         self.sequence += 1;
         Ok(())
     }
 
-    /// The outer error is ours, the inner one the plugin's.
+    /// The outer error is the host's, the inner one the plugin's.
     fn try_commit(&mut self, position: &Position) -> Result<Result<ChunkOutcome, PluginError>> {
         let mut total = self.total;
         if let Some(chunk) = &self.open {
@@ -127,86 +134,88 @@ impl<'a> Chunks<'a> {
         Ok(self.writing.finish()?)
     }
 
-    /// Rolls back what is open and removes what the task staged.
+    /// Rolls back the open chunk and removes what the task staged.
     pub(super) fn abort(mut self) {
         let rolled_back = self.writing.rollback_chunk();
         if let Err(error) = rolled_back.and_then(|()| self.writing.abort()) {
-            tracing::warn!("a task could not clean up behind itself: {error}");
+            tracing::warn!("cannot remove what a task staged: {error}");
         }
     }
 
-    fn begin(&mut self) -> Result<(), Trouble> {
+    fn begin(&mut self) -> Result<(), ChunkError> {
         Ok(self.writing.begin_chunk(self.sequence)?)
     }
 
-    /// Writes the stretch at `index` of the open chunk and counts what became of its rows.
-    fn write(&mut self, index: usize) -> Result<(), Trouble> {
+    /// Writes the batch at `index` of the open chunk and counts its rows by outcome.
+    fn write(&mut self, index: usize) -> Result<(), ChunkError> {
         let Some(chunk) = &mut self.open else { return Ok(()) };
-        let stretch = &chunk.stretches[index];
-        let rows = stretch.batch.num_rows() as u64;
+        let converted = &chunk.batches[index];
+        let rows = converted.batch.num_rows() as u64;
         let written =
-            if rows == 0 { Default::default() } else { self.writing.write(&stretch.batch)? };
+            if rows == 0 { Written::default() } else { self.writing.write(&converted.batch)? };
         let refused = written.dirty.len() as u64;
         if written.inserted + written.updated + written.skipped + refused != rows {
-            return Err(Trouble::Lasting(miscounted(rows, &written).into()));
+            return Err(ChunkError::Permanent(miscounted(rows, &written).into()));
         }
-        chunk.dirty.extend(stretch.dirty.iter().cloned());
+        chunk.dirty.extend(converted.dirty.iter().cloned());
         chunk.dirty.extend(
-            written.dirty.into_iter().map(|row| DirtyRow { place: stretch.place(row.row), ..row }),
+            written
+                .dirty
+                .into_iter()
+                .map(|row| DirtyRow { place: converted.place(row.row), ..row }),
         );
-        let dirty = stretch.dirty.len() as u64 + refused;
+        let dirty = converted.dirty.len() as u64 + refused;
         chunk.counters.add(&Counters {
-            read: stretch.read,
+            read: converted.read,
             inserted: written.inserted,
             updated: written.updated,
             skipped: written.skipped,
             dirty,
         });
-        if let Err(error) = self.run.dirty.admit(dirty, stretch.read, &chunk.dirty) {
-            // Not committed, but the reasons are what the user needs now.
+        if let Err(error) = self.shared.dirty.admit(dirty, converted.read, &chunk.dirty) {
+            // Not committed, but the user needs the reasons now.
             self.file.write(&chunk.dirty)?;
-            return Err(Trouble::Lasting(error.hint(self.file.hint())));
+            return Err(ChunkError::Permanent(error.hint(self.file.hint())));
         }
         Ok(())
     }
 
-    /// Answers passing trouble by writing the whole chunk again, and gives up on any other.
-    fn replay(&mut self, trouble: impl Into<Trouble>) -> Result<()> {
-        let mut trouble = trouble.into();
-        for attempt in 0..REPLAYS {
-            let Trouble::Passing(error) = &trouble else { break };
-            tracing::info!("chunk {} is written again: {error}", self.sequence);
-            self.run.replays.fetch_add(1, Relaxed);
+    /// Writes the whole chunk again after a transient error; returns any other error.
+    fn replay(&mut self, mut error: ChunkError) -> Result<()> {
+        for pause in Backoff::bounded(REPLAYS, FIRST_PAUSE, LONGEST_PAUSE) {
+            let ChunkError::Transient(cause) = &error else { break };
+            tracing::info!("writing chunk {} again: {cause}", self.sequence);
+            self.shared.replays.fetch_add(1, Relaxed);
             self.writing.rollback_chunk()?;
-            self.forget();
-            self.run.stop.sleep(backoff(attempt))?;
+            self.reset_counters();
+            self.shared.stop.sleep(pause)?;
             match self.write_all() {
                 Ok(()) => return Ok(()),
-                Err(next) => trouble = next,
+                Err(next) => error = next,
             }
         }
-        Err(trouble.into())
+        Err(error.into())
     }
 
     /// Takes back what the open chunk has counted.
-    fn forget(&mut self) {
+    fn reset_counters(&mut self) {
         let Some(chunk) = &mut self.open else { return };
-        self.run.dirty.release(chunk.counters.dirty, chunk.counters.read);
+        self.shared.dirty.release(chunk.counters.dirty, chunk.counters.read);
         chunk.counters = Counters::default();
         chunk.dirty.clear();
     }
 
-    fn write_all(&mut self) -> Result<(), Trouble> {
+    fn write_all(&mut self) -> Result<(), ChunkError> {
         self.begin()?;
-        let stretches = self.open.as_ref().map_or(0, |chunk| chunk.stretches.len());
-        (0..stretches).try_for_each(|index| self.write(index))
+        let batches = self.open.as_ref().map_or(0, |chunk| chunk.batches.len());
+        (0..batches).try_for_each(|index| self.write(index))
     }
 }
 
 impl Chunk {
     fn new() -> Self {
         Self {
-            stretches: Vec::new(),
+            batches: Vec::new(),
             bytes: 0,
             begun: Instant::now(),
             counters: Counters::default(),
@@ -215,52 +224,44 @@ impl Chunk {
     }
 }
 
-/// Doubling from 20 ms to about 5 s, with the last bits of the clock as jitter.
-fn backoff(attempt: u32) -> Duration {
-    let base = Duration::from_millis(20) * 2_u32.pow(attempt.min(8));
-    let jitter = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_nanos() % 1000);
-    base + base / 1000 * jitter / 2
-}
-
-fn miscounted(rows: u64, written: &transload_plugin_api::Written) -> PluginError {
-    let transload_plugin_api::Written { inserted, updated, skipped, dirty } = written;
+fn miscounted(rows: u64, written: &Written) -> PluginError {
+    let Written { inserted, updated, skipped, dirty } = written;
     let message = format!(
         "the writer took {rows} rows and accounts for {inserted} inserted, {updated} updated, \
          {skipped} skipped and {} dirty",
         dirty.len()
     );
-    PluginError::new(ErrorKind::Defect, message).with_code("RUN-BALANCE")
+    PluginError::new(ErrorKind::Defect, message).with_code(code::RUN_BALANCE)
 }
 
-/// Trouble with a chunk: worth a replay, or not.
-enum Trouble {
-    Passing(PluginError),
-    Lasting(Error),
+/// Why a chunk could not be written.
+enum ChunkError {
+    /// Worth a replay.
+    Transient(PluginError),
+    Permanent(Error),
 }
 
-impl From<PluginError> for Trouble {
+impl From<PluginError> for ChunkError {
     fn from(error: PluginError) -> Self {
         if error.kind == ErrorKind::Retry {
-            Self::Passing(error)
+            Self::Transient(error)
         } else {
-            Self::Lasting(error.into())
+            Self::Permanent(error.into())
         }
     }
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for ChunkError {
     fn from(error: Error) -> Self {
-        Self::Lasting(error)
+        Self::Permanent(error)
     }
 }
 
-impl From<Trouble> for Error {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Passing(error) => error.into(),
-            Trouble::Lasting(error) => error,
+impl From<ChunkError> for Error {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Transient(error) => error.into(),
+            ChunkError::Permanent(error) => error,
         }
     }
 }

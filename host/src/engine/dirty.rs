@@ -1,14 +1,11 @@
 //! Dirty rows: counted exactly for the job, limited, and kept as JSON lines for each task.
+//! What makes a row dirty is decided by readers, writers and `convert`.
 
-use std::{
-    fs::File,
-    io::Write,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{fs::File, io::Write, path::PathBuf};
 
+use parking_lot::Mutex;
 use serde::Serialize;
-use transload_plugin_api::DirtyRow;
+use transload_plugin_api::{DirtyRow, Error as PluginError, ErrorKind, code};
 
 use crate::{
     Error, Exit, Result,
@@ -16,12 +13,12 @@ use crate::{
     journal::RunFolder,
 };
 
-/// A ratio means nothing over a handful of rows; below this many it is judged at the end only.
+/// Below this many rows a ratio says little, so it is checked at the end only.
 const RATIO_SAMPLE: u64 = 1000;
 /// Longest value kept in the file, in bytes.
 const VALUE_BYTES: usize = 256;
 
-/// The job's count of dirty rows, of all tasks together.
+/// The dirty rows of all tasks together, and the job's limit.
 pub(super) struct DirtyCount {
     limit: DirtyLimit,
     state: Mutex<State>,
@@ -31,8 +28,6 @@ pub(super) struct DirtyCount {
 struct State {
     dirty: u64,
     read: u64,
-    /// Set when the limit was exceeded, so that `met` still tells how many there were.
-    exceeded: bool,
 }
 
 impl DirtyCount {
@@ -40,13 +35,12 @@ impl DirtyCount {
         Self { limit, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts rows of a chunk that is not committed yet; an error if that exceeds the limit.
+    /// Counts rows of a chunk that is not committed yet.
+    ///
+    /// # Errors
+    /// If the limit is exceeded; the message describes the last row of `chunk`.
     pub(super) fn admit(&self, dirty: u64, read: u64, chunk: &[DirtyRow]) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.dirty += dirty;
         state.read += read;
         if dirty == 0 && (self.limit.max_ratio.is_none() || state.dirty == 0) {
@@ -54,28 +48,30 @@ impl DirtyCount {
         }
         let sampled = state.read >= RATIO_SAMPLE;
         let Some(limit) = self.exceeded(&state, sampled) else { return Ok(()) };
-        state.exceeded = true;
         let last = chunk.last().map(describe).unwrap_or_default();
         Err(limit_error(&state, &limit, &last))
     }
 
     /// Takes back what a chunk had counted before it is written again.
     pub(super) fn release(&self, dirty: u64, read: u64) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.dirty -= dirty;
         state.read -= read;
     }
 
-    /// The ratio over all rows, once they are all there.
+    /// Checks the limits over all rows of the job.
+    ///
+    /// # Errors
+    /// If one is exceeded.
     pub(super) fn check_at_end(&self, read: u64) -> Result<()> {
-        let state = self.state();
-        debug_assert_eq!(state.read, read, "every stretch read has been admitted");
+        let state = self.state.lock();
+        debug_assert_eq!(state.read, read, "every batch read has been admitted");
         self.exceeded(&state, true).map_or(Ok(()), |limit| Err(limit_error(&state, &limit, "")))
     }
 
     /// Dirty rows met so far.
     pub(super) fn met(&self) -> u64 {
-        self.state().dirty
+        self.state.lock().dirty
     }
 
     fn exceeded(&self, state: &State, judge_ratio: bool) -> Option<String> {
@@ -91,7 +87,7 @@ impl DirtyCount {
 fn limit_error(state: &State, limit: &str, last: &str) -> Error {
     let State { dirty, read, .. } = state;
     let message = format!("{dirty} of {read} rows are dirty, more than {limit} allows{last}");
-    Error::new(Exit::DirtyLimit, message).code("DIRTY-LIMIT")
+    Error::new(Exit::DirtyLimit, message).code(code::DIRTY_LIMIT)
 }
 
 fn describe(row: &DirtyRow) -> String {
@@ -101,7 +97,7 @@ fn describe(row: &DirtyRow) -> String {
     format!("; the last one: {place}{column}{}", row.reason)
 }
 
-/// One task's dirty rows as JSON lines; made with the first row.
+/// One task's dirty rows as JSON lines; the file is created with the first row.
 pub(super) struct DirtyFile {
     path: PathBuf,
     task: u32,
@@ -129,20 +125,20 @@ impl DirtyFile {
         Self { path: folder.dirty_file(task), task, redactor, file: None, kept: 0, open: 0 }
     }
 
-    /// What tells the user where to look.
+    /// The hint of an error about these rows.
     pub(super) fn hint(&self) -> String {
         format!("all of them are in {}", self.path.display())
     }
 
-    /// Makes these the open chunk's rows, in place of those of an earlier attempt at it, and brings
-    /// them to the disk.
+    /// Stores these rows as those of the open chunk, in place of an earlier attempt at it, and
+    /// syncs the file.
     pub(super) fn write(&mut self, rows: &[DirtyRow]) -> Result<()> {
         if rows.is_empty() && self.open == 0 {
             return Ok(());
         }
         let mut lines = Vec::with_capacity(rows.len() * 128);
         for row in rows {
-            // Before it is shortened: a part of a secret would not be known again.
+            // Before it is shortened: a part of a secret would not be recognised.
             let value = row.value.as_deref().map(|value| self.redactor.redact(value));
             let reason = self.redactor.redact(&row.reason);
             let line = Line {
@@ -161,7 +157,7 @@ impl DirtyFile {
         self.replace(&lines).map_err(|error| self.failed(&error))
     }
 
-    /// The open chunk is committed: its rows stay.
+    /// Keeps the open chunk's rows, because it is committed.
     pub(super) fn keep(&mut self) {
         self.kept += std::mem::take(&mut self.open);
     }
@@ -182,11 +178,9 @@ impl DirtyFile {
     }
 
     fn failed(&self, error: &std::io::Error) -> Error {
-        let error = transload_plugin_api::Error::new(
-            transload_plugin_api::ErrorKind::Space,
-            format!("dirty rows cannot be kept: {error}"),
-        );
-        Error::from(error.at(self.path.display().to_string())).code("DIRTY-FILE")
+        let message = format!("cannot write dirty rows: {error}");
+        let error = PluginError::new(ErrorKind::Space, message);
+        Error::from(error.at(self.path.display().to_string())).code(code::DIRTY_FILE)
     }
 }
 

@@ -1,23 +1,22 @@
-//! Rate limits of a job: bytes and rows a second, of all tasks together.
+//! Rate limits of a job: bytes and rows per second, for all tasks together.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::Stop;
+use parking_lot::Mutex;
+
+use super::stop::Stop;
 use crate::{Result, job::Channel};
 
 /// How far a burst may run ahead of the rate.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Holds readers back to the job's rates.
+/// Delays readers to keep to the job's rates.
 pub(super) struct Throttle {
     bytes: Option<Rate>,
     rows: Option<Rate>,
 }
 
-/// A virtual clock that each unit moves on by its share of a second.
+/// A virtual clock that each unit advances by its share of a second.
 struct Rate {
     per_second: u64,
     due: Mutex<Instant>,
@@ -32,7 +31,10 @@ impl Throttle {
         }
     }
 
-    /// Waits until so many bytes and rows may pass.
+    /// Waits until these bytes and rows may pass.
+    ///
+    /// # Errors
+    /// What stopped the run, if it is stopped meanwhile.
     pub(super) fn pass(&self, bytes: u64, rows: u64, stop: &Stop) -> Result<()> {
         for (rate, amount) in [(&self.bytes, bytes), (&self.rows, rows)] {
             let Some(rate) = rate else { continue };
@@ -43,9 +45,9 @@ impl Throttle {
 }
 
 impl Rate {
-    /// Books the amount and says how long to wait before it may pass.
+    /// Books the amount and returns how long to wait before it may pass.
     fn wait(&self, amount: u64, now: Instant) -> Duration {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = self.due.lock();
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         let start = (*due).max(earliest);
         *due = start + Duration::from_secs_f64(amount as f64 / self.per_second.max(1) as f64);

@@ -1,61 +1,66 @@
-//! The live figures of a run: counted by its threads, looked at by the display and the report.
+//! The live counts of a run: its threads count, the display and the report read. All of them are
+//! statistics: nothing is published through the atomics, hence `Relaxed` throughout.
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde::Serialize;
-use transload_plugin_api::{Counters, ReadBatch};
+use transload_plugin_api::{Counters, ReadBatch, Split};
 
-use super::{Gauge, RingFigures, stretch::Stretch};
+use super::{
+    converted_batch::ConvertedBatch,
+    ring::{RingMonitor, RingStats},
+};
 use crate::plan::Plan;
 
-/// Live figures. All counters are statistics: nothing is published through them.
-pub struct Progress {
+/// The live counts of a run.
+pub(crate) struct Progress {
     started: Instant,
     /// About how many rows and bytes there are, if every split knows.
     expected_rows: Option<u64>,
     expected_bytes: Option<u64>,
     all_tasks: usize,
     committed: Mutex<Counters>,
-    tasks: Mutex<Vec<Arc<TaskGauge>>>,
+    tasks: Mutex<Vec<Arc<TaskProgress>>>,
 }
 
-/// One task's counters.
-pub(super) struct TaskGauge {
+/// The live counts of one task.
+pub(super) struct TaskProgress {
     task: u32,
     began: Instant,
-    ring: Gauge<Stretch>,
+    ring: RingMonitor<ConvertedBatch>,
     rows: AtomicU64,
     bytes: AtomicU64,
     chunks: AtomicU64,
-    ended: AtomicBool,
+    /// How long the task took, once it has ended.
     elapsed: Mutex<Option<Duration>>,
 }
 
 /// What one task did.
 #[derive(Clone, Debug, Serialize)]
-pub struct TaskFigures {
+pub(crate) struct TaskStats {
     /// Its number.
-    pub task: u32,
+    pub(crate) task: u32,
     /// Its split; filled in by the report.
-    pub split: String,
+    pub(crate) split: String,
     /// Rows read.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// Bytes read.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Chunks committed.
-    pub chunks: u64,
+    pub(crate) chunks: u64,
     /// How long it ran.
     #[serde(serialize_with = "milliseconds", rename = "elapsed_ms")]
-    pub elapsed: Duration,
-    /// What its ring saw.
+    pub(crate) elapsed: Duration,
+    /// How its ring was used.
     #[serde(skip)]
-    pub ring: RingFigures,
+    pub(crate) ring: RingStats,
 }
 
 fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -64,9 +69,7 @@ fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<
 
 impl Progress {
     pub(super) fn new(plan: &Plan) -> Self {
-        let sum = |figure: fn(&transload_plugin_api::Split) -> Option<u64>| {
-            plan.splits.iter().map(figure).sum::<Option<u64>>()
-        };
+        let sum = |of: fn(&Split) -> Option<u64>| plan.splits.iter().map(of).sum::<Option<u64>>();
         Self {
             started: Instant::now(),
             expected_rows: sum(|split| split.rows),
@@ -77,79 +80,73 @@ impl Progress {
         }
     }
 
-    pub(super) fn begin(&self, task: u32, ring: Gauge<Stretch>) -> Arc<TaskGauge> {
-        let gauge = Arc::new(TaskGauge {
+    pub(super) fn begin(&self, task: u32, ring: RingMonitor<ConvertedBatch>) -> Arc<TaskProgress> {
+        let progress = Arc::new(TaskProgress {
             task,
             began: Instant::now(),
             ring,
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
             elapsed: Mutex::new(None),
         });
-        self.gauges().push(gauge.clone());
-        gauge
+        self.tasks.lock().push(progress.clone());
+        progress
     }
 
-    pub(super) fn end(&self, gauge: &TaskGauge) {
-        *gauge.elapsed.lock().unwrap_or_else(PoisonError::into_inner) = Some(gauge.began.elapsed());
-        gauge.ended.store(true, Relaxed);
+    pub(super) fn end(&self, task: &TaskProgress) {
+        *task.elapsed.lock() = Some(task.began.elapsed());
     }
 
     pub(super) fn commit(&self, chunk: &Counters) {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner).add(chunk);
+        self.committed.lock().add(chunk);
     }
 
-    fn gauges(&self) -> MutexGuard<'_, Vec<Arc<TaskGauge>>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Rows by what became of them, committed chunks only.
-    pub fn committed(&self) -> Counters {
-        *self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Rows of committed chunks, by what happened to them.
+    pub(crate) fn committed(&self) -> Counters {
+        *self.committed.lock()
     }
 
     /// Rows read, committed or not.
-    pub fn rows_read(&self) -> u64 {
-        self.gauges().iter().map(|gauge| gauge.rows.load(Relaxed)).sum()
+    pub(crate) fn rows_read(&self) -> u64 {
+        self.tasks.lock().iter().map(|task| task.rows.load(Relaxed)).sum()
     }
 
     /// Bytes taken from the source.
-    pub fn bytes_read(&self) -> u64 {
-        self.gauges().iter().map(|gauge| gauge.bytes.load(Relaxed)).sum()
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.tasks.lock().iter().map(|task| task.bytes.load(Relaxed)).sum()
     }
 
     /// About how many rows there are, if known.
-    pub fn expected_rows(&self) -> Option<u64> {
+    pub(crate) fn expected_rows(&self) -> Option<u64> {
         self.expected_rows
     }
 
     /// About how many bytes there are, if known.
-    pub fn expected_bytes(&self) -> Option<u64> {
+    pub(crate) fn expected_bytes(&self) -> Option<u64> {
         self.expected_bytes
     }
 
-    /// Tasks ended, of all.
-    pub fn tasks_ended(&self) -> (usize, usize) {
-        let ended = self.gauges().iter().filter(|gauge| gauge.ended.load(Relaxed)).count();
+    /// How many tasks have ended, and how many there are.
+    pub(crate) fn tasks_ended(&self) -> (usize, usize) {
+        let ended = self.tasks.lock().iter().filter(|task| task.elapsed.lock().is_some()).count();
         (ended, self.all_tasks)
     }
 
-    /// How long the run has been going.
-    pub fn elapsed(&self) -> Duration {
+    /// How long the run has taken so far.
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// One entry for each task begun.
-    pub fn tasks(&self) -> Vec<TaskFigures> {
-        let mut tasks: Vec<_> = self.gauges().iter().map(|gauge| gauge.figures()).collect();
-        tasks.sort_by_key(|figures| figures.task);
+    /// One entry for each task that has begun, by number.
+    pub(crate) fn tasks(&self) -> Vec<TaskStats> {
+        let mut tasks: Vec<_> = self.tasks.lock().iter().map(|task| task.stats()).collect();
+        tasks.sort_by_key(|stats| stats.task);
         tasks
     }
 }
 
-impl TaskGauge {
+impl TaskProgress {
     pub(super) fn count_read(&self, batch: &ReadBatch) {
         let rows = batch.batch.num_rows() + batch.dirty.len();
         self.rows.fetch_add(rows as u64, Relaxed);
@@ -160,16 +157,16 @@ impl TaskGauge {
         self.chunks.fetch_add(1, Relaxed);
     }
 
-    fn figures(&self) -> TaskFigures {
-        let elapsed = *self.elapsed.lock().unwrap_or_else(PoisonError::into_inner);
-        TaskFigures {
+    fn stats(&self) -> TaskStats {
+        let elapsed = *self.elapsed.lock();
+        TaskStats {
             task: self.task,
             split: String::new(),
             rows: self.rows.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             chunks: self.chunks.load(Relaxed),
             elapsed: elapsed.unwrap_or_else(|| self.began.elapsed()),
-            ring: self.ring.figures(),
+            ring: self.ring.stats(),
         }
     }
 }

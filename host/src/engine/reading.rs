@@ -7,12 +7,12 @@ use transload_plugin_api::{
     Backoff, Error as PluginError, ErrorKind, Position, ReadBatch, ReadTask, SplitAbility,
 };
 
-use super::Run;
+use super::shared::Shared;
 use crate::Result;
 
 /// A split that is being read.
 pub(super) struct Reading<'a> {
-    run: &'a Run,
+    shared: &'a Shared,
     task: u32,
     reading: Box<dyn ReadTask>,
     /// Where the last batch ended.
@@ -20,8 +20,8 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn open(run: &'a Run, task: u32) -> Result<Self> {
-        Ok(Self { run, task, reading: run.open(task)?, position: None })
+    pub(super) fn open(shared: &'a Shared, task: u32) -> Result<Self> {
+        Ok(Self { shared, task, reading: shared.open(task)?, position: None })
     }
 
     /// The next batch, or `None` at the end of the split.
@@ -42,7 +42,7 @@ impl<'a> Reading<'a> {
 
     /// Opens the split again after a loss. Returns the loss if that is not possible.
     fn open_again(&mut self, lost: PluginError, backoff: &mut Backoff) -> Result<()> {
-        let split = &self.run.plan.splits[self.task as usize];
+        let split = &self.shared.plan.splits[self.task as usize];
         // A volatile source does not repeat what it has handed out.
         let fresh = self.position.is_none() && split.ability != SplitAbility::Volatile;
         let can = fresh || split.ability == SplitAbility::Seekable;
@@ -50,15 +50,15 @@ impl<'a> Reading<'a> {
             return Err(lost.into());
         }
         for pause in backoff {
-            self.run.stop.sleep(pause)?;
-            let columns = self.run.plan.produced();
-            match self.run.stores.reader.open(split, &columns, self.position.as_ref()) {
+            self.shared.stop.sleep(pause)?;
+            let columns = self.shared.plan.produced();
+            match self.shared.stores.reader.open(split, &columns, self.position.as_ref()) {
                 Ok(reading) => {
                     tracing::warn!(
                         "task {}: reading resumed after a lost connection: {lost}",
                         self.task
                     );
-                    self.run.reopened.fetch_add(1, Relaxed);
+                    self.shared.reopened.fetch_add(1, Relaxed);
                     self.reading = reading;
                     return Ok(());
                 }

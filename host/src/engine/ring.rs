@@ -1,9 +1,9 @@
 //! The ring: the bounded buffer between a task's reader and its writer.
 //!
-//! Slots are crossbeam's lock-free [`ArrayQueue`]; around them stand a byte budget, parking
+//! Slots are crossbeam's lock-free [`ArrayQueue`]. Around them this file adds a byte budget, parking
 //! instead of spinning, and two ways to end: [`Sender::finish`] (the receiver drains what is left)
-//! and poison (an end dropped early, which the other side learns at once). The mutex below guards
-//! no data: it is taken only by a side that is about to sleep or by one that must wake a sleeper.
+//! and poison (a half dropped early, which the other side sees at once). The mutex below guards no
+//! data: it is taken only by a side that is about to sleep or that must wake a sleeper.
 
 use std::{
     ops::Deref,
@@ -38,17 +38,17 @@ mod sync {
     };
 }
 
-/// How much a ring holds.
+/// The capacity of a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct RingLimits {
     /// Most items at once.
     pub slots: usize,
-    /// Most bytes sent and not yet released, retained leases included. One item that is larger
-    /// passes alone.
+    /// Most bytes sent and not yet released, including leases that are held. An item that is
+    /// larger passes alone.
     pub bytes: usize,
 }
 
-struct Shared<T> {
+struct Ring<T> {
     slots: ArrayQueue<(T, usize)>,
     budget: usize,
     /// Bytes sent whose lease has not been dropped. Grows on the sender's side only.
@@ -65,14 +65,14 @@ struct Shared<T> {
     highest_bytes: AtomicUsize,
 }
 
-/// One side's way to sleep, and how long it has.
+/// Lets one side sleep, and records for how long.
 struct Sleeper {
-    /// Set under the door before the last look at the condition; whoever changes the condition
-    /// looks here after a `SeqCst` fence. One of the two sees the other, so no wake is lost.
+    /// Set under the door before the last check of the condition. The side that changes the
+    /// condition reads it after a `SeqCst` fence. One of the two sees the other, so no wake is lost.
     asleep: AtomicBool,
     wake: Condvar,
     blocked_nanos: AtomicU64,
-    /// Nanoseconds since `origin` at which the present sleep began, plus one; 0 while awake.
+    /// When the current sleep began, in nanoseconds since `origin` plus one; 0 while awake.
     blocked_since: AtomicU64,
     origin: Instant,
 }
@@ -99,7 +99,7 @@ impl Sleeper {
         self.blocked_nanos.fetch_add(slept, Relaxed);
     }
 
-    /// Time asleep so far, a present sleep included.
+    /// Time asleep so far, including a current sleep.
     fn blocked(&self) -> Duration {
         let since = self.blocked_since.load(Relaxed);
         let current =
@@ -112,19 +112,19 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A mutex that guards no data cannot be left in a bad state by a panic.
+/// Ignores poison: a panic cannot leave a mutex that guards no data in a bad state.
 fn enter(door: &Mutex<()>) -> MutexGuard<'_, ()> {
     door.lock().unwrap_or_else(|poison| poison.into_inner())
 }
 
-impl<T> Shared<T> {
-    /// Wakes a side if it sleeps. Called after the condition it waits for has changed.
+impl<T> Ring<T> {
+    /// Wakes a side if it sleeps. Call it after changing the condition that the side waits for.
     fn rouse(&self, sleeper: &Sleeper) {
-        // Orders our change before the look at `asleep`; pairs with the fence in `sleep`.
+        // Orders the change before the load of `asleep`; pairs with the fence in `sleep`.
         fence(SeqCst);
         if sleeper.asleep.load(Relaxed) {
-            // The sleeper holds the door from its last look until it waits, so taking it here
-            // means that the notification cannot fall between the two.
+            // The sleeper holds the door from its last check until it waits, so the notification
+            // cannot fall between the two.
             drop(enter(&self.door));
             sleeper.wake.notify_one();
         }
@@ -136,22 +136,22 @@ impl<T> Shared<T> {
         self.rouse(&self.receiver);
     }
 
-    /// Sleeps until `look` has an answer; `None` at the deadline. `peer` is woken first: only a
-    /// side that sees the other one asleep can tell that both wait for each other.
+    /// Sleeps until `poll` returns a value; `None` at the deadline. Wakes `peer` first, because only
+    /// a side that sees the other one asleep can detect that both wait for each other.
     fn sleep<A>(
         &self,
         sleeper: &Sleeper,
         peer: &Sleeper,
         deadline: Option<Instant>,
-        mut look: impl FnMut() -> Option<A>,
+        mut poll: impl FnMut() -> Option<A>,
     ) -> Option<A> {
         let mut door = enter(&self.door);
         sleeper.fall_asleep();
-        let answer = loop {
+        let found = loop {
             sleeper.asleep.store(true, Relaxed);
             fence(SeqCst);
-            if let Some(answer) = look() {
-                break Some(answer);
+            if let Some(found) = poll() {
+                break Some(found);
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 break None;
@@ -164,7 +164,7 @@ impl<T> Shared<T> {
         sleeper.asleep.store(false, Relaxed);
         sleeper.wake_up();
         drop(door);
-        answer
+        found
     }
 }
 
@@ -183,7 +183,7 @@ fn wait<'a>(
     }
 }
 
-/// Loom has no clock: a model never gives a deadline.
+/// Loom has no clock, so a model never passes a deadline.
 #[cfg(loom)]
 fn wait<'a>(
     wake: &Condvar,
@@ -193,11 +193,11 @@ fn wait<'a>(
     wake.wait(door).unwrap_or_else(|poison| poison.into_inner())
 }
 
-/// A ring, as its two halves and a way to look at it. Neither half can be cloned: there is one
+/// Creates a ring: its two halves and its monitor. Neither half can be cloned, so there is one
 /// reader and one writer.
-pub fn ring<T>(limits: RingLimits) -> (Sender<T>, Receiver<T>, Gauge<T>) {
+pub fn ring<T>(limits: RingLimits) -> (Sender<T>, Receiver<T>, RingMonitor<T>) {
     let origin = Instant::now();
-    let shared = Arc::new(Shared {
+    let ring = Arc::new(Ring {
         slots: ArrayQueue::new(limits.slots.max(1)),
         budget: limits.bytes,
         in_flight: AtomicUsize::new(0),
@@ -210,28 +210,28 @@ pub fn ring<T>(limits: RingLimits) -> (Sender<T>, Receiver<T>, Gauge<T>) {
         highest_items: AtomicUsize::new(0),
         highest_bytes: AtomicUsize::new(0),
     });
-    let sender = Sender { shared: shared.clone(), finished: false };
-    (sender, Receiver { shared: shared.clone() }, Gauge { shared })
+    let sender = Sender { ring: ring.clone(), finished: false };
+    (sender, Receiver { ring: ring.clone() }, RingMonitor { ring })
 }
 
-/// The reader's half. Dropped without [`Sender::finish`] it poisons the ring, so that a reader
-/// that panicked or failed is never taken for one that came to its end.
+/// The reader's half. Dropping it without [`Sender::finish`] poisons the ring, so that a reader
+/// that panicked or failed is never mistaken for one that reached its end.
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    ring: Arc<Ring<T>>,
     finished: bool,
 }
 
 impl<T> Sender<T> {
-    /// Sends an item that weighs `bytes`, sleeping while the ring is full.
+    /// Sends an item of `bytes` bytes; sleeps while the ring is full.
     ///
     /// # Errors
     /// The item itself, if the receiver is gone or the ring poisoned.
     pub fn send(&mut self, item: T, bytes: usize) -> Result<(), T> {
-        let shared = &*self.shared;
+        let ring = &*self.ring;
         let mut waiting = Some((item, bytes));
         let mut offer = || {
             let offered = waiting.take()?;
-            match shared.offer(offered) {
+            match ring.offer(offered) {
                 Offer::Taken => Some(Ok(())),
                 Offer::Refused((item, _)) => Some(Err(item)),
                 Offer::Full(back) => {
@@ -242,9 +242,9 @@ impl<T> Sender<T> {
         };
         let outcome = match offer() {
             Some(outcome) => outcome,
-            // Without a deadline `sleep` ends with an answer; if it did not, the item would still
-            // be ours to hand back.
-            None => match shared.sleep(&shared.sender, &shared.receiver, None, &mut offer) {
+            // Without a deadline `sleep` always returns a value; if it did not, the item could
+            // still be handed back.
+            None => match ring.sleep(&ring.sender, &ring.receiver, None, &mut offer) {
                 Some(outcome) => outcome,
                 None => match waiting {
                     Some((item, _)) => Err(item),
@@ -253,24 +253,24 @@ impl<T> Sender<T> {
             },
         };
         if outcome.is_ok() {
-            shared.rouse(&shared.receiver);
+            ring.rouse(&ring.receiver);
         }
         outcome
     }
 
-    /// Says that nothing follows. The receiver drains what is left, then ends.
+    /// Ends the stream. The receiver drains what is left and then gets [`Received::End`].
     pub fn finish(mut self) {
         self.finished = true;
-        // Release: whoever sees the flag also sees every item sent before it.
-        self.shared.finished.store(true, Release);
-        self.shared.rouse(&self.shared.receiver);
+        // Release: a receiver that sees the flag also sees every item sent before it.
+        self.ring.finished.store(true, Release);
+        self.ring.rouse(&self.ring.receiver);
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if !self.finished {
-            self.shared.poison();
+            self.ring.poison();
         }
     }
 }
@@ -281,18 +281,18 @@ enum Offer<T> {
     Refused((T, usize)),
 }
 
-impl<T> Shared<T> {
+impl<T> Ring<T> {
     fn offer(&self, offered: (T, usize)) -> Offer<T> {
         if self.poisoned.load(Acquire) {
             return Offer::Refused(offered);
         }
         let bytes = offered.1;
-        // Acquire pairs with the Release in `Lease::drop`: memory given back is really free.
+        // Acquire pairs with the Release in `Lease::drop`: released memory is really free.
         let held = self.in_flight.load(Acquire);
         if held != 0 && held.saturating_add(bytes) > self.budget {
             return Offer::Full(offered);
         }
-        // Only this side adds, so the budget cannot be overrun between the look and this.
+        // Only this side adds, so the budget cannot be exceeded between the check and this.
         self.in_flight.fetch_add(bytes, Relaxed);
         if let Err(offered) = self.slots.push(offered) {
             self.in_flight.fetch_sub(bytes, Relaxed);
@@ -304,7 +304,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// What [`Receiver::receive`] found.
+/// What [`Receiver::receive`] returns.
 #[derive(Debug)]
 pub enum Received<T> {
     /// The next item.
@@ -313,71 +313,71 @@ pub enum Received<T> {
     End,
     /// The sender was dropped without finishing: what was received may not be all.
     Poisoned,
-    /// The ring is empty and the sender waits for bytes that the receiver's leases hold: release
-    /// some, or both wait for ever.
+    /// The ring is empty and the sender waits for bytes that the receiver's leases hold. Release
+    /// some, or both sides wait forever.
     Starved,
     /// The deadline passed.
     TimedOut,
 }
 
-/// The writer's half. Dropped early it poisons the ring, so that the reader stops.
+/// The writer's half. Dropping it poisons the ring, so that the reader stops.
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    ring: Arc<Ring<T>>,
 }
 
 impl<T> Receiver<T> {
-    /// The next item, sleeping while the ring is empty, until the deadline if there is one.
+    /// Returns the next item; sleeps while the ring is empty, until the deadline if there is one.
     pub fn receive(&mut self, deadline: Option<Instant>) -> Received<Lease<T>> {
-        let shared = &self.shared;
-        let found = match Self::look(shared) {
+        let ring = &self.ring;
+        let found = match Self::poll(ring) {
             Some(found) => found,
-            None => shared
-                .sleep(&shared.receiver, &shared.sender, deadline, || Self::look(shared))
+            None => ring
+                .sleep(&ring.receiver, &ring.sender, deadline, || Self::poll(ring))
                 .unwrap_or(Received::TimedOut),
         };
         if matches!(found, Received::Item(_)) {
             // A slot is free now, even if the bytes are not.
-            shared.rouse(&shared.sender);
+            ring.rouse(&ring.sender);
         }
         found
     }
 
-    fn look(shared: &Arc<Shared<T>>) -> Option<Received<Lease<T>>> {
-        if shared.poisoned.load(Acquire) {
+    fn poll(ring: &Arc<Ring<T>>) -> Option<Received<Lease<T>>> {
+        if ring.poisoned.load(Acquire) {
             return Some(Received::Poisoned);
         }
         // Read before the slots: if it is set, everything sent before it is already in them.
-        let finished = shared.finished.load(Acquire);
-        if let Some((item, bytes)) = shared.slots.pop() {
-            shared.leased.fetch_add(bytes, Relaxed);
-            return Some(Received::Item(Lease { item, bytes, shared: shared.clone() }));
+        let finished = ring.finished.load(Acquire);
+        if let Some((item, bytes)) = ring.slots.pop() {
+            ring.leased.fetch_add(bytes, Relaxed);
+            return Some(Received::Item(Lease { item, bytes, ring: ring.clone() }));
         }
         if finished {
             return Some(Received::End);
         }
-        let starved = shared.sender.asleep.load(Acquire)
-            && shared.leased.load(Relaxed) != 0
-            && shared.slots.is_empty();
+        let starved = ring.sender.asleep.load(Acquire)
+            && ring.leased.load(Relaxed) != 0
+            && ring.slots.is_empty();
         starved.then_some(Received::Starved)
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.shared.poison();
-        while self.shared.slots.pop().is_some() {}
+        self.ring.poison();
+        while self.ring.slots.pop().is_some() {}
     }
 }
 
-/// A received item. Its bytes count against the budget until it is dropped.
+/// A received item. Its bytes count against the budget until the lease is dropped.
 pub struct Lease<T> {
     item: T,
     bytes: usize,
-    shared: Arc<Shared<T>>,
+    ring: Arc<Ring<T>>,
 }
 
 impl<T> Lease<T> {
-    /// What the item weighs.
+    /// The item's size, as it was sent.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -393,10 +393,10 @@ impl<T> Deref for Lease<T> {
 
 impl<T> Drop for Lease<T> {
     fn drop(&mut self) {
-        self.shared.leased.fetch_sub(self.bytes, Relaxed);
-        let before = self.shared.in_flight.fetch_sub(self.bytes, Release);
+        self.ring.leased.fetch_sub(self.bytes, Relaxed);
+        let before = self.ring.in_flight.fetch_sub(self.bytes, Release);
         debug_assert!(before >= self.bytes, "a lease returned more than was sent");
-        self.shared.rouse(&self.shared.sender);
+        self.ring.rouse(&self.ring.sender);
     }
 }
 
@@ -406,14 +406,14 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Lease<T> {
     }
 }
 
-/// A look at a ring from outside, while it runs and after.
-pub struct Gauge<T> {
-    shared: Arc<Shared<T>>,
+/// Reads a ring's statistics from outside, while it runs and afterwards.
+pub struct RingMonitor<T> {
+    ring: Arc<Ring<T>>,
 }
 
-/// What a ring has seen.
+/// A ring's statistics.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RingFigures {
+pub struct RingStats {
     /// Most items at once.
     pub highest_items: usize,
     /// Most bytes at once.
@@ -424,20 +424,20 @@ pub struct RingFigures {
     pub receiver_blocked: Duration,
 }
 
-impl<T> Gauge<T> {
-    /// The figures now, a present wait included.
-    pub fn figures(&self) -> RingFigures {
-        RingFigures {
-            highest_items: self.shared.highest_items.load(Relaxed),
-            highest_bytes: self.shared.highest_bytes.load(Relaxed),
-            sender_blocked: self.shared.sender.blocked(),
-            receiver_blocked: self.shared.receiver.blocked(),
+impl<T> RingMonitor<T> {
+    /// The statistics now, including a current wait.
+    pub fn stats(&self) -> RingStats {
+        RingStats {
+            highest_items: self.ring.highest_items.load(Relaxed),
+            highest_bytes: self.ring.highest_bytes.load(Relaxed),
+            sender_blocked: self.ring.sender.blocked(),
+            receiver_blocked: self.ring.receiver.blocked(),
         }
     }
 }
 
-/// What loom checks (`tests/ring-models`) in place of crossbeam's queue: a queue that is right by construction, so that
-/// the model's state space is spent on parking, budget, finish and poison, which are ours.
+/// Replaces crossbeam's queue in the loom models (`tests/ring-models`) by one that is correct by
+/// construction, so that the state space is spent on parking, budget, finish and poison.
 #[cfg(loom)]
 mod model {
     use loom::sync::Mutex;
@@ -483,7 +483,7 @@ mod tests {
 
     #[test]
     fn everything_arrives_in_order_and_then_the_end() {
-        let (mut sender, mut receiver, gauge) = ring(WIDE);
+        let (mut sender, mut receiver, monitor) = ring(WIDE);
         let reader = thread::spawn(move || {
             for n in 0..100_000_u32 {
                 sender.send(n, 100).unwrap();
@@ -496,12 +496,12 @@ mod tests {
         assert!(matches!(receiver.receive(None), Received::End));
         assert!(matches!(receiver.receive(None), Received::End));
         reader.join().unwrap();
-        assert!(gauge.figures().highest_items <= 4);
+        assert!(monitor.stats().highest_items <= 4);
     }
 
     #[test]
     fn bytes_are_bounded_and_a_giant_passes_alone() {
-        let (mut sender, mut receiver, gauge) = ring(RingLimits { slots: 64, bytes: 1000 });
+        let (mut sender, mut receiver, monitor) = ring(RingLimits { slots: 64, bytes: 1000 });
         let reader = thread::spawn(move || {
             for n in 0..2000_usize {
                 sender.send(n, if n % 100 == 0 { 5000 } else { 300 }).unwrap();
@@ -515,7 +515,7 @@ mod tests {
         }
         reader.join().unwrap();
         assert_eq!(seen, 2000);
-        assert_eq!(gauge.figures().highest_bytes, 5000);
+        assert_eq!(monitor.stats().highest_bytes, 5000);
     }
 
     #[test]
@@ -575,10 +575,10 @@ mod tests {
 
     #[test]
     fn a_deadline_ends_the_wait() {
-        let (sender, mut receiver, gauge) = ring::<u8>(WIDE);
+        let (sender, mut receiver, monitor) = ring::<u8>(WIDE);
         let deadline = Instant::now() + Duration::from_millis(20);
         assert!(matches!(receiver.receive(Some(deadline)), Received::TimedOut));
-        assert!(gauge.figures().receiver_blocked >= Duration::from_millis(15));
+        assert!(monitor.stats().receiver_blocked >= Duration::from_millis(15));
         sender.finish();
     }
 

@@ -2,11 +2,16 @@
 
 use std::thread;
 
-use transload_plugin_api::{Receipt, TaskContext};
+use transload_plugin_api::{Receipt, TaskContext, code};
 
 use super::{
-    Received, Receiver, RingLimits, Run, Sender, chunk::Chunks, dirty::DirtyFile,
-    progress::TaskGauge, reading::Reading, ring::ring, stretch::Stretch,
+    chunk::ChunkWriter,
+    converted_batch::ConvertedBatch,
+    dirty::DirtyFile,
+    progress::TaskProgress,
+    reading::Reading,
+    ring::{Received, Receiver, RingLimits, Sender, ring},
+    shared::Shared,
 };
 use crate::{Error, Exit, Result, convert::Converter};
 
@@ -14,49 +19,56 @@ use crate::{Error, Exit, Result, convert::Converter};
 const SLOTS: usize = 16;
 
 /// Runs one task to its receipt.
-pub(super) fn run(run: &Run, task: u32) -> Result<Receipt> {
-    let (sender, receiver, gauge) = ring(ring_limits(run));
-    let gauge = run.progress.begin(task, gauge);
+pub(super) fn run(shared: &Shared, task: u32) -> Result<Receipt> {
+    let (sender, receiver, monitor) = ring(ring_limits(shared));
+    let progress = shared.progress.begin(task, monitor);
     thread::scope(|scope| {
         let reading = thread::Builder::new()
             .name(format!("read-{task}"))
-            .spawn_scoped(scope, || read(run, task, sender, &gauge))
-            .map_err(|error| Error::new(Exit::Failed, format!("no thread: {error}")))?;
-        let written = write(run, task, receiver, &gauge);
+            .spawn_scoped(scope, || read(shared, task, sender, &progress))
+            .map_err(|error| {
+                let message = format!("cannot start the reader thread of task {task}: {error}");
+                Error::new(Exit::Failed, message)
+            })?;
+        let written = write(shared, task, receiver, &progress);
         let read = reading.join().unwrap_or_else(|_| {
-            Err(Error::new(Exit::Failed, "the task's reading thread panicked").code("RUN-PANIC"))
+            let message = format!("the reader thread of task {task} panicked");
+            Err(Error::new(Exit::Failed, message).code(code::RUN_PANIC))
         });
-        run.progress.end(&gauge);
-        // A reader's failure is the cause of the writer's end, and the reverse: the side that has
-        // something to say says it.
+        shared.progress.end(&progress);
+        // If one side fails, the other side ends without an error of its own.
         match (read, written) {
             (Err(error), _) | (Ok(()), Err(Some(error))) => Err(error),
-            (Ok(()), Err(None)) => Err(run.stop.cancelled()),
+            (Ok(()), Err(None)) => Err(shared.stop.cancelled()),
             (Ok(()), Ok(receipt)) => Ok(receipt),
         }
     })
 }
 
 /// The job's buffer, divided among the tasks that run at a time.
-fn ring_limits(run: &Run) -> RingLimits {
-    let lanes = u64::from(run.plan.channel.parallelism.get()).min(run.plan.splits.len() as u64);
-    let bytes = run.plan.channel.buffer_bytes / lanes.max(1);
+fn ring_limits(shared: &Shared) -> RingLimits {
+    let bytes = shared.plan.channel.buffer_bytes / (shared.lanes() as u64).max(1);
     RingLimits { slots: SLOTS, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
 }
 
-/// The reading thread. Ends well if the writer has gone: the writer knows why.
-fn read(run: &Run, task: u32, mut sender: Sender<Stretch>, gauge: &TaskGauge) -> Result<()> {
-    let produced = run.plan.produced();
-    let mut reading = Reading::open(run, task)?;
-    let converter = Converter::new(&produced, &run.plan.write.columns);
+/// The reader thread. Returns `Ok` if the writer is gone: the writer has the reason.
+fn read(
+    shared: &Shared,
+    task: u32,
+    mut sender: Sender<ConvertedBatch>,
+    progress: &TaskProgress,
+) -> Result<()> {
+    let produced = shared.plan.produced();
+    let mut reading = Reading::open(shared, task)?;
+    let converter = Converter::new(&produced, &shared.plan.write.columns);
     while let Some(next) = reading.next_batch()? {
-        run.stop.check()?;
-        gauge.count_read(&next);
+        shared.stop.check()?;
+        progress.count_read(&next);
         let taken = next.bytes;
-        let stretch = Stretch::new(&converter, next)?;
-        run.throttle.pass(taken, stretch.read, &run.stop)?;
-        let bytes = stretch.batch.get_array_memory_size();
-        if sender.send(stretch, bytes).is_err() {
+        let converted = ConvertedBatch::new(&converter, next)?;
+        shared.throttle.pass(taken, converted.read, &shared.stop)?;
+        let bytes = converted.batch.get_array_memory_size();
+        if sender.send(converted, bytes).is_err() {
             return Ok(());
         }
     }
@@ -66,16 +78,16 @@ fn read(run: &Run, task: u32, mut sender: Sender<Stretch>, gauge: &TaskGauge) ->
 
 /// The writing side. `Err(None)`: the reader ended early and has the reason.
 fn write(
-    run: &Run,
+    shared: &Shared,
     task: u32,
-    mut receiver: Receiver<Stretch>,
-    gauge: &TaskGauge,
+    mut receiver: Receiver<ConvertedBatch>,
+    progress: &TaskProgress,
 ) -> Result<Receipt, Option<Error>> {
     let context = TaskContext { task, epoch: 0 };
-    let writing = run.stores.writer.open(&run.plan.write, &context).map_err(Error::from)?;
-    let file = DirtyFile::new(&run.folder, task);
-    let mut chunks = Chunks::new(run, writing, file, gauge);
-    let ended = drain(run, &mut receiver, &mut chunks);
+    let writing = shared.stores.writer.open(&shared.plan.write, &context).map_err(Error::from)?;
+    let file = DirtyFile::new(&shared.folder, task);
+    let mut chunks = ChunkWriter::new(shared, writing, file, progress);
+    let ended = drain(shared, &mut receiver, &mut chunks);
     drop(receiver);
     match ended {
         Ok(()) => Ok(chunks.finish()?),
@@ -87,14 +99,14 @@ fn write(
 }
 
 fn drain(
-    run: &Run,
-    receiver: &mut Receiver<Stretch>,
-    chunks: &mut Chunks<'_>,
+    shared: &Shared,
+    receiver: &mut Receiver<ConvertedBatch>,
+    chunks: &mut ChunkWriter<'_>,
 ) -> Result<(), Option<Error>> {
     loop {
-        run.stop.check()?;
+        shared.stop.check()?;
         match receiver.receive(chunks.deadline()) {
-            Received::Item(stretch) => chunks.add(stretch)?,
+            Received::Item(converted) => chunks.add(converted)?,
             Received::Starved | Received::TimedOut => chunks.commit()?,
             Received::End => return Ok(chunks.commit()?),
             Received::Poisoned => return Err(None),

@@ -43,24 +43,24 @@ pub(super) struct Connection {
 
 /// A connection that a connection file has, in one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ConnectionEntry {
+pub(crate) struct ConnectionEntry {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The environment; `None` if it has none.
-    pub environment: Option<String>,
+    pub(crate) environment: Option<String>,
     /// The plugin it is one of, if it says so.
-    pub plugin: Option<String>,
+    pub(crate) plugin: Option<String>,
     /// Where it stands.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// A nearer file has a connection of that name, so this one is never used.
-    pub hidden: bool,
+    pub(crate) hidden: bool,
 }
 
 /// All connections of these files, the nearest file first.
 ///
 /// # Errors
 /// A file that cannot be read, or a connection that is none.
-pub fn list_connections(files: &[PathBuf]) -> Result<Vec<ConnectionEntry>, Problems> {
+pub(crate) fn list_connections(files: &[PathBuf]) -> Result<Vec<ConnectionEntry>, Problems> {
     let mut problems = Problems::default();
     let connections = Connections::open(files, &mut problems);
     let mut list: Vec<ConnectionEntry> = Vec::new();
@@ -84,7 +84,7 @@ pub fn list_connections(files: &[PathBuf]) -> Result<Vec<ConnectionEntry>, Probl
 }
 
 /// A connection by itself, before its plugin is known.
-pub struct DraftConnection {
+pub(crate) struct DraftConnection {
     pub(super) connection: Connection,
     /// Where its plugin is named.
     pub(super) plugin: Given<String>,
@@ -95,7 +95,7 @@ impl DraftConnection {
     ///
     /// # Errors
     /// It is not there, several environments are, or it names no plugin.
-    pub fn load(name: &str, env: Option<&str>, files: &[PathBuf]) -> Result<Self, Problems> {
+    pub(crate) fn load(name: &str, env: Option<&str>, files: &[PathBuf]) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let connections = Connections::open(files, &mut problems);
         let place = Place::whole("connection test");
@@ -118,7 +118,7 @@ impl DraftConnection {
     }
 
     /// The plugin's name.
-    pub fn plugin(&self) -> &str {
+    pub(crate) fn plugin(&self) -> &str {
         &self.plugin.value
     }
 }

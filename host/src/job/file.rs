@@ -51,14 +51,9 @@ const GUARANTEES: &[Guarantee] = &[
     Guarantee::AtomicJob,
 ];
 
-/// A job before its plugins are known, with its problems so far. It may hold secrets that stand in
-/// the file, so it cannot be printed:
-///
-/// ```compile_fail,E0277
-/// fn print<T: std::fmt::Debug>() {}
-/// print::<transload::job::DraftJob>();
-/// ```
-pub struct DraftJob {
+/// A job before its plugins are known, with its problems so far. It may hold secrets that are
+/// written in the file, so it cannot be printed: it has no `Debug`.
+pub(crate) struct DraftJob {
     pub(super) problems: Problems,
     pub(super) file: Arc<Path>,
     pub(super) name: String,
@@ -125,30 +120,13 @@ impl Job {
     ///
     /// # Errors
     /// The file cannot be read, or is no TOML: then nothing more can be said about it.
-    pub fn load(request: &JobRequest) -> Result<DraftJob, Problems> {
+    pub(crate) fn load(request: &JobRequest) -> Result<DraftJob, Problems> {
         let mut problems = Problems::default();
         let mut document = Document::open(&request.path)?;
         parameters::fill(&mut document, request, &mut problems);
         let mut draft = read_job(&document, request, &mut problems);
         draft.problems = problems;
         Ok(draft)
-    }
-}
-
-impl DraftJob {
-    /// The reader's plugin, if the job or its connection names one.
-    pub fn reader_plugin(&self) -> Option<&str> {
-        self.reader.side.plugin.as_ref().map(|plugin| plugin.value.as_str())
-    }
-
-    /// The writer's plugin, if the job or its connection names one.
-    pub fn writer_plugin(&self) -> Option<&str> {
-        self.writer.side.plugin.as_ref().map(|plugin| plugin.value.as_str())
-    }
-
-    /// What is wrong so far, before any plugin has been asked.
-    pub fn problems(&self) -> Problems {
-        self.problems.clone().sorted(&self.file)
     }
 }
 

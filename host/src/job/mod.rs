@@ -35,31 +35,31 @@ use std::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Guarantee, LoadMethod, Options, WriteMode};
 
-pub use connection::{ConnectionEntry, DraftConnection, list_connections};
-pub use file::DraftJob;
+pub(crate) use connection::{ConnectionEntry, DraftConnection, list_connections};
+pub(crate) use file::DraftJob;
 pub(crate) use file::{READER_KEYS, WRITER_KEYS};
-pub use problem::{Problem, Problems};
-pub use redact::Redactor;
-pub use secret::{JobSecrets, LiteralSecret, SecretRef, SecretRefs};
+pub(crate) use problem::{Problem, Problems};
+pub(crate) use redact::Redactor;
+pub(crate) use secret::{JobSecrets, SecretRefs};
 
 /// Which job is wanted, and what the command line says about it.
 #[derive(Clone, Debug, Default)]
-pub struct JobRequest {
+pub(crate) struct JobRequest {
     /// The job file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The environment of every connection that has some.
-    pub env: Option<String>,
+    pub(crate) env: Option<String>,
     /// `--param name=value`, in order.
-    pub params: Vec<(String, String)>,
+    pub(crate) params: Vec<(String, String)>,
     /// The business date as `YYYYMMDD`; yesterday by local time if not given.
-    pub bizdate: Option<String>,
+    pub(crate) bizdate: Option<String>,
     /// Where connections are looked for, nearest first; files that are not there do not matter.
-    pub connection_files: Vec<PathBuf>,
+    pub(crate) connection_files: Vec<PathBuf>,
 }
 
 impl JobRequest {
     /// A job with nothing else said, and the connections that are looked for from beside it.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let connection_files = connection_files(path.parent().unwrap_or(Path::new("")));
         Self { path, connection_files, ..Self::default() }
@@ -68,7 +68,7 @@ impl JobRequest {
 
 /// Where connections are looked for: `folder`, then the user's (`$XDG_CONFIG_HOME/transload`, else
 /// `~/.config/transload`), then `/etc/transload`.
-pub fn connection_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn connection_files(folder: &Path) -> Vec<PathBuf> {
     const NAME: &str = "connections.toml";
     let user = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
@@ -83,108 +83,108 @@ pub fn connection_files(folder: &Path) -> Vec<PathBuf> {
 /// A job as meant: checked against its plugins' descriptors, defaults filled in, paths absolute.
 /// It travels, and holds no secret value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Job {
+pub(crate) struct Job {
     /// The job's name; the file's, without its ending, where the job gives none.
-    pub name: String,
+    pub(crate) name: String,
     /// The environment that was asked for; each side's connection says which one it has.
-    pub environment: Option<String>,
+    pub(crate) environment: Option<String>,
     /// The source.
-    pub reader: JobReader,
+    pub(crate) reader: JobReader,
     /// The destination.
-    pub writer: JobWriter,
+    pub(crate) writer: JobWriter,
     /// Target column and source column, where names differ; in the file's order.
-    pub map: Vec<(String, String)>,
+    pub(crate) map: Vec<(String, String)>,
     /// Limits of running.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// How many dirty rows are bearable.
-    pub dirty: DirtyLimit,
+    pub(crate) dirty: DirtyLimit,
     /// The guarantee that the plan must reach, if the job demands one.
-    pub require: Option<Guarantee>,
+    pub(crate) require: Option<Guarantee>,
     /// What the user should know and may leave as it is.
-    pub warnings: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// What a job says of its source.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct JobReader {
+pub(crate) struct JobReader {
     /// The plugin's name.
-    pub plugin: String,
+    pub(crate) plugin: String,
     /// The connection whose options are among `options`.
-    pub connection: Option<ConnectionName>,
+    pub(crate) connection: Option<ConnectionName>,
     /// The plugin's options, and the types that the job declares.
-    pub options: Options,
+    pub(crate) options: Options,
     /// Where its secret options come from.
-    pub secrets: SecretRefs,
+    pub(crate) secrets: SecretRefs,
     /// The columns to read, in order; all if `None`.
-    pub columns: Option<Vec<String>>,
+    pub(crate) columns: Option<Vec<String>>,
 }
 
 /// What a job says of its destination.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct JobWriter {
+pub(crate) struct JobWriter {
     /// The plugin's name.
-    pub plugin: String,
+    pub(crate) plugin: String,
     /// The connection whose options are among `options`.
-    pub connection: Option<ConnectionName>,
+    pub(crate) connection: Option<ConnectionName>,
     /// The plugin's options.
-    pub options: Options,
+    pub(crate) options: Options,
     /// Where its secret options come from.
-    pub secrets: SecretRefs,
+    pub(crate) secrets: SecretRefs,
     /// What happens on a key conflict; the writer's first mode where the job gives none.
-    pub write_mode: WriteMode,
+    pub(crate) write_mode: WriteMode,
     /// The key columns; `None`: the target's primary key.
-    pub key: Option<Vec<String>>,
+    pub(crate) key: Option<Vec<String>>,
     /// What an upsert updates; `None`: all columns that are not key.
-    pub update_columns: Option<Vec<String>>,
+    pub(crate) update_columns: Option<Vec<String>>,
     /// How rows travel.
-    pub load: LoadMethod,
+    pub(crate) load: LoadMethod,
     /// Statements before the first row.
-    pub before: Vec<String>,
+    pub(crate) before: Vec<String>,
     /// Statements after the last row.
-    pub after: Vec<String>,
+    pub(crate) after: Vec<String>,
     /// Make the target if it is not there.
-    pub create_table: bool,
+    pub(crate) create_table: bool,
 }
 
 /// A connection, and its environment if it has some.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConnectionName {
+pub(crate) struct ConnectionName {
     /// Its name in the connection file.
-    pub name: String,
+    pub(crate) name: String,
     /// The environment that was picked.
-    pub environment: Option<String>,
+    pub(crate) environment: Option<String>,
 }
 
 /// A connection by itself, checked against its plugin's descriptor.
 #[derive(Clone, Debug, Serialize)]
-pub struct LoneConnection {
+pub(crate) struct LoneConnection {
     /// The plugin's name.
-    pub plugin: String,
+    pub(crate) plugin: String,
     /// Its name, and the environment that was picked.
-    pub connection: ConnectionName,
+    pub(crate) connection: ConnectionName,
     /// Its options, and the defaults of those that only a job gives, for its first role.
-    pub options: Options,
+    pub(crate) options: Options,
     /// As `options`, for the plugin's writer: an option may mean one thing to the reader and
     /// another one to it.
     #[serde(skip)]
-    pub writer_options: Options,
+    pub(crate) writer_options: Options,
     /// Where its secret options come from.
-    pub secrets: SecretRefs,
+    pub(crate) secrets: SecretRefs,
     /// What the user should know and may leave as it is.
-    pub warnings: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
 }
 
 /// Limits of running. The defaults stand here and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Channel {
+pub(crate) struct Channel {
     /// Tasks at a time; the machine's cores where the job gives none.
-    pub parallelism: NonZeroU32,
+    pub(crate) parallelism: NonZeroU32,
     /// Bytes of batches that may wait between readers and writers, all tasks together.
-    pub buffer_bytes: u64,
+    pub(crate) buffer_bytes: u64,
     /// Limit of all tasks together.
-    pub max_bytes_per_second: Option<u64>,
+    pub(crate) max_bytes_per_second: Option<u64>,
     /// Limit of all tasks together.
-    pub max_rows_per_second: Option<u64>,
+    pub(crate) max_rows_per_second: Option<u64>,
 }
 
 /// The buffer of one task, unless a job says what all share: two chunks of 50,000 rows of 160 bytes,
@@ -193,7 +193,7 @@ const TASK_BUFFER_BYTES: u64 = 16 << 20;
 
 impl Channel {
     /// No limits but so many tasks at a time.
-    pub fn of(parallelism: NonZeroU32) -> Self {
+    pub(crate) fn of(parallelism: NonZeroU32) -> Self {
         Self {
             parallelism,
             buffer_bytes: TASK_BUFFER_BYTES * u64::from(parallelism.get()),
@@ -213,11 +213,11 @@ impl Default for Channel {
 /// How many dirty rows are bearable: the run fails when one of the limits is exceeded. A job that
 /// gives none bears not one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DirtyLimit {
+pub(crate) struct DirtyLimit {
     /// Most dirty rows; `None`: no such limit, because the job says `"unlimited"` or a ratio.
-    pub max_rows: Option<u64>,
+    pub(crate) max_rows: Option<u64>,
     /// Largest share of dirty rows among the rows read, 0 to 1.
-    pub max_ratio: Option<f64>,
+    pub(crate) max_ratio: Option<f64>,
 }
 
 impl Default for DirtyLimit {

@@ -28,20 +28,20 @@ impl Place {
 
 /// One mistake in a job file, a connection file or a flag that belongs to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The file as the user named it, or the flag.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Counted from 1; 0 where the file as a whole is meant.
-    pub line: u32,
+    pub(crate) line: u32,
     /// In characters, counted from 1; 0 where the file as a whole is meant.
-    pub column: u32,
+    pub(crate) column: u32,
     /// The key's dotted path, such as `writer.write_mode`; may be empty.
-    pub key: String,
+    pub(crate) key: String,
     /// Lower case, no final period, values in backticks, never a secret's value.
-    pub message: String,
+    pub(crate) message: String,
     /// What the user can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl Problem {
@@ -92,7 +92,7 @@ impl fmt::Display for Problem {
 
 /// Every problem that was found, without repetitions, in the files' order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problems(Vec<Problem>);
+pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
     pub(super) fn add(&mut self, problem: Problem) {
@@ -122,17 +122,12 @@ impl Problems {
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// One after the other.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose};
-use transload_plugin_api::{Error, Secret};
+use transload_plugin_api::Secret;
 
 /// Shorter values are not looked for: they would turn up everywhere.
 const MIN_BYTES: usize = 4;
@@ -32,7 +32,7 @@ const QUERY_NAMES: &[&str] = &[
 
 /// The secrets known so far. Clones share them.
 #[derive(Clone, Default)]
-pub struct Redactor(Arc<RwLock<Vec<Known>>>);
+pub(crate) struct Redactor(Arc<RwLock<Vec<Known>>>);
 
 struct Known {
     name: String,
@@ -42,12 +42,12 @@ struct Known {
 
 impl Redactor {
     /// One that knows no secret and still cleans URLs.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Makes a value known under the option's name. Values under four bytes are not looked for.
-    pub fn learn(&self, name: &str, value: &str) {
+    pub(crate) fn learn(&self, name: &str, value: &str) {
         if value.len() < MIN_BYTES {
             return;
         }
@@ -60,28 +60,13 @@ impl Redactor {
     }
 
     /// The text with every known secret replaced by `[redacted:name]`, URLs without userinfo.
-    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut finds = self.finds(text);
         finds.extend(url_finds(text));
         if finds.is_empty() {
             return Cow::Borrowed(text);
         }
         Cow::Owned(replace(text, finds))
-    }
-
-    /// All texts of an error, redacted.
-    #[must_use]
-    pub fn redact_error(&self, mut error: Error) -> Error {
-        let clean = |text: &mut String| {
-            if let Cow::Owned(redacted) = self.redact(text) {
-                *text = redacted;
-            }
-        };
-        clean(&mut error.message);
-        error.place.as_mut().map(clean);
-        error.hint.as_mut().map(clean);
-        error.causes.iter_mut().for_each(clean);
-        error
     }
 
     fn finds(&self, text: &str) -> Vec<Find> {
@@ -420,18 +405,6 @@ mod tests {
         ] {
             assert_eq!(redactor.redact(url), expected, "{url}");
         }
-    }
-
-    #[test]
-    fn errors_are_redacted_in_all_their_texts() {
-        let secret = "canary-7f3a";
-        let error = Error::new(transload_plugin_api::ErrorKind::Connection, secret)
-            .at(format!("at {secret}"))
-            .hint(format!("hint {secret}"))
-            .caused_by(&std::io::Error::other(format!("cause {secret}")));
-        let shown = format!("{:?}", knowing(secret).redact_error(error));
-        assert!(!shown.contains(secret), "{shown}");
-        assert_eq!(shown.matches("[redacted:password]").count(), 4, "{shown}");
     }
 
     proptest! {

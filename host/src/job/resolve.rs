@@ -64,7 +64,7 @@ impl DraftJob {
     ///
     /// # Errors
     /// All problems of the draft and of this step, sorted by place.
-    pub fn resolve<D: Borrow<Descriptor>>(
+    pub(crate) fn resolve<D: Borrow<Descriptor>>(
         &self,
         mut find: impl FnMut(&str) -> Result<D, Error>,
     ) -> Result<Job, Problems> {
@@ -154,7 +154,7 @@ impl DraftConnection {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn resolve<D: Borrow<Descriptor>>(
+    pub(crate) fn resolve<D: Borrow<Descriptor>>(
         &self,
         find: impl FnOnce(&str) -> Result<D, Error>,
     ) -> Result<LoneConnection, Problems> {

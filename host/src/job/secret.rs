@@ -25,12 +25,12 @@ mod command;
 const MAX_BYTES: u64 = 64 << 10;
 
 /// The secret options of one side, by option key.
-pub type SecretRefs = BTreeMap<String, SecretRef>;
+pub(crate) type SecretRefs = BTreeMap<String, SecretRef>;
 
 /// Where one secret's value comes from: one source, no fallback.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum SecretRef {
+pub(crate) enum SecretRef {
     /// An environment variable's name.
     Env(String),
     /// A file's absolute path.
@@ -48,7 +48,7 @@ pub enum SecretRef {
 
 /// A value that stands in a file. Does not travel: it is gone after serialising.
 #[derive(Clone)]
-pub struct LiteralSecret(Option<Arc<Secret>>);
+pub(crate) struct LiteralSecret(Option<Arc<Secret>>);
 
 impl fmt::Debug for LiteralSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,14 +167,14 @@ fn others_may_read(file: &Path) -> bool {
 }
 
 /// One side's secrets, resolved when its plugin asks. Every value becomes known to the redactor.
-pub struct JobSecrets {
+pub(crate) struct JobSecrets {
     refs: SecretRefs,
     redactor: Redactor,
 }
 
 impl JobSecrets {
     /// The secrets of a job's reader or writer.
-    pub fn new(refs: SecretRefs, redactor: Redactor) -> Self {
+    pub(crate) fn new(refs: SecretRefs, redactor: Redactor) -> Self {
         for (name, reference) in &refs {
             if let SecretRef::Literal(LiteralSecret(Some(secret))) = reference {
                 redactor.learn(name, secret.expose());

@@ -11,7 +11,7 @@ use transload_plugin_api::{
     WriteModeSpec, WriterDescriptor,
 };
 
-use super::*;
+use super::{file::DraftSide, secret::SecretRef, *};
 
 fn mode(mode: WriteMode) -> WriteModeSpec {
     let guarantee = Guarantee::AtLeastOnce;
@@ -982,9 +982,11 @@ fn t60_secret_values_stay_out_of_every_output() {
 fn a_draft_tells_its_plugins_and_its_problems() {
     let case = with_writer("[channel]\nparallelism = 0");
     let draft = Job::load(&case.request).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((draft.reader_plugin(), draft.writer_plugin()), (Some("sheets"), Some("shopdb")));
-    assert_eq!(draft.problems().len(), 1);
-    assert_eq!(draft.problems().iter().next().unwrap().key, "channel.parallelism");
+    let plugin = |side: &DraftSide| side.plugin.as_ref().map(|plugin| plugin.value.clone());
+    assert_eq!(plugin(&draft.reader.side).as_deref(), Some("sheets"));
+    assert_eq!(plugin(&draft.writer.side).as_deref(), Some("shopdb"));
+    let keys: Vec<_> = draft.problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["channel.parallelism"]);
 }
 
 proptest::proptest! {
@@ -1001,4 +1003,15 @@ proptest::proptest! {
             proptest::prop_assert!(!problems.is_empty(), "{job}");
         }
     }
+}
+
+/// A type with `Debug` would make the call below ambiguous, and this file would not compile.
+#[test]
+fn a_draft_cannot_be_printed() {
+    trait Printable<Ambiguous> {
+        fn hidden() {}
+    }
+    impl<T> Printable<()> for T {}
+    impl<T: std::fmt::Debug> Printable<u8> for T {}
+    <DraftJob as Printable<_>>::hidden();
 }

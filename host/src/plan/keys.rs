@@ -1,7 +1,7 @@
 //! The write mode and the key that decides conflicts, checked against the target.
 
 use transload_plugin_api::{
-    Column, Key, KeyNeed, SourceSchema, TargetInfo, WriteMode, WriteModeSpec,
+    Column, Key, KeyNeed, SourceSchema, TargetInfo, WriteMode, WriteModeSpec, code,
 };
 
 use super::schema;
@@ -28,7 +28,7 @@ pub(super) fn choose(
         if !written.iter().any(|column| column.name == *name) {
             let names = written.iter().map(|column| column.name.as_str());
             return Err(Error::new(Exit::Schema, format!("key column `{name}` is not written"))
-                .code("PLAN-KEY")
+                .code(code::PLAN_KEY)
                 .hint(nearest::advice(name, names, "columns written:")));
         }
     }
@@ -82,7 +82,7 @@ fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Resul
         let message =
             format!("write mode `{mode}` needs a key, and {} has none that fits", target.name);
         return Err(Error::new(Exit::Schema, message)
-            .code("PLAN-KEY")
+            .code(code::PLAN_KEY)
             .hint("name the key's columns: key = [\"...\"]"));
     }
     let same = |key: &Key| {
@@ -100,7 +100,7 @@ fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Resul
         target.keys.iter().map(|key| format!("({})", key.columns.join(", "))).collect();
     let there =
         if keys.is_empty() { "it has none".into() } else { format!("it has {}", keys.join(", ")) };
-    Err(Error::new(Exit::Schema, message).code("PLAN-KEY").hint(there))
+    Err(Error::new(Exit::Schema, message).code(code::PLAN_KEY).hint(there))
 }
 
 fn update_columns(
@@ -120,7 +120,7 @@ fn update_columns(
         if !written.iter().any(|column| column.name == *name) {
             let names = written.iter().map(|column| column.name.as_str());
             return Err(Error::new(Exit::Schema, format!("update column `{name}` is not written"))
-                .code("PLAN-KEY")
+                .code(code::PLAN_KEY)
                 .hint(nearest::advice(name, names, "columns written:")));
         }
     }

@@ -9,10 +9,10 @@ mod schema;
 use serde::Serialize;
 use transload_plugin_api::{
     Column, Guarantee, Split, SplitAbility, SplitRequest, TargetInfo, WriteDraft, WriteMode,
-    WritePlan,
+    WritePlan, code,
 };
 
-pub use schema::Mapping;
+pub(crate) use schema::Mapping;
 
 use crate::{
     Result,
@@ -22,41 +22,41 @@ use crate::{
 
 /// A job's every decision.
 #[derive(Clone, Debug, Serialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The run that this plan is for; also in the writer's plan.
-    pub run: String,
+    pub(crate) run: String,
     /// The job's name.
-    pub job: String,
+    pub(crate) job: String,
     /// The environment whose connections are used.
-    pub environment: Option<String>,
+    pub(crate) environment: Option<String>,
     /// Who reads.
-    pub reader: Side,
+    pub(crate) reader: Side,
     /// Who writes.
-    pub writer: Side,
+    pub(crate) writer: Side,
     /// The target as it stands.
-    pub target: TargetInfo,
+    pub(crate) target: TargetInfo,
     /// Column by column: from which, as what, with which verdict.
-    pub mapping: Vec<Mapping>,
+    pub(crate) mapping: Vec<Mapping>,
     /// Source columns that nothing takes, and target columns that nothing fills.
-    pub unmapped: Vec<String>,
+    pub(crate) unmapped: Vec<String>,
     /// What the writer will be told.
-    pub write: WritePlan,
+    pub(crate) write: WritePlan,
     /// What the writer says it will do.
-    pub draft: WriteDraft,
+    pub(crate) draft: WriteDraft,
     /// One for each task, in order.
-    pub splits: Vec<Split>,
+    pub(crate) splits: Vec<Split>,
     /// How sure it is that each row's effect is there once.
-    pub guarantee: Guarantee,
+    pub(crate) guarantee: Guarantee,
     /// Why not a better guarantee.
-    pub because: String,
+    pub(crate) because: String,
     /// What the user should know.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// What the user should think about first.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Parallelism, memory and rate limits.
-    pub channel: crate::job::Channel,
+    pub(crate) channel: crate::job::Channel,
     /// How many dirty rows are too many.
-    pub dirty: crate::job::DirtyLimit,
+    pub(crate) dirty: crate::job::DirtyLimit,
 }
 
 impl Plan {
@@ -65,7 +65,7 @@ impl Plan {
     /// # Errors
     /// Whatever makes the job impossible: missing tables and columns, types that cannot be
     /// carried, keys that the mode needs, a guarantee that cannot be met.
-    pub fn new(job: &Job, run: String, stores: &Stores) -> Result<Self> {
+    pub(crate) fn new(job: &Job, run: String, stores: &Stores) -> Result<Self> {
         let source = stores.reader.schema()?;
         let target = stores.writer.inspect()?;
         let chosen = schema::choose(job, &source, &target)?;
@@ -108,7 +108,7 @@ impl Plan {
     }
 
     /// The columns of the reader's batches.
-    pub fn produced(&self) -> Vec<Column> {
+    pub(crate) fn produced(&self) -> Vec<Column> {
         self.mapping.iter().map(|mapping| mapping.source.clone()).collect()
     }
 }
@@ -155,5 +155,5 @@ fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
         required.word(),
         guarantee.word()
     );
-    Err(crate::Error::new(crate::Exit::Usage, message).code("PLAN-GUARANTEE"))
+    Err(crate::Error::new(crate::Exit::Usage, message).code(code::PLAN_GUARANTEE))
 }

@@ -2,7 +2,7 @@
 //! Columns are mapped by name; nothing depends on their order.
 
 use serde::Serialize;
-use transload_plugin_api::{Column, LogicalType, SourceSchema, TargetInfo};
+use transload_plugin_api::{Column, LogicalType, SourceSchema, TargetInfo, code};
 
 use crate::{
     Error, Exit, Result,
@@ -13,15 +13,15 @@ use crate::{
 
 /// One column's way.
 #[derive(Clone, Debug, Serialize)]
-pub struct Mapping {
+pub(crate) struct Mapping {
     /// The type that the source declares, or that was inferred.
-    pub declared: LogicalType,
+    pub(crate) declared: LogicalType,
     /// The source's column, in the type that the reader makes.
-    pub source: Column,
+    pub(crate) source: Column,
     /// The target's column, in the type that the writer takes.
-    pub target: Column,
+    pub(crate) target: Column,
     /// What becomes of its values.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
 }
 
 /// The columns chosen, before types are settled.
@@ -48,7 +48,7 @@ pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> R
     refuse_twice(&pairs)?;
     if pairs.is_empty() {
         return Err(
-            Error::new(Exit::Schema, "the source has no columns to move").code("PLAN-EMPTY")
+            Error::new(Exit::Schema, "the source has no columns to move").code(code::PLAN_EMPTY)
         );
     }
     let unmapped = unfilled(&pairs, source, target)?;
@@ -69,7 +69,7 @@ fn find<'a>(source: &'a SourceSchema, name: &str) -> Result<&'a Column> {
     by_name(&source.columns, name).ok_or_else(|| {
         let names = source.columns.iter().map(|column| column.name.as_str());
         Error::new(Exit::Schema, format!("the source has no column `{name}`"))
-            .code("PLAN-COLUMN")
+            .code(code::PLAN_COLUMN)
             .hint(nearest::advice(name, names, "it has"))
     })
 }
@@ -103,13 +103,13 @@ fn taker(
         let names = target.columns.iter().map(|column| column.name.as_str());
         let message = format!("{} has no column `{name}`", target.name);
         let advice = nearest::advice(name, names, "it has");
-        let message = Error::new(Exit::Schema, message).code("PLAN-COLUMN");
+        let message = Error::new(Exit::Schema, message).code(code::PLAN_COLUMN);
         message.hint(format!("{advice}; leave it out with `columns` or rename it in [map]"))
     })?;
     if taker.generated {
         let message = format!("{} computes its column `{name}` itself", target.name);
         return Err(Error::new(Exit::Schema, message)
-            .code("PLAN-GENERATED")
+            .code(code::PLAN_GENERATED)
             .hint("leave it out with `columns`"));
     }
     Ok(taker.clone())
@@ -141,7 +141,7 @@ fn refuse_twice(pairs: &[Pair]) -> Result<()> {
                 "the source's columns `{}` and `{}` both go to `{}`",
                 other.source.name, pair.source.name, pair.target.name
             );
-            return Err(Error::new(Exit::Schema, message).code("PLAN-COLUMN"));
+            return Err(Error::new(Exit::Schema, message).code(code::PLAN_COLUMN));
         }
     }
     Ok(())
@@ -165,7 +165,7 @@ fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Resul
                 target.name, column.name
             );
             return Err(Error::new(Exit::Schema, message)
-                .code("PLAN-UNFILLED")
+                .code(code::PLAN_UNFILLED)
                 .hint("name a source column for it in [map], or give it a default"));
         }
         let by = if column.has_default { "its default" } else { "NULL" };
@@ -215,7 +215,7 @@ pub(super) fn judge(
     }
     let message = format!("no value can be carried from {}", impossible.join(", nor from "));
     Err(Error::new(Exit::Schema, message)
-        .code("PLAN-TYPE")
+        .code(code::PLAN_TYPE)
         .hint("leave the column out with `columns`, or change the target's type"))
 }
 

@@ -13,7 +13,7 @@ use crate::engine::Progress;
 
 /// How a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum ProgressMode {
+pub(crate) enum ProgressMode {
     /// A bar on a terminal, lines elsewhere.
     Auto,
     /// A bar.
@@ -27,7 +27,7 @@ pub enum ProgressMode {
 }
 
 /// Shows one run.
-pub enum Display {
+pub(crate) enum Display {
     /// A bar that is redrawn.
     Bar(ProgressBar),
     /// A line, or a JSON line, from time to time.
@@ -45,7 +45,7 @@ pub enum Display {
 
 impl Display {
     /// A display in the given mode.
-    pub fn new(mode: ProgressMode) -> Self {
+    pub(crate) fn new(mode: ProgressMode) -> Self {
         let lines = |json, seconds| {
             let every = Duration::from_secs(seconds);
             Self::Lines { json, next: Instant::now() + every, every }
@@ -65,7 +65,7 @@ impl Display {
     }
 
     /// Shows the figures of now. Called often; shows only what is due.
-    pub fn show(&mut self, progress: &Progress) {
+    pub(crate) fn show(&mut self, progress: &Progress) {
         match self {
             Self::Bar(bar) => show_bar(bar, progress),
             Self::Lines { json, next, every } if Instant::now() >= *next => {
@@ -79,7 +79,7 @@ impl Display {
     }
 
     /// Clears what was drawn, before the summary.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Self::Bar(bar) = self {
             bar.finish_and_clear();
         }

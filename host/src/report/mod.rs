@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 use transload_plugin_api::{Count, Counters};
 
-pub use display::{Display, ProgressMode};
-pub use plan::describe_plan;
-pub use plugins::{describe_plugin, list_connections, list_findings, list_plugins};
-pub use summary::summary;
+pub(crate) use display::{Display, ProgressMode};
+pub(crate) use plan::describe_plan;
+pub(crate) use plugins::{describe_plugin, list_connections, list_findings, list_plugins};
+pub(crate) use summary::summary;
 
 use crate::{
     Error, Exit,
-    engine::{Outcome, RingFigures, TaskFigures},
+    engine::{Outcome, RingStats, TaskStats},
     journal::RunFolder,
     plan::Plan,
     stores::Side,
@@ -25,70 +25,70 @@ use crate::{
 
 /// What came of a run; `report.json` and `--output json` are this.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The job's name.
-    pub job: String,
+    pub(crate) job: String,
     /// The run's name.
-    pub run: String,
+    pub(crate) run: String,
     /// The environment whose connections were used.
-    pub environment: Option<String>,
+    pub(crate) environment: Option<String>,
     /// The program's version.
-    pub transload: &'static str,
+    pub(crate) transload: &'static str,
     /// Who read.
-    pub reader: Side,
+    pub(crate) reader: Side,
     /// Who wrote.
-    pub writer: Side,
+    pub(crate) writer: Side,
     /// The target's name.
-    pub target: String,
+    pub(crate) target: String,
     /// The write mode.
-    pub write_mode: &'static str,
+    pub(crate) write_mode: &'static str,
     /// The plan's guarantee.
-    pub guarantee: &'static str,
+    pub(crate) guarantee: &'static str,
     /// The exit code, as a word.
-    pub status: Exit,
+    pub(crate) status: Exit,
     /// What ended it early.
-    pub error: Option<Error>,
+    pub(crate) error: Option<Error>,
     /// Rows by what became of them, committed chunks only.
-    pub rows: Counters,
+    pub(crate) rows: Counters,
     /// Dirty rows met, those of a chunk that was rolled back for them included.
-    pub dirty_met: u64,
+    pub(crate) dirty_met: u64,
     /// Bytes taken from the source.
-    pub bytes_read: u64,
+    pub(crate) bytes_read: u64,
     /// How long tasks and commit took, in milliseconds.
-    pub elapsed_ms: u64,
+    pub(crate) elapsed_ms: u64,
     /// Rows read a second.
-    pub rows_per_second: u64,
+    pub(crate) rows_per_second: u64,
     /// Bytes read a second.
-    pub bytes_per_second: u64,
+    pub(crate) bytes_per_second: u64,
     /// Which side was slower.
-    pub bottleneck: Bottleneck,
+    pub(crate) bottleneck: Bottleneck,
     /// Chunks committed.
-    pub chunks: u64,
+    pub(crate) chunks: u64,
     /// Chunks rolled back and written again.
-    pub replays: u64,
+    pub(crate) replays: u64,
     /// How often a lost source was opened again.
-    pub reopened: u64,
+    pub(crate) reopened: u64,
     /// What the plugins have counted of their dealings with their stores, by name.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     /// One entry for each task.
-    pub tasks: Vec<TaskFigures>,
+    pub(crate) tasks: Vec<TaskStats>,
     /// The run's folder.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Files with dirty rows.
-    pub dirty_files: Vec<PathBuf>,
+    pub(crate) dirty_files: Vec<PathBuf>,
     /// The plan's warnings.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What each side has counted; nothing where its plugin does not count.
 #[derive(Debug, Serialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Of the source.
     #[serde(serialize_with = "by_name")]
-    pub reader: Vec<Count>,
+    pub(crate) reader: Vec<Count>,
     /// Of the destination.
     #[serde(serialize_with = "by_name")]
-    pub writer: Vec<Count>,
+    pub(crate) writer: Vec<Count>,
 }
 
 /// `{"requests": 12, "requests_throttled": 3}`
@@ -98,18 +98,18 @@ fn by_name<S: Serializer>(counts: &[Count], serializer: S) -> Result<S::Ok, S::E
 
 /// Which side the other one waited for.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Bottleneck {
+pub(crate) struct Bottleneck {
     /// `reader`, `writer` or `neither`.
-    pub side: &'static str,
+    pub(crate) side: &'static str,
     /// Share of the tasks' time that the reading side waited for room, 0 to 1.
-    pub reader_waited: f64,
+    pub(crate) reader_waited: f64,
     /// Share of the tasks' time that the writing side waited for rows, 0 to 1.
-    pub writer_waited: f64,
+    pub(crate) writer_waited: f64,
 }
 
 impl Report {
     /// The report of a run that has ended.
-    pub fn new(plan: &Plan, outcome: Outcome, folder: &RunFolder) -> Self {
+    pub(crate) fn new(plan: &Plan, outcome: Outcome, folder: &RunFolder) -> Self {
         let seconds = outcome.elapsed.as_secs_f64().max(1e-9);
         let per_second = |amount: u64| (amount as f64 / seconds) as u64;
         let mut tasks = outcome.tasks;
@@ -152,9 +152,9 @@ impl Bottleneck {
     /// Below this share of waiting a side is not called slow.
     const NOTICEABLE: f64 = 0.05;
 
-    fn of(tasks: &[TaskFigures]) -> Self {
+    fn of(tasks: &[TaskStats]) -> Self {
         let total: f64 = tasks.iter().map(|task| task.elapsed.as_secs_f64()).sum();
-        let share = |blocked: fn(&RingFigures) -> std::time::Duration| {
+        let share = |blocked: fn(&RingStats) -> std::time::Duration| {
             let waited: f64 = tasks.iter().map(|task| blocked(&task.ring).as_secs_f64()).sum();
             if total > 0.0 { (waited / total).min(1.0) } else { 0.0 }
         };

@@ -9,7 +9,7 @@ use crate::plan::{Mapping, Plan};
 const SPLITS: usize = 20;
 
 /// The plan for a person, the last line without a line break.
-pub fn describe_plan(plan: &Plan) -> String {
+pub(crate) fn describe_plan(plan: &Plan) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = write_plan(&mut text, plan);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// All libraries as a table; refused ones with the reason.
-pub fn list_plugins(entries: &[Entry]) -> String {
+pub(crate) fn list_plugins(entries: &[Entry]) -> String {
     if entries.is_empty() {
         return "no plugins found; name their folder with --plugins or TRANSLOAD_PLUGIN_PATH"
             .into();
@@ -34,7 +34,7 @@ pub fn list_plugins(entries: &[Entry]) -> String {
 }
 
 /// All connections as a table.
-pub fn list_connections(entries: &[ConnectionEntry]) -> String {
+pub(crate) fn list_connections(entries: &[ConnectionEntry]) -> String {
     if entries.is_empty() {
         return "no connections found; they are described in `connections.toml`, here, in \
                 ~/.config/transload or in /etc/transload"
@@ -54,14 +54,14 @@ pub fn list_connections(entries: &[ConnectionEntry]) -> String {
 }
 
 /// The stages of a check, one a line.
-pub fn list_findings(findings: &[Finding]) -> String {
+pub(crate) fn list_findings(findings: &[Finding]) -> String {
     let mark = |finding: &Finding| if finding.ok { "ok" } else { "FAILED" }.to_owned();
     let row = |finding: &Finding| [mark(finding), finding.stage.clone(), finding.detail.clone()];
     table(&findings.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Everything that a plugin declares.
-pub fn describe_plugin(descriptor: &Descriptor) -> String {
+pub(crate) fn describe_plugin(descriptor: &Descriptor) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = write_descriptor(&mut text, descriptor);

@@ -8,7 +8,7 @@ use super::{Bottleneck, Report};
 use crate::Exit;
 
 /// The report in a few lines, the last one without a line break.
-pub fn summary(report: &Report) -> String {
+pub(crate) fn summary(report: &Report) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = write_summary(&mut text, report);

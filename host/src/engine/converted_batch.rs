@@ -1,35 +1,35 @@
-//! What passes through the ring: a stretch of the source, converted, with all that belongs to it.
+//! One converted batch with its dirty rows, position and origin: what passes through the ring.
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, Result};
 
 use crate::convert::Converter;
 
-/// Converted rows, and what the writer's side must know of them.
-pub(super) struct Stretch {
+/// Rows in the writer's types, with what the writing side must know about them.
+pub(super) struct ConvertedBatch {
     /// The clean rows, in the writer's columns.
     pub(super) batch: RecordBatch,
-    /// Rows taken from the source, dirty ones included.
+    /// Rows taken from the source, including dirty ones.
     pub(super) read: u64,
     /// Rows that the reader or the conversion found dirty, with their places.
     pub(super) dirty: Vec<DirtyRow>,
-    /// Where reading goes on after these rows.
+    /// Where reading continues after these rows.
     pub(super) position: Position,
     /// Which rows of the reader's batch are left; `None` if all.
     kept: Option<Vec<u32>>,
     origin: Option<Origin>,
 }
 
-impl Stretch {
-    /// Converts what a reader has read.
+impl ConvertedBatch {
+    /// Converts a batch of the reader.
     ///
     /// # Errors
-    /// [`ErrorKind::Defect`] if the batch is not of the columns that the reader promised.
+    /// [`ErrorKind::Defect`] if the batch does not have the columns that the reader promised.
     pub(super) fn new(converter: &Converter, next: ReadBatch) -> Result<Self> {
         let ReadBatch { batch, position, origin, mut dirty, .. } = next;
         let read = batch.num_rows() as u64 + dirty.len() as u64;
         let converted = converter.convert(&batch).map_err(|error| {
-            let message = format!("the reader's batch is not what it said it would be: {error}");
+            let message = format!("the reader's batch does not have the planned columns: {error}");
             Error::new(ErrorKind::Defect, message)
         })?;
         dirty.extend(converted.dirty.into_iter().map(|row| DirtyRow {

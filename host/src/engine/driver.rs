@@ -1,0 +1,235 @@
+//! Runs a plan on threads of its own. Lanes take tasks in the plan's order; the first failure
+//! stops the others, and only a job without a failure is committed.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use transload_plugin_api::{Count, Counters, ErrorKind, Receipt, code};
+
+use super::{
+    progress::{Progress, TaskStats},
+    shared::Shared,
+    stop::Stop,
+    task,
+};
+use crate::{Error, Exit, Result, journal::RunFolder, plan::Plan, stores::Stores};
+
+/// A plan about to run.
+pub(crate) struct Engine {
+    shared: Shared,
+}
+
+/// A run in progress.
+pub(crate) struct Running {
+    job: thread::JoinHandle<Outcome>,
+    /// Disconnected when the job's thread ends.
+    ended: mpsc::Receiver<()>,
+    progress: Arc<Progress>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Rows of committed chunks, by what happened to them.
+    pub(crate) counters: Counters,
+    /// One entry for each task that ran.
+    pub(crate) tasks: Vec<TaskStats>,
+    /// Dirty rows met, including those of a chunk that the dirty limit rolled back.
+    pub(crate) dirty_met: u64,
+    /// How often a chunk was rolled back and written again.
+    pub(crate) replays: u64,
+    /// How often a lost source was opened again.
+    pub(crate) reopened: u64,
+    /// Bytes taken from the source.
+    pub(crate) bytes_read: u64,
+    /// What the reader counted, such as requests to its store.
+    pub(crate) reader_counts: Vec<Count>,
+    /// What the writer counted.
+    pub(crate) writer_counts: Vec<Count>,
+    /// How long tasks and commit took.
+    pub(crate) elapsed: Duration,
+    /// What ended the run early.
+    pub(crate) failure: Option<Error>,
+}
+
+impl Engine {
+    /// An engine for one plan.
+    pub(crate) fn new(plan: Arc<Plan>, stores: Stores, folder: Arc<RunFolder>, stop: Stop) -> Self {
+        Self { shared: Shared::new(plan, stores, folder, stop) }
+    }
+
+    /// Starts the job on a thread of its own.
+    ///
+    /// # Errors
+    /// If the system refuses the thread.
+    pub(crate) fn start(self) -> Result<Running> {
+        let progress = self.shared.progress.clone();
+        let driver =
+            Driver { shared: self.shared, receipts: Mutex::default(), next_task: 0.into() };
+        let (alive, ended) = mpsc::channel();
+        let job = thread::Builder::new().name("job".into()).spawn(move || {
+            let outcome = driver.run();
+            drop(alive);
+            outcome
+        });
+        let job = job.map_err(|error| {
+            Error::new(Exit::Failed, format!("cannot start the job's thread: {error}"))
+        })?;
+        Ok(Running { job, ended, progress })
+    }
+}
+
+impl Running {
+    /// The live counts.
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Waits at most `time` for the end; whether it has come.
+    pub(crate) fn wait(&self, time: Duration) -> bool {
+        // Nothing is ever sent: the channel is disconnected when the thread ends.
+        self.ended.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// Only if the job's own thread panicked, which is a defect of the host.
+    pub(crate) fn join(self) -> Result<Outcome> {
+        self.job.join().map_err(|_| {
+            Error::new(Exit::Failed, "the job's thread panicked").code(code::RUN_PANIC)
+        })
+    }
+}
+
+/// The job's own thread: lanes, balance, commit, cleaning up.
+struct Driver {
+    shared: Shared,
+    receipts: Mutex<Vec<Receipt>>,
+    next_task: AtomicUsize,
+}
+
+impl Driver {
+    fn run(self) -> Outcome {
+        let started = Instant::now();
+        let shared = &self.shared;
+        if let Err(error) = self.run_tasks().and_then(|()| self.commit()) {
+            shared.stop.fail(error);
+        }
+        let failure = shared.stop.failure();
+        if failure.is_some() {
+            self.clean_up();
+        }
+        Outcome {
+            counters: shared.progress.committed(),
+            tasks: shared.progress.tasks(),
+            dirty_met: shared.dirty.met(),
+            replays: shared.replays.load(Relaxed),
+            reopened: shared.reopened.load(Relaxed),
+            bytes_read: shared.progress.bytes_read(),
+            reader_counts: usable_counts("reader", shared.stores.reader.counts()),
+            writer_counts: usable_counts("writer", shared.stores.writer.counts()),
+            elapsed: started.elapsed(),
+            failure,
+        }
+    }
+
+    fn run_tasks(&self) -> Result<()> {
+        let shared = &self.shared;
+        shared.open_first()?;
+        shared.stop.check()?;
+        shared.stores.writer.prepare(&shared.plan.write)?;
+        thread::scope(|scope| {
+            for lane in 0..shared.lanes() {
+                let started = thread::Builder::new()
+                    .name(format!("write-{lane}"))
+                    .spawn_scoped(scope, || self.run_lane());
+                if let Err(error) = started {
+                    let message = format!("cannot start writer thread {lane}: {error}");
+                    shared.stop.fail(Error::new(Exit::Failed, message));
+                }
+            }
+        });
+        shared.stop.failure().map_or(Ok(()), Err)?;
+        self.ensure_balanced()
+    }
+
+    /// Takes one task after another until none is left or the job stops.
+    fn run_lane(&self) {
+        let Shared { plan, stop, .. } = &self.shared;
+        loop {
+            let task = self.next_task.fetch_add(1, Relaxed);
+            if task >= plan.splits.len() || stop.is_stopped() {
+                return;
+            }
+            match task::run(&self.shared, task as u32) {
+                Ok(receipt) => self.receipts.lock().push(receipt),
+                Err(error) => {
+                    let label = &plan.splits[task].label;
+                    return stop.fail(error.within(&format!("task {task} ({label})")));
+                }
+            }
+        }
+    }
+
+    /// Every row read is accounted for, or the job fails before it is published.
+    fn ensure_balanced(&self) -> Result<()> {
+        let Counters { read, inserted, updated, skipped, dirty } = self.shared.progress.committed();
+        let accounted = inserted + updated + skipped + dirty;
+        if read == accounted {
+            return self.shared.dirty.check_at_end(read);
+        }
+        let message = format!(
+            "{read} rows were read, but {inserted} inserted, {updated} updated, {skipped} skipped \
+             and {dirty} dirty make {accounted}"
+        );
+        Err(Error::new(Exit::Plugin, message).code(code::RUN_BALANCE))
+    }
+
+    fn commit(&self) -> Result<()> {
+        let Shared { plan, stores, stop, .. } = &self.shared;
+        let mut receipts = self.receipts.lock().clone();
+        receipts.sort_by_key(|receipt| receipt.task);
+        stop.check()?;
+        let outcome = stores.writer.commit(&plan.write, &receipts)?;
+        self.shared.ensure_committed(outcome)?;
+        if let Err(error) = stores.writer.finalise(&plan.write) {
+            // The job's result stands, so this is a warning and not a failure.
+            tracing::warn!("cannot remove what the run left behind: {error}");
+        }
+        Ok(())
+    }
+
+    fn clean_up(&self) {
+        if self.shared.outcome_is_unknown() {
+            return;
+        }
+        let receipts = self.receipts.lock().clone();
+        if let Err(error) = self.shared.stores.writer.abort(&self.shared.plan.write, &receipts)
+            && error.kind != ErrorKind::Cancelled
+        {
+            tracing::warn!("cannot remove what the run staged: {error}");
+        }
+    }
+}
+
+/// A plugin's counts, without those whose names the report cannot use or has already. A plugin
+/// that cannot report its counts does not fail the run.
+fn usable_counts(role: &str, counts: transload_plugin_api::Result<Vec<Count>>) -> Vec<Count> {
+    let mut counts = counts.unwrap_or_else(|error| {
+        tracing::debug!("the {role} does not report its counts: {error}");
+        Vec::new()
+    });
+    let mut names = HashSet::new();
+    counts.retain(|count| count.has_name() && names.insert(count.name.clone()));
+    counts
+}
