@@ -1,8 +1,8 @@
-//! What becomes of libraries of other interfaces, of broken ones and of files that are none.
+//! Loads libraries with other interfaces, damaged libraries, and files that are not libraries.
 //!
-//! The fixtures are variants of `tests/abi/frozen`, a plugin whose copy of the boundary is frozen.
-//! The host survives all of them but what is said in the last test: a plugin that, once loaded,
-//! ends the process by itself (an unguarded panic, an abort, a wild pointer).
+//! The fixtures are variants of `tests/abi/frozen`, a plugin with a frozen copy of the boundary.
+//! The host survives all of them except for the case in the last test: a plugin that ends the
+//! process after it has been loaded (an unguarded panic, an abort, a wild pointer).
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
 
 use std::{
@@ -40,7 +40,7 @@ const VARIANTS: [&str; 19] = [
     "insane",
 ];
 
-/// A folder with one folder per variant, built once; beside the program's own build folder.
+/// A folder with one folder per variant, built once; next to the program's own build folder.
 fn fixtures() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -49,7 +49,7 @@ fn fixtures() -> &'static Path {
             build(variant, &target);
             let folder = target.join("variants").join(variant);
             fs::create_dir_all(&folder).unwrap();
-            // By rename, as one should.
+            // By rename, as files of plugins should be replaced.
             fs::copy(target.join("debug/libfrozen.so"), folder.join("fresh")).unwrap();
             fs::rename(folder.join("fresh"), folder.join("libfrozen.so")).unwrap();
         }
@@ -97,7 +97,7 @@ impl Secrets for Password {
     }
 }
 
-/// Uses everything that a plugin of 1.0 has.
+/// Uses everything that a plugin of 1.0 offers.
 fn exercise(plugin: &Arc<dyn Plugin>) {
     let host = Host::new(Arc::new(Password), Cancel::new());
     let reader = plugin.reader(Options::default(), host).unwrap();
@@ -132,7 +132,7 @@ fn t61_older_newer_and_same_work_side_by_side() {
         assert_eq!(plugin.descriptor().name, name);
         exercise(&plugin);
     }
-    // `prints` has the same name as `same` and comes later.
+    // `prints` has the same name as `same` and is found later.
     let shadowed = &catalog.list()[4];
     assert!(
         matches!(&shadowed.status, Status::Shadowed { by } if by.ends_with("same/libfrozen.so"))
@@ -197,7 +197,8 @@ fn t61_other_interfaces_and_builds_are_refused_with_the_reason() {
         );
         let refused = catalog.plugin(&entry.name, Role::Reader).err().unwrap();
         assert!(refused.message.contains("was refused: "), "{refused}");
-        // The same library, staged: the last stage fails, and with the same words.
+        // `check` examines the same library stage by stage: the last stage fails with the same
+        // message.
         let findings = check(&entry.path, &search(&[]));
         if code != "PLUGIN-DESCRIPTOR" {
             let (last, passed) = findings.split_last().unwrap();
@@ -228,7 +229,7 @@ fn check_tells_every_stage_of_a_good_library() {
 
 // ------------------------------------------------------------------------------ files, no plugins
 
-/// The C library of this very process: a good shared library, and no plugin.
+/// The C library of this process: a valid shared library, but not a plugin.
 fn c_library() -> PathBuf {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let paths = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
@@ -259,7 +260,7 @@ fn t61_what_is_no_plugin_is_listed_and_harms_nothing() {
     assert!(messages[3].starts_with("the file is damaged: its header"), "{}", messages[3]);
     assert!(messages[4].starts_with("the file is damaged: its header"), "{}", messages[4]);
     assert_eq!(messages[5], "a shared library, but it exports no plugin");
-    assert_eq!(messages[6], "a shared library, but it exports no plugin"); // a position-independent one
+    assert_eq!(messages[6], "a shared library, but it exports no plugin"); // position-independent
     assert_eq!(messages.len(), 7);
     exercise(&catalog.plugin("frozen", Role::Reader).unwrap());
 }
@@ -268,14 +269,14 @@ fn t61_what_is_no_plugin_is_listed_and_harms_nothing() {
 fn t61_truncated_libraries_are_refused_before_they_are_loaded() {
     let whole = fs::read(fixtures().join("same/libfrozen.so")).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // Evenly over the file, and byte by byte near its end and its beginning.
+    // Evenly over the file, and byte by byte near its beginning and end.
     let evenly = (0..120).map(|index| whole.len() * index / 120);
     let near_end = (1..=20).map(|less| whole.len() - less);
     let lengths: Vec<usize> = evenly.chain(near_end).chain([63, 64, 65, 119, 120]).collect();
     for length in &lengths {
         fs::write(folder.path().join(format!("t{length:08}.so")), &whole[..*length]).unwrap();
     }
-    // No program to probe with: none must be needed.
+    // No program for probing: these refusals must not need it.
     let search = SearchPath::only(&[folder.path().to_owned()]).probe_with("/no/such/program");
     let catalog = Catalog::open(&search);
     assert_eq!(catalog.list().len(), lengths.len());
@@ -285,7 +286,7 @@ fn t61_truncated_libraries_are_refused_before_they_are_loaded() {
     }
 }
 
-/// Copies of a library with one bit flipped: in the headers, then evenly over the file.
+/// Copies of a library with one flipped bit: in the headers, then evenly over the file.
 fn flipped(folder: &Path, library: &Path) -> usize {
     let whole = fs::read(library).unwrap();
     let headers = (0..64).map(|index| index * 9);
@@ -313,7 +314,8 @@ fn t61_flipped_bits_never_end_the_host() {
             _ => None,
         })
         .collect();
-    // Some must die in the child and some before; where nobody looks, a bit may go unseen.
+    // Some must be refused before the probe, and some end the child process; a bit that is never
+    // read may remain undetected.
     for code in ["PLUGIN-DAMAGED", "PLUGIN-PROBE"] {
         assert!(refused.iter().any(|reason| reason.code == code), "none was {code}");
     }
@@ -347,7 +349,7 @@ fn t61_flipped_bits_are_all_seen_where_the_manifest_has_the_hash() {
 
 // ------------------------------------------------------------------------------ manifest and cache
 
-/// A fresh `plugins` folder with one good library, and the folder above.
+/// A fresh `plugins` folder with one valid library, and the folder above it.
 fn installation() -> (tempfile::TempDir, PathBuf) {
     let above = tempfile::tempdir().unwrap();
     let plugins = above.path().join("plugins");
@@ -429,8 +431,8 @@ fn a_named_folder_that_is_not_there_is_a_problem() {
 
 // ------------------------------------------------------------------- what cannot be survived
 
-/// A plugin that was not made with the export macro and panics in a call takes the process with
-/// it; nothing in the process can prevent that. Done in a child, which is this test itself.
+/// A plugin that was not made with the export macro and panics in a call ends the process; the
+/// process cannot prevent it. Runs in a child process, which is this test itself.
 #[test]
 fn t61_an_unguarded_panic_after_loading_ends_the_process() {
     const CHILD: &str = "TRANSLOAD_TEST_UNGUARDED";

@@ -1,6 +1,6 @@
-//! The sample plugin natively and through its library: the same answers, the same rows, and every
-//! fault of it an error. The sample's library is an example of this crate, which `cargo test` builds
-//! unless it is told which tests to build (`--test`): then `cargo build --examples` must do it.
+//! The sample plugin natively and through its library: the same results, the same rows, and every
+//! fault becomes an error. The sample's library is an example of this crate. `cargo test` builds
+//! it, except with `--test`; then run `cargo build --examples` first.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
 
 #[path = "../abi/sample/plugin.rs"]
@@ -209,7 +209,7 @@ fn a_batch_of_another_schema_stops_at_the_host() {
     assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Defect, "PLUGIN-BATCH"));
 }
 
-/// The panic's error, with its place from the library's own panic hook.
+/// The error of a panic, with its place from the library's own panic hook.
 fn assert_panicked<T>(result: Result<T>, verb: &str) {
     let Err(error) = result else { panic!("{verb} did not panic") };
     let expected = format!("`{verb}` panicked: asked to panic in {verb}");
@@ -242,7 +242,7 @@ fn t61_a_panic_in_any_verb_of_a_reader_is_an_error_and_poisons() {
         for (_, call) in &calls {
             assert_poisoned(call(reader.as_ref()));
         }
-        // Others are not touched.
+        // Other readers are not affected.
         foreign_reader(&[]).schema().unwrap();
     }
     let made = foreign().reader(options(&[("panic", "reader")]), Host::detached());
@@ -346,7 +346,7 @@ fn a_blocked_call_hears_the_stop_signal() {
     });
     assert!(ended.recv_timeout(Duration::from_millis(100)).is_err(), "it did not block");
     cancel.cancel();
-    // Only so that a failure does not hang the run: the waker is the one way out.
+    // The timeout only keeps a failure from blocking the run; the waker must end the call.
     let result = ended.recv_timeout(Duration::from_secs(60)).unwrap();
     assert_eq!(result.unwrap_err().kind, ErrorKind::Cancelled);
     blocked.join().unwrap();
@@ -398,7 +398,7 @@ fn secrets_come_by_callback() {
 
 // ------------------------------------------------------------------------------------------ log
 
-/// Keeps events as text, down to a level.
+/// Collects events as text, up to a level.
 #[derive(Clone)]
 struct Log {
     least: Level,
@@ -451,7 +451,7 @@ fn events_arrive_with_the_plugins_name_and_the_levels_of_the_moment() {
         tracing::subscriber::with_default(log.clone(), || foreign_reader(&[]).check().unwrap());
         log.lines()
     };
-    // The level goes down and up again: nothing of the first answer may stick.
+    // The level changes in both directions: the first result must not be cached.
     assert_eq!(heard_at(Level::ERROR).len(), 1);
     let all = heard_at(Level::TRACE);
     let error = all.iter().find(|line| line.starts_with("ERROR")).unwrap();

@@ -1,4 +1,4 @@
-//! `plan` and `check` tell everything and touch nothing; mistakes are told all at once.
+//! `plan` and `check` report everything and change nothing; mistakes are reported all at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 

@@ -1,4 +1,4 @@
-//! Rates and memory: what a job may use is what it uses.
+//! Rates and memory: a job stays within its limits.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -9,7 +9,7 @@ use std::{
 
 use transload_tests::Workplace;
 
-/// A job of so many rows of about a kilobyte, into a writer that takes its time.
+/// A job with this many rows of about a kilobyte, into a slow writer.
 fn job(rows: u64, delay: &str, channel: &str) -> String {
     format!(
         "[reader]\nplugin = \"generator\"\nrows = {rows}\nbatch_rows = 2048\n\
@@ -35,7 +35,7 @@ fn rates_are_kept() {
     }
 }
 
-/// The most memory that a job has had, looked at often.
+/// The peak memory of a job, sampled often.
 fn peak_memory(job: &str) -> u64 {
     let workplace = Workplace::new();
     workplace.put("job.toml", job);

@@ -1,13 +1,13 @@
 //! Every folder of `cases` is a case: its `job.toml` is run by the real program in a copy of the
-//! folder, and everything that its `expected` says must hold:
+//! folder, and the files in `expected` define the result:
 //!
 //! - `expected/report.json`: each key in it must have this value in the report;
-//! - `expected/stderr.txt`: each line must stand in what the program said;
+//! - `expected/stderr.txt`: each line must occur in the program's messages;
 //! - `expected/query.sql` and `expected/query.txt`: the rows of a query on `target.db`;
-//! - any other file: must be there afterwards, with this content.
+//! - any other file: must exist afterwards, with this content.
 //!
-//! `setup.sql`, if there is one, is run on `target.db` first. `arguments.txt` holds more
-//! arguments, one a line. Without a `report.json` the exit code must be 0.
+//! `setup.sql`, if present, is run on `target.db` first. `arguments.txt` contains additional
+//! arguments, one per line. Without a `report.json`, the exit code must be 0.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 

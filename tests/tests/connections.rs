@@ -1,4 +1,4 @@
-//! `connection list` and `connection test`: what there is, and at which stage one fails.
+//! `connection list` and `connection test`: which connections exist, and at which stage one fails.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -9,7 +9,7 @@ use transload_tests::{
 };
 use transload_tests_buckets::Bucket;
 
-/// What `connection test` found, and its exit code.
+/// The findings of `connection test`, and its exit code.
 fn findings(
     workplace: &Workplace,
     arguments: &[&str],
@@ -25,7 +25,7 @@ fn findings(
     (ended.exit, told["findings"].as_array().unwrap().iter().map(finding).collect())
 }
 
-/// A connection file whose `shop` has an environment for everything that can go wrong.
+/// A connection file whose `shop` has an environment for every possible failure.
 fn file(database: &Database) -> String {
     let good = database.address(None);
     let (host, port) = (&database.server.host, database.server.port);
@@ -37,7 +37,7 @@ fn file(database: &Database) -> String {
         ("password", format!("{password}password = {{ command = [\"echo\", \"c4n4ry\"] }}\n")),
         ("name", good.replace(&host, "host = \"no-such-host.invalid\"")),
         ("port", good.replace(&format!("port = {port}"), &format!("port = {closed}"))),
-        // Its certificate is not one that the system trusts.
+        // The system does not trust its certificate.
         ("trust", format!("{good}tls = \"verify-full\"\n")),
     ]
     .map(|(environment, lines)| format!("[shop.{environment}]\n{lines}"))
@@ -137,7 +137,7 @@ fn a_connection_that_cannot_be_meant_is_refused() {
     }
 }
 
-/// A connection file whose `lake` has an environment for everything that can go wrong.
+/// A connection file whose `lake` has an environment for every possible failure.
 fn lake(bucket: &Bucket) -> String {
     let good = bucket.connection();
     let secret = bucket.secret.display();
@@ -187,7 +187,7 @@ fn a_test_of_an_object_store_goes_stage_by_stage_too() {
     }
 }
 
-/// Before a byte is sent: plain text to other machines, and the clouds' inner services.
+/// Refused before a byte is sent: plain text to other machines, and the clouds' metadata services.
 #[test]
 fn endpoints_that_must_not_be_spoken_to_are_refused() {
     let bucket = Bucket::s3();

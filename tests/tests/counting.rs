@@ -28,7 +28,7 @@ fn kept_report(workplace: &Workplace) -> Value {
     serde_json::from_str(&fs::read_to_string(last.unwrap()).unwrap()).unwrap()
 }
 
-/// Lines of the run's dirty files.
+/// The lines of the run's dirty files.
 fn dirty_rows(workplace: &Workplace, report: &Value) -> Vec<Value> {
     let mut rows = Vec::new();
     for file in report["dirty_files"].as_array().unwrap() {
@@ -39,7 +39,7 @@ fn dirty_rows(workplace: &Workplace, report: &Value) -> Vec<Value> {
     rows
 }
 
-/// The report's rows add up, in sum and with those of its tasks.
+/// Asserts that the report's rows add up, in total and over its tasks.
 #[track_caller]
 fn assert_balanced(report: &Value) {
     let rows = |key: &str| report["rows"][key].as_u64().unwrap();
@@ -47,7 +47,7 @@ fn assert_balanced(report: &Value) {
     assert_eq!(rows("read"), sum, "{report:#}");
 }
 
-/// A job over many files, and so many tasks, in which the rows with these ids have no number.
+/// A job over this many files and tasks, in which the rows with these ids do not contain a number.
 fn many_files(
     workplace: &Workplace,
     wrong: &BTreeSet<u32>,
@@ -189,8 +189,8 @@ fn t12_a_writer_that_loses_rows_is_found_out() {
     ended.exits(7).says("[RUN-BALANCE]").says("2 rows");
 }
 
-/// What a plugin has counted is in the report under its names, and of that only what people can
-/// do something about is told them.
+/// The counts of a plugin are in the report under their names; the summary shows only those that a
+/// user can act on.
 #[test]
 fn what_plugins_count_of_their_stores_is_reported() {
     let plugins = transload_tests::sample_folder();
@@ -218,7 +218,7 @@ fn what_plugins_count_of_their_stores_is_reported() {
         );
         workplace.put("job.toml", job);
         let ended = workplace.run(&["run", "job.toml", "--plugins", plugins]);
-        // The sample does not commit what it was given; it has counted all the same.
+        // The sample refuses to commit its rows, but has counted them.
         let report = kept_report(&workplace);
         assert_eq!(report["counts"], counts, "{ended:?}");
         assert!(!ended.stderr.contains("no name"), "{ended:?}");
@@ -229,8 +229,8 @@ fn what_plugins_count_of_their_stores_is_reported() {
     }
 }
 
-/// A store that asks for slowness is obeyed, and how often it asked is told, by name and in words,
-/// whether the run ends well or not.
+/// Throttling by a store is respected, and the number of throttled requests is reported, by name
+/// and in the summary, whether the run succeeds or not.
 #[test]
 fn throttled_requests_are_reported() {
     let (bucket, faults) = Bucket::failing();

@@ -1,4 +1,4 @@
-//! The documents' examples: every job in them is checked by the real program.
+//! Checks every job in the documents with the real program.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -6,8 +6,8 @@ use std::{fs, path::Path};
 
 use transload_tests::Workplace;
 
-/// The blocks with this fence and nothing else: `toml` for whole jobs, `toml connections` for a
-/// connection file that stands beside them.
+/// The blocks with exactly this fence: `toml` for whole jobs, `toml connections` for a connection
+/// file next to them.
 fn blocks(document: &str, fence: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut block: Option<String> = None;

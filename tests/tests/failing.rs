@@ -1,4 +1,5 @@
-//! Runs that fail: nothing half done is published, the exit code says why, the report says where.
+//! Runs that fail: no partial result is published, the exit code shows the reason, the report the
+//! place.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -29,7 +30,7 @@ fn targets() -> Workplace {
     workplace
 }
 
-/// The targets are as [`targets`] made them, and nothing lies beside them.
+/// Asserts that the targets are as [`targets`] made them, with nothing next to them.
 #[track_caller]
 fn assert_untouched(workplace: &Workplace) {
     let all = workplace.sqlite("target.db", "SELECT count(*), max(id), max(text) FROM t");
@@ -157,7 +158,7 @@ fn t06_a_source_that_cannot_be_read_on_ends_the_run() {
     };
     workplace.job(&job("replayable", 1_234)).0.exits(5).says("is lost");
     workplace.job(&job("volatile", 0)).0.exits(5).says("is lost");
-    // Nothing had come yet, so nothing can come twice.
+    // No row had been read yet, so none can be read twice.
     let (ended, report) = workplace.job(&job("replayable", 0));
     ended.exits(0);
     assert_eq!((&report["reopened"], &report["rows"]["inserted"]), (&1.into(), &3_000.into()));
@@ -173,7 +174,7 @@ fn t07_an_unknown_commit_stops_and_says_so() {
     assert_eq!((&report["replays"], &report["rows"]["inserted"]), (&0.into(), &0.into()));
 }
 
-/// What `gzip` makes of a text.
+/// A text compressed by `gzip`.
 fn gzip(workplace: &Workplace, text: &str) -> Vec<u8> {
     let file = workplace.put("packing", text);
     let packed = std::process::Command::new("gzip").arg("-c").arg(file).output().unwrap().stdout;
@@ -197,7 +198,8 @@ fn t57_all_members_of_a_gzip_file_are_read() {
 
 #[test]
 fn t57_a_truncated_gzip_file_is_an_error_and_publishes_nothing() {
-    // The plan meets the end of a file with fewer rows than its sample has, the run that of others.
+    // The plan finds the truncated end if the file has fewer rows than its sample, the run
+    // otherwise.
     let text = |id: u128| id.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
     for (rows, found_by_the_run) in [(5, false), (1_000, true), (100_000, true)] {
         let line = |id| format!("{id},{0:x}{0:x}{0:x}{0:x}\n", text(id));
@@ -237,7 +239,7 @@ fn t05_a_held_database_is_passing_trouble_and_no_dirty_row() {
     workplace.put("job.toml", &job);
     let begun = Instant::now();
     workplace.run(&["run", "job.toml"]).exits(75).says("busy_timeout");
-    // Less than SQLite's readers wait, who have no such option.
+    // Less than the wait of SQLite's readers, which have no such option.
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     holder.execute_batch("ROLLBACK").unwrap();
     assert_untouched(&workplace);

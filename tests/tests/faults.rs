@@ -1,6 +1,6 @@
 //! Sessions killed, servers crashed, networks cut, rows locked by others, in the middle of a run:
-//! nothing is lost, nothing is doubled, no outage makes a dirty row, and a run that fails and is
-//! run again completes.
+//! no row is lost or duplicated, no outage makes a row dirty, and a failed run completes when it is
+//! run again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -22,7 +22,7 @@ const ROUND: [(Product, Product); 3] = [(Postgres, Mariadb), (Mariadb, Mysql), (
 
 const ROWS: u32 = 50_000;
 
-/// Runs everything for each pair at the same time.
+/// Runs a test for all pairs at the same time.
 fn for_all(pairs: &[(Product, Product)], test: impl Fn(Product, Product) + Sync) {
     thread::scope(|scope| {
         for (from, into) in pairs {
@@ -32,8 +32,8 @@ fn for_all(pairs: &[(Product, Product)], test: impl Fn(Product, Product) + Sync)
     });
 }
 
-/// A run that failed said so by its exit code, made no row dirty, and doubled nothing; run again
-/// it completes.
+/// Asserts that a failed run has the right exit code, made no row dirty and duplicated none; run
+/// again, it completes.
 #[track_caller]
 fn mends(flow: &Flow, ended: &Ended, what: &str) {
     if ended.exit == Some(0) {
@@ -42,7 +42,7 @@ fn mends(flow: &Flow, ended: &Ended, what: &str) {
     }
     assert!(matches!(ended.exit, Some(1 | 5 | 75)), "{what}: {ended:?}");
     flow.assert_nothing_doubled(what);
-    // Without rows it has failed before it began.
+    // Without rows in the report, it failed before it began.
     let report = report(ended);
     assert!(report["rows"].is_null() || report["dirty_met"] == 0, "{what}: {ended:?}");
     let again = flow.run(&Job::default());
@@ -61,12 +61,12 @@ fn t06_a_killed_source_is_never_the_end_of_data() {
             let running = flow.started(&job, Duration::from_millis(moment));
             kill_sessions(&flow.source);
             let ended = running.wait();
-            // A session that reads nothing at that moment may be killed unnoticed.
+            // A session that is not reading at that moment may be killed unnoticed.
             noticed += u32::from(ended.exit != Some(0) || report(&ended)["reopened"] != 0);
             mends(&flow, &ended, &what);
             flow.empty();
         }
-        assert!(noticed > 0, "{what}: no kill has been noticed");
+        assert!(noticed > 0, "{what}: no kill was noticed");
     });
 }
 
@@ -86,7 +86,7 @@ fn t06_a_cut_stream_is_never_the_end_of_data() {
     });
 }
 
-/// The target's sessions are killed again and again; rows that are not yet committed come again.
+/// The target's sessions are killed repeatedly; uncommitted rows are written again.
 #[test]
 fn t05_killed_target_sessions_make_no_row_dirty_and_lose_none() {
     for_all(&ROUND, |from, into| {
@@ -105,12 +105,12 @@ fn t05_killed_target_sessions_make_no_row_dirty_and_lose_none() {
     });
 }
 
-/// Every 50th row is refused on its own while sessions are killed: not one more is dirty.
+/// Every 50th row is refused by itself while sessions are killed: no other row is dirty.
 #[test]
 fn t05_an_outage_while_bad_rows_are_sought_makes_no_row_dirty() {
     for_all(&ROUND, |from, into| {
         let flow = Flow::new(from, into, 30_000);
-        // They are there already, so that each batch is halved again and again.
+        // Their keys exist, so each batch is halved repeatedly.
         let taken = "where = \"id % 50 = 0\"\n".to_owned();
         let job = Job { mode: "insert", reader: taken, ..Job::default() };
         flow.run(&job).exits(0);
@@ -184,14 +184,15 @@ fn t07_a_lost_answer_to_commit_is_mended_by_running_an_upsert_again() {
     });
 }
 
-/// An overwrite either happens or does not: the old rows stay until all new ones are there.
+/// An overwrite takes place completely or not at all: the old rows stay until all new ones are
+/// written.
 #[test]
 fn t10_an_overwrite_that_fails_leaves_the_old_rows() {
     for_all(&ROUND, |from, into| {
         let flow = Flow::new(from, into, ROWS);
         flow.target.run("INSERT INTO numbers VALUES (-1, 'old', 1, NULL);");
         let proxy = Proxy::new(flow.source.server.port);
-        // Before the first batch of a split, and again whenever the split is tried again.
+        // Before the first batch of a split, and again whenever the split is retried.
         proxy.arm(Fault::CutReplies(500_000), 1_000);
         let after = "after = [\"INSERT INTO numbers VALUES (-2, 'after', 1, NULL)\"]\n";
         let job = Job {
@@ -213,7 +214,7 @@ fn t10_an_overwrite_that_fails_leaves_the_old_rows() {
     });
 }
 
-/// Somebody holds rows for longer than the writer waits for them: the chunk comes again, whole.
+/// Another session holds rows for longer than the writer waits: the whole chunk is written again.
 #[test]
 fn a_lock_wait_rolls_the_chunk_back_and_replays_it() {
     for_all(&ROUND, |from, into| {
@@ -222,7 +223,7 @@ fn a_lock_wait_rolls_the_chunk_back_and_replays_it() {
         let mut holder = flow.target.session();
         holder.run("BEGIN");
         holder.run("UPDATE numbers SET word = 'held' WHERE id = 15000");
-        // MySQL's is fixed at ten seconds.
+        // MySQL's timeout is fixed at ten seconds.
         let impatient = if into == Postgres { "lock_timeout = \"300 ms\"\n" } else { "" };
         let mut running = flow.start(&Job { writer: impatient.into(), ..Job::default() });
         wait_until("the run waits for the holder", || is_waiting(&flow, into));
@@ -251,12 +252,12 @@ fn a_lock_that_outlasts_all_patience_ends_the_run_as_passing_trouble() {
     mends(&flow, &ended, "held for long");
 }
 
-/// Another client takes the same rows in the other order, and the run is the one who gives way.
+/// Another client locks the same rows in the other order, and the run is chosen as the victim.
 #[test]
 fn a_deadlock_rolls_the_chunk_back_and_replays_it() {
     for_all(&[(Mysql, Postgres), (Postgres, Mariadb), (Mariadb, Mysql)], |from, into| {
         let flow = Flow::new(from, into, 20_000);
-        // Rows that weigh, so that MySQL takes the run for the lighter side.
+        // Large rows, so that MySQL considers the run the cheaper victim.
         flow.run(&Job::default()).exits(0);
         flow.target.run(
             "UPDATE numbers SET id = id + 1000000;
@@ -264,13 +265,13 @@ fn a_deadlock_rolls_the_chunk_back_and_replays_it() {
         );
         let mut other = flow.target.session();
         other.run(match into {
-            Postgres => "SET deadlock_timeout = '1 min'", // it does not look first
-            _ => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", // locks no gaps
+            Postgres => "SET deadlock_timeout = '1 min'", // it does not check first
+            _ => "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", // does not lock gaps
         });
         other.run("BEGIN");
         other.run("UPDATE numbers SET word = 'mine' WHERE id > 1000000");
         other.run("UPDATE numbers SET word = 'mine' WHERE id = 15000");
-        // One task and one chunk: both rows are taken in one transaction.
+        // One task and one chunk: both rows are locked in one transaction.
         let text = flow.text(&Job::default());
         let one = text.replace("parallelism = 2\nbuffer = \"1 MiB\"", "parallelism = 1");
         assert_ne!(one, text);
@@ -288,7 +289,7 @@ fn a_deadlock_rolls_the_chunk_back_and_replays_it() {
     });
 }
 
-/// Whether some session in the target waits for a row.
+/// Whether a session in the target waits for a row.
 fn is_waiting(flow: &Flow, product: Product) -> bool {
     let name = &flow.target.name;
     let query = match product {
@@ -305,7 +306,7 @@ fn is_waiting(flow: &Flow, product: Product) -> bool {
     flow.target.server.administer(&query).trim() != "0"
 }
 
-/// Latency alone breaks nothing.
+/// Latency alone causes no failure.
 #[test]
 fn slow_networks_are_no_faults() {
     for_all(&ROUND, |from, into| {
@@ -323,7 +324,7 @@ fn slow_networks_are_no_faults() {
     });
 }
 
-/// A server that says nothing any more cannot hold the run against a signal.
+/// A server that stops responding does not keep the run from stopping on a signal.
 #[test]
 fn t62_a_silent_server_does_not_keep_the_run_from_stopping() {
     for_all(&ROUND, |from, into| {
@@ -341,7 +342,7 @@ fn t62_a_silent_server_does_not_keep_the_run_from_stopping() {
     });
 }
 
-/// The server crashes and comes back with what was committed.
+/// The server crashes and restarts with the committed rows.
 fn restarted(product: Product, other: Product) {
     let own = OwnServer::start(product);
     for is_source in [true, false] {
@@ -359,7 +360,7 @@ fn restarted(product: Product, other: Product) {
         let what = format!("{product:?} as source: {is_source}");
         let ended = running.wait();
         let noticed = ended.exit != Some(0) || report(&ended)["reopened"] != 0;
-        assert!(noticed || !is_source, "{what}: the crash has not been noticed: {ended:?}");
+        assert!(noticed || !is_source, "{what}: the crash was not noticed: {ended:?}");
         mends(&flow, &ended, &what);
     }
 }

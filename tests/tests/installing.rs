@@ -1,4 +1,4 @@
-//! A library dropped into a folder is a plugin from then on; a bad one harms nobody.
+//! A library put into a plugins folder becomes a plugin; a bad one does no harm.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -10,7 +10,7 @@ use transload_tests::{Ended, Workplace, plugin_library, sample_folder};
 const JOB: &str = "[reader]\nplugin = \"sample\"\ncolumns = [\"int64\"]\n\
                    [writer]\nplugin = \"file\"\npath = \"out.jsonl\"\n[channel]\nparallelism = 1\n[dirty]\nmax_rows = 1\n";
 
-/// Runs the program with the sample plugin's folder made known in one of three ways.
+/// Runs the program with the sample plugin's folder configured in one of three ways.
 fn with_sample(workplace: &Workplace, way: &str, arguments: &[&str]) -> Ended {
     let folder = sample_folder();
     let mut command = workplace.command();
@@ -130,7 +130,7 @@ fn the_plugins_of_this_installation_are_as_its_manifest_says() {
     }
 }
 
-/// The hash as another program sees it.
+/// The hash computed by another program.
 fn sha256(library: &Path) -> String {
     let output = Command::new("sha256sum").arg(library).output().unwrap();
     String::from_utf8(output.stdout).unwrap()[..64].to_owned()

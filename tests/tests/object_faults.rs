@@ -1,6 +1,6 @@
-//! F35: a store that throttles, fails, lies and loses answers, under the real program. Either every
-//! row is there exactly once and nothing is left over, or the run says that it failed and nothing
-//! of it can be seen; run again, it completes.
+//! F35: the real program with a store that throttles, fails, returns wrong data and loses
+//! responses. Either every row is present exactly once and nothing is left over, or the run reports
+//! a failure and none of its rows is visible; run again, it completes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -13,7 +13,7 @@ use transload_tests_s3::{Armed, Fault, Rule};
 /// Lines of some hundred bytes: two tasks send two parts each.
 const ROWS: u64 = 80_000;
 
-/// A store of the test's own, whose faults are nobody else's.
+/// A separate store, so that faults affect only this test.
 struct Stage {
     bucket: Bucket,
     workplace: Workplace,
@@ -64,7 +64,7 @@ impl Stage {
         self.bucket.data().into_iter().collect()
     }
 
-    /// The keys of the objects whose completion the store was asked for.
+    /// The keys of the objects whose completion was requested from the store.
     fn completed(&self) -> BTreeSet<String> {
         let seen = self.bucket.faults().seen("CompleteMultipartUpload", "out/");
         let name = |key: &str| key.find("out/").map(|at| key[at..].to_owned());
@@ -96,7 +96,7 @@ impl Stage {
         assert!(found.iter().copied().eq(1..=ROWS), "{what}: {} rows", found.len());
     }
 
-    /// A run that failed: nothing is to be seen, and without the fault it completes.
+    /// A failed run: nothing is visible, and without the fault it completes.
     #[track_caller]
     fn mends(&self, ended: &Ended, what: &str) {
         assert!(matches!(ended.exit, Some(1..)), "{what}: {ended:?}");
@@ -112,8 +112,9 @@ impl Stage {
         assert_eq!(self.bucket.faults().uploads(""), Vec::<String>::new(), "{what}");
     }
 
-    /// After a run that nobody could end: what it had begun stays, as another process may be at
-    /// it, and what it had published is not added to, but replaced where that is said.
+    /// After a run whose outcome is unknown: its uploads stay, because another process may be using
+    /// them. A later run does not append to what it had published, but replaces it if the mode says
+    /// so.
     #[track_caller]
     fn mends_what_is_left(&self, is_published: bool, what: &str) {
         let again = self.run();
@@ -121,7 +122,7 @@ impl Stage {
             again.exits(1).says("FILE-EXISTS");
             let mut found = self.written();
             found.dedup();
-            assert_eq!(found.len(), self.written().len(), "{what}: rows are doubled");
+            assert_eq!(found.len(), self.written().len(), "{what}: rows are duplicated");
             let said = "write_mode = \"overwrite\"\n[channel]";
             let job = self.workplace.read("job.toml").replace("[channel]", said);
             self.workplace.put("job.toml", job);
@@ -137,7 +138,7 @@ impl Stage {
     }
 }
 
-/// Short, as some faults do not pass.
+/// Short, because some faults are permanent.
 const PATIENCE: &str = "retries = 3\nretry_window = \"10 s\"\nrequest_timeout = \"5 s\"\n";
 
 fn csv() -> String {
@@ -151,7 +152,7 @@ fn numbers(content: &[u8]) -> Vec<u64> {
     text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect()
 }
 
-/// Runs cases some at a time.
+/// Runs the cases, several at a time.
 fn for_all<T: Sync>(cases: &[T], test: impl Fn(&T) + Sync) {
     let next = std::sync::atomic::AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -167,7 +168,7 @@ fn for_all<T: Sync>(cases: &[T], test: impl Fn(&T) + Sync) {
     });
 }
 
-/// What passes when it is tried again.
+/// Faults that a retry survives.
 const PASSING: [Fault; 5] =
     [Fault::SLOW_DOWN, Fault::INTERNAL, Fault::Reset, Fault::LoseReply, Fault::DoneButError];
 
@@ -194,7 +195,7 @@ fn f35_a_write_outlasts_what_passes() {
         stage.assert_written(&what);
         assert_eq!(stage.bucket.faults().uploads(""), Vec::<String>::new(), "{what}");
         let is_used = !["HeadObject", "GetObject", "ListObjects"].contains(operation);
-        assert!(!is_used || armed.hits() == 1, "{what}: it has not happened");
+        assert!(!is_used || armed.hits() == 1, "{what}: the fault did not occur");
     });
 }
 
@@ -218,7 +219,7 @@ fn f35_a_write_that_cannot_go_on_leaves_nothing() {
     });
 }
 
-/// Nobody can say what has become of it: nothing is removed, and a later run finds out.
+/// The outcome cannot be determined: nothing is removed, and a later run determines it.
 #[test]
 fn f35_an_outcome_that_nobody_knows_deletes_nothing() {
     let cases = [
@@ -258,7 +259,7 @@ fn f35_a_store_that_keeps_no_metadata_is_known_by_other_signs() {
     }
 }
 
-/// The plan says it, before anything is written.
+/// The plan reports it before anything is written.
 #[test]
 fn f35_a_store_that_keeps_no_metadata_cannot_meet_every_requirement() {
     let stage = Stage::writing();
@@ -296,7 +297,7 @@ fn f35_a_read_outlasts_what_passes() {
     });
 }
 
-/// Part of an object is never taken for the whole, nor another version for the planned one.
+/// A part of an object is never treated as the whole, nor another version as the planned one.
 #[test]
 fn f35_a_read_that_cannot_go_on_leaves_nothing() {
     let cases = [
@@ -336,8 +337,9 @@ fn an_object_that_changes_during_the_run_is_an_error() {
     ended.says("in.csv").says("changed");
 }
 
-/// Killed at each step of the protocol, and run again: what the store had been asked for is done,
-/// whoever waits for the answer; every row is there once, and nothing is left over.
+/// Killed at each step of the protocol, and run again: requests that the store had received are
+/// processed, even if the program no longer waits for the response; every row is present once, and
+/// nothing is left over.
 #[test]
 fn f35_a_killed_run_is_run_again() {
     let cases = [

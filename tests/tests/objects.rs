@@ -1,6 +1,5 @@
-//! Jobs between object stores and the rest through the real program: splitting, overwriting,
-//! partitions, rolled-over objects, compressions. Values of all types are in `pairs`, faults in
-//! `object_faults`.
+//! Jobs with object stores through the real program: splitting, overwriting, partitions, several
+//! objects per task, compressions. Values of all types are in `pairs`, faults in `object_faults`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -39,7 +38,7 @@ fn into_bucket(workplace: &Workplace, bucket: &Bucket, more: &str) -> transload_
     workplace.run(&["run", "out.toml", "--progress", "none"])
 }
 
-/// T53, T54: cut where a record certainly begins, though line ends stand in cells.
+/// T53, T54: split only where a record certainly begins, although cells contain line ends.
 #[test]
 fn one_csv_object_is_read_by_several_tasks() {
     const ROWS: u64 = 120_000;
@@ -107,7 +106,7 @@ fn partitions_are_folders_both_ways_and_prune_the_listing() {
     }
 }
 
-/// T45: the plan says what will go, a look writes nothing, and what is not ours stays.
+/// T45: the plan lists what it will remove, planning writes nothing, and objects of others stay.
 #[test]
 fn t45_an_overwrite_prints_what_it_removes() {
     for bucket in stores() {
@@ -127,7 +126,7 @@ fn t45_an_overwrite_prints_what_it_removes() {
         assert!(plan.exits(0).stdout.contains(name), "{}\n{}", plan.stdout, plan.stderr);
         let removed = plan.stdout.lines().filter(|line| line.contains("remove "));
         assert_eq!(removed.count(), 1, "{}", plan.stdout);
-        assert_eq!(bucket.names(), before, "a plan has written");
+        assert_eq!(bucket.names(), before, "a plan wrote something");
         workplace.run(&["run", "out.toml", "--progress", "none"]).exits(0);
         let after = bucket.data();
         assert!(!after.contains(&old), "{after:?}");

@@ -1,8 +1,8 @@
-//! All pairs of PostgreSQL, MariaDB, MySQL, SQLite, CSV, JSON lines and Parquet, both ways, and of
-//! databases with files in buckets, on a table that
-//! holds every supported type with edge values: what arrives is compared value by value with what
-//! was put in, by readers of the test's own. Each value has a row to itself, so that what a store
-//! cannot hold makes exactly that row dirty.
+//! All pairs of PostgreSQL, MariaDB, MySQL, SQLite, CSV, JSON lines and Parquet, in both
+//! directions, and of databases with files in buckets, on a table with every supported type and
+//! edge values. The values in the target are compared with the inserted ones by independent
+//! readers. Each value has its own row, so that a value that a store cannot represent makes exactly
+//! that row dirty.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -23,12 +23,12 @@ use transload_tests_buckets::Bucket;
 struct Source<'a> {
     place: Place,
     kinds: Vec<&'a Kind>,
-    /// One for each row: whose value it holds, by the kind's place.
+    /// For each row: the index of its kind, and the value.
     values: Vec<(usize, &'a Value)>,
 }
 
 impl<'a> Source<'a> {
-    /// All that a store can give, in table `all_kinds`.
+    /// All values that a store can provide, in table `all_kinds`.
     fn new(place: Place, all: &'a [Kind]) -> Self {
         let store = place.store;
         let kinds: Vec<_> =
@@ -67,7 +67,7 @@ impl<'a> Source<'a> {
         kinds.iter().map(cell).collect()
     }
 
-    /// What must be in a target that takes these kinds, and the columns of rows that must be dirty.
+    /// The expected rows of a target with these kinds, and the columns of the expected dirty rows.
     fn expected(&self, target: Store, kinds: &[&Kind]) -> (Vec<Row>, Vec<String>) {
         let (mut rows, mut dirty) = (Vec::new(), Vec::new());
         for (id, (at, value)) in self.values.iter().enumerate() {
@@ -87,10 +87,10 @@ impl<'a> Source<'a> {
         (rows, dirty)
     }
 
-    /// A job that carries some columns into a table.
+    /// A job that copies some columns into a table.
     fn job(&self, kinds: &[&Kind], target: &Place, table: &str, more: &str) -> String {
         let names: Vec<_> = kinds.iter().map(|kind| format!(", \"{}\"", kind.name)).collect();
-        // A table that is there tells which types are wanted.
+        // An existing table determines the wanted types.
         let untold = target.store.is_file() || more.contains("create_table");
         let told = |kind: &&&Kind| untold || kind.declared;
         let told = kinds.iter().filter(told);
@@ -111,7 +111,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The columns that the run's dirty rows name, sorted.
+/// The columns named by the run's dirty rows, sorted.
 fn dirty_columns(workplace: &Workplace, report: &Json) -> Vec<String> {
     let folder = workplace.path().join("state/runs/job").join(report["run"].as_str().unwrap());
     let mut columns = Vec::new();
@@ -130,7 +130,7 @@ fn dirty_columns(workplace: &Workplace, report: &Json) -> Vec<String> {
     columns
 }
 
-/// Runs the job and says where the target is not as it must be.
+/// Runs the job and returns the differences between target and expectation.
 fn differences(
     source: &Source,
     target: &Place,
@@ -174,7 +174,7 @@ fn differences(
     differences
 }
 
-/// Columns whose type the target has not: the plan must say so by the column's name.
+/// Columns whose type the target lacks: the plan must refuse them by name.
 fn accepted(source: &Source, target: &Place, kinds: &[&Kind], more: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for kind in kinds {
@@ -208,7 +208,7 @@ fn into_buckets(store: Store) {
     between(Place::new(store), in_s3.into_iter().chain([in_azure]));
 }
 
-/// Into tables that the run makes, and into tables of native types.
+/// Into tables that the run creates, and into tables of native types.
 fn between(source: Place, targets: impl Iterator<Item = Place>) {
     let all = kinds();
     let source = Source::new(source, &all);

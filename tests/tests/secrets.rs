@@ -1,4 +1,4 @@
-//! T60: a secret stands nowhere but where it is used: not in outputs, logs or files of a run.
+//! T60: a secret occurs nowhere except where it is used: not in outputs, logs or files of a run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -14,7 +14,7 @@ use transload_tests_s3::SECRET;
 
 const CANARY: &str = "c4n4ry-Wb7!x%2F9";
 
-/// Every file below a folder, but for those that hold the secret by right.
+/// Every file below a folder, except for those that contain the secret by design.
 fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -40,7 +40,7 @@ fn assert_hidden(workplace: &Workplace, ended: &Ended, secret: &str) {
     }
 }
 
-/// Runs a command with everything logged, in both formats, and looks everywhere.
+/// Runs a command with full logging in both formats, and searches all output.
 fn search(workplace: &Workplace, arguments: &[&str]) -> Ended {
     search_for(workplace, arguments, CANARY)
 }
@@ -93,7 +93,7 @@ fn t60_a_secret_is_in_no_output_of_a_run() {
     }
 }
 
-/// The plugin gets the secret and says it in its error, which a careless one will.
+/// The plugin receives the secret and puts it into its error, as a faulty plugin might.
 #[test]
 fn t60_what_a_plugin_says_of_a_secret_is_taken_out() {
     let folder = sample_folder();
@@ -108,7 +108,7 @@ fn t60_what_a_plugin_says_of_a_secret_is_taken_out() {
         let redacted = |(_, text): &(String, Vec<u8>)| {
             String::from_utf8_lossy(text).contains("[redacted:password]")
         };
-        assert!(texts.iter().any(redacted), "{leak}: the secret was not even said");
+        assert!(texts.iter().any(redacted), "{leak}: the secret was not printed at all");
     }
 }
 
@@ -148,7 +148,8 @@ fn t60_a_literal_secret_is_warned_about_without_being_shown() {
     run().exits(0).says("password");
 }
 
-/// Runs a job that copies an object, right or wrong, and looks everywhere for a secret.
+/// Runs a job that copies an object, with a valid or an invalid login, and searches all output for
+/// a secret.
 fn search_bucket(bucket: &Bucket, connection: &str, secret: &str, is_good: bool) {
     let workplace = Workplace::new();
     bucket.put("in.csv", b"id\n1\n");
@@ -175,13 +176,13 @@ fn t60_a_stores_key_is_in_no_output() {
     for (bucket, secret) in [(Bucket::s3(), SECRET), (Bucket::azure(), AZURE.1)] {
         search_bucket(&bucket, &bucket.connection(), secret, true);
         let file = format!("{{ file = \"{}\" }}", bucket.secret.display());
-        // The store's answer to a wrong signature repeats what was signed.
+        // The store's response to a wrong signature repeats what was signed.
         let wrong = bucket.connection().replace(&file, "{ env = \"CANARY\" }");
         search_bucket(&bucket, &wrong, CANARY, false);
     }
 }
 
-/// A shared access signature stands in every url that is asked for, and so in a client's errors.
+/// A shared access signature is a part of every requested URL, and so of a client's errors.
 #[test]
 fn t60_a_shared_access_signature_is_in_no_output() {
     let bucket = Bucket::azure();

@@ -1,5 +1,5 @@
-//! The traps of `traps.md` that need servers and are not faults: what is written where, in what
-//! order, by whom, and what is said about it.
+//! The cases of `traps.md` that need servers and are not faults: what is written where, in which
+//! order and by which session, and what is reported about it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -53,7 +53,7 @@ fn t39_columns_go_by_name_whatever_their_order() {
     }
 }
 
-/// Nothing may happen at the target, not even what comes `before`, for a job file with mistakes.
+/// With mistakes in the job file, nothing is done at the target, not even `before`.
 #[test]
 fn t40_t41_mistakes_are_found_before_anything_is_done() {
     for (from, into) in ROUND {
@@ -75,13 +75,13 @@ fn t40_t41_mistakes_are_found_before_anything_is_done() {
         }
         let given = job(&source, &target, before)
             .replace("[writer]", "where = \"day = '${bizdate}'\"\n[writer]");
-        run(&given).exits(0); // and with all parameters it does what it says
+        run(&given).exits(0); // with all parameters, the same job runs
         assert!(target.lines("SELECT id FROM t").is_empty());
     }
 }
 
-/// Wall clock stays wall clock and an instant an instant, whatever the process's zone and the
-/// servers' own settings are.
+/// A wall-clock time stays a wall-clock time and an instant an instant, whatever the time zones of
+/// the process and the servers.
 #[test]
 fn t24_no_zone_on_the_way_changes_a_time() {
     let walls = ["2024-03-31 02:30:00", "2024-10-27 02:30:00", "2024-07-01 00:00:00"];
@@ -101,7 +101,7 @@ fn t24_no_zone_on_the_way_changes_a_time() {
             Database::new(Mysql, mysql),
             Database::new(Postgres, table),
         ];
-        // The server's own setting is somewhere else.
+        // The server's own setting is a different zone.
         for database in [&source, &chain[2]] {
             database
                 .run(&format!("ALTER DATABASE {} SET timezone = 'Asia/Kolkata';", database.name));
@@ -127,7 +127,7 @@ fn t24_no_zone_on_the_way_changes_a_time() {
 
 #[test]
 fn t46_a_source_that_cannot_be_read_leaves_the_target_alone() {
-    // A port where nobody listens: the listener goes at the end of the statement.
+    // A port without a listener: the listener is closed at the end of the statement.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for (from, into) in ROUND {
         let flow = Flow::new(from, into, 10);
@@ -181,7 +181,7 @@ fn t08_rows_that_come_during_the_run_disturb_nothing() {
         let mut running = flow.started(&job, Duration::ZERO);
         let mut added = 0;
         while !running.has_ended() && added < 20 {
-            // Before, among and behind the rows of every split.
+            // Before, among and after the rows of every split.
             flow.source.run(&format!(
                 "INSERT INTO numbers VALUES ({}, 'new', 1, NULL), ({}, 'new', 1, NULL); \
                  DELETE FROM numbers WHERE id = {};",
@@ -192,7 +192,7 @@ fn t08_rows_that_come_during_the_run_disturb_nothing() {
             added += 1;
             thread::sleep(Duration::from_millis(50));
         }
-        assert!(added > 0, "{from:?}: nothing happened during the run");
+        assert!(added > 0, "{from:?}: no row was added during the run");
         let ended = running.wait();
         ended.exits(0);
         let found = flow
@@ -240,7 +240,7 @@ fn t51_foreign_keys_are_kept() {
         ended.exits(0);
         assert_eq!(report(&ended)["rows"]["dirty"], 1, "{what}");
         assert_eq!(target.value("SELECT count(*), max(id) FROM t"), "2|2", "{what}");
-        // To replace the parents would take the children with them: refused.
+        // Replacing the parents would delete the children with them, so it is refused.
         let parents = Database::new(
             from,
             "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (5);",
@@ -255,7 +255,8 @@ fn t51_foreign_keys_are_kept() {
     }
 }
 
-/// The target loses a column in the middle of the run: nothing is shifted, the column is named.
+/// The target loses a column in the middle of the run: no value moves to another column, and the
+/// error names the column.
 #[test]
 fn t52_a_column_that_goes_during_the_run_stops_it_by_name() {
     for (from, into) in ROUND {
@@ -276,7 +277,7 @@ fn t52_a_column_that_goes_during_the_run_stops_it_by_name() {
 
 const CANARY: &str = "c4n4ry-Wb7!xF9";
 
-/// Every file below a folder that holds the canary.
+/// Every file below a folder that contains the canary.
 fn leaks(folder: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -288,7 +289,7 @@ fn leaks(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// Whether any process shows the canary in its arguments.
+/// Whether any process has the canary in its arguments.
 fn is_listed() -> bool {
     let processes = Command::new("ps").args(["-eo", "args"]).output().unwrap();
     String::from_utf8_lossy(&processes.stdout).contains(CANARY)
@@ -316,7 +317,7 @@ fn t60_a_servers_password_is_in_no_output() {
                 with_canary(&target)
             )
         };
-        // It works; it fails at the server; the password is wrong.
+        // A valid job; a job that fails at the server; a wrong password.
         for (mode, secret, works) in [
             ("upsert", CANARY, true),
             ("insert", CANARY, false),

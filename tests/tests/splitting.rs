@@ -1,11 +1,11 @@
-//! Tables read in parallel: every row once, whatever the keys are like.
+//! Tables read in parallel: every row once, whatever the keys.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
 use serde_json::Value;
 use transload_tests::Workplace;
 
-/// Reads table `t` of `source.db` in so many tasks and gives the rows' numbers, sorted.
+/// Reads table `t` of `source.db` with this many tasks and returns the rows' numbers, sorted.
 fn numbers(workplace: &Workplace, parallelism: u32, more: &str) -> (Vec<u64>, Value) {
     let job = format!(
         "[reader]\nplugin = \"sqlite\"\npath = \"source.db\"\ntable = \"t\"\ncolumns = [\"number\"]\n{more}\

@@ -1,4 +1,4 @@
-//! Signals and sudden death in the middle of a run: what is left is whole, and a later run works.
+//! Signals and kills in the middle of a run: committed work is complete, and a later run succeeds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use transload_tests::{Running, Workplace, sample_folder, wait_until};
 
-/// An endless run into a file: each batch of it has been waited for.
+/// An endless run into a file, with a pause before each batch.
 const INTO_A_FILE: &str = r#"
 [reader]
 plugin = "generator"
@@ -30,14 +30,14 @@ const RUN: [&str; 4] = ["run", "job.toml", "--progress", "none"];
 /// Milliseconds into a run at which a signal comes.
 const MOMENTS: [u64; 5] = [0, 15, 60, 200, 500];
 
-/// The report that a run has left; `None` if it did not come so far.
+/// The report of a run; `None` if the run did not get that far.
 fn report(workplace: &Workplace, job: &str) -> Option<Value> {
     let runs = workplace.path().join("state/runs").join(job);
     let run = fs::read_dir(runs).ok()?.next()?.ok()?;
     serde_json::from_slice(&fs::read(run.path().join("report.json")).ok()?).ok()
 }
 
-/// A run of `job.toml` from which a moment has passed since its plan was there.
+/// A run of `job.toml`, the given time after its plan was made.
 fn started(workplace: &Workplace, arguments: &[&str], moment: u64) -> Running {
     let _ = fs::remove_dir_all(workplace.path().join("state"));
     let mut running = workplace.start(arguments);
@@ -193,7 +193,7 @@ fn t62_whoever_waits_hears_the_signal() {
 fn t62_a_second_signal_ends_at_once() {
     let plugins = sample_folder();
     let workplace = Workplace::new();
-    // A reader that does not hear the first one, for longer than anybody waits here.
+    // A reader that ignores the first signal for longer than this test waits.
     let job = "[reader]\nplugin = \"sample\"\nfault = \"deaf\"\ncolumns = [\"int64\"]\n\
                [writer]\nplugin = \"file\"\npath = \"out.jsonl\"\n";
     workplace.put("job.toml", job);
@@ -206,7 +206,7 @@ fn t62_a_second_signal_ends_at_once() {
         assert!(!running.has_ended(), "the reader is not deaf");
         running.signal(second);
         running.wait().exits(exit);
-        assert!(begun.elapsed() < Duration::from_secs(55), "it waited for the reader");
+        assert!(begun.elapsed() < Duration::from_secs(55), "the run waited for the reader");
         assert!(!workplace.path().join("out.jsonl").exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Values on their way between formats and stores: none changes silently.
+//! Values between formats and stores: none changes silently.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -13,7 +13,7 @@ fn side(role: &str, file: &str) -> String {
     }
 }
 
-/// Moves everything from one to the other; `more` goes into `[reader.schema]`.
+/// Copies everything from one to the other; `more` goes into `[reader.schema]`.
 fn copy(workplace: &Workplace, from: &str, to: &str, schema: &str, more: &str) -> (Ended, Value) {
     let writer = side("writer", to);
     let mode = if to.ends_with(".db") { "create_table = true\n" } else { "" };
@@ -78,7 +78,7 @@ fn t19_floats_keep_every_digit() {
     let lines = values.iter().enumerate().map(|(id, value)| format!("{id},{value}\n"));
     workplace.put("in.csv", format!("id,f\n{}", lines.collect::<String>()));
     let schema = "id = \"int64\"\nf = \"float64\"\n";
-    // SQLite turns NaN into NULL, and JSON has neither NaN nor infinities: dirty rows.
+    // SQLite converts NaN to NULL, and JSON has neither NaN nor infinities: dirty rows.
     let (ended, report) = copy(&workplace, "in.csv", "t.db", schema, "[dirty]\nmax_rows = 1\n");
     ended.exits(0);
     assert_eq!(report["rows"]["dirty"], 1);
@@ -98,7 +98,7 @@ fn t19_floats_keep_every_digit() {
     assert_eq!(report["rows"]["dirty"], 2);
 }
 
-/// Rows whose texts hold everything that can mislead a search for a record's end.
+/// Rows whose texts contain everything that can mislead a search for a record's end.
 fn misleading(rows: usize) -> (String, Vec<String>) {
     let texts = [
         "plain",
@@ -177,7 +177,7 @@ fn t25_the_zone_of_the_process_changes_nothing() {
     }
 }
 
-/// The generator sums up each column it is given, whatever the order of rows.
+/// The generator computes a sum for each column, whatever the order of rows.
 #[test]
 fn sums_of_all_columns_survive_a_way_through_everything() {
     let specs = [

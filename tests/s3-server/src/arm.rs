@@ -1,4 +1,4 @@
-//! A test's side of the faults: it arms the server, and asks what the server has seen.
+//! The test's side of faults: arms the server, and queries the requests that it has received.
 
 use std::{
     io::{Read, Write},
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::fault::{Fault, Request, Rule};
 
-/// What a test asks of a server, as JSON in the body of `POST /-/`, a path that no bucket has.
+/// A command to the server, as JSON in the body of `POST /-/`, a path that no bucket has.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
     Arm(Rule, Fault),
@@ -19,7 +19,7 @@ pub(crate) enum Order {
     Uploads(String),
 }
 
-/// Where the faults of a server are armed.
+/// The interface for arming the faults of a server.
 #[derive(Clone, Debug)]
 pub struct Faults {
     address: String,
@@ -42,12 +42,12 @@ impl Faults {
         Self { address: address.trim_end_matches('/').to_owned() }
     }
 
-    /// Strikes the next request of an operation whose key holds this text.
+    /// Applies to the next request of an operation whose key contains this text.
     pub fn once(&self, operation: &str, key: &str, fault: Fault) -> Armed {
         self.arm(Rule::on(operation).key(key).times(1), fault)
     }
 
-    /// Strikes the requests that the rule says.
+    /// Applies to the requests that the rule matches.
     ///
     /// # Panics
     /// If S3 has no such operation.
@@ -55,12 +55,12 @@ impl Faults {
         Armed { faults: self.clone(), number: self.ask(&Order::Arm(rule, fault)) }
     }
 
-    /// The requests of an operation (`*`: of all) whose key holds this text, oldest first.
+    /// The requests of an operation (`*`: of all) whose key contains this text, oldest first.
     pub fn seen(&self, operation: &str, key: &str) -> Vec<Request> {
         self.ask(&Order::Seen(Rule::on(operation).key(key)))
     }
 
-    /// The keys below a prefix that have an open multipart upload, once for each.
+    /// The keys below a prefix with an open multipart upload, once for each upload.
     pub fn uploads(&self, prefix: &str) -> Vec<String> {
         self.ask(&Order::Uploads(prefix.to_owned()))
     }
@@ -83,7 +83,7 @@ impl Faults {
 }
 
 impl Armed {
-    /// How many requests it has struck so far.
+    /// How many requests it has been applied to so far.
     pub fn hits(&self) -> u64 {
         let hits: Option<u64> = self.faults.ask(&Order::Hits(self.number));
         hits.expect("a rule stays until it is disarmed")
@@ -92,7 +92,7 @@ impl Armed {
 
 impl Drop for Armed {
     fn drop(&mut self) {
-        // A server of the test's own may be gone already, and its faults with it.
+        // A test's own server may have stopped already, and its faults with it.
         if TcpStream::connect(&self.faults.address).is_ok() {
             let () = self.faults.ask(&Order::Disarm(self.number));
         }

@@ -1,4 +1,4 @@
-//! Faults, the rules that say which requests they strike, and what the server has seen.
+//! Faults, the rules that select their requests, and the requests that the server has received.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,50 +10,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::operation::{NAMES, Operation};
 
-/// What goes wrong with a request.
+/// The effect on a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
-    /// An error answer with this status and code of S3's, and nothing is done.
+    /// An error response with this status and S3 error code; the request is not processed.
     Answer(u16, String),
-    /// Status 200 and an error of this code in the body, and nothing is done.
+    /// Status 200 with an error of this code in the body; the request is not processed.
     ErrorInBody(String),
-    /// No answer at all, the connection stays open; nothing is done.
+    /// No response, and the connection stays open; the request is not processed.
     Hang,
-    /// The connection ends before anything is done.
+    /// The connection is closed before the request is processed.
     Reset,
-    /// It is done, and the connection ends without an answer.
+    /// The request is processed, and the connection is closed without a response.
     LoseReply,
-    /// It is done, and the answer says 500.
+    /// The request is processed, and the response has status 500.
     DoneButError,
-    /// The answer's body ends after so many bytes, its length as promised.
+    /// The response's body ends after this many bytes; the length header is the full length.
     CutBody(u64),
-    /// The answer comes so many milliseconds late.
+    /// The response is delayed by this many milliseconds.
     Slow(u64),
     /// User metadata is not stored.
     DropMetadata,
-    /// The answer tells an ETag that the object does not have.
+    /// The response has an ETag that the object does not have.
     WrongEtag,
-    /// The whole object is sent where a range was asked for, with status 200.
+    /// The whole object is sent with status 200, although a range was requested.
     IgnoreRange,
-    /// A listing shows what was there when the fault was armed.
+    /// A listing shows the state at the time when the fault was armed.
     StaleListing,
-    /// A listing has at most so many keys on a page.
+    /// A listing has at most this many keys per page.
     Pages(usize),
 }
 
 impl Fault {
-    /// 503, as S3 says that there are too many requests.
+    /// 503, S3's status for too many requests.
     pub const SLOW_DOWN: Self = Self::Answer(503, String::new());
     /// 500.
     pub const INTERNAL: Self = Self::Answer(500, String::new());
     /// 403.
     pub const FORBIDDEN: Self = Self::Answer(403, String::new());
-    /// 409, as S3 answers a conditional write that met another one.
+    /// 409, S3's status for a conditional write that conflicts with another one.
     pub const CONFLICT: Self = Self::Answer(409, String::new());
     /// 412.
     pub const PRECONDITION: Self = Self::Answer(412, String::new());
 
-    /// S3's own code for a status where none is given.
+    /// S3's own code for a status, unless one is given.
     pub(crate) fn code(status: u16, code: &str) -> &str {
         match status {
             _ if !code.is_empty() => code,
@@ -67,7 +67,7 @@ impl Fault {
     }
 }
 
-/// Which requests a fault strikes.
+/// Which requests a fault applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     pub(crate) operation: String,
@@ -77,26 +77,26 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// All requests of an operation, by S3's name for it; `*` for all operations.
+    /// All requests of an operation, by its name in S3; `*` for all operations.
     pub fn on(operation: &str) -> Self {
         Self { operation: operation.to_owned(), key: String::new(), after: 0, times: u64::MAX }
     }
 
-    /// Only where the key, or a listing's prefix, holds this text.
+    /// Only requests whose key, or a listing's prefix, contains this text.
     #[must_use]
     pub fn key(mut self, text: &str) -> Self {
         text.clone_into(&mut self.key);
         self
     }
 
-    /// Only after so many of them.
+    /// Only after this many of them.
     #[must_use]
     pub fn after(mut self, requests: u64) -> Self {
         self.after = requests;
         self
     }
 
-    /// Only so many of them.
+    /// Only this many of them.
     #[must_use]
     pub fn times(mut self, requests: u64) -> Self {
         self.times = requests;
@@ -109,20 +109,20 @@ impl Rule {
     }
 }
 
-/// A request that came.
+/// A request that was received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// S3's name of what it asked for.
+    /// The operation's name in S3.
     pub operation: String,
     /// The key, or a listing's prefix.
     pub key: String,
-    /// The range that it asked for, as the header says it.
+    /// The requested range, as in the header.
     pub range: Option<String>,
-    /// How many requests for the same operation were under way when it came, itself included.
+    /// How many requests for the same operation were in progress when it arrived, including itself.
     pub under_way: u64,
 }
 
-/// The rules of a server, and what it has seen.
+/// The rules of a server, and the requests that it has received.
 #[derive(Default)]
 pub(crate) struct Rules {
     state: Mutex<State>,
@@ -144,14 +144,14 @@ struct Armament {
     hits: u64,
 }
 
-/// A fault that strikes a request.
+/// A fault that applies to a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Strike {
     pub(crate) fault: Fault,
     pub(crate) armed: Instant,
 }
 
-/// As much as a long run of tests needs to look back.
+/// Enough for the queries of a long test run.
 const REMEMBERED: usize = 100_000;
 
 impl Rules {
@@ -159,7 +159,7 @@ impl Rules {
         self.state.lock().unwrap()
     }
 
-    /// A rule from now on, by its number; refused if there is no such operation.
+    /// Adds a rule and returns its number; refused if there is no such operation.
     pub(crate) fn arm(&self, rule: Rule, fault: Fault) -> Result<u64, String> {
         if rule.operation != "*" && !NAMES.contains(&rule.operation.as_str()) {
             return Err(format!("no operation `{}`; there are {NAMES:?}", rule.operation));
@@ -176,13 +176,13 @@ impl Rules {
         self.state().rules.remove(&number);
     }
 
-    /// How many requests a rule has struck.
+    /// How many requests a rule has been applied to.
     pub(crate) fn hits(&self, number: u64) -> Option<u64> {
         self.state().rules.get(&number).map(|armament| armament.hits)
     }
 
-    /// What strikes a request: of all rules that match, the oldest whose turn it is. Every rule
-    /// that matches counts it.
+    /// The fault for a request: of all rules that match, the oldest that is due. Every matching
+    /// rule counts the request.
     pub(crate) fn strike(&self, operation: &Operation) -> Option<Strike> {
         let mut struck = None;
         for armament in self.state().rules.values_mut() {
@@ -199,7 +199,7 @@ impl Rules {
         struck
     }
 
-    /// Notes that a request has come; it must be told when it has gone.
+    /// Records a request that has arrived; its end must be reported.
     pub(crate) fn came(&self, operation: &Operation, range: Option<String>) {
         let mut state = self.state();
         let under_way = state.under_way.entry(operation.name).or_default();

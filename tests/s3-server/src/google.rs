@@ -1,9 +1,9 @@
-//! Google Cloud Storage's XML API as its client speaks it: S3's requests under other names, with a
-//! bearer's token for a signature and generation numbers for versions. What comes is turned into a
-//! request of S3's, what the store answers is turned back.
+//! Google Cloud Storage's XML API as its client uses it: S3's requests under other names, with a
+//! bearer token instead of a signature and generation numbers as versions. A request is converted
+//! to one of S3, and the store's response is converted back.
 //!
-//! Not as the real one: tokens are looked at but not verified. As there, a multipart upload is
-//! completed without a condition, or not at all.
+//! Different from the real service: tokens are checked for their form but not verified. As in the
+//! real service, completing a multipart upload cannot be conditional.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hyper::{
@@ -14,15 +14,16 @@ use s3s::Body;
 
 use crate::{operation::Operation, server::BUCKET, store::Store};
 
-/// Who the server lets in: the service account of this name.
+/// The service account that the server accepts.
 pub const ACCOUNT: &str = "transload@tests.example";
 
-/// A condition on the object's generation; 0 is none.
+/// A condition on the object's generation; 0 means that there is no object.
 const MATCH: &str = "x-goog-if-generation-match";
 const GENERATION: &str = "x-goog-generation";
 const METADATA: (&str, &str) = ("x-goog-meta-", "x-amz-meta-");
 
-/// Turns a request into S3's, unless the answer is clear without the store: its status and code.
+/// Converts a request to S3's, unless it can be answered without the store: then its status and
+/// code.
 pub(crate) fn to_s3(
     request: &mut Request<Body>,
     operation: &Operation,
@@ -50,7 +51,7 @@ pub(crate) fn to_s3(
     Ok(())
 }
 
-/// Turns the store's answer into one of Google's.
+/// Converts the store's response to Google's.
 pub(crate) fn from_s3(response: &mut Response<Body>, operation: &Operation, store: &Store) {
     rename(response.headers_mut(), METADATA.1, METADATA.0);
     let tells = ["GetObject", "HeadObject", "PutObject", "CompleteMultipartUpload"];
@@ -62,7 +63,7 @@ pub(crate) fn from_s3(response: &mut Response<Body>, operation: &Operation, stor
     }
 }
 
-/// Whether the token is one that the account has made for itself.
+/// Whether the token is one that the account has issued for itself.
 fn is_let_in(headers: &HeaderMap) -> bool {
     let token = || {
         let token = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;

@@ -1,13 +1,13 @@
-//! An S3 server for tests: real requests, signatures and answers, and faults where a test asks.
+//! An S3 server for tests: real requests, signatures and responses, and faults on request.
 //!
-//! - `server` listens, and stands between a request and its answer where a fault is armed;
-//! - `google` speaks Google's dialect of it, at a port of its own;
-//! - `tls` lets it speak TLS as well;
-//! - `store` is the store behind it: bytes by `s3s-fs`, names and conditions by this crate;
-//! - `page` cuts listings into pages, `operation` tells what a request asks for;
-//! - `fault` has the faults and the rules that say when they strike; `arm` is a test's side of it.
+//! - `server` listens, and applies armed faults between a request and its response;
+//! - `google` implements Google's dialect, on a separate port;
+//! - `tls` adds TLS;
+//! - `store` is the store: bytes in `s3s-fs`, names and conditions in this crate;
+//! - `page` divides listings into pages, `operation` determines the operation of a request;
+//! - `fault` contains the faults and the rules that select their requests; `arm` is the test's side.
 //!
-//! A test arms the server that all tests share by its own prefix, or starts one of its own:
+//! A test arms the server that all tests share for its own prefix, or starts a separate one:
 //!
 //! ```
 //! use transload_tests_s3::{Fault, Faults, Rule, Server};

@@ -1,5 +1,5 @@
-//! The S3 server that all tests share: `transload-tests-s3 DIR` serves what is in `DIR/data` on a
-//! free port of 127.0.0.1, which `DIR/port` tells once it can be asked.
+//! The S3 server that all tests share: `transload-tests-s3 DIR` serves `DIR/data` on a free port of
+//! 127.0.0.1, and writes the port into `DIR/port` once it accepts requests.
 
 use std::path::PathBuf;
 

@@ -1,18 +1,17 @@
-//! Which of S3's operations a request asks for, and on which key: by its method and query, as S3
-//! itself tells them apart.
+//! Determines the S3 operation of a request and its key, by method and query as in S3.
 
 use hyper::{HeaderMap, Method, Uri};
 
-/// What a request asks for.
+/// The operation of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Operation {
-    /// The name that S3's documentation gives it.
+    /// The name in S3's documentation.
     pub(crate) name: &'static str,
-    /// The object's key; of a listing, its prefix. Decoded. Empty where the body names the keys.
+    /// The object's key; for a listing, its prefix. Decoded. Empty if the body contains the keys.
     pub(crate) key: String,
 }
 
-/// The names that a rule may have.
+/// The names that a rule may use.
 pub(crate) const NAMES: [&str; 14] = [
     "AbortMultipartUpload",
     "Bucket",
@@ -68,7 +67,7 @@ fn parameter(text: &str) -> (String, String) {
     (decoded(name), decoded(&value.replace('+', " ")))
 }
 
-/// A text without its percent signs.
+/// Decodes percent-encoding.
 pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -88,7 +87,7 @@ pub(crate) fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A key as a listing shows it where the request wants `encoding-type=url`.
+/// A key in the form that a listing has if the request sets `encoding-type=url`.
 pub(crate) fn encoded(key: &str) -> String {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/*".contains(&byte);
     let letter = |byte: u8| match safe(byte) {

@@ -1,5 +1,5 @@
-//! Pages of a listing, as S3 cuts them: keys in the order of their bytes, a folder's keys as one
-//! common prefix, and a token to go on after.
+//! The pages of a listing as in S3: keys in byte order, the keys of a folder as one common prefix,
+//! and a token to continue after.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 pub(crate) struct Page<'a> {
     pub(crate) keys: Vec<&'a str>,
     pub(crate) prefixes: BTreeSet<String>,
-    /// What to go on after; `None` on the last page.
+    /// Where the next page continues; `None` on the last page.
     pub(crate) next: Option<String>,
 }
 
-/// The page of at most `most` keys and prefixes that come after `after`. Keys must be in order.
+/// The page of at most `most` keys and prefixes that come after `after`. Keys must be sorted.
 pub(crate) fn page<'a>(
     keys: impl Iterator<Item = &'a str>,
     prefix: &str,
@@ -40,7 +40,7 @@ pub(crate) fn page<'a>(
     page
 }
 
-/// The key itself, or the common prefix that stands for it.
+/// The key itself, or the common prefix shown for it.
 fn shown<'a>(key: &'a str, prefix: &str, delimiter: &str) -> &'a str {
     let rest = &key[prefix.len()..];
     match rest.find(delimiter).filter(|_| !delimiter.is_empty()) {

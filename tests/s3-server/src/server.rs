@@ -1,5 +1,5 @@
-//! The server: it listens on 127.0.0.1, hands requests to the store through `s3s`, which checks
-//! signatures and speaks S3's XML, and lets armed faults strike them.
+//! The server: listens on 127.0.0.1, passes requests to the store through `s3s`, which checks
+//! signatures and parses S3's XML, and applies armed faults.
 
 use std::{
     fs, io,
@@ -36,14 +36,14 @@ use crate::{
     tls::Certificates,
 };
 
-/// The access key that the server knows.
+/// The access key that the server accepts.
 pub const KEY: &str = "transload";
 /// Its secret.
 pub const SECRET: &str = "transload-secret";
-/// The bucket that is there from the start.
+/// The bucket that exists from the start.
 pub const BUCKET: &str = "transload";
 
-/// A server of a test's own; ended when dropped, with all that is in it.
+/// A server for one test; stopped and removed when dropped.
 pub struct Server {
     endpoint: String,
     google: String,
@@ -53,15 +53,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// An empty one.
+    /// An empty server.
     ///
     /// # Panics
-    /// If there is no folder or no port for it.
+    /// If a folder or a port is not available.
     pub fn start() -> Self {
         Self::made(None)
     }
 
-    /// An empty one that speaks TLS as well, at a port of its own, with one of the certificates.
+    /// An empty server with an additional port for TLS, with one of the certificates.
     ///
     /// # Panics
     /// As [`Server::start`], and if there is no such certificate.
@@ -92,15 +92,15 @@ impl Server {
         &self.endpoint
     }
 
-    /// `http://127.0.0.1:PORT` of the same store, as Google would speak.
+    /// `http://127.0.0.1:PORT` of the same store in Google's dialect.
     pub fn google_endpoint(&self) -> &str {
         &self.google
     }
 
-    /// `https://HOST:PORT`, which is of 127.0.0.1, whatever the host.
+    /// `https://HOST:PORT`; the port is on 127.0.0.1, whatever the host.
     ///
     /// # Panics
-    /// If it speaks no TLS.
+    /// If the server has no TLS.
     pub fn tls_endpoint(&self, host: &str) -> String {
         format!("https://{host}:{}", self.tls_port.expect("a server that speaks TLS"))
     }
@@ -108,7 +108,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A test may be asynchronous, where nobody may wait for threads.
+        // A test may be asynchronous, where waiting for threads is not allowed.
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
@@ -116,7 +116,7 @@ impl Drop for Server {
 /// Serves `folder/data`, and writes the port into `folder/port`.
 ///
 /// # Panics
-/// If the folder cannot be written, or there is no port.
+/// If the folder cannot be written, or no port is available.
 pub fn serve_forever(folder: &Path) {
     let data = folder.join("data");
     fs::create_dir_all(&data).expect("a folder");
@@ -138,10 +138,10 @@ fn listener() -> TcpListener {
     listener
 }
 
-/// What answers requests.
+/// Processes requests.
 struct Stage {
     service: S3Service,
-    /// For requests that are let in already.
+    /// For requests that have been authorized already.
     unsigned: S3Service,
     store: Store,
     rules: Rules,
@@ -158,7 +158,7 @@ impl Stage {
     }
 }
 
-/// How a port is spoken to.
+/// The protocol of a port.
 #[derive(Clone)]
 enum Way {
     Plain,
@@ -169,16 +169,16 @@ enum Way {
 async fn serve(listener: TcpListener, way: Way, stage: Arc<Stage>) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a socket");
     loop {
-        // Out of descriptors, say: others will be freed.
+        // For example, no descriptor is free: others will be closed.
         let Ok((socket, _)) = listener.accept().await else { continue };
-        // Answers are small, and the next request waits for them.
+        // Responses are small, and the next request waits for them.
         let _ = socket.set_nodelay(true);
         let (stage, way) = (stage.clone(), way.clone());
         tokio::spawn(async move {
             match way {
                 Way::Plain => talk(socket, stage, false).await,
                 Way::Google => talk(socket, stage, true).await,
-                // A client that does not like the certificate has gone.
+                // A client that rejects the certificate closes the connection.
                 Way::Tls(tls) => {
                     if let Ok(socket) = tls.accept(socket).await {
                         talk(socket, stage, false).await;
@@ -191,7 +191,7 @@ async fn serve(listener: TcpListener, way: Way, stage: Arc<Stage>) {
 
 async fn talk(socket: impl AsyncRead + AsyncWrite + Unpin, stage: Arc<Stage>, google: bool) {
     let answer = service_fn(move |request| answer(stage.clone(), request, google));
-    // A connection may end as its client likes.
+    // The client may close the connection at any time.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
 }
 
@@ -214,7 +214,7 @@ async fn answer(
     stage.rules.came(&operation, range);
     let visit = Visit { stage: stage.clone(), operation: operation.name };
     let strike = stage.rules.strike(&operation);
-    // What has been asked for is done, even if the client does not wait for the answer.
+    // A request is processed completely, even if the client does not wait for the response.
     let acting = tokio::spawn(async move {
         if google && let Err((status, code)) = google::to_s3(&mut request, &operation, &stage.store)
         {
@@ -234,7 +234,7 @@ async fn answer(
     Ok(acting.await??.watched(visit))
 }
 
-/// An answer, and after how many bytes of its body it breaks off.
+/// A response, and the number of bytes after which its body is cut.
 struct Answer {
     response: Response<Body>,
     left: u64,
@@ -285,7 +285,7 @@ async fn struck(
         }
         Fault::Reset => return Err(lost()),
         Fault::Slow(milliseconds) => {
-            // Here by then, whatever becomes of the client.
+            // Received completely by then, whatever the client does next.
             drain(&mut request).await?;
             tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
         }
@@ -296,7 +296,7 @@ async fn struck(
     let response = service.call(request).await?;
     match fault {
         Fault::LoseReply => {
-            // The store may work on while it answers.
+            // The store may still be working while it responds.
             let mut body = response.into_body();
             body.store_all_limited(usize::MAX).await?;
             Err(lost())
@@ -307,13 +307,13 @@ async fn struck(
     }
 }
 
-/// Takes what the client sends, and keeps it: one that cannot send its body does not look for an
-/// answer.
+/// Receives and keeps the whole body: a client that cannot send its body does not read the
+/// response.
 async fn drain(request: &mut Request<Body>) -> Result<(), StdError> {
     request.body_mut().store_all_limited(usize::MAX).await.map(drop)
 }
 
-/// An error as S3 says it.
+/// An error in S3's form.
 fn refusal(status: u16, code: &str) -> Response<Body> {
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
@@ -343,7 +343,7 @@ fn obey(stage: &Stage, body: &[u8]) -> Response<Body> {
     }
 }
 
-/// A request that is under way until this is dropped.
+/// A request that is in progress until this is dropped.
 struct Visit {
     stage: Arc<Stage>,
     operation: &'static str,
@@ -355,7 +355,7 @@ impl Drop for Visit {
     }
 }
 
-/// A body that may break off.
+/// A body that may be cut.
 struct Watched {
     body: Body,
     left: u64,
@@ -377,7 +377,8 @@ impl Stream for Watched {
             self.left -= bytes.len() as u64;
             self.unsent = self.unsent.saturating_sub(bytes.len() as u64);
             if self.unsent == 0 {
-                // Before its last byte leaves: who has it may come again at once.
+                // Before its last byte is sent, because the client may send its next request at
+                // once.
                 self.visit = None;
             }
             bytes

@@ -1,12 +1,12 @@
-//! The store behind the server. `s3s-fs` keeps the bytes, each object and upload under a name of
-//! its own, never written twice. What a real store has and `s3s-fs` has not or has otherwise is
-//! here: keys of any form (there they are paths of files: no `a` beside `a/b`, no long ones),
-//! metadata that goes with its object, ETags in listings and of parts, `If-Match` and
-//! `If-None-Match` that hold when two write at once, reads that are not disturbed by a write,
-//! pages, `ListMultipartUploads`, and S3's errors for uploads and parts that are not there.
+//! The store of the server. `s3s-fs` keeps the bytes, each object and upload under a separate name
+//! that is never written twice. This crate adds what a real store has and `s3s-fs` lacks or does
+//! differently: keys of any form (in `s3s-fs` they are file paths: no `a` next to `a/b`, no long
+//! ones), metadata that is replaced together with its object, ETags in listings and of parts,
+//! `If-Match` and `If-None-Match` that hold for concurrent writes, reads that are not disturbed by
+//! a write, pages, `ListMultipartUploads`, and S3's errors for missing uploads and parts.
 //!
-//! Not as in a real store: names are lost when the server ends; parts must be numbered from 1
-//! without gaps; checksums of parts are not looked at; there are no versions and no copies.
+//! Different from a real store: names are lost when the server ends; parts must be numbered from 1
+//! without gaps; checksums of parts are ignored; there are no versions and no copies.
 
 mod objects;
 mod uploads;
@@ -44,16 +44,16 @@ struct Shared {
     names: Mutex<Names>,
 }
 
-/// What there is, by bucket and key.
+/// The content, by bucket and key.
 #[derive(Default)]
 struct Names {
     objects: BTreeMap<(String, String), Object>,
-    /// What was there once, for listings that are stale.
+    /// Earlier content, for stale listings.
     gone: Vec<((String, String), Object, Instant)>,
     uploads: BTreeMap<String, Upload>,
 }
 
-/// An object, as long as it stands under its key.
+/// An object while it is stored under its key.
 #[derive(Clone)]
 struct Object {
     /// Its name in `s3s-fs`.
@@ -79,7 +79,7 @@ struct Upload {
     parts: BTreeMap<i32, (u64, ETag)>,
 }
 
-/// What a conditional request wants of the object that stands under the key.
+/// The condition of a request on the object under the key.
 #[derive(Clone, Default)]
 struct Condition {
     matches: Option<ETagCondition>,
@@ -109,7 +109,7 @@ impl Condition {
 }
 
 impl Store {
-    /// What lies in a folder, whose folders are the buckets.
+    /// A store of the content of a folder, whose subfolders are the buckets.
     pub(crate) fn new(folder: &Path) -> Self {
         let files = FileSystem::new(folder).expect("a folder");
         let (folder, next, names) = (folder.to_owned(), AtomicU64::new(0), Mutex::default());
@@ -125,7 +125,7 @@ impl Store {
         keys
     }
 
-    /// An object's number, greater than that of what was there before, and its ETag.
+    /// An object's number, greater than that of its predecessor, and its ETag.
     pub(crate) fn version(&self, bucket: &str, key: &str) -> Option<(u64, String)> {
         let names = self.names();
         let object = names.objects.get(&(bucket.to_owned(), key.to_owned()))?;
@@ -169,7 +169,7 @@ impl Store {
         condition.check(self.names().objects.get(&name))
     }
 
-    /// Puts an object under its key, if the condition still holds.
+    /// Stores an object under its key, if the condition still holds.
     fn publish(&self, bucket: &str, key: &str, new: Object, condition: &Condition) -> S3Result<()> {
         let name = (bucket.to_owned(), key.to_owned());
         let mut names = self.names();
@@ -193,12 +193,12 @@ impl Store {
         }
     }
 
-    /// Removes bytes. Who reads them still has them open.
+    /// Removes bytes. Readers still have them open.
     fn forget(&self, bucket: &str, blob: &str) {
         let _ = std::fs::remove_file(self.path(bucket, blob));
     }
 
-    /// A bucket's objects by key: what is there, or what was there at a moment.
+    /// A bucket's objects by key: now, or at an earlier time.
     fn listed(&self, bucket: &str, at: Option<Instant>) -> BTreeMap<String, Object> {
         let names = self.names();
         let was_there = |object: &Object| at.is_none_or(|at| object.since <= at);
@@ -210,17 +210,17 @@ impl Store {
     }
 }
 
-/// The fault that strikes a request, where it is the store's part.
+/// The fault for a request, if the store applies it.
 fn fault(extensions: &Extensions) -> Option<&Fault> {
     extensions.get::<Strike>().map(|strike| &strike.fault)
 }
 
-/// The metadata to be kept.
+/// The metadata to store.
 fn kept(extensions: &Extensions, metadata: Option<Metadata>) -> Option<Metadata> {
     metadata.filter(|_| fault(extensions) != Some(&Fault::DropMetadata))
 }
 
-/// The ETag to be told.
+/// The ETag to return.
 fn told(extensions: &Extensions, etag: &ETag) -> ETag {
     match fault(extensions) {
         Some(Fault::WrongEtag) => ETag::Strong(etag.value().chars().rev().collect()),

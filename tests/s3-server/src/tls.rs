@@ -1,4 +1,4 @@
-//! Certificates of the tests' own authority, and TLS with one of them.
+//! Certificates of a test authority, and TLS with one of them.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,17 +13,17 @@ use rustls::{
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-/// What `tests/servers/certificates` makes, all of it for the name `localhost`: `server`, in force
+/// The certificates of `tests/servers/certificates`, all for the name `localhost`: `server`, valid
 /// for a month, and `expired`.
 pub struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
-    /// Fresh ones.
+    /// Creates new certificates.
     ///
     /// # Panics
-    /// If the script does not make them.
+    /// If the script fails.
     pub fn make() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../servers/certificates");
@@ -32,7 +32,7 @@ impl Certificates {
         Self { folder }
     }
 
-    /// The authority's certificate, which a client may trust.
+    /// The authority's certificate, for a client to trust.
     pub fn authority(&self) -> PathBuf {
         self.file("ca.crt")
     }

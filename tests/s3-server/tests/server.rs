@@ -1,4 +1,4 @@
-//! The server as a client sees it: `object_store`, which plugins use, and faults.
+//! Tests the server with the client that plugins use, `object_store`, and with faults.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
@@ -21,7 +21,7 @@ fn client(endpoint: &str) -> AmazonS3 {
     builder.with_region("us-east-1").with_bucket_name(BUCKET).with_retry(retry).build().unwrap()
 }
 
-/// Runs a test on a server of its own.
+/// Runs a test on a separate server.
 fn on_server<F: Future<Output = ()>>(test: impl FnOnce(Arc<AmazonS3>, Faults) -> F) {
     let server = Server::start();
     let client = Arc::new(client(server.endpoint()));

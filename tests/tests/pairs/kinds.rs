@@ -1,5 +1,5 @@
-//! The table that all pairs are tested with: what kinds of column there are, which store has them
-//! as what, their edge values, and the text that each store's own client shows for a value.
+//! The table for all pairs: the kinds of columns, their type in each store, their edge values, and
+//! the text that each store's own client shows for a value.
 
 use super::stores::Store::{self, Csv, Jsonl, Mariadb, Mysql, Parquet, Postgres, Sqlite};
 
@@ -14,30 +14,30 @@ const PARQUET: &[Store] = &[Parquet];
 pub(crate) struct Kind {
     /// The column's name.
     pub(crate) name: &'static str,
-    /// What a job's own schema calls it, for files.
+    /// Its type in a job's own schema, for files.
     pub(crate) logical: &'static str,
-    /// Its native type in stores that give such values.
+    /// Its native type in stores that can be a source for it.
     pub(crate) gives: Vec<(Store, &'static str)>,
-    /// Its native type in stores that take them.
+    /// Its native type in stores that can be a target for it.
     pub(crate) takes: Vec<(Store, &'static str)>,
     pub(crate) values: Vec<Value>,
-    /// What a store's client shows for a value.
+    /// The text that a store's client shows for a value.
     pub(crate) shown: fn(Store, &str) -> String,
-    /// What a client shows, without what is not a matter of the value.
+    /// The text that a client shows, normalized.
     pub(crate) settled: fn(Store, String) -> String,
-    /// The target keeps the letters that the source has, which are the source's own choice.
+    /// Whether the target keeps the text of the source, whose form is the source's choice.
     pub(crate) kept: bool,
-    /// JSON needs no quotes around it.
+    /// Whether JSON needs no quotes around it.
     pub(crate) bare: bool,
-    /// Files need to be told the type even where the target's column has one.
+    /// Whether files need the type declared even if the target's column has one.
     pub(crate) declared: bool,
 }
 
 pub(crate) struct Value {
     pub(crate) text: String,
-    /// As it is put into the source, if not as it will be shown.
+    /// The text inserted into the source, if it differs from the text shown.
     pub(crate) entered: Option<String>,
-    /// Stores that cannot hold it: as targets they refuse the row.
+    /// Stores that cannot represent it: as targets they refuse the row.
     pub(crate) not_in: Vec<Store>,
 }
 
@@ -76,7 +76,7 @@ impl Kind {
         self.except(&[], texts)
     }
 
-    /// Values that some stores cannot hold.
+    /// Adds values that some stores cannot represent.
     fn except<T: Into<String> + Copy>(mut self, stores: &[&[Store]], texts: &[T]) -> Self {
         let not_in = stores.concat();
         let value =
@@ -85,7 +85,7 @@ impl Kind {
         self
     }
 
-    /// A value that is shown otherwise than it was entered.
+    /// Adds a value that is shown differently from how it was entered.
     fn entered(mut self, entered: &str, text: &str) -> Self {
         let entered = Some(entered.to_owned());
         self.values.push(Value { text: text.to_owned(), entered, not_in: Vec::new() });
@@ -121,10 +121,10 @@ pub(crate) fn kinds() -> Vec<Kind> {
     kinds.into_iter().flatten().map(in_parquet).collect()
 }
 
-/// Parquet has what text files have, as what they are told that it is.
+/// Parquet has the types of text files, as they are declared.
 fn in_parquet(mut kind: Kind) -> Kind {
     let has = |list: &[(Store, &'static str)]| Kind::native(list, Jsonl).is_some();
-    // A number of any size is a text to all who do not know our word for it.
+    // Other readers see a number of any size as text, because Parquet has no type for it.
     if has(&kind.gives) && kind.logical != "numeric" {
         kind.gives.push((Parquet, kind.logical));
     }
@@ -292,7 +292,7 @@ fn fractions() -> Vec<Kind> {
             .files()
             .bare()
             .values(&[digits, all_digits, "-0.000000000000000000000000000001"]),
-        // Any size, and what no decimal type has.
+        // Any size, and values that no decimal type has.
         kind("unbounded", "numeric")
             .is(PG, "numeric")
             .is(LITE, "NUMERIC_TEXT")
@@ -474,7 +474,7 @@ fn others() -> Vec<Kind> {
                 "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
             ])
             .declared(),
-        // Parquet's have no sign and no microseconds.
+        // Parquet's intervals have no sign and no microseconds.
         kind("calendar", "interval")
             .is(PG, "interval")
             .into(PARQUET, "")
@@ -508,8 +508,8 @@ fn as_double(text: &str) -> String {
     format!("{:?}", text.parse::<f64>().unwrap_or_else(|_| panic!("no number: {text}")))
 }
 
-/// The shortest text of a single is another number as a double, which is what SQLite has and what
-/// MySQL's range check goes by.
+/// The shortest text of a single is another number as a double; SQLite stores the double, and
+/// MySQL's range check uses it.
 fn single(store: Store, text: &str) -> String {
     match store {
         Mariadb | Mysql | Sqlite => format!("{:?}", text.parse::<f32>().map(f64::from).unwrap()),
@@ -517,7 +517,7 @@ fn single(store: Store, text: &str) -> String {
     }
 }
 
-/// SQLite makes a number of it, which has no zeros at its end.
+/// SQLite converts it to a number without trailing zeros.
 fn price(store: Store, text: &str) -> String {
     match store {
         Sqlite => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
@@ -525,7 +525,7 @@ fn price(store: Store, text: &str) -> String {
     }
 }
 
-/// Servers show the digits that the type has, files those that the value has.
+/// Servers show as many digits as the type has, files as many as the value has.
 fn short_fraction(_: Store, text: String) -> String {
     let (whole, zone) = match text.strip_suffix("+00") {
         Some(rest) => (rest, "+00"),
@@ -554,7 +554,7 @@ fn id128(store: Store, text: &str) -> String {
     if MY.contains(&store) { text.replace('-', "") } else { text.to_owned() }
 }
 
-/// MySQL keeps values; all others keep the text.
+/// MySQL keeps the values, all others keep the text.
 fn document(store: Store, text: &str) -> String {
     match (store, text) {
         (Mysql, r#"{"a":12345678901234567890,"b":1.10}"#) => {
@@ -566,8 +566,8 @@ fn document(store: Store, text: &str) -> String {
     }
 }
 
-/// Parquet's intervals are months, days and milliseconds, four bytes each, for which readers have
-/// no text.
+/// Parquet's intervals are months, days and milliseconds of four bytes each, and the readers have
+/// no text form for them.
 fn calendar(store: Store, text: &str) -> String {
     match (store, text) {
         (Parquet, "00:00:00") => "0".repeat(24),

@@ -1,4 +1,5 @@
-//! Parquet files as pyarrow writes and reads them, so that no error of our own hides another one.
+//! Parquet files written and read by pyarrow, so that an error of our own code cannot hide another
+//! one.
 
 use std::{
     io::Write,
@@ -8,12 +9,12 @@ use std::{
 
 use serde_json::json;
 
-/// Writes a file of these columns, names and logical types, and rows of texts.
+/// Writes a file of these columns (names and logical types) and rows of texts.
 pub(crate) fn write(file: &Path, columns: &[(&str, &str)], rows: &[Vec<Option<String>>]) {
     run("write", file, &json!([columns, rows]).to_string());
 }
 
-/// The columns' names of a file, and its rows as texts.
+/// A file's column names, and its rows as texts.
 pub(crate) fn read(file: &Path) -> (Vec<String>, Vec<Vec<Option<String>>>) {
     serde_json::from_str(&run("read", file, "")).expect("what the script prints")
 }
@@ -29,7 +30,7 @@ fn run(verb: &str, file: &Path, input: &str) -> String {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("python");
     let mut stdin = child.stdin.take().expect("a pipe");
-    // It reads everything before it prints.
+    // The script reads all input before it prints.
     stdin.write_all(input.as_bytes()).expect("python reads");
     drop(stdin);
     let output = child.wait_with_output().expect("python ends");

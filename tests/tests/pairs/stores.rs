@@ -1,4 +1,4 @@
-//! Each store as the test itself fills it and reads it, without the plugins: servers through their
+//! How the test itself fills and reads each store, without the plugins: servers through their
 //! clients, SQLite through its library, files as text.
 
 use rusqlite::types::{Value as Cell, ValueRef};
@@ -40,7 +40,7 @@ impl Store {
         Self::FILES.contains(&self)
     }
 
-    /// A file that does not say which types it has.
+    /// Whether it is a file format without types.
     pub(crate) fn is_text(self) -> bool {
         matches!(self, Self::Csv | Self::Jsonl)
     }
@@ -55,18 +55,18 @@ impl Store {
     }
 }
 
-/// A row's number, and its texts, one for each kind.
+/// A row's number, and its texts, one per kind.
 pub(crate) type Row = (usize, Vec<Option<String>>);
 
-/// Types that PostgreSQL has to be told of.
+/// Types that PostgreSQL needs to have created.
 const TYPES: &str = "CREATE TYPE mood AS ENUM ('it''s, so', 'b', 'é');";
 
-/// A place for tables in a store.
+/// A location for tables in a store.
 pub(crate) struct Place {
     pub(crate) store: Store,
     workplace: Workplace,
     database: Option<Database>,
-    /// Where files are, if not in the workplace.
+    /// The bucket with the files, if they are not in the workplace.
     bucket: Option<Bucket>,
 }
 
@@ -77,7 +77,7 @@ impl Place {
         Self { store, workplace: Workplace::new(), database, bucket: None }
     }
 
-    /// A place for files in a bucket.
+    /// A location for files in a bucket.
     pub(crate) fn in_bucket(store: Store, bucket: Bucket) -> Self {
         Self { bucket: Some(bucket), ..Self::new(store) }
     }
@@ -87,7 +87,7 @@ impl Place {
         if self.bucket.is_some() { 1 } else { 2 }
     }
 
-    /// How people call it.
+    /// Its name in messages.
     pub(crate) fn word(&self) -> String {
         let place = self.bucket.as_ref().map(|bucket| format!(" in {:?}", bucket.kind));
         format!("{:?}{}", self.store, place.unwrap_or_default())
@@ -106,7 +106,7 @@ impl Place {
         format!("{table}.{ending}")
     }
 
-    /// A job's lines for a table here.
+    /// The job's lines for a table here.
     pub(crate) fn lines(&self, table: &str) -> String {
         let path = |name: &str| self.workplace.path().join(name).display().to_string();
         match self.store {
@@ -128,7 +128,7 @@ impl Place {
         }
     }
 
-    /// A table with columns of the natives given.
+    /// Creates a table with columns of the given native types.
     pub(crate) fn create(&self, table: &str, columns: &[(&str, &str)]) {
         if !self.store.is_file() {
             let columns: Vec<_> =
@@ -222,7 +222,7 @@ impl Place {
         transaction.commit().expect("a commit");
     }
 
-    /// What is in a table, as the store's own client shows it.
+    /// The content of a table, as the store's own client shows it.
     pub(crate) fn read(&self, table: &str, kinds: &[&Kind]) -> Vec<Row> {
         let mut rows = match self.store {
             Store::Csv => self.read_csv(table, kinds),
@@ -251,7 +251,7 @@ impl Place {
             (Store::Postgres, "binary") => format!("encode({name}, 'hex')"),
             (Store::Postgres, _) => name.to_owned(),
             (_, "binary" | "uuid") => format!("LOWER(HEX({name}))"),
-            // A client gets six digits of a FLOAT, which has up to nine.
+            // A client receives six digits of a FLOAT, which has up to nine.
             (_, "float32") => format!("CAST({name} AS DOUBLE)"),
             _ => name.to_owned(),
         }
@@ -333,7 +333,7 @@ fn sqlite_cell(kind: &Kind, cell: &Option<String>) -> Cell {
     match kind.logical {
         "binary" => Cell::Blob(texts::bytes(text)),
         "float32" | "float64" => Cell::Real(text.parse().expect("a number")),
-        _ => Cell::Text(text.clone()), // the column's affinity makes numbers of numbers
+        _ => Cell::Text(text.clone()), // the column's affinity converts numbers
     }
 }
 

@@ -1,11 +1,11 @@
-//! Objects: written whole, read whole or in part, and listed.
+//! Objects: written whole, read whole or in ranges, and listed.
 
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::*;
 
-/// `s3s-fs` reads 4 KiB at a time: a benchmark would measure that.
+/// `s3s-fs` reads 4 KiB at a time, which would dominate a benchmark.
 const READ_BYTES: usize = 1 << 18;
 
 impl Store {
@@ -135,7 +135,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// An object of bytes that are there by now.
+    /// An object whose bytes have been written.
     pub(super) fn stored(
         &self,
         bucket: &str,
@@ -151,7 +151,7 @@ impl Store {
     }
 }
 
-/// What a reader wants of the object that it gets.
+/// Checks a reader's conditions on the object.
 fn is_wanted(
     object: &Object,
     matches: Option<ETagCondition>,

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// The least that a part must have unless it is the last.
+/// The minimum size of a part, except for the last.
 const PART_BYTES: u64 = 5 << 20;
 
 impl Store {
-    /// The upload, if it is one for this key.
+    /// The upload, if it belongs to this key.
     fn upload(&self, bucket: &str, key: &str, id: &str) -> S3Result<Upload> {
         let names = self.names();
         let upload = names.uploads.get(id).filter(|upload| upload.bucket == bucket);
@@ -54,10 +54,10 @@ impl Store {
         let mut answer = self.files().upload_part(request.map_input(unnamed)).await?;
         let etag = answer.output.e_tag.clone().ok_or_else(|| s3_error!(InternalError))?;
         answer.output.e_tag = Some(told(&extensions, &etag));
-        // A request in chunks does not say how long it is. The name is `s3s-fs`' own.
+        // A chunked request has no length header. The file's name is `s3s-fs`' own.
         let file = self.shared.folder.join(format!(".upload_id-{id}.part-{number}"));
         let size = std::fs::metadata(file).map_err(|error| s3_error!(error, InternalError))?.len();
-        // It may have been aborted meanwhile.
+        // The upload may have been aborted in the meantime.
         let mut names = self.names();
         let upload = names.uploads.get_mut(&id).ok_or_else(|| s3_error!(NoSuchUpload))?;
         upload.parts.insert(number, (size, etag));
@@ -76,7 +76,7 @@ impl Store {
         let condition =
             Condition { matches: input.if_match.clone(), differs: input.if_none_match.clone() };
         self.check(&bucket, &key, &condition)?;
-        // From now on nobody else can complete it.
+        // From now on, no other request can complete it.
         let mine = self.names().uploads.remove(&id);
         let upload = mine.ok_or_else(|| s3_error!(NoSuchUpload))?;
         let extensions = request.extensions.clone();
@@ -114,7 +114,7 @@ impl Store {
         self.files().abort_multipart_upload(request.map_input(unnamed)).await
     }
 
-    /// All on one page, where a store would give 1,000: tests have fewer.
+    /// All on one page, where a real store would return 1,000: tests have fewer.
     pub(super) fn list_uploads(
         &self,
         input: ListMultipartUploadsInput,
@@ -169,7 +169,7 @@ impl Store {
     }
 }
 
-/// Whether an upload can be completed with these parts, before anything is done about it.
+/// Checks that an upload can be completed with these parts, before anything is changed.
 fn check_parts(upload: &Upload, parts: &[CompletedPart]) -> S3Result<()> {
     if parts.is_empty() {
         return Err(s3_error!(MalformedXML));
