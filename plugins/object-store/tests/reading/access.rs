@@ -1,4 +1,4 @@
-//! The way to the store: stage by stage, and without a secret in any word about it.
+//! Access to the store: checked stage by stage, without a secret in any message.
 
 use std::{
     fmt,
@@ -22,7 +22,7 @@ fn reader(place: &Bucket, secret: &'static str, more: Value) -> Result<Box<dyn R
     ObjectStorePlugin.reader(place.options(more), host(&[(name, secret)]))
 }
 
-/// The stages that were found in order, and the words of the one that was not.
+/// The stages that passed, in order, and the message of the one that failed.
 fn told(found: &[Finding]) -> (Vec<&str>, Option<String>) {
     let good = found.iter().filter(|it| it.ok).map(|it| it.stage.as_str()).collect();
     let bad = found.iter().find(|it| !it.ok);
@@ -37,7 +37,7 @@ fn check_tells_the_stages() {
         let stages =
             ["name resolution", "connection", "login", "bucket", "rights", "files", "columns"];
         assert_eq!(told(&found), (stages.to_vec(), None), "{}", place.url);
-        // A connection by itself names no objects, and its prefix may be empty.
+        // A connection alone selects no objects, and its prefix may be empty.
         let found = place.reader(json!({})).check().unwrap();
         assert_eq!(told(&found), (stages[..5].to_vec(), None), "{}", place.url);
     }
@@ -49,7 +49,7 @@ fn check_tells_the_stages() {
 
 #[test]
 fn t60_each_stage_that_fails_is_named_and_no_secret_with_it() {
-    // Not what the store gives out, but of its form.
+    // Not a key of the store, but in the same form.
     const CANARY: &str = "Y2FuYXJ5Y2FuYXJ5";
     let place = Bucket::s3();
     place.put("a.csv", "id\n1\n");
@@ -135,12 +135,12 @@ fn anonymous_reading_is_a_login_of_its_own() {
     let mut options = place.options(json!({"credentials": "anonymous"}));
     options.values.remove("access_key_id");
     let reader = ObjectStorePlugin.reader(options, host(&[])).unwrap();
-    // The tests' server lets nobody in without a signature.
+    // The test server requires signatures.
     let words = told(&reader.check().unwrap()).1.unwrap();
     assert!(words.starts_with("rights: ") || words.starts_with("login: "), "{words}");
 }
 
-/// Keeps everything that anybody logs, and spans' fields, where a word stands in it.
+/// Collects all log events and span fields that contain a word.
 #[derive(Clone, Default)]
 struct Listening(Arc<Mutex<Heard>>);
 

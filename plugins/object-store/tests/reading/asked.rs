@@ -1,4 +1,4 @@
-//! What a store is asked for: no more than is needed, each stretch once.
+//! What a store is asked for: no more than is needed, and each range once.
 
 use std::{io::Write, ops::Range};
 
@@ -13,8 +13,8 @@ use crate::{
     host::{Reading, rows_of, rows_of_split},
 };
 
-/// The stretches of objects that a server of the test's own has been asked for, `known` requests
-/// left out.
+/// The ranges of objects that were requested from a separate server, except for the first `known`
+/// requests.
 fn asked(faults: &Faults, known: usize) -> Vec<Range<u64>> {
     let requests = faults.seen("GetObject", "").split_off(known);
     let stretch = |range: Option<&str>| {
@@ -40,7 +40,7 @@ fn only_wanted_columns_of_parquet_are_asked_for() {
     assert!(asked * 2 < file.len() as u64, "{asked} of {} bytes", file.len());
 }
 
-/// A row's line, which no compression makes much shorter.
+/// A row's line, which does not compress well.
 fn line(row: u64) -> String {
     let random = |of: u64| of.wrapping_mul(6_364_136_223_846_793_005).rotate_left(23);
     format!("{{\"id\":{row},\"text\":\"{:016x}{:016x}\"}}\n", random(row), random(!row))
@@ -57,7 +57,7 @@ fn a_cut_object_is_looked_at_once_and_its_tasks_go_to_their_parts() {
     let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
     assert_eq!(splits.len(), 2);
     let planned = asked(&faults, known);
-    // The look at the beginning, and one at the cut.
+    // One request for the beginning, and one for the cut.
     assert_eq!(planned.len(), 2, "{planned:?}");
     rows_of_split(reader.as_ref(), &splits[1], &columns).unwrap();
     let read = asked(&faults, known + planned.len());

@@ -1,4 +1,4 @@
-//! What goes wrong on the way: throttling, broken connections, answers that are not what they say.
+//! Faults while reading: throttling, broken connections, wrong responses.
 
 use std::{thread, time::Duration};
 
@@ -81,7 +81,7 @@ fn f35_trouble_that_stays_is_a_lost_connection() {
 
 #[test]
 fn f35_a_body_that_always_breaks_off_is_read_all_the_same() {
-    // Every answer brings something, so reading gets on: 8 MB in pieces.
+    // Every response contains some bytes, so reading makes progress: 8 MB in pieces.
     let (read, hits) = reading_meets(Fault::CutBody(1 << 20), 1_000, 0);
     read.unwrap();
     assert!(hits > 5, "{hits}");
@@ -139,7 +139,7 @@ fn t58_a_stale_listing_shows_objects_that_are_gone() {
 
 #[test]
 fn requests_under_way_are_bounded() {
-    // A server of its own: nobody else's requests are counted.
+    // A separate server, so that only this test's requests are counted.
     let (bucket, faults) = Bucket::failing();
     large(&bucket);
     let _slow = faults.arm(Rule::on("GetObject"), Fault::Slow(30));

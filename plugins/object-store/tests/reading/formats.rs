@@ -1,4 +1,4 @@
-//! What is in the objects: divided among tasks, packed, of different columns, changed.
+//! The content of objects: split among tasks, compressed, with different columns, changed.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use transload_plugin_api::{ErrorKind, SplitRequest};
 use crate::host::{Reading, rows, rows_of, rows_of_split};
 use transload_tests_buckets::Bucket;
 
-/// Rows with line ends in quotes, so that only a proven boundary will do.
+/// Rows with line ends in quotes, so that only a proven boundary is correct.
 fn csv(rows: std::ops::Range<u32>) -> String {
     let mut text = String::from("id,text\n");
     for row in rows {
@@ -56,7 +56,7 @@ fn t57_packed_objects_are_known_by_their_first_bytes() {
         for (number, compression) in all.into_iter().enumerate() {
             let mut packed = compression.writer(Vec::new()).unwrap();
             packed.write_all(text.as_bytes()).unwrap();
-            // The extension says nothing.
+            // The extension does not show the compression.
             bucket.put(&format!("{number}.csv"), packed.finish().unwrap());
         }
         let found = rows(bucket.reader(json!({})).as_ref(), 5).unwrap();
@@ -89,7 +89,7 @@ fn t58_an_object_that_is_replaced_during_the_run_is_refused_by_name() {
         let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
         let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
-        // Of the same size: only the version tells.
+        // Of the same size, so that only the version differs.
         bucket.put("b.csv", csv(0..100).replace("one of", "ONE OF"));
         assert_eq!(rows_of_split(reader.as_ref(), &splits[0], &columns).unwrap().len(), 100);
         let error = rows_of_split(reader.as_ref(), &splits[1], &columns).unwrap_err();
@@ -97,9 +97,9 @@ fn t58_an_object_that_is_replaced_during_the_run_is_refused_by_name() {
         assert!(error.to_string().contains("b.csv"), "{error}");
         bucket.remove("a.csv");
         let error = rows_of_split(reader.as_ref(), &splits[0], &columns).unwrap_err();
-        // Azure says of an object that is gone that it is not the one asked for.
+        // For a missing object, Azure reports a changed version.
         assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Schema), "{error}");
-        // A new plan sees what is there now.
+        // A new plan uses the current objects.
         assert_eq!(rows(bucket.reader(json!({})).as_ref(), 1).unwrap().len(), 100);
     }
 }

@@ -1,5 +1,5 @@
-//! Google Cloud Storage: there is no server of it for tests, so a few answers in its own form are
-//! given by the test itself. They show that requests are made, and where they go.
+//! Google Cloud Storage: the test itself returns a few responses in its format, and checks which
+//! requests are made.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -16,7 +16,7 @@ use crate::host::{host, rows};
 
 const CONTENT: &str = "id,name\n1,x\n2,y\n";
 
-/// Answers until the test ends; the requests' heads are kept.
+/// Responds until the test ends; the heads of requests are kept.
 struct Answers {
     endpoint: String,
     seen: Arc<Mutex<Vec<String>>>,

@@ -1,4 +1,4 @@
-//! What a host does with the plugin's reader: made with a test's options and secrets, and tables as
+//! The host's side of the plugin's reader: readers with a test's options and secrets, and tables as
 //! texts.
 
 use std::{collections::HashMap, sync::Arc};
@@ -11,7 +11,7 @@ use transload_plugin_api::{
 use transload_plugin_object_store::ObjectStorePlugin;
 use transload_tests_buckets::{Bucket, secrets};
 
-/// Secrets that a test gives.
+/// Secrets provided by a test.
 struct Fixed(HashMap<&'static str, &'static str>);
 
 impl Secrets for Fixed {
@@ -25,7 +25,7 @@ pub(crate) fn host(secrets: &[(&'static str, &'static str)]) -> Host {
     Host::new(Arc::new(Fixed(secrets.iter().copied().collect())), Cancel::new())
 }
 
-/// What the plugin's reader makes of a bucket, with these options besides the connection's.
+/// The plugin's reader on a bucket, with these options in addition to the connection's.
 pub(crate) trait Reading {
     fn reader(&self, more: Value) -> Box<dyn Reader> {
         self.reader_until(more, Cancel::new())
@@ -43,7 +43,7 @@ impl Reading for Bucket {
     }
 
     fn listed(&self, more: Value) -> Result<Vec<String>> {
-        // A folder's files are listed without the scheme.
+        // Files of a folder are listed without the scheme.
         let base = format!("{}/", self.url.strip_prefix("file://").unwrap_or(&self.url));
         let found = self.reader(more).discover()?;
         Ok(found.into_iter().map(|it| it.name.strip_prefix(&base).unwrap().to_owned()).collect())
@@ -97,7 +97,7 @@ pub(crate) fn rows_of_split(
     Ok(rows)
 }
 
-/// Sorted, to compare what came in another order.
+/// Sorted, to compare rows regardless of their order.
 pub(crate) fn sorted(mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
     rows.sort();
     rows

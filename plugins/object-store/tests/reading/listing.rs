@@ -1,4 +1,4 @@
-//! Which objects a path stands for.
+//! Which objects a path selects.
 
 use serde_json::json;
 use transload_plugin_api::ErrorKind;
@@ -73,7 +73,7 @@ fn odd_keys_address_the_very_object_that_the_listing_named() {
         "<x>.csv",
     ];
     for bucket in Bucket::all() {
-        // Azure takes a backslash for a slash.
+        // Azure treats a backslash as a slash.
         let of_azure = |name: &&str| !bucket.url.starts_with("az") || !name.contains('\\');
         let names: Vec<_> = names.into_iter().filter(of_azure).collect();
         for name in &names {
@@ -139,6 +139,6 @@ fn t58_ten_thousand_objects_are_listed_page_by_page() {
     assert_eq!(pages.hits(), 15);
     let narrow = bucket.listed(json!({"path": ["many/0123*.csv"]})).unwrap();
     assert_eq!(narrow.len(), 10);
-    // Nobody looked beyond the pattern's literal letters.
+    // No request went beyond the literal part of the pattern.
     assert_eq!(faults.seen("ListObjects", &format!("{}/many/0123", bucket.prefix)).len(), 1);
 }

@@ -1,5 +1,5 @@
-//! The object store plugin's reading side from outside, on every kind of store that a test can
-//! have: S3, Azure Blob Storage, a local folder.
+//! Tests the reading side of the object store plugin from outside, on every kind of store: S3,
+//! Azure Blob Storage, Google Cloud Storage (simulated), a local folder.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
 
 mod access;

@@ -1,4 +1,4 @@
-//! Folders named after values: columns of the rows below, and a filter that leaves folders out.
+//! Folders named after values: columns of the rows below, and a filter that skips folders.
 
 use serde_json::json;
 use transload_plugin_api::ErrorKind;
@@ -33,7 +33,7 @@ fn folders_are_columns_with_inferred_types() {
         assert!(has(["odd", "2026-11-21", "a/b c"]), "{found:?}");
         let null = "2026-10-31-__HIVE_DEFAULT_PARTITION__";
         assert!(has([null, "2026-10-31", "NULL"]), "{found:?}");
-        // The folder that is named is where counting begins.
+        // Partition columns begin below the given folder.
         let below = bucket.reader(json!({"path": ["day=2026-11-21/"]}));
         let names: Vec<_> = below.schema().unwrap().columns.into_iter().map(|it| it.name).collect();
         assert_eq!(names, ["id", "region"]);

@@ -1,4 +1,4 @@
-//! What the suite needs to know of objects: how a table looks in each kind of store.
+//! What the suite needs to know about objects: the form of a table in each kind of store.
 
 use std::sync::Arc;
 

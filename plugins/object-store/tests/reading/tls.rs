@@ -1,4 +1,4 @@
-//! Stores behind TLS: a certificate that is trusted, and those that are not.
+//! Stores behind TLS: with a trusted certificate, and with others.
 
 use std::{path::Path, sync::OnceLock};
 
@@ -13,13 +13,13 @@ use transload_tests_s3::{Certificates, Server};
 
 use crate::host::{Reading, rows};
 
-/// Certificates that all tests here share.
+/// Certificates shared by all tests here.
 fn certificates() -> &'static Certificates {
     static MADE: OnceLock<Certificates> = OnceLock::new();
     MADE.get_or_init(Certificates::make)
 }
 
-/// A bucket with an object, and the endpoint of its server as TLS reaches it under this name.
+/// A bucket with an object, and the TLS endpoint of its server under this name.
 fn bucket(certificate: &str, host: &str) -> (Bucket, String) {
     let server = Server::start_with_tls(certificates(), certificate);
     let endpoint = server.tls_endpoint(host);
@@ -61,13 +61,13 @@ fn a_store_whose_authority_is_named_is_read_and_written() {
         panic!("{:?}", bucket.names())
     };
     assert_eq!(bucket.text(data), "id\n7\n8\n");
-    // All of it went by TLS: nothing else was spoken to.
+    // All requests used TLS.
     assert!(
         writer.counts().unwrap().iter().any(|count| count.name == "requests" && count.value > 3)
     );
 }
 
-/// Refused at once, in words that name the host, the reason and a way out.
+/// Refused at once, with a message that names the host, the reason and a solution.
 #[track_caller]
 fn assert_refused(reader: &dyn Reader, words: &[&str]) {
     let found = reader.check().unwrap();

@@ -1,4 +1,4 @@
-//! The commit, cut off after any step and repeated by another process.
+//! The commit, interrupted after any step and repeated by another process.
 
 use serde_json::{Value, json};
 use transload_plugin_api::{
@@ -36,7 +36,7 @@ const ROWS: [i64; 6] = [0, 1, 10, 11, 20, 21];
 
 #[test]
 fn a_commit_can_be_repeated_by_another_process_after_any_step() {
-    // What a killed commit leaves, step by step: some objects, all, the manifest, the marker.
+    // The steps of a killed commit: some objects, all objects, the manifest, the marker.
     for kind in Kind::ALL {
         for removed in [&["_transload_manifest.json", "_SUCCESS"][..], &["_SUCCESS"], &[]] {
             let bucket = Bucket::new(kind);
@@ -57,7 +57,7 @@ fn a_commit_can_be_repeated_by_another_process_after_any_step() {
             let expected = ["out/_SUCCESS", "out/_transload_manifest.json"];
             assert_eq!(bucket.names()[..2], expected, "{kind:?}");
             assert_eq!((bucket.names().len(), bucket.uploads()), (5, 0));
-            // Long after: another process asks once more.
+            // Much later, another process repeats the commit.
             let third = writer(&bucket, out(json!({})));
             assert_eq!(third.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
         }
@@ -129,7 +129,7 @@ fn an_overwrite_removes_what_a_killed_commit_has_published() {
         assert_eq!(other.commit(&overwrite, &[receipt]).unwrap(), ChunkOutcome::Committed);
         other.finalise(&overwrite).unwrap();
         assert_eq!(ids(&bucket), [5, 99], "{kind:?}");
-        // The killed run comes too late now.
+        // The killed run is too late now.
         let error = other.commit(&plan, &receipts).unwrap_err();
         assert_eq!(error.code, "FILE-CHANGED", "{kind:?}");
     }
@@ -144,7 +144,7 @@ fn an_overwrite_that_was_cut_off_removes_the_old_objects_later() {
         let kept = bucket.text("out/part-r-0-00000-00000.csv");
         let (plan, receipts) = finished(&bucket, &out(json!({})), "r-1", WriteMode::Overwrite);
         writer(&bucket, out(json!({}))).commit(&plan, &receipts).unwrap();
-        // As if it had died between the manifest and the removal.
+        // As if it had been killed between the manifest and the removal.
         bucket.put("out/part-r-0-00000-00000.csv", &kept);
         let second = writer(&bucket, out(json!({})));
         assert_eq!(second.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
@@ -168,7 +168,7 @@ fn one_object_is_committed_again_by_anybody() {
         assert_eq!(second.commit(&insert, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
         second.abort(&insert, &receipts).unwrap();
         assert_eq!(ids(&bucket), [0, 1], "an abort after the commit keeps it");
-        // A folder has no metadata that would tell, once the staging is gone.
+        // A folder has no metadata to prove it, once the staging folder is gone.
         let third = writer(&bucket, options);
         let outcome = third.commit(&insert, &receipts).map_err(|error| error.kind);
         let expected = match kind {

@@ -1,4 +1,4 @@
-//! The plugin under the suite that every plugin passes, on every kind of store.
+//! The conformance suite on the plugin, on every kind of store.
 
 use transload_plugin_api::testing;
 use transload_plugin_object_store::ObjectStorePlugin;

@@ -1,5 +1,5 @@
-//! F35: what a store that fails makes of a run. Whatever happens, rows are there once or not at
-//! all, no upload stays, and what is unknown is said to be and kept.
+//! F35: runs on a store with faults. Whatever happens, rows are written once or not at all, no
+//! upload is left, and an unknown outcome is reported and its objects are kept.
 
 use serde_json::{Value, json};
 use transload_plugin_api::{
@@ -12,12 +12,12 @@ use transload_tests_s3::{Fault, Faults, Rule};
 
 use crate::host::{chunk, ids, plan, rows, two_columns, write_task, writer};
 
-/// A fault that answers with S3's own words for a status.
+/// A fault that responds with S3's own code for a status.
 fn answer(status: u16, code: &str) -> Fault {
     Fault::Answer(status, code.to_owned())
 }
 
-/// Few and quick tries: what is tested is what comes of them.
+/// Few retries at short intervals: the tests are about their outcome.
 fn options(more: Value) -> Value {
     let mut options =
         json!({"path": "out/", "format": "csv", "retries": 3, "retry_window": 60_000});
@@ -142,7 +142,7 @@ fn f35_an_upload_that_is_gone_is_unknown_and_nothing_is_deleted() {
     let other = writer(&case.bucket, options(json!({})));
     other.abort(&case.plan, &case.receipts).unwrap();
     assert_eq!((case.bucket.names(), case.bucket.uploads()), (names, uploads));
-    // The store knows it again: the same commit goes on.
+    // The store finds the upload again: the same commit continues.
     drop(armed);
     assert_eq!(other.commit(&case.plan, &case.receipts).unwrap(), ChunkOutcome::Committed);
     case.assert_whole("in the end");
@@ -345,7 +345,7 @@ fn f35_a_store_without_conditions_is_looked_at_before_a_put() {
     bucket.put("out/part-other.csv", "id,name\n5,x\n");
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let writer = writer(&bucket, options(json!({"if_exists": "append"})));
-    // Each of the four tries of the first conditional put.
+    // Each of the four attempts at the first conditional put.
     let rule = Rule::on("PutObject").key("before.json").times(4);
     let armed = faults.arm(rule, answer(501, "NotImplemented"));
     writer.prepare(&plan).unwrap();

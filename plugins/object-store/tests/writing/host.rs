@@ -1,4 +1,4 @@
-//! What a host does with the plugin: whole jobs over the verbs, and tables as texts.
+//! The host's side of the plugin: whole jobs through its methods, and tables as texts.
 
 use arrow_array::RecordBatch;
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(crate) fn columns(list: &[(&str, &str)]) -> Vec<Column> {
     list.iter().map(|(name, logical)| Column::new(*name, logical.parse().unwrap(), true)).collect()
 }
 
-/// A batch of these texts; `NULL` is none.
+/// A batch of these texts; `NULL` is NULL.
 pub(crate) fn batch(columns: &[Column], rows: &[Vec<String>]) -> RecordBatch {
     let words = CellWords::default();
     let build = |(index, column): (usize, &Column)| {

@@ -1,4 +1,4 @@
-//! What killed runs have left, how far each had come, and what a later run makes of it.
+//! What killed runs have left, how far each had come, and how a later run handles it.
 
 use serde_json::{Value, json};
 use transload_plugin_api::{ChunkOutcome, Receipt, WriteMode, WritePlan, Writer};
@@ -15,7 +15,7 @@ fn out(more: Value) -> Value {
     options
 }
 
-/// Other runs are dead at once.
+/// Other runs are considered dead at once.
 fn impatient() -> Value {
     out(json!({"abandoned_after": 0}))
 }
@@ -38,7 +38,7 @@ fn finished(bucket: &Bucket, options: Value, run: &str, mode: WriteMode, first: 
     Run { plan, receipts }
 }
 
-/// One that was killed when its objects were there, and the manifest not.
+/// A run that was killed after its objects were written, and before the manifest.
 fn publishing(bucket: &Bucket, run: &str) -> Run {
     let before = bucket.names().contains(&MANIFEST.to_owned()).then(|| bucket.text(MANIFEST));
     let made = finished(bucket, out(json!({})), run, WriteMode::Insert, 0);
@@ -54,7 +54,7 @@ fn commit(writer: &dyn Writer, run: &Run) -> ChunkOutcome {
     writer.commit(&run.plan, &run.receipts).unwrap()
 }
 
-/// A later run that adds rows 50 and 51, whole.
+/// A complete later run that adds rows 50 and 51.
 fn add(bucket: &Bucket, options: Value) {
     let run = finished(bucket, options.clone(), "r-9", WriteMode::Insert, 50);
     let writer = writer(bucket, options);
@@ -129,7 +129,7 @@ fn a_committed_run_is_no_leftover_to_be_taken_back() {
         let done = finished(&bucket, out(json!({})), "r-1", WriteMode::Insert, 0);
         commit(&*writer(&bucket, out(json!({}))), &done);
         assert!(staged(&bucket, "r-1"), "killed before its end");
-        // Dead or not: its staging is of no use any more.
+        // Dead or not, its staging is no longer needed.
         add(&bucket, out(json!({})));
         assert_eq!((staged(&bucket, "r-1"), bucket.uploads()), (false, 0), "{kind:?}");
         assert_eq!(ids(&bucket), [0, 1, 50, 51], "{kind:?}");
@@ -149,7 +149,7 @@ fn one_object_that_is_there_is_committed() {
         assert!(staged(&bucket, "r-1"), "killed before its end");
         add(&bucket, impatient());
         assert_eq!((staged(&bucket, "r-1"), ids(&bucket)), (false, vec![0, 1, 50, 51]), "{kind:?}");
-        // Nor does an overwrite of the prefix take it for an object of the data set.
+        // An overwrite of the prefix does not treat it as an object of the data set either.
         let second = WritePlan { run: "r-2".to_owned(), ..plan.clone() };
         let again = writer(&bucket, json!({"path": "out/y.csv"}));
         again.prepare(&second).unwrap();
@@ -194,7 +194,7 @@ fn a_run_that_was_taken_for_dead_does_not_commit() {
         assert_eq!(error.code, "FILE-ABANDONED", "{kind:?}");
         first.abort(&slow.plan, &slow.receipts).unwrap();
         assert_eq!((bucket.names(), bucket.uploads()), (Vec::new(), 0), "{kind:?}");
-        // Who was removing it was killed too: the next one goes on, however young it is.
+        // The run that was removing it was killed too: the next one continues, however young it is.
         finished(&bucket, out(json!({})), "r-2", WriteMode::Insert, 0);
         bucket.put("out/_transload/r-2/swept", "{}");
         add(&bucket, out(json!({})));
@@ -208,7 +208,7 @@ fn an_upload_that_nobody_has_noted_is_found_by_its_run() {
     let lost = faults.arm(Rule::on("CreateMultipartUpload").times(1), Fault::LoseReply);
     finished(&bucket, out(json!({})), "r-1", WriteMode::Insert, 0);
     assert_eq!((lost.hits(), bucket.uploads()), (1, 3));
-    // Its namesakes are others' uploads.
+    // Runs whose names contain its name have other uploads.
     let other = finished(&bucket, out(json!({})), "r-1-2", WriteMode::Insert, 10);
     let noted =
         bucket.names().into_iter().filter(|it| it.contains("/r-1/") && it.contains("begun"));
@@ -236,7 +236,7 @@ fn what_a_commit_has_not_removed_the_next_run_removes() {
     assert_eq!(ids(&bucket), [0, 1, 70, 71]);
     add(&bucket, options.clone());
     assert_eq!((ids(&bucket), staged(&bucket, "r-1")), (vec![0, 1, 50, 51], false));
-    // Somebody's object under an old name is not ours.
+    // An object that another program wrote under an old name is not ours.
     bucket.put("out/part-r-0-00000-00000.csv", "id,name\n99,x\n");
     assert_eq!(commit(&*writer(&bucket, options), &run), ChunkOutcome::AlreadyCommitted);
     assert_eq!(ids(&bucket), [0, 1, 50, 51, 99]);

@@ -1,5 +1,5 @@
-//! The writing side of the object store plugin from outside, through the verbs that a host calls: against a real S3
-//! server (TRANSLOAD_TEST_S3), Azurite (TRANSLOAD_TEST_AZURE) and local folders.
+//! Tests the writing side of the object store plugin from outside, through the methods that a host
+//! calls: with an S3 server (TRANSLOAD_TEST_S3), Azurite (TRANSLOAD_TEST_AZURE) and local folders.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
 
 mod commit;

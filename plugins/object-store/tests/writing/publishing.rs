@@ -1,4 +1,4 @@
-//! What the writer leaves behind: objects as wanted after a commit, nothing after anything else.
+//! What the writer leaves behind: the expected objects after a commit, nothing in all other cases.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ fn csv(more: Value) -> Value {
     options
 }
 
-/// Writes these ids by as many tasks.
+/// Writes each list of ids with one task.
 fn job(bucket: &Bucket, run: &str, mode: WriteMode, tasks: &[&[i64]], more: Value) -> Result<()> {
     let tasks: Vec<_> = tasks.iter().map(|ids| vec![rows(ids.iter().copied())]).collect();
     assert_eq!(write(bucket, csv(more), &plan(run, &two_columns(), mode), &tasks)?, []);
@@ -115,7 +115,7 @@ fn t56_nothing_is_visible_before_the_commit_and_nothing_stays_after_an_abort() {
             let writer = writer(&bucket, options);
             writer.prepare(&plan).unwrap();
             let (receipt, _) = write_task(&*writer, &plan, 0, &[rows(0..10)]).unwrap();
-            // A task in the middle of a chunk is dropped, as by a panic.
+            // A task in the middle of a chunk is dropped, as after a panic.
             let mut task = writer.open(&plan, &TaskContext { task: 1, epoch: 0 }).unwrap();
             chunk(&mut *task, &rows(0..10));
             task.begin_chunk(1).unwrap();
@@ -144,7 +144,7 @@ fn t56_another_process_removes_what_a_killed_one_has_begun() {
         let long = "z".repeat(100);
         let big: Vec<_> = (0..70_000).map(|id| vec![id.to_string(), long.clone()]).collect();
         chunk(&mut *task, &crate::host::batch(&two_columns(), &big));
-        // Neither drop nor abort.
+        // Without drop or abort.
         std::mem::forget(task);
         if kind != Kind::Azure {
             assert_eq!(bucket.uploads(), 1);
@@ -198,7 +198,7 @@ fn t45_an_overwritten_prefix_ends_at_its_slash() {
         let steps: Vec<_> = draft.statements.iter().map(|step| step.text.clone()).collect();
         assert_eq!(steps.len(), 3, "{steps:?}");
         assert!(steps.iter().all(|step| step.contains("/abc/")), "{steps:?}");
-        // What appears during the run was in no plan: it stays.
+        // Objects that appear during the run are not in the plan, so they stay.
         let writer = writer(&bucket, options);
         writer.prepare(&overwrite).unwrap();
         let (receipt, _) = write_task(&*writer, &overwrite, 0, &[rows(1..2)]).unwrap();
@@ -239,10 +239,10 @@ fn an_insert_finds_data_and_refuses_or_adds() {
         assert_eq!(manifest(&bucket)["files"].as_array().unwrap().len(), 3);
         let error = job(&bucket, "r-3", WriteMode::Insert, &[&[4]], json!({})).unwrap_err();
         assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Exists, "FILE-EXISTS"));
-        // An overwrite removes what all runs before have written.
+        // An overwrite removes the objects of all earlier runs.
         job(&bucket, "r-4", WriteMode::Overwrite, &[&[9]], json!({})).unwrap();
         assert_eq!(ids(&bucket), [9]);
-        // Somebody's object is data, a hidden one is not.
+        // An object of another program counts as data, a hidden one does not.
         let bucket = Bucket::new(kind);
         bucket.put("out/_marker", "");
         bucket.put("out/.hidden/x", "");
@@ -299,7 +299,7 @@ fn a_chunk_that_is_rolled_back_leaves_no_trace() {
                     task.rollback_chunk().unwrap();
                 }
             }
-            // An open chunk at the end is none.
+            // An open chunk at the end is discarded.
             task.begin_chunk(9).unwrap();
             task.write(&rows(1000..9000)).unwrap();
             let receipt = task.finish().unwrap();

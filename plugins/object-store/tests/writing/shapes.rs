@@ -1,4 +1,4 @@
-//! How rows are laid out in objects: sizes, partitions, names, large objects.
+//! How rows are divided into objects: sizes, partitions, names, large objects.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn three_columns() -> Vec<Column> {
     columns(&[("id", "int64"), ("day", "date"), ("land", "text")])
 }
 
-/// Contents of all data by name.
+/// The content of all data objects, by name.
 fn contents(bucket: &Bucket) -> BTreeMap<String, String> {
     bucket.data().into_iter().map(|name| (name.clone(), bucket.text(&name))).collect()
 }
@@ -79,7 +79,7 @@ fn rows_that_the_format_refuses_do_not_fill_an_object() {
 
 #[test]
 fn objects_roll_over_by_bytes_to_the_size_of_a_batch() {
-    // What packs its rows tells its size a little later than what does not.
+    // A format that compresses its rows reports its size a little later than others.
     for (format, batch, limit, slack) in
         [("csv", 200, 2000, 3_000), ("jsonl", 200, 2000, 9_000), ("csv.gz", 8000, 50_000, 150_000)]
     {
@@ -228,7 +228,7 @@ fn partitions_of_many_bytes_take_turns_in_memory() {
     let columns = columns(&[("land", "text"), ("name", "text")]);
     for format in ["csv", "parquet"] {
         let bucket = Bucket::new(Kind::S3);
-        // Every batch other texts, none of which compress well.
+        // Every batch has different texts that do not compress well.
         let batches = (0..20).map(|number| {
             let text = |row: usize| {
                 let hash = (row + number * 3000) as u64;
@@ -289,7 +289,7 @@ fn peak() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// By itself: `cargo test -p transload-plugin-object-store -- --ignored memory`.
+/// To run it: `cargo test -p transload-plugin-object-store -- --ignored memory`.
 #[test]
 #[ignore = "measures the memory of the whole process, so it must run alone"]
 fn memory_does_not_grow_with_the_object() {

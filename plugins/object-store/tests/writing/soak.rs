@@ -1,4 +1,4 @@
-//! F35 at length, and figures: ignored by default, as they take minutes.
+//! F35 at length, and measurements: ignored by default, because they take minutes.
 //!
 //! `TRANSLOAD_ROUNDS=100 cargo test -p transload-plugin-object-store --test writing -- --ignored
 //! --nocapture soak`
@@ -30,25 +30,25 @@ fn options() -> Value {
     })
 }
 
-/// What a run's tasks write; of each run other rows.
+/// The rows of a run's task; each run writes other rows.
 fn numbers(run: usize, task: u32) -> std::ops::Range<i64> {
     let first = run as i64 * 100 + i64::from(task) * 10;
     first..first + 4
 }
 
-/// How a run ended, as its host sees it.
+/// How a run ended, from the host's view.
 enum End {
     Committed,
     Failed,
     Unknown { receipts: Vec<Receipt>, evidence: String },
 }
 
-/// A run as the host does it, with what it does after a failure.
+/// A run as the host performs it, including its actions after a failure.
 fn run(writer: &dyn Writer, plan: &WritePlan, number: usize) -> End {
     let mut receipts = Vec::new();
     match written(writer, plan, number, &mut receipts) {
         Ok(ChunkOutcome::Committed | ChunkOutcome::AlreadyCommitted) => {
-            // The result stands; what is left is swept later.
+            // The result is committed; leftovers are removed later.
             let _ = writer.finalise(plan);
             End::Committed
         }
@@ -79,7 +79,7 @@ fn written(
     writer.commit(plan, receipts)
 }
 
-/// What became of the rounds with one fault.
+/// The outcomes of the rounds with one fault.
 #[derive(Default)]
 struct Tally {
     rounds: AtomicUsize,
@@ -93,12 +93,12 @@ fn count(counter: &AtomicUsize) -> usize {
     counter.fetch_add(1, Ordering::Relaxed)
 }
 
-/// One fault at one request of a round, and then the store is well again.
+/// One fault at one request of a round; after it, the store works again.
 struct Round<'a> {
     bucket: &'a Bucket,
     faults: &'a Faults,
     tally: &'a Tally,
-    /// For messages: the fault and where it strikes.
+    /// For messages: the fault and the request.
     what: String,
 }
 
@@ -108,7 +108,7 @@ impl Round<'_> {
         WritePlan { tasks: TASKS, ..plan }
     }
 
-    /// All runs; `rule` says what strikes which of them.
+    /// Performs all runs; `rule` selects the run and the requests with the fault.
     fn go(&self, strikes: Option<(usize, Rule, Fault)>) {
         let mut expected: Vec<i64> = Vec::new();
         for (number, mode) in RUNS.iter().enumerate() {
@@ -150,7 +150,8 @@ impl Round<'_> {
         );
     }
 
-    /// Neither an abort nor a later run removes what is unknown; the same commit finds out.
+    /// Neither an abort nor a later run removes anything if the outcome is unknown; the same commit
+    /// determines it.
     fn repeated(&self, plan: &WritePlan, receipts: &[Receipt], evidence: &str) -> End {
         let found = (self.bucket.names(), self.bucket.uploads());
         let other = writer(self.bucket, options());
@@ -166,7 +167,7 @@ impl Round<'_> {
         End::Committed
     }
 
-    /// As the next run's beginning does it.
+    /// Cleans up as the next run does at its beginning.
     fn clean(&self) {
         let (next, other) = (plan("r-9", &two_columns(), RUNS[0]), writer(self.bucket, options()));
         other.prepare(&next).unwrap();
@@ -174,7 +175,7 @@ impl Round<'_> {
     }
 }
 
-/// The faults of F35: which requests each can strike.
+/// The faults of F35, each with the requests that it can affect.
 fn all_faults() -> Vec<(&'static str, &'static str, Fault)> {
     let complete = "CompleteMultipartUpload";
     let no_upload = || Fault::Answer(404, "NoSuchUpload".to_owned());
@@ -196,7 +197,7 @@ fn all_faults() -> Vec<(&'static str, &'static str, Fault)> {
     ]
 }
 
-/// Numbers without a pattern; the same ones for the same seed.
+/// Pseudo-random numbers; the same ones for the same seed.
 fn random(seed: u64) -> u64 {
     let mut x = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -204,7 +205,7 @@ fn random(seed: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// How many requests of an operation each run makes where nothing goes wrong.
+/// How many requests of an operation each run makes without faults.
 fn requests(operation: &str) -> Vec<u64> {
     let (bucket, faults) = Bucket::failing();
     let tally = Tally::default();
@@ -219,8 +220,9 @@ fn requests(operation: &str) -> Vec<u64> {
     seen
 }
 
-/// Each fault strikes one request, or all from one on, of a job of several runs. Then rows are
-/// there once, or the run has said that it failed or does not know, and nothing is left over.
+/// Each fault affects one request, or all from one on, of a job of several runs. In the end, rows
+/// are written once, or the run has reported a failure or an unknown outcome, and nothing is left
+/// over.
 #[test]
 #[ignore = "takes minutes: TRANSLOAD_ROUNDS (20) rounds of each fault"]
 fn soak_f35_each_fault_at_any_request() {
@@ -260,8 +262,8 @@ fn soak_f35_each_fault_at_any_request() {
     }
 }
 
-/// How long a commit of many objects takes where each answer takes its time, and then the removal
-/// of as many.
+/// How long a commit of many objects takes with a delay for each response, and then the removal of
+/// as many.
 #[test]
 #[ignore = "a figure, not a test"]
 fn soak_a_commit_of_many_objects() {

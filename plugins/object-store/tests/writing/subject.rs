@@ -1,4 +1,5 @@
-//! What the suite needs to know of objects that are written and read back, in each kind of store.
+//! What the suite needs to know about objects that are written and read back, in each kind of
+//! store.
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ impl Objects {
         Place { objects: self, bucket: Bucket::new(self.kind) }
     }
 
-    /// A table as this format has it.
+    /// A table in this format.
     fn content(self, batch: &RecordBatch) -> Vec<u8> {
         let options = Options::from_pairs([("format", self.format)]);
         let encoding = Encoding::new(&WriteOptions::parse(&options).unwrap(), "x").unwrap();
@@ -46,7 +47,7 @@ impl Objects {
 }
 
 impl Place {
-    /// JSON without rows has no keys, so the job says what they are.
+    /// JSON without rows has no keys, so the job declares the columns.
     fn reading(&self) -> Options {
         let more = json!({"path": ["out/"], "format": self.objects.format});
         let options = self.bucket.options(more);
@@ -165,7 +166,7 @@ impl Place {
     }
 }
 
-/// Parquet's intervals count whole milliseconds, none of them below zero.
+/// Parquet's intervals count whole milliseconds, none of them negative.
 fn is_whole_interval(cell: &str) -> bool {
     let nanoseconds = cell.split(' ').nth_back(1).and_then(|text| text.parse::<u64>().ok());
     let milliseconds = nanoseconds.filter(|n| n % 1_000_000 == 0).map(|n| n / 1_000_000);
