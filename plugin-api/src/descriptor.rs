@@ -2,7 +2,8 @@
 //! here, so each option, default and type is stated once.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use crate::OptionSpec;
 
 /// Everything a plugin declares.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -90,137 +91,6 @@ impl TypeSupport {
     pub fn note(mut self, note: &str) -> Self {
         note.clone_into(&mut self.note);
         self
-    }
-}
-
-/// One option of a plugin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OptionSpec {
-    /// The key in the job file or connection.
-    pub key: String,
-    /// What values it takes.
-    pub kind: OptionKind,
-    /// One line for help and reference.
-    pub doc: String,
-    /// The job must give it.
-    #[serde(default)]
-    pub required: bool,
-    /// The value used when the job gives none, in the job file's own form (`"64 MiB"`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub default: Option<Value>,
-    /// Never printed, and handed over by [`crate::Host::secret`] alone.
-    #[serde(default)]
-    pub secret: bool,
-    /// Where it belongs.
-    #[serde(default)]
-    pub scope: OptionScope,
-}
-
-/// Where an option belongs. Both kinds may stand in the job; a connection holds only the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptionScope {
-    /// The store's address and login.
-    Connection,
-    /// What this job does with it.
-    #[default]
-    Job,
-}
-
-/// What values an option takes in the job file, and as what JSON the plugin gets them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum OptionKind {
-    /// A string.
-    Text,
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number within bounds, both included.
-    Integer {
-        /// Smallest value.
-        min: i64,
-        /// Largest value.
-        max: i64,
-    },
-    /// A floating point number within bounds, both included.
-    Float {
-        /// Smallest value.
-        min: f64,
-        /// Largest value.
-        max: f64,
-    },
-    /// Bytes: `"64 MiB"`, `"20 MB"` or a number; handed over as a number of bytes.
-    Size,
-    /// A time span: `"30 s"`, `"10 min"`; handed over as a number of milliseconds.
-    Duration,
-    /// One of these words.
-    Choice(Vec<String>),
-    /// A path, relative to the file it stands in; handed over absolute.
-    Path,
-    /// One path or a list of them; handed over as a list of absolute paths.
-    Paths,
-    /// One string or a list of them; handed over as a list.
-    List,
-    /// A table of strings.
-    Map,
-}
-
-impl OptionSpec {
-    /// An option that may be left out, with no default.
-    pub fn new(key: &str, kind: OptionKind, doc: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            kind,
-            doc: doc.to_owned(),
-            required: false,
-            default: None,
-            secret: false,
-            scope: OptionScope::Job,
-        }
-    }
-
-    /// An option that takes one of these words, the first by default.
-    pub fn choice(key: &str, words: &[&str], doc: &str) -> Self {
-        Self {
-            default: words.first().map(|word| (*word).into()),
-            ..Self::new(key, OptionKind::choice(words), doc)
-        }
-    }
-
-    /// The job must give it.
-    #[must_use]
-    pub fn required(mut self) -> Self {
-        self.required = true;
-        self
-    }
-
-    /// The value when the job gives none, in the job file's own form.
-    #[must_use]
-    pub fn default(mut self, value: impl Into<Value>) -> Self {
-        self.default = Some(value.into());
-        self
-    }
-
-    /// Never printed, handed over by callback. Secrets are text.
-    #[must_use]
-    pub fn secret(mut self) -> Self {
-        self.secret = true;
-        self.connection()
-    }
-
-    /// Part of the store's address or login.
-    #[must_use]
-    pub fn connection(mut self) -> Self {
-        self.scope = OptionScope::Connection;
-        self
-    }
-}
-
-impl OptionKind {
-    /// One of the given words.
-    pub fn choice(words: &[&str]) -> Self {
-        Self::Choice(words.iter().map(|word| (*word).to_owned()).collect())
     }
 }
 

@@ -36,23 +36,26 @@ mod descriptor;
 mod error;
 mod host;
 mod logical;
+mod option;
 mod options;
 mod reader;
 mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod units;
 mod writer;
 
 pub use backoff::Backoff;
 pub use cancel::Cancel;
 pub use count::Count;
 pub use descriptor::{
-    ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, OptionKind, OptionScope, OptionSpec,
-    ReaderDescriptor, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
+    ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, ReaderDescriptor, SplitAbility,
+    TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use host::Host;
 pub use logical::{Column, LogicalType, TypeParseError, columns_of, schema_of};
+pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};
 pub use options::Options;
 pub use reader::{
     DirtyRow, Finding, Origin, Position, ReadBatch, ReadTask, Reader, SourceSchema, Split,

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
 use transload_plugin_api::{
     ConflictEffect, Descriptor, KeyNeed, LogicalType, OptionKind, OptionSpec, TypeSupport,
     WriteMode, WriteModeSpec,
@@ -98,40 +97,8 @@ fn option_problem(option: &OptionSpec) -> Option<String> {
     if option.required || option.secret {
         return Some("has a default although it is required or secret".to_owned());
     }
-    (!takes(&option.kind, default)).then(|| format!("does not take its own default {default}"))
-}
-
-/// Whether an option of this kind takes this value, in the job file's own form.
-fn takes(kind: &OptionKind, value: &Value) -> bool {
-    let strings = |values: &[Value]| values.iter().all(Value::is_string);
-    match kind {
-        OptionKind::Text | OptionKind::Path => value.is_string(),
-        OptionKind::Boolean => value.is_boolean(),
-        OptionKind::Integer { min, max } => {
-            value.as_i64().is_some_and(|number| (min..=max).contains(&&number))
-        }
-        OptionKind::Float { min, max } => {
-            value.as_f64().is_some_and(|number| (min..=max).contains(&&number))
-        }
-        OptionKind::Size | OptionKind::Duration => {
-            value.is_u64() || value.as_str().is_some_and(is_quantity)
-        }
-        OptionKind::Choice(words) => {
-            value.as_str().is_some_and(|word| words.iter().any(|known| known == word))
-        }
-        OptionKind::Paths | OptionKind::List => {
-            value.is_string() || value.as_array().is_some_and(|values| strings(values))
-        }
-        OptionKind::Map => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
-        _ => true, // a kind that this host does not know yet
-    }
-}
-
-/// A number, then a unit. Which units there are is the job file's matter.
-fn is_quantity(text: &str) -> bool {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '_' || c == '.');
-    let number = &text[..text.len() - unit.len()];
-    !number.is_empty() && unit.trim().chars().all(char::is_alphabetic)
+    let mismatch = option.kind.convert(default).err()?;
+    Some(format!("does not take its own default {default}: it {mismatch}"))
 }
 
 fn type_problems(types: &[TypeSupport]) -> Vec<Problem> {

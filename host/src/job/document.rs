@@ -149,6 +149,18 @@ impl Node {
         }
     }
 
+    /// A value that is neither a list nor a table; `None` for those, for dates, which JSON does not
+    /// have, and for what has been reported already.
+    pub(super) fn to_json(&self) -> Option<serde_json::Value> {
+        Some(match &self.value {
+            Value::Text(text) => text.as_str().into(),
+            Value::Integer(integer) => (*integer).into(),
+            Value::Float(float) => (*float).into(),
+            Value::Boolean(flag) => (*flag).into(),
+            Value::Date | Value::List(_) | Value::Table { .. } | Value::Broken => return None,
+        })
+    }
+
     /// A descriptor's default, as if it stood at `place`.
     pub(super) fn from_json(json: &serde_json::Value, place: &Place) -> Self {
         use serde_json::Value as Json;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `document` | the TOML as written, every key and value with its place |
 //! | `parameters` | `${name}` in its strings |
-//! | `section`, `value`, `units` | keys by name, unknown ones refused; values as what a key wants |
+//! | `section`, `value` | keys by name, unknown ones refused; values as the types that keys take |
 //! | `connection` | the connections that there are, those that the job names, in one environment |
 //! | `file` | [`Job::load`]: all that needs no plugin; a [`DraftJob`] and its problems so far |
 //! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`] or all problems |
@@ -24,7 +24,6 @@ mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
-mod units;
 mod value;
 
 use std::{

@@ -1,15 +1,16 @@
-//! Reads single values as what a key wants: the host's own keys through the typed functions, a
-//! plugin's options through [`option`] and their kind. Every refusal says expected and found.
+//! Reads single values as the type that a key takes: the host's own keys through the typed
+//! functions, a plugin's options through [`option`]. Units, bounds and choices are converted by
+//! [`OptionKind`]; here are the places of values in files, and paths.
 
 use std::path::{Component, Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 use transload_plugin_api::OptionKind;
 
 use super::{
     document::{Entry, Node, Table, Value},
-    problem::{Problem, quoted},
-    units,
+    problem::Problem,
 };
 
 type Read<T> = Result<T, Problem>;
@@ -46,71 +47,54 @@ fn text_of<'a>(entry: &Entry, node: &'a Node, expected: &str) -> Read<&'a str> {
 }
 
 pub(super) fn boolean(entry: &Entry) -> Read<bool> {
-    match entry.node.value {
-        Value::Boolean(flag) => Ok(flag),
-        _ => Err(wrong_kind(entry, &entry.node, "`true` or `false`")),
-    }
+    typed(&OptionKind::Boolean, entry)
 }
 
 pub(super) fn integer(entry: &Entry, min: i64, max: i64) -> Read<i64> {
-    let expected = match max {
-        i64::MAX => format!("an integer from {min}"),
-        _ => format!("an integer from {min} to {max}"),
-    };
-    match entry.node.value {
-        Value::Integer(number) if (min..=max).contains(&number) => Ok(number),
-        Value::Integer(number) => {
-            Err(refusal(entry, &entry.node, &expected, &format!("`{number}`")))
-        }
-        _ => Err(wrong_kind(entry, &entry.node, &expected)),
-    }
+    typed(&OptionKind::Integer { min, max }, entry)
 }
 
 pub(super) fn float(entry: &Entry, min: f64, max: f64) -> Read<f64> {
-    let expected = format!("a number from {min} to {max}");
-    let number = match entry.node.value {
-        Value::Float(number) => number,
-        // Exact in every range that such an option has in practice; bounds are checked below.
-        Value::Integer(number) => number as f64,
-        _ => return Err(wrong_kind(entry, &entry.node, &expected)),
-    };
-    if (min..=max).contains(&number) {
-        return Ok(number);
-    }
-    Err(refusal(entry, &entry.node, &expected, &format!("`{number}`")))
+    typed(&OptionKind::Float { min, max }, entry)
 }
 
 /// Bytes.
 pub(super) fn size(entry: &Entry) -> Read<u64> {
-    match &entry.node.value {
-        Value::Integer(number) if *number >= 0 => Ok(number.unsigned_abs()),
-        Value::Integer(number) => {
-            Err(refusal(entry, &entry.node, units::SIZE_FORMS, &format!("`{number}`")))
-        }
-        Value::Text(text) => units::size(text).ok_or_else(|| {
-            refusal(entry, &entry.node, units::SIZE_FORMS, &format!("`{text}`"))
-                .hint("units are B, kB, MB, GB, TB (powers of 1000) and KiB, MiB, GiB, TiB (1024)")
-        }),
-        _ => Err(wrong_kind(entry, &entry.node, units::SIZE_FORMS)),
-    }
-}
-
-/// Milliseconds.
-pub(super) fn duration(entry: &Entry) -> Read<u64> {
-    let text = text_of(entry, &entry.node, units::DURATION_FORMS)?;
-    units::duration(text).ok_or_else(|| {
-        refusal(entry, &entry.node, units::DURATION_FORMS, &format!("`{text}`"))
-            .hint("units are ms, s, min, h, d")
-    })
+    typed(&OptionKind::Size, entry)
 }
 
 /// One of the words.
 pub(super) fn choice<'w>(entry: &Entry, words: &[&'w str]) -> Read<&'w str> {
-    let expected = format!("one of {}", quoted(words.iter().copied()));
-    let text = text_of(entry, &entry.node, &expected)?;
-    words.iter().copied().find(|word| *word == text).ok_or_else(|| {
-        refusal(entry, &entry.node, &expected, &format!("`{text}`"))
-            .nearest(text, words.iter().copied())
+    let kind = OptionKind::choice(words);
+    let given: String = typed(&kind, entry)?;
+    words
+        .iter()
+        .copied()
+        .find(|word| *word == given)
+        .ok_or_else(|| wrong_kind(entry, &entry.node, &kind.expected()))
+}
+
+/// One value of a kind, as Rust has it.
+fn typed<T: DeserializeOwned>(kind: &OptionKind, entry: &Entry) -> Read<T> {
+    let value = scalar(kind, entry)?;
+    serde_json::from_value(value).map_err(|_| wrong_kind(entry, &entry.node, &kind.expected()))
+}
+
+/// One value of a kind, as the plugin API converts it.
+fn scalar(kind: &OptionKind, entry: &Entry) -> Read<Json> {
+    let node = &entry.node;
+    let Some(given) = node.to_json() else {
+        return Err(wrong_kind(entry, node, &kind.expected()));
+    };
+    kind.convert(&given).map_err(|mismatch| {
+        let problem = refusal(entry, node, &mismatch.expected, &mismatch.found);
+        match (mismatch.hint, kind, &node.value) {
+            (Some(hint), ..) => problem.hint(hint),
+            (None, OptionKind::Choice(words), Value::Text(text)) => {
+                problem.nearest(text, words.iter().map(String::as_str))
+            }
+            _ => problem,
+        }
     })
 }
 
@@ -200,19 +184,10 @@ pub(super) fn table<'a>(entry: &'a Entry, expected: &str) -> Read<&'a Table> {
     entry.table().ok_or_else(|| wrong_kind(entry, &entry.node, expected))
 }
 
-/// A plugin's option in the form in which the plugin gets it.
+/// A plugin's option in the form in which the plugin gets it. Paths start in `folder`, and each
+/// item of a list has its own place in messages; everything else is the plugin API's conversion.
 pub(super) fn option(kind: &OptionKind, entry: &Entry, folder: &Path) -> Read<Json> {
     Ok(match kind {
-        OptionKind::Text => text(entry)?.into(),
-        OptionKind::Boolean => boolean(entry)?.into(),
-        OptionKind::Integer { min, max } => integer(entry, *min, *max)?.into(),
-        OptionKind::Float { min, max } => float(entry, *min, *max)?.into(),
-        OptionKind::Size => size(entry)?.into(),
-        OptionKind::Duration => duration(entry)?.into(),
-        OptionKind::Choice(words) => {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            choice(entry, &words)?.into()
-        }
         OptionKind::Path => path(entry, folder)?.into(),
         OptionKind::Paths => paths(entry, folder)?.into(),
         OptionKind::List => list(entry)?.into(),
@@ -222,10 +197,6 @@ pub(super) fn option(kind: &OptionKind, entry: &Entry, folder: &Path) -> Read<Js
                 pairs.map(|(item, text)| (item.key.clone(), text.into())).collect::<Map<_, _>>(),
             )
         }
-        _ => {
-            let message = format!("`{}` is of a kind that this host does not know", entry.key);
-            return Err(Problem::new(&entry.node.place, &entry.path, message)
-                .hint("the plugin is newer than this program: update the program"));
-        }
+        _ => scalar(kind, entry)?,
     })
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
-
 use super::{expect, refused, samples};
 use crate::{
     Descriptor, ErrorKind, Host, OptionKind, OptionScope, OptionSpec, Options, Plugin, TypeSupport,
@@ -68,7 +66,7 @@ fn option(spec: &OptionSpec) {
     if let Some(default) = &spec.default {
         assert!(!spec.required, "option `{key}` is required and has a default");
         assert!(!spec.secret, "option `{key}` is secret and has a default");
-        assert!(fits(&spec.kind, default), "the default of option `{key}` is none: {default}");
+        expect(spec.kind.convert(default), &format!("the default of option `{key}`"));
     }
     if spec.secret {
         assert_eq!(spec.kind, OptionKind::Text, "the secret option `{key}` is no text");
@@ -87,39 +85,6 @@ fn bounds(key: &str, kind: &OptionKind) {
         }
         _ => {}
     }
-}
-
-/// Whether a default is a value of its kind, in the job file's form.
-fn fits(kind: &OptionKind, value: &Value) -> bool {
-    let strings = |value: &Value| match value {
-        Value::Array(items) => items.iter().all(Value::is_string),
-        other => other.is_string(),
-    };
-    match kind {
-        OptionKind::Text | OptionKind::Path => value.is_string(),
-        OptionKind::Boolean => value.is_boolean(),
-        OptionKind::Integer { min, max } => {
-            value.as_i64().is_some_and(|value| (*min..=*max).contains(&value))
-        }
-        OptionKind::Float { min, max } => {
-            value.as_f64().is_some_and(|value| (*min..=*max).contains(&value))
-        }
-        OptionKind::Size => quantity(value, &["B", "kB", "KB", "MB", "GB", "KiB", "MiB", "GiB"]),
-        OptionKind::Duration => quantity(value, &["ms", "s", "min", "h", "d"]),
-        OptionKind::Choice(words) => {
-            value.as_str().is_some_and(|value| words.iter().any(|word| word == value))
-        }
-        OptionKind::Paths | OptionKind::List => strings(value),
-        OptionKind::Map => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
-    }
-}
-
-/// A whole number, alone or with a unit behind it: `"64 MiB"`.
-fn quantity(value: &Value, units: &[&str]) -> bool {
-    let Some(text) = value.as_str() else { return value.is_u64() };
-    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let unit = text[end..].trim();
-    end > 0 && (unit.is_empty() || units.contains(&unit))
 }
 
 fn types(descriptor: &Descriptor) {
@@ -187,36 +152,7 @@ fn missing_roles(plugin: &dyn Plugin, descriptor: &Descriptor) {
 mod tests {
     use std::panic::catch_unwind;
 
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn defaults_are_judged_by_their_kind() {
-        let integer = OptionKind::Integer { min: 1, max: 9 };
-        let choice = OptionKind::choice(&["a", "b"]);
-        for (kind, value, expected) in [
-            (&OptionKind::Text, json!("x"), true),
-            (&OptionKind::Text, json!(1), false),
-            (&integer, json!(9), true),
-            (&integer, json!(10), false),
-            (&integer, json!("9"), false),
-            (&OptionKind::Size, json!("64 MiB"), true),
-            (&OptionKind::Size, json!(64), true),
-            (&OptionKind::Size, json!("64 MiX"), false),
-            (&OptionKind::Size, json!("MiB"), false),
-            (&OptionKind::Duration, json!("30 s"), true),
-            (&OptionKind::Duration, json!("30 MiB"), false),
-            (&choice, json!("b"), true),
-            (&choice, json!("c"), false),
-            (&OptionKind::List, json!(["a"]), true),
-            (&OptionKind::List, json!([1]), false),
-            (&OptionKind::Map, json!({"a": "b"}), true),
-            (&OptionKind::Map, json!({"a": 1}), false),
-        ] {
-            assert_eq!(fits(kind, &value), expected, "{kind:?} {value}");
-        }
-    }
 
     #[test]
     fn unsound_options_are_found() {

@@ -27,7 +27,6 @@ pub(crate) enum IfExists {
 pub(crate) struct ReaderOptions {
     pub(crate) path: Vec<String>,
     pub(crate) partitions: PartitionMode,
-    #[serde(default)]
     pub(crate) partition_filter: Vec<String>,
 }
 
@@ -45,7 +44,7 @@ impl ReaderOptions {
     /// # Errors
     /// [`ErrorKind::Options`] for what is missing or of the wrong shape.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let options: Self = options.parse_with(&own_reader_specs())?;
+        let options: Self = options.parse(&own_reader_specs())?;
         if options.path.is_empty() {
             return Err(Error::new(ErrorKind::Options, "`path` is an empty list"));
         }
@@ -56,7 +55,7 @@ impl ReaderOptions {
 impl WriterOptions {
     /// As [`ReaderOptions::parse`].
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        options.parse_with(&own_writer_specs())
+        options.parse(&own_writer_specs())
     }
 }
 

@@ -1,10 +1,11 @@
-//! The plugin's descriptor: every option, type and write mode, declared once.
+//! The plugin's descriptor: types and write modes here, options in `options`.
 
-use serde_json::json;
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, OptionKind, OptionSpec,
-    ReaderDescriptor, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
+    ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, ReaderDescriptor, SplitAbility,
+    TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
+
+use crate::options::{reader_specs, writer_specs};
 
 pub(crate) fn descriptor() -> Descriptor {
     Descriptor {
@@ -15,13 +16,13 @@ pub(crate) fn descriptor() -> Descriptor {
         vendor: String::new(),
         options: Vec::new(),
         reader: Some(ReaderDescriptor {
-            options: reader_options(),
+            options: reader_specs(),
             types: types(),
             ability: SplitAbility::Seekable,
             parses_text: false,
         }),
         writer: Some(WriterDescriptor {
-            options: writer_options(),
+            options: writer_specs(),
             types: types(),
             modes: modes(),
             loads: Vec::new(),
@@ -62,101 +63,6 @@ fn types() -> Vec<TypeSupport> {
     ]
     .map(|name| TypeSupport::new(name, &[name]))
     .to_vec()
-}
-
-fn integer(min: i64) -> OptionKind {
-    OptionKind::Integer { min, max: i64::MAX }
-}
-
-fn reader_options() -> Vec<OptionSpec> {
-    // Row numbers are multiplied, so they must stay well below 2^64.
-    let rows = OptionKind::Integer { min: 0, max: 1_000_000_000_000_000 };
-    let abilities = &["seekable", "replayable", "bounded", "volatile"];
-    vec![
-        OptionSpec::new("rows", rows, "the number of rows to generate").required(),
-        OptionSpec::new("seed", integer(0), "a different seed generates different values")
-            .default(1),
-        OptionSpec::new(
-            "specs",
-            OptionKind::Map,
-            "column names and specs, such as `decimal(15,2) range 0..100 null 5%`",
-        ),
-        OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
-        OptionSpec::new("primary_key", OptionKind::List, "columns to report as the primary key"),
-        OptionSpec::choice("preset", &["none", "lineitem"], "a predefined table"),
-        OptionSpec::new(
-            "batch_rows",
-            OptionKind::Integer { min: 1, max: 1_000_000 },
-            "the number of rows per batch",
-        )
-        .default(8_192),
-        OptionSpec::choice("ability", abilities, "what splits promise about being read again"),
-        OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
-        OptionSpec::new("dirty_every", integer(0), "every n-th row is dirty; 0: none").default(0),
-        OptionSpec::new("fail_at", integer(0), "fail at the row with this number, from 0"),
-        OptionSpec::new(
-            "lose_at",
-            integer(0),
-            "lose the connection once at the row with this number, from 0",
-        ),
-        OptionSpec::new("panic_at", integer(0), "panic at the row with this number, from 0"),
-    ]
-}
-
-fn writer_options() -> Vec<OptionSpec> {
-    vec![
-        OptionSpec::new(
-            "table",
-            OptionKind::Text,
-            "the name of a table that lives as long as the process; default: a new table",
-        ),
-        OptionSpec::new(
-            "columns",
-            OptionKind::Map,
-            "columns that the target reports, such as `int64 not null`; default: any",
-        ),
-        OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
-        OptionSpec::new("primary_key", OptionKind::List, "the primary key that the target reports"),
-        OptionSpec::new("key_dedup", OptionKind::Boolean, "keep rows by key, so keys can conflict")
-            .default(false),
-        OptionSpec::new(
-            "report",
-            OptionKind::Path,
-            "a JSON file for the number of rows, checksums and NULLs, written when the job commits",
-        ),
-        OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
-        OptionSpec::new("dirty_every", integer(0), "every n-th row of a task is dirty; 0: none")
-            .default(0),
-        OptionSpec::new("fail_at", integer(0), "fail at this row of a task, from 0"),
-        OptionSpec::new("panic_at", integer(0), "panic at this row of a task, from 0"),
-        OptionSpec::new(
-            "retry_at",
-            integer(0),
-            "request one replay of the chunk with this number, from 0",
-        ),
-        OptionSpec::new(
-            "retry_commit_at",
-            integer(0),
-            "request one replay when the chunk with this number, from 0, is committed",
-        ),
-        OptionSpec::new(
-            "commit_unknown_at",
-            integer(0),
-            "commit the chunk with this number, from 0, and report the outcome as unknown",
-        ),
-    ]
-    .into_iter()
-    .map(with_plain_default)
-    .collect()
-}
-
-/// Options that are a list or a map default to an empty one.
-fn with_plain_default(spec: OptionSpec) -> OptionSpec {
-    match spec.kind {
-        OptionKind::List => spec.default(json!([])),
-        OptionKind::Map => spec.default(json!({})),
-        _ => spec,
-    }
 }
 
 fn modes() -> Vec<WriteModeSpec> {

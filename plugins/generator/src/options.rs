@@ -1,12 +1,11 @@
-//! The plugin's options as its own types. Their keys, kinds and defaults are declared in
-//! `descriptor`, and the host fills in the defaults. The defaults repeated here serve callers
-//! without a host; a test keeps both equal.
+//! The plugin's options: declared once here, for the descriptor and for parsing.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Key, LogicalType, Options, Result, SplitAbility,
+    Column, Error, ErrorKind, Key, LogicalType, OptionKind, OptionSpec, Options, Result,
+    SplitAbility,
 };
 
 use crate::{preset::Preset, spec::ColumnSpec};
@@ -16,42 +15,24 @@ use crate::{preset::Preset, spec::ColumnSpec};
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReaderOptions {
     pub(crate) rows: u64,
-    #[serde(default = "one")]
     pub(crate) seed: u64,
-    #[serde(default)]
     pub(crate) preset: Preset,
-    #[serde(default)]
     specs: BTreeMap<String, String>,
-    #[serde(default)]
     order: Vec<String>,
-    #[serde(default)]
     primary_key: Vec<String>,
-    #[serde(default = "batch_rows")]
     pub(crate) batch_rows: u64,
-    #[serde(default)]
     pub(crate) ability: Ability,
-    #[serde(default)]
     pub(crate) delay: u64,
-    #[serde(default)]
     pub(crate) dirty_every: u64,
     pub(crate) fail_at: Option<u64>,
     pub(crate) lose_at: Option<u64>,
     pub(crate) panic_at: Option<u64>,
 }
 
-fn one() -> u64 {
-    1
-}
-
-fn batch_rows() -> u64 {
-    8_192
-}
-
 /// What the splits promise, in the words of the job file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ability {
-    #[default]
     Seekable,
     Replayable,
     Bounded,
@@ -71,7 +52,7 @@ impl From<Ability> for SplitAbility {
 
 impl ReaderOptions {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        options.parse()
+        options.parse(&reader_specs())
     }
 
     /// The columns to generate: the preset's, each replaced by a spec of the same name, then the
@@ -106,22 +87,16 @@ impl ReaderOptions {
 }
 
 /// The options of the writer.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriterOptions {
     pub(crate) table: Option<String>,
-    #[serde(default)]
     columns: BTreeMap<String, String>,
-    #[serde(default)]
     order: Vec<String>,
-    #[serde(default)]
     pub(crate) primary_key: Vec<String>,
-    #[serde(default)]
     pub(crate) key_dedup: bool,
     pub(crate) report: Option<std::path::PathBuf>,
-    #[serde(default)]
     pub(crate) delay: u64,
-    #[serde(default)]
     pub(crate) dirty_every: u64,
     pub(crate) fail_at: Option<u64>,
     pub(crate) panic_at: Option<u64>,
@@ -132,7 +107,7 @@ pub(crate) struct WriterOptions {
 
 impl WriterOptions {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        options.parse()
+        options.parse(&writer_specs())
     }
 
     /// The columns that the target reports; empty if it accepts any.
@@ -199,40 +174,99 @@ fn primary_key(key: Vec<String>, columns: &[Column]) -> Result<Vec<Key>> {
     Ok(key_of(key))
 }
 
+fn integer(min: i64) -> OptionKind {
+    OptionKind::Integer { min, max: i64::MAX }
+}
+
+/// The options of the reader.
+pub(crate) fn reader_specs() -> Vec<OptionSpec> {
+    // Row numbers are multiplied, so they must stay well below 2^64.
+    let rows = OptionKind::Integer { min: 0, max: 1_000_000_000_000_000 };
+    let abilities = &["seekable", "replayable", "bounded", "volatile"];
+    vec![
+        OptionSpec::new("rows", rows, "the number of rows to generate").required(),
+        OptionSpec::new("seed", integer(0), "a different seed generates different values")
+            .default(1),
+        OptionSpec::new(
+            "specs",
+            OptionKind::Map,
+            "column names and specs, such as `decimal(15,2) range 0..100 null 5%`",
+        ),
+        OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
+        OptionSpec::new("primary_key", OptionKind::List, "columns to report as the primary key"),
+        OptionSpec::choice("preset", &["none", "lineitem"], "a predefined table"),
+        OptionSpec::new(
+            "batch_rows",
+            OptionKind::Integer { min: 1, max: 1_000_000 },
+            "the number of rows per batch",
+        )
+        .default(8_192),
+        OptionSpec::choice("ability", abilities, "what splits promise about being read again"),
+        OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
+        OptionSpec::new("dirty_every", integer(0), "every n-th row is dirty; 0: none").default(0),
+        OptionSpec::new("fail_at", integer(0), "fail at the row with this number, from 0"),
+        OptionSpec::new(
+            "lose_at",
+            integer(0),
+            "lose the connection once at the row with this number, from 0",
+        ),
+        OptionSpec::new("panic_at", integer(0), "panic at the row with this number, from 0"),
+    ]
+}
+
+/// The options of the writer.
+pub(crate) fn writer_specs() -> Vec<OptionSpec> {
+    vec![
+        OptionSpec::new(
+            "table",
+            OptionKind::Text,
+            "the name of a table that lives as long as the process; default: a new table",
+        ),
+        OptionSpec::new(
+            "columns",
+            OptionKind::Map,
+            "columns that the target reports, such as `int64 not null`; default: any",
+        ),
+        OptionSpec::new("order", OptionKind::List, "columns to put first, in this order"),
+        OptionSpec::new("primary_key", OptionKind::List, "the primary key that the target reports"),
+        OptionSpec::new("key_dedup", OptionKind::Boolean, "keep rows by key, so keys can conflict")
+            .default(false),
+        OptionSpec::new(
+            "report",
+            OptionKind::Path,
+            "a JSON file for the number of rows, checksums and NULLs, written when the job commits",
+        ),
+        OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
+        OptionSpec::new("dirty_every", integer(0), "every n-th row of a task is dirty; 0: none")
+            .default(0),
+        OptionSpec::new("fail_at", integer(0), "fail at this row of a task, from 0"),
+        OptionSpec::new("panic_at", integer(0), "panic at this row of a task, from 0"),
+        OptionSpec::new(
+            "retry_at",
+            integer(0),
+            "request one replay of the chunk with this number, from 0",
+        ),
+        OptionSpec::new(
+            "retry_commit_at",
+            integer(0),
+            "request one replay when the chunk with this number, from 0, is committed",
+        ),
+        OptionSpec::new(
+            "commit_unknown_at",
+            integer(0),
+            "commit the chunk with this number, from 0, and report the outcome as unknown",
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use transload_plugin_api::{OptionKind, OptionSpec};
-
     use super::*;
+    use serde_json::json;
 
     fn reader(pairs: &[(&str, serde_json::Value)]) -> ReaderOptions {
         let pairs = pairs.iter().map(|(key, value)| (*key, value.clone()));
         ReaderOptions::parse(&Options::from_pairs(pairs)).unwrap()
-    }
-
-    /// The declared defaults, as the host passes them.
-    fn defaults(specs: &[OptionSpec]) -> Vec<(&str, serde_json::Value)> {
-        let value = |spec: &OptionSpec| match (&spec.kind, &spec.default) {
-            (OptionKind::Duration, Some(_)) => Some(0.into()), // "0 s"
-            (_, default) => default.clone(),
-        };
-        specs.iter().filter_map(|spec| Some((spec.key.as_str(), value(spec)?))).collect()
-    }
-
-    #[test]
-    fn declared_defaults_are_those_of_the_types() {
-        let descriptor = crate::descriptor::descriptor();
-        let specs = descriptor.reader.unwrap().options;
-        let mut given = defaults(&specs);
-        assert!(given.len() > 3);
-        given.push(("rows", 1.into()));
-        let plain = reader(&[("rows", 1.into())]);
-        assert_eq!(format!("{:?}", reader(&given)), format!("{plain:?}"));
-
-        let specs = descriptor.writer.unwrap().options;
-        let writer = WriterOptions::parse(&Options::from_pairs(defaults(&specs))).unwrap();
-        assert_eq!(format!("{writer:?}"), format!("{:?}", WriterOptions::default()));
     }
 
     fn names(options: &ReaderOptions) -> Vec<String> {

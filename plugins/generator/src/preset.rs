@@ -3,11 +3,10 @@
 use serde::Deserialize;
 
 /// The predefined set of columns that the reader starts from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Preset {
     /// None: `specs` defines all columns.
-    #[default]
     None,
     /// The sixteen columns of TPC-H's `lineitem`: its types and value ranges, but not the
     /// dependencies between its columns.

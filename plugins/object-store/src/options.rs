@@ -10,11 +10,10 @@ use transload_formats::read_specs;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// Where credentials come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CredentialSource {
     /// Keys if given, else the environment, else the profile file; never the instance's.
-    #[default]
     Auto,
     /// The options of the connection.
     Keys,
@@ -35,47 +34,20 @@ pub(crate) struct ConnectionOptions {
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) path_style: Option<bool>,
-    #[serde(default)]
     pub(crate) credentials: CredentialSource,
     pub(crate) access_key_id: Option<String>,
     pub(crate) profile: Option<String>,
     pub(crate) profile_file: Option<PathBuf>,
     pub(crate) account: Option<String>,
     pub(crate) service_account: Option<PathBuf>,
-    #[serde(default)]
     pub(crate) allow_http: bool,
     pub(crate) ca_file: Option<PathBuf>,
     /// In milliseconds, as the next two.
-    #[serde(default = "default_connect_timeout")]
     connect_timeout: u64,
-    #[serde(default = "default_request_timeout")]
     request_timeout: u64,
-    #[serde(default = "default_retry_window")]
     retry_window: u64,
-    #[serde(default = "default_retries")]
     pub(crate) retries: usize,
-    #[serde(default = "default_requests")]
     pub(crate) requests: usize,
-}
-
-fn default_connect_timeout() -> u64 {
-    10_000
-}
-
-fn default_request_timeout() -> u64 {
-    60_000
-}
-
-fn default_retry_window() -> u64 {
-    120_000
-}
-
-fn default_retries() -> usize {
-    10
-}
-
-fn default_requests() -> usize {
-    16
 }
 
 impl ConnectionOptions {
@@ -84,7 +56,7 @@ impl ConnectionOptions {
     /// # Errors
     /// [`transload_plugin_api::ErrorKind::Options`] for what is missing or of the wrong shape.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        options.parse()
+        options.parse(&connection_specs())
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {
@@ -112,7 +84,6 @@ pub(crate) struct ReaderOptions {
 struct GivenReaderOptions {
     path: Vec<String>,
     partitions: PartitionMode,
-    #[serde(default)]
     partition_filter: Vec<String>,
 }
 
@@ -122,7 +93,7 @@ impl ReaderOptions {
     /// # Errors
     /// [`ErrorKind::Options`] for what is wrong or contradictory.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let given: GivenReaderOptions = options.parse_with(&own_reader_specs())?;
+        let given: GivenReaderOptions = options.parse(&own_reader_specs())?;
         let filter = PartitionFilter::parse(&given.partition_filter)?;
         let wrong = |message: &str| Err(Error::new(ErrorKind::Options, message));
         if given.path.is_empty() {
@@ -232,31 +203,6 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn defaults_agree_with_the_descriptor() {
-        let parsed = ConnectionOptions::parse(&Options::from_pairs([("url", "s3://b")])).unwrap();
-        assert_eq!(parsed.credentials, CredentialSource::Auto);
-        assert!(!parsed.allow_http);
-        let seconds = [parsed.connect_timeout(), parsed.request_timeout(), parsed.retry_window()]
-            .map(|span| span.as_secs());
-        assert_eq!(seconds, [10, 60, 120]);
-        assert_eq!((parsed.retries, parsed.requests), (10, 16));
-        let defaults: Vec<_> = connection_specs()
-            .into_iter()
-            .filter_map(|spec| Some(format!("{} {}", spec.key, spec.default?)))
-            .collect();
-        let expected = [
-            "credentials \"auto\"",
-            "allow_http false",
-            "connect_timeout \"10 s\"",
-            "request_timeout \"60 s\"",
-            "retries 10",
-            "retry_window \"2 min\"",
-            "requests 16",
-        ];
-        assert_eq!(defaults, expected);
-    }
 
     #[test]
     fn a_reader_reads_all_objects_unless_told_otherwise() {

@@ -39,7 +39,6 @@ pub(crate) fn descriptor(types: Vec<TypeSupport>) -> WriterDescriptor {
 
 #[derive(Deserialize)]
 struct OwnOptions {
-    #[serde(default)]
     path: String,
 }
 
@@ -56,7 +55,7 @@ impl ObjectWriter {
     /// [`ErrorKind::Options`] for what is wrong with them.
     pub(crate) fn new(options: &Options, host: &Host) -> Result<Self> {
         let access = Arc::new(Access::new(options, host)?);
-        let own: OwnOptions = options.parse()?;
+        let own: OwnOptions = options.parse(&options::writer_specs())?;
         let key = key_below(&access.address, &own.path)?;
         let destination = Destination::new(key);
         let (opened, root) = (Arc::clone(&access), destination.root().to_owned());

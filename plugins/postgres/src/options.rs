@@ -21,7 +21,7 @@ pub(crate) struct Address {
 impl Address {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
         let place = transload_tables::Address::parse(options, &ADDRESS)?;
-        let SessionOptions { application_name } = options.parse()?;
+        let SessionOptions { application_name } = options.parse(&connection_specs())?;
         Ok(Self { place, application_name })
     }
 }
@@ -36,24 +36,14 @@ impl Deref for Address {
 
 #[derive(Deserialize)]
 struct SessionOptions {
-    #[serde(default = "default_application_name")]
     application_name: String,
 }
 
-fn default_application_name() -> String {
-    "transload".to_owned()
-}
-
-fn default_timeout() -> u64 {
-    10_000
-}
-
 /// Which moment of the source the splits of a job see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Consistency {
     /// All the same one.
-    #[default]
     Snapshot,
     /// Each its own.
     Split,
@@ -62,7 +52,6 @@ pub(crate) enum Consistency {
 /// What the reader is asked for.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    #[serde(default)]
     pub(crate) consistency: Consistency,
 }
 
@@ -70,7 +59,6 @@ pub(crate) struct ReaderOptions {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
     /// In milliseconds.
-    #[serde(default = "default_timeout")]
     pub(crate) lock_timeout: u64,
 }
 
@@ -106,23 +94,4 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
     )
     .default("10 s")];
     target_specs().into_iter().chain(own).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_agree_with_the_descriptor() {
-        let nothing = Options::default();
-        let session: SessionOptions = nothing.parse().unwrap();
-        assert_eq!(session.application_name, "transload");
-        let reader: ReaderOptions = nothing.parse().unwrap();
-        assert_eq!(reader.consistency, Consistency::Snapshot);
-        let writer: WriterOptions = nothing.parse().unwrap();
-        assert_eq!(writer.lock_timeout, 10_000);
-        let specs = [connection_specs(), reader_specs(), writer_specs()].concat();
-        let words: Vec<_> = specs.into_iter().filter_map(|spec| spec.default).collect();
-        assert_eq!(words, ["10 s", "transload", "snapshot", "10 s"]);
-    }
 }

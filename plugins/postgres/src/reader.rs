@@ -13,7 +13,7 @@ use crate::{
     catalog, check,
     connect::Connector,
     dialect::{literal, quoted, quoted_table, range_condition},
-    options::{Address, Consistency, ReaderOptions},
+    options::{Address, Consistency, ReaderOptions, reader_specs},
     relation::{Relation, find_column, trimmed},
     scan::{Scan, ScanPlan},
     session::Session,
@@ -41,7 +41,7 @@ struct Looking {
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
     let connector = Connector::reading(Address::parse(options)?, host.clone());
-    let parsed: ReaderOptions = options.parse()?;
+    let parsed: ReaderOptions = options.parse(&reader_specs())?;
     let looking = Arc::default();
     Sources::parse(options, Ok)?.reader(|source| {
         let (connector, options) = (connector.clone(), parsed.clone());

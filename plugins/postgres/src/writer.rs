@@ -17,7 +17,7 @@ use crate::{
     dialect::quoted_table,
     draft,
     load::Loader,
-    options::{Address, WriterOptions},
+    options::{Address, WriterOptions, writer_specs},
     session::Session,
     target,
     task::PostgresTask,
@@ -119,7 +119,7 @@ impl PostgresWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
         let address = Address::parse(options)?;
         let target = Target::parse(options, Ok)?;
-        let options: WriterOptions = options.parse()?;
+        let options: WriterOptions = options.parse(&writer_specs())?;
         let settings = format!("SET lock_timeout = {}", options.lock_timeout);
         let connector = Connector { address, host, settings };
         Ok(Self { connector, target, job: Mutex::default() })

@@ -16,7 +16,7 @@ impl ReaderOptions {
     /// Parses the options; what is read comes apart.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Sources)> {
         let sources = Sources::parse(options, main_table)?.with_whole_queries()?;
-        Ok((options.parse()?, sources))
+        Ok((options.parse(&[connection_specs(), reader_specs()].concat())?, sources))
     }
 }
 
@@ -25,22 +25,16 @@ impl ReaderOptions {
 pub(crate) struct WriterOptions {
     pub(crate) path: PathBuf,
     /// In milliseconds, as durations are handed over.
-    #[serde(default = "default_busy_timeout")]
     busy_timeout: u64,
-    #[serde(default)]
     pub(crate) synchronous: Synchronous,
-    #[serde(default)]
     pub(crate) journal_mode: JournalMode,
-}
-
-fn default_busy_timeout() -> u64 {
-    10_000
 }
 
 impl WriterOptions {
     /// Parses the options and the target's name.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Target)> {
-        Ok((options.parse()?, Target::parse(options, main_table)?))
+        let specs = [connection_specs(), writer_specs()].concat();
+        Ok((options.parse(&specs)?, Target::parse(options, main_table)?))
     }
 
     pub(crate) fn busy_timeout(&self) -> Duration {
@@ -49,10 +43,9 @@ impl WriterOptions {
 }
 
 /// When SQLite waits for the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Synchronous {
-    #[default]
     Full,
     Normal,
     Off,
@@ -69,10 +62,9 @@ impl Synchronous {
 }
 
 /// How the database keeps what a transaction changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum JournalMode {
-    #[default]
     Keep,
     Wal,
     Delete,
@@ -150,14 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn defaults_agree_with_the_descriptor() {
+    fn a_table_is_of_the_main_schema() {
         let options = Options::from_pairs([("path", "/x.db"), ("table", "\"a.b\"")]);
-        let (parsed, table) = WriterOptions::parse(&options).unwrap();
+        let (_, table) = WriterOptions::parse(&options).unwrap();
         assert_eq!(table.table().unwrap().to_string(), "main.\"a.b\"");
-        assert_eq!(parsed.busy_timeout(), Duration::from_secs(10));
-        assert_eq!(parsed.synchronous, Synchronous::Full);
-        assert_eq!(parsed.journal_mode, JournalMode::Keep);
-        let words: Vec<_> = writer_specs().into_iter().filter_map(|spec| spec.default).collect();
-        assert_eq!(words, ["10 s", "full", "keep"]);
     }
 }

@@ -101,7 +101,7 @@ impl ReadOptions {
     /// # Errors
     /// [`ErrorKind::Options`] for what is missing, of the wrong shape or contradictory.
     pub fn parse(options: &Options) -> Result<Self> {
-        let options: Self = options.parse_with(&read_specs())?;
+        let options: Self = options.parse(&read_specs())?;
         options.dialect(false)?;
         Ok(options)
     }
@@ -148,7 +148,7 @@ impl WriteOptions {
     /// # Errors
     /// As [`ReadOptions::parse`].
     pub fn parse(options: &Options) -> Result<Self> {
-        let options: Self = options.parse_with(&write_specs())?;
+        let options: Self = options.parse(&write_specs())?;
         options.dialect(false)?;
         Ok(options)
     }
@@ -249,7 +249,7 @@ pub fn read_specs() -> Vec<OptionSpec> {
     specs.extend(dialect_specs());
     specs.push(
         OptionSpec::new("comment", OptionKind::Text, "CSV: lines that begin with it are skipped")
-            .default(""),
+            .default(character(CsvDialect::default().comment)),
     );
     specs.push(OptionSpec::choice(
         "ragged",
@@ -285,17 +285,24 @@ fn binary_spec() -> OptionSpec {
 }
 
 fn dialect_specs() -> Vec<OptionSpec> {
+    let defaults = CsvDialect::default();
     let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc);
     vec![
         text("delimiter", "CSV: between cells, `tab` for a tab; `,` if not given, a tab in .tsv"),
-        text("quote", "CSV: around cells with special characters; empty for none").default("\""),
+        text("quote", "CSV: around cells with special characters; empty for none")
+            .default(character(defaults.quote)),
         text("escape", "CSV: makes the character behind it text; empty: quotes are doubled")
-            .default(""),
+            .default(character(defaults.escape)),
         OptionSpec::new("header", OptionKind::Boolean, "CSV: the first record names the columns")
-            .default(true),
+            .default(defaults.header),
         text("null", "CSV: the unquoted cell that is NULL; `\"\"` is always an empty text")
-            .default(""),
+            .default(defaults.null),
     ]
+}
+
+/// An optional byte of the dialect in the job file's form.
+fn character(byte: Option<u8>) -> String {
+    byte.map(char::from).map(String::from).unwrap_or_default()
 }
 
 fn parquet_specs() -> Vec<OptionSpec> {

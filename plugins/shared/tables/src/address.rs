@@ -49,12 +49,7 @@ struct RawAddress {
     client_certificate: Option<PathBuf>,
     client_key: Option<PathBuf>,
     /// In milliseconds, as durations are handed over.
-    #[serde(default = "default_timeout")]
     connect_timeout: u64,
-}
-
-fn default_timeout() -> u64 {
-    10_000
 }
 
 impl Address {
@@ -64,7 +59,7 @@ impl Address {
     /// [`ErrorKind::Options`] for what is missing or contradicts itself; no message repeats the
     /// `url`, which may hold a password.
     pub fn parse(options: &Options, rules: &AddressRules) -> Result<Self> {
-        let raw: RawAddress = options.parse()?;
+        let raw: RawAddress = options.parse(&rules.specs())?;
         let url = raw.url.as_deref().map(|url| Url::parse(url, rules)).transpose()?;
         let url = url.unwrap_or_default();
         let host = raw.host.or(url.host);

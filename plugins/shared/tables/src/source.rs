@@ -59,7 +59,6 @@ pub struct Sources {
 #[derive(Deserialize)]
 struct RawSource {
     table: Option<String>,
-    #[serde(default)]
     tables: Vec<String>,
     query: Option<String>,
     #[serde(rename = "where")]
@@ -79,7 +78,7 @@ impl Sources {
         options: &Options,
         resolve: impl Fn(TableName) -> Result<TableName>,
     ) -> Result<Self> {
-        let raw: RawSource = options.parse()?;
+        let raw: RawSource = options.parse(&source_specs(""))?;
         let origin_column = raw.origin_column.clone();
         let source = |what: Option<What>, is_shard: bool| Source {
             what,
@@ -221,7 +220,7 @@ impl Target {
         options: &Options,
         resolve: impl Fn(TableName) -> Result<TableName>,
     ) -> Result<Self> {
-        let raw: RawTarget = options.parse()?;
+        let raw: RawTarget = options.parse(&target_specs())?;
         let named = raw.table.map(|table| resolve(table.parse()?));
         let named = named.transpose().map_err(|error| error.at("option `table`"))?;
         Ok(Self(named))

@@ -13,31 +13,28 @@ use super::upload::SMALLEST_PART;
 const LARGEST_PART: u64 = 256 << 20;
 
 /// What an insert does if there is something already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum IfExists {
-    #[default]
     Error,
     Append,
 }
 
 /// What an overwrite removes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Overwrite {
     /// The objects that our manifest names.
-    #[default]
     Manifest,
     /// Everything below the prefix.
     Prefix,
 }
 
 /// What a job without rows leaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Empty {
     /// An object with a header and no rows.
-    #[default]
     Object,
     /// Nothing.
     None,
@@ -46,53 +43,23 @@ pub(crate) enum Empty {
 /// A writer's options.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
-    #[serde(default = "default_name")]
     pub(crate) name: String,
-    #[serde(default)]
     pub(crate) partition_by: Vec<String>,
-    #[serde(default)]
     pub(crate) keep_partition_columns: bool,
-    #[serde(default = "default_open_partitions")]
     pub(crate) max_open_partitions: usize,
     pub(crate) max_rows_per_object: Option<u64>,
     pub(crate) max_bytes_per_object: Option<u64>,
-    #[serde(default)]
     pub(crate) if_exists: IfExists,
-    #[serde(default)]
     pub(crate) overwrite: Overwrite,
-    #[serde(default)]
     pub(crate) empty: Empty,
-    #[serde(default = "yes")]
     pub(crate) success_marker: bool,
-    #[serde(default = "default_part_size")]
     pub(crate) part_size: u64,
     /// In milliseconds.
-    #[serde(default = "default_abandoned_after")]
     abandoned_after: u64,
 }
 
 /// The template of names below a prefix.
 pub(crate) const DEFAULT_NAME: &str = "part-{run}-{task}-{number}.{ext}";
-
-fn default_name() -> String {
-    DEFAULT_NAME.to_owned()
-}
-
-fn default_open_partitions() -> usize {
-    64
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn default_part_size() -> u64 {
-    8 << 20
-}
-
-fn default_abandoned_after() -> u64 {
-    7 * 24 * 3600 * 1000
-}
 
 impl WriterOptions {
     /// Options as a job gave them.
@@ -100,7 +67,7 @@ impl WriterOptions {
     /// # Errors
     /// [`ErrorKind::Options`] for what is of the wrong shape.
     pub(crate) fn parse(options: &Options) -> Result<Self> {
-        let options: Self = options.parse()?;
+        let options: Self = options.parse(&writer_specs())?;
         let bytes = |size: u64| format!("{} MiB", size >> 20);
         if !(SMALLEST_PART..=LARGEST_PART).contains(&options.part_size) {
             let message = format!("`part_size` is {} bytes", options.part_size);
@@ -190,35 +157,6 @@ pub fn writer_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn defaults_agree_with_the_descriptor() {
-        let parsed = WriterOptions::parse(&Options::default()).unwrap();
-        assert_eq!(parsed.name, DEFAULT_NAME);
-        assert_eq!(parsed.partition_by, Vec::<String>::new());
-        assert_eq!((parsed.max_open_partitions, parsed.part_size), (64, 8 << 20));
-        assert_eq!(parsed.abandoned_after().as_secs(), 7 * 24 * 3600);
-        assert_eq!((parsed.max_rows_per_object, parsed.max_bytes_per_object), (None, None));
-        assert!(parsed.success_marker && !parsed.keep_partition_columns);
-        assert_eq!(parsed.if_exists, IfExists::Error);
-        assert_eq!((parsed.overwrite, parsed.empty), (Overwrite::Manifest, Empty::Object));
-        let defaults = writer_specs()
-            .into_iter()
-            .filter_map(|spec| Some(format!("{} {}", spec.key, spec.default?)));
-        let defaults: Vec<_> = defaults.take(9).collect();
-        let expected = [
-            "name \"part-{run}-{task}-{number}.{ext}\"",
-            "keep_partition_columns false",
-            "max_open_partitions 64",
-            "if_exists \"error\"",
-            "overwrite \"manifest\"",
-            "empty \"object\"",
-            "success_marker true",
-            "part_size \"8 MiB\"",
-            "abandoned_after \"7 d\"",
-        ];
-        assert_eq!(defaults, expected);
-    }
 
     #[test]
     fn sizes_that_no_store_takes_are_refused() {

@@ -1,4 +1,5 @@
-//! Sizes and durations as people write them: `"64 MiB"`, `"30 s"`.
+//! Sizes and durations as job files write them: `"64 MiB"`, `"30 s"`. What they are used for is
+//! left to `option`.
 
 /// Units of sizes, in bytes: powers of 1,024 with an `i`, powers of 1,000 without.
 const SIZES: &[(&str, u64)] = &[
@@ -18,16 +19,24 @@ const SIZES: &[(&str, u64)] = &[
 const DURATIONS: &[(&str, u64)] =
     &[("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-pub(super) const SIZE_FORMS: &str = "a size such as `64 MiB`, `20 MB` or a number of bytes";
-pub(super) const DURATION_FORMS: &str = "a duration such as `250 ms`, `30 s`, `10 min` or `2 h`";
+/// What a size is, for messages.
+pub(crate) const SIZE_FORMS: &str = "a size such as `64 MiB`, `20 MB` or a number of bytes";
+/// The units of a size, for hints.
+pub(crate) const SIZE_UNITS: &str =
+    "units are B, kB, MB, GB, TB (powers of 1000) and KiB, MiB, GiB, TiB (1024)";
+/// What a duration is, for messages.
+pub(crate) const DURATION_FORMS: &str = "a duration such as `250 ms`, `30 s`, `10 min` or `2 h`";
+/// The units of a duration, for hints.
+pub(crate) const DURATION_UNITS: &str = "units are ms, s, min, h, d";
 
-/// Bytes. A number alone is bytes. `None` if it is no size, not whole bytes, or beyond 64 bits.
-pub(super) fn size(text: &str) -> Option<u64> {
+/// A size in bytes. A number alone is bytes. `None` if the text is not a size, is not a whole
+/// number of bytes, or exceeds 64 bits.
+pub(crate) fn size(text: &str) -> Option<u64> {
     quantity(text, SIZES, Some(1))
 }
 
-/// Milliseconds. The unit must be given. `None` as for [`size`].
-pub(super) fn duration(text: &str) -> Option<u64> {
+/// A duration in milliseconds. The unit must be given. `None` as for [`size`].
+pub(crate) fn duration(text: &str) -> Option<u64> {
     quantity(text, DURATIONS, None)
 }
 
