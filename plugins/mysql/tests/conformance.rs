@@ -1,4 +1,4 @@
-//! The plugin under the suite that every plugin passes, against real servers.
+//! The conformance suite on the plugin, with real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
 mod support;

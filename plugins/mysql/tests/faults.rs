@@ -1,5 +1,5 @@
-//! What the plugin makes of trouble that is nobody's data: locks, deadlocks, lost connections, a
-//! stop. Nothing is lost, nothing comes twice, and no row is called dirty for it.
+//! Failures that data does not cause: locks, deadlocks, lost connections, a stop. No row is lost,
+//! duplicated, or dirty because of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
@@ -53,7 +53,7 @@ fn open(writer: &dyn Writer, plan: &WritePlan) -> Box<dyn WriteTask> {
     writer.open(plan, &TaskContext { task: 0, epoch: 0 }).unwrap()
 }
 
-/// One try at a chunk.
+/// One attempt at a chunk.
 fn attempt(task: &mut dyn WriteTask, batches: &[RecordBatch]) -> Result<ChunkOutcome> {
     task.begin_chunk(0)?;
     for batch in batches {
@@ -77,8 +77,7 @@ fn t05_a_lock_wait_replays_the_chunk() {
             let plan = drafted(&*writer, mode);
             let mut task = open(&*writer, &plan);
             thread::scope(|scope| {
-                // The same key in a transaction that has not ended: whether it conflicts is not
-                // known yet.
+                // The same key in an open transaction, so that a conflict is not decided yet.
                 scope.spawn(|| {
                     fixture.run("BEGIN; INSERT INTO t VALUES (2, 'x'); SELECT SLEEP(4); ROLLBACK;");
                 });
@@ -104,7 +103,7 @@ fn t05_a_deadlock_replays_the_chunk() {
         task.begin_chunk(0).unwrap();
         task.write(&rows(&plan, 1..2)).unwrap();
         thread::scope(|scope| {
-            // The other one has changed more rows, so that it is ours that is given up.
+            // The other session has changed more rows, so that the plugin's session is the victim.
             scope.spawn(|| {
                 fixture.run(
                     "BEGIN; UPDATE t SET s = 'other' WHERE id > 1; SELECT SLEEP(2); \
@@ -130,19 +129,19 @@ fn kill_all(fixture: &Fixture) {
         fixture.database
     );
     for kill in fixture.lines(&kill) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = fixture.try_ask(&kill);
     }
 }
 
-/// Writes a chunk as the host does, until it is in; how often it was written again.
+/// Writes a chunk as the host does, until it is committed; returns how often it was written again.
 fn persist(task: &mut dyn WriteTask, batches: &[RecordBatch], fixture: &Fixture) -> u32 {
     let mut replays = 0;
     loop {
         match attempt(task, batches) {
             Ok(ChunkOutcome::Committed) => return replays,
             Ok(ChunkOutcome::Unknown { .. }) => {
-                // What the host leaves to people: to look whether it is in.
+                // The host leaves this to the user: checking whether the chunk was committed.
                 let last = batches.last().unwrap().column(0).clone();
                 let last = last.as_primitive::<arrow_array::types::Int64Type>();
                 let sql = format!("SELECT COUNT(*) FROM t WHERE id = {}", last.value(0));
@@ -209,7 +208,7 @@ fn t07_a_commit_whose_answer_is_lost_is_unknown() {
         let outcome = attempt(&mut *task, &[rows(&plan, 1..4)]).unwrap();
         let ChunkOutcome::Unknown { evidence } = outcome else { panic!("{outcome:?}") };
         assert!(evidence.contains("commit"), "{evidence}");
-        // It was in after all: a replay would have doubled it, where no key had refused it.
+        // It was committed: a replay would have duplicated its rows in a table without a key.
         assert_eq!(fixture.lines("SELECT COUNT(*) FROM t"), ["3"]);
         drop(task);
         assert_eq!(fixture.lines("SELECT COUNT(*) FROM t"), ["3"]);
@@ -245,7 +244,7 @@ fn t06_a_stream_cut_anywhere_is_an_error_and_reading_goes_on_behind() {
     }
 }
 
-/// Reads the split's first column from a position on, to its end or to a loss.
+/// Reads the split's first column from a position, to its end or until the connection is lost.
 fn read_on(
     reader: &dyn Reader,
     split: &Split,
@@ -287,7 +286,7 @@ fn a_stop_ends_what_the_server_is_doing() {
             reading.join().unwrap()
         });
         assert_eq!(error.kind, ErrorKind::Cancelled, "{error:?}");
-        // The server does not sleep on for nobody.
+        // The statement does not continue on the server.
         let sleeps = "SELECT COUNT(*) FROM information_schema.processlist \
              WHERE db = DATABASE() AND state = 'User sleep'";
         while fixture.lines(sleeps) != ["0"] {

@@ -1,4 +1,4 @@
-//! Reading from a real MariaDB what its own client has put there.
+//! Reading from a real MariaDB; the data was inserted by its own client.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
@@ -17,7 +17,7 @@ fn fixture(sql: &str) -> Fixture {
     Fixture::new(&Server::mariadb(), sql)
 }
 
-/// Rows as text, cells between `|`, by the splits' order.
+/// Rows as text, cells separated by `|`, in the order of the splits.
 fn rows(reader: &dyn Reader, wanted: &[Column], max: u32) -> Vec<String> {
     let batches = read_all(reader, wanted, max).into_iter().flatten();
     batches.flat_map(|read| lines(&read.batch)).collect()
@@ -103,7 +103,7 @@ fn t16_zero_dates_by_policy() {
     assert_eq!(own_rows(&*reader), ["1|2024-02-29|2024-02-29 01:02:03"]);
     let reader = fixture.reader(&[("table", "t"), ("zero_dates", "null")]);
     let found: Vec<_> = own_rows(&*reader).iter().map(|row| row[..3].to_owned()).collect();
-    // The second column is NOT NULL: a NULL there would be a lie.
+    // The second column is NOT NULL, so a NULL there would be wrong.
     assert_eq!(found, ["1|2", "2|N", "3|N"]);
     let reader = fixture.reader(&[("table", "t"), ("zero_dates", "epoch")]);
     assert_eq!(
@@ -383,7 +383,7 @@ fn views_and_json_are_read() {
     assert_eq!(names, [("t".into(), "table".into()), ("v".into(), "view".into())]);
 }
 
-/// Three tables of one shape, of 300, 200 and no rows.
+/// Three tables with the same columns, with 300, 200 and no rows.
 const SHARDS: &str = "CREATE TABLE orders_08(id INT PRIMARY KEY, s VARCHAR(9) NOT NULL);
     INSERT INTO orders_08 SELECT seq, CONCAT('a', seq) FROM seq_1_to_300;
     CREATE TABLE orders_09(s VARCHAR(9), id INT PRIMARY KEY);

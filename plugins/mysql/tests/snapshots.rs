@@ -1,4 +1,4 @@
-//! One state of a table for all splits, on both servers.
+//! All splits see the same state of a table, on both servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
@@ -32,7 +32,7 @@ fn t08_all_splits_see_one_state_of_the_table() {
         let columns = reader.schema().unwrap().columns;
         let request = SplitRequest { max: 4, columns: columns.clone() };
         let splits = std::thread::scope(|scope| {
-            // A transaction that has changed some rows is not seen by halves.
+            // A transaction that has changed some rows is seen completely or not at all.
             scope.spawn(|| {
                 fixture.run(
                     "BEGIN; UPDATE t SET v = 1 WHERE id < 200; SELECT SLEEP(2); \
@@ -52,7 +52,7 @@ fn t08_all_splits_see_one_state_of_the_table() {
         let found: Vec<_> = splits.iter().flat_map(read).collect();
         assert_eq!(found.len(), 400);
         assert!(found.iter().all(|row| row.ends_with("|1")), "{found:?}");
-        // A session is for one reading: the state is gone with it.
+        // A session serves one reading; its snapshot ends with it.
         let error = reader.open(&splits[0], &columns, None).err().unwrap();
         assert_eq!(error.kind, ErrorKind::NotFound);
     }

@@ -1,4 +1,4 @@
-//! What targets, their keys and their neighbours do to a run.
+//! How targets, their keys and related tables affect a run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
@@ -73,7 +73,7 @@ fn t47_a_run_that_replaces_all_rows_has_the_target_alone() {
         let (insert, other) = (pairs(WriteMode::Insert, "r-1"), pairs(WriteMode::Upsert, "r-2"));
         let overwrite = pairs(WriteMode::Overwrite, "r-3");
         let [one, two, three] = [(); 3].map(|()| fixture.writer("t"));
-        // Those that add rows do not mind each other.
+        // Runs that add rows do not exclude each other.
         one.prepare(&insert).unwrap();
         two.prepare(&other).unwrap();
         let error = three.prepare(&overwrite).unwrap_err();
@@ -87,11 +87,11 @@ fn t47_a_run_that_replaces_all_rows_has_the_target_alone() {
             let error = fixture.writer("t").prepare(plan).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Locked, "{:?}", plan.mode);
         }
-        // Another table is another lock.
+        // Another table has another lock.
         fixture.run("CREATE TABLE t2 LIKE t");
         fixture.writer("t2").prepare(&overwrite).unwrap();
         three.abort(&overwrite, &[]).unwrap();
-        // A lock that was lost is taken again before anything is published, if nobody else has it.
+        // A lost lock is taken again before anything is published, if no other run holds it.
         two.prepare(&overwrite).unwrap();
         for kill in fixture.lines(
             "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist \
@@ -170,7 +170,7 @@ fn t51_triggers_forbid_a_swap_and_a_table_is_emptied_on_request_only() {
         assert_eq!(fixture.lines("SELECT COUNT(*) FROM t"), ["1"]);
         write_all(&*writer, &plan, vec![vec![integers([1, 2]), texts(["a", "b"])]]).unwrap();
         assert_eq!(fixture.lines("SELECT * FROM t ORDER BY id"), ["1\ta!", "2\tb!"]);
-        // What others refer to cannot be emptied either.
+        // A table that foreign keys reference cannot be emptied either.
         fixture.run("CREATE TABLE c(id BIGINT PRIMARY KEY, FOREIGN KEY (id) REFERENCES t(id));");
         let error = writer.draft(&plan).unwrap_err();
         assert!(error.kind == ErrorKind::Unsupported && error.message.contains(".c"), "{error}");
@@ -199,13 +199,13 @@ fn t52_a_target_that_changed_after_the_plan_is_named() {
 
 #[test]
 fn t59_statements_stay_below_the_longest_packet() {
-    // MySQL's packets are four times as long, which would only take longer.
+    // MySQL's packets are four times as long, so the test would only take longer.
     for load in [LoadMethod::Insert, LoadMethod::Copy] {
         let fixture = Fixture::new(&Server::mariadb(), "CREATE TABLE t(id BIGINT, s LONGTEXT);");
         let packet: usize = fixture.lines("SELECT @@max_allowed_packet")[0].parse().unwrap();
         let plan = plan(WriteMode::Insert, &[("id", "int64"), ("s", "text")], &[]);
         let plan = WritePlan { load, ..plan };
-        // Rows that fit one by one only, and one that the server would not take.
+        // Rows that only fit one by one, and one that exceeds the server's limit.
         let (wide, over) = ("w".repeat(packet / 5 * 2), "o".repeat(packet));
         let all = [wide.as_str(), "x", &over, &wide, &wide];
         let batch = vec![integers(0..5), texts(all)];
@@ -271,7 +271,7 @@ fn t60_a_password_is_in_no_message() {
     }
 }
 
-/// A batch of the plan's columns is what a task takes; another type is a defect, not a wrong value.
+/// A task accepts batches with the plan's columns; another type is a defect, not an invalid value.
 #[test]
 fn a_batch_of_other_types_is_a_defect() {
     let fixture = Fixture::new(&Server::mariadb(), TABLE);

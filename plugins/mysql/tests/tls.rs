@@ -109,15 +109,15 @@ fn no_password(fixture: &Fixture, pairs: &[(&str, &str)]) -> Result<usize> {
 fn the_full_login_works_with_and_without_tls() {
     let fixture = Fixture::new(&Server::mysql(), TABLE);
     for pairs in [&[("tls", "insecure-require")][..], &[("tls", "disable")]] {
-        // The server forgets which passwords it has seen.
+        // Empties the server's password cache.
         fixture.run("FLUSH PRIVILEGES");
         assert_eq!(connect(&fixture, pairs), Ok(1), "{pairs:?}");
-        // And remembers.
+        // The cache is filled again.
         assert_eq!(connect(&fixture, pairs), Ok(1), "{pairs:?}");
     }
 }
 
-/// A server that says it has no TLS is sent nothing at all.
+/// A server that reports that it has no TLS receives nothing.
 #[test]
 fn nothing_falls_back_to_plain_text() {
     for mode in ["verify-full", "verify-ca", "insecure-require"] {
@@ -127,7 +127,7 @@ fn nothing_falls_back_to_plain_text() {
             let (mut stream, _) = listener.accept().unwrap();
             let mut greeting = vec![10];
             greeting.extend_from_slice(b"8.0.0\0\x01\0\0\0saltsalt\0");
-            greeting.extend_from_slice(&[0xFF, 0xF7, 45, 2, 0, 0xFF, 0xFF, 21]); // all but TLS
+            greeting.extend_from_slice(&[0xFF, 0xF7, 45, 2, 0, 0xFF, 0xFF, 21]); // all capabilities except TLS
             greeting.extend_from_slice(&[0; 10]);
             greeting.extend_from_slice(b"saltsaltsalt\0caching_sha2_password\0");
             let head = [greeting.len() as u8, 0, 0, 0];

@@ -1,4 +1,4 @@
-//! Values at the edges, written to real servers by either way and read back.
+//! Edge values, written to real servers with both methods and read back.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
@@ -18,7 +18,7 @@ fn servers() -> [Server; 2] {
     [Server::mariadb(), Server::mysql()]
 }
 
-/// Writes one batch of `id` and `v` by either way into a new table, and hands each to `look`.
+/// Writes one batch of `id` and `v` with each method into a new table, and passes each to `look`.
 fn by_either_way(
     server: &Server,
     native: &str,
@@ -151,7 +151,7 @@ fn t34_documents_keep_their_numbers_and_broken_ones_are_dirty() {
                 .draft(&plan(WriteMode::Insert, &[("id", "int64"), ("v", "json")], &[]))
                 .unwrap();
             let told = draft.warnings.iter().any(|text| text.contains("`v`"));
-            // MariaDB keeps the text; MySQL does not, and the plan says so.
+            // MariaDB keeps the text; MySQL does not, and the plan reports it.
             assert_eq!(told, !mariadb, "{draft:?}");
             assert_eq!(found.trim_end() == all[0], mariadb, "{found}");
         });

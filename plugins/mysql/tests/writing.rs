@@ -1,4 +1,4 @@
-//! Writing to a real MariaDB, looked at with the server's own client.
+//! Writing to a real MariaDB, checked with the server's own client.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
@@ -58,7 +58,7 @@ fn counts_are_exact_in_every_mode() {
     ] {
         let fixture = fixture(TABLE);
         fixture.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')");
-        // 1 as it is there, 2 changed, 3 new and twice again, 4 new.
+        // 1 unchanged, 2 changed, 3 new and twice more, 4 new.
         let batch = vec![integers([1, 2, 3, 3, 3, 4]), texts(["a", "B", "c", "c", "C", "d"])];
         let plan = pairs(mode, &["id"]);
         let written = write_all(&*fixture.writer("t"), &plan, vec![batch]).unwrap().remove(0);
@@ -112,7 +112,7 @@ fn t29_zero_stays_zero_in_a_counted_column() {
     let batch = vec![integers([0, 7]), texts(["a", "b"])];
     write_all(&*fixture.writer("t"), &pairs(WriteMode::Insert, &[]), vec![batch]).unwrap();
     assert_eq!(fixture.lines("SELECT id FROM t ORDER BY id"), ["0", "7"]);
-    // The counter stands behind the explicit ids.
+    // The counter is beyond the explicit ids.
     fixture.run("INSERT INTO t(s) VALUES ('c')");
     assert_eq!(fixture.lines("SELECT id FROM t WHERE s = 'c'"), ["8"]);
 }
@@ -303,7 +303,7 @@ fn a_killed_connection_asks_for_a_replay_and_loses_nothing() {
     let killers = fixture.lines(&kill);
     assert_eq!(killers.len(), 2, "{killers:?}");
     fixture.run(&killers.join("\n"));
-    // The rows may still be on their way when the server has gone.
+    // The rows may still be in transit when the server has closed the connection.
     let written = task.write(&batch(3)).map(drop);
     let ended = written
         .and_then(|()| task.commit_chunk(&Position::default(), &Default::default()).map(drop));

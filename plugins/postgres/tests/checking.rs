@@ -1,4 +1,4 @@
-//! What `check` finds on a real server: the stages in order, the first that fails as the last.
+//! The findings of `check` on a real server: the stages in order, up to the first that fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
 mod support;
@@ -25,7 +25,7 @@ fn writing(options: &Options) -> Vec<Finding> {
     PostgresPlugin.writer(options.clone(), host()).unwrap().check().unwrap()
 }
 
-/// The stages, and `!` before one that failed.
+/// The stages; `!` marks one that failed.
 fn stages(findings: &[Finding]) -> Vec<String> {
     let word = |it: &Finding| format!("{}{}", if it.ok { "" } else { "!" }, it.stage);
     findings.iter().map(word).collect()

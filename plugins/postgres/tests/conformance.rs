@@ -1,4 +1,4 @@
-//! The plugin under the suite that every plugin passes, on a real server.
+//! The conformance suite on the plugin, with a real server.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
 mod support;

@@ -1,5 +1,5 @@
-//! What the plugin makes of trouble that is nobody's data: locks, deadlocks, lost connections, a
-//! stop signal. Nothing is lost, nothing comes twice, and no row is called dirty for it.
+//! Failures that data does not cause: locks, deadlocks, lost connections, a stop signal. No row is
+//! lost, duplicated, or dirty because of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
 mod support;
@@ -31,7 +31,7 @@ fn open(writer: &dyn Writer, plan: &WritePlan) -> Box<dyn WriteTask> {
     writer.open(plan, &TaskContext { task: 0, epoch: 0 }).unwrap()
 }
 
-/// One try at a chunk.
+/// One attempt at a chunk.
 fn attempt(task: &mut dyn WriteTask, batches: &[RecordBatch]) -> Result<()> {
     task.begin_chunk(0)?;
     for batch in batches {
@@ -56,7 +56,7 @@ fn t05_a_lock_wait_replays_the_chunk() {
         options.values.insert("lock_timeout".to_owned(), 200.into());
         let writer = PostgresPlugin.writer(options, support::host()).unwrap();
         let mut task = open(&*writer, &plan);
-        // The same key in a transaction that has not ended: whether it conflicts is not known yet.
+        // The same key in an open transaction, so that a conflict is not decided yet.
         fixture.run("BEGIN; INSERT INTO t VALUES (2, 'other')");
         asks_for_replay(attempt(&mut *task, &[rows(&plan, 1..=3)]), "PG-55P03");
         task.rollback_chunk().unwrap();
@@ -73,7 +73,7 @@ fn t05_a_deadlock_replays_the_chunk() {
     let plan = plan(WriteMode::Upsert, PAIR, &["id"]);
     let writer = fixture.writer("t");
     let mut task = open(&*writer, &plan);
-    // The other one looks for deadlocks late, so that it is ours that is found.
+    // The other session detects deadlocks late, so that the plugin's session is the victim.
     let other = fixture.connect();
     other.run("SET deadlock_timeout = '60s'; BEGIN; UPDATE t SET s = 'other' WHERE id = 2");
     let outcome = thread::scope(|scope| {
@@ -133,7 +133,7 @@ fn t05_a_writer_whose_session_is_killed_replays_the_chunk() {
     }
 }
 
-/// Connections are lost after so many bytes: at the login, within the rows, near their end.
+/// Connections are lost after this many bytes: at the login, within the rows, near their end.
 #[test]
 fn t05_a_connection_lost_anywhere_loses_the_chunk_alone() {
     let fixture = Fixture::new(TABLE);
@@ -192,7 +192,7 @@ fn a_stop_signal_ends_a_statement_that_waits() {
     });
     assert_eq!(stopped.kind, ErrorKind::Cancelled, "{stopped:?}");
     assert!(begun.elapsed() < Duration::from_secs(50), "the lock's time limit ended it");
-    // The server was asked to stop as well: nobody waits there any more.
+    // The server was asked to stop as well: no session waits any more.
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'transload' \
                    AND datname = current_database() AND wait_event_type = 'Lock'";
     fixture.await_value(waiting, "0");
@@ -200,7 +200,7 @@ fn a_stop_signal_ends_a_statement_that_waits() {
     assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["0"]);
 }
 
-/// A row that a trigger leaves out is counted as such, and not as inserted.
+/// A row that a trigger suppresses is counted as skipped, not as inserted.
 #[test]
 fn t12_rows_that_a_trigger_suppresses_are_not_counted_as_inserted() {
     let fixture = Fixture::new(TABLE);

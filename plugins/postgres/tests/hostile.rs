@@ -1,5 +1,5 @@
-//! Servers that break the protocol: each ends a session soon, with an error and without much memory,
-//! and learns no password. The server here is a few bytes behind a listener.
+//! Servers that violate the protocol: the session ends soon, with an error and without high memory
+//! use, and the server learns no password. The server here is a few bytes behind a listener.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
 use std::{
@@ -17,7 +17,7 @@ use transload_plugin_api::{
 use transload_plugin_postgres::PostgresPlugin;
 
 const PASSWORD: &str = "hunter2-hunter2";
-/// A login that asks for nothing: AuthenticationOk, BackendKeyData, ReadyForQuery.
+/// A login without authentication: AuthenticationOk, BackendKeyData, ReadyForQuery.
 const WELCOME: &[u8] = b"R\0\0\0\x08\0\0\0\0K\0\0\0\x0C\0\0\0\x01\0\0\0\x02Z\0\0\0\x05I";
 const NOTICE: &[u8] = b"N\0\0\0\x09Mxyz\0";
 
@@ -29,13 +29,13 @@ impl Secrets for Password {
     }
 }
 
-/// A server that plays `play` on its first connection, and what it has heard.
+/// A server that runs `play` on its first connection, and the bytes that it has received.
 struct Server {
     port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
 }
 
-/// One side of a connection, its words remembered.
+/// One side of a connection, which records received bytes.
 struct Peer {
     stream: TcpStream,
     heard: Arc<Mutex<Vec<u8>>>,
@@ -50,7 +50,7 @@ impl Peer {
         buffer[..count].to_vec()
     }
 
-    /// Whether the other side took the bytes.
+    /// Sends bytes; returns whether the other side accepted them.
     fn say(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
@@ -70,7 +70,7 @@ impl Server {
         thread::spawn(move || {
             let (stream, _) = listener.accept().unwrap();
             play(Peer { stream, heard: words });
-            // What asks to cancel a statement comes later, and is let in.
+            // A request to cancel a statement comes later, and is accepted.
             while let Ok((stream, _)) = listener.accept() {
                 drop(stream);
             }
@@ -78,7 +78,7 @@ impl Server {
         Self { port, heard }
     }
 
-    /// A server that hears the client's first words and then says this.
+    /// A server that receives the client's first bytes and then sends these.
     fn saying(bytes: &[u8]) -> Self {
         let bytes = bytes.to_vec();
         Self::start(move |mut peer| {
@@ -99,7 +99,7 @@ impl Server {
         ])
     }
 
-    /// How a reader fares there, which must not take long.
+    /// The error of a reader on this server, which must come in time.
     fn refusal(&self, tls: &str, milliseconds: u64, cancel: &Cancel) -> Error {
         let host = Host::new(Arc::new(Password), cancel.clone());
         let begun = Instant::now();
@@ -140,7 +140,7 @@ fn lengths_are_refused_before_the_bytes_come() {
     ] {
         Server::saying(bytes).assert_refused(words);
     }
-    // After the login messages may be longer, but not of any length.
+    // After the login, messages may be longer, but are still limited.
     let first = Server::saying(&[WELCOME, b"E\x7f\xff\xff\xff"].concat());
     first.assert_refused("prepare the session: the connection was lost");
 }
@@ -161,7 +161,7 @@ fn one_deadline_holds_for_the_whole_login() {
     for word in [&b""[..], NOTICE, b"N\0\0\x10\0"] {
         let server = Server::start(move |mut peer| {
             peer.hear();
-            // A byte now and then keeps no login alive.
+            // Occasional bytes do not extend the login timeout.
             for byte in word.iter().cycle() {
                 thread::sleep(Duration::from_millis(10));
                 if !peer.say(&[*byte]) {
@@ -182,7 +182,7 @@ fn no_password_goes_over_a_plain_connection() {
     Server::saying(&authentication(3, b"")).assert_refused("password in clear text");
 }
 
-/// A server that offers SCRAM with so many rounds, then goes on with `next`.
+/// A server that offers SCRAM with this many rounds, and continues with `next`.
 fn scram(rounds: u32, next: &'static [u8]) -> Server {
     Server::start(move |mut peer| {
         peer.hear();

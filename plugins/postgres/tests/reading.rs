@@ -28,7 +28,7 @@ fn first_cells(read: &[Vec<ReadBatch>]) -> Vec<Vec<String>> {
     read.iter().map(cells).collect()
 }
 
-/// How many splits there were, and how often each key has been read.
+/// The number of splits, and how often each key was read.
 fn counted(reader: &dyn Reader, max: u32) -> (usize, BTreeMap<String, usize>) {
     let splits = first_cells(&read_all(reader, max));
     let mut counts = BTreeMap::new();
@@ -170,7 +170,7 @@ fn values_are_what_the_server_says_they_are() {
            '12:00+09'::timetz AS n, 0.1::float8 + 0.2::float8 AS o, '\\x00ff'::bytea AS p,
            int4range(1, 5) AS q, 5::money AS r, '{10.0.0.1}'::inet[] AS s",
     );
-    // The default zone of the server's sessions must not matter either.
+    // The default time zone of the server's sessions must not matter either.
     fixture.rows("SELECT set_config('TimeZone', 'America/New_York', false)");
     let reader = fixture.reader(&[("table", "t")]);
     let read = batches(read_all(&*reader, 1));
@@ -283,7 +283,7 @@ fn keys_tell_which_cannot_decide() {
     );
 }
 
-/// The user's name stands in the certificate, and there is no password.
+/// The certificate contains the user's name, and there is no password.
 #[test]
 fn a_client_certificate_logs_in() {
     let fixture = Fixture::new("CREATE TABLE t AS SELECT 1 AS i; GRANT SELECT ON t TO PUBLIC");
@@ -328,7 +328,7 @@ impl Secrets for NoSecrets {
     }
 }
 
-/// The test server's certificate is of an authority of its own, for `localhost`.
+/// The test server's certificate is signed by its own authority, for `localhost`.
 #[test]
 fn tls_is_verified_as_asked_and_never_left_out() {
     let fixture = Fixture::new("CREATE TABLE t(i int)");
@@ -365,7 +365,7 @@ fn tls_is_verified_as_asked_and_never_left_out() {
     assert_eq!(server().get_hosts().len(), 1);
 }
 
-/// Three tables of one shape, of 3000, 2000 and no rows, in two schemas.
+/// Three tables with the same columns, with 3000, 2000 and no rows, in two schemas.
 const SHARDS: &str = "CREATE TABLE orders_0(id int8 PRIMARY KEY, s text NOT NULL);
     INSERT INTO orders_0 SELECT i, repeat('a', 100) FROM generate_series(1, 3000) i;
     CREATE TABLE orders_1(s text, id int8 PRIMARY KEY);
@@ -417,7 +417,7 @@ fn t08_all_shards_see_one_moment() {
     let fixture = Fixture::new(SHARDS);
     let reader = sharded(&fixture, &["orders_[0-1]", "shop.orders"], &[]);
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    // One split for each table, and they agree all the same.
+    // One split per table, and all see the same state.
     let request = SplitRequest { max: 1, columns: columns.clone() };
     let splits = reader.splits(&request).unwrap();
     fixture.run("INSERT INTO shop.orders SELECT * FROM orders_0; DELETE FROM orders_0");

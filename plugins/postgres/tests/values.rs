@@ -1,4 +1,4 @@
-//! Traps about values: what comes back is what was written, and what would not is a dirty row.
+//! Values: what is read back is what was written; a value that would change makes a dirty row.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail as loudly as tests
 
 mod support;
@@ -13,8 +13,8 @@ use arrow_buffer::IntervalMonthDayNano;
 use support::{Fixture, batch, integers, open_first, plan, read_all, texts, write_all};
 use transload_plugin_api::{ErrorKind, WriteMode, WritePlan, testing::Rows};
 
-/// Writes one column into `t(v)`, the plan's columns as the table has them; each dirty row's place
-/// and code.
+/// Writes one column into `t(v)`, with the table's types in the plan; returns each dirty row's
+/// place and code.
 fn write(fixture: &Fixture, logical: &str, values: ArrayRef) -> Vec<(u64, String)> {
     write_columns(fixture, &[("v", logical)], vec![values])
 }
@@ -39,7 +39,7 @@ fn read(fixture: &Fixture) -> Vec<String> {
     read.iter().flatten().flat_map(|read| rows(&read.batch)).collect()
 }
 
-/// What the writer asks for in place of a column of this type.
+/// The type that the writer requests for a column of this type.
 fn asked_for(fixture: &Fixture, logical: &str) -> String {
     let plan = plan(WriteMode::Insert, &[("v", logical)], &[]);
     fixture.writer("t").draft(&plan).unwrap().columns[0].logical.to_string()
@@ -154,7 +154,7 @@ fn t23_fractions_are_neither_rounded_nor_cut() {
     assert_eq!(read(&fixture), ["1999-12-31 23:59:59.999999"]);
 }
 
-/// Zones of the server's sessions, an hour that a clock skipped and one that it showed twice.
+/// Time zones of the server's sessions, an hour that a clock skipped and one that occurred twice.
 #[test]
 fn t24_t25_no_zone_shifts_a_wall_clock_or_a_date() {
     for zone in ["Pacific/Kiritimati", "Europe/Berlin", "Etc/GMT+12"] {
@@ -355,8 +355,8 @@ fn t52_a_table_that_has_changed_since_the_plan_is_refused() {
     }
 }
 
-/// COPY knows no parameters, so their limit of 65,535 means nothing here: 1,000 columns times 200
-/// rows go in one batch, and a row of 32 MiB passes alone.
+/// COPY has no parameters, so their limit of 65,535 does not apply: 1,000 columns times 200 rows
+/// are written in one batch, and a row of 32 MiB in another.
 #[test]
 fn t59_wide_and_huge_rows_pass() {
     let names: Vec<_> = (0..1_000).map(|at| format!("c{at}")).collect();

@@ -1,4 +1,4 @@
-//! The plugin under the suite that every plugin passes.
+//! The conformance suite on the plugin.
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
 

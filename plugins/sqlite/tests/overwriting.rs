@@ -1,4 +1,4 @@
-//! Overwriting: all or nothing, and what hangs on the table stays right.
+//! Overwriting: all or nothing, and dependent objects of the table stay intact.
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
 

@@ -1,4 +1,5 @@
-//! Reading: every value as it was stored, every row once, what does not fit a dirty row.
+//! Reading: every value as it was stored, every row once; a value that does not fit makes a dirty
+//! row.
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
 
@@ -55,7 +56,7 @@ fn values_come_as_they_are_stored() {
     assert_eq!((d.value(0), d.is_null(1), d.value(2)), (1250, true, 10));
     let b = column(batch, "b").as_boolean();
     assert_eq!((b.value(0), b.is_null(1), b.value(2)), (true, true, false));
-    // t09: NULL and the empty text stay apart.
+    // t09: NULL and the empty text stay different.
     let s = column(batch, "s").as_string::<i32>();
     assert_eq!((s.value(0), s.is_null(1), s.is_null(2), s.value(2)), ("a", true, false, ""));
     assert_eq!(column(batch, "v").as_string::<i32>().value(0), "äöüß€");
@@ -179,7 +180,7 @@ fn splits_of_odd_sources() {
     }
 }
 
-/// Reads from each position on, and expects exactly the rest.
+/// Resumes from each position, and expects exactly the remaining rows.
 fn resumes_everywhere(fixture: &Fixture, table: &str, id: &str) {
     let reader = fixture.reader(&[("table", table)]);
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
@@ -262,7 +263,7 @@ fn t39_columns_are_read_by_name_and_in_wanted_types() {
     let batch = read_columns(&*reader, &made, 1)[0][0].batch.clone();
     assert_eq!(column(&batch, "b").as_primitive::<Decimal128Type>().value(0), 200);
     assert_eq!(column(&batch, "n").as_primitive::<Date32Type>().value(0), 19_724);
-    // A type that could lose something is left to the host.
+    // A conversion that could lose something is left to the host.
     let wanted = [Column::new("a", "text".parse().unwrap(), true)];
     assert_eq!(reader.produces(&wanted).unwrap()[0].logical.to_string(), "int64");
     let wanted = [Column::new("gone", "text".parse().unwrap(), true)];
@@ -336,7 +337,7 @@ fn a_stop_interrupts_a_long_query() {
     assert_eq!(task.next_batch().unwrap_err().kind, ErrorKind::Cancelled);
 }
 
-/// Three tables of one shape, of 30, 20 and no rows.
+/// Three tables with the same columns, with 30, 20 and no rows.
 const SHARDS: &str = "CREATE TABLE orders_00(id INTEGER PRIMARY KEY, s TEXT NOT NULL);
     CREATE TABLE orders_01(s TEXT, id INTEGER PRIMARY KEY);
     CREATE TABLE orders_02(id INTEGER PRIMARY KEY, s TEXT);

@@ -1,4 +1,4 @@
-//! Writing: each value as it came, each mode's way with conflicts, exact counts.
+//! Writing: each value unchanged, the conflict behavior of each mode, exact counts.
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail as loudly as tests
 
@@ -510,7 +510,7 @@ fn a_busy_database_asks_for_a_retry() {
     other.execute_batch("COMMIT").unwrap();
     task.begin_chunk(0).unwrap();
     task.write(&batch(&plan, vec![integers([1])])).unwrap();
-    // A reader keeps the commit out while it reads, and the chunk is then not in.
+    // An open reader blocks the commit, so the chunk is not committed.
     other.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
     let error = task.commit_chunk(&Position::default(), &Counters::default()).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Retry);
@@ -540,7 +540,7 @@ fn an_interrupted_transaction_of_others_is_undone() {
     let fixture = Fixture::new("CREATE TABLE t(a TEXT); INSERT INTO t VALUES ('kept')");
     let torn = Fixture::empty();
     let other = fixture.connect();
-    // A transaction that has begun to change the file, as a killed process leaves it.
+    // A transaction that has begun to change the file, as left by a killed process.
     other.execute_batch("PRAGMA cache_size = 1; BEGIN; DELETE FROM t").unwrap();
     for _ in 0..200 {
         other.execute("INSERT INTO t VALUES (?1)", ["x".repeat(4000)]).unwrap();

@@ -1,4 +1,4 @@
-//! The plugin under the suite that every plugin passes, once for each format.
+//! The conformance suite on the plugin, once for each format.
 
 use transload_plugin_api::testing;
 use transload_plugin_file::FilePlugin;

@@ -1,4 +1,4 @@
-//! What a host does with the plugin: whole jobs over the verbs, and tables as texts.
+//! The host's side of the plugin: whole jobs through its methods, and tables as texts.
 
 use std::path::Path;
 
@@ -71,7 +71,7 @@ pub(crate) fn row(cells: &[&str]) -> Row {
     cells.iter().map(|cell| (*cell != "NULL").then(|| (*cell).to_owned())).collect()
 }
 
-/// What reading has brought.
+/// The result of reading.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) rows: Vec<Row>,
@@ -91,7 +91,7 @@ pub(crate) fn writer(options: Options) -> Box<dyn Writer> {
     FilePlugin.writer(options, Host::detached()).unwrap()
 }
 
-/// Reads everything, as the schema has it.
+/// Reads everything, with the schema's types.
 pub(crate) fn read(options: Options, max: u32) -> Result<Read> {
     let reader = reader(options);
     let columns = reader.schema()?.columns;
@@ -110,7 +110,7 @@ pub(crate) fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) ->
     Ok(read)
 }
 
-/// Reads one split, from its start or behind a position.
+/// Reads one split, from its start or after a position.
 pub(crate) fn read_split(
     reader: &dyn Reader,
     (number, split): (usize, &Split),
@@ -154,7 +154,7 @@ pub(crate) fn write_task(
     Ok((open.finish()?, dirty))
 }
 
-/// A whole job: each inner list is a task.
+/// A whole job; each inner list is written by one task.
 pub(crate) fn write(
     options: Options,
     plan: &WritePlan,
@@ -177,7 +177,7 @@ pub(crate) fn write(
     Ok(dirty)
 }
 
-/// The names in a folder, hidden ones included, sorted.
+/// The names in a folder, including hidden ones, sorted.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<_> =

@@ -1,4 +1,4 @@
-//! The file plugin from outside, through the verbs that a host calls.
+//! Tests the file plugin from outside, through the methods that a host calls.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
 
 mod conformance;

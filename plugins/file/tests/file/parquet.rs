@@ -1,4 +1,4 @@
-//! Parquet files: cut by row groups, joined without decoding, compared before they are read.
+//! Parquet files: split by row groups, joined without decoding, compared before they are read.
 
 use std::{fs, path::Path};
 
@@ -19,7 +19,7 @@ fn rows(ids: &[i64]) -> Vec<Row> {
     ids.iter().map(|id| row(&[&id.to_string(), &format!("{id}.05")])).collect()
 }
 
-/// Writes rows of these numbers by as many tasks.
+/// Writes each list of numbers with one task.
 fn job(path: &Path, run: &str, mode: WriteMode, tasks: &[Vec<i64>], more: Value) -> Result<()> {
     let batches: Vec<_> = tasks.iter().map(|ids| vec![batch(&two_columns(), &rows(ids))]).collect();
     let dirty = write(writing(path, more), &plan(run, &two_columns(), mode), &batches)?;
@@ -82,7 +82,7 @@ fn a_file_is_read_on_behind_any_batch() {
     let all: Vec<i64> = (0..30_000).collect();
     let more = json!({"row_group_rows": 9000});
     job(&path, "r1", WriteMode::Insert, std::slice::from_ref(&all), more).unwrap();
-    // small files are not worth cutting
+    // small files are not worth splitting
     assert_eq!(ids(&path, 4), (all, 1));
     let reader = reader(reading(&path, json!({})));
     let columns = reader.schema().unwrap().columns;

@@ -1,4 +1,4 @@
-//! Folders named after values give columns, and a filter that leaves files out.
+//! Folders named after values become columns, and a filter skips files.
 
 use std::{fs, path::Path};
 
@@ -108,7 +108,7 @@ fn a_filter_leaves_files_out() {
 fn folders_can_be_left_alone() {
     let folder = table("csv");
     assert_eq!(cells(folder.path(), json!({"partitions": "none"}))[0], "0");
-    // below different folders there is nothing in common, unless it is asked for
+    // different folders have no keys in common, so `auto` finds no columns
     put(&folder.path().join("y.csv"), 90);
     assert_eq!(cells(folder.path(), json!({}))[0], "0");
     let error = read(reading(folder.path(), json!({"partitions": "hive"})), 1).unwrap_err();

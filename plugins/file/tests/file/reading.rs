@@ -1,4 +1,4 @@
-//! What the reader makes of files: columns, values, dirty rows, errors.
+//! How the reader handles files: columns, values, dirty rows, errors.
 
 use std::{fs, io::Write, path::Path};
 
@@ -120,7 +120,7 @@ fn t22_booleans_have_a_list_of_words() {
     let german = reader(reading(&path, words.clone()));
     let found = read_columns(german.as_ref(), &wanted, 1).unwrap();
     assert_eq!((found.rows, found.dirty.len()), (vec![row(&["true"])], 4));
-    // JSON's own booleans need no words.
+    // JSON's own booleans do not depend on the job's words.
     let path = file(folder.path(), "x.jsonl", "{\"b\":true}\n{\"b\":\"nein\"}\n");
     let german = reader(reading(&path, words));
     let found = read_columns(german.as_ref(), &wanted, 1).unwrap();
@@ -174,7 +174,7 @@ fn t55_a_lone_quote_is_an_error_that_names_it() {
 fn t57_members_are_joined_and_damage_is_an_error() {
     let content = b"a,b\n1,2\n3,4\n";
     for compression in [Compression::Gzip, Compression::Zstd] {
-        // The name says nothing, or something wrong: the first bytes count.
+        // The name shows no compression, or a wrong one: the first bytes decide.
         for name in ["x.csv", "x.csv.gz", "x.csv.zst"] {
             let two = [packed(compression, &content[..7]), packed(compression, &content[7..])];
             let found = texts(name, two.concat(), json!({})).unwrap();
@@ -358,7 +358,7 @@ fn t30_encodings_are_strict_and_named() {
     assert_eq!(rows(&utf16, json!({"encoding": "utf-16"})), expected);
     let gbk = json!({"encoding": "gbk"});
     assert_eq!(rows(b"a,b\n1,\xd6\xd0\n", gbk.clone()), [row(&["1", "中"])]);
-    // In a UTF-8 file one policy of three; in other encodings wrong bytes are errors.
+    // In a UTF-8 file, one of three policies applies; in other encodings, invalid bytes are errors.
     let wrong = b"a,b\n1,\xe9\n2,x\n";
     let dirty = texts("x.csv", wrong, json!({})).unwrap();
     assert_eq!(

@@ -34,7 +34,7 @@ fn all_columns() -> Vec<Column> {
     ])
 }
 
-/// Text with everything that formats make much of.
+/// Text with everything that has a special meaning in a format.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         any::<char>().prop_map(String::from),

@@ -1,4 +1,4 @@
-//! Splits cover each row exactly once, whatever stands in the files and however many there are.
+//! Splits cover each row exactly once, whatever the content and number of the files.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::host::{read, reading, row};
 
 const ROWS: usize = 36_000;
 
-/// Rows with line ends and delimiters inside of quotes, some megabytes of them.
+/// Rows with line ends and delimiters inside quotes, several megabytes.
 fn nasty_csv(rows: usize) -> String {
     let filler = "x,\n\"\"\r\n".repeat(40);
     let rows = (0..rows).map(|row| match row % 3 {
@@ -33,7 +33,7 @@ fn t53_a_file_is_cut_at_proven_starts_of_records_only() {
         let found = read(reading(&path, json!({})), max).unwrap();
         assert!(found.splits.len() > 1 && found.splits.len() <= max as usize);
         assert!(found.rows == whole.rows);
-        // Lines are counted through, so even the last one is known.
+        // Lines are counted from the start of the file, so even the last line number is exact.
         assert_eq!(found.dirty, whole.dirty);
         assert_eq!(found.bytes, whole.bytes, "{max}");
         let bytes: Vec<_> = found.splits.iter().map(|split| split.bytes.unwrap()).collect();
@@ -62,7 +62,7 @@ fn json_lines_are_cut_and_arrays_are_not() {
         assert!(found.rows == whole.rows);
         assert_eq!(found.bytes, whole.bytes);
     }
-    // Lines are counted from the split's start where counting from the file's would cost a pass.
+    // Lines are counted from the split's start if counting from the file's start would cost a pass.
     let found = read(reading(&folder.path().join("x.jsonl"), json!({})), 2).unwrap();
     assert!(found.places.last().unwrap().starts_with("x.jsonl from byte "));
 }

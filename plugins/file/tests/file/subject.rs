@@ -1,4 +1,4 @@
-//! What the suite needs to know of files: how a table looks in each format.
+//! What the suite needs to know about files: the form of a table in each format.
 
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ impl Place {
             || (path.is_dir() && names(&path).iter().any(|name| name.starts_with("part")))
     }
 
-    /// JSON without rows has no keys, so the job says what they are.
+    /// JSON without rows has no keys, so the job declares the columns.
     fn reading(&self) -> Options {
         if self.files.format == "parquet" {
             return reading(&self.path(), self.more());
@@ -100,7 +100,7 @@ impl Subject for Files {
         Box::new(self.place())
     }
 
-    /// Lists and intervals are Parquet's alone.
+    /// Only Parquet has lists and intervals.
     fn types(&self, family: &str) -> Vec<LogicalType> {
         let text = self.format != "parquet";
         if text && matches!(family, "list" | "interval") {

@@ -1,4 +1,4 @@
-//! What the writer leaves behind: files as wanted after a commit, nothing after anything else.
+//! What the writer leaves behind: the expected files after a commit, nothing in all other cases.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -24,7 +24,7 @@ fn rows(ids: impl IntoIterator<Item = i64>) -> RecordBatch {
     batch(&two_columns(), &rows)
 }
 
-/// Writes these ids by as many tasks, and says how it went.
+/// Writes each list of ids with one task, and returns the outcome.
 fn job(path: &Path, run: &str, mode: WriteMode, tasks: &[&[i64]], more: Value) -> Result<()> {
     let tasks: Vec<_> = tasks.iter().map(|ids| vec![rows(ids.iter().copied())]).collect();
     let dirty = write(writing(path, more), &plan(run, &two_columns(), mode), &tasks)?;
@@ -91,7 +91,7 @@ fn t56_nothing_is_visible_before_the_commit_and_nothing_stays_after_an_abort() {
         let writer = writer(writing(&path, json!({"format": "csv", "layout": layout})));
         writer.prepare(&plan).unwrap();
         let (receipt, _) = write_task(writer.as_ref(), &plan, 0, &[rows(0..10)]).unwrap();
-        // A task in the middle of a chunk is dropped, as by a panic.
+        // A task in the middle of a chunk is dropped, as after a panic.
         let mut task = writer.open(&plan, &TaskContext { task: 1, epoch: 0 }).unwrap();
         task.begin_chunk(0).unwrap();
         task.write(&rows(0..10)).unwrap();
@@ -138,7 +138,7 @@ fn a_chunk_that_is_rolled_back_leaves_no_trace() {
                 task.rollback_chunk().unwrap();
             }
         }
-        // An open chunk at the end is none.
+        // An open chunk at the end is discarded.
         task.begin_chunk(9).unwrap();
         task.write(&big).unwrap();
         let receipt = task.finish().unwrap();
@@ -174,7 +174,7 @@ fn an_insert_never_replaces_a_file() {
     let error = job(&path, "r1", WriteMode::Insert, &[&[1]], json!({})).unwrap_err();
     assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Exists, "FILE-EXISTS"));
     fs::remove_file(&path).unwrap();
-    // Nor one that appears during the run.
+    // The same for a file that appears during the run.
     let plan = plan("r1", &two_columns(), WriteMode::Insert);
     let writer = writer(writing(&path, json!({})));
     writer.prepare(&plan).unwrap();
@@ -202,7 +202,7 @@ fn rows_are_added_to_a_file_as_a_whole() {
         assert_eq!(ids(&path, json!({})), ["1", "2", "3", "4", "5", "6"]);
         assert_eq!(names(folder.path()), [name]);
     }
-    // A last line without its end gets one.
+    // A line end is added after an incomplete last line.
     let (_folder, path) = new_file("x.csv");
     fs::write(&path, "id,name\n1,x").unwrap();
     job(&path, "r1", WriteMode::Insert, &[&[2]], append("none")).unwrap();
@@ -280,17 +280,17 @@ fn a_commit_is_repeated_after_a_crash_at_any_step() {
         .map(|task| write_task(first.as_ref(), &plan, task, &[rows(i64::from(task)..4)]).unwrap().0)
         .collect();
     let stage = path.with_file_name(".transload-r1");
-    // The process died while it joined the parts: the base has a piece of the next part.
+    // The process was killed while it joined the parts: the output has a piece of the next part.
     fs::rename(stage.join("t00000.ready"), stage.join("output")).unwrap();
     let mut output = fs::OpenOptions::new().append(true).open(stage.join("output")).unwrap();
     std::io::Write::write_all(&mut output, b"1,x\n2").unwrap();
     let second = writer(writing(&path, json!({})));
     assert_eq!(second.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
-    // It died right after the rename: another process finds out by the file itself.
+    // It was killed right after the rename: another process detects it from the file itself.
     let third = writer(writing(&path, json!({})));
     assert_eq!(third.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
     assert_eq!(ids(&path, json!({})).len(), 4 + 3 + 2);
-    // Somebody took the file away: nobody can say what happened.
+    // The file was removed by another program: the outcome cannot be determined.
     fs::remove_file(&path).unwrap();
     let outcome = third.commit(&plan, &receipts).unwrap();
     assert!(matches!(outcome, ChunkOutcome::Unknown { .. }), "{outcome:?}");
@@ -363,7 +363,7 @@ fn files_are_added_to_a_folder_or_refused() {
     let strict = json!({"format": "jsonl"});
     let error = job(&path, "r3", WriteMode::Insert, &[&[3]], strict).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Exists);
-    // Two runs at once: the second to commit is told.
+    // Two runs at once: the second to commit gets an error.
     let (one, two) = (writer(writing(&path, more.clone())), writer(writing(&path, more)));
     let (plan_one, plan_two) = (
         plan("r4", &two_columns(), WriteMode::Insert),

@@ -266,7 +266,7 @@ struct BrokenWriteTask {
 
 impl BrokenWriteTask {
     fn inner(&mut self) -> &mut Box<dyn WriteTask> {
-        self.inner.as_mut().expect("the task has not ended")
+        self.inner.as_mut().expect("the task is still open")
     }
 }
 
@@ -301,12 +301,12 @@ impl WriteTask for BrokenWriteTask {
 
     fn finish(mut self: Box<Self>) -> Result<Receipt> {
         self.open = false;
-        self.inner.take().expect("the task has not ended").finish()
+        self.inner.take().expect("the task is still open").finish()
     }
 
     fn abort(mut self: Box<Self>) -> Result<()> {
         self.open = false;
-        self.inner.take().expect("the task has not ended").abort()
+        self.inner.take().expect("the task is still open").abort()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A database of the test's own on a real server, looked at with the server's own client.
+//! A database for one test on a real server, checked with the server's own client.
 
 #![allow(dead_code)] // each test binary uses its part of it
 
@@ -23,7 +23,7 @@ use transload_plugin_api::{
 };
 use transload_plugin_mysql::MysqlPlugin;
 
-/// Where a server is: `mysql://user:password@host:port/database`.
+/// A server's address: `mysql://user:password@host:port/database`.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     user: String,
@@ -89,7 +89,7 @@ impl Secrets for Password {
     }
 }
 
-/// A database that goes when it is dropped.
+/// A database that is removed when it is dropped.
 pub(crate) struct Fixture {
     server: Server,
     pub(crate) database: String,
@@ -111,7 +111,7 @@ impl Fixture {
         let _ = self.ask(sql);
     }
 
-    /// What the client prints: tabs between cells.
+    /// The client's output, with tabs between cells.
     pub(crate) fn ask(&self, sql: &str) -> String {
         self.try_ask(sql).unwrap()
     }
@@ -129,8 +129,8 @@ impl Fixture {
         self.ask(sql).lines().map(str::to_owned).collect()
     }
 
-    /// Waits until another session of this database sleeps in `SELECT SLEEP(...)`, and panics if
-    /// none ever does.
+    /// Waits until another session of this database sleeps in `SELECT SLEEP(...)`; panics after a
+    /// timeout.
     pub(crate) fn wait_for_sleeper(&self) {
         let sleepers = "SELECT COUNT(*) FROM information_schema.processlist \
              WHERE db = DATABASE() AND state = 'User sleep'";
@@ -194,7 +194,7 @@ pub(crate) fn write_all(
         .map(|arrays| RecordBatch::try_new(schema.clone(), arrays).unwrap())
         .collect();
     let written = match write_chunk(&mut *task, &batches) {
-        // As the host does it; other passing trouble is the test's to see.
+        // As the host does; other temporary failures are left to the test.
         Err(error) if error.code == "MYSQL-BULK" => {
             task.rollback_chunk()?;
             write_chunk(&mut *task, &batches)?
@@ -215,7 +215,7 @@ fn write_chunk(task: &mut dyn WriteTask, batches: &[RecordBatch]) -> Result<Vec<
     Ok(written)
 }
 
-/// All batches of all splits, in the wanted types as far as the reader makes them.
+/// All batches of all splits, in the wanted types as far as the reader produces them.
 pub(crate) fn read_all(reader: &dyn Reader, wanted: &[Column], max: u32) -> Vec<Vec<ReadBatch>> {
     let columns = reader.produces(wanted).unwrap();
     let splits = reader.splits(&SplitRequest { max, columns: columns.clone() }).unwrap();

@@ -1,4 +1,4 @@
-//! What the suite needs to know of MySQL and MariaDB: a database of its own for each table.
+//! What the suite needs to know about MySQL and MariaDB: a separate database for each table.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ struct Table {
 }
 
 impl Table {
-    /// A table as the plugin itself would make it.
+    /// A table as the plugin itself would create it.
     fn new(server: &Server, columns: &[Column], key: &[String]) -> Self {
         let fixture = Fixture::new(server, "");
         let mut plan = plan(WriteMode::Insert, &[], &[]);
@@ -66,7 +66,7 @@ impl Subject for MysqlServer {
         let names: &[&str] = match family {
             "decimal" => &["decimal(15,2)", "decimal(38,0)", "decimal(38,10)", "decimal(65,30)"],
             "timestamp" => &["timestamp", "timestamp(3)", "timestamp(0)"],
-            // MySQL orders keys and drops doubled ones: JSON is another text afterwards.
+            // MySQL sorts keys and drops duplicate ones, so JSON text changes.
             "json" if !self.mariadb => &[],
             "timestamptz" => &["timestamptz", "timestamptz(0)"],
             other => return samples::types_of(other),
@@ -79,7 +79,7 @@ impl Subject for MysqlServer {
             LogicalType::Float32 | LogicalType::Float64 => {
                 !matches!(cell, "NaN" | "-0.0" | "inf" | "-inf" | "Infinity" | "-Infinity")
             }
-            // On MySQL the longest span has no fraction.
+            // On MySQL, the longest duration has no fraction.
             LogicalType::Duration if !self.mariadb => !cell.contains("3020399999999"),
             // 1970-01-01 00:00:01 to 2038-01-19 03:14:07
             LogicalType::TimestampTz { .. } => {
@@ -120,17 +120,17 @@ impl Target for Table {
         Some(self.options())
     }
 
-    /// Rows of [`samples::keyed_columns`], by the server's own client.
+    /// Inserts rows of [`samples::keyed_columns`] with the server's own client.
     fn put(&self, rows: &RecordBatch) {
         for some in samples::keyed_as_sql(rows).chunks(1000) {
             self.fixture.run(&format!("INSERT INTO t VALUES {};", some.join(", ")));
         }
     }
 
-    /// Values are compared with the server's own client in the other tests.
+    /// The other tests compare values with the server's own client.
     fn assert_holds(&self, expected: &[RecordBatch], when: &str) {
         let reader = self.fixture.reader(&[("table", "t")]);
-        // A boolean is a number, and a time a duration, unless they are wanted as such.
+        // A boolean is a number, and a time a duration, unless they are requested as such.
         let wanted = match expected.first() {
             Some(batch) => columns_of(&batch.schema()).unwrap(),
             None => reader.schema().unwrap().columns,

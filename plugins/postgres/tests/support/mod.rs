@@ -1,5 +1,4 @@
-//! A database of the test's own on the test server, the plugin over it, and a connection of the
-//! test's own to look at what is really there.
+//! A database for one test, the plugin on it, and a separate connection to check the content.
 #![allow(dead_code)] // each test file uses its part
 
 pub(crate) mod subject;
@@ -26,7 +25,7 @@ const MISSING: &str = "there is no server to test with: run `eval \"$(tests/serv
                        /tmp/pg)\"; export TRANSLOAD_TEST_POSTGRES`, or set it to \
                        postgres://user:password@host:port/database of another";
 
-/// The server's address, without a password in what is handed to the plugin.
+/// The server's address, without a password in the options of the plugin.
 pub(crate) fn server() -> Config {
     std::env::var("TRANSLOAD_TEST_POSTGRES").expect(MISSING).parse().expect(MISSING)
 }
@@ -49,7 +48,7 @@ pub(crate) fn host() -> Host {
     Host::new(secrets(), Cancel::new())
 }
 
-/// A database that goes when it is dropped.
+/// A database that is removed when it is dropped.
 pub(crate) struct Fixture {
     database: String,
     pub(crate) client: TestClient,
@@ -89,13 +88,13 @@ impl Fixture {
         PostgresPlugin.writer(self.options(&[("table", table)]), host()).unwrap()
     }
 
-    /// A writer, and what may happen on its way to the server.
+    /// A writer behind a proxy, and the proxy's faults.
     pub(crate) fn writer_through_proxy(&self, table: &str) -> (Box<dyn Writer>, Arc<Faults>) {
         let (options, faults) = self.through_proxy(&[("table", table)]);
         (PostgresPlugin.writer(options, host()).unwrap(), faults)
     }
 
-    /// A reader, and what may happen on its way to the server.
+    /// A reader behind a proxy, and the proxy's faults.
     pub(crate) fn reader_through_proxy(&self, table: &str) -> (Box<dyn Reader>, Arc<Faults>) {
         let (options, faults) = self.through_proxy(&[("table", table)]);
         (PostgresPlugin.reader(options, host()).unwrap(), faults)
@@ -113,7 +112,7 @@ impl Fixture {
         TestClient::open(server().dbname(&self.database))
     }
 
-    /// Ends the plugin's sessions, as an administrator would.
+    /// Ends the plugin's sessions, as an administrator might.
     pub(crate) fn end_sessions(&self) {
         self.rows(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
@@ -121,7 +120,7 @@ impl Fixture {
         );
     }
 
-    /// Waits until a statement like this waits for a lock.
+    /// Waits until a statement that matches waits for a lock.
     pub(crate) fn await_waiting(&self, like: &str) {
         let like = like.replace('\'', "''");
         let sql = format!(
@@ -135,7 +134,7 @@ impl Fixture {
         self.client.await_value(sql, value);
     }
 
-    /// Waits until the table holds so many rows: the server may be at it still.
+    /// Waits until the table has this many rows, because the server may still be working.
     pub(crate) fn await_rows(&self, table: &str, rows: u64) {
         self.await_value(&format!("SELECT count(*) FROM {table}"), &rows.to_string());
     }
@@ -144,7 +143,7 @@ impl Fixture {
         self.client.run(sql);
     }
 
-    /// Rows of a query, each as its values with `|` between; NULL as `-`.
+    /// Rows of a query, each as its values separated by `|`; NULL as `-`.
     pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
         self.client.rows(sql)
     }
@@ -157,7 +156,7 @@ impl Drop for Fixture {
     }
 }
 
-/// A connection that speaks text only, unlike the plugin.
+/// A connection that uses the text format only, unlike the plugin.
 pub(crate) struct TestClient {
     runtime: Runtime,
     client: Client,
@@ -192,7 +191,7 @@ impl TestClient {
 }
 
 impl TestClient {
-    /// Waits, ten seconds at most, until the query answers this.
+    /// Waits, for at most ten seconds, until the query returns this value.
     pub(crate) fn await_value(&self, sql: &str, value: &str) {
         for _ in 0..500 {
             if self.rows(sql) == [value] {
@@ -204,7 +203,7 @@ impl TestClient {
     }
 }
 
-/// Reads to the end; how many rows there were.
+/// Reads to the end; returns the number of rows.
 pub(crate) fn read_rows(task: &mut dyn ReadTask) -> Result<usize> {
     let mut rows = 0;
     while let Some(read) = task.next_batch()? {

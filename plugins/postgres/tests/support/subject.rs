@@ -1,4 +1,4 @@
-//! What the suite needs to know of PostgreSQL: tables of every shape in one database.
+//! What the suite needs to know about PostgreSQL: tables of every form in one database.
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
@@ -10,8 +10,8 @@ use transload_plugin_api::{
 
 use super::{Fixture, plan, read_all, secrets};
 
-/// PostgreSQL as the suite's subject, however the plugin was loaded. One database for all tables:
-/// making one takes the server longer than anything else here.
+/// PostgreSQL as the suite's subject, however the plugin was loaded. One database for all tables,
+/// because creating a database takes longer than anything else here.
 pub(crate) struct Postgres {
     fixture: Rc<Fixture>,
     tables: Cell<u32>,
@@ -23,7 +23,7 @@ struct Table {
 }
 
 impl Table {
-    /// A table as the plugin itself would make it.
+    /// A table as the plugin itself would create it.
     fn new(subject: &Postgres, columns: &[Column], key: &[String]) -> Self {
         let (fixture, name) = (Rc::clone(&subject.fixture), subject.next_name());
         let mut plan = plan(WriteMode::Insert, &[], &[]);
@@ -71,7 +71,7 @@ impl Subject for Postgres {
         secrets()
     }
 
-    /// PostgreSQL's moments end at microseconds.
+    /// PostgreSQL's timestamps have microseconds.
     fn types(&self, family: &str) -> Vec<LogicalType> {
         let mut types = samples::types_of(family);
         types.retain(|it| !it.to_string().ends_with("(9)"));
@@ -118,7 +118,7 @@ impl Target for Table {
         Some(self.options())
     }
 
-    /// Rows of [`samples::keyed_columns`], by a connection of the test's own.
+    /// Inserts rows of [`samples::keyed_columns`] over a separate connection.
     fn put(&self, rows: &RecordBatch) {
         let all = samples::keyed_as_sql(rows);
         if !all.is_empty() {
@@ -126,7 +126,7 @@ impl Target for Table {
         }
     }
 
-    /// Values are compared with a connection of the test's own in the other tests.
+    /// The other tests compare values over a separate connection.
     fn assert_holds(&self, expected: &[RecordBatch], when: &str) {
         let reader = self.fixture.reader(&[("table", &self.name)]);
         let batches: Vec<_> =

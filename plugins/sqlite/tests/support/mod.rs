@@ -1,5 +1,4 @@
-//! A fresh database file, the plugin over it, and a connection of the test's own to look at what
-//! is really there.
+//! A fresh database file, the plugin on it, and a separate connection to check the content.
 #![allow(dead_code)] // each test file uses its part
 
 pub(crate) mod subject;
@@ -19,7 +18,7 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    /// An empty folder in which `sql` has made a database.
+    /// An empty folder with a database created by `sql`.
     pub(crate) fn new(sql: &str) -> Self {
         let fixture = Self::empty();
         fixture.connect().execute_batch(sql).unwrap();
@@ -54,7 +53,7 @@ impl Fixture {
         SqlitePlugin.writer(self.options(&[("table", table)]), Host::detached()).unwrap()
     }
 
-    /// Rows of a query, each as its values with `|` between; NULL as `-`.
+    /// Rows of a query, each as its values separated by `|`; NULL as `-`.
     pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
         let connection = self.connect();
         let mut statement = connection.prepare(sql).unwrap();

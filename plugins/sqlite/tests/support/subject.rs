@@ -1,4 +1,4 @@
-//! What the suite needs to know of SQLite: tables of every shape in files of their own.
+//! What the suite needs to know about SQLite: tables of every form in separate files.
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
@@ -16,7 +16,7 @@ struct Table {
 }
 
 impl Table {
-    /// A table as the plugin itself would make it.
+    /// A table as the plugin itself would create it.
     fn new(columns: &[Column], key: &[String]) -> Self {
         let fixture = Fixture::empty();
         let mut plan = plan(WriteMode::Insert, &[], &[]);
@@ -78,7 +78,7 @@ impl Target for Table {
         Some(self.options())
     }
 
-    /// Rows of [`samples::keyed_columns`], by a connection of the test's own.
+    /// Inserts rows of [`samples::keyed_columns`] over a separate connection.
     fn put(&self, rows: &RecordBatch) {
         for some in samples::keyed_as_sql(rows).chunks(1000) {
             let sql = format!("INSERT INTO t VALUES {}", some.join(", "));
@@ -86,7 +86,7 @@ impl Target for Table {
         }
     }
 
-    /// Values are compared with a connection of the test's own in the other tests.
+    /// The other tests compare values over a separate connection.
     fn assert_holds(&self, expected: &[RecordBatch], when: &str) {
         let reader = self.fixture.reader(&[("table", "t")]);
         let batches: Vec<_> =

@@ -62,7 +62,7 @@ extern "C" {
 
 extern "C" fn describe() -> FfiResult<RString> {
     if cfg!(feature = "panics") {
-        panic!("nobody catches this");
+        panic!("this panic is not caught");
     }
     if cfg!(feature = "garbled") {
         return ROk(RString::from("[1, 2"));
@@ -134,7 +134,7 @@ const READER: ReaderVtableRef = {
 
 unsafe extern "C" fn drop_reader(data: *mut ()) {
     if cfg!(feature = "drop-panics") {
-        panic!("nobody catches this");
+        panic!("this panic is not caught");
     }
     drop(Box::from_raw(data.cast::<FfiHost>()));
 }

@@ -1,4 +1,5 @@
-//! Reading asks a store for no more than it needs: each request to a bucket takes its time.
+//! Reading requests no more from a store than it needs, because each request to a bucket takes
+//! time.
 
 use std::io::Write;
 
@@ -8,7 +9,7 @@ use transload_plugin_api::Reader;
 
 use crate::shelf::{Shelf, count, splits};
 
-/// Lines that no compression makes much shorter, under 80 bytes each.
+/// Lines that do not compress well, under 80 bytes each.
 fn lines(format: &str, rows: usize) -> String {
     let mut random = 1u64;
     let mut next = || {
@@ -40,7 +41,7 @@ fn the_request_for_a_header_tells_whether_a_file_can_be_cut() {
         let (columns, splits) = splits(&reader, 2);
         assert_eq!(splits.len(), 2, "{format}");
         let asked = shelf.asked();
-        // Larger stretches prove that a record of CSV begins at the cut.
+        // Larger ranges prove that a CSV record begins at the cut.
         let heads = asked.iter().filter(|(_, range)| range.end <= 128 << 10);
         assert_eq!(heads.count(), 1, "{format}: {asked:?}");
         let mut rows = 0;
@@ -83,7 +84,8 @@ fn a_sample_takes_no_more_of_a_file_than_it_needs() {
             let asked = shelf.asked();
             asked.iter().map(|(_, range)| range.end - range.start).sum::<u64>()
         };
-        // Some 100 bytes a row at most, twice that for reading in growing steps, and two looks.
+        // At most about 100 bytes per row, twice that for reading in growing steps, and two
+        // requests.
         for rows in [100, 4_000] {
             let most = rows as u64 * 200 + (256 << 10);
             let asked = sampled(rows);
@@ -94,12 +96,12 @@ fn a_sample_takes_no_more_of_a_file_than_it_needs() {
 
 #[test]
 fn a_sample_of_wide_rows_is_bounded_in_bytes() {
-    // Zeros: some kilobytes packed.
+    // Zeros: a few kilobytes when compressed.
     let row = format!("1,{}\n", "0".repeat(1 << 20));
     let text = format!("id,text\n{}", row.repeat(10));
     let shelf = Shelf::one("wide.csv.gz", gzip(&text));
     let reader = shelf.reader(&[]);
     let notes = reader.schema().unwrap().notes;
-    // 8 MiB and what of the rows lies in it.
+    // 8 MiB, and the rows within it.
     assert_eq!(notes, ["types inferred from the first 7 rows"]);
 }

@@ -1,5 +1,5 @@
-//! Reading files from a store, from outside: what is asked of the store, and what becomes of files
-//! that are not what the plan has seen.
+//! Reading files from a store, tested from outside: the requests to the store, and the handling of
+//! files that differ from those in the plan.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -6,7 +6,7 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use transload_formats::{Encoder, ParquetEncoder, ParquetOptions};
 use transload_plugin_api::{Column, LogicalType, schema_of};
 
-/// A file of one row that has these columns.
+/// A file of one row with these columns.
 pub(crate) fn file(columns: &[(&str, LogicalType)]) -> Vec<u8> {
     let value = |logical: &LogicalType| -> ArrayRef {
         match logical {

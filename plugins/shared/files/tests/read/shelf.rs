@@ -1,4 +1,4 @@
-//! A store of files in memory that keeps count of what is asked of it.
+//! A store of files in memory that records requests.
 
 use std::{
     io::{self, Cursor, Read},
@@ -11,7 +11,7 @@ use serde_json::Value;
 use transload_files::{FilesReader, Listing, Store, StoredFile};
 use transload_plugin_api::{Column, Host, Options, ReadTask, Reader, Result, Split, SplitRequest};
 
-/// Stretches that were asked for, by file, as far as they were read.
+/// The requested ranges by file, as far as they were read.
 type Asked = Arc<Mutex<Vec<(String, Range<u64>)>>>;
 
 /// Files, in the order of their names.
@@ -39,7 +39,7 @@ impl Shelf {
         FilesReader::new(self.clone(), &options, &Host::detached()).unwrap()
     }
 
-    /// What has been asked for since the last call.
+    /// The requests since the last call.
     pub(crate) fn asked(&self) -> Vec<(String, Range<u64>)> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
@@ -76,7 +76,7 @@ impl Store for Shelf {
 
 struct Stream {
     content: Cursor<Bytes>,
-    /// Its place in `asked`, unless that has been taken.
+    /// Its index in `asked`, unless that has been taken.
     number: usize,
     asked: Asked,
 }

@@ -1,4 +1,4 @@
-//! Files that the plan did not look at: their task says by name what is not as it was planned.
+//! Files that the plan did not sample: their task names what differs from the plan.
 
 use transload_plugin_api::{Error, ErrorKind, LogicalType, Reader};
 
@@ -7,10 +7,10 @@ use crate::{
     shelf::{Shelf, count, splits},
 };
 
-/// So many files are looked at before a run.
+/// This many files are sampled before a run.
 const SAMPLED: usize = 16;
 
-/// The error of the tasks of 17 files, the last of which has these columns.
+/// The error of the tasks of 17 files; the last one has these columns.
 fn last_has(columns: &[(&str, LogicalType)]) -> Error {
     let usual = file(&[("id", LogicalType::Int64), ("name", LogicalType::TEXT)]);
     let files = (0..SAMPLED).map(|number| (format!("{number:02}.parquet"), usual.clone()));
