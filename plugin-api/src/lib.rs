@@ -13,7 +13,6 @@
 //! | `descriptor` | what a plugin declares: options, types, write modes, limits |
 //! | `options` | the options a job gave, checked against the descriptor |
 //! | `logical` | the types that travel: [`LogicalType`] and [`Column`] |
-//! | [`calendar`] | the days that dates travel as |
 //! | `reader` | [`Reader`] and [`ReadTask`]: schema, splits, batches with positions |
 //! | `writer` | [`Writer`] and [`WriteTask`]: inspect, chunks, commit, abort |
 //! | `count` | [`Count`]: what either side has counted of its store |
@@ -28,7 +27,6 @@
 
 pub mod abi;
 mod backoff;
-pub mod calendar;
 mod cancel;
 pub mod code;
 mod count;

@@ -1,7 +1,7 @@
 //! Days, times and spans as the digits that the server reads, and back from its packets.
 
 use itoa::Buffer;
-use transload_plugin_api::calendar::{date_of, is_leap};
+use transload_values::calendar::{date_of, is_leap};
 
 /// Microseconds of a day.
 pub(crate) const DAY: i64 = 86_400_000_000;

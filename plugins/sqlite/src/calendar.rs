@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use transload_plugin_api::calendar::{date_of, day_of};
+use transload_values::calendar::{date_of, day_of};
 
 const DAY: i64 = 86_400;
 

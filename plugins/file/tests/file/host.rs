@@ -4,12 +4,12 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
-use transload_formats::{CellRenderer, CellWords, ColumnBuilder};
 use transload_plugin_api::{
     ChunkOutcome, Column, Counters, DirtyRow, Host, Options, Plugin, Position, Reader, Receipt,
     Result, Split, SplitRequest, TaskContext, WriteMode, WritePlan, Writer, schema_of,
 };
 use transload_plugin_file::FilePlugin;
+use transload_values::{CellWords, ColumnParser, ColumnRenderer};
 
 /// A row's cells, `None` for NULL.
 pub(crate) type Row = Vec<Option<String>>;
@@ -39,7 +39,7 @@ pub(crate) fn columns(list: &[(&str, &str)]) -> Vec<Column> {
 pub(crate) fn batch(columns: &[Column], rows: &[Row]) -> RecordBatch {
     let words = CellWords::default();
     let build = |(index, column): (usize, &Column)| {
-        let mut builder = ColumnBuilder::new(column, &words).unwrap();
+        let mut builder = ColumnParser::new(column, &words).unwrap();
         for row in rows {
             match &row[index] {
                 None => builder.append_null().unwrap(),
@@ -57,9 +57,9 @@ pub(crate) fn rows_of(columns: &[Column], batch: &RecordBatch) -> Vec<Row> {
     let cells: Vec<_> = columns
         .iter()
         .zip(batch.columns())
-        .map(|(column, array)| CellRenderer::new(column, array.as_ref()).unwrap())
+        .map(|(column, array)| ColumnRenderer::new(column, array.as_ref()).unwrap())
         .collect();
-    let text = |cells: &CellRenderer<'_>, row: usize| {
+    let text = |cells: &ColumnRenderer<'_>, row: usize| {
         let mut out = Vec::new();
         (!cells.is_null(row)).then(|| cells.render(row, &mut out))?;
         Some(String::from_utf8(out).unwrap())

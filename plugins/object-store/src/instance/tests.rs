@@ -13,8 +13,9 @@ use std::{
 use futures_util::StreamExt;
 use object_store::ObjectStore;
 use serde_json::json;
-use transload_plugin_api::{Host, Options, calendar::date_of};
+use transload_plugin_api::{Host, Options};
 use transload_tests_s3::{KEY, SECRET, Server};
+use transload_values::calendar::date_of;
 
 use super::*;
 use crate::{access::Bucket, address::Address, failure::LOGIN, options::ConnectionOptions};

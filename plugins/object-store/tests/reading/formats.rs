@@ -139,8 +139,9 @@ pub(crate) fn parquet_of(rows: u32) -> Vec<u8> {
 }
 
 fn parquet_named(names: [&str; 2], rows: u32) -> Vec<u8> {
-    use transload_formats::{CellWords, ColumnBuilder, Encoding, WriteOptions};
+    use transload_formats::{Encoding, WriteOptions};
     use transload_plugin_api::{Column, LogicalType, schema_of};
+    use transload_values::{CellWords, ColumnParser};
     let columns = [
         Column::new(names[0], "int32".parse().unwrap(), true),
         Column::new(names[1], LogicalType::TEXT, true),
@@ -157,7 +158,7 @@ fn parquet_named(names: [&str; 2], rows: u32) -> Vec<u8> {
     for from in (0..rows).step_by(8_192) {
         let words = CellWords::default();
         let mut builders: Vec<_> =
-            columns.iter().map(|it| ColumnBuilder::new(it, &words).unwrap()).collect();
+            columns.iter().map(|it| ColumnParser::new(it, &words).unwrap()).collect();
         for row in from..rows.min(from + 8_192) {
             builders[0].append_text(row.to_string().as_bytes()).unwrap();
             let mut text = String::new();

@@ -4,12 +4,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
-use transload_formats::CellRenderer;
 use transload_plugin_api::{
     Cancel, Column, Host, Plugin, Reader, Result, Secret, Secrets, Split, SplitRequest,
 };
 use transload_plugin_object_store::ObjectStorePlugin;
 use transload_tests_buckets::{Bucket, secrets};
+use transload_values::ColumnRenderer;
 
 /// Secrets provided by a test.
 struct Fixed(HashMap<&'static str, &'static str>);
@@ -82,8 +82,8 @@ pub(crate) fn rows_of_split(
         assert!(found.dirty.is_empty(), "{:?}", found.dirty);
         let arrays = found.batch.columns().iter().zip(columns);
         let cells: Vec<_> =
-            arrays.map(|(it, column)| CellRenderer::new(column, it.as_ref()).unwrap()).collect();
-        let text = |cells: &CellRenderer<'_>, row: usize| {
+            arrays.map(|(it, column)| ColumnRenderer::new(column, it.as_ref()).unwrap()).collect();
+        let text = |cells: &ColumnRenderer<'_>, row: usize| {
             let mut out = Vec::new();
             match cells.is_null(row) {
                 true => return "NULL".to_owned(),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use serde_json::json;
-use transload_formats::CellRenderer;
 use transload_plugin_api::{
     Options, Secrets,
     testing::{DirtySource, Rows, Source, Subject, samples},
 };
+use transload_values::ColumnRenderer;
 
 use transload_tests_buckets::{Bucket, secrets};
 
@@ -23,8 +23,8 @@ impl Objects {
         let columns = samples::keyed_columns();
         let arrays = columns.iter().zip(batch.columns());
         let cells: Vec<_> =
-            arrays.map(|(column, it)| CellRenderer::new(column, it.as_ref()).unwrap()).collect();
-        let text = |cells: &CellRenderer<'_>, row| {
+            arrays.map(|(column, it)| ColumnRenderer::new(column, it.as_ref()).unwrap()).collect();
+        let text = |cells: &ColumnRenderer<'_>, row| {
             let mut out = Vec::new();
             cells.render(row, &mut out);
             String::from_utf8(out).unwrap()

@@ -2,13 +2,13 @@
 
 use arrow_array::RecordBatch;
 use serde_json::Value;
-use transload_formats::{CellWords, ColumnBuilder};
 use transload_plugin_api::{
     ChunkOutcome, Column, Counters, DirtyRow, Plugin, Position, Receipt, Result, TaskContext,
     WriteMode, WritePlan, WriteTask, Writer, schema_of,
 };
 use transload_plugin_object_store::ObjectStorePlugin;
 use transload_tests_buckets::Bucket;
+use transload_values::{CellWords, ColumnParser};
 
 pub(crate) fn columns(list: &[(&str, &str)]) -> Vec<Column> {
     list.iter().map(|(name, logical)| Column::new(*name, logical.parse().unwrap(), true)).collect()
@@ -18,7 +18,7 @@ pub(crate) fn columns(list: &[(&str, &str)]) -> Vec<Column> {
 pub(crate) fn batch(columns: &[Column], rows: &[Vec<String>]) -> RecordBatch {
     let words = CellWords::default();
     let build = |(index, column): (usize, &Column)| {
-        let mut builder = ColumnBuilder::new(column, &words).unwrap();
+        let mut builder = ColumnParser::new(column, &words).unwrap();
         for row in rows {
             match row[index].as_str() {
                 "NULL" => builder.append_null().unwrap(),

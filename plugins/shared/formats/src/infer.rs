@@ -8,7 +8,7 @@
 
 use transload_plugin_api::{Column, LogicalType};
 
-use crate::{CellWords, ColumnBuilder};
+use transload_values::{CellWords, ColumnParser};
 
 /// What a sample has told so far.
 pub struct Inference {
@@ -19,7 +19,7 @@ pub struct Inference {
 /// One column's candidates that no cell has refuted yet, the preferred one first.
 struct Guess {
     name: String,
-    candidates: Vec<ColumnBuilder>,
+    candidates: Vec<ColumnParser>,
     seen: bool,
 }
 
@@ -67,7 +67,7 @@ impl Inference {
     }
 }
 
-fn candidates() -> Vec<ColumnBuilder> {
+fn candidates() -> Vec<ColumnParser> {
     let words = CellWords {
         yes: vec!["true".to_owned()],
         no: vec!["false".to_owned()],
@@ -84,12 +84,12 @@ fn candidates() -> Vec<ColumnBuilder> {
         LogicalType::TIMESTAMPTZ,
         LogicalType::TimestampTz { precision: 9 },
     ];
-    let builder = |logical| ColumnBuilder::new(&Column::new("", logical, true), &words).ok();
+    let builder = |logical| ColumnParser::new(&Column::new("", logical, true), &words).ok();
     types.into_iter().filter_map(builder).collect()
 }
 
 /// Whether a text is a value of the candidate's type, and one written in the usual way.
-fn reads_as(candidate: &mut ColumnBuilder, text: &[u8]) -> bool {
+fn reads_as(candidate: &mut ColumnParser, text: &[u8]) -> bool {
     use LogicalType as L;
     let number = matches!(candidate.column().logical, L::Int64 | L::UInt64 | L::Numeric);
     if number && !is_usual_number(text) {

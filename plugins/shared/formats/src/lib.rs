@@ -2,9 +2,9 @@
 //!
 //! What a text format has in common with the next one is a seam of two traits: a [`Decoder`]
 //! takes the bytes that its caller read and gives batches, an [`Encoder`] takes batches and
-//! gives the bytes that its caller writes. Between them stands the cell: the text of one value,
-//! parsed straight into the plan's type ([`ColumnBuilder`]) and rendered back exactly
-//! ([`CellRenderer`]). Parquet has cells of its own, and an [`Encoder`].
+//! gives the bytes that its caller writes. Between them stands the text of one value, which the
+//! crate `transload_values` parses straight into the type of the plan and renders back exactly.
+//! Parquet has no such texts; it has a decoder of its own, and an [`Encoder`].
 //!
 //! Sets of files, and where they lie, are the business of `transload-files`. A format with a footer
 //! reads its file by [`RandomAccess`].
@@ -22,7 +22,6 @@
 //! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
 //! | `parquet` | [`ParquetFile`], [`ParquetDecoder`], [`ParquetEncoder`] |
 //! | `infer` | types of a sample of text cells |
-//! | `cell` | text to typed columns and back |
 //! | `encoding` | which encoder a writer needs |
 //!
 //! # A file, from its first byte to its last batch
@@ -50,7 +49,6 @@
 //! # Ok::<(), transload_plugin_api::Error>(())
 //! ```
 
-mod cell;
 mod charset;
 mod compression;
 mod csv;
@@ -63,7 +61,6 @@ mod parquet;
 mod random_access;
 mod types;
 
-pub use cell::{BinaryText, CellError, CellRenderer, CellWords, ColumnBuilder};
 pub use charset::{Charset, Invalid, Transcoder};
 pub use compression::{CompressedWriter, Compression};
 pub use csv::{
@@ -79,6 +76,7 @@ pub use parquet::{
     ParquetStatistics, RowGroup, join_parquet, produced,
 };
 pub use random_access::RandomAccess;
+pub use transload_values::{BinaryText, CellWords};
 pub use types::types;
 
 use arrow_array::RecordBatch;

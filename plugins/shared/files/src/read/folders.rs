@@ -2,8 +2,9 @@
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use transload_formats::{BATCH_ROWS, CellWords, ColumnBuilder};
+use transload_formats::BATCH_ROWS;
 use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
+use transload_values::{CellWords, ColumnParser};
 
 /// Where a column of the batch comes from.
 enum From {
@@ -79,7 +80,7 @@ fn repeat(
     rows: usize,
     words: &CellWords,
 ) -> Result<ArrayRef> {
-    let mut builder = ColumnBuilder::new(column, words)?;
+    let mut builder = ColumnParser::new(column, words)?;
     for _ in 0..rows {
         let appended = match value {
             None => builder.append_null(),

@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use transload_formats::{ColumnBuilder, Format, ReadOptions, produced};
+use transload_formats::{Format, ReadOptions, produced};
 use transload_plugin_api::{
     Cancel, Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask,
     Reader, Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
+use transload_values::ColumnParser;
 
 use super::{
     schema::{self, Columns},
@@ -130,7 +131,7 @@ impl Reader for FilesReader {
                 Ok(parquet_produced(&frozen.columns()?.schema.columns, &folders, wanted))
             });
         }
-        let produced = |column: &Column| match ColumnBuilder::new(column, &words) {
+        let produced = |column: &Column| match ColumnParser::new(column, &words) {
             Ok(_) => column.clone(),
             Err(_) => {
                 let json = format != Format::Csv && matches!(column.logical, LogicalType::List(_));

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
-use transload_formats::CellRenderer;
 use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
+use transload_values::ColumnRenderer;
 
 use super::name_template::{NULL_PARTITION, NameTemplate, encode};
 
@@ -74,7 +74,7 @@ impl Partitioner {
         }
         let nothing = RecordBatch::new_empty(schema_of(columns));
         for index in &placed {
-            CellRenderer::new(&columns[*index], nothing.column(*index).as_ref())?;
+            ColumnRenderer::new(&columns[*index], nothing.column(*index).as_ref())?;
         }
         let columns = columns.to_vec();
         Ok(Self { columns, placed, kept, known: HashMap::new(), values: Vec::new() })
@@ -118,7 +118,7 @@ impl Partitioner {
         let cells = self
             .placed
             .iter()
-            .map(|index| CellRenderer::new(&self.columns[*index], batch.column(*index).as_ref()))
+            .map(|index| ColumnRenderer::new(&self.columns[*index], batch.column(*index).as_ref()))
             .collect::<Result<Vec<_>>>()?;
         let mut sorted: Vec<(usize, Vec<u32>)> = Vec::new();
         // which entry of `sorted` a partition of this batch has
@@ -143,8 +143,8 @@ impl Partitioner {
         Ok(sorted)
     }
 
-    fn learn(&mut self, cells: &[CellRenderer<'_>], row: usize, text: &[u8]) -> usize {
-        let value = |cells: &CellRenderer<'_>| {
+    fn learn(&mut self, cells: &[ColumnRenderer<'_>], row: usize, text: &[u8]) -> usize {
+        let value = |cells: &ColumnRenderer<'_>| {
             if cells.is_null(row) {
                 return NULL_PARTITION.to_owned();
             }
@@ -164,7 +164,7 @@ impl Partitioner {
 }
 
 /// Adds a cell so that no two rows of different cells get the same bytes.
-fn exact_text(cells: &CellRenderer<'_>, row: usize, text: &mut Vec<u8>) {
+fn exact_text(cells: &ColumnRenderer<'_>, row: usize, text: &mut Vec<u8>) {
     if cells.is_null(row) {
         text.push(0);
         return;

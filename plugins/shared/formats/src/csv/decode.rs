@@ -4,22 +4,20 @@
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, Result, schema_of};
+use transload_values::{CellWords, Cells, ColumnParser, Fault, shorten};
 
 use super::{
     COLUMN_LIMIT, CsvDialect, FIELD_LIMIT, Ragged,
     index::{Index, Place, RaggedRow},
 };
-use crate::{
-    BATCH_BYTES, BATCH_ROWS, CellWords, ColumnBuilder, Decoded, Decoder,
-    cell::{Cells, Fault, shorten},
-};
+use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder};
 
 /// Decodes the rows of a CSV file, from its first row or from a proven boundary.
 pub struct CsvDecoder {
     dialect: CsvDialect,
     index: Index,
     /// The wanted columns: the cell's index in a row, and its builder.
-    columns: Vec<(usize, ColumnBuilder)>,
+    columns: Vec<(usize, ColumnParser)>,
     schema: SchemaRef,
     /// Number of cells in a row.
     width: usize,
@@ -56,7 +54,7 @@ impl CsvDecoder {
             return Err(Error::new(ErrorKind::Schema, "more than 10,000 columns"));
         }
         let builder = |column: &Column| {
-            Ok((find_column(names, &column.name)?, ColumnBuilder::new(column, words)?))
+            Ok((find_column(names, &column.name)?, ColumnParser::new(column, words)?))
         };
         Ok(Self {
             index: Index::new(dialect, Some(names.len())),

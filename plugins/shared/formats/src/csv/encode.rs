@@ -2,12 +2,10 @@
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_values::{BinaryText, ColumnRenderer, SHOWN, shorten};
 
 use super::{BOM, CsvDialect};
-use crate::{
-    BinaryText, CellRenderer, Encoder,
-    cell::{SHOWN, shorten},
-};
+use crate::Encoder;
 
 /// Encodes batches of the given columns, in their order.
 pub struct CsvEncoder {
@@ -156,7 +154,7 @@ impl Encoder for CsvEncoder {
             .columns
             .iter()
             .zip(batch.columns())
-            .map(|(column, array)| Ok(CellRenderer::new(column, array)?.binary(self.binary)))
+            .map(|(column, array)| Ok(ColumnRenderer::new(column, array)?.binary(self.binary)))
             .collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             self.encode_row(&renderers, row, out)
@@ -179,7 +177,7 @@ impl Encoder for CsvEncoder {
 impl CsvEncoder {
     fn encode_row(
         &mut self,
-        renderers: &[CellRenderer<'_>],
+        renderers: &[ColumnRenderer<'_>],
         row: usize,
         out: &mut Vec<u8>,
     ) -> Result<()> {

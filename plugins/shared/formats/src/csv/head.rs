@@ -6,7 +6,8 @@ use super::{
     BOM, COLUMN_LIMIT, CsvDialect,
     index::{Index, Place},
 };
-use crate::{cell::unquote, infer::Inference};
+use crate::infer::Inference;
+use transload_values::unquote;
 
 /// The part of a file before its first row.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,9 @@ use super::{
     keys::{Found, Keys},
     scan::{Halt, Kind, Scan, Scanner, Token, unescape},
 };
-use crate::{BATCH_BYTES, BATCH_ROWS, CellError, CellWords, ColumnBuilder, Decoded, Decoder};
+use transload_values::{CellWords, ColumnParser, ValueError};
+
+use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder};
 
 /// What happens to a key that is not in the schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub struct JsonDecoder {
     unknown: UnknownKeys,
     columns: Vec<Column>,
     json: Vec<bool>,
-    builders: Vec<ColumnBuilder>,
+    builders: Vec<ColumnParser>,
     keys: Keys,
     stage: Stage,
     /// At the start of the input, where a byte order mark may be.
@@ -84,7 +86,7 @@ impl JsonDecoder {
         unknown: UnknownKeys,
     ) -> Result<Self> {
         let words = with_literals(words);
-        let builders = columns.iter().map(|column| ColumnBuilder::new(column, &words));
+        let builders = columns.iter().map(|column| ColumnParser::new(column, &words));
         Ok(Self {
             shape,
             unknown,
@@ -310,7 +312,7 @@ impl JsonDecoder {
     }
 
     #[inline]
-    fn append(&mut self, column: usize, value: Token<'_>) -> Result<(), CellError> {
+    fn append(&mut self, column: usize, value: Token<'_>) -> Result<(), ValueError> {
         let builder = &mut self.builders[column];
         match value.kind {
             Kind::Null => builder.append_null(),
@@ -319,7 +321,7 @@ impl JsonDecoder {
             Kind::Text { escaped: true } => {
                 self.scratch.clear();
                 unescape(value.inner(), &mut self.scratch)
-                    .map_err(|reason| CellError { code: "parse", reason: reason.to_owned() })?;
+                    .map_err(|reason| ValueError { code: "parse", reason: reason.to_owned() })?;
                 builder.append_text(&self.scratch)
             }
             Kind::Boolean | Kind::Number | Kind::Nested => builder.append_text(value.raw),
@@ -338,9 +340,9 @@ impl JsonDecoder {
     }
 
     #[cold]
-    fn blame(&mut self, column: usize, value: Token<'_>, error: CellError) {
+    fn blame(&mut self, column: usize, value: Token<'_>, error: ValueError) {
         let value = (value.kind != Kind::Null).then(|| excerpt(value.raw, 256));
-        let CellError { code, reason } = error;
+        let ValueError { code, reason } = error;
         self.fault = Some(Fault { column: Some(column), value, code, reason });
     }
 
@@ -416,7 +418,7 @@ impl Decoder for JsonDecoder {
         if self.rows == 0 && self.dirty.is_empty() {
             return Ok(None);
         }
-        let arrays = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
+        let arrays = self.builders.iter_mut().map(ColumnParser::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(schema_of(&self.columns), arrays, &options)
             .map_err(|error| Error::new(ErrorKind::Defect, "columns").caused_by(&error))?;

@@ -10,7 +10,9 @@ use arrow_array::{
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result};
 
 use super::{JsonShape, scan::next_special};
-use crate::{BinaryText, CellRenderer, Encoder};
+use transload_values::{BinaryText, ColumnRenderer};
+
+use crate::Encoder;
 
 /// Writes one object per row, its keys in the order of the columns.
 pub struct JsonEncoder {
@@ -147,14 +149,14 @@ impl Encoder for JsonEncoder {
 /// One column of a batch, prepared for writing row by row.
 enum JsonColumn<'a> {
     /// Written as rendered: integers, decimals, booleans.
-    Bare(CellRenderer<'a>),
+    Bare(ColumnRenderer<'a>),
     /// Written as rendered, in quotes: dates, times, uuids, binary. Needs no escapes.
-    Quoted(CellRenderer<'a>),
+    Quoted(ColumnRenderer<'a>),
     /// As `Bare`, but NaN and infinities are refused.
     Float {
         values: &'a dyn Array,
         double: bool,
-        text: CellRenderer<'a>,
+        text: ColumnRenderer<'a>,
     },
     Text(&'a StringArray),
     Json(&'a StringArray),
@@ -175,7 +177,7 @@ impl<'a> JsonColumn<'a> {
             LogicalType::Float32 | LogicalType::Float64 => Self::Float {
                 values: array,
                 double: column.logical == LogicalType::Float64,
-                text: CellRenderer::new(column, array)?,
+                text: ColumnRenderer::new(column, array)?,
             },
             LogicalType::List(item) => {
                 let lists = array.as_list_opt::<i32>().ok_or_else(|| mismatch(column, array))?;
@@ -185,8 +187,8 @@ impl<'a> JsonColumn<'a> {
                     items: Box::new(Self::new(&item, lists.values().as_ref(), binary)?),
                 }
             }
-            logical if is_bare(logical) => Self::Bare(CellRenderer::new(column, array)?),
-            _ => Self::Quoted(CellRenderer::new(column, array)?.binary(binary)),
+            logical if is_bare(logical) => Self::Bare(ColumnRenderer::new(column, array)?),
+            _ => Self::Quoted(ColumnRenderer::new(column, array)?.binary(binary)),
         })
     }
 

@@ -5,21 +5,18 @@ use std::{marker::PhantomData, str};
 
 use arrow_buffer::{ArrowNativeType, i256};
 
-use super::{Fault, digits};
-
-/// Parses texts of one type. `window[start..end]` is the text; bytes before it may be read.
-pub(super) trait Parse: Send {
-    /// What one text gives.
-    type Value: ArrowNativeType;
-
-    /// The value of one text, never of an empty one.
-    fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<Self::Value, Fault>;
-}
+use super::{Parse, digits};
+use crate::Fault;
 
 /// Integers of any width.
-pub(super) struct Integer<T>(pub(super) PhantomData<T>);
+pub(crate) struct Integer<T>(pub(crate) PhantomData<T>);
 
-impl<T: TryFrom<u32> + TryFrom<i128> + ArrowNativeType> Parse for Integer<T> {
+/// The types of integer columns.
+pub trait IntegerValue: TryFrom<u32> + TryFrom<i128> + ArrowNativeType {}
+
+impl<T: TryFrom<u32> + TryFrom<i128> + ArrowNativeType> IntegerValue for T {}
+
+impl<T: IntegerValue> Parse for Integer<T> {
     type Value = T;
 
     #[inline(always)]
@@ -57,8 +54,9 @@ fn sign(text: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-/// Decimals to 38 digits.
-pub(super) struct Decimal128 {
+/// Decimals of up to 38 digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal128 {
     scale: usize,
     /// 10^scale.
     unit: i128,
@@ -68,13 +66,24 @@ pub(super) struct Decimal128 {
 }
 
 impl Decimal128 {
-    pub(super) fn new(precision: u8, scale: i8) -> Self {
+    /// A parser for decimals of `precision` digits, 1 to 38, with `scale` of them after the point.
+    pub fn new(precision: u8, scale: i8) -> Self {
         Self {
             scale: scale.max(0) as usize,
             unit: 10i128.pow(scale.max(0) as u32),
             most: 10i128.pow(u32::from(precision)) - 1,
             wide: Decimal256 { precision, scale },
         }
+    }
+
+    /// The decimal of a text, times `10^scale`.
+    ///
+    /// # Errors
+    /// [`Fault::Parse`] for a text that is not a number, [`Fault::Range`] for a number that has more
+    /// digits than precision or scale allow.
+    #[inline]
+    pub fn read(&self, text: &[u8]) -> Result<i128, Fault> {
+        self.parse(text, 0, text.len())
     }
 
     /// Every other form.
@@ -138,10 +147,11 @@ impl Parse for Decimal128 {
     }
 }
 
-/// Decimals to 76 digits, and every odd form of shorter ones.
-pub(super) struct Decimal256 {
-    pub(super) precision: u8,
-    pub(super) scale: i8,
+/// Decimals of up to 76 digits, and the unusual forms of shorter ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decimal256 {
+    pub(crate) precision: u8,
+    pub(crate) scale: i8,
 }
 
 impl Parse for Decimal256 {
@@ -149,31 +159,26 @@ impl Parse for Decimal256 {
 
     fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i256, Fault> {
         let number = Number::read(&window[start..end]).ok_or(Fault::Parse)?;
-        let (zeros, count, shift) = number.significant(i32::from(self.scale));
-        if shift < 0 || count as i64 + i64::from(shift) > i64::from(self.precision) {
-            return Err(Fault::Range);
-        }
-        let digits = number.digits().skip(zeros).take(count);
-        let mut value = i256::ZERO;
-        let ten = i256::from_i128(10);
-        for digit in digits.chain(std::iter::repeat_n(0, shift as usize)) {
-            value = value.wrapping_mul(ten).wrapping_add(i256::from_i128(i128::from(digit)));
-        }
-        Ok(if number.negative { value.wrapping_neg() } else { value })
+        number.scaled(self.precision, self.scale)
     }
 }
 
-/// A number's text in its parts: `[sign] whole [. fraction] [e exponent]`.
-pub(super) struct Number<'a> {
-    negative: bool,
-    whole: &'a [u8],
-    fraction: &'a [u8],
-    exponent: i32,
+/// The text of a number in its parts: `[sign] whole [. fraction] [e exponent]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Number<'a> {
+    /// There is a minus.
+    pub negative: bool,
+    /// The digits before the point.
+    pub whole: &'a [u8],
+    /// The digits after the point.
+    pub fraction: &'a [u8],
+    /// The power of ten, 0 if there is none.
+    pub exponent: i32,
 }
 
 impl<'a> Number<'a> {
-    /// `None` if the text is no number; at least one digit must stand before the exponent.
-    pub(super) fn read(text: &'a [u8]) -> Option<Self> {
+    /// Splits a text; `None` if it is not a number. At least one digit must precede the exponent.
+    pub fn read(text: &'a [u8]) -> Option<Self> {
         let (negative, rest) = sign(text);
         let (whole, rest) = run_of_digits(rest);
         let (fraction, rest) = match rest {
@@ -189,6 +194,29 @@ impl<'a> Number<'a> {
             _ => return None,
         };
         Some(Self { negative, whole, fraction, exponent })
+    }
+
+    /// The number times `10^scale`.
+    ///
+    /// # Errors
+    /// [`Fault::Range`] if that is not a whole number of at most `precision` digits.
+    pub fn scaled(&self, precision: u8, scale: i8) -> Result<i256, Fault> {
+        let (zeros, count, shift) = self.significant(i32::from(scale));
+        if shift < 0 || count as i64 + i64::from(shift) > i64::from(precision) {
+            return Err(Fault::Range);
+        }
+        let digits = self.digits().skip(zeros).take(count);
+        let mut value = i256::ZERO;
+        let ten = i256::from_i128(10);
+        for digit in digits.chain(std::iter::repeat_n(0, shift as usize)) {
+            value = value.wrapping_mul(ten).wrapping_add(i256::from_i128(i128::from(digit)));
+        }
+        Ok(if self.negative { value.wrapping_neg() } else { value })
+    }
+
+    /// The number of digits from the first to the last that is not zero.
+    pub fn significant_digits(&self) -> usize {
+        self.significant(0).1
     }
 
     /// The values of all digits.
@@ -226,17 +254,19 @@ fn exponent(text: &[u8]) -> Option<i32> {
     Some(if negative { -value } else { value })
 }
 
-/// Whether a text may stand in a `numeric` column.
-pub(super) fn is_numeric(text: &[u8]) -> bool {
+/// Whether a text may stand in a `numeric` column: a number, or one of three words.
+pub(crate) fn is_numeric(text: &[u8]) -> bool {
     matches!(text, b"NaN" | b"Infinity" | b"-Infinity") || Number::read(text).is_some()
 }
 
 /// Binary floats.
-pub(super) struct Float<T>(pub(super) PhantomData<T>);
+pub(crate) struct Float<T>(pub(crate) PhantomData<T>);
 
-/// What both float types can tell.
-pub(super) trait FloatValue: str::FromStr + ArrowNativeType {
+/// The types of float columns.
+pub trait FloatValue: str::FromStr + ArrowNativeType + std::fmt::Debug {
+    /// Whether the value is an infinity.
     fn is_infinite(self) -> bool;
+    /// Whether the value is 0 or -0.
     fn is_zero(self) -> bool;
 }
 
@@ -275,6 +305,53 @@ impl<T: FloatValue> Parse for Float<T> {
     }
 }
 
+/// The powers of ten that a double holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
+/// Gives `look` the shortest text that reads back as `value`.
+fn with_shortest<T>(value: f64, look: impl FnOnce(&[u8]) -> T) -> T {
+    use std::io::Write as _;
+    // a sign, 17 digits, a point and an exponent of up to 4 characters
+    let mut buffer = [0_u8; 32];
+    let mut rest = &mut buffer[..];
+    let written = write!(rest, "{value:e}").map_or(0, |()| 32 - rest.len());
+    look(&buffer[..written])
+}
+
+/// The decimal that the shortest text of a double stands for, times `10^scale`.
+///
+/// # Errors
+/// [`Fault::Parse`] for NaN and infinities, [`Fault::Range`] for more digits than precision or
+/// scale allow.
+pub fn decimal_of_float(value: f64, precision: u8, scale: i8) -> Result<i256, Fault> {
+    if let Some(scaled) = short_decimal_of_float(value, scale)
+        && 10_i128.checked_pow(precision.into()).is_none_or(|limit| scaled.abs() < limit)
+    {
+        return Ok(i256::from_i128(scaled));
+    }
+    with_shortest(value, |text| Number::read(text).ok_or(Fault::Parse)?.scaled(precision, scale))
+}
+
+/// A decimal of at most 15 digits is the shortest text of the double nearest to it. If such a
+/// decimal divides back to `value` (both operands exact, so the quotient is that nearest double),
+/// it is the result.
+fn short_decimal_of_float(value: f64, scale: i8) -> Option<i128> {
+    let power = *POWERS.get(usize::try_from(scale).ok()?)?;
+    let scaled = (value * power).round();
+    (scaled.abs() < 1e15 && scaled / power == value).then_some(scaled as i128)
+}
+
+/// The double nearest to `value / 10^scale`; `None` for more than 15 digits, of which a double does
+/// not keep all.
+pub fn float_of_decimal(value: i128, scale: i8) -> Option<f64> {
+    // both are exact in a double, so the quotient is the double nearest to the decimal
+    let power = POWERS.get(usize::from(scale.unsigned_abs()))?;
+    (value.unsigned_abs() < 1_000_000_000_000_000).then(|| value as i64 as f64 / power)
+}
+
 /// Whether the digits before the exponent are more than zeros: such a number became 0.
 fn has_nonzero_digit(text: &[u8]) -> bool {
     let mantissa = text.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
@@ -283,9 +360,12 @@ fn has_nonzero_digit(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    fn integer<T: TryFrom<u32> + TryFrom<i128> + ArrowNativeType>(text: &str) -> Result<T, Fault> {
+    use super::*;
+    use crate::write;
+
+    fn integer<T: IntegerValue>(text: &str) -> Result<T, Fault> {
         Integer::<T>(PhantomData).parse(text.as_bytes(), 0, text.len())
     }
 
@@ -387,5 +467,68 @@ mod tests {
         assert_eq!(float::<f64>("1e-400"), Err(Fault::Range));
         assert_eq!(float::<f64>("1,5"), Err(Fault::Parse));
         assert_eq!(float::<f64>(" 1"), Err(Fault::Parse));
+    }
+
+    #[test]
+    fn doubles_mean_their_shortest_text() {
+        let scaled = |value, precision, scale| {
+            decimal_of_float(value, precision, scale).map(|value| value.to_i128().unwrap())
+        };
+        assert_eq!(scaled(0.1, 15, 2), Ok(10));
+        assert_eq!(scaled(90_449.99, 15, 2), Ok(9_044_999));
+        assert_eq!(scaled(0.1 + 0.2, 15, 2), Err(Fault::Range));
+        assert_eq!(scaled(1e300, 38, 0), Err(Fault::Range));
+        assert_eq!(scaled(f64::INFINITY, 38, 0), Err(Fault::Parse));
+        assert_eq!(scaled(5e-324, 38, 2), Err(Fault::Range));
+        assert_eq!(
+            decimal_of_float(1e75, 76, 0),
+            Ok(i256::from_string(&format!("1{}", "0".repeat(75))).unwrap())
+        );
+        assert_eq!(float_of_decimal(9_044_999, 2), Some(90_449.99));
+        assert_eq!(float_of_decimal(1_000_000_000_000_000, 2), None);
+    }
+
+    #[test]
+    fn significant_digits() {
+        for (text, count) in [("0", 0), ("0.00", 0), ("100", 1), ("0.0120", 2), ("-10.01", 4)] {
+            assert_eq!(
+                Number::read(text.as_bytes()).unwrap().significant_digits(),
+                count,
+                "{text}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn short_decimals_survive_doubles(value in -999_999_999_999_i64..999_999_999_999, scale in 0_i8..5) {
+            let double = float_of_decimal(value.into(), scale).unwrap();
+            let mut text = Vec::new();
+            write::decimal(value.into(), scale as usize, &mut text);
+            prop_assert_eq!(std::str::from_utf8(&text).unwrap().parse::<f64>().unwrap(), double);
+            let wanted = Ok(i256::from_i128(value.into()));
+            prop_assert_eq!(decimal_of_float(double, 15, scale), wanted);
+            let slow = with_shortest(double, |text| Number::read(text).unwrap().scaled(15, scale));
+            prop_assert_eq!(slow, wanted);
+        }
+
+        #[test]
+        fn any_double_is_an_exact_decimal_or_refused(value in any::<f64>()) {
+            if let Ok(scaled) = decimal_of_float(value, 38, 5) {
+                let mut text = Vec::new();
+                write::decimal(scaled.to_i128().unwrap(), 5, &mut text);
+                prop_assert_eq!(std::str::from_utf8(&text).unwrap().parse::<f64>().unwrap(), value);
+            }
+        }
+
+        #[test]
+        fn the_narrow_way_equals_the_wide_one(
+            text in "[-+]?[0-9]{0,20}(\\.[0-9x]{0,12})?(e-?[0-9])?",
+            precision in 1_u8..=38,
+            scale in 0_i8..=10,
+        ) {
+            // asserts it
+            let _ = decimal(precision, scale.min(precision as i8), &text);
+        }
     }
 }

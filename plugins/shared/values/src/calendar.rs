@@ -1,21 +1,28 @@
-//! The calendar behind [`crate::LogicalType::Date`]: days counted from 1970-01-01 in the
-//! Gregorian calendar, carried on in both directions. No zone of any machine is asked for
-//! anything; how a date is written is the stores' business.
+//! The calendar behind [`transload_plugin_api::LogicalType::Date`]: days counted from 1970-01-01
+//! in the Gregorian calendar, extended in both directions. No time zone is consulted. How a date
+//! is written is left to [`crate::write`].
+
+/// Seconds of a day.
+pub const DAY_SECONDS: i64 = 86_400;
+/// Microseconds of a day.
+pub const DAY_MICROS: i64 = DAY_SECONDS * 1_000_000;
 
 /// Whether a year has a 29 February. Year 0 is 1 BC.
 #[inline]
-pub fn is_leap(year: i64) -> bool {
+pub const fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-/// The day of a date; `None` for a date that never was (`2023-02-29`, `2024-00-10`).
-///
-/// Counts from 1 March of the 400-year era, so that a leap day is the last of its year
-/// (<https://howardhinnant.github.io/date_algorithms.html#days_from_civil>).
+/// Days of a common year before each month.
+const DAYS_BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+
+/// The day of a date; `None` for a date that does not exist (`2023-02-29`, `2024-00-10`).
 #[inline]
-pub fn day_of(year: i64, month: u32, day: u32) -> Option<i64> {
+pub const fn day_of(year: i64, month: u32, day: u32) -> Option<i64> {
+    let leap = is_leap(year);
     let longest = match month {
-        2 => 28 + u32::from(is_leap(year)),
+        2 if leap => 29,
+        2 => 28,
         4 | 6 | 9 | 11 => 30,
         1..=12 => 31,
         _ => return None,
@@ -23,19 +30,23 @@ pub fn day_of(year: i64, month: u32, day: u32) -> Option<i64> {
     if day == 0 || day > longest {
         return None;
     }
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = i64::from((month + 9) % 12);
-    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
+    let day_of_year = DAYS_BEFORE[month as usize - 1] + (leap && month > 2) as u32 + day - 1;
+    if year >= 1 && year <= u16::MAX as i64 {
+        // small numbers without a sign divide faster, and nearly all years are such
+        let before = year as u32 - 1;
+        let years = before * 365 + before / 4 - before / 100 + before / 400;
+        return Some((years + day_of_year) as i64 - 719_162);
+    }
+    let before = year - 1;
+    let leaps = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400);
+    Some(before * 365 + leaps + day_of_year as i64 - 719_162)
 }
 
-/// Year, month and day of a day; the inverse of [`day_of`].
+/// Year, month and day of a day; the inverse of [`day_of`]
+/// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
 #[inline]
 pub fn date_of(day: i64) -> (i64, u32, u32) {
-    // Four eras more, so that the years from -1600 on divide as small numbers without a sign.
+    // four eras more, so that the years from -1600 on divide as small numbers without a sign
     const FOUR_ERAS: i64 = 4 * 146_097;
     let shifted = day + 719_468;
     let (era, day_of_era) = match u32::try_from(shifted + FOUR_ERAS) {
@@ -83,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_that_never_were_are_none() {
+    fn dates_that_do_not_exist_are_refused() {
         for (year, month, day) in [
             (1999, 2, 29),
             (1900, 2, 29),

@@ -1,27 +1,27 @@
-//! Raw cells of delimited text, as a format's index left them: where each begins and ends, still
-//! with its quotes. Finding them is left to the format.
+//! Raw cells of delimited text, as the index of a format describes them: where each begins and ends,
+//! still with its quotes. Finding them is left to the format.
 
-use super::Fault;
+use crate::Fault;
 
-/// One column of a stretch of rows.
+/// The raw cells of one column, for a number of consecutive rows.
 #[derive(Clone, Copy)]
-pub(crate) struct Cells<'a> {
-    /// The bytes that the rows stand in.
-    pub(crate) window: &'a [u8],
+pub struct Cells<'a> {
+    /// The bytes that hold the rows.
+    pub window: &'a [u8],
     /// All of the window is valid UTF-8.
-    pub(crate) utf8: bool,
+    pub utf8: bool,
     /// `stride` numbers a row: where each cell begins, then 1 beyond the end of the last.
-    pub(crate) bounds: &'a [u32],
+    pub bounds: &'a [u32],
     /// Cells of a row, plus 1.
-    pub(crate) stride: usize,
+    pub stride: usize,
     /// Which cell of each row.
-    pub(crate) column: usize,
+    pub column: usize,
     /// The unquoted text that stands for NULL.
-    pub(crate) null: &'a [u8],
+    pub null: &'a [u8],
     /// A cell that begins with it is quoted.
-    pub(crate) quote: Option<u8>,
+    pub quote: Option<u8>,
     /// Makes the byte behind it an ordinary one.
-    pub(crate) escape: Option<u8>,
+    pub escape: Option<u8>,
 }
 
 impl<'a> Cells<'a> {
@@ -62,9 +62,12 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// The text inside quotes, doubled quotes made single and escapes taken away; where nothing has
-/// to be taken away, it is not copied to `scratch`.
-pub(crate) fn unquote<'t>(
+/// The text inside quotes, with doubled quotes made single and escapes removed. It is copied to
+/// `scratch` only where something has to be removed.
+///
+/// # Errors
+/// [`Fault::Quote`] for text after a closing quote, or a quote that is not closed.
+pub fn unquote<'t>(
     raw: &'t [u8],
     quote: Option<u8>,
     escape: Option<u8>,

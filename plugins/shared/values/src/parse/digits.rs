@@ -8,7 +8,7 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 /// Reads the eight bytes that end at `end`, so a cell in a large window costs one load and no
 /// branch on its length.
 #[inline(always)]
-pub(super) fn up_to_8(window: &[u8], start: usize, end: usize) -> Option<u32> {
+pub(crate) fn up_to_8(window: &[u8], start: usize, end: usize) -> Option<u32> {
     let length = end.wrapping_sub(start);
     if length.wrapping_sub(1) >= 8 {
         return None;
@@ -42,7 +42,7 @@ fn eight(digits: u64) -> Option<u32> {
 
 /// The value of `window[start..end]` if it is 1 to 16 digits and nothing else.
 #[inline(always)]
-pub(super) fn up_to_16(window: &[u8], start: usize, end: usize) -> Option<u64> {
+pub(crate) fn up_to_16(window: &[u8], start: usize, end: usize) -> Option<u64> {
     if end.wrapping_sub(start) <= 8 {
         return up_to_8(window, start, end).map(u64::from);
     }
@@ -54,7 +54,7 @@ pub(super) fn up_to_16(window: &[u8], start: usize, end: usize) -> Option<u64> {
 
 /// Two digits at a fixed place.
 #[inline(always)]
-pub(super) fn two(text: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn two(text: &[u8], at: usize) -> Option<u32> {
     let tens = text.get(at)?.wrapping_sub(b'0');
     let ones = text.get(at + 1)?.wrapping_sub(b'0');
     (tens <= 9 && ones <= 9).then(|| u32::from(tens) * 10 + u32::from(ones))

@@ -8,7 +8,7 @@ fn nibble(digit: u8) -> Option<u8> {
 }
 
 /// Appends the bytes of hexadecimal digits. `None`, and nothing appended, if they are none.
-pub(super) fn from_hex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn from_hex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let text = text.strip_prefix(b"\\x").or_else(|| text.strip_prefix(b"0x")).unwrap_or(text);
     let before = out.len();
     let (pairs, odd) = text.as_chunks::<2>();
@@ -26,7 +26,7 @@ pub(super) fn from_hex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Appends two lower case digits for each byte.
-pub(super) fn to_hex(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn to_hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
@@ -34,7 +34,7 @@ pub(super) fn to_hex(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends the bytes of RFC 4648 base64 with padding and without line breaks. `None`, and nothing
 /// appended, if it is none, or if its unused bits are not zero.
-pub(super) fn from_base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+pub(crate) fn from_base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let before = out.len();
     let (groups, []) = text.as_chunks::<4>() else { return None };
     let last = groups.len().wrapping_sub(1);
@@ -79,7 +79,7 @@ fn sextet(digit: u8) -> Option<u32> {
 }
 
 /// Appends base64 with padding.
-pub(super) fn to_base64(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn to_base64(bytes: &[u8], out: &mut Vec<u8>) {
     for group in bytes.chunks(3) {
         let mut padded = [0; 4];
         padded[1..=group.len()].copy_from_slice(group);
@@ -91,21 +91,32 @@ pub(super) fn to_base64(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The 16 bytes of a UUID in its 8-4-4-4-12 form, upper or lower case.
-pub(super) fn from_uuid(text: &[u8]) -> Option<[u8; 16]> {
-    if text.len() != 36 || [8, 13, 18, 23].iter().any(|at| text[*at] != b'-') {
+/// The 16 bytes of a UUID: 8-4-4-4-12 or 32 hexadecimal digits, upper or lower case, also in braces.
+pub(crate) fn from_uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let text = match text {
+        [b'{', inner @ .., b'}'] => inner,
+        text => text,
+    };
+    let dashed = text.len() == 36;
+    if !dashed && text.len() != 32 {
         return None;
     }
-    let mut digits = text.iter().filter(|byte| **byte != b'-');
-    let mut bytes = [0; 16];
-    for byte in &mut bytes {
-        *byte = nibble(*digits.next()?)? << 4 | nibble(*digits.next()?)?;
+    let (mut bytes, mut at) = ([0; 16], 0);
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        if dashed && matches!(index, 4 | 6 | 8 | 10) {
+            if text[at] != b'-' {
+                return None;
+            }
+            at += 1;
+        }
+        *byte = nibble(text[at])? << 4 | nibble(text[at + 1])?;
+        at += 2;
     }
-    digits.next().is_none().then_some(bytes)
+    Some(bytes)
 }
 
 /// Appends the lower case 8-4-4-4-12 form of 16 bytes.
-pub(super) fn to_uuid(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn to_uuid(bytes: &[u8], out: &mut Vec<u8>) {
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
             out.push(b'-');
@@ -142,9 +153,16 @@ mod tests {
         out.clear();
         assert_eq!(from_hex(br"\xDEAD", &mut out), Some(()));
         assert_eq!(out, [0xDE, 0xAD]);
-        out.clear();
-        to_uuid(&from_uuid(b"123E4567-e89b-12d3-a456-426614174000").unwrap(), &mut out);
-        assert_eq!(out, b"123e4567-e89b-12d3-a456-426614174000");
+        for text in [
+            "123E4567-e89b-12d3-a456-426614174000",
+            "123e4567e89b12d3a456426614174000",
+            "{123e4567-e89b-12d3-a456-426614174000}",
+            "{123e4567e89b12d3a456426614174000}",
+        ] {
+            out.clear();
+            to_uuid(&from_uuid(text.as_bytes()).unwrap(), &mut out);
+            assert_eq!(out, b"123e4567-e89b-12d3-a456-426614174000");
+        }
     }
 
     #[test]
@@ -158,8 +176,11 @@ mod tests {
         }
         for text in [
             "",
-            "123e4567e89b12d3a456426614174000",
+            "{}",
+            "123e4567e89b12d3a45642661417400",
             "{123e4567-e89b-12d3-a456-4266141740}",
+            "{123e4567-e89b-12d3-a456-426614174000",
+            "123e4567e89b12d3-a456-426614174000",
             "123e4567-e89b-12d3-a456-42661417400g",
             "123e4567-e89b-12d3-a456-4266141-4000",
         ] {

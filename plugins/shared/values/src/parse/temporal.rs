@@ -1,11 +1,11 @@
-//! Texts of dates, times, timestamps and durations to counts of days and (nano)seconds. Calendar
-//! dates stay calendar dates: no zone of any machine is asked for anything.
+//! Texts of dates, times, timestamps and durations to counts of days and ticks. Calendar dates stay
+//! calendar dates: no time zone is consulted.
 
-use transload_plugin_api::calendar::{day_of, is_leap};
-
-use super::{Fault, digits, number::Parse};
-
-const DAY: i64 = 86_400;
+use super::{Parse, digits};
+use crate::{
+    Fault, Ticks,
+    calendar::{DAY_SECONDS, day_of, is_leap},
+};
 
 fn checked_days(year: i64, month: u32, day: u32) -> Result<i64, Fault> {
     day_of(year, month, day).ok_or(Fault::Range)
@@ -94,7 +94,7 @@ fn signed_date_prefix(text: &[u8]) -> Result<(i64, &[u8]), Fault> {
 }
 
 /// Calendar dates, as days since 1970-01-01.
-pub(super) struct Date;
+pub(crate) struct Date;
 
 impl Parse for Date {
     type Value = i32;
@@ -109,38 +109,19 @@ impl Parse for Date {
     }
 }
 
-/// What a count of ticks counts, and how many fractional digits of a second a column takes.
-#[derive(Clone, Copy)]
-pub(super) struct Fraction {
-    precision: usize,
-    /// 6 or 9: digits of a tick.
-    digits: usize,
-}
-
-impl Fraction {
-    /// Six digits or fewer are carried as microseconds, more as nanoseconds.
-    pub(super) fn new(precision: u8) -> Self {
-        Self { precision: usize::from(precision), digits: if precision <= 6 { 6 } else { 9 } }
+/// The ticks of `.ffffff` at the start of `text`, and the rest; zero if there is no point.
+fn fraction_prefix(ticks: Ticks, text: &[u8]) -> Result<(i64, &[u8]), Fault> {
+    let [b'.', rest @ ..] = text else { return Ok((0, text)) };
+    let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    let (fraction, rest) = rest.split_at(length);
+    if fraction.is_empty() {
+        return Err(Fault::Parse);
     }
-
-    pub(super) fn ticks(self) -> i64 {
-        if self.digits == 6 { 1_000_000 } else { 1_000_000_000 }
+    if fraction.iter().skip(usize::from(ticks.precision)).any(|digit| *digit != b'0') {
+        return Err(Fault::Range);
     }
-
-    /// The ticks of `.ffffff` at the start of `text`, and the rest; zero if there is no point.
-    fn prefix<'t>(&self, text: &'t [u8]) -> Result<(i64, &'t [u8]), Fault> {
-        let [b'.', rest @ ..] = text else { return Ok((0, text)) };
-        let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        let (fraction, rest) = rest.split_at(length);
-        if fraction.is_empty() {
-            return Err(Fault::Parse);
-        }
-        if fraction.iter().skip(self.precision).any(|digit| *digit != b'0') {
-            return Err(Fault::Range);
-        }
-        let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(self.digits);
-        Ok((padded.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')), rest))
-    }
+    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(ticks.digits());
+    Ok((padded.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')), rest))
 }
 
 /// `HH:MM:SS` at the start of `text`: seconds, and the rest.
@@ -160,23 +141,27 @@ fn clock_prefix(text: &[u8]) -> Result<(i64, &[u8]), Fault> {
 }
 
 /// Times of day, as ticks since midnight.
-pub(super) struct Time(pub(super) Fraction);
+pub(crate) struct Time(pub(crate) Ticks);
 
 impl Parse for Time {
     type Value = i64;
 
     fn parse(&self, window: &[u8], start: usize, end: usize) -> Result<i64, Fault> {
         let (seconds, rest) = clock_prefix(&window[start..end])?;
-        let (fraction, rest) = self.0.prefix(rest)?;
-        if rest.is_empty() { Ok(seconds * self.0.ticks() + fraction) } else { Err(Fault::Parse) }
+        let (fraction, rest) = fraction_prefix(self.0, rest)?;
+        if rest.is_empty() {
+            Ok(seconds * self.0.per_second() + fraction)
+        } else {
+            Err(Fault::Parse)
+        }
     }
 }
 
 /// Timestamps, as ticks since 1970-01-01 00:00:00: of the wall clock, or of UTC where an offset
 /// is required.
-pub(super) struct Timestamp {
-    pub(super) fraction: Fraction,
-    pub(super) offset: bool,
+pub(crate) struct Timestamp {
+    pub(crate) ticks: Ticks,
+    pub(crate) offset: bool,
 }
 
 impl Parse for Timestamp {
@@ -186,45 +171,50 @@ impl Parse for Timestamp {
         let (days, rest) = date_prefix(&window[start..end])?;
         let [b' ' | b'T' | b't', rest @ ..] = rest else { return Err(Fault::Parse) };
         let (seconds, rest) = clock_prefix(rest)?;
-        let (fraction, rest) = self.fraction.prefix(rest)?;
+        let (fraction, rest) = fraction_prefix(self.ticks, rest)?;
         let offset = match (self.offset, rest) {
             (true, rest) => offset(rest)?,
             (false, []) => 0,
             (false, _) => return Err(Fault::Parse),
         };
-        let seconds = days * DAY + seconds - offset;
+        let seconds = days * DAY_SECONDS + seconds - offset;
         // through 128 bits: the first ticks that fit begin below the last whole second that fits
-        let ticks = i128::from(seconds) * i128::from(self.fraction.ticks()) + i128::from(fraction);
+        let ticks =
+            i128::from(seconds) * i128::from(self.ticks.per_second()) + i128::from(fraction);
         i64::try_from(ticks).map_err(|_| Fault::Range)
     }
 }
 
-/// Seconds east of UTC: `Z`, `+HH`, `+HHMM`, `+HH:MM`.
+/// Seconds east of UTC: `Z`, `UTC`, `+HH`, `+HHMM`, `+HH:MM`, `+HH:MM:SS`; one blank may precede.
 fn offset(text: &[u8]) -> Result<i64, Fault> {
+    let text = text.strip_prefix(b" ").unwrap_or(text);
     let (negative, rest) = match text {
-        [b'Z' | b'z'] => return Ok(0),
+        b"Z" | b"z" | b"UTC" => return Ok(0),
         [b'+', rest @ ..] => (false, rest),
         [b'-', rest @ ..] => (true, rest),
         _ => return Err(Fault::Parse),
     };
-    let minutes = match rest {
-        [_, _] => Some(0),
-        [_, _, minutes @ ..] if minutes.len() == 2 => digits::two(minutes, 0),
-        [_, _, b':', minutes @ ..] if minutes.len() == 2 => digits::two(minutes, 0),
-        _ => None,
+    let (hours, minutes, seconds) = match rest {
+        [_, _] => (digits::two(rest, 0), Some(0), Some(0)),
+        [_, _, _, _] => (digits::two(rest, 0), digits::two(rest, 2), Some(0)),
+        [_, _, b':', _, _] => (digits::two(rest, 0), digits::two(rest, 3), Some(0)),
+        [_, _, b':', _, _, b':', _, _] => {
+            (digits::two(rest, 0), digits::two(rest, 3), digits::two(rest, 6))
+        }
+        _ => return Err(Fault::Parse),
     };
-    let (Some(hours), Some(minutes)) = (digits::two(rest, 0), minutes) else {
+    let (Some(hours), Some(minutes), Some(seconds)) = (hours, minutes, seconds) else {
         return Err(Fault::Parse);
     };
-    if hours > 23 || minutes > 59 {
+    if hours > 23 || minutes > 59 || seconds > 59 {
         return Err(Fault::Range);
     }
-    let seconds = i64::from(hours * 3600 + minutes * 60);
+    let seconds = i64::from(hours * 3600 + minutes * 60 + seconds);
     Ok(if negative { -seconds } else { seconds })
 }
 
 /// Signed spans in microseconds, as many hours as it takes.
-pub(super) struct Duration;
+pub(crate) struct Duration;
 
 impl Parse for Duration {
     type Value = i64;
@@ -242,7 +232,7 @@ impl Parse for Duration {
         let (Some(minutes), Some(seconds)) = (digits::two(head, 1), digits::two(head, 4)) else {
             return Err(Fault::Parse);
         };
-        let (fraction, rest) = Fraction::new(6).prefix(rest)?;
+        let (fraction, rest) = fraction_prefix(Ticks::new(6), rest)?;
         if head[3] != b':' || !rest.is_empty() {
             return Err(Fault::Parse);
         }
@@ -257,9 +247,8 @@ impl Parse for Duration {
 
 #[cfg(test)]
 mod tests {
-    use transload_plugin_api::calendar::date_of;
-
     use super::*;
+    use crate::calendar::date_of;
 
     fn parse<P: Parse>(parser: &P, text: &str) -> Result<P::Value, Fault> {
         parser.parse(text.as_bytes(), 0, text.len())
@@ -299,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn days_that_never_were_are_refused() {
+    fn dates_that_do_not_exist_are_refused() {
         for text in [
             "1999-02-29",
             "1900-02-29",
@@ -330,7 +319,7 @@ mod tests {
 
     #[test]
     fn times_keep_their_digits() {
-        let time = |precision, text| parse(&Time(Fraction::new(precision)), text);
+        let time = |precision, text| parse(&Time(Ticks::new(precision)), text);
         assert_eq!(time(6, "00:00:00"), Ok(0));
         assert_eq!(time(6, "23:59:59.999999"), Ok(86_399_999_999));
         assert_eq!(time(9, "00:00:00.000000001"), Ok(1));
@@ -346,8 +335,8 @@ mod tests {
 
     #[test]
     fn wall_clocks_have_no_offset_and_instants_must() {
-        let wall = Timestamp { fraction: Fraction::new(6), offset: false };
-        let instant = Timestamp { fraction: Fraction::new(6), offset: true };
+        let wall = Timestamp { ticks: Ticks::new(6), offset: false };
+        let instant = Timestamp { ticks: Ticks::new(6), offset: true };
         assert_eq!(parse(&wall, "1970-01-01 00:00:01.5"), Ok(1_500_000));
         assert_eq!(parse(&wall, "1969-12-31T23:59:59.999999"), Ok(-1));
         assert_eq!(parse(&wall, "1970-01-01 00:00:00Z"), Err(Fault::Parse));
@@ -356,12 +345,19 @@ mod tests {
         assert_eq!(parse(&instant, "1970-01-01 02:00:00+02:00"), Ok(0));
         assert_eq!(parse(&instant, "1970-01-01 00:00:00-0330"), Ok(12_600_000_000));
         assert_eq!(parse(&instant, "1970-01-01 00:00:00+00"), Ok(0));
+        assert_eq!(parse(&instant, "1970-01-01 00:00:00 UTC"), Ok(0));
+        assert_eq!(parse(&instant, "1970-01-01 02:00:00.000 +0200"), Ok(0));
+        assert_eq!(parse(&instant, "1970-01-01 00:53:28+00:53:28"), Ok(0));
+        assert_eq!(parse(&instant, "1970-01-01 00:00:00+24"), Err(Fault::Range));
         for text in [
             "1970-01-01 00:00:00",
-            "1970-01-01 00:00:00 UTC",
+            "1970-01-01 00:00:00  UTC",
+            "1970-01-01 00:00:00 utc",
+            "1970-01-01 00:00:00 CET",
             "1970-01-01 00:00:00+2",
             "1970-01-01 00:00:00+02:0",
-            "1970-01-01 00:00:00+02:00:00",
+            "1970-01-01 00:00:00+020",
+            "1970-01-01 00:00:00+02:00:0",
         ] {
             assert_eq!(parse(&instant, text), Err(Fault::Parse), "{text}");
         }
@@ -369,12 +365,12 @@ mod tests {
 
     #[test]
     fn timestamps_end_where_64_bits_end() {
-        let nanos = Timestamp { fraction: Fraction::new(9), offset: false };
+        let nanos = Timestamp { ticks: Ticks::new(9), offset: false };
         assert_eq!(parse(&nanos, "2262-04-11 23:47:16.854775807"), Ok(i64::MAX));
         assert_eq!(parse(&nanos, "2262-04-11 23:47:16.854775808"), Err(Fault::Range));
         assert_eq!(parse(&nanos, "1677-09-21 00:12:43.145224192"), Ok(i64::MIN));
         assert_eq!(parse(&nanos, "1677-09-21 00:12:43.145224191"), Err(Fault::Range));
-        let micros = Timestamp { fraction: Fraction::new(6), offset: false };
+        let micros = Timestamp { ticks: Ticks::new(6), offset: false };
         assert_eq!(parse(&micros, "+294247-01-10 04:00:54.775807"), Ok(i64::MAX));
         assert_eq!(parse(&micros, "+294247-01-10 04:00:54.775808"), Err(Fault::Range));
     }
