@@ -1,16 +1,16 @@
 //! What a method makes of a column, and what all methods are made of.
 
 use arrow_array::ArrayRef;
-use arrow_buffer::BooleanBuffer;
 use arrow_cast::{CastOptions, cast_with_options, display::FormatOptions};
 use arrow_schema::{ArrowError, DataType};
+
+/// A row whose value did not fit, and the code of the reason.
+pub(super) type Misfit = (usize, &'static str);
 
 /// What a method made of a column.
 pub(super) struct Applied {
     pub(super) array: ArrayRef,
-    /// Rows whose value did not fit.
-    pub(super) bad: Option<BooleanBuffer>,
-    pub(super) code: &'static str,
+    pub(super) misfits: Vec<Misfit>,
 }
 
 /// Arrow's cast, in which a value that does not fit becomes NULL, for the caller to notice.
@@ -19,8 +19,11 @@ pub(super) fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowErr
     cast_with_options(array, to, &options)
 }
 
-/// The rows for which `bad` holds, or `None` if there are none.
-pub(super) fn flag_rows(rows: usize, mut bad: impl FnMut(usize) -> bool) -> Option<BooleanBuffer> {
-    let flags = BooleanBuffer::collect_bool(rows, &mut bad);
-    (flags.count_set_bits() > 0).then_some(flags)
+/// The rows of `0..rows` for which `bad` holds, with their code.
+pub(super) fn misfits(
+    rows: usize,
+    code: &'static str,
+    mut bad: impl FnMut(usize) -> bool,
+) -> Vec<Misfit> {
+    (0..rows).filter(|row| bad(*row)).map(|row| (row, code)).collect()
 }

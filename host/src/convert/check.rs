@@ -8,31 +8,28 @@ use arrow_array::{
         TimestampNanosecondType,
     },
 };
-use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::{ArrowError, DataType, IntervalUnit, TimeUnit};
 use transload_plugin_api::LogicalType;
 
-use super::applied::{Applied, cast, flag_rows};
+use transload_values::{calendar::DAY_MICROS, is_longer};
+
+use super::applied::{Applied, Misfit, cast, misfits};
 
 /// Casts there and back; what does not come back as it was did not fit.
 pub(super) fn round_trip(array: &ArrayRef, to: &DataType) -> Result<Applied, ArrowError> {
     let there = cast(array, to)?;
     let back = cast(&there, array.data_type())?;
-    let bad = differences(array, &back);
-    Ok(Applied { array: there, bad, code: "range" })
+    let misfits = differences(array, &back);
+    Ok(Applied { array: there, misfits })
 }
 
 /// Rows that hold a value in `left` and not the same one in `right`.
-fn differences(left: &ArrayRef, right: &ArrayRef) -> Option<BooleanBuffer> {
+fn differences(left: &ArrayRef, right: &ArrayRef) -> Vec<Misfit> {
     let equal = equal_values(left, right);
-    let mut bad = BooleanBufferBuilder::new(left.len());
-    let mut any = false;
-    for row in 0..left.len() {
-        let misfit = left.is_valid(row) && !(right.is_valid(row) && equal.value(row));
-        any |= misfit;
-        bad.append(misfit);
-    }
-    any.then(|| bad.finish())
+    misfits(left.len(), "range", |row| {
+        left.is_valid(row) && !(right.is_valid(row) && equal.value(row))
+    })
 }
 
 /// Equality of the raw values of two arrays of one fixed-width type. Floats compare as numbers,
@@ -81,32 +78,29 @@ fn equal_values(left: &ArrayRef, right: &ArrayRef) -> BooleanArray {
 /// Text of at most the target's length, in characters.
 pub(super) fn length(array: &ArrayRef, target: &LogicalType) -> Applied {
     let LogicalType::Text { length: Some(limit) } = *target else {
-        return Applied { array: array.clone(), bad: None, code: "length" };
+        return Applied { array: array.clone(), misfits: Vec::new() };
     };
     let texts = array.as_string::<i32>();
-    // A text has at most as many characters as bytes, so most need no counting.
-    let too_long =
-        |text: &str| text.len() > limit as usize && text.chars().count() > limit as usize;
-    let bad = flag_rows(array.len(), |row| texts.is_valid(row) && too_long(texts.value(row)));
-    Applied { array: array.clone(), bad, code: "length" }
+    let misfits = misfits(array.len(), "length", |row| {
+        texts.is_valid(row) && is_longer(texts.value(row).as_bytes(), limit)
+    });
+    Applied { array: array.clone(), misfits }
 }
 
 /// Microseconds since midnight as a duration and back, where they are less than a day and have at
 /// most the target's fraction digits.
 pub(super) fn clock(array: &ArrayRef, target: &LogicalType) -> Result<Applied, ArrowError> {
-    const DAY: i64 = 86_400_000_000;
     let raw = cast(array, &DataType::Int64)?;
     let there = cast(&raw, &target.data_type())?;
     let LogicalType::Time { .. } = target else {
-        return Ok(Applied { array: there, bad: None, code: "range" });
+        return Ok(Applied { array: there, misfits: Vec::new() });
     };
     let raw = raw.as_primitive::<arrow_array::types::Int64Type>();
-    let fine = fraction(&there, target)?.bad;
-    let too_fine = |row| fine.as_ref().is_some_and(|bad| bad.value(row));
-    let bad = flag_rows(array.len(), |row| {
-        raw.is_valid(row) && (!(0..DAY).contains(&raw.value(row)) || too_fine(row))
+    let mut misfits = misfits(array.len(), "range", |row| {
+        raw.is_valid(row) && !(0..DAY_MICROS).contains(&raw.value(row))
     });
-    Ok(Applied { array: there, bad, code: "range" })
+    misfits.extend(fraction(&there, target)?.misfits);
+    Ok(Applied { array: there, misfits })
 }
 
 /// A time whose fraction has at most the target's digits, both carried in the same unit.
@@ -115,7 +109,7 @@ pub(super) fn fraction(array: &ArrayRef, target: &LogicalType) -> Result<Applied
     | LogicalType::Timestamp { precision }
     | LogicalType::TimestampTz { precision }) = *target
     else {
-        return Ok(Applied { array: array.clone(), bad: None, code: "range" });
+        return Ok(Applied { array: array.clone(), misfits: Vec::new() });
     };
     let digits = match array.data_type() {
         DataType::Time64(TimeUnit::Nanosecond) | DataType::Timestamp(TimeUnit::Nanosecond, _) => 9,
@@ -124,6 +118,7 @@ pub(super) fn fraction(array: &ArrayRef, target: &LogicalType) -> Result<Applied
     let step = 10_i64.pow(digits - u32::from(precision).min(digits));
     let raw = cast(array, &DataType::Int64)?;
     let raw = raw.as_primitive::<arrow_array::types::Int64Type>();
-    let bad = flag_rows(array.len(), |row| raw.is_valid(row) && raw.value(row) % step != 0);
-    Ok(Applied { array: array.clone(), bad, code: "range" })
+    let misfits =
+        misfits(array.len(), "range", |row| raw.is_valid(row) && raw.value(row) % step != 0);
+    Ok(Applied { array: array.clone(), misfits })
 }

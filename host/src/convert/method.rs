@@ -3,13 +3,12 @@
 use std::fmt;
 
 use arrow_array::ArrayRef;
-use arrow_buffer::BooleanBuffer;
 use arrow_schema::ArrowError;
 use serde::Serialize;
 use transload_plugin_api::LogicalType;
 
 use super::{
-    applied::{Applied, cast},
+    applied::{Applied, cast, misfits},
     check, text,
 };
 
@@ -55,6 +54,8 @@ pub(super) enum Method {
     Clock,
     /// Parsed from text.
     Parse,
+    /// Parsed from an exact number; what a float does not keep is dirty.
+    ParseExact,
     /// Printed as text.
     Print,
     /// Refused by the plan.
@@ -65,9 +66,10 @@ impl Method {
     pub(super) fn apply(
         self,
         array: &ArrayRef,
+        source: &LogicalType,
         target: &LogicalType,
     ) -> Result<Applied, ArrowError> {
-        let clean = |array: ArrayRef| Applied { array, bad: None, code: "range" };
+        let clean = |array: ArrayRef| Applied { array, misfits: Vec::new() };
         Ok(match self {
             Self::Same => clean(array.clone()),
             Self::Cast => clean(cast(array, &target.data_type())?),
@@ -76,11 +78,11 @@ impl Method {
             Self::Fraction => check::fraction(array, target)?,
             Self::Clock => check::clock(array, target)?,
             Self::Parse => text::parse(array, target)?,
-            Self::Print => check::length(&text::print(array)?, target),
+            Self::ParseExact => text::parse_exact(array, target)?,
+            Self::Print => check::length(&text::print(array, source)?, target),
             Self::Impossible => Applied {
                 array: arrow_array::new_null_array(&target.data_type(), array.len()),
-                bad: Some(BooleanBuffer::new_set(array.len())),
-                code: "type",
+                misfits: misfits(array.len(), "type", |_| true),
             },
         })
     }
@@ -97,7 +99,9 @@ pub(super) fn method(from: &LogicalType, to: &LogicalType) -> Method {
 
 fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
     use LogicalType as L;
-    use Method::{Cast, Clock, Fraction, Impossible, Length, Parse, Print, RoundTrip, Same};
+    use Method::{
+        Cast, Clock, Fraction, Impossible, Length, Parse, ParseExact, Print, RoundTrip, Same,
+    };
     const IMPOSSIBLE: (Verdict, Method) = (Verdict::Impossible, Impossible);
     if from == to {
         return (Verdict::Lossless, Same);
@@ -119,6 +123,7 @@ fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
         }
         (L::Json | L::Numeric, L::Text { length: None }) => (Verdict::Widening, Same),
         (L::Text { .. }, L::Binary) => (Verdict::Widening, Cast),
+        (L::Numeric, L::Float32 | L::Float64) => (Verdict::Lossy, ParseExact),
         (L::Text { .. } | L::Numeric, to) if text::parses(to) => (Verdict::Lossy, Parse),
         (from, L::Text { length }) if text::prints(from) => match length {
             None => (Verdict::Widening, Print),

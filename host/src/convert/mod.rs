@@ -91,11 +91,9 @@ fn with_rows(rows: usize) -> arrow_array::RecordBatchOptions {
 
 impl Conversion {
     fn convert(&self, array: &ArrayRef, dirty: &mut DirtyCells) -> Result<ArrayRef, ArrowError> {
-        let converted = self.method.apply(array, &self.target.logical)?;
-        if let Some(bad) = converted.bad {
-            for row in bad.set_indices() {
-                dirty.add(row, || self.misfit(array, row, converted.code));
-            }
+        let converted = self.method.apply(array, &self.source.logical, &self.target.logical)?;
+        for (row, code) in converted.misfits {
+            dirty.add(row, || self.misfit(array, row, code));
         }
         if !self.target.nullable && array.null_count() > 0 {
             for row in (0..array.len()).filter(|row| array.is_null(*row)) {
@@ -106,7 +104,7 @@ impl Conversion {
     }
 
     fn misfit(&self, array: &ArrayRef, row: usize, code: &'static str) -> DirtyRow {
-        let value = text::show(array, row);
+        let value = text::show(array, &self.source.logical, row);
         let reason = format!(
             "{} `{}` does not fit {} exactly",
             self.source.logical, value, self.target.logical

@@ -37,9 +37,14 @@ pub const fn day_of(year: i64, month: u32, day: u32) -> Option<i64> {
         let years = before * 365 + before / 4 - before / 100 + before / 400;
         return Some((years + day_of_year) as i64 - 719_162);
     }
+    Some(first_day_of(year) + day_of_year as i64)
+}
+
+/// The day of 1 January of a year.
+pub const fn first_day_of(year: i64) -> i64 {
     let before = year - 1;
     let leaps = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400);
-    Some(before * 365 + leaps + day_of_year as i64 - 719_162)
+    before * 365 + leaps - 719_162
 }
 
 /// Year, month and day of a day; the inverse of [`day_of`]

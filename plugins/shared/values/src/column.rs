@@ -95,8 +95,25 @@ impl ColumnParser {
         if !self.column.nullable {
             return Err(Fault::Null.explain(&self.column, b""));
         }
+        self.push_null();
+        Ok(())
+    }
+
+    /// Appends the place of a NULL, whether the column is nullable or not.
+    pub fn push_null(&mut self) {
         self.builder.push_null();
         self.nulls.append_null();
+    }
+
+    /// Appends one value that is not a text. `push` appends exactly one value to the builder, or
+    /// none if it returns an error.
+    ///
+    /// # Errors
+    /// Those of `push`.
+    #[inline]
+    pub fn push<E>(&mut self, push: impl FnOnce(&mut Builder) -> Result<(), E>) -> Result<(), E> {
+        push(&mut self.builder)?;
+        self.nulls.append_non_null();
         Ok(())
     }
 

@@ -43,7 +43,7 @@
 //! | JSON | a number must also be one of JSON's (`.5`, `+1`, `NaN` are text in quotes); an unquoted number, `true` and nested values are read by the text that they stand in the file with | the grammar of JSON comes before the value |
 //! | type inference | only `true` and `false` are booleans; `007`, `+1`, `.5`, `-0`, `NaN` stay text | a guess must not change what is written back |
 //! | text column to `binary` | the bytes of the text itself | a text column is not an encoding of bytes; a file has no other way to hold them |
-//! | `numeric` to a float | refused if it has more digits than the float keeps (17, or 9) | a numeric is exact, as a decimal is; its text is not that of a float |
+//! | `numeric` to a float | refused unless the shortest text of the float is the same number | a numeric is exact, as a decimal is; its text is not that of a float |
 //! | SQLite, value stored as a number | INTEGER and REAL are converted by value, and a REAL becomes a decimal by its shortest text | they are numbers, not texts |
 //! | SQLite, BLOB | 16 bytes are a `uuid`, any are `binary`, other types refuse it | bytes are not text |
 //! | SQLite, written | years 0 to 9999; a blank instead of `T`; fractions of six or nine digits | its own date functions read no other years, and stored texts must compare equal |

@@ -68,7 +68,7 @@ pub fn float<T: FloatValue>(text: &[u8]) -> Result<T, Fault> {
 /// # Errors
 /// See the module.
 pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
-    whole(&Decimal128::new(precision, scale), text)
+    Decimal128::new(precision, scale).read(text)
 }
 
 /// A decimal of up to 76 digits, times `10^scale`.

@@ -83,7 +83,41 @@ impl Decimal128 {
     /// digits than precision or scale allow.
     #[inline]
     pub fn read(&self, text: &[u8]) -> Result<i128, Fault> {
-        self.parse(text, 0, text.len())
+        match self.short(text) {
+            Some(value) => Ok(value),
+            None => super::whole(self, text),
+        }
+    }
+
+    /// At most 18 digits, exactly `scale` of them after the point: how nearly all decimals come from
+    /// servers. With no bytes before the text that may be read, this is faster than [`Parse::parse`].
+    #[inline]
+    fn short(&self, text: &[u8]) -> Option<i128> {
+        let (negative, text) = match text {
+            [b'-', rest @ ..] => (true, rest),
+            _ => (false, text),
+        };
+        let (whole, fraction) = match self.scale {
+            0 => (text, &[][..]),
+            scale => {
+                let (whole, fraction) =
+                    text.split_at_checked(text.len().checked_sub(scale + 1)?)?;
+                (whole, fraction.strip_prefix(b".")?)
+            }
+        };
+        if !(1..=18).contains(&(whole.len() + fraction.len())) {
+            return None;
+        }
+        let mut value = 0_u64;
+        for digit in whole.iter().chain(fraction) {
+            let digit = digit.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            value = value * 10 + u64::from(digit);
+        }
+        let value = i128::from(value);
+        (value <= self.most).then_some(if negative { -value } else { value })
     }
 
     /// Every other form.
@@ -212,6 +246,18 @@ impl<'a> Number<'a> {
             value = value.wrapping_mul(ten).wrapping_add(i256::from_i128(i128::from(digit)));
         }
         Ok(if self.negative { value.wrapping_neg() } else { value })
+    }
+
+    /// Whether both texts are the same number: `1.50` and `15e-1`, or 0 and -0.
+    pub fn equals(&self, other: &Self) -> bool {
+        let parts = |number: &Self| {
+            let (zeros, count, shift) = number.significant(0);
+            (zeros, count, shift, number.negative && count > 0)
+        };
+        let ((zeros, count, shift, negative), their) = (parts(self), parts(other));
+        let digits = self.digits().skip(zeros).take(count);
+        (count, shift, negative) == (their.1, their.2, their.3)
+            && digits.eq(other.digits().skip(their.0).take(their.1))
     }
 
     /// The number of digits from the first to the last that is not zero.
@@ -346,9 +392,9 @@ fn short_decimal_of_float(value: f64, scale: i8) -> Option<i128> {
 
 /// The double nearest to `value / 10^scale`; `None` for more than 15 digits, of which a double does
 /// not keep all.
-pub fn float_of_decimal(value: i128, scale: i8) -> Option<f64> {
+pub fn float_of_decimal(value: i128, scale: usize) -> Option<f64> {
     // both are exact in a double, so the quotient is the double nearest to the decimal
-    let power = POWERS.get(usize::from(scale.unsigned_abs()))?;
+    let power = POWERS.get(scale)?;
     (value.unsigned_abs() < 1_000_000_000_000_000).then(|| value as i64 as f64 / power)
 }
 
@@ -395,6 +441,7 @@ mod tests {
     fn decimal(precision: u8, scale: i8, text: &str) -> Result<i128, Fault> {
         let narrow = Decimal128::new(precision, scale).parse(text.as_bytes(), 0, text.len());
         let wide = Decimal256 { precision, scale }.parse(text.as_bytes(), 0, text.len());
+        assert_eq!(Decimal128::new(precision, scale).read(text.as_bytes()), narrow, "{text}");
         assert_eq!(narrow, wide.map(|value| value.to_i128().unwrap()), "{text}");
         narrow
     }
@@ -502,7 +549,7 @@ mod tests {
     proptest! {
         #[test]
         fn short_decimals_survive_doubles(value in -999_999_999_999_i64..999_999_999_999, scale in 0_i8..5) {
-            let double = float_of_decimal(value.into(), scale).unwrap();
+            let double = float_of_decimal(value.into(), scale as usize).unwrap();
             let mut text = Vec::new();
             write::decimal(value.into(), scale as usize, &mut text);
             prop_assert_eq!(std::str::from_utf8(&text).unwrap().parse::<f64>().unwrap(), double);
