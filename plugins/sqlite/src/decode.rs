@@ -1,61 +1,53 @@
-//! Stored values into Arrow builders, one decoder for each column. Whether a value is of the
-//! column's type is decided in `fit`.
+//! Stored values into Arrow columns. A text is parsed as every text is; whether a number or a blob
+//! is of the column's type is decided in `fit`.
 
-use std::sync::Arc;
-
-use arrow_array::{
-    ArrayRef, ArrowPrimitiveType,
-    builder::{
-        ArrayBuilder, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, PrimitiveBuilder,
-        StringBuilder,
-    },
-    types::{
-        Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float32Type,
-        Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
-        Time64NanosecondType, TimestampMicrosecondType, TimestampNanosecondType, UInt8Type,
-        UInt16Type, UInt32Type, UInt64Type,
-    },
-};
+use arrow_array::ArrayRef;
 use rusqlite::types::ValueRef;
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, LogicalType, Result};
+use transload_values::{CellWords, ColumnParser, Fault};
 
-use crate::{
-    calendar,
-    fit::{self, Fit, Misfit},
-};
+use crate::fit::{Fit, Misfit, push_blob, push_integer, push_real};
 
 /// Builds one column of a batch.
 pub(crate) struct ColumnDecoder {
-    nullable: bool,
-    cells: Box<dyn Cells>,
+    column: Column,
+    cells: ColumnParser,
 }
 
 impl ColumnDecoder {
     /// A decoder for the column's type.
     pub(crate) fn new(column: &Column) -> Result<Self> {
-        let cells = cells_for(&column.logical).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("sqlite makes no `{}`", column.logical))
-                .at(format!("column `{}`", column.name))
-        })?;
-        Ok(Self { nullable: column.nullable, cells })
+        let cells = ColumnParser::new(column, &CellWords::default())?;
+        Ok(Self { column: column.clone(), cells })
     }
 
     /// Appends a value. After a misfit nothing was appended.
+    #[inline]
     pub(crate) fn append(&mut self, value: ValueRef<'_>) -> Fit<()> {
+        let logical = &self.column.logical;
         match value {
-            ValueRef::Null if self.nullable => {
-                self.cells.append_nothing();
+            ValueRef::Integer(number) => {
+                self.cells.push(|builder| push_integer(builder, logical, number))
+            }
+            ValueRef::Real(number) => {
+                self.cells.push(|builder| push_real(builder, logical, number))
+            }
+            // the text of bytes is a matter of files; here bytes are blobs
+            ValueRef::Text(_) if *logical == LogicalType::Binary => Err(Misfit::Class),
+            ValueRef::Text(text) => Ok(self.cells.try_append(text)?),
+            ValueRef::Blob(bytes) => self.cells.push(|builder| push_blob(builder, bytes)),
+            ValueRef::Null if self.column.nullable => {
+                self.cells.push_null();
                 Ok(())
             }
-            ValueRef::Null => Err(Misfit::Null),
-            value => self.cells.append(value),
+            ValueRef::Null => Err(Misfit::Value(Fault::Null)),
         }
     }
 
     /// Fills up to `rows`; for a row that turned out dirty and is filtered out afterwards.
     pub(crate) fn fill_to(&mut self, rows: usize) {
-        while self.cells.rows() < rows {
-            self.cells.append_nothing();
+        while self.cells.len() < rows {
+            self.cells.push_null();
         }
     }
 
@@ -67,187 +59,13 @@ impl ColumnDecoder {
 
 /// Whether a column can be made of this type.
 pub(crate) fn can_make(logical: &LogicalType) -> bool {
-    cells_for(logical).is_some()
-}
-
-/// The values of one column. Dispatched once per cell, which costs less than the call to SQLite
-/// that fetches it.
-trait Cells: Send {
-    fn append(&mut self, value: ValueRef<'_>) -> Fit<()>;
-    fn append_nothing(&mut self);
-    fn rows(&self) -> usize;
-    fn finish(&mut self) -> ArrayRef;
-}
-
-/// Fixed-width values, converted one by one.
-struct Values<T: ArrowPrimitiveType, F> {
-    builder: PrimitiveBuilder<T>,
-    convert: F,
-}
-
-impl<T, F> Cells for Values<T, F>
-where
-    T: ArrowPrimitiveType,
-    F: Fn(ValueRef<'_>) -> Fit<T::Native> + Send,
-{
-    fn append(&mut self, value: ValueRef<'_>) -> Fit<()> {
-        self.builder.append_value((self.convert)(value)?);
-        Ok(())
-    }
-
-    fn append_nothing(&mut self) {
-        self.builder.append_null();
-    }
-
-    fn rows(&self) -> usize {
-        self.builder.len()
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.builder.finish())
-    }
-}
-
-/// Values whose builder takes them itself.
-struct Built<B, F> {
-    builder: B,
-    append: F,
-    nothing: fn(&mut B),
-}
-
-impl<B, F> Cells for Built<B, F>
-where
-    B: ArrayBuilder,
-    F: Fn(ValueRef<'_>, &mut B) -> Fit<()> + Send,
-{
-    fn append(&mut self, value: ValueRef<'_>) -> Fit<()> {
-        (self.append)(value, &mut self.builder)
-    }
-
-    fn append_nothing(&mut self) {
-        (self.nothing)(&mut self.builder);
-    }
-
-    fn rows(&self) -> usize {
-        self.builder.len()
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        self.builder.finish()
-    }
-}
-
-fn values<T: ArrowPrimitiveType>(
-    logical: &LogicalType,
-    convert: impl Fn(ValueRef<'_>) -> Fit<T::Native> + Send + 'static,
-) -> Option<Box<dyn Cells>> {
-    // The builder's own type has no precision and no zone; the logical type's has.
-    let builder = PrimitiveBuilder::<T>::new().with_data_type(logical.data_type());
-    Some(Box::new(Values { builder, convert }))
-}
-
-fn built<B: ArrayBuilder>(
-    builder: B,
-    append: impl Fn(ValueRef<'_>, &mut B) -> Fit<()> + Send + 'static,
-    nothing: fn(&mut B),
-) -> Option<Box<dyn Cells>> {
-    Some(Box::new(Built { builder, append, nothing }))
-}
-
-fn cells_for(logical: &LogicalType) -> Option<Box<dyn Cells>> {
-    match *logical {
-        LogicalType::Boolean => {
-            built(BooleanBuilder::new(), fit::boolean, BooleanBuilder::append_null)
-        }
-        LogicalType::Int8 => values::<Int8Type>(logical, fit::integer),
-        LogicalType::Int16 => values::<Int16Type>(logical, fit::integer),
-        LogicalType::Int32 => values::<Int32Type>(logical, fit::integer),
-        LogicalType::Int64 => values::<Int64Type>(logical, fit::integer),
-        LogicalType::UInt8 => values::<UInt8Type>(logical, fit::integer),
-        LogicalType::UInt16 => values::<UInt16Type>(logical, fit::integer),
-        LogicalType::UInt32 => values::<UInt32Type>(logical, fit::integer),
-        LogicalType::UInt64 => values::<UInt64Type>(logical, fit::integer),
-        LogicalType::Float32 => values::<Float32Type>(logical, fit::single),
-        LogicalType::Float64 => values::<Float64Type>(logical, fit::double),
-        LogicalType::Decimal { precision, scale } if precision <= 38 => {
-            values::<Decimal128Type>(logical, move |value| fit::decimal(value, precision, scale))
-        }
-        LogicalType::Decimal { precision, scale } => {
-            values::<Decimal256Type>(logical, move |value| {
-                fit::wide_decimal(value, precision, scale)
-            })
-        }
-        LogicalType::Date => values::<Date32Type>(logical, |value| {
-            let days = calendar::parse_date(fit::text_bytes(value)?).ok_or(Misfit::Parse)?;
-            i32::try_from(days).map_err(|_| Misfit::Range)
-        }),
-        LogicalType::Duration => values::<DurationMicrosecondType>(logical, |value| {
-            calendar::parse_duration(fit::text_bytes(value)?).ok_or(Misfit::Parse)
-        }),
-        LogicalType::Time { precision } => moment::<Time64MicrosecondType, Time64NanosecondType>(
-            logical,
-            precision,
-            calendar::parse_time,
-        ),
-        LogicalType::Timestamp { precision } => moment::<
-            TimestampMicrosecondType,
-            TimestampNanosecondType,
-        >(
-            logical, precision, calendar::parse_timestamp
-        ),
-        LogicalType::TimestampTz { precision } => moment::<
-            TimestampMicrosecondType,
-            TimestampNanosecondType,
-        >(
-            logical, precision, calendar::parse_instant
-        ),
-        _ => bytes_for(logical),
-    }
-}
-
-/// Text, binary and what is made of them.
-fn bytes_for(logical: &LogicalType) -> Option<Box<dyn Cells>> {
-    let nothing = StringBuilder::append_null;
-    match *logical {
-        LogicalType::Text { length: None } => built(StringBuilder::new(), fit::text, nothing),
-        LogicalType::Text { length: Some(length) } => built(
-            StringBuilder::new(),
-            move |value, out| fit::limited_text(value, length, out),
-            nothing,
-        ),
-        LogicalType::Numeric => built(StringBuilder::new(), fit::numeric, nothing),
-        LogicalType::Json => built(StringBuilder::new(), fit::json, nothing),
-        LogicalType::Binary => built(BinaryBuilder::new(), fit::binary, BinaryBuilder::append_null),
-        LogicalType::Uuid => built(
-            FixedSizeBinaryBuilder::new(16),
-            |value, out| out.append_value(fit::uuid(value)?).map_err(|_| Misfit::Parse),
-            FixedSizeBinaryBuilder::append_null,
-        ),
-        _ => None,
-    }
-}
-
-/// Micro- or nanoseconds, by precision.
-fn moment<Micro, Nano>(
-    logical: &LogicalType,
-    precision: u8,
-    parse: fn(&[u8], u8) -> Option<i64>,
-) -> Option<Box<dyn Cells>>
-where
-    Micro: ArrowPrimitiveType<Native = i64>,
-    Nano: ArrowPrimitiveType<Native = i64>,
-{
-    let convert =
-        move |value: ValueRef<'_>| parse(fit::text_bytes(value)?, precision).ok_or(Misfit::Parse);
-    if precision <= 6 {
-        return values::<Micro>(logical, convert);
-    }
-    values::<Nano>(logical, convert)
+    ColumnParser::new(&Column::new("", logical.clone(), true), &CellWords::default()).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use arrow_array::{Array as _, cast::AsArray, types::Decimal128Type};
+    use transload_values::View;
 
     use super::*;
 
@@ -262,36 +80,35 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         use ValueRef::{Blob, Integer, Null, Real, Text};
         for (logical, value, misfit) in [
-            ("int64", Text(b"abc"), Misfit::Class),
-            ("int64", Text(b"1"), Misfit::Class),
+            ("int64", Text(b"abc"), Misfit::Value(Fault::Parse)),
+            ("int64", Text(b"1.0"), Misfit::Value(Fault::Parse)),
             ("int64", Real(1.5), Misfit::Class),
-            ("int64", Null, Misfit::Null),
-            ("int8", Integer(128), Misfit::Range),
-            ("uint64", Integer(-1), Misfit::Range),
-            ("boolean", Integer(2), Misfit::Range),
-            ("boolean", Text(b"true"), Misfit::Class),
-            ("float64", Integer(i64::MAX), Misfit::Range),
-            ("float64", Text(b"1.0"), Misfit::Class),
-            ("float32", Real(0.1), Misfit::Range),
-            ("decimal(5,2)", Real(1.234), Misfit::Range),
-            ("decimal(5,2)", Integer(1000), Misfit::Range),
-            ("decimal(5,2)", Text(b"x"), Misfit::Parse),
-            ("decimal(50,2)", Text(b"1.234"), Misfit::Range),
-            ("numeric", Text(b"12a"), Misfit::Parse),
+            ("int64", Null, Misfit::Value(Fault::Null)),
+            ("int8", Integer(128), Misfit::Value(Fault::Range)),
+            ("uint64", Integer(-1), Misfit::Value(Fault::Range)),
+            ("boolean", Integer(2), Misfit::Value(Fault::Range)),
+            ("boolean", Text(b"maybe"), Misfit::Value(Fault::Parse)),
+            ("float64", Integer(i64::MAX), Misfit::Value(Fault::Range)),
+            ("float64", Text(b"1,0"), Misfit::Value(Fault::Parse)),
+            ("float32", Real(0.1), Misfit::Value(Fault::Range)),
+            ("decimal(5,2)", Real(1.234), Misfit::Value(Fault::Range)),
+            ("decimal(5,2)", Integer(1000), Misfit::Value(Fault::Range)),
+            ("decimal(5,2)", Text(b"x"), Misfit::Value(Fault::Parse)),
+            ("decimal(50,2)", Text(b"1.234"), Misfit::Value(Fault::Range)),
+            ("numeric", Text(b"12a"), Misfit::Value(Fault::Parse)),
             ("text", Blob(b"a"), Misfit::Class),
-            ("text", Text(b"\xff"), Misfit::Utf8),
-            ("text(2)", Text("äöü".as_bytes()), Misfit::Length),
+            ("text", Text(b"\xff"), Misfit::Value(Fault::Utf8)),
+            ("text(2)", Text("äöü".as_bytes()), Misfit::Value(Fault::Length)),
             ("binary", Text(b"a"), Misfit::Class),
             ("date", Integer(20240101), Misfit::Class),
-            ("date", Text(b"2024-02-30"), Misfit::Parse),
-            ("time(0)", Text(b"00:00:00.5"), Misfit::Parse),
-            ("timestamp", Text(b"2024-01-01"), Misfit::Parse),
-            ("timestamptz", Text(b"2024-01-01 00:00:00"), Misfit::Parse),
-            ("json", Text(b"{"), Misfit::Parse),
+            ("date", Text(b"2024-02-30"), Misfit::Value(Fault::Range)),
+            ("time(0)", Text(b"00:00:00.5"), Misfit::Value(Fault::Range)),
+            ("timestamp", Text(b"2024-01-01"), Misfit::Value(Fault::Parse)),
+            ("timestamptz", Text(b"2024-01-01 00:00:00"), Misfit::Value(Fault::Parse)),
+            ("json", Text(b"{"), Misfit::Value(Fault::Parse)),
             ("json", Blob(b"{}"), Misfit::Class),
-            ("uuid", Text(b"123e4567-e89b-12d3-a456-42661417400"), Misfit::Parse),
-            ("uuid", Text(b"123e4567e89b12d3a456426614174000"), Misfit::Parse),
-            ("uuid", Blob(b"short"), Misfit::Length),
+            ("uuid", Text(b"123e4567-e89b-12d3-a456-42661417400"), Misfit::Value(Fault::Parse)),
+            ("uuid", Blob(b"short"), Misfit::Value(Fault::Length)),
         ] {
             assert_eq!(append(logical, value).err(), Some(misfit), "{logical} {value:?}");
         }
@@ -333,6 +150,23 @@ mod tests {
         let bytes = text.as_fixed_size_binary().value(0).to_vec();
         assert_eq!(bytes[..4], [0x12, 0x3e, 0x45, 0x67]);
         assert_eq!(&append("uuid", ValueRef::Blob(&bytes)).unwrap(), &text);
+    }
+
+    #[test]
+    fn texts_are_parsed_for_every_type() {
+        for (logical, text, shown) in [
+            ("int64", "1", "1"),
+            ("boolean", "Yes", "true"),
+            ("float64", "1e5", "100000.0"),
+            ("decimal(9,2)", "1e5", "100000.00"),
+            ("date", "-0044-03-15", "-0044-03-15"),
+            ("timestamptz", "2024-01-01 00:00:00+0130", "2023-12-31T22:30:00Z"),
+        ] {
+            let array = append(logical, ValueRef::Text(text.as_bytes())).unwrap();
+            let mut out = Vec::new();
+            View::of(&logical.parse().unwrap(), &array).unwrap().write(0, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), shown, "{logical}");
+        }
     }
 
     #[test]

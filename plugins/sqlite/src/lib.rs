@@ -15,13 +15,10 @@
 //! | `load`, `bind`, `refusal` | rows into statements; Arrow values into parameters; what cannot be kept |
 //! | `stage` | overwriting: all of it or nothing |
 //! | `queue` | whose turn it is to write: SQLite has one writer |
-//! | `calendar`, `decimal` | ISO text and decimal text, exactly |
 //! | `dialect`, `failure` | SQLite's way of writing SQL; what its errors mean |
 
 mod bind;
-mod calendar;
 mod catalog;
-mod decimal;
 mod decode;
 mod dialect;
 mod draft;

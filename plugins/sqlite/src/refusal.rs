@@ -3,7 +3,9 @@
 
 use transload_plugin_api::LogicalType;
 
-use crate::{catalog::TableColumn, decimal::Digits, fit::is_longer, types::Affinity};
+use transload_values::{is_longer, parse};
+
+use crate::{catalog::TableColumn, types::Affinity};
 
 /// A target column and the type in which its values come.
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ impl BoundColumn {
 
     pub(crate) fn check_text(&self, text: &str) -> Result<(), Refusal> {
         if let Some(length) = self.length
-            && is_longer(text, length)
+            && is_longer(text.as_bytes(), length)
         {
             return Err(Refusal::Length(length));
         }
@@ -69,10 +71,10 @@ impl BoundColumn {
         if !self.makes_numbers() {
             return Ok(());
         }
-        let digits = Digits::parse(text).ok_or(Refusal::Syntax)?;
-        let integer = || std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok());
-        let is_integer = self.affinity != Affinity::Real && integer();
-        if is_integer || digits.significant() <= 15 { Ok(()) } else { Err(Refusal::Digits) }
+        let number = parse::Number::read(text).ok_or(Refusal::Syntax)?;
+        let is_integer = self.affinity != Affinity::Real && parse::integer::<i64>(text).is_ok();
+        let is_double = || number.significant_digits() <= 15 && parse::float::<f64>(text).is_ok();
+        if is_integer || is_double() { Ok(()) } else { Err(Refusal::Digits) }
     }
 }
 
@@ -145,10 +147,7 @@ fn looks_like_a_number(text: &[u8]) -> bool {
     let Some(start) = text.iter().position(|byte| !is_blank(byte)) else { return false };
     let end = text.iter().rposition(|byte| !is_blank(byte)).unwrap_or(start);
     let text = &text[start..=end];
-    let exponent = text.iter().position(|byte| matches!(byte, b'e' | b'E'));
-    let Some(at) = exponent else { return Digits::parse(text).is_some() };
-    let power = Digits::parse(&text[at + 1..]);
-    Digits::parse(&text[..at]).is_some() && power.is_some() && !text[at..].contains(&b'.')
+    parse::Number::read(text).is_some()
 }
 
 #[cfg(test)]

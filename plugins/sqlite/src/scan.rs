@@ -23,6 +23,8 @@ use transload_plugin_api::{
 };
 use transload_tables::{KeyValue, encode_key};
 
+use transload_values::{Fault, write};
+
 use crate::{decode::ColumnDecoder, failure::failure, fit::Misfit, reader::key_value};
 
 const BATCH_ROWS: usize = 8192;
@@ -243,9 +245,11 @@ impl BatchBuilder {
             value => format!("{}: {}", class_of(value), shown(value)),
         };
         let reason = match misfit {
-            Misfit::Length => format!("expected at most `{}`, found {found}", column.logical),
-            Misfit::Utf8 => "the text is not UTF-8".to_owned(),
-            Misfit::Null => "expected a value, found null".to_owned(),
+            Misfit::Value(Fault::Length) => {
+                format!("expected at most `{}`, found {found}", column.logical)
+            }
+            Misfit::Value(Fault::Utf8) => "the text is not UTF-8".to_owned(),
+            Misfit::Value(Fault::Null) => "expected a value, found null".to_owned(),
             _ => format!("expected `{}`, found {found}", column.logical),
         };
         DirtyRow {
@@ -358,9 +362,7 @@ fn shown(value: ValueRef<'_>) -> String {
         ValueRef::Text(bytes) => {
             String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).into_owned()
         }
-        ValueRef::Blob(bytes) => {
-            bytes[..bytes.len().min(64)].iter().map(|byte| format!("{byte:02x}")).collect()
-        }
+        ValueRef::Blob(bytes) => write::hex_string(&bytes[..bytes.len().min(64)]),
     }
 }
 

@@ -89,7 +89,7 @@ fn what_does_not_fit_is_dirty_and_all_else_is_read() {
     );
     let splits = read_all(&*fixture.reader(&[("table", "t")]), 1);
     let wanted: Vec<_> = [
-        (2, "a", "type"),
+        (2, "a", "parse"),
         (3, "a", "type"),
         (4, "b", "type"),
         (5, "c", "range"),
