@@ -7,8 +7,14 @@ use std::io::Write as _;
 use arrow_buffer::i256;
 use transload_plugin_api::{LogicalType, Result};
 
+use transload_values::{
+    Fault,
+    calendar::{DAY_MICROS, day_of},
+    parse::{self, Decimal128},
+};
+
 use crate::{
-    calendar::{DAY, days},
+    refusal::{Refusal, refuse},
     wire::Taker,
 };
 
@@ -33,31 +39,13 @@ pub(crate) mod kind {
     pub(crate) const GEOMETRY: u8 = 0xFF;
 }
 
-/// Why a cell cannot be read.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) code: &'static str,
-    pub(crate) reason: String,
-}
-
-pub(crate) fn fault(code: &'static str, reason: impl Into<String>) -> Fault {
-    Fault { code, reason: reason.into() }
-}
-
-pub(crate) fn digits(logical: &LogicalType) -> (u8, i8) {
-    match logical {
-        LogicalType::Decimal { precision, scale } => (*precision, *scale),
-        _ => (38, 0),
-    }
-}
-
-pub(crate) fn push<T: TryFrom<i128>>(values: &mut Vec<T>, value: i128) -> Result<(), Fault> {
+pub(crate) fn push<T: TryFrom<i128>>(values: &mut Vec<T>, value: i128) -> Result<(), Refusal> {
     match T::try_from(value) {
         Ok(value) => {
             values.push(value);
             Ok(())
         }
-        Err(_) => Err(fault("range", format!("{value} is out of the column's range"))),
+        Err(_) => Err(refuse("range", format!("{value} is out of the column's range"))),
     }
 }
 
@@ -76,127 +64,46 @@ pub(crate) fn integer(kind: u8, unsigned: bool, row: &mut Taker<'_>) -> Option<i
     Some(value)
 }
 
-/// Digits of a decimal's text at the wanted scale: sign and digits without the point.
-fn scaled<'a>(
-    text: &'a [u8],
-    scale: usize,
-) -> Result<(bool, impl Iterator<Item = u8> + 'a), Fault> {
-    let (negative, text) = match text.strip_prefix(b"-") {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (whole, fraction) = match memchr::memchr(b'.', text) {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (text, &[][..]),
-    };
-    let (kept, beyond) = fraction.split_at(fraction.len().min(scale));
-    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
-        return Err(fault("parse", "not a decimal"));
-    }
-    if beyond.iter().any(|digit| *digit != b'0') {
-        return Err(fault("range", format!("more than {scale} digits behind the point")));
-    }
-    let zeros = std::iter::repeat_n(b'0', scale - kept.len());
-    Ok((negative, whole.iter().chain(kept).copied().chain(zeros)))
-}
-
-/// 10 to the power of the index.
-const SHORT_LIMITS: [u64; 19] = {
-    let mut limits = [1; 19];
-    let mut at = 1;
-    while at < 19 {
-        limits[at] = limits[at - 1] * 10;
-        at += 1;
-    }
-    limits
-};
-
-/// How nearly all decimals come: at most 18 digits, exactly so many of them behind the point.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct ShortDecimal {
-    scale: usize,
-    limit: u64,
-}
-
-impl ShortDecimal {
-    pub(crate) fn of(logical: &LogicalType) -> Self {
-        let (precision, scale) = digits(logical);
-        let limit = SHORT_LIMITS[usize::from(precision.min(18))];
-        Self { scale: scale.unsigned_abs().into(), limit }
-    }
-
-    /// The number without its point; `None` leaves it to [`decimal`].
-    #[inline]
-    pub(crate) fn read(self, text: &[u8]) -> Option<i64> {
-        let (negative, text) = match text {
-            [b'-', rest @ ..] => (true, rest),
-            _ => (false, text),
-        };
-        let (whole, fraction) = match self.scale {
-            0 => (text, &[][..]),
-            scale => {
-                let (whole, fraction) =
-                    text.split_at_checked(text.len().checked_sub(scale + 1)?)?;
-                (whole, fraction.strip_prefix(b".")?)
-            }
-        };
-        if whole.len() + fraction.len() > 18 {
-            return None;
-        }
-        let mut value = 0;
-        for digit in whole.iter().chain(fraction) {
-            let digit = digit.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            value = value * 10 + u64::from(digit);
-        }
-        let number = value as i64;
-        (value < self.limit).then_some(if negative { -number } else { number })
-    }
-}
-
-pub(crate) fn decimal(text: &[u8], logical: &LogicalType) -> Result<i128, Fault> {
+/// A parser for the decimals of a column.
+pub(crate) fn decimals(logical: &LogicalType) -> Decimal128 {
     let (precision, scale) = digits(logical);
-    let (negative, found) = scaled(text, scale.unsigned_abs().into())?;
-    let mut value: i128 = 0;
-    let limit = 10i128.pow(precision.into());
-    for digit in found {
-        // 38 digits and one more leave 128 bits.
-        let next = value.checked_mul(10).and_then(|all| all.checked_add((digit - b'0').into()));
-        value = next
-            .filter(|value| *value < limit)
-            .ok_or_else(|| fault("range", format!("more than {precision} digits")))?;
-    }
-    Ok(if negative { -value } else { value })
+    Decimal128::new(precision.min(38), scale)
 }
 
-pub(crate) fn wide_decimal(text: &[u8], logical: &LogicalType) -> Result<i256, Fault> {
+fn digits(logical: &LogicalType) -> (u8, i8) {
+    match logical {
+        LogicalType::Decimal { precision, scale } => (*precision, *scale),
+        _ => (38, 0),
+    }
+}
+
+/// A decimal of more than 38 digits, times `10^scale`.
+pub(crate) fn wide_decimal(text: &[u8], logical: &LogicalType) -> Result<i256, Refusal> {
     let (precision, scale) = digits(logical);
-    let (negative, found) = scaled(text, scale.unsigned_abs().into())?;
-    let (mut value, ten) = (i256::ZERO, i256::from_i128(10));
-    let limit = ten.wrapping_pow(precision.into());
-    for digit in found {
-        value = value.wrapping_mul(ten).wrapping_add(i256::from_i128((digit - b'0').into()));
-        if value >= limit {
-            return Err(fault("range", format!("more than {precision} digits")));
-        }
-    }
-    Ok(if negative { value.wrapping_neg() } else { value })
+    parse::wide_decimal(text, precision, scale).map_err(|fault| not_a_value(fault, logical))
 }
 
-/// 16 bytes, from bytes or from text.
-pub(crate) fn uuid(bytes: &[u8]) -> Option<[u8; 16]> {
-    if let Ok(uuid) = bytes.try_into() {
-        return Some(uuid);
+/// A text of the server that is not a value of the column.
+pub(crate) fn not_a_value(fault: Fault, logical: &LogicalType) -> Refusal {
+    match fault {
+        Fault::Range => refuse(fault.code(), format!("the value does not fit {logical}")),
+        _ => refuse(fault.code(), format!("not a value of {logical}")),
     }
-    let mut digits = bytes.iter().filter(|byte| **byte != b'-');
-    let mut uuid = [0; 16];
-    for byte in &mut uuid {
-        let mut digit = || char::from(*digits.next()?).to_digit(16);
-        *byte = (digit()? * 16 + digit()?) as u8;
+}
+
+/// The 16 bytes of a UUID, which comes as bytes or as text.
+pub(crate) fn uuid(bytes: &[u8]) -> Result<[u8; 16], Fault> {
+    match bytes.try_into() {
+        Ok(uuid) => Ok(uuid),
+        Err(_) => parse::uuid(bytes),
     }
-    digits.next().is_none().then_some(uuid)
+}
+
+/// The day of a date; `None` for one that is not in the calendar (`2024-00-10`, `0000-01-01`).
+#[inline]
+pub(crate) fn day(year: u16, month: u8, date: u8) -> Option<i32> {
+    let day = day_of(year.into(), month.into(), date.into())?;
+    (year > 0).then_some(day as i32)
 }
 
 /// A day and the microseconds after its midnight; the inner `None` is no date of the calendar.
@@ -215,7 +122,7 @@ pub(crate) fn moment(row: &mut Taker<'_>) -> Option<Option<(i32, i64)>> {
     if length >= 11 {
         micros += i64::from(body.u32()?);
     }
-    Some(days(year.into(), month.into(), date.into()).map(|day| (day, micros)))
+    Some(day(year, month, date).map(|day| (day, micros)))
 }
 
 /// Appends a date as the server prints it, whether it is one of the calendar or not; an instant
@@ -259,7 +166,7 @@ pub(crate) fn span(row: &mut Taker<'_>) -> Option<i64> {
     }
     let negative = body.byte()? == 1;
     // A TIME ends before its 35th day.
-    let mut micros = i64::from(body.u32().filter(|days| *days < 35)?) * DAY;
+    let mut micros = i64::from(body.u32().filter(|days| *days < 35)?) * DAY_MICROS;
     let [hour, minute, second] = body.array::<3>()?.map(i64::from);
     micros += ((hour * 60 + minute) * 60 + second) * 1_000_000;
     if length >= 12 {
@@ -270,8 +177,6 @@ pub(crate) fn span(row: &mut Taker<'_>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn dec(precision: u8, scale: i8) -> LogicalType {
@@ -287,14 +192,11 @@ mod tests {
             ("1.500", dec(15, 1), Ok(15)),
             ("1.55", dec(15, 1), Err("range")),
             ("1000", dec(3, 0), Err("range")),
-            ("1e5", dec(9, 0), Err("parse")),
+            ("1x", dec(9, 0), Err("parse")),
             ("999999999999999999999999999999999999990", dec(38, 0), Err("range")),
         ] {
-            let found = decimal(text.as_bytes(), &logical).map_err(|fault| fault.code);
-            assert_eq!(found, value, "{text}");
-            if let Some(short) = ShortDecimal::of(&logical).read(text.as_bytes()) {
-                assert_eq!(Ok(short.into()), value, "{text}");
-            }
+            let found = decimals(&logical).read(text.as_bytes());
+            assert_eq!(found.map_err(Fault::code), value, "{text}");
         }
         let long = "9".repeat(65);
         let value = wide_decimal(long.as_bytes(), &dec(65, 0)).unwrap();
@@ -303,9 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn t16_days_outside_the_calendar_are_none() {
+        for (year, month, date) in
+            [(0, 0, 0), (2024, 0, 10), (2024, 1, 0), (0, 1, 1), (2023, 2, 29), (2024, 13, 1)]
+        {
+            assert_eq!(day(year, month, date), None, "{year}-{month}-{date}");
+        }
+        assert_eq!(day(2024, 2, 29), Some(19_782));
+    }
+
+    #[test]
     fn t26_spans_are_read_with_their_sign() {
         let longest = [12, 1, 34, 0, 0, 0, 22, 59, 59, 0x3F, 0x42, 0x0F, 0];
-        assert_eq!(span(&mut Taker(&longest)), Some(-crate::calendar::LONGEST));
+        assert_eq!(span(&mut Taker(&longest)), Some(-crate::literal::LONGEST));
         assert_eq!(span(&mut Taker(&[0])), Some(0));
         assert_eq!(span(&mut Taker(&longest[..9])), None);
     }
@@ -317,28 +229,14 @@ mod tests {
             assert_eq!(moment(&mut Taker(packet)), Some(None), "{packet:?}");
         }
         let noon = [7, 0xB2, 7, 1, 2, 12, 0, 0];
-        assert_eq!(moment(&mut Taker(&noon)), Some(Some((1, DAY / 2))));
+        assert_eq!(moment(&mut Taker(&noon)), Some(Some((1, DAY_MICROS / 2))));
     }
 
     #[test]
     fn uuids_come_as_text_or_bytes() {
         let text = b"00112233-4455-6677-8899-aAbBcCdDeEfF";
         assert_eq!(uuid(text).unwrap()[..2], [0, 0x11]);
-        assert_eq!(uuid(&[7; 16]), Some([7; 16]));
-        assert_eq!(uuid(b"0011"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn short_decimals_are_those_of_the_long_way(
-            text in "-?[0-9]{0,12}(\\.[0-9x]{0,4})?",
-            precision in 1u8..=38,
-            scale in 0i8..=3,
-        ) {
-            let logical = dec(precision, scale.min(precision as i8));
-            if let Some(short) = ShortDecimal::of(&logical).read(text.as_bytes()) {
-                prop_assert_eq!(decimal(text.as_bytes(), &logical), Ok(short.into()));
-            }
-        }
+        assert_eq!(uuid(&[7; 16]), Ok([7; 16]));
+        assert_eq!(uuid(b"0011"), Err(Fault::Parse));
     }
 }

@@ -8,15 +8,17 @@ use arrow_schema::ArrowError;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 use transload_tables::KeyValue;
 
+use transload_values::{Builder, calendar::DAY_MICROS, parse::Decimal128};
+
 use crate::{
     answer::ResultColumn,
-    calendar::{DAY, days},
     cell::{
-        Fault, ShortDecimal, decimal, fault, integer, kind, moment, push, put_dated, span, uuid,
+        day, decimals, integer, kind, moment, not_a_value, push, put_dated, span, uuid,
         wide_decimal,
     },
-    columns::{Data, key_of},
+    columns::{builder, key_of, last_key},
     options::ZeroDates,
+    refusal::{Refusal, refuse},
     wire::Taker,
 };
 
@@ -26,7 +28,7 @@ const UNSIGNED: u16 = 32;
 /// A row that cannot be read completely.
 pub(crate) enum RowFault {
     /// One cell, by its column.
-    Cell(usize, Fault),
+    Cell(usize, Refusal),
     /// The packet itself is malformed.
     Packet,
 }
@@ -43,9 +45,10 @@ pub(crate) struct ColumnDecoder {
     dated: bool,
     /// Number of digits after the decimal point of the seconds.
     decimals: u8,
-    short: ShortDecimal,
+    /// For the decimals of up to 38 digits.
+    decimal: Decimal128,
     nulls: NullBufferBuilder,
-    data: Data,
+    data: Builder,
 }
 
 impl ColumnDecoder {
@@ -56,7 +59,7 @@ impl ColumnDecoder {
         zero_dates: ZeroDates,
         no_empty: bool,
     ) -> Result<Self> {
-        let data = Data::new(&column.logical, 0, 0).ok_or_else(|| {
+        let data = builder(&column.logical, 0, 0).ok_or_else(|| {
             let message =
                 format!("column `{}` cannot be read as `{}`", column.name, column.logical);
             Error::new(ErrorKind::Unsupported, message)
@@ -69,15 +72,15 @@ impl ColumnDecoder {
             no_empty,
             dated: matches!(found.kind, kind::DATE | kind::DATETIME | kind::TIMESTAMP),
             decimals: found.decimals.min(6),
-            short: ShortDecimal::of(&column.logical),
+            decimal: decimals(&column.logical),
             nulls: NullBufferBuilder::new(8192),
             data,
         })
     }
 
-    fn append_null(&mut self) -> Result<(), Fault> {
+    fn append_null(&mut self) -> Result<(), Refusal> {
         if !self.column.nullable {
-            return Err(fault("null", "NULL in a column that does not allow it"));
+            return Err(refuse("null", "NULL in a column that does not allow it"));
         }
         self.data.push_null();
         self.nulls.append_null();
@@ -89,38 +92,39 @@ impl ColumnDecoder {
     #[inline]
     fn append_usual(&mut self, row: &mut Taker<'_>) -> bool {
         let rest = match &mut self.data {
-            Data::Int32(values) if self.kind == kind::LONG && !self.unsigned => {
+            Builder::Int32(values) if self.kind == kind::LONG && !self.unsigned => {
                 let Some((bytes, rest)) = row.0.split_first_chunk() else { return false };
                 values.push(i32::from_le_bytes(*bytes));
                 rest
             }
-            Data::Int64(values) if self.kind == kind::LONGLONG && !self.unsigned => {
+            Builder::Int64(values) if self.kind == kind::LONGLONG && !self.unsigned => {
                 let Some((bytes, rest)) = row.0.split_first_chunk() else { return false };
                 values.push(i64::from_le_bytes(*bytes));
                 rest
             }
-            Data::Decimal128(values) => {
+            Builder::Decimal128(values) => {
                 let mut taker = Taker(row.0);
-                let Some(value) = taker.string().and_then(|text| self.short.read(text)) else {
+                let Some(value) = taker.string().and_then(|text| self.decimal.read(text).ok())
+                else {
                     return false;
                 };
-                values.push(value.into());
+                values.push(value);
                 taker.0
             }
-            Data::Bytes { bytes, ends } if !self.no_empty && !self.dated => {
+            Builder::Text(texts) | Builder::Binary(texts) if !self.no_empty && !self.dated => {
                 let mut taker = Taker(row.0);
                 let Some(text) = taker.string() else { return false };
-                bytes.extend_from_slice(text);
+                texts.bytes.extend_from_slice(text);
                 // A batch ends at 4 MiB and a packet at 1 GiB.
-                ends.push(bytes.len() as i32);
+                texts.ends.push(texts.bytes.len() as i32);
                 taker.0
             }
-            Data::Date(values) => {
+            Builder::Date(values) => {
                 let Some((&[4, low, high, month, date], rest)) = row.0.split_first_chunk() else {
                     return false;
                 };
                 let year = u16::from_le_bytes([low, high]);
-                let Some(day) = days(year.into(), month.into(), date.into()) else { return false };
+                let Some(day) = day(year, month, date) else { return false };
                 values.push(day);
                 rest
             }
@@ -132,88 +136,89 @@ impl ColumnDecoder {
     }
 
     /// Takes one cell from the row. `None`: the packet is too short.
-    fn append(&mut self, row: &mut Taker<'_>) -> Option<Result<(), Fault>> {
+    fn append(&mut self, row: &mut Taker<'_>) -> Option<Result<(), Refusal>> {
         let (kind, unsigned) = (self.kind, self.unsigned);
         let appended = match &mut self.data {
-            Data::Int8(values) => push(values, integer(kind, unsigned, row)?),
-            Data::Int16(values) => push(values, integer(kind, unsigned, row)?),
-            Data::Int32(values) => push(values, integer(kind, unsigned, row)?),
-            Data::Int64(values) => push(values, integer(kind, unsigned, row)?),
-            Data::UInt8(values) => push(values, integer(kind, unsigned, row)?),
-            Data::UInt16(values) => push(values, integer(kind, unsigned, row)?),
-            Data::UInt32(values) => push(values, integer(kind, unsigned, row)?),
-            Data::UInt64(values) => push(values, integer(kind, unsigned, row)?),
-            Data::Boolean(values) => match integer(kind, unsigned, row)? {
+            Builder::Int8(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::Int16(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::Int32(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::Int64(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::UInt8(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::UInt16(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::UInt32(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::UInt64(values) => push(values, integer(kind, unsigned, row)?),
+            Builder::Boolean(values) => match integer(kind, unsigned, row)? {
                 value @ (0 | 1) => {
                     values.append(value == 1);
                     Ok(())
                 }
-                other => Err(fault("range", format!("a boolean is 0 or 1, found {other}"))),
+                other => Err(refuse("range", format!("a boolean is 0 or 1, found {other}"))),
             },
-            Data::Float32(values) => {
+            Builder::Float32(values) => {
                 values.push(f32::from_le_bytes(row.array()?));
                 Ok(())
             }
-            Data::Float64(values) => {
+            Builder::Float64(values) => {
                 values.push(f64::from_le_bytes(row.array()?));
                 Ok(())
             }
-            Data::Decimal128(values) => {
+            Builder::Decimal128(values) => {
                 let text = row.string()?;
-                decimal(text, &self.column.logical).map(|value| values.push(value))
+                let value = self.decimal.read(text);
+                let pushed = value.map(|value| values.push(value));
+                pushed.map_err(|fault| not_a_value(fault, &self.column.logical))
             }
-            Data::Decimal256(values) => {
+            Builder::Decimal256(values) => {
                 let text = row.string()?;
                 wide_decimal(text, &self.column.logical).map(|value| values.push(value))
             }
-            Data::Bytes { bytes, ends } if self.dated => {
-                put_dated(row, self.kind, self.decimals, bytes)?;
-                ends.push(bytes.len() as i32);
+            Builder::Text(texts) | Builder::Binary(texts) if self.dated => {
+                put_dated(row, self.kind, self.decimals, &mut texts.bytes)?;
+                texts.ends.push(texts.bytes.len() as i32);
                 Ok(())
             }
-            Data::Bytes { bytes, ends } => {
+            Builder::Text(texts) | Builder::Binary(texts) => {
                 let text = row.string()?;
                 if text.is_empty() && self.no_empty {
-                    return Some(Err(fault("range", "the enum has an invalid value (index 0)")));
+                    return Some(Err(refuse("range", "the enum has an invalid value (index 0)")));
                 }
-                bytes.extend_from_slice(text);
+                texts.bytes.extend_from_slice(text);
                 // A batch ends at 4 MiB and a packet at 1 GiB.
-                ends.push(bytes.len() as i32);
+                texts.ends.push(texts.bytes.len() as i32);
                 Ok(())
             }
-            Data::Uuid(bytes) => match uuid(row.string()?) {
-                Some(uuid) => {
-                    bytes.extend_from_slice(&uuid);
-                    Ok(())
-                }
-                None => Err(fault("parse", "not a UUID")),
-            },
-            Data::Span(values) => match span(row)? {
+            Builder::Uuid(values) => {
+                let pushed = uuid(row.string()?).map(|uuid| values.push(uuid));
+                pushed.map_err(|fault| not_a_value(fault, &self.column.logical))
+            }
+            Builder::Time(values) | Builder::Duration(values) => match span(row)? {
                 micros
                     if matches!(self.column.logical, LogicalType::Time { .. })
-                        && !(0..DAY).contains(&micros) =>
+                        && !(0..DAY_MICROS).contains(&micros) =>
                 {
-                    Err(fault("range", "not a time of day"))
+                    Err(refuse("range", "not a time of day"))
                 }
                 micros => {
                     values.push(micros);
                     Ok(())
                 }
             },
-            Data::Date(values) => match moment(row)? {
+            Builder::Date(values) => match moment(row)? {
                 Some((day, 0)) => {
                     values.push(day);
                     Ok(())
                 }
                 _ => return Some(self.no_date()),
             },
-            Data::Moment(values) => match moment(row)? {
+            Builder::Timestamp(values) | Builder::TimestampTz(values) => match moment(row)? {
                 Some((day, micros)) => {
-                    values.push(i64::from(day) * DAY + micros);
+                    values.push(i64::from(day) * DAY_MICROS + micros);
                     Ok(())
                 }
                 None => return Some(self.no_date()),
             },
+            // never: `builder` makes none
+            Builder::Interval(_) => Err(refuse("type", "the server has no intervals")),
         };
         if appended.is_ok() {
             self.nulls.append_non_null();
@@ -221,11 +226,11 @@ impl ColumnDecoder {
         Some(appended)
     }
 
-    fn no_date(&mut self) -> Result<(), Fault> {
+    fn no_date(&mut self) -> Result<(), Refusal> {
         if self.zero_dates == ZeroDates::Epoch {
             match &mut self.data {
-                Data::Date(values) => values.push(0),
-                Data::Moment(values) => values.push(0),
+                Builder::Date(values) => values.push(0),
+                Builder::Timestamp(values) | Builder::TimestampTz(values) => values.push(0),
                 _ => {}
             }
             self.nulls.append_non_null();
@@ -234,7 +239,7 @@ impl ColumnDecoder {
         if self.zero_dates == ZeroDates::Null && self.column.nullable {
             return self.append_null();
         }
-        Err(fault("zero-date", "not a calendar date, such as 0000-00-00"))
+        Err(refuse("zero-date", "not a calendar date, such as 0000-00-00"))
     }
 
     /// Drops cells beyond this many rows.
@@ -245,12 +250,8 @@ impl ColumnDecoder {
 
     /// Returns the column's array; the decoder starts over.
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let Some(empty) = Data::new(&self.column.logical, self.nulls.len(), self.data.bytes())
-        else {
-            return Err(ArrowError::NotYetImplemented(self.column.logical.to_string()));
-        };
         let nulls = self.nulls.finish();
-        std::mem::replace(&mut self.data, empty).array(&self.column.logical, nulls)
+        self.data.finish(&self.column.logical, nulls)
     }
 }
 
@@ -299,7 +300,7 @@ impl RowDecoder {
     pub(crate) fn last_key(&self) -> Option<Vec<KeyValue>> {
         self.key
             .iter()
-            .map(|at| self.columns[*at].data.last_key(&self.columns[*at].column.logical))
+            .map(|at| last_key(&self.columns[*at].data, &self.columns[*at].column.logical))
             .collect()
     }
 

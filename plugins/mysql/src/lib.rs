@@ -15,17 +15,16 @@
 //! | `types` | native types to logical ones and back |
 //! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
 //! | `snapshot` | one state of a table for several splits |
-//! | `scan`, `decode`, `cell`, `columns` | the rows of one split; rows into Arrow; single cells; buffers |
+//! | `scan`, `decode`, `cell`, `columns` | the rows of one split; rows into Arrow; single cells; keys |
 //! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
 //! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
 //! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
 //! | `stage`, `lock` | overwriting: all of it or nothing; the lock on a target |
-//! | `text`, `calendar` | numbers and texts as the server reads them; dates and times |
+//! | `text`, `refusal` | floats and escapes as the server reads them; why a value is refused |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
 mod answer;
 mod bulk;
-mod calendar;
 mod catalog;
 mod cell;
 mod check;
@@ -43,6 +42,7 @@ mod login;
 mod options;
 mod query;
 mod reader;
+mod refusal;
 mod rows;
 mod rule;
 mod scan;

@@ -36,7 +36,7 @@ pub(crate) fn lock(session: &mut Session, target: &TableName, mode: WriteMode) -
 /// A name of at most 64 letters.
 fn slot_name(target: &TableName, slot: u32) -> String {
     let digest = Sha1::digest(in_full(target));
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = transload_values::write::hex_string(&digest);
     text_literal(&format!("transload:{digits}:{slot}"))
 }
 

@@ -6,11 +6,7 @@ use std::ops::Range;
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, DirtyRow, Result};
 
-use crate::{
-    literal::Cells,
-    rule::Rule,
-    text::{Fault, Style},
-};
+use crate::{literal::Cells, refusal::Refusal, rule::Rule, text::Style};
 
 /// Lines are handed on in pieces of about this size, so that the server reads some while others
 /// are being made.
@@ -120,7 +116,7 @@ fn put_cells(
     style: Style,
     between: u8,
     out: &mut Vec<u8>,
-) -> Result<(), (usize, Fault)> {
+) -> Result<(), (usize, Refusal)> {
     for (at, cell) in cells.iter().enumerate() {
         if at > 0 {
             out.push(between);
@@ -135,7 +131,7 @@ fn refused(
     columns: &[Column],
     packet: usize,
     row: usize,
-    put: Result<(), (usize, Fault)>,
+    put: Result<(), (usize, Refusal)>,
     length: usize,
 ) -> Option<DirtyRow> {
     match put {
@@ -144,7 +140,7 @@ fn refused(
             let reason = format!("the row is longer than `max_allowed_packet` ({packet})");
             Some(dirty(row, None, "length", reason))
         }
-        Err((at, Fault { code, reason })) => {
+        Err((at, Refusal { code, reason })) => {
             let name = columns.get(at).map(|column| column.name.clone());
             Some(dirty(row, name, code, reason))
         }

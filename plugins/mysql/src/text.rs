@@ -1,5 +1,7 @@
-//! Numbers, bytes and texts in the form that the server reads, in statements and in files. Dates
-//! and times are in `calendar`, the limits of columns in `rule`.
+//! What the text of a value is in the form that the server reads, in statements and in files: floats
+//! and escapes. Other values are written as everywhere; the limits of columns are in `rule`.
+
+use crate::refusal::{Refusal, refuse};
 
 /// Where the text is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,72 +12,19 @@ pub(crate) enum Style {
     Field,
 }
 
-/// Why a value cannot be written.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) code: &'static str,
-    pub(crate) reason: String,
-}
-
-pub(crate) fn fault(code: &'static str, reason: String) -> Fault {
-    Fault { code, reason }
-}
-
-pub(crate) fn put_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
 /// The shortest digits that read back as the same double. A float is written as the equal double,
 /// so that the server rounds it once and exactly.
-pub(crate) fn put_float(value: f64, out: &mut Vec<u8>) -> Result<(), Fault> {
+pub(crate) fn put_float(value: f64, out: &mut Vec<u8>) -> Result<(), Refusal> {
     use std::io::Write as _;
     if !value.is_finite() {
-        return Err(fault("range", format!("the database cannot store {value}")));
+        return Err(refuse("range", format!("the database cannot store {value}")));
     }
     if value == 0.0 && value.is_sign_negative() {
-        return Err(fault("range", "the database cannot store -0".to_owned()));
+        return Err(refuse("range", "the database cannot store -0".to_owned()));
     }
-    // Writing to a Vec cannot fail.
+    // writing to a vector cannot fail
     let _ = write!(out, "{value:e}");
     Ok(())
-}
-
-/// A decimal with this many digits after the decimal point.
-pub(crate) fn put_decimal(value: i128, scale: usize, out: &mut Vec<u8>) {
-    let mut buffer = itoa::Buffer::new();
-    // Most decimals are small, and formatting 64 bits is faster.
-    match i64::try_from(value) {
-        Ok(small) => put_scaled(buffer.format(small), scale, out),
-        Err(_) => put_scaled(buffer.format(value), scale, out),
-    }
-}
-
-/// The digits with the decimal point `scale` places from their end.
-pub(crate) fn put_scaled(digits: &str, scale: usize, out: &mut Vec<u8>) {
-    let digits = match digits.strip_prefix('-') {
-        Some(digits) => {
-            out.push(b'-');
-            digits.as_bytes()
-        }
-        None => digits.as_bytes(),
-    };
-    let whole = digits.len().saturating_sub(scale);
-    if whole == 0 {
-        out.push(b'0');
-    }
-    out.extend_from_slice(&digits[..whole]);
-    if scale > 0 {
-        out.push(b'.');
-        out.resize(out.len() + scale - (digits.len() - whole), b'0');
-        out.extend_from_slice(&digits[whole..]);
-    }
-}
-
-pub(crate) fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
 }
 
 pub(crate) fn put_escaped(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
@@ -108,24 +57,6 @@ pub(crate) fn put_escaped(bytes: &[u8], style: Style, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn t18_decimals_keep_every_digit() {
-        for (value, scale, shown) in [
-            (0, 2, "0.00"),
-            (-5, 2, "-0.05"),
-            (12_345, 2, "123.45"),
-            (7, 0, "7"),
-            (-120, 1, "-12.0"),
-        ] {
-            let mut out = Vec::new();
-            put_decimal(value, scale, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), shown);
-        }
-        let mut out = Vec::new();
-        put_decimal(i128::MIN, 38, &mut out);
-        assert_eq!(out, b"-1.70141183460469231731687303715884105728");
-    }
 
     #[test]
     fn t19_floats_keep_every_bit() {
