@@ -3,17 +3,20 @@
 use arrow_buffer::{IntervalMonthDayNano, i256};
 use transload_plugin_api::LogicalType;
 
-use crate::{civil, spec};
+use transload_values::calendar::{day_of, first_day_of};
+
+use crate::spec;
 
 /// The first and the last date that databases agree on, and days around special dates.
-const DAYS: [i64; 6] = [
-    civil::days(1, 1, 1),
-    civil::days(9999, 12, 31),
-    0,
-    -1,
-    civil::days(2000, 2, 29),
-    civil::days(1582, 10, 10),
-];
+const DAYS: [i64; 6] =
+    [first_day_of(1), first_day_of(10_000) - 1, 0, -1, day(2000, 2, 29), day(1582, 10, 10)];
+
+const fn day(year: i64, month: u32, date: u32) -> i64 {
+    match day_of(year, month, date) {
+        Some(day) => day,
+        None => panic!("a date of the calendar"),
+    }
+}
 
 /// Edge values of the types stored as 64-bit integers that count days, times or durations.
 pub(crate) fn moments(logical: &LogicalType) -> Vec<i64> {

@@ -17,7 +17,7 @@
 //! | `writer::task` | chunks, conflicts, dirty rows |
 //!
 //! The others support them: `spec` and `preset` (the content of a column), `column` with `text`,
-//! `edges`, `words`, `civil` and `random` (generating it), `table` and `checksum` (the target in
+//! `edges`, `words` and `random` (generating it), `table` and `checksum` (the target in
 //! memory).
 //!
 //! ```
@@ -43,7 +43,6 @@
 //! ```
 
 mod checksum;
-mod civil;
 mod column;
 mod descriptor;
 mod edges;

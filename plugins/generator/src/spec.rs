@@ -3,7 +3,13 @@
 
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
-use crate::{civil, random::Chance};
+use transload_values::{
+    Ticks,
+    calendar::{DAY_MICROS, first_day_of},
+    parse,
+};
+
+use crate::random::Chance;
 
 /// The content of one column.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,24 +144,19 @@ pub(crate) fn step(logical: &LogicalType) -> i64 {
     match logical {
         LogicalType::Time { precision }
         | LogicalType::Timestamp { precision }
-        | LogicalType::TimestampTz { precision } => {
-            let carried = if *precision <= 6 { 6 } else { 9 };
-            10i64.pow(u32::from(carried - precision))
-        }
+        | LogicalType::TimestampTz { precision } => Ticks::new(*precision).step(),
         _ => 1,
     }
 }
 
-const DAY: i64 = 86_400_000_000;
-
 /// The number of units in a day, for the types that count times.
 pub(crate) fn day(logical: &LogicalType) -> i64 {
     match logical {
-        LogicalType::Time { precision: 7.. }
-        | LogicalType::Timestamp { precision: 7.. }
-        | LogicalType::TimestampTz { precision: 7.. } => DAY * 1_000,
+        LogicalType::Time { precision }
+        | LogicalType::Timestamp { precision }
+        | LogicalType::TimestampTz { precision } => Ticks::new(*precision).per_day(),
         LogicalType::Date => 1,
-        _ => DAY,
+        _ => DAY_MICROS,
     }
 }
 
@@ -181,7 +182,7 @@ pub(crate) fn bounds(logical: &LogicalType) -> (i128, i128) {
         T::Time { .. } => (0, day - 1),
         T::Duration => (-35 * day + 1, 35 * day - 1),
         T::Date | T::Timestamp { .. } | T::TimestampTz { .. } => {
-            (0, i128::from(civil::days(2038, 1, 1)) * day - 1)
+            (0, i128::from(first_day_of(2038)) * day - 1)
         }
         _ => (0, i128::from(i64::MAX)),
     }
@@ -329,19 +330,15 @@ fn is_moment(logical: &LogicalType) -> bool {
 
 fn parse_bound(logical: &LogicalType, text: &str) -> Option<i128> {
     if is_moment(logical) {
-        let moment = civil::parse(text)?.checked_mul(day(logical))?;
-        return Some(moment.into());
+        let midnight = i64::from(parse::date(text.as_bytes()).ok()?).checked_mul(day(logical))?;
+        return Some(midnight.into());
     }
     let digits = match logical {
-        LogicalType::Decimal { scale, .. } => scale.unsigned_abs().into(),
-        LogicalType::Numeric => NUMERIC_SCALE.into(),
+        LogicalType::Decimal { scale, .. } => *scale,
+        LogicalType::Numeric => NUMERIC_SCALE as i8,
         _ => 0,
     };
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > digits || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    format!("{whole}{fraction:0<digits$}").parse().ok()
+    parse::Number::read(text.as_bytes())?.scaled(38, digits).ok()?.to_i128()
 }
 
 #[cfg(test)]
