@@ -2,10 +2,10 @@
 //! `transload connection test` and of both roles' `check`.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
-use transload_tables::{Stages, TableName, TlsMode, What};
+use transload_tables::{ConnectionStages, Description, Relation, TableName, TlsMode};
 
 use crate::{
-    catalog::{self, TableColumn},
+    catalog::{self, Table, TableColumn},
     connect::{Connector, NO_TLS},
     dialect::{quoted, text_literal},
     session::Session,
@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// Tries the stages up to the login; the session, if there is one, comes with them.
-pub(crate) fn log_in(connector: &Connector) -> (Stages, Option<Session>) {
+pub(crate) fn log_in(connector: &Connector) -> (ConnectionStages, Option<Session>) {
     let address = &connector.address;
-    let mut found = Stages::default();
+    let mut found = ConnectionStages::default();
     if !found.reach(&address.host, address.port, address.connect_timeout) {
         return (found, None);
     }
@@ -27,16 +27,16 @@ pub(crate) fn log_in(connector: &Connector) -> (Stages, Option<Session>) {
             Err(error) if error.code == NO_TLS => Err(error.clone()),
             Err(_) => Ok(verified.to_owned()),
         };
-        if !found.tell("tls", tls) {
+        if !found.report("tls", tls) {
             return (found, None);
         }
     }
     let tls = if address.tls.mode == TlsMode::Disable { ", without TLS" } else { "" };
     let words = format!("as `{}`, database `{}`{tls}", address.user, address.database);
-    let mut session = found.note("login", session, |_| words);
+    let mut session = found.add("login", session, |_| words);
     if let Some(session) = &mut session {
         let words = server_words(session);
-        found.tell("server", words);
+        found.report("server", words);
     }
     (found, session)
 }
@@ -72,10 +72,10 @@ fn server_words(session: &mut Session) -> Result<String> {
 }
 
 /// What reading can count on here.
-pub(crate) fn reading(found: &mut Stages, session: &mut Session, connector: &Connector) {
+pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session, connector: &Connector) {
     let database = &connector.address.database;
     let tables = catalog::tables(session, database);
-    found.note("rights", tables, |tables| match tables.len() {
+    found.add("rights", tables, |tables| match tables.len() {
         0 => format!("no table of database `{database}` is to be seen"),
         count => format!("{count} tables and views are to be seen in database `{database}`"),
     });
@@ -83,15 +83,16 @@ pub(crate) fn reading(found: &mut Stages, session: &mut Session, connector: &Con
 
 /// Whether this login may read what the job names.
 pub(crate) fn source(
-    found: &mut Stages,
+    found: &mut ConnectionStages,
     session: &mut Session,
-    what: &What,
-    columns: Result<Vec<TableColumn>>,
+    relation: &Relation,
+    described: Result<Description<TableColumn, Table>>,
 ) {
-    let words = columns.and_then(|columns| {
-        let count = columns.len();
-        let What::Table(name) = what else { return Ok(format!("`query`: {count} columns")) };
-        let table = catalog::table(session, name)?;
+    let words = described.and_then(|described| {
+        let count = described.columns.len();
+        let (Relation::Table(name), Some(table)) = (relation, &described.table) else {
+            return Ok(format!("`query`: {count} columns"));
+        };
         // Any column that may be read will do.
         session.rows("read no rows", &format!("SELECT 1 FROM {} LIMIT 0", in_full(name)))?;
         let moment = match (table.view, table.is_transactional()) {
@@ -101,17 +102,17 @@ pub(crate) fn source(
         };
         Ok(format!("table `{name}`: {count} columns, {moment}"))
     });
-    found.tell("source", words);
+    found.report("source", words);
 }
 
 /// What writing can count on here, whatever the table.
-pub(crate) fn writing(found: &mut Stages, session: &mut Session, connector: &Connector) {
+pub(crate) fn writing(found: &mut ConnectionStages, session: &mut Session, connector: &Connector) {
     let database = &connector.address.database;
     let words = granted(session, database).map(|rights| match rights.is_empty() {
         true => format!("nothing is granted to the user on all of database `{database}`"),
         false => format!("granted on database `{database}`: {}", rights.join(", ")),
     });
-    found.tell("rights", words);
+    found.report("rights", words);
 }
 
 /// The rights that a job may need, as granted to the user; what roles and tables add is not here.
@@ -131,9 +132,9 @@ fn granted(session: &mut Session, database: &str) -> Result<Vec<String>> {
 }
 
 /// Whether this login may insert into the target.
-pub(crate) fn target(found: &mut Stages, session: &mut Session, name: &TableName) {
+pub(crate) fn target(found: &mut ConnectionStages, session: &mut Session, name: &TableName) {
     let words = target_words(session, name);
-    found.tell("table", words);
+    found.report("table", words);
 }
 
 fn target_words(session: &mut Session, name: &TableName) -> Result<String> {

@@ -8,12 +8,11 @@ use std::{
 };
 
 use rustls::pki_types::ServerName;
-use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result, TableInfo};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
 use transload_tables::{Address, TlsMode};
 
 use crate::{
     answer::{Server, server_error},
-    catalog,
     failure::Failure,
     login,
     session::Session,
@@ -59,10 +58,6 @@ impl Connector {
             session.run("set the session up", &sql)?;
         }
         Ok(session)
-    }
-
-    pub(crate) fn tables(&self) -> Result<Vec<TableInfo>> {
-        catalog::tables(&mut self.connect(self.host.cancel())?, &self.address.database)
     }
 }
 

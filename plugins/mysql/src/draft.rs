@@ -1,22 +1,23 @@
 //! What a plan would do to the target, checked against the target as it stands. Looks only.
 
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Guarantee, LoadMethod, LogicalType, Result, Statement, WriteDraft,
-    WriteMode, WritePlan,
+    Column, Error, ErrorKind, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
 };
-use transload_tables::{Drafting, TableName, Wording, destructive, plain, replaced_reference};
+use transload_tables::{
+    Draft, Drafting, TableName, Wording, destructive, plain, replaced_reference,
+};
 
 use crate::{
     answer::Server,
-    catalog::{self, Table, TableColumn},
+    catalog::{Table, TableColumn},
     dialect::MysqlDialect,
     options::Overwrite,
     session::Session,
-    stage,
+    stage::{self, Stage},
     types::declared_for,
 };
 
-const WORDING: Wording<'static> = Wording {
+pub(crate) const WORDING: Wording<'static> = Wording {
     overwrite: "the rows are staged, and one RENAME puts them in the table's place",
     null_key: "NULL equals nothing, so such rows are always inserted",
 };
@@ -26,25 +27,24 @@ pub(crate) fn drafting(plan: &WritePlan) -> Drafting<'_> {
     Drafting { dialect: &MysqlDialect, plan }
 }
 
-/// Drafts the plan.
+/// Drafts the plan; `target` is `None` where there is no table yet.
 pub(crate) fn draft(
-    session: &mut Session,
+    session: &Session,
+    drafting: Drafting<'_>,
     name: &TableName,
-    plan: &WritePlan,
+    target: Option<&Table>,
     overwrite: Overwrite,
-) -> Result<WriteDraft> {
-    check_load(session, plan)?;
-    drafting(plan).check_names()?;
-    match catalog::find_table(session, name)? {
-        Some(target) => {
-            let mut draft = draft_for(&target, plan, overwrite)?;
-            if !session.server.mariadb {
-                draft.warnings.extend(rewritten(&draft.columns));
-            }
-            Ok(draft)
-        }
-        None => draft_new(&session.server, name, plan, overwrite),
+) -> Result<Draft> {
+    check_load(session, drafting.plan)?;
+    let mut draft = match target {
+        Some(target) => existing_table(session, drafting, target, overwrite)?,
+        None => drafting.new_table(name, |column| native_for(&session.server, drafting, column))?,
+    };
+    draft.steps = overwrite_steps(name, drafting.plan, overwrite);
+    if draft.weaker.is_none() && is_in_place(drafting.plan, overwrite) {
+        draft.weaker = Some(EMPTIED.to_owned());
     }
+    Ok(draft)
 }
 
 fn check_load(session: &Session, plan: &WritePlan) -> Result<()> {
@@ -63,64 +63,40 @@ fn check_load(session: &Session, plan: &WritePlan) -> Result<()> {
     Ok(())
 }
 
-/// A plan whose table is made by it.
-fn draft_new(
-    server: &Server,
-    name: &TableName,
-    plan: &WritePlan,
-    overwrite: Overwrite,
-) -> Result<WriteDraft> {
-    let drafting = drafting(plan);
-    drafting.check_made(&name.to_string())?;
-    drafting.check_key(&[drafting.made_key()])?;
-    let mut draft = drafting.made(creation(server, name, plan)?);
-    drafting.finish(&mut draft, overwrite_steps(name, plan, overwrite), WORDING);
-    if in_place(plan, overwrite) {
-        promise_less(&mut draft, EMPTIED);
-    }
-    Ok(draft)
-}
-
 /// Whether the target is emptied and filled chunk by chunk.
-fn in_place(plan: &WritePlan, overwrite: Overwrite) -> bool {
+fn is_in_place(plan: &WritePlan, overwrite: Overwrite) -> bool {
     plan.mode == WriteMode::Overwrite && overwrite == Overwrite::Truncate
 }
 
-const EMPTIED: &str = "the target is emptied before the first row, which cannot be taken back, and \
+const EMPTIED: &str = "the target is emptied before the first row, which cannot be undone, and \
     fills as chunks commit";
 
-fn promise_less(draft: &mut WriteDraft, because: &str) {
-    draft.guarantee = Guarantee::AtLeastOnce;
-    draft.because = because.to_owned();
-}
-
-/// A plan for a table that is there.
-fn draft_for(target: &Table, plan: &WritePlan, overwrite: Overwrite) -> Result<WriteDraft> {
+fn existing_table(
+    session: &Session,
+    drafting: Drafting<'_>,
+    target: &Table,
+    overwrite: Overwrite,
+) -> Result<Draft> {
     if target.view {
         let message = format!("`{}` is a view", target.name);
         return Err(Error::new(ErrorKind::Unsupported, message).hint("name a table"));
     }
-    let columns: Vec<_> =
-        plan.columns.iter().map(|column| accepted(target, plan, column)).collect::<Result<_>>()?;
-    let drafting = drafting(plan);
-    drafting.check_filled(&target.name.to_string(), &target.columns)?;
-    drafting.check_key(&target.keys)?;
-    let mut draft = WriteDraft { columns, ..WriteDraft::default() };
-    draft.warnings = warnings(target, plan);
-    match (plan.mode, overwrite) {
+    let (columns, keys) = (&target.columns, &target.keys);
+    let mut draft = drafting.existing_table(&target.name, columns, keys, accepted)?;
+    draft.warnings = warnings(target, drafting.plan);
+    match (drafting.plan.mode, overwrite) {
         (WriteMode::Overwrite, Overwrite::Swap) => check_swap(target)?,
         (WriteMode::Overwrite, Overwrite::Truncate) => check_emptied(target)?,
         _ => {}
     }
-    drafting.finish(&mut draft, overwrite_steps(&target.name, plan, overwrite), WORDING);
-    if in_place(plan, overwrite) {
-        promise_less(&mut draft, EMPTIED);
+    if !session.server.mariadb {
+        draft.warnings.extend(rewritten(&draft.columns));
     }
     if !target.is_transactional() {
         let engine = &target.engine;
         let because =
             format!("engine {engine} has no transactions: rows of a chunk that fails stay");
-        promise_less(&mut draft, &because);
+        draft.weaker = Some(because);
     }
     Ok(draft)
 }
@@ -158,14 +134,9 @@ fn check_swap(target: &Table) -> Result<()> {
         .hint("`overwrite = \"truncate\"` empties the table first instead, which is not atomic"))
 }
 
-/// `CREATE TABLE` for the plan's columns, its key as primary key.
-pub(crate) fn creation(server: &Server, name: &TableName, plan: &WritePlan) -> Result<String> {
-    drafting(plan).creation(name, |column| native_for(server, plan, column))
-}
-
 /// The type of a new column. Uuids have a type of their own on newer MariaDB.
-fn native_for(server: &Server, plan: &WritePlan, column: &Column) -> Option<String> {
-    let key = drafting(plan).is_key(&column.name);
+fn native_for(server: &Server, drafting: Drafting<'_>, column: &Column) -> Option<String> {
+    let key = drafting.is_key(&column.name);
     if column.logical == LogicalType::Uuid && server.mariadb && server.version >= (10, 7, 0) {
         return Some("UUID".to_owned());
     }
@@ -178,20 +149,14 @@ fn native_for(server: &Server, plan: &WritePlan, column: &Column) -> Option<Stri
 }
 
 /// The column as the target takes it: its name and type there.
-fn accepted(target: &Table, plan: &WritePlan, column: &Column) -> Result<Column> {
-    let place = target.name.to_string();
-    let found = drafting(plan).writable(&place, &target.columns, &column.name)?;
-    if !found.travels() {
-        let message = format!(
-            "column `{}` is `{}`, which is not supported",
-            found.column.name, found.column.native
-        );
-        return Err(Error::new(ErrorKind::Unsupported, message)
-            .at(format!("table `{place}`"))
-            .hint("leave it out of `columns`"));
+fn accepted(own: &TableColumn, column: &Column) -> Result<Column> {
+    if !own.travels() {
+        let Column { name, native, .. } = &own.column;
+        let message = format!("column `{name}` is `{native}`, which is not supported");
+        return Err(Error::new(ErrorKind::Unsupported, message).hint("leave it out of `columns`"));
     }
-    let mut taken = found.column.clone();
-    if taken_as_it_is(found, &column.logical) {
+    let mut taken = own.column.clone();
+    if taken_as_it_is(own, &column.logical) {
         taken.logical = column.logical.clone();
     }
     Ok(taken)
@@ -280,8 +245,9 @@ fn overwrite_steps(target: &TableName, plan: &WritePlan, overwrite: Overwrite) -
     if overwrite == Overwrite::Truncate {
         return vec![destructive(stage::truncation(target))];
     }
-    let mut steps: Vec<_> = stage::stage_statements(target, plan).map(plain).into();
-    let [unmark, swap, drop] = stage::publish_statements(target, plan);
+    let stage = Stage::new(target, &plan.run);
+    let mut steps: Vec<_> = stage.creation().map(plain).into();
+    let [unmark, swap, drop] = stage.publication();
     steps.push(plain(unmark));
     steps.extend([destructive(swap), destructive(drop)]);
     steps

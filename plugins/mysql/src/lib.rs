@@ -13,13 +13,13 @@
 //! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
 //! | `types` | native types to logical ones and back |
-//! | `reader`, `splits`, `query` | the reader's verbs; how a table is divided; a query's columns |
+//! | `reader`, `splits`, `query` | the source behind a `TableReader`; how a table is divided; a query's columns |
 //! | `snapshot` | one state of a table for several splits |
 //! | `scan`, `decode`, `cell`, `columns` | the rows of one split; rows into Arrow; single cells; keys |
-//! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
-//! | `load`, `bulk`, `insert` | which way rows go; LOAD DATA from memory; INSERTs cut down to dirty rows |
+//! | `writer`, `draft` | the target behind a `TableWriter`; what a plan would do |
+//! | `load`, `bulk`, `insert` | the loader of a task; LOAD DATA from memory; INSERTs cut down to dirty rows |
 //! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
-//! | `stage`, `lock` | overwriting: all of it or nothing; the lock on a target |
+//! | `stage`, `lock` | where rows go, and how an overwrite publishes them; the lock on a target |
 //! | `text`, `refusal` | floats and escapes as the server reads them; why a value is refused |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
@@ -51,7 +51,6 @@ mod snapshot;
 mod splits;
 mod stage;
 mod stream;
-mod task;
 mod text;
 mod types;
 mod wire;
@@ -103,7 +102,7 @@ impl Plugin for MysqlPlugin {
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
-        Ok(Box::new(writer::MysqlWriter::new(&options, host)?))
+        writer::writer(&options, &host)
     }
 }
 

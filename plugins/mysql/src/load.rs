@@ -1,5 +1,5 @@
-//! Chooses how a chunk's rows are written: LOAD DATA from memory if possible, else INSERTs. Chunks
-//! are left to `task`, the two methods to `bulk` and `insert`.
+//! The loader of one task: LOAD DATA from memory where the server, the table and the plan allow
+//! it, else INSERTs. The two are in `bulk` and `insert`.
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, LoadMethod, Result, WriteMode, WritePlan, Written};
@@ -57,10 +57,14 @@ impl Loader {
             ),
         })
     }
+}
 
-    /// Writes a batch inside the session's open transaction. Only [`Loader::finish_chunk`] verifies
-    /// that the rows are written.
-    pub(crate) fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
+impl transload_tables::Loader<Session> for Loader {
+    fn prepare(&mut self, _session: &mut Session) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
         if let Some(bulk) = &mut self.bulk {
             let mut written = Written::default();
             match bulk.write(session, &mut self.encoder, batch, &mut written.dirty)? {
@@ -75,16 +79,11 @@ impl Loader {
         self.inserter.write(session, &mut self.encoder, batch)
     }
 
-    /// Verifies all rows that were written, before the commit.
-    ///
-    /// # Errors
-    /// Of kind `Retry` if the chunk must be written again.
-    pub(crate) fn finish_chunk(&mut self, session: &mut Session) -> Result<()> {
+    fn complete(&mut self, session: &mut Session) -> Result<()> {
         self.bulk.as_mut().map_or(Ok(()), |bulk| bulk.finish_chunk(session))
     }
 
-    /// Ends the open statement, before a rollback.
-    pub(crate) fn give_up(&mut self, session: &mut Session) {
+    fn discard(&mut self, session: &mut Session) {
         if let Some(bulk) = &mut self.bulk {
             bulk.give_up(session);
         }

@@ -4,7 +4,8 @@
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 use transload_tables::{
-    Address, AddressRules, Dialect as _, Sources, TableName, Target, source_specs, target_specs,
+    Address, AddressRules, Dialect as _, Sources, TableName, TargetTable, source_specs,
+    target_specs,
 };
 
 use crate::dialect::MysqlDialect;
@@ -86,10 +87,10 @@ impl WriterOptions {
     }
 
     /// Parses the options; where and what is written come apart.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Target)> {
+    pub(crate) fn parse(options: &Options) -> Result<(Self, Address, TargetTable)> {
         let parsed: Self = options.parse(&writer_specs())?;
         let address = Address::parse(options, &ADDRESS)?;
-        let target = Target::parse(options, |name| named(name, &address))?;
+        let target = TargetTable::parse(options, |name| named(name, &address))?;
         Ok((parsed, address, target))
     }
 }

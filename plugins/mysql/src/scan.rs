@@ -25,8 +25,6 @@ pub(crate) struct ScanPlan {
     pub(crate) columns: Vec<Column>,
     /// So many of them are the batch's.
     pub(crate) wanted: usize,
-    /// Where each column stands in the result, if not in order.
-    pub(crate) indexes: Option<Vec<usize>>,
     /// Where the key's columns stand.
     pub(crate) key: Vec<usize>,
     /// Enums that have no empty label.
@@ -35,7 +33,23 @@ pub(crate) struct ScanPlan {
     pub(crate) source: String,
 }
 
-/// A split on its way.
+impl ScanPlan {
+    /// A plan for these columns; what is read is still to be filled in.
+    pub(crate) fn new(columns: Vec<Column>, zero_dates: ZeroDates) -> Self {
+        Self {
+            sql: String::new(),
+            values: Vec::new(),
+            wanted: columns.len(),
+            columns,
+            key: Vec::new(),
+            no_empty: Vec::new(),
+            zero_dates,
+            source: "query".to_owned(),
+        }
+    }
+}
+
+/// The reading of a split.
 pub(crate) struct Scan {
     session: Session,
     decoder: RowDecoder,
@@ -59,9 +73,8 @@ impl Scan {
         let mut prepared = session.prepare(&plan.sql).map_err(failed)?;
         session.execute(&mut prepared, &plan.values).map_err(failed)?;
         let decoders = plan.columns.iter().enumerate().map(|(at, column)| {
-            let from = plan.indexes.as_ref().map_or(Some(at), |indexes| indexes.get(at).copied());
-            let found = from.and_then(|from| prepared.columns.get(from)).ok_or_else(|| {
-                Error::new(ErrorKind::Defect, format!("the result has no column `{}`", column.name))
+            let found = prepared.columns.get(at).ok_or_else(|| {
+                Error::defect(format!("the result has no column `{}`", column.name))
             })?;
             let no_empty = plan.no_empty.get(at).copied().unwrap_or(false);
             ColumnDecoder::new(column, found, plan.zero_dates, no_empty)

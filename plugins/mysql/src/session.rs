@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use transload_plugin_api::{Cancel, Result};
-use transload_tables::KeyValue;
+use transload_plugin_api::{Cancel, Error, Result};
+use transload_tables::{Commit, KeyValue};
 
 use crate::{
     answer::{
@@ -123,6 +123,16 @@ impl Session {
     pub(crate) fn run(&mut self, doing: &str, sql: &str) -> Result<Done> {
         let cancel = self.cancel.clone();
         self.try_run(sql).map_err(|failure| failure.into_error(doing, &cancel))
+    }
+
+    /// Runs a statement that is in or not: a lost connection is no error, but an outcome that is
+    /// not known.
+    pub(crate) fn outcome(&mut self, doing: &str, sql: &str) -> Result<Commit> {
+        match self.run(doing, sql) {
+            Ok(_) => Ok(Commit::Committed),
+            Err(error) if self.lost => Ok(Commit::Lost(format!("no reply to {sql}: {error}"))),
+            Err(error) => Err(error),
+        }
     }
 
     /// The last answer of a statement, with results in between dropped.
@@ -275,6 +285,27 @@ impl Session {
             Some(0xFF) => Err(Failure::Server(server_error(packet))),
             _ => Err(Failure::protocol("not a row")),
         }
+    }
+}
+
+impl transload_tables::Session for Session {
+    fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
+        Self::run(self, doing, sql).map(drop)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        Self::run(self, "begin a chunk", "START TRANSACTION").map(drop)
+    }
+
+    fn commit(&mut self) -> Result<Commit> {
+        self.outcome("commit a chunk", "COMMIT")
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        if self.lost {
+            return Err(Error::connection("roll a chunk back: the connection was lost"));
+        }
+        Self::run(self, "roll a chunk back", "ROLLBACK").map(drop)
     }
 }
 

@@ -2,11 +2,9 @@
 //! could enter, so sessions are begun while nobody can write the table, and held until their splits
 //! are read.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
+use parking_lot::Mutex;
 use transload_plugin_api::{Error, ErrorKind, Result};
 
 use crate::{
@@ -29,10 +27,6 @@ pub(crate) enum Begun {
 }
 
 impl Snapshots {
-    fn held(&self) -> MutexGuard<'_, HashMap<String, Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Begins `count` sessions that see one state of the table; earlier ones end. `looking` holds the
     /// lock meanwhile: it waits for transactions that have written the table, and keeps others out.
     pub(crate) fn begin(
@@ -54,7 +48,7 @@ impl Snapshots {
         let run = random()?;
         let named = sessions.into_iter().enumerate();
         let named = named.map(|(at, session)| (format!("{run:016x}-{at}"), session));
-        let mut held = self.held();
+        let mut held = self.0.lock();
         *held = named.collect();
         let mut names: Vec<_> = held.keys().cloned().collect();
         names.sort();
@@ -63,7 +57,7 @@ impl Snapshots {
 
     /// The session of that name, for one reading.
     pub(crate) fn take(&self, name: &str) -> Result<Session> {
-        self.held().remove(name).ok_or_else(|| {
+        self.0.lock().remove(name).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "the state that the splits share is gone").hint(
                 "plan again: it lives in the process that has made the splits, for one reading",
             )

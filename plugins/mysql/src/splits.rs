@@ -1,64 +1,16 @@
 //! How a table is divided: ranges of a key, with boundaries that the server has put in order.
 
-use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, ErrorKind, LogicalType, Position, Result, Split, SplitAbility};
+use transload_plugin_api::{Error, ErrorKind, LogicalType, Result};
 use transload_tables::{
-    KeyRange, KeySplit, KeyValue, encode_split, equal_spans, integer_ranges, known_columns,
-    ranges_between, with_null_range,
+    KeyRange, KeySplit, KeyValue, divide_by_key, equal_spans, integer_ranges, ranges_between,
 };
 
 use crate::{
     catalog::{Table, TableColumn},
-    dialect::{quoted, text_literal},
+    dialect::{MysqlDialect, quoted, text_literal},
     session::Session,
     stage::in_full,
 };
-
-/// What a split says to `open`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SplitData {
-    pub(crate) part: KeySplit,
-    /// All splits see one state.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) shared: bool,
-    /// The held session that sees it, if there are several splits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) snapshot: Option<String>,
-}
-
-impl SplitData {
-    fn new(part: KeySplit) -> Self {
-        Self { part, shared: false, snapshot: None }
-    }
-
-    /// All rows in one split.
-    pub(crate) fn all(order: Vec<String>) -> Self {
-        Self::new(KeySplit { column: None, range: KeyRange::ALL, order })
-    }
-
-    pub(crate) fn in_one_state(self) -> Self {
-        Self { shared: true, ..self }
-    }
-
-    /// The split, of about so many rows.
-    pub(crate) fn split(&self, rows: Option<u64>) -> Result<Split> {
-        // Another session would see another state.
-        let seekable = !self.part.order.is_empty() && !self.shared;
-        let ability = if seekable { SplitAbility::Seekable } else { SplitAbility::Bounded };
-        let label = self.part.range.label(self.part.column.as_deref().unwrap_or_default());
-        Ok(Split { label, data: encode_split(self)?, ability, rows, bytes: None })
-    }
-
-    /// The key behind which reading goes on.
-    pub(crate) fn key_after(&self, position: &Position) -> Result<Vec<KeyValue>> {
-        if self.shared {
-            let message = "the state that the splits share is gone with its session";
-            return Err(Error::new(ErrorKind::NotFound, message).hint("run the job again"));
-        }
-        self.part.key_after(position)
-    }
-}
 
 /// Divides a table into at most `max` parts by the column `named`, or by its primary key.
 pub(crate) fn divide(
@@ -66,49 +18,32 @@ pub(crate) fn divide(
     table: &Table,
     named: Option<&str>,
     max: u32,
-) -> Result<Vec<SplitData>> {
-    let order = natural_order(table);
-    let column = match named {
-        Some(name) => Some(table.column(name).ok_or_else(|| no_such_column(name, table))?),
-        None => order.first().and_then(|name| table.column(name)),
-    };
-    let Some(column) = column else { return Ok(vec![SplitData::all(order)]) };
-    if !is_key(column) {
+) -> Result<Vec<KeySplit>> {
+    if let Some(column) = named.and_then(|name| table.column(name)).filter(|it| !is_key(it)) {
         let message = format!(
             "`{}` is `{}`: split keys are integers, text or bytes",
             column.column.name, column.column.native
         );
         return Err(Error::new(ErrorKind::Unsupported, message).at("option `split_key`"));
     }
-    // Another key's ranges would have to be sorted for the natural order.
-    let natural = order.first() == Some(&column.column.name);
-    let order = if natural { order } else { Vec::new() };
-    let part = |range| {
-        let column = Some(column.column.name.clone());
-        SplitData::new(KeySplit { column, range, order: order.clone() })
-    };
-    Ok(ranges(session, table, column, max)?.into_iter().map(part).collect())
+    let order = natural_order(table);
+    let bounds = |column: &TableColumn, max| bounds(session, table, column, max);
+    divide_by_key(&MysqlDialect, &table.name, &table.columns, named, order, max, bounds)
 }
 
-fn ranges(
+/// At most `max` ranges of a key that is not NULL.
+fn bounds(
     session: &mut Session,
     table: &Table,
     column: &TableColumn,
     max: u32,
 ) -> Result<Vec<KeyRange>> {
-    // NULL keys take a split of their own.
-    let max = if column.column.nullable { max - 1 } else { max };
-    if max < 2 {
-        return Ok(vec![KeyRange::ALL]);
-    }
     let (key, name) = (quoted(&column.column.name), in_full(&table.name));
-    let ranges = if is_integer(&column.column.logical) {
+    if is_integer(&column.column.logical) {
         let spans = integer_spans(session, &name, &key, max)?;
-        integer_ranges(&spans, max)
-    } else {
-        ranges_between(boundaries(session, &name, &key, max)?)
-    };
-    Ok(if column.column.nullable { with_null_range(ranges) } else { ranges })
+        return Ok(integer_ranges(&spans, max));
+    }
+    Ok(ranges_between(boundaries(session, &name, &key, max)?))
 }
 
 pub(crate) fn is_integer(logical: &LogicalType) -> bool {
@@ -206,10 +141,4 @@ fn in_server_order(
         kept.push(boundary);
     }
     Ok(kept.into_iter().map(KeyValue::Text).collect())
-}
-
-/// That a column is missing, with those that are there.
-pub(crate) fn no_such_column(name: &str, table: &Table) -> Error {
-    let message = format!("table `{}` has no column `{name}`", table.name);
-    Error::new(ErrorKind::Schema, message).hint(known_columns(&table.columns))
 }

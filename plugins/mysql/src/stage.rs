@@ -1,8 +1,9 @@
-//! Overwriting: rows go to a stage table of the target's own shape, which takes the target's name
-//! when the job commits. RENAME is atomic; TRUNCATE would commit by itself.
+//! Where the rows of a run go. An overwrite stages them in a table of the target's own shape,
+//! which takes the target's name when the job commits: RENAME is atomic, while TRUNCATE would
+//! commit by itself.
 
-use transload_plugin_api::{Result, WritePlan};
-use transload_tables::{Dialect as _, TableName};
+use transload_plugin_api::Result;
+use transload_tables::{Commit, Destination, Dialect as _, TableName};
 
 use crate::{
     catalog,
@@ -10,22 +11,26 @@ use crate::{
     session::Session,
 };
 
-/// The stage's extra column: which task wrote a row, so that one task's rows can be taken back.
+/// The stage's extra column: which task wrote a row, so that one task's rows can be removed.
 pub(crate) const TASK_COLUMN: &str = "__transload_task";
 
-fn derived(target: &TableName, word: &str, plan: &WritePlan) -> TableName {
-    let table = MysqlDialect.derived_name(&target.table, &format!("{word}_{}", plan.run));
-    TableName { schema: target.schema.clone(), table }
+/// Where the rows go.
+pub(crate) enum MysqlDestination {
+    /// Into the target, chunk by chunk.
+    Direct,
+    /// Into the target, which is emptied before the first row.
+    Emptied(TableName),
+    /// Into a stage.
+    Staged(Stage),
 }
 
 /// The stage of a run.
-pub(crate) fn stage_name(target: &TableName, plan: &WritePlan) -> TableName {
-    derived(target, "transload", plan)
-}
-
-/// What the old table is called until it is dropped.
-fn old_name(target: &TableName, plan: &WritePlan) -> TableName {
-    derived(target, "transload_old", plan)
+pub(crate) struct Stage {
+    target: TableName,
+    /// The stage's name.
+    pub(crate) table: TableName,
+    /// The old table's name until it is dropped.
+    old: TableName,
 }
 
 pub(crate) fn in_full(name: &TableName) -> String {
@@ -37,65 +42,94 @@ pub(crate) fn truncation(target: &TableName) -> String {
     format!("TRUNCATE TABLE {}", in_full(target))
 }
 
-/// What makes the stage.
-pub(crate) fn stage_statements(target: &TableName, plan: &WritePlan) -> [String; 2] {
-    let stage = in_full(&stage_name(target, plan));
-    let mark = quoted(TASK_COLUMN);
-    [
-        format!("CREATE TABLE {stage} LIKE {}", in_full(target)),
-        format!("ALTER TABLE {stage} ADD COLUMN {mark} INT UNSIGNED NOT NULL FIRST"),
-    ]
-}
-
-/// What publishes it.
-pub(crate) fn publish_statements(target: &TableName, plan: &WritePlan) -> [String; 3] {
-    let (into, stage) = (in_full(target), in_full(&stage_name(target, plan)));
-    let old = in_full(&old_name(target, plan));
-    [
-        format!("ALTER TABLE {stage} DROP COLUMN {}", quoted(TASK_COLUMN)),
-        format!("RENAME TABLE {into} TO {old}, {stage} TO {into}"),
-        format!("DROP TABLE {old}"),
-    ]
-}
-
-/// Makes the stage, unless this run has made it before.
-pub(crate) fn make(session: &mut Session, target: &TableName, plan: &WritePlan) -> Result<()> {
-    let stage = catalog::find_table(session, &stage_name(target, plan))?;
-    let done = match &stage {
-        None => 0,
-        Some(stage) if stage.column(TASK_COLUMN).is_none() => 1,
-        Some(_) => 2,
-    };
-    for sql in &stage_statements(target, plan)[done..] {
-        session.run("make the stage table", sql)?;
+impl Stage {
+    pub(crate) fn new(target: &TableName, run: &str) -> Self {
+        let derived = |word: &str| {
+            let table = MysqlDialect.derived_name(&target.table, &format!("{word}_{run}"));
+            TableName { schema: target.schema.clone(), table }
+        };
+        let (table, old) = (derived("transload"), derived("transload_old"));
+        Self { target: target.clone(), table, old }
     }
-    Ok(())
-}
 
-/// Publishes the stage; `false` if it has been published before.
-pub(crate) fn publish(session: &mut Session, target: &TableName, plan: &WritePlan) -> Result<bool> {
-    let Some(stage) = catalog::find_table(session, &stage_name(target, plan))? else {
-        return Ok(false);
-    };
-    let [unmark, swap, _] = publish_statements(target, plan);
-    if stage.column(TASK_COLUMN).is_some() {
-        session.run("finish the stage table", &unmark)?;
+    /// What makes the stage.
+    pub(crate) fn creation(&self) -> [String; 2] {
+        let (stage, mark) = (in_full(&self.table), quoted(TASK_COLUMN));
+        [
+            format!("CREATE TABLE {stage} LIKE {}", in_full(&self.target)),
+            format!("ALTER TABLE {stage} ADD COLUMN {mark} INT UNSIGNED NOT NULL FIRST"),
+        ]
     }
-    session.run("publish the stage table", &swap)?;
-    Ok(true)
-}
 
-/// Removes the stage and the old table; that they are gone already is no error.
-pub(crate) fn remove(session: &mut Session, target: &TableName, plan: &WritePlan) -> Result<()> {
-    for name in [stage_name(target, plan), old_name(target, plan)] {
-        let sql = format!("DROP TABLE IF EXISTS {}", in_full(&name));
-        session.run("remove the stage table", &sql)?;
+    /// What publishes it.
+    pub(crate) fn publication(&self) -> [String; 3] {
+        let (into, stage, old) = (in_full(&self.target), in_full(&self.table), in_full(&self.old));
+        [
+            format!("ALTER TABLE {stage} DROP COLUMN {}", quoted(TASK_COLUMN)),
+            format!("RENAME TABLE {into} TO {old}, {stage} TO {into}"),
+            format!("DROP TABLE {old}"),
+        ]
     }
-    Ok(())
+
+    fn make(&self, session: &mut Session) -> Result<()> {
+        let found = catalog::find_table(session, &self.table)?;
+        let done = match &found {
+            None => 0,
+            Some(found) if found.column(TASK_COLUMN).is_none() => 1,
+            Some(_) => 2,
+        };
+        for sql in &self.creation()[done..] {
+            session.run("make the stage table", sql)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, session: &mut Session) -> Result<Commit> {
+        let [unmark, swap, _] = self.publication();
+        let stage = catalog::find_table(session, &self.table)?;
+        if stage.is_some_and(|stage| stage.column(TASK_COLUMN).is_some()) {
+            session.run("finish the stage table", &unmark)?;
+        }
+        session.outcome("publish the stage table", &swap)
+    }
 }
 
-/// Takes one task's rows back.
-pub(crate) fn remove_task(session: &mut Session, stage: &TableName, task: u32) -> Result<()> {
-    let sql = format!("DELETE FROM {} WHERE {} = {task}", in_full(stage), quoted(TASK_COLUMN));
-    session.run("take back a task's rows", &sql).map(drop)
+impl Destination<Session> for MysqlDestination {
+    fn stage(&self) -> Option<&TableName> {
+        match self {
+            Self::Staged(stage) => Some(&stage.table),
+            Self::Direct | Self::Emptied(_) => None,
+        }
+    }
+
+    fn make(&self, session: &mut Session) -> Result<()> {
+        match self {
+            Self::Direct => Ok(()),
+            Self::Emptied(target) => session.run("empty the target", &truncation(target)).map(drop),
+            Self::Staged(stage) => stage.make(session),
+        }
+    }
+
+    fn publish(&self, session: &mut Session) -> Result<Commit> {
+        match self {
+            Self::Direct | Self::Emptied(_) => Ok(Commit::Committed),
+            Self::Staged(stage) => stage.publish(session),
+        }
+    }
+
+    fn remove(&self, session: &mut Session) -> Result<()> {
+        let Self::Staged(stage) = self else { return Ok(()) };
+        for name in [&stage.table, &stage.old] {
+            let sql = format!("DROP TABLE IF EXISTS {}", in_full(name));
+            session.run("remove the stage table", &sql)?;
+        }
+        Ok(())
+    }
+
+    fn remove_task(&self, session: &mut Session, task: u32) -> Result<()> {
+        let Self::Staged(stage) = self else { return Ok(()) };
+        let (table, mark) = (in_full(&stage.table), quoted(TASK_COLUMN));
+        let sql = format!("DELETE FROM {table} WHERE {mark} = {task}");
+        session.run("remove a task's rows", &sql).map(drop)
+    }
 }

@@ -2,7 +2,7 @@
 //! `transload connection test` and of both roles' `check`.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
-use transload_tables::{Source, Stages, TableName, TlsMode, What};
+use transload_tables::{ConnectionStages, Relation as What, Source, TableName, TlsMode};
 
 use crate::{
     catalog,
@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// Tries the stages up to the login; the session, if there is one, comes with them.
-pub(crate) fn log_in(connector: &Connector) -> (Stages, Option<Session>) {
-    let (mut found, address) = (Stages::default(), &connector.address);
+pub(crate) fn log_in(connector: &Connector) -> (ConnectionStages, Option<Session>) {
+    let (mut found, address) = (ConnectionStages::default(), &connector.address);
     if !found.reach(&address.host, address.port, address.connect_timeout) {
         return (found, None);
     }
@@ -27,15 +27,15 @@ pub(crate) fn log_in(connector: &Connector) -> (Stages, Option<Session>) {
             Err(error) if error.code == NOT_OPEN => Err(error.clone()),
             Err(_) => Ok(verified.to_owned()),
         };
-        if !found.tell("tls", tls) {
+        if !found.report("tls", tls) {
             return (found, None);
         }
     }
     let words = format!("as `{}`, database `{}`", address.user, address.database);
     let tls = if by_tls { "" } else { ", without TLS" };
-    let mut session = found.note("login", session, |_| format!("{words}{tls}"));
+    let mut session = found.add("login", session, |_| format!("{words}{tls}"));
     if let Some(session) = &mut session {
-        found.tell("server", server_words(session));
+        found.report("server", server_words(session));
     }
     (found, session)
 }
@@ -56,12 +56,12 @@ fn server_words(session: &mut Session) -> Result<String> {
 }
 
 /// What reading can count on here.
-pub(crate) fn reading(found: &mut Stages, session: &mut Session) {
+pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session) {
     let rights = catalog::tables(session).map(|tables| match tables.len() {
         0 => "no table can be read; a schema may need USAGE, a table SELECT".to_owned(),
         count => format!("SELECT on {count} tables and views"),
     });
-    found.tell("rights", rights);
+    found.report("rights", rights);
     let pages = match catalog::version(session) {
         Ok(version) if version < 140_000 => "by keys; ranges of pages need PostgreSQL 14",
         _ => "by ranges of pages, or by keys",
@@ -71,7 +71,7 @@ pub(crate) fn reading(found: &mut Stages, session: &mut Session) {
         // A reader can do without.
         Err(error) => format!("splits cannot share one moment: {error}; use one split"),
     };
-    found.tell("snapshot", Ok(words));
+    found.report("snapshot", Ok(words));
 }
 
 /// Tries what `consistency = "snapshot"` does.
@@ -84,8 +84,8 @@ fn snapshot(session: &mut Session) -> Result<()> {
 }
 
 /// Whether this login may read what the job names.
-pub(crate) fn source(found: &mut Stages, session: &mut Session, source: &Source) {
-    let Ok(what) = source.what() else { return };
+pub(crate) fn source(found: &mut ConnectionStages, session: &mut Session, source: &Source) {
+    let Ok(what) = source.relation() else { return };
     let words = Relation::find(session, source).and_then(|relation| {
         let count = relation.columns().len();
         let What::Table(name) = what else { return Ok(format!("`query`: {count} columns")) };
@@ -96,11 +96,11 @@ pub(crate) fn source(found: &mut Stages, session: &mut Session, source: &Source)
                 .hint(format!("GRANT SELECT ON {name} TO the user"))),
         }
     });
-    found.tell("source", words);
+    found.report("source", words);
 }
 
 /// What writing can count on here, whatever the table.
-pub(crate) fn writing(found: &mut Stages, session: &mut Session) {
+pub(crate) fn writing(found: &mut ConnectionStages, session: &mut Session) {
     let sql = "SELECT format('schemas where tables can be made: %s; temporary tables (for \
                  `ignore` and `upsert`): %s', \
                  coalesce((SELECT string_agg(n.nspname, ', ' ORDER BY n.nspname) \
@@ -109,12 +109,12 @@ pub(crate) fn writing(found: &mut Stages, session: &mut Session) {
                    AND pg_catalog.has_schema_privilege(n.oid, 'CREATE')), 'none'), \
                  CASE WHEN pg_catalog.has_database_privilege(current_database(), 'TEMPORARY') \
                    THEN 'allowed' ELSE 'forbidden' END)";
-    found.tell("rights", session.text("look up rights", sql, &[]));
+    found.report("rights", session.text("look up rights", sql, &[]));
 }
 
 /// Whether this login may insert into the target.
-pub(crate) fn target(found: &mut Stages, session: &mut Session, name: &TableName) {
-    found.tell("table", target_words(session, name));
+pub(crate) fn target(found: &mut ConnectionStages, session: &mut Session, name: &TableName) {
+    found.report("table", target_words(session, name));
 }
 
 fn target_words(session: &mut Session, name: &TableName) -> Result<String> {

@@ -6,7 +6,7 @@
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Error, ErrorKind, Result, Written};
-use transload_tables::Care;
+use transload_tables::BulkLoadPolicy;
 
 use crate::{
     bisect,
@@ -22,12 +22,12 @@ pub(crate) struct Loader {
     encoded: Encoded,
     /// Rows sent by the open chunk's COPY, if it has begun.
     sent: Option<u64>,
-    care: Care,
+    care: BulkLoadPolicy,
 }
 
 impl Loader {
     pub(crate) fn new(plan: LoadPlan) -> Self {
-        Self { plan, encoded: Encoded::default(), sent: None, care: Care::default() }
+        Self { plan, encoded: Encoded::default(), sent: None, care: BulkLoadPolicy::default() }
     }
 
     /// Makes the session ready; outside a transaction, again after a reconnect.
@@ -45,7 +45,7 @@ impl Loader {
     pub(crate) fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
         session.cancel().check()?;
         encode(batch, &self.plan.columns, self.plan.suffix, &mut self.encoded)?;
-        if self.plan.detour.is_some() || self.care.is_needed() {
+        if self.plan.detour.is_some() || self.care.is_careful() {
             return bisect::write(session, &self.plan, &mut self.encoded);
         }
         self.send(session).map_err(|failure| failure.into_error("write rows", session.cancel()))?;
@@ -84,7 +84,7 @@ impl Loader {
                 None => return Err(failure.into_error("write rows", session.cancel())),
             },
         };
-        self.care.raise();
+        self.care.refused();
         Err(Error::new(ErrorKind::Retry, error))
     }
 
@@ -95,6 +95,6 @@ impl Loader {
 
     /// A chunk has been committed.
     pub(crate) fn committed(&mut self) {
-        self.care.relax();
+        self.care.passed();
     }
 }

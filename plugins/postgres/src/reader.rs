@@ -7,7 +7,7 @@ use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
     Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
-use transload_tables::{Source, Sources, TableReader, What, decode_split, unordered};
+use transload_tables::{Relation as What, Shard, Source, Sources, decode_split, unordered};
 
 use crate::{
     catalog, check,
@@ -87,7 +87,7 @@ impl PostgresReader {
             selected.push(format!("{name}{cast}"));
             wires.push(found.kind.wire.clone());
         }
-        let (from, source) = match self.source.what()? {
+        let (from, source) = match self.source.relation()? {
             What::Table(name) => (quoted_table(name), name.to_string()),
             // The line break ends a comment that the query may end in.
             What::Query(query) => (format!("({}\n) AS q", trimmed(query)), "query".to_owned()),
@@ -115,9 +115,9 @@ fn rows_condition(rows: &SplitRows) -> Option<String> {
     }
 }
 
-impl TableReader for PostgresReader {
+impl Shard for PostgresReader {
     fn identity(&self) -> Result<String> {
-        match self.source.what()? {
+        match self.source.relation()? {
             What::Table(name) => {
                 self.look(|session, _| Ok(catalog::table(session, name)?.name.to_string()))
             }
@@ -141,7 +141,7 @@ impl Reader for PostgresReader {
     }
 
     fn schema(&self) -> Result<SourceSchema> {
-        self.source.what()?;
+        self.source.relation()?;
         let found = self.look(|session, _| Relation::find(session, &self.source))?;
         let columns = found.columns();
         let keys = match &found {

@@ -1,7 +1,7 @@
 //! What is read: a table, or a query of the job's as the server describes it, and their columns.
 
 use transload_plugin_api::{Column, Error, ErrorKind, Result};
-use transload_tables::{Source, What, known_columns};
+use transload_tables::{Relation as What, Source, known_columns};
 
 use crate::{
     catalog::{self, Table},
@@ -31,7 +31,7 @@ pub(crate) enum Relation {
 impl Relation {
     /// Looks up what the job names.
     pub(crate) fn find(session: &mut Session, source: &Source) -> Result<Self> {
-        match source.what()? {
+        match source.relation()? {
             What::Table(name) => Ok(Self::Table(catalog::table(session, name)?)),
             What::Query(query) => query_columns(session, query).map(Self::Query),
         }

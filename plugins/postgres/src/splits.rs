@@ -4,7 +4,7 @@
 
 use transload_plugin_api::{Result, Split, SplitAbility};
 use transload_tables::{
-    KeyRange, KeyValue, Source, What, encode_split, ranges_between, with_null_range,
+    KeyRange, KeyValue, Relation as What, Source, encode_split, ranges_between, with_null_range,
 };
 
 use crate::{
@@ -132,7 +132,7 @@ fn bounds(
     key: &str,
     ranges: u32,
 ) -> Result<Vec<KeyValue>> {
-    let from = match (source.what()?, relation) {
+    let from = match (source.relation()?, relation) {
         (What::Table(name), Relation::Table(table)) => {
             let sampled = matches!(table.kind, TableKind::Table | TableKind::Materialized);
             match sampled && table.rows > 2 * SAMPLE {

@@ -8,7 +8,7 @@ use transload_plugin_api::{
     Receipt, Result, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WriteModeSpec,
     WritePlan, WriteTask, Writer,
 };
-use transload_tables::{TableName, Target};
+use transload_tables::{TableName, TargetTable};
 
 use crate::{
     catalog::{self, Table},
@@ -64,7 +64,7 @@ pub(crate) fn modes() -> Vec<WriteModeSpec> {
 /// Writes one table.
 pub(crate) struct PostgresWriter {
     connector: Connector,
-    target: Target,
+    target: TargetTable,
     job: Mutex<Job>,
 }
 
@@ -118,7 +118,7 @@ impl Connection {
 impl PostgresWriter {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
         let address = Address::parse(options)?;
-        let target = Target::parse(options, Ok)?;
+        let target = TargetTable::parse(options, Ok)?;
         let options: WriterOptions = options.parse(&writer_specs())?;
         let settings = format!("SET lock_timeout = {}", options.lock_timeout);
         let connector = Connector { address, host, settings };

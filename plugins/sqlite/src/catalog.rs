@@ -23,6 +23,9 @@ pub(crate) struct Table {
     pub(crate) rowid: Option<String>,
     /// Its statement as the database keeps it.
     pub(crate) sql: String,
+    pub(crate) triggers: Vec<String>,
+    /// Tables whose foreign keys refer to this one.
+    pub(crate) referring: Vec<String>,
 }
 
 /// What can be done with it.
@@ -130,8 +133,10 @@ fn read_table(connection: &Connection, wanted: &TableName) -> rusqlite::Result<O
     let is_rowid = kind == TableKind::Table && !without_rowid;
     mark_primary_key(&mut columns, &mut keys, &primary, is_rowid);
     let rowid = if is_rowid { rowid_name(&columns) } else { None };
+    let triggers = names(connection, TRIGGERS, &name)?;
+    let referring = names(connection, REFERRING, &name)?;
     let name = TableName { schema: Some("main".to_owned()), table: name };
-    Ok(Some(Table { name, kind, columns, keys, rowid, sql }))
+    Ok(Some(Table { name, kind, columns, keys, rowid, sql, triggers, referring }))
 }
 
 /// Where a column stands in the primary key and in the table.
@@ -255,33 +260,35 @@ fn rowid_name(columns: &[TableColumn]) -> Option<String> {
 }
 
 /// The names of a table's triggers.
-pub(crate) fn triggers(connection: &Connection, table: &TableName) -> Result<Vec<String>> {
-    let sql = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' \
-               AND tbl_name = ?1 COLLATE NOCASE ORDER BY name";
-    names(connection, sql, &table.table)
-}
+const TRIGGERS: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' \
+    AND tbl_name = ?1 COLLATE NOCASE ORDER BY name";
+/// The tables whose foreign keys refer to a table.
+const REFERRING: &str = "SELECT DISTINCT s.name FROM main.sqlite_schema AS s, \
+    pragma_foreign_key_list(s.name) AS f WHERE s.type = 'table' \
+    AND f.\"table\" = ?1 COLLATE NOCASE ORDER BY s.name";
+/// The statements of a table's unique indexes that its own statement does not hold.
+const UNIQUE_INDEXES: &str = "SELECT s.sql FROM pragma_index_list(?1) AS i \
+    JOIN main.sqlite_schema AS s ON s.name = i.name AND s.type = 'index' \
+    WHERE i.\"unique\" AND s.sql IS NOT NULL";
 
 /// The tables whose foreign keys refer to this one.
 pub(crate) fn referring_tables(connection: &Connection, table: &TableName) -> Result<Vec<String>> {
-    let sql = "SELECT DISTINCT s.name FROM main.sqlite_schema AS s, pragma_foreign_key_list(s.name) \
-               AS f WHERE s.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE ORDER BY s.name";
-    names(connection, sql, &table.table)
+    names(connection, REFERRING, &table.table).map_err(|error| looked_at(table, &error))
 }
 
 /// The statements of a table's unique indexes that its own statement does not hold.
 pub(crate) fn unique_indexes(connection: &Connection, table: &TableName) -> Result<Vec<String>> {
-    let sql = "SELECT s.sql FROM pragma_index_list(?1) AS i JOIN main.sqlite_schema AS s \
-               ON s.name = i.name AND s.type = 'index' WHERE i.\"unique\" AND s.sql IS NOT NULL";
-    names(connection, sql, &table.table)
+    names(connection, UNIQUE_INDEXES, &table.table).map_err(|error| looked_at(table, &error))
 }
 
-fn names(connection: &Connection, sql: &str, table: &str) -> Result<Vec<String>> {
-    let list = || {
-        let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map([table], |row| row.get(0))?;
-        rows.collect::<rusqlite::Result<Vec<_>>>()
-    };
-    list().map_err(|error| failure(&format!("look at table `{table}`"), &error))
+fn looked_at(table: &TableName, error: &rusqlite::Error) -> Error {
+    failure(&format!("look up table `{}`", table.table), error)
+}
+
+fn names(connection: &Connection, sql: &str, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([table], |row| row.get(0))?;
+    rows.collect()
 }
 
 #[cfg(test)]
@@ -382,7 +389,7 @@ mod tests {
             .unwrap();
         let name = TableName::bare("P");
         assert_eq!(referring_tables(&connection, &name).unwrap(), ["c"]);
-        assert_eq!(triggers(&connection, &name).unwrap(), ["tr"]);
+        assert_eq!(table(&connection, &name).unwrap().triggers, ["tr"]);
         assert_eq!(unique_indexes(&connection, &name).unwrap(), ["CREATE UNIQUE INDEX u ON p(a)"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use transload_tables::{Conflict, Dialect};
+use transload_tables::{Conflict, Dialect, TableName};
 
 /// SQLite's dialect.
 pub(crate) struct SqliteDialect;
@@ -35,6 +35,11 @@ impl Dialect for SqliteDialect {
 
     fn identifier_bytes(&self) -> Option<usize> {
         None
+    }
+
+    /// A file has one schema, which need not be named.
+    fn shown(&self, name: &TableName) -> String {
+        name.table.clone()
     }
 }
 

@@ -2,19 +2,22 @@
 
 use rusqlite::Connection;
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Key, LoadMethod, LogicalType, Result, Statement, WriteDraft,
-    WriteMode, WritePlan,
+    Column, Error, ErrorKind, Key, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
 };
-use transload_tables::{Drafting, TableName, Wording, destructive, plain, replaced_reference};
+use transload_tables::{
+    Draft, Drafting, TableName, Wording, destructive, plain, replaced_reference,
+};
 
 use crate::{
-    catalog::{self, Table, TableColumn, TableKind},
+    catalog::{Table, TableColumn, TableKind},
     dialect::SqliteDialect,
-    stage,
+    options::Synchronous,
+    session::Session,
+    stage::{Stage, stage_statements},
     types::declared_for,
 };
 
-const WORDING: Wording<'static> = Wording {
+pub(crate) const WORDING: Wording<'static> = Wording {
     overwrite: "the rows are staged, and one transaction replaces the table's content",
     null_key: "NULL equals nothing, so such rows are always inserted",
 };
@@ -24,80 +27,59 @@ pub(crate) fn drafting(plan: &WritePlan) -> Drafting<'_> {
     Drafting { dialect: &SqliteDialect, plan }
 }
 
-/// Drafts the plan. `connection` is `None` where the file is not there yet.
+/// Drafts the plan; `target` is `None` where there is no table yet.
 pub(crate) fn draft(
-    connection: Option<&Connection>,
+    session: &Session,
+    drafting: Drafting<'_>,
     name: &TableName,
-    plan: &WritePlan,
-) -> Result<WriteDraft> {
-    if plan.load == LoadMethod::Copy {
+    target: Option<&Table>,
+    synchronous: Synchronous,
+) -> Result<Draft> {
+    if drafting.plan.load == LoadMethod::Copy {
         return Err(Error::new(ErrorKind::Unsupported, "sqlite has no `load = \"copy\"`")
-            .hint("leave `load` out, or say \"auto\" or \"insert\""));
+            .hint("leave `load` out, or write \"auto\" or \"insert\""));
     }
-    drafting(plan).check_names()?;
-    let target = match connection {
-        Some(connection) => catalog::find_table(connection, name)?,
-        None => None,
+    let mut draft = match target {
+        Some(target) => existing_table(session, drafting, target)?,
+        None => drafting.new_table(name, |column| declared_for(&column.logical))?,
     };
-    match (connection, target) {
-        (Some(connection), Some(target)) => draft_for(connection, &target, plan),
-        _ => draft_new(name, plan),
+    if synchronous == Synchronous::Off {
+        let warning = "`synchronous = \"off\"`: a power cut can damage the database";
+        draft.warnings.push(warning.to_owned());
     }
-}
-
-/// A plan whose table is made by it.
-fn draft_new(name: &TableName, plan: &WritePlan) -> Result<WriteDraft> {
-    let drafting = drafting(plan);
-    drafting.check_made(&name.table)?;
-    drafting.check_key(&[drafting.made_key()])?;
-    let mut draft = drafting.made(creation(name, plan)?);
-    drafting.finish(&mut draft, drafting.staging(), WORDING);
     Ok(draft)
 }
 
-/// A plan for a table that is there.
-fn draft_for(connection: &Connection, target: &Table, plan: &WritePlan) -> Result<WriteDraft> {
+fn existing_table(session: &Session, drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
     if target.kind != TableKind::Table {
         let message = format!("`{}` is not an ordinary table", target.name.table);
         return Err(Error::new(ErrorKind::Unsupported, message).hint("name a table, not a view"));
     }
-    let columns: Vec<_> =
-        plan.columns.iter().map(|column| accepted(target, plan, column)).collect::<Result<_>>()?;
-    let drafting = drafting(plan);
-    drafting.check_filled(&target.name.table, &target.columns)?;
     let keys: Vec<Key> = target.keys.iter().map(|key| key.key.clone()).collect();
-    drafting.check_key(&keys)?;
-    let mut draft = WriteDraft { columns, ..WriteDraft::default() };
-    draft.warnings = warnings(connection, target, plan)?;
-    let steps = match plan.mode {
-        WriteMode::Overwrite => overwrite_steps(connection, target, plan)?,
-        _ => Vec::new(),
-    };
-    drafting.finish(&mut draft, steps, WORDING);
+    let accepted = |own: &TableColumn, column: &Column| accepted(own, column, drafting);
+    let mut draft = drafting.existing_table(&target.name, &target.columns, &keys, accepted)?;
+    draft.warnings = warnings(target, drafting.plan);
+    if drafting.plan.mode == WriteMode::Overwrite {
+        draft.steps =
+            session.with(|connection| overwrite_steps(connection, target, drafting.plan))?;
+    }
     Ok(draft)
 }
 
-/// `CREATE TABLE` for the plan's columns, its key as primary key.
-pub(crate) fn creation(name: &TableName, plan: &WritePlan) -> Result<String> {
-    drafting(plan).creation(name, |column| declared_for(&column.logical))
-}
-
 /// The column as the target takes it: its name and type there.
-fn accepted(target: &Table, plan: &WritePlan, column: &Column) -> Result<Column> {
-    let drafting = drafting(plan);
-    let found = drafting.writable(&target.name.table, &target.columns, &column.name)?;
-    let mut taken = found.column.clone();
+fn accepted(own: &TableColumn, column: &Column, drafting: Drafting<'_>) -> Result<Column> {
+    let mut taken = own.column.clone();
     taken.inferred = false;
-    if !found.typed {
+    if !own.typed {
         taken.logical = column.logical.clone();
     }
-    if declared_for(&taken.logical).is_none() {
-        return Err(drafting.unsupported(column).at(format!("table `{}`", target.name.table)));
+    match declared_for(&taken.logical) {
+        Some(_) => Ok(taken),
+        None => Err(drafting.unsupported(column)),
     }
-    Ok(taken)
 }
 
-fn warnings(connection: &Connection, target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
+fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
     let mut warnings = Vec::new();
     let usable = target.keys.iter().filter(|key| !key.key.unusable).count();
     let others = target.keys.len() > 1;
@@ -111,24 +93,22 @@ fn warnings(connection: &Connection, target: &Table, plan: &WritePlan) -> Result
             .push(format!("the target has {usable} unique keys: one row can replace several")),
         _ => {}
     }
-    let triggers = catalog::triggers(connection, &target.name)?;
-    if !triggers.is_empty() {
+    if !target.triggers.is_empty() {
         let how = match plan.mode {
             WriteMode::Overwrite => " for every row deleted and inserted when the job commits",
             _ => "; what they change is not counted",
         };
-        warnings.push(format!("triggers of the target run{how}: {}", triggers.join(", ")));
+        warnings.push(format!("triggers of the target run{how}: {}", target.triggers.join(", ")));
     }
     if matches!(plan.mode, WriteMode::Replace) {
-        let referring = catalog::referring_tables(connection, &target.name)?;
-        warnings.extend(referring.iter().map(|table| replaced_reference(table)));
+        warnings.extend(target.referring.iter().map(|table| replaced_reference(table)));
     }
     for column in &plan.columns {
         if let Some(found) = target.column(&column.name) {
             warnings.extend(decimal_warning(found, &column.logical));
         }
     }
-    Ok(warnings)
+    warnings
 }
 
 fn decimal_warning(target: &TableColumn, source: &LogicalType) -> Option<String> {
@@ -152,11 +132,10 @@ fn overwrite_steps(
     target: &Table,
     plan: &WritePlan,
 ) -> Result<Vec<Statement>> {
-    let staging = stage::stage_name(&target.name, &plan.run);
-    let mut steps: Vec<_> =
-        stage::stage_statements(connection, target, &staging)?.into_iter().map(plain).collect();
-    let columns: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
-    let [delete, insert, drop] = stage::publish_statements(&target.name, &staging, &columns);
+    let stage = Stage::new(&target.name, plan);
+    let made = stage_statements(connection, target, &stage.table)?;
+    let mut steps: Vec<_> = made.into_iter().map(plain).collect();
+    let [delete, insert, drop] = stage.publication();
     steps.push(plain("BEGIN IMMEDIATE".to_owned()));
     steps.push(destructive(delete));
     steps.extend([plain(insert), plain(drop), plain("COMMIT".to_owned())]);

@@ -6,33 +6,37 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | the options of both roles |
-//! | `session` | opening the file, waiting for others |
+//! | `connect` | opening the file, waiting for other processes |
 //! | `catalog` | tables, columns, keys as the database tells them |
 //! | `types` | declared types to logical ones and back, affinity |
-//! | `reader`, `scan` | schema and splits; the rows of one split |
+//! | `reader`, `splits`, `query` | the source behind a `TableReader`; how a table is divided; a query's columns |
+//! | `scan`, `key` | the rows of one split; a key's value |
 //! | `decode`, `fit` | stored values into Arrow; whether a value is of its type |
-//! | `writer`, `draft`, `task` | the job's verbs; what a plan would do; one task's chunks |
+//! | `writer`, `draft` | the target behind a `TableWriter`; what a plan would do |
+//! | `session`, `queue` | a task's handle to the one connection that writes; the turns of tasks |
 //! | `load`, `bind`, `refusal` | rows into statements; Arrow values into parameters; what cannot be kept |
-//! | `stage` | overwriting: all of it or nothing |
-//! | `queue` | whose turn it is to write: SQLite has one writer |
+//! | `stage` | where rows go, and how an overwrite publishes them |
 //! | `dialect`, `failure` | SQLite's way of writing SQL; what its errors mean |
 
 mod bind;
 mod catalog;
+mod connect;
 mod decode;
 mod dialect;
 mod draft;
 mod failure;
 mod fit;
+mod key;
 mod load;
 mod options;
+mod query;
 mod queue;
 mod reader;
 mod refusal;
 mod scan;
 mod session;
+mod splits;
 mod stage;
-mod task;
 mod types;
 mod writer;
 
@@ -77,7 +81,7 @@ impl Plugin for SqlitePlugin {
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
-        Ok(Box::new(writer::SqliteWriter::new(&options, host)?))
+        writer::writer(&options, &host)
     }
 }
 

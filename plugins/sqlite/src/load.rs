@@ -19,6 +19,8 @@ use crate::{
     draft::drafting,
     failure::{RowFault, failure, row_fault},
     refusal::BoundColumn,
+    session::Session,
+    stage::{SqliteDestination, TASK_COLUMN, set_references},
 };
 
 /// The name of the function that counts conflicts.
@@ -30,6 +32,8 @@ pub(crate) struct Loader {
     columns: Vec<BoundColumn>,
     /// For `replace`: how rows with one of the new row's keys are deleted.
     deletes: Vec<KeyDelete>,
+    /// The target, if rows are staged.
+    staged: Option<TableName>,
 }
 
 /// A delete by one key and the columns to bind.
@@ -39,12 +43,13 @@ struct KeyDelete {
 }
 
 impl Loader {
-    /// For writing the plan's columns. `table` is the target as it stands; `stage` is the table
-    /// written instead and the (column, number) that marks this task's rows there.
+    /// A loader of the plan's columns. `table` is the target as it stands; rows of a stage carry
+    /// the task's number.
     pub(crate) fn new(
         plan: &WritePlan,
         table: &Table,
-        stage: Option<(&TableName, &str, u32)>,
+        destination: &SqliteDestination,
+        task: u32,
     ) -> Result<Self> {
         let mut columns = Vec::with_capacity(plan.columns.len());
         for column in &plan.columns {
@@ -55,19 +60,21 @@ impl Loader {
             })?;
             columns.push(BoundColumn::new(target, &column.logical));
         }
-        let insert = match stage {
-            Some((stage, column, task)) => staged_insert(&columns, stage, column, task),
-            None => insert_sql(plan, &columns, &table.name),
+        let (insert, staged) = match destination {
+            SqliteDestination::Staged(stage) => {
+                (staged_insert(&columns, &stage.table, task), Some(stage.target.clone()))
+            }
+            SqliteDestination::Direct => (insert_sql(plan, &columns, &table.name), None),
         };
         let deletes = match plan.mode {
             WriteMode::Replace => deletes(table, &columns),
             _ => Vec::new(),
         };
-        Ok(Self { insert, columns, deletes })
+        Ok(Self { insert, columns, deletes, staged })
     }
 
     /// Writes the batch's rows. `conflicts` is what the conflict function counts.
-    pub(crate) fn write(
+    fn write_rows(
         &self,
         connection: &Connection,
         batch: &RecordBatch,
@@ -85,6 +92,27 @@ impl Loader {
         }
         Ok(written)
     }
+}
+
+impl transload_tables::Loader<Session> for Loader {
+    fn prepare(&mut self, session: &mut Session) -> Result<()> {
+        match &self.staged {
+            Some(target) => session.with(|connection| set_references(connection, target)),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
+        session
+            .with_conflicts(|connection, conflicts| self.write_rows(connection, batch, conflicts))
+    }
+
+    /// Each row is in, or refused, when its statement has run.
+    fn complete(&mut self, _session: &mut Session) -> Result<()> {
+        Ok(())
+    }
+
+    fn discard(&mut self, _session: &mut Session) {}
 }
 
 /// What became of a row.
@@ -271,9 +299,9 @@ fn insert_sql(plan: &WritePlan, columns: &[BoundColumn], table: &TableName) -> S
     sql
 }
 
-fn staged_insert(columns: &[BoundColumn], stage: &TableName, mark: &str, task: u32) -> String {
+fn staged_insert(columns: &[BoundColumn], stage: &TableName, task: u32) -> String {
     let mut names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-    names.push(mark);
+    names.push(TASK_COLUMN);
     let insert = Insert {
         verb: "INSERT OR ABORT INTO",
         table: stage,

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
-use transload_tables::{Sources, TableName, Target, source_specs, target_specs};
+use transload_tables::{Sources, TableName, TargetTable, source_specs, target_specs};
 
 /// Where the reader looks.
 #[derive(Clone, Debug, Deserialize)]
@@ -32,9 +32,9 @@ pub(crate) struct WriterOptions {
 
 impl WriterOptions {
     /// Parses the options and the target's name.
-    pub(crate) fn parse(options: &Options) -> Result<(Self, Target)> {
+    pub(crate) fn parse(options: &Options) -> Result<(Self, TargetTable)> {
         let specs = [connection_specs(), writer_specs()].concat();
-        Ok((options.parse(&specs)?, Target::parse(options, main_table)?))
+        Ok((options.parse(&specs)?, TargetTable::parse(options, main_table)?))
     }
 
     pub(crate) fn busy_timeout(&self) -> Duration {

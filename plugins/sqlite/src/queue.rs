@@ -1,12 +1,9 @@
 //! Whose turn it is to write. SQLite has one writer; tasks that wait in line for it lose less
 //! than tasks that poll a busy database, and none of them starves.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use parking_lot::{Condvar, Mutex};
 use transload_plugin_api::{Cancel, Result};
 
 /// A line of waiting tasks; the first one has its turn.
@@ -31,29 +28,24 @@ pub(crate) struct Turn {
 impl Queue {
     /// Waits for a turn, in order of asking.
     pub(crate) fn wait(self: &Arc<Self>, cancel: &Cancel) -> Result<Turn> {
-        let mut line = self.lock();
+        let mut line = self.line.lock();
         let ticket = line.next;
         line.next += 1;
         line.waiting.push_back(ticket);
         // Dropped on the way out, a turn leaves the line wherever it stands.
         let turn = Turn { queue: Arc::clone(self), ticket };
         while line.waiting.front() != Some(&ticket) && !cancel.is_cancelled() {
-            let waited = self.moved.wait_timeout(line, Duration::from_millis(50));
-            line = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.moved.wait_for(&mut line, Duration::from_millis(50));
         }
         drop(line); // the turn's end locks it again
         cancel.check()?;
         Ok(turn)
     }
-
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.queue.lock().waiting.retain(|ticket| *ticket != self.ticket);
+        self.queue.line.lock().waiting.retain(|ticket| *ticket != self.ticket);
         self.queue.moved.notify_all();
     }
 }
@@ -80,7 +72,7 @@ mod tests {
                 drop(turn);
             }));
             // The next one asks only when this one stands in line.
-            while queue.lock().waiting.len() < name + 2 {
+            while queue.line.lock().waiting.len() < name + 2 {
                 std::thread::yield_now();
             }
         }
@@ -95,7 +87,7 @@ mod tests {
         let (queue, cancel) = (Arc::new(Queue::default()), Cancel::new());
         cancel.cancel();
         assert_eq!(queue.wait(&cancel).err().unwrap().kind, ErrorKind::Cancelled);
-        assert!(queue.lock().waiting.is_empty());
+        assert!(queue.line.lock().waiting.is_empty());
     }
 
     #[test]
@@ -104,13 +96,13 @@ mod tests {
         let first = queue.wait(&cancel).unwrap();
         let (shared, stop) = (Arc::clone(&queue), cancel.clone());
         let waiting = std::thread::spawn(move || shared.wait(&stop).map(drop));
-        while queue.lock().waiting.len() < 2 {
+        while queue.line.lock().waiting.len() < 2 {
             std::thread::yield_now();
         }
         cancel.cancel();
         assert_eq!(waiting.join().unwrap().unwrap_err().kind, ErrorKind::Cancelled);
-        assert_eq!(queue.lock().waiting.len(), 1);
+        assert_eq!(queue.line.lock().waiting.len(), 1);
         drop(first);
-        assert!(queue.lock().waiting.is_empty());
+        assert!(queue.line.lock().waiting.is_empty());
     }
 }

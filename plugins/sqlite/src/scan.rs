@@ -13,19 +13,20 @@ use std::{
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use arrow_select::filter::filter;
-use rusqlite::{
-    Connection, InterruptHandle, Row,
-    types::{ToSqlOutput, Value, ValueRef},
-};
+use rusqlite::{Connection, InterruptHandle, Row, types::ValueRef};
 use transload_plugin_api::{
     Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
     schema_of,
 };
 use transload_tables::{KeyValue, encode_key};
-
 use transload_values::{Fault, write};
 
-use crate::{decode::ColumnDecoder, failure::failure, fit::Misfit, reader::key_value};
+use crate::{
+    decode::ColumnDecoder,
+    failure::failure,
+    fit::Misfit,
+    key::{bound, key_value},
+};
 
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: u64 = 4 << 20;
@@ -112,7 +113,6 @@ fn scan(
         Ok(()) => failure("read rows", &error),
     };
     cancel.check()?;
-    connection.execute_batch("BEGIN").map_err(failed)?;
     let mut statement = connection.prepare(&batch.plan.sql).map_err(failed)?;
     for (index, value) in batch.plan.values.iter().enumerate() {
         statement.raw_bind_parameter(index + 1, bound(value)).map_err(failed)?;
@@ -134,20 +134,6 @@ fn scan(
         let _ = sender.send(Ok(Some(made)));
     }
     Ok(())
-}
-
-/// A key's value as SQLite binds it.
-pub(crate) fn bound(value: &KeyValue) -> ToSqlOutput<'_> {
-    match value {
-        KeyValue::Integer(number) => match i64::try_from(*number) {
-            Ok(number) => ToSqlOutput::Owned(Value::Integer(number)),
-            // Beyond every integer that SQLite stores, and compared as such.
-            Err(_) => ToSqlOutput::Owned(Value::Real(*number as f64)),
-        },
-        KeyValue::Real(bits) => ToSqlOutput::Owned(Value::Real(f64::from_bits(*bits))),
-        KeyValue::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-        KeyValue::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-    }
 }
 
 /// Gathers rows until a batch is full.

@@ -1,189 +1,207 @@
-//! Opening the database file, for reading or for writing, and waiting for others who hold it.
+//! Sessions of a writer. SQLite has one writer, so all tasks of a job write through one connection
+//! and take turns; a session is a task's handle to it. Opening the file is in `connect`, the turns
+//! in `queue`.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use rusqlite::{Connection, OpenFlags};
+use parking_lot::Mutex;
+use rusqlite::{Connection, functions::FunctionFlags};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Result};
+use transload_tables::Commit;
 
 use crate::{
+    connect::{open_to_write, run},
     failure::failure,
-    options::{JournalMode, WriterOptions},
+    load::CONFLICT_FUNCTION,
+    options::WriterOptions,
+    queue::{Queue, Turn},
 };
 
-/// How long to wait for a writer that is about to commit, where no option says so.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Pages kept in memory while writing, in KiB: about a chunk's worth, so that dirty pages reach
-/// the file at commit and not before.
-const WRITER_CACHE: u32 = 65_536;
-
-/// Opens an existing file for reading only.
-pub(crate) fn open_to_read(path: &Path, cancel: &Cancel) -> Result<Connection> {
-    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE, cancel)
+/// The one connection through which all tasks write.
+pub(crate) struct SharedConnection {
+    /// `None` once a rollback has failed: closing was the only way to undo the chunk.
+    connection: Mutex<Option<Connection>>,
+    queue: Arc<Queue>,
+    /// Calls of the conflict function so far.
+    conflicts: Arc<AtomicU64>,
 }
 
-/// Opens an existing file to look at what a writer would write to. Unlike a reader it may undo
-/// what a killed process has left half done, without which a run could not be repeated.
-pub(crate) fn open_to_look(options: &WriterOptions, cancel: &Cancel) -> Result<Connection> {
-    let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let connection = open_existing(&options.path, access, options.busy_timeout(), cancel)?;
-    run(&connection, "open the file", "PRAGMA query_only = ON")?;
-    Ok(connection)
-}
-
-fn open_existing(
-    path: &Path,
-    access: OpenFlags,
-    patience: Duration,
-    cancel: &Cancel,
-) -> Result<Connection> {
-    if !path.is_file() {
-        return Err(missing_file(path));
+impl SharedConnection {
+    pub(crate) fn open(options: &WriterOptions, cancel: &Cancel) -> Result<Self> {
+        let connection = open_to_write(options, cancel)?;
+        let conflicts = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&conflicts);
+        // Not deterministic, so that SQLite calls it for every conflict.
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+        connection
+            .create_scalar_function(CONFLICT_FUNCTION, 0, flags, move |_| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                Ok(true)
+            })
+            .map_err(|error| failure("add the conflict function", &error))?;
+        let interrupt = connection.get_interrupt_handle();
+        cancel.on_cancel(move || interrupt.interrupt());
+        Ok(Self { connection: Mutex::new(Some(connection)), queue: Arc::default(), conflicts })
     }
-    let mut connection = open(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    wait_for_others(&mut connection, patience, cancel)?;
-    // The file is opened lazily: what is no database shows here.
-    let doing = format!("open `{}`", path.display());
-    connection
-        .query_row("SELECT count(*) FROM main.sqlite_schema", [], |_| Ok(()))
-        .map_err(|error| failure(&doing, &error))?;
-    Ok(connection)
-}
 
-/// Opens a file for writing; makes it if it is missing, but not its folder.
-pub(crate) fn open_to_write(options: &WriterOptions, cancel: &Cancel) -> Result<Connection> {
-    check_folder(&options.path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = open(&options.path, flags)?;
-    wait_for_others(&mut connection, options.busy_timeout(), cancel)?;
-    set_journal(&connection, options.journal_mode)?;
-    let synchronous = options.synchronous.word();
-    let sql = format!(
-        "PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
-         PRAGMA cache_size = -{WRITER_CACHE}; PRAGMA temp_store = MEMORY;"
-    );
-    run(&connection, &format!("open `{}` for writing", options.path.display()), &sql)?;
-    Ok(connection)
-}
-
-/// SQLite answers with the journal it has, which is not always the one it was asked for.
-fn set_journal(connection: &Connection, mode: JournalMode) -> Result<()> {
-    let word = match mode {
-        JournalMode::Keep => return Ok(()),
-        JournalMode::Wal => "wal",
-        JournalMode::Delete => "delete",
-    };
-    let answer: String = connection
-        .query_row(&format!("PRAGMA journal_mode = {word}"), [], |row| row.get(0))
-        .map_err(|error| failure("set the journal mode", &error))?;
-    if answer == word {
-        return Ok(());
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.lock().is_some()
     }
-    let message = format!("the journal stays `{answer}` where `{word}` was asked for");
-    Err(Error::new(ErrorKind::Unsupported, message)
-        .at("option `journal_mode`")
-        .hint("`keep` leaves the journal as it is; `wal` needs a local file system"))
 }
 
-/// The folder that a new database file would stand in must be there.
-pub(crate) fn check_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if path.is_dir() {
-        let message = format!("`{}` is a folder, not a database file", path.display());
-        return Err(Error::new(ErrorKind::Options, message));
+/// A task's or the job's session.
+pub(crate) struct Session {
+    attached: Attached,
+    /// What ends waiting for a turn.
+    cancel: Cancel,
+    /// The open transaction's turn.
+    turn: Option<Turn>,
+}
+
+enum Attached {
+    /// There is no database file yet.
+    Nothing,
+    /// A connection that only looks.
+    Own(Connection),
+    Shared(Arc<SharedConnection>),
+}
+
+impl Session {
+    /// A session without a database file.
+    pub(crate) fn without_file() -> Self {
+        Self { attached: Attached::Nothing, cancel: Cancel::new(), turn: None }
     }
-    match folder {
-        Some(folder) if !folder.is_dir() => {
-            let message = format!("the folder `{}` does not exist", folder.display());
-            Err(Error::new(ErrorKind::NotFound, message)
-                .hint("make the folder, or mend `path`; the database file is then made"))
+
+    pub(crate) fn looking(connection: Connection) -> Self {
+        Self { attached: Attached::Own(connection), cancel: Cancel::new(), turn: None }
+    }
+
+    pub(crate) fn writing(shared: Arc<SharedConnection>, cancel: &Cancel) -> Self {
+        Self { attached: Attached::Shared(shared), cancel: cancel.clone(), turn: None }
+    }
+
+    /// Uses the connection; the default where there is no file. Whoever writes has the turn, so
+    /// this never waits for long.
+    pub(crate) fn with<T: Default>(
+        &self,
+        use_it: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        match &self.attached {
+            Attached::Nothing => Ok(T::default()),
+            Attached::Own(connection) => use_it(connection),
+            Attached::Shared(shared) => match &*shared.connection.lock() {
+                Some(connection) => use_it(connection),
+                None => Err(Error::connection("the database was closed to undo a chunk")),
+            },
         }
-        _ => Ok(()),
     }
-}
 
-fn missing_file(path: &Path) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no database file `{}`", path.display()))
-        .hint("check `path`; a reader never makes the file")
-}
+    /// As [`Session::with`], with a turn of its own: outside of any transaction.
+    pub(crate) fn in_turn<T: Default>(
+        &self,
+        use_it: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
+        let _turn = match &self.attached {
+            Attached::Shared(shared) => Some(shared.queue.wait(&self.cancel)?),
+            Attached::Nothing | Attached::Own(_) => None,
+        };
+        self.with(use_it)
+    }
 
-fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
-    Connection::open_with_flags(path, flags)
-        .map_err(|error| failure(&format!("open `{}`", path.display()), &error))
-}
-
-/// Waits in short steps, so that a stop is noticed.
-fn wait_for_others(connection: &mut Connection, limit: Duration, cancel: &Cancel) -> Result<()> {
-    let (cancel, mut since) = (cancel.clone(), Instant::now());
-    let handler = move |attempt: i32| {
-        if attempt == 0 {
-            since = Instant::now();
+    /// As [`Session::with`], with the counter of conflicts.
+    pub(crate) fn with_conflicts<T: Default>(
+        &self,
+        use_it: impl FnOnce(&Connection, &AtomicU64) -> Result<T>,
+    ) -> Result<T> {
+        match &self.attached {
+            Attached::Shared(shared) => {
+                let conflicts = &shared.conflicts;
+                self.with(|connection| use_it(connection, conflicts))
+            }
+            Attached::Nothing | Attached::Own(_) => Err(Error::defect("the session cannot write")),
         }
-        if cancel.is_cancelled() || since.elapsed() >= limit {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(if attempt < 10 { 1 } else { 20 }));
-        true
-    };
-    connection.busy_handler(Some(handler)).map_err(|error| failure("set the wait", &error))
+    }
 }
 
-/// Runs statements that are ours, not the job's.
-pub(crate) fn run(connection: &Connection, doing: &str, sql: &str) -> Result<()> {
-    connection.execute_batch(sql).map_err(|error| failure(doing, &error))
+impl transload_tables::Session for Session {
+    fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
+        self.in_turn(|connection| in_transaction(connection, doing, sql))
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let Attached::Shared(shared) = &self.attached else {
+            return Err(Error::defect("the session cannot write"));
+        };
+        let turn = shared.queue.wait(&self.cancel)?;
+        self.with(|connection| run(connection, "begin a chunk", "BEGIN IMMEDIATE"))?;
+        self.turn = Some(turn);
+        Ok(())
+    }
+
+    /// A refused commit is never in: SQLite says so, or keeps the transaction open.
+    fn commit(&mut self) -> Result<Commit> {
+        self.with(|connection| {
+            connection.execute_batch("COMMIT").map_err(|error| uncommitted(&error))
+        })?;
+        self.turn = None;
+        Ok(Commit::Committed)
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        let (Some(_turn), Attached::Shared(shared)) = (self.turn.take(), &self.attached) else {
+            return Ok(());
+        };
+        let mut kept = shared.connection.lock();
+        let rolled_back = match &*kept {
+            // Some errors roll back by themselves.
+            Some(connection) if !connection.is_autocommit() => {
+                run(connection, "roll a chunk back", "ROLLBACK")
+            }
+            _ => Ok(()),
+        };
+        if rolled_back.is_err() {
+            // Closing undoes the chunk for certain.
+            *kept = None;
+        }
+        rolled_back
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use transload_plugin_api::Options;
-
-    use super::*;
-
-    #[test]
-    fn a_missing_file_is_not_made_by_reading() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("none.db");
-        let error = open_to_read(&path, &Cancel::new()).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::NotFound);
-        assert!(!path.exists());
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Where it fails the connection is closed, which undoes the chunk as well.
+        let _ = transload_tables::Session::rollback(self);
     }
+}
 
-    #[test]
-    fn what_is_no_database_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("text.db");
-        std::fs::write(&path, "this is certainly not a database file".repeat(50)).unwrap();
-        assert_eq!(open_to_read(&path, &Cancel::new()).unwrap_err().kind, ErrorKind::Data);
-    }
-
-    #[test]
-    fn the_journal_is_what_was_asked_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.db");
-        for (mode, answer) in [("wal", "wal"), ("keep", "wal"), ("delete", "delete")] {
-            let pairs = [("path", path.to_str().unwrap()), ("table", "t"), ("journal_mode", mode)];
-            let (options, _) = WriterOptions::parse(&Options::from_pairs(pairs)).unwrap();
-            let connection = open_to_write(&options, &Cancel::new()).unwrap();
-            let found: String =
-                connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
-            assert_eq!(found, answer, "{mode}");
+/// One statement of the job's, all of it or nothing.
+fn in_transaction(connection: &Connection, doing: &str, sql: &str) -> Result<()> {
+    run(connection, doing, "BEGIN IMMEDIATE")?;
+    let done = run(connection, doing, sql).and_then(|()| {
+        if connection.is_autocommit() {
+            let message = format!("{doing} ends the transaction it runs in");
+            return Err(
+                Error::new(ErrorKind::Options, message).hint("leave COMMIT and ROLLBACK out")
+            );
         }
-        let memory = Connection::open_in_memory().unwrap();
-        let error = set_journal(&memory, JournalMode::Wal).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Unsupported);
+        run(connection, doing, "COMMIT")
+    });
+    if done.is_err() && !connection.is_autocommit() {
+        run(connection, doing, "ROLLBACK")?;
     }
+    done
+}
 
-    #[test]
-    fn a_missing_folder_is_not_made_by_writing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("none/x.db");
-        let pairs = [("path", path.to_str().unwrap()), ("table", "t")];
-        let (options, _) = WriterOptions::parse(&Options::from_pairs(pairs)).unwrap();
-        let error = open_to_write(&options, &Cancel::new()).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::NotFound);
+/// A refused commit. Deferred foreign keys are only checked here, and no row can be named.
+fn uncommitted(error: &rusqlite::Error) -> Error {
+    let mapped = failure("commit a chunk", error);
+    if mapped.kind != ErrorKind::Data {
+        return mapped;
     }
+    Error::new(ErrorKind::Data, "deferred foreign keys do not hold at the end of the chunk")
+        .caused_by(error)
+        .hint("write the tables that are referred to first; the chunk was rolled back")
 }

@@ -1,25 +1,128 @@
-//! Overwriting: rows go to a stage table of the target's own shape, and one transaction empties
-//! the target and copies them over. The target itself stays, so its indexes, triggers, views and
+//! Where the rows of a run go. An overwrite stages them in a table of the target's own shape, and
+//! one transaction empties the target and copies them over. The target itself stays, so its indexes, triggers, views and
 //! the foreign keys of others stay right, which dropping and renaming would not keep.
 
 use rusqlite::Connection;
-use transload_plugin_api::{Error, ErrorKind, Result};
-use transload_tables::{Dialect as _, TableName};
+use transload_plugin_api::{Error, ErrorKind, Result, WritePlan};
+use transload_tables::{Commit, Destination, Dialect as _, TableName};
 
 use crate::{
     catalog::{self, Table},
+    connect::run,
     dialect::{SqliteDialect, quoted},
     failure::failure,
-    session::run,
+    session::Session,
 };
 
-/// The stage's extra column: which task wrote a row, so that one task's rows can be taken back.
+/// The stage's extra column: which task wrote a row, so that one task's rows can be removed.
 pub(crate) const TASK_COLUMN: &str = "__transload_task";
 
+/// Where the rows of a run go.
+pub(crate) enum SqliteDestination {
+    /// Into the target, chunk by chunk.
+    Direct,
+    /// Into a stage.
+    Staged(Stage),
+}
+
 /// The stage of a run.
-pub(crate) fn stage_name(target: &TableName, run: &str) -> TableName {
-    let table = SqliteDialect.derived_name(&target.table, &format!("transload_{run}"));
-    TableName { schema: target.schema.clone(), table }
+pub(crate) struct Stage {
+    pub(crate) target: TableName,
+    /// The stage's name.
+    pub(crate) table: TableName,
+    /// The columns that are written.
+    columns: Vec<String>,
+}
+
+impl Stage {
+    pub(crate) fn new(target: &TableName, plan: &WritePlan) -> Self {
+        let name = SqliteDialect.derived_name(&target.table, &format!("transload_{}", plan.run));
+        let table = TableName { schema: target.schema.clone(), table: name };
+        let columns = plan.columns.iter().map(|column| column.name.clone()).collect();
+        Self { target: target.clone(), table, columns }
+    }
+
+    /// The steps between `BEGIN` and `COMMIT` that publish the stage.
+    pub(crate) fn publication(&self) -> [String; 3] {
+        let (into, from) = (quoted(&self.target.table), quoted(&self.table.table));
+        let columns: Vec<_> = self.columns.iter().map(String::as_str).collect();
+        let list = SqliteDialect.quoted_list(&columns);
+        [
+            format!("DELETE FROM main.{into}"),
+            format!("INSERT INTO main.{into} ({list}) SELECT {list} FROM main.{from}"),
+            format!("DROP TABLE main.{from}"),
+        ]
+    }
+
+    /// Makes the stage, unless this run has made it before.
+    fn make(&self, connection: &Connection) -> Result<()> {
+        if catalog::find_table(connection, &self.table)?.is_some() {
+            return Ok(());
+        }
+        let target = catalog::table(connection, &self.target)?;
+        let statements = stage_statements(connection, &target, &self.table)?.join(";\n");
+        let sql = format!("BEGIN IMMEDIATE;\n{statements};\nCOMMIT");
+        let made = run(connection, "make the stage table", &sql);
+        if made.is_err() && !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        made
+    }
+
+    /// Publishes the stage in one transaction. Foreign keys are off meanwhile, so that emptying the
+    /// table cascades to no other table, and are checked before the commit instead.
+    fn publish(&self, connection: &Connection) -> Result<()> {
+        let batch = |sql: &str| run(connection, "publish the stage table", sql);
+        batch("PRAGMA foreign_keys = OFF")?;
+        let steps = || -> Result<()> {
+            batch("BEGIN IMMEDIATE")?;
+            for sql in self.publication() {
+                batch(&sql)?;
+            }
+            check_references(connection, &self.target)?;
+            batch("COMMIT")
+        };
+        let done = steps();
+        if !connection.is_autocommit() {
+            batch("ROLLBACK")?;
+        }
+        batch("PRAGMA foreign_keys = ON")?;
+        done
+    }
+}
+
+impl Destination<Session> for SqliteDestination {
+    fn stage(&self) -> Option<&TableName> {
+        match self {
+            Self::Direct => None,
+            Self::Staged(stage) => Some(&stage.table),
+        }
+    }
+
+    fn make(&self, session: &mut Session) -> Result<()> {
+        let Self::Staged(stage) = self else { return Ok(()) };
+        session.in_turn(|connection| stage.make(connection))
+    }
+
+    fn publish(&self, session: &mut Session) -> Result<Commit> {
+        if let Self::Staged(stage) = self {
+            session.in_turn(|connection| stage.publish(connection))?;
+        }
+        Ok(Commit::Committed)
+    }
+
+    fn remove(&self, session: &mut Session) -> Result<()> {
+        let Self::Staged(stage) = self else { return Ok(()) };
+        let sql = format!("DROP TABLE IF EXISTS main.{}", quoted(&stage.table.table));
+        session.in_turn(|connection| run(connection, "remove the stage table", &sql))
+    }
+
+    fn remove_task(&self, session: &mut Session, task: u32) -> Result<()> {
+        let Self::Staged(stage) = self else { return Ok(()) };
+        let (name, mark) = (quoted(&stage.table.table), quoted(TASK_COLUMN));
+        let sql = format!("DELETE FROM main.{name} WHERE {mark} = {task}");
+        session.in_turn(|connection| run(connection, "remove a task's rows", &sql))
+    }
 }
 
 /// What makes the stage: the target's own statement and its unique indexes under other names, so
@@ -80,75 +183,6 @@ pub(crate) fn set_references(connection: &Connection, target: &TableName) -> Res
         run(connection, "put foreign keys off", "PRAGMA foreign_keys = OFF")?;
     }
     Ok(())
-}
-
-/// Makes the stage, unless this run has made it before.
-pub(crate) fn make(connection: &Connection, target: &Table, stage: &TableName) -> Result<()> {
-    if catalog::find_table(connection, stage)?.is_some() {
-        return Ok(());
-    }
-    let statements = stage_statements(connection, target, stage)?.join(";\n");
-    let sql = format!("BEGIN IMMEDIATE;\n{statements};\nCOMMIT");
-    let made = run(connection, "make the stage table", &sql);
-    if made.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    made
-}
-
-/// Removes the stage; that it is gone already is no error.
-pub(crate) fn remove(connection: &Connection, stage: &TableName) -> Result<()> {
-    let sql = format!("DROP TABLE IF EXISTS main.{}", quoted(&stage.table));
-    run(connection, "remove the stage table", &sql)
-}
-
-/// Takes one task's rows back.
-pub(crate) fn remove_task(connection: &Connection, stage: &TableName, task: u32) -> Result<()> {
-    let (name, mark) = (quoted(&stage.table), quoted(TASK_COLUMN));
-    let sql = format!("DELETE FROM main.{name} WHERE {mark} = {task}");
-    run(connection, "take back a task's rows", &sql)
-}
-
-/// The steps between `BEGIN` and `COMMIT` that publish the stage.
-pub(crate) fn publish_statements(
-    target: &TableName,
-    stage: &TableName,
-    columns: &[&str],
-) -> [String; 3] {
-    let (into, from) = (quoted(&target.table), quoted(&stage.table));
-    let mut list = String::new();
-    SqliteDialect.list(columns, &mut list);
-    [
-        format!("DELETE FROM main.{into}"),
-        format!("INSERT INTO main.{into} ({list}) SELECT {list} FROM main.{from}"),
-        format!("DROP TABLE main.{from}"),
-    ]
-}
-
-/// Publishes the stage in one transaction. Foreign keys are off meanwhile, so that emptying the
-/// table cascades to nobody, and are checked before the commit instead.
-pub(crate) fn publish(
-    connection: &Connection,
-    target: &TableName,
-    stage: &TableName,
-    columns: &[&str],
-) -> Result<()> {
-    let batch = |sql: &str| run(connection, "publish the stage table", sql);
-    batch("PRAGMA foreign_keys = OFF")?;
-    let steps = || -> Result<()> {
-        batch("BEGIN IMMEDIATE")?;
-        for sql in publish_statements(target, stage, columns) {
-            batch(&sql)?;
-        }
-        check_references(connection, target)?;
-        batch("COMMIT")
-    };
-    let done = steps();
-    if !connection.is_autocommit() {
-        batch("ROLLBACK")?;
-    }
-    batch("PRAGMA foreign_keys = ON")?;
-    done
 }
 
 /// Whether the target's foreign keys, and those of others to it, hold.
@@ -220,19 +254,23 @@ mod tests {
             )
             .unwrap();
         let target = catalog::table(&connection, &TableName::bare("a.t")).unwrap();
-        let stage = stage_name(&target.name, "r-1");
-        assert_eq!(stage.table, "a.t__transload_r-1");
-        make(&connection, &target, &stage).unwrap();
-        make(&connection, &target, &stage).unwrap();
-        let made = catalog::table(&connection, &stage).unwrap();
+        let plan = WritePlan { run: "r-1".to_owned(), ..WritePlan::default() };
+        let stage = Stage::new(&target.name, &plan);
+        assert_eq!(stage.table.table, "a.t__transload_r-1");
+        stage.make(&connection).unwrap();
+        stage.make(&connection).unwrap();
+        let made = catalog::table(&connection, &stage.table).unwrap();
         assert_eq!(made.keys.len(), target.keys.len());
         assert!(
             connection
                 .execute_batch("INSERT INTO \"a.t__transload_r-1\" VALUES (0, 1, 0)")
                 .is_err()
         );
-        remove(&connection, &stage).unwrap();
-        remove(&connection, &stage).unwrap();
-        assert!(catalog::find_table(&connection, &stage).unwrap().is_none());
+        let mut session = Session::looking(connection);
+        let destination = SqliteDestination::Staged(stage);
+        destination.remove(&mut session).unwrap();
+        destination.remove(&mut session).unwrap();
+        let name = destination.stage().unwrap();
+        assert!(session.with(|it| catalog::find_table(it, name)).unwrap().is_none());
     }
 }

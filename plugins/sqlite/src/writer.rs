@@ -1,281 +1,165 @@
-//! The writer: the job's verbs. What a plan would do is in `draft`, the writing of rows in `task`
-//! and `load`, overwriting in `stage`.
+//! The target of a job: what SQLite does in its own way when a table is written. The order of the
+//! verbs is `transload_tables`'s.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
-use rusqlite::{Connection, functions::FunctionFlags};
+use parking_lot::Mutex;
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Error, ErrorKind, Finding, Host, Options, Receipt, Result, TableInfo,
-    TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
+    Cancel, Error, Finding, Host, Options, Result, TableInfo, TargetInfo, TaskContext, WriteMode,
+    WritePlan, Writer,
 };
-use transload_tables::{TableName, Target};
+use transload_tables::{
+    Access, Dialect, Draft, Drafting, TableName, TableWriter, TargetTable, Wording, WriteDatabase,
+};
 
 use crate::{
-    catalog, draft,
-    failure::failure,
-    load::{CONFLICT_FUNCTION, Loader},
-    options::{Synchronous, WriterOptions},
-    queue::Queue,
-    session::{check_folder, open_to_look, open_to_write, run},
-    stage,
-    task::SqliteTask,
+    catalog::{self, Table},
+    connect::{check_folder, open_to_look},
+    dialect::SqliteDialect,
+    draft,
+    load::Loader,
+    options::WriterOptions,
+    session::{Session, SharedConnection},
+    stage::{SqliteDestination, Stage},
 };
 
-/// Writes one table of a database file.
-pub(crate) struct SqliteWriter {
+/// A database file that tables are written to.
+pub(crate) struct SqliteTarget {
     options: WriterOptions,
-    target: Target,
     host: Host,
-    session: Mutex<Option<Arc<Session>>>,
-    run: Mutex<RunState>,
+    /// Opened by the first verb that writes.
+    shared: Mutex<Option<Arc<SharedConnection>>>,
 }
 
-/// The one connection through which all tasks write, and the line before it.
-pub(crate) struct Session {
-    connection: Mutex<Connection>,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) cancel: Cancel,
-    /// Calls of the conflict function so far.
-    pub(crate) conflicts: Arc<AtomicU64>,
+/// The writer that the options ask for.
+pub(crate) fn writer(options: &Options, host: &Host) -> Result<Box<dyn Writer>> {
+    let (options, target) = WriterOptions::parse(options)?;
+    let database = SqliteTarget { options, host: host.clone(), shared: Mutex::default() };
+    Ok(Box::new(TableWriter::new(database, target, host.cancel())))
 }
 
-/// How far a run has come in this process.
-#[derive(Default)]
-struct RunState {
-    run: String,
-    prepared: bool,
-    published: bool,
-    /// So many `after` statements have run.
-    after_done: usize,
-    committed: bool,
-}
-
-impl Session {
-    /// The connection. Whoever writes has the turn, so this never waits for long.
-    pub(crate) fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(options: &WriterOptions, cancel: &Cancel) -> Result<Self> {
-        let connection = open_to_write(options, cancel)?;
-        let conflicts = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&conflicts);
-        // Not deterministic, so that SQLite calls it for every conflict.
-        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
-        connection
-            .create_scalar_function(CONFLICT_FUNCTION, 0, flags, move |_| {
-                counter.fetch_add(1, Ordering::Relaxed);
-                Ok(true)
-            })
-            .map_err(|error| failure("add the conflict function", &error))?;
-        let interrupt = connection.get_interrupt_handle();
-        cancel.on_cancel(move || interrupt.interrupt());
-        Ok(Self {
-            connection: Mutex::new(connection),
-            queue: Arc::default(),
-            cancel: cancel.clone(),
-            conflicts,
-        })
-    }
-}
-
-impl SqliteWriter {
-    pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        let (options, target) = WriterOptions::parse(options)?;
-        Ok(Self { options, target, host, session: Mutex::default(), run: Mutex::default() })
-    }
-
-    /// The session, opened by the first verb that writes.
-    fn session(&self, plan: &WritePlan) -> Result<Arc<Session>> {
-        let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = &*kept {
-            return Ok(Arc::clone(session));
-        }
-        let session = Arc::new(Session::open(&self.options, self.host.cancel())?);
-        if plan.mode == WriteMode::Overwrite {
-            stage::set_references(&session.connection(), self.target.table()?)?;
-        }
-        *kept = Some(Arc::clone(&session));
-        Ok(session)
-    }
-
-    /// The state of this run; a new run begins from nothing.
-    fn run_state(&self, plan: &WritePlan) -> MutexGuard<'_, RunState> {
-        let mut state = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.run != plan.run {
-            *state = RunState { run: plan.run.clone(), ..RunState::default() };
-        }
-        state
-    }
-
-    /// A connection that only looks; `None` where there is no file yet.
-    fn look(&self) -> Result<Option<Connection>> {
+impl SqliteTarget {
+    fn look(&self) -> Result<Session> {
         check_folder(&self.options.path)?;
         if !self.options.path.exists() {
-            return Ok(None);
+            return Ok(Session::without_file());
         }
-        open_to_look(&self.options, self.host.cancel()).map(Some)
+        open_to_look(&self.options, self.host.cancel()).map(Session::looking)
     }
 
-    fn stage(&self, plan: &WritePlan) -> Result<Option<TableName>> {
-        let staged = plan.mode == WriteMode::Overwrite;
-        staged.then(|| Ok(stage::stage_name(self.target.table()?, &plan.run))).transpose()
-    }
-
-    fn remove_stage(&self, plan: &WritePlan) -> Result<()> {
-        let Some(stage) = self.stage(plan)?.filter(|_| self.options.path.exists()) else {
-            return Ok(());
+    /// A session of the one connection that writes. `cancel` ends its waiting.
+    fn write(&self, cancel: &Cancel) -> Result<Session> {
+        let mut kept = self.shared.lock();
+        let shared = match kept.as_ref().filter(|shared| shared.is_open()) {
+            Some(shared) => Arc::clone(shared),
+            None => Arc::new(SharedConnection::open(&self.options, cancel)?),
         };
-        let session = self.session(plan)?;
-        // Cleaning up goes on after a stop.
-        let _turn = session.queue.wait(&Cancel::new())?;
-        stage::remove(&session.connection(), &stage)
+        *kept = Some(Arc::clone(&shared));
+        Ok(Session::writing(shared, cancel))
+    }
+
+    /// Whether the file can be written, without writing.
+    fn check_file(&self, target: &TargetTable) -> Result<String> {
+        let session = self.look()?;
+        if !self.options.path.exists() {
+            return Ok("the file does not exist yet and will be created".to_owned());
+        }
+        let place = || self.options.path.display().to_string();
+        let opened = std::fs::OpenOptions::new().append(true).open(&self.options.path);
+        opened.map_err(|error| Error::from(error).at(place()))?;
+        let Some(name) = target.named() else { return Ok("the file can be written".to_owned()) };
+        let exists = self.find_table(&mut { session }, name)?.is_some();
+        let words = if exists { "exists" } else { "does not exist yet" };
+        Ok(format!("the file can be written; table `{}` {words}", name.table))
     }
 }
 
-impl Writer for SqliteWriter {
-    fn check(&self) -> Result<Vec<Finding>> {
-        let found = match self.look() {
-            Ok(None) => Ok("the file is not there yet and will be made".to_owned()),
-            Ok(Some(connection)) => writable(&self.options).and_then(|()| {
-                let Some(name) = self.target.named() else {
-                    return Ok("the file can be written".to_owned());
-                };
-                let there = catalog::find_table(&connection, name)?.is_some();
-                let word = if there { "is there" } else { "is not there yet" };
-                Ok(format!("the file can be written; table `{}` {word}", name.table))
-            }),
-            Err(error) => Err(error),
-        };
-        let ok = found.is_ok();
-        let detail = found.unwrap_or_else(|error| error.to_string());
-        Ok(vec![Finding { stage: "file".into(), ok, detail }])
-    }
-
-    fn discover(&self) -> Result<Vec<TableInfo>> {
-        self.look()?.map_or(Ok(Vec::new()), |connection| catalog::tables(&connection))
-    }
-
-    fn inspect(&self) -> Result<TargetInfo> {
-        let name = self.target.table()?;
-        let mut info = TargetInfo { name: name.table.clone(), ..TargetInfo::default() };
-        let Some(connection) = self.look()? else { return Ok(info) };
-        let Some(table) = catalog::find_table(&connection, name)? else { return Ok(info) };
-        info.exists = true;
+impl From<Table> for TargetInfo {
+    fn from(table: Table) -> Self {
+        let mut info = Self { name: table.name.table, exists: true, ..Self::default() };
         info.columns = table.columns.into_iter().map(|column| column.column).collect();
         info.keys = table.keys.into_iter().map(|key| key.key).collect();
-        let triggers = catalog::triggers(&connection, name)?;
-        info.notes.extend(triggers.into_iter().map(|name| format!("trigger `{name}`")));
-        let referring = catalog::referring_tables(&connection, name)?;
-        info.notes.extend(referring.into_iter().map(|name| format!("referred to by `{name}`")));
-        Ok(info)
+        info.notes.extend(table.triggers.into_iter().map(|name| format!("trigger `{name}`")));
+        info.notes
+            .extend(table.referring.into_iter().map(|name| format!("referred to by `{name}`")));
+        info
+    }
+}
+
+impl WriteDatabase for SqliteTarget {
+    const DIALECT: &'static (dyn Dialect + Sync) = &SqliteDialect;
+    const WORDING: Wording<'static> = draft::WORDING;
+
+    type Session = Session;
+    type Table = Table;
+    type Destination = SqliteDestination;
+    type Loader = Loader;
+
+    fn connect(&self, access: Access) -> Result<Session> {
+        match access {
+            Access::Look => self.look(),
+            Access::Write => self.write(self.host.cancel()),
+            Access::CleanUp if self.options.path.exists() => self.write(&Cancel::new()),
+            Access::CleanUp => Ok(Session::without_file()),
+        }
     }
 
-    fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-        let connection = self.look()?;
-        let mut draft = draft::draft(connection.as_ref(), self.target.table()?, plan)?;
-        if self.options.synchronous == Synchronous::Off {
-            let warning = "`synchronous = \"off\"`: a power cut can damage the database";
-            draft.warnings.push(warning.to_owned());
-        }
-        Ok(draft)
+    fn check(&self, target: &TargetTable) -> Result<Vec<Finding>> {
+        let found = self.check_file(target);
+        let ok = found.is_ok();
+        let detail = found.unwrap_or_else(|error| error.to_string());
+        Ok(vec![Finding { stage: "file".to_owned(), ok, detail }])
     }
 
-    fn prepare(&self, plan: &WritePlan) -> Result<()> {
-        let mut state = self.run_state(plan);
-        if state.prepared {
-            return Ok(());
-        }
-        self.draft(plan)?;
-        let session = self.session(plan)?;
-        let _turn = session.queue.wait(&session.cancel)?;
-        let connection = session.connection();
-        if plan.create_table && catalog::find_table(&connection, self.target.table()?)?.is_none() {
-            in_transaction(
-                &connection,
-                "create the table",
-                &draft::creation(self.target.table()?, plan)?,
-            )?;
-        }
-        for (index, sql) in plan.before.iter().enumerate() {
-            in_transaction(&connection, &format!("`before` statement {}", index + 1), sql)?;
-        }
-        if let Some(stage) = self.stage(plan)? {
-            let target = catalog::table(&connection, self.target.table()?)?;
-            stage::make(&connection, &target, &stage)?;
-        }
-        state.prepared = true;
+    fn tables(&self, session: &mut Session) -> Result<Vec<TableInfo>> {
+        session.with(catalog::tables)
+    }
+
+    fn find_table(&self, session: &mut Session, name: &TableName) -> Result<Option<Table>> {
+        session.with(|connection| catalog::find_table(connection, name))
+    }
+
+    fn draft(
+        &self,
+        session: &mut Session,
+        drafting: Drafting<'_>,
+        name: &TableName,
+        target: Option<&Table>,
+    ) -> Result<Draft> {
+        draft::draft(session, drafting, name, target, self.options.synchronous)
+    }
+
+    /// Nothing to lock: SQLite has one writer, and each chunk and the publishing of a stage are
+    /// transactions of it. Runs that write one table at once take turns by chunks.
+    fn lock(&self, _session: &mut Session, _name: &TableName, _mode: WriteMode) -> Result<()> {
         Ok(())
     }
 
-    fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
-        let session = self.session(plan)?;
-        let stage = self.stage(plan)?;
-        let table = catalog::table(&session.connection(), self.target.table()?)?;
-        let mark = stage.as_ref().map(|stage| (stage, stage::TASK_COLUMN, task.task));
-        let loader = Loader::new(plan, &table, mark)?;
-        Ok(Box::new(SqliteTask::new(session, loader, task.task, stage)))
+    fn destination(
+        &self,
+        _session: &mut Session,
+        name: &TableName,
+        plan: &WritePlan,
+    ) -> Result<SqliteDestination> {
+        Ok(match plan.mode {
+            WriteMode::Overwrite => SqliteDestination::Staged(Stage::new(name, plan)),
+            _ => SqliteDestination::Direct,
+        })
     }
 
-    fn commit(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<ChunkOutcome> {
-        let mut state = self.run_state(plan);
-        if state.committed {
-            return Ok(ChunkOutcome::AlreadyCommitted);
-        }
-        let session = self.session(plan)?;
-        let _turn = session.queue.wait(&session.cancel)?;
-        let connection = session.connection();
-        if let Some(stage) = self.stage(plan)?.filter(|_| !state.published) {
-            // Publishing drops the stage in the same transaction: without it, all is in.
-            if catalog::find_table(&connection, &stage)?.is_none() {
-                return Ok(ChunkOutcome::AlreadyCommitted);
-            }
-            let columns: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
-            stage::publish(&connection, self.target.table()?, &stage, &columns)?;
-            state.published = true;
-        }
-        for (index, sql) in plan.after.iter().enumerate().skip(state.after_done) {
-            in_transaction(&connection, &format!("`after` statement {}", index + 1), sql).map_err(
-                |error| error.hint("the rows are in the target; only what follows is not"),
-            )?;
-            state.after_done = index + 1;
-        }
-        state.committed = true;
-        Ok(ChunkOutcome::Committed)
+    fn loader(
+        &self,
+        session: &mut Session,
+        name: &TableName,
+        plan: &WritePlan,
+        destination: &SqliteDestination,
+        task: &TaskContext,
+    ) -> Result<Loader> {
+        session
+            .with(|connection| {
+                let table = catalog::table(connection, name)?;
+                Loader::new(plan, &table, destination, task.task).map(Some)
+            })?
+            .ok_or_else(|| Error::defect("the session cannot write"))
     }
-
-    fn abort(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
-        self.remove_stage(plan)
-    }
-
-    fn finalise(&self, plan: &WritePlan) -> Result<()> {
-        self.remove_stage(plan)
-    }
-}
-
-/// Whether the file may be written, without writing.
-fn writable(options: &WriterOptions) -> Result<()> {
-    let opened = std::fs::OpenOptions::new().append(true).open(&options.path);
-    opened.map(drop).map_err(|error| Error::from(error).at(options.path.display().to_string()))
-}
-
-/// One statement of the job's, all of it or nothing.
-fn in_transaction(connection: &Connection, doing: &str, sql: &str) -> Result<()> {
-    run(connection, doing, "BEGIN IMMEDIATE")?;
-    let done = run(connection, doing, sql).and_then(|()| {
-        if connection.is_autocommit() {
-            let message = format!("{doing} ends the transaction it runs in");
-            return Err(
-                Error::new(ErrorKind::Options, message).hint("leave COMMIT and ROLLBACK out")
-            );
-        }
-        run(connection, doing, "COMMIT")
-    });
-    if done.is_err() && !connection.is_autocommit() {
-        run(connection, doing, "ROLLBACK")?;
-    }
-    done
 }

@@ -35,6 +35,11 @@ pub trait Dialect {
         Some(format!("{limit} bytes"))
     }
 
+    /// A table's name in messages.
+    fn shown(&self, name: &TableName) -> String {
+        name.to_string()
+    }
+
     /// Whether two names mean the same column.
     fn is_same_column(&self, one: &str, other: &str) -> bool {
         if self.folds_case() { one.eq_ignore_ascii_case(other) } else { one == other }

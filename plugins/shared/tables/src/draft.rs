@@ -1,5 +1,6 @@
-//! A plan held against its target before a row moves, and what every SQL database says alike in
-//! the draft of it. Looking the target up, and what only one database knows, are the plugins' work.
+//! A plan compared with its target before a row moves: names, keys, columns, `CREATE TABLE`, and
+//! the parts of a draft that are the same for all databases. What only one database knows (types,
+//! triggers, engines) is its `draft` verb's part.
 
 use transload_plugin_api::{
     Column, Error, ErrorKind, Guarantee, Key, Result, Statement, WriteDraft, WriteMode, WritePlan,
@@ -23,6 +24,21 @@ pub struct Wording<'a> {
     pub overwrite: &'a str,
     /// What becomes of rows whose key holds NULL.
     pub null_key: &'a str,
+}
+
+/// What one database makes of a plan, before the parts that all databases share are added.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// The plan's columns, each as the target takes it.
+    pub columns: Vec<Column>,
+    /// The statement that creates the target, if the plan does.
+    pub create: Option<String>,
+    /// What an overwrite does beside the rows, and what follows the last row.
+    pub steps: Vec<Statement>,
+    /// What the user should know before running it.
+    pub warnings: Vec<String>,
+    /// Why the guarantee is `at-least-once`, whatever the mode promises.
+    pub weaker: Option<String>,
 }
 
 impl<'a> Drafting<'a> {
@@ -133,24 +149,6 @@ impl<'a> Drafting<'a> {
         Ok(())
     }
 
-    /// The plan makes its table, which is not there.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] if it does not.
-    pub fn check_made(&self, target: &str) -> Result<()> {
-        if self.plan.create_table {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::NotFound, format!("there is no table `{target}`"))
-            .hint("`create_table = true` makes it from the source's columns"))
-    }
-
-    /// The key of a table that the plan makes.
-    pub fn made_key(&self) -> Key {
-        let columns = self.plan.key.clone();
-        Key { name: String::new(), columns, primary: true, unusable: false }
-    }
-
     /// Whether these are the columns of the plan's key, in any order.
     pub fn is_plan_key(&self, columns: &[String]) -> bool {
         columns.len() == self.plan.key.len() && columns.iter().all(|name| self.is_key(name))
@@ -174,11 +172,7 @@ impl<'a> Drafting<'a> {
         names.filter(|name| !self.is_key(name)).collect()
     }
 
-    /// `CREATE TABLE` for the plan's columns, its key as primary key. `native` says the type of a
-    /// column in the database's words, if it has one.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unsupported`] with the column that the database cannot hold.
+    /// `CREATE TABLE` for the plan's columns, its key as primary key.
     pub fn creation(
         &self,
         name: &TableName,
@@ -206,16 +200,60 @@ impl<'a> Drafting<'a> {
         Error::new(ErrorKind::Unsupported, message).hint("leave the column out, or map it to text")
     }
 
-    /// The draft of a plan that makes its table by `create`.
-    pub fn made(&self, create: String) -> WriteDraft {
+    /// The draft of a plan that creates its table. `native` returns the type of a column in the
+    /// database's words, if it has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if the plan does not create its table, [`ErrorKind::Schema`] if it
+    /// needs a key and has none, [`ErrorKind::Unsupported`] with the column that the database
+    /// cannot hold.
+    pub fn new_table(
+        &self,
+        name: &TableName,
+        native: impl Fn(&Column) -> Option<String>,
+    ) -> Result<Draft> {
+        if !self.plan.create_table {
+            let message = format!("there is no table `{}`", self.dialect.shown(name));
+            return Err(Error::not_found(message)
+                .hint("`create_table = true` creates it from the source's columns"));
+        }
+        let columns = self.plan.key.clone();
+        self.check_key(&[Key { name: String::new(), columns, primary: true, unusable: false }])?;
+        let create = Some(self.creation(name, native)?);
         let mut columns = self.plan.columns.clone();
         for column in &mut columns {
             column.nullable = column.nullable && !self.is_key(&column.name);
         }
-        WriteDraft { columns, statements: vec![plain(create)], ..WriteDraft::default() }
+        let steps = self.staging();
+        Ok(Draft { columns, create, steps, ..Draft::default() })
     }
 
-    /// The step of an overwrite whose target is not there yet.
+    /// The draft of a plan whose table exists, with `columns` and `keys`. `accept` gets each column
+    /// of the target with the plan's column that is written to it, and returns the column as the
+    /// target takes it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] for a column that does not exist or is generated, for one that must
+    /// have a value and gets none, and for a key that the target does not have; those of `accept`.
+    pub fn existing_table<C: AsRef<Column>>(
+        &self,
+        name: &TableName,
+        columns: &[C],
+        keys: &[Key],
+        accept: impl Fn(&C, &Column) -> Result<Column>,
+    ) -> Result<Draft> {
+        let table = self.dialect.shown(name);
+        let accepted = self.plan.columns.iter().map(|column| {
+            let own = self.writable(&table, columns, &column.name)?;
+            accept(own, column).map_err(|error| error.at(place(&table)))
+        });
+        let accepted = accepted.collect::<Result<_>>()?;
+        self.check_filled(&table, columns)?;
+        self.check_key(keys)?;
+        Ok(Draft { columns: accepted, ..Draft::default() })
+    }
+
+    /// The step of an overwrite whose target does not exist yet.
     pub fn staging(&self) -> Vec<Statement> {
         match self.plan.mode {
             WriteMode::Overwrite => {
@@ -223,6 +261,67 @@ impl<'a> Drafting<'a> {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// The draft as the host gets it: the job's own statements around the steps, what a key that
+    /// may be NULL means, and the guarantee.
+    pub(crate) fn complete(&self, draft: Draft, wording: Wording<'_>) -> WriteDraft {
+        let Draft { columns, create, steps, mut warnings, weaker } = draft;
+        let mut statements: Vec<_> = create.into_iter().map(plain).collect();
+        statements.extend(self.plan.before.iter().map(|text| users(text)));
+        statements.extend(steps);
+        statements.extend(self.plan.after.iter().map(|text| users(text)));
+        let may_be_null = |column: &Column| column.nullable && self.is_key(&column.name);
+        let null_key = is_keyed(self.plan.mode) && columns.iter().any(may_be_null);
+        if null_key {
+            let words = wording.null_key;
+            warnings.push(format!("a column of the key is nullable: {words}"));
+        }
+        if self.plan.mode == WriteMode::Upsert && self.updated_columns().is_empty() {
+            warnings.push(
+                "all columns are in the key, so there is nothing to update: a row whose key exists \
+                 is skipped"
+                    .to_owned(),
+            );
+        }
+        let (guarantee, because) = match weaker {
+            Some(because) => (Guarantee::AtLeastOnce, because),
+            None => {
+                let (guarantee, because) = guarantee(self.plan.mode, null_key, wording.overwrite);
+                (guarantee, because.to_owned())
+            }
+        };
+        WriteDraft { columns, statements, guarantee, because, warnings }
+    }
+}
+
+// Until `postgres` is a `WriteDatabase`.
+impl Drafting<'_> {
+    /// The plan makes its table, which is not there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if it does not.
+    pub fn check_made(&self, target: &str) -> Result<()> {
+        if self.plan.create_table {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotFound, format!("there is no table `{target}`"))
+            .hint("`create_table = true` makes it from the source's columns"))
+    }
+
+    /// The key of a table that the plan makes.
+    pub fn made_key(&self) -> Key {
+        let columns = self.plan.key.clone();
+        Key { name: String::new(), columns, primary: true, unusable: false }
+    }
+
+    /// The draft of a plan that makes its table by `create`.
+    pub fn made(&self, create: String) -> WriteDraft {
+        let mut columns = self.plan.columns.clone();
+        for column in &mut columns {
+            column.nullable = column.nullable && !self.is_key(&column.name);
+        }
+        WriteDraft { columns, statements: vec![plain(create)], ..WriteDraft::default() }
     }
 
     /// Adds what does not depend on the target: the job's own statements around the `steps` of the

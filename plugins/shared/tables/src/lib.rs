@@ -31,37 +31,49 @@
 
 #[cfg(feature = "tls")]
 mod address;
-mod care;
+mod bulk_load;
+mod connection_stages;
 mod dialect;
 mod draft;
 mod key;
+#[cfg(test)]
+mod memory;
 mod name;
-mod origin;
+mod origin_column;
 mod pattern;
+mod read_database;
+mod reader;
+mod run;
 mod sharded;
 mod source;
 mod split;
-mod stages;
 mod statement;
+mod task;
 #[cfg(feature = "tls")]
 mod tls;
+mod write_database;
+mod writer;
 
 #[cfg(feature = "tls")]
 pub use address::{Address, AddressRules};
-pub use care::Care;
+pub use bulk_load::BulkLoadPolicy;
+pub use connection_stages::ConnectionStages;
 pub use dialect::Dialect;
 pub use draft::{
-    Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
+    Draft, Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
 };
 pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
-pub use sharded::TableReader;
-pub use source::{Source, Sources, Target, What, source_specs, target_specs};
+pub use read_database::{Description, Division, ReadDatabase, ScanRequest, Snapshot, read_as};
+pub use reader::TableReader;
+pub use sharded::Shard;
+pub use source::{Relation, Source, Sources, TargetTable, source_specs, target_specs};
 pub use split::{
-    KeyRange, KeySplit, decode_split, encode_split, equal_spans, integer_ranges, ranges_between,
-    unordered, with_null_range,
+    KeyRange, KeySplit, decode_split, divide_by_key, encode_split, equal_spans, integer_ranges,
+    no_such_column, ranges_between, unordered, with_null_range,
 };
-pub use stages::Stages;
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
 #[cfg(feature = "tls")]
 pub use tls::{TlsMode, TlsSettings};
+pub use write_database::{Access, Commit, Destination, Loader, Session, WriteDatabase};
+pub use writer::TableWriter;

@@ -9,10 +9,10 @@ use transload_plugin_api::{
     SourceSchema, Split, SplitRequest, TableInfo,
 };
 
-use crate::{decode_split, encode_split, origin::NamedRows};
+use crate::{decode_split, encode_split, origin_column::NamedRows};
 
 /// A reader of one table.
-pub trait TableReader: Reader {
+pub trait Shard: Reader {
     /// The table as the database knows it: two names of one table have one identity.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ struct ShardSplit {
     data: String,
 }
 
-impl<R: TableReader> ShardedReader<R> {
+impl<R: Shard> ShardedReader<R> {
     pub(crate) fn new(shards: Vec<(String, R)>, origin: Option<String>) -> Self {
         Self { shards, origin }
     }
@@ -126,7 +126,7 @@ fn join(first: &str, shared: &mut [Column], name: &str, columns: &[Column]) -> R
     Ok(())
 }
 
-impl<R: TableReader> Reader for ShardedReader<R> {
+impl<R: Shard> Reader for ShardedReader<R> {
     fn check(&self) -> Result<Vec<Finding>> {
         let Some((_, first)) = self.shards.first() else { return Ok(Vec::new()) };
         let mut findings = first.check()?;
@@ -263,7 +263,7 @@ mod tests {
         columns: Vec<Column>,
     }
 
-    impl TableReader for Memory {
+    impl Shard for Memory {
         fn identity(&self) -> Result<String> {
             Ok(self.identity.to_owned())
         }

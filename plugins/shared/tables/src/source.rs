@@ -1,19 +1,23 @@
 //! What a reader is asked to read: one table, several of one shape, or a query. The options are
 //! declared and parsed here for all SQL plugins; several tables are read by `sharded`.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Reader, Result};
 
 use crate::{
     TableName,
     pattern::expand,
-    sharded::{ShardedReader, TableReader},
+    read_database::ReadDatabase,
+    reader::TableReader,
+    sharded::{Shard, ShardedReader},
 };
 
 /// What one reader reads.
 #[derive(Clone, Debug)]
 pub struct Source {
-    what: Option<What>,
+    relation: Option<Relation>,
     /// The job's own condition on a table's rows, as SQL.
     pub filter: Option<String>,
     /// The column by whose ranges the rows are divided.
@@ -24,7 +28,7 @@ pub struct Source {
 
 /// A table or a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum Relation {
     /// A table or view.
     Table(TableName),
     /// The rows of a query.
@@ -36,15 +40,15 @@ impl Source {
     ///
     /// # Errors
     /// [`ErrorKind::Options`] if nothing is named.
-    pub fn what(&self) -> Result<&What> {
-        self.what
+    pub fn relation(&self) -> Result<&Relation> {
+        self.relation
             .as_ref()
             .ok_or_else(|| refuse("none of `table`, `tables` and `query` is given").hint(ONE_OF))
     }
 
     /// Whether the job names something to read.
     pub fn is_named(&self) -> bool {
-        self.what.is_some()
+        self.relation.is_some()
     }
 }
 
@@ -80,8 +84,8 @@ impl Sources {
     ) -> Result<Self> {
         let raw: RawSource = options.parse(&source_specs(""))?;
         let origin_column = raw.origin_column.clone();
-        let source = |what: Option<What>, is_shard: bool| Source {
-            what,
+        let source = |relation: Option<Relation>, is_shard: bool| Source {
+            relation,
             filter: raw.filter.clone(),
             split_key: raw.split_key.clone(),
             is_shard,
@@ -97,7 +101,7 @@ impl Sources {
                         return Err(with_table_only(key, "put it into the query"));
                     }
                 }
-                let query = source(Some(What::Query(query.clone())), false);
+                let query = source(Some(Relation::Query(query.clone())), false);
                 return Ok(Self { tables: vec![("query".to_owned(), query)], origin_column });
             }
             (None, true, None) => {
@@ -121,7 +125,7 @@ impl Sources {
         let is_shard = names.len() > 1;
         let one = |name: TableName| {
             let written = name.to_string();
-            Ok((written, source(Some(What::Table(resolve(name).map_err(place)?)), is_shard)))
+            Ok((written, source(Some(Relation::Table(resolve(name).map_err(place)?)), is_shard)))
         };
         let tables = names.into_iter().map(one).collect::<Result<_>>()?;
         Ok(Self { tables, origin_column })
@@ -133,7 +137,7 @@ impl Sources {
     /// [`ErrorKind::Options`] if a query is to be divided.
     pub fn with_whole_queries(self) -> Result<Self> {
         let divided = |(_, source): &(String, Source)| {
-            matches!(source.what, Some(What::Query(_))) && source.split_key.is_some()
+            matches!(source.relation, Some(Relation::Query(_))) && source.split_key.is_some()
         };
         match self.tables.iter().any(divided) {
             true => Err(with_table_only("split_key", "a query is read as one split")),
@@ -146,11 +150,22 @@ impl Sources {
         self.tables.len() > 1
     }
 
+    /// The reader of all of them, as one source.
+    pub fn into_reader<D: ReadDatabase>(self, database: D) -> Box<dyn Reader> {
+        let database = Arc::new(database);
+        let one = |(name, source)| (name, TableReader::new(&database, source));
+        let mut readers: Vec<_> = self.tables.into_iter().map(one).collect();
+        match (readers.len(), self.origin_column) {
+            (1, None) => Box::new(readers.remove(0).1),
+            (_, origin) => Box::new(ShardedReader::new(readers, origin)),
+        }
+    }
+
     /// The one reader of them all. `make` makes the reader of one.
     ///
     /// # Errors
     /// Those of `make`.
-    pub fn reader<R: TableReader + 'static>(
+    pub fn reader<R: Shard + 'static>(
         self,
         make: impl Fn(Source) -> Result<R>,
     ) -> Result<Box<dyn Reader>> {
@@ -204,14 +219,14 @@ pub fn target_specs() -> Vec<OptionSpec> {
 
 /// What a writer writes. A connection that is only tested names nothing.
 #[derive(Clone, Debug)]
-pub struct Target(Option<TableName>);
+pub struct TargetTable(Option<TableName>);
 
 #[derive(Deserialize)]
 struct RawTarget {
     table: Option<String>,
 }
 
-impl Target {
+impl TargetTable {
     /// Parses the option of [`target_specs`]. `resolve` completes the name, or refuses it.
     ///
     /// # Errors
@@ -256,9 +271,9 @@ mod tests {
     }
 
     fn tables(values: Value) -> Vec<(String, String)> {
-        let named = |(written, source): &(String, Source)| match source.what().unwrap() {
-            What::Table(name) => (written.clone(), name.to_string()),
-            What::Query(query) => (written.clone(), query.clone()),
+        let named = |(written, source): &(String, Source)| match source.relation().unwrap() {
+            Relation::Table(name) => (written.clone(), name.to_string()),
+            Relation::Query(query) => (written.clone(), query.clone()),
         };
         parse(values).unwrap().tables.iter().map(named).collect()
     }
@@ -303,12 +318,12 @@ mod tests {
     fn a_connection_is_tested_without_a_table_and_nothing_else_is() {
         let nothing = parse(json!({})).unwrap();
         assert!(!nothing.tables[0].1.is_named());
-        let error = nothing.tables[0].1.what().unwrap_err();
+        let error = nothing.tables[0].1.relation().unwrap_err();
         assert!(error.kind == ErrorKind::Options && error.hint.as_deref() == Some(ONE_OF));
-        let target = Target::parse(&Options::default(), Ok).unwrap();
+        let target = TargetTable::parse(&Options::default(), Ok).unwrap();
         assert!(target.named().is_none());
         assert_eq!(target.table().unwrap_err().kind, ErrorKind::Options);
-        let target = Target::parse(&Options::from_pairs([("table", "a.b.c")]), Ok);
+        let target = TargetTable::parse(&Options::from_pairs([("table", "a.b.c")]), Ok);
         assert_eq!(target.unwrap_err().place.as_deref(), Some("option `table`"));
     }
 }

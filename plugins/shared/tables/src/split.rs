@@ -3,9 +3,9 @@
 //! Where the boundaries of other than integer keys lie, the database must say.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use transload_plugin_api::{Error, ErrorKind, Position, Result, Split, SplitAbility};
+use transload_plugin_api::{Column, Error, ErrorKind, Position, Result, Split};
 
-use crate::{Dialect, KeyValue, decode_key};
+use crate::{Dialect, KeyValue, TableName, decode_key, known_columns};
 
 /// The rows of one split, by their key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,25 +149,9 @@ pub struct KeySplit {
 }
 
 impl KeySplit {
-    /// The splits of these ranges; `rows` is about how many rows they have together.
-    ///
-    /// # Errors
-    /// None that a caller can cause.
-    pub fn all(
-        column: Option<&str>,
-        ranges: Vec<KeyRange>,
-        order: &[String],
-        rows: Option<u64>,
-    ) -> Result<Vec<Split>> {
-        let count = ranges.len() as u64;
-        let ability = if order.is_empty() { SplitAbility::Bounded } else { SplitAbility::Seekable };
-        let split = |range: KeyRange| {
-            let label = range.label(column.unwrap_or_default());
-            let data = Self { column: column.map(str::to_owned), range, order: order.to_vec() };
-            let rows = rows.map(|rows| rows / count);
-            Ok(Split { label, data: encode_split(&data)?, ability, rows, bytes: None })
-        };
-        ranges.into_iter().map(split).collect()
+    /// All rows, in the order of these columns if there are any.
+    pub fn whole(order: Vec<String>) -> Self {
+        Self { column: None, range: KeyRange::ALL, order }
     }
 
     /// The key after which reading goes on.
@@ -183,6 +167,51 @@ impl KeySplit {
             .filter(|key| key.len() == self.order.len())
             .ok_or_else(|| Error::new(ErrorKind::Data, "not a position of this split"))
     }
+}
+
+/// Divides a table into at most `max` parts by the column `named`, or else by the first column of
+/// `order`, the columns of a total order that reading can continue in; one more for NULL keys.
+/// `bounds` asks the database for at most so many ranges of a column.
+///
+/// # Errors
+/// [`ErrorKind::Schema`] if the table has no such column; those of `bounds`.
+pub fn divide_by_key<C: AsRef<Column>>(
+    dialect: &dyn Dialect,
+    table: &TableName,
+    columns: &[C],
+    named: Option<&str>,
+    order: Vec<String>,
+    max: u32,
+    bounds: impl FnOnce(&C, u32) -> Result<Vec<KeyRange>>,
+) -> Result<Vec<KeySplit>> {
+    let Some(name) = named.or(order.first().map(String::as_str)) else {
+        return Ok(vec![KeySplit::whole(order)]);
+    };
+    let same = |column: &&C| dialect.is_same_column(&column.as_ref().name, name);
+    let Some(column) = columns.iter().find(same) else {
+        return Err(no_such_column(dialect, table, name, columns));
+    };
+    // NULL keys take a part of their own.
+    let nullable = column.as_ref().nullable;
+    let most = if nullable { max.saturating_sub(1) } else { max };
+    let ranges = if most < 2 { vec![KeyRange::ALL] } else { bounds(column, most)? };
+    let ranges = if nullable { with_null_range(ranges) } else { ranges };
+    // Ranges of another column would have to be sorted for the order.
+    let name = &column.as_ref().name;
+    let order = if order.first() == Some(name) { order.clone() } else { Vec::new() };
+    let part = |range| KeySplit { column: Some(name.clone()), range, order: order.clone() };
+    Ok(ranges.into_iter().map(part).collect())
+}
+
+/// The refusal of a column that a table does not have, with those that it has.
+pub fn no_such_column<C: AsRef<Column>>(
+    dialect: &dyn Dialect,
+    table: &TableName,
+    name: &str,
+    columns: &[C],
+) -> Error {
+    Error::schema(format!("table `{}` has no column `{name}`", dialect.shown(table)))
+        .hint(known_columns(columns))
 }
 
 /// The refusal to go on in the middle of rows that come in no order.
@@ -213,9 +242,10 @@ pub fn decode_split<T: DeserializeOwned>(split: &Split) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use transload_plugin_api::{LogicalType, SplitAbility};
 
     use super::*;
-    use crate::dialect::tests::Standard;
+    use crate::dialect::tests::{Folding, Standard};
 
     fn holds(range: &KeyRange, key: Option<i128>) -> bool {
         match (range, key) {
@@ -282,13 +312,18 @@ mod tests {
 
     #[test]
     fn splits_travel_and_positions_belong_to_them() {
-        let order = ["a".to_owned(), "b".to_owned()];
-        let ranges = integer_ranges(&[(1, 10)], 2);
-        let splits = KeySplit::all(Some("a"), ranges.clone(), &order, Some(11)).unwrap();
-        assert_eq!((splits[1].label.as_str(), splits[1].rows), ("a >= 6", Some(5)));
-        assert_eq!(splits[1].ability, SplitAbility::Seekable);
-        let split: KeySplit = decode_split(&splits[1]).unwrap();
-        assert_eq!((&split.range, &split.order[..]), (&ranges[1], &order[..]));
+        let order = vec!["a".to_owned(), "b".to_owned()];
+        let range = integer_ranges(&[(1, 10)], 2).remove(1);
+        let split = KeySplit { column: Some("a".to_owned()), range, order };
+        let travelling = |data: String| Split {
+            label: String::new(),
+            data,
+            ability: SplitAbility::Seekable,
+            rows: None,
+            bytes: None,
+        };
+        let encoded = travelling(encode_split(&split).unwrap());
+        assert_eq!(decode_split::<KeySplit>(&encoded).unwrap(), split);
         let key = vec![KeyValue::Integer(7), KeyValue::Text("x".into())];
         let position = Position(crate::encode_key(&key));
         assert_eq!(split.key_after(&position).unwrap(), key);
@@ -297,9 +332,39 @@ mod tests {
         let loose = KeySplit { order: Vec::new(), ..split };
         assert_eq!(loose.key_after(&position).unwrap_err().kind, ErrorKind::Unsupported);
         for data in ["", "{}", "{\"range\":\"null\",\"order\":[],\"more\":1}"] {
-            let broken = Split { data: data.to_owned(), ..splits[0].clone() };
+            let broken = travelling(data.to_owned());
             assert_eq!(decode_split::<KeySplit>(&broken).unwrap_err().kind, ErrorKind::Data);
         }
+    }
+
+    #[test]
+    fn a_table_is_divided_by_its_order_or_by_a_named_column() {
+        let column = |name: &str, nullable| Column::new(name, LogicalType::Int64, nullable);
+        let columns = [column("k", false), column("n", true)];
+        let divide = |named: Option<&str>, order: &[&str], max| {
+            let order = order.iter().map(|name| (*name).to_owned()).collect();
+            let bounds = |_: &Column, most| Ok(integer_ranges(&[(1, 100)], most));
+            let table = TableName::bare("t");
+            divide_by_key(&Folding, &table, &columns, named, order, max, bounds)
+        };
+        for (named, order, max, column, ordered, parts) in [
+            (None, &[][..], 4, None, false, 1),
+            (None, &["k"], 4, Some("k"), true, 4),
+            (None, &["k", "n"], 1, Some("k"), true, 1),
+            (Some("K"), &["k"], 4, Some("k"), true, 4),
+            (Some("n"), &["k"], 4, Some("n"), false, 4),
+            (Some("n"), &["k"], 2, Some("n"), false, 1),
+        ] {
+            let found = divide(named, order, max).unwrap();
+            assert_eq!(found.len(), parts, "{named:?} {max}");
+            assert_eq!(found[0].column.as_deref(), column, "{named:?}");
+            assert_eq!(!found[0].order.is_empty(), ordered, "{named:?}");
+            let null = found.iter().filter(|part| part.range == KeyRange::Null).count();
+            assert_eq!(null, usize::from(column == Some("n") && parts > 1), "{named:?}");
+        }
+        let error = divide(Some("x"), &[], 2).unwrap_err();
+        assert_eq!(error.to_string(), "table `t` has no column `x`");
+        assert_eq!(error.hint.as_deref(), Some("its columns: k, n"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The way to a server, tried stage by stage and told as findings: what comes after the first
-//! stage that fails is not tried. The stages that need a driver are the plugins' work.
+//! The stages of connecting to a server (name, port, TLS, login, rights) as findings of `check`.
+//! Nothing is tried after the first stage that fails. The stages that need a driver are the
+//! plugins' part.
 
 use std::{
     net::{TcpStream, ToSocketAddrs},
@@ -8,13 +9,13 @@ use std::{
 
 use transload_plugin_api::{Error, Finding};
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Clone, Debug, Default)]
-pub struct Stages(Vec<Finding>);
+pub struct ConnectionStages(Vec<Finding>);
 
-impl Stages {
-    /// Notes what a stage came to; `Some` if it is in order.
-    pub fn note<T>(
+impl ConnectionStages {
+    /// Adds the outcome of a stage; `Some` if it succeeded.
+    pub fn add<T>(
         &mut self,
         stage: &str,
         outcome: Result<T, Error>,
@@ -22,18 +23,18 @@ impl Stages {
     ) -> Option<T> {
         let (ok, detail) = match &outcome {
             Ok(value) => (true, words(value)),
-            Err(error) => (false, told(error)),
+            Err(error) => (false, with_hint(error)),
         };
         self.0.push(Finding { stage: stage.to_owned(), ok, detail });
         outcome.ok()
     }
 
-    /// Notes a stage whose outcome is words.
-    pub fn tell(&mut self, stage: &str, outcome: Result<String, Error>) -> bool {
-        self.note(stage, outcome, Clone::clone).is_some()
+    /// Adds a stage whose outcome is text; whether it succeeded.
+    pub fn report(&mut self, stage: &str, outcome: Result<String, Error>) -> bool {
+        self.add(stage, outcome, Clone::clone).is_some()
     }
 
-    /// The stages `name resolution` and `tcp`: whether a port of the host answers in time.
+    /// The stages `name resolution` and `tcp`: whether the port accepts a connection in time.
     pub fn reach(&mut self, host: &str, port: u16, timeout: Duration) -> bool {
         let resolved = (host, port).to_socket_addrs().map_err(Error::from).and_then(|found| {
             let found: Vec<_> = found.collect();
@@ -46,7 +47,7 @@ impl Stages {
             let addresses: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
             format!("`{host}` is {}", addresses.join(", "))
         };
-        let Some(found) = self.note("name resolution", resolved, words) else { return false };
+        let Some(found) = self.add("name resolution", resolved, words) else { return false };
         let mut reached = Err(Error::from(std::io::Error::other("nothing answers")));
         for address in found {
             reached = TcpStream::connect_timeout(&address, timeout)
@@ -58,17 +59,17 @@ impl Stages {
         }
         let reached =
             reached.map_err(|error| error.hint("is the server running, and is `port` right?"));
-        self.tell("tcp", reached)
+        self.report("tcp", reached)
     }
 
-    /// Everything noted.
+    /// All findings.
     pub fn into_findings(self) -> Vec<Finding> {
         self.0
     }
 }
 
 /// An error with its hint, in one line.
-fn told(error: &Error) -> String {
+fn with_hint(error: &Error) -> String {
     match &error.hint {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
@@ -85,7 +86,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    fn stages(found: Stages) -> Vec<(String, bool)> {
+    fn stages(found: ConnectionStages) -> Vec<(String, bool)> {
         found.into_findings().into_iter().map(|it| (it.stage, it.ok)).collect()
     }
 
@@ -93,27 +94,27 @@ mod tests {
     fn a_port_that_answers_is_reached() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut found = Stages::default();
+        let mut found = ConnectionStages::default();
         assert!(found.reach("127.0.0.1", port, LONG));
         assert_eq!(stages(found), [("name resolution".into(), true), ("tcp".into(), true)]);
         drop(listener);
-        let mut found = Stages::default();
+        let mut found = ConnectionStages::default();
         assert!(!found.reach("127.0.0.1", port, LONG));
         assert_eq!(stages(found), [("name resolution".into(), true), ("tcp".into(), false)]);
     }
 
     #[test]
     fn a_name_that_is_none_is_not_tried_further() {
-        let mut found = Stages::default();
+        let mut found = ConnectionStages::default();
         assert!(!found.reach("not a name", 1, LONG));
         assert_eq!(stages(found), [("name resolution".into(), false)]);
     }
 
     #[test]
     fn errors_bring_their_hints() {
-        let mut found = Stages::default();
+        let mut found = ConnectionStages::default();
         let error = Error::new(ErrorKind::Connection, "no").at("here").hint("try again");
-        assert!(!found.tell("login", Err(error)));
+        assert!(!found.report("login", Err(error)));
         assert_eq!(found.into_findings()[0].detail, "here: no; try again");
     }
 }

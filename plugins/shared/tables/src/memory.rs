@@ -1,0 +1,352 @@
+//! A database in memory for the tests of `writer` and `task`: tables of one integer column, a
+//! stage, locks, and verbs that fail when a test asks for it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow_array::{Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
+use parking_lot::{Mutex, MutexGuard};
+use transload_plugin_api::{
+    Column, Error, Finding, LogicalType, Options, Result, TableInfo, TargetInfo, TaskContext,
+    WriteMode, WritePlan, Written, schema_of,
+};
+
+use crate::{
+    Access, Commit, Destination, Dialect, Draft, Drafting, Loader, Session, TableName, TargetTable,
+    Wording, WriteDatabase, dialect::tests::Standard,
+};
+
+/// How a verb fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection is lost before the server hears of it.
+    Lost,
+    /// The server does it, and the connection is lost before its reply.
+    ReplyLost,
+    /// The server refuses.
+    Refused,
+    /// The server asks for a replay.
+    Deadlock,
+}
+
+/// What all sessions see.
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    /// Rows with the task that wrote them; tasks matter in a stage only.
+    pub(crate) tables: BTreeMap<String, Vec<(u32, i64)>>,
+    /// What was done, in order.
+    pub(crate) log: Vec<String>,
+    /// Sessions that hold the lock on the target, with the exclusive one marked.
+    pub(crate) locks: Vec<(u64, bool)>,
+    faults: Vec<(&'static str, Fault)>,
+    sessions: u64,
+}
+
+impl Server {
+    /// The next call of `verb` fails. Several faults of one verb come in order.
+    pub(crate) fn fail(&mut self, verb: &'static str, fault: Fault) {
+        self.faults.push((verb, fault));
+    }
+
+    pub(crate) fn rows(&self, table: &str) -> Option<Vec<i64>> {
+        Some(self.tables.get(table)?.iter().map(|(_, row)| *row).collect())
+    }
+
+    /// How often this was done.
+    pub(crate) fn count(&self, entry: &str) -> usize {
+        self.log.iter().filter(|it| *it == entry).count()
+    }
+}
+
+/// The database.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(pub(crate) Arc<Mutex<Server>>);
+
+impl Memory {
+    /// One with the empty table `t`.
+    pub(crate) fn with_table() -> Self {
+        let memory = Self::default();
+        memory.server().tables.insert("t".to_owned(), Vec::new());
+        memory
+    }
+
+    pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
+        self.0.lock()
+    }
+}
+
+/// A plan for rows of the column `a`.
+pub(crate) fn plan(run: &str, mode: WriteMode) -> WritePlan {
+    let columns = vec![Column::new("a", LogicalType::Int64, false)];
+    WritePlan { run: run.to_owned(), mode, columns, ..WritePlan::default() }
+}
+
+/// The table `t`.
+pub(crate) fn target() -> TargetTable {
+    TargetTable::parse(&Options::from_pairs([("table", "t")]), Ok).unwrap()
+}
+
+/// A batch of rows.
+pub(crate) fn batch(rows: &[i64]) -> RecordBatch {
+    let schema = schema_of(&[Column::new("a", LogicalType::Int64, false)]);
+    RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(rows.to_vec()))]).unwrap()
+}
+
+pub(crate) struct MemorySession {
+    memory: Memory,
+    number: u64,
+    is_lost: bool,
+    /// The open transaction: rows by table.
+    pending: Option<Vec<(String, u32, i64)>>,
+}
+
+impl MemorySession {
+    /// Notes what is done; fails as the test wants.
+    fn call(&mut self, verb: &'static str, entry: String) -> Result<Option<Fault>> {
+        let lost = || Error::connection(format!("{verb}: the connection was lost"));
+        if self.is_lost {
+            return Err(lost());
+        }
+        let mut server = self.memory.server();
+        let at = server.faults.iter().position(|(name, _)| *name == verb);
+        let fault = at.map(|at| server.faults.remove(at).1);
+        self.is_lost = matches!(fault, Some(Fault::Lost | Fault::ReplyLost));
+        match fault {
+            Some(Fault::Lost) if verb != "commit" && verb != "publish" => Err(lost()),
+            Some(Fault::Refused) => Err(Error::data(format!("{verb} is refused"))),
+            Some(Fault::Deadlock) => Err(Error::retry(format!("{verb} met a deadlock"))),
+            fault => {
+                if fault != Some(Fault::Lost) {
+                    server.log.push(entry);
+                }
+                Ok(fault)
+            }
+        }
+    }
+}
+
+impl Drop for MemorySession {
+    fn drop(&mut self) {
+        self.memory.server().locks.retain(|(number, _)| *number != self.number);
+    }
+}
+
+impl Session for MemorySession {
+    fn run(&mut self, _doing: &str, sql: &str) -> Result<()> {
+        self.call("run", sql.to_owned())?;
+        if sql.starts_with("CREATE TABLE") {
+            self.memory.server().tables.insert("t".to_owned(), Vec::new());
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.call("begin", "begin".to_owned())?;
+        assert!(self.pending.is_none(), "a transaction within a transaction");
+        self.pending = Some(Vec::new());
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<Commit> {
+        let fault = self.call("commit", "commit".to_owned())?;
+        let rows = self.pending.take().expect("a commit outside of a transaction");
+        if fault == Some(Fault::Lost) {
+            return Ok(Commit::Lost("no reply to COMMIT".to_owned()));
+        }
+        let mut server = self.memory.server();
+        for (table, task, row) in rows {
+            server.tables.entry(table).or_default().push((task, row));
+        }
+        match fault {
+            None => Ok(Commit::Committed),
+            Some(_) => Ok(Commit::Lost("no reply to COMMIT".to_owned())),
+        }
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        self.call("rollback", "rollback".to_owned())?;
+        self.pending = None;
+        Ok(())
+    }
+}
+
+pub(crate) struct MemoryDestination {
+    stage: Option<TableName>,
+}
+
+impl Destination<MemorySession> for MemoryDestination {
+    fn stage(&self) -> Option<&TableName> {
+        self.stage.as_ref()
+    }
+
+    fn make(&self, session: &mut MemorySession) -> Result<()> {
+        let Some(stage) = &self.stage else { return Ok(()) };
+        session.call("make", "make".to_owned())?;
+        session.memory.server().tables.insert(stage.table.clone(), Vec::new());
+        Ok(())
+    }
+
+    fn publish(&self, session: &mut MemorySession) -> Result<Commit> {
+        let fault = session.call("publish", "publish".to_owned())?;
+        if fault == Some(Fault::Lost) {
+            return Ok(Commit::Lost("no reply to the publication".to_owned()));
+        }
+        if let Some(stage) = &self.stage {
+            let mut server = session.memory.server();
+            let locked = server.locks.contains(&(session.number, true));
+            assert!(locked, "published by a session without the lock");
+            let rows = server.tables.remove(&stage.table).expect("a stage to publish");
+            server.tables.insert("t".to_owned(), rows);
+        }
+        match fault {
+            None => Ok(Commit::Committed),
+            Some(_) => Ok(Commit::Lost("no reply to the publication".to_owned())),
+        }
+    }
+
+    fn remove(&self, session: &mut MemorySession) -> Result<()> {
+        let Some(stage) = &self.stage else { return Ok(()) };
+        session.call("remove", "remove".to_owned())?;
+        session.memory.server().tables.remove(&stage.table);
+        Ok(())
+    }
+
+    fn remove_task(&self, session: &mut MemorySession, task: u32) -> Result<()> {
+        let Some(stage) = &self.stage else { return Ok(()) };
+        session.call("remove_task", format!("remove task {task}"))?;
+        let mut server = session.memory.server();
+        if let Some(rows) = server.tables.get_mut(&stage.table) {
+            rows.retain(|(owner, _)| *owner != task);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct MemoryLoader {
+    table: String,
+    task: u32,
+    /// The session that was prepared.
+    session: Option<u64>,
+}
+
+impl Loader<MemorySession> for MemoryLoader {
+    fn prepare(&mut self, session: &mut MemorySession) -> Result<()> {
+        session.call("prepare", "prepare".to_owned())?;
+        self.session = Some(session.number);
+        Ok(())
+    }
+
+    fn write(&mut self, session: &mut MemorySession, batch: &RecordBatch) -> Result<Written> {
+        assert_eq!(self.session, Some(session.number), "rows in an unprepared session");
+        session.call("write", "write".to_owned())?;
+        let pending = session.pending.as_mut().expect("rows outside of a transaction");
+        let rows = batch.column(0).as_primitive::<Int64Type>().values();
+        pending.extend(rows.iter().map(|row| (self.table.clone(), self.task, *row)));
+        Ok(Written { inserted: rows.len() as u64, ..Written::default() })
+    }
+
+    fn complete(&mut self, session: &mut MemorySession) -> Result<()> {
+        session.call("complete", "complete".to_owned()).map(drop)
+    }
+
+    fn discard(&mut self, session: &mut MemorySession) {
+        let _ = session.call("discard", "discard".to_owned());
+    }
+}
+
+pub(crate) struct MemoryTable;
+
+impl From<MemoryTable> for TargetInfo {
+    fn from(_: MemoryTable) -> Self {
+        Self { name: "t".to_owned(), exists: true, ..Self::default() }
+    }
+}
+
+impl WriteDatabase for Memory {
+    const DIALECT: &'static (dyn Dialect + Sync) = &Standard;
+    const WORDING: Wording<'static> = Wording { overwrite: "staged", null_key: "always new" };
+
+    type Session = MemorySession;
+    type Table = MemoryTable;
+    type Destination = MemoryDestination;
+    type Loader = MemoryLoader;
+
+    fn connect(&self, _access: Access) -> Result<MemorySession> {
+        let number = {
+            let mut server = self.server();
+            server.sessions += 1;
+            server.sessions
+        };
+        let memory = self.clone();
+        let mut session = MemorySession { memory, number, is_lost: false, pending: None };
+        session.call("connect", "connect".to_owned())?;
+        Ok(session)
+    }
+
+    fn check(&self, _target: &TargetTable) -> Result<Vec<Finding>> {
+        Ok(Vec::new())
+    }
+
+    fn tables(&self, _session: &mut MemorySession) -> Result<Vec<TableInfo>> {
+        Ok(Vec::new())
+    }
+
+    fn find_table(
+        &self,
+        session: &mut MemorySession,
+        name: &TableName,
+    ) -> Result<Option<MemoryTable>> {
+        session.call("find_table", "find_table".to_owned())?;
+        Ok(self.server().tables.contains_key(&name.table).then_some(MemoryTable))
+    }
+
+    fn draft(
+        &self,
+        session: &mut MemorySession,
+        drafting: Drafting<'_>,
+        name: &TableName,
+        target: Option<&MemoryTable>,
+    ) -> Result<Draft> {
+        session.call("draft", "draft".to_owned())?;
+        match target {
+            None => drafting.new_table(name, |_| Some("INT".to_owned())),
+            Some(_) => {
+                let columns = &drafting.plan.columns;
+                drafting.existing_table(name, columns, &[], |own, _| Ok(own.clone()))
+            }
+        }
+    }
+
+    fn lock(&self, session: &mut MemorySession, _name: &TableName, mode: WriteMode) -> Result<()> {
+        session.call("lock", "lock".to_owned())?;
+        let exclusive = mode == WriteMode::Overwrite;
+        let locks = &mut self.server().locks;
+        if locks.iter().any(|(_, other)| exclusive || *other) {
+            return Err(Error::locked("another run writes table `t`"));
+        }
+        locks.push((session.number, exclusive));
+        Ok(())
+    }
+
+    fn destination(
+        &self,
+        _session: &mut MemorySession,
+        name: &TableName,
+        plan: &WritePlan,
+    ) -> Result<MemoryDestination> {
+        let staged = plan.mode == WriteMode::Overwrite;
+        let stage = staged.then(|| TableName::bare(format!("{}__{}", name.table, plan.run)));
+        Ok(MemoryDestination { stage })
+    }
+
+    fn loader(
+        &self,
+        _session: &mut MemorySession,
+        name: &TableName,
+        _plan: &WritePlan,
+        destination: &MemoryDestination,
+        task: &TaskContext,
+    ) -> Result<MemoryLoader> {
+        let table = destination.stage().unwrap_or(name).table.clone();
+        Ok(MemoryLoader { table, task: task.task, session: None })
+    }
+}

@@ -1,0 +1,145 @@
+//! The reader of one table or query: schema, splits and the opening of a split, the same for every
+//! database. What a database does in its own way is behind [`ReadDatabase`]; several tables read
+//! as one are `sharded`'s part.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use transload_plugin_api::{
+    Column, Error, Finding, Position, ReadTask, Reader, Result, SourceSchema, Split, SplitRequest,
+    TableInfo,
+};
+
+use crate::{
+    Description, Division, KeySplit, ReadDatabase, ScanRequest, Snapshot, Source, decode_split,
+    encode_split, known_columns, sharded::Shard,
+};
+
+/// Reads one table or query of a database.
+pub struct TableReader<D: ReadDatabase> {
+    database: Arc<D>,
+    source: Source,
+}
+
+/// What a split says to `open`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SplitData {
+    part: KeySplit,
+    #[serde(default)]
+    snapshot: Snapshot,
+}
+
+impl<D: ReadDatabase> TableReader<D> {
+    /// A reader of `source`. Readers of several tables share the database.
+    pub fn new(database: &Arc<D>, source: Source) -> Self {
+        Self { database: Arc::clone(database), source }
+    }
+
+    /// The source as it stands now.
+    fn described(&self) -> Result<Description<D::Column, D::Table>> {
+        let relation = self.source.relation()?;
+        self.database.describe(&mut self.database.connect()?, relation)
+    }
+
+    fn find<'a>(&self, own: &'a [D::Column], name: &str) -> Result<&'a D::Column> {
+        let same = |column: &&D::Column| D::DIALECT.is_same_column(&column.as_ref().name, name);
+        own.iter().find(same).ok_or_else(|| {
+            Error::schema(format!("the source has no column `{name}`")).hint(known_columns(own))
+        })
+    }
+
+    /// The source may have changed since the plan: a column that cannot be read as planned any
+    /// more must not be read as something else.
+    fn check_unchanged(&self, own: &[D::Column], planned: &Column) -> Result<()> {
+        let column = self.find(own, &planned.name)?;
+        if self.database.produces(column, planned)?.logical == planned.logical {
+            return Ok(());
+        }
+        let now = column.as_ref();
+        let Column { name, logical, .. } = planned;
+        let native =
+            if now.native.is_empty() { now.logical.to_string() } else { now.native.clone() };
+        let message = format!("column `{name}` is `{native}` now and was planned as `{logical}`");
+        Err(Error::schema(message).hint("the source has changed since the plan: run the job again"))
+    }
+}
+
+impl<D: ReadDatabase> Shard for TableReader<D> {
+    fn identity(&self) -> Result<String> {
+        Ok(self.described()?.identity)
+    }
+}
+
+impl<D: ReadDatabase> Reader for TableReader<D> {
+    fn check(&self) -> Result<Vec<Finding>> {
+        self.database.check(&self.source)
+    }
+
+    fn discover(&self) -> Result<Vec<TableInfo>> {
+        self.database.tables(&mut self.database.connect()?)
+    }
+
+    fn schema(&self) -> Result<SourceSchema> {
+        let Description { columns, keys, notes, .. } = self.described()?;
+        let columns = columns.iter().map(|column| column.as_ref().clone()).collect();
+        Ok(SourceSchema { columns, keys, notes })
+    }
+
+    fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
+        let own = self.described()?.columns;
+        let produced =
+            |wanted: &Column| self.database.produces(self.find(&own, &wanted.name)?, wanted);
+        wanted.iter().map(produced).collect()
+    }
+
+    fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
+        let relation = self.source.relation()?;
+        let mut session = self.database.connect()?;
+        let description = self.database.describe(&mut session, relation)?;
+        let max = request.max.max(1);
+        let parts = self.database.divide(&mut session, &self.source, &description, max)?;
+        parts.into_iter().map(split).collect()
+    }
+
+    fn open(
+        &self,
+        split: &Split,
+        columns: &[Column],
+        after: Option<&Position>,
+    ) -> Result<Box<dyn ReadTask>> {
+        let SplitData { part, snapshot } = decode_split(split)?;
+        if after.is_some() && snapshot != Snapshot::Own {
+            return Err(Error::not_found("the state that the splits share ended with its session")
+                .hint("run the job again"));
+        }
+        let after = after.map(|position| part.key_after(position)).transpose()?;
+        let relation = self.source.relation()?;
+        let mut session = self.database.enter(&snapshot)?;
+        let description = self.database.describe(&mut session, relation)?;
+        for planned in columns {
+            self.check_unchanged(&description.columns, planned)?;
+        }
+        let request = ScanRequest {
+            source: &self.source,
+            description: &description,
+            part: &part,
+            columns,
+            after: after.as_deref(),
+        };
+        self.database.scan(session, request)
+    }
+}
+
+/// A division as the host carries it.
+fn split(division: Division) -> Result<Split> {
+    let ability = division.ability();
+    let Division { label, part, snapshot, rows } = division;
+    Ok(Split {
+        label,
+        data: encode_split(&SplitData { part, snapshot })?,
+        ability,
+        rows,
+        bytes: None,
+    })
+}

@@ -1,0 +1,42 @@
+//! How far one run has come in this process. What happens in each state is decided by `writer`.
+
+/// The state of a run. A process that joins a run (a resume, a commit elsewhere) begins at
+/// [`RunState::Unprepared`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RunState {
+    /// This process has not prepared the run; another one may have, and may have published it.
+    #[default]
+    Unprepared,
+    /// The target is locked, `before` statements have run, the stage is made: tasks write.
+    Prepared,
+    /// The reply to publishing was lost: the rows may or may not be in the target.
+    Uncertain,
+    /// The rows are in the target, and `after` statements up to this one have run.
+    Published {
+        /// How many `after` statements have run.
+        after: usize,
+    },
+    /// All of it is done.
+    Committed,
+}
+
+/// One run as this process knows it.
+pub(crate) struct Run<S> {
+    /// The plan's run id; empty before the first run.
+    pub(crate) id: String,
+    pub(crate) state: RunState,
+    /// The job's own session, which holds the lock on the target.
+    pub(crate) session: Option<JobSession<S>>,
+}
+
+/// The job's own session. The lock ends with it.
+pub(crate) struct JobSession<S> {
+    pub(crate) session: S,
+    pub(crate) locked: bool,
+}
+
+impl<S> Run<S> {
+    pub(crate) fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), state: RunState::Unprepared, session: None }
+    }
+}

@@ -1,0 +1,265 @@
+//! Every state of a chunk with every event, on a database in memory.
+
+use transload_plugin_api::WriteMode;
+
+use super::*;
+use crate::memory::{Fault, Memory, batch, plan, target};
+
+const STAGE: &str = "t__r";
+
+fn open(memory: &Memory, mode: WriteMode) -> ChunkTask<Memory> {
+    open_until(memory, mode, &Cancel::new())
+}
+
+fn open_until(memory: &Memory, mode: WriteMode, cancel: &Cancel) -> ChunkTask<Memory> {
+    if mode == WriteMode::Overwrite {
+        memory.server().tables.entry(STAGE.to_owned()).or_default();
+    }
+    let (database, context) = (Arc::new(memory.clone()), TaskContext { task: 7, epoch: 0 });
+    let (target, plan) = (target(), plan("r", mode));
+    ChunkTask::open(&database, cancel, target.table().unwrap(), &plan, &context).unwrap()
+}
+
+fn commit(task: &mut ChunkTask<Memory>) -> Result<ChunkOutcome> {
+    task.commit_chunk(&Position::default(), &Counters::default())
+}
+
+/// A whole chunk of these rows.
+fn chunk(task: &mut ChunkTask<Memory>, rows: &[i64]) -> Result<ChunkOutcome> {
+    task.begin_chunk(0)?;
+    task.write(&batch(rows))?;
+    commit(task)
+}
+
+fn rows(memory: &Memory, table: &str) -> Vec<i64> {
+    memory.server().rows(table).unwrap()
+}
+
+fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
+    outcome.unwrap_err().kind
+}
+
+#[test]
+fn chunks_commit_one_after_the_other() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Insert);
+    assert_eq!(chunk(&mut task, &[1, 2]).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(chunk(&mut task, &[3]).unwrap(), ChunkOutcome::Committed);
+    let receipt = Box::new(task).finish().unwrap();
+    assert_eq!((receipt.task, receipt.data.as_str()), (7, ""));
+    assert_eq!(rows(&memory, "t"), [1, 2, 3]);
+    assert_eq!(memory.server().count("connect"), 1);
+}
+
+#[test]
+fn events_in_the_wrong_state_are_defects_and_change_nothing() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Insert);
+    let error = task.write(&batch(&[1])).unwrap_err();
+    assert_eq!(error.to_string(), "task 7: no open chunk to write to");
+    assert_eq!(kind(commit(&mut task)), ErrorKind::Defect, "commit between chunks");
+    task.rollback_chunk().unwrap();
+    task.begin_chunk(0).unwrap();
+    assert_eq!(kind(task.begin_chunk(1)), ErrorKind::Defect, "begin twice");
+    task.write(&batch(&[1])).unwrap();
+    assert_eq!(commit(&mut task).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(kind(commit(&mut task)), ErrorKind::Defect, "commit twice");
+    assert_eq!(rows(&memory, "t"), [1]);
+}
+
+#[test]
+fn a_broken_chunk_can_only_be_rolled_back() {
+    for (fault, asked) in [(Fault::Deadlock, ErrorKind::Retry), (Fault::Refused, ErrorKind::Data)] {
+        for verb in ["write", "complete"] {
+            let memory = Memory::with_table();
+            let mut task = open(&memory, WriteMode::Insert);
+            memory.server().fail(verb, fault);
+            assert_eq!(kind(chunk(&mut task, &[1])), asked, "{verb} {fault:?}");
+            assert_eq!(kind(task.write(&batch(&[1]))), ErrorKind::Defect);
+            assert_eq!(kind(commit(&mut task)), ErrorKind::Defect);
+            assert_eq!(kind(task.begin_chunk(0)), ErrorKind::Defect);
+            task.rollback_chunk().unwrap();
+            assert_eq!(memory.server().count("rollback"), 1);
+            assert_eq!(chunk(&mut task, &[1]).unwrap(), ChunkOutcome::Committed);
+            assert_eq!(rows(&memory, "t"), [1]);
+        }
+    }
+}
+
+#[test]
+fn a_loss_between_chunks_is_not_noticed() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Insert);
+    chunk(&mut task, &[1]).unwrap();
+    memory.server().fail("begin", Fault::Lost);
+    assert_eq!(chunk(&mut task, &[2]).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(rows(&memory, "t"), [1, 2]);
+    let server = memory.server();
+    assert_eq!((server.count("connect"), server.count("prepare")), (2, 2));
+}
+
+#[test]
+fn a_second_loss_at_begin_asks_for_a_replay() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Insert);
+    memory.server().fail("begin", Fault::Lost);
+    memory.server().fail("begin", Fault::Lost);
+    assert_eq!(kind(task.begin_chunk(0)), ErrorKind::Retry);
+    task.rollback_chunk().unwrap();
+    assert_eq!(chunk(&mut task, &[1]).unwrap(), ChunkOutcome::Committed);
+}
+
+#[test]
+fn a_loss_before_commit_asks_for_a_replay() {
+    for verb in ["write", "complete"] {
+        let memory = Memory::with_table();
+        let mut task = open(&memory, WriteMode::Upsert);
+        memory.server().fail(verb, Fault::Lost);
+        assert_eq!(kind(chunk(&mut task, &[1])), ErrorKind::Retry, "{verb}");
+        task.rollback_chunk().unwrap();
+        assert_eq!(chunk(&mut task, &[1]).unwrap(), ChunkOutcome::Committed);
+        assert_eq!(rows(&memory, "t"), [1], "{verb}");
+        assert_eq!(memory.server().count("connect"), 2);
+    }
+}
+
+#[test]
+fn a_server_that_comes_back_late_is_waited_for_and_a_stop_is_heard_meanwhile() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Insert);
+    memory.server().fail("write", Fault::Lost);
+    assert_eq!(kind(chunk(&mut task, &[1])), ErrorKind::Retry);
+    task.rollback_chunk().unwrap();
+    memory.server().fail("connect", Fault::Lost);
+    assert_eq!(chunk(&mut task, &[1]).unwrap(), ChunkOutcome::Committed);
+
+    let cancel = Cancel::new();
+    let mut task = open_until(&memory, WriteMode::Insert, &cancel);
+    (0..50).for_each(|_| memory.server().fail("connect", Fault::Lost));
+    memory.server().fail("begin", Fault::Lost);
+    let begun = std::time::Instant::now();
+    let signal = cancel.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        signal.cancel();
+    });
+    assert_eq!(kind(task.begin_chunk(0)), ErrorKind::Cancelled);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn t07_a_commit_without_a_reply_is_unknown_and_ends_the_chunks() {
+    for (fault, expected) in [(Fault::ReplyLost, &[1][..]), (Fault::Lost, &[])] {
+        let memory = Memory::with_table();
+        let mut task = open(&memory, WriteMode::Insert);
+        memory.server().fail("commit", fault);
+        let outcome = chunk(&mut task, &[1]).unwrap();
+        let evidence = "no reply to COMMIT".to_owned();
+        assert_eq!(outcome, ChunkOutcome::Unknown { evidence });
+        assert_eq!(kind(task.write(&batch(&[2]))), ErrorKind::Defect);
+        assert_eq!(kind(commit(&mut task)), ErrorKind::Defect);
+        assert_eq!(kind(task.begin_chunk(1)), ErrorKind::Defect);
+        assert_eq!(rows(&memory, "t"), expected);
+        // The caller has looked and decided: a rollback undoes nothing.
+        task.rollback_chunk().unwrap();
+        assert_eq!(memory.server().count("rollback"), 0);
+        assert_eq!(chunk(&mut task, &[2]).unwrap(), ChunkOutcome::Committed);
+        assert_eq!(rows(&memory, "t"), [expected, &[2]].concat());
+    }
+}
+
+#[test]
+fn nothing_is_removed_after_an_unknown_outcome() {
+    for end in ["abort", "rollback and abort", "drop", "finish"] {
+        let memory = Memory::with_table();
+        let mut task = open(&memory, WriteMode::Overwrite);
+        chunk(&mut task, &[1]).unwrap();
+        memory.server().fail("commit", Fault::ReplyLost);
+        assert!(matches!(chunk(&mut task, &[2]).unwrap(), ChunkOutcome::Unknown { .. }));
+        match end {
+            "abort" => Box::new(task).abort().unwrap(),
+            "rollback and abort" => {
+                task.rollback_chunk().unwrap();
+                Box::new(task).abort().unwrap();
+            }
+            "drop" => drop(task),
+            _ => assert_eq!(kind(Box::new(task).finish()), ErrorKind::Defect),
+        }
+        assert_eq!(rows(&memory, STAGE), [1, 2], "{end}");
+    }
+}
+
+#[test]
+fn a_refused_commit_is_rolled_back_at_once() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Insert);
+    memory.server().fail("commit", Fault::Refused);
+    assert_eq!(kind(chunk(&mut task, &[1])), ErrorKind::Data);
+    assert_eq!(memory.server().count("rollback"), 1);
+    task.rollback_chunk().unwrap();
+    assert_eq!(chunk(&mut task, &[2]).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(rows(&memory, "t"), [2]);
+}
+
+#[test]
+fn a_rollback_that_fails_closes_the_session() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Insert);
+    task.begin_chunk(0).unwrap();
+    task.write(&batch(&[1])).unwrap();
+    memory.server().fail("rollback", Fault::Refused);
+    task.rollback_chunk().unwrap();
+    assert_eq!(chunk(&mut task, &[2]).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(rows(&memory, "t"), [2]);
+    assert_eq!(memory.server().count("connect"), 2);
+}
+
+#[test]
+fn a_stop_before_commit_leaves_nothing() {
+    let (memory, cancel) = (Memory::with_table(), Cancel::new());
+    let mut task = open_until(&memory, WriteMode::Insert, &cancel);
+    task.begin_chunk(0).unwrap();
+    task.write(&batch(&[1])).unwrap();
+    cancel.cancel();
+    assert_eq!(kind(commit(&mut task)), ErrorKind::Cancelled);
+    task.rollback_chunk().unwrap();
+    assert_eq!(rows(&memory, "t"), [0; 0]);
+    assert_eq!(memory.server().count("commit"), 0);
+}
+
+#[test]
+fn a_task_that_ends_inside_a_chunk_leaves_nothing_of_itself() {
+    for end in ["abort", "drop", "finish"] {
+        for broken in [false, true] {
+            let memory = Memory::with_table();
+            let mut task = open(&memory, WriteMode::Overwrite);
+            memory.server().tables.get_mut(STAGE).unwrap().push((3, 100));
+            chunk(&mut task, &[1]).unwrap();
+            task.begin_chunk(1).unwrap();
+            if broken {
+                memory.server().fail("write", Fault::Lost);
+                task.write(&batch(&[2])).unwrap_err();
+            }
+            match end {
+                "abort" => Box::new(task).abort().unwrap(),
+                "drop" => drop(task),
+                _ => assert_eq!(kind(Box::new(task).finish()), ErrorKind::Defect),
+            }
+            // Another task's rows stay.
+            assert_eq!(rows(&memory, STAGE), [100], "{end} {broken}");
+            assert_eq!(memory.server().count("remove task 7"), 1);
+        }
+    }
+}
+
+#[test]
+fn a_finished_task_keeps_its_staged_rows() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Overwrite);
+    chunk(&mut task, &[1]).unwrap();
+    Box::new(task).finish().unwrap();
+    assert_eq!(rows(&memory, STAGE), [1]);
+    let unused = open(&memory, WriteMode::Overwrite);
+    Box::new(unused).abort().unwrap();
+    assert_eq!(memory.server().count("remove task 7"), 0);
+}

@@ -1,0 +1,220 @@
+//! The seam below [`TableWriter`](crate::TableWriter): what one database does in its own way when
+//! a table is written. Run state, chunk state, locking order, reconnecting and unknown outcomes
+//! are not here: `writer` and `task` hold them once for all databases.
+//!
+//! Four small traits: [`WriteDatabase`] opens sessions and knows the catalog, [`Session`] is one
+//! connection, [`Destination`] is where the rows of a run go, [`Loader`] moves batches.
+
+use arrow_array::RecordBatch;
+use transload_plugin_api::{
+    Finding, Result, TableInfo, TargetInfo, TaskContext, WriteMode, WritePlan, Written,
+};
+
+use crate::{Dialect, Draft, Drafting, TableName, TargetTable, Wording};
+
+/// What a session is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To look up the catalog. Changes nothing and creates nothing, not even a database file.
+    /// Ended by the job's stop signal.
+    Look,
+    /// To write. Ended by the job's stop signal.
+    Write,
+    /// To remove what a run left behind. Creates nothing, and is not ended by the stop signal,
+    /// which may have been given already.
+    CleanUp,
+}
+
+/// What became of a commit that the server did not refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// It is in.
+    Committed,
+    /// The connection was lost, or the stop signal given, after the commit was sent and before
+    /// its reply: it may or may not be in. Holds what is known, for people.
+    Lost(String),
+}
+
+/// One database that tables are written to. Shared by the threads of all tasks.
+pub trait WriteDatabase: Send + Sync + 'static {
+    /// How the database writes SQL.
+    const DIALECT: &'static (dyn Dialect + Sync);
+    /// How drafts word what only this database does.
+    const WORDING: Wording<'static>;
+
+    /// A connection.
+    type Session: Session;
+    /// A table as the catalog describes it.
+    type Table: Into<TargetInfo>;
+    /// Where the rows of a run go.
+    type Destination: Destination<Self::Session>;
+    /// Moves batches of one task.
+    type Loader: Loader<Self::Session>;
+
+    /// Opens a session. Called once for the job, once per task, and again after a loss.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`](transload_plugin_api::ErrorKind::Connection) if the server cannot
+    /// be reached now: worth another attempt. Any other kind is final.
+    fn connect(&self, access: Access) -> Result<Self::Session>;
+
+    /// The findings of `check`: the way to the server, rights, and the target if one is named.
+    ///
+    /// # Errors
+    /// None for what is a finding.
+    fn check(&self, target: &TargetTable) -> Result<Vec<Finding>>;
+
+    /// The tables and views that this login sees.
+    ///
+    /// # Errors
+    /// Those of the query.
+    fn tables(&self, session: &mut Self::Session) -> Result<Vec<TableInfo>>;
+
+    /// The table of that name, or `None`. Asked of a session that a server may have closed in the
+    /// meantime: a lost connection is an error of kind `Connection`.
+    ///
+    /// # Errors
+    /// Those of the query.
+    fn find_table(
+        &self,
+        session: &mut Self::Session,
+        name: &TableName,
+    ) -> Result<Option<Self::Table>>;
+
+    /// Checks the plan against this database and against the target as it stands, or against
+    /// nothing if there is no table yet, and drafts it. Changes nothing. Names, keys and filled
+    /// columns are checked by [`Drafting::new_table`] and [`Drafting::existing_table`], one of
+    /// which this calls.
+    ///
+    /// # Errors
+    /// Whatever makes the plan impossible.
+    fn draft(
+        &self,
+        session: &mut Self::Session,
+        drafting: Drafting<'_>,
+        name: &TableName,
+        target: Option<&Self::Table>,
+    ) -> Result<Draft>;
+
+    /// Locks the target for a run, until the session ends: shared by runs that add rows, exclusive
+    /// for one that replaces them all (`overwrite`). The table exists.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`](transload_plugin_api::ErrorKind::Locked) with the holder as hint.
+    fn lock(&self, session: &mut Self::Session, name: &TableName, mode: WriteMode) -> Result<()>;
+
+    /// Where the rows of this run go. Looks at most; also right after the table was dropped.
+    ///
+    /// # Errors
+    /// Those of a look-up.
+    fn destination(
+        &self,
+        session: &mut Self::Session,
+        name: &TableName,
+        plan: &WritePlan,
+    ) -> Result<Self::Destination>;
+
+    /// A loader of one task's rows. The table, and the stage if there is one, exist.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`](transload_plugin_api::ErrorKind::Schema) if the table has changed
+    /// since the plan.
+    fn loader(
+        &self,
+        session: &mut Self::Session,
+        name: &TableName,
+        plan: &WritePlan,
+        destination: &Self::Destination,
+        task: &TaskContext,
+    ) -> Result<Self::Loader>;
+}
+
+/// A connection. A session that is dropped takes its open transaction back: by closing the
+/// connection, or by a rollback where the connection is shared.
+pub trait Session: Send {
+    /// Runs a statement outside of a transaction of ours: all of it or nothing. `doing` is what
+    /// error messages begin with.
+    ///
+    /// # Errors
+    /// Of kind `Connection` if the session is lost.
+    fn run(&mut self, doing: &str, sql: &str) -> Result<()>;
+
+    /// Begins a transaction; waits for its turn where writers take turns.
+    ///
+    /// # Errors
+    /// Of kind `Connection` if the session is lost, for which the caller opens another one.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Commits the open transaction.
+    ///
+    /// # Errors
+    /// Only if the transaction is certainly not in. What cannot be known is [`Commit::Lost`].
+    fn commit(&mut self) -> Result<Commit>;
+
+    /// Rolls the open transaction back; nothing to do if the database did so by itself. Works
+    /// after a stop signal as far as the connection does.
+    ///
+    /// # Errors
+    /// The caller drops the session then.
+    fn rollback(&mut self) -> Result<()>;
+}
+
+/// Where the rows of a run go: straight into the target, or into a stage that is published when
+/// the job commits. Every verb can be repeated.
+pub trait Destination<S>: Send + Sync {
+    /// The stage, or `None` where chunks commit into the target. Publishing removes or renames the
+    /// stage in the same transaction or statement, so that a missing stage means published.
+    fn stage(&self) -> Option<&TableName>;
+
+    /// Makes the stage unless it is there, or empties the target if the plan asks for that.
+    ///
+    /// # Errors
+    /// Those of the statements.
+    fn make(&self, session: &mut S) -> Result<()>;
+
+    /// Publishes the stage, which is there, and does whatever else follows the last row, such as
+    /// moving sequences on. Called for every run, staged or not.
+    ///
+    /// # Errors
+    /// Only if nothing is published. What cannot be known is [`Commit::Lost`].
+    fn publish(&self, session: &mut S) -> Result<Commit>;
+
+    /// Removes the stage and what publishing left beside it. Nothing there is no error.
+    ///
+    /// # Errors
+    /// Those of the statements.
+    fn remove(&self, session: &mut S) -> Result<()>;
+
+    /// Removes one task's rows from the stage. Nothing to do without a stage.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    fn remove_task(&self, session: &mut S, task: u32) -> Result<()>;
+}
+
+/// Moves the batches of one task into the destination. All calls for a chunk get the same session,
+/// inside its open transaction.
+pub trait Loader<S>: Send {
+    /// Prepares a new session outside of a transaction: temporary tables, prepared statements.
+    ///
+    /// # Errors
+    /// Those of the statements.
+    fn prepare(&mut self, session: &mut S) -> Result<()>;
+
+    /// Loads a batch. Rows that the database refuses for their values come back as dirty rows.
+    ///
+    /// # Errors
+    /// `Retry` to have the chunk rolled back and replayed, `Connection` if the session is lost
+    /// (the caller turns it into `Retry`), any other kind to end the task.
+    fn write(&mut self, session: &mut S, batch: &RecordBatch) -> Result<Written>;
+
+    /// All rows written since `begin` are with the server and were taken, or an error. Called once
+    /// before each commit.
+    ///
+    /// # Errors
+    /// As [`Loader::write`].
+    fn complete(&mut self, session: &mut S) -> Result<()>;
+
+    /// Ends what is open, such as a bulk load, before a rollback. The session may be lost.
+    fn discard(&mut self, session: &mut S);
+}

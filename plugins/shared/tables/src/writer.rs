@@ -1,0 +1,265 @@
+//! The writer of one table: the verbs of a job, in the order that is safe for every database. How
+//! far a run has come is `run`'s state, one task's chunks are `task`'s, and what a database does
+//! in its own way is behind [`WriteDatabase`].
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use transload_plugin_api::{
+    Backoff, Cancel, ChunkOutcome, Error, Finding, Receipt, Result, TableInfo, TargetInfo,
+    TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
+};
+
+use crate::{
+    Access, Commit, Destination, Draft, Drafting, Session, TableName, TargetTable, WriteDatabase,
+    run::{JobSession, Run, RunState},
+    task::ChunkTask,
+};
+
+/// Writes one table of a database.
+pub struct TableWriter<D: WriteDatabase> {
+    database: Arc<D>,
+    target: TargetTable,
+    cancel: Cancel,
+    run: Mutex<Run<D::Session>>,
+}
+
+impl<D: WriteDatabase> TableWriter<D> {
+    /// A writer of `target`. `cancel` is the job's stop signal.
+    pub fn new(database: D, target: TargetTable, cancel: &Cancel) -> Self {
+        let (database, cancel) = (Arc::new(database), cancel.clone());
+        Self { database, target, cancel, run: Mutex::new(Run::new("")) }
+    }
+
+    /// The state of the plan's run; another run begins from nothing, and lets go of the lock of
+    /// the one before.
+    fn run(&self, plan: &WritePlan) -> MutexGuard<'_, Run<D::Session>> {
+        let mut run = self.run.lock();
+        if run.id != plan.run {
+            *run = Run::new(&plan.run);
+        }
+        run
+    }
+
+    fn drafted(&self, session: &mut D::Session, plan: &WritePlan) -> Result<Draft> {
+        let name = self.target.table()?;
+        let drafting = Drafting { dialect: D::DIALECT, plan };
+        drafting.check_names()?;
+        let target = self.database.find_table(session, name)?;
+        self.database.draft(session, drafting, name, target.as_ref())
+    }
+
+    /// The job's session, opened again if it was lost in the meantime.
+    fn session<'a>(&self, run: &'a mut Run<D::Session>) -> Result<&'a mut JobSession<D::Session>> {
+        let name = self.target.table()?;
+        let alive = |kept: &mut JobSession<D::Session>| {
+            self.database.find_table(&mut kept.session, name).is_ok()
+        };
+        let kept = match run.session.take() {
+            Some(mut kept) => alive(&mut kept).then_some(kept),
+            None => None,
+        };
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                let connect = || self.database.connect(Access::Write);
+                let session = Backoff::new().reconnect(&self.cancel, connect)?;
+                JobSession { session, locked: false }
+            }
+        };
+        Ok(run.session.insert(kept))
+    }
+
+    /// As [`Self::session`], with the lock on the target, which was lost with a lost session.
+    fn locked<'a>(
+        &self,
+        run: &'a mut Run<D::Session>,
+        mode: WriteMode,
+    ) -> Result<&'a mut D::Session> {
+        let job = self.session(run)?;
+        if !job.locked {
+            self.database.lock(&mut job.session, self.target.table()?, mode)?;
+            job.locked = true;
+        }
+        Ok(&mut job.session)
+    }
+
+    /// Publishes what the tasks have written. `Some` is what `commit` then returns: nothing is
+    /// left to do, or it cannot be known whether there is.
+    fn publish(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<Option<ChunkOutcome>> {
+        let name = self.target.table()?;
+        let session = &mut self.session(run)?.session;
+        let destination = self.database.destination(session, name, plan)?;
+        let session = match destination.stage() {
+            None => &mut self.session(run)?.session,
+            Some(stage) => {
+                let session = self.locked(run, plan.mode)?;
+                if self.database.find_table(session, stage)?.is_none() {
+                    return self.without_stage(run, stage);
+                }
+                // The session that publishes is the one that holds the lock.
+                session
+            }
+        };
+        match destination.publish(session)? {
+            Commit::Committed => {
+                run.state = RunState::Published { after: 0 };
+                Ok(None)
+            }
+            Commit::Lost(evidence) => {
+                (run.session, run.state) = (None, RunState::Uncertain);
+                Ok(Some(ChunkOutcome::Unknown { evidence }))
+            }
+        }
+    }
+
+    /// Publishing takes the stage away, so without a stage all is in, unless this process knows
+    /// that nothing was published.
+    fn without_stage(
+        &self,
+        run: &mut Run<D::Session>,
+        stage: &TableName,
+    ) -> Result<Option<ChunkOutcome>> {
+        match run.state {
+            RunState::Prepared => {
+                let stage = D::DIALECT.shown(stage);
+                let message = format!("the stage table `{stage}` is gone, and its rows with it");
+                Err(Error::not_found(message)
+                    .hint("run the job again; nothing but Transload may drop its stage tables"))
+            }
+            // Which of its `after` statements have run, only the process that published knows.
+            RunState::Unprepared => {
+                run.state = RunState::Committed;
+                Ok(Some(ChunkOutcome::AlreadyCommitted))
+            }
+            RunState::Uncertain | RunState::Published { .. } | RunState::Committed => {
+                run.state = RunState::Published { after: 0 };
+                Ok(None)
+            }
+        }
+    }
+
+    /// Runs the `after` statements, from the first one that has not run.
+    fn run_after(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<()> {
+        let RunState::Published { after: mut done } = run.state else { return Ok(()) };
+        for (index, sql) in plan.after.iter().enumerate().skip(done) {
+            let session = &mut self.session(run)?.session;
+            let doing = format!("`after` statement {}", index + 1);
+            session.run(&doing, sql).map_err(|error| {
+                error.hint("the rows are in the target; only what follows them is missing")
+            })?;
+            done = index + 1;
+            run.state = RunState::Published { after: done };
+        }
+        Ok(())
+    }
+
+    /// Removes what the run has left beside the target, and its lock as the last of all.
+    fn remove_stage(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<()> {
+        let _lock = run.session.take();
+        if plan.mode != WriteMode::Overwrite {
+            return Ok(());
+        }
+        let mut session = self.database.connect(Access::CleanUp)?;
+        let name = self.target.table()?;
+        let destination = self.database.destination(&mut session, name, plan)?;
+        destination.remove(&mut session)
+    }
+}
+
+impl<D: WriteDatabase> Writer for TableWriter<D> {
+    fn check(&self) -> Result<Vec<Finding>> {
+        self.database.check(&self.target)
+    }
+
+    fn discover(&self) -> Result<Vec<TableInfo>> {
+        self.database.tables(&mut self.database.connect(Access::Look)?)
+    }
+
+    fn inspect(&self) -> Result<TargetInfo> {
+        let name = self.target.table()?;
+        let mut session = self.database.connect(Access::Look)?;
+        let found = self.database.find_table(&mut session, name)?;
+        let missing = || TargetInfo { name: D::DIALECT.shown(name), ..TargetInfo::default() };
+        Ok(found.map_or_else(missing, Into::into))
+    }
+
+    fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
+        let draft = self.drafted(&mut self.database.connect(Access::Look)?, plan)?;
+        Ok(Drafting { dialect: D::DIALECT, plan }.complete(draft, D::WORDING))
+    }
+
+    fn prepare(&self, plan: &WritePlan) -> Result<()> {
+        let mut run = self.run(plan);
+        if run.state != RunState::Unprepared {
+            return Ok(());
+        }
+        let name = self.target.table()?;
+        // Refused before a database file, a table or a lock is made.
+        let draft = self.drafted(&mut self.database.connect(Access::Look)?, plan)?;
+        let session = &mut self.session(&mut run)?.session;
+        if let Some(create) = &draft.create {
+            session.run("create the table", create)?;
+        }
+        let session = self.locked(&mut run, plan.mode)?;
+        if draft.create.is_none() {
+            // Another run may have changed the table before it let go of the lock.
+            self.drafted(session, plan)?;
+        }
+        for (index, sql) in plan.before.iter().enumerate() {
+            session.run(&format!("`before` statement {}", index + 1), sql)?;
+        }
+        let destination = self.database.destination(session, name, plan)?;
+        destination.make(session)?;
+        run.state = RunState::Prepared;
+        Ok(())
+    }
+
+    fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
+        let name = self.target.table()?;
+        Ok(Box::new(ChunkTask::open(&self.database, &self.cancel, name, plan, task)?))
+    }
+
+    fn commit(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<ChunkOutcome> {
+        let mut run = self.run(plan);
+        match run.state {
+            RunState::Committed => return Ok(ChunkOutcome::AlreadyCommitted),
+            RunState::Published { .. } => {}
+            RunState::Unprepared | RunState::Prepared | RunState::Uncertain => {
+                if let Some(outcome) = self.publish(&mut run, plan)? {
+                    return Ok(outcome);
+                }
+            }
+        }
+        self.run_after(&mut run, plan)?;
+        run.state = RunState::Committed;
+        Ok(ChunkOutcome::Committed)
+    }
+
+    fn abort(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
+        let mut run = self.run(plan);
+        match run.state {
+            // The stage may be the only copy of the rows, or may be on its way into the target.
+            RunState::Uncertain => {
+                run.session = None;
+                return Ok(());
+            }
+            RunState::Unprepared | RunState::Prepared => run.state = RunState::Unprepared,
+            RunState::Published { .. } | RunState::Committed => {}
+        }
+        self.remove_stage(&mut run, plan)
+    }
+
+    fn finalise(&self, plan: &WritePlan) -> Result<()> {
+        let mut run = self.run(plan);
+        let is_open = matches!(run.state, RunState::Prepared | RunState::Uncertain);
+        if is_open && plan.mode == WriteMode::Overwrite {
+            // Its stage would go, and the rows with it.
+            return Err(Error::defect("the run is finalised before it is committed"));
+        }
+        self.remove_stage(&mut run, plan)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! Every state of a run with every verb, on a database in memory.
+
+use transload_plugin_api::{Counters, ErrorKind, Position};
+
+use super::*;
+use crate::memory::{Fault, Memory, batch, plan, target};
+
+fn writer(memory: &Memory) -> TableWriter<Memory> {
+    TableWriter::new(memory.clone(), target(), &Cancel::new())
+}
+
+/// A plan with two statements before and after the rows.
+fn statements(run: &str, mode: WriteMode) -> WritePlan {
+    let list = |word: &str| [1, 2].map(|at| format!("{word} {at}")).to_vec();
+    WritePlan { before: list("before"), after: list("after"), ..plan(run, mode) }
+}
+
+/// One task that writes these rows.
+fn write(writer: &TableWriter<Memory>, plan: &WritePlan, rows: &[i64]) -> Vec<Receipt> {
+    let mut task = writer.open(plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+    task.begin_chunk(0).unwrap();
+    task.write(&batch(rows)).unwrap();
+    task.commit_chunk(&Position::default(), &Counters::default()).unwrap();
+    vec![task.finish().unwrap()]
+}
+
+fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
+    outcome.unwrap_err().kind
+}
+
+/// What of the log is about statements, the stage and the lock.
+fn steps(memory: &Memory) -> Vec<String> {
+    let other = ["connect", "find_table", "draft", "prepare", "begin", "write", "complete"];
+    let log = std::mem::take(&mut memory.server().log);
+    log.into_iter().filter(|it| !other.contains(&it.as_str()) && it != "commit").collect()
+}
+
+#[test]
+fn a_run_goes_through_its_states_in_order() {
+    let memory = Memory::with_table();
+    let (writer, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
+    writer.prepare(&plan).unwrap();
+    assert_eq!(steps(&memory), ["lock", "before 1", "before 2", "make"]);
+    writer.prepare(&plan).unwrap();
+    assert!(steps(&memory).is_empty(), "prepared twice");
+    let receipts = write(&writer, &plan, &[1, 2]);
+    assert_eq!(memory.server().rows("t").unwrap(), [0; 0]);
+    assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(steps(&memory), ["publish", "after 1", "after 2"]);
+    assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
+    assert!(steps(&memory).is_empty(), "committed twice");
+    assert_eq!(memory.server().locks.len(), 1);
+    for _ in 0..2 {
+        writer.finalise(&plan).unwrap();
+        writer.abort(&plan, &receipts).unwrap();
+    }
+    assert!(memory.server().locks.is_empty());
+    assert_eq!(memory.server().rows("t").unwrap(), [1, 2]);
+    assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
+}
+
+#[test]
+fn rows_that_are_not_staged_stay_whatever_follows() {
+    let memory = Memory::with_table();
+    let (writer, plan) = (writer(&memory), statements("r", WriteMode::Upsert));
+    let plan = WritePlan { mode: WriteMode::Insert, ..plan };
+    writer.prepare(&plan).unwrap();
+    write(&writer, &plan, &[1]);
+    writer.abort(&plan, &[]).unwrap();
+    assert_eq!(memory.server().rows("t").unwrap(), [1]);
+    assert!(memory.server().locks.is_empty());
+}
+
+#[test]
+fn refusals_come_before_anything_is_made() {
+    let memory = Memory::default();
+    let (writer, mut plan) = (writer(&memory), statements("r", WriteMode::Insert));
+    assert_eq!(kind(writer.draft(&plan)), ErrorKind::NotFound);
+    assert_eq!(kind(writer.prepare(&plan)), ErrorKind::NotFound);
+    assert!(steps(&memory).is_empty());
+    plan.create_table = true;
+    let draft = writer.draft(&plan).unwrap();
+    let texts: Vec<_> = draft.statements.iter().map(|step| step.text.as_str()).collect();
+    let create = r#"CREATE TABLE "t" ("a" INT NOT NULL)"#;
+    assert_eq!(texts, [create, "before 1", "before 2", "after 1", "after 2"]);
+    assert!(!writer.inspect().unwrap().exists);
+    assert!(steps(&memory).is_empty());
+    writer.prepare(&plan).unwrap();
+    assert_eq!(steps(&memory), [create, "lock", "before 1", "before 2"]);
+    assert!(writer.inspect().unwrap().exists);
+}
+
+#[test]
+fn a_table_that_is_there_is_drafted_again_under_the_lock() {
+    let memory = Memory::with_table();
+    let (writer, mut plan) = (writer(&memory), plan("r", WriteMode::Insert));
+    plan.create_table = true;
+    writer.prepare(&plan).unwrap();
+    let log = memory.server().log.clone();
+    let last = |verb: &str| log.iter().rposition(|it| it == verb).unwrap();
+    assert!(last("draft") > last("lock"), "{log:?}");
+    assert_eq!(memory.server().rows("t").unwrap(), [0; 0]);
+}
+
+#[test]
+fn after_statements_continue_where_they_stopped() {
+    for mode in [WriteMode::Insert, WriteMode::Overwrite] {
+        for fault in [Fault::Refused, Fault::Lost] {
+            let memory = Memory::with_table();
+            let (writer, plan) = (writer(&memory), statements("r", mode));
+            writer.prepare(&plan).unwrap();
+            let receipts = write(&writer, &plan, &[1]);
+            let plan =
+                WritePlan { after: vec!["one".into(), "two".into(), "three".into()], ..plan };
+            steps(&memory);
+            writer.publish(&mut writer.run(&plan), &plan).unwrap();
+            let one = WritePlan { after: plan.after[..1].to_vec(), ..plan.clone() };
+            writer.run_after(&mut writer.run(&plan), &one).unwrap();
+            memory.server().fail("run", fault);
+            let error = writer.commit(&plan, &receipts).unwrap_err();
+            assert!(error.hint.unwrap().starts_with("the rows are in the target"));
+            assert_eq!(writer.run.lock().state, RunState::Published { after: 1 });
+            assert_eq!(steps(&memory), ["publish", "one"]);
+            assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+            assert_eq!(steps(&memory), ["two", "three"], "{mode:?} {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn another_process_finds_a_published_run_committed() {
+    let memory = Memory::with_table();
+    let (first, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
+    first.prepare(&plan).unwrap();
+    let receipts = write(&first, &plan, &[1]);
+    // It crashes between publishing and the statements after.
+    first.publish(&mut first.run(&plan), &plan).unwrap();
+    drop(first);
+    steps(&memory);
+    let second = writer(&memory);
+    assert_eq!(second.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
+    assert_eq!(steps(&memory), ["lock"]);
+    assert_eq!(memory.server().rows("t").unwrap(), [1]);
+}
+
+#[test]
+fn another_process_can_commit_what_the_first_has_staged() {
+    let memory = Memory::with_table();
+    let (first, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
+    first.prepare(&plan).unwrap();
+    let receipts = write(&first, &plan, &[1]);
+    drop(first);
+    let second = writer(&memory);
+    assert_eq!(second.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(memory.server().rows("t").unwrap(), [1]);
+}
+
+#[test]
+fn a_stage_that_somebody_dropped_is_no_success() {
+    let memory = Memory::with_table();
+    let (writer, plan) = (writer(&memory), plan("r", WriteMode::Overwrite));
+    writer.prepare(&plan).unwrap();
+    let receipts = write(&writer, &plan, &[1]);
+    memory.server().tables.remove("t__r");
+    let error = writer.commit(&plan, &receipts).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert_eq!(error.message, "the stage table `t__r` is gone, and its rows with it");
+}
+
+#[test]
+fn a_publication_without_a_reply_is_unknown_and_keeps_everything() {
+    for (fault, published) in [(Fault::ReplyLost, true), (Fault::Lost, false)] {
+        let memory = Memory::with_table();
+        let (writer, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
+        writer.prepare(&plan).unwrap();
+        let receipts = write(&writer, &plan, &[1]);
+        memory.server().fail("publish", fault);
+        let outcome = writer.commit(&plan, &receipts).unwrap();
+        assert!(matches!(outcome, ChunkOutcome::Unknown { .. }), "{outcome:?}");
+        assert_eq!(kind(writer.finalise(&plan)), ErrorKind::Defect);
+        writer.abort(&plan, &receipts).unwrap();
+        assert_eq!(memory.server().rows("t__r").is_none(), published);
+        steps(&memory);
+        // Asked again, it looks, publishes what is not in, and goes on.
+        assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+        let again: &[&str] = if published { &[] } else { &["publish"] };
+        let expected = [&["lock"], again, &["after 1", "after 2"]].concat();
+        assert_eq!(steps(&memory), expected, "{fault:?}");
+        assert_eq!(memory.server().rows("t").unwrap(), [1]);
+    }
+}
+
+#[test]
+fn a_lost_lock_is_taken_again_before_publishing() {
+    let memory = Memory::with_table();
+    let (first, plan) = (writer(&memory), plan("r", WriteMode::Overwrite));
+    first.prepare(&plan).unwrap();
+    let receipts = write(&first, &plan, &[1]);
+    memory.server().fail("find_table", Fault::Lost);
+    assert_eq!(first.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(memory.server().count("lock"), 2);
+
+    let other = WritePlan { run: "s".to_owned(), ..plan.clone() };
+    let second = writer(&memory);
+    assert_eq!(kind(second.prepare(&other)), ErrorKind::Locked);
+    first.finalise(&plan).unwrap();
+    second.prepare(&other).unwrap();
+    let receipts = write(&second, &other, &[2]);
+    // The lock goes with its session, and another run is quicker.
+    second.run.lock().session = None;
+    let third = writer(&memory);
+    third.prepare(&WritePlan { run: "u".to_owned(), ..plan }).unwrap();
+    assert_eq!(kind(second.commit(&other, &receipts)), ErrorKind::Locked);
+    assert_eq!(memory.server().rows("t").unwrap(), [1], "published without the lock");
+    drop(third);
+    assert_eq!(second.commit(&other, &receipts).unwrap(), ChunkOutcome::Committed);
+}
+
+#[test]
+fn a_refused_publication_can_be_repeated() {
+    let memory = Memory::with_table();
+    let (writer, plan) = (writer(&memory), plan("r", WriteMode::Overwrite));
+    writer.prepare(&plan).unwrap();
+    let receipts = write(&writer, &plan, &[1]);
+    memory.server().fail("publish", Fault::Refused);
+    assert_eq!(kind(writer.commit(&plan, &receipts)), ErrorKind::Data);
+    assert_eq!(writer.run.lock().state, RunState::Prepared);
+    assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(memory.server().rows("t").unwrap(), [1]);
+}
+
+#[test]
+fn an_aborted_run_leaves_nothing_and_can_begin_again() {
+    let memory = Memory::with_table();
+    let (writer, plan) = (writer(&memory), plan("r", WriteMode::Overwrite));
+    writer.abort(&plan, &[]).unwrap();
+    writer.prepare(&plan).unwrap();
+    write(&writer, &plan, &[1]);
+    for _ in 0..2 {
+        writer.abort(&plan, &[]).unwrap();
+        assert!(memory.server().rows("t__r").is_none() && memory.server().locks.is_empty());
+    }
+    writer.prepare(&plan).unwrap();
+    let receipts = write(&writer, &plan, &[2]);
+    assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(memory.server().rows("t").unwrap(), [2]);
+}
+
+#[test]
+fn a_prepare_that_fails_can_be_repeated() {
+    for verb in ["lock", "run", "make"] {
+        let memory = Memory::with_table();
+        let (writer, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
+        memory.server().fail(verb, Fault::Lost);
+        writer.prepare(&plan).unwrap_err();
+        assert_eq!(writer.run.lock().state, RunState::Unprepared, "{verb}");
+        writer.prepare(&plan).unwrap();
+        assert_eq!(writer.run.lock().state, RunState::Prepared, "{verb}");
+        assert_eq!(memory.server().locks.len(), 1, "{verb}");
+    }
+}
+
+#[test]
+fn a_run_that_is_not_committed_is_not_finalised() {
+    let memory = Memory::with_table();
+    let (writer, plan) = (writer(&memory), plan("r", WriteMode::Overwrite));
+    writer.prepare(&plan).unwrap();
+    write(&writer, &plan, &[1]);
+    assert_eq!(kind(writer.finalise(&plan)), ErrorKind::Defect);
+    assert_eq!(memory.server().rows("t__r").unwrap(), [1]);
+}
+
+#[test]
+fn a_new_run_of_the_same_writer_begins_from_nothing() {
+    let memory = Memory::with_table();
+    let (writer, first) = (writer(&memory), plan("r", WriteMode::Overwrite));
+    writer.prepare(&first).unwrap();
+    let receipts = write(&writer, &first, &[1]);
+    writer.commit(&first, &receipts).unwrap();
+    // The lock of the run before would keep this one out.
+    let second = plan("s", WriteMode::Overwrite);
+    writer.prepare(&second).unwrap();
+    let receipts = write(&writer, &second, &[2]);
+    assert_eq!(writer.commit(&second, &receipts).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(memory.server().rows("t").unwrap(), [2]);
+    assert_eq!(memory.server().locks.len(), 1);
+}
