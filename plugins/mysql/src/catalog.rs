@@ -1,4 +1,4 @@
-//! Tables, columns and keys as the server tells them. What their types mean is in `types`.
+//! Tables, columns and keys as the server's catalog describes them. Their types are in `types`.
 
 use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, TableInfo};
 use transload_tables::TableName;
@@ -10,7 +10,7 @@ use crate::{
     types::{Native, logical_of},
 };
 
-/// A table or view as it stands.
+/// A table or view.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) name: TableName,

@@ -1,15 +1,17 @@
-//! Opening a connection: TCP, TLS, login, the session's settings. What goes over it afterwards is
-//! `session`'s business, the proofs of a password are `login`'s.
+//! Opening a connection: TCP, TLS, login, the session's settings. What is sent over it afterwards is
+//! in `session`, the proofs of a password in `login`.
 
 use std::{
-    net::{Shutdown, TcpStream, ToSocketAddrs},
+    io,
+    net::{Shutdown, TcpStream},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use rustls::pki_types::ServerName;
 use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
-use transload_tables::{Address, TlsMode};
+use transload_tables::{Address, TlsMode, connect_tcp};
 
 use crate::{
     answer::{Server, server_error},
@@ -31,7 +33,7 @@ const TLS: u32 = 0x800;
 /// The code of errors about TLS.
 pub(crate) const NO_TLS: &str = "MYSQL-TLS";
 
-/// The session's settings: results depend on them and on nothing of the server's defaults.
+/// The session's settings, so that results do not depend on the server's defaults.
 const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES,\
     ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION,\
     NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', autocommit = 1, foreign_key_checks = 1, \
@@ -71,8 +73,8 @@ pub(crate) fn open(address: &Address, host: &Host, cancel: &Cancel) -> Result<Se
         // It may be closed already.
         let _ = stream.shutdown(Shutdown::Both);
         let (address, killer) = (address.clone(), killer.clone());
-        // A server in the middle of a statement does not notice a closed socket. Nobody waits for
-        // this: what cannot be killed ends by the server's own timeouts.
+        // A server in the middle of a statement does not notice a closed socket. A statement that
+        // cannot be killed ends by the server's own timeouts.
         let _ = thread::Builder::new().name("kill".into()).spawn(move || {
             if let Ok((mut session, _)) = log_in(&address, &killer, &Cancel::new()) {
                 let _ = session.try_run(&format!("KILL {id}"));
@@ -90,7 +92,18 @@ pub(crate) fn open(address: &Address, host: &Host, cancel: &Cancel) -> Result<Se
 /// A connection that is logged in, and the server's number of it.
 fn log_in(address: &Address, host: &Host, cancel: &Cancel) -> Result<(Session, u32)> {
     let place = format!("{}:{}", address.host, address.port);
-    let stream = Arc::new(reach(address, cancel).map_err(|error| error.at(place.clone()))?);
+    let limit = address.connect_timeout;
+    let stream = connect_tcp(&address.host, address.port, limit, cancel)
+        .and_then(|stream| limited(stream, Some(limit)))
+        .map_err(|error| error.at(place.clone()))?;
+    let stream = Arc::new(stream);
+    let weak = Arc::downgrade(&stream);
+    cancel.on_cancel(move || {
+        if let Some(stream) = weak.upgrade() {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    });
     let password = host.secret("password")?;
     let password = password.as_ref().map_or("", |secret| secret.expose());
     let mut login = Login {
@@ -101,35 +114,37 @@ fn log_in(address: &Address, host: &Host, cancel: &Cancel) -> Result<(Session, u
         encrypted: false,
     };
     let greeting = login.run().map_err(|error| match error {
-        Refused::Failure(failure) => failure.into_error("log in", cancel).at(place.clone()),
-        Refused::Error(error) => error.at(place.clone()),
-    })?;
+        Refused::Failure(failure) => late(failure, limit).into_error("log in", cancel),
+        Refused::Error(error) => error,
+    });
+    let greeting = greeting.map_err(|error| error.at(place.clone()))?;
+    login.stream.set_read_timeout(None).and_then(|()| login.stream.set_write_timeout(None))?;
     let session = Session::new(login.wire, stream, greeting.server, cancel.clone());
     Ok((session, greeting.id))
 }
 
-fn reach(address: &Address, cancel: &Cancel) -> Result<TcpStream> {
-    let failed = |what: &str, error: std::io::Error| {
-        Error::new(ErrorKind::Connection, format!("{what}: {error}"))
-    };
-    cancel.check()?;
-    let found = (address.host.as_str(), address.port)
-        .to_socket_addrs()
-        .map_err(|error| failed("the name does not resolve", error))?;
-    let mut last = std::io::Error::other("the name has no address");
-    for socket in found {
-        match TcpStream::connect_timeout(&socket, address.connect_timeout) {
-            Ok(stream) => {
-                stream.set_nodelay(true).map_err(|error| failed("connect", error))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(failed("cannot connect", last).hint("is the server running, and is `port` right?"))
+/// Limits how long one read or write may take, so that a server that does not reply is given up.
+fn limited(stream: TcpStream, limit: Option<Duration>) -> Result<TcpStream> {
+    stream.set_read_timeout(limit)?;
+    stream.set_write_timeout(limit)?;
+    Ok(stream)
 }
 
-/// A login on its way.
+/// The system reports a time limit as if the socket had nothing to read at the moment.
+fn late(failure: Failure, limit: Duration) -> Failure {
+    let is_late = |error: &io::Error| {
+        matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    };
+    match failure {
+        Failure::Lost(error) if is_late(&error) => {
+            let message = format!("no reply within {} ms", limit.as_millis());
+            Failure::Lost(io::Error::new(io::ErrorKind::TimedOut, message))
+        }
+        other => other,
+    }
+}
+
+/// A login in progress.
 struct Login<'a> {
     wire: Wire,
     stream: Arc<TcpStream>,
@@ -196,7 +211,7 @@ impl Login<'_> {
         Ok(())
     }
 
-    /// Says who we are, with a first proof.
+    /// Sends the user's name and a first proof.
     fn introduce(&mut self, method: &str, salt: &[u8]) -> Result<(), Refused> {
         let mut packet = self.head();
         packet.extend_from_slice(self.address.user.as_bytes());
@@ -211,7 +226,7 @@ impl Login<'_> {
         Ok(self.wire.send(&packet).map_err(Failure::from)?)
     }
 
-    /// Answers what the server asks until it lets us in.
+    /// Replies to the server's requests until it accepts the login.
     fn prove(&mut self, mut salt: Vec<u8>) -> Result<(), Refused> {
         loop {
             let answer = self.wire.receive().map_err(Failure::from)?.to_vec();
@@ -228,7 +243,7 @@ impl Login<'_> {
                 // The server's cache knows the password.
                 Some((0x01, [3])) => {}
                 Some((0x01, [4])) => self.prove_in_full(&salt)?,
-                _ => return Err(Failure::protocol("the login does not go on as it must").into()),
+                _ => return Err(Failure::protocol("an unexpected message during the login").into()),
             }
         }
     }
@@ -246,7 +261,7 @@ impl Login<'_> {
         let key = match answer.split_first() {
             Some((0x01, key)) => key,
             Some((0xFF, _)) => return Err(Failure::Server(server_error(&answer)).into()),
-            _ => return Err(Failure::protocol("the server does not tell its public key").into()),
+            _ => return Err(Failure::protocol("the server does not send its public key").into()),
         };
         let secret = login::encrypted(self.password, salt, key).map_err(Refused::Error)?;
         Ok(self.wire.send(&secret).map_err(Failure::from)?)
@@ -308,5 +323,47 @@ fn proof_for(method: &str, password: &[u8], salt: &[u8]) -> Result<Vec<u8>, Refu
                     .hint("give the user `caching_sha2_password` or `mysql_native_password`"),
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::Instant};
+
+    use transload_plugin_api::Options;
+
+    use super::*;
+    use crate::options::ADDRESS;
+
+    /// A server that accepts connections and never says anything.
+    fn silent(timeout: u64) -> (TcpListener, Connector) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut options = Options::from_pairs([("host", "127.0.0.1"), ("user", "u")]);
+        options.values.insert("database".to_owned(), "d".into());
+        options.values.insert("port".to_owned(), listener.local_addr().unwrap().port().into());
+        options.values.insert("connect_timeout".to_owned(), timeout.into());
+        let address = Address::parse(&options, &ADDRESS).unwrap();
+        (listener, Connector::new(address, Host::detached()))
+    }
+
+    #[test]
+    fn a_server_that_never_replies_is_given_up() {
+        let (_listener, connector) = silent(100);
+        let error = connector.connect(&Cancel::new()).map(drop).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Connection);
+        assert!(error.message.contains("no reply within 100 ms"), "{error}");
+    }
+
+    #[test]
+    fn a_stop_ends_a_login_at_once() {
+        let ((_listener, connector), cancel) = (silent(60_000), Cancel::new());
+        let (begun, signal) = (Instant::now(), cancel.clone());
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            signal.cancel();
+        });
+        let error = connector.connect(&cancel).map(drop).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Cancelled);
+        assert!(begun.elapsed() < Duration::from_secs(1));
     }
 }

@@ -1,4 +1,4 @@
-//! What a plan would do to the target, checked against the target as it stands. Looks only.
+//! What a plan would do to the target, and what of it MySQL or MariaDB cannot do. Changes nothing.
 
 use transload_plugin_api::{
     Column, Error, ErrorKind, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
@@ -168,7 +168,7 @@ fn rewritten(columns: &[Column]) -> Option<String> {
     let names: Vec<_> = names.map(|column| format!("`{}`", column.name)).collect();
     (!names.is_empty()).then(|| {
         format!(
-            "MySQL orders a document's keys, drops doubled ones and writes numbers its own way: {}",
+            "MySQL reorders a document's keys, keeps one of duplicate keys and rewrites numbers: {}",
             names.join(", ")
         )
     })

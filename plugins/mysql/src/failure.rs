@@ -1,5 +1,5 @@
-//! What the server's errors mean: which are passing, which are about a row's values, which end
-//! the job. The classes follow the error's number; the text is the server's own.
+//! What the server's errors mean: transient, about a row's values, or the end of the job. The
+//! classes follow the error's number; the text is the server's own.
 
 use std::{fmt, io};
 
@@ -8,7 +8,7 @@ use transload_plugin_api::{Cancel, Error, ErrorKind};
 /// An error as it comes off a connection.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The server said no.
+    /// The server returned an error.
     Server(ServerError),
     /// The connection broke, or the server broke the protocol.
     Lost(io::Error),
@@ -35,7 +35,7 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
-    /// The protocol does not go on as it must.
+    /// The server broke the protocol.
     pub(crate) fn protocol(what: &str) -> Self {
         Self::Lost(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()))
     }
@@ -68,7 +68,7 @@ fn server_error(doing: &str, error: &ServerError) -> Error {
         .with_code(format!("MYSQL-{}", error.number));
     match error.number {
         1045 | 1698 => mapped.hint("check `user`, `password` and from where the user may log in"),
-        1205 => mapped.hint("somebody else holds rows of the table for longer than 10 seconds"),
+        1205 => mapped.hint("another session holds locks on these rows; see `lock_timeout`"),
         1290 | 1836 => mapped.hint("the server only allows reading"),
         _ => mapped,
     }

@@ -8,7 +8,7 @@ use transload_tables::TableName;
 
 use crate::{dialect::text_literal, session::Session, stage::in_full};
 
-/// So many runs may add rows to a table at a time.
+/// How many runs may add rows to a table at a time.
 const SLOTS: u32 = 8;
 /// How long a run that replaces all rows waits for each slot, in seconds.
 const PATIENCE: u32 = 2;
@@ -52,7 +52,7 @@ fn refused(session: &mut Session, target: &TableName, slot: u32) -> Result<Error
         "SELECT CONCAT('connection ', id, ' of user ', user, ', from ', host, ', for ', time, ' s') \
          FROM information_schema.processlist WHERE id = IS_USED_LOCK({name})"
     );
-    let rows = session.rows("ask who holds the lock", &sql)?;
+    let rows = session.rows("look up the holder of the lock", &sql)?;
     let owner = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
     let owner = owner.unwrap_or_else(|| "wait for it to end".to_owned());
     let message = format!("another run writes table `{target}`");

@@ -23,7 +23,7 @@ pub(crate) struct ScanPlan {
     pub(crate) values: Vec<KeyValue>,
     /// The batch's columns and, behind them, those of the key that are not among them.
     pub(crate) columns: Vec<Column>,
-    /// So many of them are the batch's.
+    /// How many of them are the batch's.
     pub(crate) wanted: usize,
     /// Where the key's columns stand.
     pub(crate) key: Vec<usize>,
@@ -98,7 +98,7 @@ impl Scan {
     }
 
     /// Reads until the batch is full or the rows end.
-    fn fill(&mut self, read: &mut Stretch) -> Result<()> {
+    fn fill(&mut self, read: &mut BatchRows) -> Result<()> {
         while self.decoder.rows < ROWS && read.bytes < BYTES && read.rows < 2 * ROWS as u64 {
             let packet = match self.session.next() {
                 Ok(Next::Row(packet)) => packet,
@@ -139,7 +139,7 @@ impl Scan {
 
 /// What has been read for one batch.
 #[derive(Default)]
-struct Stretch {
+struct BatchRows {
     rows: u64,
     bytes: u64,
     dirty: Vec<DirtyRow>,
@@ -166,7 +166,7 @@ impl ReadTask for Scan {
             return Ok(None);
         }
         self.cancel().check()?;
-        let mut read = Stretch::default();
+        let mut read = BatchRows::default();
         self.fill(&mut read)?;
         if read.rows == 0 {
             return Ok(None);

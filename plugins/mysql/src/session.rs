@@ -1,5 +1,5 @@
-//! One connection that is logged in: statements and their answers. Opening it is `connect`'s
-//! business. Rows of prepared statements are handed on as they come; `decode` makes values of them.
+//! One connection that is logged in: statements and their replies. Opening it is in `connect`. Rows
+//! of prepared statements are returned as they come; `decode` makes values of them.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -54,7 +54,7 @@ impl Session {
         Self { wire, stream, server, cancel, packet, local_infile, lost }
     }
 
-    /// The socket, so that somebody else can close it.
+    /// The socket, so that a stop signal can close it.
     pub(crate) fn stream(&self) -> &Arc<TcpStream> {
         &self.stream
     }
@@ -106,14 +106,14 @@ impl Session {
         self.noted(sent)
     }
 
-    /// Ends the file and answers what the server made of it.
+    /// Ends the file; what the server made of it.
     pub(crate) fn end_load(&mut self) -> Result<Done, Failure> {
         let sent = self.wire.send(&[]).map_err(Failure::from);
         let done = sent.and_then(|()| self.done());
         self.noted(done)
     }
 
-    /// Runs a statement; rows that it answers are dropped.
+    /// Runs a statement; rows that it returns are dropped.
     pub(crate) fn try_run(&mut self, sql: &str) -> Result<Done, Failure> {
         let done = self.command(QUERY, sql.as_bytes()).and_then(|()| self.done());
         self.noted(done)
@@ -135,7 +135,7 @@ impl Session {
         }
     }
 
-    /// The last answer of a statement, with results in between dropped.
+    /// The last reply to a statement; results before it are dropped.
     fn done(&mut self) -> Result<Done, Failure> {
         loop {
             let packet = self.wire.receive()?;
@@ -321,7 +321,7 @@ pub(crate) const QUERY: u8 = 0x03;
 const PREPARE: u8 = 0x16;
 const EXECUTE: u8 = 0x17;
 
-/// The answer to a statement of the job's that wants a file of this machine.
+/// The error of a statement of the job's that asks for a file of this machine.
 fn no_file() -> ServerError {
     let text = "LOAD DATA LOCAL gets no file from here".to_owned();
     ServerError { number: 1148, state: "42000".to_owned(), text }

@@ -1,5 +1,5 @@
 //! One state of a table for several splits. These servers have no snapshot that a second session
-//! could enter, so sessions are begun while nobody can write the table, and held until their splits
+//! could enter, so transactions are begun while the table is locked, and their sessions are held until their splits
 //! are read.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ pub(crate) const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ
 #[derive(Default)]
 pub(crate) struct Snapshots(Mutex<HashMap<String, Session>>);
 
-/// What came of the wish for one state.
+/// The outcome of [`Snapshots::begin`].
 pub(crate) enum Begun {
     /// These names stand for sessions that all see it.
     Held(Vec<String>),
@@ -72,7 +72,7 @@ fn waiting(connector: &Connector) -> Result<Session> {
     Ok(session)
 }
 
-/// Keeps others from writing the table; or why that cannot be done, in words.
+/// Locks the table against writing; the reason, in words, if that is not possible.
 fn lock(looking: &mut Session, table: &Table) -> Result<Option<String>> {
     looking.run("prepare a snapshot", "SET SESSION lock_wait_timeout = 10")?;
     match looking.try_run(&format!("LOCK TABLES {} READ", in_full(&table.name))) {

@@ -1,5 +1,5 @@
-//! What the database says of its tables: columns, keys, triggers, references. Read afresh at
-//! each verb, because anybody may change it between two.
+//! Tables, columns, keys, triggers and references as the database describes them. Read again by
+//! each verb, because another process may change them in between.
 
 use rusqlite::{Connection, OptionalExtension as _};
 use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, TableInfo};
@@ -10,7 +10,7 @@ use crate::{
     types::{Affinity, logical_of},
 };
 
-/// A table or view as it stands.
+/// A table or view.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     /// Its name in the database's spelling.

@@ -14,15 +14,15 @@ use crate::{
     options::{JournalMode, WriterOptions},
 };
 
-/// How long to wait for a writer that is about to commit, where no option says so.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a reader waits for a writer that is about to commit.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// Pages kept in memory while writing, in KiB: about a chunk's worth, so that dirty pages reach
 /// the file at commit and not before.
 const WRITER_CACHE: u32 = 65_536;
 
 /// Opens an existing file for reading only.
 pub(crate) fn open_to_read(path: &Path, cancel: &Cancel) -> Result<Connection> {
-    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, PATIENCE, cancel)
+    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, BUSY_LIMIT, cancel)
 }
 
 /// Opens an existing file to look at what a writer would write to. Unlike a reader it may undo
@@ -37,14 +37,14 @@ pub(crate) fn open_to_look(options: &WriterOptions, cancel: &Cancel) -> Result<C
 fn open_existing(
     path: &Path,
     access: OpenFlags,
-    patience: Duration,
+    limit: Duration,
     cancel: &Cancel,
 ) -> Result<Connection> {
     if !path.is_file() {
         return Err(missing_file(path));
     }
     let mut connection = open(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    wait_for_others(&mut connection, patience, cancel)?;
+    wait_for_others(&mut connection, limit, cancel)?;
     // The file is opened lazily: what is no database shows here.
     let doing = format!("open `{}`", path.display());
     connection
@@ -71,7 +71,7 @@ pub(crate) fn open_to_write(options: &WriterOptions, cancel: &Cancel) -> Result<
     Ok(connection)
 }
 
-/// SQLite answers with the journal it has, which is not always the one it was asked for.
+/// SQLite returns the journal mode that it has, which is not always the one that was set.
 fn set_journal(connection: &Connection, mode: JournalMode) -> Result<()> {
     let word = match mode {
         JournalMode::Keep => return Ok(()),
@@ -101,7 +101,7 @@ pub(crate) fn check_folder(path: &Path) -> Result<()> {
         Some(folder) if !folder.is_dir() => {
             let message = format!("the folder `{}` does not exist", folder.display());
             Err(Error::new(ErrorKind::NotFound, message)
-                .hint("make the folder, or mend `path`; the database file is then made"))
+                .hint("create the folder, or correct `path`; the database file is then created"))
         }
         _ => Ok(()),
     }
@@ -124,11 +124,10 @@ fn wait_for_others(connection: &mut Connection, limit: Duration, cancel: &Cancel
         if attempt == 0 {
             since = Instant::now();
         }
-        if cancel.is_cancelled() || since.elapsed() >= limit {
+        if since.elapsed() >= limit {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(if attempt < 10 { 1 } else { 20 }));
-        true
+        cancel.sleep(Duration::from_millis(if attempt < 10 { 1 } else { 20 })).is_ok()
     };
     connection.busy_handler(Some(handler)).map_err(|error| failure("set the wait", &error))
 }

@@ -1,4 +1,4 @@
-//! What a plan would do to the target, checked against the target as it stands. Looks only.
+//! What a plan would do to the target, and what of it SQLite cannot do. Changes nothing.
 
 use rusqlite::Connection;
 use transload_plugin_api::{

@@ -10,7 +10,7 @@ pub(crate) fn failure(doing: &str, error: &Sqlite) -> Error {
     let mapped = Error::new(kind, format!("{doing}: {}", text_of(error)));
     match kind {
         ErrorKind::Retry => mapped.hint(
-            "somebody else holds the database; `busy_timeout` says how long to wait, and \
+            "another process holds the database; `busy_timeout` says how long to wait, and \
              `journal_mode = \"wal\"` lets readers and a writer work at once",
         ),
         ErrorKind::Denied if needs_recovery(error) => mapped.hint(

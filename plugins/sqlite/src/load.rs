@@ -43,7 +43,7 @@ struct KeyDelete {
 }
 
 impl Loader {
-    /// A loader of the plan's columns. `table` is the target as it stands; rows of a stage carry
+    /// A loader of the plan's columns. `table` is the target; rows of a stage carry
     /// the task's number.
     pub(crate) fn new(
         plan: &WritePlan,
@@ -115,7 +115,7 @@ impl transload_tables::Loader<Session> for Loader {
     fn discard(&mut self, _session: &mut Session) {}
 }
 
-/// What became of a row.
+/// The outcome of a row.
 enum Outcome {
     Inserted,
     Updated,

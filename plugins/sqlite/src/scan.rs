@@ -38,7 +38,7 @@ pub(crate) struct ScanPlan {
     pub(crate) columns: Vec<Column>,
     /// For each column its place in the statement's rows.
     pub(crate) indexes: Vec<usize>,
-    /// So many columns at the end of a row are the key by which rows are ordered.
+    /// How many columns at the end of a row are the key by which rows are ordered.
     pub(crate) key_columns: usize,
     /// `rowid` where the key is one; empty otherwise.
     pub(crate) key_name: String,
@@ -69,7 +69,7 @@ impl Scan {
             .spawn(move || {
                 let mut batch = BatchBuilder::new(plan, decoders);
                 let end = scan(&connection, &mut batch, &sender, &state.0, &state.1);
-                // Nobody listens any more where the task was dropped.
+                // There is no receiver any more if the task was dropped.
                 let _ = sender.send(end.map(|()| None));
             })
             .map_err(|error| Error::from(error).at("start of the reading thread"))?;
@@ -130,7 +130,7 @@ fn scan(
     }
     if batch.rows > 0 {
         let made = batch.finish()?;
-        // Nobody listens any more where the task was dropped.
+        // There is no receiver any more if the task was dropped.
         let _ = sender.send(Ok(Some(made)));
     }
     Ok(())

@@ -141,7 +141,7 @@ impl transload_tables::Session for Session {
         Ok(())
     }
 
-    /// A refused commit is never in: SQLite says so, or keeps the transaction open.
+    /// A refused commit is never in: SQLite rolls back, or keeps the transaction open.
     fn commit(&mut self) -> Result<Commit> {
         self.with(|connection| {
             connection.execute_batch("COMMIT").map_err(|error| uncommitted(&error))

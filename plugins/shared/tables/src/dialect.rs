@@ -1,5 +1,5 @@
-//! What differs between databases: quoting, placeholders, limits, how a conflict is worded.
-//! Which statements there are is the business of `statement`.
+//! What differs between databases: quoting, placeholders, limits, how a conflict is written.
+//! The statements themselves are in `statement`.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ pub trait Dialect {
     /// What people call the database.
     fn database(&self) -> &'static str;
 
-    /// The character around identifiers; doubled inside them.
+    /// The character around identifiers; written twice inside them.
     fn quote(&self) -> char;
 
     /// Appends the placeholder of parameter `index`, counted from 1.

@@ -8,7 +8,7 @@ use transload_plugin_api::{
 
 use crate::{ColumnDefinition, Dialect, TableName, create_table};
 
-/// A plan on its way to a draft, by the rules of one database.
+/// A plan and the rules of the database that it is drafted for.
 #[derive(Clone, Copy)]
 pub struct Drafting<'a> {
     /// The database's rules.
@@ -17,12 +17,12 @@ pub struct Drafting<'a> {
     pub plan: &'a WritePlan,
 }
 
-/// What the database does in its own way, in words.
+/// How drafts word what only this database does.
 #[derive(Clone, Copy, Debug)]
 pub struct Wording<'a> {
     /// Why an overwrite is all or nothing.
     pub overwrite: &'a str,
-    /// What becomes of rows whose key holds NULL.
+    /// What happens to rows whose key holds NULL.
     pub null_key: &'a str,
 }
 
@@ -192,7 +192,7 @@ impl<'a> Drafting<'a> {
         Ok(create_table(self.dialect, name, &definitions, &key))
     }
 
-    /// The refusal of a column whose type the database has not.
+    /// The refusal of a column whose type the database does not have.
     pub fn unsupported(&self, column: &Column) -> Error {
         let Column { name, logical, .. } = column;
         let database = self.dialect.database();
@@ -348,12 +348,12 @@ impl Drafting<'_> {
     }
 }
 
-/// Whether the mode goes by a key.
+/// Whether the mode decides conflicts by a key.
 pub fn is_keyed(mode: WriteMode) -> bool {
     matches!(mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace)
 }
 
-/// A step that takes nothing away.
+/// A step that removes nothing.
 pub fn plain(text: String) -> Statement {
     Statement { text, destructive: false }
 }

@@ -50,6 +50,8 @@ mod split;
 mod statement;
 mod task;
 #[cfg(feature = "tls")]
+mod tcp;
+#[cfg(feature = "tls")]
 mod tls;
 mod write_database;
 mod writer;
@@ -73,6 +75,8 @@ pub use split::{
     no_such_column, ranges_between, unordered, with_null_range,
 };
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
+#[cfg(feature = "tls")]
+pub use tcp::connect_tcp;
 #[cfg(feature = "tls")]
 pub use tls::{TlsMode, TlsSettings};
 pub use write_database::{Access, Commit, Destination, Loader, Session, WriteDatabase};

@@ -76,7 +76,7 @@ fn bare_part(text: &str) -> Result<(String, Option<&str>), &'static str> {
     Ok((name.to_owned(), rest))
 }
 
-/// The text up to the closing quote, doubled quotes undone, and what follows.
+/// The text up to the closing quote, two quotes read as one, and what follows.
 fn quoted_part(text: &str, close: char) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut rest = text;

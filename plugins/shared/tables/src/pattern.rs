@@ -37,7 +37,7 @@ pub(crate) fn expand(text: &str) -> Result<Vec<TableName>> {
 
 enum Piece<'a> {
     Text(&'a str),
-    /// Both ends included; at least so many digits.
+    /// Both ends included; at least this many digits.
     Range {
         low: u64,
         high: u64,
@@ -56,7 +56,7 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
             _ => ']',
         };
         if matches!(letter, '"' | '`' | '[') && part_begins {
-            // What a quote encloses is nobody's range; an unclosed one is the name's own trouble.
+            // Nothing in quotes is a range; an unclosed quote is reported by the name's parser.
             at = text[at + 1..].find(close).map_or(text.len(), |end| at + 1 + end + 1);
             continue;
         }

@@ -112,7 +112,7 @@ pub struct Description<C, T> {
     pub columns: Vec<C>,
     /// The keys; none of a query.
     pub keys: Vec<Key>,
-    /// What the plan should tell of it.
+    /// Notes for the plan, such as columns that cannot be read.
     pub notes: Vec<String>,
     /// The name by which the database knows the table, whatever the job calls it; the text of a
     /// query.

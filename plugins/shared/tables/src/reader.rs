@@ -36,7 +36,7 @@ impl<D: ReadDatabase> TableReader<D> {
         Self { database: Arc::clone(database), source }
     }
 
-    /// The source as it stands now.
+    /// The source as the database describes it now.
     fn described(&self) -> Result<Description<D::Column, D::Table>> {
         let relation = self.source.relation()?;
         self.database.describe(&mut self.database.connect()?, relation)

@@ -4,7 +4,7 @@
 /// [`RunState::Unprepared`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RunState {
-    /// This process has not prepared the run; another one may have, and may have published it.
+    /// Not prepared by this process; another one may have prepared and published it.
     #[default]
     Unprepared,
     /// The target is locked, `before` statements have run, the stage is made: tasks write.

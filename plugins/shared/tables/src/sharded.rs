@@ -53,7 +53,8 @@ impl<R: Shard> ShardedReader<R> {
         Ok(())
     }
 
-    /// The columns that all tables share, as `ask` tells them of each. NULL may come from any.
+    /// The columns that all tables share; `ask` returns those of one table. Any of them may be NULL
+    /// if it may be in one table.
     fn shared_columns(&self, ask: impl Fn(&R) -> Result<Vec<Column>>) -> Result<Vec<Column>> {
         let mut shared: Option<(&str, Vec<Column>)> = None;
         for (name, reader) in &self.shards {

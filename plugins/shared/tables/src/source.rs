@@ -1,4 +1,4 @@
-//! What a reader is asked to read: one table, several of one shape, or a query. The options are
+//! What a job reads or writes: one table, several of one shape, or a query. The options are
 //! declared and parsed here for all SQL plugins; several tables are read by `sharded`.
 
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Sources {
     /// Parses the options of [`source_specs`]. `resolve` completes a table's name, or refuses it.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for names that are none, and options that exclude each other.
+    /// [`ErrorKind::Options`] for invalid names, and options that exclude each other.
     pub fn parse(
         options: &Options,
         resolve: impl Fn(TableName) -> Result<TableName>,
@@ -230,7 +230,7 @@ impl TargetTable {
     /// Parses the option of [`target_specs`]. `resolve` completes the name, or refuses it.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for a name that is none.
+    /// [`ErrorKind::Options`] for an invalid name.
     pub fn parse(
         options: &Options,
         resolve: impl Fn(TableName) -> Result<TableName>,

@@ -154,7 +154,7 @@ impl KeySplit {
         Self { column: None, range: KeyRange::ALL, order }
     }
 
-    /// The key after which reading goes on.
+    /// The key after which reading continues.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] where rows have no order, [`ErrorKind::Data`] for what is no
@@ -171,7 +171,7 @@ impl KeySplit {
 
 /// Divides a table into at most `max` parts by the column `named`, or else by the first column of
 /// `order`, the columns of a total order that reading can continue in; one more for NULL keys.
-/// `bounds` asks the database for at most so many ranges of a column.
+/// `bounds` asks the database for at most this many ranges of a column.
 ///
 /// # Errors
 /// [`ErrorKind::Schema`] if the table has no such column; those of `bounds`.
@@ -214,7 +214,7 @@ pub fn no_such_column<C: AsRef<Column>>(
         .hint(known_columns(columns))
 }
 
-/// The refusal to go on in the middle of rows that come in no order.
+/// The refusal to continue in the middle of rows that come in no order.
 pub fn unordered() -> Error {
     let message = "rows of this source have no order, so reading cannot start in the middle";
     Error::new(ErrorKind::Unsupported, message)

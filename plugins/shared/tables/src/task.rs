@@ -20,8 +20,8 @@ enum ChunkState {
     Open,
     /// Something failed in the open chunk: only a rollback is right.
     Broken,
-    /// The reply to the last COMMIT was lost. Only a rollback, which then undoes nothing, goes on:
-    /// whoever calls it has decided what the outcome was.
+    /// The reply to the last COMMIT was lost. Only a rollback ends this state. It undoes nothing:
+    /// its caller has found out what the outcome was.
     Unknown,
 }
 
@@ -157,7 +157,7 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
         let (session, loader) = self.in_chunk()?;
         let completed = loader.complete(session);
         self.broken(completed)?;
-        // A stop is heard before COMMIT, where the outcome is certain.
+        // The last moment at which a stop has a certain outcome.
         let stopped = self.cancel.check();
         self.broken(stopped)?;
         let (session, _) = self.in_chunk()?;

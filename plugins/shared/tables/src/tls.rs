@@ -68,7 +68,7 @@ impl TlsSettings {
     /// Reads the certificates; what is verified is the settings' mode in the result as well.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] with the file, if a file cannot be read or trusts nobody.
+    /// [`ErrorKind::Options`] with the file, if a file cannot be read or holds no certificate.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -91,7 +91,7 @@ impl TlsSettings {
 
     fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<Verifier>> {
         let checked = match self.mode {
-            // Without TLS nobody asks the verifier.
+            // Without TLS the verifier is not used.
             TlsMode::InsecureRequire | TlsMode::Disable => None,
             TlsMode::VerifyFull | TlsMode::VerifyCa => {
                 let roots = Arc::new(roots(self.ca_file.as_deref())?);

@@ -25,7 +25,7 @@ pub enum Access {
     CleanUp,
 }
 
-/// What became of a commit that the server did not refuse.
+/// The outcome of a commit that the server did not refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// It is in.
@@ -81,8 +81,8 @@ pub trait WriteDatabase: Send + Sync + 'static {
         name: &TableName,
     ) -> Result<Option<Self::Table>>;
 
-    /// Checks the plan against this database and against the target as it stands, or against
-    /// nothing if there is no table yet, and drafts it. Changes nothing. Names, keys and filled
+    /// Checks the plan against this database and against the current target, or `None` if there is
+    /// no table yet, and drafts it. Changes nothing. Names, keys and filled
     /// columns are checked by [`Drafting::new_table`] and [`Drafting::existing_table`], one of
     /// which this calls.
     ///

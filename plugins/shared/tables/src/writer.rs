@@ -127,7 +127,7 @@ impl<D: WriteDatabase> TableWriter<D> {
                 Err(Error::not_found(message)
                     .hint("run the job again; nothing but Transload may drop its stage tables"))
             }
-            // Which of its `after` statements have run, only the process that published knows.
+            // Only the process that published knows which `after` statements have run.
             RunState::Unprepared => {
                 run.state = RunState::Committed;
                 Ok(Some(ChunkOutcome::AlreadyCommitted))

@@ -181,7 +181,7 @@ fn a_publication_without_a_reply_is_unknown_and_keeps_everything() {
         writer.abort(&plan, &receipts).unwrap();
         assert_eq!(memory.server().rows("t__r").is_none(), published);
         steps(&memory);
-        // Asked again, it looks, publishes what is not in, and goes on.
+        // A second commit looks, publishes what is not in, and runs the rest.
         assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
         let again: &[&str] = if published { &[] } else { &["publish"] };
         let expected = [&["lock"], again, &["after 1", "after 2"]].concat();
