@@ -1,4 +1,4 @@
-//! The command line: commands and flags, nothing of what they do.
+//! The command line: commands and flags. What they do is left to `command`.
 
 use std::path::PathBuf;
 
@@ -13,25 +13,25 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// What every command knows.
+    /// The flags that every command takes.
     #[command(flatten)]
     pub(crate) global: Global,
 }
 
-/// Flags of every command.
+/// The flags that every command takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// A folder with plugins, searched before all others; may be given more than once
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) plugins: Vec<PathBuf>,
-    /// What stands on stdout
+    /// The format of results on stdout
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub(crate) output: OutputFormat,
-    /// Which log events stand on stderr, such as `info` or `plugin=debug`; else $TRANSLOAD_LOG,
-    /// else warnings
+    /// Log events to write to stderr, such as `info` or `plugin=debug`; default: $TRANSLOAD_LOG,
+    /// else `warn`
     #[arg(long, value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
-    /// How log events are written
+    /// The format of log events
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub(crate) log_format: OutputFormat,
 }
@@ -45,22 +45,22 @@ pub(crate) enum OutputFormat {
     Json,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a job
     Run(RunArgs),
-    /// Show what a job would do, asking both stores and writing nothing
+    /// Show what a job would do; reads both stores, writes nothing
     Plan(JobArgs),
     /// Check a job file without opening any store
     Check(JobArgs),
-    /// Connections: what there is, and whether one works
+    /// List or test connections
     #[command(subcommand)]
     Connection(ConnectionCommand),
-    /// Plugins: what there is and what they declare
+    /// List, describe or check plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// What the catalog starts in a child process to look at a library.
+    /// Load a library and print its descriptor; started by the catalog as a child process.
     #[command(name = "__probe", hide = true)]
     Probe {
         /// The library.
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Which job, and with what.
+/// A job and its parameters.
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
     /// The job file
@@ -77,34 +77,34 @@ pub(crate) struct JobArgs {
     /// The environment whose connections are used, such as `dev` or `prod`
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
-    /// A parameter for `${name}`, before the job's own `params`; may be given more than once
+    /// A value for `${NAME}`, in place of the job's own `[params]`; may be given more than once
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) params: Vec<(String, String)>,
-    /// The business date for `${bizdate}`; else yesterday, by local time
+    /// The business date for `${bizdate}`; default: yesterday, local time
     #[arg(long, value_name = "YYYYMMDD")]
     pub(crate) bizdate: Option<String>,
 }
 
-/// A run's own flags.
+/// The flags of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The job.
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// How the run is shown while it goes on
+    /// How progress is shown
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) progress: ProgressMode,
-    /// Where runs are kept; else $TRANSLOAD_STATE, else the user's state folder
+    /// The folder for runs; default: $TRANSLOAD_STATE, else the user's state folder
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 }
 
-/// What to know of connections.
+/// The commands of `connection`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionCommand {
-    /// All connections of the connection files, without their options
+    /// List all connections of the connection files, without their options
     List,
-    /// Try a connection stage by stage, and tell what its store is
+    /// Test a connection stage by stage and describe its store
     Test {
         /// The connection's name
         name: String,
@@ -114,17 +114,17 @@ pub(crate) enum ConnectionCommand {
     },
 }
 
-/// What to know of plugins.
+/// The commands of `plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// All libraries in the search path, refused ones with the reason
+    /// List all libraries in the search path, with the reason where one is refused
     List,
-    /// Everything that one plugin declares
+    /// Show everything that one plugin declares
     Info {
         /// The plugin's name
         name: String,
     },
-    /// Examine one library stage by stage, in a process of its own
+    /// Check one library stage by stage, in a child process
     Check {
         /// The library's file
         path: PathBuf,

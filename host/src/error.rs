@@ -1,4 +1,5 @@
-//! The host's one error: what went wrong, as whom it concerns, and the exit code that follows.
+//! The host's one error type: a plugin-api error with the exit code that it leads to. The kinds, and
+//! what crosses to plugins, are defined in plugin-api.
 
 use std::{fmt, process::ExitCode};
 
@@ -8,12 +9,12 @@ use transload_plugin_api as api;
 /// Shorthand for results of the host.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Exit codes, stable and documented in the reference.
+/// Exit codes; stable, and listed in docs/reference.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// Done, within all limits.
+    /// Success, within all limits.
     Done = 0,
     /// The run failed.
     Failed = 1,
@@ -23,13 +24,13 @@ pub(crate) enum Exit {
     DirtyLimit = 3,
     /// A store cannot be reached, or refused the login.
     Connection = 5,
-    /// Schemas do not fit, or changed since the plan.
+    /// The schemas do not fit, or changed since the plan.
     Schema = 6,
-    /// A plugin could not be loaded, or broke its contract.
+    /// A plugin could not be loaded, or violated its contract.
     Plugin = 7,
-    /// Somebody else holds the target.
+    /// Another run holds the target.
     Locked = 9,
-    /// Passing trouble: trying again makes sense.
+    /// A temporary failure that persisted through all retries.
     TryAgain = 75,
     /// Stopped by SIGINT.
     Interrupted = 130,
@@ -43,10 +44,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error of the host, ready to be printed once.
+/// An error of the host. It is printed once, where a command ends.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Error {
-    /// The exit code that it leads to.
+    /// The process's exit code.
     pub(crate) exit: Exit,
     /// What went wrong.
     #[serde(flatten)]
@@ -54,7 +55,7 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// An error with its exit code.
+    /// An error without code, place or hint. Its kind follows from the exit code.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         let kind = match exit {
             Exit::Usage => api::ErrorKind::Options,
@@ -78,7 +79,7 @@ impl Error {
         self
     }
 
-    /// Puts an outer place before the one that is known.
+    /// Adds an outer place, such as a task, before the inner one.
     #[must_use]
     pub(crate) fn within(mut self, outer: &str) -> Self {
         let inner = self.error.place.take();
@@ -87,14 +88,14 @@ impl Error {
         self
     }
 
-    /// Sets the stable code.
+    /// Sets the stable code, one of [`api::code::ALL`].
     #[must_use]
     pub(crate) fn code(mut self, code: &str) -> Self {
         code.clone_into(&mut self.error.code);
         self
     }
 
-    /// Says where, unless an inner layer said so more exactly.
+    /// Sets the place, unless an inner layer has set a more exact one.
     #[must_use]
     pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
         self.error.place.get_or_insert_with(|| place.into());
@@ -102,7 +103,7 @@ impl Error {
     }
 }
 
-/// The one place that turns a plugin's kinds into exit codes.
+/// Maps the kinds of plugins' errors to exit codes; no other code does.
 impl From<api::Error> for Error {
     fn from(error: api::Error) -> Self {
         use api::ErrorKind as Kind;

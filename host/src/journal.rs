@@ -1,4 +1,4 @@
-//! The run's folder: its plan, its dirty rows, its report; and the run's name.
+//! A run's name and its folder, which keeps the plan, the dirty rows and the report.
 
 use std::{
     fs,
@@ -11,16 +11,16 @@ use transload_plugin_api::code;
 
 use crate::{Error, Exit, Result, job::Redactor};
 
-/// A new run's name: local time and a random part, so that names sort by time and never collide.
+/// A new run's name: local time and a random part, so that names sort by time and do not collide.
 pub(crate) fn new_run() -> String {
     let now = jiff::Zoned::now().strftime("%Y%m%dt%H%M%S").to_string();
-    // The standard library's hasher is seeded by the system for each one.
+    // Each `RandomState` of the standard library is seeded by the system.
     let random = std::hash::RandomState::new().build_hasher().finish();
     format!("{now}-{:08x}", random as u32)
 }
 
-/// Where runs are kept: `$TRANSLOAD_STATE`, else `$XDG_STATE_HOME/transload`, else
-/// `~/.local/state/transload`, else `.transload` here.
+/// The folder for runs: `$TRANSLOAD_STATE`, else `$XDG_STATE_HOME/transload`, else
+/// `~/.local/state/transload`, else `.transload` in the working folder.
 pub(crate) fn state_folder() -> PathBuf {
     let from_env =
         |key: &str| std::env::var_os(key).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -30,17 +30,17 @@ pub(crate) fn state_folder() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".transload"))
 }
 
-/// One run's folder. Nothing secret gets into its files.
+/// One run's folder. Secrets are redacted in its files.
 pub(crate) struct RunFolder {
     path: PathBuf,
     redactor: Redactor,
 }
 
 impl RunFolder {
-    /// Makes `<state>/runs/<job>/<run>`.
+    /// Creates `<state>/runs/<job>/<run>`.
     ///
     /// # Errors
-    /// If the folder cannot be made.
+    /// If the folder cannot be created.
     pub(crate) fn create(state: &Path, job: &str, run: &str, redactor: Redactor) -> Result<Self> {
         let folder: String = job
             .chars()
@@ -51,22 +51,22 @@ impl RunFolder {
         Ok(Self { path, redactor })
     }
 
-    /// The folder itself.
+    /// The folder's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What takes secrets out of texts that are kept here.
+    /// Redacts secrets in texts that are kept here.
     pub(crate) fn redactor(&self) -> &Redactor {
         &self.redactor
     }
 
-    /// Where a task keeps its dirty rows.
+    /// The path of a task's dirty rows.
     pub(crate) fn dirty_file(&self, task: u32) -> PathBuf {
         self.path.join(format!("dirty-{task:05}.jsonl"))
     }
 
-    /// Keeps a value as pretty JSON under a name.
+    /// Writes a value as pretty JSON to a file of this name.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -80,7 +80,7 @@ impl RunFolder {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Exit::Failed, format!("the run's folder cannot be written: {error}"))
+    Error::new(Exit::Failed, format!("cannot write the run's folder: {error}"))
         .at(path.display().to_string())
         .code(code::RUN_FOLDER)
         .hint("name another folder with --state or TRANSLOAD_STATE")

@@ -1,39 +1,64 @@
-//! The host: it finds plugins, understands a job file, plans, runs, and reports.
+//! The host: it finds plugins, reads a job file, plans, runs, and reports.
 //!
 //! # Layout, in the order of a run
 //!
-//! | module | question |
+//! | module | what it does |
 //! |---|---|
-//! | `cli` | what the command line says |
-//! | `command` | each command as a few steps through the modules below |
+//! | `cli` | the command line: commands and flags |
+//! | `command` | [`run`]: each command as a few steps through the modules below |
 //! | `job` | what the user asked: the TOML as written becomes a `job::Job` |
-//! | `catalog` | who can do it: plugins found, examined and loaded |
-//! | `stores` | both sides opened |
-//! | `convert` | which types fit into which, and the columnar conversion |
-//! | `plan` | how it will be done: mapping, key, splits, guarantee; pure but for questions |
+//! | `catalog` | who can do it: plugins found, checked and loaded |
+//! | `stores` | the job's reader and writer, opened |
+//! | `convert` | which types fit which, and the columnar conversion |
+//! | `plan` | how it will be done: mapping, key, splits, guarantee |
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's name and folder |
 //! | `report` | what happened: progress, summary, JSON |
-//! | `signals`, `logging` | SIGINT and SIGTERM; log events with secrets taken out |
-//! | `error` | the one error and its exit codes |
+//! | `signals`, `logging` | SIGINT and SIGTERM; log events with secrets redacted |
+//! | `error` | the one error type and the exit codes |
 //!
-//! A batch's way: `engine::reading` asks the plugin's `ReadTask`; `engine::task` converts and sends;
-//! `engine::ring` holds; `engine::chunk` receives, writes and commits. Nothing else touches it.
+//! A batch passes four files: `engine::reading` calls the plugin's `ReadTask`, `engine::task` converts
+//! and sends, `engine::ring` buffers, and `engine::chunk` receives, writes and commits.
 //!
 //! # Glossary
 //!
+//! What is read and written:
+//! - **store**: what a plugin reads or writes: a database, a folder, a bucket
+//! - **source**, **target**: what a job reads, what it writes: tables, files or objects of a store
+//! - **column**: has a native type in its store, and a logical type, which Arrow carries
+//! - **dirty row**: a row that cannot be read, converted or written: counted, kept, limited
+//! - **origin**, **place**: where the rows of a batch come from; where one row comes from
+//!
+//! What the user writes:
 //! - **job**: what a job file asks for: one reader, one writer, limits
-//! - **connection**: a named data source with address and credentials, kept apart from jobs
+//! - **connection**: a named store with address and credentials, kept apart from jobs
+//! - **environment**: one of several sets of options of a connection, such as `dev` and `prod`
+//! - **option**: a key of a plugin; **parameter**: a value for `${name}` in a job file
+//! - **write mode**: what happens when a row's key exists in the target
+//!
+//! Who does it:
 //! - **plugin**: a shared library that offers a reader, a writer or both for one kind of store
+//! - **role**: reader or writer; **descriptor**: everything that a plugin declares about itself
+//! - **catalog**: all plugins that were found; **plugin manifest**: those of an installation
+//! - **finding**: the result of one stage of a check
+//!
+//! How it is done:
+//! - **plan**: everything decided before a row moves
+//! - **verdict**: what happens to the values of a column: lossless, widening, lossy or impossible
 //! - **split**: a part of the source, described so that another process could read it
-//! - **task**: the smallest unit of running: one split copied to the destination
+//! - **guarantee**: how reliably each row takes effect once
+//! - **task**: the smallest unit of running: one split copied to the target
+//! - **lane**: a thread that runs one task after another
 //! - **batch**: an Arrow record batch, what passes through the ring
 //! - **ring**: the bounded lock-free buffer between a task's reader and writer
 //! - **chunk**: what a writer commits at once: some batches, one transaction
-//! - **dirty row**: a row that cannot be read, converted or written: counted, kept, limited
-//! - **write mode**: what happens when a row's key is in the destination already
-//! - **plan**: everything decided before a row moves
-//! - **run**, **report**: one execution of a plan; what came of it
+//! - **position**: where reading continues after a batch
+//! - **replay**: a chunk that is rolled back and written again after a transient error
+//! - **staging**: where a writer keeps uncommitted data beside the target
+//! - **receipt**: what a writer's task hands to the commit of the job
+//! - **run**, **report**: one execution of a plan; its result
+//! - **counters**, **counts**, **stats**, **progress**: rows by outcome; what a plugin counted; the
+//!   figures of one task or ring; all of them during the run
 
 mod catalog;
 mod cli;

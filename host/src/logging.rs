@@ -1,4 +1,4 @@
-//! Log events on stderr, as text or JSON, with every known secret taken out.
+//! Writes log events to stderr, as text or JSON, with every known secret redacted.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -13,7 +13,7 @@ use crate::{
 /// Starts logging for the process.
 ///
 /// # Errors
-/// If the filter cannot be understood.
+/// If the filter cannot be parsed.
 pub(crate) fn start(global: &Global, redactor: &Redactor) -> Result<()> {
     let wanted = global.log.clone().or_else(|| std::env::var("TRANSLOAD_LOG").ok());
     let wanted = wanted.unwrap_or_else(|| "warn".to_owned());
@@ -36,8 +36,7 @@ pub(crate) fn start(global: &Global, redactor: &Redactor) -> Result<()> {
 /// Makes a writer for each event.
 struct Redacted(Redactor);
 
-/// One event on its way to stderr; written whole when it is complete, so that a secret is never
-/// cut in two by buffering.
+/// One event. It is written as a whole when it is complete, so that buffering never splits a secret.
 struct Line<'a> {
     redactor: &'a Redactor,
     bytes: Vec<u8>,

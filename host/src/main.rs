@@ -1,4 +1,4 @@
-//! The `transload` program: parse, do, exit.
+//! The `transload` program: parses the command line, runs the command, exits.
 
 use std::process::ExitCode;
 

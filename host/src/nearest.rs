@@ -1,7 +1,7 @@
-//! The nearest of the names there are, for messages about one that is not.
+//! Suggests the most similar name, for messages about an unknown one.
 
-/// The name that was most likely meant: case, `_` and `-` do not count, and at most a third of the
-/// letters may differ; else the only name that begins so.
+/// The name that was most likely meant: case, `_` and `-` are ignored, and at most a third of the
+/// letters may differ; otherwise the only name that begins with `name`.
 pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
     let wanted = plain(name);
@@ -17,7 +17,7 @@ pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
     near.or_else(|| only_begun().map(|(_, name)| (0, *name))).map(|(_, name)| name)
 }
 
-/// A hint: the nearest name, else all the names after `lead`.
+/// A hint: the nearest name, otherwise `lead` and all names.
 pub(crate) fn advice<'a>(
     wrong: &str,
     names: impl Iterator<Item = &'a str> + Clone,

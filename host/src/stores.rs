@@ -1,11 +1,12 @@
-//! The two sides of a job, opened: a reader and a writer with what their plugins declare.
+//! The reader and the writer of a job, with what their plugins declare. Loading plugins is left to
+//! `catalog`.
 
 use serde::Serialize;
 use transload_plugin_api::{Descriptor, Reader, WriteModeSpec, Writer};
 
 use crate::{Error, Exit, Result, job::Job};
 
-/// Which plugin stands on one side.
+/// The plugin of one side, as plan and report name it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Side {
     /// The plugin's name.
@@ -16,32 +17,36 @@ pub(crate) struct Side {
     pub(crate) connection: Option<String>,
 }
 
-/// Both sides of a job.
+/// The reader and the writer of a job.
 pub(crate) struct Stores {
     /// The source.
     pub(crate) reader: Box<dyn Reader>,
     /// The destination.
     pub(crate) writer: Box<dyn Writer>,
-    /// Who reads.
+    /// The reader's plugin.
     pub(crate) reader_side: Side,
-    /// Who writes.
+    /// The writer's plugin.
     pub(crate) writer_side: Side,
-    /// What the writer's plugin declares.
+    /// The descriptor of the writer's plugin.
     pub(crate) writer_descriptor: Descriptor,
 }
 
 impl Stores {
-    /// The job's write mode, or the writer's first.
+    /// What the writer declares about the job's write mode.
+    ///
+    /// # Errors
+    /// If the writer does not have the mode.
     pub(crate) fn write_mode(&self, job: &Job) -> Result<&WriteModeSpec> {
         let modes = self.writer_descriptor.writer.as_ref().map_or(&[][..], |writer| &writer.modes);
         modes.iter().find(|spec| spec.mode == job.writer.write_mode).ok_or_else(|| {
             let words: Vec<_> = modes.iter().map(|spec| spec.mode.word()).collect();
-            let message = format!("plugin `{}` has no such write mode", self.writer_side.plugin);
+            let message =
+                format!("plugin `{}` does not have this write mode", self.writer_side.plugin);
             Error::new(Exit::Usage, message).hint(format!("it has: {}", words.join(", ")))
         })
     }
 
-    /// The chunk size that suits the writer, in bytes.
+    /// The chunk size that the writer prefers, in bytes.
     pub(crate) fn chunk_bytes(&self) -> Option<u64> {
         self.writer_descriptor.writer.as_ref()?.limits.chunk_bytes
     }

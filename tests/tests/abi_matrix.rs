@@ -178,13 +178,13 @@ fn t61_other_interfaces_and_builds_are_refused_with_the_reason() {
         ("order", "PLUGIN-LAYOUT", "expected field `reader`, found `writer` at `root`"),
         ("no-unwind", "PLUGIN-ABORTS", "built with `panic = \"abort\"`"),
         ("no-root", "PLUGIN-NOT-ONE", "a shared library, but it exports no plugin"),
-        ("undefined", "PLUGIN-LOAD", "the library cannot be loaded"),
-        ("panics", "PLUGIN-PROBE", "loading it ends the process (signal 6, abort)"),
-        ("aborts", "PLUGIN-PROBE", "loading it ends the process (signal 6, abort)"),
-        ("exits", "PLUGIN-PROBE", "loading it ends the process (exit code 0)"),
+        ("undefined", "PLUGIN-LOAD", "cannot load the library"),
+        ("panics", "PLUGIN-PROBE", "loading it ended the process (signal 6, abort)"),
+        ("aborts", "PLUGIN-PROBE", "loading it ended the process (signal 6, abort)"),
+        ("exits", "PLUGIN-PROBE", "loading it ended the process (exit code 0)"),
         ("hangs", "PLUGIN-PROBE", "still loading after 10 s"),
         ("garbled", "PLUGIN-PROTOCOL", "unreadable descriptor: "),
-        ("insane", "PLUGIN-DESCRIPTOR", "its descriptor is wrong: name: `No Name`"),
+        ("insane", "PLUGIN-DESCRIPTOR", "its descriptor is inconsistent: name: `No Name`"),
     ] {
         let catalog = open(&[variant]);
         let [entry] = catalog.list() else { panic!("{variant}: {} entries", catalog.list().len()) };

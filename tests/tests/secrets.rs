@@ -143,7 +143,7 @@ fn t60_a_literal_secret_is_warned_about_without_being_shown() {
     sample_job(&workplace, &format!("\"{CANARY}\""), "");
     let run = || search(&workplace, &["run", "job.toml", "--plugins", plugins]);
     set_mode(&workplace, "job.toml", 0o644);
-    run().exits(2).says("secret `password` stands in a file that everybody can read");
+    run().exits(2).says("secret `password` is written in a file that every user can read");
     set_mode(&workplace, "job.toml", 0o600);
     run().exits(0).says("password");
 }

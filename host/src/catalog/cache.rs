@@ -1,7 +1,7 @@
-//! Remembers what probes found, so that a start costs no child process per library. Keyed by path,
-//! size, time and hash of the file and by this program's version; anything unreadable or stale is
-//! simply probed again, and a cache that cannot be written is not missed. Refusals are not kept:
-//! their reason may be mended elsewhere, such as a library that was not installed.
+//! Caches the results of probes, so that a start needs no child process per library. The key is the
+//! file's path, size, time and hash and this program's version. An unreadable or stale entry is
+//! probed again, and a cache that cannot be written is ignored. Refusals are not cached, because
+//! their reason may lie outside the file, such as a missing shared library.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use transload_plugin_api::abi::ABI;
 
 use super::probe::Probed;
 
-/// What tells one file from another.
+/// Identifies one version of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     size: u64,
@@ -72,7 +72,7 @@ impl ProbeCache {
         self.changed = true;
     }
 
-    /// Writes what is new, by rename, so that another process sees the old file or the new one.
+    /// Writes the cache if it changed, by rename, so that other processes see the old or the new file.
     pub(super) fn save(mut self) {
         if !self.changed {
             return;
@@ -81,7 +81,7 @@ impl ProbeCache {
         if let Some(file) = &self.file
             && let Err(error) = replace(file, &self.known)
         {
-            tracing::debug!(file = %file.display(), %error, "the probe cache was not written");
+            tracing::debug!(file = %file.display(), %error, "cannot write the probe cache");
         }
     }
 }

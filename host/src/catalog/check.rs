@@ -1,4 +1,4 @@
-//! `plugin check`: one library, stage by stage, each with what was found.
+//! `plugin check`: one library, stage by stage. The checks themselves are those of the catalog.
 
 use std::{
     fs::File,
@@ -11,8 +11,8 @@ use transload_plugin_api::{Error, Finding, Result, abi::ABI, code};
 
 use super::{
     SearchPath, elf,
-    entry::Role,
     probe::{Probed, Prober},
+    role::Role,
     sanity,
 };
 
@@ -28,8 +28,8 @@ pub(super) fn sha256(mut file: &File) -> io::Result<String> {
     }
 }
 
-/// Looks at one library, wherever it lies; stops at the first stage that fails, because nothing
-/// after it can be known. The library is loaded in a child process only.
+/// Checks the library at any path. Stops at the first stage that fails, because later stages depend
+/// on it. The library is loaded in a child process only.
 pub fn check(path: &Path, search: &SearchPath) -> Vec<Finding> {
     let mut findings = Vec::new();
     match examine(path, search, &mut findings) {
@@ -49,17 +49,17 @@ fn examine(
     let bytes = file.metadata().map_err(lost)?.len();
     findings.push(passed("file", format!("{bytes} bytes")));
     elf::ensure_plugin(&file).map_err(|error| ("elf", error))?;
-    findings.push(passed("elf", "a whole shared library that exports a plugin".to_owned()));
+    findings.push(passed("elf", "an intact shared library that exports a plugin".to_owned()));
     findings.push(passed("hash", format!("sha256 {}", sha256(&file).map_err(lost)?)));
     let prober = Prober::new(search.program().to_owned());
     let probed = prober.probe(path).map_err(|error| (stage_of(&error), error))?;
-    findings.push(passed("load", "loads, in a process of its own".to_owned()));
-    let layout = format!("built for plugin ABI {}, this program speaks {ABI}", probed.abi);
+    findings.push(passed("load", "loads in a child process".to_owned()));
+    let layout = format!("built for plugin ABI {}, this program has {ABI}", probed.abi);
     findings.push(passed("layout", layout));
     Ok(probed)
 }
 
-/// Which of the probe's stages an error belongs to.
+/// The stage that a probe's error belongs to.
 fn stage_of(error: &Error) -> &'static str {
     match error.code.as_str() {
         code::PLUGIN_HEADER | code::PLUGIN_ABI | code::PLUGIN_LAYOUT => "layout",

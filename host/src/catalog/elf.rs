@@ -1,5 +1,6 @@
-//! Looks into a library before it is loaded: the loader maps a damaged file without a murmur and
-//! the process dies at the first touch. What this cannot see, the probe's child process meets.
+//! Checks a library's ELF headers before it is loaded: the system's loader maps a damaged file
+//! without an error, and the process dies when it touches the damaged part. Damage that the headers
+//! do not show ends only the probe's child process.
 
 use std::{
     fs::File,
@@ -20,7 +21,7 @@ const MACHINE: elf::Machine = elf::EM_X86_64;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: elf::Machine = elf::EM_AARCH64;
 
-/// A whole shared object for this machine that exports the root symbol.
+/// Checks that a file is an intact shared object for this machine that exports the root symbol.
 ///
 /// # Errors
 /// [`ErrorKind::Data`] for a damaged file (`PLUGIN-DAMAGED`), [`ErrorKind::Unsupported`] for one
@@ -38,8 +39,8 @@ pub(super) fn ensure_plugin(mut file: &File) -> Result<()> {
     if magic != elf::ELFMAG {
         return Err(not_one("not a shared library (no ELF header)"));
     }
-    // Only what is looked at is read: the allocator takes one block of a library's size as a sign
-    // that freed memory had better be kept, and then keeps it for the whole run.
+    // Reads only the parts that are checked: after one allocation of a library's size the allocator
+    // would keep freed memory for the whole run.
     let file = &ReadCache::new(file);
     let header = Header::parse(file).map_err(|error| damaged(&format!("its header: {error}")))?;
     let endian = header.endian().map_err(|error| damaged(&error.to_string()))?;
@@ -57,7 +58,7 @@ pub(super) fn ensure_plugin(mut file: &File) -> Result<()> {
     Err(not_one("a shared library, but it exports no plugin"))
 }
 
-/// Whether an error of [`ensure_plugin`] says that the file is whole but no plugin.
+/// Whether an error of [`ensure_plugin`] means that the file is intact but not a plugin.
 pub(super) fn is_something_else(error: &Error) -> bool {
     error.code == code::PLUGIN_NOT_ONE
 }

@@ -1,66 +1,33 @@
-//! What the catalog knows of one library; `plugin list` and `plugin info` print it.
+//! What the catalog knows about one library. `plugin list` and `plugin info` print it.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use transload_plugin_api::{Descriptor, Error, abi::AbiVersion};
 
-/// What a plugin can do in a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Reads from its store.
-    Reader,
-    /// Writes to its store.
-    Writer,
-}
-
-impl Role {
-    /// The roles that a descriptor declares.
-    pub(super) fn of(descriptor: &Descriptor) -> Vec<Self> {
-        let reader = descriptor.reader.is_some().then_some(Self::Reader);
-        let writer = descriptor.writer.is_some().then_some(Self::Writer);
-        reader.into_iter().chain(writer).collect()
-    }
-
-    pub(super) fn words(roles: &[Self]) -> String {
-        roles.iter().map(Self::to_string).collect::<Vec<_>>().join(", ")
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Reader => "reader",
-            Self::Writer => "writer",
-        })
-    }
-}
+use super::role::Role;
 
 /// One library that was found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
-    /// What `plugin = "..."` says; guessed from the file's name where the library cannot tell.
+    /// The plugin's name; guessed from the file's name if the library could not be probed.
     pub name: String,
-    /// The plugin's own version, where it could tell.
+    /// The plugin's version, if it was probed.
     pub version: Option<String>,
-    /// What it offers.
+    /// The roles that it offers.
     pub roles: Vec<Role>,
-    /// Where it lies.
+    /// The library's path.
     pub path: PathBuf,
     /// The file's hash, in hexadecimal; empty if it could not be read.
     pub sha256: String,
-    /// The ABI version that it was built for, where it could tell.
+    /// The ABI version that it was built for, if it was probed.
     pub abi: Option<AbiVersion>,
     /// Whether a manifest lists it.
     pub listed: bool,
     /// Whether it can be used.
     #[serde(flatten)]
     pub status: Status,
-    /// Everything that it declares.
+    /// Its descriptor, if it was probed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub descriptor: Option<Descriptor>,
 }
@@ -69,22 +36,22 @@ pub struct Entry {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum Status {
-    /// It can.
+    /// It can be used.
     Ok,
-    /// It cannot.
+    /// It cannot be used.
     Refused {
-        /// Why.
+        /// The reason.
         reason: Error,
     },
     /// Another library of that name comes first.
     Shadowed {
-        /// Where that one lies.
+        /// The path of that library.
         by: PathBuf,
     },
 }
 
 impl Entry {
-    /// An entry of which nothing is known but its place.
+    /// An entry of which only the path is known.
     pub(super) fn unknown(path: &Path) -> Self {
         Self {
             name: name_from_file(path),
@@ -109,7 +76,7 @@ impl Entry {
         matches!(self.status, Status::Ok)
     }
 
-    /// What a user should know although it can be used.
+    /// A note for the user about a library that can be used.
     pub fn note(&self) -> Option<&'static str> {
         (self.is_ok() && !self.listed).then_some("not listed in a plugin manifest")
     }

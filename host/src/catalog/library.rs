@@ -1,5 +1,5 @@
-//! Loads a library into this process. The one file of the host with `unsafe`; whether a file may
-//! be loaded at all was decided before, by `elf`, the manifest and the probe.
+//! Loads a library into this process. The only file of the host with `unsafe`. Whether a file may be
+//! loaded is decided before, by `elf`, the manifest and the probe.
 #![allow(unsafe_code, reason = "loading foreign code cannot be checked by the compiler")]
 
 use std::{ffi::c_int, mem, path::Path};
@@ -15,17 +15,18 @@ use transload_plugin_api::{
 /// libloading does not name it.
 const RTLD_NODELETE: c_int = 0x1000;
 
-/// Loads the library for the rest of the process's life and checks its root module. Local, because
-/// every plugin exports the same symbol; now, because a missing symbol must not show in mid-run.
+/// Loads the library for the life of the process and checks its root module. `RTLD_LOCAL`, because
+/// every plugin exports the same symbol; `RTLD_NOW`, so that a missing symbol is an error here and
+/// not during a run.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] when it cannot be loaded or does not fit.
 pub(super) fn load(path: &Path) -> Result<Module> {
-    // SAFETY: the library's constructors run. That is what loading a plugin means; the probe has
-    // run them before in a process of its own.
+    // SAFETY: the library's constructors run, which is inherent in loading a plugin. The probe has
+    // run them before, in a child process.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) }
         .map_err(|error| cannot_load(&error))?;
-    // SAFETY: the symbol's address is only taken here, as an untyped pointer.
+    // SAFETY: only the symbol's address is taken here, as an untyped pointer.
     let symbol = unsafe { library.get::<*const ()>(ROOT_SYMBOL) }
         .map_err(|error| cannot_load(&error))?
         .into_raw();
@@ -35,7 +36,7 @@ pub(super) fn load(path: &Path) -> Result<Module> {
 }
 
 fn cannot_load(error: &libloading::Error) -> Error {
-    Error::new(ErrorKind::Unsupported, "the library cannot be loaded")
+    Error::new(ErrorKind::Unsupported, "cannot load the library")
         .with_code(code::PLUGIN_LOAD)
         .caused_by(error)
 }

@@ -1,15 +1,18 @@
-//! A plugin by name and role, and what to say when there is none.
+//! Finds a plugin by name and role, or explains why it is missing.
 
 use transload_plugin_api::{Error, ErrorKind, Result, code};
 
-use super::entry::{Entry, Role, Status};
+use super::{
+    entry::{Entry, Status},
+    role::Role,
+};
 use crate::nearest::nearest;
 
-/// The library that a job means.
+/// The library of that name, if it has the role.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] with the nearest name and what there is; the reason, if a library of
-/// that name was refused; [`ErrorKind::Unsupported`] if it has not the role.
+/// [`ErrorKind::NotFound`] with the nearest name and all names; the reason, if a library of that name
+/// was refused; [`ErrorKind::Unsupported`] if it does not have the role.
 pub(super) fn find<'a>(entries: &'a [Entry], name: &str, role: Role) -> Result<&'a Entry> {
     let entry = usable(entries, name)?;
     if entry.roles.contains(&role) {
@@ -19,7 +22,7 @@ pub(super) fn find<'a>(entries: &'a [Entry], name: &str, role: Role) -> Result<&
     Err(Error::new(ErrorKind::Unsupported, message).with_code(code::PLUGIN_ROLE))
 }
 
-/// The library of that name, whatever it can do.
+/// The library of that name, whatever its roles.
 ///
 /// # Errors
 /// As for [`find`], but for the role.
@@ -45,7 +48,7 @@ fn unknown(entries: &[Entry], name: &str) -> Error {
     let error = Error::new(ErrorKind::NotFound, format!("there is no plugin `{name}`"))
         .with_code(code::PLUGIN_UNKNOWN);
     if names.is_empty() {
-        return error.hint("no plugin was found; `transload plugin list` tells why");
+        return error.hint("no plugin was found; see `transload plugin list`");
     }
     let all = names.join(", ");
     match nearest(name, names.iter().copied()) {

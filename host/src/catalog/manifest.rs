@@ -1,6 +1,6 @@
-//! `plugin-manifest.toml`: the plugins that belong to an installation. It speaks for the libraries
-//! in its own folder and in the folders directly below. What it lists must be as it says; what it
-//! does not list loads with a note.
+//! `plugin-manifest.toml`: the plugins that belong to an installation. It governs the libraries in
+//! its own folder and in the folders directly below. A listed library must match its entry; a
+//! library that is not listed loads with a note.
 
 use std::{
     fs, io,
@@ -10,9 +10,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, Result, code};
 
-use super::{Role, probe::Probed};
+use super::{probe::Probed, role::Role};
 
-/// The file's name, looked for beside the program and in and above each plugins folder.
+/// The file's name. It is searched beside the program and in and above each plugin folder.
 pub(super) const FILE_NAME: &str = "plugin-manifest.toml";
 
 #[derive(Debug, Deserialize)]
@@ -26,11 +26,11 @@ struct ManifestFile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
-    /// What `plugin = "..."` says.
+    /// The plugin's name.
     pub(super) name: String,
     /// The plugin's own version.
     version: String,
-    /// What it offers.
+    /// The roles that it offers.
     roles: Vec<Role>,
     /// The library's file name.
     pub(super) library: String,
@@ -41,7 +41,7 @@ pub(super) struct Listing {
     sha256: Option<String>,
 }
 
-/// A manifest where it was found. One that cannot be read refuses what it would speak for.
+/// A manifest and its path. If it cannot be read, every library that it governs is refused.
 #[derive(Debug)]
 pub(super) struct Manifest {
     file: PathBuf,
@@ -74,23 +74,23 @@ impl Manifest {
         self.listings.as_ref().err()
     }
 
-    /// Whether it speaks for this library.
+    /// Whether it governs this library.
     pub(super) fn governs(&self, library: &Path) -> bool {
         let folder = library.parent();
         folder == Some(&self.folder) || folder.and_then(Path::parent) == Some(&self.folder)
     }
 
-    /// What it says of this library.
+    /// The entry of this library, if it has one.
     ///
     /// # Errors
-    /// That it cannot be read.
+    /// If the manifest cannot be read.
     pub(super) fn listing(&self, library: &Path) -> Result<Option<&Listing>> {
         let listings = self.listings.as_ref().map_err(Clone::clone)?;
         let name = library.file_name().and_then(|name| name.to_str());
         Ok(listings.iter().find(|listing| Some(listing.library.as_str()) == name))
     }
 
-    /// Everything it lists; nothing if it cannot be read.
+    /// All entries; none if the manifest cannot be read.
     pub(super) fn listings(&self) -> &[Listing] {
         self.listings.as_deref().unwrap_or_default()
     }
@@ -119,7 +119,7 @@ fn parse(text: &str) -> Result<Vec<Listing>> {
 }
 
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
-    broken("the manifest cannot be read".to_owned()).caused_by(error)
+    broken("cannot read the manifest".to_owned()).caused_by(error)
 }
 
 fn broken(message: String) -> Error {
@@ -127,7 +127,7 @@ fn broken(message: String) -> Error {
 }
 
 impl Listing {
-    /// Compares the file with what is listed, before it is loaded.
+    /// Compares the file's hash with the entry, before the file is loaded.
     ///
     /// # Errors
     /// [`ErrorKind::Denied`] when the hash differs.
@@ -143,7 +143,7 @@ impl Listing {
         }
     }
 
-    /// Compares what the library says of itself with what is listed.
+    /// Compares the library's descriptor with the entry.
     ///
     /// # Errors
     /// [`ErrorKind::Denied`] with the first difference.

@@ -1,40 +1,40 @@
-//! WHO CAN DO IT: the plugins that there are, and one of them by name.
+//! WHO CAN DO IT: all plugins, and one of them by name.
 //!
-//! [`Catalog::open`] looks through the search path and knows of every library what it declares or
-//! why it is refused, without loading any into this process; [`Catalog::plugin`] loads.
+//! [`Catalog::open`] scans the search path and records for every library what it declares or why it
+//! is refused, without loading any into this process. [`Catalog::plugin`] loads one.
 //!
-//! `scan` puts each library of the `search` path through, in this order: `elf` (whole, and a
-//! plugin), its hash against the `manifest`, the `probe` in a child process (remembered in
-//! `cache`), the `sanity` of its descriptor. When it is asked for, `library` loads it for good and
-//! `forward` takes its log.
+//! `scan` checks each library of the `search` path in this order: `elf` (intact, and a plugin), its
+//! hash against the `manifest`, the `probe` in a child process (results are kept in `cache`), and
+//! the `sanity` of its descriptor. `library` then loads it for the life of the process, and
+//! `plugin_log` receives its events.
 
 mod cache;
 mod check;
 mod elf;
 mod entry;
-mod forward;
+
 mod library;
 mod lookup;
 mod manifest;
+mod plugin_log;
 mod probe;
+mod role;
 mod sanity;
 mod scan;
 mod search;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use parking_lot::Mutex;
 use transload_plugin_api::{Descriptor, Error, ErrorKind, Plugin, Result, code};
 
 pub use check::check;
-pub use entry::{Entry, Role, Status};
+pub use entry::{Entry, Status};
 pub(crate) use probe::probe_main;
+pub use role::Role;
 pub use search::SearchPath;
 
-use forward::PluginLog;
+use plugin_log::PluginLog;
 
 /// The plugins that were found.
 pub struct Catalog {
@@ -44,8 +44,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Looks through the search path. What is wrong with one library stands in its entry and
-    /// harms no other.
+    /// Scans the search path. A problem of one library is kept in its entry and affects no other.
     pub fn open(search: &SearchPath) -> Self {
         let (entries, problems) = scan::scan(search);
         Self { entries, problems, loaded: Mutex::default() }
@@ -56,12 +55,12 @@ impl Catalog {
         &self.entries
     }
 
-    /// What is wrong besides single libraries: folders that are not there, unreadable manifests.
+    /// Problems that concern no single library: missing folders, unreadable manifests.
     pub fn problems(&self) -> &[Error] {
         &self.problems
     }
 
-    /// What is known of one plugin, without loading it.
+    /// What is known about one plugin, without loading it.
     ///
     /// # Errors
     /// As for [`Self::plugin`].
@@ -81,15 +80,15 @@ impl Catalog {
         })
     }
 
-    /// Loads a plugin, once per process, never to be unloaded.
+    /// Loads a plugin, once per process. It is never unloaded.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] with the nearest name; [`ErrorKind::Unsupported`] without the role;
-    /// the reason, if it was refused. Every code starts with `PLUGIN-`.
+    /// the reason, if it was refused.
     pub fn plugin(&self, name: &str, role: Role) -> Result<Arc<dyn Plugin>> {
         let entry = self.entry(name, role)?;
-        // Loading happens under the lock: two threads must not both load.
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held while loading, so that two threads do not load the same library.
+        let mut loaded = self.loaded.lock();
         if let Some(plugin) = loaded.get(&entry.path) {
             return Ok(plugin.clone());
         }

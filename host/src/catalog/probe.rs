@@ -1,5 +1,5 @@
-//! Loads a library in a child process first: a constructor that aborts, or a file damaged where
-//! nobody looked, ends the child and not the host. The child is this program itself, called as
+//! Loads a library in a child process first: a constructor that aborts, or damage that `elf` does not
+//! see, ends the child and not the host. The child is this program itself, started as
 //! `transload __probe PATH`; it prints one line of JSON.
 
 use std::{
@@ -16,39 +16,39 @@ use transload_plugin_api::{Descriptor, Error, ErrorKind, Result, abi::AbiVersion
 
 use super::library;
 
-/// The hidden argument that makes this program a probe.
+/// The hidden command that makes this program a probe.
 pub(crate) const PROBE_ARGUMENT: &str = "__probe";
 
-/// Before the answer, because a library may print what it likes when it is loaded.
+/// Marks the line of JSON, because a library may print while it is loaded.
 const MARK: &str = "transload-probe:";
-/// A library that takes longer to load and to describe itself is hanging.
+/// A library that takes longer to load and to describe itself counts as hanging.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// More than any descriptor; a library that prints without end must not fill our memory.
+/// Limit of the output read, so that a library that prints without end does not fill the memory.
 const MOST_OUTPUT: u64 = 4 << 20;
 
-/// What a library says of itself.
+/// What a probe found out about a library.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Probed {
     /// The version that it was built for.
     pub(super) abi: AbiVersion,
-    /// What it declares.
+    /// Its descriptor.
     pub(super) descriptor: Descriptor,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Answer {
-    Fits(Box<Probed>),
+enum ProbeOutput {
+    Loaded(Box<Probed>),
     Refused(Error),
 }
 
-/// The child's whole work: loads the library and prints what it says. Returns the exit code.
+/// The child process: loads the library and prints its descriptor. Returns the exit code.
 pub(crate) fn probe_main(path: &Path) -> u8 {
-    let answer = match load(path) {
-        Ok(probed) => Answer::Fits(Box::new(probed)),
-        Err(error) => Answer::Refused(error),
+    let output = match load(path) {
+        Ok(probed) => ProbeOutput::Loaded(Box::new(probed)),
+        Err(error) => ProbeOutput::Refused(error),
     };
-    let Ok(text) = serde_json::to_string(&answer) else { return 1 };
+    let Ok(text) = serde_json::to_string(&output) else { return 1 };
     let written = writeln!(std::io::stdout(), "\n{MARK}{text}");
     u8::from(written.is_err())
 }
@@ -58,7 +58,7 @@ fn load(path: &Path) -> Result<Probed> {
     Ok(Probed { abi: module.version(), descriptor: module.import()?.descriptor() })
 }
 
-/// The program that is called to probe.
+/// Starts the program that probes.
 #[derive(Clone, Debug)]
 pub(super) struct Prober {
     program: PathBuf,
@@ -70,10 +70,10 @@ impl Prober {
         Self { program, timeout: TIMEOUT }
     }
 
-    /// What the library says, asked in a child process.
+    /// Loads the library in a child process and returns its descriptor.
     ///
     /// # Errors
-    /// What the child found, or [`ErrorKind::Defect`] with how the child ended.
+    /// The error of the child, or [`ErrorKind::Defect`] with how the child ended.
     pub(super) fn probe(&self, path: &Path) -> Result<Probed> {
         let mut child = self.start(path)?;
         let stdout = collect(child.stdout.take());
@@ -85,9 +85,9 @@ impl Prober {
             let message = format!("still loading after {} s", self.timeout.as_secs());
             return Err(died(message));
         };
-        match answer_in(&text) {
-            Some(Answer::Fits(probed)) => Ok(*probed),
-            Some(Answer::Refused(error)) => Err(error),
+        match output_in(&text) {
+            Some(ProbeOutput::Loaded(probed)) => Ok(*probed),
+            Some(ProbeOutput::Refused(error)) => Err(error),
             None => {
                 let said = stderr.recv_timeout(rest).unwrap_or_default();
                 Err(silent(status, &said))
@@ -112,8 +112,8 @@ impl Prober {
     }
 }
 
-/// Reads a pipe to its end on a thread, so that neither pipe can fill up. A grandchild may hold it
-/// open, so nobody joins the thread.
+/// Reads a pipe to its end on a thread, so that neither pipe can fill up. A grandchild may keep the
+/// pipe open, so the thread is not joined.
 fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -126,7 +126,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
     receiver
 }
 
-/// Waits for the child; kills it and answers `None` if it takes too long.
+/// Waits for the child; kills it and returns `None` after the timeout.
 fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
     let end = Instant::now() + timeout;
     let mut pause = Duration::from_millis(1);
@@ -144,7 +144,7 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-fn answer_in(text: &str) -> Option<Answer> {
+fn output_in(text: &str) -> Option<ProbeOutput> {
     let line = text.lines().rev().find_map(|line| line.strip_prefix(MARK))?;
     serde_json::from_str(line).ok()
 }
@@ -156,7 +156,7 @@ fn silent(status: ExitStatus, stderr: &str) -> Error {
         (None, Some(code)) => format!("exit code {code}"),
         (None, None) => "no status".to_owned(),
     };
-    let mut error = died(format!("loading it ends the process ({how})"));
+    let mut error = died(format!("loading it ended the process ({how})"));
     error.causes.extend(stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned));
     error
 }
@@ -176,5 +176,5 @@ fn signal_name(signal: i32) -> &'static str {
 fn died(message: String) -> Error {
     Error::new(ErrorKind::Defect, message)
         .with_code(code::PLUGIN_PROBE)
-        .hint("the library is damaged or defective; it was tried in a process of its own")
+        .hint("the library is damaged or defective; it was loaded in a child process only")
 }

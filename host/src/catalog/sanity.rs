@@ -1,5 +1,5 @@
-//! Whether a descriptor can be believed: what it declares must be usable as declared. A plugin
-//! that breaks one of these rules is refused, because options and help would come out wrong.
+//! Checks that a descriptor is consistent. A plugin that breaks one of these rules is refused,
+//! because its options, help and reference would be wrong.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use transload_plugin_api::{
 
 use crate::job::{READER_KEYS, WRITER_KEYS};
 
-/// One thing that a descriptor gets wrong: the stage of the check, and what.
+/// One mistake in a descriptor, with the stage of the check.
 pub(super) struct Problem {
     pub(super) stage: &'static str,
     pub(super) detail: String,
@@ -20,10 +20,10 @@ fn problem(stage: &'static str, detail: String) -> Problem {
     Problem { stage, detail }
 }
 
-/// The stages in the order in which they are looked at.
+/// The stages, in the order of the checks.
 pub(super) const STAGES: [&str; 4] = ["name", "options", "types", "modes"];
 
-/// Everything that is wrong.
+/// All mistakes in a descriptor.
 pub(super) fn problems(descriptor: &Descriptor) -> Vec<Problem> {
     let mut found = name_problems(descriptor);
     found.extend(option_problems(descriptor));
@@ -66,7 +66,7 @@ fn option_problems(descriptor: &Descriptor) -> Vec<Problem> {
         let mut keys = BTreeSet::new();
         for option in descriptor.options.iter().chain(own) {
             if host_keys.contains(&option.key.as_str()) {
-                let detail = format!("`{}` is a key of the job file's own", option.key);
+                let detail = format!("`{}` is a key of the job file itself", option.key);
                 found.push(problem("options", detail));
             }
             if !keys.insert(option.key.as_str()) {
@@ -98,7 +98,7 @@ fn option_problem(option: &OptionSpec) -> Option<String> {
         return Some("has a default although it is required or secret".to_owned());
     }
     let mismatch = option.kind.convert(default).err()?;
-    Some(format!("does not take its own default {default}: it {mismatch}"))
+    Some(format!("does not accept its own default {default}: it {mismatch}"))
 }
 
 fn type_problems(types: &[TypeSupport]) -> Vec<Problem> {
@@ -201,7 +201,7 @@ mod tests {
                 "neither",
             ),
             (option(OptionSpec::new("mode", OptionKind::Text, "again")), "declared twice"),
-            (option(OptionSpec::new("columns", OptionKind::Map, "d")), "the job file's own"),
+            (option(OptionSpec::new("columns", OptionKind::Map, "d")), "the job file itself"),
             (option(OptionSpec::new("Mode", OptionKind::Text, "case")), "lower case"),
             (option(OptionSpec::new("x", OptionKind::Text, " ")), "documentation"),
             (option(OptionSpec::new("x", OptionKind::Boolean, "d").secret()), "not text"),

@@ -1,4 +1,4 @@
-//! The search for libraries: every file of the search path through every check, as far as it gets.
+//! Scans the search path: every library passes the checks in order, up to the first that fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,14 +12,15 @@ use transload_plugin_api::{Error, ErrorKind, Result, code};
 use super::{
     cache::{Identity, ProbeCache},
     check, elf,
-    entry::{Entry, Role, Status},
+    entry::{Entry, Status},
     manifest::{Listing, Manifest},
     probe::{Probed, Prober},
+    role::Role,
     sanity,
     search::{Folder, SearchPath},
 };
 
-/// Everything that lies in the search path, and what is wrong besides single libraries.
+/// All libraries of the search path, and the problems that concern no single library.
 pub(super) fn scan(search: &SearchPath) -> (Vec<Entry>, Vec<Error>) {
     let mut scan = Scan::new(search);
     for folder in search.folders() {
@@ -32,7 +33,7 @@ pub(super) fn scan(search: &SearchPath) -> (Vec<Entry>, Vec<Error>) {
     (entries, scan.problems)
 }
 
-/// The search while it goes on.
+/// A scan in progress.
 struct Scan {
     entries: Vec<Entry>,
     problems: Vec<Error>,
@@ -69,7 +70,7 @@ impl Scan {
     }
 
     fn library(&mut self, path: &Path, folder: &Folder) {
-        // The same folder can stand in the search path twice.
+        // The search path may contain a folder twice.
         if !self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) {
             return;
         }
@@ -81,7 +82,7 @@ impl Scan {
         }
     }
 
-    /// Fills in what is known, as far as the checks go.
+    /// Fills in the entry, up to the first check that fails.
     fn examine(&mut self, entry: &mut Entry) -> Result<()> {
         let lost = |error: io::Error| Error::from(error).with_code(code::PLUGIN_FILE);
         let file = File::open(&entry.path).map_err(lost)?;
@@ -126,11 +127,14 @@ fn ensure_sane(probed: &Probed) -> Result<()> {
         .into_iter()
         .map(|problem| format!("{}: {}", problem.stage, problem.detail))
         .collect();
-    Err(Error::new(ErrorKind::Defect, format!("its descriptor is wrong: {}", details.join("; ")))
-        .with_code(code::PLUGIN_DESCRIPTOR))
+    Err(Error::new(
+        ErrorKind::Defect,
+        format!("its descriptor is inconsistent: {}", details.join("; ")),
+    )
+    .with_code(code::PLUGIN_DESCRIPTOR))
 }
 
-/// What the first manifest that speaks for a library says of it.
+/// The entry of a library in the first manifest that governs it and lists it.
 fn listing<'a>(manifests: &'a [Manifest], library: &Path) -> Result<Option<&'a Listing>> {
     for manifest in manifests.iter().filter(|manifest| manifest.governs(library)) {
         if let Some(listing) = manifest.listing(library)? {
@@ -140,7 +144,7 @@ fn listing<'a>(manifests: &'a [Manifest], library: &Path) -> Result<Option<&'a L
     Ok(None)
 }
 
-/// Entries for libraries that a manifest lists but that lie nowhere it speaks for.
+/// Entries for libraries that a manifest lists and that were not found where it governs.
 fn missing(manifests: &[Manifest], entries: &[Entry]) -> Vec<Entry> {
     let mut missing = Vec::new();
     for manifest in manifests {
@@ -152,7 +156,7 @@ fn missing(manifests: &[Manifest], entries: &[Entry]) -> Vec<Entry> {
                 let mut entry = Entry::unknown(&manifest.folder().join(&listing.library));
                 entry.name.clone_from(&listing.name);
                 entry.listed = true;
-                let message = format!("listed in `{}`, but not there", manifest.file().display());
+                let message = format!("listed in `{}`, but missing", manifest.file().display());
                 let error =
                     Error::new(ErrorKind::NotFound, message).with_code(code::PLUGIN_MISSING);
                 missing.push(entry.refused(error));
@@ -162,7 +166,7 @@ fn missing(manifests: &[Manifest], entries: &[Entry]) -> Vec<Entry> {
     missing
 }
 
-/// Of several usable libraries of one name the first stays.
+/// Of several usable libraries with one name, the first is used.
 fn shadow(entries: &mut [Entry]) {
     let mut first: BTreeMap<String, PathBuf> = BTreeMap::new();
     for entry in entries.iter_mut().filter(|entry| entry.is_ok()) {
@@ -173,7 +177,7 @@ fn shadow(entries: &mut [Entry]) {
     }
 }
 
-/// The files of a folder that are named like shared libraries, by name.
+/// The shared libraries of a folder, sorted by name.
 fn libraries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for item in fs::read_dir(folder)? {

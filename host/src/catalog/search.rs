@@ -1,11 +1,11 @@
-//! Where plugins are looked for, and in which order.
+//! The folders that are searched for plugins, and their order.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
-/// The folders to search, first one first, and what probing needs.
+/// The folders to search, in order, with the program and the cache for probing.
 #[derive(Clone, Debug)]
 pub struct SearchPath {
     folders: Vec<Folder>,
@@ -17,9 +17,9 @@ pub struct SearchPath {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    /// Somebody named it, so it has to be there.
+    /// The user named it, so it must exist.
     pub(super) required: bool,
-    /// It is the program's own folder, where other libraries may lie that are no plugins.
+    /// The program's own folder, which may hold libraries that are not plugins.
     pub(super) mixed: bool,
 }
 
@@ -30,7 +30,7 @@ impl Folder {
 }
 
 impl SearchPath {
-    /// The usual order: the given folders (`--plugins`), `TRANSLOAD_PLUGIN_PATH`, `plugins` beside
+    /// The default order: the given folders (`--plugins`), `TRANSLOAD_PLUGIN_PATH`, `plugins` beside
     /// the program, the program's folder, the user's folder, the system's folders.
     pub fn usual(given: &[PathBuf]) -> Self {
         let program = env::current_exe().unwrap_or_default();
@@ -51,7 +51,7 @@ impl SearchPath {
         Self { folders, program, cache }
     }
 
-    /// These folders and no others, nothing remembered: for tests and other programs.
+    /// Only these folders, without a cache: for tests and other programs.
     pub fn only(folders: &[PathBuf]) -> Self {
         let required = |path: &PathBuf| Folder { required: true, ..Folder::new(path) };
         Self {
@@ -61,15 +61,15 @@ impl SearchPath {
         }
     }
 
-    /// Probes with this program, which must call [`super::probe_main`] for
-    /// [`super::PROBE_ARGUMENT`]; otherwise the running program does it.
+    /// Probes with this program, which must have the command
+    /// `__probe`; otherwise the running program does it.
     #[must_use]
     pub fn probe_with(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
         self
     }
 
-    /// Remembers probe results in this file.
+    /// Caches probe results in this file.
     #[must_use]
     pub fn cache_in(mut self, file: impl Into<PathBuf>) -> Self {
         self.cache = Some(file.into());
@@ -88,11 +88,11 @@ impl SearchPath {
         self.cache.clone()
     }
 
-    /// Where manifests may lie: in and above each folder, and so also beside the program.
+    /// The folders that may hold a manifest: each folder and the one above it.
     pub(super) fn manifest_folders(&self) -> Vec<&Path> {
         let mut folders: Vec<&Path> = Vec::new();
         for folder in &self.folders {
-            // What lies above the program's own folder is not the installation any more.
+            // The folder above the program's own does not belong to the installation.
             let above = folder.path.parent().filter(|_| !folder.mixed);
             for place in [Some(folder.path.as_path()), above].into_iter().flatten() {
                 if !folders.contains(&place) {
@@ -109,7 +109,7 @@ fn from_environment() -> Vec<PathBuf> {
     env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
-/// Our folder in one of the XDG base directories
+/// The program's folder in one of the XDG base directories
 /// (<https://specifications.freedesktop.org/basedir-spec/latest/>): relative values are ignored.
 fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -14,7 +14,7 @@ use crate::{
     report,
 };
 
-/// What a test found; `--output json` is this.
+/// The result of a test, as `--output json` prints it.
 #[derive(Serialize)]
 struct Tested {
     connection: ConnectionName,
@@ -56,7 +56,7 @@ fn test(session: &Session, draft: &DraftConnection) -> Ended {
     Ok(if works { Exit::Done } else { Exit::Connection })
 }
 
-/// Asks the plugin's reader, and then its writer what else it found.
+/// The findings of the plugin's reader, and those of its writer that the reader does not have.
 fn findings(
     session: &Session,
     catalog: &Catalog,

@@ -1,4 +1,4 @@
-//! `run`, `plan` and `check`: from a job file to a report.
+//! `run`, `plan` and `check`: from a job file to a report, a plan or a list of problems.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     stores::{Side, Stores},
 };
 
-/// How often the display is looked at.
+/// How often the progress display is updated.
 const TICK: Duration = Duration::from_millis(100);
 
 pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
@@ -64,12 +64,12 @@ pub(super) fn check(session: &Session, args: &JobArgs) -> Ended {
     let (_, job) = load(session, args)?;
     session.print(&job, || {
         let warnings = job.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-        format!("{}{} is in order", warnings.collect::<String>(), args.job.display())
+        format!("{}{} is valid", warnings.collect::<String>(), args.job.display())
     })?;
     Ok(Exit::Done)
 }
 
-/// The job as meant, checked against what its plugins declare. Opens no store.
+/// Reads the job and checks it against its plugins' descriptors. Opens no store.
 fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
     let request = JobRequest {
         env: args.env.clone(),
@@ -79,7 +79,7 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
     };
     let draft = Job::load(&request)?;
     let catalog = session.catalog();
-    // A plugin that is not there is the job's mistake, one that was refused the installation's.
+    // A plugin that does not exist is a mistake in the job; a refused one, in the installation.
     let mut exit = Exit::Usage;
     let job = draft.resolve(|name| {
         catalog.descriptor(name).inspect_err(|error| {
@@ -92,7 +92,7 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
     Ok((catalog, job))
 }
 
-/// Loads both plugins and makes the reader and the writer.
+/// Loads both plugins and creates the reader and the writer.
 fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
     let plugin = |name: &str, role| catalog.plugin(name, role).map_err(Error::unusable_plugin);
     let reader = plugin(&job.reader.plugin, Role::Reader)?;

@@ -1,4 +1,4 @@
-//! Each command as a few steps through the host, and the one place where its end is printed.
+//! Each command as a few steps through the host. Results and failures are printed here.
 
 mod connection;
 mod job;
@@ -19,10 +19,10 @@ use crate::{
     logging, signals,
 };
 
-/// What a command did, for the exit code, or what it failed with.
+/// A command's exit code, or why it failed.
 type Ended = Result<Exit, Failure>;
 
-/// A failed command: problems of a job file are printed as they are, one by one.
+/// Why a command failed: an error, or the problems of a job file.
 enum Failure {
     Error(Error),
     Problems(crate::job::Problems, Exit),
@@ -46,20 +46,20 @@ impl From<crate::job::Problems> for Failure {
     }
 }
 
-/// What commands share.
+/// What all commands share.
 struct Session {
     output: OutputFormat,
     plugins: Vec<std::path::PathBuf>,
     redactor: Redactor,
     stop: Stop,
-    /// The command's result is on stdout.
+    /// Whether the command's result has been printed on stdout.
     printed: Cell<bool>,
 }
 
-/// Does what the command line says, prints the result, and says how it ended.
+/// Runs a command, prints its result or its failure, and returns the exit code.
 pub fn run(cli: &Cli) -> ExitCode {
     if let Command::Probe { path } = &cli.command {
-        // The child process of the catalog: no logging, no signals, nothing but the library.
+        // The catalog's child process: no logging and no signal handlers, only the library.
         std::process::exit(crate::catalog::probe_main(path).into());
     }
     let session = Session {
@@ -94,27 +94,28 @@ impl Session {
         catalog
     }
 
-    /// What a plugin gets of the host: where its secrets come from, and the stop signal.
+    /// What a plugin gets from the host: its secrets and the stop signal.
     fn host(&self, secrets: &SecretRefs) -> Host {
         let secrets = JobSecrets::new(secrets.clone(), self.redactor.clone());
         Host::new(Arc::new(secrets), Cancel::clone(self.stop.cancel()))
     }
 
-    /// Prints a command's result on stdout: as JSON, or in the words given.
+    /// Prints a command's result on stdout: as JSON, or as the text that `words` returns.
     fn print(&self, json: &impl Serialize, words: impl FnOnce() -> String) -> Result<()> {
         let text = match self.output {
             OutputFormat::Text => words(),
-            OutputFormat::Json => serde_json::to_string_pretty(json)
-                .map_err(|error| Error::new(Exit::Failed, format!("no JSON: {error}")))?,
+            OutputFormat::Json => serde_json::to_string_pretty(json).map_err(|error| {
+                Error::new(Exit::Failed, format!("cannot write the result as JSON: {error}"))
+            })?,
         };
         let text = self.redactor.redact(&text);
         self.printed.set(true);
-        // A closed stdout (`| head`) is the reader's choice, not a failure.
+        // A closed stdout (`| head`) is not a failure.
         let _ = writeln!(std::io::stdout(), "{text}");
         Ok(())
     }
 
-    /// Prints words for people on stderr.
+    /// Prints text on stderr.
     fn say(&self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{}", self.redactor.redact(text));
     }
@@ -122,8 +123,7 @@ impl Session {
     fn print_failure(&self, failure: Failure) -> Exit {
         match failure {
             Failure::Error(error) => {
-                // After a signal, whatever else was met on the way out is no reason of its own. A
-                // run's first failure is the stop's too.
+                // After a signal or a first failure, later errors are only consequences of it.
                 let error = self.stop.failure().unwrap_or(error);
                 self.say(&format!("error: {error}"));
                 self.print_failed(&json!({ "status": error.exit, "error": error }));
@@ -137,10 +137,10 @@ impl Session {
         }
     }
 
-    /// For machines a command that ended before it had a result says so on stdout too.
+    /// Prints a failure as JSON on stdout, unless the command has printed a result.
     fn print_failed(&self, failure: &serde_json::Value) {
         if self.output == OutputFormat::Json && !self.printed.get() {
-            // It is printed for people already.
+            // The failure is on stderr already.
             let _ = self.print(failure, String::new);
         }
     }

@@ -1,7 +1,6 @@
-//! The connections of the connection files: all of them, and the one that a job or a command names,
-//! in the environment that was picked.
-//! What its keys mean is the plugin's affair, see `resolve`. Placeholders are not filled here: a
-//! connection belongs to many jobs, and a password may hold a `$`.
+//! Reads connection files: all connections, or the one that a job or a command names, in one
+//! environment. Their options are checked in `resolve`. Placeholders are not filled, because a
+//! connection belongs to many jobs and a password may contain `$`.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,11 +21,11 @@ const PLUGIN: &str = "plugin";
 /// The connection files, the nearest first.
 pub(super) struct Connections {
     documents: Vec<Document>,
-    /// Some file could not be read, so a name may be known and not be found.
+    /// A file could not be read, so a connection may exist and not be found.
     incomplete: bool,
 }
 
-/// One connection in one environment. Has no `Debug`: values may be secrets.
+/// One connection in one environment. It has no `Debug`, because values may be secrets.
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) name: String,
@@ -34,32 +33,32 @@ pub(super) struct Connection {
     /// As messages print it: `[shop.dev]`.
     pub(super) title: String,
     pub(super) file: Arc<Path>,
-    /// Where its relative paths start.
+    /// The folder that its relative paths refer to.
     pub(super) folder: PathBuf,
     pub(super) plugin: Option<Given<String>>,
-    /// All keys but `plugin`.
+    /// All keys except `plugin`.
     pub(super) entries: Vec<Entry>,
 }
 
-/// A connection that a connection file has, in one environment.
+/// A connection of a connection file, in one environment, as `connection list` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct ConnectionEntry {
     /// Its name.
     pub(crate) name: String,
     /// The environment; `None` if it has none.
     pub(crate) environment: Option<String>,
-    /// The plugin it is one of, if it says so.
+    /// Its plugin, if it names one.
     pub(crate) plugin: Option<String>,
-    /// Where it stands.
+    /// The file that it is in.
     pub(crate) file: PathBuf,
-    /// A nearer file has a connection of that name, so this one is never used.
+    /// A nearer file has a connection of this name, so this one is never used.
     pub(crate) hidden: bool,
 }
 
 /// All connections of these files, the nearest file first.
 ///
 /// # Errors
-/// A file that cannot be read, or a connection that is none.
+/// If a file cannot be read, or a connection is invalid.
 pub(crate) fn list_connections(files: &[PathBuf]) -> Result<Vec<ConnectionEntry>, Problems> {
     let mut problems = Problems::default();
     let connections = Connections::open(files, &mut problems);
@@ -83,18 +82,18 @@ pub(crate) fn list_connections(files: &[PathBuf]) -> Result<Vec<ConnectionEntry>
     if problems.is_empty() { Ok(list) } else { Err(problems) }
 }
 
-/// A connection by itself, before its plugin is known.
+/// A connection without a job, before its plugin is known.
 pub(crate) struct DraftConnection {
     pub(super) connection: Connection,
-    /// Where its plugin is named.
+    /// Where it names its plugin.
     pub(super) plugin: Given<String>,
 }
 
 impl DraftConnection {
-    /// Finds a connection in these files, in the environment that is wanted.
+    /// Finds a connection in these files, in the given environment.
     ///
     /// # Errors
-    /// It is not there, several environments are, or it names no plugin.
+    /// If it does not exist, has several environments and none is given, or names no plugin.
     pub(crate) fn load(name: &str, env: Option<&str>, files: &[PathBuf]) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let connections = Connections::open(files, &mut problems);
@@ -107,8 +106,7 @@ impl DraftConnection {
                 Ok(Self { connection, plugin })
             }
             (Some(connection), None) if problems.is_empty() => {
-                let message =
-                    format!("{} does not say which plugin it is one of", connection.title);
+                let message = format!("{} does not name its plugin", connection.title);
                 let problem = Problem::new(&Place::whole(&connection.file), "", message);
                 problems.add(problem.hint("add `plugin = \"...\"`"));
                 Err(problems)
@@ -127,7 +125,7 @@ impl Connections {
     /// Reads the files that exist.
     pub(super) fn open(files: &[PathBuf], problems: &mut Problems) -> Self {
         let mut connections = Self { documents: Vec::new(), incomplete: false };
-        // One that may not be looked at is opened too, for the error that says so.
+        // A file without permission counts as existing, so that opening it reports the error.
         for file in files.iter().filter(|file| file.try_exists().unwrap_or(true)) {
             match Document::open(file) {
                 Ok(document) => connections.documents.push(document),
@@ -174,7 +172,7 @@ impl Connections {
             true => {
                 problem.hint("no connection file was found; put `connections.toml` beside the job")
             }
-            false => problem.hint(format!("known are {}", quoted(names.iter().copied()))),
+            false => problem.hint(format!("the connections are {}", quoted(names.iter().copied()))),
         };
         problem.nearest(&name.value, names)
     }
@@ -199,8 +197,7 @@ fn pick<'a>(
         return Some((None, entry));
     }
     for key in table.0.iter().filter(|key| !is_environment(key) && key.key != PLUGIN) {
-        let message =
-            format!("key `{}` stands beside the environments of `{}`", key.key, entry.key);
+        let message = format!("key `{}` is beside the environments of `{}`", key.key, entry.key);
         let names = environments.iter().map(|entry| entry.key.as_str());
         let hint = format!("move it into {}", quoted(names));
         problems.add(Problem::new(&key.place, &key.path, message).hint(hint));
@@ -213,7 +210,7 @@ fn is_environment(entry: &&Entry) -> bool {
     matches!(entry.node.value, Value::Table { inline: false, .. })
 }
 
-/// Every environment of a connection, or the connection itself where it has none.
+/// All environments of a connection, or the connection itself if it has none.
 fn environments_of<'a>(
     entry: &'a Entry,
     problems: &mut Problems,
@@ -230,7 +227,7 @@ fn environments_of<'a>(
     if list.is_empty() { vec![(None, entry)] } else { list }
 }
 
-/// The environment that was asked for, or the only one.
+/// The environment that was requested, or the only one.
 fn environment<'a>(
     environments: &[&'a Entry],
     wanted: Option<&str>,
@@ -243,7 +240,7 @@ fn environment<'a>(
             return Some(only);
         }
         let message = format!("connection `{}` has several environments", name.value);
-        let hint = format!("pick one with --env: {}", quoted(names()));
+        let hint = format!("choose one with --env: {}", quoted(names()));
         problems.add(name.problem(message).hint(hint));
         return None;
     };
@@ -280,7 +277,7 @@ fn connection(
     }
 }
 
-/// The absolute folder that a file stands in.
+/// The absolute path of a file's folder.
 pub(super) fn folder_of(file: &Path) -> PathBuf {
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
     absolute.parent().unwrap_or(&absolute).to_path_buf()

@@ -1,5 +1,5 @@
-//! A TOML file as written: its keys and values in their order, each with its place.
-//! Knows no key by name; `section` reads it, `parameters` fills its placeholders.
+//! A TOML file as written: its keys and values in order, each with its place. Knows no key by name:
+//! `section` reads it, `parameters` fills its placeholders.
 
 use std::{io::Read, ops::Range, path::Path, sync::Arc};
 
@@ -7,18 +7,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{Place, Problem, Problems};
 
-/// Longest file, in bytes: data given in place of a job is refused before it fills the memory.
+/// Longest file, in bytes, so that data given in place of a job does not fill the memory.
 const MAX_BYTES: u64 = 1 << 20;
-/// More errors of syntax would not help anybody: the file is something else.
+/// More syntax errors than this mean that the file is something else.
 const MAX_SYNTAX_ERRORS: usize = 12;
 
-/// A parsed file. Has no `Debug`: values may be secrets.
+/// A parsed file. It has no `Debug`, because values may be secrets.
 pub(super) struct Document {
     pub(super) source: Source,
     pub(super) root: Table,
 }
 
-/// A file's text, and where its lines begin.
+/// A file's text and the offsets of its lines.
 pub(super) struct Source {
     pub(super) file: Arc<Path>,
     pub(super) text: String,
@@ -33,14 +33,14 @@ pub(super) struct Table(pub(super) Vec<Entry>);
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
-    /// The dotted path from the file's top.
+    /// The dotted path from the top of the file.
     pub(super) path: String,
-    /// Where the key stands.
+    /// The key's place.
     pub(super) place: Place,
     pub(super) node: Node,
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
@@ -62,12 +62,15 @@ pub(super) enum Value {
         /// Written in braces, not under a header.
         inline: bool,
     },
-    /// A problem has been reported for it; whoever reads it keeps silent.
+    /// A problem has been reported for it, so reading it reports no further one.
     Broken,
 }
 
 impl Document {
-    /// Parses the text. Errors of syntax are told together, up to a dozen.
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// Up to [`MAX_SYNTAX_ERRORS`] syntax errors together.
     pub(super) fn parse(path: &Path, text: String) -> Result<Self, Problems> {
         let source = Source::new(path, text);
         let (root, errors) = DeTable::parse_recoverable(&source.text);
@@ -86,7 +89,7 @@ impl Document {
         let mut text = String::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-            .map_err(|error| refuse(format!("the file cannot be read: {error}")))?;
+            .map_err(|error| refuse(format!("cannot read the file: {error}")))?;
         if text.len() as u64 > MAX_BYTES {
             return Err(refuse("the file is longer than 1 MiB: is it a job file?".to_owned()));
         }
@@ -111,13 +114,13 @@ impl Source {
     }
 }
 
-/// Never quotes the file: the line may hold a password.
+/// Does not quote the file, because the line may hold a password.
 fn syntax_problem(source: &Source, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or(0..0);
     let place = source.place(span.start);
     let problem = Problem::new(&place, "", format!("not valid TOML: {}", error.message()));
     match error.message() {
-        "duplicate key" => problem.hint("each key and each section may stand once"),
+        "duplicate key" => problem.hint("each key and each section may occur once"),
         _ => problem,
     }
 }
@@ -129,7 +132,7 @@ impl Table {
 }
 
 impl Entry {
-    /// The table behind the key, if it is one.
+    /// The value, if it is a table.
     pub(super) fn table(&self) -> Option<&Table> {
         match &self.node.value {
             Value::Table { table, .. } => Some(table),
@@ -139,7 +142,7 @@ impl Entry {
 }
 
 impl Node {
-    /// Whether this value, or one inside it, has been reported already.
+    /// Whether this value, or one inside it, has been reported.
     pub(super) fn is_broken(&self) -> bool {
         match &self.value {
             Value::Broken => true,
@@ -150,7 +153,7 @@ impl Node {
     }
 
     /// A value that is neither a list nor a table; `None` for those, for dates, which JSON does not
-    /// have, and for what has been reported already.
+    /// have, and for broken values.
     pub(super) fn to_json(&self) -> Option<serde_json::Value> {
         Some(match &self.value {
             Value::Text(text) => text.as_str().into(),
@@ -161,7 +164,7 @@ impl Node {
         })
     }
 
-    /// A descriptor's default, as if it stood at `place`.
+    /// A descriptor's default, as if it were written at `place`.
     pub(super) fn from_json(json: &serde_json::Value, place: &Place) -> Self {
         use serde_json::Value as Json;
         let value = match json {
@@ -191,7 +194,7 @@ impl Node {
 }
 
 impl Value {
-    /// What was found, for messages.
+    /// The type of the value, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
@@ -220,7 +223,7 @@ fn convert_table(
         let node = convert_node(value, &path, source, problems);
         entries.push((start, Entry { key, path, place: source.place(start), node }));
     }
-    // The parser's map is ordered by key; people expect columns in the order they wrote them.
+    // The parser's map is sorted by key; columns must keep the order of the file.
     entries.sort_by_key(|(start, _)| *start);
     Table(entries.into_iter().map(|(_, entry)| entry).collect())
 }

@@ -1,5 +1,5 @@
-//! The first stage: everything in a job file that can be read and checked without its plugins.
-//! What a plugin's descriptor must decide is kept as written, see `resolve`.
+//! The first stage: reads and checks everything in a job file that needs no plugin. Options that a
+//! plugin's descriptor defines are kept as written for `resolve`.
 
 use std::{
     num::NonZeroU32,
@@ -21,10 +21,10 @@ use super::{
 
 const MIN_BUFFER_BYTES: u64 = 1 << 20;
 const MAX_PARALLELISM: i64 = 1024;
-/// A longer job name would not fit into the name of a run's folder.
+/// Longest job name, in bytes: it is part of the path of a run's folder.
 const MAX_NAME: usize = 100;
 
-/// Every word for a write mode: our own, then DataWorks', which may fix the way of loading too.
+/// All names of write modes: our own, then those of DataWorks, which may also set how rows are loaded.
 const WRITE_MODES: &[(&str, WriteMode, Option<LoadMethod>)] = &[
     ("insert", WriteMode::Insert, None),
     ("ignore", WriteMode::Ignore, None),
@@ -66,27 +66,27 @@ pub(crate) struct DraftJob {
     pub(super) require: Option<Guarantee>,
 }
 
-/// What both sides have: a plugin, a connection, and options that the plugin must judge.
+/// What both sides have: a plugin, a connection, and options that the plugin's descriptor defines.
 #[derive(Default)]
 pub(super) struct DraftSide {
     /// The section's header; `None` if the job has no such section.
     pub(super) place: Option<Place>,
     pub(super) plugin: Option<Given<String>>,
     pub(super) connection: Option<Connection>,
-    /// The job names a plugin or a connection that could not be had; that has been reported, and
-    /// what it would give is not known.
+    /// The job names a plugin or a connection that could not be read. That has been reported, and
+    /// the options that it would give are unknown.
     pub(super) unclear: bool,
-    /// There is no job, only its connection.
+    /// There is a connection only, without a job.
     pub(super) lone: bool,
     pub(super) entries: Vec<Entry>,
-    /// Where relative paths of `entries` start.
+    /// The folder that relative paths of `entries` refer to.
     pub(super) folder: PathBuf,
-    /// The host's own keys here, for hints.
+    /// The host's own keys in this section, for hints.
     pub(super) host_keys: &'static [&'static str],
 }
 
 impl DraftSide {
-    /// Whether a required option of that home may be missing without being a mistake of its own.
+    /// Whether a required option of this scope may be missing without a problem of its own.
     pub(super) fn may_lack(&self, home: OptionScope) -> bool {
         match home {
             OptionScope::Connection => self.unclear,
@@ -115,11 +115,11 @@ pub(super) struct DraftWriter {
 }
 
 impl Job {
-    /// Reads a job file and whatever it needs but plugins. The draft keeps its problems for
+    /// Reads a job file and its connections. The draft keeps its problems for
     /// [`DraftJob::resolve`], which reports all of them together.
     ///
     /// # Errors
-    /// The file cannot be read, or is no TOML: then nothing more can be said about it.
+    /// If the file cannot be read or is not TOML; nothing else is checked then.
     pub(crate) fn load(request: &JobRequest) -> Result<DraftJob, Problems> {
         let mut problems = Problems::default();
         let mut document = Document::open(&request.path)?;
@@ -157,7 +157,7 @@ fn read_job(document: &Document, request: &JobRequest, problems: &mut Problems) 
     }
 }
 
-/// Folders of runs bear the name.
+/// The name is part of the path of a run's folder.
 fn job_name(entry: &Entry) -> Result<String, Problem> {
     let name = value::text(entry)?;
     if name.is_empty()
@@ -175,7 +175,7 @@ fn fits_a_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-/// A job without a name is called as its file, as far as that makes a name.
+/// The default name: that of the file, with other characters replaced.
 fn file_name(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let mut name = String::new();
@@ -188,7 +188,7 @@ fn file_name(file: &Path) -> String {
     if name.is_empty() { "job".to_owned() } else { name }
 }
 
-/// What reading a side needs; the connection files are read when the first side asks.
+/// What reading a side needs. The connection files are read when the first side names one.
 struct Sides<'r> {
     request: &'r JobRequest,
     folder: PathBuf,
@@ -212,7 +212,7 @@ impl Sides<'_> {
             && ours.value != theirs.value
         {
             let message = format!(
-                "connection `{}` is one of plugin `{}`, not of `{}`",
+                "connection `{}` belongs to plugin `{}`, not to `{}`",
                 connection.name, theirs.value, ours.value
             );
             problems.add(ours.problem(message));
@@ -334,7 +334,7 @@ fn read_writer(
 
 fn write_mode(entry: &Entry) -> Result<(WriteMode, Option<LoadMethod>), Problem> {
     let text = value::text(entry)?;
-    // DataWorks writes its names in any case and with any spaces.
+    // DataWorks accepts its names in any case and with any spaces.
     let plain = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let found = WRITE_MODES.iter().find(|(word, ..)| *word == plain);
     found.map(|(_, mode, load)| (*mode, *load)).ok_or_else(|| {
@@ -350,7 +350,7 @@ fn load_method(entry: &Entry) -> Result<LoadMethod, Problem> {
     Ok(LOADS.iter().copied().find(|load| load.word() == word).unwrap_or_default())
 }
 
-/// Contradictions between the writer's own keys.
+/// Reports contradictions between the writer's own keys.
 fn check_writer(writer: &DraftWriter, problems: &mut Problems) {
     let fixed = writer.write_mode.as_ref().and_then(|mode| mode.value.1);
     if let (Some(fixed), Some(load)) = (fixed, &writer.load)

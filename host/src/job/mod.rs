@@ -1,15 +1,15 @@
-//! What the user asked: a job file becomes a [`Job`] in two stages, and only the job travels.
+//! WHAT THE USER ASKED: a job file becomes a [`Job`] in two stages; only the job leaves this folder.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `document` | the TOML as written, every key and value with its place |
-//! | `parameters` | `${name}` in its strings |
-//! | `section`, `value` | keys by name, unknown ones refused; values as the types that keys take |
-//! | `connection` | the connections that there are, those that the job names, in one environment |
-//! | `file` | [`Job::load`]: all that needs no plugin; a [`DraftJob`] and its problems so far |
-//! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`] or all problems |
+//! | `document` | the TOML as written: every key and value with its place |
+//! | `parameters` | fills `${name}` in its strings |
+//! | `section`, `value` | keys by name, unknown keys refused; values in the type of their key |
+//! | `connection` | the connection files; the connections that the job names, in one environment |
+//! | `file` | [`Job::load`]: the checks that need no plugin; a [`DraftJob`] with its problems |
+//! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`], or all problems |
 //! | `problem` | [`Problem`]: place, key, message, hint |
-//! | `secret`, `redact` | references to secrets, resolved late; values kept out of every output |
+//! | `secret`, `redact` | references to secrets, resolved late; redaction of their values |
 //!
 //! Nothing here opens a store or names a plugin.
 
@@ -41,23 +41,23 @@ pub(crate) use problem::{Problem, Problems};
 pub(crate) use redact::Redactor;
 pub(crate) use secret::{JobSecrets, SecretRefs};
 
-/// Which job is wanted, and what the command line says about it.
+/// A job file, with what the command line says about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JobRequest {
     /// The job file.
     pub(crate) path: PathBuf,
-    /// The environment of every connection that has some.
+    /// The environment for every connection that has environments.
     pub(crate) env: Option<String>,
     /// `--param name=value`, in order.
     pub(crate) params: Vec<(String, String)>,
     /// The business date as `YYYYMMDD`; yesterday by local time if not given.
     pub(crate) bizdate: Option<String>,
-    /// Where connections are looked for, nearest first; files that are not there do not matter.
+    /// The connection files, nearest first; missing ones are ignored.
     pub(crate) connection_files: Vec<PathBuf>,
 }
 
 impl JobRequest {
-    /// A job with nothing else said, and the connections that are looked for from beside it.
+    /// A job without parameters, with the connection files that apply to its folder.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let connection_files = connection_files(path.parent().unwrap_or(Path::new("")));
@@ -65,7 +65,7 @@ impl JobRequest {
     }
 }
 
-/// Where connections are looked for: `folder`, then the user's (`$XDG_CONFIG_HOME/transload`, else
+/// The connection files: in `folder`, then the user's (`$XDG_CONFIG_HOME/transload`, else
 /// `~/.config/transload`), then `/etc/transload`.
 pub(crate) fn connection_files(folder: &Path) -> Vec<PathBuf> {
     const NAME: &str = "connections.toml";
@@ -79,119 +79,119 @@ pub(crate) fn connection_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A job as meant: checked against its plugins' descriptors, defaults filled in, paths absolute.
-/// It travels, and holds no secret value.
+/// A job checked against its plugins' descriptors, with defaults filled in and paths absolute. It
+/// can be serialised, and holds no secret value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    /// The job's name; the file's, without its ending, where the job gives none.
+    /// The job's name; default: the file's name without its extension.
     pub(crate) name: String,
-    /// The environment that was asked for; each side's connection says which one it has.
+    /// The environment that was requested. Each side's connection names the one in use.
     pub(crate) environment: Option<String>,
     /// The source.
     pub(crate) reader: JobReader,
     /// The destination.
     pub(crate) writer: JobWriter,
-    /// Target column and source column, where names differ; in the file's order.
+    /// Pairs of target column and source column whose names differ, in the file's order.
     pub(crate) map: Vec<(String, String)>,
-    /// Limits of running.
+    /// Parallelism, buffer and rate limits.
     pub(crate) channel: Channel,
-    /// How many dirty rows are bearable.
+    /// How many dirty rows the job allows.
     pub(crate) dirty: DirtyLimit,
-    /// The guarantee that the plan must reach, if the job demands one.
+    /// The guarantee that the job requires, if any.
     pub(crate) require: Option<Guarantee>,
-    /// What the user should know and may leave as it is.
+    /// Notes for the user that need no change.
     pub(crate) warnings: Vec<Problem>,
 }
 
-/// What a job says of its source.
+/// The source of a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct JobReader {
     /// The plugin's name.
     pub(crate) plugin: String,
-    /// The connection whose options are among `options`.
+    /// The connection that gave some of the `options`.
     pub(crate) connection: Option<ConnectionName>,
-    /// The plugin's options, and the types that the job declares.
+    /// The plugin's options, and the column types that the job declares.
     pub(crate) options: Options,
-    /// Where its secret options come from.
+    /// References to its secret options.
     pub(crate) secrets: SecretRefs,
     /// The columns to read, in order; all if `None`.
     pub(crate) columns: Option<Vec<String>>,
 }
 
-/// What a job says of its destination.
+/// The destination of a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct JobWriter {
     /// The plugin's name.
     pub(crate) plugin: String,
-    /// The connection whose options are among `options`.
+    /// The connection that gave some of the `options`.
     pub(crate) connection: Option<ConnectionName>,
     /// The plugin's options.
     pub(crate) options: Options,
-    /// Where its secret options come from.
+    /// References to its secret options.
     pub(crate) secrets: SecretRefs,
-    /// What happens on a key conflict; the writer's first mode where the job gives none.
+    /// What happens on a key conflict; default: the writer's first mode.
     pub(crate) write_mode: WriteMode,
-    /// The key columns; `None`: the target's primary key.
+    /// The key columns; `None` means the target's primary key.
     pub(crate) key: Option<Vec<String>>,
-    /// What an upsert updates; `None`: all columns that are not key.
+    /// The columns that an upsert updates; `None` means all except the key.
     pub(crate) update_columns: Option<Vec<String>>,
-    /// How rows travel.
+    /// How rows are loaded.
     pub(crate) load: LoadMethod,
     /// Statements before the first row.
     pub(crate) before: Vec<String>,
     /// Statements after the last row.
     pub(crate) after: Vec<String>,
-    /// Make the target if it is not there.
+    /// Whether to create the target if it does not exist.
     pub(crate) create_table: bool,
 }
 
-/// A connection, and its environment if it has some.
+/// A connection's name and environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConnectionName {
     /// Its name in the connection file.
     pub(crate) name: String,
-    /// The environment that was picked.
+    /// The environment in use, if the connection has environments.
     pub(crate) environment: Option<String>,
 }
 
-/// A connection by itself, checked against its plugin's descriptor.
+/// A connection without a job, checked against its plugin's descriptor.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LoneConnection {
     /// The plugin's name.
     pub(crate) plugin: String,
-    /// Its name, and the environment that was picked.
+    /// Its name and environment.
     pub(crate) connection: ConnectionName,
-    /// Its options, and the defaults of those that only a job gives, for its first role.
+    /// Its options for the plugin's reader, or for its writer if it has no reader, with the defaults
+    /// of the options that only a job gives.
     pub(crate) options: Options,
-    /// As `options`, for the plugin's writer: an option may mean one thing to the reader and
-    /// another one to it.
+    /// The options for the plugin's writer, where one option may have another meaning.
     #[serde(skip)]
     pub(crate) writer_options: Options,
-    /// Where its secret options come from.
+    /// References to its secret options.
     pub(crate) secrets: SecretRefs,
-    /// What the user should know and may leave as it is.
+    /// Notes for the user that need no change.
     pub(crate) warnings: Vec<Problem>,
 }
 
-/// Limits of running. The defaults stand here and nowhere else.
+/// Parallelism, buffer and rate limits. Their defaults are defined here only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Channel {
-    /// Tasks at a time; the machine's cores where the job gives none.
+    /// Tasks that run at a time; default: the number of cores.
     pub(crate) parallelism: NonZeroU32,
-    /// Bytes of batches that may wait between readers and writers, all tasks together.
+    /// Bytes of batches that may wait between readers and writers, for all tasks together.
     pub(crate) buffer_bytes: u64,
-    /// Limit of all tasks together.
+    /// Limit for all tasks together.
     pub(crate) max_bytes_per_second: Option<u64>,
-    /// Limit of all tasks together.
+    /// Limit for all tasks together.
     pub(crate) max_rows_per_second: Option<u64>,
 }
 
-/// The buffer of one task, unless a job says what all share: two chunks of 50,000 rows of 160 bytes,
-/// one being written and one being read. More was no faster and stayed in memory.
+/// The default buffer of one task: two chunks of 50,000 rows of 160 bytes, one being written and one
+/// being read. A larger buffer was not faster and used more memory.
 const TASK_BUFFER_BYTES: u64 = 16 << 20;
 
 impl Channel {
-    /// No limits but so many tasks at a time.
+    /// Only a limit of tasks that run at a time.
     pub(crate) fn of(parallelism: NonZeroU32) -> Self {
         Self {
             parallelism,
@@ -209,13 +209,13 @@ impl Default for Channel {
     }
 }
 
-/// How many dirty rows are bearable: the run fails when one of the limits is exceeded. A job that
-/// gives none bears not one.
+/// How many dirty rows the job allows: the run fails when one of the limits is exceeded. The default
+/// allows none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DirtyLimit {
-    /// Most dirty rows; `None`: no such limit, because the job says `"unlimited"` or a ratio.
+    /// Most dirty rows; `None` if the job says `"unlimited"` or gives a ratio only.
     pub(crate) max_rows: Option<u64>,
-    /// Largest share of dirty rows among the rows read, 0 to 1.
+    /// Largest share of dirty rows among the rows read, from 0 to 1.
     pub(crate) max_ratio: Option<f64>,
 }
 

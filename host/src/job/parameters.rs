@@ -1,15 +1,15 @@
 //! Fills `${name}` in a job's strings from `--param`, `[params]` and the built-in `bizdate`.
-//! Works on parsed strings, so a value can never change the file's structure; nothing that it
-//! inserted is looked at again. Whatever stays unresolved is a problem before anything is opened.
+//! It works on parsed strings, so a value cannot change the file's structure, and values are not
+//! scanned again. What stays unresolved is reported before anything is opened.
 //!
 //! | in the file | becomes |
 //! |---|---|
-//! | `${region}` | the value: `--param` goes before `[params]`, which goes before built-ins |
-//! | `${bizdate}` | the business date as `YYYYMMDD`: `--bizdate`, else yesterday by local time |
+//! | `${region}` | the value: from `--param`, else from `[params]`, else built in |
+//! | `${bizdate}` | the business date as `YYYYMMDD`: `--bizdate`, else yesterday, local time |
 //! | `$${` | `${` |
 //!
 //! `[params]` may use built-ins and `--param` values, but not each other. A `--param` that the
-//! job does not use, and `$bizdate` without braces, are problems: both are slips of the pen.
+//! job does not use, and `$bizdate` without braces, are problems, because both are likely mistakes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ const BIZDATE_FORM: &str = "%Y%m%d";
 const DATE_EXPRESSIONS: &[&str] =
     &["yyyy", "yymm", "mm", "dd", "hh", "mi", "ss", "add_months(", "last_day("];
 
-/// Fills every string of the document but the keys. What cannot be filled is marked as broken.
+/// Fills every string of the document except the keys. What cannot be filled is marked as broken.
 pub(super) fn fill(document: &mut Document, request: &JobRequest, problems: &mut Problems) {
     let mut parameters = Parameters::new(request, problems);
     let Document { source, root } = document;
@@ -50,7 +50,7 @@ pub(super) fn fill(document: &mut Document, request: &JobRequest, problems: &mut
 struct Parameters {
     given: BTreeMap<String, String>,
     own: BTreeMap<String, String>,
-    /// The business date, once it is asked for; the reason if it is not known.
+    /// The business date, computed on first use; the reason if it is unknown.
     bizdate: Option<Result<String, String>>,
     used: BTreeSet<String>,
     placeholders: BTreeSet<String>,
@@ -130,7 +130,7 @@ impl Parameters {
         }
     }
 
-    /// `refuse` gets what is written, the how-manieth of its kind it is, a message and a hint.
+    /// `refuse` gets the text as written, its index among equal ones, a message and a hint.
     fn fill_text(
         &mut self,
         text: &str,
@@ -139,7 +139,7 @@ impl Parameters {
         let mut filled = String::with_capacity(text.len());
         let mut seen: Vec<&str> = Vec::new();
         for piece in pieces(text) {
-            let (written, answer) = match piece {
+            let (written, value) = match piece {
                 Piece::Text(text) => {
                     filled.push_str(text);
                     continue;
@@ -154,7 +154,7 @@ impl Parameters {
                 Piece::Expression { written } => (written, Err(expression(written))),
                 Piece::Unclosed { written } => (written, Err(unclosed())),
             };
-            match answer {
+            match value {
                 Ok(value) => filled.push_str(&value),
                 Err((message, hint)) => {
                     let occurrence = seen.iter().filter(|other| **other == written).count();
@@ -181,14 +181,14 @@ impl Parameters {
         }
         if name == BIZDATE {
             return self.bizdate.get_or_insert_with(yesterday).clone().map_err(|reason| {
-                (format!("`${{bizdate}}` is not known: {reason}"), "give --bizdate YYYYMMDD".into())
+                (format!("`${{bizdate}}` is unknown: {reason}"), "give --bizdate YYYYMMDD".into())
             });
         }
         let known = self.given.keys().chain(self.own.keys()).map(String::as_str).chain([BIZDATE]);
         let hint = match nearest(name, known) {
             Some(near) => format!("did you mean `${{{near}}}`?"),
             None if is_date_format(name) => {
-                "date formats are not known; pass the date with --param NAME=VALUE".to_owned()
+                "date formats are not supported; pass the date with --param NAME=VALUE".to_owned()
             }
             None => format!(
                 "pass --param {name}=VALUE, set `{name}` in [params], or write `$${{` for the text \
@@ -200,7 +200,7 @@ impl Parameters {
 
     fn refuse_unused(&self, problems: &mut Problems) {
         for name in self.given.keys() {
-            // Schedulers pass the business date to every job.
+            // Schedulers pass the business date to every job, used or not.
             if name == BIZDATE || self.used.contains(name) {
                 continue;
             }
@@ -220,7 +220,7 @@ fn bare(written: &str, name: &str) -> (String, String) {
 }
 
 fn expression(written: &str) -> (String, String) {
-    let message = format!("`{written}` is a date expression, which jobs here do not have");
+    let message = format!("date expressions such as `{written}` are not supported");
     (message, "pass the date with --param NAME=VALUE and write `${NAME}`".to_owned())
 }
 
@@ -236,14 +236,14 @@ fn is_date_format(name: &str) -> bool {
         && name.chars().all(|c| letters(c) || c.is_ascii_digit() || "-+:/ ".contains(c))
 }
 
-/// The day before today, where this machine is.
+/// Yesterday in the machine's time zone.
 fn yesterday() -> Result<String, String> {
     let zone = match TimeZone::try_system() {
         Ok(zone) => zone,
-        // A machine that names no zone runs by UTC, as the C library has it. A zone that is named
-        // but not to be found would shift the date for some hours of each day.
+        // Without a zone the machine uses UTC, as the C library does. A zone that is named but not
+        // found would shift the date for some hours of each day.
         Err(_) if std::env::var_os("TZ").is_none() => TimeZone::UTC,
-        Err(error) => return Err(format!("the time zone in `TZ` is not known: {error}")),
+        Err(error) => return Err(format!("the time zone in `TZ` is unknown: {error}")),
     };
     let today = Zoned::now().with_time_zone(zone).date();
     today.yesterday().map(business_date).map_err(|error| error.to_string())
@@ -272,7 +272,7 @@ enum Piece<'t> {
     Expression {
         written: &'t str,
     },
-    /// `${` to the end
+    /// `${` that is not closed
     Unclosed {
         written: &'t str,
     },
@@ -295,7 +295,7 @@ fn pieces(mut text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// What a `$` begins, and how long that is. `$$` begins nothing: SQL quotes texts with it.
+/// What a `$` begins, and its length. `$$` begins nothing, because SQL quotes text with it.
 fn dollar(rest: &str) -> (Piece<'_>, usize) {
     if rest.starts_with("$${") {
         return (Piece::Escaped, 3);
@@ -320,7 +320,7 @@ fn dollar(rest: &str) -> (Piece<'_>, usize) {
     }
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let length = rest[1..].find(|c| !is_name(c)).map_or(rest.len(), |end| end + 1);
-    // `$tag$` is a quote of SQL, `$1` a bound value.
+    // In SQL `$tag$` is a quote and `$1` a parameter.
     let quote = rest[length..].starts_with('$');
     if quote || rest[1..].starts_with(|c: char| c.is_ascii_digit()) || length == 1 {
         let end = if quote { length + 1 } else { length };

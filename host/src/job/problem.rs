@@ -1,5 +1,5 @@
-//! What is wrong with a job file, each problem with its place, its key and a hint. All problems of
-//! a job are collected and shown together; nothing here decides what is wrong.
+//! The problems of a job file, each with its place, key and hint. All problems of a job are collected
+//! and printed together. What is a problem is decided elsewhere.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nearest::nearest;
 
-/// Where something stands in a file. Line and column are counted from 1; line 0 is the whole file.
+/// A place in a file. Lines and columns are counted from 1; line 0 means the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: Arc<Path>,
@@ -31,9 +31,9 @@ impl Place {
 pub(crate) struct Problem {
     /// The file as the user named it, or the flag.
     pub(crate) file: PathBuf,
-    /// Counted from 1; 0 where the file as a whole is meant.
+    /// Counted from 1; 0 for the file as a whole.
     pub(crate) line: u32,
-    /// In characters, counted from 1; 0 where the file as a whole is meant.
+    /// In characters, counted from 1; 0 for the file as a whole.
     pub(crate) column: u32,
     /// The key's dotted path, such as `writer.write_mode`; may be empty.
     pub(crate) key: String,
@@ -62,7 +62,7 @@ impl Problem {
         self
     }
 
-    /// Proposes the nearest of `names`, if one is near.
+    /// Adds the hint `did you mean`, if one of `names` is similar.
     #[must_use]
     pub(super) fn nearest<'a>(
         mut self,
@@ -90,13 +90,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every problem that was found, without repetitions, in the files' order.
+/// All problems found, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
     pub(super) fn add(&mut self, problem: Problem) {
-        // A connection that both sides use is looked at twice.
+        // A connection that both sides use is checked twice.
         if !self.0.contains(&problem) {
             self.0.push(problem);
         }
@@ -106,7 +106,7 @@ impl Problems {
         others.0.iter().for_each(|problem| self.add(problem.clone()));
     }
 
-    /// By line and column: flags, then the file `first`, then the others as they were met.
+    /// Sorted by line and column: flags, then the file `first`, then other files as they were found.
     pub(super) fn sorted(mut self, first: &Path) -> Self {
         let mut files = vec![PathBuf::from("--param"), "--bizdate".into(), first.to_path_buf()];
         for problem in &self.0 {
@@ -121,18 +121,18 @@ impl Problems {
         self
     }
 
-    /// Whether there is none.
+    /// Whether there are no problems.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// One after the other.
+    /// The problems in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
 }
 
-/// What checking has found: what stops the job, and what the user should merely know.
+/// The result of checks: problems that stop the job, and warnings.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) problems: Problems,

@@ -1,21 +1,18 @@
 //! Keeps secrets out of logs, errors and reports: every sink passes its text through
-//! [`Redactor::redact`] last. Knows the secrets that were resolved, as they are and in the forms in
-//! which they get printed, and the parts of URLs that hold secrets by their nature.
+//! [`Redactor::redact`] last. It recognises resolved secrets, verbatim and in the encodings in which
+//! they get printed, and the parts of URLs that hold secrets.
 
-use std::{
-    borrow::Cow,
-    ops::Range,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use base64::{Engine, engine::general_purpose};
+use parking_lot::RwLock;
 use transload_plugin_api::Secret;
 
-/// Shorter values are not looked for: they would turn up everywhere.
+/// Shorter values are not redacted, because they occur in ordinary text.
 const MIN_BYTES: usize = 4;
-/// Lines of a longer secret, such as a key file, are looked for one by one from this length on.
+/// Shortest line of a longer secret, such as a key file, that is redacted by itself.
 const MIN_LINE: usize = 16;
-/// Names in a URL's query whose values are secrets.
+/// Parameters of a URL's query whose values are secrets.
 const QUERY_NAMES: &[&str] = &[
     "password",
     "passwd",
@@ -36,22 +33,22 @@ pub(crate) struct Redactor(Arc<RwLock<Vec<Known>>>);
 
 struct Known {
     name: String,
-    /// Texts to look for as they are: the value, its lines, its base64 forms.
+    /// Texts to find: the value, its lines, its base64 forms.
     needles: Vec<Secret>,
 }
 
 impl Redactor {
-    /// One that knows no secret and still cleans URLs.
+    /// A redactor that knows no secret yet. It redacts URLs.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a value known under the option's name. Values under four bytes are not looked for.
+    /// Adds a value under the option's name. Values under four bytes are ignored.
     pub(crate) fn learn(&self, name: &str, value: &str) {
         if value.len() < MIN_BYTES {
             return;
         }
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.write();
         let same =
             |known: &Known| known.needles.first().is_some_and(|first| first.expose() == value);
         if !known.iter().any(same) {
@@ -59,7 +56,7 @@ impl Redactor {
         }
     }
 
-    /// The text with every known secret replaced by `[redacted:name]`, URLs without userinfo.
+    /// The text with every known secret replaced by `[redacted:name]` and URLs without userinfo.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut finds = self.finds(text);
         finds.extend(url_finds(text));
@@ -70,7 +67,7 @@ impl Redactor {
     }
 
     fn finds(&self, text: &str) -> Vec<Find> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.read();
         if known.is_empty() {
             return Vec::new();
         }
@@ -86,7 +83,7 @@ impl Redactor {
     }
 }
 
-/// A stretch of the text to be replaced.
+/// A range of the text, and its replacement.
 struct Find {
     range: Range<usize>,
     with: String,
@@ -106,7 +103,7 @@ fn needles(value: &str) -> Vec<Secret> {
     needles
 }
 
-/// The characters that the value alone decides when `before` other bytes stand before it, as the
+/// The base64 characters that depend on the value alone when `before` other bytes precede it, as the
 /// user name does in an `Authorization` header.
 fn base64_core(
     engine: &general_purpose::GeneralPurpose,
@@ -123,7 +120,7 @@ fn base64_core(
     (core.len() >= MIN_BYTES).then(|| Secret::new(core))
 }
 
-/// The text in one way of reading it, and where each of its bytes comes from.
+/// The text after one decoding, and where each of its bytes comes from.
 struct View {
     bytes: Vec<u8>,
     /// Start of each byte in the text, and the text's end.
@@ -142,7 +139,7 @@ impl View {
     }
 }
 
-/// As written; percent-encoding undone, with `+` kept and as a blank; backslash escapes undone.
+/// The text verbatim; percent-decoded, with `+` kept and as a blank; with backslash escapes decoded.
 fn views(text: &str) -> Vec<View> {
     let mut views =
         vec![View { bytes: text.as_bytes().to_vec(), starts: (0..=text.len()).collect() }];
@@ -159,7 +156,7 @@ fn views(text: &str) -> Vec<View> {
     views
 }
 
-/// `decode` takes what starts here: the bytes it stands for, and how long it is.
+/// `decode` reads an escape at the start of its text: the bytes that it means, and its length.
 fn decoded(text: &str, decode: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> View {
     let text = text.as_bytes();
     let (mut bytes, mut starts, mut at) = (Vec::new(), Vec::new(), 0);
@@ -197,7 +194,7 @@ fn escape(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// What follows `\u`; a pair of surrogates is one character.
+/// Decodes what follows `\u`; a pair of surrogates is one character.
 fn unicode(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     let hex = |digits: &[u8]| u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
     let utf8 = |code: u32, length: usize| {
@@ -233,8 +230,8 @@ fn url_finds(text: &str) -> Vec<Find> {
     finds
 }
 
-/// Where the `@` after the userinfo stands. A password that should have been escaped may hold `/`,
-/// `?` or `@` itself, and messages about such URLs are common: rather too much than too little.
+/// The position of the `@` after the userinfo. An unescaped password may contain `/`, `?` or `@`, and
+/// messages about such URLs are common, so the longest userinfo is assumed.
 fn userinfo_end(url: &str, query: usize) -> Option<usize> {
     let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
     if authority.contains('@') {
@@ -260,7 +257,7 @@ fn query_finds(text: &str, query: Range<usize>) -> Vec<Find> {
     finds
 }
 
-/// Replaces the finds; those that overlap become one, with the first one's words.
+/// Replaces the finds; overlapping ones become one, with the replacement of the first.
 fn replace(text: &str, mut finds: Vec<Find>) -> String {
     finds.sort_by_key(|find| (find.range.start, std::cmp::Reverse(find.range.end)));
     let mut redacted = String::with_capacity(text.len());

@@ -1,5 +1,5 @@
-//! The second stage: what the job says to its plugins, checked against their descriptors.
-//! Reports every problem of both stages at once, or gives the job as meant.
+//! The second stage: checks the plugins' options against their descriptors. Returns the job, or all
+//! problems of both stages at once.
 
 use std::{borrow::Borrow, path::Path};
 
@@ -18,40 +18,10 @@ use super::{
     section::{Given, missing_key, unknown_key},
     value,
 };
+use crate::catalog::Role;
 
-/// Which half of a plugin is meant.
-#[derive(Clone, Copy)]
-enum Role {
-    Reader,
-    Writer,
-}
-
-impl Role {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Writer => "writer",
-        }
-    }
-
-    fn other(self) -> Self {
-        match self {
-            Self::Reader => Self::Writer,
-            Self::Writer => Self::Reader,
-        }
-    }
-
-    /// The options of this role alone; `None` if the plugin does not have it.
-    fn options(self, descriptor: &Descriptor) -> Option<&[OptionSpec]> {
-        match self {
-            Self::Reader => descriptor.reader.as_ref().map(|reader| reader.options.as_slice()),
-            Self::Writer => descriptor.writer.as_ref().map(|writer| writer.options.as_slice()),
-        }
-    }
-}
-
-/// One side's share of the job.
-struct Side {
+/// One side of the job, resolved.
+struct ResolvedSide {
     plugin: String,
     connection: Option<ConnectionName>,
     options: Options,
@@ -59,7 +29,7 @@ struct Side {
 }
 
 impl DraftJob {
-    /// Checks the draft against the descriptors that `find` gives by plugin name; an error of
+    /// Checks the draft against the descriptors that `find` returns by plugin name. An error of
     /// `find` becomes a problem at the name, with its hint. Opens nothing.
     ///
     /// # Errors
@@ -144,16 +114,16 @@ impl DraftJob {
         role: Role,
         descriptor: &Descriptor,
         findings: &mut Findings,
-    ) -> Option<Side> {
+    ) -> Option<ResolvedSide> {
         side(draft, &self.file, role, descriptor, findings)
     }
 }
 
 impl DraftConnection {
-    /// Checks the connection against its plugin's descriptor, which `find` gives. Opens nothing.
+    /// Checks the connection against its plugin's descriptor, which `find` returns. Opens nothing.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All problems of the connection.
     pub(crate) fn resolve<D: Borrow<Descriptor>>(
         &self,
         find: impl FnOnce(&str) -> Result<D, Error>,
@@ -170,7 +140,7 @@ impl DraftConnection {
         let mut find = Some(find);
         let mut once = |name: &str| match find.take() {
             Some(find) => find(name),
-            None => Err(Error::new(ErrorKind::Defect, "a plugin is looked up twice")),
+            None => Err(Error::new(ErrorKind::Defect, "a plugin was looked up twice")),
         };
         let resolved =
             find_plugin(&draft, Role::Reader, &mut once, &mut findings).and_then(|found| {
@@ -178,15 +148,16 @@ impl DraftConnection {
                 let role = if descriptor.reader.is_some() { Role::Reader } else { Role::Writer };
                 let file = &self.connection.file;
                 let first = side(&draft, file, role, descriptor, &mut findings)?;
-                // It is the same connection: what is wrong with it has been found.
+                // The same connection: its problems have been found already.
                 let mut known = Findings::default();
                 let writer = side(&draft, file, Role::Writer, descriptor, &mut known);
                 Some((first, writer.map(|side| side.options).unwrap_or_default()))
             });
         match resolved {
-            Some((Side { plugin, connection: Some(connection), options, secrets }, writer))
-                if findings.problems.is_empty() =>
-            {
+            Some((
+                ResolvedSide { plugin, connection: Some(connection), options, secrets },
+                writer,
+            )) if findings.problems.is_empty() => {
                 let warnings = findings.warnings.iter().cloned().collect();
                 let writer_options = writer;
                 Ok(LoneConnection {
@@ -203,14 +174,14 @@ impl DraftConnection {
     }
 }
 
-/// One side's options, each from the job, from its connection, or by default.
+/// One side's options, each from the job, from its connection or by default.
 fn side(
     draft: &DraftSide,
     job: &Path,
     role: Role,
     descriptor: &Descriptor,
     findings: &mut Findings,
-) -> Option<Side> {
+) -> Option<ResolvedSide> {
     let plugin = draft.plugin.as_ref()?;
     let header = draft.place.as_ref()?;
     let Some(own) = role.options(descriptor) else {
@@ -227,7 +198,7 @@ fn side(
     if let Some(connection) = &draft.connection {
         known.refuse_in_connection(connection, draft, &mut findings.problems);
     }
-    let mut side = Side {
+    let mut side = ResolvedSide {
         plugin: plugin.value.clone(),
         connection: draft.connection.as_ref().map(|connection| ConnectionName {
             name: connection.name.clone(),
@@ -272,11 +243,11 @@ fn find_plugin<D: Borrow<Descriptor>>(
     }
 }
 
-/// The options of one side, for the refusal of all other keys.
+/// The options of one side, to refuse all other keys.
 struct Known<'d> {
     role: Role,
     own: Vec<&'d OptionSpec>,
-    /// Those of the plugin's other role.
+    /// The options of the plugin's other role.
     other: &'d [OptionSpec],
 }
 
@@ -333,13 +304,13 @@ impl Known<'_> {
 
 fn refuse_double(connection: &Connection, draft: &DraftSide, key: &str, problems: &mut Problems) {
     if let Some(inline) = draft.entries.iter().find(|inline| inline.key == key) {
-        let message = format!("`{key}` is given here and in connection `{}`", connection.name);
-        let hint = "a value has one home: keep one of the two";
+        let message = format!("`{key}` is set here and in connection `{}`", connection.name);
+        let hint = "keep one of the two";
         problems.add(Problem::new(&inline.place, &inline.path, message).hint(hint));
     }
 }
 
-/// Where an option's value stands: in the job, or else in the connection.
+/// The entry of an option's value: in the job, else in the connection.
 fn source<'a>(
     spec: &OptionSpec,
     draft: &'a DraftSide,
@@ -354,7 +325,7 @@ fn source<'a>(
     Some((entry, Origin { folder: &connection.folder, file: &connection.file }))
 }
 
-impl Side {
+impl ResolvedSide {
     fn take(
         &mut self,
         spec: &OptionSpec,
@@ -379,7 +350,7 @@ impl Side {
         }
     }
 
-    /// The default of an option that the job does not give.
+    /// Fills in the default of an option that the job does not set.
     fn fill_in(
         &mut self,
         spec: &OptionSpec,
@@ -401,7 +372,7 @@ impl Side {
                     self.options.values.insert(spec.key.clone(), value);
                 }
                 Err(problem) => problems.add(problem.hint(format!(
-                    "this is the default that plugin `{}` declares: a defect of the plugin",
+                    "plugin `{}` declares this default, which is a defect in the plugin",
                     self.plugin
                 ))),
             }
@@ -411,7 +382,7 @@ impl Side {
     }
 }
 
-/// The mode that the job names, or the writer's first.
+/// The mode that the job names; default: the writer's first.
 fn write_mode(
     draft: &DraftWriter,
     plugin: &Given<String>,
@@ -439,7 +410,8 @@ fn write_mode(
     if let Some(columns) = &draft.update_columns
         && mode != WriteMode::Upsert
     {
-        let message = format!("`update_columns` is for `upsert`, the mode is `{}`", mode.word());
+        let message =
+            format!("`update_columns` needs write mode `upsert`, the mode is `{}`", mode.word());
         problems
             .add(columns.problem(message).hint("set `write_mode = \"upsert\"`, or leave it out"));
     }
@@ -478,7 +450,10 @@ fn refuse_unsupported(
             && !given.value.is_empty()
             && !writer.runs_statements
         {
-            let message = format!("plugin `{}` runs no statements, so not `{key}`", plugin.value);
+            let message = format!(
+                "plugin `{}` runs no statements, so `{key}` is not supported",
+                plugin.value
+            );
             problems.add(given.problem(message).hint("leave it out"));
         }
     }
@@ -487,6 +462,6 @@ fn refuse_unsupported(
         && !writer.creates_table
     {
         let message = format!("plugin `{}` cannot create tables", plugin.value);
-        problems.add(create.problem(message).hint("make the table first, and leave it out here"));
+        problems.add(create.problem(message).hint("create the table first and leave this key out"));
     }
 }

@@ -1,5 +1,5 @@
-//! Where secrets come from, and their values when a plugin asks. A job holds references only;
-//! a value is read anew for each connection, so that a rotated password works on reconnect.
+//! References to secrets, and their values when a plugin requests them. A job holds references only.
+//! A value is read again for each connection, so that a rotated password works on reconnect.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ const MAX_BYTES: u64 = 64 << 10;
 /// The secret options of one side, by option key.
 pub(crate) type SecretRefs = BTreeMap<String, SecretRef>;
 
-/// Where one secret's value comes from: one source, no fallback.
+/// The source of one secret's value. There is no fallback.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SecretRef {
@@ -37,16 +37,16 @@ pub(crate) enum SecretRef {
     File(PathBuf),
     /// A program that prints it.
     Command {
-        /// Program and arguments; no shell sees them.
+        /// Program and arguments; not passed through a shell.
         argv: Vec<String>,
-        /// The folder it runs in: that of the file which names it.
+        /// Its working folder: that of the file that names it.
         folder: PathBuf,
     },
-    /// It stands in the job or connection file itself.
+    /// A value written in the job or connection file itself.
     Literal(LiteralSecret),
 }
 
-/// A value that stands in a file. Does not travel: it is gone after serialising.
+/// A value written in a file. It is not serialised.
 #[derive(Clone)]
 pub(crate) struct LiteralSecret(Option<Arc<Secret>>);
 
@@ -69,13 +69,13 @@ impl<'de> Deserialize<'de> for LiteralSecret {
     }
 }
 
-/// The file that an option stands in.
+/// The file that holds an option.
 pub(super) struct Origin<'a> {
     pub(super) folder: &'a Path,
     pub(super) file: &'a Path,
 }
 
-/// A secret option as written: a reference, or a literal with its warning. Never prints a value.
+/// Reads a secret option: a reference, or a literal with its warning. Messages never hold its value.
 pub(super) fn secret_ref(
     entry: &Entry,
     origin: &Origin<'_>,
@@ -88,17 +88,17 @@ pub(super) fn secret_ref(
     reference(entry, origin).map_err(|problem| findings.problems.add(problem)).ok()
 }
 
-/// A literal is borne with a warning, but not where everybody can read it.
+/// A literal leads to a warning, or to a problem if other users can read the file.
 fn literal_findings(entry: &Entry, origin: &Origin<'_>, findings: &mut Findings) {
-    let hint =
-        "take it from elsewhere: { env = \"NAME\" }, { file = \"path\" } or { command = [...] }";
+    let hint = "use { env = \"NAME\" }, { file = \"path\" } or { command = [...] }";
     let at = |message: String| Problem::new(&entry.node.place, &entry.path, message).hint(hint);
     if others_may_read(origin.file) {
-        findings
-            .problems
-            .add(at(format!("secret `{}` stands in a file that everybody can read", entry.key)));
+        findings.problems.add(at(format!(
+            "secret `{}` is written in a file that every user can read",
+            entry.key
+        )));
     } else {
-        findings.warnings.add(at(format!("secret `{}` stands in the file itself", entry.key)));
+        findings.warnings.add(at(format!("secret `{}` is written in the file", entry.key)));
     }
 }
 
@@ -131,7 +131,9 @@ fn command_ref(source: &Entry, folder: &Path) -> Result<SecretRef, Problem> {
     let Value::List(_) = source.node.value else {
         let expected = "a list of program and arguments";
         let problem = value::refusal(source, &source.node, expected, source.node.value.kind());
-        return Err(problem.hint("no shell reads it: write [\"vault\", \"read\", \"...\"]"));
+        return Err(
+            problem.hint("it is not passed to a shell: write [\"vault\", \"read\", \"...\"]")
+        );
     };
     let mut argv = value::list(source)?;
     match argv.first_mut() {
@@ -156,7 +158,7 @@ fn mode_of(metadata: &fs::Metadata) -> u32 {
     metadata.permissions().mode()
 }
 
-/// Other systems have no such bits; their access lists are not looked at.
+/// Other systems have no such bits; their access lists are not checked.
 #[cfg(not(unix))]
 fn mode_of(_metadata: &fs::Metadata) -> u32 {
     0o600
@@ -166,7 +168,7 @@ fn others_may_read(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|metadata| mode_of(&metadata) & 0o004 != 0)
 }
 
-/// One side's secrets, resolved when its plugin asks. Every value becomes known to the redactor.
+/// One side's secrets, resolved when its plugin requests them. The redactor learns every value.
 pub(crate) struct JobSecrets {
     refs: SecretRefs,
     redactor: Redactor,
@@ -196,7 +198,7 @@ impl Secrets for JobSecrets {
 }
 
 impl SecretRef {
-    /// The value now. An empty one is an error unless it was written so.
+    /// Reads the value. An empty one is an error, except for a literal.
     fn resolve(&self) -> Result<Secret> {
         let bytes = match self {
             Self::Env(name) => return from_env(name),
@@ -220,7 +222,7 @@ fn from_env(name: &str) -> Result<Secret> {
         Ok(value) => Ok(Secret::new(value)),
         Err(std::env::VarError::NotPresent) => {
             Err(error(format!("environment variable `{name}` is not set"))
-                .hint(format!("set `{name}` where transload runs")))
+                .hint(format!("set `{name}` in the environment of transload")))
         }
         Err(std::env::VarError::NotUnicode(_)) => {
             Err(error(format!("environment variable `{name}` is not UTF-8")))
@@ -230,7 +232,7 @@ fn from_env(name: &str) -> Result<Secret> {
 
 fn from_literal(literal: Option<&Secret>) -> Result<Secret> {
     let secret = literal.ok_or_else(|| {
-        error("the value stands in the job's files, which do not travel with the plan")
+        error("the value is written in the job's files, which are not part of the plan")
             .hint("use { env = ... }, { file = ... } or { command = ... }")
     })?;
     Ok(Secret::new(secret.expose()))
@@ -238,8 +240,8 @@ fn from_literal(literal: Option<&Secret>) -> Result<Secret> {
 
 fn from_file(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
-    let failed = |source: std::io::Error| error(format!("file `{shown}` cannot be read: {source}"));
-    // Looked at before it is opened: opening a pipe would wait for its other end.
+    let failed = |source: std::io::Error| error(format!("cannot read file `{shown}`: {source}"));
+    // Checked before it is opened, because opening a pipe would wait for its other end.
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
         return Err(error(format!("`{shown}` is not a regular file")));
@@ -251,13 +253,13 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Ours or root's, 0600 or stricter; the group may read it (as systemd's credentials), with a
-/// warning.
+/// The file must belong to the user or root, with mode 0600 or stricter. If its group can read it (as
+/// for systemd's credentials), a warning is logged.
 fn check_access(metadata: &fs::Metadata, path: &Path) -> Result<()> {
     let (mode, shown) = (mode_of(metadata), path.display());
-    if let Some(trouble) = access_trouble(mode, owner_and_user(metadata)) {
-        return Err(error(format!("file `{shown}` {trouble}"))
-            .hint(format!("it should belong to whoever runs transload: chmod 600 {shown}")));
+    if let Some(problem) = access_problem(mode, owner_and_user(metadata)) {
+        return Err(error(format!("file `{shown}` {problem}"))
+            .hint(format!("it must belong to the user that runs transload: chmod 600 {shown}")));
     }
     if mode & 0o040 != 0 {
         tracing::warn!(file = %shown, "the group can read this secret file; expected mode 0600");
@@ -265,7 +267,7 @@ fn check_access(metadata: &fs::Metadata, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn access_trouble(mode: u32, owner_and_user: Option<(u32, u32)>) -> Option<String> {
+fn access_problem(mode: u32, owner_and_user: Option<(u32, u32)>) -> Option<String> {
     if let Some((owner, user)) = owner_and_user
         && owner != 0
         && owner != user
@@ -287,12 +289,12 @@ fn owner_and_user(_metadata: &fs::Metadata) -> Option<(u32, u32)> {
     None
 }
 
-/// Text without one newline at its end.
+/// Text, without one newline at its end.
 fn from_bytes(bytes: Vec<u8>) -> Result<Secret> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(error(format!("the value is longer than {} KiB", MAX_BYTES >> 10)));
     }
-    // The error of `from_utf8` would hold the bytes.
+    // The error of `from_utf8` is dropped, because it holds the bytes.
     let Ok(mut text) = String::from_utf8(bytes) else {
         return Err(error("the value is not UTF-8"));
     };
@@ -389,7 +391,7 @@ mod tests {
         let refusal = refused(SecretRef::File(folder.path().to_path_buf()));
         assert!(refusal.ends_with("is not a regular file"), "{refusal}");
         let refusal = refused(SecretRef::File(folder.path().join("none")));
-        assert!(refusal.contains("cannot be read: No such file"), "{refusal}");
+        assert!(refusal.contains("/none`: No such file"), "{refusal}");
     }
 
     #[test]
@@ -407,7 +409,7 @@ mod tests {
             (0o100_601, 1000, open("0601")),
             (0o100_600, 7, foreign),
         ] {
-            assert_eq!(access_trouble(mode, Some((owner, 1000))), expected, "{mode:o} {owner}");
+            assert_eq!(access_problem(mode, Some((owner, 1000))), expected, "{mode:o} {owner}");
         }
     }
 

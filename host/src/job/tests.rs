@@ -94,7 +94,7 @@ fn find(plugin: &str) -> Result<Descriptor, Error> {
         "sheets" => Ok(sheets()),
         "source-only" => Ok(Descriptor { writer: None, ..shopdb() }),
         other => Err(Error::new(ErrorKind::NotFound, format!("unknown plugin `{other}`"))
-            .hint("known are `sheets`, `shopdb`")),
+            .hint("the connections are `sheets`, `shopdb`")),
     }
 }
 
@@ -369,7 +369,7 @@ fn contradictions_are_refused() {
             ),
             (
                 "update_columns = [\"a\"]",
-                "job.toml:8:18: `update_columns` is for `upsert`, the mode is `insert`\n  hint: set \
+                "job.toml:8:18: `update_columns` needs write mode `upsert`, the mode is `insert`\n  hint: set \
                  `write_mode = \"upsert\"`, or leave it out",
             ),
             (
@@ -402,12 +402,12 @@ fn what_the_plugin_lacks_is_refused() {
             ),
             (
                 "create_table = true",
-                "job.toml:8:16: plugin `sheets` cannot create tables\n  hint: make the table first, \
-                 and leave it out here",
+                "job.toml:8:16: plugin `sheets` cannot create tables\n  hint: create the table first \
+                 and leave this key out",
             ),
             (
                 "after = [\"ANALYZE\"]",
-                "job.toml:8:9: plugin `sheets` runs no statements, so not `after`\n  hint: leave it \
+                "job.toml:8:9: plugin `sheets` runs no statements, so `after` is not supported\n  hint: leave it \
                  out",
             ),
             ("[map]\na = \"c\"", "job.toml:9:5: `c` is not among the reader's `columns`"),
@@ -429,7 +429,7 @@ fn plugins_and_sections_that_are_not_there() {
             (
                 "[reader]\npath = \"a\"\n[writer]\nplugin = \"mysqll\"",
                 "job.toml:1:2: missing key `plugin` in [reader]\njob.toml:4:10: unknown plugin \
-                 `mysqll`\n  hint: known are `sheets`, `shopdb`",
+                 `mysqll`\n  hint: the connections are `sheets`, `shopdb`",
             ),
             (
                 "[reader]\nplugin = \"sheets\"\n[writer]\nplugin = \"source-only\"\nhost = \"db\"",
@@ -453,7 +453,7 @@ fn plugins_and_sections_that_are_not_there() {
     missing.request.path = missing.file("other.toml");
     assert_eq!(
         missing.refusal(),
-        "other.toml: the file cannot be read: No such file or directory (os error 2)"
+        "other.toml: cannot read the file: No such file or directory (os error 2)"
     );
 }
 
@@ -670,7 +670,7 @@ fn command_line_parameters_go_first_and_are_never_read_again() {
 #[test]
 fn t40_unresolved_parameters_stop_the_job() {
     let shop = "\n  hint: pass --param shop=VALUE, set `shop` in [params], or write `$${` for the text `${`";
-    let date = "\n  hint: date formats are not known; pass the date with --param NAME=VALUE";
+    let date = "\n  hint: date formats are not supported; pass the date with --param NAME=VALUE";
     for (text, expected) in [
         ("'x ${shop}'", format!("job.toml:8:13: parameter `${{shop}}` has no value{shop}")),
         (
@@ -691,7 +691,7 @@ fn t40_unresolved_parameters_stop_the_job() {
         ),
         (
             "'$[yyyymmdd-1]'",
-            "job.toml:8:11: `$[yyyymmdd-1]` is a date expression, which jobs here do not have\n  \
+            "job.toml:8:11: date expressions such as `$[yyyymmdd-1]` are not supported\n  \
              hint: pass the date with --param NAME=VALUE and write `${NAME}`"
                 .to_owned(),
         ),
@@ -818,13 +818,13 @@ fn connections_that_cannot_be_had() {
         (
             "warehouse",
             None,
-            "job.toml:7:14: unknown connection `warehouse`\n  hint: known are `plain`, `shop`, \
+            "job.toml:7:14: unknown connection `warehouse`\n  hint: the connections are `plain`, `shop`, \
              `one`, `files`, `wrong`, `mixed`",
         ),
         (
             "shop",
             None,
-            "job.toml:7:14: connection `shop` has several environments\n  hint: pick one with \
+            "job.toml:7:14: connection `shop` has several environments\n  hint: choose one with \
              --env: `dev`, `prod`",
         ),
         (
@@ -842,7 +842,7 @@ fn connections_that_cannot_be_had() {
             "files",
             None,
             "job.toml:4:2: missing key `host` in [writer]\n  hint: name of the \
-             server\njob.toml:5:10: connection `files` is one of plugin `sheets`, not of `shopdb`",
+             server\njob.toml:5:10: connection `files` belongs to plugin `sheets`, not to `shopdb`",
         ),
         (
             "wrong",
@@ -855,7 +855,7 @@ fn connections_that_cannot_be_had() {
         (
             "mixed",
             None,
-            "connections.toml:26:1: key `host` stands beside the environments of `mixed`\n  hint: \
+            "connections.toml:26:1: key `host` is beside the environments of `mixed`\n  hint: \
              move it into `dev`",
         ),
     ] {
@@ -870,8 +870,8 @@ fn connections_beside_inline_keys() {
     let both = with_writer("connection = \"plain\"").connections(SHOP);
     assert_eq!(
         both.refusal(),
-        "job.toml:6:1: `host` is given here and in connection `plain`\n  hint: a value has one \
-         home: keep one of the two"
+        "job.toml:6:1: `host` is set here and in connection `plain`\n  hint: keep one of the \
+         two"
     );
     let none = with_writer("connection = \"plain\"");
     assert_eq!(
@@ -920,8 +920,8 @@ fn secret_options_take_references_only() {
         ("5", format!("12: `password` must be {FORMS}, found an integer")),
         (
             "{ command = \"vault read\" }",
-            "24: `command` must be a list of program and arguments, found a string\n  hint: no \
-             shell reads it: write [\"vault\", \"read\", \"...\"]"
+            "24: `command` must be a list of program and arguments, found a string\n  hint: it is \
+             not passed to a shell: write [\"vault\", \"read\", \"...\"]"
                 .to_owned(),
         ),
         (
@@ -941,12 +941,12 @@ fn literal_secrets_warn_or_are_refused() {
     let open = with_writer("password = \"canary-in-job\"").mode("job.toml", 0o644);
     assert_eq!(
         open.refusal(),
-        "job.toml:8:12: secret `password` stands in a file that everybody can read\n  hint: take it \
-         from elsewhere: { env = \"NAME\" }, { file = \"path\" } or { command = [...] }"
+        "job.toml:8:12: secret `password` is written in a file that every user can read\n  hint: use \
+         { env = \"NAME\" }, { file = \"path\" } or { command = [...] }"
     );
     let closed = with_writer("password = \"canary-in-job\"").mode("job.toml", 0o600).job();
     let warnings: Vec<&str> = closed.warnings.iter().map(|warning| &*warning.message).collect();
-    assert_eq!(warnings, ["secret `password` stands in the file itself"]);
+    assert_eq!(warnings, ["secret `password` is written in the file"]);
     let secrets = JobSecrets::new(closed.writer.secrets, Redactor::new());
     assert_eq!(secrets.secret("password").unwrap().unwrap().expose(), "canary-in-job");
     assert!(secrets.secret("host").unwrap().is_none());
@@ -964,7 +964,7 @@ fn t60_secret_values_stay_out_of_every_output() {
     let travelled: Job = serde_json::from_str(&json).unwrap();
     let secrets = JobSecrets::new(travelled.writer.secrets, Redactor::new());
     let error = secrets.secret("password").err().unwrap();
-    assert!(error.message.contains("do not travel"), "{error}");
+    assert!(error.message.contains("are not part of the plan"), "{error}");
     for broken in [
         format!("password = {{ env = \"{CANARY}\", file = \"x\" }}"),
         format!("password = {{ command = \"{CANARY}\" }}"),
@@ -990,7 +990,7 @@ fn a_draft_tells_its_plugins_and_its_problems() {
 }
 
 proptest::proptest! {
-    /// Whatever somebody's editor has done to a job: an answer, and never an empty refusal.
+    /// Any broken job leads to a job or to a refusal with a message, never to a panic.
     #[test]
     fn damaged_jobs_are_understood_or_refused(
         start in 0..FULL.len(),

@@ -1,4 +1,4 @@
-//! The write mode and the key that decides conflicts, checked against the target.
+//! Chooses the key that decides conflicts, and checks it and the write mode against the target.
 
 use transload_plugin_api::{
     Column, Key, KeyNeed, SourceSchema, TargetInfo, WriteMode, WriteModeSpec, code,
@@ -7,7 +7,7 @@ use transload_plugin_api::{
 use super::schema;
 use crate::{Error, Exit, Result, job::Job, nearest};
 
-/// What was chosen.
+/// The mode and key of a plan.
 pub(super) struct Chosen {
     pub(super) mode: WriteMode,
     pub(super) columns: Vec<String>,
@@ -60,7 +60,7 @@ fn key(
         return key.columns.clone();
     }
     if target.exists {
-        // A single unique key leaves no doubt either.
+        // A single unique key is unambiguous too.
         let mut unique = target.keys.iter().filter(usable);
         return match (needs, unique.next(), unique.next()) {
             (KeyNeed::UniqueKey, Some(key), None) => key.columns.clone(),
@@ -75,12 +75,12 @@ fn key(
     primary.and_then(|key| key.columns.iter().map(renamed).collect()).unwrap_or_default()
 }
 
-/// The key must be one that the target enforces; for a target that is yet to be made it will be.
+/// The target must enforce the key; a target that is to be created will.
 fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Result<()> {
     let mode = spec.mode.word();
     if columns.is_empty() {
         let message =
-            format!("write mode `{mode}` needs a key, and {} has none that fits", target.name);
+            format!("write mode `{mode}` needs a key, and {} has no suitable one", target.name);
         return Err(Error::new(Exit::Schema, message)
             .code(code::PLAN_KEY)
             .hint("name the key's columns: key = [\"...\"]"));

@@ -1,7 +1,7 @@
 //! HOW IT WILL BE DONE: everything that is decided before a row moves.
 //!
-//! A [`Plan`] is data: it can be printed, kept beside the run and carried to another process,
-//! which then needs nothing but the same plugins and secrets to run one of its tasks.
+//! A [`Plan`] is data: it can be printed, stored with the run and sent to another process, which
+//! then needs only the same plugins and secrets to run one of its tasks.
 
 mod keys;
 mod schema;
@@ -20,51 +20,51 @@ use crate::{
     stores::{Side, Stores},
 };
 
-/// A job's every decision.
+/// All decisions about one run of a job.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Plan {
-    /// The run that this plan is for; also in the writer's plan.
+    /// The run's name; the writer's plan has it too.
     pub(crate) run: String,
     /// The job's name.
     pub(crate) job: String,
     /// The environment whose connections are used.
     pub(crate) environment: Option<String>,
-    /// Who reads.
+    /// The reader's plugin.
     pub(crate) reader: Side,
-    /// Who writes.
+    /// The writer's plugin.
     pub(crate) writer: Side,
-    /// The target as it stands.
+    /// The target in its current state.
     pub(crate) target: TargetInfo,
-    /// Column by column: from which, as what, with which verdict.
+    /// For each target column its source column, types and verdict.
     pub(crate) mapping: Vec<Mapping>,
-    /// Source columns that nothing takes, and target columns that nothing fills.
+    /// Source columns that are not read and target columns that are not filled, as sentences.
     pub(crate) unmapped: Vec<String>,
-    /// What the writer will be told.
+    /// The plan that the writer gets.
     pub(crate) write: WritePlan,
-    /// What the writer says it will do.
+    /// What the writer will do, as it declares.
     pub(crate) draft: WriteDraft,
     /// One for each task, in order.
     pub(crate) splits: Vec<Split>,
-    /// How sure it is that each row's effect is there once.
+    /// How reliably each row takes effect once.
     pub(crate) guarantee: Guarantee,
-    /// Why not a better guarantee.
+    /// Why the guarantee is not higher.
     pub(crate) because: String,
-    /// What the user should know.
+    /// Notes for the user.
     pub(crate) notes: Vec<String>,
-    /// What the user should think about first.
+    /// Warnings for the user, such as possible losses.
     pub(crate) warnings: Vec<String>,
     /// Parallelism, memory and rate limits.
     pub(crate) channel: crate::job::Channel,
-    /// How many dirty rows are too many.
+    /// How many dirty rows the job allows.
     pub(crate) dirty: crate::job::DirtyLimit,
 }
 
 impl Plan {
-    /// Asks both sides and decides. Nothing is written.
+    /// Inspects both stores and decides. Nothing is written.
     ///
     /// # Errors
-    /// Whatever makes the job impossible: missing tables and columns, types that cannot be
-    /// carried, keys that the mode needs, a guarantee that cannot be met.
+    /// If the job is impossible: missing tables or columns, types that do not fit, a missing key, a
+    /// guarantee that cannot be reached.
     pub(crate) fn new(job: &Job, run: String, stores: &Stores) -> Result<Self> {
         let source = stores.reader.schema()?;
         let target = stores.writer.inspect()?;
@@ -128,8 +128,8 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
     }
 }
 
-/// The weaker of what the writer gives and what the splits allow: a split that cannot be read
-/// again alike cannot be resumed or replayed without doubling or losing rows.
+/// The weaker of what the writer guarantees and what the splits allow: a split that cannot be read
+/// again identically cannot be resumed or replayed without duplicating or losing rows.
 fn guarantee(write: &WritePlan, draft: &WriteDraft, splits: &[Split]) -> (Guarantee, String) {
     let weakest = splits.iter().min_by_key(|split| split.ability);
     let keyed = matches!(write.mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace);
@@ -139,7 +139,7 @@ fn guarantee(write: &WritePlan, draft: &WriteDraft, splits: &[Split]) -> (Guaran
                 && draft.guarantee < Guarantee::AtomicUnit =>
         {
             let level = if keyed { Guarantee::Convergent } else { Guarantee::AtLeastOnce };
-            let because = format!("the split `{}` cannot be read again alike", split.label);
+            let because = format!("the split `{}` cannot be read again identically", split.label);
             (level.min(draft.guarantee), because)
         }
         _ => (draft.guarantee, draft.because.clone()),
@@ -151,7 +151,7 @@ fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
         return Ok(());
     };
     let message = format!(
-        "the job requires `{}`, this plan gives `{}`: {because}",
+        "the job requires `{}`, the plan reaches `{}`: {because}",
         required.word(),
         guarantee.word()
     );

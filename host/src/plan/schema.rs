@@ -1,5 +1,5 @@
-//! Which columns go where, as what type, and what the plan says about each pair.
-//! Columns are mapped by name; nothing depends on their order.
+//! Maps source columns to target columns by name, chooses their types and gives a verdict for each
+//! pair. The order of columns does not matter.
 
 use serde::Serialize;
 use transload_plugin_api::{Column, LogicalType, SourceSchema, TargetInfo, code};
@@ -11,16 +11,16 @@ use crate::{
     nearest,
 };
 
-/// One column's way.
+/// A target column with its source column, types and verdict.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Mapping {
     /// The type that the source declares, or that was inferred.
     pub(crate) declared: LogicalType,
-    /// The source's column, in the type that the reader makes.
+    /// The source's column, in the type that the reader produces.
     pub(crate) source: Column,
-    /// The target's column, in the type that the writer takes.
+    /// The target's column, in the type that the writer accepts.
     pub(crate) target: Column,
-    /// What becomes of its values.
+    /// What happens to its values.
     pub(crate) verdict: Verdict,
 }
 
@@ -30,13 +30,13 @@ pub(super) struct Chosen {
     pub(super) unmapped: Vec<String>,
 }
 
-/// A source column and the target column that takes it.
+/// A source column and its target column.
 pub(super) struct Pair {
     pub(super) source: Column,
     pub(super) target: Column,
 }
 
-/// Chooses columns by the job's `columns` and `map`, and by name.
+/// Pairs columns by the job's `columns` and `map`, otherwise by name.
 pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> Result<Chosen> {
     let mut pairs = Vec::new();
     for column in selected(job, source)? {
@@ -47,9 +47,7 @@ pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> R
     }
     refuse_twice(&pairs)?;
     if pairs.is_empty() {
-        return Err(
-            Error::new(Exit::Schema, "the source has no columns to move").code(code::PLAN_EMPTY)
-        );
+        return Err(Error::new(Exit::Schema, "no column is left to move").code(code::PLAN_EMPTY));
     }
     let unmapped = unfilled(&pairs, source, target)?;
     Ok(Chosen { pairs, unmapped })
@@ -74,7 +72,7 @@ fn find<'a>(source: &'a SourceSchema, name: &str) -> Result<&'a Column> {
     })
 }
 
-/// By exact name, else by the only name that differs in case alone.
+/// The column of exactly this name, else the only one whose name differs in case alone.
 fn by_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
     columns.iter().find(|column| column.name == name).or_else(|| {
         let mut alike = columns.iter().filter(|column| column.name.eq_ignore_ascii_case(name));
@@ -82,7 +80,7 @@ fn by_name<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
     })
 }
 
-/// The names under which the target takes a source column: those that `[map]` gives, else its own.
+/// The target columns of a source column: those that `[map]` gives, else the one of its own name.
 fn target_names(job: &Job, source: &str) -> Vec<String> {
     let mapped: Vec<_> =
         job.map.iter().filter(|(_, from)| *from == source).map(|(to, _)| to.clone()).collect();
@@ -107,7 +105,7 @@ fn taker(
         message.hint(format!("{advice}; leave it out with `columns` or rename it in [map]"))
     })?;
     if taker.generated {
-        let message = format!("{} computes its column `{name}` itself", target.name);
+        let message = format!("{} generates its column `{name}`", target.name);
         return Err(Error::new(Exit::Schema, message)
             .code(code::PLAN_GENERATED)
             .hint("leave it out with `columns`"));
@@ -115,8 +113,7 @@ fn taker(
     Ok(taker.clone())
 }
 
-/// A column of a target that is not there yet, or that takes any columns. A type that the reader
-/// only guessed says nothing about NULL.
+/// A column of a target that does not exist yet, or that accepts any columns.
 fn for_new_target(job: &Job, source: &SourceSchema, column: &Column) -> Column {
     let declared = job.reader.options.schema.iter().find(|declared| declared.name == column.name);
     let in_key = job.writer.key.iter().flatten().any(|name| *name == column.name)
@@ -147,7 +144,10 @@ fn refuse_twice(pairs: &[Pair]) -> Result<()> {
     Ok(())
 }
 
-/// What is left over on both sides; a target column that must be filled and is not is an error.
+/// The columns left over on both sides.
+///
+/// # Errors
+/// If a target column needs a value and is not filled.
 fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Result<Vec<String>> {
     let mut left = Vec::new();
     for column in &source.columns {
@@ -166,15 +166,16 @@ fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Resul
             );
             return Err(Error::new(Exit::Schema, message)
                 .code(code::PLAN_UNFILLED)
-                .hint("name a source column for it in [map], or give it a default"));
+                .hint("map a source column to it in [map], or give it a default in the target"));
         }
         let by = if column.has_default { "its default" } else { "NULL" };
-        left.push(format!("target column `{}` is left to {by}", column.name));
+        left.push(format!("target column `{}` gets {by}", column.name));
     }
     Ok(left)
 }
 
-/// What the reader is asked for: by the job's own schema, else in the type that the writer takes.
+/// The columns to request from the reader: in the types that the job declares, else in those that the
+/// writer accepts.
 pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Column> {
     let want = |(pair, accepted): (&Pair, &Column)| {
         let declared =
@@ -187,7 +188,10 @@ pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Col
     chosen.pairs.iter().zip(accepted).map(want).collect()
 }
 
-/// Verdicts for all pairs; impossible ones are reported together.
+/// Verdicts for all pairs.
+///
+/// # Errors
+/// If pairs are impossible; all of them are reported together.
 pub(super) fn judge(
     chosen: &Chosen,
     produced: &[Column],
@@ -213,14 +217,14 @@ pub(super) fn judge(
     if impossible.is_empty() {
         return Ok(mapping);
     }
-    let message = format!("no value can be carried from {}", impossible.join(", nor from "));
+    let message = format!("no value can be converted from {}", impossible.join(", nor from "));
     Err(Error::new(Exit::Schema, message)
         .code(code::PLAN_TYPE)
         .hint("leave the column out with `columns`, or change the target's type"))
 }
 
-/// What the reader's own way from the declared type to the one it makes may lose. Where our table
-/// knows no way the reader has one of its own, of which nothing better can be said.
+/// What the reader may lose between the declared type and the one it produces. A conversion that is
+/// not in the host's table is the reader's own, and counts as lossy.
 fn reading(declared: &Column, made: &Column) -> Verdict {
     if declared.inferred {
         return Verdict::Lossless;

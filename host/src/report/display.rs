@@ -1,5 +1,5 @@
-//! What is shown while a run goes on: a bar on a terminal, lines elsewhere, JSON lines or nothing
-//! on request. Always on stderr.
+//! Shows progress during a run: a bar on a terminal, lines elsewhere, JSON lines or nothing on
+//! request. Always on stderr.
 
 use std::{
     io::{IsTerminal, Write as _},
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::summary::{bytes, duration, grouped};
 use crate::engine::Progress;
 
-/// How a run is shown.
+/// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ProgressMode {
     /// A bar on a terminal, lines elsewhere.
@@ -26,17 +26,17 @@ pub(crate) enum ProgressMode {
     None,
 }
 
-/// Shows one run.
+/// Shows the progress of one run.
 pub(crate) enum Display {
     /// A bar that is redrawn.
     Bar(ProgressBar),
-    /// A line, or a JSON line, from time to time.
+    /// A line of text or JSON at intervals.
     Lines {
-        /// JSON rather than words.
+        /// JSON instead of text.
         json: bool,
-        /// When the next one is due.
+        /// When the next line is due.
         next: Instant,
-        /// Time between two.
+        /// The interval.
         every: Duration,
     },
     /// Nothing.
@@ -64,13 +64,13 @@ impl Display {
         Self::Bar(bar)
     }
 
-    /// Shows the figures of now. Called often; shows only what is due.
+    /// Shows the current counts. Call it often: it prints only when a line is due.
     pub(crate) fn show(&mut self, progress: &Progress) {
         match self {
             Self::Bar(bar) => show_bar(bar, progress),
             Self::Lines { json, next, every } if Instant::now() >= *next => {
                 *next = Instant::now() + *every;
-                let line = if *json { json_line(progress) } else { words(progress) };
+                let line = if *json { json_line(progress) } else { text_line(progress) };
                 // A closed stderr must not end the run.
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
@@ -100,11 +100,11 @@ fn show_bar(bar: &ProgressBar, progress: &Progress) {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_message(words(progress));
+    bar.set_message(text_line(progress));
     bar.tick();
 }
 
-fn words(progress: &Progress) -> String {
+fn text_line(progress: &Progress) -> String {
     let seconds = progress.elapsed().as_secs_f64().max(1e-3);
     let (ended, all) = progress.tasks_ended();
     let (rows, read) = (progress.rows_read(), progress.bytes_read());

@@ -1,4 +1,5 @@
-//! WHAT HAPPENED: a run's figures for people, for machines, and while it goes on.
+//! WHAT HAPPENED: progress during a run, its report as JSON and as text; also the text forms of plans,
+//! plugins and connections.
 
 mod display;
 mod plan;
@@ -23,7 +24,7 @@ use crate::{
     stores::Side,
 };
 
-/// What came of a run; `report.json` and `--output json` are this.
+/// The result of a run, as `report.json` and `--output json` show it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The job's name.
@@ -34,9 +35,9 @@ pub(crate) struct Report {
     pub(crate) environment: Option<String>,
     /// The program's version.
     pub(crate) transload: &'static str,
-    /// Who read.
+    /// The reader's plugin.
     pub(crate) reader: Side,
-    /// Who wrote.
+    /// The writer's plugin.
     pub(crate) writer: Side,
     /// The target's name.
     pub(crate) target: String,
@@ -44,21 +45,21 @@ pub(crate) struct Report {
     pub(crate) write_mode: &'static str,
     /// The plan's guarantee.
     pub(crate) guarantee: &'static str,
-    /// The exit code, as a word.
+    /// The exit code's name.
     pub(crate) status: Exit,
-    /// What ended it early.
+    /// The error that ended it early.
     pub(crate) error: Option<Error>,
-    /// Rows by what became of them, committed chunks only.
+    /// Rows of committed chunks, by outcome.
     pub(crate) rows: Counters,
-    /// Dirty rows met, those of a chunk that was rolled back for them included.
+    /// Dirty rows met, including those of a chunk that the dirty limit rolled back.
     pub(crate) dirty_met: u64,
     /// Bytes taken from the source.
     pub(crate) bytes_read: u64,
     /// How long tasks and commit took, in milliseconds.
     pub(crate) elapsed_ms: u64,
-    /// Rows read a second.
+    /// Rows read per second.
     pub(crate) rows_per_second: u64,
-    /// Bytes read a second.
+    /// Bytes read per second.
     pub(crate) bytes_per_second: u64,
     /// Which side was slower.
     pub(crate) bottleneck: Bottleneck,
@@ -68,7 +69,7 @@ pub(crate) struct Report {
     pub(crate) replays: u64,
     /// How often a lost source was opened again.
     pub(crate) reopened: u64,
-    /// What the plugins have counted of their dealings with their stores, by name.
+    /// The plugins' own counts, such as requests, by name.
     pub(crate) counts: Counts,
     /// One entry for each task.
     pub(crate) tasks: Vec<TaskStats>,
@@ -80,13 +81,13 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What each side has counted; nothing where its plugin does not count.
+/// The counts of each side's plugin; empty if it does not count.
 #[derive(Debug, Serialize)]
 pub(crate) struct Counts {
-    /// Of the source.
+    /// The reader's.
     #[serde(serialize_with = "by_name")]
     pub(crate) reader: Vec<Count>,
-    /// Of the destination.
+    /// The writer's.
     #[serde(serialize_with = "by_name")]
     pub(crate) writer: Vec<Count>,
 }
@@ -96,14 +97,14 @@ fn by_name<S: Serializer>(counts: &[Count], serializer: S) -> Result<S::Ok, S::E
     serializer.collect_map(counts.iter().map(|count| (&count.name, count.value)))
 }
 
-/// Which side the other one waited for.
+/// Which side was slower, that is, which one the other side waited for.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Bottleneck {
     /// `reader`, `writer` or `neither`.
     pub(crate) side: &'static str,
-    /// Share of the tasks' time that the reading side waited for room, 0 to 1.
+    /// Share of the tasks' time that readers waited for room in the ring, from 0 to 1.
     pub(crate) reader_waited: f64,
-    /// Share of the tasks' time that the writing side waited for rows, 0 to 1.
+    /// Share of the tasks' time that writers waited for rows, from 0 to 1.
     pub(crate) writer_waited: f64,
 }
 
@@ -149,7 +150,7 @@ impl Report {
 }
 
 impl Bottleneck {
-    /// Below this share of waiting a side is not called slow.
+    /// Below this share of waiting no side is called slower.
     const NOTICEABLE: f64 = 0.05;
 
     fn of(tasks: &[TaskStats]) -> Self {

@@ -1,14 +1,14 @@
-//! A plan in words: what would move where, as what, and what would be lost.
+//! A plan as text: columns with their types and verdicts, splits, steps and warnings.
 
 use std::fmt::{Result, Write};
 
 use super::summary::{bytes, grouped};
 use crate::plan::{Mapping, Plan};
 
-/// How many splits are listed before the rest is only counted.
+/// Splits listed; the rest is only counted.
 const SPLITS: usize = 20;
 
-/// The plan for a person, the last line without a line break.
+/// The plan as text, without a final line break.
 pub(crate) fn describe_plan(plan: &Plan) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
@@ -22,7 +22,7 @@ fn write_plan(text: &mut String, plan: &Plan) -> Result {
     let env = plan.environment.as_deref().unwrap_or("none");
     writeln!(text, "job          {} (environment: {env})", plan.job)?;
     writeln!(text, "reader       {} {}", reader.plugin, reader.version)?;
-    let state = if plan.target.exists { "" } else { " (not there yet)" };
+    let state = if plan.target.exists { "" } else { " (does not exist yet)" };
     writeln!(
         text,
         "writer       {} {} -> {}{state}",

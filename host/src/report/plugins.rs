@@ -1,4 +1,4 @@
-//! What plugins and connections there are and what they declare, in words.
+//! Plugins, their descriptors, connections and findings as text.
 
 use std::fmt::{Result, Write};
 
@@ -12,7 +12,7 @@ use crate::{
     job::ConnectionEntry,
 };
 
-/// All libraries as a table; refused ones with the reason.
+/// All libraries as a table, with the reason where one is refused.
 pub(crate) fn list_plugins(entries: &[Entry]) -> String {
     if entries.is_empty() {
         return "no plugins found; name their folder with --plugins or TRANSLOAD_PLUGIN_PATH"
@@ -36,7 +36,7 @@ pub(crate) fn list_plugins(entries: &[Entry]) -> String {
 /// All connections as a table.
 pub(crate) fn list_connections(entries: &[ConnectionEntry]) -> String {
     if entries.is_empty() {
-        return "no connections found; they are described in `connections.toml`, here, in \
+        return "no connections found; define them in `connections.toml`, here, in \
                 ~/.config/transload or in /etc/transload"
             .into();
     }
@@ -53,7 +53,7 @@ pub(crate) fn list_connections(entries: &[ConnectionEntry]) -> String {
     table(&rows)
 }
 
-/// The stages of a check, one a line.
+/// The stages of a check, one per line.
 pub(crate) fn list_findings(findings: &[Finding]) -> String {
     let mark = |finding: &Finding| if finding.ok { "ok" } else { "FAILED" }.to_owned();
     let row = |finding: &Finding| [mark(finding), finding.stage.clone(), finding.detail.clone()];
@@ -170,7 +170,7 @@ fn section<const N: usize>(text: &mut String, heading: &str, rows: &[[String; N]
     table(rows).lines().try_for_each(|line| writeln!(text, "  {line}"))
 }
 
-/// Columns as wide as their widest cell; the last one as it is.
+/// Pads each column to its widest cell, except the last.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<_> = (0..N).map(|column| width(column).unwrap_or(0)).collect();

@@ -1,4 +1,4 @@
-//! A report in a few lines for a person.
+//! A report as a few lines of text.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use transload_plugin_api::Count;
 use super::{Bottleneck, Report};
 use crate::Exit;
 
-/// The report in a few lines, the last one without a line break.
+/// The report as text, without a final line break.
 pub(crate) fn summary(report: &Report) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
@@ -43,7 +43,7 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
     if report.dirty_met > rows.dirty {
         writeln!(
             text,
-            "  dirty met   {} (the limit rolled their chunk back)",
+            "  dirty met   {} (their chunk was rolled back)",
             grouped(report.dirty_met)
         )?;
     }
@@ -70,7 +70,7 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
     write!(text, "  report      {}", report.folder.join("report.json").display())
 }
 
-/// `3 requests throttled, 1 connections broken (of 120 requests)`; `None` if all went well.
+/// `3 requests throttled, 1 connections broken (of 120 requests)`; `None` if there is no trouble.
 fn trouble(counts: &[Count]) -> Option<String> {
     let words = |trouble: bool| {
         let met = counts.iter().filter(|count| count.trouble == trouble && count.value > 0);
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_trouble_is_told() {
+    fn only_trouble_is_shown() {
         let counts = |throttled, broken| {
             vec![
                 Count::new("requests", 1_200),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_for_people() {
+    fn numbers_are_readable() {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_234_567), "1,234,567");

@@ -1,4 +1,5 @@
-//! A secret that a program prints: no shell, no input, its messages unseen, ten seconds.
+//! Reads a secret that a program prints: without a shell, without input, with its error output
+//! discarded, for at most ten seconds.
 
 use std::{
     io::Read,
@@ -13,27 +14,27 @@ use transload_plugin_api::Result;
 use super::{MAX_BYTES, error};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two looks at a command that has printed but not ended.
+/// How often a command that has closed its output is polled for its end.
 const POLL: Duration = Duration::from_millis(5);
 
-/// What the program prints, at most one byte more than a secret may have.
+/// The program's output, at most one byte longer than a secret may be.
 pub(super) fn output(argv: &[String], folder: &Path) -> Result<Vec<u8>> {
     output_within(argv, folder, TIMEOUT)
 }
 
-/// Messages name the program only: an argument may be a secret too.
+/// Messages name only the program, because an argument may be a secret too.
 fn output_within(argv: &[String], folder: &Path, timeout: Duration) -> Result<Vec<u8>> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err(error("the command is empty"));
     };
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder);
-    // Standard error may repeat what was asked for, so nobody gets to see it.
+    // Standard error may contain the secret, so it is discarded.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     own_group(&mut command);
     let mut child = command
         .spawn()
-        .map_err(|source| error(format!("command `{program}` cannot be started: {source}")))?;
+        .map_err(|source| error(format!("cannot start command `{program}`: {source}")))?;
     let deadline = Instant::now() + timeout;
     let answer = printed(&mut child, timeout);
     let too_long = answer.as_ref().is_some_and(|bytes| bytes.len() as u64 > MAX_BYTES);
@@ -45,14 +46,15 @@ fn output_within(argv: &[String], folder: &Path, timeout: Duration) -> Result<Ve
     match (answer, status) {
         (Some(bytes), _) if too_long => Ok(bytes),
         (Some(bytes), Some(status)) if status.success() => Ok(bytes),
-        (_, Some(status)) => Err(error(format!("command `{program}` failed: {status}"))
-            .hint("run it by hand: its messages are not shown here, they may hold the secret")),
-        (_, None) => Err(error(format!("command `{program}` gave no answer in {timeout:?}"))
-            .hint("run it by hand: does it ask for something?")),
+        (_, Some(status)) => Err(error(format!("command `{program}` failed: {status}")).hint(
+            "run it by hand: its messages are not shown here, because they may contain the secret",
+        )),
+        (_, None) => Err(error(format!("command `{program}` did not finish within {timeout:?}"))
+            .hint("run it by hand: does it wait for input?")),
     }
 }
 
-/// How it ended, if it does before the deadline.
+/// Its exit status, if it ends before the deadline.
 fn ended(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait().ok()? {
@@ -65,11 +67,11 @@ fn ended(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-/// What it prints until it closes its output; `None` once the time is over.
+/// Its output until it closes it; `None` at the deadline.
 fn printed(child: &mut Child, timeout: Duration) -> Option<Vec<u8>> {
     let stdout = child.stdout.take()?;
     let (sender, receiver) = mpsc::channel();
-    // Ends with the pipe, at the latest when the command's group is killed.
+    // Ends when the pipe closes, at the latest when the command's group is killed.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if stdout.take(MAX_BYTES + 1).read_to_end(&mut bytes).is_ok() {
@@ -79,7 +81,7 @@ fn printed(child: &mut Child, timeout: Duration) -> Option<Vec<u8>> {
     receiver.recv_timeout(timeout).ok()
 }
 
-/// A group of its own, so that what the command starts ends with it.
+/// Starts the command in a process group of its own, so that its children can be ended with it.
 #[cfg(unix)]
 fn own_group(command: &mut Command) {
     std::os::unix::process::CommandExt::process_group(command, 0);
@@ -130,7 +132,7 @@ mod tests {
             ),
             (
                 &["/no/such/program", "canary"],
-                "command `/no/such/program` cannot be started: No such file or directory (os error 2)",
+                "cannot start command `/no/such/program`: No such file or directory (os error 2)",
             ),
             (&[], "the command is empty"),
         ] {
@@ -155,7 +157,7 @@ mod tests {
             "trap '' TERM; echo canary; sleep 600",
         ] {
             let error = run(&["sh", "-c", script], SHORT).unwrap_err();
-            assert_eq!(error.message, "command `sh` gave no answer in 50ms", "{script}");
+            assert_eq!(error.message, "command `sh` did not finish within 50ms", "{script}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! A plugin's events in the host's log: target `plugin`, with the plugin's name as a field.
+//! Writes a plugin's events to the host's log: target `plugin`, with the plugin's name as a field.
 
 use tracing::Level;
 use transload_plugin_api::abi::{LogEvent, LogSink};
 
-/// Takes one plugin's events.
+/// Receives one plugin's events.
 pub(super) struct PluginLog {
     name: String,
 }
@@ -14,7 +14,7 @@ impl PluginLog {
     }
 }
 
-/// tracing decides by call site, and a call site has one level: so one per level.
+/// tracing filters by call site, and a call site has one level, so there is one for each level.
 macro_rules! at_level {
     ($level:expr, $macro:ident ! $arguments:tt) => {
         match $level {
