@@ -40,9 +40,11 @@ fn sources() -> Vec<(PathBuf, String)> {
     sources
 }
 
-/// The string literals of a source that have the form of a code, such as `"FILE-CHANGED"`.
+/// The string literals of a source that have the form of a code, such as `"FILE-CHANGED"`. Examples
+/// in comments may have codes of their own.
 fn literals(source: &str) -> impl Iterator<Item = &str> {
-    source.split('"').skip(1).filter(|text| {
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split('"').skip(1)).filter(|text| {
         let Some((prefix, rest)) = text.split_once('-') else { return false };
         let upper = |text: &str| text.bytes().all(|byte| byte.is_ascii_uppercase());
         let part = |part: &str| !part.is_empty() && upper(&part.replace(char::is_numeric, ""));

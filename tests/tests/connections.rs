@@ -127,7 +127,7 @@ fn a_connection_that_cannot_be_meant_is_refused() {
                 [c]\nplugin = \"sqlite\"\npath = \"x\"\ntable = \"t\"\n[d]\nplugin = \"postgres\"\nhots = \"h\"\n";
     workplace.put("connections.toml", text);
     for (name, said) in [
-        ("a", "does not say which plugin"),
+        ("a", "does not name its plugin"),
         ("b", "several environments"),
         ("c", "does not belong in a connection"),
         ("d", "did you mean `host`?"),

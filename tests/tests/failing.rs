@@ -156,8 +156,8 @@ fn t06_a_source_that_cannot_be_read_on_ends_the_run() {
             "{GENERATED}rows = 3_000\nability = \"{ability}\"\nlose_at = {at}\n{TO_GENERATOR}{ONE_TASK}"
         )
     };
-    workplace.job(&job("replayable", 1_234)).0.exits(5).says("is lost");
-    workplace.job(&job("volatile", 0)).0.exits(5).says("is lost");
+    workplace.job(&job("replayable", 1_234)).0.exits(5).says("loses the connection");
+    workplace.job(&job("volatile", 0)).0.exits(5).says("loses the connection");
     // No row had been read yet, so none can be read twice.
     let (ended, report) = workplace.job(&job("replayable", 0));
     ended.exits(0);

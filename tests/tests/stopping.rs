@@ -57,7 +57,7 @@ fn t62_a_signal_leaves_no_file_and_no_stage() {
             workplace.put("job.toml", INTO_A_FILE);
             let running = started(&workplace, &RUN, moment);
             running.signal(signal);
-            running.wait().exits(exit).says("stopped on request");
+            running.wait().exits(exit).says("stopped by a signal");
             assert!(workplace.names("out").is_empty(), "{:?}", workplace.names("out"));
             let report = report(&workplace, "job").unwrap();
             let status = if exit == 130 { "interrupted" } else { "terminated" };
