@@ -92,7 +92,7 @@ fn applied(session: &mut Session) -> Result<Counts, Failure> {
     }
 }
 
-/// What became of rows that were sent together.
+/// The outcome of rows that were sent together.
 #[derive(Clone, Copy)]
 struct Counts {
     inserted: u64,

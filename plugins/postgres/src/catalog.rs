@@ -1,7 +1,7 @@
-//! Tables, columns and keys as the database's catalog tells them.
+//! Tables, columns and keys, from the database's catalog.
 
 use transload_plugin_api::{Column, Error, ErrorKind, Key, Result, TableInfo};
-use transload_tables::TableName;
+use transload_tables::{TableName, known_columns};
 
 use crate::{
     answer::TextRow,
@@ -10,7 +10,7 @@ use crate::{
     types::{self, ColumnType, TypeFacts, column_type, numeric_bounds},
 };
 
-/// A table or view as it stands.
+/// A table or view.
 pub(crate) struct Table {
     pub(crate) oid: u32,
     /// With its schema.
@@ -18,10 +18,14 @@ pub(crate) struct Table {
     pub(crate) kind: TableKind,
     pub(crate) columns: Vec<TableColumn>,
     pub(crate) keys: Vec<TableKey>,
-    /// An estimate; 0 where there is none.
+    /// An estimate; 0 if the server has none.
     pub(crate) rows: u64,
     /// Pages of the table's own file.
     pub(crate) pages: u64,
+    /// The table's own triggers.
+    pub(crate) triggers: Vec<String>,
+    /// Other tables whose foreign keys refer to the table.
+    pub(crate) referring: Vec<String>,
 }
 
 /// What a name stands for.
@@ -75,6 +79,24 @@ pub(crate) struct TableColumn {
     pub(crate) bends: bool,
 }
 
+impl TableColumn {
+    /// A column of a query's result; `native` is its type's name.
+    pub(crate) fn of_query(name: String, native: String, facts: TypeFacts) -> Self {
+        let kind = column_type(facts);
+        let mut column = Column::new(name, kind.logical.clone(), true);
+        column.native = native;
+        let (identity, sequence, bounds, bare) = (Identity::None, None, None, String::new());
+        Self { column, kind, identity, sequence, bounds, bare, bends: types::bends(facts) }
+    }
+}
+
+/// The column of this name.
+pub(crate) fn find_column<'a>(own: &'a [TableColumn], name: &str) -> Result<&'a TableColumn> {
+    own.iter().find(|column| column.column.name == name).ok_or_else(|| {
+        Error::schema(format!("the source has no column `{name}`")).hint(known_columns(own))
+    })
+}
+
 impl AsRef<Column> for TableColumn {
     fn as_ref(&self) -> &Column {
         &self.column
@@ -102,14 +124,9 @@ impl Table {
         self.columns.iter().find(|column| column.column.name == name)
     }
 
-    /// The keys by name, for answers to the host.
+    /// The keys in the host's form.
     pub(crate) fn api_keys(&self) -> Vec<Key> {
         self.keys.iter().map(|key| key.key.clone()).filter(|key| !key.columns.is_empty()).collect()
-    }
-
-    /// The columns, for answers to the host.
-    pub(crate) fn api_columns(&self) -> Vec<Column> {
-        self.columns.iter().map(|column| column.column.clone()).collect()
     }
 }
 
@@ -118,7 +135,15 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
     let sql = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
                  greatest(c.reltuples, 0)::float8, \
                  CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / \
-                   pg_catalog.current_setting('block_size')::int8 ELSE 0 END::int8 \
+                   pg_catalog.current_setting('block_size')::int8 ELSE 0 END::int8, \
+                 pg_catalog.array_to_json(ARRAY( \
+                   SELECT tgname::text FROM pg_catalog.pg_trigger \
+                   WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled <> 'D' \
+                   ORDER BY 1))::text, \
+                 pg_catalog.array_to_json(ARRAY( \
+                   SELECT DISTINCT conrelid::regclass::text FROM pg_catalog.pg_constraint \
+                   WHERE confrelid = c.oid AND contype = 'f' AND conrelid <> confrelid \
+                   ORDER BY 1))::text \
                FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = pg_catalog.to_regclass($1)";
@@ -134,6 +159,8 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
         keys: keys(session, oid)?,
         rows: row.number::<f64>(4)? as u64,
         pages: row.number(5)?,
+        triggers: row.list(6)?,
+        referring: row.list(7)?,
     }))
 }
 
@@ -269,25 +296,6 @@ pub(crate) fn tables(session: &mut Session) -> Result<Vec<TableInfo>> {
         })
     };
     rows.iter().map(info).collect()
-}
-
-/// The table's own triggers.
-pub(crate) fn triggers(session: &mut Session, table: &Table) -> Result<Vec<String>> {
-    let sql = "SELECT tgname::text FROM pg_catalog.pg_trigger \
-               WHERE tgrelid = $1 AND NOT tgisinternal AND tgenabled <> 'D' ORDER BY 1";
-    names(session, sql, table.oid)
-}
-
-/// Other tables whose foreign keys refer to the table.
-pub(crate) fn referring_tables(session: &mut Session, table: &Table) -> Result<Vec<String>> {
-    let sql = "SELECT DISTINCT conrelid::regclass::text FROM pg_catalog.pg_constraint \
-               WHERE confrelid = $1 AND contype = 'f' AND conrelid <> confrelid ORDER BY 1";
-    names(session, sql, table.oid)
-}
-
-fn names(session: &mut Session, sql: &str, oid: u32) -> Result<Vec<String>> {
-    let rows = session.rows("look around the table", sql, &[&oid.to_string()])?;
-    rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
 }
 
 /// The server's version as a number: 150004 is 15.4.

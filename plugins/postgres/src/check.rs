@@ -2,14 +2,11 @@
 //! `transload connection test` and of both roles' `check`.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
-use transload_tables::{ConnectionStages, Relation as What, Source, TableName, TlsMode};
+use transload_tables::{ConnectionStages, Relation, TableName, TlsMode};
 
 use crate::{
-    catalog,
-    connect::{Connector, NOT_OPEN},
-    dialect::quoted_table,
-    relation::Relation,
-    session::Session,
+    catalog, connect::Connector, dialect::quoted_table, endpoint::NOT_OPEN, session::Session,
+    snapshot,
 };
 
 /// Tries the stages up to the login; the session, if there is one, comes with them.
@@ -66,7 +63,7 @@ pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session) {
         Ok(version) if version < 140_000 => "by keys; ranges of pages need PostgreSQL 14",
         _ => "by ranges of pages, or by keys",
     };
-    let words = match snapshot(session) {
+    let words = match snapshot::attempt(session) {
         Ok(()) => format!("all splits can see one moment; tables are divided {pages}"),
         // A reader can do without.
         Err(error) => format!("splits cannot share one moment: {error}; use one split"),
@@ -74,21 +71,18 @@ pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session) {
     found.report("snapshot", Ok(words));
 }
 
-/// Tries what `consistency = "snapshot"` does.
-fn snapshot(session: &mut Session) -> Result<()> {
-    session.run("begin", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    let sql = "SELECT pg_catalog.pg_export_snapshot()";
-    let exported = session.text("export a snapshot", sql, &[]);
-    session.run("end", "ROLLBACK")?;
-    exported.map(drop)
-}
-
-/// Whether this login may read what the job names.
-pub(crate) fn source(found: &mut ConnectionStages, session: &mut Session, source: &Source) {
-    let Ok(what) = source.relation() else { return };
-    let words = Relation::find(session, source).and_then(|relation| {
-        let count = relation.columns().len();
-        let What::Table(name) = what else { return Ok(format!("`query`: {count} columns")) };
+/// Whether this login may read what the job names; `columns` is their number, or why the server
+/// does not describe them.
+pub(crate) fn source(
+    found: &mut ConnectionStages,
+    session: &mut Session,
+    relation: &Relation,
+    columns: Result<usize>,
+) {
+    let words = columns.and_then(|count| {
+        let Relation::Table(name) = relation else {
+            return Ok(format!("`query`: {count} columns"));
+        };
         let sql = "SELECT pg_catalog.has_any_column_privilege($1::text::regclass, 'SELECT')";
         match session.row("look up rights", sql, &[&quoted_table(name)])?.flag(0)? {
             true => Ok(format!("table `{name}`: {count} columns")),

@@ -20,8 +20,9 @@ use arrow_schema::{ArrowError, DataType};
 use transload_plugin_api::LogicalType;
 
 use crate::{
+    decimal::DecimalType,
     encode::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS},
-    numeric::{DecimalType, Numeric, Sign},
+    numeric::{Numeric, Sign},
     types::Wire,
 };
 
@@ -97,7 +98,7 @@ struct Lists {
 }
 
 impl ColumnBuilder {
-    /// With room for so many values, which take so many bytes together where their size varies.
+    /// With room for `rows` values, and for `bytes` bytes of those whose size varies.
     /// `None` if what comes in this form is never read as that type.
     pub(crate) fn new(
         wire: &Wire,
@@ -202,7 +203,7 @@ impl ColumnBuilder {
         Ok(())
     }
 
-    /// Forgets the values beyond so many.
+    /// Keeps the first `rows` values only.
     pub(crate) fn truncate(&mut self, rows: usize) {
         self.nulls.truncate(rows);
         match &mut self.values {
@@ -446,7 +447,7 @@ fn interval(bytes: &[u8; 16]) -> Result<IntervalMonthDayNano, ValueFault> {
     Ok(IntervalMonthDayNano::new(word(12)?, word(8)?, nanos))
 }
 
-/// The number of four bytes that stands there, if they do.
+/// The four-byte number at this place; `None` if the bytes end before it does.
 pub(crate) fn word_at(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }

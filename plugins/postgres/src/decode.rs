@@ -56,7 +56,7 @@ struct DecodedColumn {
 }
 
 impl DecodedColumn {
-    /// Room for so many values, which take so many bytes together where their size varies.
+    /// Room for `rows` values, and for `bytes` bytes of those whose size varies.
     fn builder(&self, rows: usize, bytes: usize) -> Result<ColumnBuilder> {
         ColumnBuilder::new(&self.wire, &self.logical, rows, bytes).ok_or_else(|| {
             let message = format!("column `{}` cannot be read as `{}`", self.name, self.logical);
@@ -196,7 +196,7 @@ impl Decoder {
         None
     }
 
-    /// The server has ended the stream, after so many rows if it counts them.
+    /// The server has ended the stream. `counted` is the number of rows in its command tag.
     pub(crate) fn end(&self, counted: Option<u64>) -> Result<()> {
         if self.stage != Stage::End || !self.partial.is_empty() {
             let message = "the COPY ended before its trailer";
@@ -296,7 +296,7 @@ fn header_length(bytes: &[u8]) -> Result<Option<usize>> {
 }
 
 fn damaged(what: &str) -> Error {
-    Error::new(ErrorKind::Data, format!("the server's answer is damaged: {what}"))
+    Error::new(ErrorKind::Data, format!("the server's COPY stream is damaged: {what}"))
 }
 
 fn defect(error: &ArrowError) -> Error {

@@ -1,5 +1,5 @@
-//! Arrow arrays into the binary rows of COPY, straight into one buffer. What the server would
-//! change without a word (rounding, cutting blanks, wrapping into infinity) is refused here.
+//! Arrow arrays into the binary rows of COPY, straight into one buffer. Values that the
+//! server would change silently (rounding, cutting blanks, wrapping into infinity) are refused here.
 
 use arrow_array::{
     Array, ArrowPrimitiveType, RecordBatch,
@@ -83,7 +83,8 @@ pub(crate) fn encode(
         .map(|(array, column)| Cells::of(array, column))
         .collect::<Result<_>>()?;
     let fields = columns.len() + usize::from(suffix != Suffix::None);
-    let fields = i16::try_from(fields).map_err(|_| unexpected("so many columns"))?.to_be_bytes();
+    let fields =
+        i16::try_from(fields).map_err(|_| unexpected("more than 32,767 columns"))?.to_be_bytes();
     for row in 0..batch.num_rows() {
         let start = out.bytes.len();
         out.bytes.extend_from_slice(&fields);
@@ -174,12 +175,12 @@ enum Values<'a> {
     Decimal(&'a [i128], i8),
     WideDecimal(&'a [i256], i8),
     Numeric(&'a arrow_array::StringArray, Option<(i32, i32)>),
-    /// No longer than so many characters; whether a NUL must be looked for.
+    /// The most characters, and whether a value may hold a NUL.
     Text(Slices<'a>, Option<u32>, bool),
     Jsonb(Slices<'a>),
     Bytes(Slices<'a>),
     Date(&'a [i32]),
-    /// A multiple of so many microseconds.
+    /// Multiples of a number of microseconds.
     Time(&'a [i64], i64),
     Timestamp(&'a [i64], i64),
     Interval(&'a [IntervalMonthDayNano]),

@@ -6,18 +6,20 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options`, `dialect` | the options of both roles; PostgreSQL's way of writing SQL |
-//! | `connect`, `login` | opening a connection within one time limit; proofs of a password |
+//! | `connect`, `login` | opening a session within one time limit; proofs of a password |
+//! | `endpoint` | TCP and TLS, and what a stop signal does to them |
 //! | `stream`, `wire` | the bytes of a connection, with TLS or without; messages and their limits |
 //! | `session`, `answer` | statements and COPY over one connection; small results |
 //! | `failure` | what the server's errors mean |
 //! | `check` | a connection tested stage by stage, and what can be done there |
 //! | `catalog`, `types` | tables and keys in the database's catalog; its types and ours |
-//! | `reader`, `relation` | the statement of a split; the table or query that is read |
-//! | `splits`, `split_data` | how splits are chosen; what they carry |
+//! | `reader`, `query` | the statement of a split; the columns of a job's own query |
+//! | `splits`, `snapshot` | how splits are chosen; the state that they share |
 //! | `scan`, `decode`, `columns` | the rows of one split; their fields; values into Arrow |
-//! | `writer`, `draft`, `target` | the job's verbs; what a plan would do; its statements |
-//! | `task`, `load_plan`, `load`, `bisect` | one task's chunks; rows by COPY; the search for those refused |
-//! | `encode`, `numeric` | Arrow into the wire's form; numbers in it, exactly |
+//! | `writer`, `draft`, `target` | the database as a target; what a plan would do; its statements |
+//! | `lock`, `stage` | the lock on the target; the stage of an overwrite |
+//! | `load_plan`, `load`, `bisect` | how rows are loaded; by COPY; the search for refused rows |
+//! | `encode`, `numeric`, `decimal` | Arrow into the wire's form; numbers in it, exactly |
 
 mod answer;
 mod bisect;
@@ -25,25 +27,28 @@ mod catalog;
 mod check;
 mod columns;
 mod connect;
+mod decimal;
 mod decode;
 mod dialect;
 mod draft;
 mod encode;
+mod endpoint;
 mod failure;
 mod load;
 mod load_plan;
+mod lock;
 mod login;
 mod numeric;
 mod options;
+mod query;
 mod reader;
-mod relation;
 mod scan;
 mod session;
-mod split_data;
+mod snapshot;
 mod splits;
+mod stage;
 mod stream;
 mod target;
-mod task;
 mod types;
 mod wire;
 mod writer;
@@ -93,7 +98,7 @@ impl Plugin for PostgresPlugin {
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
-        Ok(Box::new(writer::PostgresWriter::new(&options, host)?))
+        writer::writer(&options, &host)
     }
 }
 

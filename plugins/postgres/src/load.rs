@@ -1,8 +1,8 @@
 //! Rows into the server by COPY BINARY. As a rule a chunk is one COPY, which stays open from its
 //! first batch to its end, so that the server works while the next rows are encoded. If it refuses
-//! a row then, nobody knows which: the chunk is asked for again, and it and some more go by the
-//! careful way of `bisect`, batch by batch. Rows that have to meet what is there (keys, casts)
-//! always go that way.
+//! a row then, it does not say which: the host replays the chunk, and this chunk and some after it
+//! are written by `bisect`, batch by batch. Rows that depend on the table's content (keys, casts)
+//! are always written that way.
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Error, ErrorKind, Result, Written};
@@ -22,36 +22,12 @@ pub(crate) struct Loader {
     encoded: Encoded,
     /// Rows sent by the open chunk's COPY, if it has begun.
     sent: Option<u64>,
-    care: BulkLoadPolicy,
+    policy: BulkLoadPolicy,
 }
 
 impl Loader {
     pub(crate) fn new(plan: LoadPlan) -> Self {
-        Self { plan, encoded: Encoded::default(), sent: None, care: BulkLoadPolicy::default() }
-    }
-
-    /// Makes the session ready; outside a transaction, again after a reconnect.
-    pub(crate) fn prepare(&mut self, session: &mut Session) -> Result<()> {
-        let doing = "prepare the load";
-        if let Some(detour) = &self.plan.detour {
-            session.run(doing, &detour.make)?;
-            session.prepare(doing, APPLY, &detour.apply)?;
-        }
-        Ok(())
-    }
-
-    /// Loads a batch inside the open transaction. What it counts holds once [`Loader::complete`]
-    /// has succeeded.
-    pub(crate) fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
-        session.cancel().check()?;
-        encode(batch, &self.plan.columns, self.plan.suffix, &mut self.encoded)?;
-        if self.plan.detour.is_some() || self.care.is_careful() {
-            return bisect::write(session, &self.plan, &mut self.encoded);
-        }
-        self.send(session).map_err(|failure| failure.into_error("write rows", session.cancel()))?;
-        let inserted = self.encoded.rows.len() as u64;
-        let dirty = std::mem::take(&mut self.encoded.dirty);
-        Ok(Written { inserted, dirty, ..Written::default() })
+        Self { plan, encoded: Encoded::default(), sent: None, policy: BulkLoadPolicy::default() }
     }
 
     /// Sends the encoded rows by the chunk's COPY.
@@ -67,34 +43,54 @@ impl Loader {
         self.sent = Some(sent + self.encoded.rows.len() as u64);
         session.send_copy(&self.encoded.bytes)
     }
+}
 
-    /// Ends the chunk's COPY, before its commit.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Retry`] if the server has not taken every row.
-    pub(crate) fn complete(&mut self, session: &mut Session) -> Result<()> {
-        let Some(sent) = self.sent.take() else { return Ok(()) };
+impl transload_tables::Loader<Session> for Loader {
+    fn prepare(&mut self, session: &mut Session) -> Result<()> {
+        let doing = "prepare the load";
+        if let Some(detour) = &self.plan.detour {
+            session.run(doing, &detour.make)?;
+            session.prepare(doing, APPLY, &detour.apply)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
+        session.cancel().check()?;
+        encode(batch, &self.plan.columns, self.plan.suffix, &mut self.encoded)?;
+        if self.plan.detour.is_some() || self.policy.is_careful() {
+            return bisect::write(session, &self.plan, &mut self.encoded);
+        }
+        self.send(session).map_err(|failure| failure.into_error("write rows", session.cancel()))?;
+        let inserted = self.encoded.rows.len() as u64;
+        let dirty = std::mem::take(&mut self.encoded.dirty);
+        Ok(Written { inserted, dirty, ..Written::default() })
+    }
+
+    fn complete(&mut self, session: &mut Session) -> Result<()> {
+        let Some(sent) = self.sent.take() else {
+            self.policy.passed();
+            return Ok(());
+        };
         session.cancel().check()?;
         let ended = session.send_copy(TRAILER).and_then(|()| session.end_copy());
         let error = match ended {
-            Ok(taken) if taken == sent => return Ok(()),
+            Ok(taken) if taken == sent => {
+                self.policy.passed();
+                return Ok(());
+            }
             Ok(taken) => format!("the server took {taken} of {sent} rows"),
             Err(failure) => match failure.server().and_then(row_fault) {
                 Some(fault) => format!("the server refused a row: {}", sentence(&fault.reason)),
                 None => return Err(failure.into_error("write rows", session.cancel())),
             },
         };
-        self.care.refused();
+        self.policy.refused();
         Err(Error::new(ErrorKind::Retry, error))
     }
 
-    /// Forgets the open chunk.
-    pub(crate) fn forget(&mut self) {
+    /// The session gives the COPY up when it gets the next statement.
+    fn discard(&mut self, _session: &mut Session) {
         self.sent = None;
-    }
-
-    /// A chunk has been committed.
-    pub(crate) fn committed(&mut self) {
-        self.care.passed();
     }
 }

@@ -4,7 +4,7 @@
 
 use arrow_buffer::i256;
 
-const NEGATIVE: u16 = 0x4000;
+pub(crate) const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITY: u16 = 0xD000;
 const MINUS_INFINITY: u16 = 0xF000;
@@ -13,7 +13,7 @@ const MOST_BEFORE: usize = 131_072;
 const MOST_AFTER: usize = 16_383;
 
 /// Powers of ten that fit into 64 bits.
-const POWERS: [u64; 20] = {
+pub(crate) const POWERS: [u64; 20] = {
     let mut powers = [1; 20];
     let mut at = 1;
     while at < 20 {
@@ -74,7 +74,7 @@ fn put_small(value: i64, scale: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn put_head(groups: usize, weight: i16, sign: u16, scale: u16, out: &mut Vec<u8>) {
+pub(crate) fn put_head(groups: usize, weight: i16, sign: u16, scale: u16, out: &mut Vec<u8>) {
     let mut head = [0_u8; 12];
     head[..4].copy_from_slice(&(8 + 2 * groups as u32).to_be_bytes());
     head[4..6].copy_from_slice(&(groups as u16).to_be_bytes());
@@ -203,64 +203,6 @@ fn within(before: &str, after: &str, (precision, scale): (i32, i32)) -> bool {
     zero || (fine && first <= precision - scale)
 }
 
-/// A decimal type of up to 38 digits, ready for the usual numbers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DecimalType {
-    pub(crate) precision: u8,
-    pub(crate) scale: i8,
-    /// The first number of 64 bits with too many digits, if there is one.
-    limit: u64,
-}
-
-impl DecimalType {
-    pub(crate) fn new(precision: u8, scale: i8) -> Self {
-        let limit = POWERS.get(usize::from(precision)).copied().unwrap_or(u64::MAX);
-        Self { precision, scale, limit }
-    }
-
-    /// As [`Numeric::scaled`], straight from the bytes of a number of at most four groups whose
-    /// digits end near the scale; `None` also where only the general way can tell.
-    #[inline]
-    pub(crate) fn short(&self, bytes: &[u8]) -> Option<i128> {
-        let (head, groups) = bytes.split_first_chunk::<8>()?;
-        let head = u64::from_be_bytes(*head);
-        let (count, weight, sign) = ((head >> 48) as usize, (head >> 32) as i16, head >> 16);
-        if groups.len() != 2 * count {
-            return None;
-        }
-        let group = |high: &u8, low: &u8| u64::from(u16::from_be_bytes([*high, *low]));
-        let value = match groups {
-            [] => 0,
-            [a, b] => group(a, b),
-            [a, b, c, d] => group(a, b) * 10_000 + group(c, d),
-            [a, b, c, d, e, f] => group(a, b) * 100_000_000 + group(c, d) * 10_000 + group(e, f),
-            [a, b, c, d, e, f, g, h] => {
-                let upper = group(a, b) * 10_000 + group(c, d);
-                upper * 100_000_000 + group(e, f) * 10_000 + group(g, h)
-            }
-            _ => return None,
-        };
-        // So many places the last group has to be moved.
-        let shift = 4 * (i32::from(weight) + 1 - count as i32) + i32::from(self.scale);
-        let exact = |power: u64| (value % power == 0).then_some(value / power);
-        let value = match shift {
-            _ if count == 0 => 0,
-            0 => value,
-            1..=19 => value.checked_mul(POWERS[shift as usize])?,
-            -1 => exact(10)?,
-            -2 => exact(100)?,
-            -3 => exact(1_000)?,
-            _ => return None,
-        };
-        match sign as u16 {
-            _ if value >= self.limit => None,
-            0 => Some(value.into()),
-            NEGATIVE => Some(-i128::from(value)),
-            _ => None,
-        }
-    }
-}
-
 /// A number as it came, its digits still in their groups.
 pub(crate) struct Numeric<'a> {
     pub(crate) sign: Sign,
@@ -304,8 +246,8 @@ impl<'a> Numeric<'a> {
         self.groups.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
     }
 
-    /// So many decimal places the last group has to be moved to make the number an integer of
-    /// this scale.
+    /// The number of decimal places by which the last group has to be moved to make the number an
+    /// integer of this scale.
     fn shift(&self, scale: i8) -> i32 {
         let last = self.weight + 1 - (self.groups.len() / 2) as i32;
         4 * last + i32::from(scale)
@@ -490,8 +432,6 @@ mod tests {
             put_decimal(value, scale, &mut out);
             let numeric = Numeric::parse(&out[4..]).unwrap();
             prop_assert_eq!(numeric.scaled(38, scale), Some(value));
-            let short = DecimalType::new(38, scale).short(&out[4..]);
-            prop_assert!(short.is_none_or(|short| short == value), "{short:?}");
             prop_assert_eq!(numeric.scaled_wide(76, scale), Some(i256::from_i128(value)));
             // The text path must send the very same bytes.
             let mut by_text = Vec::new();
@@ -506,31 +446,6 @@ mod tests {
             prop_assert_eq!(Numeric::parse(&out[4..]).unwrap().scaled(38, scale - 1), None);
         }
 
-        /// The fast way agrees with the general one wherever it answers, and answers for money.
-        #[test]
-        fn t18_short_numbers_are_read_as_all_others(
-            groups in prop::collection::vec(0u16..10_000, 0..=4),
-            weight in -5i16..5,
-            negative in any::<bool>(),
-            precision in 1u8..=38,
-            scale in 0i8..12,
-        ) {
-            let mut out = Vec::new();
-            let sign = if negative { NEGATIVE } else { 0 };
-            put_head(groups.len(), weight, sign, 2, &mut out);
-            groups.iter().for_each(|group| out.extend_from_slice(&group.to_be_bytes()));
-            let scaled = Numeric::parse(&out[4..]).unwrap().scaled(precision, scale);
-            let short = DecimalType::new(precision, scale).short(&out[4..]);
-            prop_assert!(short.is_none() || short == scaled, "{short:?} {scaled:?}");
-        }
-
-        #[test]
-        fn t18_money_takes_the_fast_way(cents in -99_999_999_999_999i64..100_000_000_000_000) {
-            let mut out = Vec::new();
-            put_decimal(cents.into(), 2, &mut out);
-            prop_assert_eq!(DecimalType::new(15, 2).short(&out[4..]), Some(cents.into()));
-        }
-
         #[test]
         fn texts_come_back(before in "[1-9][0-9]{0,40}", after in "[0-9]{1,40}") {
             let text = format!("-{before}.{after}");
@@ -543,7 +458,6 @@ mod tests {
                 let _ = numeric.scaled(38, 2);
                 let _ = numeric.scaled_wide(76, 2);
             }
-            let _ = DecimalType::new(15, 2).short(&bytes);
         }
     }
 }

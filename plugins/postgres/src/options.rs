@@ -90,7 +90,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
     let own = [OptionSpec::new(
         "lock_timeout",
         OptionKind::Duration,
-        "How long to wait for a lock that somebody else holds",
+        "How long to wait for a lock that another session holds",
     )
     .default("10 s")];
     target_specs().into_iter().chain(own).collect()

@@ -102,7 +102,7 @@ impl ReadTask for Scan {
             State::Reading => {}
             State::Done => return Ok(None),
             State::Failed => {
-                return Err(Error::new(ErrorKind::Defect, "reading goes on after an error"));
+                return Err(Error::new(ErrorKind::Defect, "a read after an error"));
             }
         }
         let outcome = self.fill().and_then(|bytes| {

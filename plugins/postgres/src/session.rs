@@ -1,6 +1,6 @@
-//! One connection that is logged in: statements and their answers. Opening it is left to `connect`,
+//! One connection that is logged in: statements and their responses. Opening it is left to `connect`,
 //! the meaning of a COPY's rows to `decode`. A stop signal closes the socket, so that no call here
-//! blocks for longer than the server takes to answer.
+//! blocks after one.
 
 use std::{
     io,
@@ -20,11 +20,12 @@ use postgres_protocol::{
         frontend,
     },
 };
-use transload_plugin_api::{Cancel, ChunkOutcome, Error, ErrorKind, Result};
+use transload_plugin_api::{Cancel, Error, ErrorKind, Result};
+use transload_tables::Commit;
 
 use crate::{
     answer::{ResultColumn, TextRow, result_columns, rows_of},
-    connect::Interrupt,
+    endpoint::Interrupt,
     failure::{Failure, ServerError},
     wire::Wire,
 };
@@ -54,7 +55,7 @@ pub(crate) struct Session {
 enum State {
     /// The next statement may come.
     Idle,
-    /// Answers of a statement are due.
+    /// Responses to a statement are due.
     Busy,
     /// The server takes rows of a COPY.
     CopyIn,
@@ -100,8 +101,8 @@ impl Session {
         outcome
     }
 
-    /// The failure of a call as the host sees it.
-    fn told<T>(&self, doing: &str, outcome: Result<T, Failure>) -> Result<T> {
+    /// The failure of a call in the host's form.
+    fn reported<T>(&self, doing: &str, outcome: Result<T, Failure>) -> Result<T> {
         outcome.map_err(|failure| failure.into_error(doing, &self.cancel))
     }
 
@@ -124,15 +125,14 @@ impl Session {
         self.state = State::Busy;
         frontend::copy_fail("the chunk is given up", &mut self.wire.output)?;
         self.wire.flush()?;
-        match self.answers(|_, _| Ok(())) {
+        match self.responses(|_, _| Ok(())) {
             Err(Failure::Server(error)) if !error.is_fatal => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// Reads to the end of a statement's answers. `take` gets the type of each message, and of
-    /// those before an error only.
-    fn answers(
+    /// Reads all responses to a statement. `take` gets the type of each message before an error.
+    fn responses(
         &mut self,
         mut take: impl FnMut(u8, &Wire) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
@@ -167,7 +167,7 @@ impl Session {
         let mut tag = String::new();
         let sent = self.send(|output| frontend::query(sql, output));
         let outcome = sent.and_then(|()| {
-            self.answers(|kind, wire| {
+            self.responses(|kind, wire| {
                 if kind == COMMAND_COMPLETE_TAG {
                     tag = command_tag(wire)?;
                 }
@@ -181,23 +181,23 @@ impl Session {
     pub(crate) fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
         self.cancel.check()?;
         let outcome = self.try_run(sql);
-        self.told(doing, outcome).map(drop)
+        self.reported(doing, outcome).map(drop)
     }
 
-    /// Commits the open transaction. Without an answer it is unknown whether it is committed.
-    pub(crate) fn commit(&mut self, doing: &str) -> Result<ChunkOutcome> {
-        let unknown = |failure: &Failure| ChunkOutcome::Unknown {
-            evidence: format!("no answer to COMMIT: {failure}"),
-        };
+    /// Commits the open transaction. If the response is lost, the outcome is unknown.
+    pub(crate) fn commit_as(&mut self, doing: &str) -> Result<Commit> {
         match self.try_run("COMMIT") {
-            // What the server has rolled back already it "commits" by this tag.
+            // The response to COMMIT in a transaction that has failed.
             Ok(tag) if tag == "ROLLBACK" => {
-                let message = format!("{doing}: the server had rolled the transaction back");
+                let message =
+                    format!("{doing}: the server has already rolled the transaction back");
                 Err(Error::new(ErrorKind::Retry, message))
             }
-            Ok(_) => Ok(ChunkOutcome::Committed),
-            Err(failure) if failure.is_loss() => Ok(unknown(&failure)),
-            // The stop signal cancels a COMMIT that has not begun, or comes too late for it.
+            Ok(_) => Ok(Commit::Committed),
+            Err(failure) if failure.is_loss() => {
+                Ok(Commit::Lost(format!("no response to COMMIT: {failure}")))
+            }
+            // The stop signal cancels a COMMIT before it begins, or comes too late for it.
             Err(failure) => Err(failure.into_error(doing, &self.cancel)),
         }
     }
@@ -211,10 +211,10 @@ impl Session {
         let outcome = self.noted(outcome.and(lifted));
         match outcome {
             Err(Failure::Lost(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                let message = format!("{doing}: no answer in {} s", CLEANUP_LIMIT.as_secs());
+                let message = format!("{doing}: no response in {} s", CLEANUP_LIMIT.as_secs());
                 Err(Error::new(ErrorKind::Connection, message))
             }
-            outcome => self.told(doing, outcome),
+            outcome => self.reported(doing, outcome),
         }
     }
 
@@ -235,12 +235,12 @@ impl Session {
         });
         let rows = sent.and_then(|()| self.text_rows());
         let rows = self.noted(rows);
-        self.told(doing, rows)
+        self.reported(doing, rows)
     }
 
     fn text_rows(&mut self) -> Result<Vec<TextRow>, Failure> {
         let (mut rows, mut bytes) = (Vec::new(), 0);
-        self.answers(|kind, wire| {
+        self.responses(|kind, wire| {
             if kind != DATA_ROW_TAG {
                 return Ok(());
             }
@@ -281,7 +281,7 @@ impl Session {
             Ok(())
         });
         let outcome = sent.and_then(|()| {
-            self.answers(|kind, wire| {
+            self.responses(|kind, wire| {
                 if kind == ROW_DESCRIPTION_TAG
                     && let Message::RowDescription(body) = wire.parsed()?
                 {
@@ -291,7 +291,7 @@ impl Session {
             })
         });
         let outcome = self.noted(outcome);
-        self.told(doing, outcome)?;
+        self.reported(doing, outcome)?;
         Ok(columns)
     }
 
@@ -304,9 +304,9 @@ impl Session {
             frontend::sync(output);
             Ok(())
         });
-        let outcome = sent.and_then(|()| self.answers(|_, _| Ok(())));
+        let outcome = sent.and_then(|()| self.responses(|_, _| Ok(())));
         let outcome = self.noted(outcome);
-        self.told(doing, outcome)
+        self.reported(doing, outcome)
     }
 
     /// The rows of a prepared statement.
@@ -325,7 +325,7 @@ impl Session {
     pub(crate) fn begin_copy_out(&mut self, doing: &str, sql: &str) -> Result<()> {
         self.cancel.check()?;
         let begun = self.begin_copy(sql, COPY_OUT_RESPONSE_TAG);
-        self.told(doing, begun)
+        self.reported(doing, begun)
     }
 
     /// Begins a binary COPY to the server. Another statement gives it up.
@@ -348,11 +348,11 @@ impl Session {
         self.noted(begun)
     }
 
-    /// The error that was read last, once its statement's answers have been read.
+    /// The error that was read last, once the other responses to its statement have been read.
     fn refusal(&mut self) -> Failure {
         let error = Box::new(ServerError::parse(self.wire.body()));
         if !error.is_fatal
-            && let Err(failure) = self.answers(|_, _| Ok(()))
+            && let Err(failure) = self.responses(|_, _| Ok(()))
         {
             return failure;
         }
@@ -393,14 +393,14 @@ impl Session {
         self.noted(sent)
     }
 
-    /// A server that closes the connection has, as a rule, said why before.
+    /// A server that closes a connection sends the reason first, as a rule.
     fn reason_of(&mut self, error: io::Error) -> Failure {
         let closed =
             matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
         match closed.then(|| self.wire.receive()) {
             Some(Ok(ERROR_RESPONSE_TAG)) => {
-                let said = ServerError::parse(self.wire.body());
-                Failure::Server(Box::new(ServerError { is_fatal: true, ..said }))
+                let reason = ServerError::parse(self.wire.body());
+                Failure::Server(Box::new(ServerError { is_fatal: true, ..reason }))
             }
             _ => error.into(),
         }
@@ -413,7 +413,7 @@ impl Session {
         let sent = self.wire.flush().map_err(|error| self.reason_of(error));
         let mut taken = None;
         let ended = sent.and_then(|()| {
-            self.answers(|kind, wire| {
+            self.responses(|kind, wire| {
                 if kind == COMMAND_COMPLETE_TAG {
                     taken = rows_of(&command_tag(wire)?);
                 }
@@ -425,10 +425,33 @@ impl Session {
     }
 }
 
+impl transload_tables::Session for Session {
+    fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
+        Self::run(self, doing, sql)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let doing = "begin a chunk";
+        if self.is_lost() {
+            return Err(Error::connection(format!("{doing}: the connection was lost")));
+        }
+        // Deferrable constraints are checked row by row, so that rows can be named.
+        Self::run(self, doing, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE")
+    }
+
+    fn commit(&mut self) -> Result<Commit> {
+        self.commit_as("commit a chunk")
+    }
+
+    fn rollback(&mut self) -> Result<()> {
+        self.clean_up("roll a chunk back", "ROLLBACK")
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         if self.state == State::Idle && self.wire.stream().set_nonblocking(true).is_ok() {
-            // A farewell keeps the server's log free of lost connections; it may go unheard.
+            // Keeps the server's log free of lost connections. Whether it arrives does not matter.
             frontend::terminate(&mut self.wire.output);
             let _ = self.wire.flush();
         }

@@ -2,167 +2,170 @@
 //! knows its collations; how well they are chosen decides about balance, never about which rows
 //! are read.
 
-use transload_plugin_api::{Result, Split, SplitAbility};
+use transload_plugin_api::Result;
 use transload_tables::{
-    KeyRange, KeyValue, Relation as What, Source, encode_split, ranges_between, with_null_range,
+    Description, Division, KeyRange, KeySplit, KeyValue, Relation, Source, ranges_between,
+    with_null_range,
 };
 
 use crate::{
-    catalog::{self, Table, TableKind},
+    catalog::{self, Table, TableColumn, TableKind, find_column},
     dialect::{quoted, quoted_table},
-    relation::{Relation, find_column, trimmed},
+    query::trimmed,
     session::Session,
-    split_data::{SplitData, SplitRows},
 };
 
-/// About so many rows are looked at to choose bounds.
+/// About the number of rows that bounds are chosen from.
 const SAMPLE: u64 = 50_000;
 /// Tables of fewer pages are not divided by pages.
 const FEW_PAGES: u64 = 2;
+/// The system column that holds a row's page.
+pub(crate) const PAGES: &str = "ctid";
 
-/// At most `max` splits of the relation.
+type Described = Description<TableColumn, Table>;
+
+/// At most `max` parts of the source, one more for NULL keys. By pages only if the parts are read
+/// in one snapshot: an update moves a row to another page.
 pub(crate) fn divide(
-    source: &Source,
     session: &mut Session,
-    relation: &Relation,
+    source: &Source,
+    description: &Described,
     max: u32,
-    snapshot: Option<&str>,
-) -> Result<Vec<Split>> {
-    let parts = match &source.split_key {
-        Some(key) => key_parts(source, session, relation, key, max)?,
-        None => match relation {
-            Relation::Table(table) => match snapshot {
-                Some(_) if has_page_ranges(session, table)? => page_parts(table, max),
-                _ => own_key_parts(source, session, relation, table, max)?,
-            },
-            Relation::Query(_) => vec![SplitRows::All],
+    in_one_snapshot: bool,
+) -> Result<Vec<Division>> {
+    let parts = match (&source.split_key, &description.table) {
+        (Some(key), _) => by_key(session, source, description, key, max)?,
+        (None, Some(table)) if in_one_snapshot && has_page_ranges(session, table)? => {
+            by_pages(table, max)
+        }
+        (None, Some(table)) => match own_key(table) {
+            Some(key) => by_key(session, source, description, key, max)?,
+            None => vec![whole()],
         },
+        (None, None) => vec![whole()],
     };
-    let rows = match relation {
-        Relation::Table(table) if source.filter.is_none() => Some(table.rows),
-        _ => None,
-    };
-    let count = parts.len() as u64;
-    // A snapshot is for splits that must agree; one split agrees with itself.
-    let snapshot = snapshot.filter(|_| count > 1 || source.is_shard);
-    let rows = rows.filter(|rows| *rows > 0).map(|rows| rows / count);
-    parts.into_iter().map(|part| split(part, snapshot, rows)).collect()
+    let rows = description.table.as_ref().filter(|_| source.filter.is_none());
+    let rows = rows.map(|table| table.rows).filter(|rows| *rows > 0);
+    let rows = rows.map(|rows| rows / parts.len() as u64);
+    let division = |part: KeySplit| Division { label: label(&part), ..Division::new(part, rows) };
+    Ok(parts.into_iter().map(division).collect())
 }
 
-fn split(part: SplitRows, snapshot: Option<&str>, rows: Option<u64>) -> Result<Split> {
-    let label = part.label();
-    let data = SplitData { snapshot: snapshot.map(str::to_owned), rows: part };
-    let data = encode_split(&data)?;
-    // Without ORDER BY the server promises the rows of a range, not their order.
-    Ok(Split { label, data, ability: SplitAbility::Bounded, rows, bytes: None })
+/// A part's rows, for people.
+pub(crate) fn label(part: &KeySplit) -> String {
+    let column = part.column.as_deref().unwrap_or_default();
+    let page = |value: &KeyValue| match value {
+        KeyValue::Text(place) => place.trim_start_matches('(').split(',').next().map(str::to_owned),
+        _ => None,
+    };
+    match &part.range {
+        KeyRange::Between { from: Some(from), to } if column == PAGES => {
+            let to = to.as_ref().and_then(page).unwrap_or_default();
+            format!("pages {}..{to}", page(from).unwrap_or_default())
+        }
+        range => range.label(column),
+    }
+}
+
+fn whole() -> KeySplit {
+    KeySplit::whole(Vec::new())
 }
 
 /// Page ranges are read as such from PostgreSQL 14 on; before, each would read the whole table.
-/// They hold still within a snapshot only.
 fn has_page_ranges(session: &mut Session, table: &Table) -> Result<bool> {
     let is_one_file = matches!(table.kind, TableKind::Table | TableKind::Materialized);
     Ok(is_one_file && catalog::version(session)? >= 140_000)
 }
 
-fn page_parts(table: &Table, max: u32) -> Vec<SplitRows> {
+/// Ranges of pages from the first to before the last; the last one is open.
+fn by_pages(table: &Table, max: u32) -> Vec<KeySplit> {
     if table.pages < FEW_PAGES || max == 1 {
-        return vec![SplitRows::All];
+        return vec![whole()];
     }
     let count = u64::from(max).min(table.pages);
     let start = |index: u64| table.pages / count * index + (table.pages % count).min(index);
-    (0..count)
-        .map(|index| {
-            let to = (index + 1 < count).then(|| start(index + 1));
-            SplitRows::Pages { from: start(index), to }
-        })
-        .collect()
+    let place = |index: u64| Some(KeyValue::Text(format!("({},0)", start(index))));
+    let part = |index: u64| KeySplit {
+        column: Some(PAGES.to_owned()),
+        range: KeyRange::Between {
+            from: place(index),
+            to: if index + 1 < count { place(index + 1) } else { None },
+        },
+        order: Vec::new(),
+    };
+    (0..count).map(part).collect()
 }
 
-/// By the first key of one column that is never NULL, if the table has one.
-fn own_key_parts(
-    source: &Source,
-    session: &mut Session,
-    relation: &Relation,
-    table: &Table,
-    max: u32,
-) -> Result<Vec<SplitRows>> {
-    let key = table.keys.iter().find_map(|key| match key.key.columns.as_slice() {
-        [name] if !key.key.unusable => Some(name),
+/// The first key of one column that is never NULL, if the table has one.
+fn own_key(table: &Table) -> Option<&str> {
+    table.keys.iter().find_map(|key| match key.key.columns.as_slice() {
+        [name] if !key.key.unusable => Some(name.as_str()),
         _ => None,
-    });
-    match key {
-        Some(key) => key_parts(source, session, relation, key, max),
-        None => Ok(vec![SplitRows::All]),
-    }
+    })
 }
 
-fn key_parts(
-    source: &Source,
+fn by_key(
     session: &mut Session,
-    relation: &Relation,
+    source: &Source,
+    description: &Described,
     key: &str,
     max: u32,
-) -> Result<Vec<SplitRows>> {
-    let columns = relation.columns();
-    let column = find_column(&columns, key)?;
+) -> Result<Vec<KeySplit>> {
+    let column = find_column(&description.columns, key)?;
     // NULL keys take a split of their own.
-    let ranges = if column.column.nullable { max - 1 } else { max };
+    let nullable = column.column.nullable;
+    let ranges = if nullable { max - 1 } else { max };
     if ranges < 2 {
-        return Ok(vec![SplitRows::All]);
+        return Ok(vec![whole()]);
     }
-    let bounds = bounds(source, session, relation, key, ranges)?;
-    let ranges = ranges_between(bounds);
-    let ranges = match column.column.nullable {
-        true => with_null_range(ranges),
-        false => ranges,
-    };
-    let native = column.column.native.clone();
+    let ranges = ranges_between(bounds(session, source, description, key, ranges)?);
+    let ranges = if nullable { with_null_range(ranges) } else { ranges };
     let part = |range: KeyRange| match range == KeyRange::ALL {
-        true => SplitRows::All,
-        false => SplitRows::Keys { column: key.to_owned(), native: native.clone(), range },
+        true => whole(),
+        // Without ORDER BY the server promises the rows of a range, not their order.
+        false => KeySplit { column: Some(key.to_owned()), range, order: Vec::new() },
     };
     Ok(ranges.into_iter().map(part).collect())
 }
 
 /// Ascending, distinct keys that divide a sample of the rows evenly, as the database prints them.
 fn bounds(
-    source: &Source,
     session: &mut Session,
-    relation: &Relation,
+    source: &Source,
+    description: &Described,
     key: &str,
     ranges: u32,
 ) -> Result<Vec<KeyValue>> {
-    let from = match (source.relation()?, relation) {
-        (What::Table(name), Relation::Table(table)) => {
-            let sampled = matches!(table.kind, TableKind::Table | TableKind::Materialized);
-            match sampled && table.rows > 2 * SAMPLE {
-                true => format!(
-                    "{} TABLESAMPLE SYSTEM ({}) REPEATABLE (1)",
-                    quoted_table(name),
-                    100.0 * SAMPLE as f64 / table.rows as f64
-                ),
-                false => quoted_table(name),
-            }
-        }
-        (What::Query(query), _) => format!("({}\n) AS q", trimmed(query)),
-        (What::Table(name), Relation::Query(_)) => quoted_table(name),
+    let from = match (source.relation()?, &description.table) {
+        (Relation::Table(name), Some(table)) => sampled(&quoted_table(name), table),
+        (Relation::Table(name), None) => quoted_table(name),
+        (Relation::Query(query), _) => format!("({}\n) AS q", trimmed(query)),
     };
     let filter = source.filter.as_ref();
     let filter = filter.map_or(String::new(), |filter| format!("WHERE ({filter}\n)"));
     // The bound is the first key of the range after it, hence a touch more than the share. The
     // share 0 is the lowest key, before which there is nothing.
     let share = |at: u32| f64::from(at) / f64::from(ranges) + f64::from(at.min(1)) * 1e-9;
-    let shares: Vec<_> = (0..ranges).map(share).collect();
+    let shares: Vec<_> = (0..ranges).map(|at| share(at).to_string()).collect();
     let key = quoted(key);
     let sql = format!(
         "SELECT bound::text FROM (SELECT DISTINCT bound FROM unnest(( \
            SELECT percentile_disc($1::float8[]) WITHIN GROUP (ORDER BY {key}) FROM {from} {filter} \
          )) AS b(bound) WHERE bound IS NOT NULL) AS d ORDER BY d.bound"
     );
-    let shares: Vec<_> = shares.iter().map(f64::to_string).collect();
     let shares = format!("{{{}}}", shares.join(","));
     let rows = session.rows("choose splits", &sql, &[&shares]).map_err(|error| {
         error.hint("a split key's type must have an order; name another with `split_key`")
     })?;
     rows.iter().skip(1).map(|row| Ok(KeyValue::Text(row.text(0)?.to_owned()))).collect()
+}
+
+/// A table of many rows is sampled by pages.
+fn sampled(name: &str, table: &Table) -> String {
+    let is_one_file = matches!(table.kind, TableKind::Table | TableKind::Materialized);
+    if !is_one_file || table.rows <= 2 * SAMPLE {
+        return name.to_owned();
+    }
+    let percent = 100.0 * SAMPLE as f64 / table.rows as f64;
+    format!("{name} TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)")
 }

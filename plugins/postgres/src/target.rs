@@ -9,7 +9,7 @@ use crate::{
     dialect::{PostgresDialect, quoted, quoted_list, quoted_table},
     encode::{EncodedColumn, Suffix},
     load_plan::{Detour, LoadPlan, TEMPORARY},
-    types::{Wire, native_for},
+    types::Wire,
 };
 
 /// The column of a temporary table that keeps the rows' order.
@@ -209,15 +209,15 @@ fn nulls_differ(plan: &WritePlan, target: &Table) -> bool {
     target.keys.iter().any(|key| key.nulls_distinct && drafting.is_plan_key(&key.key.columns))
 }
 
-/// The value as it goes on. A cast to a length would cut what is longer, without a word; the
+/// The value that is moved to the target. A cast to a length would silently cut what is longer; the
 /// assignment to the column refuses it.
 fn selected(column: &TableColumn) -> String {
     let name = quoted(&column.column.name);
     if column.kind.by_text { format!("{name}::{}", column.bare) } else { name }
 }
 
-/// Of equal keys the last row only. NULL equals nothing unless the index says so, and then such
-/// rows are kept apart by their place.
+/// Of equal keys the last row only. NULL equals nothing unless the index is NULLS NOT DISTINCT;
+/// rows whose NULL equals nothing are kept apart by their place.
 fn last_of_each(plan: &WritePlan, target: &Table) -> (String, String) {
     let mut terms: Vec<_> = plan
         .key
@@ -242,11 +242,6 @@ fn overriding(columns: &[&TableColumn]) -> &'static str {
         true => " OVERRIDING SYSTEM VALUE",
         false => "",
     }
-}
-
-/// `CREATE TABLE` for the plan's columns, its key as primary key.
-pub(crate) fn creation(name: &TableName, plan: &WritePlan) -> Result<String> {
-    drafting(plan).creation(name, |column| native_for(&column.logical).map(|(native, _)| native))
 }
 
 /// Makes the stage: the target's columns, defaults, checks and unique keys, so that a row which
@@ -282,7 +277,7 @@ pub(crate) fn publish_statements(
 
 /// For each written column that a sequence fills: the statement that moves the sequence past the
 /// highest value, if that is ahead of it.
-pub(crate) fn sequence_statements(plan: &WritePlan, target: &Table) -> Vec<(String, String)> {
+pub(crate) fn sequence_statements(plan: &WritePlan, target: &Table) -> Vec<String> {
     let written = plan.columns.iter().filter_map(|column| target.column(&column.name));
     let statement = |column: &TableColumn| {
         let sequence = column.sequence.clone()?;
@@ -295,7 +290,7 @@ pub(crate) fn sequence_statements(plan: &WritePlan, target: &Table) -> Vec<(Stri
             quoted(&column.column.name),
             quoted_table(&target.name)
         );
-        is_integer.then_some((sequence, sql))
+        is_integer.then_some(sql)
     };
     written.filter_map(statement).collect()
 }

@@ -172,7 +172,7 @@ fn one_deadline_holds_for_the_whole_login() {
         });
         let begun = Instant::now();
         let error = server.refusal("disable", 400, &Cancel::new());
-        assert!(error.to_string().contains("no answer in 0.4 s"), "{error}");
+        assert!(error.to_string().contains("no response in 0.4 s"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(2));
     }
 }

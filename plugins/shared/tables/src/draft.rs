@@ -83,7 +83,7 @@ impl<'a> Drafting<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] if it is not there or generated.
-    pub fn writable<'c, C: AsRef<Column>>(
+    fn writable<'c, C: AsRef<Column>>(
         &self,
         target: &str,
         columns: &'c [C],
@@ -108,7 +108,7 @@ impl<'a> Drafting<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] with all that do not.
-    pub fn check_filled<C: AsRef<Column>>(&self, target: &str, columns: &[C]) -> Result<()> {
+    fn check_filled<C: AsRef<Column>>(&self, target: &str, columns: &[C]) -> Result<()> {
         let missing = |column: &&Column| {
             let Column { nullable, has_default, generated, name, .. } = column;
             !nullable && !has_default && !generated && !self.is_written(name)
@@ -129,7 +129,7 @@ impl<'a> Drafting<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] with the keys that there are.
-    pub fn check_key(&self, keys: &[Key]) -> Result<()> {
+    fn check_key(&self, keys: &[Key]) -> Result<()> {
         if !is_keyed(self.plan.mode) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl<'a> Drafting<'a> {
     }
 
     /// `CREATE TABLE` for the plan's columns, its key as primary key.
-    pub fn creation(
+    fn creation(
         &self,
         name: &TableName,
         native: impl Fn(&Column) -> Option<String>,
@@ -292,59 +292,6 @@ impl<'a> Drafting<'a> {
             }
         };
         WriteDraft { columns, statements, guarantee, because, warnings }
-    }
-}
-
-// Until `postgres` is a `WriteDatabase`.
-impl Drafting<'_> {
-    /// The plan makes its table, which is not there.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NotFound`] if it does not.
-    pub fn check_made(&self, target: &str) -> Result<()> {
-        if self.plan.create_table {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::NotFound, format!("there is no table `{target}`"))
-            .hint("`create_table = true` makes it from the source's columns"))
-    }
-
-    /// The key of a table that the plan makes.
-    pub fn made_key(&self) -> Key {
-        let columns = self.plan.key.clone();
-        Key { name: String::new(), columns, primary: true, unusable: false }
-    }
-
-    /// The draft of a plan that makes its table by `create`.
-    pub fn made(&self, create: String) -> WriteDraft {
-        let mut columns = self.plan.columns.clone();
-        for column in &mut columns {
-            column.nullable = column.nullable && !self.is_key(&column.name);
-        }
-        WriteDraft { columns, statements: vec![plain(create)], ..WriteDraft::default() }
-    }
-
-    /// Adds what does not depend on the target: the job's own statements around the `steps` of the
-    /// mode, what a key that may be NULL means, and the guarantee.
-    pub fn finish(&self, draft: &mut WriteDraft, steps: Vec<Statement>, wording: Wording<'_>) {
-        draft.statements.extend(self.plan.before.iter().map(|text| users(text)));
-        draft.statements.extend(steps);
-        draft.statements.extend(self.plan.after.iter().map(|text| users(text)));
-        let may_be_null = |column: &Column| column.nullable && self.is_key(&column.name);
-        let null_key = is_keyed(self.plan.mode) && draft.columns.iter().any(may_be_null);
-        if null_key {
-            let words = wording.null_key;
-            draft.warnings.push(format!("a column of the key is nullable: {words}"));
-        }
-        if self.plan.mode == WriteMode::Upsert && self.updated_columns().is_empty() {
-            draft.warnings.push(
-                "all columns are in the key: there is nothing to update, so a row whose key is \
-                 there is skipped"
-                    .to_owned(),
-            );
-        }
-        let (guarantee, because) = guarantee(self.plan.mode, null_key, wording.overwrite);
-        (draft.guarantee, draft.because) = (guarantee, because.to_owned());
     }
 }
 
@@ -541,14 +488,14 @@ mod tests {
         let mut plan = plan(WriteMode::Upsert, &["a", "b"], &["a"]);
         let name = TableName::bare("t");
         let native = |_: &Column| Some("INT".to_owned());
-        assert_eq!(standard(&plan).check_made("t").unwrap_err().kind, ErrorKind::NotFound);
+        let error = standard(&plan).new_table(&name, native).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound);
         plan.create_table = true;
-        assert!(standard(&plan).check_made("t").is_ok());
-        let create = standard(&plan).creation(&name, native).unwrap();
-        assert_eq!(create, r#"CREATE TABLE "t" ("a" INT NOT NULL, "b" INT, PRIMARY KEY ("a"))"#);
-        let error = standard(&plan).creation(&name, |_| None).unwrap_err();
+        let made = standard(&plan).new_table(&name, native).unwrap();
+        let create = r#"CREATE TABLE "t" ("a" INT NOT NULL, "b" INT, PRIMARY KEY ("a"))"#;
+        assert_eq!(made.create.as_deref(), Some(create));
+        let error = standard(&plan).new_table(&name, |_| None).unwrap_err();
         assert_eq!(error.message, "column `a` is `int64`, which the standard cannot hold");
-        let made = standard(&plan).made(create);
         assert_eq!((made.columns[0].nullable, made.columns[1].nullable), (false, true));
     }
 
@@ -563,17 +510,17 @@ mod tests {
             let mut plan = plan(mode, &["a", "b"], &["a"]);
             plan.before = vec!["delete FROM t".to_owned()];
             plan.after = vec!["ANALYZE t".to_owned()];
-            let mut draft = WriteDraft { columns: plan.columns.clone(), ..WriteDraft::default() };
+            let steps = vec![destructive("swap".to_owned())];
+            let mut draft = Draft { columns: plan.columns.clone(), steps, ..Draft::default() };
             draft.columns[0].nullable = nullable;
-            standard(&plan).finish(&mut draft, vec![destructive("swap".to_owned())], WORDING);
+            let draft = standard(&plan).complete(draft, WORDING);
             let steps: Vec<_> =
                 draft.statements.iter().map(|it| (it.text.as_str(), it.destructive)).collect();
             assert_eq!(steps, [("delete FROM t", true), ("swap", true), ("ANALYZE t", false)]);
             assert_eq!((draft.guarantee, draft.warnings.len()), (guarantee, warnings), "{mode:?}");
         }
         let all = plan(WriteMode::Upsert, &["a"], &["a"]);
-        let mut draft = WriteDraft::default();
-        standard(&all).finish(&mut draft, Vec::new(), WORDING);
+        let draft = standard(&all).complete(Draft::default(), WORDING);
         assert!(draft.warnings[0].contains("nothing to update"));
     }
 }

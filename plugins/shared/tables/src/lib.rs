@@ -68,12 +68,12 @@ pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
 pub use read_database::{Description, Division, ReadDatabase, ScanRequest, Snapshot, read_as};
 pub use reader::TableReader;
-pub use sharded::Shard;
 pub use source::{Relation, Source, Sources, TargetTable, source_specs, target_specs};
 pub use split::{
-    KeyRange, KeySplit, decode_split, divide_by_key, encode_split, equal_spans, integer_ranges,
-    no_such_column, ranges_between, unordered, with_null_range,
+    KeyRange, KeySplit, divide_by_key, equal_spans, integer_ranges, no_such_column, ranges_between,
+    with_null_range,
 };
+pub(crate) use split::{decode_split, encode_split};
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
 #[cfg(feature = "tls")]
 pub use tcp::connect_tcp;

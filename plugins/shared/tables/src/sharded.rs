@@ -12,7 +12,7 @@ use transload_plugin_api::{
 use crate::{decode_split, encode_split, origin_column::NamedRows};
 
 /// A reader of one table.
-pub trait Shard: Reader {
+pub(crate) trait Shard: Reader {
     /// The table as the database knows it: two names of one table have one identity.
     ///
     /// # Errors

@@ -7,11 +7,8 @@ use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Reader, Result};
 
 use crate::{
-    TableName,
-    pattern::expand,
-    read_database::ReadDatabase,
-    reader::TableReader,
-    sharded::{Shard, ShardedReader},
+    TableName, pattern::expand, read_database::ReadDatabase, reader::TableReader,
+    sharded::ShardedReader,
 };
 
 /// What one reader reads.
@@ -158,24 +155,6 @@ impl Sources {
         match (readers.len(), self.origin_column) {
             (1, None) => Box::new(readers.remove(0).1),
             (_, origin) => Box::new(ShardedReader::new(readers, origin)),
-        }
-    }
-
-    /// The one reader of them all. `make` makes the reader of one.
-    ///
-    /// # Errors
-    /// Those of `make`.
-    pub fn reader<R: Shard + 'static>(
-        self,
-        make: impl Fn(Source) -> Result<R>,
-    ) -> Result<Box<dyn Reader>> {
-        let mut readers = Vec::new();
-        for (name, source) in self.tables {
-            readers.push((name, make(source)?));
-        }
-        match (readers.len(), self.origin_column) {
-            (1, None) => Ok(Box::new(readers.remove(0).1)),
-            (_, origin) => Ok(Box::new(ShardedReader::new(readers, origin))),
         }
     }
 }

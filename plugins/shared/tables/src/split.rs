@@ -215,7 +215,7 @@ pub fn no_such_column<C: AsRef<Column>>(
 }
 
 /// The refusal to continue in the middle of rows that come in no order.
-pub fn unordered() -> Error {
+fn unordered() -> Error {
     let message = "rows of this source have no order, so reading cannot start in the middle";
     Error::new(ErrorKind::Unsupported, message)
 }
@@ -224,7 +224,7 @@ pub fn unordered() -> Error {
 ///
 /// # Errors
 /// None that a caller can cause.
-pub fn encode_split(data: &impl Serialize) -> Result<String> {
+pub(crate) fn encode_split(data: &impl Serialize) -> Result<String> {
     serde_json::to_string(data)
         .map_err(|error| Error::new(ErrorKind::Defect, format!("encode a split: {error}")))
 }
@@ -233,7 +233,7 @@ pub fn encode_split(data: &impl Serialize) -> Result<String> {
 ///
 /// # Errors
 /// [`ErrorKind::Data`] for anything else.
-pub fn decode_split<T: DeserializeOwned>(split: &Split) -> Result<T> {
+pub(crate) fn decode_split<T: DeserializeOwned>(split: &Split) -> Result<T> {
     serde_json::from_str(&split.data).map_err(|error| {
         Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
     })

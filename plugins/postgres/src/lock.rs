@@ -1,0 +1,42 @@
+//! The lock that runs hold on their target: shared by those that add rows, exclusive for one that
+//! replaces them all. It ends with its session.
+
+use transload_plugin_api::{Error, ErrorKind, Result, WriteMode};
+use transload_tables::TableName;
+
+use crate::{catalog, session::Session};
+
+/// The first half of our advisory locks' keys; the second is the target's oid.
+const LOCK_CLASS: i32 = 0x7472_616e;
+
+/// Locks the target.
+///
+/// # Errors
+/// [`ErrorKind::Locked`] with the holder as hint.
+pub(crate) fn lock(session: &mut Session, name: &TableName, mode: WriteMode) -> Result<()> {
+    let target = catalog::table(session, name)?;
+    let shared = if mode == WriteMode::Overwrite { "" } else { "_shared" };
+    // The server's own number of the table, as the lock function takes it.
+    let oid = target.oid as i32;
+    let sql = format!("SELECT pg_catalog.pg_advisory_lock{shared}({LOCK_CLASS}, {oid})");
+    session.run("lock the target", &sql).map_err(|error| {
+        if error.kind != ErrorKind::Retry {
+            return error;
+        }
+        let message = format!("another run writes table `{}`", target.name);
+        let holders = holders(session, target.oid);
+        Error::new(ErrorKind::Locked, message)
+            .hint(holders.unwrap_or_else(|_| "wait for it to end".to_owned()))
+    })
+}
+
+/// The sessions that hold the lock, for people.
+fn holders(session: &mut Session, oid: u32) -> Result<String> {
+    let sql = "SELECT coalesce(string_agg(format('process %s of user %s, from %s, since %s', a.pid, \
+                 a.usename, coalesce(a.client_addr::text, 'this machine'), a.backend_start), '; '), \
+                 'it has just ended: try again') \
+               FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+               WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2";
+    let parameters = [LOCK_CLASS.to_string(), oid.to_string()];
+    session.text("look up the lock's holder", sql, &[&parameters[0], &parameters[1]])
+}

@@ -1,0 +1,36 @@
+//! The job's own query: its columns, as the server describes them.
+
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use crate::{
+    catalog::{self, TableColumn},
+    session::Session,
+};
+
+/// A query without the semicolon that would end the statement around it.
+pub(crate) fn trimmed(query: &str) -> &str {
+    query.trim_end().trim_end_matches(';')
+}
+
+/// The columns of a query, described by the server without running it.
+pub(crate) fn query_columns(session: &mut Session, query: &str) -> Result<Vec<TableColumn>> {
+    // As a subquery nothing that writes is accepted, nor a second statement.
+    let sql = format!("SELECT * FROM ({}\n) AS q", trimmed(query));
+    let described = session.describe("prepare `query`", &sql).map_err(|error| {
+        let kind = if error.kind == ErrorKind::Other { ErrorKind::Options } else { error.kind };
+        Error { kind, ..error }
+    })?;
+    let oids: Vec<_> = described.iter().map(|column| column.type_oid).collect();
+    let types = catalog::types(session, &oids)?;
+    let mut columns: Vec<TableColumn> = Vec::new();
+    for (found, (native, mut facts)) in described.into_iter().zip(types) {
+        let name = found.name;
+        if columns.iter().any(|other| other.column.name == name) {
+            let message = format!("`query` has two columns named `{name}`");
+            return Err(Error::new(ErrorKind::Options, message).hint("name one of them with AS"));
+        }
+        facts.modifier = found.modifier;
+        columns.push(TableColumn::of_query(name, native, facts));
+    }
+    Ok(columns)
+}
