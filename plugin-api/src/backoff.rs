@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// let mut calls = 0;
 /// let mut connect = || {
 ///     calls += 1;
-///     if calls < 3 { Err(Error::new(ErrorKind::Connection, "refused")) } else { Ok("session") }
+///     if calls < 3 { Err(Error::connection("refused")) } else { Ok("session") }
 /// };
 ///
 /// let backoff = Backoff::new();
@@ -123,7 +123,7 @@ mod tests {
     use crate::Error;
 
     fn lost() -> Error {
-        Error::new(ErrorKind::Connection, "lost")
+        Error::connection("lost")
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
         };
         assert_eq!(outcomes(vec![Ok(1)]), (Ok(1), 1));
         assert_eq!(outcomes(vec![Err(lost()), Err(lost()), Ok(2)]), (Ok(2), 3));
-        let denied = Error::new(ErrorKind::Denied, "no");
+        let denied = Error::denied("no");
         assert_eq!(outcomes(vec![Err(lost()), Err(denied.clone())]), (Err(denied), 2));
         assert_eq!(outcomes(Vec::new()), (Err(lost()), 4));
     }

@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 type Waker = Box<dyn Fn() + Send + Sync>;
 
@@ -27,7 +27,7 @@ struct State {
 /// A stop signal: a flag to check between rows, and wakers for calls that block. Clones are the
 /// same signal.
 ///
-/// A plugin checks it at least once per batch and returns [`ErrorKind::Cancelled`]; a stop has to
+/// A plugin checks it at least once per batch and returns [`crate::ErrorKind::Cancelled`]; a stop has to
 /// end every call within a second.
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<State>);
@@ -60,13 +60,13 @@ impl Cancel {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
-    /// Returns [`ErrorKind::Cancelled`] once the signal has been given, for `?` in loops.
+    /// Returns [`crate::ErrorKind::Cancelled`] once the signal has been given, for `?` in loops.
     ///
     /// # Errors
     /// That one.
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() {
-            return Err(Error::new(ErrorKind::Cancelled, "stopped on request"));
+            return Err(Error::cancelled("stopped on request"));
         }
         Ok(())
     }
@@ -78,7 +78,7 @@ impl Cancel {
     /// end within a second of Ctrl-C. For pauses between attempts see [`crate::Backoff`].
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`] at once when the signal is given, also if it was given before.
+    /// [`crate::ErrorKind::Cancelled`] at once when the signal is given, also if it was given before.
     ///
     /// # Examples
     /// ```
@@ -147,6 +147,7 @@ mod tests {
     use std::{thread, time::Instant};
 
     use super::*;
+    use crate::ErrorKind;
 
     #[test]
     fn the_signal_ends_every_sleep_and_refuses_later_ones() {

@@ -1,33 +1,43 @@
-//! What a reader or writer has counted of its dealings with its store: requests, waits, losses.
+//! What a reader or writer has counted of its traffic with its store: requests, waits, losses.
 //! Rows are not among it: the host counts those itself.
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that was counted since the reader or writer was made.
+/// One thing that was counted since the reader or writer was made. The run's report shows it.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::Count;
+///
+/// let counts = [Count::new("requests", 120), Count::trouble("requests_throttled", 3)];
+/// assert!(counts.iter().all(Count::has_name));
+/// assert!(counts[1].trouble);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// What is counted: `requests_throttled`. Letters, digits and `_` as in [`Count::has_name`],
-    /// and the same in every version of the plugin: the run's report is read by programs.
+    /// What is counted: `requests_throttled`. A name by [`Count::has_name`], and the same in every
+    /// version of the plugin, because programs read the run's report.
     pub name: String,
-    /// How often; never less than at an earlier call.
+    /// How often. Never less than at an earlier call.
     pub value: u64,
-    /// Where all goes well it is 0. The host shows people what is not, and leaves out the rest.
+    /// Should be 0 in a healthy run; the summary shows it only if it is not.
     #[serde(default)]
     pub trouble: bool,
 }
 
 impl Count {
-    /// A count of something usual.
+    /// A count of normal operation.
     pub fn new(name: impl Into<String>, value: u64) -> Self {
         Self { name: name.into(), value, trouble: false }
     }
 
-    /// A count of something that should not happen.
+    /// A count of failures that were overcome: retries, throttled requests.
     pub fn trouble(name: impl Into<String>, value: u64) -> Self {
         Self { name: name.into(), value, trouble: true }
     }
 
-    /// Whether the name is one: snake_case of a to z and digits, a letter first, at most 64.
+    /// Whether the name is valid: snake_case of `a` to `z` and digits, a letter first, at most 64
+    /// characters.
     pub fn has_name(&self) -> bool {
         let words = |name: &str| {
             name.split('_').all(|word| {

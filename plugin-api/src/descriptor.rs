@@ -1,23 +1,53 @@
-//! What a plugin declares about itself. Validation, help, forms and the reference all come from
-//! here, so each option, default and type is stated once.
+//! What a plugin declares about itself. The host derives validation, help and the reference from
+//! it, so each type, write mode and limit is stated once. Options are in `option`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::OptionSpec;
 
-/// Everything a plugin declares.
+/// Everything a plugin declares. The same each time, whatever the options of a job.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::{
+///     ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, TypeSupport, WriteMode,
+///     WriteModeSpec, WriterDescriptor,
+/// };
+///
+/// let types = ["int64", "text"].map(|name| TypeSupport::new(name, &[name])).to_vec();
+/// let upsert = WriteModeSpec::new(
+///     WriteMode::Upsert,
+///     KeyNeed::UniqueKey,
+///     ConflictEffect::Update,
+///     Guarantee::Convergent,
+///     "updates rows whose key exists",
+/// );
+/// let descriptor = Descriptor {
+///     name: "store".to_owned(),
+///     version: "0.1.0".to_owned(),
+///     summary: "an example store".to_owned(),
+///     writer: Some(WriterDescriptor {
+///         types,
+///         modes: vec![upsert],
+///         limits: Limits { identifier_bytes: Some(63), ..Limits::default() },
+///         ..WriterDescriptor::default()
+///     }),
+///     ..Descriptor::default()
+/// };
+/// assert!(descriptor.reader.is_none());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Descriptor {
-    /// What `plugin = "..."` says: lower case letters, digits and `-`.
+    /// The name for `plugin = "..."` in job files: lower case letters, digits and `-`.
     pub name: String,
     /// The plugin's own version, by semantic versioning.
     pub version: String,
-    /// One line: which store it speaks to.
+    /// One line: which store it is for.
     pub summary: String,
     /// Who ships it; empty for the installation's own plugins.
     #[serde(default)]
     pub vendor: String,
-    /// Options that both roles know.
+    /// Options of both roles.
     #[serde(default)]
     pub options: Vec<OptionSpec>,
     /// Present if the plugin reads.
@@ -34,11 +64,12 @@ pub struct ReaderDescriptor {
     /// Options of the reader alone.
     #[serde(default)]
     pub options: Vec<OptionSpec>,
-    /// Types it makes.
+    /// Types that its batches can have.
     pub types: Vec<TypeSupport>,
-    /// The best ability any of its splits can have; each split says its own.
+    /// The best ability that any of its splits can have; each split states its own.
     pub ability: SplitAbility,
-    /// It parses text, so it makes whatever type is wanted of a column that has no native type.
+    /// It parses text, so [`crate::Reader::produces`] accepts any wanted type for a column without
+    /// a native type.
     #[serde(default)]
     pub parses_text: bool,
 }
@@ -49,20 +80,20 @@ pub struct WriterDescriptor {
     /// Options of the writer alone.
     #[serde(default)]
     pub options: Vec<OptionSpec>,
-    /// Types it takes.
+    /// Types that it accepts.
     pub types: Vec<TypeSupport>,
-    /// Write modes it has, its default first.
+    /// Its write modes, the default first.
     pub modes: Vec<WriteModeSpec>,
-    /// Ways to send rows besides `auto`.
+    /// Its load methods besides `auto`.
     #[serde(default)]
     pub loads: Vec<crate::LoadMethod>,
-    /// `create_table = true` works.
+    /// Whether it supports `create_table = true`.
     #[serde(default)]
     pub creates_table: bool,
-    /// `before` and `after` statements work.
+    /// Whether it runs `before` and `after` statements.
     #[serde(default)]
     pub runs_statements: bool,
-    /// What the store cannot exceed.
+    /// The limits of the store.
     #[serde(default)]
     pub limits: Limits,
 }
@@ -74,7 +105,7 @@ pub struct TypeSupport {
     pub logical: String,
     /// The store's type names.
     pub native: Vec<String>,
-    /// What one should know, such as "more than 15 digits become dirty rows".
+    /// A restriction, such as "more than 15 digits become dirty rows".
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
@@ -86,7 +117,7 @@ impl TypeSupport {
         Self { logical: logical.to_owned(), native, note: String::new() }
     }
 
-    /// Adds what one should know.
+    /// Adds a restriction.
     #[must_use]
     pub fn note(mut self, note: &str) -> Self {
         note.clone_into(&mut self.note);
@@ -94,7 +125,7 @@ impl TypeSupport {
     }
 }
 
-/// What happens when a row's key is in the destination already.
+/// What happens if a row's key exists in the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WriteMode {
@@ -129,18 +160,18 @@ impl WriteMode {
 pub struct WriteModeSpec {
     /// Which mode.
     pub mode: WriteMode,
-    /// What it needs of the target.
+    /// Which key the target must have.
     pub needs: KeyNeed,
     /// What a conflict does.
     pub conflict: ConflictEffect,
-    /// The best guarantee it can give; the draft of a plan says what it gives here.
+    /// The strongest guarantee that it can give; the draft of a plan states the one for that plan.
     pub guarantee: Guarantee,
     /// One line for help and reference.
     pub doc: String,
 }
 
 impl WriteModeSpec {
-    /// A mode with everything that is declared of it.
+    /// A mode with all its properties.
     pub fn new(
         mode: WriteMode,
         needs: KeyNeed,
@@ -152,11 +183,11 @@ impl WriteModeSpec {
     }
 }
 
-/// What a write mode needs of the target's keys.
+/// Which key a write mode needs in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyNeed {
-    /// Nothing.
+    /// None.
     Nothing,
     /// A primary key or any unique key over exactly the job's key columns.
     UniqueKey,
@@ -176,24 +207,25 @@ pub enum ConflictEffect {
     Update,
     /// The row in the target is deleted first.
     Replace,
-    /// There are no keys here, so there are no conflicts between rows.
+    /// The store has no keys, so rows never conflict.
     None,
 }
 
-/// How sure a job can be that each row's effect is there once; weakest first.
+/// What a job promises about the effect of each row in the target; weakest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
-    /// Every row read is applied one or more times.
+    /// Every row is applied one or more times: a rerun after a failure may duplicate rows.
     #[default]
     AtLeastOnce,
-    /// A completed run leaves what one pass would, because the key makes it idempotent.
+    /// A completed run leaves the same target as a single pass would, because the key makes rows
+    /// idempotent. While it runs, earlier versions of rows may be visible.
     Convergent,
-    /// In the committed state every row's effect appears exactly once, at every moment.
+    /// The committed state contains the effect of every row exactly once, at every moment.
     EffectivelyOnce,
-    /// Effectively once, and nothing of a unit is visible before all of it is.
+    /// Effectively once, and no part of a unit (a partition, a file) is visible before all of it.
     AtomicUnit,
-    /// Effectively once, and nothing of the job is visible before all of it is.
+    /// Effectively once, and no part of the job is visible before all of it.
     AtomicJob,
 }
 
@@ -210,22 +242,23 @@ impl Guarantee {
     }
 }
 
-/// What a split's reader can promise about reading it again; weakest first.
+/// What a reader promises about reading a split again; weakest first. The host relies on it after
+/// a lost connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SplitAbility {
-    /// Nothing.
+    /// Nothing: rows that were returned may not be returned again. Never opened twice.
     #[default]
     Volatile,
-    /// The same set of rows, in unknown order.
+    /// The same set of rows, in any order. Opened again only if no batch has been returned.
     Bounded,
-    /// The same rows in the same order, but only from the start.
+    /// The same rows in the same order, but only from the start. Opened again as `Bounded` is.
     Replayable,
-    /// Reading can start after a given position.
+    /// The same rows in the same order, from any position. Opened again after the last position.
     Seekable,
 }
 
-/// What a store cannot exceed; `None` where there is no such limit.
+/// The limits of a store; `None` for no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Longest identifier, in bytes.
@@ -237,7 +270,7 @@ pub struct Limits {
     /// Largest single request, in bytes.
     #[serde(default)]
     pub packet_bytes: Option<u64>,
-    /// The chunk size that suits the store, in bytes; the host's own where absent.
+    /// The chunk size that suits the store, in bytes; the host's default if absent.
     #[serde(default)]
     pub chunk_bytes: Option<u64>,
     /// A chunk is one transaction that can be rolled back.

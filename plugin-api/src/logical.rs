@@ -1,5 +1,6 @@
-//! The types that travel between plugins, their names in job files and their Arrow form.
-//! Every store maps its native types to these and back; nothing else crosses.
+//! The types that travel between plugins, their names in job files and their Arrow form. Every
+//! store maps its native types to these and back. Converting values from one type to another is
+//! left to the host.
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
@@ -15,6 +16,30 @@ const NATIVE_KEY: &str = "transload.native";
 const EXTENSION_KEY: &str = "ARROW:extension:name";
 
 /// A type that travels, written in job files by the names that [`fmt::Display`] prints.
+///
+/// Each has one Arrow type that carries it ([`LogicalType::data_type`]) and field metadata that
+/// tells it from other types with the same carrier ([`LogicalType::field`]): `json` and `text` are
+/// both `Utf8`. Values are exact: a plugin that cannot deliver or store one exactly makes the row
+/// dirty.
+///
+/// # Examples
+/// ```
+/// use arrow_schema::DataType;
+/// use transload_plugin_api::LogicalType;
+///
+/// let price: LogicalType = "decimal(15,2)".parse()?;
+/// assert_eq!(price, LogicalType::Decimal { precision: 15, scale: 2 });
+/// assert_eq!(price.data_type(), DataType::Decimal128(15, 2));
+/// assert_eq!(price.family(), "decimal");
+///
+/// let field = LogicalType::Json.field("document", true);
+/// assert_eq!(*field.data_type(), DataType::Utf8);
+/// assert_eq!(LogicalType::of_field(&field), Some(LogicalType::Json));
+///
+/// assert_eq!("timestamp(3)".parse::<LogicalType>()?.to_string(), "timestamp(3)");
+/// assert!("varchar".parse::<LogicalType>().is_err());
+/// # Ok::<(), transload_plugin_api::TypeParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogicalType {
@@ -40,53 +65,60 @@ pub enum LogicalType {
     Float32,
     /// `float64`
     Float64,
-    /// `decimal(precision,scale)`, precision 1 to 76; `Decimal128` to 38 digits, then `Decimal256`.
+    /// `decimal(precision,scale)`, precision 1 to 76. Carried as `Decimal128` up to 38 digits, as
+    /// `Decimal256` above.
     Decimal {
         /// All digits.
         precision: u8,
         /// Digits after the point, at most `precision`.
         scale: i8,
     },
-    /// `numeric`: a decimal number without fixed precision, carried as its text
-    /// (`Utf8`, extension `transload.numeric`). `NaN`, `Infinity` and `-Infinity` are kept.
+    /// `numeric`: a decimal number without fixed precision, carried as its text (`Utf8`, extension
+    /// `transload.numeric`). `NaN`, `Infinity` and `-Infinity` are values of it.
     Numeric,
-    /// `text` or `text(n)`, n in characters.
+    /// `text` or `text(n)`, n in characters. Carried as `Utf8`; an empty text is not NULL.
     Text {
         /// The longest value the store takes, in characters.
         length: Option<u32>,
     },
-    /// `binary`
+    /// `binary`: bytes of any length. Carried as `Binary`.
     Binary,
-    /// `date`: a calendar date, no instant.
+    /// `date`: a calendar date, not an instant. Carried as `Date32`, days since 1970-01-01 in the
+    /// proleptic Gregorian calendar.
     Date,
-    /// `time` or `time(p)`: time of day with p fractional digits (default 6).
+    /// `time` or `time(p)`: a time of day with p fractional digits (default 6). Carried as
+    /// `Time64`, in microseconds up to 6 digits, in nanoseconds above.
     Time {
         /// Fractional digits of a second, 0 to 9.
         precision: u8,
     },
-    /// `duration`: a signed span in microseconds (MySQL's `TIME`).
+    /// `duration`: a signed time span (MySQL's `TIME`). Carried as `Duration` in microseconds.
     Duration,
-    /// `timestamp` or `timestamp(p)`: wall clock without a zone, never shifted.
+    /// `timestamp` or `timestamp(p)`: a date and time without a zone, never shifted. Carried as
+    /// `Timestamp` without a zone; units as for `time`.
     Timestamp {
         /// Fractional digits of a second, 0 to 9.
         precision: u8,
     },
-    /// `timestamptz` or `timestamptz(p)`: an instant, in UTC.
+    /// `timestamptz` or `timestamptz(p)`: an instant. Carried as `Timestamp` in UTC; units as for
+    /// `time`.
     TimestampTz {
         /// Fractional digits of a second, 0 to 9.
         precision: u8,
     },
-    /// `interval`: months, days and nanoseconds.
+    /// `interval`: months, days and nanoseconds, each with its own sign. Carried as
+    /// `Interval(MonthDayNano)`.
     Interval,
-    /// `json`: JSON text, bytes kept (extension `arrow.json`).
+    /// `json`: JSON text, byte for byte as the store has it. Carried as `Utf8`, extension
+    /// `arrow.json`.
     Json,
-    /// `uuid`: 16 bytes (extension `arrow.uuid`).
+    /// `uuid`: 16 bytes. Carried as `FixedSizeBinary(16)`, extension `arrow.uuid`.
     Uuid,
-    /// `list<T>`
+    /// `list<T>`: values of one type, NULLs among them. Carried as `List` with a nullable item.
     List(Box<LogicalType>),
 }
 
-/// A type name that cannot be understood.
+/// A type name that is not one of [`LogicalType`]'s. Its message lists the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeParseError {
     text: String,
@@ -164,8 +196,8 @@ impl LogicalType {
         Field::new(name, self.data_type(), nullable).with_metadata(metadata)
     }
 
-    /// The logical type of a field: from our metadata, else an extension name, else its Arrow type.
-    /// `None` for Arrow types that do not travel.
+    /// The logical type of a field: from our metadata, or else its extension name, or else its
+    /// Arrow type. `None` for Arrow types that do not travel.
     pub fn of_field(field: &Field) -> Option<Self> {
         if let Some(name) = field.metadata().get(TYPE_KEY)
             && let Ok(parsed) = name.parse::<Self>()
@@ -214,7 +246,7 @@ impl LogicalType {
         })
     }
 
-    /// The name without its parameters: `decimal` for `decimal(15,2)`; what descriptors list.
+    /// The name without its parameters: `decimal` for `decimal(15,2)`. Descriptors list families.
     pub fn family(&self) -> &'static str {
         match self {
             Self::Boolean => "boolean",
@@ -245,7 +277,7 @@ impl LogicalType {
     }
 }
 
-/// Six digits or fewer travel as microseconds, more as nanoseconds.
+/// Up to six digits travel as microseconds, more as nanoseconds.
 fn unit_of(precision: u8) -> TimeUnit {
     if precision <= 6 { TimeUnit::Microsecond } else { TimeUnit::Nanosecond }
 }
@@ -353,19 +385,35 @@ impl<'de> Deserialize<'de> for LogicalType {
 }
 
 /// A column of a source, of a target or of a plan.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::{Column, LogicalType, columns_of, schema_of};
+///
+/// let id = Column {
+///     native: "bigint".to_owned(),
+///     generated: true,
+///     ..Column::new("id", LogicalType::Int64, false)
+/// };
+/// let columns = [id, Column::new("name", LogicalType::TEXT, true)];
+///
+/// let schema = schema_of(&columns); // the schema of every batch of these columns
+/// assert!(!schema.field(0).is_nullable());
+/// assert_eq!(columns_of(&schema).unwrap()[1].logical, LogicalType::TEXT);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// The store's own spelling.
+    /// Its name, in the store's own spelling.
     pub name: String,
-    /// What travels.
+    /// The type in which its values travel.
     #[serde(rename = "type")]
     pub logical: LogicalType,
-    /// Whether NULL may stand in it.
+    /// Whether it may contain NULL.
     pub nullable: bool,
-    /// The store's own type name; empty where there is none.
+    /// The store's own type name, such as `varchar(20)`; empty if the store has no types.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub native: String,
-    /// The type was guessed from a sample (text formats), so a target's type overrides it.
+    /// The type was inferred from a sample (text formats), so a target's type overrides it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inferred: bool,
     /// The store computes it; it can be read but not written.
@@ -376,7 +424,7 @@ pub struct Column {
     pub has_default: bool,
 }
 
-/// For what works on columns and on what a plugin knows besides of them.
+/// For functions over columns that also take a plugin's own column types.
 impl AsRef<Self> for Column {
     fn as_ref(&self) -> &Self {
         self
@@ -384,7 +432,7 @@ impl AsRef<Self> for Column {
 }
 
 impl Column {
-    /// A nullable or required column with nothing else said about it.
+    /// A nullable or required column with no other property.
     pub fn new(name: impl Into<String>, logical: LogicalType, nullable: bool) -> Self {
         Self {
             name: name.into(),

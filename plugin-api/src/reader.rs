@@ -1,35 +1,74 @@
-//! The reading side: what is there, how it is divided, and the batches of one division.
-//! No verb but `counts` has a default: a reader that cannot do one says
-//! [`crate::ErrorKind::Unsupported`].
+//! The reading side: what a source contains, how it is divided, and the batches of one split.
+//! Converting values to other types, and counting rows, are left to the host.
+//!
+//! # The order of calls
+//!
+//! `schema`, `produces`, `splits`, then for each split `open` and `next_batch` until it returns
+//! `None`. `check` and `discover` may come at any time, and alone. Splits may be opened by other
+//! processes with readers of their own, later, and again from a position.
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::{Column, Count, Key, Result, SplitAbility};
 
-/// A source. Verbs may be called from several of the host's threads at once and may block.
+/// A source.
+///
+/// The host calls it from several threads at once, and every method but `counts` may block on the
+/// store. A call that blocks returns [`crate::ErrorKind::Cancelled`] within a second after the
+/// stop signal. No method but `counts` has a default: a reader without an ability returns
+/// [`crate::ErrorKind::Unsupported`].
+///
+/// The crate's documentation has a whole example.
 pub trait Reader: Send + Sync {
-    /// Looks whether the source can be reached and read, stage by stage. A failed stage is a
-    /// finding, not an error.
+    /// Checks stage by stage whether the source can be reached and read: name resolution, login,
+    /// rights. A failed stage is a finding with `ok: false`, and the last one.
+    ///
+    /// # Errors
+    /// Only if the check itself cannot run: wrong options, the stop signal.
     fn check(&self) -> Result<Vec<Finding>>;
 
-    /// The tables (files, collections) that this connection offers.
+    /// The tables (files, collections) that this connection offers. The job's own `table` or
+    /// `path` does not matter and may be missing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unsupported`] if the store has no list of them.
     fn discover(&self) -> Result<Vec<TableInfo>>;
 
-    /// The columns and keys of what the job reads, all of them, before any choice of columns.
+    /// The columns and keys of what the job reads: all columns, in the source's order, before any
+    /// choice of columns. The same each time, as long as the source does not change.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] for a missing table or file, [`crate::ErrorKind::Denied`]
+    /// without the right to read it.
     fn schema(&self) -> Result<SourceSchema>;
 
-    /// What the batches will hold if these columns are wanted in these types: the same columns in
-    /// the same order, each in the wanted type or in another one that the host then converts.
+    /// The columns that batches will have if these are wanted: the same names in the same order,
+    /// each in the wanted type where the store can deliver it without loss, or else in the
+    /// column's own type, which the host converts.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Schema`] for a column that the source does not have.
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>>;
 
-    /// Divides the source into at most `request.max` splits that cover each row exactly once.
-    /// An empty source has one split, or none.
+    /// Divides the source into at most `request.max` splits that together cover each row exactly
+    /// once, also if other sessions change the table meanwhile as far as the split's ability
+    /// promises. An empty source has one split, or none.
+    ///
+    /// # Errors
+    /// As [`Reader::schema`].
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>>;
 
     /// Opens one split, at its start or after a position that one of its batches carried.
-    /// `columns` is what [`Reader::produces`] answered; a batch's schema is
-    /// `schema_of(columns)` and nothing else.
+    ///
+    /// `columns` is what [`Reader::produces`] returned; the schema of each batch is
+    /// [`schema_of(columns)`](crate::schema_of) and nothing else. `split` may come from another
+    /// process, so treat `split.data` and `after` as untrusted input.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Connection`] after which the host tries again,
+    /// [`crate::ErrorKind::Schema`] if the source changed since the plan,
+    /// [`crate::ErrorKind::Options`] for a split or position that is not this reader's.
     fn open(
         &self,
         split: &Split,
@@ -37,54 +76,83 @@ pub trait Reader: Send + Sync {
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>>;
 
-    /// What the reader and its tasks have counted of their dealings with the source, each name
-    /// once. Asks the source for nothing. By default nothing is counted.
+    /// What the reader and its tasks have counted since they were made (requests, retries), each
+    /// name once. Does not block and sends no request. The default counts nothing.
+    ///
+    /// # Errors
+    /// None are expected; the host logs one and continues.
     fn counts(&self) -> Result<Vec<Count>> {
         Ok(Vec::new())
     }
 }
 
-/// The reading of one split, by one thread.
+/// The reading of one split, by one thread at a time. Dropping it, at any moment, closes what it
+/// has opened.
 pub trait ReadTask: Send {
     /// The next rows, or `None` at the proven end of the split. Aims at 8,192 rows or 4 MiB,
-    /// whichever comes first. An early end of the stream is an error, never `None`.
+    /// whichever comes first. Blocks until rows arrive.
+    ///
+    /// An early end of the stream is an error, never `None`: the host would take the rows that are
+    /// missing for rows that do not exist. A row that cannot be read is a dirty row; only what
+    /// makes the rest unreadable is an error. Not called again after `None` or an error.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Connection`] if the source is lost: the host opens the split again
+    /// after the last position, if its ability allows that. [`crate::ErrorKind::Data`] if the
+    /// input violates its format. [`crate::ErrorKind::Cancelled`] after the stop signal.
     fn next_batch(&mut self) -> Result<Option<ReadBatch>>;
 }
 
 /// One batch and what belongs to it.
 #[derive(Clone, Debug)]
 pub struct ReadBatch {
-    /// The rows, clean ones only. May be empty if all rows were dirty.
+    /// The rows that could be read. May be empty if all rows were dirty.
     pub batch: RecordBatch,
-    /// Where reading goes on after these rows.
+    /// The position after these rows, dirty ones included.
     pub position: Position,
-    /// Where the rows came from, for messages.
+    /// Where the rows came from, for messages about rows that the target refuses. Required for a
+    /// batch with rows; the conformance suite asks for it.
     pub origin: Option<Origin>,
-    /// Rows of this stretch that could not be read.
+    /// The rows between the previous position and this one that could not be read.
     pub dirty: Vec<DirtyRow>,
-    /// Bytes taken from the source for this stretch, as the source stores them.
+    /// Bytes taken from the source for these rows, as the source stores them (compressed, if it
+    /// does).
     pub bytes: u64,
 }
 
-/// A place in a split, opaque to the host; at most 1 KiB.
+/// A position in a split: between two rows, where reading can resume. Opaque to the host, at most
+/// 1 KiB, and valid in another process. A split that is not
+/// [seekable](SplitAbility::Seekable) has empty ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position(pub Vec<u8>);
 
-/// Where a batch's rows came from. Row `i` of the batch stands at `first + i`, if `exact`.
+/// Where a batch's rows came from. Row `i` of the batch has the number `first + i` if `exact`.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::Origin;
+///
+/// let (source, unit) = ("orders.csv".to_owned(), "line".to_owned());
+/// let mut origin = Origin { source, unit, first: 15, exact: true };
+/// assert_eq!(origin.place(2), "orders.csv, line 17");
+///
+/// origin.exact = false; // a dirty row between them, or a value of several lines
+/// assert_eq!(origin.place(2), "orders.csv, 2 rows after line 15");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// A file's name, a table.
+    /// The file or table, with the split where `first` counts within it.
     pub source: String,
     /// What is counted: `line`, `row`, `rowid`.
     pub unit: String,
     /// The number of the first row.
     pub first: u64,
-    /// Rows follow each other without gaps (no dirty row left out, no line break inside a field).
+    /// Rows follow each other without gaps: no dirty row was left out, no value has several lines.
     pub exact: bool,
 }
 
 impl Origin {
-    /// Row `index` of the batch in words: `orders.csv, line 17`.
+    /// The place of row `index` of the batch, for messages: `orders.csv, line 17`.
     pub fn place(&self, index: u64) -> String {
         let Self { source, unit, first, exact } = self;
         if *exact {
@@ -94,23 +162,40 @@ impl Origin {
     }
 }
 
-/// A row that could not be read or that the destination cannot take.
+/// A row that could not be read, or whose values the destination refuses. The host counts it
+/// against the job's limit, writes it to the file of dirty rows, and continues.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::DirtyRow;
+///
+/// let row = DirtyRow {
+///     row: 0,
+///     place: Some("numbers.txt, line 3".to_owned()),
+///     column: Some("number".to_owned()),
+///     value: Some("4x".to_owned()),
+///     code: "parse".to_owned(),
+///     reason: "expected an integer, found `4x`".to_owned(),
+/// };
+/// # assert_eq!(row, serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirtyRow {
     /// From a writer: the row's index in the batch it was given. From a reader: 0.
     pub row: u64,
-    /// From a reader: where the row stands. The host fills it in for a writer's.
+    /// From a reader: the place of the row. For a writer's row the host takes it from the batch's
+    /// [`Origin`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// The column at fault, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// The value at fault as text; the host shortens it.
+    /// The value at fault as text. The host shortens it and removes secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// A stable word for the class of trouble: `parse`, `range`, `null`, `unique`, ...
+    /// A stable word for programs: `parse`, `range`, `null`, `unique`, ...
     pub code: String,
-    /// The trouble in words: expected and found.
+    /// The reason in words: what was expected, what was found.
     pub reason: String,
 }
 
@@ -122,7 +207,7 @@ pub struct SourceSchema {
     /// Primary and unique keys.
     #[serde(default)]
     pub keys: Vec<Key>,
-    /// What the plan should tell: what was inferred and from how much, what is unusual.
+    /// Notes for the plan: what was inferred and from how many rows, what is unusual.
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -130,20 +215,21 @@ pub struct SourceSchema {
 /// How the source should be divided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitRequest {
-    /// At most so many splits.
+    /// The largest number of splits; at least 1.
     pub max: u32,
-    /// The columns that will be read, as [`Reader::produces`] answered them.
+    /// The columns that will be read, as [`Reader::produces`] returned them.
     pub columns: Vec<Column>,
 }
 
-/// A part of the source. It travels: another process that has the same options can open it.
+/// A part of the source. It travels as JSON: another process with the same options can open it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
-    /// In words, for the plan: `orders.csv bytes 0..1048576`, `id >= 100 and id < 200`.
+    /// The rows in words, for the plan: `orders.csv bytes 0..1048576`, `id >= 100 and id < 200`.
+    /// Different for each split.
     pub label: String,
     /// What the reader needs to open it; opaque to the host.
     pub data: String,
-    /// What can be promised about reading it again.
+    /// What is promised about reading it again. Decides what the host does after a lost connection.
     pub ability: SplitAbility,
     /// About how many rows, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -153,14 +239,14 @@ pub struct Split {
     pub bytes: Option<u64>,
 }
 
-/// One thing that a check looked at.
+/// The result of one stage of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The stage: `name resolution`, `login`, `rights`, `file`.
     pub stage: String,
-    /// Whether it is in order.
+    /// Whether the stage passed.
     pub ok: bool,
-    /// What was found.
+    /// What was found: the server's version, the missing right and how to grant it.
     pub detail: String,
 }
 
@@ -171,7 +257,7 @@ pub struct TableInfo {
     pub name: String,
     /// `table`, `view`, `file`.
     pub kind: String,
-    /// About how many rows, if that costs nothing to know.
+    /// About how many rows, if the store knows it without counting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
 }

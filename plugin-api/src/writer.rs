@@ -1,122 +1,199 @@
-//! The writing side: what the target is, what a plan would do to it, and the chunks of one task.
-//! No verb but `counts` has a default: a writer that cannot do one says
-//! [`crate::ErrorKind::Unsupported`].
+//! The writing side: the target, what a plan would do to it, and the chunks of one task. Choosing
+//! the size of chunks, replaying them and counting rows are left to the host.
 //!
-//! # The order of verbs
+//! # The order of calls
 //!
-//! Job: `inspect`, `draft`, then `prepare`, then tasks, then `commit` and `finalise`; `abort`
-//! instead of `commit` when a task failed. Task: `begin_chunk`, `write`..., `commit_chunk` or
-//! `rollback_chunk`, and so on; `finish`, or `abort`, or a plain drop, which must leave no more
-//! than `abort` would.
+//! * Job: `inspect` and `draft`, which change nothing; `prepare`; tasks; `commit` and `finalise`.
+//!   `abort` instead of `commit` if a task failed.
+//! * Task: `begin_chunk`, any number of `write`, then `commit_chunk` or `rollback_chunk`, and the
+//!   next chunk. `finish` or `abort` ends it; so does a drop, which leaves no more than `abort`.
+//!
+//! A process may die between any two calls. The next run must find a target that its own
+//! `prepare` can start from.
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::{Column, Count, DirtyRow, Finding, Guarantee, Position, Result, TableInfo, WriteMode};
 
-/// A destination. Verbs may be called from several of the host's threads at once and may block.
+/// A destination.
+///
+/// The host calls it from several threads at once, and every method but `counts` may block on the
+/// store. A call that blocks returns [`crate::ErrorKind::Cancelled`] within a second after the
+/// stop signal; `abort` and `finalise` do their work regardless of it. No method but `counts` has
+/// a default: a writer without an ability returns [`crate::ErrorKind::Unsupported`].
+///
+/// The crate's documentation has a whole example.
 pub trait Writer: Send + Sync {
-    /// Looks whether the destination can be reached and written, stage by stage, and writes
-    /// nothing. A failed stage is a finding, not an error.
+    /// Checks stage by stage whether the destination can be reached and written, and writes
+    /// nothing. A failed stage is a finding with `ok: false`, and the last one.
+    ///
+    /// # Errors
+    /// Only if the check itself cannot run: wrong options, the stop signal.
     fn check(&self) -> Result<Vec<Finding>>;
 
-    /// The tables (files, collections) that this connection offers.
+    /// The tables (files, collections) that this connection offers. The job's own `table` or
+    /// `path` does not matter and may be missing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unsupported`] if the store has no list of them.
     fn discover(&self) -> Result<Vec<TableInfo>>;
 
-    /// The target as it stands. A missing target is an answer, not an error.
+    /// The current target. A missing target is a result (`exists: false`), not an error.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Connection`], [`crate::ErrorKind::Denied`].
     fn inspect(&self) -> Result<TargetInfo>;
 
     /// What this plan would do, checked against the target and against the store's rules. Changes
-    /// nothing.
+    /// nothing, so it also serves `transload plan`.
     ///
     /// # Errors
-    /// Whatever makes the plan impossible: a mode the store has not, a key the target lacks.
+    /// Whatever makes the plan impossible: [`crate::ErrorKind::Unsupported`] for a mode that the
+    /// store does not have, [`crate::ErrorKind::Schema`] for a key or column that the target lacks.
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft>;
 
-    /// Makes ready: locks, `before` statements, created tables, stages. Called once a run, after
-    /// the source has been opened. Calling it again with the same run changes nothing more.
+    /// Prepares the run: locks, `before` statements, created tables, stages. Called once per run,
+    /// after the source has been opened. A second call with the same run changes nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Locked`] if another run holds the target, [`crate::ErrorKind::Schema`]
+    /// if the target changed since the draft.
     fn prepare(&self, plan: &WritePlan) -> Result<()>;
 
     /// Opens one task's writing. Nothing that it writes is visible before its first committed
-    /// chunk, or before [`Writer::commit`] where the mode stages.
+    /// chunk, or before [`Writer::commit`] if the mode stages.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Connection`]; [`crate::ErrorKind::Defect`] before `prepare`.
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>>;
 
-    /// Makes the job's result visible, in the tasks' order, and runs `after` statements.
-    /// A second call with the same receipts answers [`ChunkOutcome::AlreadyCommitted`].
+    /// Makes the job's result visible, in the order of tasks, and runs `after` statements. Called
+    /// when every task has finished. A second call with the same receipts, also from another
+    /// process, returns [`ChunkOutcome::AlreadyCommitted`].
+    ///
+    /// # Errors
+    /// Only if it is certain that nothing was committed. If that is uncertain, return
+    /// [`ChunkOutcome::Unknown`].
     fn commit(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<ChunkOutcome>;
 
-    /// Removes what the run has staged; committed chunks stay. Safe to call at any time after
+    /// Removes what the run has staged; committed chunks remain. Valid at any time after
     /// `prepare`, and more than once. Must not delete what an unknown outcome may have published.
+    ///
+    /// # Errors
+    /// If something remains; the message names it.
     fn abort(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<()>;
 
-    /// Removes leftovers after a commit. Safe to call more than once.
+    /// Removes leftovers of a committed run. Valid more than once.
+    ///
+    /// # Errors
+    /// If something remains; the message names it. The run stays committed.
     fn finalise(&self, plan: &WritePlan) -> Result<()>;
 
-    /// What the writer and its tasks have counted of their dealings with the destination, each
-    /// name once. Asks the destination for nothing. By default nothing is counted.
+    /// What the writer and its tasks have counted since they were made (requests, retries), each
+    /// name once. Does not block and sends no request. The default counts nothing.
+    ///
+    /// # Errors
+    /// None are expected; the host logs one and continues.
     fn counts(&self) -> Result<Vec<Count>> {
         Ok(Vec::new())
     }
 }
 
-/// The writing of one task, by one thread.
+/// The writing of one task, by one thread at a time. Dropping it, at any moment, leaves no more
+/// behind than [`WriteTask::abort`].
+///
+/// A chunk is in the target completely or not at all. The host keeps its batches until it is
+/// committed, so that it can replay them.
 pub trait WriteTask: Send {
-    /// Starts chunk `sequence`, counted from 0.
+    /// Starts chunk `sequence`, counted from 0. A replayed chunk has the same number again.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Defect`] if a chunk is open.
     fn begin_chunk(&mut self, sequence: u64) -> Result<()>;
 
-    /// Adds a batch to the chunk. Rows that the store refuses for their values come back as dirty
-    /// rows, and all others are in; `inserted + updated + skipped + dirty` is the batch's count.
-    /// [`crate::ErrorKind::Retry`] asks for a rollback and a replay of the whole chunk. What this
-    /// answers holds once the chunk is committed: a writer that sends a chunk in one go may find
-    /// refused rows no sooner, and asks for the replay then.
+    /// Adds a batch, of the plan's columns, to the chunk. Rows whose values the store refuses are
+    /// returned as dirty rows, and all others are part of the chunk;
+    /// `inserted + updated + skipped + dirty` is the number of rows of the batch.
+    ///
+    /// The counts become final when the chunk is committed. A writer that sends a chunk in one
+    /// request learns of refused rows only then, and asks for a replay from `commit_chunk`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Retry`] asks for a rollback and a replay of the whole chunk: after a
+    /// deadlock or a lost connection. Any other kind ends the task.
     fn write(&mut self, batch: &RecordBatch) -> Result<Written>;
 
-    /// Commits the chunk. `position` is where the reader goes on, `counters` the task's totals
-    /// including this chunk.
+    /// Commits the chunk. `position` is the source's position after it, `counters` the task's
+    /// totals including it: a store that can keep both with the rows makes a run resumable.
+    ///
+    /// # Errors
+    /// Only if it is certain that nothing was committed; [`crate::ErrorKind::Retry`] then asks for
+    /// a replay. If it is uncertain, return [`ChunkOutcome::Unknown`].
     fn commit_chunk(&mut self, position: &Position, counters: &Counters) -> Result<ChunkOutcome>;
 
-    /// Forgets the chunk: nothing of it stays. Also right when no chunk is open.
+    /// Discards the open chunk: none of its rows remains. Valid also without an open chunk, and
+    /// after an error.
+    ///
+    /// # Errors
+    /// Ends the task. A lost connection is none: the store has rolled back.
     fn rollback_chunk(&mut self) -> Result<()>;
 
     /// Ends the task after its last committed chunk.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Defect`] if a chunk is open.
     fn finish(self: Box<Self>) -> Result<Receipt>;
 
-    /// Ends the task and removes what it staged.
+    /// Ends the task and removes what it has staged.
+    ///
+    /// # Errors
+    /// If something remains; the message names it.
     fn abort(self: Box<Self>) -> Result<()>;
 }
 
-/// What became of a batch's rows.
+/// What happened to a batch's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// Rows that are new in the target.
     pub inserted: u64,
-    /// Rows whose key was there and that changed it, or replaced it.
+    /// Rows whose key existed and that changed the existing row or replaced it.
     pub updated: u64,
-    /// Rows whose key was there and that were left out.
+    /// Rows whose key existed and that were left out.
     pub skipped: u64,
-    /// Rows that the store refused, by index in the batch.
+    /// Rows that the store refused, in the order of the batch, each once.
     #[serde(default)]
     pub dirty: Vec<DirtyRow>,
 }
 
-/// What became of a commit.
+/// The outcome of a commit, of a chunk or of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChunkOutcome {
-    /// It is in.
+    /// The store has confirmed it.
     Committed,
-    /// It was in before.
+    /// An earlier call, also of another process, had committed it. Nothing was written.
     AlreadyCommitted,
-    /// A newer attempt owns the task: stop, nothing was written.
+    /// A newer attempt owns the task. Nothing was written, and the host stops this attempt.
     Fenced,
-    /// It may or may not be in. Keep everything and stop.
+    /// The connection was lost before the store's reply, and the store cannot be asked. The host
+    /// keeps everything, stops, and reports the evidence.
     Unknown {
-        /// What is known.
+        /// What is known, for a human who decides.
         evidence: String,
     },
 }
 
 /// Row counts of a task or a job. `read = inserted + updated + skipped + dirty` at every commit.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::Counters;
+///
+/// let mut total = Counters { read: 3, inserted: 2, dirty: 1, ..Counters::default() };
+/// total.add(&Counters { read: 1, updated: 1, ..Counters::default() });
+/// assert_eq!((total.read, total.inserted, total.updated, total.dirty), (4, 2, 1, 1));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Rows taken from the source, dirty ones included.
@@ -125,7 +202,7 @@ pub struct Counters {
     pub inserted: u64,
     /// Rows that changed or replaced one in the target.
     pub updated: u64,
-    /// Rows left out because their key was there.
+    /// Rows left out because their key existed.
     pub skipped: u64,
     /// Rows that could not be read, converted or written.
     pub dirty: u64,
@@ -142,7 +219,7 @@ impl Counters {
     }
 }
 
-/// How rows travel to the store.
+/// How rows are sent to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LoadMethod {
@@ -166,7 +243,8 @@ impl LoadMethod {
     }
 }
 
-/// What a task hands to the job's commit; opaque to the host, at most 4 KiB.
+/// What a task passes to the job's commit, possibly in another process. Opaque to the host, at
+/// most 4 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The task's number.
@@ -190,24 +268,25 @@ pub struct Key {
     pub unusable: bool,
 }
 
-/// A target as it stands.
+/// The current target.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetInfo {
     /// Its name, as messages print it.
     pub name: String,
-    /// Whether it is there. If not, `columns` is empty.
+    /// Whether it exists. If not, `columns` is empty.
     pub exists: bool,
     /// Its columns, in order. Empty for a target that takes any columns (files).
     pub columns: Vec<Column>,
     /// Primary and unique keys.
     #[serde(default)]
     pub keys: Vec<Key>,
-    /// What the plan should tell, such as triggers or cascades.
+    /// Notes for the plan, such as triggers or cascades.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
-/// What the host has decided about the writing of a run. Travels to every process that writes.
+/// What the host has decided about the writing of a run. Travels as JSON to every process that
+/// writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WritePlan {
     /// The run's id: letters, digits and `-`.
@@ -222,10 +301,10 @@ pub struct WritePlan {
     /// Columns that an upsert updates.
     #[serde(default)]
     pub update_columns: Vec<String>,
-    /// How rows travel.
+    /// How rows are sent.
     #[serde(default)]
     pub load: LoadMethod,
-    /// Make the target if it is not there, with `columns` and `key` as primary key.
+    /// Create the target if it does not exist, with `columns`, and `key` as primary key.
     #[serde(default)]
     pub create_table: bool,
     /// Statements before the first row.
@@ -242,14 +321,15 @@ pub struct WritePlan {
 /// What a plan would do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WriteDraft {
-    /// The columns as the writer will take them: the plan's, each in the type that it needs.
+    /// The columns that the writer will accept: the plan's, each in the type that it needs. The
+    /// host converts rows to them.
     pub columns: Vec<Column>,
-    /// Every statement or step that is not one of rows, in order.
+    /// Every statement or step besides the sending of rows, in order.
     #[serde(default)]
     pub statements: Vec<Statement>,
     /// The guarantee that the writer's side can give.
     pub guarantee: Guarantee,
-    /// Why not a better one.
+    /// Why it is not a stronger one.
     #[serde(default)]
     pub because: String,
     /// What the user should know before running it.
@@ -262,7 +342,7 @@ pub struct WriteDraft {
 pub struct Statement {
     /// SQL, or a sentence.
     pub text: String,
-    /// It removes or replaces what is there.
+    /// It removes or replaces existing data.
     #[serde(default)]
     pub destructive: bool,
 }

@@ -1,6 +1,6 @@
-//! Batches and schemas through the Arrow C Data Interface. The schema crosses once per task; a
-//! batch is checked against it by the side that exports, because the side that imports cannot
-//! tell a wrong type from a right one.
+//! Batches and schemas through the Arrow C Data Interface. Buffers are shared, not copied. The
+//! schema crosses once per task; the exporting side compares each batch with it, because the
+//! importing side cannot detect a wrong type.
 
 use std::{mem, ptr, sync::Arc};
 
@@ -17,9 +17,10 @@ use super::{
     guard::{catch, from_json, to_json},
     module::{FfiArray, FfiBatch, FfiSchema},
 };
-use crate::{DirtyRow, Error, ErrorKind, Result};
+use crate::{DirtyRow, Error, Result, code};
 
-/// Our mirrors and Arrow's own structs are the same C struct.
+/// Conversions between a mirror struct of `module` and arrow-rs's own struct, which are the same C
+/// struct. Only the mirror has a layout that abi_stable can check.
 macro_rules! same_struct {
     ($mirror:ty, $arrow:ty) => {
         const _: () = assert!(mem::size_of::<$mirror>() == mem::size_of::<$arrow>());
@@ -57,7 +58,7 @@ unsafe impl Send for FfiArray {}
 // SAFETY: as above.
 unsafe impl Send for FfiSchema {}
 
-/// What only some batches carry. It crosses as JSON, so it can grow.
+/// What only some batches carry. It crosses as JSON, so keys can be added.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct BatchNotes {
     /// Rows that could not be read or written.
@@ -66,20 +67,29 @@ pub(super) struct BatchNotes {
 }
 
 impl BatchNotes {
-    /// Empty text when there is nothing to tell, as for most batches.
+    /// The notes as JSON; an empty text for a batch without any, as most are.
     pub(super) fn to_text(&self) -> Result<RString> {
         if self.dirty.is_empty() { Ok(RString::new()) } else { to_json(self) }
     }
 
+    /// The notes from their JSON or empty text.
     pub(super) fn from_text(text: &str) -> Result<Self> {
         if text.is_empty() { Ok(Self::default()) } else { from_json("batch notes", text) }
     }
 }
 
+/// A schema as the struct that crosses. The caller owns it.
+///
+/// # Errors
+/// [`crate::ErrorKind::Defect`] for a type that the C Data Interface does not have.
 pub(super) fn export_schema(schema: &Schema) -> Result<FfiSchema> {
     FFI_ArrowSchema::try_from(schema).map(FfiSchema::from).map_err(|error| refused(&error))
 }
 
+/// A schema that has crossed. The struct is read and stays the caller's.
+///
+/// # Errors
+/// [`crate::ErrorKind::Defect`] for a struct that is not a valid schema.
 pub(super) fn import_schema(schema: &FfiSchema) -> Result<SchemaRef> {
     // SAFETY: the same C struct, only looked at.
     let schema = unsafe { &*ptr::from_ref(schema).cast::<FFI_ArrowSchema>() };
@@ -88,14 +98,22 @@ pub(super) fn import_schema(schema: &FfiSchema) -> Result<SchemaRef> {
     })
 }
 
-/// Both sides derive the schema from the columns; this tells if they differ in how.
+/// Checks a task's schema. Both sides derive it from the columns with their own version of this
+/// crate, so a difference means that the versions derive it differently.
+///
+/// # Errors
+/// [`crate::ErrorKind::Defect`] with the first difference.
 pub(super) fn ensure_same_schema(wanted: &Schema, found: &Schema) -> Result<()> {
     difference(wanted, found).map_or(Ok(()), |difference| {
         Err(broken(format!("the task's schema is not that of its columns: {difference}")))
     })
 }
 
-/// A batch on its way out. Anything but the declared schema stops here.
+/// A batch as the struct that crosses. The receiver owns it; buffers stay shared with `batch`.
+///
+/// # Errors
+/// [`crate::ErrorKind::Defect`] if the batch does not have the declared schema: on the other side that
+/// would be undefined behaviour.
 pub(super) fn export_batch(batch: &RecordBatch, declared: &SchemaRef) -> Result<FfiBatch> {
     let schema = batch.schema_ref();
     if !Arc::ptr_eq(schema, declared)
@@ -111,7 +129,11 @@ pub(super) fn export_batch(batch: &RecordBatch, declared: &SchemaRef) -> Result<
     Ok(FfiBatch { array: FFI_ArrowArray::new(&data).into(), rows })
 }
 
-/// A batch that came in, with the schema that came before it. Buffers are shared, not copied.
+/// A batch that has crossed, of the schema that crossed before it. Buffers are shared with the
+/// other side and freed by it when the batch is dropped.
+///
+/// # Errors
+/// [`crate::ErrorKind::Defect`] if the struct does not fit the schema, or if whole rows are null.
 pub(super) fn import_batch(batch: FfiBatch, declared: &SchemaRef) -> Result<RecordBatch> {
     let FfiBatch { array, rows } = batch;
     // arrow-rs panics on a wrong number of columns.
@@ -139,7 +161,8 @@ fn import_columns(array: FFI_ArrowArray, rows: u64, declared: &SchemaRef) -> Res
         .map_err(|error| refused(&error))
 }
 
-/// The first difference in words, if there is one. Metadata counts: types travel in it.
+/// The first difference of two schemas in words. Field metadata counts, because it holds the
+/// logical types.
 fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     if wanted == found {
         return None;
@@ -153,6 +176,7 @@ fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     Some(format!("expected {}, found {}", in_words(wanted), in_words(found)))
 }
 
+/// A field with everything that is compared.
 fn in_words(field: &Field) -> String {
     let null = if field.is_nullable() { "null" } else { "not null" };
     let mut metadata: Vec<_> = field.metadata().iter().collect();
@@ -162,7 +186,7 @@ fn in_words(field: &Field) -> String {
 }
 
 fn broken(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Defect, message).with_code("PLUGIN-BATCH")
+    Error::defect(message).with_code(code::PLUGIN_BATCH)
 }
 
 fn refused(error: &ArrowError) -> Error {
@@ -174,6 +198,7 @@ mod tests {
     use arrow_array::{ArrayRef, Int32Array, StringArray};
 
     use super::*;
+    use crate::ErrorKind;
     use crate::{Column, LogicalType, schema_of};
 
     fn schema(types: &[LogicalType]) -> SchemaRef {

@@ -1,5 +1,5 @@
-//! Compares the types of a library with ours, and tells a mismatch in one line.
-//! abi_stable's own report of one can reach 55 KB.
+//! Compares the types of a library with ours and reports a mismatch in one line. abi_stable's own
+//! report can reach 55 KB. Versions are compared before, by `version`.
 
 use abi_stable::{
     StableAbi,
@@ -13,20 +13,21 @@ use super::{
     module::PluginModuleRef,
     version::{ABI, AbiVersion},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result, code};
 
-/// Whether a library's types fit ours. The side with the greater minor version may have appended.
+/// Checks that a library's types fit ours. The side with the greater minor version may have
+/// appended fields; everything before them must be equal.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] with the first mismatch.
+/// [`crate::ErrorKind::Unsupported`] with the first mismatch.
 pub(super) fn ensure_fits(plugin: &'static TypeLayout, version: AbiVersion) -> Result<()> {
     let host = <PluginModuleRef as StableAbi>::LAYOUT;
     let newer_plugin = version.minor >= ABI.minor;
-    // The checker wants what is expected first, which is the side that has less.
+    // The checker takes the expected layout first: the one of the side that has fewer fields.
     let (expected, found) = if newer_plugin { (host, plugin) } else { (plugin, host) };
     let Err(report) = check_layout_compatibility(expected, found) else { return Ok(()) };
     let mismatch = report.errors.iter().find_map(in_one_line);
-    // What is left are crate versions: see `is_package_version`.
+    // The rest are crate versions: see `is_package_version`.
     mismatch.map_or(Ok(()), |mismatch| Err(refusal(&mismatch, newer_plugin)))
 }
 
@@ -38,21 +39,23 @@ fn refusal(mismatch: &str, host_is_expected: bool) -> Error {
         "expected: the {expected}'s, found: the {found}'s; the plugin was built against a changed \
          copy of the plugin API: rebuild it against a released one"
     );
-    Error::new(ErrorKind::Unsupported, message).with_code("PLUGIN-LAYOUT").hint(hint)
+    Error::unsupported(message).with_code(code::PLUGIN_LAYOUT).hint(hint)
 }
 
-/// abi_stable refuses types of another (semver) crate version. Our ABI version moves apart from
-/// the crate's, so that finding says nothing; all others of the same types are still made.
+/// abi_stable refuses types of another (semver) crate version. Our ABI version is independent of
+/// the crate's, so this finding means nothing; the others are still reported.
 fn is_package_version(mismatch: &AbiInstability) -> bool {
     matches!(mismatch, AbiInstability::PackageVersion(_))
 }
 
+/// The first relevant mismatch of one type, as `expected field `x`, found `y` at `place``.
 fn in_one_line(error: &AbiInstabilityError) -> Option<String> {
     let mismatch = error.errs.iter().find(|mismatch| !is_package_version(mismatch))?;
     Some(format!("{} at `{}`", in_words(mismatch), place(error)))
 }
 
-/// `reader.vtable.open.bytes`, without the wrappers' own fields.
+/// The path to the type, such as `root.reader.vtable.open`, without the fields of abi_stable's
+/// wrappers.
 fn place(error: &AbiInstabilityError) -> String {
     let mut path: Vec<String> = vec!["root".to_owned()];
     for level in &error.stack_trace {

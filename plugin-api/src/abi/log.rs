@@ -1,6 +1,7 @@
 //! A library has its own `tracing` statics and its own panic hook, so both are forwarded: every
-//! event and every panic of the plugin reaches the host's log. Nothing is installed where a plugin
-//! is linked natively, because only the host's `connect_log` call installs.
+//! event and every panic of the plugin reaches the host's log. A plugin that is linked natively
+//! has nothing installed, because only the host's `connect_log` call installs it. Formatting and
+//! filtering are left to the host.
 
 use std::{
     backtrace::Backtrace,
@@ -25,28 +26,30 @@ use super::{
     module::{FfiLog, LogVtable, LogVtableRef},
 };
 
-/// One event of a plugin.
+/// One event of a plugin. It borrows from the plugin's memory: a sink copies what it keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct LogEvent<'a> {
-    /// How bad.
+    /// Its severity.
     pub level: Level,
-    /// The plugin's module, or what the event names as its target.
+    /// The plugin's module, or the target that the event names.
     pub target: &'a str,
-    /// In words.
+    /// Its message.
     pub message: &'a str,
     /// The event's other fields, as the text of a JSON object.
     pub fields: &'a str,
 }
 
-/// Where the host takes a plugin's events. Called from the plugin's threads, several at once.
+/// Where the host receives a plugin's events. Called from the plugin's threads, several at once;
+/// it must not call the plugin, and a panic in it is ignored.
 pub trait LogSink: Send + Sync {
-    /// Whether such events are wanted now; asked before each one.
+    /// Whether such events are wanted now. Called before each event, so it must be cheap.
     fn enabled(&self, level: Level, target: &str) -> bool;
 
-    /// Takes one.
+    /// Receives one event.
     fn event(&self, event: LogEvent<'_>);
 }
 
+/// The level behind a number that crossed; numbers of a newer side are `TRACE`.
 fn level_from(number: u32) -> Level {
     match number {
         1 => Level::ERROR,
@@ -57,6 +60,7 @@ fn level_from(number: u32) -> Level {
     }
 }
 
+/// A level as the number that crosses.
 fn level_number(level: Level) -> u32 {
     match level {
         Level::ERROR => 1,
@@ -71,8 +75,8 @@ fn level_number(level: Level) -> u32 {
 
 type Sink = Arc<dyn LogSink>;
 
-/// The handle that a host gives to a library.
-pub(super) fn lend(sink: Sink) -> FfiLog {
+/// A sink as the handle that crosses, for the life of the process.
+pub(super) fn export(sink: Sink) -> FfiLog {
     FfiLog { data: Box::into_raw(Box::new(sink)).cast(), vtable: VTABLE }
 }
 
@@ -82,13 +86,13 @@ const VTABLE: LogVtableRef = {
 };
 
 unsafe extern "C" fn drop(data: *mut ()) {
-    // SAFETY: `data` is from `lend` and dropped once, by the handle.
+    // SAFETY: `data` is from `export` and dropped once, by the handle.
     let sink = unsafe { Box::from_raw(data.cast::<Sink>()) };
     quietly(|| std::mem::drop(sink));
 }
 
 unsafe extern "C" fn enabled(data: *const (), level: u32, target: RStr<'_>) -> bool {
-    // SAFETY: `data` is from `lend`, alive as long as the handle.
+    // SAFETY: `data` is from `export`, alive as long as the handle.
     let sink = unsafe { &*data.cast::<Sink>() };
     let mut wanted = false;
     quietly(|| wanted = sink.enabled(level_from(level), target.as_str()));
@@ -108,7 +112,7 @@ unsafe extern "C" fn event(
     quietly(|| sink.event(LogEvent { level: level_from(level), target, message, fields }));
 }
 
-/// A log that panics has nowhere to say so.
+/// Runs a call of the log and drops its panic: a log that panics has nowhere to report it.
 fn quietly(call: impl FnOnce()) {
     let _ = catch("log", || {
         call();
@@ -120,7 +124,8 @@ fn quietly(call: impl FnOnce()) {
 
 static LOG: OnceLock<FfiLog> = OnceLock::new();
 
-/// Connects this library's events and panics to the host's log; a second host is ignored.
+/// Sends this library's events and panics to the host's log. The root module's `connect_log`; a
+/// second call is ignored.
 pub(super) extern "C" fn connect(log: FfiLog) {
     quietly(|| {
         if LOG.set(log).is_err() {
@@ -132,6 +137,7 @@ pub(super) extern "C" fn connect(log: FfiLog) {
     });
 }
 
+/// Sends one event, if the log is connected.
 fn send(level: Level, target: &str, message: &str, fields: &str) {
     if let Some(log) = LOG.get() {
         let [target, message, fields] = [target, message, fields].map(RStr::from_str);
@@ -140,6 +146,8 @@ fn send(level: Level, target: &str, message: &str, fields: &str) {
     }
 }
 
+/// The panic hook: logs the panic with its location and, if `RUST_BACKTRACE` asks for it, its
+/// backtrace, and records the location for the error that the guard makes.
 fn forward_panic(info: &panic::PanicHookInfo<'_>) {
     let location = info.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string);
     let message = message_of(info.payload());
@@ -147,7 +155,6 @@ fn forward_panic(info: &panic::PanicHookInfo<'_>) {
     let mut fields = Map::new();
     fields.insert("location".to_owned(), location.clone().into());
     fields.insert("thread".to_owned(), thread.name().unwrap_or("unnamed").into());
-    // Captured only if the user asked for it by RUST_BACKTRACE.
     let backtrace = Backtrace::capture();
     if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
         fields.insert("backtrace".to_owned(), backtrace.to_string().into());
@@ -157,14 +164,14 @@ fn forward_panic(info: &panic::PanicHookInfo<'_>) {
     send(Level::ERROR, "panic", &message, &Value::Object(fields).to_string());
 }
 
-/// Sends events on; spans are only numbered.
+/// The subscriber of this library: forwards events; spans are only numbered.
 #[derive(Default)]
 struct Forward {
     spans: AtomicU64,
 }
 
 impl Subscriber for Forward {
-    /// Asked anew each time: the host's level may change while it runs.
+    /// Not cached: the host's level may change while it runs.
     fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
         Interest::sometimes()
     }

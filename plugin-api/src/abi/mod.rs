@@ -1,18 +1,32 @@
-//! The library's edge: what a plugin and its host agree on, frozen per major version.
-//! Authors write [`crate::Plugin`] and one line, `export_plugin!`; hosts call [`module_at`] and
-//! [`Module::import`] and get the same trait back. Finding and loading files is the host's.
+//! The ABI: what a plugin library and its host agree on, frozen per major version. Authors write
+//! [`crate::Plugin`] and one line, [`export_plugin!`](crate::export_plugin); hosts call
+//! [`module_at`] and [`Module::import`] and get the same trait back. Finding and loading files is
+//! left to the host.
 //!
-//! | file | what it holds |
+//! | file | what it contains |
 //! |---|---|
-//! | `module` | the frozen types: root module, vtables, handles; every function's contract |
+//! | [`module`] | the frozen types: root module, vtables, handles; every function's contract |
 //! | `version` | which versions fit together |
 //! | `export` | the plugin's side: traits to vtables, the export macro |
 //! | `import` | the host's side: vtables to traits |
-//! | `services` | what the host lends: secrets, cancellation |
+//! | `services` | what the host provides: secrets, cancellation |
 //! | `batch` | batches and schemas through the Arrow C Data Interface |
 //! | `log` | the plugin's events and panics into the host's log |
-//! | `guard` | no panic crosses |
-//! | `layout` | layout reports in one line |
+//! | `guard` | no panic crosses; results and JSON |
+//! | `layout` | layout mismatches in one line |
+//!
+//! # Names
+//!
+//! `FfiReader` is what crosses: a `data` pointer and a vtable. `ForeignReader` is how the receiving
+//! side uses it: an implementation of [`crate::Reader`] that calls the vtable. Only the side that
+//! made a `data` pointer looks behind it.
+//!
+//! # One call
+//!
+//! `ForeignReader::splits` writes its argument as JSON and calls `ReaderVtable::splits`; the
+//! plugin's side guards against panics, reads the JSON, calls the author's `Reader::splits`, and
+//! writes the result as JSON, which `ForeignReader` reads. A batch does not pass through JSON: its
+//! buffers are shared through the Arrow C Data Interface, at 5 to 10 microseconds a batch.
 #![allow(
     unsafe_code,
     reason = "raw handles and foreign functions: this folder is their only home in the plugin API"
@@ -35,7 +49,7 @@ pub use version::{ABI, AbiVersion};
 /// The symbol under which every plugin library exports its root module.
 pub const ROOT_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME;
 
-/// What `export_plugin!` expands to; not for authors.
+/// The items that `export_plugin!` expands to; not for authors.
 #[doc(hidden)]
 pub mod exported {
     pub use super::export::{Exported, load};

@@ -1,22 +1,39 @@
 //! The frozen types: the root module, one vtable per object, the handles that pair an object with
-//! its vtable, and the Arrow structs.
+//! its vtable, and the Arrow structs. Nothing here runs: `export` fills the vtables, `import` calls
+//! them.
 //!
 //! # Rules of change
 //!
 //! * Structs named `Ffi...` are frozen for the major version. Vtables and the root module grow at
 //!   their end only, and `last_prefix_field` never moves: what an older side lacks reads as `None`.
 //! * What is JSON grows by keys with defaults. Enumerations cross as JSON words or `u32`.
+//! * Each addition raises the minor version in `version`, has a line there, and says here what its
+//!   absence means.
 //!
-//! # What holds for every function
+//! # The contract of a function
 //!
-//! * `data` is the handle's own pointer, alive from the making of the handle to its `drop`.
-//! * Arguments by reference are the caller's and are not kept after the return; what is returned,
-//!   and arguments by value, belong to their receiver, whose drop returns the memory to its maker.
-//! * No function unwinds. A panic answers an error of kind `defect`; every later call on that
-//!   object does too. `Err` holds a [`crate::Error`] as JSON.
-//! * "Shared" functions may be called from several threads at once; "owned" ones by one thread at
-//!   a time, which may change between calls. The host calls from threads made for it, never from
-//!   an async executor's, so a function that blocks may block for long.
+//! Every function states five things, one line each:
+//!
+//! * **Caller**: which side calls it, host or plugin.
+//! * **Thread**: *shared* functions may be called from several threads at once; *owned* ones by one
+//!   thread at a time, which may change between calls. The host calls from threads made for it,
+//!   never from an async executor's, so a function that blocks may block for long.
+//! * **State**: what must have happened before. A call in another state returns an error and has
+//!   no effect; it is never undefined.
+//! * **Owner**: who owns what crosses. Unless stated otherwise, arguments by reference (`RStr`,
+//!   `RSlice`) are the caller's and are not kept after the return; arguments by value belong to the
+//!   callee, and what is returned to the caller. Dropping a value returns its memory to the side
+//!   that allocated it.
+//! * **Blocks**: whether the call may wait for the store. A call that blocks returns within a
+//!   second after the host's stop signal, with an error of kind `cancelled`.
+//!
+//! # What holds for all of them
+//!
+//! * `data` is the handle's own pointer, valid from the creation of the handle to its `drop`.
+//! * No function unwinds. A panic becomes an error of kind `defect`, and so does every later call
+//!   on the same object.
+//! * `Err` holds a [`crate::Error`] as JSON. A kind that the receiver does not know reads as
+//!   `other`.
 
 use abi_stable::{
     StableAbi, declare_root_module_statics,
@@ -27,7 +44,7 @@ use abi_stable::{
 
 use super::version::ABI_STRINGS;
 
-/// A value, or an error as JSON.
+/// A value, or a [`crate::Error`] as JSON. It belongs to the caller.
 pub type FfiResult<T> = RResult<T, RString>;
 
 // ---------------------------------------------------------------------------------- root module
@@ -38,21 +55,43 @@ pub type FfiResult<T> = RResult<T, RString>;
 #[sabi(kind(Prefix(prefix_ref = PluginModuleRef, prefix_fields = PluginModulePrefix)))]
 #[sabi(missing_field(option))]
 pub struct PluginModule {
-    /// The library was built with `panic = "unwind"`. The host refuses it otherwise: its panics
-    /// would end the process.
+    /// Whether the library was built with `panic = "unwind"`. The host refuses it otherwise: a
+    /// panic would end the process instead of becoming an error.
     pub unwinds: bool,
-    /// The descriptor as JSON. Caller: host. Thread: shared. State: any. Returns: the caller's.
-    /// Blocks: no.
+    /// Returns the [`crate::Descriptor`] as JSON; the same text each time.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: no
     pub describe: extern "C" fn() -> FfiResult<RString>,
-    /// Makes a reader from [`crate::Options`] as JSON. Caller: host. Thread: shared. State: any.
-    /// Owner: takes `host`, returns the caller's. Blocks: no.
+    /// Makes a reader from [`crate::Options`] as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any; several readers may exist at once
+    /// * Owner: `host` passes to the reader, the returned handle to the caller
+    /// * Blocks: no: the first call of the reader may connect
     pub reader: extern "C" fn(options: RStr<'_>, host: FfiHost) -> FfiResult<FfiReader>,
-    /// Makes a writer; as `reader`.
+    /// Makes a writer from [`crate::Options`] as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any; several writers may exist at once
+    /// * Owner: `host` passes to the writer, the returned handle to the caller
+    /// * Blocks: no: the first call of the writer may connect
     #[sabi(last_prefix_field)]
     pub writer: extern "C" fn(options: RStr<'_>, host: FfiHost) -> FfiResult<FfiWriter>,
-    /// Since 1.1. Sends the library's events and panics to `log` from now on; only the first call
-    /// counts. Caller: host. Thread: shared. State: before `reader` and `writer`. Owner: takes
-    /// `log` for good. Blocks: no. Missing: the plugin logs nothing.
+    /// Since 1.1. Sends the library's events and panics to `log` from now on. Only the first call
+    /// has an effect.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: before `reader` and `writer`, so that none of their events is lost
+    /// * Owner: `log` passes to the library for the life of the process
+    /// * Blocks: no
+    /// * Missing: the plugin logs nothing
     pub connect_log: extern "C" fn(log: FfiLog),
 }
 
@@ -69,31 +108,67 @@ impl RootModule for PluginModuleRef {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiReader {
-    /// The plugin's object.
+    /// The plugin's object, opaque to the host.
     pub data: *mut (),
     /// Its functions.
     pub vtable: ReaderVtableRef,
 }
 
-/// [`crate::Reader`]. All but `drop`: caller host, shared, may block, return is the caller's.
+/// [`crate::Reader`], function by function.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = ReaderVtableRef, prefix_fields = ReaderVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct ReaderVtable {
-    /// Ends the reader. Caller: host, once. Thread: owned. State: every other call has returned;
-    /// its tasks may live on. Owner: takes `data`. Blocks: may.
+    /// Ends the reader.
+    ///
+    /// * Caller: host, once, last
+    /// * Thread: owned
+    /// * State: every other call has returned; tasks that it opened may live on
+    /// * Owner: takes `data`
+    /// * Blocks: may, while connections are closed
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// Findings as JSON. State: any.
+    /// Returns [`crate::Finding`]s as JSON, one per stage that was checked.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub check: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
-    /// A source schema as JSON. State: any.
+    /// Returns the [`crate::SourceSchema`] as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub schema: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
-    /// Columns from wanted columns, both JSON. State: any.
+    /// Returns the columns that batches will have if `wanted` is asked for. Both are lists of
+    /// [`crate::Column`] as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub produces: unsafe extern "C" fn(data: *const (), wanted: RStr<'_>) -> FfiResult<RString>,
-    /// Splits from a split request, both JSON. State: any.
+    /// Returns [`crate::Split`]s for a [`crate::SplitRequest`], both as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any; the columns of the request are from `produces`
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub splits: unsafe extern "C" fn(data: *const (), request: RStr<'_>) -> FfiResult<RString>,
-    /// Opens a split (JSON) for columns (JSON) after a position (bytes). State: any; several
-    /// tasks may be open. Owner: the task is the caller's and independent of the reader's handle.
+    /// Opens a [`crate::Split`] (JSON) for columns (JSON), at its start or after a position
+    /// (bytes).
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any; several tasks may be open, and a split may come from another process
+    /// * Owner: the task is the caller's and does not depend on the reader's handle
+    /// * Blocks: yes
     #[sabi(last_prefix_field)]
     pub open: unsafe extern "C" fn(
         data: *const (),
@@ -101,9 +176,23 @@ pub struct ReaderVtable {
         columns: RStr<'_>,
         after: ROption<RSlice<'_, u8>>,
     ) -> FfiResult<FfiReadTask>,
-    /// Since 1.1. Tables as JSON. State: any. Missing: the verb is unsupported.
+    /// Since 1.1. Returns [`crate::TableInfo`]s as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
+    /// * Missing: `discover` is unsupported
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
-    /// Since 1.2. Counts as JSON. State: any. Blocks: no. Missing: nothing is counted.
+    /// Since 1.2. Returns [`crate::Count`]s as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any, also while tasks run
+    /// * Owner: the text is the caller's
+    /// * Blocks: no
+    /// * Missing: nothing is counted
     pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
 }
 
@@ -111,7 +200,7 @@ pub struct ReaderVtable {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiReadTask {
-    /// The plugin's object.
+    /// The plugin's object, opaque to the host.
     pub data: *mut (),
     /// Its functions.
     pub vtable: ReadTaskVtableRef,
@@ -119,18 +208,27 @@ pub struct FfiReadTask {
     pub schema: FfiSchema,
 }
 
-/// [`crate::ReadTask`].
+/// [`crate::ReadTask`], function by function.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = ReadTaskVtableRef, prefix_fields = ReadTaskVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct ReadTaskVtable {
-    /// Ends the task. Caller: host, once, last. Thread: owned. State: any, read to its end or
-    /// not. Owner: takes `data`; batches live on. Blocks: may.
+    /// Ends the task, whether or not it was read to its end.
+    ///
+    /// * Caller: host, once, last
+    /// * Thread: owned
+    /// * State: any
+    /// * Owner: takes `data`; batches that it returned live on
+    /// * Blocks: may, while a connection is closed
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// The next batch, `None` at the end. Caller: host. Thread: owned. State: not after an end or
-    /// an error. Owner: the batch is the caller's and outlives the task. Blocks: yes, until rows
-    /// come or the host's signal is given.
+    /// Returns the next batch, or `None` at the proven end of the split.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: not after `None` or an error
+    /// * Owner: the batch is the caller's and outlives the task
+    /// * Blocks: yes, until rows arrive or the stop signal is given
     #[sabi(last_prefix_field)]
     pub next_batch: unsafe extern "C" fn(data: *mut ()) -> FfiResult<ROption<FfiReadBatch>>,
 }
@@ -141,13 +239,14 @@ pub struct ReadTaskVtable {
 pub struct FfiReadBatch {
     /// The rows.
     pub batch: FfiBatch,
-    /// Where reading goes on.
+    /// The source's position after these rows.
     pub position: RVec<u8>,
     /// Where the rows came from.
     pub origin: ROption<FfiOrigin>,
     /// Bytes taken from the source.
     pub bytes: u64,
-    /// Notes as JSON (`dirty`: a list of [`crate::DirtyRow`]); empty when there is nothing to tell, as for most batches.
+    /// Notes as JSON (`dirty`: a list of [`crate::DirtyRow`]); empty for a batch without dirty
+    /// rows, as most are.
     pub notes: RString,
 }
 
@@ -171,53 +270,120 @@ pub struct FfiOrigin {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiWriter {
-    /// The plugin's object.
+    /// The plugin's object, opaque to the host.
     pub data: *mut (),
     /// Its functions.
     pub vtable: WriterVtableRef,
 }
 
-/// [`crate::Writer`]. All but `drop`: caller host, shared, may block, return is the caller's.
-/// `plan` is a [`crate::WritePlan`] as JSON.
+/// [`crate::Writer`], function by function. `plan` is a [`crate::WritePlan`] as JSON.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = WriterVtableRef, prefix_fields = WriterVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct WriterVtable {
-    /// Ends the writer. Caller: host, once. Thread: owned. State: every other call has returned;
-    /// its tasks may live on. Owner: takes `data`. Blocks: may.
+    /// Ends the writer.
+    ///
+    /// * Caller: host, once, last
+    /// * Thread: owned
+    /// * State: every other call has returned; tasks that it opened may live on
+    /// * Owner: takes `data`
+    /// * Blocks: may, while connections are closed
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// Findings as JSON. State: any.
+    /// Returns [`crate::Finding`]s as JSON, one per stage that was checked. Writes nothing.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub check: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
-    /// A target as JSON. State: any.
+    /// Returns the [`crate::TargetInfo`] as JSON. Writes nothing.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub inspect: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
-    /// A draft as JSON. State: any; changes nothing.
+    /// Returns the [`crate::WriteDraft`] of a plan as JSON. Writes nothing.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub draft: unsafe extern "C" fn(data: *const (), plan: RStr<'_>) -> FfiResult<RString>,
-    /// Makes ready. State: before the run's tasks; again changes nothing more.
+    /// Prepares the target for a run. A second call with the same plan changes nothing.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: drafted; before the first task of the run is opened
+    /// * Owner: nothing is returned
+    /// * Blocks: yes
     pub prepare: unsafe extern "C" fn(data: *const (), plan: RStr<'_>) -> FfiResult<()>,
-    /// Opens a task (JSON) for batches of `schema`, sent once. State: prepared. Owner: takes
-    /// `schema`; the task is the caller's and independent of the writer's handle.
+    /// Opens a task ([`crate::TaskContext`] as JSON) for batches of `schema`, which is sent once.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: prepared; several tasks may be open
+    /// * Owner: takes `schema`; the task is the caller's and does not depend on the writer's
+    ///   handle
+    /// * Blocks: yes
     pub open: unsafe extern "C" fn(
         data: *const (),
         plan: RStr<'_>,
         task: RStr<'_>,
         schema: FfiSchema,
     ) -> FfiResult<FfiWriteTask>,
-    /// A chunk outcome as JSON from receipts as JSON. State: all tasks finished.
+    /// Commits the run from [`crate::Receipt`]s (JSON) and returns a [`crate::ChunkOutcome`] as
+    /// JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: prepared, and every task has finished
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub commit: unsafe extern "C" fn(
         data: *const (),
         plan: RStr<'_>,
         receipts: RStr<'_>,
     ) -> FfiResult<RString>,
-    /// Removes what is staged. State: prepared; more than once.
+    /// Removes what the run has staged, except what an unknown outcome may have published.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: prepared; may be called more than once, and after `commit`
+    /// * Owner: nothing is returned
+    /// * Blocks: yes
     pub abort:
         unsafe extern "C" fn(data: *const (), plan: RStr<'_>, receipts: RStr<'_>) -> FfiResult<()>,
-    /// Removes leftovers. State: committed; more than once.
+    /// Removes leftovers of a committed run.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: committed; may be called more than once
+    /// * Owner: nothing is returned
+    /// * Blocks: yes
     #[sabi(last_prefix_field)]
     pub finalise: unsafe extern "C" fn(data: *const (), plan: RStr<'_>) -> FfiResult<()>,
-    /// Since 1.1. Tables as JSON. State: any. Missing: the verb is unsupported.
+    /// Since 1.1. Returns [`crate::TableInfo`]s as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
+    /// * Missing: `discover` is unsupported
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
-    /// Since 1.2. Counts as JSON. State: any. Blocks: no. Missing: nothing is counted.
+    /// Since 1.2. Returns [`crate::Count`]s as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any, also while tasks run
+    /// * Owner: the text is the caller's
+    /// * Blocks: no
+    /// * Missing: nothing is counted
     pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
 }
 
@@ -225,36 +391,78 @@ pub struct WriterVtable {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiWriteTask {
-    /// The plugin's object.
+    /// The plugin's object, opaque to the host.
     pub data: *mut (),
     /// Its functions.
     pub vtable: WriteTaskVtableRef,
 }
 
-/// [`crate::WriteTask`]. All: caller host, owned, may block, return is the caller's. After
-/// `finish` or `abort` only `drop` may follow; anything else answers an error.
+/// [`crate::WriteTask`], function by function.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = WriteTaskVtableRef, prefix_fields = WriteTaskVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct WriteTaskVtable {
-    /// Ends the task and leaves no more than `abort` would. Once, last. Owner: takes `data`.
+    /// Ends the task and leaves no more behind than `abort` would.
+    ///
+    /// * Caller: host, once, last
+    /// * Thread: owned
+    /// * State: any
+    /// * Owner: takes `data`
+    /// * Blocks: may, while an open chunk is rolled back
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// Starts a chunk. State: none open.
+    /// Starts a chunk.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: no chunk is open, and neither `finish` nor `abort` was called
+    /// * Owner: nothing is returned
+    /// * Blocks: yes
     pub begin_chunk: unsafe extern "C" fn(data: *mut (), sequence: u64) -> FfiResult<()>,
-    /// Adds a batch. State: chunk open. Owner: takes `batch`.
+    /// Adds a batch to the chunk and returns what happened to its rows.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: a chunk is open and none of its calls failed
+    /// * Owner: takes `batch`; the result is the caller's
+    /// * Blocks: yes
     pub write: unsafe extern "C" fn(data: *mut (), batch: FfiBatch) -> FfiResult<FfiWritten>,
-    /// A chunk outcome as JSON, from a position (bytes) and counters (JSON). State: chunk open.
+    /// Commits the chunk and returns a [`crate::ChunkOutcome`] as JSON. `position` is the source's
+    /// position after the chunk, `counters` the task's [`crate::Counters`] as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: a chunk is open and none of its calls failed
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub commit_chunk: unsafe extern "C" fn(
         data: *mut (),
         position: RSlice<'_, u8>,
         counters: RStr<'_>,
     ) -> FfiResult<RString>,
-    /// Forgets the chunk. State: any.
+    /// Discards the open chunk.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: any until `finish` or `abort`, also without an open chunk
+    /// * Owner: nothing is returned
+    /// * Blocks: yes
     pub rollback_chunk: unsafe extern "C" fn(data: *mut ()) -> FfiResult<()>,
-    /// A receipt as JSON. State: no chunk open.
+    /// Ends the task and returns its [`crate::Receipt`] as JSON. Only `drop` may follow.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: no chunk is open
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
     pub finish: unsafe extern "C" fn(data: *mut ()) -> FfiResult<RString>,
-    /// Removes what the task staged. State: any.
+    /// Removes what the task has staged. Only `drop` may follow.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: any until `finish` or `abort`
+    /// * Owner: nothing is returned
+    /// * Blocks: yes
     #[sabi(last_prefix_field)]
     pub abort: unsafe extern "C" fn(data: *mut ()) -> FfiResult<()>,
 }
@@ -269,61 +477,95 @@ pub struct FfiWritten {
     pub updated: u64,
     /// Rows left out.
     pub skipped: u64,
-    /// Notes as JSON (`dirty`: a list of [`crate::DirtyRow`]); empty when there is nothing to tell.
+    /// Notes as JSON (`dirty`: a list of [`crate::DirtyRow`]); empty without dirty rows.
     pub notes: RString,
 }
 
-// ------------------------------------------------------------------------- what the host lends
+// ----------------------------------------------------------------- services that the host provides
 
 /// The host's services for one reader or writer. Made by the host.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiHost {
-    /// The host's object.
+    /// The host's object, opaque to the plugin.
     pub data: *mut (),
     /// Its functions.
     pub vtable: HostVtableRef,
 }
 
-/// [`crate::Host`]. All: caller plugin, shared, from any thread of it, in any state up to `drop`.
+/// [`crate::Host`], function by function.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = HostVtableRef, prefix_fields = HostVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct HostVtable {
-    /// Gives the services back. Once, last. Owner: takes `data`. Blocks: no.
+    /// Gives the services back.
+    ///
+    /// * Caller: plugin, once, last
+    /// * Thread: owned
+    /// * State: the reader or writer and all its tasks have ended
+    /// * Owner: takes `data`
+    /// * Blocks: no
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// A secret's bytes, UTF-8. Owner: the caller's, who overwrites them before dropping them.
-    /// Blocks: may (the host may run a command).
+    /// Returns a secret's bytes (UTF-8), or `None` if the job gives none for this key.
+    ///
+    /// * Caller: plugin
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the bytes are the caller's, who overwrites them before dropping them
+    /// * Blocks: yes: the host may run a command or read a file
     pub secret:
         unsafe extern "C" fn(data: *const (), key: RStr<'_>) -> FfiResult<ROption<RVec<u8>>>,
-    /// Whether the job is asked to stop. Owner: nothing. Blocks: no.
+    /// Returns whether the stop signal was given.
+    ///
+    /// * Caller: plugin
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: nothing crosses
+    /// * Blocks: no
     pub is_cancelled: unsafe extern "C" fn(data: *const ()) -> bool,
-    /// Has `waker` woken when the job is asked to stop, at once if it was. Owner: takes `waker`
-    /// and keeps it as long as the job's signal lives. Blocks: no longer than the waker does.
+    /// Registers `waker` for the stop signal; it is woken at once if the signal was given before.
+    ///
+    /// * Caller: plugin
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: takes `waker` and keeps it as long as the job's signal lives
+    /// * Blocks: no longer than the waker's `wake`
     #[sabi(last_prefix_field)]
     pub on_cancel: unsafe extern "C" fn(data: *const (), waker: FfiWaker),
 }
 
-/// Something to wake. Made by the plugin.
+/// Something to wake at the stop signal. Made by the plugin.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiWaker {
-    /// The plugin's object.
+    /// The plugin's object, opaque to the host.
     pub data: *mut (),
     /// Its functions.
     pub vtable: WakerVtableRef,
 }
 
-/// All: caller host, from whichever thread gives or drops the signal, in any state up to `drop`.
+/// What wakes a plugin's blocked call when the stop signal is given.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = WakerVtableRef, prefix_fields = WakerVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct WakerVtable {
-    /// Once, last. Owner: takes `data`. Blocks: no.
+    /// Ends the waker.
+    ///
+    /// * Caller: host, once, last
+    /// * Thread: owned; any thread that drops the signal
+    /// * State: woken or not
+    /// * Owner: takes `data`
+    /// * Blocks: no
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// Wakes. At most once. Owner: nothing. Blocks: no.
+    /// Wakes the plugin.
+    ///
+    /// * Caller: host, at most once
+    /// * Thread: owned; the thread that gives the signal
+    /// * State: any
+    /// * Owner: nothing crosses
+    /// * Blocks: no
     #[sabi(last_prefix_field)]
     pub wake: unsafe extern "C" fn(data: *const ()),
 }
@@ -332,25 +574,41 @@ pub struct WakerVtable {
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiLog {
-    /// The host's object.
+    /// The host's object, opaque to the plugin.
     pub data: *mut (),
     /// Its functions.
     pub vtable: LogVtableRef,
 }
 
-/// [`super::LogSink`]. All: caller plugin, shared, from any thread of it, in any state up to
-/// `drop`; nothing changes its owner but `drop`'s `data`. Levels: 1 error, 2 warn, 3 info,
-/// 4 debug, 5 trace.
+/// [`super::LogSink`], function by function. Levels: 1 error, 2 warn, 3 info, 4 debug, 5 trace.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = LogVtableRef, prefix_fields = LogVtablePrefix)))]
 #[sabi(missing_field(option))]
 pub struct LogVtable {
-    /// Once, last. Owner: takes `data`. Blocks: no.
+    /// Ends the log.
+    ///
+    /// * Caller: plugin, once, last; in practice never, because libraries stay loaded
+    /// * Thread: owned
+    /// * State: no other call is running
+    /// * Owner: takes `data`
+    /// * Blocks: no
     pub drop: unsafe extern "C" fn(data: *mut ()),
-    /// Whether events of this level and target are wanted now. Blocks: no.
+    /// Returns whether events of this level and target are wanted now.
+    ///
+    /// * Caller: plugin
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: nothing is returned but the flag
+    /// * Blocks: no
     pub enabled: unsafe extern "C" fn(data: *const (), level: u32, target: RStr<'_>) -> bool,
-    /// One event; `fields` is a JSON object. Blocks: as long as the host's log does.
+    /// Takes one event. `fields` is a JSON object.
+    ///
+    /// * Caller: plugin
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the texts are the caller's
+    /// * Blocks: as long as the host's log takes to write a line
     #[sabi(last_prefix_field)]
     pub event: unsafe extern "C" fn(
         data: *const (),
@@ -363,13 +621,14 @@ pub struct LogVtable {
 
 // ---------------------------------------------------------------------------------------- Arrow
 
-/// One batch: a struct array without nulls at the top, of the schema sent when the task opened.
+/// One batch: a struct array without nulls at the top, of the schema that was sent when the task
+/// was opened. The exporting side has compared the batch with that schema.
 #[repr(C)]
 #[derive(StableAbi)]
 pub struct FfiBatch {
     /// The columns.
     pub array: FfiArray,
-    /// The number of rows; what counts where there are no columns.
+    /// The number of rows. It is decisive if there are no columns.
     pub rows: u64,
 }
 
@@ -408,7 +667,7 @@ pub struct FfiSchema {
     pub private_data: *mut (),
 }
 
-/// A handle's drop calls its vtable's; threads may share or pass it as its contract says.
+/// A handle's drop calls the vtable's `drop`. Threads may share or move it as its contract states.
 macro_rules! handle {
     ($handle:ident: $($bound:ident)+) => {
         impl Drop for $handle {

@@ -1,5 +1,5 @@
-//! What the host lends a reader or writer: secrets on request and the stop signal. The host's
-//! [`Host`] goes out as a handle; the plugin makes a `Host` of its own from it.
+//! What the host provides to a reader or writer: secrets on request and the stop signal. The
+//! host's [`Host`] crosses as a handle, from which the plugin's side makes a `Host` of its own.
 
 use std::{str, sync::Arc};
 
@@ -10,17 +10,18 @@ use abi_stable::{
 use zeroize::Zeroize;
 
 use super::{
-    guard::{Guarded, heard},
+    guard::{Guarded, from_ffi},
     module::{
         FfiHost, FfiResult, FfiWaker, HostVtable, HostVtableRef, WakerVtable, WakerVtableRef,
     },
 };
-use crate::{Cancel, Error, ErrorKind, Host, Result, Secret, Secrets};
+use crate::{Cancel, Error, Host, Result, Secret, Secrets};
 
 // ------------------------------------------------------------------------------ the host's side
 
-/// The handle that a host gives to a reader or writer.
-pub(super) fn lend(host: Host) -> FfiHost {
+/// A host's services as the handle that crosses. The host's clone lives until the plugin's side
+/// drops the handle.
+pub(super) fn export(host: Host) -> FfiHost {
     FfiHost { data: Guarded::into_raw(host), vtable: HOST_VTABLE }
 }
 
@@ -39,7 +40,7 @@ unsafe extern "C" fn secret(data: *const (), key: RStr<'_>) -> FfiResult<ROption
         let secret = host.secret(key.as_str())?;
         Ok(secret.map(|secret| RVec::from(secret.expose().as_bytes())).into())
     };
-    // SAFETY: `data` is from `lend` and alive by the vtable's contract.
+    // SAFETY: `data` is from `export` and alive by the vtable's contract.
     unsafe { Guarded::<Host>::call(data, "secret", give) }
 }
 
@@ -67,9 +68,9 @@ unsafe extern "C" fn on_cancel(data: *const (), waker: FfiWaker) {
 
 // ---------------------------------------------------------------------------- the plugin's side
 
-/// The plugin's own `Host`. Its signal is a local one that the host's signal gives, so looking at
-/// it costs no call.
-pub(super) fn borrow(ffi: FfiHost) -> Host {
+/// The plugin's own [`Host`] above the handle. Its signal is a local [`Cancel`] that a waker gives
+/// when the host's signal is given, so checking it costs no call across the ABI.
+pub(super) fn import(ffi: FfiHost) -> Host {
     let cancel = Cancel::new();
     let waker = FfiWaker { data: Guarded::into_raw(cancel.clone()), vtable: WAKER_VTABLE };
     // SAFETY: the handle's functions belong to its data; it is alive.
@@ -88,23 +89,26 @@ unsafe extern "C" fn wake(data: *const ()) {
         cancel.cancel();
         Ok(())
     };
-    // SAFETY: `data` is from `borrow` and alive by the vtable's contract.
-    let woken: Result<()> = heard(unsafe { Guarded::<Cancel>::call(data, "wake", give) });
+    // SAFETY: `data` is from `import` and alive by the vtable's contract.
+    let woken: Result<()> = from_ffi(unsafe { Guarded::<Cancel>::call(data, "wake", give) });
     if let Err(error) = woken {
         tracing::error!("{error}");
     }
 }
 
+/// Secrets through the handle, which it keeps alive.
 struct ForeignSecrets(FfiHost);
 
 impl Secrets for ForeignSecrets {
     fn secret(&self, key: &str) -> Result<Option<Secret>> {
         // SAFETY: the handle's functions belong to its data; it is alive.
         let bytes = unsafe { self.0.vtable.secret()(self.0.data, RStr::from_str(key)) };
-        let Some(mut bytes) = heard(bytes)?.into_option() else { return Ok(None) };
-        let secret = str::from_utf8(&bytes).map(Secret::new).map_err(|_| {
-            Error::new(ErrorKind::Options, format!("the secret `{key}` is not UTF-8 text"))
-        });
+        // The bytes are the host's allocation and ours to overwrite: converting them to a `Vec`
+        // would copy them into ours and leave the original as it is.
+        let Some(mut bytes) = from_ffi(bytes)?.into_option() else { return Ok(None) };
+        let secret = str::from_utf8(&bytes)
+            .map(Secret::new)
+            .map_err(|_| Error::options(format!("the secret `{key}` is not UTF-8 text")));
         bytes.zeroize();
         secret.map(Some)
     }

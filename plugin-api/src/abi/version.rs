@@ -1,25 +1,34 @@
-//! Which versions of the boundary fit together. What the versions mean is told here; what their
-//! types look like is in `module`.
+//! Which versions of the ABI fit together, and what each version added. The types of a version
+//! are in `module`; comparing them is left to `layout`.
 
 use std::fmt;
 
 use abi_stable::sabi_types::{VersionNumber, VersionStrings};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result, code};
 
-/// A version of the boundary. It moves apart from the crate's own version.
+/// A version of the ABI, independent of the crate's version.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::abi::{ABI, AbiVersion};
+///
+/// assert_eq!(AbiVersion { major: 1, minor: 2 }.to_string(), "1.2");
+/// assert!(ABI >= AbiVersion { major: 1, minor: 0 });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AbiVersion {
-    /// Grows when something is removed, reordered or changed; other majors do not load.
+    /// Raised when something is removed, reordered or changed. A library of another major version
+    /// does not load.
     pub major: u32,
-    /// Grows when something is appended.
+    /// Raised when something is appended.
     pub minor: u32,
 }
 
-/// The version that this crate speaks.
+/// The version of this crate.
 ///
-/// * 1.0: everything else.
+/// * 1.0: everything not listed below.
 /// * 1.1: the root module's `connect_log`, the reader's and writer's `discover`.
 /// * 1.2: the reader's and writer's `counts`.
 pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 2 };
@@ -29,10 +38,13 @@ pub(super) const ABI_STRINGS: VersionStrings = VersionStrings::new("1.2.0");
 
 impl AbiVersion {
     /// The version in a root module.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Defect`] if it is not a version.
     pub(super) fn from_strings(strings: VersionStrings) -> Result<Self> {
         let number = VersionNumber::new(strings).map_err(|_| {
             let text = strings.version.as_str();
-            Error::new(ErrorKind::Defect, format!("`{text}` is not an ABI version"))
+            Error::defect(format!("`{text}` is not an ABI version"))
         })?;
         Ok(Self { major: number.major, minor: number.minor })
     }
@@ -44,21 +56,19 @@ impl fmt::Display for AbiVersion {
     }
 }
 
-/// Equal majors fit, whatever the minors: what the older side lacks reads as absent.
+/// Equal majors fit, whatever the minors: a function that the older side lacks reads as `None`,
+/// and `module` states what its absence means.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] naming both versions.
+/// [`crate::ErrorKind::Unsupported`] naming both versions.
 pub(super) fn ensure_fits(host: AbiVersion, plugin: AbiVersion) -> Result<()> {
     if host.major == plugin.major {
         return Ok(());
     }
     let older = if plugin.major < host.major { "plugin" } else { "program" };
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        format!("built for plugin ABI {plugin}, this program speaks {host}"),
-    )
-    .with_code("PLUGIN-ABI")
-    .hint(format!("the {older} is the older one: update it")))
+    Err(Error::unsupported(format!("built for plugin ABI {plugin}, this program speaks {host}"))
+        .with_code(code::PLUGIN_ABI)
+        .hint(format!("the {older} is the older one: update it")))
 }
 
 #[cfg(test)]

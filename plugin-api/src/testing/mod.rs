@@ -92,6 +92,7 @@ pub mod samples;
 pub mod steps;
 mod tally;
 pub mod writer;
+mod writer_suite;
 
 pub use rows::{Rows, cell};
 use tally::Tally;

@@ -4,12 +4,12 @@ use arrow_array::RecordBatch;
 
 use super::{
     samples::{keyed, keyed_batch},
-    writer::Suite,
+    writer_suite::WriterSuite,
 };
 use crate::{ConflictEffect, Counters, WriteMode, WriteModeSpec};
 
 /// Conflicts with rows that were there, with rows of an earlier chunk, and inside one batch.
-pub(super) fn all(suite: &Suite<'_>, spec: &WriteModeSpec) {
+pub(super) fn all(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     existing_rows(suite, spec);
     earlier_chunk(suite, spec);
     one_batch(suite, spec);
@@ -37,7 +37,7 @@ fn met(conflict: ConflictEffect) -> (Vec<RecordBatch>, Counters) {
     }
 }
 
-fn existing_rows(suite: &Suite<'_>, spec: &WriteModeSpec) {
+fn existing_rows(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     target.put(&keyed(1..=5, 1));
     target.assert_holds(&[keyed(1..=5, 1)], "rows put there by the subject");
@@ -58,7 +58,7 @@ fn existing_rows(suite: &Suite<'_>, spec: &WriteModeSpec) {
     target.assert_holds(&rows, &when);
 }
 
-fn earlier_chunk(suite: &Suite<'_>, spec: &WriteModeSpec) {
+fn earlier_chunk(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     let run = suite.run(&*target, spec);
     let (total, _) = run.complete(&[&[keyed(1..=5, 1)], &[keyed(4..=8, 2)]]);
@@ -71,7 +71,7 @@ fn earlier_chunk(suite: &Suite<'_>, spec: &WriteModeSpec) {
 }
 
 /// Key 1 three times: the last wins where rows are updated or replaced, else the first.
-fn one_batch(suite: &Suite<'_>, spec: &WriteModeSpec) {
+fn one_batch(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     let run = suite.run(&*target, spec);
     // `size`, which an upsert does not update, stays the same: whether a writer sends all three
@@ -101,7 +101,7 @@ fn one_batch(suite: &Suite<'_>, spec: &WriteModeSpec) {
 }
 
 /// An overwrite that is not committed leaves what was there, and shows nothing before its commit.
-fn overwrite_given_up(suite: &Suite<'_>, spec: &WriteModeSpec) {
+fn overwrite_given_up(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     let old = keyed(1..=3, 1);
     target.put(&old);

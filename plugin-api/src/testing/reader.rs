@@ -20,7 +20,7 @@ const MANY: u64 = 20_000;
 /// At the first thing that is not as it should be.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     let Some(declared) = plugin.descriptor().reader else { return };
-    let suite = Suite { plugin, subject, declared };
+    let suite = ReaderSuite { plugin, subject, declared };
     suite.required_options();
     suite.check_and_discover();
     suite.schema();
@@ -36,13 +36,14 @@ pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     suite.dirty_sources();
 }
 
-struct Suite<'a> {
+/// One plugin's reader under test.
+struct ReaderSuite<'a> {
     plugin: &'a dyn Plugin,
     subject: &'a dyn Subject,
     declared: ReaderDescriptor,
 }
 
-impl Suite<'_> {
+impl ReaderSuite<'_> {
     fn reader(&self, source: &Source) -> Box<dyn Reader> {
         let reader = self.plugin.reader(source.options.clone(), host(self.subject));
         expect(reader, "a reader of the subject's source")

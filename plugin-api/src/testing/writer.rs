@@ -9,10 +9,11 @@ use super::{
     DirtyBatch, Rows, Subject, Tally, Target, cell, expect, host, modes, reader, refused, required,
     run::{Run, plan},
     samples,
+    writer_suite::{WriterSuite, key, keyed_plan},
 };
 use crate::{
-    ChunkOutcome, Column, ConflictEffect, Counters, ErrorKind, KeyNeed, LogicalType, Plugin,
-    SplitRequest, WriteMode, WriteModeSpec, WritePlan, Writer, WriterDescriptor, columns_of,
+    ChunkOutcome, Column, Counters, ErrorKind, KeyNeed, LogicalType, Plugin, SplitRequest,
+    WriteMode, WriteModeSpec, WritePlan, columns_of,
 };
 
 /// Everything about the writer; nothing if the plugin declares none.
@@ -21,7 +22,7 @@ use crate::{
 /// At the first thing that is not as it should be.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     let Some(declared) = plugin.descriptor().writer else { return };
-    let suite = Suite { plugin, subject, declared };
+    let suite = WriterSuite { plugin, subject, declared };
     suite.required_options();
     suite.check_inspect_and_discover();
     suite.refused_drafts();
@@ -38,37 +39,7 @@ pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     }
 }
 
-pub(super) struct Suite<'a> {
-    plugin: &'a dyn Plugin,
-    subject: &'a dyn Subject,
-    declared: WriterDescriptor,
-}
-
-impl Suite<'_> {
-    /// A target for [`samples::keyed`] rows, with a key unless the mode knows none.
-    pub(super) fn target(&self, spec: &WriteModeSpec) -> Box<dyn Target + '_> {
-        self.subject.target(&samples::keyed_columns(), &key(spec))
-    }
-
-    /// A drafted run that writes such rows.
-    pub(super) fn run(&self, target: &dyn Target, spec: &WriteModeSpec) -> Run {
-        self.draft(target, WritePlan { key: key(spec), ..keyed_plan(spec.mode) })
-    }
-
-    fn draft(&self, target: &dyn Target, plan: WritePlan) -> Run {
-        let what = format!("`draft` of mode `{}`", plan.mode.word());
-        expect(Run::draft(self.plugin, self.subject, target, plan), &what)
-    }
-
-    fn writer(&self, target: &dyn Target, mode: WriteMode) -> Box<dyn Writer> {
-        let writer = self.plugin.writer(target.writer_options(mode), host(self.subject));
-        expect(writer, "a writer to the subject's target")
-    }
-
-    fn first_mode(&self) -> &WriteModeSpec {
-        &self.declared.modes[0]
-    }
-
+impl WriterSuite<'_> {
     fn required_options(&self) {
         let descriptor = self.plugin.descriptor();
         let specs = descriptor.options.iter().chain(&self.declared.options);
@@ -326,19 +297,4 @@ impl Suite<'_> {
         let when = format!("a commit in mode `{}` and what came after", spec.mode.word());
         target.assert_holds(&[rows], &when);
     }
-}
-
-/// The key to plan with: none where the mode knows of no conflicts.
-fn key(spec: &WriteModeSpec) -> Vec<String> {
-    let keyed = spec.conflict != ConflictEffect::None || spec.needs != KeyNeed::Nothing;
-    if keyed { vec![samples::KEY.to_owned()] } else { Vec::new() }
-}
-
-/// A plan for [`samples::keyed`] rows; an upsert of which updates `name` alone.
-fn keyed_plan(mode: WriteMode) -> WritePlan {
-    let mut plan = plan(mode, &samples::keyed_columns(), &[samples::KEY.to_owned()]);
-    if mode == WriteMode::Upsert {
-        plan.update_columns = vec!["name".to_owned()];
-    }
-    plan
 }

@@ -1,5 +1,5 @@
 //! The plugin's side: a [`Plugin`] behind the root module's functions, and the macro that exports
-//! them. Readers and writers have a file each.
+//! them. Readers and writers have a file each. Everything in here runs inside the plugin library.
 
 mod reader;
 mod writer;
@@ -11,7 +11,7 @@ use abi_stable::{
 };
 
 use super::{
-    guard::{answer, catch, from_json, to_json},
+    guard::{catch, from_json, into_ffi, to_json},
     log,
     module::{FfiHost, FfiReader, FfiResult, FfiWriter, PluginModule, PluginModuleRef},
     services,
@@ -28,7 +28,7 @@ pub trait Exported: 'static {
     fn plugin() -> &'static dyn Plugin;
 }
 
-/// The root module, once per library, as the loader wants it.
+/// Makes the root module, once per library, in the form that abi_stable's loader expects.
 #[doc(hidden)]
 pub fn load<E: Exported>() -> RootModuleResult {
     __call_root_module_loader(module::<E>)
@@ -45,31 +45,36 @@ fn module<E: Exported>() -> PluginModuleRef {
     .leak_into_prefix()
 }
 
+/// The root module's `describe`.
 extern "C" fn describe<E: Exported>() -> FfiResult<RString> {
-    answer(catch("descriptor", || to_json(&E::plugin().descriptor())))
+    into_ffi(catch("descriptor", || to_json(&E::plugin().descriptor())))
 }
 
+/// The root module's `reader`: options from JSON, the host from its handle, the reader to one.
 extern "C" fn reader<E: Exported>(options: RStr<'_>, host: FfiHost) -> FfiResult<FfiReader> {
-    answer(catch("reader", || {
+    into_ffi(catch("reader", || {
         let options: Options = from_json("options", options.as_str())?;
-        E::plugin().reader(options, services::borrow(host)).map(reader::export)
+        E::plugin().reader(options, services::import(host)).map(reader::export)
     }))
 }
 
+/// The root module's `writer`, as `reader`.
 extern "C" fn writer<E: Exported>(options: RStr<'_>, host: FfiHost) -> FfiResult<FfiWriter> {
-    answer(catch("writer", || {
+    into_ffi(catch("writer", || {
         let options: Options = from_json("options", options.as_str())?;
-        E::plugin().writer(options, services::borrow(host)).map(writer::export)
+        E::plugin().writer(options, services::import(host)).map(writer::export)
     }))
 }
 
 /// Makes this library a plugin: `export_plugin!(MyPlugin)`, once, with the path of a unit struct
-/// that implements [`Plugin`]. Build it as a `cdylib` with `panic = "unwind"`.
+/// that implements [`Plugin`]. Build it as a `cdylib` with `panic = "unwind"`; add `rlib` for the
+/// plugin's own tests. The macro exports one symbol, [`ROOT_SYMBOL`](crate::abi::ROOT_SYMBOL), so
+/// two plugins cannot be linked into one binary.
 ///
 /// # Examples
 /// ```
 /// use transload_plugin_api::{
-///     Descriptor, Error, ErrorKind, Host, Options, Plugin, Reader, Result, Writer, export_plugin,
+///     Descriptor, Error, Host, Options, Plugin, Reader, Result, Writer, export_plugin,
 /// };
 ///
 /// struct Nothing;
@@ -79,10 +84,10 @@ extern "C" fn writer<E: Exported>(options: RStr<'_>, host: FfiHost) -> FfiResult
 ///         Descriptor { name: "nothing".into(), version: "0.1.0".into(), ..Descriptor::default() }
 ///     }
 ///     fn reader(&self, _: Options, _: Host) -> Result<Box<dyn Reader>> {
-///         Err(Error::new(ErrorKind::Unsupported, "`nothing` has no reader"))
+///         Err(Error::unsupported("`nothing` has no reader"))
 ///     }
 ///     fn writer(&self, _: Options, _: Host) -> Result<Box<dyn Writer>> {
-///         Err(Error::new(ErrorKind::Unsupported, "`nothing` has no writer"))
+///         Err(Error::unsupported("`nothing` has no writer"))
 ///     }
 /// }
 ///
@@ -108,7 +113,7 @@ macro_rules! export_plugin {
                 $crate::abi::exported::load::<ThisLibrary>()
             }
 
-            // SAFETY: the name is the loader's own and exported once per library; `load` answers
+            // SAFETY: the name is the loader's own and exported once per library; `load` returns
             // the module type that is named here.
             #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
             static ROOT: $crate::abi::exported::LibHeader = unsafe {

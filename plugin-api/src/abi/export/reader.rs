@@ -1,4 +1,6 @@
-//! A plugin's readers and read tasks behind their vtables.
+//! A plugin's readers and read tasks behind their vtables. Each function here is one of
+//! `ReaderVtable` or `ReadTaskVtable`, whose contract is stated there: it reads its arguments, runs
+//! the author's method under the guard, and converts the result.
 
 use abi_stable::{
     prefix_type::WithMetadata,
@@ -22,6 +24,7 @@ use crate::{
 
 type Object = Guarded<Box<dyn Reader>>;
 
+/// A reader as the handle that crosses.
 pub(super) fn export(reader: Box<dyn Reader>) -> FfiReader {
     FfiReader { data: Object::into_raw(reader), vtable: VTABLE }
 }
@@ -40,7 +43,7 @@ const VTABLE: ReaderVtableRef = {
     ReaderVtableRef(TABLE.static_as_prefix())
 };
 
-/// Runs a verb.
+/// Runs one method of the reader under the guard.
 ///
 /// # Safety
 /// `data` is a reader's, by the vtable's contract.
@@ -53,7 +56,7 @@ unsafe fn run<R>(
     unsafe { Object::call(data, verb, |reader| call(reader.as_ref())) }
 }
 
-/// Runs a verb that answers JSON.
+/// Runs one method whose result crosses as JSON.
 ///
 /// # Safety
 /// `data` is a reader's, by the vtable's contract.
@@ -126,6 +129,7 @@ unsafe extern "C" fn open(
 
 // ----------------------------------------------------------------------------------------- task
 
+/// A read task with the schema that was sent when it was opened.
 struct Task {
     task: Box<dyn ReadTask>,
     schema: SchemaRef,
@@ -148,6 +152,7 @@ unsafe extern "C" fn next_batch(data: *mut ()) -> FfiResult<ROption<FfiReadBatch
     unsafe { TaskObject::call_mut(data, "next_batch", next) }
 }
 
+/// A batch with all that belongs to it, compared with the schema that was sent.
 fn export_batch(read: ReadBatch, schema: &SchemaRef) -> Result<FfiReadBatch> {
     let notes = BatchNotes { dirty: read.dirty };
     Ok(FfiReadBatch {

@@ -1,4 +1,6 @@
-//! A plugin's writers and write tasks behind their vtables.
+//! A plugin's writers and write tasks behind their vtables. Each function here is one of
+//! `WriterVtable` or `WriteTaskVtable`, whose contract is stated there: it reads its arguments, runs
+//! the author's method under the guard, and converts the result.
 
 use abi_stable::{
     prefix_type::WithMetadata,
@@ -8,8 +10,7 @@ use arrow_schema::SchemaRef;
 use serde::Serialize;
 
 use crate::{
-    Counters, Error, ErrorKind, Position, Receipt, Result, TaskContext, WritePlan, WriteTask,
-    Writer, Written,
+    Counters, Error, Position, Receipt, Result, TaskContext, WritePlan, WriteTask, Writer, Written,
     abi::{
         batch::{self, BatchNotes},
         guard::{Guarded, from_json, to_json},
@@ -18,11 +19,12 @@ use crate::{
             WriteTaskVtableRef, WriterVtable, WriterVtableRef,
         },
     },
-    schema_of,
+    code, schema_of,
 };
 
 type Object = Guarded<Box<dyn Writer>>;
 
+/// A writer as the handle that crosses.
 pub(super) fn export(writer: Box<dyn Writer>) -> FfiWriter {
     FfiWriter { data: Object::into_raw(writer), vtable: VTABLE }
 }
@@ -44,7 +46,7 @@ const VTABLE: WriterVtableRef = {
     WriterVtableRef(TABLE.static_as_prefix())
 };
 
-/// Runs a verb.
+/// Runs one method of the writer under the guard.
 ///
 /// # Safety
 /// `data` is a writer's, by the vtable's contract.
@@ -57,7 +59,7 @@ unsafe fn run<R>(
     unsafe { Object::call(data, verb, |writer| call(writer.as_ref())) }
 }
 
-/// Runs a verb that answers JSON.
+/// Runs one method whose result crosses as JSON.
 ///
 /// # Safety
 /// `data` is a writer's, by the vtable's contract.
@@ -150,6 +152,7 @@ unsafe extern "C" fn finalise(data: *const (), plan: RStr<'_>) -> FfiResult<()> 
 
 // ----------------------------------------------------------------------------------------- task
 
+/// A write task with the schema that was sent when it was opened.
 struct Task {
     /// `None` after `finish` and `abort`, which end it.
     task: Option<Box<dyn WriteTask>>,
@@ -182,7 +185,7 @@ impl Task {
 }
 
 fn ended() -> Error {
-    Error::new(ErrorKind::Defect, "the write task has ended already").with_code("PLUGIN-PROTOCOL")
+    Error::defect("the write task has ended already").with_code(code::PLUGIN_PROTOCOL)
 }
 
 unsafe extern "C" fn begin_chunk(data: *mut (), sequence: u64) -> FfiResult<()> {

@@ -1,5 +1,5 @@
 //! The host's side: a library's root module, checked, and then a [`Plugin`] like any other.
-//! Readers and writers have a file each.
+//! Readers and writers have a file each. Everything in here runs inside the host.
 
 mod reader;
 mod writer;
@@ -9,27 +9,29 @@ use std::{mem, sync::Arc};
 use abi_stable::library::{AbiHeaderRef, LibraryError};
 
 use super::{
-    guard::{catch, from_json, heard, to_json},
+    guard::{catch, from_ffi, from_json, to_json},
     layout,
     log::{self, LogSink},
     module::PluginModuleRef,
     services,
     version::{self, ABI, AbiVersion},
 };
-use crate::{Descriptor, Error, ErrorKind, Host, Options, Plugin, Reader, Result, Writer};
+use crate::{Descriptor, Error, Host, Options, Plugin, Reader, Result, Writer, code};
 
-/// A library's root module that has passed every check.
+/// A library's root module that has passed every check. Copies refer to the same library, which
+/// is never unloaded.
 #[derive(Clone, Copy)]
 pub struct Module {
     module: PluginModuleRef,
     version: AbiVersion,
 }
 
-/// Checks what stands at a library's [`super::ROOT_SYMBOL`], in this order: the header, the
-/// version, the layout of every type, how the library was built.
+/// Checks what is at a library's [`super::ROOT_SYMBOL`], in this order: the header, the version,
+/// the layout of every type, how the library was built. Runs the library's constructor of the root
+/// module, once.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] for a library that does not fit, [`ErrorKind::Defect`] for one that
+/// [`crate::ErrorKind::Unsupported`] for a library that does not fit, [`crate::ErrorKind::Defect`] for one that
 /// is broken. Codes start with `PLUGIN-`.
 ///
 /// # Safety
@@ -43,14 +45,13 @@ pub unsafe fn module_at(symbol: *const ()) -> Result<Module> {
     let version = AbiVersion::from_strings(header.version_strings())?;
     version::ensure_fits(ABI, version)?;
     let types = header.layout().ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, "the library does not describe its types")
-            .with_code("PLUGIN-LAYOUT")
+        Error::unsupported("the library does not describe its types").with_code(code::PLUGIN_LAYOUT)
     })?;
     catch("layout check", || layout::ensure_fits(types, version))?;
     // SAFETY: the layout has just been compared, in the direction that the versions ask for.
     let module = unsafe { header.unchecked_layout::<PluginModuleRef>() }.map_err(|error| {
-        Error::new(ErrorKind::Defect, "the library's root module failed to start")
-            .with_code("PLUGIN-START")
+        Error::defect("the library's root module failed to start")
+            .with_code(code::PLUGIN_START)
             .caused_by(&error)
     })?;
     ensure_unwinds(module)?;
@@ -62,15 +63,15 @@ fn not_ours(error: &LibraryError) -> Error {
         LibraryError::InvalidAbiHeader(_) => "the library's header is of another abi_stable",
         _ => "the library's calling convention differs",
     };
-    Error::new(ErrorKind::Unsupported, message).with_code("PLUGIN-HEADER")
+    Error::unsupported(message).with_code(code::PLUGIN_HEADER)
 }
 
 fn ensure_unwinds(module: PluginModuleRef) -> Result<()> {
     if module.unwinds() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Unsupported, "built with `panic = \"abort\"`")
-        .with_code("PLUGIN-ABORTS")
+    Err(Error::unsupported("built with `panic = \"abort\"`")
+        .with_code(code::PLUGIN_ABORTS)
         .hint("a panic in it would end the program: build it with `panic = \"unwind\"`"))
 }
 
@@ -80,25 +81,26 @@ impl Module {
         self.version
     }
 
-    /// Sends the library's events and panics to `sink`, from now on and for the process's life.
-    /// A plugin of ABI 1.0 has none to send; of several sinks the first counts.
+    /// Sends the library's events and panics to `sink`, from now on and for the life of the
+    /// process. A plugin of ABI 1.0 sends none; of several sinks only the first has an effect.
     pub fn connect_log(&self, sink: Arc<dyn LogSink>) {
         if let Some(connect) = self.module.connect_log() {
-            connect(log::lend(sink));
+            connect(log::export(sink));
         }
     }
 
     /// The library's plugin.
     ///
     /// # Errors
-    /// [`ErrorKind::Defect`] if it cannot say what it is.
+    /// [`crate::ErrorKind::Defect`] if its descriptor panics or is not one.
     pub fn import(&self) -> Result<Arc<dyn Plugin>> {
-        let text = heard(self.module.describe()())?;
+        let text = from_ffi(self.module.describe()())?;
         let descriptor = from_json("descriptor", text.as_str())?;
         Ok(Arc::new(ForeignPlugin { module: self.module, version: self.version, descriptor }))
     }
 }
 
+/// The plugin as the host uses it. The descriptor was fetched once.
 struct ForeignPlugin {
     module: PluginModuleRef,
     version: AbiVersion,
@@ -112,19 +114,19 @@ impl Plugin for ForeignPlugin {
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
         let options = to_json(&options)?;
-        let ffi = heard(self.module.reader()(options.as_rstr(), services::lend(host)))?;
+        let ffi = from_ffi(self.module.reader()(options.as_rstr(), services::export(host)))?;
         Ok(Box::new(reader::ForeignReader::new(ffi, self.version)))
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
         let options = to_json(&options)?;
-        let ffi = heard(self.module.writer()(options.as_rstr(), services::lend(host)))?;
+        let ffi = from_ffi(self.module.writer()(options.as_rstr(), services::export(host)))?;
         Ok(Box::new(writer::ForeignWriter::new(ffi, self.version)))
     }
 }
 
-/// What an older plugin answers to a verb that came later.
+/// The error for a function that an older plugin does not have.
 fn too_old(verb: &str, since: &str, plugin: AbiVersion) -> Error {
     let message = format!("`{verb}` came with plugin ABI {since}, this plugin speaks {plugin}");
-    Error::new(ErrorKind::Unsupported, message).with_code("PLUGIN-OLD").hint("update the plugin")
+    Error::unsupported(message).with_code(code::PLUGIN_OLD).hint("update the plugin")
 }

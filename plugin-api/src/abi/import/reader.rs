@@ -1,4 +1,5 @@
-//! A plugin's readers and read tasks as the host sees them.
+//! A plugin's readers and read tasks as the host uses them. Each method calls the function of the
+//! same name in `ReaderVtable` or `ReadTaskVtable`, whose contract is stated there.
 
 use abi_stable::std_types::{RNone, ROption, RSlice, RSome, RStr, RString};
 use arrow_schema::SchemaRef;
@@ -10,13 +11,14 @@ use crate::{
     Split, SplitRequest, TableInfo,
     abi::{
         batch::{self, BatchNotes},
-        guard::{from_json, heard, to_json},
+        guard::{from_ffi, from_json, to_json},
         module::{FfiOrigin, FfiReadBatch, FfiReadTask, FfiReader, FfiResult},
         version::AbiVersion,
     },
     schema_of,
 };
 
+/// A reader behind its handle. Dropping it ends the reader.
 pub(super) struct ForeignReader {
     ffi: FfiReader,
     version: AbiVersion,
@@ -27,16 +29,18 @@ impl ForeignReader {
         Self { ffi, version }
     }
 
+    /// Calls a function without arguments and reads the JSON that it returns.
     fn json<T: DeserializeOwned>(
         &self,
         what: &str,
         verb: unsafe extern "C" fn(*const ()) -> FfiResult<RString>,
     ) -> Result<T> {
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
-        let text = heard(unsafe { verb(self.ffi.data) })?;
+        let text = from_ffi(unsafe { verb(self.ffi.data) })?;
         from_json(what, text.as_str())
     }
 
+    /// Calls a function with one JSON argument and reads the JSON that it returns.
     fn json_of<T: DeserializeOwned>(
         &self,
         what: &str,
@@ -44,7 +48,7 @@ impl ForeignReader {
         argument: RString,
     ) -> Result<T> {
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
-        let text = heard(unsafe { verb(self.ffi.data, argument.as_rstr()) })?;
+        let text = from_ffi(unsafe { verb(self.ffi.data, argument.as_rstr()) })?;
         from_json(what, text.as_str())
     }
 }
@@ -82,7 +86,7 @@ impl Reader for ForeignReader {
         let open = self.ffi.vtable.open();
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
         let opened = unsafe { open(self.ffi.data, split.as_rstr(), wanted.as_rstr(), after) };
-        Ok(Box::new(ForeignReadTask::new(heard(opened)?, schema_of(columns))?))
+        Ok(Box::new(ForeignReadTask::new(from_ffi(opened)?, schema_of(columns))?))
     }
 
     fn counts(&self) -> Result<Vec<Count>> {
@@ -90,12 +94,14 @@ impl Reader for ForeignReader {
     }
 }
 
+/// A read task behind its handle, with the schema of its batches.
 struct ForeignReadTask {
     ffi: FfiReadTask,
     schema: SchemaRef,
 }
 
 impl ForeignReadTask {
+    /// Checks that the plugin derives the same schema from the columns as the host does.
     fn new(ffi: FfiReadTask, schema: SchemaRef) -> Result<Self> {
         let sent = batch::import_schema(&ffi.schema)?;
         batch::ensure_same_schema(&schema, &sent)?;
@@ -106,13 +112,14 @@ impl ForeignReadTask {
 impl ReadTask for ForeignReadTask {
     fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
         // SAFETY: the verb is of this handle's vtable, and `&mut self` is the only user.
-        match heard(unsafe { self.ffi.vtable.next_batch()(self.ffi.data) })? {
+        match from_ffi(unsafe { self.ffi.vtable.next_batch()(self.ffi.data) })? {
             RSome(batch) => import_batch(batch, &self.schema).map(Some),
             RNone => Ok(None),
         }
     }
 }
 
+/// A batch with all that belongs to it.
 fn import_batch(read: FfiReadBatch, schema: &SchemaRef) -> Result<ReadBatch> {
     let FfiReadBatch { batch, position, origin, bytes, notes } = read;
     Ok(ReadBatch {

@@ -1,4 +1,5 @@
-//! A plugin's writers and write tasks as the host sees them.
+//! A plugin's writers and write tasks as the host uses them. Each method calls the function of the
+//! same name in `WriterVtable` or `WriteTaskVtable`, whose contract is stated there.
 
 use abi_stable::std_types::{RSlice, RStr, RString};
 use arrow_array::RecordBatch;
@@ -11,13 +12,14 @@ use crate::{
     TaskContext, WriteDraft, WritePlan, WriteTask, Writer, Written,
     abi::{
         batch::{self, BatchNotes},
-        guard::{from_json, heard, to_json},
+        guard::{from_ffi, from_json, to_json},
         module::{FfiResult, FfiWriteTask, FfiWriter, FfiWritten},
         version::AbiVersion,
     },
     schema_of,
 };
 
+/// A writer behind its handle. Dropping it ends the writer.
 pub(super) struct ForeignWriter {
     ffi: FfiWriter,
     version: AbiVersion,
@@ -28,16 +30,18 @@ impl ForeignWriter {
         Self { ffi, version }
     }
 
+    /// Calls a function without arguments and reads the JSON that it returns.
     fn json<T: DeserializeOwned>(
         &self,
         what: &str,
         verb: unsafe extern "C" fn(*const ()) -> FfiResult<RString>,
     ) -> Result<T> {
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
-        let text = heard(unsafe { verb(self.ffi.data) })?;
+        let text = from_ffi(unsafe { verb(self.ffi.data) })?;
         from_json(what, text.as_str())
     }
 
+    /// Calls a function that takes the plan.
     fn with_plan<T>(
         &self,
         verb: unsafe extern "C" fn(*const (), RStr<'_>) -> FfiResult<T>,
@@ -45,9 +49,10 @@ impl ForeignWriter {
     ) -> Result<T> {
         let plan = to_json(plan)?;
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
-        heard(unsafe { verb(self.ffi.data, plan.as_rstr()) })
+        from_ffi(unsafe { verb(self.ffi.data, plan.as_rstr()) })
     }
 
+    /// Calls a function that takes the plan and receipts.
     fn with_receipts<T>(
         &self,
         verb: unsafe extern "C" fn(*const (), RStr<'_>, RStr<'_>) -> FfiResult<T>,
@@ -56,7 +61,7 @@ impl ForeignWriter {
     ) -> Result<T> {
         let (plan, receipts) = (to_json(plan)?, to_json(receipts)?);
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
-        heard(unsafe { verb(self.ffi.data, plan.as_rstr(), receipts.as_rstr()) })
+        from_ffi(unsafe { verb(self.ffi.data, plan.as_rstr(), receipts.as_rstr()) })
     }
 }
 
@@ -89,7 +94,7 @@ impl Writer for ForeignWriter {
         let open = self.ffi.vtable.open();
         // SAFETY: the verb is of this handle's vtable, and the handle is alive.
         let opened = unsafe { open(self.ffi.data, plan.as_rstr(), task.as_rstr(), sent) };
-        Ok(Box::new(ForeignWriteTask { ffi: heard(opened)?, schema }))
+        Ok(Box::new(ForeignWriteTask { ffi: from_ffi(opened)?, schema }))
     }
 
     fn commit(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<ChunkOutcome> {
@@ -110,8 +115,8 @@ impl Writer for ForeignWriter {
     }
 }
 
-/// In every function below: the verb is of this handle's vtable, and `&mut self` or `self` is the
-/// only user, as the vtable's contract asks.
+/// A write task behind its handle. In every method: the function is of this handle's vtable, and
+/// `&mut self` or `self` is the only user, as the vtable's contract demands of *owned* functions.
 struct ForeignWriteTask {
     ffi: FfiWriteTask,
     schema: SchemaRef,
@@ -120,13 +125,13 @@ struct ForeignWriteTask {
 impl WriteTask for ForeignWriteTask {
     fn begin_chunk(&mut self, sequence: u64) -> Result<()> {
         // SAFETY: see the type.
-        heard(unsafe { self.ffi.vtable.begin_chunk()(self.ffi.data, sequence) })
+        from_ffi(unsafe { self.ffi.vtable.begin_chunk()(self.ffi.data, sequence) })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
         let batch = batch::export_batch(batch, &self.schema)?;
         // SAFETY: see the type.
-        let written = heard(unsafe { self.ffi.vtable.write()(self.ffi.data, batch) })?;
+        let written = from_ffi(unsafe { self.ffi.vtable.write()(self.ffi.data, batch) })?;
         let FfiWritten { inserted, updated, skipped, notes } = written;
         let dirty = BatchNotes::from_text(notes.as_str())?.dirty;
         Ok(Written { inserted, updated, skipped, dirty })
@@ -136,23 +141,23 @@ impl WriteTask for ForeignWriteTask {
         let (commit, counters) = (self.ffi.vtable.commit_chunk(), to_json(counters)?);
         let position = RSlice::from_slice(&position.0);
         // SAFETY: see the type.
-        let outcome = heard(unsafe { commit(self.ffi.data, position, counters.as_rstr()) })?;
+        let outcome = from_ffi(unsafe { commit(self.ffi.data, position, counters.as_rstr()) })?;
         from_json("outcome", outcome.as_str())
     }
 
     fn rollback_chunk(&mut self) -> Result<()> {
         // SAFETY: see the type.
-        heard(unsafe { self.ffi.vtable.rollback_chunk()(self.ffi.data) })
+        from_ffi(unsafe { self.ffi.vtable.rollback_chunk()(self.ffi.data) })
     }
 
     fn finish(self: Box<Self>) -> Result<Receipt> {
         // SAFETY: see the type.
-        let receipt = heard(unsafe { self.ffi.vtable.finish()(self.ffi.data) })?;
+        let receipt = from_ffi(unsafe { self.ffi.vtable.finish()(self.ffi.data) })?;
         from_json("receipt", receipt.as_str())
     }
 
     fn abort(self: Box<Self>) -> Result<()> {
         // SAFETY: see the type.
-        heard(unsafe { self.ffi.vtable.abort()(self.ffi.data) })
+        from_ffi(unsafe { self.ffi.vtable.abort()(self.ffi.data) })
     }
 }
