@@ -29,6 +29,7 @@ pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     suite.counts();
     suite.chosen_columns();
     suite.no_columns();
+    suite.origins();
     suite.positions();
     suite.nonsense();
     suite.empty_source();
@@ -224,6 +225,32 @@ impl ReaderSuite<'_> {
             }
         }
         assert_eq!(rows, FEW, "rows read of no columns");
+    }
+
+    /// Every batch with rows has an origin, and no two rows of the source have the same place: a
+    /// user finds the row that the target refused.
+    fn origins(&self) {
+        let source = self.subject.source(FEW);
+        let reader = self.reader(&source);
+        let columns = self.columns(&*reader, &source);
+        let mut places = HashSet::new();
+        for split in self.divide(&*reader, &columns, 3) {
+            for read in read(&*reader, &split, &columns, None) {
+                let rows = read.batch.num_rows() as u64;
+                let label = &split.label;
+                let Some(origin) = read.origin.filter(|_| rows > 0) else {
+                    assert_eq!(rows, 0, "{label}: a batch with rows has no origin");
+                    continue;
+                };
+                let named = !origin.source.is_empty() && !origin.unit.is_empty();
+                assert!(named, "{label}: an origin without source or unit: {origin:?}");
+                for row in 0..rows {
+                    let place = origin.place(row);
+                    assert!(!places.contains(&place), "{label}: two rows have the place `{place}`");
+                    places.insert(place);
+                }
+            }
+        }
     }
 
     fn positions(&self) {

@@ -253,7 +253,7 @@ impl ReadDatabase for MysqlSource {
         match (&request.description.table, request.source.relation()?) {
             (Some(table), _) => {
                 self.select_table(&request, table, &mut plan)?;
-                plan.source = table.name.to_string();
+                plan.source = request.part.counted_rows(&table.name.to_string(), request.after);
             }
             (None, Relation::Query(query)) => {
                 let names = request.columns.iter().map(|column| column.name.as_str());

@@ -75,7 +75,9 @@ fn select_table(request: &Request<'_>, table: &Table, plan: &mut ScanPlan) -> Re
     let (sql, values) = select.sql(&SqliteDialect);
     (plan.sql, plan.values) = (sql, values);
     plan.source.clone_from(&table.name.table);
-    if table.rowid.is_some() && order.len() == 1 {
+    if table.rowid.is_none() || order.len() != 1 {
+        plan.source = request.part.counted_rows(&table.name.table, request.after);
+    } else {
         plan.key_name = "rowid".to_owned();
     }
     Ok(())

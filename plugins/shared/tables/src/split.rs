@@ -149,6 +149,22 @@ pub struct KeySplit {
 }
 
 impl KeySplit {
+    /// The rows that a scan counts from 1, for their origin: `orders`, `orders, id >= 100`, or
+    /// `orders, id >= 100, after 117` if it begins after a key. Row numbers of different scans then
+    /// never look alike.
+    pub fn counted_rows(&self, table: &str, after: Option<&[KeyValue]>) -> String {
+        let mut rows = table.to_owned();
+        if self.range != KeyRange::ALL {
+            let column = self.column.as_deref().unwrap_or_default();
+            rows = format!("{rows}, {}", self.range.label(column));
+        }
+        if let Some(after) = after {
+            let keys: Vec<_> = after.iter().map(word).collect();
+            rows = format!("{rows}, after {}", keys.join(", "));
+        }
+        rows
+    }
+
     /// All rows, in the order of these columns if there are any.
     pub fn whole(order: Vec<String>) -> Self {
         Self { column: None, range: KeyRange::ALL, order }
@@ -265,6 +281,21 @@ mod tests {
 
     fn times_read(ranges: &[KeyRange], key: Option<i128>) -> usize {
         ranges.iter().filter(|range| holds(range, key)).count()
+    }
+
+    #[test]
+    fn rows_of_different_scans_never_look_alike() {
+        let split = |range| KeySplit { column: Some("id".into()), range, order: vec!["id".into()] };
+        let (from, after) = (Some(KeyValue::Integer(100)), [KeyValue::Integer(117)]);
+        let part = KeyRange::Between { from, to: None };
+        for (range, after, expected) in [
+            (KeyRange::ALL, None, "orders"),
+            (KeyRange::ALL, Some(&after[..]), "orders, after 117"),
+            (part.clone(), None, "orders, id >= 100"),
+            (part, Some(&after[..]), "orders, id >= 100, after 117"),
+        ] {
+            assert_eq!(split(range).counted_rows("orders", after), expected);
+        }
     }
 
     #[test]
