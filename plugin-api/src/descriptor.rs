@@ -99,6 +99,15 @@ pub struct WriterDescriptor {
 }
 
 /// One logical type that a plugin supports, and the store's types behind it.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::TypeSupport;
+///
+/// let decimals = TypeSupport::new("decimal", &["decimal", "money"])
+///     .note("at most 38 digits; longer values are dirty rows");
+/// assert_eq!(decimals.native.len(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TypeSupport {
     /// A type family's name, as [`crate::LogicalType::family`] prints it.
@@ -126,6 +135,16 @@ impl TypeSupport {
 }
 
 /// What happens if a row's key exists in the destination.
+///
+/// | mode | existing row | counted as |
+/// |---|---|---|
+/// | `insert` | stays | dirty |
+/// | `ignore` | stays | skipped |
+/// | `upsert` | its update columns change | updated |
+/// | `replace` | is deleted, the new one inserted | updated |
+/// | `overwrite` | all existing rows go at the job's commit | inserted |
+///
+/// A store without keys has no conflicts: `insert` adds every row there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WriteMode {
@@ -211,7 +230,16 @@ pub enum ConflictEffect {
     None,
 }
 
-/// What a job promises about the effect of each row in the target; weakest first.
+/// What a job promises about the effect of each row in the target; weakest first, so guarantees
+/// can be compared.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::Guarantee;
+///
+/// assert!(Guarantee::AtomicJob > Guarantee::Convergent);
+/// assert_eq!(Guarantee::default().word(), "at-least-once");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {

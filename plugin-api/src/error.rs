@@ -9,6 +9,17 @@ use serde::{Deserialize, Serialize};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What the caller can do about an error.
+///
+/// | kind | reaction of the host |
+/// |---|---|
+/// | `Connection` from a read task | opens the split again, if its ability allows it, by [`crate::Backoff`] |
+/// | `Retry` from a write task | rolls the chunk back and replays it, up to a limit |
+/// | `Cancelled` after a stop | ends quietly: the reason for the stop is reported instead |
+/// | `Defect` | stops the run; hints at a bug report |
+/// | all others | stop the run and roll back what is not committed |
+///
+/// Every kind has an exit code of its own or shares one, see the reference. A kind that an older
+/// side does not know reads as `Other` there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

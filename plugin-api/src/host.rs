@@ -4,7 +4,28 @@ use std::sync::Arc;
 
 use crate::{Cancel, Result, Secret, Secrets};
 
-/// What every reader and writer gets when it is made. Clones share the same services.
+/// What every reader and writer gets when it is made. Clones share the same services, and it may be
+/// kept and used from any thread of the plugin.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use transload_plugin_api::{Cancel, Host, Result, Secret, Secrets};
+///
+/// struct Password(&'static str);
+///
+/// impl Secrets for Password {
+///     fn secret(&self, key: &str) -> Result<Option<Secret>> {
+///         Ok((key == "password").then(|| Secret::new(self.0)))
+///     }
+/// }
+///
+/// let host = Host::new(Arc::new(Password("canary")), Cancel::new());
+/// assert_eq!(host.secret("password")?.unwrap().expose(), "canary");
+/// assert!(host.secret("token")?.is_none());
+/// host.cancel().check()?; // the stop signal was not given
+/// # Ok::<(), transload_plugin_api::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Host {
     secrets: Arc<dyn Secrets>,

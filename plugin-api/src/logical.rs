@@ -18,8 +18,8 @@ const EXTENSION_KEY: &str = "ARROW:extension:name";
 /// A type that travels, written in job files by the names that [`fmt::Display`] prints.
 ///
 /// Each has one Arrow type that carries it ([`LogicalType::data_type`]) and field metadata that
-/// tells it from other types with the same carrier ([`LogicalType::field`]): `json` and `text` are
-/// both `Utf8`. Values are exact: a plugin that cannot deliver or store one exactly makes the row
+/// distinguishes it from other types with the same carrier ([`LogicalType::field`]): `json` and
+/// `text` are both `Utf8`. Values are exact: a plugin that cannot deliver or store one exactly makes the row
 /// dirty.
 ///
 /// # Examples

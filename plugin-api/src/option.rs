@@ -60,6 +60,23 @@ pub enum OptionScope {
 }
 
 /// What values an option takes in the job file, and as what JSON the plugin gets them.
+///
+/// | kind | in the job file | what the plugin gets | Rust type |
+/// |---|---|---|---|
+/// | `Text` | `"x"` | `"x"` | `String` |
+/// | `Boolean` | `true` | `true` | `bool` |
+/// | `Integer` | `5` | `5` | an integer that holds the bounds |
+/// | `Float` | `0.5` or `1` | `0.5` or `1.0` | `f64` |
+/// | `Size` | `"64 MiB"` or `67108864` | `67108864` | `u64` |
+/// | `Duration` | `"30 s"` | `30000` | `u64` |
+/// | `Choice` | `"fast"` | `"fast"` | an enum with serde's `rename_all` |
+/// | `Path` | `"in/x.csv"` | `"/jobs/in/x.csv"` | `PathBuf` |
+/// | `Paths` | `"a"` or `["a", "b"]` | `["/jobs/a", "/jobs/b"]` | `Vec<PathBuf>` |
+/// | `List` | `"a"` or `["a", "b"]` | `["a", "b"]` | `Vec<String>` |
+/// | `Map` | `{ a = "x" }` | `{"a": "x"}` | `BTreeMap<String, String>` |
+///
+/// `Integer`, `Size` and the others are `Option`s in Rust if they are neither required nor have a
+/// default. Lists and maps that may be left out are empty then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -11,6 +11,15 @@ use crate::Result;
 ///
 /// It is not `Clone`: each copy is one more place to overwrite. Ask [`crate::Host::secret`] again
 /// instead of keeping one.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::Secret;
+///
+/// let password = Secret::new("canary".to_owned());
+/// assert_eq!(format!("{password:?}"), "[redacted]");
+/// assert_eq!(password.expose().len(), 6);
+/// ```
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {

@@ -136,7 +136,7 @@ pub trait WriteTask: Send {
     /// after an error.
     ///
     /// # Errors
-    /// Ends the task. A lost connection is none: the store has rolled back.
+    /// An error ends the task. A lost connection is not one: the store has rolled back.
     fn rollback_chunk(&mut self) -> Result<()>;
 
     /// Ends the task after its last committed chunk.

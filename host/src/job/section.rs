@@ -1,5 +1,5 @@
 //! One table of a job file while it is being read: hands out its keys by name, collects what is
-//! wrong with them, and refuses the keys that nobody asked for.
+//! wrong with them, and refuses unknown keys.
 
 use super::{
     document::{Entry, Table, Value},
@@ -97,12 +97,12 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The entries that nobody asked for.
+    /// The entries whose keys were not read.
     pub(super) fn rest(&self) -> impl Iterator<Item = &'a Entry> {
         self.table.0.iter().filter(|entry| !self.known.contains(&entry.key.as_str()))
     }
 
-    /// Refuses the entries that nobody asked for.
+    /// Refuses the entries whose keys were not read.
     pub(super) fn refuse_rest(self, problems: &mut Problems) {
         for entry in self.rest() {
             problems.add(unknown_key(entry, &self.title, self.known.iter().copied()));

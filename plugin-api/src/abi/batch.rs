@@ -234,7 +234,7 @@ mod tests {
         let batch = batch();
         let renamed = schema(&[LogicalType::Int32, LogicalType::Json]);
         let error = export_batch(&batch, &renamed).err().unwrap();
-        // The Arrow types are equal; the metadata tells JSON from text.
+        // The Arrow types are equal; the metadata distinguishes JSON from text.
         assert!(error.message.contains("transload.type=json"), "{error}");
         assert!(error.message.contains("transload.type=text"), "{error}");
         let sent = export_schema(&renamed).unwrap();

@@ -21,6 +21,26 @@
 //! side uses it: an implementation of [`crate::Reader`] that calls the vtable. Only the side that
 //! made a `data` pointer looks behind it.
 //!
+//! # The life of a library
+//!
+//! 1. The host opens the file with `RTLD_LOCAL` (all plugins export the same symbol) and never
+//!    unloads it: threads and thread-locals of the plugin would outlive its code.
+//! 2. [`module_at`] checks the header, the version, the layout of every frozen type and the panic
+//!    strategy, in this order; each refusal has a code of its own. Only then is the root module
+//!    believed.
+//! 3. [`Module::connect_log`] forwards events and panics.
+//! 4. [`Module::import`] fetches the descriptor, once, and returns a [`crate::Plugin`].
+//! 5. Readers, writers and tasks are handles. Each is dropped exactly once, tasks independently of
+//!    the reader or writer that opened them.
+//!
+//! # Old and new sides
+//!
+//! A plugin of an older minor version has shorter vtables: the missing functions read as `None`, and
+//! the foreign side returns `Unsupported` with code `PLUGIN-OLD`, or the default that `module`
+//! states. A plugin of a newer minor version has longer ones, of which an older host reads the part
+//! that it knows. JSON that crosses may have keys that the receiver does not know; it ignores them.
+//! Keys that an older sender leaves out have defaults.
+//!
 //! # One call
 //!
 //! `ForeignReader::splits` writes its argument as JSON and calls `ReaderVtable::splits`; the

@@ -1,4 +1,5 @@
-//! What a plugin declares must be sound by itself, before anything is read or written.
+//! The requirements on a descriptor: what a plugin declares is consistent in itself, before anything
+//! is read or written.
 
 use std::collections::HashSet;
 
@@ -8,10 +9,10 @@ use crate::{
     WriterDescriptor,
 };
 
-/// Everything about the descriptor, and that roles it does not declare are refused.
+/// All requirements on the descriptor, and that roles it does not declare are refused.
 ///
 /// # Panics
-/// At the first thing that is not as it should be.
+/// At the first requirement that is not met.
 pub fn all(plugin: &dyn Plugin) {
     let descriptor = plugin.descriptor();
     identity(&descriptor);
@@ -24,6 +25,7 @@ pub fn all(plugin: &dyn Plugin) {
     missing_roles(plugin, &descriptor);
 }
 
+/// Name, version and summary have their forms, and there is a role.
 fn identity(descriptor: &Descriptor) {
     let name = &descriptor.name;
     let plain = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '-');
@@ -40,11 +42,13 @@ fn identity(descriptor: &Descriptor) {
     assert!(roles, "the plugin declares neither a reader nor a writer");
 }
 
+/// A doc or summary is one line without a final period.
 fn one_line(what: &str, text: &str) {
     assert!(!text.trim().is_empty(), "{what} is empty");
     assert!(!text.contains('\n') && !text.ends_with('.'), "{what} is no plain line: `{text}`");
 }
 
+/// No role has two options of one key, and each option is sound.
 fn options(descriptor: &Descriptor) {
     let reader = descriptor.reader.iter().flat_map(|reader| &reader.options);
     let writer = descriptor.writer.iter().flat_map(|writer| &writer.options);
@@ -57,6 +61,8 @@ fn options(descriptor: &Descriptor) {
     }
 }
 
+/// A key in its form, a doc, sensible bounds, a default of the option's kind; secrets are text of
+/// the connection.
 fn option(spec: &OptionSpec) {
     let key = &spec.key;
     let plain = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
@@ -74,6 +80,7 @@ fn option(spec: &OptionSpec) {
     }
 }
 
+/// Bounds and choices allow at least one value.
 fn bounds(key: &str, kind: &OptionKind) {
     match kind {
         OptionKind::Integer { min, max } => assert!(min <= max, "option `{key}` takes no number"),
@@ -87,6 +94,7 @@ fn bounds(key: &str, kind: &OptionKind) {
     }
 }
 
+/// Each role declares types, each family once.
 fn types(descriptor: &Descriptor) {
     let reader = descriptor.reader.as_ref().map(|reader| &reader.types);
     let writer = descriptor.writer.as_ref().map(|writer| &writer.types);
@@ -118,6 +126,7 @@ fn named(role: &str, support: &TypeSupport) {
     );
 }
 
+/// There are write modes, each once and with a doc.
 fn modes(writer: &WriterDescriptor) {
     assert!(!writer.modes.is_empty(), "the writer declares no write mode");
     let mut modes = HashSet::new();
@@ -128,7 +137,7 @@ fn modes(writer: &WriterDescriptor) {
     }
 }
 
-/// The descriptor is the same each time and survives its way through JSON.
+/// The descriptor is the same each time and after its way through JSON.
 fn travels(plugin: &dyn Plugin, descriptor: &Descriptor) {
     assert_eq!(plugin.descriptor(), *descriptor, "the descriptor changes from call to call");
     let text = expect(serde_json::to_string(descriptor), "the descriptor as JSON");
@@ -136,6 +145,7 @@ fn travels(plugin: &dyn Plugin, descriptor: &Descriptor) {
     assert_eq!(back, *descriptor, "the descriptor does not survive JSON");
 }
 
+/// A role that is not declared is refused as unsupported.
 fn missing_roles(plugin: &dyn Plugin, descriptor: &Descriptor) {
     let unsupported = [ErrorKind::Unsupported];
     if descriptor.reader.is_none() {

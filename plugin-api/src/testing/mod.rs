@@ -1,19 +1,39 @@
-//! The conformance suite: what every plugin owes its host, whatever its store.
+//! The conformance suite: the requirements that every plugin meets, whatever its store.
 //!
-//! A plugin's own test says how to make sources and targets in its store ([`Subject`],
+//! A plugin's own test states how to make sources and targets in its store ([`Subject`],
 //! [`Target`]) and calls [`all`], once with the plugin itself and once with the plugin imported
 //! from its library. A failure panics with what was done, what was expected and what was found.
+//! What is special about one store is left to its own tests, for which [`steps`] and [`proxy`] are.
 //!
-//! | module | what it holds plugins to |
+//! | module | what it checks |
 //! |---|---|
 //! | [`descriptor`] | names, keys, defaults, docs, types and modes are sound |
-//! | [`reader`] | schema, splits, positions, batches, cancellation, missing options |
+//! | [`reader`] | schema, splits, positions, origins, batches, cancellation, missing options |
 //! | [`writer`] | chunks, commit and abort, round trip of every type, dirty rows, missing options |
-//! | `modes` | what each write mode does with keys that are there (part of [`writer`]) |
+//! | `modes` | what each write mode does with existing keys (part of [`writer`]) |
 //! | [`samples`] | the data: edge values of every type, small tables with keys |
-//! | [`steps`] | short plans, arrays and the verbs in order, for a plugin's own tests |
-//! | [`proxy`] | loses connections to a server where a plugin's own test wants it |
+//! | [`steps`] | short plans, arrays and the methods in order, for a plugin's own tests |
+//! | [`proxy`] | loses connections to a server on request, for a plugin's own tests |
 //! | [`Rows`] | rows as text, compared in any order or in one |
+//!
+//! # What the suite needs of a store
+//!
+//! * A way to make a source of a given number of rows. The rows themselves may be unknown: then one
+//!   reading is compared with the next.
+//! * A way to make an empty target, to insert rows into it, and to read it, by other means than the
+//!   plugin's. Where there are none, the plugin's own reader and writer serve, which proves less.
+//! * Time: the suite makes several hundred small sources and targets.
+//!
+//! # What a failure looks like
+//!
+//! Each case panics at the first requirement that is not met, with the case and both values:
+//!
+//! ```text
+//! two tasks in mode `insert`: expected 12 rows, found 9
+//!   missing 1x: 4 | "name 4 version 1" | 401
+//!   missing 1x: 5 | "name 5 version 1" | 501
+//!   missing 1x: 6 | "name 6 version 1" | 601
+//! ```
 //!
 //! # How a vendor uses it
 //!
@@ -34,7 +54,7 @@
 //! # }
 //!
 //! impl Subject for Store {
-//!     // A source of so many rows, and what they are if the test knows.
+//!     // A source of `rows` rows, and their values if the test knows them.
 //!     fn source(&self, rows: u64) -> Source {
 //!         let batch = testing::samples::keyed(1..=rows as i64, 1);
 //!         let table = self.fresh_table(&testing::samples::keyed_columns(), &["id".to_owned()]);
@@ -42,7 +62,7 @@
 //!         Source::new(table.options()).with_rows(Rows::of(&[batch])).keeping(table)
 //!     }
 //!
-//!     // A target that is there and empty.
+//!     // A target that exists and is empty.
 //!     fn target(&self, columns: &[Column], key: &[String]) -> Box<dyn Target + '_> {
 //!         Box::new(self.fresh_table(columns, key))
 //!     }
@@ -98,50 +118,52 @@ pub use rows::{Rows, cell};
 use tally::Tally;
 
 /// What a plugin's test supplies. A plugin without a reader needs no `source`, one without a
-/// writer no `target`.
+/// writer no `target`. The other methods have defaults for a store without limits.
 pub trait Subject {
-    /// A fresh source of so many rows, none of them dirty; 0 makes an empty one.
+    /// A new source of `rows` rows, none of them dirty; 0 makes an empty one. Called many times:
+    /// sources must not affect each other.
     fn source(&self, rows: u64) -> Source {
         panic!("the plugin declares a reader, so its subject needs a source of {rows} rows")
     }
 
-    /// A fresh, empty target with these columns and this primary key (none if `key` is empty);
-    /// one that takes any columns may ignore both. What it is made of goes when it is dropped.
+    /// A new, empty target with these columns and this primary key (none if `key` is empty); one
+    /// that accepts any columns may ignore both. Its drop removes it from the store.
     fn target(&self, columns: &[Column], key: &[String]) -> Box<dyn Target + '_> {
         panic!("the plugin declares a writer, so its subject needs a target of {columns:?} {key:?}")
     }
 
-    /// Values of the job's secret options.
+    /// The values of the plugin's secret options. The default has none.
     fn secrets(&self) -> Arc<dyn Secrets> {
         Arc::new(())
     }
 
-    /// The types to try for a declared family, as exact as the store can be: a store whose
-    /// timestamps end at microseconds leaves out `timestamp(9)`.
+    /// The types to test for a declared family, as exact as the store allows: a store whose
+    /// timestamps have microseconds leaves out `timestamp(9)`.
     fn types(&self, family: &str) -> Vec<LogicalType> {
         samples::types_of(family)
     }
 
-    /// Whether the store can hold a value, given as [`cell`] prints it. Those it cannot hold must
-    /// become dirty rows, and no others.
+    /// Whether the store can hold a value, given as [`cell`] prints it. The values that it cannot
+    /// hold must become dirty rows, and no others.
     fn takes(&self, logical: &LogicalType, cell: &str) -> bool {
         let _ = (logical, cell);
         true
     }
 
-    /// Whether the reader makes a type again that the writer has written. If not, only
-    /// [`Target::assert_holds`] judges it.
+    /// Whether the reader returns a type unchanged that the writer has written. If not, only
+    /// [`Target::assert_holds`] checks it.
     fn reads_back(&self, logical: &LogicalType) -> bool {
         let _ = logical;
         true
     }
 
-    /// Sources with rows that cannot be read.
+    /// Sources with rows that cannot be read. The default has none.
     fn dirty_sources(&self) -> Vec<DirtySource> {
         Vec::new()
     }
 
-    /// Batches with rows that the store refuses.
+    /// Batches with rows that the store refuses. The default has none;
+    /// [`samples::refused`] suits stores with keys and limited text.
     fn dirty_batches(&self) -> Vec<DirtyBatch> {
         Vec::new()
     }
@@ -160,7 +182,7 @@ impl Source {
         Self { options, rows: None, keep: Vec::new() }
     }
 
-    /// Says which rows it holds. Otherwise one reading is compared with the next.
+    /// Sets the rows that it contains. Without them, the suite compares one reading with the next.
     #[must_use]
     pub fn with_rows(mut self, rows: Rows) -> Self {
         self.rows = Some(rows);
@@ -189,18 +211,18 @@ pub trait Target {
     /// Options of a reader of what has been written; `None` if the plugin cannot read it.
     fn reader_options(&self) -> Option<Options>;
 
-    /// Puts rows into it, by other means than the plugin's where there are any.
+    /// Inserts rows, by other means than the plugin's if there are any.
     fn put(&self, rows: &RecordBatch);
 
-    /// Panics unless the target holds exactly these rows, in any order, looked at by other means
-    /// than the plugin's where there are any. [`Rows::assert_same`] does the comparing.
+    /// Panics unless the target contains exactly these rows, in any order, read by other means than
+    /// the plugin's if there are any. [`Rows::assert_same`] compares them.
     fn assert_holds(&self, expected: &[RecordBatch], when: &str);
 }
 
 /// A source with rows that cannot be read.
 #[derive(Debug)]
 pub struct DirtySource {
-    /// Where to read; the rows, if said, are the clean ones.
+    /// The source; its rows, if given, are the clean ones.
     pub source: Source,
     /// A part of each dirty row's place, in the source's order: `line 17`.
     pub places: Vec<String>,
@@ -219,16 +241,17 @@ pub struct DirtyBatch {
     pub dirty: Vec<u64>,
 }
 
-/// Everything a plugin owes.
+/// Runs the whole suite: descriptor, reader, writer.
 ///
 /// # Panics
-/// At the first thing that is not as it should be.
+/// At the first requirement that is not met.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     descriptor::all(plugin);
     reader::all(plugin, subject);
     writer::all(plugin, subject);
 }
 
+/// A host with the subject's secrets and a stop signal of its own.
 fn host(subject: &dyn Subject) -> Host {
     Host::new(subject.secrets(), Cancel::new())
 }
@@ -239,7 +262,7 @@ fn expect<T, E: fmt::Display>(result: Result<T, E>, what: &str) -> T {
     result.unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-/// The error of a call that must fail with one of these kinds, and be fit to be printed.
+/// The error of a call that must fail with one of these kinds and with a printable message.
 #[track_caller]
 fn refused<T>(result: Result<T, Error>, kinds: &[ErrorKind], what: &str) -> Error {
     let Err(error) = result else { panic!("{what}: must be refused, but was accepted") };

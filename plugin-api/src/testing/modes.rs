@@ -1,4 +1,5 @@
-//! What each write mode does with rows whose key is there, as the descriptor declares it.
+//! The requirements on each write mode: what it does with rows whose key exists, as the descriptor
+//! declares it. Requirements on writing in general are in `writer`.
 
 use arrow_array::RecordBatch;
 
@@ -18,7 +19,8 @@ pub(super) fn all(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     }
 }
 
-/// What the target holds after rows 4 to 8 of version 2 have met rows 1 to 5 of version 1.
+/// The target's rows and the counts after rows 4 to 8 of version 2 were written to rows 1 to 5 of
+/// version 1.
 fn met(conflict: ConflictEffect) -> (Vec<RecordBatch>, Counters) {
     let (old, new) = (keyed(1..=5, 1), keyed(6..=8, 2));
     let counters = Counters { read: 5, inserted: 3, ..Counters::default() };
@@ -37,6 +39,7 @@ fn met(conflict: ConflictEffect) -> (Vec<RecordBatch>, Counters) {
     }
 }
 
+/// Conflicts with rows that existed before the run.
 fn existing_rows(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     target.put(&keyed(1..=5, 1));
@@ -58,6 +61,7 @@ fn existing_rows(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     target.assert_holds(&rows, &when);
 }
 
+/// Conflicts with rows of an earlier chunk of the same task.
 fn earlier_chunk(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     let run = suite.run(&*target, spec);
@@ -100,7 +104,7 @@ fn one_batch(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     target.assert_holds(&rows, &when);
 }
 
-/// An overwrite that is not committed leaves what was there, and shows nothing before its commit.
+/// An overwrite changes nothing before its commit, and nothing at all if it is aborted.
 fn overwrite_given_up(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     let old = keyed(1..=3, 1);

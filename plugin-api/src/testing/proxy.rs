@@ -1,5 +1,5 @@
-//! A go-between on the way to a server that loses connections where a test wants it to, for tests
-//! of plugins whose stores answer over TCP.
+//! A TCP proxy before a server that loses connections on request, for tests of plugins whose
+//! stores are servers. It does not know the protocol, except how a COMMIT looks.
 
 use std::{
     io::{Read, Write},
@@ -13,19 +13,20 @@ use std::{
 
 use super::expect;
 
-/// When connections are lost. Nothing is, until the test says so.
+/// When connections are lost. By default none is.
 #[derive(Debug, Default)]
 pub struct Faults {
-    /// After so many more bytes to the server; 0 is never.
+    /// After this number of further bytes to the server; 0 is never.
     pub after_sent: AtomicU64,
-    /// After so many more bytes from the server; 0 is never.
+    /// After this number of further bytes from the server; 0 is never.
     pub after_received: AtomicU64,
-    /// The answer to the next COMMIT is lost, and the connection with it.
+    /// The reply to the next COMMIT is lost, and the connection with it: the outcome is unknown to
+    /// the plugin.
     pub at_commit: AtomicBool,
 }
 
-/// Starts one before the server at `port` of this machine; its own port, and what it may do.
-/// `commit` is how a COMMIT looks on its way to the server.
+/// Starts a proxy before the server at `port` of this machine, for the life of the process, and
+/// returns its port and its faults. `commit` is the text of a COMMIT on its way to the server.
 pub fn start(port: u16, commit: &'static [u8]) -> (u16, Arc<Faults>) {
     let listener = expect(TcpListener::bind("127.0.0.1:0"), "a port of the proxy's own");
     let own = expect(listener.local_addr(), "the proxy's port").port();
@@ -41,6 +42,7 @@ pub fn start(port: u16, commit: &'static [u8]) -> (u16, Arc<Faults>) {
     (own, faults)
 }
 
+/// Forwards one connection, each direction by a thread of its own.
 fn serve(client: &TcpStream, server: &TcpStream, commit: &'static [u8], faults: &Arc<Faults>) {
     let muted = Arc::new(AtomicBool::new(false));
     let end = |stream: &TcpStream| expect(stream.try_clone(), "a connection's other handle");
@@ -64,7 +66,7 @@ fn serve(client: &TcpStream, server: &TcpStream, commit: &'static [u8], faults: 
     });
 }
 
-/// Passes bytes on until there are no more, or until `lost` says so of some that are not passed on.
+/// Forwards bytes until the stream ends or `lost` is true for a block, which is not forwarded.
 fn forward(mut from: TcpStream, mut to: TcpStream, lost: impl Fn(&[u8]) -> bool) {
     let mut buffer = [0; 16 << 10];
     while let Ok(count) = from.read(&mut buffer) {
@@ -76,7 +78,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, lost: impl Fn(&[u8]) -> bool)
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Counts bytes down; whether that has just come to the end.
+/// Counts bytes down and returns whether the count has just reached 0.
 fn spent(left: &AtomicU64, bytes: usize) -> bool {
     let take = |left: u64| (left > 0).then(|| left.saturating_sub(bytes as u64));
     left.fetch_update(SeqCst, SeqCst, take).is_ok_and(|left| left <= bytes as u64)

@@ -1,5 +1,6 @@
-//! What every reader owes: a schema that its batches keep, splits that cover each row once,
-//! positions from which reading goes on with the very next row, and stopping when told to.
+//! The requirements on every reader: a schema that its batches have, splits that cover each row
+//! once, positions after which reading resumes with the next row, an origin for each row, and an
+//! end after the stop signal.
 
 use std::{collections::HashSet, thread};
 
@@ -14,10 +15,10 @@ const FEW: u64 = 1_000;
 /// Rows of a source that takes several batches of the usual size.
 const MANY: u64 = 20_000;
 
-/// Everything about the reader; nothing if the plugin declares none.
+/// All requirements on the reader; none if the plugin declares no reader.
 ///
 /// # Panics
-/// At the first thing that is not as it should be.
+/// At the first requirement that is not met.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     let Some(declared) = plugin.descriptor().reader else { return };
     let suite = ReaderSuite { plugin, subject, declared };
@@ -45,11 +46,13 @@ struct ReaderSuite<'a> {
 }
 
 impl ReaderSuite<'_> {
+    /// A reader of the source, with a host of its own.
     fn reader(&self, source: &Source) -> Box<dyn Reader> {
         let reader = self.plugin.reader(source.options.clone(), host(self.subject));
         expect(reader, "a reader of the subject's source")
     }
 
+    /// Without a required option, `schema` or the making of the reader is refused.
     fn required_options(&self) {
         let descriptor = self.plugin.descriptor();
         let specs = descriptor.options.iter().chain(&self.declared.options);
@@ -59,6 +62,7 @@ impl ReaderSuite<'_> {
         });
     }
 
+    /// A check of an existing source passes every stage. `discover` lists tables or is unsupported.
     fn check_and_discover(&self) {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
@@ -74,6 +78,8 @@ impl ReaderSuite<'_> {
         }
     }
 
+    /// The schema has columns with different names, keys over those columns, declared types, and is
+    /// the same each time.
     fn schema(&self) {
         let source = self.subject.source(FEW);
         let schema = expect(self.reader(&source).schema(), "`schema`");
@@ -89,14 +95,15 @@ impl ReaderSuite<'_> {
         self.assert_declared("`schema`", &schema.columns);
         assert_eq!(expect(self.reader(&source).schema(), "`schema`"), schema, "`schema` changes");
         let Some(rows) = &source.rows else { return };
-        assert_eq!(schema.columns.len(), rows.columns().len(), "`schema` tells other columns");
+        assert_eq!(schema.columns.len(), rows.columns().len(), "`schema` has other columns");
         for (column, (name, logical)) in schema.columns.iter().zip(rows.columns()) {
-            assert_eq!(column.name, *name, "`schema` tells other columns than the data's");
+            assert_eq!(column.name, *name, "`schema` has other columns than the data");
             let same = column.inferred || column.logical == *logical;
             assert!(same, "`{name}` is `{logical}`, but `schema` says `{}`", column.logical);
         }
     }
 
+    /// Every column's type is one that the descriptor declares.
     fn assert_declared(&self, verb: &str, columns: &[Column]) {
         for column in columns {
             let family = column.logical.family();
@@ -105,6 +112,8 @@ impl ReaderSuite<'_> {
         }
     }
 
+    /// `produces` keeps names and order for all columns, some, reversed and none, and refuses an
+    /// unknown one.
     fn produces(&self) {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
@@ -127,7 +136,7 @@ impl ReaderSuite<'_> {
         refused(reader.produces(&unknown), &kinds, "`produces` of an unknown column");
     }
 
-    /// A reader of text makes the very types that are wanted.
+    /// A reader of text accepts every wanted type.
     fn parses(&self, reader: &dyn Reader, columns: &[Column]) {
         let wanted: LogicalType = expect("decimal(38,10)".parse(), "a type");
         let mut columns = columns.to_vec();
@@ -136,7 +145,8 @@ impl ReaderSuite<'_> {
         assert!(made.iter().all(|it| it.logical == wanted), "text makes other types: {made:?}");
     }
 
-    /// What to ask of the reader: the types that the subject knows, else those of the schema.
+    /// The columns to read: in the types of the subject's rows if it has them, or else in those of
+    /// the schema.
     fn columns(&self, reader: &dyn Reader, source: &Source) -> Vec<Column> {
         let mut wanted = expect(reader.schema(), "`schema`").columns;
         let known = source.rows.iter().flat_map(|rows| rows.columns());
@@ -146,6 +156,8 @@ impl ReaderSuite<'_> {
         expect(reader.produces(&wanted), "`produces`")
     }
 
+    /// At most 1 to 9 splits, opened by another reader after their way through JSON, return the
+    /// same rows, each once.
     fn splits(&self) {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
@@ -153,8 +165,7 @@ impl ReaderSuite<'_> {
         let mut rows = source.rows.clone();
         for max in 1..=9 {
             let splits = self.divide(&*reader, &columns, max);
-            // Another reader opens the splits after their way through JSON, as another process
-            // would.
+            // As another process would open them.
             let text = expect(serde_json::to_string(&splits), "splits as JSON");
             let splits: Vec<Split> = expect(serde_json::from_str(&text), "splits from JSON");
             let found = read_together(&*self.reader(&source), &splits, &columns);
@@ -164,6 +175,7 @@ impl ReaderSuite<'_> {
         }
     }
 
+    /// The splits of a request: not too many, labels different, no ability beyond the declared one.
     fn divide(&self, reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Split> {
         let request = SplitRequest { max, columns: columns.to_vec() };
         let splits = expect(reader.splits(&request), "`splits`");
@@ -178,6 +190,7 @@ impl ReaderSuite<'_> {
         splits
     }
 
+    /// Counts have valid names and never decrease.
     fn counts(&self) {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
@@ -189,7 +202,7 @@ impl ReaderSuite<'_> {
         counts.goes_on(reader.counts());
     }
 
-    /// Columns left out and put in another order.
+    /// Some columns, in another order.
     fn chosen_columns(&self) {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
@@ -204,7 +217,7 @@ impl ReaderSuite<'_> {
         all.project(&names).assert_same(&found, "some columns in another order");
     }
 
-    /// No columns at all: the rows are still counted, or it is refused.
+    /// No columns at all: either the number of rows is right, or the reader refuses.
     fn no_columns(&self) {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
@@ -253,6 +266,7 @@ impl ReaderSuite<'_> {
         }
     }
 
+    /// Each split is read again as its ability promises, and a seekable one from its positions.
     fn positions(&self) {
         let source = self.subject.source(MANY);
         let reader = self.reader(&source);
@@ -268,7 +282,7 @@ impl ReaderSuite<'_> {
         }
     }
 
-    /// Splits and positions that are none.
+    /// Splits and positions that are not this reader's are refused, without a panic.
     fn nonsense(&self) {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
@@ -278,11 +292,12 @@ impl ReaderSuite<'_> {
             reader.open(split, &columns, position)?.next_batch().map(drop)
         };
         let nonsense = Split { data: "\u{1}nonsense".to_owned(), ..split.clone() };
-        refused(open(&nonsense, None), SANE, "a split that is none");
+        refused(open(&nonsense, None), SANE, "a split that is not the reader's");
         let position = Position(b"\xff\xfe nonsense".to_vec());
-        refused(open(&split, Some(&position)), SANE, "a position that is none");
+        refused(open(&split, Some(&position)), SANE, "a position that is not the reader's");
     }
 
+    /// An empty source has no rows, however it is divided.
     fn empty_source(&self) {
         let source = self.subject.source(0);
         let reader = self.reader(&source);
@@ -294,6 +309,7 @@ impl ReaderSuite<'_> {
         }
     }
 
+    /// After the stop signal, a split ends with an error and not as if it had been read.
     fn cancellation(&self) {
         let source = self.subject.source(MANY);
         let cancel = Cancel::new();
@@ -303,7 +319,7 @@ impl ReaderSuite<'_> {
         let splits = self.divide(&*reader, &columns, 1);
         let mut task = expect(reader.open(&splits[0], &columns, None), "`open`");
         cancel.cancel();
-        // What has been fetched already may still come.
+        // Batches that were fetched before may still be returned.
         for _ in 0..8 {
             match task.next_batch() {
                 Ok(Some(_)) => {}
@@ -314,6 +330,8 @@ impl ReaderSuite<'_> {
         panic!("after the stop signal, batch follows batch");
     }
 
+    /// Rows that cannot be read are dirty rows with a place, a code and a reason, and the others are
+    /// returned.
     fn dirty_sources(&self) {
         for DirtySource { source, places } in self.subject.dirty_sources() {
             let reader = self.reader(&source);
@@ -341,7 +359,7 @@ impl ReaderSuite<'_> {
     }
 }
 
-/// Kinds of errors about what a caller gave; a defect is none of them.
+/// Kinds of errors about a caller's input; a defect is not one of them.
 const SANE: &[ErrorKind] = &[
     ErrorKind::Options,
     ErrorKind::NotFound,
@@ -369,12 +387,13 @@ pub(super) fn read_together(reader: &dyn Reader, splits: &[Split], columns: &[Co
     rows_of(&parts)
 }
 
+/// The rows of some batches.
 fn rows_of(batches: &[ReadBatch]) -> Rows {
     let batches: Vec<_> = batches.iter().map(|read| read.batch.clone()).collect();
     Rows::of(&batches)
 }
 
-/// The batches of a split without dirty rows, each as it should be.
+/// The batches of a split without dirty rows, each checked.
 fn read(
     reader: &dyn Reader,
     split: &Split,
@@ -392,6 +411,7 @@ fn read(
     batches
 }
 
+/// A batch has the promised schema, no NULL in required columns, and a short position.
 fn assert_batch(read: &ReadBatch, columns: &[Column], label: &str) {
     let (schema, found) = (schema_of(columns), read.batch.schema());
     for (expected, field) in schema.fields().iter().zip(found.fields()) {
@@ -406,7 +426,7 @@ fn assert_batch(read: &ReadBatch, columns: &[Column], label: &str) {
     assert!(position <= 1_024, "{label}: a position of {position} bytes");
 }
 
-/// Reading a split again gives what its ability promises.
+/// Reading a split again returns what its ability promises.
 fn again(reader: &dyn Reader, split: &Split, columns: &[Column], first: &[ReadBatch]) {
     let when = format!("{} read again", split.label);
     match split.ability {
@@ -420,7 +440,7 @@ fn again(reader: &dyn Reader, split: &Split, columns: &[Column], first: &[ReadBa
     }
 }
 
-/// Reading after a batch's position gives the rows after that batch, and no others.
+/// Reading after a batch's position returns the rows after that batch, and no others.
 fn resume(reader: &dyn Reader, split: &Split, columns: &[Column], first: &[ReadBatch]) {
     // All positions of a split of many small batches would take too long.
     for index in

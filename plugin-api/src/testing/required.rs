@@ -1,11 +1,11 @@
-//! Each required option left out in turn must be refused, by the plugin itself: the host's own
-//! check stands before it but is no excuse.
+//! The requirement that each required option, left out in turn, is refused by the plugin itself: the
+//! host checks it before, but a plugin does not rely on that.
 
 use super::{Subject, refused};
 use crate::{Cancel, Error, ErrorKind, Host, OptionSpec, Options};
 
-/// Tries `call`, which makes a reader or writer and asks its first verb, without each of the
-/// required options.
+/// Runs `call`, which makes a reader or writer and calls its first method, without each of the
+/// required options in turn.
 pub(super) fn options<'a>(
     subject: &dyn Subject,
     specs: impl Iterator<Item = &'a OptionSpec>,

@@ -1,5 +1,6 @@
-//! Rows as text that is equal exactly when the values are, for comparing what went in with what
-//! came out: NULL differs from every text, floats by their bits except NaN.
+//! Rows as text that is equal exactly if the values are, for comparing what was written with what
+//! was read: NULL differs from every text, floats differ by their bits, except that all NaN are
+//! equal.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -20,6 +21,16 @@ use super::expect;
 use crate::{Column, LogicalType, columns_of};
 
 /// Rows as text, with the names and types of their columns.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::testing::{Rows, samples};
+///
+/// let rows = Rows::of(&[samples::keyed(1..=3, 1)]);
+/// assert_eq!(rows.row(0), ["1", "\"name 1 version 1\"", "101"]);
+/// let reversed = Rows::of(&[samples::keyed([3, 2, 1], 1)]);
+/// rows.assert_same(&reversed, "the order does not matter");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     columns: Vec<(String, LogicalType)>,
@@ -30,7 +41,7 @@ impl Rows {
     /// The rows of some batches, in order. All must have the same columns.
     ///
     /// # Panics
-    /// If they have not, or if a type does not travel.
+    /// If they differ, or if a type does not travel.
     pub fn of(batches: &[RecordBatch]) -> Self {
         let mut all = Self::default();
         for batch in batches {
@@ -60,7 +71,7 @@ impl Rows {
         }
     }
 
-    /// Names and types of the columns; empty if there has been no batch to say so.
+    /// Names and types of the columns; empty if there was no batch.
     pub fn columns(&self) -> &[(String, LogicalType)] {
         &self.columns
     }
@@ -80,10 +91,10 @@ impl Rows {
         &self.rows[index]
     }
 
-    /// Panics with the differences unless the other rows are the same ones, in any order.
+    /// Compares rows in any order, each as often.
     ///
     /// # Panics
-    /// That is what it is for.
+    /// With the differences, at most five of each kind.
     #[track_caller]
     pub fn assert_same(&self, actual: &Self, when: &str) {
         self.assert_columns(actual, when);
@@ -97,10 +108,10 @@ impl Rows {
         }
     }
 
-    /// Panics with the first difference unless the other rows are the same ones in the same order.
+    /// Compares rows in order.
     ///
     /// # Panics
-    /// That is what it is for.
+    /// With the first difference.
     #[track_caller]
     pub fn assert_equal(&self, actual: &Self, when: &str) {
         self.assert_same(actual, when);
@@ -111,12 +122,13 @@ impl Rows {
 
     #[track_caller]
     fn assert_columns(&self, actual: &Self, when: &str) {
-        // Without a batch there is nobody to say what the columns are.
+        // Without a batch the columns are unknown.
         if !self.columns.is_empty() && !actual.columns.is_empty() {
             assert_eq!(actual.columns, self.columns, "{when}: the columns differ");
         }
     }
 
+    /// Appends the rows of one batch.
     fn push(&mut self, columns: &[Column], arrays: &[ArrayRef], rows: usize) {
         let columns: Vec<_> =
             columns.iter().map(|column| (column.name.clone(), column.logical.clone())).collect();
@@ -135,7 +147,7 @@ fn pick(row: &[String], places: &[usize]) -> Vec<String> {
     places.iter().map(|place| row[*place].clone()).collect()
 }
 
-/// At most five rows that are missing and five that are too much.
+/// At most five rows that are missing and five that are unexpected.
 fn differences(counts: &BTreeMap<&[String], i64>) -> String {
     let mut text = String::new();
     for (sign, word) in [(1, "missing"), (-1, "unexpected")] {

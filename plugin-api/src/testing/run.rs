@@ -1,5 +1,5 @@
-//! Drives a writer through one run as the host does, and holds every answer to what a writer
-//! promises of all of them.
+//! Drives a writer through one run as the host does, and checks every result: outcomes, sums of
+//! rows, order of dirty rows, size of receipts. The cases are in `writer` and `modes`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ use crate::{
     WriteMode, WritePlan, WriteTask, Writer, Written, schema_of,
 };
 
-/// How often a chunk may be asked for again.
+/// How many replays of a chunk a writer may ask for.
 const REPLAYS: u32 = 10;
 
 /// A writer with the plan of one run.
@@ -35,7 +35,7 @@ pub(super) fn plan(mode: WriteMode, columns: &[Column], key: &[String]) -> Write
 }
 
 impl Run {
-    /// A writer and a plan that it has drafted; the plan's columns are then the draft's.
+    /// A writer and a plan that it has drafted. The plan's columns are then the draft's.
     pub(super) fn draft(
         plugin: &dyn Plugin,
         subject: &dyn Subject,
@@ -52,11 +52,12 @@ impl Run {
         Ok(Self { writer, plan })
     }
 
-    /// Ready for tasks.
+    /// Prepares the target for tasks.
     pub(super) fn prepare(&self) {
         expect(self.writer.prepare(&self.plan), "`prepare`");
     }
 
+    /// Opens a task.
     pub(super) fn task(&self, task: u32) -> TaskRun {
         let context = TaskContext { task, epoch: 0 };
         let task = expect(self.writer.open(&self.plan, &context), "`open`");
@@ -64,7 +65,7 @@ impl Run {
         TaskRun { task, plan: self.plan.clone(), sequence: 0, replays: 0, chunk, total }
     }
 
-    /// Publishes what tasks have finished.
+    /// Commits the run and finalises it.
     pub(super) fn commit(&self, receipts: &[Receipt]) {
         let outcome = expect(self.writer.commit(&self.plan, receipts), "`commit` of the job");
         assert_eq!(outcome, ChunkOutcome::Committed, "`commit` of the job");
@@ -95,13 +96,14 @@ pub(super) struct TaskRun {
     plan: WritePlan,
     sequence: u64,
     replays: u32,
-    /// The open chunk's batches, and what became of them.
+    /// The open chunk's batches and their results.
     chunk: Vec<(RecordBatch, Written)>,
     /// Of committed chunks.
     pub(super) total: Counters,
 }
 
 impl TaskRun {
+    /// Begins the next chunk.
     pub(super) fn begin(&mut self) {
         self.chunk.clear();
         let what = format!("`begin_chunk` {}", self.sequence);
@@ -120,7 +122,8 @@ impl TaskRun {
         }
     }
 
-    /// Holds the answer to its arithmetic. `None` asks for a replay.
+    /// Writes a batch and checks the result: every row is counted once, dirty rows are in order and
+    /// have a reason. `None` if the writer asks for a replay.
     fn try_write(&mut self, batch: &RecordBatch) -> Option<Written> {
         let written = passed(self.task.write(batch), "`write`")?;
         let Written { inserted, updated, skipped, dirty } = &written;
@@ -130,18 +133,19 @@ impl TaskRun {
         let rising = dirty.windows(2).all(|pair| pair[0].row < pair[1].row);
         assert!(rising, "dirty rows come in the batch's order, each once: {dirty:?}");
         for row in dirty {
-            assert!(row.row < rows, "a dirty row that the batch has not: {row:?}");
+            assert!(row.row < rows, "a dirty row beyond the batch: {row:?}");
             assert!(!row.code.is_empty() && !row.reason.is_empty(), "without a reason: {row:?}");
         }
         Some(written)
     }
 
+    /// Rolls the chunk back and writes it again, until the writer asks for no further replay.
     fn replay(&mut self) {
         let batches: Vec<_> = self.chunk.iter().map(|(batch, _)| batch.clone()).collect();
         loop {
             expect(self.task.rollback_chunk(), "`rollback_chunk` before a replay");
             self.replays += 1;
-            assert!(self.replays <= REPLAYS, "chunk {} is asked for without end", self.sequence);
+            assert!(self.replays <= REPLAYS, "chunk {} is replayed without end", self.sequence);
             self.begin();
             let written: Option<Vec<_>> =
                 batches.iter().map(|batch| self.try_write(batch)).collect();
@@ -152,7 +156,7 @@ impl TaskRun {
         }
     }
 
-    /// Commits the chunk; what became of its batches.
+    /// Commits the chunk and returns the results of its batches.
     pub(super) fn commit(&mut self) -> Vec<Written> {
         let position = Position(self.sequence.to_string().into_bytes());
         let outcome = loop {
@@ -172,6 +176,7 @@ impl TaskRun {
         self.chunk.drain(..).map(|(_, written)| written).collect()
     }
 
+    /// Finishes the task. Its receipt is small.
     pub(super) fn finish(self) -> Receipt {
         let receipt = expect(self.task.finish(), "`finish`");
         let bytes = receipt.data.len();
@@ -180,7 +185,7 @@ impl TaskRun {
     }
 }
 
-/// The answer, or `None` if the writer asks for a replay.
+/// The result, or `None` if the writer asks for a replay.
 fn passed<T>(outcome: Result<T>, what: &str) -> Option<T> {
     match outcome {
         Err(error) if error.kind == ErrorKind::Retry => None,
@@ -188,6 +193,7 @@ fn passed<T>(outcome: Result<T>, what: &str) -> Option<T> {
     }
 }
 
+/// The counters of one batch.
 fn counted(batch: &RecordBatch, written: &Written) -> Counters {
     Counters {
         read: batch.num_rows() as u64,
@@ -198,7 +204,8 @@ fn counted(batch: &RecordBatch, written: &Written) -> Counters {
     }
 }
 
-/// The batch as one of the plan's columns; their types are the same, their metadata may not be.
+/// The batch with the schema of the plan's columns: the types are the same, the metadata may
+/// differ.
 fn in_columns(batch: &RecordBatch, columns: &[Column]) -> RecordBatch {
     let batch = RecordBatch::try_new(schema_of(columns), batch.columns().to_vec());
     expect(batch, "the draft takes the batch's types")

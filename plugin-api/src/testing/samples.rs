@@ -1,5 +1,14 @@
 //! Test data: values at the edge of every type, and small tables with keys. What is expected of
 //! them is left to the suite's other modules.
+//!
+//! ```
+//! use transload_plugin_api::{LogicalType, testing::samples};
+//!
+//! let types = samples::types_of("decimal");
+//! let batch = samples::edge_batch(&types); // `id`, then one column for each type
+//! assert_eq!(batch.num_columns(), 1 + types.len());
+//! assert_eq!(samples::edges(&LogicalType::Boolean, None).len(), 3); // true, false, NULL
+//! ```
 
 use std::sync::Arc;
 
@@ -38,8 +47,8 @@ pub fn types_of(family: &str) -> Vec<LogicalType> {
 pub const KEY: &str = "id";
 
 /// A batch with a column `id` (`int64`, counted from 1) and one nullable column `c0`, `c1`, ... for
-/// each type, which goes through all edge values of its type and NULL, again and again until the
-/// longest has been through.
+/// each type. A column repeats the edge values of its type and NULL until the longest one is
+/// complete.
 pub fn edge_batch(types: &[LogicalType]) -> RecordBatch {
     let rows = types.iter().map(|logical| edges(logical, None).len()).max().unwrap_or(0);
     let mut columns = vec![Column::new(KEY, LogicalType::Int64, false)];
@@ -78,8 +87,8 @@ pub fn keyed(keys: impl IntoIterator<Item = i64>, version: i32) -> RecordBatch {
     keyed_batch(&rows)
 }
 
-/// Rows for a store with keys and text of limited length: the second is too long, the last has a
-/// key that is there.
+/// Rows for a store with keys and text of limited length: the second text is too long, the last
+/// key exists.
 pub fn refused() -> DirtyBatch {
     let columns = vec![
         Column::new("id", LogicalType::Int64, false),
@@ -93,8 +102,8 @@ pub fn refused() -> DirtyBatch {
     DirtyBatch { columns, key: vec!["id".to_owned()], batch, dirty: vec![1, 4] }
 }
 
-/// Rows of [`keyed_columns`] as SQL writes them, each in parentheses, for tests that put them into
-/// a table by other means than the plugin's.
+/// Rows of [`keyed_columns`] as SQL, each in parentheses, for tests that insert them by other means
+/// than the plugin's.
 pub fn keyed_as_sql(rows: &RecordBatch) -> Vec<String> {
     let row = |row: usize| {
         let id = rows.column(0).as_primitive::<Int64Type>().value(row);
@@ -105,8 +114,8 @@ pub fn keyed_as_sql(rows: &RecordBatch) -> Vec<String> {
     (0..rows.num_rows()).map(row).collect()
 }
 
-/// All edge values of a type and then NULL; with `rows`, as many of them, from the start again
-/// where they end.
+/// All edge values of a type and then NULL; with `rows`, that many of them, repeated from the start
+/// as often as needed.
 pub fn edges(logical: &LogicalType, rows: Option<usize>) -> ArrayRef {
     use LogicalType as T;
     match logical {

@@ -1,5 +1,15 @@
 //! A run step by step, for a plugin's own tests: short plans and arrays, a reader's rows, a
-//! writer's chunks. What holds for every plugin is the suite's business; this only saves words.
+//! writer's chunks. Requirements on every plugin are in the suite; these functions only make tests
+//! shorter.
+//!
+//! ```
+//! use transload_plugin_api::{WriteMode, testing::steps};
+//!
+//! let plan = steps::plan(WriteMode::Insert, &[("id", "int64"), ("name", "text")], &["id"]);
+//! let arrays = vec![steps::integers([1, 2]), steps::texts([Some("a"), None])];
+//! let rows = steps::batch(&plan, arrays);
+//! assert_eq!((rows.num_rows(), rows.num_columns()), (2, 2));
+//! ```
 
 use std::sync::Arc;
 
@@ -41,11 +51,11 @@ pub fn texts<'a>(values: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -
     Arc::new(StringArray::from_iter(values.into_iter().map(Into::into)))
 }
 
-/// Drafts, prepares, writes each batch in a chunk of its own, and commits twice: the second time
-/// must be told from the first.
+/// Drafts, prepares, writes each batch in a chunk of its own, and commits twice: the second commit
+/// must return [`ChunkOutcome::AlreadyCommitted`].
 ///
 /// # Errors
-/// The writer's first.
+/// The writer's first error.
 pub fn write_all(
     writer: &dyn Writer,
     plan: &WritePlan,
@@ -63,10 +73,10 @@ pub fn write_all(
     Ok(all)
 }
 
-/// A chunk of one batch, written again as often as the writer asks for that.
+/// Writes a chunk of one batch, again as often as the writer asks for a replay.
 ///
 /// # Errors
-/// The writer's first that asks for no replay.
+/// The writer's first error that does not ask for a replay.
 pub fn chunk(task: &mut dyn WriteTask, sequence: u64, batch: &RecordBatch) -> Result<Written> {
     for _ in 0..10 {
         match try_chunk(task, sequence, batch) {
@@ -74,7 +84,7 @@ pub fn chunk(task: &mut dyn WriteTask, sequence: u64, batch: &RecordBatch) -> Re
             outcome => return outcome,
         }
     }
-    panic!("the chunk is asked for without end");
+    panic!("the chunk is replayed without end");
 }
 
 fn try_chunk(task: &mut dyn WriteTask, sequence: u64, batch: &RecordBatch) -> Result<Written> {
@@ -88,12 +98,12 @@ fn try_chunk(task: &mut dyn WriteTask, sequence: u64, batch: &RecordBatch) -> Re
     Ok(written)
 }
 
-/// Inserted, updated, skipped, dirty.
+/// The counts of inserted, updated, skipped and dirty rows.
 pub fn counts(written: &Written) -> (u64, u64, u64, usize) {
     (written.inserted, written.updated, written.skipped, written.dirty.len())
 }
 
-/// The reader's own columns, as it makes them.
+/// The reader's own columns, as it produces them.
 pub fn own_columns(reader: &dyn Reader) -> Vec<Column> {
     let columns = expect(reader.schema(), "`schema`").columns;
     expect(reader.produces(&columns), "`produces`")
@@ -104,7 +114,7 @@ pub fn read_all(reader: &dyn Reader, max: u32) -> Vec<Vec<ReadBatch>> {
     read_columns(reader, &own_columns(reader), max)
 }
 
-/// Reads every split to its end, in columns that the reader makes.
+/// Reads every split to its end, in columns that the reader produces.
 pub fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Vec<ReadBatch>> {
     let request = SplitRequest { max, columns: columns.to_vec() };
     let splits = expect(reader.splits(&request), "`splits`");
@@ -120,7 +130,7 @@ pub fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Ve
     splits.iter().map(read).collect()
 }
 
-/// The first of one split, in the reader's own columns.
+/// Opens the first split of an undivided source, in the reader's own columns.
 pub fn open_first(reader: &dyn Reader) -> Box<dyn ReadTask> {
     let columns = own_columns(reader);
     let request = SplitRequest { max: 1, columns: columns.clone() };
@@ -129,7 +139,7 @@ pub fn open_first(reader: &dyn Reader) -> Box<dyn ReadTask> {
     expect(reader.open(first, &columns, None), "`open`")
 }
 
-/// Rows that could not be read.
+/// The dirty rows of all batches.
 pub fn dirty_rows(batches: &[Vec<ReadBatch>]) -> Vec<DirtyRow> {
     batches.iter().flatten().flat_map(|batch| batch.dirty.clone()).collect()
 }

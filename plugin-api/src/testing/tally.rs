@@ -1,5 +1,5 @@
-//! What every plugin's counts owe: names that programs can rely on, each once, and numbers that
-//! never fall.
+//! The requirements on every plugin's counts: names that programs can rely on, each once, and
+//! numbers that never decrease.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,13 @@ use crate::{Count, Result};
 pub(super) struct Tally(BTreeMap<String, u64>);
 
 impl Tally {
+    /// The first counts, with their names checked.
     #[track_caller]
     pub(super) fn of(counts: Result<Vec<Count>>) -> Self {
         let mut seen = BTreeMap::new();
         for count in expect(counts, "`counts`") {
             let name = &count.name;
-            assert!(count.has_name(), "`counts`: `{name}` is no name of a count");
+            assert!(count.has_name(), "`counts`: `{name}` is not a valid name");
             let before = seen.insert(name.clone(), count.value);
             assert!(before.is_none(), "`counts` counts `{name}` twice");
         }

@@ -1,5 +1,6 @@
-//! What every writer owes: values that stay as they are, chunks that are in or out as a whole,
-//! a commit that can be repeated, an abort that leaves nothing, and dirty rows named exactly.
+//! The requirements on every writer: values that stay unchanged, chunks that are written completely
+//! or not at all, a commit that can be repeated, an abort that leaves nothing, and dirty rows that
+//! are named exactly. What write modes do with keys is in `modes`.
 
 use std::collections::HashSet;
 
@@ -16,10 +17,10 @@ use crate::{
     WriteMode, WriteModeSpec, WritePlan, columns_of,
 };
 
-/// Everything about the writer; nothing if the plugin declares none.
+/// All requirements on the writer; none if the plugin declares no writer.
 ///
 /// # Panics
-/// At the first thing that is not as it should be.
+/// At the first requirement that is not met.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
     let Some(declared) = plugin.descriptor().writer else { return };
     let suite = WriterSuite { plugin, subject, declared };
@@ -40,6 +41,7 @@ pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
 }
 
 impl WriterSuite<'_> {
+    /// Without a required option, `inspect` or the making of the writer is refused.
     fn required_options(&self) {
         let descriptor = self.plugin.descriptor();
         let specs = descriptor.options.iter().chain(&self.declared.options);
@@ -50,6 +52,8 @@ impl WriterSuite<'_> {
         });
     }
 
+    /// A check of an existing target passes; `inspect` reports its name, columns and key; none of
+    /// them writes anything.
     fn check_inspect_and_discover(&self) {
         let spec = self.first_mode();
         let target = self.target(spec);
@@ -74,11 +78,11 @@ impl WriterSuite<'_> {
         assert_eq!(kinds(&info.columns), kinds(&samples::keyed_columns()), "`inspect`'s columns");
         let key = key(spec);
         let known = info.keys.iter().any(|it| it.columns == key);
-        assert!(key.is_empty() || known, "`inspect` does not tell the key {key:?}: {info:?}");
+        assert!(key.is_empty() || known, "`inspect` does not report the key {key:?}: {info:?}");
         target.assert_holds(&[], "looking at the target");
     }
 
-    /// Plans that cannot be done are refused before anything is touched.
+    /// Plans that are impossible are refused by `draft`: undeclared modes, modes without their key.
     fn refused_drafts(&self) {
         let all = [
             WriteMode::Insert,
@@ -108,7 +112,7 @@ impl WriterSuite<'_> {
         }
     }
 
-    /// Every declared type is written with its edge values and comes back as it was.
+    /// Every declared type is written with its edge values and read back unchanged.
     fn types(&self) {
         for family in self.declared.types.iter().map(|support| &support.logical) {
             for logical in self.subject.types(family) {
@@ -117,6 +121,8 @@ impl WriterSuite<'_> {
         }
     }
 
+    /// One type: the values that the store cannot hold are the dirty rows, all others are in the
+    /// target.
     fn round_trip(&self, logical: &LogicalType) {
         let batch = samples::edge_batch(std::slice::from_ref(logical));
         let columns = expect(columns_of(&batch.schema()), "the columns of edge values");
@@ -142,7 +148,7 @@ impl WriterSuite<'_> {
         }
     }
 
-    /// What the plugin's own reader makes of what has been written, types included.
+    /// The plugin's own reader returns what has been written, types included.
     fn read_back(
         &self,
         target: &dyn Target,
@@ -160,7 +166,7 @@ impl WriterSuite<'_> {
         Rows::of(expected).assert_same(&rows, &format!("{when}, read back"));
     }
 
-    /// Rows that the store refuses come back by their index, and all others are in.
+    /// Rows that the store refuses are returned by their index, and all others are in the target.
     fn dirty_batches(&self) {
         for DirtyBatch { columns, key, batch, dirty } in self.subject.dirty_batches() {
             let mode = self.first_mode().mode;
@@ -191,7 +197,7 @@ impl WriterSuite<'_> {
         }
     }
 
-    /// Two tasks at once, two chunks each.
+    /// Two tasks at once, two chunks each, after two calls of `prepare`.
     fn two_tasks(&self, spec: &WriteModeSpec) {
         let target = self.target(spec);
         let mut run = self.run(&*target, spec);
@@ -214,6 +220,7 @@ impl WriterSuite<'_> {
         target.assert_holds(&[first, second, third, fourth], &when);
     }
 
+    /// Counts have valid names and never decrease.
     fn counts(&self, spec: &WriteModeSpec) {
         let target = self.target(spec);
         let run = self.run(&*target, spec);
@@ -222,7 +229,7 @@ impl WriterSuite<'_> {
         counts.goes_on(run.writer.counts());
     }
 
-    /// A chunk rolled back leaves nothing, and can be replayed.
+    /// A chunk that was rolled back leaves nothing and can be replayed.
     fn rollback(&self, spec: &WriteModeSpec) {
         let target = self.target(spec);
         let run = self.run(&*target, spec);
@@ -248,7 +255,8 @@ impl WriterSuite<'_> {
         target.assert_holds(&[first, second], &when);
     }
 
-    /// A chunk that is not committed leaves nothing: dropped, aborted, rolled back and finished.
+    /// A chunk that is not committed leaves nothing, whether its task is dropped, aborted, or rolled
+    /// back and aborted; and the next run works.
     fn given_up(&self, spec: &WriteModeSpec) {
         for end in ["drop", "abort", "rollback and abort"] {
             let target = self.target(spec);
@@ -269,14 +277,14 @@ impl WriterSuite<'_> {
             expect(run.writer.abort(&run.plan, &[]), "`abort` of the job, again");
             let when = format!("a task given up by {end} in mode `{}`", spec.mode.word());
             target.assert_holds(&[], &when);
-            // The target is as good as before.
+            // The target is usable.
             let rows = samples::keyed(1..=2, 1);
             self.run(&*target, spec).complete(&[std::slice::from_ref(&rows)]);
             target.assert_holds(&[rows], &format!("the run after {when}"));
         }
     }
 
-    /// A commit, a finalise and an abort after the commit change nothing more.
+    /// After a commit, a second commit, `finalise` and `abort` change nothing.
     fn commit_again(&self, spec: &WriteModeSpec) {
         let target = self.target(spec);
         let run = self.run(&*target, spec);

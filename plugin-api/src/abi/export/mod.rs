@@ -71,6 +71,20 @@ extern "C" fn writer<E: Exported>(options: RStr<'_>, host: FfiHost) -> FfiResult
 /// plugin's own tests. The macro exports one symbol, [`ROOT_SYMBOL`](crate::abi::ROOT_SYMBOL), so
 /// two plugins cannot be linked into one binary.
 ///
+/// ```toml
+/// [lib]
+/// crate-type = ["cdylib", "rlib"]
+///
+/// [dependencies]
+/// transload-plugin-api = "0.1"
+///
+/// [dev-dependencies]
+/// transload-plugin-api = { version = "0.1", features = ["testing"] }
+///
+/// [profile.release]
+/// panic = "unwind"
+/// ```
+///
 /// # Examples
 /// ```
 /// use transload_plugin_api::{
