@@ -1,6 +1,6 @@
-//! Proofs of a password: `mysql_native_password` and `caching_sha2_password`
+//! Password proofs: `mysql_native_password` and `caching_sha2_password`
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html>),
-//! and the latter's full exchange by RSA. Which one the server wants is left to `session`.
+//! and the latter's full exchange with RSA. Choosing the method is left to `session`.
 
 use rsa::{PublicKey, pkcs8::DecodePublicKey as _};
 use sha1::Sha1;
@@ -35,9 +35,9 @@ fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
     left.iter().zip(right).map(|(left, right)| left ^ right).collect()
 }
 
-/// The password encrypted with the server's public key (PEM), as the full exchange of
-/// `caching_sha2_password` wants it on a connection without TLS: masked by the salt, then RSA with
-/// OAEP padding over SHA-1.
+/// The password encrypted with the server's public key (PEM), as required by the full exchange of
+/// `caching_sha2_password` on a connection without TLS: masked with the salt, then RSA with OAEP
+/// padding over SHA-1.
 pub(crate) fn encrypted(password: &[u8], salt: &[u8], pem: &[u8]) -> Result<Vec<u8>> {
     let key = public_key(pem)
         .ok_or_else(|| Error::new(ErrorKind::Connection, "cannot read the server's public key"))?;
@@ -75,7 +75,7 @@ mod tests {
     fn proofs_can_be_checked_by_the_server() {
         assert_eq!(native_proof(b"", b"12345678901234567890"), b"");
         assert_eq!(sha2_proof(b"", b"12345678901234567890"), b"");
-        // What a server does: it knows SHA1(SHA1(password)) and undoes the mask.
+        // The server knows SHA1(SHA1(password)) and removes the mask.
         let salt = b"abcdefghijklmnopqrst";
         let proof = native_proof(b"secret", salt);
         let stored = Sha1::digest(Sha1::digest(b"secret"));

@@ -1,26 +1,27 @@
-//! What a target's column asks of a value beyond what the server itself refuses. `literal` holds
-//! values to it.
+//! Requirements of a target's column that the server itself does not enforce. `literal` checks
+//! values against them.
 
 use transload_plugin_api::LogicalType;
 
 use crate::catalog::TableColumn;
 
-/// What the target's column asks of a value, beyond what the server itself refuses.
+/// The requirements of a target's column that the server itself does not enforce.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rule {
     pub(crate) nullable: bool,
-    /// Most characters: the server would cut blanks beyond them with a note only.
+    /// The maximum number of characters: the server would truncate trailing blanks with only a
+    /// note.
     pub(crate) characters: Option<u32>,
-    /// The very number of bytes: the server would fill up shorter values.
+    /// The exact number of bytes: the server would pad shorter values.
     pub(crate) bytes: Option<u32>,
-    /// Two-digit years would become others.
+    /// A year column: the server would convert two-digit years.
     pub(crate) year: bool,
-    /// Text that is no label could be taken for a label's number.
+    /// The labels: text that is not a label could be interpreted as a label's number.
     pub(crate) labels: Vec<String>,
     pub(crate) set: bool,
-    /// Digits behind the second's point: the server would round more.
+    /// The number of fractional digits of seconds: the server would round more.
     pub(crate) fraction: Option<u8>,
-    /// Fields travel as hexadecimal digits.
+    /// Whether values are written as hexadecimal digits.
     pub(crate) hex: bool,
 }
 

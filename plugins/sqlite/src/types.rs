@@ -1,15 +1,15 @@
-//! Declared column types to logical ones and back, and the affinity that SQLite itself derives
-//! from them (<https://www.sqlite.org/datatype3.html>, section 3.1). Values are left to `decode`
-//! and `bind`.
+//! Maps declared column types to logical types and back, and computes the affinity that SQLite
+//! derives from them (<https://www.sqlite.org/datatype3.html>, section 3.1). Values are left to
+//! `decode` and `bind`.
 
 use transload_plugin_api::{LogicalType, TypeSupport};
 
-/// What SQLite tries to make of a stored value.
+/// How SQLite converts a value when it stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Affinity {
-    /// Numbers and text that looks like one become integers where that loses nothing.
+    /// Numbers, and text that looks like one, become integers if no information is lost.
     Integer,
-    /// As for integers, reals included.
+    /// As for integers, including reals.
     Numeric,
     /// Numbers become reals.
     Real,
@@ -43,7 +43,7 @@ impl Affinity {
     }
 }
 
-/// The logical type of a declared one; `None` where no type is declared.
+/// The logical type of a declared one; `None` if no type is declared.
 pub(crate) fn logical_of(declared: &str) -> Option<LogicalType> {
     let (name, arguments) = name_and_arguments(declared);
     if name.is_empty() {
@@ -100,7 +100,7 @@ fn number_of(base: &str, arguments: &[u32]) -> Option<LogicalType> {
     })
 }
 
-/// Without arguments, or with such that no decimal type has, any number fits.
+/// Without arguments, or with arguments that no decimal type has, any number fits.
 fn decimal_of(arguments: &[u32]) -> LogicalType {
     let (precision, scale) = match arguments {
         [precision] => (*precision, 0),
@@ -150,8 +150,8 @@ fn by_affinity(name: &str) -> LogicalType {
     }
 }
 
-/// The declared type of a column that we create; [`logical_of`] reads it back as it was.
-/// `None` for types that SQLite cannot hold.
+/// The declared type of a column to create; [`logical_of`] maps it back exactly. `None` for types
+/// that SQLite cannot represent.
 pub(crate) fn declared_for(logical: &LogicalType) -> Option<String> {
     let with = |name: &str, precision: u8| match precision {
         6 => name.to_owned(),
@@ -169,7 +169,7 @@ pub(crate) fn declared_for(logical: &LogicalType) -> Option<String> {
         LogicalType::UInt64 => "BIGINT UNSIGNED".into(),
         LogicalType::Float32 => "FLOAT4".into(),
         LogicalType::Float64 => "REAL".into(),
-        // Fifteen digits survive in a double; more need text affinity.
+        // A double preserves fifteen digits; more need text affinity.
         LogicalType::Decimal { precision, scale } if *precision <= 15 => {
             format!("DECIMAL({precision},{scale})")
         }
@@ -205,9 +205,9 @@ pub(crate) fn supported() -> Vec<TypeSupport> {
         TypeSupport::new("uint32", &["INT4 UNSIGNED"]),
         TypeSupport::new("uint64", &["BIGINT UNSIGNED"]).note(numbers),
         TypeSupport::new("float32", &["FLOAT4"])
-            .note("NaN and -0, which SQLite would change, are dirty rows"),
+            .note("NaN and -0 are dirty rows, because SQLite would change them"),
         TypeSupport::new("float64", &["REAL", "DOUBLE", "FLOAT"])
-            .note("NaN and -0, which SQLite would change, are dirty rows"),
+            .note("NaN and -0 are dirty rows, because SQLite would change them"),
         TypeSupport::new("decimal", &["DECIMAL(p,s)", "NUMERIC(p,s)", "DECIMAL_TEXT(p,s)"])
             .note(decimals),
         TypeSupport::new("numeric", &["NUMERIC", "DECIMAL", "NUMERIC_TEXT"]).note(decimals),
@@ -219,7 +219,7 @@ pub(crate) fn supported() -> Vec<TypeSupport> {
         TypeSupport::new("duration", &["DURATION"]).note("text `[-]H:MM:SS[.ffffff]`"),
         TypeSupport::new("timestamp", &["DATETIME", "TIMESTAMP"]).note("ISO text"),
         TypeSupport::new("timestamptz", &["TIMESTAMPTZ"]).note("ISO text in UTC, ending in Z"),
-        TypeSupport::new("json", &["JSON", "JSON_TEXT"]).note("text, bytes kept"),
+        TypeSupport::new("json", &["JSON", "JSON_TEXT"]).note("text, stored unchanged"),
         TypeSupport::new("uuid", &["UUID"]).note("text"),
     ]
 }
