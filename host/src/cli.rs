@@ -131,6 +131,7 @@ pub(crate) enum PluginCommand {
     },
 }
 
+/// Splits `NAME=VALUE` at the first `=`, so that values may contain it.
 fn parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),

@@ -30,6 +30,7 @@ pub(crate) fn listen(stop: Stop) -> Result<()> {
     Ok(())
 }
 
+/// Requests a stop; exits if one was requested before.
 fn receive(signal: i32, stop: &Stop) {
     let (reason, exit) = match signal {
         SIGTERM => (StopReason::Terminate, Exit::Terminated),

@@ -25,6 +25,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// The identity of a file with these metadata and this hash.
     pub(super) fn new(metadata: &fs::Metadata, sha256: &str) -> Self {
         let modified = metadata.modified().ok();
         let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -37,6 +38,7 @@ impl Identity {
     }
 }
 
+/// One cached result; a different identity of the file makes it stale.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Remembered {
     identity: Identity,
@@ -62,11 +64,13 @@ impl ProbeCache {
         Self { file, known, changed: false }
     }
 
+    /// The cached result for this version of the file.
     pub(super) fn get(&self, path: &Path, identity: &Identity) -> Option<Probed> {
         let found = self.known.get(path).filter(|known| known.identity == *identity)?;
         Some(found.probed.clone())
     }
 
+    /// Adds a result; [`Self::save`] writes it.
     pub(super) fn put(&mut self, path: &Path, identity: Identity, probed: &Probed) {
         self.known.insert(path.to_owned(), Remembered { identity, probed: probed.clone() });
         self.changed = true;
@@ -86,6 +90,7 @@ impl ProbeCache {
     }
 }
 
+/// Writes a temporary file beside the target and renames it.
 fn replace(file: &Path, known: &BTreeMap<PathBuf, Remembered>) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;

@@ -39,6 +39,8 @@ pub fn check(path: &Path, search: &SearchPath) -> Vec<Finding> {
     findings
 }
 
+/// Runs the stages up to the descriptor; adds a finding for each one that passes. The error names the
+/// stage that failed.
 fn examine(
     path: &Path,
     search: &SearchPath,
@@ -68,6 +70,7 @@ fn stage_of(error: &Error) -> &'static str {
     }
 }
 
+/// One finding for each stage of [`sanity`].
 fn descriptor_findings(probed: &Probed) -> Vec<Finding> {
     let problems = sanity::problems(&probed.descriptor);
     let found = |stage: &'static str| {
@@ -83,6 +86,7 @@ fn descriptor_findings(probed: &Probed) -> Vec<Finding> {
     sanity::STAGES.into_iter().map(found).collect()
 }
 
+/// What the descriptor declares in one stage, for a finding that is ok.
 fn declared(stage: &str, Probed { descriptor, .. }: &Probed) -> String {
     let (reader, writer) = (descriptor.reader.as_ref(), descriptor.writer.as_ref());
     match stage {

@@ -63,6 +63,7 @@ pub(super) fn is_something_else(error: &Error) -> bool {
     error.code == code::PLUGIN_NOT_ONE
 }
 
+/// Every segment lies within the file: the loader maps segments without checking.
 fn ensure_segments<'data>(
     header: &Header,
     endian: Endianness,
@@ -80,6 +81,7 @@ fn ensure_segments<'data>(
     Ok(())
 }
 
+/// Every section lies within the file: a file that was cut off ends before its sections.
 fn ensure_sections<'data>(
     header: &Header,
     endian: Endianness,
@@ -104,6 +106,7 @@ fn ensure_within(what: &str, (offset, size): (u64, u64), whole: u64) -> Result<(
     Err(damaged(&format!("{what} of {size} bytes at {offset} is not within its {whole} bytes")))
 }
 
+/// Whether the root symbol is among the defined dynamic symbols.
 fn exports_root<'data>(
     header: &Header,
     endian: Endianness,

@@ -66,6 +66,7 @@ impl Entry {
         }
     }
 
+    /// The same entry, refused for a reason.
     pub(super) fn refused(mut self, reason: Error) -> Self {
         self.status = Status::Refused { reason };
         self

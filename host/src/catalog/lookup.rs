@@ -31,6 +31,7 @@ pub(super) fn usable<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry> 
     found.ok_or_else(|| refused(entries, name).unwrap_or_else(|| unknown(entries, name)))
 }
 
+/// Why a library of that name was refused, if there is one.
 fn refused(entries: &[Entry], name: &str) -> Option<Error> {
     entries.iter().filter(|entry| entry.name == name).find_map(|entry| match &entry.status {
         Status::Refused { reason } => {
@@ -42,6 +43,7 @@ fn refused(entries: &[Entry], name: &str) -> Option<Error> {
     })
 }
 
+/// The error for a name that no library has, with the usable names.
 fn unknown(entries: &[Entry], name: &str) -> Error {
     let usable = entries.iter().filter(|entry| entry.is_ok());
     let names: Vec<&str> = usable.map(|entry| entry.name.as_str()).collect();

@@ -61,10 +61,12 @@ impl Manifest {
         Some(Self { file, folder: folder.to_owned(), listings })
     }
 
+    /// The manifest's own path.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
+    /// The folder that it governs.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -96,6 +98,8 @@ impl Manifest {
     }
 }
 
+/// Parses a manifest. Names and libraries must be unique; a library is a file name without folders, so
+/// that a manifest cannot refer to files elsewhere.
 fn parse(text: &str) -> Result<Vec<Listing>> {
     let file: ManifestFile = toml::from_str(text).map_err(|error| unreadable(&error))?;
     let mut seen = Vec::new();

@@ -98,6 +98,7 @@ impl Catalog {
     }
 }
 
+/// Loads the library and connects its log before its plugin is used.
 fn load(entry: &Entry) -> Result<Arc<dyn Plugin>> {
     let module = library::load(&entry.path)?;
     module.connect_log(Arc::new(PluginLog::new(&entry.name)));

@@ -9,6 +9,7 @@ pub(super) struct PluginLog {
 }
 
 impl PluginLog {
+    /// A log for the plugin of this name.
     pub(super) fn new(name: &str) -> Self {
         Self { name: name.to_owned() }
     }

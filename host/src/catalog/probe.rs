@@ -35,6 +35,7 @@ pub(super) struct Probed {
     pub(super) descriptor: Descriptor,
 }
 
+/// What the child prints, as JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum ProbeOutput {
@@ -95,6 +96,7 @@ impl Prober {
         }
     }
 
+    /// Starts the child without standard input, and with both outputs piped.
     fn start(&self, path: &Path) -> Result<Child> {
         Command::new(&self.program)
             .arg(PROBE_ARGUMENT)
@@ -144,11 +146,13 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
+/// The marked line of the output; the last one, because the library may have printed the mark too.
 fn output_in(text: &str) -> Option<ProbeOutput> {
     let line = text.lines().rev().find_map(|line| line.strip_prefix(MARK))?;
     serde_json::from_str(line).ok()
 }
 
+/// The error for a child that ended without printing a result: how it ended, and its last error output.
 fn silent(status: ExitStatus, stderr: &str) -> Error {
     use std::os::unix::process::ExitStatusExt;
     let how = match (status.signal(), status.code()) {

@@ -36,6 +36,7 @@ pub(super) fn problems(descriptor: &Descriptor) -> Vec<Problem> {
     found
 }
 
+/// Name, version and roles: the name is part of job files, the version of manifests.
 fn name_problems(descriptor: &Descriptor) -> Vec<Problem> {
     let mut found = Vec::new();
     let name = descriptor.name.as_str();
@@ -56,6 +57,7 @@ fn name_problems(descriptor: &Descriptor) -> Vec<Problem> {
     found
 }
 
+/// Options of both roles: no key of the host, none twice in one role.
 fn option_problems(descriptor: &Descriptor) -> Vec<Problem> {
     let mut found: Vec<Problem> = Vec::new();
     let roles = [
@@ -82,6 +84,7 @@ fn option_problems(descriptor: &Descriptor) -> Vec<Problem> {
     found
 }
 
+/// What is wrong with one option by itself.
 fn option_problem(option: &OptionSpec) -> Option<String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if option.key.is_empty() || !option.key.bytes().all(fits) {
@@ -101,6 +104,7 @@ fn option_problem(option: &OptionSpec) -> Option<String> {
     Some(format!("does not accept its own default {default}: it {mismatch}"))
 }
 
+/// Logical types by family name, such as `decimal`.
 fn type_problems(types: &[TypeSupport]) -> Vec<Problem> {
     let mut families = BTreeSet::new();
     let mut found = Vec::new();
@@ -122,6 +126,7 @@ fn is_family(name: &str) -> bool {
     parsed.into_iter().any(|logical| logical.family() == name)
 }
 
+/// Write modes: at least one, each once, each with a key and an effect if it decides conflicts.
 fn mode_problems(modes: &[WriteModeSpec]) -> Vec<Problem> {
     if modes.is_empty() {
         return vec![problem("modes", "the writer has no write mode".to_owned())];

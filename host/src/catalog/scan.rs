@@ -57,6 +57,7 @@ impl Scan {
         }
     }
 
+    /// Scans one folder. Only a folder that the user named must exist.
     fn folder(&mut self, folder: &Folder) {
         match libraries(&folder.path) {
             Ok(paths) => paths.iter().for_each(|path| self.library(path, folder)),
@@ -69,6 +70,7 @@ impl Scan {
         }
     }
 
+    /// Adds an entry for one library, unless it is a foreign library in the program's own folder.
     fn library(&mut self, path: &Path, folder: &Folder) {
         // The search path may contain a folder twice.
         if !self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) {
@@ -107,6 +109,7 @@ impl Scan {
     }
 }
 
+/// The cached result of a probe, or a new one.
 fn probe(cache: &mut ProbeCache, prober: &Prober, entry: &Entry) -> Result<Probed> {
     let metadata = fs::metadata(&entry.path)?;
     let identity = Identity::new(&metadata, &entry.sha256);
@@ -118,6 +121,7 @@ fn probe(cache: &mut ProbeCache, prober: &Prober, entry: &Entry) -> Result<Probe
     Ok(probed)
 }
 
+/// Refuses a plugin with an inconsistent descriptor, and lists all mistakes.
 fn ensure_sane(probed: &Probed) -> Result<()> {
     let problems = sanity::problems(&probed.descriptor);
     if problems.is_empty() {

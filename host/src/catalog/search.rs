@@ -76,14 +76,17 @@ impl SearchPath {
         self
     }
 
+    /// The folders in search order.
     pub(super) fn folders(&self) -> &[Folder] {
         &self.folders
     }
 
+    /// The program that probes.
     pub(super) fn program(&self) -> &Path {
         &self.program
     }
 
+    /// The file of the probe cache.
     pub(super) fn cache(&self) -> Option<PathBuf> {
         self.cache.clone()
     }
@@ -104,6 +107,7 @@ impl SearchPath {
     }
 }
 
+/// The folders of `TRANSLOAD_PLUGIN_PATH`, joined by `:`.
 fn from_environment() -> Vec<PathBuf> {
     let list = env::var_os("TRANSLOAD_PLUGIN_PATH").unwrap_or_default();
     env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()

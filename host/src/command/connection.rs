@@ -22,6 +22,7 @@ struct Tested {
     findings: Vec<Finding>,
 }
 
+/// Runs `connection list` or `connection test`. Connection files are searched from the working folder.
 pub(super) fn connection(session: &Session, command: &ConnectionCommand) -> Ended {
     let files = connection_files(Path::new(""));
     match command {
@@ -36,6 +37,7 @@ pub(super) fn connection(session: &Session, command: &ConnectionCommand) -> Ende
     }
 }
 
+/// Tests one connection. Exit code 5 if a stage fails, 7 if its plugin cannot be used.
 fn test(session: &Session, draft: &DraftConnection) -> Ended {
     let catalog = session.catalog();
     let descriptor = catalog.descriptor(draft.plugin());

@@ -20,6 +20,8 @@ use crate::{
 /// How often the progress display is updated.
 const TICK: Duration = Duration::from_millis(100);
 
+/// `run`: plans, runs and reports. The plan is in the run's folder before the first row moves, so that a
+/// run that is killed leaves it.
 pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     let (catalog, job) = load(session, &args.job)?;
     let stores = open(session, &catalog, &job)?;
@@ -41,6 +43,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     finish(session, &report)
 }
 
+/// Prints the report; the exit code is that of the run's failure.
 fn finish(session: &Session, report: &Report) -> Ended {
     match session.output {
         OutputFormat::Json => session.print(report, String::new)?,
@@ -52,6 +55,7 @@ fn finish(session: &Session, report: &Report) -> Ended {
     }
 }
 
+/// `plan`: makes the plan that a run would use, and prints it.
 pub(super) fn plan(session: &Session, args: &JobArgs) -> Ended {
     let (catalog, job) = load(session, args)?;
     let stores = open(session, &catalog, &job)?;
@@ -60,6 +64,7 @@ pub(super) fn plan(session: &Session, args: &JobArgs) -> Ended {
     Ok(Exit::Done)
 }
 
+/// `check`: only the job file and the descriptors of its plugins, no store.
 pub(super) fn check(session: &Session, args: &JobArgs) -> Ended {
     let (_, job) = load(session, args)?;
     session.print(&job, || {

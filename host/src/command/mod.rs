@@ -74,6 +74,7 @@ pub fn run(cli: &Cli) -> ExitCode {
 }
 
 impl Session {
+    /// Starts logging and signal handling, then runs the command.
     fn start(&self, cli: &Cli) -> Ended {
         logging::start(&cli.global, &self.redactor)?;
         signals::listen(self.stop.clone())?;
@@ -120,6 +121,7 @@ impl Session {
         let _ = writeln!(std::io::stderr(), "{}", self.redactor.redact(text));
     }
 
+    /// Prints a failure on stderr, and as JSON on stdout if that was requested. Returns its exit code.
     fn print_failure(&self, failure: Failure) -> Exit {
         match failure {
             Failure::Error(error) => {

@@ -8,6 +8,7 @@ use crate::{
     report,
 };
 
+/// Runs `plugin list`, `info` or `check`.
 pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
     let search = SearchPath::usual(&session.plugins);
     match command {

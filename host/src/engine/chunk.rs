@@ -46,6 +46,8 @@ pub(super) struct ChunkWriter<'a> {
     max_bytes: u64,
 }
 
+/// A chunk that is not committed. It holds leases, so that its bytes count against the ring's budget
+/// until its batches can no longer be needed for a replay.
 struct Chunk {
     batches: Vec<Lease<ConvertedBatch>>,
     bytes: u64,
@@ -142,6 +144,7 @@ impl<'a> ChunkWriter<'a> {
         }
     }
 
+    /// Begins the chunk at the writer.
     fn begin(&mut self) -> Result<(), ChunkError> {
         Ok(self.writing.begin_chunk(self.sequence)?)
     }
@@ -205,6 +208,7 @@ impl<'a> ChunkWriter<'a> {
         chunk.dirty.clear();
     }
 
+    /// Writes all batches of the open chunk again.
     fn write_all(&mut self) -> Result<(), ChunkError> {
         self.begin()?;
         let batches = self.open.as_ref().map_or(0, |chunk| chunk.batches.len());
@@ -224,6 +228,7 @@ impl Chunk {
     }
 }
 
+/// The error for a writer whose counts do not add up to the rows it was given.
 fn miscounted(rows: u64, written: &Written) -> PluginError {
     let Written { inserted, updated, skipped, dirty } = written;
     let message = format!(

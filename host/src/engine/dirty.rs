@@ -24,6 +24,7 @@ pub(super) struct DirtyCount {
     state: Mutex<State>,
 }
 
+/// Rows of all chunks that are committed or being written.
 #[derive(Default)]
 struct State {
     dirty: u64,
@@ -74,6 +75,7 @@ impl DirtyCount {
         self.state.lock().dirty
     }
 
+    /// The limit that is exceeded, as the job writes it.
     fn exceeded(&self, state: &State, judge_ratio: bool) -> Option<String> {
         if let Some(most) = self.limit.max_rows.filter(|most| state.dirty > *most) {
             return Some(format!("dirty.max_rows = {most}"));
@@ -90,6 +92,7 @@ fn limit_error(state: &State, limit: &str, last: &str) -> Error {
     Error::new(Exit::DirtyLimit, message).code(code::DIRTY_LIMIT)
 }
 
+/// The last dirty row, for the message that the limit is exceeded.
 fn describe(row: &DirtyRow) -> String {
     let column =
         row.column.as_ref().map(|column| format!("column `{column}`: ")).unwrap_or_default();
@@ -109,6 +112,7 @@ pub(super) struct DirtyFile {
     open: u64,
 }
 
+/// One line of the file; the fields are documented in docs/reference.md.
 #[derive(Serialize)]
 struct Line<'a> {
     task: u32,
@@ -162,6 +166,7 @@ impl DirtyFile {
         self.kept += std::mem::take(&mut self.open);
     }
 
+    /// Replaces what follows the committed chunks by these lines, and syncs them to the disk.
     fn replace(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -184,6 +189,7 @@ impl DirtyFile {
     }
 }
 
+/// At most [`VALUE_BYTES`] of a value, cut between characters.
 fn shorten(value: &str) -> &str {
     let mut end = value.len().min(VALUE_BYTES);
     while !value.is_char_boundary(end) {

@@ -119,6 +119,7 @@ struct Driver {
 }
 
 impl Driver {
+    /// Runs all tasks and commits, or cleans up after the first failure.
     fn run(self) -> Outcome {
         let started = Instant::now();
         let shared = &self.shared;
@@ -143,6 +144,9 @@ impl Driver {
         }
     }
 
+    /// Prepares the target and runs the tasks in lanes.
+    ///
+    /// The source is opened first: a source that cannot be read must not lead to a truncated target.
     fn run_tasks(&self) -> Result<()> {
         let shared = &self.shared;
         shared.open_first()?;
@@ -195,6 +199,7 @@ impl Driver {
         Err(Error::new(Exit::Plugin, message).code(code::RUN_BALANCE))
     }
 
+    /// Commits the job with the receipts in the order of tasks, whichever ended first.
     fn commit(&self) -> Result<()> {
         let Shared { plan, stores, stop, .. } = &self.shared;
         let mut receipts = self.receipts.lock().clone();
@@ -209,6 +214,8 @@ impl Driver {
         Ok(())
     }
 
+    /// Removes what the run staged, unless the outcome of a commit is unknown: then the staged data may be
+    /// the only copy of the rows.
     fn clean_up(&self) {
         if self.shared.outcome_is_unknown() {
             return;

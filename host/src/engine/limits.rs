@@ -23,6 +23,7 @@ struct Rate {
 }
 
 impl Throttle {
+    /// The throttle of a job; without limits it never waits.
     pub(super) fn new(channel: &Channel) -> Self {
         let rate = |per_second| Rate { per_second, due: Mutex::new(Instant::now()) };
         Self {

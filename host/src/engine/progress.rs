@@ -68,6 +68,7 @@ fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<
 }
 
 impl Progress {
+    /// The counts of a run that begins now.
     pub(super) fn new(plan: &Plan) -> Self {
         let sum = |of: fn(&Split) -> Option<u64>| plan.splits.iter().map(of).sum::<Option<u64>>();
         Self {
@@ -80,6 +81,7 @@ impl Progress {
         }
     }
 
+    /// Adds a task that begins now.
     pub(super) fn begin(&self, task: u32, ring: RingMonitor<ConvertedBatch>) -> Arc<TaskProgress> {
         let progress = Arc::new(TaskProgress {
             task,
@@ -94,10 +96,12 @@ impl Progress {
         progress
     }
 
+    /// Stops the clock of a task.
     pub(super) fn end(&self, task: &TaskProgress) {
         *task.elapsed.lock() = Some(task.began.elapsed());
     }
 
+    /// Adds the counters of a chunk that is committed.
     pub(super) fn commit(&self, chunk: &Counters) {
         self.committed.lock().add(chunk);
     }
@@ -147,12 +151,14 @@ impl Progress {
 }
 
 impl TaskProgress {
+    /// Adds a batch of the reader, with its dirty rows.
     pub(super) fn count_read(&self, batch: &ReadBatch) {
         let rows = batch.batch.num_rows() + batch.dirty.len();
         self.rows.fetch_add(rows as u64, Relaxed);
         self.bytes.fetch_add(batch.bytes, Relaxed);
     }
 
+    /// Adds one committed chunk.
     pub(super) fn count_chunk(&self) {
         self.chunks.fetch_add(1, Relaxed);
     }

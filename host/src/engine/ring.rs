@@ -48,6 +48,7 @@ pub struct RingLimits {
     pub bytes: usize,
 }
 
+/// What both halves and the monitor share.
 struct Ring<T> {
     slots: ArrayQueue<(T, usize)>,
     budget: usize,
@@ -88,11 +89,13 @@ impl Sleeper {
         }
     }
 
+    /// Starts the clock of a sleep.
     fn fall_asleep(&self) {
         // Statistics only, hence Relaxed: nothing is published through these two.
         self.blocked_since.store(nanos(self.origin.elapsed()) + 1, Relaxed);
     }
 
+    /// Adds the sleep that ends to the time blocked.
     fn wake_up(&self) {
         let since = self.blocked_since.swap(0, Relaxed).saturating_sub(1);
         let slept = nanos(self.origin.elapsed()).saturating_sub(since);
@@ -130,6 +133,7 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Ends the ring for both sides.
     fn poison(&self) {
         self.poisoned.store(true, Release);
         self.rouse(&self.sender);
@@ -275,6 +279,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
+/// What happened to an item that was offered.
 enum Offer<T> {
     Taken,
     Full((T, usize)),
@@ -282,6 +287,7 @@ enum Offer<T> {
 }
 
 impl<T> Ring<T> {
+    /// Puts an item into a slot if the budget allows it; never sleeps.
     fn offer(&self, offered: (T, usize)) -> Offer<T> {
         if self.poisoned.load(Acquire) {
             return Offer::Refused(offered);
@@ -342,6 +348,7 @@ impl<T> Receiver<T> {
         found
     }
 
+    /// What the receiver would get now; `None` if it has to wait.
     fn poll(ring: &Arc<Ring<T>>) -> Option<Received<Lease<T>>> {
         if ring.poisoned.load(Acquire) {
             return Some(Received::Poisoned);

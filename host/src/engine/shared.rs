@@ -32,6 +32,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The state of a run that begins now.
     pub(super) fn new(plan: Arc<Plan>, stores: Stores, folder: Arc<RunFolder>, stop: Stop) -> Self {
         Self {
             progress: Arc::new(Progress::new(&plan)),

@@ -98,6 +98,8 @@ fn write(
     }
 }
 
+/// Passes batches from the ring to the chunks until the reader ends. The open chunk is committed when
+/// it is old, and when the reader waits for the bytes that the chunk holds.
 fn drain(
     shared: &Shared,
     receiver: &mut Receiver<ConvertedBatch>,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     document::{Document, Entry, Value},
-    problem::{Place, Problem, Problems, quoted},
+    problem::{Location, Problem, Problems, quoted},
     section::Given,
     value,
 };
@@ -97,7 +97,7 @@ impl DraftConnection {
     pub(crate) fn load(name: &str, env: Option<&str>, files: &[PathBuf]) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let connections = Connections::open(files, &mut problems);
-        let place = Place::whole("connection test");
+        let place = Location::whole("connection test");
         let name = Given { value: name.to_owned(), place, path: String::new() };
         let found = connections.find(&name, env, &mut problems);
         let plugin = found.as_ref().and_then(|found| found.plugin.clone());
@@ -107,7 +107,7 @@ impl DraftConnection {
             }
             (Some(connection), None) if problems.is_empty() => {
                 let message = format!("{} does not name its plugin", connection.title);
-                let problem = Problem::new(&Place::whole(&connection.file), "", message);
+                let problem = Problem::new(&Location::whole(&connection.file), "", message);
                 problems.add(problem.hint("add `plugin = \"...\"`"));
                 Err(problems)
             }
@@ -160,6 +160,7 @@ impl Connections {
         })
     }
 
+    /// The problem of a name that no file has, with the names that exist.
     fn unknown(&self, name: &Given<String>) -> Problem {
         let names: Vec<&str> = self
             .documents
@@ -206,6 +207,7 @@ fn pick<'a>(
     Some((Some(chosen.key.clone()), chosen))
 }
 
+/// Whether a key of a connection is an environment: a table that is written under a header.
 fn is_environment(entry: &&Entry) -> bool {
     matches!(entry.node.value, Value::Table { inline: false, .. })
 }

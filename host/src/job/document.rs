@@ -5,7 +5,7 @@ use std::{io::Read, ops::Range, path::Path, sync::Arc};
 
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Place, Problem, Problems};
+use super::problem::{Location, Problem, Problems};
 
 /// Longest file, in bytes, so that data given in place of a job does not fill the memory.
 const MAX_BYTES: u64 = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) struct Entry {
     /// The dotted path from the top of the file.
     pub(super) path: String,
     /// The key's place.
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) node: Node,
 }
 
@@ -44,11 +44,12 @@ pub(super) struct Entry {
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// Its bytes in the file.
     pub(super) span: Range<usize>,
 }
 
+/// A value by its TOML type.
 #[derive(Clone)]
 pub(super) enum Value {
     Text(String),
@@ -85,7 +86,7 @@ impl Document {
     /// Reads and parses a file.
     pub(super) fn open(path: &Path) -> Result<Self, Problems> {
         let refuse =
-            |message: String| Problems::from(Problem::new(&Place::whole(path), "", message));
+            |message: String| Problems::from(Problem::new(&Location::whole(path), "", message));
         let mut text = String::new();
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
@@ -98,6 +99,7 @@ impl Document {
 }
 
 impl Source {
+    /// The text and its line offsets.
     fn new(path: &Path, text: String) -> Self {
         let ends = text.match_indices('\n').map(|(index, _)| index + 1);
         let lines = std::iter::once(0).chain(ends).collect();
@@ -105,12 +107,12 @@ impl Source {
     }
 
     /// The line and column of a byte offset.
-    pub(super) fn place(&self, offset: usize) -> Place {
+    pub(super) fn place(&self, offset: usize) -> Location {
         let offset = offset.min(self.text.len());
         let line = self.lines.partition_point(|start| *start <= offset);
         let start = self.lines[line - 1];
         let column = self.text.get(start..offset).map_or(0, |text| text.chars().count()) + 1;
-        Place { file: self.file.clone(), line: line as u32, column: column as u32 }
+        Location { file: self.file.clone(), line: line as u32, column: column as u32 }
     }
 }
 
@@ -126,6 +128,7 @@ fn syntax_problem(source: &Source, error: &toml::de::Error) -> Problem {
 }
 
 impl Table {
+    /// The entry of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.key == key)
     }
@@ -165,7 +168,7 @@ impl Node {
     }
 
     /// A descriptor's default, as if it were written at `place`.
-    pub(super) fn from_json(json: &serde_json::Value, place: &Place) -> Self {
+    pub(super) fn from_json(json: &serde_json::Value, place: &Location) -> Self {
         use serde_json::Value as Json;
         let value = match json {
             Json::String(text) => Value::Text(text.clone()),
@@ -209,6 +212,7 @@ impl Value {
     }
 }
 
+/// Copies a table of the parser, with its keys in the order of the file.
 fn convert_table(
     table: DeTable<'_>,
     path: &str,
@@ -228,6 +232,7 @@ fn convert_table(
     Table(entries.into_iter().map(|(_, entry)| entry).collect())
 }
 
+/// Copies a value of the parser. Numbers out of range are reported here.
 fn convert_node(
     value: toml::Spanned<DeValue<'_>>,
     path: &str,

@@ -14,7 +14,7 @@ use super::{
     connection::{Connection, Connections, folder_of},
     document::{Document, Entry, Value},
     parameters,
-    problem::{Place, Problem, Problems},
+    problem::{Location, Problem, Problems},
     section::{Given, Section},
     value,
 };
@@ -70,7 +70,7 @@ pub(crate) struct DraftJob {
 #[derive(Default)]
 pub(super) struct DraftSide {
     /// The section's header; `None` if the job has no such section.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Location>,
     pub(super) plugin: Option<Given<String>>,
     pub(super) connection: Option<Connection>,
     /// The job names a plugin or a connection that could not be read. That has been reported, and
@@ -95,6 +95,7 @@ impl DraftSide {
     }
 }
 
+/// `[reader]` before its plugin is known.
 #[derive(Default)]
 pub(super) struct DraftReader {
     pub(super) side: DraftSide,
@@ -102,6 +103,7 @@ pub(super) struct DraftReader {
     pub(super) schema: Vec<Column>,
 }
 
+/// `[writer]` before its plugin is known.
 #[derive(Default)]
 pub(super) struct DraftWriter {
     pub(super) side: DraftSide,
@@ -130,9 +132,11 @@ impl Job {
     }
 }
 
+/// Reads all sections. Every one is read whatever is wrong with the others, so that all problems are
+/// reported at once.
 fn read_job(document: &Document, request: &JobRequest, problems: &mut Problems) -> DraftJob {
     let file = &document.source.file;
-    let mut top = Section::top(&document.root, Place::whole(file));
+    let mut top = Section::top(&document.root, Location::whole(file));
     let name = top.read("name", problems, job_name);
     top.section("params", problems); // `parameters` has read it; only its shape is left to check
     let mut sides = Sides { request, folder: folder_of(file), connections: None };
@@ -284,6 +288,7 @@ fn side_section<'a>(
     None
 }
 
+/// `[reader.schema]`: column names and logical types.
 fn read_schema(entry: &Entry, problems: &mut Problems) -> Vec<Column> {
     if entry.node.is_broken() {
         return Vec::new();
@@ -332,6 +337,7 @@ fn read_writer(
     writer
 }
 
+/// A write mode by any of its names, with the way of loading that the name implies.
 fn write_mode(entry: &Entry) -> Result<(WriteMode, Option<LoadMethod>), Problem> {
     let text = value::text(entry)?;
     // DataWorks accepts its names in any case and with any spaces.
@@ -368,6 +374,7 @@ fn check_writer(writer: &DraftWriter, problems: &mut Problems) {
     }
 }
 
+/// `[map]`: target column = source column. With `columns`, sources must be among them.
 fn read_map(
     top: &mut Section<'_>,
     columns: Option<&[String]>,
@@ -385,6 +392,7 @@ fn read_map(
     pairs.into_iter().map(|(item, source)| (item.key.clone(), source.to_owned())).collect()
 }
 
+/// `[channel]`, with defaults for what is missing.
 fn read_channel(top: &mut Section<'_>, problems: &mut Problems) -> Channel {
     let mut channel = Channel::default();
     let Some(mut section) = top.section("channel", problems) else {
@@ -419,6 +427,7 @@ fn size_from(entry: &Entry, min: u64, expected: &str) -> Result<u64, Problem> {
     Ok(bytes)
 }
 
+/// `[dirty]`. A ratio alone lifts the default limit of no dirty row.
 fn read_dirty(top: &mut Section<'_>, problems: &mut Problems) -> DirtyLimit {
     let Some(mut section) = top.section("dirty", problems) else {
         return DirtyLimit::default();
@@ -432,6 +441,7 @@ fn read_dirty(top: &mut Section<'_>, problems: &mut Problems) -> DirtyLimit {
     }
 }
 
+/// A number of rows, or `None` for `"unlimited"`.
 fn max_rows(entry: &Entry) -> Result<Option<u64>, Problem> {
     match &entry.node.value {
         Value::Text(text) if text == "unlimited" => Ok(None),

@@ -23,7 +23,7 @@ use crate::nearest::nearest;
 use super::{
     JobRequest,
     document::{Document, Entry, Node, Source, Table, Value},
-    problem::{Place, Problem, Problems},
+    problem::{Location, Problem, Problems},
 };
 
 const BIZDATE: &str = "bizdate";
@@ -47,6 +47,7 @@ pub(super) fn fill(document: &mut Document, request: &JobRequest, problems: &mut
     parameters.refuse_unused(problems);
 }
 
+/// All parameters with their values, and which ones the job has used.
 struct Parameters {
     given: BTreeMap<String, String>,
     own: BTreeMap<String, String>,
@@ -67,7 +68,7 @@ impl Parameters {
         let bizdate = request.bizdate.as_ref().map(|text| {
             if text.len() != 8 || Date::strptime(BIZDATE_FORM, text).is_err() {
                 let message = format!("expected a date as `YYYYMMDD`, found `{text}`");
-                problems.add(Problem::new(&Place::whole("--bizdate"), BIZDATE, message));
+                problems.add(Problem::new(&Location::whole("--bizdate"), BIZDATE, message));
             }
             Ok(text.clone())
         });
@@ -103,6 +104,7 @@ impl Parameters {
         self.own = own;
     }
 
+    /// Fills the strings of a value. One that cannot be filled is marked as broken, with a problem.
     fn fill_node(&mut self, node: &mut Node, path: &str, source: &Source, problems: &mut Problems) {
         match &mut node.value {
             Value::Text(text) if text.contains('$') => {
@@ -170,6 +172,7 @@ impl Parameters {
         name == BIZDATE || self.given.contains_key(name) || self.own.contains_key(name)
     }
 
+    /// The value of a parameter; the error is a message and a hint.
     fn value(&mut self, name: &str) -> Result<String, (String, String)> {
         self.placeholders.insert(name.to_owned());
         if let Some(value) = self.given.get(name) {
@@ -198,6 +201,7 @@ impl Parameters {
         Err((format!("parameter `${{{name}}}` has no value"), hint))
     }
 
+    /// Reports `--param` values that the job does not use.
     fn refuse_unused(&self, problems: &mut Problems) {
         for name in self.given.keys() {
             // Schedulers pass the business date to every job, used or not.
@@ -212,7 +216,7 @@ impl Parameters {
 }
 
 fn flag_problem(name: &str, message: String) -> Problem {
-    Problem::new(&Place::whole(Path::new("--param")), name, message)
+    Problem::new(&Location::whole(Path::new("--param")), name, message)
 }
 
 fn bare(written: &str, name: &str) -> (String, String) {
@@ -253,6 +257,7 @@ fn business_date(date: Date) -> String {
     date.strftime(BIZDATE_FORM).to_string()
 }
 
+/// A part of a string.
 #[derive(Debug, PartialEq)]
 enum Piece<'t> {
     Text(&'t str),

@@ -13,13 +13,13 @@ use crate::nearest::nearest;
 
 /// A place in a file. Lines and columns are counted from 1; line 0 means the whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) file: Arc<Path>,
     pub(super) line: u32,
     pub(super) column: u32,
 }
 
-impl Place {
+impl Location {
     /// A file as a whole, or a flag of the command line.
     pub(super) fn whole(file: impl AsRef<Path>) -> Self {
         Self { file: Arc::from(file.as_ref()), line: 0, column: 0 }
@@ -45,7 +45,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(place: &Place, key: &str, message: impl Into<String>) -> Self {
+    /// A problem without a hint.
+    pub(super) fn new(place: &Location, key: &str, message: impl Into<String>) -> Self {
         Self {
             file: place.file.to_path_buf(),
             line: place.line,
@@ -95,6 +96,7 @@ impl fmt::Display for Problem {
 pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// Adds a problem, unless it is there already.
     pub(super) fn add(&mut self, problem: Problem) {
         // A connection that both sides use is checked twice.
         if !self.0.contains(&problem) {
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn problems_are_sorted_and_told_once() {
-        let at = |file: &str, line| Place { file: Arc::from(Path::new(file)), line, column: 1 };
+        let at = |file: &str, line| Location { file: Arc::from(Path::new(file)), line, column: 1 };
         let mut problems = Problems::default();
         problems.add(Problem::new(&at("connections.toml", 2), "c", "third").hint("do it"));
         problems.add(Problem::new(&at("job.toml", 9), "b", "second"));

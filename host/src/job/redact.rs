@@ -31,6 +31,7 @@ const QUERY_NAMES: &[&str] = &[
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Arc<RwLock<Vec<Known>>>);
 
+/// A secret in all forms that are redacted.
 struct Known {
     name: String,
     /// Texts to find: the value, its lines, its base64 forms.
@@ -66,6 +67,7 @@ impl Redactor {
         Cow::Owned(replace(text, finds))
     }
 
+    /// Where the known secrets occur, in any decoding of the text.
     fn finds(&self, text: &str) -> Vec<Find> {
         let known = self.0.read();
         if known.is_empty() {
@@ -89,6 +91,7 @@ struct Find {
     with: String,
 }
 
+/// The forms of a value that are redacted.
 fn needles(value: &str) -> Vec<Secret> {
     let mut needles = vec![Secret::new(value)];
     if value.contains('\n') {
@@ -128,6 +131,7 @@ struct View {
 }
 
 impl View {
+    /// Adds the occurrences of a needle, as ranges of the original text.
     fn find(&self, needle: &[u8], name: &str, finds: &mut Vec<Find>) {
         let mut from = 0;
         while let Some(at) = memchr::memmem::find(&self.bytes[from..], needle) {
@@ -241,6 +245,7 @@ fn userinfo_end(url: &str, query: usize) -> Option<usize> {
     if port.chars().all(|c| c.is_ascii_digit()) { None } else { url.rfind('@') }
 }
 
+/// The values of secret parameters in a URL's query.
 fn query_finds(text: &str, query: Range<usize>) -> Vec<Find> {
     let mut finds = Vec::new();
     let mut at = query.start;

@@ -13,8 +13,8 @@ use super::{
     connection::{Connection, DraftConnection},
     document::{Entry, Node},
     file::{DraftSide, DraftWriter},
-    problem::{Findings, Place, Problem, Problems, quoted},
-    secret::{Origin, SecretRefs, secret_ref},
+    problem::{Findings, Location, Problem, Problems, quoted},
+    secret::{SecretRefs, SourceFile, secret_ref},
     section::{Given, missing_key, unknown_key},
     value,
 };
@@ -59,6 +59,7 @@ impl DraftJob {
         })
     }
 
+    /// The reader's part of the job; `None` if a problem was added.
     fn resolve_reader<D: Borrow<Descriptor>>(
         &self,
         find: &mut impl FnMut(&str) -> Result<D, Error>,
@@ -77,6 +78,7 @@ impl DraftJob {
         })
     }
 
+    /// The writer's part of the job; `None` if a problem was added.
     fn resolve_writer<D: Borrow<Descriptor>>(
         &self,
         find: &mut impl FnMut(&str) -> Result<D, Error>,
@@ -130,7 +132,7 @@ impl DraftConnection {
     ) -> Result<LoneConnection, Problems> {
         let mut findings = Findings::default();
         let draft = DraftSide {
-            place: Some(Place::whole(&self.connection.file)),
+            place: Some(Location::whole(&self.connection.file)),
             plugin: Some(self.plugin.clone()),
             connection: Some(self.connection.clone()),
             lone: true,
@@ -216,6 +218,7 @@ fn side(
     Some(side)
 }
 
+/// The descriptor of a side's plugin; `None` if a problem was added.
 fn find_plugin<D: Borrow<Descriptor>>(
     draft: &DraftSide,
     role: Role,
@@ -260,6 +263,7 @@ impl Known<'_> {
         self.other.iter().find(|spec| spec.key == key)
     }
 
+    /// Reports keys of the job's section that are neither the host's nor the plugin's.
     fn refuse_inline(&self, draft: &DraftSide, problems: &mut Problems) {
         let title = format!("[{}]", self.role.word());
         for entry in draft.entries.iter().filter(|entry| self.own(&entry.key).is_none()) {
@@ -273,6 +277,7 @@ impl Known<'_> {
         }
     }
 
+    /// Reports keys of the connection that are unknown, belong in the job, or are set in both.
     fn refuse_in_connection(
         &self,
         connection: &Connection,
@@ -302,6 +307,7 @@ impl Known<'_> {
     }
 }
 
+/// Reports an option that is set in the job and in its connection.
 fn refuse_double(connection: &Connection, draft: &DraftSide, key: &str, problems: &mut Problems) {
     if let Some(inline) = draft.entries.iter().find(|inline| inline.key == key) {
         let message = format!("`{key}` is set here and in connection `{}`", connection.name);
@@ -315,22 +321,23 @@ fn source<'a>(
     spec: &OptionSpec,
     draft: &'a DraftSide,
     job: &'a std::path::Path,
-) -> Option<(&'a Entry, Origin<'a>)> {
+) -> Option<(&'a Entry, SourceFile<'a>)> {
     let named = |entries: &'a [Entry]| entries.iter().find(|entry| entry.key == spec.key);
     if let Some(entry) = named(&draft.entries) {
-        return Some((entry, Origin { folder: &draft.folder, file: job }));
+        return Some((entry, SourceFile { folder: &draft.folder, file: job }));
     }
     let connection = draft.connection.as_ref().filter(|_| spec.scope == OptionScope::Connection)?;
     let entry = named(&connection.entries)?;
-    Some((entry, Origin { folder: &connection.folder, file: &connection.file }))
+    Some((entry, SourceFile { folder: &connection.folder, file: &connection.file }))
 }
 
 impl ResolvedSide {
+    /// Takes an option's value from its entry; a secret option becomes a reference.
     fn take(
         &mut self,
         spec: &OptionSpec,
         entry: &Entry,
-        origin: &Origin<'_>,
+        origin: &SourceFile<'_>,
         findings: &mut Findings,
     ) {
         if entry.node.is_broken() {
@@ -356,7 +363,7 @@ impl ResolvedSide {
         spec: &OptionSpec,
         draft: &DraftSide,
         role: Role,
-        header: &Place,
+        header: &Location,
         problems: &mut Problems,
     ) {
         let title = format!("[{}]", role.word());
@@ -418,6 +425,7 @@ fn write_mode(
     Some(mode)
 }
 
+/// How rows are loaded: by the write mode's name, else by `load`.
 fn load_method(
     draft: &DraftWriter,
     plugin: &Given<String>,
@@ -439,6 +447,7 @@ fn load_method(
     load.value
 }
 
+/// Reports keys that this writer does not support.
 fn refuse_unsupported(
     draft: &DraftWriter,
     plugin: &Given<String>,

@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for LiteralSecret {
 }
 
 /// The file that holds an option.
-pub(super) struct Origin<'a> {
+pub(super) struct SourceFile<'a> {
     pub(super) folder: &'a Path,
     pub(super) file: &'a Path,
 }
@@ -78,7 +78,7 @@ pub(super) struct Origin<'a> {
 /// Reads a secret option: a reference, or a literal with its warning. Messages never hold its value.
 pub(super) fn secret_ref(
     entry: &Entry,
-    origin: &Origin<'_>,
+    origin: &SourceFile<'_>,
     findings: &mut Findings,
 ) -> Option<SecretRef> {
     if let Value::Text(text) = &entry.node.value {
@@ -89,7 +89,7 @@ pub(super) fn secret_ref(
 }
 
 /// A literal leads to a warning, or to a problem if other users can read the file.
-fn literal_findings(entry: &Entry, origin: &Origin<'_>, findings: &mut Findings) {
+fn literal_findings(entry: &Entry, origin: &SourceFile<'_>, findings: &mut Findings) {
     let hint = "use { env = \"NAME\" }, { file = \"path\" } or { command = [...] }";
     let at = |message: String| Problem::new(&entry.node.place, &entry.path, message).hint(hint);
     if others_may_read(origin.file) {
@@ -102,7 +102,8 @@ fn literal_findings(entry: &Entry, origin: &Origin<'_>, findings: &mut Findings)
     }
 }
 
-fn reference(entry: &Entry, origin: &Origin<'_>) -> Result<SecretRef, Problem> {
+/// A table with exactly one source.
+fn reference(entry: &Entry, origin: &SourceFile<'_>) -> Result<SecretRef, Problem> {
     const EXPECTED: &str =
         "one of { env = \"NAME\" }, { file = \"path\" }, { command = [\"program\", ...] }";
     let table = value::table(entry, EXPECTED)?;
@@ -127,6 +128,7 @@ fn reference(entry: &Entry, origin: &Origin<'_>) -> Result<SecretRef, Problem> {
     }
 }
 
+/// A command; a program with a `/` is relative to the file's folder, others are searched in `PATH`.
 fn command_ref(source: &Entry, folder: &Path) -> Result<SecretRef, Problem> {
     let Value::List(_) = source.node.value else {
         let expected = "a list of program and arguments";
@@ -238,6 +240,7 @@ fn from_literal(literal: Option<&Secret>) -> Result<Secret> {
     Ok(Secret::new(secret.expose()))
 }
 
+/// Reads a secret file after checking its type, owner and mode.
 fn from_file(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
     let failed = |source: std::io::Error| error(format!("cannot read file `{shown}`: {source}"));
@@ -267,6 +270,7 @@ fn check_access(metadata: &fs::Metadata, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Why a file of this mode and owner is refused.
 fn access_problem(mode: u32, owner_and_user: Option<(u32, u32)>) -> Option<String> {
     if let Some((owner, user)) = owner_and_user
         && owner != 0

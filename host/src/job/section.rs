@@ -1,25 +1,25 @@
-//! One table of a job file while it is being read: hands out its keys by name, collects what is
-//! wrong with them, and refuses unknown keys.
+//! One table of a job file while it is being read: returns its keys by name, collects their
+//! problems, and refuses unknown keys.
 
 use super::{
     document::{Entry, Table, Value},
-    problem::{Place, Problem, Problems},
+    problem::{Location, Problem, Problems},
 };
 
-/// A table and the keys that were asked for so far.
+/// A table, and the keys that were requested so far.
 pub(super) struct Section<'a> {
     table: &'a Table,
-    /// As messages print it: `[reader]`, or empty for the top of the file.
+    /// As messages print it: `[reader]`; empty for the top of the file.
     pub(super) title: String,
-    pub(super) place: Place,
+    pub(super) place: Location,
     known: Vec<&'static str>,
 }
 
-/// A value that was read, and where it stands, for checks that need more than the value.
+/// A value with its place, for checks that need more than the value.
 #[derive(Clone)]
 pub(super) struct Given<T> {
     pub(super) value: T,
-    pub(super) place: Place,
+    pub(super) place: Location,
     pub(super) path: String,
 }
 
@@ -31,11 +31,11 @@ impl<T> Given<T> {
 
 impl<'a> Section<'a> {
     /// The file's top level.
-    pub(super) fn top(table: &'a Table, place: Place) -> Self {
+    pub(super) fn top(table: &'a Table, place: Location) -> Self {
         Self { table, title: String::new(), place, known: Vec::new() }
     }
 
-    /// A table under a key. Anything else is a problem, and there is nothing to read then.
+    /// A table under a key; `None` with a problem for anything else.
     pub(super) fn of(entry: &'a Entry, problems: &mut Problems) -> Option<Self> {
         if matches!(entry.node.value, Value::Broken) {
             return None;
@@ -50,12 +50,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whether the key is there, right or wrong.
+    /// Whether the key exists, valid or not.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.get(key).is_some()
     }
 
-    /// The entry of a key that is known from now on.
+    /// The entry of a key, which counts as requested from now on.
     pub(super) fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
         self.known.push(key);
         self.table.get(key)
@@ -70,7 +70,7 @@ impl<'a> Section<'a> {
         Section::of(self.entry(key)?, problems)
     }
 
-    /// The value of a key as `read` makes it. `None` if it is missing or has been refused.
+    /// The value of a key as `read` returns it. `None` if it is missing or was refused.
     pub(super) fn read<T>(
         &mut self,
         key: &'static str,
@@ -110,7 +110,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A key that is not among `known`.
+/// The problem of a key that is not among `known`.
 pub(super) fn unknown_key<'a>(
     entry: &Entry,
     title: &str,
@@ -124,8 +124,8 @@ pub(super) fn unknown_key<'a>(
     Problem::new(&entry.place, &entry.path, message).nearest(&entry.key, known)
 }
 
-/// A key that must be in the section that stands at `place`.
-pub(super) fn missing_key(key: &str, title: &str, place: &Place) -> Problem {
+/// The problem of a key that the section at `place` must have.
+pub(super) fn missing_key(key: &str, title: &str, place: &Location) -> Problem {
     let path = format!("{}.{key}", title.trim_matches(['[', ']']));
     Problem::new(place, &path, format!("missing key `{key}` in {title}"))
 }

@@ -45,6 +45,7 @@ pub(super) fn choose(
     })
 }
 
+/// The columns of the key.
 fn key(
     job: &Job,
     needs: KeyNeed,
@@ -103,6 +104,7 @@ fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Resul
     Err(Error::new(Exit::Schema, message).code(code::PLAN_KEY).hint(there))
 }
 
+/// The columns that an upsert updates: those of the job, else all except the key.
 fn update_columns(
     job: &Job,
     mode: WriteMode,

@@ -113,6 +113,7 @@ impl Plan {
     }
 }
 
+/// The writer's plan, before the number of tasks is known.
 fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen) -> WritePlan {
     WritePlan {
         run,
@@ -146,6 +147,7 @@ fn guarantee(write: &WritePlan, draft: &WriteDraft, splits: &[Split]) -> (Guaran
     }
 }
 
+/// Fails if the plan does not reach the guarantee that the job requires.
 fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
     let Some(required) = job.require.filter(|required| *required > guarantee) else {
         return Ok(());

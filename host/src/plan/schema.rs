@@ -53,6 +53,7 @@ pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> R
     Ok(Chosen { pairs, unmapped })
 }
 
+/// The source columns to read. Sources of `[map]` must exist even if they are not selected.
 fn selected(job: &Job, source: &SourceSchema) -> Result<Vec<Column>> {
     for (_, name) in &job.map {
         find(source, name)?;
@@ -63,6 +64,7 @@ fn selected(job: &Job, source: &SourceSchema) -> Result<Vec<Column>> {
     }
 }
 
+/// The source column of this name.
 fn find<'a>(source: &'a SourceSchema, name: &str) -> Result<&'a Column> {
     by_name(&source.columns, name).ok_or_else(|| {
         let names = source.columns.iter().map(|column| column.name.as_str());
@@ -87,6 +89,7 @@ fn target_names(job: &Job, source: &str) -> Vec<String> {
     if mapped.is_empty() { vec![source.to_owned()] } else { mapped }
 }
 
+/// The target column of this name. A target without columns accepts any.
 fn taker(
     job: &Job,
     source: &SourceSchema,
@@ -129,6 +132,7 @@ fn for_new_target(job: &Job, source: &SourceSchema, column: &Column) -> Column {
     }
 }
 
+/// Refuses two source columns for one target column.
 fn refuse_twice(pairs: &[Pair]) -> Result<()> {
     for (index, pair) in pairs.iter().enumerate() {
         if let Some(other) =

@@ -59,6 +59,7 @@ impl Display {
         }
     }
 
+    /// A bar without a length: the length is known when every split knows its rows or bytes.
     fn bar() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
         Self::Bar(bar)
@@ -86,6 +87,7 @@ impl Display {
     }
 }
 
+/// Updates the bar by bytes if their number is known, else by rows.
 fn show_bar(bar: &ProgressBar, progress: &Progress) {
     let expected = progress.expected_bytes().map(|all| (progress.bytes_read(), all));
     let expected = expected.or(progress.expected_rows().map(|all| (progress.rows_read(), all)));
@@ -104,6 +106,7 @@ fn show_bar(bar: &ProgressBar, progress: &Progress) {
     bar.tick();
 }
 
+/// The counts as one line.
 fn text_line(progress: &Progress) -> String {
     let seconds = progress.elapsed().as_secs_f64().max(1e-3);
     let (ended, all) = progress.tasks_ended();
@@ -121,6 +124,7 @@ fn text_line(progress: &Progress) -> String {
     )
 }
 
+/// The counts as one JSON object.
 fn json_line(progress: &Progress) -> String {
     let (tasks_ended, tasks) = progress.tasks_ended();
     serde_json::json!({

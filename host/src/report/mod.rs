@@ -153,6 +153,7 @@ impl Bottleneck {
     /// Below this share of waiting no side is called slower.
     const NOTICEABLE: f64 = 0.05;
 
+    /// The slower side of all tasks together. A side that waited was the faster one.
     fn of(tasks: &[TaskStats]) -> Self {
         let total: f64 = tasks.iter().map(|task| task.elapsed.as_secs_f64()).sum();
         let share = |blocked: fn(&RingStats) -> std::time::Duration| {

@@ -91,6 +91,7 @@ fn write_splits(text: &mut String, plan: &Plan) -> Result {
     }
 }
 
+/// The writer's statements; destructive ones are marked.
 fn steps(plan: &Plan) -> Vec<String> {
     let step = |statement: &transload_plugin_api::Statement| {
         let mark = if statement.destructive { "DESTRUCTIVE  " } else { "" };

@@ -106,6 +106,7 @@ fn write_options(text: &mut String, heading: &str, options: &[OptionSpec]) -> Re
     section(text, heading, &options.iter().map(row).collect::<Vec<_>>())
 }
 
+/// The type of an option, with its bounds or choices.
 fn kind(kind: &OptionKind) -> String {
     match kind {
         OptionKind::Text => "text".into(),
