@@ -21,8 +21,8 @@ pub(crate) struct Bulk {
     sql: String,
     /// Number of rows sent into the open statement, if there is one.
     sent: Option<u64>,
-    /// Whether chunks go batch by batch.
-    care: BulkLoadPolicy,
+    /// Whether chunks are loaded batch by batch.
+    policy: BulkLoadPolicy,
 }
 
 /// The outcome of a batch.
@@ -37,7 +37,7 @@ pub(crate) enum Sent {
 
 impl Bulk {
     pub(crate) fn new(sql: String) -> Self {
-        Self { sql, sent: None, care: BulkLoadPolicy::default() }
+        Self { sql, sent: None, policy: BulkLoadPolicy::default() }
     }
 
     /// Sends a batch. Its rows count as loaded, but only [`Bulk::finish_chunk`] verifies it.
@@ -48,7 +48,7 @@ impl Bulk {
         batch: &RecordBatch,
         dirty: &mut Vec<DirtyRow>,
     ) -> Result<Sent> {
-        if self.care.is_careful() {
+        if self.policy.is_careful() {
             return self.write_alone(session, encoder, batch, dirty);
         }
         if self.sent.is_none() && !self.begin(session)? {
@@ -95,16 +95,16 @@ impl Bulk {
     /// some row: the chunk must be rolled back and written again.
     pub(crate) fn finish_chunk(&mut self, session: &mut Session) -> Result<()> {
         let Some(sent) = self.sent.take() else {
-            if self.care.is_careful() {
-                self.care.passed();
+            if self.policy.is_careful() {
+                self.policy.passed();
             }
             return Ok(());
         };
         if is_whole(session.end_load(), sent, session)? {
-            self.care.passed();
+            self.policy.passed();
             return Ok(());
         }
-        self.care.refused();
+        self.policy.refused();
         let message = "the server refused or changed rows of a bulk load";
         Err(Error::new(ErrorKind::Retry, message).with_code("MYSQL-BULK"))
     }

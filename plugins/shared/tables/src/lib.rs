@@ -1,23 +1,39 @@
-//! What SQL plugins share: what is read and written, how a plan is held against its target,
-//! quoting, statements, key-range splits. No driver, and no I/O but a knock at a server's port
-//! (`stages`) and the reading of certificates (`tls`).
+//! The reading and writing of database tables, once for all SQL plugins: the readers and writers
+//! themselves, above two traits that one database implements. No driver, and no I/O of its own but
+//! opening a TCP connection (`tcp`, `connection_stages`) and reading certificates (`tls`).
 //!
-//! # Layout, in the order a plugin uses it
+//! # How a plugin uses it
+//!
+//! 1. Parse the options: [`Sources`], [`TargetTable`], and [`Address`] for a server.
+//! 2. Read: implement [`ReadDatabase`] and return [`Sources::into_reader`].
+//! 3. Write: implement [`WriteDatabase`] with its [`Session`], [`Destination`] and [`Loader`], and
+//!    return a [`TableWriter`].
+//!
+//! The plugin provides the session, catalog, types, dialect, and how rows are loaded and scanned.
+//! The states of a run and of a chunk, locking, staging, publishing, reconnecting and unknown
+//! outcomes are here and nowhere else.
+//!
+//! # Layout, in data's order
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `name`, `pattern` | [`TableName`]: `schema.table` as a job writes it, quotes honoured; ranges of tables |
-//! | `source` | [`Sources`] and [`Target`]: the options that say what is read and written |
-//! | `sharded`, `origin` | [`TableReader`]: several tables of one shape read as one; the column that names them |
-//! | `draft` | [`Drafting`]: a plan held against its target |
+//! | `name`, `pattern` | [`TableName`]: `schema.table` as a job writes it; ranges of tables |
+//! | `source` | [`Sources`] and [`TargetTable`]: the options that say what is read and written |
+//! | `read_database` | [`ReadDatabase`]: what one database does in its own way when reading |
+//! | `reader` | [`TableReader`]: schema, splits, opening a split, of one table or query |
+//! | `sharded`, `origin_column` | several tables of one shape read as one; the column that names them |
+//! | `write_database` | [`WriteDatabase`]: what one database does in its own way when writing |
+//! | `writer`, `run` | [`TableWriter`]: the verbs of a job; how far a run has come |
+//! | `task` | one task's chunks: the state machine around a transaction |
+//! | `draft` | [`Drafting`]: a plan compared with its target |
 //! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
 //! | `key` | [`KeyValue`]: a key's value as it travels in splits and positions |
-//! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once; how they travel |
-//! | `care` | [`Care`]: when a bulk load is worth another try |
-//! | `stages` | [`Stages`]: the way to a server as findings |
-//! | `address` | [`Address`]: where a server is and as whom to log in (feature `tls`) |
-//! | `tls` | [`TlsSettings`]: what is verified of a server (feature `tls`) |
+//! | `split` | [`KeyRange`]: half-open ranges that cover each row exactly once; [`divide_by_key`] |
+//! | `bulk_load` | [`BulkLoadPolicy`]: when chunks are loaded batch by batch |
+//! | `connection_stages` | [`ConnectionStages`]: the stages of connecting as findings of `check` |
+//! | `address` | [`Address`]: a server's address and the user (feature `tls`) |
+//! | `tcp`, `tls` | [`connect_tcp`]; [`TlsSettings`]: what is verified of a server (feature `tls`) |
 //!
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
 //!

@@ -143,3 +143,6 @@ fn split(division: Division) -> Result<Split> {
         bytes: None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,6 +147,11 @@ impl Sources {
         self.tables.len() > 1
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_sources(self) -> Vec<Source> {
+        self.tables.into_iter().map(|(_, source)| source).collect()
+    }
+
     /// The reader of all of them, as one source.
     pub fn into_reader<D: ReadDatabase>(self, database: D) -> Box<dyn Reader> {
         let database = Arc::new(database);
