@@ -12,7 +12,7 @@ use object_store::{
 };
 use tokio::{
     runtime::{Handle, Runtime},
-    sync::{Semaphore, watch},
+    sync::watch,
 };
 use transload_plugin_api::{Cancel, Count, Error, ErrorKind, Host, Options, Result};
 
@@ -25,6 +25,7 @@ use crate::{
     network::{Traffic, checked_endpoint},
     options::ConnectionOptions,
     own_request::OwnRequests,
+    permits::Permits,
 };
 
 /// What a connection says, and the bucket once it has been opened.
@@ -102,7 +103,9 @@ pub(crate) struct Bucket {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) retry: RetryConfig,
     /// Requests for content that may be under way at once.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) permits: Arc<Permits>,
+    /// How long bytes of an answer are waited for.
+    pub(crate) request_timeout: Duration,
     pub(crate) cancel: Cancel,
     pub(crate) runtime: Handle,
     stop: watch::Receiver<bool>,
@@ -164,7 +167,8 @@ impl Bucket {
             endpoint: client.endpoint,
             traffic,
             retry: recipe.retry,
-            permits: Arc::new(Semaphore::new(options.requests)),
+            permits: Arc::new(Permits::new(options.requests)),
+            request_timeout: options.request_timeout(),
             cancel: host.cancel().clone(),
             runtime: runtime.handle().clone(),
             stop,

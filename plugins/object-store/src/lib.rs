@@ -17,7 +17,8 @@
 //! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
 //! | `listing` | keys, folders and patterns to a frozen list of objects |
-//! | `objects`, `stream`, `fetch` | the store as formats see it; blocks ahead; verified answers |
+//! | `objects`, `stream` | the store as `transload-files` reads it; one object read in order |
+//! | `download`, `pinned_object`, `permits` | one range over as many requests as it takes; verified answers; how many at once |
 //! | `writer`, `uploads` | the writing side's verbs; the bucket as `transload-files` writes to it |
 
 mod access;
@@ -26,9 +27,9 @@ mod causes;
 mod check;
 mod client;
 mod credentials;
+mod download;
 mod environment;
 mod failure;
-mod fetch;
 mod hosts;
 mod instance;
 mod listing;
@@ -36,6 +37,8 @@ mod network;
 mod objects;
 mod options;
 mod own_request;
+mod permits;
+mod pinned_object;
 mod profile;
 mod reader;
 mod stream;

@@ -29,6 +29,7 @@ use transload_plugin_api::{Count, Error, ErrorKind, Result};
 
 use crate::{
     hosts::{METADATA_HOSTS, is_forbidden, is_loopback},
+    pinned_object::ContentRequest,
     tls::Distrust,
 };
 
@@ -107,6 +108,9 @@ pub(crate) struct Rules<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     client: reqwest::Client,
+    /// For content, whose answers take as long as their consumer does.
+    content: reqwest::Client,
+    request_timeout: Duration,
     hosts: Arc<BTreeSet<String>>,
     traffic: Arc<Traffic>,
 }
@@ -116,24 +120,39 @@ impl Connector {
     /// [`ErrorKind::Options`] if `ca_file` holds no certificates.
     pub(crate) fn new(rules: Rules<'_>, traffic: Arc<Traffic>) -> Result<Self> {
         install_crypto();
-        let mut client = reqwest::Client::builder()
-            .user_agent(concat!("transload/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(rules.connect_timeout)
-            .timeout(rules.request_timeout)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .http1_only()
-            // A proxy would resolve names unseen by the check below.
-            .no_proxy()
-            // The signature holds for one host and path.
-            .redirect(Policy::none())
-            .dns_resolver(CheckedNames { metadata: rules.metadata });
-        if let Some(file) = rules.ca_file {
-            client = client.tls_certs_only(certificates(file)?);
-        }
-        let client = client.build().map_err(|error| {
-            Error::new(ErrorKind::Options, "the HTTP client cannot be made").caused_by(&error)
-        })?;
-        Ok(Self { client, hosts: rules.hosts.into(), traffic })
+        let certificates = rules.ca_file.map(certificates).transpose()?;
+        let client = |timeout: Option<Duration>| {
+            let mut client = reqwest::Client::builder()
+                .user_agent(concat!("transload/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(rules.connect_timeout)
+                .pool_idle_timeout(Duration::from_secs(30))
+                .http1_only()
+                // A proxy would resolve names unseen by the check below.
+                .no_proxy()
+                // The signature holds for one host and path.
+                .redirect(Policy::none())
+                .dns_resolver(CheckedNames { metadata: rules.metadata });
+            if let Some(timeout) = timeout {
+                client = client.timeout(timeout);
+            }
+            if let Some(certificates) = &certificates {
+                client = client.tls_certs_only(certificates.clone());
+            }
+            client.build().map_err(|error| {
+                Error::new(ErrorKind::Options, "the HTTP client cannot be made").caused_by(&error)
+            })
+        };
+        let request_timeout = rules.request_timeout;
+        let (content, client) = (client(None)?, client(Some(request_timeout))?);
+        Ok(Self { client, content, request_timeout, hosts: rules.hosts.into(), traffic })
+    }
+
+    /// Sends a request for content: the time until the answer begins is limited here, that of its
+    /// body by who reads it.
+    async fn request_content(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let answer = HttpService::call(&self.content, request);
+        let answer = tokio::time::timeout(self.request_timeout, answer).await;
+        answer.unwrap_or_else(|elapsed| Err(HttpError::new(HttpErrorKind::Timeout, elapsed)))
     }
 
     /// A client for requests of our own.
@@ -158,7 +177,10 @@ impl HttpService for Connector {
         }
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
         let host = host.to_owned();
-        let answer = HttpService::call(&self.client, request).await;
+        let answer = match request.extensions().get::<ContentRequest>() {
+            Some(_) => self.request_content(request).await,
+            None => HttpService::call(&self.client, request).await,
+        };
         self.traffic.count(&answer);
         answer.map_err(|error| match Distrust::of(&error, host) {
             // Asking again would be answered by the same certificate.

@@ -180,8 +180,11 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
         .connection(),
         path("ca_file", "Certificates (PEM) that are trusted instead of the system's"),
         span("connect_timeout", "How long connecting may take").default("10 s"),
-        span("request_timeout", "How long one request may take, its content included")
-            .default("60 s"),
+        span(
+            "request_timeout",
+            "How long a response may take to begin, and each further 2 MiB of it to arrive",
+        )
+        .default("60 s"),
         OptionSpec::new(
             "retries",
             OptionKind::Integer { min: 0, max: 100 },

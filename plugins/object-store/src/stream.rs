@@ -1,137 +1,141 @@
-//! An object read from one end to the other: the next blocks are on their way while one is used.
-//! What waits is bounded for each stream and for all streams of a reader together.
+//! An object read from one end to the other: a task takes the response's bytes from the connection
+//! while those before are used. What waits is bounded; beyond that the connection itself waits.
 
 use std::{
     collections::VecDeque,
     io::{self, Read},
     ops::Range,
     sync::Arc,
+    time::Duration,
 };
 
+use bytes::{Buf, Bytes};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::mpsc::{Receiver, Sender, channel},
     task::JoinHandle,
+    time::sleep,
 };
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::{access::Bucket, fetch::Fetch};
+use crate::{access::Bucket, download::Download, pinned_object::PinnedObject};
 
-/// Bytes of one request.
-const BLOCK: u64 = 2 << 20;
-/// The first request is smaller: many readers look at an object's head only.
-const FIRST_BLOCK: u64 = 256 << 10;
-/// Blocks of one stream that may be on their way.
-const AHEAD: usize = 4;
+/// Bytes that are handed over at once, about.
+const BLOCK: usize = 512 << 10;
+/// Blocks that may wait; one more is being filled and one is being read.
+const AHEAD: usize = 2;
 
-/// A block on its way. A stream's only one needs no permit of those all streams share.
-struct Coming {
-    bytes: JoinHandle<Result<Vec<u8>>>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
+/// How long bytes may wait for their consumer before others may have the request's permit.
+const GRACE: Duration = Duration::from_secs(1);
 
-impl Drop for Coming {
-    fn drop(&mut self) {
-        self.bytes.abort();
-    }
-}
+/// Pieces of the object that follow each other.
+type Block = VecDeque<Bytes>;
 
-/// A stretch of an object, read in order.
+/// A range of an object, read in order.
 pub(crate) struct ObjectStream {
     bucket: Arc<Bucket>,
-    fetch: Arc<Fetch>,
-    /// Blocks beyond each stream's first that may wait.
-    shared: Arc<Semaphore>,
-    coming: VecDeque<Coming>,
-    current: Vec<u8>,
-    /// Bytes of it that were given out.
-    given: usize,
-    /// Buffers that are used again: new ones of this size would cost the allocator their pages.
-    used: Vec<Vec<u8>>,
-    /// What has not been asked for.
-    rest: Range<u64>,
-    started: bool,
-    /// Told again to whoever reads on: what lies behind a gap is not the stream.
+    /// Until the first read, which begins the request.
+    download: Option<Download>,
+    blocks: Option<Receiver<Result<Block>>>,
+    receiving: Option<JoinHandle<()>>,
+    current: Block,
+    /// Returned again by every later read: what lies behind a gap is not the stream.
     failed: Option<Error>,
 }
 
 impl ObjectStream {
     /// Asks for nothing yet.
-    pub(crate) fn new(
-        bucket: Arc<Bucket>,
-        fetch: Fetch,
-        shared: Arc<Semaphore>,
-        range: Range<u64>,
-    ) -> Self {
+    pub(crate) fn new(bucket: Arc<Bucket>, object: PinnedObject, range: Range<u64>) -> Self {
         Self {
             bucket,
-            fetch: Arc::new(fetch),
-            shared,
-            coming: VecDeque::new(),
-            current: Vec::new(),
-            given: 0,
-            used: Vec::new(),
-            rest: range,
-            started: false,
+            download: Some(Download::new(Arc::new(object), range)),
+            blocks: None,
+            receiving: None,
+            current: Block::new(),
             failed: None,
         }
     }
 
-    /// Asks for as many blocks as may be on their way.
-    fn ask(&mut self) {
-        let (size, most) = if self.started { (BLOCK, AHEAD) } else { (FIRST_BLOCK, 1) };
-        while self.coming.len() < most && !self.rest.is_empty() {
-            let permit = Arc::clone(&self.shared).try_acquire_owned().ok();
-            if permit.is_none() && !self.coming.is_empty() {
-                return;
-            }
-            let end = self.rest.end.min(self.rest.start + size);
-            let (fetch, block) = (Arc::clone(&self.fetch), self.rest.start..end);
-            let buffer = self.used.pop().unwrap_or_default();
-            let bytes = self.bucket.runtime.spawn(async move { fetch.fill(block, buffer).await });
-            self.coming.push_back(Coming { bytes, _permit: permit });
-            self.rest.start = end;
+    /// The next block; an empty one at the end.
+    fn next_block(&mut self) -> Result<Block> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
         }
-    }
-
-    fn next_block(&mut self) -> Result<Vec<u8>> {
-        let block = match self.failed.take() {
-            Some(error) => Err(error),
-            None => self.await_block(),
-        };
-        block.inspect_err(|error| {
-            self.coming.clear();
-            self.failed = Some(error.clone());
-        })
-    }
-
-    fn await_block(&mut self) -> Result<Vec<u8>> {
-        self.ask();
-        let Some(mut next) = self.coming.pop_front() else { return Ok(Vec::new()) };
-        let bytes = self.bucket.wait(async {
-            (&mut next.bytes).await.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Defect, format!("a request ended: {error}")))
-            })
-        })?;
-        drop(next);
-        if self.started {
-            self.ask();
+        if let Some(download) = self.download.take() {
+            let (sender, receiver) = channel(AHEAD);
+            self.receiving = Some(self.bucket.runtime.spawn(receive(download, sender)));
+            self.blocks = Some(receiver);
         }
-        self.started = true;
-        Ok(bytes)
+        let Some(blocks) = &mut self.blocks else { return Ok(Block::new()) };
+        let ended = || Error::new(ErrorKind::Defect, "the transfer of an object ended early");
+        let block = self.bucket.wait(async { blocks.recv().await.unwrap_or_else(|| Err(ended())) });
+        let block = block.inspect_err(|error| self.failed = Some(error.clone()))?;
+        if block.is_empty() {
+            self.blocks = None;
+        }
+        Ok(block)
     }
 }
 
 impl Read for ObjectStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.given == self.current.len() && !buffer.is_empty() {
-            self.used.push(std::mem::take(&mut self.current));
-            self.given = 0;
+        if self.current.is_empty() && !buffer.is_empty() {
             self.current = self.next_block().map_err(io::Error::other)?;
         }
-        let rest = &self.current[self.given..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.given += count;
+        let Some(piece) = self.current.front_mut() else { return Ok(0) };
+        let count = piece.len().min(buffer.len());
+        piece.copy_to_slice(&mut buffer[..count]);
+        if piece.is_empty() {
+            self.current.pop_front();
+        }
         Ok(count)
     }
+}
+
+impl Drop for ObjectStream {
+    fn drop(&mut self) {
+        if let Some(receiving) = &self.receiving {
+            receiving.abort();
+        }
+    }
+}
+
+/// Hands the bytes of a download over, block by block, and behind the last one an empty block. A
+/// download whose blocks are not taken gives its permit back when another request waits for one.
+async fn receive(mut download: Download, blocks: Sender<Result<Block>>) {
+    let object = download.object();
+    loop {
+        let block = next_block(&mut download).await;
+        let is_last = block.as_ref().map_or(true, Block::is_empty);
+        let room = tokio::select! {
+            biased;
+            room = blocks.reserve() => room,
+            () = unused(&object) => {
+                download.suspend();
+                blocks.reserve().await
+            }
+        };
+        // Without a receiver, the stream has been dropped.
+        let Ok(room) = room else { return };
+        room.send(block);
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// Returns once bytes have waited for their consumer for a while, and another request for a permit.
+async fn unused(object: &PinnedObject) {
+    sleep(GRACE).await;
+    object.contended().await;
+}
+
+async fn next_block(download: &mut Download) -> Result<Block> {
+    let (mut block, mut size) = (Block::new(), 0);
+    while size < BLOCK
+        && let Some(piece) = download.next().await?
+    {
+        size += piece.len();
+        block.push_back(piece);
+    }
+    Ok(block)
 }

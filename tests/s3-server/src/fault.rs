@@ -27,6 +27,8 @@ pub enum Fault {
     DoneButError,
     /// The response's body ends after this many bytes; the length header is the full length.
     CutBody(u64),
+    /// The response's body stops after this many bytes, and the connection stays open.
+    StallBody(u64),
     /// The response is delayed by this many milliseconds.
     Slow(u64),
     /// User metadata is not stored.

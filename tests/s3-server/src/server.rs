@@ -234,15 +234,16 @@ async fn answer(
     Ok(acting.await??.watched(visit))
 }
 
-/// A response, and the number of bytes after which its body is cut.
+/// A response, and the number of bytes after which its body is cut, or stops.
 struct Answer {
     response: Response<Body>,
     left: u64,
+    stalls: bool,
 }
 
 impl From<Response<Body>> for Answer {
     fn from(response: Response<Body>) -> Self {
-        Self { response, left: u64::MAX }
+        Self { response, left: u64::MAX, stalls: false }
     }
 }
 
@@ -252,13 +253,13 @@ impl Answer {
         if visit.operation != "GetObject" && self.left == u64::MAX {
             return self.response;
         }
-        let left = self.left;
+        let (left, stalls) = (self.left, self.stalls);
         let length = self.response.headers().get("content-length");
         let unsent = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let unsent = unsent.unwrap_or(u64::MAX);
         self.response.map(|body| {
             let visit = Some(visit);
-            let stream: DynByteStream = Box::pin(Watched { body, left, unsent, visit });
+            let stream: DynByteStream = Box::pin(Watched { body, left, stalls, unsent, visit });
             Body::from(stream)
         })
     }
@@ -302,7 +303,8 @@ async fn struck(
             Err(lost())
         }
         Fault::DoneButError => Ok(refusal(500, "InternalError").into()),
-        Fault::CutBody(left) => Ok(Answer { response, left }),
+        Fault::CutBody(left) => Ok(Answer { response, left, stalls: false }),
+        Fault::StallBody(left) => Ok(Answer { response, left, stalls: true }),
         _ => Ok(response.into()),
     }
 }
@@ -355,10 +357,11 @@ impl Drop for Visit {
     }
 }
 
-/// A body that may be cut.
+/// A body that may be cut, or stop.
 struct Watched {
     body: Body,
     left: u64,
+    stalls: bool,
     unsent: u64,
     visit: Option<Visit>,
 }
@@ -367,6 +370,10 @@ impl Stream for Watched {
     type Item = Result<Bytes, StdError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.left == 0 && self.stalls {
+            // Nothing will wake it: the client ends it, or the server.
+            return Poll::Pending;
+        }
         if self.left == 0 {
             let error = io::Error::other("a fault cuts the body");
             return Poll::Ready(Some(Err(error.into())));

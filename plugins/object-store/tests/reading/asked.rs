@@ -15,7 +15,7 @@ use crate::{
 
 /// The ranges of objects that were requested from a separate server, except for the first `known`
 /// requests.
-fn asked(faults: &Faults, known: usize) -> Vec<Range<u64>> {
+pub(crate) fn asked(faults: &Faults, known: usize) -> Vec<Range<u64>> {
     let requests = faults.seen("GetObject", "").split_off(known);
     let stretch = |range: Option<&str>| {
         let (from, last) = range?.strip_prefix("bytes=")?.split_once('-')?;
@@ -57,12 +57,41 @@ fn a_cut_object_is_looked_at_once_and_its_tasks_go_to_their_parts() {
     let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
     assert_eq!(splits.len(), 2);
     let planned = asked(&faults, known);
-    // One request for the beginning, and one for the cut.
-    assert_eq!(planned.len(), 2, "{planned:?}");
+    // One request for the cut; the beginning is known from the schema.
+    assert_eq!(planned.len(), 1, "{planned:?}");
     rows_of_split(reader.as_ref(), &splits[1], &columns).unwrap();
     let read = asked(&faults, known + planned.len());
     let half = text.len() as u64 / 2;
     assert!(read.iter().all(|range| range.start >= half), "{read:?}");
+}
+
+/// Stores bill and throttle by request, whatever it brings.
+#[test]
+fn a_large_object_takes_few_requests() {
+    const MOST: usize = 8;
+    let row = |row: u64| format!("{row},\"{}\"\n", "some words, ".repeat(16));
+    let rows = 100_000_000 / row(100_000).len() as u64;
+    let text: String = (100_000..100_000 + rows).map(row).collect();
+    let unquoted = text.replace(", ", "; ").replace('"', "");
+    for (text, tasks) in [(&text, 1), (&text, 2), (&unquoted, 2)] {
+        let (bucket, faults) = Bucket::failing();
+        bucket.put("large.csv", format!("id,words\n{text}"));
+        let before = faults.seen("*", "").len();
+        let reader = bucket.reader(json!({}));
+        let columns = reader.schema().unwrap().columns;
+        let splits = reader.splits(&SplitRequest { max: tasks, columns: columns.clone() }).unwrap();
+        assert_eq!(splits.len(), tasks as usize);
+        let mut read = 0;
+        for split in &splits {
+            let mut task = reader.open(split, &columns, None).unwrap();
+            while let Some(found) = task.next_batch().unwrap() {
+                read += found.batch.num_rows() as u64;
+            }
+        }
+        assert_eq!(read, rows);
+        let seen = faults.seen("*", "").split_off(before);
+        assert!(seen.len() <= MOST, "{tasks} task(s): {seen:#?}");
+    }
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
-use transload_plugin_api::{Cancel, Error, ErrorKind, Reader, Result};
+use transload_plugin_api::{Cancel, Error, ErrorKind, ReadTask, Reader, Result, SplitRequest};
 use transload_tests_s3::{Fault, Faults, Rule};
 
-use crate::host::{Reading, rows};
+use crate::{
+    asked::asked,
+    host::{Reading, rows},
+};
 use transload_tests_buckets::Bucket;
 
 fn faults() -> Faults {
@@ -22,7 +25,7 @@ fn large(bucket: &Bucket) {
 }
 
 fn quickly(more: Value) -> Value {
-    let mut options = json!({"retries": 3, "retry_window": 5_000});
+    let mut options = json!({"retries": 3, "retry_window": 5_000, "request_timeout": 2_000});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     options
 }
@@ -36,6 +39,8 @@ fn read(reader: &dyn Reader) -> Result<()> {
     Ok(())
 }
 
+/// A fault of requests for content, after as many of them as planning takes: one for the first
+/// rows, and one more for the rest of the sample. All rows then come by one request.
 fn reading_meets(fault: Fault, times: u64, after: u64) -> (Result<()>, u64) {
     let bucket = Bucket::s3();
     large(&bucket);
@@ -62,7 +67,9 @@ fn f35_passing_trouble_is_waited_out() {
         (Fault::LoseReply, 2),
         (Fault::CutBody(1_000), 0),
         (Fault::CutBody(1_000), 2),
-        (Fault::Slow(50), 2),
+        (Fault::CutBody(3 << 20), 2),
+        (Fault::StallBody(3 << 20), 2),
+        (Fault::Slow(50), 1),
     ] {
         let (read, hits) = reading_meets(fault.clone(), 2, after);
         read.unwrap_or_else(|error| panic!("{fault:?} after {after}: {error:?}"));
@@ -73,7 +80,7 @@ fn f35_passing_trouble_is_waited_out() {
 #[test]
 fn f35_trouble_that_stays_is_a_lost_connection() {
     for fault in [Fault::SLOW_DOWN, Fault::INTERNAL, Fault::Reset, Fault::CutBody(0)] {
-        let (read, hits) = reading_meets(fault.clone(), 1_000, 3);
+        let (read, hits) = reading_meets(fault.clone(), 1_000, 2);
         is_kind(read, ErrorKind::Connection);
         assert!(hits > 3, "{fault:?}: {hits}");
     }
@@ -85,6 +92,47 @@ fn f35_a_body_that_always_breaks_off_is_read_all_the_same() {
     let (read, hits) = reading_meets(Fault::CutBody(1 << 20), 1_000, 0);
     read.unwrap();
     assert!(hits > 5, "{hits}");
+}
+
+#[test]
+fn f35_what_breaks_off_is_asked_for_from_there() {
+    for fault in [Fault::CutBody(3 << 20), Fault::StallBody(3 << 20)] {
+        let (bucket, faults) = Bucket::failing();
+        large(&bucket);
+        let reader = bucket.reader(quickly(json!({})));
+        reader.schema().unwrap();
+        let known = asked(&faults, 0).len();
+        let armed = faults.arm(Rule::on("GetObject").times(1), fault.clone());
+        read(reader.as_ref()).unwrap();
+        assert_eq!(armed.hits(), 1, "{fault:?}");
+        let asked = asked(&faults, known);
+        assert_eq!(asked.len(), 2, "{fault:?}: {asked:?}");
+        assert_eq!((asked[0].start, asked[0].end), (0, asked[1].end), "{fault:?}");
+        // What has left the server before it breaks off may be less than it has read.
+        assert!((1 << 20..=3 << 20).contains(&asked[1].start), "{fault:?}: {asked:?}");
+    }
+}
+
+/// Two tasks and one request at a time: rows of the one that are not taken must not keep those of
+/// the other from coming.
+#[test]
+fn a_reader_that_waits_does_not_keep_others_from_reading() {
+    let bucket = Bucket::s3();
+    large(&bucket);
+    let reader = bucket.reader(json!({"requests": 1}));
+    let columns = reader.schema().unwrap().columns;
+    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    let open = || reader.open(&splits[0], &columns, None).unwrap();
+    let (mut first, mut second) = (open(), open());
+    let next = |task: &mut Box<dyn ReadTask>| {
+        task.next_batch().unwrap().map_or(0, |read| read.batch.num_rows())
+    };
+    let count = |task: &mut Box<dyn ReadTask>| {
+        std::iter::from_fn(|| Some(next(task))).take_while(|rows| *rows > 0).sum::<usize>()
+    };
+    let begun = next(&mut first);
+    assert_eq!(count(&mut second), ROWS);
+    assert_eq!(begun + count(&mut first), ROWS);
 }
 
 #[test]

@@ -20,8 +20,10 @@ const BLOCK: usize = 1 << 20;
 /// The first buffer of a look at a file, and the bytes that it asks the store for first.
 const LOOK: usize = 128 << 10;
 
-/// The bytes of a file from its start, asked for as they are looked at: at most as many again as
-/// were needed.
+/// The most that a look asks the store for at once.
+const LARGEST_LOOK: u64 = 4 << 20;
+
+/// The bytes of a file from its start, requested in growing steps: at most four times what is needed.
 struct Look {
     store: Arc<dyn Store>,
     file: StoredFile,
@@ -37,7 +39,7 @@ impl Read for Look {
             let until = self.file.size.min(self.next + self.step);
             self.come = self.store.range(&self.file, self.next..until).map_err(io::Error::other)?;
             self.next = until;
-            self.step = (self.step * 2).min(BLOCK as u64);
+            self.step = (self.step * 4).min(LARGEST_LOOK);
         }
         let count = self.come.len().min(buffer.len());
         buffer[..count].copy_from_slice(&self.come.split_to(count));

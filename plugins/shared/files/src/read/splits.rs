@@ -15,6 +15,13 @@ use crate::{Listing, StoredFile, open_parquet};
 
 /// A file is not cut into smaller pieces than this.
 const MIN_PIECE: u64 = 4 << 20;
+/// A distant one is cut into more than [`FEW`] pieces only as long as they are of this size: each
+/// piece costs requests, for its rows and for the proof of its start.
+const MIN_DISTANT_PIECE: u64 = 32 << 20;
+const FEW: u64 = 4;
+/// Bytes before a wanted offset that are looked at first: the quotes of most files are in them, and
+/// then nothing before can prove a start.
+const TAIL: u64 = 256 << 10;
 /// Bytes looked at at once in search of a boundary.
 const BLOCK: usize = 1 << 20;
 
@@ -93,7 +100,7 @@ pub(crate) fn divide(
 ) -> Result<Vec<Split>> {
     let files = &listing.files;
     let total: u64 = files.iter().map(|file| file.size).sum();
-    let useful = (total / MIN_PIECE).max(files.len() as u64);
+    let useful = useful_pieces(total, source.job.store.is_distant()).max(files.len() as u64);
     let count = u64::from(request.max).min(useful).max(1);
     let mut pieces = Vec::new();
     let mut offset = 0;
@@ -112,6 +119,12 @@ pub(crate) fn divide(
     let whole_names = short.len() < files.len();
     let hands = deal(pieces, count).into_iter();
     hands.map(|hand| split(source, data(hand), whole_names)).collect()
+}
+
+/// How many pieces of so many bytes are worth their cost.
+fn useful_pieces(bytes: u64, is_distant: bool) -> u64 {
+    let pieces = bytes / MIN_PIECE;
+    if is_distant { pieces.min(FEW.max(bytes / MIN_DISTANT_PIECE)) } else { pieces }
 }
 
 fn ideal(number: u64, count: u64, total: u64) -> u64 {
@@ -227,21 +240,32 @@ fn distant_starts(
     wanted: &[u64],
 ) -> Result<Option<Vec<Start>>> {
     let mut starts = Vec::new();
-    let mut block = vec![0; BLOCK];
     for until in wanted {
-        let from = until.saturating_sub(BoundaryProof::WINDOW);
-        let mut window = source.job.store.read(file, from..*until)?;
-        let mut proof = BoundaryProof::new(&source.dialect);
-        loop {
-            match window.read(&mut block)? {
-                0 => break,
-                read => proof.push(&block[..read]),
-            }
-        }
-        let Some(start) = proof.finish() else { return Ok(None) };
-        starts.push((from + start as u64, 0));
+        let Some(start) = distant_start(source, file, *until)? else { return Ok(None) };
+        starts.push((start, 0));
     }
     Ok(Some(starts))
+}
+
+/// The last start of a record before an offset that the bytes before it prove.
+fn distant_start(source: &Source, file: &StoredFile, until: u64) -> Result<Option<u64>> {
+    let from = until.saturating_sub(BoundaryProof::WINDOW);
+    let middle = until.saturating_sub(TAIL).max(from);
+    let tail = source.job.store.range(file, middle..until)?;
+    let mut proof = BoundaryProof::new(&source.dialect);
+    if !proof.is_possible(&tail) {
+        return Ok(None);
+    }
+    let mut window = source.job.store.read(file, from..middle)?;
+    let mut block = vec![0; BLOCK];
+    loop {
+        match window.read(&mut block)? {
+            0 => break,
+            read => proof.push(&block[..read]),
+        }
+    }
+    proof.push(&tail);
+    Ok(proof.finish().map(|start| from + start as u64))
 }
 
 /// Starts of lines; JSON has no raw line ends inside of strings. Their numbers are not counted,

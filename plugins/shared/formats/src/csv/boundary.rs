@@ -41,6 +41,13 @@ impl BoundaryProof {
         Self { quote, escape, taken: 0, doubtful: 0, start: 0 }
     }
 
+    /// Whether a proof can end with this piece, the last one of less than a record's limit: after a
+    /// quote in it no start is proven.
+    pub fn is_possible(&self, tail: &[u8]) -> bool {
+        let has = |byte: Option<u8>| byte.is_some_and(|byte| memchr::memchr(byte, tail).is_some());
+        tail.len() > RECORD_LIMIT || !(has(self.quote) || has(self.escape))
+    }
+
     /// Takes the next piece.
     pub fn push(&mut self, piece: &[u8]) {
         let last = |byte: Option<u8>| byte.and_then(|byte| memchr::memrchr(byte, piece));
