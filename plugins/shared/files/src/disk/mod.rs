@@ -130,6 +130,14 @@ impl UploadStore for DiskUploads {
         self.path(key).display().to_string()
     }
 
+    fn smallest_part(&self) -> u64 {
+        1
+    }
+
+    fn notes_uploads(&self) -> bool {
+        false
+    }
+
     fn begin(&self, _key: &str, token: &str) -> Result<String> {
         let mut words = token.split('/');
         let mut next = || words.next().unwrap_or_default();
@@ -159,8 +167,8 @@ impl UploadStore for DiskUploads {
     fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>> {
         let path = self.path(upload.id);
         let settled = File::open(&path).and_then(|file| {
+            // The folder is synced with the task's list, which is put there behind all uploads.
             file.sync_all()?;
-            sync_folder(folder_of(&path))?;
             file.metadata()
         });
         settled.map(|found| Some(version(&found))).map_err(|error| at(error, &path))

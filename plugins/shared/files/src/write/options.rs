@@ -7,7 +7,7 @@ use serde::Deserialize;
 use transload_formats::write_specs;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
-use super::upload::SMALLEST_PART;
+use super::upload_store::SMALLEST_PART;
 
 /// Memory holds a few of them.
 const LARGEST_PART: u64 = 256 << 20;
@@ -114,9 +114,10 @@ pub fn writer_specs() -> Vec<OptionSpec> {
         option(
             "max_open_partitions",
             OptionKind::Integer { min: 1, max: 10_000 },
-            "Objects that a task fills at a time; for more, the one written longest ago ends",
+            "Objects that a task fills at a time, as far as its memory allows: packed ones and \
+             Parquet take more of it. For more, the one written longest ago ends",
         )
-        .default(64),
+        .default(10_000),
         option(
             "max_rows_per_object",
             OptionKind::Integer { min: 1, max: i64::MAX },

@@ -99,18 +99,22 @@ impl Partitioner {
             }
             return Ok(vec![PartitionRows { partition: 0, batch: narrow, rows: None }]);
         }
-        let mut sorted = self.sort(batch)?;
+        let sorted = self.sort(batch)?;
         if let [(partition, _)] = sorted[..] {
             return Ok(vec![PartitionRows { partition, batch: narrow, rows: None }]);
         }
-        sorted
-            .drain(..)
-            .map(|(partition, rows)| {
-                let rows = UInt32Array::from(rows);
-                let batch = take_record_batch(&narrow, &rows).map_err(|error| defect(&error))?;
-                Ok(PartitionRows { partition, batch, rows: Some(rows) })
-            })
-            .collect()
+        // The rows are copied once, and each partition is a part of the copy.
+        let order = sorted.iter().flat_map(|(_, rows)| rows).copied().collect::<Vec<_>>();
+        let order = UInt32Array::from(order);
+        let ordered = take_record_batch(&narrow, &order).map_err(|error| defect(&error))?;
+        let mut from = 0;
+        let part = |(partition, rows): (usize, Vec<u32>)| {
+            let (start, count) = (from, rows.len());
+            from += count;
+            let rows = Some(order.slice(start, count));
+            PartitionRows { partition, batch: ordered.slice(start, count), rows }
+        };
+        Ok(sorted.into_iter().map(part).collect())
     }
 
     /// Row numbers by partition.

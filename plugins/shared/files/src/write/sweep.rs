@@ -113,7 +113,7 @@ pub(crate) fn leftovers(store: &dyn UploadStore, root: &str, run: &str) -> Resul
             age,
         });
         entry.age = entry.age.min(age);
-        entry.uploads += usize::from(name.ends_with(".begun"));
+        entry.uploads += usize::from(name.ends_with(".begun") || name.ends_with(".part"));
         entry.progress = entry.progress.max(match name {
             "publishing" => Progress::Publishing,
             "swept" => Progress::Swept,

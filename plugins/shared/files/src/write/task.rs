@@ -1,26 +1,47 @@
 //! One task's writing: its partitions, each with an object that is open and those that the open
 //! chunk has filled. Nothing goes up before its chunk is committed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow_array::RecordBatch;
-use transload_formats::Encoding;
+use transload_formats::{Compression, Encoding, Format};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Counters, DirtyRow, Error, ErrorKind, Position, Receipt, Result,
     WriteTask, Written,
 };
 
 use super::{
+    concurrent::{joined, run_concurrently},
     entry::UploadEntry,
     name_template::{NameTemplate, Naming, check_key},
     object::OpenObject,
     partition::{PartitionRows, Partitioner},
-    upload::{SMALLEST_PART, Upload, UploadSettings},
+    upload::{Upload, UploadSettings},
     upload_store::UploadStore,
 };
 
 /// Bytes held back over all open objects, in parts.
 const HELD_PARTS: u64 = 8;
+
+/// Memory for the encoders of open objects, beside the bytes that are held back.
+const ENCODERS: usize = 64 << 20;
+/// At least so many objects may be open.
+const LEAST_OPEN: usize = 64;
+
+/// How many objects of these columns may be open at once.
+fn most_open(encoding: &Encoding, columns: usize) -> usize {
+    const COMPRESSOR: usize = 1 << 20;
+    let per_object = match (encoding.format(), encoding.compression()) {
+        // A writer with its dictionary and pages for each column.
+        (Format::Parquet, _) => columns.max(1) * (32 << 10),
+        (_, Compression::None) => 4096 + columns * 256,
+        _ => COMPRESSOR,
+    };
+    LEAST_OPEN.max(ENCODERS / per_object)
+}
 
 /// When an object has had enough, and how many may be open.
 #[derive(Clone, Copy, Debug)]
@@ -84,12 +105,14 @@ pub(crate) struct FilesWriteTask {
 
 impl FilesWriteTask {
     pub(crate) fn new(
-        order: TaskSettings,
+        mut order: TaskSettings,
         settings: UploadSettings,
         columns: &[Column],
         keep: bool,
     ) -> Result<Self> {
         let partitioner = Partitioner::new(&order.template, columns, keep)?;
+        let open = most_open(&order.encoding, partitioner.kept().len());
+        order.rolling.open = order.rolling.open.min(open);
         Ok(Self {
             kept: partitioner.kept(),
             order,
@@ -190,6 +213,9 @@ impl FilesWriteTask {
 
     /// One object fewer than may be open: the one written longest ago takes no more rows.
     fn make_room(&mut self) -> Result<()> {
+        if self.lanes.len() < self.order.rolling.open {
+            return Ok(());
+        }
         let open = self.lanes.values_mut().filter_map(OpenPartition::open);
         let (mut count, mut oldest) = (0, None::<&mut OpenObject>);
         for object in open {
@@ -224,6 +250,7 @@ impl FilesWriteTask {
     /// ends if it has too little for that.
     fn bound_memory(&mut self) -> Result<()> {
         let bound = HELD_PARTS * self.settings.part_size;
+        let smallest = self.store().smallest_part();
         while self.lanes.len() > 1 {
             let lanes = self.lanes.iter();
             let held = lanes.filter_map(|(at, lane)| Some((*at, lane.carried.as_ref()?.held())));
@@ -237,7 +264,7 @@ impl FilesWriteTask {
             }
             let Some(lane) = self.lanes.get_mut(&fullest.0) else { break };
             match &mut lane.carried {
-                Some(object) if object.sendable() >= SMALLEST_PART => object.flush()?,
+                Some(object) if object.sendable() >= smallest => object.flush()?,
                 carried => {
                     let object = carried.take();
                     self.lanes.remove(&fullest.0);
@@ -246,6 +273,24 @@ impl FilesWriteTask {
             }
         }
         Ok(())
+    }
+
+    /// Waits for the parts of the objects that have ended, of some at a time.
+    fn settle(&mut self) -> Result<()> {
+        let ended = self.ended.drain(..).map(|upload| Mutex::new(Some(upload)));
+        let ended: Vec<_> = ended.collect();
+        let settled = run_concurrently(&ended, Result::is_ok, |upload| {
+            let upload = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
+            upload.map(Upload::settle).transpose()
+        });
+        let mut errors = Vec::new();
+        for entry in settled.into_iter().flatten() {
+            match entry {
+                Ok(entry) => self.settled.extend(entry),
+                Err(error) => errors.push(error),
+            }
+        }
+        joined(errors).map_or(Ok(()), Err)
     }
 
     fn seal(&mut self) -> Result<Receipt> {
@@ -257,9 +302,7 @@ impl FilesWriteTask {
                 self.ended.push(object.end()?);
             }
         }
-        for upload in std::mem::take(&mut self.ended) {
-            self.settled.push(upload.settle()?);
-        }
+        self.settle()?;
         self.settled.sort_by(|a, b| a.key.cmp(&b.key));
         let attempt = (self.settings.task, self.settings.epoch);
         let receipt = self.settings.run_folder.note_done(self.store(), attempt, &self.settled)?;

@@ -13,9 +13,7 @@ use super::{
     upload_store::{Part, PartLimit, Pending, UploadStore},
 };
 
-/// Stores refuse smaller parts, the last one excepted.
-pub(crate) const SMALLEST_PART: u64 = 5 << 20;
-/// ... and larger ones than 5 GiB.
+/// Stores refuse parts beyond 5 GiB.
 const LARGEST_PART: u64 = 4 << 30;
 /// Parts are of one size up to here; then the size doubles ...
 const EVEN_PARTS: usize = 2_000;
@@ -106,7 +104,7 @@ impl Upload {
 
     /// Sends what is held back, though the part is not full.
     ///
-    /// Right for at least [`SMALLEST_PART`] bytes, or as the last part.
+    /// Right for at least [`UploadStore::smallest_part`] bytes, or as the last part.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.send(self.tail_bytes)
     }
@@ -145,6 +143,9 @@ impl Upload {
         let store = &self.settings.store;
         self.entry.upload = store.begin(&self.entry.key, &self.entry.token)?;
         self.begun = true;
+        if !store.notes_uploads() {
+            return Ok(());
+        }
         self.settings.run_folder.note_begun(
             &**store,
             self.settings.task,

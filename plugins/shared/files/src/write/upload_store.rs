@@ -17,6 +17,9 @@ use super::patience::Patience;
 /// How often a wait looks whether the job was stopped.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// Most stores refuse smaller parts, the last one excepted.
+pub(crate) const SMALLEST_PART: u64 = 5 << 20;
+
 /// An object as a store describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectInfo {
@@ -126,6 +129,17 @@ pub trait UploadStore: Send + Sync {
 
     /// A key as messages print it: `s3://bucket/key`.
     fn name(&self, key: &str) -> String;
+
+    /// Bytes of a part at least, the last one excepted.
+    fn smallest_part(&self) -> u64 {
+        SMALLEST_PART
+    }
+
+    /// Whether uploads that have begun are noted beside the output, so that another process can
+    /// discard them. Not needed where they lie in their run's own folder, which is removed whole.
+    fn notes_uploads(&self) -> bool {
+        true
+    }
 
     /// Begins an upload; nothing is visible under its key.
     fn begin(&self, key: &str, token: &str) -> Result<String>;
