@@ -1,10 +1,10 @@
 //! Encodes batches as CSV bytes that [`super::CsvDecoder`] reads back identically, or refuses them.
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch, StringArray, cast::AsArray};
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 use transload_values::{BinaryText, ColumnRenderer, SHOWN, shorten};
 
-use super::{BOM, CsvDialect};
+use super::{BOM, CsvDialect, specials::Specials};
 use crate::Encoder;
 
 /// Encodes batches of the given columns, in their order.
@@ -150,14 +150,11 @@ impl Encoder for CsvEncoder {
             let message = format!("expected a batch of {expected} columns, found {found}");
             return Err(Error::new(ErrorKind::Schema, message));
         }
-        let renderers = self
-            .columns
-            .iter()
-            .zip(batch.columns())
-            .map(|(column, array)| Ok(ColumnRenderer::new(column, array)?.binary(self.binary)))
+        let mut cells = (0..self.columns.len())
+            .map(|number| self.cells(number, batch.column(number).as_ref()))
             .collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
-            self.encode_row(&renderers, row, out)
+            self.encode_row(&mut cells, row, out)
                 .map_err(|error| error.at(format!("row {row} of the batch")))?;
         }
         Ok(())
@@ -175,29 +172,94 @@ impl Encoder for CsvEncoder {
 }
 
 impl CsvEncoder {
-    fn encode_row(
-        &mut self,
-        renderers: &[ColumnRenderer<'_>],
-        row: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        for (number, renderer) in renderers.iter().enumerate() {
+    fn cells<'a>(&self, number: usize, array: &'a dyn Array) -> Result<Cells<'a>> {
+        let renderer = ColumnRenderer::new(&self.columns[number], array)?.binary(self.binary);
+        Ok(match array.as_string_opt::<i32>() {
+            Some(texts) => {
+                // An array may be a part of a longer one, whose bytes it has.
+                let end = texts.value_offsets().last().map_or(0, |end| *end as usize);
+                Cells::Text(texts, Specials::new(&texts.value_data()[..end], self.special))
+            }
+            None if self.plain[number] => Cells::Plain(renderer),
+            None => Cells::Other(renderer),
+        })
+    }
+
+    fn encode_row(&mut self, cells: &mut [Cells<'_>], row: usize, out: &mut Vec<u8>) -> Result<()> {
+        for (number, cells) in cells.iter_mut().enumerate() {
             if number > 0 {
                 out.push(self.dialect.delimiter);
             }
-            if renderer.is_null(row) {
+            if cells.is_null(row) {
                 out.extend_from_slice(self.dialect.null.as_bytes());
                 continue;
             }
             let from = out.len();
-            renderer.render(row, out);
-            if !self.plain[number] {
+            let is_suspect = match cells {
+                Cells::Plain(cells) => {
+                    cells.render(row, out);
+                    false
+                }
+                Cells::Other(cells) => {
+                    cells.render(row, out);
+                    true
+                }
+                Cells::Text(texts, specials) => self.append_text(texts, specials, row, out),
+            };
+            // The first cell of a line may also look like a comment or a byte order mark.
+            if is_suspect || (number == 0 && !matches!(cells, Cells::Plain(_))) {
                 self.protect(from, number == 0, out)
                     .map_err(|error| error.at(format!("column `{}`", self.columns[number].name)))?;
             }
         }
         out.push(b'\n');
         Ok(())
+    }
+
+    /// Appends a text as it is; whether it may need quotes wherever it is in a line.
+    #[inline]
+    fn append_text(
+        &self,
+        texts: &StringArray,
+        specials: &mut Specials<'_>,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        const SHORT: usize = 32;
+        let offsets = texts.value_offsets();
+        let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+        let bytes = texts.value_data();
+        let text = &bytes[start..end];
+        match bytes[start..].first_chunk::<SHORT>() {
+            // A copy of constant length needs no call; what it takes of the next text goes again.
+            Some(block) if text.len() <= SHORT => {
+                let end = out.len() + text.len();
+                out.extend_from_slice(block);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(text),
+        }
+        specials.any(start, end) || text == self.dialect.null.as_bytes()
+    }
+}
+
+/// The cells of one column of a batch, by how they may need quotes.
+enum Cells<'a> {
+    /// Never.
+    Plain(ColumnRenderer<'a>),
+    /// Where the column's scan finds special bytes.
+    Text(&'a StringArray, Specials<'a>),
+    /// Each is to be looked at.
+    Other(ColumnRenderer<'a>),
+}
+
+impl Cells<'_> {
+    #[inline]
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Plain(cells) | Self::Other(cells) => cells.is_null(row),
+            Self::Text(texts, _) => texts.is_null(row),
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `dialect` | the options |
 //! | `scan` | finds special bytes, 64 at a time, and interprets quotes and escapes |
+//! | `specials` | finds the texts of a column that need quotes |
 //! | `index` | where each cell of a stretch of rows begins and ends |
 //! | `head` | column names and the first rows |
 //! | `boundary` | where a file may be split |
@@ -32,6 +33,7 @@ mod index;
 #[cfg(test)]
 mod plain;
 mod scan;
+mod specials;
 
 pub use boundary::{Boundary, BoundaryFinder, BoundaryProof};
 pub use decode::CsvDecoder;
