@@ -47,24 +47,37 @@ pub const fn first_day_of(year: i64) -> i64 {
     before * 365 + leaps - 719_162
 }
 
-/// Year, month and day of a day; the inverse of [`day_of`]
-/// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
+/// Year, month and day of a day; the inverse of [`day_of`].
 #[inline]
 pub fn date_of(day: i64) -> (i64, u32, u32) {
-    // four eras more, so that the years from -1600 on divide as small numbers without a sign
-    const FOUR_ERAS: i64 = 4 * 146_097;
+    // Four eras more, so that the days of the years from -1600 on are numbers without a sign.
+    const ERAS: i64 = 4;
     let shifted = day + 719_468;
-    let (era, day_of_era) = match u32::try_from(shifted + FOUR_ERAS) {
-        Ok(shifted) => (i64::from(shifted / 146_097) - 4, shifted % 146_097),
-        Err(_) => (shifted.div_euclid(146_097), shifted.rem_euclid(146_097) as u32),
-    };
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (i64::from(year_of_era) + era * 400 + i64::from(month <= 2), month, day)
+    match u32::try_from(shifted + ERAS * 146_097) {
+        Ok(days) if days < 1 << 28 => {
+            let (year, month, day) = civil(days);
+            (i64::from(year) - ERAS * 400, month, day)
+        }
+        _ => {
+            let (year, month, day) = civil(shifted.rem_euclid(146_097) as u32);
+            (i64::from(year) + shifted.div_euclid(146_097) * 400, month, day)
+        }
+    }
+}
+
+/// Year, month and day of a count of days from 1 March of year 0, with few divisions: Neri and
+/// Schneider, Euclidean affine functions and their application to calendar algorithms (2022).
+#[inline]
+fn civil(days: u32) -> (u32, u32, u32) {
+    let quarters = 4 * days + 3;
+    let century = quarters / 146_097;
+    let product = 2_939_745 * u64::from((quarters % 146_097) | 3);
+    let year = 100 * century + (product >> 32) as u32;
+    let day_of_year = product as u32 / 2_939_745 / 4;
+    let months = 2_141 * day_of_year + 197_913;
+    let (month, day) = (months >> 16, (months & 0xffff) / 2_141 + 1);
+    // The year begins in March here.
+    if day_of_year >= 306 { (year + 1, month - 12, day) } else { (year, month, day) }
 }
 
 #[cfg(test)]

@@ -9,9 +9,21 @@ use crate::{
     calendar::{DAY_SECONDS, date_of},
 };
 
+/// The two digits of each number below 100.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
+
+/// The last two digits of a number.
 #[inline]
 fn two(value: u32) -> [u8; 2] {
-    [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8]
+    PAIRS[(value % 100) as usize]
 }
 
 /// Appends `YYYY-MM-DD`; years outside of 0 to 9999 get a sign and at least four digits.
