@@ -1,34 +1,23 @@
 //! The file plugin: CSV, JSON lines, JSON arrays and Parquet, packed or not, in and out.
 //!
-//! Formats are the business of `transload-formats`, and so is reading a set of files; this crate
-//! says which files those are, and how written ones are published.
+//! Formats are the business of `transload-formats`, sets of files that of `transload-files`: this
+//! crate says which files of the disk are read, and where written ones go.
 //!
-//! # Layout, in the order data takes
+//! # Layout
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | the plugin's own options |
 //! | `listing` | paths and patterns to a frozen list of files, and their bytes |
-//! | `writer` | the writing side's verbs |
-//! | `target`, `header` | one file or a folder; what may be added to |
-//! | `stage`, `part`, `output` | the hidden folder of a run, a task's file in it, its growing end |
-//! | `publish`, `manifest`, `durable` | the commit; the list of files in a folder; fsync and rename |
+//! | `destination` | one file or a folder |
 
-mod durable;
-mod header;
+mod destination;
 mod listing;
-mod manifest;
 mod options;
-mod output;
-mod part;
-mod publish;
-mod stage;
-mod target;
-mod writer;
 
 use std::sync::Arc;
 
-use transload_files::FilesReader;
+use transload_files::{FilesReader, FilesWriter};
 use transload_plugin_api::{
     ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, Options, Plugin, Reader,
     ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer, WriterDescriptor,
@@ -39,8 +28,8 @@ use listing::Files;
 /// The plugin `file`.
 pub struct FilePlugin;
 
-/// A chunk is what can be cut off a file again; a larger one costs nothing but the replay.
-const CHUNK_BYTES: u64 = 32 << 20;
+/// A chunk is held back until it is whole; a larger one costs memory.
+const CHUNK_BYTES: u64 = 16 << 20;
 
 impl Plugin for FilePlugin {
     fn descriptor(&self) -> Descriptor {
@@ -75,7 +64,11 @@ impl Plugin for FilePlugin {
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
-        Ok(Box::new(writer::FileWriter::new(&options, &host)?))
+        let destination = destination::resolve(&options::WriterOptions::parse(&options)?)?;
+        let open = destination::uploads(&destination);
+        let writer = FilesWriter::new(open, destination, &options, &host)?;
+        writer.check_format()?;
+        Ok(Box::new(writer))
     }
 }
 

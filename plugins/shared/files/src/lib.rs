@@ -37,5 +37,5 @@ pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
 pub use write::{
     Condition, Destination, FilesWriter, ListedObject, ObjectInfo, OpenUploads, OwnershipProof,
-    Part, PartPermit, Patience, Pending, Reply, UploadId, UploadStore, encode_name, writer_specs,
+    Part, PartPermit, Pending, Reply, UploadId, UploadStore, encode_name, writer_specs,
 };

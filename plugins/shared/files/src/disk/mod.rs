@@ -1,22 +1,35 @@
-//! The seam's answer by a local folder. An upload is a staged file below the run's hidden folder,
+//! A local folder as an [`UploadStore`]. An upload is a staged file below the run's hidden folder,
 //! its completion a rename on the same file system; all of it is synced, so that it is still there
 //! after a power cut.
 
+mod append;
+mod durable;
+mod join;
+mod local_file;
+
 use std::{
-    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    collections::BTreeSet,
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use transload_plugin_api::{Error, ErrorKind, Finding, Result};
+use transload_formats::Encoding;
+use transload_plugin_api::{Backoff, Column, Error, ErrorKind, Finding, Result};
 
+use self::durable::{at, folder_of, make_folders, rename_new, sync_folder};
 use crate::write::{
-    Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Patience, Pending, Reply,
-    UploadId, UploadStore, random_word,
+    Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply, UploadId,
+    UploadStore, random_word,
 };
+
+pub(crate) use self::join::Joining;
+
+/// A disk does not fail in passing, so a step is tried again once.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A local folder as the writing side sees it; keys are paths below `/`.
 pub struct DiskUploads {
@@ -44,6 +57,19 @@ impl DiskUploads {
             Ok(found) if found.permissions().readonly() => wrong("cannot be written to"),
             Ok(_) => Ok(format!("{} can be written to", folder.display())),
         }
+    }
+
+    /// Refuses a file to which rows of these columns cannot be added.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] with what the file has and what the job has.
+    pub(crate) fn check_append(
+        &self,
+        key: &str,
+        encoding: &Encoding,
+        columns: &[Column],
+    ) -> Result<()> {
+        append::check(&self.path(key), encoding, columns)
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -114,8 +140,22 @@ impl UploadStore for DiskUploads {
         OwnershipProof::Version
     }
 
-    fn patience(&self) -> Patience {
-        Patience::SHORT
+    fn backoff(&self) -> Backoff {
+        Backoff::bounded(1, PAUSE, PAUSE)
+    }
+
+    fn disk(&self) -> Option<&DiskUploads> {
+        Some(self)
+    }
+
+    fn folder_exists(&self, folder: &str) -> Result<bool> {
+        let path = self.path(folder);
+        path.try_exists().map_err(|error| at(error, &path))
+    }
+
+    fn remove_folder(&self, folder: &str) {
+        // Fails while it holds something, which then is not this run's.
+        let _ = fs::remove_dir(self.path(folder));
     }
 
     fn check(&self) -> Vec<Finding> {
@@ -258,6 +298,7 @@ impl UploadStore for DiskUploads {
     }
 
     fn remove(&self, keys: Vec<String>) -> Result<()> {
+        let mut folders = BTreeSet::new();
         for key in &keys {
             let path = self.path(key);
             match fs::remove_file(&path) {
@@ -265,6 +306,15 @@ impl UploadStore for DiskUploads {
                     return Err(at(error, &path));
                 }
                 _ => self.prune(key),
+            }
+            folders.insert(folder_of(&path).to_owned());
+        }
+        for folder in folders {
+            match sync_folder(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(at(error, &folder));
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -281,42 +331,4 @@ fn version(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let micros = modified.unwrap_or_default().as_micros();
     format!("\"{:x}-{micros:x}-{:x}\"", metadata.ino(), metadata.len())
-}
-
-/// Makes folders that are not there: the hidden ones for us alone, others as the user's rights say.
-fn make_folders(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    let above = folder.parent().unwrap_or(Path::new("/"));
-    make_folders(above)?;
-    let hidden = folder.components().any(|part| part.as_os_str() == FOLDER.trim_end_matches('/'));
-    match DirBuilder::new().mode(if hidden { 0o700 } else { 0o777 }).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(above),
-    }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Moves a file to a name that nobody has.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    // A hard link is the portable rename that never replaces.
-    match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // Some file systems have no hard links; what remains is a look before the rename.
-        Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(_) => fs::rename(from, to),
-    }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-fn at(error: io::Error, path: &Path) -> Error {
-    Error::from(error).at(path.display().to_string())
 }

@@ -51,18 +51,18 @@ impl Destination {
     }
 
     /// The prefix or the key.
-    pub(crate) fn key(&self) -> &str {
+    pub fn key(&self) -> &str {
         match self {
             Self::Folder { root } => root,
             Self::File { key, .. } => key,
         }
     }
 
-    /// The target as it stands, if a run may write there.
+    /// The destination as it stands, if a run may write there.
     ///
     /// # Errors
     /// [`ErrorKind::Exists`] for an insert where something is, [`ErrorKind::Unsupported`] for a
-    /// mode that objects have not.
+    /// mode that files do not have.
     pub(crate) fn before(
         &self,
         store: &dyn UploadStore,
@@ -78,12 +78,15 @@ impl Destination {
         match self {
             Self::File { key, .. } => {
                 let object = store.look(key)?;
-                match (&object, replace, if_exists) {
-                    (_, true, _) | (None, ..) => {}
+                let append = match (&object, replace, if_exists) {
+                    (_, true, _) | (None, ..) => false,
                     (Some(_), false, IfExists::Error) => return Err(taken(store, key)),
-                    (Some(_), false, IfExists::Append) => return Err(no_append(store, key)),
-                }
-                Ok(PriorState { object, whole: true, ..PriorState::default() })
+                    (Some(_), false, IfExists::Append) if store.disk().is_none() => {
+                        return Err(no_append(store, key));
+                    }
+                    (Some(found), false, IfExists::Append) => found.size > 0,
+                };
+                Ok(PriorState { object, whole: true, append, ..PriorState::default() })
             }
             Self::Folder { root } => {
                 let manifest = Manifest::read(store, root)?;
@@ -102,7 +105,8 @@ impl Destination {
                     }
                     (true, Overwrite::Prefix) => self.all(store)?,
                 };
-                Ok(PriorState { manifest, doomed, ..PriorState::default() })
+                let new_folder = !store.folder_exists(root)?;
+                Ok(PriorState { manifest, doomed, new_folder, ..PriorState::default() })
             }
         }
     }
@@ -150,6 +154,16 @@ impl Destination {
         before: &PriorState,
     ) -> Vec<Statement> {
         let destructive = |text| Statement { text, destructive: true };
+        if before.new_folder {
+            let text = format!("make the folder {}", store.name(self.root()));
+            return vec![Statement { text, destructive: false }];
+        }
+        if before.append
+            && let (Self::File { key, .. }, Some(object)) = (self, &before.object)
+        {
+            let text = format!("add to a copy of {} ({} bytes)", store.name(key), object.size);
+            return vec![Statement { text, destructive: false }];
+        }
         if let (Self::File { key, .. }, Some(object)) = (self, &before.object) {
             let name = store.name(key);
             return vec![destructive(format!("replace {name} ({} bytes)", object.size))];

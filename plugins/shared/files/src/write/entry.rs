@@ -33,18 +33,31 @@ pub(crate) struct UploadEntry {
 }
 
 impl UploadEntry {
-    /// For a small object that is put in one go.
-    pub(crate) fn of_content(key: &str, run: &str, content: &[u8]) -> Result<Self> {
+    /// An upload that begins; `origin` is `run/task/epoch`.
+    pub(crate) fn new(key: &str, origin: &str) -> Result<Self> {
         Ok(Self {
             key: key.to_owned(),
             upload: String::new(),
-            token: format!("{run}/0/0/{}", random_word()?),
+            token: format!("{origin}/{}", random_word()?),
             parts: Vec::new(),
-            size: content.len() as u64,
+            size: 0,
             rows: 0,
-            sha256: hexadecimal(&Sha256::digest(content)),
+            sha256: String::new(),
             version: None,
         })
+    }
+
+    /// For a small object that is put in one go.
+    pub(crate) fn of_content(key: &str, run: &str, content: &[u8]) -> Result<Self> {
+        let mut entry = Self::of_commit(key, run)?;
+        entry.size = content.len() as u64;
+        entry.sha256 = hexadecimal(&Sha256::digest(content));
+        Ok(entry)
+    }
+
+    /// For an upload that the job's commit makes.
+    pub(crate) fn of_commit(key: &str, run: &str) -> Result<Self> {
+        Self::new(key, &format!("{run}/0/0"))
     }
 
     /// The random part of the token.
@@ -55,6 +68,11 @@ impl UploadEntry {
     /// The run that the token names.
     pub(crate) fn run(&self) -> &str {
         self.token.split('/').next().unwrap_or_default()
+    }
+
+    /// The task that the token names.
+    pub(crate) fn task(&self) -> Option<u32> {
+        self.token.split('/').nth(1)?.parse().ok()
     }
 
     pub(crate) fn id(&self) -> UploadId<'_> {

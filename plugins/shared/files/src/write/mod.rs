@@ -12,7 +12,7 @@
 //! | `upload`, `entry` | its bytes on their way, in parts; the record of an upload |
 //! | `run_folder` | what a run keeps beside the output until it is over |
 //! | `manifest` | what is published, and by which run |
-//! | `publish`, `patience` | the commit, which can be repeated after any step |
+//! | `publish` | the commit, which can be repeated after any step |
 //! | `abort` | the way back |
 //! | `sweep` | what other runs have left, and what of it may go |
 //! | `concurrent` | many requests, some at a time |
@@ -27,7 +27,6 @@ mod name_template;
 mod object;
 mod options;
 mod partition;
-mod patience;
 mod prior_state;
 mod publish;
 mod run_folder;
@@ -39,17 +38,19 @@ mod writer;
 
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-pub(crate) use self::run_folder::FOLDER;
 pub use self::{
     destination::Destination,
     name_template::encode as encode_name,
     options::writer_specs,
-    patience::Patience,
     upload_store::{
         Condition, ListedObject, ObjectInfo, OwnershipProof, Part, PartPermit, Pending, Reply,
         UploadId, UploadStore,
     },
     writer::{FilesWriter, OpenUploads},
+};
+pub(crate) use self::{
+    entry::UploadEntry,
+    run_folder::{FOLDER, RunFolder},
 };
 
 /// Digits of a hash, or of any bytes.

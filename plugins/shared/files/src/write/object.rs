@@ -13,10 +13,25 @@ use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result};
 
 use super::upload::{Upload, UploadSettings};
 
+/// What surrounds the rows of one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// It begins with what stands before the first row.
+    pub(crate) start: bool,
+    /// It ends with what stands after the last row.
+    pub(crate) end: bool,
+}
+
+impl Frame {
+    /// Of an object that is complete by itself.
+    pub(crate) const WHOLE: Self = Self { start: true, end: true };
+}
+
 /// One object.
 pub(crate) struct OpenObject {
     /// `None` once it has written its end.
     encoder: Option<Box<dyn Encoder>>,
+    frame: Frame,
     /// Of the open chunk.
     text: Vec<u8>,
     packer: Packer,
@@ -37,14 +52,18 @@ impl OpenObject {
     /// An object that begins in the open chunk.
     pub(crate) fn new(
         settings: &Arc<UploadSettings>,
-        key: String,
+        key: &str,
         mut encoder: Box<dyn Encoder>,
         compression: Compression,
+        frame: Frame,
     ) -> Result<Self> {
         let mut text = Vec::new();
-        encoder.start(&mut text)?;
+        if frame.start {
+            encoder.start(&mut text)?;
+        }
         Ok(Self {
             encoder: Some(encoder),
+            frame,
             text,
             packer: Packer::new(compression)?,
             upload: Upload::new(settings, key)?,
@@ -101,7 +120,9 @@ impl OpenObject {
     fn close(&mut self) -> Result<()> {
         if let Some(mut encoder) = self.encoder.take() {
             encoder.commit(&mut self.text)?;
-            encoder.end(&mut self.text)?;
+            if self.frame.end {
+                encoder.end(&mut self.text)?;
+            }
         }
         Ok(())
     }

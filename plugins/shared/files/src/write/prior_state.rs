@@ -18,4 +18,10 @@ pub(crate) struct PriorState {
     /// The target is one object: the run is committed as soon as it is there.
     #[serde(default)]
     pub(crate) whole: bool,
+    /// The rows of the one object stay, the run's come behind them.
+    #[serde(default)]
+    pub(crate) append: bool,
+    /// The folder was not there.
+    #[serde(default)]
+    pub(crate) new_folder: bool,
 }

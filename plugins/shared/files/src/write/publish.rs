@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use transload_formats::Encoding;
 use transload_plugin_api::{
-    ChunkOutcome, Column, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan,
+    Backoff, Cancel, ChunkOutcome, Column, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan,
 };
 
 use super::{
@@ -17,11 +17,11 @@ use super::{
     manifest::{Manifest, ManifestFile},
     name_template::{NameTemplate, Naming},
     options::Empty,
-    patience::Patience,
     prior_state::PriorState,
     run_folder::RunFolder,
-    upload_store::{Condition, ObjectInfo, Reply, UploadStore},
+    upload_store::{Condition, ObjectInfo, OwnershipProof, Reply, UploadStore},
 };
+use crate::disk::Joining;
 
 /// What a commit works with.
 pub(crate) struct Publication<'a> {
@@ -36,7 +36,7 @@ pub(crate) struct Publication<'a> {
     pub(crate) kept: &'a [Column],
     pub(crate) empty: Empty,
     pub(crate) success_marker: bool,
-    pub(crate) patience: Patience,
+    pub(crate) cancel: &'a Cancel,
 }
 
 /// What became of a step: it is done, or nobody can say.
@@ -51,8 +51,8 @@ impl Publication<'_> {
             try_concurrently(&receipts, |receipt| self.run_folder.done(self.store, receipt))?;
         let entries = lists.concat();
         let step = match self.destination {
-            Destination::Folder { root } => self.publish_prefix(root, &entries)?,
-            Destination::File { key, .. } => self.publish_object(key, &entries)?,
+            Destination::Folder { root } => self.publish_folder(root, &entries)?,
+            Destination::File { key, .. } => self.publish_file(key, &entries)?,
         };
         match step {
             Ok(outcome) => {
@@ -85,7 +85,7 @@ impl Publication<'_> {
     }
 
     /// The commit point is the manifest; old objects of an overwrite go after it.
-    fn publish_prefix(&self, root: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
+    fn publish_folder(&self, root: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
         let current = Manifest::read(self.store, root)?;
         let outcome = match &current {
             Some((manifest, _)) if manifest.has(&self.plan.run) => ChunkOutcome::AlreadyCommitted,
@@ -175,27 +175,50 @@ impl Publication<'_> {
     }
 
     /// The commit point is the completion of the one upload.
-    fn publish_object(&self, key: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
-        if entries.len() > 1 {
-            let message = format!("{} tasks have written to one object", entries.len());
-            return Err(Error::new(ErrorKind::Defect, message).at(self.store.name(key)));
-        }
-        let now = self.store.look(key)?;
+    fn publish_file(&self, key: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
         let old = self.before.object.as_ref();
-        let Some(entry) = entries.first() else {
+        let Some(entry) = self.one_upload(key, entries)? else {
             self.run_folder.note_publishing(self.store)?;
             let step = self.put_empty(key, old)?;
             return Ok(step.map(|_| ChunkOutcome::Committed));
         };
-        if now.as_ref().is_some_and(|found| self.is_of_run(found, entry)) {
+        let now = self.store.look(key)?;
+        if now.as_ref().is_some_and(|found| self.is_of_run(found, &entry)) {
             return Ok(Ok(ChunkOutcome::AlreadyCommitted));
         }
         if now.is_some() && !old.is_some_and(|old| same_object(now.as_ref(), Some(old))) {
             return Err(changed(self.store, key));
         }
-        self.run_folder.note_publishing(self.store)?;
-        let step = self.settle(entry, old.is_none(), old, false)?;
+        let again = self.run_folder.note_publishing(self.store)?;
+        let step = self.settle(&entry, old.is_none(), old, again)?;
         Ok(step.map(|_| ChunkOutcome::Committed))
+    }
+
+    /// The upload that becomes the one file; none if there are no rows and nothing was uploaded.
+    /// A disk joins those of all tasks, once: the joined one is noted before it is published.
+    fn one_upload(&self, key: &str, entries: &[UploadEntry]) -> Result<Option<UploadEntry>> {
+        let Some(disk) = self.store.disk() else {
+            if entries.len() > 1 {
+                let message = format!("{} tasks have written to one object", entries.len());
+                return Err(Error::new(ErrorKind::Defect, message).at(self.store.name(key)));
+            }
+            return Ok(entries.first().cloned());
+        };
+        if let Some(joined) = self.run_folder.joined(self.store)? {
+            return Ok(Some(joined));
+        }
+        let joining = Joining {
+            disk,
+            run: &self.plan.run,
+            run_folder: self.run_folder,
+            key,
+            append: self.before.append,
+            encoding: self.encoding,
+            columns: self.kept,
+        };
+        let joined = joining.join(entries)?;
+        self.run_folder.note_joined(self.store, &joined)?;
+        Ok(Some(joined))
     }
 
     /// Makes an upload an object. `old` is what an overwrite replaces; `again` says that an earlier
@@ -213,7 +236,7 @@ impl Publication<'_> {
         {
             return Ok(Ok(found));
         }
-        let (mut new, mut tried) = (new, 0);
+        let (mut new, mut tried, mut backoff) = (new, 0, self.store.backoff());
         loop {
             let reply = self.store.complete(entry.id(), &entry.parts, new);
             let now = self.store.look(&entry.key);
@@ -238,12 +261,24 @@ impl Publication<'_> {
                 Reply::Refused(error) if now.is_ok() => return Err(error.clone()),
                 _ => {}
             }
+            if let (Reply::Gone(error), Ok(None), false) = (&reply, &now, again || tried > 0)
+                && self.store.proof() == OwnershipProof::Version
+            {
+                // Nobody else could have published it: no reply of this store is lost.
+                return Err(error.clone());
+            }
             let hopeless = matches!(reply, Reply::Gone(_)) && tried >= 2;
-            if hopeless || !self.patience.wait(tried) {
+            if hopeless || !self.waits(&mut backoff) {
                 return Ok(Err(self.evidence(entry, &reply, now)));
             }
             tried += 1;
         }
+    }
+
+    /// Waits before a step is tried again; `false` if there have been enough tries, or the job is
+    /// being stopped. What was tried until then may have been done.
+    fn waits(&self, backoff: &mut Backoff) -> bool {
+        backoff.wait(self.cancel).unwrap_or(false)
     }
 
     fn evidence(
@@ -303,7 +338,7 @@ impl Publication<'_> {
         let entry = UploadEntry::of_content(key, &self.plan.run, &content)?;
         self.run_folder.note_begun(self.store, 0, 0, &entry)?;
         let condition = old.map_or(Condition::New, Condition::Unchanged);
-        let mut tried = 0;
+        let mut backoff = self.store.backoff();
         loop {
             let put = self.store.put(key, content.clone(), condition, &entry.token);
             let now = self.store.get(key);
@@ -318,17 +353,16 @@ impl Publication<'_> {
                 (Err(error), Ok(_)) if is_definite(&error) => return Err(error),
                 (put, _) => put.map_or_else(Reply::Lost, |()| Reply::Done),
             };
-            if !self.patience.wait(tried) {
+            if !self.waits(&mut backoff) {
                 let now = now.map(|now| now.map(|(_, found)| found));
                 return Ok(Err(self.evidence(&entry, &reply, now)));
             }
-            tried += 1;
         }
     }
 
     fn put_manifest(&self, root: &str, manifest: &Manifest) -> Result<Step<()>> {
         let before = self.before.manifest.as_ref();
-        let mut tried = 0;
+        let mut backoff = self.store.backoff();
         loop {
             let put = manifest.write(self.store, root, before.map(|(_, found)| found));
             let Err(error) = put else { return Ok(Ok(())) };
@@ -339,10 +373,9 @@ impl Publication<'_> {
                 Ok(_) if is_definite(&error) => return Err(error),
                 _ => {}
             }
-            if !self.patience.wait(tried) {
+            if !self.waits(&mut backoff) {
                 return Ok(Err(format!("the manifest below {}: {error}", self.store.name(root))));
             }
-            tried += 1;
         }
     }
 

@@ -6,6 +6,7 @@
 //! | `before.json` | the target as it was, [`PriorState`] |
 //! | `t00017.e0.1f3a….begun` | an upload of attempt 0 of task 17: an [`UploadEntry`] without parts |
 //! | `t00017.e0.done` | all uploads of that attempt, with their parts |
+//! | `joined.done` | one file on a disk: the upload that those of all tasks were joined to |
 //! | `publishing` | the commit has begun |
 //! | `swept` | the run is taken for dead and being removed: it must not commit any more |
 //! | `unknown` | nobody can say whether an object is published: nothing may be deleted |
@@ -26,6 +27,9 @@ use super::{
 
 /// The hidden folder of all runs.
 pub(crate) const FOLDER: &str = "_transload/";
+
+/// The note of the joined upload, a list like those of the tasks.
+const JOINED: &str = "joined.done";
 
 /// What a task tells the job's commit: where its list of uploads is, and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +128,18 @@ impl RunFolder {
             return Err(wrong("the list of a task's uploads is not the one it finished with"));
         }
         parse(store, &key, &text)
+    }
+
+    /// Notes the one upload that those of all tasks were joined to.
+    pub(crate) fn note_joined(&self, store: &dyn UploadStore, entry: &UploadEntry) -> Result<()> {
+        self.put(store, JOINED, &json(&[entry])?, Condition::Any)
+    }
+
+    /// The one upload that those of all tasks were joined to, if a commit has come so far.
+    pub(crate) fn joined(&self, store: &dyn UploadStore) -> Result<Option<UploadEntry>> {
+        let key = self.key(JOINED);
+        let Some((text, _)) = store.get(&key)? else { return Ok(None) };
+        Ok(parse::<Vec<UploadEntry>>(store, &key, &text)?.pop())
     }
 
     /// Every upload that any attempt of the run has begun or finished.

@@ -17,7 +17,7 @@ use super::{
     concurrent::{joined, run_concurrently},
     entry::UploadEntry,
     name_template::{NameTemplate, Naming, check_key},
-    object::OpenObject,
+    object::{Frame, OpenObject},
     partition::{PartitionRows, Partitioner},
     upload::{Upload, UploadSettings},
     upload_store::UploadStore,
@@ -66,6 +66,7 @@ pub(crate) struct TaskSettings {
     pub(crate) template: Arc<NameTemplate>,
     pub(crate) encoding: Arc<Encoding>,
     pub(crate) rolling: Rolling,
+    pub(crate) frame: Frame,
 }
 
 /// A partition's objects: at most one that older chunks have written to, then those of this one.
@@ -85,8 +86,8 @@ impl OpenPartition {
 
 /// A [`WriteTask`] on objects. Dropped before `finish`, it discards its uploads.
 pub(crate) struct FilesWriteTask {
-    order: TaskSettings,
-    settings: Arc<UploadSettings>,
+    settings: TaskSettings,
+    uploads: Arc<UploadSettings>,
     partitioner: Partitioner,
     /// The columns in the objects.
     kept: Vec<Column>,
@@ -105,18 +106,18 @@ pub(crate) struct FilesWriteTask {
 
 impl FilesWriteTask {
     pub(crate) fn new(
-        mut order: TaskSettings,
-        settings: UploadSettings,
+        mut settings: TaskSettings,
+        uploads: UploadSettings,
         columns: &[Column],
         keep: bool,
     ) -> Result<Self> {
-        let partitioner = Partitioner::new(&order.template, columns, keep)?;
-        let open = most_open(&order.encoding, partitioner.kept().len());
-        order.rolling.open = order.rolling.open.min(open);
+        let partitioner = Partitioner::new(&settings.template, columns, keep)?;
+        let open = most_open(&settings.encoding, partitioner.kept().len());
+        settings.rolling.open = settings.rolling.open.min(open);
         Ok(Self {
             kept: partitioner.kept(),
-            order,
-            settings: Arc::new(settings),
+            settings,
+            uploads: Arc::new(uploads),
             partitioner,
             lanes: HashMap::new(),
             ended: Vec::new(),
@@ -130,11 +131,11 @@ impl FilesWriteTask {
     }
 
     fn cancel(&self) -> &Cancel {
-        &self.settings.cancel
+        &self.uploads.cancel
     }
 
     fn store(&self) -> &dyn UploadStore {
-        &*self.settings.store
+        &*self.uploads.store
     }
 
     fn expect_open(&self, open: bool) -> Result<()> {
@@ -142,14 +143,14 @@ impl FilesWriteTask {
             return Ok(());
         }
         let message = if open { "no chunk is open" } else { "the last chunk is still open" };
-        Err(Error::new(ErrorKind::Defect, message).at(format!("task {}", self.settings.task)))
+        Err(Error::new(ErrorKind::Defect, message).at(format!("task {}", self.uploads.task)))
     }
 
     /// Writes one partition's rows, over as many objects as they fill.
     fn write_group(&mut self, group: &PartitionRows, dirty: &mut Vec<DirtyRow>) -> Result<()> {
         let mut from = 0;
         while from < group.batch.num_rows() {
-            let rolling = self.order.rolling;
+            let rolling = self.settings.rolling;
             self.clock += 1;
             let clock = self.clock;
             let object = match self.object(group)? {
@@ -191,10 +192,11 @@ impl FilesWriteTask {
             }
             self.make_room()?;
             self.number += 1;
-            let encoder = self.order.encoding.encoder(&self.kept)?;
-            let compression = self.order.encoding.compression();
-            let key = format!("{}{name}", self.order.root);
-            let object = OpenObject::new(&self.settings, key, encoder, compression)?;
+            let encoder = self.settings.encoding.encoder(&self.kept)?;
+            let compression = self.settings.encoding.compression();
+            let key = format!("{}{name}", self.settings.root);
+            let object =
+                OpenObject::new(&self.uploads, &key, encoder, compression, self.settings.frame)?;
             self.lanes.entry(group.partition).or_default().new.push(object);
         }
         let object = self.lanes.get_mut(&group.partition).and_then(OpenPartition::open);
@@ -202,18 +204,18 @@ impl FilesWriteTask {
     }
 
     fn name(&self, partition: usize, number: u32) -> String {
-        self.order.template.render(Naming {
-            run: &self.order.run,
-            task: self.settings.task,
+        self.settings.template.render(Naming {
+            run: &self.settings.run,
+            task: self.uploads.task,
             number,
-            extension: self.order.encoding.extension(),
+            extension: self.settings.encoding.extension(),
             values: &self.partitioner.values(partition),
         })
     }
 
     /// One object fewer than may be open: the one written longest ago takes no more rows.
     fn make_room(&mut self) -> Result<()> {
-        if self.lanes.len() < self.order.rolling.open {
+        if self.lanes.len() < self.settings.rolling.open {
             return Ok(());
         }
         let open = self.lanes.values_mut().filter_map(OpenPartition::open);
@@ -225,7 +227,7 @@ impl FilesWriteTask {
             }
         }
         match oldest {
-            Some(oldest) if count >= self.order.rolling.open => oldest.fill(),
+            Some(oldest) if count >= self.settings.rolling.open => oldest.fill(),
             _ => Ok(()),
         }
     }
@@ -249,7 +251,7 @@ impl FilesWriteTask {
     /// Many partitions, each with a little: the fullest goes up before a part of it is full, or
     /// ends if it has too little for that.
     fn bound_memory(&mut self) -> Result<()> {
-        let bound = HELD_PARTS * self.settings.part_size;
+        let bound = HELD_PARTS * self.uploads.part_size;
         let smallest = self.store().smallest_part();
         while self.lanes.len() > 1 {
             let lanes = self.lanes.iter();
@@ -304,8 +306,8 @@ impl FilesWriteTask {
         }
         self.settle()?;
         self.settled.sort_by(|a, b| a.key.cmp(&b.key));
-        let attempt = (self.settings.task, self.settings.epoch);
-        let receipt = self.settings.run_folder.note_done(self.store(), attempt, &self.settled)?;
+        let attempt = (self.uploads.task, self.uploads.epoch);
+        let receipt = self.uploads.run_folder.note_done(self.store(), attempt, &self.settled)?;
         self.finished = true;
         Ok(receipt)
     }
@@ -314,8 +316,8 @@ impl FilesWriteTask {
         self.finished = true;
         let lanes =
             self.lanes.drain().flat_map(|(_, lane)| lane.carried.into_iter().chain(lane.new));
-        let uploads = self.ended.drain(..).map(Upload::discard);
-        let mut outcome = lanes.map(OpenObject::discard).chain(uploads).fold(Ok(()), Result::and);
+        let ended = self.ended.drain(..).map(Upload::discard);
+        let mut outcome = lanes.map(OpenObject::discard).chain(ended).fold(Ok(()), Result::and);
         for entry in std::mem::take(&mut self.settled) {
             outcome = outcome.and(self.store().discard(entry.id()));
         }

@@ -26,6 +26,8 @@ pub(crate) struct UploadSettings {
     pub(crate) run_folder: RunFolder,
     pub(crate) limit: PartLimit,
     pub(crate) cancel: Cancel,
+    /// A manifest will name the objects with their hashes.
+    pub(crate) hash: bool,
     /// Bytes of a part, for as long as they are even.
     pub(crate) part_size: u64,
     /// The beginning of every token: `run/task/epoch`.
@@ -40,7 +42,8 @@ pub(crate) struct Upload {
     entry: UploadEntry,
     begun: bool,
     settled: bool,
-    hash: Sha256,
+    /// None if the hash is not wanted.
+    hash: Option<Sha256>,
     /// Not yet sent.
     tail: VecDeque<Bytes>,
     tail_bytes: u64,
@@ -51,23 +54,14 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(crate) fn new(settings: &Arc<UploadSettings>, key: String) -> Result<Self> {
-        let entry = UploadEntry {
-            key,
-            upload: String::new(),
-            token: format!("{}/{}", settings.origin, super::random_word()?),
-            parts: Vec::new(),
-            size: 0,
-            rows: 0,
-            sha256: String::new(),
-            version: None,
-        };
+    pub(crate) fn new(settings: &Arc<UploadSettings>, key: &str) -> Result<Self> {
+        let entry = UploadEntry::new(key, &settings.origin)?;
         Ok(Self {
             settings: Arc::clone(settings),
             entry,
             begun: false,
             settled: false,
-            hash: Sha256::new(),
+            hash: settings.hash.then(Sha256::new),
             tail: VecDeque::new(),
             tail_bytes: 0,
             sent: 0,
@@ -91,7 +85,9 @@ impl Upload {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.hash.update(&bytes);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&bytes);
+        }
         self.entry.size += bytes.len() as u64;
         self.tail_bytes += bytes.len() as u64;
         self.tail.push_back(bytes);
@@ -160,8 +156,9 @@ impl Upload {
         if self.tail_bytes > 0 || self.index == 0 {
             self.flush()?;
         }
-        let digest = std::mem::take(&mut self.hash).finalize();
-        self.entry.sha256 = super::hexadecimal(&digest);
+        if let Some(hash) = self.hash.take() {
+            self.entry.sha256 = super::hexadecimal(&hash.finalize());
+        }
         Ok(())
     }
 

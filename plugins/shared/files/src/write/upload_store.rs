@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Cancel, Error, ErrorKind, Finding, Result};
+use transload_plugin_api::{Backoff, Cancel, Error, ErrorKind, Finding, Result};
 
-use super::patience::Patience;
+use crate::disk::DiskUploads;
 
 /// How often a wait looks whether the job was stopped.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -115,7 +115,20 @@ pub trait UploadStore: Send + Sync {
     fn proof(&self) -> OwnershipProof;
 
     /// How often and at which intervals a step is tried again.
-    fn patience(&self) -> Patience;
+    fn backoff(&self) -> Backoff;
+
+    /// The disk that it is, where files of several tasks can be joined to one and added to.
+    fn disk(&self) -> Option<&DiskUploads> {
+        None
+    }
+
+    /// Whether a folder is there. A store without folders has all of them.
+    fn folder_exists(&self, _folder: &str) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Removes a folder if it is empty.
+    fn remove_folder(&self, _folder: &str) {}
 
     /// Whether the store can be written to, stage by stage.
     fn check(&self) -> Vec<Finding> {

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use transload_formats::{Encoding, WriteOptions};
+use transload_formats::{Encoding, Format, WriteOptions};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt,
     Result, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
@@ -23,6 +23,7 @@ use super::{
     destination::Destination,
     manifest::Manifest,
     name_template::NameTemplate,
+    object::Frame,
     options::{Empty, IfExists, WriterOptions},
     partition::Partitioner,
     prior_state::PriorState,
@@ -99,6 +100,14 @@ impl FilesWriter {
         self.encoding.clone()
     }
 
+    /// Refuses options and names that do not say which format is written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`].
+    pub fn check_format(&self) -> Result<()> {
+        self.encoding().map(drop)
+    }
+
     fn check_options(&self) -> Result<()> {
         let rolls = self.rolling().rolls();
         if matches!(self.destination, Destination::Folder { .. }) {
@@ -148,7 +157,7 @@ impl FilesWriter {
                 let shares = self.shares() || plan.mode == WriteMode::Overwrite;
                 self.template.check_unique(plan.tasks, self.rolling().rolls(), shares)?;
             }
-            Destination::File { key, .. } if several => {
+            Destination::File { key, .. } if several && store.disk().is_none() => {
                 let message = format!("{} tasks cannot write to one object", plan.tasks);
                 return Err(Error::new(ErrorKind::Options, message).at(store.name(key)).hint(
                     "end `path` by `/` to get an object for each task, or set \
@@ -166,7 +175,26 @@ impl FilesWriter {
             before.doomed.sort();
             before.doomed.dedup();
         }
+        if let (Destination::File { key, .. }, Some(_), true, Some(disk)) =
+            (&self.destination, &before.object, plan.mode == WriteMode::Insert, store.disk())
+        {
+            let encoding = self.encoding()?;
+            encoding.check_append()?;
+            if before.append {
+                disk.check_append(key, &encoding, &plan.columns)?;
+            }
+        }
         Ok(before)
+    }
+
+    /// What surrounds a task's rows in its own object.
+    fn frame(&self, store: &dyn UploadStore, before: &PriorState, task: u32) -> Result<Frame> {
+        let joined = matches!(self.destination, Destination::File { .. }) && store.disk().is_some();
+        // Parquet files are joined by their footers, so each is whole.
+        Ok(match joined && self.encoding()?.format() != Format::Parquet {
+            true => Frame { start: task == 0 && !before.append, end: false },
+            false => Frame::WHOLE,
+        })
     }
 
     /// The columns that go into the objects.
@@ -193,7 +221,7 @@ impl FilesWriter {
             if plan.mode == WriteMode::Overwrite {
                 warnings.extend(self.foreign(store, before)?);
             }
-        } else {
+        } else if store.disk().is_none() {
             warnings.push(
                 "one object is written by one task: a source that is read in several splits is \
                  refused, unless `[channel] parallelism = 1`"
@@ -212,7 +240,7 @@ impl FilesWriter {
         Ok(keys.first().map(|first| {
             let count = keys.len();
             let first = store.name(first);
-            format!("{count} object(s) that this program did not write stay, such as {first}")
+            format!("{count} file(s) that this program did not write stay, such as {first}")
         }))
     }
 
@@ -253,7 +281,7 @@ impl FilesWriter {
             Destination::Folder { .. } => (
                 Guarantee::AtomicUnit,
                 Guarantee::EffectivelyOnce,
-                "objects appear one by one; only readers of the manifest see all or nothing",
+                "files appear one by one; only readers of the manifest see all or nothing",
             ),
         };
         // A name with the run in it is proof enough of whose an object is.
@@ -279,16 +307,19 @@ impl FilesWriter {
 
 impl Writer for FilesWriter {
     fn check(&self) -> Result<Vec<Finding>> {
-        Ok(self.store()?.check())
+        Ok(match self.store() {
+            Ok(store) => store.check(),
+            Err(error) => {
+                let (stage, detail) = ("folder".to_owned(), error.to_string());
+                vec![Finding { stage, ok: false, detail }]
+            }
+        })
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         let store = self.store()?;
-        let table = |key: &String| TableInfo {
-            name: store.name(key),
-            kind: "object".to_owned(),
-            rows: None,
-        };
+        let table =
+            |key: &String| TableInfo { name: store.name(key), kind: "file".to_owned(), rows: None };
         Ok(self.destination.visible(&*store)?.iter().map(table).collect())
     }
 
@@ -327,19 +358,21 @@ impl Writer for FilesWriter {
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
-        run_folder.before(&*store)?.ok_or_else(|| not_prepared(plan))?;
+        let before = run_folder.before(&*store)?.ok_or_else(|| not_prepared(plan))?;
         let order = TaskSettings {
             root: self.destination.root().to_owned(),
             run: plan.run.clone(),
             template: Arc::clone(&self.template),
             encoding: self.encoding()?,
             rolling: self.rolling(),
+            frame: self.frame(&*store, &before, task.task)?,
         };
         let settings = UploadSettings {
             store,
             run_folder,
             limit: PartLimit::new(FLIGHTS),
             cancel: self.cancel.clone(),
+            hash: matches!(self.destination, Destination::Folder { .. }),
             part_size: self.options.part_size,
             origin: format!("{}/{}/{}", plan.run, task.task, task.epoch),
             task: task.task,
@@ -373,7 +406,7 @@ impl Writer for FilesWriter {
                 Destination::Folder { .. } => self.options.empty,
             },
             success_marker: self.options.success_marker,
-            patience: store.patience(),
+            cancel: &self.cancel,
         };
         let outcome = publication.publish(receipts)?;
         if matches!(outcome, ChunkOutcome::Unknown { .. }) {
@@ -386,7 +419,12 @@ impl Writer for FilesWriter {
 
     fn abort(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
         let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
-        abort_run(&*store, &self.destination, (&run_folder, &plan.run), self.template.has_run())
+        let before = run_folder.before(&*store)?;
+        abort_run(&*store, &self.destination, (&run_folder, &plan.run), self.template.has_run())?;
+        if before.is_some_and(|before| before.new_folder) {
+            store.remove_folder(self.destination.root());
+        }
+        Ok(())
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {

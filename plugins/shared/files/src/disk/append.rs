@@ -1,29 +1,29 @@
-//! Whether rows may be added to a file: it must be packed as the writer packs, and its header, or
-//! Parquet's footer, must name the plan's columns in their order.
+//! Whether rows can be added to a file: it must be compressed as the writer compresses, and its
+//! header, or Parquet's footer, must name the job's columns in their order.
 
-use std::{io::Read, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{Read, Take},
+    path::Path,
+};
 
-use transload_files::{Store, open_parquet};
-use transload_formats::{Compression, CsvHead, Encoding, Format, ParquetFile};
+use transload_formats::{Compression, CsvHead, Encoding, Format};
 use transload_plugin_api::{Column, Error, ErrorKind, Result};
 
-use crate::listing::{Files, at, look};
+use super::{durable::at, join::parquet_at};
 
 /// Refuses a file to which rows of these columns cannot be added.
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] with what the file has and what the plan has.
-pub(crate) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Result<()> {
+/// [`ErrorKind::Schema`] with what the file has and what the job has.
+pub(super) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Result<()> {
     if encoding.format() == Format::Parquet {
         return check_parquet(path, columns);
     }
-    let found = compression_of(path)?;
-    if found != encoding.compression() {
-        let message = format!(
-            "the file's compression is {}, the job's is {}",
-            found.word(),
-            encoding.compression().word()
-        );
+    let (found, wanted) = (compression_of(path)?, encoding.compression());
+    if found != wanted {
+        let (found, wanted) = (found.word(), wanted.word());
+        let message = format!("the file's compression is {found}, the job's is {wanted}");
         return Err(Error::new(ErrorKind::Schema, message).at(path.display().to_string()));
     }
     if encoding.format() != Format::Csv || !encoding.dialect().header {
@@ -34,11 +34,8 @@ pub(crate) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Res
     if head.names == wanted {
         return Ok(());
     }
-    let message = format!(
-        "the file's header is `{}`, the job's columns are `{}`",
-        head.names.join(","),
-        wanted.join(",")
-    );
+    let (found, wanted) = (head.names.join(","), wanted.join(","));
+    let message = format!("the file's header is `{found}`, the job's columns are `{wanted}`");
     Err(Error::new(ErrorKind::Schema, message)
         .at(path.display().to_string())
         .hint("order and rename the job's columns as the file has them, or write to a new file"))
@@ -59,22 +56,13 @@ fn check_parquet(path: &Path, columns: &[Column]) -> Result<()> {
     ))
 }
 
-/// The Parquet file at `path`.
-pub(crate) fn parquet_at(path: &Path) -> Result<ParquetFile> {
-    let Some(file) = look(path)? else {
-        return Err(Error::new(ErrorKind::NotFound, "not a file").at(path.display().to_string()));
-    };
-    let files: Arc<dyn Store> = Arc::new(Files::default());
-    open_parquet(&files, &file)
-}
-
 fn read_head(path: &Path, encoding: &Encoding) -> Result<CsvHead> {
-    let file = std::fs::File::open(path).map_err(|error| at(error, path))?;
+    let file = File::open(path).map_err(|error| at(error, path))?;
     let mut source = encoding.compression().reader(file)?;
     let mut bytes = Vec::new();
     loop {
-        let read = source.by_ref().take(64 << 10).read_to_end(&mut bytes);
-        let last = read.map_err(|error| at(error, path))? == 0;
+        let mut block: Take<_> = source.by_ref().take(64 << 10);
+        let last = block.read_to_end(&mut bytes).map_err(|error| at(error, path))? == 0;
         if let Some(head) = CsvHead::read(encoding.dialect(), &bytes, last)? {
             return Ok(head);
         }
@@ -84,7 +72,7 @@ fn read_head(path: &Path, encoding: &Encoding) -> Result<CsvHead> {
 /// What the first bytes of a file say.
 fn compression_of(path: &Path) -> Result<Compression> {
     let mut start = Vec::new();
-    std::fs::File::open(path)
+    File::open(path)
         .and_then(|file| file.take(Compression::HEAD as u64).read_to_end(&mut start))
         .map_err(|error| at(error, path))?;
     Compression::detect(&start).map_err(|error| error.at(path.display().to_string()))

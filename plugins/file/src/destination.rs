@@ -1,0 +1,110 @@
+//! Where a job's output goes: one file, or a folder of files.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use transload_files::{Destination, DiskUploads, OpenUploads, UploadStore};
+use transload_plugin_api::{Error, ErrorKind, Result};
+
+use crate::{
+    listing::at,
+    options::{Layout, WriterOptions},
+};
+
+/// The destination that the options name: `layout` if it is given, else a final `/` or a folder
+/// that exists means a folder.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for what is neither a file nor a folder, [`ErrorKind::Options`] if it
+/// is not what `layout` says.
+pub(crate) fn resolve(options: &WriterOptions) -> Result<Destination> {
+    let path = Path::new(&options.path);
+    let found = match fs::metadata(path) {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(at(error, path)),
+    };
+    let is_folder = found.as_ref().is_some_and(fs::Metadata::is_dir);
+    let wants_folder = match options.layout {
+        Layout::Auto => is_folder || options.path.ends_with('/'),
+        Layout::File => false,
+        Layout::Folder => true,
+    };
+    let whole = match &found {
+        Some(found) if !found.is_dir() && !found.is_file() => {
+            let message = "neither a file nor a folder: output is published by a rename";
+            return Err(Error::new(ErrorKind::Unsupported, message).at(path.display().to_string()));
+        }
+        Some(_) if wants_folder != is_folder => {
+            let (is, wanted) = if is_folder { ("a folder", "file") } else { ("a file", "folder") };
+            let message = format!("there is {is}, and the job wants a {wanted}");
+            return Err(Error::new(ErrorKind::Options, message).at(path.display().to_string()));
+        }
+        // The file that a link points to is replaced, not the link.
+        Some(_) => fs::canonicalize(path),
+        None => std::path::absolute(path),
+    };
+    let key = key_of(whole.map_err(|error| at(error, path))?)?;
+    Ok(Destination::new(if wants_folder { format!("{key}/") } else { key }))
+}
+
+/// A path as the writing side has it: without its first `/` and its last.
+fn key_of(path: PathBuf) -> Result<String> {
+    match path.to_str() {
+        Some(text) => Ok(text.trim_matches('/').to_owned()),
+        None => Err(Error::new(ErrorKind::Unsupported, "the path is not UTF-8")
+            .at(path.display().to_string())
+            .hint("rename the folder")),
+    }
+}
+
+/// Opens the disk for a destination. The folder of a single file must exist.
+pub(crate) fn uploads(destination: &Destination) -> OpenUploads {
+    let root = destination.root().to_owned();
+    let is_file = matches!(destination, Destination::File { .. });
+    Box::new(move || {
+        let folder = Path::new("/").join(&root);
+        if is_file && !folder.is_dir() {
+            return Err(Error::new(ErrorKind::NotFound, "the file's folder does not exist")
+                .at(folder.display().to_string())
+                .hint("make the folder first"));
+        }
+        Ok(Arc::new(DiskUploads::new(&root)) as Arc<dyn UploadStore>)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use transload_plugin_api::Options;
+
+    use super::*;
+
+    #[test]
+    fn a_path_means_a_file_or_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(folder.path()).unwrap();
+        fs::write(base.join("file"), "").unwrap();
+        let resolved = |path: &str, layout: &str| {
+            let path = format!("{}/{path}", base.display());
+            let options = Options::from_pairs([("path", path.as_str()), ("layout", layout)]);
+            let destination = resolve(&WriterOptions::parse(&options).unwrap())?;
+            let below = Path::new("/").join(destination.key());
+            let below = below.strip_prefix(&base).unwrap().display().to_string();
+            Ok::<_, Error>((below, matches!(destination, Destination::Folder { .. })))
+        };
+        for (path, layout, below, is_folder) in [
+            ("x.csv", "auto", "x.csv", false),
+            ("x/", "auto", "x", true),
+            ("x", "folder", "x", true),
+            ("", "auto", "", true),
+            ("file", "auto", "file", false),
+        ] {
+            assert_eq!(resolved(path, layout).unwrap(), (below.to_owned(), is_folder), "{path}");
+        }
+        assert_eq!(resolved("file", "folder").unwrap_err().kind, ErrorKind::Options);
+        assert_eq!(resolved("", "file").unwrap_err().kind, ErrorKind::Options);
+    }
+}
