@@ -19,13 +19,12 @@ use transload_plugin_api::{Cancel, Count, Error, ErrorKind, Host, Options, Resul
 use crate::{
     address::{Address, Scheme},
     client::Recipe,
-    credentials::Search,
-    environment::{Environment, process_environment},
     failure::error_of,
+    login::{Environment, LoginSources, process_environment},
     network::{Traffic, checked_endpoint},
     options::ConnectionOptions,
-    own_request::OwnRequests,
     permits::Permits,
+    signed_request::SignedRequests,
 };
 
 /// What a connection says, and the bucket once it has been opened.
@@ -94,9 +93,9 @@ pub(crate) struct Bucket {
     /// Listings by any prefix; a local folder has none.
     pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
     /// Requests that the client does not offer; S3 and Azure only.
-    pub(crate) own: Option<OwnRequests>,
+    pub(crate) own: Option<SignedRequests>,
     pub(crate) address: Address,
-    /// Who we are, for people.
+    /// Identity we are, for people.
     pub(crate) login: String,
     /// The server, for people and for looking at its stages; `None` for a local folder.
     pub(crate) endpoint: Option<reqwest::Url>,
@@ -140,7 +139,7 @@ impl Bucket {
         let recipe = Recipe {
             options,
             address,
-            search: Search { options, host, environment },
+            search: LoginSources { options, host, environment },
             traffic: Arc::clone(&traffic),
             retry: RetryConfig {
                 backoff: BackoffConfig {

@@ -6,8 +6,8 @@ use transload_plugin_api::{Error, ErrorKind, Finding, Result};
 
 use crate::{
     access::{Access, Bucket},
-    environment::{Environment, process_environment},
     failure::{LOGIN, NO_BUCKET, NO_CONNECTION, NO_NAME, NO_TLS},
+    login::{Environment, process_environment},
 };
 
 /// The stages of the way, in their order.
@@ -64,7 +64,7 @@ pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
     Ok((found, listed.is_ok()))
 }
 
-/// Who sets a proxy may have no other way out, which would not be seen otherwise.
+/// Identity sets a proxy may have no other way out, which would not be seen otherwise.
 fn proxy_note(environment: Environment<'_>) -> Option<String> {
     let names =
         ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];

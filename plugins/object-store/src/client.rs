@@ -16,12 +16,14 @@ use transload_plugin_api::{Error, ErrorKind, Result};
 
 use crate::{
     address::{Address, Scheme},
-    credentials::{AzureKeys, GoogleKeys, Search, Who},
     failure::error_of,
-    instance::{self, AwsInstance, OfInstance},
+    login::{
+        AwsInstance, AzureKeys, GoogleKeys, Identity, InstanceCredentials, LoginSources,
+        azure_metadata_url, google_metadata_hosts,
+    },
     network::{Connector, Rules, Traffic, checked_endpoint},
     options::ConnectionOptions,
-    own_request::{OwnRequests, Signer},
+    signed_request::{SignedRequests, Signer},
 };
 
 /// A store's parts before they are put together.
@@ -29,7 +31,7 @@ pub(crate) struct Client {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) multipart: Option<Arc<dyn MultipartStore>>,
     pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
-    pub(crate) own: Option<OwnRequests>,
+    pub(crate) own: Option<SignedRequests>,
     pub(crate) login: String,
     pub(crate) endpoint: Option<reqwest::Url>,
 }
@@ -38,7 +40,7 @@ pub(crate) struct Client {
 pub(crate) struct Recipe<'a> {
     pub(crate) options: &'a ConnectionOptions,
     pub(crate) address: &'a Address,
-    pub(crate) search: Search<'a>,
+    pub(crate) search: LoginSources<'a>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) retry: RetryConfig,
 }
@@ -98,7 +100,7 @@ impl Recipe<'_> {
         let bucket = &self.address.bucket;
         let (endpoint, path_style) = self.s3_endpoint(&region)?;
         let instance = match login.who {
-            Who::Instance => Some(AwsInstance::find(self.search.environment)?),
+            Identity::Instance => Some(AwsInstance::find(self.search.environment)?),
             _ => None,
         };
         let hosts = [Some(endpoint.host_str().unwrap_or_default())];
@@ -114,23 +116,24 @@ impl Recipe<'_> {
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_retry(self.retry.clone())
             .with_http_connector(connector.clone());
-        let anonymous = matches!(login.who, Who::Anonymous);
+        let anonymous = matches!(login.who, Identity::Anonymous);
         match login.who {
-            Who::Keys(keys) => {
+            Identity::Keys(keys) => {
                 builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys)));
             }
-            Who::Instance => {}
-            Who::Anonymous => builder = builder.with_skip_signature(true),
+            Identity::Instance => {}
+            Identity::Anonymous => builder = builder.with_skip_signature(true),
         }
         if let Some(instance) = instance {
-            let asking = instance.told(builder.clone()).build().map_err(|error| refused(&error))?;
-            let asked = OfInstance(Arc::clone(asking.credentials()));
+            let asking =
+                instance.apply_to(builder.clone()).build().map_err(|error| refused(&error))?;
+            let asked = InstanceCredentials(Arc::clone(asking.credentials()));
             builder = builder.with_credentials(Arc::new(asked));
         }
         let store = builder.build().map_err(|error| refused(&error))?;
         let base = if path_style { format!("{base}/{bucket}") } else { base };
         let credentials = (!anonymous).then(|| Arc::clone(store.credentials()));
-        let own = OwnRequests::new(connector.client(), base, Signer::S3 { credentials, region });
+        let own = SignedRequests::new(connector.client(), base, Signer::S3 { credentials, region });
         let store = Arc::new(store);
         Ok(Client {
             multipart: Some(Arc::<object_store::aws::AmazonS3>::clone(&store)),
@@ -163,7 +166,7 @@ impl Recipe<'_> {
         let account = self.account()?;
         let endpoint = self.endpoint(&format!("https://{account}.blob.core.windows.net"))?;
         let instance = match login.who {
-            Who::Instance => Some(instance::azure(self.search.environment)?),
+            Identity::Instance => Some(azure_metadata_url(self.search.environment)?),
             _ => None,
         };
         let asked = match &instance {
@@ -180,29 +183,29 @@ impl Recipe<'_> {
             .with_allow_http(true)
             .with_retry(self.retry.clone())
             .with_http_connector(connector.clone());
-        let anonymous = matches!(login.who, Who::Anonymous);
+        let anonymous = matches!(login.who, Identity::Anonymous);
         match login.who {
-            Who::Keys(AzureKeys::Fixed(keys)) => {
+            Identity::Keys(AzureKeys::Fixed(keys)) => {
                 builder = builder.with_credentials(Arc::new(StaticCredentialProvider::new(keys)));
             }
-            Who::Keys(AzureKeys::Application { id, secret, tenant }) => {
+            Identity::Keys(AzureKeys::Application { id, secret, tenant }) => {
                 builder = builder.with_client_secret_authorization(id, secret, tenant);
             }
-            Who::Instance => {}
-            Who::Anonymous => builder = builder.with_skip_signature(true),
+            Identity::Instance => {}
+            Identity::Anonymous => builder = builder.with_skip_signature(true),
         }
         if let Some(service) = instance {
             let asking = builder.clone().with_msi_endpoint(service.as_str());
             let asking = asking.with_credential_type("managed_identity").build();
             let asking = asking.map_err(|error| refused(&error))?;
-            let asked = OfInstance(Arc::clone(asking.credentials()));
+            let asked = InstanceCredentials(Arc::clone(asking.credentials()));
             builder = builder.with_credentials(Arc::new(asked));
         }
         let store = builder.build().map_err(|error| refused(&error))?;
         let credentials = (!anonymous).then(|| Arc::clone(store.credentials()));
         let base = format!("{base}/{}", self.address.bucket);
         let signer = Signer::Azure { credentials, account };
-        let own = OwnRequests::new(connector.client(), base, signer);
+        let own = SignedRequests::new(connector.client(), base, signer);
         let store = Arc::new(store);
         Ok(Client {
             multipart: Some(Arc::<object_store::azure::MicrosoftAzure>::clone(&store)),
@@ -226,9 +229,9 @@ impl Recipe<'_> {
     fn google(&self) -> Result<Client> {
         let login = self.search.google()?;
         let endpoint = self.endpoint("https://storage.googleapis.com")?;
-        let is_instance = matches!(login.who, Who::Instance);
+        let is_instance = matches!(login.who, Identity::Instance);
         let tokens = match is_instance {
-            true => instance::google(self.search.environment)?,
+            true => google_metadata_hosts(self.search.environment)?,
             false => ["accounts.google.com", "oauth2.googleapis.com"].map(str::to_owned),
         };
         let hosts = [endpoint.host_str().unwrap_or_default(), &tokens[0], &tokens[1]];
@@ -239,17 +242,17 @@ impl Recipe<'_> {
             .with_retry(self.retry.clone())
             .with_http_connector(connector);
         match login.who {
-            Who::Keys(GoogleKeys::File(file)) => {
+            Identity::Keys(GoogleKeys::File(file)) => {
                 builder = builder.with_service_account_path(file.display().to_string());
             }
-            Who::Keys(GoogleKeys::Content(content)) => {
+            Identity::Keys(GoogleKeys::Content(content)) => {
                 builder = builder.with_service_account_key(content);
             }
-            Who::Keys(GoogleKeys::Application(file)) => {
+            Identity::Keys(GoogleKeys::Application(file)) => {
                 builder = builder.with_application_credentials(file.display().to_string());
             }
-            Who::Instance => self.no_google_file()?,
-            Who::Anonymous => {
+            Identity::Instance => self.no_google_file()?,
+            Identity::Anonymous => {
                 let nobody = GcpCredential { bearer: String::new() };
                 builder = builder
                     .with_credentials(Arc::new(StaticCredentialProvider::new(nobody)))
@@ -258,7 +261,7 @@ impl Recipe<'_> {
         }
         if is_instance {
             let asking = builder.clone().build().map_err(|error| refused(&error))?;
-            let asked = OfInstance(Arc::clone(asking.credentials()));
+            let asked = InstanceCredentials(Arc::clone(asking.credentials()));
             builder = builder.with_credentials(Arc::new(asked));
         }
         let store = Arc::new(builder.build().map_err(|error| refused(&error))?);

@@ -7,10 +7,9 @@ use object_store::{Error as StoreError, client::HttpError, client::HttpErrorKind
 use transload_plugin_api::{Error, ErrorKind};
 
 use crate::{
-    causes::{chain, find},
-    instance::NotTold,
-    network::Forbidden,
-    tls::Distrust,
+    error_chain::{chain, find},
+    login::NoInstanceLogin,
+    network::{Forbidden, TlsFailure},
 };
 
 /// The code of errors about an object that is not the listed one any more.
@@ -122,7 +121,7 @@ const LOGIN_CODES: &[&str] = &[
 
 /// The client's error about `what` (an object's name, a bucket) as ours.
 pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
-    if let Some(told) = find::<NotTold>(error) {
+    if let Some(told) = find::<NoInstanceLogin>(error) {
         return not_told(told);
     }
     let failure = Failure::of(error);
@@ -154,7 +153,7 @@ pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
 }
 
 /// A machine that is not told who it is: what it was answered instead.
-fn not_told(told: &NotTold) -> Error {
+fn not_told(told: &NoInstanceLogin) -> Error {
     let failure = Failure::of(&told.0);
     let why = match failure.status {
         Some(_) => failure.words(),
@@ -177,7 +176,7 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
             .with_code("OBJECT-ENDPOINT")
             .at(what);
     }
-    if let Some(distrust) = find::<Distrust>(error) {
+    if let Some(distrust) = find::<TlsFailure>(error) {
         return failed(NO_TLS, distrust.to_string()).hint(distrust.hint());
     }
     if let Some(io) = find::<std::io::Error>(error)

@@ -8,12 +8,11 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options`, `address` | every option, described once; what `url` says, names and keys |
-//! | `credentials`, `profile`, `instance` | who we are; the files of the AWS tools; machines in the cloud |
-//! | `environment`, `hosts` | the process's variables; hosts that are not like others |
-//! | `network`, `tls` | which hosts may be spoken to, what is trusted, what went wrong |
+//! | `login` | credentials: of the connection, the environment, profile files, the machine |
+//! | `network` | which hosts may be contacted, what TLS trusts, what went wrong |
 //! | `access`, `client` | the opened bucket; how its client is made |
-//! | `own_request` | requests that the client does not offer |
-//! | `failure`, `causes` | what the store's errors mean, and what is below them |
+//! | `signed_request` | requests that the client does not offer |
+//! | `failure`, `error_chain` | what the store's errors mean, and what is below them |
 //! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
 //! | `listing` | keys, folders and patterns to a frozen list of objects |
@@ -23,26 +22,21 @@
 
 mod access;
 mod address;
-mod causes;
 mod check;
 mod client;
-mod credentials;
 mod download;
-mod environment;
+mod error_chain;
 mod failure;
-mod hosts;
-mod instance;
 mod listing;
+mod login;
 mod network;
 mod objects;
 mod options;
-mod own_request;
 mod permits;
 mod pinned_object;
-mod profile;
 mod reader;
+mod signed_request;
 mod stream;
-mod tls;
 mod uploads;
 mod writer;
 

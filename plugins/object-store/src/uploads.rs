@@ -29,7 +29,7 @@ use crate::{
     access::Bucket,
     address::{Scheme, path_of},
     failure::{Failure, element},
-    own_request::{OwnAnswer, OwnRequest, OwnRequests},
+    signed_request::{SignedRequest, SignedRequests, SignedResponse},
 };
 
 /// How long cleaning up may wait for one answer once the job is being stopped.
@@ -98,7 +98,7 @@ impl BucketUploads {
 
     async fn complete_by_request(
         &self,
-        own: &OwnRequests,
+        own: &SignedRequests,
         upload: UploadId<'_>,
         parts: &[String],
         new: bool,
@@ -117,7 +117,7 @@ impl BucketUploads {
         if new {
             headers.push(("if-none-match", "*".to_owned()));
         }
-        let request = OwnRequest {
+        let request = SignedRequest {
             method: if azure { Method::PUT } else { Method::POST },
             key: upload.key,
             query: &query,
@@ -246,7 +246,7 @@ impl UploadStore for BucketUploads {
         let (mut found, mut marker) = (Vec::new(), String::new());
         loop {
             let query = format!("prefix={}&uploads={marker}", query_value(prefix));
-            let request = OwnRequest {
+            let request = SignedRequest {
                 method: Method::GET,
                 key: "",
                 query: &query,
@@ -389,7 +389,7 @@ fn found(result: &GetResult) -> ObjectInfo {
 
 /// Whether an answer says that the object was made. Stores begin to answer before they have
 /// finished, so a 200 may hold an error.
-fn is_result(answer: &OwnAnswer, azure: bool) -> bool {
+fn is_result(answer: &SignedResponse, azure: bool) -> bool {
     if azure {
         return answer.status == 201;
     }
@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_200_is_a_result_only_if_it_holds_one() {
-        let answer = |status, body: &'static str| OwnAnswer {
+        let answer = |status, body: &'static str| SignedResponse {
             status,
             body: Bytes::from_static(body.as_bytes()),
         };

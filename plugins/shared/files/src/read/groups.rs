@@ -4,10 +4,10 @@ use transload_formats::{ParquetBatch, ParquetDecoder, ParquetFile, RowGroup};
 use transload_plugin_api::{Column, Result};
 
 use super::{
+    rows::{PieceBatch, PiecePosition, PieceRows},
     schema,
     source::Source,
     splits::Piece,
-    task::{Rows, Spot, Stretch},
 };
 use crate::open_parquet;
 
@@ -16,7 +16,7 @@ pub(crate) struct GroupRows {
     file: ParquetFile,
     decoder: ParquetDecoder,
     /// Behind the rows that were read.
-    spot: Spot,
+    position: PiecePosition,
     /// Behind the last row group.
     until: u64,
 }
@@ -30,7 +30,7 @@ impl GroupRows {
     pub(crate) fn open(
         source: &Source,
         piece: &Piece,
-        resume: Option<Spot>,
+        resume: Option<PiecePosition>,
         columns: &[Column],
         planned: &[String],
     ) -> Result<Self> {
@@ -38,10 +38,10 @@ impl GroupRows {
         let names: Vec<_> = file.columns().iter().map(|column| column.name.clone()).collect();
         schema::compare(planned, "the plan", &names, &piece.file)?;
         let until = piece.until.unwrap_or(file.row_groups().len() as u64);
-        let spot = resume.unwrap_or(Spot { offset: piece.from, line: 0 });
-        let groups = spot.offset as usize..until as usize;
-        let decoder = ParquetDecoder::new(&file, groups, spot.line, columns)?;
-        Ok(Self { file, decoder, spot, until })
+        let position = resume.unwrap_or(PiecePosition { offset: piece.from, line: 0 });
+        let groups = position.offset as usize..until as usize;
+        let decoder = ParquetDecoder::new(&file, groups, position.line, columns)?;
+        Ok(Self { file, decoder, position, until })
     }
 
     fn group(&self, number: u64) -> RowGroup {
@@ -50,8 +50,8 @@ impl GroupRows {
     }
 }
 
-impl Rows for GroupRows {
-    fn next(&mut self) -> Result<Option<Stretch>> {
+impl PieceRows for GroupRows {
+    fn next(&mut self) -> Result<Option<PieceBatch>> {
         let Some(read) = self.decoder.next_batch()? else { return Ok(None) };
         let ParquetBatch { batch, row_group, row_in_group_after, first_row } = read;
         let group = self.group(row_group as u64);
@@ -62,15 +62,15 @@ impl Rows for GroupRows {
         let before = row_in_group_after - batch.num_rows() as u64;
         let bytes = share(row_in_group_after) - share(before);
         let done = row_in_group_after == group.rows;
-        self.spot = match done {
-            true => Spot { offset: row_group as u64 + 1, line: 0 },
-            false => Spot { offset: row_group as u64, line: row_in_group_after },
+        self.position = match done {
+            true => PiecePosition { offset: row_group as u64 + 1, line: 0 },
+            false => PiecePosition { offset: row_group as u64, line: row_in_group_after },
         };
         let (dirty, first) = (Vec::new(), first_row + 1);
-        Ok(Some(Stretch { batch, dirty, bytes, unit: "row", first, exact: true }))
+        Ok(Some(PieceBatch { batch, dirty, bytes, unit: "row", first, exact: true }))
     }
 
-    fn spot(&self) -> Option<Spot> {
-        (self.spot.offset < self.until).then_some(self.spot)
+    fn position(&self) -> Option<PiecePosition> {
+        (self.position.offset < self.until).then_some(self.position)
     }
 }

@@ -8,6 +8,7 @@
 //! | `schema` | columns from headers, keys and a bounded sample, and from folder names |
 //! | `splits` | pieces of files, cut at proven starts of records |
 //! | `task` | batches with positions, piece after piece |
+//! | `rows` | what the rows of a piece are, in any format |
 //! | `text`, `input` | the rows of a text file; blocks of its text |
 //! | `groups` | the rows of a Parquet file |
 //! | `folders` | the columns that folder names give |
@@ -16,6 +17,7 @@ mod folders;
 mod groups;
 mod input;
 mod reader;
+mod rows;
 mod schema;
 mod source;
 mod splits;

@@ -1,66 +1,31 @@
 //! The reading of one split: piece after piece, batch after batch.
 
-use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use transload_formats::Format;
 use transload_plugin_api::{
-    Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
+    Cancel, Column, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
 };
 
 use super::{
     folders::Folders,
     groups::GroupRows,
+    rows::{PieceBatch, PiecePosition, PieceRows},
     source::{Source, in_file},
     splits::{Piece, SplitData},
     text::TextRows,
 };
 
-/// Where reading goes on: in which piece of the split, and where in it.
+/// Where reading continues: in which piece of the split, and where in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
+struct SplitPosition {
     piece: usize,
     #[serde(flatten)]
-    spot: Option<Spot>,
-}
-
-/// A place in a piece. Text: a byte of the file's text and its line. Parquet: a row group and
-/// rows of it that have been read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Spot {
-    pub(crate) offset: u64,
-    pub(crate) line: u64,
-}
-
-/// The rows of one piece.
-pub(crate) trait Rows: Send {
-    /// The next ones, of the file's own columns; `None` behind the last.
-    fn next(&mut self) -> Result<Option<Stretch>>;
-
-    /// Where reading goes on behind them; `None` at the end of the piece.
-    fn spot(&self) -> Option<Spot>;
-
-    /// Told once all rows are read.
-    fn finish(&self) {}
-}
-
-/// Some rows of a piece, and what belongs to them.
-pub(crate) struct Stretch {
-    pub(crate) batch: RecordBatch,
-    /// `place` says only where in the file.
-    pub(crate) dirty: Vec<DirtyRow>,
-    /// Bytes as stored.
-    pub(crate) bytes: u64,
-    /// `line` or `row`.
-    pub(crate) unit: &'static str,
-    /// The number of the first clean row, counted from 1.
-    pub(crate) first: u64,
-    /// Row `i` of the batch has the number `first + i`.
-    pub(crate) exact: bool,
+    position: Option<PiecePosition>,
 }
 
 /// A piece that is being read.
 struct OpenPiece {
-    rows: Box<dyn Rows>,
+    rows: Box<dyn PieceRows>,
     /// What the folders' names give.
     folders: Folders,
     /// The file, for messages, and from where lines are counted if not from its start.
@@ -74,7 +39,7 @@ pub(crate) struct FilesTask {
     data: SplitData,
     cancel: Cancel,
     /// The piece that is open, or else the next one, and where to begin in it.
-    next: Place,
+    next: SplitPosition,
     open: Option<OpenPiece>,
 }
 
@@ -91,7 +56,7 @@ impl FilesTask {
         cancel: &Cancel,
     ) -> Result<Self> {
         let next = match after {
-            None => Place::default(),
+            None => SplitPosition::default(),
             Some(Position(bytes)) => serde_json::from_slice(bytes).map_err(|error| {
                 Error::new(ErrorKind::Data, "the position is not one of this plugin's")
                     .caused_by(&error)
@@ -107,19 +72,19 @@ impl FilesTask {
     fn open_next(&mut self) -> Result<()> {
         let Some(piece) = self.data.pieces.get(self.next.piece) else { return Ok(()) };
         let open = self
-            .open_piece(piece, self.next.spot)
+            .open_piece(piece, self.next.position)
             .map_err(|error| in_file(error, piece.file.short_name()))?;
         self.open = Some(open);
         Ok(())
     }
 
-    fn open_piece(&self, piece: &Piece, resume: Option<Spot>) -> Result<OpenPiece> {
+    fn open_piece(&self, piece: &Piece, resume: Option<PiecePosition>) -> Result<OpenPiece> {
         let words = self.source.job.options.words();
         let partitions = &piece.file.partitions;
         let folders = Folders::new(&self.columns, &self.data.partitions, partitions, &words)?;
         let columns = folders.of_files();
         let mut name = piece.file.short_name().to_owned();
-        let rows: Box<dyn Rows> = if self.source.format == Format::Parquet {
+        let rows: Box<dyn PieceRows> = if self.source.format == Format::Parquet {
             Box::new(GroupRows::open(&self.source, piece, resume, columns, &self.data.names)?)
         } else {
             let rows = TextRows::open(&self.source, piece, resume, columns, &self.data.names)?;
@@ -131,16 +96,16 @@ impl FilesTask {
         Ok(OpenPiece { rows, folders, name })
     }
 
-    fn batch(&self, open: &OpenPiece, stretch: Stretch) -> Result<ReadBatch> {
-        let Stretch { batch, mut dirty, bytes, unit, first, exact } = stretch;
+    fn batch(&self, open: &OpenPiece, stretch: PieceBatch) -> Result<ReadBatch> {
+        let PieceBatch { batch, mut dirty, bytes, unit, first, exact } = stretch;
         for row in &mut dirty {
             let place = row.place.take().unwrap_or_default();
             row.place = Some(format!("{}, {place}", open.name));
         }
         let piece = self.next.piece;
-        let place = match open.rows.spot() {
-            None => Place { piece: piece + 1, spot: None },
-            spot => Place { piece, spot },
+        let place = match open.rows.position() {
+            None => SplitPosition { piece: piece + 1, position: None },
+            position => SplitPosition { piece, position },
         };
         let position = serde_json::to_vec(&place)
             .map_err(|error| Error::new(ErrorKind::Defect, "position").caused_by(&error))?;
@@ -168,7 +133,7 @@ impl ReadTask for FilesTask {
                 }
                 None => {
                     open.rows.finish();
-                    self.next = Place { piece: self.next.piece + 1, spot: None };
+                    self.next = SplitPosition { piece: self.next.piece + 1, position: None };
                     self.open_next()?;
                 }
             }

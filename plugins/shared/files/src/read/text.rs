@@ -5,10 +5,10 @@ use transload_plugin_api::{Column, Error, ErrorKind, Result};
 
 use super::{
     input::Input,
+    rows::{PieceBatch, PiecePosition, PieceRows},
     schema,
     source::Source,
     splits::Piece,
-    task::{Rows, Spot, Stretch},
 };
 
 /// A decoder of either kind.
@@ -53,18 +53,18 @@ impl TextRows {
     pub(crate) fn open(
         source: &Source,
         piece: &Piece,
-        resume: Option<Spot>,
+        resume: Option<PiecePosition>,
         columns: &[Column],
         names: &[String],
     ) -> Result<Self> {
-        let spot = resume.unwrap_or(Spot { offset: piece.from, line: piece.line });
-        let mut input = open(source, piece, spot.offset)?;
+        let position = resume.unwrap_or(PiecePosition { offset: piece.from, line: piece.line });
+        let mut input = open(source, piece, position.offset)?;
         let records = match source.shape() {
-            None => csv_records(source, piece, &mut input, spot, columns, names)?,
-            Some(shape) => Some(json_records(source, shape, spot, columns, names)?),
+            None => csv_records(source, piece, &mut input, position, columns, names)?,
+            Some(shape) => Some(json_records(source, shape, position, columns, names)?),
         };
         let name = piece.file.short_name().to_owned();
-        let counted = spot.line > 0 && (piece.line > 0 || resume.is_none());
+        let counted = position.line > 0 && (piece.line > 0 || resume.is_none());
         Ok(Self { input, records, name, counted })
     }
 
@@ -88,13 +88,13 @@ fn csv_records(
     source: &Source,
     piece: &Piece,
     input: &mut Input,
-    mut spot: Spot,
+    mut position: PiecePosition,
     columns: &[Column],
     planned: &[String],
 ) -> Result<Option<Records>> {
-    let names = if spot.offset == 0 {
+    let names = if position.offset == 0 {
         let head = source.read_head(input)?;
-        spot = Spot { offset: head.bytes, line: head.line };
+        position = PiecePosition { offset: head.bytes, line: head.line };
         head.names
     } else if piece.header.is_empty() {
         source.read_head(&mut source.look(&piece.file)?)?.names
@@ -107,13 +107,13 @@ fn csv_records(
     schema::compare(planned, "the plan", &names, &piece.file)?;
     let words = source.job.options.words();
     let decoder = CsvDecoder::new(&source.dialect, &names, columns, &words)?;
-    Ok(Some(Records::Csv(Box::new(decoder.at(spot.offset, spot.line)))))
+    Ok(Some(Records::Csv(Box::new(decoder.at(position.offset, position.line)))))
 }
 
 fn json_records(
     source: &Source,
     shape: JsonShape,
-    spot: Spot,
+    position: PiecePosition,
     columns: &[Column],
     planned: &[String],
 ) -> Result<Records> {
@@ -121,14 +121,14 @@ fn json_records(
     let keys = planned.iter().map(String::as_str);
     let (words, unknown) = (options.words(), options.unknown_keys());
     let mut decoder = JsonDecoder::new(shape, columns, &words, keys, unknown)?;
-    if spot.offset > 0 {
-        decoder = decoder.after_a_record(spot.line.max(1));
+    if position.offset > 0 {
+        decoder = decoder.after_a_record(position.line.max(1));
     }
     Ok(Records::Json(Box::new(decoder)))
 }
 
-impl Rows for TextRows {
-    fn next(&mut self) -> Result<Option<Stretch>> {
+impl PieceRows for TextRows {
+    fn next(&mut self) -> Result<Option<PieceBatch>> {
         let Self { input, records: Some(records), .. } = self else { return Ok(None) };
         let decoder = records.decoder();
         loop {
@@ -148,7 +148,7 @@ impl Rows for TextRows {
             }
             return Err(Error::new(ErrorKind::Defect, format!("{left} bytes were not decoded")));
         };
-        Ok(Some(Stretch {
+        Ok(Some(PieceBatch {
             batch: decoded.batch,
             dirty: decoded.dirty,
             bytes: input.take_stored(),
@@ -158,12 +158,12 @@ impl Rows for TextRows {
         }))
     }
 
-    fn spot(&self) -> Option<Spot> {
+    fn position(&self) -> Option<PiecePosition> {
         if self.input.at_end() && self.input.window().is_empty() {
             return None;
         }
         let line = self.records.as_ref().map_or(0, Records::line);
-        Some(Spot { offset: self.input.offset(), line })
+        Some(PiecePosition { offset: self.input.offset(), line })
     }
 
     /// Tells the log which keys were left out.

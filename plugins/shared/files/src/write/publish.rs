@@ -133,7 +133,7 @@ impl Publication<'_> {
         if !self.run_folder.is_alive(self.store)? {
             return Err(taken_for_dead(self.store, root));
         }
-        self.put_manifest(root, &Manifest { run: self.plan.run.clone(), files })
+        self.put_manifest(root, &Manifest::new(&self.plan.run, files))
     }
 
     /// Makes all uploads objects, some at a time; what they are is in the uploads' order.

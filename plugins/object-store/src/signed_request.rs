@@ -20,7 +20,7 @@ pub(crate) enum Signer {
 }
 
 /// Sends requests of our own to one bucket.
-pub(crate) struct OwnRequests {
+pub(crate) struct SignedRequests {
     client: HttpClient,
     /// The bucket's url, without a final `/`.
     base: String,
@@ -28,7 +28,7 @@ pub(crate) struct OwnRequests {
 }
 
 /// A request: `query` is encoded, without its `?`; header names are in lower case.
-pub(crate) struct OwnRequest<'a> {
+pub(crate) struct SignedRequest<'a> {
     pub(crate) method: Method,
     pub(crate) key: &'a str,
     pub(crate) query: &'a str,
@@ -37,19 +37,19 @@ pub(crate) struct OwnRequest<'a> {
 }
 
 /// The whole answer, of whatever status.
-pub(crate) struct OwnAnswer {
+pub(crate) struct SignedResponse {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
 }
 
-impl OwnAnswer {
+impl SignedResponse {
     /// What a failed answer says.
     pub(crate) fn failure(&self) -> Failure {
         Failure::of_answer(self.status, &String::from_utf8_lossy(&self.body))
     }
 }
 
-impl OwnRequests {
+impl SignedRequests {
     pub(crate) fn new(client: HttpClient, base: String, signer: Signer) -> Self {
         Self { client, base, signer }
     }
@@ -58,16 +58,20 @@ impl OwnRequests {
     ///
     /// # Errors
     /// Only if there is no whole answer: what became of the request is then not known.
-    pub(crate) async fn send(&self, request: OwnRequest<'_>, what: &str) -> Result<OwnAnswer> {
+    pub(crate) async fn send(
+        &self,
+        request: SignedRequest<'_>,
+        what: &str,
+    ) -> Result<SignedResponse> {
         let request = self.signed(request, what).await?;
         let lost = |error| of_transport(&error, what);
         let (parts, body) = self.client.execute(request).await.map_err(lost)?.into_parts();
         let body = body.bytes().await.map_err(|error| of_transport(&error, what))?;
-        Ok(OwnAnswer { status: parts.status.as_u16(), body })
+        Ok(SignedResponse { status: parts.status.as_u16(), body })
     }
 
-    async fn signed(&self, request: OwnRequest<'_>, what: &str) -> Result<HttpRequest> {
-        let OwnRequest { method, key, query, headers, body } = request;
+    async fn signed(&self, request: SignedRequest<'_>, what: &str) -> Result<HttpRequest> {
+        let SignedRequest { method, key, query, headers, body } = request;
         let defect = |error: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Defect, format!("a request of our own: {error}")).at(what)
         };

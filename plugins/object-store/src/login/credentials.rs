@@ -1,4 +1,4 @@
-//! Who we are to the store: keys of the connection, the environment, the vendor's own file, or what
+//! Identity we are to the store: keys of the connection, the environment, the vendor's own file, or what
 //! the machine is given. Only the last is asked for over the network, and only when named.
 
 use std::path::PathBuf;
@@ -9,21 +9,18 @@ use object_store::{
 };
 use transload_plugin_api::{Error, ErrorKind, Host, Result};
 
-use crate::{
-    environment::Environment,
-    options::{ConnectionOptions, CredentialSource},
-    profile::Profile,
-};
+use super::{environment::Environment, profile::Profile};
+use crate::options::{ConnectionOptions, CredentialSource};
 
 /// What is known of the login, and from where. Does not print: it holds secrets.
 pub(crate) struct Login<K> {
-    pub(crate) who: Who<K>,
+    pub(crate) who: Identity<K>,
     /// For people: `keys of the connection`.
     pub(crate) source: String,
 }
 
-/// Who we are.
-pub(crate) enum Who<K> {
+/// Identity we are.
+pub(crate) enum Identity<K> {
     Keys(K),
     /// Whoever the machine is.
     Instance,
@@ -52,13 +49,13 @@ pub(crate) enum AzureKeys {
 }
 
 /// Where one looks for credentials.
-pub(crate) struct Search<'a> {
+pub(crate) struct LoginSources<'a> {
     pub(crate) options: &'a ConnectionOptions,
     pub(crate) host: &'a Host,
     pub(crate) environment: Environment<'a>,
 }
 
-impl Search<'_> {
+impl LoginSources<'_> {
     /// The login to S3, and the region if its source names one.
     pub(crate) fn s3(&self) -> Result<(Login<AwsCredential>, Option<String>)> {
         let mut region = None;
@@ -183,13 +180,14 @@ impl Search<'_> {
         use CredentialSource as From;
         let wanted = self.options.credentials;
         let allows = |source| wanted == From::Auto || wanted == source;
-        let found = |key, source: &str| Login { who: Who::Keys(key), source: source.to_owned() };
+        let found =
+            |key, source: &str| Login { who: Identity::Keys(key), source: source.to_owned() };
         match wanted {
             From::Instance => {
-                return Ok(Login { who: Who::Instance, source: "the instance".to_owned() });
+                return Ok(Login { who: Identity::Instance, source: "the instance".to_owned() });
             }
             From::Anonymous => {
-                return Ok(Login { who: Who::Anonymous, source: "nobody".to_owned() });
+                return Ok(Login { who: Identity::Anonymous, source: "nobody".to_owned() });
             }
             _ => {}
         }
@@ -261,14 +259,14 @@ mod tests {
         options: &[(&str, &str)],
         secrets: &[(&'static str, &'static str)],
         environment: &[(&str, &str)],
-        run: impl FnOnce(&Search<'_>) -> T,
+        run: impl FnOnce(&LoginSources<'_>) -> T,
     ) -> T {
         let pairs = options.iter().chain([&("url", "s3://b")]).copied();
         let options = ConnectionOptions::parse(&Options::from_pairs(pairs)).unwrap();
         let host = Host::new(Arc::new(Fixed(secrets.iter().copied().collect())), Cancel::new());
         let variables: HashMap<_, _> = environment.iter().copied().collect();
         let look = |name: &str| variables.get(name).map(|value| (*value).to_owned());
-        run(&Search { options: &options, host: &host, environment: &look })
+        run(&LoginSources { options: &options, host: &host, environment: &look })
     }
 
     fn s3(
@@ -279,7 +277,7 @@ mod tests {
         search(options, secrets, environment, |search| {
             let (login, region) = search.s3()?;
             let id = match login.who {
-                Who::Keys(key) => Some(key.key_id),
+                Identity::Keys(key) => Some(key.key_id),
                 _ => None,
             };
             Ok((id, region))
@@ -362,14 +360,14 @@ mod tests {
             search(options, secrets, &[NOWHERE], |search| search.google().map(|login| login.who))
         };
         let file = [("service_account", "/x.json")];
-        assert!(matches!(google(&file, &[]), Ok(Who::Keys(GoogleKeys::File(_)))));
+        assert!(matches!(google(&file, &[]), Ok(Identity::Keys(GoogleKeys::File(_)))));
         let key = [("service_account_key", "{}")];
-        assert!(matches!(google(&[], &key), Ok(Who::Keys(GoogleKeys::Content(_)))));
+        assert!(matches!(google(&[], &key), Ok(Identity::Keys(GoogleKeys::Content(_)))));
         assert!(google(&file, &key).is_err());
         assert!(google(&[], &[]).is_err());
         let found = search(&[], &[], &[("GOOGLE_APPLICATION_CREDENTIALS", "/y.json")], |search| {
             search.google().map(|login| login.who)
         });
-        assert!(matches!(found, Ok(Who::Keys(GoogleKeys::Application(_)))));
+        assert!(matches!(found, Ok(Identity::Keys(GoogleKeys::Application(_)))));
     }
 }

@@ -9,11 +9,11 @@ pub(crate) const METADATA_HOSTS: &[&str] = &[
     "169.254.170.2",
     "169.254.170.23",
     "[fd00:ec2::23]",
-    GOOGLE,
+    GOOGLE_METADATA,
 ];
 
 /// The name among them.
-pub(crate) const GOOGLE: &str = "metadata.google.internal";
+pub(crate) const GOOGLE_METADATA: &str = "metadata.google.internal";
 
 /// Whether a host, without brackets, is this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {

@@ -13,10 +13,8 @@ use object_store::{
 use reqwest::Url;
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::{
-    environment::Environment,
-    hosts::{GOOGLE, METADATA_HOSTS, is_loopback},
-};
+use super::Environment;
+use crate::network::{GOOGLE_METADATA, METADATA_HOSTS, is_loopback};
 
 /// How a machine of AWS is told who it is. A container's own role goes before its machine's, as in
 /// the vendor's SDKs.
@@ -67,8 +65,8 @@ impl AwsInstance {
         }
     }
 
-    /// Says it to the store's client.
-    pub(crate) fn told(&self, builder: AmazonS3Builder) -> AmazonS3Builder {
+    /// Configures the S3 builder to fetch credentials from this source.
+    pub(crate) fn apply_to(&self, builder: AmazonS3Builder) -> AmazonS3Builder {
         use AmazonS3ConfigKey as Key;
         match self {
             Self::Machine { endpoint } => {
@@ -86,7 +84,7 @@ impl AwsInstance {
 ///
 /// # Errors
 /// As [`AwsInstance::find`].
-pub(crate) fn azure(environment: Environment<'_>) -> Result<Url> {
+pub(crate) fn azure_metadata_url(environment: Environment<'_>) -> Result<Url> {
     const APP: &str = "IDENTITY_ENDPOINT";
     const MACHINE: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
     if let Some(url) = environment(APP) {
@@ -101,7 +99,7 @@ pub(crate) fn azure(environment: Environment<'_>) -> Result<Url> {
 ///
 /// # Errors
 /// As [`AwsInstance::find`].
-pub(crate) fn google(environment: Environment<'_>) -> Result<[String; 2]> {
+pub(crate) fn google_metadata_hosts(environment: Environment<'_>) -> Result<[String; 2]> {
     let host = |names: &[&'static str], usual: &str| -> Result<String> {
         let given = names.iter().find_map(|name| Some((*name, environment(name)?)));
         let (name, host) = given.unwrap_or((names[0], usual.to_owned()));
@@ -109,7 +107,7 @@ pub(crate) fn google(environment: Environment<'_>) -> Result<[String; 2]> {
         Ok(url.host_str().unwrap_or_default().to_owned())
     };
     Ok([
-        host(&["GCE_METADATA_HOST", "GCE_METADATA_ROOT"], GOOGLE)?,
+        host(&["GCE_METADATA_HOST", "GCE_METADATA_ROOT"], GOOGLE_METADATA)?,
         host(&["GCE_METADATA_IP"], "169.254.169.254")?,
     ])
 }
@@ -136,16 +134,16 @@ fn wrong(variable: &str, message: &str) -> Error {
 
 /// Credentials of the machine, whose errors say that they are about those.
 #[derive(Debug)]
-pub(crate) struct OfInstance<C>(pub(crate) Arc<dyn CredentialProvider<Credential = C>>);
+pub(crate) struct InstanceCredentials<C>(pub(crate) Arc<dyn CredentialProvider<Credential = C>>);
 
 #[async_trait]
-impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for OfInstance<C> {
+impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for InstanceCredentials<C> {
     type Credential = C;
 
     async fn get_credential(&self) -> object_store::Result<Arc<C>> {
         let not_told = |error| object_store::Error::Generic {
             store: "instance",
-            source: Box::new(NotTold(error)),
+            source: Box::new(NoInstanceLogin(error)),
         };
         // The client panics at a role that makes no url.
         let asked = AssertUnwindSafe(self.0.get_credential()).catch_unwind().await;
@@ -159,15 +157,15 @@ impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for OfInstance<C>
 
 /// The machine was not told who it is.
 #[derive(Debug)]
-pub(crate) struct NotTold(pub(crate) object_store::Error);
+pub(crate) struct NoInstanceLogin(pub(crate) object_store::Error);
 
-impl fmt::Display for NotTold {
+impl fmt::Display for NoInstanceLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("this machine's own credentials are not given out")
     }
 }
 
-impl StdError for NotTold {}
+impl StdError for NoInstanceLogin {}
 
 #[cfg(test)]
 mod tests;

@@ -4,16 +4,16 @@ use std::{error::Error as StdError, fmt};
 
 use rustls::{CertificateError, Error as TlsError};
 
-use crate::causes::find;
+use crate::error_chain::find;
 
 /// Why a server is not spoken to.
 #[derive(Debug)]
-pub(crate) struct Distrust {
+pub(crate) struct TlsFailure {
     host: String,
     why: TlsError,
 }
 
-impl Distrust {
+impl TlsFailure {
     /// What is wrong with the host's TLS, if that is what an error is about.
     pub(crate) fn of(error: &(dyn StdError + 'static), host: String) -> Option<Self> {
         let why = find::<TlsError>(error)?.clone();
@@ -45,7 +45,7 @@ impl Distrust {
     }
 }
 
-impl fmt::Display for Distrust {
+impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use CertificateError as Is;
         let Self { host, why } = self;
@@ -66,4 +66,4 @@ impl fmt::Display for Distrust {
     }
 }
 
-impl StdError for Distrust {}
+impl StdError for TlsFailure {}

@@ -1,6 +1,9 @@
 //! The HTTP client under every request: which hosts and addresses it may speak to, what it trusts,
 //! and counts of what went wrong on the way. Requests are made and signed by the store's client.
 
+mod hosts;
+mod tls;
+
 use std::{
     collections::BTreeSet,
     fmt,
@@ -27,11 +30,12 @@ use reqwest::{
 };
 use transload_plugin_api::{Count, Error, ErrorKind, Result};
 
-use crate::{
-    hosts::{METADATA_HOSTS, is_forbidden, is_loopback},
-    pinned_object::ContentRequest,
-    tls::Distrust,
+use self::hosts::is_forbidden;
+pub(crate) use self::{
+    hosts::{GOOGLE_METADATA, METADATA_HOSTS, is_loopback},
+    tls::TlsFailure,
 };
+use crate::pinned_object::ContentRequest;
 
 /// What went wrong on the way and was tried again, counted over all requests.
 #[derive(Debug, Default)]
@@ -182,7 +186,7 @@ impl HttpService for Connector {
             None => HttpService::call(&self.client, request).await,
         };
         self.traffic.count(&answer);
-        answer.map_err(|error| match Distrust::of(&error, host) {
+        answer.map_err(|error| match TlsFailure::of(&error, host) {
             // Asking again would be answered by the same certificate.
             Some(distrust) => HttpError::new(HttpErrorKind::Unknown, distrust),
             None => error,

@@ -302,8 +302,9 @@ fn variables_that_would_bring_secrets_from_elsewhere_are_refused() {
         assert!(error.message.contains(variable), "{error}");
     }
     assert!(aws(&[(MACHINE, "https://metadata.example")]).is_ok());
-    let google =
-        |value: &str| google(&|name| (name == "GCE_METADATA_HOST").then(|| value.to_owned()));
+    let google = |value: &str| {
+        google_metadata_hosts(&|name| (name == "GCE_METADATA_HOST").then(|| value.to_owned()))
+    };
     assert_eq!(google("127.0.0.1:8080").unwrap(), ["127.0.0.1", "169.254.169.254"]);
     assert!(google("metadata.example").is_err());
 }

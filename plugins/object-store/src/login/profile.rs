@@ -10,7 +10,7 @@ use std::{
 
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use crate::environment::Environment;
+use super::Environment;
 
 /// What a profile says that we use.
 #[derive(Default)]
