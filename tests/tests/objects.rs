@@ -153,3 +153,45 @@ fn a_folder_is_a_store_too() {
     let found = workplace.sqlite("out.db", "SELECT count(*), sum(id) FROM t");
     assert_eq!(found, ["100|5050"]);
 }
+
+/// `file` and `object-store` on `file:///` have one manifest, one staging folder, one set of rules.
+#[test]
+fn folders_of_file_and_object_store_are_one() {
+    let workplace = Workplace::new();
+    let path = workplace.path().display().to_string();
+    let writers = [
+        format!("plugin = \"file\"\npath = \"{path}/out/\"\n"),
+        format!("plugin = \"object-store\"\nurl = \"file://{path}\"\npath = \"out/\"\n"),
+    ];
+    let write = |number: usize, rows: u64, more: &str| {
+        workplace.put("in.csv", csv(rows));
+        let writer = &writers[number];
+        workplace.put(
+            "out.toml",
+            format!(
+                "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[writer]\n{writer}\
+                 format = \"csv\"\npartition_by = [\"day\"]\n{more}"
+            ),
+        );
+        workplace.run(&["run", "out.toml"]).exits(0);
+    };
+    let count = || {
+        workplace.execute("out.db", "DROP TABLE IF EXISTS t");
+        let reader = "plugin = \"file\"\npath = \"out/\"\n";
+        into_sqlite(&workplace, reader, 1);
+        workplace.sqlite("out.db", "SELECT count(*), max(id) FROM t")
+    };
+    for (one, other) in [(0, 1), (1, 0)] {
+        write(one, 10, "write_mode = \"overwrite\"\n");
+        assert_eq!(count(), ["10|10"]);
+        write(other, 20, "if_exists = \"append\"\n");
+        assert_eq!(count(), ["20|20"], "the same ids again, and ten more");
+        let manifest = workplace.path().join("out/_transload_manifest.json");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        assert_eq!(
+            (&manifest["version"], manifest["files"].as_array().unwrap().len()),
+            (&1.into(), 6)
+        );
+    }
+}

@@ -1,15 +1,12 @@
 //! The way into a store, opened once by a reader or a writer: the client with its login, a small
 //! event loop behind it, and waiting for it that ends with the host's stop signal.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, ObjectStore, RetryConfig, list::PaginatedListStore, multipart::MultipartStore,
 };
+use parking_lot::Mutex;
 use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
@@ -54,7 +51,7 @@ impl Access {
     /// # Errors
     /// [`ErrorKind::Options`] if there are no credentials.
     pub(crate) fn bucket(&self) -> Result<Arc<Bucket>> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = self.opened.lock();
         if let Some(bucket) = &*opened {
             return Ok(Arc::clone(bucket));
         }
@@ -68,7 +65,7 @@ impl Access {
         if self.address.scheme == Scheme::File {
             return Vec::new();
         }
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = self.opened.lock();
         opened
             .as_ref()
             .map_or_else(|| Traffic::default().counts(), |bucket| bucket.traffic.counts())

@@ -1,14 +1,11 @@
 //! The store as formats see it: a frozen list of objects, streams of them, and stretches fetched
 //! together where they lie close to each other.
 
-use std::{
-    io::Read,
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io::Read, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
 use transload_files::{Listing, Store, StoredFile};
 use transload_plugin_api::Result;
 
@@ -60,7 +57,7 @@ impl Objects {
 
 impl Store for Objects {
     fn list(&self) -> Result<Listing> {
-        let mut frozen = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut frozen = self.listing.lock();
         if let Some(listing) = &*frozen {
             return Ok(listing.clone());
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, its functions too")]
 
 mod conformance;
+mod folders;
 mod host;
 mod parquet;
 mod partitions;

@@ -1,10 +1,8 @@
 //! The reading side: which files there are, what columns they have, how they are divided.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashSet, sync::Arc};
 
+use parking_lot::Mutex;
 use transload_formats::{Format, ReadOptions, produced};
 use transload_plugin_api::{
     Cancel, Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask,
@@ -49,7 +47,7 @@ impl FilesReader {
     }
 
     fn with_frozen<T>(&self, act: impl FnOnce(&mut Frozen) -> Result<T>) -> Result<T> {
-        let mut frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut frozen = self.frozen.lock();
         if let Some(frozen) = &mut *frozen {
             return act(frozen);
         }

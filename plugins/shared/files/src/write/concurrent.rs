@@ -3,13 +3,11 @@
 
 use std::{
     panic::resume_unwind,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
+use parking_lot::Mutex;
 use transload_plugin_api::{Error, Result};
 
 /// Requests that are under way at once. Stores that are asked for more begin to slow down.
@@ -33,7 +31,7 @@ pub(super) fn run_concurrently<T: Sync, R: Send>(
             if !goes_on(&result) {
                 ended.store(true, Ordering::Release);
             }
-            results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
+            results.lock()[index] = Some(result);
         }
     };
     thread::scope(|scope| {
@@ -47,7 +45,7 @@ pub(super) fn run_concurrently<T: Sync, R: Send>(
             lane.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
     });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+    results.into_inner()
 }
 
 /// As [`abreast`], up to the first error.

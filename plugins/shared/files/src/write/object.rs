@@ -3,11 +3,12 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use transload_formats::{CompressedWriter, Compression, Encoder};
 use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result};
 
@@ -184,14 +185,14 @@ struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Shared {
     fn take(&self) -> Bytes {
-        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = self.0.lock();
         Bytes::from(std::mem::take(&mut *bytes))
     }
 }
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

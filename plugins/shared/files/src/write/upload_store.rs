@@ -3,12 +3,13 @@
 //! store that loses replies. What the answers mean for a run is decided elsewhere.
 
 use std::sync::{
-    Arc, Condvar, Mutex, PoisonError,
+    Arc,
     mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
 };
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Backoff, Cancel, Error, ErrorKind, Finding, Result};
 
@@ -260,10 +261,10 @@ impl PartLimit {
     /// Waits until one may go.
     pub(crate) fn enter(&self, cancel: &Cancel) -> Result<PartPermit> {
         let (free, freed) = &*self.0;
-        let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = free.lock();
         while *free == 0 {
             cancel.check()?;
-            free = freed.wait_timeout(free, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+            freed.wait_for(&mut free, GLANCE);
         }
         *free -= 1;
         Ok(PartPermit(self.clone()))
@@ -273,7 +274,7 @@ impl PartLimit {
 impl Drop for PartPermit {
     fn drop(&mut self) {
         let (free, freed) = &*self.0.0;
-        *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *free.lock() += 1;
         freed.notify_one();
     }
 }

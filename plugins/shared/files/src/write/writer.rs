@@ -8,9 +8,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
+use parking_lot::Mutex;
 use transload_formats::{Encoding, Format, WriteOptions};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt,
@@ -245,7 +246,7 @@ impl FilesWriter {
     }
 
     fn is_committed(&self, run: &str) -> bool {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner).contains(run)
+        self.committed.lock().contains(run)
     }
 
     /// Whether a run whose staging is gone has come through.
@@ -412,7 +413,7 @@ impl Writer for FilesWriter {
         if matches!(outcome, ChunkOutcome::Unknown { .. }) {
             return Ok(outcome);
         }
-        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut committed = self.committed.lock();
         let new = committed.insert(plan.run.clone());
         Ok(if new { outcome } else { ChunkOutcome::AlreadyCommitted })
     }

@@ -4,11 +4,11 @@
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
 };
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
+use parking_lot::Mutex;
 use parquet::{
     arrow::{
         FieldLevels, ProjectionMask,
@@ -297,7 +297,7 @@ impl RowGroups for OneChunk<'_> {
     }
 
     fn column_chunks(&self, _: usize) -> PageResult<Box<dyn PageIterator>> {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let pages = self.pages.lock().take();
         Ok(Box::new(OnePages(pages)))
     }
 

@@ -2,9 +2,10 @@
 //! allocated for its page, checksums are verified where present, and a page is decompressed to the
 //! size that it claims.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use parquet::{
     basic::Type as Physical,
     column::page::{Page, PageMetadata, PageReader},
@@ -50,12 +51,12 @@ pub(super) struct Trouble(Arc<Mutex<Option<Error>>>);
 
 impl Trouble {
     pub(super) fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 
     pub(super) fn lay_aside(&self, error: Error) -> ParquetError {
         let text = error.to_string();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self.0.lock() = Some(error);
         ParquetError::General(text)
     }
 }

@@ -4,10 +4,11 @@
 use std::{
     io::{self, Read},
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use parquet::{
     arrow::arrow_writer::{PageKey, PageStore, PageStoreArgs, PageStoreFactory},
     column::writer::ColumnCloseResult,
@@ -34,9 +35,8 @@ struct Kept(Arc<Mutex<Vec<Bytes>>>);
 impl Pages {
     /// The pages of the chunks so far, in column order.
     pub(super) fn take(&self) -> Vec<Vec<Bytes>> {
-        let kept = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let take =
-            |kept: Kept| mem::take(&mut *kept.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let kept = mem::take(&mut *self.0.lock());
+        let take = |kept: Kept| mem::take(&mut *kept.0.lock());
         kept.into_iter().map(take).collect()
     }
 }
@@ -44,26 +44,26 @@ impl Pages {
 impl PageStoreFactory for Pages {
     fn create(&self, _: &PageStoreArgs<'_>) -> PageResult<Box<dyn PageStore>> {
         let kept = Kept::default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(kept.clone());
+        self.0.lock().push(kept.clone());
         Ok(Box::new(kept))
     }
 }
 
 impl PageStore for Kept {
     fn put(&mut self, value: Bytes) -> PageResult<PageKey> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         kept.push(value);
         Ok(PageKey::new(kept.len() as u64 - 1))
     }
 
     fn take(&mut self, key: PageKey) -> PageResult<Bytes> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         let page = kept.get_mut(key.get() as usize).map(mem::take);
         page.ok_or_else(|| ParquetError::General("page not found".to_owned()))
     }
 
     fn memory_size(&self) -> usize {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.0.lock();
         kept.iter().map(Bytes::len).sum()
     }
 }
