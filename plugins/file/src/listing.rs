@@ -33,7 +33,7 @@ impl Files {
     /// Those that a job's options name.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for a filter that is none.
+    /// [`ErrorKind::Options`] for a filter that is invalid.
     pub(crate) fn new(options: ReaderOptions) -> Result<Self> {
         let filter = PartitionFilter::parse(&options.partition_filter)?;
         Ok(Self { paths: options.path, partitions: options.partitions, filter })

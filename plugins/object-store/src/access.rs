@@ -221,12 +221,12 @@ impl Bucket {
     ) -> Result<T> {
         let outcome = self.runtime.block_on(async { tokio::time::timeout(limit, future).await });
         outcome.unwrap_or_else(|_| {
-            let message = format!("no answer in {} s", limit.as_secs());
+            let message = format!("no response within {} s", limit.as_secs());
             Err(Error::new(ErrorKind::Connection, message))
         })
     }
 
-    /// A request's error as ours, told of the object under `key`.
+    /// A request's error as an error about the object under `key`.
     pub(crate) fn failed(&self, error: &object_store::Error, key: &str) -> Error {
         error_of(error, &self.address.name(key))
     }

@@ -1,4 +1,4 @@
-//! The way to the store stage by stage, as the findings of both roles' `check` tell it. One small
+//! Checks the way to the store stage by stage, for the findings of both roles' `check`. One small
 //! listing goes all the way; its error says at which stage it ended.
 
 use object_store::list::PaginatedListOptions;

@@ -93,7 +93,7 @@ impl Failure {
             Some(409 | 412) => error(ErrorKind::Exists, "something else is there"),
             Some(507) => error(ErrorKind::Space, "no space left"),
             Some(200 | 408 | 429 | 500..) => {
-                error(ErrorKind::Connection, "the server fails, and goes on failing")
+                error(ErrorKind::Connection, "the server fails repeatedly")
             }
             Some(300..400) => {
                 error(ErrorKind::Connection, "the server sends us elsewhere, which is not followed")
@@ -202,7 +202,7 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
         HttpErrorKind::Connect => {
             failed(NO_CONNECTION, format!("the server is not reached: {innermost}"))
         }
-        HttpErrorKind::Timeout => failed("", "the server does not answer in time".to_owned()),
+        HttpErrorKind::Timeout => failed("", "the server does not respond in time".to_owned()),
         _ => failed("", format!("the connection was lost: {innermost}")),
     }
 }

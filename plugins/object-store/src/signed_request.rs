@@ -13,7 +13,7 @@ use transload_plugin_api::{Error, ErrorKind, Result};
 
 use crate::failure::{Failure, error_of, of_transport};
 
-/// How requests are signed; `None` where nobody is logged in.
+/// How requests are signed; `None` for anonymous access.
 pub(crate) enum Signer {
     S3 { credentials: Option<AwsCredentialProvider>, region: String },
     Azure { credentials: Option<AzureCredentialProvider>, account: String },
@@ -43,7 +43,7 @@ pub(crate) struct SignedResponse {
 }
 
 impl SignedResponse {
-    /// What a failed answer says.
+    /// The failure that the response reports.
     pub(crate) fn failure(&self) -> Failure {
         Failure::of_answer(self.status, &String::from_utf8_lossy(&self.body))
     }
@@ -57,7 +57,7 @@ impl SignedRequests {
     /// Sends it once. `what` is the object's name, for errors.
     ///
     /// # Errors
-    /// Only if there is no whole answer: what became of the request is then not known.
+    /// If there is no complete response: the outcome of the request is then unknown.
     pub(crate) async fn send(
         &self,
         request: SignedRequest<'_>,

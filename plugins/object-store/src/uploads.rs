@@ -1,4 +1,4 @@
-//! The seam's answer by a bucket. Uploads are the store's own multipart uploads, with our token in
+//! A bucket as an [`UploadStore`]. Uploads are the store's own multipart uploads, with our token in
 //! the metadata; they are completed by a request of our own where that needs a condition, and
 //! where the client would retry or leave the token out.
 
@@ -32,7 +32,7 @@ use crate::{
     signed_request::{SignedRequest, SignedRequests, SignedResponse},
 };
 
-/// How long cleaning up may wait for one answer once the job is being stopped.
+/// How long cleaning up may wait for one response once the job is being stopped.
 const CLEANING: Duration = Duration::from_secs(30);
 
 /// How long the beginning of an upload may take once the job is being stopped.
@@ -60,7 +60,7 @@ impl BucketUploads {
         &*self.bucket.store
     }
 
-    /// An answer under way is given up when the job is stopped; what is asked after that is
+    /// A pending response is abandoned when the job is stopped; a request after that is
     /// cleaning up.
     fn ask<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         if self.bucket.cancel.is_cancelled() {
@@ -205,7 +205,7 @@ impl UploadStore for BucketUploads {
             };
             let outcome = outcome.await.map(|part| part.content_id);
             drop(permit);
-            // Nobody waits for a part of an upload that was given up.
+            // There is no receiver for a part of an upload that was abandoned.
             let _ = answer.send(outcome.map_err(|error| bucket.failed(&error, &key)));
         });
         pending.stopping(move || settings.abort())
@@ -216,7 +216,7 @@ impl UploadStore for BucketUploads {
     }
 
     fn complete(&self, upload: UploadId<'_>, parts: &[String], new: bool) -> Reply {
-        // Never given up half-way: the answer decides what may be deleted.
+        // Never abandoned half-way: the response decides what may be deleted.
         let limit = self.bucket.retry.retry_timeout + CLEANING;
         let outcome = self.bucket.wait_regardless(limit, async {
             match &self.bucket.own {
@@ -387,7 +387,7 @@ fn found(result: &GetResult) -> ObjectInfo {
     }
 }
 
-/// Whether an answer says that the object was made. Stores begin to answer before they have
+/// Whether a response says that the object was made. Stores begin to respond before they have
 /// finished, so a 200 may hold an error.
 fn is_result(answer: &SignedResponse, azure: bool) -> bool {
     if azure {

@@ -16,7 +16,7 @@ use transload_plugin_api::{Error, ErrorKind, Result};
 use super::Environment;
 use crate::network::{GOOGLE_METADATA, METADATA_HOSTS, is_loopback};
 
-/// How a machine of AWS is told who it is. A container's own role goes before its machine's, as in
+/// Where a machine of AWS gets its credentials. A container's own role goes before its machine's, as in
 /// the vendor's SDKs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum AwsInstance {
@@ -121,8 +121,11 @@ fn service(variable: &str, url: &str) -> Result<Url> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_near => Ok(url),
-        _ => Err(wrong(variable, &format!("names `{host}`, which nobody should ask for secrets"))
-            .hint("it must be https, this machine, or the vendor's metadata service")),
+        _ => Err(wrong(
+            variable,
+            &format!("names `{host}`, which is not trusted to provide secrets"),
+        )
+        .hint("it must be https, this machine, or the vendor's metadata service")),
     }
 }
 
@@ -148,7 +151,7 @@ impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for InstanceCrede
         // The client panics at a role that makes no url.
         let asked = AssertUnwindSafe(self.0.get_credential()).catch_unwind().await;
         let asked = asked.unwrap_or_else(|_| {
-            let source = "the answer is not understood".into();
+            let source = "the response cannot be parsed".into();
             Err(object_store::Error::Generic { store: "instance", source })
         });
         asked.map_err(not_told)

@@ -20,7 +20,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Addresses at which machines find their own secrets, and those that are none.
+/// Addresses at which machines find their own secrets, and addresses that are not valid.
 pub(crate) fn is_forbidden(address: &IpAddr) -> bool {
     const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
     const EC2_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);

@@ -41,11 +41,11 @@ use crate::pinned_object::ContentRequest;
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     pub(crate) requests: AtomicU64,
-    /// Answers 429 and 503.
+    /// Responses with status 429 or 503.
     pub(crate) throttled: AtomicU64,
-    /// Other answers from 500 on.
+    /// Other responses with status 500 or above.
     pub(crate) failed: AtomicU64,
-    /// Requests without a (whole) answer in time.
+    /// Requests without a (complete) response in time.
     pub(crate) late: AtomicU64,
     /// Connections not made or lost.
     pub(crate) broken: AtomicU64,
@@ -82,7 +82,7 @@ impl Traffic {
         let counted = [
             (&self.throttled, "throttled"),
             (&self.failed, "failed at the server"),
-            (&self.late, "without an answer in time"),
+            (&self.late, "without a response in time"),
             (&self.broken, "with a broken connection"),
         ];
         let words: Vec<_> = counted

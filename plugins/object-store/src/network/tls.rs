@@ -52,7 +52,7 @@ impl fmt::Display for TlsFailure {
         let certificate = |words: &str| format!("the certificate of `{host}` {words}");
         let words = match why {
             TlsError::InvalidCertificate(Is::UnknownIssuer) => {
-                certificate("is signed by nobody whom we trust")
+                certificate("is not signed by a trusted authority")
             }
             TlsError::InvalidCertificate(Is::NotValidForNameContext { presented, .. }) => {
                 certificate(&format!("is for other names: {}", presented.join(", ")))

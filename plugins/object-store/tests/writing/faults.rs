@@ -312,7 +312,7 @@ fn f35_without_metadata_nobody_can_say_whose_a_fixed_key_is() {
     let _lost = faults.once("CompleteMultipartUpload", "x.csv", Fault::LoseReply);
     let outcome = writer.commit(&plan, std::slice::from_ref(&receipt)).unwrap();
     let ChunkOutcome::Unknown { evidence } = &outcome else { panic!("{outcome:?}") };
-    assert!(evidence.contains("cannot be told to be ours"), "{evidence}");
+    assert!(evidence.contains("it is not known whose it is"), "{evidence}");
     writer.abort(&plan, &[receipt]).unwrap();
     assert_eq!(ids(&bucket), [0, 1]);
 }

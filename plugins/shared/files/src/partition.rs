@@ -87,7 +87,7 @@ impl Partitions {
         Err(Error::new(ErrorKind::Options, message).hint(hint))
     }
 
-    /// What the plan should tell: why folders that look like columns are none.
+    /// A note for the plan: why folders that look like columns are not used as columns.
     pub fn note(&self) -> Option<String> {
         let trouble = self.trouble.as_ref()?;
         Some(format!("folders `key=value` are not taken as columns: {trouble}"))
@@ -204,7 +204,7 @@ impl PartitionFilter {
     /// stand in quotes.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for what is none.
+    /// [`ErrorKind::Options`] for an invalid comparison.
     pub fn parse(texts: &[String]) -> Result<Self> {
         let comparisons =
             texts.iter().map(|text| Comparison::parse(text)).collect::<Result<_>>()?;
@@ -267,7 +267,7 @@ impl Comparison {
         Ok(Self { key: key.to_owned(), operator, values, text: text.to_owned() })
     }
 
-    /// The key, the operator and what stands behind it.
+    /// The key, the operator and the text behind it.
     fn divided(text: &str) -> Option<(&str, Operator, &str)> {
         let symbol = text.find(['=', '<', '>', '!']);
         let word = text.find(" in ").or_else(|| text.find(" in("));
@@ -301,7 +301,7 @@ fn compare(value: &str, other: &str) -> Ordering {
     }
 }
 
-/// A value without its quotes; `None` if there is none, or a quote is left over.
+/// A value without its quotes; `None` if it is missing or a quote is not closed.
 fn unquoted(value: &str) -> Option<&str> {
     for quote in ['"', '\''] {
         if let Some(rest) = value.strip_prefix(quote) {
@@ -311,7 +311,7 @@ fn unquoted(value: &str) -> Option<&str> {
     (!value.is_empty()).then_some(value)
 }
 
-/// A text without its percent-encoding; what is none, or does not give UTF-8, stays as it is.
+/// A text without its percent-encoding; invalid encoding, or encoding that is not UTF-8, stays unchanged.
 fn decoded(text: &str) -> String {
     let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
     let bytes = text.as_bytes();

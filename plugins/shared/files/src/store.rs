@@ -1,5 +1,5 @@
 //! Where files lie, seen from the formats: a list of files, and bytes of each. A disk and a bucket
-//! differ in how they answer; what is in the files is everybody's.
+//! differ in how they answer; the content of the files is handled in the same way.
 
 use std::{io::Read, ops::Range};
 

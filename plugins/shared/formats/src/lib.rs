@@ -82,9 +82,9 @@ pub use types::types;
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};
 
-/// A batch aims at so many rows ...
+/// The rows of a batch that decoders aim at ...
 pub const BATCH_ROWS: usize = 8192;
-/// ... or at so many bytes of input, whichever comes first.
+/// ... or the bytes of input, whichever comes first.
 pub const BATCH_BYTES: usize = 4 << 20;
 
 /// Bytes to batches. The caller owns the buffer and the I/O.

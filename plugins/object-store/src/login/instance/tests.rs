@@ -22,7 +22,7 @@ use crate::{access::Bucket, address::Address, failure::LOGIN, options::Connectio
 
 type Answer = dyn Fn(&str) -> String + Send + Sync;
 
-/// A service that answers by a request's head; the heads are kept.
+/// A service that responds by a request's head; the heads are kept.
 struct Service {
     url: String,
     seen: Arc<Mutex<Vec<String>>>,
@@ -69,7 +69,7 @@ fn reply(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// In so many seconds, as AWS writes it.
+/// In `n` seconds, as AWS writes it.
 fn after(seconds: u64) -> String {
     let time = SystemTime::now() + Duration::from_secs(seconds);
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();

@@ -30,7 +30,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Moves a file to a name that nobody has.
+/// Moves a file to a name that does not exist.
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     // A hard link is the portable rename that never replaces.
     match fs::hard_link(from, to) {

@@ -113,7 +113,7 @@ impl DiskUploads {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let key = format!("{key}{name}");
-            // Links to folders are not followed: what lies there is somebody else's.
+            // Links to folders are not followed: the files there belong to others.
             if entry.file_type()?.is_dir() {
                 self.walk(&entry.path(), &format!("{key}/"), listed)?;
             } else {
@@ -136,7 +136,7 @@ impl DiskUploads {
 
 impl UploadStore for DiskUploads {
     fn proof(&self) -> OwnershipProof {
-        // Files have no metadata; their versions tell whose they are.
+        // Files have no metadata; their versions show which run wrote them.
         OwnershipProof::Version
     }
 

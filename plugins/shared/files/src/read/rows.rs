@@ -17,7 +17,7 @@ pub(crate) trait PieceRows: Send {
     /// The next ones, of the file's own columns; `None` behind the last.
     fn next(&mut self) -> Result<Option<PieceBatch>>;
 
-    /// Where reading goes on behind them; `None` at the end of the piece.
+    /// Where reading continues behind them; `None` at the end of the piece.
     fn position(&self) -> Option<PiecePosition>;
 
     /// Told once all rows are read.

@@ -14,9 +14,9 @@ use crate::{Listing, StoredFile, open_parquet};
 
 /// The sample is at most so large, over all files.
 const SAMPLE_BYTES: usize = 8 << 20;
-/// So many files at most give rows to the sample.
+/// The most files that give rows to the sample.
 const SAMPLE_FILES: usize = 16;
-/// So many CSV headers are compared before the run; a task compares those of all that it reads.
+/// The number of CSV headers compared before the run; a task compares those of all its files.
 const COMPARED_FILES: usize = 256;
 
 /// The columns of a source.
@@ -56,7 +56,7 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
             None => return Err(no_such_column(wanted, &columns)),
         }
     }
-    // A text format's note is of its inference: nothing to tell where the job says all types.
+    // A text format's note is of its inference: not needed where the job declares all types.
     let told = source.format == Format::Parquet || columns.iter().any(|column| column.inferred);
     let mut notes = if told { of_format } else { Vec::new() };
     notes.extend(of_folders);
@@ -116,7 +116,7 @@ fn partition_columns(listing: &Listing) -> Vec<Column> {
     listing.partitions.iter().enumerate().flat_map(column).collect()
 }
 
-/// Parquet files say which types they have; a job that declares another one is told so.
+/// Parquet files say which types they have; a job that declares another one fails.
 fn same_type(column: &Column, wanted: &Column) -> Result<()> {
     if column.logical == wanted.logical {
         return Ok(());
@@ -212,7 +212,7 @@ fn sample_csv(
     let mut input = source.look(file)?;
     let head = source.read_head(&mut input)?;
     if head.names != names {
-        // The same columns in another order; files in the first one's order tell enough.
+        // The same columns in another order; comparing files in the first one's order is enough.
         return Ok(());
     }
     let rows = source.job.options.sample_rows.div_ceil(shares);

@@ -70,7 +70,7 @@ impl Source {
         Input::look(&self.job.store, file, &self.job.options)
     }
 
-    /// The head of a CSV text; `input` then stands behind it. A file without a header has the
+    /// The head of a CSV text; `input` is then behind it. A file without a header has the
     /// names of the job's schema, if that has as many columns.
     pub(crate) fn read_head(&self, input: &mut Input) -> Result<CsvHead> {
         loop {

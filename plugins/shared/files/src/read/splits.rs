@@ -330,7 +330,7 @@ fn split(source: &Source, data: SplitData, whole_names: bool) -> Result<Split> {
 }
 
 /// Whether a file looks as if a place in it could only be found by reading all before. A look at
-/// its first bytes would tell for sure, and cost a request for each object of a bucket.
+/// its first bytes would decide it, and cost a request for each object of a bucket.
 fn is_packed(source: &Source, file: &StoredFile) -> bool {
     let options = &source.job.options;
     let named = FileName::of(&file.name).compression();

@@ -166,7 +166,7 @@ impl PieceRows for TextRows {
         Some(PiecePosition { offset: self.input.offset(), line })
     }
 
-    /// Tells the log which keys were left out.
+    /// Logs which keys were left out.
     fn finish(&self) {
         const MOST: usize = 20;
         let Some(Records::Json(decoder)) = &self.records else { return };

@@ -1,5 +1,5 @@
-//! The way back: what a run that is given up has staged goes. What an unknown outcome may have
-//! published stays. Other runs' leftovers are `sweep`'s.
+//! Aborts a run: what it has staged is removed. What a run with an unknown outcome may have
+//! published stays. Leftovers of other runs are handled by `sweep`.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use super::{
     upload_store::{ObjectInfo, UploadId, UploadStore},
 };
 
-/// Takes a run back, as far as it is known not to be committed.
+/// Aborts a run, as far as it is known not to be committed.
 pub(crate) fn abort_run(
     store: &dyn UploadStore,
     destination: &Destination,
@@ -47,7 +47,7 @@ pub(crate) fn abort_run(
 }
 
 /// Discards uploads that the store has under keys of ours and that we do not know: their beginning
-/// was told to nobody, because the reply was lost. Right only if no other run has these keys.
+/// was not recorded, because the reply was lost. Right only if no other run has these keys.
 pub(crate) fn discard_unrecorded(store: &dyn UploadStore, root: &str, entries: &[UploadEntry]) {
     let known: HashMap<_, _> = entries.iter().map(|it| (it.key.as_str(), it)).collect();
     let found = match store.uploads(root) {
@@ -87,7 +87,7 @@ fn is_there(store: &dyn UploadStore, before: &PriorState, entry: &UploadEntry) -
     let ours = |found: &ObjectInfo| match (&found.token, &entry.version) {
         (Some(token), _) => *token == entry.token,
         (None, Some(version)) => *version == found.version,
-        // Nobody else makes a key with the run in it.
+        // Only this run makes keys that contain its id.
         (None, None) => !before.tokens && names_run(&entry.key, entry.run()),
     };
     Ok(store.look(&entry.key)?.is_some_and(|found| ours(&found)))

@@ -66,7 +66,7 @@ pub(super) fn try_concurrently<T: Sync, R: Send>(
     joined(errors).map_or(Ok(done), Err)
 }
 
-/// The first of several errors, which also tells of the others.
+/// The first of several errors, with the messages of the others.
 pub(super) fn joined(errors: Vec<Error>) -> Option<Error> {
     let mut errors = errors.into_iter();
     let mut first = errors.next()?;

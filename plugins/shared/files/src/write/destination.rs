@@ -1,4 +1,4 @@
-//! Where objects go: below a prefix, or to one key. Also what stands there before the run, and
+//! Where files go: below a folder, or to one key. Also what is there before the run, and
 //! whether the run may write there.
 
 use transload_plugin_api::{Error, ErrorKind, Result, Statement, WriteMode};
@@ -13,7 +13,7 @@ use super::{
 
 /// The object that says that a run has come to its end, as other programs have it.
 pub(crate) const SUCCESS: &str = "_SUCCESS";
-/// A plan names so many of the objects that it removes.
+/// The most files to be removed that a plan names.
 const NAMED: usize = 20;
 
 /// A destination.
@@ -58,7 +58,7 @@ impl Destination {
         }
     }
 
-    /// The destination as it stands, if a run may write there.
+    /// The current state of the destination, if a run may write there.
     ///
     /// # Errors
     /// [`ErrorKind::Exists`] for an insert where something is, [`ErrorKind::Unsupported`] for a

@@ -1,5 +1,5 @@
-//! The writer's options beside those of formats: where objects go, how they are named, when one
-//! ends and the next begins.
+//! The writer's options beside those of formats: how files are named, when one ends and the next
+//! begins, what stays and what is removed.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl WriterOptions {
         Ok(options)
     }
 
-    /// How long a run that has left something must not have stirred to be dead.
+    /// Time without activity after which a run that has left something counts as dead.
     pub(crate) fn abandoned_after(&self) -> Duration {
         Duration::from_millis(self.abandoned_after)
     }
@@ -93,61 +93,62 @@ impl WriterOptions {
 /// The options of [`crate::FilesWriter`], with those of formats. The `path` is the plugin's.
 pub fn writer_specs() -> Vec<OptionSpec> {
     let option = OptionSpec::new;
-    let mut specs = vec![
+    let mut specs =
+        vec![
         option(
             "name",
             OptionKind::Text,
-            "Names of objects: {run}, {task}, {number}, {ext} and {column} for a column's value",
+            "Names of files: {run}, {task}, {number}, {ext} and {column} for a column's value",
         )
         .default(DEFAULT_NAME),
         option(
             "partition_by",
             OptionKind::List,
-            "Columns that give Hive folders, `day=2026-11-21/`, and are left out of the objects",
+            "Columns that give Hive folders, `day=2026-11-21/`, and are left out of the files",
         ),
         option(
             "keep_partition_columns",
             OptionKind::Boolean,
-            "Partition columns stand in the objects too",
+            "Keep partition columns in the files too",
         )
         .default(false),
         option(
             "max_open_partitions",
             OptionKind::Integer { min: 1, max: 10_000 },
-            "Objects that a task fills at a time, as far as its memory allows: packed ones and \
+            "Files that a task fills at a time, as far as its memory allows: compressed ones and \
              Parquet take more of it. For more, the one written longest ago ends",
         )
         .default(10_000),
         option(
             "max_rows_per_object",
             OptionKind::Integer { min: 1, max: i64::MAX },
-            "An object with so many rows ends and the next begins",
+            "Rows after which a file ends and the next begins",
         ),
         option(
             "max_bytes_per_object",
             OptionKind::Size,
-            "An object of so many bytes ends and the next begins; to the size of a batch",
+            "Bytes after which a file ends and the next begins, to the size of a batch",
         ),
         OptionSpec::choice(
             "if_exists",
             &["error", "append"],
-            "What `insert` does if there are objects below the prefix: refuse, or add to them",
+            "What `insert` does if there are files already: refuse, or add to them",
         ),
         OptionSpec::choice(
             "overwrite",
             &["manifest", "prefix"],
-            "What `overwrite` removes: what our manifest names, or all below the prefix",
+            "What `overwrite` removes: what the manifest names, or all below the folder",
         ),
         OptionSpec::choice("empty", &["object", "none"], "What a job without rows leaves"),
-        option("success_marker", OptionKind::Boolean, "Put `_SUCCESS` below the prefix at the end")
+        option("success_marker", OptionKind::Boolean, "Write `_SUCCESS` into the folder at the end")
             .default(true),
-        option("part_size", OptionKind::Size, "Bytes of an upload's part, from 5 to 256 MiB")
+        option("part_size", OptionKind::Size, "Bytes that are sent at once, from 5 to 256 MiB")
             .default("8 MiB"),
         option(
             "abandoned_after",
             OptionKind::Duration,
-            "What another run has left goes once it has not stirred for so long: longer than an \
-             object takes",
+            "Time without activity after which what another run left is removed; must be longer \
+             than writing one file takes",
         )
         .default("7 d"),
     ];

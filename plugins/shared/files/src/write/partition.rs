@@ -10,7 +10,7 @@ use transload_values::ColumnRenderer;
 
 use super::name_template::{NULL_PARTITION, NameTemplate, encode};
 
-/// One partition: its values as they stand in names, in the template's order.
+/// One partition: its values as they are written in names, in the template's order.
 pub(crate) type Values = Arc<[String]>;
 
 /// The rows of one partition in a batch.
@@ -50,7 +50,7 @@ impl Partitioner {
     /// For batches of these columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for partition columns that the rows have not,
+    /// [`ErrorKind::Options`] for partition columns that the rows do not have,
     /// [`ErrorKind::Unsupported`] for one whose type has no text.
     pub(crate) fn new(template: &NameTemplate, columns: &[Column], keep: bool) -> Result<Self> {
         let index = |name: &str| columns.iter().position(|column| column.name == name);

@@ -39,11 +39,11 @@ pub(crate) struct Publication<'a> {
     pub(crate) cancel: &'a Cancel,
 }
 
-/// What became of a step: it is done, or nobody can say.
+/// The outcome of a step: done, or the evidence if it is unknown.
 type Step<T> = std::result::Result<T, String>;
 
 impl Publication<'_> {
-    /// Publishes what the receipts tell of.
+    /// Publishes the uploads of the receipts.
     pub(crate) fn publish(&self, receipts: &[Receipt]) -> Result<ChunkOutcome> {
         let mut receipts: Vec<_> = receipts.iter().collect();
         receipts.sort_by_key(|receipt| receipt.task);
@@ -99,7 +99,7 @@ impl Publication<'_> {
         };
         match self.tidy(root, entries) {
             Ok(()) => Ok(Ok(outcome)),
-            // Not a failure that could be taken back. Repeated, or by the next run, it is mended.
+            // The rows are committed. A repeated commit, or the next run, completes the rest.
             Err(error) => Ok(Err(format!(
                 "the rows are in and the manifest names them, but what was to follow was not done \
                  ({error}); old objects may still be there"
@@ -248,7 +248,7 @@ impl Publication<'_> {
                 _ => false,
             };
             match &reply {
-                // It was said to be done, and nobody contradicts.
+                // The store reported success, and nothing contradicts it.
                 Reply::Done if now.is_err() => return Ok(Ok(told(entry))),
                 // The look just now stands in for the condition.
                 Reply::Unconditional if now.is_ok() && !there => {
@@ -264,7 +264,7 @@ impl Publication<'_> {
             if let (Reply::Gone(error), Ok(None), false) = (&reply, &now, again || tried > 0)
                 && self.store.proof() == OwnershipProof::Version
             {
-                // Nobody else could have published it: no reply of this store is lost.
+                // It cannot have been published: no reply of this store is lost.
                 return Err(error.clone());
             }
             let hopeless = matches!(reply, Reply::Gone(_)) && tried >= 2;
@@ -299,7 +299,7 @@ impl Publication<'_> {
         let found = match now {
             Ok(None) => "nothing is under the key".to_owned(),
             Ok(Some(found)) => format!(
-                "an object of {} bytes that cannot be told to be ours is under the key",
+                "an object of {} bytes is under the key, and it is not known whose it is",
                 found.size
             ),
             Err(error) => format!("the key cannot be looked at ({error})"),
@@ -312,7 +312,7 @@ impl Publication<'_> {
         let proven = match (&found.token, &entry.version) {
             (Some(token), _) => *token == entry.token,
             (None, Some(version)) => *version == found.version,
-            // The key has the run in it: nobody else makes it.
+            // The key contains the run: only this run makes it.
             (None, None) => !self.before.tokens && self.template.has_run(),
         };
         proven && found.size == entry.size
@@ -425,14 +425,17 @@ fn same_object(now: Option<&ObjectInfo>, before: Option<&ObjectInfo>) -> bool {
 }
 
 fn taken_for_dead(store: &dyn UploadStore, root: &str) -> Error {
-    Error::new(ErrorKind::Other, "another run has taken this one for dead and removed its staging")
-        .with_code("FILE-ABANDONED")
-        .at(store.name(root))
-        .hint("nothing was published; let `abandoned_after` be longer than a run may stand still")
+    Error::new(
+        ErrorKind::Other,
+        "another run treated this one as abandoned and removed its staged files",
+    )
+    .with_code("FILE-ABANDONED")
+    .at(store.name(root))
+    .hint("nothing was published; set `abandoned_after` to more than a run may be inactive")
 }
 
 fn changed(store: &dyn UploadStore, key: &str) -> Error {
-    Error::new(ErrorKind::Exists, "somebody else has written there during the run")
+    Error::new(ErrorKind::Exists, "another process has written there during the run")
         .with_code("FILE-CHANGED")
         .at(store.name(key))
         .hint("nothing was published; run the job again")

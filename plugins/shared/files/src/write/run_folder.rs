@@ -9,7 +9,7 @@
 //! | `joined.done` | one file on a disk: the upload that those of all tasks were joined to |
 //! | `publishing` | the commit has begun |
 //! | `swept` | the run is taken for dead and being removed: it must not commit any more |
-//! | `unknown` | nobody can say whether an object is published: nothing may be deleted |
+//! | `unknown` | it is not known whether an object is published: nothing may be deleted |
 
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ pub(crate) const FOLDER: &str = "_transload/";
 /// The note of the joined upload, a list like those of the tasks.
 const JOINED: &str = "joined.done";
 
-/// What a task tells the job's commit: where its list of uploads is, and what it must be.
+/// A task's receipt for the job's commit: where its list of uploads is, and its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UploadReceipt {
     ledger: String,
@@ -197,12 +197,12 @@ impl RunFolder {
         self.put(store, "swept", b"{}", Condition::Any)
     }
 
-    /// Whether nobody has taken the run for dead: its notes are there, and none says so.
+    /// Whether no other run treats this one as dead: its notes are there, without `swept`.
     pub(crate) fn is_alive(&self, store: &dyn UploadStore) -> Result<bool> {
         Ok(store.look(&self.key("swept"))?.is_none() && self.is_publishing(store)?)
     }
 
-    /// Notes that an outcome is unknown: from now on nothing of the run may be deleted.
+    /// Notes that an outcome is unknown: from now on no file of the run may be deleted.
     pub(crate) fn note_unknown(&self, store: &dyn UploadStore, evidence: &str) -> Result<()> {
         self.put(store, "unknown", &json(evidence)?, Condition::Any)
     }
@@ -223,7 +223,7 @@ impl RunFolder {
         if keys.is_empty() {
             return Ok(());
         }
-        // What tells of uploads goes first: without `before.json` there is no run. What says that
+        // Records of uploads go first: without `before.json` there is no run. The note that
         // it is being removed stays as long as there is something to remove.
         let last = [self.key("before.json"), self.key("swept")];
         keys.retain(|key| !last.contains(key));

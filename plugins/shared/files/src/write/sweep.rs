@@ -4,7 +4,7 @@
 //! | how far | what goes, and when |
 //! |---|---|
 //! | committed | its staging, and what it had replaced and not yet removed; at once |
-//! | at work | all that it has staged, once it has not stirred for `abandoned_after` |
+//! | at work | all that it has staged, after `abandoned_after` without activity |
 //! | publishing | that, and the objects that are provably its own, which no manifest names |
 //! | unknown | nothing: people look at it |
 //!
@@ -34,7 +34,7 @@ pub(crate) enum Progress {
     Working,
     /// Its commit had begun.
     Publishing,
-    /// Nobody could say what it has published.
+    /// It is not known what it has published.
     Unknown,
     /// Its removal had begun.
     Swept,
@@ -172,7 +172,7 @@ pub(crate) fn published_by_others(
     Ok(keys)
 }
 
-/// Removes what dead runs have left. What cannot be removed is told and stays.
+/// Removes what dead runs have left. What cannot be removed is logged and stays.
 pub(crate) fn sweep(store: &dyn UploadStore, root: &str, run: &str, after: Duration) -> Result<()> {
     let leftovers = leftovers(store, root, run)?;
     let runs: Vec<_> = leftovers.iter().map(|it| it.run.as_str()).chain([run]).collect();
@@ -219,7 +219,7 @@ impl Sweeping<'_> {
     }
 
     /// What a committed run has replaced and not removed: objects that the manifest before it
-    /// names, the one of now does not, and that nobody has written to since.
+    /// names, the current one does not, and that have not changed since.
     fn replaced(&self, before: &PriorState) -> Result<Vec<String>> {
         let Some((old, _)) = &before.manifest else { return Ok(Vec::new()) };
         let now = Manifest::read(self.store, self.root)?;
@@ -236,7 +236,7 @@ impl Sweeping<'_> {
         Ok(keys)
     }
 
-    /// Discards uploads that a run has begun and nobody has noted: the reply was lost, or the
+    /// Discards uploads that a run has begun and not recorded: the reply was lost, or the
     /// process killed before. Their keys have the run in them.
     fn discard_unrecorded(&self, run: &str) {
         let Self { store, root, .. } = *self;

@@ -17,7 +17,7 @@ use super::{
 const LARGEST_PART: u64 = 4 << 30;
 /// Parts are of one size up to here; then the size doubles ...
 const EVEN_PARTS: usize = 2_000;
-/// ... every so many, so that the 10,000 parts that stores allow hold 4 TiB.
+/// ... after each of these steps, so that the 10,000 parts that stores allow hold 4 TiB.
 const STEP: usize = 1_000;
 
 /// What all uploads of one task share.

@@ -1,6 +1,6 @@
-//! What the writing side asks of a store, in the words of a two-step upload: begin, parts, complete
-//! or discard. A bucket answers it over the network, a folder with staged files, a test with a
-//! store that loses replies. What the answers mean for a run is decided elsewhere.
+//! What the writer needs of a store: uploads in two steps (begin and parts, then complete or
+//! discard), and small objects. A bucket implements it by requests, a disk by staged files. What a
+//! reply means for a run is decided in `publish`.
 
 use std::sync::{
     Arc,
@@ -63,7 +63,7 @@ pub struct ListedObject {
 pub enum Condition<'a> {
     /// Always.
     Any,
-    /// If nobody has the key.
+    /// If the key does not exist.
     New,
     /// If it still is this one.
     Unchanged(&'a ObjectInfo),
@@ -101,7 +101,7 @@ pub enum Reply {
     Refused(Error),
     /// The store does not complete on a condition; nothing was done.
     Unconditional,
-    /// Somebody has the key, or works on it.
+    /// The key exists, or another writer works on it.
     Conflict(Error),
     /// The store does not know the upload: completed before, or discarded.
     Gone(Error),
@@ -158,14 +158,14 @@ pub trait UploadStore: Send + Sync {
     /// Begins an upload; nothing is visible under its key.
     fn begin(&self, key: &str, token: &str) -> Result<String>;
 
-    /// Sends one part; the answer is its name.
+    /// Sends one part; the result is its name.
     fn send(&self, upload: UploadId<'_>, part: Part) -> Pending;
 
-    /// All parts are sent: makes them durable, and tells the version that the object will have,
+    /// All parts are sent: makes them durable, and returns the version that the object will have,
     /// where that is known before.
     fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>>;
 
-    /// Makes the object of its parts; with `new` only if nobody has the key, where the store can.
+    /// Makes the object of its parts; with `new` only if the key does not exist, where the store can.
     fn complete(&self, upload: UploadId<'_>, parts: &[String], new: bool) -> Reply;
 
     /// Forgets an upload; one that is not there is fine.
@@ -200,13 +200,13 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// The waiting half and where the answer goes; `stop` ends the sending if nobody waits.
+    /// The waiting half and the sender of the result.
     pub fn new() -> (Self, SyncSender<Result<String>>) {
         let (sender, answer) = sync_channel(1);
         (Self { answer, stop: None }, sender)
     }
 
-    /// One that has been answered.
+    /// One whose result is known.
     pub fn answered(answer: Result<String>) -> Self {
         let (pending, sender) = Self::new();
         // The channel has room for one, and this is the first.
@@ -214,7 +214,7 @@ impl Pending {
         pending
     }
 
-    /// What to do if the answer is not waited for.
+    /// What to do if the result is not waited for.
     pub fn stopping(mut self, stop: impl FnOnce() + Send + 'static) -> Self {
         self.stop = Some(Box::new(stop));
         self
@@ -253,7 +253,7 @@ pub(crate) struct PartLimit(Arc<(Mutex<usize>, Condvar)>);
 pub struct PartPermit(PartLimit);
 
 impl PartLimit {
-    /// For so many at once.
+    /// For `free` parts at once.
     pub(crate) fn new(free: usize) -> Self {
         Self(Arc::new((Mutex::new(free), Condvar::new())))
     }

@@ -1,4 +1,5 @@
-//! The writing side's verbs: tasks send uploads that nobody sees, the job's commit completes them.
+//! The writing side's verbs: tasks send uploads that are not visible, the job's commit completes
+//! them.
 //!
 //! | mode | target is one object | target is a prefix |
 //! |---|---|---|
@@ -148,7 +149,7 @@ impl FilesWriter {
         RunFolder::new(self.destination.root(), &plan.run)
     }
 
-    /// The target as it stands, if the plan may write there.
+    /// The current state of the destination, if the plan may write there.
     fn look(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<PriorState> {
         let kept = self.kept(plan)?;
         self.encoding()?.check_columns(&kept)?;
@@ -300,7 +301,7 @@ impl FilesWriter {
         };
         let also = if because.is_empty() { String::new() } else { format!("; {because}") };
         let because = format!(
-            "{doubt}: after a lost reply nobody can say whether an object is this run's{also}"
+            "{doubt}: after a lost reply it is not known whether an object is this run's{also}"
         );
         Ok((lower, because))
     }
