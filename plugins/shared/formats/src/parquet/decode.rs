@@ -24,11 +24,10 @@ use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
 use super::{
     blocks::Blocks,
     broken,
-    file::{ParquetFile, Place},
+    file::{ColumnPath, ParquetFile},
     footer,
-    pages::{ChunkPages, ChunkPlace, Trouble},
-    reading,
-    turn::turn,
+    pages::{ChunkPages, ChunkPath, FirstError},
+    types,
 };
 use crate::{BATCH_BYTES, BATCH_ROWS};
 
@@ -64,7 +63,7 @@ pub struct ParquetBatch {
 /// A column to read.
 struct Wanted {
     name: String,
-    place: Place,
+    place: ColumnPath,
     levels: FieldLevels,
 }
 
@@ -80,8 +79,8 @@ struct OpenGroup {
 
 struct ColumnReader {
     reader: ParquetRecordBatchReader,
-    place: ChunkPlace,
-    trouble: Trouble,
+    place: ChunkPath,
+    first_error: FirstError,
 }
 
 impl ParquetDecoder {
@@ -166,7 +165,7 @@ impl ParquetDecoder {
         let ranges = ranges.unwrap_or_default(); // checked when the file was opened
         let blocks = Blocks::open(&self.file.file, &ranges)?;
         let pages = self.columns.iter().zip(blocks).map(|(wanted, blocks)| {
-            let place = ChunkPlace {
+            let place = ChunkPath {
                 file: self.file.file.clone(),
                 row_group: number,
                 column: wanted.name.clone(),
@@ -184,7 +183,7 @@ impl ParquetDecoder {
         batch_rows: usize,
     ) -> Result<ColumnReader> {
         let group = self.file.metadata.row_group(number);
-        let (place, trouble) = (pages.place.clone(), pages.trouble.clone());
+        let (place, first_error) = (pages.place.clone(), pages.first_error.clone());
         let rows = group.num_rows() as usize;
         let skip = self.skip as usize;
         let selection = (skip > 0).then(|| {
@@ -192,7 +191,7 @@ impl ParquetDecoder {
         });
         let chunk =
             OneChunk { rows, pages: Mutex::new(Some(pages)), group, metadata: &self.file.metadata };
-        let reader = guarded(&place, &trouble, || {
+        let reader = guarded(&place, &first_error, || {
             ParquetRecordBatchReader::try_new_with_row_groups(
                 &wanted.levels,
                 &chunk,
@@ -200,7 +199,7 @@ impl ParquetDecoder {
                 selection,
             )
         })?;
-        Ok(ColumnReader { reader, place, trouble })
+        Ok(ColumnReader { reader, place, first_error })
     }
 
     /// Reads rows of the open row group, which is not at its end.
@@ -227,7 +226,7 @@ impl Wanted {
     fn new(file: &ParquetFile, column: &Column) -> Result<Self> {
         let place = file.place(column)?;
         let root = &file.metadata.file_metadata().schema().get_fields()[place.root];
-        let levels = reading::schema(root, &place.shape)
+        let levels = types::read_schema(root, &place.column_type)
             .and_then(|schema| parquet_to_arrow_field_levels(&schema, ProjectionMask::all(), None))
             .map_err(|error| {
                 let text = format!("column `{}` cannot be read", column.name);
@@ -239,14 +238,15 @@ impl Wanted {
 
 impl ColumnReader {
     fn read(&mut self, rows: usize, wanted: &Wanted) -> Result<ArrayRef> {
-        let Self { reader, place, trouble } = self;
-        let batch = guarded(place, trouble, || {
+        let Self { reader, place, first_error } = self;
+        let batch = guarded(place, first_error, || {
             reader.next().transpose().map_err(|error| ParquetError::External(Box::new(error)))
         })?;
         let array = batch.as_ref().and_then(|batch| batch.columns().first());
         match array {
             Some(array) if array.len() == rows => {
-                turn(array.clone(), &wanted.place.shape).map_err(|text| place.broken(text))
+                types::to_logical(array.clone(), &wanted.place.column_type)
+                    .map_err(|text| place.broken(text))
             }
             _ => Err(place.broken("it has fewer values than the row group has rows")),
         }
@@ -255,12 +255,12 @@ impl ColumnReader {
 
 /// Runs arrow-rs on bytes that may be damaged: a panic becomes an error.
 fn guarded<T>(
-    place: &ChunkPlace,
-    trouble: &Trouble,
+    place: &ChunkPath,
+    first_error: &FirstError,
     run: impl FnOnce() -> PageResult<T>,
 ) -> Result<T> {
     let outcome = catch_unwind(AssertUnwindSafe(run));
-    if let Some(error) = trouble.take() {
+    if let Some(error) = first_error.take() {
         return Err(error);
     }
     match outcome {

@@ -15,9 +15,9 @@ use parquet::{
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, Result, schema_of};
 
 use super::{
-    group::{GroupPlan, OpenGroup},
-    lay,
     options::ParquetOptions,
+    row_group::{GroupPlan, OpenGroup},
+    types,
 };
 use crate::Encoder;
 
@@ -57,7 +57,7 @@ impl ParquetEncoder {
         let arrow = encode_arrow_schema(&schema_of(&columns));
         let footer = vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), arrow)];
         let properties = options.properties(footer)?;
-        let writer = lay::schema(&columns)
+        let writer = types::write_schema(&columns)
             .and_then(|schema| {
                 SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties.clone().build()))
             })
@@ -107,7 +107,9 @@ impl ParquetEncoder {
     fn fit(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut keep: Option<Vec<bool>> = None;
         for (column, array) in self.plan.columns.iter().zip(batch.columns()) {
-            let Some((marks, why)) = lay::unfit(array, &column.logical) else { continue };
+            let Some((marks, why)) = types::unrepresentable(array, &column.logical) else {
+                continue;
+            };
             let keep = keep.get_or_insert_with(|| vec![true; batch.num_rows()]);
             for row in (0..marks.len()).filter(|row| marks[*row]) {
                 if mem::replace(&mut keep[row], false) {

@@ -12,8 +12,8 @@ use parquet::{
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 
 use super::{
-    footer, reading,
-    shape::{Leaf, Lies, Shape, words},
+    footer,
+    types::{self, ColumnType, LeafType, Storage, native_name},
 };
 use crate::RandomAccess;
 
@@ -29,7 +29,7 @@ pub struct ParquetFile {
 struct Contents {
     columns: Vec<Column>,
     /// The place of each column.
-    places: Vec<Place>,
+    places: Vec<ColumnPath>,
     row_groups: Vec<RowGroup>,
     /// Columns that are not supported, with the reason.
     left_out: Vec<(String, String)>,
@@ -38,12 +38,12 @@ struct Contents {
 
 /// The place of a column in the file's schema.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct ColumnPath {
     /// The index among the fields of the schema's root.
     pub(super) root: usize,
     /// The index among the leaves.
     pub(super) leaf: usize,
-    pub(super) shape: Shape,
+    pub(super) column_type: ColumnType,
 }
 
 /// A row group of a file.
@@ -93,20 +93,23 @@ impl ParquetFile {
     }
 
     /// The place of a column that is to be read as `wanted.logical`.
-    pub(super) fn place(&self, wanted: &Column) -> Result<Place> {
+    pub(super) fn place(&self, wanted: &Column) -> Result<ColumnPath> {
         let contents = &self.contents;
         let Some(at) = contents.columns.iter().position(|column| column.name == wanted.name) else {
             return Err(self.missing(&wanted.name));
         };
         let mut place = contents.places[at].clone();
-        if place.shape.logical() != wanted.logical {
-            let shape = read_instead(&place.shape, &wanted.logical).ok_or_else(|| {
-                let (own, other) = (&contents.columns[at].logical, &wanted.logical);
-                let text =
-                    format!("column `{}` is `{own}` and cannot be read as `{other}`", wanted.name);
-                Error::new(ErrorKind::Schema, text).at(self.file.name())
-            })?;
-            place.shape = shape;
+        if place.column_type.logical() != wanted.logical {
+            let column_type =
+                read_instead(&place.column_type, &wanted.logical).ok_or_else(|| {
+                    let (own, other) = (&contents.columns[at].logical, &wanted.logical);
+                    let text = format!(
+                        "column `{}` is `{own}` and cannot be read as `{other}`",
+                        wanted.name
+                    );
+                    Error::new(ErrorKind::Schema, text).at(self.file.name())
+                })?;
+            place.column_type = column_type;
         }
         Ok(place)
     }
@@ -143,17 +146,18 @@ impl Contents {
         }
         let mut leaf = 0;
         for (number, root) in roots.iter().enumerate() {
-            let shape = match count.get(root.name()) {
-                Some(1) => reading::shape(root),
+            let column_type = match count.get(root.name()) {
+                Some(1) => types::column_type(root),
                 _ => Err("more than one column has this name".to_owned()),
             };
-            match shape {
-                Ok(shape) => {
+            match column_type {
+                Ok(column_type) => {
                     let hint = arrow.as_ref().and_then(|fields| fields.get(number));
                     let hint = hint.filter(|field| field.name() == root.name());
-                    let shape = hint.map_or(shape.clone(), |field| shape.refine(field));
-                    contents.columns.push(column(root, &shape));
-                    contents.places.push(Place { root: number, leaf, shape });
+                    let column_type =
+                        hint.map_or(column_type.clone(), |field| column_type.refine(field));
+                    contents.columns.push(column(root, &column_type));
+                    contents.places.push(ColumnPath { root: number, leaf, column_type });
                 }
                 Err(why) => contents.leave_out(root.name(), why),
             }
@@ -168,11 +172,11 @@ impl Contents {
     }
 }
 
-fn column(root: &Type, shape: &Shape) -> Column {
+fn column(root: &Type, column_type: &ColumnType) -> Column {
     let info = root.get_basic_info();
     let nullable = info.repetition() == parquet::basic::Repetition::OPTIONAL;
-    let mut column = Column::new(root.name(), shape.logical(), nullable);
-    column.native = words(root);
+    let mut column = Column::new(root.name(), column_type.logical(), nullable);
+    column.native = native_name(root);
     column
 }
 
@@ -248,14 +252,18 @@ fn instead(native: &str, wanted: &LogicalType) -> Option<LogicalType> {
 }
 
 /// The shape of the same leaf when read as one of the types that [`produced`] returns.
-fn read_instead(shape: &Shape, wanted: &LogicalType) -> Option<Shape> {
-    let Shape::Leaf(leaf) = shape else { return None };
-    let lies = match (leaf.lies, &leaf.logical, wanted) {
-        (Lies::Int96, _, LogicalType::Timestamp { .. }) => Lies::Int96,
-        (Lies::Bytes, LogicalType::Binary, LogicalType::Text { .. } | LogicalType::Json) => {
-            Lies::Text
+fn read_instead(column_type: &ColumnType, wanted: &LogicalType) -> Option<ColumnType> {
+    let ColumnType::Leaf(leaf) = column_type else { return None };
+    let storage = match (leaf.storage, &leaf.logical, wanted) {
+        (Storage::Int96, _, LogicalType::Timestamp { .. }) => Storage::Int96,
+        (Storage::Bytes, LogicalType::Binary, LogicalType::Text { .. } | LogicalType::Json) => {
+            Storage::Text
         }
         _ => return None,
     };
-    Some(Shape::Leaf(Leaf { lies, per_second: leaf.per_second, logical: wanted.clone() }))
+    Some(ColumnType::Leaf(LeafType {
+        storage,
+        per_second: leaf.per_second,
+        logical: wanted.clone(),
+    }))
 }

@@ -11,7 +11,7 @@ use super::thrift::{Compact, Fault, Kind};
 
 /// A page's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct PageHeader {
     /// Size of the page in the file, in bytes.
     pub(super) packed: usize,
     /// Size of the decompressed page, in bytes.
@@ -56,7 +56,7 @@ struct Fields {
     flag: Option<bool>,
 }
 
-impl Head {
+impl PageHeader {
     /// The header at the start of `bytes`, and its length.
     pub(super) fn read(bytes: &[u8]) -> Result<(Self, usize), Fault> {
         let mut walk = Compact::new(bytes);
@@ -222,7 +222,7 @@ mod tests {
         // type 0, 10 bytes from 7, data page { 3 values, RLE_DICTIONARY, RLE, RLE }
         let bytes =
             [0x15, 0, 0x15, 20, 0x15, 14, 0x2C, 0x15, 6, 0x15, 16, 0x15, 6, 0x15, 6, 0, 0, 99];
-        let (head, length) = Head::read(&bytes).unwrap();
+        let (head, length) = PageHeader::read(&bytes).unwrap();
         assert_eq!((head.size, head.packed, head.checksum, length), (10, 7, None, 17));
         assert_eq!(
             head.body,
@@ -234,14 +234,14 @@ mod tests {
             }
         );
         for cut in 0..length {
-            assert_eq!(Head::read(&bytes[..cut]), Err(Fault::Short));
+            assert_eq!(PageHeader::read(&bytes[..cut]), Err(Fault::Short));
         }
     }
 
     #[test]
     fn negative_sizes_and_missing_fields_are_refused() {
-        assert_eq!(Head::read(&[0x15, 0, 0x15, 1, 0]), Err(Fault::Wrong("a negative size")));
+        assert_eq!(PageHeader::read(&[0x15, 0, 0x15, 1, 0]), Err(Fault::Wrong("a negative size")));
         let few = Err(Fault::Wrong("an unknown encoding, or too few fields"));
-        assert_eq!(Head::read(&[0x15, 0, 0x15, 2, 0x15, 2, 0]), few);
+        assert_eq!(PageHeader::read(&[0x15, 0, 0x15, 2, 0x15, 2, 0]), few);
     }
 }

@@ -19,7 +19,9 @@ use parquet::{
 };
 use transload_plugin_api::{Error, ErrorKind, Result};
 
-use super::{broken, file::ParquetFile, footer, options::CREATED_BY, pages::Trouble, shape::words};
+use super::{
+    broken, file::ParquetFile, footer, options::CREATED_BY, pages::FirstError, types::native_name,
+};
 
 /// Writes one file with the row groups of all `parts`, in their order, and returns its number of
 /// rows. All parts must have the schema of the first.
@@ -40,19 +42,19 @@ pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
         .build();
     let schema = own.schema_descr().root_schema_ptr();
     let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties))
-        .map_err(|error| failed(first, &Trouble::default(), &error))?;
+        .map_err(|error| failed(first, &FirstError::default(), &error))?;
     let mut rows = 0;
     for part in parts {
         check(first, part)?;
         rows += part.rows();
         for group in part.metadata.row_groups() {
-            let trouble = Trouble::default();
+            let first_error = FirstError::default();
             let copied =
-                writer.next_row_group().and_then(|target| copy(part, group, target, &trouble));
-            copied.map_err(|error| failed(part, &trouble, &error))?;
+                writer.next_row_group().and_then(|target| copy(part, group, target, &first_error));
+            copied.map_err(|error| failed(part, &first_error, &error))?;
         }
     }
-    writer.finish().map_err(|error| failed(first, &Trouble::default(), &error))?;
+    writer.finish().map_err(|error| failed(first, &FirstError::default(), &error))?;
     Ok(rows)
 }
 
@@ -68,9 +70,9 @@ fn check(first: &ParquetFile, part: &ParquetFile) -> Result<()> {
         Some((expected, found)) => format!(
             "column `{}` ({}) meets `{}` ({})",
             expected.name(),
-            words(expected),
+            native_name(expected),
             found.name(),
-            words(found)
+            native_name(found)
         ),
         None => format!("expected {} columns, found {}", expected.len(), found.len()),
     };
@@ -82,7 +84,7 @@ fn copy<W: Write + Send>(
     part: &ParquetFile,
     group: &RowGroupMetaData,
     mut target: SerializedRowGroupWriter<'_, W>,
-    trouble: &Trouble,
+    first_error: &FirstError,
 ) -> PageResult<()> {
     // without a defined order, minimum and maximum have no meaning
     let ordered = part.metadata.file_metadata().column_orders().is_some();
@@ -96,7 +98,7 @@ fn copy<W: Write + Send>(
             offset_index: None,
         };
         let range = footer::range(chunk).unwrap_or_default(); // checked when the file was opened
-        target.append_column(&Stored { part, range, trouble }, close)?;
+        target.append_column(&Stored { part, range, first_error }, close)?;
     }
     target.close().map(|_| ())
 }
@@ -113,8 +115,8 @@ fn carried(chunk: &ColumnChunkMetaData, ordered: bool) -> PageResult<ColumnChunk
     builder.build()
 }
 
-fn failed(part: &ParquetFile, trouble: &Trouble, error: &ParquetError) -> Error {
-    if let Some(error) = trouble.take() {
+fn failed(part: &ParquetFile, first_error: &FirstError, error: &ParquetError) -> Error {
+    if let Some(error) = first_error.take() {
         return error;
     }
     if let ParquetError::External(source) = error
@@ -130,7 +132,7 @@ fn failed(part: &ParquetFile, trouble: &Trouble, error: &ParquetError) -> Error 
 struct Stored<'a> {
     part: &'a ParquetFile,
     range: Range<u64>,
-    trouble: &'a Trouble,
+    first_error: &'a FirstError,
 }
 
 impl Length for Stored<'_> {
@@ -145,7 +147,7 @@ impl ChunkReader for Stored<'_> {
     /// The chunk is read only from its start.
     fn get_read(&self, _: u64) -> PageResult<Self::T> {
         let read = self.part.file.read(self.range.clone());
-        read.map_err(|error| self.trouble.lay_aside(error))
+        read.map_err(|error| self.first_error.lay_aside(error))
     }
 
     fn get_bytes(&self, _: u64, _: usize) -> PageResult<Bytes> {

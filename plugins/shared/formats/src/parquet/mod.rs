@@ -4,36 +4,34 @@
 //! arrow-rs encodes and decodes values. Everything around them is handled here: every count and
 //! size in a file is checked before memory is allocated for it (`thrift`, `footer`, `header`,
 //! `pages`), bytes come from a [`RandomAccess`] in bounded blocks (`blocks`), and the
-//! meaning of values is determined by Parquet's own types (`shape`, `turn`), so that no value
+//! meaning of values is determined by Parquet's own types (`types`), so that no value
 //! changes silently.
 //!
 //! | module | content |
 //! |---|---|
 //! | `footer`, `thrift` | the end of a file, checked |
-//! | `file`, `shape`, `reading` | [`ParquetFile`]: columns, row groups; the type of each column |
-//! | `pages`, `header`, `unpack`, `blocks` | the pages of a column chunk |
-//! | `decode`, `turn` | [`ParquetDecoder`]: rows as batches |
-//! | `options`, `encode`, `group`, `lay`, `repeats`, `seal` | [`ParquetEncoder`]: batches as a file |
+//! | `file` | [`ParquetFile`]: columns, row groups |
+//! | `types` | Parquet types to logical types and back, and values with them |
+//! | `pages`, `header`, `decompressor`, `blocks` | the pages of a column chunk |
+//! | `decode` | [`ParquetDecoder`]: rows as batches |
+//! | `options`, `encode`, `row_group`, `dictionary`, `checksums` | [`ParquetEncoder`]: batches as a file |
 //! | `join` | [`join_parquet`]: several files as one |
 
 mod blocks;
+mod checksums;
 mod decode;
+mod decompressor;
+mod dictionary;
 mod encode;
 mod file;
 mod footer;
-mod group;
 mod header;
 mod join;
-mod lay;
 mod options;
 mod pages;
-mod reading;
-mod repeats;
-mod seal;
-mod shape;
+mod row_group;
 mod thrift;
-mod turn;
-mod unpack;
+mod types;
 
 pub use decode::{ParquetBatch, ParquetDecoder};
 pub use encode::ParquetEncoder;

@@ -17,9 +17,9 @@ use transload_plugin_api::{Error, Result};
 use super::{
     blocks::Blocks,
     broken,
-    header::{Body, Head},
+    decompressor::Decompressor,
+    header::{Body, PageHeader},
     thrift::Fault,
-    unpack::Unpack,
 };
 use crate::RandomAccess;
 
@@ -32,13 +32,13 @@ const HEADER_GUESS: usize = 4 << 10;
 
 /// The place of a chunk, for messages.
 #[derive(Clone)]
-pub(super) struct ChunkPlace {
+pub(super) struct ChunkPath {
     pub(super) file: Arc<dyn RandomAccess>,
     pub(super) row_group: usize,
     pub(super) column: String,
 }
 
-impl ChunkPlace {
+impl ChunkPath {
     pub(super) fn broken(&self, text: impl std::fmt::Display) -> Error {
         let (group, column) = (self.row_group, &self.column);
         broken(&*self.file, format!("row group {group}, column `{column}`: {text}"))
@@ -47,9 +47,9 @@ impl ChunkPlace {
 
 /// Holds our error while arrow-rs reports its own error, which has no kind.
 #[derive(Clone, Default)]
-pub(super) struct Trouble(Arc<Mutex<Option<Error>>>);
+pub(super) struct FirstError(Arc<Mutex<Option<Error>>>);
 
-impl Trouble {
+impl FirstError {
     pub(super) fn take(&self) -> Option<Error> {
         self.0.lock().take()
     }
@@ -71,13 +71,13 @@ pub(super) struct Widths {
 
 /// Reads the pages of one column chunk, once and in order.
 pub(super) struct ChunkPages {
-    pub(super) place: ChunkPlace,
-    pub(super) trouble: Trouble,
+    pub(super) place: ChunkPath,
+    pub(super) first_error: FirstError,
     blocks: Blocks,
-    unpack: Unpack,
+    decompressor: Decompressor,
     chunk: ColumnChunkMetaData,
     /// The header of the next page, if it has been read.
-    next: Option<Head>,
+    next: Option<PageHeader>,
     /// The dictionary, if it has been read.
     dictionary: Option<Page>,
     /// Number of values that the chunk must still provide.
@@ -88,16 +88,16 @@ impl ChunkPages {
     pub(super) fn new(
         blocks: Blocks,
         chunk: &ColumnChunkMetaData,
-        place: ChunkPlace,
+        place: ChunkPath,
     ) -> Result<Self> {
         let compression = chunk.compression();
-        let unpack = Unpack::new(compression)
+        let decompressor = Decompressor::new(compression)
             .ok_or_else(|| place.broken(format!("`{compression}` cannot be decompressed")))?;
         Ok(Self {
             place,
-            trouble: Trouble::default(),
+            first_error: FirstError::default(),
             blocks,
-            unpack,
+            decompressor,
             chunk: chunk.clone(),
             next: None,
             dictionary: None,
@@ -119,7 +119,7 @@ impl ChunkPages {
             bytes = bytes.max(plain.max(0) as u64 / rows);
         }
         let mut longest = 0;
-        if matches!(self.peek()?, Some(Head { body: Body::Dictionary { .. }, .. })) {
+        if matches!(self.peek()?, Some(PageHeader { body: Body::Dictionary { .. }, .. })) {
             self.dictionary = self.page()?;
             if let Some(Page::DictionaryPage { buf, num_values, .. }) = &self.dictionary {
                 bytes = bytes.max(buf.len() as u64 / u64::from((*num_values).max(1)) * per_row);
@@ -130,7 +130,7 @@ impl ChunkPages {
     }
 
     /// The header of the next page that contains data or a dictionary.
-    fn peek(&mut self) -> Result<Option<&Head>> {
+    fn peek(&mut self) -> Result<Option<&PageHeader>> {
         while self.next.is_none() && !self.blocks.is_empty() {
             let head = self.head()?;
             match head.body {
@@ -141,11 +141,11 @@ impl ChunkPages {
         Ok(self.next.as_ref())
     }
 
-    fn head(&mut self) -> Result<Head> {
+    fn head(&mut self) -> Result<PageHeader> {
         let mut guess = HEADER_GUESS;
         let (head, length) = loop {
             let bytes = self.blocks.show(guess)?;
-            match Head::read(bytes) {
+            match PageHeader::read(bytes) {
                 Ok(read) => break read,
                 Err(Fault::Short) if bytes.len() >= guess && guess < HEADER => guess *= 4,
                 Err(Fault::Short) => return Err(self.place.broken("a page header is cut off")),
@@ -194,7 +194,7 @@ impl ChunkPages {
     }
 
     /// A chunk must have as many values as the footer claims, and a page no more than remain.
-    fn count(&mut self, head: &Head) -> Result<()> {
+    fn count(&mut self, head: &PageHeader) -> Result<()> {
         let Some(values) = head.data_values() else { return Ok(()) };
         match self.values.checked_sub(u64::from(values)) {
             Some(left) => self.values = left,
@@ -207,7 +207,7 @@ impl ChunkPages {
         Ok(())
     }
 
-    fn unpack(&mut self, head: &Head, bytes: Bytes) -> Result<Bytes> {
+    fn unpack(&mut self, head: &PageHeader, bytes: Bytes) -> Result<Bytes> {
         // the levels of a version 2 page are never compressed
         let (levels, packed) = match head.body {
             Body::DataV2 { definition, repetition, compressed, .. } => {
@@ -218,7 +218,7 @@ impl ChunkPages {
         if levels > bytes.len() || levels > head.size {
             return Err(self.place.broken("the levels of a page are longer than the page"));
         }
-        if !packed || self.unpack.is_none() {
+        if !packed || self.decompressor.is_none() {
             return if bytes.len() == head.size {
                 Ok(bytes)
             } else {
@@ -227,8 +227,8 @@ impl ChunkPages {
         }
         let mut out = Vec::with_capacity(head.size);
         out.extend_from_slice(&bytes[..levels]);
-        self.unpack
-            .unpack(&bytes[levels..], head.size - levels, &mut out)
+        self.decompressor
+            .decompress(&bytes[levels..], head.size - levels, &mut out)
             .ok_or_else(|| self.place.broken("a page cannot be decompressed"))?;
         Ok(Bytes::from(out))
     }
@@ -258,22 +258,22 @@ impl PageReader for ChunkPages {
         if let Some(dictionary) = self.dictionary.take() {
             return Ok(Some(dictionary));
         }
-        self.page().map_err(|error| self.trouble.lay_aside(error))
+        self.page().map_err(|error| self.first_error.lay_aside(error))
     }
 
     fn peek_next_page(&mut self) -> PageResult<Option<PageMetadata>> {
         if self.dictionary.is_some() {
             return Ok(Some(PageMetadata { num_rows: None, num_levels: None, is_dict: true }));
         }
-        let trouble = self.trouble.clone();
-        let head = self.peek().map_err(|error| trouble.lay_aside(error))?;
-        Ok(head.map(Head::metadata))
+        let first_error = self.first_error.clone();
+        let head = self.peek().map_err(|error| first_error.lay_aside(error))?;
+        Ok(head.map(PageHeader::metadata))
     }
 
     fn skip_next_page(&mut self) -> PageResult<()> {
         if self.dictionary.take().is_some() {
             return Ok(());
         }
-        self.pass().map_err(|error| self.trouble.lay_aside(error))
+        self.pass().map_err(|error| self.first_error.lay_aside(error))
     }
 }

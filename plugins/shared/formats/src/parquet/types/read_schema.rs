@@ -9,17 +9,17 @@ use parquet::{
     schema::types::{SchemaDescriptor, Type, TypePtr},
 };
 
-use super::shape::{Leaf, Lies, Shape, words};
+use super::column_type::{ColumnType, LeafType, Storage, native_name};
 
 /// The shape of a column, or a description of its unsupported type.
-pub(super) fn shape(column: &Type) -> Result<Shape, String> {
+pub(in crate::parquet) fn column_type(column: &Type) -> Result<ColumnType, String> {
     match element(column)? {
         Element::Leaf => {
-            let leaf = Shape::of_leaf(column)?;
-            Ok(if is_repeated(column) { Shape::List(Box::new(leaf)) } else { leaf })
+            let leaf = ColumnType::of_leaf(column)?;
+            Ok(if is_repeated(column) { ColumnType::List(Box::new(leaf)) } else { leaf })
         }
-        Element::Repeated(leaf) => Ok(Shape::List(Box::new(Shape::of_leaf(leaf)?))),
-        Element::Item(item) => Ok(Shape::List(Box::new(shape(item)?))),
+        Element::Repeated(leaf) => Ok(ColumnType::List(Box::new(ColumnType::of_leaf(leaf)?))),
+        Element::Item(item) => Ok(ColumnType::List(Box::new(column_type(item)?))),
     }
 }
 
@@ -37,7 +37,7 @@ fn element(column: &Type) -> Result<Element<'_>, String> {
     if column.is_primitive() {
         return Ok(Element::Leaf);
     }
-    let refused = || Err(format!("`{}` is not supported", words(column)));
+    let refused = || Err(format!("`{}` is not supported", native_name(column)));
     if column.get_basic_info().converted_type() != ConvertedType::LIST || is_repeated(column) {
         return refused();
     }
@@ -65,18 +65,21 @@ fn is_repeated(column: &Type) -> bool {
 }
 
 /// The schema with which arrow-rs reads one column.
-pub(super) fn schema(column: &Type, shape: &Shape) -> parquet::errors::Result<SchemaDescriptor> {
-    let fields = vec![read_as(column, shape)?];
+pub(in crate::parquet) fn schema(
+    column: &Type,
+    column_type: &ColumnType,
+) -> parquet::errors::Result<SchemaDescriptor> {
+    let fields = vec![read_as(column, column_type)?];
     let root = Type::group_type_builder("column").with_fields(fields).build()?;
     Ok(SchemaDescriptor::new(Arc::new(root)))
 }
 
-fn read_as(column: &Type, shape: &Shape) -> parquet::errors::Result<TypePtr> {
+fn read_as(column: &Type, column_type: &ColumnType) -> parquet::errors::Result<TypePtr> {
     let info = column.get_basic_info();
-    match shape {
-        Shape::List(item) if column.is_primitive() => read_as(column, item),
-        Shape::Leaf(leaf) => physical(column, leaf),
-        Shape::List(item) => {
+    match column_type {
+        ColumnType::List(item) if column.is_primitive() => read_as(column, item),
+        ColumnType::Leaf(leaf) => physical(column, leaf),
+        ColumnType::List(item) => {
             let fields = match column.get_fields() {
                 [repeated] if repeated.is_primitive() => vec![read_as(repeated, item)?],
                 [repeated] => {
@@ -97,24 +100,24 @@ fn read_as(column: &Type, shape: &Shape) -> parquet::errors::Result<TypePtr> {
     }
 }
 
-fn physical(column: &Type, leaf: &Leaf) -> parquet::errors::Result<TypePtr> {
-    let (physical, length, annotation) = match leaf.lies {
-        Lies::Text => (Physical::BYTE_ARRAY, -1, Some(Annotation::String)),
-        Lies::Half => (Physical::FIXED_LEN_BYTE_ARRAY, 2, Some(Annotation::Float16)),
-        Lies::Int96 => (Physical::FIXED_LEN_BYTE_ARRAY, 12, None),
-        Lies::Fixed(length) => (Physical::FIXED_LEN_BYTE_ARRAY, length, None),
-        Lies::Nothing => match column {
+fn physical(column: &Type, leaf: &LeafType) -> parquet::errors::Result<TypePtr> {
+    let (physical, length, annotation) = match leaf.storage {
+        Storage::Text => (Physical::BYTE_ARRAY, -1, Some(Annotation::String)),
+        Storage::Half => (Physical::FIXED_LEN_BYTE_ARRAY, 2, Some(Annotation::Float16)),
+        Storage::Int96 => (Physical::FIXED_LEN_BYTE_ARRAY, 12, None),
+        Storage::Fixed(length) => (Physical::FIXED_LEN_BYTE_ARRAY, length, None),
+        Storage::Nothing => match column {
             Type::PrimitiveType { physical_type, type_length, .. } => {
                 (*physical_type, *type_length, None)
             }
             Type::GroupType { .. } => (Physical::INT32, -1, None),
         },
-        Lies::Boolean => (Physical::BOOLEAN, -1, None),
-        Lies::Int32 => (Physical::INT32, -1, None),
-        Lies::Int64 => (Physical::INT64, -1, None),
-        Lies::Float => (Physical::FLOAT, -1, None),
-        Lies::Double => (Physical::DOUBLE, -1, None),
-        Lies::Bytes => (Physical::BYTE_ARRAY, -1, None),
+        Storage::Boolean => (Physical::BOOLEAN, -1, None),
+        Storage::Int32 => (Physical::INT32, -1, None),
+        Storage::Int64 => (Physical::INT64, -1, None),
+        Storage::Float => (Physical::FLOAT, -1, None),
+        Storage::Double => (Physical::DOUBLE, -1, None),
+        Storage::Bytes => (Physical::BYTE_ARRAY, -1, None),
     };
     let column = Type::primitive_type_builder(column.name(), physical)
         .with_repetition(column.get_basic_info().repetition())

@@ -18,23 +18,23 @@ use arrow_buffer::{ArrowNativeType, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, TimeUnit};
 use transload_plugin_api::LogicalType;
 
-use super::shape::{Leaf, Lies, Shape};
+use super::column_type::{ColumnType, LeafType, Storage};
 
 /// `Err` describes an invalid value.
-type Turned<T = ArrayRef> = Result<T, String>;
+type Converted<T = ArrayRef> = Result<T, String>;
 
 const DAY_SECONDS: i64 = 86_400;
 /// The Julian day of 1970-01-01.
 const JULIAN_EPOCH: i64 = 2_440_588;
 
 /// The array in the shape's logical type.
-pub(super) fn turn(array: ArrayRef, shape: &Shape) -> Turned {
-    match shape {
-        Shape::Leaf(leaf) => turn_leaf(array, leaf),
-        Shape::List(item) => {
+pub(in crate::parquet) fn to_logical(array: ArrayRef, column_type: &ColumnType) -> Converted {
+    match column_type {
+        ColumnType::Leaf(leaf) => leaf_to_logical(array, leaf),
+        ColumnType::List(item) => {
             let list = array.as_list_opt::<i32>().ok_or("a list was read as another type")?;
-            let values = turn(list.values().clone(), item)?;
-            let DataType::List(field) = shape.logical().data_type() else {
+            let values = to_logical(list.values().clone(), item)?;
+            let DataType::List(field) = column_type.logical().data_type() else {
                 return Err("a list does not have type list".into());
             };
             let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
@@ -44,32 +44,32 @@ pub(super) fn turn(array: ArrayRef, shape: &Shape) -> Turned {
     }
 }
 
-fn turn_leaf(array: ArrayRef, leaf: &Leaf) -> Turned {
-    match leaf.lies {
-        Lies::Boolean | Lies::Float | Lies::Double | Lies::Text => Ok(array),
-        Lies::Int32 => turn_int32(array, leaf),
-        Lies::Int64 => turn_int64(array, leaf),
-        Lies::Half => {
+fn leaf_to_logical(array: ArrayRef, leaf: &LeafType) -> Converted {
+    match leaf.storage {
+        Storage::Boolean | Storage::Float | Storage::Double | Storage::Text => Ok(array),
+        Storage::Int32 => from_int32(array, leaf),
+        Storage::Int64 => from_int64(array, leaf),
+        Storage::Half => {
             let halves = array.as_primitive::<Float16Type>();
             Ok(Arc::new(halves.unary::<_, Float32Type>(|half| half.to_f32())))
         }
-        Lies::Bytes => match leaf.logical {
+        Storage::Bytes => match leaf.logical {
             LogicalType::Decimal { precision, scale } => {
                 let bytes = array.as_binary::<i32>();
                 decimals(bytes.iter(), precision, scale)
             }
             _ => Ok(array),
         },
-        Lies::Int96 => turn_int96(array.as_fixed_size_binary(), leaf),
-        Lies::Fixed(_) => turn_fixed(array, leaf),
-        Lies::Nothing if array.null_count() == array.len() => {
+        Storage::Int96 => from_int96(array.as_fixed_size_binary(), leaf),
+        Storage::Fixed(_) => from_fixed(array, leaf),
+        Storage::Nothing if array.null_count() == array.len() => {
             Ok(new_null_array(&DataType::Utf8, array.len()))
         }
-        Lies::Nothing => Err("there are values in a column of only NULLs".into()),
+        Storage::Nothing => Err("there are values in a column of only NULLs".into()),
     }
 }
 
-fn turn_int32(array: ArrayRef, leaf: &Leaf) -> Turned {
+fn from_int32(array: ArrayRef, leaf: &LeafType) -> Converted {
     let ints: &Int32Array = array.as_primitive();
     Ok(match leaf.logical {
         LogicalType::Int8 => Arc::new(narrow::<Int8Type>(ints)?),
@@ -98,7 +98,7 @@ fn turn_int32(array: ArrayRef, leaf: &Leaf) -> Turned {
     })
 }
 
-fn turn_int64(array: ArrayRef, leaf: &Leaf) -> Turned {
+fn from_int64(array: ArrayRef, leaf: &LeafType) -> Converted {
     let ints: &Int64Array = array.as_primitive();
     Ok(match leaf.logical {
         LogicalType::UInt64 => {
@@ -129,7 +129,7 @@ fn turn_int64(array: ArrayRef, leaf: &Leaf) -> Turned {
     })
 }
 
-fn turn_fixed(array: ArrayRef, leaf: &Leaf) -> Turned {
+fn from_fixed(array: ArrayRef, leaf: &LeafType) -> Converted {
     let fixed = array.as_fixed_size_binary();
     match leaf.logical {
         LogicalType::Decimal { precision, scale } => decimals(fixed.iter(), precision, scale),
@@ -146,7 +146,7 @@ fn turn_fixed(array: ArrayRef, leaf: &Leaf) -> Turned {
 }
 
 /// Integers that fit into fewer bits according to the file. A NULL is stored as 0.
-fn narrow<T: ArrowPrimitiveType>(ints: &Int32Array) -> Turned<PrimitiveArray<T>>
+fn narrow<T: ArrowPrimitiveType>(ints: &Int32Array) -> Converted<PrimitiveArray<T>>
 where
     T::Native: TryFrom<i32> + Default,
 {
@@ -159,7 +159,7 @@ fn check<N: ArrowNativeType>(
     values: &[N],
     fits: impl Fn(N) -> bool,
     text: impl Fn() -> String,
-) -> Turned<()> {
+) -> Converted<()> {
     // no early exit, so that it is vectorized
     if values.iter().fold(true, |all, value| all & fits(*value)) { Ok(()) } else { Err(text()) }
 }
@@ -168,7 +168,7 @@ fn same_bits<A: ArrowNativeType, B: ArrowNativeType>(values: &ScalarBuffer<A>) -
     ScalarBuffer::new(values.inner().clone(), 0, values.len())
 }
 
-fn decimal128(array: Decimal128Array, precision: u8, scale: i8) -> Turned {
+fn decimal128(array: Decimal128Array, precision: u8, scale: i8) -> Converted {
     let array = array.with_precision_and_scale(precision, scale).map_err(|e| e.to_string())?;
     Ok(Arc::new(array))
 }
@@ -179,7 +179,7 @@ fn ticks(precision: u8) -> i64 {
 }
 
 /// Converts counts of one fraction of a second to counts of another.
-fn rescale(ints: &Int64Array, from: i64, to: i64) -> Turned<Int64Array> {
+fn rescale(ints: &Int64Array, from: i64, to: i64) -> Converted<Int64Array> {
     if from == to {
         return Ok(ints.clone());
     }
@@ -202,7 +202,7 @@ fn rescale(ints: &Int64Array, from: i64, to: i64) -> Turned<Int64Array> {
     Ok(ints.unary(|v| v / divisor))
 }
 
-fn times(ints: &Int64Array, leaf: &Leaf) -> Turned {
+fn times(ints: &Int64Array, leaf: &LeafType) -> Converted {
     let end = DAY_SECONDS * leaf.per_second;
     // 24:00:00 is a time of day in SQL
     check(
@@ -235,17 +235,17 @@ fn timestamps(ints: Int64Array, logical: &LogicalType) -> ArrayRef {
 
 /// Converts nanoseconds of the day and a Julian day to a wall-clock time: no time zone is applied,
 /// because none is stored.
-fn turn_int96(array: &FixedSizeBinaryArray, leaf: &Leaf) -> Turned {
+fn from_int96(array: &FixedSizeBinaryArray, leaf: &LeafType) -> Converted {
     let LogicalType::Timestamp { precision } = leaf.logical else {
         return Err("a timestamp does not have type timestamp".into());
     };
     let ticks = ticks(precision);
     let turned = array.iter().map(|value| value.map(|bytes| int96(bytes, ticks)).transpose());
-    let values: Int64Array = turned.collect::<Turned<_>>()?;
+    let values: Int64Array = turned.collect::<Converted<_>>()?;
     Ok(timestamps(values, &leaf.logical))
 }
 
-fn int96(bytes: &[u8], ticks: i64) -> Turned<i64> {
+fn int96(bytes: &[u8], ticks: i64) -> Converted<i64> {
     let Some((nanos, day)) = bytes.split_first_chunk::<8>() else {
         return Err("a timestamp has too few bytes".into());
     };
@@ -262,13 +262,13 @@ fn int96(bytes: &[u8], ticks: i64) -> Turned<i64> {
 }
 
 /// Months, days and milliseconds, each of 32 bits without a sign.
-fn intervals(array: &FixedSizeBinaryArray) -> Turned {
+fn intervals(array: &FixedSizeBinaryArray) -> Converted {
     let turned = array.iter().map(|value| value.map(interval).transpose());
-    let values: IntervalMonthDayNanoArray = turned.collect::<Turned<_>>()?;
+    let values: IntervalMonthDayNanoArray = turned.collect::<Converted<_>>()?;
     Ok(Arc::new(values))
 }
 
-fn interval(bytes: &[u8]) -> Turned<IntervalMonthDayNano> {
+fn interval(bytes: &[u8]) -> Converted<IntervalMonthDayNano> {
     let part = |at: usize| {
         let bytes = bytes.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u32::from_le_bytes).ok_or("an interval has too few bytes")
@@ -283,7 +283,7 @@ fn decimals<'a>(
     values: impl Iterator<Item = Option<&'a [u8]>>,
     precision: u8,
     scale: i8,
-) -> Turned {
+) -> Converted {
     let text = || format!("a decimal has more than {precision} digits");
     if precision <= 38 {
         let limit = 10i128.pow(u32::from(precision));
@@ -292,14 +292,14 @@ fn decimals<'a>(
             let value = i128::from_be_bytes(extended::<16>(bytes).ok_or_else(text)?);
             if value < limit && value > -limit { Ok(Some(value)) } else { Err(text()) }
         });
-        let array: Decimal128Array = turned.collect::<Turned<_>>()?;
+        let array: Decimal128Array = turned.collect::<Converted<_>>()?;
         return decimal128(array, precision, scale);
     }
     let turned = values.map(|value| {
         let Some(bytes) = value else { return Ok(None) };
         Ok(Some(i256::from_be_bytes(extended::<32>(bytes).ok_or_else(text)?)))
     });
-    let array: Decimal256Array = turned.collect::<Turned<_>>()?;
+    let array: Decimal256Array = turned.collect::<Converted<_>>()?;
     let array = array.with_precision_and_scale(precision, scale).map_err(|e| e.to_string())?;
     array.validate_decimal_precision(precision).map_err(|_| text())?;
     Ok(Arc::new(array))
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn integers_that_do_not_fit_are_errors() {
-        let leaf = |logical| Leaf { lies: Lies::Int32, per_second: 1_000, logical };
+        let leaf = |logical| LeafType { storage: Storage::Int32, per_second: 1_000, logical };
         let array = |value| Arc::new(Int32Array::from(vec![Some(value), None])) as ArrayRef;
         for (logical, good, bad) in [
             (LogicalType::Int8, -128, 128),
@@ -381,8 +381,8 @@ mod tests {
             (LogicalType::Time { precision: 3 }, 86_399_999, -1),
         ] {
             let leaf = leaf(logical);
-            assert!(turn_leaf(array(good), &leaf).is_ok(), "{leaf:?}");
-            assert!(turn_leaf(array(bad), &leaf).is_err(), "{leaf:?}");
+            assert!(leaf_to_logical(array(good), &leaf).is_ok(), "{leaf:?}");
+            assert!(leaf_to_logical(array(bad), &leaf).is_err(), "{leaf:?}");
         }
     }
 }

@@ -25,9 +25,9 @@ use parquet::{
 use transload_plugin_api::{Column, LogicalType};
 
 use super::{
-    lay,
-    repeats::repeats,
-    seal::{Pages, sealed},
+    checksums::{Pages, with_checksums},
+    dictionary::values_repeat,
+    types,
 };
 
 /// Fewer values than this are not worth a second thread.
@@ -67,14 +67,15 @@ impl GroupPlan {
         let mut properties = self.properties.clone();
         if self.dictionary {
             for leaf in 0..self.columns.len() {
-                if !repeats(batches.iter().map(|batch| batch.column(leaf))) {
+                if !values_repeat(batches.iter().map(|batch| batch.column(leaf))) {
                     let path = self.schema.column(leaf).path().clone();
                     properties = properties.set_column_dictionary_enabled(path, false);
                 }
             }
         }
         let columns = self.columns.iter();
-        let fields: Vec<_> = columns.map(|c| lay::field(&c.name, &c.logical, c.nullable)).collect();
+        let fields: Vec<_> =
+            columns.map(|c| types::field(&c.name, &c.logical, c.nullable)).collect();
         // column writers take their properties from a file's writer; this one is used for nothing
         // else
         let root = self.schema.root_schema_ptr();
@@ -141,7 +142,7 @@ impl OpenGroup {
             match pages.as_mut().and_then(Iterator::next) {
                 None => chunk.append_to_row_group(&mut target)?,
                 Some(pages) => {
-                    let (chunk, close) = sealed(pages, noted(&mut chunk))?;
+                    let (chunk, close) = with_checksums(pages, noted(&mut chunk))?;
                     target.append_column(&chunk, close)?;
                 }
             }
@@ -154,7 +155,7 @@ impl OpenColumn {
     fn write(&mut self, batches: &[RecordBatch]) -> PageResult<()> {
         let start = Instant::now();
         for batch in batches {
-            let array = lay::lay(batch.column(self.at), &self.logical)?;
+            let array = types::to_physical(batch.column(self.at), &self.logical)?;
             for leaf in compute_leaves(&self.field, &array)? {
                 self.writer.write(&leaf)?;
             }

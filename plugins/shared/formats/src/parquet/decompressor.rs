@@ -7,7 +7,7 @@ use flate2::bufread::MultiGzDecoder;
 use parquet::basic::Compression;
 
 /// Decompresses the pages of one column chunk.
-pub(super) enum Unpack {
+pub(super) enum Decompressor {
     None,
     Snappy(snap::raw::Decoder),
     Gzip,
@@ -17,7 +17,7 @@ pub(super) enum Unpack {
     Lz4Framed,
 }
 
-impl Unpack {
+impl Decompressor {
     /// `None` for an unsupported compression.
     pub(super) fn new(compression: Compression) -> Option<Self> {
         Some(match compression {
@@ -37,7 +37,12 @@ impl Unpack {
     }
 
     /// Appends exactly `size` bytes to `out`; `None` if the page is damaged.
-    pub(super) fn unpack(&mut self, packed: &[u8], size: usize, out: &mut Vec<u8>) -> Option<()> {
+    pub(super) fn decompress(
+        &mut self,
+        packed: &[u8],
+        size: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
         let start = out.len();
         let end = start.checked_add(size)?;
         if size == 0 {
@@ -139,13 +144,16 @@ mod tests {
             Compression::LZ4_RAW,
         ] {
             let packed = packed(compression, &plain);
-            let mut unpack = Unpack::new(compression).unwrap();
+            let mut unpack = Decompressor::new(compression).unwrap();
             let mut out = b"levels".to_vec();
-            assert!(unpack.unpack(&packed, plain.len(), &mut out).is_some());
+            assert!(unpack.decompress(&packed, plain.len(), &mut out).is_some());
             assert_eq!(&out[6..], plain);
             for size in [1, plain.len() - 1, plain.len() + 1] {
                 let mut out = Vec::new();
-                assert!(unpack.unpack(&packed, size, &mut out).is_none(), "{compression} {size}");
+                assert!(
+                    unpack.decompress(&packed, size, &mut out).is_none(),
+                    "{compression} {size}"
+                );
                 assert!(out.capacity() <= 2 * plain.len(), "{compression}");
             }
         }
@@ -162,7 +170,7 @@ mod tests {
         std::io::Write::write_all(&mut frame, &plain).unwrap();
         for packed in [raw, hadoop, frame.finish().unwrap()] {
             let mut out = Vec::new();
-            Unpack::Lz4Framed.unpack(&packed, plain.len(), &mut out).unwrap();
+            Decompressor::Lz4Framed.decompress(&packed, plain.len(), &mut out).unwrap();
             assert_eq!(out, plain);
         }
     }

@@ -24,18 +24,18 @@ use transload_plugin_api::{Column, LogicalType};
 const INTERVAL: i32 = 12;
 
 /// The schema of a file with these columns.
-pub(super) fn schema(columns: &[Column]) -> PageResult<TypePtr> {
+pub(in crate::parquet) fn schema(columns: &[Column]) -> PageResult<TypePtr> {
     let fields = columns
         .iter()
-        .map(|column| lie(&column.name, &column.logical, column.nullable).map(Arc::new));
+        .map(|column| column_schema(&column.name, &column.logical, column.nullable).map(Arc::new));
     let root = Type::group_type_builder("schema").with_fields(fields.collect::<PageResult<_>>()?);
     Ok(Arc::new(root.build()?))
 }
 
-fn lie(name: &str, logical: &LogicalType, nullable: bool) -> PageResult<Type> {
+fn column_schema(name: &str, logical: &LogicalType, nullable: bool) -> PageResult<Type> {
     let repetition = if nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
     if let LogicalType::List(item) = logical {
-        let item = Arc::new(lie("element", item, true)?);
+        let item = Arc::new(column_schema("element", item, true)?);
         let list = Type::group_type_builder("list")
             .with_repetition(Repetition::REPEATED)
             .with_fields(vec![item]);
@@ -117,7 +117,7 @@ fn decimal_width(precision: u8) -> i32 {
 }
 
 /// The Arrow field with which arrow-rs receives a column.
-pub(super) fn field(name: &str, logical: &LogicalType, nullable: bool) -> FieldRef {
+pub(in crate::parquet) fn field(name: &str, logical: &LogicalType, nullable: bool) -> FieldRef {
     let data_type = match logical {
         LogicalType::List(item) => DataType::List(field("element", item, true)),
         LogicalType::Decimal { precision: 0..=9, .. } => DataType::Int32,
@@ -129,7 +129,10 @@ pub(super) fn field(name: &str, logical: &LogicalType, nullable: bool) -> FieldR
 }
 
 /// The array for such a field. Values must have been [checked](unfit) before.
-pub(super) fn lay(array: &ArrayRef, logical: &LogicalType) -> PageResult<ArrayRef> {
+pub(in crate::parquet) fn to_physical(
+    array: &ArrayRef,
+    logical: &LogicalType,
+) -> PageResult<ArrayRef> {
     Ok(match logical {
         LogicalType::Decimal { precision: 0..=9, .. } => {
             let decimals = array.as_primitive::<Decimal128Type>();
@@ -147,7 +150,7 @@ pub(super) fn lay(array: &ArrayRef, logical: &LogicalType) -> PageResult<ArrayRe
         LogicalType::List(item) => {
             let list = array.as_list::<i32>();
             let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
-            let (field, values) = (field("element", item, true), lay(list.values(), item)?);
+            let (field, values) = (field("element", item, true), to_physical(list.values(), item)?);
             Arc::new(ListArray::try_new(field, offsets, values, nulls)?)
         }
         _ => array.clone(),
@@ -168,7 +171,10 @@ fn interval(value: IntervalMonthDayNano) -> Option<[u8; INTERVAL as usize]> {
 }
 
 /// Marks the rows whose value a file cannot represent, with the reason. `None` if there are none.
-pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool>, String)> {
+pub(in crate::parquet) fn unrepresentable(
+    array: &ArrayRef,
+    logical: &LogicalType,
+) -> Option<(Vec<bool>, String)> {
     let (marks, why) = match logical {
         LogicalType::Decimal { precision, .. } => {
             (wide_decimals(array, *precision)?, format!("it has more than {precision} digits"))
@@ -183,7 +189,7 @@ pub(super) fn unfit(array: &ArrayRef, logical: &LogicalType) -> Option<(Vec<bool
         }
         LogicalType::List(item) => {
             let list = array.as_list::<i32>();
-            let (items, why) = unfit(list.values(), item)?;
+            let (items, why) = unrepresentable(list.values(), item)?;
             let marks = list.offsets().windows(2).enumerate().map(|(row, pair)| {
                 list.is_valid(row) && items[pair[0] as usize..pair[1] as usize].contains(&true)
             });

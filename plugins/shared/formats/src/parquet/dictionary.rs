@@ -21,7 +21,7 @@ struct Sample {
 }
 
 /// Whether values repeat in a column that begins with these arrays.
-pub(super) fn repeats<'a>(arrays: impl Iterator<Item = &'a ArrayRef>) -> bool {
+pub(super) fn values_repeat<'a>(arrays: impl Iterator<Item = &'a ArrayRef>) -> bool {
     let mut sample = Sample { seen: vec![0; 1 << (SEEN_LOG - 6)], values: 0, late: 0, late_new: 0 };
     for array in arrays {
         if sample.values >= VALUES {
@@ -102,7 +102,7 @@ mod tests {
 
     fn decided(array: impl Array + 'static) -> bool {
         let array: ArrayRef = Arc::new(array);
-        repeats([array].iter())
+        values_repeat([array].iter())
     }
 
     #[test]

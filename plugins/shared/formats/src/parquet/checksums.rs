@@ -17,7 +17,7 @@ use parquet::{
 };
 
 use super::{
-    header::{Body, Head},
+    header::{Body, PageHeader},
     thrift::{Compact, Fault, put_integer},
 };
 
@@ -69,7 +69,7 @@ impl PageStore for Kept {
 }
 
 /// A column chunk whose pages have checksums, and its entry for the footer.
-pub(super) fn sealed(
+pub(super) fn with_checksums(
     pages: Vec<Bytes>,
     close: ColumnCloseResult,
 ) -> PageResult<(Chunk, ColumnCloseResult)> {
@@ -80,7 +80,7 @@ pub(super) fn sealed(
     while let (Some(header), Some(body)) = (pages.next(), pages.next()) {
         let sealed = header_with(&header, crc32fast::hash(&body)).map_err(wrong)?;
         added += sealed.len() - header.len();
-        let is_dictionary = Head::read(&header)
+        let is_dictionary = PageHeader::read(&header)
             .map(|(head, _)| matches!(head.body, Body::Dictionary { .. }))
             .map_err(wrong)?;
         if !is_dictionary {
@@ -203,12 +203,12 @@ mod tests {
     #[test]
     fn a_header_gets_its_checksum_and_nothing_else() {
         let header = [0x15, 0, 0x15, 20, 0x15, 14, 0x2C, 0x15, 6, 0x15, 16, 0x15, 6, 0x15, 6, 0, 0];
-        let (plain, _) = Head::read(&header).unwrap();
+        let (plain, _) = PageHeader::read(&header).unwrap();
         for checksum in [0, 1, u32::MAX, 0x8000_0000, 0x1234_5678] {
             let sealed = header_with(&header, checksum).unwrap();
-            let (head, length) = Head::read(&sealed).unwrap();
+            let (head, length) = PageHeader::read(&sealed).unwrap();
             assert_eq!(length, sealed.len());
-            assert_eq!(head, Head { checksum: Some(checksum), ..plain.clone() });
+            assert_eq!(head, PageHeader { checksum: Some(checksum), ..plain.clone() });
         }
     }
 }

@@ -11,9 +11,9 @@ use transload_plugin_api::LogicalType;
 const LONGEST: i32 = 1 << 20;
 
 /// How the values of a leaf are stored in the file. Together with a [`LogicalType`] this determines
-/// their conversion. arrow-rs reads them by their physical type alone, see [`super::reading`].
+/// their conversion. arrow-rs reads them by their physical type alone, see [`super::read_schema`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lies {
+pub(in crate::parquet) enum Storage {
     Boolean,
     Int32,
     Int64,
@@ -34,33 +34,33 @@ pub(super) enum Lies {
 
 /// The type of a file's column: a leaf, or a list of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    Leaf(Leaf),
+pub(in crate::parquet) enum ColumnType {
+    Leaf(LeafType),
     List(Box<Self>),
 }
 
 /// The type of a column's values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Leaf {
-    pub(super) lies: Lies,
+pub(in crate::parquet) struct LeafType {
+    pub(in crate::parquet) storage: Storage,
     /// The stored values count this many parts of a second; 0 if that does not apply.
-    pub(super) per_second: i64,
-    pub(super) logical: LogicalType,
+    pub(in crate::parquet) per_second: i64,
+    pub(in crate::parquet) logical: LogicalType,
 }
 
-impl Leaf {
-    fn new(lies: Lies, logical: LogicalType) -> Self {
-        Self { lies, per_second: 0, logical }
+impl LeafType {
+    fn new(storage: Storage, logical: LogicalType) -> Self {
+        Self { storage, per_second: 0, logical }
     }
 
-    fn temporal(lies: Lies, per_second: i64, logical: LogicalType) -> Self {
-        Self { lies, per_second, logical }
+    fn temporal(storage: Storage, per_second: i64, logical: LogicalType) -> Self {
+        Self { storage, per_second, logical }
     }
 }
 
-impl Shape {
+impl ColumnType {
     /// The logical type.
-    pub(super) fn logical(&self) -> LogicalType {
+    pub(in crate::parquet) fn logical(&self) -> LogicalType {
         match self {
             Self::Leaf(leaf) => leaf.logical.clone(),
             Self::List(item) => LogicalType::List(Box::new(item.logical())),
@@ -68,29 +68,31 @@ impl Shape {
     }
 
     /// The shape of a leaf by its own type. `Err` describes a type that is not supported.
-    pub(super) fn of_leaf(leaf: &Type) -> Result<Self, String> {
+    pub(in crate::parquet) fn of_leaf(leaf: &Type) -> Result<Self, String> {
         let annotation = annotation(leaf);
         let short = !matches!(leaf, Type::PrimitiveType { type_length: LONGEST.., .. });
         if annotation == Some(Annotation::Unknown) && short {
-            return Ok(Self::Leaf(Leaf::new(Lies::Nothing, LogicalType::TEXT)));
+            return Ok(Self::Leaf(LeafType::new(Storage::Nothing, LogicalType::TEXT)));
         }
-        let shape = match leaf.get_physical_type() {
-            Physical::BOOLEAN => Some(Leaf::new(Lies::Boolean, LogicalType::Boolean)),
+        let column_type = match leaf.get_physical_type() {
+            Physical::BOOLEAN => Some(LeafType::new(Storage::Boolean, LogicalType::Boolean)),
             Physical::INT32 => of_int32(leaf, annotation.as_ref()),
             Physical::INT64 => of_int64(leaf, annotation.as_ref()),
             Physical::INT96 => {
-                Some(Leaf::temporal(Lies::Int96, 1_000_000_000, LogicalType::TIMESTAMP))
+                Some(LeafType::temporal(Storage::Int96, 1_000_000_000, LogicalType::TIMESTAMP))
             }
-            Physical::FLOAT => Some(Leaf::new(Lies::Float, LogicalType::Float32)),
-            Physical::DOUBLE => Some(Leaf::new(Lies::Double, LogicalType::Float64)),
+            Physical::FLOAT => Some(LeafType::new(Storage::Float, LogicalType::Float32)),
+            Physical::DOUBLE => Some(LeafType::new(Storage::Double, LogicalType::Float64)),
             Physical::BYTE_ARRAY => of_bytes(leaf, annotation.as_ref()),
             Physical::FIXED_LEN_BYTE_ARRAY => of_fixed(leaf, annotation.as_ref()),
         };
-        shape.map(Self::Leaf).ok_or_else(|| format!("`{}` is not supported", words(leaf)))
+        column_type
+            .map(Self::Leaf)
+            .ok_or_else(|| format!("`{}` is not supported", native_name(leaf)))
     }
 
     /// Applies the Arrow schema's type if it is compatible with how the values are stored.
-    pub(super) fn refine(self, arrow: &arrow_schema::Field) -> Self {
+    pub(in crate::parquet) fn refine(self, arrow: &arrow_schema::Field) -> Self {
         use arrow_schema::DataType;
         match (self, arrow.data_type()) {
             (
@@ -102,14 +104,14 @@ impl Shape {
                 | DataType::LargeListView(arrow),
             ) => Self::List(Box::new(item.refine(arrow))),
             (Self::Leaf(leaf), _) => Self::Leaf(refined(leaf, arrow)),
-            (shape, _) => shape,
+            (column_type, _) => column_type,
         }
     }
 }
 
-fn refined(mut leaf: Leaf, arrow: &arrow_schema::Field) -> Leaf {
+fn refined(mut leaf: LeafType, arrow: &arrow_schema::Field) -> LeafType {
     use arrow_schema::DataType;
-    if leaf.lies == Lies::Int64 && leaf.logical == LogicalType::Int64 {
+    if leaf.storage == Storage::Int64 && leaf.logical == LogicalType::Int64 {
         let (unit, logical) = match arrow.data_type() {
             DataType::Duration(unit) => (unit, LogicalType::Duration),
             // Parquet has no annotation for whole seconds
@@ -119,11 +121,11 @@ fn refined(mut leaf: Leaf, arrow: &arrow_schema::Field) -> Leaf {
             },
             _ => return leaf,
         };
-        return Leaf::temporal(Lies::Int64, per_second(*unit), logical);
+        return LeafType::temporal(Storage::Int64, per_second(*unit), logical);
     }
-    let plain = || leaf.logical == LogicalType::Int32 && leaf.lies == Lies::Int32;
+    let plain = || leaf.logical == LogicalType::Int32 && leaf.storage == Storage::Int32;
     if *arrow.data_type() == DataType::Time32(arrow_schema::TimeUnit::Second) && plain() {
-        return Leaf::temporal(Lies::Int32, 1, LogicalType::Time { precision: 0 });
+        return LeafType::temporal(Storage::Int32, 1, LogicalType::Time { precision: 0 });
     }
     if let Some(said) = said(arrow)
         && says_more(&leaf, &said)
@@ -144,15 +146,15 @@ fn said(arrow: &arrow_schema::Field) -> Option<LogicalType> {
 }
 
 /// Whether `said` is a more specific type for `leaf` than Parquet's types give.
-fn says_more(leaf: &Leaf, said: &LogicalType) -> bool {
+fn says_more(leaf: &LeafType, said: &LogicalType) -> bool {
     use LogicalType as L;
     match (&leaf.logical, said) {
         (L::Text { length: None }, L::Text { .. } | L::Numeric | L::Json) => true,
-        (L::Binary, L::Uuid) => leaf.lies == Lies::Fixed(16),
+        (L::Binary, L::Uuid) => leaf.storage == Storage::Fixed(16),
         (L::Time { precision: by }, L::Time { precision: said })
         | (L::Timestamp { precision: by }, L::Timestamp { precision: said })
         | (L::TimestampTz { precision: by }, L::TimestampTz { precision: said }) => {
-            leaf.lies == Lies::Int64 && said <= by && (*by <= 6) == (*said <= 6)
+            leaf.storage == Storage::Int64 && said <= by && (*by <= 6) == (*said <= 6)
         }
         _ => false,
     }
@@ -199,7 +201,7 @@ fn annotation(leaf: &Type) -> Option<Annotation> {
     })
 }
 
-fn of_int32(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+fn of_int32(leaf: &Type, annotation: Option<&Annotation>) -> Option<LeafType> {
     let logical = match annotation {
         None => LogicalType::Int32,
         Some(Annotation::Integer(int)) => match (int.bit_width, int.is_signed) {
@@ -214,14 +216,18 @@ fn of_int32(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
         Some(Annotation::Date) => LogicalType::Date,
         Some(Annotation::Decimal(_)) => decimal(leaf)?,
         Some(Annotation::Time(time)) if time.unit == TimeUnit::MILLIS => {
-            return Some(Leaf::temporal(Lies::Int32, 1000, LogicalType::Time { precision: 3 }));
+            return Some(LeafType::temporal(
+                Storage::Int32,
+                1000,
+                LogicalType::Time { precision: 3 },
+            ));
         }
         _ => return None,
     };
-    Some(Leaf::new(Lies::Int32, logical))
+    Some(LeafType::new(Storage::Int32, logical))
 }
 
-fn of_int64(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+fn of_int64(leaf: &Type, annotation: Option<&Annotation>) -> Option<LeafType> {
     let logical = match annotation {
         None => LogicalType::Int64,
         Some(Annotation::Integer(int)) if int.bit_width == 64 => {
@@ -235,7 +241,7 @@ fn of_int64(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
         Some(Annotation::Time(time)) => {
             let (per_second, precision) = parts(time.unit);
             let logical = LogicalType::Time { precision };
-            return Some(Leaf::temporal(Lies::Int64, per_second, logical));
+            return Some(LeafType::temporal(Storage::Int64, per_second, logical));
         }
         Some(Annotation::Timestamp(timestamp)) => {
             let (per_second, precision) = parts(timestamp.unit);
@@ -244,11 +250,11 @@ fn of_int64(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
             } else {
                 LogicalType::Timestamp { precision }
             };
-            return Some(Leaf::temporal(Lies::Int64, per_second, logical));
+            return Some(LeafType::temporal(Storage::Int64, per_second, logical));
         }
         _ => return None,
     };
-    Some(Leaf::new(Lies::Int64, logical))
+    Some(LeafType::new(Storage::Int64, logical))
 }
 
 fn parts(unit: TimeUnit) -> (i64, u8) {
@@ -259,29 +265,33 @@ fn parts(unit: TimeUnit) -> (i64, u8) {
     }
 }
 
-fn of_bytes(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+fn of_bytes(leaf: &Type, annotation: Option<&Annotation>) -> Option<LeafType> {
     Some(match annotation {
-        Some(Annotation::String | Annotation::Enum) => Leaf::new(Lies::Text, LogicalType::TEXT),
-        Some(Annotation::Json) => Leaf::new(Lies::Text, LogicalType::Json),
-        Some(Annotation::Decimal(_)) => Leaf::new(Lies::Bytes, decimal(leaf)?),
+        Some(Annotation::String | Annotation::Enum) => {
+            LeafType::new(Storage::Text, LogicalType::TEXT)
+        }
+        Some(Annotation::Json) => LeafType::new(Storage::Text, LogicalType::Json),
+        Some(Annotation::Decimal(_)) => LeafType::new(Storage::Bytes, decimal(leaf)?),
         None | Some(Annotation::Bson | Annotation::Geometry(_) | Annotation::Geography(_)) => {
-            Leaf::new(Lies::Bytes, LogicalType::Binary)
+            LeafType::new(Storage::Bytes, LogicalType::Binary)
         }
         _ => return None,
     })
 }
 
-fn of_fixed(leaf: &Type, annotation: Option<&Annotation>) -> Option<Leaf> {
+fn of_fixed(leaf: &Type, annotation: Option<&Annotation>) -> Option<LeafType> {
     let Type::PrimitiveType { type_length: length, .. } = leaf else { return None };
-    let lies = Lies::Fixed(*length);
+    let storage = Storage::Fixed(*length);
     let interval = leaf.get_basic_info().converted_type() == ConvertedType::INTERVAL;
     Some(match annotation {
         _ if !(1..=LONGEST).contains(length) => return None,
-        Some(Annotation::Decimal(_)) if *length <= 32 => Leaf::new(lies, decimal(leaf)?),
-        Some(Annotation::Uuid) if *length == 16 => Leaf::new(lies, LogicalType::Uuid),
-        Some(Annotation::Float16) if *length == 2 => Leaf::new(Lies::Half, LogicalType::Float32),
-        None if interval && *length == 12 => Leaf::new(lies, LogicalType::Interval),
-        None if !interval => Leaf::new(lies, LogicalType::Binary),
+        Some(Annotation::Decimal(_)) if *length <= 32 => LeafType::new(storage, decimal(leaf)?),
+        Some(Annotation::Uuid) if *length == 16 => LeafType::new(storage, LogicalType::Uuid),
+        Some(Annotation::Float16) if *length == 2 => {
+            LeafType::new(Storage::Half, LogicalType::Float32)
+        }
+        None if interval && *length == 12 => LeafType::new(storage, LogicalType::Interval),
+        None if !interval => LeafType::new(storage, LogicalType::Binary),
         _ => return None,
     })
 }
@@ -293,7 +303,7 @@ fn decimal(leaf: &Type) -> Option<LogicalType> {
 }
 
 /// A type in Parquet's terms: `INT64 DECIMAL(15,2)`.
-pub(super) fn words(leaf: &Type) -> String {
+pub(in crate::parquet) fn native_name(leaf: &Type) -> String {
     if leaf.is_group() {
         let info = leaf.get_basic_info();
         return match info.converted_type() {
@@ -346,15 +356,15 @@ mod tests {
         physical: Physical,
         annotation: Option<Annotation>,
         length: i32,
-    ) -> Result<Shape, String> {
+    ) -> Result<ColumnType, String> {
         let leaf = Type::primitive_type_builder("c", physical)
             .with_logical_type(annotation)
             .with_length(length);
-        Shape::of_leaf(&leaf.build().unwrap())
+        ColumnType::of_leaf(&leaf.build().unwrap())
     }
 
-    fn refined_to(shape: &Shape, data_type: DataType) -> String {
-        shape.clone().refine(&Field::new("c", data_type, true)).logical().to_string()
+    fn refined_to(column_type: &ColumnType, data_type: DataType) -> String {
+        column_type.clone().refine(&Field::new("c", data_type, true)).logical().to_string()
     }
 
     /// T24: whether a timestamp is an instant is decided by Parquet's type, not by an additional
@@ -366,10 +376,16 @@ mod tests {
             [(true, None, "timestamptz"), (false, utc.clone(), "timestamp")]
         {
             let stamp = Annotation::timestamp(adjusted, TimeUnit::MICROS);
-            let shape = leaf(Physical::INT64, Some(stamp), -1).unwrap();
-            assert_eq!(refined_to(&shape, DataType::Timestamp(Unit::Microsecond, zone)), expected);
-            assert_eq!(refined_to(&shape, DataType::Timestamp(Unit::Nanosecond, None)), expected);
-            assert_eq!(refined_to(&shape, DataType::Duration(Unit::Second)), expected);
+            let column_type = leaf(Physical::INT64, Some(stamp), -1).unwrap();
+            assert_eq!(
+                refined_to(&column_type, DataType::Timestamp(Unit::Microsecond, zone)),
+                expected
+            );
+            assert_eq!(
+                refined_to(&column_type, DataType::Timestamp(Unit::Nanosecond, None)),
+                expected
+            );
+            assert_eq!(refined_to(&column_type, DataType::Duration(Unit::Second)), expected);
         }
         let plain = leaf(Physical::INT64, None, -1).unwrap();
         assert_eq!(refined_to(&plain, DataType::Utf8), "int64");
@@ -399,8 +415,8 @@ mod tests {
             (Physical::INT96, None, -1, Ok("timestamp")),
             (Physical::INT32, Some(Annotation::Unknown), -1, Ok("text")),
         ] {
-            let shape = leaf(physical, annotation, length);
-            let found = shape.map(|shape| shape.logical().to_string());
+            let column_type = leaf(physical, annotation, length);
+            let found = column_type.map(|column_type| column_type.logical().to_string());
             assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned));
         }
     }
