@@ -1,6 +1,8 @@
 //! Texts of every type through [`ColumnParser`] and [`ColumnRenderer`].
 
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, StringArray, cast::AsArray};
+use arrow_buffer::i256;
+use proptest::prelude::*;
 use transload_plugin_api::{Column, LogicalType};
 
 use super::*;
@@ -152,5 +154,118 @@ fn types_without_a_text_form_are_refused() {
         let error = ColumnParser::new(&column(logical), &CellWords::default()).err().unwrap();
         assert_eq!(error.kind, transload_plugin_api::ErrorKind::Unsupported);
         assert!(error.message.contains(logical));
+    }
+}
+
+/// What is written reads back as the same array.
+fn reads_back(logical: &str, fill: impl FnOnce(&mut Builder)) {
+    let column = column(logical);
+    let mut builder = Builder::new(&column.logical, 0, 0).unwrap();
+    fill(&mut builder);
+    let array = builder.finish(&column.logical, None).unwrap();
+    assert!(builder.is_empty());
+    let mut parser = ColumnParser::new(&column, &CellWords::default()).unwrap();
+    let view = View::of(&column.logical, &array).unwrap();
+    let mut text = Vec::new();
+    for row in 0..array.len() {
+        text.clear();
+        view.write(row, &mut text);
+        let shown = String::from_utf8_lossy(&text);
+        parser.append_text(&text).unwrap_or_else(|error| panic!("{shown}: {error:?}"));
+    }
+    assert_eq!(&parser.finish(), &array, "{logical}");
+}
+
+/// Fills one variant.
+macro_rules! with {
+    ($variant:ident, $values:expr) => {
+        |builder: &mut Builder| {
+            if let Builder::$variant(values) = builder {
+                values.extend($values);
+            }
+            assert!(!builder.is_empty());
+        }
+    };
+}
+
+proptest! {
+    #[test]
+    fn integers_read_back(value in any::<i64>()) {
+        reads_back("int8", with!(Int8, [value as i8]));
+        reads_back("int16", with!(Int16, [value as i16]));
+        reads_back("int32", with!(Int32, [value as i32]));
+        reads_back("int64", with!(Int64, [value]));
+        reads_back("uint8", with!(UInt8, [value as u8]));
+        reads_back("uint16", with!(UInt16, [value as u16]));
+        reads_back("uint32", with!(UInt32, [value as u32]));
+        reads_back("uint64", with!(UInt64, [value as u64]));
+    }
+
+    #[test]
+    fn floats_read_back(bits in any::<u64>()) {
+        // NaN reads back as NaN, whose bits may differ
+        let double = Some(f64::from_bits(bits)).filter(|value| !value.is_nan());
+        reads_back("float64", with!(Float64, [double.unwrap_or(f64::INFINITY)]));
+        let single = Some(f32::from_bits(bits as u32)).filter(|value| !value.is_nan());
+        reads_back("float32", with!(Float32, [single.unwrap_or(f32::NEG_INFINITY)]));
+    }
+
+    #[test]
+    fn decimals_read_back(value in any::<i128>(), scale in 0_u8..=38) {
+        let short = value % 10_i128.pow(38);
+        reads_back(&format!("decimal(38,{scale})"), with!(Decimal128, [short]));
+        let wide = i256::from_i128(short).wrapping_mul(i256::from_i128(10_i128.pow(38) - 1));
+        reads_back(&format!("decimal(76,{scale})"), with!(Decimal256, [wide]));
+    }
+
+    #[test]
+    fn dates_and_times_read_back(days in any::<i32>(), value in any::<i64>()) {
+        // years of up to 8 digits
+        reads_back("date", with!(Date, [days]));
+        for precision in 0_u8..=9 {
+            let ticks = Ticks::new(precision);
+            let value = value / ticks.step() * ticks.step();
+            let time = value.rem_euclid(ticks.per_day());
+            reads_back(&format!("time({precision})"), with!(Time, [time]));
+            reads_back(&format!("timestamp({precision})"), with!(Timestamp, [value]));
+            reads_back(&format!("timestamptz({precision})"), with!(TimestampTz, [value]));
+        }
+        reads_back("duration", with!(Duration, [value]));
+    }
+
+    #[test]
+    fn bytes_read_back(bytes in any::<[u8; 16]>(), length in 0_usize..16) {
+        reads_back("uuid", with!(Uuid, [bytes]));
+        reads_back("binary", |builder| if let Builder::Binary(values) = builder {
+            values.bytes.extend_from_slice(&bytes[..length]);
+            values.close().unwrap();
+        });
+        let form = BinaryText::Base64;
+        let words = CellWords { binary: form, ..CellWords::default() };
+        let mut parser = ColumnParser::new(&column("binary"), &words).unwrap();
+        let mut text = Vec::new();
+        write::base64(&bytes[..length], &mut text);
+        parser.append_text(&text).unwrap();
+        let array = parser.finish();
+        prop_assert_eq!(array.as_binary::<i32>().value(0), &bytes[..length]);
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "[-+.:0-9TZe UC/]{0,30}") {
+        for logical in ["int32", "float64", "decimal(15,2)", "decimal(76,10)", "numeric", "date",
+            "time", "timestamp(9)", "timestamptz", "duration", "uuid", "binary", "boolean"] {
+            let column = column(logical);
+            let mut parser = ColumnParser::new(&column, &CellWords::default()).unwrap();
+            let read = parser.append_text(text.as_bytes());
+            prop_assert_eq!(parser.len(), usize::from(read.is_ok()));
+            // an array of texts means what single texts mean
+            let mut faults = Vec::new();
+            let array = parser.finish();
+            parser.append_array(&StringArray::from(vec![text.as_str()]), &mut faults);
+            prop_assert_eq!(faults.is_empty(), read.is_ok());
+            let all = parser.finish();
+            prop_assert_eq!(all.len(), 1);
+            prop_assert!(read.is_err() || all == array || logical == "float64");
+        }
     }
 }
