@@ -83,6 +83,7 @@ pub use command::run;
 pub mod testing {
     pub use crate::{
         catalog::{Catalog, Entry, Role, SearchPath, Status, check},
+        convert::{Converted, Converter},
         engine::{Received, RingLimits, ring},
     };
 }

@@ -4,13 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use transload::testing::Converter;
+use transload_plugin_api::{Column, LogicalType, schema_of};
 use transload_tests::{
     Workplace,
     servers::{Database, Product},
     texts::records,
 };
+use transload_values::View;
 
 /// A text, and its value as it is written to CSV; `None` if the row must be dirty.
 type Case = (&'static str, Option<&'static str>);
@@ -121,8 +125,26 @@ const CASES: &[(&str, &[Case])] = &[
             ("1e", None),
         ],
     ),
-    ("decimal(38,10)", &[("1234567890123456789012345678.0123456789", Some("1234567890123456789012345678.0123456789"))]),
-    ("decimal(76,10)", &[(WIDE, Some(WIDE)), ("1e65", Some("100000000000000000000000000000000000000000000000000000000000000000.0000000000")), ("1e66", None)]),
+    (
+        "decimal(38,10)",
+        &[(
+            "1234567890123456789012345678.0123456789",
+            Some("1234567890123456789012345678.0123456789"),
+        )],
+    ),
+    (
+        "decimal(76,10)",
+        &[
+            (WIDE, Some(WIDE)),
+            (
+                "1e65",
+                Some(
+                    "100000000000000000000000000000000000000000000000000000000000000000.0000000000",
+                ),
+            ),
+            ("1e66", None),
+        ],
+    ),
     (
         "numeric",
         &[
@@ -171,7 +193,10 @@ const CASES: &[(&str, &[Case])] = &[
             ("", None),
         ],
     ),
-    ("time(0)", &[("01:02:03", Some("01:02:03")), ("01:02:03.0", Some("01:02:03")), ("01:02:03.5", None)]),
+    (
+        "time(0)",
+        &[("01:02:03", Some("01:02:03")), ("01:02:03.0", Some("01:02:03")), ("01:02:03.5", None)],
+    ),
     (
         "timestamp",
         &[
@@ -188,7 +213,13 @@ const CASES: &[(&str, &[Case])] = &[
             ("", None),
         ],
     ),
-    ("timestamp(9)", &[("2024-02-29 12:00:00.123456789", Some("2024-02-29 12:00:00.123456789")), ("2500-01-01 00:00:00", None)]),
+    (
+        "timestamp(9)",
+        &[
+            ("2024-02-29 12:00:00.123456789", Some("2024-02-29 12:00:00.123456789")),
+            ("2500-01-01 00:00:00", None),
+        ],
+    ),
     (
         "timestamptz",
         &[
@@ -226,7 +257,10 @@ const CASES: &[(&str, &[Case])] = &[
         &[
             ("123E4567-E89B-12D3-A456-426614174000", Some("123e4567-e89b-12d3-a456-426614174000")),
             ("123e4567e89b12d3a456426614174000", Some("123e4567-e89b-12d3-a456-426614174000")),
-            ("{123e4567-e89b-12d3-a456-426614174000}", Some("123e4567-e89b-12d3-a456-426614174000")),
+            (
+                "{123e4567-e89b-12d3-a456-426614174000}",
+                Some("123e4567-e89b-12d3-a456-426614174000"),
+            ),
             ("123e4567-e89b-12d3-a456-42661417400", None),
             ("123e4567e89b-12d3-a456-426614174000", None),
             ("", None),
@@ -295,11 +329,9 @@ impl Table {
     }
 
     /// Runs a job from the reader into CSV, and compares every row with what must come of it.
-    fn check(&self, route: &str, workplace: &Workplace, reader: &str) {
+    fn check(&self, route: &str, workplace: &Workplace, reader: &str, schema: &str) {
         let writer = "[writer]\nplugin = \"file\"\npath = \"out.csv\"\n";
-        let schema = self.schema();
-        let dirty = "[dirty]\nmax_rows = 100000\n[channel]\nparallelism = 1\n";
-        let (ended, _) = workplace.job(&format!("[reader]\n{reader}{schema}{writer}{dirty}"));
+        let (ended, _) = workplace.job(&format!("[reader]\n{reader}{schema}{writer}{DIRTY}"));
         ended.exits(0);
         let output = workplace.read("out.csv");
         let mut found = vec![None; self.rows.len()];
@@ -308,7 +340,11 @@ impl Table {
             let (at, _) = self.rows[id];
             found[id] = Some(record[at + 1].clone().expect("a value"));
         }
-        let wrong: Vec<String> = (self.rows.iter().zip(&found))
+        self.compare(route, &found);
+    }
+
+    fn compare(&self, route: &str, found: &[Option<String>]) {
+        let wrong: Vec<String> = (self.rows.iter().zip(found))
             .filter(|((_, (_, expected)), found)| found.as_deref() != *expected)
             .map(|((at, (text, expected)), found)| {
                 let logical = self.types[*at];
@@ -318,6 +354,9 @@ impl Table {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
+
+/// All dirty rows are counted, and rows are few.
+const DIRTY: &str = "[dirty]\nmax_rows = 100000\n[channel]\nparallelism = 1\n";
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -340,7 +379,7 @@ fn csv_cells() {
     }
     let workplace = Workplace::new();
     workplace.put("in.csv", csv);
-    table.check("CSV", &workplace, "plugin = \"file\"\npath = \"in.csv\"\n");
+    table.check("CSV", &workplace, "plugin = \"file\"\npath = \"in.csv\"\n", &table.schema());
 }
 
 #[test]
@@ -352,41 +391,83 @@ fn json_strings() {
     }
     let workplace = Workplace::new();
     workplace.put("in.jsonl", lines);
-    table.check("JSON", &workplace, "plugin = \"file\"\npath = \"in.jsonl\"\n");
+    table.check("JSON", &workplace, "plugin = \"file\"\npath = \"in.jsonl\"\n", &table.schema());
 }
 
-/// A column without a declared type is read by the plugin in the wanted type.
+/// Stored texts are read by the plugin in the type that the job declares.
 #[test]
 fn sqlite_texts() {
     let table = Table::of(&[CASES, DOCUMENTS]);
     let workplace = Workplace::new();
-    workplace.execute("in.db", &table.sql("", quoted));
-    table.check("SQLite", &workplace, "plugin = \"sqlite\"\npath = \"in.db\"\ntable = \"t\"\n");
+    workplace.execute("in.db", &table.sql("TEXT", quoted));
+    let reader = "plugin = \"sqlite\"\npath = \"in.db\"\ntable = \"t\"\n";
+    table.check("SQLite", &workplace, reader, &table.schema());
 }
 
 /// A text column is converted by the host.
 #[test]
 fn text_columns() {
     let table = Table::of(&[CASES, DOCUMENTS]);
+    let mut found = Vec::new();
+    for (at, (text, _)) in &table.rows {
+        let from = [Column::new("c", LogicalType::TEXT, true)];
+        let to = [Column::new("c", table.types[*at].parse().unwrap(), true)];
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![*text]));
+        let batch = RecordBatch::try_new(schema_of(&from), vec![texts]).unwrap();
+        let converted = Converter::new(&from, &to).convert(&batch).unwrap();
+        found.push((converted.batch.num_rows() == 1).then(|| {
+            let mut shown = Vec::new();
+            let values = converted.batch.column(0);
+            View::of(&to[0].logical, values).unwrap().write(0, &mut shown);
+            String::from_utf8(shown).unwrap()
+        }));
+    }
+    table.compare("text column", &found);
+}
+
+/// The types that PostgreSQL has, and its names of them.
+const SERVER_TYPES: &[(&str, &str)] = &[
+    ("boolean", "boolean"),
+    ("int32", "integer"),
+    ("float64", "double precision"),
+    ("float32", "real"),
+    ("decimal(15,2)", "numeric(15,2)"),
+    ("decimal(38,10)", "numeric(38,10)"),
+    ("decimal(76,10)", "numeric(76,10)"),
+    ("date", "date"),
+    ("time", "time"),
+    ("time(0)", "time(0)"),
+    ("timestamp", "timestamp"),
+    ("timestamptz", "timestamptz"),
+    ("uuid", "uuid"),
+    ("text(3)", "varchar(3)"),
+];
+
+/// Texts on a server into typed columns on PostgreSQL, and from there into CSV.
+fn server_texts(product: Product, column_type: &str, literal: fn(&str) -> String) {
+    let mut table = Table::of(&[CASES]);
+    let on_server = |logical: &str| SERVER_TYPES.iter().find(|(name, _)| *name == logical);
+    table.rows.retain(|(at, _)| on_server(table.types[*at]).is_some());
+    let source = Database::new(product, &table.sql(column_type, literal));
+    let types = table.types.iter().map(|logical| on_server(logical).map_or("text", |both| both.1));
+    let columns: String = types.enumerate().map(|(at, name)| format!(", c{at} {name}")).collect();
+    let sql = format!("CREATE TABLE t (id INTEGER PRIMARY KEY{columns});");
+    let target = Database::new(Product::Postgres, &sql);
     let workplace = Workplace::new();
-    workplace.execute("in.db", &table.sql("TEXT", quoted));
-    table.check("text column", &workplace, "plugin = \"sqlite\"\npath = \"in.db\"\ntable = \"t\"\n");
+    let section = |database: &Database| format!("{}table = \"t\"\n", database.address(None));
+    let (reader, writer) = (section(&source), section(&target));
+    let (ended, _) = workplace.job(&format!("[reader]\n{reader}[writer]\n{writer}{DIRTY}"));
+    ended.exits(0);
+    table.check(product.word(), &workplace, &section(&target), "");
 }
 
 #[test]
 fn postgres_texts() {
-    let table = Table::of(&[CASES, DOCUMENTS]);
-    let database = Database::new(Product::Postgres, &table.sql("text", quoted));
-    let reader = format!("{}table = \"t\"\n", database.address(None));
-    table.check("PostgreSQL", &Workplace::new(), &reader);
+    server_texts(Product::Postgres, "text", quoted);
 }
 
 #[test]
 fn mysql_texts() {
-    let table = Table::of(&[CASES, DOCUMENTS]);
-    for product in [Product::Mariadb, Product::Mysql] {
-        let database = Database::new(product, &table.sql("longtext", escaped));
-        let reader = format!("{}table = \"t\"\n", database.address(None));
-        table.check(product.word(), &Workplace::new(), &reader);
-    }
+    server_texts(Product::Mariadb, "longtext", escaped);
+    server_texts(Product::Mysql, "longtext", escaped);
 }

@@ -11,7 +11,6 @@ use arrow_array::{
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{ArrowError, DataType, IntervalUnit, TimeUnit};
 use transload_plugin_api::LogicalType;
-
 use transload_values::{calendar::DAY_MICROS, is_longer};
 
 use super::applied::{Applied, Misfit, cast, misfits};

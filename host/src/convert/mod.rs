@@ -24,7 +24,7 @@ use method::{Method, method};
 pub(crate) use method::{Verdict, verdict};
 
 /// Conversions for all columns of a task, made once and used for every batch.
-pub(crate) struct Converter {
+pub struct Converter {
     columns: Vec<Conversion>,
     schema: SchemaRef,
     /// Every column passes as it is: only the names may differ.
@@ -38,19 +38,19 @@ struct Conversion {
 }
 
 /// A converted batch.
-pub(crate) struct Converted {
+pub struct Converted {
     /// The rows that fit, in the target's schema.
-    pub(crate) batch: RecordBatch,
+    pub batch: RecordBatch,
     /// The rows that do not, by index in the batch given.
-    pub(crate) dirty: Vec<DirtyRow>,
+    pub dirty: Vec<DirtyRow>,
     /// Which rows of the batch given are left, in order; `None` if all are.
-    pub(crate) kept: Option<Vec<u32>>,
+    pub kept: Option<Vec<u32>>,
 }
 
 impl Converter {
     /// A converter from the reader's columns to the writer's, pair by pair. The plan has refused
     /// impossible pairs; one that gets here all the same makes every value dirty.
-    pub(crate) fn new(from: &[Column], to: &[Column]) -> Self {
+    pub fn new(from: &[Column], to: &[Column]) -> Self {
         let pair = |(source, target): (&Column, &Column)| Conversion {
             source: source.clone(),
             target: target.clone(),
@@ -67,7 +67,7 @@ impl Converter {
     ///
     /// # Errors
     /// Only for a batch whose columns are not those the converter was made for.
-    pub(crate) fn convert(&self, batch: &RecordBatch) -> Result<Converted, ArrowError> {
+    pub fn convert(&self, batch: &RecordBatch) -> Result<Converted, ArrowError> {
         if self.idle {
             let batch = RecordBatch::try_new_with_options(
                 self.schema.clone(),

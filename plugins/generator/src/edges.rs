@@ -2,7 +2,6 @@
 
 use arrow_buffer::{IntervalMonthDayNano, i256};
 use transload_plugin_api::LogicalType;
-
 use transload_values::calendar::{day_of, first_day_of};
 
 use crate::spec;

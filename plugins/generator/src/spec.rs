@@ -2,7 +2,6 @@
 //! Generating the values is left to `column`.
 
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
-
 use transload_values::{
     Ticks,
     calendar::{DAY_MICROS, first_day_of},

@@ -6,7 +6,6 @@ use std::io::Write as _;
 
 use arrow_buffer::i256;
 use transload_plugin_api::{LogicalType, Result};
-
 use transload_values::{
     Fault,
     calendar::{DAY_MICROS, day_of},

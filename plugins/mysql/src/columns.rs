@@ -5,7 +5,7 @@ use transload_plugin_api::LogicalType;
 use transload_tables::KeyValue;
 use transload_values::Builder;
 
-/// An empty builder, with room for about so many rows and bytes of text. `None` for types that the
+/// An empty builder, with room for about `rows` rows and `bytes` bytes of text. `None` for types that the
 /// server's values are never read as.
 pub(crate) fn builder(logical: &LogicalType, rows: usize, bytes: usize) -> Option<Builder> {
     use LogicalType as T;

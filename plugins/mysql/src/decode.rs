@@ -7,7 +7,6 @@ use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
 use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 use transload_tables::KeyValue;
-
 use transload_values::{Builder, calendar::DAY_MICROS, parse::Decimal128};
 
 use crate::{

@@ -1,4 +1,4 @@
-//! Rows as text: literals of an INSERT, or lines of LOAD DATA. What becomes of the text is left to
+//! Rows as text: literals of an INSERT, or lines of LOAD DATA. How the text is sent is left to
 //! `insert` and `bulk`.
 
 use std::ops::Range;
@@ -67,7 +67,7 @@ impl RowEncoder {
         Ok(())
     }
 
-    /// Hands all rows to `send` as lines of fields, and answers how many they are.
+    /// Hands all rows to `send` as lines of fields, and returns their number.
     pub(crate) fn lines(
         &mut self,
         batch: &RecordBatch,

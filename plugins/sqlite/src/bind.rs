@@ -160,7 +160,7 @@ impl<'a> Cells<'a> {
         scratch.clear();
         write::decimal(value, scale, scratch);
         if self.column.makes_numbers() {
-            // `12345678901234567.00` is an integer that would go through a double as it stands.
+            // `12345678901234567.00` is an integer that SQLite would otherwise convert through a double.
             trim_fraction(scratch);
         }
         self.column.check_number(scratch)?;

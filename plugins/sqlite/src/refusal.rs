@@ -2,7 +2,6 @@
 //! that would come back as another one is refused before it is bound.
 
 use transload_plugin_api::LogicalType;
-
 use transload_values::{is_longer, parse};
 
 use crate::{catalog::TableColumn, types::Affinity};

@@ -19,7 +19,7 @@ use transload_plugin_api::{
     schema_of,
 };
 use transload_tables::{KeyValue, encode_key};
-use transload_values::{Fault, write};
+use transload_values::{BATCH_BYTES, BATCH_ROWS, Fault, write};
 
 use crate::{
     decode::ColumnDecoder,
@@ -27,9 +27,6 @@ use crate::{
     fit::Misfit,
     key::{bound, key_value},
 };
-
-const BATCH_ROWS: usize = 8192;
-const BATCH_BYTES: u64 = 4 << 20;
 
 /// What is read and where in a row it stands.
 pub(crate) struct ScanPlan {
@@ -172,7 +169,7 @@ impl BatchBuilder {
     }
 
     fn is_full(&self) -> bool {
-        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES as u64
     }
 
     fn add(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {

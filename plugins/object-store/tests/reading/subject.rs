@@ -8,9 +8,8 @@ use transload_plugin_api::{
     Options, Secrets,
     testing::{DirtySource, Rows, Source, Subject, samples},
 };
-use transload_values::ColumnRenderer;
-
 use transload_tests_buckets::{Bucket, secrets};
+use transload_values::ColumnRenderer;
 
 /// Tables in one kind of store, in two objects each.
 pub(crate) struct Objects {

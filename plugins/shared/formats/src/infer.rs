@@ -1,22 +1,21 @@
-//! Types for text columns from a sample of their cells. A guess, and a cautious one: a type is
-//! chosen only if every cell of the sample reads back from it as the text that it was.
+//! Types for text columns from a sample of their cells. The guess is cautious: a type is chosen only
+//! if every cell of the sample reads back from it as the same text.
 //!
 //! Candidates, the first that survives the sample: `boolean` (the words true and false only),
 //! `int64`, `uint64`, `numeric`, `date`, `timestamp`, `timestamptz`; then `text`. Never a binary
 //! float, which would change decimals. Digits behind a leading zero or a plus (`007`, phone
-//! numbers) are no numbers. A column without any value is `text`; every column is nullable.
+//! numbers) are not numbers. A column without any value is `text`; every column is nullable.
 
 use transload_plugin_api::{Column, LogicalType};
-
 use transload_values::{CellWords, ColumnParser};
 
-/// What a sample has told so far.
+/// The types that are still possible after the rows so far.
 pub struct Inference {
     columns: Vec<Guess>,
     rows: u64,
 }
 
-/// One column's candidates that no cell has refuted yet, the preferred one first.
+/// The types that no cell of one column has ruled out yet, the preferred one first.
 struct Guess {
     name: String,
     candidates: Vec<ColumnParser>,
@@ -47,7 +46,7 @@ impl Inference {
         self.rows
     }
 
-    /// What the plan should tell about the guess.
+    /// The note about the guess in the plan.
     pub fn note(&self) -> String {
         match self.rows {
             0 => "no rows to infer types from: every column is text".to_owned(),

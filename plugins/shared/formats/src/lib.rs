@@ -76,16 +76,11 @@ pub use parquet::{
     ParquetStatistics, RowGroup, join_parquet, produced,
 };
 pub use random_access::RandomAccess;
-pub use transload_values::{BinaryText, CellWords};
+pub use transload_values::{BATCH_BYTES, BATCH_ROWS, BinaryText, CellWords};
 pub use types::types;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Result};
-
-/// The rows of a batch that decoders aim at ...
-pub const BATCH_ROWS: usize = 8192;
-/// ... or the bytes of input, whichever comes first.
-pub const BATCH_BYTES: usize = 4 << 20;
 
 /// Bytes to batches. The caller owns the buffer and the I/O.
 pub trait Decoder: Send {

@@ -14,6 +14,11 @@ use arrow_buffer::{
 use arrow_schema::{ArrowError, DataType};
 use transload_plugin_api::LogicalType;
 
+/// The number of rows that a reader's batch aims at.
+pub const BATCH_ROWS: usize = 8192;
+/// The number of bytes of input at which a reader ends a batch with fewer rows.
+pub const BATCH_BYTES: usize = 4 << 20;
+
 /// The values of one column so far, with a place for each NULL; the twin of [`crate::View`].
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the variants are those of `LogicalType`")]

@@ -7,7 +7,7 @@ fn nibble(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
-/// Appends the bytes of hexadecimal digits. `None`, and nothing appended, if they are none.
+/// Appends the bytes of hexadecimal digits. `None`, and nothing appended, if the text is something else.
 pub(crate) fn from_hex(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let text = text.strip_prefix(b"\\x").or_else(|| text.strip_prefix(b"0x")).unwrap_or(text);
     let before = out.len();
@@ -33,7 +33,7 @@ pub(crate) fn to_hex(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the bytes of RFC 4648 base64 with padding and without line breaks. `None`, and nothing
-/// appended, if it is none, or if its unused bits are not zero.
+/// appended, if the text is something else, or if its unused bits are not zero.
 pub(crate) fn from_base64(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let before = out.len();
     let (groups, []) = text.as_chunks::<4>() else { return None };

@@ -11,12 +11,12 @@ use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
 use crate::{
     BinaryText, Builder, CellWords, Cells, Fault, Ticks, ValueError,
     builder::Bytes,
-    fault::is_longer,
     parse::{
         self, Decimal128, Parse, Uuid,
         number::{Decimal256, Float, Integer},
         temporal::{Date, Duration, Time, Timestamp},
     },
+    texts::{AnyText, JsonText, NumericText, ShortText, TextKind},
 };
 
 /// The rows of one column while its texts are read.
@@ -142,7 +142,7 @@ impl ColumnParser {
     }
 
     /// Appends the texts of an array, a NULL for each that is NULL or at fault; `faults` receives
-    /// the rows at fault. The caller looks after NULLs in a required column.
+    /// the rows at fault. NULLs in a required column are left to the caller.
     pub fn append_array(&mut self, texts: &StringArray, faults: &mut Vec<(usize, Fault)>) {
         let visited = self.visit(ArrayTexts { texts, faults });
         debug_assert_eq!(visited, Ok(()));
@@ -276,14 +276,14 @@ impl Visitor for OneText<'_> {
     }
 }
 
-/// All texts of an array; NULL where there is none, and where the text is at fault.
+/// All texts of an array; NULL where the array has NULL, and where the text is at fault.
 struct ArrayTexts<'a> {
     texts: &'a StringArray,
     faults: &'a mut Vec<(usize, Fault)>,
 }
 
 impl ArrayTexts<'_> {
-    /// Calls `append` for every text; what it returns tells NULLs from values.
+    /// Calls `append` for every text; it returns whether the value is not NULL.
     fn each(
         self,
         nulls: &mut NullBufferBuilder,
@@ -499,80 +499,5 @@ impl Slots<bool> for BooleanBufferBuilder {
 
     fn take(&mut self) -> Self {
         std::mem::replace(self, Self::new(0))
-    }
-}
-
-/// What a column of values of any length requires of a text.
-trait TextKind {
-    /// Appends the bytes that the text stands for. On error nothing was appended.
-    fn append(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault>;
-
-    /// Whether the text may be appended as it stands. `utf8`: it is known to be UTF-8.
-    /// `false` leaves it to [`TextKind::append`].
-    fn is_itself(&self, _text: &[u8], _utf8: bool) -> bool {
-        false
-    }
-}
-
-/// `text`
-struct AnyText;
-
-impl TextKind for AnyText {
-    fn append(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        simdutf8::basic::from_utf8(text).map_err(|_| Fault::Utf8)?;
-        out.extend_from_slice(text);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn is_itself(&self, _text: &[u8], utf8: bool) -> bool {
-        utf8
-    }
-}
-
-/// `text(n)`: at most n characters.
-struct ShortText(u32);
-
-impl TextKind for ShortText {
-    fn append(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        simdutf8::basic::from_utf8(text).map_err(|_| Fault::Utf8)?;
-        if is_longer(text, self.0) {
-            return Err(Fault::Length);
-        }
-        out.extend_from_slice(text);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn is_itself(&self, text: &[u8], utf8: bool) -> bool {
-        utf8 && text.len() <= self.0 as usize
-    }
-}
-
-/// `numeric`: the text of a number.
-struct NumericText;
-
-impl TextKind for NumericText {
-    fn append(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        parse::numeric(text)?;
-        out.extend_from_slice(text);
-        Ok(())
-    }
-}
-
-/// `json`: checked, but kept byte for byte.
-struct JsonText;
-
-impl TextKind for JsonText {
-    fn append(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        parse::json(text)?;
-        out.extend_from_slice(text);
-        Ok(())
-    }
-}
-
-impl TextKind for BinaryText {
-    fn append(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        self.decode(text, out)
     }
 }

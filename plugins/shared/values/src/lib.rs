@@ -40,7 +40,7 @@
 //! | route | rule | reason |
 //! |---|---|---|
 //! | CSV, JSON | the words of booleans, base64 and the text of NULL can be chosen per file | files have no types of their own |
-//! | JSON | a number must also be one of JSON's (`.5`, `+1`, `NaN` are text in quotes); an unquoted number, `true` and nested values are read by the text that they stand in the file with | the grammar of JSON comes before the value |
+//! | JSON | a number must also be one of JSON's (`.5`, `+1`, `NaN` are text in quotes); an unquoted number, `true` and nested values are read by their text in the file | the grammar of JSON comes before the value |
 //! | type inference | only `true` and `false` are booleans; `007`, `+1`, `.5`, `-0`, `NaN` stay text | a guess must not change what is written back |
 //! | text column to `binary` | the bytes of the text itself | a text column is not an encoding of bytes; a file has no other way to hold them |
 //! | `numeric` to a float | refused unless the shortest text of the float is the same number | a numeric is exact, as a decimal is; its text is not that of a float |
@@ -60,6 +60,7 @@ mod column;
 mod fault;
 pub mod parse;
 mod render;
+mod texts;
 mod ticks;
 mod view;
 mod words;
@@ -68,7 +69,7 @@ pub mod write;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{Builder, Bytes};
+pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes};
 pub use cells::{Cells, unquote};
 pub use column::ColumnParser;
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};

@@ -1,14 +1,13 @@
 //! Reads the start of a file: the names of its columns, and its first rows for inference.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_values::unquote;
 
 use super::{
     BOM, COLUMN_LIMIT, CsvDialect,
     index::{Index, Place},
 };
 use crate::infer::Inference;
-use transload_values::unquote;
-
 /// The part of a file before its first row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvHead {

@@ -3,14 +3,13 @@
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result, schema_of};
+use transload_values::{CellWords, ColumnParser, ValueError};
 
 use super::{
     JsonShape, RECORD_LIMIT,
     keys::{Found, Keys},
     scan::{Halt, Kind, Scan, Scanner, Token, unescape},
 };
-use transload_values::{CellWords, ColumnParser, ValueError};
-
 use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder};
 
 /// What happens to a key that is not in the schema.

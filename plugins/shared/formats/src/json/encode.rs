@@ -8,10 +8,9 @@ use arrow_array::{
     types::{Float32Type, Float64Type},
 };
 use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result};
-
-use super::{JsonShape, scan::next_special};
 use transload_values::{BinaryText, ColumnRenderer};
 
+use super::{JsonShape, scan::next_special};
 use crate::Encoder;
 
 /// Writes one object per row, its keys in the order of the columns.

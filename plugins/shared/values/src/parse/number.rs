@@ -206,7 +206,7 @@ pub struct Number<'a> {
     pub whole: &'a [u8],
     /// The digits after the point.
     pub fraction: &'a [u8],
-    /// The power of ten, 0 if there is none.
+    /// The power of ten, 0 without an exponent.
     pub exponent: i32,
 }
 

@@ -17,7 +17,7 @@ const DAYS_BEFORE: [u32; 16] = [0, 306, 337, 0, 31, 61, 92, 122, 153, 184, 214, 
 const DAYS_OF: [u32; 16] = [0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0];
 
 /// The days of `YYYY-MM-DD`, all of it in a few operations on one word, without a branch that
-/// depends on the date. `None` leaves it to those who can tell what is wrong.
+/// depends on the date. `None` leaves the reason to `odd_date_prefix`.
 #[inline(always)]
 fn plain_date(text: &[u8; 10]) -> Option<u32> {
     let [a, b, c, d, e, f, g, h, i, j] = *text;
