@@ -46,7 +46,7 @@ impl<'a> Drafting<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] with the name that does not.
-    pub fn check_names(&self) -> Result<()> {
+    pub(crate) fn check_names(&self) -> Result<()> {
         let columns = &self.plan.columns;
         if columns.is_empty() {
             return Err(schema("the plan has no columns to write".to_owned()));
@@ -254,7 +254,7 @@ impl<'a> Drafting<'a> {
     }
 
     /// The step of an overwrite whose target does not exist yet.
-    pub fn staging(&self) -> Vec<Statement> {
+    fn staging(&self) -> Vec<Statement> {
         match self.plan.mode {
             WriteMode::Overwrite => {
                 vec![plain("load the rows into a stage table, then move them".to_owned())]
@@ -265,7 +265,7 @@ impl<'a> Drafting<'a> {
 
     /// The draft as the host gets it: the job's own statements around the steps, what a key that
     /// may be NULL means, and the guarantee.
-    pub(crate) fn complete(&self, draft: Draft, wording: Wording<'_>) -> WriteDraft {
+    pub(crate) fn finish(&self, draft: Draft, wording: Wording<'_>) -> WriteDraft {
         let Draft { columns, create, steps, mut warnings, weaker } = draft;
         let mut statements: Vec<_> = create.into_iter().map(plain).collect();
         statements.extend(self.plan.before.iter().map(|text| users(text)));
@@ -513,14 +513,14 @@ mod tests {
             let steps = vec![destructive("swap".to_owned())];
             let mut draft = Draft { columns: plan.columns.clone(), steps, ..Draft::default() };
             draft.columns[0].nullable = nullable;
-            let draft = standard(&plan).complete(draft, WORDING);
+            let draft = standard(&plan).finish(draft, WORDING);
             let steps: Vec<_> =
                 draft.statements.iter().map(|it| (it.text.as_str(), it.destructive)).collect();
             assert_eq!(steps, [("delete FROM t", true), ("swap", true), ("ANALYZE t", false)]);
             assert_eq!((draft.guarantee, draft.warnings.len()), (guarantee, warnings), "{mode:?}");
         }
         let all = plan(WriteMode::Upsert, &["a"], &["a"]);
-        let draft = standard(&all).complete(Draft::default(), WORDING);
+        let draft = standard(&all).finish(Draft::default(), WORDING);
         assert!(draft.warnings[0].contains("nothing to update"));
     }
 }

@@ -186,7 +186,7 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         let draft = self.drafted(&mut self.database.connect(Access::Look)?, plan)?;
-        Ok(Drafting { dialect: D::DIALECT, plan }.complete(draft, D::WORDING))
+        Ok(Drafting { dialect: D::DIALECT, plan }.finish(draft, D::WORDING))
     }
 
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
