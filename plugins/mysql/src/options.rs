@@ -1,5 +1,5 @@
-//! The plugin's options: declared once here, for the descriptor and for parsing. What all SQL
-//! plugins share of them is `transload_tables`'s.
+//! The plugin's options: declared once here, for the descriptor and for parsing. Options shared by
+//! all SQL plugins are in `transload_tables`.
 
 use serde::Deserialize;
 use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
@@ -14,20 +14,20 @@ use crate::dialect::MysqlDialect;
 pub(crate) const ADDRESS: AddressRules =
     AddressRules { schemes: &["mysql", "mariadb"], port: 3306, database_is_user: false };
 
-/// What the reader is asked for, beside where and what.
+/// The reader's options, except for the address and the sources.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
     pub(crate) zero_dates: ZeroDates,
     pub(crate) consistency: Consistency,
 }
 
-/// What becomes of dates that are none, such as `0000-00-00`.
+/// How invalid dates such as `0000-00-00` are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ZeroDates {
     /// The row is dirty.
     Reject,
-    /// They become NULL where the column takes it, else the row is dirty.
+    /// They become NULL if the column is nullable, else the row is dirty.
     Null,
     /// They become 1970-01-01.
     Epoch,
@@ -35,18 +35,18 @@ pub(crate) enum ZeroDates {
     Text,
 }
 
-/// Whether all splits see one state of the table.
+/// Whether all splits see the same state of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Consistency {
     /// Each split sees the state at its own start.
     Split,
-    /// All see one state.
+    /// All splits see the same state.
     Snapshot,
 }
 
 impl ReaderOptions {
-    /// Parses the options; where and what is read come apart.
+    /// Parses the options; returns the address and the sources separately.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Sources)> {
         let parsed: Self = options.parse(&reader_specs())?;
         let address = Address::parse(options, &ADDRESS)?;
@@ -62,11 +62,11 @@ impl ReaderOptions {
     }
 }
 
-/// How the writer writes, beside where and what.
+/// The writer's options, except for the address and the target.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct WriterOptions {
     pub(crate) overwrite: Overwrite,
-    /// In milliseconds, as durations are handed over.
+    /// In milliseconds, as durations are passed.
     lock_timeout: u64,
 }
 
@@ -74,19 +74,19 @@ pub(crate) struct WriterOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Overwrite {
-    /// Rows are staged, and the stage takes the target's place.
+    /// Rows are staged, and the stage takes the target's name.
     Swap,
-    /// The target is emptied first and fills chunk by chunk.
+    /// The target is emptied first and filled chunk by chunk.
     Truncate,
 }
 
 impl WriterOptions {
-    /// How long to wait for a row that somebody else holds; the servers count whole seconds.
+    /// How long to wait for rows locked by another session; the servers count whole seconds.
     pub(crate) fn lock_seconds(&self) -> u64 {
         self.lock_timeout.div_ceil(1000).max(1)
     }
 
-    /// Parses the options; where and what is written come apart.
+    /// Parses the options; returns the address and the target separately.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Address, TargetTable)> {
         let parsed: Self = options.parse(&writer_specs())?;
         let address = Address::parse(options, &ADDRESS)?;
@@ -95,7 +95,7 @@ impl WriterOptions {
     }
 }
 
-/// The table with its database, which is the connection's where the job names none.
+/// The table with its database; the connection's database if the job names none.
 fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     for part in name.schema.iter().chain([&name.table]) {
         if let Some(limit) = MysqlDialect.passed_limit(part) {
@@ -113,16 +113,16 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
         OptionSpec::choice(
             "zero_dates",
             &["reject", "null", "epoch", "text"],
-            "What becomes of dates that are none, such as 0000-00-00 or 2024-00-10: a dirty row, \
-             NULL where the column is nullable, 1970-01-01, or text, as which then all columns of \
-             dates are read",
+            "How invalid dates such as 0000-00-00 or 2024-00-10 are read: as a dirty row, \
+             NULL if the column is nullable, 1970-01-01, or text (then all date columns are read as \
+             text)",
         ),
         OptionSpec::choice(
             "consistency",
             &["split", "snapshot"],
-            "`snapshot`: all splits see one state of the table, which is locked against writing for \
-             a moment (one split where the right to lock is missing); otherwise each split sees \
-             the state at its own start",
+            "`snapshot`: all splits see the same state of the table, which is locked against writes \
+             for a moment (a single split without the right to lock); `split`: each split sees the \
+             state at its own start",
         ),
     ];
     let sources = source_specs("default: the first of its primary key");
@@ -135,14 +135,14 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
     let overwrite = OptionSpec::choice(
         "overwrite",
         &["swap", "truncate"],
-        "What write_mode `overwrite` does: `swap` stages the rows in a table that takes the \
-         target's place, all at once; `truncate` empties the target first, which cannot be taken \
-         back, and fills it chunk by chunk",
+        "What write_mode `overwrite` does: `swap` stages the rows in a table that then takes \
+         the target's name atomically; `truncate` empties the target first, which cannot be undone, \
+         and fills it chunk by chunk",
     );
     let lock = OptionSpec::new(
         "lock_timeout",
         OptionKind::Duration,
-        "How long to wait for a row that somebody else holds, in whole seconds",
+        "How long to wait for rows locked by another session, in whole seconds",
     );
     specs.extend([overwrite, lock.default("10 s")]);
     specs

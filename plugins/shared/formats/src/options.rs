@@ -1,5 +1,5 @@
-//! The options of formats, each described once: descriptors, defaults and the reference come from
-//! the lists here, and the structs below are what code sees. A plugin puts them beside its own.
+//! The options of formats, each declared once: descriptors, defaults and the reference come from
+//! the lists here; the structs below are the parsed options. A plugin adds them to its own.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,11 +10,11 @@ use crate::{
     ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys,
 };
 
-/// How a job says that its files are compressed.
+/// The compression that a job sets for its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CompressionChoice {
-    /// As the first bytes say; a writer goes by the name.
+    /// Detected from the first bytes; for a writer, from the name.
     Auto,
     /// [`Compression::None`].
     None,
@@ -33,7 +33,7 @@ pub enum CompressionChoice {
 const COMPRESSIONS: [&str; 7] = ["auto", "none", "gzip", "zstd", "bzip2", "lz4", "snappy"];
 
 impl CompressionChoice {
-    /// The compression chosen, or else the one that `auto` finds.
+    /// The chosen compression, or the one that `auto` returns.
     ///
     /// # Errors
     /// Those of `auto`.
@@ -53,15 +53,15 @@ impl CompressionChoice {
 /// How files are read.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ReadOptions {
-    /// Which format the files have.
+    /// The format of the files.
     pub format: FormatChoice,
     /// How text files are compressed.
     pub compression: CompressionChoice,
     /// The encoding of text files.
     pub encoding: Charset,
-    /// What bytes that are not UTF-8 become.
+    /// How bytes that are not UTF-8 are read.
     pub invalid: Invalid,
-    /// Rows from which types are inferred, over all files.
+    /// Number of rows from which types are inferred, over all files.
     pub sample_rows: usize,
     true_words: Vec<String>,
     false_words: Vec<String>,
@@ -96,17 +96,17 @@ pub struct WriteOptions {
 }
 
 impl ReadOptions {
-    /// Options as a job gave them; those of others are left alone.
+    /// Parses the options of a job; options of others are ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for what is missing, of the wrong shape or contradictory.
+    /// [`ErrorKind::Options`] for options that are missing, malformed or contradictory.
     pub fn parse(options: &Options) -> Result<Self> {
         let options: Self = options.parse(&read_specs())?;
         options.dialect(false)?;
         Ok(options)
     }
 
-    /// What texts mean.
+    /// The words for values in text.
     pub fn words(&self) -> CellWords {
         CellWords {
             yes: self.true_words.clone(),
@@ -115,20 +115,20 @@ impl ReadOptions {
         }
     }
 
-    /// Text is the unpacked bytes as they are.
+    /// Whether the text is exactly the decompressed bytes.
     pub fn is_utf8(&self) -> bool {
         (self.encoding, self.invalid) == (Charset::Utf8, Invalid::Dirty)
     }
 
-    /// What happens to JSON keys that the sample did not have.
+    /// What happens to JSON keys that were not in the sample.
     pub fn unknown_keys(&self) -> UnknownKeys {
         if self.unknown_keys == "dirty" { UnknownKeys::Dirty } else { UnknownKeys::Ignore }
     }
 
-    /// The CSV dialect; `tabs` for files whose name says that a tab is the delimiter.
+    /// The CSV dialect; `tabs` for files whose name implies a tab as delimiter.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if its options do not go together.
+    /// [`ErrorKind::Options`] if its options are not compatible.
     pub fn dialect(&self, tabs: bool) -> Result<CsvDialect> {
         dialect_of(&[
             ("delimiter", delimiter(self.delimiter.as_deref(), tabs).into()),
@@ -156,7 +156,7 @@ impl WriteOptions {
     /// How Parquet is written.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for a compression that Parquet has not.
+    /// [`ErrorKind::Options`] for a compression that Parquet does not support.
     pub(crate) fn parquet(&self) -> Result<ParquetOptions> {
         let compression = match self.compression {
             CompressionChoice::Auto => ParquetCompression::default(),
@@ -209,7 +209,7 @@ fn dialect_of(values: &[(&str, Value)]) -> Result<CsvDialect> {
     Ok(dialect)
 }
 
-/// What [`ReadOptions`] understands.
+/// The specs of [`ReadOptions`].
 pub fn read_specs() -> Vec<OptionSpec> {
     let words = CellWords::default();
     let mut specs = vec![
@@ -217,7 +217,7 @@ pub fn read_specs() -> Vec<OptionSpec> {
         OptionSpec::choice(
             "compression",
             &COMPRESSIONS,
-            "Of text files; `auto` looks at the first bytes",
+            "Compression of text files; `auto` detects it from the first bytes",
         ),
         OptionSpec::choice(
             "encoding",
@@ -227,12 +227,12 @@ pub fn read_specs() -> Vec<OptionSpec> {
         OptionSpec::choice(
             "invalid",
             &["dirty", "replace", "latin1"],
-            "Bytes of a UTF-8 file that are not UTF-8: a dirty row, U+FFFD, or read as Latin-1",
+            "How bytes of a UTF-8 file that are not UTF-8 are read: as a dirty row, U+FFFD, or Latin-1",
         ),
         OptionSpec::new(
             "sample_rows",
             OptionKind::Integer { min: 1, max: 1_000_000 },
-            "Rows from which types are inferred, over all files; 8 MiB at most",
+            "Number of rows from which types are inferred, over all files; at most 8 MiB",
         )
         .default(10_000),
         OptionSpec::new("true_words", OptionKind::List, "Words for true, in any case")
@@ -254,19 +254,19 @@ pub fn read_specs() -> Vec<OptionSpec> {
     specs.push(OptionSpec::choice(
         "ragged",
         &["dirty", "error"],
-        "CSV: what a row with too few or too many cells is",
+        "CSV: how a row with too few or too many cells is treated",
     ));
     specs
 }
 
-/// What [`WriteOptions`] understands.
+/// The specs of [`WriteOptions`].
 pub fn write_specs() -> Vec<OptionSpec> {
     let mut specs = vec![
         format_spec(),
         OptionSpec::choice(
             "compression",
             &COMPRESSIONS,
-            "`auto` goes by `.gz`, `.zst` and the like; in Parquet it is zstd",
+            "`auto` uses the extension (`.gz`, `.zst` and so on); for Parquet, zstd",
         ),
         binary_spec(),
     ];
@@ -277,7 +277,7 @@ pub fn write_specs() -> Vec<OptionSpec> {
 
 fn format_spec() -> OptionSpec {
     let words = &["auto", "csv", "jsonl", "json", "parquet"];
-    OptionSpec::choice("format", words, "`auto` goes by the file's extension")
+    OptionSpec::choice("format", words, "`auto` uses the file's extension")
 }
 
 fn binary_spec() -> OptionSpec {
@@ -288,19 +288,22 @@ fn dialect_specs() -> Vec<OptionSpec> {
     let defaults = CsvDialect::default();
     let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc);
     vec![
-        text("delimiter", "CSV: between cells, `tab` for a tab; `,` if not given, a tab in .tsv"),
-        text("quote", "CSV: around cells with special characters; empty for none")
+        text(
+            "delimiter",
+            "CSV: the separator of cells, `tab` for a tab; default: `,`, or a tab for .tsv",
+        ),
+        text("quote", "CSV: encloses cells with special characters; empty for none")
             .default(character(defaults.quote)),
-        text("escape", "CSV: makes the character behind it text; empty: quotes are doubled")
+        text("escape", "CSV: makes the next character text; empty: quotes are doubled")
             .default(character(defaults.escape)),
         OptionSpec::new("header", OptionKind::Boolean, "CSV: the first record names the columns")
             .default(defaults.header),
-        text("null", "CSV: the unquoted cell that is NULL; `\"\"` is always an empty text")
+        text("null", "CSV: the unquoted cell that means NULL; `\"\"` is always an empty text")
             .default(defaults.null),
     ]
 }
 
-/// An optional byte of the dialect in the job file's form.
+/// An optional byte of the dialect in the form of a job file.
 fn character(byte: Option<u8>) -> String {
     byte.map(char::from).map(String::from).unwrap_or_default()
 }
@@ -310,23 +313,27 @@ fn parquet_specs() -> Vec<OptionSpec> {
     let number = |key, min, max, doc| OptionSpec::new(key, OptionKind::Integer { min, max }, doc);
     vec![
         number("compression_level", 0, 22, "Parquet: gzip 0 to 9 (6), zstd 1 to 22 (1)"),
-        number("row_group_rows", 1, 100_000_000, "Parquet: rows of a row group, 128 MiB at most")
+        number("row_group_rows", 1, 100_000_000, "Parquet: rows per row group, at most 128 MiB")
             .default(defaults.row_group_rows),
         OptionSpec::new(
             "dictionary",
             OptionKind::Boolean,
-            "Parquet: values that repeat are written once, where that is shorter",
+            "Parquet: repeated values are written once, if that is shorter",
         )
         .default(defaults.dictionary),
         OptionSpec::choice(
             "statistics",
             &["chunk", "none", "page"],
-            "Parquet: smallest and largest values of each row group, or of each page too",
+            "Parquet: minimum and maximum values of each row group, or of each page too",
         ),
         OptionSpec::new("page_checksums", OptionKind::Boolean, "Parquet: a checksum in each page")
             .default(defaults.page_checksums),
-        OptionSpec::new("page_bytes", OptionKind::Size, "Parquet: bytes of a page, uncompressed")
-            .default(defaults.page_bytes),
+        OptionSpec::new(
+            "page_bytes",
+            OptionKind::Size,
+            "Parquet: size of a page before compression",
+        )
+        .default(defaults.page_bytes),
     ]
 }
 
