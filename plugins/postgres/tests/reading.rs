@@ -218,6 +218,22 @@ fn t27_moments_beyond_the_calendar_are_dirty() {
 }
 
 #[test]
+fn every_batch_names_the_places_of_its_rows() {
+    let fixture = Fixture::new("CREATE TABLE t AS SELECT i FROM generate_series(1, 20000) i");
+    let reader = fixture.reader(&[("table", "t")]);
+    let place = |read: &ReadBatch, row| read.origin.as_ref().unwrap().place(row);
+    let whole = read_all(&*reader, 1).remove(0);
+    assert_eq!(
+        (place(&whole[0], 0), place(&whole[1], 5)),
+        ("t, row 1".into(), "t, row 8198".into())
+    );
+    let parts = read_all(&*reader, 2);
+    let pages = fixture.rows("SELECT (pg_relation_size('t') / 8192 + 1) / 2")[0].clone();
+    assert_eq!(place(&parts[0][0], 0), format!("t, pages 0..{pages}, row 1"));
+    assert_eq!(place(&parts[1][0], 2), format!("t, pages {pages}.., row 3"));
+}
+
+#[test]
 fn t39_t42_columns_are_found_by_their_exact_names() {
     let fixture = Fixture::new(
         "CREATE TABLE \"a.b\"(\"from\" int, \"From\" int, \"x\"\"y\" int);
