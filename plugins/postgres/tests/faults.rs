@@ -170,7 +170,7 @@ fn t06_a_connection_lost_anywhere_is_no_end_of_data() {
         faults.after_received.store(bytes, SeqCst);
         let error = read_rows(&mut *task).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Connection, "after {bytes} bytes: {error:?}");
-        assert!(task.next_batch().is_err(), "reading goes on after an error");
+        assert!(task.next_batch().is_err(), "reading continues after an error");
         faults.after_received.store(0, SeqCst);
     }
     assert_eq!(read_rows(&mut *support::open_first(&*reader)).unwrap(), 200_000);

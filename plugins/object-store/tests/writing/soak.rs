@@ -130,7 +130,11 @@ impl Round<'_> {
                 assert!(ids(self.bucket).starts_with(&expected), "{}: rows are lost", self.what);
                 end = run(&*writer(self.bucket, options()), &self.plan(number, 1), number);
             }
-            assert!(matches!(end, End::Committed), "{}: run {number} cannot be mended", self.what);
+            assert!(
+                matches!(end, End::Committed),
+                "{}: run {number} cannot be completed",
+                self.what
+            );
             if *mode == WriteMode::Overwrite {
                 expected.clear();
             }
