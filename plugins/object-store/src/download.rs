@@ -127,7 +127,7 @@ impl Download {
             }
             Err(_) => {
                 self.object.traffic.late.fetch_add(1, Ordering::Relaxed);
-                Err(self.transient("the server does not response in time"))
+                Err(self.transient("the server does not respond in time"))
             }
         }
     }

@@ -127,7 +127,10 @@ impl PinnedObject {
         self.verify(&response, &range).map_err(RequestError::Fatal)?;
         let body = match response.payload {
             GetResultPayload::File(..) => match response.bytes().await {
-                Ok(read) => stream::iter([Ok(read)]).boxed(),
+                Ok(read) => {
+                    self.verify_unchanged().await.map_err(RequestError::Fatal)?;
+                    stream::iter([Ok(read)]).boxed()
+                }
                 Err(error) => return Err(RequestError::Fatal(self.refused(&error).await)),
             },
             GetResultPayload::Stream(body) => body,
@@ -144,6 +147,15 @@ impl PinnedObject {
         match response.range == *range {
             true => Ok(()),
             false => Err(self.wrong("the response is of another stretch than was asked for")),
+        }
+    }
+
+    /// A local file may be rewritten between its check and its reading: it is still the listed one.
+    async fn verify_unchanged(&self) -> Result<()> {
+        match self.store.head(&self.path).await {
+            Ok(found) if self.is_listed(&found) => Ok(()),
+            Ok(found) => Err(self.changed(&found)),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 

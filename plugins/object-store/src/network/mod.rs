@@ -387,7 +387,7 @@ mod tests {
         let lost = |kind| Err(HttpError::new(kind, Forbidden(String::new())));
         traffic.count(&lost(HttpErrorKind::Timeout));
         traffic.count(&lost(HttpErrorKind::Connect));
-        let words = "of 6 requests 3 throttled, 1 failed at the server, 1 without an answer in \
+        let words = "of 6 requests 3 throttled, 1 failed at the server, 1 without a response in \
                      time, 1 with a broken connection";
         assert_eq!(traffic.words().as_deref(), Some(words));
         let values: Vec<_> = traffic.counts().iter().map(|count| count.value).collect();

@@ -186,7 +186,7 @@ fn a_machine_without_a_role_or_a_service_is_told_of_it() {
             },
             "missing field",
         ),
-        (|_| reply("200 OK", "<html>not a role</html>"), "not understood"),
+        (|_| reply("200 OK", "<html>not a role</html>"), "cannot be parsed"),
     ];
     for (answer, words) in answers {
         let service = Service::start(answer);
