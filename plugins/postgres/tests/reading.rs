@@ -127,6 +127,10 @@ fn t08_all_splits_see_one_moment() {
         }
         assert_eq!(rows, before);
         drop(reader);
+        // The server ends the session that held the snapshot a moment later.
+        let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'transload' \
+                        AND datname = current_database()";
+        fixture.await_value(sessions, "0");
         let later = fixture.reader(options);
         let error = later.open(&splits[0], &columns, None).map(drop).unwrap_err();
         assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
