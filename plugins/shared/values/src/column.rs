@@ -365,16 +365,16 @@ impl RawCells<'_> {
     /// One cell of any length; `false` for NULL, for which nothing was appended.
     #[inline(always)]
     fn append_bytes<K: TextKind>(
-        &self,
+        cells: Cells<'_>,
+        nullable: bool,
         kind: &K,
         (start, end): (usize, usize),
         values: &mut Vec<u8>,
         scratch: &mut Vec<u8>,
     ) -> Result<bool, Fault> {
-        let cells = self.cells;
         let raw = &cells.window[start..end];
         if cells.is_null(start, end) {
-            return if self.nullable { Ok(false) } else { Err(Fault::Null) };
+            return if nullable { Ok(false) } else { Err(Fault::Null) };
         }
         if !cells.is_plain(start, end) {
             kind.append(cells.text(start, end, scratch)?, values)?;
@@ -394,8 +394,8 @@ impl Visitor for RawCells<'_> {
         all: &mut S,
         nulls: &mut NullBufferBuilder,
     ) -> Result<(), Fault> {
-        let cells = self.cells;
-        // in a local variable, so that its length stays in a register
+        // both in local variables, so that what the loop needs of them stays in registers
+        let cells = *self.cells;
         let mut values = all.take();
         values.reserve(cells.bounds.len() / cells.stride);
         let mut valid = 0;
@@ -429,10 +429,12 @@ impl Visitor for RawCells<'_> {
         all: &mut Bytes,
         nulls: &mut NullBufferBuilder,
     ) -> Result<(), Fault> {
-        all.ends.reserve(self.cells.bounds.len() / self.cells.stride);
+        let (cells, nullable) = (*self.cells, self.nullable);
+        all.ends.reserve(cells.bounds.len() / cells.stride);
         let mut scratch = Vec::new();
-        for (row, span) in self.cells.spans().enumerate() {
-            let appended = self.append_bytes(kind, span, &mut all.bytes, &mut scratch);
+        for (row, span) in cells.spans().enumerate() {
+            let appended =
+                Self::append_bytes(cells, nullable, kind, span, &mut all.bytes, &mut scratch);
             let appended = appended.and_then(|valid| {
                 all.close().ok_or(Fault::Length)?;
                 Ok(valid)
