@@ -174,10 +174,8 @@ fn a_write_task_is_told_the_same() {
 #[test]
 fn errors_cross_whole() {
     let error = foreign_reader(&[("fault", "schema")]).schema().unwrap_err();
-    let expected = Error::new(ErrorKind::Locked, "asked to fail")
-        .with_code("SAMPLE-1")
-        .at("here")
-        .hint("do not ask");
+    let expected =
+        Error::locked("asked to fail").with_code("SAMPLE-1").at("here").hint("do not ask");
     assert_eq!(error, expected);
     let refused = foreign().reader(options(&[("fault", "reader")]), Host::detached());
     assert_eq!(refused.err(), Some(expected));
@@ -376,7 +374,7 @@ impl Secrets for Vault {
         match self {
             Self::Opens(value) => Ok(Some(Secret::new(*value))),
             Self::Empty => Ok(None),
-            Self::Locked => Err(Error::new(ErrorKind::Options, "no such variable")),
+            Self::Locked => Err(Error::options("no such variable")),
             Self::Panics => panic!("the vault is on fire"),
         }
     }

@@ -12,7 +12,7 @@ use object::{
     elf::{self, FileHeader64},
     read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym},
 };
-use transload_plugin_api::{Error, ErrorKind, Result, abi::ROOT_SYMBOL, code};
+use transload_plugin_api::{Error, Result, abi::ROOT_SYMBOL, code};
 
 type Header = FileHeader64<Endianness>;
 
@@ -122,11 +122,11 @@ fn exports_root<'data>(
 }
 
 fn not_one(message: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, message).with_code(code::PLUGIN_NOT_ONE)
+    Error::unsupported(message).with_code(code::PLUGIN_NOT_ONE)
 }
 
 fn damaged(message: &str) -> Error {
-    Error::new(ErrorKind::Data, format!("the file is damaged: {message}"))
+    Error::data(format!("the file is damaged: {message}"))
         .with_code(code::PLUGIN_DAMAGED)
         .hint("copy or build it again; replace plugin files by rename, never in place")
 }

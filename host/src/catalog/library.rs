@@ -6,7 +6,7 @@ use std::{ffi::c_int, mem, path::Path};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use transload_plugin_api::{
-    Error, ErrorKind, Result,
+    Error, Result,
     abi::{Module, ROOT_SYMBOL, module_at},
     code,
 };
@@ -36,7 +36,5 @@ pub(super) fn load(path: &Path) -> Result<Module> {
 }
 
 fn cannot_load(error: &libloading::Error) -> Error {
-    Error::new(ErrorKind::Unsupported, "cannot load the library")
-        .with_code(code::PLUGIN_LOAD)
-        .caused_by(error)
+    Error::unsupported("cannot load the library").with_code(code::PLUGIN_LOAD).caused_by(error)
 }

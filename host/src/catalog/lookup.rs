@@ -1,6 +1,6 @@
 //! Finds a plugin by name and role, or explains why it is missing.
 
-use transload_plugin_api::{Error, ErrorKind, Result, code};
+use transload_plugin_api::{Error, Result, code};
 
 use super::{
     entry::{Entry, Status},
@@ -19,7 +19,7 @@ pub(super) fn find<'a>(entries: &'a [Entry], name: &str, role: Role) -> Result<&
         return Ok(entry);
     }
     let message = format!("plugin `{name}` has no {role}, only: {}", Role::words(&entry.roles));
-    Err(Error::new(ErrorKind::Unsupported, message).with_code(code::PLUGIN_ROLE))
+    Err(Error::unsupported(message).with_code(code::PLUGIN_ROLE))
 }
 
 /// The library of that name, whatever its roles.
@@ -47,8 +47,8 @@ fn refused(entries: &[Entry], name: &str) -> Option<Error> {
 fn unknown(entries: &[Entry], name: &str) -> Error {
     let usable = entries.iter().filter(|entry| entry.is_ok());
     let names: Vec<&str> = usable.map(|entry| entry.name.as_str()).collect();
-    let error = Error::new(ErrorKind::NotFound, format!("there is no plugin `{name}`"))
-        .with_code(code::PLUGIN_UNKNOWN);
+    let error =
+        Error::not_found(format!("there is no plugin `{name}`")).with_code(code::PLUGIN_UNKNOWN);
     if names.is_empty() {
         return error.hint("no plugin was found; see `transload plugin list`");
     }
@@ -71,7 +71,7 @@ mod tests {
             roles: roles.to_vec(),
             ..Entry::unknown(Path::new("/p/x.so"))
         };
-        let refusal = Error::new(ErrorKind::Denied, "sha256 differs").with_code(code::PLUGIN_HASH);
+        let refusal = Error::denied("sha256 differs").with_code(code::PLUGIN_HASH);
         vec![
             entry("sqlite", &[Role::Reader, Role::Writer]),
             entry("generator", &[Role::Reader]),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, ErrorKind, Result, code};
+use transload_plugin_api::{Error, Result, code};
 
 use super::{probe::Probed, role::Role};
 
@@ -127,7 +127,7 @@ fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 fn broken(message: String) -> Error {
-    Error::new(ErrorKind::Options, message).with_code(code::PLUGIN_MANIFEST)
+    Error::options(message).with_code(code::PLUGIN_MANIFEST)
 }
 
 impl Listing {
@@ -137,12 +137,11 @@ impl Listing {
     /// [`ErrorKind::Denied`] when the hash differs.
     pub(super) fn ensure_hash(&self, sha256: &str) -> Result<()> {
         match &self.sha256 {
-            Some(listed) if !listed.eq_ignore_ascii_case(sha256) => Err(Error::new(
-                ErrorKind::Denied,
-                format!("sha256 is `{sha256}`, the manifest says `{listed}`"),
-            )
-            .with_code(code::PLUGIN_HASH)
-            .hint("the library was changed after it was packaged: install it again")),
+            Some(listed) if !listed.eq_ignore_ascii_case(sha256) => {
+                Err(Error::denied(format!("sha256 is `{sha256}`, the manifest says `{listed}`"))
+                    .with_code(code::PLUGIN_HASH)
+                    .hint("the library was changed after it was packaged: install it again"))
+            }
             _ => Ok(()),
         }
     }
@@ -164,7 +163,7 @@ impl Listing {
         for (what, listed, found) in pairs {
             if listed != found {
                 let message = format!("its {what} is `{found}`, the manifest says `{listed}`");
-                return Err(Error::new(ErrorKind::Denied, message).with_code(code::PLUGIN_MANIFEST));
+                return Err(Error::denied(message).with_code(code::PLUGIN_MANIFEST));
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ mod search;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
-use transload_plugin_api::{Descriptor, Error, ErrorKind, Plugin, Result, code};
+use transload_plugin_api::{Descriptor, Error, Plugin, Result, code};
 
 pub use check::check;
 pub use entry::{Entry, Status};
@@ -75,7 +75,7 @@ impl Catalog {
     pub fn descriptor(&self, name: &str) -> Result<Descriptor> {
         let entry = lookup::usable(&self.entries, name)?;
         entry.descriptor.clone().ok_or_else(|| {
-            Error::new(ErrorKind::Defect, format!("plugin `{name}` declares nothing"))
+            Error::defect(format!("plugin `{name}` declares nothing"))
                 .with_code(code::PLUGIN_DESCRIPTOR)
         })
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Descriptor, Error, ErrorKind, Result, abi::AbiVersion, code};
+use transload_plugin_api::{Descriptor, Error, Result, abi::AbiVersion, code};
 
 use super::library;
 
@@ -107,7 +107,7 @@ impl Prober {
             .spawn()
             .map_err(|error| {
                 let program = self.program.display();
-                Error::new(ErrorKind::Other, format!("cannot start `{program}` to probe it"))
+                Error::other(format!("cannot start `{program}` to probe it"))
                     .with_code(code::PLUGIN_PROBE)
                     .caused_by(&error)
             })
@@ -178,7 +178,7 @@ fn signal_name(signal: i32) -> &'static str {
 }
 
 fn died(message: String) -> Error {
-    Error::new(ErrorKind::Defect, message)
+    Error::defect(message)
         .with_code(code::PLUGIN_PROBE)
         .hint("the library is damaged or defective; it was loaded in a child process only")
 }

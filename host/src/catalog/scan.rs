@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use transload_plugin_api::{Error, ErrorKind, Result, code};
+use transload_plugin_api::{Error, Result, code};
 
 use super::{
     cache::{Identity, ProbeCache},
@@ -131,11 +131,8 @@ fn ensure_sane(probed: &Probed) -> Result<()> {
         .into_iter()
         .map(|problem| format!("{}: {}", problem.stage, problem.detail))
         .collect();
-    Err(Error::new(
-        ErrorKind::Defect,
-        format!("its descriptor is inconsistent: {}", details.join("; ")),
-    )
-    .with_code(code::PLUGIN_DESCRIPTOR))
+    Err(Error::defect(format!("its descriptor is inconsistent: {}", details.join("; ")))
+        .with_code(code::PLUGIN_DESCRIPTOR))
 }
 
 /// The entry of a library in the first manifest that governs it and lists it.
@@ -161,8 +158,7 @@ fn missing(manifests: &[Manifest], entries: &[Entry]) -> Vec<Entry> {
                 entry.name.clone_from(&listing.name);
                 entry.listed = true;
                 let message = format!("listed in `{}`, but missing", manifest.file().display());
-                let error =
-                    Error::new(ErrorKind::NotFound, message).with_code(code::PLUGIN_MISSING);
+                let error = Error::not_found(message).with_code(code::PLUGIN_MISSING);
                 missing.push(entry.refused(error));
             }
         }
@@ -230,7 +226,7 @@ mod tests {
     fn of_one_name_the_first_usable_one_stays() {
         let entry = |path: &str, refused: bool| {
             let entry = Entry { name: "x".to_owned(), ..Entry::unknown(Path::new(path)) };
-            let reason = || Error::new(ErrorKind::Data, "damaged");
+            let reason = || Error::data("damaged");
             if refused { entry.refused(reason()) } else { entry }
         };
         let mut entries = [entry("/1", true), entry("/2", false), entry("/3", false)];

@@ -236,7 +236,7 @@ fn miscounted(rows: u64, written: &Written) -> PluginError {
          {skipped} skipped and {} dirty",
         dirty.len()
     );
-    PluginError::new(ErrorKind::Defect, message).with_code(code::RUN_BALANCE)
+    PluginError::defect(message).with_code(code::RUN_BALANCE)
 }
 
 /// Why a chunk could not be written.

@@ -1,7 +1,7 @@
 //! One converted batch with its dirty rows, position and origin: what passes through the ring.
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, Result};
+use transload_plugin_api::{DirtyRow, Error, Origin, Position, ReadBatch, Result};
 
 use crate::convert::Converter;
 
@@ -30,7 +30,7 @@ impl ConvertedBatch {
         let read = batch.num_rows() as u64 + dirty.len() as u64;
         let converted = converter.convert(&batch).map_err(|error| {
             let message = format!("the reader's batch does not have the planned columns: {error}");
-            Error::new(ErrorKind::Defect, message)
+            Error::defect(message)
         })?;
         dirty.extend(converted.dirty.into_iter().map(|row| DirtyRow {
             place: origin.as_ref().map(|origin| origin.place(row.row)),

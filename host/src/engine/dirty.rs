@@ -5,7 +5,7 @@ use std::{fs::File, io::Write, path::PathBuf};
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use transload_plugin_api::{DirtyRow, Error as PluginError, ErrorKind, code};
+use transload_plugin_api::{DirtyRow, Error as PluginError, code};
 
 use crate::{
     Error, Exit, Result,
@@ -184,7 +184,7 @@ impl DirtyFile {
 
     fn failed(&self, error: &std::io::Error) -> Error {
         let message = format!("cannot write dirty rows: {error}");
-        let error = PluginError::new(ErrorKind::Space, message);
+        let error = PluginError::space(message);
         Error::from(error.at(self.path.display().to_string())).code(code::DIRTY_FILE)
     }
 }

@@ -4,8 +4,7 @@
 use std::{borrow::Borrow, path::Path};
 
 use transload_plugin_api::{
-    Descriptor, Error, ErrorKind, LoadMethod, OptionScope, OptionSpec, Options, WriteMode,
-    WriterDescriptor,
+    Descriptor, Error, LoadMethod, OptionScope, OptionSpec, Options, WriteMode, WriterDescriptor,
 };
 
 use super::{
@@ -142,7 +141,7 @@ impl DraftConnection {
         let mut find = Some(find);
         let mut once = |name: &str| match find.take() {
             Some(find) => find(name),
-            None => Err(Error::new(ErrorKind::Defect, "a plugin was looked up twice")),
+            None => Err(Error::defect("a plugin was looked up twice")),
         };
         let resolved =
             find_plugin(&draft, Role::Reader, &mut once, &mut findings).and_then(|found| {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use transload_plugin_api::{Error, ErrorKind, Result, Secret, Secrets};
+use transload_plugin_api::{Error, Result, Secret, Secrets};
 
 use super::{
     Redactor,
@@ -213,7 +213,7 @@ impl SecretRef {
 }
 
 fn error(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Options, message)
+    Error::options(message)
 }
 
 fn from_env(name: &str) -> Result<Secret> {
@@ -317,6 +317,7 @@ fn from_bytes(bytes: Vec<u8>) -> Result<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn ask(reference: SecretRef) -> Result<String> {
         let refs = SecretRefs::from([("password".to_owned(), reference)]);

@@ -6,9 +6,9 @@ use std::{fs, path::PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Error, ErrorKind, Guarantee, KeyNeed, Limits, LoadMethod,
-    LogicalType, OptionKind, OptionSpec, ReaderDescriptor, Secrets, SplitAbility, WriteMode,
-    WriteModeSpec, WriterDescriptor,
+    ConflictEffect, Descriptor, Error, Guarantee, KeyNeed, Limits, LoadMethod, LogicalType,
+    OptionKind, OptionSpec, ReaderDescriptor, Secrets, SplitAbility, WriteMode, WriteModeSpec,
+    WriterDescriptor,
 };
 
 use super::{file::DraftSide, secret::SecretRef, *};
@@ -93,7 +93,7 @@ fn find(plugin: &str) -> Result<Descriptor, Error> {
         "shopdb" => Ok(shopdb()),
         "sheets" => Ok(sheets()),
         "source-only" => Ok(Descriptor { writer: None, ..shopdb() }),
-        other => Err(Error::new(ErrorKind::NotFound, format!("unknown plugin `{other}`"))
+        other => Err(Error::not_found(format!("unknown plugin `{other}`"))
             .hint("the connections are `sheets`, `shopdb`")),
     }
 }

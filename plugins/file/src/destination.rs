@@ -7,7 +7,7 @@ use std::{
 };
 
 use transload_files::{Destination, DiskUploads, OpenUploads, UploadStore};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::{
     listing::at,
@@ -36,12 +36,12 @@ pub(crate) fn resolve(options: &WriterOptions) -> Result<Destination> {
     let whole = match &found {
         Some(found) if !found.is_dir() && !found.is_file() => {
             let message = "neither a file nor a folder: output is published by a rename";
-            return Err(Error::new(ErrorKind::Unsupported, message).at(path.display().to_string()));
+            return Err(Error::unsupported(message).at(path.display().to_string()));
         }
         Some(_) if wants_folder != is_folder => {
             let (is, wanted) = if is_folder { ("a folder", "file") } else { ("a file", "folder") };
             let message = format!("there is {is}, and the job wants a {wanted}");
-            return Err(Error::new(ErrorKind::Options, message).at(path.display().to_string()));
+            return Err(Error::options(message).at(path.display().to_string()));
         }
         // The file that a link points to is replaced, not the link.
         Some(_) => fs::canonicalize(path),
@@ -55,7 +55,7 @@ pub(crate) fn resolve(options: &WriterOptions) -> Result<Destination> {
 fn key_of(path: PathBuf) -> Result<String> {
     match path.to_str() {
         Some(text) => Ok(text.trim_matches('/').to_owned()),
-        None => Err(Error::new(ErrorKind::Unsupported, "the path is not UTF-8")
+        None => Err(Error::unsupported("the path is not UTF-8")
             .at(path.display().to_string())
             .hint("rename the folder")),
     }
@@ -68,7 +68,7 @@ pub(crate) fn uploads(destination: &Destination) -> OpenUploads {
     Box::new(move || {
         let folder = Path::new("/").join(&root);
         if is_file && !folder.is_dir() {
-            return Err(Error::new(ErrorKind::NotFound, "the file's folder does not exist")
+            return Err(Error::not_found("the file's folder does not exist")
                 .at(folder.display().to_string())
                 .hint("make the folder first"));
         }
@@ -81,6 +81,7 @@ mod tests {
     use transload_plugin_api::Options;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn a_path_means_a_file_or_a_folder() {

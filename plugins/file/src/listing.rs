@@ -17,7 +17,7 @@ use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, Store, StoredFile, is_hidden,
     literal_prefix, partitions,
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result, code};
 
 use crate::options::ReaderOptions;
 
@@ -67,7 +67,7 @@ impl Store for Files {
         let file = |(found, partitions): (Found, _)| StoredFile { partitions, ..found.file };
         let files: Vec<_> = files.map(file).collect();
         if files.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, "`partition_filter` leaves no file"));
+            return Err(Error::not_found("`partition_filter` leaves no file"));
         }
         Ok(Listing { files, partitions: folders.keys, notes })
     }
@@ -101,7 +101,7 @@ pub(crate) fn look(path: &Path) -> Result<Option<StoredFile>> {
         return Ok(None);
     }
     let Some(name) = path.to_str() else {
-        return Err(Error::new(ErrorKind::Unsupported, "the file's name is not UTF-8")
+        return Err(Error::unsupported("the file's name is not UTF-8")
             .at(path.display().to_string())
             .hint("rename the file"));
     };
@@ -122,8 +122,8 @@ fn open(file: &StoredFile) -> Result<File> {
         file.size,
         found.len()
     );
-    Err(Error::new(ErrorKind::Schema, message)
-        .with_code("FILE-CHANGED")
+    Err(Error::schema(message)
+        .with_code(code::FILE_CHANGED)
         .at(file.name.clone())
         .hint("plan again, and read files only once their writer has finished them"))
 }
@@ -176,8 +176,9 @@ fn expand(path: &str) -> Result<Vec<Found>> {
     files.sort_by(|one, other| one.file.name.cmp(&other.file.name));
     if files.is_empty() {
         let message = format!("no file matches `{path}`");
-        return Err(Error::new(ErrorKind::NotFound, message)
-            .hint("relative paths are relative to the job file's folder"));
+        return Err(
+            Error::not_found(message).hint("relative paths are relative to the job file's folder")
+        );
     }
     Ok(files)
 }
@@ -252,6 +253,7 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn folder_with(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use transload_files::{PartitionMode, partition_specs};
 use transload_formats::read_specs;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 
 /// What the writer makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -37,7 +37,7 @@ impl ReaderOptions {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
         let options: Self = options.parse(&own_reader_specs())?;
         if options.path.is_empty() {
-            return Err(Error::new(ErrorKind::Options, "`path` is an empty list"));
+            return Err(Error::options("`path` is an empty list"));
         }
         Ok(options)
     }
@@ -83,6 +83,7 @@ fn own_writer_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn a_path_is_needed() {

@@ -14,7 +14,7 @@ use arrow_array::{
 };
 use arrow_buffer::i256;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::random::mix;
 
@@ -78,7 +78,7 @@ pub(crate) fn fingerprints(array: &dyn Array) -> Result<Vec<u64>> {
 }
 
 fn unsupported(data_type: &DataType) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("cells of type `{data_type}` have no fingerprint"))
+    Error::unsupported(format!("cells of type `{data_type}` have no fingerprint"))
 }
 
 fn cells(array: &dyn Array, cell: impl Fn(usize) -> u64) -> Vec<u64> {

@@ -16,7 +16,7 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBuffer, Buffer, IntervalMonthDayNano, NullBuffer, OffsetBuffer, i256};
 use arrow_schema::ArrowError;
-use transload_plugin_api::{Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Error, LogicalType, Result};
 
 use crate::{
     edges,
@@ -301,7 +301,7 @@ impl ColumnMaker {
             }
             _ => {
                 let message = format!("the generator does not support `{logical}`");
-                return Err(Error::new(ErrorKind::Unsupported, message));
+                return Err(Error::unsupported(message));
             }
         })
     }
@@ -342,7 +342,7 @@ impl ColumnMaker {
     /// Lists of 0 to 3 items. The items of row `r` are generated for the rows `4r..4r + length`.
     fn lists(&self, rows: &[u64], item: &LogicalType) -> Result<ArrayRef> {
         let Some(maker) = &self.item else {
-            return Err(Error::new(ErrorKind::Defect, "a list column without items"));
+            return Err(Error::defect("a list column without items"));
         };
         let length = |row: &u64| below(self.random(*row), 4);
         let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| length(row) as usize));
@@ -358,10 +358,7 @@ impl ColumnMaker {
 fn finished<A: arrow_array::Array + 'static>(array: Result<A, ArrowError>) -> Result<ArrayRef> {
     match array {
         Ok(array) => Ok(Arc::new(array)),
-        Err(error) => {
-            Err(Error::new(ErrorKind::Defect, "a generated column is inconsistent")
-                .caused_by(&error))
-        }
+        Err(error) => Err(Error::defect("a generated column is inconsistent").caused_by(&error)),
     }
 }
 

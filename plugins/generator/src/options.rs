@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Key, LogicalType, OptionKind, OptionSpec, Options, Result,
-    SplitAbility,
+    Column, Error, Key, LogicalType, OptionKind, OptionSpec, Options, Result, SplitAbility,
 };
 
 use crate::{preset::Preset, spec::ColumnSpec};
@@ -72,7 +71,7 @@ impl ReaderOptions {
             specs.push(ColumnSpec::parse(name, text, self.rows)?);
         }
         if specs.is_empty() {
-            return Err(Error::new(ErrorKind::Options, "there are no columns to generate")
+            return Err(Error::options("there are no columns to generate")
                 .hint("give `specs` or a `preset`"));
         }
         Ok(specs)
@@ -142,7 +141,7 @@ fn target_column(name: &str, text: &str) -> Result<Column> {
         None => (text, true),
     };
     let logical = logical.parse::<LogicalType>().map_err(|error| {
-        Error::new(ErrorKind::Options, error.to_string())
+        Error::options(error.to_string())
             .at(format!("columns.{name}"))
             .hint("write a target column as `decimal(15,2)` or `int64 not null`")
     })?;
@@ -151,7 +150,7 @@ fn target_column(name: &str, text: &str) -> Result<Column> {
 
 fn unknown_column(option: &str, name: &str, place: &str) -> Error {
     let message = format!("`{option}` names the column `{name}`, which is not in {place}");
-    Error::new(ErrorKind::Options, message)
+    Error::options(message)
 }
 
 fn key_of(columns: Vec<String>) -> Vec<Key> {
@@ -168,7 +167,7 @@ fn primary_key(key: Vec<String>, columns: &[Column]) -> Result<Vec<Key>> {
         let column = column.ok_or_else(|| unknown_column("primary_key", name, "the table"))?;
         if column.nullable {
             let message = format!("the key column `{name}` may be NULL");
-            return Err(Error::new(ErrorKind::Options, message));
+            return Err(Error::options(message));
         }
     }
     Ok(key_of(key))
@@ -263,6 +262,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
 mod tests {
     use super::*;
     use serde_json::json;
+    use transload_plugin_api::ErrorKind;
 
     fn reader(pairs: &[(&str, serde_json::Value)]) -> ReaderOptions {
         let pairs = pairs.iter().map(|(key, value)| (*key, value.clone()));

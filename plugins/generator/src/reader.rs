@@ -12,9 +12,8 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Cancel, Column, DirtyRow, Error, ErrorKind, Finding, Host, Options, Origin, Position,
-    ReadBatch, ReadTask, Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest,
-    TableInfo, schema_of,
+    Cancel, Column, DirtyRow, Error, Finding, Host, Options, Origin, Position, ReadBatch, ReadTask,
+    Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo, schema_of,
 };
 
 use crate::{column::ColumnMaker, options::ReaderOptions};
@@ -48,7 +47,7 @@ impl GeneratorReader {
         let columns = &self.schema.columns;
         columns.iter().position(|column| column.name == name).ok_or_else(|| {
             let known: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-            Error::new(ErrorKind::Schema, format!("there is no column `{name}`"))
+            Error::schema(format!("there is no column `{name}`"))
                 .hint(format!("the columns are `{}`", known.join("`, `")))
         })
     }
@@ -94,7 +93,7 @@ impl Reader for GeneratorReader {
         let next = match after {
             Some(_) if split.ability != SplitAbility::Seekable => {
                 let message = "this split can only be read from its start";
-                return Err(Error::new(ErrorKind::Unsupported, message).at(&split.label));
+                return Err(Error::unsupported(message).at(&split.label));
             }
             Some(position) => range.next(position)?,
             None => range.from,
@@ -125,8 +124,8 @@ struct RowRange {
 
 impl RowRange {
     fn split(self, ability: SplitAbility) -> Result<Split> {
-        let data = serde_json::to_string(&self)
-            .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
+        let data =
+            serde_json::to_string(&self).map_err(|error| Error::defect(error.to_string()))?;
         let label = format!("rows {}..{}", self.from, self.to);
         Ok(Split { label, data, ability, rows: Some(self.to - self.from), bytes: None })
     }
@@ -134,7 +133,7 @@ impl RowRange {
     fn of(split: &Split) -> Result<Self> {
         serde_json::from_str(&split.data).map_err(|error| {
             let message = format!("`{}` is not a split of the generator", split.data);
-            Error::new(ErrorKind::Schema, message).caused_by(&error)
+            Error::schema(message).caused_by(&error)
         })
     }
 
@@ -145,7 +144,7 @@ impl RowRange {
         row.filter(|row| (self.from..=self.to).contains(row)).ok_or_else(|| {
             let Self { from, to } = self;
             let message = format!("the position is not in rows {from}..{to}");
-            Error::new(ErrorKind::Schema, message)
+            Error::schema(message)
         })
     }
 }
@@ -172,11 +171,11 @@ impl GeneratorTask {
         }
         if self.options.fail_at == Some(self.next) {
             let message = "fails because of `fail_at`";
-            return Err(Error::new(ErrorKind::Other, message).at(place(self.next)));
+            return Err(Error::other(message).at(place(self.next)));
         }
         if self.options.lose_at == Some(self.next) && !self.lost.swap(true, Ordering::Relaxed) {
             let message = "loses the connection because of `lose_at`";
-            return Err(Error::new(ErrorKind::Connection, message).at(place(self.next)));
+            return Err(Error::connection(message).at(place(self.next)));
         }
         let ReaderOptions { fail_at, panic_at, lose_at, .. } = &self.options;
         let faults = [*fail_at, *panic_at, *lose_at];
@@ -198,7 +197,7 @@ impl GeneratorTask {
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(
             |error| {
                 let message = "the requested columns are not those that the reader produces";
-                Error::new(ErrorKind::Schema, message).caused_by(&error)
+                Error::schema(message).caused_by(&error)
             },
         )
     }
@@ -256,6 +255,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn reader(pairs: serde_json::Value) -> GeneratorReader {
         let serde_json::Value::Object(values) = pairs else { panic!("an object") };

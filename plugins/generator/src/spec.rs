@@ -1,7 +1,7 @@
 //! Parses a column's spec as written in the job, `"decimal(15,2) range 0..10000 null 5%"`.
 //! Generating the values is left to `column`.
 
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 use transload_values::{
     Ticks,
     calendar::{DAY_MICROS, first_day_of},
@@ -49,7 +49,7 @@ impl ColumnSpec {
     /// Parses a spec. `rows` is the number of rows: a sequence must fit its type.
     pub(crate) fn parse(name: &str, text: &str, rows: u64) -> Result<Self> {
         let refuse = |what: String| {
-            Error::new(ErrorKind::Options, what).at(format!("specs.{name}")).hint(
+            Error::options(what).at(format!("specs.{name}")).hint(
                 "examples: `int64 sequence`, `decimal(15,2) range 0..100 null 5%`, \
                  `text words 3..8`, `date 1992-01-01..1998-12-31 edge 1%`",
             )
@@ -343,6 +343,7 @@ fn parse_bound(logical: &LogicalType, text: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn shape(text: &str) -> Shape {
         ColumnSpec::parse("c", text, 100).unwrap().shape

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use transload_plugin_api::{Error, ErrorKind, Result, WriteMode, WritePlan};
+use transload_plugin_api::{Error, Result, WriteMode, WritePlan};
 
 use crate::checksum::NULL;
 
@@ -109,11 +109,11 @@ impl Content {
             self.columns = columns();
         } else if self.columns != columns() {
             let message = "the columns of the table differ from those of the plan";
-            return Err(Error::new(ErrorKind::Schema, message));
+            return Err(Error::schema(message));
         }
         if chunk.was_there.iter().any(|(key, was_there)| self.has(*key) != *was_there) {
             let message = "another task has written the same key in the meantime";
-            return Err(Error::new(ErrorKind::Retry, message));
+            return Err(Error::retry(message));
         }
         for (key, slot) in &chunk.rows.slots {
             self.keyed.put(*key, chunk.rows.row(*slot), &chunk.replaces);
@@ -258,6 +258,7 @@ mod tests {
     use transload_plugin_api::{Column, LogicalType};
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn plan(mode: WriteMode) -> WritePlan {
         let columns =

@@ -10,9 +10,9 @@ use std::{
 
 use serde::Serialize;
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt,
-    Result, Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan,
-    WriteTask, Writer,
+    Cancel, ChunkOutcome, Column, Error, Finding, Guarantee, Host, Options, Receipt, Result,
+    Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
+    Writer,
 };
 
 use self::task::GeneratorTask;
@@ -63,8 +63,7 @@ impl GeneratorWriter {
             return Ok(());
         }
         let message = format!("the write mode `{}` needs keys", plan.mode.word());
-        Err(Error::new(ErrorKind::Schema, message)
-            .hint("set `key_dedup = true` and give the job a `key`"))
+        Err(Error::schema(message).hint("set `key_dedup = true` and give the job a `key`"))
     }
 
     /// The target's column with that name, or the plan's own if the target accepts any column.
@@ -75,15 +74,15 @@ impl GeneratorWriter {
         let column = self.target.columns.iter().find(|column| column.name == planned.name);
         column.cloned().ok_or_else(|| {
             let message = format!("the target has no column `{}`", planned.name);
-            Error::new(ErrorKind::Schema, message)
+            Error::schema(message)
         })
     }
 
     fn report(&self, plan: &WritePlan, path: &Path) -> Result<()> {
         let table = self.table.lock();
         let report = Report { run: &plan.run, chunks: table.chunks, tally: table.tally() };
-        let text = serde_json::to_vec_pretty(&report)
-            .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
+        let text =
+            serde_json::to_vec_pretty(&report).map_err(|error| Error::defect(error.to_string()))?;
         // A process that waits for the file finds all of it or nothing.
         let unfinished = path.with_extension("unfinished");
         let place = |error: std::io::Error| Error::from(error).at(path.display().to_string());
@@ -122,7 +121,7 @@ impl Writer for GeneratorWriter {
         update_indices(plan)?;
         if plan.create_table || !plan.before.is_empty() || !plan.after.is_empty() {
             let message = "the generator does not create tables or run statements";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            return Err(Error::unsupported(message));
         }
         let overwrites = plan.mode == WriteMode::Overwrite;
         let clears = || Statement {
@@ -199,7 +198,7 @@ impl Writer for GeneratorWriter {
 fn index_of(plan: &WritePlan, name: &str) -> Result<usize> {
     plan.columns.iter().position(|column| column.name == name).ok_or_else(|| {
         let message = format!("the plan has no column `{name}`");
-        Error::new(ErrorKind::Schema, message)
+        Error::schema(message)
     })
 }
 
@@ -226,6 +225,7 @@ mod tests {
     use transload_plugin_api::LogicalType;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn writer(values: Value) -> GeneratorWriter {
         let Value::Object(values) = values else { panic!("an object") };

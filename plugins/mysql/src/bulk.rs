@@ -4,7 +4,7 @@
 //! batch by batch, each within a savepoint.
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WritePlan};
+use transload_plugin_api::{DirtyRow, Error, Result, WritePlan, code};
 use transload_tables::BulkLoadPolicy;
 
 use crate::{
@@ -106,7 +106,7 @@ impl Bulk {
         }
         self.policy.refused();
         let message = "the server refused or changed rows of a bulk load";
-        Err(Error::new(ErrorKind::Retry, message).with_code("MYSQL-BULK"))
+        Err(Error::retry(message).with_code(code::MYSQL_BULK))
     }
 
     /// Ends the open statement, if one is open, before a rollback.

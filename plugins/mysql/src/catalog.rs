@@ -1,6 +1,6 @@
 //! Tables, columns and keys as the server's catalog describes them. Their types are in `types`.
 
-use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, TableInfo};
+use transload_plugin_api::{Column, Error, Key, LogicalType, Result, TableInfo};
 use transload_tables::TableName;
 
 use crate::{
@@ -87,7 +87,7 @@ fn is_table(name: &TableName, schema: &str, table: &str) -> String {
 /// The table, or an error that it is not there.
 pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
     find_table(session, name)?.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("there is no table `{name}`"))
+        Error::not_found(format!("there is no table `{name}`"))
             .hint("`table` names it; `database.table` where it is in another database")
     })
 }

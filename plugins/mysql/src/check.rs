@@ -162,7 +162,7 @@ fn target_words(session: &mut Session, name: &TableName) -> Result<String> {
     let rights = if rights.is_empty() { "none".to_owned() } else { rights.join(", ") };
     match rights.contains("INSERT") {
         true => Ok(format!("table `{name}` is there, engine {}; rights: {rights}", table.engine)),
-        false => Err(Error::new(ErrorKind::Denied, format!("no right to insert into `{name}`"))
+        false => Err(Error::denied(format!("no right to insert into `{name}`"))
             .hint(format!("rights to change it: {rights}"))),
     }
 }

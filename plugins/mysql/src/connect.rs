@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustls::pki_types::ServerName;
-use transload_plugin_api::{Cancel, Error, ErrorKind, Host, Result};
+use transload_plugin_api::{Cancel, Error, Host, Result};
 use transload_tables::{Address, TlsMode, connect_tcp};
 
 use crate::{
@@ -191,19 +191,19 @@ impl Login<'_> {
     fn encrypt(&mut self, greeting: &Greeting) -> Result<(), Refused> {
         let refused = |error: Error| Refused::Error(error.with_code(NO_TLS));
         if greeting.capabilities & TLS == 0 {
-            let error = Error::new(ErrorKind::Connection, "the server has no TLS")
+            let error = Error::connection("the server has no TLS")
                 .hint("see `tls`: nothing but `disable` goes without");
             return Err(refused(error));
         }
         let config = self.address.tls.client_config().map_err(refused)?;
         let name = ServerName::try_from(self.address.host.clone())
-            .map_err(|_| refused(Error::new(ErrorKind::Options, "`host` is no name for TLS")))?;
+            .map_err(|_| refused(Error::options("`host` is no name for TLS")))?;
         self.encrypted = true;
         let head = self.head();
         self.wire.send(&head).map_err(Failure::from)?;
         let stream = Stream::encrypted(&self.stream, config, name).map_err(|error| {
             let message = format!("no TLS with this server: {error}");
-            let error = Error::new(ErrorKind::Connection, message)
+            let error = Error::connection(message)
                 .hint("if its certificate is its own, see `tls` and `ca_file`");
             refused(error)
         })?;
@@ -319,7 +319,7 @@ fn proof_for(method: &str, password: &[u8], salt: &[u8]) -> Result<Vec<u8>, Refu
         other => {
             let message = format!("the server wants the login method `{other}`");
             Err(Refused::Error(
-                Error::new(ErrorKind::Unsupported, message)
+                Error::unsupported(message)
                     .hint("give the user `caching_sha2_password` or `mysql_native_password`"),
             ))
         }
@@ -334,6 +334,7 @@ mod tests {
 
     use super::*;
     use crate::options::ADDRESS;
+    use transload_plugin_api::ErrorKind;
 
     /// A server that accepts connections and never says anything.
     fn silent(timeout: u64) -> (TcpListener, Connector) {

@@ -5,7 +5,7 @@
 use arrow_array::ArrayRef;
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 use transload_tables::KeyValue;
 use transload_values::{Builder, calendar::DAY_MICROS, parse::Decimal128};
 
@@ -61,7 +61,7 @@ impl ColumnDecoder {
         let data = builder(&column.logical, 0, 0).ok_or_else(|| {
             let message =
                 format!("column `{}` cannot be read as `{}`", column.name, column.logical);
-            Error::new(ErrorKind::Unsupported, message)
+            Error::unsupported(message)
         })?;
         Ok(Self {
             column: column.clone(),

@@ -1,7 +1,7 @@
 //! What a plan would do to the target, and what of it MySQL or MariaDB cannot do. Changes nothing.
 
 use transload_plugin_api::{
-    Column, Error, ErrorKind, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
+    Column, Error, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
 };
 use transload_tables::{
     Draft, Drafting, TableName, Wording, destructive, plain, replaced_reference,
@@ -53,11 +53,11 @@ fn check_load(session: &Session, plan: &WritePlan) -> Result<()> {
     }
     if !matches!(plan.mode, WriteMode::Insert | WriteMode::Overwrite) {
         let message = format!("`load = \"copy\"` has no write_mode `{}`", plan.mode.word());
-        return Err(Error::new(ErrorKind::Unsupported, message)
+        return Err(Error::unsupported(message)
             .hint("leave `load` out: rows then go by INSERT statements of many rows"));
     }
     if !session.local_infile {
-        return Err(Error::new(ErrorKind::Unsupported, "the server forbids LOAD DATA LOCAL")
+        return Err(Error::unsupported("the server forbids LOAD DATA LOCAL")
             .hint("set its `local_infile` to 1, or leave `load` out"));
     }
     Ok(())
@@ -79,7 +79,7 @@ fn existing_table(
 ) -> Result<Draft> {
     if target.view {
         let message = format!("`{}` is a view", target.name);
-        return Err(Error::new(ErrorKind::Unsupported, message).hint("name a table"));
+        return Err(Error::unsupported(message).hint("name a table"));
     }
     let (columns, keys) = (&target.columns, &target.keys);
     let mut draft = drafting.existing_table(&target.name, columns, keys, accepted)?;
@@ -110,7 +110,7 @@ fn check_emptied(target: &Table) -> Result<()> {
         "the target cannot be emptied: tables refer to it: {}",
         target.referring.join(", ")
     );
-    Err(Error::new(ErrorKind::Unsupported, message).at(format!("table `{}`", target.name)).hint(
+    Err(Error::unsupported(message).at(format!("table `{}`", target.name)).hint(
         "use `insert` with `before = [\"DELETE FROM ...\"]`, which is not atomic for the job",
     ))
 }
@@ -129,7 +129,7 @@ fn check_swap(target: &Table) -> Result<()> {
         "write_mode `overwrite` swaps tables, which would lose {what}: {}",
         names.join(", ")
     );
-    Err(Error::new(ErrorKind::Unsupported, message)
+    Err(Error::unsupported(message)
         .at(format!("table `{}`", target.name))
         .hint("`overwrite = \"truncate\"` empties the table first instead, which is not atomic"))
 }
@@ -153,7 +153,7 @@ fn accepted(own: &TableColumn, column: &Column) -> Result<Column> {
     if !own.travels() {
         let Column { name, native, .. } = &own.column;
         let message = format!("column `{name}` is `{native}`, which is not supported");
-        return Err(Error::new(ErrorKind::Unsupported, message).hint("leave it out of `columns`"));
+        return Err(Error::unsupported(message).hint("leave it out of `columns`"));
     }
     let mut taken = own.column.clone();
     if taken_as_it_is(own, &column.logical) {
@@ -177,7 +177,7 @@ fn rewritten(columns: &[Column]) -> Option<String> {
 /// The target's column, if it still takes what the plan was made for.
 pub(crate) fn still_takes<'a>(target: &'a Table, column: &Column) -> Result<&'a TableColumn> {
     let changed = |message: String| {
-        Error::new(ErrorKind::Schema, message)
+        Error::schema(message)
             .at(format!("table `{}`", target.name))
             .hint("the table has changed since the plan: run the job again")
     };

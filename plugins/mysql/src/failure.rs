@@ -3,7 +3,7 @@
 
 use std::{fmt, io};
 
-use transload_plugin_api::{Cancel, Error, ErrorKind};
+use transload_plugin_api::{Cancel, Error, ErrorKind, code};
 
 /// An error as it comes off a connection.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Failure {
             Self::Server(error) => server_error(doing, &error),
             Self::Lost(error) => {
                 let message = format!("{doing}: the connection was lost: {error}");
-                Error::new(ErrorKind::Connection, message).with_code("MYSQL-LOST")
+                Error::connection(message).with_code(code::MYSQL_LOST)
             }
         }
     }

@@ -2,7 +2,7 @@
 //! the server would change without a word (labels, padding, fractions, years) is refused here.
 
 use arrow_array::{Array, ArrayRef};
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 use transload_values::{
     Ticks, View,
     calendar::{DAY_MICROS, first_day_of},
@@ -40,7 +40,7 @@ impl<'a> Cells<'a> {
                 array.data_type(),
                 column.logical
             );
-            Error::new(ErrorKind::Defect, message)
+            Error::defect(message)
         })?;
         Ok(Self { rule, array: &**array, view })
     }

@@ -3,7 +3,7 @@
 //! holds them all. They go with the session.
 
 use sha1::{Digest as _, Sha1};
-use transload_plugin_api::{Error, ErrorKind, Result, WriteMode};
+use transload_plugin_api::{Error, Result, WriteMode};
 use transload_tables::TableName;
 
 use crate::{dialect::text_literal, session::Session, stage::in_full};
@@ -56,5 +56,5 @@ fn refused(session: &mut Session, target: &TableName, slot: u32) -> Result<Error
     let owner = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
     let owner = owner.unwrap_or_else(|| "wait for it to end".to_owned());
     let message = format!("another run writes table `{target}`");
-    Ok(Error::new(ErrorKind::Locked, message).hint(owner))
+    Ok(Error::locked(message).hint(owner))
 }

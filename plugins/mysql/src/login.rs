@@ -5,7 +5,7 @@
 use rsa::{PublicKey, pkcs8::DecodePublicKey as _};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 /// `SHA1(password) XOR SHA1(salt + SHA1(SHA1(password)))`; empty for no password.
 pub(crate) fn native_proof(password: &[u8], salt: &[u8]) -> Vec<u8> {
@@ -39,17 +39,16 @@ fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
 /// `caching_sha2_password` on a connection without TLS: masked with the salt, then RSA with OAEP
 /// padding over SHA-1.
 pub(crate) fn encrypted(password: &[u8], salt: &[u8], pem: &[u8]) -> Result<Vec<u8>> {
-    let key = public_key(pem)
-        .ok_or_else(|| Error::new(ErrorKind::Connection, "cannot read the server's public key"))?;
+    let key =
+        public_key(pem).ok_or_else(|| Error::connection("cannot read the server's public key"))?;
     // The server expects the terminating NUL of a C string.
     let mut plain = password.to_vec();
     plain.push(0);
     for (byte, mask) in plain.iter_mut().zip(salt.iter().cycle()) {
         *byte ^= mask;
     }
-    key.oaep_encrypt::<Sha1>(&plain).map_err(|error| {
-        Error::new(ErrorKind::Connection, "cannot encrypt the password").caused_by(&error)
-    })
+    key.oaep_encrypt::<Sha1>(&plain)
+        .map_err(|error| Error::connection("cannot encrypt the password").caused_by(&error))
 }
 
 /// The key of a PEM block `PUBLIC KEY`; servers may add a NUL to it.
@@ -66,6 +65,7 @@ mod tests {
     };
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()

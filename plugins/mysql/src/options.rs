@@ -2,7 +2,7 @@
 //! all SQL plugins are in `transload_tables`.
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 use transload_tables::{
     Address, AddressRules, Dialect as _, Sources, TableName, TargetTable, source_specs,
     target_specs,
@@ -54,7 +54,7 @@ impl ReaderOptions {
         let sources = Sources::parse(options, resolve)?.with_whole_queries()?;
         if sources.are_many() && parsed.consistency == Consistency::Snapshot {
             let message = "`consistency = \"snapshot\"` reads one table, not several";
-            return Err(Error::new(ErrorKind::Unsupported, message)
+            return Err(Error::unsupported(message)
                 .at("option `consistency`")
                 .hint("leave it out, or put the tables into one `query` with UNION ALL"));
         }
@@ -100,7 +100,7 @@ fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     for part in name.schema.iter().chain([&name.table]) {
         if let Some(limit) = MysqlDialect.passed_limit(part) {
             let message = format!("`{part}` is longer than {limit}");
-            return Err(Error::new(ErrorKind::Options, message));
+            return Err(Error::options(message));
         }
     }
     name.schema.get_or_insert_with(|| address.database.clone());
@@ -151,6 +151,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Address, Sources)> {
         let all = [("host", "127.0.0.1"), ("user", "u"), ("database", "d")];

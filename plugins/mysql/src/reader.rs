@@ -2,8 +2,7 @@
 //! The order of the verbs is `transload_tables`'s, the division `splits`'s, the rows `scan`'s.
 
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
-    TableInfo,
+    Column, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, ReadDatabase, Relation, ScanRequest,
@@ -199,7 +198,7 @@ impl ReadDatabase for MysqlSource {
         if !own.travels() {
             let Column { name, native, .. } = &own.column;
             let message = format!("column `{name}` is `{native}`, which is not supported");
-            return Err(Error::new(ErrorKind::Unsupported, message)
+            return Err(Error::unsupported(message)
                 .hint("leave it out of `columns`, or convert it to text in a `query`"));
         }
         let mut column = read_as(&own.column, wanted, can_read(own, &wanted.logical));
@@ -222,7 +221,7 @@ impl ReadDatabase for MysqlSource {
         let shares_state = self.options.consistency == Consistency::Snapshot;
         if shares_state && !table.view && !table.is_transactional() {
             let message = format!("engine {} has no snapshots", table.engine);
-            return Err(Error::new(ErrorKind::Unsupported, message)
+            return Err(Error::unsupported(message)
                 .at(format!("table `{}`", table.name))
                 .hint("leave `consistency` out"));
         }

@@ -3,8 +3,7 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use transload_plugin_api::{
-    Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
-    schema_of,
+    Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, schema_of,
 };
 use transload_tables::{KeyValue, encode_key};
 
@@ -117,7 +116,7 @@ impl Scan {
                 Ok(()) => read.dirty_key = None,
                 Err(RowFault::Packet) => {
                     let message = "the server sent a row that is not whole";
-                    return Err(Error::new(ErrorKind::Data, message).at(self.source.clone()));
+                    return Err(Error::data(message).at(self.source.clone()));
                 }
                 Err(RowFault::Cell(at, fault)) => {
                     let key = self.decoder.key_of_packet(packet).unwrap_or_default();
@@ -177,12 +176,11 @@ impl ReadTask for Scan {
         }
         let rows = self.decoder.rows;
         let arrays = self.decoder.finish(self.wanted).map_err(|error| {
-            Error::new(ErrorKind::Data, format!("a batch cannot be made: {error}"))
-                .at(self.source.clone())
+            Error::data(format!("a batch cannot be made: {error}")).at(self.source.clone())
         })?;
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
+            .map_err(|error| Error::defect(error.to_string()))?;
         let origin = Origin {
             source: self.source.clone(),
             unit: "row".to_owned(),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::{
     catalog::Table, connect::Connector, failure::Failure, session::Session, stage::in_full,
@@ -58,7 +58,7 @@ impl Snapshots {
     /// The session of that name, for one reading.
     pub(crate) fn take(&self, name: &str) -> Result<Session> {
         self.0.lock().remove(name).ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the state that the splits share is gone").hint(
+            Error::not_found("the state that the splits share is gone").hint(
                 "plan again: it lives in the process that has made the splits, for one reading",
             )
         })
@@ -87,7 +87,6 @@ fn lock(looking: &mut Session, table: &Table) -> Result<Option<String>> {
 /// A number that no other process has drawn.
 fn random() -> Result<u64> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)
-        .map_err(|_| Error::new(ErrorKind::Other, "the system gives no random bytes"))?;
+    getrandom::fill(&mut bytes).map_err(|_| Error::other("the system gives no random bytes"))?;
     Ok(u64::from_le_bytes(bytes))
 }

@@ -1,6 +1,6 @@
 //! How a table is divided: ranges of a key, with boundaries that the server has put in order.
 
-use transload_plugin_api::{Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Error, LogicalType, Result};
 use transload_tables::{
     KeyRange, KeySplit, KeyValue, divide_by_key, equal_spans, integer_ranges, ranges_between,
 };
@@ -24,7 +24,7 @@ pub(crate) fn divide(
             "`{}` is `{}`: split keys are integers, text or bytes",
             column.column.name, column.column.native
         );
-        return Err(Error::new(ErrorKind::Unsupported, message).at("option `split_key`"));
+        return Err(Error::unsupported(message).at("option `split_key`"));
     }
     let order = natural_order(table);
     let bounds = |column: &TableColumn, max| bounds(session, table, column, max);

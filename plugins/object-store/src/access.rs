@@ -11,7 +11,7 @@ use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
 };
-use transload_plugin_api::{Cancel, Count, Error, ErrorKind, Host, Options, Result};
+use transload_plugin_api::{Cancel, Count, Error, Host, Options, Result};
 
 use crate::{
     address::{Address, Scheme},
@@ -184,7 +184,7 @@ impl Bucket {
                 biased;
                 outcome = future => outcome,
                 _ = stop.wait_for(|stopped| *stopped) => {
-                    Err(Error::new(ErrorKind::Cancelled, "stopped on request"))
+                    Err(Error::cancelled("stopped on request"))
                 }
             }
         })
@@ -206,7 +206,7 @@ impl Bucket {
                 outcome = &mut future => outcome,
                 () = async { drop(stop.wait_for(|stopped| *stopped).await) } => {
                     tokio::time::timeout(grace, future).await.unwrap_or_else(|_| {
-                        Err(Error::new(ErrorKind::Cancelled, "stopped on request"))
+                        Err(Error::cancelled("stopped on request"))
                     })
                 }
             }
@@ -222,7 +222,7 @@ impl Bucket {
         let outcome = self.runtime.block_on(async { tokio::time::timeout(limit, future).await });
         outcome.unwrap_or_else(|_| {
             let message = format!("no response within {} s", limit.as_secs());
-            Err(Error::new(ErrorKind::Connection, message))
+            Err(Error::connection(message))
         })
     }
 

@@ -2,7 +2,7 @@
 //! lies. Also how objects are called: keys here, whole names for people.
 
 use object_store::path::Path;
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 /// The kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +143,7 @@ pub(crate) fn path_of(key: &str) -> Result<Path> {
         Ok(path) if path.as_ref() == key && !key.is_empty() => Ok(path),
         _ => {
             let message = format!("the key `{}` cannot be addressed", key.escape_debug());
-            Err(Error::new(ErrorKind::Unsupported, message).hint(
+            Err(Error::unsupported(message).hint(
                 "empty segments, `.`, `..`, control characters and a `/` at either end are not \
                  supported in keys",
             ))
@@ -152,12 +152,13 @@ pub(crate) fn path_of(key: &str) -> Result<Path> {
 }
 
 fn wrong(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Options, message)
+    Error::options(message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn address(scheme: Scheme, bucket: &str, prefix: &str) -> Address {
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());

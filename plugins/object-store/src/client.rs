@@ -88,7 +88,7 @@ impl Recipe<'_> {
             let host = format!("{bucket}.{}", endpoint.host_str().unwrap_or_default());
             endpoint.set_host(Some(&host)).map_err(|error| {
                 let message = format!("`{host}` is not a host name: {error}");
-                Error::new(ErrorKind::Options, message).hint("use `path_style = true`")
+                Error::options(message).hint("use `path_style = true`")
             })?;
         }
         Ok((endpoint, path_style))
@@ -156,9 +156,11 @@ impl Recipe<'_> {
             let label = || Some(url.domain()?.split('.').next()?.to_owned());
             if path.is_empty() { label() } else { Some(path) }
         };
-        named.or_else(of_endpoint).or_else(variable).or_else(other).ok_or_else(|| {
-            Error::new(ErrorKind::Options, "no storage account is named").hint("set `account`")
-        })
+        named
+            .or_else(of_endpoint)
+            .or_else(variable)
+            .or_else(other)
+            .ok_or_else(|| Error::options("no storage account is named").hint("set `account`"))
     }
 
     fn azure(&self) -> Result<Client> {
@@ -221,7 +223,7 @@ impl Recipe<'_> {
     fn no_google_file(&self) -> Result<()> {
         let Some(file) = self.search.google_file() else { return Ok(()) };
         let message = "the client would take a user's credentials for the instance's";
-        Err(Error::new(ErrorKind::Options, message)
+        Err(Error::options(message)
             .at(file.display().to_string())
             .hint("use them by `credentials = \"profile\"`, or remove the file"))
     }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::pinned_object::{PinnedObject, RequestError, Response};
 
@@ -177,7 +177,7 @@ impl Download {
     }
 
     fn transient(&self, message: &str) -> RequestError {
-        let error = Error::new(ErrorKind::Connection, message).at(self.object.name());
+        let error = Error::connection(message).at(self.object.name());
         RequestError::Transient(error)
     }
 }

@@ -4,7 +4,7 @@
 use std::error::Error as StdError;
 
 use object_store::{Error as StoreError, client::HttpError, client::HttpErrorKind};
-use transload_plugin_api::{Error, ErrorKind};
+use transload_plugin_api::{Error, ErrorKind, code};
 
 use crate::{
     error_chain::{chain, find},
@@ -129,7 +129,7 @@ pub(crate) fn error_of(error: &StoreError, what: &str) -> Error {
         return failure.into_error(what);
     }
     if let StoreError::InvalidPath { source } = error {
-        return Error::new(ErrorKind::Unsupported, format!("a key cannot be addressed: {source}"))
+        return Error::unsupported(format!("a key cannot be addressed: {source}"))
             .at(what)
             .hint("name a narrower `path` that leaves it out, or rename the object");
     }
@@ -159,7 +159,7 @@ fn not_told(told: &NoInstanceLogin) -> Error {
         Some(_) => failure.words(),
         None => of_transport(&told.0, "").message,
     };
-    Error::new(ErrorKind::Connection, format!("{told}: {why}"))
+    Error::connection(format!("{told}: {why}"))
         .with_code(LOGIN)
         .at("the machine's credentials")
         .hint("`credentials = \"instance\"` is for machines in the cloud that have a role")
@@ -167,14 +167,10 @@ fn not_told(told: &NoInstanceLogin) -> Error {
 
 /// What happened before there was an answer, or while it came.
 pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Error {
-    let failed = |code: &str, message: String| {
-        Error::new(ErrorKind::Connection, message).with_code(code).at(what)
-    };
+    let failed = |code: &str, message: String| Error::connection(message).with_code(code).at(what);
     let innermost = scrubbed(&chain(error).last().map(ToString::to_string).unwrap_or_default());
     if let Some(forbidden) = find::<Forbidden>(error) {
-        return Error::new(ErrorKind::Denied, forbidden.to_string())
-            .with_code("OBJECT-ENDPOINT")
-            .at(what);
+        return Error::denied(forbidden.to_string()).with_code(code::OBJECT_ENDPOINT).at(what);
     }
     if let Some(distrust) = find::<TlsFailure>(error) {
         return failed(NO_TLS, distrust.to_string()).hint(distrust.hint());
@@ -186,7 +182,7 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
         return Error { message: scrubbed(&io.to_string()), ..made };
     }
     let Some(http) = find::<HttpError>(error) else {
-        return Error::new(ErrorKind::Other, format!("the request failed: {innermost}")).at(what);
+        return Error::other(format!("the request failed: {innermost}")).at(what);
     };
     let all = chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if all.contains("dns error") || all.contains("failed to lookup address") {

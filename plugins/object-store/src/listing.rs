@@ -9,7 +9,7 @@ use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, StoredFile, is_hidden,
     is_pattern, literal_prefix, partitions,
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::{access::Bucket, address::path_of, options::ReaderOptions};
 
@@ -83,7 +83,7 @@ fn nothing(bucket: &Bucket, path: &str, pruned: usize) -> Error {
             format!("`partition_filter` leaves no object of `{whole}`: {pruned} folder(s) are out")
         }
     };
-    Error::new(ErrorKind::NotFound, message)
+    Error::not_found(message)
         .hint("`path` is relative to `url`; names that begin with `.` or `_` are left out")
 }
 
@@ -120,7 +120,7 @@ impl Search<'_> {
     fn relative<'p>(&self, path: &'p str) -> Result<Cow<'p, str>> {
         let wrong = |why: &str| {
             let message = format!("`path`: `{path}` {why}");
-            Err(Error::new(ErrorKind::Options, message).hint("`path` is relative to `url`"))
+            Err(Error::options(message).hint("`path` is relative to `url`"))
         };
         let address = &self.bucket.address;
         if path.contains("://") {

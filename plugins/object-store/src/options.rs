@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 use transload_files::{PartitionFilter, PartitionMode, partition_specs};
 use transload_formats::read_specs;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 
 /// Where credentials come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -95,7 +95,7 @@ impl ReaderOptions {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
         let given: GivenReaderOptions = options.parse(&own_reader_specs())?;
         let filter = PartitionFilter::parse(&given.partition_filter)?;
-        let wrong = |message: &str| Err(Error::new(ErrorKind::Options, message));
+        let wrong = |message: &str| Err(Error::options(message));
         if given.path.is_empty() {
             return wrong("`path` is an empty list");
         }
@@ -206,6 +206,7 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn a_reader_reads_all_objects_unless_told_otherwise() {

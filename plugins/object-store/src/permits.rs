@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 /// The requests that may be under way.
 pub(crate) struct Permits {
@@ -51,7 +51,7 @@ impl Permits {
                 free.acquire_owned().await
             }
         };
-        permit.map_err(|_| Error::new(ErrorKind::Cancelled, "the store has been closed"))
+        permit.map_err(|_| Error::cancelled("the store has been closed"))
     }
 
     /// Returns once a request waits for a permit.

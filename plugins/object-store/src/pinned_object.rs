@@ -13,7 +13,7 @@ use object_store::{
     ObjectStore, ObjectStoreExt, path::Path,
 };
 use transload_files::StoredFile;
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result, code};
 
 use crate::{
     access::Bucket,
@@ -78,7 +78,7 @@ impl PinnedObject {
     pub(crate) fn new(bucket: &Bucket, file: &StoredFile) -> Result<Self> {
         let Some(key) = bucket.address.key_of(&file.name) else {
             let message = format!("`{}` is not in {}", file.name, bucket.address.words());
-            return Err(Error::new(ErrorKind::Data, message));
+            return Err(Error::data(message));
         };
         Ok(Self {
             store: Arc::clone(&bucket.store),
@@ -192,8 +192,8 @@ impl PinnedObject {
     }
 
     pub(crate) fn wrong(&self, message: &str) -> Error {
-        Error::new(ErrorKind::Connection, message)
-            .with_code("OBJECT-ANSWER")
+        Error::connection(message)
+            .with_code(code::OBJECT_ANSWER)
             .at(&self.file.name)
             .hint("something between here and the store does not keep to HTTP; go around it")
     }
@@ -201,7 +201,7 @@ impl PinnedObject {
 
 fn changed(name: &str, words: &str) -> Error {
     let message = format!("the object has changed since it was planned: {words}");
-    Error::new(ErrorKind::Schema, message)
+    Error::schema(message)
         .with_code(CHANGED)
         .at(name)
         .hint("plan again, and read objects only once their writer has finished them")

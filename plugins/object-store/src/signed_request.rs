@@ -9,7 +9,7 @@ use object_store::{
     client::{HttpClient, HttpRequest},
 };
 use reqwest::{Method, header};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::failure::{Failure, error_of, of_transport};
 
@@ -73,7 +73,7 @@ impl SignedRequests {
     async fn signed(&self, request: SignedRequest<'_>, what: &str) -> Result<HttpRequest> {
         let SignedRequest { method, key, query, headers, body } = request;
         let defect = |error: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Defect, format!("a request of our own: {error}")).at(what)
+            Error::defect(format!("a request of our own: {error}")).at(what)
         };
         let mark = if query.is_empty() { "" } else { "?" };
         let url = format!("{}/{}{mark}{query}", self.base, encoded(key));

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::sleep,
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::{access::Bucket, download::Download, pinned_object::PinnedObject};
 
@@ -66,7 +66,7 @@ impl ObjectStream {
             self.blocks = Some(receiver);
         }
         let Some(blocks) = &mut self.blocks else { return Ok(Block::new()) };
-        let ended = || Error::new(ErrorKind::Defect, "the transfer of an object ended early");
+        let ended = || Error::defect("the transfer of an object ended early");
         let block = self.bucket.wait(async { blocks.recv().await.unwrap_or_else(|| Err(ended())) });
         let block = block.inspect_err(|error| self.failed = Some(error.clone()))?;
         if block.is_empty() {

@@ -50,9 +50,10 @@ impl BucketUploads {
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a store without uploads by parts.
     pub(crate) fn new(bucket: &Arc<Bucket>) -> Result<Self> {
-        let multipart = bucket.multipart.clone().ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, "the store has no uploads by parts")
-        })?;
+        let multipart = bucket
+            .multipart
+            .clone()
+            .ok_or_else(|| Error::unsupported("the store has no uploads by parts"))?;
         Ok(Self { bucket: Arc::clone(bucket), multipart, unconditional: AtomicBool::new(false) })
     }
 
@@ -324,9 +325,7 @@ impl UploadStore for BucketUploads {
             Condition::Unchanged(before) if now.as_ref() == Some(before) => {}
             Condition::New if now.is_none() => {}
             _ => {
-                return Err(
-                    Error::new(ErrorKind::Exists, "there is another object").at(self.name(key))
-                );
+                return Err(Error::exists("there is another object").at(self.name(key)));
             }
         }
         self.put(key, content, Condition::Any, token)
@@ -469,7 +468,7 @@ mod tests {
 
     #[test]
     fn answers_to_a_completion_are_told_apart() {
-        let kind = |status, code| match reply(status, code, Error::new(ErrorKind::Other, "x")) {
+        let kind = |status, code| match reply(status, code, Error::other("x")) {
             Reply::Done | Reply::Unconditional => "done",
             Reply::Refused(_) => "refused",
             Reply::Conflict(_) => "conflict",

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use transload_files::{Destination, DiskUploads, FilesWriter, OpenUploads, UploadStore};
 use transload_plugin_api::{
-    ChunkOutcome, ConflictEffect, Count, Error, ErrorKind, Finding, Guarantee, Host, KeyNeed,
-    Limits, Options, Receipt, Result, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft,
-    WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor,
+    ChunkOutcome, ConflictEffect, Count, Error, Finding, Guarantee, Host, KeyNeed, Limits, Options,
+    Receipt, Result, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft, WriteMode,
+    WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor,
 };
 
 use crate::{
@@ -79,8 +79,9 @@ fn key_below(address: &Address, path: &str) -> Result<String> {
     let folder = key.strip_suffix('/').unwrap_or(&key);
     if path.starts_with('/') || (!folder.is_empty() && path_of(folder).is_err()) {
         let message = format!("`path` is no place below the url: `{}`", path.escape_debug());
-        return Err(Error::new(ErrorKind::Options, message)
-            .hint("it is relative, without empty segments, `.` or `..`"));
+        return Err(
+            Error::options(message).hint("it is relative, without empty segments, `.` or `..`")
+        );
     }
     Ok(key)
 }
@@ -134,6 +135,7 @@ impl Writer for ObjectWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn a_path_is_below_the_url() {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, RowDescriptionBody};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::failure::Failure;
 
@@ -61,7 +61,7 @@ impl TextRow {
 
 fn unexpected(at: usize, found: &str) -> Error {
     let message = format!("unexpected answer of the server: column {} is `{found}`", at + 1);
-    Error::new(ErrorKind::Other, message)
+    Error::other(message)
 }
 
 /// A column of a statement's result.
@@ -95,6 +95,7 @@ pub(crate) fn rows_of(tag: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn tags_count_rows() {

@@ -1,6 +1,6 @@
 //! Tables, columns and keys, from the database's catalog.
 
-use transload_plugin_api::{Column, Error, ErrorKind, Key, Result, TableInfo};
+use transload_plugin_api::{Column, Error, Key, Result, TableInfo};
 use transload_tables::{TableName, known_columns};
 
 use crate::{
@@ -167,7 +167,7 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
 /// The table of this name, which must be there.
 pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
     find_table(session, name)?.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("there is no table `{name}`")).hint(
+        Error::not_found(format!("there is no table `{name}`")).hint(
             "names are as in the database, upper and lower case told apart; the schema goes \
                    before a dot",
         )

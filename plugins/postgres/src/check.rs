@@ -1,7 +1,7 @@
 //! The way to the server stage by stage, and what can be done there: the findings of
 //! `transload connection test` and of both roles' `check`.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 use transload_tables::{ConnectionStages, Relation, TableName, TlsMode};
 
 use crate::{
@@ -86,7 +86,7 @@ pub(crate) fn source(
         let sql = "SELECT pg_catalog.has_any_column_privilege($1::text::regclass, 'SELECT')";
         match session.row("look up rights", sql, &[&quoted_table(name)])?.flag(0)? {
             true => Ok(format!("table `{name}`: {count} columns")),
-            false => Err(Error::new(ErrorKind::Denied, format!("no right to read `{name}`"))
+            false => Err(Error::denied(format!("no right to read `{name}`"))
                 .hint(format!("GRANT SELECT ON {name} TO the user"))),
         }
     });
@@ -122,7 +122,7 @@ fn target_words(session: &mut Session, name: &TableName) -> Result<String> {
     let words = session.text("look up rights", sql, &[&table.oid.to_string()])?;
     match words.contains("INSERT") {
         true => Ok(format!("table `{name}` is there; rights: {words}")),
-        false => Err(Error::new(ErrorKind::Denied, format!("no right to insert into `{name}`"))
+        false => Err(Error::denied(format!("no right to insert into `{name}`"))
             .hint(format!("rights there: {words}"))),
     }
 }

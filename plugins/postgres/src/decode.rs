@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter;
-use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result, schema_of};
+use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, schema_of};
 
 use crate::{
     columns::{ColumnBuilder, ValueFault, word_at},
@@ -60,7 +60,7 @@ impl DecodedColumn {
     fn builder(&self, rows: usize, bytes: usize) -> Result<ColumnBuilder> {
         ColumnBuilder::new(&self.wire, &self.logical, rows, bytes).ok_or_else(|| {
             let message = format!("column `{}` cannot be read as `{}`", self.name, self.logical);
-            Error::new(ErrorKind::Unsupported, message)
+            Error::unsupported(message)
         })
     }
 }
@@ -200,13 +200,13 @@ impl Decoder {
     pub(crate) fn end(&self, counted: Option<u64>) -> Result<()> {
         if self.stage != Stage::End || !self.partial.is_empty() {
             let message = "the COPY ended before its trailer";
-            return Err(Error::new(ErrorKind::Connection, message));
+            return Err(Error::connection(message));
         }
         let rows = self.before + self.rows as u64;
         match counted {
             Some(counted) if counted != rows => {
                 let message = format!("the server has sent {counted} rows, of which {rows} came");
-                Err(Error::new(ErrorKind::Connection, message))
+                Err(Error::connection(message))
             }
             _ => Ok(()),
         }
@@ -296,11 +296,11 @@ fn header_length(bytes: &[u8]) -> Result<Option<usize>> {
 }
 
 fn damaged(what: &str) -> Error {
-    Error::new(ErrorKind::Data, format!("the server's COPY stream is damaged: {what}"))
+    Error::data(format!("the server's COPY stream is damaged: {what}"))
 }
 
 fn defect(error: &ArrowError) -> Error {
-    Error::new(ErrorKind::Defect, format!("make a batch: {error}"))
+    Error::defect(format!("make a batch: {error}"))
 }
 
 #[cfg(test)]
@@ -308,6 +308,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn decoder() -> Decoder {
         let list = LogicalType::List(Box::new(LogicalType::Int32));

@@ -1,7 +1,7 @@
 //! What a plan would do to the target, checked against the target's current definition. Changes
 //! nothing.
 
-use transload_plugin_api::{Column, Error, ErrorKind, LoadMethod, Result, WriteMode, WritePlan};
+use transload_plugin_api::{Column, Error, LoadMethod, Result, WriteMode, WritePlan};
 use transload_tables::{Draft, Drafting, TableName, Wording, destructive, is_keyed, plain};
 
 use crate::{
@@ -23,14 +23,13 @@ pub(crate) fn draft(
     target: Option<&Table>,
 ) -> Result<Draft> {
     if drafting.plan.load == LoadMethod::Insert {
-        return Err(Error::new(ErrorKind::Unsupported, "postgres has no `load = \"insert\"`")
+        return Err(Error::unsupported("postgres has no `load = \"insert\"`")
             .hint("leave `load` out: rows are written by COPY in every mode"));
     }
     if drafting.plan.mode == WriteMode::Replace {
-        return Err(Error::new(ErrorKind::Unsupported, "postgres has no write_mode `replace`")
-            .hint(
-                "`upsert` updates all columns that are not in the key, which has the same result",
-            ));
+        return Err(Error::unsupported("postgres has no write_mode `replace`").hint(
+            "`upsert` updates all columns that are not in the key, which has the same result",
+        ));
     }
     match target {
         Some(target) => existing_table(drafting, target),
@@ -56,7 +55,7 @@ fn existing_table(drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
     let is_table = matches!(target.kind, TableKind::Table | TableKind::Partitioned);
     let is_foreign = plan.mode == WriteMode::Insert && target.kind == TableKind::Foreign;
     if !is_table && !is_foreign {
-        return Err(Error::new(ErrorKind::Unsupported, "the target is not an ordinary table")
+        return Err(Error::unsupported("the target is not an ordinary table")
             .at(format!("table `{}`", target.name))
             .hint("name a table, not a view"));
     }
@@ -86,7 +85,7 @@ fn accepted(drafting: Drafting<'_>, own: &TableColumn, column: &Column) -> Resul
         let Column { name, native, .. } = &own.column;
         let message =
             format!("column `{name}` is `{native}`, to which the server would cut or round values");
-        return Err(Error::new(ErrorKind::Unsupported, message).hint(
+        return Err(Error::unsupported(message).hint(
             "give the column another type: `text`, `numeric`, or the same without a precision",
         ));
     }
@@ -122,7 +121,7 @@ fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
     if plan.mode == WriteMode::Overwrite && !referring.is_empty() {
         let message =
             format!("{} refers to the target, so it cannot be emptied", referring.join(", "));
-        return Err(Error::new(ErrorKind::Unsupported, message)
+        return Err(Error::unsupported(message)
             .at(format!("table `{}`", target.name))
             .hint("use `upsert`, or drop the foreign keys for the run"));
     }

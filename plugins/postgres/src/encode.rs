@@ -10,7 +10,7 @@ use arrow_array::{
     },
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, i256};
-use transload_plugin_api::{DirtyRow, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{DirtyRow, Error, LogicalType, Result};
 
 use crate::{
     numeric::{NumberFault, put_decimal, put_text, put_wide_decimal},
@@ -408,5 +408,5 @@ fn put_list(
 }
 
 fn unexpected(what: &str) -> Error {
-    Error::new(ErrorKind::Defect, format!("{what}, which this plan does not write"))
+    Error::defect(format!("{what}, which this plan does not write"))
 }

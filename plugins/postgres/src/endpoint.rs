@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use rustls::{ClientConfig, pki_types::ServerName};
 use socket2::{SockRef, TcpKeepalive};
-use transload_plugin_api::{Cancel, Error, ErrorKind, Result};
+use transload_plugin_api::{Cancel, Error, Result};
 use transload_tables::{TlsMode, connect_tcp};
 
 use crate::{
@@ -44,9 +44,8 @@ impl Endpoint {
             _ => {
                 let refused = |error: Error| error.with_code(NOT_OPEN);
                 let config = address.tls.client_config().map_err(refused)?;
-                let name = ServerName::try_from(address.host.clone()).map_err(|_| {
-                    refused(Error::new(ErrorKind::Options, "`host` is no name for TLS"))
-                })?;
+                let name = ServerName::try_from(address.host.clone())
+                    .map_err(|_| refused(Error::options("`host` is no name for TLS")))?;
                 Some((config, name))
             }
         };

@@ -119,11 +119,9 @@ impl Failure {
         }
         match self {
             Self::Server(error) => error.into_error(doing),
-            Self::Lost(error) => {
-                Error::new(ErrorKind::Connection, format!("{doing}: the connection was lost"))
-                    .caused_by(&error)
-                    .with_code(LOST)
-            }
+            Self::Lost(error) => Error::connection(format!("{doing}: the connection was lost"))
+                .caused_by(&error)
+                .with_code(LOST),
         }
     }
 }

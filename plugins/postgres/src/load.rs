@@ -5,7 +5,7 @@
 //! are always written that way.
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{Error, ErrorKind, Result, Written};
+use transload_plugin_api::{Error, Result, Written};
 use transload_tables::BulkLoadPolicy;
 
 use crate::{
@@ -86,7 +86,7 @@ impl transload_tables::Loader<Session> for Loader {
             },
         };
         self.policy.refused();
-        Err(Error::new(ErrorKind::Retry, error))
+        Err(Error::retry(error))
     }
 
     /// The session gives the COPY up when it gets the next statement.

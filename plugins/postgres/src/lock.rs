@@ -25,8 +25,7 @@ pub(crate) fn lock(session: &mut Session, name: &TableName, mode: WriteMode) -> 
         }
         let message = format!("another run writes table `{}`", target.name);
         let holders = holders(session, target.oid);
-        Error::new(ErrorKind::Locked, message)
-            .hint(holders.unwrap_or_else(|_| "wait for it to end".to_owned()))
+        Error::locked(message).hint(holders.unwrap_or_else(|_| "wait for it to end".to_owned()))
     })
 }
 

@@ -16,7 +16,7 @@ use postgres_protocol::{
     },
 };
 use sha2::{Digest, Sha256, Sha384, Sha512};
-use transload_plugin_api::{Error, ErrorKind, Secret};
+use transload_plugin_api::{Error, Secret};
 
 use crate::{
     failure::{Failure, ServerError},
@@ -78,11 +78,11 @@ pub(crate) fn log_in(
 /// A zero byte would end a name in the middle.
 fn refused_name(error: io::Error) -> LoginError {
     let message = format!("`user`, `database` or `application_name` cannot be sent: {error}");
-    LoginError::Refused(Error::new(ErrorKind::Options, message))
+    LoginError::Refused(Error::options(message))
 }
 
 fn refused(message: &str, hint: &str) -> LoginError {
-    LoginError::Refused(Error::new(ErrorKind::Connection, message).hint(hint))
+    LoginError::Refused(Error::connection(message).hint(hint))
 }
 
 /// The next message; an error of the server is an error.

@@ -27,7 +27,7 @@ pub(crate) fn query_columns(session: &mut Session, query: &str) -> Result<Vec<Ta
         let name = found.name;
         if columns.iter().any(|other| other.column.name == name) {
             let message = format!("`query` has two columns named `{name}`");
-            return Err(Error::new(ErrorKind::Options, message).hint("name one of them with AS"));
+            return Err(Error::options(message).hint("name one of them with AS"));
         }
         facts.modifier = found.modifier;
         columns.push(TableColumn::of_query(name, native, facts));

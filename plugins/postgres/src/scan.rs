@@ -1,7 +1,7 @@
 //! The rows of one split: a COPY to us, from the wire's buffer into the decoder.
 
 use transload_plugin_api::{
-    Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
+    Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result,
 };
 
 use crate::{
@@ -102,7 +102,7 @@ impl ReadTask for Scan {
             State::Reading => {}
             State::Done => return Ok(None),
             State::Failed => {
-                return Err(Error::new(ErrorKind::Defect, "a read after an error"));
+                return Err(Error::defect("a read after an error"));
             }
         }
         let outcome = self.fill().and_then(|bytes| {

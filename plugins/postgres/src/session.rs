@@ -20,7 +20,7 @@ use postgres_protocol::{
         frontend,
     },
 };
-use transload_plugin_api::{Cancel, Error, ErrorKind, Result};
+use transload_plugin_api::{Cancel, Error, Result};
 use transload_tables::Commit;
 
 use crate::{
@@ -191,7 +191,7 @@ impl Session {
             Ok(tag) if tag == "ROLLBACK" => {
                 let message =
                     format!("{doing}: the server has already rolled the transaction back");
-                Err(Error::new(ErrorKind::Retry, message))
+                Err(Error::retry(message))
             }
             Ok(_) => Ok(Commit::Committed),
             Err(failure) if failure.is_loss() => {
@@ -212,7 +212,7 @@ impl Session {
         match outcome {
             Err(Failure::Lost(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 let message = format!("{doing}: no response in {} s", CLEANUP_LIMIT.as_secs());
-                Err(Error::new(ErrorKind::Connection, message))
+                Err(Error::connection(message))
             }
             outcome => self.reported(doing, outcome),
         }
@@ -260,9 +260,9 @@ impl Session {
     /// The only row of a result.
     pub(crate) fn row(&mut self, doing: &str, sql: &str, parameters: &[&str]) -> Result<TextRow> {
         let rows = self.rows(doing, sql, parameters)?;
-        rows.into_iter().next().ok_or_else(|| {
-            Error::new(ErrorKind::Other, format!("{doing}: the server returned no row"))
-        })
+        rows.into_iter()
+            .next()
+            .ok_or_else(|| Error::other(format!("{doing}: the server returned no row")))
     }
 
     /// The only value of a result, as text.

@@ -1,7 +1,7 @@
 //! The statements of a writer's plan: how rows go to the target, through what, and how an
 //! overwrite is staged and published.
 
-use transload_plugin_api::{Error, ErrorKind, LogicalType, Result, WriteMode, WritePlan};
+use transload_plugin_api::{Error, LogicalType, Result, WriteMode, WritePlan};
 use transload_tables::{Conflict, Dialect, Drafting, TableName};
 
 use crate::{
@@ -37,7 +37,7 @@ pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<L
         .iter()
         .map(|column| {
             let changed = |message: String| {
-                Error::new(ErrorKind::Schema, message)
+                Error::schema(message)
                     .at(format!("table `{}`", target.name))
                     .hint("plan again: the table has changed since")
             };

@@ -1,7 +1,7 @@
 //! PostgreSQL's types and logical ones, both ways, and the form in which values travel in a
 //! binary COPY. A type without a row here travels as text, cast by the server.
 
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result, TypeSupport};
+use transload_plugin_api::{Column, Error, LogicalType, Result, TypeSupport};
 
 /// The binary form of a value (the server's `typsend` and `typreceive` functions).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub(crate) fn refuse_geometry(column: &Column) -> Result<()> {
         return Ok(());
     }
     let message = format!("column `{}` is `{}`, which does not travel", column.name, column.native);
-    Err(Error::new(ErrorKind::Unsupported, message)
+    Err(Error::unsupported(message)
         .hint("leave it out of `columns`, or read it by a `query` with ST_AsEWKT or ST_AsEWKB"))
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{
     Statement,
     types::{Null, ToSqlOutput, ValueRef},
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 use transload_values::{Ticks, View, calendar::first_day_of, parse::float_of_decimal, write};
 
 use crate::refusal::{BoundColumn, Refusal};
@@ -32,7 +32,7 @@ pub(crate) fn cells_of<'a>(
     if batch.num_columns() != columns.len() {
         let message =
             format!("a batch of {} columns, expected {}", batch.num_columns(), columns.len());
-        return Err(Error::new(ErrorKind::Defect, message));
+        return Err(Error::defect(message));
     }
     columns.iter().zip(batch.columns()).map(|(column, array)| Cells::new(column, array)).collect()
 }
@@ -42,13 +42,11 @@ impl<'a> Cells<'a> {
         let logical = &column.logical;
         if *array.data_type() != logical.data_type() {
             let message = format!("a batch holds `{}`, expected `{logical}`", array.data_type());
-            return Err(
-                Error::new(ErrorKind::Defect, message).at(format!("column `{}`", column.name))
-            );
+            return Err(Error::defect(message).at(format!("column `{}`", column.name)));
         }
         let stored = |view: &View<'_>| !matches!(view, View::Interval(_) | View::List(_));
         let view = View::of(logical, array).filter(stored).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, format!("sqlite stores no `{logical}`"))
+            Error::unsupported(format!("sqlite stores no `{logical}`"))
                 .at(format!("column `{}`", column.name))
         })?;
         Ok(Self { column, nulls: array.nulls(), view })

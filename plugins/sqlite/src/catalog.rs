@@ -2,7 +2,7 @@
 //! each verb, because another process may change them in between.
 
 use rusqlite::{Connection, OptionalExtension as _};
-use transload_plugin_api::{Column, Error, ErrorKind, Key, LogicalType, Result, TableInfo};
+use transload_plugin_api::{Column, Error, Key, LogicalType, Result, TableInfo};
 use transload_tables::TableName;
 
 use crate::{
@@ -102,7 +102,7 @@ pub(crate) fn table(connection: &Connection, name: &TableName) -> Result<Table> 
         let known: Vec<_> = tables(connection)
             .map(|tables| tables.into_iter().map(|table| table.name).take(20).collect())
             .unwrap_or_default();
-        Error::new(ErrorKind::NotFound, format!("there is no table `{}`", name.table))
+        Error::not_found(format!("there is no table `{}`", name.table))
             .hint(format!("tables in this file: {}", known.join(", ")))
     })
 }
@@ -294,6 +294,7 @@ fn names(connection: &Connection, sql: &str, table: &str) -> rusqlite::Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn described(sql: &str) -> Table {
         let connection = Connection::open_in_memory().unwrap();

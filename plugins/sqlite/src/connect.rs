@@ -7,7 +7,7 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use transload_plugin_api::{Cancel, Error, ErrorKind, Result};
+use transload_plugin_api::{Cancel, Error, Result};
 
 use crate::{
     failure::failure,
@@ -85,7 +85,7 @@ fn set_journal(connection: &Connection, mode: JournalMode) -> Result<()> {
         return Ok(());
     }
     let message = format!("the journal stays `{answer}` where `{word}` was asked for");
-    Err(Error::new(ErrorKind::Unsupported, message)
+    Err(Error::unsupported(message)
         .at("option `journal_mode`")
         .hint("`keep` leaves the journal as it is; `wal` needs a local file system"))
 }
@@ -95,12 +95,12 @@ pub(crate) fn check_folder(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if path.is_dir() {
         let message = format!("`{}` is a folder, not a database file", path.display());
-        return Err(Error::new(ErrorKind::Options, message));
+        return Err(Error::options(message));
     }
     match folder {
         Some(folder) if !folder.is_dir() => {
             let message = format!("the folder `{}` does not exist", folder.display());
-            Err(Error::new(ErrorKind::NotFound, message)
+            Err(Error::not_found(message)
                 .hint("create the folder, or correct `path`; the database file is then created"))
         }
         _ => Ok(()),
@@ -108,7 +108,7 @@ pub(crate) fn check_folder(path: &Path) -> Result<()> {
 }
 
 fn missing_file(path: &Path) -> Error {
-    Error::new(ErrorKind::NotFound, format!("there is no database file `{}`", path.display()))
+    Error::not_found(format!("there is no database file `{}`", path.display()))
         .hint("check `path`; a reader never makes the file")
 }
 
@@ -142,6 +142,7 @@ mod tests {
     use transload_plugin_api::Options;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn a_missing_file_is_not_made_by_reading() {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Key, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
+    Column, Error, Key, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
 };
 use transload_tables::{
     Draft, Drafting, TableName, Wording, destructive, plain, replaced_reference,
@@ -36,7 +36,7 @@ pub(crate) fn draft(
     synchronous: Synchronous,
 ) -> Result<Draft> {
     if drafting.plan.load == LoadMethod::Copy {
-        return Err(Error::new(ErrorKind::Unsupported, "sqlite has no `load = \"copy\"`")
+        return Err(Error::unsupported("sqlite has no `load = \"copy\"`")
             .hint("leave `load` out, or write \"auto\" or \"insert\""));
     }
     let mut draft = match target {
@@ -53,7 +53,7 @@ pub(crate) fn draft(
 fn existing_table(session: &Session, drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
     if target.kind != TableKind::Table {
         let message = format!("`{}` is not an ordinary table", target.name.table);
-        return Err(Error::new(ErrorKind::Unsupported, message).hint("name a table, not a view"));
+        return Err(Error::unsupported(message).hint("name a table, not a view"));
     }
     let keys: Vec<Key> = target.keys.iter().map(|key| key.key.clone()).collect();
     let accepted = |own: &TableColumn, column: &Column| accepted(own, column, drafting);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
 use rusqlite::{Connection, Statement};
-use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result, WriteMode, WritePlan, Written};
+use transload_plugin_api::{DirtyRow, Error, Result, WriteMode, WritePlan, Written};
 use transload_tables::{Conflict, Insert, TableName, delete_matching};
 
 use crate::{
@@ -56,7 +56,7 @@ impl Loader {
             let target = table.column(&column.name).ok_or_else(|| {
                 let message =
                     format!("table `{}` has no column `{}`", table.name.table, column.name);
-                Error::new(ErrorKind::Schema, message).hint("it was there when the plan was made")
+                Error::schema(message).hint("it was there when the plan was made")
             })?;
             columns.push(BoundColumn::new(target, &column.logical));
         }
@@ -226,7 +226,7 @@ impl<'a> Rows<'a> {
         let fault = row_fault(error).ok_or_else(|| failed(error))?;
         if self.connection.is_autocommit() {
             let message = format!("a trigger rolled the whole chunk back: {}", fault.reason);
-            return Err(Error::new(ErrorKind::Data, message)
+            return Err(Error::data(message)
                 .hint("let the trigger RAISE(ABORT) instead, so that only its row is refused"));
         }
         Ok(fault)

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 use transload_tables::{Sources, TableName, TargetTable, source_specs, target_specs};
 
 /// Where the reader looks.
@@ -75,7 +75,7 @@ fn main_table(mut name: TableName) -> Result<TableName> {
     match &name.schema {
         Some(schema) if !schema.eq_ignore_ascii_case("main") => {
             let message = format!("`{schema}` is no schema of a database file");
-            return Err(Error::new(ErrorKind::Options, message)
+            return Err(Error::options(message)
                 .hint("leave the schema out; quote a table's name that holds a dot: `\"a.b\"`"));
         }
         _ => name.schema = Some("main".to_owned()),
@@ -122,6 +122,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn reader(pairs: &[(&str, &str)]) -> Result<(ReaderOptions, Sources)> {
         let all = pairs.iter().chain(&[("path", "/x.db")]);

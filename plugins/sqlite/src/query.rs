@@ -9,7 +9,7 @@ use crate::{failure::failure, types::logical_of};
 pub(crate) fn query_columns(connection: &Connection, query: &str) -> Result<Vec<Column>> {
     let statement = connection.prepare(query).map_err(|error| bad_query(&error))?;
     if !statement.readonly() {
-        return Err(Error::new(ErrorKind::Options, "`query` does more than read"));
+        return Err(Error::options("`query` does more than read"));
     }
     let column = |column: rusqlite::Column<'_>| {
         let declared = column.decl_type().unwrap_or_default();
@@ -23,7 +23,7 @@ pub(crate) fn query_columns(connection: &Connection, query: &str) -> Result<Vec<
     for (at, column) in columns.iter().enumerate() {
         if columns[..at].iter().any(|other| other.name.eq_ignore_ascii_case(&column.name)) {
             let message = format!("`query` has two columns named `{}`", column.name);
-            return Err(Error::new(ErrorKind::Options, message).hint("name one of them with AS"));
+            return Err(Error::options(message).hint("name one of them with AS"));
         }
     }
     Ok(columns)
@@ -37,9 +37,9 @@ pub(crate) fn query_indexes(
 ) -> Result<Vec<usize>> {
     let own = query_columns(connection, query)?;
     let find = |wanted: &Column| {
-        own.iter().position(|column| column.name.eq_ignore_ascii_case(&wanted.name)).ok_or_else(
-            || Error::new(ErrorKind::Schema, format!("the query has no column `{}`", wanted.name)),
-        )
+        own.iter()
+            .position(|column| column.name.eq_ignore_ascii_case(&wanted.name))
+            .ok_or_else(|| Error::schema(format!("the query has no column `{}`", wanted.name)))
     };
     columns.iter().map(find).collect()
 }

@@ -15,8 +15,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::filter::filter;
 use rusqlite::{Connection, InterruptHandle, Row, types::ValueRef};
 use transload_plugin_api::{
-    Cancel, Column, DirtyRow, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
-    schema_of,
+    Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, schema_of,
 };
 use transload_tables::{KeyValue, encode_key};
 use transload_values::{BATCH_BYTES, BATCH_ROWS, Fault, write};
@@ -81,7 +80,7 @@ impl ReadTask for Scan {
         };
         // A thread that ended without saying so has panicked.
         let next = batches.recv().unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Defect, "the reading thread ended before the split did"))
+            Err(Error::defect("the reading thread ended before the split did"))
         });
         self.ended = matches!(next, Ok(None));
         next
@@ -274,9 +273,8 @@ impl BatchBuilder {
             arrays = without(&arrays, &self.dirty_rows, self.rows)?;
         }
         let options = RecordBatchOptions::new().with_row_count(Some(clean));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
-                .map_err(|error| Error::new(ErrorKind::Defect, format!("make a batch: {error}")))?;
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
+            .map_err(|error| Error::defect(format!("make a batch: {error}")))?;
         let origin = Some(self.origin());
         let position = match self.plan.key_columns {
             0 => Position((self.passed + self.rows as u64).to_be_bytes().to_vec()),
@@ -315,7 +313,7 @@ fn without(arrays: &[ArrayRef], dropped: &[usize], rows: usize) -> Result<Vec<Ar
         .iter()
         .map(|array| filter(array, &keep))
         .collect::<std::result::Result<_, _>>()
-        .map_err(|error| Error::new(ErrorKind::Defect, format!("leave out dirty rows: {error}")))
+        .map_err(|error| Error::defect(format!("leave out dirty rows: {error}")))
 }
 
 fn size_of_value(value: ValueRef<'_>) -> u64 {

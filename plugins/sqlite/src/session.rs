@@ -183,9 +183,7 @@ fn in_transaction(connection: &Connection, doing: &str, sql: &str) -> Result<()>
     let done = run(connection, doing, sql).and_then(|()| {
         if connection.is_autocommit() {
             let message = format!("{doing} ends the transaction it runs in");
-            return Err(
-                Error::new(ErrorKind::Options, message).hint("leave COMMIT and ROLLBACK out")
-            );
+            return Err(Error::options(message).hint("leave COMMIT and ROLLBACK out"));
         }
         run(connection, doing, "COMMIT")
     });
@@ -201,7 +199,7 @@ fn uncommitted(error: &rusqlite::Error) -> Error {
     if mapped.kind != ErrorKind::Data {
         return mapped;
     }
-    Error::new(ErrorKind::Data, "deferred foreign keys do not hold at the end of the chunk")
+    Error::data("deferred foreign keys do not hold at the end of the chunk")
         .caused_by(error)
         .hint("write the tables that are referred to first; the chunk was rolled back")
 }

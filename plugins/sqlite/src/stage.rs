@@ -3,7 +3,7 @@
 //! the foreign keys of others stay right, which dropping and renaming would not keep.
 
 use rusqlite::Connection;
-use transload_plugin_api::{Error, ErrorKind, Result, WritePlan};
+use transload_plugin_api::{Error, Result, WritePlan};
 use transload_tables::{Commit, Destination, Dialect as _, TableName};
 
 use crate::{
@@ -134,8 +134,7 @@ pub(crate) fn stage_statements(
 ) -> Result<Vec<String>> {
     let unclear = || {
         let message = format!("the statement of table `{}` is not understood", target.name.table);
-        Error::new(ErrorKind::Unsupported, message)
-            .hint("write_mode `overwrite` needs it to make a stage")
+        Error::unsupported(message).hint("write_mode `overwrite` needs it to make a stage")
     };
     let body = after_name(&target.sql, "CREATE TABLE").ok_or_else(unclear)?;
     let name = quoted(&stage.table);
@@ -208,7 +207,7 @@ fn check_references(connection: &Connection, target: &TableName) -> Result<()> {
             .map_err(|error| failure("check foreign keys", &error))?;
             let place = row_id.map_or(child.clone(), |row_id| format!("{child}, rowid {row_id}"));
             let message = format!("`{child}` would refer to a row of `{parent}` that is not there");
-            return Err(Error::new(ErrorKind::Data, message).at(place).hint(
+            return Err(Error::data(message).at(place).hint(
                 "the target is as it was; overwrite the tables in the order of their references",
             ));
         }

@@ -16,10 +16,10 @@ use arrow_array::{
 };
 use serde_json::Value;
 use transload_plugin_api::{
-    ChunkOutcome, Column, ConflictEffect, Count, Counters, Descriptor, DirtyRow, Error, ErrorKind,
-    Finding, Guarantee, Host, KeyNeed, LogicalType, OptionKind, OptionSpec, Options, Origin,
-    Plugin, Position, ReadBatch, ReadTask, Reader, ReaderDescriptor, Receipt, Result, SourceSchema,
-    Split, SplitAbility, SplitRequest, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft,
+    ChunkOutcome, Column, ConflictEffect, Count, Counters, Descriptor, DirtyRow, Error, Finding,
+    Guarantee, Host, KeyNeed, LogicalType, OptionKind, OptionSpec, Options, Origin, Plugin,
+    Position, ReadBatch, ReadTask, Reader, ReaderDescriptor, Receipt, Result, SourceSchema, Split,
+    SplitAbility, SplitRequest, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft,
     WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor, Written, schema_of,
 };
 
@@ -95,7 +95,7 @@ impl Sample {
             panic!("asked to panic in {verb}");
         }
         if self.option("fault") == verb {
-            return Err(Error::new(ErrorKind::Locked, "asked to fail")
+            return Err(Error::locked("asked to fail")
                 .with_code("SAMPLE-1")
                 .at("here")
                 .hint("do not ask"));
@@ -110,7 +110,7 @@ impl Sample {
         let said = secret.map(|secret| format!("logged in with {}", secret.expose()));
         let said = said.unwrap_or_default();
         match way {
-            "error" => Err(Error::new(ErrorKind::Denied, said)),
+            "error" => Err(Error::denied(said)),
             "panic" => panic!("{said}"),
             _ => {
                 tracing::warn!(said, "{said}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, StringArray, builder::BinaryBuilder};
 use arrow_buffer::{Buffer, OffsetBuffer};
-use transload_plugin_api::{Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Error, LogicalType, Result};
 use transload_values::write;
 
 use super::{ColumnMaker, finished};
@@ -39,7 +39,7 @@ impl ColumnMaker {
         }
         if i32::try_from(texts.len()).is_err() {
             let message = format!("{} rows of `{}` exceed 2 GiB", rows.len(), self.spec.name);
-            return Err(Error::new(ErrorKind::Options, message).hint("lower `batch_rows`"));
+            return Err(Error::options(message).hint("lower `batch_rows`"));
         }
         let texts = Buffer::from_vec(texts);
         finished(StringArray::try_new(OffsetBuffer::new(ends.into()), texts, validity))

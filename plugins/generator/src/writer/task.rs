@@ -11,8 +11,8 @@ use std::{
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Counters, DirtyRow, Error, ErrorKind, Position, Receipt, Result,
-    TaskContext, WriteMode, WritePlan, WriteTask, Written,
+    Cancel, ChunkOutcome, Counters, DirtyRow, Error, Position, Receipt, Result, TaskContext,
+    WriteMode, WritePlan, WriteTask, Written,
 };
 
 use crate::{
@@ -57,7 +57,7 @@ impl GeneratorTask {
         }
         if let Some(row) = self.options.fail_at.filter(here) {
             let message = "fails because of `fail_at`";
-            return Err(Error::new(ErrorKind::Other, message).at(format!("row {row}")));
+            return Err(Error::other(message).at(format!("row {row}")));
         }
         self.ask_for_replay("retry_at", self.options.retry_at, sequence)
     }
@@ -68,7 +68,7 @@ impl GeneratorTask {
             return Ok(());
         }
         let message = format!("requests a replay because of `{option}`");
-        Err(Error::new(ErrorKind::Retry, message).at(format!("chunk {sequence}")))
+        Err(Error::retry(message).at(format!("chunk {sequence}")))
     }
 
     /// The rows, by index, that are dirty on request.
@@ -149,13 +149,13 @@ fn dirty(row: u64, column: Option<&str>, code: &str, reason: &str) -> DirtyRow {
 }
 
 fn no_chunk() -> Error {
-    Error::new(ErrorKind::Defect, "no chunk is open")
+    Error::defect("no chunk is open")
 }
 
 impl WriteTask for GeneratorTask {
     fn begin_chunk(&mut self, sequence: u64) -> Result<()> {
         if self.chunk.is_some() {
-            return Err(Error::new(ErrorKind::Defect, "a chunk is open already"));
+            return Err(Error::defect("a chunk is open already"));
         }
         let changes = Chunk::new(self.replaces.clone());
         self.chunk = Some(OpenChunk { sequence, rows: 0, changes });
@@ -208,7 +208,7 @@ impl WriteTask for GeneratorTask {
 
     fn finish(self: Box<Self>) -> Result<Receipt> {
         if self.chunk.is_some() {
-            return Err(Error::new(ErrorKind::Defect, "the last chunk is still open"));
+            return Err(Error::defect("the last chunk is still open"));
         }
         let data = serde_json::json!({"rows": self.rows, "chunks": self.chunks}).to_string();
         Ok(Receipt { task: self.context.task, data })
@@ -229,6 +229,7 @@ mod tests {
 
     use super::*;
     use crate::writer::GeneratorWriter;
+    use transload_plugin_api::ErrorKind;
 
     fn writer(values: Value) -> GeneratorWriter {
         let Value::Object(values) = values else { panic!("an object") };

@@ -7,7 +7,7 @@ use object_store::{
     aws::AwsCredential,
     azure::{AzureAccessKey, AzureCredential, split_sas},
 };
-use transload_plugin_api::{Error, ErrorKind, Host, Result};
+use transload_plugin_api::{Error, Host, Result};
 
 use super::{environment::Environment, profile::Profile};
 use crate::options::{ConnectionOptions, CredentialSource};
@@ -105,8 +105,7 @@ impl LoginSources<'_> {
     /// The login to Azure.
     pub(crate) fn azure(&self) -> Result<Login<AzureKeys>> {
         let fixed = |key: Option<String>, sas: Option<String>| match (key, sas) {
-            (Some(_), Some(_)) => Err(Error::new(
-                ErrorKind::Options,
+            (Some(_), Some(_)) => Err(Error::options(
                 "`account_key` and `sas_token` are two ways to log in; give one",
             )),
             (Some(key), None) => {
@@ -145,8 +144,7 @@ impl LoginSources<'_> {
     pub(crate) fn google(&self) -> Result<Login<GoogleKeys>> {
         self.login(
             || match (&self.options.service_account, self.host.secret("service_account_key")?) {
-                (Some(_), Some(_)) => Err(Error::new(
-                    ErrorKind::Options,
+                (Some(_), Some(_)) => Err(Error::options(
                     "`service_account` and `service_account_key` are the same thing; give one",
                 )),
                 (Some(file), None) => Ok(Some(GoogleKeys::File(file.clone()))),
@@ -206,7 +204,7 @@ impl LoginSources<'_> {
         {
             return Ok(found(key, "the profile file"));
         }
-        Err(Error::new(ErrorKind::Options, "there are no credentials for this store").hint(
+        Err(Error::options("there are no credentials for this store").hint(
             "give keys, set the vendor's environment variables or profile, or say `credentials = \
              \"instance\"` or `\"anonymous\"`",
         ))
@@ -232,11 +230,11 @@ fn printable(key: &str, value: &str) -> Result<String> {
 }
 
 fn malformed(key: &str) -> Error {
-    Error::new(ErrorKind::Options, format!("`{key}` is not of the form that the store gives out"))
+    Error::options(format!("`{key}` is not of the form that the store gives out"))
 }
 
 fn missing(key: &str, other: &str) -> Error {
-    Error::new(ErrorKind::Options, format!("`{other}` is given, but not `{key}`"))
+    Error::options(format!("`{other}` is given, but not `{key}`"))
 }
 
 #[cfg(test)]
@@ -246,6 +244,7 @@ mod tests {
     use transload_plugin_api::{Cancel, Options, Secret, Secrets};
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     struct Fixed(HashMap<&'static str, &'static str>);
 

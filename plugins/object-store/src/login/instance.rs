@@ -11,7 +11,7 @@ use object_store::{
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
 };
 use reqwest::Url;
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use super::Environment;
 use crate::network::{GOOGLE_METADATA, METADATA_HOSTS, is_loopback};
@@ -130,7 +130,7 @@ fn service(variable: &str, url: &str) -> Result<Url> {
 }
 
 fn wrong(variable: &str, message: &str) -> Error {
-    Error::new(ErrorKind::Options, format!("`{variable}` {message}")).at("the environment")
+    Error::options(format!("`{variable}` {message}")).at("the environment")
 }
 
 // -------------------------------------------------------------------------------------- answers

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use super::Environment;
 
@@ -49,9 +49,7 @@ impl Profile {
                 }
                 Err(error) => {
                     let message = format!("the profile file cannot be read: {error}");
-                    return Err(
-                        Error::new(ErrorKind::Options, message).at(path.display().to_string())
-                    );
+                    return Err(Error::options(message).at(path.display().to_string()));
                 }
             };
             for (key, value) in section(&text, &name) {
@@ -88,7 +86,7 @@ impl Profile {
             None => Ok(None),
             Some(key) => {
                 let message = format!("the profile uses `{key}`, which is not supported");
-                Err(Error::new(ErrorKind::Unsupported, message).hint(
+                Err(Error::unsupported(message).hint(
                     "let `aws configure export-credentials --format env` fetch the keys, and use \
                      `credentials = \"environment\"`",
                 ))
@@ -133,6 +131,7 @@ fn section(text: &str, name: &str) -> HashMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     const FILE: &str = "\
 # a comment

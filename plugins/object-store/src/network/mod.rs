@@ -28,7 +28,7 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
-use transload_plugin_api::{Count, Error, ErrorKind, Result};
+use transload_plugin_api::{Count, Error, Result, code};
 
 use self::hosts::is_forbidden;
 pub(crate) use self::{
@@ -142,9 +142,9 @@ impl Connector {
             if let Some(certificates) = &certificates {
                 client = client.tls_certs_only(certificates.clone());
             }
-            client.build().map_err(|error| {
-                Error::new(ErrorKind::Options, "the HTTP client cannot be made").caused_by(&error)
-            })
+            client
+                .build()
+                .map_err(|error| Error::options("the HTTP client cannot be made").caused_by(&error))
         };
         let request_timeout = rules.request_timeout;
         let (content, client) = (client(None)?, client(Some(request_timeout))?);
@@ -205,8 +205,7 @@ fn install_crypto() {
 
 fn certificates(file: &Path) -> Result<Vec<Certificate>> {
     let place = file.display().to_string();
-    let wrong =
-        |message: &str| Error::new(ErrorKind::Options, format!("`ca_file` {message}")).at(&place);
+    let wrong = |message: &str| Error::options(format!("`ca_file` {message}")).at(&place);
     let pem = std::fs::read(file)
         .map_err(|error| wrong(&format!("cannot be read: {error}")).caused_by(&error))?;
     let found = Certificate::from_pem_bundle(&pem)
@@ -223,7 +222,7 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>> {
 /// [`ErrorKind::Options`] for what is no http(s) url, holds credentials, or would leave the machine
 /// in plain text; [`ErrorKind::Denied`] for link-local addresses and metadata services.
 pub(crate) fn checked_endpoint(endpoint: &str, allow_http: bool) -> Result<Url> {
-    let wrong = |message: String| Error::new(ErrorKind::Options, format!("`endpoint` {message}"));
+    let wrong = |message: String| Error::options(format!("`endpoint` {message}"));
     let url = Url::parse(endpoint).map_err(|error| wrong(format!("is not a url: {error}")))?;
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
         return Err(wrong("holds credentials or a query".to_owned())
@@ -248,7 +247,7 @@ pub(crate) fn checked_endpoint(endpoint: &str, allow_http: bool) -> Result<Url> 
 
 fn forbidden_endpoint(host: &str) -> Error {
     let message = format!("`{host}` is a link-local address or a metadata service");
-    Error::new(ErrorKind::Denied, message).with_code("OBJECT-ENDPOINT")
+    Error::denied(message).with_code(code::OBJECT_ENDPOINT)
 }
 
 /// Resolves names and hands on only addresses that may be spoken to; the connection is made to
@@ -296,6 +295,7 @@ impl std::error::Error for Forbidden {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn endpoints_are_checked_before_anything_is_sent() {

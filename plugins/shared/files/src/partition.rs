@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Result, code};
 
 /// The value that stands for NULL.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -84,7 +84,7 @@ impl Partitions {
             (None, true) => "the files have no partitions".to_owned(),
             (None, false) => format!("the files have: {}", self.keys.join(", ")),
         };
-        Err(Error::new(ErrorKind::Options, message).hint(hint))
+        Err(Error::options(message).hint(hint))
     }
 
     /// A note for the plan: why folders that look like columns are not used as columns.
@@ -114,8 +114,8 @@ pub fn partitions<'a>(
         let (first, first_name) = common.get_or_insert_with(|| (keys.clone(), name));
         if let Some(trouble) = trouble(first, first_name, &keys, name) {
             if mode == PartitionMode::Hive {
-                return Err(Error::new(ErrorKind::Schema, trouble)
-                    .with_code("FILE-PARTITION")
+                return Err(Error::schema(trouble)
+                    .with_code(code::FILE_PARTITION)
                     .at(name)
                     .hint("read them by two jobs, or set `partitions = \"none\"`"));
             }
@@ -129,8 +129,8 @@ pub fn partitions<'a>(
     };
     match (mode, all.first(), keys.is_empty()) {
         (PartitionMode::Hive, Some(_), true) => {
-            Err(Error::new(ErrorKind::Schema, "there are no folders `key=value`")
-                .with_code("FILE-PARTITION")
+            Err(Error::schema("there are no folders `key=value`")
+                .with_code(code::FILE_PARTITION)
                 .hint("`partitions = \"hive\"` needs them below the folder that `path` names"))
         }
         (_, _, true) => {
@@ -243,7 +243,7 @@ impl PartitionFilter {
 impl Comparison {
     fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
-            Error::new(ErrorKind::Options, format!("`partition_filter`: `{text}` {why}")).hint(
+            Error::options(format!("`partition_filter`: `{text}` {why}")).hint(
                 "it is `key = value`, also with `!=`, `<`, `<=`, `>`, `>=`, or `key in a, b, c`",
             )
         };
@@ -336,6 +336,7 @@ fn decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn filter(texts: &[&str]) -> Result<PartitionFilter> {
         PartitionFilter::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())

@@ -1,7 +1,7 @@
 //! Patterns of names: `*` and `?` within one part, `[a-z]`, `[!a-z]`, and `**` for any number of
 //! parts. A part that begins with `.` or `_` is hidden: only a pattern that begins so matches it.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 /// A pattern, part by part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +50,8 @@ impl Pattern {
     /// [`ErrorKind::Options`] for an unclosed `[` and for `**` beside other letters.
     pub fn parse(pattern: &str) -> Result<Self> {
         let parts = pattern.split('/').map(Part::parse).collect::<Result<_, _>>();
-        let parts = parts.map_err(|why| {
-            Error::new(ErrorKind::Options, format!("`{pattern}` is not a pattern: {why}"))
-        })?;
+        let parts =
+            parts.map_err(|why| Error::options(format!("`{pattern}` is not a pattern: {why}")))?;
         Ok(Self { parts })
     }
 
@@ -194,6 +193,7 @@ fn class(text: &str) -> Option<(Token, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn patterns_match_whole_names() {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use encoding_rs::{Decoder, DecoderResult, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result, code};
 
 /// The character encoding of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl FromStr for Charset {
         let known = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
         known.map(|(_, charset)| *charset).ok_or_else(|| {
             let names: Vec<_> = NAMES.iter().take(7).map(|(name, _)| *name).collect();
-            Error::new(ErrorKind::Options, format!("unknown encoding `{text}`"))
+            Error::options(format!("unknown encoding `{text}`"))
                 .hint(format!("known: {}", names.join(", ")))
         })
     }
@@ -168,8 +168,8 @@ impl Transcoder {
         match piece {
             [0xFF, 0xFE, ..] => Ok(encoding_rs::UTF_16LE.new_decoder_with_bom_removal()),
             [0xFE, 0xFF, ..] => Ok(encoding_rs::UTF_16BE.new_decoder_with_bom_removal()),
-            _ => Err(Error::new(ErrorKind::Data, "`utf-16` file without a byte order mark")
-                .with_code("FORMAT-ENCODING")
+            _ => Err(Error::data("`utf-16` file without a byte order mark")
+                .with_code(code::FORMAT_ENCODING)
                 .hint("choose `utf-16le` or `utf-16be`")),
         }
     }
@@ -177,8 +177,8 @@ impl Transcoder {
     /// `back`: where the invalid sequence begins, counted from the start of the piece.
     fn refuse(&self, back: i64) -> Error {
         let byte = self.offset.saturating_add_signed(back);
-        Error::new(ErrorKind::Data, format!("bytes that are not `{}`", self.name))
-            .with_code("FORMAT-ENCODING")
+        Error::data(format!("bytes that are not `{}`", self.name))
+            .with_code(code::FORMAT_ENCODING)
             .at(format!("line {}, byte {byte}", self.line))
             .hint("set the file's actual `encoding`")
     }
@@ -249,6 +249,7 @@ fn push_latin1(byte: u8, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn transcode_by(
         charset: Charset,

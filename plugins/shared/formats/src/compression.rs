@@ -14,7 +14,7 @@ use bzip2::{bufread::MultiBzDecoder, write::BzEncoder};
 use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
 use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result, code};
 
 /// The largest window a zstd frame may require, as a power of two: 128 MiB.
 const WINDOW_LOG: u32 = 27;
@@ -70,8 +70,8 @@ impl Compression {
             [0xFF, 0x06, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => return Ok(Self::Snappy),
             _ => return Ok(Self::None),
         };
-        Err(Error::new(ErrorKind::Unsupported, format!("`{refused}` files cannot be read"))
-            .with_code("FORMAT-COMPRESSION")
+        Err(Error::unsupported(format!("`{refused}` files cannot be read"))
+            .with_code(code::FORMAT_COMPRESSION)
             .hint("decompress the file first, or compress it with gzip or zstd"))
     }
 
@@ -304,6 +304,7 @@ impl<R: Read> Read for Guarded<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     const ALL: [Compression; 5] = [
         Compression::Gzip,

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
+use transload_plugin_api::{Column, Error, Result, schema_of};
 
 use crate::{
     BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, FileName, Format, JsonEncoder,
@@ -106,7 +106,7 @@ impl Encoding {
         if self.format != Format::Json {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unsupported, "rows cannot be appended to a JSON array")
+        Err(Error::unsupported("rows cannot be appended to a JSON array")
             .hint("use `format = \"jsonl\"`, or `write_mode = \"overwrite\"`"))
     }
 }

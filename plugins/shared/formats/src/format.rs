@@ -1,7 +1,7 @@
 //! Determines a file's format from its name.
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::Compression;
 
@@ -94,7 +94,7 @@ impl FileName {
             }
             (FormatChoice::Auto, _) => {
                 let message = format!("the name `{}` does not show the file's format", self.whole);
-                Err(Error::new(ErrorKind::Options, message)
+                Err(Error::options(message)
                     .hint("set `format` to `csv`, `jsonl`, `json` or `parquet`"))
             }
         }

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 
 use crate::{
     BinaryText, CellWords, Charset, Compression, CsvDialect, FormatChoice, Invalid,
@@ -169,7 +169,7 @@ impl WriteOptions {
                 ParquetCompression::default()
             }
             CompressionChoice::Bzip2 => {
-                return Err(Error::new(ErrorKind::Options, "Parquet has no `bzip2` compression")
+                return Err(Error::options("Parquet has no `bzip2` compression")
                     .hint("use `zstd`, the default"));
             }
         };
@@ -203,8 +203,8 @@ fn delimiter(given: Option<&str>, tabs: bool) -> &str {
 fn dialect_of(values: &[(&str, Value)]) -> Result<CsvDialect> {
     let values: Map<_, _> =
         values.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    let dialect: CsvDialect = serde_json::from_value(values.into())
-        .map_err(|error| Error::new(ErrorKind::Options, error.to_string()))?;
+    let dialect: CsvDialect =
+        serde_json::from_value(values.into()).map_err(|error| Error::options(error.to_string()))?;
     dialect.check()?;
     Ok(dialect)
 }
@@ -340,6 +340,7 @@ fn parquet_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn defaults_of_the_descriptor_are_understood() {

@@ -5,7 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 
 use crate::{TlsMode, TlsSettings};
 
@@ -163,7 +163,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::Options, message)
+    Error::options(message)
 }
 
 impl AddressRules {
@@ -219,6 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     const RULES: AddressRules =
         AddressRules { schemes: &["db", "database"], port: 77, database_is_user: true };

@@ -80,8 +80,6 @@ fn with_hint(error: &Error) -> String {
 mod tests {
     use std::net::TcpListener;
 
-    use transload_plugin_api::ErrorKind;
-
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
@@ -113,7 +111,7 @@ mod tests {
     #[test]
     fn errors_bring_their_hints() {
         let mut found = ConnectionStages::default();
-        let error = Error::new(ErrorKind::Connection, "no").at("here").hint("try again");
+        let error = Error::connection("no").at("here").hint("try again");
         assert!(!found.report("login", Err(error)));
         assert_eq!(found.into_findings()[0].detail, "here: no; try again");
     }

@@ -3,7 +3,7 @@
 //! triggers, engines) is its `draft` verb's part.
 
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Guarantee, Key, Result, Statement, WriteDraft, WriteMode, WritePlan,
+    Column, Error, Guarantee, Key, Result, Statement, WriteDraft, WriteMode, WritePlan,
 };
 
 use crate::{ColumnDefinition, Dialect, TableName, create_table};
@@ -197,7 +197,7 @@ impl<'a> Drafting<'a> {
         let Column { name, logical, .. } = column;
         let database = self.dialect.database();
         let message = format!("column `{name}` is `{logical}`, which {database} cannot hold");
-        Error::new(ErrorKind::Unsupported, message).hint("leave the column out, or map it to text")
+        Error::unsupported(message).hint("leave the column out, or map it to text")
     }
 
     /// The draft of a plan that creates its table. `native` returns the type of a column in the
@@ -325,7 +325,7 @@ pub fn replaced_reference(table: &str) -> String {
 }
 
 fn schema(message: String) -> Error {
-    Error::new(ErrorKind::Schema, message)
+    Error::schema(message)
 }
 
 fn place(target: &str) -> String {
@@ -389,6 +389,7 @@ mod tests {
 
     use super::*;
     use crate::dialect::tests::{Folding, Standard};
+    use transload_plugin_api::ErrorKind;
 
     const WORDING: Wording<'static> = Wording { overwrite: "swapped", null_key: "always new" };
 

@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use transload_plugin_api::{Error, ErrorKind};
+use transload_plugin_api::Error;
 
 /// A table's name, with its schema if the job gives one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ impl FromStr for TableName {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let refuse = |why: &str| {
-            Error::new(ErrorKind::Options, format!("`{text}` is not a table's name: {why}")).hint(
+            Error::options(format!("`{text}` is not a table's name: {why}")).hint(
                 "write `table` or `schema.table`, and quotes around a part that holds a dot or \
                  a quote: `\"a.b\"`",
             )
@@ -129,6 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn t42_names_are_split_outside_quotes_only() {

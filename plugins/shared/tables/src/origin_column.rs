@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow_schema::SchemaRef;
-use transload_plugin_api::{Column, Error, ErrorKind, ReadBatch, ReadTask, Result, schema_of};
+use transload_plugin_api::{Column, Error, ReadBatch, ReadTask, Result, schema_of};
 
 /// Rows with the name of their table.
 pub(crate) struct NamedRows {
@@ -51,7 +51,7 @@ impl ReadTask for NamedRows {
         arrays.insert(self.at, self.names(rows));
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         read.batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| Error::new(ErrorKind::Defect, error.to_string()))?;
+            .map_err(|error| Error::defect(error.to_string()))?;
         Ok(Some(read))
     }
 }

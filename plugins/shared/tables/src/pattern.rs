@@ -1,7 +1,7 @@
 //! Table names with ranges, as jobs name the parts of a divided table: `orders_[0-15]`,
 //! `shop_[00-03].orders_[0-7]`. Quoted parts are never expanded.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use crate::TableName;
 
@@ -96,7 +96,7 @@ fn range(text: &str) -> Result<Piece<'_>, String> {
 }
 
 fn refuse(text: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Options, format!("`{text}` names no tables: {why}")).hint(
+    Error::options(format!("`{text}` names no tables: {why}")).hint(
         "write `orders_[0-15]`, with zeros before where the tables have them (`[00-15]`), and \
          quotes around a name that holds brackets: `\"orders_[x]\"`",
     )
@@ -107,6 +107,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn names(text: &str) -> Vec<String> {
         expand(text).unwrap().iter().map(ToString::to_string).collect()

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Finding, Key, LogicalType, Position, ReadTask, Reader, Result,
-    SourceSchema, Split, SplitRequest, TableInfo,
+    Column, Error, Finding, Key, LogicalType, Position, ReadTask, Reader, Result, SourceSchema,
+    Split, SplitRequest, TableInfo,
 };
 
 use crate::{decode_split, encode_split, origin_column::NamedRows};
@@ -47,7 +47,7 @@ impl<R: Shard> ShardedReader<R> {
         for (name, reader) in &self.shards {
             if let Some(other) = known.insert(reader.identity()?, name) {
                 let message = format!("`{other}` and `{name}` are the same table");
-                return Err(Error::new(ErrorKind::Options, message).hint("name each table once"));
+                return Err(Error::options(message).hint("name each table once"));
             }
         }
         Ok(())
@@ -104,7 +104,7 @@ impl<R: Shard> ShardedReader<R> {
 fn join(first: &str, shared: &mut [Column], name: &str, columns: &[Column]) -> Result<()> {
     let refuse = |message: String| {
         let hint = "tables that are read as one need the same columns and types";
-        Err(Error::new(ErrorKind::Schema, message).at(format!("table `{name}`")).hint(hint))
+        Err(Error::schema(message).at(format!("table `{name}`")).hint(hint))
     };
     for own in columns {
         if !shared.iter().any(|column| column.name == own.name) {
@@ -156,7 +156,7 @@ impl<R: Shard> Reader for ShardedReader<R> {
         if let Some(origin) = &self.origin {
             if let Some(taken) = columns.iter().find(|it| it.name.eq_ignore_ascii_case(origin)) {
                 let message = format!("table `{name}` has a column `{}` already", taken.name);
-                return Err(Error::new(ErrorKind::Options, message)
+                return Err(Error::options(message)
                     .at("option `origin_column`")
                     .hint("choose a name that no column has"));
             }
@@ -211,7 +211,7 @@ impl<R: Shard> Reader for ShardedReader<R> {
         let ShardSplit { table, data } = decode_split(split)?;
         let Some((name, reader)) = self.shards.iter().find(|(name, _)| *name == table) else {
             let message = format!("the split is of table `{table}`, which is not read");
-            return Err(Error::new(ErrorKind::Data, message));
+            return Err(Error::data(message));
         };
         let inner = Split { data, ..split.clone() };
         let (at, mut rest) = self.without_origin(columns);
@@ -255,6 +255,7 @@ mod tests {
     use transload_plugin_api::{ReadBatch, SplitAbility, schema_of};
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     /// A table in memory: one column of numbers, and another of a type to choose.
     #[derive(Clone)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Reader, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Reader, Result};
 
 use crate::{
     TableName, pattern::expand, read_database::ReadDatabase, reader::TableReader,
@@ -169,7 +169,7 @@ fn with_table_only(key: &str, hint: &str) -> Error {
 }
 
 fn refuse(message: &str) -> Error {
-    Error::new(ErrorKind::Options, message)
+    Error::options(message)
 }
 
 /// The options that say what is read. `split_key` says how the plugin divides by itself.
@@ -244,6 +244,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn parse(values: Value) -> Result<Sources> {
         let Value::Object(values) = values else { panic!("{values}") };

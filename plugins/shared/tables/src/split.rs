@@ -3,7 +3,7 @@
 //! Where the boundaries of other than integer keys lie, the database must say.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use transload_plugin_api::{Column, Error, ErrorKind, Position, Result, Split};
+use transload_plugin_api::{Column, Error, Position, Result, Split};
 
 use crate::{Dialect, KeyValue, TableName, decode_key, known_columns};
 
@@ -181,7 +181,7 @@ impl KeySplit {
         }
         decode_key(&position.0)
             .filter(|key| key.len() == self.order.len())
-            .ok_or_else(|| Error::new(ErrorKind::Data, "not a position of this split"))
+            .ok_or_else(|| Error::data("not a position of this split"))
     }
 }
 
@@ -233,7 +233,7 @@ pub fn no_such_column<C: AsRef<Column>>(
 /// The refusal to continue in the middle of rows that come in no order.
 fn unordered() -> Error {
     let message = "rows of this source have no order, so reading cannot start in the middle";
-    Error::new(ErrorKind::Unsupported, message)
+    Error::unsupported(message)
 }
 
 /// What a split says to `open`, as the host carries it.
@@ -241,8 +241,7 @@ fn unordered() -> Error {
 /// # Errors
 /// None that a caller can cause.
 pub(crate) fn encode_split(data: &impl Serialize) -> Result<String> {
-    serde_json::to_string(data)
-        .map_err(|error| Error::new(ErrorKind::Defect, format!("encode a split: {error}")))
+    serde_json::to_string(data).map_err(|error| Error::defect(format!("encode a split: {error}")))
 }
 
 /// Reads what [`encode_split`] made.
@@ -250,9 +249,8 @@ pub(crate) fn encode_split(data: &impl Serialize) -> Result<String> {
 /// # Errors
 /// [`ErrorKind::Data`] for anything else.
 pub(crate) fn decode_split<T: DeserializeOwned>(split: &Split) -> Result<T> {
-    serde_json::from_str(&split.data).map_err(|error| {
-        Error::new(ErrorKind::Data, format!("not a split of this reader: {error}"))
-    })
+    serde_json::from_str(&split.data)
+        .map_err(|error| Error::data(format!("not a split of this reader: {error}")))
 }
 
 #[cfg(test)]
@@ -262,6 +260,7 @@ mod tests {
 
     use super::*;
     use crate::dialect::tests::{Folding, Standard};
+    use transload_plugin_api::ErrorKind;
 
     fn holds(range: &KeyRange, key: Option<i128>) -> bool {
         match (range, key) {

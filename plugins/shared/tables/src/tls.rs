@@ -18,7 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use serde::Deserialize;
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 /// How a connection is protected. Never weaker than asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -118,7 +118,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     }
     if roots.is_empty() {
         let message = "there are no certificates to trust, so nothing can be verified";
-        return Err(Error::new(ErrorKind::Options, message).hint("name them with `ca_file`"));
+        return Err(Error::options(message).hint("name them with `ca_file`"));
     }
     Ok(roots)
 }
@@ -127,8 +127,10 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let all = all.map_err(|error| bad_file(file, &error))?;
     match all.is_empty() {
-        true => Err(Error::new(ErrorKind::Options, "the file holds no certificate (PEM)")
-            .at(file.display().to_string())),
+        true => {
+            Err(Error::options("the file holds no certificate (PEM)")
+                .at(file.display().to_string()))
+        }
         false => Ok(all),
     }
 }
@@ -138,7 +140,7 @@ fn bad_file(file: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
 }
 
 fn failed(doing: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::new(ErrorKind::Options, format!("{doing}: {error}")).caused_by(error)
+    Error::options(format!("{doing}: {error}")).caused_by(error)
 }
 
 /// Verifies as the mode says; signatures always.
@@ -199,6 +201,7 @@ impl ServerCertVerifier for Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn nothing_leaves_the_machine_unverified() {

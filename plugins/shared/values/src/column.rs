@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use arrow_array::{Array, ArrayRef, StringArray, new_null_array};
 use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder};
 use arrow_schema::DataType;
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 
 use crate::{
     BinaryText, Builder, CellWords, Cells, Fault, Ticks, ValueError,
@@ -76,7 +76,7 @@ impl ColumnParser {
         let builder = builder.ok_or_else(|| {
             let Column { name, logical, .. } = column;
             let message = format!("column `{name}`: type `{logical}` has no text form");
-            Error::new(ErrorKind::Unsupported, message).hint("read the column as `text` or `json`")
+            Error::unsupported(message).hint("read the column as `text` or `json`")
         })?;
         let parser = Parser::of(&column.logical, words);
         Ok(Self { column: column.clone(), parser, builder, nulls: NullBufferBuilder::new(0) })

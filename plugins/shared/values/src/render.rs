@@ -3,7 +3,7 @@
 
 use arrow_array::Array;
 use arrow_buffer::NullBuffer;
-use transload_plugin_api::{Column, Error, ErrorKind, Result};
+use transload_plugin_api::{Column, Error, Result};
 
 use crate::{BinaryText, View, write};
 
@@ -25,8 +25,7 @@ impl<'a> ColumnRenderer<'a> {
         if matches!(view, View::List(_) | View::Interval(_)) {
             let Column { name, logical, .. } = column;
             let message = format!("column `{name}`: type `{logical}` has no text form");
-            return Err(Error::new(ErrorKind::Unsupported, message)
-                .hint("write the column as `text` or `json`"));
+            return Err(Error::unsupported(message).hint("write the column as `text` or `json`"));
         }
         Ok(Self { view, nulls: array.nulls(), binary: BinaryText::Hex })
     }

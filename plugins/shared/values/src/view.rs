@@ -7,7 +7,7 @@ use arrow_array::{
     StringArray, cast::AsArray, types::*,
 };
 use arrow_buffer::{IntervalMonthDayNano, i256};
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 
 use crate::{Ticks, write};
 
@@ -102,7 +102,7 @@ impl<'a> View<'a> {
             let Column { name, logical, .. } = column;
             let (expected, found) = (logical.data_type(), array.data_type());
             let message = format!("column `{name}`: expected `{expected}`, found `{found}`");
-            Error::new(ErrorKind::Schema, message)
+            Error::schema(message)
         })
     }
 

@@ -19,6 +19,7 @@ use transload_values::calendar::date_of;
 
 use super::*;
 use crate::{access::Bucket, address::Address, failure::LOGIN, options::ConnectionOptions};
+use transload_plugin_api::ErrorKind;
 
 type Answer = dyn Fn(&str) -> String + Send + Sync;
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use transload_formats::{Compression, CsvHead, Encoding, Format};
-use transload_plugin_api::{Column, Error, ErrorKind, Result};
+use transload_plugin_api::{Column, Error, Result};
 
 use super::{durable::at, join::parquet_at};
 
@@ -24,7 +24,7 @@ pub(super) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Res
     if found != wanted {
         let (found, wanted) = (found.word(), wanted.word());
         let message = format!("the file's compression is {found}, the job's is {wanted}");
-        return Err(Error::new(ErrorKind::Schema, message).at(path.display().to_string()));
+        return Err(Error::schema(message).at(path.display().to_string()));
     }
     if encoding.format() != Format::Csv || !encoding.dialect().header {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn check(path: &Path, encoding: &Encoding, columns: &[Column]) -> Res
     }
     let (found, wanted) = (head.names.join(","), wanted.join(","));
     let message = format!("the file's header is `{found}`, the job's columns are `{wanted}`");
-    Err(Error::new(ErrorKind::Schema, message)
+    Err(Error::schema(message)
         .at(path.display().to_string())
         .hint("order and rename the job's columns as the file has them, or write to a new file"))
 }
@@ -51,7 +51,7 @@ fn check_parquet(path: &Path, columns: &[Column]) -> Result<()> {
         return Ok(());
     }
     let message = format!("the file's columns are `{found}`, the job's are `{wanted}`");
-    Err(Error::new(ErrorKind::Schema, message).at(path.display().to_string()).hint(
+    Err(Error::schema(message).at(path.display().to_string()).hint(
         "order, rename and convert the job's columns as the file has them, or write to a new file",
     ))
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use transload_formats::{Compression, Encoding, Format, ParquetFile, join_parquet};
-use transload_plugin_api::{Column, Error, ErrorKind, Result};
+use transload_plugin_api::{Column, Error, Result};
 
 use super::{DiskUploads, durable::at, local_file::LocalFile};
 use crate::write::{RunFolder, UploadEntry, UploadStore};
@@ -179,7 +179,7 @@ fn open(path: &Path) -> Result<File> {
 
 fn wrong_size(path: &Path, expected: u64, found: u64) -> Error {
     let message = format!("a task's file had {expected} bytes and has {found} bytes now");
-    Error::new(ErrorKind::Data, message).at(path.display().to_string())
+    Error::data(message).at(path.display().to_string())
 }
 
 /// Whether the last line of a file is complete. A compressed file has to be read for that.

@@ -48,9 +48,7 @@ impl DiskUploads {
     fn reach(&self) -> Result<String> {
         let mut folder = self.path(&self.root);
         while !folder.exists() && folder.pop() {}
-        let wrong = |message: &str| {
-            Err(Error::new(ErrorKind::Denied, message).at(folder.display().to_string()))
-        };
+        let wrong = |message: &str| Err(Error::denied(message).at(folder.display().to_string()));
         match fs::metadata(&folder) {
             Err(error) => Err(at(error, &folder)),
             Ok(found) if !found.is_dir() => wrong("not a folder"),
@@ -247,7 +245,7 @@ impl UploadStore for DiskUploads {
         let path = self.path(key);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {
-                Err(Error::new(ErrorKind::Options, "a folder is there, and the job wants a file")
+                Err(Error::options("a folder is there, and the job wants a file")
                     .at(path.display().to_string())
                     .hint("end `path` by `/` to write into the folder"))
             }

@@ -3,7 +3,7 @@
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use transload_formats::BATCH_ROWS;
-use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
+use transload_plugin_api::{Column, Error, Result, code, schema_of};
 use transload_values::{CellWords, ColumnParser};
 
 /// Where a column of the batch comes from.
@@ -69,7 +69,7 @@ impl Folders {
         let arrays = self.columns.iter().map(array).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| Error::new(ErrorKind::Defect, "batch").caused_by(&error))
+            .map_err(|error| Error::defect("batch").caused_by(&error))
     }
 }
 
@@ -91,7 +91,7 @@ fn repeat(
             let value = value.unwrap_or("NULL");
             let message =
                 format!("`{value}` in a folder's name is no {kind} for `{name}`: {}", error.reason);
-            Error::new(ErrorKind::Data, message).with_code("FILE-PARTITION")
+            Error::data(message).with_code(code::FILE_PARTITION)
         })?;
     }
     Ok(builder.finish())

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use transload_formats::{Compression, ReadOptions, Transcoder};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result, code};
 
 use crate::{Store, StoredFile};
 
@@ -289,8 +289,8 @@ fn check_end(expected: u64, found: u64) -> Result<()> {
         return Ok(());
     }
     let message = format!("the file ends after {found} bytes, {expected} were planned");
-    Err(Error::new(ErrorKind::Data, message)
-        .with_code("FILE-SHORT")
+    Err(Error::data(message)
+        .with_code(code::FILE_SHORT)
         .hint("the file was cut while it was read; plan again"))
 }
 
@@ -325,7 +325,7 @@ fn broken_stream(error: &io::Error, compression: Compression) -> Error {
     }
     let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
     let what = if truncated { "is cut off" } else { "is damaged" };
-    Error::new(ErrorKind::Data, format!("the compressed stream {what}"))
-        .with_code("FILE-COMPRESSION")
+    Error::data(format!("the compressed stream {what}"))
+        .with_code(code::FILE_COMPRESSION)
         .caused_by(error)
 }

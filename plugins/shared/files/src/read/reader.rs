@@ -5,8 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use parking_lot::Mutex;
 use transload_formats::{Format, ReadOptions, produced};
 use transload_plugin_api::{
-    Cancel, Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Position, ReadTask,
-    Reader, Result, SourceSchema, Split, SplitRequest, TableInfo,
+    Cancel, Column, Error, Finding, Host, LogicalType, Options, Position, ReadTask, Reader, Result,
+    SourceSchema, Split, SplitRequest, TableInfo,
 };
 use transload_values::ColumnParser;
 
@@ -119,7 +119,7 @@ impl Reader for FilesReader {
             |name: &String| names.contains(name) || (names.is_empty() && format != Format::Csv);
         if let Some(unknown) = wanted.iter().find(|column| !known(&column.name)) {
             let message = format!("there is no column `{}` in the files", unknown.name);
-            return Err(Error::new(ErrorKind::Schema, message).hint(
+            return Err(Error::schema(message).hint(
                 "a JSON key that the sample did not show can be named in `[reader.schema]`",
             ));
         }

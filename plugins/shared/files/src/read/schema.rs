@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use transload_formats::{Format, Inference, JsonInference, JsonShape, ParquetFile};
-use transload_plugin_api::{Column, Error, ErrorKind, Result, SourceSchema};
+use transload_plugin_api::{Column, Error, Result, SourceSchema, code};
 
 use super::{
     input::Input,
@@ -78,7 +78,7 @@ fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>
             Some((first, _, columns)) => unite(columns, first.short_name(), file, &next)?,
         }
     }
-    let (_, first, columns) = common.ok_or_else(|| Error::new(ErrorKind::NotFound, "no files"))?;
+    let (_, first, columns) = common.ok_or_else(|| Error::not_found("no files"))?;
     Ok((columns, first.notes().to_vec()))
 }
 
@@ -94,8 +94,8 @@ fn unite(columns: &mut [Column], first: &str, file: &StoredFile, next: &ParquetF
         if other.logical != column.logical {
             let (name, one, two) = (&column.name, &column.logical, &other.logical);
             let message = format!("column `{name}` is {one} in `{first}` and {two} in this file");
-            return Err(Error::new(ErrorKind::Schema, message)
-                .with_code("FILE-HEADER")
+            return Err(Error::schema(message)
+                .with_code(code::FILE_HEADER)
                 .at(file.short_name().to_owned())
                 .hint("read files with other types by a job of their own"));
         }
@@ -123,14 +123,14 @@ fn same_type(column: &Column, wanted: &Column) -> Result<()> {
     }
     let (name, found, wanted) = (&column.name, &column.logical, &wanted.logical);
     let message = format!("column `{name}` is declared as {wanted} and is {found} in the files");
-    Err(Error::new(ErrorKind::Schema, message)
+    Err(Error::schema(message)
         .hint("leave it out of `[reader.schema]`: Parquet files carry their types, and the target's are converted to"))
 }
 
 fn no_such_column(wanted: &Column, columns: &[Column]) -> Error {
     let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
     let message = format!("column `{}` of the job's schema is not in the files", wanted.name);
-    Error::new(ErrorKind::Schema, message).hint(format!("the files have: {}", names.join(", ")))
+    Error::schema(message).hint(format!("the files have: {}", names.join(", ")))
 }
 
 /// Up to [`SAMPLE_FILES`] files, evenly spread, the first one always among them.
@@ -177,7 +177,7 @@ fn names_of(source: &Source, file: &StoredFile) -> Result<Vec<String>> {
         None => Ok(names),
         Some(pair) => {
             let message = format!("two columns are called `{}`", pair[0]);
-            Err(Error::new(ErrorKind::Schema, message).hint("rename one of them in the header"))
+            Err(Error::schema(message).hint("rename one of them in the header"))
         }
     }
 }
@@ -196,8 +196,8 @@ pub(crate) fn compare(
         (Some(name), _) => format!("column `{name}` is in `{first_file}` and not in this file"),
         (None, Some(name)) => format!("column `{name}` is in this file and not in `{first_file}`"),
     };
-    Err(Error::new(ErrorKind::Schema, message)
-        .with_code("FILE-HEADER")
+    Err(Error::schema(message)
+        .with_code(code::FILE_HEADER)
         .at(file.short_name())
         .hint("read files with other columns by a job of their own"))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use transload_formats::{CsvDialect, CsvHead, FileName, Format, JsonShape, ReadOptions};
-use transload_plugin_api::{Column, Error, ErrorKind, Result};
+use transload_plugin_api::{Column, Error, Result};
 
 use super::input::Input;
 use crate::{Listing, Store, StoredFile};
@@ -41,7 +41,7 @@ impl Source {
     pub(crate) fn list(job: &Job) -> Result<(Self, Listing)> {
         let listing = job.store.list()?;
         let Some(first) = listing.files.first() else {
-            return Err(Error::new(ErrorKind::NotFound, "no files"));
+            return Err(Error::not_found("no files"));
         };
         let source = Self::of(job, &first.name)?;
         for file in &listing.files {
@@ -49,7 +49,7 @@ impl Source {
             if (other.format, &other.dialect) != (source.format, &source.dialect) {
                 let (first, second) = (first.short_name(), file.short_name());
                 let message = format!("`{first}` and `{second}` are not of one format");
-                return Err(Error::new(ErrorKind::Options, message)
+                return Err(Error::options(message)
                     .hint("read them by two jobs, or set `format` and `delimiter`"));
             }
         }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, io::Read};
 
 use serde::{Deserialize, Serialize};
 use transload_formats::{BoundaryFinder, BoundaryProof, Compression, FileName, Format};
-use transload_plugin_api::{Cancel, Error, ErrorKind, Result, Split, SplitAbility, SplitRequest};
+use transload_plugin_api::{Cancel, Error, Result, Split, SplitAbility, SplitRequest};
 
 use super::{
     input::Input,
@@ -61,9 +61,8 @@ pub(crate) struct SplitData {
 impl SplitData {
     /// From a split's data.
     pub(crate) fn parse(split: &Split) -> Result<Self> {
-        serde_json::from_str(&split.data).map_err(|error| {
-            Error::new(ErrorKind::Data, "the split is not one of this plugin's").caused_by(&error)
-        })
+        serde_json::from_str(&split.data)
+            .map_err(|error| Error::data("the split is not one of this plugin's").caused_by(&error))
     }
 }
 
@@ -324,8 +323,8 @@ fn split(source: &Source, data: SplitData, whole_names: bool) -> Result<Split> {
         }
         [] => String::new(),
     };
-    let data = serde_json::to_string(&data)
-        .map_err(|error| Error::new(ErrorKind::Defect, "split").caused_by(&error))?;
+    let data =
+        serde_json::to_string(&data).map_err(|error| Error::defect("split").caused_by(&error))?;
     Ok(Split { label, data, ability, rows, bytes: Some(bytes) })
 }
 

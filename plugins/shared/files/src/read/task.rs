@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use transload_formats::Format;
-use transload_plugin_api::{
-    Cancel, Column, Error, ErrorKind, Origin, Position, ReadBatch, ReadTask, Result,
-};
+use transload_plugin_api::{Cancel, Column, Error, Origin, Position, ReadBatch, ReadTask, Result};
 
 use super::{
     folders::Folders,
@@ -58,8 +56,7 @@ impl FilesTask {
         let next = match after {
             None => SplitPosition::default(),
             Some(Position(bytes)) => serde_json::from_slice(bytes).map_err(|error| {
-                Error::new(ErrorKind::Data, "the position is not one of this plugin's")
-                    .caused_by(&error)
+                Error::data("the position is not one of this plugin's").caused_by(&error)
             })?,
         };
         let columns = columns.to_vec();
@@ -108,7 +105,7 @@ impl FilesTask {
             position => SplitPosition { piece, position },
         };
         let position = serde_json::to_vec(&place)
-            .map_err(|error| Error::new(ErrorKind::Defect, "position").caused_by(&error))?;
+            .map_err(|error| Error::defect("position").caused_by(&error))?;
         let (source, unit) = (open.name.clone(), unit.to_owned());
         Ok(ReadBatch {
             batch: open.folders.complete(batch)?,

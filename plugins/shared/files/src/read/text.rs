@@ -1,7 +1,7 @@
 //! The rows of one piece of a text file, block after block.
 
 use transload_formats::{CsvDecoder, Decoder, JsonDecoder, JsonShape};
-use transload_plugin_api::{Column, Error, ErrorKind, Result};
+use transload_plugin_api::{Column, Error, Result};
 
 use super::{
     input::Input,
@@ -146,7 +146,7 @@ impl PieceRows for TextRows {
             if left == 0 {
                 return Ok(None);
             }
-            return Err(Error::new(ErrorKind::Defect, format!("{left} bytes were not decoded")));
+            return Err(Error::defect(format!("{left} bytes were not decoded")));
         };
         Ok(Some(PieceBatch {
             batch: decoded.batch,

@@ -81,7 +81,6 @@ pub(super) fn joined(errors: Vec<Error>) -> Option<Error> {
 
 #[cfg(test)]
 mod tests {
-    use transload_plugin_api::ErrorKind;
 
     use super::*;
 
@@ -112,8 +111,8 @@ mod tests {
             begun.fetch_add(1, Ordering::SeqCst);
             all.wait();
             match item {
-                2 | 5 => Err::<(), _>(Error::new(ErrorKind::Other, format!("no {item}"))),
-                _ => Err(Error::new(ErrorKind::Other, "x")),
+                2 | 5 => Err::<(), _>(Error::other(format!("no {item}"))),
+                _ => Err(Error::other("x")),
             }
         });
         let error = outcome.unwrap_err();

@@ -1,7 +1,7 @@
 //! Where files go: below a folder, or to one key. Also what is there before the run, and
 //! whether the run may write there.
 
-use transload_plugin_api::{Error, ErrorKind, Result, Statement, WriteMode};
+use transload_plugin_api::{Error, Result, Statement, WriteMode, code};
 
 use super::{
     manifest::{self, Manifest},
@@ -129,7 +129,7 @@ impl Destination {
         let root = self.root();
         if root.is_empty() {
             let message = "`overwrite = \"prefix\"` would empty the whole bucket";
-            return Err(Error::new(ErrorKind::Options, message)
+            return Err(Error::options(message)
                 .hint("name a prefix by `url` or `path`, or use `overwrite = \"manifest\"`"));
         }
         let mut keys = self.below(store)?;
@@ -182,19 +182,19 @@ impl Destination {
 
 fn no_such_mode(mode: WriteMode) -> Error {
     let message = format!("objects have no keys, so `{}` cannot be done", mode.word());
-    Error::new(ErrorKind::Unsupported, message)
+    Error::unsupported(message)
         .hint("use `insert` (with `if_exists = \"append\"` to add objects) or `overwrite`")
 }
 
 fn taken(store: &dyn UploadStore, key: &str) -> Error {
-    Error::new(ErrorKind::Exists, "there is data already")
-        .with_code("FILE-EXISTS")
+    Error::exists("there is data already")
+        .with_code(code::FILE_EXISTS)
         .at(store.name(key))
         .hint("use `if_exists = \"append\"` below a prefix, or `write_mode = \"overwrite\"`")
 }
 
 fn no_append(store: &dyn UploadStore, key: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, "rows cannot be added to an object")
+    Error::unsupported("rows cannot be added to an object")
         .at(store.name(key))
         .hint("end `path` by `/` to add objects below it")
 }

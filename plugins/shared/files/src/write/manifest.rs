@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use super::{
     entry::UploadEntry,
@@ -82,7 +82,7 @@ impl Manifest {
         let key = format!("{root}{NAME}");
         let Some((text, found)) = store.get(&key)? else { return Ok(None) };
         let wrong = |message: String| {
-            Error::new(ErrorKind::Data, message)
+            Error::data(message)
                 .at(store.name(&key))
                 .hint("remove the manifest if you no longer need it; its files then stay")
         };
@@ -90,9 +90,7 @@ impl Manifest {
             .map_err(|error| wrong(format!("not a manifest: {error}")))?;
         if manifest.version > VERSION {
             let message = "the manifest was written by a newer version of this program";
-            return Err(Error::new(ErrorKind::Data, message)
-                .at(store.name(&key))
-                .hint("update this program"));
+            return Err(Error::data(message).at(store.name(&key)).hint("update this program"));
         }
         match manifest.files.iter().find(|file| !is_below(&file.name)) {
             Some(file) => Err(wrong(format!("`{}` is not a name below the folder", file.name))),
@@ -111,7 +109,7 @@ impl Manifest {
         before: Option<&ObjectInfo>,
     ) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::new(ErrorKind::Defect, "manifest").caused_by(&error))?;
+            .map_err(|error| Error::defect("manifest").caused_by(&error))?;
         text.push(b'\n');
         let condition = before.map_or(Condition::New, Condition::Unchanged);
         store.put(&format!("{root}{NAME}"), Bytes::from(text), condition, &self.run)
@@ -132,6 +130,7 @@ fn is_below(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::disk::DiskUploads;
+    use transload_plugin_api::ErrorKind;
 
     fn read(text: &str) -> Result<Manifest> {
         let folder = tempfile::tempdir().unwrap();

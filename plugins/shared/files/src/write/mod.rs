@@ -36,7 +36,7 @@ mod upload;
 mod upload_store;
 mod writer;
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 pub use self::{
     destination::Destination,
@@ -61,8 +61,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// 128 random bits, by which nothing is taken for ours that is not.
 pub(crate) fn random_word() -> Result<String> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::new(ErrorKind::Other, "no random numbers from the system").caused_by(&error)
-    })?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::other("no random numbers from the system").caused_by(&error))?;
     Ok(hexadecimal(&bytes))
 }

@@ -1,7 +1,7 @@
 //! Names of objects: a template with the run, the task, a number and partition values, and the
 //! rules by which no two objects can get the same key.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 /// What stands for NULL in a partition folder's name, as Hive has it.
 pub(crate) const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -229,12 +229,13 @@ pub(crate) fn check_key(name: &str) -> std::result::Result<(), String> {
 }
 
 fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::Options, message)
+    Error::options(message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn name(template: &str, partition_by: &[&str], values: &[&str]) -> String {
         let partition_by: Vec<_> = partition_by.iter().map(|it| (*it).to_owned()).collect();

@@ -10,7 +10,7 @@ use arrow_array::RecordBatch;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use transload_formats::{CompressedWriter, Compression, Encoder};
-use transload_plugin_api::{DirtyRow, Error, ErrorKind, Result};
+use transload_plugin_api::{DirtyRow, Error, Result};
 
 use super::upload::{Upload, UploadSettings};
 
@@ -228,5 +228,5 @@ impl Packer {
 }
 
 fn ended() -> Error {
-    Error::new(ErrorKind::Defect, "rows for an object that has ended")
+    Error::defect("rows for an object that has ended")
 }

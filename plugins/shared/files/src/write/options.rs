@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use transload_formats::write_specs;
-use transload_plugin_api::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 
 use super::upload_store::SMALLEST_PART;
 
@@ -71,7 +71,7 @@ impl WriterOptions {
         let bytes = |size: u64| format!("{} MiB", size >> 20);
         if !(SMALLEST_PART..=LARGEST_PART).contains(&options.part_size) {
             let message = format!("`part_size` is {} bytes", options.part_size);
-            return Err(Error::new(ErrorKind::Options, message).hint(format!(
+            return Err(Error::options(message).hint(format!(
                 "stores take parts from {} to {}",
                 bytes(SMALLEST_PART),
                 bytes(LARGEST_PART)
@@ -79,7 +79,7 @@ impl WriterOptions {
         }
         if options.max_bytes_per_object == Some(0) {
             let message = "`max_bytes_per_object` is 0: nothing would fit";
-            return Err(Error::new(ErrorKind::Options, message));
+            return Err(Error::options(message));
         }
         Ok(options)
     }
@@ -159,6 +159,7 @@ pub fn writer_specs() -> Vec<OptionSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     #[test]
     fn sizes_that_no_store_takes_are_refused() {

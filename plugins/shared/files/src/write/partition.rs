@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_select::take::take_record_batch;
-use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
+use transload_plugin_api::{Column, Error, Result, schema_of};
 use transload_values::ColumnRenderer;
 
 use super::name_template::{NULL_PARTITION, NameTemplate, encode};
@@ -56,7 +56,7 @@ impl Partitioner {
         let index = |name: &str| columns.iter().position(|column| column.name == name);
         let missing = |name: &str| {
             let message = format!("there is no column `{name}` to name objects by");
-            Error::new(ErrorKind::Options, message)
+            Error::options(message)
                 .hint("`name` knows {run}, {task}, {number}, {ext} and the job's columns")
         };
         let (mut placed, mut dropped) = (Vec::new(), Vec::new());
@@ -68,9 +68,7 @@ impl Partitioner {
         let kept: Vec<_> = (0..columns.len()).filter(|index| !dropped.contains(index)).collect();
         if kept.is_empty() && !columns.is_empty() {
             let message = "every column is a partition column: nothing is left for the objects";
-            return Err(
-                Error::new(ErrorKind::Options, message).hint("set `keep_partition_columns = true`")
-            );
+            return Err(Error::options(message).hint("set `keep_partition_columns = true`"));
         }
         let nothing = RecordBatch::new_empty(schema_of(columns));
         for index in &placed {
@@ -182,7 +180,7 @@ fn exact_text(cells: &ColumnRenderer<'_>, row: usize, text: &mut Vec<u8>) {
 }
 
 fn defect(error: &arrow_schema::ArrowError) -> Error {
-    Error::new(ErrorKind::Schema, "the batch does not have the plan's columns").caused_by(error)
+    Error::schema("the batch does not have the plan's columns").caused_by(error)
 }
 
 #[cfg(test)]
@@ -192,6 +190,7 @@ mod tests {
     use arrow_array::{Int64Array, StringArray};
 
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn columns() -> Vec<Column> {
         let column = |name: &str, logical: &str| Column::new(name, logical.parse().unwrap(), true);

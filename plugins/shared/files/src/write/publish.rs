@@ -7,6 +7,7 @@ use bytes::Bytes;
 use transload_formats::Encoding;
 use transload_plugin_api::{
     Backoff, Cancel, ChunkOutcome, Column, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan,
+    code,
 };
 
 use super::{
@@ -200,7 +201,7 @@ impl Publication<'_> {
         let Some(disk) = self.store.disk() else {
             if entries.len() > 1 {
                 let message = format!("{} tasks have written to one object", entries.len());
-                return Err(Error::new(ErrorKind::Defect, message).at(self.store.name(key)));
+                return Err(Error::defect(message).at(self.store.name(key)));
             }
             return Ok(entries.first().cloned());
         };
@@ -425,18 +426,15 @@ fn same_object(now: Option<&ObjectInfo>, before: Option<&ObjectInfo>) -> bool {
 }
 
 fn taken_for_dead(store: &dyn UploadStore, root: &str) -> Error {
-    Error::new(
-        ErrorKind::Other,
-        "another run treated this one as abandoned and removed its staged files",
-    )
-    .with_code("FILE-ABANDONED")
-    .at(store.name(root))
-    .hint("nothing was published; set `abandoned_after` to more than a run may be inactive")
+    Error::other("another run treated this one as abandoned and removed its staged files")
+        .with_code(code::FILE_ABANDONED)
+        .at(store.name(root))
+        .hint("nothing was published; set `abandoned_after` to more than a run may be inactive")
 }
 
 fn changed(store: &dyn UploadStore, key: &str) -> Error {
-    Error::new(ErrorKind::Exists, "another process has written there during the run")
-        .with_code("FILE-CHANGED")
+    Error::exists("another process has written there during the run")
+        .with_code(code::FILE_CHANGED)
         .at(store.name(key))
         .hint("nothing was published; run the job again")
 }

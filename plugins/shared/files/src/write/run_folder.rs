@@ -55,7 +55,7 @@ impl RunFolder {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         if run.is_empty() || !run.chars().all(plain) {
             let message = format!("`{run}` is not a run id: letters, digits and `-` are");
-            return Err(Error::new(ErrorKind::Defect, message));
+            return Err(Error::defect(message));
         }
         Ok(Self { prefix: format!("{root}{FOLDER}{run}/") })
     }
@@ -118,10 +118,10 @@ impl RunFolder {
     ) -> Result<Vec<UploadEntry>> {
         let told: UploadReceipt = serde_json::from_str(&receipt.data).map_err(|error| {
             let message = format!("the receipt of task {} is not ours", receipt.task);
-            Error::new(ErrorKind::Defect, message).caused_by(&error)
+            Error::defect(message).caused_by(&error)
         })?;
         let key = self.key(&told.ledger);
-        let wrong = |message: &str| Error::new(ErrorKind::Data, message).at(store.name(&key));
+        let wrong = |message: &str| Error::data(message).at(store.name(&key));
         let (text, _) =
             store.get(&key)?.ok_or_else(|| wrong("the list of a task's uploads is not there"))?;
         if super::hexadecimal(&Sha256::digest(&text)) != told.sha256 {
@@ -259,14 +259,11 @@ impl RunFolder {
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::new(ErrorKind::Defect, "json").caused_by(&error))
+    serde_json::to_vec(value).map_err(|error| Error::defect("json").caused_by(&error))
 }
 
 fn parse<T: DeserializeOwned>(store: &dyn UploadStore, key: &str, text: &[u8]) -> Result<T> {
     serde_json::from_slice(text).map_err(|error| {
-        Error::new(ErrorKind::Data, "not written by this program")
-            .at(store.name(key))
-            .caused_by(&error)
+        Error::data("not written by this program").at(store.name(key)).caused_by(&error)
     })
 }

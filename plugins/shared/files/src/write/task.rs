@@ -9,8 +9,8 @@ use std::{
 use arrow_array::RecordBatch;
 use transload_formats::{Compression, Encoding, Format};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Counters, DirtyRow, Error, ErrorKind, Position, Receipt, Result,
-    WriteTask, Written,
+    Cancel, ChunkOutcome, Column, Counters, DirtyRow, Error, Position, Receipt, Result, WriteTask,
+    Written,
 };
 
 use super::{
@@ -143,7 +143,7 @@ impl FilesWriteTask {
             return Ok(());
         }
         let message = if open { "no chunk is open" } else { "the last chunk is still open" };
-        Err(Error::new(ErrorKind::Defect, message).at(format!("task {}", self.uploads.task)))
+        Err(Error::defect(message).at(format!("task {}", self.uploads.task)))
     }
 
     /// Writes one partition's rows, over as many objects as they fill.
@@ -200,7 +200,7 @@ impl FilesWriteTask {
             self.lanes.entry(group.partition).or_default().new.push(object);
         }
         let object = self.lanes.get_mut(&group.partition).and_then(OpenPartition::open);
-        object.map(Ok).ok_or_else(|| Error::new(ErrorKind::Defect, "no object is open"))
+        object.map(Ok).ok_or_else(|| Error::defect("no object is open"))
     }
 
     fn name(&self, partition: usize, number: u32) -> String {

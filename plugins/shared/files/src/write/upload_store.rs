@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Backoff, Cancel, Error, ErrorKind, Finding, Result};
+use transload_plugin_api::{Backoff, Cancel, Error, Finding, Result};
 
 use crate::disk::DiskUploads;
 
@@ -230,7 +230,7 @@ impl Pending {
                 }
                 Err(RecvTimeoutError::Timeout) => cancel.check()?,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(ErrorKind::Defect, "a part was dropped unsent"));
+                    return Err(Error::defect("a part was dropped unsent"));
                 }
             }
         }

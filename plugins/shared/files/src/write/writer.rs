@@ -119,7 +119,7 @@ impl FilesWriter {
             return Ok(());
         }
         let message = "`path` is the key of one object, which cannot be divided";
-        Err(Error::new(ErrorKind::Options, message)
+        Err(Error::options(message)
             .hint("end `path` by `/` for `partition_by` and the largest sizes of objects"))
     }
 
@@ -161,7 +161,7 @@ impl FilesWriter {
             }
             Destination::File { key, .. } if several && store.disk().is_none() => {
                 let message = format!("{} tasks cannot write to one object", plan.tasks);
-                return Err(Error::new(ErrorKind::Options, message).at(store.name(key)).hint(
+                return Err(Error::options(message).at(store.name(key)).hint(
                     "end `path` by `/` to get an object for each task, or set \
                      `[channel] parallelism = 1`",
                 ));
@@ -436,5 +436,5 @@ impl Writer for FilesWriter {
 
 fn not_prepared(plan: &WritePlan) -> Error {
     let message = format!("run `{}` is not prepared, or is over", plan.run);
-    Error::new(ErrorKind::Defect, message)
+    Error::defect(message)
 }

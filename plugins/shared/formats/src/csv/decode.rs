@@ -3,7 +3,7 @@
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, Result, schema_of};
+use transload_plugin_api::{Column, DirtyRow, Error, Result, code, schema_of};
 use transload_values::{CellWords, Cells, ColumnParser, Fault, shorten};
 
 use super::{
@@ -51,7 +51,7 @@ impl CsvDecoder {
     ) -> Result<Self> {
         dialect.check()?;
         if names.len() > COLUMN_LIMIT {
-            return Err(Error::new(ErrorKind::Schema, "more than 10,000 columns"));
+            return Err(Error::schema("more than 10,000 columns"));
         }
         let builder = |column: &Column| {
             Ok((find_column(names, &column.name)?, ColumnParser::new(column, words)?))
@@ -154,8 +154,8 @@ impl CsvDecoder {
         let dirty = |row: RaggedRow| {
             let reason = format!("expected {width} cells, found {}", row.cells);
             if self.dialect.ragged == Ragged::Error {
-                return Err(Error::new(ErrorKind::Data, reason)
-                    .with_code("CSV-RAGGED")
+                return Err(Error::data(reason)
+                    .with_code(code::CSV_RAGGED)
                     .at(format!("line {}", row.line))
                     .hint("choose `ragged = \"dirty\"` to set such rows aside"));
             }
@@ -209,13 +209,9 @@ fn find_column(names: &[String], name: &str) -> Result<usize> {
     let mut found = names.iter().enumerate().filter(|(_, other)| *other == name);
     match (found.next(), found.next()) {
         (Some((place, _)), None) => Ok(place),
-        (Some(_), Some(_)) => {
-            Err(Error::new(ErrorKind::Schema, format!("column `{name}` occurs twice")))
-        }
-        (None, _) => {
-            Err(Error::new(ErrorKind::Schema, format!("column `{name}` is not in the file"))
-                .hint(format!("the file has: {}", names.join(", "))))
-        }
+        (Some(_), Some(_)) => Err(Error::schema(format!("column `{name}` occurs twice"))),
+        (None, _) => Err(Error::schema(format!("column `{name}` is not in the file"))
+            .hint(format!("the file has: {}", names.join(", ")))),
     }
 }
 
@@ -250,9 +246,7 @@ impl Decoder for CsvDecoder {
         let arrays = self.columns.iter_mut().map(|(_, builder)| builder.finish()).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| {
-                Error::new(ErrorKind::Defect, "columns do not make a batch").caused_by(&error)
-            })?;
+            .map_err(|error| Error::defect("columns do not make a batch").caused_by(&error))?;
         let first_line = self.first_line.take().unwrap_or(self.flushed_line);
         let exact = self.rows == 0 || self.last_line - first_line + 1 == self.rows as u64;
         self.rows = 0;

@@ -1,7 +1,7 @@
 //! Encodes batches as CSV bytes that [`super::CsvDecoder`] reads back identically, or refuses them.
 
 use arrow_array::{Array, RecordBatch, StringArray, cast::AsArray};
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result, code};
 use transload_values::{BinaryText, ColumnRenderer, SHOWN, shorten};
 
 use super::{BOM, CsvDialect, specials::Specials};
@@ -100,12 +100,9 @@ impl CsvEncoder {
     #[cold]
     fn refuse(&self) -> Error {
         let found = shorten(&self.cell, SHOWN).escape_debug().to_string();
-        Error::new(
-            ErrorKind::Data,
-            format!("`{found}` cannot be written without quotes and read back identically"),
-        )
-        .with_code("CSV-QUOTE")
-        .hint("choose a `quote`, an `escape`, or another `null` in the dialect")
+        Error::data(format!("`{found}` cannot be written without quotes and read back identically"))
+            .with_code(code::CSV_QUOTE)
+            .hint("choose a `quote`, an `escape`, or another `null` in the dialect")
     }
 }
 
@@ -148,7 +145,7 @@ impl Encoder for CsvEncoder {
         if batch.num_columns() != self.columns.len() {
             let (expected, found) = (self.columns.len(), batch.num_columns());
             let message = format!("expected a batch of {expected} columns, found {found}");
-            return Err(Error::new(ErrorKind::Schema, message));
+            return Err(Error::schema(message));
         }
         let mut cells = (0..self.columns.len())
             .map(|number| self.cells(number, batch.column(number).as_ref()))
@@ -277,6 +274,7 @@ mod tests {
 
     use super::*;
     use crate::{CellWords, CsvDecoder, CsvHead, Decoder, csv::plain};
+    use transload_plugin_api::ErrorKind;
 
     const ROWS: usize = 20;
 

@@ -1,6 +1,6 @@
 //! Reads the start of a file: the names of its columns, and its first rows for inference.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result, code};
 use transload_values::unquote;
 
 use super::{
@@ -49,8 +49,8 @@ impl CsvHead {
         });
         let names = names.collect::<Result<Vec<_>>>()?;
         if names.len() > COLUMN_LIMIT {
-            return Err(Error::new(ErrorKind::Data, "record has more than 10,000 cells")
-                .with_code("CSV-COLUMNS")
+            return Err(Error::data("record has more than 10,000 cells")
+                .with_code(code::CSV_COLUMNS)
                 .at(format!("line {row}"))
                 .hint("check that `delimiter` is right"));
         }
@@ -106,8 +106,7 @@ fn sample_cell(raw: &[u8], dialect: &CsvDialect) -> Option<Vec<u8>> {
 /// The name of a column; a column without a name is named by its number.
 fn name_of(raw: &[u8], dialect: &CsvDialect, number: usize) -> Result<String> {
     let wrong = |what: &str| {
-        Error::new(ErrorKind::Data, format!("name of column {number} {what}"))
-            .with_code("CSV-HEADER")
+        Error::data(format!("name of column {number} {what}")).with_code(code::CSV_HEADER)
     };
     let mut scratch = Vec::new();
     let name = unquote(raw, dialect.quote, dialect.true_escape(), &mut scratch)

@@ -1,7 +1,7 @@
 //! Finds where each cell of a stretch of rows begins and ends. The content of cells is left to
 //! `cell`.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result, code};
 
 use super::{
     COLUMN_LIMIT, CsvDialect, RECORD_LIMIT,
@@ -332,8 +332,8 @@ fn too_long(pass: &Pass<'_>, place: Place) -> Error {
     if quoting.quoted {
         return unclosed(input, quoting.opened, place);
     }
-    Error::new(ErrorKind::Data, "record is larger than 16 MiB")
-        .with_code("CSV-RECORD")
+    Error::data("record is larger than 16 MiB")
+        .with_code(code::CSV_RECORD)
         .at(format!("line {}, byte {}", record.line, place.byte + record.start as u64))
         .hint("check `delimiter`, and that lines end with LF or CR LF")
 }
@@ -343,8 +343,8 @@ fn too_long(pass: &Pass<'_>, place: Place) -> Error {
 fn unclosed(input: &[u8], opened: usize, place: Place) -> Error {
     let line = place.line + memchr::memchr_iter(b'\n', &input[..opened]).count() as u64;
     let byte = place.byte + opened as u64;
-    Error::new(ErrorKind::Data, "quote is not closed within 16 MiB")
-        .with_code("CSV-QUOTE")
+    Error::data("quote is not closed within 16 MiB")
+        .with_code(code::CSV_QUOTE)
         .at(format!("line {line}, byte {byte}"))
         .hint("close the quote, or set the file's `quote` and `escape`")
 }

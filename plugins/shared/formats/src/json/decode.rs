@@ -2,7 +2,7 @@
 //! Values are passed to the column builders as the text in the file.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result, schema_of};
+use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, code, schema_of};
 use transload_values::{CellWords, ColumnParser, ValueError};
 
 use super::{
@@ -256,8 +256,8 @@ impl JsonDecoder {
         let found = excerpt(found, 20);
         let found =
             if found.is_empty() { "the end of the file".to_owned() } else { format!("`{found}`") };
-        Error::new(ErrorKind::Data, format!("expected {expected}, found {found}"))
-            .with_code("JSON-SYNTAX")
+        Error::data(format!("expected {expected}, found {found}"))
+            .with_code(code::JSON_SYNTAX)
             .at(format!("line {}", self.line))
     }
 
@@ -266,8 +266,8 @@ impl JsonDecoder {
             return Ok(());
         }
         let message = format!("a record is longer than {} MiB", RECORD_LIMIT >> 20);
-        Err(Error::new(ErrorKind::Data, message)
-            .with_code("JSON-LENGTH")
+        Err(Error::data(message)
+            .with_code(code::JSON_LENGTH)
             .at(format!("line {}", self.line))
             .hint("look for a missing line break or an unclosed quote there"))
     }
@@ -420,7 +420,7 @@ impl Decoder for JsonDecoder {
         let arrays = self.builders.iter_mut().map(ColumnParser::finish).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(schema_of(&self.columns), arrays, &options)
-            .map_err(|error| Error::new(ErrorKind::Defect, "columns").caused_by(&error))?;
+            .map_err(|error| Error::defect("columns").caused_by(&error))?;
         let decoded = Decoded {
             batch,
             dirty: std::mem::take(&mut self.dirty),

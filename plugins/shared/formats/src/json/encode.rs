@@ -7,7 +7,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Float32Type, Float64Type},
 };
-use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result};
 use transload_values::{BinaryText, ColumnRenderer};
 
 use super::{JsonShape, scan::next_special};
@@ -51,7 +51,7 @@ impl JsonEncoder {
         if batch.num_columns() != self.columns.len() {
             let (expected, found) = (self.columns.len(), batch.num_columns());
             let message = format!("expected a batch of {expected} columns, found {found}");
-            return Err(Error::new(ErrorKind::Schema, message));
+            return Err(Error::schema(message));
         }
         let columns = self.columns.iter().zip(batch.columns());
         columns
@@ -246,7 +246,7 @@ fn mismatch(column: &Column, array: &dyn Array) -> Error {
     let Column { name, logical, .. } = column;
     let found = array.data_type();
     let message = format!("column `{name}` should be {logical}, found {found}");
-    Error::new(ErrorKind::Schema, message)
+    Error::schema(message)
 }
 
 /// Types whose rendered text is a JSON number or literal.

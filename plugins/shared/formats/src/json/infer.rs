@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 
 use super::{
     JsonShape,
@@ -73,8 +73,7 @@ impl JsonInference {
             return Ok(self.rows == most);
         }
         let message = format!("more than {MOST_KEYS} different keys in {} objects", self.rows);
-        Err(Error::new(ErrorKind::Schema, message)
-            .hint("list the wanted keys in the job's `[reader.schema]`"))
+        Err(Error::schema(message).hint("list the wanted keys in the job's `[reader.schema]`"))
     }
 
     fn array(&mut self, scan: &mut Scanner<'_>, most: u64) -> Scan<()> {
@@ -173,6 +172,7 @@ impl Guess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transload_plugin_api::ErrorKind;
 
     fn infer(shape: JsonShape, input: &str, last: bool) -> Vec<String> {
         let mut inference = JsonInference::new();

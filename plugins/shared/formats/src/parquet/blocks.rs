@@ -4,7 +4,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use super::broken;
 use crate::RandomAccess;
@@ -119,6 +119,5 @@ fn check(file: &dyn RandomAccess, range: &Range<u64>, bytes: &Bytes) -> Result<(
     if bytes.len() as u64 == range.end - range.start {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Defect, "the store returned other bytes than requested")
-        .at(file.name()))
+    Err(Error::defect("the store returned other bytes than requested").at(file.name()))
 }

@@ -19,7 +19,7 @@ use parquet::{
     errors::{ParquetError, Result as PageResult},
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
-use transload_plugin_api::{Column, Error, ErrorKind, Result, schema_of};
+use transload_plugin_api::{Column, Error, Result, schema_of};
 
 use super::{
     blocks::Blocks,
@@ -99,12 +99,12 @@ impl ParquetDecoder {
     ) -> Result<Self> {
         if row_groups.end > file.row_groups().len() || row_groups.start > row_groups.end {
             let text = format!("there are no row groups {row_groups:?} in this file");
-            return Err(Error::new(ErrorKind::Schema, text).at(file.file.name()));
+            return Err(Error::schema(text).at(file.file.name()));
         }
         let wanted = columns.iter().enumerate().map(|(at, column)| {
             if columns[..at].iter().any(|before| before.name == column.name) {
                 let text = format!("column `{}` is requested twice", column.name);
-                return Err(Error::new(ErrorKind::Schema, text).at(file.file.name()));
+                return Err(Error::schema(text).at(file.file.name()));
             }
             Wanted::new(file, column)
         });
@@ -142,7 +142,7 @@ impl ParquetDecoder {
         let rows = group.num_rows() as u64;
         if self.skip > rows {
             let text = format!("row group {number} has {rows} rows, cannot skip {}", self.skip);
-            return Err(Error::new(ErrorKind::Schema, text).at(self.file.file.name()));
+            return Err(Error::schema(text).at(self.file.file.name()));
         }
         let mut open =
             OpenGroup { number, row: self.skip, rows, columns: Vec::new(), batch_rows: BATCH_ROWS };
@@ -205,7 +205,7 @@ impl ParquetDecoder {
     /// Reads rows of the open row group, which is not at its end.
     fn read(&mut self) -> Result<ParquetBatch> {
         let Some(open) = &mut self.open else {
-            return Err(Error::new(ErrorKind::Defect, "no row group is open"));
+            return Err(Error::defect("no row group is open"));
         };
         let rows = (open.rows - open.row).min(open.batch_rows as u64) as usize;
         let arrays = open.columns.iter_mut().zip(&self.columns);
@@ -230,7 +230,7 @@ impl Wanted {
             .and_then(|schema| parquet_to_arrow_field_levels(&schema, ProjectionMask::all(), None))
             .map_err(|error| {
                 let text = format!("column `{}` cannot be read", column.name);
-                Error::new(ErrorKind::Unsupported, text).at(file.file.name()).caused_by(&error)
+                Error::unsupported(text).at(file.file.name()).caused_by(&error)
             })?;
         Ok(Self { name: column.name.clone(), place, levels })
     }

@@ -12,7 +12,7 @@ use parquet::{
     file::{metadata::KeyValue, writer::SerializedFileWriter},
     schema::types::SchemaDescriptor,
 };
-use transload_plugin_api::{Column, DirtyRow, Error, ErrorKind, Result, schema_of};
+use transload_plugin_api::{Column, DirtyRow, Error, Result, schema_of};
 
 use super::{
     options::ParquetOptions,
@@ -89,15 +89,12 @@ impl ParquetEncoder {
                 .zip(self.schema.fields())
                 .all(|(given, own)| given.data_type().equals_datatype(own.data_type()));
         if !same {
-            return Err(Error::new(
-                ErrorKind::Schema,
-                "the batch does not have the columns of the file",
-            ));
+            return Err(Error::schema("the batch does not have the columns of the file"));
         }
         for (column, array) in self.plan.columns.iter().zip(batch.columns()) {
             if !column.nullable && array.null_count() > 0 {
                 let text = format!("column `{}` must not be NULL, but has NULLs", column.name);
-                return Err(Error::new(ErrorKind::Schema, text));
+                return Err(Error::schema(text));
             }
         }
         Ok(())
@@ -193,7 +190,7 @@ fn split(batches: &[RecordBatch], rows: usize) -> (Vec<RecordBatch>, Vec<RecordB
 
 /// An error that arrow-rs reports although the batch was checked.
 fn defect(error: ParquetError) -> Error {
-    Error::new(ErrorKind::Defect, "the Parquet file cannot be written").caused_by(&error)
+    Error::defect("the Parquet file cannot be written").caused_by(&error)
 }
 
 impl Encoder for ParquetEncoder {

@@ -9,7 +9,7 @@ use parquet::{
     file::metadata::{FileMetaData, ParquetMetaData},
     schema::types::Type,
 };
-use transload_plugin_api::{Column, Error, ErrorKind, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 
 use super::{
     footer,
@@ -107,7 +107,7 @@ impl ParquetFile {
                         "column `{}` is `{own}` and cannot be read as `{other}`",
                         wanted.name
                     );
-                    Error::new(ErrorKind::Schema, text).at(self.file.name())
+                    Error::schema(text).at(self.file.name())
                 })?;
             place.column_type = column_type;
         }
@@ -117,14 +117,12 @@ impl ParquetFile {
     fn missing(&self, name: &str) -> Error {
         if let Some((_, why)) = self.contents.left_out.iter().find(|(left, _)| left == name) {
             let text = format!("column `{name}` cannot be read: {why}");
-            return Error::new(ErrorKind::Unsupported, text)
-                .at(self.file.name())
-                .hint("leave it out of `columns`");
+            return Error::unsupported(text).at(self.file.name()).hint("leave it out of `columns`");
         }
         let names: Vec<_> =
             self.contents.columns.iter().map(|column| format!("`{}`", column.name)).collect();
         let text = format!("there is no column `{name}`; the file has {}", names.join(", "));
-        Error::new(ErrorKind::Schema, text).at(self.file.name())
+        Error::schema(text).at(self.file.name())
     }
 }
 

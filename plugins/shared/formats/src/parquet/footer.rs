@@ -10,7 +10,7 @@ use parquet::{
         ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
     },
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, ErrorKind, Result, code};
 
 use super::{
     broken,
@@ -79,8 +79,7 @@ fn one(file: &dyn RandomAccess, range: Range<u64>) -> Result<Bytes> {
     let wanted = range.end - range.start;
     match file.range(range)? {
         bytes if bytes.len() as u64 == wanted => Ok(bytes),
-        _ => Err(Error::new(ErrorKind::Defect, "the store returned other bytes than requested")
-            .at(file.name())),
+        _ => Err(Error::defect("the store returned other bytes than requested").at(file.name())),
     }
 }
 
@@ -95,8 +94,8 @@ fn check_magic(file: &dyn RandomAccess, magic: &[u8]) -> Result<()> {
 }
 
 fn encrypted(file: &dyn RandomAccess) -> Error {
-    Error::new(ErrorKind::Unsupported, "encrypted Parquet files cannot be read")
-        .with_code("PARQUET-ENCRYPTED")
+    Error::unsupported("encrypted Parquet files cannot be read")
+        .with_code(code::PARQUET_ENCRYPTED)
         .at(file.name())
 }
 
@@ -237,11 +236,10 @@ fn check_group(group: &RowGroupMetaData, file: &dyn RandomAccess, end: u64) -> R
     }
     if compressed > ROW_GROUP || uncompressed > ROW_GROUP {
         let size = compressed.max(uncompressed);
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("a row group has {size} bytes, the limit is {ROW_GROUP}"),
-        )
-        .with_code("PARQUET-LIMIT")
+        return Err(Error::unsupported(format!(
+            "a row group has {size} bytes, the limit is {ROW_GROUP}"
+        ))
+        .with_code(code::PARQUET_LIMIT)
         .hint("write the file again with smaller row groups"));
     }
     Ok(())
@@ -254,8 +252,8 @@ fn check_codec(chunk: &ColumnChunkMetaData) -> Result<()> {
         _ => return Ok(()),
     };
     let text = format!("Parquet files compressed with `{name}` cannot be read");
-    Err(Error::new(ErrorKind::Unsupported, text)
-        .with_code("PARQUET-COMPRESSION")
+    Err(Error::unsupported(text)
+        .with_code(code::PARQUET_COMPRESSION)
         .hint("write the file again with zstd, snappy, gzip or lz4"))
 }
 

@@ -17,7 +17,7 @@ use parquet::{
         writer::{SerializedFileWriter, SerializedRowGroupWriter},
     },
 };
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 use super::{
     broken, file::ParquetFile, footer, options::CREATED_BY, pages::FirstError, types::native_name,
@@ -33,7 +33,7 @@ use super::{
 /// more row groups than a file can have, and those of the stores and of `out`.
 pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
     let Some(first) = parts.first() else {
-        return Err(Error::new(ErrorKind::Defect, "there are no files to join"));
+        return Err(Error::defect("there are no files to join"));
     };
     let own = first.metadata.file_metadata();
     let properties = WriterProperties::builder()
@@ -77,7 +77,7 @@ fn check(first: &ParquetFile, part: &ParquetFile) -> Result<()> {
         None => format!("expected {} columns, found {}", expected.len(), found.len()),
     };
     let text = format!("files with different schemas cannot be joined: {text}");
-    Err(Error::new(ErrorKind::Schema, text).at(part.file.name()))
+    Err(Error::schema(text).at(part.file.name()))
 }
 
 fn copy<W: Write + Send>(

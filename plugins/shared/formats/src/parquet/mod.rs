@@ -39,11 +39,11 @@ pub use file::{ParquetFile, RowGroup, produced};
 pub use join::join as join_parquet;
 pub use options::{ParquetCompression, ParquetOptions, ParquetStatistics};
 
-use transload_plugin_api::{Error, ErrorKind};
+use transload_plugin_api::{Error, code};
 
 use crate::RandomAccess;
 
 /// The error for a damaged file.
 fn broken(file: &dyn RandomAccess, text: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Data, text).with_code("PARQUET-DAMAGED").at(file.name())
+    Error::data(text).with_code(code::PARQUET_DAMAGED).at(file.name())
 }

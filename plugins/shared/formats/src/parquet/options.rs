@@ -9,7 +9,7 @@ use parquet::{
     },
 };
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, Result};
 
 /// The value of `created_by` in the footer.
 pub(super) const CREATED_BY: &str = concat!("transload version ", env!("CARGO_PKG_VERSION"));
@@ -87,7 +87,7 @@ impl ParquetOptions {
         if self.row_group_rows == 0 || self.page_bytes == 0 || self.page_bytes > 128 << 20 {
             let text =
                 "`row_group_rows` must not be 0, and `page_bytes` must be between 1 and 128 MiB";
-            return Err(Error::new(ErrorKind::Options, text));
+            return Err(Error::options(text));
         }
         let statistics = match self.statistics {
             ParquetStatistics::None => EnabledStatistics::None,
@@ -110,7 +110,7 @@ impl ParquetOptions {
         let refused = |levels: &str| {
             let given = self.compression_level.unwrap_or_default();
             let text = format!("`compression_level = {given}` is invalid: {levels}");
-            Error::new(ErrorKind::Options, text)
+            Error::options(text)
         };
         Ok(match (self.compression, self.compression_level) {
             (ParquetCompression::Gzip, level) => {

@@ -12,7 +12,7 @@ use parquet::{
     errors::{ParquetError, Result as PageResult},
     file::metadata::ColumnChunkMetaData,
 };
-use transload_plugin_api::{Error, Result};
+use transload_plugin_api::{Error, Result, code};
 
 use super::{
     blocks::Blocks,
@@ -158,7 +158,7 @@ impl ChunkPages {
         if head.size > PAGE || head.packed > PAGE {
             let size = head.size.max(head.packed);
             let text = format!("a page claims {size} bytes, the limit is {PAGE}");
-            return Err(self.place.broken(text).with_code("PARQUET-LIMIT"));
+            return Err(self.place.broken(text).with_code(code::PARQUET_LIMIT));
         }
         if head.packed as u64 > self.blocks.left() {
             return Err(self.place.broken("a page is longer than its column chunk"));

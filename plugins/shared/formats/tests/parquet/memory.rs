@@ -11,7 +11,7 @@ use bytes::Bytes;
 use transload_formats::{
     Encoder, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions, RandomAccess,
 };
-use transload_plugin_api::{Column, Error, ErrorKind, Result, columns_of};
+use transload_plugin_api::{Column, Error, Result, columns_of};
 
 /// One file, and the ranges that were requested.
 pub(crate) struct Memory {
@@ -61,7 +61,7 @@ impl RandomAccess for Memory {
 impl Memory {
     fn slice(&self, range: Range<u64>) -> Result<Bytes> {
         if range.start > range.end || range.end > self.bytes.len() as u64 {
-            return Err(Error::new(ErrorKind::Defect, format!("{range:?} is not in the file")));
+            return Err(Error::defect(format!("{range:?} is not in the file")));
         }
         Ok(self.bytes.slice(range.start as usize..range.end as usize))
     }

@@ -6,6 +6,7 @@ use transload_plugin_api::LogicalType;
 
 use super::*;
 use crate::csv::plain;
+use transload_plugin_api::ErrorKind;
 
 fn names(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("c{number}")).collect()

@@ -4,6 +4,7 @@ use arrow_array::{Array, cast::AsArray, types::*};
 use proptest::prelude::*;
 
 use super::*;
+use transload_plugin_api::ErrorKind;
 
 fn columns() -> Vec<Column> {
     vec![
