@@ -60,7 +60,7 @@ pub(crate) const READING: &[(Defect, &str)] = &[
 
 /// The same for the writer.
 pub(crate) const WRITING: &[(Defect, &str)] = &[
-    (Defect::CountsByPlainWords, "`late answers` is no name of a count"),
+    (Defect::CountsByPlainWords, "`late answers` is not a valid name"),
     (Defect::CountsTooMuch, "inserted, updated, skipped and dirty of"),
     (Defect::EmptyTextBecomesNull, "a round trip of `text`"),
     (Defect::RollbackKeeps, "rows of a replayed chunk are new"),
