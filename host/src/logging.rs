@@ -2,7 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     Error, Exit, Result,
@@ -17,18 +22,18 @@ use crate::{
 pub(crate) fn start(global: &Global, redactor: &Redactor) -> Result<()> {
     let wanted = global.log.clone().or_else(|| std::env::var("TRANSLOAD_LOG").ok());
     let wanted = wanted.unwrap_or_else(|| "warn".to_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|error| {
+    let filter: Targets = wanted.parse().map_err(|error| {
         Error::new(Exit::Usage, format!("log filter `{wanted}`: {error}"))
             .hint("examples: info, debug, transload=debug, plugin=trace")
     })?;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE) // the filter decides
         .with_ansi(colour)
         .with_writer(Redacted(redactor.clone()));
     match global.log_format {
-        OutputFormat::Text => builder.with_target(false).init(),
-        OutputFormat::Json => builder.json().init(),
+        OutputFormat::Text => builder.with_target(false).finish().with(filter).init(),
+        OutputFormat::Json => builder.json().finish().with(filter).init(),
     }
     Ok(())
 }
