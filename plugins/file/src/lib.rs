@@ -28,8 +28,9 @@ use listing::Files;
 /// The plugin `file`.
 pub struct FilePlugin;
 
-/// A chunk is held back until it is whole; a larger one costs memory.
-const CHUNK_BYTES: u64 = 16 << 20;
+/// A chunk is held back as text until it is whole. A larger one only costs memory: nothing is synced
+/// at its end.
+const CHUNK_BYTES: u64 = 2 << 20;
 
 impl Plugin for FilePlugin {
     fn descriptor(&self) -> Descriptor {

@@ -20,6 +20,9 @@ const EVEN_PARTS: usize = 2_000;
 /// ... after each of these steps, so that the 10,000 parts that stores allow hold 4 TiB.
 const STEP: usize = 1_000;
 
+/// Held back for a disk until it is this much: a write costs little, and memory is saved.
+const DIRECT: u64 = 256 << 10;
+
 /// What all uploads of one task share.
 pub(crate) struct UploadSettings {
     pub(crate) store: Arc<dyn UploadStore>,
@@ -91,6 +94,9 @@ impl Upload {
         self.entry.size += bytes.len() as u64;
         self.tail_bytes += bytes.len() as u64;
         self.tail.push_back(bytes);
+        if self.settings.store.smallest_part() == 1 && self.tail_bytes >= DIRECT {
+            return self.write_through();
+        }
         while self.tail_bytes >= part_size(self.settings.part_size, self.index) {
             let size = part_size(self.settings.part_size, self.index);
             self.send(size)?;
@@ -103,6 +109,18 @@ impl Upload {
     /// Right for at least [`UploadStore::smallest_part`] bytes, or as the last part.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.send(self.tail_bytes)
+    }
+
+    /// Sends what is held back to a store that takes parts of any size, and waits for it. Such a
+    /// part has no name of its own: a disk completes a file, not a list of parts.
+    fn write_through(&mut self) -> Result<()> {
+        self.begin()?;
+        let permit = self.settings.limit.enter(&self.settings.cancel)?;
+        let size = self.tail_bytes;
+        let part = Part { index: 0, offset: self.sent, pieces: self.cut(size), permit };
+        self.settings.store.send(self.entry.id(), part).wait(&self.settings.cancel)?;
+        self.sent += size;
+        Ok(())
     }
 
     fn send(&mut self, size: u64) -> Result<()> {
