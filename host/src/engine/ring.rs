@@ -310,7 +310,7 @@ impl<T> Ring<T> {
     }
 }
 
-/// What [`Receiver::receive`] returns.
+/// What `Receiver::receive` returns.
 #[derive(Debug)]
 pub enum Received<T> {
     /// The next item.

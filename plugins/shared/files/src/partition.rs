@@ -74,7 +74,7 @@ impl Partitions {
     /// That there are columns of all names that are compared.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] that names the comparison, and the columns that there are.
+    /// [`transload_plugin_api::ErrorKind::Options`] that names the comparison, and the columns that there are.
     pub fn check(&self, filter: &PartitionFilter) -> Result<()> {
         let unknown = filter.comparisons.iter().find(|it| !self.keys.contains(&it.key));
         let Some(Comparison { key, text, .. }) = unknown else { return Ok(()) };
@@ -98,7 +98,7 @@ impl Partitions {
 /// of a file below the folder that the job names, with `/` between its parts.
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] where `hive` finds files that differ, both named.
+/// [`transload_plugin_api::ErrorKind::Schema`] where `hive` finds files that differ, both named.
 pub fn partitions<'a>(
     mode: PartitionMode,
     names: impl IntoIterator<Item = &'a str>,
@@ -204,7 +204,7 @@ impl PartitionFilter {
     /// stand in quotes.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for an invalid comparison.
+    /// [`transload_plugin_api::ErrorKind::Options`] for an invalid comparison.
     pub fn parse(texts: &[String]) -> Result<Self> {
         let comparisons =
             texts.iter().map(|text| Comparison::parse(text)).collect::<Result<_>>()?;

@@ -47,7 +47,7 @@ pub fn is_hidden(part: &str) -> bool {
 
 impl Pattern {
     /// # Errors
-    /// [`ErrorKind::Options`] for an unclosed `[` and for `**` beside other letters.
+    /// [`transload_plugin_api::ErrorKind::Options`] for an unclosed `[` and for `**` beside other letters.
     pub fn parse(pattern: &str) -> Result<Self> {
         let parts = pattern.split('/').map(Part::parse).collect::<Result<_, _>>();
         let parts =

@@ -133,7 +133,7 @@ impl Transcoder {
     /// Appends the UTF-8 of the next piece to `out`. `last`: nothing follows.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] with line and byte of a sequence that is invalid in the encoding.
+    /// [`transload_plugin_api::ErrorKind::Data`] with line and byte of a sequence that is invalid in the encoding.
     pub fn push(&mut self, piece: &[u8], last: bool, out: &mut Vec<u8>) -> Result<()> {
         let before = out.len();
         match &mut self.mode {

@@ -51,7 +51,7 @@ impl Compression {
     /// bytes of a shorter one.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for xz, zip and LZ4's old format, by name.
+    /// [`transload_plugin_api::ErrorKind::Unsupported`] for xz, zip and LZ4's old format, by name.
     pub fn detect(head: &[u8]) -> Result<Self> {
         let refused = match head {
             [0x1F, 0x8B, ..] => return Ok(Self::Gzip),
@@ -114,7 +114,7 @@ impl Compression {
     /// Decompresses a stream. `inner` begins with the bytes that `detect` was given.
     ///
     /// # Errors
-    /// [`ErrorKind::Other`] if no decompressor can be created.
+    /// [`transload_plugin_api::ErrorKind::Other`] if no decompressor can be created.
     pub fn reader<'r>(self, inner: impl Read + Send + 'r) -> Result<Box<dyn Read + Send + 'r>> {
         let (inner, taken) = Counted::new(inner);
         let inner = BufReader::with_capacity(128 << 10, inner);
@@ -137,7 +137,7 @@ impl Compression {
     /// Compresses what is written, at the format's default level.
     ///
     /// # Errors
-    /// [`ErrorKind::Other`] if no compressor can be created.
+    /// [`transload_plugin_api::ErrorKind::Other`] if no compressor can be created.
     pub fn writer<W: Write>(self, inner: W) -> Result<CompressedWriter<W>> {
         Ok(CompressedWriter(match self {
             Self::None => Kind::None(inner),

@@ -26,7 +26,7 @@ impl Encoding {
     /// The format in the options, or the one that the target's name implies.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if neither determines a format.
+    /// [`transload_plugin_api::ErrorKind::Options`] if neither determines a format.
     pub fn new(options: &WriteOptions, target: &str) -> Result<Self> {
         let name = FileName::of(target);
         let format = name.format(options.format)?;
@@ -64,7 +64,7 @@ impl Encoding {
     /// An encoder for rows of these columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a type that the format cannot hold.
+    /// [`transload_plugin_api::ErrorKind::Unsupported`] for a type that the format cannot hold.
     pub fn encoder(&self, columns: &[Column]) -> Result<Box<dyn Encoder>> {
         Ok(match self.format {
             Format::Csv => Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?),
@@ -91,7 +91,7 @@ impl Encoding {
     /// Bytes as they are stored: compressed.
     ///
     /// # Errors
-    /// [`ErrorKind::Other`] if the compressor fails.
+    /// [`transload_plugin_api::ErrorKind::Other`] if the compressor fails.
     pub fn pack(&self, text: &[u8]) -> Result<Vec<u8>> {
         let mut stream = self.compression.writer(Vec::new())?;
         stream.write_all(text)?;
@@ -101,7 +101,7 @@ impl Encoding {
     /// Refuses a format whose files cannot be appended to.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for such a format.
+    /// [`transload_plugin_api::ErrorKind::Unsupported`] for such a format.
     pub fn check_append(&self) -> Result<()> {
         if self.format != Format::Json {
             return Ok(());

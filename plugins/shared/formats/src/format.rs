@@ -81,7 +81,7 @@ impl FileName {
     /// The chosen format, or the one of the extension.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if neither determines a format.
+    /// [`transload_plugin_api::ErrorKind::Options`] if neither determines a format.
     pub fn format(&self, choice: FormatChoice) -> Result<Format> {
         match (choice, self.extension.as_str()) {
             (FormatChoice::Csv, _) | (FormatChoice::Auto, "csv" | "tsv" | "tab") => Ok(Format::Csv),

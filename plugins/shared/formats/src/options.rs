@@ -99,7 +99,7 @@ impl ReadOptions {
     /// Parses the options of a job; options of others are ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for options that are missing, malformed or contradictory.
+    /// [`transload_plugin_api::ErrorKind::Options`] for options that are missing, malformed or contradictory.
     pub fn parse(options: &Options) -> Result<Self> {
         let options: Self = options.parse(&read_specs())?;
         options.dialect(false)?;
@@ -128,7 +128,7 @@ impl ReadOptions {
     /// The CSV dialect; `tabs` for files whose name implies a tab as delimiter.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if its options are not compatible.
+    /// [`transload_plugin_api::ErrorKind::Options`] if its options are not compatible.
     pub fn dialect(&self, tabs: bool) -> Result<CsvDialect> {
         dialect_of(&[
             ("delimiter", delimiter(self.delimiter.as_deref(), tabs).into()),

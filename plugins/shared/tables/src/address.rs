@@ -56,7 +56,7 @@ impl Address {
     /// Parses the options of [`AddressRules::specs`]; those beside `url` win over its parts.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for what is missing or contradicts itself; no message repeats the
+    /// [`transload_plugin_api::ErrorKind::Options`] for what is missing or contradicts itself; no message repeats the
     /// `url`, which may hold a password.
     pub fn parse(options: &Options, rules: &AddressRules) -> Result<Self> {
         let raw: RawAddress = options.parse(&rules.specs())?;

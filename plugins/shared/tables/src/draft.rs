@@ -204,8 +204,8 @@ impl<'a> Drafting<'a> {
     /// database's words, if it has one.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if the plan does not create its table, [`ErrorKind::Schema`] if it
-    /// needs a key and has none, [`ErrorKind::Unsupported`] with the column that the database
+    /// [`transload_plugin_api::ErrorKind::NotFound`] if the plan does not create its table, [`transload_plugin_api::ErrorKind::Schema`] if it
+    /// needs a key and has none, [`transload_plugin_api::ErrorKind::Unsupported`] with the column that the database
     /// cannot hold.
     pub fn new_table(
         &self,
@@ -233,7 +233,7 @@ impl<'a> Drafting<'a> {
     /// target takes it.
     ///
     /// # Errors
-    /// [`ErrorKind::Schema`] for a column that does not exist or is generated, for one that must
+    /// [`transload_plugin_api::ErrorKind::Schema`] for a column that does not exist or is generated, for one that must
     /// have a value and gets none, and for a key that the target does not have; those of `accept`.
     pub fn existing_table<C: AsRef<Column>>(
         &self,

@@ -36,7 +36,7 @@ impl Source {
     /// What is read. A connection that is only tested names nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if nothing is named.
+    /// [`transload_plugin_api::ErrorKind::Options`] if nothing is named.
     pub fn relation(&self) -> Result<&Relation> {
         self.relation
             .as_ref()
@@ -74,7 +74,7 @@ impl Sources {
     /// Parses the options of [`source_specs`]. `resolve` completes a table's name, or refuses it.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for invalid names, and options that exclude each other.
+    /// [`transload_plugin_api::ErrorKind::Options`] for invalid names, and options that exclude each other.
     pub fn parse(
         options: &Options,
         resolve: impl Fn(TableName) -> Result<TableName>,
@@ -131,7 +131,7 @@ impl Sources {
     /// For databases whose queries are always read as one split.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if a query is to be divided.
+    /// [`transload_plugin_api::ErrorKind::Options`] if a query is to be divided.
     pub fn with_whole_queries(self) -> Result<Self> {
         let divided = |(_, source): &(String, Source)| {
             matches!(source.relation, Some(Relation::Query(_))) && source.split_key.is_some()
@@ -214,7 +214,7 @@ impl TargetTable {
     /// Parses the option of [`target_specs`]. `resolve` completes the name, or refuses it.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for an invalid name.
+    /// [`transload_plugin_api::ErrorKind::Options`] for an invalid name.
     pub fn parse(
         options: &Options,
         resolve: impl Fn(TableName) -> Result<TableName>,
@@ -233,7 +233,7 @@ impl TargetTable {
     /// The table.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if none is named.
+    /// [`transload_plugin_api::ErrorKind::Options`] if none is named.
     pub fn table(&self) -> Result<&TableName> {
         self.named().ok_or_else(|| refuse("`table` is not given").hint("name the table to write"))
     }

@@ -173,7 +173,7 @@ impl KeySplit {
     /// The key after which reading continues.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where rows have no order, [`ErrorKind::Data`] for what is no
+    /// [`transload_plugin_api::ErrorKind::Unsupported`] where rows have no order, [`transload_plugin_api::ErrorKind::Data`] for what is no
     /// position of this split.
     pub fn key_after(&self, position: &Position) -> Result<Vec<KeyValue>> {
         if self.order.is_empty() {
@@ -190,7 +190,7 @@ impl KeySplit {
 /// `bounds` asks the database for at most this many ranges of a column.
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] if the table has no such column; those of `bounds`.
+/// [`transload_plugin_api::ErrorKind::Schema`] if the table has no such column; those of `bounds`.
 pub fn divide_by_key<C: AsRef<Column>>(
     dialect: &dyn Dialect,
     table: &TableName,

@@ -68,7 +68,7 @@ impl TlsSettings {
     /// Reads the certificates; what is verified is the settings' mode in the result as well.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] with the file, if a file cannot be read or holds no certificate.
+    /// [`transload_plugin_api::ErrorKind::Options`] with the file, if a file cannot be read or holds no certificate.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))

@@ -68,7 +68,7 @@ impl ColumnParser {
     /// An empty parser for a column of the plan.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for types without a text form (list, interval).
+    /// [`transload_plugin_api::ErrorKind::Unsupported`] for types without a text form (list, interval).
     pub fn new(column: &Column, words: &CellWords) -> Result<Self> {
         let builder = Some(&column.logical)
             .filter(|logical| has_text(logical))

@@ -4,7 +4,7 @@
 //!
 //! | item | what it is for |
 //! |---|---|
-//! | [`parse`], [`write`] | the text of a single value to the value and back |
+//! | [`parse`], [`mod@write`] | the text of a single value to the value and back |
 //! | [`ColumnParser`], [`ColumnRenderer`] | the same for all values of a column |
 //! | [`View`] | the values of an Arrow array by logical type |
 //! | [`Builder`] | the buffers that become an Arrow array, by logical type |

@@ -18,8 +18,8 @@ impl<'a> ColumnRenderer<'a> {
     /// A renderer for one column of a batch.
     ///
     /// # Errors
-    /// [`ErrorKind::Schema`] if the array does not carry the type of the column,
-    /// [`ErrorKind::Unsupported`] for types without a text form (list, interval).
+    /// [`transload_plugin_api::ErrorKind::Schema`] if the array does not carry the type of the column,
+    /// [`transload_plugin_api::ErrorKind::Unsupported`] for types without a text form (list, interval).
     pub fn new(column: &Column, array: &'a dyn Array) -> Result<Self> {
         let view = View::of_column(column, array)?;
         if matches!(view, View::List(_) | View::Interval(_)) {

@@ -96,7 +96,7 @@ impl<'a> View<'a> {
     /// The view of a column of a batch.
     ///
     /// # Errors
-    /// [`ErrorKind::Schema`] if the array does not carry the type of the column.
+    /// [`transload_plugin_api::ErrorKind::Schema`] if the array does not carry the type of the column.
     pub fn of_column(column: &Column, array: &'a dyn Array) -> Result<Self> {
         Self::of(&column.logical, array).ok_or_else(|| {
             let Column { name, logical, .. } = column;

@@ -36,7 +36,7 @@ impl FilesReader {
     /// A reader of a store's files for a job's options. Looks at no file yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if the options of formats are wrong.
+    /// [`transload_plugin_api::ErrorKind::Options`] if the options of formats are wrong.
     pub fn new(store: Arc<dyn Store>, options: &Options, host: &Host) -> Result<Self> {
         let job = Job {
             store,

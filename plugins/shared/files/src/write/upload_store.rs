@@ -183,7 +183,7 @@ pub trait UploadStore: Send + Sync {
     /// Puts a small object.
     ///
     /// # Errors
-    /// [`ErrorKind::Exists`] if the condition does not hold.
+    /// [`transload_plugin_api::ErrorKind::Exists`] if the condition does not hold.
     fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()>;
 
     /// All objects whose key begins with `prefix`, which is empty or ends in `/`.

@@ -41,8 +41,8 @@ impl CsvDecoder {
     /// starts at line 1, after the header.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if the dialect contradicts itself, [`ErrorKind::Schema`] if a wanted
-    /// column is missing or occurs twice, [`ErrorKind::Unsupported`] if it has no text form.
+    /// [`transload_plugin_api::ErrorKind::Options`] if the dialect contradicts itself, [`transload_plugin_api::ErrorKind::Schema`] if a wanted
+    /// column is missing or occurs twice, [`transload_plugin_api::ErrorKind::Unsupported`] if it has no text form.
     pub fn new(
         dialect: &CsvDialect,
         names: &[String],

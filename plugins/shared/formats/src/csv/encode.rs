@@ -29,7 +29,7 @@ impl CsvEncoder {
     /// An encoder for batches of these columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] if the dialect contradicts itself.
+    /// [`transload_plugin_api::ErrorKind::Options`] if the dialect contradicts itself.
     pub fn new(dialect: &CsvDialect, columns: &[Column], binary: BinaryText) -> Result<Self> {
         dialect.check()?;
         let delimiter = dialect.delimiter;

@@ -24,7 +24,7 @@ impl CsvHead {
     /// more than 16 MiB. `last`: nothing follows `input`. A file without any record has no columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] if the first record is beyond its limits or not UTF-8.
+    /// [`transload_plugin_api::ErrorKind::Data`] if the first record is beyond its limits or not UTF-8.
     pub fn read(dialect: &CsvDialect, input: &[u8], last: bool) -> Result<Option<Self>> {
         if input.len() < BOM.len() && !last {
             return Ok(None);
@@ -62,7 +62,7 @@ impl CsvHead {
     /// too many cells are skipped. Returns whether there were that many rows.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] for a record beyond its limit and for quotes that are never closed.
+    /// [`transload_plugin_api::ErrorKind::Data`] for a record beyond its limit and for quotes that are never closed.
     pub fn sample(
         &self,
         dialect: &CsvDialect,

@@ -76,7 +76,7 @@ impl JsonDecoder {
     /// A decoder for these columns. `known` names further keys of the schema that are not wanted.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a type that is not parsed from text.
+    /// [`transload_plugin_api::ErrorKind::Unsupported`] for a type that is not parsed from text.
     pub fn new<'a>(
         shape: JsonShape,
         columns: &[Column],

@@ -43,7 +43,7 @@ impl JsonInference {
     /// array, sampling stops at an invalid object. Returns whether there were that many objects.
     ///
     /// # Errors
-    /// [`ErrorKind::Schema`] for more than 10,000 different keys.
+    /// [`transload_plugin_api::ErrorKind::Schema`] for more than 10,000 different keys.
     pub fn sample(
         &mut self,
         shape: JsonShape,

@@ -88,8 +88,8 @@ impl ParquetDecoder {
     /// first one.
     ///
     /// # Errors
-    /// [`ErrorKind::Schema`] if the file does not have a column in its type (see
-    /// [`produced`](super::produced)) or one is requested twice, [`ErrorKind::Unsupported`] for
+    /// [`transload_plugin_api::ErrorKind::Schema`] if the file does not have a column in its type (see
+    /// [`produced`](super::produced)) or one is requested twice, [`transload_plugin_api::ErrorKind::Unsupported`] for
     /// one whose type is not supported.
     pub fn new(
         file: &ParquetFile,
@@ -121,7 +121,7 @@ impl ParquetDecoder {
     /// The next rows; a batch never spans row groups. `None` after the last one.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] with file, row group and column for damaged bytes and for values that
+    /// [`transload_plugin_api::ErrorKind::Data`] with file, row group and column for damaged bytes and for values that
     /// cannot be represented exactly, and the store's own. The decoder is unusable afterwards.
     pub fn next_batch(&mut self) -> Result<Option<ParquetBatch>> {
         loop {

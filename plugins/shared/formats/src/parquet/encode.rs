@@ -48,7 +48,7 @@ impl ParquetEncoder {
     /// An encoder of these columns.
     ///
     /// # Errors
-    /// [`ErrorKind::Options`] for options out of range.
+    /// [`transload_plugin_api::ErrorKind::Options`] for options out of range.
     pub fn new(options: &ParquetOptions, columns: &[Column]) -> Result<Self> {
         // native type names belong to the source's store
         let own =

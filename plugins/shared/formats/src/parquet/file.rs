@@ -62,7 +62,7 @@ impl ParquetFile {
     /// longer.
     ///
     /// # Errors
-    /// [`ErrorKind::Data`] for a file that is damaged or not a Parquet file, [`ErrorKind::Unsupported`]
+    /// [`transload_plugin_api::ErrorKind::Data`] for a file that is damaged or not a Parquet file, [`transload_plugin_api::ErrorKind::Unsupported`]
     /// for one that is encrypted, compressed with brotli or lzo, or has row groups beyond the limit,
     /// and the store's own.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self> {

@@ -29,7 +29,7 @@ use super::{
 /// Statistics are copied; page indexes are not.
 ///
 /// # Errors
-/// [`ErrorKind::Schema`] if a part has other columns, [`ErrorKind::Unsupported`] if there are
+/// [`transload_plugin_api::ErrorKind::Schema`] if a part has other columns, [`transload_plugin_api::ErrorKind::Unsupported`] if there are
 /// more row groups than a file can have, and those of the stores and of `out`.
 pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
     let Some(first) = parts.first() else {
