@@ -146,7 +146,7 @@ fn persist(task: &mut dyn WriteTask, batches: &[RecordBatch], fixture: &Fixture)
                 let last = last.as_primitive::<arrow_array::types::Int64Type>();
                 let sql = format!("SELECT COUNT(*) FROM t WHERE id = {}", last.value(0));
                 if fixture.lines(&sql) == ["1"] {
-                    // Says that it has been looked into, and undoes nothing.
+                    // Acknowledges the unknown outcome, and undoes nothing.
                     task.rollback_chunk().unwrap();
                     return replays;
                 }

@@ -100,7 +100,7 @@ pub(crate) struct Bucket {
     pub(crate) retry: RetryConfig,
     /// Requests for content that may be under way at once.
     pub(crate) permits: Arc<Permits>,
-    /// How long bytes of an answer are waited for.
+    /// How long to wait for the next bytes of a response.
     pub(crate) request_timeout: Duration,
     pub(crate) cancel: Cancel,
     pub(crate) runtime: Handle,

@@ -112,7 +112,7 @@ pub(crate) struct Rules<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     client: reqwest::Client,
-    /// For content, whose answers take as long as their consumer does.
+    /// For content: its responses take as long as their consumer does.
     content: reqwest::Client,
     request_timeout: Duration,
     hosts: Arc<BTreeSet<String>>,
@@ -151,8 +151,8 @@ impl Connector {
         Ok(Self { client, content, request_timeout, hosts: rules.hosts.into(), traffic })
     }
 
-    /// Sends a request for content: the time until the answer begins is limited here, that of its
-    /// body by who reads it.
+    /// Sends a request for content: the time until the response begins is limited here, that
+    /// of its body by the stream that reads it.
     async fn request_content(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answer = HttpService::call(&self.content, request);
         let answer = tokio::time::timeout(self.request_timeout, answer).await;

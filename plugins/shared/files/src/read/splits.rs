@@ -120,7 +120,7 @@ pub(crate) fn divide(
     hands.map(|hand| split(source, data(hand), whole_names)).collect()
 }
 
-/// How many pieces of so many bytes are worth their cost.
+/// How many pieces of a file of this many bytes are worth their cost.
 fn useful_pieces(bytes: u64, is_distant: bool) -> u64 {
     let pieces = bytes / MIN_PIECE;
     if is_distant { pieces.min(FEW.max(bytes / MIN_DISTANT_PIECE)) } else { pieces }

@@ -142,8 +142,13 @@ pub fn writer_specs() -> Vec<OptionSpec> {
         OptionSpec::choice("empty", &["object", "none"], "What a job without rows leaves"),
         option("success_marker", OptionKind::Boolean, "Write `_SUCCESS` into the folder at the end")
             .default(true),
-        option("part_size", OptionKind::Size, "Bytes that are sent at once, from 5 to 256 MiB")
-            .default("8 MiB"),
+        option(
+            "part_size",
+            OptionKind::Size,
+            "Bytes that a store is sent at once, from 5 to 256 MiB; a disk gets what is committed \
+             without waiting for a full part",
+        )
+        .default("8 MiB"),
         option(
             "abandoned_after",
             OptionKind::Duration,

@@ -28,7 +28,7 @@ const HELD_PARTS: u64 = 8;
 
 /// Memory for the encoders of open objects, beside the bytes that are held back.
 const ENCODERS: usize = 64 << 20;
-/// At least so many objects may be open.
+/// At least this many objects may be open.
 const LEAST_OPEN: usize = 64;
 
 /// How many objects of these columns may be open at once.

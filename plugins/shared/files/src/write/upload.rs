@@ -1,5 +1,6 @@
 //! One object on its way: bytes in, parts out. Its upload begins with its first part, so that
-//! what is rolled back before that has left no trace. At most one part's bytes are held back.
+//! what is rolled back before that has left no trace. At most one part's bytes are held back; for a
+//! disk, which takes parts of any size, at most 256 KiB.
 
 use std::{collections::VecDeque, sync::Arc};
 
