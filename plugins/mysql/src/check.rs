@@ -16,7 +16,7 @@ use crate::{
 pub(crate) fn log_in(connector: &Connector) -> (ConnectionStages, Option<Session>) {
     let address = &connector.address;
     let mut found = ConnectionStages::default();
-    if !found.reach(&address.host, address.port, address.connect_timeout) {
+    if !address.reach(&mut found) {
         return (found, None);
     }
     let mut session = connector.connect(connector.host.cancel());

@@ -11,7 +11,7 @@ use std::{
 
 use rustls::pki_types::ServerName;
 use transload_plugin_api::{Cancel, Error, Host, Result};
-use transload_tables::{Address, TlsMode, connect_tcp};
+use transload_tables::{Address, TlsMode};
 
 use crate::{
     answer::{Server, server_error},
@@ -91,9 +91,9 @@ pub(crate) fn open(address: &Address, host: &Host, cancel: &Cancel) -> Result<Se
 
 /// A connection that is logged in, and the server's number of it.
 fn log_in(address: &Address, host: &Host, cancel: &Cancel) -> Result<(Session, u32)> {
-    let place = format!("{}:{}", address.host, address.port);
+    let place = address.place();
     let limit = address.connect_timeout;
-    let stream = connect_tcp(&address.host, address.port, limit, cancel)
+    let stream = (address.connect(limit, cancel))
         .and_then(|stream| limited(stream, Some(limit)))
         .map_err(|error| error.at(place.clone()))?;
     let stream = Arc::new(stream);

@@ -11,8 +11,13 @@ use transload_tables::{
 use crate::dialect::MysqlDialect;
 
 /// The options of a connection.
-pub(crate) const ADDRESS: AddressRules =
-    AddressRules { schemes: &["mysql", "mariadb"], port: 3306, database_is_user: false };
+pub(crate) const ADDRESS: AddressRules = AddressRules {
+    schemes: &["mysql", "mariadb"],
+    port: 3306,
+    database_is_user: false,
+    // The path is that of the socket's file.
+    socket: |host, _port| host.into(),
+};
 
 /// The reader's options, except for the address and the sources.
 #[derive(Clone, Debug, Deserialize)]

@@ -12,7 +12,7 @@ use crate::{
 /// Tries the stages up to the login; the session, if there is one, comes with them.
 pub(crate) fn log_in(connector: &Connector) -> (ConnectionStages, Option<Session>) {
     let (mut found, address) = (ConnectionStages::default(), &connector.address);
-    if !found.reach(&address.host, address.port, address.connect_timeout) {
+    if !address.reach(&mut found) {
         return (found, None);
     }
     let by_tls = address.tls.mode != TlsMode::Disable;

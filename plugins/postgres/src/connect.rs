@@ -99,7 +99,7 @@ fn not_connected(address: &Address, error: ConnectError, cancel: &Cancel) -> Err
         let hint = "if the server has no TLS or a certificate of its own, see `tls` and `ca_file`";
         made.hint = Some(hint.to_owned());
     }
-    made.at(format!("{}:{}", address.host, address.port))
+    made.at(address.place())
 }
 
 fn unreached(address: &Address, error: &io::Error) -> Error {

@@ -12,9 +12,8 @@ use std::{
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use rustls::{ClientConfig, pki_types::ServerName};
-use socket2::{SockRef, TcpKeepalive};
 use transload_plugin_api::{Cancel, Error, Result};
-use transload_tables::{TlsMode, connect_tcp};
+use transload_tables::TlsMode;
 
 use crate::{
     login::BackendKey,
@@ -30,8 +29,7 @@ pub(crate) const NOT_OPEN: &str = "PG-NOT-OPEN";
 
 /// Where connections lead and how they are protected.
 pub(crate) struct Endpoint {
-    host: String,
-    port: u16,
+    address: Address,
     /// `None`: in plain text.
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
@@ -49,7 +47,7 @@ impl Endpoint {
                 Some((config, name))
             }
         };
-        Ok(Arc::new(Self { host: address.host.clone(), port: address.port, tls }))
+        Ok(Arc::new(Self { address: address.clone(), tls }))
     }
 
     /// A connection on which the login comes next, and what ends it at a stop signal.
@@ -59,8 +57,7 @@ impl Endpoint {
         cancel: &Cancel,
     ) -> Result<(Stream, Arc<Interrupt>), OpenError> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let socket = connect_tcp(&self.host, self.port, left, cancel).map_err(OpenError::Tcp)?;
-        keep_alive(&socket).map_err(OpenError::Tls)?;
+        let socket = self.address.connect(left, cancel).map_err(OpenError::Tcp)?;
         let (socket, key) = (Arc::new(socket), OnceLock::new());
         let endpoint = Arc::clone(self);
         let interrupt = Arc::new(Interrupt { endpoint, socket: Arc::clone(&socket), key });
@@ -98,15 +95,6 @@ impl Endpoint {
         // The server closes the connection once it has passed the request on.
         stream.read(&mut [0]).map(drop)
     }
-}
-
-/// Notices a server that vanishes without a word within a minute.
-fn keep_alive(socket: &TcpStream) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 /// What a stop signal does to a connection.

@@ -1,15 +1,20 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing. The password is
 //! not among the parsed ones, see `session`.
 
-use std::ops::Deref;
+use std::{ops::Deref, path::PathBuf};
 
 use serde::Deserialize;
 use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
 use transload_tables::{AddressRules, source_specs, target_specs};
 
 /// The options of a connection that other servers have as well.
-const ADDRESS: AddressRules =
-    AddressRules { schemes: &["postgres", "postgresql"], port: 5432, database_is_user: true };
+const ADDRESS: AddressRules = AddressRules {
+    schemes: &["postgres", "postgresql"],
+    port: 5432,
+    database_is_user: true,
+    // The path is that of the socket's folder.
+    socket: |host, port| PathBuf::from(host).join(format!(".s.PGSQL.{port}")),
+};
 
 /// Where the server is, and what sessions are called there.
 #[derive(Clone, Debug)]

@@ -2,12 +2,15 @@
 //! declared and parsed here for all plugins that speak to servers. The password is not among
 //! them: it is asked for at login.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::TcpStream, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Cancel, Error, OptionKind, OptionSpec, Options, Result};
 
-use crate::{TlsMode, TlsSettings};
+use crate::{
+    ConnectionStages, TlsMode, TlsSettings,
+    tcp::{connect_socket, connect_tcp, keep_alive},
+};
 
 /// What differs between servers.
 #[derive(Clone, Copy, Debug)]
@@ -18,15 +21,19 @@ pub struct AddressRules {
     pub port: u16,
     /// A database that is not named is the one that is named like the user.
     pub database_is_user: bool,
+    /// The file of the Unix socket, from a `host` that begins with `/` and the port.
+    pub socket: fn(&str, u16) -> PathBuf,
 }
 
 /// Where the server is and how it is spoken to.
 #[derive(Clone, Debug)]
 pub struct Address {
-    /// The server's name or address.
+    /// The server's name or address, or the path of a Unix socket as the job gives it.
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// The file of the Unix socket, where `host` is a path.
+    pub socket: Option<PathBuf>,
     /// Whom to log in as.
     pub user: String,
     /// The database.
@@ -35,6 +42,9 @@ pub struct Address {
     pub tls: TlsSettings,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// After how long a silence of the server the connection counts as lost, unless the server is
+    /// found to be at work.
+    pub idle_timeout: Duration,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +60,7 @@ struct RawAddress {
     client_key: Option<PathBuf>,
     /// In milliseconds, as durations are handed over.
     connect_timeout: u64,
+    idle_timeout: u64,
 }
 
 impl Address {
@@ -75,15 +86,57 @@ impl Address {
             (None, None) => None,
             _ => return Err(refuse("`client_certificate` and `client_key` go together")),
         };
+        let port = raw.port.or(url.port).unwrap_or(rules.port);
+        let socket = host.starts_with('/').then(|| (rules.socket)(&host, port));
         let mode = raw.tls.unwrap_or_else(|| TlsMode::for_host(&host));
+        if socket.is_some() && mode != TlsMode::Disable {
+            return Err(refuse("`tls` goes with a server's name, not with a Unix socket")
+                .hint("leave `tls` out: nothing leaves the machine"));
+        }
         Ok(Self {
-            port: raw.port.or(url.port).unwrap_or(rules.port),
+            port,
+            socket,
             user,
             database,
             tls: TlsSettings { mode, ca_file: raw.ca_file, client_certificate },
             connect_timeout: Duration::from_millis(raw.connect_timeout),
+            idle_timeout: Duration::from_millis(raw.idle_timeout),
             host,
         })
+    }
+
+    /// Where the server is, for people: `host:port`, or the file of the socket.
+    pub fn place(&self) -> String {
+        match &self.socket {
+            Some(file) => file.display().to_string(),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
+
+    /// A connection to the server, which notices a peer that vanishes without a word after
+    /// `idle_timeout`.
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::Connection`] if nothing accepts within `limit`, and
+    /// `Cancelled` as soon as the stop signal is given.
+    pub fn connect(&self, limit: Duration, cancel: &Cancel) -> Result<TcpStream> {
+        let stream = match &self.socket {
+            Some(file) => connect_socket(file, limit, cancel)?,
+            None => connect_tcp(&self.host, self.port, limit, cancel)?,
+        };
+        if self.socket.is_none() {
+            let kept = keep_alive(&stream, self.idle_timeout);
+            kept.map_err(|error| Error::from(error).at("keepalive of the connection"))?;
+        }
+        Ok(stream)
+    }
+
+    /// The first stages of `check`: the name and the port, or the socket.
+    pub fn reach(&self, found: &mut ConnectionStages) -> bool {
+        match &self.socket {
+            Some(file) => found.reach_socket(file, self.connect_timeout),
+            None => found.reach(&self.host, self.port, self.connect_timeout),
+        }
     }
 }
 
@@ -180,7 +233,7 @@ impl AddressRules {
         };
         vec![
             text("url", &url),
-            text("host", "The server's name or address"),
+            text("host", "The server's name or address; or the path of a Unix socket"),
             OptionSpec::new(
                 "port",
                 OptionKind::Integer { min: 1, max: 65_535 },
@@ -206,9 +259,16 @@ impl AddressRules {
             OptionSpec::new(
                 "connect_timeout",
                 OptionKind::Duration,
-                "How long connecting may take",
+                "How long connecting may take, up to the end of the login",
             )
             .default("10 s")
+            .connection(),
+            OptionSpec::new(
+                "idle_timeout",
+                OptionKind::Duration,
+                "After how long a silence of the server it is asked whether it is still at work",
+            )
+            .default("30 s")
             .connection(),
         ]
     }
@@ -221,8 +281,12 @@ mod tests {
     use super::*;
     use transload_plugin_api::ErrorKind;
 
-    const RULES: AddressRules =
-        AddressRules { schemes: &["db", "database"], port: 77, database_is_user: true };
+    const RULES: AddressRules = AddressRules {
+        schemes: &["db", "database"],
+        port: 77,
+        database_is_user: true,
+        socket: |host, port| format!("{host}/.s.{port}").into(),
+    };
 
     fn address(pairs: &[(&str, &str)]) -> Result<Address> {
         Address::parse(&Options::from_pairs(pairs.iter().copied()), &RULES)
@@ -246,6 +310,29 @@ mod tests {
         let both = both.unwrap();
         assert_eq!((both.host.as_str(), both.user.as_str()), ("other", "you"));
         assert_eq!((both.database.as_str(), both.connect_timeout.as_secs()), ("shop", 10));
+    }
+
+    #[test]
+    fn a_path_is_a_unix_socket() {
+        for (pairs, file) in [
+            (&[("host", "/run/db"), ("user", "me")][..], Some("/run/db/.s.77")),
+            (&[("host", "/run/db"), ("user", "me"), ("port", "8")], Some("/run/db/.s.8")),
+            (&[("url", "db://me@%2Frun%2Fdb/shop")], Some("/run/db/.s.77")),
+            (&[("url", "db://me@%2Frun%2Fdb:8/shop")], Some("/run/db/.s.8")),
+            (&[("host", "run"), ("user", "me")], None),
+        ] {
+            let mut options = Options::from_pairs(pairs.iter().copied());
+            if let Some(port) = options.values.get_mut("port") {
+                *port = 8.into();
+            }
+            let found = Address::parse(&options, &RULES).unwrap();
+            assert_eq!(found.socket.as_deref(), file.map(std::path::Path::new), "{pairs:?}");
+            let place = if file.is_some() { found.place() } else { String::new() };
+            assert_eq!(place, file.unwrap_or_default());
+            assert_eq!(found.tls.mode == TlsMode::Disable, file.is_some());
+        }
+        let error = address(&[("host", "/run/db"), ("user", "me"), ("tls", "verify-ca")]);
+        assert_eq!(error.unwrap_err().kind, ErrorKind::Options);
     }
 
     #[test]
@@ -314,6 +401,8 @@ mod tests {
         let spec = |key: &str| specs.iter().find(|spec| spec.key == key).unwrap();
         assert_eq!(spec("connect_timeout").default, Some("10 s".into()));
         assert_eq!(found.connect_timeout, Duration::from_secs(10));
+        assert_eq!(spec("idle_timeout").default, Some("30 s".into()));
+        assert_eq!(found.idle_timeout, Duration::from_secs(30));
         assert!(spec("port").doc.ends_with("77") && spec("password").secret);
     }
 

@@ -2,12 +2,16 @@
 //! Nothing is tried after the first stage that fails. The stages that need a driver are the
 //! plugins' part.
 
+#[cfg(feature = "tls")]
+use std::path::Path;
 use std::{
     net::{TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
 use transload_plugin_api::{Error, Finding};
+#[cfg(feature = "tls")]
+use {crate::tcp::connect_socket, transload_plugin_api::Cancel};
 
 /// The findings so far.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +64,14 @@ impl ConnectionStages {
         let reached =
             reached.map_err(|error| error.hint("is the server running, and is `port` right?"));
         self.report("tcp", reached)
+    }
+
+    /// The stage `socket`: whether the Unix socket accepts a connection.
+    #[cfg(feature = "tls")]
+    pub fn reach_socket(&mut self, file: &Path, timeout: Duration) -> bool {
+        let reached = connect_socket(file, timeout, &Cancel::new());
+        let words = |_: &TcpStream| format!("`{}` answers", file.display());
+        self.add("socket", reached, words).is_some()
     }
 
     /// All findings.

@@ -33,7 +33,7 @@
 //! | `bulk_load` | [`BulkLoadPolicy`]: when chunks are loaded batch by batch |
 //! | `connection_stages` | [`ConnectionStages`]: the stages of connecting as findings of `check` |
 //! | `address` | [`Address`]: a server's address and the user (feature `tls`) |
-//! | `tcp`, `tls` | [`connect_tcp`]; [`TlsSettings`]: what is verified of a server (feature `tls`) |
+//! | `tcp`, `tls` | connections by TCP or a Unix socket; [`TlsSettings`]: what is verified of a server (feature `tls`) |
 //!
 //! Identifiers are always quoted and values always bound, so no name and no key can become SQL.
 //!
@@ -91,8 +91,6 @@ pub use split::{
 };
 pub(crate) use split::{decode_split, encode_split};
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
-#[cfg(feature = "tls")]
-pub use tcp::connect_tcp;
 #[cfg(feature = "tls")]
 pub use tls::{TlsMode, TlsSettings};
 pub use write_database::{Access, Commit, Destination, Loader, Session, WriteDatabase};

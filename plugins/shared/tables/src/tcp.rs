@@ -1,14 +1,16 @@
-//! A TCP connection within a time limit, which the stop signal ends as well. What is sent over it
-//! is the plugins' part.
+//! A connection by TCP or by a Unix socket within a time limit, which the stop signal ends as well.
+//! What is sent over it is the plugins' part.
 
 use std::{
     io,
     net::{TcpStream, ToSocketAddrs},
+    path::Path,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
 
+use socket2::{SockRef, TcpKeepalive};
 use transload_plugin_api::{Cancel, Error, Result};
 
 /// How often the stop signal is looked at.
@@ -19,26 +21,76 @@ const STEP: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`ErrorKind::Connection`](transload_plugin_api::ErrorKind::Connection) if none accepts within
 /// `limit`, and `Cancelled` as soon as the stop signal is given.
-pub fn connect_tcp(host: &str, port: u16, limit: Duration, cancel: &Cancel) -> Result<TcpStream> {
+pub(crate) fn connect_tcp(
+    host: &str,
+    port: u16,
+    limit: Duration,
+    cancel: &Cancel,
+) -> Result<TcpStream> {
+    let name = host.to_owned();
+    let reach = move |deadline| prepared(reach(&name, port, deadline)?);
+    within(limit, cancel, "is the server running, and is `port` right?", reach)
+}
+
+/// Connects to the Unix socket of a server on this machine. The stream is used like one of TCP:
+/// reading, writing, time limits and closing are the same calls for both.
+///
+/// # Errors
+/// As [`connect_tcp`].
+pub(crate) fn connect_socket(file: &Path, limit: Duration, cancel: &Cancel) -> Result<TcpStream> {
+    let path = file.to_owned();
+    let hint = "is the server running, and is this its socket?";
+    within(limit, cancel, hint, move |_| open_socket(&path))
+}
+
+#[cfg(unix)]
+pub(crate) fn open_socket(path: &Path) -> io::Result<TcpStream> {
+    let stream = std::os::unix::net::UnixStream::connect(path)?;
+    Ok(std::os::fd::OwnedFd::from(stream).into())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn open_socket(_path: &Path) -> io::Result<TcpStream> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
+}
+
+/// Ends a connection whose other side does not confirm anything for about this long.
+pub(crate) fn keep_alive(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let second = Duration::from_secs(1);
+    let keepalive = TcpKeepalive::new()
+        .with_time((limit / 3).max(second))
+        .with_interval((limit / 6).max(second));
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limit))?;
+    Ok(())
+}
+
+/// Runs `reach` on a thread, up to `limit` or the stop signal.
+fn within(
+    limit: Duration,
+    cancel: &Cancel,
+    hint: &str,
+    reach: impl FnOnce(Instant) -> io::Result<TcpStream> + Send + 'static,
+) -> Result<TcpStream> {
     cancel.check()?;
     let deadline = Instant::now() + limit;
     let (sender, receiver) = mpsc::channel();
-    let name = host.to_owned();
     // Neither looking up a name nor connecting can be interrupted: both are left to a thread that
     // may outlive its use.
     thread::Builder::new()
         .name("connect".to_owned())
         .spawn(move || {
             // Without a receiver the connection is of no use and closes.
-            let _ = sender.send(reach(&name, port, deadline));
+            let _ = sender.send(reach(deadline));
         })
         .map_err(|error| Error::from(error).at("start of the connecting thread"))?;
     loop {
         match receiver.recv_timeout(STEP) {
             Ok(reached) => {
-                return reached.and_then(prepared).map_err(|error| {
-                    Error::connection(format!("cannot connect: {error}"))
-                        .hint("is the server running, and is `port` right?")
+                return reached.map_err(|error| {
+                    Error::connection(format!("cannot connect: {error}")).hint(hint)
                 });
             }
             Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => cancel.check()?,
@@ -91,6 +143,25 @@ mod tests {
         assert!(error.message.starts_with("cannot connect: "), "{error}");
         let error = connect_tcp("not a name", port, LONG, &Cancel::new()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Connection);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_is_used_like_a_port() {
+        use std::io::{Read, Write};
+        let file = std::env::temp_dir().join(format!("transload-{}.sock", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&file).unwrap();
+        let mut stream = connect_socket(&file, LONG, &Cancel::new()).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.write_all(b"a").unwrap();
+        other.read_exact(&mut [0]).unwrap();
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+        assert_eq!(other.read(&mut [0]).unwrap(), 0);
+        let error = connect_socket(&file, LONG, &Cancel::new()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Connection);
+        assert!(error.hint.unwrap().contains("socket"));
     }
 
     #[test]

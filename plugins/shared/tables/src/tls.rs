@@ -37,7 +37,9 @@ pub enum TlsMode {
 impl TlsMode {
     /// What holds where the job says nothing: all is verified unless nothing leaves the machine.
     pub fn for_host(host: &str) -> Self {
+        // A path is a Unix socket.
         let loopback = host == "localhost"
+            || host.starts_with('/')
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if loopback { Self::Disable } else { Self::VerifyFull }
     }
