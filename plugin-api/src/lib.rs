@@ -200,6 +200,7 @@
 //!             unit: "line".to_owned(),
 //!             first: first as u64 + 1,
 //!             exact: dirty.is_empty(),
+//!             gaps: Vec::new(),
 //!         };
 //!         let bytes = lines.iter().map(|line| line.len() as u64 + 1).sum();
 //!         let position = Position(self.next.to_string().into_bytes());
@@ -340,6 +341,7 @@ pub mod testing;
 mod units;
 mod writer;
 
+pub use abi::catch_panic;
 pub use backoff::Backoff;
 pub use cancel::Cancel;
 pub use count::Count;
@@ -353,7 +355,7 @@ pub use logical::{Column, LogicalType, TypeParseError, columns_of, schema_of};
 pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};
 pub use options::Options;
 pub use reader::{
-    DirtyRow, Finding, Origin, Position, ReadBatch, ReadTask, Reader, SourceSchema, Split,
+    DirtyRow, Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, SourceSchema, Split,
     SplitRequest, TableInfo,
 };
 pub use secret::{Secret, Secrets};

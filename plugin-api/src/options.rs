@@ -18,6 +18,9 @@ pub struct Options {
     /// `[reader.schema]` of the job: column names and types that override inference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema: Vec<Column>,
+    /// `columns` of the job's reader: the only columns that it reads, if it names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
 }
 
 impl Options {
@@ -26,7 +29,7 @@ impl Options {
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         let values = pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        Self { values, schema: Vec::new() }
+        Self { values, ..Self::default() }
     }
 
     /// The options as the plugin's own type, which states no defaults and no units: values are

@@ -126,17 +126,21 @@ pub struct ReadBatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position(pub Vec<u8>);
 
-/// Where a batch's rows came from. Row `i` of the batch has the number `first + i` if `exact`.
+/// Where a batch's rows came from. If `exact`, row `i` of the batch has the number `first + i`, as far
+/// as no gap says otherwise.
 ///
 /// # Examples
 /// ```
-/// use transload_plugin_api::Origin;
+/// use transload_plugin_api::{Gap, Origin};
 ///
 /// let (source, unit) = ("orders.csv".to_owned(), "line".to_owned());
-/// let mut origin = Origin { source, unit, first: 15, exact: true };
+/// let mut origin = Origin { source, unit, first: 15, exact: true, gaps: Vec::new() };
 /// assert_eq!(origin.place(2), "orders.csv, line 17");
 ///
-/// origin.exact = false; // a dirty row between them, or a value of several lines
+/// origin.gaps = vec![Gap { row: 1, number: 18 }]; // lines 16 and 17 are a dirty row
+/// assert_eq!(origin.place(2), "orders.csv, line 19");
+///
+/// origin.exact = false; // the numbers are not known
 /// assert_eq!(origin.place(2), "orders.csv, 2 rows after line 15");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,16 +151,45 @@ pub struct Origin {
     pub unit: String,
     /// The number of the first row.
     pub first: u64,
-    /// Rows follow each other without gaps: no dirty row was left out, no value has several lines.
+    /// The number of each row is known: rows follow each other, except at `gaps`.
     pub exact: bool,
+    /// Where rows do not follow each other because a dirty row was left out or a value has several
+    /// lines, in ascending order of rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+}
+
+/// From row `row` of a batch on, rows are numbered from `number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct Gap {
+    /// The row's index in the batch.
+    pub row: u64,
+    /// Its number in the source.
+    pub number: u64,
+}
+
+impl From<(u64, u64)> for Gap {
+    fn from((row, number): (u64, u64)) -> Self {
+        Self { row, number }
+    }
+}
+
+impl From<Gap> for (u64, u64) {
+    fn from(Gap { row, number }: Gap) -> Self {
+        (row, number)
+    }
 }
 
 impl Origin {
     /// The place of row `index` of the batch, for messages: `orders.csv, line 17`.
     pub fn place(&self, index: u64) -> String {
-        let Self { source, unit, first, exact } = self;
+        let Self { source, unit, first, exact, gaps } = self;
         if *exact {
-            return format!("{source}, {unit} {}", first + index);
+            let behind = gaps.partition_point(|gap| gap.row <= index);
+            let (row, number) =
+                gaps[..behind].last().map_or((0, *first), |gap| (gap.row, gap.number));
+            return format!("{source}, {unit} {}", number.saturating_add(index - row));
         }
         format!("{source}, {} rows after {unit} {first}", index)
     }
@@ -210,6 +243,13 @@ pub struct SourceSchema {
     /// Notes for the plan: what was inferred and from how many rows, what is unusual.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Warnings for plan, run and report: what is left out because the job says so.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Rows may have columns beyond these, such as JSON keys that a sample did not show. The host
+    /// may then ask [`Reader::produces`] for a column that only the target names.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// How the source should be divided.

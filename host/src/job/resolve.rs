@@ -67,7 +67,8 @@ impl DraftJob {
         let draft = &self.reader;
         let descriptor = find_plugin(&draft.side, Role::Reader, find, findings)?;
         let side = self.side(&draft.side, Role::Reader, descriptor.borrow(), findings)?;
-        let options = Options { schema: draft.schema.clone(), ..side.options };
+        let (schema, columns) = (draft.schema.clone(), draft.columns.clone());
+        let options = Options { schema, columns, ..side.options };
         Some(JobReader {
             plugin: side.plugin,
             connection: side.connection,

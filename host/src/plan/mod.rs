@@ -66,8 +66,9 @@ impl Plan {
     /// If the job is impossible: missing tables or columns, types that do not fit, a missing key, a
     /// guarantee that cannot be reached.
     pub(crate) fn new(job: &Job, run: String, stores: &Stores) -> Result<Self> {
-        let source = stores.reader.schema()?;
+        let mut source = stores.reader.schema()?;
         let target = stores.writer.inspect()?;
+        schema::complete(job, &mut source, &target);
         let chosen = schema::choose(job, &source, &target)?;
         let key = keys::choose(job, stores.write_mode(job)?, &source, &target, &chosen)?;
         let write = write_plan(job, run.clone(), &chosen, key);
@@ -80,6 +81,7 @@ impl Plan {
         let (guarantee, because) = guarantee(&write, &draft, &splits);
         require(job, guarantee, &because)?;
         let mut warnings: Vec<_> = job.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(source.warnings);
         warnings.extend(draft.warnings.iter().cloned());
         warnings.extend(schema::losses(&mapping));
         Ok(Self {

@@ -2,7 +2,7 @@
 //! pair. The order of columns does not matter.
 
 use serde::Serialize;
-use transload_plugin_api::{Column, LogicalType, SourceSchema, TargetInfo, code};
+use transload_plugin_api::{Column, LogicalType, SourceSchema, TargetInfo, WriteMode, code};
 
 use crate::{
     Error, Exit, Result,
@@ -36,6 +36,46 @@ pub(super) struct Pair {
     pub(super) target: Column,
 }
 
+/// Adds columns that only the target or the job names to a source that may have more columns than
+/// it shows. A source that shows none gets all of them, so that a run without rows succeeds.
+/// Otherwise those in which a row without a value gets NULL anyway: not one with a default, and
+/// none in an upsert, which would replace the target's value by NULL.
+pub(super) fn complete(job: &Job, source: &mut SourceSchema, target: &TargetInfo) {
+    let is_mapped = |column: &Column| job.map.iter().any(|(to, _)| *to == column.name);
+    let of_target = target.columns.iter().filter(|it| !it.generated && !is_mapped(it));
+    let of_target = of_target.filter(|_| job.reader.columns.is_none());
+    let more: Vec<_> = if !source.open {
+        Vec::new()
+    } else if source.columns.is_empty() {
+        let any = of_target.clone().any(|column| !column.has_default);
+        let of_target = of_target.filter(|column| !(any && column.has_default));
+        of_target.map(|it| (&it.name, it.logical.clone())).chain(named(job, target)).collect()
+    } else if job.writer.write_mode != WriteMode::Upsert {
+        let of_target = of_target.filter(|column| column.nullable && !column.has_default);
+        of_target.map(|it| (&it.name, it.logical.clone())).collect()
+    } else {
+        Vec::new()
+    };
+    for (name, logical) in more {
+        if by_name(&source.columns, name).is_none() {
+            source.columns.push(Column { inferred: true, ..Column::new(name, logical, true) });
+        }
+    }
+}
+
+/// The source columns that the job names, in the types of the target's.
+fn named<'a>(
+    job: &'a Job,
+    target: &'a TargetInfo,
+) -> impl Iterator<Item = (&'a String, LogicalType)> {
+    let mapped = job.map.iter().map(|(to, from)| (from, to));
+    let named = mapped.chain(job.reader.columns.iter().flatten().map(|name| (name, name)));
+    named.map(|(from, to)| {
+        let taker = by_name(&target.columns, to);
+        (from, taker.map_or(LogicalType::TEXT, |taker| taker.logical.clone()))
+    })
+}
+
 /// Pairs columns by the job's `columns` and `map`, otherwise by name.
 pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> Result<Chosen> {
     let mut pairs = Vec::new();
@@ -47,10 +87,25 @@ pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> R
     }
     refuse_twice(&pairs)?;
     if pairs.is_empty() {
-        return Err(Error::new(Exit::Schema, "no column is left to move").code(code::PLAN_EMPTY));
+        return Err(nothing_to_move(source));
     }
     let unmapped = unfilled(&pairs, source, target)?;
     Ok(Chosen { pairs, unmapped })
+}
+
+/// The error for a plan without columns, with what the reader leaves out.
+fn nothing_to_move(source: &SourceSchema) -> Error {
+    if source.open && source.columns.is_empty() {
+        let message = "the source has no rows that show its columns, and the target has none";
+        return Error::new(Exit::Schema, message)
+            .code(code::PLAN_EMPTY)
+            .hint("name the columns in [reader.schema]");
+    }
+    let mut message = "no column is left to move".to_owned();
+    if !source.warnings.is_empty() {
+        message = format!("{message}: {}", source.warnings.join("; "));
+    }
+    Error::new(Exit::Schema, message).code(code::PLAN_EMPTY)
 }
 
 /// The source columns to read. Sources of `[map]` must exist even if they are not selected.

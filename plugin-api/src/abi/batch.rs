@@ -17,7 +17,7 @@ use super::{
     guard::{catch, from_json, to_json},
     module::{FfiArray, FfiBatch, FfiSchema},
 };
-use crate::{DirtyRow, Error, Result, code};
+use crate::{DirtyRow, Error, Gap, Result, code};
 
 /// Conversions between a mirror struct of `module` and arrow-rs's own struct, which are the same C
 /// struct. Only the mirror has a layout that abi_stable can check.
@@ -64,12 +64,19 @@ pub(super) struct BatchNotes {
     /// Rows that could not be read or written.
     #[serde(default)]
     pub(super) dirty: Vec<DirtyRow>,
+    /// Gaps of the batch's origin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gaps: Vec<Gap>,
 }
 
 impl BatchNotes {
     /// The notes as JSON; an empty text for a batch without any, as most are.
     pub(super) fn to_text(&self) -> Result<RString> {
-        if self.dirty.is_empty() { Ok(RString::new()) } else { to_json(self) }
+        if self.dirty.is_empty() && self.gaps.is_empty() {
+            Ok(RString::new())
+        } else {
+            to_json(self)
+        }
     }
 
     /// The notes from their JSON or empty text.

@@ -11,7 +11,7 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     mem,
     panic::{self, AssertUnwindSafe},
     sync::atomic::{AtomicBool, Ordering},
@@ -28,6 +28,25 @@ use crate::{Error, Result, code};
 thread_local! {
     /// The location of this thread's last panic, from the panic hook.
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether this thread runs [`catch_panic`].
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs foreign code that panics on damaged input, such as a decoder. Returns `None` if it
+/// panicked; the log has the panic at level debug only, because the caller reports the damage.
+///
+/// Whatever `run` has changed must not be used again after a panic.
+pub fn catch_panic<T>(run: impl FnOnce() -> T) -> Option<T> {
+    let before = EXPECTED.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(run));
+    EXPECTED.set(before);
+    // The payload's own drop may panic: it is never run.
+    outcome.map_err(mem::forget).ok()
+}
+
+/// Whether a panic of this thread would be caught by [`catch_panic`].
+pub(super) fn is_expected() -> bool {
+    EXPECTED.try_with(Cell::get).unwrap_or(false)
 }
 
 /// Records the location of a panic. Called by the panic hook, on the panicking thread; the next
@@ -242,6 +261,14 @@ mod tests {
         assert_eq!(second.unwrap_err().message, "`check` refused: an earlier call panicked");
         // SAFETY: released once.
         unsafe { Guarded::<u32>::release(data) };
+    }
+
+    #[test]
+    fn a_panic_is_expected_only_within_its_call() {
+        assert!(!is_expected());
+        assert_eq!(catch_panic(is_expected), Some(true));
+        assert_eq!(catch_panic(|| -> u32 { panic::panic_any(Spiteful) }), None);
+        assert!(!is_expected());
     }
 
     #[test]

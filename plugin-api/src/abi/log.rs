@@ -22,7 +22,7 @@ use tracing::{
 };
 
 use super::{
-    guard::{catch, message_of, note_panic},
+    guard::{catch, is_expected, message_of, note_panic},
     module::{FfiLog, LogVtable, LogVtableRef},
 };
 
@@ -147,7 +147,8 @@ fn send(level: Level, target: &str, message: &str, fields: &str) {
 }
 
 /// The panic hook: logs the panic with its location and, if `RUST_BACKTRACE` asks for it, its
-/// backtrace, and records the location for the error that the guard makes.
+/// backtrace, and records the location for the error that the guard makes. A panic that the plugin
+/// expects is logged for developers only.
 fn forward_panic(info: &panic::PanicHookInfo<'_>) {
     let location = info.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string);
     let message = message_of(info.payload());
@@ -161,7 +162,8 @@ fn forward_panic(info: &panic::PanicHookInfo<'_>) {
     }
     note_panic(location.clone());
     let message = format!("panicked at {location}: {message}");
-    send(Level::ERROR, "panic", &message, &Value::Object(fields).to_string());
+    let level = if is_expected() { Level::DEBUG } else { Level::ERROR };
+    send(level, "panic", &message, &Value::Object(fields).to_string());
 }
 
 /// The subscriber of this library: forwards events; spans are only numbered.

@@ -62,6 +62,7 @@ pub mod module;
 mod services;
 mod version;
 
+pub use guard::catch_panic;
 pub use import::{Module, module_at};
 pub use log::{LogEvent, LogSink};
 pub use version::{ABI, AbiVersion};

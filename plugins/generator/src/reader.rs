@@ -38,7 +38,7 @@ impl GeneratorReader {
             .collect();
         let columns: Vec<Column> = makers.iter().map(|maker| maker.spec().column()).collect();
         let keys = options.keys(&columns)?;
-        let schema = SourceSchema { columns, keys, notes: Vec::new() };
+        let schema = SourceSchema { columns, keys, ..SourceSchema::default() };
         let (cancel, lost) = (host.cancel().clone(), Arc::default());
         Ok(Self { options, makers, schema, cancel, lost })
     }
@@ -225,6 +225,7 @@ impl ReadTask for GeneratorTask {
                 unit: "row".to_owned(),
                 first,
                 exact: dirty.is_empty(),
+                gaps: Vec::new(),
             }),
             bytes: batch.get_array_memory_size() as u64,
             batch,
@@ -259,7 +260,7 @@ mod tests {
 
     fn reader(pairs: serde_json::Value) -> GeneratorReader {
         let serde_json::Value::Object(values) = pairs else { panic!("an object") };
-        let options = Options { values, schema: Vec::new() };
+        let options = Options { values, ..Options::default() };
         GeneratorReader::new(&options, &Host::detached()).unwrap()
     }
 

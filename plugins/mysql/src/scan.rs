@@ -186,6 +186,7 @@ impl ReadTask for Scan {
             unit: "row".to_owned(),
             first: self.count + 1,
             exact: read.dirty.is_empty(),
+            gaps: Vec::new(),
         };
         self.count += read.rows;
         Ok(Some(ReadBatch {

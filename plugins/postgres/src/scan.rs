@@ -81,6 +81,7 @@ impl Scan {
             unit: "row".to_owned(),
             first: first + 1,
             exact: dirty.is_empty(),
+            gaps: Vec::new(),
         };
         let dirty = dirty.into_iter().map(|(at, row)| DirtyRow {
             place: Some(format!("{}, row {}", self.source, at + 1)),

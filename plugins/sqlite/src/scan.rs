@@ -296,8 +296,12 @@ impl BatchBuilder {
                 unit: self.plan.key_name.clone(),
                 first: self.first_rowid.unsigned_abs(),
                 exact: clean && last - i128::from(self.first_rowid) + 1 == self.rows as i128,
+                gaps: Vec::new(),
             },
-            _ => Origin { source, unit: "row".into(), first: self.passed + 1, exact: clean },
+            _ => {
+                let first = self.passed + 1;
+                Origin { source, unit: "row".into(), first, exact: clean, gaps: Vec::new() }
+            }
         }
     }
 }

@@ -284,6 +284,7 @@ impl ReadTask for SampleReadTask {
                 unit: "line".into(),
                 first: self.next,
                 exact: true,
+                gaps: Vec::new(),
             }),
             dirty: if self.next == 2 { vec![dirty] } else { vec![] },
             bytes: 1000 + self.next,

@@ -199,7 +199,7 @@ impl Bucket {
         };
         let all = values.as_object_mut().expect("an object");
         all.extend(more.as_object().expect("an object of options").clone());
-        Options { values: std::mem::take(all), schema: Vec::new() }
+        Options { values: std::mem::take(all), ..Options::default() }
     }
 
     /// A host that provides the keys.

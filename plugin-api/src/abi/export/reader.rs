@@ -2,6 +2,8 @@
 //! `ReaderVtable` or `ReadTaskVtable`, whose contract is stated there: it reads its arguments, runs
 //! the author's method under the guard, and converts the result.
 
+use std::mem;
+
 use abi_stable::{
     prefix_type::WithMetadata,
     std_types::{RNone, ROption, RSlice, RSome, RStr, RString, RVec},
@@ -153,8 +155,9 @@ unsafe extern "C" fn next_batch(data: *mut ()) -> FfiResult<ROption<FfiReadBatch
 }
 
 /// A batch with all that belongs to it, compared with the schema that was sent.
-fn export_batch(read: ReadBatch, schema: &SchemaRef) -> Result<FfiReadBatch> {
-    let notes = BatchNotes { dirty: read.dirty };
+fn export_batch(mut read: ReadBatch, schema: &SchemaRef) -> Result<FfiReadBatch> {
+    let gaps = read.origin.as_mut().map(|origin| mem::take(&mut origin.gaps));
+    let notes = BatchNotes { dirty: read.dirty, gaps: gaps.unwrap_or_default() };
     Ok(FfiReadBatch {
         batch: batch::export_batch(&read.batch, schema)?,
         position: RVec::from(read.position.0),
@@ -165,6 +168,6 @@ fn export_batch(read: ReadBatch, schema: &SchemaRef) -> Result<FfiReadBatch> {
 }
 
 fn export_origin(origin: Origin) -> FfiOrigin {
-    let Origin { source, unit, first, exact } = origin;
+    let Origin { source, unit, first, exact, gaps: _ } = origin;
     FfiOrigin { source: source.into(), unit: unit.into(), first, exact }
 }

@@ -204,7 +204,12 @@ unsafe extern "C" fn write(data: *mut (), batch: FfiBatch) -> FfiResult<FfiWritt
 
 fn export_written(written: Written) -> Result<FfiWritten> {
     let Written { inserted, updated, skipped, dirty } = written;
-    Ok(FfiWritten { inserted, updated, skipped, notes: BatchNotes { dirty }.to_text()? })
+    Ok(FfiWritten {
+        inserted,
+        updated,
+        skipped,
+        notes: BatchNotes { dirty, ..BatchNotes::default() }.to_text()?,
+    })
 }
 
 unsafe extern "C" fn commit_chunk(

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::too_old;
 use crate::{
-    Column, Count, Finding, Origin, Position, ReadBatch, ReadTask, Reader, Result, SourceSchema,
-    Split, SplitRequest, TableInfo,
+    Column, Count, Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, Result,
+    SourceSchema, Split, SplitRequest, TableInfo,
     abi::{
         batch::{self, BatchNotes},
         guard::{from_ffi, from_json, to_json},
@@ -122,16 +122,17 @@ impl ReadTask for ForeignReadTask {
 /// A batch with all that belongs to it.
 fn import_batch(read: FfiReadBatch, schema: &SchemaRef) -> Result<ReadBatch> {
     let FfiReadBatch { batch, position, origin, bytes, notes } = read;
+    let BatchNotes { dirty, gaps } = BatchNotes::from_text(notes.as_str())?;
     Ok(ReadBatch {
         batch: batch::import_batch(batch, schema)?,
         position: Position(position.into_vec()),
-        origin: origin.into_option().map(import_origin),
-        dirty: BatchNotes::from_text(notes.as_str())?.dirty,
+        origin: origin.into_option().map(|origin| import_origin(origin, gaps)),
+        dirty,
         bytes,
     })
 }
 
-fn import_origin(origin: FfiOrigin) -> Origin {
+fn import_origin(origin: FfiOrigin, gaps: Vec<Gap>) -> Origin {
     let FfiOrigin { source, unit, first, exact } = origin;
-    Origin { source: source.into(), unit: unit.into(), first, exact }
+    Origin { source: source.into(), unit: unit.into(), first, exact, gaps }
 }

@@ -17,7 +17,7 @@ pub(crate) type Row = Vec<Option<String>>;
 /// Options from a JSON object.
 pub(crate) fn options(values: Value) -> Options {
     let Value::Object(values) = values else { panic!("options are an object") };
-    Options { values, schema: Vec::new() }
+    Options { values, ..Options::default() }
 }
 
 /// Options with the path of a file in a folder.

@@ -233,7 +233,7 @@ mod tests {
 
     fn writer(values: Value) -> GeneratorWriter {
         let Value::Object(values) = values else { panic!("an object") };
-        GeneratorWriter::new(&Options { values, schema: Vec::new() }, &Host::detached()).unwrap()
+        GeneratorWriter::new(&Options { values, ..Options::default() }, &Host::detached()).unwrap()
     }
 
     fn plan(mode: WriteMode) -> WritePlan {

@@ -28,7 +28,7 @@ pub(crate) struct Generator<'a> {
 
 fn options(values: Value) -> Options {
     let Value::Object(values) = values else { panic!("options are an object: {values}") };
-    Options { values, schema: Vec::new() }
+    Options { values, ..Options::default() }
 }
 
 /// A column of every type with NULL and edge values, and one that identifies rows.

@@ -83,7 +83,7 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
     fn schema(&self) -> Result<SourceSchema> {
         let Description { columns, keys, notes, .. } = self.described()?;
         let columns = columns.iter().map(|column| column.as_ref().clone()).collect();
-        Ok(SourceSchema { columns, keys, notes })
+        Ok(SourceSchema { columns, keys, notes, ..SourceSchema::default() })
     }
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {

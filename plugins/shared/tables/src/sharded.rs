@@ -169,7 +169,12 @@ impl<R: Shard> Reader for ShardedReader<R> {
                  of one table apart, not rows of all"
             ));
         }
-        Ok(SourceSchema { columns, keys: self.shared_keys(schema.keys), notes })
+        Ok(SourceSchema {
+            keys: self.shared_keys(schema.keys),
+            columns,
+            notes,
+            ..SourceSchema::default()
+        })
     }
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
@@ -284,7 +289,7 @@ mod tests {
             let columns = vec!["k".to_owned()];
             let key = Key { name: String::new(), columns, primary: true, unusable: false };
             let columns = self.columns.clone();
-            Ok(SourceSchema { columns, keys: vec![key], notes: Vec::new() })
+            Ok(SourceSchema { columns, keys: vec![key], ..SourceSchema::default() })
         }
 
         fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {

@@ -252,7 +252,7 @@ mod tests {
             name.schema.get_or_insert_with(|| "own".to_owned());
             Ok(name)
         };
-        Sources::parse(&Options { values, schema: Vec::new() }, resolve)
+        Sources::parse(&Options { values, ..Options::default() }, resolve)
     }
 
     fn tables(values: Value) -> Vec<(String, String)> {
