@@ -23,17 +23,27 @@ pub struct Count {
     /// Should be 0 in a healthy run; the summary shows it only if it is not.
     #[serde(default)]
     pub trouble: bool,
+    /// What was left out of the rows, if it counts that: the words after the number in the run's
+    /// warnings. `values of keys that the sample did not show are left out: `a`, `b``.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 impl Count {
     /// A count of normal operation.
     pub fn new(name: impl Into<String>, value: u64) -> Self {
-        Self { name: name.into(), value, trouble: false }
+        Self { name: name.into(), value, trouble: false, left_out: None }
     }
 
     /// A count of failures that were overcome: retries, throttled requests.
     pub fn trouble(name: impl Into<String>, value: u64) -> Self {
-        Self { name: name.into(), value, trouble: true }
+        Self { name: name.into(), value, trouble: true, left_out: None }
+    }
+
+    /// A count of rows or values that a reader left out, or that a writer did. The run warns of it
+    /// in its summary and its report if it is not 0: `3 values of key `b` are left out`.
+    pub fn left_out(name: impl Into<String>, value: u64, what: impl Into<String>) -> Self {
+        Self { left_out: Some(what.into()), ..Self::trouble(name, value) }
     }
 
     /// Whether the name is valid: snake_case of `a` to `z` and digits, a letter first, at most 64

@@ -47,6 +47,9 @@ pub struct Descriptor {
     /// Who ships it; empty for the installation's own plugins.
     #[serde(default)]
     pub vendor: String,
+    /// The dialect of the options that hold SQL, and of `before` and `after`.
+    #[serde(default)]
+    pub dialect: Dialect,
     /// Options of both roles.
     #[serde(default)]
     pub options: Vec<OptionSpec>,
@@ -56,6 +59,25 @@ pub struct Descriptor {
     /// Present if the plugin writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writer: Option<WriterDescriptor>,
+}
+
+/// How a store writes literals, names and comments in SQL. The host needs it to put parameters of a
+/// job into statements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Dialect {
+    /// Also `E'text'`, `$tag$text$tag$` and nested comments.
+    Postgres,
+    /// Backslash escapes, `"text"`, `` `name` `` and `# comment`.
+    Mysql,
+    /// Also `` `name` `` and `[name]`.
+    Sqlite,
+    /// Standard SQL: `'text'`, `"name"`, `-- comment`. A dialect that this side does not know reads
+    /// as this one.
+    #[default]
+    #[serde(other)]
+    Standard,
 }
 
 /// What a reader declares.

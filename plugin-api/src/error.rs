@@ -94,6 +94,27 @@ pub struct Error {
     /// Deeper layers, nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
+    /// Which plugin returned it. Set by the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<ErrorOrigin>>,
+}
+
+/// Which plugin returned an error, as which role and from which of its functions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorOrigin {
+    /// The plugin's name.
+    pub plugin: String,
+    /// `reader` or `writer`.
+    pub role: String,
+    /// The function's name in the contract, such as `next_batch`.
+    pub verb: String,
+}
+
+impl fmt::Display for ErrorOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plugin, role, verb } = self;
+        write!(f, "plugin `{plugin}`, {role}, `{verb}`")
+    }
 }
 
 impl Error {
@@ -107,6 +128,7 @@ impl Error {
             place: None,
             hint: None,
             causes: Vec::new(),
+            origin: None,
         }
     }
 

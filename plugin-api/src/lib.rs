@@ -346,10 +346,10 @@ pub use backoff::Backoff;
 pub use cancel::Cancel;
 pub use count::Count;
 pub use descriptor::{
-    ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, ReaderDescriptor, SplitAbility,
-    TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
+    ConflictEffect, Descriptor, Dialect, Guarantee, KeyNeed, Limits, ReaderDescriptor,
+    SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, ErrorOrigin, Result};
 pub use host::Host;
 pub use logical::{Column, LogicalType, TypeParseError, columns_of, schema_of};
 pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};

@@ -43,6 +43,10 @@ pub struct OptionSpec {
     /// Never printed, and handed over by [`crate::Host::secret`] alone.
     #[serde(default)]
     pub secret: bool,
+    /// It holds SQL, in the descriptor's [dialect](crate::Dialect): the host puts the values of
+    /// `${name}` into it as literals, never as text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sql: bool,
     /// Where it belongs.
     #[serde(default)]
     pub scope: OptionScope,
@@ -125,6 +129,7 @@ impl OptionSpec {
             required: false,
             default: None,
             secret: false,
+            sql: false,
             scope: OptionScope::Job,
         }
     }
@@ -156,6 +161,13 @@ impl OptionSpec {
     pub fn secret(mut self) -> Self {
         self.secret = true;
         self.connection()
+    }
+
+    /// Holds SQL: a statement or a part of one.
+    #[must_use]
+    pub fn sql(mut self) -> Self {
+        self.sql = true;
+        self
     }
 
     /// Part of the store's address or login.

@@ -77,7 +77,7 @@ pub(crate) struct Report {
     pub(crate) folder: PathBuf,
     /// Files with dirty rows.
     pub(crate) dirty_files: Vec<PathBuf>,
-    /// The plan's warnings.
+    /// The plan's warnings, and what either plugin counted as left out.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -117,6 +117,7 @@ impl Report {
         for task in &mut tasks {
             task.split.clone_from(&plan.splits[task.task as usize].label);
         }
+        let left_out = left_out(outcome.reader_counts.iter().chain(&outcome.writer_counts));
         let dirty_files = tasks.iter().map(|task| folder.dirty_file(task.task));
         Self {
             job: plan.job.clone(),
@@ -144,9 +145,18 @@ impl Report {
             dirty_files: dirty_files.filter(|path| path.exists()).collect(),
             tasks,
             folder: folder.path().to_owned(),
-            warnings: plan.warnings.clone(),
+            warnings: plan.warnings.iter().cloned().chain(left_out).collect(),
         }
     }
+}
+
+/// `3 values of key `b` are left out`, for each count of that kind that is not 0.
+fn left_out<'a>(counts: impl Iterator<Item = &'a Count>) -> Vec<String> {
+    let met = counts.filter(|count| count.value > 0);
+    met.filter_map(|count| {
+        Some(format!("{} {}", summary::grouped(count.value), count.left_out.as_ref()?))
+    })
+    .collect()
 }
 
 impl Bottleneck {

@@ -64,6 +64,9 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         "  target      {} by {}, {}",
         report.target, report.write_mode, report.guarantee
     )?;
+    for warning in &report.warnings {
+        writeln!(text, "  warning     {warning}")?;
+    }
     for file in &report.dirty_files {
         writeln!(text, "  dirty rows  {}", file.display())?;
     }
@@ -73,7 +76,8 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
 /// `3 requests throttled, 1 connections broken (of 120 requests)`; `None` if there is no trouble.
 fn trouble(counts: &[Count]) -> Option<String> {
     let words = |trouble: bool| {
-        let met = counts.iter().filter(|count| count.trouble == trouble && count.value > 0);
+        let shown = |count: &&Count| count.value > 0 && count.left_out.is_none();
+        let met = counts.iter().filter(shown).filter(|count| count.trouble == trouble);
         met.map(|count| format!("{} {}", grouped(count.value), count.name.replace('_', " ")))
             .collect::<Vec<_>>()
             .join(", ")

@@ -13,8 +13,6 @@ pub(crate) fn descriptor() -> Descriptor {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         summary: "generates rows of any schema; as a target, counts rows and computes checksums"
             .to_owned(),
-        vendor: String::new(),
-        options: Vec::new(),
         reader: Some(ReaderDescriptor {
             options: reader_specs(),
             types: types(),
@@ -30,6 +28,7 @@ pub(crate) fn descriptor() -> Descriptor {
             runs_statements: false,
             limits: Limits { transactional: true, ..Limits::default() },
         }),
+        ..Descriptor::default()
     }
 }
 

@@ -57,8 +57,8 @@ mod wire;
 mod writer;
 
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options, Plugin,
-    Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,
+    ConflictEffect, Descriptor, Dialect, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options,
+    Plugin, Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,
     WriterDescriptor,
 };
 
@@ -72,6 +72,7 @@ impl Plugin for MysqlPlugin {
             name: "mysql".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a MySQL or MariaDB server".to_owned(),
+            dialect: Dialect::Mysql,
             options: options::ADDRESS.specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),

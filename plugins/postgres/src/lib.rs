@@ -54,8 +54,8 @@ mod wire;
 mod writer;
 
 use transload_plugin_api::{
-    Descriptor, Host, Limits, LoadMethod, Options, Plugin, Reader, ReaderDescriptor, Result,
-    SplitAbility, Writer, WriterDescriptor,
+    Descriptor, Dialect, Host, Limits, LoadMethod, Options, Plugin, Reader, ReaderDescriptor,
+    Result, SplitAbility, Writer, WriterDescriptor,
 };
 
 /// The plugin.
@@ -68,6 +68,7 @@ impl Plugin for PostgresPlugin {
             name: "postgres".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a PostgreSQL database".to_owned(),
+            dialect: Dialect::Postgres,
             options: options::connection_specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),

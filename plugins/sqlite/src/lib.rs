@@ -41,8 +41,8 @@ mod types;
 mod writer;
 
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options, Plugin,
-    Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,
+    ConflictEffect, Descriptor, Dialect, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options,
+    Plugin, Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,
     WriterDescriptor,
 };
 
@@ -56,6 +56,7 @@ impl Plugin for SqlitePlugin {
             name: "sqlite".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of an SQLite database file".to_owned(),
+            dialect: Dialect::Sqlite,
             options: options::connection_specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),

@@ -186,8 +186,8 @@ pub fn source_specs(split_key: &str) -> Vec<OptionSpec> {
             OptionKind::List,
             "Tables of the same columns and types, read as one; each may have ranges",
         ),
-        text("query", "The SELECT to read; or give `table`"),
-        text("where", "A condition on each table's rows, as SQL"),
+        text("query", "The SELECT to read; or give `table`").sql(),
+        text("where", "A condition on each table's rows, as SQL").sql(),
         text(
             "split_key",
             &format!("The column by whose ranges each table is divided; {split_key}"),
