@@ -173,6 +173,7 @@ impl<R: Shard> Reader for ShardedReader<R> {
             keys: self.shared_keys(schema.keys),
             columns,
             notes,
+            warnings: schema.warnings,
             ..SourceSchema::default()
         })
     }
