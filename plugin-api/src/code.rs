@@ -146,6 +146,8 @@ codes! {
     RUN_FOLDER = "RUN-FOLDER";
     /// A thread of the host panicked.
     RUN_PANIC = "RUN-PANIC";
+    /// A stage table does not hold the rows that were committed to it; nothing was published.
+    RUN_STAGE = "RUN-STAGE";
 }
 
 /// Prefixes that a database's own code follows, with what follows them.

@@ -379,3 +379,35 @@ fn mariadb_restarted_in_the_middle_of_a_run() {
 fn mysql_restarted_in_the_middle_of_a_run() {
     restarted(Mysql, Postgres);
 }
+
+/// The server crashes while rows are staged and comes back. What it has lost of the stage is never
+/// missing in the target: either all rows are published, or none.
+fn restarted_while_staging(product: Product, other: Product) {
+    let own = OwnServer::start(product);
+    let flow = Flow::between(&Server::of(other), &own.server, ROWS, true);
+    flow.target.run("INSERT INTO numbers VALUES (-1, 'old', 1, NULL);");
+    let job = Job { mode: "overwrite", rate: 20_000, ..Job::default() };
+    let running = flow.started(&job, Duration::from_millis(1_500));
+    own.restart();
+    let ended = running.wait();
+    if ended.exit == Some(0) {
+        flow.assert_complete("the server kept what was staged");
+    } else {
+        assert_eq!(flow.target.lines("SELECT id, word FROM numbers"), ["-1|old"], "{ended:?}");
+        if product == Postgres {
+            ended.exits(1).says("RUN-STAGE");
+        }
+    }
+    flow.run(&Job { rate: 0, ..job }).exits(0);
+    flow.assert_complete("run again");
+}
+
+#[test]
+fn postgres_restarted_while_rows_are_staged() {
+    restarted_while_staging(Postgres, Mariadb);
+}
+
+#[test]
+fn mariadb_restarted_while_rows_are_staged() {
+    restarted_while_staging(Mariadb, Postgres);
+}

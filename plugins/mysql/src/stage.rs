@@ -2,8 +2,8 @@
 //! which takes the target's name when the job commits: RENAME is atomic, while TRUNCATE would
 //! commit by itself.
 
-use transload_plugin_api::Result;
-use transload_tables::{Commit, Destination, Dialect as _, TableName};
+use transload_plugin_api::{Error, Result};
+use transload_tables::{Commit, Destination, Dialect as _, TableName, check_stage};
 
 use crate::{
     catalog,
@@ -71,6 +71,14 @@ impl Stage {
         ]
     }
 
+    /// How many rows the stage holds, those that `which` (a WHERE clause, or nothing) names.
+    fn count(&self, session: &mut Session, which: &str) -> Result<u64> {
+        let sql = format!("SELECT COUNT(*) FROM {}{which}", in_full(&self.table));
+        let rows = session.rows("count the staged rows", &sql)?;
+        let count = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        count.ok_or_else(|| Error::other("count the staged rows: the server returned no number"))
+    }
+
     fn make(&self, session: &mut Session) -> Result<()> {
         let found = catalog::find_table(session, &self.table)?;
         let done = match &found {
@@ -84,7 +92,9 @@ impl Stage {
         Ok(())
     }
 
-    fn publish(&self, session: &mut Session) -> Result<Commit> {
+    fn publish(&self, session: &mut Session, rows: u64) -> Result<Commit> {
+        let found = self.count(session, "")?;
+        check_stage(&self.table.to_string(), rows, found)?;
         let [unmark, swap, _] = self.publication();
         let stage = catalog::find_table(session, &self.table)?;
         if stage.is_some_and(|stage| stage.column(TASK_COLUMN).is_some()) {
@@ -110,10 +120,10 @@ impl Destination<Session> for MysqlDestination {
         }
     }
 
-    fn publish(&self, session: &mut Session) -> Result<Commit> {
+    fn publish(&self, session: &mut Session, rows: u64) -> Result<Commit> {
         match self {
             Self::Direct | Self::Emptied(_) => Ok(Commit::Committed),
-            Self::Staged(stage) => stage.publish(session),
+            Self::Staged(stage) => stage.publish(session, rows),
         }
     }
 

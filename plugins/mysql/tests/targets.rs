@@ -10,7 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use support::{Fixture, Server, integers, plan, texts, write_all};
 use transload_plugin_api::{
     ErrorKind, Guarantee, Host, LoadMethod, Options, Plugin, Result, Secret, Secrets, TaskContext,
-    WriteMode, WritePlan, Writer, schema_of,
+    WriteMode, WritePlan, Writer, code, schema_of, testing::steps::chunk,
 };
 use transload_plugin_mysql::MysqlPlugin;
 
@@ -285,4 +285,26 @@ fn a_batch_of_other_types_is_a_defect() {
     let schema = schema_of(&support::plan(WriteMode::Insert, &columns, &[]).columns);
     let batch = RecordBatch::try_new(schema, vec![texts.clone(), texts]).unwrap();
     assert_eq!(task.write(&batch).unwrap_err().kind, ErrorKind::Defect);
+}
+
+#[test]
+fn a_stage_with_other_rows_than_were_committed_is_not_published() {
+    for server in servers() {
+        let fixture = Fixture::new(&server, TABLE);
+        fixture.run("INSERT INTO t VALUES (9, 'old')");
+        let (writer, plan) = (fixture.writer("t"), pairs(WriteMode::Overwrite, "r-1"));
+        writer.prepare(&plan).unwrap();
+        let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+        let rows = vec![integers([1, 2, 3]), texts(["a", "b", "c"])];
+        let rows = RecordBatch::try_new(schema_of(&plan.columns), rows).unwrap();
+        chunk(&mut *task, 0, &rows).unwrap();
+        let receipts = [task.finish().unwrap()];
+        fixture.run("DELETE FROM `t__transload_r-1` WHERE id = 2");
+        let error = writer.commit(&plan, &receipts).unwrap_err();
+        assert_eq!(error.code, code::RUN_STAGE, "{error:?}");
+        assert!(error.message.ends_with("holds 2 rows, but 3 were committed to it"), "{error:?}");
+        writer.abort(&plan, &receipts).unwrap();
+        assert_eq!(fixture.lines("SELECT * FROM t"), ["9\told"]);
+        assert_eq!(fixture.lines("SHOW TABLES"), ["t"]);
+    }
 }

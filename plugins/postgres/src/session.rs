@@ -184,6 +184,15 @@ impl Session {
         self.reported(doing, outcome).map(drop)
     }
 
+    /// As [`Session::run`], for a statement whose rows the server counts.
+    pub(crate) fn run_counted(&mut self, doing: &str, sql: &str) -> Result<u64> {
+        self.cancel.check()?;
+        let outcome = self.try_run(sql).and_then(|tag| {
+            rows_of(&tag).ok_or_else(|| Failure::protocol("a command ends without a count"))
+        });
+        self.reported(doing, outcome)
+    }
+
     /// Commits the open transaction. If the response is lost, the outcome is unknown.
     pub(crate) fn commit_as(&mut self, doing: &str) -> Result<Commit> {
         match self.try_run("COMMIT") {

@@ -3,7 +3,7 @@
 //! views, grants and foreign keys at the old table.
 
 use transload_plugin_api::{Result, WriteMode, WritePlan};
-use transload_tables::{Commit, Destination, TableName};
+use transload_tables::{Commit, Destination, TableName, check_stage};
 
 use crate::{
     catalog::Table,
@@ -11,6 +11,9 @@ use crate::{
     session::Session,
     target::{TASK, publish_statements, sequence_statements, stage_name, stage_statements},
 };
+
+/// What errors of publishing begin with.
+const PUBLISH: &str = "publish the staged rows";
 
 /// Where the rows go, with the statements around them.
 pub(crate) struct PostgresDestination {
@@ -23,7 +26,7 @@ pub(crate) struct PostgresDestination {
 struct Stage {
     name: TableName,
     make: String,
-    publish: String,
+    publish: [String; 3],
 }
 
 impl PostgresDestination {
@@ -33,11 +36,26 @@ impl PostgresDestination {
         let stage = (plan.mode == WriteMode::Overwrite).then(|| {
             let name = stage_name(in_full, &plan.run);
             let make = stage_statements(in_full, &name).join("; ");
-            let publish = target.map(|target| publish_statements(plan, target, &name).join("; "));
+            let publish = target.map(|target| publish_statements(plan, target, &name));
             Stage { name, make, publish: publish.unwrap_or_default() }
         });
         let sequences = target.map(|target| sequence_statements(plan, target)).unwrap_or_default();
         Self { stage, sequences }
+    }
+}
+
+impl PostgresDestination {
+    /// All of publishing but its COMMIT. The rows that the server moves are counted on the way; if
+    /// their number differs, a trigger of the target may be the reason, so the stage is counted.
+    fn move_rows(&self, session: &mut Session, stage: &Stage, rows: u64) -> Result<()> {
+        let [empty, fill, drop] = &stage.publish;
+        session.run(PUBLISH, &format!("BEGIN; {empty}"))?;
+        if session.run_counted(PUBLISH, fill)? != rows {
+            let sql = format!("SELECT count(*) FROM {}", quoted_table(&stage.name));
+            let found = session.row("count the staged rows", &sql, &[])?.number(0)?;
+            check_stage(&stage.name.to_string(), rows, found)?;
+        }
+        session.run(PUBLISH, &format!("{drop}; {}", self.sequences.join("; ")))
     }
 }
 
@@ -50,22 +68,19 @@ impl Destination<Session> for PostgresDestination {
         self.stage.as_ref().map_or(Ok(()), |stage| session.run("make the stage", &stage.make))
     }
 
-    fn publish(&self, session: &mut Session) -> Result<Commit> {
-        let doing = "publish the staged rows";
+    fn publish(&self, session: &mut Session, rows: u64) -> Result<Commit> {
         let Some(stage) = &self.stage else {
             for sql in &self.sequences {
                 session.run("advance a sequence", sql)?;
             }
             return Ok(Commit::Committed);
         };
-        let sequences = self.sequences.join("; ");
-        let sql = format!("BEGIN; {}; {sequences}", stage.publish);
-        if let Err(error) = session.run(doing, &sql) {
+        if let Err(error) = self.move_rows(session, stage, rows) {
             // The first error is the one to report; what it leaves open ends with the session.
-            let _ = session.clean_up(doing, "ROLLBACK");
+            let _ = session.clean_up(PUBLISH, "ROLLBACK");
             return Err(error);
         }
-        session.commit_as(doing)
+        session.commit_as(PUBLISH)
     }
 
     fn remove(&self, session: &mut Session) -> Result<()> {

@@ -14,7 +14,7 @@ use arrow_array::RecordBatch;
 use support::{Fixture, batch, chunk, integers, plan, read_rows, secrets, texts};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Counters, Error, ErrorKind, Host, Plugin, Position, Result, TaskContext,
-    WriteMode, WritePlan, WriteTask, Writer,
+    WriteMode, WritePlan, WriteTask, Writer, code,
 };
 use transload_plugin_postgres::PostgresPlugin;
 
@@ -220,4 +220,26 @@ fn t12_rows_that_a_trigger_suppresses_are_not_counted_as_inserted() {
     let written = chunk(&mut *task, 0, &rows(&plan, 1..=5)).unwrap();
     assert_eq!(support::counts(&written), (3, 0, 2, 0));
     assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["3"]);
+}
+
+/// A restart empties unlogged tables, and an administrator may empty any.
+#[test]
+fn a_stage_with_other_rows_than_were_committed_is_not_published() {
+    for (change, found) in [("DELETE FROM {} WHERE id = 2", 2), ("TRUNCATE {}", 0)] {
+        let fixture =
+            Fixture::new("CREATE TABLE t(id int8, s text); INSERT INTO t VALUES (9, 'old')");
+        let (writer, plan) = (fixture.writer("t"), plan(WriteMode::Overwrite, PAIR, &[]));
+        let mut task = open(&*writer, &plan);
+        chunk(&mut *task, 0, &rows(&plan, 1..=3)).unwrap();
+        let receipts = [task.finish().unwrap()];
+        fixture.run(&change.replace("{}", "\"t__transload_r-1\""));
+        let error = writer.commit(&plan, &receipts).unwrap_err();
+        assert_eq!(error.code, code::RUN_STAGE, "{error:?}");
+        let words = format!("holds {found} rows, but 3 were committed");
+        assert!(error.message.contains(&words), "{error:?}");
+        writer.abort(&plan, &receipts).unwrap();
+        assert_eq!(fixture.rows("SELECT * FROM t"), ["9|old"], "published");
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+        assert_eq!(fixture.rows(tables), ["1"]);
+    }
 }

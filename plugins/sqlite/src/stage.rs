@@ -4,7 +4,7 @@
 
 use rusqlite::Connection;
 use transload_plugin_api::{Error, Result, WritePlan};
-use transload_tables::{Commit, Destination, Dialect as _, TableName};
+use transload_tables::{Commit, Destination, Dialect as _, TableName, check_stage};
 
 use crate::{
     catalog::{self, Table},
@@ -54,6 +54,14 @@ impl Stage {
         ]
     }
 
+    /// How many rows the stage holds.
+    fn count(&self, connection: &Connection) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM main.{}", quoted(&self.table.table));
+        let count = connection.query_row(&sql, [], |row| row.get::<_, i64>(0));
+        let count = count.map_err(|error| failure("count the staged rows", &error))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Makes the stage, unless this run has made it before.
     fn make(&self, connection: &Connection) -> Result<()> {
         if catalog::find_table(connection, &self.table)?.is_some() {
@@ -71,14 +79,20 @@ impl Stage {
 
     /// Publishes the stage in one transaction. Foreign keys are off meanwhile, so that emptying the
     /// table cascades to no other table, and are checked before the commit instead.
-    fn publish(&self, connection: &Connection) -> Result<()> {
+    fn publish(&self, connection: &Connection, rows: u64) -> Result<()> {
         let batch = |sql: &str| run(connection, "publish the stage table", sql);
         batch("PRAGMA foreign_keys = OFF")?;
         let steps = || -> Result<()> {
             batch("BEGIN IMMEDIATE")?;
-            for sql in self.publication() {
-                batch(&sql)?;
+            let [empty, fill, drop] = self.publication();
+            batch(&empty)?;
+            let moved = connection.execute(&fill, []);
+            let moved = moved.map_err(|error| failure("publish the stage table", &error))?;
+            if moved as u64 != rows {
+                // A trigger of the target may be the reason.
+                check_stage(&self.table.table, rows, self.count(connection)?)?;
             }
+            batch(&drop)?;
             check_references(connection, &self.target)?;
             batch("COMMIT")
         };
@@ -104,9 +118,9 @@ impl Destination<Session> for SqliteDestination {
         session.in_turn(|connection| stage.make(connection))
     }
 
-    fn publish(&self, session: &mut Session) -> Result<Commit> {
+    fn publish(&self, session: &mut Session, rows: u64) -> Result<Commit> {
         if let Self::Staged(stage) = self {
-            session.in_turn(|connection| stage.publish(connection))?;
+            session.in_turn(|connection| stage.publish(connection, rows))?;
         }
         Ok(Commit::Committed)
     }

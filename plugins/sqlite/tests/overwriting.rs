@@ -6,7 +6,7 @@ mod support;
 
 use support::{Fixture, batch, counts, faults, integers, plan, texts, write_all};
 use transload_plugin_api::{
-    ChunkOutcome, Counters, ErrorKind, Guarantee, Position, TaskContext, WriteMode, WritePlan,
+    ChunkOutcome, Counters, ErrorKind, Guarantee, Position, TaskContext, WriteMode, WritePlan, code,
 };
 
 fn overwrite() -> WritePlan {
@@ -135,4 +135,23 @@ fn a_table_that_refers_to_itself_is_overwritten() {
     let written = write_all(&*fixture.writer("t"), &plan, &[rows]).unwrap();
     assert_eq!(counts(&written[0]), (2, 0, 0, 0), "{:?}", written[0].dirty);
     assert_eq!(fixture.rows("SELECT id, parent FROM t"), ["5|6", "6|-"]);
+}
+
+#[test]
+fn a_stage_with_other_rows_than_were_committed_is_not_published() {
+    let fixture = Fixture::new("CREATE TABLE t(id INT, s TEXT); INSERT INTO t VALUES (9, 'old')");
+    let (writer, plan) = (fixture.writer("t"), overwrite());
+    writer.prepare(&plan).unwrap();
+    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+    task.begin_chunk(0).unwrap();
+    task.write(&batch(&plan, vec![integers([1, 2, 3]), texts(["a", "b", "c"])])).unwrap();
+    task.commit_chunk(&Position::default(), &Counters::default()).unwrap();
+    let receipts = [task.finish().unwrap()];
+    fixture.connect().execute("DELETE FROM \"t__transload_r-1\" WHERE id = 2", []).unwrap();
+    let error = writer.commit(&plan, &receipts).unwrap_err();
+    assert_eq!(error.code, code::RUN_STAGE, "{error:?}");
+    assert!(error.message.ends_with("holds 2 rows, but 3 were committed to it"), "{error:?}");
+    writer.abort(&plan, &receipts).unwrap();
+    assert_eq!(fixture.rows("SELECT * FROM t"), ["9|'old'"]);
+    assert_eq!(fixture.rows("SELECT count(*) FROM sqlite_schema"), ["1"]);
 }

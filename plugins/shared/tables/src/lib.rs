@@ -24,6 +24,7 @@
 //! | `sharded`, `origin_column` | several tables of one shape read as one; the column that names them |
 //! | `write_database` | [`WriteDatabase`]: what one database does in its own way when writing |
 //! | `writer`, `run` | [`TableWriter`]: the verbs of a job; how far a run has come |
+//! | `receipt` | what tasks report to the job's commit: staged rows |
 //! | `task` | one task's chunks: the state machine around a transaction |
 //! | `draft` | [`Drafting`]: a plan compared with its target |
 //! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
@@ -59,6 +60,7 @@ mod origin_column;
 mod pattern;
 mod read_database;
 mod reader;
+mod receipt;
 mod run;
 mod sharded;
 mod source;
@@ -84,6 +86,7 @@ pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
 pub use read_database::{Description, Division, ReadDatabase, ScanRequest, Snapshot, read_as};
 pub use reader::TableReader;
+pub use receipt::check_stage;
 pub use source::{Relation, Source, Sources, TargetTable, source_specs, target_specs};
 pub use split::{
     KeyRange, KeySplit, divide_by_key, equal_spans, integer_ranges, no_such_column, ranges_between,

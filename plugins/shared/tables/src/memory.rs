@@ -12,7 +12,7 @@ use transload_plugin_api::{
 
 use crate::{
     Access, Commit, Destination, Dialect, Draft, Drafting, Loader, Session, TableName, TargetTable,
-    Wording, WriteDatabase, dialect::tests::Standard,
+    Wording, WriteDatabase, check_stage, dialect::tests::Standard,
 };
 
 /// How a verb fails.
@@ -185,7 +185,11 @@ impl Destination<MemorySession> for MemoryDestination {
         Ok(())
     }
 
-    fn publish(&self, session: &mut MemorySession) -> Result<Commit> {
+    fn publish(&self, session: &mut MemorySession, rows: u64) -> Result<Commit> {
+        if let Some(stage) = &self.stage {
+            let found = session.memory.server().rows(&stage.table).expect("a stage to publish");
+            check_stage(&stage.table, rows, found.len() as u64)?;
+        }
         let fault = session.call("publish", "publish".to_owned())?;
         if fault == Some(Fault::Lost) {
             return Ok(Commit::Lost("no reply to the publication".to_owned()));

@@ -9,7 +9,9 @@ use transload_plugin_api::{
     TaskContext, WritePlan, WriteTask, Written,
 };
 
-use crate::{Access, Commit, Destination, Loader, Session, TableName, WriteDatabase};
+use crate::{
+    Access, Commit, Destination, Loader, Session, TableName, WriteDatabase, receipt::receipt,
+};
 
 /// What the task is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,10 @@ pub(crate) struct ChunkTask<D: WriteDatabase> {
     state: ChunkState,
     /// Chunks are in the stage that an `abort` or a drop has to remove.
     has_staged: bool,
+    /// Rows of committed chunks that are new in the destination.
+    committed: u64,
+    /// As `committed`, of the open chunk.
+    pending: u64,
 }
 
 impl<D: WriteDatabase> ChunkTask<D> {
@@ -60,6 +66,8 @@ impl<D: WriteDatabase> ChunkTask<D> {
             task: task.task,
             state: ChunkState::None,
             has_staged: false,
+            committed: 0,
+            pending: 0,
         })
     }
 
@@ -143,14 +151,16 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
             }
             begun.map_err(replayable)?;
         }
-        self.state = ChunkState::Open;
+        (self.state, self.pending) = (ChunkState::Open, 0);
         Ok(())
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
         let (session, loader) = self.in_chunk()?;
         let written = loader.write(session, batch);
-        self.broken(written)
+        let written = self.broken(written)?;
+        self.pending += written.inserted;
+        Ok(written)
     }
 
     fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
@@ -164,6 +174,7 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
         match session.commit() {
             Ok(Commit::Committed) => {
                 self.state = ChunkState::None;
+                self.committed += std::mem::take(&mut self.pending);
                 self.has_staged |= self.destination.stage().is_some();
                 Ok(ChunkOutcome::Committed)
             }
@@ -208,7 +219,7 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
             }
         }
         self.has_staged = false;
-        Ok(Receipt { task: self.task, data: String::new() })
+        receipt(self.task, self.destination.stage().map(|_| self.committed))
     }
 
     fn abort(mut self: Box<Self>) -> Result<()> {

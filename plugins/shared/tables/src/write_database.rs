@@ -173,11 +173,13 @@ pub trait Destination<S>: Send + Sync {
     fn make(&self, session: &mut S) -> Result<()>;
 
     /// Publishes the stage, which is there, and does whatever else follows the last row, such as
-    /// moving sequences on. Called for every run, staged or not.
+    /// moving sequences on. Called for every run, staged or not. `rows` is how many rows the tasks
+    /// have committed to the stage; it must hold neither more nor fewer, see
+    /// [`check_stage`](crate::check_stage).
     ///
     /// # Errors
     /// Only if nothing is published. What cannot be known is [`Commit::Lost`].
-    fn publish(&self, session: &mut S) -> Result<Commit>;
+    fn publish(&self, session: &mut S, rows: u64) -> Result<Commit>;
 
     /// Removes the stage and what publishing left beside it. Nothing there is no error.
     ///

@@ -12,6 +12,7 @@ use transload_plugin_api::{
 
 use crate::{
     Access, Commit, Destination, Draft, Drafting, Session, TableName, TargetTable, WriteDatabase,
+    receipt::staged_rows,
     run::{JobSession, Run, RunState},
     task::ChunkTask,
 };
@@ -86,22 +87,27 @@ impl<D: WriteDatabase> TableWriter<D> {
 
     /// Publishes what the tasks have written. `Some` is what `commit` then returns: nothing is
     /// left to do, or it cannot be known whether there is.
-    fn publish(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<Option<ChunkOutcome>> {
+    fn publish(
+        &self,
+        run: &mut Run<D::Session>,
+        plan: &WritePlan,
+        receipts: &[Receipt],
+    ) -> Result<Option<ChunkOutcome>> {
         let name = self.target.table()?;
         let session = &mut self.session(run)?.session;
         let destination = self.database.destination(session, name, plan)?;
-        let session = match destination.stage() {
-            None => &mut self.session(run)?.session,
+        let (session, rows) = match destination.stage() {
+            None => (&mut self.session(run)?.session, 0),
             Some(stage) => {
                 let session = self.locked(run, plan.mode)?;
                 if self.database.find_table(session, stage)?.is_none() {
                     return self.without_stage(run, stage);
                 }
                 // The session that publishes is the one that holds the lock.
-                session
+                (session, staged_rows(receipts)?)
             }
         };
-        match destination.publish(session)? {
+        match destination.publish(session, rows)? {
             Commit::Committed => {
                 run.state = RunState::Published { after: 0 };
                 Ok(None)
@@ -220,13 +226,13 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
         Ok(Box::new(ChunkTask::open(&self.database, &self.cancel, name, plan, task)?))
     }
 
-    fn commit(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<ChunkOutcome> {
+    fn commit(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<ChunkOutcome> {
         let mut run = self.run(plan);
         match run.state {
             RunState::Committed => return Ok(ChunkOutcome::AlreadyCommitted),
             RunState::Published { .. } => {}
             RunState::Unprepared | RunState::Prepared | RunState::Uncertain => {
-                if let Some(outcome) = self.publish(&mut run, plan)? {
+                if let Some(outcome) = self.publish(&mut run, plan, receipts)? {
                     return Ok(outcome);
                 }
             }

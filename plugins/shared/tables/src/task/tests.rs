@@ -257,8 +257,13 @@ fn a_finished_task_keeps_its_staged_rows() {
     let memory = Memory::with_table();
     let mut task = open(&memory, WriteMode::Overwrite);
     chunk(&mut task, &[1]).unwrap();
-    Box::new(task).finish().unwrap();
-    assert_eq!(rows(&memory, STAGE), [1]);
+    memory.server().fail("write", Fault::Deadlock);
+    assert_eq!(kind(chunk(&mut task, &[2])), ErrorKind::Retry);
+    task.rollback_chunk().unwrap();
+    chunk(&mut task, &[2, 3]).unwrap();
+    // A replayed chunk counts once.
+    assert_eq!(Box::new(task).finish().unwrap().data, r#"{"staged":3}"#);
+    assert_eq!(rows(&memory, STAGE), [1, 2, 3]);
     let unused = open(&memory, WriteMode::Overwrite);
     Box::new(unused).abort().unwrap();
     assert_eq!(memory.server().count("remove task 7"), 0);

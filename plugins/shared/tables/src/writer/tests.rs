@@ -1,6 +1,6 @@
 //! Every state of a run with every verb, on a database in memory.
 
-use transload_plugin_api::{Counters, ErrorKind, Position};
+use transload_plugin_api::{Counters, ErrorKind, Position, code};
 
 use super::*;
 use crate::memory::{Fault, Memory, batch, plan, target};
@@ -113,7 +113,7 @@ fn after_statements_continue_where_they_stopped() {
             let plan =
                 WritePlan { after: vec!["one".into(), "two".into(), "three".into()], ..plan };
             steps(&memory);
-            writer.publish(&mut writer.run(&plan), &plan).unwrap();
+            writer.publish(&mut writer.run(&plan), &plan, &receipts).unwrap();
             let one = WritePlan { after: plan.after[..1].to_vec(), ..plan.clone() };
             writer.run_after(&mut writer.run(&plan), &one).unwrap();
             memory.server().fail("run", fault);
@@ -134,7 +134,7 @@ fn another_process_finds_a_published_run_committed() {
     first.prepare(&plan).unwrap();
     let receipts = write(&first, &plan, &[1]);
     // It crashes between publishing and the statements after.
-    first.publish(&mut first.run(&plan), &plan).unwrap();
+    first.publish(&mut first.run(&plan), &plan, &receipts).unwrap();
     drop(first);
     steps(&memory);
     let second = writer(&memory);
@@ -165,6 +165,26 @@ fn a_stage_that_somebody_dropped_is_no_success() {
     let error = writer.commit(&plan, &receipts).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
     assert_eq!(error.message, "the stage table `t__r` is gone, and its rows with it");
+}
+
+/// The server restarts and loses staged rows, or another session writes to the stage.
+#[test]
+fn a_stage_with_other_rows_than_were_committed_is_not_published() {
+    for found in [&[][..], &[1], &[1, 2, 3]] {
+        let memory = Memory::with_table();
+        memory.server().tables.insert("t".to_owned(), vec![(0, 9)]);
+        let (writer, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
+        writer.prepare(&plan).unwrap();
+        let receipts = write(&writer, &plan, &[1, 2]);
+        let rows = found.iter().map(|row| (0, *row)).collect();
+        memory.server().tables.insert("t__r".to_owned(), rows);
+        let error = writer.commit(&plan, &receipts).unwrap_err();
+        assert_eq!(error.code, code::RUN_STAGE);
+        assert!(error.message.contains(&format!("holds {} rows, but 2 were", found.len())));
+        writer.abort(&plan, &receipts).unwrap();
+        assert_eq!(memory.server().rows("t").unwrap(), [9], "published");
+        assert!(memory.server().rows("t__r").is_none());
+    }
 }
 
 #[test]
