@@ -80,6 +80,8 @@ codes! {
     PARQUET_LIMIT = "PARQUET-LIMIT";
     /// The connection to a PostgreSQL server was not established.
     PG_NOT_OPEN = "PG-NOT-OPEN";
+    /// A connection pooler in transaction mode is in front of a PostgreSQL server.
+    PG_POOLER = "PG-POOLER";
     /// A column does not exist, or is named twice.
     PLAN_COLUMN = "PLAN-COLUMN";
     /// No column is left to move.

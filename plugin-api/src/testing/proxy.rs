@@ -23,6 +23,31 @@ pub struct Faults {
     /// The reply to the next COMMIT is lost, and the connection with it: the outcome is unknown to
     /// the plugin.
     pub at_commit: AtomicBool,
+    /// How many connections have been opened.
+    opened: AtomicU64,
+    /// Connections opened before this one forward nothing and are not closed.
+    silent_before: AtomicU64,
+}
+
+impl Faults {
+    /// Connections that are open now forward nothing more and are not closed: a black hole.
+    pub fn silence_open(&self) {
+        self.silent_before.store(self.opened.load(SeqCst), SeqCst);
+    }
+
+    /// No connection forwards anything, later ones neither, up to [`Faults::heal`].
+    pub fn silence_all(&self) {
+        self.silent_before.store(u64::MAX, SeqCst);
+    }
+
+    /// Later connections forward again.
+    pub fn heal(&self) {
+        self.silence_open();
+    }
+
+    fn is_silent(&self, connection: u64) -> bool {
+        connection < self.silent_before.load(SeqCst)
+    }
 }
 
 /// Starts a proxy before the server at `port` of this machine, for the life of the process, and
@@ -49,9 +74,11 @@ fn serve(client: &TcpStream, server: &TcpStream, commit: &'static [u8], faults: 
     let ends = || (end(client), end(server));
     let (up, down) = (ends(), ends());
     let (sent, received) = (Arc::clone(faults), Arc::clone(faults));
+    let number = faults.opened.fetch_add(1, SeqCst);
     let mute = Arc::clone(&muted);
     thread::spawn(move || {
-        forward(up.0, up.1, |bytes| {
+        let silent = || sent.is_silent(number);
+        forward(up.0, up.1, silent, |bytes| {
             let commits = bytes.windows(commit.len()).any(|it| it == commit);
             if commits && sent.at_commit.swap(false, SeqCst) {
                 mute.store(true, SeqCst);
@@ -60,16 +87,26 @@ fn serve(client: &TcpStream, server: &TcpStream, commit: &'static [u8], faults: 
         });
     });
     thread::spawn(move || {
-        forward(down.1, down.0, |bytes| {
+        let silent = || received.is_silent(number);
+        forward(down.1, down.0, silent, |bytes| {
             muted.load(SeqCst) || spent(&received.after_received, bytes.len())
         });
     });
 }
 
-/// Forwards bytes until the stream ends or `lost` is true for a block, which is not forwarded.
-fn forward(mut from: TcpStream, mut to: TcpStream, lost: impl Fn(&[u8]) -> bool) {
+/// Forwards bytes until the stream ends or `lost` is true for a block, which is not forwarded; all
+/// bytes go nowhere while the connection is silent.
+fn forward(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    silent: impl Fn() -> bool,
+    lost: impl Fn(&[u8]) -> bool,
+) {
     let mut buffer = [0; 16 << 10];
     while let Ok(count) = from.read(&mut buffer) {
+        if count > 0 && silent() {
+            continue;
+        }
         if count == 0 || lost(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
             break;
         }

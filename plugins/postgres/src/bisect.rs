@@ -12,7 +12,7 @@ use transload_plugin_api::{DirtyRow, Result, Written};
 use crate::{
     encode::{Encoded, HEADER, TRAILER},
     failure::{Failure, RowFault, row_fault},
-    load_plan::{APPLY, LoadPlan, TEMPORARY},
+    load_plan::{Detour, LoadPlan, TEMPORARY},
     session::Session,
 };
 
@@ -74,17 +74,17 @@ fn attempt(
         session.send_copy(part)?;
     }
     let copied = session.end_copy()?;
-    let counts = match plan.detour {
+    let counts = match &plan.detour {
         None => Counts { inserted: copied, updated: 0 },
-        Some(_) => applied(session)?,
+        Some(detour) => applied(session, detour)?,
     };
     session.try_run("RELEASE SAVEPOINT transload")?;
     Ok(counts)
 }
 
 /// Moves the rows from the temporary table to the target.
-fn applied(session: &mut Session) -> Result<Counts, Failure> {
-    let rows = session.execute(APPLY)?;
+fn applied(session: &mut Session, detour: &Detour) -> Result<Counts, Failure> {
+    let rows = session.try_rows(&detour.apply, &[])?;
     let count = |at| rows.first().and_then(|row| row.number(at).ok());
     match (count(0), count(1)) {
         (Some(inserted), Some(updated)) => Ok(Counts { inserted, updated }),

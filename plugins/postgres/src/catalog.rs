@@ -297,9 +297,3 @@ pub(crate) fn tables(session: &mut Session) -> Result<Vec<TableInfo>> {
     };
     rows.iter().map(info).collect()
 }
-
-/// The server's version as a number: 150004 is 15.4.
-pub(crate) fn version(session: &mut Session) -> Result<i32> {
-    let sql = "SELECT pg_catalog.current_setting('server_version_num')";
-    session.row("ask the server's version", sql, &[])?.number(0)
-}

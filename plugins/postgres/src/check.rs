@@ -59,8 +59,8 @@ pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session) {
         count => format!("SELECT on {count} tables and views"),
     });
     found.report("rights", rights);
-    let pages = match catalog::version(session) {
-        Ok(version) if version < 140_000 => "by keys; ranges of pages need PostgreSQL 14",
+    let pages = match session.server().version {
+        ..140_000 => "by keys; ranges of pages need PostgreSQL 14",
         _ => "by ranges of pages, or by keys",
     };
     let words = match snapshot::attempt(session) {

@@ -1,7 +1,14 @@
 //! Opening a session: a connection, the login and the session's settings, all within one time
 //! limit. TCP and TLS are left to `endpoint`, the proofs of a password to `login`.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use transload_plugin_api::{Cancel, Error, Host, Result};
 use transload_tables::TlsMode;
@@ -9,9 +16,11 @@ use transload_tables::TlsMode;
 use crate::{
     endpoint::{Endpoint, NOT_OPEN, OpenError},
     failure::Failure,
+    liveness,
     login::{LoginError, log_in},
     options::Address,
-    session::Session,
+    pooler,
+    session::{Server, Session},
     wire::Wire,
 };
 
@@ -21,6 +30,8 @@ const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
     SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; SET client_min_messages = error";
+/// The shortest limit of identifiers that this program can work with.
+const IDENTIFIER_BYTES: usize = 63;
 
 /// What it takes to open a connection.
 #[derive(Clone)]
@@ -29,13 +40,18 @@ pub(crate) struct Connector {
     pub(crate) host: Host,
     /// SQL that each session begins with, after the settings of all sessions.
     pub(crate) settings: String,
+    /// What is in front of the server was found to keep sessions apart.
+    is_known: Arc<AtomicBool>,
 }
 
 impl Connector {
+    pub(crate) fn new(address: Address, host: Host, settings: String) -> Self {
+        Self { address, host, settings, is_known: Arc::default() }
+    }
+
     /// For sessions that can only read.
     pub(crate) fn reading(address: Address, host: Host) -> Self {
-        let settings = "SET default_transaction_read_only = on".to_owned();
-        Self { address, host, settings }
+        Self::new(address, host, "SET default_transaction_read_only = on".to_owned())
     }
 
     /// Connects, logs in and sets the session up.
@@ -49,31 +65,73 @@ impl Connector {
     }
 
     fn connect_until(&self, cancel: &Cancel) -> Result<Session> {
-        let mut session = open(&self.address, &self.host, cancel)?;
-        session.run("prepare the session", &format!("{SETTINGS}; {}", self.settings))?;
+        let deadline = Instant::now() + self.address.connect_timeout;
+        let mut session = self.open(deadline, cancel)?;
+        let is_pooled = session.key().process != session.server().process;
+        if is_pooled && !self.is_known.load(Relaxed) {
+            pooler::refuse_transaction_mode(&mut session, || self.open(deadline, cancel))
+                .map_err(|error| error.at(self.address.place()))?;
+        }
+        self.is_known.store(true, Relaxed);
+        let settings = format!("{SETTINGS}; {}", self.settings);
+        self.within(cancel, session.try_run(&settings))?;
+        let process = (!is_pooled).then_some(session.server().process);
+        let watched = session.watch(liveness::idle(self, cancel, process));
+        self.within(cancel, watched)?;
         Ok(session)
     }
-}
 
-/// A session that is logged in.
-fn open(address: &Address, host: &Host, cancel: &Cancel) -> Result<Session> {
-    let password = host.secret("password")?;
-    let endpoint = Endpoint::new(address)?;
-    let opened = (|| {
-        let deadline = Instant::now() + address.connect_timeout;
-        let (stream, interrupt) = endpoint.connect(deadline, cancel).map_err(ConnectError::Open)?;
-        let mut wire = Wire::new(stream);
-        interrupt.set_key(log_in(&mut wire, address, password.as_ref())?);
-        wire.logged_in().map_err(LoginError::from)?;
-        Ok(Session::new(wire, interrupt, cancel.clone()))
-    })();
-    opened.map_err(|error| not_connected(address, error, cancel))
+    /// A session that is logged in, with the server's own settings. It ends at the deadline.
+    pub(crate) fn open(&self, deadline: Instant, cancel: &Cancel) -> Result<Session> {
+        let password = self.host.secret("password")?;
+        let endpoint = Endpoint::new(&self.address)?;
+        let opened = (|| {
+            let (stream, interrupt) =
+                endpoint.connect(deadline, cancel).map_err(ConnectError::Open)?;
+            let mut wire = Wire::new(stream);
+            interrupt.set_key(log_in(&mut wire, &self.address, password.as_ref())?);
+            let mut session = Session::new(wire, interrupt, cancel.clone());
+            session.introduce().map_err(ConnectError::Setup)?;
+            Ok(session)
+        })();
+        let session: Session =
+            opened.map_err(|error| not_connected(&self.address, error, cancel))?;
+        self.check_names(session.server())?;
+        Ok(session)
+    }
+
+    /// The server cuts names that are too long, and would let us into another database.
+    fn check_names(&self, server: &Server) -> Result<()> {
+        let limit = server.identifier_bytes;
+        if limit < IDENTIFIER_BYTES {
+            let message = format!("the server takes names of {limit} bytes only");
+            return Err(Error::unsupported(message)
+                .at(self.address.place())
+                .hint("it was built with a NAMEDATALEN below 64"));
+        }
+        for (option, name) in [("database", &self.address.database), ("user", &self.address.user)] {
+            if name.len() > limit {
+                let message = format!("`{option}` is longer than {limit} bytes: `{name}`");
+                return Err(Error::options(message)
+                    .hint("the server would cut it to the name of another one"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The outcome of a step that belongs to opening the session.
+    fn within<T>(&self, cancel: &Cancel, outcome: Result<T, Failure>) -> Result<T> {
+        let failed = |failure| not_connected(&self.address, ConnectError::Setup(failure), cancel);
+        outcome.map_err(failed)
+    }
 }
 
 /// Why there is no session.
 enum ConnectError {
     Open(OpenError),
     Login(LoginError),
+    /// After the login.
+    Setup(Failure),
 }
 
 impl From<LoginError> for ConnectError {
@@ -89,10 +147,10 @@ fn not_connected(address: &Address, error: ConnectError, cancel: &Cancel) -> Err
     let mut made = match error {
         ConnectError::Open(OpenError::Tcp(error)) => error.with_code(NOT_OPEN),
         ConnectError::Open(OpenError::Tls(error)) => unreached(address, &error).with_code(NOT_OPEN),
-        ConnectError::Login(LoginError::Failure(Failure::Lost(error))) => {
-            unreached(address, &error)
-        }
+        ConnectError::Login(LoginError::Failure(Failure::Lost(error)))
+        | ConnectError::Setup(Failure::Lost(error)) => unreached(address, &error),
         ConnectError::Login(LoginError::Failure(failure)) => failure.into_error("log in", cancel),
+        ConnectError::Setup(failure) => failure.into_error("prepare the session", cancel),
         ConnectError::Login(LoginError::Refused(error)) => error,
     };
     if address.tls.mode != TlsMode::Disable && made.hint.is_none() {

@@ -20,8 +20,10 @@ const HEADER: usize = SIGNATURE.len() + 8;
 const SHORT: usize = 16;
 /// The longest header extension.
 const EXTENSION_LIMIT: usize = 64 << 10;
-/// The most bytes of a row that comes in several messages: more than any server can build.
-const ROW_LIMIT: usize = (1 << 30) + (64 << 20);
+/// The most bytes of a field, and of a row that comes in several messages: more than any server can
+/// build.
+const FIELD_LIMIT: usize = 1 << 30;
+const ROW_LIMIT: usize = FIELD_LIMIT + (64 << 20);
 
 /// Rows of one COPY on their way into batches.
 pub(crate) struct Decoder {
@@ -31,6 +33,8 @@ pub(crate) struct Decoder {
     stage: Stage,
     /// The beginning of a row whose rest is in a later message.
     partial: Vec<u8>,
+    /// How long it is at least, once more of it has come.
+    wanted: usize,
     /// Rows in the builders, dirty ones included.
     rows: usize,
     /// Rows of them that are dirty: place in the batch, column, reason.
@@ -94,6 +98,7 @@ impl Decoder {
             schema: schema_of(columns),
             stage: Stage::Header,
             partial: Vec::new(),
+            wanted: 0,
             rows: 0,
             faults: Vec::new(),
             before: 0,
@@ -110,16 +115,23 @@ impl Decoder {
         if self.partial.is_empty() {
             let taken = self.take(bytes)?;
             self.partial.extend_from_slice(&bytes[taken..]);
-        } else {
-            let mut partial = std::mem::take(&mut self.partial);
-            partial.extend_from_slice(bytes);
-            let taken = self.take(&partial)?;
-            partial.drain(..taken);
-            self.partial = partial;
+            return Ok(());
         }
-        if self.partial.len() > ROW_LIMIT {
+        let length = self.partial.len() + bytes.len();
+        if length > ROW_LIMIT {
             return Err(damaged("a row is longer than 1 GiB"));
         }
+        // Twice what there is, as far as the limit allows.
+        let room = length.max((2 * self.partial.len()).min(ROW_LIMIT));
+        self.partial.reserve_exact(room - self.partial.len());
+        self.partial.extend_from_slice(bytes);
+        if length < self.wanted {
+            return Ok(());
+        }
+        let mut partial = std::mem::take(&mut self.partial);
+        let taken = self.take(&partial)?;
+        partial.drain(..taken);
+        self.partial = partial;
         Ok(())
     }
 
@@ -145,7 +157,9 @@ impl Decoder {
 
     /// One row, or the trailer, and its length; `None` if it has not come whole.
     fn row(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
-        let Some((count, mut rest)) = bytes.split_first_chunk::<2>() else { return Ok(None) };
+        let Some((count, mut rest)) = bytes.split_first_chunk::<2>() else {
+            return Ok(self.undo(0, 2));
+        };
         let count = i16::from_be_bytes(*count);
         if count == -1 {
             self.stage = Stage::End;
@@ -158,12 +172,15 @@ impl Decoder {
         for index in 0..self.builders.len() {
             let builder = &mut self.builders[index];
             let Some((length, after)) = rest.split_first_chunk::<4>() else {
-                return Ok(self.undo(index));
+                return Ok(self.undo(index, bytes.len() + 1));
             };
             let length = i32::from_be_bytes(*length);
             let outcome = if length >= 0 {
                 let Some((value, after)) = after.split_at_checked(length as usize) else {
-                    return Ok(self.undo(index));
+                    if length as usize > FIELD_LIMIT {
+                        return Err(damaged("a field is longer than 1 GiB"));
+                    }
+                    return Ok(self.undo(index, bytes.len() - after.len() + length as usize));
                 };
                 rest = after;
                 builder.append(value)
@@ -188,8 +205,9 @@ impl Decoder {
         Ok(Some(bytes.len() - rest.len()))
     }
 
-    /// Forgets the first fields of a row that has not come whole.
-    fn undo(&mut self, fields: usize) -> Option<usize> {
+    /// Forgets the first fields of a row that has not come whole and has at least `wanted` bytes.
+    fn undo(&mut self, fields: usize, wanted: usize) -> Option<usize> {
+        self.wanted = wanted;
         for builder in &mut self.builders[..fields] {
             builder.truncate(self.rows);
         }
@@ -204,11 +222,12 @@ impl Decoder {
         }
         let rows = self.before + self.rows as u64;
         match counted {
-            Some(counted) if counted != rows => {
-                let message = format!("the server has sent {counted} rows, of which {rows} came");
+            Some(counted) if counted == rows => Ok(()),
+            Some(counted) => {
+                let message = format!("the server has sent {counted} rows, but {rows} came");
                 Err(Error::connection(message))
             }
-            _ => Ok(()),
+            None => Err(Error::connection("the server does not say how many rows it has sent")),
         }
     }
 

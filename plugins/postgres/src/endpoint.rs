@@ -133,6 +133,11 @@ impl Interrupt {
         let _ = self.key.set(key);
     }
 
+    /// What the login said about the session; zeros before.
+    pub(crate) fn key(&self) -> BackendKey {
+        self.key.get().copied().unwrap_or_default()
+    }
+
     /// Closes the socket for both directions.
     pub(crate) fn close(&self) {
         // It may be closed already.

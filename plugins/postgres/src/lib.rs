@@ -9,6 +9,7 @@
 //! | `connect`, `login` | opening a session within one time limit; proofs of a password |
 //! | `endpoint` | TCP and TLS, and what a stop signal does to them |
 //! | `stream`, `wire` | the bytes of a connection, with TLS or without; messages and their limits |
+//! | `liveness`, `pooler` | whether a silent server is at work; poolers that cannot be used |
 //! | `session`, `answer` | statements and COPY over one connection; small results |
 //! | `failure` | what the server's errors mean |
 //! | `check` | a connection tested stage by stage, and what can be done there |
@@ -34,12 +35,14 @@ mod draft;
 mod encode;
 mod endpoint;
 mod failure;
+mod liveness;
 mod load;
 mod load_plan;
 mod lock;
 mod login;
 mod numeric;
 mod options;
+mod pooler;
 mod query;
 mod reader;
 mod scan;

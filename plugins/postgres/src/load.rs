@@ -12,7 +12,7 @@ use crate::{
     bisect,
     encode::{Encoded, HEADER, TRAILER, encode},
     failure::{Failure, row_fault, sentence},
-    load_plan::{APPLY, LoadPlan},
+    load_plan::LoadPlan,
     session::Session,
 };
 
@@ -50,7 +50,6 @@ impl transload_tables::Loader<Session> for Loader {
         let doing = "prepare the load";
         if let Some(detour) = &self.plan.detour {
             session.run(doing, &detour.make)?;
-            session.prepare(doing, APPLY, &detour.apply)?;
         }
         Ok(())
     }

@@ -27,5 +27,3 @@ pub(crate) struct Detour {
 
 /// The temporary table's name.
 pub(crate) const TEMPORARY: &str = "pg_temp.transload_rows";
-/// The prepared statement that moves rows from the temporary table.
-pub(crate) const APPLY: &str = "transload_apply";

@@ -1,6 +1,7 @@
 //! The login: what the server asks for and the proofs of a password
 //! (<https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>). The
-//! password itself is sent within TLS only, and SCRAM is bound to the server's certificate.
+//! password itself and its MD5 are sent within TLS only, unless the connection says otherwise, and
+//! SCRAM is bound to the server's certificate.
 
 use std::io;
 
@@ -15,6 +16,7 @@ use postgres_protocol::{
         frontend,
     },
 };
+use serde::Deserialize;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use transload_plugin_api::{Error, Secret};
 
@@ -62,7 +64,11 @@ pub(crate) fn log_in(
     frontend::startup_message(parameters, &mut wire.output).map_err(refused_name)?;
     wire.flush()?;
     let password = password.map(|secret| secret.expose().as_bytes());
-    Login { wire, user: address.user.as_bytes(), password }.authenticate()?;
+    let accepted = match address.require_auth.is_empty() {
+        true => AuthMethod::usual(wire.stream().is_encrypted()),
+        false => &address.require_auth,
+    };
+    Login { wire, user: address.user.as_bytes(), password, accepted }.authenticate()?;
     let mut key = BackendKey::default();
     loop {
         match next(wire)? {
@@ -93,27 +99,56 @@ fn next(wire: &mut Wire) -> Result<Message, Failure> {
     Ok(wire.parsed()?)
 }
 
+/// How the server may ask who logs in, by libpq's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum AuthMethod {
+    /// Not at all, or by the client's certificate.
+    #[serde(rename = "none")]
+    None,
+    /// By the password itself.
+    #[serde(rename = "password")]
+    Password,
+    #[serde(rename = "md5")]
+    Md5,
+    #[serde(rename = "scram-sha-256")]
+    Scram,
+}
+
+impl AuthMethod {
+    pub(crate) const WORDS: [&str; 4] = ["none", "password", "md5", "scram-sha-256"];
+
+    /// What is accepted where the connection does not say. Without TLS nobody knows who is at the
+    /// other end, and a password or its MD5 would be as good as given away.
+    fn usual(is_encrypted: bool) -> &'static [Self] {
+        match is_encrypted {
+            true => &[Self::None, Self::Password, Self::Md5, Self::Scram],
+            false => &[Self::None, Self::Scram],
+        }
+    }
+
+    fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
 struct Login<'a> {
     wire: &'a mut Wire,
     user: &'a [u8],
     password: Option<&'a [u8]>,
+    accepted: &'a [AuthMethod],
 }
 
 impl Login<'_> {
     fn authenticate(&mut self) -> Result<(), LoginError> {
         match next(self.wire)? {
-            Message::AuthenticationOk => return Ok(()),
+            Message::AuthenticationOk => return self.accept(AuthMethod::None),
             Message::AuthenticationCleartextPassword => {
-                if !self.wire.stream().is_encrypted() {
-                    return Err(refused(
-                        "the server asks for the password in clear text, without TLS",
-                        "set `tls`, or let pg_hba.conf ask for `scram-sha-256`",
-                    ));
-                }
+                self.accept(AuthMethod::Password)?;
                 let password = required(self.password)?;
                 frontend::password_message(password, &mut self.wire.output)?;
             }
             Message::AuthenticationMd5Password(body) => {
+                self.accept(AuthMethod::Md5)?;
                 let hash = md5_hash(self.user, required(self.password)?, body.salt());
                 frontend::password_message(hash.as_bytes(), &mut self.wire.output)?;
             }
@@ -132,8 +167,32 @@ impl Login<'_> {
         }
     }
 
+    /// Refuses a way to log in that the connection does not accept.
+    fn accept(&self, method: AuthMethod) -> Result<(), LoginError> {
+        if self.accepted.contains(&method) {
+            return Ok(());
+        }
+        let tls = if self.wire.stream().is_encrypted() { "" } else { ", without TLS" };
+        let message = match method {
+            AuthMethod::None => format!("the server does not ask for a password{tls}"),
+            AuthMethod::Password => format!("the server asks for the password in clear text{tls}"),
+            AuthMethod::Md5 => format!("the server asks for the password's MD5{tls}"),
+            AuthMethod::Scram => format!("the server asks for SCRAM{tls}"),
+        };
+        let hint = match method {
+            AuthMethod::Password | AuthMethod::Md5 => format!(
+                "set `tls`, or let pg_hba.conf ask for `scram-sha-256`; `require_auth = \"{}\"` \
+                 sends it nevertheless",
+                method.word()
+            ),
+            _ => format!("`require_auth` lacks `{}`", method.word()),
+        };
+        Err(refused(&message, &hint))
+    }
+
     /// Both sides prove that they know the password; neither shows it.
     fn scram(&mut self, offered: &AuthenticationSaslBody) -> Result<(), LoginError> {
+        self.accept(AuthMethod::Scram)?;
         let (mechanism, binding) = self.mechanism(offered)?;
         let mut scram = ScramSha256::new(required(self.password)?, binding);
         frontend::sasl_initial_response(mechanism, scram.message(), &mut self.wire.output)?;

@@ -3,9 +3,14 @@
 
 use std::{ops::Deref, path::PathBuf};
 
-use serde::Deserialize;
-use transload_plugin_api::{OptionKind, OptionSpec, Options, Result};
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value},
+};
+use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 use transload_tables::{AddressRules, source_specs, target_specs};
+
+use crate::login::AuthMethod;
 
 /// The options of a connection that other servers have as well.
 const ADDRESS: AddressRules = AddressRules {
@@ -21,14 +26,25 @@ const ADDRESS: AddressRules = AddressRules {
 pub(crate) struct Address {
     place: transload_tables::Address,
     pub(crate) application_name: String,
+    /// How the server may ask who logs in; empty: what is safe.
+    pub(crate) require_auth: Vec<AuthMethod>,
 }
 
 impl Address {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
         let place = transload_tables::Address::parse(options, &ADDRESS)?;
-        let SessionOptions { application_name } = options.parse(&connection_specs())?;
-        Ok(Self { place, application_name })
+        let parsed: SessionOptions = options.parse(&connection_specs())?;
+        let SessionOptions { application_name, require_auth } = parsed;
+        let require_auth = require_auth.into_iter().map(auth_method).collect::<Result<_>>()?;
+        Ok(Self { place, application_name, require_auth })
     }
+}
+
+fn auth_method(word: String) -> Result<AuthMethod> {
+    AuthMethod::deserialize(word.as_str().into_deserializer()).map_err(|_: value::Error| {
+        Error::options(format!("`require_auth` has no method `{word}`"))
+            .hint(format!("its methods: {}", AuthMethod::WORDS.join(", ")))
+    })
 }
 
 impl Deref for Address {
@@ -42,6 +58,7 @@ impl Deref for Address {
 #[derive(Deserialize)]
 struct SessionOptions {
     application_name: String,
+    require_auth: Vec<String>,
 }
 
 /// Which moment of the source the splits of a job see.
@@ -74,7 +91,13 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
         OptionKind::Text,
         "What the server's list of sessions shows",
     );
-    let own = [name.default("transload").connection()];
+    let auth = OptionSpec::new(
+        "require_auth",
+        OptionKind::List,
+        "How the server may ask who logs in, as in libpq: `none`, `password`, `md5`, \
+         `scram-sha-256`; default: all of them with TLS, and without it `none` and `scram-sha-256`",
+    );
+    let own = [name.default("transload").connection(), auth.connection()];
     ADDRESS.specs().into_iter().chain(own).collect()
 }
 

@@ -13,9 +13,10 @@ use postgres_protocol::{
     IsNull,
     message::{
         backend::{
-            COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG, COPY_IN_RESPONSE_TAG,
-            COPY_OUT_RESPONSE_TAG, DATA_ROW_TAG, ERROR_RESPONSE_TAG, Message, READY_FOR_QUERY_TAG,
-            ROW_DESCRIPTION_TAG,
+            BIND_COMPLETE_TAG, COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG,
+            COPY_IN_RESPONSE_TAG, COPY_OUT_RESPONSE_TAG, DATA_ROW_TAG, EMPTY_QUERY_RESPONSE_TAG,
+            ERROR_RESPONSE_TAG, Message, NO_DATA_TAG, PARAMETER_DESCRIPTION_TAG,
+            PARSE_COMPLETE_TAG, READY_FOR_QUERY_TAG, ROW_DESCRIPTION_TAG,
         },
         frontend,
     },
@@ -27,13 +28,15 @@ use crate::{
     answer::{ResultColumn, TextRow, result_columns, rows_of},
     endpoint::Interrupt,
     failure::{Failure, ServerError},
+    login::BackendKey,
+    stream::Idle,
     wire::Wire,
 };
 
 /// How long cleaning up may take.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
-/// The most bytes of a small result.
-const RESULT_LIMIT: usize = 256 << 20;
+/// The most statements of a job's own text that may ask for rows of a COPY, one after the other.
+const COPIES: usize = 64;
 
 /// What comes next of a COPY from the server.
 pub(crate) enum Copied<'a> {
@@ -49,6 +52,18 @@ pub(crate) struct Session {
     interrupt: Arc<Interrupt>,
     cancel: Cancel,
     state: State,
+    server: Server,
+}
+
+/// What the server says about itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Server {
+    /// The process that the session began with.
+    pub(crate) process: i32,
+    /// The version as a number: 150004 is 15.4.
+    pub(crate) version: i32,
+    /// The longest identifier; longer ones are cut.
+    pub(crate) identifier_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +80,45 @@ enum State {
 
 impl Session {
     pub(crate) fn new(wire: Wire, interrupt: Arc<Interrupt>, cancel: Cancel) -> Self {
-        Self { wire, interrupt, cancel, state: State::Idle }
+        Self { wire, interrupt, cancel, state: State::Idle, server: Server::default() }
+    }
+
+    /// Asks the server about itself.
+    pub(crate) fn introduce(&mut self) -> Result<(), Failure> {
+        let sql = "SELECT pg_catalog.pg_backend_pid(), \
+                     pg_catalog.current_setting('server_version_num'), \
+                     pg_catalog.current_setting('max_identifier_length')";
+        let rows = self.try_rows(sql, &[])?;
+        let found = rows.first().and_then(|row| {
+            Some(Server {
+                process: row.number(0).ok()?,
+                version: row.number(1).ok()?,
+                identifier_bytes: row.number(2).ok()?,
+            })
+        });
+        self.server =
+            found.ok_or_else(|| Failure::protocol("the server does not say what it is"))?;
+        Ok(())
+    }
+
+    /// What the server says about itself.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What the login said about the session.
+    pub(crate) fn key(&self) -> BackendKey {
+        self.interrupt.key()
+    }
+
+    /// The process that is at the other end now.
+    pub(crate) fn process(&mut self) -> Result<i32> {
+        self.row("ask for the process", "SELECT pg_catalog.pg_backend_pid()", &[])?.number(0)
+    }
+
+    /// Lifts the deadline of the login: from now on a silent server is asked whether it is at work.
+    pub(crate) fn watch(&mut self, idle: Idle) -> Result<(), Failure> {
+        Ok(self.wire.stream_mut().set_idle(idle)?)
     }
 
     /// The stop signal.
@@ -83,9 +136,9 @@ impl Session {
 
     /// Reads what an idle server has sent; all that it may send is an error that ends the session.
     fn look(&mut self) -> io::Result<()> {
-        self.wire.stream().set_nonblocking(true)?;
+        self.wire.stream_mut().set_nonblocking(true)?;
         let found = self.wire.receive();
-        self.wire.stream().set_nonblocking(false)?;
+        self.wire.stream_mut().set_nonblocking(false)?;
         match found {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
@@ -116,6 +169,7 @@ impl Session {
             }
         }
         self.state = State::Busy;
+        self.wire.expect_answer();
         put(&mut self.wire.output)?;
         Ok(self.wire.flush()?)
     }
@@ -136,10 +190,10 @@ impl Session {
         &mut self,
         mut take: impl FnMut(u8, &Wire) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut refused = None;
+        let (mut refused, mut answered, mut copies) = (None, false, 0);
         loop {
             match self.wire.receive()? {
-                READY_FOR_QUERY_TAG => {
+                READY_FOR_QUERY_TAG if answered => {
                     self.state = State::Idle;
                     return refused.map_or(Ok(()), |error| Err(Failure::Server(error)));
                 }
@@ -149,32 +203,45 @@ impl Session {
                         return Err(Failure::Server(error));
                     }
                     refused.get_or_insert(error);
+                    answered = true;
                 }
                 // A statement of the job's that wants rows from this connection.
-                COPY_IN_RESPONSE_TAG => {
+                COPY_IN_RESPONSE_TAG if copies < COPIES => {
                     let message = "a COPY in a statement of the job gets no rows";
                     frontend::copy_fail(message, &mut self.wire.output)?;
                     self.wire.flush()?;
+                    copies += 1;
                 }
-                kind if refused.is_none() => take(kind, &self.wire)?,
-                _ => {}
+                kind if is_answer(kind) => {
+                    answered |= ends_answer(kind);
+                    if refused.is_none() {
+                        take(kind, &self.wire)?;
+                    }
+                }
+                kind => {
+                    let message = format!("unexpected message `{}`", kind.escape_ascii());
+                    return Err(Failure::protocol(&message));
+                }
             }
         }
     }
 
     /// Runs statements by the simple protocol and returns the tag of the last; rows are dropped.
     pub(crate) fn try_run(&mut self, sql: &str) -> Result<String, Failure> {
-        let mut tag = String::new();
+        let mut tag = None;
         let sent = self.send(|output| frontend::query(sql, output));
         let outcome = sent.and_then(|()| {
             self.responses(|kind, wire| {
-                if kind == COMMAND_COMPLETE_TAG {
-                    tag = command_tag(wire)?;
+                match kind {
+                    COMMAND_COMPLETE_TAG => tag = Some(command_tag(wire)?),
+                    EMPTY_QUERY_RESPONSE_TAG => _ = tag.get_or_insert_default(),
+                    _ => {}
                 }
                 Ok(())
             })
         });
-        self.noted(outcome).map(|()| tag)
+        let outcome = outcome.and_then(|()| tag.ok_or_else(incomplete));
+        self.noted(outcome)
     }
 
     /// [`Session::try_run`] with the plugin's error.
@@ -235,6 +302,16 @@ impl Session {
         parameters: &[&str],
     ) -> Result<Vec<TextRow>> {
         self.cancel.check()?;
+        let rows = self.try_rows(sql, parameters);
+        self.reported(doing, rows)
+    }
+
+    /// [`Session::rows`] with the failure as it is.
+    pub(crate) fn try_rows(
+        &mut self,
+        sql: &str,
+        parameters: &[&str],
+    ) -> Result<Vec<TextRow>, Failure> {
         let sent = self.send(|output| {
             frontend::parse("", sql, [], output)?;
             bind("", parameters, output)?;
@@ -243,27 +320,29 @@ impl Session {
             Ok(())
         });
         let rows = sent.and_then(|()| self.text_rows());
-        let rows = self.noted(rows);
-        self.reported(doing, rows)
+        self.noted(rows)
     }
 
     fn text_rows(&mut self) -> Result<Vec<TextRow>, Failure> {
-        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let (mut rows, mut completed) = (Vec::new(), false);
         self.responses(|kind, wire| {
-            if kind != DATA_ROW_TAG {
-                return Ok(());
-            }
-            bytes += wire.body().len();
-            if bytes > RESULT_LIMIT {
-                return Err(Failure::protocol("a small result exceeds 256 MiB"));
-            }
-            match wire.parsed()? {
-                Message::DataRow(body) => rows.push(TextRow::parse(&body)?),
-                _ => return Err(Failure::protocol("not a row")),
+            match kind {
+                DATA_ROW_TAG => match wire.parsed()? {
+                    Message::DataRow(body) => rows.push(TextRow::parse(&body)?),
+                    _ => return Err(Failure::protocol("not a row")),
+                },
+                COMMAND_COMPLETE_TAG => {
+                    completed = true;
+                    let counted = rows_of(&command_tag(wire)?);
+                    if counted.is_some_and(|counted| counted != rows.len() as u64) {
+                        return Err(Failure::protocol("rows of a result are missing or too many"));
+                    }
+                }
+                _ => {}
             }
             Ok(())
         })?;
-        Ok(rows)
+        completed.then_some(rows).ok_or_else(incomplete)
     }
 
     /// The only row of a result.
@@ -304,36 +383,11 @@ impl Session {
         Ok(columns)
     }
 
-    /// Prepares a statement without parameters under a name.
-    pub(crate) fn prepare(&mut self, doing: &str, name: &str, sql: &str) -> Result<()> {
-        self.cancel.check()?;
-        let sent = self.send(|output| {
-            frontend::close(b'S', name, output)?;
-            frontend::parse(name, sql, [], output)?;
-            frontend::sync(output);
-            Ok(())
-        });
-        let outcome = sent.and_then(|()| self.responses(|_, _| Ok(())));
-        let outcome = self.noted(outcome);
-        self.reported(doing, outcome)
-    }
-
-    /// The rows of a prepared statement.
-    pub(crate) fn execute(&mut self, name: &str) -> Result<Vec<TextRow>, Failure> {
-        let sent = self.send(|output| {
-            bind(name, &[], output)?;
-            frontend::execute("", 0, output)?;
-            frontend::sync(output);
-            Ok(())
-        });
-        let rows = sent.and_then(|()| self.text_rows());
-        self.noted(rows)
-    }
-
     /// Begins a binary COPY from the server; its rows follow by [`Session::next`].
     pub(crate) fn begin_copy_out(&mut self, doing: &str, sql: &str) -> Result<()> {
         self.cancel.check()?;
         let begun = self.begin_copy(sql, COPY_OUT_RESPONSE_TAG);
+        self.wire.expect_rows();
         self.reported(doing, begun)
     }
 
@@ -459,7 +513,7 @@ impl transload_tables::Session for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.state == State::Idle && self.wire.stream().set_nonblocking(true).is_ok() {
+        if self.state == State::Idle && self.wire.stream_mut().set_nonblocking(true).is_ok() {
             // Keeps the server's log free of lost connections. Whether it arrives does not matter.
             frontend::terminate(&mut self.wire.output);
             let _ = self.wire.flush();
@@ -467,6 +521,32 @@ impl Drop for Session {
         // A server that is still sending rows notices only a closed socket.
         self.interrupt.close();
     }
+}
+
+/// Whether such a message may be part of the answer to a statement.
+fn is_answer(kind: u8) -> bool {
+    let described = [
+        ROW_DESCRIPTION_TAG,
+        PARSE_COMPLETE_TAG,
+        BIND_COMPLETE_TAG,
+        PARAMETER_DESCRIPTION_TAG,
+        COPY_OUT_RESPONSE_TAG,
+        COPY_DATA_TAG,
+        COPY_DONE_TAG,
+        DATA_ROW_TAG,
+    ];
+    described.contains(&kind) || ends_answer(kind)
+}
+
+/// Whether a statement has been answered with such a message. Without one, the server is not ready
+/// for the next statement, whatever it says.
+fn ends_answer(kind: u8) -> bool {
+    [COMMAND_COMPLETE_TAG, EMPTY_QUERY_RESPONSE_TAG, ROW_DESCRIPTION_TAG, NO_DATA_TAG]
+        .contains(&kind)
+}
+
+fn incomplete() -> Failure {
+    Failure::protocol("the server is ready again without having completed the statement")
 }
 
 /// The tag of a CommandComplete, such as `COPY 5`.

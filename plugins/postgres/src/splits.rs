@@ -9,7 +9,7 @@ use transload_tables::{
 };
 
 use crate::{
-    catalog::{self, Table, TableColumn, TableKind, find_column},
+    catalog::{Table, TableColumn, TableKind, find_column},
     dialect::{quoted, quoted_table},
     query::trimmed,
     session::Session,
@@ -35,7 +35,7 @@ pub(crate) fn divide(
 ) -> Result<Vec<Division>> {
     let parts = match (&source.split_key, &description.table) {
         (Some(key), _) => by_key(session, source, description, key, max)?,
-        (None, Some(table)) if in_one_snapshot && has_page_ranges(session, table)? => {
+        (None, Some(table)) if in_one_snapshot && has_page_ranges(session, table) => {
             by_pages(table, max)
         }
         (None, Some(table)) => match own_key(table) {
@@ -72,9 +72,9 @@ fn whole() -> KeySplit {
 }
 
 /// Page ranges are read as such from PostgreSQL 14 on; before, each would read the whole table.
-fn has_page_ranges(session: &mut Session, table: &Table) -> Result<bool> {
+fn has_page_ranges(session: &Session, table: &Table) -> bool {
     let is_one_file = matches!(table.kind, TableKind::Table | TableKind::Materialized);
-    Ok(is_one_file && catalog::version(session)? >= 140_000)
+    is_one_file && session.server().version >= 140_000
 }
 
 /// Ranges of pages from the first to before the last; the last one is open.

@@ -3,12 +3,15 @@
 //! in the buffer that the socket fills; its bytes are not copied. What messages mean is left to
 //! `session` and `login`.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::{
+    io::{self, IoSlice, Read, Write},
+    time::Instant,
+};
 
 use bytes::BytesMut;
 use postgres_protocol::message::backend::{self, Message};
 
-use crate::stream::Stream;
+use crate::stream::{Activity, Stream};
 
 /// A message's type and length.
 const HEADER: usize = 5;
@@ -16,10 +19,16 @@ const HEADER: usize = 5;
 const READ: usize = 256 << 10;
 /// The longest message before the server has accepted the login.
 const LOGIN_LIMIT: usize = 64 << 10;
-/// The longest message that carries no row.
+/// The longest message of a session, but for rows of a COPY.
 const MESSAGE_LIMIT: usize = 16 << 20;
-/// The longest message that carries a row: no server builds longer ones.
+/// The longest message that carries a row of a COPY: no server builds longer ones.
 const ROW_LIMIT: usize = 1 << 30;
+/// The most bytes of all messages before the login, and of all that answer one statement. The rows
+/// of a COPY are not among them.
+const LOGIN_ANSWER_LIMIT: usize = 1 << 20;
+const ANSWER_LIMIT: usize = 64 << 20;
+/// A short message counts as this many bytes of an answer, for the work that it makes.
+const MESSAGE_COST: usize = 64;
 /// COPY data is sent in messages of at most this size: the server gathers each before it looks.
 const PIECE: usize = 64 << 10;
 
@@ -27,7 +36,9 @@ const PIECE: usize = 64 << 10;
 #[derive(Clone, Copy)]
 struct Limits {
     message: usize,
+    /// A row of a COPY that was asked for.
     row: usize,
+    answer: usize,
 }
 
 /// One end of a connection.
@@ -40,6 +51,8 @@ pub(crate) struct Wire {
     start: usize,
     end: usize,
     limits: Limits,
+    /// Bytes of the current answer so far.
+    answered: usize,
     /// Messages that are sent together.
     pub(crate) output: BytesMut,
 }
@@ -47,15 +60,20 @@ pub(crate) struct Wire {
 impl Wire {
     /// A connection on which the login comes next.
     pub(crate) fn new(stream: Stream) -> Self {
-        let limits = Limits { message: LOGIN_LIMIT, row: LOGIN_LIMIT };
+        let limits = Limits { message: LOGIN_LIMIT, row: LOGIN_LIMIT, answer: LOGIN_ANSWER_LIMIT };
         let (buffer, output) = (vec![0; READ], BytesMut::new());
-        Self { stream, buffer, message: 0, start: 0, end: 0, limits, output }
+        Self { stream, buffer, message: 0, start: 0, end: 0, limits, answered: 0, output }
     }
 
-    /// Accepts the messages of a session that is logged in, without a time limit.
-    pub(crate) fn logged_in(&mut self) -> io::Result<()> {
-        self.limits = Limits { message: MESSAGE_LIMIT, row: ROW_LIMIT };
-        self.stream.set_deadline(None)
+    /// Accepts the messages of a session that is logged in: the answer to a statement comes next.
+    pub(crate) fn expect_answer(&mut self) {
+        self.limits = Limits { message: MESSAGE_LIMIT, row: MESSAGE_LIMIT, answer: ANSWER_LIMIT };
+        self.answered = 0;
+    }
+
+    /// Accepts rows of a COPY as well.
+    pub(crate) fn expect_rows(&mut self) {
+        self.limits.row = ROW_LIMIT;
     }
 
     pub(crate) fn stream(&self) -> &Stream {
@@ -69,11 +87,20 @@ impl Wire {
     /// Reads the next message and returns its type; [`Wire::body`] is the rest of it. Messages that
     /// may come at any time (notices, notifications, changes of settings) are left out.
     pub(crate) fn receive(&mut self) -> io::Result<u8> {
+        let mut unasked = None;
         loop {
             let length = self.complete()?;
             self.message = self.start;
             self.start += length;
             let kind = self.buffer[self.message];
+            if kind == backend::COPY_DATA_TAG && self.limits.row == ROW_LIMIT {
+                return Ok(kind);
+            }
+            self.answered += length.max(MESSAGE_COST);
+            if self.answered > self.limits.answer {
+                let message = format!("an answer of more than {} bytes", self.limits.answer);
+                return Err(invalid(&message));
+            }
             let at_any_time = matches!(
                 kind,
                 backend::NOTICE_RESPONSE_TAG
@@ -83,7 +110,20 @@ impl Wire {
             if !at_any_time {
                 return Ok(kind);
             }
+            self.without_answer(unasked.get_or_insert_with(Instant::now))?;
         }
+    }
+
+    /// Messages that nothing waits for are no answer: they do not replace one for ever.
+    fn without_answer(&self, since: &mut Instant) -> io::Result<()> {
+        let Some(idle) = self.stream.idle().filter(|idle| since.elapsed() > idle.timeout) else {
+            return Ok(());
+        };
+        if idle.liveness.look()? == Activity::Waiting {
+            return Err(idle.silent("only notices, and the server waits as well"));
+        }
+        *since = Instant::now();
+        Ok(())
     }
 
     /// What the message that was read last carries.
@@ -176,7 +216,7 @@ impl Limits {
     /// The length of a message with this header, the header included.
     fn length(self, [kind, length @ ..]: [u8; HEADER]) -> io::Result<usize> {
         let limit = match kind {
-            backend::COPY_DATA_TAG | backend::DATA_ROW_TAG => self.row,
+            backend::COPY_DATA_TAG => self.row,
             _ => self.message,
         };
         let length = u32::from_be_bytes(length) as usize;

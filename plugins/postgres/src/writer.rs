@@ -68,7 +68,7 @@ pub(crate) fn writer(options: &Options, host: &Host) -> Result<Box<dyn Writer>> 
     let (address, target) = (Address::parse(options)?, TargetTable::parse(options, Ok)?);
     let options: WriterOptions = options.parse(&writer_specs())?;
     let settings = format!("SET lock_timeout = {}", options.lock_timeout);
-    let connector = Connector { address, host: host.clone(), settings };
+    let connector = Connector::new(address, host.clone(), settings);
     Ok(Box::new(TableWriter::new(PostgresTarget { connector }, target, host.cancel())))
 }
 

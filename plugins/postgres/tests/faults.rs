@@ -13,8 +13,8 @@ use std::{
 use arrow_array::RecordBatch;
 use support::{Fixture, batch, chunk, integers, plan, read_rows, secrets, texts};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Counters, Error, ErrorKind, Host, Plugin, Position, Result, TaskContext,
-    WriteMode, WritePlan, WriteTask, Writer, code,
+    Cancel, ChunkOutcome, Counters, Error, ErrorKind, Host, Options, Plugin, Position, Result,
+    TaskContext, WriteMode, WritePlan, WriteTask, Writer, code, testing::proxy::Faults,
 };
 use transload_plugin_postgres::PostgresPlugin;
 
@@ -203,6 +203,82 @@ fn a_stop_signal_ends_a_statement_that_waits() {
     fixture.await_value(waiting, "0");
     fixture.run("ROLLBACK");
     assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["0"]);
+}
+
+/// Options with short time limits.
+fn impatient(mut options: Options) -> Options {
+    options.values.insert("idle_timeout".to_owned(), 300.into());
+    options.values.insert("connect_timeout".to_owned(), 1_000.into());
+    options
+}
+
+#[test]
+fn a_silent_statement_that_works_is_not_cut_off() {
+    let fixture = Fixture::new(TABLE);
+    let query = [("query", "SELECT 1 AS a, pg_sleep(2)::text AS b")];
+    let reader =
+        PostgresPlugin.reader(impatient(fixture.options(&query)), support::host()).unwrap();
+    assert_eq!(read_rows(&mut *support::open_first(&*reader)).unwrap(), 1);
+
+    let mut options = impatient(fixture.options(&[("table", "t")]));
+    options.values.insert("lock_timeout".to_owned(), 60_000.into());
+    let plan = plan(WriteMode::Insert, PAIR, &[]);
+    let writer = PostgresPlugin.writer(options, support::host()).unwrap();
+    let mut task = open(&*writer, &plan);
+    fixture.run("BEGIN; LOCK TABLE t");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            fixture.await_waiting("%");
+            thread::sleep(Duration::from_millis(1_500));
+            fixture.run("COMMIT");
+        });
+        // More than the buffers on the way hold: writing blocks as well.
+        let batches = (0..20).map(|at| rows(&plan, at * 9_000..=at * 9_000 + 8_999));
+        attempt(&mut *task, &batches.collect::<Vec<_>>()).unwrap();
+    });
+    assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["180000"]);
+}
+
+/// Nothing comes any more and nothing is closed: on this connection, or on all of them.
+#[test]
+fn a_black_hole_is_noticed_on_both_sides() {
+    let fixture = Fixture::new(
+        "CREATE TABLE s AS SELECT i, repeat('x', 100) AS s FROM generate_series(1, 400000) i; \
+         CREATE TABLE t(id int8 PRIMARY KEY, s text)",
+    );
+    for all in [false, true] {
+        let silence = |faults: &Faults| match all {
+            true => faults.silence_all(),
+            false => faults.silence_open(),
+        };
+        let (options, faults) = fixture.through_proxy(&[("table", "s")]);
+        let reader = PostgresPlugin.reader(impatient(options), support::host()).unwrap();
+        let mut task = support::open_first(&*reader);
+        task.next_batch().unwrap();
+        silence(&faults);
+        let begun = Instant::now();
+        let error = read_rows(&mut *task).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Connection, "{error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{error:?}");
+
+        let (options, faults) = fixture.through_proxy(&[("table", "t")]);
+        let plan = plan(WriteMode::Insert, PAIR, &[]);
+        let writer = PostgresPlugin.writer(impatient(options), support::host()).unwrap();
+        let mut task = open(&*writer, &plan);
+        task.begin_chunk(0).unwrap();
+        silence(&faults);
+        let begun = Instant::now();
+        let batches = (0..100).map(|at| rows(&plan, at * 9_000..=at * 9_000 + 8_999));
+        let failed = batches.map(|batch| task.write(&batch)).find_map(Result::err);
+        let failed =
+            failed.or_else(|| task.commit_chunk(&Position::default(), &Counters::default()).err());
+        assert_eq!(failed.unwrap().kind, ErrorKind::Retry);
+        assert!(begun.elapsed() < Duration::from_secs(8));
+        faults.heal();
+        task.rollback_chunk().unwrap();
+        attempt(&mut *task, &[rows(&plan, 1..=3)]).unwrap();
+        fixture.run("TRUNCATE t");
+    }
 }
 
 /// A row that a trigger suppresses is counted as skipped, not as inserted.

@@ -96,15 +96,20 @@ impl Server {
             ("table", "t".into()),
             ("tls", tls.into()),
             ("connect_timeout", milliseconds.into()),
+            ("idle_timeout", 300.into()),
         ])
     }
 
     /// The error of a reader on this server, which must come in time.
     fn refusal(&self, tls: &str, milliseconds: u64, cancel: &Cancel) -> Error {
+        self.schema_of(self.options(tls, milliseconds), cancel)
+    }
+
+    fn schema_of(&self, options: Options, cancel: &Cancel) -> Error {
         let host = Host::new(Arc::new(Password), cancel.clone());
         let begun = Instant::now();
-        let reader = PostgresPlugin.reader(self.options(tls, milliseconds), host).unwrap();
-        let error = reader.schema().unwrap_err();
+        let reader = PostgresPlugin.reader(options, host);
+        let error = reader.and_then(|reader| reader.schema()).unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(5), "{error:?} after {:?}", begun.elapsed());
         error
     }
@@ -142,7 +147,7 @@ fn lengths_are_refused_before_the_bytes_come() {
     }
     // After the login, messages may be longer, but are still limited.
     let first = Server::saying(&[WELCOME, b"E\x7f\xff\xff\xff"].concat());
-    first.assert_refused("prepare the session: the connection was lost");
+    first.assert_refused("exceeds the limit of 16777216");
 }
 
 #[test]
@@ -179,7 +184,37 @@ fn one_deadline_holds_for_the_whole_login() {
 
 #[test]
 fn no_password_goes_over_a_plain_connection() {
-    Server::saying(&authentication(3, b"")).assert_refused("password in clear text");
+    Server::saying(&authentication(3, b"")).assert_refused("password in clear text, without TLS");
+    Server::saying(&authentication(5, b"salt")).assert_refused("password's MD5, without TLS");
+    let server = Server::saying(&authentication(5, b"salt"));
+    let error = server.refusal("disable", 2_000, &Cancel::new());
+    assert!(error.hint.unwrap().contains("`require_auth = \"md5\"`"));
+}
+
+#[test]
+fn the_connection_says_how_it_may_be_asked_who_logs_in() {
+    let answer = |method: &str, ask: &[u8]| {
+        let server = Server::saying(ask);
+        let mut options = server.options("disable", 1_000);
+        options.values.insert("require_auth".to_owned(), method.into());
+        let error = server.schema_of(options, &Cancel::new());
+        let heard = server.heard.lock().unwrap().clone();
+        (error.to_string(), heard)
+    };
+    let (_, heard) = answer("password", &authentication(3, b""));
+    assert!(heard.ends_with(format!("{PASSWORD}\0").as_bytes()));
+    let (_, heard) = answer("md5", &authentication(5, b"salt"));
+    assert!(heard.windows(3).any(|bytes| bytes == b"md5"));
+    for (method, ask, words) in [
+        ("scram-sha-256", WELCOME.to_vec(), "does not ask for a password"),
+        ("none", authentication(10, b"SCRAM-SHA-256\0\0"), "asks for SCRAM"),
+        ("md5", authentication(3, b""), "in clear text"),
+        ("kerberos", Vec::new(), "no method `kerberos`"),
+    ] {
+        let (error, heard) = answer(method, &ask);
+        assert!(error.contains(words), "{error} lacks `{words}`");
+        assert!(!heard.windows(2).any(|bytes| bytes == b"p\0"), "{method}");
+    }
 }
 
 /// A server that offers SCRAM with this many rounds, and continues with `next`.
@@ -239,7 +274,9 @@ fn a_stop_signal_ends_every_wait_for_a_server() {
     let endless = |mut peer: Peer, first: &'static [u8]| {
         peer.hear();
         peer.say(first);
-        while peer.say(NOTICE) {}
+        while peer.say(NOTICE) {
+            thread::sleep(Duration::from_millis(1));
+        }
     };
     for server in [
         Server::saying(b""),
@@ -259,5 +296,135 @@ fn a_stop_signal_ends_every_wait_for_a_server() {
         let took = receiver.recv().unwrap().elapsed();
         assert_eq!(error.kind, ErrorKind::Cancelled, "{error:?}");
         assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+/// The answers to the first statements of a session: what the server is, and its settings.
+fn introduction() -> [Vec<u8>; 2] {
+    let cells: Vec<u8> = [&b"1"[..], b"150000", b"63"]
+        .iter()
+        .flat_map(|cell| [&(cell.len() as u32).to_be_bytes()[..], cell].concat())
+        .collect();
+    let row = message(b'D', &[&[0, 3][..], &cells].concat());
+    let done = |tag: &[u8]| [message(b'C', tag), message(b'Z', b"I")].concat();
+    [[b"1\0\0\0\x042\0\0\0\x04", &row[..], &done(b"SELECT 1\0")].concat(), done(b"SET\0")]
+}
+
+/// How a server answers a statement.
+enum Answer {
+    /// With these bytes, and then nothing.
+    Once(Vec<u8>),
+    /// With these bytes for as long as they are taken.
+    Endless(Vec<u8>),
+    /// The same, slowly.
+    Slowly(Vec<u8>),
+}
+
+impl Answer {
+    fn give(&self, peer: &mut Peer) {
+        match self {
+            Self::Once(bytes) => _ = peer.say(bytes),
+            Self::Endless(bytes) => {
+                let many = bytes.repeat((1 << 18) / bytes.len() + 1);
+                while peer.say(&many) {}
+            }
+            Self::Slowly(bytes) => {
+                while peer.say(bytes) {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            }
+        }
+    }
+}
+
+/// A server that accepts every login, answers this many statements and then answers so.
+fn after(statements: usize, answer: Answer) -> Server {
+    Server::start(move |mut peer| {
+        peer.hear();
+        peer.say(WELCOME);
+        for answer in &introduction()[..statements] {
+            peer.hear();
+            peer.say(answer);
+        }
+        peer.hear();
+        answer.give(&mut peer);
+        peer.wait();
+    })
+}
+
+#[test]
+fn answers_without_end_or_sense_are_given_up() {
+    use Answer::{Endless, Once, Slowly};
+    let long_notice = message(b'N', &[b"SNOTICE\0M", &[b'n'; 2_000][..], b"\0\0"].concat());
+    let row = message(b'D', &[&[0, 1, 0, 0, 3, 232][..], &[b'x'; 1_000]].concat());
+    let wide = message(b'T', &[&[0xFF, 0xFF][..], &b"a\0".repeat(60_000)].concat());
+    let modes: [(_, fn(_) -> _, _); 18] = [
+        ("silence", Once, Vec::new()),
+        ("notices", Endless, long_notice),
+        ("notices, slowly", Slowly, NOTICE.to_vec()),
+        ("notifications", Endless, message(b'A', b"\0\0\0\x01channel\0payload\0")),
+        ("settings", Endless, message(b'S', b"key\0value\0")),
+        ("rows", Endless, row),
+        ("commands", Endless, message(b'C', b"SET\0")),
+        ("ready, without an answer", Endless, message(b'Z', b"I")),
+        ("copy from us", Once, message(b'G', b"\0\0\0")),
+        ("copies from us", Endless, message(b'G', b"\0\0\0")),
+        ("copy both ways", Once, message(b'W', b"\0\0\0")),
+        ("copy data", Endless, message(b'd', &[b'x'; 1_000])),
+        ("long copy data", Once, b"d\x7f\xff\xff\xff".to_vec()),
+        ("long error", Once, b"E\x18\0\0\0SERROR\0".to_vec()),
+        ("login again", Endless, WELCOME.to_vec()),
+        ("columns", Once, wide),
+        ("zero length", Once, b"Z\0\0\0\0".to_vec()),
+        ("noise", Once, vec![0xA5; 5_000]),
+    ];
+    for statements in 0..=2 {
+        for (name, answer, bytes) in &modes {
+            let server = after(statements, answer(bytes.clone()));
+            let begun = Instant::now();
+            let error = server.refusal("disable", 1_000, &Cancel::new());
+            let took = begun.elapsed();
+            assert_eq!(error.kind, ErrorKind::Connection, "{name} {statements}: {error:?}");
+            assert!(took < Duration::from_secs(3), "{name} {statements}: {took:?}");
+        }
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+    let peak: u64 = peak.unwrap_or("0").parse().unwrap();
+    assert!(peak < 700 << 10, "peak memory {peak} kB");
+}
+
+/// A pooler that gives the transactions of two sessions to one process of the server.
+#[test]
+fn a_pooler_in_transaction_mode_is_refused() {
+    // The first answer names process 1, the login said 1 as well; here it says 9.
+    let welcome: Vec<u8> = [&WELCOME[..14], b"\0\0\0\x09", &WELCOME[18..]].concat();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(std::result::Result::ok) {
+            let welcome = welcome.clone();
+            thread::spawn(move || pooled(stream, &welcome));
+        }
+    });
+    let server = Server { port, heard: Arc::default() };
+    let error = server.schema_of(server.options("disable", 2_000), &Cancel::new());
+    assert_eq!((error.kind, &*error.code), (ErrorKind::Unsupported, "PG-POOLER"), "{error:?}");
+    assert!(error.hint.unwrap().contains("pool_mode = session"));
+}
+
+/// Answers every question with process 1.
+fn pooled(mut stream: TcpStream, welcome: &[u8]) {
+    let mut buffer = [0; 4096];
+    let mut first = true;
+    while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
+        let [row, done] = introduction();
+        let answer = match (std::mem::take(&mut first), buffer[0]) {
+            (true, _) => welcome,
+            (_, b'Q') => &done,
+            _ => &row,
+        };
+        let _ = stream.write_all(answer);
     }
 }

@@ -100,7 +100,7 @@ impl Fixture {
         (PostgresPlugin.reader(options, host()).unwrap(), faults)
     }
 
-    fn through_proxy(&self, pairs: &[(&str, &str)]) -> (Options, Arc<Faults>) {
+    pub(crate) fn through_proxy(&self, pairs: &[(&str, &str)]) -> (Options, Arc<Faults>) {
         let mut options = self.options(pairs);
         let (port, faults) = proxy::start(server().get_ports()[0], b"COMMIT\0");
         options.values.insert("port".to_owned(), port.into());

@@ -54,17 +54,18 @@ pub(crate) fn open_socket(_path: &Path) -> io::Result<TcpStream> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
 }
 
-/// Ends a connection whose other side does not confirm anything for about this long.
+/// Ends an idle connection whose other side has confirmed nothing for about this long. There is no
+/// `TCP_USER_TIMEOUT` beside it: that one also ends a connection whose other side is alive and too
+/// busy to read. A peer that vanishes while bytes are on their way is the plugins' part.
 pub(crate) fn keep_alive(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    const PROBES: u32 = 4;
     let second = Duration::from_secs(1);
-    let keepalive = TcpKeepalive::new()
-        .with_time((limit / 3).max(second))
-        .with_interval((limit / 6).max(second));
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(limit))?;
-    Ok(())
+    let (time, interval) = (limit / 3, limit * 2 / 3 / PROBES);
+    let keepalive =
+        TcpKeepalive::new().with_time(time.max(second)).with_interval(interval.max(second));
+    #[cfg(not(windows))]
+    let keepalive = keepalive.with_retries(PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Runs `reach` on a thread, up to `limit` or the stop signal.
