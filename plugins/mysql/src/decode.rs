@@ -2,6 +2,8 @@
 //! column's buffer
 //! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html>).
 
+use std::sync::Arc;
+
 use arrow_array::ArrayRef;
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
@@ -259,12 +261,20 @@ pub(crate) struct RowDecoder {
     columns: Vec<ColumnDecoder>,
     /// The indexes of the key's columns.
     key: Vec<usize>,
+    /// Which columns are passed over; empty if none is.
+    passed: Vec<bool>,
     pub(crate) rows: usize,
 }
 
 impl RowDecoder {
     pub(crate) fn new(columns: Vec<ColumnDecoder>, key: Vec<usize>) -> Self {
-        Self { columns, key, rows: 0 }
+        Self { columns, key, passed: Vec::new(), rows: 0 }
+    }
+
+    /// A decoder that keeps the chosen columns only, and no key.
+    pub(crate) fn choosing(columns: Vec<ColumnDecoder>, chosen: &[usize]) -> Self {
+        let passed = (0..columns.len()).map(|at| !chosen.contains(&at)).collect();
+        Self { passed, ..Self::new(columns, Vec::new()) }
     }
 
     /// Appends a row's packet. After a fault, no cell of the row is kept.
@@ -280,6 +290,9 @@ impl RowDecoder {
     fn try_append(&mut self, packet: &[u8]) -> Result<(), RowFault> {
         let mut row = Taker(packet.get(1..).ok_or(RowFault::Packet)?);
         let nulls = row.bytes((self.columns.len() + 9) / 8).ok_or(RowFault::Packet)?;
+        if !self.passed.is_empty() {
+            return self.append_chosen(row, nulls);
+        }
         for (at, column) in self.columns.iter_mut().enumerate() {
             // The bitmap's first two bits are not used.
             let is_null = nulls[(at + 2) / 8] & 1 << ((at + 2) % 8) != 0;
@@ -290,6 +303,22 @@ impl RowDecoder {
             } else {
                 column.append(&mut row).ok_or(RowFault::Packet)?
             };
+            appended.map_err(|fault| RowFault::Cell(at, fault))?;
+        }
+        Ok(())
+    }
+
+    /// As [`RowDecoder::try_append`], with columns that are passed over.
+    fn append_chosen(&mut self, mut row: Taker<'_>, nulls: &[u8]) -> Result<(), RowFault> {
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            let is_null = nulls[(at + 2) / 8] & 1 << ((at + 2) % 8) != 0;
+            let appended = match (self.passed[at], is_null) {
+                (true, true) => continue,
+                (true, false) => pass(column.kind, &mut row).map(Ok),
+                (false, true) => Some(column.append_null()),
+                (false, false) => column.append(&mut row),
+            };
+            let appended = appended.ok_or(RowFault::Packet)?;
             appended.map_err(|fault| RowFault::Cell(at, fault))?;
         }
         Ok(())
@@ -317,13 +346,26 @@ impl RowDecoder {
         self.key.iter().map(|at| found[*at].clone()).collect()
     }
 
-    /// Returns the arrays of the first `count` columns; decoding starts over.
-    pub(crate) fn finish(&mut self, count: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// Returns the arrays of these columns; decoding starts over.
+    pub(crate) fn finish(&mut self, wanted: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
         self.rows = 0;
         let arrays: Vec<_> =
             self.columns.iter_mut().map(ColumnDecoder::finish).collect::<Result<_, _>>()?;
-        Ok(arrays.into_iter().take(count).collect())
+        Ok(wanted.iter().map(|at| Arc::clone(&arrays[*at])).collect())
     }
+}
+
+/// Takes a cell without looking at it.
+fn pass(kind: u8, row: &mut Taker<'_>) -> Option<()> {
+    let bytes = match kind {
+        kind::TINY => 1,
+        kind::SHORT | kind::YEAR => 2,
+        kind::LONG | kind::INT24 | kind::FLOAT => 4,
+        kind::LONGLONG | kind::DOUBLE => 8,
+        kind::DATE | kind::DATETIME | kind::TIMESTAMP | kind::TIME => row.byte()?.into(),
+        _ => return row.string().map(drop),
+    };
+    row.bytes(bytes).map(drop)
 }
 
 /// Takes a cell without keeping it; returns its value if it may be part of a key.
@@ -365,7 +407,7 @@ mod tests {
             decoder.key_of_packet(&packet);
             let rows = usize::from(done);
             prop_assert_eq!(decoder.rows, rows);
-            if let Ok(arrays) = decoder.finish(7) {
+            if let Ok(arrays) = decoder.finish(&[0, 1, 2, 3, 4, 5, 6]) {
                 prop_assert!(arrays.iter().all(|array| array.len() == rows));
             }
         }

@@ -1,6 +1,6 @@
 //! The SQL of MySQL and MariaDB where it differs from other databases.
 
-use transload_tables::{Conflict, Dialect};
+use transload_tables::{Conflict, Dialect, Lexis};
 
 /// The dialect of both servers for names and placeholders. Conflict clauses are in `insert`, where
 /// the server is known.
@@ -53,6 +53,10 @@ impl Dialect for MysqlDialect {
     }
 
     /// Sixty-four characters; a name within this many bytes never has more.
+    fn lexis(&self) -> Lexis {
+        Lexis { backslashes: true, hashes: true, ..Lexis::default() }
+    }
+
     fn identifier_bytes(&self) -> Option<usize> {
         Some(64)
     }

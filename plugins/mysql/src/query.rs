@@ -1,27 +1,15 @@
-//! The job's own query: its columns as the server describes them, and the statement that reads
-//! them.
+//! The job's own query: its columns as the server describes them. It is read as it is written:
+//! around a query MariaDB drops its ORDER BY.
 
 use transload_plugin_api::{Column, ErrorKind, LogicalType, Result};
-use transload_tables::Dialect as _;
 
 use crate::{
     answer::ResultColumn,
     catalog::TableColumn,
     cell::kind,
-    dialect::MysqlDialect,
     session::Session,
     types::{Native, logical_of},
 };
-
-/// Selects a query's columns by name; columns that are not named are not sent.
-pub(crate) fn wrapped(query: &str, names: &[&str]) -> String {
-    if names.is_empty() {
-        return format!("SELECT 1 FROM ({query}\n) AS t");
-    }
-    let mut list = String::new();
-    MysqlDialect.list(names, &mut list);
-    format!("SELECT {list} FROM ({query}\n) AS t")
-}
 
 /// The columns of a query's result.
 pub(crate) fn query_columns(session: &mut Session, query: &str) -> Result<Vec<TableColumn>> {

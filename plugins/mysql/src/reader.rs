@@ -6,7 +6,7 @@ use transload_plugin_api::{
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, ReadDatabase, Relation, ScanRequest,
-    Select, Snapshot, Source, read_as,
+    Select, Snapshot, Source, known_columns, read_as,
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     connect::Connector,
     dialect::MysqlDialect,
     options::{Consistency, ReaderOptions, ZeroDates},
-    query::{query_columns, wrapped},
+    query::query_columns,
     scan::{Scan, ScanPlan},
     session::Session,
     snapshot::{BEGIN, Begun, Snapshots},
@@ -33,7 +33,7 @@ pub(crate) struct MysqlSource {
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
     let (options, address, sources) = ReaderOptions::parse(options)?;
     let connector = Connector::new(address, host.clone());
-    Ok(sources.into_reader(MysqlSource { connector, options, snapshots: Snapshots::default() }))
+    sources.into_reader(MysqlSource { connector, options, snapshots: Snapshots::default() })
 }
 
 type Described = Description<TableColumn, Table>;
@@ -120,6 +120,28 @@ impl MysqlSource {
         (plan.sql, plan.values) = select.sql(&MysqlDialect);
         Ok(())
     }
+}
+
+/// Of a query's columns, those that are wanted: all are sent, and the others are passed over.
+fn choose_columns(request: &Request<'_>, plan: &mut ScanPlan) -> Result<()> {
+    let own = &request.description.columns;
+    let place = |wanted: &Column| {
+        let same = |own: &TableColumn| own.column.name.eq_ignore_ascii_case(&wanted.name);
+        own.iter().position(same).ok_or_else(|| {
+            Error::schema(format!("the query has no column `{}`", wanted.name))
+                .hint(known_columns(own))
+        })
+    };
+    let places: Vec<usize> = request.columns.iter().map(place).collect::<Result<_>>()?;
+    if places.iter().copied().eq(0..own.len()) {
+        return Ok(());
+    }
+    plan.columns = own.iter().map(|column| column.column.clone()).collect();
+    for (at, wanted) in places.iter().zip(request.columns) {
+        plan.columns[*at] = wanted.clone();
+    }
+    plan.chosen = Some(places);
+    Ok(())
 }
 
 fn find<'a>(own: &'a [TableColumn], table: &Table, name: &str) -> Result<&'a TableColumn> {
@@ -255,8 +277,8 @@ impl ReadDatabase for MysqlSource {
                 plan.source = request.part.counted_rows(&table.name.to_string(), request.after);
             }
             (None, Relation::Query(query)) => {
-                let names = request.columns.iter().map(|column| column.name.as_str());
-                plan.sql = wrapped(query, &names.collect::<Vec<_>>());
+                plan.sql.clone_from(query);
+                choose_columns(&request, &mut plan)?;
             }
             (None, Relation::Table(_)) => return Err(Error::defect("a table without its columns")),
         }

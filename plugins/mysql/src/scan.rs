@@ -24,6 +24,8 @@ pub(crate) struct ScanPlan {
     pub(crate) columns: Vec<Column>,
     /// How many of them are the batch's.
     pub(crate) wanted: usize,
+    /// Where the batch's columns stand, if not in front and in order; all others are passed over.
+    pub(crate) chosen: Option<Vec<usize>>,
     /// Where the key's columns stand.
     pub(crate) key: Vec<usize>,
     /// Enums that have no empty label.
@@ -39,6 +41,7 @@ impl ScanPlan {
             sql: String::new(),
             values: Vec::new(),
             wanted: columns.len(),
+            chosen: None,
             columns,
             key: Vec::new(),
             no_empty: Vec::new(),
@@ -54,7 +57,7 @@ pub(crate) struct Scan {
     decoder: RowDecoder,
     schema: SchemaRef,
     columns: Vec<Column>,
-    wanted: usize,
+    wanted: Vec<usize>,
     source: String,
     /// Rows read so far, dirty ones too.
     count: u64,
@@ -78,13 +81,18 @@ impl Scan {
             let no_empty = plan.no_empty.get(at).copied().unwrap_or(false);
             ColumnDecoder::new(column, found, plan.zero_dates, no_empty)
         });
-        let decoder = RowDecoder::new(decoders.collect::<Result<_>>()?, plan.key);
+        let decoders = decoders.collect::<Result<_>>()?;
+        let (decoder, wanted) = match plan.chosen {
+            None => (RowDecoder::new(decoders, plan.key), (0..plan.wanted).collect()),
+            Some(chosen) => (RowDecoder::choosing(decoders, &chosen), chosen),
+        };
+        let columns: Vec<_> = wanted.iter().map(|at: &usize| plan.columns[*at].clone()).collect();
         Ok(Self {
             session,
             decoder,
-            schema: schema_of(&plan.columns[..plan.wanted]),
+            schema: schema_of(&columns),
             columns: plan.columns,
-            wanted: plan.wanted,
+            wanted,
             source: plan.source,
             count: 0,
             position: Position::default(),
@@ -175,7 +183,7 @@ impl ReadTask for Scan {
             self.position = Position(encode_key(&key));
         }
         let rows = self.decoder.rows;
-        let arrays = self.decoder.finish(self.wanted).map_err(|error| {
+        let arrays = self.decoder.finish(&self.wanted).map_err(|error| {
             Error::data(format!("a batch cannot be made: {error}")).at(self.source.clone())
         })?;
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));

@@ -356,11 +356,46 @@ fn t06_a_killed_reader_is_an_error_and_no_end() {
 #[test]
 fn queries_that_write_or_name_columns_twice_are_refused() {
     let fixture = fixture("CREATE TABLE t(id INT PRIMARY KEY); INSERT INTO t VALUES (1);");
-    for query in ["DELETE FROM t", "SELECT id, id FROM t", "SELECT 1; DELETE FROM t", "nonsense"] {
+    for query in ["DELETE FROM t", "SELECT id, id FROM t", "nonsense"] {
         let reader = fixture.reader(&[("query", query)]);
         assert!(reader.schema().is_err(), "{query}");
     }
+    let several = fixture.options(&[("query", "SELECT 1; DELETE FROM t")]);
+    let error = MysqlPlugin.reader(several, fixture.host()).map(drop).unwrap_err();
+    assert_eq!(error.message, "`query` holds more than one statement");
     assert_eq!(fixture.lines("SELECT COUNT(*) FROM t"), ["1"]);
+}
+
+/// MariaDB drops the ORDER BY of a query that stands inside another one.
+#[test]
+fn a_query_keeps_its_order_whichever_columns_are_wanted() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        let fixture = Fixture::new(
+            &server,
+            "CREATE TABLE t(seq INT PRIMARY KEY, k INT, val VARCHAR(9), x DOUBLE, d DATETIME(3));
+             INSERT INTO t VALUES (1, 1, 'new', 0.5, '2024-01-02 03:04:05.678'),
+               (2, 1, 'old', NULL, NULL), (3, 2, 'b', 1, '2024-01-02 00:00:00');",
+        );
+        let query = "SELECT seq, k, val, x, d FROM t ORDER BY k, seq DESC; -- newest first\n";
+        let reader = fixture.reader(&[("query", query)]);
+        let own = reader.schema().unwrap().columns;
+        let val = own[2].clone();
+        let chosen = |names: &[&str]| -> Vec<Column> {
+            let named = |name: &&str| own.iter().find(|it| it.name == **name).unwrap().clone();
+            names.iter().map(named).collect()
+        };
+        assert_eq!(rows(&*reader, &[val], 4), [r#""old""#, r#""new""#, r#""b""#]);
+        assert_eq!(
+            rows(&*reader, &chosen(&["val", "seq"]), 4),
+            [r#""old"|2"#, r#""new"|1"#, r#""b"|3"#]
+        );
+        assert_eq!(
+            rows(&*reader, &chosen(&["k", "val"]), 4),
+            [r#"1|"old""#, r#"1|"new""#, r#"2|"b""#]
+        );
+        assert_eq!(rows(&*reader, &chosen(&["d", "k"])[1..], 4), ["1", "1", "2"]);
+        assert_eq!(own_rows(&*reader)[0], r#"2|1|"old"|NULL|NULL"#);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use transload_tables::{Conflict, Dialect, KeyRange, KeyValue, TableName};
+use transload_tables::{Conflict, Dialect, KeyRange, KeyValue, Lexis, TableName};
 
 /// PostgreSQL 12 and later, with `standard_conforming_strings` on.
 pub(crate) struct PostgresDialect;
@@ -32,6 +32,10 @@ impl Dialect for PostgresDialect {
 
     fn parameters(&self) -> usize {
         65_535
+    }
+
+    fn lexis(&self) -> Lexis {
+        Lexis { dollars: true, nested: true, ..Lexis::default() }
     }
 
     fn identifier_bytes(&self) -> Option<usize> {

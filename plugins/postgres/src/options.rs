@@ -75,6 +75,7 @@ pub(crate) enum Consistency {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
     pub(crate) consistency: Consistency,
+    pub(crate) query_is_stable: bool,
 }
 
 /// How the writer writes.
@@ -103,13 +104,22 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    let own = [OptionSpec::choice(
-        "consistency",
-        &["snapshot", "split"],
-        "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
+    let own = [
+        OptionSpec::choice(
+            "consistency",
+            &["snapshot", "split"],
+            "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
              each its own",
-    )];
-    let sources = source_specs("default: ranges of its pages; divides a query as well");
+        ),
+        OptionSpec::new(
+            "query_is_stable",
+            OptionKind::Boolean,
+            "`query` returns the same rows each time it runs on the same data, so `split_key` may \
+             divide it: false for LIMIT, OFFSET, window functions and volatile functions",
+        )
+        .default(false),
+    ];
+    let sources = source_specs("default: ranges of its pages");
     sources.into_iter().chain(own).collect()
 }
 

@@ -7,15 +7,10 @@ use crate::{
     session::Session,
 };
 
-/// A query without the semicolon that would end the statement around it.
-pub(crate) fn trimmed(query: &str) -> &str {
-    query.trim_end().trim_end_matches(';')
-}
-
 /// The columns of a query, described by the server without running it.
 pub(crate) fn query_columns(session: &mut Session, query: &str) -> Result<Vec<TableColumn>> {
     // As a subquery nothing that writes is accepted, nor a second statement.
-    let sql = format!("SELECT * FROM ({}\n) AS q", trimmed(query));
+    let sql = format!("SELECT * FROM ({query}\n) AS q");
     let described = session.describe("prepare `query`", &sql).map_err(|error| {
         let kind = if error.kind == ErrorKind::Other { ErrorKind::Options } else { error.kind };
         Error { kind, ..error }

@@ -16,7 +16,7 @@ use crate::{
     connect::Connector,
     dialect::{PostgresDialect, quoted, quoted_table, range_condition},
     options::{Address, Consistency, ReaderOptions, reader_specs},
-    query::{self, trimmed},
+    query,
     scan::{Scan, ScanPlan},
     session::Session,
     snapshot::{self, SharedSnapshot},
@@ -38,9 +38,11 @@ type Request<'a> = ScanRequest<'a, TableColumn, Table>;
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
     let connector = Connector::reading(Address::parse(options)?, host.clone());
-    let (options, sources) = (options.parse(&reader_specs())?, Sources::parse(options, Ok)?);
+    let (options, sources): (ReaderOptions, _) =
+        (options.parse(&reader_specs())?, Sources::parse(options, Ok)?);
+    let sources = sources.with_stable_query(options.query_is_stable);
     let snapshot = SharedSnapshot::default();
-    Ok(sources.into_reader(PostgresSource { connector, options, snapshot }))
+    sources.into_reader(PostgresSource { connector, options, snapshot })
 }
 
 impl PostgresSource {
@@ -61,8 +63,7 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
     }
     let (from, mut source) = match request.source.relation()? {
         Relation::Table(name) => (quoted_table(name), name.to_string()),
-        // The line break ends a comment at the end of the query.
-        Relation::Query(query) => (format!("({}\n) AS q", trimmed(query)), "query".to_owned()),
+        Relation::Query(query) => (format!("({query}\n) AS q"), "query".to_owned()),
     };
     if request.part.range != KeyRange::ALL {
         source = format!("{source}, {}", splits::label(request.part));
@@ -71,11 +72,26 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
         request.source.filter.iter().map(|filter| format!("({filter}\n)")).collect();
     conditions.extend(part_condition(request.part, own, table.is_some())?);
     let mut sql = format!("SELECT {} FROM {from}", selected.join(", "));
-    if !conditions.is_empty() {
-        sql = format!("{sql} WHERE {}", conditions.join(" AND "));
+    match request.source.relation()? {
+        // Nothing is put around the query where nothing has to be.
+        Relation::Query(query) if conditions.is_empty() && is_whole(request) => {
+            sql.clone_from(query);
+        }
+        _ if conditions.is_empty() => {}
+        _ => sql = format!("{sql} WHERE {}", conditions.join(" AND ")),
     }
-    let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+    // The line break ends a comment at the end of the query.
+    let copy = format!("COPY ({sql}\n) TO STDOUT (FORMAT binary)");
     Ok(ScanPlan { copy, columns: request.columns.to_vec(), wires, source })
+}
+
+/// Whether the request is for all columns of the source, in order, as they are.
+fn is_whole(request: &Request<'_>) -> bool {
+    let own = &request.description.columns;
+    let same = |(own, wanted): (&TableColumn, &Column)| {
+        own.column.name == wanted.name && !own.kind.by_text
+    };
+    own.len() == request.columns.len() && own.iter().zip(request.columns).all(same)
 }
 
 /// The condition of a split's rows; `None` if all rows are in it.

@@ -11,7 +11,6 @@ use transload_tables::{
 use crate::{
     catalog::{Table, TableColumn, TableKind, find_column},
     dialect::{quoted, quoted_table},
-    query::trimmed,
     session::Session,
 };
 
@@ -139,7 +138,7 @@ fn bounds(
     let from = match (source.relation()?, &description.table) {
         (Relation::Table(name), Some(table)) => sampled(&quoted_table(name), table),
         (Relation::Table(name), None) => quoted_table(name),
-        (Relation::Query(query), _) => format!("({}\n) AS q", trimmed(query)),
+        (Relation::Query(query), _) => format!("({query}\n) AS q"),
     };
     let filter = source.filter.as_ref();
     let filter = filter.map_or(String::new(), |filter| format!("WHERE ({filter}\n)"));

@@ -270,11 +270,41 @@ fn queries_views_and_conditions_are_read_and_writes_refused() {
         rows(&[("query", "SELECT i, i * 2 AS j FROM t -- all"), ("split_key", "j")]),
     ];
     assert_eq!(found, [100, 100, 10, 50, 100]);
-    for query in ["DELETE FROM t RETURNING i", "SELECT 1; DROP TABLE t", "SELECT 1 AS a, 2 AS a"] {
+    let several = fixture.options(&[("query", "SELECT 1; DROP TABLE t")]);
+    let error = PostgresPlugin.reader(several, host()).map(drop).unwrap_err();
+    assert_eq!(error.message, "`query` holds more than one statement");
+    for query in ["DELETE FROM t RETURNING i", "SELECT 1 AS a, 2 AS a"] {
         assert!(fixture.reader(&[("query", query)]).schema().is_err(), "{query}");
     }
     let error = fixture.reader(&[("query", "SELECT i FROM nothing")]).schema().unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
+}
+
+/// Run once a split, such a query would return other rows each time.
+#[test]
+fn a_query_is_divided_only_if_the_job_says_that_it_is_stable() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t AS SELECT i AS k, i % 3 AS g FROM generate_series(1, 3000) i ORDER BY random()",
+    );
+    for (query, rows) in [
+        ("SELECT k FROM t LIMIT 1000", 1000),
+        ("SELECT k FROM t OFFSET 500;", 2500),
+        ("SELECT row_number() OVER (ORDER BY g, random()) AS k FROM t", 3000),
+        ("SELECT (random() * 1000000)::int AS k FROM t -- any\n", 3000),
+    ] {
+        let options = [("query", query), ("split_key", "k")];
+        let reader = fixture.reader(&options);
+        let (splits, counts) = counted(&*reader, 4);
+        assert_eq!((splits, counts.values().sum::<usize>()), (1, rows), "{query}");
+        let note = reader.schema().unwrap().notes.pop().unwrap();
+        assert!(note.starts_with("`query` is read as one split, because"), "{note}");
+    }
+    let mut options = fixture.options(&[("query", "SELECT k FROM t"), ("split_key", "k")]);
+    options.values.insert("query_is_stable".to_owned(), true.into());
+    let reader = PostgresPlugin.reader(options, host()).unwrap();
+    let (splits, counts) = counted(&*reader, 4);
+    assert_eq!((splits, counts.len()), (4, 3000));
+    assert!(reader.schema().unwrap().notes.is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use transload_tables::{Conflict, Dialect, TableName};
+use transload_tables::{Conflict, Dialect, Lexis, TableName};
 
 /// SQLite's dialect.
 pub(crate) struct SqliteDialect;
@@ -31,6 +31,10 @@ impl Dialect for SqliteDialect {
 
     fn parameters(&self) -> usize {
         32_766
+    }
+
+    fn lexis(&self) -> Lexis {
+        Lexis { brackets: true, ..Lexis::default() }
     }
 
     fn identifier_bytes(&self) -> Option<usize> {

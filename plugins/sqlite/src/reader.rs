@@ -35,7 +35,7 @@ pub(crate) struct SqliteSource {
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
     let (parsed, sources) = ReaderOptions::parse(options)?;
     let (path, schema) = (parsed.path, options.schema.clone());
-    Ok(sources.into_reader(SqliteSource { path, schema, host: host.clone() }))
+    sources.into_reader(SqliteSource { path, schema, host: host.clone() })
 }
 
 type Described = Description<Column, Table>;

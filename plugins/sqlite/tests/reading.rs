@@ -304,6 +304,17 @@ fn where_and_query_choose_rows() {
 }
 
 #[test]
+fn the_end_of_a_query_does_not_matter_and_a_second_statement_is_refused() {
+    let fixture = Fixture::new("CREATE TABLE t(a INTEGER); INSERT INTO t VALUES (1), (2)");
+    let query = "SELECT a FROM t WHERE a <> ';' ORDER BY a DESC; -- the last first\n;";
+    let reader = fixture.reader(&[("query", query)]);
+    assert_eq!(integers(&read_all(&*reader, 3), "a"), [2, 1]);
+    let options = fixture.options(&[("query", "SELECT a FROM t; DELETE FROM t")]);
+    let error = SqlitePlugin.reader(options, Host::detached()).map(drop).unwrap_err();
+    assert_eq!(error.message, "`query` holds more than one statement");
+}
+
+#[test]
 fn refusals_say_what_is_wrong() {
     let fixture = Fixture::new("CREATE TABLE t(a INTEGER)");
     let kind = |pairs: &[(&str, &str)]| fixture.reader(pairs).schema().unwrap_err().kind;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Conflict, TableName};
+use crate::{Conflict, Lexis, TableName};
 
 /// One database's way of writing SQL.
 pub trait Dialect {
@@ -28,6 +28,9 @@ pub trait Dialect {
 
     /// Whether column names that differ by case alone are the same.
     fn folds_case(&self) -> bool;
+
+    /// How quotes and comments are written.
+    fn lexis(&self) -> Lexis;
 
     /// The limit, in words, that an identifier passes; `None` if it is short enough.
     fn passed_limit(&self, name: &str) -> Option<String> {
@@ -159,6 +162,10 @@ pub(crate) mod tests {
         fn identifier_bytes(&self) -> Option<usize> {
             Some(63)
         }
+
+        fn lexis(&self) -> Lexis {
+            Lexis { dollars: true, nested: true, ..Lexis::default() }
+        }
     }
 
     /// As [`Standard`], but column names that differ by case alone are the same.
@@ -191,6 +198,10 @@ pub(crate) mod tests {
 
         fn identifier_bytes(&self) -> Option<usize> {
             None
+        }
+
+        fn lexis(&self) -> Lexis {
+            Lexis { backslashes: true, hashes: true, ..Lexis::default() }
         }
     }
 

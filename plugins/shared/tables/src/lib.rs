@@ -19,6 +19,7 @@
 //! |---|---|
 //! | `name`, `pattern` | [`TableName`]: `schema.table` as a job writes it; ranges of tables |
 //! | `source` | [`Sources`] and [`TargetTable`]: the options that say what is read and written |
+//! | `query` | the text of a job's own query: a single statement, without its end |
 //! | `read_database` | [`ReadDatabase`]: what one database does in its own way when reading |
 //! | `reader` | [`TableReader`]: schema, splits, opening a split, of one table or query |
 //! | `sharded`, `origin_column` | several tables of one shape read as one; the column that names them |
@@ -58,6 +59,7 @@ mod memory;
 mod name;
 mod origin_column;
 mod pattern;
+mod query;
 mod read_database;
 mod reader;
 mod receipt;
@@ -84,6 +86,7 @@ pub use draft::{
 };
 pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
+pub use query::Lexis;
 pub use read_database::{Description, Division, ReadDatabase, ScanRequest, Snapshot, read_as};
 pub use reader::TableReader;
 pub use receipt::check_stage;

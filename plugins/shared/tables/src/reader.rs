@@ -11,15 +11,22 @@ use transload_plugin_api::{
 };
 
 use crate::{
-    Description, Division, KeySplit, ReadDatabase, ScanRequest, Snapshot, Source, decode_split,
-    encode_split, known_columns, sharded::Shard,
+    Description, Division, KeySplit, ReadDatabase, Relation, ScanRequest, Snapshot, Source,
+    decode_split, encode_split, known_columns, query::single_statement, sharded::Shard,
 };
 
 /// Reads one table or query of a database.
 pub struct TableReader<D: ReadDatabase> {
     database: Arc<D>,
     source: Source,
+    /// A `split_key` is given for a query that cannot be divided.
+    is_undivided: bool,
 }
+
+/// The note of the plan on a query with a `split_key`.
+const UNDIVIDED: &str = "`query` is read as one split, because LIMIT, OFFSET, window functions and \
+    volatile functions return other rows each time it runs; `query_is_stable = true` lets \
+    `split_key` divide it";
 
 /// What a split says to `open`.
 #[derive(Serialize, Deserialize)]
@@ -32,8 +39,19 @@ struct SplitData {
 
 impl<D: ReadDatabase> TableReader<D> {
     /// A reader of `source`. Readers of several tables share the database.
-    pub fn new(database: &Arc<D>, source: Source) -> Self {
-        Self { database: Arc::clone(database), source }
+    ///
+    /// A query is read by one split, unless the job says that it is stable: run once a split, it
+    /// would lose rows and return others twice if it chose or numbered them anew.
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::Options`] for a query of several statements, or of none.
+    pub fn new(database: &Arc<D>, mut source: Source) -> Result<Self> {
+        let mut is_undivided = false;
+        if let Some(Relation::Query(query)) = &mut source.relation {
+            *query = single_statement(query, D::DIALECT)?;
+            is_undivided = !source.is_stable && source.split_key.take().is_some();
+        }
+        Ok(Self { database: Arc::clone(database), source, is_undivided })
     }
 
     /// The source as the database describes it now.
@@ -81,7 +99,8 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
     }
 
     fn schema(&self) -> Result<SourceSchema> {
-        let Description { columns, keys, notes, .. } = self.described()?;
+        let Description { columns, keys, mut notes, .. } = self.described()?;
+        notes.extend(self.is_undivided.then(|| UNDIVIDED.to_owned()));
         let columns = columns.iter().map(|column| column.as_ref().clone()).collect();
         Ok(SourceSchema { columns, keys, notes, ..SourceSchema::default() })
     }

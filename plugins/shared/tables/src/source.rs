@@ -14,11 +14,13 @@ use crate::{
 /// What one reader reads.
 #[derive(Clone, Debug)]
 pub struct Source {
-    relation: Option<Relation>,
+    pub(crate) relation: Option<Relation>,
     /// The job's own condition on a table's rows, as SQL.
     pub filter: Option<String>,
     /// The column by whose ranges the rows are divided.
     pub split_key: Option<String>,
+    /// The job says that its query returns the same rows each time, so that it can be divided.
+    pub is_stable: bool,
     /// It is one of several tables that are read as one.
     pub is_shard: bool,
 }
@@ -85,6 +87,7 @@ impl Sources {
             relation,
             filter: raw.filter.clone(),
             split_key: raw.split_key.clone(),
+            is_stable: false,
             is_shard,
         };
         let (key, texts) = match (&raw.table, raw.tables.is_empty(), &raw.query) {
@@ -142,6 +145,13 @@ impl Sources {
         }
     }
 
+    /// For databases that can divide a query: whether the job says that it is stable.
+    #[must_use]
+    pub fn with_stable_query(mut self, is_stable: bool) -> Self {
+        self.tables.iter_mut().for_each(|(_, source)| source.is_stable = is_stable);
+        self
+    }
+
     /// Whether several tables are read as one.
     pub fn are_many(&self) -> bool {
         self.tables.len() > 1
@@ -153,14 +163,17 @@ impl Sources {
     }
 
     /// The reader of all of them, as one source.
-    pub fn into_reader<D: ReadDatabase>(self, database: D) -> Box<dyn Reader> {
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::Options`] for a query of several statements, or of none.
+    pub fn into_reader<D: ReadDatabase>(self, database: D) -> Result<Box<dyn Reader>> {
         let database = Arc::new(database);
-        let one = |(name, source)| (name, TableReader::new(&database, source));
-        let mut readers: Vec<_> = self.tables.into_iter().map(one).collect();
-        match (readers.len(), self.origin_column) {
+        let one = |(name, source)| Ok((name, TableReader::new(&database, source)?));
+        let mut readers: Vec<_> = self.tables.into_iter().map(one).collect::<Result<_>>()?;
+        Ok(match (readers.len(), self.origin_column) {
             (1, None) => Box::new(readers.remove(0).1),
             (_, origin) => Box::new(ShardedReader::new(readers, origin)),
-        }
+        })
     }
 }
 

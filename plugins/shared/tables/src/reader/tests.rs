@@ -129,7 +129,7 @@ fn reader(snapshot: Snapshot) -> (Arc<Columns>, TableReader<Columns>) {
     let database = Arc::new(database);
     let options = transload_plugin_api::Options::from_pairs([("table", "t")]);
     let source = Sources::parse(&options, Ok).unwrap().into_sources().remove(0);
-    (Arc::clone(&database), TableReader::new(&database, source))
+    (Arc::clone(&database), TableReader::new(&database, source).unwrap())
 }
 
 fn request(max: u32) -> SplitRequest {
@@ -146,6 +146,24 @@ fn columns_are_found_by_the_dialect_and_unknown_ones_are_named() {
     let error = reader.produces(&[column("x", LogicalType::Int64)]).unwrap_err();
     assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::Schema, Some("its columns: k, S")));
     assert_eq!(error.message, "the source has no column `x`");
+}
+
+#[test]
+fn a_query_is_divided_only_if_it_is_stable() {
+    for (is_stable, notes) in [(false, 1), (true, 0)] {
+        let database = Columns {
+            columns: Mutex::new(vec![column("k", LogicalType::Int64)]),
+            ..Columns::default()
+        };
+        let pairs = [("query", "SELECT 1;"), ("split_key", "k")];
+        let sources =
+            Sources::parse(&transload_plugin_api::Options::from_pairs(pairs), Ok).unwrap();
+        let source = sources.with_stable_query(is_stable).into_sources().remove(0);
+        let reader = TableReader::new(&Arc::new(database), source).unwrap();
+        assert_eq!(reader.source.relation().unwrap(), &Relation::Query("SELECT 1".to_owned()));
+        assert_eq!(reader.source.split_key.is_some(), is_stable);
+        assert_eq!(reader.schema().unwrap().notes.len(), notes);
+    }
 }
 
 #[test]
