@@ -54,6 +54,8 @@ codes! {
     MYSQL_BULK = "MYSQL-BULK";
     /// The connection to a MySQL or MariaDB server was lost.
     MYSQL_LOST = "MYSQL-LOST";
+    /// A MySQL server without TLS asks for the password, and no public key of it is known or usable.
+    MYSQL_PUBLIC_KEY = "MYSQL-PUBLIC-KEY";
     /// A MySQL or MariaDB server does not offer TLS, or TLS failed.
     MYSQL_TLS = "MYSQL-TLS";
     /// The store's HTTP response is not what was asked for.

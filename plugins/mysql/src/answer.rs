@@ -64,9 +64,12 @@ pub(crate) struct ResultColumn {
     pub(crate) decimals: u8,
 }
 
+/// The longest text of an error, in bytes: both servers stop at 512.
+const TEXT: usize = 4 << 10;
+
 /// The number, state and text of an error packet.
 pub(crate) fn server_error(packet: &[u8]) -> ServerError {
-    let mut taker = Taker(packet.get(1..).unwrap_or_default());
+    let mut taker = Taker(packet.get(1..packet.len().min(TEXT)).unwrap_or_default());
     let number = taker.u16().unwrap_or_default();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match taker.0.split_first() {

@@ -1,12 +1,12 @@
 //! The way to the server stage by stage, and what can be done there: the findings of
 //! `transload connection test` and of both roles' `check`.
 
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, ErrorKind, Result, code};
 use transload_tables::{ConnectionStages, Description, Relation, TableName, TlsMode};
 
 use crate::{
     catalog::{self, Table, TableColumn},
-    connect::{Connector, NO_TLS},
+    connect::{Connector, Purpose},
     dialect::{quoted, text_literal},
     session::Session,
     stage::in_full,
@@ -19,12 +19,12 @@ pub(crate) fn log_in(connector: &Connector) -> (ConnectionStages, Option<Session
     if !address.reach(&mut found) {
         return (found, None);
     }
-    let mut session = connector.connect(connector.host.cancel());
+    let mut session = connector.connect(Purpose::Look);
     if address.tls.mode != TlsMode::Disable {
         let verified = address.tls.mode.words();
         let tls = match &mut session {
             Ok(session) => tls_words(session).map(|words| format!("{words}; {verified}")),
-            Err(error) if error.code == NO_TLS => Err(error.clone()),
+            Err(error) if error.code == code::MYSQL_TLS => Err(error.clone()),
             Err(_) => Ok(verified.to_owned()),
         };
         if !found.report("tls", tls) {

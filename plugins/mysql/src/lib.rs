@@ -7,8 +7,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | the options of both roles |
-//! | `stream`, `wire` | plain or TLS; packets |
-//! | `connect`, `login` | opening a connection, its settings; proofs of a password |
+//! | `stream`, `wire` | plain or TLS, and how long a server is waited for; packets |
+//! | `connect`, `login`, `proof` | opening a connection, its settings; the login; proofs of a password |
+//! | `watch` | whether a silent server still works |
 //! | `session`, `answer` | statements; what the server's packets say |
 //! | `check` | the way to the server stage by stage, and what can be done there |
 //! | `catalog` | tables, columns, keys as the server tells them |
@@ -21,6 +22,7 @@
 //! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
 //! | `stage`, `lock` | where rows go, and how an overwrite publishes them; the lock on a target |
 //! | `text`, `refusal` | floats and escapes as the server reads them; why a value is refused |
+//! | `random` | random numbers |
 //! | `dialect`, `failure` | MySQL's way of writing SQL; what its errors mean |
 
 mod answer;
@@ -40,7 +42,9 @@ mod load;
 mod lock;
 mod login;
 mod options;
+mod proof;
 mod query;
+mod random;
 mod reader;
 mod refusal;
 mod rows;
@@ -53,6 +57,7 @@ mod stage;
 mod stream;
 mod text;
 mod types;
+mod watch;
 mod wire;
 mod writer;
 
@@ -73,7 +78,7 @@ impl Plugin for MysqlPlugin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a MySQL or MariaDB server".to_owned(),
             dialect: Dialect::Mysql,
-            options: options::ADDRESS.specs(),
+            options: options::connection_specs(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),

@@ -1,112 +1,235 @@
-//! Password proofs: `mysql_native_password` and `caching_sha2_password`
-//! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html>),
-//! and the latter's full exchange with RSA. Choosing the method is left to `session`.
+//! The login: what the server asks for, and what it is told
+//! (<https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase.html>). The
+//! password itself is sent within TLS or over a Unix socket only, or under a public key that does
+//! not come from this connection. The proofs of a password are in `proof`.
 
-use rsa::{PublicKey, pkcs8::DecodePublicKey as _};
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
-use transload_plugin_api::{Error, Result};
+use std::{io, sync::Arc};
 
-/// `SHA1(password) XOR SHA1(salt + SHA1(SHA1(password)))`; empty for no password.
-pub(crate) fn native_proof(password: &[u8], salt: &[u8]) -> Vec<u8> {
-    if password.is_empty() {
-        return Vec::new();
+use rustls::pki_types::ServerName;
+use transload_plugin_api::{Error, code};
+use transload_tables::TlsMode;
+
+use crate::{
+    answer::{Server, server_error},
+    connect::ConnectError,
+    failure::Failure,
+    options::Address,
+    proof::{self, SALT},
+    stream::{Socket, Stream},
+    wire::{Taker, Wire},
+};
+
+/// What the client can do: long passwords and flags, a database at login, protocol 4.1,
+/// transactions, secure passwords, several results, named login methods.
+const CAPABILITIES: u32 = 0x1 | 0x4 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x2_0000 | 0x8_0000;
+/// LOAD DATA LOCAL: only connections that use it say so.
+const LOCAL_FILES: u32 = 0x80;
+/// What the client asks for before the handshake of TLS.
+const TLS: u32 = 0x800;
+/// `utf8mb4_general_ci`, until the settings say more.
+const CHARSET: u8 = 45;
+/// The most requests that a server makes before it decides.
+const ROUNDS: usize = 16;
+
+/// A login in progress.
+pub(crate) struct Login<'a> {
+    pub(crate) wire: Wire,
+    pub(crate) address: &'a Address,
+    pub(crate) password: &'a [u8],
+    /// Whether LOAD DATA LOCAL will be used.
+    pub(crate) local_files: bool,
+    pub(crate) encrypted: bool,
+}
+
+impl Login<'_> {
+    /// Logs in. `again` makes the socket that TLS goes over.
+    pub(crate) fn run(&mut self, again: impl FnOnce() -> Socket) -> Result<Greeting, ConnectError> {
+        let packet = self.wire.receive()?;
+        if packet.first() == Some(&0xFF) {
+            return Err(Failure::Server(server_error(packet)).into());
+        }
+        let greeting =
+            Greeting::parse(packet).ok_or_else(|| Failure::protocol("not a MySQL greeting"))?;
+        if self.address.tls.mode != TlsMode::Disable {
+            self.encrypt(&greeting, again())?;
+        }
+        let method = match greeting.method.as_str() {
+            known @ ("mysql_native_password" | "caching_sha2_password") => known,
+            _ => "mysql_native_password",
+        };
+        self.introduce(method, &greeting.salt)?;
+        self.prove(greeting.salt.clone())?;
+        Ok(greeting)
     }
-    let once = Sha1::digest(password);
-    let mut outer = Sha1::new();
-    outer.update(salt);
-    outer.update(Sha1::digest(once));
-    xor(&once, &outer.finalize())
-}
 
-/// `SHA256(password) XOR SHA256(SHA256(SHA256(password)) + salt)`; empty for no password.
-pub(crate) fn sha2_proof(password: &[u8], salt: &[u8]) -> Vec<u8> {
-    if password.is_empty() {
-        return Vec::new();
+    fn capabilities(&self) -> u32 {
+        let files = if self.local_files { LOCAL_FILES } else { 0 };
+        let tls = if self.encrypted { TLS } else { 0 };
+        CAPABILITIES | files | tls
     }
-    let once = Sha256::digest(password);
-    let mut outer = Sha256::new();
-    outer.update(Sha256::digest(once));
-    outer.update(salt);
-    xor(&once, &outer.finalize())
-}
 
-fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
-    left.iter().zip(right).map(|(left, right)| left ^ right).collect()
-}
-
-/// The password encrypted with the server's public key (PEM), as required by the full exchange of
-/// `caching_sha2_password` on a connection without TLS: masked with the salt, then RSA with OAEP
-/// padding over SHA-1.
-pub(crate) fn encrypted(password: &[u8], salt: &[u8], pem: &[u8]) -> Result<Vec<u8>> {
-    let key =
-        public_key(pem).ok_or_else(|| Error::connection("cannot read the server's public key"))?;
-    // The server expects the terminating NUL of a C string.
-    let mut plain = password.to_vec();
-    plain.push(0);
-    for (byte, mask) in plain.iter_mut().zip(salt.iter().cycle()) {
-        *byte ^= mask;
+    /// What the client's first packet begins with, and all of it that goes before TLS.
+    fn head(&self) -> Vec<u8> {
+        let mut packet = Vec::with_capacity(256);
+        packet.extend_from_slice(&self.capabilities().to_le_bytes());
+        packet.extend_from_slice(&(1u32 << 30).to_le_bytes());
+        packet.push(CHARSET);
+        packet.extend_from_slice(&[0; 23]);
+        packet
     }
-    key.oaep_encrypt::<Sha1>(&plain)
-        .map_err(|error| Error::connection("cannot encrypt the password").caused_by(&error))
+
+    /// Goes over to TLS, or fails: nothing is ever sent in the clear instead.
+    fn encrypt(&mut self, greeting: &Greeting, socket: Socket) -> Result<(), ConnectError> {
+        let refused = |error: Error| ConnectError::Refused(error.with_code(code::MYSQL_TLS));
+        if greeting.capabilities & TLS == 0 {
+            let error = Error::connection("the server has no TLS")
+                .hint("see `tls`: nothing but `disable` goes without");
+            return Err(refused(error));
+        }
+        let config = self.address.tls.client_config().map_err(refused)?;
+        let name = ServerName::try_from(self.address.host.clone())
+            .map_err(|_| refused(Error::options("`host` is no name for TLS")))?;
+        self.encrypted = true;
+        let head = self.head();
+        self.wire.send(&head)?;
+        let stream = Stream::encrypted(socket, Arc::clone(&config), name).map_err(|error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                return ConnectError::from(error);
+            }
+            let message = format!("no TLS with this server: {error}");
+            let error = Error::connection(message)
+                .hint("if its certificate is its own, see `tls` and `ca_file`");
+            refused(error)
+        })?;
+        self.wire.go_over(stream);
+        Ok(())
+    }
+
+    /// Sends the user's name and a first proof.
+    fn introduce(&mut self, method: &str, salt: &[u8]) -> Result<(), ConnectError> {
+        let mut packet = self.head();
+        packet.extend_from_slice(self.address.user.as_bytes());
+        packet.push(0);
+        let proof = proof_for(method, self.password, salt)?;
+        packet.push(proof.len() as u8);
+        packet.extend_from_slice(&proof);
+        for text in [&self.address.database, method] {
+            packet.extend_from_slice(text.as_bytes());
+            packet.push(0);
+        }
+        Ok(self.wire.send(&packet)?)
+    }
+
+    /// Replies to the server's requests until it accepts the login.
+    fn prove(&mut self, mut salt: Vec<u8>) -> Result<(), ConnectError> {
+        for _ in 0..ROUNDS {
+            let answer = self.wire.receive()?.to_vec();
+            match answer.split_first() {
+                Some((0x00, _)) => return Ok(()),
+                Some((0xFF, _)) => return Err(Failure::Server(server_error(&answer)).into()),
+                Some((0xFE, rest)) => {
+                    let mut taker = Taker(rest);
+                    let method = String::from_utf8_lossy(taker.zero_terminated()).into_owned();
+                    salt = taker.zero_terminated().to_vec();
+                    let proof = proof_for(&method, self.password, &salt)?;
+                    self.wire.send(&proof)?;
+                }
+                // The server's cache knows the password.
+                Some((0x01, [3])) => {}
+                Some((0x01, [4])) => self.prove_in_full(&salt)?,
+                _ => return Err(Failure::protocol("an unexpected message during the login").into()),
+            }
+        }
+        Err(Failure::protocol("the login does not end").into())
+    }
+
+    /// The full exchange of `caching_sha2_password`: the password itself where nobody else can read
+    /// it, or under the server's public key.
+    fn prove_in_full(&mut self, salt: &[u8]) -> Result<(), ConnectError> {
+        if self.encrypted || self.address.socket.is_some() {
+            let secret = [self.password, &[0]].concat();
+            return Ok(self.wire.send(&secret)?);
+        }
+        let key = match self.address.server_key().map_err(ConnectError::Refused)? {
+            Some(key) => key,
+            None if self.address.allow_public_key_retrieval => self.ask_for_key()?,
+            None => return Err(ConnectError::Refused(no_key())),
+        };
+        let secret = proof::encrypted(self.password, salt, &key).map_err(ConnectError::Refused)?;
+        Ok(self.wire.send(&secret)?)
+    }
+
+    /// The key as whoever answers sends it.
+    fn ask_for_key(&mut self) -> Result<Vec<u8>, ConnectError> {
+        const ASK_FOR_KEY: u8 = 2;
+        self.wire.send(&[ASK_FOR_KEY])?;
+        let answer = self.wire.receive()?;
+        match answer.split_first() {
+            Some((0x01, key)) => Ok(key.to_vec()),
+            Some((0xFF, _)) => Err(Failure::Server(server_error(answer)).into()),
+            _ => Err(Failure::protocol("the server does not send its public key").into()),
+        }
+    }
 }
 
-/// The key of a PEM block `PUBLIC KEY`; servers may add a NUL to it.
-fn public_key(pem: &[u8]) -> Option<PublicKey> {
-    let text = std::str::from_utf8(pem).ok()?.trim_end_matches('\0');
-    PublicKey::from_public_key_pem(text).ok()
+/// A key from the connection itself would belong to whoever answers there.
+fn no_key() -> Error {
+    Error::connection("the server asks for the password itself, and the connection has no TLS")
+        .with_code(code::MYSQL_PUBLIC_KEY)
+        .hint(
+            "set `tls`, or `server_public_key` to a copy of the server's public_key.pem; where \
+             nobody else can answer for the server, `allow_public_key_retrieval = true` takes the \
+             key that it sends",
+        )
 }
 
-#[cfg(test)]
-mod tests {
-    use rsa::{
-        PrivateKey,
-        pkcs8::{EncodePublicKey as _, LineEnding},
+fn proof_for(method: &str, password: &[u8], salt: &[u8]) -> Result<Vec<u8>, ConnectError> {
+    let proof = match method {
+        "mysql_native_password" => proof::native_proof,
+        "caching_sha2_password" => proof::sha2_proof,
+        other => {
+            let message = format!("the server wants the login method `{other}`");
+            return Err(ConnectError::Refused(
+                Error::unsupported(message)
+                    .hint("give the user `caching_sha2_password` or `mysql_native_password`"),
+            ));
+        }
     };
-
-    use super::*;
-    use transload_plugin_api::ErrorKind;
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    if salt.len() != SALT {
+        let message = format!("a salt of {} bytes, expected {SALT}", salt.len());
+        return Err(Failure::protocol(&message).into());
     }
+    Ok(proof(password, salt))
+}
 
-    #[test]
-    fn proofs_can_be_checked_by_the_server() {
-        assert_eq!(native_proof(b"", b"12345678901234567890"), b"");
-        assert_eq!(sha2_proof(b"", b"12345678901234567890"), b"");
-        // The server knows SHA1(SHA1(password)) and removes the mask.
-        let salt = b"abcdefghijklmnopqrst";
-        let proof = native_proof(b"secret", salt);
-        let stored = Sha1::digest(Sha1::digest(b"secret"));
-        let mask = Sha1::digest([&salt[..], &stored].concat());
-        assert_eq!(hex(&Sha1::digest(xor(&proof, &mask))), hex(&stored));
-        let proof = sha2_proof(b"secret", salt);
-        let stored = Sha256::digest(Sha256::digest(b"secret"));
-        let mask = Sha256::digest([&stored[..], salt].concat());
-        assert_eq!(hex(&Sha256::digest(xor(&proof, &mask))), hex(&stored));
-    }
+/// What the server says first.
+pub(crate) struct Greeting {
+    pub(crate) server: Server,
+    /// The connection's number.
+    pub(crate) id: u32,
+    salt: Vec<u8>,
+    capabilities: u32,
+    method: String,
+}
 
-    #[test]
-    fn the_server_can_decrypt_a_password() {
-        let key = PrivateKey::new(&mut getrandom::SysRng, 1024).unwrap();
-        let pem = key.to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
-        let (password, salt) = (&b"a password that is longer than the salt"[..], [7; 20]);
-        for pem in [pem.clone(), format!("{pem}\0")] {
-            let encrypted = encrypted(password, &salt, pem.as_bytes()).unwrap();
-            let plain = key.oaep_decrypt::<Sha1>(&encrypted).unwrap();
-            let plain: Vec<u8> = plain.iter().map(|byte| byte ^ 7).collect();
-            assert_eq!(plain, [password, &[0]].concat());
+impl Greeting {
+    fn parse(packet: &[u8]) -> Option<Self> {
+        let mut taker = Taker(packet);
+        if taker.byte()? != 10 {
+            return None;
         }
-        let long = [b'x'; 1024 / 8];
-        let error = encrypted(&long, &salt, pem.as_bytes()).unwrap_err();
-        assert_eq!(error.message, "cannot encrypt the password");
-    }
-
-    #[test]
-    fn broken_keys_are_refused() {
-        for pem in [&b""[..], b"-----BEGIN-----\nAAAA\n-----END-----", b"\xff"] {
-            assert_eq!(encrypted(b"x", &[1; 20], pem).unwrap_err().kind, ErrorKind::Connection);
-        }
+        let server = Server::parse(&String::from_utf8_lossy(taker.zero_terminated()));
+        let id = taker.u32()?;
+        let mut salt = taker.bytes(8)?.to_vec();
+        taker.byte()?; // filler
+        let low = taker.u16()?;
+        taker.bytes(1 + 2)?; // charset, status
+        let capabilities = u32::from(taker.u16()?) << 16 | u32::from(low);
+        let length = usize::from(taker.byte()?);
+        taker.bytes(10)?;
+        let rest = taker.bytes(length.saturating_sub(8).max(13))?;
+        salt.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
+        let method = String::from_utf8_lossy(taker.zero_terminated()).into_owned();
+        Some(Self { server, id, salt, capabilities, method })
     }
 }

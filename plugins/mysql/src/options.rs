@@ -1,23 +1,76 @@
 //! The plugin's options: declared once here, for the descriptor and for parsing. Options shared by
 //! all SQL plugins are in `transload_tables`.
 
+use std::{ops::Deref, path::PathBuf};
+
 use serde::Deserialize;
 use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 use transload_tables::{
-    Address, AddressRules, Dialect as _, Sources, TableName, TargetTable, source_specs,
-    target_specs,
+    AddressRules, Dialect as _, Sources, TableName, TargetTable, source_specs, target_specs,
 };
 
 use crate::dialect::MysqlDialect;
 
-/// The options of a connection.
-pub(crate) const ADDRESS: AddressRules = AddressRules {
+/// The options of a connection that other servers have as well.
+const ADDRESS: AddressRules = AddressRules {
     schemes: &["mysql", "mariadb"],
     port: 3306,
     database_is_user: false,
     // The path is that of the socket's file.
     socket: |host, _port| host.into(),
 };
+
+/// Where the server is, and how far it is trusted there.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    place: transload_tables::Address,
+    /// A copy of the server's public key (PEM).
+    server_public_key: Option<PathBuf>,
+    /// Whether a key that the server sends without TLS is used.
+    pub(crate) allow_public_key_retrieval: bool,
+}
+
+#[derive(Deserialize)]
+struct RawAddress {
+    server_public_key: Option<PathBuf>,
+    allow_public_key_retrieval: bool,
+}
+
+impl Address {
+    pub(crate) fn parse(options: &Options) -> Result<Self> {
+        let place = transload_tables::Address::parse(options, &ADDRESS)?;
+        let raw: RawAddress = options.parse(&connection_specs())?;
+        for (key, text) in [("user", &place.user), ("database", &place.database)] {
+            // The server would take it for the end of the name.
+            if text.contains('\0') {
+                return Err(Error::options(format!("`{key}` contains a NUL character")));
+            }
+        }
+        Ok(Self {
+            place,
+            server_public_key: raw.server_public_key,
+            allow_public_key_retrieval: raw.allow_public_key_retrieval,
+        })
+    }
+
+    /// The server's public key, if the connection names its file.
+    pub(crate) fn server_key(&self) -> Result<Option<Vec<u8>>> {
+        let Some(file) = &self.server_public_key else { return Ok(None) };
+        let key = std::fs::read(file).map_err(|error| {
+            Error::options(format!("cannot read the server's public key: {error}"))
+                .at(file.display().to_string())
+        })?;
+        Ok(Some(key))
+    }
+}
+
+impl Deref for Address {
+    type Target = transload_tables::Address;
+
+    fn deref(&self) -> &transload_tables::Address {
+        &self.place
+    }
+}
 
 /// The reader's options, except for the address and the sources.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,7 +107,7 @@ impl ReaderOptions {
     /// Parses the options; returns the address and the sources separately.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Address, Sources)> {
         let parsed: Self = options.parse(&reader_specs())?;
-        let address = Address::parse(options, &ADDRESS)?;
+        let address = Address::parse(options)?;
         let resolve = |name| named(name, &address);
         let sources = Sources::parse(options, resolve)?.with_whole_queries()?;
         if sources.are_many() && parsed.consistency == Consistency::Snapshot {
@@ -94,7 +147,7 @@ impl WriterOptions {
     /// Parses the options; returns the address and the target separately.
     pub(crate) fn parse(options: &Options) -> Result<(Self, Address, TargetTable)> {
         let parsed: Self = options.parse(&writer_specs())?;
-        let address = Address::parse(options, &ADDRESS)?;
+        let address = Address::parse(options)?;
         let target = TargetTable::parse(options, |name| named(name, &address))?;
         Ok((parsed, address, target))
     }
@@ -110,6 +163,27 @@ fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     }
     name.schema.get_or_insert_with(|| address.database.clone());
     Ok(name)
+}
+
+/// Options of both roles.
+pub(crate) fn connection_specs() -> Vec<OptionSpec> {
+    let own = [
+        OptionSpec::new(
+            "server_public_key",
+            OptionKind::Path,
+            "A copy of the server's public_key.pem, under which a password goes without TLS",
+        )
+        .connection(),
+        OptionSpec::new(
+            "allow_public_key_retrieval",
+            OptionKind::Boolean,
+            "Whether a password goes without TLS under any key that the server sends. Whoever \
+             answers in the server's place can read it",
+        )
+        .default(false)
+        .connection(),
+    ];
+    ADDRESS.specs().into_iter().chain(own).collect()
 }
 
 /// Options of the reader.

@@ -12,7 +12,7 @@ use transload_tables::{
 use crate::{
     catalog::{self, Table, TableColumn},
     check,
-    connect::Connector,
+    connect::{Connector, Purpose},
     dialect::MysqlDialect,
     options::{Consistency, ReaderOptions, ZeroDates},
     query::query_columns,
@@ -32,7 +32,7 @@ pub(crate) struct MysqlSource {
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
     let (options, address, sources) = ReaderOptions::parse(options)?;
-    let connector = Connector::new(address, host.clone());
+    let connector = Connector::reading(address, host.clone());
     sources.into_reader(MysqlSource { connector, options, snapshots: Snapshots::default() })
 }
 
@@ -175,7 +175,7 @@ impl ReadDatabase for MysqlSource {
     type Table = Table;
 
     fn connect(&self) -> Result<Session> {
-        self.connector.connect(self.connector.host.cancel())
+        self.connector.connect(Purpose::Look)
     }
 
     fn check(&self, source: &Source) -> Result<Vec<Finding>> {

@@ -14,11 +14,19 @@ use crate::{
         Done, ResultColumn, Server, TextRow, end_status, ok_packet, result_column, server_error,
         text_row,
     },
+    connect::LostSessions,
     failure::{Failure, ServerError},
+    watch::Watch,
     wire::{Taker, Wire, put_string},
 };
 
 const MORE_RESULTS: u16 = 0x8;
+/// The most columns of a table or result, on both servers.
+const COLUMNS: u64 = 4_096;
+/// The most results of one statement of the job, such as a CALL.
+const RESULTS: usize = 65_536;
+/// The most bytes of a small result.
+const RESULT_LIMIT: usize = 64 << 20;
 
 /// A prepared statement.
 pub(crate) struct Prepared {
@@ -37,8 +45,12 @@ pub(crate) enum Next<'a> {
 /// A connection that is logged in.
 pub(crate) struct Session {
     wire: Wire,
-    stream: Arc<TcpStream>,
+    socket: Arc<TcpStream>,
     pub(crate) server: Server,
+    /// The connection's number, of the server or of a proxy.
+    pub(crate) id: u32,
+    /// The number, if it is certain that it is the server's.
+    pub(crate) watched: Option<u32>,
     pub(crate) cancel: Cancel,
     /// Longest packet that the server takes.
     pub(crate) packet: usize,
@@ -46,17 +58,36 @@ pub(crate) struct Session {
     pub(crate) local_infile: bool,
     /// The connection is of no use any more.
     pub(crate) lost: bool,
+    /// The session's own named lock, and where to leave it if the session is lost.
+    account: Option<(String, LostSessions)>,
 }
 
 impl Session {
-    pub(crate) fn new(wire: Wire, stream: Arc<TcpStream>, server: Server, cancel: Cancel) -> Self {
+    pub(crate) fn new(
+        wire: Wire,
+        socket: Arc<TcpStream>,
+        server: Server,
+        id: u32,
+        cancel: Cancel,
+    ) -> Self {
         let (packet, local_infile, lost) = (1 << 20, false, false);
-        Self { wire, stream, server, cancel, packet, local_infile, lost }
+        let (watched, account) = (None, None);
+        Self { wire, socket, server, id, watched, cancel, packet, local_infile, lost, account }
     }
 
     /// The socket, so that a stop signal can close it.
-    pub(crate) fn stream(&self) -> &Arc<TcpStream> {
-        &self.stream
+    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// Ends the deadline of the login: the server is waited for as long as it works.
+    pub(crate) fn set_watch(&mut self, watch: Watch) -> Result<()> {
+        Ok(self.wire.stream_mut().set_watch(watch)?)
+    }
+
+    /// Leaves the name of the session's own lock in `lost` if the session is lost.
+    pub(crate) fn keep_account(&mut self, own: String, lost: LostSessions) {
+        self.account = Some((own, lost));
     }
 
     /// Notes a lost connection on the way.
@@ -137,7 +168,7 @@ impl Session {
 
     /// The last reply to a statement; results before it are dropped.
     fn done(&mut self) -> Result<Done, Failure> {
-        loop {
+        for _ in 0..RESULTS {
             let packet = self.wire.receive()?;
             match packet.first() {
                 Some(0x00) => {
@@ -158,7 +189,7 @@ impl Session {
                         count.ok_or_else(|| Failure::protocol("a result without columns"))?;
                     self.columns(count)?;
                     let status = loop {
-                        let packet = self.wire.receive()?;
+                        let packet = self.wire.receive_row()?;
                         match packet.first() {
                             Some(0xFE) if packet.len() < 9 => break end_status(packet),
                             Some(0xFF) => return Err(Failure::Server(server_error(packet))),
@@ -172,12 +203,17 @@ impl Session {
                 None => return Err(Failure::protocol("an empty answer")),
             }
         }
+        Err(Failure::protocol("a statement with more results than a procedure has"))
     }
 
     fn columns(&mut self, count: u64) -> Result<Vec<ResultColumn>, Failure> {
+        if count > COLUMNS {
+            let message = format!("a result of {count} columns, more than {COLUMNS}");
+            return Err(Failure::protocol(&message));
+        }
         let mut columns = Vec::new();
         for _ in 0..count {
-            let packet = self.wire.receive()?;
+            let packet = self.wire.receive_column()?;
             let column = result_column(packet);
             columns.push(column.ok_or_else(|| Failure::protocol("a broken column"))?);
         }
@@ -203,9 +239,14 @@ impl Session {
             Some(_) => Taker(packet).length().unwrap_or_default(),
         };
         self.columns(count)?;
-        let mut rows = Vec::new();
+        let (mut rows, mut size) = (Vec::new(), 0);
         loop {
-            let packet = self.wire.receive()?;
+            let packet = self.wire.receive_row()?;
+            size += packet.len() + size_of::<TextRow>();
+            if size > RESULT_LIMIT {
+                let message = format!("a result of more than {RESULT_LIMIT} bytes");
+                return Err(Failure::protocol(&message));
+            }
             match packet.first() {
                 Some(0xFE) if packet.len() < 9 => return Ok(rows),
                 Some(0xFF) => return Err(Failure::Server(server_error(packet))),
@@ -272,7 +313,7 @@ impl Session {
 
     /// The next row of a result. Only the server's own end is an end.
     pub(crate) fn next(&mut self) -> Result<Next<'_>, Failure> {
-        let packet = match self.wire.receive() {
+        let packet = match self.wire.receive_row() {
             Ok(packet) => packet,
             Err(error) => {
                 self.lost = true;
@@ -312,7 +353,12 @@ impl transload_tables::Session for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // A server that is still sending rows notices only a closed socket.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if self.lost
+            && let Some((own, lost)) = self.account.take()
+        {
+            lost.lock().push(own);
+        }
     }
 }
 

@@ -8,7 +8,12 @@ use parking_lot::Mutex;
 use transload_plugin_api::{Error, Result};
 
 use crate::{
-    catalog::Table, connect::Connector, failure::Failure, session::Session, stage::in_full,
+    catalog::Table,
+    connect::{Connector, Purpose},
+    failure::Failure,
+    random::random,
+    session::Session,
+    stage::in_full,
 };
 
 /// What reading begins with.
@@ -67,7 +72,7 @@ impl Snapshots {
 
 /// A session that may wait for its split's turn.
 fn waiting(connector: &Connector) -> Result<Session> {
-    let mut session = connector.connect(connector.host.cancel())?;
+    let mut session = connector.connect(Purpose::Look)?;
     session.run("prepare a snapshot", "SET SESSION wait_timeout = 28800")?;
     Ok(session)
 }
@@ -82,11 +87,4 @@ fn lock(looking: &mut Session, table: &Table) -> Result<Option<String>> {
         }
         Err(failure) => Err(failure.into_error("lock the table", &looking.cancel)),
     }
-}
-
-/// A number that no other process has drawn.
-fn random() -> Result<u64> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|_| Error::other("the system gives no random bytes"))?;
-    Ok(u64::from_le_bytes(bytes))
 }

@@ -8,6 +8,12 @@ use crate::stream::Stream;
 
 /// The largest payload of one frame; longer packets are sent in several frames.
 const FRAME: usize = 0xFF_FFFF;
+/// The longest packet before the server has accepted the login, and of a column's description.
+const SHORT_LIMIT: usize = 64 << 10;
+/// The longest packet that carries no row.
+const ANSWER_LIMIT: usize = 16 << 20;
+/// The longest packet that carries a row: a field of 1 GiB, and 64 MiB of others.
+const ROW_LIMIT: usize = (1 << 30) + (64 << 20);
 
 /// One end of a connection.
 pub(crate) struct Wire {
@@ -17,6 +23,8 @@ pub(crate) struct Wire {
     start: usize,
     end: usize,
     sequence: u8,
+    /// The longest packet that carries no row, in bytes.
+    limit: usize,
     /// A packet that was assembled from several frames.
     long: Vec<u8>,
 }
@@ -24,7 +32,17 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
         let buffer = vec![0; 256 * 1024];
-        Self { stream, buffer, start: 0, end: 0, sequence: 0, long: Vec::new() }
+        let (limit, long) = (SHORT_LIMIT, Vec::new());
+        Self { stream, buffer, start: 0, end: 0, sequence: 0, limit, long }
+    }
+
+    /// Accepts the packets of a session that is logged in.
+    pub(crate) fn logged_in(&mut self) {
+        self.limit = ANSWER_LIMIT;
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
     }
 
     /// Continues over another stream. Bytes buffered from the previous stream are dropped, so that
@@ -39,9 +57,23 @@ impl Wire {
         self.sequence = 0;
     }
 
-    /// The next packet's payload.
+    /// The payload of the next packet, which carries no row.
     pub(crate) fn receive(&mut self) -> io::Result<&[u8]> {
-        let length = self.frame()?;
+        self.packet(self.limit)
+    }
+
+    /// The payload of the next packet, which describes a column.
+    pub(crate) fn receive_column(&mut self) -> io::Result<&[u8]> {
+        self.packet(SHORT_LIMIT)
+    }
+
+    /// The payload of the next packet, which may carry a row.
+    pub(crate) fn receive_row(&mut self) -> io::Result<&[u8]> {
+        self.packet(ROW_LIMIT)
+    }
+
+    fn packet(&mut self, limit: usize) -> io::Result<&[u8]> {
+        let length = self.frame(0, limit)?;
         if length < FRAME {
             let from = self.start;
             self.start += length;
@@ -55,17 +87,23 @@ impl Wire {
             if length < FRAME {
                 return Ok(&self.long);
             }
-            length = self.frame()?;
+            length = self.frame(self.long.len(), limit)?;
         }
     }
 
     /// Buffers one frame and returns its length; its payload begins at `start`.
-    fn frame(&mut self) -> io::Result<usize> {
+    /// A packet of which `taken` bytes have come is refused before more than `limit` bytes come.
+    fn frame(&mut self, taken: usize, limit: usize) -> io::Result<usize> {
         self.fill(4)?;
         let head = &self.buffer[self.start..self.start + 4];
         let length = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
         if head[3] != self.sequence {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "packets are out of order"));
+        }
+        if taken + length > limit {
+            let length = taken + length;
+            let message = format!("a packet of {length} bytes exceeds the limit of {limit}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         self.sequence = self.sequence.wrapping_add(1);
         self.start += 4;
@@ -231,15 +269,21 @@ mod tests {
     use std::{
         net::{TcpListener, TcpStream},
         sync::Arc,
+        time::{Duration, Instant},
     };
 
     use super::*;
+    use crate::stream::Socket;
 
     fn pair() -> (Wire, Wire) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
-        (Wire::new(Stream::Plain(Arc::new(near))), Wire::new(Stream::Plain(Arc::new(far))))
+        let wire = |stream: TcpStream| {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            Wire::new(Stream::Plain(Socket::new(Arc::new(stream), deadline)))
+        };
+        (wire(near), wire(far))
     }
 
     #[test]
@@ -252,10 +296,31 @@ mod tests {
                 near.send(&sent).unwrap();
                 near.send(b"next").unwrap();
             });
-            assert!(far.receive().unwrap() == payload, "{length}");
+            assert!(far.receive_row().unwrap() == payload, "{length}");
             assert_eq!(far.receive().unwrap(), b"next");
             sender.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_packet_over_its_limit_is_refused_before_it_comes() {
+        let header = |length: usize| [length as u8, (length >> 8) as u8, (length >> 16) as u8, 0];
+        let (mut near, mut far) = pair();
+        near.stream.write_all(&header(SHORT_LIMIT + 1)).unwrap();
+        let error = far.receive().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let (mut near, mut far) = pair();
+        far.logged_in();
+        near.stream.write_all(&header(FRAME)).unwrap();
+        let sender = std::thread::spawn(move || {
+            near.stream.write_all(&vec![0; FRAME]).unwrap();
+            near.stream.write_all(&[2, 0, 0, 1]).unwrap();
+            near
+        });
+        // The second frame would make it 16 MiB and 1 byte.
+        let error = far.receive().unwrap_err();
+        assert!(error.to_string().contains("a packet of 16777217 bytes"), "{error}");
+        drop(sender.join());
     }
 
     #[test]

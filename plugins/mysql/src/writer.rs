@@ -12,7 +12,7 @@ use transload_tables::{
 use crate::{
     catalog::{self, Table},
     check,
-    connect::Connector,
+    connect::{Connector, Purpose},
     dialect::MysqlDialect,
     draft,
     load::Loader,
@@ -31,8 +31,7 @@ pub(crate) struct MysqlTarget {
 /// The writer that the options ask for.
 pub(crate) fn writer(options: &Options, host: &Host) -> Result<Box<dyn Writer>> {
     let (options, address, target) = WriterOptions::parse(options)?;
-    let lock_seconds = Some(options.lock_seconds());
-    let connector = Connector { lock_seconds, ..Connector::new(address, host.clone()) };
+    let connector = Connector::writing(address, host.clone(), options.lock_seconds());
     let database = MysqlTarget { connector, overwrite: options.overwrite };
     Ok(Box::new(TableWriter::new(database, target, host.cancel())))
 }
@@ -62,8 +61,9 @@ impl WriteDatabase for MysqlTarget {
 
     fn connect(&self, access: Access) -> Result<Session> {
         match access {
-            Access::Look | Access::Write => self.connector.connect(self.connector.host.cancel()),
-            Access::CleanUp => self.connector.connect(&Cancel::new()),
+            Access::Look => self.connector.connect(Purpose::Look),
+            Access::Write => self.connector.connect(Purpose::Write),
+            Access::CleanUp => self.connector.connect_until(Purpose::Look, &Cancel::new()),
         }
     }
 

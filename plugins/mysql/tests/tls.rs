@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
 use support::{Fixture, Server};
 use transload_plugin_api::{Error, ErrorKind, Options, Plugin, Result};
 use transload_plugin_mysql::MysqlPlugin;
@@ -105,15 +106,59 @@ fn no_password(fixture: &Fixture, pairs: &[(&str, &str)]) -> Result<usize> {
     reader.schema().map(|schema| schema.columns.len())
 }
 
+/// Connects right after the server's cache of passwords was emptied.
+fn connect_uncached(fixture: &Fixture, more: &[(&str, Value)]) -> Result<usize> {
+    let mut options = options(fixture, &[]);
+    options.values.remove("allow_public_key_retrieval");
+    for (key, value) in more {
+        options.values.insert((*key).to_owned(), value.clone());
+    }
+    fixture.run("FLUSH PRIVILEGES");
+    let reader = MysqlPlugin.reader(options, fixture.host())?;
+    reader.schema().map(|schema| schema.columns.len())
+}
+
 #[test]
-fn the_full_login_works_with_and_without_tls() {
+fn without_tls_the_full_login_needs_a_key_that_is_known() {
     let fixture = Fixture::new(&Server::mysql(), TABLE);
-    for pairs in [&[("tls", "insecure-require")][..], &[("tls", "disable")]] {
-        // Empties the server's password cache.
-        fixture.run("FLUSH PRIVILEGES");
-        assert_eq!(connect(&fixture, pairs), Ok(1), "{pairs:?}");
-        // The cache is filled again.
-        assert_eq!(connect(&fixture, pairs), Ok(1), "{pairs:?}");
+    let key = fixture.lines("SHOW STATUS LIKE 'Caching_sha2_password_rsa_public_key'").remove(0);
+    let (_, key) = key.split_once('\t').unwrap();
+    let file = std::env::temp_dir().join(format!("{}.pem", fixture.database));
+    // The client escapes line ends.
+    std::fs::write(&file, key.replace("\\n", "\n")).unwrap();
+    let socket = fixture.lines("SELECT @@socket").remove(0);
+    let refused = connect_uncached(&fixture, &[]);
+    let permitted = [
+        connect_uncached(&fixture, &[("tls", "insecure-require".into())]),
+        connect_uncached(&fixture, &[("allow_public_key_retrieval", true.into())]),
+        connect_uncached(&fixture, &[("server_public_key", file.to_str().unwrap().into())]),
+        connect_uncached(&fixture, &[("host", socket.into())]),
+    ];
+    std::fs::remove_file(&file).unwrap();
+    let error = refused.unwrap_err();
+    assert_eq!((error.kind, &*error.code), (ErrorKind::Connection, "MYSQL-PUBLIC-KEY"), "{error}");
+    for connected in permitted {
+        assert_eq!(connected, Ok(1));
+    }
+    // The cache is filled again: a proof will do.
+    let mut options = options(&fixture, &[]);
+    options.values.remove("allow_public_key_retrieval");
+    assert!(MysqlPlugin.reader(options, fixture.host()).unwrap().schema().is_ok());
+}
+
+#[test]
+fn a_unix_socket_is_connected() {
+    for server in servers() {
+        let fixture = Fixture::new(&server, TABLE);
+        let socket = fixture.lines("SELECT @@socket").remove(0);
+        assert_eq!(connect(&fixture, &[("host", &socket)]), Ok(1));
+        let findings = MysqlPlugin
+            .reader(options(&fixture, &[("host", "/nonexistent/mysqld.sock")]), fixture.host())
+            .unwrap()
+            .check()
+            .unwrap();
+        assert_eq!((findings[0].stage.as_str(), findings[0].ok), ("socket", false));
+        assert!(findings[0].detail.contains("No such file"), "{}", findings[0].detail);
     }
 }
 

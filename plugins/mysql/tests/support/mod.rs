@@ -158,6 +158,8 @@ impl Fixture {
             options.values.insert(key.to_owned(), value.clone().into());
         }
         options.values.insert("port".to_owned(), (*port).into());
+        // The server's cache of passwords may be empty.
+        options.values.insert("allow_public_key_retrieval".to_owned(), true.into());
         options
     }
 
