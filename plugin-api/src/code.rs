@@ -140,6 +140,8 @@ codes! {
     PLUGIN_START = "PLUGIN-START";
     /// No plugin has this name.
     PLUGIN_UNKNOWN = "PLUGIN-UNKNOWN";
+    /// Every row is in the target, but a step behind the last row failed.
+    RUN_AFTER = "RUN-AFTER";
     /// The rows written do not add up to the rows read.
     RUN_BALANCE = "RUN-BALANCE";
     /// It is unknown whether a commit took effect.
@@ -148,6 +150,8 @@ codes! {
     RUN_FENCED = "RUN-FENCED";
     /// The run's folder cannot be written.
     RUN_FOLDER = "RUN-FOLDER";
+    /// The server has lost rows whose commit it had confirmed.
+    RUN_LOST = "RUN-LOST";
     /// A thread of the host panicked.
     RUN_PANIC = "RUN-PANIC";
     /// A stage table does not hold the rows that were committed to it; nothing was published.

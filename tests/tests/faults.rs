@@ -138,9 +138,37 @@ fn t05_an_outage_while_bad_rows_are_sought_makes_no_row_dirty() {
     });
 }
 
+/// The outcome is found out: PostgreSQL keeps it by the transaction's number, and a unique key finds
+/// a chunk's rows.
+#[test]
+fn t07_a_lost_answer_to_commit_is_looked_for() {
+    let all = [(Postgres, Mariadb, true), (Mariadb, Mysql, true), (Mysql, Postgres, false)];
+    thread::scope(|scope| {
+        for (from, into, keyed) in all {
+            scope.spawn(move || {
+                let (source, target) = (Server::of(from), Server::of(into));
+                for fault in [Fault::LoseReply(b"COMMIT", 2), Fault::LoseRequest(b"COMMIT", 2)] {
+                    let flow = Flow::between(&source, &target, ROWS, keyed);
+                    let what = format!("{from:?} to {into:?}, {fault:?}");
+                    let proxy = Proxy::new(target.port);
+                    proxy.arm(fault, 1);
+                    let target_port = Some(proxy.port);
+                    let ended = flow.run(&Job { mode: "insert", target_port, ..Job::default() });
+                    assert_eq!(proxy.happened(), 1, "{what}");
+                    ended.exits(0);
+                    flow.assert_complete(&what);
+                    let report = report(&ended);
+                    assert_eq!(report["rows"]["inserted"], ROWS, "{what}");
+                    assert_eq!(report["dirty_met"], 0, "{what}");
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn t07_a_lost_answer_to_commit_stops_a_keyless_insert_and_never_doubles() {
-    for_all(&ROUND, |from, into| {
+    for_all(&ROUND[..2], |from, into| {
         let (source, target) = (Server::of(from), Server::of(into));
         for fault in [Fault::LoseReply(b"COMMIT", 2), Fault::LoseRequest(b"COMMIT", 2)] {
             let flow = Flow::between(&source, &target, ROWS, false);

@@ -19,6 +19,7 @@
 //! | `scan`, `decode`, `cell`, `columns` | the rows of one split; rows into Arrow; single cells; keys |
 //! | `writer`, `draft` | the target behind a `TableWriter`; what a plan would do |
 //! | `load`, `bulk`, `insert` | the loader of a task; LOAD DATA from memory; INSERTs cut down to dirty rows |
+//! | `mark` | whether a chunk is in, by keys of its rows |
 //! | `rows`, `literal`, `rule` | rows as text; Arrow values as text; what a target's column asks of them |
 //! | `stage`, `lock` | where rows go, and how an overwrite publishes them; the lock on a target |
 //! | `text`, `refusal` | floats and escapes as the server reads them; why a value is refused |
@@ -41,6 +42,7 @@ mod literal;
 mod load;
 mod lock;
 mod login;
+mod mark;
 mod options;
 mod proof;
 mod query;

@@ -11,6 +11,7 @@ use crate::{
     dialect::MysqlDialect,
     draft::still_takes,
     insert::Inserter,
+    mark::{self, Mark, Marker},
     rows::RowEncoder,
     rule::Rule,
     session::Session,
@@ -22,6 +23,9 @@ pub(crate) struct Loader {
     /// Set if LOAD DATA may be used.
     bulk: Option<Bulk>,
     inserter: Inserter,
+    marker: Marker,
+    /// When the session's server began to work.
+    server: Option<i64>,
 }
 
 impl Loader {
@@ -49,6 +53,8 @@ impl Loader {
         Ok(Self {
             bulk: bulk.then(|| Bulk::new(load_statement(&table, plan, &rules, mark))),
             inserter: Inserter::new(plan, target, &format!("{table} ({list})"), &session.server),
+            marker: Marker::new(plan, target, into),
+            server: None,
             encoder: RowEncoder::new(
                 plan.columns.clone(),
                 rules,
@@ -60,11 +66,52 @@ impl Loader {
 }
 
 impl transload_tables::Loader<Session> for Loader {
-    fn prepare(&mut self, _session: &mut Session) -> Result<()> {
+    type Mark = Mark;
+
+    fn prepare(&mut self, session: &mut Session) -> Result<()> {
+        self.server = mark::server(session);
         Ok(())
     }
 
     fn write(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
+        let written = self.write_rows(session, batch)?;
+        self.marker.note(batch, &written.dirty);
+        Ok(written)
+    }
+
+    fn complete(&mut self, session: &mut Session) -> Result<()> {
+        self.bulk.as_mut().map_or(Ok(()), |bulk| bulk.finish_chunk(session))
+    }
+
+    fn mark(&mut self, _session: &mut Session) -> Mark {
+        let mut mark = self.marker.take();
+        mark.server = self.server;
+        mark
+    }
+
+    fn is_same_server(&self, mark: &Mark) -> bool {
+        matches!((self.server, mark.server), (Some(one), Some(other)) if one.abs_diff(other) <= 1)
+    }
+
+    fn is_in(
+        &mut self,
+        session: &mut Session,
+        mark: &Mark,
+        _confirmed: bool,
+    ) -> Result<Option<bool>> {
+        self.marker.is_in(session, mark)
+    }
+
+    fn discard(&mut self, session: &mut Session) {
+        self.marker.take();
+        if let Some(bulk) = &mut self.bulk {
+            bulk.give_up(session);
+        }
+    }
+}
+
+impl Loader {
+    fn write_rows(&mut self, session: &mut Session, batch: &RecordBatch) -> Result<Written> {
         if let Some(bulk) = &mut self.bulk {
             let mut written = Written::default();
             match bulk.write(session, &mut self.encoder, batch, &mut written.dirty)? {
@@ -77,15 +124,5 @@ impl transload_tables::Loader<Session> for Loader {
             }
         }
         self.inserter.write(session, &mut self.encoder, batch)
-    }
-
-    fn complete(&mut self, session: &mut Session) -> Result<()> {
-        self.bulk.as_mut().map_or(Ok(()), |bulk| bulk.finish_chunk(session))
-    }
-
-    fn discard(&mut self, session: &mut Session) {
-        if let Some(bulk) = &mut self.bulk {
-            bulk.give_up(session);
-        }
     }
 }

@@ -136,6 +136,13 @@ impl Destination<Session> for MysqlDestination {
         Ok(())
     }
 
+    fn count_task(&self, session: &mut Session, task: u32) -> Result<u64> {
+        let Self::Staged(stage) = self else { return Ok(0) };
+        // A locking read waits for rows that a lost session has not committed yet.
+        let which = format!(" WHERE {} = {task} LOCK IN SHARE MODE", quoted(TASK_COLUMN));
+        stage.count(session, &which)
+    }
+
     fn remove_task(&self, session: &mut Session, task: u32) -> Result<()> {
         let Self::Staged(stage) = self else { return Ok(()) };
         let (table, mark) = (in_full(&stage.table), quoted(TASK_COLUMN));

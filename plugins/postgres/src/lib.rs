@@ -20,6 +20,7 @@
 //! | `writer`, `draft`, `target` | the database as a target; what a plan would do; its statements |
 //! | `lock`, `stage` | the lock on the target; the stage of an overwrite |
 //! | `load_plan`, `load`, `bisect` | how rows are loaded; by COPY; the search for refused rows |
+//! | `mark` | what came of a chunk's transaction |
 //! | `encode`, `numeric`, `decimal` | Arrow into the wire's form; numbers in it, exactly |
 
 mod answer;
@@ -40,6 +41,7 @@ mod load;
 mod load_plan;
 mod lock;
 mod login;
+mod mark;
 mod numeric;
 mod options;
 mod pooler;

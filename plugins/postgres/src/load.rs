@@ -13,6 +13,7 @@ use crate::{
     encode::{Encoded, HEADER, TRAILER, encode},
     failure::{Failure, row_fault, sentence},
     load_plan::LoadPlan,
+    mark::{self, Mark},
     session::Session,
 };
 
@@ -23,11 +24,16 @@ pub(crate) struct Loader {
     /// Rows sent by the open chunk's COPY, if it has begun.
     sent: Option<u64>,
     policy: BulkLoadPolicy,
+    /// The target's number.
+    target: u32,
+    /// When the session's server began to work, which another start changes.
+    server: String,
 }
 
 impl Loader {
-    pub(crate) fn new(plan: LoadPlan) -> Self {
-        Self { plan, encoded: Encoded::default(), sent: None, policy: BulkLoadPolicy::default() }
+    pub(crate) fn new(plan: LoadPlan, target: u32) -> Self {
+        let (encoded, policy) = (Encoded::default(), BulkLoadPolicy::default());
+        Self { plan, encoded, sent: None, policy, target, server: String::new() }
     }
 
     /// Sends the encoded rows by the chunk's COPY.
@@ -46,11 +52,14 @@ impl Loader {
 }
 
 impl transload_tables::Loader<Session> for Loader {
+    type Mark = Mark;
+
     fn prepare(&mut self, session: &mut Session) -> Result<()> {
         let doing = "prepare the load";
         if let Some(detour) = &self.plan.detour {
             session.run(doing, &detour.make)?;
         }
+        self.server = mark::server(session)?;
         Ok(())
     }
 
@@ -86,6 +95,29 @@ impl transload_tables::Loader<Session> for Loader {
         };
         self.policy.refused();
         Err(Error::retry(error))
+    }
+
+    fn mark(&mut self, session: &mut Session) -> Mark {
+        Mark { transaction: session.transaction(), server: self.server.clone() }
+    }
+
+    fn is_same_server(&self, mark: &Mark) -> bool {
+        self.server == mark.server
+    }
+
+    fn is_in(
+        &mut self,
+        session: &mut Session,
+        mark: &Mark,
+        confirmed: bool,
+    ) -> Result<Option<bool>> {
+        let is_same = self.is_same_server(mark);
+        match mark.outcome(session)? {
+            // Another transaction may have got the number of one that a crash has forgotten.
+            Some(true) if !is_same && !confirmed => Ok(None),
+            Some(true) if !is_same => Ok(Some(!mark::is_unlogged(session, self.target)?)),
+            found => Ok(found),
+        }
     }
 
     /// The session gives the COPY up when it gets the next statement.

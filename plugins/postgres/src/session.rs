@@ -53,6 +53,8 @@ pub(crate) struct Session {
     cancel: Cancel,
     state: State,
     server: Server,
+    /// The number of the open chunk's transaction.
+    transaction: Option<i64>,
 }
 
 /// What the server says about itself.
@@ -80,7 +82,8 @@ enum State {
 
 impl Session {
     pub(crate) fn new(wire: Wire, interrupt: Arc<Interrupt>, cancel: Cancel) -> Self {
-        Self { wire, interrupt, cancel, state: State::Idle, server: Server::default() }
+        let server = Server::default();
+        Self { wire, interrupt, cancel, state: State::Idle, server, transaction: None }
     }
 
     /// Asks the server about itself.
@@ -104,6 +107,11 @@ impl Session {
     /// What the server says about itself.
     pub(crate) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The number of the transaction that the open chunk began; it tells later what came of it.
+    pub(crate) fn transaction(&self) -> Option<i64> {
+        self.transaction
     }
 
     /// What the login said about the session.
@@ -258,6 +266,25 @@ impl Session {
             rows_of(&tag).ok_or_else(|| Failure::protocol("a command ends without a count"))
         });
         self.reported(doing, outcome)
+    }
+
+    /// Begins a transaction and returns its number.
+    fn try_begin(&mut self) -> Result<Option<i64>, Failure> {
+        // Deferrable constraints are checked row by row, so that rows can be named.
+        let sql = "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; SELECT pg_catalog.txid_current()";
+        let mut number = None;
+        let sent = self.send(|output| frontend::query(sql, output));
+        let begun = sent.and_then(|()| {
+            self.responses(|kind, wire| {
+                if kind == DATA_ROW_TAG
+                    && let Message::DataRow(body) = wire.parsed()?
+                {
+                    number = TextRow::parse(&body)?.number(0).ok();
+                }
+                Ok(())
+            })
+        });
+        self.noted(begun).map(|()| number)
     }
 
     /// Commits the open transaction. If the response is lost, the outcome is unknown.
@@ -498,8 +525,10 @@ impl transload_tables::Session for Session {
         if self.is_lost() {
             return Err(Error::connection(format!("{doing}: the connection was lost")));
         }
-        // Deferrable constraints are checked row by row, so that rows can be named.
-        Self::run(self, doing, "BEGIN; SET CONSTRAINTS ALL IMMEDIATE")
+        self.cancel.check()?;
+        let begun = self.try_begin();
+        self.transaction = self.reported(doing, begun)?;
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<Commit> {

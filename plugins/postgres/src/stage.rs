@@ -89,6 +89,13 @@ impl Destination<Session> for PostgresDestination {
         session.clean_up("remove the stage", &sql)
     }
 
+    fn count_task(&self, session: &mut Session, task: u32) -> Result<u64> {
+        let Some(stage) = &self.stage else { return Ok(0) };
+        let (table, column) = (quoted_table(&stage.name), quoted(TASK));
+        let sql = format!("SELECT count(*) FROM {table} WHERE {column} = {task}");
+        session.row("count staged rows", &sql, &[])?.number(0)
+    }
+
     fn remove_task(&self, session: &mut Session, task: u32) -> Result<()> {
         let Some(stage) = &self.stage else { return Ok(()) };
         let (table, column) = (quoted_table(&stage.name), quoted(TASK));

@@ -151,6 +151,6 @@ impl WriteDatabase for PostgresTarget {
         task: &TaskContext,
     ) -> Result<Loader> {
         let target = catalog::table(session, name)?;
-        Ok(Loader::new(target::load_plan(plan, &target, task.task)?))
+        Ok(Loader::new(target::load_plan(plan, &target, task.task)?, target.oid))
     }
 }

@@ -243,18 +243,27 @@ fn t05_an_outage_makes_no_dirty_rows_and_the_chunk_is_replayed() {
 }
 
 #[test]
-fn t07_a_commit_without_an_answer_is_unknown() {
-    let fixture = Fixture::new("CREATE TABLE t(id int8, s text)");
-    let plan = plan(WriteMode::Insert, PAIR, &[]);
-    let (writer, faults) = fixture.writer_through_proxy("t");
-    writer.prepare(&plan).unwrap();
-    let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
-    task.begin_chunk(0).unwrap();
-    task.write(&batch(&plan, vec![integers([1]), texts(["a"])])).unwrap();
-    faults.at_commit.store(true, SeqCst);
-    let outcome = task.commit_chunk(&Position::default(), &Counters::default()).unwrap();
-    assert!(matches!(outcome, ChunkOutcome::Unknown { .. }), "{outcome:?}");
-    fixture.await_rows("t", 1);
+fn t07_the_server_tells_what_came_of_a_commit_without_an_answer() {
+    for mode in [WriteMode::Insert, WriteMode::Overwrite] {
+        let fixture = Fixture::new("CREATE TABLE t(id int8, s text)");
+        let plan = plan(mode, PAIR, &[]);
+        let (writer, faults) = fixture.writer_through_proxy("t");
+        writer.prepare(&plan).unwrap();
+        let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+        for id in [1, 2] {
+            task.begin_chunk(0).unwrap();
+            task.write(&batch(&plan, vec![integers([id]), texts(["a"])])).unwrap();
+            faults.at_commit.store(true, SeqCst);
+            let outcome = task.commit_chunk(&Position::default(), &Counters::default()).unwrap();
+            assert_eq!(outcome, ChunkOutcome::Committed);
+        }
+        let receipts = [task.finish().unwrap()];
+        // The publication's reply is lost as well.
+        faults.at_commit.store(true, SeqCst);
+        assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+        assert_eq!(fixture.rows("SELECT id FROM t ORDER BY id"), ["1", "2"], "{mode:?}");
+        writer.finalise(&plan).unwrap();
+    }
 }
 
 #[test]

@@ -95,6 +95,9 @@ impl Loader {
 }
 
 impl transload_tables::Loader<Session> for Loader {
+    /// Nothing is ever lost on the way to a file.
+    type Mark = ();
+
     fn prepare(&mut self, session: &mut Session) -> Result<()> {
         match &self.staged {
             Some(target) => session.with(|connection| set_references(connection, target)),
@@ -110,6 +113,16 @@ impl transload_tables::Loader<Session> for Loader {
     /// Each row is in, or refused, when its statement has run.
     fn complete(&mut self, _session: &mut Session) -> Result<()> {
         Ok(())
+    }
+
+    fn mark(&mut self, _session: &mut Session) {}
+
+    fn is_same_server(&self, (): &()) -> bool {
+        true
+    }
+
+    fn is_in(&mut self, _: &mut Session, (): &(), _confirmed: bool) -> Result<Option<bool>> {
+        Ok(None)
     }
 
     fn discard(&mut self, _session: &mut Session) {}

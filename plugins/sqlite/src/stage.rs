@@ -54,9 +54,9 @@ impl Stage {
         ]
     }
 
-    /// How many rows the stage holds.
-    fn count(&self, connection: &Connection) -> Result<u64> {
-        let sql = format!("SELECT count(*) FROM main.{}", quoted(&self.table.table));
+    /// How many rows the stage holds, those that `which` (a WHERE clause, or nothing) names.
+    fn count(&self, connection: &Connection, which: &str) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM main.{}{which}", quoted(&self.table.table));
         let count = connection.query_row(&sql, [], |row| row.get::<_, i64>(0));
         let count = count.map_err(|error| failure("count the staged rows", &error))?;
         Ok(count.unsigned_abs())
@@ -90,7 +90,7 @@ impl Stage {
             let moved = moved.map_err(|error| failure("publish the stage table", &error))?;
             if moved as u64 != rows {
                 // A trigger of the target may be the reason.
-                check_stage(&self.table.table, rows, self.count(connection)?)?;
+                check_stage(&self.table.table, rows, self.count(connection, "")?)?;
             }
             batch(&drop)?;
             check_references(connection, &self.target)?;
@@ -129,6 +129,12 @@ impl Destination<Session> for SqliteDestination {
         let Self::Staged(stage) = self else { return Ok(()) };
         let sql = format!("DROP TABLE IF EXISTS main.{}", quoted(&stage.table.table));
         session.in_turn(|connection| run(connection, "remove the stage table", &sql))
+    }
+
+    fn count_task(&self, session: &mut Session, task: u32) -> Result<u64> {
+        let Self::Staged(stage) = self else { return Ok(0) };
+        let which = format!(" WHERE {} = {task}", quoted(TASK_COLUMN));
+        session.with(|connection| stage.count(connection, &which))
     }
 
     fn remove_task(&self, session: &mut Session, task: u32) -> Result<()> {

@@ -300,6 +300,14 @@ pub fn is_keyed(mode: WriteMode) -> bool {
     matches!(mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace)
 }
 
+/// Whether writing a row twice leaves what writing it once does: conflicts are decided by a key
+/// that is never NULL.
+pub(crate) fn converges(plan: &WritePlan) -> bool {
+    let is_key =
+        |column: &&Column| plan.key.iter().any(|key| key.eq_ignore_ascii_case(&column.name));
+    is_keyed(plan.mode) && !plan.columns.iter().filter(is_key).any(|column| column.nullable)
+}
+
 /// A step that removes nothing.
 pub fn plain(text: String) -> Statement {
     Statement { text, destructive: false }

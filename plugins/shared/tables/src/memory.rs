@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow_array::{Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
 use parking_lot::{Mutex, MutexGuard};
 use transload_plugin_api::{
-    Column, Error, Finding, LogicalType, Options, Result, TableInfo, TargetInfo, TaskContext,
-    WriteMode, WritePlan, Written, schema_of,
+    Cancel, Column, Error, Finding, LogicalType, Options, Result, TableInfo, TargetInfo,
+    TaskContext, WriteMode, WritePlan, Written, schema_of,
 };
 
 use crate::{
@@ -39,6 +39,15 @@ pub(crate) struct Server {
     pub(crate) locks: Vec<(u64, bool)>,
     faults: Vec<(&'static str, Fault)>,
     sessions: u64,
+    /// Transactions that were committed, by number.
+    transactions: Vec<u64>,
+    /// Nothing tells whether a transaction was committed.
+    pub(crate) is_blind: bool,
+    /// A stop signal that is given while a commit is on its way.
+    pub(crate) stop_at_commit: Option<Cancel>,
+    /// How often it was restarted.
+    restarts: u64,
+    begun: u64,
 }
 
 impl Server {
@@ -49,6 +58,13 @@ impl Server {
 
     pub(crate) fn rows(&self, table: &str) -> Option<Vec<i64>> {
         Some(self.tables.get(table)?.iter().map(|(_, row)| *row).collect())
+    }
+
+    /// A restart, after which only these rows of a table are there and no transaction is known.
+    pub(crate) fn restart(&mut self, table: &str, rows: &[(u32, i64)]) {
+        self.restarts += 1;
+        self.transactions.clear();
+        self.tables.insert(table.to_owned(), rows.to_vec());
     }
 
     /// How often this was done.
@@ -97,6 +113,8 @@ pub(crate) struct MemorySession {
     is_lost: bool,
     /// The open transaction: rows by table.
     pending: Option<Vec<(String, u32, i64)>>,
+    /// The transaction's number.
+    transaction: u64,
 }
 
 impl MemorySession {
@@ -143,16 +161,23 @@ impl Session for MemorySession {
         self.call("begin", "begin".to_owned())?;
         assert!(self.pending.is_none(), "a transaction within a transaction");
         self.pending = Some(Vec::new());
+        let mut server = self.memory.server();
+        server.begun += 1;
+        self.transaction = server.begun;
         Ok(())
     }
 
     fn commit(&mut self) -> Result<Commit> {
         let fault = self.call("commit", "commit".to_owned())?;
         let rows = self.pending.take().expect("a commit outside of a transaction");
+        if let Some(cancel) = self.memory.server().stop_at_commit.take() {
+            cancel.cancel();
+        }
         if fault == Some(Fault::Lost) {
             return Ok(Commit::Lost("no reply to COMMIT".to_owned()));
         }
         let mut server = self.memory.server();
+        server.transactions.push(self.transaction);
         for (table, task, row) in rows {
             server.tables.entry(table).or_default().push((task, row));
         }
@@ -186,6 +211,10 @@ impl Destination<MemorySession> for MemoryDestination {
     }
 
     fn publish(&self, session: &mut MemorySession, rows: u64) -> Result<Commit> {
+        if self.stage.is_none() {
+            session.call("finish", "finish".to_owned())?;
+            return Ok(Commit::Committed);
+        }
         if let Some(stage) = &self.stage {
             let found = session.memory.server().rows(&stage.table).expect("a stage to publish");
             check_stage(&stage.table, rows, found.len() as u64)?;
@@ -214,6 +243,14 @@ impl Destination<MemorySession> for MemoryDestination {
         Ok(())
     }
 
+    fn count_task(&self, session: &mut MemorySession, task: u32) -> Result<u64> {
+        let Some(stage) = &self.stage else { return Ok(0) };
+        session.call("count_task", "count task".to_owned())?;
+        let server = session.memory.server();
+        let rows = server.tables.get(&stage.table).map_or(&[][..], Vec::as_slice);
+        Ok(rows.iter().filter(|(owner, _)| *owner == task).count() as u64)
+    }
+
     fn remove_task(&self, session: &mut MemorySession, task: u32) -> Result<()> {
         let Some(stage) = &self.stage else { return Ok(()) };
         session.call("remove_task", format!("remove task {task}"))?;
@@ -230,12 +267,18 @@ pub(crate) struct MemoryLoader {
     task: u32,
     /// The session that was prepared.
     session: Option<u64>,
+    /// The server's restarts before it.
+    restarts: u64,
 }
 
 impl Loader<MemorySession> for MemoryLoader {
+    /// The transaction, and the server's restarts before it.
+    type Mark = (u64, u64);
+
     fn prepare(&mut self, session: &mut MemorySession) -> Result<()> {
         session.call("prepare", "prepare".to_owned())?;
         self.session = Some(session.number);
+        self.restarts = session.memory.server().restarts;
         Ok(())
     }
 
@@ -250,6 +293,25 @@ impl Loader<MemorySession> for MemoryLoader {
 
     fn complete(&mut self, session: &mut MemorySession) -> Result<()> {
         session.call("complete", "complete".to_owned()).map(drop)
+    }
+
+    fn mark(&mut self, session: &mut MemorySession) -> (u64, u64) {
+        (session.transaction, self.restarts)
+    }
+
+    fn is_same_server(&self, mark: &(u64, u64)) -> bool {
+        mark.1 == self.restarts
+    }
+
+    fn is_in(
+        &mut self,
+        session: &mut MemorySession,
+        mark: &(u64, u64),
+        _confirmed: bool,
+    ) -> Result<Option<bool>> {
+        session.call("is_in", "is in".to_owned())?;
+        let server = session.memory.server();
+        Ok((!server.is_blind).then(|| server.transactions.contains(&mark.0)))
     }
 
     fn discard(&mut self, session: &mut MemorySession) {
@@ -281,7 +343,8 @@ impl WriteDatabase for Memory {
             server.sessions
         };
         let memory = self.clone();
-        let mut session = MemorySession { memory, number, is_lost: false, pending: None };
+        let mut session =
+            MemorySession { memory, number, is_lost: false, pending: None, transaction: 0 };
         session.call("connect", "connect".to_owned())?;
         Ok(session)
     }
@@ -351,6 +414,6 @@ impl WriteDatabase for Memory {
         task: &TaskContext,
     ) -> Result<MemoryLoader> {
         let table = destination.stage().unwrap_or(name).table.clone();
-        Ok(MemoryLoader { table, task: task.task, session: None })
+        Ok(MemoryLoader { table, task: task.task, session: None, restarts: 0 })
     }
 }

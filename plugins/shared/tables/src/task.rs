@@ -6,12 +6,15 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
     Backoff, Cancel, ChunkOutcome, Counters, Error, ErrorKind, Position, Receipt, Result,
-    TaskContext, WritePlan, WriteTask, Written,
+    TaskContext, WritePlan, WriteTask, Written, code,
 };
 
 use crate::{
-    Access, Commit, Destination, Loader, Session, TableName, WriteDatabase, receipt::receipt,
+    Access, Commit, Destination, Loader, Session, TableName, WriteDatabase, check_stage,
+    draft::converges, receipt::receipt,
 };
+
+type Mark<D> = <<D as WriteDatabase>::Loader as Loader<<D as WriteDatabase>::Session>>::Mark;
 
 /// What the task is in the middle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub(crate) struct ChunkTask<D: WriteDatabase> {
     /// `None` once it was lost.
     session: Option<D::Session>,
     task: u32,
+    /// Writing a chunk again leaves what writing it once does.
+    converges: bool,
     state: ChunkState,
     /// Chunks are in the stage that an `abort` or a drop has to remove.
     has_staged: bool,
@@ -43,6 +48,8 @@ pub(crate) struct ChunkTask<D: WriteDatabase> {
     committed: u64,
     /// As `committed`, of the open chunk.
     pending: u64,
+    /// The mark of the last committed chunk.
+    last: Option<Mark<D>>,
 }
 
 impl<D: WriteDatabase> ChunkTask<D> {
@@ -64,10 +71,12 @@ impl<D: WriteDatabase> ChunkTask<D> {
             loader,
             session: Some(session),
             task: task.task,
+            converges: converges(plan),
             state: ChunkState::None,
             has_staged: false,
             committed: 0,
             pending: 0,
+            last: None,
         })
     }
 
@@ -91,10 +100,98 @@ impl<D: WriteDatabase> ChunkTask<D> {
                 let connect = || self.database.connect(Access::Write);
                 let mut session = Backoff::new().reconnect(&self.cancel, connect)?;
                 self.loader.prepare(&mut session).map_err(replayable)?;
+                self.ensure_kept(&mut session).map_err(replayable)?;
                 session
             }
         };
         Ok(self.session.insert(session))
+    }
+
+    /// After a loss: what the task has committed is still there. A server that was not restarted
+    /// has kept it.
+    fn ensure_kept(&mut self, session: &mut D::Session) -> Result<()> {
+        let Some(mark) = self.last.as_ref().filter(|mark| !self.loader.is_same_server(mark)) else {
+            return Ok(());
+        };
+        if let Some(stage) = self.destination.stage() {
+            let found = self.destination.count_task(session, self.task)?;
+            return check_stage(&D::DIALECT.shown(stage), self.committed, found);
+        }
+        if self.loader.is_in(session, mark, true)? != Some(false) {
+            return Ok(());
+        }
+        let message = format!(
+            "the server was restarted and has lost rows whose commit it had confirmed, up to {} \
+             of them",
+            self.committed
+        );
+        Err(Error::other(message).at(format!("task {}", self.task)).with_code(code::RUN_LOST).hint(
+            "let the server write its log to disk before it confirms a commit, and run the job \
+             again into an empty table",
+        ))
+    }
+
+    /// Finds out, over a new session, whether the chunk of a COMMIT without a reply is in; `None`
+    /// if that cannot be known.
+    fn look(&mut self, mark: &Mark<D>) -> Result<Option<bool>> {
+        // After a stop signal there is one attempt, which the signal does not end.
+        let mut session = match self.cancel.is_cancelled() {
+            true => self.database.connect(Access::CleanUp)?,
+            false => {
+                let connect = || self.database.connect(Access::Write);
+                Backoff::new().reconnect(&self.cancel, connect)?
+            }
+        };
+        self.loader.prepare(&mut session)?;
+        let mut found = self.loader.is_in(&mut session, mark, false)?;
+        if let (None, Some(stage)) = (found, self.destination.stage()) {
+            let rows = self.destination.count_task(&mut session, self.task)?;
+            found = Some(rows == self.committed + self.pending);
+            if found == Some(false) {
+                check_stage(&D::DIALECT.shown(stage), self.committed, rows)?;
+            }
+        }
+        if !self.cancel.is_cancelled() {
+            self.session = Some(session);
+        }
+        Ok(found.or(self.converges.then_some(false)))
+    }
+
+    /// Notes that the open chunk is in.
+    fn committed(&mut self, mark: Mark<D>) -> ChunkOutcome {
+        (self.state, self.last) = (ChunkState::None, Some(mark));
+        self.committed += std::mem::take(&mut self.pending);
+        self.has_staged |= self.destination.stage().is_some();
+        ChunkOutcome::Committed
+    }
+
+    /// The outcome of a chunk whose COMMIT got no reply.
+    fn settle(&mut self, mark: Mark<D>, evidence: String) -> Result<ChunkOutcome> {
+        (self.state, self.session) = (ChunkState::Unknown, None);
+        let reason = match self.look(&mark) {
+            Ok(Some(true)) => return Ok(self.committed(mark)),
+            Ok(Some(false)) => {
+                self.state = ChunkState::Broken;
+                self.cancel.check()?;
+                let message = format!("the server did not commit the chunk: {evidence}");
+                return Err(Error::retry(message));
+            }
+            Ok(None) => "the table has no key by which its last rows could be found".to_owned(),
+            Err(error) if error.code == code::RUN_STAGE => {
+                self.state = ChunkState::Broken;
+                return Err(error);
+            }
+            Err(error) => format!("looking for them failed: {error}"),
+        };
+        // What may be in is kept, in a stage as well: the run ends here.
+        self.has_staged = false;
+        let (task, committed, pending) = (self.task, self.committed, self.pending);
+        Ok(ChunkOutcome::Unknown {
+            evidence: format!(
+                "{evidence}; task {task} has inserted {committed} rows for certain, and {pending} \
+                 more may be in: {reason}"
+            ),
+        })
     }
 
     /// Notes that the open chunk can only be rolled back.
@@ -170,21 +267,11 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
         // The last moment at which a stop has a certain outcome.
         let stopped = self.cancel.check();
         self.broken(stopped)?;
-        let (session, _) = self.in_chunk()?;
+        let (session, loader) = self.in_chunk()?;
+        let mark = loader.mark(session);
         match session.commit() {
-            Ok(Commit::Committed) => {
-                self.state = ChunkState::None;
-                self.committed += std::mem::take(&mut self.pending);
-                self.has_staged |= self.destination.stage().is_some();
-                Ok(ChunkOutcome::Committed)
-            }
-            Ok(Commit::Lost(evidence)) => {
-                self.state = ChunkState::Unknown;
-                self.session = None;
-                // What may be in is kept, in a stage as well: the run ends here.
-                self.has_staged = false;
-                Ok(ChunkOutcome::Unknown { evidence })
-            }
+            Ok(Commit::Committed) => Ok(self.committed(mark)),
+            Ok(Commit::Lost(evidence)) => self.settle(mark, evidence),
             Err(error) => {
                 self.rollback_chunk()?;
                 Err(replayable(error))

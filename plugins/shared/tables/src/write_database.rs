@@ -187,6 +187,13 @@ pub trait Destination<S>: Send + Sync {
     /// Those of the statements.
     fn remove(&self, session: &mut S) -> Result<()>;
 
+    /// How many rows of one task the stage holds; 0 without a stage. Waits for a transaction of
+    /// that task which is still open in a session that was lost.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    fn count_task(&self, session: &mut S, task: u32) -> Result<u64>;
+
     /// Removes one task's rows from the stage. Nothing to do without a stage.
     ///
     /// # Errors
@@ -197,6 +204,9 @@ pub trait Destination<S>: Send + Sync {
 /// Moves the batches of one task into the destination. All calls for a chunk get the same session,
 /// inside its open transaction.
 pub trait Loader<S>: Send {
+    /// What shows later whether a chunk is in: its transaction's number, or keys of its rows.
+    type Mark: Send;
+
     /// Prepares a new session outside of a transaction: temporary tables, prepared statements.
     ///
     /// # Errors
@@ -216,6 +226,26 @@ pub trait Loader<S>: Send {
     /// # Errors
     /// As [`Loader::write`].
     fn complete(&mut self, session: &mut S) -> Result<()>;
+
+    /// The mark of the open chunk, which is complete. Called once before each commit.
+    fn mark(&mut self, session: &mut S) -> Self::Mark;
+
+    /// Whether the prepared session is with the server that the mark was made on, and that server
+    /// has not restarted since: what it has confirmed is there.
+    fn is_same_server(&self, mark: &Self::Mark) -> bool;
+
+    /// Whether a chunk is in the target; `None` if that cannot be known. Waits for a transaction
+    /// that is still open in a session that was lost. `confirmed`: the server has confirmed the
+    /// commit, and the question is whether it has kept it.
+    ///
+    /// # Errors
+    /// Those of the statements.
+    fn is_in(
+        &mut self,
+        session: &mut S,
+        mark: &Self::Mark,
+        confirmed: bool,
+    ) -> Result<Option<bool>>;
 
     /// Ends what is open, such as a bulk load, before a rollback. The session may be lost.
     fn discard(&mut self, session: &mut S);

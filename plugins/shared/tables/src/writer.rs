@@ -6,16 +6,20 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use transload_plugin_api::{
-    Backoff, Cancel, ChunkOutcome, Error, Finding, Receipt, Result, TableInfo, TargetInfo,
-    TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
+    Backoff, Cancel, ChunkOutcome, Error, ErrorKind, Finding, Receipt, Result, TableInfo,
+    TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer, code,
 };
 
 use crate::{
     Access, Commit, Destination, Draft, Drafting, Session, TableName, TargetTable, WriteDatabase,
+    draft::converges,
     receipt::staged_rows,
     run::{JobSession, Run, RunState},
     task::ChunkTask,
 };
+
+/// How often a lost publication is looked for.
+const LOOKS: usize = 3;
 
 /// Writes one table of a database.
 pub struct TableWriter<D: WriteDatabase> {
@@ -96,6 +100,7 @@ impl<D: WriteDatabase> TableWriter<D> {
         let name = self.target.table()?;
         let session = &mut self.session(run)?.session;
         let destination = self.database.destination(session, name, plan)?;
+        let mut is_there = false;
         let (session, rows) = match destination.stage() {
             None => (&mut self.session(run)?.session, 0),
             Some(stage) => {
@@ -103,11 +108,17 @@ impl<D: WriteDatabase> TableWriter<D> {
                 if self.database.find_table(session, stage)?.is_none() {
                     return self.without_stage(run, stage);
                 }
+                is_there = true;
                 // The session that publishes is the one that holds the lock.
                 (session, staged_rows(receipts)?)
             }
         };
-        match destination.publish(session, rows)? {
+        let published = destination.publish(session, rows);
+        if is_there && run.state == RunState::Uncertain {
+            // Under the lock, so no publication of an earlier session is on its way.
+            run.state = RunState::Prepared;
+        }
+        match published? {
             Commit::Committed => {
                 run.state = RunState::Published { after: 0 };
                 Ok(None)
@@ -117,6 +128,36 @@ impl<D: WriteDatabase> TableWriter<D> {
                 Ok(Some(ChunkOutcome::Unknown { evidence }))
             }
         }
+    }
+
+    /// As [`Self::publish`], and looks what has become of a publication whose reply was lost. The
+    /// lock, which the lost session held, is free only once that session has ended.
+    fn publish_for_certain(
+        &self,
+        run: &mut Run<D::Session>,
+        plan: &WritePlan,
+        receipts: &[Receipt],
+    ) -> Result<Option<ChunkOutcome>> {
+        let mut published = self.publish(run, plan, receipts);
+        for _ in 0..LOOKS {
+            let again = match &published {
+                Ok(Some(ChunkOutcome::Unknown { .. })) => true,
+                Err(error) => error.kind == ErrorKind::Connection,
+                Ok(_) => false,
+            };
+            if !again || self.cancel.is_cancelled() {
+                break;
+            }
+            let uncertain = run.state == RunState::Uncertain;
+            published = match self.publish(run, plan, receipts) {
+                Err(error) if uncertain && run.state == RunState::Uncertain => {
+                    let evidence = format!("looking for the published rows failed: {error}");
+                    Ok(Some(ChunkOutcome::Unknown { evidence }))
+                }
+                outcome => outcome,
+            };
+        }
+        published
     }
 
     /// Publishing takes the stage away, so without a stage all is in, unless this process knows
@@ -151,9 +192,7 @@ impl<D: WriteDatabase> TableWriter<D> {
         for (index, sql) in plan.after.iter().enumerate().skip(done) {
             let session = &mut self.session(run)?.session;
             let doing = format!("`after` statement {}", index + 1);
-            session.run(&doing, sql).map_err(|error| {
-                error.hint("the rows are in the target; only what follows them is missing")
-            })?;
+            session.run(&doing, sql)?;
             done = index + 1;
             run.state = RunState::Published { after: done };
         }
@@ -171,6 +210,23 @@ impl<D: WriteDatabase> TableWriter<D> {
         let destination = self.database.destination(&mut session, name, plan)?;
         destination.remove(&mut session)
     }
+}
+
+/// The error of a step behind the last row. A stop signal stays one.
+fn behind_the_rows(error: Error, plan: &WritePlan) -> Error {
+    let hint = match converges(plan) || plan.mode == WriteMode::Overwrite {
+        true => "running the job again writes the same rows once more and repeats what failed",
+        false => {
+            "do not run the job again: it would add the rows a second time; do what failed by hand"
+        }
+    };
+    let kind = match error.kind {
+        ErrorKind::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Other,
+    };
+    let message =
+        format!("every row is in the target, but not all that follows: {}", error.message);
+    Error { kind, message, ..error }.with_code(code::RUN_AFTER).hint(hint)
 }
 
 impl<D: WriteDatabase> Writer for TableWriter<D> {
@@ -232,12 +288,16 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
             RunState::Committed => return Ok(ChunkOutcome::AlreadyCommitted),
             RunState::Published { .. } => {}
             RunState::Unprepared | RunState::Prepared | RunState::Uncertain => {
-                if let Some(outcome) = self.publish(&mut run, plan, receipts)? {
+                let is_direct = plan.mode != WriteMode::Overwrite;
+                let published = self.publish_for_certain(&mut run, plan, receipts);
+                let published = published
+                    .map_err(|error| if is_direct { behind_the_rows(error, plan) } else { error });
+                if let Some(outcome) = published? {
                     return Ok(outcome);
                 }
             }
         }
-        self.run_after(&mut run, plan)?;
+        self.run_after(&mut run, plan).map_err(|error| behind_the_rows(error, plan))?;
         run.state = RunState::Committed;
         Ok(ChunkOutcome::Committed)
     }

@@ -148,14 +148,126 @@ fn a_server_that_comes_back_late_is_waited_for_and_a_stop_is_heard_meanwhile() {
 }
 
 #[test]
-fn t07_a_commit_without_a_reply_is_unknown_and_ends_the_chunks() {
+fn t07_a_commit_without_a_reply_is_looked_for() {
+    // The transaction's number tells, or the rows of the task in the stage.
+    for (mode, is_blind) in
+        [(WriteMode::Insert, false), (WriteMode::Overwrite, false), (WriteMode::Overwrite, true)]
+    {
+        for (fault, arrived) in [(Fault::ReplyLost, true), (Fault::Lost, false)] {
+            let memory = Memory::with_table();
+            memory.server().is_blind = is_blind;
+            let mut task = open(&memory, mode);
+            chunk(&mut task, &[1]).unwrap();
+            memory.server().fail("commit", fault);
+            let outcome = chunk(&mut task, &[2, 3]);
+            if arrived {
+                assert_eq!(outcome.unwrap(), ChunkOutcome::Committed, "{mode:?} {is_blind}");
+            } else {
+                assert_eq!(kind(outcome), ErrorKind::Retry, "{mode:?} {is_blind}");
+                task.rollback_chunk().unwrap();
+                chunk(&mut task, &[2, 3]).unwrap();
+            }
+            chunk(&mut task, &[4]).unwrap();
+            let table = if mode == WriteMode::Insert { "t" } else { STAGE };
+            assert_eq!(rows(&memory, table), [1, 2, 3, 4], "{mode:?} {is_blind} {fault:?}");
+            let receipt = Box::new(task).finish().unwrap();
+            let staged = if mode == WriteMode::Insert { "" } else { r#"{"staged":4}"# };
+            assert_eq!(receipt.data, staged);
+        }
+    }
+}
+
+#[test]
+fn t07_a_chunk_that_converges_is_written_again() {
+    for (mode, nullable, again) in [
+        (WriteMode::Upsert, false, true),
+        (WriteMode::Ignore, false, true),
+        (WriteMode::Upsert, true, false),
+        (WriteMode::Insert, false, false),
+    ] {
+        let memory = Memory::with_table();
+        memory.server().is_blind = true;
+        let mut plan = WritePlan { key: vec!["a".to_owned()], ..plan("r", mode) };
+        plan.columns[0].nullable = nullable;
+        let (database, context) = (Arc::new(memory.clone()), TaskContext { task: 7, epoch: 0 });
+        let (cancel, target) = (Cancel::new(), target());
+        let name = target.table().unwrap();
+        let mut task = ChunkTask::open(&database, &cancel, name, &plan, &context).unwrap();
+        memory.server().fail("commit", Fault::Lost);
+        match again {
+            true => assert_eq!(kind(chunk(&mut task, &[1])), ErrorKind::Retry, "{mode:?}"),
+            false => {
+                let outcome = chunk(&mut task, &[1]).unwrap();
+                assert!(matches!(outcome, ChunkOutcome::Unknown { .. }), "{mode:?} {nullable}");
+            }
+        }
+    }
+}
+
+/// What the server had confirmed is not there any more.
+#[test]
+fn rows_that_a_restarted_server_has_lost_end_the_task() {
+    for (mode, table, code) in
+        [(WriteMode::Insert, "t", code::RUN_LOST), (WriteMode::Overwrite, STAGE, code::RUN_STAGE)]
+    {
+        for kept in [true, false] {
+            let memory = Memory::with_table();
+            let mut task = open(&memory, mode);
+            chunk(&mut task, &[1, 2]).unwrap();
+            let rows: &[_] = if kept { &[(7, 1), (7, 2)] } else { &[] };
+            memory.server().restart(table, rows);
+            memory.server().is_blind = kept;
+            memory.server().fail("write", Fault::Lost);
+            assert_eq!(kind(chunk(&mut task, &[3])), ErrorKind::Retry);
+            task.rollback_chunk().unwrap();
+            let outcome = chunk(&mut task, &[3]);
+            match kept {
+                true => assert_eq!(outcome.unwrap(), ChunkOutcome::Committed, "{mode:?}"),
+                false => assert_eq!(outcome.unwrap_err().code, code, "{mode:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stage_that_lost_rows_with_the_reply_ends_the_task() {
+    let memory = Memory::with_table();
+    let mut task = open(&memory, WriteMode::Overwrite);
+    chunk(&mut task, &[1, 2]).unwrap();
+    memory.server().is_blind = true;
+    task.begin_chunk(1).unwrap();
+    task.write(&batch(&[3])).unwrap();
+    memory.server().tables.insert(STAGE.to_owned(), vec![(7, 1)]);
+    memory.server().fail("commit", Fault::Lost);
+    assert_eq!(commit(&mut task).unwrap_err().code, code::RUN_STAGE);
+}
+
+#[test]
+fn a_stop_at_commit_leaves_a_certain_outcome() {
+    for (fault, expected) in
+        [(Fault::ReplyLost, Ok(ChunkOutcome::Committed)), (Fault::Lost, Err(ErrorKind::Cancelled))]
+    {
+        let (memory, cancel) = (Memory::with_table(), Cancel::new());
+        let mut task = open_until(&memory, WriteMode::Insert, &cancel);
+        task.begin_chunk(0).unwrap();
+        task.write(&batch(&[1])).unwrap();
+        memory.server().fail("commit", fault);
+        memory.server().stop_at_commit = Some(cancel);
+        assert_eq!(commit(&mut task).map_err(|error| error.kind), expected);
+    }
+}
+
+#[test]
+fn t07_a_commit_that_nothing_tells_of_is_unknown_and_ends_the_chunks() {
     for (fault, expected) in [(Fault::ReplyLost, &[1][..]), (Fault::Lost, &[])] {
         let memory = Memory::with_table();
+        memory.server().is_blind = true;
         let mut task = open(&memory, WriteMode::Insert);
         memory.server().fail("commit", fault);
-        let outcome = chunk(&mut task, &[1]).unwrap();
-        let evidence = "no reply to COMMIT".to_owned();
-        assert_eq!(outcome, ChunkOutcome::Unknown { evidence });
+        let ChunkOutcome::Unknown { evidence } = chunk(&mut task, &[1]).unwrap() else { panic!() };
+        let words =
+            "no reply to COMMIT; task 7 has inserted 0 rows for certain, and 1 more may be in";
+        assert!(evidence.starts_with(words), "{evidence}");
         assert_eq!(kind(task.write(&batch(&[2]))), ErrorKind::Defect);
         assert_eq!(kind(commit(&mut task)), ErrorKind::Defect);
         assert_eq!(kind(task.begin_chunk(1)), ErrorKind::Defect);
@@ -175,6 +287,7 @@ fn nothing_is_removed_after_an_unknown_outcome() {
         let mut task = open(&memory, WriteMode::Overwrite);
         chunk(&mut task, &[1]).unwrap();
         memory.server().fail("commit", Fault::ReplyLost);
+        memory.server().fail("prepare", Fault::Refused);
         assert!(matches!(chunk(&mut task, &[2]).unwrap(), ChunkOutcome::Unknown { .. }));
         match end {
             "abort" => Box::new(task).abort().unwrap(),

@@ -30,7 +30,8 @@ fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
 
 /// What of the log is about statements, the stage and the lock.
 fn steps(memory: &Memory) -> Vec<String> {
-    let other = ["connect", "find_table", "draft", "prepare", "begin", "write", "complete"];
+    let other =
+        ["connect", "find_table", "draft", "prepare", "begin", "write", "complete", "finish"];
     let log = std::mem::take(&mut memory.server().log);
     log.into_iter().filter(|it| !other.contains(&it.as_str()) && it != "commit").collect()
 }
@@ -118,9 +119,11 @@ fn after_statements_continue_where_they_stopped() {
             writer.run_after(&mut writer.run(&plan), &one).unwrap();
             memory.server().fail("run", fault);
             let error = writer.commit(&plan, &receipts).unwrap_err();
-            assert!(error.hint.unwrap().starts_with("the rows are in the target"));
+            assert_eq!(error.code, code::RUN_AFTER);
             assert_eq!(writer.run.lock().state, RunState::Published { after: 1 });
-            assert_eq!(steps(&memory), ["publish", "one"]);
+            let published =
+                if mode == WriteMode::Insert { vec!["one"] } else { vec!["publish", "one"] };
+            assert_eq!(steps(&memory), published);
             assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
             assert_eq!(steps(&memory), ["two", "three"], "{mode:?} {fault:?}");
         }
@@ -188,13 +191,31 @@ fn a_stage_with_other_rows_than_were_committed_is_not_published() {
 }
 
 #[test]
-fn a_publication_without_a_reply_is_unknown_and_keeps_everything() {
+fn a_publication_without_a_reply_is_looked_for() {
+    for (fault, published) in [(Fault::ReplyLost, true), (Fault::Lost, false)] {
+        let memory = Memory::with_table();
+        let (writer, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
+        writer.prepare(&plan).unwrap();
+        let receipts = write(&writer, &plan, &[1]);
+        steps(&memory);
+        memory.server().fail("publish", fault);
+        assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+        let steps = steps(&memory);
+        let first: &[&str] = if published { &["publish", "lock"] } else { &["lock", "publish"] };
+        assert_eq!(steps, [first, &["after 1", "after 2"]].concat(), "{fault:?}");
+        assert_eq!(memory.server().rows("t").unwrap(), [1]);
+    }
+}
+
+#[test]
+fn a_publication_that_cannot_be_looked_for_is_unknown_and_keeps_everything() {
     for (fault, published) in [(Fault::ReplyLost, true), (Fault::Lost, false)] {
         let memory = Memory::with_table();
         let (writer, plan) = (writer(&memory), statements("r", WriteMode::Overwrite));
         writer.prepare(&plan).unwrap();
         let receipts = write(&writer, &plan, &[1]);
         memory.server().fail("publish", fault);
+        (0..LOOKS).for_each(|_| memory.server().fail("connect", Fault::Refused));
         let outcome = writer.commit(&plan, &receipts).unwrap();
         assert!(matches!(outcome, ChunkOutcome::Unknown { .. }), "{outcome:?}");
         assert_eq!(kind(writer.finalise(&plan)), ErrorKind::Defect);
@@ -207,6 +228,37 @@ fn a_publication_without_a_reply_is_unknown_and_keeps_everything() {
         let expected = [&["lock"], again, &["after 1", "after 2"]].concat();
         assert_eq!(steps(&memory), expected, "{fault:?}");
         assert_eq!(memory.server().rows("t").unwrap(), [1]);
+    }
+}
+
+/// What follows the last row, such as moving a sequence on, is tried again with a new session.
+#[test]
+fn a_connection_lost_behind_the_last_row_is_opened_again() {
+    let memory = Memory::with_table();
+    let (writer, plan) = (writer(&memory), statements("r", WriteMode::Insert));
+    writer.prepare(&plan).unwrap();
+    let receipts = write(&writer, &plan, &[1]);
+    memory.server().fail("finish", Fault::Lost);
+    assert_eq!(writer.commit(&plan, &receipts).unwrap(), ChunkOutcome::Committed);
+    assert_eq!(memory.server().count("finish"), 1);
+}
+
+#[test]
+fn a_failure_behind_the_last_row_says_that_all_rows_are_in() {
+    for (mode, words) in [
+        (WriteMode::Insert, "do not run the job again"),
+        (WriteMode::Upsert, "running the job again writes the same rows"),
+    ] {
+        let memory = Memory::default();
+        let (writer, plan) = (writer(&memory), statements("r", mode));
+        let plan = WritePlan { key: vec!["a".to_owned()], create_table: true, ..plan };
+        writer.prepare(&plan).unwrap();
+        let receipts = write(&writer, &plan, &[1]);
+        memory.server().fail("finish", Fault::Refused);
+        let error = writer.commit(&plan, &receipts).unwrap_err();
+        assert_eq!((error.kind, &*error.code), (ErrorKind::Other, code::RUN_AFTER));
+        assert!(error.message.starts_with("every row is in the target, but"), "{error}");
+        assert!(error.hint.unwrap().starts_with(words));
     }
 }
 
