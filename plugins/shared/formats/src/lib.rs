@@ -61,6 +61,9 @@ mod parquet;
 mod random_access;
 mod types;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use charset::{Charset, Invalid, Transcoder};
 pub use compression::{CompressedWriter, Compression};
 pub use csv::{
