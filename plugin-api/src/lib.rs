@@ -341,6 +341,9 @@ pub mod testing;
 mod units;
 mod writer;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use abi::catch_panic;
 pub use backoff::Backoff;
 pub use cancel::Cancel;

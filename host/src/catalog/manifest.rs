@@ -100,7 +100,7 @@ impl Manifest {
 
 /// Parses a manifest. Names and libraries must be unique; a library is a file name without folders, so
 /// that a manifest cannot refer to files elsewhere.
-fn parse(text: &str) -> Result<Vec<Listing>> {
+pub(super) fn parse(text: &str) -> Result<Vec<Listing>> {
     let file: ManifestFile = toml::from_str(text).map_err(|error| unreadable(&error))?;
     let mut seen = Vec::new();
     for listing in &file.plugins {

@@ -23,6 +23,9 @@ mod sanity;
 mod scan;
 mod search;
 
+#[cfg(test)]
+mod fuzz;
+
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;

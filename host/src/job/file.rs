@@ -134,7 +134,11 @@ impl Job {
 
 /// Reads all sections. Every one is read whatever is wrong with the others, so that all problems are
 /// reported at once.
-fn read_job(document: &Document, request: &JobRequest, problems: &mut Problems) -> DraftJob {
+pub(super) fn read_job(
+    document: &Document,
+    request: &JobRequest,
+    problems: &mut Problems,
+) -> DraftJob {
     let file = &document.source.file;
     let mut top = Section::top(&document.root, Location::whole(file));
     let name = top.read("name", problems, job_name);

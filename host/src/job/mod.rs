@@ -26,6 +26,9 @@ mod section;
 mod tests;
 mod value;
 
+#[cfg(test)]
+mod fuzz;
+
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},

@@ -55,6 +55,9 @@ mod table;
 mod words;
 mod writer;
 
+#[cfg(test)]
+mod fuzz;
+
 use transload_plugin_api::{Descriptor, Host, Options, Plugin, Reader, Result, Writer};
 
 /// The plugin `generator`.

@@ -63,6 +63,9 @@ mod watch;
 mod wire;
 mod writer;
 
+#[cfg(test)]
+mod fuzz;
+
 use transload_plugin_api::{
     ConflictEffect, Descriptor, Dialect, Guarantee, Host, KeyNeed, Limits, LoadMethod, Options,
     Plugin, Reader, ReaderDescriptor, Result, SplitAbility, WriteMode, WriteModeSpec, Writer,

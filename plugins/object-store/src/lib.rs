@@ -40,6 +40,9 @@ mod stream;
 mod uploads;
 mod writer;
 
+#[cfg(test)]
+mod fuzz;
+
 use transload_plugin_api::{
     Descriptor, Host, Options, Plugin, Reader, ReaderDescriptor, Result, SplitAbility, Writer,
 };

@@ -58,6 +58,9 @@ mod types;
 mod wire;
 mod writer;
 
+#[cfg(test)]
+mod fuzz;
+
 use transload_plugin_api::{
     Descriptor, Dialect, Host, Limits, LoadMethod, Options, Plugin, Reader, ReaderDescriptor,
     Result, SplitAbility, Writer, WriterDescriptor,

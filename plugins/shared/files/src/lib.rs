@@ -27,6 +27,9 @@ mod read;
 mod store;
 mod write;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use disk::DiskUploads;
 pub use parquet::open_parquet;
 pub use partition::{

@@ -114,28 +114,45 @@ fn other_csv_reader(input: &[u8]) -> Vec<Vec<String>> {
 
 #[test]
 fn csv_head() {
-    fuzz("csv_head", CSV_SEEDS, &["\"", "\n", "\r", ",", "\t", ";", "1e5", "-1", "true"], |input| {
-        let dialect = CsvDialect::default();
-        let head = CsvHead::read(&dialect, input, true).map_err(code)?.expect("at the end");
-        let mut inference = Inference::new(&head.names);
-        let rows = &input[head.bytes as usize..];
-        head.sample(&dialect, rows, true, 100, &mut inference).map_err(code)?;
-        let types = inference.columns().into_iter().map(|column| column.logical.to_string());
-        Ok::<_, String>((types.collect::<Vec<_>>(), inference.rows()))
-    });
+    fuzz(
+        "csv_head",
+        CSV_SEEDS,
+        &["\"", "\n", "\r", ",", "\t", ";", "1e5", "-1", "true"],
+        |input| {
+            let dialect = CsvDialect::default();
+            let head = CsvHead::read(&dialect, input, true).map_err(code)?.expect("at the end");
+            let mut inference = Inference::new(&head.names);
+            let rows = &input[head.bytes as usize..];
+            head.sample(&dialect, rows, true, 100, &mut inference).map_err(code)?;
+            let types = inference.columns().into_iter().map(|column| column.logical.to_string());
+            Ok::<_, String>((types.collect::<Vec<_>>(), inference.rows()))
+        },
+    );
 }
 
 const JSON_WORDS: &[&str] = &[
-    "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u0000", "\\ud800", "\\ud83d\\ude00", "null",
-    "true", "1e5", "-0", "\"a\":", "\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\\u0000",
+    "\\ud800",
+    "\\ud83d\\ude00",
+    "null",
+    "true",
+    "1e5",
+    "-0",
+    "\"a\":",
+    "\n",
 ];
 
 fn json_decoder(shape: JsonShape) -> JsonDecoder {
-    let columns = columns(&[
-        ("a", LogicalType::TEXT),
-        ("b", LogicalType::TEXT),
-        ("doc", LogicalType::Json),
-    ]);
+    let columns =
+        columns(&[("a", LogicalType::TEXT), ("b", LogicalType::TEXT), ("doc", LogicalType::Json)]);
     JsonDecoder::new(shape, &columns, &CellWords::default(), [], UnknownKeys::Ignore)
         .expect("a decoder")
 }
@@ -193,8 +210,7 @@ fn json_decode() {
     ];
     fuzz("json_decode", seeds, JSON_WORDS, |input| {
         let (piece, input) = split(input)?;
-        let decode =
-            |piece: usize| decoded(&mut json_decoder(JsonShape::Array), input, piece);
+        let decode = |piece: usize| decoded(&mut json_decoder(JsonShape::Array), input, piece);
         let whole = decode(input.len().max(1));
         let pieces = decode(piece);
         match &whole {
@@ -279,11 +295,10 @@ fn parquet_guard() {
         parquet_file(&ParquetOptions::default(), &["int64"]),
     ];
     fuzz("parquet_guard", seeds, &["PAR1", "\x15\x00", "\x15\x04", "\x2c", "\x4c"], |input| {
-        let file = ParquetFile::open(Arc::new(Memory(Bytes::copy_from_slice(input))))
-            .map_err(code)?;
+        let file =
+            ParquetFile::open(Arc::new(Memory(Bytes::copy_from_slice(input)))).map_err(code)?;
         let groups = 0..file.row_groups().len();
-        let mut decoder =
-            ParquetDecoder::new(&file, groups, 0, file.columns()).map_err(code)?;
+        let mut decoder = ParquetDecoder::new(&file, groups, 0, file.columns()).map_err(code)?;
         let mut rows = 0;
         while let Some(batch) = decoder.next_batch().map_err(code)? {
             rows += batch.batch.num_rows() as u64;
@@ -329,7 +344,8 @@ fn decompression() {
 fn transcoding() {
     let charsets = ["utf-8", "latin1", "gb18030", "utf-16", "utf-16le", "utf-16be"];
     let charsets = charsets.map(|name| name.parse::<Charset>().expect("a charset"));
-    let seeds: [&[u8]; 3] = [b"\0\x03plain", "\x02\x05é中文😀".as_bytes(), b"\x03\x01\xff\xfea\0b\0"];
+    let seeds: [&[u8]; 3] =
+        [b"\0\x03plain", "\x02\x05é中文😀".as_bytes(), b"\x03\x01\xff\xfea\0b\0"];
     fuzz("transcoding", seeds, &["\u{feff}", "\n"], |input| {
         let (which, input) = split(input)?;
         let (piece, input) = split(input)?;

@@ -81,6 +81,12 @@ impl Address {
         let database = raw.database.or(url.database).or_else(same);
         let database =
             database.ok_or_else(|| refuse("neither `database` nor `url` names the database"))?;
+        for (option, text) in [("host", &host), ("user", &user), ("database", &database)] {
+            if text.contains('\0') {
+                // Both protocols end a text at a NUL, so that the server would see another name.
+                return Err(refuse(&format!("`{option}` has a NUL character")));
+            }
+        }
         let client_certificate = match (raw.client_certificate, raw.client_key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,

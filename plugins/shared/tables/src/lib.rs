@@ -76,6 +76,9 @@ mod tls;
 mod write_database;
 mod writer;
 
+#[cfg(test)]
+mod fuzz;
+
 #[cfg(feature = "tls")]
 pub use address::{Address, AddressRules};
 pub use bulk_load::BulkLoadPolicy;

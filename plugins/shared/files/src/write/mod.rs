@@ -36,6 +36,9 @@ mod upload;
 mod upload_store;
 mod writer;
 
+#[cfg(test)]
+mod fuzz;
+
 use transload_plugin_api::{Error, Result};
 
 pub use self::{
