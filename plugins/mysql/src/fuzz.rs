@@ -68,9 +68,10 @@ fn mysql_row() {
         &1.5_f32.to_le_bytes(),
         &2.5_f64.to_le_bytes(),
         b"\x0412.5\x04text\x03\0\xff\x01\x04\xea\x07\x0b\x1e",
-        b"\x0b\xea\x07\x0b\x1e\x0c\x22\x38\x40\x42\x0f\0\x08\0\x01\0\0\0\x02\x03\x04\x02{}",
+        b"\x0b\xea\x07\x0b\x1e\x0c\x22\x38\x3f\x42\x0f\0\x08\0\x01\0\0\0\x02\x03\x04\x02{}",
     ]
     .concat();
+    assert!(decoder().append(&row).is_ok(), "the seed is a row");
     fuzz("mysql_row", [row], &["\u{fb}", "\u{fc}", "\u{fe}", "\0\0\0\0"], |input| {
         let mut decoder = decoder();
         let first = decoder.append(input);

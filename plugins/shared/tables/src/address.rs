@@ -342,6 +342,20 @@ mod tests {
     }
 
     #[test]
+    fn a_nul_is_refused_wherever_it_comes_from() {
+        for pairs in [
+            [("url", "db://me@h/a%00b"), ("user", "me")],
+            [("url", "db://m%00e@h/a"), ("database", "d")],
+            [("url", "db://me@h/a"), ("database", "a\0b")],
+            [("url", "db://me@h/a"), ("host", "h\0")],
+        ] {
+            let error = address(&pairs).map(|_| ()).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Options);
+            assert!(error.message.contains("NUL"), "{error}");
+        }
+    }
+
+    #[test]
     fn tls_is_verified_unless_nothing_leaves_the_machine() {
         for (host, tls, mode) in [
             ("db.example", None, TlsMode::VerifyFull),

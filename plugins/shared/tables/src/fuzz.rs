@@ -59,7 +59,12 @@ fn table_names() {
 
 #[test]
 fn url_policy() {
-    let rules = AddressRules { schemes: &["db"], port: 77, database_is_user: true };
+    let rules = AddressRules {
+        schemes: &["db"],
+        port: 77,
+        database_is_user: true,
+        socket: |host, port| format!("{host}/{port}").into(),
+    };
     let seeds = ["db://me@db.example:6000/shop", "db://m%40e@[::1]:6000/a%2Fb", "db:///x"];
     let words = ["db://", "@", ":", "/", "%2F", "%", "[", "]", "?", "#", "65536", "\0", "\n"];
     fuzz("url_policy", seeds, &words, |input| {
