@@ -32,7 +32,7 @@ pub(crate) fn write(
         }
         let error = match attempt(session, plan, encoded, rows.clone()) {
             Ok(counts) => {
-                counts.add_to(&mut written, rows.len() as u64, plan);
+                counts.add_to(&mut written);
                 continue;
             }
             Err(error) => error,
@@ -73,23 +73,32 @@ fn attempt(
     for part in [HEADER, bytes, TRAILER] {
         session.send_copy(part)?;
     }
-    let copied = session.end_copy()?;
+    let (copied, sent) = (session.end_copy()?, rows.len() as u64);
     let counts = match &plan.detour {
-        None => Counts { inserted: copied, updated: 0 },
-        Some(detour) => applied(session, detour)?,
+        // What a trigger has suppressed is not in the table.
+        None => Counts { inserted: copied, updated: 0, skipped: sent.saturating_sub(copied) },
+        Some(detour) => applied(session, detour, sent)?,
     };
     session.try_run("RELEASE SAVEPOINT transload")?;
     Ok(counts)
 }
 
 /// Moves the rows from the temporary table to the target.
-fn applied(session: &mut Session, detour: &Detour) -> Result<Counts, Failure> {
+fn applied(session: &mut Session, detour: &Detour, sent: u64) -> Result<Counts, Failure> {
+    let uncounted = || Failure::protocol("the server does not count the rows it moved");
     let rows = session.try_rows(&detour.apply, &[])?;
-    let count = |at| rows.first().and_then(|row| row.number(at).ok());
-    match (count(0), count(1)) {
-        (Some(inserted), Some(updated)) => Ok(Counts { inserted, updated }),
-        _ => Err(Failure::protocol("the server does not count the rows it moved")),
-    }
+    let row = rows.first().ok_or_else(uncounted)?;
+    let count = |at| row.number::<u64>(at).map_err(|_| uncounted());
+    let (inserted, updated) = (count(0)?, count(1)?);
+    let kept = match row.optional(2) {
+        Some(_) => count(2)?,
+        None if detour.updates => inserted + updated,
+        None => sent,
+    };
+    // Rows of a key that came again in the batch are as good as updated.
+    let updated = updated + sent.saturating_sub(kept);
+    // What a conflict or a trigger has suppressed is not in the table.
+    Ok(Counts { inserted, updated, skipped: sent.saturating_sub(inserted + updated) })
 }
 
 /// The outcome of rows that were sent together.
@@ -97,20 +106,14 @@ fn applied(session: &mut Session, detour: &Detour) -> Result<Counts, Failure> {
 struct Counts {
     inserted: u64,
     updated: u64,
+    skipped: u64,
 }
 
 impl Counts {
-    fn add_to(self, written: &mut Written, sent: u64, plan: &LoadPlan) {
+    fn add_to(self, written: &mut Written) {
         written.inserted += self.inserted;
-        let rest = sent.saturating_sub(self.inserted);
-        if plan.detour.as_ref().is_some_and(|detour| detour.updates) {
-            // Rows of a key that came again in the batch are as good as updated.
-            written.updated += rest;
-        } else {
-            // What a trigger has suppressed is not in the table either.
-            written.skipped += rest;
-        }
-        debug_assert!(self.updated <= rest);
+        written.updated += self.updated;
+        written.skipped += self.skipped;
     }
 }
 

@@ -1,13 +1,13 @@
 //! Tables, columns and keys, from the database's catalog.
 
-use transload_plugin_api::{Column, Error, Key, Result, TableInfo};
+use transload_plugin_api::{Column, Error, Key, LogicalType, Result, TableInfo};
 use transload_tables::{TableName, known_columns};
 
 use crate::{
     answer::TextRow,
     dialect::quoted_table,
     session::Session,
-    types::{self, ColumnType, TypeFacts, column_type, numeric_bounds},
+    types::{self, ColumnType, TextRule, TypeFacts, column_type, numeric_bounds},
 };
 
 /// A table or view.
@@ -24,8 +24,37 @@ pub(crate) struct Table {
     pub(crate) pages: u64,
     /// The table's own triggers.
     pub(crate) triggers: Vec<String>,
+    /// Triggers, also of partitions, that can suppress or change a row before it is written.
+    pub(crate) row_triggers: Vec<String>,
     /// Other tables whose foreign keys refer to the table.
     pub(crate) referring: Vec<String>,
+    /// Tables that inherit from it, partitions excepted.
+    pub(crate) children: Vec<String>,
+    /// Row security hides rows from this login.
+    pub(crate) is_filtered: bool,
+    /// The policies of its row security.
+    pub(crate) policies: Vec<String>,
+    /// What this login may do with the table as a whole, beside the rights on columns.
+    pub(crate) rights: TableRights,
+}
+
+/// Rights on a table as a whole, and on what surrounds it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TableRights {
+    pub(crate) select: bool,
+    pub(crate) truncate: bool,
+    /// To create tables in its schema.
+    pub(crate) create: bool,
+    /// To create temporary tables.
+    pub(crate) temporary: bool,
+}
+
+/// Rights on a column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ColumnRights {
+    pub(crate) select: bool,
+    pub(crate) insert: bool,
+    pub(crate) update: bool,
 }
 
 /// What a name stands for.
@@ -77,6 +106,11 @@ pub(crate) struct TableColumn {
     pub(crate) bare: String,
     /// The server bends values to fit it.
     pub(crate) bends: bool,
+    /// What follows the column where it is read.
+    pub(crate) reading_cast: &'static str,
+    /// What a text must be like, so that the server does not bend it.
+    pub(crate) rule: Option<TextRule>,
+    pub(crate) rights: ColumnRights,
 }
 
 impl TableColumn {
@@ -85,8 +119,18 @@ impl TableColumn {
         let kind = column_type(facts);
         let mut column = Column::new(name, kind.logical.clone(), true);
         column.native = native;
-        let (identity, sequence, bounds, bare) = (Identity::None, None, None, String::new());
-        Self { column, kind, identity, sequence, bounds, bare, bends: types::bends(facts) }
+        Self {
+            column,
+            kind,
+            identity: Identity::None,
+            sequence: None,
+            bounds: None,
+            bare: String::new(),
+            bends: types::bends(facts),
+            reading_cast: types::reading_cast(facts),
+            rule: types::text_rule(facts),
+            rights: ColumnRights { select: true, insert: false, update: false },
+        }
     }
 }
 
@@ -130,20 +174,53 @@ impl Table {
     }
 }
 
+/// Refuses a name that the server would cut to that of another table.
+fn check_length(session: &Session, name: &TableName) -> Result<()> {
+    let limit = session.server().identifier_bytes;
+    for part in name.schema.iter().chain([&name.table]) {
+        if part.len() > limit {
+            let message = format!("the name `{part}` is longer than {limit} bytes");
+            return Err(Error::options(message)
+                .at(format!("table `{name}`"))
+                .hint("the server would cut it to the name of another table"));
+        }
+    }
+    Ok(())
+}
+
 /// The table of this name, or `None`.
 pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Option<Table>> {
+    check_length(session, name)?;
     let sql = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
                  greatest(c.reltuples, 0)::float8, \
                  CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / \
                    pg_catalog.current_setting('block_size')::int8 ELSE 0 END::int8, \
                  pg_catalog.array_to_json(ARRAY( \
                    SELECT tgname::text FROM pg_catalog.pg_trigger \
-                   WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled <> 'D' \
+                   WHERE tgrelid = c.oid AND NOT tgisinternal AND tgenabled IN ('O', 'A') \
                    ORDER BY 1))::text, \
                  pg_catalog.array_to_json(ARRAY( \
                    SELECT DISTINCT conrelid::regclass::text FROM pg_catalog.pg_constraint \
                    WHERE confrelid = c.oid AND contype = 'f' AND conrelid <> confrelid \
-                   ORDER BY 1))::text \
+                   ORDER BY 1))::text, \
+                 pg_catalog.array_to_json(ARRAY( \
+                   SELECT DISTINCT tgname::text FROM pg_catalog.pg_trigger \
+                   WHERE (tgrelid = c.oid OR c.relkind = 'p' AND tgrelid IN ( \
+                       SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) \
+                     AND NOT tgisinternal AND tgenabled IN ('O', 'A') \
+                     AND tgtype & 3 = 3 AND tgtype & 20 <> 0 \
+                   ORDER BY 1))::text, \
+                 pg_catalog.array_to_json(ARRAY( \
+                   SELECT inhrelid::regclass::text FROM pg_catalog.pg_inherits \
+                   WHERE inhparent = c.oid AND c.relkind = 'r' ORDER BY 1))::text, \
+                 pg_catalog.row_security_active(c.oid), \
+                 pg_catalog.array_to_json(ARRAY( \
+                   SELECT polname::text FROM pg_catalog.pg_policy \
+                   WHERE polrelid = c.oid ORDER BY 1))::text, \
+                 pg_catalog.has_table_privilege(c.oid, 'SELECT'), \
+                 pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'), \
+                 pg_catalog.has_schema_privilege(n.oid, 'CREATE'), \
+                 pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') \
                FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = pg_catalog.to_regclass($1)";
@@ -161,6 +238,16 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
         pages: row.number(5)?,
         triggers: row.list(6)?,
         referring: row.list(7)?,
+        row_triggers: row.list(8)?,
+        children: row.list(9)?,
+        is_filtered: row.flag(10)?,
+        policies: row.list(11)?,
+        rights: TableRights {
+            select: row.flag(12)?,
+            truncate: row.flag(13)?,
+            create: row.flag(14)?,
+            temporary: row.flag(15)?,
+        },
     }))
 }
 
@@ -182,7 +269,10 @@ fn columns(session: &mut Session, oid: u32) -> Result<Vec<TableColumn>> {
                  b.modifier, b.typtype::text, b.typcategory::text, b.typelem, \
                  CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_serial_sequence( \
                    a.attrelid::regclass::text, a.attname) END, \
-                 pg_catalog.format_type(b.oid, -1) \
+                 pg_catalog.format_type(b.oid, -1), \
+                 pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'), \
+                 pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT'), \
+                 pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'UPDATE') \
                FROM pg_catalog.pg_attribute a, LATERAL ( \
                  WITH RECURSIVE base AS ( \
                    SELECT t.oid, a.atttypmod AS modifier, t.typtype, t.typcategory, t.typelem, \
@@ -211,12 +301,28 @@ fn column(row: &TextRow) -> Result<TableColumn> {
     row.text(1)?.clone_into(&mut column.native);
     column.generated = !row.text(4)?.is_empty();
     column.has_default = !column.generated && (row.flag(5)? || identity != Identity::None);
-    let is_numeric = kind.logical == transload_plugin_api::LogicalType::Numeric;
+    let item = match &kind.logical {
+        LogicalType::List(item) => item,
+        other => other,
+    };
+    let is_numeric = *item == LogicalType::Numeric;
     let bounds = numeric_bounds(facts.modifier).filter(|_| is_numeric);
-    let bends = types::bends(facts);
     let sequence = row.optional(11).map(str::to_owned);
     let bare = row.text(12)?.to_owned();
-    Ok(TableColumn { column, kind, identity, sequence, bounds, bare, bends })
+    let rights =
+        ColumnRights { select: row.flag(13)?, insert: row.flag(14)?, update: row.flag(15)? };
+    Ok(TableColumn {
+        column,
+        kind,
+        identity,
+        sequence,
+        bounds,
+        bare,
+        bends: types::bends(facts),
+        reading_cast: types::reading_cast(facts),
+        rule: types::text_rule(facts),
+        rights,
+    })
 }
 
 /// The facts of a type that begin at this column: oid, modifier, kind, category, element.

@@ -25,11 +25,13 @@ use crate::{
 };
 
 /// Settings that make results independent of the server's defaults and of the time zone. Notices
-/// are off because nothing reads them while rows are sent.
+/// are off because nothing reads them while rows are sent. With row security off, a statement that
+/// would see a part of the rows only is an error.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
     SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0; SET client_min_messages = error";
+    SET idle_in_transaction_session_timeout = 0; SET client_min_messages = error; \
+    SET row_security = off";
 /// The shortest limit of identifiers that this program can work with.
 const IDENTIFIER_BYTES: usize = 63;
 
@@ -52,6 +54,12 @@ impl Connector {
     /// For sessions that can only read.
     pub(crate) fn reading(address: Address, host: Host) -> Self {
         Self::new(address, host, "SET default_transaction_read_only = on".to_owned())
+    }
+
+    /// Accepts tables of which this login sees a part only.
+    pub(crate) fn with_row_security(mut self) -> Self {
+        self.settings.push_str("; SET row_security = on");
+        self
     }
 
     /// Connects, logs in and sets the session up.

@@ -59,9 +59,13 @@ fn existing_table(drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
             .at(format!("table `{}`", target.name))
             .hint("name a table, not a view"));
     }
+    if target.is_filtered {
+        return Err(filtered(target).at(format!("table `{}`", target.name)));
+    }
     let accept = |own: &TableColumn, column: &Column| accepted(drafting, own, column);
     let keys = target.api_keys();
     let mut draft = drafting.existing_table(&target.name, &target.columns, &keys, accept)?;
+    missing_rights(drafting, target)?;
     draft.warnings = warnings(target, plan)?;
     let sequences = sequence_statements(plan, target).into_iter().map(plain);
     if plan.mode == WriteMode::Overwrite {
@@ -78,13 +82,64 @@ fn existing_table(drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
     Ok(draft)
 }
 
+/// The refusal of a table whose row security hides rows from this login.
+pub(crate) fn filtered(table: &Table) -> Error {
+    let policies = table.policies.join(", ");
+    Error::denied(format!("row security hides rows from this user; its policies: {policies}"))
+        .hint("use the owner of the table, or a role with BYPASSRLS")
+}
+
+/// Refuses a plan for whose statements this login lacks rights, and names all of them.
+fn missing_rights(drafting: Drafting<'_>, target: &Table) -> Result<()> {
+    let (plan, rights) = (drafting.plan, target.rights);
+    let written: Vec<_> =
+        plan.columns.iter().filter_map(|column| target.column(&column.name)).collect();
+    let by_temporary = is_keyed(plan.mode) || written.iter().any(|it| it.kind.by_text);
+    let updated = match plan.mode {
+        WriteMode::Upsert => drafting.updated_columns(),
+        _ => Vec::new(),
+    };
+    let mut missing = Vec::new();
+    for column in &written {
+        let name = column.column.name.as_str();
+        let moves_sequence = column.sequence.is_some();
+        for (right, needed, held) in [
+            ("INSERT", true, column.rights.insert),
+            ("SELECT", by_temporary || moves_sequence, column.rights.select),
+            ("UPDATE", updated.contains(&name), column.rights.update),
+        ] {
+            if needed && !held {
+                missing.push(format!("{right} on column `{name}`"));
+            }
+        }
+    }
+    let is_overwrite = plan.mode == WriteMode::Overwrite;
+    for (right, needed, held) in [
+        ("SELECT on the table", is_overwrite, rights.select),
+        ("TRUNCATE on the table", is_overwrite, rights.truncate),
+        ("CREATE in its schema", is_overwrite, rights.create),
+        ("TEMPORARY on the database", by_temporary, rights.temporary),
+    ] {
+        if needed && !held {
+            missing.push(right.to_owned());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(Error::denied(format!("this user lacks rights: {missing}"))
+        .at(format!("table `{}`", target.name))
+        .hint("GRANT them to the user, or choose another `write_mode` or `columns`"))
+}
+
 /// The column as the target takes it.
 fn accepted(drafting: Drafting<'_>, own: &TableColumn, column: &Column) -> Result<Column> {
     refuse_geometry(&own.column)?;
     if own.bends {
         let Column { name, native, .. } = &own.column;
         let message =
-            format!("column `{name}` is `{native}`, to which the server would cut or round values");
+            format!("column `{name}` is `{native}`, to which the server would cut or round texts");
         return Err(Error::unsupported(message).hint(
             "give the column another type: `text`, `numeric`, or the same without a precision",
         ));
@@ -113,9 +168,17 @@ fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
     if !triggers.is_empty() {
         let how = match plan.mode {
             WriteMode::Overwrite => " when the job commits",
-            _ => "; what they change is not counted, and a row that they suppress is skipped",
+            _ => "; what they change is not counted",
         };
         warnings.push(format!("triggers of the target run{how}: {}", triggers.join(", ")));
+    }
+    if !target.row_triggers.is_empty() {
+        let how = match plan.mode {
+            WriteMode::Overwrite => "fails the job, and nothing is replaced",
+            _ => "is counted as skipped",
+        };
+        let triggers = target.row_triggers.join(", ");
+        warnings.push(format!("a row that one of these triggers suppresses {how}: {triggers}"));
     }
     let referring = &target.referring;
     if plan.mode == WriteMode::Overwrite && !referring.is_empty() {
@@ -124,6 +187,15 @@ fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
         return Err(Error::unsupported(message)
             .at(format!("table `{}`", target.name))
             .hint("use `upsert`, or drop the foreign keys for the run"));
+    }
+    if plan.mode == WriteMode::Overwrite && !target.children.is_empty() {
+        let children = target.children.join(", ");
+        let message = format!(
+            "{children} inherits from the target: rows there are rows of the target as well"
+        );
+        return Err(Error::unsupported(message)
+            .at(format!("table `{}`", target.name))
+            .hint("use `upsert`, or ALTER TABLE ... NO INHERIT for the run"));
     }
     if plan.mode == WriteMode::Overwrite {
         warnings.push(

@@ -14,7 +14,7 @@ use transload_plugin_api::{DirtyRow, Error, LogicalType, Result};
 
 use crate::{
     numeric::{NumberFault, put_decimal, put_text, put_wide_decimal},
-    types::Wire,
+    types::{TextRule, Wire},
 };
 
 /// What comes before the rows: a signature, no flags, no extension.
@@ -40,6 +40,8 @@ pub(crate) struct EncodedColumn {
     pub(crate) logical: LogicalType,
     /// Precision and scale where the number travels as text.
     pub(crate) bounds: Option<(i32, i32)>,
+    /// What its texts must be like.
+    pub(crate) rule: Option<TextRule>,
 }
 
 /// A number behind each row's own columns.
@@ -177,6 +179,8 @@ enum Values<'a> {
     Numeric(&'a arrow_array::StringArray, Option<(i32, i32)>),
     /// The most characters, and whether a value may hold a NUL.
     Text(Slices<'a>, Option<u32>, bool),
+    /// Texts that the server casts.
+    Ruled(Slices<'a>, TextRule),
     Jsonb(Slices<'a>),
     Bytes(Slices<'a>),
     Date(&'a [i32]),
@@ -204,11 +208,16 @@ fn binaries(array: &dyn Array) -> Option<Slices<'_>> {
 
 impl<'a> Cells<'a> {
     fn of(array: &'a dyn Array, column: &EncodedColumn) -> Result<Self> {
-        let EncodedColumn { wire, logical, bounds, name } = column;
-        Self::typed(array, wire, logical, *bounds).ok_or_else(|| {
+        let EncodedColumn { wire, logical, bounds, name, rule } = column;
+        let ruled = rule.and_then(|rule| Some(Self::ruled(texts(array)?, rule, array)));
+        ruled.or_else(|| Self::typed(array, wire, logical, *bounds)).ok_or_else(|| {
             let message = format!("column `{name}` comes as `{}`", array.data_type());
             unexpected(&message).hint(format!("the plan says `{logical}`"))
         })
+    }
+
+    fn ruled(texts: Slices<'a>, rule: TextRule, array: &'a dyn Array) -> Self {
+        Self { values: Values::Ruled(texts, rule), nulls: array.nulls() }
     }
 
     fn typed(
@@ -281,6 +290,7 @@ impl<'a> Cells<'a> {
             Values::WideDecimal(values, scale) => put_wide_decimal(values[row], *scale, out),
             Values::Numeric(array, bounds) => put_number(array.value(row), *bounds, out)?,
             Values::Text(texts, length, nul) => put_string(texts.get(row), *length, *nul, out)?,
+            Values::Ruled(texts, rule) => put_ruled(texts.get(row), *rule, out)?,
             Values::Jsonb(texts) => {
                 let text = texts.get(row);
                 out.extend_from_slice(&(text.len() as u32 + 1).to_be_bytes());
@@ -334,6 +344,35 @@ fn put_string(text: &[u8], length: Option<u32>, nul: bool, out: &mut Vec<u8>) ->
     }
     put(text, out);
     Ok(())
+}
+
+fn put_ruled(text: &[u8], rule: TextRule, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let passes = match rule {
+        TextRule::Unsigned(most) => {
+            let number = std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'));
+            number.and_then(|text| text.parse::<u64>().ok()).is_some_and(|it| it <= most)
+        }
+        TextRule::Dates => !text.contains(&b':'),
+        TextRule::Micros => text.split(|byte| *byte == b'.').skip(1).all(has_micros),
+    };
+    match (passes, rule) {
+        (true, _) => put_string(text, None, true, out),
+        (false, TextRule::Unsigned(_)) => {
+            Err(fault("range", "the server would wrap the number: the type has no such value"))
+        }
+        (false, TextRule::Dates) => {
+            Err(fault("range", "the server would cut the time of day off the dates"))
+        }
+        (false, TextRule::Micros) => {
+            Err(fault("range", "there are more fractional digits than the column takes"))
+        }
+    }
+}
+
+/// Whether the digits that a text begins with end at microseconds.
+fn has_micros(text: &[u8]) -> bool {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.skip(6).all(|digit| *digit == b'0')
 }
 
 fn put_date(days: i32, out: &mut Vec<u8>) -> Result<(), Fault> {

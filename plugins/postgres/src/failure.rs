@@ -33,6 +33,8 @@ pub(crate) struct ServerError {
     /// Where in the server's work it happened: `COPY t, line 3, column c`.
     pub(crate) context: Option<String>,
     pub(crate) column: Option<String>,
+    /// It is about the text of the statement, and not about a value.
+    pub(crate) has_position: bool,
     /// The server ends the session with this error.
     pub(crate) is_fatal: bool,
 }
@@ -53,6 +55,7 @@ impl ServerError {
                 b'H' => error.hint = Some(text()),
                 b'W' => error.context = Some(text()),
                 b'c' => error.column = Some(text()),
+                b'P' => error.has_position = true,
                 _ => {}
             }
         }
@@ -66,7 +69,15 @@ impl ServerError {
             Error::new(kind_of(&self.state), message).with_code(format!("PG-{}", self.state));
         made.causes.extend(self.detail);
         made.causes.extend(self.context);
-        made.hint = self.hint;
+        // The server's own hint is to read a part of the rows, or to use statements of INSERT.
+        made.hint = match self.state == "42501" && self.message.contains("row-level security") {
+            true => Some(
+                "use the owner of the table or a role with BYPASSRLS; a reader may set \
+                 `enable_row_security = true`"
+                    .to_owned(),
+            ),
+            false => self.hint,
+        };
         made
     }
 }
@@ -154,10 +165,18 @@ pub(crate) fn kind_of(state: &str) -> ErrorKind {
         "0A000" => ErrorKind::Unsupported,
         // our own COPY stream is broken: no row is at fault
         "22P04" => ErrorKind::Defect,
+        // limits of a statement or a table, not of a row
+        "54011" | "54023" => ErrorKind::Other,
+        // a value of type `name` that is too long
+        "42622" => ErrorKind::Data,
+        // a trigger's or function's own refusal, by RAISE EXCEPTION
+        "P0001" => ErrorKind::Data,
         _ => match state.get(..2).unwrap_or_default() {
             "08" | "28" | "3D" => ErrorKind::Connection,
             // a row refused by a view's check option counts as refused by a constraint
             "22" | "23" | "44" => ErrorKind::Data,
+            // limits that one value or row passes: of an index, a page, a nesting
+            "54" => ErrorKind::Data,
             _ => ErrorKind::Other,
         },
     }
@@ -174,16 +193,18 @@ pub(crate) struct RowFault {
 /// The fault of a single row; `None` if the error is not about a row's values.
 pub(crate) fn row_fault(error: &ServerError) -> Option<RowFault> {
     let state = error.state.as_str();
-    if kind_of(state) != ErrorKind::Data {
+    // `tsquery` and `jsonpath` report their own syntax like that of SQL.
+    let is_syntax = state == "42601" && !error.has_position;
+    if kind_of(state) != ErrorKind::Data && !is_syntax {
         return None;
     }
     let code = match state {
         "23502" => "null",
         "23503" => "foreign-key",
         "23505" => "unique",
-        "23514" | "44000" => "check",
+        "23514" | "44000" | "P0001" => "check",
         "23P01" => "exclusion",
-        "22001" => "length",
+        "22001" | "42622" | "54000" | "54001" => "length",
         "22003" | "22008" => "range",
         "22021" | "22P05" => "utf8",
         _ => "parse",
@@ -223,13 +244,17 @@ mod tests {
             ("22003", ErrorKind::Data),
             ("23505", ErrorKind::Data),
             ("22P04", ErrorKind::Defect),
+            ("54000", ErrorKind::Data),
+            ("54001", ErrorKind::Data),
+            ("54011", ErrorKind::Other),
+            ("42622", ErrorKind::Data),
             ("28P01", ErrorKind::Connection),
             ("3D000", ErrorKind::Connection),
             ("42501", ErrorKind::Denied),
             ("42P01", ErrorKind::NotFound),
             ("42601", ErrorKind::Other),
             ("XX000", ErrorKind::Other),
-            ("P0001", ErrorKind::Other),
+            ("P0001", ErrorKind::Data),
             ("", ErrorKind::Other),
         ] {
             assert_eq!(kind_of(state), kind, "{state}");

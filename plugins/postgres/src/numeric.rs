@@ -3,6 +3,7 @@
 //! a float on the path.
 
 use arrow_buffer::i256;
+use transload_values::parse::Number;
 
 pub(crate) const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
@@ -164,15 +165,24 @@ pub(crate) fn put_text(
         put_head(0, 0, sign, 0, out);
         return Ok(());
     }
-    let negative = text.starts_with('-');
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (before, after) = digits.split_once('.').unwrap_or((digits, ""));
-    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if before.len() + after.len() == 0 || !all_digits(before) || !all_digits(after) {
-        return Err(NumberFault::Syntax);
+    let number = Number::read(text.as_bytes()).ok_or(NumberFault::Syntax)?;
+    if number.exponent == 0 {
+        return put_plain(number.negative, number.whole, number.fraction, bounds, out);
     }
-    let significant = before.trim_start_matches('0');
-    if negative && significant.is_empty() && after.bytes().all(|byte| byte == b'0') {
+    let (before, after) = without_exponent(&number).ok_or(NumberFault::Range)?;
+    put_plain(number.negative, &before, &after, bounds, out)
+}
+
+/// Digits before the point and after it.
+fn put_plain(
+    negative: bool,
+    before: &[u8],
+    after: &[u8],
+    bounds: Option<(i32, i32)>,
+    out: &mut Vec<u8>,
+) -> Result<(), NumberFault> {
+    let significant = &before[before.iter().take_while(|digit| **digit == b'0').count()..];
+    if negative && significant.is_empty() && after.iter().all(|digit| *digit == b'0') {
         return Err(NumberFault::NegativeZero);
     }
     if significant.len() > MOST_BEFORE || after.len() > MOST_AFTER {
@@ -181,22 +191,43 @@ pub(crate) fn put_text(
     if bounds.is_some_and(|bounds| !within(significant, after, bounds)) {
         return Err(NumberFault::Range);
     }
-    put_parts(negative, before.as_bytes(), after.as_bytes(), after.len(), out);
+    put_parts(negative, before, after, after.len(), out);
     Ok(())
+}
+
+/// The digits before the point and after it once the exponent has moved it; `None` if they are
+/// more than a number can have.
+fn without_exponent(number: &Number<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let whole = &number.whole[number.whole.iter().take_while(|digit| **digit == b'0').count()..];
+    let digits = [whole, number.fraction].concat();
+    if digits.iter().all(|digit| *digit == b'0') {
+        return Some((Vec::new(), Vec::new()));
+    }
+    let point = whole.len() as i64 + i64::from(number.exponent);
+    let most = MOST_BEFORE as i64 + digits.len() as i64;
+    if point > most || -point > MOST_AFTER as i64 {
+        return None;
+    }
+    let zeros = |count: i64| vec![b'0'; usize::try_from(count).unwrap_or(0)];
+    let cut = usize::try_from(point).unwrap_or(0).min(digits.len());
+    let (before, after) = digits.split_at(cut);
+    let before = [before, &zeros(point - digits.len() as i64)].concat();
+    Some((before, [&zeros(-point), after].concat()))
 }
 
 /// Whether the digits fit `numeric(precision, scale)` without rounding; the scale may be negative
 /// or beyond the precision.
-fn within(before: &str, after: &str, (precision, scale): (i32, i32)) -> bool {
-    let after = after.trim_end_matches('0');
+fn within(before: &[u8], after: &[u8], (precision, scale): (i32, i32)) -> bool {
+    let zeros_at_end = |digits: &[u8]| digits.iter().rev().take_while(|it| **it == b'0').count();
+    let after = &after[..after.len() - zeros_at_end(after)];
     let leading = (before.len() as i32, after.len() as i32);
     // The place of the first digit that counts, before the point positive.
     let first = match leading {
-        (0, _) => -(after.len() as i32 - after.trim_start_matches('0').len() as i32),
+        (0, _) => -(after.iter().take_while(|digit| **digit == b'0').count() as i32),
         (digits, _) => digits,
     };
     let fine = match after.is_empty() {
-        true => before.len() as i32 - before.trim_end_matches('0').len() as i32 >= -scale,
+        true => zeros_at_end(before) as i32 >= -scale,
         false => after.len() as i32 <= scale,
     };
     let zero = before.is_empty() && after.is_empty();
@@ -397,10 +428,38 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "-", ".", "1e5", "1,0", " 1", "0x1", "nan", "--1", "1.2.3"] {
+        for text in ["", "-", ".", "e5", "1e", "1,0", " 1", "0x1", "nan", "--1", "1.2.3"] {
             assert_eq!(put_text(text, None, &mut Vec::new()), Err(NumberFault::Syntax), "{text}");
         }
         assert_eq!(put_text("-0.00", None, &mut Vec::new()), Err(NumberFault::NegativeZero));
+    }
+
+    #[test]
+    fn an_exponent_moves_the_point() {
+        for (text, plain) in [
+            ("1e5", "100000"),
+            ("-1.50E+1", "-15.0"),
+            ("12345e-3", "12.345"),
+            ("1e-5", "0.00001"),
+            ("0.00123e2", "0.123"),
+            ("+.5e1", "5"),
+            ("0e99", "0"),
+            ("00.0e-7", "0"),
+        ] {
+            assert_eq!(through(text), plain, "{text}");
+        }
+        for (text, bounds, fault) in [
+            ("1e131072", None, NumberFault::Range),
+            ("1e-16384", None, NumberFault::Range),
+            ("1e2147483647", None, NumberFault::Range),
+            ("-0e5", None, NumberFault::NegativeZero),
+            ("1.25e1", Some((3, 0)), NumberFault::Range),
+            ("1e3", Some((3, 0)), NumberFault::Range),
+        ] {
+            assert_eq!(put_text(text, bounds, &mut Vec::new()), Err(fault), "{text}");
+        }
+        assert!(put_text("1e131071", None, &mut Vec::new()).is_ok());
+        assert!(put_text("1.2e1", Some((3, 0)), &mut Vec::new()).is_ok());
     }
 
     #[test]

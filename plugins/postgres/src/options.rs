@@ -76,6 +76,8 @@ pub(crate) enum Consistency {
 pub(crate) struct ReaderOptions {
     pub(crate) consistency: Consistency,
     pub(crate) query_is_stable: bool,
+    /// Rows that row security hides may be missing.
+    pub(crate) enable_row_security: bool,
 }
 
 /// How the writer writes.
@@ -116,6 +118,13 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
             OptionKind::Boolean,
             "`query` returns the same rows each time it runs on the same data, so `split_key` may \
              divide it: false for LIMIT, OFFSET, window functions and volatile functions",
+        )
+        .default(false),
+        OptionSpec::new(
+            "enable_row_security",
+            OptionKind::Boolean,
+            "Read only the rows that row security shows to the user, as pg_dump's option of this \
+             name; otherwise a table with hidden rows is refused",
         )
         .default(false),
     ];

@@ -3,7 +3,7 @@
 //! `scan`.
 
 use transload_plugin_api::{
-    Column, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
+    Column, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, ReadDatabase, Relation, ScanRequest,
@@ -15,6 +15,7 @@ use crate::{
     check,
     connect::Connector,
     dialect::{PostgresDialect, quoted, quoted_table, range_condition},
+    draft::filtered,
     options::{Address, Consistency, ReaderOptions, reader_specs},
     query,
     scan::{Scan, ScanPlan},
@@ -37,9 +38,12 @@ type Request<'a> = ScanRequest<'a, TableColumn, Table>;
 
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
-    let connector = Connector::reading(Address::parse(options)?, host.clone());
-    let (options, sources): (ReaderOptions, _) =
-        (options.parse(&reader_specs())?, Sources::parse(options, Ok)?);
+    let mut connector = Connector::reading(Address::parse(options)?, host.clone());
+    let sources = Sources::parse(options, Ok)?;
+    let options: ReaderOptions = options.parse(&reader_specs())?;
+    if options.enable_row_security {
+        connector = connector.with_row_security();
+    }
     let sources = sources.with_stable_query(options.query_is_stable);
     let snapshot = SharedSnapshot::default();
     sources.into_reader(PostgresSource { connector, options, snapshot })
@@ -49,6 +53,21 @@ impl PostgresSource {
     fn shares_snapshot(&self, source: &Source, max: u32) -> bool {
         self.options.consistency == Consistency::Snapshot && (max > 1 || source.is_shard)
     }
+
+    /// A table whose rows are not all seen is refused, or read with a note.
+    fn hidden(&self, table: &Table) -> Result<Option<String>> {
+        match (table.is_filtered, self.options.enable_row_security) {
+            (false, _) => Ok(None),
+            (true, true) => Ok(Some(format!(
+                "row security shows this user only a part of the rows; its policies: {}",
+                table.policies.join(", ")
+            ))),
+            (true, false) => Err(filtered(table).at(format!("table `{}`", table.name)).hint(
+                "use the owner of the table or a role with BYPASSRLS; `enable_row_security = \
+                     true` reads the rows that are shown",
+            )),
+        }
+    }
 }
 
 /// The statement that reads a split, and the form of its values.
@@ -57,8 +76,7 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
     let (mut selected, mut wires) = (Vec::new(), Vec::new());
     for wanted in request.columns {
         let found = find_column(own, &wanted.name)?;
-        let cast = if found.kind.by_text { "::text" } else { "" };
-        selected.push(format!("{}{cast}", quoted(&wanted.name)));
+        selected.push(format!("{}{}", quoted(&wanted.name), found.reading_cast));
         wires.push(found.kind.wire.clone());
     }
     let (from, mut source) = match request.source.relation()? {
@@ -89,7 +107,7 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
 fn is_whole(request: &Request<'_>) -> bool {
     let own = &request.description.columns;
     let same = |(own, wanted): (&TableColumn, &Column)| {
-        own.column.name == wanted.name && !own.kind.by_text
+        own.column.name == wanted.name && own.reading_cast.is_empty()
     };
     own.len() == request.columns.len() && own.iter().zip(request.columns).all(same)
 }
@@ -134,12 +152,14 @@ impl ReadDatabase for PostgresSource {
     }
 
     fn describe(&self, session: &mut Session, relation: &Relation) -> Result<Described> {
+        let mut notes = Vec::new();
         let (columns, keys, identity, table) = match relation {
             Relation::Query(text) => {
                 (query::query_columns(session, text)?, Vec::new(), text.clone(), None)
             }
             Relation::Table(name) => {
                 let table = catalog::table(session, name)?;
+                notes.extend(self.hidden(&table)?);
                 let (columns, keys) = (table.columns.clone(), table.api_keys());
                 (columns, keys, table.name.to_string(), Some(table))
             }
@@ -148,12 +168,21 @@ impl ReadDatabase for PostgresSource {
             let Column { name, native, .. } = &column.column;
             format!("column `{name}` is `{native}` and read as text")
         });
-        let notes = by_text.collect();
+        notes.extend(by_text);
+        let locked = columns.iter().filter(|column| !column.rights.select);
+        notes.extend(locked.map(|column| {
+            format!("column `{}` cannot be read: this user has no right to", column.column.name)
+        }));
         Ok(Description { columns, keys, notes, identity, table })
     }
 
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {
         refuse_geometry(&own.column)?;
+        if !own.rights.select {
+            let message = format!("no right to read column `{}`", own.column.name);
+            return Err(Error::denied(message)
+                .hint("GRANT SELECT on it to the user, or leave it out of `columns`"));
+        }
         // The wire's numbers are decimal digits: any decimal type is made as easily.
         let is_decimal = matches!(wanted.logical, LogicalType::Decimal { .. });
         Ok(read_as(&own.column, wanted, own.kind.wire == Wire::Numeric && is_decimal))

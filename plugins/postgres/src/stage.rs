@@ -2,7 +2,7 @@
 //! one transaction replaces the target's content. A swap by renaming would be faster, but leaves
 //! views, grants and foreign keys at the old table.
 
-use transload_plugin_api::{Result, WriteMode, WritePlan};
+use transload_plugin_api::{Error, Result, WriteMode, WritePlan};
 use transload_tables::{Commit, Destination, TableName, check_stage};
 
 use crate::{
@@ -46,17 +46,28 @@ impl PostgresDestination {
 
 impl PostgresDestination {
     /// All of publishing but its COMMIT. The rows that the server moves are counted on the way; if
-    /// their number differs, a trigger of the target may be the reason, so the stage is counted.
+    /// their number differs, the stage is counted, and if it is whole, a trigger is the reason.
     fn move_rows(&self, session: &mut Session, stage: &Stage, rows: u64) -> Result<()> {
         let [empty, fill, drop] = &stage.publish;
         session.run(PUBLISH, &format!("BEGIN; {empty}"))?;
-        if session.run_counted(PUBLISH, fill)? != rows {
+        let moved = session.run_counted(PUBLISH, fill)?;
+        if moved != rows {
             let sql = format!("SELECT count(*) FROM {}", quoted_table(&stage.name));
             let found = session.row("count the staged rows", &sql, &[])?.number(0)?;
             check_stage(&stage.name.to_string(), rows, found)?;
+            return Err(suppressed(rows, moved));
         }
         session.run(PUBLISH, &format!("{drop}; {}", self.sequences.join("; ")))
     }
+}
+
+/// An overwrite promises the source's rows and reports them as inserted, so all have to be there.
+fn suppressed(staged: u64, moved: u64) -> Error {
+    let message = format!("{PUBLISH}: triggers of the target let {moved} of {staged} rows pass");
+    Error::other(message).hint(
+        "nothing was replaced; use `insert` with a `before` statement that empties the table: it \
+         counts rows that a trigger suppresses as skipped",
+    )
 }
 
 impl Destination<Session> for PostgresDestination {

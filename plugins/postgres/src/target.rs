@@ -82,6 +82,7 @@ fn encoded(column: &TableColumn) -> EncodedColumn {
         wire: column.kind.wire.clone(),
         logical: column.kind.logical.clone(),
         bounds: column.bounds,
+        rule: column.rule,
     }
 }
 
@@ -127,7 +128,8 @@ fn make_temporary(target: &Table, columns: &[&TableColumn]) -> String {
     )
 }
 
-/// Moves a batch's rows on and counts new and updated ones.
+/// Moves a batch's rows on. Returns how many are new, how many were updated, and how many were
+/// left of equal keys; NULL if those are all new or updated.
 fn apply_statement(
     plan: &WritePlan,
     target: &Table,
@@ -143,64 +145,64 @@ fn apply_statement(
         WriteMode::Upsert | WriteMode::Ignore => (Conflict::Skip { key: &key }, false),
         _ => (Conflict::Fail, false),
     };
-    let names: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
-    let mut into = quoted_list(&names);
-    let mut selected: Vec<_> = columns.iter().map(|column| selected(column)).collect();
+    let mut picked: Vec<_> = columns
+        .iter()
+        .map(|column| format!("{} AS {}", selected(column), quoted(&column.column.name)))
+        .collect();
+    let mut into: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
     let mut table = target.name.clone();
     if let Some(task) = task {
-        into = format!("{into}, {}", quoted(TASK));
-        selected.push(task.to_string());
+        into.push(TASK);
+        picked.push(format!("{task} AS {}", quoted(TASK)));
         table = stage_name(&target.name, &plan.run);
     }
     let (distinct, order) = if last_wins { last_of_each(plan, target) } else { Default::default() };
+    let into = quoted_list(&into);
     let mut sql = format!(
-        "WITH moved AS (INSERT INTO {} ({into}){} SELECT {distinct}{} FROM {TEMPORARY} ORDER BY \
-         {order}{}",
+        "WITH picked AS (SELECT {distinct}{} FROM {TEMPORARY} ORDER BY {order}{}{}), moved AS \
+         (INSERT INTO {} ({into}){} SELECT {into} FROM picked",
+        picked.join(", "),
+        quoted(ROW),
+        if last_wins { " DESC" } else { "" },
         quoted_table(&table),
         overriding(columns),
-        selected.join(", "),
-        quoted(ROW),
     );
-    sql.push_str(if last_wins { " DESC" } else { "" });
     PostgresDialect.on_conflict(&conflict, &mut sql);
+    // Only a trigger can suppress a row that was picked.
+    let kept = match target.row_triggers.is_empty() {
+        true => "NULL",
+        false => "(SELECT count(*) FROM picked)",
+    };
     match (last_wins, target.kind) {
-        (false, _) => sql.push_str(" RETURNING 1) SELECT count(*), 0::int8 FROM moved"),
+        (false, _) => sql.push_str(" RETURNING 1) SELECT count(*), 0::int8, NULL FROM moved"),
         // A row version that an update has made carries the lock of the row before it.
-        (true, TableKind::Table) => sql.push_str(
+        (true, TableKind::Table) => sql.push_str(&format!(
             " RETURNING (xmax = 0) AS new) SELECT count(*) FILTER (WHERE new), \
-             count(*) FILTER (WHERE NOT new) FROM moved",
-        ),
-        // Partitioned tables do not tell: the keys that are there are counted in the same
+             count(*) FILTER (WHERE NOT new), {kept} FROM moved"
+        )),
+        // Partitioned tables do not tell: the keys that were there are looked up in the same
         // snapshot.
         (true, _) => sql.push_str(&format!(
-            " RETURNING 1), known AS ({}) SELECT (SELECT count(*) FROM moved) - known.count, \
-             known.count FROM known",
-            count_known(plan, target)
+            " RETURNING {}) SELECT count(*) FILTER (WHERE NOT known), \
+             count(*) FILTER (WHERE known), {kept} FROM (SELECT {} AS known FROM moved) AS m",
+            quoted_list(&key),
+            is_known(plan, target)
         )),
     }
     sql
 }
 
-/// How many of the keys to write are in the target.
-fn count_known(plan: &WritePlan, target: &Table) -> String {
-    let key: Vec<_> = plan.key.iter().filter_map(|name| target.column(name)).collect();
-    let selected: Vec<_> = key
-        .iter()
-        .map(|column| format!("{} AS {}", selected(column), quoted(&column.column.name)))
-        .collect();
+/// Whether the key of a moved row is in the target.
+fn is_known(plan: &WritePlan, target: &Table) -> String {
     let equal = if nulls_differ(plan, target) { "=" } else { "IS NOT DISTINCT FROM" };
-    let same: Vec<_> = key
+    let same: Vec<_> = plan
+        .key
         .iter()
-        .map(|column| quoted(&column.column.name))
-        .map(|name| format!("t.{name} {equal} k.{name}"))
+        .map(|name| quoted(name))
+        .map(|name| format!("t.{name} {equal} moved.{name}"))
         .collect();
-    format!(
-        "SELECT count(*) FROM (SELECT DISTINCT {} FROM {TEMPORARY}) AS k \
-         WHERE EXISTS (SELECT FROM {} AS t WHERE {})",
-        selected.join(", "),
-        quoted_table(&target.name),
-        same.join(" AND ")
-    )
+    let (table, same) = (quoted_table(&target.name), same.join(" AND "));
+    format!("EXISTS (SELECT FROM {table} AS t WHERE {same})")
 }
 
 /// Whether NULL in the key equals no other NULL.
@@ -265,8 +267,10 @@ pub(crate) fn publish_statements(
     let written: Vec<_> = names.iter().filter_map(|name| target.column(name)).collect();
     let (names, stage) = (quoted_list(&names), quoted_table(stage));
     let table = quoted_table(&target.name);
+    // Without ONLY, tables that have begun to inherit since the plan would be emptied as well.
+    let only = if target.kind == TableKind::Table { "ONLY " } else { "" };
     [
-        format!("TRUNCATE {table}"),
+        format!("TRUNCATE {only}{table}"),
         format!(
             "INSERT INTO {table} ({names}){} SELECT {names} FROM {stage}",
             overriding(&written)

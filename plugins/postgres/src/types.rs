@@ -58,7 +58,13 @@ mod oid {
     pub(super) const INT8: u32 = 20;
     pub(super) const INT2: u32 = 21;
     pub(super) const INT4: u32 = 23;
+    pub(super) const REGPROC: u32 = 24;
     pub(super) const TEXT: u32 = 25;
+    pub(super) const OID: u32 = 26;
+    pub(super) const TID: u32 = 27;
+    pub(super) const XID: u32 = 28;
+    pub(super) const CID: u32 = 29;
+    pub(super) const OIDVECTOR: u32 = 30;
     pub(super) const JSON: u32 = 114;
     pub(super) const FLOAT4: u32 = 700;
     pub(super) const FLOAT8: u32 = 701;
@@ -72,8 +78,23 @@ mod oid {
     pub(super) const INTERVAL: u32 = 1186;
     pub(super) const TIMETZ: u32 = 1266;
     pub(super) const NUMERIC: u32 = 1700;
+    pub(super) const REGPROCEDURE: u32 = 2202;
+    pub(super) const REGTYPE: u32 = 2206;
     pub(super) const UUID: u32 = 2950;
+    pub(super) const TSVECTOR: u32 = 3614;
+    pub(super) const REGCONFIG: u32 = 3734;
+    pub(super) const REGDICTIONARY: u32 = 3769;
     pub(super) const JSONB: u32 = 3802;
+    pub(super) const TSRANGE: u32 = 3908;
+    pub(super) const TSTZRANGE: u32 = 3910;
+    pub(super) const DATERANGE: u32 = 3912;
+    pub(super) const REGNAMESPACE: u32 = 4089;
+    pub(super) const REGROLE: u32 = 4096;
+    pub(super) const REGCOLLATION: u32 = 4191;
+    pub(super) const TSMULTIRANGE: u32 = 4533;
+    pub(super) const TSTZMULTIRANGE: u32 = 4534;
+    pub(super) const DATEMULTIRANGE: u32 = 4535;
+    pub(super) const XID8: u32 = 5069;
 }
 
 /// How values of a type travel.
@@ -141,13 +162,58 @@ pub(crate) fn numeric_bounds(modifier: i32) -> Option<(i32, i32)> {
     Some((bits >> 16, ((bits & 0x7ff) ^ 0x400) - 0x400))
 }
 
-/// Whether the server cuts or rounds values to fit such a column without a word, and we do not
-/// look before.
+/// The cast by which a type is read: values of `char` lose the blanks that fill them up, as the
+/// standard's cast to text does.
+pub(crate) fn reading_cast(facts: TypeFacts) -> &'static str {
+    match (facts.oid, facts.element) {
+        (oid::BPCHAR, None) => "::text",
+        (_, Some(oid::BPCHAR)) => "::text[]",
+        _ if column_type(facts).by_text => "::text",
+        _ => "",
+    }
+}
+
+/// What a text that the server casts must be like, where the cast would wrap or round others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TextRule {
+    /// An integer from 0 to this.
+    Unsigned(u64),
+    /// At most six digits after a point, zeros at the end not counted.
+    Micros,
+    /// No time of day.
+    Dates,
+}
+
+/// Whether the server wraps, cuts or rounds values to fit such a column without a word, or looks
+/// them up, and no [`TextRule`] finds them. A test compares both with the types that the server has.
 pub(crate) fn bends(facts: TypeFacts) -> bool {
     match facts.element.unwrap_or(facts.oid) {
-        oid::CHAR | oid::MONEY => true,
-        oid::INTERVAL | oid::TIMETZ => facts.modifier >= 0,
-        _ => false,
+        // A block number wraps, as an oid does; positions above 16,383 are cut.
+        oid::CHAR | oid::MONEY | oid::TID | oid::OIDVECTOR | oid::TSVECTOR => true,
+        oid::INTERVAL | oid::TIMETZ if facts.modifier >= 0 => true,
+        // Names that are looked up, with errors that are not about a row.
+        oid::REGPROC | oid::REGPROCEDURE..=oid::REGTYPE => true,
+        oid::REGCONFIG | oid::REGDICTIONARY | oid::REGNAMESPACE | oid::REGROLE => true,
+        oid::REGCOLLATION => true,
+        // Texts of arrays are not looked into.
+        element => facts.element.is_some() && rule_of(element).is_some(),
+    }
+}
+
+/// The rule for texts of such a column.
+pub(crate) fn text_rule(facts: TypeFacts) -> Option<TextRule> {
+    rule_of(facts.oid).filter(|_| facts.element.is_none())
+}
+
+fn rule_of(oid: u32) -> Option<TextRule> {
+    match oid {
+        oid::OID | oid::XID | oid::CID => Some(TextRule::Unsigned(u32::MAX.into())),
+        oid::XID8 => Some(TextRule::Unsigned(u64::MAX)),
+        oid::TIMETZ | oid::TSRANGE | oid::TSTZRANGE | oid::TSMULTIRANGE | oid::TSTZMULTIRANGE => {
+            Some(TextRule::Micros)
+        }
+        oid::DATERANGE | oid::DATEMULTIRANGE => Some(TextRule::Dates),
+        _ => None,
     }
 }
 
@@ -222,7 +288,7 @@ pub(crate) fn supported() -> Vec<TypeSupport> {
         TypeSupport::new("numeric", &["numeric"])
             .note("NaN and infinities are kept; negative zero is a dirty row"),
         TypeSupport::new("text", &["text", "varchar", "char", "name", "enum"])
-            .note("every other type travels as text and is cast by the server"),
+            .note("every other type travels as text and is cast by the server; char is trimmed"),
         TypeSupport::new("binary", &["bytea"]),
         TypeSupport::new("date", &["date"]).note("infinities are dirty rows"),
         TypeSupport::new("time", &["time"]).note("24:00:00 is a dirty row"),
