@@ -130,7 +130,7 @@ fn failed(failure: Failure, session: &Session) -> Error {
 fn is_whole(done: Result<Done, Failure>, rows: u64, session: &Session) -> Result<bool> {
     match done {
         Ok(done) => Ok(done.warnings == 0 && done.affected == rows),
-        Err(Failure::Server(error)) if fault_of(error.number).is_some() => Ok(false),
+        Err(Failure::Server(error)) if fault_of(&error).is_some() => Ok(false),
         Err(failure) => Err(failed(failure, session)),
     }
 }

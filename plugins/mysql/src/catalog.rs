@@ -1,11 +1,12 @@
 //! Tables, columns and keys as the server's catalog describes them. Their types are in `types`.
 
 use transload_plugin_api::{Column, Error, Key, LogicalType, Result, TableInfo};
-use transload_tables::TableName;
+use transload_tables::{Dialect as _, TableName};
 
 use crate::{
     answer::TextRow,
-    dialect::text_literal,
+    dialect::{MysqlDialect, text_literal},
+    failure::Failure,
     session::Session,
     types::{Native, logical_of},
 };
@@ -14,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) name: TableName,
-    pub(crate) view: bool,
+    pub(crate) kind: TableKind,
     /// Empty for views.
     pub(crate) engine: String,
     pub(crate) rows: Option<u64>,
@@ -27,6 +28,38 @@ pub(crate) struct Table {
     pub(crate) references: Vec<String>,
 }
 
+/// What the catalog calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TableKind {
+    Table,
+    /// A table whose old rows MariaDB keeps.
+    Versioned,
+    View,
+    /// In the catalog's own words, such as `SEQUENCE`.
+    Other(String),
+}
+
+impl TableKind {
+    fn of(text: &str) -> Self {
+        match text {
+            "BASE TABLE" => Self::Table,
+            "SYSTEM VERSIONED" => Self::Versioned,
+            "VIEW" | "SYSTEM VIEW" => Self::View,
+            other => Self::Other(other.to_lowercase()),
+        }
+    }
+
+    /// In words, after "a".
+    pub(crate) fn word(&self) -> &str {
+        match self {
+            Self::Table => "table",
+            Self::Versioned => "system-versioned table",
+            Self::View => "view",
+            Self::Other(word) => word,
+        }
+    }
+}
+
 /// One column.
 #[derive(Clone, Debug)]
 pub(crate) struct TableColumn {
@@ -34,6 +67,10 @@ pub(crate) struct TableColumn {
     pub(crate) column: Column,
     pub(crate) native: Native,
     pub(crate) auto_increment: bool,
+    /// `SELECT *` does not show it.
+    pub(crate) invisible: bool,
+    /// How its texts are compared.
+    pub(crate) collation: Option<String>,
 }
 
 impl AsRef<Column> for TableColumn {
@@ -46,6 +83,13 @@ impl TableColumn {
     /// Whether the column's type travels at all.
     pub(crate) fn travels(&self) -> bool {
         logical_of(&self.native).is_some()
+    }
+
+    /// Whether different texts can be equal in it, because case or accents do not count.
+    pub(crate) fn folds_texts(&self) -> bool {
+        let collation = self.collation.as_deref().unwrap_or("_bin");
+        let is_exact = collation == "binary" || collation.ends_with("_bin");
+        !is_exact && (!collation.contains("_cs") || collation.contains("_ai"))
     }
 
     /// Whether its values hold a date, which may be none of the calendar.
@@ -64,6 +108,11 @@ impl Table {
     /// The primary key's columns; empty without one.
     pub(crate) fn primary_key(&self) -> &[String] {
         self.keys.iter().find(|key| key.primary).map_or(&[], |key| &key.columns)
+    }
+
+    /// Whether it has rows of its own.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.kind, TableKind::Table | TableKind::Versioned)
     }
 
     /// Whether a transaction can be rolled back.
@@ -122,7 +171,7 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
     let references = references("table_schema", "table_name", "constraint_name")?;
     Ok(Some(Table {
         name: name.clone(),
-        view: text(&head, 0) != "BASE TABLE",
+        kind: TableKind::of(&text(&head, 0)),
         engine: text(&head, 1),
         rows: text(&head, 2).parse().ok(),
         columns: columns(session, name)?,
@@ -139,7 +188,7 @@ fn columns(session: &mut Session, name: &TableName) -> Result<Vec<TableColumn>> 
     let there = is_table(name, "table_schema", "table_name");
     let sql = format!(
         "SELECT column_name, column_type, is_nullable, column_default IS NOT NULL, extra, \
-         character_maximum_length, datetime_precision, generation_expression \
+         character_maximum_length, datetime_precision, generation_expression, collation_name \
          FROM information_schema.columns WHERE {there} ORDER BY ordinal_position"
     );
     let rows = session.rows(&doing, &sql)?;
@@ -156,7 +205,13 @@ fn columns(session: &mut Session, name: &TableName) -> Result<Vec<TableColumn>> 
             || upper.contains("STORED GENERATED");
         column.has_default = auto_increment || text(&row, 3) == "1";
         column.native = declared;
-        TableColumn { column, native, auto_increment }
+        TableColumn {
+            column,
+            native,
+            auto_increment,
+            invisible: upper.contains("INVISIBLE"),
+            collation: row.get(8).cloned().flatten(),
+        }
     };
     Ok(rows.into_iter().map(column).collect())
 }
@@ -204,6 +259,16 @@ fn keys(session: &mut Session, name: &TableName) -> Result<Vec<Key>> {
     Ok(keys)
 }
 
+/// Whether the login may read some columns of the table only: the catalog shows no others.
+pub(crate) fn is_partial(session: &mut Session, name: &TableName) -> Result<bool> {
+    let sql = format!("SELECT * FROM {} LIMIT 0", MysqlDialect.quoted_table(name));
+    match session.try_run(&sql) {
+        Ok(_) => Ok(false),
+        Err(Failure::Server(error)) => Ok(matches!(error.number, 1142 | 1143)),
+        Err(failure) => Err(failure.into_error("look at the rights", &session.cancel)),
+    }
+}
+
 /// The tables and views of a database.
 pub(crate) fn tables(session: &mut Session, database: &str) -> Result<Vec<TableInfo>> {
     let sql = format!(
@@ -213,7 +278,7 @@ pub(crate) fn tables(session: &mut Session, database: &str) -> Result<Vec<TableI
     );
     let info = |row: TextRow| TableInfo {
         name: TableName::bare(text(&row, 0)).to_string(),
-        kind: if text(&row, 1) == "BASE TABLE" { "table" } else { "view" }.to_owned(),
+        kind: TableKind::of(&text(&row, 1)).word().to_owned(),
         rows: text(&row, 2).parse().ok(),
     };
     Ok(session.rows("look for tables", &sql)?.into_iter().map(info).collect())

@@ -95,8 +95,8 @@ pub(crate) fn source(
         };
         // Any column that may be read will do.
         session.rows("read no rows", &format!("SELECT 1 FROM {} LIMIT 0", in_full(name)))?;
-        let moment = match (table.view, table.is_transactional()) {
-            (true, _) => "a view".to_owned(),
+        let moment = match (table.is_stored(), table.is_transactional()) {
+            (false, _) => format!("a {}", table.kind.word()),
             (_, true) => format!("engine {}: a split sees one moment", table.engine),
             (_, false) => format!("engine {}: a split sees changes as it reads", table.engine),
         };

@@ -24,12 +24,15 @@ use crate::{
     wire::Wire,
 };
 
-/// The session's settings, so that results do not depend on the server's defaults.
+/// The session's settings, so that results do not depend on the server's defaults: some of them
+/// cut results off, or keep silent about values that were changed.
 const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES,\
     ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION,\
     NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', autocommit = 1, foreign_key_checks = 1, \
     unique_checks = 1, innodb_lock_wait_timeout = 10, lock_wait_timeout = 30, \
-    wait_timeout = 600, net_read_timeout = 120, net_write_timeout = 600";
+    wait_timeout = 600, net_read_timeout = 120, net_write_timeout = 600, \
+    sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_safe_updates = 0, \
+    sql_notes = 1";
 
 /// How long a server may take to end a session that was lost.
 const ENDING: Duration = Duration::from_secs(5);
@@ -112,6 +115,9 @@ impl Connector {
     /// The session's settings, and what the server says of itself.
     fn prepare(&self, session: &mut Session, purpose: Purpose) -> Result<()> {
         session.run("set the session up", SETTINGS)?;
+        // Under another level, each statement of a transaction sees a state of its own.
+        let level = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+        session.run("set the session up", level)?;
         if let Some(seconds) = self.lock_seconds {
             let sql = format!("SET SESSION innodb_lock_wait_timeout = {seconds}");
             session.run("set the session up", &sql)?;

@@ -52,11 +52,11 @@ impl Dialect for MysqlDialect {
         65_535
     }
 
-    /// Sixty-four characters; a name within this many bytes never has more.
     fn lexis(&self) -> Lexis {
         Lexis { backslashes: true, hashes: true, ..Lexis::default() }
     }
 
+    /// Sixty-four characters; a name within this many bytes never has more.
     fn identifier_bytes(&self) -> Option<usize> {
         Some(64)
     }

@@ -9,12 +9,12 @@ use transload_tables::{
 
 use crate::{
     answer::Server,
-    catalog::{Table, TableColumn},
+    catalog::{Table, TableColumn, TableKind},
     dialect::MysqlDialect,
     options::Overwrite,
     session::Session,
     stage::{self, Stage},
-    types::declared_for,
+    types::{Native, declared_for, logical_of},
 };
 
 pub(crate) const WORDING: Wording<'static> = Wording {
@@ -38,7 +38,7 @@ pub(crate) fn draft(
     check_load(session, drafting.plan)?;
     let mut draft = match target {
         Some(target) => existing_table(session, drafting, target, overwrite)?,
-        None => drafting.new_table(name, |column| native_for(&session.server, drafting, column))?,
+        None => new_table(&session.server, drafting, name)?,
     };
     draft.steps = overwrite_steps(name, drafting.plan, overwrite);
     if draft.weaker.is_none() && is_in_place(drafting.plan, overwrite) {
@@ -77,10 +77,11 @@ fn existing_table(
     target: &Table,
     overwrite: Overwrite,
 ) -> Result<Draft> {
-    if target.view {
-        let message = format!("`{}` is a view", target.name);
+    if !target.is_stored() {
+        let message = format!("`{}` is a {}", target.name, target.kind.word());
         return Err(Error::unsupported(message).hint("name a table"));
     }
+    check_history(target, drafting.plan)?;
     let (columns, keys) = (&target.columns, &target.keys);
     let mut draft = drafting.existing_table(&target.name, columns, keys, accepted)?;
     draft.warnings = warnings(target, drafting.plan);
@@ -99,6 +100,38 @@ fn existing_table(
         draft.weaker = Some(because);
     }
     Ok(draft)
+}
+
+/// A new table in the types of its own statement, which differ from the source's where an index
+/// needs a length.
+fn new_table(server: &Server, drafting: Drafting<'_>, name: &TableName) -> Result<Draft> {
+    let mut draft = drafting.new_table(name, |column| native_for(server, drafting, column))?;
+    for column in &mut draft.columns {
+        let declared = native_for(server, drafting, column).unwrap_or_default();
+        let native = Native::parse(&declared);
+        let Some(logical) = logical_of(&native) else { continue };
+        if logical != column.logical && !takes_as_it_is(&native, &column.logical) {
+            let Column { name, logical: source, .. } = &*column;
+            draft.warnings.push(format!(
+                "column `{name}` of the key is created as {logical} for {source}, because an index \
+                 needs a length: longer values are dirty rows"
+            ));
+            column.logical = logical;
+        }
+    }
+    Ok(draft)
+}
+
+/// A system-versioned table is neither emptied nor swapped: its history would go.
+fn check_history(target: &Table, plan: &WritePlan) -> Result<()> {
+    if target.kind != TableKind::Versioned || plan.mode != WriteMode::Overwrite {
+        return Ok(());
+    }
+    let message = "write_mode `overwrite` would lose the history of a system-versioned table";
+    Err(Error::unsupported(message).at(format!("table `{}`", target.name)).hint(
+        "use `insert` with `before = [\"DELETE FROM ...\"]`, which keeps it, and is not atomic for \
+         the job",
+    ))
 }
 
 /// The server empties no table whose rows others refer to.
@@ -137,15 +170,25 @@ fn check_swap(target: &Table) -> Result<()> {
 /// The type of a new column. Uuids have a type of their own on newer MariaDB.
 fn native_for(server: &Server, drafting: Drafting<'_>, column: &Column) -> Option<String> {
     let key = drafting.is_key(&column.name);
+    let collation = key.then(|| exact_collation(server));
     if column.logical == LogicalType::Uuid && server.mariadb && server.version >= (10, 7, 0) {
         return Some("UUID".to_owned());
     }
-    let mut native = declared_for(&column.logical, key)?;
+    let mut native = declared_for(&column.logical, collation)?;
     // Older servers make NOT NULL of a TIMESTAMP that does not say otherwise.
     if native.starts_with("TIMESTAMP") && column.nullable && !key {
         native.push_str(" NULL");
     }
     Some(native)
+}
+
+/// The collation in which every difference counts, blanks at the end too where the server has one.
+fn exact_collation(server: &Server) -> &'static str {
+    match (server.mariadb, server.version) {
+        (true, (10, 2.., _) | (11.., ..)) => "utf8mb4_nopad_bin",
+        (false, (8, 0, 17..) | (8, 1.., _) | (9.., ..)) => "utf8mb4_0900_bin",
+        _ => "utf8mb4_bin",
+    }
 }
 
 /// The column as the target takes it: its name and type there.
@@ -195,12 +238,41 @@ pub(crate) fn still_takes<'a>(target: &'a Table, column: &Column) -> Result<&'a 
 
 /// Whether the target's column takes the source's type without a conversion.
 fn taken_as_it_is(target: &TableColumn, source: &LogicalType) -> bool {
+    takes_as_it_is(&target.native, source)
+}
+
+fn takes_as_it_is(target: &Native, source: &LogicalType) -> bool {
     match source {
-        LogicalType::Boolean => target.native.name == "tinyint",
-        LogicalType::Time { precision } => target.native.name == "time" && *precision <= 6,
-        LogicalType::Uuid => target.native.name == "binary" && target.native.arguments == [16],
+        LogicalType::Boolean => target.name == "tinyint",
+        LogicalType::Time { precision } => target.name == "time" && *precision <= 6,
+        LogicalType::Uuid => target.name == "binary" && target.arguments == [16],
         _ => false,
     }
+}
+
+/// The columns of unique keys in which different texts are equal.
+fn folded_keys(target: &Table) -> Option<String> {
+    let mut columns: Vec<&TableColumn> = Vec::new();
+    for name in target.keys.iter().flat_map(|key| &key.columns) {
+        let found = target.column(name).filter(|column| column.folds_texts());
+        if let Some(found) = found
+            && !columns.iter().any(|other| other.column.name == found.column.name)
+        {
+            columns.push(found);
+        }
+    }
+    let words = |column: &&TableColumn| {
+        let collation = column.collation.as_deref().unwrap_or_default();
+        format!("`{}` ({collation})", column.column.name)
+    };
+    let words: Vec<_> = columns.iter().map(words).collect();
+    (!words.is_empty()).then(|| {
+        format!(
+            "keys of the target take texts for equal that differ by case or accents, such as `a` \
+             and `A`: {}; a collation that ends in `_bin` or `_as_cs` tells them apart",
+            words.join(", ")
+        )
+    })
 }
 
 fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
@@ -219,6 +291,7 @@ fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
         )),
         _ => {}
     }
+    warnings.extend(folded_keys(target));
     if !target.is_transactional() {
         warnings.push(format!(
             "engine {} has no transactions: rows go one by one, and a chunk that fails is not \

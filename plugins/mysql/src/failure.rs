@@ -64,7 +64,7 @@ impl Failure {
 }
 
 fn server_error(doing: &str, error: &ServerError) -> Error {
-    let mapped = Error::new(kind_of(error.number), format!("{doing}: {error}"))
+    let mapped = Error::new(kind_of(error), format!("{doing}: {error}"))
         .with_code(format!("MYSQL-{}", error.number));
     match error.number {
         1045 | 1698 => mapped.hint("check `user`, `password` and from where the user may log in"),
@@ -80,8 +80,8 @@ pub(crate) fn ends_session(number: u16) -> bool {
     matches!(number, 1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 | 4031)
 }
 
-fn kind_of(number: u16) -> ErrorKind {
-    match number {
+fn kind_of(error: &ServerError) -> ErrorKind {
+    match error.number {
         // lock wait, deadlock, nowait
         1205 | 1213 | 3572 => ErrorKind::Retry,
         1040 | 1045 | 1129 | 1130 | 1203 | 1226 | 1251 | 1275 | 1698 => ErrorKind::Connection,
@@ -93,24 +93,32 @@ fn kind_of(number: u16) -> ErrorKind {
         1054 | 1136 | 1412 => ErrorKind::Schema,
         1064 | 1149 => ErrorKind::Options,
         1317 => ErrorKind::Cancelled,
-        number if fault_of(number).is_some() => ErrorKind::Data,
+        _ if fault_of(error).is_some() => ErrorKind::Data,
         _ => ErrorKind::Other,
     }
 }
 
-/// The stable word for an error that is about the values of a row; `None` for all others.
-pub(crate) fn fault_of(number: u16) -> Option<&'static str> {
-    Some(match number {
+/// The stable word for an error that is about the values of a row; `None` for all others. Triggers
+/// choose their own numbers and states, so the state decides where the number says nothing.
+pub(crate) fn fault_of(error: &ServerError) -> Option<&'static str> {
+    Some(match error.number {
         1022 | 1062 | 1169 | 1586 => "unique",
         1048 | 1263 | 1364 => "null",
         1216 | 1217 | 1451 | 1452 => "foreign-key",
-        1264 | 1265 | 1441 | 1526 | 1690 | 1748 => "range",
-        1292 | 1366 | 1367 | 1411 | 1525 => "parse",
-        1153 | 1406 => "length",
-        1300 | 3988 => "utf8",
-        3140..=3158 | 4036..=4038 => "json",
+        1264 | 1265 | 1299 | 1365 | 1441 | 1690 | 1916 | 1917 | 3752 | 3904 => "range",
+        // places on the earth
+        3048 | 3616 | 3617 | 3643 | 3731 | 3732 => "range",
+        1526 | 1737 | 1748 => "partition",
+        1292 | 1366 | 1367 | 1411 | 1416 | 1525 | 1918 => "parse",
+        3033 | 3037 | 3055 | 3548 | 4048..=4050 | 4076 => "parse",
+        1118 | 1153 | 1301 | 1406 | 3751 | 3905..=3907 => "length",
+        1300 | 1977 | 3854 | 3988 => "utf8",
+        3069 | 3140..=3158 | 3853 | 3903 | 4035..=4040 => "json",
         3819 | 4025 => "check",
         1644 => "trigger",
+        _ if error.state.starts_with("45") => "trigger",
+        // data exceptions and integrity constraints
+        _ if error.state.starts_with("22") || error.state.starts_with("23") => "value",
         _ => return None,
     })
 }
@@ -164,7 +172,17 @@ mod tests {
             assert_eq!(failure.into_error("y", &Cancel::new()).kind, kind, "{number}");
         }
         for number in [1205, 1213, 1317, 1053, 1114, 1927, 2006, 2013] {
-            assert_eq!(fault_of(number), None, "{number}");
+            assert_eq!(fault_of(&server(number, "x")), None, "{number}");
+        }
+        for (number, state, word) in [
+            (30_001, "45000", Some("trigger")),
+            (30_001, "22012", Some("value")),
+            (30_001, "23000", Some("value")),
+            (30_001, "42000", None),
+            (1213, "40001", None),
+        ] {
+            let error = ServerError { number, state: state.into(), text: String::new() };
+            assert_eq!(fault_of(&error), word, "{number} {state}");
         }
     }
 

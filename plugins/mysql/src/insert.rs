@@ -201,7 +201,7 @@ impl Inserter {
                 }
                 _ => Ok(Outcome::Done(done)),
             },
-            Err(Failure::Server(error)) => match fault_of(error.number) {
+            Err(Failure::Server(error)) => match fault_of(&error) {
                 Some(code) => {
                     let dirty = dirty(first.row, named_column(&error), code, error.to_string());
                     Ok(Outcome::Refused { dirty, named: named_row(&error.text) })
@@ -233,7 +233,7 @@ impl Inserter {
                 written.inserted += rows - replaced;
                 written.updated += replaced;
             }
-            WriteMode::Insert | WriteMode::Overwrite => written.inserted += rows,
+            WriteMode::Insert | WriteMode::Overwrite => written.inserted += done.affected,
         }
     }
 }
@@ -269,6 +269,10 @@ pub(crate) fn conflict_clause(plan: &WritePlan, server: &Server) -> String {
 fn harmful_warning(session: &mut Session) -> Result<Option<String>> {
     const DEPRECATED: [&str; 2] = ["1287", "1681"];
     let rows = session.rows("read warnings", "SHOW WARNINGS")?;
+    if rows.is_empty() {
+        // with `max_error_count = 0`
+        return Ok(Some("the server keeps no text of its warnings".to_owned()));
+    }
     let harmful = |row: Vec<Option<String>>| {
         let cell = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();
         let (number, text) = (cell(1), cell(2));

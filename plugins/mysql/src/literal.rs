@@ -57,8 +57,16 @@ impl<'a> Cells<'a> {
         match &self.view {
             View::Boolean(array) => out.push(if array.value(row) { b'1' } else { b'0' }),
             View::UInt16(values) => return self.put_small(values[row], style, out),
-            View::Float32(values) => return put_float(values[row].into(), out),
-            View::Float64(values) => return put_float(values[row], out),
+            View::Float32(values) => {
+                let value = values[row];
+                self.check_places(|text| text.parse() == Ok(value), value.into())?;
+                return put_float(value.into(), out);
+            }
+            View::Float64(values) => {
+                let value = values[row];
+                self.check_places(|text| text.parse() == Ok(value), value)?;
+                return put_float(value, out);
+            }
             View::Text(array) | View::Json(array) => {
                 return self.put_text(array.value(row), style, out);
             }
@@ -72,6 +80,17 @@ impl<'a> Cells<'a> {
             numbers => numbers.write(row, out),
         }
         Ok(())
+    }
+
+    /// Refuses a number that the column would round; `is_same` says whether a text is the number.
+    fn check_places(&self, is_same: impl Fn(&str) -> bool, value: f64) -> Result<(), Refusal> {
+        match self.rule.places {
+            Some(places) if !is_same(&format!("{value:.*}", usize::from(places))) => {
+                let reason = format!("the column keeps {places} digits after the point");
+                Err(refuse("range", reason))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A number that may go to a `YEAR`.
@@ -230,7 +249,7 @@ mod tests {
     fn target(declared: &str) -> TableColumn {
         let native = Native::parse(declared);
         let column = Column::new("c", logical_of(&native).unwrap(), true);
-        TableColumn { column, native, auto_increment: false }
+        TableColumn { column, native, auto_increment: false, invisible: false, collation: None }
     }
 
     fn put(declared: &str, array: ArrayRef, style: Style) -> Result<String, &'static str> {

@@ -57,9 +57,21 @@ impl Login<'_> {
             known @ ("mysql_native_password" | "caching_sha2_password") => known,
             _ => "mysql_native_password",
         };
+        self.check_user(&greeting.server)?;
         self.introduce(method, &greeting.salt)?;
         self.prove(greeting.salt.clone())?;
         Ok(greeting)
+    }
+
+    /// A server cuts a longer name, and logs in whoever has the rest of it.
+    fn check_user(&self, server: &Server) -> Result<(), ConnectError> {
+        let most = if server.mariadb { 128 } else { 32 };
+        let found = self.address.user.chars().count();
+        if found <= most {
+            return Ok(());
+        }
+        let message = format!("`user` has {found} characters, {} takes {most}", server.name());
+        Err(ConnectError::Refused(Error::options(message)))
     }
 
     fn capabilities(&self) -> u32 {

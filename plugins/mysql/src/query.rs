@@ -68,5 +68,5 @@ fn described(found: &ResultColumn) -> TableColumn {
     let logical = logical_of(&native).unwrap_or(LogicalType::Binary);
     let mut column = Column::new(&found.name, logical, found.flags & NOT_NULL == 0);
     column.native = native.name.clone();
-    TableColumn { column, native, auto_increment: false }
+    TableColumn { column, native, auto_increment: false, invisible: false, collation: None }
 }

@@ -26,14 +26,18 @@ use crate::{
 pub(crate) struct MysqlSource {
     connector: Connector,
     options: ReaderOptions,
+    /// The columns that the job names, if it does.
+    wanted: Option<Vec<String>>,
     snapshots: Snapshots,
 }
 
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
+    let wanted = options.columns.clone();
     let (options, address, sources) = ReaderOptions::parse(options)?;
     let connector = Connector::reading(address, host.clone());
-    sources.into_reader(MysqlSource { connector, options, snapshots: Snapshots::default() })
+    let snapshots = Snapshots::default();
+    sources.into_reader(MysqlSource { connector, options, wanted, snapshots })
 }
 
 type Described = Description<TableColumn, Table>;
@@ -48,6 +52,24 @@ impl MysqlSource {
             }
         }
         columns
+    }
+
+    /// Takes the columns out that `SELECT *` does not show, unless the job names them, and warns.
+    fn without_invisible(&self, columns: &mut Vec<TableColumn>) -> Option<String> {
+        let named = |column: &TableColumn| {
+            let same = |name: &String| name.eq_ignore_ascii_case(&column.column.name);
+            self.wanted.iter().flatten().any(same)
+        };
+        let hidden: Vec<_> = columns
+            .iter()
+            .filter(|column| column.invisible && !named(column))
+            .map(|column| format!("`{}`", column.column.name))
+            .collect();
+        columns.retain(|column| !column.invisible || named(column));
+        (!hidden.is_empty()).then(|| {
+            let list = hidden.join(", ");
+            format!("invisible columns are left out, `columns` can name them: {list}")
+        })
     }
 
     /// The parts with the state that they share; one part where they cannot share one.
@@ -144,8 +166,9 @@ fn choose_columns(request: &Request<'_>, plan: &mut ScanPlan) -> Result<()> {
     Ok(())
 }
 
-fn find<'a>(own: &'a [TableColumn], table: &Table, name: &str) -> Result<&'a TableColumn> {
+fn find<'a>(own: &'a [TableColumn], table: &'a Table, name: &str) -> Result<&'a TableColumn> {
     own.iter()
+        .chain(&table.columns)
         .find(|column| column.column.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| transload_tables::no_such_column(&MysqlDialect, &table.name, name, own))
 }
@@ -195,16 +218,23 @@ impl ReadDatabase for MysqlSource {
     }
 
     fn describe(&self, session: &mut Session, relation: &Relation) -> Result<Described> {
-        let (columns, keys, identity, table) = match relation {
+        let mut warnings = Vec::new();
+        let (mut columns, keys, identity, table) = match relation {
             Relation::Query(query) => {
                 (query_columns(session, query)?, Vec::new(), query.clone(), None)
             }
             Relation::Table(name) => {
                 let table = catalog::table(session, name)?;
+                if catalog::is_partial(session, name)? {
+                    warnings.push(format!(
+                        "the login may read some columns of `{name}` only; others are left out"
+                    ));
+                }
                 let (columns, keys) = (table.columns.clone(), table.keys.clone());
                 (columns, keys, table.name.to_string(), Some(table))
             }
         };
+        warnings.extend(self.without_invisible(&mut columns));
         let columns = self.as_read(columns);
         let unsupported = columns.iter().filter(|column| !column.travels()).map(|column| {
             let Column { name, native, .. } = &column.column;
@@ -213,7 +243,7 @@ impl ReadDatabase for MysqlSource {
             )
         });
         let notes = unsupported.collect();
-        Ok(Description { columns, keys, notes, identity, table })
+        Ok(Description { columns, keys, notes, warnings, identity, table })
     }
 
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {
@@ -241,7 +271,7 @@ impl ReadDatabase for MysqlSource {
             return Ok(vec![Division::new(KeySplit::whole(Vec::new()), None)]);
         };
         let shares_state = self.options.consistency == Consistency::Snapshot;
-        if shares_state && !table.view && !table.is_transactional() {
+        if shares_state && table.is_stored() && !table.is_transactional() {
             let message = format!("engine {} has no snapshots", table.engine);
             return Err(Error::unsupported(message)
                 .at(format!("table `{}`", table.name))

@@ -21,6 +21,8 @@ pub(crate) struct Rule {
     pub(crate) set: bool,
     /// The number of fractional digits of seconds: the server would round more.
     pub(crate) fraction: Option<u8>,
+    /// The number of digits after the point of a `FLOAT(m,d)`: the server would round more.
+    pub(crate) places: Option<u8>,
     /// Whether values are written as hexadecimal digits.
     pub(crate) hex: bool,
 }
@@ -43,6 +45,10 @@ impl Rule {
             year: name == "year",
             labels: native.labels.clone(),
             set: name == "set",
+            places: match (name, &native.arguments[..]) {
+                ("float" | "double", [_, places]) => Some((*places).min(30) as u8),
+                _ => None,
+            },
             fraction: timed.then(|| native.fraction()),
             hex: target.column.logical == LogicalType::Binary,
         }

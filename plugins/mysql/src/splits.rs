@@ -66,7 +66,7 @@ fn is_key(column: &TableColumn) -> bool {
 fn natural_order(table: &Table) -> Vec<String> {
     let key = table.primary_key();
     let usable = key.iter().all(|name| table.column(name).is_some_and(is_key));
-    if usable && key.len() <= 4 && !table.view { key.to_vec() } else { Vec::new() }
+    if usable && key.len() <= 4 && table.is_stored() { key.to_vec() } else { Vec::new() }
 }
 
 /// Where integer keys really are: the whole width in equal spans, each narrowed to its first and

@@ -105,9 +105,15 @@ pub(crate) fn logical_of(native: &Native) -> Option<LogicalType> {
     })
 }
 
-/// The type of a column to create, as part of a key or not; [`logical_of`] maps it back as closely
-/// as the servers allow. `None` for types that they cannot represent.
-pub(crate) fn declared_for(logical: &LogicalType, key: bool) -> Option<String> {
+/// The longest text of a column of a key that a table is created with; the longest is that fits
+/// every index.
+const KEY_CHARACTERS: u32 = 191;
+/// The longest text that fits an index of the usual row format.
+const INDEXED_CHARACTERS: u32 = 768;
+
+/// The type of a column to create; [`logical_of`] maps it back as closely as the servers allow. In a
+/// key, texts are compared by `collation`. `None` for types that they cannot represent.
+pub(crate) fn declared_for(logical: &LogicalType, collation: Option<&str>) -> Option<String> {
     use LogicalType as T;
     let fraction = |name: &str, precision: u8| match precision {
         0 => Some(name.to_owned()),
@@ -129,16 +135,18 @@ pub(crate) fn declared_for(logical: &LogicalType, key: bool) -> Option<String> {
         T::Decimal { precision, scale } if *precision <= 65 && (0..=30).contains(scale) => {
             format!("DECIMAL({precision},{scale})")
         }
-        // An index needs a length for text; 191 characters fit every index.
-        T::Text { length: None } if key => {
-            "VARCHAR(191) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".into()
+        // An index needs a length, and a key tells texts apart as the source does.
+        T::Text { length } if let Some(collation) = collation => {
+            let length = length.filter(|length| *length <= INDEXED_CHARACTERS);
+            let length = length.unwrap_or(KEY_CHARACTERS);
+            format!("VARCHAR({length}) CHARACTER SET utf8mb4 COLLATE {collation}")
         }
         T::Text { length: None } => "LONGTEXT CHARACTER SET utf8mb4".into(),
         T::Text { length: Some(length) } if *length <= 16_000 => {
             format!("VARCHAR({length}) CHARACTER SET utf8mb4")
         }
         T::Text { .. } => "LONGTEXT CHARACTER SET utf8mb4".into(),
-        T::Binary if key => "VARBINARY(767)".into(),
+        T::Binary if collation.is_some() => "VARBINARY(767)".into(),
         T::Binary => "LONGBLOB".into(),
         T::Date => "DATE".into(),
         T::Time { precision } => fraction("TIME", *precision)?,
@@ -258,13 +266,13 @@ mod tests {
             "json",
         ] {
             let logical: LogicalType = name.parse().unwrap();
-            let declared = declared_for(&logical, false).unwrap();
+            let declared = declared_for(&logical, None).unwrap();
             assert_eq!(logical_of(&Native::parse(&declared)), Some(logical), "{declared}");
         }
         for name in
             ["decimal(66,0)", "decimal(38,31)", "timestamp(9)", "numeric", "interval", "list<int8>"]
         {
-            assert_eq!(declared_for(&name.parse().unwrap(), false), None, "{name}");
+            assert_eq!(declared_for(&name.parse().unwrap(), None), None, "{name}");
         }
     }
 }

@@ -476,3 +476,68 @@ fn t52_shards_that_differ_or_are_missing_are_named() {
         assert!(error.to_string().contains(words), "{error}");
     }
 }
+
+/// A global setting of the server neither cuts a result off nor hides what it changes.
+#[test]
+fn sessions_do_not_depend_on_the_servers_settings() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        let fixture = Fixture::new(&server, "");
+        let level = fixture.lines(
+            "SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')",
+        );
+        let level = level[0].split('\t').next().unwrap();
+        let query = format!(
+            "SELECT CAST(@@sql_select_limit AS CHAR) AS a, CAST(@@sql_auto_is_null AS CHAR) AS b, \
+             CAST(@@sql_notes AS CHAR) AS c, @@{level} AS e"
+        );
+        let reader = fixture.reader(&[("query", &query)]);
+        let found = own_rows(&*reader).concat();
+        for value in ["18446744073709551615", "0", "1", "REPEATABLE-READ"] {
+            assert!(found.contains(value), "{found} lacks {value}");
+        }
+    }
+}
+
+#[test]
+fn columns_that_a_login_may_not_read_are_told_of() {
+    for server in [Server::mariadb(), Server::mysql()] {
+        let fixture = Fixture::new(&server, "CREATE TABLE t(id INT, secret INT);");
+        let user = format!("some_{}", fixture.database);
+        fixture.run(&format!(
+            "CREATE USER {user}@'%' IDENTIFIED BY ''; GRANT SELECT (id) ON t TO {user}@'%';"
+        ));
+        let mut options = fixture.options(&[("table", "t")]);
+        options.values.insert("user".into(), user.clone().into());
+        let host = transload_plugin_api::Host::detached();
+        let schema = MysqlPlugin.reader(options, host).unwrap().schema();
+        fixture.run(&format!("DROP USER {user}@'%'"));
+        let schema = schema.unwrap();
+        assert_eq!(schema.columns.len(), 1);
+        assert!(schema.warnings[0].contains("some columns"), "{:?}", schema.warnings);
+        let whole = fixture.reader(&[("table", "t")]).schema().unwrap();
+        assert_eq!((whole.columns.len(), whole.warnings), (2, Vec::new()));
+    }
+}
+
+#[test]
+fn columns_that_nobody_declared_are_left_out_and_named() {
+    let mysql = "SET SESSION sql_generate_invisible_primary_key = 1; CREATE TABLE t (v VARCHAR(20)); \
+                 INSERT INTO t (v) VALUES ('a'), ('b');";
+    let mariadb = "CREATE TABLE t (my_row_id INT INVISIBLE AUTO_INCREMENT PRIMARY KEY, v VARCHAR(20)); \
+                   INSERT INTO t (v) VALUES ('a'), ('b');";
+    for (server, sql) in [(Server::mariadb(), mariadb), (Server::mysql(), mysql)] {
+        let fixture = Fixture::new(&server, sql);
+        let reader = fixture.reader(&[("table", "t")]);
+        let schema = reader.schema().unwrap();
+        assert_eq!(schema.columns.iter().map(|it| &*it.name).collect::<Vec<_>>(), ["v"]);
+        assert!(schema.warnings[0].contains("`my_row_id`"), "{:?}", schema.warnings);
+        // It still divides the table, and a lost connection resumes by it.
+        assert_eq!(own_rows(&*reader).len(), 2);
+        let mut options = fixture.options(&[("table", "t")]);
+        options.columns = Some(vec!["my_row_id".into(), "v".into()]);
+        let named = MysqlPlugin.reader(options, fixture.host()).unwrap();
+        let schema = named.schema().unwrap();
+        assert_eq!((schema.columns.len(), schema.warnings.len()), (2, 0));
+        assert_eq!(own_rows(&*named).len(), 2);
+    }
+}

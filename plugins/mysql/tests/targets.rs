@@ -308,3 +308,79 @@ fn a_stage_with_other_rows_than_were_committed_is_not_published() {
         assert_eq!(fixture.lines("SHOW TABLES"), ["t"]);
     }
 }
+
+#[test]
+fn a_key_that_is_created_tells_texts_apart_as_the_source_does() {
+    let words = ["a", "A", "ä", "Ä", "a ", "ａ", "ß", "ss"];
+    for server in servers() {
+        for logical in ["text", "text(20)", "text(2000)"] {
+            let fixture = Fixture::new(&server, "");
+            let writer = fixture.writer("t");
+            let mut plan = plan(WriteMode::Upsert, &[("k", logical), ("n", "int64")], &["k"]);
+            plan.create_table = true;
+            let draft = writer.draft(&plan).unwrap();
+            // The plan has the types of its own statement.
+            let length = if logical == "text(20)" { 20 } else { 191 };
+            assert_eq!(draft.columns[0].logical.to_string(), format!("text({length})"));
+            let warned = draft.warnings.iter().any(|it| it.contains("longer values are dirty"));
+            assert_eq!(warned, length == 191, "{:?}", draft.warnings);
+            let batch = vec![texts(words), integers(0..words.len() as i64)];
+            let written = write_all(&*writer, &plan, vec![batch]).unwrap();
+            assert_eq!((written[0].inserted, written[0].updated), (8, 0), "{logical}");
+            let exact =
+                words.map(|word| fixture.lines(&format!("SELECT n FROM t WHERE k = '{word}'")));
+            assert_eq!(exact.concat(), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_takes_different_texts_for_equal_is_named_in_the_plan() {
+    for server in servers() {
+        for (collation, named) in [
+            ("utf8mb4_general_ci", true),
+            ("utf8mb4_unicode_ci", true),
+            ("utf8mb4_bin", false),
+            ("latin1_general_cs", false),
+        ] {
+            let (charset, _) = collation.split_once('_').unwrap();
+            let fixture = Fixture::new(
+                &server,
+                &format!(
+                    "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5) UNIQUE, u VARCHAR(5)) \
+                     CHARACTER SET {charset} COLLATE {collation};"
+                ),
+            );
+            let draft = fixture.writer("t").draft(&pairs(WriteMode::Upsert, "r")).unwrap();
+            let found =
+                draft.warnings.iter().filter(|it| it.contains(&format!("`s` ({collation})")));
+            assert_eq!(found.count() > 0, named, "{collation}: {:?}", draft.warnings);
+            assert!(!draft.warnings.iter().any(|warning| warning.contains("`u`")));
+        }
+    }
+}
+
+#[test]
+fn a_system_versioned_table_is_a_table_with_a_history() {
+    let table = "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5)) WITH SYSTEM VERSIONING; \
+                 INSERT INTO t VALUES (1, 'old');";
+    let fixture = Fixture::new(&Server::mariadb(), table);
+    let batch = || vec![integers([1, 2]), texts(["new", "x"])];
+    write_all(&*fixture.writer("t"), &pairs(WriteMode::Upsert, "r-1"), vec![batch()]).unwrap();
+    assert_eq!(fixture.lines("SELECT s FROM t ORDER BY id"), ["new", "x"]);
+    assert_eq!(fixture.lines("SELECT COUNT(*) FROM t FOR SYSTEM_TIME ALL"), ["3"]);
+    for overwrite in ["swap", "truncate"] {
+        let writer = with(&fixture, &[("table", "t"), ("overwrite", overwrite)]);
+        let error = writer.draft(&pairs(WriteMode::Overwrite, "r-2")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unsupported);
+        assert!(error.message.contains("history"), "{error}");
+    }
+    // What the hint says works, and keeps the history.
+    let plan =
+        WritePlan { before: vec!["DELETE FROM t".into()], ..pairs(WriteMode::Insert, "r-3") };
+    write_all(&*fixture.writer("t"), &plan, vec![batch()]).unwrap();
+    assert_eq!(fixture.lines("SELECT COUNT(*) FROM t"), ["2"]);
+    fixture.run("CREATE SEQUENCE q");
+    let error = fixture.writer("q").draft(&pairs(WriteMode::Insert, "r-4")).unwrap_err();
+    assert!(error.message.contains("is a sequence"), "{error}");
+}

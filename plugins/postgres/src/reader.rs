@@ -173,7 +173,7 @@ impl ReadDatabase for PostgresSource {
         notes.extend(locked.map(|column| {
             format!("column `{}` cannot be read: this user has no right to", column.column.name)
         }));
-        Ok(Description { columns, keys, notes, identity, table })
+        Ok(Description { columns, keys, notes, warnings: Vec::new(), identity, table })
     }
 
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {

@@ -156,7 +156,7 @@ impl ReadDatabase for SqliteSource {
             )
         });
         let notes = untyped.collect();
-        Ok(Description { columns, keys, notes, identity, table })
+        Ok(Description { columns, keys, notes, warnings: Vec::new(), identity, table })
     }
 
     fn produces(&self, own: &Column, wanted: &Column) -> Result<Column> {

@@ -114,6 +114,8 @@ pub struct Description<C, T> {
     pub keys: Vec<Key>,
     /// Notes for the plan, such as columns that cannot be read.
     pub notes: Vec<String>,
+    /// Warnings for plan, run and report: what is left out without a word of the job.
+    pub warnings: Vec<String>,
     /// The name by which the database knows the table, whatever the job calls it; the text of a
     /// query.
     pub identity: String,

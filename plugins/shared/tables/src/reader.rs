@@ -99,10 +99,10 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
     }
 
     fn schema(&self) -> Result<SourceSchema> {
-        let Description { columns, keys, mut notes, .. } = self.described()?;
+        let Description { columns, keys, mut notes, warnings, .. } = self.described()?;
         notes.extend(self.is_undivided.then(|| UNDIVIDED.to_owned()));
         let columns = columns.iter().map(|column| column.as_ref().clone()).collect();
-        Ok(SourceSchema { columns, keys, notes, ..SourceSchema::default() })
+        Ok(SourceSchema { columns, keys, notes, warnings, ..SourceSchema::default() })
     }
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {

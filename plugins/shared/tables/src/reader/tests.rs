@@ -68,6 +68,7 @@ impl ReadDatabase for Columns {
             columns,
             keys: vec![key],
             notes: Vec::new(),
+            warnings: Vec::new(),
             identity: "t".to_owned(),
             table,
         })
