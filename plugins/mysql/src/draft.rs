@@ -119,6 +119,9 @@ fn new_table(server: &Server, drafting: Drafting<'_>, name: &TableName) -> Resul
             column.logical = logical;
         }
     }
+    if !server.mariadb {
+        draft.warnings.extend(rewritten(&draft.columns));
+    }
     Ok(draft)
 }
 
