@@ -1,13 +1,11 @@
 //! Decodes rows of a file into batches. Each wanted column of a row group has its own reader over
 //! the pages of its chunk; no other part of the file is fetched.
 
-use std::{
-    ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{collections::BTreeMap, ops::Range};
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
+use arrow_select::filter::filter;
 use parking_lot::Mutex;
 use parquet::{
     arrow::{
@@ -19,7 +17,7 @@ use parquet::{
     errors::{ParquetError, Result as PageResult},
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
-use transload_plugin_api::{Column, Error, Result, schema_of};
+use transload_plugin_api::{Column, DirtyRow, Error, Gap, Result, catch_panic, schema_of};
 
 use super::{
     blocks::Blocks,
@@ -29,7 +27,7 @@ use super::{
     pages::{ChunkPages, ChunkPath, FirstError},
     types,
 };
-use crate::{BATCH_BYTES, BATCH_ROWS};
+use crate::{BATCH_BYTES, BATCH_ROWS, row_numbers::RowNumbers};
 
 /// A batch has fewer rows if a column's longest text could make it larger than this.
 const BATCH_MOST: usize = 16 * BATCH_BYTES;
@@ -51,13 +49,20 @@ pub struct ParquetDecoder {
 pub struct ParquetBatch {
     /// At most [`BATCH_ROWS`] rows of the requested columns.
     pub batch: RecordBatch,
+    /// Number of rows that were read, dirty ones included.
+    pub rows: u64,
+    /// Rows with a value that its type cannot hold, in their order; `place` holds `row N`, counted
+    /// from 1.
+    pub dirty: Vec<DirtyRow>,
     /// The row group of the rows.
     pub row_group: usize,
     /// The number of rows of the row group that have been read, including this batch: the
     /// `skip_rows` for [`ParquetDecoder::new`] to resume after it.
     pub row_in_group_after: u64,
-    /// The number of the batch's first row in the file, counted from 0.
+    /// The number of the batch's first clean row in the file, counted from 0.
     pub first_row: u64,
+    /// Where the numbers of clean rows do not follow each other, counted from 0.
+    pub gaps: Vec<Gap>,
 }
 
 /// A column to read.
@@ -121,8 +126,7 @@ impl ParquetDecoder {
     /// The next rows; a batch never spans row groups. `None` after the last one.
     ///
     /// # Errors
-    /// [`transload_plugin_api::ErrorKind::Data`] with file, row group and column for damaged bytes and for values that
-    /// cannot be represented exactly, and the store's own. The decoder is unusable afterwards.
+    /// [`transload_plugin_api::ErrorKind::Data`] with file, row group and column for damaged bytes, and the store's own. The decoder is unusable afterwards.
     pub fn next_batch(&mut self) -> Result<Option<ParquetBatch>> {
         loop {
             if let Some(open) = &mut self.open {
@@ -208,18 +212,86 @@ impl ParquetDecoder {
             return Err(Error::defect("no row group is open"));
         };
         let rows = (open.rows - open.row).min(open.batch_rows as u64) as usize;
-        let arrays = open.columns.iter_mut().zip(&self.columns);
-        let arrays = arrays.map(|(reader, wanted)| reader.read(rows, wanted));
-        let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let stored = open.columns.iter_mut().map(|reader| reader.read(rows));
+        let stored = stored.collect::<Result<Vec<ArrayRef>>>()?;
+        let (arrays, faults) = convert(&self.columns, stored, rows)
+            .map_err(|(column, text)| open.columns[column].place.broken(text))?;
+        let clean = rows - faults.len();
+        let options = RecordBatchOptions::new().with_row_count(Some(clean));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| {
                 broken(&*self.file.file, format!("row group {}: {error}", open.number))
             })?;
-        let first_row = self.file.row_groups()[open.number].first_row + open.row;
+        let before = self.file.row_groups()[open.number].first_row + open.row;
+        let kept = (0..rows).filter(|row| !faults.contains_key(row));
+        let mut numbers = RowNumbers::default();
+        kept.enumerate().for_each(|(index, row)| numbers.push(index, before + row as u64));
+        let (first_row, gaps, _) = numbers.take(before);
         open.row += rows as u64;
-        Ok(ParquetBatch { batch, row_group: open.number, row_in_group_after: open.row, first_row })
+        Ok(ParquetBatch {
+            batch,
+            rows: rows as u64,
+            dirty: dirty_rows(&self.columns, faults, before),
+            row_group: open.number,
+            row_in_group_after: open.row,
+            first_row,
+            gaps,
+        })
     }
+}
+
+/// Rows at fault: the column and the reason.
+type Faults = BTreeMap<usize, (usize, String)>;
+
+/// Converts what is stored to the logical types, without the rows that have a value out of its
+/// type's range.
+///
+/// # Errors
+/// The column and the reason, if the values do not fit even so.
+fn convert(
+    columns: &[Wanted],
+    stored: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<(Vec<ArrayRef>, Faults), (usize, String)> {
+    let logical = |(number, array): (usize, &ArrayRef)| {
+        let converted = types::to_logical(array.clone(), &columns[number].place.column_type);
+        converted.map_err(|reason| (number, reason))
+    };
+    let all =
+        |stored: &[ArrayRef]| stored.iter().enumerate().map(logical).collect::<Result<_, _>>();
+    if let Ok(arrays) = all(&stored) {
+        return Ok((arrays, Faults::new()));
+    }
+    let mut faults = Faults::new();
+    for (number, array) in stored.iter().enumerate() {
+        if logical((number, array)).is_ok() {
+            continue;
+        }
+        for row in 0..rows {
+            if let Err(fault) = logical((number, &array.slice(row, 1))) {
+                faults.entry(row).or_insert(fault);
+            }
+        }
+    }
+    let kept: BooleanArray = (0..rows).map(|row| Some(!faults.contains_key(&row))).collect();
+    let stored = stored
+        .iter()
+        .enumerate()
+        .map(|(number, array)| filter(array, &kept).map_err(|error| (number, error.to_string())));
+    let stored = stored.collect::<Result<Vec<_>, _>>()?;
+    Ok((all(&stored)?, faults))
+}
+
+fn dirty_rows(columns: &[Wanted], faults: Faults, before: u64) -> Vec<DirtyRow> {
+    let dirty = |(row, (column, reason)): (usize, (usize, String))| DirtyRow {
+        row: 0,
+        place: Some(format!("row {}", before + row as u64 + 1)),
+        column: Some(columns[column].name.clone()),
+        value: None,
+        code: "range".to_owned(),
+        reason,
+    };
+    faults.into_iter().map(dirty).collect()
 }
 
 impl Wanted {
@@ -237,17 +309,15 @@ impl Wanted {
 }
 
 impl ColumnReader {
-    fn read(&mut self, rows: usize, wanted: &Wanted) -> Result<ArrayRef> {
+    /// The next rows, as they are stored.
+    fn read(&mut self, rows: usize) -> Result<ArrayRef> {
         let Self { reader, place, first_error } = self;
         let batch = guarded(place, first_error, || {
             reader.next().transpose().map_err(|error| ParquetError::External(Box::new(error)))
         })?;
         let array = batch.as_ref().and_then(|batch| batch.columns().first());
         match array {
-            Some(array) if array.len() == rows => {
-                types::to_logical(array.clone(), &wanted.place.column_type)
-                    .map_err(|text| place.broken(text))
-            }
+            Some(array) if array.len() == rows => Ok(array.clone()),
             _ => Err(place.broken("it has fewer values than the row group has rows")),
         }
     }
@@ -259,14 +329,14 @@ fn guarded<T>(
     first_error: &FirstError,
     run: impl FnOnce() -> PageResult<T>,
 ) -> Result<T> {
-    let outcome = catch_unwind(AssertUnwindSafe(run));
+    let outcome = catch_panic(run);
     if let Some(error) = first_error.take() {
         return Err(error);
     }
     match outcome {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(place.broken("it cannot be decoded").caused_by(&error)),
-        Err(_) => Err(place.broken("it cannot be decoded: its levels or values are damaged")),
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(place.broken("it cannot be decoded").caused_by(&error)),
+        None => Err(place.broken("it cannot be decoded: its levels or values are damaged")),
     }
 }
 

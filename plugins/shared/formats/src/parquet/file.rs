@@ -1,4 +1,4 @@
-//! An opened Parquet file: its columns, its row groups, and notes on columns that are not read.
+//! An opened Parquet file: its columns, its row groups, and the columns that cannot be read.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use parquet::{
     file::metadata::{FileMetaData, ParquetMetaData},
     schema::types::Type,
 };
-use transload_plugin_api::{Column, Error, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, Result, catch_panic};
 
 use super::{
     footer,
@@ -32,8 +32,7 @@ struct Contents {
     places: Vec<ColumnPath>,
     row_groups: Vec<RowGroup>,
     /// Columns that are not supported, with the reason.
-    left_out: Vec<(String, String)>,
-    notes: Vec<String>,
+    unreadable: Vec<(String, String)>,
 }
 
 /// The place of a column in the file's schema.
@@ -86,10 +85,11 @@ impl ParquetFile {
         self.contents.row_groups.last().map_or(0, |group| group.first_row + group.rows)
     }
 
-    /// Describes what [`ParquetFile::columns`] omits, one sentence each: unsupported columns
-    /// (structs, maps, lists of them) and names shared by two columns.
-    pub fn notes(&self) -> &[String] {
-        &self.contents.notes
+    /// The columns that [`ParquetFile::columns`] does not have, each with the reason: unsupported
+    /// ones (structs, maps, lists of them), those that share a name, and names with the character
+    /// NUL.
+    pub fn unreadable(&self) -> &[(String, String)] {
+        &self.contents.unreadable
     }
 
     /// The place of a column that is to be read as `wanted.logical`.
@@ -115,7 +115,7 @@ impl ParquetFile {
     }
 
     fn missing(&self, name: &str) -> Error {
-        if let Some((_, why)) = self.contents.left_out.iter().find(|(left, _)| left == name) {
+        if let Some((_, why)) = self.contents.unreadable.iter().find(|(left, _)| left == name) {
             let text = format!("column `{name}` cannot be read: {why}");
             return Error::unsupported(text).at(self.file.name()).hint("leave it out of `columns`");
         }
@@ -134,8 +134,7 @@ impl Contents {
             columns: Vec::new(),
             places: Vec::new(),
             row_groups: row_groups(metadata),
-            left_out: Vec::new(),
-            notes: Vec::new(),
+            unreadable: Vec::new(),
         };
         let mut count: HashMap<&str, usize> = HashMap::new();
         let roots = schema.root_schema().get_fields();
@@ -145,6 +144,9 @@ impl Contents {
         let mut leaf = 0;
         for (number, root) in roots.iter().enumerate() {
             let column_type = match count.get(root.name()) {
+                _ if root.name().contains('\0') => {
+                    Err("its name contains the character NUL".to_owned())
+                }
                 Some(1) => types::column_type(root),
                 _ => Err("more than one column has this name".to_owned()),
             };
@@ -157,16 +159,16 @@ impl Contents {
                     contents.columns.push(column(root, &column_type));
                     contents.places.push(ColumnPath { root: number, leaf, column_type });
                 }
-                Err(why) => contents.leave_out(root.name(), why),
+                Err(why) => {
+                    let unreadable = (root.name().to_owned(), why);
+                    if !contents.unreadable.contains(&unreadable) {
+                        contents.unreadable.push(unreadable);
+                    }
+                }
             }
             leaf += leaves(root);
         }
         contents
-    }
-
-    fn leave_out(&mut self, name: &str, why: String) {
-        self.notes.push(format!("column `{name}` is skipped: {why}"));
-        self.left_out.push((name.to_owned(), why));
     }
 }
 
@@ -210,8 +212,7 @@ fn arrow_fields(file: &FileMetaData) -> Option<Fields> {
     let schema = arrow_ipc::root_as_message(message).ok()?.header_as_schema()?;
     // it is a hint, and arrow-ipc panics on some damaged ones
     let read = || arrow_ipc::convert::try_fb_to_schema(schema).ok();
-    let schema: Option<Schema> =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).ok().flatten();
+    let schema: Option<Schema> = catch_panic(read).flatten();
     schema.map(|schema| schema.fields)
 }
 

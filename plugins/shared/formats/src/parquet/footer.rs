@@ -127,9 +127,14 @@ fn at(file: &dyn RandomAccess, found: Found) -> Error {
 fn check_counts(bytes: &[u8]) -> Result<(), Found> {
     let mut walk = Compact::new(bytes);
     let mut last = 0;
+    let mut types = Vec::new();
     while let Some((number, kind)) = walk.field(&mut last)? {
         match (number, kind) {
-            (2, Kind::List) => check_schema(&mut walk)?,
+            (2, Kind::List) => types = check_schema(&mut walk)?,
+            (4, Kind::List) => {
+                let (count, kind) = walk.list()?;
+                (0..count).try_for_each(|_| check_types(&mut walk, kind, &types))?;
+            }
             (8, _) => return Err(Found::Encrypted),
             _ => walk.skip(kind)?,
         }
@@ -139,9 +144,11 @@ fn check_counts(bytes: &[u8]) -> Result<(), Found> {
 
 /// The schema is a tree, written as a list in depth-first order with the number of children. The
 /// decoder allocates as many as are claimed and recurses as deep, so this is checked before.
-fn check_schema(walk: &mut Compact<'_>) -> Result<(), Fault> {
+/// Returns the types of the leaves, as numbers of the format.
+fn check_schema(walk: &mut Compact<'_>) -> Result<Vec<i64>, Fault> {
     let (count, kind) = walk.list()?;
     let mut open: Vec<usize> = Vec::new();
+    let mut types = Vec::new();
     for element in 0..count {
         let mut children = 0;
         let mut last = 0;
@@ -150,6 +157,7 @@ fn check_schema(walk: &mut Compact<'_>) -> Result<(), Fault> {
         }
         while let Some((number, kind)) = walk.field(&mut last)? {
             match (number, kind) {
+                (1, Kind::Integer) => types.push(walk.integer()?),
                 (5, Kind::Integer) => children = walk.size()?,
                 _ => walk.skip(kind)?,
             }
@@ -166,7 +174,51 @@ fn check_schema(walk: &mut Compact<'_>) -> Result<(), Fault> {
             return Err(Fault::Wrong("a schema that is nested too deeply"));
         }
     }
+    Ok(types)
+}
+
+/// A row group's column chunks have the types of the schema: the decoder reads their values by the
+/// schema's types and does not look at theirs.
+fn check_types(walk: &mut Compact<'_>, kind: Kind, types: &[i64]) -> Result<(), Fault> {
+    if kind != Kind::Struct {
+        return walk.skip(kind);
+    }
+    let mut last = 0;
+    while let Some((number, kind)) = walk.field(&mut last)? {
+        if (number, kind) != (1, Kind::List) {
+            walk.skip(kind)?;
+            continue;
+        }
+        let (count, kind) = walk.list()?;
+        for chunk in 0..count {
+            if kind != Kind::Struct {
+                return Err(Fault::Wrong("a row group without column chunks"));
+            }
+            if chunk_type(walk)?.is_some_and(|found| types.get(chunk) != Some(&found)) {
+                return Err(Fault::Wrong("a column chunk of another type than its column"));
+            }
+        }
+    }
     Ok(())
+}
+
+/// The type in a column chunk's metadata, if it has any.
+fn chunk_type(walk: &mut Compact<'_>) -> Result<Option<i64>, Fault> {
+    let (mut found, mut last) = (None, 0);
+    while let Some((number, kind)) = walk.field(&mut last)? {
+        if (number, kind) != (3, Kind::Struct) {
+            walk.skip(kind)?;
+            continue;
+        }
+        let mut last = 0;
+        while let Some((number, kind)) = walk.field(&mut last)? {
+            match (number, kind) {
+                (1, Kind::Integer) => found = Some(walk.integer()?),
+                _ => walk.skip(kind)?,
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Counts one complete child, which may complete its parents.
@@ -215,7 +267,10 @@ fn check_group(group: &RowGroupMetaData, file: &dyn RandomAccess, end: u64) -> R
         check_codec(chunk)?;
         let range =
             range(chunk).ok_or_else(|| wrong("its offset or size in the file is negative"))?;
-        if range.start < MAGIC.len() as u64 || range.end > end || chunk.file_path().is_some() {
+        // some writers give no offset to what they did not write
+        let is_nowhere = chunk.num_values() == 0 && range.start == 0;
+        let outside = range.start < MAGIC.len() as u64 || range.end > end;
+        if (outside && !is_nowhere) || chunk.file_path().is_some() {
             return Err(wrong("it points outside the file"));
         }
         if chunk.num_values() < 0
@@ -257,11 +312,12 @@ fn check_codec(chunk: &ColumnChunkMetaData) -> Result<()> {
         .hint("write the file again with zstd, snappy, gzip or lz4"))
 }
 
-/// The byte range of a column chunk. Some writers store offset 0 if there is no dictionary.
+/// The byte range of a column chunk. Some writers store offset 0 for a dictionary, or for data
+/// pages, that they did not write.
 pub(super) fn range(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
     let data = chunk.data_page_offset();
     let start = match chunk.dictionary_page_offset() {
-        Some(dictionary) if dictionary > 0 && dictionary < data => dictionary,
+        Some(dictionary) if dictionary > 0 && (dictionary < data || data == 0) => dictionary,
         _ => data,
     };
     let start = u64::try_from(start).ok()?;
@@ -291,6 +347,23 @@ mod tests {
             claims,
             Err(Found::Fault(Fault::Wrong("a schema with more children than elements")))
         );
+    }
+
+    #[test]
+    fn chunks_have_the_types_of_their_columns() {
+        // FileMetaData { 2: [{}, { 1: INT64 }], 4: [{ 1: [{ 3: { 1: type } }] }] }
+        let footer = |found: u8| {
+            let mut out = schema(&[1]);
+            out.pop();
+            out[0] = 0x29;
+            out[1] = 0x2C;
+            out.extend([0x15, 4, 0]);
+            out.extend([0x29, 0x1C, 0x19, 0x1C, 0x3C, 0x15, found << 1, 0, 0, 0, 0]);
+            out
+        };
+        assert_eq!(check_counts(&footer(2)), Ok(()));
+        let other = Fault::Wrong("a column chunk of another type than its column");
+        assert_eq!(check_counts(&footer(0)), Err(Found::Fault(other)));
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub fn join(parts: &[ParquetFile], out: impl Write + Send) -> Result<u64> {
     for part in parts {
         check(first, part)?;
         rows += part.rows();
-        for group in part.metadata.row_groups() {
+        let groups = part.metadata.row_groups().iter();
+        for group in groups.filter(|group| group.num_rows() > 0) {
             let first_error = FirstError::default();
             let copied =
                 writer.next_row_group().and_then(|target| copy(part, group, target, &first_error));

@@ -13,6 +13,7 @@
 //! | `file` | [`ParquetFile`]: columns, row groups |
 //! | `types` | Parquet types to logical types and back, and values with them |
 //! | `pages`, `header`, `decompressor`, `blocks` | the pages of a column chunk |
+//! | `page_check` | the levels and the values of a page, compared |
 //! | `decode` | [`ParquetDecoder`]: rows as batches |
 //! | `options`, `encode`, `row_group`, `dictionary`, `checksums` | [`ParquetEncoder`]: batches as a file |
 //! | `join` | [`join_parquet`]: several files as one |
@@ -28,6 +29,7 @@ mod footer;
 mod header;
 mod join;
 mod options;
+mod page_check;
 mod pages;
 mod row_group;
 mod thrift;

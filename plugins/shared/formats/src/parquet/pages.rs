@@ -19,6 +19,7 @@ use super::{
     broken,
     decompressor::Decompressor,
     header::{Body, PageHeader},
+    page_check,
     thrift::Fault,
 };
 use crate::RandomAccess;
@@ -183,7 +184,9 @@ impl ChunkPages {
         }
         self.count(&head)?;
         let bytes = self.unpack(&head, bytes)?;
-        Ok(head.page(bytes))
+        let Some(page) = head.page(bytes) else { return Ok(None) };
+        let page = page_check::checked(page, self.chunk.column_descr());
+        page.map(Some).map_err(|text| self.place.broken(text))
     }
 
     fn pass(&mut self) -> Result<()> {

@@ -136,7 +136,9 @@ impl<'a> Compact<'a> {
         if count > (self.bytes.len() - self.at) as u64 {
             return Err(Fault::Short);
         }
-        Ok((count as usize, Kind::of(head & 0x0F)?))
+        // some writers give no type to the elements that an empty list does not have
+        let kind = if count == 0 { Kind::Byte } else { Kind::of(head & 0x0F)? };
+        Ok((count as usize, kind))
     }
 
     /// Skips a field's value.

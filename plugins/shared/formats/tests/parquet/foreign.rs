@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use transload_formats::{ParquetFile, ParquetOptions, produced};
+use transload_formats::{ParquetDecoder, ParquetFile, ParquetOptions, produced};
 use transload_plugin_api::{
     Column, ErrorKind, columns_of,
     testing::{cell, samples},
@@ -213,9 +213,8 @@ fn files_of_pyarrow_are_read() {
         for (name, file) in folder.files(prefix) {
             assert_holds(&file, PYARROW, 2400, &name);
             assert_eq!(file.row_groups().len(), 3);
-            let notes = file.notes().join("\n");
-            assert!(notes.contains("column `struct` is skipped"), "{notes}");
-            assert!(notes.contains("column `map` is skipped"), "{notes}");
+            let left: Vec<_> = file.unreadable().iter().map(|(name, _)| name.as_str()).collect();
+            assert!(left.contains(&"struct") && left.contains(&"map"), "{left:?}");
             let wanted = [Column::new("map", "text".parse().unwrap(), true)];
             let error = read_columns(&file, &wanted).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unsupported);
@@ -245,12 +244,11 @@ fn int96(folder: &Folder) {
     assert_eq!(old.columns()[0].native, "INT96");
     assert_holds(&old, &[("ts", "timestamp", STAMPS)], 2400, "INT96");
     let fine = folder.file("int96-nanos.parquet");
-    let error = read(&fine).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Data);
-    assert!(
-        error.message.contains("row group 0, column `ts`: a timestamp has nanoseconds"),
-        "{error}"
-    );
+    let mut decoder =
+        ParquetDecoder::new(&fine, 0..fine.row_groups().len(), 0, fine.columns()).unwrap();
+    let dirty = decoder.next_batch().unwrap().unwrap().dirty;
+    assert_eq!(dirty[0].column.as_deref(), Some("ts"));
+    assert!(dirty[0].reason.starts_with("a timestamp has nanoseconds"), "{dirty:?}");
     let wanted = [Column::new("ts", "timestamp(9)".parse().unwrap(), true)];
     let columns = produced(fine.columns(), &wanted);
     let read = read_columns(&fine, &columns).unwrap();
@@ -264,8 +262,10 @@ fn int96(folder: &Folder) {
     assert_eq!(cells, expected);
     // the extremes of the same column do not fit nanoseconds of 64 bits
     let columns = produced(old.columns(), &wanted);
-    let error = read_columns(&old, &columns).unwrap_err();
-    assert!(error.message.contains("out of range"), "{error}");
+    let mut decoder = ParquetDecoder::new(&old, 0..1, 0, &columns).unwrap();
+    let found = decoder.next_batch().unwrap().unwrap();
+    assert!(found.dirty.iter().all(|row| row.reason.contains("out of range")), "{:?}", found.dirty);
+    assert_eq!(found.dirty.len() as u64, found.rows / 2);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn files_of_duckdb_are_read() {
     ];
     for (name, file) in folder.files("duckdb-") {
         assert_holds(&file, expected, 6000, &name);
-        assert_eq!(file.notes().len(), 2, "{:?}", file.notes());
+        assert_eq!(file.unreadable().len(), 2, "{:?}", file.unreadable());
     }
 }
 

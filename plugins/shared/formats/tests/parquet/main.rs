@@ -10,5 +10,6 @@
 mod chunks;
 mod damage;
 mod foreign;
+mod hostile;
 mod memory;
 mod round_trip;

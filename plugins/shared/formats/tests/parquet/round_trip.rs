@@ -31,7 +31,7 @@ fn assert_back(batch: &RecordBatch, options: &ParquetOptions, when: &str) {
     let columns = columns_of(&batch.schema()).unwrap();
     let file = Memory::new(written(options, &columns, std::slice::from_ref(batch))).open().unwrap();
     assert_eq!(bare(file.columns()), columns, "{when}");
-    assert_eq!(file.notes(), [""; 0]);
+    assert_eq!(file.unreadable(), []);
     Rows::of(std::slice::from_ref(batch)).assert_equal(&Rows::of(&read(&file).unwrap()), when);
 }
 

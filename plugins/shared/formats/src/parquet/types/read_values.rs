@@ -33,11 +33,17 @@ pub(in crate::parquet) fn to_logical(array: ArrayRef, column_type: &ColumnType) 
         ColumnType::Leaf(leaf) => leaf_to_logical(array, leaf),
         ColumnType::List(item) => {
             let list = array.as_list_opt::<i32>().ok_or("a list was read as another type")?;
-            let values = to_logical(list.values().clone(), item)?;
+            let (start, end) = (list.offsets()[0], list.offsets()[list.len()]);
+            // a slice of a list array still has the items of all of it
+            let items = list.values().slice(start as usize, (end - start) as usize);
+            let values = to_logical(items, item)?;
             let DataType::List(field) = column_type.logical().data_type() else {
                 return Err("a list does not have type list".into());
             };
-            let (offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            let (mut offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
+            if start > 0 {
+                offsets = OffsetBuffer::new(offsets.iter().map(|at| at - start).collect());
+            }
             let list = ListArray::try_new(field, offsets, values, nulls);
             list.map(|list| Arc::new(list) as ArrayRef).map_err(|error| error.to_string())
         }
@@ -253,7 +259,9 @@ fn int96(bytes: &[u8], ticks: i64) -> Converted<i64> {
     let nanos = i64::from_le_bytes(*nanos);
     let part = 1_000_000_000 / ticks;
     if nanos % part != 0 {
-        return Err("a timestamp has nanoseconds; read it as `timestamp(9)`".into());
+        return Err(
+            "a timestamp has nanoseconds: declare it as `timestamp(9)` in [reader.schema]".into()
+        );
     }
     (i64::from(day) - JULIAN_EPOCH)
         .checked_mul(DAY_SECONDS * ticks)
