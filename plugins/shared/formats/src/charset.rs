@@ -26,6 +26,8 @@ pub enum Charset {
     Utf16Le,
     /// `utf-16be`, with or without a byte order mark.
     Utf16Be,
+    /// One of [`OTHERS`], by its index.
+    Other(usize),
 }
 
 const NAMES: [(&str, Charset); 10] = [
@@ -40,10 +42,53 @@ const NAMES: [(&str, Charset); 10] = [
     ("iso-8859-1", Charset::Latin1),
     ("latin-1", Charset::Latin1),
 ];
+/// Number of names above that are not aliases.
+const OWN_NAMES: usize = 7;
+
+/// Encodings that are read as the WHATWG standard defines them. For `shift_jis`, `big5`,
+/// `iso-8859-9` and `iso-8859-11` these are the supersets that Windows uses.
+static OTHERS: [(&str, &Encoding); 27] = [
+    ("shift_jis", encoding_rs::SHIFT_JIS),
+    ("euc-jp", encoding_rs::EUC_JP),
+    ("big5", encoding_rs::BIG5),
+    ("euc-kr", encoding_rs::EUC_KR),
+    ("iso-8859-2", encoding_rs::ISO_8859_2),
+    ("iso-8859-3", encoding_rs::ISO_8859_3),
+    ("iso-8859-4", encoding_rs::ISO_8859_4),
+    ("iso-8859-5", encoding_rs::ISO_8859_5),
+    ("iso-8859-6", encoding_rs::ISO_8859_6),
+    ("iso-8859-7", encoding_rs::ISO_8859_7),
+    ("iso-8859-8", encoding_rs::ISO_8859_8),
+    ("iso-8859-9", encoding_rs::WINDOWS_1254),
+    ("iso-8859-10", encoding_rs::ISO_8859_10),
+    ("iso-8859-11", encoding_rs::WINDOWS_874),
+    ("iso-8859-13", encoding_rs::ISO_8859_13),
+    ("iso-8859-14", encoding_rs::ISO_8859_14),
+    ("iso-8859-15", encoding_rs::ISO_8859_15),
+    ("iso-8859-16", encoding_rs::ISO_8859_16),
+    ("windows-1250", encoding_rs::WINDOWS_1250),
+    ("windows-1251", encoding_rs::WINDOWS_1251),
+    ("windows-1252", encoding_rs::WINDOWS_1252),
+    ("windows-1253", encoding_rs::WINDOWS_1253),
+    ("windows-1254", encoding_rs::WINDOWS_1254),
+    ("windows-1255", encoding_rs::WINDOWS_1255),
+    ("windows-1256", encoding_rs::WINDOWS_1256),
+    ("windows-1257", encoding_rs::WINDOWS_1257),
+    ("windows-1258", encoding_rs::WINDOWS_1258),
+];
+
+/// The names in job files, without aliases.
+pub(crate) fn names() -> Vec<&'static str> {
+    let own = NAMES.iter().take(OWN_NAMES).map(|(name, _)| *name);
+    own.chain(OTHERS.iter().map(|(name, _)| *name)).collect()
+}
 
 impl Charset {
     /// The name in job files.
     pub fn name(self) -> &'static str {
+        if let Self::Other(index) = self {
+            return OTHERS.get(index).map_or("", |(name, _)| name);
+        }
         NAMES.iter().find(|(_, charset)| *charset == self).map_or("", |(name, _)| name)
     }
 }
@@ -52,11 +97,12 @@ impl FromStr for Charset {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let known = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-        known.map(|(_, charset)| *charset).ok_or_else(|| {
-            let names: Vec<_> = NAMES.iter().take(7).map(|(name, _)| *name).collect();
+        let own = NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let other = || OTHERS.iter().position(|(name, _)| name.eq_ignore_ascii_case(text));
+        let known = own.map(|(_, charset)| *charset).or_else(|| other().map(Self::Other));
+        known.ok_or_else(|| {
             Error::options(format!("unknown encoding `{text}`"))
-                .hint(format!("known: {}", names.join(", ")))
+                .hint(format!("known: {}", names().join(", ")))
         })
     }
 }
@@ -120,6 +166,9 @@ impl Transcoder {
             (Charset::Utf16, _) => Mode::Mark(Vec::new()),
             (Charset::Utf16Le, _) => other(encoding_rs::UTF_16LE),
             (Charset::Utf16Be, _) => other(encoding_rs::UTF_16BE),
+            (Charset::Other(index), _) => {
+                other(OTHERS.get(index).map_or(encoding_rs::UTF_8, |(_, encoding)| encoding))
+            }
         };
         Self { mode, offset: 0, line: 1, name: charset.name() }
     }
@@ -293,6 +342,30 @@ mod tests {
     }
 
     #[test]
+    fn t30_encodings_of_one_region() {
+        for (name, bytes, expected) in [
+            ("shift_jis", &b"\x93\xFA\x96\x7B,\x83\x5C\n"[..], "日本,ソ\n"),
+            ("euc-jp", b"\xC6\xFC\xCB\xDC", "日本"),
+            ("big5", b"\xA4\xA4\xA4\xE5,\xA5\x5C", "中文,功"),
+            ("iso-8859-2", b"\xE1,\xB1", "á,ą"),
+            ("iso-8859-9", b"\xFD\xFE", "ış"),
+            ("iso-8859-15", b"\xA4", "€"),
+            ("windows-1250", b"\x9A", "š"),
+            ("windows-1251", b"\xCC\xE8\xF0", "Мир"),
+            ("windows-1252", b"\x80", "€"),
+            ("Windows-1258", b"\xFE", "₫"),
+        ] {
+            let charset = name.parse().unwrap();
+            assert_eq!(text(charset, Invalid::Dirty, bytes).unwrap(), expected, "{name}");
+        }
+        for (name, bytes) in
+            [("shift_jis", &b"a\x93"[..]), ("big5", b"\xFF"), ("iso-8859-3", b"\xA5")]
+        {
+            assert!(text(name.parse().unwrap(), Invalid::Dirty, bytes).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn t30_utf16_in_both_orders() {
         let units: Vec<u16> = "\u{FEFF}a,😀\né".encode_utf16().collect();
         let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
@@ -325,9 +398,8 @@ mod tests {
 
     #[test]
     fn names_read_back_and_nonsense_is_refused() {
-        for (name, charset) in NAMES.into_iter().take(7) {
-            assert_eq!(charset.name(), name);
-            assert_eq!(name.parse::<Charset>().unwrap(), charset);
+        for name in names() {
+            assert_eq!(name.parse::<Charset>().unwrap().name(), name);
         }
         assert_eq!("ISO-8859-1".parse::<Charset>().unwrap(), Charset::Latin1);
         assert_eq!("ascii85".parse::<Charset>().unwrap_err().kind, ErrorKind::Options);

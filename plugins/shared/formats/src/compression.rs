@@ -11,18 +11,19 @@ use std::{
 };
 
 use bzip2::{bufread::MultiBzDecoder, write::BzEncoder};
-use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
+use flate2::{bufread::GzDecoder, write::GzEncoder};
 use lz4_flex::frame::{FrameDecoder, FrameEncoder, FrameInfo};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, Result, code};
 
 /// The largest window a zstd frame may require, as a power of two: 128 MiB.
 const WINDOW_LOG: u32 = 27;
-/// The first 16 MiB out of a stream are not checked.
-const UNSUSPICIOUS: u64 = 16 << 20;
-/// After that, a stream that expands more than this is considered a decompression bomb. Gzip
-/// streams cannot expand further, and rows of real data do not.
-const RATIO: u64 = 1100;
+/// Where the job sets no limit, the first 256 MiB out of a stream are not checked: text passes
+/// through constant memory, and a small file of short, repeated rows is honest at any ratio.
+const UNSUSPICIOUS: u64 = 256 << 20;
+/// After that, a stream that expands more than this is considered a decompression bomb. Rows with
+/// a number or a date of their own stay far below it; no gzip stream exceeds about 1,030.
+const RATIO: u64 = 200;
 
 /// How bytes are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,21 +117,33 @@ impl Compression {
     /// # Errors
     /// [`transload_plugin_api::ErrorKind::Other`] if no decompressor can be created.
     pub fn reader<'r>(self, inner: impl Read + Send + 'r) -> Result<Box<dyn Read + Send + 'r>> {
+        self.reader_up_to(None, inner)
+    }
+
+    /// As [`Compression::reader`], for a stream that may become `most` bytes; without that, for
+    /// one that does not expand suspiciously.
+    ///
+    /// # Errors
+    /// As [`Compression::reader`].
+    pub fn reader_up_to<'r>(
+        self,
+        most: Option<u64>,
+        inner: impl Read + Send + 'r,
+    ) -> Result<Box<dyn Read + Send + 'r>> {
         let (inner, taken) = Counted::new(inner);
         let inner = BufReader::with_capacity(128 << 10, inner);
+        let guard = Guard { taken, given: 0, most };
         Ok(match self {
             Self::None => Box::new(inner),
-            Self::Gzip => Box::new(Guarded { inner: MultiGzDecoder::new(inner), taken, given: 0 }),
+            Self::Gzip => guard.watch(GzipMembers::new(inner)),
             Self::Zstd => {
                 let mut inner = zstd::stream::read::Decoder::with_buffer(inner)?;
                 inner.window_log_max(WINDOW_LOG)?;
-                Box::new(Guarded { inner, taken, given: 0 })
+                guard.watch(inner)
             }
-            Self::Bzip2 => Box::new(Guarded { inner: MultiBzDecoder::new(inner), taken, given: 0 }),
-            Self::Lz4 => Box::new(Guarded { inner: Lz4Frames::new(inner), taken, given: 0 }),
-            Self::Snappy => {
-                Box::new(Guarded { inner: snap::read::FrameDecoder::new(inner), taken, given: 0 })
-            }
+            Self::Bzip2 => guard.watch(MultiBzDecoder::new(inner)),
+            Self::Lz4 => guard.watch(Lz4Frames::new(inner)),
+            Self::Snappy => guard.watch(snap::read::FrameDecoder::new(inner)),
         })
     }
 
@@ -276,27 +289,95 @@ impl<R: Read> Read for EndWatch<R> {
     }
 }
 
+/// All members of a gzip stream. Zeros after the last one are padding, as tapes and block devices
+/// leave it.
+struct GzipMembers<R> {
+    /// `None` behind the last member.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> GzipMembers<R> {
+    fn new(inner: R) -> Self {
+        Self { member: Some(GzDecoder::new(inner)) }
+    }
+
+    /// Goes to the next member, if there is one.
+    fn next(&mut self) -> io::Result<()> {
+        let Some(member) = self.member.take() else { return Ok(()) };
+        let mut inner = member.into_inner();
+        let mut padded = false;
+        loop {
+            let bytes = inner.fill_buf()?;
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            let (length, end) = (bytes.len(), bytes.is_empty());
+            inner.consume(zeros);
+            padded |= zeros > 0;
+            if end {
+                return Ok(());
+            }
+            if zeros < length {
+                break;
+            }
+        }
+        if padded {
+            let text = "there are bytes behind the padding of the last gzip member";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        self.member = Some(GzDecoder::new(inner));
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for GzipMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            self.next()?;
+        }
+        Ok(0)
+    }
+}
+
 /// Stops a decompression bomb.
-struct Guarded<R> {
-    inner: R,
+struct Guard {
+    /// Compressed bytes taken, and bytes given.
     taken: Arc<AtomicU64>,
     given: u64,
+    most: Option<u64>,
+}
+
+impl Guard {
+    fn watch<'r>(self, inner: impl Read + Send + 'r) -> Box<dyn Read + Send + 'r> {
+        Box::new(Guarded { inner, guard: self })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let (taken, given) = (self.taken.load(Ordering::Relaxed), self.given);
+        let text = match self.most {
+            Some(most) if given > most => format!("it becomes more than {most} bytes"),
+            None if given > UNSUSPICIOUS && given / RATIO > taken => format!(
+                "{taken} compressed bytes expanded to {given}, more than {RATIO} times as many: if \
+                 that is right, set `max_decompressed`"
+            ),
+            _ => return Ok(()),
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidData, text))
+    }
+}
+
+struct Guarded<R> {
+    inner: R,
+    guard: Guard,
 }
 
 impl<R: Read> Read for Guarded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.given += count as u64;
-        let taken = self.taken.load(Ordering::Relaxed);
-        if self.given > UNSUSPICIOUS && self.given / RATIO > taken {
-            let given = self.given;
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!(
-                    "{taken} compressed bytes expanded to {given}, more than {RATIO} times as many"
-                ),
-            ));
-        }
+        self.guard.given += count as u64;
+        self.guard.check()?;
         Ok(count)
     }
 }
@@ -394,10 +475,52 @@ mod tests {
     }
 
     #[test]
+    fn zeros_behind_the_last_gzip_member_are_padding() {
+        let members =
+            [compressed(Compression::Gzip, b"1,a\n"), compressed(Compression::Gzip, b"2")];
+        let whole = members.concat();
+        for zeros in [1, 2, 10, 512, 300_000] {
+            let padded = [whole.as_slice(), &vec![0; zeros]].concat();
+            assert_eq!(read(Compression::Gzip, &padded).unwrap(), b"1,a\n2", "{zeros}");
+            let more = [padded.as_slice(), &whole].concat();
+            assert!(read(Compression::Gzip, &more).is_err(), "{zeros}");
+        }
+        assert!(read(Compression::Gzip, &[&whole[..], b"x"].concat()).is_err());
+    }
+
+    /// How many bytes a stream of zeros gives, and why it ends early.
+    fn expanded(kind: Compression, mebibytes: u64, most: Option<u64>) -> (u64, String) {
+        let mut zeros = kind.writer(Vec::new()).unwrap();
+        (0..mebibytes).for_each(|_| zeros.write_all(&[0; 1 << 20]).unwrap());
+        let bytes = zeros.finish().unwrap();
+        let mut reader = kind.reader_up_to(most, bytes.as_slice()).unwrap();
+        let (mut block, mut given) = (vec![0; 1 << 20], 0);
+        loop {
+            match reader.read(&mut block) {
+                Ok(0) => return (given, String::new()),
+                Ok(count) => given += count as u64,
+                Err(error) => return (given, error.to_string()),
+            }
+        }
+    }
+
+    #[test]
     fn a_bomb_is_stopped_with_figures() {
-        let mut zeros = Compression::Zstd.writer(Vec::new()).unwrap();
-        (0..24).for_each(|_| zeros.write_all(&[0; 1 << 20]).unwrap());
-        let error = read(Compression::Zstd, &zeros.finish().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("times as many"), "{error}");
+        for kind in [Compression::Zstd, Compression::Gzip] {
+            let (given, error) = expanded(kind, 260, None);
+            assert!(error.contains("times as many"), "{kind:?}: {error}");
+            assert!(given <= UNSUSPICIOUS, "{kind:?}: {given}");
+            let (given, error) = expanded(kind, 20, Some(5 << 20));
+            assert_eq!(error, "it becomes more than 5242880 bytes");
+            assert!(given <= 5 << 20, "{kind:?}: {given}");
+        }
+    }
+
+    #[test]
+    fn what_the_job_allows_is_read() {
+        let most = Some(300 << 20);
+        assert_eq!(expanded(Compression::Zstd, 260, most), (260 << 20, String::new()));
+        // Short, repeated rows: a hundred times smaller, and honest.
+        assert_eq!(expanded(Compression::Gzip, 100, None), (100 << 20, String::new()));
     }
 }

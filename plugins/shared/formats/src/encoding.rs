@@ -68,10 +68,14 @@ impl Encoding {
     pub fn encoder(&self, columns: &[Column]) -> Result<Box<dyn Encoder>> {
         Ok(match self.format {
             Format::Csv => Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?),
-            Format::Jsonl => Box::new(JsonEncoder::new(JsonShape::Lines, columns, self.binary)),
-            Format::Json => Box::new(JsonEncoder::new(JsonShape::Array, columns, self.binary)),
+            Format::Jsonl => Box::new(self.json(JsonShape::Lines, columns)),
+            Format::Json => Box::new(self.json(JsonShape::Array, columns)),
             Format::Parquet => Box::new(ParquetEncoder::new(&self.parquet, columns)?),
         })
+    }
+
+    fn json(&self, shape: JsonShape, columns: &[Column]) -> JsonEncoder {
+        JsonEncoder::new(shape, columns, self.binary).max_record(self.dialect.max_record)
     }
 
     /// Refuses columns of types that the format cannot hold.

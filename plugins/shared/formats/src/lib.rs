@@ -16,6 +16,7 @@
 //! | `options` | what a job says of formats: [`ReadOptions`], [`WriteOptions`] |
 //! | `format`, `types` | what a name says of a file; the types that files hold |
 //! | `random_access` | a file whose bytes can be read in any order |
+//! | `row_numbers` | the lines of the rows of a batch |
 //! | `compression` | compressed streams, known by their first bytes |
 //! | `charset` | other encodings to UTF-8, strictly |
 //! | `csv` | dialect, head, boundaries, [`CsvDecoder`], [`CsvEncoder`] |
@@ -59,15 +60,14 @@ mod json;
 mod options;
 mod parquet;
 mod random_access;
+mod row_numbers;
 mod types;
-
-#[cfg(test)]
-mod fuzz;
 
 pub use charset::{Charset, Invalid, Transcoder};
 pub use compression::{CompressedWriter, Compression};
 pub use csv::{
-    Boundary, BoundaryFinder, BoundaryProof, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, Ragged,
+    Boundary, BoundaryFinder, BoundaryProof, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, LineEnd,
+    Ragged,
 };
 pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};
@@ -83,7 +83,7 @@ pub use transload_values::{BATCH_BYTES, BATCH_ROWS, BinaryText, CellWords};
 pub use types::types;
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{DirtyRow, Result};
+use transload_plugin_api::{DirtyRow, Gap, Result};
 
 /// Bytes to batches. The caller owns the buffer and the I/O.
 pub trait Decoder: Send {
@@ -115,9 +115,15 @@ pub struct Decoded {
     pub dirty: Vec<DirtyRow>,
     /// The line of the first clean row, counted from 1.
     pub first_line: u64,
-    /// Whether row `i` of the batch stands at `first_line + i`.
+    /// Where the lines of clean rows do not follow each other.
+    pub gaps: Vec<Gap>,
+    /// Whether the line of each clean row follows from `first_line` and `gaps`.
     pub exact: bool,
 }
+
+/// The largest record of a text file and the largest value of a Parquet file, in bytes, unless the
+/// job sets another limit. Readers refuse what is larger, and writers do not write it.
+pub const MAX_RECORD: usize = 16 << 20;
 
 /// Batches to bytes, appended to `out`. What an encoder holds back of a chunk comes out with
 /// [`Encoder::commit`] at the latest, so that a caller who drops the bytes since then and calls

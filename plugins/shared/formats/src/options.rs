@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
 
 use crate::{
-    BinaryText, CellWords, Charset, Compression, CsvDialect, FormatChoice, Invalid,
-    ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys,
+    BinaryText, CellWords, Charset, Compression, CsvDialect, FormatChoice, Invalid, MAX_RECORD,
+    ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys, charset,
 };
 
 /// The compression that a job sets for its files.
@@ -63,6 +63,15 @@ pub struct ReadOptions {
     pub invalid: Invalid,
     /// Number of rows from which types are inferred, over all files.
     pub sample_rows: usize,
+    /// The most bytes that a compressed file may become; by default, the ratio is limited.
+    pub max_decompressed: Option<u64>,
+    /// The columns that the job reads, if it names them.
+    #[serde(skip)]
+    pub columns: Option<Vec<String>>,
+    /// The largest record of a text file and the largest value of a Parquet file, in bytes.
+    pub max_record: usize,
+    on_unsupported: String,
+    skip_lines: u64,
     true_words: Vec<String>,
     false_words: Vec<String>,
     binary: BinaryText,
@@ -71,7 +80,7 @@ pub struct ReadOptions {
     quote: String,
     escape: String,
     header: bool,
-    null: String,
+    null: Vec<String>,
     comment: String,
     ragged: String,
 }
@@ -82,6 +91,7 @@ pub struct WriteOptions {
     pub(crate) format: FormatChoice,
     pub(crate) compression: CompressionChoice,
     pub(crate) binary: BinaryText,
+    max_record: usize,
     delimiter: Option<String>,
     quote: String,
     escape: String,
@@ -101,7 +111,8 @@ impl ReadOptions {
     /// # Errors
     /// [`transload_plugin_api::ErrorKind::Options`] for options that are missing, malformed or contradictory.
     pub fn parse(options: &Options) -> Result<Self> {
-        let options: Self = options.parse(&read_specs())?;
+        let columns = options.columns.clone();
+        let options = Self { columns, ..options.parse(&read_specs())? };
         options.dialect(false)?;
         Ok(options)
     }
@@ -120,9 +131,19 @@ impl ReadOptions {
         (self.encoding, self.invalid) == (Charset::Utf8, Invalid::Dirty)
     }
 
-    /// What happens to JSON keys that were not in the sample.
+    /// What happens to JSON keys that were not in the sample. A job that names its columns leaves
+    /// all others out.
     pub fn unknown_keys(&self) -> UnknownKeys {
-        if self.unknown_keys == "dirty" { UnknownKeys::Dirty } else { UnknownKeys::Ignore }
+        match self.unknown_keys.as_str() {
+            "ignore" => UnknownKeys::Ignore,
+            "auto" if self.columns.is_some() => UnknownKeys::Ignore,
+            _ => UnknownKeys::Dirty,
+        }
+    }
+
+    /// Whether Parquet columns that cannot be read are left out.
+    pub fn skips_unsupported(&self) -> bool {
+        self.on_unsupported == "skip"
     }
 
     /// The CSV dialect; `tabs` for files whose name implies a tab as delimiter.
@@ -135,7 +156,10 @@ impl ReadOptions {
             ("quote", self.quote.as_str().into()),
             ("escape", self.escape.as_str().into()),
             ("header", self.header.into()),
-            ("null", self.null.as_str().into()),
+            ("null", self.null.first().cloned().unwrap_or_default().into()),
+            ("other_nulls", self.null.get(1..).unwrap_or_default().into()),
+            ("skip_lines", self.skip_lines.into()),
+            ("max_record", self.max_record.into()),
             ("comment", self.comment.as_str().into()),
             ("ragged", self.ragged.as_str().into()),
         ])
@@ -192,6 +216,7 @@ impl WriteOptions {
             ("escape", self.escape.as_str().into()),
             ("header", self.header.into()),
             ("null", self.null.as_str().into()),
+            ("max_record", self.max_record.into()),
         ])
     }
 }
@@ -206,8 +231,15 @@ fn dialect_of(values: &[(&str, Value)]) -> Result<CsvDialect> {
     let dialect: CsvDialect =
         serde_json::from_value(values.into()).map_err(|error| Error::options(error.to_string()))?;
     dialect.check()?;
+    if !(1..=LARGEST_RECORD).contains(&dialect.max_record) {
+        return Err(Error::options(format!("`max_record` is {} bytes", dialect.max_record))
+            .hint("choose a size from 1 byte to 1 GiB"));
+    }
     Ok(dialect)
 }
+
+/// The upper bound of `max_record`: a record is held as a whole, and more than once.
+const LARGEST_RECORD: usize = 1 << 30;
 
 /// The specs of [`ReadOptions`].
 pub fn read_specs() -> Vec<OptionSpec> {
@@ -221,7 +253,7 @@ pub fn read_specs() -> Vec<OptionSpec> {
         ),
         OptionSpec::choice(
             "encoding",
-            &["utf-8", "latin1", "gbk", "gb18030", "utf-16", "utf-16le", "utf-16be"],
+            &charset::names(),
             "The files' encoding; a UTF-8 byte order mark is skipped",
         ),
         OptionSpec::choice(
@@ -242,11 +274,39 @@ pub fn read_specs() -> Vec<OptionSpec> {
         binary_spec(),
         OptionSpec::choice(
             "unknown_keys",
-            &["ignore", "dirty"],
-            "JSON: what happens to keys that were not in the sample",
+            &["auto", "dirty", "ignore"],
+            "JSON: what a key does that neither the sample nor the target shows: make its row \
+             dirty, or be left out and counted; `auto`: `dirty`, unless the job names `columns`",
         ),
+        OptionSpec::choice(
+            "on_unsupported",
+            &["error", "skip"],
+            "Parquet: whether columns that cannot be read (maps, structs, two of one name) fail \
+             the job or are left out; not needed if the job names `columns`",
+        ),
+        max_record_spec(),
+        OptionSpec::new(
+            "max_decompressed",
+            OptionKind::Size,
+            "The most bytes that one compressed text file may become; default: 200 times its \
+             size, or 256 MiB if that is more",
+        ),
+        OptionSpec::new(
+            "skip_lines",
+            OptionKind::Integer { min: 0, max: 1_000_000 },
+            "CSV: number of lines at the start of each file to skip, before the header",
+        )
+        .default(0),
     ];
     specs.extend(dialect_specs());
+    specs.push(
+        OptionSpec::new(
+            "null",
+            OptionKind::List,
+            "CSV: unquoted cells that mean NULL, one or a list; `\"\"` is always an empty text",
+        )
+        .default(CsvDialect::default().null),
+    );
     specs.push(
         OptionSpec::new("comment", OptionKind::Text, "CSV: lines that begin with it are skipped")
             .default(character(CsvDialect::default().comment)),
@@ -269,8 +329,17 @@ pub fn write_specs() -> Vec<OptionSpec> {
             "`auto` uses the extension (`.gz`, `.zst` and so on); for Parquet, zstd",
         ),
         binary_spec(),
+        max_record_spec(),
     ];
     specs.extend(dialect_specs());
+    specs.push(
+        OptionSpec::new(
+            "null",
+            OptionKind::Text,
+            "CSV: what is written for NULL; an empty text is always written as `\"\"`",
+        )
+        .default(CsvDialect::default().null),
+    );
     specs.extend(parquet_specs());
     specs
 }
@@ -278,6 +347,15 @@ pub fn write_specs() -> Vec<OptionSpec> {
 fn format_spec() -> OptionSpec {
     let words = &["auto", "csv", "jsonl", "json", "parquet"];
     OptionSpec::choice("format", words, "`auto` uses the file's extension")
+}
+
+fn max_record_spec() -> OptionSpec {
+    OptionSpec::new(
+        "max_record",
+        OptionKind::Size,
+        "The largest record of a text file, and the largest value of a Parquet file",
+    )
+    .default(MAX_RECORD as u64)
 }
 
 fn binary_spec() -> OptionSpec {
@@ -298,8 +376,6 @@ fn dialect_specs() -> Vec<OptionSpec> {
             .default(character(defaults.escape)),
         OptionSpec::new("header", OptionKind::Boolean, "CSV: the first record names the columns")
             .default(defaults.header),
-        text("null", "CSV: the unquoted cell that means NULL; `\"\"` is always an empty text")
-            .default(defaults.null),
     ]
 }
 
@@ -353,6 +429,31 @@ mod tests {
     }
 
     #[test]
+    fn naming_columns_is_consent_to_leave_others_out() {
+        let unknown = |pairs: &[(&str, &str)], columns: Option<&[&str]>| {
+            let columns = columns.map(|names| names.iter().map(|name| (*name).into()).collect());
+            let options = Options { columns, ..Options::from_pairs(pairs.iter().copied()) };
+            ReadOptions::parse(&options).unwrap().unknown_keys()
+        };
+        assert_eq!(unknown(&[], None), UnknownKeys::Dirty);
+        assert_eq!(unknown(&[], Some(&["a"])), UnknownKeys::Ignore);
+        assert_eq!(unknown(&[("unknown_keys", "dirty")], Some(&["a"])), UnknownKeys::Dirty);
+        assert_eq!(unknown(&[("unknown_keys", "ignore")], None), UnknownKeys::Ignore);
+    }
+
+    #[test]
+    fn one_null_or_several() {
+        let dialect = |null: Value| {
+            let options = Options::from_pairs([("null", null)]);
+            let dialect = ReadOptions::parse(&options).unwrap().dialect(false).unwrap();
+            (dialect.null, dialect.other_nulls)
+        };
+        assert_eq!(dialect("NULL".into()), ("NULL".to_owned(), vec![]));
+        let several = serde_json::json!(["", "NULL", "\\N"]);
+        assert_eq!(dialect(several), (String::new(), vec!["NULL".to_owned(), "\\N".to_owned()]));
+    }
+
+    #[test]
     fn wrong_options_are_refused() {
         for (key, value) in [
             ("delimiter", "ab"),
@@ -360,6 +461,7 @@ mod tests {
             ("ragged", "pad"),
             ("format", "xml"),
             ("compression", "zip"),
+            ("max_record", "2 GiB"),
         ] {
             let options = Options::from_pairs([(key, value)]);
             assert_eq!(ReadOptions::parse(&options).unwrap_err().kind, ErrorKind::Options);

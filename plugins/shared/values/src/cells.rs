@@ -18,6 +18,8 @@ pub struct Cells<'a> {
     pub column: usize,
     /// The unquoted text that stands for NULL.
     pub null: &'a [u8],
+    /// Further ones.
+    pub other_nulls: &'a [String],
     /// A cell that begins with it is quoted.
     pub quote: Option<u8>,
     /// Makes the byte behind it an ordinary one.
@@ -39,6 +41,11 @@ impl<'a> Cells<'a> {
     #[inline(always)]
     pub(crate) fn is_null(&self, start: usize, end: usize) -> bool {
         end - start == self.null.len() && (start == end || &self.window[start..end] == self.null)
+            || !self.other_nulls.is_empty() && self.is_other_null(start, end)
+    }
+
+    fn is_other_null(&self, start: usize, end: usize) -> bool {
+        self.other_nulls.iter().any(|null| null.as_bytes() == &self.window[start..end])
     }
 
     /// Whether the raw text is the value's own: neither quoted nor escaped anywhere.

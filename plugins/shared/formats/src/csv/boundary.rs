@@ -4,7 +4,7 @@
 //! the limit.
 
 use super::{
-    BOM, CsvDialect, RECORD_LIMIT,
+    BOM, CsvDialect,
     scan::{BLOCK, Quoting, block, find},
 };
 
@@ -23,6 +23,7 @@ pub struct Boundary {
 pub struct BoundaryProof {
     quote: Option<u8>,
     escape: Option<u8>,
+    max_record: usize,
     /// Number of bytes taken.
     taken: usize,
     /// The position after the last quote or escape.
@@ -33,19 +34,22 @@ pub struct BoundaryProof {
 
 impl BoundaryProof {
     /// This many bytes are enough if they contain no quotes.
-    pub const WINDOW: u64 = RECORD_LIMIT as u64 + (1 << 20);
+    pub fn window(dialect: &CsvDialect) -> u64 {
+        dialect.max_record as u64 + (1 << 20)
+    }
 
     /// A proof for bytes of this dialect.
     pub fn new(dialect: &CsvDialect) -> Self {
         let (quote, escape) = (dialect.quote, dialect.true_escape());
-        Self { quote, escape, taken: 0, doubtful: 0, start: 0 }
+        let max_record = dialect.max_record;
+        Self { quote, escape, max_record, taken: 0, doubtful: 0, start: 0 }
     }
 
     /// Whether a proof can end with this piece, the last one of less than a record's limit: after a
     /// quote in it no start is proven.
     pub fn is_possible(&self, tail: &[u8]) -> bool {
         let has = |byte: Option<u8>| byte.is_some_and(|byte| memchr::memchr(byte, tail).is_some());
-        tail.len() > RECORD_LIMIT || !(has(self.quote) || has(self.escape))
+        tail.len() > self.max_record || !(has(self.quote) || has(self.escape))
     }
 
     /// Takes the next piece.
@@ -63,7 +67,7 @@ impl BoundaryProof {
     /// The start of the last record, counted from the first byte that was taken.
     pub fn finish(self) -> Option<usize> {
         let quotes = self.quote.is_some() || self.escape.is_some();
-        let proven = self.doubtful + if quotes { RECORD_LIMIT } else { 0 };
+        let proven = self.doubtful + if quotes { self.max_record } else { 0 };
         (self.start > proven).then_some(self.start)
     }
 }
@@ -112,6 +116,16 @@ impl BoundaryFinder {
             record: Record::Plain,
             start: Some(Vec::new()),
         }
+    }
+
+    /// For pieces that begin after the head of a file, at this byte, counted from 0, and line.
+    #[must_use]
+    pub fn behind_head(mut self, byte: u64, line: u64) -> Self {
+        self.start = None;
+        self.offset = byte as usize;
+        self.line = line;
+        self.begin_record(self.offset);
+        self
     }
 
     /// Takes the next piece of the file.
@@ -251,7 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::csv::plain;
+    use crate::{MAX_RECORD, csv::plain};
 
     fn boundaries(
         dialect: &CsvDialect,
@@ -284,11 +298,11 @@ mod tests {
             proof.finish()
         };
         let dialect = CsvDialect::default();
-        let lines = b"1,abc\n".repeat(RECORD_LIMIT / 6 + 10);
+        let lines = b"1,abc\n".repeat(MAX_RECORD / 6 + 10);
         let end = lines.len();
         assert_eq!(proven(&dialect, &lines), Some(end));
         assert_eq!(proven(&dialect, &lines[..end - 1]), Some(end - 6));
-        assert_eq!(proven(&dialect, &lines[end - RECORD_LIMIT..]), None);
+        assert_eq!(proven(&dialect, &lines[end - MAX_RECORD..]), None);
         let mut quoted = lines.clone();
         quoted[30] = b'"';
         assert_eq!(proven(&dialect, &quoted), Some(end));

@@ -7,10 +7,10 @@ use transload_plugin_api::{Column, DirtyRow, Error, Result, code, schema_of};
 use transload_values::{CellWords, Cells, ColumnParser, Fault, shorten};
 
 use super::{
-    COLUMN_LIMIT, CsvDialect, FIELD_LIMIT, Ragged,
+    COLUMN_LIMIT, CsvDialect, Ragged,
     index::{Index, Place, RaggedRow},
 };
-use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder};
+use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder, row_numbers::RowNumbers};
 
 /// Decodes the rows of a CSV file, from its first row or from a proven boundary.
 pub struct CsvDecoder {
@@ -26,10 +26,8 @@ pub struct CsvDecoder {
     /// Number of bytes taken since the last flush.
     bytes: usize,
     rows: usize,
-    /// The lines of the first row since the last flush, of the last one, and of the flush.
-    first_line: Option<u64>,
-    last_line: u64,
-    flushed_line: u64,
+    /// The lines of the rows since the last flush.
+    lines: RowNumbers,
     dirty: Vec<DirtyRow>,
 }
 
@@ -64,9 +62,7 @@ impl CsvDecoder {
             place: Place { byte: 0, line: 1 },
             bytes: 0,
             rows: 0,
-            first_line: None,
-            last_line: 0,
-            flushed_line: 1,
+            lines: RowNumbers::default(),
             dirty: Vec::new(),
             dialect: dialect.clone(),
         })
@@ -77,7 +73,6 @@ impl CsvDecoder {
     #[must_use]
     pub fn at(mut self, byte: u64, line: u64) -> Self {
         self.place = Place { byte, line };
-        self.flushed_line = line;
         self
     }
 
@@ -90,8 +85,7 @@ impl CsvDecoder {
     fn append(&mut self, window: &[u8]) -> Result<()> {
         let utf8 = simdutf8::basic::from_utf8(window).is_ok();
         let mut dirty = self.take_ragged(window)?;
-        let mut faults = self.long_cells(window);
-        faults.extend(self.append_columns(window, utf8));
+        let mut faults = self.append_columns(window, utf8);
         if !faults.is_empty() {
             // the first fault of each row, in the order of columns
             faults.sort_by_key(|(row, ..)| *row);
@@ -104,10 +98,7 @@ impl CsvDecoder {
             self.append_columns(window, utf8);
         }
         self.dirty.extend(dirty.into_iter().map(|(_, row)| row));
-        if let [first, .., last] | [first @ last] = self.index.lines() {
-            self.first_line.get_or_insert(*first);
-            self.last_line = *last;
-        }
+        self.lines.extend(self.rows, self.index.lines());
         self.rows += self.index.lines().len();
         Ok(())
     }
@@ -123,26 +114,12 @@ impl CsvDecoder {
                 stride: self.index.stride(),
                 column: *place,
                 null: self.dialect.null.as_bytes(),
+                other_nulls: &self.dialect.other_nulls,
                 quote: self.dialect.quote,
                 escape: self.dialect.true_escape(),
             };
             builder.append_cells(&cells, &mut found);
             faults.extend(found.drain(..).map(|(row, fault)| (row, number, fault)));
-        }
-        faults
-    }
-
-    /// Wanted cells beyond their limit; only a stretch of a single record can contain any.
-    fn long_cells(&self, window: &[u8]) -> Vec<RowFault> {
-        if window.len() <= FIELD_LIMIT {
-            return Vec::new();
-        }
-        let mut faults = Vec::new();
-        for (row, bounds) in self.index.bounds().chunks_exact(self.index.stride()).enumerate() {
-            let long =
-                |place: usize| (bounds[place + 1] - bounds[place]) as usize > FIELD_LIMIT + 1;
-            let column = self.columns.iter().position(|(place, _)| long(*place));
-            faults.extend(column.map(|column| (row, column, Fault::Length)));
         }
         faults
     }
@@ -173,22 +150,9 @@ impl CsvDecoder {
         let bounds = self.index.bounds();
         let raw = &window[bounds[at] as usize..bounds[at + 1] as usize - 1];
         let line = self.index.lines()[row];
-        let (code, reason) = if raw.len() > FIELD_LIMIT {
-            ("length", beyond_limit(raw.len()))
-        } else {
-            let error = fault.explain(column, raw);
-            (error.code, error.reason)
-        };
-        (line, new_dirty(line, Some(&column.name), raw, code, reason))
+        let error = fault.explain(column, raw);
+        (line, new_dirty(line, Some(&column.name), raw, error.code, error.reason))
     }
-}
-
-fn beyond_limit(bytes: usize) -> String {
-    let most = FIELD_LIMIT >> 20;
-    format!(
-        "the cell has {bytes} bytes, the limit is {most} MiB; look for a quote that is never \
-         closed before it, or leave the column out of the job"
-    )
 }
 
 /// The maximum number of bytes kept of a value at fault.
@@ -240,19 +204,17 @@ impl Decoder for CsvDecoder {
     fn flush(&mut self) -> Result<Option<Decoded>> {
         if self.rows == 0 && self.dirty.is_empty() {
             self.bytes = 0;
-            self.flushed_line = self.place.line;
             return Ok(None);
         }
         let arrays = self.columns.iter_mut().map(|(_, builder)| builder.finish()).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| Error::defect("columns do not make a batch").caused_by(&error))?;
-        let first_line = self.first_line.take().unwrap_or(self.flushed_line);
-        let exact = self.rows == 0 || self.last_line - first_line + 1 == self.rows as u64;
+        let (first_line, gaps, exact) = self.lines.take(self.place.line);
         self.rows = 0;
         self.bytes = 0;
-        self.flushed_line = self.place.line;
-        Ok(Some(Decoded { batch, dirty: std::mem::take(&mut self.dirty), first_line, exact }))
+        let dirty = std::mem::take(&mut self.dirty);
+        Ok(Some(Decoded { batch, dirty, first_line, gaps, exact }))
     }
 }
 

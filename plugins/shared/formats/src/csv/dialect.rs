@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
+use crate::MAX_RECORD;
+
 /// The dialect of a CSV file. Bytes are ASCII and are written as one character in a job file;
 /// `"tab"` means a tab, and an empty string means that there is no such byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,13 +21,41 @@ pub struct CsvDialect {
     pub escape: Option<u8>,
     /// Whether the first record contains the column names.
     pub header: bool,
-    /// The content of an unquoted cell that means NULL.
+    /// The content of an unquoted cell that means NULL; what a writer writes for it.
     pub null: String,
+    /// Further contents of unquoted cells that mean NULL to a reader.
+    pub other_nulls: Vec<String>,
+    /// This many lines at the start of a file are skipped, whatever is in them.
+    pub skip_lines: u64,
     /// A line that begins with this byte is skipped.
     #[serde(with = "maybe_byte")]
     pub comment: Option<u8>,
     /// How a row with too few or too many cells is treated.
     pub ragged: Ragged,
+    /// The largest record, in bytes.
+    pub max_record: usize,
+    /// Where a record ends: a property of a file, see [`super::CsvHead::dialect`].
+    #[serde(skip)]
+    pub line_end: LineEnd,
+}
+
+/// The byte that ends a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineEnd {
+    /// LF, with a CR before it or not.
+    #[default]
+    Lf,
+    /// CR alone.
+    Cr,
+}
+
+impl LineEnd {
+    pub(super) fn byte(self) -> u8 {
+        match self {
+            Self::Lf => b'\n',
+            Self::Cr => b'\r',
+        }
+    }
 }
 
 /// How a row with too few or too many cells is treated.
@@ -47,8 +77,12 @@ impl Default for CsvDialect {
             escape: None,
             header: true,
             null: String::new(),
+            other_nulls: Vec::new(),
+            skip_lines: 0,
             comment: None,
             ragged: Ragged::Dirty,
+            max_record: MAX_RECORD,
+            line_end: LineEnd::Lf,
         }
     }
 }
@@ -79,11 +113,17 @@ impl CsvDialect {
                 return refuse(format!("`{other}` and `{name}` are both `{shown}`"));
             }
         }
-        self.check_null()
+        self.nulls().try_for_each(|null| self.check_null(null))
     }
 
-    fn check_null(&self) -> Result<()> {
-        let null = self.null.as_bytes();
+    /// All contents of unquoted cells that mean NULL.
+    pub(super) fn nulls(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.null).chain(&self.other_nulls).map(String::as_str)
+    }
+
+    fn check_null(&self, null: &str) -> Result<()> {
+        let shown = null.escape_debug();
+        let null = null.as_bytes();
         let special = |byte: &u8| {
             *byte == self.delimiter || Some(*byte) == self.quote || matches!(byte, b'\r' | b'\n')
         };
@@ -91,7 +131,7 @@ impl CsvDialect {
         if commented || null.iter().any(special) {
             return Err(Error::new(
                 ErrorKind::Options,
-                format!("`null` is `{}`, which contains a special byte", self.null.escape_debug()),
+                format!("`null` is `{shown}`, which contains a special byte"),
             )
             .hint("choose a text without delimiter, quote, comment byte or line end"));
         }
@@ -176,6 +216,7 @@ mod tests {
             (r#"{"escape":","}"#, "escape"),
             (r#"{"null":"a,b"}"#, "null"),
             (r##"{"null":"#","comment":"#"}"##, "null"),
+            (r#"{"other_nulls":["-","a,b"]}"#, "null"),
         ] {
             let dialect: CsvDialect = serde_json::from_str(json).unwrap();
             let error = dialect.check().unwrap_err();

@@ -1,10 +1,10 @@
 //! Encodes batches as CSV bytes that [`super::CsvDecoder`] reads back identically, or refuses them.
 
 use arrow_array::{Array, RecordBatch, StringArray, cast::AsArray};
-use transload_plugin_api::{Column, Error, LogicalType, Result, code};
+use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, code};
 use transload_values::{BinaryText, ColumnRenderer, SHOWN, shorten};
 
-use super::{BOM, CsvDialect, specials::Specials};
+use super::{BOM, COLUMN_LIMIT, CsvDialect, head::is_usual, specials::Specials};
 use crate::Encoder;
 
 /// Encodes batches of the given columns, in their order.
@@ -20,6 +20,15 @@ pub struct CsvEncoder {
     plain: Vec<bool>,
     /// The text of a cell that needs quotes.
     cell: Vec<u8>,
+    refused: Vec<DirtyRow>,
+}
+
+/// A row that cannot be written so that the reader reads it back.
+struct Refused {
+    column: Option<usize>,
+    value: Option<String>,
+    code: &'static str,
+    reason: String,
 }
 
 /// Every byte that the text of a number, a date or a boolean can contain.
@@ -29,9 +38,11 @@ impl CsvEncoder {
     /// An encoder for batches of these columns.
     ///
     /// # Errors
-    /// [`transload_plugin_api::ErrorKind::Options`] if the dialect contradicts itself.
+    /// [`transload_plugin_api::ErrorKind::Options`] if the dialect contradicts itself,
+    /// [`transload_plugin_api::ErrorKind::Schema`] for columns that a header cannot name.
     pub fn new(dialect: &CsvDialect, columns: &[Column], binary: BinaryText) -> Result<Self> {
         dialect.check()?;
+        check_columns(dialect, columns)?;
         let delimiter = dialect.delimiter;
         let quote = dialect.quote.unwrap_or(delimiter);
         let escape = dialect.true_escape().unwrap_or(delimiter);
@@ -48,12 +59,13 @@ impl CsvEncoder {
             marks: std::array::from_fn(|byte| special.contains(&(byte as u8))),
             plain: columns.iter().map(|column| never && is_plain(&column.logical)).collect(),
             cell: Vec::new(),
+            refused: Vec::new(),
         })
     }
 
     /// Quotes or escapes the text appended at `from` so that it reads back as that text, and not as
     /// NULL, a comment or a byte order mark. `first`: the text is at the start of a line.
-    fn protect(&mut self, from: usize, first: bool, out: &mut Vec<u8>) -> Result<()> {
+    fn protect(&mut self, from: usize, first: bool, out: &mut Vec<u8>) -> Result<(), Refused> {
         let text = &out[from..];
         let null = text == self.dialect.null.as_bytes();
         let commented = !text.is_empty() && text.first().copied() == self.dialect.comment;
@@ -61,6 +73,12 @@ impl CsvEncoder {
         if !(null || skipped || self.is_special(text)) {
             return Ok(());
         }
+        self.quote(from, out)
+    }
+
+    /// Quotes or escapes the text appended at `from`.
+    fn quote(&mut self, from: usize, out: &mut Vec<u8>) -> Result<(), Refused> {
+        let text = &out[from..];
         self.cell.clear();
         self.cell.extend_from_slice(text);
         out.truncate(from);
@@ -98,12 +116,49 @@ impl CsvEncoder {
     }
 
     #[cold]
-    fn refuse(&self) -> Error {
+    fn refuse(&self) -> Refused {
         let found = shorten(&self.cell, SHOWN).escape_debug().to_string();
-        Error::data(format!("`{found}` cannot be written without quotes and read back identically"))
-            .with_code(code::CSV_QUOTE)
-            .hint("choose a `quote`, an `escape`, or another `null` in the dialect")
+        let reason = format!(
+            "`{found}` cannot be written without quotes and read back identically: choose a \
+             `quote`, an `escape`, or another `null`"
+        );
+        Refused { column: None, value: Some(shorten(&self.cell, 4096)), code: "quote", reason }
     }
+
+    #[cold]
+    fn note(&mut self, refused: Refused, row: usize) {
+        let Refused { column, value, code, reason } = refused;
+        let column = column.map(|column| self.columns[column].name.clone());
+        let (row, code) = (row as u64, code.to_owned());
+        self.refused.push(DirtyRow { row, place: None, column, value, code, reason });
+    }
+}
+
+/// Refuses columns that the reader would not take from the header.
+fn check_columns(dialect: &CsvDialect, columns: &[Column]) -> Result<()> {
+    if columns.len() > COLUMN_LIMIT {
+        let count = columns.len();
+        return Err(Error::schema(format!("{count} columns, a CSV file has at most 10,000"))
+            .with_code(code::CSV_COLUMNS));
+    }
+    let is_wrong = |it: char| it.is_control() && !(is_usual(it) && dialect.quote.is_some());
+    match columns.iter().find(|column| dialect.header && column.name.contains(is_wrong)) {
+        None => Ok(()),
+        Some(column) => {
+            let name = column.name.escape_debug();
+            let message = format!("the name of column `{name}` cannot be written as CSV");
+            Err(Error::schema(message)
+                .with_code(code::CSV_HEADER)
+                .hint("rename the column in [map], or set `header = false`"))
+        }
+    }
+}
+
+/// The reason for which a record beyond the limit of its bytes is refused.
+pub(crate) fn too_long(bytes: usize, most: usize) -> String {
+    format!(
+        "the record has {bytes} bytes, the limit is {most}: raise `max_record` here and in the reader"
+    )
 }
 
 /// Whether the texts of a type consist of [`PLAIN`] bytes only, and of at least one.
@@ -135,7 +190,11 @@ impl Encoder for CsvEncoder {
             }
             let from = out.len();
             out.extend_from_slice(self.columns[number].name.as_bytes());
-            self.protect(from, number == 0, out)?;
+            let named = match self.columns[number].name.contains(char::is_control) {
+                true => self.quote(from, out),
+                false => self.protect(from, number == 0, out),
+            };
+            named.map_err(|refused| Error::data(refused.reason).with_code(code::CSV_QUOTE))?;
         }
         out.push(b'\n');
         Ok(())
@@ -150,11 +209,19 @@ impl Encoder for CsvEncoder {
         let mut cells = (0..self.columns.len())
             .map(|number| self.cells(number, batch.column(number).as_ref()))
             .collect::<Result<Vec<_>>>()?;
+        self.refused.clear();
         for row in 0..batch.num_rows() {
-            self.encode_row(&mut cells, row, out)
-                .map_err(|error| error.at(format!("row {row} of the batch")))?;
+            let start = out.len();
+            if let Err(refused) = self.encode_row(&mut cells, row, out) {
+                out.truncate(start);
+                self.note(refused, row);
+            }
         }
         Ok(())
+    }
+
+    fn take_refused(&mut self) -> Vec<DirtyRow> {
+        std::mem::take(&mut self.refused)
     }
 
     fn commit(&mut self, _out: &mut Vec<u8>) -> Result<()> {
@@ -182,7 +249,13 @@ impl CsvEncoder {
         })
     }
 
-    fn encode_row(&mut self, cells: &mut [Cells<'_>], row: usize, out: &mut Vec<u8>) -> Result<()> {
+    fn encode_row(
+        &mut self,
+        cells: &mut [Cells<'_>],
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        let start = out.len();
         for (number, cells) in cells.iter_mut().enumerate() {
             if number > 0 {
                 out.push(self.dialect.delimiter);
@@ -206,8 +279,13 @@ impl CsvEncoder {
             // The first cell of a line may also look like a comment or a byte order mark.
             if is_suspect || (number == 0 && !matches!(cells, Cells::Plain(_))) {
                 self.protect(from, number == 0, out)
-                    .map_err(|error| error.at(format!("column `{}`", self.columns[number].name)))?;
+                    .map_err(|refused| Refused { column: Some(number), ..refused })?;
             }
+        }
+        let bytes = out.len() - start;
+        if bytes > self.dialect.max_record {
+            let reason = too_long(bytes, self.dialect.max_record);
+            return Err(Refused { column: None, value: None, code: "length", reason });
         }
         out.push(b'\n');
         Ok(())
@@ -431,31 +509,77 @@ mod tests {
             let binary = if base64 { BinaryText::Base64 } else { BinaryText::Hex };
             let words = CellWords { binary, ..CellWords::default() };
             let mut encoder = CsvEncoder::new(&dialect, &columns, binary).unwrap();
-            match encode(&mut encoder, &batch) {
-                Ok(bytes) => prop_assert_eq!(decode(&dialect, &columns, &bytes, &words), batch),
-                Err(error) => {
-                    prop_assert_eq!(error.code, "CSV-QUOTE");
-                    prop_assert_eq!(dialect.quote, None);
-                }
-            }
+            let bytes = encode(&mut encoder, &batch).unwrap();
+            let refused = encoder.take_refused();
+            prop_assert!(refused.is_empty() || dialect.quote.is_none());
+            prop_assert!(refused.iter().all(|row| row.code == "quote"));
+            let kept: arrow_array::BooleanArray = (0..ROWS as u64)
+                .map(|row| Some(refused.iter().all(|refused| refused.row != row)))
+                .collect();
+            let kept = arrow_select::filter::filter_record_batch(&batch, &kept).unwrap();
+            prop_assert_eq!(decode(&dialect, &columns, &bytes, &words), kept);
         }
     }
 
-    fn written(dialect: CsvDialect, rows: &[Option<&str>]) -> Result<String> {
+    #[test]
+    fn a_record_beyond_the_limit_is_left_out_and_named() {
+        let array = Arc::new(StringArray::from(vec!["x".repeat(99), "x".repeat(100), "y".into()]));
+        let (columns, batch) = batch(vec![(LogicalType::TEXT, array)]);
+        let dialect = CsvDialect { max_record: 99, ..CsvDialect::default() };
+        let mut encoder = CsvEncoder::new(&dialect, &columns, BinaryText::Hex).unwrap();
+        let bytes = encode(&mut encoder, &batch).unwrap();
+        let refused = encoder.take_refused();
+        assert_eq!(
+            refused.iter().map(|row| (row.row, &*row.code)).collect::<Vec<_>>(),
+            [(1, "length")]
+        );
+        let kept = decode(&dialect, &columns, &bytes, &CellWords::default());
+        assert_eq!(kept.num_rows(), 2);
+    }
+
+    #[test]
+    fn names_that_the_reader_would_refuse_are_refused() {
+        let columns = |name: &str| [Column::new(name, LogicalType::TEXT, true)];
+        let new = |dialect: &CsvDialect, name: &str| {
+            CsvEncoder::new(dialect, &columns(name), BinaryText::Hex).map(drop)
+        };
+        let plain = CsvDialect { quote: None, ..CsvDialect::default() };
+        let headless = CsvDialect { header: false, ..plain.clone() };
+        for (dialect, name, ok) in [
+            (&CsvDialect::default(), "a\tb\nc", true),
+            (&CsvDialect::default(), "a\u{1b}", false),
+            (&plain, "a\nb", false),
+            (&headless, "a\nb", true),
+        ] {
+            assert_eq!(new(dialect, name).is_ok(), ok, "{name:?}");
+        }
+        let mut encoder =
+            CsvEncoder::new(&CsvDialect::default(), &columns("a\tb"), BinaryText::Hex).unwrap();
+        let mut out = Vec::new();
+        encoder.start(&mut out).unwrap();
+        let head = CsvHead::read(&CsvDialect::default(), &out, true).unwrap().unwrap();
+        assert_eq!(head.names, ["a\tb"]);
+        let many: Vec<_> =
+            (0..=COLUMN_LIMIT).map(|n| columns(&format!("c{n}"))[0].clone()).collect();
+        assert!(CsvEncoder::new(&CsvDialect::default(), &many, BinaryText::Hex).is_err());
+    }
+
+    fn written(dialect: CsvDialect, rows: &[Option<&str>]) -> Result<(String, Vec<DirtyRow>)> {
         let array = Arc::new(StringArray::from(rows.to_vec())) as ArrayRef;
         let (columns, batch) = batch(vec![(LogicalType::TEXT, array)]);
         let mut encoder = CsvEncoder::new(&dialect, &columns, BinaryText::Hex)?;
-        Ok(String::from_utf8(encode(&mut encoder, &batch)?).unwrap())
+        let text = String::from_utf8(encode(&mut encoder, &batch)?).unwrap();
+        Ok((text, encoder.take_refused()))
     }
 
     #[test]
     fn t54_only_what_needs_quotes_has_them() {
         let rows =
             [Some("a b"), Some(" "), None, Some(""), Some("a\rb"), Some("\"x\","), Some("#x")];
-        let text = written(CsvDialect::default(), &rows).unwrap();
+        let (text, _) = written(CsvDialect::default(), &rows).unwrap();
         assert_eq!(text, "c1\na b\n \n\n\"\"\n\"a\rb\"\n\"\"\"x\"\",\"\n#x\n");
         let dialect = CsvDialect { comment: Some(b'#'), null: "-".into(), ..CsvDialect::default() };
-        let text = written(dialect, &[Some("#x"), Some("x#"), Some("-"), None]).unwrap();
+        let (text, _) = written(dialect, &[Some("#x"), Some("x#"), Some("-"), None]).unwrap();
         assert_eq!(text, "c1\n\"#x\"\nx#\n\"-\"\n-\n");
     }
 
@@ -463,10 +587,11 @@ mod tests {
     fn what_would_read_back_as_something_else_is_refused() {
         let dialect = CsvDialect { quote: None, ..CsvDialect::default() };
         for text in ["a,b", "a\nb", "a\r", ""] {
-            let error = written(dialect.clone(), &[Some(text)]).unwrap_err();
-            assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, "CSV-QUOTE"));
+            let (written, refused) = written(dialect.clone(), &[Some("x"), Some(text)]).unwrap();
+            assert_eq!(written, "c1\nx\n", "{text:?}");
+            assert_eq!((refused[0].row, refused[0].column.as_deref()), (1, Some("c1")));
         }
-        assert!(written(dialect, &[Some("a\"b"), None]).is_ok());
+        assert_eq!(written(dialect, &[Some("a\"b"), None]).unwrap().1, []);
     }
 
     #[test]

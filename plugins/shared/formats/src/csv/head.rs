@@ -4,10 +4,15 @@ use transload_plugin_api::{Error, Result, code};
 use transload_values::unquote;
 
 use super::{
-    BOM, COLUMN_LIMIT, CsvDialect,
+    BOM, COLUMN_LIMIT, CsvDialect, LineEnd,
     index::{Index, Place},
+    scan::Quoting,
 };
 use crate::infer::Inference;
+
+/// A file is examined for its line ends in at most this many bytes.
+const LINE_END_WINDOW: usize = 64 << 10;
+
 /// The part of a file before its first row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvHead {
@@ -17,11 +22,13 @@ pub struct CsvHead {
     pub bytes: u64,
     /// The line of the first row, counted from 1.
     pub line: u64,
+    /// Where the file's records end.
+    pub line_end: LineEnd,
 }
 
 impl CsvHead {
     /// Reads the head from the first bytes of a file. Returns `None` if it needs more bytes, never
-    /// more than 16 MiB. `last`: nothing follows `input`. A file without any record has no columns.
+    /// more than skipped lines and the largest record. `last`: nothing follows `input`. A file without any record has no columns.
     ///
     /// # Errors
     /// [`transload_plugin_api::ErrorKind::Data`] if the first record is beyond its limits or not UTF-8.
@@ -29,14 +36,22 @@ impl CsvHead {
         if input.len() < BOM.len() && !last {
             return Ok(None);
         }
-        let start = input.strip_prefix(BOM).map_or(0, |_| BOM.len());
-        let mut index = Index::new(dialect, None);
-        let place = Place { byte: start as u64, line: 1 };
+        let mark = input.strip_prefix(BOM).map_or(0, |_| BOM.len());
+        let Some((skipped, first)) = skip_lines(dialect, &input[mark..], last) else {
+            return Ok(None);
+        };
+        let start = mark + skipped;
         let record = &input[start..];
+        let Some(line_end) = line_end(dialect, record, last) else { return Ok(None) };
+        let dialect = &CsvDialect { line_end, ..dialect.clone() };
+        let mut index = Index::new(dialect, None);
+        let place = Place { byte: start as u64, line: first };
         let (bytes, lines) = index.read(record, last, 1, place)?;
-        let behind = Self { names: Vec::new(), bytes: (start + bytes) as u64, line: 1 + lines };
-        let before = Self { names: Vec::new(), bytes: start as u64, line: 1 };
-        let head = if dialect.header { behind } else { before };
+        let (bytes, line) = match dialect.header {
+            true => ((start + bytes) as u64, first + lines),
+            false => (start as u64, first),
+        };
+        let head = Self { names: Vec::new(), bytes, line, line_end };
         let Some(row) = index.lines().first() else { return Ok(last.then_some(head)) };
         let cells = index.bounds().windows(2).map(|pair| (pair[0] as usize, pair[1] as usize - 1));
         let names = cells.enumerate().map(|(number, (start, end))| {
@@ -57,6 +72,11 @@ impl CsvHead {
         Ok(Some(Self { names, ..head }))
     }
 
+    /// The dialect of the file.
+    pub fn dialect(&self, dialect: &CsvDialect) -> CsvDialect {
+        CsvDialect { line_end: self.line_end, ..dialect.clone() }
+    }
+
     /// Passes at most `rows` rows to an inference. `input` begins at the first row. A record that
     /// is cut off at the end of `input` is skipped unless it is the `last`. Rows with too few or
     /// too many cells are skipped. Returns whether there were that many rows.
@@ -71,7 +91,7 @@ impl CsvHead {
         rows: usize,
         inference: &mut Inference,
     ) -> Result<bool> {
-        let mut index = Index::new(dialect, Some(self.names.len()));
+        let mut index = Index::new(&self.dialect(dialect), Some(self.names.len()));
         let (mut taken, mut place) = (0, Place { byte: self.bytes, line: self.line });
         let mut left = rows;
         while left > 0 {
@@ -93,9 +113,54 @@ impl CsvHead {
     }
 }
 
+/// Where the first line begins that is not skipped, and its number; `None` without its bytes.
+fn skip_lines(dialect: &CsvDialect, input: &[u8], last: bool) -> Option<(usize, u64)> {
+    let mut at = 0;
+    for line in 0..dialect.skip_lines {
+        match memchr::memchr2(b'\n', b'\r', &input[at..]) {
+            // a CR LF may be cut in two
+            Some(end) if at + end + 1 == input.len() && !last => return None,
+            Some(end) => at += end + 1 + usize::from(input[at + end..].starts_with(b"\r\n")),
+            None if last => return Some((input.len(), line + 1)),
+            None => return None,
+        }
+    }
+    Some((at, dialect.skip_lines + 1))
+}
+
+/// Where records end, by the first line end outside of quotes: a CR only if there is no LF in the
+/// first [`LINE_END_WINDOW`] bytes. `None` if more bytes are needed.
+fn line_end(dialect: &CsvDialect, input: &[u8], last: bool) -> Option<LineEnd> {
+    let window = &input[..input.len().min(LINE_END_WINDOW)];
+    let (mut quoting, mut cell, mut record) = (Quoting::new(dialect), 0, 0);
+    let mut found = LineEnd::Lf;
+    for (at, byte) in window.iter().enumerate() {
+        let comment = dialect.comment.is_some() && window.get(record).copied() == dialect.comment;
+        let counts = if comment { true } else { quoting.step(*byte, at, at == cell) };
+        match byte {
+            b'\n' if counts => return Some(LineEnd::Lf),
+            b'\r' if counts => {
+                found = LineEnd::Cr;
+                (cell, record) = (at + 1, at + 1);
+            }
+            _ if counts && *byte == dialect.delimiter => cell = at + 1,
+            _ => {}
+        }
+    }
+    // a file of one line without a line end has none; a CR at its very end is half of a CR LF
+    let only_at_end = record == input.len();
+    match (last, window.len() == LINE_END_WINDOW) {
+        (true, _) if only_at_end && !window[..record.saturating_sub(1)].contains(&b'\r') => {
+            Some(LineEnd::Lf)
+        }
+        (true, _) | (_, true) => Some(found),
+        (false, false) => None,
+    }
+}
+
 /// The text of a cell, `None` for NULL. Wrong quotes are left to the decoder to report.
 fn sample_cell(raw: &[u8], dialect: &CsvDialect) -> Option<Vec<u8>> {
-    if raw == dialect.null.as_bytes() {
+    if dialect.nulls().any(|null| raw == null.as_bytes()) {
         return None;
     }
     let mut scratch = Vec::new();
@@ -114,8 +179,26 @@ fn name_of(raw: &[u8], dialect: &CsvDialect, number: usize) -> Result<String> {
     if name.is_empty() {
         return Ok(format!("c{number}"));
     }
-    String::from_utf8(name.to_vec())
-        .map_err(|_| wrong("is not UTF-8").hint("set the file's `encoding`"))
+    let name = String::from_utf8(name.to_vec())
+        .map_err(|_| wrong("is not UTF-8").hint("set the file's `encoding`"))?;
+    let quoted = raw.first().copied() == dialect.quote && dialect.quote.is_some();
+    match name.chars().find(|it| it.is_control() && !(quoted && is_usual(*it))) {
+        None => Ok(name),
+        Some(control) => {
+            let name = name.escape_debug();
+            let error = wrong(&format!("contains a control character: `{name}`"));
+            Err(match control {
+                '\t' => error.hint("set `delimiter = \"tab\"`"),
+                '\r' => error.hint("use one kind of line end in the file: LF, CR LF or CR"),
+                _ => error.hint("set the file's `encoding`, or rename the column"),
+            })
+        }
+    }
+}
+
+/// A control character that a name in quotes may have.
+pub(super) fn is_usual(control: char) -> bool {
+    matches!(control, '\t' | '\n' | '\r')
 }
 
 #[cfg(test)]
@@ -144,7 +227,15 @@ mod tests {
     fn without_a_header_columns_are_numbered_and_nothing_is_taken() {
         let dialect = CsvDialect { header: false, ..CsvDialect::default() };
         let found = CsvHead::read(&dialect, b"\xEF\xBB\xBF1,2\n", true).unwrap().unwrap();
-        assert_eq!(found, CsvHead { names: vec!["c1".into(), "c2".into()], bytes: 3, line: 1 });
+        assert_eq!(
+            found,
+            CsvHead {
+                names: vec!["c1".into(), "c2".into()],
+                bytes: 3,
+                line: 1,
+                line_end: LineEnd::Lf
+            }
+        );
     }
 
     #[test]
@@ -168,7 +259,7 @@ mod tests {
     fn rows_of_nothing_but_null_are_still_there() {
         let dialect = CsvDialect { header: false, ..CsvDialect::default() };
         let found = CsvHead::read(&dialect, b"\n\n", true).unwrap().unwrap();
-        assert_eq!(found, CsvHead { names: vec![], bytes: 0, line: 1 });
+        assert_eq!(found, CsvHead { names: vec![], bytes: 0, line: 1, line_end: LineEnd::Lf });
     }
 
     #[test]
@@ -179,6 +270,60 @@ mod tests {
         }
         assert_eq!(head(b"").names, Vec::<String>::new());
         assert_eq!(head(b"a,b").names, ["a", "b"]);
+    }
+
+    #[test]
+    fn the_first_line_end_decides_whether_a_cr_ends_a_record() {
+        for (input, expected) in [
+            (&b"a,b\r1,2\r"[..], LineEnd::Cr),
+            (b"a,\"b\n\"\r1,2", LineEnd::Cr),
+            (b"a,b\r\n1,2\r\n", LineEnd::Lf),
+            (b"a,\"b\r\"\n1,2\r", LineEnd::Lf),
+            (b"a,b\n1,2\r", LineEnd::Lf),
+            (b"a,b\r", LineEnd::Lf),
+            (b"a,b", LineEnd::Lf),
+        ] {
+            let found = head(input);
+            assert_eq!(found.line_end, expected, "{}", input.escape_ascii());
+            assert_eq!(found.names.len(), 2);
+        }
+        let found = head(b"a,b\r1,2\r");
+        assert_eq!((found.bytes, found.line), (4, 2));
+        let dialect = CsvDialect::default();
+        assert_eq!(CsvHead::read(&dialect, b"a,b\r1,2\r", false).unwrap(), None);
+        let long = b"a,b\r1,2\r".repeat(LINE_END_WINDOW / 4);
+        assert_eq!(CsvHead::read(&dialect, &long, false).unwrap().unwrap().line_end, LineEnd::Cr);
+    }
+
+    #[test]
+    fn lines_before_the_header_are_skipped() {
+        let dialect = CsvDialect { skip_lines: 2, ..CsvDialect::default() };
+        for input in [
+            &b"made \"by\nhand,\na,b\n1,2\n"[..],
+            b"\xEF\xBB\xBFx\r\n\"\r\na,b\r\n",
+            b"\r\ra,b\r1,2\r",
+        ] {
+            let found = CsvHead::read(&dialect, input, true).unwrap().unwrap();
+            assert_eq!((found.names, found.line), (vec!["a".to_owned(), "b".to_owned()], 4));
+        }
+        let short = CsvHead::read(&dialect, b"only one line", true).unwrap().unwrap();
+        assert_eq!(short.names, Vec::<String>::new());
+        assert_eq!(CsvHead::read(&dialect, b"x\ny\r", false).unwrap(), None);
+    }
+
+    #[test]
+    fn a_name_with_a_control_character_is_refused_with_advice() {
+        for (input, hint) in [
+            (&b"a\tb\n1\t2\n"[..], "tab"),
+            (b"a,b\r1,2\nc\n", "line end"),
+            (b"a,b\0\n", "encoding"),
+            (b"a,\"b\x1B\"\n", "encoding"),
+        ] {
+            let error = CsvHead::read(&CsvDialect::default(), input, true).unwrap_err();
+            assert_eq!(error.code, "CSV-HEADER");
+            assert!(error.message.contains("column"), "{error}");
+            assert!(error.hint.as_deref().unwrap().contains(hint), "{error:?}");
+        }
     }
 
     #[test]

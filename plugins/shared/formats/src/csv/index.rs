@@ -4,7 +4,7 @@
 use transload_plugin_api::{Error, Result, code};
 
 use super::{
-    COLUMN_LIMIT, CsvDialect, RECORD_LIMIT,
+    COLUMN_LIMIT, CsvDialect, LineEnd,
     scan::{BLOCK, Quoting, block, find},
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Index {
     /// Number of cells in a row; `None`: one row with any number of cells.
     cells: Option<usize>,
     delimiter: u8,
+    line_end: u8,
     comment: Option<u8>,
     dialect: CsvDialect,
 }
@@ -89,6 +90,7 @@ impl Index {
             ragged: Vec::new(),
             cells,
             delimiter: dialect.delimiter,
+            line_end: dialect.line_end.byte(),
             comment: dialect.comment,
             dialect: dialect.clone(),
         }
@@ -155,14 +157,25 @@ impl Index {
         if last && !complete && pass.record.start < input.len() {
             self.keep_limits(&mut pass, input.len(), place)?;
             if pass.quoting.quoted {
-                return Err(unclosed(input, pass.quoting.opened, place));
+                return Err(unclosed(&pass, place, &self.dialect));
             }
-            pass.line += 1;
-            self.end_record(&mut pass, input.len(), false);
+            self.end_input(&mut pass);
         }
         self.used = pass.record.first;
         // a last record without a line end has no byte after it
         Ok((pass.record.start.min(input.len()), pass.record.line - place.line))
+    }
+
+    /// Ends the last record of a file, which has no line end; half of a CR LF is none of its text.
+    fn end_input(&mut self, pass: &mut Pass<'_>) {
+        let end = pass.input.len();
+        pass.line += 1;
+        if self.dialect.line_end == LineEnd::Lf && &pass.input[pass.record.start..] == b"\r" {
+            pass.record.start = end;
+            pass.record.line = pass.line;
+            return;
+        }
+        self.end_record(pass, end, pass.quoting.is_escaped(end - 1));
     }
 
     fn clear(&mut self, rows: usize) {
@@ -180,7 +193,7 @@ impl Index {
     #[inline(always)]
     fn read_block(&mut self, pass: &mut Pass<'_>, base: usize) -> bool {
         let block = block(pass.input, base);
-        let newlines = find(&block, b'\n');
+        let newlines = find(&block, self.line_end);
         let delimiters = find(&block, self.delimiter);
         let special = pass.quoting.special(&block);
         if special == 0 && self.comment.is_none() && pass.quoting.is_calm(base) {
@@ -273,8 +286,10 @@ impl Index {
     fn end_record(&mut self, pass: &mut Pass<'_>, end: usize, escaped: bool) -> bool {
         let input = pass.input;
         let next = end + 1;
-        let carriage =
-            end > pass.record.cell && end < input.len() && input[end - 1] == b'\r' && !escaped;
+        let carriage = end > pass.record.cell
+            && input[end - 1] == b'\r'
+            && !escaped
+            && self.dialect.line_end == LineEnd::Lf;
         let end = end - usize::from(carriage);
         self.bounds[self.used] = end as u32 + 1;
         self.used += 1;
@@ -314,8 +329,8 @@ impl Index {
     /// Enforces the limit of a record, and the limit on kept bounds if it has too many cells.
     #[inline(always)]
     fn keep_limits(&mut self, pass: &mut Pass<'_>, at: usize, place: Place) -> Result<()> {
-        if at - pass.record.start > RECORD_LIMIT {
-            return Err(too_long(pass, place));
+        if at - pass.record.start > self.dialect.max_record {
+            return Err(too_long(pass, place, &self.dialect));
         }
         let most = pass.record.first + self.stride() + 1;
         if self.used > most {
@@ -327,24 +342,25 @@ impl Index {
 }
 
 #[cold]
-fn too_long(pass: &Pass<'_>, place: Place) -> Error {
-    let Pass { input, quoting, record, .. } = pass;
+fn too_long(pass: &Pass<'_>, place: Place, dialect: &CsvDialect) -> Error {
+    let Pass { quoting, record, .. } = pass;
     if quoting.quoted {
-        return unclosed(input, quoting.opened, place);
+        return unclosed(pass, place, dialect);
     }
-    Error::data("record is larger than 16 MiB")
+    Error::data(format!("record is larger than {} bytes", dialect.max_record))
         .with_code(code::CSV_RECORD)
         .at(format!("line {}, byte {}", record.line, place.byte + record.start as u64))
-        .hint("check `delimiter`, and that lines end with LF or CR LF")
+        .hint("check `delimiter` and the file's line ends, or raise `max_record`")
 }
 
 /// The error for quotes that are not closed within the record's limit.
 #[cold]
-fn unclosed(input: &[u8], opened: usize, place: Place) -> Error {
-    let line = place.line + memchr::memchr_iter(b'\n', &input[..opened]).count() as u64;
-    let byte = place.byte + opened as u64;
-    Error::data("quote is not closed within 16 MiB")
+fn unclosed(pass: &Pass<'_>, place: Place, dialect: &CsvDialect) -> Error {
+    let opened = pass.quoting.opened;
+    let lines = memchr::memchr_iter(dialect.line_end.byte(), &pass.input[..opened]).count() as u64;
+    let (line, byte) = (place.line + lines, place.byte + opened as u64);
+    Error::data(format!("quote is not closed within {} bytes", dialect.max_record))
         .with_code(code::CSV_QUOTE)
         .at(format!("line {line}, byte {byte}"))
-        .hint("close the quote, or set the file's `quote` and `escape`")
+        .hint("close the quote, set the file's `quote` and `escape`, or raise `max_record`")
 }

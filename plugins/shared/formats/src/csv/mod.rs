@@ -2,7 +2,8 @@
 //!
 //! Rules for reading and writing:
 //!
-//! - Nothing is trimmed. A record ends at LF or CR LF; a CR anywhere else is text.
+//! - Nothing is trimmed. A record ends at LF or CR LF; a CR anywhere else is text. In a file that
+//!   begins with CR alone as line end (no LF in its first 64 KiB), a record ends at CR.
 //! - A cell is quoted if its first byte is the quote. Quotes inside are doubled, or escaped if the
 //!   dialect has an escape. A quote after the first byte of an unquoted cell is text. Text after a
 //!   closing quote makes the row dirty.
@@ -12,7 +13,9 @@
 //!   cell is empty.
 //! - A line that begins with the comment byte is skipped; without one (the default), `#` is text.
 //! - A byte order mark at the start of the file is skipped before quotes are looked for.
-//! - Limits: a record 16 MiB, a cell 8 MiB, 10,000 columns.
+//! - A name in a header has no control characters, except tabs and line ends inside quotes.
+//! - Limits: a record 16 MiB unless the dialect sets another, 10,000 columns. The writer refuses
+//!   rows beyond the limit that the reader has.
 //!
 //! | file | content |
 //! |---|---|
@@ -37,14 +40,11 @@ mod specials;
 
 pub use boundary::{Boundary, BoundaryFinder, BoundaryProof};
 pub use decode::CsvDecoder;
-pub use dialect::{CsvDialect, Ragged};
+pub use dialect::{CsvDialect, LineEnd, Ragged};
 pub use encode::CsvEncoder;
+pub(crate) use encode::too_long;
 pub use head::CsvHead;
 
-/// The largest record in bytes.
-const RECORD_LIMIT: usize = 16 << 20;
-/// The largest cell in bytes.
-const FIELD_LIMIT: usize = 8 << 20;
 /// The largest number of columns.
 const COLUMN_LIMIT: usize = 10_000;
 /// A byte order mark.

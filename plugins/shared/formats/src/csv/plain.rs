@@ -115,7 +115,7 @@ fn record(
             state = State::CellStart;
             continue;
         }
-        let carriage_return = byte == b'\r' && input.get(at) == Some(&b'\n');
+        let carriage_return = byte == b'\r' && input.get(at).is_none_or(|next| *next == b'\n');
         if state == State::QuoteInQuotes && !carriage_return {
             wrong = true;
             state = State::Unquoted;
@@ -125,9 +125,13 @@ fn record(
         cell.push((byte, false));
     }
     if !ended && state != State::Comment {
+        if cell.last() == Some(&(b'\r', false)) {
+            cell.pop();
+            wrong = wrong && !matches!(state, State::QuoteInQuotes);
+        }
         cells.push(finish(dialect, &mut cell, &mut quoted, &mut wrong));
     }
-    let empty = matches!(input[from..at], [b'\n'] | [b'\r', b'\n']);
+    let empty = matches!(input[from..at], [b'\n'] | [b'\r', b'\n'] | [b'\r']);
     if state == State::Comment || empty {
         cells.clear();
     }

@@ -3,23 +3,23 @@
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, code, schema_of};
-use transload_values::{CellWords, ColumnParser, ValueError};
+use transload_values::{CellWords, ColumnParser, ValueError, parse};
 
 use super::{
-    JsonShape, RECORD_LIMIT,
+    JsonShape,
     keys::{Found, Keys},
     scan::{Halt, Kind, Scan, Scanner, Token, unescape},
 };
-use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder};
+use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder, MAX_RECORD, row_numbers::RowNumbers};
 
 /// What happens to a key that is not in the schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownKeys {
-    /// The key is skipped and counted in [`JsonDecoder::unknown_keys`].
-    #[default]
-    Ignore,
     /// Its row is dirty.
+    #[default]
     Dirty,
+    /// The key is skipped and counted in [`JsonDecoder::unknown_keys`].
+    Ignore,
 }
 
 /// The decoder's position in an array; for lines it is always `Record`.
@@ -65,8 +65,8 @@ pub struct JsonDecoder {
     line: u64,
     rows: usize,
     taken: usize,
-    first_line: u64,
-    exact: bool,
+    lines: RowNumbers,
+    max_record: usize,
     dirty: Vec<DirtyRow>,
     fault: Option<Fault>,
     scratch: Vec<u8>,
@@ -98,12 +98,18 @@ impl JsonDecoder {
             line: 1,
             rows: 0,
             taken: 0,
-            first_line: 1,
-            exact: true,
+            lines: RowNumbers::default(),
+            max_record: MAX_RECORD,
             dirty: Vec::new(),
             fault: None,
             scratch: Vec::new(),
         })
+    }
+
+    /// With another limit for the bytes of a record.
+    #[must_use]
+    pub fn max_record(self, max_record: usize) -> Self {
+        Self { max_record, ..self }
     }
 
     /// For input that begins after a record, on this line, instead of at the start of its file.
@@ -262,14 +268,16 @@ impl JsonDecoder {
     }
 
     fn check_length(&self, bytes: usize) -> Result<()> {
-        if bytes <= RECORD_LIMIT {
+        if bytes <= self.max_record {
             return Ok(());
         }
-        let message = format!("a record is longer than {} MiB", RECORD_LIMIT >> 20);
+        let message = format!("a record is longer than {} bytes", self.max_record);
         Err(Error::data(message)
             .with_code(code::JSON_LENGTH)
             .at(format!("line {}", self.line))
-            .hint("look for a missing line break or an unclosed quote there"))
+            .hint(
+                "look for a missing line break or an unclosed quote there, or raise `max_record`",
+            ))
     }
 
     /// Takes one object and appends its values. Problems with values or keys go to `fault`; the
@@ -302,8 +310,9 @@ impl JsonDecoder {
             Found::Column(column) => column,
             Found::Unwanted => return,
             Found::Unknown if self.unknown == UnknownKeys::Ignore => return,
-            Found::Unknown => return self.refuse("unknown", "a key that is not in the schema"),
+            Found::Unknown => return self.refuse_unknown(),
             Found::Duplicate => return self.refuse("duplicate", "the same key twice"),
+            Found::Wrong => return self.refuse("parse", "a key with an invalid escape"),
         };
         if let Err(error) = self.append(column, value) {
             self.blame(column, value, error);
@@ -322,6 +331,17 @@ impl JsonDecoder {
                 unescape(value.inner(), &mut self.scratch)
                     .map_err(|reason| ValueError { code: "parse", reason: reason.to_owned() })?;
                 builder.append_text(&self.scratch)
+            }
+            Kind::Nested if !self.json[column] => {
+                // The scan does not look at escapes; what a column of type json gets is checked
+                // by its builder.
+                if memchr::memchr(b'\\', value.raw).is_some() {
+                    parse::json(value.raw).map_err(|_| ValueError {
+                        code: "parse",
+                        reason: "expected JSON, found an invalid escape in it".to_owned(),
+                    })?;
+                }
+                builder.append_text(value.raw)
             }
             Kind::Boolean | Kind::Number | Kind::Nested => builder.append_text(value.raw),
         }
@@ -350,15 +370,22 @@ impl JsonDecoder {
         self.fault = Some(Fault { column: None, value: None, code, reason: reason.to_owned() });
     }
 
+    #[cold]
+    fn refuse_unknown(&mut self) {
+        let key = self.keys.current();
+        let reason = format!(
+            "the key `{key}` is not in the schema: name it in [reader.schema], or set \
+             `unknown_keys = \"ignore\"` to leave it out"
+        );
+        self.refuse("unknown", &reason);
+    }
+
     /// Keeps the row, or makes it a dirty one.
     #[inline]
     fn end_row(&mut self) {
         match self.fault.take() {
             None => {
-                if self.rows == 0 {
-                    self.first_line = self.line;
-                }
-                self.exact &= self.line == self.first_line + self.rows as u64;
+                self.lines.push(self.rows, self.line);
                 self.rows += 1;
             }
             Some(fault) => {
@@ -421,15 +448,10 @@ impl Decoder for JsonDecoder {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(schema_of(&self.columns), arrays, &options)
             .map_err(|error| Error::defect("columns").caused_by(&error))?;
-        let decoded = Decoded {
-            batch,
-            dirty: std::mem::take(&mut self.dirty),
-            first_line: self.first_line,
-            exact: self.exact,
-        };
         self.rows = 0;
-        self.exact = true;
-        Ok(Some(decoded))
+        let dirty = std::mem::take(&mut self.dirty);
+        let (first_line, gaps, exact) = self.lines.take(self.line);
+        Ok(Some(Decoded { batch, dirty, first_line, gaps, exact }))
     }
 }
 

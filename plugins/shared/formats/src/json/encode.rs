@@ -10,8 +10,14 @@ use arrow_array::{
 use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result};
 use transload_values::{BinaryText, ColumnRenderer};
 
-use super::{JsonShape, scan::next_special};
-use crate::Encoder;
+use super::{
+    JsonShape,
+    scan::{MAX_DEPTH, next_special},
+};
+use crate::{Encoder, MAX_RECORD, csv::too_long};
+
+/// The deepest nesting of a document: the row's own braces are around it.
+const MAX_DOCUMENT_DEPTH: usize = MAX_DEPTH - 1;
 
 /// Writes one object per row, its keys in the order of the columns.
 pub struct JsonEncoder {
@@ -24,6 +30,7 @@ pub struct JsonEncoder {
     /// The value of `begun` at the last commit.
     committed: bool,
     binary: BinaryText,
+    max_record: usize,
     refused: Vec<DirtyRow>,
 }
 
@@ -43,8 +50,15 @@ impl JsonEncoder {
             begun: false,
             committed: false,
             binary,
+            max_record: MAX_RECORD,
             refused: Vec::new(),
         }
+    }
+
+    /// With another limit for the bytes of a record.
+    #[must_use]
+    pub fn max_record(self, max_record: usize) -> Self {
+        Self { max_record, ..self }
     }
 
     fn prepare<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<JsonColumn<'a>>> {
@@ -61,14 +75,15 @@ impl JsonEncoder {
 
     #[cold]
     fn note(&mut self, refused: &Refused, columns: &[JsonColumn<'_>], row: usize) {
-        self.refused.push(DirtyRow {
-            row: row as u64,
-            place: None,
-            column: Some(self.columns[refused.column].name.clone()),
-            value: columns[refused.column].text(row),
-            code: "range".to_owned(),
-            reason: refused.reason.to_owned(),
-        });
+        let (column, value, code, reason) = match refused {
+            Refused::Value { column, reason } => {
+                let name = self.columns[*column].name.clone();
+                (Some(name), columns[*column].text(row), "range", (*reason).to_owned())
+            }
+            Refused::Length(bytes) => (None, None, "length", too_long(*bytes, self.max_record)),
+        };
+        let (row, code) = (row as u64, code.to_owned());
+        self.refused.push(DirtyRow { row, place: None, column, value, code, reason });
     }
 
     fn write_row(
@@ -83,11 +98,16 @@ impl JsonEncoder {
         if columns.is_empty() {
             out.push(b'{');
         }
+        let start = out.len();
         for (index, (key, column)) in self.keys.iter().zip(columns).enumerate() {
             out.extend_from_slice(key);
-            column.write(row, out).map_err(|reason| Refused { column: index, reason })?;
+            column.write(row, out).map_err(|reason| Refused::Value { column: index, reason })?;
         }
         out.push(b'}');
+        let bytes = out.len() - start;
+        if bytes > self.max_record {
+            return Err(Refused::Length(bytes));
+        }
         if self.shape == JsonShape::Lines {
             out.push(b'\n');
         }
@@ -96,10 +116,12 @@ impl JsonEncoder {
     }
 }
 
-/// A value that JSON cannot hold.
-struct Refused {
-    column: usize,
-    reason: &'static str,
+/// A row that cannot be written so that the reader reads it back.
+enum Refused {
+    /// A value that JSON cannot hold.
+    Value { column: usize, reason: &'static str },
+    /// The record would have this many bytes.
+    Length(usize),
 }
 
 impl Encoder for JsonEncoder {
@@ -291,6 +313,7 @@ fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     match text.trim_ascii() {
         "" => return Err("an empty text is not JSON"),
         "null" => return Err("the JSON document `null` would be read back as NULL"),
+        _ if is_deep(text.as_bytes()) => return Err("the document is nested too deeply"),
         _ => {}
     }
     let start = out.len();
@@ -303,6 +326,23 @@ fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
         }
     }
     Ok(())
+}
+
+/// Whether a document has more levels than the reader takes. Few have enough bytes for it.
+fn is_deep(text: &[u8]) -> bool {
+    let (mut depth, mut quoted, mut at) = (0usize, false, 0);
+    while text.len() > 2 * MAX_DOCUMENT_DEPTH && depth <= MAX_DOCUMENT_DEPTH {
+        match text.get(at) {
+            None => return false,
+            Some(b'\\') => at += 1,
+            Some(b'"') => quoted = !quoted,
+            Some(b'{' | b'[') if !quoted => depth += 1,
+            Some(b'}' | b']') if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    depth > MAX_DOCUMENT_DEPTH
 }
 
 /// Converts a decimal number's text to the grammar of JSON: `+5`, `007`, `.5` and `5.` become `5`,
@@ -378,6 +418,7 @@ mod tests {
     use transload_plugin_api::schema_of;
 
     use super::*;
+    use crate::{CellWords, Decoder, JsonDecoder, UnknownKeys};
 
     fn encode(
         shape: JsonShape,
@@ -457,6 +498,43 @@ mod tests {
         let (lines, dirty) = encode(JsonShape::Lines, &[("j", LogicalType::Json, documents)]);
         assert_eq!(lines, "{\"j\":null}\n{\"j\":[null]}\n");
         assert_eq!(dirty.iter().map(|row| row.row).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn what_the_reader_would_refuse_is_left_out() {
+        let nested = |levels: usize| "[".repeat(levels) + "\"]\"" + &"]".repeat(levels);
+        let deep = nested(MAX_DOCUMENT_DEPTH + 1);
+        let documents =
+            [&*nested(MAX_DOCUMENT_DEPTH), &*deep, "[]", &*format!("\"{}\"", "[".repeat(300))];
+        let documents = strings(&documents.map(Some));
+        let columns = [Column::new("j", LogicalType::Json, true)];
+        let batch = RecordBatch::try_new(schema_of(&columns), vec![documents]).unwrap();
+        for (max_record, expected) in
+            [(MAX_RECORD, vec![(1, "range")]), (307, vec![(1, "range"), (3, "length")])]
+        {
+            for shape in [JsonShape::Lines, JsonShape::Array] {
+                let encoder = JsonEncoder::new(shape, &columns, BinaryText::Hex);
+                let mut encoder = encoder.max_record(max_record);
+                let mut out = Vec::new();
+                encoder.start(&mut out).unwrap();
+                encoder.encode(&batch, &mut out).unwrap();
+                encoder.end(&mut out).unwrap();
+                let refused = encoder.take_refused();
+                let refused: Vec<_> = refused.iter().map(|row| (row.row, &*row.code)).collect();
+                assert_eq!(refused, expected);
+                let decoder = JsonDecoder::new(
+                    shape,
+                    &columns,
+                    &CellWords::default(),
+                    [],
+                    UnknownKeys::Dirty,
+                );
+                let mut decoder = decoder.unwrap().max_record(max_record);
+                assert_eq!(decoder.decode(&out, true).unwrap(), out.len());
+                let found = decoder.flush().unwrap().unwrap();
+                assert_eq!((found.batch.num_rows(), found.dirty), (4 - refused.len(), vec![]));
+            }
+        }
     }
 
     #[test]

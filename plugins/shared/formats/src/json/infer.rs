@@ -20,6 +20,7 @@ const MOST_KEYS: usize = 10_000;
 pub struct JsonInference {
     guesses: Vec<Guess>,
     by_name: HashMap<String, usize>,
+    unusable: Option<String>,
     rows: u64,
 }
 
@@ -105,12 +106,21 @@ impl JsonInference {
     fn member(&mut self, key: Token<'_>, value: Token<'_>) -> Scan<()> {
         let name = text_of(key).and_then(|name| String::from_utf8(name).ok());
         let name = name.ok_or(Halt::Wrong { at: 0, expected: "a key" })?;
+        if name.contains('\0') {
+            self.unusable = Some(name);
+            return Ok(());
+        }
         let index = *self.by_name.entry(name.clone()).or_insert_with(|| {
             self.guesses.push(Guess::new(name));
             self.guesses.len() - 1
         });
         self.guesses[index].see(value);
         Ok(())
+    }
+
+    /// A key that cannot be a column's name, because it contains the character NUL.
+    pub fn unusable(&self) -> Option<&str> {
+        self.unusable.as_deref()
     }
 
     /// Number of objects sampled so far.

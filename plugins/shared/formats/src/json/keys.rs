@@ -41,6 +41,8 @@ pub(super) enum Found {
     Unknown,
     /// The same object has had the key before.
     Duplicate,
+    /// It has an escape that is not one of JSON's.
+    Wrong,
 }
 
 /// All spellings seen so far, and the position in the current row.
@@ -54,6 +56,9 @@ pub(super) struct Keys {
     row: u64,
     /// For each column, the last row that had it.
     column_rows: Vec<u64>,
+    /// The last key beyond [`MAX_SPELLINGS`], if it is the current one, and how many there were.
+    stray: Option<String>,
+    strays: u64,
 }
 
 impl Keys {
@@ -69,6 +74,8 @@ impl Keys {
             last: NONE,
             row: 0,
             column_rows: vec![0; wanted.len()],
+            stray: None,
+            strays: 0,
         }
     }
 
@@ -76,6 +83,7 @@ impl Keys {
     pub(super) fn start_row(&mut self) {
         self.row += 1;
         self.last = NONE;
+        self.stray = None;
     }
 
     /// Whether the current object had this column.
@@ -109,19 +117,33 @@ impl Keys {
         }
         let mut name = Vec::new();
         if unescape(token.inner(), &mut name).is_err() {
-            return Ok(Found::Unknown);
+            return Ok(Found::Wrong);
         }
         let column = self.columns.get(name.as_slice()).copied();
         let known = column.is_some() || self.known.contains_key(name.as_slice());
         if self.spellings.len() >= MAX_SPELLINGS && column.is_none() {
-            return Ok(if known { Found::Unwanted } else { Found::Unknown });
+            return Ok(if known { Found::Unwanted } else { self.note_stray(&name) });
         }
+        self.stray = None;
         let index = self.spellings.len() as u32;
         self.by_text.insert(Box::from(token.inner()), index);
         let quoted = [token.raw, b":"].concat().into_boxed_slice();
         self.spellings.push(Spelling { quoted, column, known, next: NONE, row: 0, rows: 0 });
         self.link(index);
         Ok(self.note(index))
+    }
+
+    fn note_stray(&mut self, name: &[u8]) -> Found {
+        self.strays += 1;
+        self.stray = Some(String::from_utf8_lossy(name).into_owned());
+        Found::Unknown
+    }
+
+    /// The key that was taken last and is not in the schema, as spelled.
+    pub(super) fn current(&self) -> String {
+        let spelling = self.spellings.get(self.last as usize);
+        let stray = || self.stray.clone().unwrap_or_default();
+        spelling.filter(|it| !it.known && self.stray.is_none()).map_or_else(stray, Spelling::text)
     }
 
     /// Records which key followed the last one.
@@ -151,12 +173,19 @@ impl Keys {
         }
     }
 
-    /// The keys that are not in the schema, as spelled, each with the number of rows that had it.
+    /// The keys that are not in the schema, as spelled, each with the number of rows that had it;
+    /// those that are too many to be told apart are one.
     pub(super) fn unknown(&self) -> impl Iterator<Item = (String, u64)> {
-        self.spellings.iter().filter(|spelling| !spelling.known).map(|spelling| {
-            let text = String::from_utf8_lossy(&spelling.quoted);
-            (text.trim_end_matches(':').trim_matches('"').to_owned(), spelling.rows)
-        })
+        let unknown = self.spellings.iter().filter(|spelling| !spelling.known);
+        let unknown = unknown.map(|spelling| (spelling.text(), spelling.rows));
+        unknown.chain((self.strays > 0).then(|| ("other keys".to_owned(), self.strays)))
+    }
+}
+
+impl Spelling {
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.quoted);
+        text.trim_end_matches(':').trim_matches('"').to_owned()
     }
 }
 

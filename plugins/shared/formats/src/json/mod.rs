@@ -11,9 +11,6 @@ pub use decode::{JsonDecoder, UnknownKeys};
 pub use encode::JsonEncoder;
 pub use infer::JsonInference;
 
-/// The longest record, in bytes.
-const RECORD_LIMIT: usize = 16 << 20;
-
 /// How records are laid out in a JSON file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonShape {

@@ -90,8 +90,9 @@ fn expected(dialect: &CsvDialect, input: &[u8], width: usize) -> (Vec<Row>, Vec<
     (clean, dirty)
 }
 
+/// Half of a CR LF at the end is no line.
 fn is_empty_line(dialect: &CsvDialect, input: &[u8], at: usize) -> bool {
-    dialect.comment.is_none_or(|comment| input[at] != comment)
+    dialect.comment.is_none_or(|comment| input[at] != comment) && input[at..] != *b"\r"
 }
 
 proptest! {
@@ -179,7 +180,9 @@ fn t55_short_and_long_rows_are_dirty_with_their_line() {
             (Some("line 5"), "expected 2 cells, found 3"),
         ]
     );
-    assert_eq!((found.batch.num_rows(), found.first_line, found.exact), (3, 1, false));
+    assert_eq!((found.batch.num_rows(), found.first_line, found.exact), (3, 1, true));
+    let gaps: Vec<_> = found.gaps.iter().map(|gap| (gap.row, gap.number)).collect();
+    assert_eq!(gaps, [(1, 3), (2, 6)]);
     let dialect = CsvDialect { ragged: Ragged::Error, ..CsvDialect::default() };
     let error = decode(decoder(&dialect, &texts(2)), input.as_bytes(), 100).unwrap_err();
     assert_eq!((error.code.as_str(), error.place.as_deref()), ("CSV-RAGGED", Some("line 2")));
@@ -200,17 +203,47 @@ fn t55_an_unclosed_quote_is_named_and_bounded() {
 }
 
 #[test]
-fn a_cell_beyond_its_limit_makes_its_row_dirty() {
-    let long = "x".repeat(FIELD_LIMIT);
-    let input = format!("a,{long}\nb,{long}y\nc,d\n");
-    let decoder = decoder(&CsvDialect::default(), &texts(2));
-    let found = decode(decoder, input.as_bytes(), usize::MAX / 2).unwrap();
-    let dirty: Vec<_> = found.iter().flat_map(|part| &part.dirty).collect();
-    let told: Vec<_> = dirty.iter().map(|row| (row.place.as_deref(), &*row.code)).collect();
-    assert_eq!(told, [(Some("line 2"), "length")]);
-    let reason = &dirty[0].reason;
-    assert!(reason.starts_with("the cell has 8388609 bytes, the limit is 8 MiB; "), "{reason}");
-    assert_eq!(found.iter().map(|part| part.batch.num_rows()).sum::<usize>(), 2);
+fn the_limit_of_a_record_is_an_option() {
+    let input = format!("a,b\nc,{}\n", "x".repeat(2000));
+    for (max_record, expected) in [(1000, Err("CSV-RECORD".to_owned())), (3000, Ok(2))] {
+        let dialect = CsvDialect { max_record, ..CsvDialect::default() };
+        let found = decode(decoder(&dialect, &texts(2)), input.as_bytes(), usize::MAX / 2);
+        let rows = |found: Vec<Decoded>| found.iter().map(|part| part.batch.num_rows()).sum();
+        assert_eq!(found.map(rows).map_err(|error: Error| error.code), expected);
+    }
+}
+
+#[test]
+fn a_cr_alone_ends_a_record_where_the_head_has_shown_it() {
+    let dialect = CsvDialect { line_end: crate::LineEnd::Cr, ..CsvDialect::default() };
+    let input = b"1,\"a\rb\"\r2\r3,c";
+    let found = decode(decoder(&dialect, &texts(2)), input, 100).unwrap().remove(0);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(rows(&found.batch), [[text("1"), text("a\rb")], [text("3"), text("c")]]);
+    assert_eq!(found.dirty[0].place.as_deref(), Some("line 3"));
+    assert_eq!(found.gaps.iter().map(|gap| gap.number).collect::<Vec<_>>(), [4]);
+}
+
+#[test]
+fn half_of_a_cr_lf_at_the_end_is_not_data() {
+    for (input, count) in [("1,2\r\n3,4\r", 2), ("1,\"2\"\r", 1), ("1,2\r\n\r", 1)] {
+        let found = decode_default(&texts(2), input);
+        assert_eq!((found.batch.num_rows(), found.dirty.len()), (count, 0), "{input:?}");
+        assert!(rows(&found.batch).iter().flatten().flatten().all(|text| !text.contains('\r')));
+    }
+}
+
+#[test]
+fn several_texts_mean_null() {
+    let other_nulls = vec!["NULL".to_owned(), "\\N".to_owned()];
+    let dialect = CsvDialect { other_nulls, ..CsvDialect::default() };
+    let columns = [texts(1).remove(0), Column::new("c2", LogicalType::Int64, true)];
+    let input = b"NULL,\\N\n\"NULL\",\nNULLS,7\n";
+    let found = decode(decoder(&dialect, &columns), input, 100).unwrap().remove(0);
+    assert_eq!(found.dirty, []);
+    let nulls =
+        |at: usize| (0..3).map(|row| found.batch.column(at).is_null(row)).collect::<Vec<_>>();
+    assert_eq!((nulls(0), nulls(1)), (vec![true, false, false], vec![true, true, false]));
 }
 
 #[test]

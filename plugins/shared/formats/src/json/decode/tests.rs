@@ -156,6 +156,52 @@ fn unknown_keys_are_counted_or_dirty() {
     let (rows, dirty) = rows_of(&mut strict, input, 1 << 20).unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(faults(&dirty), [("line 1", "", "unknown"), ("line 3", "", "unknown")]);
+    assert!(dirty[0].reason.starts_with("the key `new` is not in the schema: "), "{dirty:?}");
+}
+
+/// Whatever is wrong inside of nested JSON, the row is dirty in a column of any type.
+#[test]
+fn escapes_in_nested_values_are_checked_for_text_as_for_json() {
+    for column in ["name", "doc"] {
+        for (nested, is_json) in [
+            (r#"["\u12"]"#, false),
+            (r#"["\x"]"#, false),
+            (r#"{"\q":1}"#, false),
+            (r#"["\\", "\u00e9\n", "\ud800"]"#, true),
+        ] {
+            let row = format!("{{\"id\":1,\"{column}\":{nested}}}\n");
+            let (rows, dirty) = lines(&row);
+            assert_eq!(rows.len(), usize::from(is_json), "{row}");
+            let expected = if is_json { vec![] } else { vec![("line 1", column, "parse")] };
+            assert_eq!(faults(&dirty), expected, "{row}");
+        }
+    }
+}
+
+#[test]
+fn a_key_with_an_invalid_escape_makes_its_row_dirty() {
+    let (rows, dirty) = lines("{\"id\":1,\"a\\x\":2}\n");
+    assert_eq!((rows.len(), faults(&dirty)), (0, vec![("line 1", "", "parse")]));
+}
+
+#[test]
+fn clean_rows_behind_dirty_ones_have_their_own_lines() {
+    let input = "{\"id\":1}\n\n{\"id\":\"x\"}\n{\"id\":2}\n{\"id\":3}\nx\n{\"id\":4}\n";
+    for shape in [JsonShape::Lines, JsonShape::Array] {
+        let input = match shape {
+            JsonShape::Lines => input.to_owned(),
+            JsonShape::Array => {
+                "[{\"id\":1},\n\n{\"id\":\"x\"},\n{\"id\":2},\n{\"id\":3},\n\n{\"id\":4}]"
+                    .to_owned()
+            }
+        };
+        let mut decoder = decoder(shape, &columns(), UnknownKeys::Dirty);
+        decoder.decode(input.as_bytes(), true).unwrap();
+        let found = decoder.flush().unwrap().unwrap();
+        let gaps: Vec<_> = found.gaps.iter().map(|gap| (gap.row, gap.number)).collect();
+        assert_eq!((found.first_line, found.exact), (1, true));
+        assert_eq!(gaps, [(1, 4), (3, 7)], "{shape:?}");
+    }
 }
 
 #[test]
@@ -198,10 +244,12 @@ fn broken_arrays_are_errors_with_their_line() {
 #[test]
 fn an_endless_record_is_an_error() {
     let mut input = b"{\"id\":1}\n{\"name\":\"".to_vec();
-    input.resize(RECORD_LIMIT + 100, b'x');
-    let mut decoder = decoder(JsonShape::Lines, &columns(), UnknownKeys::Ignore);
-    let error = decoder.decode(&input, false).unwrap_err();
+    input.resize(MAX_RECORD + 100, b'x');
+    let mut limited = decoder(JsonShape::Lines, &columns(), UnknownKeys::Ignore);
+    let error = limited.decode(&input, false).unwrap_err();
     assert_eq!((error.code.as_str(), error.place.as_deref()), ("JSON-LENGTH", Some("line 2")));
+    let raised = decoder(JsonShape::Lines, &columns(), UnknownKeys::Ignore);
+    raised.max_record(MAX_RECORD + 100).decode(&input, false).unwrap();
 }
 
 #[test]
