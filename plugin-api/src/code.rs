@@ -22,7 +22,7 @@ codes! {
     CSV_QUOTE = "CSV-QUOTE";
     /// A CSV record has more or fewer cells than the header, and `ragged = "error"`.
     CSV_RAGGED = "CSV-RAGGED";
-    /// A CSV record is larger than 16 MiB.
+    /// A CSV record is larger than the limit.
     CSV_RECORD = "CSV-RECORD";
     /// The file of dirty rows cannot be written.
     DIRTY_FILE = "DIRTY-FILE";
@@ -46,6 +46,8 @@ codes! {
     FORMAT_COMPRESSION = "FORMAT-COMPRESSION";
     /// A text file is not in the encoding that the job gives.
     FORMAT_ENCODING = "FORMAT-ENCODING";
+    /// A JSON key cannot be the name of a column.
+    JSON_KEY = "JSON-KEY";
     /// A JSON record is longer than the limit.
     JSON_LENGTH = "JSON-LENGTH";
     /// A JSON file breaks the syntax of JSON.
@@ -72,13 +74,15 @@ codes! {
     OBJECT_NO_NAME = "OBJECT-NO-NAME";
     /// TLS with the object store failed.
     OBJECT_NO_TLS = "OBJECT-NO-TLS";
+    /// A Parquet column cannot be read, and the job does not leave it out.
+    PARQUET_COLUMN = "PARQUET-COLUMN";
     /// The compression inside a Parquet file is not supported.
     PARQUET_COMPRESSION = "PARQUET-COMPRESSION";
     /// A Parquet file is damaged.
     PARQUET_DAMAGED = "PARQUET-DAMAGED";
     /// A Parquet file is encrypted.
     PARQUET_ENCRYPTED = "PARQUET-ENCRYPTED";
-    /// A Parquet page or row group is larger than the limit.
+    /// A page, a value or a row group of a Parquet file is larger than the limit.
     PARQUET_LIMIT = "PARQUET-LIMIT";
     /// The connection to a PostgreSQL server was not established.
     PG_NOT_OPEN = "PG-NOT-OPEN";

@@ -68,6 +68,8 @@ impl Reader for ObjectReader {
     }
 
     fn counts(&self) -> Result<Vec<Count>> {
-        Ok(self.access.counts())
+        let mut counts = self.access.counts();
+        counts.extend(self.files.counts()?);
+        Ok(counts)
     }
 }

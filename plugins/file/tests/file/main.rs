@@ -4,6 +4,7 @@
 mod conformance;
 mod folders;
 mod host;
+mod left_out;
 mod parquet;
 mod partitions;
 mod reading;

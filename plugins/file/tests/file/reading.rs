@@ -325,10 +325,10 @@ fn reading_goes_on_behind_any_position() {
 #[test]
 fn unknown_keys_are_ignored_or_dirty() {
     let content = "{\"a\":1}\n{\"a\":2,\"b\":3}\n";
-    let ignored = texts("x.jsonl", content, json!({"sample_rows": 1})).unwrap();
+    let ignore = json!({"sample_rows": 1, "unknown_keys": "ignore"});
+    let ignored = texts("x.jsonl", content, ignore).unwrap();
     assert_eq!((ignored.rows.len(), ignored.dirty.len()), (2, 0));
-    let strict = json!({"sample_rows": 1, "unknown_keys": "dirty"});
-    let refused = texts("x.jsonl", content, strict).unwrap();
+    let refused = texts("x.jsonl", content, json!({"sample_rows": 1})).unwrap();
     assert_eq!(
         (refused.rows.len(), dirty_of(&refused)),
         (1, vec![("x.jsonl, line 2".into(), "unknown".into())])
@@ -344,8 +344,8 @@ fn lists_come_as_json_and_what_has_no_text_form_as_text() {
     let produced = reader.produces(&wanted).unwrap();
     let types: Vec<_> = produced.iter().map(|column| column.logical.to_string()).collect();
     assert_eq!(types, ["json", "text", "int16"]);
-    let unknown = reader.produces(&columns(&[("b", "text")])).unwrap_err();
-    assert_eq!(unknown.kind, ErrorKind::Schema);
+    // Objects may have more keys than the sample shows, and the target may name one.
+    assert_eq!(reader.produces(&columns(&[("b", "text")])).unwrap().len(), 1);
 }
 
 #[test]

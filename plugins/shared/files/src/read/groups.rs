@@ -1,7 +1,7 @@
 //! The rows of some row groups of a Parquet file.
 
 use transload_formats::{ParquetBatch, ParquetDecoder, ParquetFile, RowGroup};
-use transload_plugin_api::{Column, Result};
+use transload_plugin_api::{Column, Gap, Result};
 
 use super::{
     rows::{PieceBatch, PiecePosition, PieceRows},
@@ -35,7 +35,7 @@ impl GroupRows {
         planned: &[String],
     ) -> Result<Self> {
         let file = open_parquet(&source.job.store, &piece.file)?;
-        let names: Vec<_> = file.columns().iter().map(|column| column.name.clone()).collect();
+        let names = schema::names_of_parquet(&file);
         schema::compare(planned, "the plan", &names, &piece.file)?;
         let until = piece.until.unwrap_or(file.row_groups().len() as u64);
         let position = resume.unwrap_or(PiecePosition { offset: piece.from, line: 0 });
@@ -53,21 +53,23 @@ impl GroupRows {
 impl PieceRows for GroupRows {
     fn next(&mut self) -> Result<Option<PieceBatch>> {
         let Some(read) = self.decoder.next_batch()? else { return Ok(None) };
-        let ParquetBatch { batch, row_group, row_in_group_after, first_row } = read;
+        let ParquetBatch { batch, rows, dirty, first_row, gaps, row_group, row_in_group_after } =
+            read;
         let group = self.group(row_group as u64);
         // A row group's bytes are spread over its rows, so that those of a split add up.
         let share = |rows: u64| {
             (u128::from(group.bytes) * u128::from(rows) / u128::from(group.rows.max(1))) as u64
         };
-        let before = row_in_group_after - batch.num_rows() as u64;
+        let before = row_in_group_after - rows;
         let bytes = share(row_in_group_after) - share(before);
         let done = row_in_group_after == group.rows;
         self.position = match done {
             true => PiecePosition { offset: row_group as u64 + 1, line: 0 },
             false => PiecePosition { offset: row_group as u64, line: row_in_group_after },
         };
-        let (dirty, first) = (Vec::new(), first_row + 1);
-        Ok(Some(PieceBatch { batch, dirty, bytes, unit: "row", first, exact: true }))
+        let first = first_row + 1;
+        let gaps = gaps.into_iter().map(|gap| Gap { number: gap.number + 1, ..gap }).collect();
+        Ok(Some(PieceBatch { batch, dirty, bytes, unit: "row", first, gaps, exact: true }))
     }
 
     fn position(&self) -> Option<PiecePosition> {

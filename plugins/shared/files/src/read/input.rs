@@ -307,7 +307,7 @@ fn text_of(
     if is_plain(compression, options) {
         return Ok(Box::new(stored));
     }
-    let text = compression.reader(stored)?;
+    let text = compression.reader_up_to(options.max_decompressed, stored)?;
     if options.is_utf8() {
         return Ok(text);
     }

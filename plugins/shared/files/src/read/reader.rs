@@ -5,8 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use parking_lot::Mutex;
 use transload_formats::{Format, ReadOptions, produced};
 use transload_plugin_api::{
-    Cancel, Column, Error, Finding, Host, LogicalType, Options, Position, ReadTask, Reader, Result,
-    SourceSchema, Split, SplitRequest, TableInfo,
+    Cancel, Column, Count, Error, Finding, Host, LogicalType, Options, Position, ReadTask, Reader,
+    Result, SourceSchema, Split, SplitRequest, TableInfo,
 };
 use transload_values::ColumnParser;
 
@@ -42,6 +42,7 @@ impl FilesReader {
             store,
             options: Arc::new(ReadOptions::parse(options)?),
             declared: options.schema.clone().into(),
+            left_out: Arc::default(),
         };
         Ok(Self { job, cancel: host.cancel().clone(), frozen: Mutex::new(None) })
     }
@@ -109,19 +110,16 @@ impl Reader for FilesReader {
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
         let words = self.job.options.words();
-        let (format, names) = self.with_frozen(|frozen| {
+        let (format, open, names) = self.with_frozen(|frozen| {
             let format = frozen.source.format;
-            let columns = &frozen.columns()?.schema.columns;
-            Ok((format, columns.iter().map(|column| column.name.clone()).collect::<HashSet<_>>()))
+            let SourceSchema { columns, open, .. } = &frozen.columns()?.schema;
+            let names = columns.iter().map(|column| column.name.clone()).collect::<HashSet<_>>();
+            Ok((format, *open, names))
         })?;
-        // JSON without a single object has no keys that a column could be missing among.
-        let known =
-            |name: &String| names.contains(name) || (names.is_empty() && format != Format::Csv);
+        let known = |name: &String| open || names.contains(name);
         if let Some(unknown) = wanted.iter().find(|column| !known(&column.name)) {
             let message = format!("there is no column `{}` in the files", unknown.name);
-            return Err(Error::schema(message).hint(
-                "a JSON key that the sample did not show can be named in `[reader.schema]`",
-            ));
+            return Err(Error::schema(message));
         }
         if format == Format::Parquet {
             return self.with_frozen(|frozen| {
@@ -159,6 +157,21 @@ impl Reader for FilesReader {
             None => self.with_frozen(|frozen| Ok(frozen.source.clone()))?,
         };
         Ok(Box::new(FilesTask::new(source, columns, data, after, &self.cancel)?))
+    }
+
+    fn counts(&self) -> Result<Vec<Count>> {
+        const NAMED: usize = 20;
+        let left_out = self.job.left_out.lock();
+        if left_out.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut names: Vec<_> =
+            left_out.keys().take(NAMED).map(|key| format!("`{}`", key.escape_debug())).collect();
+        if left_out.len() > NAMED {
+            names.push(format!("and {} more", left_out.len() - NAMED));
+        }
+        let what = format!("values of keys outside the schema are left out: {}", names.join(", "));
+        Ok(vec![Count::left_out("values_left_out", left_out.values().sum(), what)])
     }
 }
 

@@ -2,7 +2,7 @@
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{DirtyRow, Result};
+use transload_plugin_api::{DirtyRow, Gap, Result};
 
 /// A place in a piece. Text: a byte of the file's text and its line. Parquet: a row group and
 /// rows of it that have been read.
@@ -19,9 +19,6 @@ pub(crate) trait PieceRows: Send {
 
     /// Where reading continues behind them; `None` at the end of the piece.
     fn position(&self) -> Option<PiecePosition>;
-
-    /// Told once all rows are read.
-    fn finish(&self) {}
 }
 
 /// Some rows of a piece, and what belongs to them.
@@ -35,6 +32,8 @@ pub(crate) struct PieceBatch {
     pub(crate) unit: &'static str,
     /// The number of the first clean row, counted from 1.
     pub(crate) first: u64,
-    /// Row `i` of the batch has the number `first + i`.
+    /// Where rows do not follow each other.
+    pub(crate) gaps: Vec<Gap>,
+    /// The number of each row follows from `first` and `gaps`.
     pub(crate) exact: bool,
 }

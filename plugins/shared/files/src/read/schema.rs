@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use transload_formats::{Format, Inference, JsonInference, JsonShape, ParquetFile};
+use transload_formats::{
+    Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, produced,
+};
 use transload_plugin_api::{Column, Error, Result, SourceSchema, code};
 
 use super::{
@@ -24,20 +26,23 @@ const COMPARED_FILES: usize = 256;
 pub(crate) struct Columns {
     /// All of them, those from folder names last.
     pub(crate) schema: SourceSchema,
-    /// What the files themselves have: CSV's header, JSON's keys, Parquet's columns.
+    /// What the files themselves have: CSV's header, JSON's keys, Parquet's columns, also those
+    /// that are left out.
     pub(crate) names: Vec<String>,
 }
 
 /// The columns of all files together, and those that their folders' names give.
 pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     let files = &listing.files;
-    let (mut columns, of_format) = match source.format {
+    let Found { mut columns, unread, notes: of_format, warnings } = match source.format {
         Format::Csv => csv_columns(source, files)?,
         Format::Jsonl => json_columns(source, JsonShape::Lines, files)?,
         Format::Json => json_columns(source, JsonShape::Array, files)?,
         Format::Parquet => parquet_columns(source, files)?,
     };
-    let names = columns.iter().map(|column| column.name.clone()).collect();
+    // A file without a single row or header has whichever columns its target has.
+    let open = source.shape().is_some() || columns.is_empty();
+    let names = columns.iter().map(|column| column.name.clone()).chain(unread).collect();
     let mut of_folders = Vec::new();
     for folder in partition_columns(listing) {
         if let Some(index) = columns.iter().position(|column| column.name == folder.name) {
@@ -61,11 +66,22 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     let mut notes = if told { of_format } else { Vec::new() };
     notes.extend(of_folders);
     notes.extend(listing.notes.iter().cloned());
-    Ok(Columns { schema: SourceSchema { columns, keys: Vec::new(), notes }, names })
+    let schema = SourceSchema { columns, notes, warnings, open, ..SourceSchema::default() };
+    Ok(Columns { schema, names })
+}
+
+/// What the files show of their columns.
+#[derive(Default)]
+struct Found {
+    columns: Vec<Column>,
+    /// The names of columns that are left out with the job's consent.
+    unread: Vec<String>,
+    notes: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// The columns that the files' footers name; those of some files are compared.
-fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>, Vec<String>)> {
+fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
     let mut common: Option<(&StoredFile, ParquetFile, Vec<Column>)> = None;
     for file in spread(files, SAMPLE_FILES) {
         let next = open_parquet(&source.job.store, file)
@@ -75,18 +91,77 @@ fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>
                 let columns = next.columns().to_vec();
                 common = Some((file, next, columns));
             }
-            Some((first, _, columns)) => unite(columns, first.short_name(), file, &next)?,
+            Some((first, opened, columns)) => {
+                compare(
+                    &names_of_parquet(opened),
+                    first.short_name(),
+                    &names_of_parquet(&next),
+                    file,
+                )?;
+                unite(columns, first.short_name(), file, &next)?;
+            }
         }
     }
-    let (_, first, columns) = common.ok_or_else(|| Error::not_found("no files"))?;
-    Ok((columns, first.notes().to_vec()))
+    let (file, first, columns) = common.ok_or_else(|| Error::not_found("no files"))?;
+    let found = Found { columns, ..Found::default() };
+    leave_out(source, &first, found).map_err(|error| in_file(error, file.short_name()))
+}
+
+/// Leaves out the columns that cannot be read, if the job agrees: by naming the columns that it
+/// reads, or by `on_unsupported`.
+fn leave_out(source: &Source, file: &ParquetFile, mut found: Found) -> Result<Found> {
+    let (options, unread) = (&source.job.options, file.unreadable());
+    let said = |(name, why): &(String, String)| format!("column `{}`: {why}", name.escape_debug());
+    match &options.columns {
+        Some(wanted) => {
+            if let Some((name, why)) = unread.iter().find(|(name, _)| wanted.contains(name)) {
+                let message = format!("column `{}` cannot be read: {why}", name.escape_debug());
+                return Err(Error::unsupported(message)
+                    .with_code(code::PARQUET_COLUMN)
+                    .hint("leave it out of `columns`"));
+            }
+            found.notes = unread.iter().map(|it| format!("{} (left out)", said(it))).collect();
+        }
+        None if options.skips_unsupported() => {
+            let warning = |it| format!("{} (left out by `on_unsupported`)", said(it));
+            found.warnings = unread.iter().map(warning).collect();
+        }
+        None if unread.is_empty() => {}
+        None => {
+            let why: Vec<_> = unread.iter().map(said).collect();
+            let message = format!("columns cannot be read: {}", why.join("; "));
+            return Err(Error::unsupported(message)
+                .with_code(code::PARQUET_COLUMN)
+                .hint(consent(&found.columns)));
+        }
+    }
+    found.unread = unread.iter().map(|(name, _)| name.clone()).collect();
+    Ok(found)
+}
+
+/// The lines of a job, each of which leaves out what cannot be read.
+fn consent(columns: &[Column]) -> String {
+    const NAMED: usize = 20;
+    let skip = "set `on_unsupported = \"skip\"` in [reader] to leave them out";
+    if columns.is_empty() || columns.len() > NAMED {
+        return skip.to_owned();
+    }
+    let names: Vec<_> = columns.iter().map(|column| format!("{:?}", column.name)).collect();
+    format!("{skip}, or name what to read: `columns = [{}]`", names.join(", "))
+}
+
+/// The names of all columns of a Parquet file, each once.
+pub(crate) fn names_of_parquet(file: &ParquetFile) -> Vec<String> {
+    let read = file.columns().iter().map(|column| column.name.clone());
+    let mut names: Vec<_> = read.chain(file.unreadable().iter().map(|it| it.0.clone())).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Refuses a file whose columns are not those of the first one; NULL is allowed where one file
 /// allows it.
 fn unite(columns: &mut [Column], first: &str, file: &StoredFile, next: &ParquetFile) -> Result<()> {
-    let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-    compare(&names(columns), first, &names(next.columns()), file)?;
     for column in columns {
         let Some(other) = next.columns().iter().find(|other| other.name == column.name) else {
             continue;
@@ -116,9 +191,12 @@ fn partition_columns(listing: &Listing) -> Vec<Column> {
     listing.partitions.iter().enumerate().flat_map(column).collect()
 }
 
-/// Parquet files say which types they have; a job that declares another one fails.
-fn same_type(column: &Column, wanted: &Column) -> Result<()> {
-    if column.logical == wanted.logical {
+/// Parquet files say which types they have; a job that declares one as which the column cannot be
+/// read fails.
+fn same_type(column: &mut Column, wanted: &Column) -> Result<()> {
+    let made = produced(std::slice::from_ref(column), std::slice::from_ref(wanted));
+    if made.iter().any(|made| made.logical == wanted.logical) {
+        column.logical = wanted.logical.clone();
         return Ok(());
     }
     let (name, found, wanted) = (&column.name, &column.logical, &wanted.logical);
@@ -143,7 +221,7 @@ fn spread(files: &[StoredFile], most: usize) -> impl Iterator<Item = &StoredFile
     (0..count).filter_map(move |number| files.get(number * files.len() / count))
 }
 
-fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>, Vec<String>)> {
+fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
     let names = common_names(source, files)?;
     let mut inference = Inference::new(&names);
     let shares = files.len().min(SAMPLE_FILES);
@@ -151,7 +229,8 @@ fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<(Vec<Column>, Ve
         sample_csv(source, file, &names, shares, &mut inference)
             .map_err(|error| in_file(error, file.short_name()))?;
     }
-    Ok((inference.columns(), vec![inference.note()]))
+    let (columns, notes) = (inference.columns(), vec![inference.note()]);
+    Ok(Found { columns, notes, ..Found::default() })
 }
 
 /// The columns that every file has, in the first file's order.
@@ -235,11 +314,7 @@ fn read_sample(
     Ok(())
 }
 
-fn json_columns(
-    source: &Source,
-    shape: JsonShape,
-    files: &[StoredFile],
-) -> Result<(Vec<Column>, Vec<String>)> {
+fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Result<Found> {
     let mut inference = JsonInference::new();
     let shares = files.len().min(SAMPLE_FILES);
     let rows = source.job.options.sample_rows.div_ceil(shares);
@@ -249,11 +324,32 @@ fn json_columns(
                 inference.sample(shape, input.window(), input.at_end(), rows)
             };
             read_sample(&mut input, shares, |input| show(input, &mut JsonInference::new()))?;
-            show(&input, &mut inference)
+            show(&input, &mut inference)?;
+            check_keys(source, &inference)
         });
         shown.map_err(|error| in_file(error, file.short_name()))?;
     }
-    let rows = inference.rows();
-    let note = format!("keys and types inferred from {rows} object(s); later keys are left out");
-    Ok((inference.columns(), vec![note]))
+    let (rows, options) = (inference.rows(), &source.job.options);
+    let later = match options.unknown_keys() {
+        UnknownKeys::Dirty => "a later key that the target does not have makes its row dirty",
+        UnknownKeys::Ignore => "later keys are left out and counted",
+    };
+    let notes = vec![format!("keys and types inferred from {rows} object(s); {later}")];
+    let warned = options.unknown_keys() == UnknownKeys::Ignore && options.columns.is_none();
+    let warning = "JSON keys outside the schema are left out (`unknown_keys = \"ignore\"`)";
+    let warnings = warned.then(|| warning.to_owned()).into_iter().collect();
+    Ok(Found { columns: inference.columns(), notes, warnings, ..Found::default() })
+}
+
+/// Refuses a key that no column can have, unless the job leaves keys out.
+fn check_keys(source: &Source, inference: &JsonInference) -> Result<()> {
+    match inference.unusable() {
+        Some(key) if source.job.options.unknown_keys() == UnknownKeys::Dirty => {
+            let message = format!("the key `{}` contains the character NUL", key.escape_debug());
+            Err(Error::schema(message)
+                .with_code(code::JSON_KEY)
+                .hint("rename the key, or set `unknown_keys = \"ignore\"` to leave it out"))
+        }
+        _ => Ok(()),
+    }
 }

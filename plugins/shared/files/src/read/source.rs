@@ -1,7 +1,8 @@
 //! What a reader reads: the listed files, their one format, and how each becomes text.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::Mutex;
 use transload_formats::{CsvDialect, CsvHead, FileName, Format, JsonShape, ReadOptions};
 use transload_plugin_api::{Column, Error, Result};
 
@@ -15,6 +16,8 @@ pub(crate) struct Job {
     pub(crate) options: Arc<ReadOptions>,
     /// The columns that the job itself declares.
     pub(crate) declared: Arc<[Column]>,
+    /// JSON keys that were left out because they are not in the plan, with the number of values.
+    pub(crate) left_out: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// A job's source, as it is read by whoever has its options.

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, io::Read};
 
 use serde::{Deserialize, Serialize};
-use transload_formats::{BoundaryFinder, BoundaryProof, Compression, FileName, Format};
+use transload_formats::{BoundaryFinder, BoundaryProof, Compression, FileName, Format, LineEnd};
 use transload_plugin_api::{Cancel, Error, Result, Split, SplitAbility, SplitRequest};
 
 use super::{
@@ -211,14 +211,18 @@ fn csv_starts(
     cancel: &Cancel,
 ) -> Result<(Vec<Start>, Vec<String>)> {
     let head = source.read_head(text)?;
+    if head.line_end != LineEnd::Lf {
+        return Ok((Vec::new(), head.names));
+    }
     if source.job.store.is_distant()
         && let Some(starts) = distant_starts(source, file, &wanted)?
     {
         let behind_head = starts.into_iter().filter(|(offset, _)| *offset > head.bytes);
         return Ok((behind_head.collect(), head.names));
     }
-    let mut finder = BoundaryFinder::new(&source.dialect, wanted);
-    let mut content = source.job.store.read(file, 0..file.size)?;
+    let finder = BoundaryFinder::new(&source.dialect, wanted);
+    let mut finder = finder.behind_head(head.bytes, head.line);
+    let mut content = source.job.store.read(file, head.bytes..file.size)?;
     let mut block = vec![0; BLOCK];
     while !finder.is_done() {
         cancel.check()?;
@@ -248,7 +252,7 @@ fn distant_starts(
 
 /// The last start of a record before an offset that the bytes before it prove.
 fn distant_start(source: &Source, file: &StoredFile, until: u64) -> Result<Option<u64>> {
-    let from = until.saturating_sub(BoundaryProof::WINDOW);
+    let from = until.saturating_sub(BoundaryProof::window(&source.dialect));
     let middle = until.saturating_sub(TAIL).max(from);
     let tail = source.job.store.range(file, middle..until)?;
     let mut proof = BoundaryProof::new(&source.dialect);

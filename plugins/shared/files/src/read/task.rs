@@ -94,7 +94,7 @@ impl FilesTask {
     }
 
     fn batch(&self, open: &OpenPiece, stretch: PieceBatch) -> Result<ReadBatch> {
-        let PieceBatch { batch, mut dirty, bytes, unit, first, exact } = stretch;
+        let PieceBatch { batch, mut dirty, bytes, unit, first, gaps, exact } = stretch;
         for row in &mut dirty {
             let place = row.place.take().unwrap_or_default();
             row.place = Some(format!("{}, {place}", open.name));
@@ -110,7 +110,7 @@ impl FilesTask {
         Ok(ReadBatch {
             batch: open.folders.complete(batch)?,
             position: Position(position),
-            origin: Some(Origin { source, unit, first, exact }),
+            origin: Some(Origin { source, unit, first, exact, gaps }),
             dirty,
             bytes,
         })
@@ -129,7 +129,6 @@ impl ReadTask for FilesTask {
                     return Ok(Some(batch));
                 }
                 None => {
-                    open.rows.finish();
                     self.next = SplitPosition { piece: self.next.piece + 1, position: None };
                     self.open_next()?;
                 }

@@ -1,5 +1,8 @@
 //! The rows of one piece of a text file, block after block.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::Mutex;
 use transload_formats::{CsvDecoder, Decoder, JsonDecoder, JsonShape};
 use transload_plugin_api::{Column, Error, Result};
 
@@ -39,8 +42,7 @@ pub(crate) struct TextRows {
     input: Input,
     /// None for a file without any bytes, which has no header either.
     records: Option<Records>,
-    /// The file.
-    name: String,
+    left_out: Arc<Mutex<BTreeMap<String, u64>>>,
     counted: bool,
 }
 
@@ -63,9 +65,9 @@ impl TextRows {
             None => csv_records(source, piece, &mut input, position, columns, names)?,
             Some(shape) => Some(json_records(source, shape, position, columns, names)?),
         };
-        let name = piece.file.short_name().to_owned();
+        let left_out = Arc::clone(&source.job.left_out);
         let counted = position.line > 0 && (piece.line > 0 || resume.is_none());
-        Ok(Self { input, records, name, counted })
+        Ok(Self { input, records, left_out, counted })
     }
 
     /// Whether lines are counted from the file's start, and not from the piece's.
@@ -92,21 +94,23 @@ fn csv_records(
     columns: &[Column],
     planned: &[String],
 ) -> Result<Option<Records>> {
-    let names = if position.offset == 0 {
+    let (names, dialect) = if position.offset == 0 {
         let head = source.read_head(input)?;
         position = PiecePosition { offset: head.bytes, line: head.line };
-        head.names
+        (head.names.clone(), head.dialect(&source.dialect))
     } else if piece.header.is_empty() {
-        source.read_head(&mut source.look(&piece.file)?)?.names
+        let head = source.read_head(&mut source.look(&piece.file)?)?;
+        (head.names.clone(), head.dialect(&source.dialect))
     } else {
-        piece.header.clone()
+        // A file with another kind of line end is not cut.
+        (piece.header.clone(), source.dialect.clone())
     };
     if names.is_empty() {
         return Ok(None);
     }
     schema::compare(planned, "the plan", &names, &piece.file)?;
     let words = source.job.options.words();
-    let decoder = CsvDecoder::new(&source.dialect, &names, columns, &words)?;
+    let decoder = CsvDecoder::new(&dialect, &names, columns, &words)?;
     Ok(Some(Records::Csv(Box::new(decoder.at(position.offset, position.line)))))
 }
 
@@ -120,7 +124,8 @@ fn json_records(
     let options = &source.job.options;
     let keys = planned.iter().map(String::as_str);
     let (words, unknown) = (options.words(), options.unknown_keys());
-    let mut decoder = JsonDecoder::new(shape, columns, &words, keys, unknown)?;
+    let decoder = JsonDecoder::new(shape, columns, &words, keys, unknown)?;
+    let mut decoder = decoder.max_record(options.max_record);
     if position.offset > 0 {
         decoder = decoder.after_a_record(position.line.max(1));
     }
@@ -154,6 +159,7 @@ impl PieceRows for TextRows {
             bytes: input.take_stored(),
             unit: "line",
             first: decoded.first_line,
+            gaps: decoded.gaps,
             exact: decoded.exact,
         }))
     }
@@ -165,18 +171,15 @@ impl PieceRows for TextRows {
         let line = self.records.as_ref().map_or(0, Records::line);
         Some(PiecePosition { offset: self.input.offset(), line })
     }
+}
 
-    /// Logs which keys were left out.
-    fn finish(&self) {
-        const MOST: usize = 20;
+/// What was left out is counted whether or not the piece was read to its end.
+impl Drop for TextRows {
+    fn drop(&mut self) {
         let Some(Records::Json(decoder)) = &self.records else { return };
-        for (key, rows) in decoder.unknown_keys().into_iter().take(MOST) {
-            tracing::warn!(
-                file = self.name,
-                key,
-                rows,
-                "key is not in the schema and was left out; a larger `sample_rows` would find it"
-            );
+        let mut left_out = self.left_out.lock();
+        for (key, rows) in decoder.unknown_keys() {
+            *left_out.entry(key).or_default() += rows;
         }
     }
 }

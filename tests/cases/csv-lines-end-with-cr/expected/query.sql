@@ -1,0 +1,1 @@
+SELECT id, replace(note, char(13), '~') FROM t ORDER BY id
