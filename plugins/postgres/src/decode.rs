@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, cast::AsArray};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter;
 use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, schema_of};
@@ -30,6 +30,8 @@ pub(crate) struct Decoder {
     columns: Vec<DecodedColumn>,
     builders: Vec<ColumnBuilder>,
     schema: SchemaRef,
+    /// The last column is the key's text, and none of the batch's.
+    keyed: bool,
     stage: Stage,
     /// The beginning of a row whose rest is in a later message.
     partial: Vec<u8>,
@@ -74,16 +76,26 @@ pub(crate) struct Decoded {
     pub(crate) batch: RecordBatch,
     /// The place of the first row of all, dirty or not.
     pub(crate) first: u64,
+    /// The key of the last row of all, dirty or not, where keys are read.
+    pub(crate) key: Option<String>,
     /// Dirty rows, their place counted from the start of the stream.
     pub(crate) dirty: Vec<(u64, DirtyRow)>,
 }
 
 impl Decoder {
-    /// For rows with these columns, which come in these forms.
-    pub(crate) fn new(columns: &[Column], wires: &[Wire], capacity: usize) -> Result<Self> {
+    /// For rows with these columns, which come in these forms, and behind them the key's text if
+    /// `keyed`.
+    pub(crate) fn new(
+        columns: &[Column],
+        wires: &[Wire],
+        keyed: bool,
+        capacity: usize,
+    ) -> Result<Self> {
+        let key = keyed.then(|| Column::new("key", LogicalType::TEXT, false));
         let decoded: Vec<_> = columns
             .iter()
-            .zip(wires)
+            .chain(&key)
+            .zip(wires.iter().chain([&Wire::Text]))
             .map(|(column, wire)| DecodedColumn {
                 name: column.name.clone(),
                 nullable: column.nullable,
@@ -96,6 +108,7 @@ impl Decoder {
             builders: builders.collect::<Result<_>>()?,
             columns: decoded,
             schema: schema_of(columns),
+            keyed,
             stage: Stage::Header,
             partial: Vec::new(),
             wanted: 0,
@@ -235,6 +248,7 @@ impl Decoder {
     pub(crate) fn finish(&mut self) -> Result<Decoded> {
         let mut faults = std::mem::take(&mut self.faults);
         let mut arrays = self.arrays(&mut faults).map_err(|error| defect(&error))?;
+        let key = if self.keyed { arrays.pop().and_then(|keys| last_text(&keys)) } else { None };
         faults.sort_by_key(|(row, column, _)| (*row, *column));
         faults.dedup_by_key(|(row, ..)| *row);
         if !faults.is_empty() {
@@ -253,7 +267,7 @@ impl Decoder {
         let dirty = |(row, column, fault): (usize, usize, ValueFault)| {
             (first + row as u64, self.dirty_row(column, fault))
         };
-        Ok(Decoded { batch, first, dirty: faults.into_iter().map(dirty).collect() })
+        Ok(Decoded { batch, first, key, dirty: faults.into_iter().map(dirty).collect() })
     }
 
     /// The columns so far; texts that are not UTF-8 are added to the faults.
@@ -294,6 +308,11 @@ impl Decoder {
             reason: fault.reason().to_owned(),
         }
     }
+}
+
+fn last_text(texts: &ArrayRef) -> Option<String> {
+    let texts = texts.as_string_opt::<i32>()?;
+    Some(texts.value(texts.len().checked_sub(1)?).to_owned())
 }
 
 /// The header's length, once it has come whole.
@@ -339,7 +358,7 @@ mod tests {
         ];
         let element = Box::new(Wire::Int4);
         let wires = [Wire::Int4, Wire::Text, Wire::Numeric, Wire::Array { oid: 23, element }];
-        Decoder::new(&columns, &wires, 4).unwrap()
+        Decoder::new(&columns, &wires, false, 4).unwrap()
     }
 
     fn header() -> Vec<u8> {
@@ -395,7 +414,7 @@ mod tests {
         // The second and third row are valid only together.
         let rows = [row(1, b"a"), row(2, b"\xC3"), row(3, b"\xA4"), row(4, "ä".as_bytes())];
         decoder.decode(&[header(), rows.concat()].concat()).unwrap();
-        let Decoded { batch, first, dirty } = decoder.finish().unwrap();
+        let Decoded { batch, first, dirty, .. } = decoder.finish().unwrap();
         assert_eq!((batch.num_rows(), first), (2, 0));
         let dirty: Vec<_> = dirty.iter().map(|(at, row)| (*at, row.code.as_str())).collect();
         assert_eq!(dirty, [(1, "utf8"), (2, "utf8")]);

@@ -66,19 +66,7 @@ pub(crate) fn literal(text: &str) -> String {
 /// The condition of a range on a column of the type `native`; `None` if every row is inside.
 pub(crate) fn range_condition(column: &str, native: &str, range: &KeyRange) -> Option<String> {
     let name = quoted(column);
-    let bound = |sign: &str, value: &KeyValue| {
-        // The database has told the bound as text, so it reads it back as the very same value.
-        let text = match value {
-            KeyValue::Integer(number) => number.to_string(),
-            KeyValue::Text(text) => text.clone(),
-            KeyValue::Real(bits) => f64::from_bits(*bits).to_string(),
-            KeyValue::Bytes(bytes) => bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            }),
-        };
-        format!("{name} {sign} {}::{native}", literal(&text))
-    };
+    let bound = |sign: &str, value: &KeyValue| comparison(&name, sign, value, native);
     match range {
         KeyRange::Null => Some(format!("{name} IS NULL")),
         KeyRange::Between { from, to } => {
@@ -90,6 +78,21 @@ pub(crate) fn range_condition(column: &str, native: &str, range: &KeyRange) -> O
             (!bounds.is_empty()).then(|| bounds.join(" AND "))
         }
     }
+}
+
+/// `"k" > '5'::int8`; the name is quoted, the type in the database's words.
+pub(crate) fn comparison(name: &str, sign: &str, value: &KeyValue, native: &str) -> String {
+    // The database has told the bound as text, so it reads it back as the very same value.
+    let text = match value {
+        KeyValue::Integer(number) => number.to_string(),
+        KeyValue::Text(text) => text.clone(),
+        KeyValue::Real(bits) => f64::from_bits(*bits).to_string(),
+        KeyValue::Bytes(bytes) => bytes.iter().fold("\\x".to_owned(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        }),
+    };
+    format!("{name} {sign} {}::{native}", literal(&text))
 }
 
 #[cfg(test)]

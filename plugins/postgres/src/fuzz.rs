@@ -32,7 +32,7 @@ fn decoder() -> Decoder {
         Wire::Timestamp,
         Wire::Array { oid: 23, element },
     ];
-    Decoder::new(&columns, &wires, 4).expect("a decoder")
+    Decoder::new(&columns, &wires, false, 4).expect("a decoder")
 }
 
 fn stream() -> Vec<u8> {

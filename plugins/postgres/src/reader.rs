@@ -14,7 +14,7 @@ use crate::{
     catalog::{self, Table, TableColumn, find_column},
     check,
     connect::Connector,
-    dialect::{PostgresDialect, quoted, quoted_table, range_condition},
+    dialect::{PostgresDialect, comparison, quoted, quoted_table, range_condition},
     draft::filtered,
     options::{Address, Consistency, ReaderOptions, reader_specs},
     query,
@@ -54,6 +54,24 @@ impl PostgresSource {
         self.options.consistency == Consistency::Snapshot && (max > 1 || source.is_shard)
     }
 
+    /// What a lost connection means for a run, where reading cannot resume.
+    fn unresumed(&self, table: Option<&Table>) -> Option<String> {
+        let because = match (table, self.options.consistency) {
+            (None, _) => "a query has no order to resume in".to_owned(),
+            (Some(table), consistency) => match (splits::order_key(table), consistency) {
+                (Some(_), Consistency::Split) => return None,
+                (Some(key), Consistency::Snapshot) => format!(
+                    "another session cannot see the same state; with `consistency = \"split\"` \
+                     reading resumes in the order of `{key}`"
+                ),
+                (None, _) => "the table has no key of one column, short and never NULL, in whose \
+                              order it could resume"
+                    .to_owned(),
+            },
+        };
+        Some(format!("a connection lost while rows are read ends the run: {because}"))
+    }
+
     /// A table whose rows are not all seen is refused, or read with a note.
     fn hidden(&self, table: &Table) -> Result<Option<String>> {
         match (table.is_filtered, self.options.enable_row_security) {
@@ -83,12 +101,22 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
         Relation::Table(name) => (quoted_table(name), name.to_string()),
         Relation::Query(query) => (format!("({query}\n) AS q"), "query".to_owned()),
     };
-    if request.part.range != KeyRange::ALL {
+    if request.after.is_some() {
+        source = request.part.counted_rows(&source, request.after);
+    } else if request.part.range != KeyRange::ALL {
         source = format!("{source}, {}", splits::label(request.part));
     }
     let mut conditions: Vec<_> =
         request.source.filter.iter().map(|filter| format!("({filter}\n)")).collect();
     conditions.extend(part_condition(request.part, own, table.is_some())?);
+    // A split of this plugin has one key at most. Qualified, it is the table's column, whatever the
+    // columns of the result are called.
+    let key = request.part.order.first().map(|name| find_column(own, name)).transpose()?;
+    let key = key.map(|key| (format!("{from}.{}", quoted(&key.column.name)), &key.column.native));
+    if let (Some((key, native)), Some([after])) = (&key, request.after) {
+        conditions.push(comparison(key, ">", after, native));
+    }
+    selected.extend(key.iter().map(|(key, _)| format!("{key}::text")));
     let mut sql = format!("SELECT {} FROM {from}", selected.join(", "));
     match request.source.relation()? {
         // Nothing is put around the query where nothing has to be.
@@ -98,9 +126,13 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
         _ if conditions.is_empty() => {}
         _ => sql = format!("{sql} WHERE {}", conditions.join(" AND ")),
     }
+    if let Some((key, _)) = &key {
+        sql = format!("{sql} ORDER BY {key}");
+    }
     // The line break ends a comment at the end of the query.
     let copy = format!("COPY ({sql}\n) TO STDOUT (FORMAT binary)");
-    Ok(ScanPlan { copy, columns: request.columns.to_vec(), wires, source })
+    let keyed = key.is_some();
+    Ok(ScanPlan { copy, columns: request.columns.to_vec(), wires, keyed, source })
 }
 
 /// Whether the request is for all columns of the source, in order, as they are.
@@ -152,18 +184,19 @@ impl ReadDatabase for PostgresSource {
     }
 
     fn describe(&self, session: &mut Session, relation: &Relation) -> Result<Described> {
-        let mut notes = Vec::new();
+        let (mut notes, mut warnings) = (Vec::new(), Vec::new());
         let (columns, keys, identity, table) = match relation {
             Relation::Query(text) => {
                 (query::query_columns(session, text)?, Vec::new(), text.clone(), None)
             }
             Relation::Table(name) => {
                 let table = catalog::table(session, name)?;
-                notes.extend(self.hidden(&table)?);
+                warnings.extend(self.hidden(&table)?);
                 let (columns, keys) = (table.columns.clone(), table.api_keys());
                 (columns, keys, table.name.to_string(), Some(table))
             }
         };
+        notes.extend(self.unresumed(table.as_ref()));
         let by_text = columns.iter().filter(|column| column.kind.by_text).map(|column| {
             let Column { name, native, .. } = &column.column;
             format!("column `{name}` is `{native}` and read as text")
@@ -173,7 +206,7 @@ impl ReadDatabase for PostgresSource {
         notes.extend(locked.map(|column| {
             format!("column `{}` cannot be read: this user has no right to", column.column.name)
         }));
-        Ok(Description { columns, keys, notes, warnings: Vec::new(), identity, table })
+        Ok(Description { columns, keys, notes, warnings, identity, table })
     }
 
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {
@@ -197,6 +230,13 @@ impl ReadDatabase for PostgresSource {
     ) -> Result<Vec<Division>> {
         let shared = self.shares_snapshot(source, max);
         let mut divisions = splits::divide(session, source, description, max, shared)?;
+        if self.options.consistency == Consistency::Split
+            && let Some(key) = description.table.as_ref().and_then(splits::order_key)
+        {
+            for division in &mut divisions {
+                division.part.order = vec![key.to_owned()];
+            }
+        }
         // A snapshot is for splits that must agree; one split agrees with itself.
         if shared && (divisions.len() > 1 || source.is_shard) {
             let name = self.snapshot.name(&self.connector)?;

@@ -3,6 +3,7 @@
 use transload_plugin_api::{
     Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result,
 };
+use transload_tables::{KeyValue, encode_key};
 
 use crate::{
     decode::{Decoded, Decoder},
@@ -21,6 +22,8 @@ pub(crate) struct ScanPlan {
     pub(crate) columns: Vec<Column>,
     /// The form of each column's values.
     pub(crate) wires: Vec<Wire>,
+    /// Rows come in the order of a key, whose text is behind the columns.
+    pub(crate) keyed: bool,
     /// The table's name, for places.
     pub(crate) source: String,
 }
@@ -30,6 +33,8 @@ pub(crate) struct Scan {
     session: Session,
     decoder: Decoder,
     source: String,
+    /// After the rows so far; empty where they have no order.
+    position: Position,
     state: State,
 }
 
@@ -43,16 +48,16 @@ enum State {
 
 impl Scan {
     pub(crate) fn start(mut session: Session, plan: ScanPlan) -> Result<Self> {
-        let ScanPlan { copy, columns, wires, source } = plan;
-        let decoder = Decoder::new(&columns, &wires, BATCH_ROWS)?;
+        let ScanPlan { copy, columns, wires, keyed, source } = plan;
+        let decoder = Decoder::new(&columns, &wires, keyed, BATCH_ROWS)?;
         session.begin_copy_out(&format!("read `{source}`"), &copy)?;
-        Ok(Self { session, decoder, source, state: State::Reading })
+        Ok(Self { session, decoder, source, position: Position::default(), state: State::Reading })
     }
 
     /// Reads until a batch is full or the stream is at its end. Returns the bytes read.
     fn fill(&mut self) -> Result<u64> {
         let mut bytes = 0;
-        let Self { session, decoder, source, state } = self;
+        let Self { session, decoder, source, state, .. } = self;
         session.cancel().check()?;
         while decoder.rows() < BATCH_ROWS && bytes < BATCH_BYTES {
             match session.next() {
@@ -75,7 +80,10 @@ impl Scan {
     }
 
     fn batch(&mut self, bytes: u64) -> Result<ReadBatch> {
-        let Decoded { batch, first, dirty } = self.decoder.finish()?;
+        let Decoded { batch, first, key, dirty } = self.decoder.finish()?;
+        if let Some(key) = key {
+            self.position = Position(encode_key(&[KeyValue::Text(key)]));
+        }
         let origin = Origin {
             source: self.source.clone(),
             unit: "row".to_owned(),
@@ -89,7 +97,7 @@ impl Scan {
         });
         Ok(ReadBatch {
             batch,
-            position: Position::default(),
+            position: self.position.clone(),
             origin: Some(origin),
             dirty: dirty.collect(),
             bytes,

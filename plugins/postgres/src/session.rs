@@ -196,9 +196,18 @@ impl Session {
     /// Reads all responses to a statement. `take` gets the type of each message before an error.
     fn responses(
         &mut self,
+        take: impl FnMut(u8, &Wire) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.rest(false, take)
+    }
+
+    /// [`Session::responses`] to a statement that may have been answered already.
+    fn rest(
+        &mut self,
+        mut answered: bool,
         mut take: impl FnMut(u8, &Wire) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let (mut refused, mut answered, mut copies) = (None, false, 0);
+        let (mut refused, mut copies) = (None, 0);
         loop {
             match self.wire.receive()? {
                 READY_FOR_QUERY_TAG if answered => {
@@ -442,7 +451,7 @@ impl Session {
     fn refusal(&mut self) -> Failure {
         let error = Box::new(ServerError::parse(self.wire.body()));
         if !error.is_fatal
-            && let Err(failure) = self.responses(|_, _| Ok(()))
+            && let Err(failure) = self.rest(true, |_, _| Ok(()))
         {
             return failure;
         }

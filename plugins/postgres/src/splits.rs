@@ -2,7 +2,7 @@
 //! knows its collations; how well they are chosen decides about balance, never about which rows
 //! are read.
 
-use transload_plugin_api::Result;
+use transload_plugin_api::{LogicalType, Result};
 use transload_tables::{
     Description, Division, KeyRange, KeySplit, KeyValue, Relation, Source, ranges_between,
     with_null_range,
@@ -99,6 +99,28 @@ fn by_pages(table: &Table, max: u32) -> Vec<KeySplit> {
 fn own_key(table: &Table) -> Option<&str> {
     table.keys.iter().find_map(|key| match key.key.columns.as_slice() {
         [name] if !key.key.unusable => Some(name.as_str()),
+        _ => None,
+    })
+}
+
+/// The key in whose order reading can resume: unique, never NULL, and short enough for a position.
+/// Rows of tables that inherit are not under the key.
+pub(crate) fn order_key(table: &Table) -> Option<&str> {
+    const CHARACTERS: u32 = 200;
+    let is_short = |column: &TableColumn| match &column.column.logical {
+        LogicalType::Text { length } => length.is_some_and(|length| length <= CHARACTERS),
+        LogicalType::Binary | LogicalType::Json | LogicalType::List(_) => false,
+        _ => true,
+    };
+    let orders = |name: &str| {
+        let column = table.column(name);
+        column.is_some_and(|column| !column.column.nullable && is_short(column))
+    };
+    if !table.children.is_empty() {
+        return None;
+    }
+    table.keys.iter().find_map(|key| match key.key.columns.as_slice() {
+        [name] if !key.key.unusable && orders(name) => Some(name.as_str()),
         _ => None,
     })
 }

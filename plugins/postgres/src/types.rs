@@ -64,7 +64,6 @@ mod oid {
     pub(super) const TID: u32 = 27;
     pub(super) const XID: u32 = 28;
     pub(super) const CID: u32 = 29;
-    pub(super) const OIDVECTOR: u32 = 30;
     pub(super) const JSON: u32 = 114;
     pub(super) const FLOAT4: u32 = 700;
     pub(super) const FLOAT8: u32 = 701;
@@ -189,7 +188,7 @@ pub(crate) enum TextRule {
 pub(crate) fn bends(facts: TypeFacts) -> bool {
     match facts.element.unwrap_or(facts.oid) {
         // A block number wraps, as an oid does; positions above 16,383 are cut.
-        oid::CHAR | oid::MONEY | oid::TID | oid::OIDVECTOR | oid::TSVECTOR => true,
+        oid::CHAR | oid::MONEY | oid::TID | oid::TSVECTOR => true,
         oid::INTERVAL | oid::TIMETZ if facts.modifier >= 0 => true,
         // Names that are looked up, with errors that are not about a row.
         oid::REGPROC | oid::REGPROCEDURE..=oid::REGTYPE => true,

@@ -83,6 +83,28 @@ fn the_first_stage_that_fails_is_the_last() {
 }
 
 #[test]
+fn a_unix_socket_is_a_way_to_the_server() {
+    let fixture = Fixture::new("CREATE TABLE t(i int); INSERT INTO t VALUES (1)");
+    let folders = fixture.rows("SHOW unix_socket_directories");
+    assert!(folders[0].starts_with('/'), "the server has no Unix socket: {folders:?}");
+    let socket = options(&fixture, &[("host", &folders[0]), ("table", "t")]);
+    assert_eq!(stages(&reading(&socket))[..3], ["socket", "login", "server"]);
+    let reader = PostgresPlugin.reader(socket.clone(), host()).unwrap();
+    assert_eq!(support::read_rows(&mut *support::open_first(&*reader)).unwrap(), 1);
+    let mut url = socket;
+    url.values.remove("host");
+    url.values.insert("url".to_owned(), {
+        let folder = folders[0].replace('/', "%2F");
+        format!("postgres://{folder}").into()
+    });
+    assert_eq!(stages(&writing(&url))[..3], ["socket", "login", "server"]);
+    let nowhere = options(&fixture, &[("host", "/nonexistent")]);
+    let found = reading(&nowhere);
+    assert_eq!(stages(&found), ["!socket"]);
+    assert!(detail(&found, "socket").contains("is this its socket?"), "{found:?}");
+}
+
+#[test]
 fn rights_are_told() {
     let fixture = Fixture::new("CREATE TABLE t(i int)");
     let user = format!("transload_poor_{}", std::process::id());

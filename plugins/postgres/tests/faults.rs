@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, cast::AsArray};
 use support::{Fixture, batch, chunk, integers, plan, read_rows, secrets, texts};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Counters, Error, ErrorKind, Host, Options, Plugin, Position, Result,
-    TaskContext, WriteMode, WritePlan, WriteTask, Writer, code, testing::proxy::Faults,
+    Cancel, ChunkOutcome, Counters, Error, ErrorKind, Host, Options, Plugin, Position, ReadBatch,
+    Result, SplitAbility, SplitRequest, TaskContext, WriteMode, WritePlan, WriteTask, Writer, code,
+    testing::proxy::Faults,
 };
 use transload_plugin_postgres::PostgresPlugin;
 
@@ -203,6 +204,63 @@ fn a_stop_signal_ends_a_statement_that_waits() {
     fixture.await_value(waiting, "0");
     fixture.run("ROLLBACK");
     assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["0"]);
+}
+
+#[test]
+fn a_source_whose_session_is_killed_resumes_by_key() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(k varchar(20) PRIMARY KEY, d date);
+         INSERT INTO t SELECT 'k' || chr(39) || i, '2024-01-01' FROM generate_series(1, 100000) i;
+         UPDATE t SET d = 'infinity' WHERE k LIKE '%7777'",
+    );
+    let keys = |read: &ReadBatch| {
+        let keys = read.batch.column(0).as_string::<i32>();
+        keys.iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for max in [1, 3] {
+        let reader = fixture.reader(&[("table", "t"), ("consistency", "split")]);
+        let schema = reader.schema().unwrap();
+        assert_eq!(schema.notes, [""; 0]);
+        let columns = reader.produces(&schema.columns).unwrap();
+        let request = SplitRequest { max, columns: columns.clone() };
+        let (mut all, mut dirty, mut kills) = (Vec::new(), 0, 0);
+        for split in reader.splits(&request).unwrap() {
+            assert_eq!(split.ability, SplitAbility::Seekable, "{}", split.label);
+            let mut position = None;
+            'opened: loop {
+                let mut task = reader.open(&split, &columns, position.as_ref()).unwrap();
+                for at in 0.. {
+                    match task.next_batch() {
+                        Ok(None) => break 'opened,
+                        Ok(Some(read)) => {
+                            all.extend(keys(&read));
+                            dirty += read.dirty.len();
+                            position = Some(read.position);
+                        }
+                        Err(error) => {
+                            assert_eq!(error.kind, ErrorKind::Connection, "{error:?}");
+                            break;
+                        }
+                    }
+                    if at == 1 && kills < 3 {
+                        kills += 1;
+                        fixture.end_sessions();
+                    }
+                }
+            }
+        }
+        assert!(kills > 1);
+        all.sort_unstable();
+        assert_eq!((all.len(), dirty), (99_990, 10), "{max}");
+        all.dedup();
+        assert_eq!(all.len(), 99_990, "{max}");
+    }
+    let notes = |pairs: &[(&str, &str)]| fixture.reader(pairs).schema().unwrap().notes.join("; ");
+    assert!(notes(&[("table", "t")]).contains("reading resumes in the order of `k`"));
+    assert!(notes(&[("query", "SELECT 1 AS a")]).contains("a query has no order"));
+    fixture.run("ALTER TABLE t DROP CONSTRAINT t_pkey");
+    let split = [("table", "t"), ("consistency", "split")];
+    assert!(notes(&split).contains("has no key of one column"), "{}", notes(&split));
 }
 
 /// Options with short time limits.
