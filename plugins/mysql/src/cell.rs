@@ -150,7 +150,7 @@ pub(crate) fn put_dated(
         let fraction = micros / 10u32.pow(6 - u32::from(decimals.min(6)));
         let _ = write!(out, ".{fraction:0width$}", width = usize::from(decimals.min(6)));
     }
-    if kind == kind::TIMESTAMP && year > 0 {
+    if kind == kind::TIMESTAMP {
         out.push(b'Z');
     }
     Some(())

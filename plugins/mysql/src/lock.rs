@@ -49,7 +49,8 @@ fn take(session: &mut Session, target: &TableName, slot: u32, seconds: u32) -> R
 fn refused(session: &mut Session, target: &TableName, slot: u32) -> Result<Error> {
     let name = slot_name(target, slot);
     let sql = format!(
-        "SELECT CONCAT('connection ', id, ' of user ', user, ', from ', host, ', for ', time, ' s') \
+        "SELECT CONCAT('it is connection ', id, ' of user ', user, ', from ', host, ', for ', time, \
+           ' s; if its run has died, `KILL ', id, '` ends it') \
          FROM information_schema.processlist WHERE id = IS_USED_LOCK({name})"
     );
     let rows = session.rows("look up the holder of the lock", &sql)?;

@@ -40,12 +40,6 @@ impl Address {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
         let place = transload_tables::Address::parse(options, &ADDRESS)?;
         let raw: RawAddress = options.parse(&connection_specs())?;
-        for (key, text) in [("user", &place.user), ("database", &place.database)] {
-            // The server would take it for the end of the name.
-            if text.contains('\0') {
-                return Err(Error::options(format!("`{key}` contains a NUL character")));
-            }
-        }
         Ok(Self {
             place,
             server_public_key: raw.server_public_key,

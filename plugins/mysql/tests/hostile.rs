@@ -117,6 +117,15 @@ impl Peer {
         self.say(OK);
         self.hear();
     }
+
+    /// As [`Peer::welcome`], with all settings accepted: the next statement asks for rows.
+    fn ready(&mut self) {
+        self.welcome();
+        for _ in 0..2 {
+            self.say(OK);
+            self.hear();
+        }
+    }
 }
 
 fn greeting(method: &str) -> Vec<u8> {
@@ -251,9 +260,7 @@ fn packets_without_end_are_refused() {
         ),
         (
             Box::new(|peer| {
-                peer.welcome();
-                peer.say(OK);
-                peer.hear();
+                peer.ready();
                 peer.say(&[1]);
                 peer.say(&column(b"a"));
                 peer.say(END);
@@ -311,9 +318,7 @@ fn one_deadline_holds_for_the_whole_login() {
         // The settings of a session belong to the login.
         |peer| peer.welcome(),
         |peer| {
-            peer.welcome();
-            peer.say(OK);
-            peer.hear();
+            peer.ready();
         },
     ];
     for (at, play) in plays.into_iter().enumerate() {
@@ -497,9 +502,7 @@ fn a_long_text_of_the_server_is_cut() {
 #[test]
 fn a_server_that_falls_silent_is_noticed() {
     let accept = |peer: &mut Peer| {
-        peer.welcome();
-        peer.say(OK);
-        peer.hear();
+        peer.ready();
         peer.say(&[3]);
         for name in [b"a", b"b", b"c"] {
             peer.say(&column(name));
@@ -541,9 +544,7 @@ fn a_stop_signal_ends_every_wait_for_a_server() {
             }
         },
         |peer| {
-            peer.welcome();
-            peer.say(OK);
-            peer.hear();
+            peer.ready();
         },
         |peer| peer.trickle(),
     ];
@@ -575,6 +576,16 @@ fn names_with_a_nul_are_refused() {
         let host = Host::new(Arc::new(Password), Cancel::new());
         let error = MysqlPlugin.reader(options, host).map(drop).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Options);
-        assert_eq!(error.message, format!("`{key}` contains a NUL character"));
+        assert_eq!(error.message, format!("`{key}` has a NUL character"));
     }
+}
+
+/// A server logs in whoever has the first characters of a longer name.
+#[test]
+fn a_name_that_the_server_would_cut_is_not_sent() {
+    let name = "x".repeat(33);
+    let server = Server::start(|mut peer| drop(peer.greet(NATIVE)));
+    let error = server.refusal(2_000, &[("user", name.clone().into())], &Cancel::new());
+    assert_eq!(error.message, "`user` has 33 characters, MySQL takes 32");
+    assert!(!server.has_heard(name.as_bytes()));
 }

@@ -541,3 +541,20 @@ fn columns_that_nobody_declared_are_left_out_and_named() {
         assert_eq!(own_rows(&*named).len(), 2);
     }
 }
+
+#[test]
+fn dates_as_text_have_one_form() {
+    let fixture = fixture(
+        "SET sql_mode = ''; CREATE TABLE t(id INT PRIMARY KEY, d DATETIME(3), i TIMESTAMP NULL);
+         INSERT INTO t VALUES (1, '2024-01-01 12:00:00', '2024-01-01 12:00:00'), (2, '0000-00-00', 0);",
+    );
+    let reader = fixture.reader(&[("table", "t"), ("zero_dates", "text")]);
+    let found: Vec<_> = own_rows(&*reader).iter().map(|row| row.replace('"', "")).collect();
+    assert_eq!(
+        found,
+        [
+            "1|2024-01-01 12:00:00.000|2024-01-01 12:00:00Z",
+            "2|0000-00-00 00:00:00.000|0000-00-00 00:00:00Z",
+        ]
+    );
+}

@@ -24,6 +24,8 @@ pub(crate) struct Table {
     /// Its statement as the database keeps it.
     pub(crate) sql: String,
     pub(crate) triggers: Vec<String>,
+    /// Triggers that can leave rows out without an error.
+    pub(crate) dropping: Vec<String>,
     /// Tables whose foreign keys refer to this one.
     pub(crate) referring: Vec<String>,
 }
@@ -134,9 +136,10 @@ fn read_table(connection: &Connection, wanted: &TableName) -> rusqlite::Result<O
     mark_primary_key(&mut columns, &mut keys, &primary, is_rowid);
     let rowid = if is_rowid { rowid_name(&columns) } else { None };
     let triggers = names(connection, TRIGGERS, &name)?;
+    let dropping = names(connection, DROPPING, &name)?;
     let referring = names(connection, REFERRING, &name)?;
     let name = TableName { schema: Some("main".to_owned()), table: name };
-    Ok(Some(Table { name, kind, columns, keys, rowid, sql, triggers, referring }))
+    Ok(Some(Table { name, kind, columns, keys, rowid, sql, triggers, dropping, referring }))
 }
 
 /// Where a column stands in the primary key and in the table.
@@ -262,6 +265,10 @@ fn rowid_name(columns: &[TableColumn]) -> Option<String> {
 /// The names of a table's triggers.
 const TRIGGERS: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' \
     AND tbl_name = ?1 COLLATE NOCASE ORDER BY name";
+/// Those that hold `RAISE(IGNORE)`, whatever blanks are in it.
+const DROPPING: &str = "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' \
+    AND tbl_name = ?1 COLLATE NOCASE AND replace(replace(replace(replace(upper(sql), ' ', ''), \
+    char(9), ''), char(10), ''), char(13), '') LIKE '%RAISE(IGNORE)%' ORDER BY name";
 /// The tables whose foreign keys refer to a table.
 const REFERRING: &str = "SELECT DISTINCT s.name FROM main.sqlite_schema AS s, \
     pragma_foreign_key_list(s.name) AS f WHERE s.type = 'table' \

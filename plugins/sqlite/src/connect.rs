@@ -2,11 +2,14 @@
 //! hold it.
 
 use std::{
-    path::Path,
+    fmt::Write as _,
+    fs::{self, File},
+    io::Read as _,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use transload_plugin_api::{Cancel, Error, Result};
 
 use crate::{
@@ -20,22 +23,55 @@ const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// the file at commit and not before.
 const WRITER_CACHE: u32 = 65_536;
 
-/// Opens an existing file for reading only.
-pub(crate) fn open_to_read(path: &Path, cancel: &Cancel) -> Result<Connection> {
-    open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY, BUSY_LIMIT, cancel)
+/// Opens an existing file for reading only. An `immutable` one is not locked.
+pub(crate) fn open_to_read(path: &Path, immutable: bool, cancel: &Cancel) -> Result<Connection> {
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    if !immutable {
+        return open_existing(path, path, access, BUSY_LIMIT, cancel);
+    }
+    for end in ["-wal", "-journal"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        if fs::metadata(&beside).is_ok_and(|found| found.is_file() && found.len() > 0) {
+            let message = "the database has changes that are not in the file yet";
+            return Err(Error::unsupported(message).at(beside.display().to_string()).hint(
+                "leave `immutable` out; or let `sqlite3 FILE .tables` move them into the file",
+            ));
+        }
+    }
+    let uri = PathBuf::from(immutable_uri(path));
+    open_existing(path, &uri, access | OpenFlags::SQLITE_OPEN_URI, BUSY_LIMIT, cancel)
+}
+
+/// The address by which SQLite opens a file without its locks.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(char::from(*byte));
+            }
+            // Writing to a String cannot fail.
+            _ => drop(write!(uri, "%{byte:02x}")),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 /// Opens an existing file to look at what a writer would write to. Unlike a reader it may undo
 /// what a killed process has left half done, without which a run could not be repeated.
 pub(crate) fn open_to_look(options: &WriterOptions, cancel: &Cancel) -> Result<Connection> {
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let connection = open_existing(&options.path, access, options.busy_timeout(), cancel)?;
+    let (path, limit) = (&options.path, options.busy_timeout());
+    let connection = open_existing(path, path, access, limit, cancel)?;
     run(&connection, "open the file", "PRAGMA query_only = ON")?;
     Ok(connection)
 }
 
+/// Opens the file at `path` under a name for SQLite.
 fn open_existing(
     path: &Path,
+    name: &Path,
     access: OpenFlags,
     limit: Duration,
     cancel: &Cancel,
@@ -43,14 +79,33 @@ fn open_existing(
     if !path.is_file() {
         return Err(missing_file(path));
     }
-    let mut connection = open(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let mut connection = open(name, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     wait_for_others(&mut connection, limit, cancel)?;
     // The file is opened lazily: what is no database shows here.
     let doing = format!("open `{}`", path.display());
-    connection
-        .query_row("SELECT count(*) FROM main.sqlite_schema", [], |_| Ok(()))
-        .map_err(|error| failure(&doing, &error))?;
+    connection.query_row("SELECT count(*) FROM main.sqlite_schema", [], |_| Ok(())).map_err(
+        |error| match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen) if is_in_wal_mode(path) => no_shared_memory(path),
+            _ => failure(&doing, &error),
+        },
+    )?;
     Ok(connection)
+}
+
+/// Whether the database's header says that its journal is a WAL.
+fn is_in_wal_mode(path: &Path) -> bool {
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok() && header[18..] == [2, 2]
+}
+
+/// Readers of a WAL agree by a file beside it, which has to be made.
+fn no_shared_memory(path: &Path) -> Error {
+    let message =
+        "the database is in WAL mode, and the files that it needs beside it cannot be made";
+    Error::denied(message).at(path.display().to_string()).hint(
+        "make its folder writable; if nobody writes the database meanwhile, set `immutable = true`",
+    )
 }
 
 /// Opens a file for writing; makes it if it is missing, but not its folder.
@@ -113,8 +168,14 @@ fn missing_file(path: &Path) -> Error {
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
-    Connection::open_with_flags(path, flags)
-        .map_err(|error| failure(&format!("open `{}`", path.display()), &error))
+    let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
+        // The file may be anybody's: its schema calls no function that does more than compute, and
+        // no statement can damage it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        Ok(connection)
+    });
+    opened.map_err(|error| failure(&format!("open `{}`", path.display()), &error))
 }
 
 /// Waits in short steps, so that a stop is noticed.
@@ -148,7 +209,7 @@ mod tests {
     fn a_missing_file_is_not_made_by_reading() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("none.db");
-        let error = open_to_read(&path, &Cancel::new()).unwrap_err();
+        let error = open_to_read(&path, false, &Cancel::new()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::NotFound);
         assert!(!path.exists());
     }
@@ -158,7 +219,39 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.db");
         std::fs::write(&path, "this is certainly not a database file".repeat(50)).unwrap();
-        assert_eq!(open_to_read(&path, &Cancel::new()).unwrap_err().kind, ErrorKind::Data);
+        assert_eq!(open_to_read(&path, false, &Cancel::new()).unwrap_err().kind, ErrorKind::Data);
+    }
+
+    #[test]
+    fn an_immutable_file_needs_no_files_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd %41?#ä.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE t(a)").unwrap();
+        drop(connection);
+        let connection = open_to_read(&path, true, &Cancel::new()).unwrap();
+        let tables = "SELECT count(*) FROM sqlite_schema";
+        assert_eq!(connection.query_row(tables, [], |row| row.get(0)), Ok(1));
+        assert!(!folder.path().join("odd %41?#ä.db-shm").exists());
+        assert!(is_in_wal_mode(&path));
+    }
+
+    #[test]
+    fn the_schema_of_a_file_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let connection = Connection::open(&path).unwrap();
+        let schema = "CREATE VIEW v AS SELECT writefile('/tmp/x', 'x'); CREATE TABLE t(a)";
+        connection.execute_batch(schema).unwrap();
+        let connection = open_to_read(&path, false, &Cancel::new()).unwrap();
+        let get = |config| connection.db_config(config).unwrap();
+        assert!(!get(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA));
+        assert!(get(DbConfig::SQLITE_DBCONFIG_DEFENSIVE));
+        let pairs = [("path", path.to_str().unwrap()), ("table", "t")];
+        let (options, _) = WriterOptions::parse(&Options::from_pairs(pairs)).unwrap();
+        let connection = open_to_write(&options, &Cancel::new()).unwrap();
+        let damage = "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema";
+        assert!(connection.execute_batch(damage).is_err());
     }
 
     #[test]

@@ -100,6 +100,15 @@ fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
         };
         warnings.push(format!("triggers of the target run{how}: {}", target.triggers.join(", ")));
     }
+    if !target.dropping.is_empty() {
+        let how = match plan.mode {
+            WriteMode::Overwrite => "then the run fails and the target stays as it was",
+            _ => "they count as skipped",
+        };
+        let names = target.dropping.join(", ");
+        warnings.push(format!("triggers of the target can leave rows out, {how}: {names}"));
+    }
+    warnings.extend(folded_keys(target));
     if matches!(plan.mode, WriteMode::Replace) {
         warnings.extend(target.referring.iter().map(|table| replaced_reference(table)));
     }
@@ -109,6 +118,26 @@ fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// The columns of unique keys in which different texts are equal.
+fn folded_keys(target: &Table) -> Option<String> {
+    let mut words: Vec<String> = Vec::new();
+    for key in &target.keys {
+        for (name, collation) in key.key.columns.iter().zip(&key.collations) {
+            let word = format!("`{name}` ({collation})");
+            if !collation.eq_ignore_ascii_case("BINARY") && !words.contains(&word) {
+                words.push(word);
+            }
+        }
+    }
+    (!words.is_empty()).then(|| {
+        format!(
+            "keys of the target take texts for equal that differ by case or by blanks at the end: \
+             {}; the collation BINARY tells them apart",
+            words.join(", ")
+        )
+    })
 }
 
 fn decimal_warning(target: &TableColumn, source: &LogicalType) -> Option<String> {

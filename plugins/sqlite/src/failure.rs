@@ -10,7 +10,7 @@ pub(crate) fn failure(doing: &str, error: &Sqlite) -> Error {
     let mapped = Error::new(kind, format!("{doing}: {}", text_of(error)));
     match kind {
         ErrorKind::Retry => mapped.hint(
-            "another process holds the database; `busy_timeout` says how long to wait, and \
+            "another process, or the job's own reader, holds the database; `busy_timeout` says how long to wait, and \
              `journal_mode = \"wal\"` lets readers and a writer work at once",
         ),
         ErrorKind::Denied if needs_recovery(error) => mapped.hint(
@@ -91,11 +91,25 @@ pub(crate) fn row_fault(error: &Sqlite) -> Option<RowFault> {
         (ErrorCode::TypeMismatch, _) => "type",
         (ErrorCode::TooBig, _) => "length",
         (ErrorCode::ConstraintViolation, _) => "constraint",
+        (ErrorCode::Unknown, ffi::SQLITE_ERROR) if is_about_values(&text_of(error)) => "value",
         _ => return None,
     };
     let reason = text_of(error);
     let columns = columns_in(word, &reason);
     Some(RowFault { code: word, reason, columns })
+}
+
+/// Expressions of indexes, checks and generated columns fail with an error of no class of its own:
+/// only its text says that a value of the row is at fault.
+fn is_about_values(text: &str) -> bool {
+    const TEXTS: [&str; 5] = [
+        "malformed JSON",
+        "integer overflow",
+        "bad JSON path",
+        "LIKE or GLOB pattern too complex",
+        "ESCAPE expression must be a single character",
+    ];
+    TEXTS.iter().any(|known| text.contains(known))
 }
 
 /// `UNIQUE constraint failed: t.a, t.b` names columns; a check constraint's text names itself.

@@ -10,6 +10,8 @@ use transload_tables::{Sources, TableName, TargetTable, source_specs, target_spe
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
     pub(crate) path: PathBuf,
+    /// The file does not change while it is read, so that nothing is locked.
+    pub(crate) immutable: bool,
 }
 
 impl ReaderOptions {
@@ -91,7 +93,14 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
-    source_specs("default: its rowid or primary key")
+    let immutable = OptionSpec::new(
+        "immutable",
+        OptionKind::Boolean,
+        "The file does not change while it is read: it is not locked, and its folder need not be \
+         writable. What is read is wrong if it changes all the same",
+    );
+    let sources = source_specs("default: its rowid or primary key");
+    sources.into_iter().chain([immutable.default(false)]).collect()
 }
 
 /// Options of the writer.

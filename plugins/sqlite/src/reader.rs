@@ -26,6 +26,7 @@ use crate::{
 /// A database file that tables are read from.
 pub(crate) struct SqliteSource {
     path: PathBuf,
+    immutable: bool,
     /// Types that the job declares.
     schema: Vec<Column>,
     host: Host,
@@ -34,8 +35,9 @@ pub(crate) struct SqliteSource {
 /// The reader that the options ask for.
 pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> {
     let (parsed, sources) = ReaderOptions::parse(options)?;
-    let (path, schema) = (parsed.path, options.schema.clone());
-    sources.into_reader(SqliteSource { path, schema, host: host.clone() })
+    let ReaderOptions { path, immutable } = parsed;
+    let (schema, host) = (options.schema.clone(), host.clone());
+    sources.into_reader(SqliteSource { path, immutable, schema, host })
 }
 
 type Described = Description<Column, Table>;
@@ -108,7 +110,7 @@ impl ReadDatabase for SqliteSource {
     type Table = Table;
 
     fn connect(&self) -> Result<Connection> {
-        open_to_read(&self.path, self.host.cancel())
+        open_to_read(&self.path, self.immutable, self.host.cancel())
     }
 
     fn check(&self, source: &Source) -> Result<Vec<Finding>> {

@@ -91,6 +91,7 @@ impl Stage {
             if moved as u64 != rows {
                 // A trigger of the target may be the reason.
                 check_stage(&self.table.table, rows, self.count(connection, "")?)?;
+                return Err(left_out(rows, moved));
             }
             batch(&drop)?;
             check_references(connection, &self.target)?;
@@ -103,6 +104,15 @@ impl Stage {
         batch("PRAGMA foreign_keys = ON")?;
         done
     }
+}
+
+/// Triggers of the target have left rows out, or columns of it have changed meanwhile.
+fn left_out(rows: u64, moved: usize) -> Error {
+    let message = format!("triggers of the target let {moved} of {rows} rows in");
+    Error::data(message).hint(
+        "the target is as it was; a trigger that leaves rows out (RAISE(IGNORE)) and `overwrite` \
+         do not go together: use `insert`, which counts them as skipped",
+    )
 }
 
 impl Destination<Session> for SqliteDestination {

@@ -450,3 +450,28 @@ fn a_connection_is_checked_without_a_table() {
     assert!(writer.check().unwrap().iter().all(|finding| finding.ok));
     assert_eq!(writer.inspect().unwrap_err().kind, ErrorKind::Options);
 }
+
+/// A WAL needs a file beside the database; a folder in its place is one that cannot be written.
+#[test]
+fn a_wal_without_its_files_says_so_and_is_read_as_immutable() {
+    let fixture =
+        Fixture::new("PRAGMA journal_mode = wal; CREATE TABLE t(a INT); INSERT INTO t VALUES (1)");
+    std::fs::create_dir(format!("{}-wal", fixture.path())).unwrap();
+    let error = fixture.reader(&[("table", "t")]).schema().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied, "{error}");
+    assert!(error.message.contains("WAL mode"), "{error}");
+    assert!(error.hint.unwrap().contains("`immutable = true`"));
+    let mut options = fixture.options(&[("table", "t")]);
+    options.values.insert("immutable".to_owned(), true.into());
+    let reader = SqlitePlugin.reader(options, Host::detached()).unwrap();
+    assert_eq!(integers(&read_all(&*reader, 1), "a"), [1]);
+    // Changes that are not in the file yet would be left out.
+    for end in ["wal", "journal"] {
+        let fixture = Fixture::new("CREATE TABLE t(a INT)");
+        std::fs::write(format!("{}-{end}", fixture.path()), "changes").unwrap();
+        let mut options = fixture.options(&[("table", "t")]);
+        options.values.insert("immutable".to_owned(), true.into());
+        let error = SqlitePlugin.reader(options, Host::detached()).unwrap().schema().unwrap_err();
+        assert!(error.message.contains("not in the file yet"), "{error}");
+    }
+}

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DurationMicrosecondArray,
     FixedSizeBinaryArray, Float64Array, Time64MicrosecondArray, TimestampMicrosecondArray,
-    TimestampNanosecondArray, UInt64Array,
+    TimestampNanosecondArray, UInt64Array, cast::AsArray,
 };
-use support::{Fixture, batch, counts, faults, integers, plan, read_all, texts, write_all};
+use support::{
+    Fixture, batch, counts, dirty_rows, faults, integers, plan, read_all, texts, write_all,
+};
 use transload_plugin_api::{
     Cancel, Counters, ErrorKind, Guarantee, Host, Plugin, Position, TaskContext, WriteMode,
     WritePlan,
@@ -616,4 +618,71 @@ fn a_missing_folder_is_not_found() {
     assert_eq!(writer.draft(&plan).unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(writer.prepare(&plan).unwrap_err().kind, ErrorKind::NotFound);
     assert!(!writer.check().unwrap()[0].ok);
+}
+
+/// A property of each type that a table is created with: what the writer takes, the reader gives.
+#[test]
+fn numbers_in_any_notation_are_read_back() {
+    let numbers = ["1e5", "-2.5E-3", "+7", ".5", "5.", "1e400", "NaN", "Infinity", "00012.3400"];
+    let fixture = Fixture::empty();
+    let mut plan = plan(WriteMode::Insert, &[("n", "numeric")], &[]);
+    plan.create_table = true;
+    let written = write_all(&*fixture.writer("t"), &plan, &[batch(&plan, vec![texts(numbers)])]);
+    assert_eq!(counts(&written.unwrap()[0]), (numbers.len() as u64, 0, 0, 0));
+    let read = read_all(&*fixture.reader(&[("table", "t")]), 1);
+    assert_eq!(dirty_rows(&read), []);
+    let found = read[0][0].batch.column(0).as_string::<i32>().iter().flatten();
+    assert_eq!(found.collect::<Vec<_>>(), numbers);
+}
+
+/// Expressions of the schema that a row's values break; each makes one dirty row.
+#[test]
+fn errors_of_expressions_are_about_the_row() {
+    for schema in [
+        "CREATE TABLE t(s TEXT); CREATE INDEX i ON t(json_extract(s, '$.a'))",
+        "CREATE TABLE t(s TEXT, CHECK (s <> 'bad' OR json_extract(s, '$.a') IS NULL))",
+        "CREATE TABLE t(s TEXT, g AS (abs(CASE s WHEN 'bad' THEN -9223372036854775808 END)) STORED)",
+        "CREATE TABLE t(s TEXT, g AS (json_extract('{}', CASE s WHEN 'bad' THEN s ELSE '$' END)) STORED)",
+        "CREATE TABLE t(s TEXT, CHECK (s LIKE s ESCAPE CASE s WHEN 'bad' THEN s ELSE 'x' END))",
+        "CREATE TABLE t(s TEXT, CHECK (s <> 'bad'))",
+        "CREATE TABLE t(s TEXT); CREATE TRIGGER r BEFORE INSERT ON t WHEN NEW.s = 'bad' \
+         BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE TABLE t(s TEXT); CREATE TRIGGER r BEFORE INSERT ON t WHEN NEW.s = 'bad' \
+         BEGIN SELECT RAISE(FAIL, 'no'); END",
+    ] {
+        let fixture = Fixture::new(schema);
+        let plan = plan(WriteMode::Insert, &[("s", "text")], &[]);
+        let rows = batch(&plan, vec![texts(["{}", "bad", "[]"])]);
+        let written = write_all(&*fixture.writer("t"), &plan, &[rows]).unwrap();
+        assert_eq!(counts(&written[0]), (2, 0, 0, 1), "{schema}");
+        assert_eq!(fixture.rows("SELECT s FROM t"), ["'{}'", "'[]'"], "{schema}");
+    }
+}
+
+#[test]
+fn triggers_that_leave_rows_out_are_named_and_counted() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT COLLATE NOCASE UNIQUE);
+         CREATE TRIGGER quiet BEFORE INSERT ON t WHEN NEW.id > 2 BEGIN SELECT Raise (
+           IGNORE); END;",
+    );
+    for mode in [WriteMode::Insert, WriteMode::Upsert, WriteMode::Overwrite] {
+        fixture.connect().execute_batch("DELETE FROM t; INSERT INTO t VALUES (1, 'old')").unwrap();
+        let key: &[&str] = if mode == WriteMode::Upsert { &["id"] } else { &[] };
+        let plan = plan(mode, &[("id", "int64"), ("s", "text")], key);
+        let writer = fixture.writer("t");
+        let warnings = writer.draft(&plan).unwrap().warnings;
+        assert!(warnings.iter().any(|it| it.contains("leave rows out") && it.contains("quiet")));
+        assert!(warnings.iter().any(|it| it.contains("`s` (NOCASE)")), "{warnings:?}");
+        let rows = batch(&plan, vec![integers([2, 3, 4]), texts(["b", "c", "d"])]);
+        let written = write_all(&*writer, &plan, &[rows]);
+        if mode == WriteMode::Overwrite {
+            let error = written.unwrap_err();
+            assert!(error.message.contains("let 1 of 3 rows in"), "{error}");
+            assert_eq!(fixture.rows("SELECT id FROM t"), ["1"]);
+        } else {
+            assert_eq!(counts(&written.unwrap()[0]), (1, 0, 2, 0));
+            assert_eq!(fixture.rows("SELECT id FROM t"), ["1", "2"]);
+        }
+    }
 }
