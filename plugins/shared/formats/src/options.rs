@@ -205,6 +205,7 @@ impl WriteOptions {
             statistics: self.statistics,
             page_checksums: self.page_checksums,
             page_bytes: self.page_bytes,
+            max_record: self.max_record,
         })
     }
 

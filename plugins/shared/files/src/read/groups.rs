@@ -41,6 +41,7 @@ impl GroupRows {
         let position = resume.unwrap_or(PiecePosition { offset: piece.from, line: 0 });
         let groups = position.offset as usize..until as usize;
         let decoder = ParquetDecoder::new(&file, groups, position.line, columns)?;
+        let decoder = decoder.max_value(source.job.options.max_record);
         Ok(Self { file, decoder, position, until })
     }
 

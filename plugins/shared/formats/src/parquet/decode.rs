@@ -1,7 +1,7 @@
 //! Decodes rows of a file into batches. Each wanted column of a row group has its own reader over
 //! the pages of its chunk; no other part of the file is fetched.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
@@ -20,17 +20,21 @@ use parquet::{
 use transload_plugin_api::{Column, DirtyRow, Error, Gap, Result, catch_panic, schema_of};
 
 use super::{
+    batch_size::BatchSizes,
     blocks::Blocks,
     broken,
     file::{ColumnPath, ParquetFile},
     footer,
-    pages::{ChunkPages, ChunkPath, FirstError},
+    pages::{Bounds, ChunkPages, ChunkPath, FirstError},
     types,
 };
-use crate::{BATCH_BYTES, BATCH_ROWS, row_numbers::RowNumbers};
+use crate::{BATCH_BYTES, BATCH_ROWS, MAX_RECORD, row_numbers::RowNumbers};
 
 /// A batch has fewer rows if a column's longest text could make it larger than this.
 const BATCH_MOST: usize = 16 * BATCH_BYTES;
+/// The most bytes that the lists of a batch may become, and its texts that share beginnings, unless
+/// a single value may be larger. A batch with more is read with fewer rows.
+pub(super) const BATCH_LISTS: u64 = 96 << 20;
 
 /// Reads row groups of a file, one after the other.
 pub struct ParquetDecoder {
@@ -41,6 +45,8 @@ pub struct ParquetDecoder {
     row_groups: Range<usize>,
     /// Number of rows of the next row group to skip.
     skip: u64,
+    /// The most bytes of a value.
+    max_value: u64,
     open: Option<OpenGroup>,
 }
 
@@ -80,6 +86,7 @@ struct OpenGroup {
     rows: u64,
     columns: Vec<ColumnReader>,
     batch_rows: usize,
+    bounds: Arc<Bounds>,
 }
 
 struct ColumnReader {
@@ -119,8 +126,15 @@ impl ParquetDecoder {
             file: file.clone(),
             row_groups,
             skip: skip_rows,
+            max_value: MAX_RECORD as u64,
             open: None,
         })
+    }
+
+    /// With another limit for the bytes of a value.
+    #[must_use]
+    pub fn max_value(self, max_value: usize) -> Self {
+        Self { max_value: max_value as u64, ..self }
     }
 
     /// The next rows; a batch never spans row groups. `None` after the last one.
@@ -131,38 +145,65 @@ impl ParquetDecoder {
         loop {
             if let Some(open) = &mut self.open {
                 if open.row < open.rows {
-                    return self.read().map(Some);
+                    match self.read() {
+                        Err(error) => self.open_for_fewer(error)?,
+                        read => return read.map(Some),
+                    }
+                    continue;
                 }
                 self.open = None;
             }
             let Some(number) = self.row_groups.next() else { return Ok(None) };
-            self.open = Some(self.open(number)?);
+            self.open = Some(self.open(number, self.skip, BATCH_ROWS)?);
             self.skip = 0;
         }
     }
 
-    fn open(&self, number: usize) -> Result<OpenGroup> {
+    /// Opens the row group again, for batches of fewer rows, if that is why reading failed.
+    fn open_for_fewer(&mut self, error: Error) -> Result<()> {
+        const FEWER: usize = 16;
+        let Some(open) = self.open.take() else { return Err(error) };
+        let exceeded = open.bounds.batches.get().is_some_and(BatchSizes::exceeded);
+        if !exceeded || open.batch_rows == 1 {
+            return Err(error);
+        }
+        let (number, row, rows) = (open.number, open.row, open.batch_rows / FEWER);
+        drop(open);
+        self.open = Some(self.open(number, row, rows.max(1))?);
+        Ok(())
+    }
+
+    /// Opens a row group behind its first `skip` rows, for batches of at most `most` rows.
+    fn open(&self, number: usize, skip: u64, most: usize) -> Result<OpenGroup> {
         let group = self.file.metadata.row_group(number);
         let rows = group.num_rows() as u64;
-        if self.skip > rows {
-            let text = format!("row group {number} has {rows} rows, cannot skip {}", self.skip);
+        if skip > rows {
+            let text = format!("row group {number} has {rows} rows, cannot skip {skip}");
             return Err(Error::schema(text).at(self.file.file.name()));
         }
-        let mut open =
-            OpenGroup { number, row: self.skip, rows, columns: Vec::new(), batch_rows: BATCH_ROWS };
-        if self.skip == rows || self.columns.is_empty() {
+        let bounds = Arc::new(Bounds::new(self.max_value));
+        let columns = Vec::with_capacity(self.columns.len());
+        let mut open = OpenGroup { number, row: skip, rows, columns, batch_rows: most, bounds };
+        if skip == rows || self.columns.is_empty() {
             return Ok(open);
         }
-        let mut chunks = self.chunks(number, group)?;
-        open.batch_rows = batch_rows(rows, &mut chunks)?;
+        let mut chunks = self.chunks(number, group, &open.bounds)?;
+        open.batch_rows = batch_rows(rows, &mut chunks)?.min(most).min(rows as usize);
+        let lists = BATCH_LISTS.max(self.max_value.saturating_mul(2));
+        open.bounds.batches.get_or_init(|| BatchSizes::new(open.batch_rows as u64, skip, lists));
         for (wanted, chunk) in self.columns.iter().zip(chunks) {
-            open.columns.push(self.column_reader(wanted, chunk, number, open.batch_rows)?);
+            open.columns.push(self.column_reader(wanted, chunk, number, skip, open.batch_rows)?);
         }
         Ok(open)
     }
 
     /// The pages of the wanted columns.
-    fn chunks(&self, number: usize, group: &RowGroupMetaData) -> Result<Vec<ChunkPages>> {
+    fn chunks(
+        &self,
+        number: usize,
+        group: &RowGroupMetaData,
+        bounds: &Arc<Bounds>,
+    ) -> Result<Vec<ChunkPages>> {
         let chunk = |wanted: &Wanted| group.column(wanted.place.leaf);
         let ranges: Option<Vec<_>> =
             self.columns.iter().map(|wanted| footer::range(chunk(wanted))).collect();
@@ -174,7 +215,7 @@ impl ParquetDecoder {
                 row_group: number,
                 column: wanted.name.clone(),
             };
-            ChunkPages::new(blocks, chunk(wanted), place)
+            ChunkPages::new(blocks, chunk(wanted), place, Arc::clone(bounds))
         });
         pages.collect()
     }
@@ -184,12 +225,13 @@ impl ParquetDecoder {
         wanted: &Wanted,
         pages: ChunkPages,
         number: usize,
+        skip: u64,
         batch_rows: usize,
     ) -> Result<ColumnReader> {
         let group = self.file.metadata.row_group(number);
         let (place, first_error) = (pages.place.clone(), pages.first_error.clone());
         let rows = group.num_rows() as usize;
-        let skip = self.skip as usize;
+        let skip = skip as usize;
         let selection = (skip > 0).then(|| {
             RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(rows - skip)])
         });

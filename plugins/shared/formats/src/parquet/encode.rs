@@ -3,8 +3,8 @@
 
 use std::{mem, sync::Arc};
 
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray};
+use arrow_schema::{DataType, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use parquet::{
     arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema},
@@ -15,6 +15,8 @@ use parquet::{
 use transload_plugin_api::{Column, DirtyRow, Error, Result, schema_of};
 
 use super::{
+    batch_size::BESIDE,
+    decode::BATCH_LISTS,
     options::ParquetOptions,
     row_group::{GroupPlan, OpenGroup},
     types,
@@ -39,6 +41,7 @@ pub struct ParquetEncoder {
     writer: SerializedFileWriter<Vec<u8>>,
     row_group_rows: usize,
     open: Option<OpenGroup>,
+    max_record: usize,
     /// Batches of the open chunk.
     held: Vec<RecordBatch>,
     refused: Vec<DirtyRow>,
@@ -73,6 +76,7 @@ impl ParquetEncoder {
             },
             writer,
             row_group_rows: options.row_group_rows,
+            max_record: options.max_record,
             open: None,
             held: Vec::new(),
             refused: Vec::new(),
@@ -100,24 +104,34 @@ impl ParquetEncoder {
         Ok(())
     }
 
-    /// Returns the rows of a batch that the file can represent; the others are refused.
+    /// Returns the rows of a batch that the file can represent and the reader takes; the others are
+    /// refused.
     fn fit(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut keep: Option<Vec<bool>> = None;
+        let most = self.max_record as u64;
+        let mut lists = vec![0; batch.num_rows()];
         for (column, array) in self.plan.columns.iter().zip(batch.columns()) {
-            let Some((marks, why)) = types::unrepresentable(array, &column.logical) else {
-                continue;
-            };
-            let keep = keep.get_or_insert_with(|| vec![true; batch.num_rows()]);
-            for row in (0..marks.len()).filter(|row| marks[*row]) {
-                if mem::replace(&mut keep[row], false) {
-                    self.refused.push(DirtyRow {
-                        row: row as u64,
-                        place: None,
-                        column: Some(column.name.clone()),
-                        value: None,
-                        code: "range".to_owned(),
-                        reason: why.clone(),
-                    });
+            let wrong = types::unrepresentable(array, &column.logical);
+            let wrong = wrong.map(|(marks, why)| (marks, "range", why));
+            let large = too_large(array, most, &mut lists).map(|marks| {
+                let why = format!(
+                    "a value has more than {most} bytes: raise `max_record` here and in the reader"
+                );
+                (marks, "length", why)
+            });
+            for (marks, code, why) in wrong.into_iter().chain(large) {
+                let keep = keep.get_or_insert_with(|| vec![true; batch.num_rows()]);
+                for row in (0..marks.len()).filter(|row| marks[*row]) {
+                    if mem::replace(&mut keep[row], false) {
+                        self.refused.push(DirtyRow {
+                            row: row as u64,
+                            place: None,
+                            column: Some(column.name.clone()),
+                            value: None,
+                            code: code.to_owned(),
+                            reason: why.clone(),
+                        });
+                    }
                 }
             }
         }
@@ -191,6 +205,45 @@ fn split(batches: &[RecordBatch], rows: usize) -> (Vec<RecordBatch>, Vec<RecordB
 /// An error that arrow-rs reports although the batch was checked.
 fn defect(error: ParquetError) -> Error {
     Error::defect("the Parquet file cannot be written").caused_by(&error)
+}
+
+/// Marks values of more than `most` bytes, and lists of a row that have more than the reader takes,
+/// together with those that `lists` has of the columns before. `None` if there are none.
+fn too_large(array: &ArrayRef, most: u64, lists: &mut [u64]) -> Option<Vec<bool>> {
+    let rows = array.len();
+    let is_list = matches!(array.data_type(), DataType::List(_));
+    let is_bytes = matches!(array.data_type(), DataType::Utf8 | DataType::Binary);
+    if !is_list && !(is_bytes && bytes_of(array.as_ref(), 0, rows) > most) {
+        return None;
+    }
+    let marks = (0..rows).map(|row| {
+        let bytes = bytes_of(array.as_ref(), row, row + 1);
+        if !is_list {
+            return bytes > most + BESIDE;
+        }
+        lists[row] += bytes;
+        bytes > most || lists[row] > BATCH_LISTS
+    });
+    let marks: Vec<bool> = marks.collect();
+    marks.contains(&true).then_some(marks)
+}
+
+/// The bytes of some values as the reader counts them.
+fn bytes_of(array: &dyn Array, from: usize, to: usize) -> u64 {
+    let beside = (to - from) as u64 * BESIDE;
+    let span = |offsets: &[i32]| (offsets[from] as usize, offsets[to] as usize);
+    let length = |(start, end): (usize, usize)| (end - start) as u64 + beside;
+    match array.data_type() {
+        DataType::Utf8 => length(span(array.as_string::<i32>().value_offsets())),
+        DataType::Binary => length(span(array.as_binary::<i32>().value_offsets())),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let (start, end) = span(list.value_offsets());
+            bytes_of(list.values().as_ref(), start, end) + beside
+        }
+        DataType::FixedSizeBinary(width) => (to - from) as u64 * *width as u64 + beside,
+        other => (to - from) as u64 * other.primitive_width().unwrap_or(1) as u64 + beside,
+    }
 }
 
 impl Encoder for ParquetEncoder {

@@ -13,11 +13,12 @@
 //! | `file` | [`ParquetFile`]: columns, row groups |
 //! | `types` | Parquet types to logical types and back, and values with them |
 //! | `pages`, `header`, `decompressor`, `blocks` | the pages of a column chunk |
-//! | `page_check` | the levels and the values of a page, compared |
+//! | `page_check`, `batch_size` | the levels and the values of a page, compared; what they become, bounded |
 //! | `decode` | [`ParquetDecoder`]: rows as batches |
 //! | `options`, `encode`, `row_group`, `dictionary`, `checksums` | [`ParquetEncoder`]: batches as a file |
 //! | `join` | [`join_parquet`]: several files as one |
 
+mod batch_size;
 mod blocks;
 mod checksums;
 mod decode;

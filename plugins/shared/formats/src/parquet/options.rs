@@ -11,6 +11,8 @@ use parquet::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, Result};
 
+use crate::MAX_RECORD;
+
 /// The value of `created_by` in the footer.
 pub(super) const CREATED_BY: &str = concat!("transload version ", env!("CARGO_PKG_VERSION"));
 
@@ -32,6 +34,8 @@ pub struct ParquetOptions {
     pub page_checksums: bool,
     /// The target size of a page in bytes, before compression.
     pub page_bytes: usize,
+    /// The most bytes of a value; a row with a larger one is refused.
+    pub max_record: usize,
 }
 
 /// How pages are compressed.
@@ -74,6 +78,7 @@ impl Default for ParquetOptions {
             statistics: ParquetStatistics::default(),
             page_checksums: true,
             page_bytes: 1 << 20,
+            max_record: MAX_RECORD,
         }
     }
 }

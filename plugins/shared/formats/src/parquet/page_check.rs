@@ -8,17 +8,20 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
+use super::batch_size::{TooLarge, deltas};
+
 /// Refuses a page whose levels and values contradict each other; removes padding behind values of
 /// a fixed width, which the decoder would refuse. `Err` describes the contradiction.
 pub(super) fn checked(mut page: Page, column: &ColumnDescriptor) -> Result<Page, &'static str> {
     let Some(data) = Data::of(&page, column)? else { return Ok(page) };
+    let data = Counted { count: data.count().ok_or(SHORT)?, data };
     // `None`: too short, and the decoder says what is missing
     if is_exact(&data, column) == Some(false) {
         return Err("a page has more values than its levels announce");
     }
     let values = data.count.saturating_mul(width(column));
-    let padding = data.bytes.len().saturating_sub(values);
-    if data.encoding == Encoding::PLAIN && width(column) > 0 && padding > 0 {
+    let padding = data.data.bytes.len().saturating_sub(values);
+    if data.data.encoding == Encoding::PLAIN && width(column) > 0 && padding > 0 {
         let (Page::DataPage { buf, .. } | Page::DataPageV2 { buf, .. }) = &mut page else {
             return Ok(page);
         };
@@ -28,7 +31,7 @@ pub(super) fn checked(mut page: Page, column: &ColumnDescriptor) -> Result<Page,
 }
 
 /// The bytes of a value, 0 if it has no fixed number of them.
-fn width(column: &ColumnDescriptor) -> usize {
+pub(super) fn width(column: &ColumnDescriptor) -> usize {
     match column.physical_type() {
         Physical::BOOLEAN | Physical::BYTE_ARRAY => 0,
         Physical::INT32 | Physical::FLOAT => 4,
@@ -38,20 +41,35 @@ fn width(column: &ColumnDescriptor) -> usize {
     }
 }
 
-/// The values of a page.
-struct Data<'a> {
-    bytes: &'a [u8],
-    encoding: Encoding,
-    /// The number of values that are not NULL.
+const SHORT: &str = "the levels of a page end too early";
+
+/// The parts of a page.
+pub(super) struct Data<'a> {
+    repetition: &'a [u8],
+    definition: &'a [u8],
+    /// The greatest definition level, of a value that is not NULL.
+    most: u32,
+    /// The values that are not NULL.
+    pub(super) bytes: &'a [u8],
+    pub(super) encoding: Encoding,
+    /// The number of values, NULLs included.
+    pub(super) values: usize,
+}
+
+/// A page with the number of its values that are not NULL.
+struct Counted<'a> {
+    data: Data<'a>,
     count: usize,
 }
 
 impl<'a> Data<'a> {
     /// `None` for a page without values, or with levels in the form that was given up in 2013.
-    fn of(page: &'a Page, column: &ColumnDescriptor) -> Result<Option<Self>, &'static str> {
-        const SHORT: &str = "the levels of a page end too early";
+    pub(super) fn of(
+        page: &'a Page,
+        column: &ColumnDescriptor,
+    ) -> Result<Option<Self>, &'static str> {
         let most = (column.max_rep_level().max(0) as u32, column.max_def_level().max(0) as u32);
-        let (values, encoding, levels, bytes) = match page {
+        let (values, encoding, repetition, definition, bytes) = match page {
             Page::DataPage {
                 buf,
                 num_values,
@@ -66,9 +84,9 @@ impl<'a> Data<'a> {
                 if is_old(most.0, rep_level_encoding) || is_old(most.1, def_level_encoding) {
                     return Ok(None);
                 }
-                let (_, rest) = prefixed(buf, most.0 > 0).ok_or(SHORT)?;
-                let (levels, bytes) = prefixed(rest, most.1 > 0).ok_or(SHORT)?;
-                (*num_values, *encoding, levels, bytes)
+                let (repetition, rest) = prefixed(buf, most.0 > 0).ok_or(SHORT)?;
+                let (definition, bytes) = prefixed(rest, most.1 > 0).ok_or(SHORT)?;
+                (*num_values, *encoding, repetition, definition, bytes)
             }
             Page::DataPageV2 {
                 buf,
@@ -78,22 +96,108 @@ impl<'a> Data<'a> {
                 rep_levels_byte_len,
                 ..
             } => {
-                let rest = buf.get(*rep_levels_byte_len as usize..).ok_or(SHORT)?;
-                let (levels, bytes) =
+                let (repetition, rest) =
+                    buf.split_at_checked(*rep_levels_byte_len as usize).ok_or(SHORT)?;
+                let (definition, bytes) =
                     rest.split_at_checked(*def_levels_byte_len as usize).ok_or(SHORT)?;
-                (*num_values, *encoding, levels, bytes)
+                (*num_values, *encoding, repetition, definition, bytes)
             }
             Page::DictionaryPage { .. } => return Ok(None),
         };
-        let count = match most.1 {
-            0 => values as usize,
-            most => {
-                let mut runs = Runs::new(levels, width_of(most));
-                runs.count(values as usize, most).ok_or(SHORT)?
-            }
-        };
-        Ok(Some(Self { bytes, encoding, count }))
+        let (values, most) = (values as usize, most.1);
+        Ok(Some(Self { repetition, definition, most, bytes, encoding, values }))
     }
+
+    /// The number of values that are not NULL; `None` if the levels end too early.
+    fn count(&self) -> Option<usize> {
+        match self.most {
+            0 => Some(self.values),
+            most => Runs::new(self.definition, width_of(most)).count(self.values, most),
+        }
+    }
+
+    /// Refuses texts that are longer than `most`; they are in a page with more bytes than that.
+    pub(super) fn check_lengths(&self, most: u64) -> Result<(), TooLarge> {
+        let longest = match self.encoding {
+            Encoding::PLAIN => texts(self.bytes).map(|text| text.len() as u64).max(),
+            Encoding::DELTA_LENGTH_BYTE_ARRAY => {
+                deltas(self.bytes, &mut 0).into_iter().flatten().map(|it| it.max(0) as u64).max()
+            }
+            _ => None,
+        };
+        match longest {
+            Some(longest) if longest > most => Err(TooLarge::Value(longest)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The repetition levels: 0 where a row begins.
+    pub(super) fn repetition(&self, column: &ColumnDescriptor) -> Numbers<'a> {
+        Numbers::new(self.repetition, width_of(column.max_rep_level().max(0) as u32))
+    }
+
+    /// The definition levels.
+    pub(super) fn definition(&self, column: &ColumnDescriptor) -> Numbers<'a> {
+        Numbers::new(self.definition, width_of(column.max_def_level().max(0) as u32))
+    }
+
+    /// Whether the values are indexes into a dictionary.
+    pub(super) fn is_dictionary(&self) -> bool {
+        let old = Encoding::PLAIN_DICTIONARY;
+        self.encoding == Encoding::RLE_DICTIONARY || self.encoding == old
+    }
+}
+
+/// Numbers in runs, one after the other; zeros of no bits without end.
+pub(super) struct Numbers<'a> {
+    runs: Runs<'a>,
+    run: Option<Run<'a>>,
+    /// Numbers of the run that have been given.
+    given: usize,
+}
+
+impl<'a> Numbers<'a> {
+    pub(super) fn new(bytes: &'a [u8], width: u32) -> Self {
+        Self { runs: Runs::new(bytes, width), run: None, given: 0 }
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<u32> {
+        if self.runs.width == 0 {
+            return Some(0);
+        }
+        loop {
+            let at = self.given;
+            match &self.run {
+                Some(Run::Repeated { count, value }) if at < *count => {
+                    self.given += 1;
+                    return Some(*value);
+                }
+                Some(Run::Packed { count, bytes }) if at < *count => {
+                    self.given += 1;
+                    return packed(bytes, at, self.runs.width as usize);
+                }
+                _ => {
+                    self.run = Some(self.runs.next()?);
+                    self.given = 0;
+                }
+            }
+        }
+    }
+}
+
+/// The number at an index of packed ones.
+#[inline]
+fn packed(bytes: &[u8], at: usize, width: usize) -> Option<u32> {
+    let bit = at * width;
+    let mut window = [0; 8];
+    let rest = bytes.get(bit / 8..)?;
+    let length = rest.len().min(8);
+    if length * 8 < bit % 8 + width {
+        return None;
+    }
+    window[..length].copy_from_slice(&rest[..length]);
+    Some((u64::from_le_bytes(window) >> (bit % 8) & ((1 << width) - 1)) as u32)
 }
 
 /// Levels behind their length, and what follows them.
@@ -111,11 +215,11 @@ fn width_of(most: u32) -> u32 {
 }
 
 /// Whether the bytes hold as many values and no more; `None` if they hold fewer.
-fn is_exact(data: &Data<'_>, column: &ColumnDescriptor) -> Option<bool> {
-    let Data { bytes, encoding, count } = *data;
+fn is_exact(data: &Counted<'_>, column: &ColumnDescriptor) -> Option<bool> {
+    let Counted { data: Data { bytes, encoding, .. }, count } = *data;
     let width = width(column);
-    let dictionary = Encoding::PLAIN_DICTIONARY;
     match encoding {
+        _ if data.data.is_dictionary() => has_no_more_indexes(bytes, count),
         Encoding::PLAIN if column.physical_type() == Physical::BOOLEAN => {
             bytes.get(count.div_ceil(8)..).map(is_padding)
         }
@@ -131,8 +235,6 @@ fn is_exact(data: &Data<'_>, column: &ColumnDescriptor) -> Option<bool> {
             let (bytes, _) = prefixed(bytes, true)?;
             Runs::new(bytes, 1).ends_after(count)
         }
-        Encoding::RLE_DICTIONARY => has_no_more_indexes(bytes, count),
-        it if it == dictionary => has_no_more_indexes(bytes, count),
         Encoding::DELTA_BINARY_PACKED
         | Encoding::DELTA_LENGTH_BYTE_ARRAY
         | Encoding::DELTA_BYTE_ARRAY => {
@@ -151,6 +253,16 @@ fn is_exact(data: &Data<'_>, column: &ColumnDescriptor) -> Option<bool> {
 /// Zeros that fastparquet leaves behind the values of a page.
 fn is_padding(rest: &[u8]) -> bool {
     rest.len() <= 8 && rest.iter().all(|byte| *byte == 0)
+}
+
+/// Texts, each behind its length, up to the first that is cut off.
+fn texts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        bytes = rest;
+        Some(text)
+    })
 }
 
 /// Whether texts, each behind its length, end after `count`.
@@ -270,7 +382,7 @@ fn count_packed(bytes: &[u8], width: u32, values: usize, wanted: u32) -> Option<
     Some(found)
 }
 
-fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+pub(super) fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
     for shift in (0..63).step_by(7) {
         let byte = *bytes.get(*at)?;
@@ -299,6 +411,18 @@ mod tests {
         let pairs = [3, 0b1110_0100, 0b0000_1111];
         assert_eq!(Runs::new(&pairs, 2).count(8, 3), Some(3));
         assert_eq!(Runs::new(&pairs, 2).count(4, 3), Some(1));
+    }
+
+    #[test]
+    fn numbers_are_given_one_by_one() {
+        // five times 1, then one group of eight: 1 0 1 1 0 0 0 0
+        let mut bits = Numbers::new(&[10, 1, 3, 0b0000_1101], 1);
+        let found: Vec<_> = std::iter::from_fn(|| bits.next()).collect();
+        assert_eq!(found, [1, 1, 1, 1, 1, 1, 0, 1, 1, 0, 0, 0, 0]);
+        let mut pairs = Numbers::new(&[3, 0b1110_0100, 0b0000_1111], 2);
+        let found: Vec<_> = std::iter::from_fn(|| pairs.next()).collect();
+        assert_eq!(found, [0, 1, 2, 3, 3, 3, 0, 0]);
+        assert_eq!(Numbers::new(&[], 0).next(), Some(0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! allocated for its page, checksums are verified where present, and a page is decompressed to the
 //! size that it claims.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,16 +15,18 @@ use parquet::{
 use transload_plugin_api::{Error, Result, code};
 
 use super::{
+    batch_size::{BatchSizes, RowsSeen, TooLarge, measure},
     blocks::Blocks,
     broken,
     decompressor::Decompressor,
     header::{Body, PageHeader},
-    page_check,
+    page_check::{self, Data},
     thrift::Fault,
 };
 use crate::RandomAccess;
 
-/// The largest page, compressed and uncompressed.
+/// The largest page, compressed and uncompressed, and the most bytes of all pages of a row group
+/// that are held at a time: one of each column, and its dictionary.
 const PAGE: usize = 256 << 20;
 /// The largest page header, including statistics.
 const HEADER: usize = 1 << 20;
@@ -43,6 +45,29 @@ impl ChunkPath {
     pub(super) fn broken(&self, text: impl std::fmt::Display) -> Error {
         let (group, column) = (self.row_group, &self.column);
         broken(&*self.file, format!("row group {group}, column `{column}`: {text}"))
+    }
+}
+
+/// What the column chunks of a row group have in memory and decode, together.
+pub(super) struct Bounds {
+    /// Bytes of the pages that are held.
+    held: Mutex<usize>,
+    /// The most bytes of a value.
+    pub(super) longest: u64,
+    /// Set once the number of rows of a batch is known.
+    pub(super) batches: OnceLock<BatchSizes>,
+}
+
+impl Bounds {
+    pub(super) fn new(longest: u64) -> Self {
+        Self { held: Mutex::new(0), longest, batches: OnceLock::new() }
+    }
+
+    /// Notes a page that takes the place of another; `false` if that is too much.
+    fn hold(&self, page: usize, instead: usize) -> bool {
+        let mut held = self.held.lock();
+        *held = (*held - instead).saturating_add(page);
+        *held <= PAGE
     }
 }
 
@@ -83,6 +108,12 @@ pub(super) struct ChunkPages {
     dictionary: Option<Page>,
     /// Number of values that the chunk must still provide.
     values: u64,
+    bounds: Arc<Bounds>,
+    /// Bytes of the dictionary and of the last page.
+    held: (usize, usize),
+    /// The lengths of a dictionary's texts.
+    lengths: Vec<u32>,
+    seen: RowsSeen,
 }
 
 impl ChunkPages {
@@ -90,6 +121,7 @@ impl ChunkPages {
         blocks: Blocks,
         chunk: &ColumnChunkMetaData,
         place: ChunkPath,
+        bounds: Arc<Bounds>,
     ) -> Result<Self> {
         let compression = chunk.compression();
         let decompressor = Decompressor::new(compression)
@@ -103,6 +135,10 @@ impl ChunkPages {
             next: None,
             dictionary: None,
             values: chunk.num_values() as u64,
+            bounds,
+            held: (0, 0),
+            lengths: Vec::new(),
+            seen: RowsSeen::default(),
         })
     }
 
@@ -124,7 +160,8 @@ impl ChunkPages {
             self.dictionary = self.page()?;
             if let Some(Page::DictionaryPage { buf, num_values, .. }) = &self.dictionary {
                 bytes = bytes.max(buf.len() as u64 / u64::from((*num_values).max(1)) * per_row);
-                longest = longest_entry(buf) * per_row as usize;
+                longest = self.lengths.iter().copied().max().unwrap_or(0) as usize;
+                longest = longest.saturating_mul(per_row as usize);
             }
         }
         Ok(Widths { usual: bytes as usize + 4, longest })
@@ -172,6 +209,7 @@ impl ChunkPages {
             return Ok(None);
         }
         let Some(head) = self.next.take() else { return Ok(None) };
+        self.hold(&head)?;
         let bytes = self.blocks.take(head.packed)?;
         if let Some(expected) = head.checksum {
             let mut hasher = crc32fast::Hasher::new();
@@ -186,13 +224,67 @@ impl ChunkPages {
         let bytes = self.unpack(&head, bytes)?;
         let Some(page) = head.page(bytes) else { return Ok(None) };
         let page = page_check::checked(page, self.chunk.column_descr());
-        page.map(Some).map_err(|text| self.place.broken(text))
+        let page = page.map_err(|text| self.place.broken(text))?;
+        self.measure(&page).map_err(|found| self.too_large(&found))?;
+        Ok(Some(page))
+    }
+
+    /// Notes what is in memory with this page.
+    fn hold(&mut self, head: &PageHeader) -> Result<()> {
+        let held = match head.body {
+            Body::Dictionary { .. } => &mut self.held.0,
+            _ => &mut self.held.1,
+        };
+        if self.bounds.hold(head.size, std::mem::replace(held, head.size)) {
+            return Ok(());
+        }
+        let text = format!("the pages of its row group take more than {PAGE} bytes at a time");
+        let error = self.place.broken(text).with_code(code::PARQUET_LIMIT);
+        Err(error.hint("write the file again with smaller pages"))
+    }
+
+    /// Adds what the page becomes to the batches that its rows are in.
+    fn measure(&mut self, page: &Page) -> Result<(), TooLarge> {
+        let (column, longest) = (self.chunk.column_descr(), self.bounds.longest);
+        let is_text = column.physical_type() == Physical::BYTE_ARRAY;
+        if let Page::DictionaryPage { buf, .. } = page {
+            self.lengths = if is_text { lengths(buf) } else { Vec::new() };
+            let most = self.lengths.iter().copied().max().map_or(0, u64::from);
+            return if most > longest { Err(TooLarge::Value(most)) } else { Ok(()) };
+        }
+        let Ok(Some(data)) = Data::of(page, column) else { return Ok(()) };
+        if is_text && data.bytes.len() as u64 > longest {
+            data.check_lengths(longest)?;
+        }
+        match self.bounds.batches.get() {
+            Some(sizes) => measure(&data, column, &self.lengths, &mut self.seen, sizes, longest),
+            None => Ok(()),
+        }
+    }
+
+    fn too_large(&self, found: &TooLarge) -> Error {
+        let (text, hint) = match found {
+            TooLarge::Value(bytes) => (
+                format!("a value has {bytes} bytes, the limit is {}", self.bounds.longest),
+                "raise `max_record`, or leave the column out of `columns`",
+            ),
+            TooLarge::Batch => {
+                let most = self.bounds.batches.get().map_or(0, |sizes| sizes.most);
+                let text = format!("with it, one row becomes more than {most} bytes");
+                (text, "leave columns with long lists out of `columns`")
+            }
+        };
+        self.place.broken(text).with_code(code::PARQUET_LIMIT).hint(hint)
     }
 
     fn pass(&mut self) -> Result<()> {
         self.peek()?;
         let Some(head) = self.next.take() else { return Ok(()) };
         self.count(&head)?;
+        self.seen.begun += match head.body {
+            Body::DataV2 { rows, .. } => u64::from(rows),
+            _ => u64::from(head.data_values().unwrap_or(0)),
+        };
         self.blocks.pass(head.packed)
     }
 
@@ -237,15 +329,15 @@ impl ChunkPages {
     }
 }
 
-/// The longest text of a dictionary; each text follows its length.
-fn longest_entry(mut dictionary: &[u8]) -> usize {
-    let mut longest = 0;
+/// The lengths of a dictionary's texts; each text follows its length.
+fn lengths(mut dictionary: &[u8]) -> Vec<u32> {
+    let mut lengths = Vec::new();
     while let Some((length, rest)) = dictionary.split_first_chunk::<4>() {
-        let length = u32::from_le_bytes(*length) as usize;
-        longest = longest.max(length.min(rest.len()));
-        dictionary = rest.get(length..).unwrap_or_default();
+        let length = u32::from_le_bytes(*length).min(rest.len() as u32);
+        lengths.push(length);
+        dictionary = rest.get(length as usize..).unwrap_or_default();
     }
-    longest
+    lengths
 }
 
 impl Iterator for ChunkPages {

@@ -1,7 +1,7 @@
 //! Files in `files/` that were made to harm or to mislead, and odd ones that are right: each gives a
 //! clear refusal, or exactly its rows.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use arrow_array::{
     Array, RecordBatch,
@@ -111,6 +111,79 @@ fn a_timestamp_out_of_range_makes_its_row_dirty_and_no_other() {
             assert!(found.dirty[1].reason.contains("`timestamp(9)` in [reader.schema]"));
         }
     }
+}
+
+/// Each has a few kilobytes and would become gigabytes. Read in a process of its own, whose memory is
+/// measured.
+#[test]
+fn bombs_are_refused_before_they_take_memory() {
+    for name in ["list_ints", "list_dict", "list_60_columns", "flat_huge"] {
+        let (outcome, peak) = alone(name);
+        assert!(outcome.contains("PARQUET-LIMIT"), "{name}: {outcome}");
+        assert!(peak < 512 << 10, "{name}: {peak} kB");
+    }
+}
+
+/// Long texts that are stored once, and many rows that have them: honest, and read in batches of few
+/// rows.
+#[test]
+fn repeated_long_texts_are_read_in_bounded_memory() {
+    for name in ["repeated_by_dictionary", "repeated_by_delta"] {
+        let (outcome, peak) = alone(name);
+        assert_eq!(outcome, "400 rows", "{name}");
+        assert!(peak < 512 << 10, "{name}: {peak} kB");
+    }
+}
+
+#[test]
+fn the_limit_of_a_value_can_be_raised_or_lowered() {
+    let file = Memory::new(stored("repeated_by_dictionary")).open().unwrap();
+    for (most, expected) in [(1 << 20, Ok(())), ((1 << 20) - 1, Err("PARQUET-LIMIT".to_owned()))] {
+        let decoder = ParquetDecoder::new(&file, 0..1, 0, file.columns()).unwrap();
+        let read = decoder.max_value(most).next_batch();
+        assert_eq!(read.map(drop).map_err(|error| error.code), expected);
+    }
+}
+
+/// What reading a file in another process says, and that process's largest memory in kB.
+fn alone(name: &str) -> (String, u64) {
+    let program = std::env::current_exe().unwrap();
+    let arguments = ["--exact", "hostile::read_alone", "--ignored", "--nocapture"];
+    let output = Command::new(program).args(arguments).env(ALONE, name).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = |key: &str| {
+        let line = text.lines().find_map(|line| line.split_once(key).map(|(_, rest)| rest));
+        line.unwrap_or_else(|| panic!("{name}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    (line("outcome: ").to_owned(), line("peak kB: ").parse().unwrap())
+}
+
+const ALONE: &str = "TRANSLOAD_TEST_ALONE";
+
+#[test]
+#[ignore = "a part of other tests, which run it in a process of its own"]
+fn read_alone() {
+    let name = std::env::var(ALONE).unwrap();
+    let outcome = match count(&name) {
+        Ok(rows) => format!("{rows} rows"),
+        Err(error) => format!("{} {error}", error.code),
+    };
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    println!("outcome: {outcome}\npeak kB: {}", peak.trim().trim_end_matches(" kB"));
+}
+
+/// The rows of a file, without keeping them.
+fn count(name: &str) -> Result<u64> {
+    let file = Memory::new(stored(name)).open()?;
+    let groups = 0..file.row_groups().len();
+    let mut decoder = ParquetDecoder::new(&file, groups, 0, file.columns())?;
+    let mut rows = 0;
+    while let Some(found) = decoder.next_batch()? {
+        assert_eq!((found.first_row, found.dirty.len()), (rows, 0));
+        rows += found.rows;
+    }
+    Ok(rows)
 }
 
 #[test]

@@ -1,9 +1,17 @@
 //! Tests that every type reads back as written.
 
-use arrow_array::{Array, RecordBatch, UInt32Array, new_null_array};
-use transload_formats::{ParquetCompression, ParquetOptions, ParquetStatistics};
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, ListArray, RecordBatch, StringArray, UInt32Array, new_null_array,
+    types::Int64Type,
+};
+use arrow_schema::DataType;
+use transload_formats::{
+    Encoder, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetOptions, ParquetStatistics,
+};
 use transload_plugin_api::{
-    Column, LogicalType, columns_of,
+    Column, LogicalType, columns_of, schema_of,
     testing::{Rows, samples},
 };
 
@@ -39,6 +47,38 @@ fn assert_back(batch: &RecordBatch, options: &ParquetOptions, when: &str) {
 fn every_type_reads_back_as_it_was() {
     let batch = samples::edge_batch(&all_types());
     assert_back(&batch, &ParquetOptions::default(), "the defaults");
+}
+
+/// What the writer takes, the reader takes.
+#[test]
+fn values_beyond_the_limit_are_refused_and_others_read_back() {
+    let texts = ["x".repeat(1_000), "x".repeat(1_001), "short".to_owned()];
+    let lists = [Some(vec![Some(1i64)]), Some(vec![Some(2); 10]), Some(vec![Some(3); 100])];
+    let columns = [
+        Column::new("t", LogicalType::TEXT, true),
+        Column::new("l", "list<int64>".parse().unwrap(), true),
+    ];
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
+    let DataType::List(field) = columns[1].logical.data_type() else { panic!("a list") };
+    let (_, offsets, values, nulls) = lists.into_parts();
+    let lists = ListArray::new(field, offsets, values, nulls);
+    let arrays: Vec<ArrayRef> = vec![Arc::new(StringArray::from(texts.to_vec())), Arc::new(lists)];
+    let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+    let options = ParquetOptions { max_record: 1_000, ..ParquetOptions::default() };
+    let mut encoder = ParquetEncoder::new(&options, &columns).unwrap();
+    let mut out = Vec::new();
+    encoder.start(&mut out).unwrap();
+    encoder.encode(&batch, &mut out).unwrap();
+    let refused = encoder.take_refused();
+    encoder.commit(&mut out).unwrap();
+    encoder.end(&mut out).unwrap();
+    let refused: Vec<_> =
+        refused.iter().map(|row| (row.row, row.column.as_deref().unwrap(), &*row.code)).collect();
+    assert_eq!(refused, [(1, "t", "length"), (2, "l", "length")]);
+    let file = Memory::new(out).open().unwrap();
+    let decoder = ParquetDecoder::new(&file, 0..1, 0, file.columns()).unwrap();
+    let read = decoder.max_value(1_000).next_batch().unwrap().unwrap();
+    Rows::of(&[batch.slice(0, 1)]).assert_equal(&Rows::of(&[read.batch]), "the rest");
 }
 
 #[test]
