@@ -77,8 +77,8 @@ pub trait Writer: Send + Sync {
     /// [`ChunkOutcome::Unknown`].
     fn commit(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<ChunkOutcome>;
 
-    /// Removes what the run has staged; committed chunks remain. Valid at any time after
-    /// `prepare`, and more than once. Must not delete what an unknown outcome may have published.
+    /// Removes what the run has staged, and a target that it has created and that holds no rows;
+    /// committed chunks remain. Valid at any time after `prepare`, and more than once. Must not delete what an unknown outcome may have published.
     ///
     /// # Errors
     /// If something remains; the message names it.
@@ -280,6 +280,9 @@ pub struct TargetInfo {
     /// Primary and unique keys.
     #[serde(default)]
     pub keys: Vec<Key>,
+    /// About how many rows it holds, if the store knows it without counting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// Notes for the plan, such as triggers or cascades.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -246,3 +246,96 @@ fn t05_a_held_database_is_passing_trouble_and_no_dirty_row() {
     workplace.job(&job).0.exits(0);
     assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["10"]);
 }
+
+/// A CSV file of rows whose chunks are small, and a job into SQLite; `bad` is the row whose number
+/// is none.
+fn with_a_bad_row(workplace: &Workplace, bad: usize, writer: &str) {
+    let row = |at: usize| {
+        let id = if at == bad { "x".to_owned() } else { at.to_string() };
+        format!("{id},{}\n", "text ".repeat(10))
+    };
+    workplace.put("in.csv", format!("id,text\n{}", (0..30_000).map(row).collect::<String>()));
+    let reader = "[reader]\nplugin = \"file\"\npath = \"in.csv\"\nschema = { id = \"int64\" }\n";
+    let into = "[writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n";
+    let channel = "[channel]\nparallelism = 1\nbuffer = \"1 MiB\"\n";
+    workplace.put("job.toml", format!("{reader}{into}{writer}{channel}"));
+}
+
+/// The report of a job that fails, with the sentences about what is left.
+#[track_caller]
+fn failed(workplace: &Workplace, exit: i32) -> (Value, Vec<String>) {
+    let ended = workplace.run(&["run", "job.toml", "--output", "json", "--progress", "none"]);
+    ended.exits(exit);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let remains = serde_json::from_value(report["remains"].clone()).unwrap();
+    (report, remains)
+}
+
+#[test]
+fn rows_that_stay_after_a_failure_are_named_with_what_a_rerun_does() {
+    for (mode, again) in [
+        ("insert", "running the job again inserts these rows a second time"),
+        ("upsert", "running the job again writes these rows once more"),
+    ] {
+        for exists in [true, false] {
+            let workplace = Workplace::new();
+            if exists {
+                workplace
+                    .execute("target.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT)");
+            }
+            let writer = format!("write_mode = \"{mode}\"\nkey = [\"id\"]\ncreate_table = true\n");
+            with_a_bad_row(&workplace, 29_999, &writer);
+            let (report, remains) = failed(&workplace, 3);
+            let rows = report["rows"]["inserted"].as_u64().unwrap();
+            assert!(rows > 0, "no chunk was committed: {report}");
+            let there = workplace.sqlite("target.db", "SELECT count(*) FROM t");
+            assert_eq!(there, [rows.to_string()]);
+            let grouped =
+                format!("{},{:03} inserted rows of the run are in `t`", rows / 1000, rows % 1000);
+            assert!(remains[0].starts_with(&grouped), "{remains:?}");
+            assert_eq!(remains[0].contains("which the run created"), !exists, "{remains:?}");
+            assert!(remains[1].starts_with(again), "{remains:?}");
+            if mode == "upsert" {
+                workplace
+                    .run(&["run", "job.toml"])
+                    .says("  left        16,384 updated rows of the run are in `t`");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_run_leaves_no_empty_table_of_its_own() {
+    for (bad, more) in [(0, ""), (30_000, "before = [\"nonsense\"]\n")] {
+        for mode in ["insert", "overwrite"] {
+            let workplace = Workplace::new();
+            let writer = format!("write_mode = \"{mode}\"\ncreate_table = true\n{more}");
+            with_a_bad_row(&workplace, bad, &writer);
+            let (_, remains) = failed(&workplace, if bad == 0 { 3 } else { 1 });
+            assert_eq!(remains, ["`t`, which the run created, was empty and is removed again"]);
+            let tables = workplace.sqlite("target.db", "SELECT count(*) FROM sqlite_schema");
+            assert_eq!(tables, ["0"]);
+        }
+    }
+}
+
+#[test]
+fn staged_rows_of_a_failed_run_are_not_reported_as_inserted() {
+    let workplace = targets();
+    with_a_bad_row(&workplace, 29_999, "write_mode = \"overwrite\"\n");
+    let (report, remains) = failed(&workplace, 3);
+    assert_eq!(
+        report["rows"],
+        serde_json::json!(
+            {"read": 0, "inserted": 0, "updated": 0, "skipped": 0, "dirty": 0}
+        )
+    );
+    assert!(report["discarded"].as_u64().unwrap() > 0, "{report}");
+    assert!(remains[0].starts_with("`t` is as it was before the run; "), "{remains:?}");
+    assert!(remains[0].ends_with(" staged rows were not published"), "{remains:?}");
+    assert_untouched(&workplace);
+    workplace
+        .run(&["run", "job.toml"])
+        .says("none written; ")
+        .says("were staged and not published");
+}

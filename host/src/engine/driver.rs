@@ -59,6 +59,26 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
     /// What ended the run early.
     pub(crate) failure: Option<Error>,
+    /// How far it came at the target.
+    pub(crate) reached: Reached,
+    /// What it had staged was removed, or there was nothing to remove.
+    pub(crate) is_cleaned: bool,
+}
+
+/// How far a run has come at the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reached {
+    /// The target is untouched.
+    #[default]
+    Nothing,
+    /// It was prepared, at least in part.
+    Target,
+    /// All tasks are done; the job's commit has begun.
+    Commit,
+    /// All rows are in.
+    Rows,
+    /// The outcome of a commit is unknown.
+    Unknown,
 }
 
 impl Engine {
@@ -73,8 +93,12 @@ impl Engine {
     /// If the system refuses the thread.
     pub(crate) fn start(self) -> Result<Running> {
         let progress = self.shared.progress.clone();
-        let driver =
-            Driver { shared: self.shared, receipts: Mutex::default(), next_task: 0.into() };
+        let driver = Driver {
+            shared: self.shared,
+            receipts: Mutex::default(),
+            next_task: 0.into(),
+            reached: Mutex::default(),
+        };
         let (alive, ended) = mpsc::channel();
         let job = thread::Builder::new().name("job".into()).spawn(move || {
             let outcome = driver.run();
@@ -116,6 +140,7 @@ struct Driver {
     shared: Shared,
     receipts: Mutex<Vec<Receipt>>,
     next_task: AtomicUsize,
+    reached: Mutex<Reached>,
 }
 
 impl Driver {
@@ -127,9 +152,7 @@ impl Driver {
             shared.stop.fail(error);
         }
         let failure = shared.stop.failure();
-        if failure.is_some() {
-            self.clean_up();
-        }
+        let is_cleaned = failure.is_none() || self.clean_up();
         Outcome {
             counters: shared.progress.committed(),
             tasks: shared.progress.tasks(),
@@ -141,6 +164,11 @@ impl Driver {
             writer_counts: usable_counts("writer", shared.stores.writer.counts()),
             elapsed: started.elapsed(),
             failure,
+            reached: match shared.outcome_is_unknown() {
+                true => Reached::Unknown,
+                false => *self.reached.lock(),
+            },
+            is_cleaned,
         }
     }
 
@@ -151,6 +179,7 @@ impl Driver {
         let shared = &self.shared;
         shared.open_first()?;
         shared.stop.check()?;
+        *self.reached.lock() = Reached::Target;
         shared.stores.writer.prepare(&shared.plan.write)?;
         thread::scope(|scope| {
             for lane in 0..shared.lanes() {
@@ -205,8 +234,14 @@ impl Driver {
         let mut receipts = self.receipts.lock().clone();
         receipts.sort_by_key(|receipt| receipt.task);
         stop.check()?;
-        let outcome = stores.writer.commit(&plan.write, &receipts)?;
+        *self.reached.lock() = Reached::Commit;
+        let outcome = stores.writer.commit(&plan.write, &receipts).inspect_err(|error| {
+            if error.code == code::RUN_AFTER {
+                *self.reached.lock() = Reached::Rows;
+            }
+        })?;
         self.shared.ensure_committed(outcome)?;
+        *self.reached.lock() = Reached::Rows;
         if let Err(error) = stores.writer.finalise(&plan.write) {
             // The job's result stands, so this is a warning and not a failure.
             tracing::warn!("cannot remove what the run left behind: {error}");
@@ -215,17 +250,19 @@ impl Driver {
     }
 
     /// Removes what the run staged, unless the outcome of a commit is unknown: then the staged data may be
-    /// the only copy of the rows.
-    fn clean_up(&self) {
+    /// the only copy of the rows. Returns whether nothing is left to remove.
+    fn clean_up(&self) -> bool {
         if self.shared.outcome_is_unknown() {
-            return;
+            return false;
         }
         let receipts = self.receipts.lock().clone();
-        if let Err(error) = self.shared.stores.writer.abort(&self.shared.plan.write, &receipts)
+        let removed = self.shared.stores.writer.abort(&self.shared.plan.write, &receipts);
+        if let Err(error) = &removed
             && error.kind != ErrorKind::Cancelled
         {
             tracing::warn!("cannot remove what the run staged: {error}");
         }
+        removed.is_ok()
     }
 }
 

@@ -101,7 +101,7 @@ impl Plan {
             splits,
             guarantee,
             because,
-            notes: [source.notes, target.notes.clone()].concat(),
+            notes: [source.notes, target.notes.clone(), added_to(&target, write.mode)].concat(),
             warnings,
             target,
             channel: job.channel.clone(),
@@ -129,6 +129,13 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
         after: job.writer.after.clone(),
         tasks: 0,
     }
+}
+
+/// That an insert adds its rows to those of the target.
+fn added_to(target: &TargetInfo, mode: WriteMode) -> Vec<String> {
+    let rows = target.rows.filter(|_| mode == WriteMode::Insert);
+    let note = |rows| format!("the target holds about {rows} rows already; `insert` adds to them");
+    rows.map(note).into_iter().collect()
 }
 
 /// The weaker of what the writer guarantees and what the splits allow: a split that cannot be read

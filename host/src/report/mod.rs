@@ -4,6 +4,7 @@
 mod display;
 mod plan;
 mod plugins;
+mod remains;
 mod summary;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use plan::describe_plan;
 pub(crate) use plugins::{describe_plugin, list_connections, list_findings, list_plugins};
 pub(crate) use summary::summary;
 
+use self::remains::Remains;
 use crate::{
     Error, Exit,
     engine::{Outcome, RingStats, TaskStats},
@@ -49,8 +51,12 @@ pub(crate) struct Report {
     pub(crate) status: Exit,
     /// The error that ended it early.
     pub(crate) error: Option<Error>,
-    /// Rows of committed chunks, by outcome.
+    /// Rows of committed chunks, by outcome; none if they were staged and not published.
     pub(crate) rows: Counters,
+    /// Rows that were staged and not published, because the run failed.
+    pub(crate) discarded: u64,
+    /// What a run that failed has left in the target, and what running the job again does.
+    pub(crate) remains: Vec<String>,
     /// Dirty rows met, including those of a chunk that the dirty limit rolled back.
     pub(crate) dirty_met: u64,
     /// Bytes taken from the source.
@@ -113,6 +119,8 @@ impl Report {
     pub(crate) fn new(plan: &Plan, outcome: Outcome, folder: &RunFolder) -> Self {
         let seconds = outcome.elapsed.as_secs_f64().max(1e-9);
         let per_second = |amount: u64| (amount as f64 / seconds) as u64;
+        let Remains { sentences, discarded } = Remains::of(plan, &outcome);
+        let rows = if discarded.is_some() { Counters::default() } else { outcome.counters };
         let mut tasks = outcome.tasks;
         for task in &mut tasks {
             task.split.clone_from(&plan.splits[task.task as usize].label);
@@ -131,7 +139,9 @@ impl Report {
             guarantee: plan.guarantee.word(),
             status: outcome.failure.as_ref().map_or(Exit::Done, |error| error.exit),
             error: outcome.failure,
-            rows: outcome.counters,
+            rows,
+            discarded: discarded.unwrap_or_default(),
+            remains: sentences,
             dirty_met: outcome.dirty_met,
             bytes_read: outcome.bytes_read,
             elapsed_ms: outcome.elapsed.as_millis() as u64,

@@ -31,15 +31,20 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         env.unwrap_or_default()
     )?;
     let rows = &report.rows;
-    writeln!(
-        text,
-        "  rows        {} read = {} inserted + {} updated + {} skipped + {} dirty",
-        grouped(rows.read),
-        grouped(rows.inserted),
-        grouped(rows.updated),
-        grouped(rows.skipped),
-        grouped(rows.dirty)
-    )?;
+    if report.discarded > 0 {
+        let discarded = grouped(report.discarded);
+        writeln!(text, "  rows        none written; {discarded} were staged and not published")?;
+    } else {
+        writeln!(
+            text,
+            "  rows        {} read = {} inserted + {} updated + {} skipped + {} dirty",
+            grouped(rows.read),
+            grouped(rows.inserted),
+            grouped(rows.updated),
+            grouped(rows.skipped),
+            grouped(rows.dirty)
+        )?;
+    }
     if report.dirty_met > rows.dirty {
         writeln!(
             text,
@@ -64,6 +69,9 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         "  target      {} by {}, {}",
         report.target, report.write_mode, report.guarantee
     )?;
+    for sentence in &report.remains {
+        writeln!(text, "  left        {sentence}")?;
+    }
     for warning in &report.warnings {
         writeln!(text, "  warning     {warning}")?;
     }

@@ -40,7 +40,7 @@ impl GeneratorWriter {
             exists: true,
             keys: options.target_keys(&columns)?,
             columns,
-            notes: Vec::new(),
+            ..TargetInfo::default()
         };
         Ok(Self {
             table: table::named(options.table.as_deref()),

@@ -2,6 +2,8 @@
 //! of the servers' named locks, which are exclusive: a sharer holds one of the slots, the other one
 //! holds them all. They go with the session.
 
+use std::time::{Duration, Instant};
+
 use sha1::{Digest as _, Sha1};
 use transload_plugin_api::{Error, Result, WriteMode};
 use transload_tables::TableName;
@@ -10,27 +12,37 @@ use crate::{dialect::text_literal, session::Session, stage::in_full};
 
 /// How many runs may add rows to a table at a time.
 const SLOTS: u32 = 8;
-/// How long a run that replaces all rows waits for each slot, in seconds.
-const PATIENCE: u32 = 2;
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// Locks the target for a run in the session, which must live as long as the run.
-pub(crate) fn lock(session: &mut Session, target: &TableName, mode: WriteMode) -> Result<()> {
+/// Locks the target for a run in the session, which must live as long as the run. Waits for other
+/// holders for as long as `patience`.
+pub(crate) fn lock(
+    session: &mut Session,
+    target: &TableName,
+    mode: WriteMode,
+    patience: Duration,
+) -> Result<()> {
     // The run may take longer than sessions may be idle.
     session.run("lock the target", "SET SESSION wait_timeout = 31536000")?;
-    if mode == WriteMode::Overwrite {
-        for slot in 0..SLOTS {
-            if !take(session, target, slot, PATIENCE)? {
-                return Err(refused(session, target, slot)?);
+    let (begun, mut missing) = (Instant::now(), (0..SLOTS).collect::<Vec<_>>());
+    loop {
+        let mut held = Vec::new();
+        for slot in missing {
+            if !take(session, target, slot)? {
+                held.push(slot);
+            } else if mode != WriteMode::Overwrite {
+                return Ok(());
             }
         }
-        return Ok(());
-    }
-    for slot in 0..SLOTS {
-        if take(session, target, slot, 0)? {
-            return Ok(());
+        let Some(slot) = held.first() else { return Ok(()) };
+        if begun.elapsed() >= patience {
+            return Err(refused(session, target, *slot)?);
         }
+        let cancel = session.cancel.clone();
+        cancel.sleep(PAUSE)?;
+        missing = held;
     }
-    Err(refused(session, target, 0)?)
 }
 
 /// A name of at most 64 letters.
@@ -40,8 +52,8 @@ fn slot_name(target: &TableName, slot: u32) -> String {
     text_literal(&format!("transload:{digits}:{slot}"))
 }
 
-fn take(session: &mut Session, target: &TableName, slot: u32, seconds: u32) -> Result<bool> {
-    let sql = format!("SELECT GET_LOCK({}, {seconds})", slot_name(target, slot));
+fn take(session: &mut Session, target: &TableName, slot: u32) -> Result<bool> {
+    let sql = format!("SELECT GET_LOCK({}, 0)", slot_name(target, slot));
     let rows = session.rows("lock the target", &sql)?;
     Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("1"))
 }

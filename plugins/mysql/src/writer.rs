@@ -1,6 +1,8 @@
 //! The target of a job: what MySQL and MariaDB do in their own way when a table is written. The
 //! order of the verbs is `transload_tables`'s.
 
+use std::time::Duration;
+
 use transload_plugin_api::{
     Cancel, Finding, Host, Options, Result, TableInfo, TargetInfo, TaskContext, WriteMode,
     WritePlan, Writer,
@@ -19,7 +21,7 @@ use crate::{
     lock,
     options::{Overwrite, WriterOptions},
     session::Session,
-    stage::{MysqlDestination, Stage, TASK_COLUMN},
+    stage::{MysqlDestination, Stage, TASK_COLUMN, in_full},
 };
 
 /// A server that tables are written to.
@@ -46,6 +48,7 @@ impl From<Table> for TargetInfo {
         info.notes.extend(counted.map(|it| format!("`{}` is AUTO_INCREMENT", it.column.name)));
         info.columns = table.columns.into_iter().map(|column| column.column).collect();
         info.keys = table.keys;
+        info.rows = table.rows.filter(|rows| *rows > 0);
         info
     }
 }
@@ -96,8 +99,26 @@ impl WriteDatabase for MysqlTarget {
         draft::draft(session, drafting, name, target, self.overwrite)
     }
 
-    fn lock(&self, session: &mut Session, name: &TableName, mode: WriteMode) -> Result<()> {
-        lock::lock(session, name, mode)
+    fn lock(
+        &self,
+        session: &mut Session,
+        name: &TableName,
+        mode: WriteMode,
+        patience: Duration,
+    ) -> Result<()> {
+        lock::lock(session, name, mode, patience)
+    }
+
+    /// DROP commits by itself, so the table is kept from others in the meantime.
+    fn drop_empty(&self, session: &mut Session, name: &TableName) -> Result<bool> {
+        let (doing, table) = ("drop the created table", in_full(name));
+        session.run(doing, &format!("LOCK TABLES {table} WRITE"))?;
+        let is_empty = session.rows(doing, &format!("SELECT 1 FROM {table} LIMIT 1"))?.is_empty();
+        if is_empty {
+            session.run(doing, &format!("DROP TABLE {table}"))?;
+        }
+        session.run(doing, "UNLOCK TABLES")?;
+        Ok(is_empty)
     }
 
     fn destination(

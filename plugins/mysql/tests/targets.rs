@@ -387,3 +387,24 @@ fn a_system_versioned_table_is_a_table_with_a_history() {
     let error = fixture.writer("q").draft(&pairs(WriteMode::Insert, "r-4")).unwrap_err();
     assert!(error.message.contains("is a sequence"), "{error}");
 }
+
+#[test]
+fn a_created_table_is_dropped_by_a_failed_run_if_it_is_empty() {
+    for server in servers() {
+        for rows in [0, 1] {
+            let fixture = Fixture::new(&server, "");
+            let writer = fixture.writer("t");
+            let plan = WritePlan { create_table: true, ..pairs(WriteMode::Insert, "r-1") };
+            writer.prepare(&plan).unwrap();
+            let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+            if rows > 0 {
+                let arrays = vec![integers([1]), texts(["a"])];
+                let batch = RecordBatch::try_new(schema_of(&plan.columns), arrays).unwrap();
+                chunk(&mut *task, 0, &batch).unwrap();
+            }
+            task.abort().unwrap();
+            writer.abort(&plan, &[]).unwrap();
+            assert_eq!(fixture.lines("SHOW TABLES").len(), rows);
+        }
+    }
+}

@@ -36,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) policies: Vec<String>,
     /// What this login may do with the table as a whole, beside the rights on columns.
     pub(crate) rights: TableRights,
+    /// The table's own foreign keys.
+    pub(crate) references: Vec<String>,
 }
 
 /// Rights on a table as a whole, and on what surrounds it.
@@ -220,7 +222,10 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
                  pg_catalog.has_table_privilege(c.oid, 'SELECT'), \
                  pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'), \
                  pg_catalog.has_schema_privilege(n.oid, 'CREATE'), \
-                 pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') \
+                 pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), \
+                 pg_catalog.array_to_json(ARRAY( \
+                   SELECT conname::text FROM pg_catalog.pg_constraint \
+                   WHERE conrelid = c.oid AND contype = 'f' ORDER BY 1))::text \
                FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = pg_catalog.to_regclass($1)";
@@ -248,6 +253,7 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
             create: row.flag(14)?,
             temporary: row.flag(15)?,
         },
+        references: row.list(16)?,
     }))
 }
 

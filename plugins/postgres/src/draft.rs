@@ -204,6 +204,13 @@ fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
                 .to_owned(),
         );
     }
+    if plan.mode == WriteMode::Overwrite && !target.references.is_empty() {
+        warnings.push(format!(
+            "foreign keys of the target are checked when the job commits: a row without its parent \
+             then fails the whole job, and its line is not named; `upsert` names it: {}",
+            target.references.join(", ")
+        ));
+    }
     for column in &plan.columns {
         let Some(found) = target.column(&column.name) else { continue };
         if loses_text(found, &column.logical) {

@@ -1,32 +1,42 @@
 //! The lock that runs hold on their target: shared by those that add rows, exclusive for one that
 //! replaces them all. It ends with its session.
 
-use transload_plugin_api::{Error, ErrorKind, Result, WriteMode};
+use std::time::{Duration, Instant};
+
+use transload_plugin_api::{Error, Result, WriteMode};
 use transload_tables::TableName;
 
 use crate::{catalog, session::Session};
 
 /// The first half of our advisory locks' keys; the second is the target's oid.
 const LOCK_CLASS: i32 = 0x7472_616e;
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Locks the target.
 ///
 /// # Errors
 /// [`ErrorKind::Locked`] with the holder as hint.
-pub(crate) fn lock(session: &mut Session, name: &TableName, mode: WriteMode) -> Result<()> {
+pub(crate) fn lock(
+    session: &mut Session,
+    name: &TableName,
+    mode: WriteMode,
+    patience: Duration,
+) -> Result<()> {
     let target = catalog::table(session, name)?;
     let shared = if mode == WriteMode::Overwrite { "" } else { "_shared" };
     // The server's own number of the table, as the lock function takes it.
     let oid = target.oid as i32;
-    let sql = format!("SELECT pg_catalog.pg_advisory_lock{shared}({LOCK_CLASS}, {oid})");
-    session.run("lock the target", &sql).map_err(|error| {
-        if error.kind != ErrorKind::Retry {
-            return error;
+    let sql = format!("SELECT pg_catalog.pg_try_advisory_lock{shared}({LOCK_CLASS}, {oid})");
+    let begun = Instant::now();
+    while !session.row("lock the target", &sql, &[])?.flag(0)? {
+        if begun.elapsed() >= patience {
+            let message = format!("another run writes table `{}`", target.name);
+            return Err(Error::locked(message).hint(holders(session, target.oid)?));
         }
-        let message = format!("another run writes table `{}`", target.name);
-        let holders = holders(session, target.oid);
-        Error::locked(message).hint(holders.unwrap_or_else(|_| "wait for it to end".to_owned()))
-    })
+        session.cancel().sleep(PAUSE)?;
+    }
+    Ok(())
 }
 
 /// The sessions that hold the lock, for people.

@@ -1,6 +1,8 @@
 //! The target of a job: what PostgreSQL does in its own way when a table is written. The order of
 //! the verbs is in `transload_tables`.
 
+use std::time::Duration;
+
 use transload_plugin_api::{
     ConflictEffect, Finding, Guarantee, Host, KeyNeed, Options, Result, TableInfo, TargetInfo,
     TaskContext, WriteMode, WriteModeSpec, WritePlan, Writer,
@@ -13,7 +15,7 @@ use crate::{
     catalog::{self, Table},
     check,
     connect::Connector,
-    dialect::PostgresDialect,
+    dialect::{PostgresDialect, quoted_table},
     draft,
     load::Loader,
     lock,
@@ -78,6 +80,7 @@ impl From<Table> for TargetInfo {
         info.notes.extend(table.triggers.iter().map(|name| format!("trigger `{name}`")));
         info.notes.extend(table.referring.iter().map(|name| format!("referred to by `{name}`")));
         info.keys = table.api_keys();
+        info.rows = Some(table.rows).filter(|rows| *rows > 0);
         info.columns = table.columns.into_iter().map(|column| column.column).collect();
         info
     }
@@ -128,8 +131,27 @@ impl WriteDatabase for PostgresTarget {
         draft::draft(drafting, name, target)
     }
 
-    fn lock(&self, session: &mut Session, name: &TableName, mode: WriteMode) -> Result<()> {
-        lock::lock(session, name, mode)
+    fn lock(
+        &self,
+        session: &mut Session,
+        name: &TableName,
+        mode: WriteMode,
+        patience: Duration,
+    ) -> Result<()> {
+        lock::lock(session, name, mode, patience)
+    }
+
+    fn drop_empty(&self, session: &mut Session, name: &TableName) -> Result<bool> {
+        let (doing, table) = ("drop the created table", quoted_table(name));
+        session.clean_up(
+            doing,
+            &format!("BEGIN; SET LOCAL lock_timeout = '2s'; LOCK TABLE {table}"),
+        )?;
+        let is_empty = format!("SELECT NOT EXISTS (SELECT FROM {table})");
+        let is_empty = session.row(doing, &is_empty, &[])?.flag(0)?;
+        let end = if is_empty { format!("DROP TABLE {table}; COMMIT") } else { "ROLLBACK".into() };
+        session.clean_up(doing, &end)?;
+        Ok(is_empty)
     }
 
     fn destination(

@@ -266,6 +266,46 @@ fn t07_the_server_tells_what_came_of_a_commit_without_an_answer() {
     }
 }
 
+/// Foreign keys cannot be copied to a stage without locking the tables that they refer to.
+#[test]
+fn an_overwrite_says_that_foreign_keys_are_checked_at_its_end() {
+    let fixture = Fixture::new(
+        "CREATE TABLE parent(id int8 PRIMARY KEY); INSERT INTO parent VALUES (1);
+         CREATE TABLE t(id int8 CONSTRAINT \"to parent\" REFERENCES parent, s text);
+         INSERT INTO t VALUES (1, 'old')",
+    );
+    let (writer, plan) = (fixture.writer("t"), plan(WriteMode::Overwrite, PAIR, &[]));
+    let warnings = writer.draft(&plan).unwrap().warnings;
+    let told = |it: &&String| it.starts_with("foreign keys of the target are checked when");
+    assert!(warnings.iter().find(told).unwrap().ends_with(": to parent"), "{warnings:?}");
+    let rows = batch(&plan, vec![integers([1, 2]), texts(["a", "b"])]);
+    let error = write_all(&*writer, &plan, &[rows]).unwrap_err();
+    assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Data, "PG-23503"));
+    assert!(error.causes[0].contains("Key (id)=(2) is not present in table"), "{error:?}");
+    writer.abort(&plan, &[]).unwrap();
+    assert_eq!(fixture.rows("SELECT * FROM t"), ["1|old"]);
+}
+
+#[test]
+fn a_created_table_is_dropped_by_a_failed_run_if_it_is_empty() {
+    for rows in [0, 1] {
+        let fixture = Fixture::new("");
+        let writer = fixture.writer("t");
+        let mut plan = plan(WriteMode::Insert, PAIR, &[]);
+        plan.create_table = true;
+        writer.prepare(&plan).unwrap();
+        let mut task = writer.open(&plan, &TaskContext { task: 0, epoch: 0 }).unwrap();
+        if rows > 0 {
+            support::chunk(&mut *task, 0, &batch(&plan, vec![integers([1]), texts(["a"])]))
+                .unwrap();
+        }
+        task.abort().unwrap();
+        writer.abort(&plan, &[]).unwrap();
+        let found = fixture.rows("SELECT relname FROM pg_class WHERE relname = 't'");
+        assert_eq!(found.len(), rows);
+    }
+}
+
 #[test]
 fn t42_odd_names_are_written_as_they_are() {
     let fixture = Fixture::new("CREATE SCHEMA \"o.s\"");

@@ -204,6 +204,27 @@ fn after_name<'a>(sql: &'a str, head: &str) -> Option<&'a str> {
     }
 }
 
+/// Drops a table that holds no row.
+pub(crate) fn drop_empty(connection: &Connection, name: &TableName) -> Result<bool> {
+    let (doing, table) = ("drop the created table", quoted(&name.table));
+    run(connection, doing, "BEGIN IMMEDIATE")?;
+    let steps = || -> Result<bool> {
+        let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM main.{table})");
+        let is_empty = connection.query_row(&sql, [], |row| row.get::<_, bool>(0));
+        let is_empty = is_empty.map_err(|error| failure(doing, &error))?;
+        if is_empty {
+            run(connection, doing, &format!("DROP TABLE main.{table}"))?;
+        }
+        run(connection, doing, "COMMIT")?;
+        Ok(is_empty)
+    };
+    let done = steps();
+    if !connection.is_autocommit() {
+        run(connection, doing, "ROLLBACK")?;
+    }
+    done
+}
+
 /// A table that refers to itself would have its staged rows looked up in its old content, so its
 /// references are checked when the stage is published, not while it is filled.
 pub(crate) fn set_references(connection: &Connection, target: &TableName) -> Result<()> {

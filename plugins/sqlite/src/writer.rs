@@ -1,7 +1,7 @@
 //! The target of a job: what SQLite does in its own way when a table is written. The order of the
 //! verbs is `transload_tables`'s.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use transload_plugin_api::{
@@ -20,7 +20,7 @@ use crate::{
     load::Loader,
     options::WriterOptions,
     session::{Session, SharedConnection},
-    stage::{SqliteDestination, Stage},
+    stage::{SqliteDestination, Stage, drop_empty},
 };
 
 /// A database file that tables are written to.
@@ -131,8 +131,18 @@ impl WriteDatabase for SqliteTarget {
 
     /// Nothing to lock: SQLite has one writer, and each chunk and the publishing of a stage are
     /// transactions of it. Runs that write one table at once take turns by chunks.
-    fn lock(&self, _session: &mut Session, _name: &TableName, _mode: WriteMode) -> Result<()> {
+    fn lock(
+        &self,
+        _session: &mut Session,
+        _name: &TableName,
+        _mode: WriteMode,
+        _patience: Duration,
+    ) -> Result<()> {
         Ok(())
+    }
+
+    fn drop_empty(&self, session: &mut Session, name: &TableName) -> Result<bool> {
+        session.in_turn(|connection| drop_empty(connection, name))
     }
 
     fn destination(

@@ -76,7 +76,7 @@ mod tls;
 mod write_database;
 mod writer;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod fuzz;
 
 #[cfg(feature = "tls")]

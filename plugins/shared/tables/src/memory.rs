@@ -1,7 +1,7 @@
 //! A database in memory for the tests of `writer` and `task`: tables of one integer column, a
 //! stage, locks, and verbs that fail when a test asks for it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow_array::{Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
 use parking_lot::{Mutex, MutexGuard};
@@ -37,7 +37,8 @@ pub(crate) struct Server {
     pub(crate) log: Vec<String>,
     /// Sessions that hold the lock on the target, with the exclusive one marked.
     pub(crate) locks: Vec<(u64, bool)>,
-    faults: Vec<(&'static str, Fault)>,
+    /// With how many calls of the verb come before.
+    faults: Vec<(&'static str, u32, Fault)>,
     sessions: u64,
     /// Transactions that were committed, by number.
     transactions: Vec<u64>,
@@ -53,7 +54,12 @@ pub(crate) struct Server {
 impl Server {
     /// The next call of `verb` fails. Several faults of one verb come in order.
     pub(crate) fn fail(&mut self, verb: &'static str, fault: Fault) {
-        self.faults.push((verb, fault));
+        self.fail_later(verb, 0, fault);
+    }
+
+    /// As [`Server::fail`], after this many calls.
+    pub(crate) fn fail_later(&mut self, verb: &'static str, calls: u32, fault: Fault) {
+        self.faults.push((verb, calls, fault));
     }
 
     pub(crate) fn rows(&self, table: &str) -> Option<Vec<i64>> {
@@ -125,8 +131,14 @@ impl MemorySession {
             return Err(lost());
         }
         let mut server = self.memory.server();
-        let at = server.faults.iter().position(|(name, _)| *name == verb);
-        let fault = at.map(|at| server.faults.remove(at).1);
+        let at = server.faults.iter().position(|(name, ..)| *name == verb);
+        let fault = at.and_then(|at| match &mut server.faults[at] {
+            (_, 0, _) => Some(server.faults.remove(at).2),
+            (_, calls, _) => {
+                *calls -= 1;
+                None
+            }
+        });
         self.is_lost = matches!(fault, Some(Fault::Lost | Fault::ReplyLost));
         match fault {
             Some(Fault::Lost) if verb != "commit" && verb != "publish" => Err(lost()),
@@ -383,7 +395,13 @@ impl WriteDatabase for Memory {
         }
     }
 
-    fn lock(&self, session: &mut MemorySession, _name: &TableName, mode: WriteMode) -> Result<()> {
+    fn lock(
+        &self,
+        session: &mut MemorySession,
+        _name: &TableName,
+        mode: WriteMode,
+        _patience: Duration,
+    ) -> Result<()> {
         session.call("lock", "lock".to_owned())?;
         let exclusive = mode == WriteMode::Overwrite;
         let locks = &mut self.server().locks;
@@ -392,6 +410,17 @@ impl WriteDatabase for Memory {
         }
         locks.push((session.number, exclusive));
         Ok(())
+    }
+
+    fn drop_empty(&self, session: &mut MemorySession, name: &TableName) -> Result<bool> {
+        session.call("drop", "drop".to_owned())?;
+        let mut server = self.server();
+        assert!(server.locks.contains(&(session.number, true)), "dropped without the lock");
+        let is_empty = server.tables.get(&name.table).is_some_and(Vec::is_empty);
+        if is_empty {
+            server.tables.remove(&name.table);
+        }
+        Ok(is_empty)
     }
 
     fn destination(

@@ -25,6 +25,10 @@ pub(crate) struct Run<S> {
     /// The plan's run id; empty before the first run.
     pub(crate) id: String,
     pub(crate) state: RunState,
+    /// This run has created the target.
+    pub(crate) created: bool,
+    /// The lock on the target was held once, and may be held still by a session that was lost.
+    pub(crate) was_locked: bool,
     /// The job's own session, which holds the lock on the target.
     pub(crate) session: Option<JobSession<S>>,
 }
@@ -37,6 +41,12 @@ pub(crate) struct JobSession<S> {
 
 impl<S> Run<S> {
     pub(crate) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), state: RunState::Unprepared, session: None }
+        Self {
+            id: id.to_owned(),
+            state: RunState::Unprepared,
+            created: false,
+            was_locked: false,
+            session: None,
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! Four small traits: [`WriteDatabase`] opens sessions and knows the catalog, [`Session`] is one
 //! connection, [`Destination`] is where the rows of a run go, [`Loader`] moves batches.
 
+use std::time::Duration;
+
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
     Finding, Result, TableInfo, TargetInfo, TaskContext, WriteMode, WritePlan, Written,
@@ -97,11 +99,24 @@ pub trait WriteDatabase: Send + Sync + 'static {
     ) -> Result<Draft>;
 
     /// Locks the target for a run, until the session ends: shared by runs that add rows, exclusive
-    /// for one that replaces them all (`overwrite`). The table exists.
+    /// for one that replaces them all (`overwrite`). The table exists. Waits for another holder for
+    /// as long as `patience`.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`](transload_plugin_api::ErrorKind::Locked) with the holder as hint.
-    fn lock(&self, session: &mut Self::Session, name: &TableName, mode: WriteMode) -> Result<()>;
+    fn lock(
+        &self,
+        session: &mut Self::Session,
+        name: &TableName,
+        mode: WriteMode,
+        patience: Duration,
+    ) -> Result<()>;
+
+    /// Drops a table that holds no row; returns whether it did. The caller holds the lock alone.
+    ///
+    /// # Errors
+    /// Those of the statements. The table stays.
+    fn drop_empty(&self, session: &mut Self::Session, name: &TableName) -> Result<bool>;
 
     /// Where the rows of this run go. Looks at most; also right after the table was dropped.
     ///

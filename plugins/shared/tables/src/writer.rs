@@ -2,7 +2,7 @@
 //! far a run has come is `run`'s state, one task's chunks are `task`'s, and what a database does
 //! in its own way is behind [`WriteDatabase`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
 use transload_plugin_api::{
@@ -18,6 +18,11 @@ use crate::{
     task::ChunkTask,
 };
 
+/// How long a run waits for the lock on its target: as long as a session that has ended takes to
+/// let go of it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long for the lock of a session of its own that was lost.
+const LOST_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a lost publication is looked for.
 const LOOKS: usize = 3;
 
@@ -81,9 +86,12 @@ impl<D: WriteDatabase> TableWriter<D> {
         run: &'a mut Run<D::Session>,
         mode: WriteMode,
     ) -> Result<&'a mut D::Session> {
+        let patience = if run.was_locked { LOST_PATIENCE } else { PATIENCE };
+        // Also if it fails, because a part of it may be held.
+        run.was_locked = true;
         let job = self.session(run)?;
         if !job.locked {
-            self.database.lock(&mut job.session, self.target.table()?, mode)?;
+            self.database.lock(&mut job.session, self.target.table()?, mode, patience)?;
             job.locked = true;
         }
         Ok(&mut job.session)
@@ -212,6 +220,26 @@ impl<D: WriteDatabase> TableWriter<D> {
     }
 }
 
+impl<D: WriteDatabase> TableWriter<D> {
+    /// Drops the table that the run has created if it holds no row: the next run would meet types
+    /// that belong to this one.
+    fn drop_created(&self, run: &mut Run<D::Session>) -> Result<()> {
+        if !std::mem::take(&mut run.created) {
+            return Ok(());
+        }
+        let (mut session, name) = (self.database.connect(Access::CleanUp)?, self.target.table()?);
+        if self.database.find_table(&mut session, name)?.is_none() {
+            return Ok(());
+        }
+        match self.database.lock(&mut session, name, WriteMode::Overwrite, PATIENCE) {
+            Ok(()) => self.database.drop_empty(&mut session, name).map(drop),
+            // Another run uses it by now.
+            Err(error) if error.kind == ErrorKind::Locked => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// The error of a step behind the last row. A stop signal stays one.
 fn behind_the_rows(error: Error, plan: &WritePlan) -> Error {
     let hint = match converges(plan) || plan.mode == WriteMode::Overwrite {
@@ -262,6 +290,7 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
         let session = &mut self.session(&mut run)?.session;
         if let Some(create) = &draft.create {
             session.run("create the table", create)?;
+            run.created = true;
         }
         let session = self.locked(&mut run, plan.mode)?;
         if draft.create.is_none() {
@@ -311,9 +340,10 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
                 return Ok(());
             }
             RunState::Unprepared | RunState::Prepared => run.state = RunState::Unprepared,
-            RunState::Published { .. } | RunState::Committed => {}
+            RunState::Published { .. } | RunState::Committed => run.created = false,
         }
-        self.remove_stage(&mut run, plan)
+        self.remove_stage(&mut run, plan)?;
+        self.drop_created(&mut run)
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {

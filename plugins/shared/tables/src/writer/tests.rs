@@ -357,3 +357,58 @@ fn a_new_run_of_the_same_writer_begins_from_nothing() {
     assert_eq!(memory.server().rows("t").unwrap(), [2]);
     assert_eq!(memory.server().locks.len(), 1);
 }
+
+/// Of a run that fails, nothing but rows stays, and least of all a table of types that were guessed.
+#[test]
+fn a_table_that_a_failed_run_has_created_is_dropped_if_it_is_empty() {
+    for mode in [WriteMode::Insert, WriteMode::Overwrite] {
+        for rows in [&[][..], &[1]] {
+            let memory = Memory::default();
+            let writer = writer(&memory);
+            let plan = WritePlan { create_table: true, ..plan("r", mode) };
+            writer.prepare(&plan).unwrap();
+            if !rows.is_empty() {
+                write(&writer, &plan, rows);
+            }
+            for _ in 0..2 {
+                writer.abort(&plan, &[]).unwrap();
+            }
+            let stays = mode == WriteMode::Insert && !rows.is_empty();
+            assert_eq!(memory.server().rows("t").is_some(), stays, "{mode:?} {rows:?}");
+            assert!(memory.server().locks.is_empty());
+            writer.prepare(&plan).unwrap();
+        }
+    }
+    // One that was there, one that another run uses, and one of a run that has committed.
+    let memory = Memory::with_table();
+    let plan = WritePlan { create_table: true, ..plan("r", WriteMode::Insert) };
+    let first = writer(&memory);
+    first.prepare(&plan).unwrap();
+    first.abort(&plan, &[]).unwrap();
+    assert_eq!(memory.server().rows("t").unwrap(), [0; 0]);
+    let memory = Memory::default();
+    let (first, second) = (writer(&memory), writer(&memory));
+    first.prepare(&plan).unwrap();
+    second.prepare(&plan).unwrap();
+    first.abort(&plan, &[]).unwrap();
+    assert_eq!(memory.server().rows("t").unwrap(), [0; 0]);
+    let memory = Memory::default();
+    let writer = writer(&memory);
+    writer.prepare(&plan).unwrap();
+    writer.commit(&plan, &[]).unwrap();
+    writer.abort(&plan, &[]).unwrap();
+    assert_eq!(memory.server().rows("t").unwrap(), [0; 0]);
+}
+
+#[test]
+fn a_before_statement_that_fails_leaves_no_table() {
+    let memory = Memory::default();
+    let writer = writer(&memory);
+    let plan = WritePlan { create_table: true, ..statements("r", WriteMode::Insert) };
+    // The first `run` creates the table.
+    memory.server().fail_later("run", 1, Fault::Refused);
+    writer.prepare(&plan).unwrap_err();
+    assert!(memory.server().rows("t").is_some());
+    writer.abort(&plan, &[]).unwrap();
+    assert!(memory.server().rows("t").is_none());
+}
