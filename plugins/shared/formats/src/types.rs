@@ -36,6 +36,7 @@ pub fn types() -> Vec<TypeSupport> {
         type_of("json", "JSON value", "JSON")
             .note("the document `null` is a dirty row in JSON, where it would mean NULL"),
         text("uuid", "UUID"),
-        TypeSupport::new("list", &["LIST"]).note("Parquet alone"),
+        TypeSupport::new("list", &["CSV cell", "JSON array", "LIST"])
+            .note("JSON text in CSV; read from CSV and JSON as text or json"),
     ]
 }

@@ -5,7 +5,7 @@ use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, code};
 use transload_values::{BinaryText, ColumnRenderer, SHOWN, shorten};
 
 use super::{BOM, COLUMN_LIMIT, CsvDialect, head::is_usual, specials::Specials};
-use crate::Encoder;
+use crate::{Encoder, json::JsonColumn};
 
 /// Encodes batches of the given columns, in their order.
 pub struct CsvEncoder {
@@ -237,7 +237,11 @@ impl Encoder for CsvEncoder {
 
 impl CsvEncoder {
     fn cells<'a>(&self, number: usize, array: &'a dyn Array) -> Result<Cells<'a>> {
-        let renderer = ColumnRenderer::new(&self.columns[number], array)?.binary(self.binary);
+        let column = &self.columns[number];
+        if matches!(column.logical, LogicalType::List(_)) {
+            return JsonColumn::new(column, array, self.binary).map(Cells::Json);
+        }
+        let renderer = ColumnRenderer::new(column, array)?.binary(self.binary);
         Ok(match array.as_string_opt::<i32>() {
             Some(texts) => {
                 // An array may be a part of a longer one, whose bytes it has.
@@ -275,6 +279,15 @@ impl CsvEncoder {
                     true
                 }
                 Cells::Text(texts, specials) => self.append_text(texts, specials, row, out),
+                Cells::Json(lists) => {
+                    lists.write(row, out).map_err(|reason| Refused {
+                        column: Some(number),
+                        value: None,
+                        code: "range",
+                        reason: reason.to_owned(),
+                    })?;
+                    true
+                }
             };
             // The first cell of a line may also look like a comment or a byte order mark.
             if is_suspect || (number == 0 && !matches!(cells, Cells::Plain(_))) {
@@ -326,6 +339,8 @@ enum Cells<'a> {
     Text(&'a StringArray, Specials<'a>),
     /// Each is to be looked at.
     Other(ColumnRenderer<'a>),
+    /// Lists, as JSON texts.
+    Json(JsonColumn<'a>),
 }
 
 impl Cells<'_> {
@@ -334,6 +349,7 @@ impl Cells<'_> {
         match self {
             Self::Plain(cells) | Self::Other(cells) => cells.is_null(row),
             Self::Text(texts, _) => texts.is_null(row),
+            Self::Json(lists) => lists.is_null(row),
         }
     }
 }
@@ -519,6 +535,23 @@ mod tests {
             let kept = arrow_select::filter::filter_record_batch(&batch, &kept).unwrap();
             prop_assert_eq!(decode(&dialect, &columns, &bytes, &words), kept);
         }
+    }
+
+    #[test]
+    fn lists_are_json_texts() {
+        let lists = [Some(vec![Some(1.5), None]), None, Some(vec![]), Some(vec![Some(f64::NAN)])];
+        let lists = arrow_array::ListArray::from_iter_primitive::<Float64Type, _, _>(lists);
+        let logical: LogicalType = "list<float64>".parse().unwrap();
+        let arrow_schema::DataType::List(field) = logical.data_type() else { panic!("a list") };
+        let (_, offsets, values, nulls) = lists.into_parts();
+        let lists = arrow_array::ListArray::new(field, offsets, values, nulls);
+        let (columns, batch) = batch(vec![(logical, Arc::new(lists))]);
+        let mut encoder =
+            CsvEncoder::new(&CsvDialect::default(), &columns, BinaryText::Hex).unwrap();
+        let bytes = encode(&mut encoder, &batch).unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), "c1\n\"[1.5,null]\"\n\n[]\n");
+        let refused = encoder.take_refused();
+        assert_eq!((refused.len(), refused[0].row, &*refused[0].code), (1, 3, "range"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use arrow_array::{
     Array, ListArray, RecordBatch, StringArray,
+    builder::StringBuilder,
     cast::AsArray,
     types::{Float32Type, Float64Type},
 };
@@ -167,8 +168,29 @@ impl Encoder for JsonEncoder {
     }
 }
 
+/// The values of a column as JSON texts, for a format or a target that has no such type.
+///
+/// # Errors
+/// The reason, if JSON cannot hold one of the values.
+pub(crate) fn json_texts(column: &Column, array: &dyn Array) -> Result<StringArray, String> {
+    let values = JsonColumn::new(column, array, BinaryText::default());
+    let values = values.map_err(|error| error.message)?;
+    let mut texts = StringBuilder::new();
+    let mut text = Vec::new();
+    for row in 0..array.len() {
+        if values.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        text.clear();
+        values.write(row, &mut text)?;
+        texts.append_value(String::from_utf8_lossy(&text));
+    }
+    Ok(texts.finish())
+}
+
 /// One column of a batch, prepared for writing row by row.
-enum JsonColumn<'a> {
+pub(crate) enum JsonColumn<'a> {
     /// Written as rendered: integers, decimals, booleans.
     Bare(ColumnRenderer<'a>),
     /// Written as rendered, in quotes: dates, times, uuids, binary. Needs no escapes.
@@ -189,7 +211,7 @@ enum JsonColumn<'a> {
 }
 
 impl<'a> JsonColumn<'a> {
-    fn new(column: &Column, array: &'a dyn Array, binary: BinaryText) -> Result<Self> {
+    pub(crate) fn new(column: &Column, array: &'a dyn Array, binary: BinaryText) -> Result<Self> {
         let strings = || array.as_string_opt::<i32>().ok_or_else(|| mismatch(column, array));
         Ok(match &column.logical {
             LogicalType::Text { .. } => Self::Text(strings()?),
@@ -214,7 +236,7 @@ impl<'a> JsonColumn<'a> {
     }
 
     #[inline]
-    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
         if self.is_null(row) {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -241,7 +263,7 @@ impl<'a> JsonColumn<'a> {
     }
 
     #[inline]
-    fn is_null(&self, row: usize) -> bool {
+    pub(crate) fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Bare(cells) | Self::Quoted(cells) => cells.is_null(row),
             Self::Float { text, .. } => text.is_null(row),

@@ -9,6 +9,7 @@ mod scan;
 
 pub use decode::{JsonDecoder, UnknownKeys};
 pub use encode::JsonEncoder;
+pub(crate) use encode::{JsonColumn, json_texts};
 pub use infer::JsonInference;
 
 /// How records are laid out in a JSON file.

@@ -17,7 +17,9 @@ use parquet::{
     errors::{ParquetError, Result as PageResult},
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
-use transload_plugin_api::{Column, DirtyRow, Error, Gap, Result, catch_panic, schema_of};
+use transload_plugin_api::{
+    Column, DirtyRow, Error, Gap, LogicalType, Result, catch_panic, schema_of,
+};
 
 use super::{
     batch_size::BatchSizes,
@@ -28,7 +30,7 @@ use super::{
     pages::{Bounds, ChunkPages, ChunkPath, FirstError},
     types,
 };
-use crate::{BATCH_BYTES, BATCH_ROWS, MAX_RECORD, row_numbers::RowNumbers};
+use crate::{BATCH_BYTES, BATCH_ROWS, MAX_RECORD, json::json_texts, row_numbers::RowNumbers};
 
 /// A batch has fewer rows if a column's longest text could make it larger than this.
 const BATCH_MOST: usize = 16 * BATCH_BYTES;
@@ -74,6 +76,8 @@ pub struct ParquetBatch {
 /// A column to read.
 struct Wanted {
     name: String,
+    /// The type of lists that become JSON texts.
+    lists: Option<Column>,
     place: ColumnPath,
     levels: FieldLevels,
 }
@@ -296,7 +300,12 @@ fn convert(
     rows: usize,
 ) -> Result<(Vec<ArrayRef>, Faults), (usize, String)> {
     let logical = |(number, array): (usize, &ArrayRef)| {
-        let converted = types::to_logical(array.clone(), &columns[number].place.column_type);
+        let wanted = &columns[number];
+        let converted = types::to_logical(array.clone(), &wanted.place.column_type);
+        let converted = converted.and_then(|array| match &wanted.lists {
+            None => Ok(array),
+            Some(lists) => json_texts(lists, &array).map(|texts| Arc::new(texts) as ArrayRef),
+        });
         converted.map_err(|reason| (number, reason))
     };
     let all =
@@ -346,7 +355,10 @@ impl Wanted {
                 let text = format!("column `{}` cannot be read", column.name);
                 Error::unsupported(text).at(file.file.name()).caused_by(&error)
             })?;
-        Ok(Self { name: column.name.clone(), place, levels })
+        let own = place.column_type.logical();
+        let is_text = matches!(own, LogicalType::List(_)) && own != column.logical;
+        let lists = is_text.then(|| Column::new(&column.name, own, true));
+        Ok(Self { name: column.name.clone(), lists, place, levels })
     }
 }
 

@@ -220,7 +220,8 @@ fn arrow_fields(file: &FileMetaData) -> Option<Fields> {
 /// conversions that the reader makes exactly and at no cost:
 /// - a timestamp of 12 bytes (`INT96`) in microseconds or in nanoseconds,
 /// - bytes without annotation (`BYTE_ARRAY`) as text or JSON, because old writers did not mark
-///   them.
+///   them,
+/// - a list as JSON text.
 ///
 /// A column that the file does not have is returned as wanted; [`super::ParquetDecoder::new`]
 /// refuses it.
@@ -230,7 +231,7 @@ pub fn produced(file_columns: &[Column], wanted: &[Column]) -> Vec<Column> {
             return wanted.clone();
         };
         let mut column = own.clone();
-        if let Some(logical) = instead(&own.native, &wanted.logical) {
+        if let Some(logical) = instead(own, &wanted.logical) {
             column.logical = logical;
         }
         column
@@ -238,9 +239,16 @@ pub fn produced(file_columns: &[Column], wanted: &[Column]) -> Vec<Column> {
     wanted.iter().map(produce).collect()
 }
 
-/// The type as which a leaf with this native type is read if `wanted` is requested.
-fn instead(native: &str, wanted: &LogicalType) -> Option<LogicalType> {
-    match (native, wanted) {
+/// The type as which a column is read if `wanted` is requested.
+fn instead(own: &Column, wanted: &LogicalType) -> Option<LogicalType> {
+    if matches!(own.logical, LogicalType::List(_)) {
+        return match wanted {
+            LogicalType::Text { .. } => Some(LogicalType::TEXT),
+            LogicalType::Json => Some(LogicalType::Json),
+            _ => None,
+        };
+    }
+    match (own.native.as_str(), wanted) {
         ("INT96", LogicalType::Timestamp { precision: 7.. }) => {
             Some(LogicalType::Timestamp { precision: 9 })
         }
@@ -250,9 +258,13 @@ fn instead(native: &str, wanted: &LogicalType) -> Option<LogicalType> {
     }
 }
 
-/// The shape of the same leaf when read as one of the types that [`produced`] returns.
+/// The shape of the same column when read as one of the types that [`produced`] returns. That of a
+/// list stays as it is: its values become texts afterwards.
 fn read_instead(column_type: &ColumnType, wanted: &LogicalType) -> Option<ColumnType> {
-    let ColumnType::Leaf(leaf) = column_type else { return None };
+    let ColumnType::Leaf(leaf) = column_type else {
+        let is_text = matches!(wanted, LogicalType::Text { .. } | LogicalType::Json);
+        return is_text.then(|| column_type.clone());
+    };
     let storage = match (leaf.storage, &leaf.logical, wanted) {
         (Storage::Int96, _, LogicalType::Timestamp { .. }) => Storage::Int96,
         (Storage::Bytes, LogicalType::Binary, LogicalType::Text { .. } | LogicalType::Json) => {

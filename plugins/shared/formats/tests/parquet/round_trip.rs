@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, ListArray, RecordBatch, StringArray, UInt32Array, new_null_array,
-    types::Int64Type,
+    Array, ArrayRef, ListArray, RecordBatch, StringArray, UInt32Array, cast::AsArray,
+    new_null_array, types::Int64Type,
 };
 use arrow_schema::DataType;
 use transload_formats::{
     Encoder, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetOptions, ParquetStatistics,
+    produced,
 };
 use transload_plugin_api::{
     Column, LogicalType, columns_of, schema_of,
@@ -47,6 +48,29 @@ fn assert_back(batch: &RecordBatch, options: &ParquetOptions, when: &str) {
 fn every_type_reads_back_as_it_was() {
     let batch = samples::edge_batch(&all_types());
     assert_back(&batch, &ParquetOptions::default(), "the defaults");
+}
+
+#[test]
+fn lists_are_read_as_json_where_a_text_is_wanted() {
+    let batch =
+        samples::edge_batch(&["list<int32>".parse().unwrap(), "list<float64>".parse().unwrap()]);
+    let file = Memory::new(file_of(&batch)).open().unwrap();
+    let wanted: Vec<_> = file
+        .columns()
+        .iter()
+        .zip([LogicalType::Int64, LogicalType::TEXT, LogicalType::Json])
+        .map(|(column, logical)| Column { logical, ..column.clone() })
+        .collect();
+    assert_eq!(produced(file.columns(), &wanted), wanted);
+    let mut decoder = ParquetDecoder::new(&file, 0..1, 0, &wanted).unwrap();
+    let found = decoder.next_batch().unwrap().unwrap();
+    // JSON has no NaN and no infinities.
+    assert!(found.dirty.iter().all(|row| row.reason.contains("NaN")), "{:?}", found.dirty);
+    assert_eq!(found.batch.num_rows() + found.dirty.len(), batch.num_rows());
+    for column in &found.batch.columns()[1..] {
+        let texts = column.as_string::<i32>();
+        assert!(texts.iter().flatten().all(|text| text.starts_with('[') && text.ends_with(']')));
+    }
 }
 
 /// What the writer takes, the reader takes.
