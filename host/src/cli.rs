@@ -36,6 +36,27 @@ pub(crate) struct Global {
     pub(crate) log_format: OutputFormat,
 }
 
+/// A shell with completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash
+    Bash,
+    /// fish
+    Fish,
+    /// zsh
+    Zsh,
+}
+
+impl From<Shell> for clap_complete::Shell {
+    fn from(shell: Shell) -> Self {
+        match shell {
+            Shell::Bash => Self::Bash,
+            Shell::Fish => Self::Fish,
+            Shell::Zsh => Self::Zsh,
+        }
+    }
+}
+
 /// Text for people or JSON for machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
@@ -60,6 +81,23 @@ pub(crate) enum Command {
     /// List, describe or check plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Explain an error code, or list all of them
+    Explain {
+        /// A code as messages show it in brackets, such as `PLAN-KEY`
+        code: Option<String>,
+    },
+    /// Print the version of the program, of the plugin ABI and of each plugin
+    Version,
+    /// Print completions for a shell, such as `transload completions bash`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write manual pages into a folder
+    Man {
+        /// The folder; it is created if it does not exist
+        dir: PathBuf,
+    },
     /// Load a library and print its descriptor; started by the catalog as a child process.
     #[command(name = "__probe", hide = true)]
     Probe {

@@ -1,6 +1,8 @@
 //! Each command as a few steps through the host. Results and failures are printed here.
 
+mod about;
 mod connection;
+mod explain;
 mod job;
 mod plugin;
 
@@ -84,6 +86,10 @@ impl Session {
             Command::Check(args) => job::check(self, args),
             Command::Connection(command) => connection::connection(self, command),
             Command::Plugin(command) => plugin::plugin(self, command),
+            Command::Explain { code } => explain::explain(self, code.as_deref()),
+            Command::Version => about::version(self),
+            Command::Completions { shell } => about::completions(*shell),
+            Command::Man { dir } => about::man(dir),
             Command::Probe { .. } => Ok(Exit::Done),
         }
     }

@@ -1,0 +1,80 @@
+//! What the program says about itself: its version with its plugins, completions for shells, and
+//! manual pages. The latter two are made from the definition of the command line.
+
+use std::{fs, path::Path};
+
+use clap::CommandFactory as _;
+use serde::Serialize;
+use transload_plugin_api::{Error as PluginError, abi::ABI};
+
+use super::{Ended, Session};
+use crate::{
+    Error, Exit, catalog,
+    cli::{Cli, Shell},
+};
+
+/// What a report of a defect needs to say.
+#[derive(Serialize)]
+struct Version<'a> {
+    version: &'static str,
+    abi: String,
+    target: String,
+    plugins: &'a [catalog::Entry],
+}
+
+/// Prints the version of the program, of the plugin ABI and of each plugin.
+pub(super) fn version(session: &Session) -> Ended {
+    let catalog = session.catalog();
+    let version = Version {
+        version: env!("CARGO_PKG_VERSION"),
+        abi: ABI.to_string(),
+        target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        plugins: catalog.list(),
+    };
+    session.print(&version, || version.to_string())?;
+    Ok(Exit::Done)
+}
+
+impl std::fmt::Display for Version<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "transload {}, plugin ABI {}, {}", self.version, self.abi, self.target)?;
+        for plugin in self.plugins {
+            let version = plugin.version.as_deref().unwrap_or("(refused)");
+            write!(f, "\n  {} {version}  {}", plugin.name, plugin.path.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints the completions for a shell.
+pub(super) fn completions(shell: Shell) -> Ended {
+    let mut command = visible();
+    let name = command.get_name().to_owned();
+    let mut text = Vec::new();
+    clap_complete::generate(clap_complete::Shell::from(shell), &mut command, name, &mut text);
+    // A closed stdout (`| head`) is not a failure.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), &text);
+    Ok(Exit::Done)
+}
+
+/// Writes a manual page for the program and for each of its commands into a folder.
+pub(super) fn man(folder: &Path) -> Ended {
+    let lost = |error: std::io::Error| {
+        let place = folder.display().to_string();
+        Error::from(PluginError::from(error).at(place))
+    };
+    fs::create_dir_all(folder).map_err(lost)?;
+    clap_mangen::generate_to(visible(), folder).map_err(lost)?;
+    Ok(Exit::Done)
+}
+
+/// The command line without the commands that only the program itself uses.
+fn visible() -> clap::Command {
+    let whole = Cli::command();
+    let commands = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("transload")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(whole.get_about().cloned().unwrap_or_default())
+        .args(whole.get_arguments().cloned())
+        .subcommands(commands)
+}

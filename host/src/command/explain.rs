@@ -1,0 +1,86 @@
+//! `explain`: the page of an error code. The pages are the sections of `docs/errors.md`, so that the
+//! document and the program say the same.
+
+use serde::Serialize;
+use transload_plugin_api::{Error as PluginError, code};
+
+use super::{Ended, Session};
+use crate::{Error, Exit, nearest};
+
+const PAGES: &str = include_str!("../../../docs/errors.md");
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Page<'a> {
+    code: &'a str,
+    /// Markdown.
+    text: &'a str,
+}
+
+/// Prints the page of a code, or all codes with their meanings if none is given.
+pub(super) fn explain(session: &Session, wanted: Option<&str>) -> Ended {
+    let Some(wanted) = wanted else {
+        session.print(&code::ALL, list)?;
+        return Ok(Exit::Done);
+    };
+    let wanted = wanted.trim_matches(['[', ']']).to_uppercase();
+    let Some(text) = page(&wanted) else {
+        let codes = code::ALL.iter().map(|(code, _)| *code);
+        let error = PluginError::options(format!("there is no error code `{wanted}`"));
+        let hint = match nearest::nearest(&wanted, codes) {
+            Some(code) => format!("did you mean `{code}`?"),
+            None => "`transload explain` lists all codes; those of other plugins are in their \
+                     documentation"
+                .to_owned(),
+        };
+        return Err(Error::from(error.hint(hint)).into());
+    };
+    let page = Page { code: &wanted, text };
+    session.print(&page, || format!("{wanted}\n\n{}", text.replace("**", "")))?;
+    Ok(Exit::Done)
+}
+
+fn list() -> String {
+    let width = code::ALL.iter().map(|(code, _)| code.len()).max().unwrap_or_default();
+    let line = |(code, meaning): &(&str, &str)| format!("{code:width$}  {}", meaning.trim());
+    code::ALL.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The section of a code; that of its prefix for a code of a database.
+fn page(wanted: &str) -> Option<&'static str> {
+    let is_prefix = |prefix: &&(&str, &str)| wanted.starts_with(prefix.0);
+    let prefix = code::PREFIXES.iter().find(is_prefix).map(|(prefix, _)| format!("{prefix}..."));
+    section(wanted).or_else(|| section(&prefix?))
+}
+
+fn section(title: &str) -> Option<&'static str> {
+    let mut sections = PAGES.split("\n## ").skip(1);
+    sections.find_map(|section| section.strip_prefix(title)?.strip_prefix('\n')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_page_of_three_parts_and_no_page_is_left_over() {
+        let prefixes = code::PREFIXES.iter().map(|(prefix, _)| format!("{prefix}..."));
+        let codes = code::ALL.iter().map(|(code, _)| (*code).to_owned()).chain(prefixes);
+        let codes: Vec<_> = codes.collect();
+        for code in &codes {
+            let page = section(code).unwrap_or_else(|| panic!("docs/errors.md lacks `{code}`"));
+            for part in ["**Cause.** ", "**Example.** ", "**What to do.** "] {
+                assert_eq!(page.matches(part).count(), 1, "`{code}`: {part}");
+            }
+        }
+        let titles = PAGES.lines().filter_map(|line| line.strip_prefix("## "));
+        assert_eq!(titles.collect::<Vec<_>>(), codes, "the pages are in the order of the table");
+    }
+
+    #[test]
+    fn a_code_of_a_database_has_the_page_of_its_prefix() {
+        assert!(page("PG-23505").is_some_and(|text| text.contains("SQLSTATE")));
+        assert!(page("PG-POOLER").is_some_and(|text| text.contains("pool_mode")));
+        assert_eq!(page("XX-1"), None);
+    }
+}
