@@ -2,9 +2,10 @@
 //! that the signal ends. Giving the signal is the host's part.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,9 +20,37 @@ type Waker = Box<dyn Fn() + Send + Sync>;
 #[derive(Default)]
 struct State {
     cancelled: AtomicBool,
-    wakers: Mutex<Vec<Waker>>,
+    wakers: Mutex<Wakers>,
     /// Waited for with `wakers`; notified once, after `cancelled` is set.
     signal: Condvar,
+}
+
+/// The wakers by number, in the order of their registration.
+#[derive(Default)]
+struct Wakers {
+    next: u64,
+    by_number: BTreeMap<u64, Waker>,
+}
+
+/// A waker that [`Cancel::while_kept`] has registered. Dropping it removes the waker.
+#[must_use = "dropping it removes the waker"]
+pub struct Registration {
+    state: Weak<State>,
+    number: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let Some(state) = self.state.upgrade() else { return };
+        let removed = state.wakers.lock().by_number.remove(&self.number);
+        drop(removed); // after the lock: its own drop may use the signal
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").finish_non_exhaustive()
+    }
 }
 
 /// A stop signal: a flag to check between rows, and wakers for calls that block. Clones are the
@@ -48,9 +77,9 @@ impl Cancel {
             // sees the flag or waits already.
             self.0.cancelled.store(true, Ordering::Release);
             self.0.signal.notify_all();
-            std::mem::take(&mut *wakers)
+            std::mem::take(&mut wakers.by_number)
         };
-        for wake in wakers {
+        for wake in wakers.into_values() {
             wake();
         }
     }
@@ -97,7 +126,7 @@ impl Cancel {
     pub fn sleep(&self, duration: Duration) -> Result<()> {
         if !duration.is_zero() {
             let mut wakers = self.0.wakers.lock();
-            let asleep = |_: &mut Vec<Waker>| !self.is_cancelled();
+            let asleep = |_: &mut Wakers| !self.is_cancelled();
             self.0.signal.wait_while_for(&mut wakers, asleep, duration);
         }
         self.check()
@@ -107,8 +136,8 @@ impl Cancel {
     /// Otherwise on the thread that gives the signal.
     ///
     /// `wake` must not block: it closes a socket, interrupts a statement or wakes a thread. It is
-    /// kept until the signal is given or its last clone is dropped, so register one per connection
-    /// rather than one per call.
+    /// kept until the signal is given or its last clone is dropped: for what ends before the run, such
+    /// as a connection, see [`Cancel::while_kept`].
     ///
     /// # Examples
     /// ```
@@ -126,13 +155,39 @@ impl Cancel {
     /// assert!(stopped.try_recv().is_ok());
     /// ```
     pub fn on_cancel(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.add(Box::new(wake));
+    }
+
+    /// As [`Cancel::on_cancel`], until the registration is dropped. A signal that is being given at
+    /// that moment may still call `wake`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use transload_plugin_api::Cancel;
+    ///
+    /// let (cancel, connection) = (Cancel::new(), Arc::new("a connection"));
+    /// let closed = connection.clone();
+    /// let registration = cancel.while_kept(move || drop(closed.to_uppercase()));
+    /// drop(registration);
+    /// assert_eq!(Arc::strong_count(&connection), 1);
+    /// ```
+    pub fn while_kept(&self, wake: impl Fn() + Send + Sync + 'static) -> Registration {
+        Registration { number: self.add(Box::new(wake)), state: Arc::downgrade(&self.0) }
+    }
+
+    /// Keeps a waker, or calls it if the signal has been given. Returns its number.
+    fn add(&self, wake: Waker) -> u64 {
         let mut wakers = self.0.wakers.lock();
+        let number = wakers.next;
         if self.is_cancelled() {
             drop(wakers);
             wake();
         } else {
-            wakers.push(Box::new(wake));
+            wakers.next += 1;
+            wakers.by_number.insert(number, wake);
         }
+        number
     }
 }
 

@@ -106,12 +106,20 @@ codes! {
     PLUGIN_ABI = "PLUGIN-ABI";
     /// The plugin was built with `panic = "abort"`.
     PLUGIN_ABORTS = "PLUGIN-ABORTS";
+    /// Other users can change the plugin's library, its folder or its manifest.
+    PLUGIN_ACCESS = "PLUGIN-ACCESS";
     /// The plugin returned a batch that breaks the contract.
     PLUGIN_BATCH = "PLUGIN-BATCH";
+    /// The plugin returned something that its contract forbids.
+    PLUGIN_CONTRACT = "PLUGIN-CONTRACT";
+    /// A plugin's code crashed, and ended the process.
+    PLUGIN_CRASH = "PLUGIN-CRASH";
     /// The plugin's library is damaged.
     PLUGIN_DAMAGED = "PLUGIN-DAMAGED";
     /// The plugin's descriptor contradicts itself.
     PLUGIN_DESCRIPTOR = "PLUGIN-DESCRIPTOR";
+    /// A plugin ended the process.
+    PLUGIN_EXIT = "PLUGIN-EXIT";
     /// The plugin's library cannot be read.
     PLUGIN_FILE = "PLUGIN-FILE";
     /// A plugin folder cannot be read.
@@ -160,6 +168,8 @@ codes! {
     RUN_PANIC = "RUN-PANIC";
     /// A stage table does not hold the rows that were committed to it; nothing was published.
     RUN_STAGE = "RUN-STAGE";
+    /// A stop by a signal took longer than `--stop-timeout`.
+    RUN_STOP = "RUN-STOP";
 }
 
 /// Prefixes that a database's own code follows, with what follows them.

@@ -323,6 +323,9 @@
 //! # }
 //! ```
 
+/// The arrow crates of this version, for batches and schemas.
+pub use {arrow_array, arrow_schema};
+
 pub mod abi;
 mod backoff;
 mod cancel;
@@ -346,7 +349,7 @@ mod fuzz;
 
 pub use abi::catch_panic;
 pub use backoff::Backoff;
-pub use cancel::Cancel;
+pub use cancel::{Cancel, Registration};
 pub use count::Count;
 pub use descriptor::{
     ConflictEffect, Descriptor, Dialect, Guarantee, KeyNeed, Limits, ReaderDescriptor,

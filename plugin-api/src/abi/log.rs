@@ -150,7 +150,7 @@ fn send(level: Level, target: &str, message: &str, fields: &str) {
 /// backtrace, and records the location for the error that the guard makes. A panic that the plugin
 /// expects is logged for developers only.
 fn forward_panic(info: &panic::PanicHookInfo<'_>) {
-    let location = info.location().map_or_else(|| "unknown place".to_owned(), ToString::to_string);
+    let location = info.location().map_or_else(|| "unknown place".to_owned(), place_of);
     let message = message_of(info.payload());
     let thread = std::thread::current();
     let mut fields = Map::new();
@@ -164,6 +164,16 @@ fn forward_panic(info: &panic::PanicHookInfo<'_>) {
     let message = format!("panicked at {location}: {message}");
     let level = if is_expected() { Level::DEBUG } else { Level::ERROR };
     send(level, "panic", &message, &Value::Object(fields).to_string());
+}
+
+/// The place of a panic without the folders of the machine that built the library: the crate's name, the
+/// path in it, line and column.
+fn place_of(location: &panic::Location<'_>) -> String {
+    let file = location.file();
+    let of_crate = file.rfind("/src/").map_or(file.len(), |at| at);
+    let start = file[..of_crate].rfind('/').filter(|_| file.starts_with('/'));
+    let file = &file[start.map_or(0, |at| at + 1)..];
+    format!("{file}:{}:{}", location.line(), location.column())
 }
 
 /// The subscriber of this library: forwards events; spans are only numbered.
