@@ -15,6 +15,8 @@ use transload_plugin_api::abi::ABI;
 
 use super::probe::Probed;
 
+use crate::journal::{create_private_folder, write_private};
+
 /// Identifies one version of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -93,10 +95,10 @@ impl ProbeCache {
 /// Writes a temporary file beside the target and renames it.
 fn replace(file: &Path, known: &BTreeMap<PathBuf, Remembered>) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
+        create_private_folder(folder)?;
     }
     let fresh = file.with_extension(format!("{}.tmp", std::process::id()));
-    let written = fs::write(&fresh, serde_json::to_vec(known)?);
+    let written = write_private(&fresh, &serde_json::to_vec(known)?);
     let renamed = written.and_then(|()| fs::rename(&fresh, file));
     if renamed.is_err() {
         let _ = fs::remove_file(&fresh);

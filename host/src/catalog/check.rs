@@ -10,10 +10,12 @@ use sha2::{Digest, Sha256};
 use transload_plugin_api::{Error, Finding, Result, abi::ABI, code};
 
 use super::{
-    SearchPath, elf,
+    SearchPath, access, elf,
     probe::{Probed, Prober},
     role::Role,
     sanity,
+    scan::{listing, manifests},
+    sealed::Sealed,
 };
 
 /// The hash of a file's content, in hexadecimal.
@@ -47,14 +49,31 @@ fn examine(
     findings: &mut Vec<Finding>,
 ) -> Result<Probed, (&'static str, Error)> {
     let lost = |error: io::Error| ("file", Error::from(error));
+    // A name without a folder would be searched for by the system's loader.
+    let path = &std::path::absolute(path).map_err(lost)?;
     let file = File::open(path).map_err(lost)?;
     let bytes = file.metadata().map_err(lost)?.len();
     findings.push(passed("file", format!("{bytes} bytes")));
     elf::ensure_plugin(&file).map_err(|error| ("elf", error))?;
     findings.push(passed("elf", "an intact shared library that exports a plugin".to_owned()));
-    findings.push(passed("hash", format!("sha256 {}", sha256(&file).map_err(lost)?)));
+    access::ensure_own(path).map_err(|error| ("access", error))?;
+    findings.push(passed("access", "only root and this user can change it".to_owned()));
+    let library = Sealed::copy(path).map_err(|error| ("file", error))?;
+    findings.push(passed("hash", format!("sha256 {}", library.sha256())));
+    let search = search.clone().and(path.parent());
+    let (manifests, _) = manifests(&search);
+    let of_manifest = |error| ("manifest", error);
+    let listed = listing(&manifests, path).map_err(of_manifest)?;
+    if let Some(listed) = listed {
+        listed.ensure_hash(library.sha256()).map_err(of_manifest)?;
+    }
     let prober = Prober::new(search.program().to_owned());
-    let probed = prober.probe(path).map_err(|error| (stage_of(&error), error))?;
+    let probed = prober.probe(&library).map_err(|error| (stage_of(&error), error))?;
+    if let Some(listed) = listed {
+        listed.ensure_same(&probed).map_err(of_manifest)?;
+    }
+    let in_manifest = if listed.is_some() { "as it is listed" } else { "not listed" };
+    findings.push(passed("manifest", in_manifest.to_owned()));
     findings.push(passed("load", "loads in a child process".to_owned()));
     let layout = format!("built for plugin ABI {}, this program has {ABI}", probed.abi);
     findings.push(passed("layout", layout));

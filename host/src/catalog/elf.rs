@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek},
 };
 
 use object::{
@@ -34,7 +34,7 @@ pub(super) fn ensure_plugin(mut file: &File) -> Result<()> {
     }
     let mut magic = [0; elf::ELFMAG.len()];
     if size >= magic.len() as u64 {
-        file.read_exact(&mut magic).map_err(lost)?;
+        file.rewind().and_then(|()| file.read_exact(&mut magic)).map_err(lost)?;
     }
     if magic != elf::ELFMAG {
         return Err(not_one("not a shared library (no ELF header)"));

@@ -3,17 +3,21 @@
 //! library that is not listed loads with a note.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, Result, code};
 
-use super::{probe::Probed, role::Role};
+use super::{access, probe::Probed, role::Role};
 
 /// The file's name. It is searched beside the program and in and above each plugin folder.
 pub(super) const FILE_NAME: &str = "plugin-manifest.toml";
+
+/// Longest manifest, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,14 +55,21 @@ pub(super) struct Manifest {
 
 impl Manifest {
     /// The manifest of this folder, if it has one.
-    pub(super) fn find(folder: &Path) -> Option<Self> {
+    ///
+    /// # Errors
+    /// If it lies above a plugin folder and other users can change it: it may be anybody's.
+    pub(super) fn find(folder: &Path, is_above: bool) -> Result<Option<Self>> {
         let file = folder.join(FILE_NAME);
-        let listings = match fs::read_to_string(&file) {
-            Ok(text) => parse(&text).map_err(|error| error.at(file.display().to_string())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => Err(unreadable(&error).at(file.display().to_string())),
+        let at = |error: Error| error.at(file.display().to_string());
+        let text = match read(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|error| broken(format!("cannot read the manifest: {error}"))),
         };
-        Some(Self { file, folder: folder.to_owned(), listings })
+        let listings = access::ensure_own(&file).and_then(|()| parse(&text?)).map_err(at);
+        match listings {
+            Err(strange) if is_above && strange.code == code::PLUGIN_ACCESS => Err(strange),
+            listings => Ok(Some(Self { file, folder: folder.to_owned(), listings })),
+        }
     }
 
     /// The manifest's own path.
@@ -96,6 +107,16 @@ impl Manifest {
     pub(super) fn listings(&self) -> &[Listing] {
         self.listings.as_deref().unwrap_or_default()
     }
+}
+
+/// The text of a manifest. Only a regular file is opened, because a pipe would wait for its other end.
+fn read(file: &Path) -> io::Result<String> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    fs::File::open(file)?.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Parses a manifest. Names and libraries must be unique; a library is a file name without folders, so

@@ -3,11 +3,12 @@
 //! [`Catalog::open`] scans the search path and records for every library what it declares or why it
 //! is refused, without loading any into this process. [`Catalog::plugin`] loads one.
 //!
-//! `scan` checks each library of the `search` path in this order: `elf` (intact, and a plugin), its
-//! hash against the `manifest`, the `probe` in a child process (results are kept in `cache`), and
-//! the `sanity` of its descriptor. `library` then loads it for the life of the process, and
-//! `plugin_log` receives its events.
+//! `scan` checks each library of the `search` path in this order: `access` (who can change it), `elf`
+//! (intact, and a plugin), its hash against the `manifest`, the `probe` in a child process (results
+//! are kept in `cache`), and the `sanity` of its descriptor. `library` then loads a `sealed` copy of
+//! the same hash for the life of the process, and `plugin_log` receives its events.
 
+mod access;
 mod cache;
 mod check;
 mod elf;
@@ -21,12 +22,13 @@ mod probe;
 mod role;
 mod sanity;
 mod scan;
+mod sealed;
 mod search;
 
 #[cfg(test)]
 mod fuzz;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, mem, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 use transload_plugin_api::{Descriptor, Error, Plugin, Result, code};
@@ -37,20 +39,30 @@ pub(crate) use probe::probe_main;
 pub use role::Role;
 pub use search::SearchPath;
 
+use scan::Scanned;
+
+use crate::{contract::CheckedPlugin, process};
 use plugin_log::PluginLog;
+use sealed::Sealed;
 
 /// The plugins that were found.
 pub struct Catalog {
     entries: Vec<Entry>,
     problems: Vec<Error>,
+    has_manifest: bool,
     loaded: Mutex<BTreeMap<PathBuf, Arc<dyn Plugin>>>,
 }
 
 impl Catalog {
     /// Scans the search path. A problem of one library is kept in its entry and affects no other.
     pub fn open(search: &SearchPath) -> Self {
-        let (entries, problems) = scan::scan(search);
-        Self { entries, problems, loaded: Mutex::default() }
+        let Scanned { entries, problems, has_manifest } = scan::scan(search);
+        Self { entries, problems, has_manifest, loaded: Mutex::default() }
+    }
+
+    /// Whether the installation says which libraries belong to it.
+    pub fn has_manifest(&self) -> bool {
+        self.has_manifest
     }
 
     /// Every library, in search order.
@@ -103,7 +115,13 @@ impl Catalog {
 
 /// Loads the library and connects its log before its plugin is used.
 fn load(entry: &Entry) -> Result<Arc<dyn Plugin>> {
-    let module = library::load(&entry.path)?;
+    let sealed = Sealed::copy(&entry.path)?;
+    sealed.ensure_same(&entry.sha256)?;
+    let module = library::load(&sealed.path())?;
+    // The copy lives as long as the library: its path must not be used again.
+    mem::forget(sealed);
     module.connect_log(Arc::new(PluginLog::new(&entry.name)));
-    module.import()
+    let plugin = module.import();
+    process::restore_handlers();
+    Ok(Arc::new(CheckedPlugin::new(plugin?)))
 }

@@ -1,7 +1,14 @@
 //! Writes a plugin's events to the host's log: target `plugin`, with the plugin's name as a field.
 
+use std::borrow::Cow;
+
 use tracing::Level;
 use transload_plugin_api::abi::{LogEvent, LogSink};
+
+use crate::escape;
+
+/// Longest text of an event, in bytes: a backtrace fits.
+const BYTES: usize = 64 << 10;
 
 /// Receives one plugin's events.
 pub(super) struct PluginLog {
@@ -31,6 +38,16 @@ macro_rules! at_level {
     };
 }
 
+/// A text of an event in one line, of at most some kB.
+fn log_text(text: &str) -> Cow<'_, str> {
+    let end = text.floor_char_boundary(BYTES);
+    let cut = &text[..end];
+    match (escape::line(cut), text.len() - end) {
+        (line, 0) => line,
+        (line, more) => format!("{line}... ({more} bytes more)").into(),
+    }
+}
+
 impl LogSink for PluginLog {
     fn enabled(&self, level: Level, _target: &str) -> bool {
         at_level!(level, enabled!(plugin, module, fields, message))
@@ -38,6 +55,8 @@ impl LogSink for PluginLog {
 
     fn event(&self, event: LogEvent<'_>) {
         let LogEvent { level, target, message, fields } = event;
+        let [target, message, fields] = [target, message, fields].map(log_text);
+        let (target, message, fields) = (&*target, &*message, &*fields);
         let plugin = self.name.as_str();
         let fields = if fields == "{}" { None } else { Some(fields) };
         at_level!(level, event!(plugin, module = target, fields, "{message}"));

@@ -14,7 +14,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Descriptor, Error, Result, abi::AbiVersion, code};
 
-use super::library;
+use super::{library, sealed::Sealed};
+use crate::job::without_secrets;
 
 /// The hidden command that makes this program a probe.
 pub(crate) const PROBE_ARGUMENT: &str = "__probe";
@@ -75,8 +76,8 @@ impl Prober {
     ///
     /// # Errors
     /// The error of the child, or [`ErrorKind::Defect`] with how the child ended.
-    pub(super) fn probe(&self, path: &Path) -> Result<Probed> {
-        let mut child = self.start(path)?;
+    pub(super) fn probe(&self, library: &Sealed) -> Result<Probed> {
+        let mut child = self.start(library)?;
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
         let status = wait(&mut child, self.timeout)?;
@@ -96,12 +97,16 @@ impl Prober {
         }
     }
 
-    /// Starts the child without standard input, and with both outputs piped.
-    fn start(&self, path: &Path) -> Result<Child> {
-        Command::new(&self.program)
+    /// Starts the child with the library as its standard input, both outputs piped, and none of the
+    /// variables that hold a secret.
+    fn start(&self, library: &Sealed) -> Result<Child> {
+        let (stdin, path) = library.for_child()?;
+        let mut command = Command::new(&self.program);
+        without_secrets(&mut command);
+        command
             .arg(PROBE_ARGUMENT)
             .arg(path)
-            .stdin(Stdio::null())
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -10,6 +10,7 @@ use std::{
 use transload_plugin_api::{Error, Result, code};
 
 use super::{
+    access,
     cache::{Identity, ProbeCache},
     check, elf,
     entry::{Entry, Status},
@@ -17,11 +18,22 @@ use super::{
     probe::{Probed, Prober},
     role::Role,
     sanity,
+    sealed::Sealed,
     search::{Folder, SearchPath},
 };
 
-/// All libraries of the search path, and the problems that concern no single library.
-pub(super) fn scan(search: &SearchPath) -> (Vec<Entry>, Vec<Error>) {
+/// What a scan found.
+pub(super) struct Scanned {
+    /// All libraries of the search path.
+    pub(super) entries: Vec<Entry>,
+    /// The problems that concern no single library.
+    pub(super) problems: Vec<Error>,
+    /// Whether there is a manifest.
+    pub(super) has_manifest: bool,
+}
+
+/// Scans the search path.
+pub(super) fn scan(search: &SearchPath) -> Scanned {
     let mut scan = Scan::new(search);
     for folder in search.folders() {
         scan.folder(folder);
@@ -30,7 +42,7 @@ pub(super) fn scan(search: &SearchPath) -> (Vec<Entry>, Vec<Error>) {
     entries.extend(missing(&scan.manifests, &entries));
     shadow(&mut entries);
     scan.cache.save();
-    (entries, scan.problems)
+    Scanned { entries, problems: scan.problems, has_manifest: !scan.manifests.is_empty() }
 }
 
 /// A scan in progress.
@@ -45,11 +57,12 @@ struct Scan {
 
 impl Scan {
     fn new(search: &SearchPath) -> Self {
-        let manifests: Vec<Manifest> =
-            search.manifest_folders().into_iter().filter_map(Manifest::find).collect();
+        let (manifests, strange) = manifests(search);
+        let unusable = manifests.iter().filter_map(|manifest| manifest.problem().cloned());
+        let relative = search.refused().iter().map(|path| relative(path));
         Self {
             entries: Vec::new(),
-            problems: manifests.iter().filter_map(|manifest| manifest.problem().cloned()).collect(),
+            problems: unusable.chain(strange).chain(relative).collect(),
             seen: BTreeSet::new(),
             manifests,
             cache: ProbeCache::open(search.cache()),
@@ -77,7 +90,7 @@ impl Scan {
             return;
         }
         let mut entry = Entry::unknown(path);
-        match self.examine(&mut entry) {
+        match self.examine(&mut entry, folder) {
             Err(error) if folder.mixed && elf::is_something_else(&error) => {}
             Err(error) => self.entries.push(entry.refused(error)),
             Ok(()) => self.entries.push(entry),
@@ -85,10 +98,11 @@ impl Scan {
     }
 
     /// Fills in the entry, up to the first check that fails.
-    fn examine(&mut self, entry: &mut Entry) -> Result<()> {
+    fn examine(&mut self, entry: &mut Entry, folder: &Folder) -> Result<()> {
         let lost = |error: io::Error| Error::from(error).with_code(code::PLUGIN_FILE);
         let file = File::open(&entry.path).map_err(lost)?;
         elf::ensure_plugin(&file)?;
+        access::ensure_own(&entry.path)?;
         entry.sha256 = check::sha256(&file).map_err(lost)?;
         let listing = listing(&self.manifests, &entry.path)?;
         if let Some(listing) = listing {
@@ -102,11 +116,47 @@ impl Scan {
         entry.roles = Role::of(&probed.descriptor);
         entry.abi = Some(probed.abi);
         entry.descriptor = Some(probed.descriptor.clone());
-        if let Some(listing) = listing {
-            listing.ensure_same(&probed)?;
+        match listing {
+            Some(listing) => listing.ensure_same(&probed)?,
+            None => self.ensure_free(&probed.descriptor.name, &entry.path, folder)?,
         }
         ensure_sane(&probed)
     }
+
+    /// Refuses a library that takes the name of one that a manifest lists. In a folder that the user
+    /// named and that is not the manifest's, it stands in for the listed one.
+    fn ensure_free(&self, name: &str, library: &Path, folder: &Folder) -> Result<()> {
+        let claims = |manifest: &&Manifest| !folder.required || manifest.governs(library);
+        for manifest in self.manifests.iter().filter(claims) {
+            if let Some(listing) = manifest.listings().iter().find(|listing| listing.name == name) {
+                let (owner, file) = (&listing.library, manifest.file().display());
+                let message = format!("the name `{name}` belongs to `{owner}`, listed in `{file}`");
+                return Err(Error::denied(message)
+                    .with_code(code::PLUGIN_MANIFEST)
+                    .hint("to use it in place of the listed one, name its folder with --plugins"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The manifests of the search path, and why others are ignored.
+pub(super) fn manifests(search: &SearchPath) -> (Vec<Manifest>, Vec<Error>) {
+    let (mut manifests, mut ignored) = (Vec::new(), Vec::new());
+    for place in search.manifest_folders() {
+        match Manifest::find(place.folder, place.is_above) {
+            Ok(found) => manifests.extend(found),
+            Err(strange) => ignored.push(strange),
+        }
+    }
+    (manifests, ignored)
+}
+
+fn relative(path: &Path) -> Error {
+    let message = format!("`{}` in TRANSLOAD_PLUGIN_PATH is not searched", path.display());
+    Error::options(format!("{message}: it is relative"))
+        .with_code(code::PLUGIN_FOLDER)
+        .hint("write the folder in full, or give it with --plugins")
 }
 
 /// The cached result of a probe, or a new one.
@@ -116,7 +166,9 @@ fn probe(cache: &mut ProbeCache, prober: &Prober, entry: &Entry) -> Result<Probe
     if let Some(known) = cache.get(&entry.path, &identity) {
         return Ok(known);
     }
-    let probed = prober.probe(&entry.path)?;
+    let sealed = Sealed::copy(&entry.path)?;
+    sealed.ensure_same(&entry.sha256)?;
+    let probed = prober.probe(&sealed)?;
     cache.put(&entry.path, identity, &probed);
     Ok(probed)
 }
@@ -136,7 +188,10 @@ fn ensure_sane(probed: &Probed) -> Result<()> {
 }
 
 /// The entry of a library in the first manifest that governs it and lists it.
-fn listing<'a>(manifests: &'a [Manifest], library: &Path) -> Result<Option<&'a Listing>> {
+pub(super) fn listing<'a>(
+    manifests: &'a [Manifest],
+    library: &Path,
+) -> Result<Option<&'a Listing>> {
     for manifest in manifests.iter().filter(|manifest| manifest.governs(library)) {
         if let Some(listing) = manifest.listing(library)? {
             return Ok(Some(listing));
@@ -219,7 +274,7 @@ mod tests {
         fs::write(folder.path().join("libother.so"), "no plugin").unwrap();
         let other_spelling = folder.path().join(".");
         let search = SearchPath::only(&[folder.path().to_owned(), other_spelling]);
-        assert_eq!(scan(&search).0.len(), 1);
+        assert_eq!(scan(&search).entries.len(), 1);
     }
 
     #[test]

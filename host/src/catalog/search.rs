@@ -9,8 +9,17 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct SearchPath {
     folders: Vec<Folder>,
+    /// Folders of the environment that are not searched, because they are relative.
+    refused: Vec<PathBuf>,
     program: PathBuf,
     cache: Option<PathBuf>,
+}
+
+/// A folder that may hold a manifest.
+pub(super) struct ManifestPlace<'a> {
+    pub(super) folder: &'a Path,
+    /// It is not searched for libraries itself; a folder below it is.
+    pub(super) is_above: bool,
 }
 
 /// One folder to search.
@@ -34,7 +43,9 @@ impl SearchPath {
     /// the program, the program's folder, the user's folder, the system's folders.
     pub fn usual(given: &[PathBuf]) -> Self {
         let program = env::current_exe().unwrap_or_default();
-        let named = given.iter().cloned().chain(from_environment());
+        let (environment, refused) =
+            from_environment().into_iter().partition::<Vec<_>, _>(|path| path.is_absolute());
+        let named = given.iter().cloned().chain(environment);
         let mut folders: Vec<Folder> =
             named.map(|path| Folder { required: true, ..Folder::new(path) }).collect();
         if let Some(beside) = program.parent() {
@@ -48,7 +59,7 @@ impl SearchPath {
         folders.push(Folder::new("/usr/lib/transload/plugins"));
         folders.push(Folder::new("/usr/local/lib/transload/plugins"));
         let cache = user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("probe.json"));
-        Self { folders, program, cache }
+        Self { folders, refused, program, cache }
     }
 
     /// Only these folders, without a cache: for tests and other programs.
@@ -56,6 +67,7 @@ impl SearchPath {
         let required = |path: &PathBuf| Folder { required: true, ..Folder::new(path) };
         Self {
             folders: folders.iter().map(required).collect(),
+            refused: Vec::new(),
             program: env::current_exe().unwrap_or_default(),
             cache: None,
         }
@@ -76,6 +88,12 @@ impl SearchPath {
         self
     }
 
+    /// The same with one more folder, if there is one.
+    pub(super) fn and(mut self, folder: Option<&Path>) -> Self {
+        self.folders.extend(folder.map(Folder::new));
+        self
+    }
+
     /// The folders in search order.
     pub(super) fn folders(&self) -> &[Folder] {
         &self.folders
@@ -91,19 +109,25 @@ impl SearchPath {
         self.cache.clone()
     }
 
+    /// Folders that the environment names and that are not searched.
+    pub(super) fn refused(&self) -> &[PathBuf] {
+        &self.refused
+    }
+
     /// The folders that may hold a manifest: each folder and the one above it.
-    pub(super) fn manifest_folders(&self) -> Vec<&Path> {
-        let mut folders: Vec<&Path> = Vec::new();
+    pub(super) fn manifest_folders(&self) -> Vec<ManifestPlace<'_>> {
+        let mut places: Vec<ManifestPlace<'_>> = Vec::new();
         for folder in &self.folders {
             // The folder above the program's own does not belong to the installation.
             let above = folder.path.parent().filter(|_| !folder.mixed);
-            for place in [Some(folder.path.as_path()), above].into_iter().flatten() {
-                if !folders.contains(&place) {
-                    folders.push(place);
+            for folder in [Some(folder.path.as_path()), above].into_iter().flatten() {
+                if !places.iter().any(|place| place.folder == folder) {
+                    let is_above = !self.folders.iter().any(|searched| searched.path == folder);
+                    places.push(ManifestPlace { folder, is_above });
                 }
             }
         }
-        folders
+        places
     }
 }
 
@@ -142,6 +166,6 @@ mod tests {
         ];
         assert!(order.is_sorted(), "{:?}", search.folders());
         assert!(search.folders()[place(&beside)].mixed);
-        assert!(search.manifest_folders().contains(&beside.as_path()));
+        assert!(search.manifest_folders().iter().any(|place| place.folder == beside));
     }
 }
