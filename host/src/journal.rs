@@ -1,8 +1,9 @@
 //! A run's name and its folder, which keeps the plan, the dirty rows and the report.
 
 use std::{
-    fs,
+    fs::{DirBuilder, OpenOptions},
     hash::{BuildHasher, Hasher},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -47,7 +48,7 @@ impl RunFolder {
             .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
             .collect();
         let path = state.join("runs").join(folder).join(run);
-        fs::create_dir_all(&path).map_err(|error| failed(&path, &error))?;
+        create_private_folder(&path).map_err(|error| failed(&path, &error))?;
         Ok(Self { path, redactor })
     }
 
@@ -73,10 +74,32 @@ impl RunFolder {
     pub(crate) fn keep(&self, name: &str, value: &impl Serialize) -> Result<PathBuf> {
         let path = self.path.join(name);
         let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from);
-        let write = |text: String| fs::write(&path, self.redactor.redact(&text).as_bytes());
+        let write = |text: String| write_private(&path, self.redactor.redact(&text).as_bytes());
         text.and_then(write).map_err(|error| failed(&path, &error))?;
         Ok(path)
     }
+}
+
+/// Creates a folder and those above it; new ones can be entered by this user only.
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// For files that only this user may read: they hold rows, plans and addresses.
+pub(crate) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Writes a file that only this user may read.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    private().write(true).create(true).truncate(true).open(path)?.write_all(bytes)
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {

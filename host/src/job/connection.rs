@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     document::{Document, Entry, Value},
     problem::{Location, Problem, Problems, quoted},
+    secret::learn_variables,
     section::Given,
     value,
 };
@@ -128,7 +129,10 @@ impl Connections {
         // A file without permission counts as existing, so that opening it reports the error.
         for file in files.iter().filter(|file| file.try_exists().unwrap_or(true)) {
             match Document::open(file) {
-                Ok(document) => connections.documents.push(document),
+                Ok(document) => {
+                    learn_variables(&document.root);
+                    connections.documents.push(document);
+                }
                 Err(found) => {
                     connections.incomplete = true;
                     problems.extend(&found);

@@ -47,6 +47,34 @@ pub(super) struct Node {
     pub(super) place: Location,
     /// Its bytes in the file.
     pub(super) span: Range<usize>,
+    /// What a text was filled from; empty if it has no parameters.
+    pub(super) pieces: Vec<Filled>,
+}
+
+/// A part of a text that has parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Filled {
+    /// As written in the file.
+    Text(String),
+    /// `${name}`, or `${name!raw}`.
+    Parameter {
+        /// The parameter's name.
+        name: String,
+        /// Its value.
+        value: String,
+        /// Whether it may become a part of SQL as it is.
+        raw: bool,
+    },
+}
+
+impl Filled {
+    /// The name of a parameter that is taken as it is.
+    pub(super) fn raw(&self) -> Option<&str> {
+        match self {
+            Self::Parameter { name, raw: true, .. } => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// A value by its TOML type.
@@ -192,7 +220,7 @@ impl Node {
             }
             Json::Null => Value::Broken,
         };
-        Self { value, place: place.clone(), span: 0..0 }
+        Self { value, place: place.clone(), span: 0..0, pieces: Vec::new() }
     }
 }
 
@@ -265,7 +293,7 @@ fn convert_node(
             inline: source.text.as_bytes().get(span.start) == Some(&b'{'),
         },
     };
-    Node { value, place, span }
+    Node { value, place, span, pieces: Vec::new() }
 }
 
 #[cfg(test)]

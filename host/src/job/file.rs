@@ -15,6 +15,7 @@ use super::{
     document::{Document, Entry, Value},
     parameters,
     problem::{Location, Problem, Problems},
+    secret::learn_variables,
     section::{Given, Section},
     value,
 };
@@ -111,8 +112,9 @@ pub(super) struct DraftWriter {
     pub(super) load: Option<Given<LoadMethod>>,
     pub(super) key: Option<Vec<String>>,
     pub(super) update_columns: Option<Given<Vec<String>>>,
-    pub(super) before: Option<Given<Vec<String>>>,
-    pub(super) after: Option<Given<Vec<String>>>,
+    /// Statements; their parameters are filled in when the dialect is known.
+    pub(super) before: Option<Given<Entry>>,
+    pub(super) after: Option<Given<Entry>>,
     pub(super) create_table: Option<Given<bool>>,
 }
 
@@ -125,6 +127,7 @@ impl Job {
     pub(crate) fn load(request: &JobRequest) -> Result<DraftJob, Problems> {
         let mut problems = Problems::default();
         let mut document = Document::open(&request.path)?;
+        learn_variables(&document.root);
         parameters::fill(&mut document, request, &mut problems);
         let mut draft = read_job(&document, request, &mut problems);
         draft.problems = problems;
@@ -247,6 +250,11 @@ impl Sides<'_> {
     }
 }
 
+/// A string or a list of them, as written.
+fn statements(entry: &Entry) -> Result<Entry, Problem> {
+    value::list(entry).map(|_| entry.clone())
+}
+
 /// The host's own keys in `[reader]`. A plugin's options have other names.
 pub(crate) const READER_KEYS: &[&str] = &["plugin", "connection", "columns", "schema"];
 
@@ -330,8 +338,8 @@ fn read_writer(
         load: section.given("load", problems, load_method),
         key: section.read("key", problems, value::names),
         update_columns: section.given("update_columns", problems, value::names),
-        before: section.given("before", problems, value::list),
-        after: section.given("after", problems, value::list),
+        before: section.given("before", problems, statements),
+        after: section.given("after", problems, statements),
         create_table: section.given("create_table", problems, value::boolean),
         side: DraftSide::default(),
     };

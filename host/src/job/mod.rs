@@ -9,6 +9,7 @@
 //! | `file` | [`Job::load`]: the checks that need no plugin; a [`DraftJob`] with its problems |
 //! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`], or all problems |
 //! | `problem` | [`Problem`]: place, key, message, hint |
+//! | `sql` | parameters in options that hold SQL, as values |
 //! | `secret`, `redact` | references to secrets, resolved late; redaction of their values |
 //!
 //! Nothing here opens a store or names a plugin.
@@ -22,6 +23,7 @@ mod redact;
 mod resolve;
 mod secret;
 mod section;
+mod sql;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -42,7 +44,7 @@ pub(crate) use file::DraftJob;
 pub(crate) use file::{READER_KEYS, WRITER_KEYS};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use redact::Redactor;
-pub(crate) use secret::{JobSecrets, SecretRefs};
+pub(crate) use secret::{JobSecrets, SecretRefs, learn_lost_paths, without_secrets};
 
 /// A job file, with what the command line says about it.
 #[derive(Clone, Debug, Default)]

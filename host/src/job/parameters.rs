@@ -5,6 +5,7 @@
 //! | in the file | becomes |
 //! |---|---|
 //! | `${region}` | the value: from `--param`, else from `[params]`, else built in |
+//! | `${region!raw}` | the same; in SQL as it is, not as a value: see `sql` |
 //! | `${bizdate}` | the business date as `YYYYMMDD`: `--bizdate`, else yesterday, local time |
 //! | `$${` | `${` |
 //!
@@ -22,11 +23,13 @@ use crate::nearest::nearest;
 
 use super::{
     JobRequest,
-    document::{Document, Entry, Node, Source, Table, Value},
+    document::{Document, Entry, Filled, Node, Source, Table, Value},
     problem::{Location, Problem, Problems},
 };
 
 const BIZDATE: &str = "bizdate";
+/// Behind the name of a parameter: its value may become a part of SQL.
+const RAW: &str = "!raw";
 const BIZDATE_FORM: &str = "%Y%m%d";
 
 /// Starts of the date expressions that DataWorks writes as `$[...]`.
@@ -61,15 +64,15 @@ impl Parameters {
     fn new(request: &JobRequest, problems: &mut Problems) -> Self {
         let mut given = BTreeMap::new();
         for (name, value) in &request.params {
+            if name == BIZDATE {
+                check_date("--param", value, problems);
+            }
             if given.insert(name.clone(), value.clone()).is_some() {
                 problems.add(flag_problem(name, format!("parameter `{name}` is given twice")));
             }
         }
         let bizdate = request.bizdate.as_ref().map(|text| {
-            if text.len() != 8 || Date::strptime(BIZDATE_FORM, text).is_err() {
-                let message = format!("expected a date as `YYYYMMDD`, found `{text}`");
-                problems.add(Problem::new(&Location::whole("--bizdate"), BIZDATE, message));
-            }
+            check_date("--bizdate", text, problems);
             Ok(text.clone())
         });
         let (used, placeholders) = (BTreeSet::new(), BTreeSet::new());
@@ -110,13 +113,19 @@ impl Parameters {
             Value::Text(text) if text.contains('$') => {
                 let raw = source.text.get(node.span.clone()).unwrap_or_default();
                 let mut sound = true;
-                let filled = self.fill_text(text, |written, occurrence, message, hint| {
+                let pieces = self.fill_text(text, |written, occurrence, message, hint| {
                     let offset = raw.match_indices(written).nth(occurrence).map_or(0, |(at, _)| at);
                     let place = source.place(node.span.start + offset);
                     problems.add(Problem::new(&place, path, message).hint(hint));
                     sound = false;
                 });
+                let text = |piece: &Filled| match piece {
+                    Filled::Text(text) | Filled::Parameter { value: text, .. } => text.clone(),
+                };
+                let filled = pieces.iter().map(text).collect();
                 node.value = if sound { Value::Text(filled) } else { Value::Broken };
+                let has_any = pieces.iter().any(|piece| matches!(piece, Filled::Parameter { .. }));
+                node.pieces = if has_any { pieces } else { Vec::new() };
             }
             Value::List(items) => {
                 for item in items {
@@ -132,32 +141,35 @@ impl Parameters {
         }
     }
 
-    /// `refuse` gets the text as written, its index among equal ones, a message and a hint.
+    /// The parts of the text. `refuse` gets a part as written, its index among equal ones, a message
+    /// and a hint.
     fn fill_text(
         &mut self,
         text: &str,
         mut refuse: impl FnMut(&str, usize, String, String),
-    ) -> String {
-        let mut filled = String::with_capacity(text.len());
+    ) -> Vec<Filled> {
+        let mut filled = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
         for piece in pieces(text) {
             let (written, value) = match piece {
                 Piece::Text(text) => {
-                    filled.push_str(text);
+                    filled.push(Filled::Text(text.to_owned()));
                     continue;
                 }
                 Piece::Escaped => {
-                    filled.push_str("${");
+                    filled.push(Filled::Text("${".to_owned()));
                     continue;
                 }
-                Piece::Placeholder { written, name } => (written, self.value(name)),
-                Piece::Bare { written, name } if !self.knows(name) => (written, Ok(written.into())),
+                Piece::Placeholder { written, name } => (written, self.filled(name)),
+                Piece::Bare { written, name } if !self.knows(name) => {
+                    (written, Ok(Filled::Text(written.to_owned())))
+                }
                 Piece::Bare { written, name } => (written, Err(bare(written, name))),
                 Piece::Expression { written } => (written, Err(expression(written))),
                 Piece::Unclosed { written } => (written, Err(unclosed())),
             };
             match value {
-                Ok(value) => filled.push_str(&value),
+                Ok(part) => filled.push(part),
                 Err((message, hint)) => {
                     let occurrence = seen.iter().filter(|other| **other == written).count();
                     refuse(written, occurrence, message, hint);
@@ -166,6 +178,12 @@ impl Parameters {
             seen.push(written);
         }
         filled
+    }
+
+    /// The part that `${name}` or `${name!raw}` becomes.
+    fn filled(&mut self, name: &str) -> Result<Filled, (String, String)> {
+        let (name, raw) = name.strip_suffix(RAW).map_or((name, false), |name| (name, true));
+        Ok(Filled::Parameter { name: name.to_owned(), value: self.value(name)?, raw })
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -212,6 +230,13 @@ impl Parameters {
             let names = self.placeholders.iter().chain(self.own.keys()).map(String::as_str);
             problems.add(flag_problem(name, message).nearest(name, names));
         }
+    }
+}
+
+fn check_date(flag: &str, text: &str, problems: &mut Problems) {
+    if text.len() != 8 || Date::strptime(BIZDATE_FORM, text).is_err() {
+        let message = format!("expected a date as `YYYYMMDD`, found `{text}`");
+        problems.add(Problem::new(&Location::whole(flag), BIZDATE, message));
     }
 }
 

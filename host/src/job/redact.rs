@@ -5,6 +5,7 @@
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use base64::{Engine, engine::general_purpose};
+use memchr::{memchr2, memchr3, memrchr};
 use parking_lot::RwLock;
 use transload_plugin_api::Secret;
 
@@ -54,6 +55,22 @@ impl Redactor {
             |known: &Known| known.needles.first().is_some_and(|first| first.expose() == value);
         if !known.iter().any(same) {
             known.push(Known { name: name.to_owned(), needles: needles(value) });
+        }
+    }
+
+    /// Adds the passwords of options such as `host = "user:password@host"`, which belong into an option
+    /// of their own.
+    pub(crate) fn learn_logins(&self, options: &serde_json::Map<String, serde_json::Value>) {
+        for (key, value) in options {
+            let Some(text) = value.as_str().filter(|text| !text.contains(char::is_whitespace))
+            else {
+                continue;
+            };
+            let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
+            let login = bare.rsplit_once('@').and_then(|(login, _)| login.split_once(':'));
+            if let Some((_, password)) = login {
+                self.learn(key, password);
+            }
         }
     }
 
@@ -216,20 +233,32 @@ fn unicode(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     utf8(high, 4)
 }
 
-/// Userinfo and secret query values of the URLs in a text.
+/// Longest URL, in bytes, so that a text of many of them is read in linear time.
+const URL_BYTES: usize = 4 << 10;
+
+/// Userinfo and secret query values of the URLs in a text. A URL may contain others.
 fn url_finds(text: &str) -> Vec<Find> {
-    let mut finds = Vec::new();
+    let (mut finds, mut word_end, mut queried) = (Vec::new(), 0, 0);
     for (at, scheme_end) in text.match_indices("://") {
         let start = at + scheme_end.len();
-        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\');
-        let end = text[start..].find(ends).map_or(text.len(), |length| start + length);
+        if start > word_end {
+            let ends =
+                |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\');
+            word_end = text[start..].find(ends).map_or(text.len(), |length| start + length);
+        }
+        let end = word_end.min(floor_boundary(text, text.len().min(start + URL_BYTES)));
         let url = &text[start..end];
-        let reach = url.find(['?', '#']).unwrap_or(url.len());
+        let reach = memchr2(b'?', b'#', url.as_bytes()).unwrap_or(url.len());
         let userinfo = userinfo_end(url, reach);
         if let Some(length) = userinfo {
             finds.push(Find { range: start..start + length + 1, with: String::new() });
         }
-        finds.extend(query_finds(text, start + reach..end));
+        // What an outer URL's query has covered is not read again.
+        let query = (start + reach).max(queried);
+        if query < end {
+            finds.extend(query_finds(text, query..end));
+            queried = end;
+        }
     }
     finds
 }
@@ -237,12 +266,12 @@ fn url_finds(text: &str) -> Vec<Find> {
 /// The position of the `@` after the userinfo. An unescaped password may contain `/`, `?` or `@`, and
 /// messages about such URLs are common, so the longest userinfo is assumed.
 fn userinfo_end(url: &str, query: usize) -> Option<usize> {
-    let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
+    let authority = &url[..memchr3(b'/', b'?', b'#', url.as_bytes()).unwrap_or(url.len())];
     if authority.contains('@') {
-        return url[..query].rfind('@');
+        return memrchr(b'@', &url.as_bytes()[..query]);
     }
     let (_, port) = authority.split_once(':').filter(|_| !authority.starts_with('['))?;
-    if port.chars().all(|c| c.is_ascii_digit()) { None } else { url.rfind('@') }
+    if port.chars().all(|c| c.is_ascii_digit()) { None } else { memrchr(b'@', url.as_bytes()) }
 }
 
 /// The values of secret parameters in a URL's query.
@@ -407,6 +436,21 @@ mod tests {
         ] {
             assert_eq!(redactor.redact(url), expected, "{url}");
         }
+    }
+
+    /// A server that sends a text of nothing but URLs costs no time.
+    #[test]
+    fn many_urls_take_linear_time() {
+        let begun = std::time::Instant::now();
+        let redactor = Redactor::new();
+        for piece in ["://", "://a@", "a://u:p@h?token=", "a://h?x#y&"] {
+            let text = piece.repeat(240_000 / piece.len());
+            let redacted = redactor.redact(&text);
+            assert!(!redacted.contains("u:p"), "{piece}");
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+        let inner = redactor.redact("see http://h/?token=abc&to=pg://u:pw@db/x");
+        assert_eq!(inner, "see http://h/?token=[redacted]&to=pg://db/x");
     }
 
     proptest! {

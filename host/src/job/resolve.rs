@@ -4,7 +4,8 @@
 use std::{borrow::Borrow, path::Path};
 
 use transload_plugin_api::{
-    Descriptor, Error, LoadMethod, OptionScope, OptionSpec, Options, WriteMode, WriterDescriptor,
+    Descriptor, Dialect, Error, LoadMethod, OptionScope, OptionSpec, Options, WriteMode,
+    WriterDescriptor,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     problem::{Findings, Location, Problem, Problems, quoted},
     secret::{SecretRefs, SourceFile, secret_ref},
     section::{Given, missing_key, unknown_key},
-    value,
+    sql, value,
 };
 use crate::catalog::Role;
 
@@ -95,6 +96,8 @@ impl DraftJob {
         refuse_unsupported(draft, plugin, writer, &mut findings.problems);
         let list =
             |given: &Option<Given<Vec<String>>>| given.as_ref().map(|given| given.value.clone());
+        let before = statements(draft.before.as_ref(), descriptor.dialect, findings);
+        let after = statements(draft.after.as_ref(), descriptor.dialect, findings);
         Some(JobWriter {
             plugin: side.plugin,
             connection: side.connection,
@@ -104,8 +107,8 @@ impl DraftJob {
             key: draft.key.clone(),
             update_columns: list(&draft.update_columns),
             load,
-            before: list(&draft.before).unwrap_or_default(),
-            after: list(&draft.after).unwrap_or_default(),
+            before,
+            after,
             create_table: draft.create_table.as_ref().is_some_and(|create| create.value),
         })
     }
@@ -211,11 +214,25 @@ fn side(
     };
     for spec in &known.own {
         match source(spec, draft, job) {
-            Some((entry, origin)) => side.take(spec, entry, &origin, findings),
+            Some((entry, origin)) => {
+                side.take((spec, descriptor.dialect), entry, &origin, findings);
+            }
             None => side.fill_in(spec, draft, role, header, &mut findings.problems),
         }
     }
     Some(side)
+}
+
+/// The statements of `before` or `after`, with the values of parameters.
+fn statements(
+    given: Option<&Given<Entry>>,
+    dialect: Dialect,
+    findings: &mut Findings,
+) -> Vec<String> {
+    let Some(given) = given else { return Vec::new() };
+    let filled = sql::filled(&given.value, dialect, findings);
+    let list = filled.and_then(|entry| value::list(&entry));
+    list.map_err(|problem| findings.problems.add(problem)).unwrap_or_default()
 }
 
 /// The descriptor of a side's plugin; `None` if a problem was added.
@@ -335,7 +352,7 @@ impl ResolvedSide {
     /// Takes an option's value from its entry; a secret option becomes a reference.
     fn take(
         &mut self,
-        spec: &OptionSpec,
+        (spec, dialect): (&OptionSpec, Dialect),
         entry: &Entry,
         origin: &SourceFile<'_>,
         findings: &mut Findings,
@@ -349,7 +366,10 @@ impl ResolvedSide {
             }
             return;
         }
-        match value::option(&spec.kind, entry, origin.folder) {
+        let entry =
+            if spec.sql { sql::filled(entry, dialect, findings) } else { Ok(entry.clone()) };
+        let value = entry.and_then(|entry| value::option(&spec.kind, &entry, origin.folder));
+        match value {
             Ok(value) => {
                 self.options.values.insert(spec.key.clone(), value);
             }
@@ -456,7 +476,7 @@ fn refuse_unsupported(
 ) {
     for (key, statements) in [("before", &draft.before), ("after", &draft.after)] {
         if let Some(given) = statements
-            && !given.value.is_empty()
+            && value::list(&given.value).is_ok_and(|statements| !statements.is_empty())
             && !writer.runs_statements
         {
             let message = format!(

@@ -2,19 +2,21 @@
 //! A value is read again for each connection, so that a rotated password works on reconnect.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     io::Read,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use transload_plugin_api::{Error, Result, Secret, Secrets};
 
 use super::{
     Redactor,
-    document::{Entry, Value},
+    document::{Entry, Table, Value},
     problem::{Findings, Problem},
     value,
 };
@@ -46,6 +48,18 @@ pub(crate) enum SecretRef {
     Literal(LiteralSecret),
 }
 
+/// Redacts the paths that lead to no file: such a path may be the secret itself, written in the wrong
+/// place.
+pub(crate) fn learn_lost_paths(refs: &SecretRefs, redactor: &Redactor) {
+    for (name, reference) in refs {
+        if let SecretRef::File(path) = reference
+            && !path.exists()
+        {
+            redactor.learn(name, &path.to_string_lossy());
+        }
+    }
+}
+
 /// A value written in a file. It is not serialised.
 #[derive(Clone)]
 pub(crate) struct LiteralSecret(Option<Arc<Secret>>);
@@ -67,6 +81,35 @@ impl<'de> Deserialize<'de> for LiteralSecret {
         <()>::deserialize(deserializer)?;
         Ok(Self(None))
     }
+}
+
+/// The environment variables that hold secrets, in all files read so far.
+static VARIABLES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Learns the names of variables from every `{ env = "NAME" }` of a file, whatever its key means.
+pub(super) fn learn_variables(table: &Table) {
+    for entry in &table.0 {
+        match (&entry.node.value, entry.key.as_str()) {
+            (Value::Text(name), "env") => drop(VARIABLES.lock().insert(name.clone())),
+            (Value::Table { table, .. }, _) => learn_variables(table),
+            _ => {}
+        }
+    }
+}
+
+/// The command gets none of the variables that hold a secret: it needs its own at most.
+pub(crate) fn without_secrets(command: &mut Command) {
+    // The system's functions take no other names.
+    let names = VARIABLES.lock();
+    for name in names.iter().filter(|name| is_variable(name)) {
+        command.env_remove(name);
+    }
+}
+
+/// Whether a text can be the name of a variable, and not the secret itself by mistake.
+fn is_variable(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(fits) && name.starts_with(|first: char| !first.is_ascii_digit())
 }
 
 /// The file that holds an option.
@@ -113,9 +156,10 @@ fn reference(entry: &Entry, origin: &SourceFile<'_>) -> Result<SecretRef, Proble
     };
     match source.key.as_str() {
         "env" => match value::text(source)? {
-            name if name.is_empty() || name.contains(['=', '\0']) => {
+            name if !is_variable(&name) => {
                 let message = "`env` must be the name of an environment variable";
-                Err(Problem::new(&source.node.place, &source.path, message))
+                Err(Problem::new(&source.node.place, &source.path, message)
+                    .hint("a name has letters, digits and `_` only: { env = \"NAME\" }"))
             }
             name => Ok(SecretRef::Env(name)),
         },
@@ -245,7 +289,7 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
     let shown = path.display();
     let failed = |source: std::io::Error| error(format!("cannot read file `{shown}`: {source}"));
     // Checked before it is opened, because opening a pipe would wait for its other end.
-    let metadata = fs::metadata(path).map_err(failed)?;
+    let metadata = fs::metadata(path).map_err(|source| missing(&source))?;
     if !metadata.is_file() {
         return Err(error(format!("`{shown}` is not a regular file")));
     }
@@ -254,6 +298,13 @@ fn from_file(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// The error for a path that leads to no file. It does not repeat the path, which may be the secret
+/// itself by mistake.
+fn missing(source: &std::io::Error) -> Error {
+    error(format!("the file that `file` names cannot be read: {source}"))
+        .hint("write the path of a file: { file = \"secrets/password\" }")
 }
 
 /// The file must belong to the user or root, with mode 0600 or stricter. If its group can read it (as
@@ -396,7 +447,8 @@ mod tests {
         let refusal = refused(SecretRef::File(folder.path().to_path_buf()));
         assert!(refusal.ends_with("is not a regular file"), "{refusal}");
         let refusal = refused(SecretRef::File(folder.path().join("none")));
-        assert!(refusal.contains("/none`: No such file"), "{refusal}");
+        assert!(refusal.contains("names cannot be read: No such file"), "{refusal}");
+        assert!(!refusal.contains("none"), "the path may be the secret: {refusal}");
     }
 
     #[test]

@@ -644,16 +644,17 @@ const PARAMS: &str = "[params]\nregion = \"eu\"\nyear = 2026\nday = \"d${bizdate
 #[test]
 fn parameters_are_filled_in() {
     for (text, expected) in [
-        ("${region}", "eu"),
-        ("a ${region}-${year} b", "a eu-2026 b"),
-        ("${day}", "d20261120"),
+        ("${region}", "'eu'"),
+        ("${region!raw}", "eu"),
+        ("a ${region}-${year} b", "a 'eu'-2026 b"),
+        ("'${day}'", "'d20261120'"),
         ("${bizdate}", "20261120"),
         ("$${region}", "${region}"),
         ("$1 $$ $body$ x $body$ US$ $other $", "$1 $$ $body$ x $body$ US$ $other $"),
         ("$[0].name $[*]", "$[0].name $[*]"),
         ("é${region}é", "éeué"),
     ] {
-        let job = with_writer(&format!("before = '{text}'\n{PARAMS}")).job();
+        let job = with_writer(&format!("before = '''{text}'''\n{PARAMS}")).job();
         assert_eq!(job.writer.before, [expected], "{text}");
     }
 }
@@ -661,7 +662,7 @@ fn parameters_are_filled_in() {
 #[test]
 fn command_line_parameters_go_first_and_are_never_read_again() {
     let case = with_writer(&format!("before = \"${{region}}\"\n{PARAMS}"));
-    assert_eq!(case.param("region", "${year} \" ]").job().writer.before, ["${year} \" ]"]);
+    assert_eq!(case.param("region", "${year} \" ]").job().writer.before, ["'${year} \" ]'"]);
     let case = with_writer("before = \"${bizdate}\"").param("bizdate", "20200101");
     assert_eq!(case.job().writer.before, ["20200101"]);
     assert_eq!(with_writer("").param("bizdate", "20200101").job().name, "job");
@@ -911,6 +912,8 @@ fn paths_are_relative_to_the_file_they_stand_in() {
 fn secret_options_take_references_only() {
     const FORMS: &str = "one of { env = \"NAME\" }, { file = \"path\" }, { command = \
                          [\"program\", ...] }";
+    const VARIABLE: &str = "`env` must be the name of an environment variable\n  hint: a name has \
+                            letters, digits and `_` only: { env = \"NAME\" }";
     for (value, expected) in [
         ("{ keyring = \"pg\" }", format!("24: `keyring` must be {FORMS}, found another source")),
         (
@@ -928,7 +931,9 @@ fn secret_options_take_references_only() {
             "{ command = [] }",
             "24: `command` must be a list of program and arguments, found no program".to_owned(),
         ),
-        ("{ env = \"\" }", "20: `env` must be the name of an environment variable".to_owned()),
+        ("{ env = \"\" }", format!("20: {VARIABLE}")),
+        ("{ env = \"a canary\" }", format!("20: {VARIABLE}")),
+        ("{ env = \"7\" }", format!("20: {VARIABLE}")),
     ] {
         let case = with_writer(&format!("password = {value}"));
         assert_eq!(case.refusal(), format!("job.toml:8:{expected}"), "{value}");

@@ -28,6 +28,7 @@ fn output_within(argv: &[String], folder: &Path, timeout: Duration) -> Result<Ve
         return Err(error("the command is empty"));
     };
     let mut command = Command::new(program);
+    super::without_secrets(&mut command);
     command.args(arguments).current_dir(folder);
     // Standard error may contain the secret, so it is discarded.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
