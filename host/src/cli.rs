@@ -1,8 +1,9 @@
 //! The command line: commands and flags. What they do is left to `command`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use transload_plugin_api::OptionKind;
 
 use crate::report::ProgressMode;
 
@@ -31,6 +32,9 @@ pub(crate) struct Global {
     /// else `warn`
     #[arg(long, value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
+    /// How long a stop by SIGINT or SIGTERM may take before the program ends all the same
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "8 s", global = true)]
+    pub(crate) stop_timeout: Duration,
     /// The format of log events
     #[arg(long, value_enum, default_value = "text", global = true)]
     pub(crate) log_format: OutputFormat,
@@ -175,6 +179,13 @@ fn parameter(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),
     }
+}
+
+/// `30 s`, as in job files.
+fn duration(text: &str) -> Result<Duration, String> {
+    let converted = OptionKind::Duration.convert(&text.into());
+    let milliseconds = converted.map_err(|mismatch| mismatch.to_string())?.as_u64();
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "expected a duration".to_owned())
 }
 
 #[cfg(test)]

@@ -108,6 +108,8 @@ impl From<api::Error> for Error {
     fn from(error: api::Error) -> Self {
         use api::ErrorKind as Kind;
         let exit = match error.kind {
+            // Nothing in the job is wrong.
+            Kind::Unsupported if error.code == api::code::PLUGIN_OLD => Exit::Plugin,
             Kind::Options | Kind::Unsupported => Exit::Usage,
             Kind::Connection | Kind::Denied => Exit::Connection,
             Kind::Schema => Exit::Schema,
@@ -122,19 +124,27 @@ impl From<api::Error> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let api::Error { code, hint, causes, .. } = &*self.error;
+        let api::Error { code, hint, causes, origin, .. } = &*self.error;
         if !code.is_empty() {
             write!(f, "[{code}] ")?;
         }
-        write!(f, "{}", self.error)?;
+        write!(f, "{}", indented(&self.error.to_string()))?;
         for cause in causes {
-            write!(f, "\n  caused by: {cause}")?;
+            write!(f, "\n  caused by: {}", indented(cause))?;
+        }
+        if let Some(origin) = origin {
+            write!(f, "\n  from: {origin}")?;
         }
         if let Some(hint) = hint {
-            write!(f, "\n  hint: {hint}")?;
+            write!(f, "\n  hint: {}", indented(hint))?;
         }
         Ok(())
     }
+}
+
+/// A text whose further lines cannot be taken for lines of the program itself.
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n    ")
 }
 
 impl std::error::Error for Error {}

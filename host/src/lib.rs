@@ -8,13 +8,16 @@
 //! | `command` | [`run`]: each command as a few steps through the modules below |
 //! | `job` | what the user asked: the TOML as written becomes a `job::Job` |
 //! | `catalog` | who can do it: plugins found, checked and loaded |
+//! | `contract` | what plugins return, checked before it is believed |
 //! | `stores` | the job's reader and writer, opened |
 //! | `convert` | which types fit which, and the columnar conversion |
 //! | `plan` | how it will be done: mapping, key, splits, guarantee |
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's name and folder |
 //! | `report` | what happened: progress, summary, JSON |
-//! | `signals`, `logging` | SIGINT and SIGTERM; log events with secrets redacted |
+//! | `signals`, `ending` | SIGINT and SIGTERM; the process's end, also one that a plugin causes |
+//! | `process` | the unsafe calls of the system behind these two |
+//! | `logging`, `escape` | log events with secrets redacted; what a terminal must not obey |
 //! | `error` | the one error type and the exit codes |
 //!
 //! A batch passes four files: `engine::reading` calls the plugin's `ReadTask`, `engine::task` converts
@@ -63,14 +66,18 @@
 mod catalog;
 mod cli;
 mod command;
+mod contract;
 mod convert;
+mod ending;
 mod engine;
 mod error;
+mod escape;
 mod job;
 mod journal;
 mod logging;
 mod nearest;
 mod plan;
+mod process;
 mod report;
 mod signals;
 mod stores;

@@ -12,6 +12,7 @@ use tracing_subscriber::{
 use crate::{
     Error, Exit, Result,
     cli::{Global, OutputFormat},
+    escape,
     job::Redactor,
 };
 
@@ -26,12 +27,13 @@ pub(crate) fn start(global: &Global, redactor: &Redactor) -> Result<()> {
         Error::new(Exit::Usage, format!("log filter `{wanted}`: {error}"))
             .hint("examples: info, debug, transload=debug, plugin=trace")
     })?;
+    let form = global.log_format;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE) // the filter decides
         .with_ansi(colour)
-        .with_writer(Redacted(redactor.clone()));
-    match global.log_format {
+        .with_writer(Redacted { redactor: redactor.clone(), form, colour });
+    match form {
         OutputFormat::Text => builder.with_target(false).finish().with(filter).init(),
         OutputFormat::Json => builder.json().finish().with(filter).init(),
     }
@@ -39,11 +41,17 @@ pub(crate) fn start(global: &Global, redactor: &Redactor) -> Result<()> {
 }
 
 /// Makes a writer for each event.
-struct Redacted(Redactor);
+struct Redacted {
+    redactor: Redactor,
+    form: OutputFormat,
+    colour: bool,
+}
 
 /// One event. It is written as a whole when it is complete, so that buffering never splits a secret.
 struct Line<'a> {
     redactor: &'a Redactor,
+    form: OutputFormat,
+    colour: bool,
     bytes: Vec<u8>,
 }
 
@@ -51,7 +59,7 @@ impl<'a> MakeWriter<'a> for Redacted {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { redactor: &self.0, bytes: Vec::new() }
+        Line { redactor: &self.redactor, form: self.form, colour: self.colour, bytes: Vec::new() }
     }
 }
 
@@ -69,7 +77,14 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.bytes);
+        let text = self.redactor.redact(&text);
+        let text = match (self.form, self.colour) {
+            (OutputFormat::Json, _) => text,
+            // The colours are the program's own: those of messages are escaped when they are formatted.
+            (OutputFormat::Text, true) => escape::coloured(&text),
+            (OutputFormat::Text, false) => escape::lines(&text),
+        };
         // A closed stderr must not end the run.
-        let _ = io::stderr().write_all(self.redactor.redact(&text).as_bytes());
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 }

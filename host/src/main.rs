@@ -1,9 +1,7 @@
 //! The `transload` program: parses the command line, runs the command, exits.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 
-fn main() -> ExitCode {
+fn main() {
     transload::run(&transload::Cli::parse())
 }

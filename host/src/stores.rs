@@ -1,6 +1,8 @@
 //! The reader and the writer of a job, with what their plugins declare. Loading plugins is left to
 //! `catalog`.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use transload_plugin_api::{Descriptor, Reader, WriteModeSpec, Writer};
 
@@ -13,6 +15,10 @@ pub(crate) struct Side {
     pub(crate) plugin: String,
     /// Its version.
     pub(crate) version: String,
+    /// Its library.
+    pub(crate) path: PathBuf,
+    /// The hash of what was loaded, in hexadecimal.
+    pub(crate) sha256: String,
     /// The connection used, if one was named.
     pub(crate) connection: Option<String>,
 }
@@ -29,6 +35,8 @@ pub(crate) struct Stores {
     pub(crate) writer_side: Side,
     /// The descriptor of the writer's plugin.
     pub(crate) writer_descriptor: Descriptor,
+    /// What the plan should warn of.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Stores {

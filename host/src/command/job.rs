@@ -2,15 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use transload_plugin_api::ErrorKind;
+use transload_plugin_api::{Descriptor, ErrorKind};
 
 use super::{Ended, Failure, Session};
 use crate::{
     Error, Exit, Result,
-    catalog::{Catalog, Role},
+    catalog::{Catalog, Entry, Role},
     cli::{JobArgs, OutputFormat, RunArgs},
-    engine::Engine,
-    job::{ConnectionName, Job, JobRequest},
+    ending,
+    engine::{Engine, Observer},
+    job::{ConnectionName, Job, JobRequest, learn_lost_paths},
     journal::{self, RunFolder, new_run},
     plan::Plan,
     report::{self, Display, Report},
@@ -32,15 +33,36 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     folder.keep("plan.json", &*plan)?;
     plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let engine = Engine::new(plan.clone(), stores, folder.clone(), session.stop.clone());
+    report_early_end(session, &plan, &folder, engine.observer());
     let running = engine.start()?;
     let mut display = Display::new(args.progress);
     while !running.wait(TICK) {
         display.show(running.progress());
     }
     display.end();
-    let report = Report::new(&plan, running.join()?, &folder);
+    let outcome = running.join()?;
+    ending::claim();
+    let report = Report::new(&plan, outcome, &folder);
     folder.keep("report.json", &report)?;
     finish(session, &report)
+}
+
+/// From now on, an end that comes early leaves a report, too.
+fn report_early_end(session: &Session, plan: &Arc<Plan>, folder: &Arc<RunFolder>, run: Observer) {
+    let (session, plan, folder) = (session.clone(), plan.clone(), folder.clone());
+    ending::report_by(move |error| {
+        let Some(outcome) = run.outcome(error.clone()) else {
+            session.print_failure(Failure::Error(error));
+            return;
+        };
+        let report = Report::new(&plan, outcome, &folder);
+        if let Err(failed) = folder.keep("report.json", &report) {
+            session.say(&format!("error: {failed}"));
+        }
+        if let Err(failure) = finish(&session, &report) {
+            session.print_failure(failure);
+        }
+    });
 }
 
 /// Prints the report; the exit code is that of the run's failure.
@@ -94,6 +116,12 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
         })
     });
     let job = job.map_err(|problems| Failure::Problems(problems, exit))?;
+    for options in [&job.reader.options, &job.writer.options] {
+        session.redactor.learn_logins(&options.values);
+    }
+    for secrets in [&job.reader.secrets, &job.writer.secrets] {
+        learn_lost_paths(secrets, &session.redactor);
+    }
     Ok((catalog, job))
 }
 
@@ -102,21 +130,40 @@ fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
     let plugin = |name: &str, role| catalog.plugin(name, role).map_err(Error::unusable_plugin);
     let reader = plugin(&job.reader.plugin, Role::Reader)?;
     let writer = plugin(&job.writer.plugin, Role::Writer)?;
-    let (reader_descriptor, writer_descriptor) = (reader.descriptor(), writer.descriptor());
-    let side = |plugin: &str, version: String, connection: &Option<ConnectionName>| Side {
-        plugin: plugin.to_owned(),
-        version,
-        connection: connection.as_ref().map(|connection| connection.name.clone()),
-    };
+    let reader_entry = entry(catalog, &job.reader.plugin, Role::Reader)?;
+    let writer_entry = entry(catalog, &job.writer.plugin, Role::Writer)?;
+    let mut warnings: Vec<_> = [reader_entry, writer_entry]
+        .into_iter()
+        .filter_map(|entry| unlisted(catalog, entry))
+        .collect();
+    warnings.dedup();
     Ok(Stores {
         reader: reader.reader(job.reader.options.clone(), session.host(&job.reader.secrets))?,
         writer: writer.writer(job.writer.options.clone(), session.host(&job.writer.secrets))?,
-        reader_side: side(&job.reader.plugin, reader_descriptor.version, &job.reader.connection),
-        writer_side: side(
-            &job.writer.plugin,
-            writer_descriptor.version.clone(),
-            &job.writer.connection,
-        ),
-        writer_descriptor,
+        reader_side: side(reader_entry, &reader.descriptor(), job.reader.connection.as_ref()),
+        writer_side: side(writer_entry, &writer.descriptor(), job.writer.connection.as_ref()),
+        writer_descriptor: writer.descriptor(),
+        warnings,
     })
+}
+
+fn entry<'a>(catalog: &'a Catalog, name: &str, role: Role) -> Result<&'a Entry> {
+    catalog.entry(name, role).map_err(Error::unusable_plugin)
+}
+
+/// One side, as plan and report name it.
+fn side(entry: &Entry, descriptor: &Descriptor, connection: Option<&ConnectionName>) -> Side {
+    Side {
+        plugin: entry.name.clone(),
+        version: descriptor.version.clone(),
+        path: entry.path.clone(),
+        sha256: entry.sha256.clone(),
+        connection: connection.map(|connection| connection.name.clone()),
+    }
+}
+
+/// The warning for a library that does not belong to an installation that has a manifest.
+fn unlisted(catalog: &Catalog, entry: &Entry) -> Option<String> {
+    let note = entry.note().filter(|_| catalog.has_manifest())?;
+    Some(format!("plugin `{}` ({}) is {note}", entry.name, entry.path.display()))
 }

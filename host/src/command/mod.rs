@@ -6,7 +6,14 @@ mod explain;
 mod job;
 mod plugin;
 
-use std::{cell::Cell, io::Write as _, process::ExitCode, sync::Arc};
+use std::{
+    io::Write as _,
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use serde::Serialize;
 use serde_json::json;
@@ -16,9 +23,11 @@ use crate::{
     Error, Exit, Result,
     catalog::{Catalog, SearchPath},
     cli::{Cli, Command, OutputFormat},
+    ending,
     engine::Stop,
+    escape,
     job::{JobSecrets, Redactor, SecretRefs},
-    logging, signals,
+    logging, process, signals,
 };
 
 /// A command's exit code, or why it failed.
@@ -48,38 +57,54 @@ impl From<crate::job::Problems> for Failure {
     }
 }
 
-/// What all commands share.
+/// The code of a program that panicked, as the standard library has it.
+const PANICKED: u8 = 101;
+
+/// What all commands share. Clones are the same session.
+#[derive(Clone)]
 struct Session {
     output: OutputFormat,
     plugins: Vec<std::path::PathBuf>,
     redactor: Redactor,
     stop: Stop,
     /// Whether the command's result has been printed on stdout.
-    printed: Cell<bool>,
+    printed: Arc<AtomicBool>,
 }
 
-/// Runs a command, prints its result or its failure, and returns the exit code.
-pub fn run(cli: &Cli) -> ExitCode {
+/// Runs a command, prints its result or its failure, and ends the process.
+pub fn run(cli: &Cli) -> ! {
+    let exit = panic::catch_unwind(AssertUnwindSafe(|| exit_code(cli)));
+    ending::end(exit.unwrap_or(PANICKED))
+}
+
+fn exit_code(cli: &Cli) -> u8 {
+    process::protect_memory();
     if let Command::Probe { path } = &cli.command {
         // The catalog's child process: no logging and no signal handlers, only the library.
-        std::process::exit(crate::catalog::probe_main(path).into());
+        return crate::catalog::probe_main(path);
     }
     let session = Session {
         output: cli.global.output,
         plugins: cli.global.plugins.clone(),
         redactor: Redactor::new(),
         stop: Stop::new(),
-        printed: Cell::new(false),
+        printed: Arc::default(),
     };
-    let exit = session.start(cli).unwrap_or_else(|failure| session.print_failure(failure));
-    exit.into()
+    ending::watch();
+    let early = session.clone();
+    ending::report_by(move |error| {
+        early.print_failure(Failure::Error(error));
+    });
+    let ended = session.start(cli);
+    ending::claim();
+    ended.unwrap_or_else(|failure| session.print_failure(session.first(failure))) as u8
 }
 
 impl Session {
     /// Starts logging and signal handling, then runs the command.
     fn start(&self, cli: &Cli) -> Ended {
         logging::start(&cli.global, &self.redactor)?;
-        signals::listen(self.stop.clone())?;
+        signals::listen(self.stop.clone(), cli.global.stop_timeout)?;
         match &cli.command {
             Command::Run(args) => job::run(self, args),
             Command::Plan(args) => job::plan(self, args),
@@ -116,7 +141,8 @@ impl Session {
             })?,
         };
         let text = self.redactor.redact(&text);
-        self.printed.set(true);
+        let text = if self.output == OutputFormat::Text { escape::lines(&text) } else { text };
+        self.printed.store(true, Relaxed);
         // A closed stdout (`| head`) is not a failure.
         let _ = writeln!(std::io::stdout(), "{text}");
         Ok(())
@@ -124,15 +150,22 @@ impl Session {
 
     /// Prints text on stderr.
     fn say(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "{}", self.redactor.redact(text));
+        let text = self.redactor.redact(text);
+        let _ = writeln!(std::io::stderr(), "{}", escape::lines(&text));
+    }
+
+    /// What stopped the run, if something did: later errors are only consequences of it.
+    fn first(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Error(error) => Failure::Error(self.stop.failure().unwrap_or(error)),
+            problems => problems,
+        }
     }
 
     /// Prints a failure on stderr, and as JSON on stdout if that was requested. Returns its exit code.
     fn print_failure(&self, failure: Failure) -> Exit {
         match failure {
             Failure::Error(error) => {
-                // After a signal or a first failure, later errors are only consequences of it.
-                let error = self.stop.failure().unwrap_or(error);
                 self.say(&format!("error: {error}"));
                 self.print_failed(&json!({ "status": error.exit, "error": error }));
                 error.exit
@@ -147,7 +180,7 @@ impl Session {
 
     /// Prints a failure as JSON on stdout, unless the command has printed a result.
     fn print_failed(&self, failure: &serde_json::Value) {
-        if self.output == OutputFormat::Json && !self.printed.get() {
+        if self.output == OutputFormat::Json && !self.printed.load(Relaxed) {
             // The failure is on stderr already.
             let _ = self.print(failure, String::new);
         }

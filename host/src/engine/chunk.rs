@@ -12,7 +12,7 @@ use std::{
 
 use transload_plugin_api::{
     Backoff, ChunkOutcome, Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt,
-    WriteTask, Written, code,
+    WriteTask, Written,
 };
 
 use super::{
@@ -27,8 +27,10 @@ const ROWS: u64 = 50_000;
 const BYTES: u64 = 64 << 20;
 /// A chunk is committed at this age even if it is small, so that a slow source shows progress.
 const MAX_AGE: Duration = Duration::from_secs(5);
-/// How often a chunk is replayed before a transient error counts as permanent.
+/// How often one chunk is replayed before a transient error counts as permanent.
 const REPLAYS: u32 = 10;
+/// Replays of a run that are logged as warnings; later ones are counted, and logged as information.
+const WARNINGS: u64 = 10;
 /// Pauses between replays: locks and deadlocks pass quickly.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -54,6 +56,10 @@ struct Chunk {
     begun: Instant,
     counters: Counters,
     dirty: Vec<DirtyRow>,
+    /// Dirty rows and rows read that the job's limit has been told of.
+    admitted: (u64, u64),
+    /// The pauses before the replays that are left.
+    replays: Backoff,
 }
 
 impl<'a> ChunkWriter<'a> {
@@ -151,44 +157,48 @@ impl<'a> ChunkWriter<'a> {
 
     /// Writes the batch at `index` of the open chunk and counts its rows by outcome.
     fn write(&mut self, index: usize) -> Result<(), ChunkError> {
-        let Some(chunk) = &mut self.open else { return Ok(()) };
+        let Some(chunk) = &self.open else { return Ok(()) };
         let converted = &chunk.batches[index];
         let rows = converted.batch.num_rows() as u64;
-        let written =
+        let (found, read) = (converted.dirty.clone(), converted.read);
+        // Before they are written: rows beside too many dirty ones will be rolled back.
+        self.admit(found, read)?;
+        let Some(chunk) = &self.open else { return Ok(()) };
+        let converted = &chunk.batches[index];
+        let Written { inserted, updated, skipped, dirty } =
             if rows == 0 { Written::default() } else { self.writing.write(&converted.batch)? };
-        let refused = written.dirty.len() as u64;
-        if written.inserted + written.updated + written.skipped + refused != rows {
-            return Err(ChunkError::Permanent(miscounted(rows, &written).into()));
-        }
-        chunk.dirty.extend(converted.dirty.iter().cloned());
-        chunk.dirty.extend(
-            written
-                .dirty
-                .into_iter()
-                .map(|row| DirtyRow { place: converted.place(row.row), ..row }),
-        );
-        let dirty = converted.dirty.len() as u64 + refused;
-        chunk.counters.add(&Counters {
-            read: converted.read,
-            inserted: written.inserted,
-            updated: written.updated,
-            skipped: written.skipped,
-            dirty,
-        });
-        if let Err(error) = self.shared.dirty.admit(dirty, converted.read, &chunk.dirty) {
-            // Not committed, but the user needs the reasons now.
-            self.file.write(&chunk.dirty)?;
-            return Err(ChunkError::Permanent(error.hint(self.file.hint())));
+        let placed = |row: DirtyRow| DirtyRow { place: converted.place(row.row), ..row };
+        let refused: Vec<_> = dirty.into_iter().map(placed).collect();
+        let dirty = (converted.dirty.len() + refused.len()) as u64;
+        self.admit(refused, 0)?;
+        if let Some(chunk) = &mut self.open {
+            chunk.counters.add(&Counters { read, inserted, updated, skipped, dirty });
         }
         Ok(())
     }
 
+    /// Adds dirty rows to the open chunk, and these and rows read to what the job's limit counts.
+    fn admit(&mut self, rows: Vec<DirtyRow>, read: u64) -> Result<()> {
+        let Some(chunk) = &mut self.open else { return Ok(()) };
+        let dirty = rows.len() as u64;
+        chunk.admitted.0 += dirty;
+        chunk.admitted.1 += read;
+        let admitted = self.shared.dirty.admit(dirty, read, rows.first());
+        chunk.dirty.extend(rows);
+        let Err(error) = admitted else { return Ok(()) };
+        // Not committed, but the user needs the reasons now.
+        let hint = self.file.explain(&chunk.dirty)?;
+        Err(error.hint(hint))
+    }
+
     /// Writes the whole chunk again after a transient error; returns any other error.
     fn replay(&mut self, mut error: ChunkError) -> Result<()> {
-        for pause in Backoff::bounded(REPLAYS, FIRST_PAUSE, LONGEST_PAUSE) {
-            let ChunkError::Transient(cause) = &error else { break };
-            tracing::info!("writing chunk {} again: {cause}", self.sequence);
-            self.shared.replays.fetch_add(1, Relaxed);
+        loop {
+            let ChunkError::Transient(cause) = &error else { return Err(error.into()) };
+            let Some(pause) = self.open.as_mut().and_then(|chunk| chunk.replays.next()) else {
+                return Err(gave_up(cause));
+            };
+            self.count_replay(cause);
             self.writing.rollback_chunk()?;
             self.reset_counters();
             self.shared.stop.sleep(pause)?;
@@ -197,13 +207,24 @@ impl<'a> ChunkWriter<'a> {
                 Err(next) => error = next,
             }
         }
-        Err(error.into())
+    }
+
+    /// Counts and logs a replay of the open chunk.
+    fn count_replay(&self, cause: &PluginError) {
+        let before = self.shared.replays.fetch_add(1, Relaxed);
+        let message = format!("chunk {} is rolled back and written again: {cause}", self.sequence);
+        if before < WARNINGS {
+            tracing::warn!("{message}");
+        } else {
+            tracing::info!("{message}");
+        }
     }
 
     /// Takes back what the open chunk has counted.
     fn reset_counters(&mut self) {
         let Some(chunk) = &mut self.open else { return };
-        self.shared.dirty.release(chunk.counters.dirty, chunk.counters.read);
+        let (dirty, read) = std::mem::take(&mut chunk.admitted);
+        self.shared.dirty.release(dirty, read);
         chunk.counters = Counters::default();
         chunk.dirty.clear();
     }
@@ -224,19 +245,16 @@ impl Chunk {
             begun: Instant::now(),
             counters: Counters::default(),
             dirty: Vec::new(),
+            admitted: (0, 0),
+            replays: Backoff::bounded(REPLAYS, FIRST_PAUSE, LONGEST_PAUSE),
         }
     }
 }
 
-/// The error for a writer whose counts do not add up to the rows it was given.
-fn miscounted(rows: u64, written: &Written) -> PluginError {
-    let Written { inserted, updated, skipped, dirty } = written;
-    let message = format!(
-        "the writer took {rows} rows and accounts for {inserted} inserted, {updated} updated, \
-         {skipped} skipped and {} dirty",
-        dirty.len()
-    );
-    PluginError::defect(message).with_code(code::RUN_BALANCE)
+/// The error for a writer that asks for one replay too many.
+fn gave_up(cause: &PluginError) -> Error {
+    let message = format!("{} (after {REPLAYS} replays of the chunk)", cause.message);
+    Error::from(PluginError { message, ..cause.clone() })
 }
 
 /// Why a chunk could not be written.

@@ -1,7 +1,12 @@
 //! Dirty rows: counted exactly for the job, limited, and kept as JSON lines for each task.
 //! What makes a row dirty is decided by readers, writers and `convert`.
 
-use std::{fs::File, io::Write, path::PathBuf};
+use std::{
+    fs::File,
+    io::Write,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -10,18 +15,22 @@ use transload_plugin_api::{DirtyRow, Error as PluginError, code};
 use crate::{
     Error, Exit, Result,
     job::{DirtyLimit, Redactor},
-    journal::RunFolder,
+    journal::{RunFolder, private},
 };
 
 /// Below this many rows a ratio says little, so it is checked at the end only.
 const RATIO_SAMPLE: u64 = 1000;
 /// Longest value kept in the file, in bytes.
 const VALUE_BYTES: usize = 256;
+/// Most rows kept of the chunk that exceeds the limit.
+const EXPLAINED_ROWS: usize = 10_000;
 
 /// The dirty rows of all tasks together, and the job's limit.
 pub(super) struct DirtyCount {
     limit: DirtyLimit,
     state: Mutex<State>,
+    /// Dirty rows that reading and conversion have found; their batches may wait in the rings.
+    found: AtomicU64,
 }
 
 /// Rows of all chunks that are committed or being written.
@@ -29,19 +38,32 @@ pub(super) struct DirtyCount {
 struct State {
     dirty: u64,
     read: u64,
+    /// The first dirty row in words.
+    first: String,
 }
 
 impl DirtyCount {
     pub(super) fn new(limit: DirtyLimit) -> Self {
-        Self { limit, state: Mutex::default() }
+        Self { limit, state: Mutex::default(), found: AtomicU64::new(0) }
     }
 
-    /// Counts rows of a chunk that is not committed yet.
+    /// Counts dirty rows of a batch that goes to the writing side. Returns whether it is the last one
+    /// that is worth reading: the job fails when its rows are admitted.
+    pub(super) fn found_too_many(&self, dirty: usize) -> bool {
+        // Relaxed: a count, which publishes nothing.
+        let found = self.found.fetch_add(dirty as u64, Relaxed) + dirty as u64;
+        self.limit.max_rows.is_some_and(|most| found > most)
+    }
+
+    /// Counts rows of a chunk that is not committed yet; `first` is the first of the dirty ones.
     ///
     /// # Errors
-    /// If the limit is exceeded; the message describes the last row of `chunk`.
-    pub(super) fn admit(&self, dirty: u64, read: u64, chunk: &[DirtyRow]) -> Result<()> {
+    /// If the limit is exceeded; the message describes the first dirty row of the job.
+    pub(super) fn admit(&self, dirty: u64, read: u64, first: Option<&DirtyRow>) -> Result<()> {
         let mut state = self.state.lock();
+        if let Some(first) = first.filter(|_| state.first.is_empty()) {
+            state.first = describe(first);
+        }
         state.dirty += dirty;
         state.read += read;
         if dirty == 0 && (self.limit.max_ratio.is_none() || state.dirty == 0) {
@@ -49,8 +71,7 @@ impl DirtyCount {
         }
         let sampled = state.read >= RATIO_SAMPLE;
         let Some(limit) = self.exceeded(&state, sampled) else { return Ok(()) };
-        let last = chunk.last().map(describe).unwrap_or_default();
-        Err(limit_error(&state, &limit, &last))
+        Err(limit_error(&state, &limit))
     }
 
     /// Takes back what a chunk had counted before it is written again.
@@ -67,7 +88,7 @@ impl DirtyCount {
     pub(super) fn check_at_end(&self, read: u64) -> Result<()> {
         let state = self.state.lock();
         debug_assert_eq!(state.read, read, "every batch read has been admitted");
-        self.exceeded(&state, true).map_or(Ok(()), |limit| Err(limit_error(&state, &limit, "")))
+        self.exceeded(&state, true).map_or(Ok(()), |limit| Err(limit_error(&state, &limit)))
     }
 
     /// Dirty rows met so far.
@@ -86,18 +107,18 @@ impl DirtyCount {
     }
 }
 
-fn limit_error(state: &State, limit: &str, last: &str) -> Error {
-    let State { dirty, read, .. } = state;
-    let message = format!("{dirty} of {read} rows are dirty, more than {limit} allows{last}");
+fn limit_error(state: &State, limit: &str) -> Error {
+    let State { dirty, read, first } = state;
+    let message = format!("{dirty} of {read} rows are dirty, more than {limit} allows{first}");
     Error::new(Exit::DirtyLimit, message).code(code::DIRTY_LIMIT)
 }
 
-/// The last dirty row, for the message that the limit is exceeded.
+/// The first dirty row, for the message that the limit is exceeded.
 fn describe(row: &DirtyRow) -> String {
     let column =
         row.column.as_ref().map(|column| format!("column `{column}`: ")).unwrap_or_default();
     let place = row.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
-    format!("; the last one: {place}{column}{}", row.reason)
+    format!("; the first one: {place}{column}{}", row.reason)
 }
 
 /// One task's dirty rows as JSON lines; the file is created with the first row.
@@ -129,9 +150,15 @@ impl DirtyFile {
         Self { path: folder.dirty_file(task), task, redactor, file: None, kept: 0, open: 0 }
     }
 
-    /// The hint of an error about these rows.
-    pub(super) fn hint(&self) -> String {
-        format!("all of them are in {}", self.path.display())
+    /// Stores the rows of the chunk that exceeds the limit. Returns the hint of the error about them.
+    pub(super) fn explain(&mut self, rows: &[DirtyRow]) -> Result<String> {
+        let kept = &rows[..rows.len().min(EXPLAINED_ROWS)];
+        self.write(kept)?;
+        let path = self.path.display();
+        Ok(match rows.len() {
+            all if all == kept.len() => format!("those of this task are kept in {path}"),
+            _ => format!("the first {EXPLAINED_ROWS} of this chunk are kept in {path}"),
+        })
     }
 
     /// Stores these rows as those of the open chunk, in place of an earlier attempt at it, and
@@ -171,7 +198,7 @@ impl DirtyFile {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let file = File::options().create(true).append(true).open(&self.path)?;
+                let file = private().create(true).append(true).open(&self.path)?;
                 self.kept = file.metadata()?.len();
                 none.insert(file)
             }
@@ -209,16 +236,16 @@ mod tests {
     #[test]
     fn t14_the_limit_is_exact() {
         let limited = count(Some(10), None);
-        limited.admit(10, 500, &[]).unwrap();
-        assert!(limited.admit(0, 500, &[]).is_ok());
-        assert_eq!(limited.admit(1, 1, &[]).unwrap_err().exit, Exit::DirtyLimit);
+        limited.admit(10, 500, None).unwrap();
+        assert!(limited.admit(0, 500, None).is_ok());
+        assert_eq!(limited.admit(1, 1, None).unwrap_err().exit, Exit::DirtyLimit);
     }
 
     #[test]
     fn t13_the_count_goes_on_beyond_any_limit() {
         let limited = count(None, None);
         for _ in 0..25 {
-            limited.admit(1, 1, &[]).unwrap();
+            limited.admit(1, 1, None).unwrap();
         }
         assert_eq!(limited.met(), 25);
     }
@@ -226,25 +253,25 @@ mod tests {
     #[test]
     fn a_ratio_is_judged_from_a_sample_on_and_at_the_end() {
         let limited = count(None, Some(0.01));
-        limited.admit(5, 100, &[]).unwrap();
+        limited.admit(5, 100, None).unwrap();
         assert!(limited.check_at_end(100).is_err());
         let limited = count(None, Some(0.01));
-        limited.admit(10, 999, &[]).unwrap();
-        assert!(limited.admit(1, 1, &[]).is_err());
+        limited.admit(10, 999, None).unwrap();
+        assert!(limited.admit(1, 1, None).is_err());
     }
 
     #[test]
     fn both_limits_hold() {
-        assert!(count(Some(1), Some(0.5)).admit(2, 10_000, &[]).is_err());
-        assert!(count(Some(5000), Some(0.1)).admit(2000, 10_000, &[]).is_err());
+        assert!(count(Some(1), Some(0.5)).admit(2, 10_000, None).is_err());
+        assert!(count(Some(5000), Some(0.1)).admit(2000, 10_000, None).is_err());
     }
 
     #[test]
     fn a_replayed_chunk_counts_once() {
         let limited = count(Some(1), None);
-        limited.admit(1, 10, &[]).unwrap();
+        limited.admit(1, 10, None).unwrap();
         limited.release(1, 10);
-        limited.admit(1, 10, &[]).unwrap();
+        limited.admit(1, 10, None).unwrap();
         assert_eq!(limited.met(), 1);
     }
 

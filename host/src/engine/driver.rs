@@ -3,8 +3,9 @@
 
 use std::{
     collections::HashSet,
+    mem,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
         mpsc,
     },
@@ -25,8 +26,11 @@ use crate::{Error, Exit, Result, journal::RunFolder, plan::Plan, stores::Stores}
 
 /// A plan about to run.
 pub(crate) struct Engine {
-    shared: Shared,
+    shared: Arc<Shared>,
 }
+
+/// What is known about a run that has not ended. Does not keep its stores open.
+pub(crate) struct Observer(Weak<Shared>);
 
 /// A run in progress.
 pub(crate) struct Running {
@@ -84,7 +88,12 @@ pub(crate) enum Reached {
 impl Engine {
     /// An engine for one plan.
     pub(crate) fn new(plan: Arc<Plan>, stores: Stores, folder: Arc<RunFolder>, stop: Stop) -> Self {
-        Self { shared: Shared::new(plan, stores, folder, stop) }
+        Self { shared: Arc::new(Shared::new(plan, stores, folder, stop)) }
+    }
+
+    /// Sees the run also when nobody waits for it any more.
+    pub(crate) fn observer(&self) -> Observer {
+        Observer(Arc::downgrade(&self.shared))
     }
 
     /// Starts the job on a thread of its own.
@@ -93,12 +102,8 @@ impl Engine {
     /// If the system refuses the thread.
     pub(crate) fn start(self) -> Result<Running> {
         let progress = self.shared.progress.clone();
-        let driver = Driver {
-            shared: self.shared,
-            receipts: Mutex::default(),
-            next_task: 0.into(),
-            reached: Mutex::default(),
-        };
+        let driver =
+            Driver { shared: self.shared, receipts: Mutex::default(), next_task: 0.into() };
         let (alive, ended) = mpsc::channel();
         let job = thread::Builder::new().name("job".into()).spawn(move || {
             let outcome = driver.run();
@@ -135,12 +140,47 @@ impl Running {
     }
 }
 
+impl Observer {
+    /// The outcome of a run that ends now for this reason; `None` if it has ended by itself. Calls no
+    /// plugin, which may block.
+    pub(crate) fn outcome(&self, failure: Error) -> Option<Outcome> {
+        let shared = self.0.upgrade()?;
+        let elapsed = shared.progress.elapsed();
+        let outcome = Outcome::of(&shared, elapsed, Some(failure), false);
+        // Closing its stores may block as well.
+        mem::forget(shared);
+        Some(outcome)
+    }
+}
+
+impl Outcome {
+    /// The outcome without the plugins' counts.
+    fn of(shared: &Shared, elapsed: Duration, failure: Option<Error>, is_cleaned: bool) -> Self {
+        Self {
+            counters: shared.progress.committed(),
+            tasks: shared.progress.tasks(),
+            dirty_met: shared.dirty.met(),
+            replays: shared.replays.load(Relaxed),
+            reopened: shared.reopened.load(Relaxed),
+            bytes_read: shared.progress.bytes_read(),
+            reader_counts: Vec::new(),
+            writer_counts: Vec::new(),
+            elapsed,
+            failure,
+            reached: match shared.outcome_is_unknown() {
+                true => Reached::Unknown,
+                false => *shared.reached.lock(),
+            },
+            is_cleaned,
+        }
+    }
+}
+
 /// The job's own thread: lanes, balance, commit, cleaning up.
 struct Driver {
-    shared: Shared,
+    shared: Arc<Shared>,
     receipts: Mutex<Vec<Receipt>>,
     next_task: AtomicUsize,
-    reached: Mutex<Reached>,
 }
 
 impl Driver {
@@ -153,22 +193,13 @@ impl Driver {
         }
         let failure = shared.stop.failure();
         let is_cleaned = failure.is_none() || self.clean_up();
+        let reader_counts = usable_counts("reader", shared.stores.reader.counts());
+        let writer_counts = usable_counts("writer", shared.stores.writer.counts());
+        let elapsed = started.elapsed();
         Outcome {
-            counters: shared.progress.committed(),
-            tasks: shared.progress.tasks(),
-            dirty_met: shared.dirty.met(),
-            replays: shared.replays.load(Relaxed),
-            reopened: shared.reopened.load(Relaxed),
-            bytes_read: shared.progress.bytes_read(),
-            reader_counts: usable_counts("reader", shared.stores.reader.counts()),
-            writer_counts: usable_counts("writer", shared.stores.writer.counts()),
-            elapsed: started.elapsed(),
-            failure,
-            reached: match shared.outcome_is_unknown() {
-                true => Reached::Unknown,
-                false => *self.reached.lock(),
-            },
-            is_cleaned,
+            reader_counts,
+            writer_counts,
+            ..Outcome::of(shared, elapsed, failure, is_cleaned)
         }
     }
 
@@ -179,7 +210,7 @@ impl Driver {
         let shared = &self.shared;
         shared.open_first()?;
         shared.stop.check()?;
-        *self.reached.lock() = Reached::Target;
+        *self.shared.reached.lock() = Reached::Target;
         shared.stores.writer.prepare(&shared.plan.write)?;
         thread::scope(|scope| {
             for lane in 0..shared.lanes() {
@@ -198,7 +229,7 @@ impl Driver {
 
     /// Takes one task after another until none is left or the job stops.
     fn run_lane(&self) {
-        let Shared { plan, stop, .. } = &self.shared;
+        let Shared { plan, stop, .. } = &*self.shared;
         loop {
             let task = self.next_task.fetch_add(1, Relaxed);
             if task >= plan.splits.len() || stop.is_stopped() {
@@ -230,18 +261,18 @@ impl Driver {
 
     /// Commits the job with the receipts in the order of tasks, whichever ended first.
     fn commit(&self) -> Result<()> {
-        let Shared { plan, stores, stop, .. } = &self.shared;
+        let Shared { plan, stores, stop, .. } = &*self.shared;
         let mut receipts = self.receipts.lock().clone();
         receipts.sort_by_key(|receipt| receipt.task);
         stop.check()?;
-        *self.reached.lock() = Reached::Commit;
+        *self.shared.reached.lock() = Reached::Commit;
         let outcome = stores.writer.commit(&plan.write, &receipts).inspect_err(|error| {
             if error.code == code::RUN_AFTER {
-                *self.reached.lock() = Reached::Rows;
+                *self.shared.reached.lock() = Reached::Rows;
             }
         })?;
         self.shared.ensure_committed(outcome)?;
-        *self.reached.lock() = Reached::Rows;
+        *self.shared.reached.lock() = Reached::Rows;
         if let Err(error) = stores.writer.finalise(&plan.write) {
             // The job's result stands, so this is a warning and not a failure.
             tracing::warn!("cannot remove what the run left behind: {error}");

@@ -22,7 +22,7 @@ mod shared;
 mod stop;
 mod task;
 
-pub(crate) use driver::{Engine, Outcome, Reached};
+pub(crate) use driver::{Engine, Observer, Outcome, Reached};
 pub(crate) use progress::{Progress, TaskStats};
 pub(crate) use ring::RingStats;
 pub use ring::{Received, RingLimits, ring};

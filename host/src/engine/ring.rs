@@ -262,6 +262,11 @@ impl<T> Sender<T> {
         outcome
     }
 
+    /// Whether the receiver is gone.
+    pub fn is_closed(&self) -> bool {
+        self.ring.poisoned.load(Acquire)
+    }
+
     /// Ends the stream. The receiver drains what is left and then gets [`Received::End`].
     pub fn finish(mut self) {
         self.finished = true;

@@ -9,7 +9,7 @@ use std::sync::{
 use parking_lot::Mutex;
 use transload_plugin_api::{ChunkOutcome, ReadTask, code};
 
-use super::{dirty::DirtyCount, limits::Throttle, progress::Progress, stop::Stop};
+use super::{dirty::DirtyCount, driver::Reached, limits::Throttle, progress::Progress, stop::Stop};
 use crate::{Error, Exit, Result, journal::RunFolder, plan::Plan, stores::Stores};
 
 /// What all threads of a run share.
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub(super) reopened: AtomicU64,
     /// Task 0's reading, opened before anything is written, until its lane takes it.
     first_reading: Mutex<Option<Box<dyn ReadTask>>>,
+    /// How far the run has come at the target.
+    pub(super) reached: Mutex<Reached>,
     /// A commit whose outcome is unknown forbids cleaning up.
     unknown_outcome: AtomicBool,
 }
@@ -41,6 +43,7 @@ impl Shared {
             replays: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
             first_reading: Mutex::default(),
+            reached: Mutex::default(),
             unknown_outcome: AtomicBool::new(false),
             plan,
             stores,

@@ -1,6 +1,12 @@
 //! The one stop signal of a run. The first failure or a signal sets it; every thread checks it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use transload_plugin_api::Cancel;
@@ -21,6 +27,7 @@ pub(crate) enum StopReason {
 pub(crate) struct Stop {
     /// What gave the signal first.
     first: Arc<Mutex<Option<Error>>>,
+    requested: Arc<AtomicBool>,
     cancel: Cancel,
 }
 
@@ -47,12 +54,19 @@ impl Stop {
             StopReason::Interrupt => Exit::Interrupted,
             StopReason::Terminate => Exit::Terminated,
         };
+        // Relaxed: publishes nothing.
+        self.requested.store(true, Relaxed);
         self.fail(Error::new(exit, "stopped by a signal; uncommitted rows are rolled back"));
     }
 
     /// Whether the signal has been given.
     pub(crate) fn is_stopped(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    /// Whether a signal from outside has stopped the run, or come after its first failure.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested.load(Relaxed)
     }
 
     /// What stopped the run.

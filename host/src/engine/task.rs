@@ -1,6 +1,6 @@
 //! One task: a reader thread that fills the ring, and the lane's own thread that drains it.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use transload_plugin_api::{Receipt, TaskContext, code};
 
@@ -68,11 +68,24 @@ fn read(
         let converted = ConvertedBatch::new(&converter, next)?;
         shared.throttle.pass(taken, converted.read, &shared.stop)?;
         let bytes = converted.batch.get_array_memory_size();
+        let too_many = shared.dirty.found_too_many(converted.dirty.len());
         if sender.send(converted, bytes).is_err() {
             return Ok(());
         }
+        if too_many {
+            return wait_for_the_end(shared, &sender);
+        }
     }
     sender.finish();
+    Ok(())
+}
+
+/// Reads nothing more: the job fails when the writing side, of this task or of another, comes to the
+/// dirty rows that exceed the limit.
+fn wait_for_the_end(shared: &Shared, sender: &Sender<ConvertedBatch>) -> Result<()> {
+    while !sender.is_closed() {
+        shared.stop.sleep(Duration::from_millis(20))?;
+    }
     Ok(())
 }
 

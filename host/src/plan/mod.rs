@@ -81,6 +81,7 @@ impl Plan {
         let (guarantee, because) = guarantee(&write, &draft, &splits);
         require(job, guarantee, &because)?;
         let mut warnings: Vec<_> = job.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(stores.warnings.iter().cloned());
         warnings.extend(source.warnings);
         warnings.extend(draft.warnings.iter().cloned());
         warnings.extend(schema::losses(&mapping));

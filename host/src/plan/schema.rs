@@ -86,6 +86,7 @@ pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> R
         }
     }
     refuse_twice(&pairs)?;
+    refuse_nul(&pairs)?;
     if pairs.is_empty() {
         return Err(nothing_to_move(source));
     }
@@ -201,6 +202,19 @@ fn refuse_twice(pairs: &[Pair]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses names that cannot cross to a plugin, with the column's name as the source has it.
+fn refuse_nul(pairs: &[Pair]) -> Result<()> {
+    let names = pairs.iter().flat_map(|pair| [&pair.source.name, &pair.target.name]);
+    match names.into_iter().find(|name| name.contains('\0')) {
+        None => Ok(()),
+        Some(name) => {
+            Err(Error::new(Exit::Schema, format!("the name of column `{name}` contains a NUL"))
+                .code(code::PLAN_COLUMN)
+                .hint("rename it in the source, or name the columns to read: columns = [\"...\"]"))
+        }
+    }
 }
 
 /// The columns left over on both sides.

@@ -3,7 +3,10 @@
 use std::fmt::{Result, Write};
 
 use super::summary::{bytes, grouped};
-use crate::plan::{Mapping, Plan};
+use crate::{
+    escape,
+    plan::{Mapping, Plan},
+};
 
 /// Splits listed; the rest is only counted.
 const SPLITS: usize = 20;
@@ -26,23 +29,26 @@ fn write_plan(text: &mut String, plan: &Plan) -> Result {
     writeln!(
         text,
         "writer       {} {} -> {}{state}",
-        writer.plugin, writer.version, plan.target.name
+        writer.plugin,
+        writer.version,
+        escape::line(&plan.target.name)
     )?;
     let key = if write.key.is_empty() {
         "no key".into()
     } else {
-        format!("key ({})", write.key.join(", "))
+        format!("key ({})", escape::line(&write.key.join(", ")))
     };
     writeln!(text, "write mode   {} by {key}", write.mode.word())?;
     if !write.update_columns.is_empty() {
-        writeln!(text, "             updates {}", write.update_columns.join(", "))?;
+        let columns = write.update_columns.join(", ");
+        writeln!(text, "             updates {}", escape::line(&columns))?;
     }
     let because =
         if plan.because.is_empty() { String::new() } else { format!(": {}", plan.because) };
     writeln!(text, "guarantee    {}{because}", plan.guarantee.word())?;
     write_columns(text, &plan.mapping)?;
     for line in &plan.unmapped {
-        writeln!(text, "  {line}")?;
+        writeln!(text, "  {}", escape::line(line))?;
     }
     write_splits(text, plan)?;
     write_list(text, "steps", &steps(plan))?;
@@ -52,10 +58,10 @@ fn write_plan(text: &mut String, plan: &Plan) -> Result {
 
 fn write_columns(text: &mut String, mapping: &[Mapping]) -> Result {
     writeln!(text, "\ncolumns")?;
-    let left = |m: &Mapping| format!("{} {}", m.source.name, m.declared);
+    let left = |m: &Mapping| format!("{} {}", escape::line(&m.source.name), m.declared);
     let right = |m: &Mapping| {
         let null = if m.target.nullable { "" } else { " not null" };
-        format!("{} {}{null}", m.target.name, m.target.logical)
+        format!("{} {}{null}", escape::line(&m.target.name), m.target.logical)
     };
     let width =
         |of: &dyn Fn(&Mapping) -> String| mapping.iter().map(|m| of(m).chars().count()).max();

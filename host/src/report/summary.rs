@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use transload_plugin_api::Count;
 
 use super::{Bottleneck, Report};
-use crate::Exit;
+use crate::{Exit, escape};
+
+/// Warnings shown; the report has all of them.
+const WARNINGS: usize = 10;
 
 /// The report as text, without a final line break.
 pub(crate) fn summary(report: &Report) -> String {
@@ -58,6 +61,10 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
         grouped(report.rows_per_second),
         bytes(report.bytes_per_second)
     )?;
+    if report.replays > 0 {
+        let times = grouped(report.replays);
+        writeln!(text, "  replays     {times} (a chunk was rolled back and written again)")?;
+    }
     writeln!(text, "  bottleneck  {}", bottleneck(&report.bottleneck))?;
     for (side, counts) in [("source", &report.counts.reader), ("target", &report.counts.writer)] {
         if let Some(words) = trouble(counts) {
@@ -67,13 +74,18 @@ fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(
         text,
         "  target      {} by {}, {}",
-        report.target, report.write_mode, report.guarantee
+        escape::line(&report.target),
+        report.write_mode,
+        report.guarantee
     )?;
     for sentence in &report.remains {
-        writeln!(text, "  left        {sentence}")?;
+        writeln!(text, "  left        {}", escape::line(sentence))?;
     }
-    for warning in &report.warnings {
-        writeln!(text, "  warning     {warning}")?;
+    for warning in report.warnings.iter().take(WARNINGS) {
+        writeln!(text, "  warning     {}", escape::line(warning))?;
+    }
+    if let Some(more) = report.warnings.len().checked_sub(WARNINGS).filter(|more| *more > 0) {
+        writeln!(text, "  warning     and {more} more in the report")?;
     }
     for file in &report.dirty_files {
         writeln!(text, "  dirty rows  {}", file.display())?;

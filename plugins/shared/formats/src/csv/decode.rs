@@ -183,7 +183,7 @@ impl Decoder for CsvDecoder {
     fn decode(&mut self, input: &[u8], last: bool) -> Result<usize> {
         let mut taken = 0;
         while !self.is_full() {
-            let room = BATCH_ROWS - self.rows;
+            let room = BATCH_ROWS - self.rows - self.dirty.len();
             let (bytes, lines) = self.index.read(&input[taken..], last, room, self.place)?;
             if bytes == 0 {
                 break;
@@ -198,7 +198,7 @@ impl Decoder for CsvDecoder {
     }
 
     fn is_full(&self) -> bool {
-        self.rows >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+        self.rows + self.dirty.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
     fn flush(&mut self) -> Result<Option<Decoded>> {
