@@ -18,9 +18,9 @@ use serde_json::json;
 use tracing::{Level, field::Visit};
 use transload::testing::{Catalog, Role, SearchPath};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Count, Counters, Error, ErrorKind, Host, LogicalType, Options,
-    Plugin, Position, ReadBatch, Reader, Receipt, Result, Secret, Secrets, Split, SplitRequest,
-    TaskContext, WritePlan, Writer, schema_of,
+    Cancel, ChunkOutcome, Column, Count, Counters, Error, ErrorKind, ErrorOrigin, Host,
+    LogicalType, Options, Plugin, Position, ReadBatch, Reader, Receipt, Result, Secret, Secrets,
+    Split, SplitRequest, TaskContext, WritePlan, Writer, schema_of,
 };
 use transload_tests::built;
 
@@ -174,11 +174,15 @@ fn a_write_task_is_told_the_same() {
 #[test]
 fn errors_cross_whole() {
     let error = foreign_reader(&[("fault", "schema")]).schema().unwrap_err();
-    let expected =
-        Error::locked("asked to fail").with_code("SAMPLE-1").at("here").hint("do not ask");
-    assert_eq!(error, expected);
+    let expected = |verb: &str| {
+        let (plugin, role) = ("sample".to_owned(), "reader".to_owned());
+        let origin = Some(Box::new(ErrorOrigin { plugin, role, verb: verb.to_owned() }));
+        let error = Error::locked("asked to fail").with_code("SAMPLE-1").at("here");
+        Error { origin, ..error.hint("do not ask") }
+    };
+    assert_eq!(error, expected("schema"));
     let refused = foreign().reader(options(&[("fault", "reader")]), Host::detached());
-    assert_eq!(refused.err(), Some(expected));
+    assert_eq!(refused.err(), Some(expected("reader")));
 }
 
 // --------------------------------------------------------------------------------------- faults
@@ -387,7 +391,8 @@ fn secrets_come_by_callback() {
         let reader = foreign().reader(Options::default(), host).unwrap();
         reader.check().map(|findings| findings[0].detail.clone())
     };
-    assert_eq!(ask(Vault::Opens("pä\0ss")).unwrap(), "pä\0ss");
+    // A finding is a text for people, so the control character is escaped.
+    assert_eq!(ask(Vault::Opens("pä\0ss")).unwrap(), "pä\\u{0}ss");
     assert_eq!(ask(Vault::Empty).unwrap(), "none");
     assert_eq!(ask(Vault::Locked).unwrap_err().message, "no such variable");
     let error = ask(Vault::Panics).unwrap_err();

@@ -272,3 +272,35 @@ fn throttled_requests_are_reported() {
     assert_eq!(counts["writer"]["requests_throttled"], failing.hits());
     assert_eq!(counts["reader"]["requests_throttled"], 0);
 }
+
+/// A source of nothing but wrong rows: reading stops after the first batch, not after the file.
+#[test]
+fn t14_reading_stops_within_a_batch() {
+    const ROWS: u64 = 200_000;
+    for (limit, suffix) in [("0", "csv"), ("100", "csv"), ("0", "jsonl")] {
+        let workplace = Workplace::new();
+        let row = |id| {
+            if suffix == "csv" {
+                format!("{id},x\n")
+            } else {
+                format!("{{\"id\":{id},\"n\":\"x\"}}\n")
+            }
+        };
+        let header = if suffix == "csv" { "id,n\n" } else { "" };
+        workplace.put(
+            &format!("in.{suffix}"),
+            header.to_owned() + &(1..=ROWS).map(row).collect::<String>(),
+        );
+        workplace.execute("target.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)");
+        let (ended, report) = workplace.job(&format!(
+            "[reader]\nplugin = \"file\"\npath = \"in.{suffix}\"\n[writer]\nplugin = \"sqlite\"\n\
+             path = \"target.db\"\ntable = \"t\"\n[channel]\nparallelism = 1\n[dirty]\nmax_rows = {limit}\n"
+        ));
+        ended.exits(3).says("the first one: ");
+        let first = if suffix == "csv" { "line 2: " } else { "line 1: " };
+        ended.says(first);
+        let met = report["dirty_met"].as_u64().unwrap();
+        assert!(met <= 8_192, "{met} rows for {limit} {suffix}");
+        assert_eq!(dirty_rows(&workplace, &report).len() as u64, met);
+    }
+}

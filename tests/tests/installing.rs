@@ -157,3 +157,162 @@ fn t61_a_listed_library_must_have_its_hash() {
     run().exits(7).says("`sample` was refused: sha256 is");
     assert!(!workplace.path().join("out.jsonl").exists());
 }
+
+/// A folder with the sample and a manifest that lists it with this hash.
+fn listed_sample(hash: &str) -> tempfile::TempDir {
+    let folder = sample_folder();
+    let text = format!(
+        "[[plugin]]\nname = \"sample\"\nversion = \"0.1.0\"\nroles = [\"reader\", \"writer\"]\n\
+         library = \"libsample.so\"\nabi = \"1.2\"\nsha256 = \"{hash}\"\n"
+    );
+    fs::write(folder.path().join("plugin-manifest.toml"), text).unwrap();
+    folder
+}
+
+/// Runs [`JOB`] with the plugins of this folder.
+fn run_with(folder: &Path) -> (Workplace, Ended) {
+    let workplace = Workplace::new();
+    workplace.put("job.toml", JOB);
+    let ended = workplace.run(&["run", "job.toml", "--plugins", folder.to_str().unwrap()]);
+    (workplace, ended)
+}
+
+fn set_mode(place: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// `plugin check` knows the manifest, and takes a name without a folder for a file that is here.
+#[test]
+fn a_check_finds_a_library_that_was_changed() {
+    let folder = listed_sample(&"0".repeat(64));
+    let library = folder.path().join("libsample.so");
+    let workplace = Workplace::new();
+    let check = |folder: &Path, library: &str| {
+        let mut command = workplace.command();
+        command.current_dir(folder).args(["plugin", "check", library]);
+        Ended::from(command.output().unwrap())
+    };
+    for name in [library.to_str().unwrap(), "libsample.so", "./libsample.so"] {
+        let ended = check(folder.path(), name);
+        ended.exits(7);
+        assert!(ended.stdout.contains("FAILED  manifest"), "{}", ended.stdout);
+        assert!(ended.stdout.contains("the manifest says `0000"), "{}", ended.stdout);
+    }
+    let intact = listed_sample(&sha256(&library));
+    let ended = check(intact.path(), "libsample.so");
+    assert!(ended.exits(0).stdout.contains("as it is listed"), "{}", ended.stdout);
+}
+
+/// Plan and report say which bytes ran; a run warns of a library that the installation does not list.
+#[test]
+fn plan_and_report_name_the_library_and_its_hash() {
+    let library = sample_folder();
+    let hash = sha256(&library.path().join("libsample.so"));
+    let unlisted = listed_sample(&hash);
+    fs::rename(unlisted.path().join("libsample.so"), unlisted.path().join("libother.so")).unwrap();
+    let manifest = unlisted.path().join("plugin-manifest.toml");
+    let text = fs::read_to_string(&manifest).unwrap().replace("\"sample\"", "\"listed\"");
+    fs::write(&manifest, text).unwrap();
+    // The plugins of the build are not listed either.
+    let said = |text: &str| {
+        text.contains("plugin `sample` (") && text.contains("is not listed in a plugin manifest")
+    };
+    for (folder, file, is_listed) in
+        [(listed_sample(&hash), "libsample.so", true), (unlisted, "libother.so", false)]
+    {
+        let (workplace, ended) = run_with(folder.path());
+        ended.exits(0);
+        let run = fs::read_dir(workplace.path().join("state/runs/job")).unwrap().next().unwrap();
+        let run = run.unwrap().path();
+        for name in ["plan.json", "report.json"] {
+            let kept: Value = serde_json::from_slice(&fs::read(run.join(name)).unwrap()).unwrap();
+            let path = folder.path().join(file);
+            assert_eq!(kept["reader"]["path"], path.to_str().unwrap(), "{name}");
+            assert_eq!(kept["reader"]["sha256"], hash.as_str(), "{name}");
+            assert_eq!(kept["writer"]["sha256"].as_str().unwrap().len(), 64, "{name}");
+            assert_eq!(!said(&kept["warnings"].to_string()), is_listed, "{name}");
+        }
+        assert_eq!(!said(&ended.stderr), is_listed, "{}", ended.stderr);
+    }
+}
+
+/// The name that a manifest lists belongs to its library, also if that is missing or refused.
+#[test]
+fn an_unlisted_library_does_not_take_a_listed_name() {
+    let hash = sha256(&sample_folder().path().join("libsample.so"));
+    for (hash, said) in [(hash, None), ("0".repeat(64), Some("sha256 is"))] {
+        let folder = listed_sample(&hash);
+        let library = folder.path().join("libsample.so");
+        // Its name sorts before that of the listed library.
+        fs::copy(&library, folder.path().join("liba.so")).unwrap();
+        let plugins = folder.path().to_str().unwrap();
+        let workplace = Workplace::new();
+        let list = workplace.run(&["plugin", "list", "--output", "json", "--plugins", plugins]);
+        let list = listed(&list);
+        let of = |file: &str| {
+            list.iter().find(|entry| entry["path"].as_str().unwrap().ends_with(file)).unwrap()
+        };
+        assert_eq!(of("/liba.so")["status"], "refused");
+        assert!(of("/liba.so").to_string().contains("belongs to `libsample.so`"));
+        let (workplace, ended) = run_with(folder.path());
+        match said {
+            None => drop(ended.exits(0)),
+            Some(_) => {
+                ended.exits(7).says("was refused");
+                assert!(!workplace.path().join("out.jsonl").exists());
+            }
+        }
+    }
+}
+
+/// A library that other users can change is refused, with the command that repairs it.
+#[test]
+fn a_library_that_others_can_change_is_not_loaded() {
+    let folder = sample_folder();
+    let library = folder.path().join("libsample.so");
+    for (place, mode) in [(library.as_path(), 0o666), (folder.path(), 0o777)] {
+        set_mode(place, mode);
+        let (_, ended) = run_with(folder.path());
+        ended.exits(7).says("can be changed by other users");
+        let hint = ended.stderr.lines().find_map(|line| line.split_once("hint: ")).unwrap().1;
+        assert!(hint.starts_with("chmod go-w "), "{hint}");
+        assert!(Command::new("sh").args(["-c", hint]).status().unwrap().success());
+        run_with(folder.path()).1.exits(0);
+    }
+}
+
+/// A manifest that a stranger has put above a folder has no say, and no pipe keeps a command waiting.
+#[test]
+fn a_strange_manifest_has_no_say() {
+    let above = tempfile::tempdir().unwrap();
+    let folder = above.path().join("plugins");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(sample_folder().path().join("libsample.so"), folder.join("libsample.so")).unwrap();
+    let manifest = above.path().join("plugin-manifest.toml");
+    fs::write(&manifest, "this is not a manifest").unwrap();
+    run_with(&folder).1.exits(7).says("cannot read the manifest");
+    set_mode(&manifest, 0o666);
+    run_with(&folder).1.exits(0).says("can be changed by other users");
+    fs::remove_file(&manifest).unwrap();
+    assert!(Command::new("mkfifo").arg(&manifest).status().unwrap().success());
+    set_mode(&manifest, 0o600);
+    run_with(&folder).1.exits(7).says("not a regular file");
+}
+
+#[test]
+fn a_relative_folder_of_the_environment_is_not_searched() {
+    let workplace = Workplace::new();
+    fs::create_dir(workplace.path().join("plugins")).unwrap();
+    let library = sample_folder();
+    fs::copy(library.path().join("libsample.so"), workplace.path().join("plugins/libsample.so"))
+        .unwrap();
+    let mut command = workplace.command();
+    command.env("TRANSLOAD_PLUGIN_PATH", "plugins").args(["plugin", "info", "sample"]);
+    let ended = Ended::from(command.output().unwrap());
+    ended.exits(7).says("there is no plugin `sample`");
+    command = workplace.command();
+    command.env("TRANSLOAD_PLUGIN_PATH", "plugins").args(["plugin", "list"]);
+    let ended = Ended::from(command.output().unwrap());
+    ended.exits(0).says("`plugins` in TRANSLOAD_PLUGIN_PATH is not searched: it is relative");
+}

@@ -202,3 +202,75 @@ fn t60_a_shared_access_signature_is_in_no_output() {
     let closed = connection.replace(&bucket.endpoint, "http://127.0.0.1:9/devstoreaccount1");
     search_bucket(&bucket, &closed, signature, false);
 }
+
+/// A password in the place of a variable's name, of a file or within an address is not repeated.
+#[test]
+fn t60_a_secret_in_the_wrong_place_is_not_shown() {
+    let folder = sample_folder();
+    let plugins = folder.path().to_str().unwrap();
+    for password in [
+        format!("{{ env = \"{CANARY}\" }}"),
+        format!("{{ file = \"{CANARY}\" }}"),
+        format!("{{ environment = \"{CANARY}\" }}"),
+        format!("{{ command = \"{CANARY}\" }}"),
+        format!("[\"{CANARY}\"]"),
+    ] {
+        let workplace = Workplace::new();
+        sample_job(&workplace, &password, "");
+        for output in ["text", "json"] {
+            for command in ["check", "plan", "run"] {
+                let arguments = [command, "job.toml", "--plugins", plugins, "--output", output];
+                let ended = search(&workplace, &arguments);
+                assert!(command != "run" || ended.exit != Some(0), "{password}: {ended:?}");
+            }
+        }
+    }
+    let workplace = Workplace::new();
+    let job = format!(
+        "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[writer]\nplugin = \"postgres\"\n\
+         host = \"user:{CANARY}@127.0.0.1\"\nuser = \"u\"\ndatabase = \"d\"\ntable = \"t\"\n"
+    );
+    workplace.put("in.csv", "id\n1\n");
+    workplace.put("job.toml", job);
+    for output in ["text", "json"] {
+        for command in ["check", "plan", "run"] {
+            search(&workplace, &[command, "job.toml", "--output", output]);
+        }
+    }
+}
+
+/// What a run keeps is for its user alone; its memory is in no core dump; the program that prints a
+/// secret gets none of the others.
+#[test]
+fn what_a_run_keeps_is_private() {
+    let folder = sample_folder();
+    let plugins = folder.path().to_str().unwrap();
+    let workplace = Workplace::new();
+    let script = "env > seen.txt; grep core /proc/$PPID/limits > limits.txt; echo password";
+    workplace.put(
+        "job.toml",
+        format!(
+            "[reader]\nplugin = \"sample\"\ncolumns = [\"int64\"]\n\
+             password = {{ command = [\"sh\", \"-c\", \"{script}\"] }}\n\
+             [writer]\nplugin = \"sample\"\npassword = {{ env = \"CANARY\" }}\n\
+             [channel]\nparallelism = 1\n[dirty]\nmax_rows = 100\n"
+        ),
+    );
+    let mut command = workplace.command();
+    command.args(["run", "job.toml", "--plugins", plugins]).env("CANARY", CANARY);
+    // The sample does not know whether it has committed.
+    Ended::from(command.output().unwrap()).exits(1).says("[RUN-COMMIT-UNKNOWN]");
+    assert!(workplace.read("seen.txt").contains("PATH="));
+    assert!(!workplace.read("seen.txt").contains("CANARY"), "{}", workplace.read("seen.txt"));
+    let limits = workplace.read("limits.txt");
+    let numbers: Vec<_> = limits.split_whitespace().filter(|word| *word == "0").collect();
+    assert_eq!(numbers.len(), 2, "{limits}");
+    let mut places = vec![workplace.path().join("state")];
+    while let Some(place) = places.pop() {
+        let mode = fs::metadata(&place).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if place.is_dir() { 0o700 } else { 0o600 }, "{}", place.display());
+        if place.is_dir() {
+            places.extend(fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+}

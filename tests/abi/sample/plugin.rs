@@ -1,9 +1,13 @@
-//! The sample's reader and writer. Options select the fault: `panic` names the method that panics;
+//! The sample's reader and writer. Options select the fault: `panic` names the method that panics,
+//! `exit` the one that ends the process, `overflow` the one that runs out of stack;
 //! `fault` names what is wrong with a batch (or makes reading `deaf`: it is slow and ignores the
 //! stop signal, or makes writing return a `lost row`); `block` makes reading wait for the stop
 //! signal.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Condvar, Mutex},
+};
 
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array,
@@ -40,6 +44,8 @@ impl Plugin for SamplePlugin {
             summary: "rows that test the boundary".into(),
             options: vec![
                 OptionSpec::new("panic", OptionKind::Text, "the method that panics"),
+                OptionSpec::new("exit", OptionKind::Text, "the method that ends the process"),
+                OptionSpec::new("overflow", OptionKind::Text, "the method that runs out of stack"),
                 OptionSpec::new("fault", OptionKind::Text, "what goes wrong"),
                 OptionSpec::new("block", OptionKind::Boolean, "wait for the stop signal"),
                 OptionSpec::new("password", OptionKind::Text, "a secret").secret(),
@@ -94,6 +100,22 @@ impl Sample {
         if self.option("panic") == verb {
             panic!("asked to panic in {verb}");
         }
+        if self.option("exit") == verb {
+            std::process::exit(0);
+        }
+        if self.option("exit") == format!("{verb} of a thread") {
+            let _ = std::thread::spawn(|| std::process::exit(0)).join();
+        }
+        if self.option("overflow") == verb {
+            descend(1);
+        }
+        if self.option("fault") == format!("retry {verb}") {
+            return Err(Error::retry("asked to try again"));
+        }
+        if self.option("fault") == format!("shout {verb}") {
+            let shout = "\x1b[2J\rnothing wrong\nerror: a forged line \u{202e}";
+            return Err(Error::other(shout.repeat(20_000)).with_code("NO CODE\n").hint(shout));
+        }
         if self.option("fault") == verb {
             return Err(Error::locked("asked to fail")
                 .with_code("SAMPLE-1")
@@ -130,6 +152,12 @@ impl Sample {
     }
 }
 
+/// Uses the stack up.
+fn descend(depth: u64) -> u64 {
+    let here = std::hint::black_box([depth; 512]);
+    if here[0] == 0 { 0 } else { descend(depth + 1) + here[1] }
+}
+
 impl Drop for Sample {
     fn drop(&mut self) {
         // The option distinguishes the clone inside a task.
@@ -162,7 +190,8 @@ impl Reader for Sample {
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
         self.enter("produces")?;
-        Ok(wanted.to_vec())
+        let fewer = usize::from(self.option("fault") == "fewer produced");
+        Ok(wanted[..wanted.len() - fewer].to_vec())
     }
 
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
@@ -174,7 +203,13 @@ impl Reader for Sample {
             rows: Some(4),
             bytes: None,
         };
-        Ok((0..request.max).map(split).collect())
+        let mut splits: Vec<_> = (0..request.max).map(split).collect();
+        match self.option("fault") {
+            "many splits" => splits.push(split(request.max)),
+            "same splits" => splits.iter_mut().for_each(|split| split.label = "all".into()),
+            _ => {}
+        }
+        Ok(splits)
     }
 
     fn open(
@@ -266,7 +301,10 @@ impl ReadTask for SampleReadTask {
         }
         let batch = self.batch();
         // Not UTF-8, and contains a zero.
-        let position = Position(vec![self.next as u8, 0, 255, 128]);
+        let mut position = Position(vec![self.next as u8, 0, 255, 128]);
+        if self.sample.option("fault") == "long position" {
+            position.0.resize(5_000, 0);
+        }
         let dirty = DirtyRow {
             row: 0,
             place: Some("line 7".into()),
@@ -310,7 +348,14 @@ impl Writer for Sample {
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         self.enter("draft")?;
-        Ok(WriteDraft { columns: plan.columns.clone(), ..WriteDraft::default() })
+        let mut draft = WriteDraft { columns: plan.columns.clone(), ..WriteDraft::default() };
+        match self.option("fault") {
+            "fewer drafted" => drop(draft.columns.pop()),
+            "renamed" => draft.columns[0].name = "other".into(),
+            "strong draft" => draft.guarantee = Guarantee::AtomicJob,
+            _ => {}
+        }
+        Ok(draft)
     }
 
     fn prepare(&self, _plan: &WritePlan) -> Result<()> {
@@ -362,18 +407,26 @@ impl WriteTask for SampleWriteTask {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
-        self.enter("write", format!("{batch:?}"))?;
+        let mut hasher = DefaultHasher::new();
+        format!("{batch:?}").hash(&mut hasher); // the whole would be too long for a receipt
+        self.enter("write", format!("{} rows, {:x}", batch.num_rows(), hasher.finish()))?;
+        let rows = batch.num_rows() as u64;
+        let fault = self.sample.option("fault");
         let dirty = DirtyRow {
-            row: 1,
+            row: if fault == "strange row" { rows } else { 1.min(rows - 1) },
             place: None,
             column: None,
             value: None,
             code: "unique".into(),
             reason: "there already".into(),
         };
-        let lost = u64::from(self.sample.option("fault") == "lost row");
-        let inserted = batch.num_rows() as u64 - 1 - lost;
-        Ok(Written { inserted, updated: 0, skipped: 0, dirty: vec![dirty] })
+        let written = |inserted, dirty| Written { inserted, updated: 0, skipped: 0, dirty };
+        Ok(match fault {
+            "lost row" => written(rows - 2, vec![dirty]),
+            "same row" => written(rows - 2, vec![dirty.clone(), dirty]),
+            "underflow" => Written { updated: 1, ..written((rows - 2).wrapping_sub(rows), vec![]) },
+            _ => written(rows - 1, vec![dirty]),
+        })
     }
 
     fn commit_chunk(&mut self, position: &Position, counters: &Counters) -> Result<ChunkOutcome> {
@@ -387,7 +440,11 @@ impl WriteTask for SampleWriteTask {
 
     fn finish(mut self: Box<Self>) -> Result<Receipt> {
         self.enter("finish", String::new())?;
-        Ok(Receipt { task: self.task, data: self.story.join("\n") })
+        Ok(match self.sample.option("fault") {
+            "long receipt" => Receipt { task: self.task, data: "x".repeat(5_000) },
+            "strange receipt" => Receipt { task: self.task + 1, data: String::new() },
+            _ => Receipt { task: self.task, data: self.story.join("\n") },
+        })
     }
 
     fn abort(mut self: Box<Self>) -> Result<()> {
