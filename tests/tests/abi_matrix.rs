@@ -219,10 +219,13 @@ fn causes_name_what_the_loader_missed() {
 fn check_tells_every_stage_of_a_good_library() {
     let findings = check(&fixtures().join("same/libfrozen.so"), &search(&[]));
     let stages: Vec<&str> = findings.iter().map(|finding| finding.stage.as_str()).collect();
-    let expected = ["file", "elf", "hash", "load", "layout", "name", "options", "types", "modes"];
+    let expected = [
+        "file", "elf", "access", "hash", "manifest", "load", "layout", "name", "options", "types",
+        "modes",
+    ];
     assert_eq!(stages, expected);
     assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
-    assert!(findings[4].detail.contains("built for plugin ABI 1.2"), "{}", findings[4].detail);
+    assert!(findings[6].detail.contains("built for plugin ABI 1.2"), "{}", findings[6].detail);
     let gone = check(Path::new("/no/such/lib.so"), &search(&[]));
     assert_eq!((gone.len(), gone[0].stage.as_str(), gone[0].ok), (1, "file", false));
 }
@@ -327,7 +330,7 @@ fn t61_flipped_bits_are_all_seen_where_the_manifest_has_the_hash() {
     let library = fixtures().join("same/libfrozen.so");
     let count = flipped(folder.path(), &library);
     let findings = check(&library, &search(&[]));
-    let hash = findings[2].detail.strip_prefix("sha256 ").unwrap();
+    let hash = findings[3].detail.strip_prefix("sha256 ").unwrap();
     let mut manifest = String::new();
     for file in fs::read_dir(folder.path()).unwrap() {
         let file = file.unwrap().file_name().into_string().unwrap();
