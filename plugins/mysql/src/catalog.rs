@@ -269,6 +269,22 @@ pub(crate) fn is_partial(session: &mut Session, name: &TableName) -> Result<bool
     }
 }
 
+/// The tables in the database of a table whose names begin with `prefix`.
+pub(crate) fn tables_beside(
+    session: &mut Session,
+    name: &TableName,
+    prefix: &str,
+) -> Result<Vec<TableName>> {
+    let schema = name.schema.as_deref().map_or("DATABASE()".to_owned(), text_literal);
+    let sql = format!(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = {schema} \
+         AND table_type = 'BASE TABLE' AND LOCATE({}, table_name) = 1 ORDER BY table_name",
+        text_literal(prefix)
+    );
+    let beside = |row: TextRow| TableName { schema: name.schema.clone(), table: text(&row, 0) };
+    Ok(session.rows("look for stage tables", &sql)?.into_iter().map(beside).collect())
+}
+
 /// The tables and views of a database.
 pub(crate) fn tables(session: &mut Session, database: &str) -> Result<Vec<TableInfo>> {
     let sql = format!(

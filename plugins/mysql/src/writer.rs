@@ -109,6 +109,25 @@ impl WriteDatabase for MysqlTarget {
         lock::lock(session, name, mode, patience)
     }
 
+    fn tables_beside(
+        &self,
+        session: &mut Session,
+        name: &TableName,
+        prefix: &str,
+    ) -> Result<Vec<TableName>> {
+        catalog::tables_beside(session, name, prefix)
+    }
+
+    fn drop_left(&self, session: &mut Session, stage: &TableName) -> Result<()> {
+        let doing = "remove the stage of a dead run";
+        // A session that uses the table keeps the lock from us.
+        let patience = "SET @transload_wait = @@lock_wait_timeout, lock_wait_timeout = 1";
+        session.run(doing, patience)?;
+        let dropped = session.run(doing, &format!("DROP TABLE IF EXISTS {}", in_full(stage)));
+        session.run(doing, "SET lock_wait_timeout = @transload_wait")?;
+        dropped.map(drop)
+    }
+
     /// DROP commits by itself, so the table is kept from others in the meantime.
     fn drop_empty(&self, session: &mut Session, name: &TableName) -> Result<bool> {
         let (doing, table) = ("drop the created table", in_full(name));

@@ -408,3 +408,23 @@ fn a_created_table_is_dropped_by_a_failed_run_if_it_is_empty() {
         }
     }
 }
+
+/// The stages of killed runs are dropped by the next overwrite, but for those that a session uses.
+#[test]
+fn stages_of_dead_runs_are_swept() {
+    for server in servers() {
+        let fixture = Fixture::new(
+            &server,
+            "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(5));
+             CREATE TABLE `t__transload_20261130t133831-d56fea35`(id INT);
+             CREATE TABLE `t__transload_old_20261130t133832-d56fea35`(id INT);
+             CREATE TABLE `t__transload_mine`(id INT);",
+        );
+        let (writer, plan) = (fixture.writer("t"), pairs(WriteMode::Overwrite, "r-1"));
+        let named = |it: &String| it.contains("t__transload_20261130t133831-d56fea35`, `");
+        assert!(writer.draft(&plan).unwrap().warnings.iter().any(named));
+        writer.prepare(&plan).unwrap();
+        writer.abort(&plan, &[]).unwrap();
+        assert_eq!(fixture.lines("SHOW TABLES"), ["t", "t__transload_mine"]);
+    }
+}

@@ -257,6 +257,25 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
     }))
 }
 
+/// The tables in the schema of a table whose names begin with `prefix`. None if it is not there.
+pub(crate) fn tables_beside(
+    session: &mut Session,
+    name: &TableName,
+    prefix: &str,
+) -> Result<Vec<TableName>> {
+    let sql = "SELECT n.nspname::text, c.relname::text \
+               FROM pg_catalog.pg_class t \
+               JOIN pg_catalog.pg_class c ON c.relnamespace = t.relnamespace \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               WHERE t.oid = pg_catalog.to_regclass($1) AND c.relkind = 'r' \
+                 AND pg_catalog.starts_with(c.relname::text, $2) ORDER BY 2";
+    let rows = session.rows("look for stage tables", sql, &[&quoted_table(name), prefix])?;
+    let name = |row: &TextRow| -> Result<TableName> {
+        Ok(TableName { schema: Some(row.text(0)?.to_owned()), table: row.text(1)?.to_owned() })
+    };
+    rows.iter().map(name).collect()
+}
+
 /// The table of this name, which must be there.
 pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
     find_table(session, name)?.ok_or_else(|| {

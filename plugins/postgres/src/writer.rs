@@ -141,6 +141,25 @@ impl WriteDatabase for PostgresTarget {
         lock::lock(session, name, mode, patience)
     }
 
+    fn tables_beside(
+        &self,
+        session: &mut Session,
+        name: &TableName,
+        prefix: &str,
+    ) -> Result<Vec<TableName>> {
+        catalog::tables_beside(session, name, prefix)
+    }
+
+    fn drop_left(&self, session: &mut Session, stage: &TableName) -> Result<()> {
+        let (doing, table) = ("remove the stage of a dead run", quoted_table(stage));
+        // A session that uses the table keeps the lock from us.
+        let sql = format!("BEGIN; SET LOCAL lock_timeout = '100ms'; DROP TABLE {table}; COMMIT");
+        session.run(doing, &sql).inspect_err(|_| {
+            // Where it fails the session is lost, which its next use shows.
+            let _ = session.clean_up(doing, "ROLLBACK");
+        })
+    }
+
     fn drop_empty(&self, session: &mut Session, name: &TableName) -> Result<bool> {
         let (doing, table) = ("drop the created table", quoted_table(name));
         session.clean_up(

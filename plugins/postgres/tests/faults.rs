@@ -377,3 +377,28 @@ fn a_stage_with_other_rows_than_were_committed_is_not_published() {
         assert_eq!(fixture.rows(tables), ["1"]);
     }
 }
+
+/// The stages of killed runs are dropped by the next overwrite, but for those that a session uses.
+#[test]
+fn stages_of_dead_runs_are_swept() {
+    let stage = |number: u32| format!("\"t__transload_20261130t13383{number}-d56fea35\"");
+    let fixture = Fixture::new(&format!(
+        "CREATE TABLE t(id int8, s text); CREATE TABLE {}(id int8); CREATE UNLOGGED TABLE {}(id int8)",
+        stage(1),
+        stage(2)
+    ));
+    let (writer, plan) = (fixture.writer("t"), plan(WriteMode::Overwrite, PAIR, &[]));
+    let named = |it: &String| it.contains("stage tables: `public.t__transload_20261130t133831");
+    assert!(writer.draft(&plan).unwrap().warnings.iter().any(named));
+    let other = fixture.connect();
+    other.run(&format!("BEGIN; SELECT FROM {}", stage(2)));
+    open(&*writer, &plan).abort().unwrap();
+    writer.abort(&plan, &[]).unwrap();
+    let tables =
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 't%' ORDER BY 1";
+    assert_eq!(fixture.rows(tables), ["t", "t__transload_20261130t133832-d56fea35"]);
+    other.run("ROLLBACK");
+    open(&*writer, &plan).abort().unwrap();
+    writer.abort(&plan, &[]).unwrap();
+    assert_eq!(fixture.rows(tables), ["t"]);
+}

@@ -92,6 +92,19 @@ pub(crate) fn tables(connection: &Connection) -> Result<Vec<TableInfo>> {
     list().map_err(|error| failure("list the tables", &error))
 }
 
+/// The tables whose names begin with `prefix`.
+pub(crate) fn tables_beside(connection: &Connection, prefix: &str) -> Result<Vec<TableName>> {
+    let sql = "SELECT name FROM main.sqlite_schema \
+               WHERE type = 'table' AND substr(name, 1, length(?1)) = ?1 ORDER BY name";
+    let list = || {
+        let mut statement = connection.prepare(sql)?;
+        let rows =
+            statement.query_map([prefix], |row| Ok(TableName::bare(row.get::<_, String>(0)?)))?;
+        rows.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    list().map_err(|error| failure("look for stage tables", &error))
+}
+
 /// The table of that name, if there is one.
 pub(crate) fn find_table(connection: &Connection, name: &TableName) -> Result<Option<Table>> {
     let doing = format!("look up table `{}`", name.table);

@@ -90,6 +90,9 @@ impl WriteDatabase for SqliteTarget {
     const DIALECT: &'static (dyn Dialect + Sync) = &SqliteDialect;
     const WORDING: Wording<'static> = draft::WORDING;
 
+    /// Nothing tells whether another process still writes to a stage.
+    const SWEEPS: bool = false;
+
     type Session = Session;
     type Table = Table;
     type Destination = SqliteDestination;
@@ -139,6 +142,19 @@ impl WriteDatabase for SqliteTarget {
         _patience: Duration,
     ) -> Result<()> {
         Ok(())
+    }
+
+    fn tables_beside(
+        &self,
+        session: &mut Session,
+        _name: &TableName,
+        prefix: &str,
+    ) -> Result<Vec<TableName>> {
+        session.with(|connection| catalog::tables_beside(connection, prefix))
+    }
+
+    fn drop_left(&self, _session: &mut Session, _stage: &TableName) -> Result<()> {
+        Err(Error::defect("SQLite cannot prove that a run is dead"))
     }
 
     fn drop_empty(&self, session: &mut Session, name: &TableName) -> Result<bool> {

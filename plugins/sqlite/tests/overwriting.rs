@@ -155,3 +155,18 @@ fn a_stage_with_other_rows_than_were_committed_is_not_published() {
     assert_eq!(fixture.rows("SELECT * FROM t"), ["9|'old'"]);
     assert_eq!(fixture.rows("SELECT count(*) FROM sqlite_schema"), ["1"]);
 }
+
+/// SQLite has no lock that shows whether another run is alive, so its stage stays and is named.
+#[test]
+fn stages_of_other_runs_are_named() {
+    let stage = "t__transload_20261130t133831-d56fea35";
+    let fixture =
+        Fixture::new(&format!("CREATE TABLE t(id INT, s TEXT); CREATE TABLE \"{stage}\"(a)"));
+    let (writer, plan) = (fixture.writer("t"), overwrite());
+    let warnings = writer.draft(&plan).unwrap().warnings;
+    let words = format!("if no run writes the target, remove them: DROP TABLE \"{stage}\"");
+    assert!(warnings.iter().any(|it| it.ends_with(&words)), "{warnings:?}");
+    writer.prepare(&plan).unwrap();
+    writer.abort(&plan, &[]).unwrap();
+    assert_eq!(fixture.rows("SELECT count(*) FROM sqlite_schema"), ["2"]);
+}

@@ -1,8 +1,6 @@
 //! What differs between databases: quoting, placeholders, limits, how a conflict is written.
 //! The statements themselves are in `statement`.
 
-use std::fmt::Write as _;
-
 use crate::{Conflict, Lexis, TableName};
 
 /// One database's way of writing SQL.
@@ -101,24 +99,29 @@ pub trait Dialect {
         sql
     }
 
-    /// A name for a run's own table beside `table`, such as a stage. Where it would be longer than
-    /// the limit it is cut and ends in a hash of the whole, so that two long names stay apart.
-    fn derived_name(&self, table: &str, suffix: &str) -> String {
-        let name = format!("{table}__{suffix}");
-        let limit = self.identifier_bytes().unwrap_or(128);
-        if name.len() <= limit {
-            return name;
+    /// The start of the names of runs' own tables beside `table`: the name itself, or, where those
+    /// would be longer than the limit, a part of it and a hash, so that two long names stay apart.
+    fn stem(&self, table: &str) -> String {
+        let most = self.identifier_bytes().unwrap_or(128).saturating_sub(LONGEST_SUFFIX);
+        if table.len() <= most {
+            return table.to_owned();
         }
-        let mut cut = limit.saturating_sub(17);
-        while !name.is_char_boundary(cut) {
+        let mut cut = most.saturating_sub(17);
+        while !table.is_char_boundary(cut) {
             cut -= 1;
         }
-        let mut short = name[..cut].to_owned();
-        // Writing to a String cannot fail.
-        let _ = write!(short, "_{:016x}", fnv1a(name.as_bytes()));
-        short
+        format!("{}_{:016x}", &table[..cut], fnv1a(table.as_bytes()))
+    }
+
+    /// A name for a run's own table beside `table`, such as a stage. `suffix` has at most 38 bytes:
+    /// `transload_old_` and the id of a run.
+    fn derived_name(&self, table: &str, suffix: &str) -> String {
+        format!("{}__{suffix}", self.stem(table))
     }
 }
+
+/// The longest that follows a stem.
+const LONGEST_SUFFIX: usize = "__transload_old_20261130t133835-d56fea35".len();
 
 /// FNV-1a, 64 bits: the same in every version and process, which `DefaultHasher` does not promise.
 fn fnv1a(bytes: &[u8]) -> u64 {
@@ -129,6 +132,8 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// Numbered placeholders and `"` quotes, 63 bytes.
@@ -219,10 +224,13 @@ pub(crate) mod tests {
     #[test]
     fn t43_long_derived_names_stay_apart() {
         let long = "é".repeat(35);
-        let first = Standard.derived_name(&format!("{long}a"), "transload_r1");
-        let second = Standard.derived_name(&format!("{long}b"), "transload_r1");
+        let run = "transload_old_20261130t133835-d56fea35";
+        let first = Standard.derived_name(&format!("{long}a"), run);
+        let second = Standard.derived_name(&format!("{long}b"), run);
         assert_ne!(first, second);
-        assert!(first.len() <= 63 && second.len() <= 63);
+        assert!(first.len() <= 63 && second.len() <= 63, "{first}");
+        assert!(first.ends_with(run) && first.starts_with("ééé_"), "{first}");
         assert_eq!(Standard.derived_name("t", "x"), "t__x");
+        assert_eq!(Standard.derived_name(&"x".repeat(23), run).len(), 63);
     }
 }

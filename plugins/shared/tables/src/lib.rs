@@ -26,6 +26,7 @@
 //! | `write_database` | [`WriteDatabase`]: what one database does in its own way when writing |
 //! | `writer`, `run` | [`TableWriter`]: the verbs of a job; how far a run has come |
 //! | `receipt` | what tasks report to the job's commit: staged rows |
+//! | `leftover` | stage tables that killed runs have left |
 //! | `task` | one task's chunks: the state machine around a transaction |
 //! | `draft` | [`Drafting`]: a plan compared with its target |
 //! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
@@ -54,6 +55,7 @@ mod connection_stages;
 mod dialect;
 mod draft;
 mod key;
+mod leftover;
 #[cfg(test)]
 mod memory;
 mod name;

@@ -412,6 +412,26 @@ impl WriteDatabase for Memory {
         Ok(())
     }
 
+    fn tables_beside(
+        &self,
+        session: &mut MemorySession,
+        _name: &TableName,
+        prefix: &str,
+    ) -> Result<Vec<TableName>> {
+        session.call("find_table", "find_table".to_owned())?;
+        let server = self.server();
+        let beside = server.tables.keys().filter(|table| table.starts_with(prefix));
+        Ok(beside.map(TableName::bare).collect())
+    }
+
+    fn drop_left(&self, session: &mut MemorySession, stage: &TableName) -> Result<()> {
+        session.call("drop_left", format!("drop {}", stage.table))?;
+        let mut server = self.server();
+        assert!(server.locks.contains(&(session.number, true)), "dropped without the lock");
+        server.tables.remove(&stage.table);
+        Ok(())
+    }
+
     fn drop_empty(&self, session: &mut MemorySession, name: &TableName) -> Result<bool> {
         session.call("drop", "drop".to_owned())?;
         let mut server = self.server();

@@ -44,6 +44,10 @@ pub trait WriteDatabase: Send + Sync + 'static {
     /// How drafts word what only this database does.
     const WORDING: Wording<'static>;
 
+    /// Whether the lock on a target proves that no other run writes it, so that what other runs have
+    /// left can be removed.
+    const SWEEPS: bool = true;
+
     /// A connection.
     type Session: Session;
     /// A table as the catalog describes it.
@@ -117,6 +121,23 @@ pub trait WriteDatabase: Send + Sync + 'static {
     /// # Errors
     /// Those of the statements. The table stays.
     fn drop_empty(&self, session: &mut Self::Session, name: &TableName) -> Result<bool>;
+
+    /// The tables beside `name`, in its schema, whose names begin with `prefix`.
+    ///
+    /// # Errors
+    /// Those of the query.
+    fn tables_beside(
+        &self,
+        session: &mut Self::Session,
+        name: &TableName,
+        prefix: &str,
+    ) -> Result<Vec<TableName>>;
+
+    /// Drops a stage table of a dead run, unless a session uses it. Called with the lock alone.
+    ///
+    /// # Errors
+    /// If a session uses it, and those of the statements. The table stays.
+    fn drop_left(&self, session: &mut Self::Session, stage: &TableName) -> Result<()>;
 
     /// Where the rows of this run go. Looks at most; also right after the table was dropped.
     ///

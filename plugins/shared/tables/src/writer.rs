@@ -13,6 +13,7 @@ use transload_plugin_api::{
 use crate::{
     Access, Commit, Destination, Draft, Drafting, Session, TableName, TargetTable, WriteDatabase,
     draft::converges,
+    leftover,
     receipt::staged_rows,
     run::{JobSession, Run, RunState},
     task::ChunkTask,
@@ -57,6 +58,15 @@ impl<D: WriteDatabase> TableWriter<D> {
         drafting.check_names()?;
         let target = self.database.find_table(session, name)?;
         self.database.draft(session, drafting, name, target.as_ref())
+    }
+
+    /// The stage tables that other runs have left beside the target.
+    fn left_over(&self, session: &mut D::Session, plan: &WritePlan) -> Result<Vec<TableName>> {
+        let name = self.target.table()?;
+        let prefix = leftover::prefix(D::DIALECT, &name.table);
+        let beside = self.database.tables_beside(session, name, &prefix)?;
+        let is_left = |beside: &TableName| leftover::is_left(&prefix, &beside.table, &plan.run);
+        Ok(beside.into_iter().filter(is_left).collect())
     }
 
     /// The job's session, opened again if it was lost in the meantime.
@@ -275,7 +285,10 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
     }
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-        let draft = self.drafted(&mut self.database.connect(Access::Look)?, plan)?;
+        let mut session = self.database.connect(Access::Look)?;
+        let mut draft = self.drafted(&mut session, plan)?;
+        let left = self.left_over(&mut session, plan)?;
+        draft.warnings.extend(leftover::warning(D::DIALECT, &left, D::SWEEPS));
         Ok(Drafting { dialect: D::DIALECT, plan }.finish(draft, D::WORDING))
     }
 
@@ -296,6 +309,16 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
         if draft.create.is_none() {
             // Another run may have changed the table before it let go of the lock.
             self.drafted(session, plan)?;
+        }
+        if plan.mode == WriteMode::Overwrite && D::SWEEPS {
+            // Whoever has the lock alone is the only run with a stage that is of use.
+            for stage in self.left_over(session, plan)? {
+                if let Err(error) = self.database.drop_left(session, &stage)
+                    && error.kind == ErrorKind::Connection
+                {
+                    return Err(error);
+                }
+            }
         }
         for (index, sql) in plan.before.iter().enumerate() {
             session.run(&format!("`before` statement {}", index + 1), sql)?;

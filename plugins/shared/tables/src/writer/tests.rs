@@ -412,3 +412,29 @@ fn a_before_statement_that_fails_leaves_no_table() {
     writer.abort(&plan, &[]).unwrap();
     assert!(memory.server().rows("t").is_none());
 }
+
+/// A killed run leaves its stage. Who overwrites next has the lock alone, so that run is dead.
+#[test]
+fn stages_of_dead_runs_are_swept_by_the_next_overwrite_and_named_before() {
+    let stages =
+        ["t__transload_20261130t133835-d56fea35", "t__transload_old_20261130t133835-aaaaaaaa"];
+    let others = ["t__transload_mine", "tt__transload_20261130t133835-d56fea35"];
+    for mode in [WriteMode::Insert, WriteMode::Overwrite] {
+        let memory = Memory::with_table();
+        for table in stages.iter().chain(&others) {
+            memory.server().tables.insert((*table).to_owned(), vec![(0, 1)]);
+        }
+        let (writer, plan) = (writer(&memory), plan("20261130t140000-00000000", mode));
+        let warnings = writer.draft(&plan).unwrap().warnings;
+        let words = format!("left stage tables: `{}`, `{}`;", stages[0], stages[1]);
+        assert!(warnings.iter().any(|it| it.contains(&words)), "{warnings:?}");
+        memory.server().fail("drop_left", Fault::Refused);
+        writer.prepare(&plan).unwrap();
+        let server = memory.server();
+        let left = |table: &&&str| server.tables.contains_key(**table);
+        assert_eq!(others.iter().filter(left).count(), 2);
+        // One that a session still uses stays.
+        let expected = if mode == WriteMode::Overwrite { 1 } else { 2 };
+        assert_eq!(stages.iter().filter(left).count(), expected, "{mode:?}");
+    }
+}
