@@ -38,8 +38,12 @@ codes! {
     FILE_EXISTS = "FILE-EXISTS";
     /// The files of one source differ in their columns.
     FILE_HEADER = "FILE-HEADER";
+    /// A link leads out of the job's folder, or to something that would be staged or removed.
+    FILE_LINK = "FILE-LINK";
     /// Partition folders differ from each other or from the options.
     FILE_PARTITION = "FILE-PARTITION";
+    /// The staged files do not hold the rows that were written.
+    FILE_ROWS = "FILE-ROWS";
     /// A file ended before the length it had when the job was planned.
     FILE_SHORT = "FILE-SHORT";
     /// The compression or archive format is not supported.

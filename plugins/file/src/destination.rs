@@ -6,13 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use transload_files::{Destination, DiskUploads, OpenUploads, UploadStore};
-use transload_plugin_api::{Error, Result};
+use transload_files::{Destination, DiskUploads, OpenUploads, UploadStore, error_at};
+use transload_plugin_api::{Error, Result, code};
 
-use crate::{
-    listing::at,
-    options::{Layout, WriterOptions},
-};
+use crate::options::{Layout, WriterOptions};
 
 /// The destination that the options name: `layout` if it is given, else a final `/` or a folder
 /// that exists means a folder.
@@ -25,7 +22,7 @@ pub(crate) fn resolve(options: &WriterOptions) -> Result<Destination> {
     let found = match fs::metadata(path) {
         Ok(found) => Some(found),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(at(error, path)),
+        Err(error) => return Err(error_at(error, path)),
     };
     let is_folder = found.as_ref().is_some_and(fs::Metadata::is_dir);
     let wants_folder = match options.layout {
@@ -43,12 +40,33 @@ pub(crate) fn resolve(options: &WriterOptions) -> Result<Destination> {
             let message = format!("there is {is}, and the job wants a {wanted}");
             return Err(Error::options(message).at(path.display().to_string()));
         }
-        // The file that a link points to is replaced, not the link.
         Some(_) => fs::canonicalize(path),
         None => std::path::absolute(path),
     };
-    let key = key_of(whole.map_err(|error| at(error, path))?)?;
+    let whole = whole.map_err(|error| error_at(error, path))?;
+    if !is_folder {
+        check_link(path, &whole)?;
+    }
+    let key = key_of(whole)?;
     Ok(Destination::new(if wants_folder { format!("{key}/") } else { key }))
+}
+
+/// The file that a link points to is replaced, not the link: so it must be in the link's own folder,
+/// where whoever made the link can replace it as well.
+fn check_link(path: &Path, whole: &Path) -> Result<()> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
+        return Ok(());
+    }
+    let folder = path.parent().map_or_else(|| Path::new("/").to_owned(), Path::to_owned);
+    if fs::canonicalize(folder).is_ok_and(|folder| whole != path && whole.starts_with(folder)) {
+        return Ok(());
+    }
+    let to = fs::canonicalize(path).or_else(|_| fs::read_link(path)).unwrap_or_default();
+    let to = to.display();
+    Err(Error::denied(format!("a link to `{to}`, which is not in the link's folder"))
+        .with_code(code::FILE_LINK)
+        .at(path.display().to_string())
+        .hint(format!("name the file itself: `path = \"{to}\"`, or remove the link")))
 }
 
 /// A path as the writing side has it: without its first `/` and its last.
@@ -104,6 +122,15 @@ mod tests {
             ("file", "auto", "file", false),
         ] {
             assert_eq!(resolved(path, layout).unwrap(), (below.to_owned(), is_folder), "{path}");
+        }
+        std::os::unix::fs::symlink(base.join("file"), base.join("link")).unwrap();
+        assert_eq!(resolved("link", "auto").unwrap(), ("file".to_owned(), false));
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        for (name, to) in [("away", elsewhere.path()), ("nowhere", Path::new("missing"))] {
+            std::os::unix::fs::symlink(to, base.join(name)).unwrap();
+            let error = resolved(name, "auto").unwrap_err();
+            assert_eq!(error.code, "FILE-LINK", "{name}");
+            assert!(error.hint.unwrap().contains(to.to_str().unwrap()), "{name}");
         }
         assert_eq!(resolved("file", "folder").unwrap_err().kind, ErrorKind::Options);
         assert_eq!(resolved("", "file").unwrap_err().kind, ErrorKind::Options);

@@ -8,14 +8,14 @@ use std::{
         Read, Seek, SeekFrom,
     },
     ops::Range,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 use transload_files::{
-    Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, Store, StoredFile, is_hidden,
-    literal_prefix, partitions,
+    Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, Store, StoredFile, error_at,
+    is_hidden, literal_prefix, open_below, partitions, stat_below,
 };
 use transload_plugin_api::{Error, Result, code};
 
@@ -38,6 +38,40 @@ impl Files {
         let filter = PartitionFilter::parse(&options.partition_filter)?;
         Ok(Self { paths: options.path, partitions: options.partitions, filter })
     }
+
+    /// Opens a file, if it is still the one that was listed and no link leads out of the folder
+    /// that the job names.
+    fn open(&self, file: &StoredFile) -> Result<File> {
+        let path = Path::new(&file.name);
+        let mut opened = None;
+        for named in &self.paths {
+            let root = root_of(named, &file.name);
+            let Some(below) = root.and_then(|root| file.name.strip_prefix(root)) else { continue };
+            let root = Path::new(root.filter(|root| !root.is_empty()).unwrap_or("."));
+            match open_below(root, Path::new(below.trim_start_matches('/'))) {
+                Ok(content) => return unchanged(content, file),
+                Err(error) => opened = Some(error),
+            }
+        }
+        match opened {
+            Some(error) => Err(error_at(error, path)),
+            None => unchanged(File::open(path).map_err(|error| error_at(error, path))?, file),
+        }
+    }
+}
+
+/// The folder below which a path of the job names the file `name`; `None` if it names another, or
+/// the file itself.
+fn root_of<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+    if path == name {
+        return None;
+    }
+    let folder = path.trim_end_matches('/');
+    if !folder.is_empty() && name.strip_prefix(folder).is_some_and(|below| below.starts_with('/')) {
+        return Some(folder);
+    }
+    let root = &path[..literal_prefix(path).rfind('/').map_or(0, |end| end + 1)];
+    name.starts_with(root).then_some(root)
 }
 
 /// A file, and where its name below the folder that the job names begins.
@@ -58,10 +92,16 @@ impl Store for Files {
     }
 
     fn list(&self) -> Result<Listing> {
-        let found = list(&self.paths)?;
+        let (found, others) = list(&self.paths)?;
         let folders = partitions(self.partitions, found.iter().map(Found::name_below))?;
         folders.check(&self.filter)?;
-        let notes = folders.note().into_iter().collect();
+        let mut notes: Vec<_> = folders.note().into_iter().collect();
+        if let Some(first) = others.first() {
+            let count = others.len();
+            notes.push(format!(
+                "{count} name(s) that are neither a file nor a folder are left out, such as {first}"
+            ));
+        }
         let wanted = |(found, _): &(Found, _)| self.filter.admits_name(found.name_below());
         let files = found.into_iter().zip(folders.values).filter(wanted);
         let file = |(found, partitions): (Found, _)| StoredFile { partitions, ..found.file };
@@ -73,15 +113,15 @@ impl Store for Files {
     }
 
     fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
-        let mut content = open(file)?;
+        let mut content = self.open(file)?;
         content
             .seek(SeekFrom::Start(range.start))
-            .map_err(|error| at(error, Path::new(&file.name)))?;
+            .map_err(|error| error_at(error, Path::new(&file.name)))?;
         Ok(Box::new(content.take(range.end - range.start)))
     }
 
     fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let content = open(file)?;
+        let content = self.open(file)?;
         let read = |range: &Range<u64>| {
             let mut bytes = vec![0; (range.end - range.start) as usize];
             content.read_exact_at(&mut bytes, range.start)?;
@@ -89,31 +129,25 @@ impl Store for Files {
         };
         ranges
             .iter()
-            .map(|range| read(range).map_err(|error| at(error, Path::new(&file.name))))
+            .map(|range| read(range).map_err(|error| error_at(error, Path::new(&file.name))))
             .collect()
     }
 }
 
-/// The file at `path`; `None` if it is not a regular file.
-pub(crate) fn look(path: &Path) -> Result<Option<StoredFile>> {
-    let found = fs::metadata(path).map_err(|error| at(error, path))?;
-    if !found.is_file() {
-        return Ok(None);
-    }
+/// A file as the listing has it.
+fn stored(path: &Path, found: &fs::Metadata) -> Result<StoredFile> {
     let Some(name) = path.to_str() else {
         return Err(Error::unsupported("the file's name is not UTF-8")
             .at(path.display().to_string())
             .hint("rename the file"));
     };
-    let (size, version) = (found.len(), changed(&found).to_string());
-    Ok(Some(StoredFile { name: name.to_owned(), size, version, partitions: Vec::new() }))
+    let (size, version) = (found.len(), changed(found).to_string());
+    Ok(StoredFile { name: name.to_owned(), size, version, partitions: Vec::new() })
 }
 
-/// Opens the file, if it is still the one that was listed.
-fn open(file: &StoredFile) -> Result<File> {
-    let path = Path::new(&file.name);
-    let content = File::open(path).map_err(|error| at(error, path))?;
-    let found = content.metadata().map_err(|error| at(error, path))?;
+/// An open file, if it is still the one that was listed.
+fn unchanged(content: File, file: &StoredFile) -> Result<File> {
+    let found = content.metadata().map_err(|error| error_at(error, Path::new(&file.name)))?;
     if found.len() == file.size && changed(&found).to_string() == file.version {
         return Ok(content);
     }
@@ -133,67 +167,112 @@ fn changed(found: &fs::Metadata) -> i64 {
     found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec())
 }
 
-/// An I/O error with its path.
-pub(crate) fn at(error: std::io::Error, path: &Path) -> Error {
-    Error::from(error).at(path.display().to_string())
-}
-
 /// The files of all paths, folders and patterns, in their order, those of a pattern sorted, each
-/// file once.
+/// file once; and the names of what is left out because it is neither a file nor a folder.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] if one of them stands for no file at all.
-fn list(paths: &[String]) -> Result<Vec<Found>> {
-    let mut files = Vec::new();
+/// [`ErrorKind::NotFound`] if one of the paths stands for no file at all, `FILE-LINK` if a link leads
+/// out of a folder that is read.
+fn list(paths: &[String]) -> Result<(Vec<Found>, Vec<String>)> {
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
     for path in paths {
-        for found in expand(path)? {
+        for found in expand(path, &mut others)? {
             if seen.insert(found.file.name.clone()) {
                 files.push(found);
             }
         }
     }
-    Ok(files)
+    Ok((files, others))
 }
 
-fn expand(path: &str) -> Result<Vec<Found>> {
+fn expand(path: &str, others: &mut Vec<String>) -> Result<Vec<Found>> {
     // A name that exists as it is written is no pattern, even with `[1]` in it.
     let literal = Path::new(path);
-    let (paths, below) = if literal.is_dir() {
+    let folder = literal.is_dir();
+    let (paths, below) = if folder {
         let mut paths = Vec::new();
-        list_folder(literal, &mut paths)?;
+        list_folder(literal, literal, &mut paths)?;
         (paths, path.len())
     } else if literal.exists() {
-        (vec![literal.to_owned()], path.len())
+        return named(literal).map(|file| vec![Found { file, below: path.len() }]);
     } else {
         let below = literal_prefix(path).rfind('/').map_or(0, |end| end + 1);
         (matching(path, below)?, below)
     };
+    let root = root_or_here(&path[..below]);
     let mut files = Vec::with_capacity(paths.len());
+    let before = others.len();
     for path in paths {
-        files.extend(look(&path)?.map(|file| Found { file, below }));
+        let found = stat_in(root, &path)?;
+        if found.is_file() {
+            files.push(Found { file: stored(&path, &found)?, below });
+        } else if !found.is_dir() {
+            others.push(path.display().to_string());
+        }
     }
     files.sort_by(|one, other| one.file.name.cmp(&other.file.name));
-    if files.is_empty() {
-        let message = format!("no file matches `{path}`");
-        return Err(
-            Error::not_found(message).hint("relative paths are relative to the job file's folder")
-        );
+    match others.get(before) {
+        _ if !files.is_empty() => Ok(files),
+        Some(other) => named(Path::new(other)).map(|_| files),
+        None if folder => Err(Error::not_found(format!("no file in the folder `{path}`")).hint(
+            "names that begin with `_` or `.` are skipped, and folders below that are not called \
+             `key=value`; a pattern such as `folder/**` reads those",
+        )),
+        None => Err(Error::not_found(format!("no file matches `{path}`"))
+            .hint("relative paths are relative to the job file's folder")),
     }
-    Ok(files)
+}
+
+/// The one file that a path of the job names; a link to it is followed wherever it leads.
+fn named(path: &Path) -> Result<StoredFile> {
+    let found = fs::metadata(path).map_err(|error| error_at(error, path))?;
+    if found.is_file() {
+        return stored(path, &found);
+    }
+    let kind = found.file_type();
+    let what = match (kind.is_fifo(), kind.is_socket()) {
+        (true, _) => "a pipe",
+        (_, true) => "a socket",
+        _ => "a device",
+    };
+    let place = path.display();
+    let message = format!("{what}, neither a file nor a folder: it cannot be read more than once");
+    Err(Error::unsupported(message)
+        .at(place.to_string())
+        .hint(format!("copy its content to a file first: `cat '{place}' > FILE`")))
+}
+
+fn root_or_here(root: &str) -> &Path {
+    Path::new(if root.is_empty() { "." } else { root })
+}
+
+/// What a name below a folder of the job is.
+fn stat_in(root: &Path, path: &Path) -> Result<fs::Metadata> {
+    let name = path.strip_prefix(root).unwrap_or(path);
+    stat_below(root, name).map_err(|error| error_at(error, path))
+}
+
+/// Whether an entry of a folder is a folder itself.
+///
+/// # Errors
+/// `FILE-LINK` for a link that leads out of `root`.
+fn is_folder(root: &Path, entry: &fs::DirEntry, path: &Path) -> Result<bool> {
+    let kind = entry.file_type().map_err(|error| error_at(error, path))?;
+    if kind.is_symlink() { Ok(stat_in(root, path)?.is_dir()) } else { Ok(kind.is_dir()) }
 }
 
 /// The visible files of a folder, and of folders `key=value` below.
-fn list_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(|error| at(error, folder))? {
-        let entry = entry.map_err(|error| at(error, folder))?;
+fn list_folder(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|error| error_at(error, folder))? {
+        let entry = entry.map_err(|error| error_at(error, folder))?;
         let (name, path) = (entry.file_name(), entry.path());
         if is_hidden(&name.to_string_lossy()) {
             continue;
         }
         let partition = name.to_str().is_some_and(|name| PartitionValue::parse(name).is_some());
-        if partition && path.is_dir() {
-            list_folder(&path, files)?;
+        if partition && is_folder(root, &entry, &path)? {
+            list_folder(root, &path, files)?;
         } else {
             files.push(path);
         }
@@ -204,44 +283,51 @@ fn list_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 /// The files that a pattern matches; the folder before its first wildcard ends at `below`.
 fn matching(pattern: &str, below: usize) -> Result<Vec<PathBuf>> {
     let (root, rest) = pattern.split_at(below);
-    let mut search = Search { pattern: Pattern::parse(rest)?, found: Vec::new() };
-    search.folder(Path::new(root), "", &mut Vec::new())?;
+    let root = root_or_here(root);
+    let mut search = Search { root, pattern: Pattern::parse(rest)?, found: Vec::new() };
+    search.folder(root, "", &mut Vec::new())?;
     Ok(search.found)
 }
 
 /// A search for the files that a pattern matches.
-struct Search {
+struct Search<'a> {
+    root: &'a Path,
     pattern: Pattern,
     found: Vec<PathBuf>,
 }
 
-impl Search {
+impl Search<'_> {
     /// Looks into a folder whose name below the pattern's root is `name`. `above` identifies the
     /// folders on the way to it, which a link may lead back to.
     fn folder(&mut self, path: &Path, name: &str, above: &mut Vec<(u64, u64)>) -> Result<()> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let entries = match fs::read_dir(path) {
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(()),
-            entries => entries.map_err(|error| at(error, path))?,
+            entries => entries.map_err(|error| error_at(error, path))?,
         };
-        let found = fs::metadata(path).map_err(|error| at(error, path))?;
+        let found = fs::metadata(path).map_err(|error| error_at(error, path))?;
         let identity = (found.dev(), found.ino());
         if above.contains(&identity) {
             return Ok(());
         }
         above.push(identity);
         for entry in entries {
-            let file_name = entry.map_err(|error| at(error, path))?.file_name();
+            let entry = entry.map_err(|error| error_at(error, path))?;
+            let file_name = entry.file_name();
             // A name that is not UTF-8 cannot be matched.
             let Some(file_name) = file_name.to_str() else { continue };
             let path = path.join(file_name);
             let path = path.strip_prefix("./").map_or(path.clone(), Path::to_owned);
             let name = format!("{name}{file_name}");
-            if !path.is_dir() {
-                if self.pattern.matches(&name) {
+            let (matches, above_matches) =
+                (self.pattern.matches(&name), self.pattern.may_match_below(&name));
+            if !matches && !above_matches {
+                continue;
+            }
+            if !is_folder(self.root, &entry, &path)? {
+                if matches {
                     self.found.push(path);
                 }
-            } else if self.pattern.may_match_below(&name) {
+            } else if above_matches {
                 self.folder(&path, &format!("{name}/"), above)?;
             }
         }
@@ -265,7 +351,7 @@ mod tests {
 
     fn names(folder: &Path, patterns: &[&str]) -> Result<Vec<String>> {
         let paths = patterns.iter().map(|p| format!("{}/{p}", folder.display()));
-        let files = list(&paths.collect::<Vec<_>>())?;
+        let (files, _) = list(&paths.collect::<Vec<_>>())?;
         Ok(files.iter().map(|found| found.file.short_name().to_owned()).collect())
     }
 
@@ -313,9 +399,82 @@ mod tests {
     fn t58_a_changed_file_is_refused() {
         let folder = folder_with(&["a.csv"]);
         let path = folder.path().join("a.csv");
-        let files = list(&[path.display().to_string()]).unwrap();
-        assert!(open(&files[0].file).is_ok());
+        let files = Files { paths: vec![path.display().to_string()], ..Files::default() };
+        let listed = files.list().unwrap().files.remove(0);
+        assert!(files.open(&listed).is_ok());
         fs::write(&path, b"x\ny\n").unwrap();
-        assert_eq!(open(&files[0].file).unwrap_err().code, "FILE-CHANGED");
+        assert_eq!(files.open(&listed).unwrap_err().code, "FILE-CHANGED");
+    }
+
+    #[test]
+    fn links_are_followed_inside_the_named_folder_only() {
+        let folder = folder_with(&["secret.csv"]);
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("k=1")).unwrap();
+        fs::write(root.join("k=1/a.csv"), b"x\n").unwrap();
+        std::os::unix::fs::symlink("k=1", root.join("k=2")).unwrap();
+        assert_eq!(names(&root, &[""]).unwrap(), ["k=1/a.csv", "k=2/a.csv"]);
+        assert_eq!(names(&root, &["*/*.csv"]).unwrap(), ["k=1/a.csv", "k=2/a.csv"]);
+        // A link of whoever may write there, to a file and to a folder elsewhere.
+        for (link, to) in [("b.csv", "secret.csv"), ("k=3", ""), ("k=1/c.csv", "secret.csv")] {
+            let link = root.join(link);
+            std::os::unix::fs::symlink(folder.path().join(to), &link).unwrap();
+            for pattern in ["", "**/*.csv"] {
+                let error = names(&root, &[pattern]).unwrap_err();
+                assert_eq!(error.code, "FILE-LINK", "{link:?} {pattern}");
+                let words = format!("{error} {}", error.hint.clone().unwrap());
+                assert!(words.contains("is a link to") && words.contains("outside"), "{words}");
+            }
+            fs::remove_file(link).unwrap();
+        }
+        // One that the job names is followed, and so is a hidden one that is not read.
+        std::os::unix::fs::symlink(folder.path().join("secret.csv"), root.join("_x.csv")).unwrap();
+        assert_eq!(names(&root, &[""]).unwrap().len(), 2);
+        let named = root.join("_x.csv").display().to_string();
+        let files = Files { paths: vec![named], ..Files::default() };
+        assert!(files.open(&files.list().unwrap().files[0]).is_ok());
+    }
+
+    #[test]
+    fn a_link_that_takes_the_place_of_a_listed_file_is_not_read() {
+        let folder = folder_with(&["secret.csv"]);
+        let root = folder.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let (path, secret) = (root.join("a.csv"), folder.path().join("secret.csv"));
+        fs::copy(&secret, &path).unwrap();
+        let time = fs::metadata(&secret).unwrap().modified().unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        for named in [root.display().to_string(), format!("{}/*.csv", root.display())] {
+            let files = Files { paths: vec![named], ..Files::default() };
+            let listed = files.list().unwrap().files.remove(0);
+            files.open(&listed).unwrap();
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(&secret, &path).unwrap();
+            assert_eq!(files.open(&listed).unwrap_err().code, "FILE-LINK");
+            fs::remove_file(&path).unwrap();
+            fs::copy(&secret, &path).unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_neither_a_file_nor_a_folder_is_named_as_what_it_is() {
+        let folder = folder_with(&["a.csv"]);
+        let pipe = folder.path().join("p.csv");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for pattern in ["p.csv", "p*.csv"] {
+            let error = names(folder.path(), &[pattern]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unsupported, "{pattern}");
+            assert!(error.message.starts_with("a pipe, neither a file nor a folder"), "{error}");
+            assert!(error.hint.unwrap().contains(&format!("cat '{}'", pipe.display())));
+        }
+        let files = Files { paths: vec![folder.path().display().to_string()], ..Files::default() };
+        let listing = files.list().unwrap();
+        assert_eq!(listing.files.len(), 1);
+        assert!(listing.notes.iter().any(|note| note.contains("p.csv")), "{:?}", listing.notes);
+        fs::create_dir(folder.path().join("d.csv")).unwrap();
+        let error = names(folder.path(), &["d.csv"]).unwrap_err();
+        assert!(error.message.starts_with("no file in the folder"), "{error}");
     }
 }

@@ -185,3 +185,64 @@ fn what_a_killed_run_left_is_named_and_removed_after_a_week() {
         assert!(first.commit(&killed, &[]).is_err());
     }
 }
+
+#[test]
+fn what_a_dead_process_left_is_removed_by_the_next_run() {
+    for (name, layout) in [("out", "folder"), ("x.csv", "file")] {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join(name);
+        let options = || writing(&path, json!({"layout": layout, "format": "csv"}));
+        let killed = plan("r1", &three_columns(), WriteMode::Overwrite);
+        let first = writer(options());
+        first.prepare(&killed).unwrap();
+        let receipt = write_task(&*first, &killed, 0, &[ids(0..5)]).unwrap().0;
+        let parent = if layout == "folder" { path.clone() } else { folder.path().to_owned() };
+        let left = parent.join("_transload/r1");
+        let next = plan("r2", &three_columns(), WriteMode::Overwrite);
+        let second = writer(options());
+        second.prepare(&next).unwrap();
+        assert!(left.exists(), "its process is alive");
+        second.abort(&next, &[]).unwrap();
+        // With the process, its locks go.
+        drop(first);
+        let warnings = writer(options()).draft(&next).unwrap().warnings;
+        let words = "run r1 was left by a killed process";
+        assert!(warnings.iter().any(|it| it.contains(words)), "{warnings:?}");
+        let third = writer(options());
+        third.prepare(&next).unwrap();
+        assert!(!left.exists());
+        third.abort(&next, &[]).unwrap();
+        assert!(writer(options()).commit(&killed, &[receipt]).is_err());
+        // A note of another machine, or of an earlier start of this one, proves nothing.
+        let first = writer(options());
+        first.prepare(&killed).unwrap();
+        drop(first);
+        let note = left.join("before.json");
+        let mut text: Value = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+        text["holder"] = json!("elsewhere");
+        fs::write(&note, text.to_string()).unwrap();
+        let fourth = writer(options());
+        fourth.prepare(&next).unwrap();
+        assert!(left.exists());
+        fourth.abort(&next, &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_list_with_other_rows_than_its_receipt_publishes_nothing() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("out");
+    let options = writing(&out, json!({"layout": "folder", "format": "csv"}));
+    let insert = plan("r1", &three_columns(), WriteMode::Insert);
+    let writer = writer(options);
+    writer.prepare(&insert).unwrap();
+    let mut receipt = write_task(&*writer, &insert, 0, &[ids(0..5)]).unwrap().0;
+    let mut told: Value = serde_json::from_str(&receipt.data).unwrap();
+    told["rows"] = json!(6);
+    receipt.data = told.to_string();
+    let error = writer.commit(&insert, std::slice::from_ref(&receipt)).unwrap_err();
+    assert_eq!(error.code, "FILE-ROWS");
+    assert!(error.message.contains("hold 5 rows, and 6 row(s)"), "{error}");
+    writer.abort(&insert, &[receipt]).unwrap();
+    assert!(!out.exists());
+}

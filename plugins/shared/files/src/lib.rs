@@ -30,7 +30,7 @@ mod write;
 #[cfg(test)]
 mod fuzz;
 
-pub use disk::DiskUploads;
+pub use disk::{DiskUploads, error_at, open_below, stat_below};
 pub use parquet::open_parquet;
 pub use partition::{
     PartitionFilter, PartitionMode, PartitionValue, Partitions, partition_specs, partitions,

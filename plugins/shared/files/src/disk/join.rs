@@ -5,7 +5,7 @@
 //! again after a crash gives the same file: the first task's file is cut back to its own size.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     sync::Arc,
@@ -14,7 +14,7 @@ use std::{
 use transload_formats::{Compression, Encoding, Format, ParquetFile, join_parquet};
 use transload_plugin_api::{Column, Error, Result};
 
-use super::{DiskUploads, durable::at, local_file::LocalFile};
+use super::{DiskUploads, error_at, local_file::LocalFile};
 use crate::write::{RunFolder, UploadEntry, UploadStore};
 
 /// What is joined, and to what.
@@ -44,8 +44,7 @@ impl Joining<'_> {
         joined.upload = upload;
         joined.rows = entries.iter().map(|entry| entry.rows).sum();
         joined.version = self.disk.settle(joined.id())?;
-        let path = self.disk.path(&joined.upload);
-        joined.size = fs::metadata(&path).map_err(|error| at(error, &path))?.len();
+        joined.size = self.size(&joined.upload)?;
         Ok(joined)
     }
 
@@ -87,10 +86,10 @@ impl Joining<'_> {
         }
         let old = self.append.then_some(self.key);
         let keys = old.into_iter().chain(entries.iter().map(|entry| entry.upload.as_str()));
-        let files = keys.map(|key| parquet_at(&self.disk.path(key))).collect::<Result<Vec<_>>>()?;
+        let files = keys.map(|key| parquet_at(self.disk, key)).collect::<Result<Vec<_>>>()?;
         let upload = self.begin()?;
         let path = self.disk.path(&upload);
-        let mut file = open(&path)?;
+        let mut file = self.disk.write(&upload)?;
         if files.is_empty() {
             let mut encoder = self.encoding.encoder(self.columns)?;
             let mut empty = Vec::new();
@@ -115,24 +114,23 @@ impl Joining<'_> {
     /// added to it.
     fn reopen(&self, entry: &UploadEntry) -> Result<File> {
         let path = self.disk.path(&entry.upload);
-        let mut file = open(&path)?;
-        let found = file.metadata().map_err(|error| at(error, &path))?.len();
+        let mut file = self.disk.write(&entry.upload)?;
+        let found = file.metadata().map_err(|error| error_at(error, &path))?.len();
         if found < entry.size {
             return Err(wrong_size(&path, entry.size, found));
         }
         file.set_len(entry.size)
             .and_then(|()| file.seek(SeekFrom::End(0)))
-            .map_err(|error| at(error, &path))?;
+            .map_err(|error| error_at(error, &path))?;
         Ok(file)
     }
 
     fn copy_old(&self, upload: &str) -> Result<File> {
         let (old, path) = (self.disk.path(self.key), self.disk.path(upload));
-        let mut file = open(&path)?;
-        let copied = File::open(&old).and_then(|mut old| io::copy(&mut old, &mut file));
-        copied.map_err(|error| at(error, &old))?;
-        let complete = ends_with_newline(&old, self.encoding.compression());
-        if !complete.map_err(|error| at(error, &old))? {
+        let (mut from, mut file) = (self.disk.read(self.key)?, self.disk.write(upload)?);
+        io::copy(&mut from, &mut file).map_err(|error| error_at(error, &old))?;
+        let complete = ends_with_newline(from, self.encoding.compression());
+        if !complete.map_err(|error| error_at(error, &old))? {
             self.write(&mut file, b"\n", &path)?;
         }
         Ok(file)
@@ -140,7 +138,7 @@ impl Joining<'_> {
 
     fn start(&self, upload: &str) -> Result<File> {
         let path = self.disk.path(upload);
-        let mut file = open(&path)?;
+        let mut file = self.disk.write(upload)?;
         let mut start = Vec::new();
         self.encoding.encoder(self.columns)?.start(&mut start)?;
         self.write(&mut file, &start, &path)?;
@@ -149,32 +147,33 @@ impl Joining<'_> {
 
     fn copy_part(&self, entry: &UploadEntry, file: &mut File) -> Result<()> {
         let path = self.disk.path(&entry.upload);
-        let mut part = File::open(&path).map_err(|error| at(error, &path))?;
-        let copied = io::copy(&mut part, file).map_err(|error| at(error, &path))?;
+        let mut part = self.disk.read(&entry.upload)?;
+        let copied = io::copy(&mut part, file).map_err(|error| error_at(error, &path))?;
         if copied == entry.size { Ok(()) } else { Err(wrong_size(&path, entry.size, copied)) }
     }
 
     fn check_size(&self, entry: &UploadEntry) -> Result<()> {
         let path = self.disk.path(&entry.upload);
-        let found = fs::metadata(&path).map_err(|error| at(error, &path))?.len();
+        let found = self.size(&entry.upload)?;
         if found == entry.size { Ok(()) } else { Err(wrong_size(&path, entry.size, found)) }
+    }
+
+    fn size(&self, key: &str) -> Result<u64> {
+        let metadata = self.disk.read(key)?.metadata();
+        metadata.map(|it| it.len()).map_err(|error| error_at(error, &self.disk.path(key)))
     }
 
     fn write(&self, file: &mut File, text: &[u8], path: &Path) -> Result<()> {
         if text.is_empty() {
             return Ok(());
         }
-        file.write_all(&self.encoding.pack(text)?).map_err(|error| at(error, path))
+        file.write_all(&self.encoding.pack(text)?).map_err(|error| error_at(error, path))
     }
 }
 
-/// The Parquet file at `path`.
-pub(super) fn parquet_at(path: &Path) -> Result<ParquetFile> {
-    ParquetFile::open(Arc::new(LocalFile::open(path)?))
-}
-
-fn open(path: &Path) -> Result<File> {
-    OpenOptions::new().read(true).write(true).open(path).map_err(|error| at(error, path))
+/// The Parquet file under a key.
+pub(super) fn parquet_at(disk: &DiskUploads, key: &str) -> Result<ParquetFile> {
+    ParquetFile::open(Arc::new(LocalFile::new(disk.read(key)?, &disk.path(key))?))
 }
 
 fn wrong_size(path: &Path, expected: u64, found: u64) -> Error {
@@ -183,8 +182,8 @@ fn wrong_size(path: &Path, expected: u64, found: u64) -> Error {
 }
 
 /// Whether the last line of a file is complete. A compressed file has to be read for that.
-fn ends_with_newline(path: &Path, compression: Compression) -> io::Result<bool> {
-    let mut file = File::open(path)?;
+fn ends_with_newline(mut file: File, compression: Compression) -> io::Result<bool> {
+    file.rewind()?;
     if compression == Compression::None && file.seek(SeekFrom::End(0))? > 0 {
         file.seek(SeekFrom::End(-1))?;
     }

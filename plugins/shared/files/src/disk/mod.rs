@@ -3,45 +3,72 @@
 //! after a power cut.
 
 mod append;
+mod beneath;
 mod durable;
 mod join;
 mod local_file;
+mod run_lock;
 
 use std::{
-    collections::BTreeSet,
-    fs::{self, File, Metadata, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{FileExt, MetadataExt},
+    collections::{BTreeSet, HashMap},
+    ffi::OsStr,
+    fs::{self, File, Metadata},
+    io::{self, Read, Write},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use rustix::{
+    fd::OwnedFd,
+    fs::{
+        AtFlags, Dir, FileType, Mode, OFlags, chmodat, fsync, openat, renameat, statat, unlinkat,
+    },
+    io::Errno,
+};
 use transload_formats::Encoding;
-use transload_plugin_api::{Backoff, Column, Error, ErrorKind, Finding, Result};
+use transload_plugin_api::{Backoff, Cancel, Column, Error, ErrorKind, Finding, Result};
 
-use self::durable::{at, folder_of, make_folders, rename_new, sync_folder};
+use self::{
+    beneath::{Beneath, Links},
+    durable::{Place, make_folders, rename_new},
+    run_lock::{RunLock, lock_folder},
+};
 use crate::write::{
     Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply, UploadId,
     UploadStore, random_word,
 };
 
 pub(crate) use self::join::Joining;
+pub use self::{
+    beneath::{open_below, stat_below},
+    durable::error_at,
+};
 
 /// A disk does not fail in passing, so a step is tried again once.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Rights of a new file, before the user's mask.
+const FILE_MODE: u32 = 0o666;
 
 /// A local folder as the writing side sees it; keys are paths below `/`.
 pub struct DiskUploads {
     base: PathBuf,
     /// The key of the folder that all of the job lies in, with a final `/`.
     root: String,
+    /// The folders of runs that this process works on.
+    held: Mutex<HashMap<String, RunLock>>,
 }
 
 impl DiskUploads {
     /// The folder under `root`, a path below `/` with a final `/`.
     pub fn new(root: &str) -> Self {
-        Self { base: PathBuf::from("/"), root: root.to_owned() }
+        Self { base: PathBuf::from("/"), root: root.to_owned(), held: Mutex::default() }
     }
 
     /// Whether the folder, or the nearest one above that is there, can be written to.
@@ -50,7 +77,7 @@ impl DiskUploads {
         while !folder.exists() && folder.pop() {}
         let wrong = |message: &str| Err(Error::denied(message).at(folder.display().to_string()));
         match fs::metadata(&folder) {
-            Err(error) => Err(at(error, &folder)),
+            Err(error) => Err(error_at(error, &folder)),
             Ok(found) if !found.is_dir() => wrong("not a folder"),
             Ok(found) if found.permissions().readonly() => wrong("cannot be written to"),
             Ok(_) => Ok(format!("{} can be written to", folder.display())),
@@ -67,69 +94,134 @@ impl DiskUploads {
         encoding: &Encoding,
         columns: &[Column],
     ) -> Result<()> {
-        append::check(&self.path(key), encoding, columns)
+        append::check(self, key, encoding, columns)
     }
 
     fn path(&self, key: &str) -> PathBuf {
         self.base.join(key)
     }
 
+    fn root_path(&self) -> PathBuf {
+        self.path(&self.root)
+    }
+
+    /// A key's name below the job's folder.
+    fn below<'k>(&self, key: &'k str) -> &'k Path {
+        Path::new(key.strip_prefix(self.root.as_str()).unwrap_or(key))
+    }
+
+    /// What a run stages is never reached through a link.
+    fn links(&self, key: &str) -> Links {
+        let hidden = self.below(key).starts_with(FOLDER.trim_end_matches('/'));
+        if hidden { Links::Never } else { Links::Inside }
+    }
+
+    /// Opens what is under a key.
+    fn open(&self, key: &str, flags: OFlags) -> io::Result<File> {
+        let root = self.root_path();
+        Beneath::new(&root).open(self.below(key), flags, self.links(key)).map(File::from)
+    }
+
+    /// The folder that holds a key, and its last part.
+    fn place<'k>(&self, key: &'k str, links: Links) -> io::Result<(OwnedFd, &'k OsStr)> {
+        let root = self.root_path();
+        let key = key.strip_prefix(self.root.as_str()).unwrap_or(key);
+        Beneath::new(&root).parent(Path::new(key), links)
+    }
+
+    /// As [`DiskUploads::place`], and makes the folder if it is not there.
+    fn new_place<'k>(&self, key: &'k str) -> io::Result<(OwnedFd, &'k OsStr)> {
+        let name = Path::new(key.strip_prefix(self.root.as_str()).unwrap_or(key));
+        let last = name.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+        let above = name.parent().unwrap_or(Path::new(""));
+        Ok((make_folders(&self.root_path(), above, self.links(key))?, last))
+    }
+
+    /// A file that is there, for reading.
+    fn read(&self, key: &str) -> Result<File> {
+        self.open(key, OFlags::RDONLY | OFlags::NONBLOCK)
+            .map_err(|error| error_at(error, &self.path(key)))
+    }
+
+    /// A file that is there, for reading and writing.
+    fn write(&self, key: &str) -> Result<File> {
+        self.open(key, OFlags::RDWR).map_err(|error| error_at(error, &self.path(key)))
+    }
+
     /// Puts a finished file in its place.
-    fn publish(&self, from: &Path, key: &str, new: bool) -> io::Result<()> {
-        let to = self.path(key);
-        let folder = folder_of(&to);
-        make_folders(folder)?;
+    fn publish(&self, from: Place<'_>, key: &str, new: bool) -> io::Result<()> {
+        let (folder, name) = self.new_place(key)?;
+        let to = (&folder, name);
         if new {
-            rename_new(from, &to)?;
+            rename_new(from, to)?;
         } else {
-            if let Ok(found) = fs::metadata(&to) {
-                fs::set_permissions(from, found.permissions())?;
+            // A link is replaced, not what it leads to.
+            if let Ok(found) = statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)
+                && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+            {
+                let mode = Mode::from_raw_mode(found.st_mode);
+                chmodat(from.0, from.1, mode, AtFlags::empty())?;
             }
-            fs::rename(from, &to)?;
+            renameat(from.0, from.1, to.0, to.1)?;
         }
-        sync_folder(folder)
+        Ok(fsync(&folder)?)
     }
 
     /// Removes folders that have become empty, up to the job's own.
     fn prune(&self, key: &str) {
         let mut rest = key;
         while let Some((folder, _)) = rest.rsplit_once('/') {
-            if folder.len() < self.root.len() || fs::remove_dir(self.path(folder)).is_err() {
+            if folder.len() < self.root.len() {
+                return;
+            }
+            let Ok((above, name)) = self.place(folder, Links::Never) else { return };
+            if unlinkat(&above, name, AtFlags::REMOVEDIR).is_err() {
                 return;
             }
             rest = folder;
         }
     }
 
-    fn walk(&self, folder: &Path, key: &str, listed: &mut Vec<ListedObject>) -> io::Result<()> {
-        let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let key = format!("{key}{name}");
-            // Links to folders are not followed: the files there belong to others.
-            if entry.file_type()?.is_dir() {
-                self.walk(&entry.path(), &format!("{key}/"), listed)?;
-            } else {
-                match entry.metadata() {
-                    Ok(found) => {
-                        listed.push(ListedObject {
-                            key,
-                            size: found.len(),
-                            modified: found.mtime(),
-                        });
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
-                }
-            }
+    fn remove_one(&self, key: &str) -> io::Result<()> {
+        match self.place(key, Links::Never) {
+            Ok((folder, name)) => match unlinkat(&folder, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
+}
+
+/// Lists what is in an open folder, and in those in it. Links to folders are not followed: the
+/// files there belong to others.
+fn walk(folder: &OwnedFd, key: &str, listed: &mut Vec<ListedObject>) -> io::Result<()> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let bytes = entry.file_name().to_bytes();
+        let Some(name) = OsStr::from_bytes(bytes).to_str() else { continue };
+        if matches!(name, "." | "..") {
+            continue;
+        }
+        let found = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            found => found?,
+        };
+        let key = format!("{key}{name}");
+        if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match openat(folder, name, flags, Mode::empty()) {
+                Ok(below) => walk(&below, &format!("{key}/"), listed)?,
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            let (size, modified) = (found.st_size as u64, found.st_mtime as i64);
+            listed.push(ListedObject { key, size, modified });
+        }
+    }
+    Ok(())
 }
 
 impl UploadStore for DiskUploads {
@@ -148,7 +240,7 @@ impl UploadStore for DiskUploads {
 
     fn folder_exists(&self, folder: &str) -> Result<bool> {
         let path = self.path(folder);
-        path.try_exists().map_err(|error| at(error, &path))
+        path.try_exists().map_err(|error| error_at(error, &path))
     }
 
     fn remove_folder(&self, folder: &str) {
@@ -172,8 +264,54 @@ impl UploadStore for DiskUploads {
         1
     }
 
+    fn writes_through(&self) -> bool {
+        true
+    }
+
     fn notes_uploads(&self) -> bool {
         false
+    }
+
+    fn check_removal(&self, key: &str) -> Result<()> {
+        match self.place(key, Links::Never) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error_at(error, &self.path(key)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self, cancel: &Cancel) -> Result<Option<Box<dyn Send>>> {
+        let root = self.root_path();
+        let folder = make_folders(&root, Path::new(""), Links::Inside)
+            .map_err(|error| error_at(error, &root))?;
+        let locked = lock_folder(folder, &root, cancel)?;
+        Ok(locked.map(|lock| Box::new(lock) as Box<dyn Send>))
+    }
+
+    fn hold(&self, folder: &str) -> Result<Option<String>> {
+        let mut held = self.held.lock();
+        if !held.contains_key(folder) {
+            let path = self.path(folder);
+            let name = self.below(folder.trim_end_matches('/'));
+            let lock =
+                run_lock::hold_new(&path, || make_folders(&self.root_path(), name, Links::Never));
+            match lock.map_err(|error| error_at(error, &path))? {
+                Some(lock) => held.insert(folder.to_owned(), lock),
+                None => return Ok(None),
+            };
+        }
+        Ok(run_lock::boot())
+    }
+
+    fn release(&self, folder: &str) {
+        self.held.lock().remove(folder);
+    }
+
+    fn is_abandoned(&self, folder: &str, holder: &str) -> bool {
+        let is_ours = run_lock::boot().is_some_and(|boot| boot == holder);
+        let opened = self.open(folder, OFlags::RDONLY | OFlags::DIRECTORY);
+        is_ours && opened.is_ok_and(|folder| run_lock::is_free(&folder.into()))
     }
 
     fn begin(&self, _key: &str, token: &str) -> Result<String> {
@@ -181,16 +319,13 @@ impl UploadStore for DiskUploads {
         let mut next = || words.next().unwrap_or_default();
         let (run, task, epoch, word) = (next(), next(), next(), next());
         let staged = format!("{}{FOLDER}{run}/t{task}.e{epoch}.{word}.part", self.root);
-        let path = self.path(&staged);
-        make_folders(folder_of(&path))
-            .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&path))
-            .map_err(|error| at(error, &path))?;
+        let made = self.new_place(&staged).and_then(|(folder, name)| new_file(&folder, name));
+        made.map_err(|error| error_at(error, &self.path(&staged)))?;
         Ok(staged)
     }
 
     fn send(&self, upload: UploadId<'_>, part: Part) -> Pending {
-        let path = self.path(upload.id);
-        let written = OpenOptions::new().write(true).open(&path).and_then(|file| {
+        let written = self.open(upload.id, OFlags::WRONLY).and_then(|file| {
             let mut offset = part.offset;
             for piece in &part.pieces {
                 file.write_all_at(piece, offset)?;
@@ -199,31 +334,37 @@ impl UploadStore for DiskUploads {
             Ok(())
         });
         let name = format!("{}", part.index);
-        Pending::answered(written.map(|()| name).map_err(|error| at(error, &path)))
+        let failed = |error| error_at(error, &self.path(upload.id));
+        Pending::answered(written.map(|()| name).map_err(failed))
     }
 
     fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>> {
-        let path = self.path(upload.id);
-        let settled = File::open(&path).and_then(|file| {
+        let settled = self.open(upload.id, OFlags::RDONLY).and_then(|file| {
             // The folder is synced with the task's list, which is put there behind all uploads.
             file.sync_all()?;
             file.metadata()
         });
-        settled.map(|found| Some(version(&found))).map_err(|error| at(error, &path))
+        let failed = |error| error_at(error, &self.path(upload.id));
+        settled.map(|found| Some(version(&found))).map_err(failed)
     }
 
     fn complete(&self, upload: UploadId<'_>, _parts: &[String], new: bool) -> Reply {
-        let staged = self.path(upload.id);
-        if let Err(error) = fs::symlink_metadata(&staged) {
-            return match error.kind() {
-                io::ErrorKind::NotFound => Reply::Gone(at(error, &staged)),
-                _ => Reply::Refused(at(error, &staged)),
-            };
-        }
-        match self.publish(&staged, upload.key, new) {
+        let staged = self.place(upload.id, Links::Never).and_then(|(folder, name)| {
+            statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok((folder, name))
+        });
+        let (folder, name) = match staged {
+            Ok(staged) => staged,
+            Err(error) => {
+                let gone = error.kind() == io::ErrorKind::NotFound;
+                let error = error_at(error, &self.path(upload.id));
+                return if gone { Reply::Gone(error) } else { Reply::Refused(error) };
+            }
+        };
+        match self.publish((&folder, name), upload.key, new) {
             Ok(()) => Reply::Done,
             Err(error) => {
-                let error = at(error, &self.path(upload.key));
+                let error = error_at(error, &self.path(upload.key));
                 match error.kind {
                     ErrorKind::Exists => Reply::Conflict(error),
                     _ => Reply::Refused(error),
@@ -243,80 +384,102 @@ impl UploadStore for DiskUploads {
 
     fn look(&self, key: &str) -> Result<Option<ObjectInfo>> {
         let path = self.path(key);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => {
-                Err(Error::options("a folder is there, and the job wants a file")
-                    .at(path.display().to_string())
-                    .hint("end `path` by `/` to write into the folder"))
-            }
-            Ok(metadata) => Ok(Some(found(&metadata))),
+        match self.open(key, OFlags::PATH).and_then(|file| file.metadata()) {
+            Ok(metadata) => regular(&metadata, &path).map(|()| Some(found(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at(error, &path)),
+            Err(error) => Err(error_at(error, &path)),
         }
     }
 
     fn get(&self, key: &str) -> Result<Option<(Bytes, ObjectInfo)>> {
-        let Some(found) = self.look(key)? else { return Ok(None) };
         let path = self.path(key);
-        match fs::read(&path) {
-            Ok(content) => Ok(Some((Bytes::from(content), found))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at(error, &path)),
-        }
+        let failed = |error| error_at(error, &path);
+        let mut file = match self.open(key, OFlags::RDONLY | OFlags::NONBLOCK) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        regular(&metadata, &path)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).map_err(failed)?;
+        Ok(Some((Bytes::from(content), found(&metadata))))
     }
 
     fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, _token: &str) -> Result<()> {
         let path = self.path(key);
-        // A folder cannot compare and swap: what remains is a look before the rename.
+        // A folder cannot compare and swap: what remains is a look before the rename. Where it
+        // matters, the caller holds the lock of `UploadStore::lock`.
         if let Condition::Unchanged(before) = condition
             && self.look(key)?.as_ref() != Some(before)
         {
-            return Err(at(io::ErrorKind::AlreadyExists.into(), &path));
+            return Err(error_at(io::ErrorKind::AlreadyExists.into(), &path));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let staged = path.with_file_name(format!(".{name}.{}", random_word()?));
-        let written = make_folders(folder_of(&path)).and_then(|()| {
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&staged)?;
+        let staged = format!(".{name}.{}", random_word()?);
+        let staged = OsStr::new(&staged);
+        let (folder, _) = self.new_place(key).map_err(|error| error_at(error, &path))?;
+        let written = new_file(&folder, staged).and_then(|mut file| {
             file.write_all(&content)?;
             file.sync_all()?;
-            self.publish(&staged, key, matches!(condition, Condition::New))
+            self.publish((&folder, staged), key, matches!(condition, Condition::New))
         });
         written.map_err(|error| {
             // What cannot be removed is hidden and small.
-            let _ = fs::remove_file(&staged);
-            at(error, &path)
+            let _ = unlinkat(&folder, staged, AtFlags::empty());
+            error_at(error, &path)
         })
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ListedObject>> {
-        let (folder, mut listed) = (self.path(prefix), Vec::new());
-        self.walk(&folder, prefix, &mut listed).map_err(|error| at(error, &folder))?;
-        listed.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut listed = Vec::new();
+        let folder = self.open(prefix, OFlags::RDONLY | OFlags::DIRECTORY);
+        match folder.and_then(|folder| walk(&OwnedFd::from(folder), prefix, &mut listed)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error_at(error, &self.path(prefix)));
+            }
+            _ => listed.sort_by(|a, b| a.key.cmp(&b.key)),
+        }
         Ok(listed)
     }
 
     fn remove(&self, keys: Vec<String>) -> Result<()> {
         let mut folders = BTreeSet::new();
         for key in &keys {
-            let path = self.path(key);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(at(error, &path));
-                }
-                _ => self.prune(key),
-            }
-            folders.insert(folder_of(&path).to_owned());
+            self.remove_one(key).map_err(|error| error_at(error, &self.path(key)))?;
+            self.prune(key);
+            folders.insert(key.rfind('/').map_or("", |at| &key[..=at]));
         }
         for folder in folders {
-            match sync_folder(&folder) {
+            let opened = self.open(folder, OFlags::RDONLY | OFlags::DIRECTORY);
+            match opened.and_then(|opened| opened.sync_all()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(at(error, &folder));
+                    return Err(error_at(error, &self.path(folder)));
                 }
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+/// Makes a file that is not there yet.
+fn new_file(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    Ok(File::from(openat(folder, name, flags, Mode::from_raw_mode(FILE_MODE))?))
+}
+
+/// Refuses what a job can neither read nor replace.
+fn regular(metadata: &Metadata, path: &Path) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let place = path.display().to_string();
+    if metadata.is_dir() {
+        return Err(Error::options("a folder is there, and the job wants a file")
+            .at(place)
+            .hint("end `path` by `/` to write into the folder"));
+    }
+    Err(Error::unsupported("neither a file nor a folder").at(place))
 }
 
 fn found(metadata: &Metadata) -> ObjectInfo {

@@ -80,7 +80,9 @@ impl Destination {
                 let object = store.look(key)?;
                 let append = match (&object, replace, if_exists) {
                     (_, true, _) | (None, ..) => false,
-                    (Some(_), false, IfExists::Error) => return Err(taken(store, key)),
+                    (Some(found), false, IfExists::Error) => {
+                        return Err(taken(store, key, found.run()));
+                    }
                     (Some(_), false, IfExists::Append) if store.disk().is_none() => {
                         return Err(no_append(store, key));
                     }
@@ -95,7 +97,8 @@ impl Destination {
                     && if_exists == IfExists::Error
                     && (data || !self.visible(store)?.is_empty())
                 {
-                    return Err(taken(store, root));
+                    let run = manifest.as_ref().map(|(manifest, _)| manifest.run.as_str());
+                    return Err(taken(store, root, run));
                 }
                 let doomed = match (replace, overwrite) {
                     (false, _) => Vec::new(),
@@ -105,6 +108,7 @@ impl Destination {
                     }
                     (true, Overwrite::Prefix) => self.all(store)?,
                 };
+                doomed.iter().try_for_each(|key| store.check_removal(key))?;
                 let new_folder = !store.folder_exists(root)?;
                 Ok(PriorState { manifest, doomed, new_folder, ..PriorState::default() })
             }
@@ -186,8 +190,9 @@ fn no_such_mode(mode: WriteMode) -> Error {
         .hint("use `insert` (with `if_exists = \"append\"` to add objects) or `overwrite`")
 }
 
-fn taken(store: &dyn UploadStore, key: &str) -> Error {
-    Error::exists("there is data already")
+fn taken(store: &dyn UploadStore, key: &str, run: Option<&str>) -> Error {
+    let by = run.filter(|run| !run.is_empty()).map(|run| format!(", of run `{run}`"));
+    Error::exists(format!("there is data already{}", by.unwrap_or_default()))
         .with_code(code::FILE_EXISTS)
         .at(store.name(key))
         .hint("use `if_exists = \"append\"` below a prefix, or `write_mode = \"overwrite\"`")

@@ -51,6 +51,7 @@ impl Publication<'_> {
         let lists =
             try_concurrently(&receipts, |receipt| self.run_folder.done(self.store, receipt))?;
         let entries = lists.concat();
+        let _lock = self.store.lock(self.cancel)?;
         let step = match self.destination {
             Destination::Folder { root } => self.publish_folder(root, &entries)?,
             Destination::File { key, .. } => self.publish_file(key, &entries)?,
@@ -91,7 +92,7 @@ impl Publication<'_> {
         let outcome = match &current {
             Some((manifest, _)) if manifest.has(&self.plan.run) => ChunkOutcome::AlreadyCommitted,
             _ if !same(current.as_ref(), self.before.manifest.as_ref()) => {
-                return Err(changed(self.store, root));
+                return Err(self.changed(root, run_of(current.as_ref())));
             }
             _ => match self.put_in(root, entries)? {
                 Ok(()) => ChunkOutcome::Committed,
@@ -188,7 +189,7 @@ impl Publication<'_> {
             return Ok(Ok(ChunkOutcome::AlreadyCommitted));
         }
         if now.is_some() && !old.is_some_and(|old| same_object(now.as_ref(), Some(old))) {
-            return Err(changed(self.store, key));
+            return Err(self.changed(key, now.as_ref().and_then(ObjectInfo::run)));
         }
         let again = self.run_folder.note_publishing(self.store)?;
         let step = self.settle(&entry, old.is_none(), old, again)?;
@@ -257,7 +258,8 @@ impl Publication<'_> {
                     continue;
                 }
                 Reply::Conflict(_) | Reply::Unconditional if there => {
-                    return Err(changed(self.store, &entry.key));
+                    let found = now.as_ref().ok().and_then(Option::as_ref);
+                    return Err(self.changed(&entry.key, found.and_then(ObjectInfo::run)));
                 }
                 Reply::Refused(error) if now.is_ok() => return Err(error.clone()),
                 _ => {}
@@ -348,8 +350,9 @@ impl Publication<'_> {
                     return Ok(Ok((entry, found.clone())));
                 }
                 (Ok(()), Err(_)) => return Ok(Ok((entry.clone(), told(&entry)))),
-                (Err(error), Ok(_)) if error.kind == ErrorKind::Exists => {
-                    return Err(changed(self.store, key));
+                (Err(error), Ok(now)) if error.kind == ErrorKind::Exists => {
+                    let run = now.as_ref().and_then(|(_, found)| found.run());
+                    return Err(self.changed(key, run));
                 }
                 (Err(error), Ok(_)) if is_definite(&error) => return Err(error),
                 (put, _) => put.map_or_else(Reply::Lost, |()| Reply::Done),
@@ -369,8 +372,9 @@ impl Publication<'_> {
             let Err(error) = put else { return Ok(Ok(())) };
             match Manifest::read(self.store, root) {
                 Ok(Some((now, _))) if now.has(&self.plan.run) => return Ok(Ok(())),
-                Ok(_) if error.kind == ErrorKind::Exists => return Err(changed(self.store, root)),
-                Ok(now) if !same(now.as_ref(), before) => return Err(changed(self.store, root)),
+                Ok(now) if error.kind == ErrorKind::Exists || !same(now.as_ref(), before) => {
+                    return Err(self.changed(root, run_of(now.as_ref())));
+                }
                 Ok(_) if is_definite(&error) => return Err(error),
                 _ => {}
             }
@@ -378,6 +382,22 @@ impl Publication<'_> {
                 return Ok(Err(format!("the manifest below {}: {error}", self.store.name(root))));
             }
         }
+    }
+
+    /// Another run has won; this one publishes nothing.
+    fn changed(&self, key: &str, run: Option<&str>) -> Error {
+        let message = match run {
+            Some(run) => format!("run `{run}` has written there during this run"),
+            None => "another process has written there during this run".to_owned(),
+        };
+        let hint = match self.plan.mode {
+            WriteMode::Overwrite => "nothing of this run stays; run the job again to replace it",
+            _ => {
+                "nothing of this run stays; run the job again, with `if_exists = \"append\"` to add \
+                 to what is there now"
+            }
+        };
+        Error::exists(message).with_code(code::FILE_CHANGED).at(self.store.name(key)).hint(hint)
     }
 
     /// What follows the commit point: it can be repeated, and nothing depends on it.
@@ -394,7 +414,7 @@ impl Publication<'_> {
 
 /// Whether an object's token names a run.
 pub(crate) fn is_token_of(found: &ObjectInfo, run: &str) -> bool {
-    found.token.as_ref().is_some_and(|token| token.split('/').next() == Some(run))
+    found.run() == Some(run)
 }
 
 /// Nothing was done, and trying again does not help.
@@ -432,9 +452,7 @@ fn taken_for_dead(store: &dyn UploadStore, root: &str) -> Error {
         .hint("nothing was published; set `abandoned_after` to more than a run may be inactive")
 }
 
-fn changed(store: &dyn UploadStore, key: &str) -> Error {
-    Error::exists("another process has written there during the run")
-        .with_code(code::FILE_CHANGED)
-        .at(store.name(key))
-        .hint("nothing was published; run the job again")
+/// The run that wrote a folder's manifest.
+fn run_of(manifest: Option<&(Manifest, ObjectInfo)>) -> Option<&str> {
+    manifest.map(|(manifest, _)| manifest.run.as_str()).filter(|run| !run.is_empty())
 }

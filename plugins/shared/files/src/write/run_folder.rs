@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
-use transload_plugin_api::{Error, ErrorKind, Receipt, Result};
+use transload_plugin_api::{Error, ErrorKind, Receipt, Result, code};
 
 use super::{
     concurrent::try_concurrently,
@@ -60,9 +60,22 @@ impl RunFolder {
         Ok(Self { prefix: format!("{root}{FOLDER}{run}/") })
     }
 
+    /// Marks the run as being worked on by this process; returns what proves that it is not.
+    pub(crate) fn hold(&self, store: &dyn UploadStore) -> Result<Option<String>> {
+        store.hold(&self.prefix)
+    }
+
+    /// Whether no process works on the run any more, by the note that it left.
+    pub(crate) fn is_abandoned(&self, store: &dyn UploadStore, before: &PriorState) -> bool {
+        let holder = before.holder.as_deref();
+        holder.is_some_and(|holder| store.is_abandoned(&self.prefix, holder))
+    }
+
     /// Remembers how the target was. A second call changes nothing.
     pub(crate) fn create(&self, store: &dyn UploadStore, before: &PriorState) -> Result<()> {
-        match self.put(store, "before.json", &json(before)?, Condition::New) {
+        // Held first: what has a note and is not held counts as abandoned.
+        let before = PriorState { holder: self.hold(store)?, ..before.clone() };
+        match self.put(store, "before.json", &json(&before)?, Condition::New) {
             Err(error) if error.kind == ErrorKind::Exists => Ok(()),
             outcome => outcome,
         }
@@ -127,7 +140,13 @@ impl RunFolder {
         if super::hexadecimal(&Sha256::digest(&text)) != told.sha256 {
             return Err(wrong("the list of a task's uploads is not the one it finished with"));
         }
-        parse(store, &key, &text)
+        let entries: Vec<UploadEntry> = parse(store, &key, &text)?;
+        let rows: u64 = entries.iter().map(|entry| entry.rows).sum();
+        if (entries.len(), rows) == (told.objects, told.rows) {
+            return Ok(entries);
+        }
+        let (found, told) = ((entries.len(), rows), (told.objects, told.rows));
+        Err(rows_differ(found, told).at(store.name(&key)))
     }
 
     /// Notes the one upload that those of all tasks were joined to.
@@ -218,6 +237,12 @@ impl RunFolder {
 
     /// Removes all that the run has kept.
     pub(crate) fn remove(&self, store: &dyn UploadStore) -> Result<()> {
+        let outcome = self.remove_notes(store);
+        store.release(&self.prefix);
+        outcome
+    }
+
+    fn remove_notes(&self, store: &dyn UploadStore) -> Result<()> {
         let mut keys: Vec<_> =
             store.list(&self.prefix)?.into_iter().map(|listed| listed.key).collect();
         if keys.is_empty() {
@@ -256,6 +281,15 @@ impl RunFolder {
     ) -> Result<()> {
         store.put(&self.key(name), Bytes::copy_from_slice(text), condition, name)
     }
+}
+
+/// Staged files, and their rows, are not what was counted.
+pub(super) fn rows_differ(found: (usize, u64), counted: (usize, u64)) -> Error {
+    let message = format!(
+        "{} staged file(s) hold {} rows, and {} row(s) in {} file(s) were written",
+        found.0, found.1, counted.1, counted.0
+    );
+    Error::defect(message).with_code(code::FILE_ROWS).hint("nothing was published; run it again")
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {

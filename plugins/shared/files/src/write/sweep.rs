@@ -4,7 +4,7 @@
 //! | how far | what goes, and when |
 //! |---|---|
 //! | committed | its staging, and what it had replaced and not yet removed; at once |
-//! | at work | all that it has staged, after `abandoned_after` without activity |
+//! | at work | all that it has staged: at once if its process is proven to be gone, else after `abandoned_after` without activity |
 //! | publishing | that, and the objects that are provably its own, which no manifest names |
 //! | unknown | nothing: people look at it |
 //!
@@ -47,6 +47,8 @@ pub(crate) enum Progress {
 pub(crate) struct Leftover {
     pub(crate) run: String,
     pub(crate) progress: Progress,
+    /// It is proven that no process works on it.
+    pub(crate) abandoned: bool,
     /// Uploads that were begun.
     pub(crate) uploads: usize,
     /// Since anything of it changed.
@@ -57,9 +59,21 @@ impl Leftover {
     fn is_dead(&self, after: Duration) -> bool {
         match self.progress {
             Progress::Committed | Progress::Swept => true,
-            Progress::Working | Progress::Publishing => self.age >= after,
+            Progress::Working | Progress::Publishing => self.abandoned || self.age >= after,
             Progress::Unknown => false,
         }
+    }
+
+    /// Finds out whether it is committed, or abandoned.
+    fn look_closer(&mut self, store: &dyn UploadStore, root: &str) -> Result<()> {
+        let Ok(run_folder) = RunFolder::new(root, &self.run) else { return Ok(()) };
+        if self.progress > Progress::Working && is_committed(store, root, &run_folder, &self.run)? {
+            self.progress = Progress::Committed;
+            return Ok(());
+        }
+        let before = run_folder.before(store)?;
+        self.abandoned = before.is_some_and(|before| run_folder.is_abandoned(store, &before));
+        Ok(())
     }
 
     /// What a plan says of it; `after` is when a run counts as dead.
@@ -77,6 +91,8 @@ impl Leftover {
                 );
             }
             Progress::Swept => "is being removed",
+            Progress::Working if self.abandoned => "was left by a killed process",
+            Progress::Publishing if self.abandoned => "was killed while it published",
             Progress::Working => "is in progress, or was left by a killed process",
             Progress::Publishing => "is publishing, or was killed while it did",
         };
@@ -109,6 +125,7 @@ pub(crate) fn leftovers(store: &dyn UploadStore, root: &str, run: &str) -> Resul
         let entry = runs.entry(owner.to_owned()).or_insert_with(|| Leftover {
             run: owner.to_owned(),
             progress: Progress::Working,
+            abandoned: false,
             uploads: 0,
             age,
         });
@@ -122,11 +139,8 @@ pub(crate) fn leftovers(store: &dyn UploadStore, root: &str, run: &str) -> Resul
         });
     }
     let mut leftovers: Vec<_> = runs.into_values().collect();
-    let begun = leftovers.iter_mut().filter(|it| it.progress > Progress::Working);
-    for leftover in begun {
-        let Ok(run_folder) = RunFolder::new(root, &leftover.run) else { continue };
-        match is_committed(store, root, &run_folder, &leftover.run) {
-            Ok(true) => leftover.progress = Progress::Committed,
+    for leftover in &mut leftovers {
+        match leftover.look_closer(store, root) {
             // Notes that cannot be understood say nothing.
             Err(error) if error.kind != ErrorKind::Data => return Err(error),
             _ => {}
@@ -278,8 +292,11 @@ mod tests {
             (Swept, 0, true),
         ] {
             let age = Duration::from_secs(quiet);
-            let leftover = Leftover { run: "r-1".to_owned(), progress, uploads: 0, age };
+            let leftover =
+                Leftover { run: "r-1".to_owned(), progress, abandoned: false, uploads: 0, age };
             assert_eq!(leftover.is_dead(hour), dead, "{progress:?} {quiet}");
+            let abandoned = Leftover { abandoned: true, ..leftover };
+            assert_eq!(abandoned.is_dead(hour), progress != Unknown, "{progress:?}");
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     name_template::{NameTemplate, Naming, check_key},
     object::{Frame, OpenObject},
     partition::{PartitionRows, Partitioner},
+    run_folder::rows_differ,
     upload::{Upload, UploadSettings},
     upload_store::UploadStore,
 };
@@ -100,6 +101,9 @@ pub(crate) struct FilesWriteTask {
     /// Counts writes, to know which object was written longest ago.
     clock: u64,
     open: bool,
+    /// Rows taken in committed chunks, and in the open one.
+    rows: u64,
+    chunk_rows: u64,
     settled: Vec<UploadEntry>,
     finished: bool,
 }
@@ -125,6 +129,8 @@ impl FilesWriteTask {
             committed_number: 0,
             clock: 0,
             open: false,
+            rows: 0,
+            chunk_rows: 0,
             settled: Vec::new(),
             finished: false,
         })
@@ -306,6 +312,11 @@ impl FilesWriteTask {
         }
         self.settle()?;
         self.settled.sort_by(|a, b| a.key.cmp(&b.key));
+        let staged: u64 = self.settled.iter().map(|entry| entry.rows).sum();
+        if staged != self.rows {
+            let files = self.settled.len();
+            return Err(rows_differ((files, staged), (files, self.rows)));
+        }
         let attempt = (self.uploads.task, self.uploads.epoch);
         let receipt = self.uploads.run_folder.note_done(self.store(), attempt, &self.settled)?;
         self.finished = true;
@@ -341,6 +352,7 @@ impl WriteTask for FilesWriteTask {
         }
         dirty.sort_by_key(|row| row.row);
         let inserted = (batch.num_rows() - dirty.len()) as u64;
+        self.chunk_rows += inserted;
         Ok(Written { inserted, dirty, ..Written::default() })
     }
 
@@ -349,6 +361,7 @@ impl WriteTask for FilesWriteTask {
         self.expect_open(true)?;
         self.commit_lanes()?;
         self.committed_number = self.number;
+        self.rows += std::mem::take(&mut self.chunk_rows);
         self.open = false;
         Ok(ChunkOutcome::Committed)
     }
@@ -358,6 +371,7 @@ impl WriteTask for FilesWriteTask {
             return Ok(());
         }
         self.open = false;
+        self.chunk_rows = 0;
         self.number = self.committed_number;
         self.lanes.retain(|_, lane| {
             lane.new.clear();

@@ -95,7 +95,7 @@ impl Upload {
         self.entry.size += bytes.len() as u64;
         self.tail_bytes += bytes.len() as u64;
         self.tail.push_back(bytes);
-        if self.settings.store.smallest_part() == 1 && self.tail_bytes >= DIRECT {
+        if self.settings.store.writes_through() && self.tail_bytes >= DIRECT {
             return self.write_through();
         }
         while self.tail_bytes >= part_size(self.settings.part_size, self.index) {

@@ -36,6 +36,13 @@ pub struct ObjectInfo {
     pub token: Option<String>,
 }
 
+impl ObjectInfo {
+    /// The run that our mark names.
+    pub(crate) fn run(&self) -> Option<&str> {
+        self.token.as_deref()?.split('/').next()
+    }
+}
+
 /// How a store shows whose an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnershipProof {
@@ -147,6 +154,37 @@ pub trait UploadStore: Send + Sync {
     /// Bytes of a part at least, the last one excepted.
     fn smallest_part(&self) -> u64 {
         SMALLEST_PART
+    }
+
+    /// Whether committed bytes are best sent at once, because a part costs no request.
+    fn writes_through(&self) -> bool {
+        false
+    }
+
+    /// Refuses a key that [`UploadStore::remove`] would refuse: it is reached through a link.
+    fn check_removal(&self, _key: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Waits until no other process publishes into the job's folder, and keeps others out until the
+    /// result is dropped. `None` where the store cannot: what it does on a condition has to do.
+    fn lock(&self, _cancel: &Cancel) -> Result<Option<Box<dyn Send>>> {
+        Ok(None)
+    }
+
+    /// Marks a run's folder as in use until [`UploadStore::release`], or until this process ends.
+    /// The result is noted for [`UploadStore::is_abandoned`]; `None` where that cannot be told.
+    fn hold(&self, _folder: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// The run is over.
+    fn release(&self, _folder: &str) {}
+
+    /// Whether it is proven that no process works in a run's folder any more; `holder` is what
+    /// [`UploadStore::hold`] returned for it.
+    fn is_abandoned(&self, _folder: &str, _holder: &str) -> bool {
+        false
     }
 
     /// Whether uploads that have begun are noted beside the output, so that another process can

@@ -350,7 +350,7 @@ impl Writer for FilesWriter {
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
         let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
         if run_folder.before(&*store)?.is_some() {
-            return Ok(());
+            return run_folder.hold(&*store).map(drop);
         }
         sweep(&*store, self.destination.root(), &plan.run, self.options.abandoned_after())?;
         let mut before = self.look(&*store, plan)?;
@@ -392,6 +392,7 @@ impl Writer for FilesWriter {
             }
             return Err(not_prepared(plan));
         };
+        run_folder.hold(&*store)?;
         let kept = self.kept(plan)?;
         let publication = Publication {
             store: &*store,
