@@ -9,7 +9,8 @@ use transload_plugin_api::{Error, ErrorKind, code};
 use crate::{
     error_chain::{chain, find},
     login::NoInstanceLogin,
-    network::{Forbidden, TlsFailure},
+    network::{BadAnswer, Forbidden, Silent, TlsFailure},
+    pages::wrong,
 };
 
 /// The code of errors about an object that is not the listed one any more.
@@ -171,6 +172,13 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
     let innermost = scrubbed(&chain(error).last().map(ToString::to_string).unwrap_or_default());
     if let Some(forbidden) = find::<Forbidden>(error) {
         return Error::denied(forbidden.to_string()).with_code(code::OBJECT_ENDPOINT).at(what);
+    }
+    if let Some(bad) = find::<BadAnswer>(error) {
+        return wrong(bad.to_string(), what);
+    }
+    if let Some(silent) = find::<Silent>(error) {
+        return failed(NO_CONNECTION, silent.to_string())
+            .hint("are `endpoint` and `region` right, and is the server up?");
     }
     if let Some(distrust) = find::<TlsFailure>(error) {
         return failed(NO_TLS, distrust.to_string()).hint(distrust.hint());

@@ -15,6 +15,7 @@
 //! | `failure`, `error_chain` | what the store's errors mean, and what is below them |
 //! | `check` | the way to the store stage by stage |
 //! | `reader` | the reading side's verbs |
+//! | `pages`, `local` | listings page by page; a local folder as a store |
 //! | `listing` | keys, folders and patterns to a frozen list of objects |
 //! | `objects`, `stream` | the store as `transload-files` reads it; one object read in order |
 //! | `download`, `pinned_object`, `permits` | one range over as many requests as it takes; verified answers; how many at once |
@@ -28,10 +29,12 @@ mod download;
 mod error_chain;
 mod failure;
 mod listing;
+mod local;
 mod login;
 mod network;
 mod objects;
 mod options;
+mod pages;
 mod permits;
 mod pinned_object;
 mod reader;

@@ -4,14 +4,20 @@
 use std::{borrow::Cow, collections::HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectMeta, ObjectStoreExt, list::PaginatedListOptions};
+use object_store::{ObjectMeta, ObjectStoreExt};
 use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, StoredFile, is_hidden,
     is_pattern, literal_prefix, partitions,
 };
 use transload_plugin_api::{Error, Result};
 
-use crate::{access::Bucket, address::path_of, options::ReaderOptions};
+use crate::{
+    access::Bucket,
+    address::{Scheme, path_of},
+    local,
+    options::ReaderOptions,
+    pages::{Page, all_pages},
+};
 
 /// The version of an object that has no ETag begins so.
 pub(crate) const MODIFIED: &str = "modified ";
@@ -243,52 +249,28 @@ impl Search<'_> {
 
     /// Everything behind a prefix, or its first level.
     async fn pages(&self, prefix: &str, first_level: bool) -> Result<Page> {
-        let failed = |error| self.bucket.failed(&error, prefix);
-        let mut page = Page::default();
-        let Some(pages) = &self.bucket.pages else {
-            return self.local_page(prefix, first_level).await;
-        };
-        let mut token = None;
-        loop {
-            let options = PaginatedListOptions {
-                delimiter: first_level.then_some(Cow::Borrowed("/")),
-                page_token: token,
-                ..PaginatedListOptions::default()
-            };
-            let asked = Some(prefix).filter(|prefix| !prefix.is_empty());
-            let found = pages.list_paginated(asked, options).await.map_err(failed)?;
-            page.objects.extend(found.result.objects);
-            page.folders.extend(found.result.common_prefixes.into_iter().map(String::from));
-            token = found.page_token;
-            if token.is_none() {
-                page.folders.sort();
-                page.folders.dedup();
-                return Ok(page);
-            }
+        match &self.bucket.pages {
+            Some(store) => all_pages(self.bucket, &**store, prefix, first_level).await,
+            None => self.local_page(prefix, first_level).await,
         }
     }
 
     /// As [`Search::pages`]; a local folder knows whole parts of names only.
     async fn local_page(&self, prefix: &str, first_level: bool) -> Result<Page> {
-        let failed = |error| self.bucket.failed(&error, prefix);
         let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let folder = path_of(folder)?;
-        let store = &self.bucket.store;
-        let mut page = Page::default();
-        if first_level {
-            let found = store.list_with_delimiter(Some(&folder)).await.map_err(failed)?;
-            page.objects = found.objects;
-            page.folders = found.common_prefixes.into_iter().map(String::from).collect();
-        } else {
-            page.objects = store.list(Some(&folder)).try_collect().await.map_err(failed)?;
-        }
-        page.objects.retain(|object| object.location.as_ref().starts_with(prefix));
-        page.folders.retain(|folder| folder.starts_with(prefix));
-        Ok(page)
+        let mut names = local::names(&self.bucket.address, folder, first_level)?;
+        names.files.retain(|key| key.starts_with(prefix));
+        names.folders.retain(|key| key.starts_with(prefix));
+        let looks = stream::iter(names.files).map(async |key| self.look(&key).await);
+        let found = looks.buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        Ok(Page { objects: found.into_iter().flatten().collect(), folders: names.folders })
     }
 
     /// One object; `None` if it is not there.
     async fn look(&self, key: &str) -> Result<Option<ObjectMeta>> {
+        if self.bucket.address.scheme == Scheme::File {
+            local::check(&self.bucket.address, key)?;
+        }
         match self.bucket.store.head(&path_of(key)?).await {
             Ok(object) => Ok(Some(object)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -312,11 +294,4 @@ impl Search<'_> {
         full.extend(looked.into_iter().flatten());
         Ok(full)
     }
-}
-
-/// What a listing shows. Folders have no final `/`.
-#[derive(Default)]
-struct Page {
-    objects: Vec<ObjectMeta>,
-    folders: Vec<String>,
 }

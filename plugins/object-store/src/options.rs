@@ -184,7 +184,7 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
             "request_timeout",
             "How long a response may take to begin, and each further 2 MiB of it to arrive",
         )
-        .default("60 s"),
+        .default("30 s"),
         OptionSpec::new(
             "retries",
             OptionKind::Integer { min: 0, max: 100 },

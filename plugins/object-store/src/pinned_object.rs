@@ -17,10 +17,12 @@ use transload_plugin_api::{Error, Result, code};
 
 use crate::{
     access::Bucket,
-    address::{Scheme, path_of},
+    address::{Address, Scheme, path_of},
     failure::{CHANGED, error_of},
     listing::{MODIFIED, version},
+    local,
     network::Traffic,
+    pages::{is_header_value, wrong},
     permits::{Permit, Permits},
 };
 
@@ -41,7 +43,8 @@ pub(crate) struct PinnedObject {
     file: StoredFile,
     /// The condition of every request; none where the store has no ETags.
     tag: Option<String>,
-    is_local: bool,
+    /// The address of a local folder.
+    local: Option<Address>,
     pub(crate) limits: RequestLimits,
     pub(crate) traffic: Arc<Traffic>,
 }
@@ -80,13 +83,16 @@ impl PinnedObject {
             let message = format!("`{}` is not in {}", file.name, bucket.address.words());
             return Err(Error::data(message));
         };
+        if !is_header_value(&file.version) {
+            return Err(wrong("the listed version has characters that no ETag has", &file.name));
+        }
         Ok(Self {
+            local: (bucket.address.scheme == Scheme::File).then(|| bucket.address.clone()),
             store: Arc::clone(&bucket.store),
             permits: Arc::clone(&bucket.permits),
             path: path_of(key)?,
             file: file.clone(),
             tag: condition(bucket.address.scheme, &file.version),
-            is_local: bucket.address.scheme == Scheme::File,
             limits: RequestLimits {
                 timeout: bucket.request_timeout,
                 retries: bucket.retry.max_retries,
@@ -109,9 +115,12 @@ impl PinnedObject {
     /// the listed version.
     pub(crate) async fn request(&self, range: Range<u64>) -> Result<Response, RequestError> {
         let permit = self.permits.acquire().await.map_err(RequestError::Fatal)?;
-        let until = match self.is_local {
-            true => range.end.min(range.start + LOCAL_REQUEST),
-            false => range.end,
+        let until = match &self.local {
+            Some(address) => {
+                local::check(address, self.path.as_ref()).map_err(RequestError::Fatal)?;
+                range.end.min(range.start + LOCAL_REQUEST)
+            }
+            None => range.end,
         };
         let range = range.start..until;
         let mut options = GetOptions {
@@ -160,13 +169,21 @@ impl PinnedObject {
     }
 
     async fn refused(&self, error: &StoreError) -> Error {
+        let text = error.to_string();
         match error {
             StoreError::Precondition { .. } => changed(&self.file.name, "it has another ETag now"),
-            _ if error.to_string().contains("non-partial response") => {
+            _ if text.contains("non-partial response") => {
                 self.wrong("the server sent the whole object")
             }
+            // The client does not show the types of these errors.
+            _ if text.contains("Requested ") && text.contains(", got ") => {
+                self.wrong("the response is of another stretch than was asked for")
+            }
+            _ if text.contains("Header missing from response") => {
+                self.wrong("the response has no `Content-Length`, or no `ETag`")
+            }
             // A file that is being written may be too short for a range, or end within it.
-            _ if self.is_local => match self.store.head(&self.path).await {
+            _ if self.local.is_some() => match self.store.head(&self.path).await {
                 Ok(found) if !self.is_listed(&found) => self.changed(&found),
                 _ => self.failed(error),
             },

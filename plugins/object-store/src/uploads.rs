@@ -12,10 +12,11 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use object_store::{
     Attribute, Attributes, Error as StoreError, GetOptions, GetResult, ObjectMeta, ObjectStore,
     ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, UpdateVersion,
+    list::PaginatedListStore,
     multipart::{MultipartStore, PartId},
 };
 use reqwest::Method;
@@ -29,11 +30,12 @@ use crate::{
     access::Bucket,
     address::{Scheme, path_of},
     failure::{Failure, element},
+    pages::{all_pages, wrong},
     signed_request::{SignedRequest, SignedRequests, SignedResponse},
 };
 
 /// How long cleaning up may wait for one response once the job is being stopped.
-const CLEANING: Duration = Duration::from_secs(30);
+const CLEANING: Duration = Duration::from_secs(2);
 
 /// How long the beginning of an upload may take once the job is being stopped.
 const BEGINNING: Duration = Duration::from_secs(5);
@@ -42,6 +44,7 @@ const BEGINNING: Duration = Duration::from_secs(5);
 pub(crate) struct BucketUploads {
     bucket: Arc<Bucket>,
     multipart: Arc<dyn MultipartStore>,
+    pages: Arc<dyn PaginatedListStore>,
     /// The store was found not to put on a condition.
     unconditional: AtomicBool,
 }
@@ -50,11 +53,12 @@ impl BucketUploads {
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a store without uploads by parts.
     pub(crate) fn new(bucket: &Arc<Bucket>) -> Result<Self> {
-        let multipart = bucket
-            .multipart
-            .clone()
-            .ok_or_else(|| Error::unsupported("the store has no uploads by parts"))?;
-        Ok(Self { bucket: Arc::clone(bucket), multipart, unconditional: AtomicBool::new(false) })
+        let (Some(multipart), Some(pages)) = (bucket.multipart.clone(), bucket.pages.clone())
+        else {
+            return Err(Error::unsupported("the store has no uploads by parts"));
+        };
+        let unconditional = AtomicBool::new(false);
+        Ok(Self { bucket: Arc::clone(bucket), multipart, pages, unconditional })
     }
 
     fn store(&self) -> &dyn ObjectStore {
@@ -65,6 +69,9 @@ impl BucketUploads {
     /// cleaning up.
     fn ask<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         if self.bucket.cancel.is_cancelled() {
+            if !self.bucket.traffic.responded() {
+                return Err(Error::cancelled("stopped on request"));
+            }
             return self.bucket.wait_regardless(CLEANING, future);
         }
         self.bucket.wait(future)
@@ -218,7 +225,7 @@ impl UploadStore for BucketUploads {
 
     fn complete(&self, upload: UploadId<'_>, parts: &[String], new: bool) -> Reply {
         // Never abandoned half-way: the response decides what may be deleted.
-        let limit = self.bucket.retry.retry_timeout + CLEANING;
+        let limit = self.bucket.retry.retry_timeout + self.bucket.request_timeout;
         let outcome = self.bucket.wait_regardless(limit, async {
             match &self.bucket.own {
                 Some(own) => Ok(self.complete_by_request(own, upload, parts, new).await),
@@ -268,7 +275,11 @@ impl UploadStore for BucketUploads {
                     if element(&page, "IsTruncated").as_deref() == Some("true") =>
                 {
                     let (key, id) = (query_value(&key), query_value(&id));
-                    marker = format!("&key-marker={key}&upload-id-marker={id}");
+                    let next = format!("&key-marker={key}&upload-id-marker={id}");
+                    if next == marker {
+                        return Err(wrong("the list of uploads has no end", what));
+                    }
+                    marker = next;
                 }
                 _ => return Ok(Some(found)),
             }
@@ -332,15 +343,14 @@ impl UploadStore for BucketUploads {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ListedObject>> {
-        let folder = prefix.trim_end_matches('/');
-        let path = (!folder.is_empty()).then(|| path_of(folder)).transpose()?;
+        let listed = |meta: ObjectMeta| ListedObject {
+            key: meta.location.as_ref().to_owned(),
+            size: meta.size,
+            modified: meta.last_modified.timestamp(),
+        };
         self.ask(async {
-            let listed = self.store().list(path.as_ref()).map_ok(|meta: ObjectMeta| ListedObject {
-                key: meta.location.as_ref().to_owned(),
-                size: meta.size,
-                modified: meta.last_modified.timestamp(),
-            });
-            listed.try_collect().await.map_err(|error| self.failed(&error, prefix))
+            let page = all_pages(&self.bucket, &*self.pages, prefix, false).await?;
+            Ok(page.objects.into_iter().map(listed).collect())
         })
     }
 

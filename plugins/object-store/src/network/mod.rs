@@ -1,6 +1,7 @@
 //! The HTTP client under every request: which hosts and addresses it may speak to, what it trusts,
 //! and counts of what went wrong on the way. Requests are made and signed by the store's client.
 
+mod answer;
 mod hosts;
 mod tls;
 
@@ -11,7 +12,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Once,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,10 +31,14 @@ use reqwest::{
 };
 use transload_plugin_api::{Count, Error, Result, code};
 
-use self::hosts::is_forbidden;
 pub(crate) use self::{
+    answer::BadAnswer,
     hosts::{GOOGLE_METADATA, METADATA_HOSTS, is_loopback},
     tls::TlsFailure,
+};
+use self::{
+    answer::{Expected, error_text},
+    hosts::is_forbidden,
 };
 use crate::pinned_object::ContentRequest;
 
@@ -49,10 +54,20 @@ pub(crate) struct Traffic {
     pub(crate) late: AtomicU64,
     /// Connections not made or lost.
     pub(crate) broken: AtomicU64,
+    /// Some response has come.
+    responded: AtomicBool,
 }
 
 impl Traffic {
+    /// Whether any response has come: a server that has sent none may not be one.
+    pub(crate) fn responded(&self) -> bool {
+        self.responded.load(Ordering::Relaxed)
+    }
+
     fn count(&self, answer: &Result<HttpResponse, HttpError>) {
+        if answer.is_ok() {
+            self.responded.store(true, Ordering::Relaxed);
+        }
         let counter = match answer {
             Ok(answer) => match answer.status() {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => &self.throttled,
@@ -155,6 +170,11 @@ impl Connector {
     /// of its body by the stream that reads it.
     async fn request_content(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answer = HttpService::call(&self.content, request);
+        let answer = async {
+            let answer = answer.await?;
+            let is_error = !answer.status().is_success();
+            Ok(if is_error { error_text(answer).await } else { answer })
+        };
         let answer = tokio::time::timeout(self.request_timeout, answer).await;
         answer.unwrap_or_else(|elapsed| Err(HttpError::new(HttpErrorKind::Timeout, elapsed)))
     }
@@ -183,12 +203,21 @@ impl HttpService for Connector {
         let host = host.to_owned();
         let answer = match request.extensions().get::<ContentRequest>() {
             Some(_) => self.request_content(request).await,
-            None => HttpService::call(&self.client, request).await,
+            None => {
+                let expected = Expected::of(&request);
+                match HttpService::call(&self.client, request).await {
+                    Ok(answer) => expected.checked(answer).await,
+                    Err(error) => Err(error),
+                }
+            }
         };
         self.traffic.count(&answer);
         answer.map_err(|error| match TlsFailure::of(&error, host) {
             // Asking again would be answered by the same certificate.
             Some(distrust) => HttpError::new(HttpErrorKind::Unknown, distrust),
+            None if error.kind() == HttpErrorKind::Timeout && !self.traffic.responded() => {
+                HttpError::new(HttpErrorKind::Unknown, Silent(self.request_timeout))
+            }
             None => error,
         })
     }
@@ -279,6 +308,19 @@ impl Resolve for CheckedNames {
         })
     }
 }
+
+/// A server that has not sent anything: asking again would take as long again.
+#[derive(Debug)]
+pub(crate) struct Silent(Duration);
+
+impl fmt::Display for Silent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f32();
+        write!(f, "the server has sent no response within {seconds} s (`request_timeout`)")
+    }
+}
+
+impl std::error::Error for Silent {}
 
 /// A host or address that is not spoken to.
 #[derive(Debug)]

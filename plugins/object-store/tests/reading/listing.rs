@@ -142,3 +142,40 @@ fn t58_ten_thousand_objects_are_listed_page_by_page() {
     // No request went beyond the literal part of the pattern.
     assert_eq!(faults.seen("ListObjects", &format!("{}/many/0123", bucket.prefix)).len(), 1);
 }
+
+#[test]
+fn a_folder_is_left_by_no_link_and_waits_for_no_pipe() {
+    let bucket = Bucket::folder();
+    bucket.put("a/x.csv", "id\n1\n");
+    let link = |name: &str, to: &std::path::Path| {
+        std::os::unix::fs::symlink(to, bucket.file(name)).unwrap();
+    };
+    link("near", "a".as_ref());
+    assert_eq!(bucket.listed(json!({})).unwrap(), ["a/x.csv", "near/x.csv"]);
+    // What is neither a file nor a folder is no object.
+    let pipe = bucket.file("p.csv");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(bucket.listed(json!({})).unwrap(), ["a/x.csv", "near/x.csv"]);
+    let error = bucket.listed(json!({"path": ["p.csv"]})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
+    assert!(error.message.contains("neither a file nor a folder"), "{error}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::write(elsewhere.path().join("x.csv"), "id\n7\n").unwrap();
+    for (name, to) in [("far", elsewhere.path()), ("b.csv", &elsewhere.path().join("x.csv"))] {
+        link(name, to);
+        for path in ["", "**/*.csv", "*"] {
+            let outcome = bucket.listed(json!({"path": [path]}));
+            assert_eq!(outcome.unwrap_err().code, "FILE-LINK", "{name} {path:?}");
+        }
+        std::fs::remove_file(bucket.file(name)).unwrap();
+    }
+    link("_far", elsewhere.path());
+    assert_eq!(bucket.listed(json!({})).unwrap().len(), 2, "it is hidden");
+    // A link that takes the place of a listed object.
+    let reader = bucket.reader(json!({"path": ["a/x.csv"]}));
+    reader.schema().unwrap();
+    std::fs::remove_file(bucket.file("a/x.csv")).unwrap();
+    link("a/x.csv", &elsewhere.path().join("x.csv"));
+    let error = crate::host::rows(&*reader, 1).unwrap_err();
+    assert!(["FILE-LINK", "FILE-CHANGED"].contains(&error.code.as_str()), "{error}");
+}

@@ -23,6 +23,8 @@ fn impatient() -> Value {
 struct Run {
     plan: WritePlan,
     receipts: Vec<Receipt>,
+    /// As long as it is there, its process may be alive: it holds locks on a disk.
+    _process: Box<dyn Writer>,
 }
 
 /// A run of two tasks, up to its commit.
@@ -35,7 +37,7 @@ fn finished(bucket: &Bucket, options: Value, run: &str, mode: WriteMode, first: 
         write_task(&*writer, &plan, task, &[rows]).unwrap().0
     };
     let receipts = (0..2).map(task).collect();
-    Run { plan, receipts }
+    Run { plan, receipts, _process: writer }
 }
 
 /// A run that was killed after its objects were written, and before the manifest.
@@ -245,10 +247,8 @@ fn what_a_commit_has_not_removed_the_next_run_removes() {
 #[test]
 fn a_week_is_long_enough_by_itself() {
     let bucket = Bucket::new(Kind::Folder);
-    let [dead, asleep] = ["r-1", "r-2"].map(|run| {
-        publishing(&bucket, run);
-        bucket.file(&format!("out/_transload/{run}"))
-    });
+    let _runs = ["r-1", "r-2"].map(|run| publishing(&bucket, run));
+    let [dead, asleep] = ["r-1", "r-2"].map(|run| bucket.file(&format!("out/_transload/{run}")));
     let week = std::time::Duration::from_secs(8 * 24 * 3600);
     for entry in std::fs::read_dir(&dead).unwrap() {
         let file = std::fs::File::open(entry.unwrap().path()).unwrap();
@@ -258,4 +258,21 @@ fn a_week_is_long_enough_by_itself() {
     writer(&bucket, out(json!({}))).prepare(&next).unwrap();
     assert!(!dead.exists() && asleep.exists());
     assert_eq!(ids(&bucket), [0, 1], "the dead one's are gone");
+}
+
+#[test]
+fn a_run_whose_process_is_gone_is_removed_at_once_on_a_disk() {
+    let bucket = Bucket::new(Kind::Folder);
+    bucket.put("out/theirs.csv", "id,name\n99,x\n");
+    let dead = publishing(&bucket, "r-1");
+    let other = plan("r-2", &two_columns(), WriteMode::Insert);
+    let second = writer(&bucket, out(json!({})));
+    second.prepare(&other).unwrap();
+    second.abort(&other, &[]).unwrap();
+    assert!(staged(&bucket, "r-1") && ids(&bucket) == [0, 1, 99], "it is alive");
+    drop(dead);
+    let warnings = writer(&bucket, out(json!({}))).draft(&other).unwrap().warnings;
+    assert!(warnings.iter().any(|it| it.contains("r-1 was killed while")), "{warnings:?}");
+    add(&bucket, out(json!({})));
+    assert_eq!((staged(&bucket, "r-1"), ids(&bucket)), (false, vec![50, 51, 99]));
 }

@@ -209,6 +209,11 @@ fn more_partitions_than_may_be_open_take_turns() {
         let more = json!({
             "path": "o/", "format": "csv", "partition_by": ["land"], "max_open_partitions": 2,
         });
+        let draft = writer(&bucket, more.clone())
+            .draft(&plan("r-1", &three_columns(), WriteMode::Insert))
+            .unwrap();
+        let told = draft.warnings.iter().any(|it| it.starts_with("a task writes 2 partitions"));
+        assert!(told, "{:?}", draft.warnings);
         run(&bucket, more, &three_columns(), &[batches]);
         let contents = contents(&bucket);
         for land in ["A", "B", "C", "D", "E"] {
@@ -220,6 +225,7 @@ fn more_partitions_than_may_be_open_take_turns() {
                 .sum();
             assert_eq!(rows, 12, "{land}");
         }
+        assert_eq!(contents.len(), 5, "one object each: {:?}", contents.keys());
     }
 }
 
