@@ -6,6 +6,7 @@ mod folders;
 mod host;
 mod left_out;
 mod links;
+mod many_partitions;
 mod parquet;
 mod partitions;
 mod racing;

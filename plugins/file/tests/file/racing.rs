@@ -1,12 +1,20 @@
 //! Several runs into one folder at once: one wins, the others say which and leave nothing, and the
 //! manifest names exactly the files that are there.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Barrier, thread};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
 
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
 use tempfile::tempdir;
-use transload_plugin_api::{Column, Error, ErrorKind, Result, WriteMode};
+use transload_plugin_api::{Cancel, Column, Error, ErrorKind, Host, Plugin, Result, WriteMode};
+use transload_plugin_file::FilePlugin;
 
 use crate::host::{batch, columns, names, plan, row, write_task, writer, writing};
 
@@ -88,4 +96,32 @@ fn of_runs_that_write_at_once_one_wins_and_the_other_leaves_nothing() {
             assert!(!out.join("_transload").exists());
         }
     }
+}
+
+#[test]
+fn a_run_that_waits_for_another_one_can_be_stopped() {
+    let folder = tempdir().unwrap();
+    let cancel = Cancel::new();
+    let host = Host::new(Arc::new(()), cancel.clone());
+    let options = writing(folder.path(), json!({"layout": "folder", "format": "csv"}));
+    let writer = FilePlugin.writer(options, host).unwrap();
+    let plan = plan("r1", &one_column(), WriteMode::Insert);
+    writer.prepare(&plan).unwrap();
+    let receipt = write_task(&*writer, &plan, 0, &[rows(3)]).unwrap().0;
+    // Another process publishes.
+    let other = fs::File::open(folder.path()).unwrap();
+    other.lock().unwrap();
+    let waiting = thread::spawn(move || {
+        let error = writer.commit(&plan, &[receipt]).unwrap_err();
+        writer.abort(&plan, &[]).unwrap();
+        (error, Instant::now())
+    });
+    thread::sleep(Duration::from_millis(300));
+    assert!(!waiting.is_finished(), "it waits");
+    cancel.cancel();
+    let stopped = Instant::now();
+    let (error, ended) = waiting.join().unwrap();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    assert!(ended - stopped < Duration::from_secs(1));
+    assert_eq!(names(folder.path()), Vec::<String>::new());
 }

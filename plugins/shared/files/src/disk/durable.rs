@@ -22,18 +22,24 @@ use crate::write::FOLDER;
 /// How often a folder is made anew that another run has removed because it was empty.
 const TRIES: usize = 100;
 
-/// Makes the folder `name` below `root`, and `root` itself, where they are not there.
-pub(super) fn make_folders(root: &Path, name: &Path, links: Links) -> io::Result<OwnedFd> {
+/// Makes the folder `name` below `root`, and `root` itself, where they are not there; `synced` one by
+/// one, or by the caller later.
+pub(super) fn make_folders(
+    root: &Path,
+    name: &Path,
+    links: Links,
+    synced: bool,
+) -> io::Result<OwnedFd> {
     let mut tries = 0;
     loop {
-        match make_folder(root, name, links) {
+        match make_folder(root, name, links, synced) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
             outcome => return outcome,
         }
     }
 }
 
-fn make_folder(root: &Path, name: &Path, links: Links) -> io::Result<OwnedFd> {
+fn make_folder(root: &Path, name: &Path, links: Links, synced: bool) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     match Beneath::new(root).open(name, flags, links) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -43,9 +49,10 @@ fn make_folder(root: &Path, name: &Path, links: Links) -> io::Result<OwnedFd> {
         make_root(root)?;
         return Beneath::new(root).open(name, flags, links);
     };
-    let above = make_folder(root, above, links)?;
+    let above = make_folder(root, above, links, synced)?;
     match mkdirat(&above, last, Mode::from_raw_mode(mode_of(name))) {
-        Ok(()) => fsync(&above)?,
+        Ok(()) if synced => fsync(&above)?,
+        Ok(()) => {}
         // Another task has made it, or what is there is a link to nowhere.
         Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
@@ -102,7 +109,7 @@ mod tests {
     fn a_new_name_never_replaces_another_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let opened = make_folders(folder.path(), Path::new(""), Links::Never).unwrap();
+        let opened = make_folders(folder.path(), Path::new(""), Links::Never, true).unwrap();
         let (from, to) = ((&opened, OsStr::new("from")), (&opened, OsStr::new("to")));
         fs::write(path("from"), "new").unwrap();
         rename_new(from, to).unwrap();
@@ -118,7 +125,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         let made = &|name: &str| {
-            make_folders(&root, Path::new(name), Links::Never).unwrap();
+            make_folders(&root, Path::new(name), Links::Never, true).unwrap();
             let _ = fs::remove_dir(root.join(name));
             let _ = fs::remove_dir(root.join("_transload"));
         };

@@ -8,6 +8,7 @@ mod durable;
 mod join;
 mod local_file;
 mod run_lock;
+mod sync;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -38,6 +39,7 @@ use self::{
     beneath::{Beneath, Links},
     durable::{Place, make_folders, rename_new},
     run_lock::{RunLock, lock_folder},
+    sync::Deferred,
 };
 use crate::write::{
     Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply, UploadId,
@@ -63,12 +65,18 @@ pub struct DiskUploads {
     root: String,
     /// The folders of runs that this process works on.
     held: Mutex<HashMap<String, RunLock>>,
+    deferred: Deferred,
 }
 
 impl DiskUploads {
     /// The folder under `root`, a path below `/` with a final `/`.
     pub fn new(root: &str) -> Self {
-        Self { base: PathBuf::from("/"), root: root.to_owned(), held: Mutex::default() }
+        Self {
+            base: PathBuf::from("/"),
+            root: root.to_owned(),
+            held: Mutex::default(),
+            deferred: Deferred::default(),
+        }
     }
 
     /// Whether the folder, or the nearest one above that is there, can be written to.
@@ -134,7 +142,8 @@ impl DiskUploads {
         let name = Path::new(key.strip_prefix(self.root.as_str()).unwrap_or(key));
         let last = name.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
         let above = name.parent().unwrap_or(Path::new(""));
-        Ok((make_folders(&self.root_path(), above, self.links(key))?, last))
+        let synced = !self.deferred.is_deferred();
+        Ok((make_folders(&self.root_path(), above, self.links(key), synced)?, last))
     }
 
     /// A file that is there, for reading.
@@ -164,7 +173,7 @@ impl DiskUploads {
             }
             renameat(from.0, from.1, to.0, to.1)?;
         }
-        Ok(fsync(&folder)?)
+        if self.deferred.is_deferred() { Ok(()) } else { Ok(fsync(&folder)?) }
     }
 
     /// Removes folders that have become empty, up to the job's own.
@@ -283,7 +292,7 @@ impl UploadStore for DiskUploads {
 
     fn lock(&self, cancel: &Cancel) -> Result<Option<Box<dyn Send>>> {
         let root = self.root_path();
-        let folder = make_folders(&root, Path::new(""), Links::Inside)
+        let folder = make_folders(&root, Path::new(""), Links::Inside, true)
             .map_err(|error| error_at(error, &root))?;
         let locked = lock_folder(folder, &root, cancel)?;
         Ok(locked.map(|lock| Box::new(lock) as Box<dyn Send>))
@@ -294,14 +303,41 @@ impl UploadStore for DiskUploads {
         if !held.contains_key(folder) {
             let path = self.path(folder);
             let name = self.below(folder.trim_end_matches('/'));
-            let lock =
-                run_lock::hold_new(&path, || make_folders(&self.root_path(), name, Links::Never));
+            let lock = run_lock::hold_new(&path, || {
+                make_folders(&self.root_path(), name, Links::Never, true)
+            });
             match lock.map_err(|error| error_at(error, &path))? {
                 Some(lock) => held.insert(folder.to_owned(), lock),
                 None => return Ok(None),
             };
         }
         Ok(run_lock::boot())
+    }
+
+    fn defer_sync(&self, uploads: usize) {
+        let held = self.held.lock();
+        self.deferred.begin(uploads, held.values().next().map(RunLock::folder));
+    }
+
+    fn sync(&self) -> Result<()> {
+        let held = self.held.lock();
+        let synced = self.deferred.sync(held.values().next().map(RunLock::folder));
+        synced.map_err(|error| error_at(error, &self.root_path()))
+    }
+
+    /// On the same disk as the output, which has room for the rows.
+    fn scratch(&self, folder: &str) -> Result<File> {
+        let key = format!("{folder}{}.rows", random_word()?);
+        let made = self.new_place(&key).and_then(|(folder, name)| {
+            let file = new_file(&folder, name)?;
+            unlinkat(&folder, name, AtFlags::empty())?;
+            Ok(file)
+        });
+        made.map_err(|error| error_at(error, &self.path(&key)))
+    }
+
+    fn scratch_place(&self) -> String {
+        self.name(&format!("{}{FOLDER}", self.root))
     }
 
     fn release(&self, folder: &str) {
@@ -341,7 +377,9 @@ impl UploadStore for DiskUploads {
     fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>> {
         let settled = self.open(upload.id, OFlags::RDONLY).and_then(|file| {
             // The folder is synced with the task's list, which is put there behind all uploads.
-            file.sync_all()?;
+            if !self.deferred.is_deferred() {
+                file.sync_all()?;
+            }
             file.metadata()
         });
         let failed = |error| error_at(error, &self.path(upload.id));
@@ -464,7 +502,7 @@ impl UploadStore for DiskUploads {
 
 /// Makes a file that is not there yet.
 fn new_file(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     Ok(File::from(openat(folder, name, flags, Mode::from_raw_mode(FILE_MODE))?))
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fd::OwnedFd,
+    fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{FlockOperation, flock},
     io::Errno,
 };
@@ -26,7 +26,14 @@ const SOON: Duration = Duration::from_secs(1);
 /// A lock; dropping it releases it.
 #[derive(Debug)]
 pub(super) struct RunLock {
-    _folder: OwnedFd,
+    folder: OwnedFd,
+}
+
+impl RunLock {
+    /// The locked folder.
+    pub(super) fn folder(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
 }
 
 /// Waits until no other run publishes into the folder. `None` where the file system has no locks.
@@ -38,7 +45,7 @@ pub(super) fn lock_folder(
     let (begun, mut reported) = (Instant::now(), false);
     loop {
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(RunLock { _folder: folder })),
+            Ok(()) => return Ok(Some(RunLock { folder })),
             Err(Errno::WOULDBLOCK | Errno::INTR) => {}
             Err(error) => {
                 tracing::debug!(folder = %path.display(), %error, "the folder cannot be locked");
@@ -80,7 +87,7 @@ fn hold(folder: OwnedFd, path: &Path) -> io::Result<Option<RunLock>> {
     if held.ino() != there.ino() || held.dev() != there.dev() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    Ok(Some(RunLock { _folder: OwnedFd::from(folder) }))
+    Ok(Some(RunLock { folder: OwnedFd::from(folder) }))
 }
 
 /// Whether no process holds a run's folder.

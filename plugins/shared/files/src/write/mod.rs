@@ -8,6 +8,7 @@
 //! | `name_template` | names of objects |
 //! | `partition` | which row goes to which partition |
 //! | `task` | a task's objects: rolling, partitions, chunks |
+//! | `spill` | rows of partitions for which no object is open |
 //! | `object` | one object: encoder, compression, chunk |
 //! | `upload`, `entry` | its bytes on their way, in parts; the record of an upload |
 //! | `run_folder` | what a run keeps beside the output until it is over |
@@ -30,6 +31,7 @@ mod partition;
 mod prior_state;
 mod publish;
 mod run_folder;
+mod spill;
 mod sweep;
 mod task;
 mod upload;

@@ -115,8 +115,8 @@ pub fn writer_specs() -> Vec<OptionSpec> {
         option(
             "max_open_partitions",
             OptionKind::Integer { min: 1, max: 10_000 },
-            "Files that a task fills at a time, as far as its memory allows: compressed ones and \
-             Parquet take more of it. For more, the one written longest ago ends",
+            "Partitions that a task writes at a time, as far as its memory allows: compressed files \
+             and Parquet take more of it. Rows of further ones wait in a temporary file",
         )
         .default(10_000),
         option(

@@ -25,6 +25,11 @@ pub(crate) struct PartitionRows {
 }
 
 impl PartitionRows {
+    /// Rows.
+    pub(crate) fn count(&self) -> usize {
+        self.batch.num_rows()
+    }
+
     /// Where one of its rows stood in the batch.
     pub(crate) fn row(&self, index: u64) -> u64 {
         match &self.rows {

@@ -143,6 +143,7 @@ impl Publication<'_> {
     /// What is unknown of one of them outweighs that another was refused: nothing may be deleted.
     fn settle_all(&self, entries: &[UploadEntry], again: bool) -> Result<Step<Vec<ObjectInfo>>> {
         let new = !self.template.has_run();
+        self.store.defer_sync(entries.len());
         let settled = run_concurrently(
             entries,
             |step| matches!(step, Ok(Ok(_))),
@@ -157,7 +158,7 @@ impl Publication<'_> {
             }
         }
         match (unknown.is_empty(), joined(errors)) {
-            (true, None) => Ok(Ok(found)),
+            (true, None) => self.store.sync().map(|()| Ok(found)),
             (true, Some(error)) => Err(error),
             (false, error) => {
                 unknown.extend(error.map(|error| error.to_string()));

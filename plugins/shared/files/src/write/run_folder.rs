@@ -11,7 +11,7 @@
 //! | `swept` | the run is taken for dead and being removed: it must not commit any more |
 //! | `unknown` | it is not known whether an object is published: nothing may be deleted |
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fs::File};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -63,6 +63,11 @@ impl RunFolder {
     /// Marks the run as being worked on by this process; returns what proves that it is not.
     pub(crate) fn hold(&self, store: &dyn UploadStore) -> Result<Option<String>> {
         store.hold(&self.prefix)
+    }
+
+    /// A temporary file that goes when it is closed.
+    pub(crate) fn scratch(&self, store: &dyn UploadStore) -> Result<File> {
+        store.scratch(&self.prefix)
     }
 
     /// Whether no process works on the run any more, by the note that it left.

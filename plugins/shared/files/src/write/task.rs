@@ -1,13 +1,15 @@
 //! One task's writing: its partitions, each with an object that is open and those that the open
-//! chunk has filled. Nothing goes up before its chunk is committed.
+//! chunk has filled. Nothing goes up before its chunk is committed. Rows of partitions beyond those
+//! that may be open at once wait in a spill, and become one object each when the task ends.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arrow_array::RecordBatch;
-use transload_formats::{Compression, Encoding, Format};
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_select::{concat::concat_batches, filter::filter_record_batch};
+use transload_formats::{Compression, Encoder, Encoding, Format};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Counters, DirtyRow, Error, Position, Receipt, Result, WriteTask,
     Written,
@@ -20,6 +22,7 @@ use super::{
     object::{Frame, OpenObject},
     partition::{PartitionRows, Partitioner},
     run_folder::rows_differ,
+    spill::{MEMORY, Spill},
     upload::{Upload, UploadSettings},
     upload_store::UploadStore,
 };
@@ -31,9 +34,13 @@ const HELD_PARTS: u64 = 8;
 const ENCODERS: usize = 64 << 20;
 /// At least this many objects may be open.
 const LEAST_OPEN: usize = 64;
+/// A partition without rows in so many batches makes room for another one: rows may come sorted.
+const IDLE_BATCHES: u64 = 16;
+/// Objects that have ended are waited for when there are so many.
+const ENDED: usize = 16;
 
 /// How many objects of these columns may be open at once.
-fn most_open(encoding: &Encoding, columns: usize) -> usize {
+pub(crate) fn most_open(encoding: &Encoding, columns: usize) -> usize {
     const COMPRESSOR: usize = 1 << 20;
     let per_object = match (encoding.format(), encoding.compression()) {
         // A writer with its dictionary and pages for each column.
@@ -93,12 +100,18 @@ pub(crate) struct FilesWriteTask {
     /// The columns in the objects.
     kept: Vec<Column>,
     lanes: HashMap<usize, OpenPartition>,
+    /// Rows of the partitions in `waiting`.
+    spill: Spill,
+    /// Partitions whose further rows wait for the end of the task.
+    waiting: HashSet<usize>,
+    /// Says which rows the format cannot hold, for rows that wait; what it writes is dropped.
+    checker: Option<Box<dyn Encoder>>,
     /// Sent whole; their parts may still be under way.
     ended: Vec<Upload>,
     /// The next object's number, now and at the last commit.
     number: u32,
     committed_number: u32,
-    /// Counts writes, to know which object was written longest ago.
+    /// Counts batches, to know which object was written longest ago.
     clock: u64,
     open: bool,
     /// Rows taken in committed chunks, and in the open one.
@@ -124,6 +137,9 @@ impl FilesWriteTask {
             uploads: Arc::new(uploads),
             partitioner,
             lanes: HashMap::new(),
+            spill: Spill::new(MEMORY),
+            waiting: HashSet::new(),
+            checker: None,
             ended: Vec::new(),
             number: 0,
             committed_number: 0,
@@ -157,7 +173,6 @@ impl FilesWriteTask {
         let mut from = 0;
         while from < group.batch.num_rows() {
             let rolling = self.settings.rolling;
-            self.clock += 1;
             let clock = self.clock;
             let object = match self.object(group)? {
                 Ok(object) => object,
@@ -196,7 +211,6 @@ impl FilesWriteTask {
             if let Err(reason) = check_key(&name) {
                 return Ok(Err(reason));
             }
-            self.make_room()?;
             self.number += 1;
             let encoder = self.settings.encoding.encoder(&self.kept)?;
             let compression = self.settings.encoding.compression();
@@ -219,23 +233,126 @@ impl FilesWriteTask {
         })
     }
 
-    /// One object fewer than may be open: the one written longest ago takes no more rows.
-    fn make_room(&mut self) -> Result<()> {
-        if self.lanes.len() < self.settings.rolling.open {
-            return Ok(());
+    /// Whether a partition's rows wait for the end of the task, because as many objects are open as
+    /// may be.
+    fn waits(&mut self, partition: usize) -> Result<bool> {
+        if self.waiting.contains(&partition) {
+            return Ok(true);
         }
-        let open = self.lanes.values_mut().filter_map(OpenPartition::open);
-        let (mut count, mut oldest) = (0, None::<&mut OpenObject>);
-        for object in open {
+        if self.lanes.contains_key(&partition) || self.lanes.len() < self.settings.rolling.open {
+            return Ok(false);
+        }
+        // A partition that cannot be named has dirty rows only.
+        if check_key(&self.name(partition, self.number)).is_err() || self.make_room()? {
+            return Ok(false);
+        }
+        self.waiting.insert(partition);
+        Ok(true)
+    }
+
+    /// Whether one object fewer is open than may be: one without rows for a while takes no more.
+    fn make_room(&mut self) -> Result<bool> {
+        let limit = self.settings.rolling.open;
+        let open = self.lanes.iter_mut().filter_map(|(at, lane)| Some((*at, lane.open()?)));
+        let (mut count, mut oldest) = (0, None::<(usize, &mut OpenObject)>);
+        for (at, object) in open {
             count += 1;
-            if oldest.as_ref().is_none_or(|oldest| object.touched < oldest.touched) {
-                oldest = Some(object);
+            if oldest.as_ref().is_none_or(|(_, oldest)| object.touched < oldest.touched) {
+                oldest = Some((at, object));
             }
         }
         match oldest {
-            Some(oldest) if count >= self.settings.rolling.open => oldest.fill(),
-            _ => Ok(()),
+            _ if count < limit => Ok(true),
+            Some((at, object)) if object.touched + IDLE_BATCHES <= self.clock => {
+                object.fill()?;
+                self.waiting.insert(at);
+                Ok(true)
+            }
+            _ => Ok(false),
         }
+    }
+
+    /// Keeps rows for the end of the task; those that the format cannot hold are dirty now.
+    fn spill(&mut self, groups: &[PartitionRows], dirty: &mut Vec<DirtyRow>) -> Result<()> {
+        let Some(first) = groups.first() else { return Ok(()) };
+        let batches = groups.iter().map(|group| &group.batch);
+        let rows = concat_batches(&first.batch.schema(), batches).map_err(|it| defect(&it))?;
+        let mut runs: Vec<_> = groups.iter().map(|it| (it.partition, it.count())).collect();
+        let refused = self.refused(&rows)?;
+        if refused.is_empty() {
+            self.spill.add(rows, runs);
+            return Ok(());
+        }
+        let mut keep = vec![true; rows.num_rows()];
+        for mut row in refused {
+            keep[row.row as usize] = false;
+            let (mut group, mut at) = (0, row.row as usize);
+            while at >= groups[group].count() {
+                at -= groups[group].count();
+                group += 1;
+            }
+            runs[group].1 -= 1;
+            row.row = groups[group].row(at as u64);
+            dirty.push(row);
+        }
+        let rows = filter_record_batch(&rows, &BooleanArray::from(keep));
+        self.spill.add(rows.map_err(|it| defect(&it))?, runs);
+        Ok(())
+    }
+
+    /// The rows that the format cannot hold, each once.
+    fn refused(&mut self, rows: &RecordBatch) -> Result<Vec<DirtyRow>> {
+        // CSV holds everything.
+        if self.settings.encoding.format() == Format::Csv {
+            return Ok(Vec::new());
+        }
+        let checker = match &mut self.checker {
+            Some(checker) => checker,
+            none => none.insert(self.settings.encoding.encoder(&self.kept)?),
+        };
+        checker.encode(rows, &mut Vec::new())?;
+        let mut refused = checker.take_refused();
+        checker.rollback();
+        refused.dedup_by_key(|row| row.row);
+        Ok(refused)
+    }
+
+    /// Writes the rows that have waited, partition by partition. No chunk is open.
+    fn write_spilled(&mut self) -> Result<()> {
+        let mut spill = std::mem::replace(&mut self.spill, Spill::new(0));
+        spill.seal()?;
+        for partition in spill.partitions() {
+            for batch in spill.rows(partition) {
+                self.cancel().check()?;
+                let (group, mut dirty) =
+                    (PartitionRows { partition, batch: batch?, rows: None }, Vec::new());
+                self.write_group(&group, &mut dirty)?;
+                if let Some(row) = dirty.first() {
+                    return Err(Error::defect(format!("a row was refused late: {}", row.reason)));
+                }
+                self.commit_lanes()?;
+                self.settle_some()?;
+            }
+            self.end_lanes()?;
+            self.settle_some()?;
+        }
+        Ok(())
+    }
+
+    fn settle_some(&mut self) -> Result<()> {
+        if self.ended.len() < ENDED { Ok(()) } else { self.settle() }
+    }
+
+    /// Ends all open objects. No chunk is open.
+    fn end_lanes(&mut self) -> Result<()> {
+        let mut lanes: Vec<_> = self.lanes.drain().collect();
+        lanes.sort_by_key(|(partition, _)| *partition);
+        for object in lanes.into_iter().filter_map(|(_, lane)| lane.carried) {
+            if object.rows() > 0 {
+                self.ended.push(object.end()?);
+            }
+        }
+        Ok(())
     }
 
     /// The open chunk becomes part of its objects, and those that it has filled are sent.
@@ -276,6 +393,7 @@ impl FilesWriteTask {
                 carried => {
                     let object = carried.take();
                     self.lanes.remove(&fullest.0);
+                    self.waiting.insert(fullest.0);
                     self.ended.extend(object.map(OpenObject::end).transpose()?);
                 }
             }
@@ -303,14 +421,13 @@ impl FilesWriteTask {
 
     fn seal(&mut self) -> Result<Receipt> {
         self.rollback_chunk()?;
-        let mut lanes: Vec<_> = self.lanes.drain().collect();
-        lanes.sort_by_key(|(partition, _)| *partition);
-        for object in lanes.into_iter().filter_map(|(_, lane)| lane.carried) {
-            if object.rows() > 0 {
-                self.ended.push(object.end()?);
-            }
-        }
+        self.store()
+            .defer_sync(self.ended.len() + self.lanes.len() + self.spill.partitions().len());
+        self.end_lanes()?;
         self.settle()?;
+        self.write_spilled()?;
+        self.settle()?;
+        self.store().sync()?;
         self.settled.sort_by(|a, b| a.key.cmp(&b.key));
         let staged: u64 = self.settled.iter().map(|entry| entry.rows).sum();
         if staged != self.rows {
@@ -346,10 +463,16 @@ impl WriteTask for FilesWriteTask {
     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
         self.expect_open(true)?;
         self.cancel().check()?;
-        let mut dirty = Vec::new();
+        self.clock += 1;
+        let (mut dirty, mut later) = (Vec::new(), Vec::new());
         for group in self.partitioner.split(batch)? {
-            self.write_group(&group, &mut dirty)?;
+            if self.waits(group.partition)? {
+                later.push(group);
+            } else {
+                self.write_group(&group, &mut dirty)?;
+            }
         }
+        self.spill(&later, &mut dirty)?;
         dirty.sort_by_key(|row| row.row);
         let inserted = (batch.num_rows() - dirty.len()) as u64;
         self.chunk_rows += inserted;
@@ -360,6 +483,8 @@ impl WriteTask for FilesWriteTask {
     fn commit_chunk(&mut self, _: &Position, _: &Counters) -> Result<ChunkOutcome> {
         self.expect_open(true)?;
         self.commit_lanes()?;
+        let uploads = &self.uploads;
+        self.spill.commit(|| uploads.run_folder.scratch(&*uploads.store))?;
         self.committed_number = self.number;
         self.rows += std::mem::take(&mut self.chunk_rows);
         self.open = false;
@@ -372,6 +497,7 @@ impl WriteTask for FilesWriteTask {
         }
         self.open = false;
         self.chunk_rows = 0;
+        self.spill.rollback();
         self.number = self.committed_number;
         self.lanes.retain(|_, lane| {
             lane.new.clear();
@@ -396,6 +522,10 @@ impl Drop for FilesWriteTask {
             let _ = self.give_up();
         }
     }
+}
+
+fn defect(error: &arrow_schema::ArrowError) -> Error {
+    Error::defect("rows of many partitions cannot be put together").caused_by(error)
 }
 
 fn unnamable(row: u64, reason: &str) -> DirtyRow {

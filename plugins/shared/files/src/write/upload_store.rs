@@ -2,17 +2,23 @@
 //! discard), and small objects. A bucket implements it by requests, a disk by staged files. What a
 //! reply means for a run is decided in `publish`.
 
-use std::sync::{
-    Arc,
-    mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::OpenOptionsExt,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::Duration,
 };
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Backoff, Cancel, Error, Finding, Result};
 
+use super::random_word;
 use crate::disk::DiskUploads;
 
 /// How often a wait looks whether the job was stopped.
@@ -176,6 +182,32 @@ pub trait UploadStore: Send + Sync {
     /// The result is noted for [`UploadStore::is_abandoned`]; `None` where that cannot be told.
     fn hold(&self, _folder: &str) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    /// So many uploads are about to be settled or completed: until [`UploadStore::sync`] they need
+    /// not be durable one by one.
+    fn defer_sync(&self, _uploads: usize) {}
+
+    /// Makes durable what was deferred.
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// A temporary file that goes when it is closed, for rows that a run of this folder sorts.
+    fn scratch(&self, _folder: &str) -> Result<File> {
+        let folder = std::env::temp_dir();
+        let place = |error: io::Error| Error::from(error).at(folder.display().to_string());
+        let path = folder.join(format!(".transload-{}", random_word()?));
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(place)?;
+        std::fs::remove_file(&path).map_err(place)?;
+        Ok(file)
+    }
+
+    /// Where [`UploadStore::scratch`] makes its files, for a plan.
+    fn scratch_place(&self) -> String {
+        std::env::temp_dir().display().to_string()
     }
 
     /// The run is over.

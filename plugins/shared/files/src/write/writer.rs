@@ -32,7 +32,7 @@ use super::{
     publish::{Publication, is_token_of},
     run_folder::RunFolder,
     sweep::{leftovers, published_by_others, sweep},
-    task::{FilesWriteTask, Rolling, TaskSettings},
+    task::{FilesWriteTask, Rolling, TaskSettings, most_open},
     upload::UploadSettings,
     upload_store::{OwnershipProof, PartLimit, UploadStore},
 };
@@ -220,6 +220,7 @@ impl FilesWriter {
             if !self.template.has_extension() && !self.options.name.contains('.') {
                 warnings.push("`name` has no `{ext}`: names do not say the format".to_owned());
             }
+            warnings.extend(self.bound(store, plan)?);
             if plan.mode == WriteMode::Overwrite {
                 warnings.extend(self.foreign(store, before)?);
             }
@@ -232,6 +233,20 @@ impl FilesWriter {
         }
         warnings.extend(store.notes());
         Ok(warnings)
+    }
+
+    /// How many partitions are written at a time, and where the rows of others wait.
+    fn bound(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<Option<String>> {
+        if self.template.columns().is_empty() {
+            return Ok(None);
+        }
+        let most = most_open(&*self.encoding()?, self.kept(plan)?.len());
+        let most = most.min(self.options.max_open_partitions);
+        let place = store.scratch_place();
+        Ok(Some(format!(
+            "a task writes {most} partitions at a time; rows of further ones wait in a temporary \
+             file in {place} until the task ends"
+        )))
     }
 
     /// What an overwrite leaves where it is.
