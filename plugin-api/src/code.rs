@@ -42,8 +42,6 @@ codes! {
     FILE_LINK = "FILE-LINK";
     /// Partition folders differ from each other or from the options.
     FILE_PARTITION = "FILE-PARTITION";
-    /// The staged files do not hold the rows that were written.
-    FILE_ROWS = "FILE-ROWS";
     /// A file ended before the length it had when the job was planned.
     FILE_SHORT = "FILE-SHORT";
     /// The compression or archive format is not supported.
@@ -170,7 +168,7 @@ codes! {
     RUN_LOST = "RUN-LOST";
     /// A thread of the host panicked.
     RUN_PANIC = "RUN-PANIC";
-    /// A stage table does not hold the rows that were committed to it; nothing was published.
+    /// A stage does not hold the rows that were committed to it; nothing was published.
     RUN_STAGE = "RUN-STAGE";
     /// A stop by a signal took longer than `--stop-timeout`.
     RUN_STOP = "RUN-STOP";

@@ -241,7 +241,7 @@ fn a_list_with_other_rows_than_its_receipt_publishes_nothing() {
     told["rows"] = json!(6);
     receipt.data = told.to_string();
     let error = writer.commit(&insert, std::slice::from_ref(&receipt)).unwrap_err();
-    assert_eq!(error.code, "FILE-ROWS");
+    assert_eq!(error.code, "RUN-STAGE");
     assert!(error.message.contains("hold 5 rows, and 6 row(s)"), "{error}");
     writer.abort(&insert, &[receipt]).unwrap();
     assert!(!out.exists());

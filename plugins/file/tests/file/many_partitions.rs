@@ -12,7 +12,7 @@ use crate::host::{
     batch, columns, names, plan, read, reading, row, write, write_task, writer, writing,
 };
 
-const PARTITIONS: usize = 300;
+const PARTITIONS: usize = 299;
 
 fn three_columns() -> Vec<Column> {
     columns(&[("id", "int64"), ("k", "text"), ("f", "float64")])
@@ -63,10 +63,8 @@ fn mixed_rows_of_many_partitions_become_one_file_each() {
     {
         let out = folder.path().join(format!("{format}-{compression}"));
         let more = json!({"format": format, "compression": compression});
-        let tasks: Vec<Vec<_>> = (0..2)
-            .map(|task| (0..5).map(|at| task * 5_000 + at * 1_000).map(|at| mixed(at..at + 1_000)))
-            .map(Iterator::collect)
-            .collect();
+        let batches = |task: usize| (0..5).map(move |at| task * 5_000 + at * 1_000);
+        let tasks = [0, 1].map(|task| batches(task).map(|at| mixed(at..at + 1_000)).collect());
         let insert = plan("r1", &three_columns(), WriteMode::Insert);
         let dirty = write(writing(&out, options(more)), &insert, &tasks).unwrap();
         let json = format.starts_with("json");

@@ -100,7 +100,7 @@ fn options(endpoint: &str, more: Value) -> Options {
     });
     let values = values.as_object_mut().unwrap();
     values.extend(more.as_object().unwrap().clone());
-    Options { values: values.clone(), schema: Vec::new() }
+    Options { values: values.clone(), ..Options::default() }
 }
 
 fn read(endpoint: &str, cancel: &Cancel) -> Result<usize> {
@@ -143,7 +143,6 @@ fn check<T: std::fmt::Debug>(
     let (before, begun) = (memory("VmRSS"), Instant::now());
     let error: Error = work(&endpoint).unwrap_err();
     let (took, peak) = (begun.elapsed(), memory("VmHWM").saturating_sub(before));
-    println!("{mode}: {took:?}, {peak} MiB: {error}");
     assert_eq!((error.kind, error.code.as_str()), (kind, code), "{mode}: {error:?}");
     assert!(error.message.contains(words), "{mode}: {error}");
     assert!(took < LONGEST, "{mode}: {took:?}");
@@ -202,7 +201,6 @@ fn a_stop_signal_ends_every_wait_within_a_second() {
                 true => writer.prepare(&plan()),
             };
             let stopped = stopping.join().unwrap();
-            println!("{mode} {writes}: {:?}", stopped.elapsed());
             assert!(stopped.elapsed() < Duration::from_secs(1), "{mode} {writes}: {outcome:?}");
             // The host lets it clean up, which takes a few requests at most.
             let _ = writer.abort(&plan(), &[]);

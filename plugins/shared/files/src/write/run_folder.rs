@@ -294,7 +294,7 @@ pub(super) fn rows_differ(found: (usize, u64), counted: (usize, u64)) -> Error {
         "{} staged file(s) hold {} rows, and {} row(s) in {} file(s) were written",
         found.0, found.1, counted.1, counted.0
     );
-    Error::defect(message).with_code(code::FILE_ROWS).hint("nothing was published; run it again")
+    Error::defect(message).with_code(code::RUN_STAGE).hint("nothing was published; run it again")
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
