@@ -148,3 +148,21 @@ fn indented(text: &str) -> String {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_is_too_old_is_no_mistake_of_the_job() {
+        let old = api::Error::unsupported("`discover` came with plugin ABI 1.1");
+        assert_eq!(Error::from(old.clone()).exit, Exit::Usage);
+        assert_eq!(Error::from(old.with_code(api::code::PLUGIN_OLD)).exit, Exit::Plugin);
+    }
+
+    #[test]
+    fn further_lines_of_a_message_are_indented() {
+        let error = Error::new(Exit::Failed, "one\nerror: two").hint("a\nb");
+        assert_eq!(error.to_string(), "one\n    error: two\n  hint: a\n    b");
+    }
+}

@@ -304,3 +304,23 @@ fn t14_reading_stops_within_a_batch() {
         assert_eq!(dirty_rows(&workplace, &report).len() as u64, met);
     }
 }
+
+/// The place of a row is that in the source, also behind rows that the reader refused.
+#[test]
+fn a_row_that_the_writer_refuses_has_its_place_in_the_source() {
+    let workplace = Workplace::new();
+    workplace.put("in.csv", "id,note\n1,a\n2\n3,b\n4,bad\n");
+    let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, note TEXT CHECK (note <> 'bad'))";
+    workplace.execute("target.db", table);
+    let (ended, report) = workplace.job(
+        "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[writer]\nplugin = \"sqlite\"\n\
+         path = \"target.db\"\ntable = \"t\"\n[dirty]\nmax_rows = 2\n",
+    );
+    ended.exits(0);
+    let rows = dirty_rows(&workplace, &report);
+    let places: Vec<_> = rows.iter().map(|row| row["place"].as_str().unwrap()).collect();
+    assert_eq!(places.len(), 2, "{places:?}");
+    for (place, line) in places.iter().zip(["line 3", "line 5"]) {
+        assert!(place.ends_with(line), "{places:?}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Loads a library into this process. The only file of the host with `unsafe`. Whether a file may be
+//! Loads a library into this process. With `process` the only files of the host with `unsafe`. Whether a file may be
 //! loaded is decided before, by `elf`, the manifest and the probe.
 #![allow(unsafe_code, reason = "loading foreign code cannot be checked by the compiler")]
 
