@@ -202,10 +202,11 @@ impl<D: WriteDatabase> ChunkTask<D> {
         })
     }
 
-    /// Undoes the open chunk, and what the task has staged.
+    /// Undoes the open chunk, and what the task has staged. After a stop signal the job's `abort`
+    /// drops the whole stage at once: deleting millions of rows before that would only take time.
     fn undo(&mut self) -> Result<()> {
         self.rollback_chunk()?;
-        if std::mem::take(&mut self.has_staged) {
+        if std::mem::take(&mut self.has_staged) && !self.cancel.is_cancelled() {
             let mut session = self.database.connect(Access::CleanUp)?;
             self.destination.remove_task(&mut session, self.task)?;
         }

@@ -1,6 +1,6 @@
 //! Every state of a chunk with every event, on a database in memory.
 
-use transload_plugin_api::WriteMode;
+use transload_plugin_api::{WriteMode, Writer as _};
 
 use super::*;
 use crate::memory::{Fault, Memory, batch, plan, target};
@@ -380,4 +380,18 @@ fn a_finished_task_keeps_its_staged_rows() {
     let unused = open(&memory, WriteMode::Overwrite);
     Box::new(unused).abort().unwrap();
     assert_eq!(memory.server().count("remove task 7"), 0);
+}
+
+#[test]
+fn after_a_stop_the_jobs_abort_drops_what_a_task_has_staged() {
+    let (memory, cancel) = (Memory::with_table(), Cancel::new());
+    let mut task = open_until(&memory, WriteMode::Overwrite, &cancel);
+    chunk(&mut task, &[1]).unwrap();
+    cancel.cancel();
+    Box::new(task).abort().unwrap();
+    assert_eq!(memory.server().count("remove task 7"), 0);
+    let target = target();
+    let writer = crate::TableWriter::new(memory.clone(), target, &cancel);
+    writer.abort(&plan("r", WriteMode::Overwrite), &[]).unwrap();
+    assert!(memory.server().rows(STAGE).is_none());
 }
