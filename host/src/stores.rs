@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use transload_plugin_api::{Descriptor, Reader, WriteModeSpec, Writer};
+use transload_plugin_api::{Descriptor, Reader, TypeSupport, WriteModeSpec, Writer};
 
 use crate::{Error, Exit, Result, job::Job};
 
@@ -52,6 +52,11 @@ impl Stores {
                 format!("plugin `{}` does not have this write mode", self.writer_side.plugin);
             Error::new(Exit::Usage, message).hint(format!("it has: {}", words.join(", ")))
         })
+    }
+
+    /// The types that the writer supports.
+    pub(crate) fn writer_types(&self) -> &[TypeSupport] {
+        self.writer_descriptor.writer.as_ref().map_or(&[], |writer| &writer.types)
     }
 
     /// The chunk size that the writer prefers, in bytes.

@@ -53,6 +53,46 @@ fn t39_columns_go_by_name_whatever_their_order() {
     }
 }
 
+/// A list becomes JSON where the target has text or no columns yet; an interval, declared as text,
+/// is the server's text.
+#[test]
+fn lists_and_intervals_go_where_only_text_is() {
+    let source = Database::new(
+        Postgres,
+        "CREATE TABLE t (id INTEGER, a INTEGER[], w TEXT[], i INTERVAL);
+         INSERT INTO t VALUES (1, '{1,NULL,-3}', '{\"x \"\"y\",z}', '1 mon -2 days 3.5 s'),
+             (2, '{}', NULL, NULL);",
+    );
+    let reader = format!("[reader]\n{}table = \"t\"\n", source.address(None));
+    let schema = "schema = { i = \"text\" }\n";
+    let rows =
+        ["1|[1,null,-3]|[\"x \\\"y\",\"z\"]|1 mon -2 days +00:00:03.5", "2|[]||"].map(String::from);
+    let workplace = Workplace::new();
+    for create in [false, true] {
+        let target = format!("target{create}.db");
+        if !create {
+            workplace.execute(&target, "CREATE TABLE t (id INTEGER, a TEXT, w TEXT, i TEXT);");
+        }
+        let writer = format!(
+            "[writer]\nplugin = \"sqlite\"\npath = \"{target}\"\ntable = \"t\"\n\
+             create_table = {create}\n"
+        );
+        workplace.put("job.toml", format!("{reader}{schema}{writer}"));
+        workplace.run(&["run", "job.toml"]).exits(0);
+        assert_eq!(workplace.sqlite(&target, "SELECT * FROM t ORDER BY id"), rows, "{create}");
+    }
+    let csv = "[writer]\nplugin = \"file\"\npath = \"out.csv\"\n";
+    workplace.put("job.toml", format!("{reader}{schema}{csv}"));
+    workplace.run(&["run", "job.toml"]).exits(0);
+    assert!(workplace.read("out.csv").contains("\"[1,null,-3]\""), "{}", workplace.read("out.csv"));
+    let target = Database::new(Mysql, "");
+    let writer = format!("[writer]\n{}table = \"t\"\ncreate_table = true\n", target.address(None));
+    workplace.put("job.toml", format!("{reader}{schema}{writer}"));
+    workplace.run(&["run", "job.toml"]).exits(0);
+    assert_eq!(target.lines("SELECT id FROM t ORDER BY id"), ["1", "2"]);
+    assert_eq!(target.value("SELECT a->'$[2]' FROM t WHERE id = 1"), "-3");
+}
+
 /// With mistakes in the job file, nothing is done at the target, not even `before`.
 #[test]
 fn t40_t41_mistakes_are_found_before_anything_is_done() {

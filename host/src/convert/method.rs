@@ -9,7 +9,7 @@ use transload_plugin_api::LogicalType;
 
 use super::{
     applied::{Applied, cast, misfits},
-    check, text,
+    check, list, text,
 };
 
 /// What the plan says about a pair of columns; best first.
@@ -58,6 +58,8 @@ pub(super) enum Method {
     ParseExact,
     /// Printed as text.
     Print,
+    /// Lists printed as JSON.
+    PrintList,
     /// Refused by the plan.
     Impossible,
 }
@@ -80,6 +82,14 @@ impl Method {
             Self::Parse => text::parse(array, target)?,
             Self::ParseExact => text::parse_exact(array, target)?,
             Self::Print => check::length(&text::print(array, source)?, target),
+            Self::PrintList => {
+                let LogicalType::List(item) = source else {
+                    return Err(ArrowError::CastError(format!("{source} is no list")));
+                };
+                let mut printed = list::print(array, item)?;
+                printed.misfits.extend(check::length(&printed.array, target).misfits);
+                printed
+            }
             Self::Impossible => Applied {
                 array: arrow_array::new_null_array(&target.data_type(), array.len()),
                 misfits: misfits(array.len(), "type", |_| true),
@@ -100,7 +110,8 @@ pub(super) fn method(from: &LogicalType, to: &LogicalType) -> Method {
 fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
     use LogicalType as L;
     use Method::{
-        Cast, Clock, Fraction, Impossible, Length, Parse, ParseExact, Print, RoundTrip, Same,
+        Cast, Clock, Fraction, Impossible, Length, Parse, ParseExact, Print, PrintList, RoundTrip,
+        Same,
     };
     const IMPOSSIBLE: (Verdict, Method) = (Verdict::Impossible, Impossible);
     if from == to {
@@ -129,6 +140,10 @@ fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
             None => (Verdict::Widening, Print),
             Some(_) => (Verdict::Lossy, Print),
         },
+        (L::List(item), L::Text { .. } | L::Json) if list::prints(item) => {
+            let fits = list::always_prints(item) && !matches!(to, L::Text { length: Some(_) });
+            (if fits { Verdict::Widening } else { Verdict::Lossy }, PrintList)
+        }
         (from, L::Numeric) if exact_number(from) => (Verdict::Widening, Print),
         (L::Decimal { precision: p, scale: s }, L::Decimal { precision: q, scale: t }) => {
             let fits = t >= s && i16::from(*q) - i16::from(*t) >= i16::from(*p) - i16::from(*s);

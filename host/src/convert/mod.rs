@@ -6,6 +6,7 @@
 
 mod applied;
 mod check;
+mod list;
 mod method;
 mod text;
 

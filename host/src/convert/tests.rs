@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DurationMicrosecondArray, Float64Array, Int64Array,
-    IntervalMonthDayNanoArray, RecordBatch, StringArray, Time64MicrosecondArray, UInt64Array,
-    cast::AsArray, types::IntervalMonthDayNanoType,
+    Array, ArrayRef, BooleanArray, Date32Array, DurationMicrosecondArray, Float64Array, Int64Array,
+    IntervalMonthDayNanoArray, ListArray, RecordBatch, StringArray, Time64MicrosecondArray,
+    UInt64Array, cast::AsArray, types::IntervalMonthDayNanoType,
 };
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::DataType;
 use transload_plugin_api::{Column, LogicalType, schema_of};
 
 use super::{Converter, Verdict, text, verdict};
@@ -56,6 +58,39 @@ fn t33_integers_out_of_range_are_dirty_never_clamped() {
     assert_eq!(convert(array, "uint64", "int64"), ["dirty", "dirty", "9223372036854775807"]);
     let array = Arc::new(Int64Array::from(vec![-1, 0]));
     assert_eq!(convert(array, "int64", "uint64"), ["dirty", "0"]);
+}
+
+#[test]
+fn lists_become_json_where_the_target_has_none() {
+    let list = |item: &str, values: ArrayRef, lengths: &[usize]| -> ArrayRef {
+        let DataType::List(field) = logical(&format!("list<{item}>")).data_type() else {
+            panic!("{item}")
+        };
+        let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+        Arc::new(ListArray::new(field, offsets, values, None))
+    };
+    let words = list("text", texts(&["a\"b", "", "é\n", "x"]), &[3, 0, 1]);
+    let words = convert(words, "list<text>", "text");
+    assert_eq!(words, [r#"["a\"b","","é\n"]"#, "[]", r#"["x"]"#]);
+    let numbers = Arc::new(Int64Array::from(vec![Some(1), None, Some(-3)]));
+    let numbers = list("int64", numbers, &[2, 1]);
+    assert_eq!(convert(numbers.clone(), "list<int64>", "json"), ["[1,null]", "[-3]"]);
+    assert_eq!(convert(numbers, "list<int64>", "text(5)"), ["dirty", "[-3]"]);
+    let floats = Arc::new(Float64Array::from(vec![1.5, f64::NAN]));
+    let floats = convert(list("float64", floats, &[1, 1]), "list<float64>", "text");
+    assert_eq!(floats, ["[1.5]", "dirty"]);
+    let dates = list("date", Arc::new(Date32Array::from(vec![0])), &[1]);
+    let nested = list("list<date>", dates, &[1]);
+    assert_eq!(convert(nested, "list<list<date>>", "text"), [r#"[["1970-01-01"]]"#]);
+    for (from, to, expected) in [
+        ("list<int64>", "text", Verdict::Widening),
+        ("list<float64>", "text", Verdict::Lossy),
+        ("list<text>", "text(9)", Verdict::Lossy),
+        ("list<interval>", "text", Verdict::Impossible),
+        ("list<int64>", "int64", Verdict::Impossible),
+    ] {
+        assert_eq!(verdict(&logical(from), &logical(to)), expected, "{from} {to}");
+    }
 }
 
 #[test]

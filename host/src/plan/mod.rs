@@ -69,7 +69,7 @@ impl Plan {
         let mut source = stores.reader.schema()?;
         let target = stores.writer.inspect()?;
         schema::complete(job, &mut source, &target);
-        let chosen = schema::choose(job, &source, &target)?;
+        let chosen = schema::choose(job, &source, &target, stores.writer_types())?;
         let key = keys::choose(job, stores.write_mode(job)?, &source, &target, &chosen)?;
         let write = write_plan(job, run.clone(), &chosen, key);
         let draft = stores.writer.draft(&write)?;

@@ -2,7 +2,9 @@
 //! pair. The order of columns does not matter.
 
 use serde::Serialize;
-use transload_plugin_api::{Column, LogicalType, SourceSchema, TargetInfo, WriteMode, code};
+use transload_plugin_api::{
+    Column, LogicalType, SourceSchema, TargetInfo, TypeSupport, WriteMode, code,
+};
 
 use crate::{
     Error, Exit, Result,
@@ -77,11 +79,20 @@ fn named<'a>(
 }
 
 /// Pairs columns by the job's `columns` and `map`, otherwise by name.
-pub(super) fn choose(job: &Job, source: &SourceSchema, target: &TargetInfo) -> Result<Chosen> {
+/// A list goes to a new target without lists as JSON; `types` are those that the writer supports.
+pub(super) fn choose(
+    job: &Job,
+    source: &SourceSchema,
+    target: &TargetInfo,
+    types: &[TypeSupport],
+) -> Result<Chosen> {
     let mut pairs = Vec::new();
     for column in selected(job, source)? {
         for name in target_names(job, &column.name) {
-            let taker = taker(job, source, target, &column, &name)?;
+            let mut taker = taker(job, source, target, &column, &name)?;
+            if target.columns.is_empty() {
+                taker.logical = held(taker.logical, types);
+            }
             pairs.push(Pair { source: column.clone(), target: taker });
         }
     }
@@ -117,6 +128,16 @@ fn selected(job: &Job, source: &SourceSchema) -> Result<Vec<Column>> {
     match &job.reader.columns {
         None => Ok(source.columns.clone()),
         Some(names) => names.iter().map(|name| find(source, name).cloned()).collect(),
+    }
+}
+
+/// The type itself, or what a list becomes where the writer has no lists.
+fn held(logical: LogicalType, types: &[TypeSupport]) -> LogicalType {
+    let has = |family: &str| types.iter().any(|support| support.logical == family);
+    match logical {
+        LogicalType::List(_) if !has("list") && has("json") => LogicalType::Json,
+        LogicalType::List(_) if !has("list") => LogicalType::TEXT,
+        other => other,
     }
 }
 

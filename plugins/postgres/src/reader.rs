@@ -94,8 +94,12 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
     let (mut selected, mut wires) = (Vec::new(), Vec::new());
     for wanted in request.columns {
         let found = find_column(own, &wanted.name)?;
-        selected.push(format!("{}{}", quoted(&wanted.name), found.reading_cast));
-        wires.push(found.kind.wire.clone());
+        let (cast, wire) = match is_printed(&found.kind.logical, &wanted.logical) {
+            true => ("::text", Wire::Text),
+            false => (found.reading_cast, found.kind.wire.clone()),
+        };
+        selected.push(format!("{}{cast}", quoted(&wanted.name)));
+        wires.push(wire);
     }
     let (from, mut source) = match request.source.relation()? {
         Relation::Table(name) => (quoted_table(name), name.to_string()),
@@ -135,11 +139,18 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
     Ok(ScanPlan { copy, columns: request.columns.to_vec(), wires, keyed, source })
 }
 
+/// Whether the server prints the values as text: intervals have no text of ours.
+fn is_printed(own: &LogicalType, wanted: &LogicalType) -> bool {
+    *own == LogicalType::Interval && matches!(wanted, LogicalType::Text { .. })
+}
+
 /// Whether the request is for all columns of the source, in order, as they are.
 fn is_whole(request: &Request<'_>) -> bool {
     let own = &request.description.columns;
     let same = |(own, wanted): (&TableColumn, &Column)| {
-        own.column.name == wanted.name && own.reading_cast.is_empty()
+        own.column.name == wanted.name
+            && own.reading_cast.is_empty()
+            && !is_printed(&own.kind.logical, &wanted.logical)
     };
     own.len() == request.columns.len() && own.iter().zip(request.columns).all(same)
 }
@@ -215,6 +226,10 @@ impl ReadDatabase for PostgresSource {
             let message = format!("no right to read column `{}`", own.column.name);
             return Err(Error::denied(message)
                 .hint("GRANT SELECT on it to the user, or leave it out of `columns`"));
+        }
+        if is_printed(&own.kind.logical, &wanted.logical) {
+            let text = Column { logical: LogicalType::TEXT, ..wanted.clone() };
+            return Ok(read_as(&own.column, &text, true));
         }
         // The wire's numbers are decimal digits: any decimal type is made as easily.
         let is_decimal = matches!(wanted.logical, LogicalType::Decimal { .. });
