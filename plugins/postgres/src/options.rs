@@ -71,11 +71,24 @@ pub(crate) enum Consistency {
     Split,
 }
 
+/// How dates and timestamps beyond the calendar are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Infinity {
+    /// The row is dirty.
+    Dirty,
+    /// They become NULL.
+    Null,
+    /// They become the last second of year 9999, and the first day of year 1.
+    Max,
+}
+
 /// What the reader is asked for.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
     pub(crate) consistency: Consistency,
     pub(crate) query_is_stable: bool,
+    pub(crate) infinity: Infinity,
     /// Rows that row security hides may be missing.
     pub(crate) enable_row_security: bool,
 }
@@ -120,6 +133,12 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
              divide it: false for LIMIT, OFFSET, window functions and volatile functions",
         )
         .default(false),
+        OptionSpec::choice(
+            "infinity",
+            &["dirty", "null", "max"],
+            "How `infinity` and `-infinity` of dates and timestamps are read: the row is dirty, \
+             NULL, or 9999-12-31 23:59:59 and 0001-01-01",
+        ),
         OptionSpec::new(
             "enable_row_security",
             OptionKind::Boolean,

@@ -16,7 +16,7 @@ use crate::{
     connect::Connector,
     dialect::{PostgresDialect, comparison, quoted, quoted_table, range_condition},
     draft::filtered,
-    options::{Address, Consistency, ReaderOptions, reader_specs},
+    options::{Address, Consistency, Infinity, ReaderOptions, reader_specs},
     query,
     scan::{Scan, ScanPlan},
     session::Session,
@@ -89,16 +89,13 @@ impl PostgresSource {
 }
 
 /// The statement that reads a split, and the form of its values.
-fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
+fn scan_plan(request: &Request<'_>, infinity: Infinity) -> Result<ScanPlan> {
     let Description { columns: own, table, .. } = request.description;
     let (mut selected, mut wires) = (Vec::new(), Vec::new());
     for wanted in request.columns {
         let found = find_column(own, &wanted.name)?;
-        let (cast, wire) = match is_printed(&found.kind.logical, &wanted.logical) {
-            true => ("::text", Wire::Text),
-            false => (found.reading_cast, found.kind.wire.clone()),
-        };
-        selected.push(format!("{}{cast}", quoted(&wanted.name)));
+        let (value, wire) = value(found, wanted, infinity);
+        selected.push(value);
         wires.push(wire);
     }
     let (from, mut source) = match request.source.relation()? {
@@ -124,7 +121,7 @@ fn scan_plan(request: &Request<'_>) -> Result<ScanPlan> {
     let mut sql = format!("SELECT {} FROM {from}", selected.join(", "));
     match request.source.relation()? {
         // Nothing is put around the query where nothing has to be.
-        Relation::Query(query) if conditions.is_empty() && is_whole(request) => {
+        Relation::Query(query) if conditions.is_empty() && is_whole(request, &selected) => {
             sql.clone_from(query);
         }
         _ if conditions.is_empty() => {}
@@ -144,15 +141,34 @@ fn is_printed(own: &LogicalType, wanted: &LogicalType) -> bool {
     *own == LogicalType::Interval && matches!(wanted, LogicalType::Text { .. })
 }
 
-/// Whether the request is for all columns of the source, in order, as they are.
-fn is_whole(request: &Request<'_>) -> bool {
-    let own = &request.description.columns;
-    let same = |(own, wanted): (&TableColumn, &Column)| {
-        own.column.name == wanted.name
-            && own.reading_cast.is_empty()
-            && !is_printed(&own.kind.logical, &wanted.logical)
+/// The expression by which a column is read, and the form of its values.
+fn value(own: &TableColumn, wanted: &Column, infinity: Infinity) -> (String, Wire) {
+    let name = quoted(&wanted.name);
+    if is_printed(&own.kind.logical, &wanted.logical) {
+        return (format!("{name}::text"), Wire::Text);
+    }
+    let value = match infinity {
+        Infinity::Null if has_infinity(own) => {
+            format!("CASE WHEN pg_catalog.isfinite({name}) THEN {name} END")
+        }
+        Infinity::Max if has_infinity(own) => format!(
+            "CASE {name} WHEN 'infinity' THEN '9999-12-31 23:59:59' \
+             WHEN '-infinity' THEN '0001-01-01' ELSE {name} END"
+        ),
+        _ => format!("{name}{}", own.reading_cast),
     };
-    own.len() == request.columns.len() && own.iter().zip(request.columns).all(same)
+    (value, own.kind.wire.clone())
+}
+
+fn has_infinity(own: &TableColumn) -> bool {
+    matches!(own.kind.wire, Wire::Date | Wire::Timestamp)
+}
+
+/// Whether all columns of the source are selected, in order, as they are.
+fn is_whole(request: &Request<'_>, selected: &[String]) -> bool {
+    let own = &request.description.columns;
+    let same = |(own, selected): (&TableColumn, &String)| quoted(&own.column.name) == *selected;
+    own.len() == selected.len() && own.iter().zip(selected).all(same)
 }
 
 /// The condition of a split's rows; `None` if all rows are in it.
@@ -227,6 +243,11 @@ impl ReadDatabase for PostgresSource {
             return Err(Error::denied(message)
                 .hint("GRANT SELECT on it to the user, or leave it out of `columns`"));
         }
+        if self.options.infinity == Infinity::Null && has_infinity(own) {
+            let mut column = read_as(&own.column, wanted, false);
+            column.nullable = wanted.nullable;
+            return Ok(column);
+        }
         if is_printed(&own.kind.logical, &wanted.logical) {
             let text = Column { logical: LogicalType::TEXT, ..wanted.clone() };
             return Ok(read_as(&own.column, &text, true));
@@ -269,6 +290,6 @@ impl ReadDatabase for PostgresSource {
     }
 
     fn scan(&self, session: Session, request: Request<'_>) -> Result<Box<dyn ReadTask>> {
-        Ok(Box::new(Scan::start(session, scan_plan(&request)?)?))
+        Ok(Box::new(Scan::start(session, scan_plan(&request, self.options.infinity)?)?))
     }
 }

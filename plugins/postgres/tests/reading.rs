@@ -320,6 +320,29 @@ fn a_statement_that_the_server_refuses_is_no_lost_connection() {
 }
 
 #[test]
+fn infinity_is_read_as_the_job_says() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(d date NOT NULL, s timestamp(3), z timestamptz);
+         INSERT INTO t VALUES ('infinity', '-infinity', 'infinity'),
+             ('2024-01-02', '2024-01-02 03:04:05.678', '2024-01-02 03:04:05+00')",
+    );
+    let last = ["9999-12-31", "0001-01-01 00:00:00", "9999-12-31 23:59:59Z"];
+    let usual = ["2024-01-02", "2024-01-02 03:04:05.678", "2024-01-02 03:04:05Z"];
+    for (word, first) in [("null", Some(["NULL"; 3])), ("max", Some(last)), ("dirty", None)] {
+        for source in [("table", "t"), ("query", "SELECT * FROM t")] {
+            let read = read_all(&*fixture.reader(&[source, ("infinity", word)]), 1);
+            assert_eq!(dirty_rows(&read).len(), usize::from(first.is_none()), "{word}");
+            let read = batches(read);
+            let rows = Rows::of(&read);
+            if let Some(first) = first {
+                assert_eq!(rows.row(0), first, "{word}");
+            }
+            assert_eq!(rows.row(usize::from(first.is_some())), usual, "{word}");
+        }
+    }
+}
+
+#[test]
 fn blanks_that_fill_a_char_up_are_no_text() {
     let fixture = Fixture::new(
         "CREATE DOMAIN code AS char(4);
