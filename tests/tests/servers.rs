@@ -60,13 +60,14 @@ fn lists_and_intervals_go_where_only_text_is() {
     let source = Database::new(
         Postgres,
         "CREATE TABLE t (id INTEGER, a INTEGER[], w TEXT[], i INTERVAL);
-         INSERT INTO t VALUES (1, '{1,NULL,-3}', '{\"x \"\"y\",z}', '1 mon -2 days 3.5 s'),
+         INSERT INTO t VALUES (1, '{1,NULL,-3}', ARRAY['x \"y', 'z'], '1 mon -2 days 3.5 s'),
              (2, '{}', NULL, NULL);",
     );
     let reader = format!("[reader]\n{}table = \"t\"\n", source.address(None));
     let schema = "schema = { i = \"text\" }\n";
     let rows =
-        ["1|[1,null,-3]|[\"x \\\"y\",\"z\"]|1 mon -2 days +00:00:03.5", "2|[]||"].map(String::from);
+        [r#"1|'[1,null,-3]'|'["x \"y","z"]'|'1 mon -2 days +00:00:03.5'"#, "2|'[]'|NULL|NULL"]
+            .map(String::from);
     let workplace = Workplace::new();
     for create in [false, true] {
         let target = format!("target{create}.db");

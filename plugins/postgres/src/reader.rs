@@ -212,7 +212,7 @@ impl ReadDatabase for PostgresSource {
 
     fn describe(&self, session: &mut Session, relation: &Relation) -> Result<Described> {
         let (mut notes, mut warnings) = (Vec::new(), Vec::new());
-        let (columns, keys, identity, table) = match relation {
+        let (mut columns, keys, identity, table) = match relation {
             Relation::Query(text) => {
                 (query::query_columns(session, text)?, Vec::new(), text.clone(), None)
             }
@@ -223,6 +223,10 @@ impl ReadDatabase for PostgresSource {
                 (columns, keys, table.name.to_string(), Some(table))
             }
         };
+        if self.options.infinity == Infinity::Null {
+            let infinite = columns.iter_mut().filter(|column| has_infinity(column));
+            infinite.for_each(|column| column.column.nullable = true);
+        }
         notes.extend(self.unresumed(table.as_ref()));
         let by_text = columns.iter().filter(|column| column.kind.by_text).map(|column| {
             let Column { name, native, .. } = &column.column;
@@ -242,11 +246,6 @@ impl ReadDatabase for PostgresSource {
             let message = format!("no right to read column `{}`", own.column.name);
             return Err(Error::denied(message)
                 .hint("GRANT SELECT on it to the user, or leave it out of `columns`"));
-        }
-        if self.options.infinity == Infinity::Null && has_infinity(own) {
-            let mut column = read_as(&own.column, wanted, false);
-            column.nullable = wanted.nullable;
-            return Ok(column);
         }
         if is_printed(&own.kind.logical, &wanted.logical) {
             let text = Column { logical: LogicalType::TEXT, ..wanted.clone() };
