@@ -286,10 +286,8 @@ impl Index {
     fn end_record(&mut self, pass: &mut Pass<'_>, end: usize, escaped: bool) -> bool {
         let input = pass.input;
         let next = end + 1;
-        let carriage = end > pass.record.cell
-            && input[end - 1] == b'\r'
-            && !escaped
-            && self.dialect.line_end == LineEnd::Lf;
+        let carriage =
+            end > pass.record.cell && input[end - 1] == b'\r' && !escaped && self.line_end == b'\n';
         let end = end - usize::from(carriage);
         self.bounds[self.used] = end as u32 + 1;
         self.used += 1;
