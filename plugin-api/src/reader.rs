@@ -243,7 +243,7 @@ pub struct SourceSchema {
     /// Notes for the plan: what was inferred and from how many rows, what is unusual.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Warnings for plan, run and report: what is left out because the job says so.
+    /// Warnings for plan, run and report: what is left out with the job's consent.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Rows may have columns beyond these, such as JSON keys that a sample did not show. The host

@@ -1,4 +1,4 @@
-//! Nothing of a file is left out without the job's consent; what cannot be read is named.
+//! No part of a file is left out without the job's consent; the error names what cannot be read.
 
 use std::{fs, path::PathBuf};
 

@@ -166,7 +166,7 @@ impl Index {
         Ok((pass.record.start.min(input.len()), pass.record.line - place.line))
     }
 
-    /// Ends the last record of a file, which has no line end; half of a CR LF is none of its text.
+    /// Ends the last record of a file, which has no line end; half of a CR LF does not belong to its text.
     fn end_input(&mut self, pass: &mut Pass<'_>) {
         let end = pass.input.len();
         pass.line += 1;

@@ -174,7 +174,7 @@ impl Keys {
     }
 
     /// The keys that are not in the schema, as spelled, each with the number of rows that had it;
-    /// those that are too many to be told apart are one.
+    /// those beyond the limit of spellings count as one.
     pub(super) fn unknown(&self) -> impl Iterator<Item = (String, u64)> {
         let unknown = self.spellings.iter().filter(|spelling| !spelling.known);
         let unknown = unknown.map(|spelling| (spelling.text(), spelling.rows));

@@ -208,12 +208,13 @@ fn defect(error: ParquetError) -> Error {
 }
 
 /// Marks values of more than `most` bytes, and lists of a row that have more than the reader takes,
-/// together with those that `lists` has of the columns before. `None` if there are none.
+/// together with those that `lists` has of the columns before. `None` if no value is.
 fn too_large(array: &ArrayRef, most: u64, lists: &mut [u64]) -> Option<Vec<bool>> {
     let rows = array.len();
     let is_list = matches!(array.data_type(), DataType::List(_));
     let is_bytes = matches!(array.data_type(), DataType::Utf8 | DataType::Binary);
-    if !is_list && !(is_bytes && bytes_of(array.as_ref(), 0, rows) > most) {
+    let is_small = || !is_bytes || bytes_of(array.as_ref(), 0, rows) <= most;
+    if !is_list && is_small() {
         return None;
     }
     let marks = (0..rows).map(|row| {

@@ -1,7 +1,7 @@
 //! Files in `files/` that were made to harm or to mislead, and odd ones that are right: each gives a
 //! clear refusal, or exactly its rows.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io::Write, path::Path, process::Command};
 
 use arrow_array::{
     Array, RecordBatch,
@@ -170,7 +170,8 @@ fn read_alone() {
     };
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    println!("outcome: {outcome}\npeak kB: {}", peak.trim().trim_end_matches(" kB"));
+    let peak = peak.trim().trim_end_matches(" kB");
+    writeln!(std::io::stdout(), "outcome: {outcome}\npeak kB: {peak}").unwrap();
 }
 
 /// The rows of a file, without keeping them.
