@@ -1,5 +1,5 @@
-//! Whether a chunk is in the target, asked over another session: these servers tell nothing about a
-//! transaction that has ended, so its first and its last row are looked for by a unique key.
+//! Whether a chunk is in the target, asked over another session: these servers report nothing about
+//! a transaction that has ended, so its first and its last row are looked for by a unique key.
 
 use arrow_array::{
     Array, RecordBatch,
@@ -26,7 +26,7 @@ const DOING: &str = "look for the last chunk";
 pub(crate) struct Mark {
     first: Option<Vec<KeyValue>>,
     last: Option<Vec<KeyValue>>,
-    /// When the server began to work, in seconds since 1970; `None` if it does not tell.
+    /// When the server began to work, in seconds since 1970; `None` if it does not say.
     pub(crate) server: Option<i64>,
 }
 
@@ -57,7 +57,7 @@ impl Marker {
         let key = key.filter(|_| plan.mode == WriteMode::Insert).unwrap_or_default();
         let conditions: Vec<_> =
             key.iter().map(|at| format!("{} = ?", quoted(&plan.columns[*at].name))).collect();
-        // A locking read waits for a row that a lost session has not committed yet.
+        // A locking read waits for a row that a lost session is still about to commit.
         let sql = format!(
             "SELECT 1 FROM {} WHERE {} LOCK IN SHARE MODE",
             in_full(into),
@@ -108,8 +108,8 @@ impl Marker {
     }
 }
 
-/// When the server began to work. It tells for how long it has, so two moments that differ by a
-/// second are the same.
+/// When the server began to work. It reports for how long, so two moments that differ by a second
+/// are the same.
 pub(crate) fn server(session: &mut Session) -> Option<i64> {
     let schema = if session.server.mariadb { "information_schema" } else { "performance_schema" };
     let sql = format!(

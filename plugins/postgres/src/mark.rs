@@ -19,7 +19,7 @@ const DOING: &str = "look for the last chunk";
 
 /// A chunk's transaction.
 pub(crate) struct Mark {
-    /// `None` if the server did not tell its number.
+    /// `None` if the server did not report its number.
     pub(crate) transaction: Option<i64>,
     /// The server, see [`server`].
     pub(crate) server: String,
@@ -40,7 +40,7 @@ pub(crate) fn is_unlogged(session: &mut Session, table: u32) -> Result<bool> {
 }
 
 impl Mark {
-    /// Whether the transaction was committed; `None` if the server cannot tell. Ends a transaction
+    /// Whether the transaction was committed; `None` if the server does not know. Ends a transaction
     /// that is still open: its session has no client any more.
     pub(crate) fn outcome(&self, session: &mut Session) -> Result<Option<bool>> {
         let Some(transaction) = self.transaction else { return Ok(None) };
@@ -61,8 +61,8 @@ impl Mark {
     }
 }
 
-/// What the server says of a transaction. A number that it has not given yet was forgotten in a
-/// crash, and its transaction with it.
+/// What the server says of a transaction. A number that it never gave was forgotten in a crash, and
+/// its transaction with it.
 fn status(session: &mut Session, transaction: i64) -> Result<Option<String>> {
     let number = transaction.to_string();
     match session.row(DOING, "SELECT pg_catalog.txid_status($1::int8)", &[&number]) {

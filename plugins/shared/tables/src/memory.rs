@@ -42,7 +42,7 @@ pub(crate) struct Server {
     sessions: u64,
     /// Transactions that were committed, by number.
     transactions: Vec<u64>,
-    /// Nothing tells whether a transaction was committed.
+    /// Nothing shows whether a transaction was committed.
     pub(crate) is_blind: bool,
     /// A stop signal that is given while a commit is on its way.
     pub(crate) stop_at_commit: Option<Cancel>,
@@ -230,6 +230,9 @@ impl Destination<MemorySession> for MemoryDestination {
         if let Some(stage) = &self.stage {
             let found = session.memory.server().rows(&stage.table).expect("a stage to publish");
             check_stage(&stage.table, rows, found.len() as u64)?;
+        }
+        if let Some(cancel) = session.memory.server().stop_at_commit.take() {
+            cancel.cancel();
         }
         let fault = session.call("publish", "publish".to_owned())?;
         if fault == Some(Fault::Lost) {

@@ -267,7 +267,7 @@ pub trait Loader<S>: Send {
     fn mark(&mut self, session: &mut S) -> Self::Mark;
 
     /// Whether the prepared session is with the server that the mark was made on, and that server
-    /// has not restarted since: what it has confirmed is there.
+    /// did not restart since: what it has confirmed is there.
     fn is_same_server(&self, mark: &Self::Mark) -> bool;
 
     /// Whether a chunk is in the target; `None` if that cannot be known. Waits for a transaction

@@ -175,7 +175,30 @@ impl<D: WriteDatabase> TableWriter<D> {
                 outcome => outcome,
             };
         }
-        published
+        match published {
+            Ok(Some(ChunkOutcome::Unknown { .. })) if self.cancel.is_cancelled() => {
+                self.look_after_stop(run, plan).unwrap_or(published)
+            }
+            published => published,
+        }
+    }
+
+    /// What has become of a publication that a stop signal cut off; an error if that cannot be
+    /// found out at once.
+    fn look_after_stop(
+        &self,
+        run: &mut Run<D::Session>,
+        plan: &WritePlan,
+    ) -> Result<Result<Option<ChunkOutcome>>> {
+        let (mut session, name) = (self.database.connect(Access::CleanUp)?, self.target.table()?);
+        self.database.lock(&mut session, name, plan.mode, PATIENCE)?;
+        let destination = self.database.destination(&mut session, name, plan)?;
+        let Some(stage) = destination.stage() else { return Ok(Ok(None)) };
+        if self.database.find_table(&mut session, stage)?.is_none() {
+            return Ok(self.without_stage(run, stage));
+        }
+        run.state = RunState::Prepared;
+        Ok(self.cancel.check().map(|()| None))
     }
 
     /// Publishing takes the stage away, so without a stage all is in, unless this process knows

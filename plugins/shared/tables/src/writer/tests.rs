@@ -231,6 +231,28 @@ fn a_publication_that_cannot_be_looked_for_is_unknown_and_keeps_everything() {
     }
 }
 
+/// A stop signal cuts the connection while the publication is on its way.
+#[test]
+fn a_stop_at_the_publication_leaves_a_certain_outcome() {
+    for (fault, published) in [(Fault::ReplyLost, true), (Fault::Lost, false)] {
+        let (memory, cancel) = (Memory::with_table(), Cancel::new());
+        let writer = TableWriter::new(memory.clone(), target(), &cancel);
+        let plan = plan("r", WriteMode::Overwrite);
+        writer.prepare(&plan).unwrap();
+        let receipts = write(&writer, &plan, &[1]);
+        memory.server().fail("publish", fault);
+        memory.server().stop_at_commit = Some(cancel);
+        let outcome = writer.commit(&plan, &receipts).map_err(|error| error.kind);
+        let expected =
+            if published { Ok(ChunkOutcome::Committed) } else { Err(ErrorKind::Cancelled) };
+        assert_eq!(outcome, expected);
+        writer.abort(&plan, &receipts).unwrap();
+        let rows: &[i64] = if published { &[1] } else { &[] };
+        assert_eq!(memory.server().rows("t").unwrap(), rows);
+        assert!(memory.server().rows("t__r").is_none() && memory.server().locks.is_empty());
+    }
+}
+
 /// What follows the last row, such as moving a sequence on, is tried again with a new session.
 #[test]
 fn a_connection_lost_behind_the_last_row_is_opened_again() {
