@@ -241,3 +241,23 @@ fn leftovers_of_another_prefix_are_not_touched() {
     assert_eq!(bucket.uploads(), 1);
     assert_eq!(other.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
 }
+
+#[test]
+fn of_two_runs_the_later_one_names_the_other_and_leaves_nothing() {
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
+        let options = out(json!({"if_exists": "append"}));
+        let (first, first_receipts) = finished(&bucket, &options, "r-1", WriteMode::Insert);
+        let kept = writer(&bucket, options.clone());
+        kept.prepare(&first).unwrap();
+        let (second, second_receipts) = finished(&bucket, &options, "r-2", WriteMode::Insert);
+        writer(&bucket, options.clone()).commit(&second, &second_receipts).unwrap();
+        let error = kept.commit(&first, &first_receipts).unwrap_err();
+        assert_eq!(error.code, "FILE-CHANGED", "{kind:?}");
+        assert!(error.message.contains("run `r-2`"), "{kind:?}: {error}");
+        assert!(error.hint.unwrap().contains("append"), "{kind:?}");
+        kept.abort(&first, &first_receipts).unwrap();
+        assert!(bucket.data().iter().all(|name| name.contains("r-2")), "{kind:?}");
+        assert_eq!(ids(&bucket), ROWS, "{kind:?}");
+    }
+}

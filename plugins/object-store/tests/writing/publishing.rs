@@ -8,7 +8,7 @@ use transload_plugin_api::{
 };
 use transload_tests_buckets::{Bucket, Kind};
 
-use crate::host::{chunk, columns, ids, plan, rows, two_columns, write, write_task, writer};
+use crate::host::{chunk, ids, plan, rows, two_columns, write, write_task, writer};
 
 fn csv(more: Value) -> Value {
     let mut options = json!({"path": "out/", "format": "csv"});
@@ -334,8 +334,6 @@ fn what_cannot_be_done_is_refused_before_anything_is_touched() {
             let plan = plan("r-1", &two_columns(), mode);
             assert_eq!(draft(csv(json!({})), &plan), Err(ErrorKind::Unsupported));
         }
-        let lists = plan("r-1", &columns(&[("l", "list<int32>")]), WriteMode::Insert);
-        assert_eq!(draft(csv(json!({})), &lists), Err(ErrorKind::Unsupported));
         for (more, plan) in [
             (json!({"path": "out/"}), &insert),
             (json!({"path": "../x.csv"}), &insert),

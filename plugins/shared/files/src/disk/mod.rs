@@ -9,16 +9,14 @@ mod join;
 mod local_file;
 mod run_lock;
 mod sync;
+mod walk;
 
 use std::{
     collections::{BTreeSet, HashMap},
     ffi::OsStr,
     fs::{self, File, Metadata},
     io::{self, Read, Write},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{FileExt, MetadataExt},
-    },
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -27,9 +25,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::{
     fd::OwnedFd,
-    fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, chmodat, fsync, openat, renameat, statat, unlinkat,
-    },
+    fs::{AtFlags, FileType, Mode, OFlags, chmodat, fsync, openat, renameat, statat, unlinkat},
     io::Errno,
 };
 use transload_formats::Encoding;
@@ -40,6 +36,7 @@ use self::{
     durable::{Place, make_folders, rename_new},
     run_lock::{RunLock, lock_folder},
     sync::Deferred,
+    walk::{regular, walk},
 };
 use crate::write::{
     Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply, UploadId,
@@ -201,36 +198,6 @@ impl DiskUploads {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Lists what is in an open folder, and in those in it. Links to folders are not followed: the
-/// files there belong to others.
-fn walk(folder: &OwnedFd, key: &str, listed: &mut Vec<ListedObject>) -> io::Result<()> {
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let bytes = entry.file_name().to_bytes();
-        let Some(name) = OsStr::from_bytes(bytes).to_str() else { continue };
-        if matches!(name, "." | "..") {
-            continue;
-        }
-        let found = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => continue,
-            found => found?,
-        };
-        let key = format!("{key}{name}");
-        if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match openat(folder, name, flags, Mode::empty()) {
-                Ok(below) => walk(&below, &format!("{key}/"), listed)?,
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        } else {
-            let (size, modified) = (found.st_size as u64, found.st_mtime as i64);
-            listed.push(ListedObject { key, size, modified });
-        }
-    }
-    Ok(())
 }
 
 impl UploadStore for DiskUploads {
@@ -504,20 +471,6 @@ impl UploadStore for DiskUploads {
 fn new_file(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     Ok(File::from(openat(folder, name, flags, Mode::from_raw_mode(FILE_MODE))?))
-}
-
-/// Refuses what a job can neither read nor replace.
-fn regular(metadata: &Metadata, path: &Path) -> Result<()> {
-    if metadata.is_file() {
-        return Ok(());
-    }
-    let place = path.display().to_string();
-    if metadata.is_dir() {
-        return Err(Error::options("a folder is there, and the job wants a file")
-            .at(place)
-            .hint("end `path` by `/` to write into the folder"));
-    }
-    Err(Error::unsupported("neither a file nor a folder").at(place))
 }
 
 fn found(metadata: &Metadata) -> ObjectInfo {

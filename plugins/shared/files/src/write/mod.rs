@@ -8,6 +8,7 @@
 //! | `name_template` | names of objects |
 //! | `partition` | which row goes to which partition |
 //! | `task` | a task's objects: rolling, partitions, chunks |
+//! | `rolling` | when an object ends, and how many are open |
 //! | `spill` | rows of partitions for which no object is open |
 //! | `object` | one object: encoder, compression, chunk |
 //! | `upload`, `entry` | its bytes on their way, in parts; the record of an upload |
@@ -30,6 +31,7 @@ mod options;
 mod partition;
 mod prior_state;
 mod publish;
+mod rolling;
 mod run_folder;
 mod spill;
 mod sweep;

@@ -51,7 +51,6 @@ impl Publication<'_> {
         let lists =
             try_concurrently(&receipts, |receipt| self.run_folder.done(self.store, receipt))?;
         let entries = lists.concat();
-        let _lock = self.store.lock(self.cancel)?;
         let step = match self.destination {
             Destination::Folder { root } => self.publish_folder(root, &entries)?,
             Destination::File { key, .. } => self.publish_file(key, &entries)?,
@@ -88,6 +87,7 @@ impl Publication<'_> {
 
     /// The commit point is the manifest; old objects of an overwrite go after it.
     fn publish_folder(&self, root: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
+        let _lock = self.store.lock(self.cancel)?;
         let current = Manifest::read(self.store, root)?;
         let outcome = match &current {
             Some((manifest, _)) if manifest.has(&self.plan.run) => ChunkOutcome::AlreadyCommitted,
@@ -180,7 +180,9 @@ impl Publication<'_> {
     /// The commit point is the completion of the one upload.
     fn publish_file(&self, key: &str, entries: &[UploadEntry]) -> Result<Step<ChunkOutcome>> {
         let old = self.before.object.as_ref();
-        let Some(entry) = self.one_upload(key, entries)? else {
+        let upload = self.one_upload(key, entries)?;
+        let _lock = self.store.lock(self.cancel)?;
+        let Some(entry) = upload else {
             self.run_folder.note_publishing(self.store)?;
             let step = self.put_empty(key, old)?;
             return Ok(step.map(|_| ChunkOutcome::Committed));

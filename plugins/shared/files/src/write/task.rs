@@ -9,7 +9,7 @@ use std::{
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::{concat::concat_batches, filter::filter_record_batch};
-use transload_formats::{Compression, Encoder, Encoding, Format};
+use transload_formats::{Encoder, Encoding};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Counters, DirtyRow, Error, Position, Receipt, Result, WriteTask,
     Written,
@@ -21,6 +21,7 @@ use super::{
     name_template::{NameTemplate, Naming, check_key},
     object::{Frame, OpenObject},
     partition::{PartitionRows, Partitioner},
+    rolling::{Rolling, most_open},
     run_folder::rows_differ,
     spill::{MEMORY, Spill},
     upload::{Upload, UploadSettings},
@@ -30,41 +31,10 @@ use super::{
 /// Bytes held back over all open objects, in parts.
 const HELD_PARTS: u64 = 8;
 
-/// Memory for the encoders of open objects, beside the bytes that are held back.
-const ENCODERS: usize = 64 << 20;
-/// At least this many objects may be open.
-const LEAST_OPEN: usize = 64;
 /// A partition without rows in so many batches makes room for another one: rows may come sorted.
 const IDLE_BATCHES: u64 = 16;
 /// Objects that have ended are waited for when there are so many.
 const ENDED: usize = 16;
-
-/// How many objects of these columns may be open at once.
-pub(crate) fn most_open(encoding: &Encoding, columns: usize) -> usize {
-    const COMPRESSOR: usize = 1 << 20;
-    let per_object = match (encoding.format(), encoding.compression()) {
-        // A writer with its dictionary and pages for each column.
-        (Format::Parquet, _) => columns.max(1) * (32 << 10),
-        (_, Compression::None) => 4096 + columns * 256,
-        _ => COMPRESSOR,
-    };
-    LEAST_OPEN.max(ENCODERS / per_object)
-}
-
-/// When an object has had enough, and how many may be open.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rolling {
-    pub(crate) rows: Option<u64>,
-    pub(crate) bytes: Option<u64>,
-    pub(crate) open: usize,
-}
-
-impl Rolling {
-    /// Whether a task may write more than one object of a partition.
-    pub(crate) fn rolls(&self) -> bool {
-        self.rows.is_some() || self.bytes.is_some()
-    }
-}
 
 /// What a task needs to know.
 pub(crate) struct TaskSettings {
@@ -302,10 +272,6 @@ impl FilesWriteTask {
 
     /// The rows that the format cannot hold, each once.
     fn refused(&mut self, rows: &RecordBatch) -> Result<Vec<DirtyRow>> {
-        // CSV holds everything.
-        if self.settings.encoding.format() == Format::Csv {
-            return Ok(Vec::new());
-        }
         let checker = match &mut self.checker {
             Some(checker) => checker,
             none => none.insert(self.settings.encoding.encoder(&self.kept)?),

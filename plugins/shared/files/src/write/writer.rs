@@ -30,9 +30,10 @@ use super::{
     partition::Partitioner,
     prior_state::PriorState,
     publish::{Publication, is_token_of},
+    rolling::{Rolling, most_open},
     run_folder::RunFolder,
     sweep::{leftovers, published_by_others, sweep},
-    task::{FilesWriteTask, Rolling, TaskSettings, most_open},
+    task::{FilesWriteTask, TaskSettings},
     upload::UploadSettings,
     upload_store::{OwnershipProof, PartLimit, UploadStore},
 };
@@ -426,7 +427,7 @@ impl Writer for FilesWriter {
             success_marker: self.options.success_marker,
             cancel: &self.cancel,
         };
-        let outcome = publication.publish(receipts)?;
+        let outcome = publication.publish(receipts).map_err(with_hint)?;
         if matches!(outcome, ChunkOutcome::Unknown { .. }) {
             return Ok(outcome);
         }
@@ -448,6 +449,17 @@ impl Writer for FilesWriter {
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
         self.run_folder(plan)?.remove(&*self.store()?)
     }
+}
+
+/// What a failed commit leaves, and what another run does; nothing is published then.
+fn with_hint(error: Error) -> Error {
+    if error.hint.is_some() || error.kind == ErrorKind::Cancelled {
+        return error;
+    }
+    error.hint(
+        "nothing of this run is published, and files of it that were in place are removed; run the \
+         job again once the cause is gone",
+    )
 }
 
 fn not_prepared(plan: &WritePlan) -> Error {
