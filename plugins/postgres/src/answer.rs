@@ -1,10 +1,14 @@
 //! What the server's messages carry beside rows of a COPY: small results as text, the columns of a
-//! statement, the tag of a command. `session` reads them; errors are left to `failure`.
+//! statement, the tag of a command, and which messages belong to an answer. `session` reads them; errors are left to `failure`.
 
 use std::str::FromStr;
 
 use fallible_iterator::FallibleIterator;
-use postgres_protocol::message::backend::{DataRowBody, RowDescriptionBody};
+use postgres_protocol::message::backend::{
+    BIND_COMPLETE_TAG, COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG, COPY_OUT_RESPONSE_TAG,
+    DATA_ROW_TAG, DataRowBody, EMPTY_QUERY_RESPONSE_TAG, NO_DATA_TAG, PARAMETER_DESCRIPTION_TAG,
+    PARSE_COMPLETE_TAG, ROW_DESCRIPTION_TAG, RowDescriptionBody,
+};
 use transload_plugin_api::{Error, Result};
 
 use crate::failure::Failure;
@@ -85,6 +89,28 @@ pub(crate) fn result_columns(body: &RowDescriptionBody) -> Result<Vec<ResultColu
         columns.push(ResultColumn { name, type_oid: field.type_oid(), modifier });
     }
     Ok(columns)
+}
+
+/// Whether such a message may be part of the answer to a statement.
+pub(crate) fn is_answer(kind: u8) -> bool {
+    let described = [
+        ROW_DESCRIPTION_TAG,
+        PARSE_COMPLETE_TAG,
+        BIND_COMPLETE_TAG,
+        PARAMETER_DESCRIPTION_TAG,
+        COPY_OUT_RESPONSE_TAG,
+        COPY_DATA_TAG,
+        COPY_DONE_TAG,
+        DATA_ROW_TAG,
+    ];
+    described.contains(&kind) || ends_answer(kind)
+}
+
+/// Whether a statement has been answered with such a message. Without one, the server is not ready
+/// for the next statement, whatever it says.
+pub(crate) fn ends_answer(kind: u8) -> bool {
+    [COMMAND_COMPLETE_TAG, EMPTY_QUERY_RESPONSE_TAG, ROW_DESCRIPTION_TAG, NO_DATA_TAG]
+        .contains(&kind)
 }
 
 /// The rows that a command's tag counts: the last word of `COPY 5` or `INSERT 0 5`.

@@ -423,6 +423,7 @@ mod tests {
     #[test]
     fn broken_streams_are_refused() {
         let negative = [&4_i16.to_be_bytes()[..], &(-2_i32).to_be_bytes()].concat();
+        let huge = [&4_i16.to_be_bytes()[..], &i32::MAX.to_be_bytes(), b"x"].concat();
         let after = [header(), vec![0xFF, 0xFF, 0]].concat();
         let long = [SIGNATURE, &[0, 0, 0, 0, 0x7F, 0xFF, 0xFF, 0xFF]].concat();
         for (bytes, words) in [
@@ -430,6 +431,7 @@ mod tests {
             (long, "header is too long"),
             ([header(), vec![0, 3]].concat(), "another number of columns"),
             ([header(), negative].concat(), "a negative length"),
+            ([header(), huge].concat(), "a field is longer than 1 GiB"),
             (after, "after the trailer"),
         ] {
             let error = decoder().decode(&bytes).unwrap_err();
@@ -439,6 +441,8 @@ mod tests {
             (header(), None),
             ([header(), row(1, b"a")].concat(), Some(1)),
             ([header(), row(1, b"a"), vec![0xFF, 0xFF]].concat(), Some(2)),
+            ([header(), row(1, b"a"), vec![0xFF, 0xFF]].concat(), Some(0)),
+            ([header(), row(1, b"a"), vec![0xFF, 0xFF]].concat(), None),
         ] {
             let mut decoder = decoder();
             decoder.decode(&stream).unwrap();

@@ -117,8 +117,8 @@ pub(crate) enum AuthMethod {
 impl AuthMethod {
     pub(crate) const WORDS: [&str; 4] = ["none", "password", "md5", "scram-sha-256"];
 
-    /// What is accepted where the connection does not say. Without TLS nobody knows who is at the
-    /// other end, and a password or its MD5 would be as good as given away.
+    /// What is accepted where the connection does not say. Without TLS the other end is not known,
+    /// and a password or its MD5 would be given to whoever asks.
     fn usual(is_encrypted: bool) -> &'static [Self] {
         match is_encrypted {
             true => &[Self::None, Self::Password, Self::Md5, Self::Scram],

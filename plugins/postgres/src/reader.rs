@@ -90,23 +90,32 @@ impl PostgresSource {
 
 /// The statement that reads a split, and the form of its values.
 fn scan_plan(request: &Request<'_>, infinity: Infinity) -> Result<ScanPlan> {
-    let Description { columns: own, table, .. } = request.description;
+    let own = &request.description.columns;
     let (mut selected, mut wires) = (Vec::new(), Vec::new());
     for wanted in request.columns {
-        let found = find_column(own, &wanted.name)?;
-        let (value, wire) = value(found, wanted, infinity);
+        let (value, wire) = value(find_column(own, &wanted.name)?, wanted, infinity);
         selected.push(value);
         wires.push(wire);
     }
-    let (from, mut source) = match request.source.relation()? {
-        Relation::Table(name) => (quoted_table(name), name.to_string()),
-        Relation::Query(query) => (format!("({query}\n) AS q"), "query".to_owned()),
+    let sql = select(request, selected)?;
+    Ok(ScanPlan {
+        // The line break ends a comment at the end of the query.
+        copy: format!("COPY ({sql}\n) TO STDOUT (FORMAT binary)"),
+        columns: request.columns.to_vec(),
+        wires,
+        keyed: !request.part.order.is_empty(),
+        source: source(request)?,
+    })
+}
+
+/// The rows of a split, with the key's text as the last column if they come in its order.
+fn select(request: &Request<'_>, mut selected: Vec<String>) -> Result<String> {
+    let Description { columns: own, table, .. } = request.description;
+    let is_whole = is_whole(request, &selected);
+    let from = match request.source.relation()? {
+        Relation::Table(name) => quoted_table(name),
+        Relation::Query(query) => format!("({query}\n) AS q"),
     };
-    if request.after.is_some() {
-        source = request.part.counted_rows(&source, request.after);
-    } else if request.part.range != KeyRange::ALL {
-        source = format!("{source}, {}", splits::label(request.part));
-    }
     let mut conditions: Vec<_> =
         request.source.filter.iter().map(|filter| format!("({filter}\n)")).collect();
     conditions.extend(part_condition(request.part, own, table.is_some())?);
@@ -118,22 +127,31 @@ fn scan_plan(request: &Request<'_>, infinity: Infinity) -> Result<ScanPlan> {
         conditions.push(comparison(key, ">", after, native));
     }
     selected.extend(key.iter().map(|(key, _)| format!("{key}::text")));
-    let mut sql = format!("SELECT {} FROM {from}", selected.join(", "));
-    match request.source.relation()? {
+    let mut sql = match request.source.relation()? {
         // Nothing is put around the query where nothing has to be.
-        Relation::Query(query) if conditions.is_empty() && is_whole(request, &selected) => {
-            sql.clone_from(query);
-        }
-        _ if conditions.is_empty() => {}
-        _ => sql = format!("{sql} WHERE {}", conditions.join(" AND ")),
+        Relation::Query(query) if conditions.is_empty() && is_whole => query.clone(),
+        _ => format!("SELECT {} FROM {from}", selected.join(", ")),
+    };
+    if !conditions.is_empty() {
+        sql = format!("{sql} WHERE {}", conditions.join(" AND "));
     }
     if let Some((key, _)) = &key {
         sql = format!("{sql} ORDER BY {key}");
     }
-    // The line break ends a comment at the end of the query.
-    let copy = format!("COPY ({sql}\n) TO STDOUT (FORMAT binary)");
-    let keyed = key.is_some();
-    Ok(ScanPlan { copy, columns: request.columns.to_vec(), wires, keyed, source })
+    Ok(sql)
+}
+
+/// The split's rows, for places.
+fn source(request: &Request<'_>) -> Result<String> {
+    let source = match request.source.relation()? {
+        Relation::Table(name) => name.to_string(),
+        Relation::Query(_) => "query".to_owned(),
+    };
+    Ok(match request.after {
+        Some(_) => request.part.counted_rows(&source, request.after),
+        None if request.part.range == KeyRange::ALL => source,
+        None => format!("{source}, {}", splits::label(request.part)),
+    })
 }
 
 /// Whether the server prints the values as text: intervals have no text of ours.

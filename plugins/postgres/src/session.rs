@@ -13,10 +13,9 @@ use postgres_protocol::{
     IsNull,
     message::{
         backend::{
-            BIND_COMPLETE_TAG, COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG,
-            COPY_IN_RESPONSE_TAG, COPY_OUT_RESPONSE_TAG, DATA_ROW_TAG, EMPTY_QUERY_RESPONSE_TAG,
-            ERROR_RESPONSE_TAG, Message, NO_DATA_TAG, PARAMETER_DESCRIPTION_TAG,
-            PARSE_COMPLETE_TAG, READY_FOR_QUERY_TAG, ROW_DESCRIPTION_TAG,
+            COMMAND_COMPLETE_TAG, COPY_DATA_TAG, COPY_DONE_TAG, COPY_IN_RESPONSE_TAG,
+            COPY_OUT_RESPONSE_TAG, DATA_ROW_TAG, EMPTY_QUERY_RESPONSE_TAG, ERROR_RESPONSE_TAG,
+            Message, READY_FOR_QUERY_TAG, ROW_DESCRIPTION_TAG,
         },
         frontend,
     },
@@ -25,7 +24,7 @@ use transload_plugin_api::{Cancel, Error, Result};
 use transload_tables::Commit;
 
 use crate::{
-    answer::{ResultColumn, TextRow, result_columns, rows_of},
+    answer::{ResultColumn, TextRow, ends_answer, is_answer, result_columns, rows_of},
     endpoint::Interrupt,
     failure::{Failure, ServerError},
     login::BackendKey,
@@ -559,28 +558,6 @@ impl Drop for Session {
         // A server that is still sending rows notices only a closed socket.
         self.interrupt.close();
     }
-}
-
-/// Whether such a message may be part of the answer to a statement.
-fn is_answer(kind: u8) -> bool {
-    let described = [
-        ROW_DESCRIPTION_TAG,
-        PARSE_COMPLETE_TAG,
-        BIND_COMPLETE_TAG,
-        PARAMETER_DESCRIPTION_TAG,
-        COPY_OUT_RESPONSE_TAG,
-        COPY_DATA_TAG,
-        COPY_DONE_TAG,
-        DATA_ROW_TAG,
-    ];
-    described.contains(&kind) || ends_answer(kind)
-}
-
-/// Whether a statement has been answered with such a message. Without one, the server is not ready
-/// for the next statement, whatever it says.
-fn ends_answer(kind: u8) -> bool {
-    [COMMAND_COMPLETE_TAG, EMPTY_QUERY_RESPONSE_TAG, ROW_DESCRIPTION_TAG, NO_DATA_TAG]
-        .contains(&kind)
 }
 
 fn incomplete() -> Failure {

@@ -194,7 +194,7 @@ pub(crate) fn bends(facts: TypeFacts) -> bool {
         oid::REGPROC | oid::REGPROCEDURE..=oid::REGTYPE => true,
         oid::REGCONFIG | oid::REGDICTIONARY | oid::REGNAMESPACE | oid::REGROLE => true,
         oid::REGCOLLATION => true,
-        // Texts of arrays are not looked into.
+        // Texts of arrays are not inspected.
         element => facts.element.is_some() && rule_of(element).is_some(),
     }
 }

@@ -114,7 +114,7 @@ impl Wire {
         }
     }
 
-    /// Messages that nothing waits for are no answer: they do not replace one for ever.
+    /// Messages that nothing waits for are no answer: they do not replace one.
     fn without_answer(&self, since: &mut Instant) -> io::Result<()> {
         let Some(idle) = self.stream.idle().filter(|idle| since.elapsed() > idle.timeout) else {
             return Ok(());

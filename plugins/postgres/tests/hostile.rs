@@ -357,14 +357,16 @@ fn answers_without_end_or_sense_are_given_up() {
     use Answer::{Endless, Once, Slowly};
     let long_notice = message(b'N', &[b"SNOTICE\0M", &[b'n'; 2_000][..], b"\0\0"].concat());
     let row = message(b'D', &[&[0, 1, 0, 0, 3, 232][..], &[b'x'; 1_000]].concat());
+    let dropped = [&row[..], &message(b'C', b"SELECT 2\0"), &message(b'Z', b"I")].concat();
     let wide = message(b'T', &[&[0xFF, 0xFF][..], &b"a\0".repeat(60_000)].concat());
-    let modes: [(_, fn(_) -> _, _); 18] = [
+    let modes: [(_, fn(_) -> _, _); 19] = [
         ("silence", Once, Vec::new()),
         ("notices", Endless, long_notice),
         ("notices, slowly", Slowly, NOTICE.to_vec()),
         ("notifications", Endless, message(b'A', b"\0\0\0\x01channel\0payload\0")),
         ("settings", Endless, message(b'S', b"key\0value\0")),
         ("rows", Endless, row),
+        ("a row less than the tag counts", Once, dropped),
         ("commands", Endless, message(b'C', b"SET\0")),
         ("ready, without an answer", Endless, message(b'Z', b"I")),
         ("copy from us", Once, message(b'G', b"\0\0\0")),
