@@ -182,6 +182,36 @@ impl From<Gap> for (u64, u64) {
 }
 
 impl Origin {
+    /// The origin of a batch without some rows, given by their numbers in ascending order, of rows
+    /// that follow each other otherwise. No change if the numbers are not known.
+    ///
+    /// # Examples
+    /// ```
+    /// use transload_plugin_api::Origin;
+    ///
+    /// let (source, unit) = ("t".to_owned(), "row".to_owned());
+    /// let origin = Origin { source, unit, first: 5, exact: true, gaps: Vec::new() };
+    /// let origin = origin.without([5, 7, 8]);
+    /// assert_eq!([origin.place(0), origin.place(1)], ["t, row 6", "t, row 9"]);
+    /// ```
+    #[must_use]
+    pub fn without(mut self, refused: impl IntoIterator<Item = u64>) -> Self {
+        if !self.exact {
+            return self;
+        }
+        let first = self.first;
+        for (before, number) in refused.into_iter().enumerate() {
+            let row = number.saturating_sub(first).saturating_sub(before as u64);
+            let gap = Gap { row, number: number + 1 };
+            match self.gaps.last_mut() {
+                _ if row == 0 => self.first = gap.number,
+                Some(last) if last.row == row => *last = gap,
+                _ => self.gaps.push(gap),
+            }
+        }
+        self
+    }
+
     /// The place of row `index` of the batch, for messages: `orders.csv, line 17`.
     pub fn place(&self, index: u64) -> String {
         let Self { source, unit, first, exact, gaps } = self;

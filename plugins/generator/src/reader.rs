@@ -218,15 +218,11 @@ impl ReadTask for GeneratorTask {
         let dirty: Vec<_> = (first..stop).filter(|row| self.is_dirty(*row)).map(dirty).collect();
         let batch = self.batch()?;
         self.next = stop;
+        let (source, unit) = (SOURCE.to_owned(), "row".to_owned());
+        let origin = Origin { source, unit, first, exact: true, gaps: Vec::new() };
         Ok(Some(ReadBatch {
             position: Position(stop.to_string().into_bytes()),
-            origin: Some(Origin {
-                source: SOURCE.to_owned(),
-                unit: "row".to_owned(),
-                first,
-                exact: dirty.is_empty(),
-                gaps: Vec::new(),
-            }),
+            origin: Some(origin.without((first..stop).filter(|row| self.is_dirty(*row)))),
             bytes: batch.get_array_memory_size() as u64,
             batch,
             dirty,

@@ -128,6 +128,7 @@ impl Scan {
                 }
                 Err(RowFault::Cell(at, fault)) => {
                     let key = self.decoder.key_of_packet(packet).unwrap_or_default();
+                    read.dirty_rows.push(self.count + read.rows);
                     read.dirty.push(DirtyRow {
                         row: 0,
                         place: Some(place(&self.source, &key, self.count + read.rows)),
@@ -150,6 +151,8 @@ struct BatchRows {
     rows: u64,
     bytes: u64,
     dirty: Vec<DirtyRow>,
+    /// Their numbers.
+    dirty_rows: Vec<u64>,
     /// The last row's key, if that row was dirty.
     dirty_key: Option<Vec<KeyValue>>,
 }
@@ -193,9 +196,10 @@ impl ReadTask for Scan {
             source: self.source.clone(),
             unit: "row".to_owned(),
             first: self.count + 1,
-            exact: read.dirty.is_empty(),
+            exact: true,
             gaps: Vec::new(),
         };
+        let origin = origin.without(read.dirty_rows);
         self.count += read.rows;
         Ok(Some(ReadBatch {
             batch,

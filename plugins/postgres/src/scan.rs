@@ -88,9 +88,10 @@ impl Scan {
             source: self.source.clone(),
             unit: "row".to_owned(),
             first: first + 1,
-            exact: dirty.is_empty(),
+            exact: true,
             gaps: Vec::new(),
         };
+        let origin = origin.without(dirty.iter().map(|(at, _)| at + 1));
         let dirty = dirty.into_iter().map(|(at, row)| DirtyRow {
             place: Some(format!("{}, row {}", self.source, at + 1)),
             ..row

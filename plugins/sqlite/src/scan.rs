@@ -289,20 +289,21 @@ impl BatchBuilder {
 
     fn origin(&self) -> Origin {
         let source = self.plan.source.clone();
-        let clean = self.dirty_rows.is_empty();
-        match (self.plan.key_name.is_empty(), &self.key[..]) {
+        let origin = match (self.plan.key_name.is_empty(), &self.key[..]) {
             (false, [KeyValue::Integer(last)]) if self.first_rowid >= 0 => Origin {
                 source,
                 unit: self.plan.key_name.clone(),
                 first: self.first_rowid.unsigned_abs(),
-                exact: clean && last - i128::from(self.first_rowid) + 1 == self.rows as i128,
+                exact: last - i128::from(self.first_rowid) + 1 == self.rows as i128,
                 gaps: Vec::new(),
             },
             _ => {
                 let first = self.passed + 1;
-                Origin { source, unit: "row".into(), first, exact: clean, gaps: Vec::new() }
+                Origin { source, unit: "row".into(), first, exact: true, gaps: Vec::new() }
             }
-        }
+        };
+        let first = origin.first;
+        origin.without(self.dirty_rows.iter().map(|row| first + *row as u64))
     }
 }
 

@@ -104,7 +104,8 @@ fn what_does_not_fit_is_dirty_and_all_else_is_read() {
     assert_eq!(dirty[0].reason, "expected `int64`, found text: abc");
     assert_eq!(dirty[0].value.as_deref(), Some("abc"));
     assert_eq!(integers(&splits, "a"), [1, 9]);
-    assert!(!splits[0][0].origin.as_ref().unwrap().exact);
+    let origin = splits[0][0].origin.as_ref().unwrap();
+    assert_eq!([origin.place(0), origin.place(1)], ["t, rowid 1", "t, rowid 9"]);
 }
 
 #[test]

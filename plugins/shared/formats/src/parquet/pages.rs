@@ -271,7 +271,7 @@ impl ChunkPages {
             TooLarge::Batch => {
                 let most = self.bounds.batches.get().map_or(0, |sizes| sizes.most);
                 let text = format!("with it, one row becomes more than {most} bytes");
-                (text, "leave columns with long lists out of `columns`")
+                (text, "raise `max_record`: the limit is twice that, or 96 MiB")
             }
         };
         self.place.broken(text).with_code(code::PARQUET_LIMIT).hint(hint)
