@@ -81,7 +81,7 @@ impl Connector {
         let local_files = purpose == Purpose::Write;
         let opened = log_in(&self.address, &self.host, cancel, deadline, local_files);
         let mut session = opened.map_err(|error| error.reported(&self.address, cancel))?;
-        self.kill_when_stopped(&session, cancel);
+        self.kill_when_stopped(&mut session, cancel);
         let prepared = self.prepare(&mut session, purpose);
         prepared.map_err(|error| error.at(self.address.place()))?;
         let watched = session.watched;
@@ -92,14 +92,10 @@ impl Connector {
 
     /// Ends the session's statement at a stop signal: in the middle of one, a server does not
     /// notice a closed socket. One that cannot be killed ends by the server's own timeouts.
-    fn kill_when_stopped(&self, session: &Session, cancel: &Cancel) {
+    fn kill_when_stopped(&self, session: &mut Session, cancel: &Cancel) {
         let id = session.id;
-        let weak = Arc::downgrade(session.socket());
         let (address, host) = (Arc::clone(&self.address), self.host.clone());
-        cancel.on_cancel(move || {
-            if weak.upgrade().is_none() {
-                return;
-            }
+        session.keep(cancel.while_kept(move || {
             let (address, host) = (Arc::clone(&address), host.clone());
             let kill = move || {
                 let deadline = Instant::now() + address.connect_timeout;
@@ -109,7 +105,7 @@ impl Connector {
                 }
             };
             let _ = thread::Builder::new().name("kill".into()).spawn(kill);
-        });
+        }));
     }
 
     /// The session's settings, and what the server says of itself.
@@ -123,9 +119,10 @@ impl Connector {
             session.run("set the session up", &sql)?;
         }
         let mut sql = "SELECT @@max_allowed_packet, @@local_infile, CONNECTION_ID()".to_owned();
-        let own = format!("transload:session:{:016x}", random()?);
         if purpose == Purpose::Write {
+            let own = format!("transload:session:{:016x}", random()?);
             sql = format!("{sql}, GET_LOCK({}, 0)", text_literal(&own));
+            session.keep_account(own, Arc::clone(&self.lost));
         }
         let row = session.rows("look at the server", &sql)?.into_iter().next().unwrap_or_default();
         let cell = |at: usize| row.get(at).cloned().flatten();
@@ -134,9 +131,6 @@ impl Connector {
         // A proxy counts its connections in its own way.
         let id = cell(2).and_then(|text| text.parse().ok());
         session.watched = Some(session.id).filter(|own| id == Some(*own));
-        if purpose == Purpose::Write {
-            session.keep_account(own, Arc::clone(&self.lost));
-        }
         Ok(())
     }
 
@@ -173,7 +167,7 @@ pub(crate) fn log_in(
     let left = deadline.saturating_duration_since(Instant::now());
     let socket = Arc::new(address.connect(left, cancel).map_err(ConnectError::Refused)?);
     let weak = Arc::downgrade(&socket);
-    cancel.on_cancel(move || {
+    let closing = cancel.while_kept(move || {
         if let Some(socket) = weak.upgrade() {
             // It may be closed already.
             let _ = socket.shutdown(Shutdown::Both);
@@ -191,7 +185,9 @@ pub(crate) fn log_in(
     };
     let greeting = login.run(bounded)?;
     login.wire.logged_in();
-    Ok(Session::new(login.wire, socket, greeting.server, greeting.id, cancel.clone()))
+    let mut session = Session::new(login.wire, socket, &greeting, cancel.clone());
+    session.keep(closing);
+    Ok(session)
 }
 
 /// Why there is no session.

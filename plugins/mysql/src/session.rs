@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use transload_plugin_api::{Cancel, Error, Result};
+use transload_plugin_api::{Cancel, Error, Registration, Result};
 use transload_tables::{Commit, KeyValue};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     },
     connect::LostSessions,
     failure::{Failure, ServerError},
+    login::Greeting,
     watch::Watch,
     wire::{Taker, Wire, put_string},
 };
@@ -60,24 +61,35 @@ pub(crate) struct Session {
     pub(crate) lost: bool,
     /// The session's own named lock, and where to leave it if the session is lost.
     account: Option<(String, LostSessions)>,
+    /// What a stop signal does as long as the session lives.
+    kept: Vec<Registration>,
 }
 
 impl Session {
     pub(crate) fn new(
         wire: Wire,
         socket: Arc<TcpStream>,
-        server: Server,
-        id: u32,
+        greeting: &Greeting,
         cancel: Cancel,
     ) -> Self {
-        let (packet, local_infile, lost) = (1 << 20, false, false);
-        let (watched, account) = (None, None);
-        Self { wire, socket, server, id, watched, cancel, packet, local_infile, lost, account }
+        Self {
+            wire,
+            socket,
+            server: greeting.server.clone(),
+            id: greeting.id,
+            watched: None,
+            cancel,
+            packet: 1 << 20,
+            local_infile: false,
+            lost: false,
+            account: None,
+            kept: Vec::new(),
+        }
     }
 
-    /// The socket, so that a stop signal can close it.
-    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
-        &self.socket
+    /// Keeps what a stop signal does for as long as the session lives.
+    pub(crate) fn keep(&mut self, registration: Registration) {
+        self.kept.push(registration);
     }
 
     /// Ends the deadline of the login: the server is waited for as long as it works.
