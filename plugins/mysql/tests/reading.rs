@@ -492,7 +492,7 @@ fn sessions_do_not_depend_on_the_servers_settings() {
         );
         let reader = fixture.reader(&[("query", &query)]);
         let found = own_rows(&*reader).concat();
-        for value in ["18446744073709551615", "0", "1", "REPEATABLE"] {
+        for value in ["18446744073709551615", "0", "1", "REPEATABLE-READ"] {
             assert!(found.contains(value), "{found} lacks {value}");
         }
     }

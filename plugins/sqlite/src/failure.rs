@@ -11,7 +11,8 @@ pub(crate) fn failure(doing: &str, error: &Sqlite) -> Error {
     match kind {
         ErrorKind::Retry => mapped.hint(
             "another process, or the job's own reader, holds the database; `busy_timeout` says how long to wait, and \
-             `journal_mode = \"wal\"` lets readers and a writer work at once",
+             readers and a writer work at once in a WAL database: `sqlite3 FILE 'PRAGMA \
+             journal_mode = wal'`",
         ),
         ErrorKind::Denied if needs_recovery(error) => mapped.hint(
             "a writer was killed in the middle of a transaction; whoever next opens the file for \

@@ -23,7 +23,7 @@
 //! | integers | digits; a leading `+` or `-`; `-0` is 0; no point, no exponent | digits |
 //! | decimal | `12`, `12.5`, `.5`, `5.`, `1e5`, signed; 76 digits; more digits than precision or scale allow only if they are zeros | every digit of the scale |
 //! | numeric | as decimal, of any length; `NaN`, `Infinity`, `-Infinity` in this spelling | as it was read |
-//! | float32, float64 | as decimal; the nearest float, but no number becomes 0 or an infinity; `NaN`, `inf`, `Infinity` in any case | shortest text that reads back; `NaN`, `Infinity`, `-Infinity`, `-0.0` |
+//! | float32, float64 | as decimal; the nearest float, but no number becomes 0 or an infinity, and a whole number in digits alone is kept exactly; `NaN`, `inf`, `Infinity` in any case | shortest text that reads back; `NaN`, `Infinity`, `-Infinity`, `-0.0` |
 //! | text | UTF-8 of at most the declared characters | as it is |
 //! | date | `YYYY-MM-DD`; other years with a sign: `-0044-03-15`, `+12345-06-07` (year 0 is 1 BC) | the same |
 //! | time | `HH:MM:SS[.f]` below 24:00:00, no leap second; no more fractional digits than the type has, unless they are zeros | fraction without zeros at its end |

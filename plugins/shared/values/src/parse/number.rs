@@ -314,6 +314,22 @@ pub trait FloatValue: str::FromStr + ArrowNativeType + std::fmt::Debug {
     fn is_infinite(self) -> bool;
     /// Whether the value is 0 or -0.
     fn is_zero(self) -> bool;
+    /// Whether a text of digits alone means this value: exactly, or as the value itself is written.
+    /// All other texts do.
+    fn keeps(self, text: &str) -> bool;
+}
+
+/// Whether a text is a whole number in digits, with or without a sign.
+fn is_in_digits(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a large whole number in digits is exactly `value`, or its shortest digits and zeros.
+#[cold]
+fn is_kept(text: &str, value: f64, written: &str) -> bool {
+    let exact = value.abs() < 1e38 && text.parse() == Ok(value as i128);
+    exact || text.trim_start_matches(['+', '0']) == written
 }
 
 impl FloatValue for f32 {
@@ -323,6 +339,12 @@ impl FloatValue for f32 {
     fn is_zero(self) -> bool {
         self == 0.0
     }
+    fn keeps(self, text: &str) -> bool {
+        // smaller whole numbers are all exact
+        self.abs() < 16_777_216.0
+            || !is_in_digits(text)
+            || is_kept(text, self.into(), &self.to_string())
+    }
 }
 
 impl FloatValue for f64 {
@@ -331,6 +353,11 @@ impl FloatValue for f64 {
     }
     fn is_zero(self) -> bool {
         self == 0.0
+    }
+    fn keeps(self, text: &str) -> bool {
+        self.abs() < 9_007_199_254_740_992.0
+            || !is_in_digits(text)
+            || is_kept(text, self, &self.to_string())
     }
 }
 
@@ -344,7 +371,7 @@ impl<T: FloatValue> Parse for Float<T> {
         if value.is_infinite() && text.iter().any(u8::is_ascii_digit) {
             return Err(Fault::Range);
         }
-        if value.is_zero() && has_nonzero_digit(text) {
+        if value.is_zero() && has_nonzero_digit(text) || !value.keeps(words) {
             return Err(Fault::Range);
         }
         Ok(value)
@@ -512,6 +539,22 @@ mod tests {
         assert_eq!(float::<f64>("1e309"), Err(Fault::Range));
         assert_eq!(float::<f32>("1e39"), Err(Fault::Range));
         assert_eq!(float::<f64>("1e-400"), Err(Fault::Range));
+        for (text, single, double) in [
+            ("16777216", true, true),
+            ("16777217", false, true),
+            ("-16777217", false, true),
+            ("+16777218", true, true),
+            ("16777217.0", true, true), // not in digits alone: the nearest
+            ("9007199254740993", false, false),
+            ("-9007199254740992", true, true),
+            ("12345678901234567000", false, true), // as it is written
+            ("12345678901234567168", false, true), // exactly
+            ("12345678901234567890", false, false),
+            ("Infinity", true, true),
+        ] {
+            assert_eq!(float::<f32>(text).is_ok(), single, "{text}");
+            assert_eq!(float::<f64>(text).is_ok(), double, "{text}");
+        }
         assert_eq!(float::<f64>("1,5"), Err(Fault::Parse));
         assert_eq!(float::<f64>(" 1"), Err(Fault::Parse));
     }
