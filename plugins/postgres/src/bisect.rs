@@ -85,6 +85,9 @@ fn attempt(
 
 /// Moves the rows from the temporary table to the target.
 fn applied(session: &mut Session, detour: &Detour, sent: u64) -> Result<Counts, Failure> {
+    for search in &detour.orphans {
+        search.run(session)?;
+    }
     let uncounted = || Failure::protocol("the server does not count the rows it moved");
     let rows = session.try_rows(&detour.apply, &[])?;
     let row = rows.first().ok_or_else(uncounted)?;

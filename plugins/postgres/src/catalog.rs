@@ -36,7 +36,7 @@ pub(crate) struct Table {
     pub(crate) policies: Vec<String>,
     /// What this login may do with the table as a whole, beside the rights on columns.
     pub(crate) rights: TableRights,
-    /// The table's own foreign keys.
+    /// Foreign keys of the table to itself, and to tables that this login does not read.
     pub(crate) references: Vec<String>,
 }
 
@@ -225,7 +225,9 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
                  pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), \
                  pg_catalog.array_to_json(ARRAY( \
                    SELECT conname::text FROM pg_catalog.pg_constraint \
-                   WHERE conrelid = c.oid AND contype = 'f' ORDER BY 1))::text \
+                   WHERE conrelid = c.oid AND contype = 'f' AND (confrelid = conrelid \
+                     OR NOT pg_catalog.has_table_privilege(confrelid, 'SELECT') \
+                     OR pg_catalog.row_security_active(confrelid)) ORDER BY 1))::text \
                FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = pg_catalog.to_regclass($1)";

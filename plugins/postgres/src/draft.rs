@@ -206,8 +206,9 @@ fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
     }
     if plan.mode == WriteMode::Overwrite && !target.references.is_empty() {
         warnings.push(format!(
-            "foreign keys of the target are checked when the job commits: a row without its parent \
-             then fails the whole job, and its line is not named; `upsert` names it: {}",
+            "foreign keys to the target itself, and to tables that the user may not read, are \
+             checked when the job commits: a row without its parent then fails the whole job, and \
+             its line is not named: {}",
             target.references.join(", ")
         ));
     }

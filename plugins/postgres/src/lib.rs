@@ -21,6 +21,7 @@
 //! | `lock`, `stage` | the lock on the target; the stage of an overwrite |
 //! | `load_plan`, `load`, `bisect` | how rows are loaded; by COPY; the search for refused rows |
 //! | `mark` | what came of a chunk's transaction |
+//! | `references` | rows without the parents that foreign keys ask for |
 //! | `encode`, `numeric`, `decimal` | Arrow into the wire's form; numbers in it, exactly |
 
 mod answer;
@@ -47,6 +48,7 @@ mod options;
 mod pooler;
 mod query;
 mod reader;
+mod references;
 mod scan;
 mod session;
 mod snapshot;

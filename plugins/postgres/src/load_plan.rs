@@ -1,7 +1,10 @@
 //! How rows of one task go to the target: the statements and the form of the rows. `target` makes
 //! the plan, `load` and `bisect` follow it.
 
-use crate::encode::{EncodedColumn, Suffix};
+use crate::{
+    encode::{EncodedColumn, Suffix},
+    references::OrphanSearch,
+};
 
 /// The statements that rows of one task need.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub(crate) struct LoadPlan {
 pub(crate) struct Detour {
     /// Makes the table, once a session.
     pub(crate) make: String,
+    /// Find rows that a foreign key of the target will refuse, if the rows are staged.
+    pub(crate) orphans: Vec<OrphanSearch>,
     /// Moves the rows to the target; returns how many are new and how many were updated.
     pub(crate) apply: String,
     /// Rows that are neither new nor first with their key in a batch count as updated.

@@ -9,6 +9,7 @@ use crate::{
     dialect::{PostgresDialect, quoted, quoted_list, quoted_table},
     encode::{EncodedColumn, Suffix},
     load_plan::{Detour, LoadPlan, TEMPORARY},
+    references::Reference,
     types::Wire,
 };
 
@@ -31,7 +32,12 @@ pub(crate) fn drafting(plan: &WritePlan) -> Drafting<'_> {
 }
 
 /// How one task's rows go to the target, or to the stage of an overwrite.
-pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<LoadPlan> {
+pub(crate) fn load_plan(
+    plan: &WritePlan,
+    target: &Table,
+    references: &[Reference],
+    task: u32,
+) -> Result<LoadPlan> {
     let columns: Vec<_> = plan
         .columns
         .iter()
@@ -59,7 +65,9 @@ pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<L
     let staged = plan.mode == WriteMode::Overwrite;
     let keyed = matches!(plan.mode, WriteMode::Ignore | WriteMode::Upsert);
     let names: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
-    if !keyed && !columns.iter().any(|column| column.kind.by_text) {
+    let orphans = references.iter().filter_map(|reference| reference.search(target, &names));
+    let orphans: Vec<_> = orphans.collect();
+    if !keyed && orphans.is_empty() && !columns.iter().any(|column| column.kind.by_text) {
         return Ok(direct(encoded, &names, plan, target, staged.then_some(task)));
     }
     let mut sent = names.clone();
@@ -70,6 +78,7 @@ pub(crate) fn load_plan(plan: &WritePlan, target: &Table, task: u32) -> Result<L
         copy: copy_statement(TEMPORARY, &sent),
         detour: Some(Detour {
             make: make_temporary(target, &columns),
+            orphans,
             apply: apply_statement(plan, target, &columns, staged.then_some(task)),
             updates: plan.mode == WriteMode::Upsert && !drafting(plan).updated_columns().is_empty(),
         }),

@@ -20,6 +20,7 @@ use crate::{
     load::Loader,
     lock,
     options::{Address, WriterOptions, writer_specs},
+    references,
     session::Session,
     stage::PostgresDestination,
     target,
@@ -192,6 +193,11 @@ impl WriteDatabase for PostgresTarget {
         task: &TaskContext,
     ) -> Result<Loader> {
         let target = catalog::table(session, name)?;
-        Ok(Loader::new(target::load_plan(plan, &target, task.task)?, target.oid))
+        let references = match plan.mode {
+            WriteMode::Overwrite => references::references(session, target.oid)?,
+            _ => Vec::new(),
+        };
+        let load_plan = target::load_plan(plan, &target, &references, task.task)?;
+        Ok(Loader::new(load_plan, target.oid))
     }
 }
