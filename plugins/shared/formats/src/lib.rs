@@ -63,6 +63,9 @@ mod random_access;
 mod row_numbers;
 mod types;
 
+#[cfg(test)]
+mod fuzz;
+
 pub use charset::{Charset, Invalid, Transcoder};
 pub use compression::{CompressedWriter, Compression};
 pub use csv::{

@@ -67,6 +67,8 @@ mod words;
 pub mod write;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes};
