@@ -246,6 +246,9 @@ fn what_a_run_keeps_is_private() {
     let folder = sample_folder();
     let plugins = folder.path().to_str().unwrap();
     let workplace = Workplace::new();
+    // A connection that the job does not use holds a secret, too.
+    let other = "[other]\nplugin = \"sample\"\npassword = { env = \"OTHER_CANARY\" }\n";
+    workplace.put("connections.toml", other);
     let script = "env > seen.txt; grep core /proc/$PPID/limits > limits.txt; echo password";
     workplace.put(
         "job.toml",
@@ -258,6 +261,7 @@ fn what_a_run_keeps_is_private() {
     );
     let mut command = workplace.command();
     command.args(["run", "job.toml", "--plugins", plugins]).env("CANARY", CANARY);
+    command.env("OTHER_CANARY", CANARY);
     // The sample does not know whether it has committed.
     Ended::from(command.output().unwrap()).exits(1).says("[RUN-COMMIT-UNKNOWN]");
     assert!(workplace.read("seen.txt").contains("PATH="));

@@ -11,7 +11,7 @@ use crate::{
     cli::{JobArgs, OutputFormat, RunArgs},
     ending,
     engine::{Engine, Observer},
-    job::{ConnectionName, Job, JobRequest, learn_lost_paths},
+    job::{ConnectionName, Job, JobRequest, learn_lost_paths, learn_secret_variables},
     journal::{self, RunFolder, new_run},
     plan::Plan,
     report::{self, Display, Report},
@@ -104,6 +104,7 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
         bizdate: args.bizdate.clone(),
         ..JobRequest::new(&args.job)
     };
+    learn_secret_variables(&request.connection_files);
     let draft = Job::load(&request)?;
     let catalog = session.catalog();
     // A plugin that does not exist is a mistake in the job; a refused one, in the installation.

@@ -9,6 +9,7 @@ mod plugin;
 use std::{
     io::Write as _,
     panic::{self, AssertUnwindSafe},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -26,7 +27,7 @@ use crate::{
     ending,
     engine::Stop,
     escape,
-    job::{JobSecrets, Redactor, SecretRefs},
+    job::{JobSecrets, Redactor, SecretRefs, connection_files, learn_secret_variables},
     logging, process, signals,
 };
 
@@ -121,6 +122,7 @@ impl Session {
 
     /// The plugins of the search path. Problems besides those of single libraries are logged.
     fn catalog(&self) -> Catalog {
+        learn_secret_variables(&connection_files(Path::new("")));
         let catalog = Catalog::open(&SearchPath::usual(&self.plugins));
         catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
         catalog

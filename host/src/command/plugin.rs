@@ -3,7 +3,7 @@
 use super::{Ended, Session};
 use crate::{
     Error, Exit,
-    catalog::{self, Catalog, SearchPath},
+    catalog::{self, SearchPath},
     cli::PluginCommand,
     report,
 };
@@ -18,7 +18,7 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
             Ok(Exit::Done)
         }
         PluginCommand::Info { name } => {
-            let descriptor = Catalog::open(&search).descriptor(name);
+            let descriptor = session.catalog().descriptor(name);
             let descriptor = descriptor.map_err(Error::unusable_plugin)?;
             session.print(&descriptor, || report::describe_plugin(&descriptor))?;
             Ok(Exit::Done)

@@ -56,6 +56,12 @@ pub(crate) struct ConnectionEntry {
     pub(crate) hidden: bool,
 }
 
+/// Learns from these files which environment variables hold secrets, so that no child process gets
+/// them. A file that cannot be read is reported when a connection in it is used.
+pub(crate) fn learn_secret_variables(files: &[PathBuf]) {
+    Connections::open(files, &mut Problems::default());
+}
+
 /// All connections of these files, the nearest file first.
 ///
 /// # Errors

@@ -39,7 +39,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Guarantee, LoadMethod, Options, WriteMode};
 
-pub(crate) use connection::{ConnectionEntry, DraftConnection, list_connections};
+pub(crate) use connection::{
+    ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
+};
 pub(crate) use file::DraftJob;
 pub(crate) use file::{READER_KEYS, WRITER_KEYS};
 pub(crate) use problem::{Problem, Problems};
