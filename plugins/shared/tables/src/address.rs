@@ -106,7 +106,8 @@ impl Address {
             database,
             tls: TlsSettings { mode, ca_file: raw.ca_file, client_certificate },
             connect_timeout: Duration::from_millis(raw.connect_timeout),
-            idle_timeout: Duration::from_millis(raw.idle_timeout),
+            // The system takes zero for no limit, or refuses it.
+            idle_timeout: Duration::from_millis(raw.idle_timeout.max(1)),
             host,
         })
     }
@@ -423,6 +424,8 @@ mod tests {
         assert_eq!(found.connect_timeout, Duration::from_secs(10));
         assert_eq!(spec("idle_timeout").default, Some("30 s".into()));
         assert_eq!(found.idle_timeout, Duration::from_secs(30));
+        let none = address(&[("host", "h"), ("user", "u"), ("idle_timeout", "0 s")]).unwrap();
+        assert!(!none.idle_timeout.is_zero());
         assert!(spec("port").doc.ends_with("77") && spec("password").secret);
     }
 
