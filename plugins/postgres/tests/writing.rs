@@ -202,17 +202,20 @@ fn t46_nothing_is_touched_before_prepare() {
 }
 
 #[test]
-fn t47_a_second_run_waits_and_is_told_who_is_first() {
+fn t47_a_second_run_ends_at_once_and_is_told_who_is_first() {
     let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");
     let mut first = plan(WriteMode::Overwrite, PAIR, &[]);
     first.run = "first".to_owned();
     let one = fixture.writer("t");
     one.prepare(&first).unwrap();
     let mut options = fixture.options(&[("table", "t")]);
-    options.values.insert("lock_timeout".to_owned(), 200.into());
+    options.values.insert("lock_timeout".to_owned(), 30_000.into());
     let two = PostgresPlugin.writer(options, host()).unwrap();
+    let begun = std::time::Instant::now();
     let error = two.prepare(&plan(WriteMode::Insert, PAIR, &[])).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Locked);
+    // Not `lock_timeout`, which is for rows that other programs hold.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(error.hint.unwrap().contains("process "));
     one.abort(&first, &[]).unwrap();
     two.prepare(&plan(WriteMode::Insert, PAIR, &[])).unwrap();
