@@ -47,7 +47,7 @@ fn no_file_is_written_through_a_link_that_leads_out() {
     let error = job(&out, "r1", WriteMode::Insert, &["a", "con"], more()).unwrap_err();
     assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Denied, "FILE-LINK"), "{error}");
     assert_eq!(names(&elsewhere), Vec::<String>::new());
-    // Nothing of the run stays.
+    // No file of the run stays.
     assert_eq!(names(&out), ["p=con", "p=in", "p=near"]);
     job(&out, "r2", WriteMode::Insert, &["near"], more()).unwrap();
     assert_eq!(names(&out.join("p=in")).len(), 1, "inside the folder it is followed");
@@ -75,7 +75,7 @@ fn a_manifest_does_not_name_what_to_remove_elsewhere() {
         assert!(error.hint.is_some());
         assert_eq!(fs::read_to_string(elsewhere.join("precious.csv")).unwrap(), "precious");
         assert_eq!(fs::read_to_string(out.join("own/precious.csv")).unwrap(), "precious");
-        assert_eq!(names(&out), before, "nothing of the run stays");
+        assert_eq!(names(&out), before, "no file of the run stays");
     }
     // A link that the manifest names is removed itself.
     symlink(elsewhere.join("precious.csv"), out.join("x.csv")).unwrap();

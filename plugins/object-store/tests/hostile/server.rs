@@ -82,7 +82,7 @@ impl Connection {
         self.stream.write_all(bytes).ok()
     }
 
-    /// Sends the same for ever.
+    /// Sends the same without end.
     fn flood(&mut self, head: &str, bytes: &[u8]) -> Served {
         self.send(head.as_bytes())?;
         loop {

@@ -74,8 +74,8 @@ impl<'a> Beneath<'a> {
                 let real = self.real(name, links)?;
                 Ok(open_at(&folder, &real, flags, Links::Never)?)
             }
-            // Kernels before 5.6, and sandboxes that do not know the call.
-            Err(Errno::NOSYS) => {
+            // Kernels before 5.6, and sandboxes that do not allow the call.
+            Err(Errno::NOSYS | Errno::PERM) => {
                 let real = self.real(name, links)?;
                 let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 Ok(rustix::fs::openat(&folder, &real, flags, Mode::empty())?)

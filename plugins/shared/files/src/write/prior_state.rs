@@ -21,7 +21,7 @@ pub(crate) struct PriorState {
     /// The rows of the one object stay, the run's come behind them.
     #[serde(default)]
     pub(crate) append: bool,
-    /// Who works on the run, where that can be told: see [`super::UploadStore::hold`].
+    /// The holder of the run's lock, where there is one: see [`super::UploadStore::hold`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) holder: Option<String>,
     /// The folder was not there.

@@ -394,9 +394,9 @@ impl Publication<'_> {
             None => "another process has written there during this run".to_owned(),
         };
         let hint = match self.plan.mode {
-            WriteMode::Overwrite => "nothing of this run stays; run the job again to replace it",
+            WriteMode::Overwrite => "no file of this run stays; run the job again to replace it",
             _ => {
-                "nothing of this run stays; run the job again, with `if_exists = \"append\"` to add \
+                "no file of this run stays; run the job again, with `if_exists = \"append\"` to add \
                  to what is there now"
             }
         };

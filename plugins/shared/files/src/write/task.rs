@@ -31,9 +31,9 @@ use super::{
 /// Bytes held back over all open objects, in parts.
 const HELD_PARTS: u64 = 8;
 
-/// A partition without rows in so many batches makes room for another one: rows may come sorted.
+/// A partition without rows in this number of batches makes room for another: rows may be sorted.
 const IDLE_BATCHES: u64 = 16;
-/// Objects that have ended are waited for when there are so many.
+/// The number of ended objects at which the task waits for them.
 const ENDED: usize = 16;
 
 /// What a task needs to know.

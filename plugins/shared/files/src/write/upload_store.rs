@@ -179,13 +179,13 @@ pub trait UploadStore: Send + Sync {
     }
 
     /// Marks a run's folder as in use until [`UploadStore::release`], or until this process ends.
-    /// The result is noted for [`UploadStore::is_abandoned`]; `None` where that cannot be told.
+    /// The result is noted for [`UploadStore::is_abandoned`]; `None` where the store cannot know.
     fn hold(&self, _folder: &str) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// So many uploads are about to be settled or completed: until [`UploadStore::sync`] they need
-    /// not be durable one by one.
+    /// This number of uploads is about to be settled or completed: until [`UploadStore::sync`]
+    /// they need not be durable one by one.
     fn defer_sync(&self, _uploads: usize) {}
 
     /// Makes durable what was deferred.

@@ -457,8 +457,8 @@ fn with_hint(error: Error) -> Error {
         return error;
     }
     error.hint(
-        "nothing of this run is published, and files of it that were in place are removed; run the \
-         job again once the cause is gone",
+        "no file of this run is published, and those that were in place are removed; run the job \
+         again once the cause is gone",
     )
 }
 
