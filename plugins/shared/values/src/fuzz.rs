@@ -107,5 +107,5 @@ fn written(column: &Column, value: &ArrayRef) -> String {
     let mut out = Vec::new();
     let renderer = ColumnRenderer::new(column, value).expect("a type with a text");
     renderer.render(0, &mut out);
-    String::from_utf8(out).expect("UTF-8")
+    String::from_utf8(out).expect("text in UTF-8")
 }
