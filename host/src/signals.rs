@@ -55,7 +55,9 @@ fn receive(signal: i32, stop: &Stop, grace: Duration) {
 
 /// The error of a stop that took too long, with the calls that have not returned.
 fn unfinished(exit: Exit, when: &str) -> Error {
-    let calls: Vec<_> = Call::active().iter().map(ToString::to_string).collect();
+    let mut calls: Vec<_> = Call::active().iter().map(ToString::to_string).collect();
+    calls.sort();
+    calls.dedup(); // several tasks wait in the same function
     let who = if calls.is_empty() { "the program".to_owned() } else { calls.join(", ") };
     let message = format!("stopped by a signal; {who} had not ended {when}");
     Error::new(exit, message)
