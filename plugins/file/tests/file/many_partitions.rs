@@ -103,9 +103,9 @@ fn a_chunk_that_is_rolled_back_leaves_no_rows_that_wait() {
     let out = folder.path().join("out");
     let insert = plan("r1", &three_columns(), WriteMode::Insert);
     let writer = writer(writing(&out, options(json!({"format": "csv"}))));
-    let warnings = writer.draft(&insert).unwrap().warnings;
-    let told = "a task writes 8 partitions at a time";
-    assert!(warnings.iter().any(|it| it.starts_with(told)), "{warnings:?}");
+    let statements = writer.draft(&insert).unwrap().statements;
+    let told = "write 8 partitions at a time in each task";
+    assert!(statements.iter().any(|it| it.text.starts_with(told)), "{statements:?}");
     writer.prepare(&insert).unwrap();
     let mut task = writer.open(&insert, &TaskContext { task: 0, epoch: 0 }).unwrap();
     for (at, keep) in [(0, true), (1, false), (1, true), (2, false), (2, true)] {

@@ -212,8 +212,8 @@ fn more_partitions_than_may_be_open_take_turns() {
         let draft = writer(&bucket, more.clone())
             .draft(&plan("r-1", &three_columns(), WriteMode::Insert))
             .unwrap();
-        let told = draft.warnings.iter().any(|it| it.starts_with("a task writes 2 partitions"));
-        assert!(told, "{:?}", draft.warnings);
+        let told = draft.statements.iter().any(|it| it.text.starts_with("write 2 partitions"));
+        assert!(told, "{:?}", draft.statements);
         run(&bucket, more, &three_columns(), &[batches]);
         let contents = contents(&bucket);
         for land in ["A", "B", "C", "D", "E"] {

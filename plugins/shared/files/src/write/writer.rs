@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use transload_formats::{Encoding, Format, WriteOptions};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt,
-    Result, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask,
-    Writer,
+    Result, Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan,
+    WriteTask, Writer,
 };
 
 use super::{
@@ -221,7 +221,6 @@ impl FilesWriter {
             if !self.template.has_extension() && !self.options.name.contains('.') {
                 warnings.push("`name` has no `{ext}`: names do not say the format".to_owned());
             }
-            warnings.extend(self.bound(store, plan)?);
             if plan.mode == WriteMode::Overwrite {
                 warnings.extend(self.foreign(store, before)?);
             }
@@ -237,17 +236,18 @@ impl FilesWriter {
     }
 
     /// How many partitions are written at a time, and where the rows of others wait.
-    fn bound(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<Option<String>> {
+    fn bound(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<Option<Statement>> {
         if self.template.columns().is_empty() {
             return Ok(None);
         }
         let most = most_open(&*self.encoding()?, self.kept(plan)?.len());
         let most = most.min(self.options.max_open_partitions);
         let place = store.scratch_place();
-        Ok(Some(format!(
-            "a task writes {most} partitions at a time; rows of further ones wait in a temporary \
-             file in {place} until the task ends"
-        )))
+        let text = format!(
+            "write {most} partitions at a time in each task; rows of further ones wait in a \
+             temporary file in {place} until the task ends"
+        );
+        Ok(Some(Statement { text, destructive: false }))
     }
 
     /// What an overwrite leaves where it is.
@@ -354,9 +354,11 @@ impl Writer for FilesWriter {
         let store = self.store()?;
         let before = self.look(&*store, plan)?;
         let (guarantee, because) = self.promise(&*store, plan)?;
+        let mut statements = self.destination.statements(&*store, &before);
+        statements.extend(self.bound(&*store, plan)?);
         Ok(WriteDraft {
             columns: plan.columns.clone(),
-            statements: self.destination.statements(&*store, &before),
+            statements,
             guarantee,
             because,
             warnings: self.warnings(&*store, plan, &before)?,
