@@ -25,7 +25,7 @@ use transload_plugin_api::{
 };
 use transload_plugin_mysql::MysqlPlugin;
 
-const TABLE: &str = "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(50));";
+const TABLE: &str = "CREATE TABLE t(id BIGINT PRIMARY KEY, s VARCHAR(2000));";
 const IDLE: u64 = 900;
 
 fn servers() -> [Server; 2] {
@@ -143,7 +143,8 @@ fn finish(task: &mut dyn WriteTask, batch: &RecordBatch) -> Result<()> {
 fn a_way_that_swallows_everything_is_noticed() {
     for server in servers() {
         let fixture = Fixture::new(&server, TABLE);
-        let values: Vec<_> = (0..40_000).map(|id| format!("({id}, REPEAT('x', 50))")).collect();
+        // More than the buffers of four sockets hold.
+        let values: Vec<_> = (0..20_000).map(|id| format!("({id}, REPEAT('x', 2000))")).collect();
         fixture.run(&format!("INSERT INTO t VALUES {}", values.join(", ")));
         let (options, state) = through(&fixture, &[("table", "t")]);
         let mut task = reading(&fixture, options);
