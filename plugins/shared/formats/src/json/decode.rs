@@ -312,7 +312,9 @@ impl JsonDecoder {
             Found::Unknown if self.unknown == UnknownKeys::Ignore => return,
             Found::Unknown => return self.refuse_unknown(),
             Found::Duplicate => return self.refuse("duplicate", "the same key twice"),
-            Found::Wrong => return self.refuse("parse", "a key with an invalid escape"),
+            Found::Wrong => {
+                return self.refuse("parse", "a key that is not UTF-8, or has an invalid escape");
+            }
         };
         if let Err(error) = self.append(column, value) {
             self.blame(column, value, error);

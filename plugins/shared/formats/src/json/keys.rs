@@ -116,7 +116,7 @@ impl Keys {
             return Ok(self.note(index));
         }
         let mut name = Vec::new();
-        if unescape(token.inner(), &mut name).is_err() {
+        if unescape(token.inner(), &mut name).is_err() || std::str::from_utf8(&name).is_err() {
             return Ok(Found::Wrong);
         }
         let column = self.columns.get(name.as_slice()).copied();

@@ -185,6 +185,14 @@ fn a_key_with_an_invalid_escape_makes_its_row_dirty() {
 }
 
 #[test]
+fn a_key_that_is_not_utf_8_makes_its_row_dirty_even_if_it_would_be_left_out() {
+    let mut decoder = decoder(JsonShape::Lines, &columns(), UnknownKeys::Ignore);
+    let input = b"{\"id\":1,\"a\xff\":2}\n{\"id\":2}\n";
+    let (rows, dirty) = rows_of(&mut decoder, input, 1 << 20).unwrap();
+    assert_eq!((rows.len(), faults(&dirty)), (1, vec![("line 1", "", "parse")]));
+}
+
+#[test]
 fn clean_rows_behind_dirty_ones_have_their_own_lines() {
     let input = "{\"id\":1}\n\n{\"id\":\"x\"}\n{\"id\":2}\n{\"id\":3}\nx\n{\"id\":4}\n";
     for shape in [JsonShape::Lines, JsonShape::Array] {
