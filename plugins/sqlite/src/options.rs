@@ -109,7 +109,7 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
         OptionSpec::new(
             "busy_timeout",
             OptionKind::Duration,
-            "How long to wait while somebody else writes to the database",
+            "How long to wait while another process writes to the database",
         )
         .default("10 s"),
         OptionSpec::choice(
