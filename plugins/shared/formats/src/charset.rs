@@ -26,7 +26,7 @@ pub enum Charset {
     Utf16Le,
     /// `utf-16be`, with or without a byte order mark.
     Utf16Be,
-    /// One of [`OTHERS`], by its index.
+    /// One of the encodings of `encoding_rs`, by its index in `OTHERS`.
     Other(usize),
 }
 
