@@ -121,10 +121,16 @@ pub struct ReadBatch {
 }
 
 /// A position in a split: between two rows, where reading can resume. Opaque to the host, at most
-/// 1 KiB, and valid in another process. A split that is not
+/// [`Position::MAX_BYTES`] long, and valid in another process. A split that is not
 /// [seekable](SplitAbility::Seekable) has empty ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position(pub Vec<u8>);
+
+impl Position {
+    /// The longest position, in bytes: a key is one, and MySQL indexes keys of up to 3,072 bytes,
+    /// PostgreSQL of up to 2,704.
+    pub const MAX_BYTES: usize = 4 << 10;
+}
 
 /// Where a batch's rows came from. If `exact`, row `i` of the batch has the number `first + i`, as far
 /// as no gap says otherwise.

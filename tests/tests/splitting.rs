@@ -82,3 +82,18 @@ fn t48_the_last_version_of_a_key_wins_over_chunks_and_batches() {
     let wrong = "SELECT count(*), sum(version <> id + 59000) FROM t";
     assert_eq!(workplace.sqlite("target.db", wrong), ["1000|0"]);
 }
+
+/// A position holds the last key of a batch, so that a long key makes a long position.
+#[test]
+fn rows_with_long_keys_are_read() {
+    let workplace = Workplace::new();
+    let sql = "CREATE TABLE t (k TEXT NOT NULL PRIMARY KEY, n INTEGER);
+               INSERT INTO t VALUES (printf('%.3000c', 'a'), 1), (printf('%.3000c', 'b'), 2);";
+    workplace.execute("from.db", sql);
+    let (ended, report) = workplace.job(
+        "[reader]\nplugin = \"sqlite\"\npath = \"from.db\"\ntable = \"t\"\n\
+         [writer]\nplugin = \"file\"\npath = \"to.csv\"\n",
+    );
+    ended.exits(0);
+    assert_eq!(report["rows"]["inserted"], 2);
+}

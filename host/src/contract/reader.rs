@@ -9,9 +9,6 @@ use transload_plugin_api::{
 
 use super::{Callee, prose};
 
-/// Longest position, in bytes.
-const POSITION_BYTES: usize = 1 << 10;
-
 /// A reader whose returns are checked.
 pub(super) struct CheckedReader {
     callee: Callee,
@@ -110,9 +107,9 @@ impl ReadTask for CheckedReadTask {
             return Ok(None);
         };
         let bytes = next.position.0.len();
-        if bytes > POSITION_BYTES {
-            let rule =
-                format!("a position has {bytes} bytes, the contract allows {POSITION_BYTES}");
+        if bytes > Position::MAX_BYTES {
+            let most = Position::MAX_BYTES;
+            let rule = format!("a position has {bytes} bytes, the contract allows {most}");
             return Err(self.callee.breach("next_batch", rule));
         }
         prose::dirty(&mut next.dirty);

@@ -425,7 +425,7 @@ fn assert_batch(read: &ReadBatch, columns: &[Column], label: &str) {
         assert!(column.nullable || nulls == 0, "{label}: `{}` has {nulls} NULLs", column.name);
     }
     let position = read.position.0.len();
-    assert!(position <= 1_024, "{label}: a position of {position} bytes");
+    assert!(position <= Position::MAX_BYTES, "{label}: a position of {position} bytes");
 }
 
 /// Reading a split again returns what its ability promises.
