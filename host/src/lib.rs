@@ -47,7 +47,9 @@
 //!
 //! How it is done:
 //! - **plan**: everything decided before a row moves
-//! - **verdict**: what happens to the values of a column: lossless, widening, lossy or impossible
+//! - **verdict**: what happens to the values of a column: native, lossless, widening, lossy or
+//!   impossible
+//! - **native form**: how one kind of store keeps a type of its own; values pass untouched in it
 //! - **split**: a part of the source, described so that another process could read it
 //! - **guarantee**: how reliably each row takes effect once
 //! - **task**: the smallest unit of running: one split copied to the target

@@ -335,6 +335,7 @@ mod descriptor;
 mod error;
 mod host;
 mod logical;
+mod native;
 mod option;
 mod options;
 mod reader;
@@ -358,6 +359,7 @@ pub use descriptor::{
 pub use error::{Error, ErrorKind, ErrorOrigin, Result};
 pub use host::Host;
 pub use logical::{Column, LogicalType, TypeParseError, columns_of, schema_of};
+pub use native::{NativeEncoding, NativeForm, NativeFormParseError};
 pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};
 pub use options::Options;
 pub use reader::{

@@ -7,6 +7,8 @@ use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::{NativeEncoding, NativeForm};
+
 /// Field metadata key under which a logical type's name travels with an Arrow field.
 const TYPE_KEY: &str = "transload.type";
 /// Field metadata key of the store's own type name.
@@ -116,6 +118,10 @@ pub enum LogicalType {
     Uuid,
     /// `list<T>`: values of one type, NULLs among them. Carried as `List` with a nullable item.
     List(Box<LogicalType>),
+    /// `native<FORM>`: values as one kind of store keeps them, which pass untouched. Carried as
+    /// `Binary`, or `Utf8` if the form is text; extension `transload.native`. Decided by the plan,
+    /// see [`NativeForm`].
+    Native(Box<NativeForm>),
 }
 
 /// A type name that is not one of [`LogicalType`]'s. Its message lists the names.
@@ -178,6 +184,10 @@ impl LogicalType {
             Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::Uuid => DataType::FixedSizeBinary(16),
             Self::List(item) => DataType::List(Arc::new(item.field("item", true))),
+            Self::Native(form) => match form.encoding {
+                NativeEncoding::Text => DataType::Utf8,
+                NativeEncoding::Binary => DataType::Binary,
+            },
         }
     }
 
@@ -188,6 +198,7 @@ impl LogicalType {
             Self::Json => Some("arrow.json"),
             Self::Uuid => Some("arrow.uuid"),
             Self::Numeric => Some("transload.numeric"),
+            Self::Native(_) => Some("transload.native"),
             _ => None,
         };
         if let Some(name) = extension {
@@ -273,6 +284,7 @@ impl LogicalType {
             Self::Json => "json",
             Self::Uuid => "uuid",
             Self::List(_) => "list",
+            Self::Native(_) => "native",
         }
     }
 }
@@ -305,6 +317,7 @@ impl fmt::Display for LogicalType {
                 write!(f, "({precision})")
             }
             Self::List(item) => write!(f, "<{item}>"),
+            Self::Native(form) => write!(f, "<{form}>"),
             _ => Ok(()),
         }
     }
@@ -319,6 +332,9 @@ impl FromStr for LogicalType {
 }
 
 fn parse_type(text: &str) -> Option<LogicalType> {
+    if let Some(form) = text.strip_prefix("native<").and_then(|rest| rest.strip_suffix('>')) {
+        return Some(LogicalType::Native(Box::new(form.parse().ok()?)));
+    }
     let lower = text.to_ascii_lowercase();
     if let Some(item) = lower.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
         return parse_type(item.trim()).map(|item| LogicalType::List(Box::new(item)));
@@ -413,6 +429,11 @@ pub struct Column {
     /// The store's own type name, such as `varchar(20)`; empty if the store has no types.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub native: String,
+    /// Of a source: the form in which the reader can send the values untouched. Of a plan: the
+    /// source's, for a writer that takes it. Where there is one, `logical` is the type for all
+    /// other targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native_form: Option<NativeForm>,
     /// The type was inferred from a sample (text formats), so a target's type overrides it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inferred: bool,
@@ -439,6 +460,7 @@ impl Column {
             logical,
             nullable,
             native: String::new(),
+            native_form: None,
             inferred: false,
             generated: false,
             has_default: false,
@@ -501,6 +523,8 @@ mod tests {
             "json",
             "uuid",
             "list<list<int32>>",
+            "native<PostgreSQL binary numeric(10,2)>",
+            "native<PostgreSQL text \"Mood\"[]>",
         ] {
             let parsed: LogicalType = name.parse().unwrap();
             assert_eq!(parsed.to_string(), name);

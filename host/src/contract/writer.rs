@@ -2,9 +2,9 @@
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    ChunkOutcome, Count, Counters, Error, Finding, Position, Receipt, Result, TableInfo,
-    TargetInfo, TaskContext, WriteDraft, WriteModeSpec, WritePlan, WriteTask, Writer, Written,
-    code,
+    ChunkOutcome, Count, Counters, Error, Finding, LogicalType, Position, Receipt, Result,
+    TableInfo, TargetInfo, TaskContext, WriteDraft, WriteModeSpec, WritePlan, WriteTask, Writer,
+    Written, code,
 };
 
 use super::{Callee, prose, reader::difference};
@@ -29,6 +29,16 @@ impl CheckedWriter {
     fn check_draft(&self, draft: &WriteDraft, plan: &WritePlan) -> Result<()> {
         if let Some(difference) = difference(&plan.columns, &draft.columns) {
             return Err(self.callee.breach("draft", difference));
+        }
+        let offers = plan.columns.iter().map(|column| &column.native_form);
+        for (offer, accepted) in offers.zip(&draft.columns) {
+            if let LogicalType::Native(form) = &accepted.logical
+                && offer.as_ref() != Some(&**form)
+            {
+                let name = &accepted.name;
+                let rule = format!("column `{name}` is drafted as `{form}`, which was not offered");
+                return Err(self.callee.breach("draft", rule));
+            }
         }
         let spec = self.modes.iter().find(|spec| spec.mode == plan.mode);
         let Some(spec) = spec.filter(|spec| draft.guarantee > spec.guarantee) else {

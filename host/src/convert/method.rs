@@ -16,6 +16,8 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
+    /// As the store keeps it: source and target are of one kind and have the same type.
+    Native,
     /// The same type.
     Lossless,
     /// The target's type holds every value of the source's.
@@ -29,6 +31,7 @@ pub(crate) enum Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Native => "native",
             Self::Lossless => "lossless",
             Self::Widening => "widening",
             Self::Lossy => "lossy for some values",
@@ -115,7 +118,8 @@ fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
     };
     const IMPOSSIBLE: (Verdict, Method) = (Verdict::Impossible, Impossible);
     if from == to {
-        return (Verdict::Lossless, Same);
+        let is_native = matches!(from, L::Native(_));
+        return (if is_native { Verdict::Native } else { Verdict::Lossless }, Same);
     }
     if let (Some(from), Some(to)) = (integer(from), integer(to)) {
         return if to.0 <= from.0 && from.1 <= to.1 {

@@ -12,13 +12,16 @@ use super::applied::{Applied, Misfit};
 /// Types that text can be parsed into.
 pub(super) fn parses(to: &LogicalType) -> bool {
     use LogicalType as L;
-    !matches!(to, L::Text { .. } | L::Binary | L::Interval | L::List(_))
+    !matches!(to, L::Text { .. } | L::Binary | L::Interval | L::List(_) | L::Native(_))
 }
 
 /// Types that print as text.
 pub(super) fn prints(from: &LogicalType) -> bool {
     use LogicalType as L;
-    !matches!(from, L::Text { .. } | L::Json | L::Numeric | L::Binary | L::Interval | L::List(_))
+    !matches!(
+        from,
+        L::Text { .. } | L::Json | L::Numeric | L::Binary | L::Interval | L::List(_) | L::Native(_)
+    )
 }
 
 /// Parses a text column into the target's type.

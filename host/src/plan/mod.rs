@@ -118,9 +118,13 @@ impl Plan {
 
 /// The writer's plan, before the number of tasks is known.
 fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen) -> WritePlan {
+    let planned = |pair: &schema::Pair| {
+        let native_form = schema::offered(job, &pair.source);
+        Column { native_form, ..pair.target.clone() }
+    };
     WritePlan {
         run,
-        columns: chosen.pairs.iter().map(|pair| pair.target.clone()).collect(),
+        columns: chosen.pairs.iter().map(planned).collect(),
         mode: key.mode,
         key: key.columns,
         update_columns: key.update_columns,

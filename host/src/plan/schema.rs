@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use transload_plugin_api::{
-    Column, LogicalType, SourceSchema, TargetInfo, TypeSupport, WriteMode, code,
+    Column, LogicalType, NativeForm, SourceSchema, TargetInfo, TypeSupport, WriteMode, code,
 };
 
 use crate::{
@@ -201,6 +201,7 @@ fn for_new_target(job: &Job, source: &SourceSchema, column: &Column) -> Column {
     Column {
         nullable: column.nullable && !(in_key && job.writer.create_table),
         native: String::new(),
+        native_form: None,
         inferred: false,
         generated: false,
         has_default: false,
@@ -268,6 +269,12 @@ fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Resul
     Ok(left)
 }
 
+/// The form in which the reader offers the source's values, unless the job declares their type.
+pub(super) fn offered(job: &Job, source: &Column) -> Option<NativeForm> {
+    let is_declared = job.reader.options.schema.iter().any(|column| column.name == source.name);
+    source.native_form.clone().filter(|_| !is_declared)
+}
+
 /// The columns to request from the reader: in the types that the job declares, else in those that the
 /// writer accepts.
 pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Column> {
@@ -320,6 +327,9 @@ pub(super) fn judge(
 /// What the reader may lose between the declared type and the one it produces. A conversion that is
 /// not in the host's table is the reader's own, and counts as lossy.
 fn reading(declared: &Column, made: &Column) -> Verdict {
+    if matches!(made.logical, LogicalType::Native(_)) {
+        return Verdict::Native;
+    }
     if declared.inferred {
         return Verdict::Lossless;
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::{Result, Write};
 
+use transload_plugin_api::LogicalType;
+
 use super::summary::{bytes, grouped};
 use crate::{
     escape,
@@ -61,16 +63,34 @@ fn write_columns(text: &mut String, mapping: &[Mapping]) -> Result {
     let left = |m: &Mapping| format!("{} {}", escape::line(&m.source.name), m.declared);
     let right = |m: &Mapping| {
         let null = if m.target.nullable { "" } else { " not null" };
-        format!("{} {}{null}", escape::line(&m.target.name), m.target.logical)
+        format!("{} {}{null}", escape::line(&m.target.name), shown(&m.target.logical))
     };
     let width =
         |of: &dyn Fn(&Mapping) -> String| mapping.iter().map(|m| of(m).chars().count()).max();
     let (first, second) = (width(&left).unwrap_or(0), width(&right).unwrap_or(0));
     for m in mapping {
         let inferred = if m.source.inferred { " (source type inferred)" } else { "" };
-        writeln!(text, "  {:first$} -> {:second$}  {}{inferred}", left(m), right(m), m.verdict)?;
+        writeln!(text, "  {:first$} -> {:second$}  {}{inferred}", left(m), right(m), verdict(m))?;
     }
     Ok(())
+}
+
+/// A type as the plan shows it: of native values the store's own.
+fn shown(logical: &LogicalType) -> String {
+    match logical {
+        LogicalType::Native(form) => escape::line(&form.type_name).into_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The verdict, with the store that native values stay in.
+fn verdict(mapping: &Mapping) -> String {
+    match &mapping.target.logical {
+        LogicalType::Native(form) => {
+            format!("{} (as {} stores it)", mapping.verdict, escape::line(&form.store))
+        }
+        _ => mapping.verdict.to_string(),
+    }
 }
 
 fn write_splits(text: &mut String, plan: &Plan) -> Result {

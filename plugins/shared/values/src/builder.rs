@@ -12,7 +12,7 @@ use arrow_buffer::{
     i256,
 };
 use arrow_schema::{ArrowError, DataType};
-use transload_plugin_api::LogicalType;
+use transload_plugin_api::{LogicalType, NativeEncoding};
 
 /// The number of rows that a reader's batch aims at.
 pub const BATCH_ROWS: usize = 8192;
@@ -182,6 +182,10 @@ impl Builder {
             L::TimestampTz { .. } => Self::TimestampTz(Vec::with_capacity(rows)),
             L::Duration => Self::Duration(Vec::with_capacity(rows)),
             L::Interval => Self::Interval(Vec::with_capacity(rows)),
+            L::Native(form) => match form.encoding {
+                NativeEncoding::Text => Self::Text(Bytes::new(rows, bytes)),
+                NativeEncoding::Binary => Self::Binary(Bytes::new(rows, bytes)),
+            },
             _ => return None,
         })
     }

@@ -7,7 +7,7 @@ use arrow_array::{
     StringArray, cast::AsArray, types::*,
 };
 use arrow_buffer::{IntervalMonthDayNano, i256};
-use transload_plugin_api::{Column, Error, LogicalType, Result};
+use transload_plugin_api::{Column, Error, LogicalType, NativeEncoding, Result};
 
 use crate::{Ticks, write};
 
@@ -89,6 +89,10 @@ impl<'a> View<'a> {
             L::Duration => numbers::<DurationMicrosecondType>(array).map(Self::Duration),
             L::Interval => numbers::<IntervalMonthDayNanoType>(array).map(Self::Interval),
             L::List(_) => array.as_list_opt().map(Self::List),
+            L::Native(form) => match form.encoding {
+                NativeEncoding::Text => array.as_string_opt().map(Self::Text),
+                NativeEncoding::Binary => array.as_binary_opt().map(Self::Binary),
+            },
             _ => None,
         }
     }
