@@ -149,6 +149,8 @@ pub fn edges(logical: &LogicalType, rows: Option<usize>) -> ArrayRef {
         T::Date | T::Time { .. } | T::Duration | T::Timestamp { .. } | T::TimestampTz { .. } => {
             moments(logical, rows)
         }
+        // What is a value of a store's own form, only the store knows.
+        T::Native(_) => arrow_array::new_null_array(&logical.data_type(), rows.unwrap_or(1)),
     }
 }
 
