@@ -61,6 +61,15 @@ impl From<Shell> for clap_complete::Shell {
     }
 }
 
+/// Files with a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// Job files
+    Job,
+    /// Connection files
+    Connections,
+}
+
 /// Text for people or JSON for machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
@@ -101,6 +110,11 @@ pub(crate) enum Command {
     Man {
         /// The folder; it is created if it does not exist
         dir: PathBuf,
+    },
+    /// Print the JSON Schema of job or connection files, with the options of all plugins
+    Schema {
+        /// Which files
+        of: SchemaOf,
     },
     /// Load a library and print its descriptor; started by the catalog as a child process.
     #[command(name = "__probe", hide = true)]

@@ -3,7 +3,7 @@
 //! Where a value is written, and what its file's folder is, is left to the host.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::units;
 
@@ -254,6 +254,42 @@ impl OptionKind {
         }
     }
 
+    /// The values it takes in the job file, as JSON Schema, draft 7.
+    ///
+    /// # Examples
+    /// ```
+    /// use serde_json::json;
+    /// use transload_plugin_api::OptionKind;
+    ///
+    /// let schema = OptionKind::Integer { min: 1, max: 9 }.json_schema();
+    /// assert_eq!(schema, json!({ "type": "integer", "minimum": 1, "maximum": 9 }));
+    /// ```
+    pub fn json_schema(&self) -> Value {
+        match self {
+            Self::Text => json!({ "type": "string" }),
+            Self::Boolean => json!({ "type": "boolean" }),
+            Self::Integer { min, max: i64::MAX } => json!({ "type": "integer", "minimum": min }),
+            Self::Integer { min, max } => {
+                json!({ "type": "integer", "minimum": min, "maximum": max })
+            }
+            Self::Float { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
+            Self::Size => json!({
+                "type": ["string", "integer"],
+                "minimum": 0,
+                "pattern": units::size_pattern(),
+            }),
+            Self::Duration => json!({ "type": "string", "pattern": units::duration_pattern() }),
+            Self::Choice(words) => json!({ "enum": words }),
+            // Not empty, and no `~`, which is not expanded.
+            Self::Path => json!({ "type": "string", "pattern": "^([^~]|~[^/])" }),
+            Self::Paths => one_or_many(&Self::Path),
+            Self::List => one_or_many(&Self::Text),
+            Self::Map => {
+                json!({ "type": "object", "additionalProperties": Self::Text.json_schema() })
+            }
+        }
+    }
+
     fn mismatch(&self, given: &Value) -> ValueMismatch {
         // A value of the right JSON type is quoted: it is its content that does not fit.
         let found = match (self, given) {
@@ -279,6 +315,12 @@ impl OptionKind {
     fn named(&self, item: ValueMismatch) -> ValueMismatch {
         ValueMismatch { expected: self.expected(), ..item }
     }
+}
+
+/// One value or a list of them, as JSON Schema.
+fn one_or_many(items: &OptionKind) -> Value {
+    let items = items.json_schema();
+    json!({ "anyOf": [items, { "type": "array", "items": items }] })
 }
 
 /// One value or a list of them, as a list.
@@ -322,8 +364,6 @@ impl std::error::Error for ValueMismatch {}
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -40,6 +40,22 @@ pub(crate) fn duration(text: &str) -> Option<u64> {
     quantity(text, DURATIONS, None)
 }
 
+/// A pattern of the texts that are sizes, for JSON Schema. It knows no largest number.
+pub(crate) fn size_pattern() -> String {
+    pattern(SIZES, "?")
+}
+
+/// A pattern of the texts that are durations, as [`size_pattern`].
+pub(crate) fn duration_pattern() -> String {
+    pattern(DURATIONS, "")
+}
+
+fn pattern(units: &[(&str, u64)], times: &str) -> String {
+    let units: Vec<_> = units.iter().map(|(name, _)| *name).collect();
+    let units = units.join("|");
+    format!(r"^\s*[0-9]([0-9_]*[0-9])?(\.[0-9]{{1,9}})?\s*({units}){times}\s*$")
+}
+
 /// Digits with `_` between them, up to nine decimals, a unit: exact, without floats.
 fn quantity(text: &str, units: &[(&str, u64)], bare: Option<u64>) -> Option<u64> {
     let text = text.trim();

@@ -8,7 +8,7 @@ use transload_plugin_api::{
     WriteMode, WriteModeSpec,
 };
 
-use crate::job::{READER_KEYS, WRITER_KEYS};
+use crate::job::{reader_keys, writer_keys};
 
 /// One mistake in a descriptor, with the stage of the check.
 pub(super) struct Problem {
@@ -61,12 +61,12 @@ fn name_problems(descriptor: &Descriptor) -> Vec<Problem> {
 fn option_problems(descriptor: &Descriptor) -> Vec<Problem> {
     let mut found: Vec<Problem> = Vec::new();
     let roles = [
-        descriptor.reader.as_ref().map(|reader| (&reader.options, READER_KEYS)),
-        descriptor.writer.as_ref().map(|writer| (&writer.options, WRITER_KEYS)),
+        descriptor.reader.as_ref().map(|reader| (&reader.options, reader_keys())),
+        descriptor.writer.as_ref().map(|writer| (&writer.options, writer_keys())),
     ];
-    for (own, host_keys) in roles.into_iter().flatten() {
+    for (own, host_keys) in roles.iter().flatten() {
         let mut keys = BTreeSet::new();
-        for option in descriptor.options.iter().chain(own) {
+        for option in descriptor.options.iter().chain(*own) {
             if host_keys.contains(&option.key.as_str()) {
                 let detail = format!("`{}` is a key of the job file itself", option.key);
                 found.push(problem("options", detail));

@@ -5,6 +5,7 @@ mod connection;
 mod explain;
 mod job;
 mod plugin;
+mod schema;
 
 use std::{
     io::Write as _,
@@ -116,6 +117,7 @@ impl Session {
             Command::Version => about::version(self),
             Command::Completions { shell } => about::completions(*shell),
             Command::Man { dir } => about::man(dir),
+            Command::Schema { of } => schema::schema(self, *of),
             Command::Probe { .. } => Ok(Exit::Done),
         }
     }

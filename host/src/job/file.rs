@@ -13,6 +13,7 @@ use super::{
     Channel, DirtyLimit, Job, JobRequest,
     connection::{Connection, Connections, folder_of},
     document::{Document, Entry, Value},
+    keys::{self, Key, MAX_NAME, MAX_PARALLELISM, MIN_BUFFER_BYTES},
     parameters,
     problem::{Location, Problem, Problems},
     secret::learn_variables,
@@ -20,13 +21,8 @@ use super::{
     value,
 };
 
-const MIN_BUFFER_BYTES: u64 = 1 << 20;
-const MAX_PARALLELISM: i64 = 1024;
-/// Longest job name, in bytes: it is part of the path of a run's folder.
-const MAX_NAME: usize = 100;
-
 /// All names of write modes: our own, then those of DataWorks, which may also set how rows are loaded.
-const WRITE_MODES: &[(&str, WriteMode, Option<LoadMethod>)] = &[
+pub(super) const WRITE_MODES: &[(&str, WriteMode, Option<LoadMethod>)] = &[
     ("insert", WriteMode::Insert, None),
     ("ignore", WriteMode::Ignore, None),
     ("upsert", WriteMode::Upsert, None),
@@ -42,9 +38,9 @@ const WRITE_MODES: &[(&str, WriteMode, Option<LoadMethod>)] = &[
     ("copy on conflict do update", WriteMode::Upsert, Some(LoadMethod::Copy)),
 ];
 
-const LOADS: &[LoadMethod] = &[LoadMethod::Auto, LoadMethod::Insert, LoadMethod::Copy];
+pub(super) const LOADS: &[LoadMethod] = &[LoadMethod::Auto, LoadMethod::Insert, LoadMethod::Copy];
 
-const GUARANTEES: &[Guarantee] = &[
+pub(super) const GUARANTEES: &[Guarantee] = &[
     Guarantee::AtLeastOnce,
     Guarantee::Convergent,
     Guarantee::EffectivelyOnce,
@@ -83,7 +79,7 @@ pub(super) struct DraftSide {
     /// The folder that relative paths of `entries` refer to.
     pub(super) folder: PathBuf,
     /// The host's own keys in this section, for hints.
-    pub(super) host_keys: &'static [&'static str],
+    pub(super) host_keys: &'static [Key],
 }
 
 impl DraftSide {
@@ -143,16 +139,16 @@ pub(super) fn read_job(
     problems: &mut Problems,
 ) -> DraftJob {
     let file = &document.source.file;
-    let mut top = Section::top(&document.root, Location::whole(file));
+    let top = Section::top(&document.root, Location::whole(file));
     let name = top.read("name", problems, job_name);
     top.section("params", problems); // `parameters` has read it; only its shape is left to check
     let mut sides = Sides { request, folder: folder_of(file), connections: None };
-    let reader = read_reader(&mut top, &mut sides, problems);
-    let writer = read_writer(&mut top, &mut sides, problems);
-    let map = read_map(&mut top, reader.columns.as_deref(), problems);
-    let channel = read_channel(&mut top, problems);
-    let dirty = read_dirty(&mut top, problems);
-    let require = read_guarantee(&mut top, problems);
+    let reader = read_reader(&top, &mut sides, problems);
+    let writer = read_writer(&top, &mut sides, problems);
+    let map = read_map(&top, reader.columns.as_deref(), problems);
+    let channel = read_channel(&top, problems);
+    let dirty = read_dirty(&top, problems);
+    let require = read_guarantee(&top, problems);
     top.refuse_rest(problems);
     DraftJob {
         problems: Problems::default(),
@@ -209,8 +205,8 @@ struct Sides<'r> {
 impl Sides<'_> {
     fn read(
         &mut self,
-        section: &mut Section<'_>,
-        host_keys: &'static [&'static str],
+        section: &Section<'_>,
+        host_keys: &'static [Key],
         problems: &mut Problems,
     ) -> DraftSide {
         let plugin = section.given("plugin", problems, value::text);
@@ -255,31 +251,11 @@ fn statements(entry: &Entry) -> Result<Entry, Problem> {
     value::list(entry).map(|_| entry.clone())
 }
 
-/// The host's own keys in `[reader]`. A plugin's options have other names.
-pub(crate) const READER_KEYS: &[&str] = &["plugin", "connection", "columns", "schema"];
-
-/// The host's own keys in `[writer]`.
-pub(crate) const WRITER_KEYS: &[&str] = &[
-    "plugin",
-    "connection",
-    "write_mode",
-    "key",
-    "update_columns",
-    "load",
-    "before",
-    "after",
-    "create_table",
-];
-
-fn read_reader(
-    top: &mut Section<'_>,
-    sides: &mut Sides<'_>,
-    problems: &mut Problems,
-) -> DraftReader {
-    let Some(mut section) = side_section(top, "reader", problems) else {
+fn read_reader(top: &Section<'_>, sides: &mut Sides<'_>, problems: &mut Problems) -> DraftReader {
+    let Some(section) = side_section(top, "reader", problems) else {
         return DraftReader::default();
     };
-    let mut side = sides.read(&mut section, READER_KEYS, problems);
+    let mut side = sides.read(&section, keys::READER, problems);
     let columns = section.read("columns", problems, value::names);
     let schema = section.entry("schema").map(|entry| read_schema(entry, problems));
     side.entries = section.rest().cloned().collect();
@@ -287,12 +263,12 @@ fn read_reader(
 }
 
 fn side_section<'a>(
-    top: &mut Section<'a>,
+    top: &Section<'a>,
     key: &'static str,
     problems: &mut Problems,
 ) -> Option<Section<'a>> {
-    if let Some(entry) = top.entry(key) {
-        return Section::of(entry, problems);
+    if top.has(key) {
+        return top.section(key, problems);
     }
     let hint = format!("add a section `[{key}]` with at least `plugin = \"...\"`");
     let message = format!("missing section [{key}]");
@@ -324,15 +300,11 @@ fn read_schema(entry: &Entry, problems: &mut Problems) -> Vec<Column> {
     columns
 }
 
-fn read_writer(
-    top: &mut Section<'_>,
-    sides: &mut Sides<'_>,
-    problems: &mut Problems,
-) -> DraftWriter {
-    let Some(mut section) = side_section(top, "writer", problems) else {
+fn read_writer(top: &Section<'_>, sides: &mut Sides<'_>, problems: &mut Problems) -> DraftWriter {
+    let Some(section) = side_section(top, "writer", problems) else {
         return DraftWriter::default();
     };
-    let mut side = sides.read(&mut section, WRITER_KEYS, problems);
+    let mut side = sides.read(&section, keys::WRITER, problems);
     let mut writer = DraftWriter {
         write_mode: section.given("write_mode", problems, write_mode),
         load: section.given("load", problems, load_method),
@@ -388,7 +360,7 @@ fn check_writer(writer: &DraftWriter, problems: &mut Problems) {
 
 /// `[map]`: target column = source column. With `columns`, sources must be among them.
 fn read_map(
-    top: &mut Section<'_>,
+    top: &Section<'_>,
     columns: Option<&[String]>,
     problems: &mut Problems,
 ) -> Vec<(String, String)> {
@@ -405,9 +377,9 @@ fn read_map(
 }
 
 /// `[channel]`, with defaults for what is missing.
-fn read_channel(top: &mut Section<'_>, problems: &mut Problems) -> Channel {
+fn read_channel(top: &Section<'_>, problems: &mut Problems) -> Channel {
     let mut channel = Channel::default();
-    let Some(mut section) = top.section("channel", problems) else {
+    let Some(section) = top.section("channel", problems) else {
         return channel;
     };
     let tasks = section.read("parallelism", problems, |entry| {
@@ -440,8 +412,8 @@ fn size_from(entry: &Entry, min: u64, expected: &str) -> Result<u64, Problem> {
 }
 
 /// `[dirty]`. A ratio alone lifts the default limit of no dirty row.
-fn read_dirty(top: &mut Section<'_>, problems: &mut Problems) -> DirtyLimit {
-    let Some(mut section) = top.section("dirty", problems) else {
+fn read_dirty(top: &Section<'_>, problems: &mut Problems) -> DirtyLimit {
+    let Some(section) = top.section("dirty", problems) else {
         return DirtyLimit::default();
     };
     let max_rows = section.read("max_rows", problems, max_rows);
@@ -473,8 +445,8 @@ fn max_rows(entry: &Entry) -> Result<Option<u64>, Problem> {
     }
 }
 
-fn read_guarantee(top: &mut Section<'_>, problems: &mut Problems) -> Option<Guarantee> {
-    let mut section = top.section("guarantee", problems)?;
+fn read_guarantee(top: &Section<'_>, problems: &mut Problems) -> Option<Guarantee> {
+    let section = top.section("guarantee", problems)?;
     let require = section.read("require", problems, |entry| {
         let words: Vec<&str> = GUARANTEES.iter().map(|guarantee| guarantee.word()).collect();
         let word = value::choice(entry, &words)?;

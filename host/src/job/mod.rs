@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `document` | the TOML as written: every key and value with its place |
 //! | `parameters` | fills `${name}` in its strings |
+//! | `keys` | the host's own keys and their kinds |
 //! | `section`, `value` | keys by name, unknown keys refused; values in the type of their key |
 //! | `connection` | the connection files; the connections that the job names, in one environment |
 //! | `file` | [`Job::load`]: the checks that need no plugin; a [`DraftJob`] with its problems |
 //! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`], or all problems |
+//! | `json_schema` | the same keys and the plugins' options as JSON Schema, for editors |
 //! | `problem` | [`Problem`]: place, key, message, hint |
 //! | `sql` | parameters in options that hold SQL, as values |
 //! | `secret`, `redact` | references to secrets, resolved late; redaction of their values |
@@ -17,6 +19,8 @@
 mod connection;
 mod document;
 mod file;
+mod json_schema;
+mod keys;
 mod parameters;
 mod problem;
 mod redact;
@@ -43,7 +47,8 @@ pub(crate) use connection::{
     ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
 };
 pub(crate) use file::DraftJob;
-pub(crate) use file::{READER_KEYS, WRITER_KEYS};
+pub(crate) use json_schema::{of_connections as schema_of_connections, of_jobs as schema_of_jobs};
+pub(crate) use keys::{reader_keys, writer_keys};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use redact::Redactor;
 pub(crate) use secret::{JobSecrets, SecretRefs, learn_lost_paths, without_secrets};

@@ -13,6 +13,7 @@ use super::{
     connection::{Connection, DraftConnection},
     document::{Entry, Node},
     file::{DraftSide, DraftWriter},
+    keys,
     problem::{Findings, Location, Problem, Problems, quoted},
     secret::{SecretRefs, SourceFile, secret_ref},
     section::{Given, missing_key, unknown_key},
@@ -285,7 +286,7 @@ impl Known<'_> {
         let title = format!("[{}]", self.role.word());
         for entry in draft.entries.iter().filter(|entry| self.own(&entry.key).is_none()) {
             let own = self.own.iter().map(|spec| spec.key.as_str());
-            let problem = unknown_key(entry, &title, own.chain(draft.host_keys.iter().copied()));
+            let problem = unknown_key(entry, &title, own.chain(keys::names(draft.host_keys)));
             let other = self.role.other().word();
             problems.add(match self.other(&entry.key) {
                 Some(_) => problem.hint(format!("it is an option of the plugin's {other}")),

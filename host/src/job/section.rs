@@ -1,18 +1,19 @@
 //! One table of a job file while it is being read: returns its keys by name, collects their
-//! problems, and refuses unknown keys.
+//! problems, and refuses keys that `keys` does not list.
 
 use super::{
     document::{Entry, Table, Value},
+    keys::{self, Key, Kind},
     problem::{Location, Problem, Problems},
 };
 
-/// A table, and the keys that were requested so far.
+/// A table, and the keys that it may have.
 pub(super) struct Section<'a> {
     table: &'a Table,
     /// As messages print it: `[reader]`; empty for the top of the file.
     pub(super) title: String,
     pub(super) place: Location,
-    known: Vec<&'static str>,
+    known: &'static [Key],
 }
 
 /// A value with its place, for checks that need more than the value.
@@ -32,17 +33,17 @@ impl<T> Given<T> {
 impl<'a> Section<'a> {
     /// The file's top level.
     pub(super) fn top(table: &'a Table, place: Location) -> Self {
-        Self { table, title: String::new(), place, known: Vec::new() }
+        Self { table, title: String::new(), place, known: keys::TOP }
     }
 
-    /// A table under a key; `None` with a problem for anything else.
-    pub(super) fn of(entry: &'a Entry, problems: &mut Problems) -> Option<Self> {
+    /// A table with these keys; `None` with a problem for anything else.
+    fn of(entry: &'a Entry, known: &'static [Key], problems: &mut Problems) -> Option<Self> {
         if matches!(entry.node.value, Value::Broken) {
             return None;
         }
         let title = format!("[{}]", entry.path);
         match super::value::table(entry, "a table") {
-            Ok(table) => Some(Self { table, title, place: entry.place.clone(), known: Vec::new() }),
+            Ok(table) => Some(Self { table, title, place: entry.place.clone(), known }),
             Err(problem) => {
                 problems.add(problem);
                 None
@@ -55,24 +56,29 @@ impl<'a> Section<'a> {
         self.table.get(key).is_some()
     }
 
-    /// The entry of a key, which counts as requested from now on.
-    pub(super) fn entry(&mut self, key: &'static str) -> Option<&'a Entry> {
-        self.known.push(key);
+    /// The entry of a key.
+    pub(super) fn entry(&self, key: &'static str) -> Option<&'a Entry> {
+        debug_assert!(keys::names(self.known).any(|name| name == key), "`{key}` is not in `keys`");
         self.table.get(key)
     }
 
     /// A table inside this one.
     pub(super) fn section(
-        &mut self,
+        &self,
         key: &'static str,
         problems: &mut Problems,
     ) -> Option<Section<'a>> {
-        Section::of(self.entry(key)?, problems)
+        let entry = self.entry(key)?;
+        let known = self.known.iter().find_map(|own| match own.kind {
+            Kind::Section(keys) if own.name == key => Some(keys),
+            _ => None,
+        });
+        Section::of(entry, known.unwrap_or_default(), problems)
     }
 
     /// The value of a key as `read` returns it. `None` if it is missing or was refused.
     pub(super) fn read<T>(
-        &mut self,
+        &self,
         key: &'static str,
         problems: &mut Problems,
         read: impl FnOnce(&'a Entry) -> Result<T, Problem>,
@@ -86,7 +92,7 @@ impl<'a> Section<'a> {
 
     /// As [`Section::read`], with the value's place.
     pub(super) fn given<T>(
-        &mut self,
+        &self,
         key: &'static str,
         problems: &mut Problems,
         read: impl FnOnce(&'a Entry) -> Result<T, Problem>,
@@ -97,15 +103,16 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The entries whose keys were not read.
+    /// The entries with other keys.
     pub(super) fn rest(&self) -> impl Iterator<Item = &'a Entry> {
-        self.table.0.iter().filter(|entry| !self.known.contains(&entry.key.as_str()))
+        let known = self.known;
+        self.table.0.iter().filter(move |entry| keys::names(known).all(|name| name != entry.key))
     }
 
-    /// Refuses the entries whose keys were not read.
+    /// Refuses the entries with other keys.
     pub(super) fn refuse_rest(self, problems: &mut Problems) {
         for entry in self.rest() {
-            problems.add(unknown_key(entry, &self.title, self.known.iter().copied()));
+            problems.add(unknown_key(entry, &self.title, keys::names(self.known)));
         }
     }
 }

@@ -175,6 +175,37 @@ fn check(cases: &[(&str, &str)], case: impl Fn(&str) -> Case) {
     }
 }
 
+/// Each key gets a value that no key takes: one that is listed and never read would be accepted.
+#[test]
+fn every_key_that_is_listed_is_read() {
+    fn refused(case: &Case, path: &str) {
+        let problems = case.run().expect_err(path);
+        let of_key = |problem: &Problem| problem.key == path;
+        assert!(problems.iter().any(of_key), "`{path}` is not read: {problems}");
+    }
+    let mut count = 0;
+    for top in keys::TOP {
+        let wrong = format!("{} = [[1]]\n{READER}{WRITER}", top.name);
+        let keys::Kind::Section(own) = top.kind else {
+            refused(&Case::new(&wrong), top.name);
+            continue;
+        };
+        for key in own {
+            let line = format!("{} = [[1]]", key.name);
+            let case = match top.name {
+                "reader" => with_reader(&line),
+                "writer" => with_writer(&line),
+                other => with_writer(&format!("[{other}]\n{line}")),
+            };
+            if key.name != "plugin" {
+                refused(&case, &format!("{}.{}", top.name, key.name));
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 15, "only {count} keys");
+}
+
 #[test]
 fn t41_unknown_keys_are_refused_with_the_nearest_name() {
     check(
