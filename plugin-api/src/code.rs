@@ -16,6 +16,8 @@ macro_rules! codes {
 codes! {
     /// A CSV record has more cells than the limit of 10,000.
     CSV_COLUMNS = "CSV-COLUMNS";
+    /// The delimiter of a CSV file is wrong, or not certain.
+    CSV_DELIMITER = "CSV-DELIMITER";
     /// The header of a CSV file cannot be read.
     CSV_HEADER = "CSV-HEADER";
     /// A CSV quote is not closed, or a value cannot be written without one.

@@ -69,8 +69,8 @@ mod fuzz;
 pub use charset::{Charset, Invalid, Transcoder};
 pub use compression::{CompressedWriter, Compression};
 pub use csv::{
-    Boundary, BoundaryFinder, BoundaryProof, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, LineEnd,
-    Ragged,
+    Boundary, BoundaryFinder, BoundaryProof, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, CsvSaid,
+    LineEnd, Ragged,
 };
 pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};

@@ -3,11 +3,11 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Column, Error, OptionKind, OptionSpec, Options, Result};
 
 use crate::{
-    BinaryText, CellWords, Charset, Compression, CsvDialect, FormatChoice, Invalid, MAX_RECORD,
-    ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys, charset,
+    BinaryText, CellWords, Charset, Compression, CsvDialect, CsvSaid, FormatChoice, Invalid,
+    MAX_RECORD, ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys, charset,
 };
 
 /// The compression that a job sets for its files.
@@ -77,9 +77,9 @@ pub struct ReadOptions {
     binary: BinaryText,
     unknown_keys: String,
     delimiter: Option<String>,
-    quote: String,
+    quote: Option<String>,
     escape: String,
-    header: bool,
+    header: Option<bool>,
     null: Vec<String>,
     comment: String,
     ragged: String,
@@ -146,16 +146,29 @@ impl ReadOptions {
         self.on_unsupported == "skip"
     }
 
-    /// The CSV dialect; `tabs` for files whose name implies a tab as delimiter.
+    /// What the job says of the CSV dialect; `tabs` for files whose name implies a tab as
+    /// delimiter. `columns` are the names that the job declares.
+    pub fn said(&self, tabs: bool, columns: &[Column]) -> CsvSaid {
+        let declared = columns.iter().map(|column| column.name.clone());
+        CsvSaid {
+            delimiter: self.delimiter.is_some() || tabs,
+            quote: self.quote.is_some(),
+            header: self.header.is_some(),
+            columns: declared.chain(self.columns.iter().flatten().cloned()).collect(),
+        }
+    }
+
+    /// The CSV dialect, with defaults for what the job does not say; `tabs` as above.
     ///
     /// # Errors
     /// [`transload_plugin_api::ErrorKind::Options`] if its options are not compatible.
     pub fn dialect(&self, tabs: bool) -> Result<CsvDialect> {
+        let usual = CsvDialect::default();
         dialect_of(&[
             ("delimiter", delimiter(self.delimiter.as_deref(), tabs).into()),
-            ("quote", self.quote.as_str().into()),
+            ("quote", self.quote.clone().unwrap_or_else(|| character(usual.quote)).into()),
             ("escape", self.escape.as_str().into()),
-            ("header", self.header.into()),
+            ("header", self.header.unwrap_or(usual.header).into()),
             ("null", self.null.first().cloned().unwrap_or_default().into()),
             ("other_nulls", self.null.get(1..).unwrap_or_default().into()),
             ("skip_lines", self.skip_lines.into()),
@@ -299,7 +312,29 @@ pub fn read_specs() -> Vec<OptionSpec> {
         )
         .default(0),
     ];
-    specs.extend(dialect_specs());
+    let found = "the one that the first lines show";
+    specs.extend([
+        OptionSpec::new(
+            "delimiter",
+            OptionKind::Text,
+            &format!(
+                "CSV: the separator of cells, `tab` for a tab; default: a tab for .tsv, else {found}"
+            ),
+        ),
+        OptionSpec::new(
+            "quote",
+            OptionKind::Text,
+            "CSV: encloses cells with special characters; empty for none; default: `\"`, or `'` \
+             if the first lines show it",
+        ),
+        escape_spec(),
+        OptionSpec::new(
+            "header",
+            OptionKind::Boolean,
+            "CSV: the first record names the columns; default: `true`, unless the first lines \
+             show that it is a row",
+        ),
+    ]);
     specs.push(
         OptionSpec::new(
             "null",
@@ -373,11 +408,16 @@ fn dialect_specs() -> Vec<OptionSpec> {
         ),
         text("quote", "CSV: encloses cells with special characters; empty for none")
             .default(character(defaults.quote)),
-        text("escape", "CSV: makes the next character text; empty: quotes are doubled")
-            .default(character(defaults.escape)),
+        escape_spec(),
         OptionSpec::new("header", OptionKind::Boolean, "CSV: the first record names the columns")
             .default(defaults.header),
     ]
+}
+
+fn escape_spec() -> OptionSpec {
+    let doc = "CSV: makes the next character text; empty: quotes are doubled";
+    OptionSpec::new("escape", OptionKind::Text, doc)
+        .default(character(CsvDialect::default().escape))
 }
 
 /// An optional byte of the dialect in the form of a job file.

@@ -63,6 +63,7 @@ impl Frozen {
             Some(columns) => columns,
             None => schema::read(&self.source, &self.listing)?,
         };
+        self.source.dialect = columns.dialect.clone();
         Ok(self.columns.insert(columns))
     }
 }
@@ -153,7 +154,11 @@ impl Reader for FilesReader {
     ) -> Result<Box<dyn ReadTask>> {
         let data = SplitData::parse(split)?;
         let source = match data.pieces.first() {
-            Some(piece) => Source::of(&self.job, &piece.file.name)?,
+            Some(piece) => {
+                let source = Source::of(&self.job, &piece.file.name)?;
+                let dialect = data.dialect.clone().unwrap_or_else(|| source.dialect.clone());
+                Source { dialect, ..source }
+            }
             None => self.with_frozen(|frozen| Ok(frozen.source.clone()))?,
         };
         Ok(Box::new(FilesTask::new(source, columns, data, after, &self.cancel)?))

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use transload_formats::{
-    Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, produced,
+    CsvDialect, Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, produced,
 };
 use transload_plugin_api::{Column, Error, Result, SourceSchema, code};
 
@@ -29,12 +29,14 @@ pub(crate) struct Columns {
     /// What the files themselves have: CSV's header, JSON's keys, Parquet's columns, also those
     /// that are left out.
     pub(crate) names: Vec<String>,
+    /// CSV: how the files are read.
+    pub(crate) dialect: CsvDialect,
 }
 
 /// The columns of all files together, and those that their folders' names give.
 pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     let files = &listing.files;
-    let Found { mut columns, unread, notes: of_format, warnings } = match source.format {
+    let Found { mut columns, unread, notes: of_format, warnings, dialect } = match source.format {
         Format::Csv => csv_columns(source, files)?,
         Format::Jsonl => json_columns(source, JsonShape::Lines, files)?,
         Format::Json => json_columns(source, JsonShape::Array, files)?,
@@ -64,10 +66,12 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     // A text format's note is of its inference: not needed where the job declares all types.
     let told = source.format == Format::Parquet || columns.iter().any(|column| column.inferred);
     let mut notes = if told { of_format } else { Vec::new() };
+    let dialect = dialect.unwrap_or_else(|| (source.dialect.clone(), Vec::new()));
+    notes.extend(dialect.1);
     notes.extend(of_folders);
     notes.extend(listing.notes.iter().cloned());
     let schema = SourceSchema { columns, notes, warnings, open, ..SourceSchema::default() };
-    Ok(Columns { schema, names })
+    Ok(Columns { schema, names, dialect: dialect.0 })
 }
 
 /// What the files show of their columns.
@@ -78,6 +82,8 @@ struct Found {
     unread: Vec<String>,
     notes: Vec<String>,
     warnings: Vec<String>,
+    /// CSV: the dialect, and notes about it.
+    dialect: Option<Noted>,
 }
 
 /// The columns that the files' footers name; those of some files are compared.
@@ -222,7 +228,8 @@ fn spread(files: &[StoredFile], most: usize) -> impl Iterator<Item = &StoredFile
 }
 
 fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
-    let names = common_names(source, files)?;
+    let (names, dialect) = common_names(source, files)?;
+    let source = &Source { dialect: dialect.0.clone(), ..source.clone() };
     let mut inference = Inference::new(&names);
     let shares = files.len().min(SAMPLE_FILES);
     for file in sampled(files) {
@@ -230,33 +237,74 @@ fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
             .map_err(|error| in_file(error, file.short_name()))?;
     }
     let (columns, notes) = (inference.columns(), vec![inference.note()]);
-    Ok(Found { columns, notes, ..Found::default() })
+    Ok(Found { columns, notes, dialect: Some(dialect), ..Found::default() })
 }
 
-/// The columns that every file has, in the first file's order.
-fn common_names(source: &Source, files: &[StoredFile]) -> Result<Vec<String>> {
-    let mut common: Option<(Vec<String>, String)> = None;
+/// A dialect, and notes about it.
+type Noted = (CsvDialect, Vec<String>);
+
+/// The columns that every file has, in the first file's order, and the dialect of all files: what
+/// the job does not say of it comes from the first file that has a line.
+fn common_names(source: &Source, files: &[StoredFile]) -> Result<(Vec<String>, Noted)> {
+    let mut common: Option<(Vec<String>, Noted, &StoredFile)> = None;
     for file in spread(files, COMPARED_FILES) {
-        let names = names_of(source, file).map_err(|error| in_file(error, file.short_name()))?;
-        match &common {
-            // A file without any bytes has no rows, so it may lack a header.
-            _ if names.is_empty() && files.len() > 1 => {}
-            None => common = Some((names, file.short_name().to_owned())),
-            Some((first, first_file)) => compare(first, first_file, &names, file)?,
+        let known = common.as_ref().map(|(names, dialect, first)| (&names[..], &dialect.0, *first));
+        let (names, dialect) =
+            names_of(source, known, file).map_err(|error| in_file(error, file.short_name()))?;
+        // A file without any bytes has no rows, so it may lack a header.
+        if common.is_none() && !(names.is_empty() && files.len() > 1) {
+            common = Some((names, dialect, file));
         }
     }
-    Ok(common.map(|(names, _)| names).unwrap_or_default())
+    let none = || (Vec::new(), (source.dialect.clone(), Vec::new()));
+    Ok(common.map_or_else(none, |(names, dialect, _)| (names, dialect)))
 }
 
-fn names_of(source: &Source, file: &StoredFile) -> Result<Vec<String>> {
-    let names = source.read_head(&mut source.look(file)?)?.names;
+/// The columns of a file and its dialect. Both are those of the files before, if some are `known`.
+fn names_of(
+    source: &Source,
+    known: Option<(&[String], &CsvDialect, &StoredFile)>,
+    file: &StoredFile,
+) -> Result<(Vec<String>, Noted)> {
+    let mut input = source.look(file)?;
+    let Some((common, dialect, first)) = known else {
+        let dialect = source.sniff(&mut input)?;
+        let source = Source { dialect: dialect.0.clone(), ..source.clone() };
+        return Ok((distinct(source.read_head(&mut input)?.names)?, dialect));
+    };
+    let as_known = Source { dialect: dialect.clone(), ..source.clone() };
+    let sniffed = source.sniff(&mut input);
+    let names = as_known.read_head(&mut input).and_then(|head| distinct(head.names));
+    let compared = names.and_then(|names| match names.is_empty() {
+        true => Ok(names),
+        false => compare(common, first.short_name(), &names, file).map(|()| names),
+    });
+    match (compared, sniffed) {
+        (Err(_), Ok((other, _))) if other.delimiter != dialect.delimiter => {
+            Err(other_delimiter(dialect, first, &other))
+        }
+        (compared, _) => Ok((compared?, (dialect.clone(), Vec::new()))),
+    }
+}
+
+fn other_delimiter(dialect: &CsvDialect, first: &StoredFile, other: &CsvDialect) -> Error {
+    let (here, there) = (other.delimiter_in_job(), dialect.delimiter_in_job());
+    let message = format!("the delimiter is {here} here and {there} in `{}`", first.short_name());
+    Error::schema(message)
+        .with_code(code::CSV_DELIMITER)
+        .hint("read files with another delimiter by a job of their own")
+}
+
+/// Refuses a header that has a name twice.
+fn distinct(names: Vec<String>) -> Result<Vec<String>> {
     let mut sorted: Vec<_> = names.iter().collect();
     sorted.sort();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(names),
         Some(pair) => {
             let message = format!("two columns are called `{}`", pair[0]);
-            Err(Error::schema(message).hint("rename one of them in the header"))
+            Err(Error::schema(message)
+                .hint("rename one of them in the header; `header = false` if it is a row"))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use transload_formats::{CsvDialect, CsvHead, FileName, Format, JsonShape, ReadOptions};
+use transload_formats::{CsvDialect, CsvHead, CsvSaid, FileName, Format, JsonShape, ReadOptions};
 use transload_plugin_api::{Column, Error, Result};
 
 use super::input::Input;
@@ -25,7 +25,9 @@ pub(crate) struct Job {
 pub(crate) struct Source {
     pub(crate) job: Job,
     pub(crate) format: Format,
+    /// As the job says it, and as the first lines of the files show what it leaves open.
     pub(crate) dialect: CsvDialect,
+    pub(crate) said: CsvSaid,
 }
 
 impl Source {
@@ -34,7 +36,8 @@ impl Source {
         let name = FileName::of(name);
         let format = name.format(job.options.format)?;
         let dialect = job.options.dialect(name.is_tsv())?;
-        Ok(Self { job: job.clone(), format, dialect })
+        let said = job.options.said(name.is_tsv(), &job.declared);
+        Ok(Self { job: job.clone(), format, dialect, said })
     }
 
     /// Lists the files.
@@ -71,6 +74,15 @@ impl Source {
     /// A look at the beginning of a file's text.
     pub(crate) fn look(&self, file: &StoredFile) -> Result<Input> {
         Input::look(&self.job.store, file, &self.job.options)
+    }
+
+    /// The dialect that the first lines of a CSV text show, where the job does not say it, and
+    /// notes about it.
+    pub(crate) fn sniff(&self, input: &mut Input) -> Result<(CsvDialect, Vec<String>)> {
+        if input.window().is_empty() && !input.at_end() {
+            input.fill()?;
+        }
+        self.dialect.sniff(&self.said, input.window(), input.at_end())
     }
 
     /// The head of a CSV text; `input` is then behind it. A file without a header has the

@@ -4,7 +4,9 @@
 use std::{collections::HashSet, io::Read};
 
 use serde::{Deserialize, Serialize};
-use transload_formats::{BoundaryFinder, BoundaryProof, Compression, FileName, Format, LineEnd};
+use transload_formats::{
+    BoundaryFinder, BoundaryProof, Compression, CsvDialect, FileName, Format, LineEnd,
+};
 use transload_plugin_api::{Cancel, Error, Result, Split, SplitAbility, SplitRequest};
 
 use super::{
@@ -56,6 +58,9 @@ pub(crate) struct SplitData {
     /// The columns that folder names give.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) partitions: Vec<String>,
+    /// CSV: how the files are read, if the job alone does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dialect: Option<CsvDialect>,
 }
 
 impl SplitData {
@@ -113,11 +118,22 @@ pub(crate) fn divide(
         offset += file.size;
     }
     let partitions = listing.partitions.clone();
-    let data = |pieces| SplitData { pieces, names: names.clone(), partitions: partitions.clone() };
+    let dialect = sniffed_dialect(source, listing)?;
+    let data = |pieces| {
+        let (names, partitions, dialect) = (names.clone(), partitions.clone(), dialect.clone());
+        SplitData { pieces, names, partitions, dialect }
+    };
     let short: HashSet<_> = files.iter().map(StoredFile::short_name).collect();
     let whole_names = short.len() < files.len();
     let hands = deal(pieces, count).into_iter();
     hands.map(|hand| split(source, data(hand), whole_names)).collect()
+}
+
+/// The dialect of the files, unless the job alone says it.
+fn sniffed_dialect(source: &Source, listing: &Listing) -> Result<Option<CsvDialect>> {
+    let Some(file) = listing.files.first() else { return Ok(None) };
+    let said = Source::of(&source.job, &file.name)?.dialect;
+    Ok((source.dialect != said).then(|| source.dialect.clone()))
 }
 
 /// How many pieces of a file of this many bytes are worth their cost.

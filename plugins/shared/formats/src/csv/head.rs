@@ -36,13 +36,10 @@ impl CsvHead {
         if input.len() < BOM.len() && !last {
             return Ok(None);
         }
-        let mark = input.strip_prefix(BOM).map_or(0, |_| BOM.len());
-        let Some((skipped, first)) = skip_lines(dialect, &input[mark..], last) else {
+        let Some((start, first, line_end)) = first_record(dialect, input, last) else {
             return Ok(None);
         };
-        let start = mark + skipped;
         let record = &input[start..];
-        let Some(line_end) = line_end(dialect, record, last) else { return Ok(None) };
         let dialect = &CsvDialect { line_end, ..dialect.clone() };
         let mut index = Index::new(dialect, None);
         let place = Place { byte: start as u64, line: first };
@@ -113,6 +110,19 @@ impl CsvHead {
     }
 }
 
+/// Where the first record begins, behind a byte order mark and the lines that are skipped, its
+/// line, and where records end; `None` if more bytes are needed.
+pub(super) fn first_record(
+    dialect: &CsvDialect,
+    input: &[u8],
+    last: bool,
+) -> Option<(usize, u64, LineEnd)> {
+    let mark = input.strip_prefix(BOM).map_or(0, |_| BOM.len());
+    let (skipped, line) = skip_lines(dialect, &input[mark..], last)?;
+    let start = mark + skipped;
+    Some((start, line, line_end(dialect, &input[start..], last)?))
+}
+
 /// Where the first line begins that is not skipped, and its number; `None` without its bytes.
 fn skip_lines(dialect: &CsvDialect, input: &[u8], last: bool) -> Option<(usize, u64)> {
     let mut at = 0;
@@ -159,7 +169,7 @@ fn line_end(dialect: &CsvDialect, input: &[u8], last: bool) -> Option<LineEnd> {
 }
 
 /// The text of a cell, `None` for NULL. Wrong quotes are left to the decoder to report.
-fn sample_cell(raw: &[u8], dialect: &CsvDialect) -> Option<Vec<u8>> {
+pub(super) fn sample_cell(raw: &[u8], dialect: &CsvDialect) -> Option<Vec<u8>> {
     if dialect.nulls().any(|null| raw == null.as_bytes()) {
         return None;
     }

@@ -23,6 +23,7 @@
 //! | `scan` | finds special bytes, 64 at a time, and interprets quotes and escapes |
 //! | `specials` | finds the texts of a column that need quotes |
 //! | `index` | where each cell of a stretch of rows begins and ends |
+//! | `sniff` | the dialect of a file, where the job does not say it |
 //! | `head` | column names and the first rows |
 //! | `boundary` | where a file may be split |
 //! | `decode`, `encode` | bytes to batches and back |
@@ -36,6 +37,7 @@ mod index;
 #[cfg(test)]
 mod plain;
 mod scan;
+mod sniff;
 mod specials;
 
 pub use boundary::{Boundary, BoundaryFinder, BoundaryProof};
@@ -44,6 +46,7 @@ pub use dialect::{CsvDialect, LineEnd, Ragged};
 pub use encode::CsvEncoder;
 pub(crate) use encode::too_long;
 pub use head::CsvHead;
+pub use sniff::CsvSaid;
 
 /// The largest number of columns.
 const COLUMN_LIMIT: usize = 10_000;

@@ -1,0 +1,132 @@
+//! CSV and JSON as the world writes them: what the plan finds out of a file by itself and says, and
+//! the messages for files that are not what the job says. Each hint is tried.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use transload_tests::{Ended, Workplace};
+
+/// A workplace whose job copies `in.csv` to the new table `t`, with these lines in `[reader]`.
+fn workplace(file: impl AsRef<[u8]>, reader: &str) -> Workplace {
+    let workplace = Workplace::new();
+    workplace.put("in.csv", file);
+    put_job(&workplace, "in.csv", reader);
+    workplace
+}
+
+fn put_job(workplace: &Workplace, path: &str, reader: &str) {
+    let job = format!(
+        "[reader]\nplugin = \"file\"\npath = \"{path}\"\n{reader}\n\
+         [writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\ncreate_table = true\n"
+    );
+    workplace.put("job.toml", job);
+}
+
+fn run(workplace: &Workplace) -> Ended {
+    workplace.run(&["run", "job.toml", "--progress", "none"])
+}
+
+/// The notes of a plan, each on one line of at most 80 columns.
+fn notes(workplace: &Workplace) -> Vec<String> {
+    let ended = workplace.run(&["plan", "job.toml", "--output", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&ended.exits(0).stdout).unwrap();
+    let notes = plan["notes"].as_array().unwrap().iter();
+    let notes: Vec<_> = notes.map(|note| note.as_str().unwrap().to_owned()).collect();
+    assert!(notes.iter().all(|note| note.chars().count() <= 78), "{notes:?}");
+    notes
+}
+
+#[track_caller]
+fn notes_say(workplace: &Workplace, note: &str) {
+    let notes = notes(workplace);
+    assert!(notes.iter().any(|it| it == note), "{note} is not in {notes:?}");
+}
+
+/// The message and the hint of an error, wherever they are broken.
+#[track_caller]
+fn says(ended: &Ended, message: &str, hint: &str) {
+    let text = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let hint = format!("hint: {hint}");
+    assert!(text.contains(message) && text.contains(&hint), "{text}");
+}
+
+#[track_caller]
+fn refused(workplace: &Workplace, exit: i32, message: &str, hint: &str) {
+    says(workplace.run(&["plan", "job.toml"]).exits(exit), message, hint);
+}
+
+#[test]
+fn a_semicolon_is_found_and_said_in_the_plan() {
+    let workplace = workplace("id;price\n1;\"2,50\"\n2;x\n", "");
+    notes_say(&workplace, "delimiter \";\", header (from the first 3 lines)");
+    run(&workplace).exits(0);
+    assert_eq!(workplace.sqlite("target.db", "SELECT * FROM t"), ["1|'2,50'", "2|'x'"]);
+}
+
+/// The tasks read by the dialect that the plan found, also those of later pieces and other files.
+#[test]
+fn every_task_reads_by_the_dialect_that_was_found() {
+    let workplace = Workplace::new();
+    let rows = |from: usize| (from..from + 25_000).map(|id| format!("{id}|'a|{id}'|{id:0200}\n"));
+    for (name, from) in [("a.csv", 0), ("b.csv", 25_000)] {
+        let text: String = std::iter::once("id|name|x\n".to_owned()).chain(rows(from)).collect();
+        workplace.put(&format!("in/{name}"), text);
+    }
+    put_job(&workplace, "in", "");
+    notes_say(&workplace, "delimiter \"|\", quote \"'\", header (from the first 200 lines)");
+    run(&workplace).exits(0);
+    let query = "SELECT count(*), count(DISTINCT id), max(name) FROM t";
+    assert_eq!(workplace.sqlite("target.db", query), ["50000|50000|'a|9999'"]);
+}
+
+#[test]
+fn a_wrong_delimiter_is_refused_with_the_line_that_mends_it() {
+    let file = "id;name;amount;d\n1;a;2.50;2024-01-31\n";
+    let wrong = workplace(file, "delimiter = \",\"");
+    let message = "in.csv: one column, and its header holds 3 \";\"";
+    refused(&wrong, 6, message, "delimiter = \";\"");
+    put_job(&wrong, "in.csv", "delimiter = \";\"");
+    run(&wrong).exits(0);
+    assert_eq!(wrong.sqlite("target.db", "SELECT count(*) FROM pragma_table_info('t')"), ["4"]);
+    let one =
+        workplace(file, "delimiter = \",\"\n[reader.schema]\n\"id;name;amount;d\" = \"text\"");
+    run(&one).exits(0);
+    assert_eq!(one.sqlite("target.db", "SELECT * FROM t"), ["'1;a;2.50;2024-01-31'"]);
+}
+
+#[test]
+fn an_ambiguous_delimiter_is_refused() {
+    let file = "name, first;city\nDoe, J;X\n";
+    let message = "in.csv: the delimiter is not certain: \",\" 2 columns and \";\" 2 columns";
+    let hint = "write the right one: delimiter = \",\", or delimiter = \";\"";
+    refused(&workplace(file, ""), 6, message, hint);
+    run(&workplace(file, "delimiter = \";\"")).exits(0);
+}
+
+#[test]
+fn a_file_with_another_delimiter_is_named() {
+    let workplace = Workplace::new();
+    for (name, text) in
+        [("a.csv", "id;name\n1;a\n"), ("b.csv", "id;name\n2;b\n"), ("c.csv", "id,name\n3,c\n")]
+    {
+        workplace.put(&format!("in/{name}"), text);
+    }
+    put_job(&workplace, "in", "");
+    let message = "c.csv: the delimiter is \",\" here and \";\" in `a.csv`";
+    refused(&workplace, 6, message, "read files with another delimiter by a job of their own");
+}
+
+#[test]
+fn a_first_line_that_is_a_row_stays_one() {
+    let rows = workplace("2024-01-30,1\n2024-01-31,2\n", "");
+    let note = "no header: line 1 is a row (from the first 2 lines)";
+    notes_say(&rows, &format!("delimiter \",\", {note}"));
+    run(&rows).exits(0);
+    assert_eq!(
+        rows.sqlite("target.db", "SELECT c1, c2 FROM t"),
+        ["'2024-01-30'|1", "'2024-01-31'|2"]
+    );
+    let years = workplace("2023,2024\n10,20\n", "");
+    notes_say(&years, "line 1 is read as the header; `header = false` if it is a row");
+    run(&years).exits(0);
+    assert_eq!(years.sqlite("target.db", "SELECT \"2023\" FROM t"), ["10"]);
+}
