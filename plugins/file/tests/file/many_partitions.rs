@@ -1,7 +1,7 @@
 //! More partitions than may be written at a time: one file each all the same, whatever the order of
 //! the rows, and no row more or less.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use arrow_array::RecordBatch;
 use serde_json::{Value, json};
@@ -78,6 +78,39 @@ fn mixed_rows_of_many_partitions_become_one_file_each() {
         assert!(files.values().all(|count| *count == 2), "{format}: one a task: {files:?}");
         assert_eq!(names(&out).len(), PARTITIONS + 1, "nothing else stays");
     }
+}
+
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_batch_of_many_partitions_is_not_encoded_for_each_of_them() {
+    let text = "a longer text without any byte that would need quotes ".repeat(4);
+    let columns = columns(&[("k", "text"), ("t", "text")]);
+    let took = |partitions: usize| {
+        let rows: Vec<_> =
+            (0..8_192).map(|id| row(&[&format!("p{}", id % partitions), &text])).collect();
+        let batch = batch(&columns, &rows);
+        let folder = tempdir().unwrap();
+        let insert = plan("r1", &columns, WriteMode::Insert);
+        let more = json!({"layout": "folder", "format": "csv", "partition_by": ["k"]});
+        let writer = writer(writing(folder.path(), more));
+        writer.prepare(&insert).unwrap();
+        let mut task = writer.open(&insert, &TaskContext { task: 0, epoch: 0 }).unwrap();
+        task.begin_chunk(0).unwrap();
+        task.write(&batch).unwrap();
+        let before = processor_time();
+        (0..3).for_each(|_| drop(task.write(&batch).unwrap()));
+        let took = processor_time() - before;
+        task.rollback_chunk().unwrap();
+        task.abort().unwrap();
+        took
+    };
+    let (few, many) = (took(50), took(3_000));
+    assert!(many < few * 4, "{few:?} for 50 partitions, {many:?} for 3,000");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use transload_plugin_api::{Column, Error, Result, schema_of};
 
 use crate::{
     BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, FileName, Format, JsonEncoder,
-    JsonShape, ParquetEncoder, ParquetOptions, WriteOptions,
+    JsonShape, LineEncoder, ParquetEncoder, ParquetOptions, WriteOptions,
 };
 
 /// A writer's format.
@@ -71,6 +71,18 @@ impl Encoding {
             Format::Jsonl => Box::new(self.json(JsonShape::Lines, columns)),
             Format::Json => Box::new(self.json(JsonShape::Array, columns)),
             Format::Parquet => Box::new(ParquetEncoder::new(&self.parquet, columns)?),
+        })
+    }
+
+    /// An encoder whose rows can be divided among files; `None` if the format has no such rows.
+    ///
+    /// # Errors
+    /// As [`Encoding::encoder`].
+    pub fn line_encoder(&self, columns: &[Column]) -> Result<Option<Box<dyn LineEncoder>>> {
+        Ok(match self.format {
+            Format::Csv => Some(Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?)),
+            Format::Jsonl => Some(Box::new(self.json(JsonShape::Lines, columns))),
+            Format::Json | Format::Parquet => None,
         })
     }
 

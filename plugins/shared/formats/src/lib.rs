@@ -172,3 +172,18 @@ pub trait Encoder: Send {
     /// As [`Encoder::encode`].
     fn end(&mut self, out: &mut Vec<u8>) -> Result<()>;
 }
+
+/// An [`Encoder`] whose rows are texts of their own, which may be divided among files.
+pub trait LineEncoder: Encoder {
+    /// As [`Encoder::encode`], and adds to `ends` the length of `out` behind each row of the batch. A
+    /// row that is left out ends where the one before it does.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    fn encode_lines(
+        &mut self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<()>;
+}

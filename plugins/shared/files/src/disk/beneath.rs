@@ -4,10 +4,10 @@
 //! to the folder itself are followed, because the job names it.
 
 use std::{
-    ffi::OsStr,
     fs::{self, File, Metadata},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
@@ -35,7 +35,7 @@ pub(crate) enum Links {
 /// One that becomes an [`Error`] with the code `FILE-LINK` if a link leads out of `root`.
 pub fn open_below(root: &Path, name: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Beneath::new(root).open(name, flags, Links::Inside).map(File::from)
+    Beneath::open_root(root)?.open(name, flags, Links::Inside).map(File::from)
 }
 
 /// What is under the name `name` below `root`; opens nothing.
@@ -43,56 +43,52 @@ pub fn open_below(root: &Path, name: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`open_below`].
 pub fn stat_below(root: &Path, name: &Path) -> io::Result<Metadata> {
-    File::from(Beneath::new(root).open(name, OFlags::PATH, Links::Inside)?).metadata()
+    File::from(Beneath::open_root(root)?.open(name, OFlags::PATH, Links::Inside)?).metadata()
 }
 
-/// A folder, and what is below it.
+/// Opens a folder to look for names in it; links on the way to it are followed.
+pub(super) fn open_root(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// An open folder, and what is below it.
 pub(crate) struct Beneath<'a> {
     root: &'a Path,
+    folder: Arc<OwnedFd>,
 }
 
 impl<'a> Beneath<'a> {
-    pub(crate) fn new(root: &'a Path) -> Self {
-        Self { root }
+    /// The folder that is at `root` now.
+    pub(crate) fn open_root(root: &'a Path) -> io::Result<Self> {
+        Ok(Self::new(root, Arc::new(open_root(root)?)))
     }
 
-    /// The folder itself; links on the way to it are followed.
-    fn folder(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.root, flags, Mode::empty())?)
+    /// A folder that has been opened as `root`.
+    pub(super) fn new(root: &'a Path, folder: Arc<OwnedFd>) -> Self {
+        Self { root, folder }
     }
 
     /// Opens something that is there.
     pub(crate) fn open(&self, name: &Path, flags: OFlags, links: Links) -> io::Result<OwnedFd> {
         let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
-        let folder = self.folder()?;
-        match open_at(&folder, name, flags, links) {
+        let folder = &*self.folder;
+        match open_at(folder, name, flags, links) {
             Ok(opened) => Ok(opened),
             Err(Errno::LOOP) if links == Links::Never => Err(self.refused(name)),
             // An absolute link may lead back into the folder.
             Err(Errno::XDEV) if links == Links::Inside => {
                 let real = self.real(name, links)?;
-                Ok(open_at(&folder, &real, flags, Links::Never)?)
+                Ok(open_at(folder, &real, flags, Links::Never)?)
             }
             // Kernels before 5.6, and sandboxes that do not allow the call.
             Err(Errno::NOSYS | Errno::PERM) => {
                 let real = self.real(name, links)?;
                 let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                Ok(rustix::fs::openat(&folder, &real, flags, Mode::empty())?)
+                Ok(rustix::fs::openat(folder, &real, flags, Mode::empty())?)
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The folder that holds `name`, to make, rename or remove it there, and its last part.
-    pub(crate) fn parent<'n>(
-        &self,
-        name: &'n Path,
-        links: Links,
-    ) -> io::Result<(OwnedFd, &'n OsStr)> {
-        let last = name.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-        let above = name.parent().unwrap_or(Path::new(""));
-        Ok((self.open(above, OFlags::RDONLY | OFlags::DIRECTORY, links)?, last))
     }
 
     /// A name without links, relative to the folder.
@@ -186,7 +182,7 @@ mod tests {
     }
 
     fn text(root: &Path, name: &str, links: Links) -> Result<String, Error> {
-        let opened = Beneath::new(root).open(Path::new(name), OFlags::RDONLY, links);
+        let opened = Beneath::open_root(root)?.open(Path::new(name), OFlags::RDONLY, links);
         let mut text = String::new();
         File::from(opened?).read_to_string(&mut text).unwrap();
         Ok(text)
@@ -212,7 +208,7 @@ mod tests {
     #[test]
     fn names_are_resolved_in_the_same_way_without_the_system_call() {
         let (_folder, root) = shared_folder();
-        let beneath = Beneath::new(&root);
+        let beneath = Beneath::open_root(&root).unwrap();
         let real = |name: &str, links| beneath.real(Path::new(name), links).map_err(Error::from);
         for (name, links, ok) in [
             ("near/x", Links::Inside, true),

@@ -5,7 +5,9 @@
 mod append;
 mod beneath;
 mod durable;
+mod folders;
 mod join;
+mod kept;
 mod local_file;
 mod run_lock;
 mod sync;
@@ -18,6 +20,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -32,15 +35,16 @@ use transload_formats::Encoding;
 use transload_plugin_api::{Backoff, Cancel, Column, Error, ErrorKind, Finding, Result};
 
 use self::{
-    beneath::{Beneath, Links},
-    durable::{Place, make_folders, rename_new},
+    beneath::Links,
+    durable::{Place, rename_new},
+    folders::{Folders, is_hidden},
     run_lock::{RunLock, lock_folder},
     sync::Deferred,
     walk::{regular, walk},
 };
 use crate::write::{
-    Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply, UploadId,
-    UploadStore, random_word,
+    ABREAST, Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply,
+    UploadId, UploadStore, random_word,
 };
 
 pub(crate) use self::join::Joining;
@@ -60,6 +64,7 @@ pub struct DiskUploads {
     base: PathBuf,
     /// The key of the folder that all of the job lies in, with a final `/`.
     root: String,
+    folders: Folders,
     /// The folders of runs that this process works on.
     held: Mutex<HashMap<String, RunLock>>,
     deferred: Deferred,
@@ -68,8 +73,10 @@ pub struct DiskUploads {
 impl DiskUploads {
     /// The folder under `root`, a path below `/` with a final `/`.
     pub fn new(root: &str) -> Self {
+        let base = PathBuf::from("/");
         Self {
-            base: PathBuf::from("/"),
+            folders: Folders::new(base.join(root)),
+            base,
             root: root.to_owned(),
             held: Mutex::default(),
             deferred: Deferred::default(),
@@ -106,41 +113,40 @@ impl DiskUploads {
         self.base.join(key)
     }
 
-    fn root_path(&self) -> PathBuf {
-        self.path(&self.root)
-    }
-
     /// A key's name below the job's folder.
-    fn below<'k>(&self, key: &'k str) -> &'k Path {
-        Path::new(key.strip_prefix(self.root.as_str()).unwrap_or(key))
+    fn below<'k>(&self, key: &'k str) -> &'k str {
+        key.strip_prefix(self.root.as_str()).unwrap_or(key)
     }
 
     /// What a run stages is never reached through a link.
     fn links(&self, key: &str) -> Links {
-        let hidden = self.below(key).starts_with(FOLDER.trim_end_matches('/'));
-        if hidden { Links::Never } else { Links::Inside }
+        if is_hidden(self.below(key)) { Links::Never } else { Links::Inside }
     }
 
     /// Opens what is under a key.
     fn open(&self, key: &str, flags: OFlags) -> io::Result<File> {
-        let root = self.root_path();
-        Beneath::new(&root).open(self.below(key), flags, self.links(key)).map(File::from)
+        self.folders.open(Path::new(self.below(key)), flags, self.links(key)).map(File::from)
     }
 
     /// The folder that holds a key, and its last part.
-    fn place<'k>(&self, key: &'k str, links: Links) -> io::Result<(OwnedFd, &'k OsStr)> {
-        let root = self.root_path();
-        let key = key.strip_prefix(self.root.as_str()).unwrap_or(key);
-        Beneath::new(&root).parent(Path::new(key), links)
+    fn place<'k>(&self, key: &'k str, links: Links) -> io::Result<(Arc<OwnedFd>, &'k OsStr)> {
+        self.folders.parent(self.below(key), links)
     }
 
-    /// As [`DiskUploads::place`], and makes the folder if it is not there.
-    fn new_place<'k>(&self, key: &'k str) -> io::Result<(OwnedFd, &'k OsStr)> {
-        let name = Path::new(key.strip_prefix(self.root.as_str()).unwrap_or(key));
-        let last = name.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-        let above = name.parent().unwrap_or(Path::new(""));
-        let synced = !self.deferred.is_deferred();
-        Ok((make_folders(&self.root_path(), above, self.links(key), synced)?, last))
+    /// Works in the folder that holds a key, which is made if it is not there; `synced` at once, or
+    /// with all that is deferred.
+    fn in_new_folder<T>(
+        &self,
+        key: &str,
+        synced: bool,
+        work: impl Fn(&OwnedFd, &OsStr) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.folders.in_new(self.below(key), (self.links(key), synced), work)
+    }
+
+    /// A staged file that is open still, or is opened.
+    fn staged(&self, id: &str, flags: OFlags) -> io::Result<Arc<File>> {
+        self.folders.kept.file(id).map_or_else(|| self.open(id, flags).map(Arc::new), Ok)
     }
 
     /// A file that is there, for reading.
@@ -155,22 +161,17 @@ impl DiskUploads {
     }
 
     /// Puts a finished file in its place.
-    fn publish(&self, from: Place<'_>, key: &str, new: bool) -> io::Result<()> {
-        let (folder, name) = self.new_place(key)?;
-        let to = (&folder, name);
-        if new {
-            rename_new(from, to)?;
-        } else {
-            // A link is replaced, not what it leads to.
-            if let Ok(found) = statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)
-                && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
-            {
-                let mode = Mode::from_raw_mode(found.st_mode);
-                chmodat(from.0, from.1, mode, AtFlags::empty())?;
+    fn publish(&self, from: Place<'_>, key: &str, new: bool, synced: bool) -> io::Result<()> {
+        self.in_new_folder(key, synced, |folder, name| {
+            let to = (folder, name);
+            match rename_new(from, to) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !new => {
+                    replace(from, to)?;
+                }
+                outcome => outcome?,
             }
-            renameat(from.0, from.1, to.0, to.1)?;
-        }
-        if self.deferred.is_deferred() { Ok(()) } else { Ok(fsync(&folder)?) }
+            if synced { Ok(fsync(folder)?) } else { Ok(()) }
+        })
     }
 
     /// Removes folders that have become empty, up to the job's own.
@@ -184,6 +185,7 @@ impl DiskUploads {
             if unlinkat(&above, name, AtFlags::REMOVEDIR).is_err() {
                 return;
             }
+            self.folders.kept.forget_folders();
             rest = folder;
         }
     }
@@ -208,6 +210,11 @@ impl UploadStore for DiskUploads {
 
     fn backoff(&self) -> Backoff {
         Backoff::bounded(1, PAUSE, PAUSE)
+    }
+
+    fn abreast(&self) -> usize {
+        // Without waiting for the disk, a rename takes less than handing it to another thread.
+        if self.deferred.is_begun() { 1 } else { ABREAST }
     }
 
     fn disk(&self) -> Option<&DiskUploads> {
@@ -258,10 +265,11 @@ impl UploadStore for DiskUploads {
     }
 
     fn lock(&self, cancel: &Cancel) -> Result<Option<Box<dyn Send>>> {
-        let root = self.root_path();
-        let folder = make_folders(&root, Path::new(""), Links::Inside, true)
-            .map_err(|error| error_at(error, &root))?;
-        let locked = lock_folder(folder, &root, cancel)?;
+        // What is published goes to where the folders are now.
+        self.folders.kept.forget_folders();
+        let root = self.folders.root();
+        let folder = self.folders.make("", Links::Inside, true);
+        let locked = lock_folder(folder.map_err(|error| error_at(error, root))?, root, cancel)?;
         Ok(locked.map(|lock| Box::new(lock) as Box<dyn Send>))
     }
 
@@ -271,12 +279,14 @@ impl UploadStore for DiskUploads {
             let path = self.path(folder);
             let name = self.below(folder.trim_end_matches('/'));
             let lock = run_lock::hold_new(&path, || {
-                make_folders(&self.root_path(), name, Links::Never, true)
+                self.folders.kept.forget_folders();
+                self.folders.make(name, Links::Never, true)
             });
             match lock.map_err(|error| error_at(error, &path))? {
                 Some(lock) => held.insert(folder.to_owned(), lock),
                 None => return Ok(None),
             };
+            self.folders.kept.begin();
         }
         Ok(run_lock::boot())
     }
@@ -289,15 +299,15 @@ impl UploadStore for DiskUploads {
     fn sync(&self) -> Result<()> {
         let held = self.held.lock();
         let synced = self.deferred.sync(held.values().next().map(RunLock::folder));
-        synced.map_err(|error| error_at(error, &self.root_path()))
+        synced.map_err(|error| error_at(error, self.folders.root()))
     }
 
     /// On the same disk as the output, which has room for the rows.
     fn scratch(&self, folder: &str) -> Result<File> {
         let key = format!("{folder}{}.rows", random_word()?);
-        let made = self.new_place(&key).and_then(|(folder, name)| {
-            let file = new_file(&folder, name)?;
-            unlinkat(&folder, name, AtFlags::empty())?;
+        let made = self.in_new_folder(&key, true, |folder, name| {
+            let file = new_file(folder, name)?;
+            unlinkat(folder, name, AtFlags::empty())?;
             Ok(file)
         });
         made.map_err(|error| error_at(error, &self.path(&key)))
@@ -308,7 +318,12 @@ impl UploadStore for DiskUploads {
     }
 
     fn release(&self, folder: &str) {
-        self.held.lock().remove(folder);
+        if self.held.lock().remove(folder).is_some() {
+            self.folders.kept.end();
+            if self.held.lock().is_empty() {
+                self.deferred.end();
+            }
+        }
     }
 
     fn is_abandoned(&self, folder: &str, holder: &str) -> bool {
@@ -322,13 +337,14 @@ impl UploadStore for DiskUploads {
         let mut next = || words.next().unwrap_or_default();
         let (run, task, epoch, word) = (next(), next(), next(), next());
         let staged = format!("{}{FOLDER}{run}/t{task}.e{epoch}.{word}.part", self.root);
-        let made = self.new_place(&staged).and_then(|(folder, name)| new_file(&folder, name));
-        made.map_err(|error| error_at(error, &self.path(&staged)))?;
+        let made = self.in_new_folder(&staged, true, new_file);
+        let made = made.map_err(|error| error_at(error, &self.path(&staged)))?;
+        self.folders.kept.keep_file(&staged, &Arc::new(made));
         Ok(staged)
     }
 
     fn send(&self, upload: UploadId<'_>, part: Part) -> Pending {
-        let written = self.open(upload.id, OFlags::WRONLY).and_then(|file| {
+        let written = self.staged(upload.id, OFlags::WRONLY).and_then(|file| {
             let mut offset = part.offset;
             for piece in &part.pieces {
                 file.write_all_at(piece, offset)?;
@@ -342,9 +358,10 @@ impl UploadStore for DiskUploads {
     }
 
     fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>> {
-        let settled = self.open(upload.id, OFlags::RDONLY).and_then(|file| {
+        let settled = self.staged(upload.id, OFlags::RDONLY).and_then(|file| {
+            self.folders.kept.forget_file(upload.id);
             // The folder is synced with the task's list, which is put there behind all uploads.
-            if !self.deferred.is_deferred() {
+            if !self.deferred.defers() {
                 file.sync_all()?;
             }
             file.metadata()
@@ -354,27 +371,25 @@ impl UploadStore for DiskUploads {
     }
 
     fn complete(&self, upload: UploadId<'_>, _parts: &[String], new: bool) -> Reply {
-        let staged = self.place(upload.id, Links::Never).and_then(|(folder, name)| {
-            statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            Ok((folder, name))
-        });
-        let (folder, name) = match staged {
-            Ok(staged) => staged,
-            Err(error) => {
-                let gone = error.kind() == io::ErrorKind::NotFound;
-                let error = error_at(error, &self.path(upload.id));
-                return if gone { Reply::Gone(error) } else { Reply::Refused(error) };
-            }
+        let staged = || self.place(upload.id, Links::Never);
+        let synced = !self.deferred.defers();
+        let publish = |(folder, name): (Arc<OwnedFd>, &OsStr)| {
+            self.publish((&folder, name), upload.key, new, synced)
         };
-        match self.publish((&folder, name), upload.key, new) {
-            Ok(()) => Reply::Done,
-            Err(error) => {
-                let error = error_at(error, &self.path(upload.key));
-                match error.kind {
-                    ErrorKind::Exists => Reply::Conflict(error),
-                    _ => Reply::Refused(error),
-                }
-            }
+        let published = staged().and_then(publish);
+        let Err(error) = published else { return Reply::Done };
+        let is_staged = |(folder, name): (Arc<OwnedFd>, &OsStr)| {
+            Ok(statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map(drop)?)
+        };
+        if error.kind() == io::ErrorKind::NotFound
+            && let Err(error) = staged().and_then(is_staged)
+        {
+            return Reply::Gone(error_at(error, &self.path(upload.id)));
+        }
+        let error = error_at(error, &self.path(upload.key));
+        match error.kind {
+            ErrorKind::Exists => Reply::Conflict(error),
+            _ => Reply::Refused(error),
         }
     }
 
@@ -422,17 +437,17 @@ impl UploadStore for DiskUploads {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let staged = format!(".{name}.{}", random_word()?);
         let staged = OsStr::new(&staged);
-        let (folder, _) = self.new_place(key).map_err(|error| error_at(error, &path))?;
-        let written = new_file(&folder, staged).and_then(|mut file| {
+        let written = self.in_new_folder(key, true, |folder, _| {
+            let mut file = new_file(folder, staged)?;
             file.write_all(&content)?;
             file.sync_all()?;
-            self.publish((&folder, staged), key, matches!(condition, Condition::New))
+            let new = matches!(condition, Condition::New);
+            self.publish((folder, staged), key, new, true).inspect_err(|_| {
+                // What cannot be removed is hidden and small.
+                let _ = unlinkat(folder, staged, AtFlags::empty());
+            })
         });
-        written.map_err(|error| {
-            // What cannot be removed is hidden and small.
-            let _ = unlinkat(&folder, staged, AtFlags::empty());
-            error_at(error, &path)
-        })
+        written.map_err(|error| error_at(error, &path))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ListedObject>> {
@@ -465,6 +480,16 @@ impl UploadStore for DiskUploads {
         }
         Ok(())
     }
+}
+
+/// Replaces a file, whose rights stay. A link is replaced, not what it leads to.
+fn replace(from: Place<'_>, to: Place<'_>) -> io::Result<()> {
+    if let Ok(found) = statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)
+        && FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+    {
+        chmodat(from.0, from.1, Mode::from_raw_mode(found.st_mode), AtFlags::empty())?;
+    }
+    Ok(renameat(from.0, from.1, to.0, to.1)?)
 }
 
 /// Makes a file that is not there yet.

@@ -2,8 +2,7 @@
 //! as their process lives. The system releases them when the process ends, however it ends.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use std::{
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, flock, fstat},
     io::Errno,
 };
 use transload_plugin_api::{Cancel, Result};
@@ -82,12 +81,11 @@ fn hold(folder: OwnedFd, path: &Path) -> io::Result<Option<RunLock>> {
         Err(Errno::WOULDBLOCK) => return Err(io::ErrorKind::NotFound.into()),
         Err(_) => return Ok(None),
     }
-    let folder = File::from(folder);
-    let (held, there) = (folder.metadata()?, fs::symlink_metadata(path)?);
-    if held.ino() != there.ino() || held.dev() != there.dev() {
+    let (held, there) = (fstat(&folder)?, fs::symlink_metadata(path)?);
+    if (held.st_ino, held.st_dev) != (there.ino(), there.dev()) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    Ok(Some(RunLock { folder: OwnedFd::from(folder) }))
+    Ok(Some(RunLock { folder }))
 }
 
 /// Whether no process holds a run's folder.

@@ -21,7 +21,10 @@ const LOCAL: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
 /// What of a folder's files is still to be made durable.
 #[derive(Default)]
 pub(super) struct Deferred {
+    /// Until the run is over: some of its tasks may have ended while others are about to.
     deferred: AtomicBool,
+    /// Something was deferred since the last sync.
+    unsynced: AtomicBool,
     /// Held while files are being synced: who finds nothing to do has to wait for that.
     syncing: Mutex<()>,
 }
@@ -34,15 +37,27 @@ impl Deferred {
         }
     }
 
-    pub(super) fn is_deferred(&self) -> bool {
+    /// The run is over.
+    pub(super) fn end(&self) {
+        self.deferred.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_begun(&self) -> bool {
         self.deferred.load(Ordering::SeqCst)
+    }
+
+    /// Whether what has just been written is left to [`Deferred::sync`].
+    pub(super) fn defers(&self) -> bool {
+        let defers = self.is_begun();
+        self.unsynced.fetch_or(defers, Ordering::SeqCst);
+        defers
     }
 
     /// Makes all files durable that were written before.
     pub(super) fn sync(&self, folder: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let _syncing = self.syncing.lock();
         match folder {
-            Some(folder) if self.deferred.swap(false, Ordering::SeqCst) => Ok(syncfs(folder)?),
+            Some(folder) if self.unsynced.swap(false, Ordering::SeqCst) => Ok(syncfs(folder)?),
             _ => Ok(()),
         }
     }

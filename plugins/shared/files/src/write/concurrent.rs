@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use transload_plugin_api::{Error, Result};
 
 /// Requests that are under way at once. Stores that are asked for more begin to slow down.
-const ABREAST: usize = 8;
+pub(crate) const ABREAST: usize = 8;
 
-/// Works on the items, [`ABREAST`] at a time, and begins none after `goes_on` has said no; those
+/// Works on the items, `abreast` at a time, and begins none after `goes_on` has said no; those
 /// under way come to their end. Results are in the items' order, `None` for what was not begun:
 /// items are begun in order too.
 pub(super) fn run_concurrently<T: Sync, R: Send>(
     items: &[T],
+    abreast: usize,
     goes_on: impl Fn(&R) -> bool + Sync,
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<Option<R>> {
@@ -35,7 +36,7 @@ pub(super) fn run_concurrently<T: Sync, R: Send>(
         }
     };
     thread::scope(|scope| {
-        let more = (1..ABREAST.min(items.len())).map_while(|_| {
+        let more = (1..abreast.min(items.len())).map_while(|_| {
             // Without threads it goes one by one.
             thread::Builder::new().name("objects".to_owned()).spawn_scoped(scope, lane).ok()
         });
@@ -48,7 +49,7 @@ pub(super) fn run_concurrently<T: Sync, R: Send>(
     results.into_inner()
 }
 
-/// As [`abreast`], up to the first error.
+/// As [`run_concurrently`], [`ABREAST`] at a time and up to the first error.
 ///
 /// # Errors
 /// That of the first item that has one, with what others said.
@@ -57,7 +58,7 @@ pub(super) fn try_concurrently<T: Sync, R: Send>(
     work: impl Fn(&T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let (mut done, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
-    for result in run_concurrently(items, Result::is_ok, work).into_iter().flatten() {
+    for result in run_concurrently(items, ABREAST, Result::is_ok, work).into_iter().flatten() {
         match result {
             Ok(result) => done.push(result),
             Err(error) => errors.push(error),

@@ -8,6 +8,7 @@
 //! | `name_template` | names of objects |
 //! | `partition` | which row goes to which partition |
 //! | `task` | a task's objects: rolling, partitions, chunks |
+//! | `lines` | a batch as lines of text, for many partitions |
 //! | `rolling` | when an object ends, and how many are open |
 //! | `spill` | rows of partitions for which no object is open |
 //! | `object` | one object: encoder, compression, chunk |
@@ -24,6 +25,7 @@ mod abort;
 mod concurrent;
 mod destination;
 mod entry;
+mod lines;
 mod manifest;
 mod name_template;
 mod object;
@@ -45,6 +47,11 @@ mod fuzz;
 
 use transload_plugin_api::{Error, Result};
 
+pub(crate) use self::{
+    concurrent::ABREAST,
+    entry::UploadEntry,
+    run_folder::{FOLDER, RunFolder},
+};
 pub use self::{
     destination::Destination,
     name_template::encode as encode_name,
@@ -54,10 +61,6 @@ pub use self::{
         UploadId, UploadStore,
     },
     writer::{FilesWriter, OpenUploads},
-};
-pub(crate) use self::{
-    entry::UploadEntry,
-    run_folder::{FOLDER, RunFolder},
 };
 
 /// Digits of a hash, or of any bytes.

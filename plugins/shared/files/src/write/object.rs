@@ -30,7 +30,7 @@ impl Frame {
 
 /// One object.
 pub(crate) struct OpenObject {
-    /// `None` once it has written its end.
+    /// `None` once it has written its end, and for rows that come as lines.
     encoder: Option<Box<dyn Encoder>>,
     frame: Frame,
     /// Of the open chunk.
@@ -64,6 +64,20 @@ impl OpenObject {
         }
         Ok(Self {
             encoder: Some(encoder),
+            ..Self::of_lines(settings, key, text, compression, frame)?
+        })
+    }
+
+    /// An object that begins in the open chunk, with `text` before its rows; they come as lines.
+    pub(crate) fn of_lines(
+        settings: &Arc<UploadSettings>,
+        key: &str,
+        text: Vec<u8>,
+        compression: Compression,
+        frame: Frame,
+    ) -> Result<Self> {
+        Ok(Self {
+            encoder: None,
             frame,
             text,
             packer: Packer::new(compression)?,
@@ -109,6 +123,12 @@ impl OpenObject {
         let dirty = encoder.take_refused();
         self.chunk_rows += (batch.num_rows() - dirty.len()) as u64;
         Ok(dirty)
+    }
+
+    /// Adds rows to the open chunk that are encoded as lines.
+    pub(crate) fn add_lines(&mut self, lines: &[u8], rows: u64) {
+        self.text.extend_from_slice(lines);
+        self.chunk_rows += rows;
     }
 
     /// No more rows go in. One that begins in the open chunk can write its end at once, which

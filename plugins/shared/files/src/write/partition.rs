@@ -1,10 +1,10 @@
 //! Which rows of a batch go to which partition. Values are compared as their exact texts; nothing
 //! is allocated for a row whose partition has been seen before.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use arrow_array::{RecordBatch, UInt32Array};
-use arrow_select::take::take_record_batch;
+use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow_select::{filter::filter_record_batch, take::take_record_batch};
 use transload_plugin_api::{Column, Error, Result, schema_of};
 use transload_values::ColumnRenderer;
 
@@ -12,6 +12,55 @@ use super::name_template::{NULL_PARTITION, NameTemplate, encode};
 
 /// One partition: its values as they are written in names, in the template's order.
 pub(crate) type Values = Arc<[String]>;
+
+/// A partition, and which rows of a [`PartitionedBatch`] are its own.
+pub(crate) type Group = (usize, Range<usize>);
+
+/// A batch whose rows are sorted by partition.
+#[derive(Debug)]
+pub(crate) struct PartitionedBatch {
+    /// The rows, without the columns that names carry.
+    pub(crate) batch: RecordBatch,
+    /// Where each row stood in the batch as it came; `None` if they stand as they came.
+    pub(crate) rows: Option<UInt32Array>,
+    /// Each partition's rows in `batch`, behind each other and in the order of their first rows.
+    pub(crate) groups: Vec<Group>,
+}
+
+impl PartitionedBatch {
+    /// All rows are of one partition.
+    pub(crate) fn of_one(partition: usize, batch: RecordBatch) -> Self {
+        let groups = vec![(partition, 0..batch.num_rows())];
+        Self { batch, rows: None, groups }
+    }
+
+    /// Where a row stood in the batch as it came.
+    pub(crate) fn row(&self, index: usize) -> u64 {
+        self.rows.as_ref().map_or(index as u64, |rows| u64::from(rows.value(index)))
+    }
+
+    /// One partition's rows by themselves.
+    pub(crate) fn part(&self, group: &Group) -> PartitionRows {
+        let (partition, Range { start, end }) = (group.0, group.1.clone());
+        let rows = self.rows.as_ref().map(|rows| rows.slice(start, end - start));
+        PartitionRows { partition, batch: self.batch.slice(start, end - start), rows }
+    }
+
+    /// Without some rows, by their index, rising.
+    pub(crate) fn without(&self, refused: &[usize]) -> Result<Self> {
+        let mut keep = vec![true; self.batch.num_rows()];
+        refused.iter().for_each(|row| keep[*row] = false);
+        let kept_before = |row: usize| row - refused.partition_point(|refused| *refused < row);
+        let group = |(partition, rows): &Group| {
+            (*partition, kept_before(rows.start)..kept_before(rows.end))
+        };
+        let rows = (0..self.batch.num_rows()).filter(|row| keep[*row]);
+        let rows = UInt32Array::from_iter_values(rows.map(|row| self.row(row) as u32));
+        let keep = BooleanArray::from(keep.clone());
+        let batch = filter_record_batch(&self.batch, &keep).map_err(|error| defect(&error))?;
+        Ok(Self { batch, rows: Some(rows), groups: self.groups.iter().map(group).collect() })
+    }
+}
 
 /// The rows of one partition in a batch.
 #[derive(Debug)]
@@ -49,6 +98,37 @@ pub(crate) struct Partitioner {
     /// Partition by the exact texts of its values.
     known: HashMap<Box<[u8]>, usize>,
     values: Vec<Values>,
+    /// Counts batches.
+    batches: u64,
+    /// For each partition, the last batch that had it, and its place among that batch's partitions.
+    entries: Vec<(u64, u32)>,
+}
+
+/// The partitions of a batch.
+struct Found {
+    /// Each with the number of its rows.
+    partitions: Vec<(usize, usize)>,
+    /// For each row, its partition's place in `partitions`.
+    of_rows: Vec<u32>,
+}
+
+impl Found {
+    /// The rows by partition, and each partition's part of them.
+    fn sort(self) -> (UInt32Array, Vec<Group>) {
+        let (mut groups, mut end) = (Vec::with_capacity(self.partitions.len()), 0);
+        for (partition, count) in self.partitions {
+            groups.push((partition, end..end + count));
+            end += count;
+        }
+        let mut next: Vec<usize> = groups.iter().map(|(_, rows)| rows.start).collect();
+        let mut rows = vec![0; end];
+        for (row, entry) in self.of_rows.into_iter().enumerate() {
+            let next = &mut next[entry as usize];
+            rows[*next] = row as u32;
+            *next += 1;
+        }
+        (UInt32Array::from(rows), groups)
+    }
 }
 
 impl Partitioner {
@@ -80,7 +160,15 @@ impl Partitioner {
             ColumnRenderer::new(&columns[*index], nothing.column(*index).as_ref())?;
         }
         let columns = columns.to_vec();
-        Ok(Self { columns, placed, kept, known: HashMap::new(), values: Vec::new() })
+        Ok(Self {
+            columns,
+            placed,
+            kept,
+            known: HashMap::new(),
+            values: Vec::new(),
+            batches: 0,
+            entries: Vec::new(),
+        })
     }
 
     /// The columns that go into the objects.
@@ -94,60 +182,60 @@ impl Partitioner {
     }
 
     /// The batch by partitions, in the order of their first rows.
-    pub(crate) fn split(&mut self, batch: &RecordBatch) -> Result<Vec<PartitionRows>> {
+    pub(crate) fn split(&mut self, batch: &RecordBatch) -> Result<PartitionedBatch> {
         let narrow = batch.project(&self.kept).map_err(|error| defect(&error))?;
         if self.placed.is_empty() {
             if self.values.is_empty() {
                 self.values.push(Arc::new([]));
             }
-            return Ok(vec![PartitionRows { partition: 0, batch: narrow, rows: None }]);
+            return Ok(PartitionedBatch::of_one(0, narrow));
         }
-        let sorted = self.sort(batch)?;
-        if let [(partition, _)] = sorted[..] {
-            return Ok(vec![PartitionRows { partition, batch: narrow, rows: None }]);
+        let found = self.find(batch)?;
+        if let [(partition, _)] = found.partitions[..] {
+            return Ok(PartitionedBatch::of_one(partition, narrow));
         }
+        let (rows, groups) = found.sort();
         // The rows are copied once, and each partition is a part of the copy.
-        let order = sorted.iter().flat_map(|(_, rows)| rows).copied().collect::<Vec<_>>();
-        let order = UInt32Array::from(order);
-        let ordered = take_record_batch(&narrow, &order).map_err(|error| defect(&error))?;
-        let mut from = 0;
-        let part = |(partition, rows): (usize, Vec<u32>)| {
-            let (start, count) = (from, rows.len());
-            from += count;
-            let rows = Some(order.slice(start, count));
-            PartitionRows { partition, batch: ordered.slice(start, count), rows }
-        };
-        Ok(sorted.into_iter().map(part).collect())
+        let batch = take_record_batch(&narrow, &rows).map_err(|error| defect(&error))?;
+        Ok(PartitionedBatch { batch, rows: Some(rows), groups })
     }
 
-    /// Row numbers by partition.
-    fn sort(&mut self, batch: &RecordBatch) -> Result<Vec<(usize, Vec<u32>)>> {
+    /// Which partitions the rows belong to.
+    fn find(&mut self, batch: &RecordBatch) -> Result<Found> {
         let cells = self
             .placed
             .iter()
             .map(|index| ColumnRenderer::new(&self.columns[*index], batch.column(*index).as_ref()))
             .collect::<Result<Vec<_>>>()?;
-        let mut sorted: Vec<(usize, Vec<u32>)> = Vec::new();
-        // which entry of `sorted` a partition of this batch has
-        let mut entries: HashMap<usize, usize> = HashMap::new();
-        let (mut text, mut last, mut entry) = (Vec::new(), Vec::new(), usize::MAX);
+        let mut found = Found { partitions: Vec::new(), of_rows: Vec::new() };
+        found.of_rows.reserve(batch.num_rows());
+        self.batches += 1;
+        let (mut text, mut last, mut entry) = (Vec::new(), Vec::new(), u32::MAX);
         for row in 0..batch.num_rows() {
             text.clear();
             cells.iter().for_each(|cells| exact_text(cells, row, &mut text));
-            if entry == usize::MAX || text != last {
+            if entry == u32::MAX || text != last {
                 let partition = match self.known.get(text.as_slice()) {
                     Some(partition) => *partition,
                     None => self.learn(&cells, row, &text),
                 };
-                entry = *entries.entry(partition).or_insert_with(|| {
-                    sorted.push((partition, Vec::new()));
-                    sorted.len() - 1
-                });
+                entry = self.entry(partition, &mut found.partitions);
                 std::mem::swap(&mut text, &mut last);
             }
-            sorted[entry].1.push(row as u32);
+            found.partitions[entry as usize].1 += 1;
+            found.of_rows.push(entry);
         }
-        Ok(sorted)
+        Ok(found)
+    }
+
+    /// A partition's place among those of the current batch.
+    fn entry(&mut self, partition: usize, partitions: &mut Vec<(usize, usize)>) -> u32 {
+        let (batch, entry) = &mut self.entries[partition];
+        if *batch != self.batches {
+            (*batch, *entry) = (self.batches, partitions.len() as u32);
+            partitions.push((partition, 0));
+        }
+        *entry
     }
 
     fn learn(&mut self, cells: &[ColumnRenderer<'_>], row: usize, text: &[u8]) -> usize {
@@ -165,6 +253,7 @@ impl Partitioner {
         };
         let partition = self.values.len();
         self.values.push(cells.iter().map(value).collect());
+        self.entries.push((0, 0));
         self.known.insert(text.into(), partition);
         partition
     }
@@ -217,11 +306,16 @@ mod tests {
         (0..group.batch.num_rows() as u64).map(|row| group.row(row)).collect()
     }
 
+    fn parts(split: &PartitionedBatch) -> Vec<PartitionRows> {
+        split.groups.iter().map(|group| split.part(group)).collect()
+    }
+
     #[test]
     fn rows_go_to_their_partitions() {
         let mut partitioner = partitioner(false);
         let lands = [Some("a"), Some("b"), None, Some("b"), Some("a"), Some(""), Some("a/b")];
-        let groups = partitioner.split(&batch(&lands)).unwrap();
+        let split = partitioner.split(&batch(&lands)).unwrap();
+        let groups = parts(&split);
         let found: Vec<_> = groups
             .iter()
             .map(|group| (partitioner.values(group.partition)[0].clone(), rows(group)))
@@ -236,16 +330,21 @@ mod tests {
         assert_eq!(found, expected.map(|(value, rows)| (value.to_owned(), rows)));
         assert_eq!(groups[0].batch.num_columns(), 1, "the name has the value");
         // partitions keep their numbers in the next batch
-        let again = partitioner.split(&batch(&[Some("b"), Some("b")])).unwrap();
+        let again = parts(&partitioner.split(&batch(&[Some("b"), Some("b")])).unwrap());
         assert_eq!((again.len(), again[0].partition), (1, groups[1].partition));
         assert!(again[0].rows.is_none());
-        assert_eq!(partitioner.split(&batch(&[])).unwrap().len(), 0);
+        assert_eq!(partitioner.split(&batch(&[])).unwrap().groups.len(), 0);
+        // rows that are refused are missing from their partitions
+        let left = parts(&split.without(&[0, 3, 6]).unwrap());
+        let left: Vec<_> = left.iter().map(rows).collect();
+        assert_eq!(left, [vec![4], vec![1], vec![2], vec![5], vec![]]);
     }
 
     #[test]
     fn the_word_for_null_as_a_text_is_none() {
         let mut partitioner = partitioner(true);
-        let groups = partitioner.split(&batch(&[Some(NULL_PARTITION), None])).unwrap();
+        let split = partitioner.split(&batch(&[Some(NULL_PARTITION), None])).unwrap();
+        let groups = parts(&split);
         assert_eq!(groups.len(), 2);
         assert_eq!(partitioner.values(0)[0], "%5F_HIVE_DEFAULT_PARTITION__");
         assert_eq!(groups[0].batch.num_columns(), 2, "asked to keep them");
@@ -255,7 +354,7 @@ mod tests {
     fn without_partition_columns_a_batch_stays_whole() {
         let template = NameTemplate::parse("{number}", &[]).unwrap();
         let mut partitioner = Partitioner::new(&template, &columns(), false).unwrap();
-        let groups = partitioner.split(&batch(&[Some("a"), None])).unwrap();
+        let groups = parts(&partitioner.split(&batch(&[Some("a"), None])).unwrap());
         assert_eq!((groups.len(), groups[0].batch.num_rows()), (1, 2));
         assert!(partitioner.values(0).is_empty());
     }

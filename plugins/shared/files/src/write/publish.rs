@@ -144,21 +144,30 @@ impl Publication<'_> {
     fn settle_all(&self, entries: &[UploadEntry], again: bool) -> Result<Step<Vec<ObjectInfo>>> {
         let new = !self.template.has_run();
         self.store.defer_sync(entries.len());
+        // Folder by folder, though several tasks have written to each.
+        let mut order: Vec<_> = entries.iter().enumerate().collect();
+        order.sort_by_key(|(_, entry)| &entry.key);
         let settled = run_concurrently(
-            entries,
+            &order,
+            self.store.abreast(),
             |step| matches!(step, Ok(Ok(_))),
-            |entry| self.settle(entry, new, None, again),
+            |(_, entry)| self.settle(entry, new, None, again),
         );
         let (mut found, mut unknown, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        for step in settled.into_iter().flatten() {
+        for ((at, _), step) in order.iter().zip(settled) {
+            let Some(step) = step else { continue };
             match step {
-                Ok(Ok(object)) => found.push(object),
+                Ok(Ok(object)) => found.push((at, object)),
                 Ok(Err(evidence)) => unknown.push(evidence),
                 Err(error) => errors.push(error),
             }
         }
         match (unknown.is_empty(), joined(errors)) {
-            (true, None) => self.store.sync().map(|()| Ok(found)),
+            (true, None) => {
+                self.store.sync()?;
+                found.sort_by_key(|(at, _)| *at);
+                Ok(Ok(found.into_iter().map(|(_, object)| object).collect()))
+            }
             (true, Some(error)) => Err(error),
             (false, error) => {
                 unknown.extend(error.map(|error| error.to_string()));

@@ -2,25 +2,26 @@
 //! chunk has filled. Nothing goes up before its chunk is committed. Rows of partitions beyond those
 //! that may be open at once wait in a spill, and become one object each when the task ends.
 
+mod rows;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arrow_array::{BooleanArray, RecordBatch};
-use arrow_select::{concat::concat_batches, filter::filter_record_batch};
+use arrow_array::RecordBatch;
 use transload_formats::{Encoder, Encoding};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Counters, DirtyRow, Error, Position, Receipt, Result, WriteTask,
-    Written,
+    Cancel, ChunkOutcome, Column, Counters, Error, Position, Receipt, Result, WriteTask, Written,
 };
 
 use super::{
     concurrent::{joined, run_concurrently},
     entry::UploadEntry,
-    name_template::{NameTemplate, Naming, check_key},
+    lines::Lines,
+    name_template::NameTemplate,
     object::{Frame, OpenObject},
-    partition::{PartitionRows, Partitioner},
+    partition::Partitioner,
     rolling::{Rolling, most_open},
     run_folder::rows_differ,
     spill::{MEMORY, Spill},
@@ -31,8 +32,6 @@ use super::{
 /// Bytes held back over all open objects, in parts.
 const HELD_PARTS: u64 = 8;
 
-/// A partition without rows in this number of batches makes room for another: rows may be sorted.
-const IDLE_BATCHES: u64 = 16;
 /// The number of ended objects at which the task waits for them.
 const ENDED: usize = 16;
 
@@ -74,7 +73,12 @@ pub(crate) struct FilesWriteTask {
     spill: Spill,
     /// Partitions whose further rows wait for the end of the task.
     waiting: HashSet<usize>,
-    /// Says which rows the format cannot hold, for rows that wait; what it writes is dropped.
+    /// Encodes all rows of a batch at once, where lines can be divided among partitions.
+    lines: Option<Lines>,
+    /// What stands before the first line of an object.
+    header: Option<Vec<u8>>,
+    /// Says which rows the format cannot hold, for rows that wait; what it writes is dropped. Of
+    /// formats without lines.
     checker: Option<Box<dyn Encoder>>,
     /// Sent whole; their parts may still be under way.
     ended: Vec<Upload>,
@@ -101,8 +105,16 @@ impl FilesWriteTask {
         let partitioner = Partitioner::new(&settings.template, columns, keep)?;
         let open = most_open(&settings.encoding, partitioner.kept().len());
         settings.rolling.open = settings.rolling.open.min(open);
+        let kept = partitioner.kept();
+        let mut lines = match settings.template.columns() {
+            [] => None,
+            _ => settings.encoding.line_encoder(&kept)?.map(Lines::new),
+        };
+        let header = lines.as_mut().map(|lines| lines.start(settings.frame)).transpose()?;
         Ok(Self {
-            kept: partitioner.kept(),
+            kept,
+            lines,
+            header,
             settings,
             uploads: Arc::new(uploads),
             partitioner,
@@ -138,173 +150,6 @@ impl FilesWriteTask {
         Err(Error::defect(message).at(format!("task {}", self.uploads.task)))
     }
 
-    /// Writes one partition's rows, over as many objects as they fill.
-    fn write_group(&mut self, group: &PartitionRows, dirty: &mut Vec<DirtyRow>) -> Result<()> {
-        let mut from = 0;
-        while from < group.batch.num_rows() {
-            let rolling = self.settings.rolling;
-            let clock = self.clock;
-            let object = match self.object(group)? {
-                Ok(object) => object,
-                Err(reason) => {
-                    let rows = from as u64..group.batch.num_rows() as u64;
-                    dirty.extend(rows.map(|row| unnamable(group.row(row), &reason)));
-                    return Ok(());
-                }
-            };
-            object.touched = clock;
-            let room = rolling.rows.map_or(u64::MAX, |rows| rows - object.rows());
-            let rows =
-                (group.batch.num_rows() - from).min(usize::try_from(room).unwrap_or(usize::MAX));
-            for mut row in object.write(&group.batch.slice(from, rows))? {
-                row.row = group.row(row.row + from as u64);
-                dirty.push(row);
-            }
-            from += rows;
-            if rolling.rows.is_some_and(|rows| object.rows() >= rows)
-                || rolling.bytes.is_some_and(|bytes| object.bytes() >= bytes)
-            {
-                object.fill()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The object that takes a partition's rows, or why there cannot be one.
-    fn object(
-        &mut self,
-        group: &PartitionRows,
-    ) -> Result<std::result::Result<&mut OpenObject, String>> {
-        let there = self.lanes.get_mut(&group.partition).is_some_and(|lane| lane.open().is_some());
-        if !there {
-            let name = self.name(group.partition, self.number);
-            if let Err(reason) = check_key(&name) {
-                return Ok(Err(reason));
-            }
-            self.number += 1;
-            let encoder = self.settings.encoding.encoder(&self.kept)?;
-            let compression = self.settings.encoding.compression();
-            let key = format!("{}{name}", self.settings.root);
-            let object =
-                OpenObject::new(&self.uploads, &key, encoder, compression, self.settings.frame)?;
-            self.lanes.entry(group.partition).or_default().new.push(object);
-        }
-        let object = self.lanes.get_mut(&group.partition).and_then(OpenPartition::open);
-        object.map(Ok).ok_or_else(|| Error::defect("no object is open"))
-    }
-
-    fn name(&self, partition: usize, number: u32) -> String {
-        self.settings.template.render(Naming {
-            run: &self.settings.run,
-            task: self.uploads.task,
-            number,
-            extension: self.settings.encoding.extension(),
-            values: &self.partitioner.values(partition),
-        })
-    }
-
-    /// Whether a partition's rows wait for the end of the task, because as many objects are open as
-    /// may be.
-    fn waits(&mut self, partition: usize) -> Result<bool> {
-        if self.waiting.contains(&partition) {
-            return Ok(true);
-        }
-        if self.lanes.contains_key(&partition) || self.lanes.len() < self.settings.rolling.open {
-            return Ok(false);
-        }
-        // A partition that cannot be named has dirty rows only.
-        if check_key(&self.name(partition, self.number)).is_err() || self.make_room()? {
-            return Ok(false);
-        }
-        self.waiting.insert(partition);
-        Ok(true)
-    }
-
-    /// Whether one object fewer is open than may be: one without rows for a while takes no more.
-    fn make_room(&mut self) -> Result<bool> {
-        let limit = self.settings.rolling.open;
-        let open = self.lanes.iter_mut().filter_map(|(at, lane)| Some((*at, lane.open()?)));
-        let (mut count, mut oldest) = (0, None::<(usize, &mut OpenObject)>);
-        for (at, object) in open {
-            count += 1;
-            if oldest.as_ref().is_none_or(|(_, oldest)| object.touched < oldest.touched) {
-                oldest = Some((at, object));
-            }
-        }
-        match oldest {
-            _ if count < limit => Ok(true),
-            Some((at, object)) if object.touched + IDLE_BATCHES <= self.clock => {
-                object.fill()?;
-                self.waiting.insert(at);
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Keeps rows for the end of the task; those that the format cannot hold are dirty now.
-    fn spill(&mut self, groups: &[PartitionRows], dirty: &mut Vec<DirtyRow>) -> Result<()> {
-        let Some(first) = groups.first() else { return Ok(()) };
-        let batches = groups.iter().map(|group| &group.batch);
-        let rows = concat_batches(&first.batch.schema(), batches).map_err(|it| defect(&it))?;
-        let mut runs: Vec<_> = groups.iter().map(|it| (it.partition, it.count())).collect();
-        let refused = self.refused(&rows)?;
-        if refused.is_empty() {
-            self.spill.add(rows, runs);
-            return Ok(());
-        }
-        let mut keep = vec![true; rows.num_rows()];
-        for mut row in refused {
-            keep[row.row as usize] = false;
-            let (mut group, mut at) = (0, row.row as usize);
-            while at >= groups[group].count() {
-                at -= groups[group].count();
-                group += 1;
-            }
-            runs[group].1 -= 1;
-            row.row = groups[group].row(at as u64);
-            dirty.push(row);
-        }
-        let rows = filter_record_batch(&rows, &BooleanArray::from(keep));
-        self.spill.add(rows.map_err(|it| defect(&it))?, runs);
-        Ok(())
-    }
-
-    /// The rows that the format cannot hold, each once.
-    fn refused(&mut self, rows: &RecordBatch) -> Result<Vec<DirtyRow>> {
-        let checker = match &mut self.checker {
-            Some(checker) => checker,
-            none => none.insert(self.settings.encoding.encoder(&self.kept)?),
-        };
-        checker.encode(rows, &mut Vec::new())?;
-        let mut refused = checker.take_refused();
-        checker.rollback();
-        refused.dedup_by_key(|row| row.row);
-        Ok(refused)
-    }
-
-    /// Writes the rows that have waited, partition by partition. No chunk is open.
-    fn write_spilled(&mut self) -> Result<()> {
-        let mut spill = std::mem::replace(&mut self.spill, Spill::new(0));
-        spill.seal()?;
-        for partition in spill.partitions() {
-            for batch in spill.rows(partition) {
-                self.cancel().check()?;
-                let (group, mut dirty) =
-                    (PartitionRows { partition, batch: batch?, rows: None }, Vec::new());
-                self.write_group(&group, &mut dirty)?;
-                if let Some(row) = dirty.first() {
-                    return Err(Error::defect(format!("a row was refused late: {}", row.reason)));
-                }
-                self.commit_lanes()?;
-                self.settle_some()?;
-            }
-            self.end_lanes()?;
-            self.settle_some()?;
-        }
-        Ok(())
-    }
-
     fn settle_some(&mut self) -> Result<()> {
         if self.ended.len() < ENDED { Ok(()) } else { self.settle() }
     }
@@ -316,6 +161,7 @@ impl FilesWriteTask {
         for object in lanes.into_iter().filter_map(|(_, lane)| lane.carried) {
             if object.rows() > 0 {
                 self.ended.push(object.end()?);
+                self.settle_some()?;
             }
         }
         Ok(())
@@ -371,7 +217,8 @@ impl FilesWriteTask {
     fn settle(&mut self) -> Result<()> {
         let ended = self.ended.drain(..).map(|upload| Mutex::new(Some(upload)));
         let ended: Vec<_> = ended.collect();
-        let settled = run_concurrently(&ended, Result::is_ok, |upload| {
+        let abreast = self.store().abreast();
+        let settled = run_concurrently(&ended, abreast, Result::is_ok, |upload| {
             let upload = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
             upload.map(Upload::settle).transpose()
         });
@@ -430,15 +277,9 @@ impl WriteTask for FilesWriteTask {
         self.expect_open(true)?;
         self.cancel().check()?;
         self.clock += 1;
-        let (mut dirty, mut later) = (Vec::new(), Vec::new());
-        for group in self.partitioner.split(batch)? {
-            if self.waits(group.partition)? {
-                later.push(group);
-            } else {
-                self.write_group(&group, &mut dirty)?;
-            }
-        }
-        self.spill(&later, &mut dirty)?;
+        let split = self.partitioner.split(batch)?;
+        let mut dirty = Vec::new();
+        self.write_split(split, &mut dirty)?;
         dirty.sort_by_key(|row| row.row);
         let inserted = (batch.num_rows() - dirty.len()) as u64;
         self.chunk_rows += inserted;
@@ -487,20 +328,5 @@ impl Drop for FilesWriteTask {
             // What cannot be discarded here goes with the run's staging.
             let _ = self.give_up();
         }
-    }
-}
-
-fn defect(error: &arrow_schema::ArrowError) -> Error {
-    Error::defect("rows of many partitions cannot be put together").caused_by(error)
-}
-
-fn unnamable(row: u64, reason: &str) -> DirtyRow {
-    DirtyRow {
-        row,
-        place: None,
-        column: None,
-        value: None,
-        code: "partition".to_owned(),
-        reason: format!("no object can be named by its values: {reason}"),
     }
 }

@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Backoff, Cancel, Error, Finding, Result};
 
-use super::random_word;
+use super::{concurrent::ABREAST, random_word};
 use crate::disk::DiskUploads;
 
 /// How often a wait looks whether the job was stopped.
@@ -130,6 +130,11 @@ pub trait UploadStore: Send + Sync {
 
     /// How often and at which intervals a step is tried again.
     fn backoff(&self) -> Backoff;
+
+    /// How many uploads are settled or completed at once.
+    fn abreast(&self) -> usize {
+        ABREAST
+    }
 
     /// The disk that it is, where files of several tasks can be joined to one and added to.
     fn disk(&self) -> Option<&DiskUploads> {

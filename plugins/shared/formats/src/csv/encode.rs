@@ -5,7 +5,7 @@ use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, code};
 use transload_values::{BinaryText, ColumnRenderer, SHOWN, shorten};
 
 use super::{BOM, COLUMN_LIMIT, CsvDialect, head::is_usual, specials::Specials};
-use crate::{Encoder, json::JsonColumn};
+use crate::{Encoder, LineEncoder, json::JsonColumn};
 
 /// Encodes batches of the given columns, in their order.
 pub struct CsvEncoder {
@@ -201,23 +201,7 @@ impl Encoder for CsvEncoder {
     }
 
     fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        if batch.num_columns() != self.columns.len() {
-            let (expected, found) = (self.columns.len(), batch.num_columns());
-            let message = format!("expected a batch of {expected} columns, found {found}");
-            return Err(Error::schema(message));
-        }
-        let mut cells = (0..self.columns.len())
-            .map(|number| self.cells(number, batch.column(number).as_ref()))
-            .collect::<Result<Vec<_>>>()?;
-        self.refused.clear();
-        for row in 0..batch.num_rows() {
-            let start = out.len();
-            if let Err(refused) = self.encode_row(&mut cells, row, out) {
-                out.truncate(start);
-                self.note(refused, row);
-            }
-        }
-        Ok(())
+        self.encode_each(batch, out, |_| {})
     }
 
     fn take_refused(&mut self) -> Vec<DirtyRow> {
@@ -235,7 +219,45 @@ impl Encoder for CsvEncoder {
     }
 }
 
+impl LineEncoder for CsvEncoder {
+    fn encode_lines(
+        &mut self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<()> {
+        self.encode_each(batch, out, |end| ends.push(end))
+    }
+}
+
 impl CsvEncoder {
+    /// Encodes the rows; `each` is given the length of `out` behind each.
+    fn encode_each(
+        &mut self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+        mut each: impl FnMut(usize),
+    ) -> Result<()> {
+        if batch.num_columns() != self.columns.len() {
+            let (expected, found) = (self.columns.len(), batch.num_columns());
+            let message = format!("expected a batch of {expected} columns, found {found}");
+            return Err(Error::schema(message));
+        }
+        let mut cells = (0..self.columns.len())
+            .map(|number| self.cells(number, batch.column(number).as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        self.refused.clear();
+        for row in 0..batch.num_rows() {
+            let start = out.len();
+            if let Err(refused) = self.encode_row(&mut cells, row, out) {
+                out.truncate(start);
+                self.note(refused, row);
+            }
+            each(out.len());
+        }
+        Ok(())
+    }
+
     fn cells<'a>(&self, number: usize, array: &'a dyn Array) -> Result<Cells<'a>> {
         let column = &self.columns[number];
         if matches!(column.logical, LogicalType::List(_)) {

@@ -15,7 +15,7 @@ use super::{
     JsonShape,
     scan::{MAX_DEPTH, next_special},
 };
-use crate::{Encoder, MAX_RECORD, csv::too_long};
+use crate::{Encoder, LineEncoder, MAX_RECORD, csv::too_long};
 
 /// The deepest nesting of a document: the row's own braces are around it.
 const MAX_DOCUMENT_DEPTH: usize = MAX_DEPTH - 1;
@@ -72,6 +72,27 @@ impl JsonEncoder {
         columns
             .map(|(column, array)| JsonColumn::new(column, array.as_ref(), self.binary))
             .collect()
+    }
+
+    /// Encodes the rows; `each` is given the length of `out` behind each.
+    fn encode_each(
+        &mut self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+        mut each: impl FnMut(usize),
+    ) -> Result<()> {
+        let columns = self.prepare(batch)?;
+        self.refused.clear();
+        for row in 0..batch.num_rows() {
+            let (start, begun) = (out.len(), self.begun);
+            if let Err(refused) = self.write_row(&columns, row, out) {
+                out.truncate(start);
+                self.begun = begun;
+                self.note(&refused, &columns, row);
+            }
+            each(out.len());
+        }
+        Ok(())
     }
 
     #[cold]
@@ -134,17 +155,7 @@ impl Encoder for JsonEncoder {
     }
 
     fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        let columns = self.prepare(batch)?;
-        self.refused.clear();
-        for row in 0..batch.num_rows() {
-            let (start, begun) = (out.len(), self.begun);
-            if let Err(refused) = self.write_row(&columns, row, out) {
-                out.truncate(start);
-                self.begun = begun;
-                self.note(&refused, &columns, row);
-            }
-        }
-        Ok(())
+        self.encode_each(batch, out, |_| {})
     }
 
     fn take_refused(&mut self) -> Vec<DirtyRow> {
@@ -165,6 +176,17 @@ impl Encoder for JsonEncoder {
             out.extend_from_slice(b"\n]\n");
         }
         Ok(())
+    }
+}
+
+impl LineEncoder for JsonEncoder {
+    fn encode_lines(
+        &mut self,
+        batch: &RecordBatch,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<()> {
+        self.encode_each(batch, out, |end| ends.push(end))
     }
 }
 
