@@ -7,6 +7,7 @@ use crate::{
     answer::TextRow,
     dialect::{MysqlDialect, text_literal},
     failure::Failure,
+    native::native_form,
     session::Session,
     types::{Native, logical_of},
 };
@@ -205,6 +206,7 @@ fn columns(session: &mut Session, name: &TableName) -> Result<Vec<TableColumn>> 
             || upper.contains("STORED GENERATED");
         column.has_default = auto_increment || text(&row, 3) == "1";
         column.native = declared;
+        column.native_form = native_form(&native);
         TableColumn {
             column,
             native,

@@ -34,6 +34,11 @@ const SETTINGS: &str = "SET NAMES utf8mb4, SESSION sql_mode = 'STRICT_ALL_TABLES
     sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_safe_updates = 0, \
     sql_notes = 1";
 
+/// For sessions that write dates as another server has stored them: `0000-00-00`, `2024-00-10` and
+/// `2024-02-31` are values then. The other settings stay.
+pub(crate) const STORED_DATES: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,\
+    ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
+
 /// How long a server may take to end a session that was lost.
 const ENDING: Duration = Duration::from_secs(5);
 

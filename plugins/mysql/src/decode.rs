@@ -42,8 +42,8 @@ pub(crate) struct ColumnDecoder {
     zero_dates: ZeroDates,
     /// Whether an empty text marks an invalid enum value.
     no_empty: bool,
-    /// Whether the server sends a date and text is wanted.
-    dated: bool,
+    /// As what a date is printed, if the server sends one and text is wanted.
+    dated: Option<u8>,
     /// Number of digits after the decimal point of the seconds.
     decimals: u8,
     /// For the decimals of up to 38 digits.
@@ -71,7 +71,11 @@ impl ColumnDecoder {
             unsigned: found.flags & UNSIGNED != 0,
             zero_dates,
             no_empty,
-            dated: matches!(found.kind, kind::DATE | kind::DATETIME | kind::TIMESTAMP),
+            dated: match (found.kind, &column.logical) {
+                (kind::TIMESTAMP, LogicalType::Native(_)) => Some(kind::DATETIME),
+                (kind::DATE | kind::DATETIME | kind::TIMESTAMP, _) => Some(found.kind),
+                _ => None,
+            },
             decimals: found.decimals.min(6),
             decimal: decimals(&column.logical),
             nulls: NullBufferBuilder::new(8192),
@@ -112,7 +116,9 @@ impl ColumnDecoder {
                 values.push(value);
                 taker.0
             }
-            Builder::Text(texts) | Builder::Binary(texts) if !self.no_empty && !self.dated => {
+            Builder::Text(texts) | Builder::Binary(texts)
+                if !self.no_empty && self.dated.is_none() =>
+            {
                 let mut taker = Taker(row.0);
                 let Some(text) = taker.string() else { return false };
                 texts.bytes.extend_from_slice(text);
@@ -173,8 +179,8 @@ impl ColumnDecoder {
                 let text = row.string()?;
                 wide_decimal(text, &self.column.logical).map(|value| values.push(value))
             }
-            Builder::Text(texts) | Builder::Binary(texts) if self.dated => {
-                put_dated(row, self.kind, self.decimals, &mut texts.bytes)?;
+            Builder::Text(texts) | Builder::Binary(texts) if let Some(kind) = self.dated => {
+                put_dated(row, kind, self.decimals, &mut texts.bytes)?;
                 texts.ends.push(texts.bytes.len() as i32);
                 Ok(())
             }

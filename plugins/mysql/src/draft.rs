@@ -11,6 +11,7 @@ use crate::{
     answer::Server,
     catalog::{Table, TableColumn, TableKind},
     dialect::MysqlDialect,
+    native::{accepts, is_native, offered},
     options::Overwrite,
     session::Session,
     stage::{self, Stage},
@@ -107,6 +108,10 @@ fn existing_table(
 fn new_table(server: &Server, drafting: Drafting<'_>, name: &TableName) -> Result<Draft> {
     let mut draft = drafting.new_table(name, |column| native_for(server, drafting, column))?;
     for column in &mut draft.columns {
+        if let Some(form) = offered(column) {
+            column.logical = LogicalType::Native(Box::new(form.clone()));
+            continue;
+        }
         let declared = native_for(server, drafting, column).unwrap_or_default();
         let native = Native::parse(&declared);
         let Some(logical) = logical_of(&native) else { continue };
@@ -177,7 +182,10 @@ fn native_for(server: &Server, drafting: Drafting<'_>, column: &Column) -> Optio
     if column.logical == LogicalType::Uuid && server.mariadb && server.version >= (10, 7, 0) {
         return Some("UUID".to_owned());
     }
-    let mut native = declared_for(&column.logical, collation)?;
+    let mut native = match offered(column) {
+        Some(form) => form.type_name.to_uppercase(),
+        None => declared_for(&column.logical, collation)?,
+    };
     // Older servers make NOT NULL of a TIMESTAMP that does not say otherwise.
     if native.starts_with("TIMESTAMP") && column.nullable && !key {
         native.push_str(" NULL");
@@ -196,12 +204,16 @@ fn exact_collation(server: &Server) -> &'static str {
 
 /// The column as the target takes it: its name and type there.
 fn accepted(own: &TableColumn, column: &Column) -> Result<Column> {
+    let mut taken = Column { native_form: column.native_form.clone(), ..own.column.clone() };
+    if let Some(form) = column.native_form.clone().filter(|_| accepts(&own.column, column)) {
+        taken.logical = LogicalType::Native(Box::new(form));
+        return Ok(taken);
+    }
     if !own.travels() {
         let Column { name, native, .. } = &own.column;
         let message = format!("column `{name}` is `{native}`, which is not supported");
         return Err(Error::unsupported(message).hint("leave it out of `columns`"));
     }
-    let mut taken = own.column.clone();
     if taken_as_it_is(own, &column.logical) {
         taken.logical = column.logical.clone();
     }
@@ -230,7 +242,11 @@ pub(crate) fn still_takes<'a>(target: &'a Table, column: &Column) -> Result<&'a 
     let found = target
         .column(&column.name)
         .ok_or_else(|| changed(format!("column `{}` has gone from the target", column.name)))?;
-    if found.column.logical == column.logical || taken_as_it_is(found, &column.logical) {
+    let is_same = match &column.logical {
+        LogicalType::Native(_) => is_native(&found.column, &column.logical),
+        logical => found.column.logical == *logical,
+    };
+    if is_same || taken_as_it_is(found, &column.logical) {
         return Ok(found);
     }
     Err(changed(format!(

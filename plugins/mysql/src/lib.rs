@@ -43,6 +43,7 @@ mod load;
 mod lock;
 mod login;
 mod mark;
+mod native;
 mod options;
 mod proof;
 mod query;

@@ -2,12 +2,15 @@
 //! it, else INSERTs. The two are in `bulk` and `insert`.
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{Column, LoadMethod, Result, WriteMode, WritePlan, Written};
+use transload_plugin_api::{
+    Column, LoadMethod, LogicalType, NativeEncoding, Result, WriteMode, WritePlan, Written,
+};
 use transload_tables::{Dialect as _, TableName};
 
 use crate::{
     bulk::{Bulk, Sent, load_statement},
     catalog::Table,
+    connect::STORED_DATES,
     dialect::MysqlDialect,
     draft::still_takes,
     insert::Inserter,
@@ -26,6 +29,8 @@ pub(crate) struct Loader {
     marker: Marker,
     /// When the session's server began to work.
     server: Option<i64>,
+    /// Dates come as another server has stored them.
+    has_stored_dates: bool,
 }
 
 impl Loader {
@@ -55,6 +60,7 @@ impl Loader {
             inserter: Inserter::new(plan, target, &format!("{table} ({list})"), &session.server),
             marker: Marker::new(plan, target, into),
             server: None,
+            has_stored_dates: plan.columns.iter().any(is_stored_date),
             encoder: RowEncoder::new(
                 plan.columns.clone(),
                 rules,
@@ -65,11 +71,22 @@ impl Loader {
     }
 }
 
+/// Whether the column's values may be dates that are none of the calendar.
+fn is_stored_date(column: &Column) -> bool {
+    match &column.logical {
+        LogicalType::Native(form) => form.encoding == NativeEncoding::Text,
+        _ => false,
+    }
+}
+
 impl transload_tables::Loader<Session> for Loader {
     type Mark = Mark;
 
     fn prepare(&mut self, session: &mut Session) -> Result<()> {
         self.server = mark::server(session);
+        if self.has_stored_dates {
+            session.run("let stored dates in", STORED_DATES)?;
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::{
     answer::ResultColumn,
     catalog::TableColumn,
     cell::kind,
+    native::native_form,
     session::Session,
     types::{Native, logical_of},
 };
@@ -68,5 +69,6 @@ fn described(found: &ResultColumn) -> TableColumn {
     let logical = logical_of(&native).unwrap_or(LogicalType::Binary);
     let mut column = Column::new(&found.name, logical, found.flags & NOT_NULL == 0);
     column.native = native.name.clone();
+    column.native_form = native_form(&native);
     TableColumn { column, native, auto_increment: false, invisible: false, collation: None }
 }

@@ -14,6 +14,7 @@ use crate::{
     check,
     connect::{Connector, Purpose},
     dialect::MysqlDialect,
+    native::is_native,
     options::{Consistency, ReaderOptions, ZeroDates},
     query::query_columns,
     scan::{Scan, ScanPlan},
@@ -46,9 +47,12 @@ type Request<'a> = ScanRequest<'a, TableColumn, Table>;
 impl MysqlSource {
     /// The columns as the options want them read.
     fn as_read(&self, mut columns: Vec<TableColumn>) -> Vec<TableColumn> {
-        if self.options.zero_dates == ZeroDates::Text {
+        if self.options.zero_dates != ZeroDates::Reject {
             for column in columns.iter_mut().filter(|column| column.is_dated()) {
-                column.column.logical = LogicalType::TEXT;
+                column.column.native_form = None;
+                if self.options.zero_dates == ZeroDates::Text {
+                    column.column.logical = LogicalType::TEXT;
+                }
             }
         }
         columns
@@ -237,16 +241,21 @@ impl ReadDatabase for MysqlSource {
         warnings.extend(self.without_invisible(&mut columns));
         let columns = self.as_read(columns);
         let unsupported = columns.iter().filter(|column| !column.travels()).map(|column| {
-            let Column { name, native, .. } = &column.column;
-            format!(
-                "column `{name}` is `{native}`, which is not supported: leave it out of `columns`"
-            )
+            let Column { name, native, native_form, .. } = &column.column;
+            let advice = match native_form {
+                Some(_) => "it goes to the same type in MySQL and MariaDB only",
+                None => "leave it out of `columns`",
+            };
+            format!("column `{name}` is `{native}`, which is not supported: {advice}")
         });
         let notes = unsupported.collect();
         Ok(Description { columns, keys, notes, warnings, identity, table })
     }
 
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {
+        if is_native(&own.column, &wanted.logical) {
+            return Ok(read_as(&own.column, wanted, true));
+        }
         if !own.travels() {
             let Column { name, native, .. } = &own.column;
             let message = format!("column `{name}` is `{native}`, which is not supported");

@@ -6,6 +6,7 @@ use transload_tables::{TableName, known_columns};
 use crate::{
     answer::TextRow,
     dialect::quoted_table,
+    native::{FORM_NAME, native_form, wire_of},
     session::Session,
     types::{self, ColumnType, TextRule, TypeFacts, column_type, numeric_bounds},
 };
@@ -116,11 +117,12 @@ pub(crate) struct TableColumn {
 }
 
 impl TableColumn {
-    /// A column of a query's result; `native` is its type's name.
-    pub(crate) fn of_query(name: String, native: String, facts: TypeFacts) -> Self {
+    /// A column of a query's result, of a type with these names.
+    pub(crate) fn of_query(name: String, names: TypeNames, facts: TypeFacts) -> Self {
         let kind = column_type(facts);
         let mut column = Column::new(name, kind.logical.clone(), true);
-        column.native = native;
+        column.native = names.native;
+        column.native_form = native_form(facts, &names.form);
         Self {
             column,
             kind,
@@ -134,6 +136,29 @@ impl TableColumn {
             rights: ColumnRights { select: true, insert: false, update: false },
         }
     }
+
+    /// The column as the planned one is written to it: in the native form, if the plan has chosen
+    /// that.
+    pub(crate) fn written_as(&self, planned: &Column) -> Self {
+        let mut column = self.clone();
+        if let LogicalType::Native(form) = &planned.logical
+            && self.column.native_form.as_ref() == Some(&**form)
+        {
+            let (wire, by_text) = wire_of(form);
+            column.kind = ColumnType { logical: planned.logical.clone(), wire, by_text };
+            column.column.logical = planned.logical.clone();
+            (column.bounds, column.rule, column.bends) = (None, None, false);
+        }
+        column
+    }
+}
+
+/// The names of a type.
+pub(crate) struct TypeNames {
+    /// As the server prints it.
+    pub(crate) native: String,
+    /// Of its native form.
+    pub(crate) form: String,
 }
 
 /// The column of this name.
@@ -291,7 +316,8 @@ pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
 fn columns(session: &mut Session, oid: u32) -> Result<Vec<TableColumn>> {
     // A domain over a domain is followed to the type below; the modifier is of the last that
     // has one.
-    let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+    let sql = format!(
+        "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
                  a.attnotnull, a.attidentity::text, a.attgenerated::text, a.atthasdef, b.oid, \
                  b.modifier, b.typtype::text, b.typcategory::text, b.typelem, \
                  CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_serial_sequence( \
@@ -299,7 +325,7 @@ fn columns(session: &mut Session, oid: u32) -> Result<Vec<TableColumn>> {
                  pg_catalog.format_type(b.oid, -1), \
                  pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'), \
                  pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT'), \
-                 pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'UPDATE') \
+                 pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'UPDATE'), {FORM_NAME} \
                FROM pg_catalog.pg_attribute a, LATERAL ( \
                  WITH RECURSIVE base AS ( \
                    SELECT t.oid, a.atttypmod AS modifier, t.typtype, t.typcategory, t.typelem, \
@@ -311,8 +337,9 @@ fn columns(session: &mut Session, oid: u32) -> Result<Vec<TableColumn>> {
                    FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype \
                    WHERE base.typtype = 'd') \
                  SELECT * FROM base WHERE typtype <> 'd') b \
-               WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-    let rows = session.rows("look up columns", sql, &[&oid.to_string()])?;
+               WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    );
+    let rows = session.rows("look up columns", &sql, &[&oid.to_string()])?;
     rows.iter().map(column).collect()
 }
 
@@ -326,6 +353,7 @@ fn column(row: &TextRow) -> Result<TableColumn> {
     };
     let mut column = Column::new(row.text(0)?, kind.logical.clone(), !row.flag(2)?);
     row.text(1)?.clone_into(&mut column.native);
+    column.native_form = native_form(facts, row.text(16)?);
     column.generated = !row.text(4)?.is_empty();
     column.has_default = !column.generated && (row.flag(5)? || identity != Identity::None);
     let item = match &kind.logical {
@@ -364,23 +392,38 @@ fn type_facts(row: &TextRow, at: usize) -> Result<TypeFacts> {
     })
 }
 
-/// The names and facts of types, in the order of their oids; domains are followed to the type below.
-pub(crate) fn types(session: &mut Session, oids: &[u32]) -> Result<Vec<(String, TypeFacts)>> {
-    let sql = "SELECT (SELECT typname::text FROM pg_catalog.pg_type WHERE oid = u.oid), b.oid, -1, \
-                 b.typtype::text, b.typcategory::text, b.typelem \
-               FROM unnest($1::oid[]) WITH ORDINALITY AS u(oid, place), LATERAL ( \
+/// The names and facts of types with modifiers, in their order; domains are followed to the type
+/// below.
+pub(crate) fn types(
+    session: &mut Session,
+    types: &[(u32, i32)],
+) -> Result<Vec<(TypeNames, TypeFacts)>> {
+    let sql = format!(
+        "SELECT (SELECT typname::text FROM pg_catalog.pg_type WHERE oid = u.oid), b.oid, \
+                 b.modifier, b.typtype::text, b.typcategory::text, b.typelem, {FORM_NAME} \
+               FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS u(oid, modifier, place), \
+                 LATERAL ( \
                  WITH RECURSIVE base AS ( \
-                   SELECT t.oid, t.typtype, t.typcategory, t.typelem, t.typbasetype \
+                   SELECT t.oid, u.modifier, t.typtype, t.typcategory, t.typelem, t.typbasetype \
                    FROM pg_catalog.pg_type t WHERE t.oid = u.oid \
                    UNION ALL \
-                   SELECT t.oid, t.typtype, t.typcategory, t.typelem, t.typbasetype \
+                   SELECT t.oid, base.modifier, t.typtype, t.typcategory, t.typelem, \
+                     t.typbasetype \
                    FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype \
                    WHERE base.typtype = 'd') \
                  SELECT * FROM base WHERE typtype <> 'd') b \
-               ORDER BY u.place";
-    let oids: Vec<_> = oids.iter().map(u32::to_string).collect();
-    let rows = session.rows("look up types", sql, &[&format!("{{{}}}", oids.join(","))])?;
-    rows.iter().map(|row| Ok((row.text(0)?.to_owned(), type_facts(row, 1)?))).collect()
+               ORDER BY u.place"
+    );
+    let oids: Vec<_> = types.iter().map(|(oid, _)| oid.to_string()).collect();
+    let modifiers: Vec<_> = types.iter().map(|(_, modifier)| modifier.to_string()).collect();
+    let (oids, modifiers) = (oids.join(","), modifiers.join(","));
+    let values = [format!("{{{oids}}}"), format!("{{{modifiers}}}")];
+    let rows = session.rows("look up types", &sql, &[&values[0], &values[1]])?;
+    let described = |row: &TextRow| {
+        let names = TypeNames { native: row.text(0)?.to_owned(), form: row.text(6)?.to_owned() };
+        Ok((names, type_facts(row, 1)?))
+    };
+    rows.iter().map(described).collect()
 }
 
 fn keys(session: &mut Session, oid: u32) -> Result<Vec<TableKey>> {

@@ -122,7 +122,7 @@ impl ColumnBuilder {
             (Wire::Numeric, LogicalType::Numeric) => Values::Numeric(Slices::new(rows, bytes)),
             (Wire::Text, _) => Values::Text(Slices::new(rows, bytes)),
             (Wire::Jsonb, _) => Values::Jsonb(Slices::new(rows, bytes)),
-            (Wire::Bytea, _) => Values::Bytes(Slices::new(rows, bytes)),
+            (Wire::Bytea | Wire::Native, _) => Values::Bytes(Slices::new(rows, bytes)),
             (Wire::Date, _) => Values::Date(Vec::with_capacity(rows)),
             (Wire::Time, _) => Values::Time(Vec::with_capacity(rows)),
             (Wire::Timestamp, _) => Values::Timestamp(Vec::with_capacity(rows)),

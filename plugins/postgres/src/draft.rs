@@ -1,11 +1,12 @@
 //! What a plan would do to the target, checked against the target's current definition. Changes
 //! nothing.
 
-use transload_plugin_api::{Column, Error, LoadMethod, Result, WriteMode, WritePlan};
+use transload_plugin_api::{Column, Error, LoadMethod, LogicalType, Result, WriteMode, WritePlan};
 use transload_tables::{Draft, Drafting, TableName, Wording, destructive, is_keyed, plain};
 
 use crate::{
     catalog::{Identity, Table, TableColumn, TableKind},
+    native::{accepts, created},
     target::{loses_text, publish_statements, sequence_statements, stage_name, stage_statements},
     types::{native_for, refuse_geometry},
 };
@@ -39,10 +40,11 @@ pub(crate) fn draft(
 
 /// A plan that creates its table.
 fn new_table(drafting: Drafting<'_>, name: &TableName) -> Result<Draft> {
-    let native = |column: &Column| native_for(&column.logical).map(|(native, _)| native);
+    let created = |column: &Column| created(column).or_else(|| native_for(&column.logical));
+    let native = |column: &Column| created(column).map(|(native, _)| native);
     let mut draft = drafting.new_table(name, native)?;
     for column in &mut draft.columns {
-        if let Some((native, logical)) = native_for(&column.logical) {
+        if let Some((native, logical)) = created(column) {
             (column.native, column.logical) = (native, logical);
         }
     }
@@ -92,8 +94,11 @@ pub(crate) fn filtered(table: &Table) -> Error {
 /// Refuses a plan for whose statements this login lacks rights, and names all of them.
 fn missing_rights(drafting: Drafting<'_>, target: &Table) -> Result<()> {
     let (plan, rights) = (drafting.plan, target.rights);
-    let written: Vec<_> =
-        plan.columns.iter().filter_map(|column| target.column(&column.name)).collect();
+    let accepted = |planned: &Column| {
+        let own = target.column(&planned.name)?;
+        Some(own.written_as(&accepted(drafting, own, planned).ok()?))
+    };
+    let written: Vec<_> = plan.columns.iter().filter_map(accepted).collect();
     let by_temporary = is_keyed(plan.mode) || written.iter().any(|it| it.kind.by_text);
     let updated = match plan.mode {
         WriteMode::Upsert => drafting.updated_columns(),
@@ -135,8 +140,11 @@ fn missing_rights(drafting: Drafting<'_>, target: &Table) -> Result<()> {
 
 /// The column as the target takes it.
 fn accepted(drafting: Drafting<'_>, own: &TableColumn, column: &Column) -> Result<Column> {
-    refuse_geometry(&own.column)?;
-    if own.bends {
+    let is_native = accepts(&own.column, column);
+    if !is_native {
+        refuse_geometry(&own.column)?;
+    }
+    if own.bends && !is_native {
         let Column { name, native, .. } = &own.column;
         let message =
             format!("column `{name}` is `{native}`, to which the server would cut or round texts");
@@ -152,7 +160,11 @@ fn accepted(drafting: Drafting<'_>, own: &TableColumn, column: &Column) -> Resul
             format!("column `{name}` is GENERATED ALWAYS AS IDENTITY and cannot be updated");
         return Err(Error::schema(message).hint("name the columns to update in `update_columns`"));
     }
-    Ok(own.column.clone())
+    let mut taken = Column { native_form: column.native_form.clone(), ..own.column.clone() };
+    if let Some(form) = taken.native_form.clone().filter(|_| is_native) {
+        taken.logical = LogicalType::Native(Box::new(form));
+    }
+    Ok(taken)
 }
 
 fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {

@@ -252,7 +252,7 @@ impl<'a> Cells<'a> {
                 Values::Text(slices, length, memchr::memchr(0, slices.bytes).is_some())
             }
             Wire::Jsonb => Values::Jsonb(texts(array)?),
-            Wire::Bytea => Values::Bytes(binaries(array)?),
+            Wire::Bytea | Wire::Native => Values::Bytes(binaries(array)?),
             Wire::Date => Values::Date(primitive::<Date32Type>(array)?),
             Wire::Time => Values::Time(primitive::<Time64MicrosecondType>(array)?, step(logical)),
             Wire::Timestamp => {

@@ -43,6 +43,7 @@ mod load_plan;
 mod lock;
 mod login;
 mod mark;
+mod native;
 mod numeric;
 mod options;
 mod pooler;

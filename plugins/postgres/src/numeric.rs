@@ -3,7 +3,7 @@
 //! a float on the path.
 
 use arrow_buffer::i256;
-use transload_values::parse::Number;
+use transload_values::{decimal_groups, parse::Number};
 
 pub(crate) const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
@@ -353,33 +353,8 @@ impl<'a> Numeric<'a> {
             Sign::Negative => out.push(b'-'),
             Sign::Positive => {}
         }
-        let group = |place: i32| -> u16 {
-            let at = usize::try_from(self.weight - place).ok();
-            at.and_then(|at| self.groups.get(at * 2..at * 2 + 2))
-                .map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
-        };
-        let start = out.len();
-        for place in (0..=self.weight).rev() {
-            push_group(group(place), out);
-        }
-        let zeros = out[start..].iter().take_while(|digit| **digit == b'0').count();
-        out.drain(start..start + zeros);
-        if out.len() == start {
-            out.push(b'0');
-        }
-        if self.scale > 0 {
-            out.push(b'.');
-            let point = out.len();
-            for place in 1..=self.scale.div_ceil(4) as i32 {
-                push_group(group(-place), out);
-            }
-            out.truncate(point + self.scale);
-        }
+        decimal_groups(self.weight, self.scale, self.groups, out);
     }
-}
-
-fn push_group(group: u16, out: &mut Vec<u8>) {
-    out.extend([1000, 100, 10, 1].map(|power| b'0' + (group / power % 10) as u8));
 }
 
 #[cfg(test)]

@@ -15,17 +15,16 @@ pub(crate) fn query_columns(session: &mut Session, query: &str) -> Result<Vec<Ta
         let kind = if error.kind == ErrorKind::Other { ErrorKind::Options } else { error.kind };
         Error { kind, ..error }
     })?;
-    let oids: Vec<_> = described.iter().map(|column| column.type_oid).collect();
-    let types = catalog::types(session, &oids)?;
+    let types: Vec<_> = described.iter().map(|column| (column.type_oid, column.modifier)).collect();
+    let types = catalog::types(session, &types)?;
     let mut columns: Vec<TableColumn> = Vec::new();
-    for (found, (native, mut facts)) in described.into_iter().zip(types) {
+    for (found, (names, facts)) in described.into_iter().zip(types) {
         let name = found.name;
         if columns.iter().any(|other| other.column.name == name) {
             let message = format!("`query` has two columns named `{name}`");
             return Err(Error::options(message).hint("name one of them with AS"));
         }
-        facts.modifier = found.modifier;
-        columns.push(TableColumn::of_query(name, native, facts));
+        columns.push(TableColumn::of_query(name, names, facts));
     }
     Ok(columns)
 }

@@ -16,6 +16,7 @@ use crate::{
     connect::Connector,
     dialect::{PostgresDialect, comparison, quoted, quoted_table, range_condition},
     draft::filtered,
+    native::wire_of,
     options::{Address, Consistency, Infinity, ReaderOptions, reader_specs},
     query,
     scan::{Scan, ScanPlan},
@@ -162,6 +163,10 @@ fn is_printed(own: &LogicalType, wanted: &LogicalType) -> bool {
 /// The expression by which a column is read, and the form of its values.
 fn value(own: &TableColumn, wanted: &Column, infinity: Infinity) -> (String, Wire) {
     let name = quoted(&wanted.name);
+    if let LogicalType::Native(form) = &wanted.logical {
+        let (wire, by_text) = wire_of(form);
+        return (if by_text { format!("{name}::text") } else { name }, wire);
+    }
     if is_printed(&own.kind.logical, &wanted.logical) {
         return (format!("{name}::text"), Wire::Text);
     }
@@ -241,14 +246,22 @@ impl ReadDatabase for PostgresSource {
                 (columns, keys, table.name.to_string(), Some(table))
             }
         };
-        if self.options.infinity == Infinity::Null {
-            let infinite = columns.iter_mut().filter(|column| has_infinity(column));
-            infinite.for_each(|column| column.column.nullable = true);
+        if self.options.infinity != Infinity::Dirty {
+            for column in columns.iter_mut().filter(|column| has_infinity(column)) {
+                column.column.nullable |= self.options.infinity == Infinity::Null;
+                column.column.native_form = None;
+            }
         }
         notes.extend(self.unresumed(table.as_ref()));
         let by_text = columns.iter().filter(|column| column.kind.by_text).map(|column| {
             let Column { name, native, .. } = &column.column;
-            format!("column `{name}` is `{native}` and read as text")
+            match column.column.native_form {
+                Some(_) => format!(
+                    "column `{name}` is `{native}` and read as text, unless it goes to the same \
+                     type in PostgreSQL"
+                ),
+                None => format!("column `{name}` is `{native}` and read as text"),
+            }
         });
         notes.extend(by_text);
         let locked = columns.iter().filter(|column| !column.rights.select);
@@ -259,11 +272,20 @@ impl ReadDatabase for PostgresSource {
     }
 
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {
-        refuse_geometry(&own.column)?;
+        let is_native = match &wanted.logical {
+            LogicalType::Native(form) => own.column.native_form.as_ref() == Some(&**form),
+            _ => false,
+        };
+        if !is_native {
+            refuse_geometry(&own.column)?;
+        }
         if !own.rights.select {
             let message = format!("no right to read column `{}`", own.column.name);
             return Err(Error::denied(message)
                 .hint("GRANT SELECT on it to the user, or leave it out of `columns`"));
+        }
+        if is_native {
+            return Ok(read_as(&own.column, wanted, true));
         }
         if is_printed(&own.kind.logical, &wanted.logical) {
             let text = Column { logical: LogicalType::TEXT, ..wanted.clone() };

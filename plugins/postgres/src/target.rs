@@ -53,7 +53,12 @@ pub(crate) fn load_plan(
                     column.name
                 )));
             };
+            let found = found.written_as(column);
             let (now, then) = (&found.column.logical, &column.logical);
+            if matches!(then, LogicalType::Native(_)) && now != then {
+                let name = &column.name;
+                return Err(changed(format!("column `{name}` is `{now}` now and was `{then}`")));
+            }
             if now.data_type() != then.data_type() {
                 let name = &column.name;
                 return Err(changed(format!("column `{name}` is `{now}` now and was `{then}`")));
@@ -61,7 +66,7 @@ pub(crate) fn load_plan(
             Ok(found)
         })
         .collect::<Result<_>>()?;
-    let encoded = columns.iter().map(|column| encoded(column)).collect();
+    let encoded = columns.iter().map(encoded).collect();
     let staged = plan.mode == WriteMode::Overwrite;
     let keyed = matches!(plan.mode, WriteMode::Ignore | WriteMode::Upsert);
     let names: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
@@ -120,7 +125,7 @@ fn copy_statement(table: &str, columns: &[&str]) -> String {
 
 /// The target's columns with its types and collations, so that keys compare there as here; text
 /// where the server has to cast.
-fn make_temporary(target: &Table, columns: &[&TableColumn]) -> String {
+fn make_temporary(target: &Table, columns: &[TableColumn]) -> String {
     let selected: Vec<_> = columns
         .iter()
         .map(|column| {
@@ -142,7 +147,7 @@ fn make_temporary(target: &Table, columns: &[&TableColumn]) -> String {
 fn apply_statement(
     plan: &WritePlan,
     target: &Table,
-    columns: &[&TableColumn],
+    columns: &[TableColumn],
     task: Option<u32>,
 ) -> String {
     let key: Vec<_> = plan.key.iter().map(String::as_str).collect();
@@ -165,7 +170,8 @@ fn apply_statement(
         picked.push(format!("{task} AS {}", quoted(TASK)));
         table = stage_name(&target.name, &plan.run);
     }
-    let (distinct, order) = if last_wins { last_of_each(plan, target) } else { Default::default() };
+    let (distinct, order) =
+        if last_wins { last_of_each(plan, target, columns) } else { Default::default() };
     let into = quoted_list(&into);
     let mut sql = format!(
         "WITH picked AS (SELECT {distinct}{} FROM {TEMPORARY} ORDER BY {order}{}{}), moved AS \
@@ -229,11 +235,14 @@ fn selected(column: &TableColumn) -> String {
 
 /// Of equal keys the last row only. NULL equals nothing unless the index is NULLS NOT DISTINCT;
 /// rows whose NULL equals nothing are kept apart by their place.
-fn last_of_each(plan: &WritePlan, target: &Table) -> (String, String) {
+fn last_of_each(plan: &WritePlan, target: &Table, columns: &[TableColumn]) -> (String, String) {
     let mut terms: Vec<_> = plan
         .key
         .iter()
-        .map(|name| target.column(name).map_or_else(|| quoted(name), selected))
+        .map(|name| {
+            let written = columns.iter().find(|column| column.column.name == *name);
+            written.map_or_else(|| quoted(name), selected)
+        })
         .collect();
     let nullable: Vec<_> = plan
         .key
@@ -248,8 +257,8 @@ fn last_of_each(plan: &WritePlan, target: &Table) -> (String, String) {
     (format!("DISTINCT ON ({terms}) "), format!("{terms}, "))
 }
 
-fn overriding(columns: &[&TableColumn]) -> &'static str {
-    match columns.iter().any(|column| column.identity == Identity::Always) {
+fn overriding<'a>(columns: impl IntoIterator<Item = &'a TableColumn>) -> &'static str {
+    match columns.into_iter().any(|column| column.identity == Identity::Always) {
         true => " OVERRIDING SYSTEM VALUE",
         false => "",
     }
@@ -280,10 +289,7 @@ pub(crate) fn publish_statements(
     let only = if target.kind == TableKind::Table { "ONLY " } else { "" };
     [
         format!("TRUNCATE {only}{table}"),
-        format!(
-            "INSERT INTO {table} ({names}){} SELECT {names} FROM {stage}",
-            overriding(&written)
-        ),
+        format!("INSERT INTO {table} ({names}){} SELECT {names} FROM {stage}", overriding(written)),
         format!("DROP TABLE {stage}"),
     ]
 }

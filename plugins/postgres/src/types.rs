@@ -24,6 +24,8 @@ pub(crate) enum Wire {
     Timestamp,
     Interval,
     Uuid,
+    /// As it is, whatever it means.
+    Native,
     /// Elements of the type with this oid.
     Array {
         oid: u32,
@@ -50,50 +52,71 @@ pub(crate) struct TypeFacts {
     pub(crate) element: Option<u32>,
 }
 
-mod oid {
-    pub(super) const BOOL: u32 = 16;
-    pub(super) const BYTEA: u32 = 17;
-    pub(super) const CHAR: u32 = 18;
-    pub(super) const NAME: u32 = 19;
-    pub(super) const INT8: u32 = 20;
-    pub(super) const INT2: u32 = 21;
-    pub(super) const INT4: u32 = 23;
-    pub(super) const REGPROC: u32 = 24;
-    pub(super) const TEXT: u32 = 25;
-    pub(super) const OID: u32 = 26;
-    pub(super) const TID: u32 = 27;
-    pub(super) const XID: u32 = 28;
-    pub(super) const CID: u32 = 29;
-    pub(super) const JSON: u32 = 114;
-    pub(super) const FLOAT4: u32 = 700;
-    pub(super) const FLOAT8: u32 = 701;
-    pub(super) const MONEY: u32 = 790;
-    pub(super) const BPCHAR: u32 = 1042;
-    pub(super) const VARCHAR: u32 = 1043;
-    pub(super) const DATE: u32 = 1082;
-    pub(super) const TIME: u32 = 1083;
-    pub(super) const TIMESTAMP: u32 = 1114;
-    pub(super) const TIMESTAMPTZ: u32 = 1184;
-    pub(super) const INTERVAL: u32 = 1186;
-    pub(super) const TIMETZ: u32 = 1266;
-    pub(super) const NUMERIC: u32 = 1700;
-    pub(super) const REGPROCEDURE: u32 = 2202;
-    pub(super) const REGTYPE: u32 = 2206;
-    pub(super) const UUID: u32 = 2950;
-    pub(super) const TSVECTOR: u32 = 3614;
-    pub(super) const REGCONFIG: u32 = 3734;
-    pub(super) const REGDICTIONARY: u32 = 3769;
-    pub(super) const JSONB: u32 = 3802;
-    pub(super) const TSRANGE: u32 = 3908;
-    pub(super) const TSTZRANGE: u32 = 3910;
-    pub(super) const DATERANGE: u32 = 3912;
-    pub(super) const REGNAMESPACE: u32 = 4089;
-    pub(super) const REGROLE: u32 = 4096;
-    pub(super) const REGCOLLATION: u32 = 4191;
-    pub(super) const TSMULTIRANGE: u32 = 4533;
-    pub(super) const TSTZMULTIRANGE: u32 = 4534;
-    pub(super) const DATEMULTIRANGE: u32 = 4535;
-    pub(super) const XID8: u32 = 5069;
+/// The server's numbers of its own types.
+pub(crate) mod oid {
+    pub(crate) const BOOL: u32 = 16;
+    pub(crate) const BYTEA: u32 = 17;
+    pub(crate) const CHAR: u32 = 18;
+    pub(crate) const NAME: u32 = 19;
+    pub(crate) const INT8: u32 = 20;
+    pub(crate) const INT2: u32 = 21;
+    pub(crate) const INT4: u32 = 23;
+    pub(crate) const REGPROC: u32 = 24;
+    pub(crate) const TEXT: u32 = 25;
+    pub(crate) const OID: u32 = 26;
+    pub(crate) const TID: u32 = 27;
+    pub(crate) const XID: u32 = 28;
+    pub(crate) const CID: u32 = 29;
+    pub(crate) const JSON: u32 = 114;
+    pub(crate) const POINT: u32 = 600;
+    pub(crate) const POLYGON: u32 = 604;
+    pub(crate) const LINE: u32 = 628;
+    pub(crate) const CIDR: u32 = 650;
+    pub(crate) const FLOAT4: u32 = 700;
+    pub(crate) const FLOAT8: u32 = 701;
+    pub(crate) const CIRCLE: u32 = 718;
+    pub(crate) const MACADDR8: u32 = 774;
+    pub(crate) const MONEY: u32 = 790;
+    pub(crate) const MACADDR: u32 = 829;
+    pub(crate) const INET: u32 = 869;
+    pub(crate) const BPCHAR: u32 = 1042;
+    pub(crate) const VARCHAR: u32 = 1043;
+    pub(crate) const DATE: u32 = 1082;
+    pub(crate) const TIME: u32 = 1083;
+    pub(crate) const TIMESTAMP: u32 = 1114;
+    pub(crate) const TIMESTAMPTZ: u32 = 1184;
+    pub(crate) const INTERVAL: u32 = 1186;
+    pub(crate) const TIMETZ: u32 = 1266;
+    pub(crate) const BIT: u32 = 1560;
+    pub(crate) const VARBIT: u32 = 1562;
+    pub(crate) const NUMERIC: u32 = 1700;
+    pub(crate) const REGPROCEDURE: u32 = 2202;
+    pub(crate) const REGTYPE: u32 = 2206;
+    pub(crate) const UUID: u32 = 2950;
+    pub(crate) const TXID_SNAPSHOT: u32 = 2970;
+    pub(crate) const PG_LSN: u32 = 3220;
+    pub(crate) const TSVECTOR: u32 = 3614;
+    pub(crate) const TSQUERY: u32 = 3615;
+    pub(crate) const REGCONFIG: u32 = 3734;
+    pub(crate) const REGDICTIONARY: u32 = 3769;
+    pub(crate) const JSONB: u32 = 3802;
+    pub(crate) const INT4RANGE: u32 = 3904;
+    pub(crate) const NUMRANGE: u32 = 3906;
+    pub(crate) const TSRANGE: u32 = 3908;
+    pub(crate) const TSTZRANGE: u32 = 3910;
+    pub(crate) const DATERANGE: u32 = 3912;
+    pub(crate) const INT8RANGE: u32 = 3926;
+    pub(crate) const JSONPATH: u32 = 4072;
+    pub(crate) const REGNAMESPACE: u32 = 4089;
+    pub(crate) const REGROLE: u32 = 4096;
+    pub(crate) const REGCOLLATION: u32 = 4191;
+    pub(crate) const INT4MULTIRANGE: u32 = 4451;
+    pub(crate) const TSMULTIRANGE: u32 = 4533;
+    pub(crate) const TSTZMULTIRANGE: u32 = 4534;
+    pub(crate) const DATEMULTIRANGE: u32 = 4535;
+    pub(crate) const INT8MULTIRANGE: u32 = 4536;
+    pub(crate) const PG_SNAPSHOT: u32 = 5038;
+    pub(crate) const XID8: u32 = 5069;
 }
 
 /// How values of a type travel.
@@ -112,6 +135,11 @@ pub(crate) fn column_type(facts: TypeFacts) -> ColumnType {
         Some(known) => direct(known),
         None => ColumnType { logical: LogicalType::TEXT, wire: Wire::Text, by_text: true },
     }
+}
+
+/// Whether values of a type have a form that is known here.
+pub(crate) fn has_wire(oid: u32) -> bool {
+    simple(oid, -1).is_some()
 }
 
 fn simple(oid: u32, modifier: i32) -> Option<(LogicalType, Wire)> {

@@ -34,6 +34,7 @@
 //! | uuid | 8-4-4-4-12 or 32 hexadecimal digits in any case, also in braces | 8-4-4-4-12, lower case |
 //! | json | a JSON document | as it was read |
 //! | interval, list | no text | no text |
+//! | native | none | as the store prints it, for messages; hexadecimal digits where no text is known |
 //!
 //! # Where a route differs, and why
 //!
@@ -58,6 +59,7 @@ pub mod calendar;
 mod cells;
 mod column;
 mod fault;
+mod native;
 pub mod parse;
 mod render;
 mod texts;
@@ -75,6 +77,7 @@ pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes};
 pub use cells::{Cells, unquote};
 pub use column::ColumnParser;
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};
+pub use native::{NativeText, decimal_groups};
 pub use render::ColumnRenderer;
 pub use ticks::Ticks;
 pub use view::View;

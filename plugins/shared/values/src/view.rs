@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_buffer::{IntervalMonthDayNano, i256};
 use transload_plugin_api::{Column, Error, LogicalType, NativeEncoding, Result};
 
-use crate::{Ticks, write};
+use crate::{NativeText, Ticks, write};
 
 /// The values of one array by their logical type. NULLs are the array's own: a row that is NULL
 /// has a value here, which means nothing.
@@ -47,6 +47,8 @@ pub enum View<'a> {
     /// Microseconds.
     Duration(&'a [i64]),
     Interval(&'a [IntervalMonthDayNano]),
+    /// Values in a store's own form that has a text.
+    Native(&'a BinaryArray, NativeText),
     /// The items have a view of their own.
     List(&'a ListArray),
 }
@@ -91,7 +93,13 @@ impl<'a> View<'a> {
             L::List(_) => array.as_list_opt().map(Self::List),
             L::Native(form) => match form.encoding {
                 NativeEncoding::Text => array.as_string_opt().map(Self::Text),
-                NativeEncoding::Binary => array.as_binary_opt().map(Self::Binary),
+                NativeEncoding::Binary => {
+                    let values = array.as_binary_opt()?;
+                    Some(match NativeText::of(form) {
+                        Some(text) => Self::Native(values, text),
+                        None => Self::Binary(values),
+                    })
+                }
             },
             _ => None,
         }
@@ -133,6 +141,7 @@ impl<'a> View<'a> {
                 out.extend_from_slice(values.value(row).as_bytes());
             }
             Self::Binary(values) => write::hex(values.value(row), out),
+            Self::Native(values, text) => text.write(values.value(row), out),
             Self::Uuid(values) => write::uuid(values.value(row), out),
             Self::Date(values) => write::date(i64::from(values[row]), out),
             Self::Time(values, ticks) => write::time(values[row], *ticks, out),
