@@ -6,6 +6,7 @@
 
 #![allow(clippy::expect_used)] // a test may fail loudly anywhere
 
+pub mod documents;
 pub mod flow;
 pub mod proxy;
 pub mod servers;

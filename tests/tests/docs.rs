@@ -1,10 +1,186 @@
-//! Checks every job in the documents with the real program.
+//! The documents: their files and commands run, and print what the documents show; jobs that are shown
+//! alone are valid; the examples run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    sync::{Mutex, PoisonError},
+};
 
-use transload_tests::Workplace;
+use transload_tests::{
+    Workplace,
+    documents::{Stand, package, root, walk},
+    servers::{Product, Server},
+};
+use transload_tests_buckets::Bucket;
+
+/// Documents without commands of their own.
+const OTHERS: &[&str] = &[
+    "README.md",
+    "errors.md",
+    "glossary.md",
+    "json.md",
+    "plugin-authors.md",
+    "reference.md",
+    "running-jobs.md",
+];
+
+/// Documents whose commands need no server.
+const ALONE: &[&str] = &["../README.md", "dirty-rows.md", "many-tables.md"];
+
+/// Documents whose commands use the servers, each from the beginning.
+const WITH_SERVERS: &[&str] = &["tutorial.md"];
+
+/// Documents with jobs that are only checked.
+const CHECKED: &[&str] = &[
+    "../README.md",
+    "job-file.md",
+    "databases.md",
+    "files.md",
+    "dirty-rows.md",
+    "troubleshooting.md",
+];
+
+#[test]
+fn documents_without_servers_show_what_the_program_prints() {
+    for document in ALONE {
+        walk(&format!("docs/{document}"), &Stand::default());
+    }
+}
+
+#[test]
+fn the_tutorial_shows_what_the_program_prints() {
+    with_servers("tutorial.md");
+}
+
+#[test]
+fn every_document_is_tested() {
+    let known = [OTHERS, ALONE, WITH_SERVERS, CHECKED].concat();
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let text = name.ends_with(".md") && !known.contains(&name.as_str());
+        assert!(!text, "docs/{name} is in no list of this file");
+    }
+}
+
+/// The package has what its user installs besides the program.
+#[test]
+fn the_package_has_manual_pages_and_completions() {
+    for file in [
+        "plugins/libtransload_plugin_postgres.so",
+        "plugin-manifest.toml",
+        "share/man/man1/transload.1",
+        "share/man/man1/transload-run.1",
+        "share/bash-completion/completions/transload",
+        "share/zsh/site-functions/_transload",
+        "share/fish/vendor_completions.d/transload.fish",
+        "LICENSE-MIT",
+        "THIRD-PARTY-LICENSES.txt",
+    ] {
+        let size = fs::metadata(package().join(file)).map_or(0, |found| found.len());
+        assert!(size > 500, "{file} has {size} bytes");
+    }
+}
+
+/// The rows of the glossary's first table against the same words in `host/src/lib.rs`.
+#[test]
+fn the_glossary_says_what_the_tour_of_the_program_says() {
+    let tour = fs::read_to_string(root().join("host/src/lib.rs")).unwrap();
+    let tour = tour.replace("\n//!   ", " ");
+    let glossary = fs::read_to_string(root().join("docs/glossary.md")).unwrap();
+    let (_, table) = glossary.split_once("<!-- terms").unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let mut compared = 0;
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let (words, meaning) = row.trim_matches(['|', ' ']).split_once(" | ").unwrap();
+        let words: Vec<_> = words.split(", ").map(|word| format!("**{word}**")).collect();
+        let line = format!("//! - {}: {meaning}\n", words.join(", "));
+        assert!(
+            tour.contains(&line),
+            "docs/glossary.md and host/src/lib.rs differ; change both: {line}"
+        );
+        compared += 1;
+    }
+    assert!(compared > 15, "only {compared} words");
+}
+
+/// Links between the documents lead to a document, and to a heading in it.
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let mut files: Vec<_> =
+        fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.push(root().join("README.md"));
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    for file in &files {
+        let text = fs::read_to_string(file).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link}", file.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let titles = text.lines().filter(|line| line.starts_with('#'));
+                let mut anchors = titles.map(|line| anchor(line.trim_start_matches(['#', ' '])));
+                assert!(anchors.any(|anchor| anchor == heading), "{}: {link}", file.display());
+            }
+        }
+    }
+}
+
+/// A heading as links name it.
+fn anchor(title: &str) -> String {
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// Walks through a document with the databases `shop`, `shop_prod` and `old_shop` and the bucket
+/// `lake`, all empty and of the user `ana`.
+fn with_servers(document: &str) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let postgres = Server::of(Product::Postgres);
+    postgres.administer(
+        "DROP DATABASE IF EXISTS shop WITH (FORCE);
+         DROP DATABASE IF EXISTS shop_prod WITH (FORCE);
+         DROP ROLE IF EXISTS ana;
+         CREATE ROLE ana LOGIN PASSWORD 'secret';
+         CREATE DATABASE shop OWNER ana;
+         CREATE DATABASE shop_prod OWNER ana;",
+    );
+    let mysql = Server::of(Product::Mysql);
+    mysql.administer(
+        "DROP DATABASE IF EXISTS old_shop;
+         CREATE DATABASE old_shop CHARACTER SET utf8mb4;
+         DROP USER IF EXISTS ana@'%';
+         CREATE USER ana@'%' IDENTIFIED BY 'secret';
+         GRANT ALL ON old_shop.* TO ana@'%';",
+    );
+    let bucket = Bucket::s3();
+    let text = |from: &str, to: String| (from.to_owned(), to);
+    let stand = Stand {
+        texts: vec![
+            text("port = 5432", format!("port = {}", postgres.port)),
+            text(":5432", format!(":{}", postgres.port)),
+            text("port = 3306", format!("port = {}", mysql.port)),
+            text(":3306", format!(":{}", mysql.port)),
+            text("http://127.0.0.1:9000", bucket.endpoint.clone()),
+            text("bucket `lake`", "bucket `transload`".to_owned()),
+            text("s3://lake", bucket.url.trim_end_matches('/').to_owned()),
+            text("access_key_id = \"ana\"", "access_key_id = \"transload\"".to_owned()),
+            text("lake-secret", "transload-secret".to_owned()),
+        ],
+        variables: vec![
+            text("PGPORT", postgres.port.to_string()),
+            text("MYSQL_TCP_PORT", mysql.port.to_string()),
+        ],
+    };
+    walk(&format!("docs/{document}"), &stand);
+}
 
 /// The blocks with exactly this fence: `toml` for whole jobs, `toml connections` for a connection
 /// file next to them.
@@ -27,10 +203,9 @@ fn blocks(document: &str, fence: &str) -> Vec<String> {
 
 #[test]
 fn jobs_in_the_documents_are_in_order() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut checked = 0;
-    for document in ["README.md", "docs/job-file.md", "docs/databases.md", "docs/files.md"] {
-        let text = fs::read_to_string(root.join(document)).unwrap();
+    for document in CHECKED {
+        let text = fs::read_to_string(root().join("docs").join(document)).unwrap();
         for job in blocks(&text, "toml") {
             let workplace = Workplace::new();
             workplace.put("job.toml", &job);
@@ -44,19 +219,17 @@ fn jobs_in_the_documents_are_in_order() {
 
 #[test]
 fn the_examples_are_in_order() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for job in ["examples/currencies.toml", "examples/export.toml"] {
-        let job = root.join(job);
+        let job = root().join(job);
         Workplace::new().run(&["check", job.to_str().unwrap()]).exits(0);
     }
 }
 
 #[test]
 fn the_examples_run_again_and_again() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let workplace = Workplace::new();
     for file in ["currencies.csv", "currencies.toml", "export.toml"] {
-        workplace.put(file, fs::read(root.join("examples").join(file)).unwrap());
+        workplace.put(file, fs::read(root().join("examples").join(file)).unwrap());
     }
     fs::create_dir(workplace.path().join("out")).unwrap();
     let all = "SELECT * FROM currencies ORDER BY territory, position";

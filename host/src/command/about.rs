@@ -78,3 +78,56 @@ fn visible() -> clap::Command {
         .args(whole.get_arguments().cloned())
         .subcommands(commands)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../../docs/reference.md");
+
+    /// Each command with its path, such as `connection test`, the program itself first.
+    fn commands(path: &str, command: &clap::Command, found: &mut Vec<(String, clap::Command)>) {
+        found.push((path.to_owned(), command.clone()));
+        for own in command.get_subcommands().filter(|own| !own.is_hide_set()) {
+            commands(format!("{path} {}", own.get_name()).trim(), own, found);
+        }
+    }
+
+    #[test]
+    fn manual_pages_completions_and_the_reference_have_every_command_and_option() {
+        let mut all = Vec::new();
+        commands("", &visible(), &mut all);
+        assert!(all.len() > 12, "{} commands", all.len());
+        let folder = tempfile::tempdir().unwrap();
+        man(folder.path()).unwrap_or_else(|_| panic!("no manual pages"));
+        let completed = [Shell::Bash, Shell::Fish, Shell::Zsh].map(|shell| {
+            let mut text = Vec::new();
+            let shell = clap_complete::Shell::from(shell);
+            clap_complete::generate(shell, &mut visible(), "transload", &mut text);
+            String::from_utf8(text).unwrap()
+        });
+        for (path, command) in &all {
+            let page = format!("transload {path}").trim().replace(' ', "-") + ".1";
+            let page =
+                fs::read_to_string(folder.path().join(&page)).unwrap_or_else(|_| panic!("{page}"));
+            if !command.has_subcommands() {
+                assert!(
+                    REFERENCE.contains(&format!("\n| `{path}")),
+                    "docs/reference.md lacks `{path}`"
+                );
+            }
+            for long in command.get_arguments().filter_map(clap::Arg::get_long) {
+                let escaped = long.replace('-', "\\-");
+                assert!(page.contains(&escaped), "the page of `{path}` lacks --{long}");
+                assert!(
+                    completed.iter().all(|text| text.contains(long)),
+                    "no shell knows --{long}"
+                );
+                assert!(
+                    REFERENCE.contains(&format!("--{long}")),
+                    "docs/reference.md lacks --{long}"
+                );
+            }
+        }
+    }
+}
