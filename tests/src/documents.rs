@@ -156,7 +156,7 @@ fn commands(body: Vec<String>, exit: i32) -> Vec<Typed> {
             (Some(text), _) => {
                 commands.push(Typed { text: text.to_owned(), output: Vec::new(), exit: 0 });
             }
-            // A command goes on behind a backslash.
+            // A backslash continues a command.
             (None, Some(typed)) if typed.output.is_empty() && typed.text.ends_with('\\') => {
                 typed.text += &format!("\n{line}");
             }

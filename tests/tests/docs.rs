@@ -18,6 +18,7 @@ use transload_tests_buckets::Bucket;
 /// Documents without commands of their own.
 const OTHERS: &[&str] = &[
     "README.md",
+    "dirty-rows.md",
     "errors.md",
     "glossary.md",
     "json.md",
@@ -27,7 +28,7 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Documents whose commands need no server.
-const ALONE: &[&str] = &["../README.md", "dirty-rows.md", "many-tables.md"];
+const ALONE: &[&str] = &["../README.md", "repairing-dirty-rows.md", "many-tables.md"];
 
 /// Documents whose commands use the servers, each from the beginning.
 const WITH_SERVERS: &[&str] = &["tutorial.md"];
@@ -38,7 +39,7 @@ const CHECKED: &[&str] = &[
     "job-file.md",
     "databases.md",
     "files.md",
-    "dirty-rows.md",
+    "repairing-dirty-rows.md",
     "troubleshooting.md",
 ];
 

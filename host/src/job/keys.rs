@@ -36,7 +36,7 @@ pub(super) enum Kind {
     },
     /// A number from 0 to 1.
     Ratio,
-    /// Bytes, at least so many.
+    /// Bytes, at least this many.
     Size {
         min: u64,
     },
