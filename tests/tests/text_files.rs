@@ -130,3 +130,65 @@ fn a_first_line_that_is_a_row_stays_one() {
     run(&years).exits(0);
     assert_eq!(years.sqlite("target.db", "SELECT \"2023\" FROM t"), ["10"]);
 }
+
+#[test]
+fn amounts_become_decimals_and_what_does_not_fit_is_dirty() {
+    let file =
+        "id,amount,big,float\n1,1236.47,18446744073709551616,1.6e-19\n2,5,1,2\n3,1.234,1,1\n";
+    let workplace = workplace(file, "sample_rows = 2");
+    let ended = workplace.run(&["plan", "job.toml"]);
+    for words in ["amount decimal(18,2)", "big decimal(38,0)", "float numeric"] {
+        let text = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{text}");
+    }
+    notes_say(
+        &workplace,
+        "`float` fits no decimal; for floats: \"float\" = \"float64\" in [reader.schema]",
+    );
+    let ended = run(&workplace);
+    assert!(
+        ended.exits(3).stderr.contains("`1.234` does not fit decimal(18,2)"),
+        "{}",
+        ended.stderr
+    );
+    let mended =
+        "sample_rows = 2\n[reader.schema]\namount = \"decimal(18,3)\"\n\"float\" = \"float64\"";
+    put_job(&workplace, "in.csv", mended);
+    run(&workplace).exits(0);
+    let amounts = workplace.sqlite("target.db", "SELECT amount FROM t ORDER BY id");
+    assert_eq!(amounts, ["'1236.470'", "'5.000'", "'1.234'"]);
+}
+
+#[test]
+fn dates_and_numbers_are_read_in_the_forms_of_the_job() {
+    let file = "day;at;amount;due;paid;rate\n\
+                31.12.2026;31.12.2026 07:05;1.234,50;12/31/2026;J;-\n\
+                1.1.2027;1.1.2027 17:05;-7,5;1/2/2027;n;1,234.56\n";
+    let reader = "date_format = \"%d.%m.%Y\"\ntimestamp_format = \"%d.%m.%Y %H:%M\"\n\
+                  decimal_comma = true\nthousands = \".\"\n\
+                  column_null = { rate = \"-\" }\n\
+                  column_formats = { due = \"%m/%d/%Y\", paid = \"J/N\", rate = \"1,234.56\" }";
+    let workplace = workplace(file, reader);
+    run(&workplace).exits(0);
+    let query = "SELECT day, at, amount, due, paid, rate FROM t";
+    assert_eq!(
+        workplace.sqlite("target.db", query),
+        [
+            "'2026-12-31'|'2026-12-31 07:05:00'|'1234.50'|'2026-12-31'|1|NULL",
+            "'2027-01-01'|'2027-01-01 17:05:00'|'-7.50'|'2027-01-02'|0|'1234.56'",
+        ]
+    );
+}
+
+#[test]
+fn formats_that_cannot_be_meant_are_refused() {
+    for (reader, message) in [
+        ("date_format = \"dd.mm.yyyy\"", "`date_format` is `dd.mm.yyyy`: it needs a day"),
+        ("thousands = \".\"", "`thousands` is `.`, the decimal separator `.`"),
+        ("column_formats = { a = \"money\" }", "`column_formats.a` is `money`, which is no format"),
+    ] {
+        let ended = workplace("a\n1\n", reader).run(&["plan", "job.toml"]);
+        let text = ended.exits(2).stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(message), "{text}");
+    }
+}

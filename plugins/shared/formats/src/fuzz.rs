@@ -121,7 +121,7 @@ fn csv_head() {
         |input| {
             let dialect = CsvDialect::default();
             let head = CsvHead::read(&dialect, input, true).map_err(code)?.expect("at the end");
-            let mut inference = Inference::new(&head.names);
+            let mut inference = Inference::new(&head.names, &CellWords::default());
             let rows = &input[head.bytes as usize..];
             head.sample(&dialect, rows, true, 100, &mut inference).map_err(code)?;
             let types = inference.columns().into_iter().map(|column| column.logical.to_string());
@@ -179,7 +179,7 @@ fn json_lines() {
                 compare_with_serde(line, row);
             }
         }
-        let mut inference = JsonInference::new();
+        let mut inference = JsonInference::new(&CellWords::default());
         let sampled = inference.sample(JsonShape::Lines, input, true, 100).map_err(code);
         Some((whole, sampled))
     });
@@ -225,7 +225,7 @@ fn json_decode() {
             // Which rows come before the error depends on the pieces, but not the error.
             _ => assert_eq!(whole.as_ref().err(), pieces.as_ref().err()),
         }
-        let mut inference = JsonInference::new();
+        let mut inference = JsonInference::new(&CellWords::default());
         let sampled = inference.sample(JsonShape::Array, input, true, 100).map_err(code);
         Some((whole, sampled))
     });

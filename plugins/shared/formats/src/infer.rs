@@ -1,13 +1,27 @@
 //! Types for text columns from a sample of their cells. The guess is cautious: a type is chosen only
-//! if every cell of the sample reads back from it as the same text.
+//! if every cell of the sample is a value of it, written in the usual way or in the job's own.
 //!
-//! Candidates, the first that survives the sample: `boolean` (the words true and false only),
-//! `int64`, `uint64`, `numeric`, `date`, `timestamp`, `timestamptz`; then `text`. Never a binary
-//! float, which would change decimals. Digits behind a leading zero or a plus (`007`, phone
-//! numbers) are not numbers. A column without any value is `text`; every column is nullable.
+//! Candidates, the first that survives the sample: `boolean` (the words true and false only, unless
+//! the job has words of its own), `int64`, `uint64`, a decimal, `date`, `timestamp`, `timestamptz`;
+//! then `text`. Never a binary float, which would change decimals. Digits behind a leading zero or a
+//! plus (`007`, phone numbers) are not numbers. A column without any value is `text`; every column is
+//! nullable.
+//!
+//! # Decimals
+//!
+//! A decimal has the most digits behind the point that a cell has, at least 2, and room for later
+//! rows before it:
+//!
+//! | digits of the sample | type |
+//! |---|---|
+//! | up to 8 behind the point, and up to 16 in all | `decimal(18,s)` |
+//! | more | `decimal(38,s)`, with s at least 18 if there are more than 8 behind the point |
+//! | more than 36 in all (whole numbers: 38), or an exponent | `numeric` |
+
+use std::borrow::Cow;
 
 use transload_plugin_api::{Column, LogicalType};
-use transload_values::{CellWords, ColumnParser};
+use transload_values::{CellWords, ColumnParser, parse::Number};
 
 /// The types that are still possible after the rows so far.
 pub struct Inference {
@@ -18,16 +32,24 @@ pub struct Inference {
 /// The types that no cell of one column has ruled out yet, the preferred one first.
 struct Guess {
     name: String,
+    words: CellWords,
     candidates: Vec<ColumnParser>,
+    digits: Digits,
     seen: bool,
 }
 
+/// The most digits that numbers have had.
+#[derive(Clone, Copy, Debug, Default)]
+struct Digits {
+    before: usize,
+    behind: usize,
+    exponent: bool,
+}
+
 impl Inference {
-    /// An inference for columns of these names.
-    pub fn new(names: &[String]) -> Self {
-        let guess =
-            |name: &String| Guess { name: name.clone(), candidates: candidates(), seen: false };
-        Self { columns: names.iter().map(guess).collect(), rows: 0 }
+    /// An inference for columns of these names, whose values are written as `words` say.
+    pub fn new(names: &[String], words: &CellWords) -> Self {
+        Self { columns: names.iter().map(|name| Guess::new(name, words)).collect(), rows: 0 }
     }
 
     /// Looks at one row: for each column its text, `None` for NULL. Cells beyond the last column
@@ -35,9 +57,9 @@ impl Inference {
     pub fn row(&mut self, cells: impl IntoIterator<Item = Option<impl AsRef<[u8]>>>) {
         self.rows += 1;
         for (guess, cell) in self.columns.iter_mut().zip(cells) {
-            let Some(text) = cell else { continue };
-            guess.seen = true;
-            guess.candidates.retain_mut(|candidate| reads_as(candidate, text.as_ref()));
+            if let Some(text) = cell {
+                guess.see(text.as_ref());
+            }
         }
     }
 
@@ -46,32 +68,106 @@ impl Inference {
         self.rows
     }
 
-    /// The note about the guess in the plan.
-    pub fn note(&self) -> String {
-        match self.rows {
+    /// The notes about the guess in the plan.
+    pub fn notes(&self) -> Vec<String> {
+        let rows = match self.rows {
             0 => "no rows to infer types from: every column is text".to_owned(),
             1 => "types inferred from 1 row".to_owned(),
             rows => format!("types inferred from the first {rows} rows"),
-        }
+        };
+        [rows].into_iter().chain(numeric_notes(&self.columns())).collect()
     }
 
     /// The columns with the types that survived.
     pub fn columns(&self) -> Vec<Column> {
-        let column = |guess: &Guess| {
-            let best = guess.candidates.first().filter(|_| guess.seen);
-            let logical = best.map_or(LogicalType::TEXT, |best| best.column().logical.clone());
-            Column { inferred: true, ..Column::new(&guess.name, logical, true) }
+        let column = |guess: &Guess| Column {
+            inferred: true,
+            ..Column::new(&guess.name, guess.logical(), true)
         };
         self.columns.iter().map(column).collect()
     }
 }
 
-fn candidates() -> Vec<ColumnParser> {
-    let words = CellWords {
-        yes: vec!["true".to_owned()],
-        no: vec!["false".to_owned()],
-        ..CellWords::default()
+/// Which columns no decimal holds, and what to write for floats.
+pub(crate) fn numeric_notes(columns: &[Column]) -> impl Iterator<Item = String> {
+    let numeric = columns.iter().filter(|column| column.logical == LogicalType::Numeric);
+    numeric.map(|Column { name, .. }| {
+        format!("`{name}` fits no decimal; for floats: {name:?} = \"float64\" in [reader.schema]")
+    })
+}
+
+impl Guess {
+    fn new(name: &str, words: &CellWords) -> Self {
+        let words = words.of(name).into_owned();
+        let (candidates, digits) = (candidates(name, &words), Digits::default());
+        Self { name: name.to_owned(), words, candidates, digits, seen: false }
+    }
+
+    fn see(&mut self, text: &[u8]) {
+        self.seen = true;
+        let is_number = |candidate: &ColumnParser| {
+            use LogicalType as L;
+            matches!(candidate.column().logical, L::Int64 | L::UInt64 | L::Numeric)
+        };
+        if self.candidates.iter().any(is_number) {
+            let separators = &self.words.forms.separators;
+            let usual = match separators.are_usual() {
+                true => Some(Cow::Borrowed(text)),
+                false => separators.usual_form(text).map(Cow::Owned),
+            };
+            match usual.filter(|usual| is_usual_number(usual)) {
+                Some(usual) => self.digits.see(&usual),
+                None => self.candidates.retain(|candidate| !is_number(candidate)),
+            }
+        }
+        self.candidates.retain_mut(|candidate| reads_as(candidate, text));
+    }
+
+    fn logical(&self) -> LogicalType {
+        match self.candidates.first().filter(|_| self.seen).map(|best| &best.column().logical) {
+            None => LogicalType::TEXT,
+            Some(LogicalType::Numeric) => self.digits.decimal(),
+            Some(best) => best.clone(),
+        }
+    }
+}
+
+impl Digits {
+    fn see(&mut self, usual: &[u8]) {
+        let Some(number) = Number::read(usual) else { return };
+        self.before = self.before.max(number.whole.len());
+        self.behind = self.behind.max(number.fraction.len());
+        self.exponent |= usual.iter().any(|byte| matches!(byte, b'e' | b'E'));
+    }
+
+    /// The decimal that holds all numbers, with room for larger ones.
+    fn decimal(self) -> LogicalType {
+        const ROOM: usize = 2;
+        let Self { before, behind, exponent } = self;
+        let scale = if behind == 0 { 0 } else { behind.max(2) };
+        let (precision, scale) = match before + ROOM + scale {
+            0..=18 if scale <= 8 => (18, scale),
+            0..=38 if scale > 8 && before + ROOM + scale.max(18) <= 38 => (38, scale.max(18)),
+            0..=38 => (38, scale),
+            // a whole number needs no room: it is an identifier
+            39..=40 if behind == 0 => (38, 0),
+            _ => return LogicalType::Numeric,
+        };
+        match exponent {
+            true => LogicalType::Numeric,
+            false => LogicalType::Decimal { precision, scale: scale as i8 },
+        }
+    }
+}
+
+fn candidates(name: &str, words: &CellWords) -> Vec<ColumnParser> {
+    let usual = CellWords::default();
+    let (yes, no) = match (&words.yes, &words.no) == (&usual.yes, &usual.no) {
+        true => (vec!["true".to_owned()], vec!["false".to_owned()]),
+        false => (words.yes.clone(), words.no.clone()),
     };
+    let (forms, binary) = (words.forms.clone(), words.binary);
+    let words = CellWords { yes, no, forms, binary, ..usual };
     let types = [
         LogicalType::Boolean,
         LogicalType::Int64,
@@ -83,18 +179,16 @@ fn candidates() -> Vec<ColumnParser> {
         LogicalType::TIMESTAMPTZ,
         LogicalType::TimestampTz { precision: 9 },
     ];
-    let builder = |logical| ColumnParser::new(&Column::new("", logical, true), &words).ok();
-    types.into_iter().filter_map(builder).collect()
+    let with_pattern = |logical: &LogicalType| words.forms.pattern(logical).is_some();
+    // a number may have the form of a date only if the job says so
+    let (patterned, others) = types.into_iter().partition::<Vec<_>, _>(with_pattern);
+    let builder = |logical| ColumnParser::new(&Column::new(name, logical, true), &words).ok();
+    patterned.into_iter().chain(others).filter_map(builder).collect()
 }
 
-/// Whether a text is a value of the candidate's type, and one written in the usual way.
+/// Whether a text is a value of the candidate's type.
 fn reads_as(candidate: &mut ColumnParser, text: &[u8]) -> bool {
-    use LogicalType as L;
-    let number = matches!(candidate.column().logical, L::Int64 | L::UInt64 | L::Numeric);
-    if number && !is_usual_number(text) {
-        return false;
-    }
-    let reads = candidate.append_text(text).is_ok();
+    let reads = candidate.try_append(text).is_ok();
     candidate.truncate_to(0);
     reads
 }
@@ -113,10 +207,16 @@ fn is_usual_number(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use transload_values::{ColumnForm, Forms, Pattern, Separators};
+
     use super::*;
 
     fn infer(cells: &[Option<&str>]) -> String {
-        let mut inference = Inference::new(&["c".to_owned()]);
+        infer_as(&CellWords::default(), cells)
+    }
+
+    fn infer_as(words: &CellWords, cells: &[Option<&str>]) -> String {
+        let mut inference = Inference::new(&["c".to_owned()], words);
         cells.iter().for_each(|cell| inference.row([*cell]));
         let column = inference.columns().remove(0);
         assert!(column.inferred && column.nullable);
@@ -132,9 +232,20 @@ mod tests {
             (&["t", "f"], "text"),
             (&["1", "-20", "9223372036854775807"], "int64"),
             (&["1", "9223372036854775808"], "uint64"),
-            (&["-1", "9223372036854775808"], "numeric"),
-            (&["18446744073709551616"], "numeric"),
-            (&["1", "2.50"], "numeric"),
+            (&["-1", "9223372036854775808"], "decimal(38,0)"),
+            (&["18446744073709551616"], "decimal(38,0)"),
+            (&["12345678901234567890123456789012345678"], "decimal(38,0)"),
+            (&["123456789012345678901234567890123456789"], "numeric"),
+            (&["1", "2.50"], "decimal(18,2)"),
+            (&["1236.47"], "decimal(18,2)"),
+            (&["1.5"], "decimal(18,2)"),
+            (&["52.52", "-13.404954"], "decimal(18,6)"),
+            (&["123456789.12345678"], "decimal(38,8)"),
+            (&["12345678901234.25"], "decimal(18,2)"),
+            (&["123456789012345.25"], "decimal(38,2)"),
+            (&["0.1234567890123"], "decimal(38,18)"),
+            (&["0.12345678901234567890123"], "decimal(38,23)"),
+            (&["0.123456789012345678901234567890123456789"], "numeric"),
             (&["0.1", "1e-5"], "numeric"),
             (&["-0"], "text"),
             (&["007"], "text"),
@@ -163,6 +274,43 @@ mod tests {
     }
 
     #[test]
+    fn the_form_that_a_job_says_gives_the_type() {
+        let date = Pattern::new("%d.%m.%Y").unwrap();
+        let compact = Pattern::new("%Y%m%d").unwrap();
+        let moment = Pattern::new("%d.%m.%Y %H:%M").unwrap();
+        let comma = Separators { decimal_comma: true, thousands: Some(".".to_owned()) };
+        let forms = |date: &Pattern| Forms {
+            date: Some(date.clone()),
+            timestamp: Some(moment.clone()),
+            separators: comma.clone(),
+            ..Forms::default()
+        };
+        let words = |date| CellWords { forms: forms(date), ..CellWords::default() };
+        let infer = |words: &CellWords, texts: &[&str]| {
+            infer_as(words, &texts.iter().copied().map(Some).collect::<Vec<_>>())
+        };
+        let usual = words(&date);
+        for (texts, expected) in [
+            (&["31.12.2026", "1.1.2027"][..], "date"),
+            (&["31.12.2026 07:05"], "timestamp"),
+            (&["2026-12-31"], "text"),
+            (&["1.234,50", "7"], "decimal(18,2)"),
+            (&["1.234", "12"], "int64"),
+            (&["1.23"], "text"),
+            (&["0.123"], "text"),
+        ] {
+            assert_eq!(infer(&usual, texts), expected, "{texts:?}");
+        }
+        assert_eq!(infer(&words(&compact), &["20261231"]), "date");
+        assert_eq!(infer(&words(&compact), &["20261331"]), "int64");
+        let yes_no = ColumnForm::Words("J".to_owned(), "N".to_owned());
+        let columns = [("c".to_owned(), yes_no)].into_iter().collect();
+        let own = CellWords { columns, ..CellWords::default() };
+        assert_eq!(infer(&own, &["J", "n"]), "boolean");
+        assert_eq!(infer(&own, &["true"]), "text");
+    }
+
+    #[test]
     fn null_tells_nothing() {
         assert_eq!(infer(&[]), "text");
         assert_eq!(infer(&[None, None]), "text");
@@ -171,11 +319,11 @@ mod tests {
 
     #[test]
     fn the_note_says_how_many_rows_were_looked_at() {
-        let mut inference = Inference::new(&["c".to_owned()]);
-        assert!(inference.note().contains("no rows"));
+        let mut inference = Inference::new(&["c".to_owned()], &CellWords::default());
+        assert!(inference.notes()[0].contains("no rows"));
         inference.row([Some("1")]);
         inference.row([Some("2")]);
-        assert_eq!(inference.note(), "types inferred from the first 2 rows");
+        assert_eq!(inference.notes(), ["types inferred from the first 2 rows"]);
         assert_eq!(inference.rows(), 2);
     }
 }

@@ -14,6 +14,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `options` | what a job says of formats: [`ReadOptions`], [`WriteOptions`] |
+//! | `forms` | options for dates and numbers that are not written in the usual form |
 //! | `format`, `types` | what a name says of a file; the types that files hold |
 //! | `random_access` | a file whose bytes can be read in any order |
 //! | `row_numbers` | the lines of the rows of a batch |
@@ -36,10 +37,10 @@
 //! let rows = &file[head.bytes as usize..];
 //!
 //! // the types of the first two rows; a job, or the target, may know better
-//! let mut inference = Inference::new(&head.names);
+//! let mut inference = Inference::new(&head.names, &CellWords::default());
 //! head.sample(&dialect, rows, true, 2, &mut inference)?;
 //! let columns = inference.columns();
-//! assert_eq!(columns[1].logical.to_string(), "numeric");
+//! assert_eq!(columns[1].logical.to_string(), "decimal(18,2)");
 //!
 //! let decoder = CsvDecoder::new(&dialect, &head.names, &columns, &CellWords::default())?;
 //! let mut decoder = decoder.at(head.bytes, head.line);
@@ -55,6 +56,7 @@ mod compression;
 mod csv;
 mod encoding;
 mod format;
+mod forms;
 mod infer;
 mod json;
 mod options;

@@ -1,13 +1,17 @@
 //! The options of formats, each declared once: descriptors, defaults and the reference come from
 //! the lists here; the structs below are the parsed options. A plugin adds them to its own.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use transload_plugin_api::{Column, Error, OptionKind, OptionSpec, Options, Result};
+use transload_values::{ColumnForm, Forms};
 
 use crate::{
     BinaryText, CellWords, Charset, Compression, CsvDialect, CsvSaid, FormatChoice, Invalid,
     MAX_RECORD, ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys, charset,
+    forms::{FormOptions, form_specs},
 };
 
 /// The compression that a job sets for its files.
@@ -83,6 +87,13 @@ pub struct ReadOptions {
     null: Vec<String>,
     comment: String,
     ragged: String,
+    column_null: BTreeMap<String, String>,
+    #[serde(flatten)]
+    form_options: FormOptions,
+    #[serde(skip)]
+    forms: Forms,
+    #[serde(skip)]
+    column_forms: BTreeMap<String, ColumnForm>,
 }
 
 /// How files are written.
@@ -112,8 +123,10 @@ impl ReadOptions {
     /// [`transload_plugin_api::ErrorKind::Options`] for options that are missing, malformed or contradictory.
     pub fn parse(options: &Options) -> Result<Self> {
         let columns = options.columns.clone();
-        let options = Self { columns, ..options.parse(&read_specs())? };
+        let mut options = Self { columns, ..options.parse(&read_specs())? };
         options.dialect(false)?;
+        options.forms = options.form_options.forms()?;
+        options.column_forms = options.form_options.columns()?;
         Ok(options)
     }
 
@@ -123,6 +136,8 @@ impl ReadOptions {
             yes: self.true_words.clone(),
             no: self.false_words.clone(),
             binary: self.binary,
+            forms: self.forms.clone(),
+            columns: self.column_forms.clone(),
         }
     }
 
@@ -171,6 +186,7 @@ impl ReadOptions {
             ("header", self.header.unwrap_or(usual.header).into()),
             ("null", self.null.first().cloned().unwrap_or_default().into()),
             ("other_nulls", self.null.get(1..).unwrap_or_default().into()),
+            ("column_null", serde_json::json!(self.column_null)),
             ("skip_lines", self.skip_lines.into()),
             ("max_record", self.max_record.into()),
             ("comment", self.comment.as_str().into()),
@@ -343,6 +359,12 @@ pub fn read_specs() -> Vec<OptionSpec> {
         )
         .default(CsvDialect::default().null),
     );
+    specs.push(OptionSpec::new(
+        "column_null",
+        OptionKind::Map,
+        "CSV: one more unquoted cell that means NULL, for single columns",
+    ));
+    specs.extend(form_specs());
     specs.push(
         OptionSpec::new("comment", OptionKind::Text, "CSV: lines that begin with it are skipped")
             .default(character(CsvDialect::default().comment)),

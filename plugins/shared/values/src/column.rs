@@ -9,15 +9,18 @@ use arrow_schema::DataType;
 use transload_plugin_api::{Column, Error, LogicalType, Result};
 
 use crate::{
-    BinaryText, Builder, CellWords, Cells, Fault, Ticks, ValueError,
+    BinaryText, Builder, CellWords, Cells, Fault, Pattern, Separators, Ticks, ValueError,
     builder::Bytes,
     parse::{
         self, Decimal128, Parse, Uuid,
         number::{Decimal256, Float, Integer},
         temporal::{Date, Duration, Time, Timestamp},
     },
+    pattern::{PatternDate, PatternTime, PatternTimestamp},
     texts::{AnyText, JsonText, NumericText, ShortText, TextKind},
 };
+
+mod separated;
 
 /// The rows of one column while its texts are read.
 pub struct ColumnParser {
@@ -35,6 +38,8 @@ enum Parser {
     Decimal(Decimal128),
     WideDecimal(Decimal256),
     Ticks(Ticks),
+    Pattern(Pattern, Ticks),
+    Separated(Separators, Box<Parser>),
     Text,
     ShortText(u32),
     Numeric,
@@ -44,6 +49,19 @@ enum Parser {
 
 impl Parser {
     fn of(logical: &LogicalType, words: &CellWords) -> Self {
+        let usual = Self::usual(logical, words);
+        let separators = &words.forms.separators;
+        match (words.forms.pattern(logical), usual) {
+            (Some(pattern), Self::Ticks(ticks)) => Self::Pattern(pattern.clone(), ticks),
+            (Some(pattern), _) => Self::Pattern(pattern.clone(), Ticks::new(0)),
+            (None, usual) if is_number(logical) && !separators.are_usual() => {
+                Self::Separated(separators.clone(), Box::new(usual))
+            }
+            (None, usual) => usual,
+        }
+    }
+
+    fn usual(logical: &LogicalType, words: &CellWords) -> Self {
         use LogicalType as L;
         match *logical {
             L::Boolean => Self::Words(words.clone()),
@@ -78,7 +96,7 @@ impl ColumnParser {
             let message = format!("column `{name}`: type `{logical}` has no text form");
             Error::unsupported(message).hint("read the column as `text` or `json`")
         })?;
-        let parser = Parser::of(&column.logical, words);
+        let parser = Parser::of(&column.logical, &words.of(&column.name));
         Ok(Self { column: column.clone(), parser, builder, nulls: NullBufferBuilder::new(0) })
     }
 
@@ -180,6 +198,19 @@ impl ColumnParser {
     fn visit<V: Visitor>(&mut self, visitor: V) -> Result<(), Fault> {
         let Self { parser, builder, nulls, .. } = self;
         match (builder, &*parser) {
+            (builder, Parser::Separated(separators, usual)) => {
+                separated::visit(visitor, separators, usual, builder, nulls)
+            }
+            (Builder::Date(values), Parser::Pattern(pattern, _)) => {
+                visitor.fixed(&PatternDate(pattern), values, nulls)
+            }
+            (Builder::Time(values), Parser::Pattern(pattern, ticks)) => {
+                visitor.fixed(&PatternTime(pattern, *ticks), values, nulls)
+            }
+            (
+                Builder::Timestamp(values) | Builder::TimestampTz(values),
+                Parser::Pattern(pattern, ticks),
+            ) => visitor.fixed(&PatternTimestamp(pattern, *ticks), values, nulls),
             (Builder::Boolean(values), Parser::Words(words)) => visitor.fixed(words, values, nulls),
             (Builder::Int8(values), _) => visitor.fixed(&Integer(PhantomData), values, nulls),
             (Builder::Int16(values), _) => visitor.fixed(&Integer(PhantomData), values, nulls),
@@ -220,6 +251,15 @@ impl ColumnParser {
             _ => Err(Fault::Parse),
         }
     }
+}
+
+/// Whether the values of a type are numbers.
+fn is_number(logical: &LogicalType) -> bool {
+    use LogicalType as L;
+    let integer = matches!(logical, L::Int8 | L::Int16 | L::Int32 | L::Int64);
+    let unsigned = matches!(logical, L::UInt8 | L::UInt16 | L::UInt32 | L::UInt64);
+    let other = matches!(logical, L::Decimal { .. } | L::Numeric | L::Float32 | L::Float64);
+    integer || unsigned || other
 }
 
 /// Whether a type has a text form at all.

@@ -8,7 +8,8 @@
 //! | [`ColumnParser`], [`ColumnRenderer`] | the same for all values of a column |
 //! | [`View`] | the values of an Arrow array by logical type |
 //! | [`Builder`] | the buffers that become an Arrow array, by logical type |
-//! | [`Fault`] | why a text is not a value |
+//! | [`Pattern`], [`Separators`], [`Forms`] | other forms of dates and numbers, as a job says |
+//! | [`Fault`], [`hint()`] | why a text is not a value; what would make it one |
 //! | [`calendar`], [`Ticks`] | how dates and times are counted |
 //!
 //! # Text of values
@@ -40,7 +41,7 @@
 //!
 //! | route | rule | reason |
 //! |---|---|---|
-//! | CSV, JSON | the words of booleans, base64 and the text of NULL can be chosen per file | files have no types of their own |
+//! | CSV, JSON | the words of booleans, base64, the text of NULL, patterns of dates and (CSV) separators of numbers can be chosen | files have no types of their own |
 //! | JSON | a number must also be one of JSON's (`.5`, `+1`, `NaN` are text in quotes); an unquoted number, `true` and nested values are read by their text in the file | the grammar of JSON comes before the value |
 //! | type inference | only `true` and `false` are booleans; `007`, `+1`, `.5`, `-0`, `NaN` stay text | a guess must not change what is written back |
 //! | text column to `binary` | the bytes of the text itself | a text column is not an encoding of bytes; a file has no other way to hold them |
@@ -59,9 +60,12 @@ pub mod calendar;
 mod cells;
 mod column;
 mod fault;
+mod hint;
 mod native;
 pub mod parse;
+mod pattern;
 mod render;
+mod separators;
 mod texts;
 mod ticks;
 mod view;
@@ -77,8 +81,11 @@ pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes};
 pub use cells::{Cells, unquote};
 pub use column::ColumnParser;
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};
+pub use hint::hint;
 pub use native::{NativeText, decimal_groups};
+pub use pattern::Pattern;
 pub use render::ColumnRenderer;
+pub use separators::Separators;
 pub use ticks::Ticks;
 pub use view::View;
-pub use words::{BinaryText, CellWords};
+pub use words::{BinaryText, CellWords, ColumnForm, Forms};

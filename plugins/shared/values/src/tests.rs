@@ -139,6 +139,7 @@ fn words_of_a_column_are_its_own() {
         yes: vec!["ja".to_owned()],
         no: vec!["nein".to_owned()],
         binary: BinaryText::Base64,
+        ..CellWords::default()
     };
     let mut parser = ColumnParser::new(&column("boolean"), &words).unwrap();
     assert!(parser.append_text(b"JA").is_ok());

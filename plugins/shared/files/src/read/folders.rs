@@ -33,6 +33,8 @@ impl Folders {
         values: &[Option<String>],
         words: &CellWords,
     ) -> Result<Self> {
+        // a folder's name has the usual form, whatever the form of the values in the files
+        let words = &words.clone().with_usual_forms();
         let (mut columns, mut of_files) = (Vec::new(), Vec::new());
         for column in wanted {
             match names.iter().position(|name| *name == column.name) {

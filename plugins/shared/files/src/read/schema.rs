@@ -7,6 +7,7 @@ use transload_formats::{
     CsvDialect, Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, produced,
 };
 use transload_plugin_api::{Column, Error, Result, SourceSchema, code};
+use transload_values::CellWords;
 
 use super::{
     input::Input,
@@ -190,7 +191,7 @@ fn partition_columns(listing: &Listing) -> Vec<Column> {
     let column = |(index, name): (usize, &String)| {
         let values: BTreeSet<_> =
             listing.files.iter().filter_map(|file| file.partitions.get(index)).collect();
-        let mut inference = Inference::new(std::slice::from_ref(name));
+        let mut inference = Inference::new(std::slice::from_ref(name), &CellWords::default());
         values.into_iter().for_each(|value| inference.row([value.as_deref()]));
         inference.columns()
     };
@@ -230,13 +231,14 @@ fn spread(files: &[StoredFile], most: usize) -> impl Iterator<Item = &StoredFile
 fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
     let (names, dialect) = common_names(source, files)?;
     let source = &Source { dialect: dialect.0.clone(), ..source.clone() };
-    let mut inference = Inference::new(&names);
+    let words = source.job.options.words();
+    let mut inference = Inference::new(&names, &words);
     let shares = files.len().min(SAMPLE_FILES);
     for file in sampled(files) {
         sample_csv(source, file, &names, shares, &mut inference)
             .map_err(|error| in_file(error, file.short_name()))?;
     }
-    let (columns, notes) = (inference.columns(), vec![inference.note()]);
+    let (columns, notes) = (inference.columns(), inference.notes());
     Ok(Found { columns, notes, dialect: Some(dialect), ..Found::default() })
 }
 
@@ -346,7 +348,9 @@ fn sample_csv(
     let show = |input: &Input, inference: &mut Inference| {
         head.sample(&source.dialect, input.window(), input.at_end(), rows, inference)
     };
-    read_sample(&mut input, shares, |input| show(input, &mut Inference::new(&[])))?;
+    read_sample(&mut input, shares, |input| {
+        show(input, &mut Inference::new(&[], &CellWords::default()))
+    })?;
     show(&input, inference).map(drop)
 }
 
@@ -363,7 +367,8 @@ fn read_sample(
 }
 
 fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Result<Found> {
-    let mut inference = JsonInference::new();
+    let words = source.job.options.words();
+    let mut inference = JsonInference::new(&words);
     let shares = files.len().min(SAMPLE_FILES);
     let rows = source.job.options.sample_rows.div_ceil(shares);
     for file in sampled(files) {
@@ -371,7 +376,7 @@ fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Resu
             let show = |input: &Input, inference: &mut JsonInference| {
                 inference.sample(shape, input.window(), input.at_end(), rows)
             };
-            read_sample(&mut input, shares, |input| show(input, &mut JsonInference::new()))?;
+            read_sample(&mut input, shares, |input| show(input, &mut JsonInference::new(&words)))?;
             show(&input, &mut inference)?;
             check_keys(source, &inference)
         });
@@ -382,7 +387,8 @@ fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Resu
         UnknownKeys::Dirty => "a later key that the target does not have makes its row dirty",
         UnknownKeys::Ignore => "later keys are left out and counted",
     };
-    let notes = vec![format!("keys and types inferred from {rows} object(s); {later}")];
+    let mut notes = vec![format!("keys and types inferred from {rows} object(s); {later}")];
+    notes.extend(inference.notes());
     let warned = options.unknown_keys() == UnknownKeys::Ignore && options.columns.is_none();
     let warning = "JSON keys outside the schema are left out (`unknown_keys = \"ignore\"`)";
     let warnings = warned.then(|| warning.to_owned()).into_iter().collect();

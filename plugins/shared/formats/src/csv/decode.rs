@@ -18,6 +18,8 @@ pub struct CsvDecoder {
     index: Index,
     /// The wanted columns: the cell's index in a row, and its builder.
     columns: Vec<(usize, ColumnParser)>,
+    /// For each of them, what means NULL beside the dialect's marker.
+    other_nulls: Vec<Vec<String>>,
     schema: SchemaRef,
     /// Number of cells in a row.
     width: usize,
@@ -57,6 +59,7 @@ impl CsvDecoder {
         Ok(Self {
             index: Index::new(dialect, Some(names.len())),
             columns: wanted.iter().map(builder).collect::<Result<_>>()?,
+            other_nulls: wanted.iter().map(|it| dialect.other_nulls_of(&it.name)).collect(),
             schema: schema_of(wanted),
             width: names.len(),
             place: Place { byte: 0, line: 1 },
@@ -114,7 +117,7 @@ impl CsvDecoder {
                 stride: self.index.stride(),
                 column: *place,
                 null: self.dialect.null.as_bytes(),
-                other_nulls: &self.dialect.other_nulls,
+                other_nulls: &self.other_nulls[number],
                 quote: self.dialect.quote,
                 escape: self.dialect.true_escape(),
             };

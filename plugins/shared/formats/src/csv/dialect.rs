@@ -1,5 +1,7 @@
 //! The options of a CSV dialect as a job sets them, and the check that they are compatible.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, ErrorKind, Result};
 
@@ -25,6 +27,8 @@ pub struct CsvDialect {
     pub null: String,
     /// Further contents of unquoted cells that mean NULL to a reader.
     pub other_nulls: Vec<String>,
+    /// One more such content, for single columns.
+    pub column_null: BTreeMap<String, String>,
     /// This many lines at the start of a file are skipped, whatever is in them.
     pub skip_lines: u64,
     /// A line that begins with this byte is skipped.
@@ -78,6 +82,7 @@ impl Default for CsvDialect {
             header: true,
             null: String::new(),
             other_nulls: Vec::new(),
+            column_null: BTreeMap::new(),
             skip_lines: 0,
             comment: None,
             ragged: Ragged::Dirty,
@@ -113,7 +118,13 @@ impl CsvDialect {
                 return refuse(format!("`{other}` and `{name}` are both `{shown}`"));
             }
         }
-        self.nulls().try_for_each(|null| self.check_null(null))
+        let of_columns = self.column_null.values().map(String::as_str);
+        self.nulls().chain(of_columns).try_for_each(|null| self.check_null(null))
+    }
+
+    /// The contents of unquoted cells of a column that mean NULL, beside `null`.
+    pub(super) fn other_nulls_of(&self, column: &str) -> Vec<String> {
+        self.other_nulls.iter().chain(self.column_null.get(column)).cloned().collect()
     }
 
     /// All contents of unquoted cells that mean NULL.

@@ -100,7 +100,11 @@ impl CsvHead {
             for row in index.bounds().chunks_exact(index.stride()) {
                 let cells =
                     row.windows(2).map(|pair| &stretch[pair[0] as usize..pair[1] as usize - 1]);
-                inference.row(cells.map(|raw| sample_cell(raw, dialect)));
+                let cells = self.names.iter().zip(cells);
+                inference.row(cells.map(|(name, raw)| {
+                    let null = dialect.column_null.get(name).map(String::as_bytes);
+                    sample_cell(raw, dialect).filter(|_| null != Some(raw))
+                }));
             }
             left -= index.lines().len();
             taken += bytes;
@@ -213,6 +217,8 @@ pub(super) fn is_usual(control: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use transload_values::CellWords;
+
     use super::*;
 
     fn head(input: &[u8]) -> CsvHead {
@@ -254,14 +260,14 @@ mod tests {
         let input = b"id,price,day,note\n1,2.50,2024-01-31,\"a\nb\"\n\"2\",3,,\n3,4\n4,x,y,z\n5,\"";
         let head = CsvHead::read(&dialect, input, false).unwrap().unwrap();
         let types = |rows: usize| {
-            let mut inference = Inference::new(&head.names);
+            let mut inference = Inference::new(&head.names, &CellWords::default());
             let sample = &input[head.bytes as usize..];
             head.sample(&dialect, sample, false, rows, &mut inference).unwrap();
             let columns = inference.columns();
             let types: Vec<_> = columns.iter().map(|column| column.logical.to_string()).collect();
             (inference.rows(), types.join(" "))
         };
-        assert_eq!(types(2), (2, "int64 numeric date text".to_owned()));
+        assert_eq!(types(2), (2, "int64 decimal(18,2) date text".to_owned()));
         assert_eq!(types(100), (3, "int64 text text text".to_owned()));
     }
 

@@ -3,6 +3,7 @@
 //! that names the line to write. Reading the rows is left to `decode`.
 
 use transload_plugin_api::{Error, LogicalType, Result, code};
+use transload_values::CellWords;
 
 use super::{
     CsvDialect,
@@ -222,8 +223,9 @@ impl Reading {
         if rows.is_empty() || self.has_any_name(said, input) {
             return First::Header;
         }
+        let names = vec![String::new(); first.0.len()];
         let types = |records: &[Record]| {
-            let mut inference = Inference::new(&vec![String::new(); first.0.len()]);
+            let mut inference = Inference::new(&names, &CellWords::default());
             let alike = records.iter().filter(|record| record.0.len() == first.0.len());
             alike.for_each(|record| inference.row(record.texts(&self.dialect, input)));
             inference.columns()

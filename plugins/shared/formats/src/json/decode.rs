@@ -459,7 +459,7 @@ impl Decoder for JsonDecoder {
 
 /// JSON's own `true` and `false` are booleans, whatever words the job sets for booleans in text.
 fn with_literals(words: &CellWords) -> CellWords {
-    let mut words = words.clone();
+    let mut words = words.clone().with_usual_numbers();
     for (list, literal) in [(&mut words.yes, "true"), (&mut words.no, "false")] {
         if !list.iter().any(|word| word.eq_ignore_ascii_case(literal)) {
             list.push(literal.to_owned());

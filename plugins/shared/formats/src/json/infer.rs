@@ -5,19 +5,20 @@
 use std::collections::HashMap;
 
 use transload_plugin_api::{Column, Error, LogicalType, Result};
+use transload_values::{CellWords, ColumnForm};
 
 use super::{
     JsonShape,
     scan::{Halt, Kind, Scan, Scanner, Token, unescape},
 };
-use crate::infer::Inference;
+use crate::infer::{Inference, numeric_notes};
 
 /// With more different keys than this, the keys are data, not columns.
 const MOST_KEYS: usize = 10_000;
 
 /// The result of the sample so far.
-#[derive(Default)]
 pub struct JsonInference {
+    words: CellWords,
     guesses: Vec<Guess>,
     by_name: HashMap<String, usize>,
     unusable: Option<String>,
@@ -31,12 +32,16 @@ struct Guess {
     text: bool,
     plain: bool,
     nested: bool,
+    /// The job says what the words for true and false of this key are.
+    own_words: bool,
 }
 
 impl JsonInference {
-    /// An inference without any samples.
-    pub fn new() -> Self {
-        Self::default()
+    /// An inference without any samples. Strings are written as `words` say.
+    pub fn new(words: &CellWords) -> Self {
+        let words = words.clone().with_usual_numbers();
+        let (guesses, by_name) = (Vec::new(), HashMap::new());
+        Self { words, guesses, by_name, unusable: None, rows: 0 }
     }
 
     /// Reads at most the first `rows` objects. `input` is the start of a file; an object that is
@@ -111,7 +116,7 @@ impl JsonInference {
             return Ok(());
         }
         let index = *self.by_name.entry(name.clone()).or_insert_with(|| {
-            self.guesses.push(Guess::new(name));
+            self.guesses.push(Guess::new(name, &self.words));
             self.guesses.len() - 1
         });
         self.guesses[index].see(value);
@@ -126,6 +131,11 @@ impl JsonInference {
     /// Number of objects sampled so far.
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Notes for the plan about columns of an unusual type.
+    pub fn notes(&self) -> Vec<String> {
+        numeric_notes(&self.columns()).collect()
     }
 
     /// The columns; all of them are nullable.
@@ -144,9 +154,10 @@ fn text_of(token: Token<'_>) -> Option<Vec<u8>> {
 }
 
 impl Guess {
-    fn new(name: String) -> Self {
-        let types = Inference::new(std::slice::from_ref(&name));
-        Self { name, types, text: false, plain: false, nested: false }
+    fn new(name: String, words: &CellWords) -> Self {
+        let types = Inference::new(std::slice::from_ref(&name), words);
+        let own_words = matches!(words.columns.get(&name), Some(ColumnForm::Words(..)));
+        Self { name, types, text: false, plain: false, nested: false, own_words }
     }
 
     fn see(&mut self, value: Token<'_>) {
@@ -171,6 +182,8 @@ impl Guess {
             (true, ..) => L::Json,
             (false, true, false) => match inferred() {
                 found @ (L::Date | L::Timestamp { .. } | L::TimestampTz { .. }) => found,
+                // its words are the job's: `true` in quotes is a text
+                L::Boolean if self.own_words => L::Boolean,
                 _ => L::TEXT,
             },
             (false, false, true) => inferred(),
@@ -185,7 +198,7 @@ mod tests {
     use transload_plugin_api::ErrorKind;
 
     fn infer(shape: JsonShape, input: &str, last: bool) -> Vec<String> {
-        let mut inference = JsonInference::new();
+        let mut inference = JsonInference::new(&CellWords::default());
         inference.sample(shape, input.as_bytes(), last, 100).unwrap();
         let columns = inference.columns();
         assert!(columns.iter().all(|column| column.nullable && column.inferred));
@@ -209,7 +222,7 @@ mod tests {
             "b boolean",
             "n text",
             "k json",
-            "f numeric",
+            "f decimal(18,2)",
             "é timestamptz",
         ];
         assert_eq!(infer(JsonShape::Lines, input, false), expected);
@@ -225,7 +238,7 @@ mod tests {
 
     #[test]
     fn the_sample_is_bounded() {
-        let mut inference = JsonInference::new();
+        let mut inference = JsonInference::new(&CellWords::default());
         let input = "{\"a\":1}\n{\"a\":2}\n{\"b\":2}\n";
         inference.sample(JsonShape::Lines, input.as_bytes(), true, 2).unwrap();
         assert_eq!((inference.rows(), inference.columns().len()), (2, 1));

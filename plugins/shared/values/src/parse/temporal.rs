@@ -186,7 +186,7 @@ impl Parse for Timestamp {
 }
 
 /// Seconds east of UTC: `Z`, `UTC`, `+HH`, `+HHMM`, `+HH:MM`, `+HH:MM:SS`; one blank may precede.
-fn offset(text: &[u8]) -> Result<i64, Fault> {
+pub(crate) fn offset(text: &[u8]) -> Result<i64, Fault> {
     let text = text.strip_prefix(b" ").unwrap_or(text);
     let (negative, rest) = match text {
         b"Z" | b"z" | b"UTC" => return Ok(0),

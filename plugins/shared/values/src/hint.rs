@@ -1,0 +1,155 @@
+//! Which line of a job makes a text a value: the form of a date, the separators of a number, a word
+//! for NULL. Only what would really read the text is named. Options are those of text formats.
+
+use transload_plugin_api::{Column, LogicalType};
+
+use crate::{CellWords, ColumnParser, Forms, Pattern, Separators};
+
+const DATES: [&str; 16] = [
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%Y%m%d",
+    "%d.%m.%y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%d %b %Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%b %d, %Y",
+    "%Y-%m-%d",
+];
+const TIMES: [&str; 6] = ["%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p", "%H%M%S"];
+const NULLS: [&str; 9] = ["", "NULL", "null", "\\N", "NA", "N/A", "n/a", "None", "-"];
+
+/// The line to write, or the lines to choose from, so that `text` is a value of the column; `None`
+/// if no option would read it.
+pub fn hint(column: &Column, text: &str) -> Option<String> {
+    use LogicalType as L;
+    if NULLS.contains(&text) && column.nullable && !matches!(column.logical, L::Text { .. }) {
+        return Some(null_hint(text));
+    }
+    match &column.logical {
+        L::Date => patterns(column, "date_format", DATES.map(str::to_owned), text),
+        L::Time { .. } => patterns(column, "time_format", TIMES.map(str::to_owned), text),
+        L::Timestamp { .. } => patterns(column, "timestamp_format", timestamps(&[""]), text),
+        L::TimestampTz { .. } => {
+            let forms = timestamps(&["%z"]).chain(["%s".to_owned()]);
+            patterns(column, "timestamp_format", forms, text)
+        }
+        _ => numbers(column, text),
+    }
+}
+
+fn null_hint(text: &str) -> String {
+    let shown = format!("{text:?}");
+    if text.is_empty() { format!("null = {shown}") } else { format!("null = [\"\", {shown}]") }
+}
+
+fn timestamps(ends: &[&'static str]) -> impl Iterator<Item = String> {
+    let ends = ends.to_vec();
+    DATES.into_iter().flat_map(move |date| {
+        let ends = ends.clone();
+        TIMES.into_iter().flat_map(move |time| {
+            let ends = ends.clone();
+            [" ", "T", ""].into_iter().flat_map(move |between| {
+                ends.clone().into_iter().map(move |end| format!("{date}{between}{time}{end}"))
+            })
+        })
+    })
+}
+
+/// The patterns that read a text.
+fn patterns(
+    column: &Column,
+    option: &str,
+    candidates: impl IntoIterator<Item = String>,
+    text: &str,
+) -> Option<String> {
+    let reads = |pattern: &String| {
+        let form = Pattern::new(pattern).ok();
+        let (date, time, timestamp) = (form.clone(), form.clone(), form);
+        reads(column, text, Forms { date, time, timestamp, ..Forms::default() })
+    };
+    // `%H:%M:%S%.f` also reads what `%H:%M:%S` reads, and is named only if that does not
+    let mut found: Vec<_> = candidates.into_iter().filter(reads).collect();
+    if found.len() > 1 {
+        found.retain(|pattern| !pattern.contains("%.f"));
+    }
+    found.truncate(2);
+    let lines: Vec<_> = found.iter().map(|pattern| format!("{option} = {pattern:?}")).collect();
+    (!lines.is_empty()).then(|| lines.join(", or "))
+}
+
+/// The separators that read a text.
+fn numbers(column: &Column, text: &str) -> Option<String> {
+    const THOUSANDS: [Option<&str>; 7] =
+        [None, Some("."), Some(","), Some(" "), Some("\u{a0}"), Some("\u{202f}"), Some("'")];
+    let mut lines = Vec::new();
+    for (decimal_comma, thousands) in
+        [true, false].into_iter().flat_map(|comma| THOUSANDS.map(|thousands| (comma, thousands)))
+    {
+        let point = if decimal_comma { "," } else { "." };
+        // what the text does not have explains nothing
+        let needless = thousands.is_some_and(|mark| mark == point || !text.contains(mark))
+            || decimal_comma && !text.contains(',')
+            || !decimal_comma && thousands.is_none();
+        let separators = Separators { decimal_comma, thousands: thousands.map(str::to_owned) };
+        if !needless && reads(column, text, Forms { separators, ..Forms::default() }) {
+            let comma = decimal_comma.then(|| "decimal_comma = true".to_owned());
+            let thousands = thousands.map(|mark| format!("thousands = {mark:?}"));
+            lines.push(comma.into_iter().chain(thousands).collect::<Vec<_>>().join(" and "));
+        }
+    }
+    (!lines.is_empty()).then(|| lines.join(", or "))
+}
+
+fn reads(column: &Column, text: &str, forms: Forms) -> bool {
+    let words = CellWords { forms, ..CellWords::default() };
+    let parser = ColumnParser::new(column, &words);
+    parser.is_ok_and(|mut parser| parser.try_append(text.as_bytes()).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reads_the_text_is_named() {
+        for (logical, text, expected) in [
+            ("date", "31.12.2026", "date_format = \"%d.%m.%Y\""),
+            ("date", "12/31/2026", "date_format = \"%m/%d/%Y\""),
+            ("date", "03/04/2026", "date_format = \"%d/%m/%Y\", or date_format = \"%m/%d/%Y\""),
+            ("date", "20261231", "date_format = \"%Y%m%d\""),
+            ("date", "5-Mar-2026", "date_format = \"%d-%b-%Y\""),
+            ("date", "31.02.2026", ""),
+            ("date", "soon", ""),
+            ("timestamp", "31.12.2026 07:05", "timestamp_format = \"%d.%m.%Y %H:%M\""),
+            ("timestamp", "2026-12-31 07:05", "timestamp_format = \"%Y-%m-%d %H:%M\""),
+            ("timestamp", "31.12.2026 07:05:01.5", "timestamp_format = \"%d.%m.%Y %H:%M:%S%.f\""),
+            ("timestamp", "12/31/2026 7:05 PM", "timestamp_format = \"%m/%d/%Y %I:%M %p\""),
+            ("timestamptz", "31.12.2026 07:05 +0100", "timestamp_format = \"%d.%m.%Y %H:%M%z\""),
+            ("timestamptz", "1700000000", "timestamp_format = \"%s\""),
+            ("time", "7:05 pm", "time_format = \"%I:%M %p\""),
+            ("decimal(18,2)", "1.234,50", "decimal_comma = true and thousands = \".\""),
+            ("decimal(18,2)", "1234,50", "decimal_comma = true"),
+            ("float64", "1 234,5", "decimal_comma = true and thousands = \" \""),
+            ("decimal(18,3)", "1,234", "decimal_comma = true, or thousands = \",\""),
+            ("int64", "1,234", "thousands = \",\""),
+            ("int64", "1'234'567", "thousands = \"'\""),
+            ("int64", "1,23", ""),
+            ("int64", "x", ""),
+            ("int64", "", "null = \"\""),
+            ("date", "NULL", "null = [\"\", \"NULL\"]"),
+            ("int64", "\\N", "null = [\"\", \"\\\\N\"]"),
+            ("text", "NULL", ""),
+        ] {
+            let column = Column::new("c", logical.parse().unwrap(), true);
+            assert_eq!(hint(&column, text).unwrap_or_default(), expected, "{logical} {text}");
+        }
+    }
+}
