@@ -100,6 +100,11 @@ fn jobs_that_are_valid_fit_the_schema() {
         let job = with(top, reader, writer, rest);
         all.push((job.clone(), job));
     }
+    let job = JOB.replace("\"file\"", "\"${source}\"");
+    all.push((
+        "a plugin by parameter".to_owned(),
+        format!("params = {{ source = \"file\" }}\n{job}"),
+    ));
     let mut files = Vec::new();
     let mut names = Vec::new();
     for (number, (name, job)) in all.into_iter().enumerate() {
@@ -244,7 +249,7 @@ fn the_options_of_a_plugin_of_another_vendor_are_in_the_schema() {
     let schema: serde_json::Value =
         serde_json::from_str(&workplace.read("job.schema.json")).unwrap();
     let reader = &schema["properties"]["reader"]["properties"];
-    let names = reader["plugin"]["enum"].as_array().unwrap();
+    let names = reader["plugin"]["anyOf"][0]["enum"].as_array().unwrap();
     assert!(names.contains(&"sample".into()), "{names:?}");
     assert!(schema["definitions"]["reader-sample"].is_object(), "{schema:#}");
 }

@@ -144,7 +144,8 @@ fn property(key: &Key, plugins: &[Descriptor], role: Role) -> Json {
         Kind::Section(keys) => section(keys, plugins, role),
         Kind::Plugin => {
             let with_role = plugins.iter().filter(|plugin| role.options(plugin).is_some());
-            json!({ "enum": with_role.map(|plugin| plugin.name.as_str()).collect::<Vec<_>>() })
+            let names: Vec<_> = with_role.map(|plugin| plugin.name.as_str()).collect();
+            filled(json!({ "enum": names }))
         }
         kind => value(kind),
     };
