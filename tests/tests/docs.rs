@@ -71,6 +71,7 @@ fn the_package_has_manual_pages_and_completions() {
         "share/bash-completion/completions/transload",
         "share/zsh/site-functions/_transload",
         "share/fish/vendor_completions.d/transload.fish",
+        "share/doc/transload/docs/tutorial.md",
         "LICENSE-MIT",
         "THIRD-PARTY-LICENSES.txt",
     ] {
