@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use transload_plugin_api::OptionKind;
 
-use crate::report::ProgressMode;
+use crate::{report::ProgressMode, terminal::ColourMode};
 
 /// Moves tables between systems in batches.
 #[derive(Debug, Parser)]
@@ -21,23 +21,36 @@ pub struct Cli {
 
 /// The flags that every command takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Flags of every command")]
 pub(crate) struct Global {
-    /// A folder with plugins, searched before all others; may be given more than once
-    #[arg(long, value_name = "DIR", global = true)]
-    pub(crate) plugins: Vec<PathBuf>,
-    /// The format of results on stdout
-    #[arg(long, value_enum, default_value = "text", global = true)]
-    pub(crate) output: OutputFormat,
-    /// Log events to write to stderr, such as `info` or `plugin=debug`; default: $TRANSLOAD_LOG,
-    /// else `warn`
+    /// Print errors only: no progress, no warnings, and no summary of a run that succeeds
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log stages, statements, connections and retries; -vv logs more, -vvv everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Log level for stderr, or levels by source such as `warn,plugin=debug` [env: TRANSLOAD_LOG]
+    /// [default: warn]
     #[arg(long, value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
-    /// How long a stop by SIGINT or SIGTERM may take before the program ends all the same
+    /// Format of log events
+    #[arg(long, value_enum, default_value = "text", global = true, hide_possible_values = true)]
+    pub(crate) log_format: OutputFormat,
+    /// Output format of results on stdout
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    pub(crate) output: OutputFormat,
+    /// Colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true)]
+    pub(crate) color: ColourMode,
+    /// Break lines at this column [env: COLUMNS] [default: the terminal's width, otherwise never]
+    #[arg(long, value_name = "COLUMNS", global = true, value_parser = clap::value_parser!(u16).range(20..))]
+    pub(crate) width: Option<u16>,
+    /// Folder with plugins, searched before all others; may be given more than once
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) plugins: Vec<PathBuf>,
+    /// Longest time that a stop by Ctrl-C or SIGTERM may take before the program ends anyway
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "8 s", global = true)]
     pub(crate) stop_timeout: Duration,
-    /// The format of log events
-    #[arg(long, value_enum, default_value = "text", global = true)]
-    pub(crate) log_format: OutputFormat,
 }
 
 /// A shell with completions.
@@ -85,7 +98,7 @@ pub(crate) enum Command {
     /// Run a job
     Run(RunArgs),
     /// Show what a job would do; reads both stores, writes nothing
-    Plan(JobArgs),
+    Plan(PlanArgs),
     /// Check a job file without opening any store
     Check(JobArgs),
     /// List or test connections
@@ -141,6 +154,17 @@ pub(crate) struct JobArgs {
     pub(crate) bizdate: Option<String>,
 }
 
+/// The flags of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The job.
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Show every column and every statement in full
+    #[arg(long)]
+    pub(crate) columns: bool,
+}
+
 /// The flags of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -175,10 +199,13 @@ pub(crate) enum ConnectionCommand {
 pub(crate) enum PluginCommand {
     /// List all libraries in the search path, with the reason where one is refused
     List,
-    /// Show everything that one plugin declares
+    /// Show the options, write modes and types of a plugin, with an example
     Info {
-        /// The plugin's name
+        /// Name of the plugin
+        #[arg(value_name = "PLUGIN")]
         name: String,
+        /// Only this option; `types` shows the types of the store
+        option: Option<String>,
     },
     /// Check one library stage by stage, in a child process
     Check {

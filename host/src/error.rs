@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The dirty limit was exceeded.
     DirtyLimit = 3,
+    /// A file, object or table that the job names does not exist, or not yet.
+    NotFound = 4,
     /// A store cannot be reached, or refused the login.
     Connection = 5,
     /// The schemas do not fit, or changed since the plan.
@@ -59,6 +61,7 @@ impl Error {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         let kind = match exit {
             Exit::Usage => api::ErrorKind::Options,
+            Exit::NotFound => api::ErrorKind::NotFound,
             Exit::Schema => api::ErrorKind::Schema,
             Exit::Interrupted | Exit::Terminated => api::ErrorKind::Cancelled,
             Exit::DirtyLimit => api::ErrorKind::Data,
@@ -111,6 +114,7 @@ impl From<api::Error> for Error {
             // Nothing in the job is wrong.
             Kind::Unsupported if error.code == api::code::PLUGIN_OLD => Exit::Plugin,
             Kind::Options | Kind::Unsupported => Exit::Usage,
+            Kind::NotFound => Exit::NotFound,
             Kind::Connection | Kind::Denied => Exit::Connection,
             Kind::Schema => Exit::Schema,
             Kind::Defect => Exit::Plugin,

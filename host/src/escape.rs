@@ -13,11 +13,6 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escape(text, is_obeyed)
 }
 
-/// As [`lines`], for a line whose colours the host has set.
-pub(crate) fn coloured(text: &str) -> Cow<'_, str> {
-    escape(text, |c| is_obeyed(c) && !matches!(c, '\n' | '\t' | '\u{1b}'))
-}
-
 /// Control characters, marks that reverse the direction of a text, and separators of lines.
 fn is_obeyed(c: char) -> bool {
     c.is_control()
@@ -55,7 +50,6 @@ mod tests {
             "a\\u{1b}[31mb\\u{d}\\u{a}\\u{202e}c\\u{2028}\\u{85}"
         );
         assert_eq!(lines("a\n\tb\x07"), "a\n\tb\\u{7}");
-        assert_eq!(coloured("\x1b[31m\r"), "\x1b[31m\\u{d}");
         for plain in ["", "a b~", "é中🔑", "a\u{200d}b"] {
             assert!(matches!(line(plain), Cow::Borrowed(_)), "{plain}");
         }

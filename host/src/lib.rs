@@ -15,9 +15,10 @@
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's name and folder |
 //! | `report` | what happened: progress, summary, JSON |
+//! | `waits` | what the run waits for now |
 //! | `signals`, `ending` | SIGINT and SIGTERM; the process's end, also one that a plugin causes |
 //! | `process` | the unsafe calls of the system behind these two |
-//! | `logging`, `escape` | log events with secrets redacted; what a terminal must not obey |
+//! | `logging`, `escape`, `terminal` | log events with secrets redacted; what a terminal must not obey; what it can show |
 //! | `error` | the one error type and the exit codes |
 //!
 //! A batch passes four files: `engine::reading` calls the plugin's `ReadTask`, `engine::task` converts
@@ -83,6 +84,8 @@ mod process;
 mod report;
 mod signals;
 mod stores;
+mod terminal;
+mod waits;
 
 pub use cli::Cli;
 pub use command::run;

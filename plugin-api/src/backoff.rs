@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use crate::{Cancel, ErrorKind, Result};
+use crate::{Cancel, ErrorKind, Result, Waiting};
 
 /// Attempts after the first one that failed.
 const RETRIES: u32 = 8;
@@ -83,7 +83,7 @@ impl Backoff {
         loop {
             match connect() {
                 Err(error) if error.kind == ErrorKind::Connection => {
-                    tracing::info!("the connection is not back yet: {error}");
+                    let _waiting = Waiting::new(format_args!("waiting to connect again: {error}"));
                     if !self.wait(cancel)? {
                         return Err(error);
                     }

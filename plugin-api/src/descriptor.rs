@@ -47,6 +47,10 @@ pub struct Descriptor {
     /// Who ships it; empty for the installation's own plugins.
     #[serde(default)]
     pub vendor: String,
+    /// A short job that uses the plugin, as the text of its file: help shows it. It passes `check`
+    /// beside the installation's own plugins, without secrets and environment variables.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub example: String,
     /// The dialect of the options that hold SQL, and of `before` and `after`.
     #[serde(default)]
     pub dialect: Dialect,

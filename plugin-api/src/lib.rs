@@ -20,6 +20,7 @@
 //! | `host` | [`Host`]: what the host provides to a plugin |
 //! | `secret` | [`Secret`]: a value that never prints |
 //! | `cancel` | [`Cancel`]: the stop signal, and a sleep that it ends |
+//! | `waiting` | [`Waiting`]: what a plugin waits for, beside the progress |
 //! | `backoff` | [`Backoff`]: the schedule of attempts to reconnect |
 //! | `error` | [`Error`]: the one error type, with a kind to act on |
 //! | [`code`] | every stable error code with its meaning |
@@ -343,6 +344,7 @@ mod secret;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod units;
+mod waiting;
 mod writer;
 
 #[cfg(test)]
@@ -363,10 +365,11 @@ pub use native::{NativeEncoding, NativeForm, NativeFormParseError};
 pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};
 pub use options::Options;
 pub use reader::{
-    DirtyRow, Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, SourceSchema, Split,
-    SplitRequest, TableInfo,
+    DirtyRow, Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, SourceFiles,
+    SourceSchema, Split, SplitRequest, TableInfo,
 };
 pub use secret::{Secret, Secrets};
+pub use waiting::{WAITING, Waiting};
 pub use writer::{
     ChunkOutcome, Counters, Key, LoadMethod, Receipt, Statement, TargetInfo, TaskContext,
     WriteDraft, WritePlan, WriteTask, Writer, Written,

@@ -282,10 +282,33 @@ pub struct SourceSchema {
     /// Warnings for plan, run and report: what is left out with the job's consent.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The files that are read, for a reader of files; the run's report names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<SourceFiles>,
     /// Rows may have columns beyond these, such as JSON keys that a sample did not show. The host
     /// may then ask [`Reader::produces`] for a column that only the target names.
     #[serde(default)]
     pub open: bool,
+}
+
+/// The files that a reader reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFiles {
+    /// How many there are.
+    pub count: u64,
+    /// The names of the first ones, at most [`SourceFiles::NAMED`].
+    pub first: Vec<String>,
+}
+
+impl SourceFiles {
+    /// The most files that are named.
+    pub const NAMED: usize = 100;
+
+    /// The files of these names.
+    pub fn new<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Self {
+        let count = names.len() as u64;
+        Self { count, first: names.take(Self::NAMED).map(str::to_owned).collect() }
+    }
 }
 
 /// How the source should be divided.

@@ -163,6 +163,8 @@ impl Workplace {
             .current_dir(self.path())
             .env_remove("TRANSLOAD_LOG")
             .env_remove("TRANSLOAD_PLUGIN_PATH")
+            .env_remove("COLUMNS")
+            .env_remove("CLICOLOR_FORCE")
             .env("TRANSLOAD_STATE", self.path().join("state"))
             .env("XDG_CONFIG_HOME", self.path().join("config"))
             .env("XDG_DATA_HOME", self.path().join("data"))

@@ -135,8 +135,8 @@ fn a_failure_is_told_to_machines_too() {
     workplace.put("job.toml", INTO_SQLITE);
     workplace.put("wrong.toml", INTO_SQLITE.replace("table =", "tabel ="));
     for (arguments, code, status, key) in [
-        (&["run", "job.toml"][..], 1, "failed", "error"),
-        (&["plan", "job.toml"], 1, "failed", "error"),
+        (&["run", "job.toml"][..], 4, "not-found", "error"),
+        (&["plan", "job.toml"], 4, "not-found", "error"),
         (&["check", "wrong.toml"], 2, "usage", "problems"),
         (&["plugin", "info", "nothing"], 7, "plugin", "error"),
     ] {

@@ -11,6 +11,7 @@ use super::{Ended, Session};
 use crate::{
     Error, Exit, catalog,
     cli::{Cli, Shell},
+    report::{Cell, Page},
 };
 
 /// What a report of a defect needs to say.
@@ -31,19 +32,18 @@ pub(super) fn version(session: &Session) -> Ended {
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         plugins: catalog.list(),
     };
-    session.print(&version, || version.to_string())?;
+    session.print(&version, |page| describe(page, &version))?;
     Ok(Exit::Done)
 }
 
-impl std::fmt::Display for Version<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "transload {}, plugin ABI {}, {}", self.version, self.abi, self.target)?;
-        for plugin in self.plugins {
-            let version = plugin.version.as_deref().unwrap_or("(refused)");
-            write!(f, "\n  {} {version}  {}", plugin.name, plugin.path.display())?;
-        }
-        Ok(())
-    }
+fn describe(page: &mut Page, version: &Version<'_>) {
+    let Version { version, abi, target, plugins } = version;
+    page.line(0, &format!("transload {version}, plugin ABI {abi}, {target}"));
+    let row = |plugin: &catalog::Entry| {
+        let version = plugin.version.as_deref().unwrap_or("(refused)");
+        [&plugin.name, version, &plugin.path.display().to_string()].map(Cell::from).to_vec()
+    };
+    page.table(2, &plugins.iter().map(row).collect::<Vec<_>>());
 }
 
 /// Prints the completions for a shell.

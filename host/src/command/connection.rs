@@ -28,7 +28,7 @@ pub(super) fn connection(session: &Session, command: &ConnectionCommand) -> Ende
     match command {
         ConnectionCommand::List => {
             let list = list_connections(&files)?;
-            session.print(&list, || report::list_connections(&list))?;
+            session.print(&list, |page| report::list_connections(page, &list))?;
             Ok(Exit::Done)
         }
         ConnectionCommand::Test { name, env } => {
@@ -53,7 +53,7 @@ fn test(session: &Session, draft: &DraftConnection) -> Ended {
         connection: lone.connection,
         plugin: lone.plugin,
     };
-    session.print(&tested, || report::list_findings(&tested.findings))?;
+    session.print(&tested, |page| report::list_findings(page, &tested.findings))?;
     let works = tested.findings.iter().all(|finding| finding.ok);
     Ok(if works { Exit::Done } else { Exit::Connection })
 }

@@ -5,13 +5,13 @@ use serde::Serialize;
 use transload_plugin_api::{Error as PluginError, code};
 
 use super::{Ended, Session};
-use crate::{Error, Exit, nearest};
+use crate::{Error, Exit, nearest, report::Page};
 
 const PAGES: &str = include_str!("../../../docs/errors.md");
 
 /// What is printed as JSON.
 #[derive(Serialize)]
-struct Page<'a> {
+struct Section<'a> {
     code: &'a str,
     /// Markdown.
     text: &'a str,
@@ -20,7 +20,10 @@ struct Page<'a> {
 /// Prints the page of a code, or all codes with their meanings if none is given.
 pub(super) fn explain(session: &Session, wanted: Option<&str>) -> Ended {
     let Some(wanted) = wanted else {
-        session.print(&code::ALL, list)?;
+        session.print(&code::ALL, |page| {
+            let row = |(code, meaning): &(&str, &str)| vec![(*code).into(), meaning.trim().into()];
+            page.table(0, &code::ALL.iter().map(row).collect::<Vec<_>>());
+        })?;
         return Ok(Exit::Done);
     };
     let wanted = wanted.trim_matches(['[', ']']).to_uppercase();
@@ -35,25 +38,43 @@ pub(super) fn explain(session: &Session, wanted: Option<&str>) -> Ended {
         };
         return Err(Error::from(error.hint(hint)).into());
     };
-    let page = Page { code: &wanted, text };
-    session.print(&page, || format!("{wanted}\n\n{}", text.replace("**", "")))?;
+    let section = Section { code: &wanted, text };
+    session.print(&section, |page| {
+        page.heading(&wanted);
+        page.gap();
+        show(page, text);
+    })?;
     Ok(Exit::Done)
 }
 
-fn list() -> String {
-    let width = code::ALL.iter().map(|(code, _)| code.len()).max().unwrap_or_default();
-    let line = |(code, meaning): &(&str, &str)| format!("{code:width$}  {}", meaning.trim());
-    code::ALL.iter().map(line).collect::<Vec<_>>().join("\n")
+/// Markdown without its marks: paragraphs break at the width of the page, code does not.
+fn show(page: &mut Page, text: &str) {
+    for (index, part) in
+        text.replace("**", "").split("```").map(|part| part.replace("``", "")).enumerate()
+    {
+        if index % 2 == 1 {
+            part.lines().skip(1).for_each(|line| page.line(4, line));
+            continue;
+        }
+        for paragraph in part.trim().split("\n\n") {
+            // Lists and tables have lines of their own.
+            match paragraph.starts_with(['-', '|']) {
+                true => paragraph.lines().for_each(|line| page.line(0, line)),
+                false => page.paragraph(paragraph),
+            }
+            page.gap();
+        }
+    }
 }
 
 /// The section of a code; that of its prefix for a code of a database.
 fn page(wanted: &str) -> Option<&'static str> {
     let is_prefix = |prefix: &&(&str, &str)| wanted.starts_with(prefix.0);
     let prefix = code::PREFIXES.iter().find(is_prefix).map(|(prefix, _)| format!("{prefix}..."));
-    section(wanted).or_else(|| section(&prefix?))
+    section_of(wanted).or_else(|| section_of(&prefix?))
 }
 
-fn section(title: &str) -> Option<&'static str> {
+fn section_of(title: &str) -> Option<&'static str> {
     let mut sections = PAGES.split("\n## ").skip(1);
     sections.find_map(|section| section.strip_prefix(title)?.strip_prefix('\n')).map(str::trim)
 }
@@ -68,7 +89,7 @@ mod tests {
         let codes = code::ALL.iter().map(|(code, _)| (*code).to_owned()).chain(prefixes);
         let codes: Vec<_> = codes.collect();
         for code in &codes {
-            let page = section(code).unwrap_or_else(|| panic!("docs/errors.md lacks `{code}`"));
+            let page = section_of(code).unwrap_or_else(|| panic!("docs/errors.md lacks `{code}`"));
             for part in ["**Cause.** ", "**Example.** ", "**What to do.** "] {
                 assert_eq!(page.matches(part).count(), 1, "`{code}`: {part}");
             }

@@ -8,13 +8,13 @@ use super::{Ended, Failure, Session};
 use crate::{
     Error, Exit, Result,
     catalog::{Catalog, Entry, Role},
-    cli::{JobArgs, OutputFormat, RunArgs},
+    cli::{JobArgs, OutputFormat, PlanArgs, RunArgs},
     ending,
     engine::{Engine, Observer},
     job::{ConnectionName, Job, JobRequest, learn_lost_paths, learn_secret_variables},
     journal::{self, RunFolder, new_run},
     plan::Plan,
-    report::{self, Display, Report},
+    report::{self, Activity, Display, ProgressMode, Report, Style},
     stores::{Side, Stores},
 };
 
@@ -24,18 +24,24 @@ const TICK: Duration = Duration::from_millis(100);
 /// `run`: plans, runs and reports. The plan is in the run's folder before the first row moves, so that a
 /// run that is killed leaves it.
 pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
-    let (catalog, job) = load(session, &args.job)?;
-    let stores = open(session, &catalog, &job)?;
-    let plan = Arc::new(Plan::new(&job, new_run(), &stores)?);
+    let progress = if session.quiet && args.progress == ProgressMode::Auto {
+        ProgressMode::None
+    } else {
+        args.progress
+    };
+    let is_shown = matches!(progress, ProgressMode::Auto | ProgressMode::Bar);
+    let (job, stores, plan) = prepare(session, &args.job, is_shown)?;
+    let plan = Arc::new(plan);
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
     let folder =
         Arc::new(RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?);
     folder.keep("plan.json", &*plan)?;
-    plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    tracing::info!("run {} begins, its folder is {}", plan.run, folder.path().display());
     let engine = Engine::new(plan.clone(), stores, folder.clone(), session.stop.clone());
     report_early_end(session, &plan, &folder, engine.observer());
+    let mut display = Display::new(progress, &job.name, session.stderr, session.redactor.clone());
+    display.begin(&report::start(&plan, &folder));
     let running = engine.start()?;
-    let mut display = Display::new(args.progress);
     while !running.wait(TICK) {
         display.show(running.progress());
     }
@@ -57,7 +63,7 @@ fn report_early_end(session: &Session, plan: &Arc<Plan>, folder: &Arc<RunFolder>
         };
         let report = Report::new(&plan, outcome, &folder);
         if let Err(failed) = folder.keep("report.json", &report) {
-            session.say(&format!("error: {failed}"));
+            session.say_text(&format!("error: {failed}"));
         }
         if let Err(failure) = finish(&session, &report) {
             session.print_failure(failure);
@@ -68,8 +74,9 @@ fn report_early_end(session: &Session, plan: &Arc<Plan>, folder: &Arc<RunFolder>
 /// Prints the report; the exit code is that of the run's failure.
 fn finish(session: &Session, report: &Report) -> Ended {
     match session.output {
-        OutputFormat::Json => session.print(report, String::new)?,
-        OutputFormat::Text => session.say(&report::summary(report)),
+        OutputFormat::Json => session.print(report, |_| ())?,
+        OutputFormat::Text if session.quiet && report.error.is_none() => {}
+        OutputFormat::Text => session.say(|page| report::summary(page, report)),
     }
     match &report.error {
         None => Ok(Exit::Done),
@@ -78,20 +85,53 @@ fn finish(session: &Session, report: &Report) -> Ended {
 }
 
 /// `plan`: makes the plan that a run would use, and prints it.
-pub(super) fn plan(session: &Session, args: &JobArgs) -> Ended {
+pub(super) fn plan(session: &Session, args: &PlanArgs) -> Ended {
+    let (_, _, plan) = prepare(session, &args.job, !session.quiet)?;
+    session.print(&plan, |page| report::describe_plan(page, &plan, args.columns))?;
+    Ok(Exit::Done)
+}
+
+/// Everything before the first row: the job, its stores, the plan.
+fn prepare(
+    session: &Session,
+    args: &JobArgs,
+    is_shown: bool,
+) -> Result<(Job, Stores, Plan), Failure> {
     let (catalog, job) = load(session, args)?;
+    let activity = Activity::begin(
+        &format!("{}: planning", job.name),
+        session.stderr,
+        &session.redactor,
+        is_shown,
+    );
+    tracing::info!(
+        "job {} from {}: {} to {}",
+        job.name,
+        args.job.display(),
+        job.reader.plugin,
+        job.writer.plugin
+    );
     let stores = open(session, &catalog, &job)?;
     let plan = Plan::new(&job, new_run(), &stores)?;
-    session.print(&plan, || report::describe_plan(&plan))?;
-    Ok(Exit::Done)
+    drop(activity);
+    tracing::info!(
+        "plan: columns {}, splits {}, guarantee {}, warnings {}",
+        plan.mapping.len(),
+        plan.splits.len(),
+        plan.guarantee.word(),
+        plan.warnings.len()
+    );
+    Ok((job, stores, plan))
 }
 
 /// `check`: only the job file and the descriptors of its plugins, no store.
 pub(super) fn check(session: &Session, args: &JobArgs) -> Ended {
     let (_, job) = load(session, args)?;
-    session.print(&job, || {
-        let warnings = job.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-        format!("{}{} is valid", warnings.collect::<String>(), args.job.display())
+    session.print(&job, |page| {
+        for warning in &job.warnings {
+            page.flow(&format!("warning: {warning}"));
+        }
+        page.led(0, (Style::Good, ""), &format!("{} is valid", args.job.display()));
     })?;
     Ok(Exit::Done)
 }

@@ -27,9 +27,11 @@ use crate::{
     cli::{Cli, Command, OutputFormat},
     ending,
     engine::Stop,
-    escape,
     job::{JobSecrets, Redactor, SecretRefs, connection_files, learn_secret_variables},
-    logging, process, signals,
+    logging, process,
+    report::Page,
+    signals,
+    terminal::{Look, write_stderr},
 };
 
 /// A command's exit code, or why it failed.
@@ -66,6 +68,10 @@ const PANICKED: u8 = 101;
 #[derive(Clone)]
 struct Session {
     output: OutputFormat,
+    /// No progress, no warnings, no summary of a run that succeeds.
+    quiet: bool,
+    stdout: Look,
+    stderr: Look,
     plugins: Vec<std::path::PathBuf>,
     redactor: Redactor,
     stop: Stop,
@@ -87,6 +93,9 @@ fn exit_code(cli: &Cli) -> u8 {
     }
     let session = Session {
         output: cli.global.output,
+        quiet: cli.global.quiet,
+        stdout: Look::stdout(cli.global.width, cli.global.color),
+        stderr: Look::stderr(cli.global.width, cli.global.color),
         plugins: cli.global.plugins.clone(),
         redactor: Redactor::new(),
         stop: Stop::new(),
@@ -105,7 +114,7 @@ fn exit_code(cli: &Cli) -> u8 {
 impl Session {
     /// Starts logging and signal handling, then runs the command.
     fn start(&self, cli: &Cli) -> Ended {
-        logging::start(&cli.global, &self.redactor)?;
+        logging::start(&cli.global, self.stderr, &self.redactor)?;
         signals::listen(self.stop.clone(), cli.global.stop_timeout)?;
         match &cli.command {
             Command::Run(args) => job::run(self, args),
@@ -136,26 +145,45 @@ impl Session {
         Host::new(Arc::new(secrets), Cancel::clone(self.stop.cancel()))
     }
 
-    /// Prints a command's result on stdout: as JSON, or as the text that `words` returns.
-    fn print(&self, json: &impl Serialize, words: impl FnOnce() -> String) -> Result<()> {
-        let text = match self.output {
-            OutputFormat::Text => words(),
-            OutputFormat::Json => serde_json::to_string_pretty(json).map_err(|error| {
-                Error::new(Exit::Failed, format!("cannot write the result as JSON: {error}"))
-            })?,
-        };
-        let text = self.redactor.redact(&text);
-        let text = if self.output == OutputFormat::Text { escape::lines(&text) } else { text };
-        self.printed.store(true, Relaxed);
-        // A closed stdout (`| head`) is not a failure.
-        let _ = writeln!(std::io::stdout(), "{text}");
+    /// Prints a command's result on stdout: as JSON, or as the text that `words` puts on a page.
+    fn print(&self, json: &impl Serialize, words: impl FnOnce(&mut Page)) -> Result<()> {
+        if self.output == OutputFormat::Json {
+            return self.print_json(json);
+        }
+        let mut page = Page::new(self.stdout, self.redactor.clone());
+        words(&mut page);
+        self.put(&page.finish());
         Ok(())
     }
 
+    /// Prints a command's result on stdout as JSON.
+    fn print_json(&self, json: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(json).map_err(|error| {
+            Error::new(Exit::Failed, format!("cannot write the result as JSON: {error}"))
+        })?;
+        self.put(&self.redactor.redact(&text));
+        Ok(())
+    }
+
+    /// Writes a result to stdout.
+    fn put(&self, text: &str) {
+        self.printed.store(true, Relaxed);
+        // A closed stdout (`| head`) is not a failure.
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
     /// Prints text on stderr.
-    fn say(&self, text: &str) {
+    fn say(&self, words: impl FnOnce(&mut Page)) {
+        let mut page = Page::new(self.stderr, self.redactor.clone());
+        words(&mut page);
+        write_stderr(&(page.finish() + "\n"));
+    }
+
+    /// Prints a message of one or more lines on stderr.
+    fn say_text(&self, text: &str) {
+        // As a whole first: a secret may have several lines.
         let text = self.redactor.redact(text);
-        let _ = writeln!(std::io::stderr(), "{}", escape::lines(&text));
+        self.say(|page| page.flow(&text));
     }
 
     /// What stopped the run, if something did: later errors are only consequences of it.
@@ -170,12 +198,12 @@ impl Session {
     fn print_failure(&self, failure: Failure) -> Exit {
         match failure {
             Failure::Error(error) => {
-                self.say(&format!("error: {error}"));
+                self.say_text(&format!("error: {error}"));
                 self.print_failed(&json!({ "status": error.exit, "error": error }));
                 error.exit
             }
             Failure::Problems(problems, exit) => {
-                self.say(problems.to_string().trim_end());
+                self.say_text(problems.to_string().trim_end());
                 self.print_failed(&json!({ "status": exit, "problems": problems }));
                 exit
             }
@@ -186,7 +214,7 @@ impl Session {
     fn print_failed(&self, failure: &serde_json::Value) {
         if self.output == OutputFormat::Json && !self.printed.load(Relaxed) {
             // The failure is on stderr already.
-            let _ = self.print(failure, String::new);
+            let _ = self.print(failure, |_| ());
         }
     }
 }

@@ -14,18 +14,25 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
     match command {
         PluginCommand::List => {
             let catalog = session.catalog();
-            session.print(&catalog.list(), || report::list_plugins(catalog.list()))?;
+            session.print(&catalog.list(), |page| report::list_plugins(page, catalog.list()))?;
             Ok(Exit::Done)
         }
-        PluginCommand::Info { name } => {
+        PluginCommand::Info { name, option: None } => {
             let descriptor = session.catalog().descriptor(name);
             let descriptor = descriptor.map_err(Error::unusable_plugin)?;
-            session.print(&descriptor, || report::describe_plugin(&descriptor))?;
+            session.print(&descriptor, |page| report::describe_plugin(page, &descriptor))?;
+            Ok(Exit::Done)
+        }
+        PluginCommand::Info { name, option: Some(option) } => {
+            let descriptor = session.catalog().descriptor(name);
+            let descriptor = descriptor.map_err(Error::unusable_plugin)?;
+            let detail = report::detail(&descriptor, option)?;
+            session.print(&detail, |page| report::describe_detail(page, &detail))?;
             Ok(Exit::Done)
         }
         PluginCommand::Check { path } => {
             let findings = catalog::check(path, &search);
-            session.print(&findings, || report::list_findings(&findings))?;
+            session.print(&findings, |page| report::list_findings(page, &findings))?;
             let sound = findings.iter().all(|finding| finding.ok);
             Ok(if sound { Exit::Done } else { Exit::Plugin })
         }

@@ -18,6 +18,6 @@ pub(super) fn schema(session: &Session, of: SchemaOf) -> Ended {
         SchemaOf::Connections => job::schema_of_connections(&plugins),
     };
     // The schema is JSON whatever `--output` says.
-    session.print(&schema, || format!("{schema:#}"))?;
+    session.print_json(&schema)?;
     Ok(Exit::Done)
 }

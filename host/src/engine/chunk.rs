@@ -19,7 +19,7 @@ use super::{
     converted_batch::ConvertedBatch, dirty::DirtyFile, progress::TaskProgress, ring::Lease,
     shared::Shared,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, waits::Waiting};
 
 /// Most rows of a chunk.
 const ROWS: u64 = 50_000;
@@ -121,6 +121,7 @@ impl<'a> ChunkWriter<'a> {
             self.total.add(&chunk.counters);
             self.shared.progress.commit(&chunk.counters);
         }
+        tracing::debug!("chunk {} of task {} is committed", self.sequence, self.progress.task());
         self.progress.count_chunk();
         self.sequence += 1;
         Ok(())
@@ -198,6 +199,7 @@ impl<'a> ChunkWriter<'a> {
             let Some(pause) = self.open.as_mut().and_then(|chunk| chunk.replays.next()) else {
                 return Err(gave_up(cause));
             };
+            let _waiting = Waiting::new(&format!("waiting to write again: {cause}"));
             self.count_replay(cause);
             self.writing.rollback_chunk()?;
             self.reset_counters();

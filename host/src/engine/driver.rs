@@ -211,6 +211,7 @@ impl Driver {
         shared.open_first()?;
         shared.stop.check()?;
         *self.shared.reached.lock() = Reached::Target;
+        tracing::info!("preparing target {}", shared.plan.target.name);
         shared.stores.writer.prepare(&shared.plan.write)?;
         thread::scope(|scope| {
             for lane in 0..shared.lanes() {
@@ -235,10 +236,14 @@ impl Driver {
             if task >= plan.splits.len() || stop.is_stopped() {
                 return;
             }
+            let label = &plan.splits[task].label;
+            tracing::info!("task {task} begins: {label}");
             match task::run(&self.shared, task as u32) {
-                Ok(receipt) => self.receipts.lock().push(receipt),
+                Ok(receipt) => {
+                    tracing::info!("task {task} is done");
+                    self.receipts.lock().push(receipt);
+                }
                 Err(error) => {
-                    let label = &plan.splits[task].label;
                     return stop.fail(error.within(&format!("task {task} ({label})")));
                 }
             }
@@ -266,6 +271,7 @@ impl Driver {
         receipts.sort_by_key(|receipt| receipt.task);
         stop.check()?;
         *self.shared.reached.lock() = Reached::Commit;
+        tracing::info!("committing the job");
         let outcome = stores.writer.commit(&plan.write, &receipts).inspect_err(|error| {
             if error.code == code::RUN_AFTER {
                 *self.shared.reached.lock() = Reached::Rows;
@@ -286,6 +292,7 @@ impl Driver {
         if self.shared.outcome_is_unknown() {
             return false;
         }
+        tracing::info!("removing what the run staged");
         let receipts = self.receipts.lock().clone();
         let removed = self.shared.stores.writer.abort(&self.shared.plan.write, &receipts);
         if let Err(error) = &removed

@@ -32,16 +32,19 @@ impl Throttle {
         }
     }
 
-    /// Waits until these bytes and rows may pass.
+    /// Waits until these bytes and rows may pass, and returns for how long.
     ///
     /// # Errors
     /// What stopped the run, if it is stopped meanwhile.
-    pub(super) fn pass(&self, bytes: u64, rows: u64, stop: &Stop) -> Result<()> {
+    pub(super) fn pass(&self, bytes: u64, rows: u64, stop: &Stop) -> Result<Duration> {
+        let mut waited = Duration::ZERO;
         for (rate, amount) in [(&self.bytes, bytes), (&self.rows, rows)] {
             let Some(rate) = rate else { continue };
-            stop.sleep(rate.wait(amount, Instant::now()))?;
+            let pause = rate.wait(amount, Instant::now());
+            stop.sleep(pause)?;
+            waited += pause;
         }
-        Ok(())
+        Ok(waited)
     }
 }
 

@@ -24,6 +24,5 @@ mod task;
 
 pub(crate) use driver::{Engine, Observer, Outcome, Reached};
 pub(crate) use progress::{Progress, TaskStats};
-pub(crate) use ring::RingStats;
 pub use ring::{Received, RingLimits, ring};
 pub(crate) use stop::{Stop, StopReason};

@@ -38,12 +38,14 @@ pub(super) struct TaskProgress {
     rows: AtomicU64,
     bytes: AtomicU64,
     chunks: AtomicU64,
+    /// How long the job's own limits held the reader, in microseconds.
+    throttled: AtomicU64,
     /// How long the task took, once it has ended.
     elapsed: Mutex<Option<Duration>>,
 }
 
 /// What one task did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct TaskStats {
     /// Its number.
     pub(crate) task: u32,
@@ -58,6 +60,9 @@ pub(crate) struct TaskStats {
     /// How long it ran.
     #[serde(serialize_with = "milliseconds", rename = "elapsed_ms")]
     pub(crate) elapsed: Duration,
+    /// How long the job's own limits held its reader.
+    #[serde(skip)]
+    pub(crate) throttled: Duration,
     /// How its ring was used.
     #[serde(skip)]
     pub(crate) ring: RingStats,
@@ -90,6 +95,7 @@ impl Progress {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
+            throttled: AtomicU64::new(0),
             elapsed: Mutex::new(None),
         });
         self.tasks.lock().push(progress.clone());
@@ -158,6 +164,16 @@ impl TaskProgress {
         self.bytes.fetch_add(batch.bytes, Relaxed);
     }
 
+    /// Adds time that the job's own limits held the reader.
+    pub(super) fn count_throttled(&self, time: Duration) {
+        self.throttled.fetch_add(time.as_micros() as u64, Relaxed);
+    }
+
+    /// The task's number.
+    pub(super) fn task(&self) -> u32 {
+        self.task
+    }
+
     /// Adds one committed chunk.
     pub(super) fn count_chunk(&self) {
         self.chunks.fetch_add(1, Relaxed);
@@ -171,6 +187,7 @@ impl TaskProgress {
             rows: self.rows.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             chunks: self.chunks.load(Relaxed),
+            throttled: Duration::from_micros(self.throttled.load(Relaxed)),
             elapsed: elapsed.unwrap_or_else(|| self.began.elapsed()),
             ring: self.ring.stats(),
         }

@@ -8,7 +8,7 @@ use transload_plugin_api::{
 };
 
 use super::shared::Shared;
-use crate::Result;
+use crate::{Result, waits::Waiting};
 
 /// A split that is being read.
 pub(super) struct Reading<'a> {
@@ -49,6 +49,7 @@ impl<'a> Reading<'a> {
         if !can || lost.kind != ErrorKind::Connection {
             return Err(lost.into());
         }
+        let _waiting = Waiting::new(&format!("waiting to read again: {lost}"));
         for pause in backoff {
             self.shared.stop.sleep(pause)?;
             let columns = self.shared.plan.produced();

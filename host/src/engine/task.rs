@@ -66,7 +66,7 @@ fn read(
         progress.count_read(&next);
         let taken = next.bytes;
         let converted = ConvertedBatch::new(&converter, next)?;
-        shared.throttle.pass(taken, converted.read, &shared.stop)?;
+        progress.count_throttled(shared.throttle.pass(taken, converted.read, &shared.stop)?);
         let bytes = converted.batch.get_array_memory_size();
         let too_many = shared.dirty.found_too_many(converted.dirty.len());
         if sender.send(converted, bytes).is_err() {

@@ -7,10 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use sha2::{Digest, Sha256};
 use transload_plugin_api::{Column, Guarantee, LoadMethod, LogicalType, OptionScope, WriteMode};
 
 use super::{
-    Channel, DirtyLimit, Job, JobRequest,
+    Channel, DirtyLimit, Inputs, Job, JobRequest,
     connection::{Connection, Connections, folder_of},
     document::{Document, Entry, Value},
     keys::{self, Key, MAX_NAME, MAX_PARALLELISM, MIN_BUFFER_BYTES},
@@ -61,6 +62,7 @@ pub(crate) struct DraftJob {
     pub(super) channel: Channel,
     pub(super) dirty: DirtyLimit,
     pub(super) require: Option<Guarantee>,
+    pub(super) inputs: Inputs,
 }
 
 /// What both sides have: a plugin, a connection, and options that the plugin's descriptor defines.
@@ -124,8 +126,11 @@ impl Job {
         let mut problems = Problems::default();
         let mut document = Document::open(&request.path)?;
         learn_variables(&document.root);
-        parameters::fill(&mut document, request, &mut problems);
+        let parameters = parameters::fill(&mut document, request, &mut problems);
         let mut draft = read_job(&document, request, &mut problems);
+        let sha256 = Sha256::digest(&document.source.text);
+        let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        draft.inputs = Inputs { file: request.path.clone(), sha256, parameters };
         draft.problems = problems;
         Ok(draft)
     }
@@ -161,6 +166,7 @@ pub(super) fn read_job(
         channel,
         dirty,
         require,
+        inputs: Inputs::default(),
     }
 }
 

@@ -36,6 +36,7 @@ mod value;
 mod fuzz;
 
 use std::{
+    collections::BTreeMap,
     num::NonZeroU32,
     path::{Path, PathBuf},
 };
@@ -113,6 +114,19 @@ pub(crate) struct Job {
     pub(crate) require: Option<Guarantee>,
     /// Notes for the user that need no change.
     pub(crate) warnings: Vec<Problem>,
+    /// What the job was made from.
+    pub(crate) inputs: Inputs,
+}
+
+/// What a job was made from besides its connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Inputs {
+    /// The job file as the user named it.
+    pub(crate) file: PathBuf,
+    /// The hash of its text, in hexadecimal.
+    pub(crate) sha256: String,
+    /// The parameters that it uses, with their values; the business date is one of them.
+    pub(crate) parameters: BTreeMap<String, String>,
 }
 
 /// The source of a job.

@@ -37,7 +37,12 @@ const DATE_EXPRESSIONS: &[&str] =
     &["yyyy", "yymm", "mm", "dd", "hh", "mi", "ss", "add_months(", "last_day("];
 
 /// Fills every string of the document except the keys. What cannot be filled is marked as broken.
-pub(super) fn fill(document: &mut Document, request: &JobRequest, problems: &mut Problems) {
+/// Returns the parameters that the job uses, with their values.
+pub(super) fn fill(
+    document: &mut Document,
+    request: &JobRequest,
+    problems: &mut Problems,
+) -> BTreeMap<String, String> {
     let mut parameters = Parameters::new(request, problems);
     let Document { source, root } = document;
     // `[params]` first: the other sections use its values.
@@ -48,6 +53,9 @@ pub(super) fn fill(document: &mut Document, request: &JobRequest, problems: &mut
         parameters.fill_node(&mut entry.node, &entry.path, source, problems);
     }
     parameters.refuse_unused(problems);
+    let used = std::mem::take(&mut parameters.placeholders);
+    let with_value = |name: String| parameters.value(&name).ok().map(|value| (name, value));
+    used.into_iter().filter_map(with_value).collect()
 }
 
 /// All parameters with their values, and which ones the job has used.

@@ -57,6 +57,7 @@ impl DraftJob {
             dirty: self.dirty.clone(),
             require: self.require,
             warnings: findings.warnings.sorted(&self.file).iter().cloned().collect(),
+            inputs: self.inputs.clone(),
         })
     }
 

@@ -8,8 +8,8 @@ mod schema;
 
 use serde::Serialize;
 use transload_plugin_api::{
-    Column, Guarantee, Split, SplitAbility, SplitRequest, TargetInfo, WriteDraft, WriteMode,
-    WritePlan, code,
+    Column, Guarantee, SourceFiles, Split, SplitAbility, SplitRequest, TargetInfo, WriteDraft,
+    WriteMode, WritePlan, code,
 };
 
 pub(crate) use schema::Mapping;
@@ -57,6 +57,10 @@ pub(crate) struct Plan {
     pub(crate) channel: crate::job::Channel,
     /// How many dirty rows the job allows.
     pub(crate) dirty: crate::job::DirtyLimit,
+    /// The job file, its hash and the parameters that it uses.
+    pub(crate) inputs: crate::job::Inputs,
+    /// The files that are read, if the source is files.
+    pub(crate) files: Option<SourceFiles>,
 }
 
 impl Plan {
@@ -107,6 +111,8 @@ impl Plan {
             target,
             channel: job.channel.clone(),
             dirty: job.dirty.clone(),
+            inputs: job.inputs.clone(),
+            files: source.files,
         })
     }
 

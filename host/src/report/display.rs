@@ -1,15 +1,34 @@
 //! Shows progress during a run: a bar on a terminal, lines elsewhere, JSON lines or nothing on
-//! request. Always on stderr.
+//! request; always on stderr. What a line says is left to `status`.
 
 use std::{
-    io::{IsTerminal, Write as _},
+    io::IsTerminal,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::summary::{bytes, duration, grouped};
-use crate::engine::Progress;
+use super::status::{Status, waiting};
+use crate::{
+    engine::Progress,
+    escape,
+    job::Redactor,
+    terminal::{Look, draw_below, write_stderr},
+};
+
+/// Columns of the bar itself, at least.
+const BAR: usize = 12;
+/// What is shown where the terminal does not say how wide it is.
+const WIDTH: usize = 80;
+/// How often the display is updated before the run begins.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a step before the run takes until it is shown.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,116 +46,171 @@ pub(crate) enum ProgressMode {
 }
 
 /// Shows the progress of one run.
-pub(crate) enum Display {
+pub(crate) struct Display {
+    job: String,
+    look: Look,
+    redactor: Redactor,
+    form: Form,
+}
+
+enum Form {
     /// A bar that is redrawn.
     Bar(ProgressBar),
     /// A line of text or JSON at intervals.
     Lines {
-        /// JSON instead of text.
-        json: bool,
+        is_json: bool,
         /// When the next line is due.
         next: Instant,
-        /// The interval.
         every: Duration,
     },
-    /// Nothing.
     Nothing,
 }
 
 impl Display {
     /// A display in the given mode.
-    pub(crate) fn new(mode: ProgressMode) -> Self {
-        let lines = |json, seconds| {
+    pub(crate) fn new(mode: ProgressMode, job: &str, look: Look, redactor: Redactor) -> Self {
+        let lines = |is_json, seconds| {
             let every = Duration::from_secs(seconds);
-            Self::Lines { json, next: Instant::now() + every, every }
+            Form::Lines { is_json, next: Instant::now() + every, every }
         };
-        match mode {
-            ProgressMode::Auto if std::io::stderr().is_terminal() => Self::bar(),
+        let form = match mode {
+            ProgressMode::Auto if std::io::stderr().is_terminal() => Form::Bar(bar()),
             ProgressMode::Auto | ProgressMode::Plain => lines(false, 5),
-            ProgressMode::Bar => Self::bar(),
+            ProgressMode::Bar => Form::Bar(bar()),
             ProgressMode::Json => lines(true, 1),
-            ProgressMode::None => Self::Nothing,
-        }
+            ProgressMode::None => Form::Nothing,
+        };
+        Self { job: job.to_owned(), look, redactor, form }
     }
 
-    /// A bar without a length: the length is known when every split knows its rows or bytes.
-    fn bar() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        Self::Bar(bar)
+    /// Says as JSON, if that was requested, that the run begins.
+    pub(crate) fn begin(&self, start: &serde_json::Value) {
+        if matches!(self.form, Form::Lines { is_json: true, .. }) {
+            write_stderr(&(self.redactor.redact(&start.to_string()).into_owned() + "\n"));
+        }
     }
 
     /// Shows the current counts. Call it often: it prints only when a line is due.
     pub(crate) fn show(&mut self, progress: &Progress) {
-        match self {
-            Self::Bar(bar) => show_bar(bar, progress),
-            Self::Lines { json, next, every } if Instant::now() >= *next => {
+        let line = match &mut self.form {
+            Form::Bar(bar) => return show_bar(bar, &self.job, self.look, &self.redactor, progress),
+            Form::Lines { is_json, next, every } if Instant::now() >= *next => {
                 *next = Instant::now() + *every;
-                let line = if *json { json_line(progress) } else { text_line(progress) };
-                // A closed stderr must not end the run.
-                let _ = writeln!(std::io::stderr(), "{line}");
+                match is_json {
+                    true => Status::of(progress).json().to_string(),
+                    false => format!("{}: {}", self.job, Status::of(progress).line(usize::MAX)),
+                }
             }
-            Self::Lines { .. } | Self::Nothing => {}
-        }
+            Form::Lines { .. } | Form::Nothing => return,
+        };
+        write_stderr(&(self.redactor.redact(&line).into_owned() + "\n"));
     }
 
     /// Clears what was drawn, before the summary.
     pub(crate) fn end(&mut self) {
-        if let Self::Bar(bar) = self {
+        if let Form::Bar(bar) = &self.form {
             bar.finish_and_clear();
+            draw_below(None);
         }
     }
 }
 
-/// Updates the bar by bytes if their number is known, else by rows.
-fn show_bar(bar: &ProgressBar, progress: &Progress) {
-    let expected = progress.expected_bytes().map(|all| (progress.bytes_read(), all));
-    let expected = expected.or(progress.expected_rows().map(|all| (progress.rows_read(), all)));
-    let template = match expected {
-        Some(_) => "{wide_bar:.cyan/blue} {percent}%  {msg}",
-        None => "{spinner} {msg}",
+/// A bar without a length: the length is known when every split knows its rows or bytes.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    draw_below(Some(bar.clone()));
+    bar
+}
+
+/// Updates the bar; the text beside it leaves it room.
+fn show_bar(bar: &ProgressBar, job: &str, look: Look, redactor: &Redactor, progress: &Progress) {
+    let status = Status::of(progress);
+    let colours = if look.colour { ":.cyan/blue" } else { "" };
+    let (template, taken) = match status.done {
+        Some(_) => (format!("{{prefix}} {{wide_bar{colours}}} {{msg}}"), BAR + 2),
+        None => ("{prefix} {spinner} {msg}".to_owned(), 3),
     };
-    if let Some((done, all)) = expected {
+    if let Some((done, all)) = status.done {
         bar.set_length(all);
         bar.set_position(done.min(all));
     }
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }
-    bar.set_message(text_line(progress));
+    let width = look.width.unwrap_or(WIDTH);
+    let name = shortened(job, width / 4);
+    let room = width.saturating_sub(taken + unicode_width::UnicodeWidthStr::width(&*name) + 1);
+    bar.set_prefix(name);
+    let line = redactor.redact(&status.line(room)).into_owned();
+    bar.set_message(escape::line(&line).into_owned());
     bar.tick();
 }
 
-/// The counts as one line.
-fn text_line(progress: &Progress) -> String {
-    let seconds = progress.elapsed().as_secs_f64().max(1e-3);
-    let (ended, all) = progress.tasks_ended();
-    let (rows, read) = (progress.rows_read(), progress.bytes_read());
-    let dirty = match progress.committed().dirty {
-        0 => String::new(),
-        dirty => format!(", {} dirty", grouped(dirty)),
+/// A text of at most so many columns.
+pub(super) fn shortened(text: &str, room: usize) -> String {
+    use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mut left = room.saturating_sub(3);
+    let fits = |c: &char| {
+        let width = c.width().unwrap_or(1);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
     };
-    format!(
-        "{} rows, {}, {} rows/s{dirty}, {ended} of {all} tasks done, {}",
-        grouped(rows),
-        bytes(read),
-        grouped((rows as f64 / seconds) as u64),
-        duration(progress.elapsed().as_millis() as u64)
-    )
+    text.chars().take_while(fits).collect::<String>() + "..."
 }
 
-/// The counts as one JSON object.
-fn json_line(progress: &Progress) -> String {
-    let (tasks_ended, tasks) = progress.tasks_ended();
-    serde_json::json!({
-        "event": "progress",
-        "elapsed_ms": progress.elapsed().as_millis() as u64,
-        "rows_read": progress.rows_read(),
-        "bytes_read": progress.bytes_read(),
-        "expected_rows": progress.expected_rows(),
-        "expected_bytes": progress.expected_bytes(),
-        "committed": progress.committed(),
-        "tasks_ended": tasks_ended,
-        "tasks": tasks,
-    })
-    .to_string()
+/// Shows on a terminal what a command does before anything else can be shown, if that takes longer
+/// than a second: connecting, looking at the target. Ends when it is dropped.
+pub(crate) struct Activity {
+    ended: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Activity {
+    /// Shows `doing`, such as `planning`, and what is waited for.
+    pub(crate) fn begin(doing: &str, look: Look, redactor: &Redactor, is_shown: bool) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        if !is_shown || !std::io::stderr().is_terminal() {
+            return Self { ended, thread: None };
+        }
+        let (doing, redactor, end) = (doing.to_owned(), redactor.clone(), ended.clone());
+        let show = move || show_activity(&doing, look, &redactor, &end);
+        // Without the thread nothing is shown, which is no failure.
+        let thread = thread::Builder::new().name("activity".into()).spawn(show).ok();
+        Self { ended, thread }
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        // Relaxed: publishes nothing.
+        self.ended.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn show_activity(doing: &str, look: Look, redactor: &Redactor, ended: &AtomicBool) {
+    let begun = Instant::now();
+    let mut drawn = None;
+    while !ended.load(Relaxed) {
+        if begun.elapsed() >= SLOW {
+            let bar = drawn.get_or_insert_with(bar);
+            let wait = waiting().map(|wait| format!(": {wait}")).unwrap_or_default();
+            let text = redactor.redact(&format!("{doing}{wait}")).into_owned();
+            let width = look.width.unwrap_or(WIDTH);
+            bar.set_message(shortened(&escape::line(&text), width.saturating_sub(3)));
+            bar.tick();
+        }
+        thread::park_timeout(TICK);
+    }
+    if let Some(bar) = drawn {
+        bar.finish_and_clear();
+        draw_below(None);
+    }
 }

@@ -2,25 +2,34 @@
 //! plugins and connections.
 
 mod display;
+mod page;
 mod plan;
 mod plugins;
 mod remains;
+mod status;
 mod summary;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Serialize, Serializer};
-use transload_plugin_api::{Count, Counters};
+use transload_plugin_api::{Count, Counters, SourceFiles};
 
-pub(crate) use display::{Display, ProgressMode};
+pub(crate) use display::{Activity, Display, ProgressMode};
+pub(crate) use page::{Cell, Page, Style};
 pub(crate) use plan::describe_plan;
-pub(crate) use plugins::{describe_plugin, list_connections, list_findings, list_plugins};
+pub(crate) use plugins::{
+    describe_detail, describe_plugin, detail, list_connections, list_findings, list_plugins,
+};
 pub(crate) use summary::summary;
 
 use self::remains::Remains;
 use crate::{
     Error, Exit,
-    engine::{Outcome, RingStats, TaskStats},
+    engine::{Outcome, TaskStats},
+    job::Inputs,
     journal::RunFolder,
     plan::Plan,
     stores::Side,
@@ -37,6 +46,14 @@ pub(crate) struct Report {
     pub(crate) environment: Option<String>,
     /// The program's version.
     pub(crate) transload: &'static str,
+    /// When it began, and when it ended: local time with its offset.
+    pub(crate) started: String,
+    /// See `started`.
+    pub(crate) ended: String,
+    /// The job file, its hash and the parameters that it uses.
+    pub(crate) inputs: Inputs,
+    /// The files that were read, if the source is files.
+    pub(crate) files: Option<SourceFiles>,
     /// The reader's plugin.
     pub(crate) reader: Side,
     /// The writer's plugin.
@@ -51,6 +68,8 @@ pub(crate) struct Report {
     pub(crate) status: Exit,
     /// The error that ended it early.
     pub(crate) error: Option<Error>,
+    /// Rows read, committed or not.
+    pub(crate) rows_read: u64,
     /// Rows of committed chunks, by outcome; none if they were staged and not published.
     pub(crate) rows: Counters,
     /// Rows that were staged and not published, because the run failed.
@@ -85,6 +104,9 @@ pub(crate) struct Report {
     pub(crate) dirty_files: Vec<PathBuf>,
     /// The plan's warnings, and what either plugin counted as left out.
     pub(crate) warnings: Vec<String>,
+    /// How many of these are the plan's; they come first.
+    #[serde(skip)]
+    pub(crate) plan_warnings: usize,
 }
 
 /// The counts of each side's plugin; empty if it does not count.
@@ -106,18 +128,21 @@ fn by_name<S: Serializer>(counts: &[Count], serializer: S) -> Result<S::Ok, S::E
 /// Which side was slower, that is, which one the other side waited for.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Bottleneck {
-    /// `reader`, `writer` or `neither`.
+    /// `reader`, `writer`, `limit` for the job's own limits, or `balanced`.
     pub(crate) side: &'static str,
     /// Share of the tasks' time that readers waited for room in the ring, from 0 to 1.
     pub(crate) reader_waited: f64,
     /// Share of the tasks' time that writers waited for rows, from 0 to 1.
     pub(crate) writer_waited: f64,
+    /// Share of the tasks' time that the job's own limits held readers, from 0 to 1.
+    pub(crate) limit_waited: f64,
 }
 
 impl Report {
     /// The report of a run that has ended.
     pub(crate) fn new(plan: &Plan, outcome: Outcome, folder: &RunFolder) -> Self {
         let seconds = outcome.elapsed.as_secs_f64().max(1e-9);
+        let now = SystemTime::now();
         let per_second = |amount: u64| (amount as f64 / seconds) as u64;
         let Remains { sentences, discarded } = Remains::of(plan, &outcome);
         let rows = if discarded.is_some() { Counters::default() } else { outcome.counters };
@@ -132,6 +157,10 @@ impl Report {
             run: plan.run.clone(),
             environment: plan.environment.clone(),
             transload: env!("CARGO_PKG_VERSION"),
+            started: local(now.checked_sub(outcome.elapsed).unwrap_or(now)),
+            ended: local(now),
+            inputs: plan.inputs.clone(),
+            files: plan.files.clone(),
             reader: plan.reader.clone(),
             writer: plan.writer.clone(),
             target: plan.target.name.clone(),
@@ -139,6 +168,7 @@ impl Report {
             guarantee: plan.guarantee.word(),
             status: outcome.failure.as_ref().map_or(Exit::Done, |error| error.exit),
             error: outcome.failure,
+            rows_read: tasks.iter().map(|task| task.rows).sum(),
             rows,
             discarded: discarded.unwrap_or_default(),
             remains: sentences,
@@ -156,8 +186,35 @@ impl Report {
             tasks,
             folder: folder.path().to_owned(),
             warnings: plan.warnings.iter().cloned().chain(left_out).collect(),
+            plan_warnings: plan.warnings.len(),
         }
     }
+}
+
+/// The first event of a run's progress as JSON: what the run is made from.
+pub(crate) fn start(plan: &Plan, folder: &RunFolder) -> serde_json::Value {
+    serde_json::json!({
+        "event": "start",
+        "job": plan.job,
+        "run": plan.run,
+        "environment": plan.environment,
+        "transload": env!("CARGO_PKG_VERSION"),
+        "started": local(SystemTime::now()),
+        "inputs": plan.inputs,
+        "files": plan.files,
+        "reader": plan.reader,
+        "writer": plan.writer,
+        "target": plan.target.name,
+        "tasks": plan.splits.len(),
+        "folder": folder.path(),
+    })
+}
+
+/// A moment as local time with its offset: `2026-11-30T16:40:12.345+01:00`.
+pub(crate) fn local(moment: SystemTime) -> String {
+    let moment = jiff::Timestamp::try_from(moment).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let moment = moment.to_zoned(jiff::tz::TimeZone::system());
+    moment.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
 }
 
 /// `3 values of key `b` are left out`, for each count of that kind that is not 0.
@@ -171,24 +228,53 @@ fn left_out<'a>(counts: impl Iterator<Item = &'a Count>) -> Vec<String> {
 
 impl Bottleneck {
     /// Below this share of waiting no side is called slower.
-    const NOTICEABLE: f64 = 0.05;
+    const NOTICEABLE: f64 = 0.2;
 
     /// The slower side of all tasks together. A side that waited was the faster one.
     fn of(tasks: &[TaskStats]) -> Self {
         let total: f64 = tasks.iter().map(|task| task.elapsed.as_secs_f64()).sum();
-        let share = |blocked: fn(&RingStats) -> std::time::Duration| {
-            let waited: f64 = tasks.iter().map(|task| blocked(&task.ring).as_secs_f64()).sum();
+        let share = |waited: fn(&TaskStats) -> Duration| {
+            let waited: f64 = tasks.iter().map(|task| waited(task).as_secs_f64()).sum();
             if total > 0.0 { (waited / total).min(1.0) } else { 0.0 }
         };
-        let reader_waited = share(|ring| ring.sender_blocked);
-        let writer_waited = share(|ring| ring.receiver_blocked);
-        let side = if reader_waited.max(writer_waited) < Self::NOTICEABLE {
-            "neither"
+        let reader_waited = share(|task| task.ring.sender_blocked);
+        let writer_waited = share(|task| task.ring.receiver_blocked);
+        let limit_waited = share(|task| task.throttled);
+        let most = reader_waited.max(writer_waited).max(limit_waited);
+        let side = if most < Self::NOTICEABLE {
+            "balanced"
+        } else if limit_waited > reader_waited && limit_waited > writer_waited / 2.0 {
+            // The writer waits while the limit holds the reader.
+            "limit"
         } else if reader_waited > writer_waited {
             "writer"
         } else {
             "reader"
         };
-        Self { side, reader_waited, writer_waited }
+        Self { side, reader_waited, writer_waited, limit_waited }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_slower_is_said_only_if_it_is_clear() {
+        let side = |reader: u64, writer: u64, limit: u64| {
+            let seconds = Duration::from_secs;
+            let mut task = TaskStats { elapsed: seconds(100), ..TaskStats::default() };
+            task.throttled = seconds(limit);
+            task.ring.sender_blocked = seconds(reader);
+            task.ring.receiver_blocked = seconds(writer);
+            Bottleneck::of(&[task]).side
+        };
+        assert_eq!(side(0, 0, 0), "balanced");
+        assert_eq!(side(19, 15, 0), "balanced");
+        assert_eq!(side(55, 3, 0), "writer");
+        assert_eq!(side(3, 55, 0), "reader");
+        assert_eq!(side(0, 97, 96), "limit");
+        assert_eq!(side(0, 97, 10), "reader");
+        assert_eq!(Bottleneck::of(&[]).side, "balanced");
     }
 }

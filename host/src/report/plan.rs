@@ -1,78 +1,110 @@
-//! A plan as text: columns with their types and verdicts, splits, steps and warnings.
+//! A plan as text: columns with their types and verdicts, splits, steps, notes and warnings.
 
-use std::fmt::{Result, Write};
+use transload_plugin_api::{LogicalType, Statement};
 
-use transload_plugin_api::LogicalType;
-
-use super::summary::{bytes, grouped};
+use super::{
+    page::{Cell, Page, Style},
+    summary::{bytes, grouped},
+};
 use crate::{
+    convert::Verdict,
     escape,
     plan::{Mapping, Plan},
 };
 
 /// Splits listed; the rest is only counted.
 const SPLITS: usize = 20;
+/// In a table of more columns, those that pass unchanged are only counted.
+const COLUMNS: usize = 20;
+/// Longest statement in full, in characters, unless it destroys something.
+const STATEMENT: usize = 500;
+/// Where what a word stands for begins.
+const LABEL: usize = 13;
 
-/// The plan as text, without a final line break.
-pub(crate) fn describe_plan(plan: &Plan) -> String {
-    let mut text = String::new();
-    // Writing into a String cannot fail.
-    let _ = write_plan(&mut text, plan);
-    text.truncate(text.trim_end().len());
-    text
+/// Puts a plan on a page; `is_full`: with every column and every statement in full.
+pub(crate) fn describe_plan(page: &mut Page, plan: &Plan, is_full: bool) {
+    head(page, plan);
+    page.gap();
+    columns(page, &plan.mapping, is_full);
+    plan.unmapped.iter().for_each(|line| page.line(2, line));
+    page.gap();
+    splits(page, plan);
+    steps(page, &plan.draft.statements, is_full);
+    list(page, "notes", &plan.notes, Style::Strong);
+    list(page, "warnings", &plan.warnings, Style::Warning);
 }
 
-fn write_plan(text: &mut String, plan: &Plan) -> Result {
+fn head(page: &mut Page, plan: &Plan) {
     let Plan { reader, writer, write, .. } = plan;
     let env = plan.environment.as_deref().unwrap_or("none");
-    writeln!(text, "job          {} (environment: {env})", plan.job)?;
-    writeln!(text, "reader       {} {}", reader.plugin, reader.version)?;
-    let state = if plan.target.exists { "" } else { " (does not exist yet)" };
-    writeln!(
-        text,
-        "writer       {} {} -> {}{state}",
-        writer.plugin,
-        writer.version,
-        escape::line(&plan.target.name)
-    )?;
-    let key = if write.key.is_empty() {
-        "no key".into()
-    } else {
-        format!("key ({})", escape::line(&write.key.join(", ")))
-    };
-    writeln!(text, "write mode   {} by {key}", write.mode.word())?;
+    page.pair(0, "job", LABEL, &format!("{} (environment: {env})", plan.job));
+    page.pair(0, "reader", LABEL, &format!("{} {}", reader.plugin, reader.version));
+    let state = if plan.target.exists { "" } else { " (new)" };
+    let target = escape::line(&plan.target.name);
+    let writer = format!("{} {} -> {target}{state}", writer.plugin, writer.version);
+    page.pair(0, "writer", LABEL, &writer);
+    let key = if write.key.is_empty() { "no key".into() } else { write.key.join(", ") };
+    let key = if write.key.is_empty() { key } else { format!("key: {key}") };
+    page.pair(0, "write mode", LABEL, &format!("{} ({key})", write.mode.word()));
     if !write.update_columns.is_empty() {
-        let columns = write.update_columns.join(", ");
-        writeln!(text, "             updates {}", escape::line(&columns))?;
+        page.pair(0, "", LABEL, &format!("updates {}", write.update_columns.join(", ")));
     }
     let because =
         if plan.because.is_empty() { String::new() } else { format!(": {}", plan.because) };
-    writeln!(text, "guarantee    {}{because}", plan.guarantee.word())?;
-    write_columns(text, &plan.mapping)?;
-    for line in &plan.unmapped {
-        writeln!(text, "  {}", escape::line(line))?;
-    }
-    write_splits(text, plan)?;
-    write_list(text, "steps", &steps(plan))?;
-    write_list(text, "notes", &plan.notes)?;
-    write_list(text, "warnings", &plan.warnings)
+    page.pair(0, "guarantee", LABEL, &format!("{}{because}", plan.guarantee.word()));
 }
 
-fn write_columns(text: &mut String, mapping: &[Mapping]) -> Result {
-    writeln!(text, "\ncolumns")?;
-    let left = |m: &Mapping| format!("{} {}", escape::line(&m.source.name), m.declared);
-    let right = |m: &Mapping| {
-        let null = if m.target.nullable { "" } else { " not null" };
-        format!("{} {}{null}", escape::line(&m.target.name), shown(&m.target.logical))
-    };
-    let width =
-        |of: &dyn Fn(&Mapping) -> String| mapping.iter().map(|m| of(m).chars().count()).max();
-    let (first, second) = (width(&left).unwrap_or(0), width(&right).unwrap_or(0));
-    for m in mapping {
-        let inferred = if m.source.inferred { " (source type inferred)" } else { "" };
-        writeln!(text, "  {:first$} -> {:second$}  {}{inferred}", left(m), right(m), verdict(m))?;
+fn columns(page: &mut Page, mapping: &[Mapping], is_full: bool) {
+    let inferred = mapping.iter().filter(|m| m.source.inferred).count();
+    let is_inferred = inferred == mapping.len();
+    page.heading(match is_inferred {
+        true => "columns (all source types are inferred)",
+        false => "columns",
+    });
+    let is_folded = mapping.len() > COLUMNS && !is_full;
+    let shown = mapping.iter().filter(|m| !is_folded || needs_thought(m)).take(if is_folded {
+        COLUMNS
+    } else {
+        usize::MAX
+    });
+    let shown: Vec<_> = shown.collect();
+    let rows: Vec<_> = shown.iter().map(|m| row(m, !is_inferred)).collect();
+    page.table(2, &rows);
+    let mut rest: Vec<(String, usize)> = Vec::new();
+    for m in mapping.iter().filter(|m| !shown.iter().any(|shown| std::ptr::eq(*shown, *m))) {
+        let verdict = m.verdict.to_string();
+        match rest.iter_mut().find(|(word, _)| *word == verdict) {
+            Some((_, count)) => *count += 1,
+            None => rest.push((verdict, 1)),
+        }
     }
-    Ok(())
+    for (verdict, count) in rest {
+        let what = if shown.is_empty() { "" } else { "more " };
+        let many = if count == 1 { "column" } else { "columns" };
+        page.line(
+            2,
+            &format!("{} {what}{many} {verdict}, --columns shows them", grouped(count as u64)),
+        );
+    }
+}
+
+/// Whether the user should look at it before a run.
+fn needs_thought(mapping: &Mapping) -> bool {
+    !matches!(mapping.verdict, Verdict::Lossless | Verdict::Widening)
+}
+
+fn row(mapping: &Mapping, says_inferred: bool) -> Vec<Cell> {
+    let Mapping { declared, source, target, .. } = mapping;
+    let null = if target.nullable { "" } else { " not null" };
+    let inferred = if says_inferred && source.inferred { " (source type inferred)" } else { "" };
+    let style = if needs_thought(mapping) { Style::Warning } else { Style::Plain };
+    let (from, to) = (escape::line(&source.name), escape::line(&target.name));
+    vec![
+        format!("{from} {declared}").into(),
+        "->".into(),
+        format!("{to} {}{null}", shown(&target.logical)).into(),
+        Cell::styled(format!("{}{inferred}", verdict(mapping)), style),
+    ]
 }
 
 /// A type as the plan shows it: of native values the store's own.
@@ -93,43 +125,58 @@ fn verdict(mapping: &Mapping) -> String {
     }
 }
 
-fn write_splits(text: &mut String, plan: &Plan) -> Result {
-    writeln!(
-        text,
-        "\nsplits       {}, {} at a time",
-        plan.splits.len(),
-        (plan.channel.parallelism.get() as usize).min(plan.splits.len())
-    )?;
-    for split in plan.splits.iter().take(SPLITS) {
-        let rows = split.rows.map(|rows| format!(", about {} rows", grouped(rows)));
-        let size = split.bytes.map(|size| format!(", {}", bytes(size)));
-        writeln!(
-            text,
-            "  {}{}{}",
-            split.label,
-            rows.unwrap_or_default(),
-            size.unwrap_or_default()
-        )?;
-    }
-    match plan.splits.len().saturating_sub(SPLITS) {
-        0 => Ok(()),
-        more => writeln!(text, "  and {more} more"),
-    }
-}
-
-/// The writer's statements; destructive ones are marked.
-fn steps(plan: &Plan) -> Vec<String> {
-    let step = |statement: &transload_plugin_api::Statement| {
-        let mark = if statement.destructive { "DESTRUCTIVE  " } else { "" };
-        format!("{mark}{}", statement.text)
+fn splits(page: &mut Page, plan: &Plan) {
+    let (all, limit) = (plan.splits.len(), plan.channel.parallelism.get() as usize);
+    page.heading(&format!("splits ({all}, {} at a time)", limit.min(all)));
+    let row = |split: &transload_plugin_api::Split| {
+        let rows = split.rows.map(|rows| format!("about {} rows", grouped(rows)));
+        let size = split.bytes.map(bytes);
+        let number = |text: Option<String>| Cell::number(text.unwrap_or_default());
+        vec![split.label.as_str().into(), number(rows), number(size)]
     };
-    plan.draft.statements.iter().map(step).collect()
+    page.table(2, &plan.splits.iter().take(SPLITS).map(row).collect::<Vec<_>>());
+    if let Some(more) = all.checked_sub(SPLITS).filter(|more| *more > 0) {
+        page.line(2, &format!("and {} more", grouped(more as u64)));
+    }
 }
 
-fn write_list(text: &mut String, heading: &str, lines: &[String]) -> Result {
-    if lines.is_empty() {
-        return Ok(());
+/// The writer's statements; destructive ones are marked, and never cut.
+fn steps(page: &mut Page, statements: &[Statement], is_full: bool) {
+    if statements.is_empty() {
+        return;
     }
-    writeln!(text, "\n{heading}")?;
-    lines.iter().try_for_each(|line| writeln!(text, "  {}", line.replace('\n', "\n  ")))
+    page.gap();
+    page.heading("steps");
+    for Statement { text, destructive } in statements {
+        if *destructive {
+            page.statement(2, (Style::Bad, "DESTRUCTIVE  "), text);
+        } else if is_full || text.chars().count() <= STATEMENT {
+            page.statement(2, (Style::Plain, ""), text);
+        } else {
+            page.statement(2, (Style::Plain, ""), &cut(text));
+        }
+    }
+}
+
+/// The beginning of a long statement, up to the end of one of its parts.
+fn cut(text: &str) -> String {
+    let end = text.char_indices().nth(STATEMENT).map_or(text.len(), |(at, _)| at);
+    let end = text[..end].rfind(", ").map_or(end, |comma| comma + 1);
+    let more = text[end..].chars().count() as u64;
+    format!("{} ... ({} more characters, --columns shows them)", &text[..end], grouped(more))
+}
+
+fn list(page: &mut Page, heading: &str, lines: &[String], style: Style) {
+    if lines.is_empty() {
+        return;
+    }
+    page.gap();
+    if style == Style::Strong {
+        page.heading(heading);
+    } else {
+        page.led(0, (style, heading), "");
+    }
+    for line in lines.iter().flat_map(|text| text.lines()) {
+        page.line(2, line);
+    }
 }

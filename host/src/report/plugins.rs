@@ -1,184 +1,315 @@
 //! Plugins, their descriptors, connections and findings as text.
 
-use std::fmt::{Result, Write};
-
+use serde::Serialize;
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Finding, KeyNeed, OptionKind, OptionScope, OptionSpec, TypeSupport,
-    WriterDescriptor,
+    ConflictEffect, Descriptor, Error, Finding, KeyNeed, OptionKind, OptionScope, OptionSpec,
+    TypeSupport, WriteModeSpec,
 };
 
+use super::{
+    page::{Cell, Page, Style},
+    summary::binary_size,
+};
 use crate::{
     catalog::{Entry, Status},
     job::ConnectionEntry,
+    nearest,
 };
 
+/// Words of a choice that a list of options shows.
+const WORDS: usize = 8;
+/// Where what a word stands for begins.
+const LABEL: usize = 12;
+
 /// All libraries as a table, with the reason where one is refused.
-pub(crate) fn list_plugins(entries: &[Entry]) -> String {
+pub(crate) fn list_plugins(page: &mut Page, entries: &[Entry]) {
     if entries.is_empty() {
-        return "no plugins found; name their folder with --plugins or TRANSLOAD_PLUGIN_PATH"
-            .into();
+        let text = "no plugins found; name their folder with --plugins or TRANSLOAD_PLUGIN_PATH";
+        return page.line(0, text);
     }
-    let mut rows = vec![["name", "version", "roles", "status", "library"].map(String::from)];
+    let mut rows = vec![head(["name", "version", "roles", "status", "library"])];
     for entry in entries {
         let roles: Vec<_> = entry.roles.iter().map(ToString::to_string).collect();
-        let status = match &entry.status {
-            Status::Ok => entry.note().map_or("ok".into(), |note| format!("ok, {note}")),
-            Status::Refused { reason } => format!("refused: {reason}"),
-            Status::Shadowed { by } => format!("shadowed by {}", by.display()),
+        let (status, style) = match &entry.status {
+            Status::Ok => {
+                (entry.note().map_or("ok".into(), |note| format!("ok, {note}")), Style::Good)
+            }
+            Status::Refused { reason } => (format!("refused: {reason}"), Style::Bad),
+            Status::Shadowed { by } => (format!("shadowed by {}", by.display()), Style::Warning),
         };
-        let version = entry.version.clone().unwrap_or_default();
-        let path = entry.path.display().to_string();
-        rows.push([entry.name.clone(), version, roles.join(", "), status, path]);
+        rows.push(vec![
+            entry.name.as_str().into(),
+            entry.version.clone().unwrap_or_default().into(),
+            roles.join(", ").into(),
+            Cell::styled(status, style),
+            entry.path.display().to_string().into(),
+        ]);
     }
-    table(&rows)
+    page.table(0, &rows);
 }
 
 /// All connections as a table.
-pub(crate) fn list_connections(entries: &[ConnectionEntry]) -> String {
+pub(crate) fn list_connections(page: &mut Page, entries: &[ConnectionEntry]) {
     if entries.is_empty() {
-        return "no connections found; define them in `connections.toml`, here, in \
-                ~/.config/transload or in /etc/transload"
-            .into();
+        return page.line(
+            0,
+            "no connections found; define them in `connections.toml`, here, in ~/.config/transload \
+             or in /etc/transload",
+        );
     }
-    let mut rows = vec![["name", "environment", "plugin", "file"].map(String::from)];
+    let mut rows = vec![head(["name", "environment", "plugin", "file"])];
     for entry in entries {
         let note = if entry.hidden { " (hidden by a nearer file)" } else { "" };
-        rows.push([
-            entry.name.clone(),
-            entry.environment.clone().unwrap_or_default(),
-            entry.plugin.clone().unwrap_or_default(),
-            format!("{}{note}", entry.file.display()),
+        rows.push(vec![
+            entry.name.as_str().into(),
+            entry.environment.clone().unwrap_or_default().into(),
+            entry.plugin.clone().unwrap_or_default().into(),
+            format!("{}{note}", entry.file.display()).into(),
         ]);
     }
-    table(&rows)
+    page.table(0, &rows);
+}
+
+fn head<const N: usize>(words: [&str; N]) -> Vec<Cell> {
+    words.map(|word| Cell::styled(word, Style::Strong)).to_vec()
 }
 
 /// The stages of a check, one per line.
-pub(crate) fn list_findings(findings: &[Finding]) -> String {
-    let mark = |finding: &Finding| if finding.ok { "ok" } else { "FAILED" }.to_owned();
-    let row = |finding: &Finding| [mark(finding), finding.stage.clone(), finding.detail.clone()];
-    table(&findings.iter().map(row).collect::<Vec<_>>())
+pub(crate) fn list_findings(page: &mut Page, findings: &[Finding]) {
+    let mark = |finding: &Finding| match finding.ok {
+        true => Cell::styled("ok", Style::Good),
+        false => Cell::styled("FAILED", Style::Bad),
+    };
+    let row = |finding: &Finding| {
+        vec![mark(finding), finding.stage.as_str().into(), finding.detail.as_str().into()]
+    };
+    page.table(0, &findings.iter().map(row).collect::<Vec<_>>());
 }
 
 /// Everything that a plugin declares.
-pub(crate) fn describe_plugin(descriptor: &Descriptor) -> String {
-    let mut text = String::new();
-    // Writing into a String cannot fail.
-    let _ = write_descriptor(&mut text, descriptor);
-    text.truncate(text.trim_end().len());
-    text
-}
-
-fn write_descriptor(text: &mut String, descriptor: &Descriptor) -> Result {
+pub(crate) fn describe_plugin(page: &mut Page, descriptor: &Descriptor) {
     let Descriptor { name, version, summary, vendor, .. } = descriptor;
     let vendor = if vendor.is_empty() { String::new() } else { format!(" by {vendor}") };
-    writeln!(text, "{name} {version}{vendor}\n{summary}")?;
-    write_options(text, "options of both roles", &descriptor.options)?;
+    page.heading(&format!("{name} {version}{vendor}"));
+    page.line(0, summary);
+    options(page, "options of both roles", &descriptor.options);
     if let Some(reader) = &descriptor.reader {
-        write_options(text, "reader's options", &reader.options)?;
-        write_types(text, "reader's types", &reader.types)?;
+        options(page, "reader's options", &reader.options);
     }
     if let Some(writer) = &descriptor.writer {
-        write_options(text, "writer's options", &writer.options)?;
-        write_modes(text, writer)?;
-        write_types(text, "writer's types", &writer.types)?;
+        options(page, "writer's options", &writer.options);
+        modes(page, &writer.modes);
     }
-    Ok(())
+    let types = [
+        ("reader", descriptor.reader.as_ref().map(|reader| &reader.types)),
+        ("writer", descriptor.writer.as_ref().map(|writer| &writer.types)),
+    ];
+    for (role, types) in types.into_iter().filter_map(|(role, types)| Some((role, types?))) {
+        let families: Vec<_> = types.iter().map(|support| support.logical.as_str()).collect();
+        page.gap();
+        page.heading(&format!("{role}'s types"));
+        page.line(2, &families.join(", "));
+    }
+    page.gap();
+    page.line(
+        0,
+        &format!(
+            "`transload plugin info {name} OPTION` shows one option, and \
+        `transload plugin info {name} types` the types of the store"
+        ),
+    );
+    if !descriptor.example.is_empty() {
+        page.gap();
+        page.heading("example of a job");
+        descriptor.example.lines().for_each(|line| page.line(2, line));
+    }
 }
 
-fn write_options(text: &mut String, heading: &str, options: &[OptionSpec]) -> Result {
-    if options.is_empty() {
-        return Ok(());
+/// What `plugin info PLUGIN OPTION` shows.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Detail<'a> {
+    /// An option of this name, for each role that has its own.
+    Options(Vec<PlacedOption<'a>>),
+    /// The types of each role.
+    Types {
+        /// Those of batches.
+        reader: &'a [TypeSupport],
+        /// Those that it accepts.
+        writer: &'a [TypeSupport],
+    },
+}
+
+/// An option and the sections of a job that it belongs to.
+#[derive(Serialize)]
+pub(crate) struct PlacedOption<'a> {
+    place: &'static str,
+    #[serde(flatten)]
+    option: &'a OptionSpec,
+}
+
+/// The option `key` of a plugin, or its `types`.
+///
+/// # Errors
+/// If the plugin has no such option.
+pub(crate) fn detail<'a>(descriptor: &'a Descriptor, key: &str) -> Result<Detail<'a>, Error> {
+    let found: Vec<_> = all_options(descriptor).filter(|placed| placed.option.key == key).collect();
+    match found.is_empty() {
+        false => Ok(Detail::Options(found)),
+        true if key == "types" => Ok(Detail::Types {
+            reader: descriptor.reader.as_ref().map_or(&[], |reader| &reader.types),
+            writer: descriptor.writer.as_ref().map_or(&[], |writer| &writer.types),
+        }),
+        true => Err(no_option(descriptor, key)),
     }
-    let row = |option: &OptionSpec| {
-        let mut doc = option.doc.clone();
-        if let Some(default) = &option.default {
-            doc += &format!(" (default {default})");
+}
+
+/// Puts it on a page.
+pub(crate) fn describe_detail(page: &mut Page, detail: &Detail<'_>) {
+    match detail {
+        Detail::Options(options) => options.iter().for_each(|placed| describe_one(page, placed)),
+        Detail::Types { reader, writer } => {
+            types(page, "reader", reader);
+            types(page, "writer", writer);
         }
-        let marks = [
-            (option.required, "required"),
-            (option.secret, "secret"),
-            (option.scope == OptionScope::Connection, "connection"),
-        ];
-        let marks: Vec<_> = marks.iter().filter(|mark| mark.0).map(|mark| mark.1).collect();
-        [option.key.clone(), kind(&option.kind), marks.join(", "), doc]
-    };
-    section(text, heading, &options.iter().map(row).collect::<Vec<_>>())
+    }
 }
 
-/// The type of an option, with its bounds or choices.
-fn kind(kind: &OptionKind) -> String {
+/// The error for an option that a plugin does not have.
+fn no_option(descriptor: &Descriptor, key: &str) -> Error {
+    let name = &descriptor.name;
+    let error = Error::options(format!("plugin `{name}` has no option `{key}`"));
+    let keys = all_options(descriptor).map(|placed| placed.option.key.as_str());
+    error.hint(match nearest::nearest(key, keys) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("`transload plugin info {name}` lists its options"),
+    })
+}
+
+fn all_options(descriptor: &Descriptor) -> impl Iterator<Item = PlacedOption<'_>> {
+    let reader = descriptor.reader.iter().flat_map(|reader| &reader.options);
+    let writer = descriptor.writer.iter().flat_map(|writer| &writer.options);
+    let both = descriptor.options.iter().map(|option| ("[reader] and [writer]", option));
+    both.chain(reader.map(|option| ("[reader]", option)))
+        .chain(writer.map(|option| ("[writer]", option)))
+        .map(|(place, option)| PlacedOption { place, option })
+}
+
+fn describe_one(page: &mut Page, placed: &PlacedOption<'_>) {
+    let PlacedOption { place, option } = placed;
+    page.heading(&option.key);
+    let place = match option.scope {
+        OptionScope::Connection => format!("{place}, or a connection"),
+        OptionScope::Job => (*place).to_owned(),
+    };
+    page.pair(2, "place", LABEL, &place);
+    page.pair(2, "type", LABEL, &kind(&option.kind, usize::MAX));
+    if let Some(default) = default(option) {
+        page.pair(2, "default", LABEL, &default);
+    }
+    let marks = marks(option);
+    if !marks.is_empty() {
+        page.pair(2, "note", LABEL, &marks.join(", "));
+    }
+    page.hung(2, (Style::Plain, ""), &option.doc, 2);
+    page.gap();
+}
+
+fn options(page: &mut Page, heading: &str, options: &[OptionSpec]) {
+    if options.is_empty() {
+        return;
+    }
+    page.gap();
+    page.heading(heading);
+    for option in options {
+        let mut words = vec![kind(&option.kind, WORDS)];
+        words.extend(marks(option).into_iter().map(str::to_owned));
+        if option.scope == OptionScope::Connection && !option.secret {
+            words.push("also in a connection".to_owned());
+        }
+        words.extend(default(option).map(|default| format!("default {default}")));
+        page.led(2, (Style::Label, &option.key), &format!("  ({})", words.join(", ")));
+        page.hung(6, (Style::Plain, ""), &option.doc, 6);
+    }
+}
+
+/// What is special about an option.
+fn marks(option: &OptionSpec) -> Vec<&'static str> {
+    let marks = [
+        (option.required, "required"),
+        (option.secret, "secret, best in a connection"),
+        (option.sql, "SQL"),
+    ];
+    marks.iter().filter(|mark| mark.0).map(|mark| mark.1).collect()
+}
+
+/// The default as a job would write it.
+fn default(option: &OptionSpec) -> Option<String> {
+    let default = option.default.as_ref()?;
+    Some(match (&option.kind, default.as_u64()) {
+        (OptionKind::Size, Some(size)) => format!("\"{}\"", binary_size(size)),
+        _ => default.to_string(),
+    })
+}
+
+/// The type of an option, with its bounds or choices, of which at most `words` are named.
+fn kind(kind: &OptionKind, words: usize) -> String {
     match kind {
         OptionKind::Text => "text".into(),
         OptionKind::Boolean => "true or false".into(),
         OptionKind::Integer { min, max } => match (*min, *max) {
             (min, i64::MAX) => format!("integer from {min}"),
-            (min, max) => format!("integer {min} to {max}"),
+            (min, max) => format!("integer from {min} to {max}"),
         },
-        OptionKind::Float { min, max } => format!("number {min} to {max}"),
-        OptionKind::Size => "size".into(),
-        OptionKind::Duration => "duration".into(),
-        OptionKind::Choice(words) => words.join(" | "),
+        OptionKind::Float { min, max } => format!("number from {min} to {max}"),
+        OptionKind::Size => "size such as \"64 MiB\"".into(),
+        OptionKind::Duration => "duration such as \"30 s\"".into(),
+        OptionKind::Choice(choices) if choices.len() > words => {
+            format!("{} and {} more", choices[..words].join(" | "), choices.len() - words)
+        }
+        OptionKind::Choice(choices) => choices.join(" | "),
         OptionKind::Path => "path".into(),
-        OptionKind::Paths => "path or paths".into(),
-        OptionKind::List => "text or list".into(),
-        OptionKind::Map => "table".into(),
+        OptionKind::Paths => "path or list of paths".into(),
+        OptionKind::List => "text or list of texts".into(),
+        OptionKind::Map => "table of texts".into(),
         _ => "other".into(),
     }
 }
 
-fn write_modes(text: &mut String, writer: &WriterDescriptor) -> Result {
-    let row = |mode: &transload_plugin_api::WriteModeSpec| {
+fn modes(page: &mut Page, modes: &[WriteModeSpec]) {
+    page.gap();
+    page.heading("write modes, the default first");
+    for mode in modes {
         let needs = match mode.needs {
             KeyNeed::Nothing => "no key needed",
             KeyNeed::UniqueKey => "needs a primary or unique key",
             KeyNeed::PrimaryKey => "needs a primary key",
         };
         let conflict = match mode.conflict {
-            ConflictEffect::Dirty => "a conflict is a dirty row",
-            ConflictEffect::Skip => "a conflict is skipped",
-            ConflictEffect::Update => "a conflict updates",
-            ConflictEffect::Replace => "a conflict replaces",
+            ConflictEffect::Dirty => "an existing key makes the row dirty",
+            ConflictEffect::Skip => "rows with an existing key are skipped",
+            ConflictEffect::Update => "rows with an existing key update it",
+            ConflictEffect::Replace => "rows with an existing key replace it",
             ConflictEffect::None => "no conflicts",
         };
-        [
-            mode.mode.word().to_owned(),
-            needs.to_owned(),
-            conflict.to_owned(),
-            format!("at best {}", mode.guarantee.word()),
-            mode.doc.clone(),
+        let words = format!("  ({needs}; {conflict}; at best {})", mode.guarantee.word());
+        page.led(2, (Style::Label, mode.mode.word()), &words);
+        page.hung(6, (Style::Plain, ""), &mode.doc, 6);
+    }
+}
+
+fn types(page: &mut Page, role: &str, types: &[TypeSupport]) {
+    if types.is_empty() {
+        return;
+    }
+    page.heading(&format!("{role}'s types"));
+    let row = |support: &TypeSupport| {
+        vec![
+            Cell::from(support.logical.as_str()),
+            support.native.join(", ").into(),
+            support.note.as_str().into(),
         ]
     };
-    section(
-        text,
-        "write modes, the default first",
-        &writer.modes.iter().map(row).collect::<Vec<_>>(),
-    )
-}
-
-fn write_types(text: &mut String, heading: &str, types: &[TypeSupport]) -> Result {
-    let row = |support: &TypeSupport| {
-        [support.logical.clone(), support.native.join(", "), support.note.clone()]
-    };
-    section(text, heading, &types.iter().map(row).collect::<Vec<_>>())
-}
-
-fn section<const N: usize>(text: &mut String, heading: &str, rows: &[[String; N]]) -> Result {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    writeln!(text, "\n{heading}")?;
-    table(rows).lines().try_for_each(|line| writeln!(text, "  {line}"))
-}
-
-/// Pads each column to its widest cell, except the last.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<_> = (0..N).map(|column| width(column).unwrap_or(0)).collect();
-    let line = |row: &[String; N]| {
-        let cell = |(cell, width): (&String, &usize)| format!("{cell:width$}");
-        let cells: Vec<_> = row.iter().zip(&widths).map(cell).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    page.table(2, &types.iter().map(row).collect::<Vec<_>>());
+    page.gap();
 }

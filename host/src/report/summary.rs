@@ -1,131 +1,191 @@
 //! A report as a few lines of text.
 
-use std::fmt::Write as _;
+use transload_plugin_api::{Count, Counters};
 
-use transload_plugin_api::Count;
-
-use super::{Bottleneck, Report};
+use super::{
+    Bottleneck, Report,
+    page::{Page, Style},
+};
 use crate::{Exit, escape};
 
-/// Warnings shown; the report has all of them.
+/// Warnings of the run shown; the report has all of them.
 const WARNINGS: usize = 10;
+/// Files and parameters named; the report has all of them.
+const NAMED: usize = 5;
+/// Where what a word stands for begins.
+const LABEL: usize = 14;
 
-/// The report as text, without a final line break.
-pub(crate) fn summary(report: &Report) -> String {
-    let mut text = String::new();
-    // Writing into a String cannot fail.
-    let _ = write_summary(&mut text, report);
-    text
-}
-
-fn write_summary(text: &mut String, report: &Report) -> std::fmt::Result {
-    let ended = match report.status {
-        Exit::Done => "done",
-        Exit::Interrupted | Exit::Terminated => "stopped",
-        _ => "failed",
-    };
-    let env = report.environment.as_ref().map(|env| format!(", environment {env}"));
-    writeln!(
-        text,
-        "{} {ended} in {}  (run {}{})",
-        report.job,
-        duration(report.elapsed_ms),
-        report.run,
-        env.unwrap_or_default()
-    )?;
-    let rows = &report.rows;
-    if report.discarded > 0 {
-        let discarded = grouped(report.discarded);
-        writeln!(text, "  rows        none written; {discarded} were staged and not published")?;
-    } else {
-        writeln!(
-            text,
-            "  rows        {} read = {} inserted + {} updated + {} skipped + {} dirty",
-            grouped(rows.read),
-            grouped(rows.inserted),
-            grouped(rows.updated),
-            grouped(rows.skipped),
-            grouped(rows.dirty)
-        )?;
-    }
-    if report.dirty_met > rows.dirty {
-        writeln!(
-            text,
-            "  dirty met   {} (their chunk was rolled back)",
-            grouped(report.dirty_met)
-        )?;
-    }
-    writeln!(
-        text,
-        "  rate        {} rows/s, {}/s read",
-        grouped(report.rows_per_second),
-        bytes(report.bytes_per_second)
-    )?;
+/// Puts a report on a page.
+pub(crate) fn summary(page: &mut Page, report: &Report) {
+    title(page, report);
+    let mut line = |label: &str, text: &str| page.pair(2, label, LABEL, text);
+    let Report { rows_read, dirty_met, discarded, .. } = *report;
+    line("rows", &rows(rows_read, &report.rows, dirty_met, discarded));
+    let (rate, speed) = (grouped(report.rows_per_second), bytes(report.bytes_per_second));
+    line("rate", &format!("{rate} rows/s, {speed}/s read"));
     if report.replays > 0 {
-        let times = grouped(report.replays);
-        writeln!(text, "  replays     {times} (a chunk was rolled back and written again)")?;
+        let chunks = plural(report.replays, "chunk was", "chunks were");
+        line("retried", &format!("{chunks} rolled back and written again"));
     }
-    writeln!(text, "  bottleneck  {}", bottleneck(&report.bottleneck))?;
+    line("bottleneck", &bottleneck(&report.bottleneck));
     for (side, counts) in [("source", &report.counts.reader), ("target", &report.counts.writer)] {
-        if let Some(words) = trouble(counts) {
-            writeln!(text, "  trouble     at the {side}: {words}")?;
-        }
+        trouble(side, counts).iter().for_each(|words| line("trouble", words));
     }
-    writeln!(
-        text,
-        "  target      {} by {}, {}",
-        escape::line(&report.target),
-        report.write_mode,
-        report.guarantee
-    )?;
-    for sentence in &report.remains {
-        writeln!(text, "  left        {}", escape::line(sentence))?;
-    }
-    for warning in report.warnings.iter().take(WARNINGS) {
-        writeln!(text, "  warning     {}", escape::line(warning))?;
-    }
-    if let Some(more) = report.warnings.len().checked_sub(WARNINGS).filter(|more| *more > 0) {
-        writeln!(text, "  warning     and {more} more in the report")?;
-    }
+    line("inputs", &inputs(report));
+    let target = escape::line(&report.target);
+    line("target", &format!("{target} ({}, {})", report.write_mode, report.guarantee));
+    report.remains.iter().for_each(|sentence| line("left", sentence));
+    warnings(page, report);
+    let mut line = |label: &str, text: &str| page.pair(2, label, LABEL, text);
     for file in &report.dirty_files {
-        writeln!(text, "  dirty rows  {}", file.display())?;
+        line("dirty rows", &file.display().to_string());
     }
-    write!(text, "  report      {}", report.folder.join("report.json").display())
+    line("report", &report.folder.join("report.json").display().to_string());
 }
 
-/// `3 requests throttled, 1 connections broken (of 120 requests)`; `None` if there is no trouble.
-fn trouble(counts: &[Count]) -> Option<String> {
-    let words = |trouble: bool| {
-        let shown = |count: &&Count| count.value > 0 && count.left_out.is_none();
-        let met = counts.iter().filter(shown).filter(|count| count.trouble == trouble);
-        met.map(|count| format!("{} {}", grouped(count.value), count.name.replace('_', " ")))
-            .collect::<Vec<_>>()
-            .join(", ")
+fn title(page: &mut Page, report: &Report) {
+    let (ended, style) = match report.status {
+        Exit::Done => ("done", Style::Good),
+        Exit::Interrupted | Exit::Terminated => ("stopped", Style::Warning),
+        _ => ("failed", Style::Bad),
     };
-    match (words(true), words(false)) {
-        (met, _) if met.is_empty() => None,
-        (met, all) if all.is_empty() => Some(met),
-        (met, all) => Some(format!("{met} (of {all})")),
+    let Report { job, run, environment, .. } = report;
+    let env = environment.as_ref().map(|env| format!(", environment {env}")).unwrap_or_default();
+    let time = duration(report.elapsed_ms);
+    page.led(0, (style, &format!("{job} {ended}")), &format!(" in {time}  (run {run}{env})"));
+}
+
+/// What became of all rows that were read. `dirty_met` counts those of chunks rolled back, too.
+fn rows(rows_read: u64, rows: &Counters, dirty_met: u64, discarded: u64) -> String {
+    let read = rows_read.max(rows.read);
+    let lost = read - rows.read;
+    let refused = dirty_met.saturating_sub(rows.dirty);
+    let refused = match refused {
+        0 => String::new(),
+        refused => format!("{} refused, and their chunk was rolled back", grouped(refused)),
+    };
+    if discarded > 0 {
+        let staged = grouped(discarded);
+        return format!("{} read, none kept: {staged} staged and not published", grouped(read));
     }
+    if rows.read == 0 && lost > 0 {
+        let why = if refused.is_empty() { "rolled back".to_owned() } else { refused };
+        return format!("{} read, none kept: {why}", grouped(read));
+    }
+    let mut parts = outcomes(rows);
+    if lost > 0 {
+        let why = if refused.is_empty() { "rolled back" } else { &refused };
+        parts.push(format!("{} not kept ({why})", grouped(lost)));
+    }
+    if parts.is_empty() {
+        return format!("{} read", grouped(read));
+    }
+    format!("{} read = {}", grouped(read), parts.join(" + "))
+}
+
+/// `49,960 inserted`, `40 dirty`: without what is 0.
+fn outcomes(rows: &Counters) -> Vec<String> {
+    let Counters { inserted, updated, skipped, dirty, .. } = *rows;
+    let counts =
+        [(inserted, "inserted"), (updated, "updated"), (skipped, "skipped"), (dirty, "dirty")];
+    let met = counts.iter().filter(|(rows, _)| *rows > 0);
+    met.map(|(rows, word)| format!("{} {word}", grouped(*rows))).collect()
+}
+
+/// What the run was made from.
+fn inputs(report: &Report) -> String {
+    let mut parts = vec![report.inputs.file.display().to_string()];
+    let parameters = &report.inputs.parameters;
+    parts.extend(parameters.iter().take(NAMED).map(|(name, value)| format!("{name}={value}")));
+    if parameters.len() > NAMED {
+        parts.push(format!("{} more parameters", parameters.len() - NAMED));
+    }
+    if let Some(files) = &report.files {
+        let named = if files.first.len() > NAMED { 1 } else { NAMED };
+        let named = files
+            .first
+            .iter()
+            .take(named)
+            .map(|name| name.rsplit('/').next().unwrap_or(name).to_owned());
+        let mut named: Vec<_> = named.collect();
+        if files.count > named.len() as u64 {
+            named.push(format!("and {} more", grouped(files.count - named.len() as u64)));
+        }
+        parts.push(format!("{}: {}", plural(files.count, "file", "files"), named.join(", ")));
+    }
+    parts.join(", ")
+}
+
+/// Warnings of the plan are counted: it was seen, or can be. Those of the run are shown.
+fn warnings(page: &mut Page, report: &Report) {
+    if report.plan_warnings > 0 {
+        let warnings = plural(report.plan_warnings as u64, "warning", "warnings");
+        let job = report.inputs.file.display();
+        page.pair(2, "plan", LABEL, &format!("{warnings}: transload plan {job}"));
+    }
+    let of_run = &report.warnings[report.plan_warnings.min(report.warnings.len())..];
+    for warning in of_run.iter().take(WARNINGS) {
+        let label = format!("{:1$}", "warning", LABEL - 2);
+        page.hung(2, (Style::Warning, &label), warning, LABEL);
+    }
+    if let Some(more) = of_run.len().checked_sub(WARNINGS).filter(|more| *more > 0) {
+        page.pair(2, "", LABEL, &format!("and {more} more warnings in the report"));
+    }
+}
+
+/// `1 of 322 requests to the target failed and was retried`, for each kind of trouble that was met.
+fn trouble(side: &str, counts: &[Count]) -> Vec<String> {
+    let met = counts.iter().filter(|count| count.trouble && count.value > 0);
+    met.filter(|count| count.left_out.is_none())
+        .map(|count| {
+            let (noun, what) = count.name.split_once('_').unwrap_or((&count.name, "failed"));
+            let what = what.replace('_', " ");
+            let all = counts.iter().find(|all| !all.trouble && all.name == noun);
+            let of = all.map(|all| format!(" of {}", grouped(all.value))).unwrap_or_default();
+            let is_one = count.value == 1;
+            let noun = if is_one && all.is_none() { noun.trim_end_matches('s') } else { noun };
+            let was = if is_one { "was" } else { "were" };
+            let what = match what.as_str() {
+                "failed" => format!("failed and {was} retried"),
+                what => format!("{was} {what}"),
+            };
+            format!("{}{of} {noun} to the {side} {what}", grouped(count.value))
+        })
+        .collect()
 }
 
 fn bottleneck(bottleneck: &Bottleneck) -> String {
     let percent = |share: f64| (share * 100.0).round();
     match bottleneck.side {
         "writer" => {
-            format!(
-                "the writer: reading waited for it {} % of the time",
-                percent(bottleneck.reader_waited)
-            )
+            let idle = percent(bottleneck.reader_waited);
+            format!("writer (the reader was idle {idle} % of the time)")
         }
         "reader" => {
-            format!(
-                "the reader: writing waited for it {} % of the time",
-                percent(bottleneck.writer_waited)
-            )
+            let idle = percent(bottleneck.writer_waited);
+            format!("reader (the writer was idle {idle} % of the time)")
         }
-        _ => "neither side waited for the other".to_owned(),
+        "limit" => {
+            let held = percent(bottleneck.limit_waited);
+            format!("the job's own limit (it held the reader {held} % of the time)")
+        }
+        side => side.to_owned(),
     }
+}
+
+/// `1 file`, `3 files`
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
+/// `16 MiB`, by powers of 1024, as job files write sizes; exact.
+pub(super) fn binary_size(size: u64) -> String {
+    for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if size > 0 && size.is_multiple_of(factor) {
+            return format!("{} {unit}", size / factor);
+        }
+    }
+    format!("{size} B")
 }
 
 /// `1,234,567`
@@ -175,12 +235,37 @@ mod tests {
                 Count::trouble("connections_broken", broken),
             ]
         };
-        assert_eq!(trouble(&[]), None);
-        assert_eq!(trouble(&counts(0, 0)), None);
-        let words = "3 requests throttled (of 1,200 requests)";
-        assert_eq!(trouble(&counts(3, 0)).as_deref(), Some(words));
-        let words = "3 requests throttled, 1 connections broken";
-        assert_eq!(trouble(&counts(3, 1)[1..]).as_deref(), Some(words));
+        assert!(trouble("source", &[]).is_empty());
+        assert!(trouble("source", &counts(0, 0)).is_empty());
+        let words = "3 of 1,200 requests to the source were throttled";
+        assert_eq!(trouble("source", &counts(3, 0)), [words]);
+        let words = "1 connection to the target was broken";
+        assert_eq!(trouble("target", &counts(0, 1)), [words]);
+        let failed = [Count::new("requests", 322), Count::trouble("requests_failed", 1)];
+        let words = "1 of 322 requests to the target failed and was retried";
+        assert_eq!(trouble("target", &failed), [words]);
+    }
+
+    #[test]
+    fn rows_add_up_also_if_they_are_not_kept() {
+        let kept =
+            |read, inserted, dirty| Counters { read, inserted, dirty, ..Counters::default() };
+        assert_eq!(rows(0, &kept(0, 0, 0), 0, 0), "0 read");
+        assert_eq!(
+            rows(50_000, &kept(50_000, 49_960, 40), 40, 0),
+            "50,000 read = 49,960 inserted + 40 dirty"
+        );
+        assert_eq!(
+            rows(50_000, &kept(0, 0, 0), 8_192, 0),
+            "50,000 read, none kept: 8,192 refused, and their chunk was rolled back"
+        );
+        assert_eq!(rows(9, &kept(0, 0, 0), 0, 0), "9 read, none kept: rolled back");
+        assert_eq!(rows(9, &kept(0, 0, 0), 0, 5), "9 read, none kept: 5 staged and not published");
+        assert_eq!(
+            rows(180_000, &kept(114_688, 114_688, 0), 1, 0),
+            "180,000 read = 114,688 inserted + 65,312 not kept (1 refused, and their chunk was \
+             rolled back)"
+        );
     }
 
     #[test]
@@ -190,6 +275,8 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(12_345_678), "12.3 MB");
+        assert_eq!(binary_size(16 << 20), "16 MiB");
+        assert_eq!(binary_size(1_000), "1000 B");
         assert_eq!(duration(420), "0.42 s");
         assert_eq!(duration(245_000), "4 min 05 s");
     }

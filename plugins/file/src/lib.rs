@@ -32,10 +32,22 @@ pub struct FilePlugin;
 /// at its end.
 const CHUNK_BYTES: u64 = 2 << 20;
 
+/// What help shows: a folder of compressed CSV files becomes one Parquet file.
+const EXAMPLE: &str = r#"[reader]
+plugin = "file"
+path = "orders/*.csv.gz"
+delimiter = ";"
+
+[writer]
+plugin = "file"
+path = "orders.parquet"
+"#;
+
 impl Plugin for FilePlugin {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "file".to_owned(),
+            example: EXAMPLE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "CSV, JSON and Parquet files, plain or compressed".to_owned(),
             reader: Some(ReaderDescriptor {

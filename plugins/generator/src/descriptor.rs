@@ -7,9 +7,21 @@ use transload_plugin_api::{
 
 use crate::options::{reader_specs, writer_specs};
 
+/// What help shows: a million rows for a first try.
+const EXAMPLE: &str = r#"[reader]
+plugin = "generator"
+rows = 1_000_000
+specs = { id = "int64", name = "text", price = "decimal(10,2)" }
+
+[writer]
+plugin = "file"
+path = "rows.csv"
+"#;
+
 pub(crate) fn descriptor() -> Descriptor {
     Descriptor {
         name: "generator".to_owned(),
+        example: EXAMPLE.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         summary: "generates rows of any schema; as a target, counts rows and computes checksums"
             .to_owned(),

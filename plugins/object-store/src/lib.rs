@@ -54,10 +54,23 @@ use transload_plugin_api::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ObjectStorePlugin;
 
+/// What help shows: files of a bucket are read, and only those of some partitions.
+const EXAMPLE: &str = r#"[reader]
+plugin = "object-store"
+url = "s3://shop-data/orders/"
+region = "eu-central-1"
+partition_filter = "day >= 2026-11-01"
+
+[writer]
+plugin = "file"
+path = "orders.csv"
+"#;
+
 impl Plugin for ObjectStorePlugin {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "object-store".to_owned(),
+            example: EXAMPLE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "files in S3, Azure Blob Storage, Google Cloud Storage or a local folder"
                 .to_owned(),

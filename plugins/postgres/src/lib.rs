@@ -73,10 +73,27 @@ use transload_plugin_api::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PostgresPlugin;
 
+/// What help shows: a CSV file updates the rows of a table by its key.
+const EXAMPLE: &str = r#"[reader]
+plugin = "file"
+path = "orders.csv"
+
+[writer]
+plugin = "postgres"
+host = "localhost"
+database = "shop"
+user = "loader"
+password = { env = "SHOP_PASSWORD" }
+table = "orders"
+write_mode = "upsert"
+key = ["id"]
+"#;
+
 impl Plugin for PostgresPlugin {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "postgres".to_owned(),
+            example: EXAMPLE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of a PostgreSQL database".to_owned(),
             dialect: Dialect::Postgres,

@@ -50,10 +50,23 @@ use transload_plugin_api::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SqlitePlugin;
 
+/// What help shows: a CSV file is added to a table, which is created if it does not exist.
+const EXAMPLE: &str = r#"[reader]
+plugin = "file"
+path = "orders.csv"
+
+[writer]
+plugin = "sqlite"
+path = "shop.db"
+table = "orders"
+create_table = true
+"#;
+
 impl Plugin for SqlitePlugin {
     fn descriptor(&self) -> Descriptor {
         Descriptor {
             name: "sqlite".to_owned(),
+            example: EXAMPLE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables of an SQLite database file".to_owned(),
             dialect: Dialect::Sqlite,

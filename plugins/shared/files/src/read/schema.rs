@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use transload_formats::{
     CsvDialect, Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, produced,
 };
-use transload_plugin_api::{Column, Error, Result, SourceSchema, code};
+use transload_plugin_api::{Column, Error, Result, SourceFiles, SourceSchema, code};
 use transload_values::CellWords;
 
 use super::{
@@ -71,7 +71,8 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     notes.extend(dialect.1);
     notes.extend(of_folders);
     notes.extend(listing.notes.iter().cloned());
-    let schema = SourceSchema { columns, notes, warnings, open, ..SourceSchema::default() };
+    let files = Some(SourceFiles::new(files.iter().map(|file| file.name.as_str())));
+    let schema = SourceSchema { columns, notes, warnings, open, files, ..SourceSchema::default() };
     Ok(Columns { schema, names, dialect: dialect.0 })
 }
 
