@@ -192,3 +192,52 @@ fn formats_that_cannot_be_meant_are_refused() {
         assert!(text.contains(message), "{text}");
     }
 }
+
+/// Real bytes of several encodings: each hint, written into the job, reads the file.
+#[test]
+fn the_encoding_of_bytes_that_are_not_utf8_is_named() {
+    let gbk = b"id,\xbf\xcd\xbb\xa7\n1,\xcd\xf5\xce\xb0\n2,\xc0\xee\xc4\xc8\n";
+    let header = workplace(gbk, "");
+    refused(&header, 1, "name of column 2 is not UTF-8", "is it GBK? encoding = \"gbk\"");
+    put_job(&header, "in.csv", "encoding = \"gbk\"");
+    run(&header).exits(0);
+    assert_eq!(header.sqlite("target.db", "SELECT * FROM t"), ["1|'王伟'", "2|'李娜'"]);
+    let rows = b"id,name\n1,\xcd\xf5\xce\xb0\n2,\xb1\xb1\xbe\xa9\xb5\xc4\xbf\xcd\xbb\xa7\n";
+    let rows = workplace(rows, "");
+    let ended = run(&rows);
+    let text = ended.exits(3).stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("`in.csv` is not UTF-8: encoding = \"gbk\" may be right"), "{text}");
+    assert!(text.contains("is it GBK? encoding = \"gbk\""), "{text}");
+}
+
+#[test]
+fn a_byte_order_mark_says_the_encoding() {
+    let units = "\u{feff}id;name\n1;王伟\n".encode_utf16();
+    let little: Vec<u8> = units.clone().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = units.flat_map(u16::to_be_bytes).collect();
+    for file in [little, big] {
+        let workplace = workplace(file, "");
+        notes_say(&workplace, "encoding \"utf-16\" (from the byte order mark)");
+        run(&workplace).exits(0);
+        assert_eq!(workplace.sqlite("target.db", "SELECT * FROM t"), ["1|'王伟'"]);
+    }
+}
+
+#[test]
+fn dates_and_numbers_are_written_in_the_forms_of_the_job() {
+    let workplace = Workplace::new();
+    workplace.put(
+        "in.csv",
+        "day,at,amount\n2026-12-31,2026-12-31 07:05:00,1234.50\n2026-12-31,2026-12-31 07:05:01,1\n",
+    );
+    let job = "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n\
+               [writer]\nplugin = \"file\"\npath = \"out.csv\"\ndate_format = \"%d.%m.%Y\"\n\
+               timestamp_format = \"%d.%m.%Y %H:%M\"\ndecimal_comma = true\n[dirty]\nmax_rows = 1\n";
+    workplace.put("job.toml", job);
+    let ended = run(&workplace);
+    ended.exits(0);
+    assert_eq!(
+        workplace.read("out.csv"),
+        "day,at,amount\n31.12.2026,31.12.2026 07:05,\"1234,50\"\n"
+    );
+}

@@ -7,6 +7,8 @@ use encoding_rs::{Decoder, DecoderResult, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use transload_plugin_api::{Error, Result, code};
 
+use crate::guess;
+
 /// The character encoding of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -205,7 +207,7 @@ impl Transcoder {
                 let read = transcode(decoder, piece, last, out);
                 let lines = memchr::memchr_iter(b'\n', &out[before..]).count() as u64;
                 self.line += lines;
-                read.map_err(|wrong| self.refuse(wrong))?;
+                read.map_err(|wrong| self.refuse(wrong, piece))?;
             }
         }
         self.offset += piece.len() as u64;
@@ -224,12 +226,14 @@ impl Transcoder {
     }
 
     /// `back`: where the invalid sequence begins, counted from the start of the piece.
-    fn refuse(&self, back: i64) -> Error {
+    fn refuse(&self, back: i64, piece: &[u8]) -> Error {
         let byte = self.offset.saturating_add_signed(back);
         Error::data(format!("bytes that are not `{}`", self.name))
             .with_code(code::FORMAT_ENCODING)
             .at(format!("line {}, byte {byte}", self.line))
-            .hint("set the file's actual `encoding`")
+            .hint(
+                guess::hint(piece).unwrap_or_else(|| "set the file's actual `encoding`".to_owned()),
+            )
     }
 }
 

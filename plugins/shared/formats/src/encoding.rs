@@ -5,6 +5,7 @@ use std::io::Write;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, Error, Result, schema_of};
+use transload_values::Forms;
 
 use crate::{
     BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, FileName, Format, JsonEncoder,
@@ -17,6 +18,7 @@ pub struct Encoding {
     format: Format,
     compression: Compression,
     dialect: CsvDialect,
+    forms: Forms,
     binary: BinaryText,
     parquet: ParquetOptions,
     extension: String,
@@ -36,9 +38,9 @@ impl Encoding {
             _ => options.compression.or(|| Ok(name.compression()))?,
         };
         let parquet = options.parquet()?;
-        let dialect = options.dialect(name.is_tsv())?;
+        let (dialect, forms) = (options.dialect(name.is_tsv())?, options.forms()?);
         let extension = format!("{}{}", format.extension(), compression.extension());
-        Ok(Self { format, compression, dialect, binary: options.binary, parquet, extension })
+        Ok(Self { format, compression, dialect, forms, binary: options.binary, parquet, extension })
     }
 
     /// The format.
@@ -67,7 +69,7 @@ impl Encoding {
     /// [`transload_plugin_api::ErrorKind::Unsupported`] for a type that the format cannot hold.
     pub fn encoder(&self, columns: &[Column]) -> Result<Box<dyn Encoder>> {
         Ok(match self.format {
-            Format::Csv => Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?),
+            Format::Csv => Box::new(self.csv(columns)?),
             Format::Jsonl => Box::new(self.json(JsonShape::Lines, columns)),
             Format::Json => Box::new(self.json(JsonShape::Array, columns)),
             Format::Parquet => Box::new(ParquetEncoder::new(&self.parquet, columns)?),
@@ -80,10 +82,15 @@ impl Encoding {
     /// As [`Encoding::encoder`].
     pub fn line_encoder(&self, columns: &[Column]) -> Result<Option<Box<dyn LineEncoder>>> {
         Ok(match self.format {
-            Format::Csv => Some(Box::new(CsvEncoder::new(&self.dialect, columns, self.binary)?)),
+            Format::Csv => Some(Box::new(self.csv(columns)?)),
             Format::Jsonl => Some(Box::new(self.json(JsonShape::Lines, columns))),
             Format::Json | Format::Parquet => None,
         })
+    }
+
+    fn csv(&self, columns: &[Column]) -> Result<CsvEncoder> {
+        let encoder = CsvEncoder::new(&self.dialect, columns, self.binary)?;
+        Ok(encoder.with_forms(self.forms.clone()))
     }
 
     fn json(&self, shape: JsonShape, columns: &[Column]) -> JsonEncoder {

@@ -15,6 +15,7 @@ pub(crate) struct FormOptions {
     timestamp_format: Option<String>,
     decimal_comma: bool,
     thousands: Option<String>,
+    #[serde(default)]
     column_formats: BTreeMap<String, String>,
 }
 
@@ -124,7 +125,7 @@ fn example(text: &str) -> Option<Separators> {
     Some(Separators { decimal_comma, thousands })
 }
 
-/// The specs of [`FormOptions`].
+/// The specs of [`FormOptions`] for a reader.
 pub(crate) fn form_specs() -> Vec<OptionSpec> {
     let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc);
     vec![
@@ -144,6 +145,22 @@ pub(crate) fn form_specs() -> Vec<OptionSpec> {
             "The form of single columns: a pattern, the number 1234.56 (`1.234,56`), or the words \
              for true and false (`yes/no`)",
         ),
+    ]
+}
+
+/// The specs of [`FormOptions`] for a writer, which writes no groups of digits.
+pub(crate) fn written_form_specs() -> Vec<OptionSpec> {
+    let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc);
+    vec![
+        text("date_format", "CSV: the form of dates: `%d.%m.%Y`; default: ISO 8601"),
+        text("time_format", "CSV: the form of times: `%H:%M:%S`; default: ISO 8601"),
+        text(
+            "timestamp_format",
+            "CSV: the form of timestamps; with `%z` or `%s` that of `timestamptz`, in UTC; a value \
+             that it would cut makes its row dirty; default: ISO 8601",
+        ),
+        OptionSpec::new("decimal_comma", OptionKind::Boolean, "CSV: write a decimal comma")
+            .default(false),
     ]
 }
 

@@ -19,7 +19,7 @@
 //! | `random_access` | a file whose bytes can be read in any order |
 //! | `row_numbers` | the lines of the rows of a batch |
 //! | `compression` | compressed streams, known by their first bytes |
-//! | `charset` | other encodings to UTF-8, strictly |
+//! | `charset`, `guess` | other encodings to UTF-8, strictly; which one a text may have |
 //! | `csv` | dialect, head, boundaries, [`CsvDecoder`], [`CsvEncoder`] |
 //! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
 //! | `parquet` | [`ParquetFile`], [`ParquetDecoder`], [`ParquetEncoder`] |
@@ -57,6 +57,7 @@ mod csv;
 mod encoding;
 mod format;
 mod forms;
+mod guess;
 mod infer;
 mod json;
 mod options;
@@ -76,6 +77,7 @@ pub use csv::{
 };
 pub use encoding::Encoding;
 pub use format::{FileName, Format, FormatChoice};
+pub use guess::guess;
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
 pub use options::{CompressionChoice, ReadOptions, WriteOptions, read_specs, write_specs};

@@ -11,7 +11,7 @@ use transload_values::{ColumnForm, Forms};
 use crate::{
     BinaryText, CellWords, Charset, Compression, CsvDialect, CsvSaid, FormatChoice, Invalid,
     MAX_RECORD, ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys, charset,
-    forms::{FormOptions, form_specs},
+    forms::{FormOptions, form_specs, written_form_specs},
 };
 
 /// The compression that a job sets for its files.
@@ -61,8 +61,8 @@ pub struct ReadOptions {
     pub format: FormatChoice,
     /// How text files are compressed.
     pub compression: CompressionChoice,
-    /// The encoding of text files.
-    pub encoding: Charset,
+    /// The encoding of text files; none: UTF-8, or UTF-16 where a byte order mark says it.
+    pub encoding: Option<Charset>,
     /// How bytes that are not UTF-8 are read.
     pub invalid: Invalid,
     /// Number of rows from which types are inferred, over all files.
@@ -114,6 +114,8 @@ pub struct WriteOptions {
     statistics: ParquetStatistics,
     page_checksums: bool,
     page_bytes: usize,
+    #[serde(flatten)]
+    form_options: FormOptions,
 }
 
 impl ReadOptions {
@@ -141,9 +143,21 @@ impl ReadOptions {
         }
     }
 
-    /// Whether the text is exactly the decompressed bytes.
+    /// Whether the text is exactly the decompressed bytes, unless a byte order mark says another
+    /// encoding.
     pub fn is_utf8(&self) -> bool {
-        (self.encoding, self.invalid) == (Charset::Utf8, Invalid::Dirty)
+        self.is_utf8_in(self.encoding.unwrap_or_default())
+    }
+
+    /// Whether the text of a file in this encoding is exactly the decompressed bytes.
+    pub fn is_utf8_in(&self, encoding: Charset) -> bool {
+        (encoding, self.invalid) == (Charset::Utf8, Invalid::Dirty)
+    }
+
+    /// The encoding of a file whose text begins with these bytes, two or more of them.
+    pub fn encoding_of(&self, start: &[u8]) -> Charset {
+        let marked = start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF");
+        self.encoding.unwrap_or(if marked { Charset::Utf16 } else { Charset::Utf8 })
     }
 
     /// What happens to JSON keys that were not in the sample. A job that names its columns leaves
@@ -203,6 +217,7 @@ impl WriteOptions {
     pub fn parse(options: &Options) -> Result<Self> {
         let options: Self = options.parse(&write_specs())?;
         options.dialect(false)?;
+        options.forms()?;
         Ok(options)
     }
 
@@ -236,6 +251,14 @@ impl WriteOptions {
             page_bytes: self.page_bytes,
             max_record: self.max_record,
         })
+    }
+
+    /// How dates, times and numbers are written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for a pattern that is wrong.
+    pub(crate) fn forms(&self) -> Result<Forms> {
+        self.form_options.forms()
     }
 
     /// As [`ReadOptions::dialect`].
@@ -281,10 +304,11 @@ pub fn read_specs() -> Vec<OptionSpec> {
             &COMPRESSIONS,
             "Compression of text files; `auto` detects it from the first bytes",
         ),
-        OptionSpec::choice(
+        OptionSpec::new(
             "encoding",
-            &charset::names(),
-            "The files' encoding; a UTF-8 byte order mark is skipped",
+            OptionKind::choice(&charset::names()),
+            "The files' encoding; byte order marks are skipped; default: `utf-16` for a file that \
+             begins with its mark, else `utf-8`",
         ),
         OptionSpec::choice(
             "invalid",
@@ -398,6 +422,7 @@ pub fn write_specs() -> Vec<OptionSpec> {
         )
         .default(CsvDialect::default().null),
     );
+    specs.extend(written_form_specs());
     specs.extend(parquet_specs());
     specs
 }

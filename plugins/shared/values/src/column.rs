@@ -254,7 +254,7 @@ impl ColumnParser {
 }
 
 /// Whether the values of a type are numbers.
-fn is_number(logical: &LogicalType) -> bool {
+pub(crate) fn is_number(logical: &LogicalType) -> bool {
     use LogicalType as L;
     let integer = matches!(logical, L::Int8 | L::Int16 | L::Int32 | L::Int64);
     let unsigned = matches!(logical, L::UInt8 | L::UInt16 | L::UInt32 | L::UInt64);

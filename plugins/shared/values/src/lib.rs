@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`parse`], [`mod@write`] | the text of a single value to the value and back |
 //! | [`ColumnParser`], [`ColumnRenderer`] | the same for all values of a column |
+//! | [`FormedRenderer`] | values in another form than the usual one |
 //! | [`View`] | the values of an Arrow array by logical type |
 //! | [`Builder`] | the buffers that become an Arrow array, by logical type |
 //! | [`Pattern`], [`Separators`], [`Forms`] | other forms of dates and numbers, as a job says |
@@ -60,6 +61,7 @@ pub mod calendar;
 mod cells;
 mod column;
 mod fault;
+mod formed;
 mod hint;
 mod native;
 pub mod parse;
@@ -81,6 +83,7 @@ pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes};
 pub use cells::{Cells, unquote};
 pub use column::ColumnParser;
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};
+pub use formed::FormedRenderer;
 pub use hint::hint;
 pub use native::{NativeText, decimal_groups};
 pub use pattern::Pattern;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use transload_formats::{Compression, ReadOptions, Transcoder};
+use transload_formats::{Charset, Compression, CompressionChoice, ReadOptions, Transcoder};
 use transload_plugin_api::{Error, Result, code};
 
 use crate::{Store, StoredFile};
@@ -73,10 +73,10 @@ struct Transcoded {
 }
 
 impl Transcoded {
-    fn new(inner: Box<dyn Read + Send>, options: &ReadOptions) -> Self {
+    fn new(inner: Box<dyn Read + Send>, options: &ReadOptions, encoding: Charset) -> Self {
         Self {
             inner,
-            transcoder: Transcoder::new(options.encoding, options.invalid),
+            transcoder: Transcoder::new(encoding, options.invalid),
             piece: vec![0; BLOCK / 4],
             text: Vec::new(),
             given: 0,
@@ -109,6 +109,7 @@ impl Read for Transcoded {
 pub(crate) struct Input {
     text: Box<dyn Read + Send>,
     compression: Compression,
+    encoding: Charset,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -158,16 +159,21 @@ impl Input {
         until: Option<u64>,
     ) -> Result<Self> {
         let until = until.unwrap_or(file.size);
-        let detect =
-            || Compression::detect(&store.range(file, 0..file.size.min(Compression::HEAD as u64))?);
+        let known =
+            is_cut || options.compression != CompressionChoice::Auto && options.encoding.is_some();
+        let head = match known {
+            true => Bytes::new(),
+            false => store.range(file, 0..file.size.min(Compression::HEAD as u64))?,
+        };
+        let detect = || Compression::detect(&head);
         let compression =
             if is_cut { Compression::None } else { options.compression.or(detect)? };
-        if is_plain(compression, options) {
-            let text =
-                Self::new(store.read(file, from..until)?, options, compression, until, BLOCK)?;
+        let content = Content { compression, encoding: options.encoding_of(&head) };
+        if content.is_plain(options) {
+            let text = Self::new(store.read(file, from..until)?, options, content, until, BLOCK)?;
             return Ok(Self { offset: from, ..text });
         }
-        let mut text = Self::new(store.read(file, 0..until)?, options, compression, until, BLOCK)?;
+        let mut text = Self::new(store.read(file, 0..until)?, options, content, until, BLOCK)?;
         let dropped = io::copy(&mut text.text.by_ref().take(from), &mut io::sink());
         check_end(from, dropped.map_err(|error| broken_stream(&error, compression))?)?;
         Ok(Self { offset: from, ..text })
@@ -182,26 +188,29 @@ impl Input {
         let mut head = Vec::new();
         (&mut stored).take(Compression::HEAD as u64).read_to_end(&mut head)?;
         let compression = options.compression.or(|| Compression::detect(&head))?;
-        Self::new(Box::new(Cursor::new(head).chain(stored)), options, compression, until, room)
+        let content = Content { compression, encoding: options.encoding_of(&head) };
+        Self::new(Box::new(Cursor::new(head).chain(stored)), options, content, until, room)
     }
 
     fn new(
         stored: Box<dyn Read + Send>,
         options: &ReadOptions,
-        compression: Compression,
+        content: Content,
         until: u64,
         room: usize,
     ) -> Result<Self> {
         let bytes = Arc::new(AtomicU64::new(0));
         let counted = Counted { file: stored, bytes: Arc::clone(&bytes) };
+        let (text, encoding) = text_of(counted, options, content)?;
         Ok(Self {
-            text: text_of(counted, options, compression)?,
-            compression,
+            text,
+            compression: content.compression,
+            encoding,
             buffer: vec![0; room],
             start: 0,
             end: 0,
             offset: 0,
-            until: is_plain(compression, options).then_some(until),
+            until: content.is_plain(options).then_some(until),
             at_end: false,
             stored: bytes,
             reported: 0,
@@ -211,6 +220,11 @@ impl Input {
     /// Whether offsets in the text are offsets in the file, so that it can be cut.
     pub(crate) fn is_plain(&self) -> bool {
         self.until.is_some()
+    }
+
+    /// The encoding of the file, as the job or its byte order mark says.
+    pub(crate) fn encoding(&self) -> Charset {
+        self.encoding
     }
 
     /// What has been read and not taken.
@@ -294,24 +308,43 @@ fn check_end(expected: u64, found: u64) -> Result<()> {
         .hint("the file was cut while it was read; plan again"))
 }
 
-/// Text is the file's bytes: offsets in the one are offsets in the other.
-fn is_plain(compression: Compression, options: &ReadOptions) -> bool {
-    compression == Compression::None && options.is_utf8()
+/// What the bytes of a file are.
+#[derive(Clone, Copy)]
+struct Content {
+    compression: Compression,
+    /// Of text that is not compressed.
+    encoding: Charset,
 }
 
+impl Content {
+    /// Text is the file's bytes: offsets in the one are offsets in the other.
+    fn is_plain(self, options: &ReadOptions) -> bool {
+        self.compression == Compression::None && options.is_utf8_in(self.encoding)
+    }
+}
+
+/// The text of a file from its start, or of plain text from anywhere, and its encoding.
 fn text_of(
     stored: Counted,
     options: &ReadOptions,
-    compression: Compression,
-) -> Result<Box<dyn Read + Send>> {
-    if is_plain(compression, options) {
-        return Ok(Box::new(stored));
+    content: Content,
+) -> Result<(Box<dyn Read + Send>, Charset)> {
+    let Content { compression, mut encoding } = content;
+    if content.is_plain(options) {
+        return Ok((Box::new(stored), encoding));
     }
-    let text = compression.reader_up_to(options.max_decompressed, stored)?;
-    if options.is_utf8() {
-        return Ok(text);
+    let mut text = compression.reader_up_to(options.max_decompressed, stored)?;
+    if compression != Compression::None && options.encoding.is_none() {
+        let mut mark = Vec::new();
+        let read = (&mut text).take(2).read_to_end(&mut mark);
+        read.map_err(|error| broken_stream(&error, compression))?;
+        encoding = options.encoding_of(&mark);
+        text = Box::new(Cursor::new(mark).chain(text));
     }
-    Ok(Box::new(Transcoded::new(text, options)))
+    if options.is_utf8_in(encoding) {
+        return Ok((text, encoding));
+    }
+    Ok((Box::new(Transcoded::new(text, options, encoding)), encoding))
 }
 
 /// What reading says: a file system's error, one of the encoding, or one of the unpacker, for

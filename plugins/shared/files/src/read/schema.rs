@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use transload_formats::{
-    CsvDialect, Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, produced,
+    CsvDialect, Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, guess,
+    produced,
 };
 use transload_plugin_api::{Column, Error, Result, SourceFiles, SourceSchema, code};
 use transload_values::CellWords;
@@ -235,12 +236,14 @@ fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
     let words = source.job.options.words();
     let mut inference = Inference::new(&names, &words);
     let shares = files.len().min(SAMPLE_FILES);
+    let mut warnings = Vec::new();
     for file in sampled(files) {
-        sample_csv(source, file, &names, shares, &mut inference)
+        let odd = sample_csv(source, file, &names, shares, &mut inference)
             .map_err(|error| in_file(error, file.short_name()))?;
+        warnings.extend(odd);
     }
     let (columns, notes) = (inference.columns(), inference.notes());
-    Ok(Found { columns, notes, dialect: Some(dialect), ..Found::default() })
+    Ok(Found { columns, notes, warnings, dialect: Some(dialect), ..Found::default() })
 }
 
 /// A dialect, and notes about it.
@@ -338,12 +341,12 @@ fn sample_csv(
     names: &[String],
     shares: usize,
     inference: &mut Inference,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let mut input = source.look(file)?;
     let head = source.read_head(&mut input)?;
     if head.names != names {
         // The same columns in another order; comparing files in the first one's order is enough.
-        return Ok(());
+        return Ok(None);
     }
     let rows = source.job.options.sample_rows.div_ceil(shares);
     let show = |input: &Input, inference: &mut Inference| {
@@ -352,7 +355,14 @@ fn sample_csv(
     read_sample(&mut input, shares, |input| {
         show(input, &mut Inference::new(&[], &CellWords::default()))
     })?;
-    show(&input, inference).map(drop)
+    show(&input, inference)?;
+    Ok(not_utf8(&input, file))
+}
+
+/// A warning about a sample with bytes that are not UTF-8, and the encoding that they may have.
+fn not_utf8(input: &Input, file: &StoredFile) -> Option<String> {
+    let name = guess(input.window())?.name();
+    Some(format!("`{}` is not UTF-8: encoding = \"{name}\" may be right", file.short_name()))
 }
 
 /// Reads as much of a file as the sample needs: rows enough, or the file's share of the bytes.
@@ -372,6 +382,7 @@ fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Resu
     let mut inference = JsonInference::new(&words);
     let shares = files.len().min(SAMPLE_FILES);
     let rows = source.job.options.sample_rows.div_ceil(shares);
+    let mut odd = Vec::new();
     for file in sampled(files) {
         let shown = source.look(file).and_then(|mut input| {
             let show = |input: &Input, inference: &mut JsonInference| {
@@ -379,9 +390,9 @@ fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Resu
             };
             read_sample(&mut input, shares, |input| show(input, &mut JsonInference::new(&words)))?;
             show(&input, &mut inference)?;
-            check_keys(source, &inference)
+            check_keys(source, &inference).map(|()| not_utf8(&input, file))
         });
-        shown.map_err(|error| in_file(error, file.short_name()))?;
+        odd.extend(shown.map_err(|error| in_file(error, file.short_name()))?);
     }
     let (rows, options) = (inference.rows(), &source.job.options);
     let later = match options.unknown_keys() {
@@ -392,7 +403,7 @@ fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Resu
     notes.extend(inference.notes());
     let warned = options.unknown_keys() == UnknownKeys::Ignore && options.columns.is_none();
     let warning = "JSON keys outside the schema are left out (`unknown_keys = \"ignore\"`)";
-    let warnings = warned.then(|| warning.to_owned()).into_iter().collect();
+    let warnings = odd.into_iter().chain(warned.then(|| warning.to_owned())).collect();
     Ok(Found { columns: inference.columns(), notes, warnings, ..Found::default() })
 }
 

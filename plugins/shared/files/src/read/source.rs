@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use transload_formats::{CsvDialect, CsvHead, CsvSaid, FileName, Format, JsonShape, ReadOptions};
+use transload_formats::{
+    Charset, CsvDialect, CsvHead, CsvSaid, FileName, Format, JsonShape, ReadOptions,
+};
 use transload_plugin_api::{Column, Error, Result};
 
 use super::input::Input;
@@ -82,7 +84,13 @@ impl Source {
         if input.window().is_empty() && !input.at_end() {
             input.fill()?;
         }
-        self.dialect.sniff(&self.said, input.window(), input.at_end())
+        let (dialect, mut notes) =
+            self.dialect.sniff(&self.said, input.window(), input.at_end())?;
+        if self.job.options.encoding.is_none() && input.encoding() != Charset::default() {
+            let name = input.encoding().name();
+            notes.push(format!("encoding \"{name}\" (from the byte order mark)"));
+        }
+        Ok((dialect, notes))
     }
 
     /// The head of a CSV text; `input` is then behind it. A file without a header has the

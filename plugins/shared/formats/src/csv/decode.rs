@@ -10,7 +10,7 @@ use super::{
     COLUMN_LIMIT, CsvDialect, Ragged,
     index::{Index, Place, RaggedRow},
 };
-use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder, row_numbers::RowNumbers};
+use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder, guess, row_numbers::RowNumbers};
 
 /// Decodes the rows of a CSV file, from its first row or from a proven boundary.
 pub struct CsvDecoder {
@@ -153,7 +153,10 @@ impl CsvDecoder {
         let bounds = self.index.bounds();
         let raw = &window[bounds[at] as usize..bounds[at + 1] as usize - 1];
         let line = self.index.lines()[row];
-        let error = fault.explain(column, raw);
+        let mut error = fault.explain(column, raw);
+        if let Some(hint) = Some(window).filter(|_| fault == Fault::Utf8).and_then(guess::hint) {
+            error.reason = format!("{}; {hint}", error.reason);
+        }
         (line, new_dirty(line, Some(&column.name), raw, error.code, error.reason))
     }
 }

@@ -2,7 +2,7 @@
 
 use arrow_array::{Array, RecordBatch, StringArray, cast::AsArray};
 use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, code};
-use transload_values::{BinaryText, ColumnRenderer, SHOWN, shorten};
+use transload_values::{BinaryText, ColumnRenderer, FormedRenderer, Forms, SHOWN, shorten};
 
 use super::{BOM, COLUMN_LIMIT, CsvDialect, head::is_usual, specials::Specials};
 use crate::{Encoder, LineEncoder, json::JsonColumn};
@@ -12,6 +12,7 @@ pub struct CsvEncoder {
     dialect: CsvDialect,
     columns: Vec<Column>,
     binary: BinaryText,
+    forms: Forms,
     /// Bytes that require quotes around a cell.
     special: [u8; 5],
     /// The same, indexed by byte.
@@ -55,12 +56,19 @@ impl CsvEncoder {
             dialect: dialect.clone(),
             columns: columns.to_vec(),
             binary,
+            forms: Forms::default(),
             special,
             marks: std::array::from_fn(|byte| special.contains(&(byte as u8))),
             plain: columns.iter().map(|column| never && is_plain(&column.logical)).collect(),
             cell: Vec::new(),
             refused: Vec::new(),
         })
+    }
+
+    /// With other forms of dates, times and numbers than the usual ones.
+    #[must_use]
+    pub fn with_forms(self, forms: Forms) -> Self {
+        Self { forms, ..self }
     }
 
     /// Quotes or escapes the text appended at `from` so that it reads back as that text, and not as
@@ -263,6 +271,9 @@ impl CsvEncoder {
         if matches!(column.logical, LogicalType::List(_)) {
             return JsonColumn::new(column, array, self.binary).map(Cells::Json);
         }
+        if let Some(formed) = FormedRenderer::new(column, array, &self.forms)? {
+            return Ok(Cells::Formed(formed));
+        }
         let renderer = ColumnRenderer::new(column, array)?.binary(self.binary);
         Ok(match array.as_string_opt::<i32>() {
             Some(texts) => {
@@ -298,6 +309,10 @@ impl CsvEncoder {
                 }
                 Cells::Other(cells) => {
                     cells.render(row, out);
+                    true
+                }
+                Cells::Formed(cells) => {
+                    cells.render(row, out).map_err(|value| uncut(number, value))?;
                     true
                 }
                 Cells::Text(texts, specials) => self.append_text(texts, specials, row, out),
@@ -361,6 +376,8 @@ enum Cells<'a> {
     Text(&'a StringArray, Specials<'a>),
     /// Each is to be looked at.
     Other(ColumnRenderer<'a>),
+    /// As `Other`, in a form of their own.
+    Formed(FormedRenderer<'a>),
     /// Lists, as JSON texts.
     Json(JsonColumn<'a>),
 }
@@ -371,9 +388,17 @@ impl Cells<'_> {
         match self {
             Self::Plain(cells) | Self::Other(cells) => cells.is_null(row),
             Self::Text(texts, _) => texts.is_null(row),
+            Self::Formed(cells) => cells.is_null(row),
             Self::Json(lists) => lists.is_null(row),
         }
     }
+}
+
+/// A value that its form would cut.
+#[cold]
+fn uncut(column: usize, value: String) -> Refused {
+    let reason = format!("`{value}` cannot be written in its format without losing a part");
+    Refused { column: Some(column), value: Some(value), code: "range", reason }
 }
 
 #[cfg(test)]

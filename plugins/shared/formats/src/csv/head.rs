@@ -8,7 +8,7 @@ use super::{
     index::{Index, Place},
     scan::Quoting,
 };
-use crate::infer::Inference;
+use crate::{guess, infer::Inference};
 
 /// A file is examined for its line ends in at most this many bytes.
 const LINE_END_WINDOW: usize = 64 << 10;
@@ -57,7 +57,13 @@ impl CsvHead {
                 return Ok(format!("c{number}"));
             }
             let raw = &record[start..end];
-            name_of(raw, dialect, number).map_err(|error| error.at(format!("line {row}")))
+            let name = name_of(raw, dialect, number).map_err(|error| match guess::hint(input) {
+                Some(hint) if std::str::from_utf8(raw).is_err() || raw.contains(&0) => {
+                    error.hint(hint)
+                }
+                _ => error,
+            });
+            name.map_err(|error| error.at(format!("line {row}")))
         });
         let names = names.collect::<Result<Vec<_>>>()?;
         if names.len() > COLUMN_LIMIT {
