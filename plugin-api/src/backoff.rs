@@ -1,7 +1,10 @@
 //! The one schedule of pauses between attempts to reach a store that was lost. Which failures are
 //! worth another attempt is the caller's decision, except in [`Backoff::reconnect`].
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
@@ -13,13 +16,17 @@ const RETRIES: u32 = 8;
 const FIRST: Duration = Duration::from_millis(100);
 /// No pause is longer than this, jitter not counted.
 const LONGEST: Duration = Duration::from_secs(15);
+/// How long a lost connection is tried again, attempts included: one to a host that does not answer
+/// takes a whole `connect_timeout`.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Pauses between attempts: each twice as long as the one before, up to a longest one, and each
 /// lengthened at random by up to its own length, so that tasks that lost one server at the same
 /// moment do not come back at the same moment.
 ///
 /// [`Backoff::new`] has eight pauses from 100 ms, between 25 and 51 seconds in all: long enough
-/// for a server to restart. Start a new schedule after each success.
+/// for a server to restart. With the attempts between them it ends after a minute at most, or after
+/// the attempt that is being made then. Start a new schedule after each success.
 ///
 /// # Examples
 /// ```
@@ -39,12 +46,18 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// assert_eq!(calls, 3);
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Backoff(ExponentialBackoff);
+pub struct Backoff {
+    pauses: ExponentialBackoff,
+    /// How long after the first failure there are pauses.
+    limit: Option<Duration>,
+    /// When that was.
+    since: Option<Instant>,
+}
 
 impl Backoff {
     /// The schedule for a lost connection: eight pauses from 100 ms.
     pub fn new() -> Self {
-        Self::bounded(RETRIES, FIRST, LONGEST)
+        Self { limit: Some(LIMIT), ..Self::bounded(RETRIES, FIRST, LONGEST) }
     }
 
     /// A schedule of `retries` pauses from `first` to `longest`, for a caller with other needs
@@ -55,7 +68,7 @@ impl Backoff {
             .with_min_delay(first.min(longest))
             .with_max_delay(longest)
             .with_max_times(retries as usize);
-        Self(builder.build())
+        Self { pauses: builder.build(), limit: None, since: None }
     }
 
     /// Waits for the next attempt. Returns `false` at once if there have been enough of them.
@@ -73,18 +86,23 @@ impl Backoff {
     /// or the schedule ends. The first call is made at once.
     ///
     /// # Errors
-    /// The last error of `connect`, or [`ErrorKind::Cancelled`] as soon as the stop signal is
+    /// The last error of `connect`, with how often and how long it was tried, or [`ErrorKind::Cancelled`] as soon as the stop signal is
     /// given.
     pub fn reconnect<T>(
         mut self,
         cancel: &Cancel,
         mut connect: impl FnMut() -> Result<T>,
     ) -> Result<T> {
+        let begun = Instant::now();
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             match connect() {
-                Err(error) if error.kind == ErrorKind::Connection => {
+                Err(mut error) if error.kind == ErrorKind::Connection => {
                     let _waiting = Waiting::new(format_args!("waiting to connect again: {error}"));
                     if !self.wait(cancel)? {
+                        let seconds = begun.elapsed().as_secs();
+                        error.message += &format!(" ({attempts} attempts in {seconds} s)");
                         return Err(error);
                     }
                 }
@@ -105,7 +123,9 @@ impl Iterator for Backoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next()
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let pause = self.pauses.next()?;
+        self.limit.is_none_or(|limit| since.elapsed() + pause <= limit).then_some(pause)
     }
 }
 
@@ -117,7 +137,7 @@ impl fmt::Debug for Backoff {
 
 #[cfg(test)]
 mod tests {
-    use std::{thread, time::Instant};
+    use std::thread;
 
     use super::*;
     use crate::Error;
@@ -175,7 +195,24 @@ mod tests {
         assert_eq!(outcomes(vec![Err(lost()), Err(lost()), Ok(2)]), (Ok(2), 3));
         let denied = Error::denied("no");
         assert_eq!(outcomes(vec![Err(lost()), Err(denied.clone())]), (Err(denied), 2));
-        assert_eq!(outcomes(Vec::new()), (Err(lost()), 4));
+        let given_up = Error::connection("lost (4 attempts in 0 s)");
+        assert_eq!(outcomes(Vec::new()), (Err(given_up), 4));
+    }
+
+    /// As with a host that does not answer.
+    #[test]
+    fn attempts_that_take_long_are_fewer() {
+        let schedule = Backoff::bounded(1_000, Duration::ZERO, Duration::ZERO);
+        let schedule = Backoff { limit: Some(Duration::from_millis(50)), ..schedule };
+        let mut calls = 0;
+        let error = schedule.reconnect(&Cancel::new(), || {
+            calls += 1;
+            thread::sleep(Duration::from_millis(20));
+            Err::<(), _>(lost())
+        });
+        assert!((2..=4).contains(&calls), "{calls}");
+        let message = error.unwrap_err().message;
+        assert_eq!(message, format!("lost ({calls} attempts in 0 s)"));
     }
 
     #[test]

@@ -428,8 +428,11 @@ fn text_columns() {
     table.compare("text column", &found);
 }
 
-/// The types that PostgreSQL has, and its names of them.
-const SERVER_TYPES: &[(&str, &str)] = &[
+/// What a database makes of the cases: the types that it has, and its names of them.
+type ServerTypes = &'static [(&'static str, &'static str)];
+
+/// Those of PostgreSQL.
+const POSTGRES_TYPES: ServerTypes = &[
     ("boolean", "boolean"),
     ("int32", "integer"),
     ("float64", "double precision"),
@@ -444,24 +447,57 @@ const SERVER_TYPES: &[(&str, &str)] = &[
     ("timestamptz", "timestamptz"),
     ("uuid", "uuid"),
     ("text(3)", "varchar(3)"),
+    ("numeric", "numeric"),
+    ("json", "json"),
 ];
 
-/// Texts on a server into typed columns on PostgreSQL, and from there into CSV.
+/// Those of MariaDB that PostgreSQL does not have.
+const MARIADB_TYPES: ServerTypes =
+    &[("uint64", "BIGINT UNSIGNED"), ("duration", "TIME(6)"), ("json", "JSON")];
+
+/// Texts on a server read as typed columns into CSV; and into typed columns on two servers, and
+/// from there into CSV.
 fn server_texts(product: Product, column_type: &str, literal: fn(&str) -> String) {
-    let mut table = Table::of(&[CASES]);
-    let on_server = |logical: &str| SERVER_TYPES.iter().find(|(name, _)| *name == logical);
-    table.rows.retain(|(at, _)| on_server(table.types[*at]).is_some());
+    let table = Table::of(&[CASES, DOCUMENTS]);
     let source = Database::new(product, &table.sql(column_type, literal));
-    let types = table.types.iter().map(|logical| on_server(logical).map_or("text", |both| both.1));
+    let reader = format!("{}table = \"t\"\n", source.address(None));
+    table.check(product.word(), &Workplace::new(), &reader, &table.schema());
+    through_server(&source, (Product::Postgres, POSTGRES_TYPES), (column_type, literal));
+    through_server(&source, (Product::Mariadb, MARIADB_TYPES), (column_type, literal));
+}
+
+/// A number of a server has no exponent.
+fn without_exponent(expected: &'static str) -> &'static str {
+    match expected {
+        "1e400" => Box::leak(format!("1{}", "0".repeat(400)).into_boxed_str()),
+        other => other,
+    }
+}
+
+fn through_server(
+    server: &Database,
+    (product, types): (Product, ServerTypes),
+    (column_type, literal): (&str, fn(&str) -> String),
+) {
+    let mut table = Table::of(&[CASES, DOCUMENTS]);
+    let on_server = |logical: &str| types.iter().find(|(name, _)| *name == logical);
+    table.rows.retain(|(at, _)| on_server(table.types[*at]).is_some());
+    for (_, (_, expected)) in &mut table.rows {
+        *expected = expected.map(without_exponent);
+    }
+    let source = Database::on(&server.server, &table.sql(column_type, literal));
+    let text = if product == Product::Postgres { "text" } else { "LONGTEXT" };
+    let types = table.types.iter().map(|logical| on_server(logical).map_or(text, |both| both.1));
     let columns: String = types.enumerate().map(|(at, name)| format!(", c{at} {name}")).collect();
     let sql = format!("CREATE TABLE t (id INTEGER PRIMARY KEY{columns});");
-    let target = Database::new(Product::Postgres, &sql);
+    let target = Database::new(product, &sql);
     let workplace = Workplace::new();
     let section = |database: &Database| format!("{}table = \"t\"\n", database.address(None));
     let (reader, writer) = (section(&source), section(&target));
     let (ended, _) = workplace.job(&format!("[reader]\n{reader}[writer]\n{writer}{DIRTY}"));
     ended.exits(0);
-    table.check(product.word(), &workplace, &section(&target), "");
+    let route = format!("{} to {}", server.server.product.word(), product.word());
+    table.check(&route, &workplace, &section(&target), "");
 }
 
 #[test]

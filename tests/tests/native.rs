@@ -379,6 +379,20 @@ fn a_created_table_of_mysql_keeps_dates_and_geometries() {
     }
 }
 
+/// MySQL 9 has a type that MariaDB does not have before 11.7.
+#[test]
+fn vectors_of_mysql_keep_every_value() {
+    let kinds: &[Kind] =
+        &[("vector(3)", &["STRING_TO_VECTOR('[1,-0.5,3.4e38]')", "x'000000000000000000000080'"])];
+    let source = Database::new(Product::Mysql, &filled(kinds, mysql_literal));
+    let workplace = Workplace::new();
+    for more in ["", "load = \"insert\"\n"] {
+        let target = Database::new(Product::Mysql, &table(kinds));
+        assert_eq!(dirty(&workplace, &job(&source, "", &target, more)), 0);
+        compare(&printed(&target, kinds), &printed(&source, kinds), more);
+    }
+}
+
 /// Where no native form is accepted, dates that are none follow the option, and the plan refuses
 /// geometries.
 #[test]

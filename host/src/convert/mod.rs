@@ -20,6 +20,7 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use transload_plugin_api::{Column, DirtyRow, schema_of};
+use transload_values::{SHOWN, shorten};
 
 use method::{Method, method};
 pub(crate) use method::{Verdict, verdict};
@@ -106,15 +107,21 @@ impl Conversion {
 
     fn misfit(&self, array: &ArrayRef, row: usize, code: &'static str) -> DirtyRow {
         let value = text::show(array, &self.source.logical, row);
-        let reason = format!(
-            "{} `{}` does not fit {} exactly",
-            self.source.logical, value, self.target.logical
-        );
+        let (source, target) = (&self.source.logical, &self.target.logical);
+        let found = shorten(value.as_bytes(), SHOWN);
+        let reason = match code {
+            "length" => {
+                let count = value.chars().count();
+                format!("expected {target}, found {count} characters: `{found}`")
+            }
+            "parse" => format!("expected {target}, found `{found}`"),
+            _ => format!("expected {target}, found {source} `{found}`"),
+        };
         self.dirty(row, Some(value), code, reason)
     }
 
     fn missing(&self, row: usize) -> DirtyRow {
-        let reason = "NULL in a column that takes none".to_owned();
+        let reason = "NULL in a NOT NULL column".to_owned();
         self.dirty(row, None, "null", reason)
     }
 

@@ -44,7 +44,9 @@ pub(crate) fn push<T: TryFrom<i128>>(values: &mut Vec<T>, value: i128) -> Result
             values.push(value);
             Ok(())
         }
-        Err(_) => Err(refuse("range", format!("{value} is out of the column's range"))),
+        Err(_) => {
+            Err(refuse("range", format!("`{value}` is out of the range of the column's type")))
+        }
     }
 }
 
@@ -85,8 +87,8 @@ pub(crate) fn wide_decimal(text: &[u8], logical: &LogicalType) -> Result<i256, R
 /// A text of the server that is not a value of the column.
 pub(crate) fn not_a_value(fault: Fault, logical: &LogicalType) -> Refusal {
     match fault {
-        Fault::Range => refuse(fault.code(), format!("the value does not fit {logical}")),
-        _ => refuse(fault.code(), format!("not a value of {logical}")),
+        Fault::Range => refuse(fault.code(), format!("expected {logical}, found a larger number")),
+        _ => refuse(fault.code(), format!("expected {logical}, found another text")),
     }
 }
 

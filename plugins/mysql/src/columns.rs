@@ -1,6 +1,14 @@
 //! The keys that the columns of a batch hold, and which types a column can be built of. The buffers
 //! themselves are `transload_values::Builder`; how cells become values is left to `decode`.
 
+use arrow_array::{
+    Array,
+    cast::AsArray,
+    types::{
+        Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
+};
+use arrow_schema::DataType;
 use transload_plugin_api::LogicalType;
 use transload_tables::KeyValue;
 use transload_values::Builder;
@@ -44,4 +52,29 @@ pub(crate) fn key_of(bytes: &[u8], logical: &LogicalType) -> KeyValue {
         Ok(text) if *logical != LogicalType::Binary => KeyValue::Text(text.to_owned()),
         _ => KeyValue::Bytes(bytes.to_vec()),
     }
+}
+
+/// The value of a key's column in a row; `None` for NULL and for types that keys are not made of.
+pub(crate) fn key_value(array: &dyn Array, row: usize) -> Option<KeyValue> {
+    macro_rules! integer {
+        ($kind:ty) => {
+            KeyValue::Integer(array.as_primitive_opt::<$kind>()?.value(row).into())
+        };
+    }
+    if array.is_null(row) {
+        return None;
+    }
+    Some(match array.data_type() {
+        DataType::Int8 => integer!(Int8Type),
+        DataType::Int16 => integer!(Int16Type),
+        DataType::Int32 => integer!(Int32Type),
+        DataType::Int64 => integer!(Int64Type),
+        DataType::UInt8 => integer!(UInt8Type),
+        DataType::UInt16 => integer!(UInt16Type),
+        DataType::UInt32 => integer!(UInt32Type),
+        DataType::UInt64 => integer!(UInt64Type),
+        DataType::Utf8 => KeyValue::Text(array.as_string_opt::<i32>()?.value(row).to_owned()),
+        DataType::Binary => KeyValue::Bytes(array.as_binary_opt::<i32>()?.value(row).to_vec()),
+        _ => return None,
+    })
 }

@@ -9,7 +9,9 @@ use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
 use transload_plugin_api::{Column, Error, LogicalType, Result};
 use transload_tables::KeyValue;
-use transload_values::{Builder, calendar::DAY_MICROS, parse::Decimal128};
+use transload_values::{
+    Builder, InvalidText, Ticks, calendar::DAY_MICROS, parse::Decimal128, write,
+};
 
 use crate::{
     answer::ResultColumn,
@@ -17,9 +19,9 @@ use crate::{
         day, decimals, integer, kind, moment, not_a_value, push, put_dated, span, uuid,
         wide_decimal,
     },
-    columns::{builder, key_of, last_key},
+    columns::{builder, key_of, key_value, last_key},
     options::ZeroDates,
-    refusal::{Refusal, refuse},
+    refusal::{NULL_IN_NOT_NULL, Refusal, refuse},
     wire::Taker,
 };
 
@@ -85,7 +87,7 @@ impl ColumnDecoder {
 
     fn append_null(&mut self) -> Result<(), Refusal> {
         if !self.column.nullable {
-            return Err(refuse("null", "NULL in a column that does not allow it"));
+            return Err(refuse("null", NULL_IN_NOT_NULL));
         }
         self.data.push_null();
         self.nulls.append_null();
@@ -159,7 +161,7 @@ impl ColumnDecoder {
                     values.append(value == 1);
                     Ok(())
                 }
-                other => Err(refuse("range", format!("a boolean is 0 or 1, found {other}"))),
+                other => Err(refuse("range", format!("expected boolean, found `{other}`"))),
             },
             Builder::Float32(values) => {
                 values.push(f32::from_le_bytes(row.array()?));
@@ -187,7 +189,10 @@ impl ColumnDecoder {
             Builder::Text(texts) | Builder::Binary(texts) => {
                 let text = row.string()?;
                 if text.is_empty() && self.no_empty {
-                    return Some(Err(refuse("range", "the enum has an invalid value (index 0)")));
+                    return Some(Err(refuse(
+                        "range",
+                        "expected a label, found the invalid value of the enum (index 0)",
+                    )));
                 }
                 texts.bytes.extend_from_slice(text);
                 // A batch ends at 4 MiB and a packet at 1 GiB.
@@ -203,27 +208,37 @@ impl ColumnDecoder {
                     if matches!(self.column.logical, LogicalType::Time { .. })
                         && !(0..DAY_MICROS).contains(&micros) =>
                 {
-                    Err(refuse("range", "not a time of day"))
+                    let mut found = Vec::new();
+                    write::duration(micros, Ticks::new(6), &mut found);
+                    let found = String::from_utf8_lossy(&found);
+                    let expected = &self.column.logical;
+                    Err(refuse("range", format!("expected {expected}, found `{found}`")))
                 }
                 micros => {
                     values.push(micros);
                     Ok(())
                 }
             },
-            Builder::Date(values) => match moment(row)? {
-                Some((day, 0)) => {
-                    values.push(day);
-                    Ok(())
+            Builder::Date(values) => {
+                let cell = Taker(row.0);
+                match moment(row)? {
+                    Some((day, 0)) => {
+                        values.push(day);
+                        Ok(())
+                    }
+                    _ => return Some(self.no_date(cell)),
                 }
-                _ => return Some(self.no_date()),
-            },
-            Builder::Timestamp(values) | Builder::TimestampTz(values) => match moment(row)? {
-                Some((day, micros)) => {
-                    values.push(i64::from(day) * DAY_MICROS + micros);
-                    Ok(())
+            }
+            Builder::Timestamp(values) | Builder::TimestampTz(values) => {
+                let cell = Taker(row.0);
+                match moment(row)? {
+                    Some((day, micros)) => {
+                        values.push(i64::from(day) * DAY_MICROS + micros);
+                        Ok(())
+                    }
+                    None => return Some(self.no_date(cell)),
                 }
-                None => return Some(self.no_date()),
-            },
+            }
             // never: `builder` makes none
             Builder::Interval(_) => Err(refuse("type", "the server has no intervals")),
         };
@@ -233,7 +248,8 @@ impl ColumnDecoder {
         Some(appended)
     }
 
-    fn no_date(&mut self) -> Result<(), Refusal> {
+    #[cold]
+    fn no_date(&mut self, mut cell: Taker<'_>) -> Result<(), Refusal> {
         if self.zero_dates == ZeroDates::Epoch {
             match &mut self.data {
                 Builder::Date(values) => values.push(0),
@@ -246,7 +262,17 @@ impl ColumnDecoder {
         if self.zero_dates == ZeroDates::Null && self.column.nullable {
             return self.append_null();
         }
-        Err(refuse("zero-date", "not a calendar date, such as 0000-00-00"))
+        let mut found = Vec::new();
+        let _ = put_dated(&mut cell, self.kind, self.decimals, &mut found);
+        let found = String::from_utf8_lossy(&found);
+        Err(refuse(
+            "zero-date",
+            format!(
+                "expected {}, found `{found}`: `zero_dates = \"null\"`, `\"epoch\"` and \
+                 `\"text\"` read it",
+                self.column.logical
+            ),
+        ))
     }
 
     /// Drops cells beyond this many rows.
@@ -256,9 +282,9 @@ impl ColumnDecoder {
     }
 
     /// Returns the column's array; the decoder starts over.
-    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+    fn finish(&mut self, invalid: &mut Vec<InvalidText>) -> Result<ArrayRef, ArrowError> {
         let nulls = self.nulls.finish();
-        self.data.finish(&self.column.logical, nulls)
+        self.data.finish_texts(&self.column.logical, nulls, invalid)
     }
 }
 
@@ -352,12 +378,39 @@ impl RowDecoder {
         self.key.iter().map(|at| found[*at].clone()).collect()
     }
 
-    /// Returns the arrays of these columns; decoding starts over.
-    pub(crate) fn finish(&mut self, wanted: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// Returns the rows as arrays; decoding starts over.
+    pub(crate) fn finish(&mut self, wanted: &[usize]) -> Result<DecodedRows, ArrowError> {
         self.rows = 0;
-        let arrays: Vec<_> =
-            self.columns.iter_mut().map(ColumnDecoder::finish).collect::<Result<_, _>>()?;
-        Ok(wanted.iter().map(|at| Arc::clone(&arrays[*at])).collect())
+        let (mut arrays, mut invalid) = (Vec::with_capacity(self.columns.len()), Vec::new());
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            let mut texts = Vec::new();
+            arrays.push(column.finish(&mut texts)?);
+            invalid.extend(texts.into_iter().map(|text| (at, text)));
+        }
+        // One for each row.
+        invalid.sort_by_key(|(at, text)| (text.row, *at));
+        invalid.dedup_by_key(|(_, text)| text.row);
+        let chosen = |places: &[usize]| places.iter().map(|at| Arc::clone(&arrays[*at])).collect();
+        Ok(DecodedRows { arrays: chosen(wanted), keys: chosen(&self.key), invalid })
+    }
+}
+
+/// Rows as arrays.
+pub(crate) struct DecodedRows {
+    /// The columns that are wanted.
+    pub(crate) arrays: Vec<ArrayRef>,
+    /// The columns of the key.
+    keys: Vec<ArrayRef>,
+    /// Texts that are not UTF-8, with their column; one a row, in order. They are empty in the
+    /// arrays.
+    pub(crate) invalid: Vec<(usize, InvalidText)>,
+}
+
+impl DecodedRows {
+    /// The key of a row; empty if it has none that can be told.
+    pub(crate) fn key(&self, row: usize) -> Vec<KeyValue> {
+        let key = self.keys.iter().map(|array| key_value(array, row)).collect::<Option<_>>();
+        key.unwrap_or_default()
     }
 }
 
@@ -413,9 +466,8 @@ mod tests {
             decoder.key_of_packet(&packet);
             let rows = usize::from(done);
             prop_assert_eq!(decoder.rows, rows);
-            if let Ok(arrays) = decoder.finish(&[0, 1, 2, 3, 4, 5, 6]) {
-                prop_assert!(arrays.iter().all(|array| array.len() == rows));
-            }
+            let read = decoder.finish(&[0, 1, 2, 3, 4, 5, 6]).unwrap();
+            prop_assert!(read.arrays.iter().all(|array| array.len() == rows));
         }
     }
 }

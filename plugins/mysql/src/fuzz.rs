@@ -80,7 +80,7 @@ fn mysql_row() {
         let rows = decoder.rows;
         let _ = (decoder.key_of_packet(input), decoder.last_key());
         match decoder.finish(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]) {
-            Ok(arrays) => assert!(arrays.iter().all(|array| array.len() == rows)),
+            Ok(read) => assert!(read.arrays.iter().all(|array| array.len() == rows)),
             Err(error) => assert!(error.to_string().contains("non UTF-8"), "{error}"),
         }
         match first {

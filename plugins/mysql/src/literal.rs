@@ -10,7 +10,7 @@ use transload_values::{
 };
 
 use crate::{
-    refusal::{Refusal, refuse},
+    refusal::{NULL_IN_NOT_NULL, Refusal, refuse},
     rule::Rule,
     text::{Style, put_escaped, put_float},
 };
@@ -49,7 +49,7 @@ impl<'a> Cells<'a> {
     pub(crate) fn put(&self, row: usize, style: Style, out: &mut Vec<u8>) -> Result<(), Refusal> {
         if self.array.is_null(row) {
             if !self.rule.nullable {
-                return Err(refuse("null", "the column takes no NULL".to_owned()));
+                return Err(refuse("null", NULL_IN_NOT_NULL));
             }
             out.extend_from_slice(if style == Style::Literal { b"NULL" } else { b"\\N" });
             return Ok(());
@@ -82,11 +82,19 @@ impl<'a> Cells<'a> {
         Ok(())
     }
 
+    /// The value as text, for messages.
+    #[cold]
+    pub(crate) fn text(&self, row: usize) -> String {
+        let mut out = Vec::new();
+        self.view.write(row, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
     /// Refuses a number that the column would round; `is_same` says whether a text is the number.
     fn check_places(&self, is_same: impl Fn(&str) -> bool, value: f64) -> Result<(), Refusal> {
         match self.rule.places {
             Some(places) if !is_same(&format!("{value:.*}", usize::from(places))) => {
-                let reason = format!("the column keeps {places} digits after the point");
+                let reason = format!("it keeps {places} digits after the point");
                 Err(refuse("range", reason))
             }
             _ => Ok(()),
@@ -100,7 +108,7 @@ impl<'a> Cells<'a> {
             return Ok(());
         }
         if value != 0 && !(1901..=2155).contains(&value) {
-            return Err(refuse("range", format!("a YEAR is 0 or 1901 to 2155, found {value}")));
+            return Err(refuse("range", "a year is 0 or 1901 to 2155"));
         }
         // As text `0` would be the year 2000.
         match style {
@@ -128,7 +136,7 @@ impl<'a> Cells<'a> {
             View::Duration(values) => {
                 let micros = self.exact(values[row])?;
                 if micros.unsigned_abs() > LONGEST as u64 {
-                    let reason = "a TIME ranges from -838:59:59.999999 to 838:59:59.999999";
+                    let reason = "it ranges from -838:59:59.999999 to 838:59:59.999999";
                     return Err(refuse("range", reason));
                 }
                 write::duration(micros, Ticks::new(6), out);
@@ -146,7 +154,7 @@ impl<'a> Cells<'a> {
         let digits = self.rule.fraction.unwrap_or(6).min(6);
         let step = 10i64.pow(u32::from(6 - digits));
         if micros % step != 0 {
-            let reason = format!("the column keeps {digits} digits of a second");
+            let reason = format!("it keeps {digits} digits of a second");
             return Err(refuse("range", reason));
         }
         Ok(micros)
@@ -158,11 +166,11 @@ impl<'a> Cells<'a> {
             && is_longer(text.as_bytes(), *most)
         {
             let found = transload_values::characters(text.as_bytes());
-            let reason = format!("at most {most} characters, found {found}");
+            let reason = format!("the text has {found} characters");
             return Err(refuse("length", reason));
         }
         if !labels.is_empty() && !self.is_label(text) {
-            return Err(refuse("range", "not one of the column's labels".to_owned()));
+            return Err(refuse("range", "it is not one of the labels"));
         }
         put_escaped(text.as_bytes(), style, out);
         Ok(())
@@ -180,7 +188,7 @@ impl<'a> Cells<'a> {
         if let Some(count) = self.rule.bytes
             && bytes.len() != count as usize
         {
-            let reason = format!("the column keeps {count} bytes, found {}", bytes.len());
+            let reason = format!("it keeps {count} bytes, found {}", bytes.len());
             return Err(refuse("length", reason));
         }
         match style {

@@ -1,19 +1,14 @@
 //! Whether a chunk is in the target, asked over another session: these servers report nothing about
 //! a transaction that has ended, so its first and its last row are looked for by a unique key.
 
-use arrow_array::{
-    Array, RecordBatch,
-    cast::AsArray,
-    types::{
-        Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-    },
-};
+use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use transload_plugin_api::{DirtyRow, Result, WriteMode, WritePlan};
 use transload_tables::{Dialect as _, KeyValue, TableName};
 
 use crate::{
     catalog::Table,
+    columns::key_value,
     dialect::{MysqlDialect, quoted},
     session::{Next, Session},
     stage::in_full,
@@ -124,28 +119,4 @@ pub(crate) fn server(session: &mut Session) -> Option<i64> {
 /// Whether a key's value of this type can be looked for.
 fn is_key(kind: DataType) -> bool {
     kind.is_integer() || matches!(kind, DataType::Utf8 | DataType::Binary)
-}
-
-fn key_value(array: &dyn Array, row: usize) -> Option<KeyValue> {
-    macro_rules! integer {
-        ($kind:ty) => {
-            KeyValue::Integer(array.as_primitive_opt::<$kind>()?.value(row).into())
-        };
-    }
-    if array.is_null(row) {
-        return None;
-    }
-    Some(match array.data_type() {
-        DataType::Int8 => integer!(Int8Type),
-        DataType::Int16 => integer!(Int16Type),
-        DataType::Int32 => integer!(Int32Type),
-        DataType::Int64 => integer!(Int64Type),
-        DataType::UInt8 => integer!(UInt8Type),
-        DataType::UInt16 => integer!(UInt16Type),
-        DataType::UInt32 => integer!(UInt32Type),
-        DataType::UInt64 => integer!(UInt64Type),
-        DataType::Utf8 => KeyValue::Text(array.as_string_opt::<i32>()?.value(row).to_owned()),
-        DataType::Binary => KeyValue::Bytes(array.as_binary_opt::<i32>()?.value(row).to_vec()),
-        _ => return None,
-    })
 }

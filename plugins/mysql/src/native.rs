@@ -1,5 +1,6 @@
 //! Types whose values pass from MySQL or MariaDB to MySQL or MariaDB as they are stored: dates,
-//! some of which are none of the calendar, as the server prints them, and geometries as bytes.
+//! some of which are none of the calendar, as the server prints them; geometries and vectors as
+//! bytes.
 
 use transload_plugin_api::{Column, LogicalType, NativeForm};
 
@@ -22,6 +23,10 @@ pub(crate) fn native_form(native: &Native) -> Option<NativeForm> {
         )),
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
         | "multipolygon" => Some(NativeForm::binary(STORE, name)),
+        "vector" => {
+            let length = native.arguments.first()?;
+            Some(NativeForm::binary(STORE, format!("vector({length})")))
+        }
         // MySQL and MariaDB differ in its name only.
         "geometrycollection" | "geomcollection" => {
             Some(NativeForm::binary(STORE, "geometrycollection"))
@@ -64,6 +69,7 @@ mod tests {
             ("timestamp(3)", Some("MySQL text timestamp(3)")),
             ("geomcollection", Some("MySQL binary geometrycollection")),
             ("point", Some("MySQL binary point")),
+            ("vector(3)", Some("MySQL binary vector(3)")),
             ("time(6)", None),
             ("bit(3)", None),
         ] {

@@ -7,6 +7,9 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
 }
 
+/// The words of a NULL where none may be.
+pub(crate) const NULL_IN_NOT_NULL: &str = "NULL in a NOT NULL column";
+
 /// A refusal with its stable code (`range`, `parse`, `null`, `length`, `zero-date`).
 pub(crate) fn refuse(code: &'static str, reason: impl Into<String>) -> Refusal {
     Refusal { code, reason: reason.into() }

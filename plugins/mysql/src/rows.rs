@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Column, DirtyRow, Result};
+use transload_values::{SHOWN, shorten};
 
 use crate::{literal::Cells, refusal::Refusal, rule::Rule, text::Style};
 
@@ -56,7 +57,8 @@ impl RowEncoder {
             self.text.extend_from_slice(self.mark.as_bytes());
             let put = put_cells(&cells, row, Style::Literal, b',', &mut self.text);
             self.text.push(b')');
-            match refused(&self.columns, self.packet, row, put, self.text.len() - start) {
+            let length = self.text.len() - start;
+            match refused(&self.columns, &cells, self.packet, row, put, length) {
                 None => rows.push(Encoded { row, text: start..self.text.len() }),
                 Some(refused) => {
                     self.text.truncate(start);
@@ -81,7 +83,8 @@ impl RowEncoder {
             let start = self.text.len();
             let put = put_cells(&cells, row, Style::Field, b'\t', &mut self.text);
             self.text.push(b'\n');
-            match refused(&self.columns, self.packet, row, put, self.text.len() - start) {
+            let length = self.text.len() - start;
+            match refused(&self.columns, &cells, self.packet, row, put, length) {
                 None => count += 1,
                 Some(refused) => {
                     self.text.truncate(start);
@@ -129,6 +132,7 @@ fn put_cells(
 /// The dirty row, if the row must not travel.
 fn refused(
     columns: &[Column],
+    cells: &[Cells<'_>],
     packet: usize,
     row: usize,
     put: Result<(), (usize, Refusal)>,
@@ -140,9 +144,16 @@ fn refused(
             let reason = format!("the row is longer than `max_allowed_packet` ({packet})");
             Some(dirty(row, None, "length", reason))
         }
+        Err((at, Refusal { code: "null", reason })) => {
+            Some(dirty(row, Some(columns[at].name.clone()), "null", reason))
+        }
         Err((at, Refusal { code, reason })) => {
-            let name = columns.get(at).map(|column| column.name.clone());
-            Some(dirty(row, name, code, reason))
+            let Column { name, native, .. } = &columns[at];
+            let value = cells[at].text(row);
+            let found = shorten(value.as_bytes(), SHOWN);
+            let reason = format!("expected {native}, found `{found}`: {reason}");
+            let value = Some(value);
+            Some(DirtyRow { value, ..dirty(row, Some(name.clone()), code, reason) })
         }
     }
 }

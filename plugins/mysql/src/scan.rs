@@ -1,15 +1,18 @@
 //! The rows of one split, streamed. Which rows they are is `reader`'s decision.
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::{ArrowError, SchemaRef};
+use arrow_select::filter::filter;
 use transload_plugin_api::{
     Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, schema_of,
 };
 use transload_tables::{KeyValue, encode_key};
+use transload_values::Fault;
 
 use crate::{
-    decode::{ColumnDecoder, RowDecoder, RowFault},
+    decode::{ColumnDecoder, DecodedRows, RowDecoder, RowFault},
     options::ZeroDates,
+    refusal::{Refusal, refuse},
     session::{Next, Session},
 };
 
@@ -128,20 +131,55 @@ impl Scan {
                 }
                 Err(RowFault::Cell(at, fault)) => {
                     let key = self.decoder.key_of_packet(packet).unwrap_or_default();
-                    read.dirty_rows.push(self.count + read.rows);
-                    read.dirty.push(DirtyRow {
-                        row: 0,
-                        place: Some(place(&self.source, &key, self.count + read.rows)),
-                        column: self.columns.get(at).map(|column| column.name.clone()),
-                        value: None,
-                        code: fault.code.to_owned(),
-                        reason: fault.reason,
-                    });
+                    let number = self.count + read.rows;
+                    read.dirty.push((number, self.dirty(&key, number, at, fault)));
                     read.dirty_key = Some(key);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The row with this number, of which the column at `at` cannot be read.
+    fn dirty(&self, key: &[KeyValue], number: u64, at: usize, fault: Refusal) -> DirtyRow {
+        DirtyRow {
+            row: 0,
+            place: Some(place(&self.source, key, number)),
+            column: self.columns.get(at).map(|column| column.name.clone()),
+            value: None,
+            code: fault.code.to_owned(),
+            reason: fault.reason,
+        }
+    }
+
+    /// Takes the rows out whose text is not UTF-8.
+    fn without_invalid(
+        &self,
+        found: DecodedRows,
+        rows: usize,
+        read: &mut BatchRows,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
+        if found.invalid.is_empty() {
+            return Ok(found.arrays);
+        }
+        let mut clean = vec![true; rows];
+        // The numbers of the rows in the arrays: those that are dirty already are not there.
+        let mut numbers = (self.count + 1..)
+            .filter(|number| !read.dirty.iter().any(|(dirty, _)| dirty == number))
+            .take(rows)
+            .collect::<Vec<_>>();
+        for (at, text) in &found.invalid {
+            let number = std::mem::take(&mut numbers[text.row]);
+            clean[text.row] = false;
+            let fault = Fault::Utf8.explain(&self.columns[*at], &text.bytes);
+            let fault = refuse(fault.code, fault.reason);
+            let mut dirty = self.dirty(&found.key(text.row), number, *at, fault);
+            dirty.value = Some(String::from_utf8_lossy(&text.bytes).into_owned());
+            read.dirty.push((number, dirty));
+        }
+        read.dirty.sort_by_key(|(number, _)| *number);
+        let clean = BooleanArray::from(clean);
+        found.arrays.iter().map(|array| filter(array, &clean)).collect()
     }
 }
 
@@ -150,9 +188,8 @@ impl Scan {
 struct BatchRows {
     rows: u64,
     bytes: u64,
-    dirty: Vec<DirtyRow>,
-    /// Their numbers.
-    dirty_rows: Vec<u64>,
+    /// With their numbers.
+    dirty: Vec<(u64, DirtyRow)>,
     /// The last row's key, if that row was dirty.
     dirty_key: Option<Vec<KeyValue>>,
 }
@@ -186,10 +223,13 @@ impl ReadTask for Scan {
             self.position = Position(encode_key(&key));
         }
         let rows = self.decoder.rows;
-        let arrays = self.decoder.finish(&self.wanted).map_err(|error| {
-            Error::data(format!("a batch cannot be made: {error}")).at(self.source.clone())
-        })?;
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
+        let failed = |error: ArrowError| {
+            Error::defect(format!("make a batch: {error}")).at(self.source.clone())
+        };
+        let found = self.decoder.finish(&self.wanted).map_err(failed)?;
+        let left = rows - found.invalid.len();
+        let arrays = self.without_invalid(found, rows, &mut read).map_err(failed)?;
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(left));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| Error::defect(error.to_string()))?;
         let origin = Origin {
@@ -199,13 +239,13 @@ impl ReadTask for Scan {
             exact: true,
             gaps: Vec::new(),
         };
-        let origin = origin.without(read.dirty_rows);
+        let origin = origin.without(read.dirty.iter().map(|(number, _)| *number));
         self.count += read.rows;
         Ok(Some(ReadBatch {
             batch,
             position: self.position.clone(),
             origin: Some(origin),
-            dirty: read.dirty,
+            dirty: read.dirty.into_iter().map(|(_, dirty)| dirty).collect(),
             bytes: read.bytes,
         }))
     }

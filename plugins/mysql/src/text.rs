@@ -17,10 +17,10 @@ pub(crate) enum Style {
 pub(crate) fn put_float(value: f64, out: &mut Vec<u8>) -> Result<(), Refusal> {
     use std::io::Write as _;
     if !value.is_finite() {
-        return Err(refuse("range", format!("the database cannot store {value}")));
+        return Err(refuse("range", "the database cannot store it"));
     }
     if value == 0.0 && value.is_sign_negative() {
-        return Err(refuse("range", "the database cannot store -0".to_owned()));
+        return Err(refuse("range", "the database cannot store -0"));
     }
     // writing to a vector cannot fail
     let _ = write!(out, "{value:e}");

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use arrow_array::RecordBatch;
 use support::{Fixture, Server, read_all};
 use transload_plugin_api::{
-    Column, ErrorKind, Plugin as _, Reader, SplitAbility, SplitRequest, testing::cell,
+    Column, ErrorKind, LogicalType, Plugin as _, Reader, SplitAbility, SplitRequest, testing::cell,
 };
 use transload_plugin_mysql::MysqlPlugin;
 
@@ -126,6 +126,56 @@ fn t16_zero_dates_by_policy() {
             "3|2024-00-10|2024-01-01 00:00:00",
             "4|2024-01-01|0000-00-00 00:00:00",
             "5|NULL|0000-00-00 12:00:00"
+        ]
+    );
+}
+
+/// MariaDB keeps surrogates, which are no UTF-8.
+#[test]
+fn texts_that_are_not_utf8_make_their_rows_dirty() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, s VARCHAR(20) CHARACTER SET utf8mb4, d DATE);
+         INSERT INTO t VALUES (1, 'a', NULL), (2, _binary x'41EDA080', NULL), (3, 'ä', NULL),
+           (4, 'b', '2024-00-10'), (5, _binary x'EDA080', NULL), (6, NULL, NULL);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let place = |id: u32, code: &str| format!("{}.t, key {id} {code}", fixture.database);
+    assert_eq!(faults(&*reader), [place(2, "utf8"), place(4, "zero-date"), place(5, "utf8")]);
+    let read = read_all(&*reader, &reader.schema().unwrap().columns, 1).remove(0).remove(0);
+    let origin = read.origin.unwrap();
+    let places: Vec<_> = (0..3).map(|row| origin.place(row)).collect();
+    assert_eq!(places, [1, 3, 6].map(|row| format!("{}.t, row {row}", fixture.database)));
+    let first = &read.dirty[0];
+    assert_eq!(first.column.as_deref(), Some("s"));
+    assert_eq!(first.reason, "expected UTF-8 text, found `A\u{fffd}\u{fffd}\u{fffd}`");
+    assert_eq!(own_rows(&*reader), ["1|\"a\"|NULL", "3|\"ä\"|NULL", "6|NULL|NULL"]);
+    let reader = fixture.reader(&[("query", "SELECT s FROM t ORDER BY id")]);
+    assert_eq!(faults(&*reader), ["query, row 2 utf8", "query, row 5 utf8"]);
+}
+
+/// What is not read says what was expected, what was found, and which line of the job reads it.
+#[test]
+fn refusals_say_what_was_found() {
+    let fixture = fixture(
+        "CREATE TABLE t(id INT PRIMARY KEY, d DATE, m DATETIME(3), t TIME, b TINYINT(1));
+         INSERT INTO t VALUES (1, '2024-00-10', NULL, NULL, NULL),
+           (2, NULL, '0000-00-00', NULL, NULL), (3, NULL, NULL, '25:00:00', NULL),
+           (4, NULL, NULL, NULL, 2);",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let mut wanted = reader.schema().unwrap().columns;
+    wanted[3].logical = "time".parse().unwrap();
+    wanted[4].logical = LogicalType::Boolean;
+    let read = read_all(&*reader, &wanted, 1).remove(0).remove(0);
+    let reasons: Vec<_> = read.dirty.iter().map(|row| row.reason.as_str()).collect();
+    let advice = "`zero_dates = \"null\"`, `\"epoch\"` and `\"text\"` read it";
+    assert_eq!(
+        reasons,
+        [
+            format!("expected date, found `2024-00-10`: {advice}"),
+            format!("expected timestamp(3), found `0000-00-00 00:00:00.000`: {advice}"),
+            "expected time, found `25:00:00`".to_owned(),
+            "expected boolean, found `2`".to_owned(),
         ]
     );
 }

@@ -5,56 +5,26 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray,
-    PrimitiveArray, StringArray,
-    builder::StringBuilder,
+    PrimitiveArray,
     types::{
         Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
         Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
     },
 };
 use arrow_buffer::{
-    BooleanBufferBuilder, Buffer, IntervalMonthDayNano, NullBuffer, NullBufferBuilder,
-    OffsetBuffer, i256,
+    BooleanBufferBuilder, IntervalMonthDayNano, NullBuffer, NullBufferBuilder, OffsetBuffer, i256,
 };
 use arrow_schema::{ArrowError, DataType};
 use transload_plugin_api::LogicalType;
+use transload_values::{Bytes, InvalidText};
 
 use crate::{
+    cell_fault::ValueFault,
     decimal::DecimalType,
     encode::{DAY_MICROS, EPOCH_DAYS, EPOCH_MICROS},
-    numeric::{Numeric, Sign},
+    numeric::Numeric,
     types::Wire,
 };
-
-/// Why a value cannot be carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ValueFault {
-    Null,
-    Range(&'static str),
-    Utf8,
-    /// The bytes are not of the type's form.
-    Form,
-}
-
-impl ValueFault {
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Range(_) => "range",
-            Self::Utf8 => "utf8",
-            Self::Form => "parse",
-        }
-    }
-
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::Null => "NULL in a column that must not hold it",
-            Self::Range(reason) => reason,
-            Self::Utf8 => "the text is not UTF-8",
-            Self::Form => "the value is not of the form of its type",
-        }
-    }
-}
 
 /// A column's values so far.
 pub(crate) struct ColumnBuilder {
@@ -176,12 +146,12 @@ impl ColumnBuilder {
                 Some(value) => value,
                 None => {
                     let scaled = number(bytes)?.scaled(decimal.precision, decimal.scale);
-                    scaled.ok_or_else(|| unscaled(bytes))?
+                    scaled.ok_or(ValueFault::Decimal)?
                 }
             }),
             Values::WideDecimal(values, precision, scale) => {
                 let scaled = number(bytes)?.scaled_wide(*precision, *scale);
-                values.push(scaled.ok_or_else(|| unscaled(bytes))?);
+                values.push(scaled.ok_or(ValueFault::Decimal)?);
             }
             Values::Numeric(slices) => {
                 number(bytes)?.text(&mut slices.bytes);
@@ -239,12 +209,12 @@ impl ColumnBuilder {
         }
     }
 
-    /// The column's array. The places of texts that are not UTF-8 are added to `faults`; such a
-    /// text is empty in the array.
+    /// The column's array. Texts that are not UTF-8 are added to `faults`; such a text is empty in
+    /// the array.
     pub(crate) fn finish(
         mut self,
         logical: &LogicalType,
-        faults: &mut Vec<usize>,
+        faults: &mut Vec<InvalidText>,
     ) -> Result<ArrayRef, ArrowError> {
         let nulls = self.nulls.finish();
         let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
@@ -259,7 +229,7 @@ impl ColumnBuilder {
             Values::Decimal(values, _) => primitive::<Decimal128Type>(values, nulls, of)?,
             Values::WideDecimal(values, ..) => primitive::<Decimal256Type>(values, nulls, of)?,
             Values::Numeric(slices) | Values::Text(slices) | Values::Jsonb(slices) => {
-                Arc::new(slices.into_texts(nulls, faults)?)
+                Arc::new(slices.into_bytes().into_texts(nulls, faults)?)
             }
             Values::Bytes(Slices { offsets, bytes }) => {
                 let offsets = OffsetBuffer::new(offsets.into());
@@ -313,29 +283,8 @@ impl Slices {
         self.bytes.truncate(self.offsets.last().map_or(0, |end| *end as usize));
     }
 
-    fn into_texts(
-        self,
-        nulls: Option<NullBuffer>,
-        faults: &mut Vec<usize>,
-    ) -> Result<StringArray, ArrowError> {
-        let offsets = OffsetBuffer::new(self.offsets.into());
-        let bytes = Buffer::from(self.bytes);
-        // Validates all values together, and that each begins with a character.
-        if let Ok(array) = StringArray::try_new(offsets.clone(), bytes.clone(), nulls.clone()) {
-            return Ok(array);
-        }
-        let mut valid = StringBuilder::with_capacity(offsets.len() - 1, bytes.len());
-        for (place, ends) in offsets.windows(2).enumerate() {
-            match std::str::from_utf8(&bytes[ends[0] as usize..ends[1] as usize]) {
-                Ok(text) => valid.append_value(text),
-                Err(_) => {
-                    faults.push(place);
-                    valid.append_value("");
-                }
-            }
-        }
-        let (offsets, bytes, _) = valid.finish().into_parts();
-        StringArray::try_new(offsets, bytes, nulls)
+    fn into_bytes(self) -> Bytes {
+        Bytes { bytes: self.bytes, ends: self.offsets }
     }
 }
 
@@ -350,7 +299,7 @@ impl Lists {
                 usize::try_from(word(3)?).map_err(|_| ValueFault::Form)?
             }
             _ => {
-                let reason = "only arrays of one dimension, counted from 1, can be read";
+                let reason = "an array of one dimension, counted from 1";
                 return Err(ValueFault::Range(reason));
             }
         };
@@ -386,13 +335,15 @@ impl Lists {
     fn finish(
         self,
         nulls: Option<NullBuffer>,
-        faults: &mut Vec<usize>,
+        faults: &mut Vec<InvalidText>,
     ) -> Result<ListArray, ArrowError> {
         let mut faulty_items = Vec::new();
         let items = self.items.finish(&self.item, &mut faulty_items)?;
         // The row of an item is the first whose items end behind it.
         let row = |item: usize| self.offsets[1..].partition_point(|end| *end as usize <= item);
-        faults.extend(faulty_items.into_iter().map(row));
+        faults.extend(
+            faulty_items.into_iter().map(|item| InvalidText { row: row(item.row), ..item }),
+        );
         let field = Arc::new(self.item.field("item", true));
         ListArray::try_new(field, OffsetBuffer::new(self.offsets.into()), items, nulls)
     }
@@ -406,34 +357,24 @@ fn number(bytes: &[u8]) -> Result<Numeric<'_>, ValueFault> {
     Numeric::parse(bytes).ok_or(ValueFault::Form)
 }
 
-/// Why a number is no decimal of its column.
-fn unscaled(bytes: &[u8]) -> ValueFault {
-    let special =
-        number(bytes).is_ok_and(|number| !matches!(number.sign, Sign::Positive | Sign::Negative));
-    ValueFault::Range(match special {
-        true => "NaN and infinity are no decimal numbers",
-        false => "the number has more digits than the decimal type takes",
-    })
-}
-
 fn date(days: i32) -> Result<i32, ValueFault> {
     match days {
-        i32::MAX | i32::MIN => Err(ValueFault::Range("`infinity` is no date of the calendar")),
-        days => days.checked_add(EPOCH_DAYS).ok_or(ValueFault::Range("the date is out of range")),
+        i32::MAX | i32::MIN => Err(ValueFault::Infinity),
+        days => days.checked_add(EPOCH_DAYS).ok_or(ValueFault::Range("it is out of range")),
     }
 }
 
 fn time(micros: i64) -> Result<i64, ValueFault> {
     let within = (0..DAY_MICROS).contains(&micros);
-    within.then_some(micros).ok_or(ValueFault::Range("24:00:00 is no time within a day"))
+    within.then_some(micros).ok_or(ValueFault::Range("the day ends before 24:00:00"))
 }
 
 fn moment(micros: i64) -> Result<i64, ValueFault> {
     match micros {
-        i64::MAX | i64::MIN => Err(ValueFault::Range("`infinity` is no moment of the calendar")),
+        i64::MAX | i64::MIN => Err(ValueFault::Infinity),
         micros => {
             let moment = micros.checked_add(EPOCH_MICROS);
-            moment.ok_or(ValueFault::Range("the timestamp is out of range"))
+            moment.ok_or(ValueFault::Range("it is out of range"))
         }
     }
 }
@@ -443,7 +384,7 @@ fn interval(bytes: &[u8; 16]) -> Result<IntervalMonthDayNano, ValueFault> {
     let word = |at: usize| word_at(bytes, at).ok_or(ValueFault::Form);
     let micros = i64::from_be_bytes(fixed(&bytes[..8])?);
     let nanos = micros.checked_mul(1_000);
-    let nanos = nanos.ok_or(ValueFault::Range("the interval is out of range"))?;
+    let nanos = nanos.ok_or(ValueFault::Range("it is out of range"))?;
     Ok(IntervalMonthDayNano::new(word(12)?, word(8)?, nanos))
 }
 

@@ -9,7 +9,8 @@ use arrow_select::filter::filter;
 use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, schema_of};
 
 use crate::{
-    columns::{ColumnBuilder, ValueFault, word_at},
+    cell_fault::{CellFault, ValueFault, text_of},
+    columns::{ColumnBuilder, word_at},
     types::Wire,
 };
 
@@ -39,8 +40,8 @@ pub(crate) struct Decoder {
     wanted: usize,
     /// Rows in the builders, dirty ones included.
     rows: usize,
-    /// Rows of them that are dirty: place in the batch, column, reason.
-    faults: Vec<(usize, usize, ValueFault)>,
+    /// Cells that make their rows dirty.
+    faults: Vec<CellFault>,
     /// Rows of batches before.
     before: u64,
 }
@@ -55,19 +56,28 @@ enum Stage {
 }
 
 struct DecodedColumn {
-    name: String,
-    nullable: bool,
+    column: Column,
     wire: Wire,
-    logical: LogicalType,
 }
 
 impl DecodedColumn {
     /// Room for `rows` values, and for `bytes` bytes of those whose size varies.
     fn builder(&self, rows: usize, bytes: usize) -> Result<ColumnBuilder> {
-        ColumnBuilder::new(&self.wire, &self.logical, rows, bytes).ok_or_else(|| {
-            let message = format!("column `{}` cannot be read as `{}`", self.name, self.logical);
+        ColumnBuilder::new(&self.wire, &self.column.logical, rows, bytes).ok_or_else(|| {
+            let Column { name, logical, .. } = &self.column;
+            let message = format!("column `{name}` cannot be read as `{logical}`");
             Error::unsupported(message)
         })
+    }
+
+    /// A cell of this column, the one at `index`, whose value does not fit.
+    #[cold]
+    fn fault(&self, row: usize, index: usize, fault: ValueFault, value: &[u8]) -> CellFault {
+        let value = match fault {
+            ValueFault::Null => None,
+            _ => text_of(&self.wire, &self.column.logical, value),
+        };
+        CellFault { row, column: index, fault, value }
     }
 }
 
@@ -96,12 +106,7 @@ impl Decoder {
             .iter()
             .chain(&key)
             .zip(wires.iter().chain([&Wire::Text]))
-            .map(|(column, wire)| DecodedColumn {
-                name: column.name.clone(),
-                nullable: column.nullable,
-                wire: wire.clone(),
-                logical: column.logical.clone(),
-            })
+            .map(|(column, wire)| DecodedColumn { column: column.clone(), wire: wire.clone() })
             .collect();
         let builders = decoded.iter().map(|column| column.builder(capacity, capacity * SHORT));
         Ok(Self {
@@ -199,7 +204,7 @@ impl Decoder {
                 builder.append(value)
             } else if length == -1 {
                 rest = after;
-                if self.columns[index].nullable {
+                if self.columns[index].column.nullable {
                     builder.append_null();
                     continue;
                 }
@@ -210,7 +215,11 @@ impl Decoder {
             if let Err(reason) = outcome {
                 // The row is taken out as a whole when the batch is finished.
                 builder.append_null();
-                fault.get_or_insert((self.rows, index, reason));
+                let value = bytes.len() - rest.len();
+                let value = &bytes[value - length.max(0) as usize..value];
+                fault.get_or_insert_with(|| {
+                    self.columns[index].fault(self.rows, index, reason, value)
+                });
             }
         }
         self.faults.extend(fault);
@@ -249,8 +258,8 @@ impl Decoder {
         let mut faults = std::mem::take(&mut self.faults);
         let mut arrays = self.arrays(&mut faults).map_err(|error| defect(&error))?;
         let key = if self.keyed { arrays.pop().and_then(|keys| last_text(&keys)) } else { None };
-        faults.sort_by_key(|(row, column, _)| (*row, *column));
-        faults.dedup_by_key(|(row, ..)| *row);
+        faults.sort_by_key(|fault| (fault.row, fault.column));
+        faults.dedup_by_key(|fault| fault.row);
         if !faults.is_empty() {
             let clean = self.without(&faults);
             for array in &mut arrays {
@@ -264,49 +273,43 @@ impl Decoder {
         let first = self.before;
         self.before += self.rows as u64;
         self.rows = 0;
-        let dirty = |(row, column, fault): (usize, usize, ValueFault)| {
-            (first + row as u64, self.dirty_row(column, fault))
+        let dirty = |fault: CellFault| {
+            let column = &self.columns[fault.column].column;
+            (first + fault.row as u64, fault.into_dirty(column))
         };
         Ok(Decoded { batch, first, key, dirty: faults.into_iter().map(dirty).collect() })
     }
 
     /// The columns so far; texts that are not UTF-8 are added to the faults.
-    fn arrays(
-        &mut self,
-        faults: &mut Vec<(usize, usize, ValueFault)>,
-    ) -> Result<Vec<ArrayRef>, ArrowError> {
+    fn arrays(&mut self, faults: &mut Vec<CellFault>) -> Result<Vec<ArrayRef>, ArrowError> {
         let mut arrays = Vec::with_capacity(self.builders.len());
         for (index, builder) in self.builders.iter_mut().enumerate() {
             let column = &self.columns[index];
             // Batches to come have as much room from the start.
             let bytes = builder.bytes() + builder.bytes() / 16;
-            let fresh = ColumnBuilder::new(&column.wire, &column.logical, self.rows, bytes)
-                .ok_or_else(|| ArrowError::SchemaError(column.name.clone()))?;
-            let mut places = Vec::new();
-            arrays.push(std::mem::replace(builder, fresh).finish(&column.logical, &mut places)?);
-            faults.extend(places.into_iter().map(|row| (row, index, ValueFault::Utf8)));
+            let fresh = ColumnBuilder::new(&column.wire, &column.column.logical, self.rows, bytes)
+                .ok_or_else(|| ArrowError::SchemaError(column.column.name.clone()))?;
+            let mut invalid = Vec::new();
+            arrays.push(
+                std::mem::replace(builder, fresh).finish(&column.column.logical, &mut invalid)?,
+            );
+            faults.extend(invalid.into_iter().map(|text| CellFault {
+                row: text.row,
+                column: index,
+                fault: ValueFault::Utf8,
+                value: Some(String::from_utf8_lossy(&text.bytes).into_owned()),
+            }));
         }
         Ok(arrays)
     }
 
     /// Which rows are clean.
-    fn without(&self, faults: &[(usize, usize, ValueFault)]) -> BooleanArray {
+    fn without(&self, faults: &[CellFault]) -> BooleanArray {
         let mut clean = vec![true; self.rows];
-        for (row, ..) in faults {
-            clean[*row] = false;
+        for fault in faults {
+            clean[fault.row] = false;
         }
         clean.into()
-    }
-
-    fn dirty_row(&self, column: usize, fault: ValueFault) -> DirtyRow {
-        DirtyRow {
-            row: 0,
-            place: None,
-            column: Some(self.columns[column].name.clone()),
-            value: None,
-            code: fault.code().to_owned(),
-            reason: fault.reason().to_owned(),
-        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Arrow arrays into the binary rows of COPY, straight into one buffer. Values that the
 //! server would change silently (rounding, cutting blanks, wrapping into infinity) are refused here.
+//!
+//! Columns are viewed here and not through `transload_values::View`: the form on the wire decides, not
+//! the logical type alone (`json` goes as text or as `jsonb`, text as it is or under a rule), and
+//! each form carries what its check needs (length, step, bounds), found once for a batch.
 
 use arrow_array::{
     Array, ArrowPrimitiveType, RecordBatch,
@@ -11,6 +15,7 @@ use arrow_array::{
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, i256};
 use transload_plugin_api::{DirtyRow, Error, LogicalType, Result};
+use transload_values::{SHOWN, View, shorten};
 
 use crate::{
     numeric::{NumberFault, put_decimal, put_text, put_wide_decimal},
@@ -36,6 +41,8 @@ const MOMENTS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_20
 #[derive(Clone, Debug)]
 pub(crate) struct EncodedColumn {
     pub(crate) name: String,
+    /// The target's type, as messages name it.
+    pub(crate) native: String,
     pub(crate) wire: Wire,
     pub(crate) logical: LogicalType,
     /// Precision and scale where the number travels as text.
@@ -119,14 +126,22 @@ pub(crate) struct Fault {
 
 impl Fault {
     fn into_dirty(self, row: usize, column: &EncodedColumn, array: &dyn Array) -> DirtyRow {
-        let text = array.as_string_opt::<i32>().map(|texts| texts.value(row).to_owned());
+        let EncodedColumn { name, native, logical, .. } = column;
+        let mut value = Vec::new();
+        if let Some(view) = View::of(logical, array) {
+            view.write(row, &mut value);
+        }
+        let found = match value.is_empty() {
+            true => String::new(),
+            false => format!(", found `{}`", shorten(&value, SHOWN)),
+        };
         DirtyRow {
             row: row as u64,
             place: None,
-            column: Some(column.name.clone()),
-            value: text,
+            column: Some(name.clone()),
+            value: String::from_utf8(value).ok().filter(|value| !value.is_empty()),
             code: self.code.to_owned(),
-            reason: self.reason.to_owned(),
+            reason: format!("expected {native}{found}: {}", self.reason),
         }
     }
 }
@@ -208,7 +223,7 @@ fn binaries(array: &dyn Array) -> Option<Slices<'_>> {
 
 impl<'a> Cells<'a> {
     fn of(array: &'a dyn Array, column: &EncodedColumn) -> Result<Self> {
-        let EncodedColumn { wire, logical, bounds, name, rule } = column;
+        let EncodedColumn { wire, logical, bounds, name, rule, .. } = column;
         let ruled = rule.and_then(|rule| Some(Self::ruled(texts(array)?, rule, array)));
         ruled.or_else(|| Self::typed(array, wire, logical, *bounds)).ok_or_else(|| {
             let message = format!("column `{name}` comes as `{}`", array.data_type());
@@ -325,8 +340,8 @@ fn step(logical: &LogicalType) -> i64 {
 
 fn put_number(text: &str, bounds: Option<(i32, i32)>, out: &mut Vec<u8>) -> Result<(), Fault> {
     put_text(text, bounds, out).map_err(|found| match found {
-        NumberFault::Syntax => fault("parse", "expected a decimal number"),
-        NumberFault::Range => fault("range", "the number has more digits than the column takes"),
+        NumberFault::Syntax => fault("parse", "it is no decimal number"),
+        NumberFault::Range => fault("range", "the number has more digits"),
         NumberFault::NegativeZero => fault("range", "numeric has no negative zero"),
     })
 }
@@ -340,7 +355,7 @@ fn put_string(text: &[u8], length: Option<u32>, nul: bool, out: &mut Vec<u8>) ->
         && text.len() > length as usize
         && text.iter().filter(|byte| **byte & 0xC0 != 0x80).count() > length as usize
     {
-        return Err(fault("length", "the text has more characters than the column takes"));
+        return Err(fault("length", "the text is longer"));
     }
     put(text, out);
     Ok(())
@@ -357,14 +372,12 @@ fn put_ruled(text: &[u8], rule: TextRule, out: &mut Vec<u8>) -> Result<(), Fault
     };
     match (passes, rule) {
         (true, _) => put_string(text, None, true, out),
-        (false, TextRule::Unsigned(_)) => {
-            Err(fault("range", "the server would wrap the number: the type has no such value"))
-        }
+        (false, TextRule::Unsigned(_)) => Err(fault("range", "the server would wrap the number")),
         (false, TextRule::Dates) => {
             Err(fault("range", "the server would cut the time of day off the dates"))
         }
         (false, TextRule::Micros) => {
-            Err(fault("range", "there are more fractional digits than the column takes"))
+            Err(fault("range", "there are more fractional digits than it keeps"))
         }
     }
 }
@@ -404,7 +417,7 @@ fn put_moment(micros: i64, step: i64, out: &mut Vec<u8>) -> Result<(), Fault> {
 /// The server would round to the column's fractional digits.
 fn on_step(micros: i64, step: i64) -> Result<(), Fault> {
     if step > 1 && micros % step != 0 {
-        return Err(fault("range", "there are more fractional digits than the column takes"));
+        return Err(fault("range", "there are more fractional digits than it keeps"));
     }
     Ok(())
 }

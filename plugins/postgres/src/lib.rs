@@ -27,6 +27,7 @@
 mod answer;
 mod bisect;
 mod catalog;
+mod cell_fault;
 mod check;
 mod columns;
 mod connect;

@@ -291,9 +291,10 @@ impl ReadDatabase for PostgresSource {
             let text = Column { logical: LogicalType::TEXT, ..wanted.clone() };
             return Ok(read_as(&own.column, &text, true));
         }
-        // The wire's numbers are decimal digits: any decimal type is made as easily.
-        let is_decimal = matches!(wanted.logical, LogicalType::Decimal { .. });
-        Ok(read_as(&own.column, wanted, own.kind.wire == Wire::Numeric && is_decimal))
+        // The wire's numbers are decimal digits: any type of decimal numbers is made as easily.
+        let is_number =
+            matches!(wanted.logical, LogicalType::Decimal { .. } | LogicalType::Numeric);
+        Ok(read_as(&own.column, wanted, own.kind.wire == Wire::Numeric && is_number))
     }
 
     fn divide(

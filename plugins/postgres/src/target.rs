@@ -93,6 +93,7 @@ pub(crate) fn load_plan(
 fn encoded(column: &TableColumn) -> EncodedColumn {
     EncodedColumn {
         name: column.column.name.clone(),
+        native: column.column.native.clone(),
         wire: column.kind.wire.clone(),
         logical: column.kind.logical.clone(),
         bounds: column.bounds,

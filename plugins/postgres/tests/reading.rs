@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow_array::RecordBatch;
 use support::{Fixture, dirty_rows, host, read_all, server};
 use transload_plugin_api::{
-    Cancel, ErrorKind, Host, Plugin, ReadBatch, Reader, Result, Secret, Secrets, SplitAbility,
-    SplitRequest,
+    Cancel, Column, ErrorKind, Host, LogicalType, Plugin, ReadBatch, Reader, Result, Secret,
+    Secrets, SplitAbility, SplitRequest,
     testing::{Rows, cell},
 };
 use transload_plugin_postgres::PostgresPlugin;
@@ -545,4 +545,47 @@ fn t52_shards_that_differ_or_are_missing_are_named() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+/// A database of this encoding holds any bytes.
+#[test]
+fn texts_of_an_sql_ascii_database_that_are_not_utf8_make_their_rows_dirty() {
+    let fixture = Fixture::created(
+        "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+        "CREATE TABLE t(id int PRIMARY KEY, s text); \
+         INSERT INTO t VALUES (1, 'a'), (2, E'A\\xC3'), (3, E'\\xC3\\xA4'), (4, E'\\xFF')",
+    );
+    let read = read_all(&*fixture.reader(&[("table", "t")]), 1);
+    let dirty = dirty_rows(&read);
+    let places: Vec<_> = dirty.iter().map(|row| row.place.clone().unwrap()).collect();
+    assert_eq!(places, ["public.t, row 2", "public.t, row 4"]);
+    assert_eq!((dirty[0].column.as_deref(), dirty[0].code.as_str()), (Some("s"), "utf8"));
+    assert_eq!(dirty[0].reason, "expected UTF-8 text, found `A\u{fffd}`");
+    assert_eq!(read[0].iter().map(|read| read.batch.num_rows()).sum::<usize>(), 2);
+}
+
+/// What is not read says what was expected, what was found, and which line of the job reads it.
+#[test]
+fn refusals_say_what_was_found() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id int PRIMARY KEY, n numeric(5,2), d date, t time, l int[]); \
+         INSERT INTO t(id, n) VALUES (1, 'NaN'); INSERT INTO t(id, d) VALUES (2, '-infinity'); \
+         INSERT INTO t(id, t) VALUES (3, '24:00'); INSERT INTO t(id, l) VALUES (4, '{{1}}')",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let reasons: Vec<_> =
+        dirty_rows(&read_all(&*reader, 1)).into_iter().map(|row| row.reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            "expected decimal(5,2), found `NaN`: `schema = { n = \"numeric\" }` reads any number",
+            "expected date, found `-infinity`: `infinity = \"null\"` and `\"max\"` read another \
+             value",
+            "expected time, found `24:00:00`: the day ends before 24:00:00",
+            "expected list<int32>: an array of one dimension, counted from 1",
+        ]
+    );
+    let wanted = Column::new("n", LogicalType::Numeric, true);
+    let produced = reader.produces(&[wanted]).unwrap();
+    assert_eq!(produced[0].logical, LogicalType::Numeric, "what the first of them says works");
 }

@@ -478,3 +478,24 @@ fn t59_wide_and_huge_rows_pass() {
         .collect();
     assert_eq!(found, [1, huge.len(), 1]);
 }
+
+#[test]
+fn refusals_name_the_target_type_and_the_value() {
+    let fixture = Fixture::new("CREATE TABLE t(v varchar(2), m timestamp(3), o oid)");
+    let columns = [("v", "text(2)"), ("m", "timestamp(3)"), ("o", "text")];
+    let plan = plan(WriteMode::Insert, &columns, &[]);
+    let moments: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(0), Some(1), None]));
+    let values = [texts(["abc", "a", "a"]), moments, texts(["1", "1", "-1"])];
+    let written =
+        write_all(&*fixture.writer("t"), &plan, &[batch(&plan, values.to_vec())]).unwrap();
+    let reasons: Vec<_> = written[0].dirty.iter().map(|row| row.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        [
+            "expected character varying(2), found `abc`: the text is longer",
+            "expected timestamp(3) without time zone, found `1970-01-01 00:00:00.000001`: there are \
+             more fractional digits than it keeps",
+            "expected oid, found `-1`: the server would wrap the number",
+        ]
+    );
+}

@@ -57,11 +57,16 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A database in which `sql` has been run.
     pub(crate) fn new(sql: &str) -> Self {
+        Self::created("", sql)
+    }
+
+    /// As [`Fixture::new`], with the rest of `CREATE DATABASE`.
+    pub(crate) fn created(how: &str, sql: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let database = format!("transload_{}_{number}", std::process::id());
         let admin = TestClient::open(&server());
-        admin.run(&format!("CREATE DATABASE {database}"));
+        admin.run(&format!("CREATE DATABASE {database} {how}"));
         let client = TestClient::open(server().dbname(&database));
         client.run(sql);
         Self { database, client }

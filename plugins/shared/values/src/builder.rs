@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray,
-    StringArray, types::*,
+    StringArray, builder::StringBuilder, types::*,
 };
 use arrow_buffer::{
     BooleanBufferBuilder, Buffer, IntervalMonthDayNano, NullBuffer, OffsetBuffer, ScalarBuffer,
@@ -105,6 +105,42 @@ impl Bytes {
         self.ends.truncate(rows + 1);
         self.bytes.truncate(self.last_end());
     }
+
+    /// The values as texts. One that is not UTF-8 is added to `faults` and is empty in the array.
+    ///
+    /// # Errors
+    /// Another number of NULLs than of values.
+    pub fn into_texts(
+        self,
+        nulls: Option<NullBuffer>,
+        faults: &mut Vec<InvalidText>,
+    ) -> Result<StringArray, ArrowError> {
+        let ends = OffsetBuffer::new(ScalarBuffer::from(self.ends));
+        let bytes = Buffer::from_vec(self.bytes);
+        // Validates all values together, and that each begins with a character.
+        if let Ok(array) = StringArray::try_new(ends.clone(), bytes.clone(), nulls.clone()) {
+            return Ok(array);
+        }
+        let mut valid = StringBuilder::with_capacity(ends.len() - 1, bytes.len());
+        for (row, ends) in ends.windows(2).enumerate() {
+            let value = &bytes[ends[0] as usize..ends[1] as usize];
+            valid.append_value(std::str::from_utf8(value).unwrap_or_else(|_| {
+                faults.push(InvalidText { row, bytes: value.to_vec() });
+                ""
+            }));
+        }
+        let (ends, bytes, _) = valid.finish().into_parts();
+        StringArray::try_new(ends, bytes, nulls)
+    }
+}
+
+/// A text that is not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidText {
+    /// Its row.
+    pub row: usize,
+    /// The text itself.
+    pub bytes: Vec<u8>,
 }
 
 /// One expression for the values of every variant.
@@ -229,6 +265,25 @@ impl Builder {
         logical: &LogicalType,
         nulls: Option<NullBuffer>,
     ) -> Result<ArrayRef, ArrowError> {
+        let mut faults = Vec::new();
+        let array = self.finish_texts(logical, nulls, &mut faults)?;
+        match faults.is_empty() {
+            true => Ok(array),
+            false => Err(ArrowError::InvalidArgumentError("a text is not UTF-8".to_owned())),
+        }
+    }
+
+    /// As [`Builder::finish`], for text from a source that may not be UTF-8: such a text is added to
+    /// `faults` and is empty in the array.
+    ///
+    /// # Errors
+    /// The values are not those of the type: another number of NULLs.
+    pub fn finish_texts(
+        &mut self,
+        logical: &LogicalType,
+        nulls: Option<NullBuffer>,
+        faults: &mut Vec<InvalidText>,
+    ) -> Result<ArrayRef, ArrowError> {
         let next = Self::new(logical, self.len(), self.bytes());
         let next =
             next.ok_or_else(|| ArrowError::SchemaError(format!("no builder of {logical}")))?;
@@ -264,10 +319,7 @@ impl Builder {
                 let bytes = Buffer::from_vec(values.into_flattened());
                 Ok(Arc::new(FixedSizeBinaryArray::try_new(16, bytes, nulls)?))
             }
-            Self::Text(Bytes { bytes, ends }) => {
-                let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
-                Ok(Arc::new(StringArray::try_new(ends, Buffer::from_vec(bytes), nulls)?))
-            }
+            Self::Text(bytes) => Ok(Arc::new(bytes.into_texts(nulls, faults)?)),
             Self::Binary(Bytes { bytes, ends }) => {
                 let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
                 Ok(Arc::new(BinaryArray::try_new(ends, Buffer::from_vec(bytes), nulls)?))

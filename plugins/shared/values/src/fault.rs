@@ -47,10 +47,12 @@ impl Fault {
         let found = shorten(text, SHOWN);
         let reason = match self {
             Self::Parse => format!("expected {logical}, found `{found}`"),
-            Self::Range => format!("`{found}` does not fit {logical}"),
-            Self::Null => format!("expected {logical}, found NULL in a required column"),
+            Self::Range => format!("expected {logical}, found `{found}`"),
+            Self::Null => "NULL in a NOT NULL column".to_owned(),
             Self::Utf8 => format!("expected UTF-8 text, found `{found}`"),
-            Self::Length => format!("expected {logical}, found {} characters", characters(text)),
+            Self::Length => {
+                format!("expected {logical}, found {} characters: `{found}`", characters(text))
+            }
             Self::Quote => {
                 format!("expected a quoted cell that ends with its quote, found `{found}`")
             }

@@ -79,7 +79,7 @@ mod fuzz;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes};
+pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes, InvalidText};
 pub use cells::{Cells, unquote};
 pub use column::ColumnParser;
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};

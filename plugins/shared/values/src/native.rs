@@ -48,7 +48,7 @@ impl NativeText {
     }
 
     /// Appends the text of a value; its digits in hexadecimal if it is none of the form.
-    pub(crate) fn write(self, value: &[u8], out: &mut Vec<u8>) {
+    pub fn write(self, value: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         if self.try_write(value, out).is_none() {
             out.truncate(start);
