@@ -146,7 +146,7 @@ fn amounts_become_decimals_and_what_does_not_fit_is_dirty() {
     );
     let ended = run(&workplace);
     assert!(
-        ended.exits(3).stderr.contains("`1.234` does not fit decimal(18,2)"),
+        ended.exits(3).stderr.contains("expected decimal(18,2), found `1.234`"),
         "{}",
         ended.stderr
     );

@@ -344,3 +344,35 @@ fn verdicts() {
         assert_eq!(verdict(&logical(from), &logical(to)), want, "{from} to {to}");
     }
 }
+
+#[test]
+fn refusals_say_what_was_expected_and_found() {
+    let long = "x".repeat(100);
+    let integers = || -> ArrayRef { Arc::new(Int64Array::from(vec![300])) };
+    let missing: ArrayRef = Arc::new(Int64Array::from(vec![None]));
+    for (array, from, to, nullable, reason) in [
+        (texts(&["31.12.2026"]), "text", "date", true, "expected date, found `31.12.2026`"),
+        (
+            texts(&["abcdef"]),
+            "text",
+            "text(5)",
+            true,
+            "expected text(5), found 6 characters: `abcdef`",
+        ),
+        (integers(), "int64", "int8", true, "expected int8, found int64 `300`"),
+        (missing, "int64", "int64", false, "NULL in a NOT NULL column"),
+        (
+            texts(&[&long]),
+            "text",
+            "int8",
+            true,
+            &format!("expected int8, found `{}...`", "x".repeat(64)),
+        ),
+    ] {
+        let from = [Column::new("c", from.parse().unwrap(), true)];
+        let to = [Column::new("to", to.parse().unwrap(), nullable)];
+        let batch = RecordBatch::try_new(schema_of(&from), vec![array]).unwrap();
+        let dirty = Converter::new(&from, &to).convert(&batch).unwrap().dirty;
+        assert_eq!((dirty[0].column.as_deref(), dirty[0].reason.as_str()), (Some("to"), reason));
+    }
+}

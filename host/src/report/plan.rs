@@ -90,7 +90,7 @@ fn columns(page: &mut Page, mapping: &[Mapping], is_full: bool) {
 
 /// Whether the user should look at it before a run.
 fn needs_thought(mapping: &Mapping) -> bool {
-    !matches!(mapping.verdict, Verdict::Lossless | Verdict::Widening)
+    !matches!(mapping.verdict, Verdict::Native | Verdict::Lossless | Verdict::Widening)
 }
 
 fn row(mapping: &Mapping, says_inferred: bool) -> Vec<Cell> {

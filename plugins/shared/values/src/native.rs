@@ -110,15 +110,18 @@ fn moment(value: &[u8], between: u8, out: &mut Vec<u8>) -> Option<()> {
 fn numeric(value: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (head, groups) = value.split_first_chunk::<8>()?;
     let part = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+    let (weight, scale) = (i32::from(part(2) as i16), part(6).into());
     match part(4) {
-        0 => {}
-        0x4000 => out.push(b'-'),
-        0xC000 => return Some(out.extend_from_slice(b"NaN")),
-        0xD000 => return Some(out.extend_from_slice(b"Infinity")),
-        0xF000 => return Some(out.extend_from_slice(b"-Infinity")),
+        0 => decimal_groups(weight, scale, groups, out),
+        0x4000 => {
+            out.push(b'-');
+            decimal_groups(weight, scale, groups, out);
+        }
+        0xC000 => out.extend_from_slice(b"NaN"),
+        0xD000 => out.extend_from_slice(b"Infinity"),
+        0xF000 => out.extend_from_slice(b"-Infinity"),
         _ => return None,
     }
-    decimal_groups(i32::from(part(2) as i16), part(6).into(), groups, out);
     Some(())
 }
 
