@@ -186,9 +186,9 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
         OptionSpec::choice(
             "zero_dates",
             &["reject", "null", "epoch", "text"],
-            "How invalid dates such as 0000-00-00 or 2024-00-10 are read: as a dirty row, \
-             NULL if the column is nullable, 1970-01-01, or text (then all date columns are read as \
-             text)",
+            "How invalid dates such as 0000-00-00 or 2024-00-10 are read: as a dirty row (unless \
+             the target is MySQL or MariaDB and has the same type), NULL if the column is \
+             nullable, 1970-01-01, or text (then all date columns are read as text)",
         ),
         OptionSpec::choice(
             "consistency",

@@ -136,8 +136,9 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
         OptionSpec::choice(
             "infinity",
             &["dirty", "null", "max"],
-            "How `infinity` and `-infinity` of dates and timestamps are read: the row is dirty, \
-             NULL, or 9999-12-31 23:59:59 and 0001-01-01",
+            "How `infinity` and `-infinity` of dates and timestamps are read: the row is dirty \
+             (unless the target is PostgreSQL and has the same type), NULL, or 9999-12-31 23:59:59 \
+             and 0001-01-01",
         ),
         OptionSpec::new(
             "enable_row_security",

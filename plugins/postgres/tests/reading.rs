@@ -558,7 +558,7 @@ fn texts_of_an_sql_ascii_database_that_are_not_utf8_make_their_rows_dirty() {
     let read = read_all(&*fixture.reader(&[("table", "t")]), 1);
     let dirty = dirty_rows(&read);
     let places: Vec<_> = dirty.iter().map(|row| row.place.clone().unwrap()).collect();
-    assert_eq!(places, ["public.t, row 2", "public.t, row 4"]);
+    assert_eq!(places, ["t, row 2", "t, row 4"]);
     assert_eq!((dirty[0].column.as_deref(), dirty[0].code.as_str()), (Some("s"), "utf8"));
     assert_eq!(dirty[0].reason, "expected UTF-8 text, found `A\u{fffd}`");
     assert_eq!(read[0].iter().map(|read| read.batch.num_rows()).sum::<usize>(), 2);
