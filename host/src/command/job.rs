@@ -1,6 +1,9 @@
 //! `run`, `plan` and `check`: from a job file to a report, a plan or a list of problems.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use transload_plugin_api::{Descriptor, ErrorKind};
 
@@ -30,7 +33,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
         args.progress
     };
     let is_shown = matches!(progress, ProgressMode::Auto | ProgressMode::Bar);
-    let (job, stores, plan) = prepare(session, &args.job, is_shown)?;
+    let (job, stores, plan) = prepare(session, &args.job, is_shown, true)?;
     let plan = Arc::new(plan);
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
     let folder =
@@ -86,7 +89,7 @@ fn finish(session: &Session, report: &Report) -> Ended {
 
 /// `plan`: makes the plan that a run would use, and prints it.
 pub(super) fn plan(session: &Session, args: &PlanArgs) -> Ended {
-    let (_, _, plan) = prepare(session, &args.job, !session.quiet)?;
+    let (_, _, plan) = prepare(session, &args.job, !session.quiet, false)?;
     session.print(&plan, |page| report::describe_plan(page, &plan, args.columns))?;
     Ok(Exit::Done)
 }
@@ -96,8 +99,12 @@ fn prepare(
     session: &Session,
     args: &JobArgs,
     is_shown: bool,
+    is_run: bool,
 ) -> Result<(Job, Stores, Plan), Failure> {
     let (catalog, job) = load(session, args)?;
+    if is_run && job.writer.options.values.get("path").is_some_and(|path| path == "-") {
+        session.stdout_taken.store(true, Relaxed);
+    }
     let activity = Activity::begin(
         &format!("{}: planning", job.name),
         session.stderr,

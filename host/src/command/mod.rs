@@ -77,6 +77,8 @@ struct Session {
     stop: Stop,
     /// Whether the command's result has been printed on stdout.
     printed: Arc<AtomicBool>,
+    /// Whether a plugin writes rows to stdout: results go to stderr then.
+    stdout_taken: Arc<AtomicBool>,
 }
 
 /// Runs a command, prints its result or its failure, and ends the process.
@@ -100,6 +102,7 @@ fn exit_code(cli: &Cli) -> u8 {
         redactor: Redactor::new(),
         stop: Stop::new(),
         printed: Arc::default(),
+        stdout_taken: Arc::default(),
     };
     ending::watch();
     let early = session.clone();
@@ -165,9 +168,12 @@ impl Session {
         Ok(())
     }
 
-    /// Writes a result to stdout.
+    /// Writes a result to stdout, or to stderr where rows go to stdout.
     fn put(&self, text: &str) {
         self.printed.store(true, Relaxed);
+        if self.stdout_taken.load(Relaxed) {
+            return write_stderr(&format!("{text}\n"));
+        }
         // A closed stdout (`| head`) is not a failure.
         let _ = writeln!(std::io::stdout(), "{text}");
     }

@@ -149,13 +149,18 @@ fn absolute(entry: &Entry, node: &Node, text: &str, folder: &Path) -> Read<Strin
     if text.is_empty() {
         return Err(refusal(entry, node, "a path", "an empty string"));
     }
+    // Standard input or output, for plugins that read or write streams; a file is `./-`.
+    if text == "-" {
+        return Ok(text.to_owned());
+    }
     if text == "~" || text.starts_with("~/") {
         return Err(Problem::new(&node.place, &entry.path, "`~` is not expanded in paths")
             .hint("write the path in full, or relative to the file it stands in"));
     }
-    // An address is no path here: joined, it would not even look like one to who hides its login.
+    // It is not printed: it may have a login.
     if text.contains("://") {
-        return Ok(text.to_owned());
+        return Err(Problem::new(&node.place, &entry.path, "an address, and a path is expected")
+            .hint("objects of a store are read and written by `plugin = \"object-store\"`"));
     }
     let path = join(folder, text);
     path.into_os_string().into_string().map_err(|_| {

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,7 +10,27 @@ use std::{
 use transload_files::{Destination, DiskUploads, OpenUploads, UploadStore, error_at};
 use transload_plugin_api::{Error, Result, code};
 
-use crate::options::{Layout, WriterOptions};
+use crate::{
+    options::{Layout, WriterOptions},
+    pipe::{STANDARD, STDOUT},
+};
+
+/// The stream that the options name: standard output, or a named pipe.
+///
+/// # Errors
+/// [`ErrorKind::Options`] if the job wants a folder.
+pub(crate) fn stream(options: &WriterOptions) -> Result<Option<String>> {
+    let is_pipe = |path: &str| fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    let name = match options.path.as_str() {
+        STANDARD => STDOUT,
+        path if is_pipe(path) => path,
+        _ => return Ok(None),
+    };
+    if options.layout == Layout::Folder {
+        return Err(Error::options("a stream is no folder").at(name.to_owned()));
+    }
+    Ok(Some(name.to_owned()))
+}
 
 /// The destination that the options name: `layout` if it is given, else a final `/` or a folder
 /// that exists means a folder.
@@ -79,19 +100,10 @@ fn key_of(path: PathBuf) -> Result<String> {
     }
 }
 
-/// Opens the disk for a destination. The folder of a single file must exist.
+/// Opens the disk for a destination.
 pub(crate) fn uploads(destination: &Destination) -> OpenUploads {
     let root = destination.root().to_owned();
-    let is_file = matches!(destination, Destination::File { .. });
-    Box::new(move || {
-        let folder = Path::new("/").join(&root);
-        if is_file && !folder.is_dir() {
-            return Err(Error::not_found("the file's folder does not exist")
-                .at(folder.display().to_string())
-                .hint("make the folder first"));
-        }
-        Ok(Arc::new(DiskUploads::new(&root)) as Arc<dyn UploadStore>)
-    })
+    Box::new(move || Ok(Arc::new(DiskUploads::new(&root)) as Arc<dyn UploadStore>))
 }
 
 #[cfg(test)]

@@ -10,10 +10,14 @@
 //! | `options` | the plugin's own options |
 //! | `listing` | paths and patterns to a frozen list of files, and their bytes |
 //! | `destination` | one file or a folder |
+//! | `pipe` | standard input and output, named pipes |
+//! | `stream_writer` | the writer of a stream |
 
 mod destination;
 mod listing;
 mod options;
+mod pipe;
+mod stream_writer;
 
 use std::sync::Arc;
 
@@ -24,6 +28,7 @@ use transload_plugin_api::{
 };
 
 use listing::Files;
+use stream_writer::StreamWriter;
 
 /// The plugin `file`.
 pub struct FilePlugin;
@@ -72,12 +77,17 @@ impl Plugin for FilePlugin {
     }
 
     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-        let files = Arc::new(Files::new(options::ReaderOptions::parse(&options)?)?);
+        let own = options::ReaderOptions::parse(&options)?;
+        let files = Arc::new(Files::new(own, host.cancel().clone())?);
         Ok(Box::new(FilesReader::new(files, &options, &host)?))
     }
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
-        let destination = destination::resolve(&options::WriterOptions::parse(&options)?)?;
+        let own = options::WriterOptions::parse(&options)?;
+        if let Some(stream) = destination::stream(&own)? {
+            return Ok(Box::new(StreamWriter::new(&stream, &options, &host)?));
+        }
+        let destination = destination::resolve(&own)?;
         let open = destination::uploads(&destination);
         let writer = FilesWriter::new(open, destination, &options, &host)?;
         writer.check_format()?;

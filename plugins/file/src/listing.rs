@@ -17,9 +17,12 @@ use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, Store, StoredFile, error_at,
     is_hidden, literal_prefix, open_below, partitions, stat_below,
 };
-use transload_plugin_api::{Error, Result, code};
+use transload_plugin_api::{Cancel, Error, Result, code};
 
-use crate::options::ReaderOptions;
+use crate::{
+    options::ReaderOptions,
+    pipe::{self, Pipes, STANDARD, STDIN},
+};
 
 /// The files of some paths, folders and patterns.
 #[derive(Default)]
@@ -27,6 +30,7 @@ pub(crate) struct Files {
     paths: Vec<String>,
     partitions: PartitionMode,
     filter: PartitionFilter,
+    pipes: Pipes,
 }
 
 impl Files {
@@ -34,9 +38,10 @@ impl Files {
     ///
     /// # Errors
     /// [`ErrorKind::Options`] for a filter that is invalid.
-    pub(crate) fn new(options: ReaderOptions) -> Result<Self> {
+    pub(crate) fn new(options: ReaderOptions, cancel: Cancel) -> Result<Self> {
         let filter = PartitionFilter::parse(&options.partition_filter)?;
-        Ok(Self { paths: options.path, partitions: options.partitions, filter })
+        let (paths, partitions) = (options.path, options.partitions);
+        Ok(Self { paths, partitions, filter, pipes: Pipes::new(cancel) })
     }
 
     /// Opens a file, if it is still the one that was listed and no link leads out of the folder
@@ -113,6 +118,9 @@ impl Store for Files {
     }
 
     fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        if file.is_stream {
+            return self.pipes.read(&file.name);
+        }
         let mut content = self.open(file)?;
         content
             .seek(SeekFrom::Start(range.start))
@@ -121,6 +129,9 @@ impl Store for Files {
     }
 
     fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        if file.is_stream {
+            return ranges.iter().map(|range| self.pipes.range(&file.name, range)).collect();
+        }
         let content = self.open(file)?;
         let read = |range: &Range<u64>| {
             let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -142,7 +153,8 @@ fn stored(path: &Path, found: &fs::Metadata) -> Result<StoredFile> {
             .hint("rename the file"));
     };
     let (size, version) = (found.len(), changed(found).to_string());
-    Ok(StoredFile { name: name.to_owned(), size, version, partitions: Vec::new() })
+    let name = name.to_owned();
+    Ok(StoredFile { name, size, version, is_stream: false, partitions: Vec::new() })
 }
 
 /// An open file, if it is still the one that was listed.
@@ -187,6 +199,9 @@ fn list(paths: &[String]) -> Result<(Vec<Found>, Vec<String>)> {
 }
 
 fn expand(path: &str, others: &mut Vec<String>) -> Result<Vec<Found>> {
+    if path == STANDARD {
+        return Ok(vec![Found { file: pipe::stored(STDIN), below: STDIN.len() }]);
+    }
     // A name that exists as it is written is no pattern, even with `[1]` in it.
     let literal = Path::new(path);
     let folder = literal.is_dir();
@@ -231,11 +246,10 @@ fn named(path: &Path) -> Result<StoredFile> {
         return stored(path, &found);
     }
     let kind = found.file_type();
-    let what = match (kind.is_fifo(), kind.is_socket()) {
-        (true, _) => "a pipe",
-        (_, true) => "a socket",
-        _ => "a device",
-    };
+    if let (true, Some(name)) = (kind.is_fifo(), path.to_str()) {
+        return Ok(pipe::stored(name));
+    }
+    let what = if kind.is_socket() { "a socket" } else { "a device" };
     let place = path.display();
     let message = format!("{what}, neither a file nor a folder: it cannot be read more than once");
     Err(Error::unsupported(message)
@@ -460,14 +474,13 @@ mod tests {
     #[test]
     fn what_is_neither_a_file_nor_a_folder_is_named_as_what_it_is() {
         let folder = folder_with(&["a.csv"]);
-        let pipe = folder.path().join("p.csv");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
-        assert!(made.success());
+        let socket = folder.path().join("p.csv");
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for pattern in ["p.csv", "p*.csv"] {
             let error = names(folder.path(), &[pattern]).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unsupported, "{pattern}");
-            assert!(error.message.starts_with("a pipe, neither a file nor a folder"), "{error}");
-            assert!(error.hint.unwrap().contains(&format!("cat '{}'", pipe.display())));
+            assert!(error.message.starts_with("a socket, neither a file nor a folder"), "{error}");
+            assert!(error.hint.unwrap().contains(&format!("cat '{}'", socket.display())));
         }
         let files = Files { paths: vec![folder.path().display().to_string()], ..Files::default() };
         let listing = files.list().unwrap();

@@ -62,14 +62,15 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
 
 fn own_reader_specs() -> Vec<OptionSpec> {
     let doc = "Files, folders or patterns such as `data/*.csv.gz`; a folder means its visible files \
-               and those in folders `key=value` below";
+               and those in folders `key=value` below; `-` is standard input";
     let mut specs = vec![OptionSpec::new("path", OptionKind::Paths, doc).required()];
     specs.extend(partition_specs());
     specs
 }
 
 fn own_writer_specs() -> Vec<OptionSpec> {
-    let doc = "A file, or a folder (with a final `/`) that gets files of the names below";
+    let doc = "A file, or a folder (with a final `/`) that gets files of the names below; `-` is \
+               standard output";
     vec![
         OptionSpec::new("path", OptionKind::Path, doc).required(),
         OptionSpec::choice(

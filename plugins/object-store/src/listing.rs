@@ -67,6 +67,7 @@ fn frozen(
         name: bucket.address.name(it.object.location.as_ref()),
         size: it.object.size,
         version: version(&it.object),
+        is_stream: false,
         partitions,
     };
     let files = all.into_iter().zip(found.values).map(stored).collect();

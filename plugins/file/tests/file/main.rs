@@ -13,5 +13,6 @@ mod racing;
 mod reading;
 mod round_trip;
 mod splitting;
+mod streams;
 mod subject;
 mod writing;

@@ -129,3 +129,74 @@ fn a_folder_s_value_takes_the_place_of_the_file_s() {
     assert_eq!(names, ["name", "id"]);
     assert_eq!(cells(folder.path(), json!({})), ["a 7"]);
 }
+
+#[test]
+fn rows_are_divided_by_the_day_of_a_timestamp() {
+    let of_time = columns(&[("id", "int64"), ("t", "timestamptz"), ("w", "timestamp")]);
+    let rows = [
+        ["1", "2026-11-30T23:30:00+01:00", "2026-11-30 23:30:00"],
+        ["2", "2026-11-30T23:30:00Z", "2026-12-01 00:00:00"],
+        ["3", "2026-12-01T00:15:00+01:00", "NULL"],
+        ["4", "NULL", "2026-11-30 23:59:59"],
+    ];
+    let batch = batch(&of_time, &rows.map(|cells| row(&cells)));
+    for (by, folders) in [
+        ("day(t)", vec!["t_day=2026-11-30", "t_day=__HIVE_DEFAULT_PARTITION__"]),
+        (
+            "hour(w)",
+            vec![
+                "w_hour=2026-11-30-23",
+                "w_hour=2026-12-01-00",
+                "w_hour=__HIVE_DEFAULT_PARTITION__",
+            ],
+        ),
+        (
+            "month(w)",
+            vec!["w_month=2026-11", "w_month=2026-12", "w_month=__HIVE_DEFAULT_PARTITION__"],
+        ),
+        ("year(t)", vec!["t_year=2026", "t_year=__HIVE_DEFAULT_PARTITION__"]),
+    ] {
+        let folder = tempdir().unwrap();
+        let out = folder.path().join("out");
+        let more = json!({
+            "layout": "folder", "format": "csv", "success_marker": false, "partition_by": [by],
+        });
+        let insert = plan("r", &of_time, WriteMode::Insert);
+        let draft = crate::host::writer(writing(&out, more.clone())).draft(&insert).unwrap();
+        let zone = if by.ends_with("(t)") { "in UTC" } else { "as they stand" };
+        assert!(draft.statements.iter().any(|it| it.text.contains(zone)), "{:?}", draft.statements);
+        write(writing(&out, more), &insert, &[vec![batch.clone()]]).unwrap();
+        let mut found = crate::host::names(&out);
+        found.retain(|name| !name.starts_with('_'));
+        assert_eq!(found, folders, "{by}");
+        // The whole values stay in the files, and the folder gives a column more.
+        let words: Vec<_> = reader(reading(&out, json!({})))
+            .schema()
+            .unwrap()
+            .columns
+            .into_iter()
+            .map(|it| it.name)
+            .collect();
+        let label = folders[0].split('=').next().unwrap();
+        assert_eq!(words, ["id", "t", "w", label]);
+    }
+}
+
+#[test]
+fn columns_that_cannot_name_folders_are_refused_by_the_plan() {
+    let given = columns(&[("created_at", "timestamptz"), ("day", "date"), ("t", "text")]);
+    let folder = tempdir().unwrap();
+    for (by, message, hint) in [
+        ("created", "no column `created`", "created_at"),
+        ("day(creatd_at)", "no column `creatd_at`", "created_at"),
+        ("hour(day)", "the column is date", "a year, a month and a day"),
+        ("day(t)", "the column is text", "[reader.schema]"),
+    ] {
+        let more = json!({"layout": "folder", "format": "csv", "partition_by": [by]});
+        let insert = plan("r", &given, WriteMode::Insert);
+        let error = crate::host::writer(writing(folder.path(), more)).draft(&insert).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Options);
+        assert!(error.message.contains(message), "{error}");
+        assert!(error.hint.as_ref().unwrap().contains(hint), "{error:?}");
+    }
+}

@@ -22,7 +22,8 @@ pub trait Store: Send + Sync {
     /// the listed one any more.
     fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>>;
 
-    /// Several stretches of a file at once, each complete, in the order asked for.
+    /// Several stretches of a file at once, each complete, in the order asked for. Those of a stream
+    /// end where it ends.
     ///
     /// # Errors
     /// As [`Store::read`].
@@ -61,12 +62,20 @@ pub struct StoredFile {
     pub size: u64,
     /// What a new content changes: an ETag, a time of change.
     pub version: String,
+    /// Its size is not known and it is read once, from its start: a pipe.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_stream: bool,
     /// The values of [`Listing::partitions`]; `None` is NULL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<Option<String>>,
 }
 
 impl StoredFile {
+    /// Where its bytes end, as far as is known beforehand.
+    pub fn end(&self) -> u64 {
+        if self.is_stream { u64::MAX } else { self.size }
+    }
+
     /// The last part of the name, for messages; with the folders named after values, which often
     /// hold files of the same name.
     pub fn short_name(&self) -> &str {
@@ -97,6 +106,7 @@ mod tests {
                 name: name.to_owned(),
                 size: 0,
                 version: String::new(),
+                is_stream: false,
                 partitions: Vec::new(),
             };
             assert_eq!(file.short_name(), short);

@@ -221,9 +221,26 @@ impl UploadStore for DiskUploads {
         Some(self)
     }
 
-    fn folder_exists(&self, folder: &str) -> Result<bool> {
-        let path = self.path(folder);
-        path.try_exists().map_err(|error| error_at(error, &path))
+    fn missing_folders(&self, folder: &str) -> Result<Vec<String>> {
+        let (mut rest, mut missing) = (folder.trim_end_matches('/'), Vec::new());
+        while !rest.is_empty() {
+            let path = self.path(rest);
+            if path.try_exists().map_err(|error| error_at(error, &path))? {
+                break;
+            }
+            missing.insert(0, format!("{rest}/"));
+            rest = rest.rfind('/').map_or("", |at| &rest[..at]);
+        }
+        match missing.first() {
+            // More likely a mistake than a wish.
+            Some(highest) if rest.is_empty() => {
+                let place = format!("/{}", highest.trim_end_matches('/'));
+                Err(Error::not_found("the folder does not exist, and none is made directly in `/`")
+                    .hint(format!("correct `path`, or make the folder first: mkdir {place}"))
+                    .at(place))
+            }
+            _ => Ok(missing),
+        }
     }
 
     fn remove_folder(&self, folder: &str) {

@@ -36,9 +36,9 @@ struct Look {
 impl Read for Look {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.come.is_empty() {
-            let until = self.file.size.min(self.next + self.step);
+            let until = self.file.end().min(self.next + self.step);
             self.come = self.store.range(&self.file, self.next..until).map_err(io::Error::other)?;
-            self.next = until;
+            self.next += self.come.len() as u64;
             self.step = (self.step * 4).min(LARGEST_LOOK);
         }
         let count = self.come.len().min(buffer.len());
@@ -115,7 +115,7 @@ pub(crate) struct Input {
     end: usize,
     /// Where `start` stands in the whole text.
     offset: u64,
-    /// Where the stretch ends, if that is known beforehand: of plain text only.
+    /// Where the stretch ends, if that is known beforehand: of the plain text of a file only.
     until: Option<u64>,
     at_end: bool,
     stored: Arc<AtomicU64>,
@@ -131,7 +131,7 @@ impl Input {
         options: &ReadOptions,
         until: Option<u64>,
     ) -> Result<Self> {
-        let until = until.unwrap_or(file.size);
+        let until = until.unwrap_or(file.end());
         Self::from_start(store.read(file, 0..until)?, options, until, BLOCK)
     }
 
@@ -142,9 +142,9 @@ impl Input {
         options: &ReadOptions,
     ) -> Result<Self> {
         let (store, file) = (Arc::clone(store), file.clone());
-        let size = file.size;
+        let end = file.end();
         let look = Look { store, file, next: 0, step: LOOK as u64, come: Bytes::new() };
-        Self::from_start(Box::new(look), options, size, LOOK)
+        Self::from_start(Box::new(look), options, end, LOOK)
     }
 
     /// The text of `file` from offset `from` on, up to `until`. Plain text is sought, all other
@@ -210,7 +210,7 @@ impl Input {
             start: 0,
             end: 0,
             offset: 0,
-            until: content.is_plain(options).then_some(until),
+            until: content.is_plain(options).then_some(until).filter(|end| *end < u64::MAX),
             at_end: false,
             stored: bytes,
             reported: 0,

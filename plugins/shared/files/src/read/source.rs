@@ -52,6 +52,14 @@ impl Source {
             return Err(Error::not_found("no files"));
         };
         let source = Self::of(job, &first.name)?;
+        if let Some(stream) = listing.files.iter().find(|file| file.is_stream)
+            && source.format == Format::Parquet
+        {
+            let message = "a Parquet file is read from its end, which a pipe does not have before";
+            return Err(Error::unsupported(message)
+                .at(stream.name.clone())
+                .hint("write the stream to a file first, or send CSV or JSON lines"));
+        }
         for file in &listing.files {
             let other = Self::of(job, &file.name)?;
             if (other.format, &other.dialect) != (source.format, &source.dialect) {

@@ -332,7 +332,12 @@ fn deal(pieces: Vec<Piece>, count: u64) -> Vec<Vec<Piece>> {
 
 fn split(source: &Source, data: SplitData, whole_names: bool) -> Result<Split> {
     let packed = data.pieces.iter().any(|piece| is_packed(source, &piece.file));
-    let ability = if packed { SplitAbility::Replayable } else { SplitAbility::Seekable };
+    let streams = data.pieces.iter().any(|piece| piece.file.is_stream);
+    let ability = match (streams, packed) {
+        (true, _) => SplitAbility::Volatile,
+        (false, true) => SplitAbility::Replayable,
+        (false, false) => SplitAbility::Seekable,
+    };
     let bytes = data.pieces.iter().map(|piece| piece.bytes).sum();
     let rows = data.pieces.iter().map(|piece| piece.rows).sum();
     let label = |piece: &Piece| piece.label(source.format, whole_names);
@@ -345,7 +350,7 @@ fn split(source: &Source, data: SplitData, whole_names: bool) -> Result<Split> {
     };
     let data =
         serde_json::to_string(&data).map_err(|error| Error::defect("split").caused_by(&error))?;
-    Ok(Split { label, data, ability, rows, bytes: Some(bytes) })
+    Ok(Split { label, data, ability, rows, bytes: (!streams).then_some(bytes) })
 }
 
 /// Whether a file looks as if a place in it could only be found by reading all before. A look at

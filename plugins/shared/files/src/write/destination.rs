@@ -76,7 +76,8 @@ impl Destination {
             mode => return Err(no_such_mode(mode)),
         };
         match self {
-            Self::File { key, .. } => {
+            Self::File { root, key } => {
+                let new_folders = store.missing_folders(root)?;
                 let object = store.look(key)?;
                 let append = match (&object, replace, if_exists) {
                     (_, true, _) | (None, ..) => false,
@@ -88,7 +89,8 @@ impl Destination {
                     }
                     (Some(found), false, IfExists::Append) => found.size > 0,
                 };
-                Ok(PriorState { object, whole: true, append, ..PriorState::default() })
+                let before = PriorState { object, whole: true, append, ..PriorState::default() };
+                Ok(PriorState { new_folders, ..before })
             }
             Self::Folder { root } => {
                 let manifest = Manifest::read(store, root)?;
@@ -109,8 +111,8 @@ impl Destination {
                     (true, Overwrite::Prefix) => self.all(store)?,
                 };
                 doomed.iter().try_for_each(|key| store.check_removal(key))?;
-                let new_folder = !store.folder_exists(root)?;
-                Ok(PriorState { manifest, doomed, new_folder, ..PriorState::default() })
+                let new_folders = store.missing_folders(root)?;
+                Ok(PriorState { manifest, doomed, new_folders, ..PriorState::default() })
             }
         }
     }
@@ -158,9 +160,12 @@ impl Destination {
         before: &PriorState,
     ) -> Vec<Statement> {
         let destructive = |text| Statement { text, destructive: true };
-        if before.new_folder {
-            let text = format!("make the folder {}", store.name(self.root()));
-            return vec![Statement { text, destructive: false }];
+        if !before.new_folders.is_empty() {
+            let made = |folder: &String| Statement {
+                text: format!("make the folder {}", store.name(folder)),
+                destructive: false,
+            };
+            return before.new_folders.iter().map(made).collect();
         }
         if before.append
             && let (Self::File { key, .. }, Some(object)) = (self, &before.object)

@@ -6,7 +6,7 @@
 //! | `options` | what a job says of it |
 //! | `destination`, `prior_state` | where it all goes, and how that looked before |
 //! | `name_template` | names of objects |
-//! | `partition` | which row goes to which partition |
+//! | `partition`, `partition_part` | which row goes to which partition, by which part of a value |
 //! | `task` | a task's objects: rolling, partitions, chunks |
 //! | `lines` | a batch as lines of text, for many partitions |
 //! | `rolling` | when an object ends, and how many are open |
@@ -31,6 +31,7 @@ mod name_template;
 mod object;
 mod options;
 mod partition;
+mod partition_part;
 mod prior_state;
 mod publish;
 mod rolling;

@@ -3,6 +3,8 @@
 
 use transload_plugin_api::{Error, Result};
 
+use super::partition_part::Part;
+
 /// What stands for NULL in a partition folder's name, as Hive has it.
 pub(crate) const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// The longest key that all stores take, in bytes.
@@ -31,8 +33,16 @@ pub(crate) struct NameTemplate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NameColumn {
     pub(crate) name: String,
+    pub(crate) part: Part,
     /// Its folder is `name=value`, from which a reader gets the column back.
     pub(crate) hive: bool,
+}
+
+impl NameColumn {
+    /// The name that a reader gives to the column of the folder.
+    pub(crate) fn label(&self) -> String {
+        self.part.label(&self.name)
+    }
 }
 
 /// What makes one object's name.
@@ -53,12 +63,14 @@ impl NameTemplate {
     /// [`ErrorKind::Options`] for braces that do not match and for names that no store takes.
     pub(crate) fn parse(name: &str, partition_by: &[String]) -> Result<Self> {
         let mut template = Self { pieces: Vec::new(), columns: Vec::new() };
-        for column in partition_by {
-            if template.columns.iter().any(|placed| placed.name == *column) {
-                return Err(wrong(format!("`partition_by` names `{column}` twice")));
+        for text in partition_by {
+            let (part, column) = Part::parse(text);
+            let label = part.label(column);
+            if template.columns.iter().any(|placed| placed.label() == label) {
+                return Err(wrong(format!("`partition_by` names `{label}` twice")));
             }
-            template.text(&format!("{}=", encode(column.as_bytes())));
-            template.value(column, true);
+            template.text(&format!("{}=", encode(label.as_bytes())));
+            template.value(text, true);
             template.text("/");
         }
         let mut rest = name;
@@ -108,10 +120,12 @@ impl NameTemplate {
         Ok(())
     }
 
-    fn value(&mut self, column: &str, hive: bool) {
-        let known = self.columns.iter().position(|placed| placed.name == column);
-        let index = known.unwrap_or_else(|| {
-            self.columns.push(NameColumn { name: column.to_owned(), hive });
+    /// Adds the value of a column, or a part of it: `day(created_at)`.
+    fn value(&mut self, text: &str, hive: bool) {
+        let (part, name) = Part::parse(text);
+        let is_known = |placed: &NameColumn| (placed.name.as_str(), placed.part) == (name, part);
+        let index = self.columns.iter().position(is_known).unwrap_or_else(|| {
+            self.columns.push(NameColumn { name: name.to_owned(), part, hive });
             self.columns.len() - 1
         });
         self.pieces.push(Piece::Value(index));
@@ -121,7 +135,7 @@ impl NameTemplate {
     fn mark_hive(&mut self) {
         for (at, piece) in self.pieces.iter().enumerate() {
             let Piece::Value(index) = piece else { continue };
-            let label = format!("{}=", encode(self.columns[*index].name.as_bytes()));
+            let label = format!("{}=", encode(self.columns[*index].label().as_bytes()));
             let before = match at.checked_sub(1).map(|before| &self.pieces[before]) {
                 Some(Piece::Text(text)) => text.rsplit('/').next() == Some(label.as_str()),
                 _ => false,

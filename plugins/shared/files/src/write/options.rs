@@ -104,7 +104,8 @@ pub fn writer_specs() -> Vec<OptionSpec> {
         option(
             "partition_by",
             OptionKind::List,
-            "Columns that give Hive folders, `day=2026-11-21/`, and are left out of the files",
+            "Columns that give Hive folders, `day=2026-11-21/`, and are left out of the files; or \
+             `year(t)`, `month(t)`, `day(t)`, `hour(t)` of a date or timestamp `t`, which stays in them",
         ),
         option(
             "keep_partition_columns",

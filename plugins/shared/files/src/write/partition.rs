@@ -5,10 +5,13 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow_select::{filter::filter_record_batch, take::take_record_batch};
-use transload_plugin_api::{Column, Error, Result, schema_of};
+use transload_plugin_api::{Column, Error, Result, code, schema_of};
 use transload_values::ColumnRenderer;
 
-use super::name_template::{NULL_PARTITION, NameTemplate, encode};
+use super::{
+    name_template::{NULL_PARTITION, NameColumn, NameTemplate, encode},
+    partition_part::Part,
+};
 
 /// One partition: its values as they are written in names, in the template's order.
 pub(crate) type Values = Arc<[String]>;
@@ -88,11 +91,14 @@ impl PartitionRows {
     }
 }
 
+/// The values of a column that names partitions, and which part of them does.
+type PlacedCells<'a> = (ColumnRenderer<'a>, Part);
+
 /// Sorts rows into partitions.
 pub(crate) struct Partitioner {
     columns: Vec<Column>,
-    /// Of the columns, those that name partitions.
-    placed: Vec<usize>,
+    /// Of the columns, those that name partitions, and by which part of their values.
+    placed: Vec<(usize, Part)>,
     /// Of the columns, those that go into the objects.
     kept: Vec<usize>,
     /// Partition by the exact texts of its values.
@@ -139,16 +145,16 @@ impl Partitioner {
     /// [`ErrorKind::Unsupported`] for one whose type has no text.
     pub(crate) fn new(template: &NameTemplate, columns: &[Column], keep: bool) -> Result<Self> {
         let index = |name: &str| columns.iter().position(|column| column.name == name);
-        let missing = |name: &str| {
-            let message = format!("there is no column `{name}` to name objects by");
-            Error::options(message)
-                .hint("`name` knows {run}, {task}, {number}, {ext} and the job's columns")
-        };
         let (mut placed, mut dropped) = (Vec::new(), Vec::new());
         for column in template.columns() {
-            let index = index(&column.name).ok_or_else(|| missing(&column.name))?;
-            placed.push(index);
-            dropped.extend((column.hive && !keep).then_some(index));
+            let index = index(&column.name).ok_or_else(|| missing(column, columns))?;
+            column.part.check(&column.name, &columns[index].logical)?;
+            placed.push((index, column.part));
+            if column.part == Part::Whole {
+                dropped.extend((column.hive && !keep).then_some(index));
+            } else if columns.iter().any(|other| other.name == column.label()) {
+                return Err(label_is_taken(column));
+            }
         }
         let kept: Vec<_> = (0..columns.len()).filter(|index| !dropped.contains(index)).collect();
         if kept.is_empty() && !columns.is_empty() {
@@ -156,7 +162,7 @@ impl Partitioner {
             return Err(Error::options(message).hint("set `keep_partition_columns = true`"));
         }
         let nothing = RecordBatch::new_empty(schema_of(columns));
-        for index in &placed {
+        for (index, _) in &placed {
             ColumnRenderer::new(&columns[*index], nothing.column(*index).as_ref())?;
         }
         let columns = columns.to_vec();
@@ -205,7 +211,11 @@ impl Partitioner {
         let cells = self
             .placed
             .iter()
-            .map(|index| ColumnRenderer::new(&self.columns[*index], batch.column(*index).as_ref()))
+            .map(|(index, part)| {
+                let cells =
+                    ColumnRenderer::new(&self.columns[*index], batch.column(*index).as_ref())?;
+                Ok((cells, *part))
+            })
             .collect::<Result<Vec<_>>>()?;
         let mut found = Found { partitions: Vec::new(), of_rows: Vec::new() };
         found.of_rows.reserve(batch.num_rows());
@@ -238,13 +248,14 @@ impl Partitioner {
         *entry
     }
 
-    fn learn(&mut self, cells: &[ColumnRenderer<'_>], row: usize, text: &[u8]) -> usize {
-        let value = |cells: &ColumnRenderer<'_>| {
+    fn learn(&mut self, cells: &[PlacedCells<'_>], row: usize, text: &[u8]) -> usize {
+        let value = |(cells, part): &PlacedCells<'_>| {
             if cells.is_null(row) {
                 return NULL_PARTITION.to_owned();
             }
             let mut value = Vec::new();
             cells.render(row, &mut value);
+            part.cut(&mut value, 0);
             // A text that spells the word for NULL must not become one.
             match value.strip_prefix(b"_") {
                 Some(rest) if value == NULL_PARTITION.as_bytes() => format!("%5F{}", encode(rest)),
@@ -260,7 +271,7 @@ impl Partitioner {
 }
 
 /// Adds a cell so that no two rows of different cells get the same bytes.
-fn exact_text(cells: &ColumnRenderer<'_>, row: usize, text: &mut Vec<u8>) {
+fn exact_text((cells, part): &PlacedCells<'_>, row: usize, text: &mut Vec<u8>) {
     if cells.is_null(row) {
         text.push(0);
         return;
@@ -269,8 +280,24 @@ fn exact_text(cells: &ColumnRenderer<'_>, row: usize, text: &mut Vec<u8>) {
     text.push(1);
     text.extend([0; 4]);
     cells.render(row, text);
+    part.cut(text, start + 5);
     let length = (text.len() - start - 5) as u32;
     text[start + 1..start + 5].copy_from_slice(&length.to_le_bytes());
+}
+
+fn missing(column: &NameColumn, columns: &[Column]) -> Error {
+    let names: Vec<_> = columns.iter().map(|column| format!("`{}`", column.name)).collect();
+    let key = if column.hive { "partition_by" } else { "name" };
+    Error::options(format!("`{key}`: there is no column `{}`", column.name))
+        .with_code(code::PLAN_COLUMN)
+        .hint(format!("columns written: {}", names.join(", ")))
+}
+
+fn label_is_taken(column: &NameColumn) -> Error {
+    let label = column.label();
+    let message = format!("folders would be named by `{label}`, and a column has this name");
+    Error::options(message)
+        .hint(format!("rename the column by [map]: `{label} = \"another_name\"`"))
 }
 
 fn defect(error: &arrow_schema::ArrowError) -> Error {

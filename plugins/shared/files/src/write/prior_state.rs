@@ -24,7 +24,7 @@ pub(crate) struct PriorState {
     /// The holder of the run's lock, where there is one: see [`super::UploadStore::hold`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) holder: Option<String>,
-    /// The folder was not there.
-    #[serde(default)]
-    pub(crate) new_folder: bool,
+    /// The target's folder and those above it that were not there, the highest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) new_folders: Vec<String>,
 }

@@ -141,9 +141,13 @@ pub trait UploadStore: Send + Sync {
         None
     }
 
-    /// Whether a folder is there. A store without folders has all of them.
-    fn folder_exists(&self, _folder: &str) -> Result<bool> {
-        Ok(true)
+    /// A folder and those above it that are not there, the highest first. A store without folders
+    /// has all of them.
+    ///
+    /// # Errors
+    /// [`transload_plugin_api::ErrorKind::NotFound`] if one of them is not to be made by a job.
+    fn missing_folders(&self, _folder: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     /// Removes a folder if it is empty.

@@ -15,9 +15,9 @@ use std::{
 use parking_lot::Mutex;
 use transload_formats::{Encoding, Format, WriteOptions};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, Options, Receipt,
-    Result, Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan,
-    WriteTask, Writer,
+    Cancel, ChunkOutcome, Column, Error, ErrorKind, Finding, Guarantee, Host, LogicalType, Options,
+    Receipt, Result, Statement, TableInfo, TargetInfo, TaskContext, WriteDraft, WriteMode,
+    WritePlan, WriteTask, Writer,
 };
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     object::Frame,
     options::{Empty, IfExists, WriterOptions},
     partition::Partitioner,
+    partition_part::Part,
     prior_state::PriorState,
     publish::{Publication, is_token_of},
     rolling::{Rolling, most_open},
@@ -235,6 +236,23 @@ impl FilesWriter {
         Ok(warnings)
     }
 
+    /// By which part of a column's values folders are named.
+    fn parts(&self, plan: &WritePlan) -> Option<Statement> {
+        let words = self.template.columns().iter().filter(|column| column.part != Part::Whole);
+        let words = words.map(|column| {
+            let logical =
+                plan.columns.iter().find(|it| it.name == column.name).map(|it| &it.logical);
+            let zone = match logical {
+                Some(LogicalType::TimestampTz { .. }) => "in UTC",
+                _ => "as they stand",
+            };
+            format!("`{}` from the values of `{}`, {zone}", column.label(), column.name)
+        });
+        let words: Vec<_> = words.collect();
+        let text = format!("name folders by {}", words.join(", and by "));
+        (!words.is_empty()).then_some(Statement { text, destructive: false })
+    }
+
     /// How many partitions are written at a time, and where the rows of others wait.
     fn bound(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<Option<Statement>> {
         if self.template.columns().is_empty() {
@@ -355,6 +373,7 @@ impl Writer for FilesWriter {
         let before = self.look(&*store, plan)?;
         let (guarantee, because) = self.promise(&*store, plan)?;
         let mut statements = self.destination.statements(&*store, &before);
+        statements.extend(self.parts(plan));
         statements.extend(self.bound(&*store, plan)?);
         Ok(WriteDraft {
             columns: plan.columns.clone(),
@@ -442,8 +461,8 @@ impl Writer for FilesWriter {
         let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
         let before = run_folder.before(&*store)?;
         abort_run(&*store, &self.destination, (&run_folder, &plan.run), self.template.has_run())?;
-        if before.is_some_and(|before| before.new_folder) {
-            store.remove_folder(self.destination.root());
+        for folder in before.iter().flat_map(|before| before.new_folders.iter().rev()) {
+            store.remove_folder(folder);
         }
         Ok(())
     }

@@ -24,7 +24,10 @@ impl Shelf {
     pub(crate) fn new(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Arc<Self> {
         let stored = |(name, bytes): (String, Vec<u8>)| {
             let (size, version) = (bytes.len() as u64, String::new());
-            (StoredFile { name, size, version, partitions: Vec::new() }, Bytes::from(bytes))
+            (
+                StoredFile { name, size, version, is_stream: false, partitions: Vec::new() },
+                Bytes::from(bytes),
+            )
         };
         let files = files.into_iter().map(stored).collect();
         Arc::new(Self { files, asked: Asked::default() })

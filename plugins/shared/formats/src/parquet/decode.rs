@@ -339,7 +339,7 @@ fn dirty_rows(columns: &[Wanted], faults: Faults, before: u64) -> Vec<DirtyRow> 
         place: Some(format!("row {}", before + row as u64 + 1)),
         column: Some(columns[column].name.clone()),
         value: None,
-        code: "range".to_owned(),
+        code: if reason == types::NOT_UTF8 { "encoding" } else { "range" }.to_owned(),
         reason,
     };
     faults.into_iter().map(dirty).collect()

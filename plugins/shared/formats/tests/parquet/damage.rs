@@ -3,9 +3,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_array::{
+    ArrayRef, Int64Array, ListArray, RecordBatch, StringArray,
+    builder::{ListBuilder, StringBuilder},
+};
+use arrow_schema::DataType;
 use proptest::prelude::*;
-use transload_formats::{ParquetCompression, ParquetFile, ParquetOptions};
+use transload_formats::{
+    ParquetCompression, ParquetDecoder, ParquetFile, ParquetOptions, ParquetStatistics,
+};
 use transload_plugin_api::{
     Column, ErrorKind, LogicalType, Result, columns_of, schema_of,
     testing::{Rows, samples},
@@ -52,6 +58,61 @@ fn attempt(bytes: Vec<u8>) -> Result<Vec<RecordBatch>> {
 fn refused(bytes: Vec<u8>) -> (ErrorKind, String) {
     let error = Memory::new(bytes).open().map(|_: ParquetFile| ()).unwrap_err();
     (error.kind, error.message)
+}
+
+#[test]
+fn texts_that_are_not_utf8_are_dirty_rows_of_their_own() {
+    let columns = vec![
+        Column::new("id", LogicalType::Int64, false),
+        Column::new("text", LogicalType::TEXT, true),
+        Column::new("list", "list<text>".parse().unwrap(), true),
+    ];
+    let marked = |id: i64| match id {
+        300 | 302 => "broken!".to_owned(),
+        id => format!("日本 {id}"),
+    };
+    let ids = Int64Array::from_iter_values(0..1000);
+    let texts = StringArray::from_iter((0..1000).map(|id| (id % 7 > 0).then(|| marked(id))));
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for id in 0..1000 {
+        let item = if id == 700 { "broken!".to_owned() } else { format!("x{id}") };
+        lists.append_value([Some(item), None]);
+    }
+    let (_, offsets, items, nulls) = lists.finish().into_parts();
+    let DataType::List(field) = columns[2].logical.data_type() else { panic!("a list") };
+    let list = ListArray::new(field, offsets, items, nulls);
+    let arrays: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(texts), Arc::new(list)];
+    let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+    for dictionary in [true, false] {
+        let options = ParquetOptions {
+            compression: ParquetCompression::None,
+            page_checksums: false,
+            statistics: ParquetStatistics::None,
+            dictionary,
+            ..ParquetOptions::default()
+        };
+        let mut bytes = written(&options, &columns, std::slice::from_ref(&batch));
+        // The bytes are put into the file as no writer of ours would.
+        for at in 0..bytes.len() - 7 {
+            if &bytes[at..at + 7] == b"broken!" {
+                bytes[at + 3] = 0xFF;
+            }
+        }
+        let file = Memory::new(bytes).open().unwrap();
+        let mut decoder = ParquetDecoder::new(&file, 0..1, 0, &columns).unwrap();
+        let (mut clean, mut dirty) = (0, Vec::new());
+        while let Some(read) = decoder.next_batch().unwrap() {
+            clean += read.batch.num_rows();
+            dirty.extend(read.dirty);
+        }
+        let found: Vec<_> = dirty
+            .iter()
+            .map(|row| (row.place.as_deref().unwrap(), row.column.as_deref().unwrap()))
+            .collect();
+        assert_eq!(found, [("row 301", "text"), ("row 303", "text"), ("row 701", "list")]);
+        assert!(dirty.iter().all(|row| row.code == "encoding"), "{dirty:?}");
+        assert_eq!(clean, 997);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(in crate::parquet) enum Storage {
     Double,
     /// Two bytes.
     Half,
-    /// Text, verified as UTF-8 when it was read.
+    /// Text, read as bytes and verified as UTF-8 when it is converted.
     Text,
     Bytes,
     /// This many bytes each.

@@ -102,7 +102,8 @@ fn read_as(column: &Type, column_type: &ColumnType) -> parquet::errors::Result<T
 
 fn physical(column: &Type, leaf: &LeafType) -> parquet::errors::Result<TypePtr> {
     let (physical, length, annotation) = match leaf.storage {
-        Storage::Text => (Physical::BYTE_ARRAY, -1, Some(Annotation::String)),
+        // As bytes: arrow-rs gives up a whole column for one text that is not UTF-8.
+        Storage::Text => (Physical::BYTE_ARRAY, -1, None),
         Storage::Half => (Physical::FIXED_LEN_BYTE_ARRAY, 2, Some(Annotation::Float16)),
         Storage::Int96 => (Physical::FIXED_LEN_BYTE_ARRAY, 12, None),
         Storage::Fixed(length) => (Physical::FIXED_LEN_BYTE_ARRAY, length, None),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, Decimal128Array, Decimal256Array, DurationMicrosecondArray,
     FixedSizeBinaryArray, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray,
-    PrimitiveArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
+    PrimitiveArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array,
+    UInt64Array,
     cast::AsArray,
     new_null_array,
     types::{
@@ -22,6 +23,9 @@ use super::column_type::{ColumnType, LeafType, Storage};
 
 /// `Err` describes an invalid value.
 type Converted<T = ArrayRef> = Result<T, String>;
+
+/// The reason of a text that is none.
+pub(in crate::parquet) const NOT_UTF8: &str = "the text is not valid UTF-8";
 
 const DAY_SECONDS: i64 = 86_400;
 /// The Julian day of 1970-01-01.
@@ -52,7 +56,8 @@ pub(in crate::parquet) fn to_logical(array: ArrayRef, column_type: &ColumnType) 
 
 fn leaf_to_logical(array: ArrayRef, leaf: &LeafType) -> Converted {
     match leaf.storage {
-        Storage::Boolean | Storage::Float | Storage::Double | Storage::Text => Ok(array),
+        Storage::Boolean | Storage::Float | Storage::Double => Ok(array),
+        Storage::Text => texts(array.as_binary()),
         Storage::Int32 => from_int32(array, leaf),
         Storage::Int64 => from_int64(array, leaf),
         Storage::Half => {
@@ -73,6 +78,19 @@ fn leaf_to_logical(array: ArrayRef, leaf: &LeafType) -> Converted {
         }
         Storage::Nothing => Err("there are values in a column of only NULLs".into()),
     }
+}
+
+/// Bytes as texts; they are not copied.
+fn texts(bytes: &BinaryArray) -> Converted {
+    // A slice has the bytes of all rows, of which others may be at fault.
+    let (start, end) = (bytes.offsets()[0], bytes.offsets()[bytes.len()]);
+    let values = bytes.values().slice_with_length(start as usize, (end - start) as usize);
+    let offsets = match start {
+        0 => bytes.offsets().clone(),
+        _ => OffsetBuffer::new(bytes.offsets().iter().map(|at| at - start).collect()),
+    };
+    let texts = StringArray::try_new(offsets, values, bytes.nulls().cloned());
+    texts.map(|texts| Arc::new(texts) as ArrayRef).map_err(|_| NOT_UTF8.to_owned())
 }
 
 fn from_int32(array: ArrayRef, leaf: &LeafType) -> Converted {
