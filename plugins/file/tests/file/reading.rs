@@ -46,7 +46,7 @@ fn dirty_of(read: &Read) -> Vec<(String, String)> {
 #[test]
 fn columns_and_types_are_inferred() {
     let csv = "id,price,day,name\n1,1.50,2024-01-31,x\n2,,,\n";
-    let expected = ["id int64", "price numeric", "day date", "name text"];
+    let expected = ["id int64", "price decimal(18,2)", "day date", "name text"];
     assert_eq!(schema_of("x.csv", csv), expected);
     let jsonl = "{\"id\":1,\"price\":1.50,\"day\":\"2024-01-31\"}\n{\"name\":\"x\"}\n";
     assert_eq!(schema_of("x.jsonl", jsonl), expected);

@@ -410,7 +410,7 @@ fn what_cannot_be_done_is_refused_in_the_draft() {
         draft(&folder.path().join(name), &lists).unwrap();
     }
     let insert = plan("r1", &two_columns(), WriteMode::Insert);
-    let error = draft(&folder.path().join("no/x.csv"), &insert).unwrap_err();
+    let error = draft(Path::new("/no-such-folder/x.csv"), &insert).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
     let host = transload_plugin_api::Host::detached();
     use transload_plugin_api::Plugin;
