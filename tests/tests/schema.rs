@@ -4,9 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
-use transload_tests::{Workplace, sample_folder};
+use transload_tests::{Workplace, built, documents::root, plugin_library, sample_folder};
 
 /// Reads TOML files, of which the names are given, and prints `ok` or the first error of each.
 const JUDGE: &str = r#"
@@ -33,6 +33,31 @@ fn judged(workplace: &Workplace, schema: &str, files: &[String]) -> Vec<String> 
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// The program with the two plugins of these jobs alone, so that the many checks below start quickly.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [built().join("transload"), plugin_library("file"), plugin_library("sqlite")];
+        for file in files {
+            fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        Self(folder)
+    }
+
+    /// The exit code of `check`.
+    fn check(&self, workplace: &Workplace, file: &str) -> Option<i32> {
+        let mut command = Command::new(self.0.path().join("transload"));
+        command
+            .current_dir(workplace.path())
+            .args(["check", file])
+            .env_remove("TRANSLOAD_PLUGIN_PATH");
+        command.env("XDG_CONFIG_HOME", workplace.path()).env("XDG_CACHE_HOME", self.0.path());
+        command.output().unwrap().status.code()
+    }
+}
+
 /// A folder with both schemas.
 fn with_schemas(arguments: &[&str]) -> Workplace {
     let workplace = Workplace::new();
@@ -45,9 +70,8 @@ fn with_schemas(arguments: &[&str]) -> Workplace {
 
 /// Texts of jobs, each with a name for messages: the cases', the examples' and the documents'.
 fn jobs() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut jobs = Vec::new();
-    for folder in [root.join("tests/cases"), root.join("examples")] {
+    for folder in [root().join("tests/cases"), root().join("examples")] {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let path = if path.is_dir() { path.join("job.toml") } else { path };
@@ -56,6 +80,24 @@ fn jobs() -> Vec<(String, String)> {
             }
         }
     }
+    jobs
+}
+
+/// The jobs of the documents, which `docs.rs` checks with their connections.
+fn documented() -> Vec<(String, String)> {
+    let mut jobs = Vec::new();
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap_or_default(); // `decisions` is a folder
+        for block in text.split("\n```toml").skip(1) {
+            let (fence, rest) = block.split_once('\n').unwrap();
+            let job = rest.split("\n```").next().unwrap();
+            if job.contains("[reader]") && job.contains("[writer]") && fence != " fragment" {
+                jobs.push((format!("{}: {job}", path.display()), job.to_owned()));
+            }
+        }
+    }
+    assert!(jobs.len() > 5, "only {} jobs", jobs.len());
     jobs
 }
 
@@ -70,7 +112,7 @@ fn with(top: &str, reader: &str, writer: &str, rest: &str) -> String {
 
 #[test]
 fn jobs_that_are_valid_fit_the_schema() {
-    let workplace = with_schemas(&[]);
+    let (workplace, small) = (with_schemas(&[]), Small::new());
     let mut all = jobs();
     for (top, reader, writer, rest) in [
         ("#:schema ./job.schema.json\nname = \"täglich_1\"", "", "", ""),
@@ -110,12 +152,18 @@ fn jobs_that_are_valid_fit_the_schema() {
     for (number, (name, job)) in all.into_iter().enumerate() {
         let file = format!("{number}.toml");
         workplace.put(&file, job);
-        if workplace.run(&["check", &file]).exit == Some(0) {
+        if small.check(&workplace, &file) == Some(0) {
             files.push(file);
             names.push(name);
         } else {
             assert!(name.contains("tests/cases"), "refused: {name}");
         }
+    }
+    for (number, (name, job)) in documented().into_iter().enumerate() {
+        let file = format!("documented-{number}.toml");
+        workplace.put(&file, job);
+        files.push(file);
+        names.push(name);
     }
     assert!(files.len() > 30, "{names:#?}");
     for (name, said) in names.iter().zip(judged(&workplace, "job.schema.json", &files)) {
@@ -125,7 +173,7 @@ fn jobs_that_are_valid_fit_the_schema() {
 
 #[test]
 fn jobs_that_are_refused_do_not_fit_the_schema() {
-    let workplace = with_schemas(&[]);
+    let (workplace, small) = (with_schemas(&[]), Small::new());
     let mut files = Vec::new();
     let refused = [
         ("colour = 1", "", "", ""),
@@ -185,7 +233,7 @@ fn jobs_that_are_refused_do_not_fit_the_schema() {
     for (number, text) in texts.iter().enumerate() {
         let file = format!("{number}.toml");
         workplace.put(&file, text);
-        assert_eq!(workplace.run(&["check", &file]).exit, Some(2), "accepted: {text}");
+        assert_eq!(small.check(&workplace, &file), Some(2), "accepted: {text}");
         files.push(file);
     }
     for (text, said) in texts.iter().zip(judged(&workplace, "job.schema.json", &files)) {
