@@ -6,7 +6,11 @@
 
 use std::{fs, process::Command};
 
-use transload_tests::{Workplace, built, documents::root, plugin_library, sample_folder};
+use transload_tests::{
+    Workplace,
+    documents::{package, root},
+    sample_folder,
+};
 
 /// Reads TOML files, of which the names are given, and prints `ok` or the first error of each.
 const JUDGE: &str = r#"
@@ -33,29 +37,12 @@ fn judged(workplace: &Workplace, schema: &str, files: &[String]) -> Vec<String> 
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// The program with the two plugins of these jobs alone, so that the many checks below start quickly.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let files = [built().join("transload"), plugin_library("file"), plugin_library("sqlite")];
-        for file in files {
-            fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
-        }
-        Self(folder)
-    }
-
-    /// The exit code of `check`.
-    fn check(&self, workplace: &Workplace, file: &str) -> Option<i32> {
-        let mut command = Command::new(self.0.path().join("transload"));
-        command
-            .current_dir(workplace.path())
-            .args(["check", file])
-            .env_remove("TRANSLOAD_PLUGIN_PATH");
-        command.env("XDG_CONFIG_HOME", workplace.path()).env("XDG_CACHE_HOME", self.0.path());
-        command.output().unwrap().status.code()
-    }
+/// The exit code of `check`. The packed program starts faster than the one that was built for tests.
+fn check(workplace: &Workplace, file: &str) -> Option<i32> {
+    let mut command = Command::new(package().join("transload"));
+    command.current_dir(workplace.path()).args(["check", file]).env_remove("TRANSLOAD_PLUGIN_PATH");
+    command.env("XDG_CONFIG_HOME", workplace.path()).env("XDG_CACHE_HOME", workplace.path());
+    command.output().unwrap().status.code()
 }
 
 /// A folder with both schemas.
@@ -112,7 +99,7 @@ fn with(top: &str, reader: &str, writer: &str, rest: &str) -> String {
 
 #[test]
 fn jobs_that_are_valid_fit_the_schema() {
-    let (workplace, small) = (with_schemas(&[]), Small::new());
+    let workplace = with_schemas(&[]);
     let mut all = jobs();
     for (top, reader, writer, rest) in [
         ("#:schema ./job.schema.json\nname = \"täglich_1\"", "", "", ""),
@@ -152,7 +139,7 @@ fn jobs_that_are_valid_fit_the_schema() {
     for (number, (name, job)) in all.into_iter().enumerate() {
         let file = format!("{number}.toml");
         workplace.put(&file, job);
-        if small.check(&workplace, &file) == Some(0) {
+        if check(&workplace, &file) == Some(0) {
             files.push(file);
             names.push(name);
         } else {
@@ -173,7 +160,7 @@ fn jobs_that_are_valid_fit_the_schema() {
 
 #[test]
 fn jobs_that_are_refused_do_not_fit_the_schema() {
-    let (workplace, small) = (with_schemas(&[]), Small::new());
+    let workplace = with_schemas(&[]);
     let mut files = Vec::new();
     let refused = [
         ("colour = 1", "", "", ""),
@@ -233,7 +220,7 @@ fn jobs_that_are_refused_do_not_fit_the_schema() {
     for (number, text) in texts.iter().enumerate() {
         let file = format!("{number}.toml");
         workplace.put(&file, text);
-        assert_eq!(small.check(&workplace, &file), Some(2), "accepted: {text}");
+        assert_eq!(check(&workplace, &file), Some(2), "accepted: {text}");
         files.push(file);
     }
     for (text, said) in texts.iter().zip(judged(&workplace, "job.schema.json", &files)) {
