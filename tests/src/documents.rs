@@ -273,32 +273,42 @@ pub fn package() -> &'static Path {
     folder.path()
 }
 
-/// Whether the documented lines are the printed ones, but for times, rates and names of runs. The
-/// line `...` stands for any lines.
+/// Whether the documented lines are the printed ones, but for times, rates, names of runs and line
+/// breaks. The line `...` stands for any words.
 fn matches(documented: &[String], printed: &[String]) -> bool {
-    match documented.split_first() {
-        None => printed.is_empty(),
-        Some((line, rest)) if line == "..." => {
-            (0..=printed.len()).any(|skipped| matches(rest, &printed[skipped..]))
-        }
-        Some((line, rest)) => printed.split_first().is_some_and(|(found, printed)| {
-            normal(line) == normal(found) && matches(rest, printed)
-        }),
+    let parts: Vec<String> = documented.split(|line| line == "...").map(normal).collect();
+    let (first, rest) = parts.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+    let printed = normal(printed);
+    let Some(mut left) = printed.strip_prefix(first) else { return false };
+    let Some((last, middle)) = rest.split_last() else { return left.is_empty() };
+    for part in middle {
+        let Some((_, behind)) = left.split_once(part.as_str()) else { return false };
+        left = behind;
     }
+    left.ends_with(last.as_str())
+}
+
+/// Lines without what differs from run to run: times, rates, names of runs, hashes, and line breaks,
+/// which depend on the lengths of paths and ports.
+fn normal(lines: &[String]) -> String {
+    let mut words = Vec::new();
+    let mut skipping = false;
+    for line in lines {
+        // Which side was slower is not the same twice, and servers have versions.
+        let changing = ["  bottleneck ", "ok  server "].iter().any(|start| line.starts_with(start));
+        skipping = changing || (skipping && line.starts_with("        "));
+        if !skipping {
+            words.push(line.trim());
+        }
+    }
+    stable(&words.join(" "))
 }
 
 /// Units of what differs from run to run.
 const UNITS: &[&str] = &["s", "ms", "min", "rows/s", "B/s", "kB/s", "MB/s", "GB/s", "%"];
 
-/// A line without what differs from run to run: times, rates, names of runs, hashes, widths.
-fn normal(line: &str) -> String {
-    let line = line.trim();
-    // Which side was slower is not the same twice, and servers have versions.
-    for start in ["bottleneck", "ok  server "] {
-        if line.starts_with(start) {
-            return start.to_owned();
-        }
-    }
+/// A text without times, rates, names of runs and hashes, with single blanks.
+fn stable(line: &str) -> String {
     let line = without_runs(line);
     let words: Vec<&str> = line.split_whitespace().collect();
     let punctuation = |c: char| matches!(c, ',' | ';' | '.' | ')' | ':');
@@ -365,8 +375,10 @@ mod tests {
 
     #[test]
     fn what_differs_from_run_to_run_is_not_compared_and_all_else_is() {
-        let one = "orders done in 0.01 s  (run 20261121t120421-a6a96ece)\n  rows  507 read";
-        let other = "orders done in 3 s (run 20260101t000000-00000000)\n rows 507 read";
+        let one = "orders done in 0.01 s  (run 20261121t120421-a6a96ece)\n  rows  507 read\n  \
+                   bottleneck  balanced\nto /home/ana/a";
+        let other = "orders done in 3 s (run 20260101t000000-00000000)\n rows 507 read\nto\n \
+                     /home/ana/a";
         assert!(matches(&lines(one), &lines(other)));
         assert!(!matches(&lines(one), &lines(&other.replace("507", "508"))));
         assert!(!matches(&lines("a\nb"), &lines("a")));
