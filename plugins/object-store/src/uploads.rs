@@ -219,7 +219,7 @@ impl UploadStore for BucketUploads {
         pending.stopping(move || settings.abort())
     }
 
-    fn settle(&self, _upload: UploadId<'_>) -> Result<Option<String>> {
+    fn settle(&self, _upload: UploadId<'_>, _durable: bool) -> Result<Option<String>> {
         Ok(None)
     }
 

@@ -246,3 +246,60 @@ fn a_list_with_other_rows_than_its_receipt_publishes_nothing() {
     writer.abort(&insert, &[receipt]).unwrap();
     assert!(!out.exists());
 }
+
+#[test]
+fn an_overwrite_of_partitions_replaces_those_with_rows() {
+    let folder = tempdir().unwrap();
+    let out = folder.path().join("out");
+    let options = |more: Value| {
+        let mut options = json!({"partition_by": ["day", "land"], "overwrite": "partitions"});
+        options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        options
+    };
+    let old = [
+        ["1", "2026-11-21", "DE"],
+        ["2", "2026-11-22", "DE"],
+        ["3", "2026-11-22", "FR"],
+        ["4", "NULL", "DE"],
+    ];
+    job(&out, "r1", WriteMode::Insert, rows(&old), options(json!({})));
+    fs::write(out.join("day=2026-11-22/land=DE/other.csv"), "id\n9\n").unwrap();
+    let plan = plan("r2", &three_columns(), WriteMode::Overwrite);
+    let mut more = options(json!({"layout": "folder", "format": "csv", "success_marker": false}));
+    let target = writer(writing(&out, more.clone()));
+    let statements = target.draft(&plan).unwrap().statements;
+    let place = |name: &str| format!("replace {}/{name}/ if there are rows for it", out.display());
+    let named: Vec<_> = statements.iter().filter(|it| it.destructive).map(|it| &it.text).collect();
+    assert_eq!(
+        named,
+        [
+            &place("day=2026-11-21/land=DE"),
+            &place("day=2026-11-22/land=DE"),
+            &place("day=2026-11-22/land=FR"),
+            &place("day=__HIVE_DEFAULT_PARTITION__/land=DE"),
+        ]
+    );
+    let new = rows(&[["5", "2026-11-22", "DE"], ["6", "2026-11-23", "DE"], ["7", "NULL", "DE"]]);
+    target.prepare(&plan).unwrap();
+    let receipt = write_task(&*target, &plan, 0, &[new]).unwrap().0;
+    for _ in 0..2 {
+        target.commit(&plan, std::slice::from_ref(&receipt)).unwrap();
+    }
+    target.finalise(&plan).unwrap();
+    // The file that another program has put there stays, as for every overwrite by manifest.
+    assert_eq!(read_ids(&out), ["1", "3", "5", "6", "7", "9"]);
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(out.join("_transload_manifest.json")).unwrap()).unwrap();
+    let files = manifest["files"].as_array().unwrap();
+    let runs: Vec<_> = files.iter().map(|file| file["run"].as_str().unwrap()).collect();
+    assert_eq!(runs, ["r1", "r1", "r2", "r2", "r2"]);
+    assert!(files.iter().all(|file| out.join(file["name"].as_str().unwrap()).exists()));
+    more["partition_by"] = json!([]);
+    let host = transload_plugin_api::Host::detached();
+    let refused = transload_plugin_api::Plugin::writer(
+        &transload_plugin_file::FilePlugin,
+        writing(&out, more),
+        host,
+    );
+    assert_eq!(refused.map(drop).unwrap_err().kind, ErrorKind::Options);
+}

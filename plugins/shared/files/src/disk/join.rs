@@ -2,7 +2,9 @@
 //! stay. Text is joined as text, Parquet by its row groups; nothing is decoded.
 //!
 //! The result is a staged file that [`super::DiskUploads`] can complete like any upload. Joining
-//! again after a crash gives the same file: the first task's file is cut back to its own size.
+//! again after a crash gives the same file: the first task's file is cut back to its own size. The
+//! tasks' files need not survive a power cut: only the joined file is synced, once, before it is
+//! renamed.
 
 use std::{
     fs::File,
@@ -43,7 +45,7 @@ impl Joining<'_> {
         let mut joined = UploadEntry::of_commit(self.key, self.run)?;
         joined.upload = upload;
         joined.rows = entries.iter().map(|entry| entry.rows).sum();
-        joined.version = self.disk.settle(joined.id())?;
+        joined.version = self.disk.settle(joined.id(), true)?;
         joined.size = self.size(&joined.upload)?;
         Ok(joined)
     }

@@ -374,11 +374,11 @@ impl UploadStore for DiskUploads {
         Pending::answered(written.map(|()| name).map_err(failed))
     }
 
-    fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>> {
+    fn settle(&self, upload: UploadId<'_>, durable: bool) -> Result<Option<String>> {
         let settled = self.staged(upload.id, OFlags::RDONLY).and_then(|file| {
             self.folders.kept.forget_file(upload.id);
             // The folder is synced with the task's list, which is put there behind all uploads.
-            if !self.deferred.defers() {
+            if durable && !self.deferred.defers() {
                 file.sync_all()?;
             }
             file.metadata()

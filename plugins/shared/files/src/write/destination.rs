@@ -14,7 +14,7 @@ use super::{
 /// The object that says that a run has come to its end, as other programs have it.
 pub(crate) const SUCCESS: &str = "_SUCCESS";
 /// The most files to be removed that a plan names.
-const NAMED: usize = 20;
+pub(crate) const NAMED: usize = 20;
 
 /// A destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Destination {
                 }
                 let doomed = match (replace, overwrite) {
                     (false, _) => Vec::new(),
-                    (true, Overwrite::Manifest) => {
+                    (true, Overwrite::Manifest | Overwrite::Partitions) => {
                         let files = manifest.iter().flat_map(|(manifest, _)| &manifest.files);
                         files.map(|file| format!("{root}{}", file.name)).collect()
                     }

@@ -28,6 +28,8 @@ pub(crate) enum Overwrite {
     Manifest,
     /// Everything below the prefix.
     Prefix,
+    /// Of the objects that our manifest names, those in folders to which the run has rows.
+    Partitions,
 }
 
 /// What a job without rows leaves.
@@ -47,6 +49,7 @@ pub(crate) struct WriterOptions {
     pub(crate) partition_by: Vec<String>,
     pub(crate) keep_partition_columns: bool,
     pub(crate) max_open_partitions: usize,
+    pub(crate) many_partitions: usize,
     pub(crate) max_rows_per_object: Option<u64>,
     pub(crate) max_bytes_per_object: Option<u64>,
     pub(crate) if_exists: IfExists,
@@ -137,10 +140,17 @@ pub fn writer_specs() -> Vec<OptionSpec> {
         ),
         OptionSpec::choice(
             "overwrite",
-            &["manifest", "prefix"],
-            "What `overwrite` removes: what the manifest names, or all below the folder",
+            &["manifest", "prefix", "partitions"],
+            "What `overwrite` removes: what the manifest names, all below the folder, or what the \
+             manifest names in the partitions for which there are rows",
         ),
         OptionSpec::choice("empty", &["object", "none"], "What a job without rows leaves"),
+        option(
+            "many_partitions",
+            OptionKind::Integer { min: 1, max: i64::MAX },
+            "Partitions of one task beyond which the run warns: each is a folder with a file",
+        )
+        .default(1_000),
         option("success_marker", OptionKind::Boolean, "Write `_SUCCESS` into the folder at the end")
             .default(true),
         option(

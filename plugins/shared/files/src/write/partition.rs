@@ -182,6 +182,11 @@ impl Partitioner {
         self.kept.iter().map(|index| self.columns[*index].clone()).collect()
     }
 
+    /// Partitions seen so far.
+    pub(crate) fn seen(&self) -> usize {
+        self.values.len()
+    }
+
     /// A partition's values.
     pub(crate) fn values(&self, partition: usize) -> Values {
         Arc::clone(&self.values[partition])
@@ -283,6 +288,12 @@ fn exact_text((cells, part): &PlacedCells<'_>, row: usize, text: &mut Vec<u8>) {
     part.cut(text, start + 5);
     let length = (text.len() - start - 5) as u32;
     text[start + 1..start + 5].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The folders of a partition in an object's name, which are so many levels.
+pub(crate) fn partition_of(name: &str, levels: usize) -> &str {
+    let end = name.match_indices('/').nth(levels.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
+    &name[..end]
 }
 
 fn missing(column: &NameColumn, columns: &[Column]) -> Error {

@@ -3,6 +3,8 @@
 //! Every step can be repeated after a crash, by another process too. What the store replies decides
 //! nothing alone: the object under the key does, by our token, its size or its version.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use transload_formats::Encoding;
 use transload_plugin_api::{
@@ -18,6 +20,7 @@ use super::{
     manifest::{Manifest, ManifestFile},
     name_template::{NameTemplate, Naming},
     options::Empty,
+    partition::partition_of,
     prior_state::PriorState,
     run_folder::RunFolder,
     upload_store::{Condition, ObjectInfo, OwnershipProof, Reply, UploadStore},
@@ -37,6 +40,8 @@ pub(crate) struct Publication<'a> {
     pub(crate) kept: &'a [Column],
     pub(crate) empty: Empty,
     pub(crate) success_marker: bool,
+    /// The levels of folders that make a partition, if only partitions with rows are replaced.
+    pub(crate) levels: Option<usize>,
     pub(crate) cancel: &'a Cancel,
 }
 
@@ -112,8 +117,9 @@ impl Publication<'_> {
     /// Completes every upload and names the objects in the manifest.
     fn put_in(&self, root: &str, entries: &[UploadEntry]) -> Result<Step<()>> {
         let again = self.run_folder.note_publishing(self.store)?;
-        let kept = self.before.manifest.iter().filter(|_| self.plan.mode != WriteMode::Overwrite);
-        let mut files: Vec<_> = kept.flat_map(|(manifest, _)| manifest.files.clone()).collect();
+        let replaced = self.replaced(root, entries);
+        let old = self.before.manifest.iter().flat_map(|(manifest, _)| &manifest.files);
+        let mut files: Vec<_> = old.filter(|file| !replaced(&file.name)).cloned().collect();
         match self.settle_all(entries, again)? {
             Ok(found) => files.extend(
                 entries
@@ -136,6 +142,24 @@ impl Publication<'_> {
             return Err(taken_for_dead(self.store, root));
         }
         self.put_manifest(root, &Manifest::new(&self.plan.run, files))
+    }
+
+    /// Whether what is there under a name goes, because the run overwrites it.
+    fn replaced<'e>(
+        &self,
+        root: &str,
+        entries: &'e [UploadEntry],
+    ) -> impl Fn(&str) -> bool + use<'e> {
+        let overwrites = self.plan.mode == WriteMode::Overwrite;
+        let (levels, skip) = (self.levels, root.len());
+        let with_rows: HashSet<_> = levels
+            .map(|levels| entries.iter().map(move |entry| partition_of(&entry.key[skip..], levels)))
+            .into_iter()
+            .flatten()
+            .collect();
+        move |name| {
+            overwrites && levels.is_none_or(|levels| with_rows.contains(partition_of(name, levels)))
+        }
     }
 
     /// Makes all uploads objects, some at a time; what they are is in the uploads' order.
@@ -419,7 +443,21 @@ impl Publication<'_> {
             self.store.put(&key, Bytes::new(), Condition::Any, &self.plan.run)?;
         }
         let mut doomed = self.before.doomed.clone();
-        doomed.retain(|key| entries.iter().all(|entry| entry.key != *key));
+        let new: HashSet<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let replaced = self.replaced(root, entries);
+        let named: HashSet<_> = self
+            .before
+            .manifest
+            .iter()
+            .flat_map(|(manifest, _)| &manifest.files)
+            .map(|file| file.name.as_str())
+            .collect();
+        // What no manifest names was left by a run that never came to its end.
+        let goes = |key: &str| {
+            let name = key.strip_prefix(root).unwrap_or(key);
+            !new.contains(key) && (replaced(name) || !named.contains(name))
+        };
+        doomed.retain(|key| goes(key));
         if doomed.is_empty() { Ok(()) } else { self.store.remove(doomed) }
     }
 }

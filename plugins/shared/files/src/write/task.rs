@@ -43,6 +43,8 @@ pub(crate) struct TaskSettings {
     pub(crate) template: Arc<NameTemplate>,
     pub(crate) encoding: Arc<Encoding>,
     pub(crate) rolling: Rolling,
+    /// Partitions beyond which the task warns.
+    pub(crate) many_partitions: usize,
     pub(crate) frame: Frame,
 }
 
@@ -92,6 +94,8 @@ pub(crate) struct FilesWriteTask {
     rows: u64,
     chunk_rows: u64,
     settled: Vec<UploadEntry>,
+    /// It has warned of many partitions.
+    warned: bool,
     finished: bool,
 }
 
@@ -130,6 +134,7 @@ impl FilesWriteTask {
             rows: 0,
             chunk_rows: 0,
             settled: Vec::new(),
+            warned: false,
             finished: false,
         })
     }
@@ -278,6 +283,15 @@ impl WriteTask for FilesWriteTask {
         self.cancel().check()?;
         self.clock += 1;
         let split = self.partitioner.split(batch)?;
+        if !self.warned && self.partitioner.seen() > self.settings.many_partitions {
+            self.warned = true;
+            tracing::warn!(
+                task = self.uploads.task,
+                "more than {} partitions, each a folder with a file: is `partition_by` too fine? \
+                 `many_partitions` sets the limit of this warning",
+                self.settings.many_partitions
+            );
+        }
         let mut dirty = Vec::new();
         self.write_split(split, &mut dirty)?;
         dirty.sort_by_key(|row| row.row);

@@ -32,6 +32,8 @@ pub(crate) struct UploadSettings {
     pub(crate) cancel: Cancel,
     /// A manifest will name the objects with their hashes.
     pub(crate) hash: bool,
+    /// They must outlive a power cut by themselves: the commit does not make one synced file of them.
+    pub(crate) durable: bool,
     /// Bytes of a part, for as long as they are even.
     pub(crate) part_size: u64,
     /// The beginning of every token: `run/task/epoch`.
@@ -186,7 +188,7 @@ impl Upload {
         while let Some(pending) = self.pending.pop_front() {
             self.entry.parts.push(pending.wait(&self.settings.cancel)?);
         }
-        self.entry.version = self.settings.store.settle(self.entry.id())?;
+        self.entry.version = self.settings.store.settle(self.entry.id(), self.settings.durable)?;
         self.settled = true;
         Ok(self.entry.clone())
     }

@@ -240,9 +240,9 @@ pub trait UploadStore: Send + Sync {
     /// Sends one part; the result is its name.
     fn send(&self, upload: UploadId<'_>, part: Part) -> Pending;
 
-    /// All parts are sent: makes them durable, and returns the version that the object will have,
-    /// where that is known before.
-    fn settle(&self, upload: UploadId<'_>) -> Result<Option<String>>;
+    /// All parts are sent: makes them durable if asked for, and returns the version that the object
+    /// will have, where that is known before.
+    fn settle(&self, upload: UploadId<'_>, durable: bool) -> Result<Option<String>>;
 
     /// Makes the object of its parts; with `new` only if the key does not exist, where the store can.
     fn complete(&self, upload: UploadId<'_>, parts: &[String], new: bool) -> Reply;

@@ -8,7 +8,7 @@
 //! | `overwrite` | replaced | new objects, then the manifest's old ones (or all) are removed |
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, OnceLock},
 };
 
@@ -22,12 +22,12 @@ use transload_plugin_api::{
 
 use super::{
     abort::abort_run,
-    destination::Destination,
+    destination::{Destination, NAMED},
     manifest::Manifest,
     name_template::NameTemplate,
     object::Frame,
-    options::{Empty, IfExists, WriterOptions},
-    partition::Partitioner,
+    options::{Empty, IfExists, Overwrite, WriterOptions},
+    partition::{Partitioner, partition_of},
     partition_part::Part,
     prior_state::PriorState,
     publish::{Publication, is_token_of},
@@ -114,6 +114,11 @@ impl FilesWriter {
 
     fn check_options(&self) -> Result<()> {
         let rolls = self.rolling().rolls();
+        if self.options.overwrite == Overwrite::Partitions && self.options.partition_by.is_empty() {
+            let message = "`overwrite = \"partitions\"` without `partition_by`";
+            return Err(Error::options(message)
+                .hint("name the columns that divide the data: `partition_by = [\"day\"]`"));
+        }
         if matches!(self.destination, Destination::Folder { .. }) {
             return self.template.check_unique(1, rolls, self.shares());
         }
@@ -222,7 +227,8 @@ impl FilesWriter {
             if !self.template.has_extension() && !self.options.name.contains('.') {
                 warnings.push("`name` has no `{ext}`: names do not say the format".to_owned());
             }
-            if plan.mode == WriteMode::Overwrite {
+            // Of an overwrite of some partitions it goes without saying.
+            if plan.mode == WriteMode::Overwrite && !self.replaces_partitions() {
                 warnings.extend(self.foreign(store, before)?);
             }
         } else if store.disk().is_none() {
@@ -234,6 +240,35 @@ impl FilesWriter {
         }
         warnings.extend(store.notes());
         Ok(warnings)
+    }
+
+    fn replaces_partitions(&self) -> bool {
+        self.options.overwrite == Overwrite::Partitions
+    }
+
+    /// Which partitions an overwrite of those with rows may replace.
+    fn replaced_partitions(&self, store: &dyn UploadStore, before: &PriorState) -> Vec<Statement> {
+        let root = self.destination.root();
+        let levels = self.options.partition_by.len();
+        let names = before.doomed.iter().filter_map(|key| key.strip_prefix(root));
+        let folders: BTreeSet<_> = names.map(|name| partition_of(name, levels)).collect();
+        let (count, shown) = (folders.len(), folders.into_iter().take(NAMED));
+        let mut statements = self
+            .destination
+            .statements(store, &PriorState { doomed: Vec::new(), ..before.clone() });
+        let replaced = shown.map(|folder| Statement {
+            text: format!(
+                "replace {} if there are rows for it",
+                store.name(&format!("{root}{folder}"))
+            ),
+            destructive: true,
+        });
+        statements.extend(replaced);
+        if count > NAMED {
+            let text = format!("so for {} more, {count} partitions in all", count - NAMED);
+            statements.push(Statement { text, destructive: true });
+        }
+        statements
     }
 
     /// By which part of a column's values folders are named.
@@ -372,7 +407,10 @@ impl Writer for FilesWriter {
         let store = self.store()?;
         let before = self.look(&*store, plan)?;
         let (guarantee, because) = self.promise(&*store, plan)?;
-        let mut statements = self.destination.statements(&*store, &before);
+        let mut statements = match self.replaces_partitions() && plan.mode == WriteMode::Overwrite {
+            true => self.replaced_partitions(&*store, &before),
+            false => self.destination.statements(&*store, &before),
+        };
         statements.extend(self.parts(plan));
         statements.extend(self.bound(&*store, plan)?);
         Ok(WriteDraft {
@@ -404,14 +442,17 @@ impl Writer for FilesWriter {
             template: Arc::clone(&self.template),
             encoding: self.encoding()?,
             rolling: self.rolling(),
+            many_partitions: self.options.many_partitions,
             frame: self.frame(&*store, &before, task.task)?,
         };
+        let is_folder = matches!(self.destination, Destination::Folder { .. });
         let settings = UploadSettings {
+            durable: is_folder || store.disk().is_none(),
             store,
             run_folder,
             limit: PartLimit::new(FLIGHTS),
             cancel: self.cancel.clone(),
-            hash: matches!(self.destination, Destination::Folder { .. }),
+            hash: is_folder,
             part_size: self.options.part_size,
             origin: format!("{}/{}/{}", plan.run, task.task, task.epoch),
             task: task.task,
@@ -446,6 +487,7 @@ impl Writer for FilesWriter {
                 Destination::Folder { .. } => self.options.empty,
             },
             success_marker: self.options.success_marker,
+            levels: self.replaces_partitions().then_some(self.options.partition_by.len()),
             cancel: &self.cancel,
         };
         let outcome = publication.publish(receipts).map_err(with_hint)?;
