@@ -316,17 +316,22 @@ fn stable(line: &str) -> String {
         let digits = word.trim_start_matches('(');
         !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '.')
     };
-    let mut normal = Vec::new();
-    for (number, word) in words.iter().enumerate() {
-        let unit = words.get(number + 1).map(|unit| unit.trim_end_matches(punctuation));
-        match unit {
-            Some(unit) if is_number(word) && UNITS.contains(&unit) => normal.push("N"),
-            _ if is_hash(word) => normal.push("HASH"),
-            _ if is_time(word) => normal.push("TIME"),
-            _ => normal.push(word),
+    let is_unit = |word: &&str| UNITS.contains(&word.trim_end_matches(punctuation));
+    let mut stable = Vec::new();
+    let mut words = words.into_iter().peekable();
+    while let Some(word) = words.next() {
+        // The unit changes with the number: 1.4 kB/s, 755 B/s.
+        if is_number(word) && words.next_if(is_unit).is_some() {
+            stable.push("N");
+        } else if is_hash(word) {
+            stable.push("HASH");
+        } else if is_time(word) {
+            stable.push("TIME");
+        } else {
+            stable.push(word);
         }
     }
-    normal.join(" ")
+    stable.join(" ")
 }
 
 fn is_hash(word: &str) -> bool {
