@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use transload_tests::{
     Workplace,
     servers::{Database, Product},
+    texts::records,
 };
 
 /// A type, and values in the server's own words.
@@ -277,6 +278,58 @@ fn infinity_is_read_as_the_job_says() {
     assert_eq!(target.lines("SELECT id, d FROM t ORDER BY 1"), ["1|", "2|2024-01-01"]);
 }
 
+/// Values of the list that the logical types of their columns do not hold.
+const ONLY_NATIVE: &[(&str, &str)] = &[
+    ("numeric(12,2)", "NaN"),
+    ("date", "infinity"),
+    ("date", "-infinity"),
+    ("time", "24:00"),
+    ("time(3)", "24:00"),
+    ("timestamp", "infinity"),
+    ("timestamp", "-infinity"),
+    ("timestamp", "294276-12-31 23:59:59.999999"),
+    ("timestamptz", "infinity"),
+    ("timestamptz", "-infinity"),
+    ("timestamptz", "294276-12-31 23:59:59.999999Z"),
+    ("timestamptz(0)", "infinity"),
+    ("int4[]", "{{1,2},{3,4}}"),
+    ("int4[]", "[-1:0]={1,2}"),
+    ("int4[]", "{{{1}},{{2}}}"),
+    ("text[]", "{{a,\"NULL\"},{NULL,\"b,\\\\\"c\"}}"),
+    ("text[]", "[5:5]={x}"),
+    ("numeric(5,2)[]", "{NaN,1.50}"),
+    ("date[]", "{infinity,2024-01-01}"),
+    ("timestamptz[]", "{{-infinity}}"),
+    ("int2vector", "1 2 3"),
+    ("days", "infinity"),
+];
+
+/// Into a file the values of the whole list go by their logical types.
+#[test]
+fn a_file_gets_what_the_logical_types_hold() {
+    let source = filled(POSTGRES, postgres_literal);
+    let source = Database::new(Product::Postgres, &(MADE.to_owned() + &source));
+    let interval = |(at, (native, _)): (usize, &Kind)| {
+        native.starts_with("interval").then(|| format!("c{at} = \"text\"\n"))
+    };
+    let schema: String = POSTGRES.iter().enumerate().filter_map(interval).collect();
+    let workplace = Workplace::new();
+    let job = format!(
+        "[reader]\n{}table = \"t\"\n[reader.schema]\n{schema}[writer]\nplugin = \"file\"\n\
+         path = \"out.csv\"\n[dirty]\nmax_rows = 100\n",
+        source.address(None)
+    );
+    assert_eq!(dirty(&workplace, &job), ONLY_NATIVE.len() as u64);
+    let written = records(&workplace.read("out.csv"));
+    let ids: Vec<usize> =
+        written[1..].iter().filter_map(|row| row[0].as_ref()?.parse().ok()).collect();
+    let all =
+        POSTGRES.iter().flat_map(|(native, values)| values.iter().map(|value| (*native, *value)));
+    let missing = all.enumerate().filter(|(at, _)| !ids.contains(&(at + 1)));
+    let missing: Vec<_> = missing.map(|(_, value)| value).collect();
+    assert_eq!(missing, ONLY_NATIVE);
+}
+
 /// Into a file and into another database the values go by their logical types.
 #[test]
 fn other_targets_get_values_by_their_own_rules() {
@@ -393,7 +446,7 @@ fn vectors_of_mysql_keep_every_value() {
     }
 }
 
-/// Where no native form is accepted, dates that are none follow the option, and the plan refuses
+/// Where no native form is accepted, invalid dates follow the option, and the plan refuses
 /// geometries.
 #[test]
 fn zero_dates_follow_the_option_in_other_targets() {

@@ -1,6 +1,6 @@
 //! A plan as text: columns with their types and verdicts, splits, steps, notes and warnings.
 
-use transload_plugin_api::{LogicalType, Statement};
+use transload_plugin_api::{Column, LogicalType, Statement};
 
 use super::{
     page::{Cell, Page, Style},
@@ -102,15 +102,18 @@ fn row(mapping: &Mapping, says_inferred: bool) -> Vec<Cell> {
     vec![
         format!("{from} {declared}").into(),
         "->".into(),
-        format!("{to} {}{null}", shown(&target.logical)).into(),
+        format!("{to} {}{null}", shown(target)).into(),
         Cell::styled(format!("{}{inferred}", verdict(mapping)), style),
     ]
 }
 
-/// A type as the plan shows it: of native values the store's own.
-fn shown(logical: &LogicalType) -> String {
-    match logical {
-        LogicalType::Native(form) => escape::line(&form.type_name).into_owned(),
+/// The target's type as the plan shows it: where values stay as they are, the store's own.
+fn shown(target: &Column) -> String {
+    match &target.logical {
+        LogicalType::Native(form) if target.native.is_empty() => {
+            escape::line(&form.type_name).into_owned()
+        }
+        LogicalType::Native(_) => escape::line(&target.native).into_owned(),
         other => other.to_string(),
     }
 }

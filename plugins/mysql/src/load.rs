@@ -71,7 +71,7 @@ impl Loader {
     }
 }
 
-/// Whether the column's values may be dates that are none of the calendar.
+/// Whether the column's values may be invalid dates.
 fn is_stored_date(column: &Column) -> bool {
     match &column.logical {
         LogicalType::Native(form) => form.encoding == NativeEncoding::Text,

@@ -1,5 +1,5 @@
 //! Types whose values pass from MySQL or MariaDB to MySQL or MariaDB as they are stored: dates,
-//! some of which are none of the calendar, as the server prints them; geometries and vectors as
+//! some of which the calendar does not have, as the server prints them; geometries and vectors as
 //! bytes.
 
 use transload_plugin_api::{Column, LogicalType, NativeForm};

@@ -164,12 +164,11 @@ impl Scan {
         }
         let mut clean = vec![true; rows];
         // The numbers of the rows in the arrays: those that are dirty already are not there.
-        let mut numbers = (self.count + 1..)
-            .filter(|number| !read.dirty.iter().any(|(dirty, _)| dirty == number))
-            .take(rows)
-            .collect::<Vec<_>>();
+        let mut gone = read.dirty.iter().map(|(number, _)| *number).peekable();
+        let numbers = (self.count + 1..).filter(|number| gone.next_if_eq(number).is_none());
+        let numbers: Vec<_> = numbers.take(rows).collect();
         for (at, text) in &found.invalid {
-            let number = std::mem::take(&mut numbers[text.row]);
+            let number = numbers[text.row];
             clean[text.row] = false;
             let fault = Fault::Utf8.explain(&self.columns[*at], &text.bytes);
             let fault = refuse(fault.code, fault.reason);

@@ -47,7 +47,7 @@ impl NativeText {
         }
     }
 
-    /// Appends the text of a value; its digits in hexadecimal if it is none of the form.
+    /// Appends the text of a value; its digits in hexadecimal if the form has no such value.
     pub fn write(self, value: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         if self.try_write(value, out).is_none() {
