@@ -392,7 +392,10 @@ fn mysql_literal(value: &str, _native: &str) -> String {
 
 /// The value of every row as the server prints it, in hexadecimal digits.
 fn printed(database: &Database, kinds: &[Kind]) -> Vec<String> {
-    value_of_each_row(database, kinds, |at, _| format!("HEX(CONCAT(c{at}))"))
+    value_of_each_row(database, kinds, |at, native| match native.starts_with("vector") {
+        true => format!("HEX(c{at})"),
+        false => format!("HEX(CONCAT(c{at}))"),
+    })
 }
 
 #[test]
