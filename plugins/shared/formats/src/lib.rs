@@ -21,7 +21,7 @@
 //! | `compression` | compressed streams, known by their first bytes |
 //! | `charset`, `guess` | other encodings to UTF-8, strictly; which one a text may have |
 //! | `csv` | dialect, head, boundaries, [`CsvDecoder`], [`CsvEncoder`] |
-//! | `json` | JSON lines and arrays, [`JsonDecoder`], [`JsonEncoder`] |
+//! | `json` | JSON lines and arrays, [`JsonDecoder`], and the encoder |
 //! | `parquet` | [`ParquetFile`], [`ParquetDecoder`], [`ParquetEncoder`] |
 //! | `infer` | types of a sample of text cells |
 //! | `encoding` | which encoder a writer needs |
@@ -29,7 +29,8 @@
 //! # A file, from its first byte to its last batch
 //!
 //! ```
-//! use transload_formats::{CellWords, CsvDecoder, CsvDialect, CsvHead, Decoder, Inference};
+//! use transload_formats::{CsvDecoder, CsvDialect, CsvHead, Decoder, Inference};
+//! use transload_values::CellWords;
 //!
 //! let file = b"id,price\n1,2.50\n2,\n3,x\n";
 //! let dialect = CsvDialect::default();
@@ -69,25 +70,29 @@ mod types;
 #[cfg(test)]
 mod fuzz;
 
-pub use charset::{Charset, Invalid, Transcoder};
+pub use charset::{Charset, Transcoder};
 pub use compression::{CompressedWriter, Compression};
 pub use csv::{
     Boundary, BoundaryFinder, BoundaryProof, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, CsvSaid,
     LineEnd, Ragged,
 };
 pub use encoding::Encoding;
-pub use format::{FileName, Format, FormatChoice};
+pub use format::{FileName, Format};
 pub use guess::guess;
 pub use infer::Inference;
-pub use json::{JsonDecoder, JsonEncoder, JsonInference, JsonShape, UnknownKeys};
+pub use json::{JsonDecoder, JsonInference, JsonShape, UnknownKeys};
 pub use options::{CompressionChoice, ReadOptions, WriteOptions, read_specs, write_specs};
 pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
     ParquetStatistics, RowGroup, join_parquet, produced,
 };
 pub use random_access::RandomAccess;
-pub use transload_values::{BATCH_BYTES, BATCH_ROWS, BinaryText, CellWords};
 pub use types::types;
+
+pub(crate) use charset::Invalid;
+pub(crate) use format::FormatChoice;
+pub(crate) use json::JsonEncoder;
+pub(crate) use transload_values::{BATCH_BYTES, BATCH_ROWS, BinaryText, CellWords};
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{DirtyRow, Gap, Result};
@@ -130,7 +135,7 @@ pub struct Decoded {
 
 /// The largest record of a text file and the largest value of a Parquet file, in bytes, unless the
 /// job sets another limit. Readers refuse what is larger, and writers do not write it.
-pub const MAX_RECORD: usize = 16 << 20;
+pub(crate) const MAX_RECORD: usize = 16 << 20;
 
 /// Batches to bytes, appended to `out`. What an encoder holds back of a chunk comes out with
 /// [`Encoder::commit`] at the latest, so that a caller who drops the bytes since then and calls

@@ -2,9 +2,8 @@
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use transload_formats::BATCH_ROWS;
 use transload_plugin_api::{Column, Error, Result, code, schema_of};
-use transload_values::{CellWords, ColumnParser};
+use transload_values::{BATCH_ROWS, CellWords, ColumnParser};
 
 /// Where a column of the batch comes from.
 enum From {

@@ -9,10 +9,10 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use transload_formats::{
-    BinaryText, BoundaryFinder, CellWords, CsvDecoder, CsvDialect, CsvEncoder, Decoded, Decoder,
-    Encoder,
+    BoundaryFinder, CsvDecoder, CsvDialect, CsvEncoder, Decoded, Decoder, Encoder,
 };
 use transload_plugin_api::{Column, LogicalType};
+use transload_values::{BinaryText, CellWords};
 
 fn decode(dialect: &CsvDialect, names: &[String], wanted: &[Column], input: &[u8]) -> Vec<Decoded> {
     let mut decoder = CsvDecoder::new(dialect, names, wanted, &CellWords::default()).unwrap();

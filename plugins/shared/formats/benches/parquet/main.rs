@@ -13,10 +13,11 @@ use arrow_array::RecordBatch;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use memory::Memory;
 use transload_formats::{
-    CellWords, CsvDecoder, Decoder, Encoder, ParquetCompression, ParquetDecoder, ParquetEncoder,
+    CsvDecoder, Decoder, Encoder, ParquetCompression, ParquetDecoder, ParquetEncoder,
     ParquetOptions,
 };
 use transload_plugin_api::Column;
+use transload_values::CellWords;
 
 fn batches(columns: &[Column], input: &[u8]) -> Vec<RecordBatch> {
     let names: Vec<_> = columns.iter().map(|column| column.name.clone()).collect();

@@ -21,7 +21,7 @@ use crate::{Encoder, LineEncoder, MAX_RECORD, csv::too_long};
 const MAX_DOCUMENT_DEPTH: usize = MAX_DEPTH - 1;
 
 /// Writes one object per row, its keys in the order of the columns.
-pub struct JsonEncoder {
+pub(crate) struct JsonEncoder {
     shape: JsonShape,
     columns: Vec<Column>,
     /// `{"first":`, then `,"second":` and so on.
@@ -37,7 +37,7 @@ pub struct JsonEncoder {
 
 impl JsonEncoder {
     /// An encoder for batches of these columns.
-    pub fn new(shape: JsonShape, columns: &[Column], binary: BinaryText) -> Self {
+    pub(crate) fn new(shape: JsonShape, columns: &[Column], binary: BinaryText) -> Self {
         let keys = columns.iter().enumerate().map(|(index, column)| {
             let mut key = vec![if index == 0 { b'{' } else { b',' }];
             write_string(column.name.as_bytes(), &mut key);
@@ -58,7 +58,7 @@ impl JsonEncoder {
 
     /// With another limit for the bytes of a record.
     #[must_use]
-    pub fn max_record(self, max_record: usize) -> Self {
+    pub(crate) fn max_record(self, max_record: usize) -> Self {
         Self { max_record, ..self }
     }
 

@@ -8,7 +8,7 @@ mod keys;
 mod scan;
 
 pub use decode::{JsonDecoder, UnknownKeys};
-pub use encode::JsonEncoder;
+pub(crate) use encode::JsonEncoder;
 pub(crate) use encode::{JsonColumn, json_texts};
 pub use infer::JsonInference;
 

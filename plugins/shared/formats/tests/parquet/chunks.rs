@@ -7,10 +7,10 @@ use arrow_array::{
     ArrayRef, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type,
 };
 use transload_formats::{
-    BATCH_ROWS, Encoder, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions, join_parquet,
-    produced,
+    Encoder, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions, join_parquet, produced,
 };
 use transload_plugin_api::{Column, ErrorKind, LogicalType, schema_of};
+use transload_values::BATCH_ROWS;
 
 use crate::memory::{Memory, read, read_columns, written};
 
