@@ -6,6 +6,8 @@ use std::{fmt, process::ExitCode};
 use serde::Serialize;
 use transload_plugin_api as api;
 
+use crate::job::Places;
+
 /// Shorthand for results of the host.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -98,11 +100,52 @@ impl Error {
         self
     }
 
+    /// Names the key of the job file whose value is at fault, by its dotted path.
+    #[must_use]
+    pub(crate) fn of_key(mut self, path: impl Into<String>) -> Self {
+        self.error.key.get_or_insert_with(|| path.into().into_boxed_str());
+        self
+    }
+
     /// Sets the place, unless an inner layer has set a more exact one.
     #[must_use]
     pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
         self.error.place.get_or_insert_with(|| place.into());
         self
+    }
+}
+
+/// Errors that were found together: all of them are reported, so that all can be mended at once.
+/// The first one gives the exit code.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Errors(pub(crate) Vec<Error>);
+
+impl Errors {
+    /// The value, or nothing and one error more.
+    pub(crate) fn keep<T, E: Into<Self>>(&mut self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|errors| self.0.extend(errors.into().0)).ok()
+    }
+
+    /// Adds problems that a plugin returned beside its result.
+    pub(crate) fn add(&mut self, problems: &mut Vec<api::Error>) {
+        self.0.extend(problems.drain(..).map(Error::from));
+    }
+
+    /// Each with the place of the key that it is about.
+    #[must_use]
+    pub(crate) fn located(self, places: &Places) -> Self {
+        Self(self.0.into_iter().map(|error| places.locate(error)).collect())
+    }
+
+    /// What was found, as a result.
+    pub(crate) fn into_result(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Errors {
+    fn from(error: E) -> Self {
+        Self(vec![error.into()])
     }
 }
 
@@ -113,6 +156,7 @@ impl From<api::Error> for Error {
         let exit = match error.kind {
             // Nothing in the job is wrong.
             Kind::Unsupported if error.code == api::code::PLUGIN_OLD => Exit::Plugin,
+            Kind::NotFound if error.code == api::code::TABLE_MISSING => Exit::Schema,
             Kind::Options | Kind::Unsupported => Exit::Usage,
             Kind::NotFound => Exit::NotFound,
             Kind::Connection | Kind::Denied => Exit::Connection,

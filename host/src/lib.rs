@@ -48,7 +48,7 @@
 //!
 //! How it is done:
 //! - **plan**: everything decided before a row moves
-//! - **verdict**: what happens to the values of a column: native, lossless, widening, lossy or
+//! - **verdict**: what happens to the values of a column: native, lossless, widening, checked or
 //!   impossible
 //! - **native form**: how one kind of store keeps a type of its own; values pass untouched in it
 //! - **split**: a part of the source, described so that another process could read it
@@ -78,7 +78,6 @@ mod escape;
 mod job;
 mod journal;
 mod logging;
-mod nearest;
 mod plan;
 mod process;
 mod report;
@@ -101,3 +100,4 @@ pub mod testing {
 }
 
 use error::{Error, Exit, Result};
+use transload_plugin_api::nearest;

@@ -33,6 +33,8 @@ pub(crate) struct Stores {
     pub(crate) reader_side: Side,
     /// The writer's plugin.
     pub(crate) writer_side: Side,
+    /// The descriptor of the reader's plugin.
+    pub(crate) reader_descriptor: Descriptor,
     /// The descriptor of the writer's plugin.
     pub(crate) writer_descriptor: Descriptor,
     /// What the plan should warn of.
@@ -50,8 +52,15 @@ impl Stores {
             let words: Vec<_> = modes.iter().map(|spec| spec.mode.word()).collect();
             let message =
                 format!("plugin `{}` does not have this write mode", self.writer_side.plugin);
-            Error::new(Exit::Usage, message).hint(format!("it has: {}", words.join(", ")))
+            Error::new(Exit::Usage, message)
+                .of_key("writer.write_mode")
+                .hint(format!("it has: {}", words.join(", ")))
         })
+    }
+
+    /// Whether the reader makes its values from text. Its inspection is cheap then, too.
+    pub(crate) fn parses_text(&self) -> bool {
+        self.reader_descriptor.reader.as_ref().is_some_and(|reader| reader.parses_text)
     }
 
     /// The types that the writer supports.

@@ -174,6 +174,8 @@ codes! {
     RUN_STAGE = "RUN-STAGE";
     /// A stop by a signal took longer than `--stop-timeout`.
     RUN_STOP = "RUN-STOP";
+    /// A table that the job names does not exist, or the login may not see it.
+    TABLE_MISSING = "TABLE-MISSING";
 }
 
 /// Prefixes that a database's own code follows, with what follows them.

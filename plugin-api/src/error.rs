@@ -88,6 +88,11 @@ pub struct Error {
     /// Where it happened: file and line, table and column, task, row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// The key of the job file whose value is at fault. From a plugin it is the name of an option
+    /// or of a key of the host (`table`, `key`, `before[1]`: items are counted from 0); the host adds the section and
+    /// puts the key's file, line and column before the place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<str>>,
     /// What the user can do: a command, a line of the job file, or one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -126,6 +131,7 @@ impl Error {
             code: String::new(),
             message: message.into(),
             place: None,
+            key: None,
             hint: None,
             causes: Vec::new(),
             origin: None,
@@ -214,6 +220,14 @@ impl Error {
     #[must_use]
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.place.get_or_insert_with(|| place.into());
+        self
+    }
+
+    /// Names the key of the job file whose value is at fault. A key named before is kept: the inner
+    /// layer knows it better.
+    #[must_use]
+    pub fn of_key(mut self, key: impl Into<String>) -> Self {
+        self.key.get_or_insert_with(|| key.into().into_boxed_str());
         self
     }
 

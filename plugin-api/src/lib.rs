@@ -337,6 +337,7 @@ mod error;
 mod host;
 mod logical;
 mod native;
+pub mod nearest;
 mod option;
 mod options;
 mod reader;

@@ -10,7 +10,7 @@
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Count, Key, Result, SplitAbility};
+use crate::{Column, Count, Error, Key, Result, SplitAbility};
 
 /// A source.
 ///
@@ -289,6 +289,10 @@ pub struct SourceSchema {
     /// may then ask [`Reader::produces`] for a column that only the target names.
     #[serde(default)]
     pub open: bool,
+    /// What the store refuses of the job, tried without effect: the text of a condition, a right.
+    /// The host reports them together with what else is wrong, so that all is mended at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Error>,
 }
 
 /// The files that a reader reads.

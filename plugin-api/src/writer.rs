@@ -14,7 +14,9 @@
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Count, DirtyRow, Finding, Guarantee, Position, Result, TableInfo, WriteMode};
+use crate::{
+    Column, Count, DirtyRow, Error, Finding, Guarantee, Position, Result, TableInfo, WriteMode,
+};
 
 /// A destination.
 ///
@@ -280,9 +282,12 @@ pub struct TargetInfo {
     /// Primary and unique keys.
     #[serde(default)]
     pub keys: Vec<Key>,
-    /// About how many rows it holds, if the store knows it without counting.
+    /// About how many rows it holds, if the store knows it without counting or they are few.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// The rows were counted: their number is exact.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_counted: bool,
     /// Notes for the plan, such as triggers or cascades.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -338,6 +343,14 @@ pub struct WriteDraft {
     /// What the user should know before running it.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Notes for the plan: what could not be tried without effect, what the target holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What the store refuses of the plan, tried without effect: statements, missing rights. One
+    /// problem is an error of [`Writer::draft`]; here are several, so that all can be mended at
+    /// once. [`Writer::prepare`] returns the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Error>,
 }
 
 /// One step of a plan.

@@ -120,7 +120,7 @@ fn a_plan_tells_types_and_verdicts() {
     let plan = workplace.run(&["plan", "job.toml"]);
     for (column, expected) in [
         ("id int64", "id int16"),
-        ("id int64", "lossy for some values"),
+        ("id int64", "checked"),
         ("price decimal(8,2)", "price decimal(10,2)"),
         ("price decimal(8,2)", "widening"),
     ] {

@@ -36,7 +36,7 @@ pub fn check(path: &Path, search: &SearchPath) -> Vec<Finding> {
     let mut findings = Vec::new();
     match examine(path, search, &mut findings) {
         Ok(probed) => findings.extend(descriptor_findings(&probed)),
-        Err((stage, error)) => findings.push(failed(stage, &error)),
+        Err(refused) => findings.push(failed(refused.0, &refused.1)),
     }
     findings
 }
@@ -47,28 +47,29 @@ fn examine(
     path: &Path,
     search: &SearchPath,
     findings: &mut Vec<Finding>,
-) -> Result<Probed, (&'static str, Error)> {
-    let lost = |error: io::Error| ("file", Error::from(error));
+) -> Result<Probed, Box<(&'static str, Error)>> {
+    let at = |stage: &'static str| move |error: Error| Box::new((stage, error));
+    let lost = |error: io::Error| at("file")(Error::from(error));
     // A name without a folder would be searched for by the system's loader.
     let path = &std::path::absolute(path).map_err(lost)?;
     let file = File::open(path).map_err(lost)?;
     let bytes = file.metadata().map_err(lost)?.len();
     findings.push(passed("file", format!("{bytes} bytes")));
-    elf::ensure_plugin(&file).map_err(|error| ("elf", error))?;
+    elf::ensure_plugin(&file).map_err(at("elf"))?;
     findings.push(passed("elf", "an intact shared library that exports a plugin".to_owned()));
-    access::ensure_own(path).map_err(|error| ("access", error))?;
+    access::ensure_own(path).map_err(at("access"))?;
     findings.push(passed("access", "only root and this user can change it".to_owned()));
-    let library = Sealed::copy(path).map_err(|error| ("file", error))?;
+    let library = Sealed::copy(path).map_err(at("file"))?;
     findings.push(passed("hash", format!("sha256 {}", library.sha256())));
     let search = search.clone().and(path.parent());
     let (manifests, _) = manifests(&search);
-    let of_manifest = |error| ("manifest", error);
+    let of_manifest = at("manifest");
     let listed = listing(&manifests, path).map_err(of_manifest)?;
     if let Some(listed) = listed {
         listed.ensure_hash(library.sha256()).map_err(of_manifest)?;
     }
     let prober = Prober::new(search.program().to_owned());
-    let probed = prober.probe(&library).map_err(|error| (stage_of(&error), error))?;
+    let probed = prober.probe(&library).map_err(|error| at(stage_of(&error))(error))?;
     if let Some(listed) = listed {
         listed.ensure_same(&probed).map_err(of_manifest)?;
     }

@@ -14,6 +14,7 @@ use crate::{
     cli::{JobArgs, OutputFormat, PlanArgs, RunArgs},
     ending,
     engine::{Engine, Observer},
+    error::Errors,
     job::{ConnectionName, Job, JobRequest, learn_lost_paths, learn_secret_variables},
     journal::{self, RunFolder, new_run},
     plan::Plan,
@@ -49,7 +50,8 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
         display.show(running.progress());
     }
     display.end();
-    let outcome = running.join()?;
+    let mut outcome = running.join()?;
+    outcome.failure = outcome.failure.map(|error| job.places.locate(error));
     ending::claim();
     let report = Report::new(&plan, outcome, &folder);
     folder.keep("report.json", &report)?;
@@ -119,7 +121,10 @@ fn prepare(
         job.writer.plugin
     );
     let stores = open(session, &catalog, &job)?;
-    let plan = Plan::new(&job, new_run(), &stores)?;
+    let mut plan = Plan::new(&job, new_run(), &stores)?;
+    if !is_run {
+        plan.try_sample(&stores).map_err(|error| job.places.locate(error))?;
+    }
     drop(activity);
     tracing::info!(
         "plan: columns {}, splits {}, guarantee {}, warnings {}",
@@ -174,7 +179,7 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
 }
 
 /// Loads both plugins and creates the reader and the writer.
-fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
+fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores, Errors> {
     let plugin = |name: &str, role| catalog.plugin(name, role).map_err(Error::unusable_plugin);
     let reader = plugin(&job.reader.plugin, Role::Reader)?;
     let writer = plugin(&job.writer.plugin, Role::Writer)?;
@@ -185,11 +190,20 @@ fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores> {
         .filter_map(|entry| unlisted(catalog, entry))
         .collect();
     warnings.dedup();
+    let mut errors = Errors::default();
+    let made = reader.reader(job.reader.options.clone(), session.host(&job.reader.secrets));
+    let made_reader = errors.keep(made);
+    let made = writer.writer(job.writer.options.clone(), session.host(&job.writer.secrets));
+    let made_writer = errors.keep(made);
+    let (Some(made_reader), Some(made_writer)) = (made_reader, made_writer) else {
+        return Err(errors.located(&job.places));
+    };
     Ok(Stores {
-        reader: reader.reader(job.reader.options.clone(), session.host(&job.reader.secrets))?,
-        writer: writer.writer(job.writer.options.clone(), session.host(&job.writer.secrets))?,
+        reader: made_reader,
+        writer: made_writer,
         reader_side: side(reader_entry, &reader.descriptor(), job.reader.connection.as_ref()),
         writer_side: side(writer_entry, &writer.descriptor(), job.writer.connection.as_ref()),
+        reader_descriptor: reader.descriptor(),
         writer_descriptor: writer.descriptor(),
         warnings,
     })

@@ -27,6 +27,7 @@ use crate::{
     cli::{Cli, Command, OutputFormat},
     ending,
     engine::Stop,
+    error::Errors,
     job::{JobSecrets, Redactor, SecretRefs, connection_files, learn_secret_variables},
     logging, process,
     report::Page,
@@ -40,12 +41,19 @@ type Ended = Result<Exit, Failure>;
 /// Why a command failed: an error, or the problems of a job file.
 enum Failure {
     Error(Error),
+    Errors(Errors),
     Problems(crate::job::Problems, Exit),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Error(error)
+    }
+}
+
+impl From<Errors> for Failure {
+    fn from(errors: Errors) -> Self {
+        Self::Errors(errors)
     }
 }
 
@@ -196,6 +204,7 @@ impl Session {
     fn first(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Error(error) => Failure::Error(self.stop.failure().unwrap_or(error)),
+            Failure::Errors(errors) => self.stop.failure().map_or(errors.into(), Failure::Error),
             problems => problems,
         }
     }
@@ -207,6 +216,13 @@ impl Session {
                 self.say_text(&format!("error: {error}"));
                 self.print_failed(&json!({ "status": error.exit, "error": error }));
                 error.exit
+            }
+            Failure::Errors(errors) => {
+                errors.0.iter().for_each(|error| self.say_text(&format!("error: {error}")));
+                let first = errors.0.first();
+                let exit = first.map_or(Exit::Failed, |error| error.exit);
+                self.print_failed(&json!({ "status": exit, "error": first, "errors": errors.0 }));
+                exit
             }
             Failure::Problems(problems, exit) => {
                 self.say_text(problems.to_string().trim_end());

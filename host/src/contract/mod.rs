@@ -35,6 +35,14 @@ impl Callee {
         result.map_err(|error| self.named(verb, prose::error(error)))
     }
 
+    /// Problems that a function returned beside its result, as if each were its error.
+    fn name_all(self, verb: &'static str, problems: &mut [Error]) {
+        for problem in problems {
+            let found = std::mem::replace(problem, Error::other(""));
+            *problem = self.named(verb, prose::error(found));
+        }
+    }
+
     /// The error of a plugin that broke a rule of the contract.
     fn breach(self, verb: &'static str, rule: impl Into<String>) -> Error {
         let error = Error::defect(rule)

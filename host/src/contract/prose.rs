@@ -46,6 +46,7 @@ pub(super) fn error(mut error: Error) -> Error {
     error.message = text(error.message);
     error.place = error.place.map(text);
     error.hint = error.hint.map(text);
+    error.key = error.key.map(|key| text(key.into()).into());
     texts(&mut error.causes);
     error
 }

@@ -58,6 +58,7 @@ impl Reader for CheckedReader {
         let mut schema = self.callee.call("schema", || self.reader.schema())?;
         prose::texts(&mut schema.notes);
         prose::texts(&mut schema.warnings);
+        self.callee.name_all("schema", &mut schema.problems);
         Ok(schema)
     }
 

@@ -80,6 +80,8 @@ impl Writer for CheckedWriter {
         self.check_draft(&draft, plan)?;
         draft.because = prose::text(draft.because);
         prose::texts(&mut draft.warnings);
+        prose::texts(&mut draft.notes);
+        self.callee.name_all("draft", &mut draft.problems);
         for statement in &mut draft.statements {
             statement.text = prose::statement(std::mem::take(&mut statement.text));
         }

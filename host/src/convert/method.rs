@@ -22,8 +22,8 @@ pub(crate) enum Verdict {
     Lossless,
     /// The target's type holds every value of the source's.
     Widening,
-    /// Some values may not fit; a row with such a value is dirty.
-    Lossy,
+    /// Only the run can tell: each value is checked, and a row with one that does not fit is dirty.
+    Checked,
     /// No value can pass; the plan fails.
     Impossible,
 }
@@ -34,7 +34,7 @@ impl fmt::Display for Verdict {
             Self::Native => "native",
             Self::Lossless => "lossless",
             Self::Widening => "widening",
-            Self::Lossy => "lossy for some values",
+            Self::Checked => "checked",
             Self::Impossible => "impossible",
         })
     }
@@ -125,7 +125,7 @@ fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
         return if to.0 <= from.0 && from.1 <= to.1 {
             (Verdict::Widening, Cast)
         } else {
-            (Verdict::Lossy, RoundTrip)
+            (Verdict::Checked, RoundTrip)
         };
     }
     match (from, to) {
@@ -134,58 +134,58 @@ fn pair(from: &LogicalType, to: &LogicalType) -> (Verdict, Method) {
             (Verdict::Widening, Same)
         }
         (L::Text { .. } | L::Json | L::Numeric, L::Text { length: Some(_) }) => {
-            (Verdict::Lossy, Length)
+            (Verdict::Checked, Length)
         }
         (L::Json | L::Numeric, L::Text { length: None }) => (Verdict::Widening, Same),
         (L::Text { .. }, L::Binary) => (Verdict::Widening, Cast),
-        (L::Numeric, L::Float32 | L::Float64) => (Verdict::Lossy, ParseExact),
-        (L::Text { .. } | L::Numeric, to) if text::parses(to) => (Verdict::Lossy, Parse),
+        (L::Numeric, L::Float32 | L::Float64) => (Verdict::Checked, ParseExact),
+        (L::Text { .. } | L::Numeric, to) if text::parses(to) => (Verdict::Checked, Parse),
         (from, L::Text { length }) if text::prints(from) => match length {
             None => (Verdict::Widening, Print),
-            Some(_) => (Verdict::Lossy, Print),
+            Some(_) => (Verdict::Checked, Print),
         },
         (L::List(item), L::Text { .. } | L::Json) if list::prints(item) => {
             let fits = list::always_prints(item) && !matches!(to, L::Text { length: Some(_) });
-            (if fits { Verdict::Widening } else { Verdict::Lossy }, PrintList)
+            (if fits { Verdict::Widening } else { Verdict::Checked }, PrintList)
         }
         (from, L::Numeric) if exact_number(from) => (Verdict::Widening, Print),
         (L::Decimal { precision: p, scale: s }, L::Decimal { precision: q, scale: t }) => {
             let fits = t >= s && i16::from(*q) - i16::from(*t) >= i16::from(*p) - i16::from(*s);
-            if fits { (Verdict::Widening, Cast) } else { (Verdict::Lossy, RoundTrip) }
+            if fits { (Verdict::Widening, Cast) } else { (Verdict::Checked, RoundTrip) }
         }
         (from, L::Decimal { precision, scale }) if integer(from).is_some() => {
             let digits = i16::from(*precision) - i16::from(*scale);
             let fits = digits >= integer_digits(from);
-            if fits { (Verdict::Widening, Cast) } else { (Verdict::Lossy, RoundTrip) }
+            if fits { (Verdict::Widening, Cast) } else { (Verdict::Checked, RoundTrip) }
         }
-        (L::Decimal { .. }, to) if integer(to).is_some() => (Verdict::Lossy, RoundTrip),
-        (L::Decimal { .. }, L::Float32 | L::Float64) => (Verdict::Lossy, RoundTrip),
-        (L::Float32 | L::Float64, L::Decimal { .. }) => (Verdict::Lossy, RoundTrip),
+        (L::Decimal { .. }, to) if integer(to).is_some() => (Verdict::Checked, RoundTrip),
+        (L::Decimal { .. }, L::Float32 | L::Float64) => (Verdict::Checked, RoundTrip),
+        (L::Float32 | L::Float64, L::Decimal { .. }) => (Verdict::Checked, RoundTrip),
         (L::Float32, L::Float64) => (Verdict::Widening, Cast),
-        (L::Float64, L::Float32) => (Verdict::Lossy, RoundTrip),
+        (L::Float64, L::Float32) => (Verdict::Checked, RoundTrip),
         (from, L::Float32 | L::Float64) if integer(from).is_some() => {
             let digits = if *to == L::Float64 { 15 } else { 7 };
             let fits = integer_digits(from) <= digits;
-            if fits { (Verdict::Widening, Cast) } else { (Verdict::Lossy, RoundTrip) }
+            if fits { (Verdict::Widening, Cast) } else { (Verdict::Checked, RoundTrip) }
         }
-        (L::Float32 | L::Float64, to) if integer(to).is_some() => (Verdict::Lossy, RoundTrip),
+        (L::Float32 | L::Float64, to) if integer(to).is_some() => (Verdict::Checked, RoundTrip),
         (L::Boolean, to) if integer(to).is_some() => (Verdict::Widening, Cast),
-        (from, L::Boolean) if integer(from).is_some() => (Verdict::Lossy, RoundTrip),
+        (from, L::Boolean) if integer(from).is_some() => (Verdict::Checked, RoundTrip),
         (L::Date, L::Timestamp { precision }) if *precision <= 6 => (Verdict::Widening, Cast),
-        (L::Timestamp { .. }, L::Date) => (Verdict::Lossy, RoundTrip),
+        (L::Timestamp { .. }, L::Date) => (Verdict::Checked, RoundTrip),
         (L::Timestamp { precision: p }, L::Timestamp { precision: q })
         | (L::TimestampTz { precision: p }, L::TimestampTz { precision: q })
         | (L::Time { precision: p }, L::Time { precision: q }) => {
             if from.data_type() == to.data_type() {
-                if p <= q { (Verdict::Widening, Same) } else { (Verdict::Lossy, Fraction) }
+                if p <= q { (Verdict::Widening, Same) } else { (Verdict::Checked, Fraction) }
             } else {
-                (Verdict::Lossy, RoundTrip)
+                (Verdict::Checked, RoundTrip)
             }
         }
         (L::Time { precision }, L::Duration) if *precision <= 6 => (Verdict::Widening, Clock),
-        (L::Duration, L::Time { precision }) if *precision <= 6 => (Verdict::Lossy, Clock),
+        (L::Duration, L::Time { precision }) if *precision <= 6 => (Verdict::Checked, Clock),
         // An interval counts nanoseconds: 292 years of them. A duration has no months and days.
-        (L::Duration, L::Interval) | (L::Interval, L::Duration) => (Verdict::Lossy, RoundTrip),
+        (L::Duration, L::Interval) | (L::Interval, L::Duration) => (Verdict::Checked, RoundTrip),
         (L::Uuid, L::Binary) => (Verdict::Widening, Cast),
         _ => IMPOSSIBLE,
     }

@@ -84,8 +84,8 @@ fn lists_become_json_where_the_target_has_none() {
     assert_eq!(convert(nested, "list<list<date>>", "text"), [r#"[["1970-01-01"]]"#]);
     for (from, to, expected) in [
         ("list<int64>", "text", Verdict::Widening),
-        ("list<float64>", "text", Verdict::Lossy),
-        ("list<text>", "text(9)", Verdict::Lossy),
+        ("list<float64>", "text", Verdict::Checked),
+        ("list<text>", "text(9)", Verdict::Checked),
         ("list<interval>", "text", Verdict::Impossible),
         ("list<int64>", "int64", Verdict::Impossible),
     ] {
@@ -327,17 +327,17 @@ fn a_row_with_two_bad_cells_is_one_dirty_row() {
 fn verdicts() {
     for (from, to, want) in [
         ("int32", "int64", Verdict::Widening),
-        ("int64", "int32", Verdict::Lossy),
+        ("int64", "int32", Verdict::Checked),
         ("uint32", "int64", Verdict::Widening),
-        ("text", "int32", Verdict::Lossy),
+        ("text", "int32", Verdict::Checked),
         ("int64", "text", Verdict::Widening),
         ("binary", "text", Verdict::Impossible),
         ("decimal(5,2)", "decimal(7,3)", Verdict::Widening),
-        ("decimal(5,2)", "decimal(5,3)", Verdict::Lossy),
+        ("decimal(5,2)", "decimal(5,3)", Verdict::Checked),
         ("date", "timestamp", Verdict::Widening),
-        ("timestamp", "date", Verdict::Lossy),
+        ("timestamp", "date", Verdict::Checked),
         ("int32", "decimal(10,0)", Verdict::Widening),
-        ("int64", "decimal(18,0)", Verdict::Lossy),
+        ("int64", "decimal(18,0)", Verdict::Checked),
         ("interval", "text", Verdict::Impossible),
         ("json", "json", Verdict::Lossless),
     ] {

@@ -16,6 +16,7 @@ use super::{
     document::{Document, Entry, Value},
     keys::{self, Key, MAX_NAME, MAX_PARALLELISM, MIN_BUFFER_BYTES},
     parameters,
+    places::Places,
     problem::{Location, Problem, Problems},
     secret::learn_variables,
     section::{Given, Section},
@@ -63,6 +64,7 @@ pub(crate) struct DraftJob {
     pub(super) dirty: DirtyLimit,
     pub(super) require: Option<Guarantee>,
     pub(super) inputs: Inputs,
+    pub(super) places: Places,
 }
 
 /// What both sides have: a plugin, a connection, and options that the plugin's descriptor defines.
@@ -167,6 +169,7 @@ pub(super) fn read_job(
         dirty,
         require,
         inputs: Inputs::default(),
+        places: Places::of(&document.root, &Location::whole(file)),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `file` | [`Job::load`]: the checks that need no plugin; a [`DraftJob`] with its problems |
 //! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`], or all problems |
 //! | `json_schema` | the same keys and the plugins' options as JSON Schema, for editors |
+//! | `places` | [`Places`]: where each key stands, for errors met later |
 //! | `problem` | [`Problem`]: place, key, message, hint |
 //! | `sql` | parameters in options that hold SQL, as values |
 //! | `secret`, `redact` | references to secrets, resolved late; redaction of their values |
@@ -22,6 +23,7 @@ mod file;
 mod json_schema;
 mod keys;
 mod parameters;
+mod places;
 mod problem;
 mod redact;
 mod resolve;
@@ -50,6 +52,7 @@ pub(crate) use connection::{
 pub(crate) use file::DraftJob;
 pub(crate) use json_schema::{of_connections as schema_of_connections, of_jobs as schema_of_jobs};
 pub(crate) use keys::{reader_keys, writer_keys};
+pub(crate) use places::Places;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use redact::Redactor;
 pub(crate) use secret::{JobSecrets, SecretRefs, learn_lost_paths, without_secrets};
@@ -114,6 +117,9 @@ pub(crate) struct Job {
     pub(crate) require: Option<Guarantee>,
     /// Notes for the user that need no change.
     pub(crate) warnings: Vec<Problem>,
+    /// Where its keys stand.
+    #[serde(skip)]
+    pub(crate) places: Places,
     /// What the job was made from.
     pub(crate) inputs: Inputs,
 }

@@ -19,6 +19,14 @@ pub(super) struct Location {
     pub(super) column: u32,
 }
 
+impl fmt::Display for Location {
+    /// `job.toml:4:9`, as compilers print places.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 { write!(f, ":{}:{}", self.line, self.column) } else { Ok(()) }
+    }
+}
+
 impl Location {
     /// A file as a whole, or a flag of the command line.
     pub(super) fn whole(file: impl AsRef<Path>) -> Self {

@@ -14,6 +14,7 @@ use super::{
     document::{Entry, Node},
     file::{DraftSide, DraftWriter},
     keys,
+    places::Places,
     problem::{Findings, Location, Problem, Problems, quoted},
     secret::{SecretRefs, SourceFile, secret_ref},
     section::{Given, missing_key, unknown_key},
@@ -56,9 +57,21 @@ impl DraftJob {
             channel: self.channel.clone(),
             dirty: self.dirty.clone(),
             require: self.require,
+            places: self.places(),
             warnings: findings.warnings.sorted(&self.file).iter().cloned().collect(),
             inputs: self.inputs.clone(),
         })
+    }
+
+    /// The places of the job's keys and of those that its connections add.
+    fn places(&self) -> Places {
+        let mut places = self.places.clone();
+        for (role, side) in [("reader", &self.reader.side), ("writer", &self.writer.side)] {
+            if let Some(connection) = &side.connection {
+                places.add_connection(role, &connection.entries);
+            }
+        }
+        places
     }
 
     /// The reader's part of the job; `None` if a problem was added.

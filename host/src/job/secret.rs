@@ -237,7 +237,8 @@ impl Secrets for JobSecrets {
         let Some(reference) = self.refs.get(key) else {
             return Ok(None);
         };
-        let secret = reference.resolve().map_err(|error| error.at(format!("secret `{key}`")))?;
+        let secret =
+            reference.resolve().map_err(|error| error.at(format!("secret `{key}`")).of_key(key))?;
         self.redactor.learn(key, secret.expose());
         Ok(Some(secret))
     }

@@ -18,31 +18,26 @@ pub(super) struct Chosen {
 /// the source's primary key.
 pub(super) fn choose(
     job: &Job,
-    spec: &WriteModeSpec,
+    needs: KeyNeed,
     source: &SourceSchema,
     target: &TargetInfo,
     chosen: &schema::Chosen,
 ) -> Result<Chosen> {
     let written: Vec<&Column> = chosen.pairs.iter().map(|pair| &pair.target).collect();
-    for name in job.writer.key.iter().flatten() {
+    for (index, name) in job.writer.key.iter().flatten().enumerate() {
         if !written.iter().any(|column| column.name == *name) {
             let names = written.iter().map(|column| column.name.as_str());
             return Err(Error::new(Exit::Schema, format!("key column `{name}` is not written"))
                 .code(code::PLAN_KEY)
+                .of_key(format!("writer.key[{index}]"))
                 .hint(nearest::advice(name, names, "columns written:")));
         }
     }
-    let columns = key(job, spec.needs, source, target, chosen);
-    if spec.needs != KeyNeed::Nothing {
-        check(spec, &columns, target)?;
-    }
-    let update_columns = update_columns(job, spec.mode, &columns, &written)?;
-    let needed = spec.needs != KeyNeed::Nothing || !target.exists;
-    Ok(Chosen {
-        mode: spec.mode,
-        columns: if needed { columns } else { Vec::new() },
-        update_columns,
-    })
+    let columns = key(job, needs, source, target, chosen);
+    let mode = job.writer.write_mode;
+    let update_columns = update_columns(job, mode, &columns, &written)?;
+    let needed = needs != KeyNeed::Nothing || !target.exists;
+    Ok(Chosen { mode, columns: if needed { columns } else { Vec::new() }, update_columns })
 }
 
 /// The columns of the key.
@@ -76,14 +71,19 @@ fn key(
     primary.and_then(|key| key.columns.iter().map(renamed).collect()).unwrap_or_default()
 }
 
-/// The target must enforce the key; a target that is to be created will.
-fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Result<()> {
+/// The target must enforce the key; a target that is to be created will. A writer that knows keys
+/// has refused the plan before, with a better hint.
+pub(super) fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Result<()> {
+    if spec.needs == KeyNeed::Nothing {
+        return Ok(());
+    }
     let mode = spec.mode.word();
     if columns.is_empty() {
         let message =
             format!("write mode `{mode}` needs a key, and {} has no suitable one", target.name);
         return Err(Error::new(Exit::Schema, message)
             .code(code::PLAN_KEY)
+            .of_key("writer.key")
             .hint("name the key's columns: key = [\"...\"]"));
     }
     let same = |key: &Key| {
@@ -101,7 +101,7 @@ fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Resul
         target.keys.iter().map(|key| format!("({})", key.columns.join(", "))).collect();
     let there =
         if keys.is_empty() { "it has none".into() } else { format!("it has {}", keys.join(", ")) };
-    Err(Error::new(Exit::Schema, message).code(code::PLAN_KEY).hint(there))
+    Err(Error::new(Exit::Schema, message).code(code::PLAN_KEY).of_key("writer.key").hint(there))
 }
 
 /// The columns that an upsert updates: those of the job, else all except the key.
@@ -118,11 +118,12 @@ fn update_columns(
         let rest = written.iter().filter(|column| !key.contains(&column.name));
         return Ok(rest.map(|column| column.name.clone()).collect());
     };
-    for name in named {
+    for (index, name) in named.iter().enumerate() {
         if !written.iter().any(|column| column.name == *name) {
             let names = written.iter().map(|column| column.name.as_str());
             return Err(Error::new(Exit::Schema, format!("update column `{name}` is not written"))
                 .code(code::PLAN_KEY)
+                .of_key(format!("writer.update_columns[{index}]"))
                 .hint(nearest::advice(name, names, "columns written:")));
         }
     }

@@ -4,19 +4,24 @@
 //! then needs only the same plugins and secrets to run one of its tasks.
 
 mod keys;
+mod sample;
 mod schema;
+mod verdict;
 
 use serde::Serialize;
 use transload_plugin_api::{
-    Column, Guarantee, SourceFiles, Split, SplitAbility, SplitRequest, TargetInfo, WriteDraft,
-    WriteMode, WritePlan, code,
+    Column, Guarantee, SourceFiles, SourceSchema, Split, SplitAbility, SplitRequest, TargetInfo,
+    WriteDraft, WriteMode, WritePlan, code,
 };
 
-pub(crate) use schema::Mapping;
+pub(crate) use sample::Sample;
+pub(crate) use verdict::Mapping;
 
 use crate::{
     Result,
+    error::Errors,
     job::Job,
+    report::grouped,
     stores::{Side, Stores},
 };
 
@@ -37,6 +42,9 @@ pub(crate) struct Plan {
     pub(crate) target: TargetInfo,
     /// For each target column its source column, types and verdict.
     pub(crate) mapping: Vec<Mapping>,
+    /// What the first rows of the source say about the plan, if they were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sample: Option<Sample>,
     /// Source columns that are not read and target columns that are not filled, as sentences.
     pub(crate) unmapped: Vec<String>,
     /// The plan that the writer gets.
@@ -68,18 +76,28 @@ impl Plan {
     ///
     /// # Errors
     /// If the job is impossible: missing tables or columns, types that do not fit, a missing key, a
-    /// guarantee that cannot be reached.
-    pub(crate) fn new(job: &Job, run: String, stores: &Stores) -> Result<Self> {
-        let mut source = stores.reader.schema()?;
-        let target = stores.writer.inspect()?;
+    /// guarantee that cannot be reached. All that can be found at once, each with its place in the
+    /// job.
+    pub(crate) fn new(job: &Job, run: String, stores: &Stores) -> Result<Self, Errors> {
+        Self::decide(job, run, stores).map_err(|errors| errors.located(&job.places))
+    }
+
+    fn decide(job: &Job, run: String, stores: &Stores) -> Result<Self, Errors> {
+        let mut errors = Errors::default();
+        let source = errors.keep(stores.reader.schema());
+        let target = errors.keep(stores.writer.inspect());
+        let (Some(mut source), Some(target)) = (source, target) else { return Err(errors) };
+        errors.add(&mut source.problems);
         schema::complete(job, &mut source, &target);
-        let chosen = schema::choose(job, &source, &target, stores.writer_types())?;
-        let key = keys::choose(job, stores.write_mode(job)?, &source, &target, &chosen)?;
-        let write = write_plan(job, run.clone(), &chosen, key);
-        let draft = stores.writer.draft(&write)?;
+        let chosen = errors.keep(schema::choose(job, &source, &target, stores.writer_types()));
+        let Some(chosen) = chosen else { return Err(errors) };
+        let drafted = drafted(job, run, stores, &source, &target, &chosen);
+        let Some((write, draft)) = errors.keep(drafted) else { return Err(errors) };
+        errors.into_result()?;
         let wanted = schema::wanted(job, &chosen, &draft.columns);
         let produced = stores.reader.produces(&wanted)?;
-        let mapping = schema::judge(&chosen, &produced, &draft.columns)?;
+        let mapping =
+            verdict::judge(job, &chosen, &produced, &draft.columns, stores.parses_text())?;
         let request = SplitRequest { max: job.channel.parallelism.get(), columns: produced };
         let splits = stores.reader.splits(&request)?;
         let (guarantee, because) = guarantee(&write, &draft, &splits);
@@ -88,25 +106,26 @@ impl Plan {
         warnings.extend(stores.warnings.iter().cloned());
         warnings.extend(source.warnings);
         warnings.extend(draft.warnings.iter().cloned());
-        warnings.extend(schema::losses(&mapping));
+        let own = [added_to(&target, write.mode), without_key(&target, &write)];
         Ok(Self {
-            run,
+            run: write.run.clone(),
             job: job.name.clone(),
             environment: job.environment.clone(),
             reader: stores.reader_side.clone(),
             writer: stores.writer_side.clone(),
             mapping,
+            sample: None,
             unmapped: chosen.unmapped,
             write: WritePlan {
                 tasks: splits.len() as u32,
                 columns: draft.columns.clone(),
                 ..write
             },
-            draft,
             splits,
             guarantee,
             because,
-            notes: [source.notes, target.notes.clone(), added_to(&target, write.mode)].concat(),
+            notes: [source.notes, target.notes.clone(), draft.notes.clone(), own.concat()].concat(),
+            draft,
             warnings,
             target,
             channel: job.channel.clone(),
@@ -120,6 +139,27 @@ impl Plan {
     pub(crate) fn produced(&self) -> Vec<Column> {
         self.mapping.iter().map(|mapping| mapping.source.clone()).collect()
     }
+}
+
+/// The writer's plan and what the writer makes of it.
+fn drafted(
+    job: &Job,
+    run: String,
+    stores: &Stores,
+    source: &SourceSchema,
+    target: &TargetInfo,
+    chosen: &schema::Chosen,
+) -> Result<(WritePlan, WriteDraft), Errors> {
+    let spec = stores.write_mode(job)?;
+    let key = keys::choose(job, spec.needs, source, target, chosen)?;
+    let write = write_plan(job, run, chosen, key);
+    // The writer is asked first: it says in the store's own words which key is missing.
+    let mut draft = stores.writer.draft(&write)?;
+    let mut errors = Errors::default();
+    errors.add(&mut draft.problems);
+    errors.into_result()?;
+    keys::check(spec, &write.key, target)?;
+    Ok((write, draft))
 }
 
 /// The writer's plan, before the number of tasks is known.
@@ -144,9 +184,20 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
 
 /// That an insert adds its rows to those of the target.
 fn added_to(target: &TargetInfo, mode: WriteMode) -> Vec<String> {
-    let rows = target.rows.filter(|_| mode == WriteMode::Insert);
-    let note = |rows| format!("the target holds about {rows} rows already; `insert` adds to them");
+    let rows = target.rows.filter(|rows| *rows > 0 && mode == WriteMode::Insert);
+    let about = if target.is_counted { "" } else { "about " };
+    let note = |rows| {
+        let rows = grouped(rows);
+        format!("the target holds {about}{rows} rows already; `insert` adds to them")
+    };
     rows.map(note).into_iter().collect()
+}
+
+/// That the table which the run creates cannot be upserted into later.
+fn without_key(target: &TargetInfo, write: &WritePlan) -> Vec<String> {
+    let is_keyless = !target.exists && write.create_table && write.key.is_empty();
+    let note = "the new table has no key: later upserts will need one (`key = [\"...\"]`)";
+    is_keyless.then(|| note.to_owned()).into_iter().collect()
 }
 
 /// The weaker of what the writer guarantees and what the splits allow: a split that cannot be read
@@ -177,5 +228,7 @@ fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
         required.word(),
         guarantee.word()
     );
-    Err(crate::Error::new(crate::Exit::Usage, message).code(code::PLAN_GUARANTEE))
+    Err(crate::Error::new(crate::Exit::Usage, message)
+        .code(code::PLAN_GUARANTEE)
+        .of_key("guarantee.require"))
 }

@@ -1,30 +1,11 @@
-//! Maps source columns to target columns by name, chooses their types and gives a verdict for each
-//! pair. The order of columns does not matter.
+//! Maps source columns to target columns by name and chooses their types. The order of columns does
+//! not matter. What happens to their values is `verdict`'s.
 
-use serde::Serialize;
 use transload_plugin_api::{
     Column, LogicalType, NativeForm, SourceSchema, TargetInfo, TypeSupport, WriteMode, code,
 };
 
-use crate::{
-    Error, Exit, Result,
-    convert::{Verdict, verdict},
-    job::Job,
-    nearest,
-};
-
-/// A target column with its source column, types and verdict.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Mapping {
-    /// The type that the source declares, or that was inferred.
-    pub(crate) declared: LogicalType,
-    /// The source's column, in the type that the reader produces.
-    pub(crate) source: Column,
-    /// The target's column, in the type that the writer accepts.
-    pub(crate) target: Column,
-    /// What happens to its values.
-    pub(crate) verdict: Verdict,
-}
+use crate::{Error, Exit, Result, error::Errors, job::Job, nearest};
 
 /// The columns chosen, before types are settled.
 pub(super) struct Chosen {
@@ -85,23 +66,25 @@ pub(super) fn choose(
     source: &SourceSchema,
     target: &TargetInfo,
     types: &[TypeSupport],
-) -> Result<Chosen> {
-    let mut pairs = Vec::new();
-    for column in selected(job, source)? {
+) -> Result<Chosen, Errors> {
+    let (mut pairs, mut errors) = (Vec::new(), Errors::default());
+    for column in selected(job, source, &mut errors) {
         for name in target_names(job, &column.name) {
-            let mut taker = taker(job, source, target, &column, &name)?;
+            let taker = taker(job, source, target, &column, &name);
+            let Some(mut taker) = errors.keep(taker) else { continue };
             if target.columns.is_empty() {
                 taker.logical = held(taker.logical, types);
             }
             pairs.push(Pair { source: column.clone(), target: taker });
         }
     }
-    refuse_twice(&pairs)?;
+    errors.into_result()?;
+    refuse_twice(job, &pairs)?;
     refuse_nul(&pairs)?;
     if pairs.is_empty() {
-        return Err(nothing_to_move(source));
+        return Err(nothing_to_move(source).into());
     }
-    let unmapped = unfilled(&pairs, source, target)?;
+    let unmapped = unfilled(job, &pairs, source, target)?;
     Ok(Chosen { pairs, unmapped })
 }
 
@@ -114,23 +97,38 @@ fn nothing_to_move(source: &SourceSchema) -> Error {
         let message = format!("{found}, and the target has no columns");
         return Error::new(Exit::Schema, message)
             .code(code::PLAN_EMPTY)
+            .of_key("reader")
             .hint("name the columns in [reader.schema]");
     }
     let mut message = "no column is left to move".to_owned();
     if !source.warnings.is_empty() {
         message = format!("{message}: {}", source.warnings.join("; "));
     }
-    Error::new(Exit::Schema, message).code(code::PLAN_EMPTY)
+    Error::new(Exit::Schema, message).code(code::PLAN_EMPTY).of_key("reader.columns")
 }
 
 /// The source columns to read. Sources of `[map]` must exist even if they are not selected.
-fn selected(job: &Job, source: &SourceSchema) -> Result<Vec<Column>> {
-    for (_, name) in &job.map {
-        find(source, name)?;
+fn selected(job: &Job, source: &SourceSchema, errors: &mut Errors) -> Vec<Column> {
+    for (to, name) in &job.map {
+        errors.keep(find(source, name, &format!("map.{to}")));
     }
-    match &job.reader.columns {
-        None => Ok(source.columns.clone()),
-        Some(names) => names.iter().map(|name| find(source, name).cloned()).collect(),
+    let Some(names) = &job.reader.columns else { return source.columns.clone() };
+    let named = names.iter().enumerate().filter_map(|(index, name)| {
+        errors.keep(find(source, name, &format!("reader.columns[{index}]")))
+    });
+    named.cloned().collect()
+}
+
+/// The key of the job that brings a column into the plan: its entry in `[map]` or in `columns`,
+/// otherwise the whole section of the side that lacks something.
+pub(super) fn key_of(job: &Job, source: &str, target: &str, otherwise: &str) -> String {
+    if job.map.iter().any(|(to, from)| to == target && from == source) {
+        return format!("map.{target}");
+    }
+    let columns = job.reader.columns.iter().flatten();
+    match columns.into_iter().position(|name| name.eq_ignore_ascii_case(source)) {
+        Some(index) => format!("reader.columns[{index}]"),
+        None => otherwise.to_owned(),
     }
 }
 
@@ -144,12 +142,13 @@ fn held(logical: LogicalType, types: &[TypeSupport]) -> LogicalType {
     }
 }
 
-/// The source column of this name.
-fn find<'a>(source: &'a SourceSchema, name: &str) -> Result<&'a Column> {
+/// The source column of this name, which stands under `key` in the job.
+fn find<'a>(source: &'a SourceSchema, name: &str, key: &str) -> Result<&'a Column> {
     by_name(&source.columns, name).ok_or_else(|| {
         let names = source.columns.iter().map(|column| column.name.as_str());
         Error::new(Exit::Schema, format!("the source has no column `{name}`"))
             .code(code::PLAN_COLUMN)
+            .of_key(key)
             .hint(nearest::advice(name, names, "it has"))
     })
 }
@@ -184,13 +183,15 @@ fn taker(
         let names = target.columns.iter().map(|column| column.name.as_str());
         let message = format!("{} has no column `{name}`", target.name);
         let advice = nearest::advice(name, names, "it has");
-        let message = Error::new(Exit::Schema, message).code(code::PLAN_COLUMN);
-        message.hint(format!("{advice}; leave it out with `columns` or rename it in [map]"))
+        let error = Error::new(Exit::Schema, message).code(code::PLAN_COLUMN);
+        let error = error.of_key(key_of(job, &column.name, name, "writer"));
+        error.hint(format!("{advice}; leave it out with `columns` or rename it in [map]"))
     })?;
     if taker.generated {
         let message = format!("{} generates its column `{name}`", target.name);
         return Err(Error::new(Exit::Schema, message)
             .code(code::PLAN_GENERATED)
+            .of_key(key_of(job, &column.name, name, "writer"))
             .hint("leave it out with `columns`"));
     }
     Ok(taker.clone())
@@ -214,7 +215,7 @@ fn for_new_target(job: &Job, source: &SourceSchema, column: &Column) -> Column {
 }
 
 /// Refuses two source columns for one target column.
-fn refuse_twice(pairs: &[Pair]) -> Result<()> {
+fn refuse_twice(job: &Job, pairs: &[Pair]) -> Result<()> {
     for (index, pair) in pairs.iter().enumerate() {
         if let Some(other) =
             pairs[..index].iter().find(|other| other.target.name == pair.target.name)
@@ -223,7 +224,11 @@ fn refuse_twice(pairs: &[Pair]) -> Result<()> {
                 "the source's columns `{}` and `{}` both go to `{}`",
                 other.source.name, pair.source.name, pair.target.name
             );
-            return Err(Error::new(Exit::Schema, message).code(code::PLAN_COLUMN));
+            let key = key_of(job, &pair.source.name, &pair.target.name, "reader");
+            return Err(Error::new(Exit::Schema, message)
+                .code(code::PLAN_COLUMN)
+                .of_key(key)
+                .hint("leave one of them out with `columns`, or rename it in [map]"));
         }
     }
     Ok(())
@@ -237,6 +242,7 @@ fn refuse_nul(pairs: &[Pair]) -> Result<()> {
         Some(name) => {
             Err(Error::new(Exit::Schema, format!("the name of column `{name}` contains a NUL"))
                 .code(code::PLAN_COLUMN)
+                .of_key("reader")
                 .hint("rename it in the source, or name the columns to read: columns = [\"...\"]"))
         }
     }
@@ -246,7 +252,12 @@ fn refuse_nul(pairs: &[Pair]) -> Result<()> {
 ///
 /// # Errors
 /// If a target column needs a value and is not filled.
-fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Result<Vec<String>> {
+fn unfilled(
+    job: &Job,
+    pairs: &[Pair],
+    source: &SourceSchema,
+    target: &TargetInfo,
+) -> Result<Vec<String>> {
     let mut left = Vec::new();
     for column in &source.columns {
         if !pairs.iter().any(|pair| pair.source.name == column.name) {
@@ -264,6 +275,7 @@ fn unfilled(pairs: &[Pair], source: &SourceSchema, target: &TargetInfo) -> Resul
             );
             return Err(Error::new(Exit::Schema, message)
                 .code(code::PLAN_UNFILLED)
+                .of_key(if job.map.is_empty() { "writer" } else { "map" })
                 .hint("map a source column to it in [map], or give it a default in the target"));
         }
         let by = if column.has_default { "its default" } else { "NULL" };
@@ -290,64 +302,4 @@ pub(super) fn wanted(job: &Job, chosen: &Chosen, accepted: &[Column]) -> Vec<Col
         }
     };
     chosen.pairs.iter().zip(accepted).map(want).collect()
-}
-
-/// Verdicts for all pairs.
-///
-/// # Errors
-/// If pairs are impossible; all of them are reported together.
-pub(super) fn judge(
-    chosen: &Chosen,
-    produced: &[Column],
-    accepted: &[Column],
-) -> Result<Vec<Mapping>> {
-    let judge = |((pair, source), target): ((&Pair, &Column), &Column)| Mapping {
-        verdict: reading(&pair.source, source).max(verdict(&source.logical, &target.logical)),
-        declared: pair.source.logical.clone(),
-        source: source.clone(),
-        target: target.clone(),
-    };
-    let mapping: Vec<_> = chosen.pairs.iter().zip(produced).zip(accepted).map(judge).collect();
-    let impossible: Vec<_> = mapping
-        .iter()
-        .filter(|mapping| mapping.verdict == Verdict::Impossible)
-        .map(|Mapping { source, target, .. }| {
-            format!(
-                "`{}` {} into `{}` {}",
-                source.name, source.logical, target.name, target.logical
-            )
-        })
-        .collect();
-    if impossible.is_empty() {
-        return Ok(mapping);
-    }
-    let message = format!("no value can be converted from {}", impossible.join(", nor from "));
-    Err(Error::new(Exit::Schema, message)
-        .code(code::PLAN_TYPE)
-        .hint("leave the column out with `columns`, or change the target's type"))
-}
-
-/// What the reader may lose between the declared type and the one it produces. A conversion that is
-/// not in the host's table is the reader's own, and counts as lossy.
-fn reading(declared: &Column, made: &Column) -> Verdict {
-    if matches!(made.logical, LogicalType::Native(_)) {
-        return Verdict::Native;
-    }
-    if declared.inferred {
-        return Verdict::Lossless;
-    }
-    verdict(&declared.logical, &made.logical).min(Verdict::Lossy)
-}
-
-/// Warnings for columns some of whose values may not fit.
-pub(super) fn losses(mapping: &[Mapping]) -> Vec<String> {
-    let lossy = mapping.iter().filter(|mapping| mapping.verdict == Verdict::Lossy);
-    lossy
-        .map(|Mapping { declared, target, .. }| {
-            format!(
-                "column `{}`: {declared} into {}: a value that does not fit makes its row dirty",
-                target.name, target.logical
-            )
-        })
-        .collect()
 }

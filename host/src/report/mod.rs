@@ -23,7 +23,7 @@ pub(crate) use plan::describe_plan;
 pub(crate) use plugins::{
     describe_detail, describe_plugin, detail, list_connections, list_findings, list_plugins,
 };
-pub(crate) use summary::summary;
+pub(crate) use summary::{grouped, summary};
 
 use self::remains::Remains;
 use crate::{

@@ -1,6 +1,6 @@
 //! A plan as text: columns with their types and verdicts, splits, steps, notes and warnings.
 
-use transload_plugin_api::{Column, LogicalType, Statement};
+use transload_plugin_api::{LogicalType, Statement};
 
 use super::{
     page::{Cell, Page, Style},
@@ -25,8 +25,9 @@ const LABEL: usize = 13;
 pub(crate) fn describe_plan(page: &mut Page, plan: &Plan, is_full: bool) {
     head(page, plan);
     page.gap();
-    columns(page, &plan.mapping, is_full);
+    columns(page, plan, is_full);
     plan.unmapped.iter().for_each(|line| page.line(2, line));
+    sample(page, plan);
     page.gap();
     splits(page, plan);
     steps(page, &plan.draft.statements, is_full);
@@ -54,7 +55,24 @@ fn head(page: &mut Page, plan: &Plan) {
     page.pair(0, "guarantee", LABEL, &format!("{}{because}", plan.guarantee.word()));
 }
 
-fn columns(page: &mut Page, mapping: &[Mapping], is_full: bool) {
+/// How many rows were tried, and the first that is refused as a whole.
+fn sample(page: &mut Page, plan: &Plan) {
+    let Some(sample) = &plan.sample else { return };
+    let rows = grouped(sample.rows);
+    let words = match (sample.rows, sample.refused) {
+        (0, 0) => "there are no rows to try".to_owned(),
+        (1, 0) => "1 row was tried, and it fits".to_owned(),
+        (_, 0) => format!("{rows} rows were tried, and all fit"),
+        (_, refused) => format!("{} of {rows} rows would be dirty", grouped(refused)),
+    };
+    page.gap();
+    page.pair(0, "sample", LABEL, &words);
+    sample.broken.iter().for_each(|first| page.line(2, first));
+}
+
+fn columns(page: &mut Page, plan: &Plan, is_full: bool) {
+    let mapping = &plan.mapping;
+    let needs_thought = |m: &Mapping| needs_thought(m, plan.sample.is_some());
     let inferred = mapping.iter().filter(|m| m.source.inferred).count();
     let is_inferred = inferred == mapping.len();
     page.heading(match is_inferred {
@@ -68,7 +86,7 @@ fn columns(page: &mut Page, mapping: &[Mapping], is_full: bool) {
         usize::MAX
     });
     let shown: Vec<_> = shown.collect();
-    let rows: Vec<_> = shown.iter().map(|m| row(m, !is_inferred)).collect();
+    let rows: Vec<_> = shown.iter().map(|m| row(m, needs_thought(m), !is_inferred)).collect();
     page.table(2, &rows);
     let mut rest: Vec<(String, usize)> = Vec::new();
     for m in mapping.iter().filter(|m| !shown.iter().any(|shown| std::ptr::eq(*shown, *m))) {
@@ -88,34 +106,29 @@ fn columns(page: &mut Page, mapping: &[Mapping], is_full: bool) {
     }
 }
 
-/// Whether the user should look at it before a run.
-fn needs_thought(mapping: &Mapping) -> bool {
-    !matches!(mapping.verdict, Verdict::Native | Verdict::Lossless | Verdict::Widening)
+/// Whether the user should look at it before a run: nothing says that its values fit.
+fn needs_thought(mapping: &Mapping, is_sampled: bool) -> bool {
+    match mapping.verdict {
+        Verdict::Native | Verdict::Lossless | Verdict::Widening => false,
+        Verdict::Checked if is_sampled => !mapping.refused.is_empty(),
+        Verdict::Checked | Verdict::Impossible => true,
+    }
 }
 
-fn row(mapping: &Mapping, says_inferred: bool) -> Vec<Cell> {
-    let Mapping { declared, source, target, .. } = mapping;
+fn row(mapping: &Mapping, needs_thought: bool, says_inferred: bool) -> Vec<Cell> {
+    let Mapping { source, target, .. } = mapping;
     let null = if target.nullable { "" } else { " not null" };
-    let inferred = if says_inferred && source.inferred { " (source type inferred)" } else { "" };
-    let style = if needs_thought(mapping) { Style::Warning } else { Style::Plain };
+    let is_inferred = says_inferred && source.inferred && mapping.checks.is_empty();
+    let inferred = if is_inferred { " (source type inferred)" } else { "" };
+    let style = if needs_thought { Style::Warning } else { Style::Plain };
     let (from, to) = (escape::line(&source.name), escape::line(&target.name));
     vec![
-        format!("{from} {declared}").into(),
+        format!("{from} {}", escape::line(&mapping.source_type())).into(),
         "->".into(),
-        format!("{to} {}{null}", shown(target)).into(),
+        format!("{to} {}{null}", escape::line(&mapping.target_type())).into(),
         Cell::styled(format!("{}{inferred}", verdict(mapping)), style),
+        escape::line(&mapping.remark()).as_ref().into(),
     ]
-}
-
-/// The target's type as the plan shows it: where values stay as they are, the store's own.
-fn shown(target: &Column) -> String {
-    match &target.logical {
-        LogicalType::Native(form) if target.native.is_empty() => {
-            escape::line(&form.type_name).into_owned()
-        }
-        LogicalType::Native(_) => escape::line(&target.native).into_owned(),
-        other => other.to_string(),
-    }
 }
 
 /// The verdict, with the store that native values stay in.

@@ -189,7 +189,7 @@ pub(super) fn binary_size(size: u64) -> String {
 }
 
 /// `1,234,567`
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -137,7 +137,7 @@ impl Writer for GeneratorWriter {
                 _ => Guarantee::AtLeastOnce,
             },
             because: "the rows are in memory, without a record of progress".to_owned(),
-            warnings: Vec::new(),
+            ..WriteDraft::default()
         })
     }
 

@@ -136,10 +136,8 @@ fn is_table(name: &TableName, schema: &str, table: &str) -> String {
 
 /// The table, or an error that it is not there.
 pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
-    find_table(session, name)?.ok_or_else(|| {
-        Error::not_found(format!("there is no table `{name}`"))
-            .hint("`table` names it; `database.table` where it is in another database")
-    })
+    find_table(session, name)?
+        .ok_or_else(|| Error::not_found(format!("there is no table `{name}`")))
 }
 
 /// The table, if it is there.

@@ -1,10 +1,11 @@
 //! What a plan would do to the target, and what of it MySQL or MariaDB cannot do. Changes nothing.
 
 use transload_plugin_api::{
-    Column, Error, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
+    Column, Error, ErrorKind, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
+    code,
 };
 use transload_tables::{
-    Draft, Drafting, TableName, Wording, destructive, plain, replaced_reference,
+    Dialect as _, Draft, Drafting, TableName, Wording, destructive, plain, replaced_reference,
 };
 
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
     native::{accepts, is_native, offered},
     options::Overwrite,
     session::Session,
-    stage::{self, Stage},
+    stage::{self, Stage, in_full},
+    trial,
     types::{Native, declared_for, logical_of},
 };
 
@@ -30,7 +32,7 @@ pub(crate) fn drafting(plan: &WritePlan) -> Drafting<'_> {
 
 /// Drafts the plan; `target` is `None` where there is no table yet.
 pub(crate) fn draft(
-    session: &Session,
+    session: &mut Session,
     drafting: Drafting<'_>,
     name: &TableName,
     target: Option<&Table>,
@@ -41,6 +43,7 @@ pub(crate) fn draft(
         Some(target) => existing_table(session, drafting, target, overwrite)?,
         None => new_table(&session.server, drafting, name)?,
     };
+    draft.problems.extend(missing_rights(session, drafting, name, &draft)?);
     draft.steps = overwrite_steps(name, drafting.plan, overwrite);
     if draft.weaker.is_none() && is_in_place(drafting.plan, overwrite) {
         draft.weaker = Some(EMPTIED.to_owned());
@@ -62,6 +65,55 @@ fn check_load(session: &Session, plan: &WritePlan) -> Result<()> {
             .hint("set its `local_infile` to 1, or leave `load` out"));
     }
     Ok(())
+}
+
+/// The rights that this login lacks, as the server tells when it prepares the statements.
+fn missing_rights(
+    session: &mut Session,
+    drafting: Drafting<'_>,
+    name: &TableName,
+    draft: &Draft,
+) -> Result<Vec<Error>> {
+    let plan = drafting.plan;
+    let columns: Vec<_> = plan.columns.iter().map(|column| column.name.as_str()).collect();
+    let (into, list) = (in_full(name), MysqlDialect.quoted_list(&columns));
+    let values = vec!["?"; columns.len()].join(", ");
+    let mut tried = Vec::new();
+    match &draft.create {
+        Some(create) => tried.push(("CREATE", create.clone())),
+        None if plan.mode == WriteMode::Replace => {
+            tried.push((
+                "INSERT, DELETE",
+                format!("REPLACE INTO {into} ({list}) VALUES ({values})"),
+            ));
+        }
+        None => tried.push(("INSERT", format!("INSERT INTO {into} ({list}) VALUES ({values})"))),
+    }
+    let first = drafting.updated_columns().first().map(|column| MysqlDialect.quoted(column));
+    if let Some(column) = first.filter(|_| plan.mode == WriteMode::Upsert && draft.create.is_none())
+    {
+        tried.push(("UPDATE", format!("UPDATE {into} SET {column} = {column}")));
+    }
+    let mut problems = Vec::new();
+    for (rights, sql) in tried {
+        let error = match trial::prepare(session, &sql) {
+            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::NotFound) => error,
+            Err(error) if error.kind == ErrorKind::Connection => return Err(error),
+            // What else is wrong with it is not a matter of rights.
+            _ => continue,
+        };
+        let schema = name.schema.as_deref().unwrap_or_default();
+        problems.push(match error.kind {
+            ErrorKind::NotFound => Error::not_found(format!("there is no database `{schema}`"))
+                .with_code(code::TABLE_MISSING)
+                .of_key("table")
+                .hint(format!("CREATE DATABASE {}", MysqlDialect.quoted(schema))),
+            _ => Error::denied(format!("this user lacks rights on `{name}`: {rights}"))
+                .of_key("table")
+                .hint(trial::grant(session, rights, name)?),
+        });
+    }
+    Ok(problems)
 }
 
 /// Whether the target is emptied and filled chunk by chunk.

@@ -107,7 +107,7 @@ impl ReaderOptions {
         if sources.are_many() && parsed.consistency == Consistency::Snapshot {
             let message = "`consistency = \"snapshot\"` reads one table, not several";
             return Err(Error::unsupported(message)
-                .at("option `consistency`")
+                .of_key("consistency")
                 .hint("leave it out, or put the tables into one `query` with UNION ALL"));
         }
         Ok((parsed, address, sources))

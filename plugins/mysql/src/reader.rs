@@ -6,7 +6,7 @@ use transload_plugin_api::{
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, ReadDatabase, Relation, ScanRequest,
-    Select, Snapshot, Source, known_columns, read_as,
+    Select, Snapshot, Source, TableName, known_columns, read_as,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     scan::{Scan, ScanPlan},
     session::Session,
     snapshot::{BEGIN, Begun, Snapshots},
-    splits,
+    splits, trial,
 };
 
 /// A server that tables are read from.
@@ -250,6 +250,14 @@ impl ReadDatabase for MysqlSource {
         });
         let notes = unsupported.collect();
         Ok(Description { columns, keys, notes, warnings, identity, table })
+    }
+
+    fn try_select(&self, session: &mut Session, sql: &str) -> Result<()> {
+        trial::prepare(session, sql)
+    }
+
+    fn grant(&self, session: &mut Session, name: &TableName) -> Result<Option<String>> {
+        trial::grant(session, "SELECT", name).map(Some)
     }
 
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {

@@ -24,7 +24,7 @@ pub(crate) fn divide(
             "`{}` is `{}`: split keys are integers, text or bytes",
             column.column.name, column.column.native
         );
-        return Err(Error::unsupported(message).at("option `split_key`"));
+        return Err(Error::unsupported(message).of_key("split_key"));
     }
     let order = natural_order(table);
     let bounds = |column: &TableColumn, max| bounds(session, table, column, max);

@@ -22,6 +22,7 @@ use crate::{
     options::{Overwrite, WriterOptions},
     session::Session,
     stage::{MysqlDestination, Stage, TASK_COLUMN, in_full},
+    trial,
 };
 
 /// A server that tables are written to.
@@ -97,6 +98,14 @@ impl WriteDatabase for MysqlTarget {
         target: Option<&Table>,
     ) -> Result<Draft> {
         draft::draft(session, drafting, name, target, self.overwrite)
+    }
+
+    fn try_statement(&self, session: &mut Session, sql: &str, _is_plain: bool) -> Result<()> {
+        trial::prepare(session, sql)
+    }
+
+    fn count_rows(&self, session: &mut Session, table: &Table, most: u64) -> Result<Option<u64>> {
+        trial::count_rows(session, table, most)
     }
 
     fn lock(

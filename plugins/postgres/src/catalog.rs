@@ -195,6 +195,11 @@ impl Table {
         self.columns.iter().find(|column| column.column.name == name)
     }
 
+    /// Whether it has rows of its own, or partitions that do.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.kind, TableKind::Table | TableKind::Partitioned)
+    }
+
     /// The keys in the host's form.
     pub(crate) fn api_keys(&self) -> Vec<Key> {
         self.keys.iter().map(|key| key.key.clone()).filter(|key| !key.columns.is_empty()).collect()
@@ -305,12 +310,8 @@ pub(crate) fn tables_beside(
 
 /// The table of this name, which must be there.
 pub(crate) fn table(session: &mut Session, name: &TableName) -> Result<Table> {
-    find_table(session, name)?.ok_or_else(|| {
-        Error::not_found(format!("there is no table `{name}`")).hint(
-            "names are as in the database, upper and lower case told apart; the schema goes \
-                   before a dot",
-        )
-    })
+    find_table(session, name)?
+        .ok_or_else(|| Error::not_found(format!("there is no table `{name}`")))
 }
 
 fn columns(session: &mut Session, oid: u32) -> Result<Vec<TableColumn>> {

@@ -1,13 +1,18 @@
 //! What a plan would do to the target, checked against the target's current definition. Changes
 //! nothing.
 
-use transload_plugin_api::{Column, Error, LoadMethod, LogicalType, Result, WriteMode, WritePlan};
+use transload_plugin_api::{
+    Column, Error, LoadMethod, LogicalType, Result, WriteMode, WritePlan, code,
+};
 use transload_tables::{Draft, Drafting, TableName, Wording, destructive, is_keyed, plain};
 
 use crate::{
     catalog::{Identity, Table, TableColumn, TableKind},
+    dialect::{quoted, quoted_table},
     native::{accepts, created},
+    session::Session,
     target::{loses_text, publish_statements, sequence_statements, stage_name, stage_statements},
+    trial,
     types::{native_for, refuse_geometry},
 };
 
@@ -19,6 +24,7 @@ pub(crate) const WORDING: Wording<'static> = Wording {
 
 /// Drafts the plan; `target` is `None` if the table does not exist yet.
 pub(crate) fn draft(
+    session: &mut Session,
     drafting: Drafting<'_>,
     name: &TableName,
     target: Option<&Table>,
@@ -33,13 +39,13 @@ pub(crate) fn draft(
         ));
     }
     match target {
-        Some(target) => existing_table(drafting, target),
-        None => new_table(drafting, name),
+        Some(target) => existing_table(session, drafting, target),
+        None => new_table(session, drafting, name),
     }
 }
 
 /// A plan that creates its table.
-fn new_table(drafting: Drafting<'_>, name: &TableName) -> Result<Draft> {
+fn new_table(session: &mut Session, drafting: Drafting<'_>, name: &TableName) -> Result<Draft> {
     let created = |column: &Column| created(column).or_else(|| native_for(&column.logical));
     let native = |column: &Column| created(column).map(|(native, _)| native);
     let mut draft = drafting.new_table(name, native)?;
@@ -48,11 +54,33 @@ fn new_table(drafting: Drafting<'_>, name: &TableName) -> Result<Draft> {
             (column.native, column.logical) = (native, logical);
         }
     }
+    draft.problems.extend(schema_problem(session, name)?);
     Ok(draft)
 }
 
+/// Why no table can be made in the schema of a new table.
+fn schema_problem(session: &mut Session, name: &TableName) -> Result<Option<Error>> {
+    let sql = "SELECT quote_ident(s.name), n.oid IS NOT NULL, \
+                 coalesce(pg_catalog.has_schema_privilege(n.oid, 'CREATE'), false) \
+               FROM (SELECT coalesce(nullif($1, ''), pg_catalog.current_schema(), 'public')) s(name) \
+               LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = s.name";
+    let row = session.row("look up the schema", sql, &[name.schema.as_deref().unwrap_or("")])?;
+    let schema = row.text(0)?.to_owned();
+    let problem = match (row.flag(1)?, row.flag(2)?) {
+        (true, true) => return Ok(None),
+        (false, _) => Error::not_found(format!("there is no schema {schema}"))
+            .with_code(code::TABLE_MISSING)
+            .hint(format!("CREATE SCHEMA {schema}")),
+        (true, false) => {
+            Error::denied(format!("this user may not create tables in schema {schema}"))
+                .hint(trial::grant(session, "CREATE", &format!("SCHEMA {schema}"))?)
+        }
+    };
+    Ok(Some(problem.of_key("table")))
+}
+
 /// A plan for a table that exists.
-fn existing_table(drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
+fn existing_table(session: &mut Session, drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
     let plan = drafting.plan;
     let is_table = matches!(target.kind, TableKind::Table | TableKind::Partitioned);
     let is_foreign = plan.mode == WriteMode::Insert && target.kind == TableKind::Foreign;
@@ -67,7 +95,7 @@ fn existing_table(drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
     let accept = |own: &TableColumn, column: &Column| accepted(drafting, own, column);
     let keys = target.api_keys();
     let mut draft = drafting.existing_table(&target.name, &target.columns, &keys, accept)?;
-    missing_rights(drafting, target)?;
+    draft.problems.extend(missing_rights(session, drafting, target)?);
     draft.warnings = warnings(target, plan)?;
     let sequences = sequence_statements(plan, target).into_iter().map(plain);
     if plan.mode == WriteMode::Overwrite {
@@ -91,8 +119,12 @@ pub(crate) fn filtered(table: &Table) -> Error {
         .hint("use the owner of the table, or a role with BYPASSRLS")
 }
 
-/// Refuses a plan for whose statements this login lacks rights, and names all of them.
-fn missing_rights(drafting: Drafting<'_>, target: &Table) -> Result<()> {
+/// The rights that this login lacks for the plan's statements, with the statements that give them.
+fn missing_rights(
+    session: &mut Session,
+    drafting: Drafting<'_>,
+    target: &Table,
+) -> Result<Option<Error>> {
     let (plan, rights) = (drafting.plan, target.rights);
     let accepted = |planned: &Column| {
         let own = target.column(&planned.name)?;
@@ -104,7 +136,7 @@ fn missing_rights(drafting: Drafting<'_>, target: &Table) -> Result<()> {
         WriteMode::Upsert => drafting.updated_columns(),
         _ => Vec::new(),
     };
-    let mut missing = Vec::new();
+    let (mut missing, mut on_table) = (Vec::new(), Vec::new());
     for column in &written {
         let name = column.column.name.as_str();
         let moves_sequence = column.sequence.is_some();
@@ -115,27 +147,46 @@ fn missing_rights(drafting: Drafting<'_>, target: &Table) -> Result<()> {
         ] {
             if needed && !held {
                 missing.push(format!("{right} on column `{name}`"));
+                on_table.push(right);
             }
         }
     }
     let is_overwrite = plan.mode == WriteMode::Overwrite;
-    for (right, needed, held) in [
-        ("SELECT on the table", is_overwrite, rights.select),
-        ("TRUNCATE on the table", is_overwrite, rights.truncate),
-        ("CREATE in its schema", is_overwrite, rights.create),
-        ("TEMPORARY on the database", by_temporary, rights.temporary),
-    ] {
+    for (right, needed, held) in
+        [("SELECT", is_overwrite, rights.select), ("TRUNCATE", is_overwrite, rights.truncate)]
+    {
         if needed && !held {
-            missing.push(right.to_owned());
+            missing.push(format!("{right} on the table"));
+            on_table.push(right);
         }
     }
+    let mut grants = Vec::new();
+    if !on_table.is_empty() {
+        on_table.sort_unstable();
+        on_table.dedup();
+        let table = quoted_table(&target.name);
+        grants.push(trial::grant(session, &on_table.join(", "), &table)?);
+    }
+    if is_overwrite && !rights.create {
+        missing.push("CREATE in its schema".to_owned());
+        let schema = quoted(target.name.schema.as_deref().unwrap_or("public"));
+        grants.push(trial::grant(session, "CREATE", &format!("SCHEMA {schema}"))?);
+    }
+    if by_temporary && !rights.temporary {
+        missing.push("TEMPORARY on the database".to_owned());
+        let sql = "SELECT 'DATABASE ' || quote_ident(current_database())";
+        let database = session.text("ask for the database", sql, &[])?;
+        grants.push(trial::grant(session, "TEMPORARY", &database)?);
+    }
     if missing.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let missing = missing.join(", ");
-    Err(Error::denied(format!("this user lacks rights: {missing}"))
+    let problem = Error::denied(format!("this user lacks rights: {missing}"))
         .at(format!("table `{}`", target.name))
-        .hint("GRANT them to the user, or choose another `write_mode` or `columns`"))
+        .of_key("table")
+        .hint(grants.join("; "));
+    Ok(Some(problem))
 }
 
 /// The column as the target takes it.

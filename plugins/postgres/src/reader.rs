@@ -7,7 +7,7 @@ use transload_plugin_api::{
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, ReadDatabase, Relation, ScanRequest,
-    Snapshot, Source, Sources, read_as,
+    Snapshot, Source, Sources, TableName, read_as,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     session::Session,
     snapshot::{self, SharedSnapshot},
     splits::{self, PAGES},
+    trial,
     types::{Wire, refuse_geometry},
 };
 
@@ -271,6 +272,14 @@ impl ReadDatabase for PostgresSource {
         Ok(Description { columns, keys, notes, warnings, identity, table })
     }
 
+    fn try_select(&self, session: &mut Session, sql: &str) -> Result<()> {
+        trial::explain(session, sql)
+    }
+
+    fn grant(&self, session: &mut Session, name: &TableName) -> Result<Option<String>> {
+        trial::grant_select(session, name).map(Some)
+    }
+
     fn produces(&self, own: &TableColumn, wanted: &Column) -> Result<Column> {
         let is_native = match &wanted.logical {
             LogicalType::Native(form) => own.column.native_form.as_ref() == Some(&**form),
@@ -280,9 +289,11 @@ impl ReadDatabase for PostgresSource {
             refuse_geometry(&own.column)?;
         }
         if !own.rights.select {
-            let message = format!("no right to read column `{}`", own.column.name);
-            return Err(Error::denied(message)
-                .hint("GRANT SELECT on it to the user, or leave it out of `columns`"));
+            let name = &own.column.name;
+            return Err(Error::denied(format!("no right to read column `{name}`")).hint(format!(
+                "GRANT SELECT ({}) ON the table TO the user, or leave it out of `columns`",
+                quoted(name)
+            )));
         }
         if is_native {
             return Ok(read_as(&own.column, wanted, true));

@@ -23,7 +23,7 @@ use crate::{
     references,
     session::Session,
     stage::PostgresDestination,
-    target,
+    target, trial,
 };
 
 /// What happens to a row whose key is in the table already.
@@ -124,12 +124,20 @@ impl WriteDatabase for PostgresTarget {
 
     fn draft(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         drafting: Drafting<'_>,
         name: &TableName,
         target: Option<&Table>,
     ) -> Result<Draft> {
-        draft::draft(drafting, name, target)
+        draft::draft(session, drafting, name, target)
+    }
+
+    fn try_statement(&self, session: &mut Session, sql: &str, is_plain: bool) -> Result<()> {
+        if is_plain { trial::explain(session, sql) } else { trial::parse(session, sql) }
+    }
+
+    fn count_rows(&self, session: &mut Session, table: &Table, most: u64) -> Result<Option<u64>> {
+        trial::count_rows(session, table, most)
     }
 
     fn lock(

@@ -113,13 +113,8 @@ pub(crate) fn find_table(connection: &Connection, name: &TableName) -> Result<Op
 
 /// The table of that name.
 pub(crate) fn table(connection: &Connection, name: &TableName) -> Result<Table> {
-    find_table(connection, name)?.ok_or_else(|| {
-        let known: Vec<_> = tables(connection)
-            .map(|tables| tables.into_iter().map(|table| table.name).take(20).collect())
-            .unwrap_or_default();
-        Error::not_found(format!("there is no table `{}`", name.table))
-            .hint(format!("tables in this file: {}", known.join(", ")))
-    })
+    find_table(connection, name)?
+        .ok_or_else(|| Error::not_found(format!("there is no table `{}`", name.table)))
 }
 
 fn read_table(connection: &Connection, wanted: &TableName) -> rusqlite::Result<Option<Table>> {
@@ -314,7 +309,6 @@ fn names(connection: &Connection, sql: &str, table: &str) -> rusqlite::Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use transload_plugin_api::ErrorKind;
 
     fn described(sql: &str) -> Table {
         let connection = Connection::open_in_memory().unwrap();
@@ -387,15 +381,6 @@ mod tests {
             ]
         );
         assert_eq!(table.columns[2].column.native, "INT");
-    }
-
-    #[test]
-    fn a_missing_table_is_named_with_those_there_are() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE there(a); CREATE VIEW \"v.1\" AS SELECT 1").unwrap();
-        let error = table(&connection, &TableName::bare("gone")).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::NotFound);
-        assert_eq!(error.hint.as_deref(), Some("tables in this file: there, \"v.1\""));
     }
 
     #[test]

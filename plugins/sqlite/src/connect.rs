@@ -141,7 +141,7 @@ fn set_journal(connection: &Connection, mode: JournalMode) -> Result<()> {
     }
     let message = format!("the journal stays `{answer}` where `{word}` was asked for");
     Err(Error::unsupported(message)
-        .at("option `journal_mode`")
+        .of_key("journal_mode")
         .hint("`keep` leaves the journal as it is; `wal` needs a local file system"))
 }
 

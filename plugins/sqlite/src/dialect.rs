@@ -41,6 +41,13 @@ impl Dialect for SqliteDialect {
         None
     }
 
+    /// SQLite cannot add a key to a table, and takes a unique index for one.
+    fn add_key(&self, table: &TableName, columns: &[&str], _has_primary: bool) -> String {
+        let index = format!("{}_{}", table.table, columns.join("_"));
+        let (table, columns) = (self.quoted(&table.table), self.quoted_list(columns));
+        format!("CREATE UNIQUE INDEX {} ON {table} ({columns})", self.quoted(&index))
+    }
+
     /// A file has one schema, which need not be named.
     fn shown(&self, name: &TableName) -> String {
         name.table.clone()

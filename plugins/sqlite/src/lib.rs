@@ -37,6 +37,7 @@ mod scan;
 mod session;
 mod splits;
 mod stage;
+mod trial;
 mod types;
 mod writer;
 

@@ -145,7 +145,7 @@ mod tests {
         for (key, value) in [("table", "other.t"), ("table", "other.t[0-3]")] {
             let error = reader(&[(key, value)]).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Options, "{value}");
-            assert_eq!(error.place.as_deref(), Some("option `table`"));
+            assert_eq!(error.key.as_deref(), Some("table"));
         }
         let divided = reader(&[("query", "SELECT 1"), ("split_key", "a")]);
         assert_eq!(divided.unwrap_err().kind, ErrorKind::Options);

@@ -9,7 +9,7 @@ use transload_plugin_api::{
 };
 use transload_tables::{
     Description, Dialect, Division, KeySplit, ReadDatabase, Relation, ScanRequest, Select,
-    Snapshot, Source, no_such_column, read_as,
+    Snapshot, Source, TableName, no_such_column, read_as,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     options::ReaderOptions,
     query::{query_columns, query_indexes},
     scan::{Scan, ScanPlan},
-    splits,
+    splits, trial,
 };
 
 /// A database file that tables are read from.
@@ -159,6 +159,14 @@ impl ReadDatabase for SqliteSource {
         });
         let notes = untyped.collect();
         Ok(Description { columns, keys, notes, warnings: Vec::new(), identity, table })
+    }
+
+    fn try_select(&self, connection: &mut Connection, sql: &str) -> Result<()> {
+        trial::compile(connection, sql)
+    }
+
+    fn grant(&self, _connection: &mut Connection, _name: &TableName) -> Result<Option<String>> {
+        Ok(None)
     }
 
     fn produces(&self, own: &Column, wanted: &Column) -> Result<Column> {

@@ -21,6 +21,7 @@ use crate::{
     options::WriterOptions,
     session::{Session, SharedConnection},
     stage::{SqliteDestination, Stage, drop_empty},
+    trial,
 };
 
 /// A database file that tables are written to.
@@ -130,6 +131,14 @@ impl WriteDatabase for SqliteTarget {
         target: Option<&Table>,
     ) -> Result<Draft> {
         draft::draft(session, drafting, name, target, self.options.synchronous)
+    }
+
+    fn try_statement(&self, session: &mut Session, sql: &str, _is_plain: bool) -> Result<()> {
+        session.with(|connection| trial::compile(connection, sql))
+    }
+
+    fn count_rows(&self, session: &mut Session, table: &Table, most: u64) -> Result<Option<u64>> {
+        session.with(|connection| trial::count_rows(connection, table, most))
     }
 
     /// Nothing to lock: SQLite has one writer, and each chunk and the publishing of a stage are

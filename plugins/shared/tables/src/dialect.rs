@@ -30,6 +30,14 @@ pub trait Dialect {
     /// How quotes and comments are written.
     fn lexis(&self) -> Lexis;
 
+    /// The statement that gives a table a key over these columns; `has_primary`: it has a primary key
+    /// already.
+    fn add_key(&self, table: &TableName, columns: &[&str], has_primary: bool) -> String {
+        let what = if has_primary { "UNIQUE" } else { "PRIMARY KEY" };
+        let (table, columns) = (self.quoted_table(table), self.quoted_list(columns));
+        format!("ALTER TABLE {table} ADD {what} ({columns})")
+    }
+
     /// The limit, in words, that an identifier passes; `None` if it is short enough.
     fn passed_limit(&self, name: &str) -> Option<String> {
         let limit = self.identifier_bytes().filter(|limit| name.len() > *limit)?;

@@ -3,7 +3,7 @@
 //! triggers, engines) is its `draft` verb's part.
 
 use transload_plugin_api::{
-    Column, Error, Guarantee, Key, Result, Statement, WriteDraft, WriteMode, WritePlan,
+    Column, Error, Guarantee, Key, Result, Statement, WriteDraft, WriteMode, WritePlan, code,
 };
 
 use crate::{ColumnDefinition, Dialect, TableName, create_table};
@@ -37,6 +37,10 @@ pub struct Draft {
     pub steps: Vec<Statement>,
     /// What the user should know before running it.
     pub warnings: Vec<String>,
+    /// What the user may want to know, such as what could not be tried.
+    pub notes: Vec<String>,
+    /// What makes the plan impossible, beside what is returned as an error: all of it is reported.
+    pub problems: Vec<Error>,
     /// Why the guarantee is `at-least-once`, whatever the mode promises.
     pub weaker: Option<String>,
 }
@@ -129,7 +133,7 @@ impl<'a> Drafting<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] with the keys that there are.
-    fn check_key(&self, keys: &[Key]) -> Result<()> {
+    fn check_key(&self, name: &TableName, keys: &[Key]) -> Result<()> {
         if !is_keyed(self.plan.mode) {
             return Ok(());
         }
@@ -137,16 +141,21 @@ impl<'a> Drafting<'a> {
         let usable: Vec<_> = usable.collect();
         let others: Vec<_> = keys.iter().filter(|key| key.unusable).collect();
         let known = known_keys(&usable, &others);
+        let refuse = |message: String| schema(message).with_code(code::PLAN_KEY);
         if self.plan.key.is_empty() {
-            let message = format!("write_mode `{}` needs a key", self.plan.mode.word());
-            return Err(schema(message).hint(format!("set `key`; {known}")));
+            let message = format!("write mode `{}` needs a key", self.plan.mode.word());
+            let hint = format!("name the columns that tell rows apart: key = [\"...\"]; {known}");
+            return Err(refuse(message).of_key("write_mode").hint(hint));
         }
-        if !usable.iter().any(|key| self.is_plan_key(&key.columns)) {
-            let list = self.plan.key.join(", ");
-            let message = format!("`key` ({list}) is no primary or unique key of the target");
-            return Err(schema(message).hint(known));
+        if usable.iter().any(|key| self.is_plan_key(&key.columns)) {
+            return Ok(());
         }
-        Ok(())
+        let list = self.plan.key.join(", ");
+        let message = format!("`{}` has no key over exactly ({list})", self.dialect.shown(name));
+        let names: Vec<_> = self.plan.key.iter().map(String::as_str).collect();
+        let primary = keys.iter().any(|key| key.primary);
+        let add = self.dialect.add_key(name, &names, primary);
+        Err(refuse(message).of_key("key").hint(format!("{add}; {known}")))
     }
 
     /// Whether these are the columns of the plan's key, in any order.
@@ -176,7 +185,7 @@ impl<'a> Drafting<'a> {
     fn creation(
         &self,
         name: &TableName,
-        native: impl Fn(&Column) -> Option<String>,
+        native: &impl Fn(&Column) -> Option<String>,
     ) -> Result<String> {
         let native = |column: &Column| native(column).ok_or_else(|| self.unsupported(column));
         let types: Vec<_> = self.plan.columns.iter().map(native).collect::<Result<_>>()?;
@@ -215,13 +224,17 @@ impl<'a> Drafting<'a> {
         if !self.plan.create_table {
             let message = format!("there is no table `{}`", self.dialect.shown(name));
             return Err(Error::not_found(message)
+                .with_code(code::TABLE_MISSING)
+                .of_key("table")
                 .hint("`create_table = true` creates it from the source's columns"));
         }
         let columns = self.plan.key.clone();
-        self.check_key(&[Key { name: String::new(), columns, primary: true, unusable: false }])?;
-        let create = Some(self.creation(name, native)?);
+        let key = Key { name: String::new(), columns, primary: true, unusable: false };
+        self.check_key(name, &[key])?;
+        let create = Some(self.creation(name, &native)?);
         let mut columns = self.plan.columns.clone();
         for column in &mut columns {
+            column.native = native(column).unwrap_or_default();
             column.nullable = column.nullable && !self.is_key(&column.name);
         }
         let steps = self.staging();
@@ -249,7 +262,7 @@ impl<'a> Drafting<'a> {
         });
         let accepted = accepted.collect::<Result<_>>()?;
         self.check_filled(&table, columns)?;
-        self.check_key(keys)?;
+        self.check_key(name, keys)?;
         Ok(Draft { columns: accepted, ..Draft::default() })
     }
 
@@ -266,7 +279,7 @@ impl<'a> Drafting<'a> {
     /// The draft as the host gets it: the job's own statements around the steps, what a key that
     /// may be NULL means, and the guarantee.
     pub(crate) fn finish(&self, draft: Draft, wording: Wording<'_>) -> WriteDraft {
-        let Draft { columns, create, steps, mut warnings, weaker } = draft;
+        let Draft { columns, create, steps, mut warnings, notes, problems, weaker } = draft;
         let mut statements: Vec<_> = create.into_iter().map(plain).collect();
         statements.extend(self.plan.before.iter().map(|text| users(text)));
         statements.extend(steps);
@@ -291,7 +304,7 @@ impl<'a> Drafting<'a> {
                 (guarantee, because.to_owned())
             }
         };
-        WriteDraft { columns, statements, guarantee, because, warnings }
+        WriteDraft { columns, statements, guarantee, because, warnings, notes, problems }
     }
 }
 
@@ -473,23 +486,31 @@ mod tests {
     #[test]
     fn t44_a_key_decides_only_if_the_target_knows_it() {
         let keys = [key(&["a", "b"], false), key(&["c"], true), key(&[], true)];
+        let name = TableName::bare("t");
         for (mode, columns, hint) in [
             (WriteMode::Insert, &[][..], None),
             (WriteMode::Upsert, &["b", "a"], None),
             (WriteMode::Upsert, &["a"], Some("its keys: (a, b); partial")),
             (WriteMode::Ignore, &["c"], Some("cannot: (c), ()")),
-            (WriteMode::Replace, &[], Some("set `key`; its keys: (a, b)")),
+            (WriteMode::Replace, &[], Some("key = [\"...\"]; its keys: (a, b)")),
         ] {
             let plan = plan(mode, &["a", "b", "c"], columns);
-            let found = standard(&plan).check_key(&keys);
+            let found = standard(&plan).check_key(&name, &keys);
             match hint {
                 None => assert!(found.is_ok(), "{columns:?}"),
                 Some(hint) => assert!(found.unwrap_err().hint.unwrap().contains(hint), "{hint}"),
             }
         }
         let plan = plan(WriteMode::Upsert, &["a"], &["a"]);
-        let error = standard(&plan).check_key(&[]).unwrap_err();
-        assert!(error.hint.unwrap().starts_with("the target has no primary or unique key"));
+        let error = standard(&plan).check_key(&name, &[]).unwrap_err();
+        assert_eq!((&*error.code, error.key.as_deref()), ("PLAN-KEY", Some("key")));
+        assert_eq!(
+            error.hint.as_deref(),
+            Some(
+                "ALTER TABLE \"t\" ADD PRIMARY KEY (\"a\"); the target has no primary or unique key \
+                 that could decide"
+            )
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@
 //! | `write_database` | [`WriteDatabase`]: what one database does in its own way when writing |
 //! | `writer`, `run` | [`TableWriter`]: the verbs of a job; how far a run has come |
 //! | `receipt` | what tasks report to the job's commit: staged rows |
+//! | `trial`, `missing` | what of a job is tried without effect; which table was meant |
 //! | `leftover` | stage tables that killed runs have left |
 //! | `task` | one task's chunks: the state machine around a transaction |
 //! | `draft` | [`Drafting`]: a plan compared with its target |
@@ -58,6 +59,7 @@ mod key;
 mod leftover;
 #[cfg(test)]
 mod memory;
+mod missing;
 mod name;
 mod origin_column;
 mod pattern;
@@ -75,6 +77,7 @@ mod task;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+mod trial;
 mod write_database;
 mod writer;
 
@@ -104,5 +107,6 @@ pub(crate) use split::{decode_split, encode_split};
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
 #[cfg(feature = "tls")]
 pub use tls::{TlsMode, TlsSettings};
+pub use trial::TRYING;
 pub use write_database::{Access, Commit, Destination, Loader, Session, WriteDatabase};
 pub use writer::TableWriter;

@@ -398,6 +398,25 @@ impl WriteDatabase for Memory {
         }
     }
 
+    fn try_statement(&self, _session: &mut MemorySession, sql: &str, is_plain: bool) -> Result<()> {
+        match sql.split_whitespace().last() {
+            Some("gone") => Err(Error::not_found("no table `gone`")),
+            Some("wrong") => Err(Error::other("syntax error")),
+            Some("denied") if is_plain => Err(Error::denied("permission denied")),
+            _ => Ok(()),
+        }
+    }
+
+    fn count_rows(
+        &self,
+        _session: &mut MemorySession,
+        _table: &MemoryTable,
+        most: u64,
+    ) -> Result<Option<u64>> {
+        let rows = self.server().rows("t").unwrap_or_default().len() as u64;
+        Ok(Some(rows).filter(|rows| *rows <= most))
+    }
+
     fn lock(
         &self,
         session: &mut MemorySession,

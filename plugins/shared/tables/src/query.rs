@@ -28,7 +28,7 @@ pub struct Lexis {
 /// # Errors
 /// [`transload_plugin_api::ErrorKind::Options`] for an empty query and for a second statement.
 pub(crate) fn single_statement(query: &str, dialect: &dyn Dialect) -> Result<String> {
-    let refuse = |message: &str| Error::options(message).at("option `query`");
+    let refuse = |message: &str| Error::options(message).of_key("query");
     let (mut lexer, mut end, mut ended) = (Lexer { rest: query, lexis: dialect.lexis() }, 0, false);
     loop {
         match lexer.next() {
@@ -48,6 +48,57 @@ pub(crate) fn single_statement(query: &str, dialect: &dyn Dialect) -> Result<Str
         0 => Err(refuse("`query` is empty").hint("write a SELECT, or name a `table`")),
         _ => Ok(query[..end].to_owned()),
     }
+}
+
+/// The statements of a text, without what separates them.
+pub(crate) fn statements<'a>(text: &'a str, dialect: &dyn Dialect) -> Vec<&'a str> {
+    let mut lexer = Lexer { rest: text, lexis: dialect.lexis() };
+    // Where a statement began, and where its text ends.
+    let (mut found, mut open) = (Vec::new(), None);
+    loop {
+        let at = text.len() - lexer.rest.len();
+        match lexer.next() {
+            Token::Nothing => {}
+            Token::Text => {
+                let (begin, _) = open.unwrap_or((at, at));
+                open = Some((begin, text.len() - lexer.rest.len()));
+            }
+            // The body of a trigger or a procedure has semicolons of its own.
+            Token::Semicolon if open.is_some_and(|(begin, _)| has_body(&text[begin..])) => {}
+            Token::Semicolon => found.extend(open.take().map(|(from, to)| &text[from..to])),
+            Token::Unclosed => return vec![text],
+            Token::End => {
+                found.extend(open.take().map(|(from, to)| &text[from..to]));
+                return found;
+            }
+        }
+    }
+}
+
+/// Whether a statement may hold others.
+fn has_body(statement: &str) -> bool {
+    let mut words = statement.split_whitespace().map(str::to_ascii_uppercase);
+    words.next().as_deref() == Some("CREATE")
+        && words
+            .take(6)
+            .any(|word| matches!(word.as_str(), "TRIGGER" | "PROCEDURE" | "FUNCTION" | "EVENT"))
+}
+
+/// Whether a statement only reads or changes rows: it leaves every name and setting as it is, and
+/// can be explained.
+pub(crate) fn is_plain(statement: &str, dialect: &dyn Dialect) -> bool {
+    let mut lexer = Lexer { rest: statement, lexis: dialect.lexis() };
+    let first = loop {
+        let rest = lexer.rest;
+        match lexer.next() {
+            Token::Nothing => {}
+            Token::Text => break &rest[..rest.len() - lexer.rest.len()],
+            _ => return false,
+        }
+    };
+    const PLAIN: [&str; 8] =
+        ["SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "VALUES", "WITH"];
+    PLAIN.iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
 /// A part of a statement, as far as it matters here.
@@ -211,6 +262,29 @@ mod tests {
         ];
         for (query, kept) in of_postgres {
             assert_eq!(single_statement(query, &Standard).unwrap(), kept, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_into_statements() {
+        for (text, expected) in [
+            ("DELETE FROM t", &["DELETE FROM t"][..]),
+            ("a; b ;; -- c;\n d;", &["a", "b", "d"]),
+            ("INSERT INTO t VALUES (';')", &["INSERT INTO t VALUES (';')"]),
+            ("/* ; */ a", &["a"]),
+            ("CREATE TRIGGER x BEGIN a; END", &["CREATE TRIGGER x BEGIN a; END"]),
+            ("", &[]),
+        ] {
+            assert_eq!(statements(text, &Standard), expected, "{text}");
+        }
+        for (statement, plain) in [
+            ("/* a */ delete from t", true),
+            ("WITH a AS (SELECT 1) SELECT", true),
+            ("CREATE TABLE t (a int)", false),
+            ("SET x = 1", false),
+            ("-- nothing", false),
+        ] {
+            assert_eq!(is_plain(statement, &Standard), plain, "{statement}");
         }
     }
 

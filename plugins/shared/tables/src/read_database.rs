@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Column, Finding, Key, ReadTask, Result, SplitAbility, TableInfo};
 
-use crate::{Dialect, KeySplit, KeyValue, Relation, Source};
+use crate::{Dialect, KeySplit, KeyValue, Relation, Source, TableName};
 
 /// One database that tables are read from. Shared by the readers of all tables of a job and by the
 /// threads of all tasks.
@@ -50,6 +50,21 @@ pub trait ReadDatabase: Send + Sync + 'static {
         session: &mut Self::Session,
         relation: &Relation,
     ) -> Result<Description<Self::Column, Self::Table>>;
+
+    /// Looks at a SELECT without running it: its text, the names in it, and the right to read them
+    /// as far as the database tells without running it.
+    ///
+    /// # Errors
+    /// What the database refuses, of kind [`ErrorKind::Denied`](transload_plugin_api::ErrorKind::Denied)
+    /// where a right is missing.
+    fn try_select(&self, session: &mut Self::Session, sql: &str) -> Result<()>;
+
+    /// The statement by which an owner lets this login read a table; `None` where there are no
+    /// logins.
+    ///
+    /// # Errors
+    /// Those of a look-up.
+    fn grant(&self, session: &mut Self::Session, name: &TableName) -> Result<Option<String>>;
 
     /// The column as it is read if `wanted` is asked for: in the wanted type where that has the
     /// same outcome for every value as reading it in its own type and converting, else in its own.

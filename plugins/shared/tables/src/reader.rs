@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, Error, Finding, Position, ReadTask, Reader, Result, SourceSchema, Split, SplitRequest,
-    TableInfo,
+    Column, Error, ErrorKind, Finding, Position, ReadTask, Reader, Result, SourceSchema, Split,
+    SplitRequest, TableInfo,
 };
 
 use crate::{
     Description, Division, KeySplit, ReadDatabase, Relation, ScanRequest, Snapshot, Source,
-    decode_split, encode_split, known_columns, query::single_statement, sharded::Shard,
+    decode_split, encode_split, known_columns,
+    missing::{hidden_table, missing_table},
+    query::single_statement,
+    sharded::Shard,
+    trial::{self, OrGrant as _},
 };
 
 /// Reads one table or query of a database.
@@ -56,8 +60,34 @@ impl<D: ReadDatabase> TableReader<D> {
 
     /// The source as the database describes it now.
     fn described(&self) -> Result<Description<D::Column, D::Table>> {
-        let relation = self.source.relation()?;
-        self.database.describe(&mut self.database.connect()?, relation)
+        self.described_in(&mut self.database.connect()?)
+    }
+
+    fn described_in(&self, session: &mut D::Session) -> Result<Description<D::Column, D::Table>> {
+        let described = self.database.describe(session, self.source.relation()?);
+        described.or_else(|error| Err(self.explained(session, error)?))
+    }
+
+    /// Why a source cannot be described: which table was meant, or which right is missing.
+    fn explained(&self, session: &mut D::Session, error: Error) -> Result<Error> {
+        let Relation::Table(name) = self.source.relation()? else {
+            return Ok(error.of_key(&self.source.key));
+        };
+        let explained = match error.kind {
+            ErrorKind::NotFound => {
+                let tables = self.database.tables(session)?;
+                let select = format!("SELECT 1 FROM {}", D::DIALECT.quoted_table(name));
+                match self.database.try_select(session, &select) {
+                    Err(denied) if denied.kind == ErrorKind::Denied => {
+                        let grant = self.database.grant(session, name)?;
+                        hidden_table(name, &tables, grant.as_deref())
+                    }
+                    _ => missing_table(D::DIALECT, name, &tables),
+                }
+            }
+            _ => error.or_grant(&*self.database, session, &self.source)?,
+        };
+        Ok(explained.of_key(&self.source.key))
     }
 
     fn find<'a>(&self, own: &'a [D::Column], name: &str) -> Result<&'a D::Column> {
@@ -99,10 +129,13 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
     }
 
     fn schema(&self) -> Result<SourceSchema> {
-        let Description { columns, keys, mut notes, warnings, .. } = self.described()?;
+        let mut session = self.database.connect()?;
+        let Description { columns, keys, mut notes, warnings, .. } =
+            self.described_in(&mut session)?;
+        let problems = trial::reading(&*self.database, &mut session, &self.source)?;
         notes.extend(self.is_undivided.then(|| UNDIVIDED.to_owned()));
         let columns = columns.iter().map(|column| column.as_ref().clone()).collect();
-        Ok(SourceSchema { columns, keys, notes, warnings, ..SourceSchema::default() })
+        Ok(SourceSchema { columns, keys, notes, warnings, problems, ..SourceSchema::default() })
     }
 
     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {

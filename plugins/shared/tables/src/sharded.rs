@@ -157,7 +157,7 @@ impl<R: Shard> Reader for ShardedReader<R> {
             if let Some(taken) = columns.iter().find(|it| it.name.eq_ignore_ascii_case(origin)) {
                 let message = format!("table `{name}` has a column `{}` already", taken.name);
                 return Err(Error::options(message)
-                    .at("option `origin_column`")
+                    .of_key("origin_column")
                     .hint("choose a name that no column has"));
             }
             columns.push(self.origin_column(origin, &LogicalType::TEXT));
@@ -174,6 +174,7 @@ impl<R: Shard> Reader for ShardedReader<R> {
             columns,
             notes,
             warnings: schema.warnings,
+            problems: schema.problems,
             ..SourceSchema::default()
         })
     }
@@ -443,7 +444,7 @@ mod tests {
         let error = reader(twice, None).schema().unwrap_err();
         assert_eq!(error.message, "`a` and `s.a` are the same table");
         let error = three(Some("K")).schema().unwrap_err();
-        assert_eq!(error.place.as_deref(), Some("option `origin_column`"));
+        assert_eq!(error.key.as_deref(), Some("origin_column"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Source {
     pub(crate) relation: Option<Relation>,
+    /// The key of the job that names it: `table`, `tables[1]` or `query`.
+    pub(crate) key: String,
     /// The job's own condition on a table's rows, as SQL.
     pub filter: Option<String>,
     /// The column by whose ranges the rows are divided.
@@ -83,16 +85,20 @@ impl Sources {
     ) -> Result<Self> {
         let raw: RawSource = options.parse(&source_specs(""))?;
         let origin_column = raw.origin_column.clone();
-        let source = |relation: Option<Relation>, is_shard: bool| Source {
+        let source = |relation: Option<Relation>, key: &str, is_shard: bool| Source {
             relation,
+            key: key.to_owned(),
             filter: raw.filter.clone(),
             split_key: raw.split_key.clone(),
             is_stable: false,
             is_shard,
         };
-        let (key, texts) = match (&raw.table, raw.tables.is_empty(), &raw.query) {
-            (Some(table), true, None) => ("table", vec![table]),
-            (None, false, None) => ("tables", raw.tables.iter().collect()),
+        let texts = match (&raw.table, raw.tables.is_empty(), &raw.query) {
+            (Some(table), true, None) => vec![("table".to_owned(), table)],
+            (None, false, None) => {
+                let key = |(index, text)| (format!("tables[{index}]"), text);
+                raw.tables.iter().enumerate().map(key).collect()
+            }
             (None, true, Some(query)) => {
                 for (key, given) in
                     [("where", raw.filter.is_some()), ("origin_column", origin_column.is_some())]
@@ -101,31 +107,35 @@ impl Sources {
                         return Err(with_table_only(key, "put it into the query"));
                     }
                 }
-                let query = source(Some(Relation::Query(query.clone())), false);
+                let query = source(Some(Relation::Query(query.clone())), "query", false);
                 return Ok(Self { tables: vec![("query".to_owned(), query)], origin_column });
             }
             (None, true, None) => {
                 return Ok(Self {
-                    tables: vec![(String::new(), source(None, false))],
+                    tables: vec![(String::new(), source(None, "table", false))],
                     origin_column,
                 });
             }
             _ => {
-                return Err(refuse("`table`, `tables` and `query` exclude each other").hint(ONE_OF));
+                let message = "`table`, `tables` and `query` exclude each other";
+                let given = if raw.query.is_some() { "query" } else { "tables" };
+                return Err(refuse(message).of_key(given).hint(ONE_OF));
             }
         };
-        let place = |error: Error| error.at(format!("option `{key}`"));
-        let mut names = Vec::new();
-        for text in texts {
-            names.extend(expand(text).map_err(place)?);
-        }
-        if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
-            return Err(place(refuse(&format!("table `{}` is named twice", names[twice]))));
+        let mut names: Vec<(String, TableName)> = Vec::new();
+        for (key, text) in texts {
+            for name in expand(text).map_err(|error| error.of_key(&key))? {
+                if names.iter().any(|(_, other)| *other == name) {
+                    return Err(refuse(&format!("table `{name}` is named twice")).of_key(key));
+                }
+                names.push((key.clone(), name));
+            }
         }
         let is_shard = names.len() > 1;
-        let one = |name: TableName| {
+        let one = |(key, name): (String, TableName)| {
             let written = name.to_string();
-            Ok((written, source(Some(Relation::Table(resolve(name).map_err(place)?)), is_shard)))
+            let name = resolve(name).map_err(|error| error.of_key(&key))?;
+            Ok((written, source(Some(Relation::Table(name)), &key, is_shard)))
         };
         let tables = names.into_iter().map(one).collect::<Result<_>>()?;
         Ok(Self { tables, origin_column })
@@ -178,7 +188,7 @@ impl Sources {
 }
 
 fn with_table_only(key: &str, hint: &str) -> Error {
-    refuse(&format!("`{key}` goes with `table`, not with `query`")).hint(hint)
+    refuse(&format!("`{key}` goes with `table`, not with `query`")).of_key(key).hint(hint)
 }
 
 fn refuse(message: &str) -> Error {
@@ -234,7 +244,7 @@ impl TargetTable {
     ) -> Result<Self> {
         let raw: RawTarget = options.parse(&target_specs())?;
         let named = raw.table.map(|table| resolve(table.parse()?));
-        let named = named.transpose().map_err(|error| error.at("option `table`"))?;
+        let named = named.transpose().map_err(|error| error.of_key("table"))?;
         Ok(Self(named))
     }
 
@@ -248,7 +258,9 @@ impl TargetTable {
     /// # Errors
     /// [`transload_plugin_api::ErrorKind::Options`] if none is named.
     pub fn table(&self) -> Result<&TableName> {
-        self.named().ok_or_else(|| refuse("`table` is not given").hint("name the table to write"))
+        self.named().ok_or_else(|| {
+            refuse("`table` is not given").of_key("table").hint("name the table to write")
+        })
     }
 }
 
@@ -322,6 +334,6 @@ mod tests {
         assert!(target.named().is_none());
         assert_eq!(target.table().unwrap_err().kind, ErrorKind::Options);
         let target = TargetTable::parse(&Options::from_pairs([("table", "a.b.c")]), Ok);
-        assert_eq!(target.unwrap_err().place.as_deref(), Some("option `table`"));
+        assert_eq!(target.unwrap_err().key.as_deref(), Some("table"));
     }
 }

@@ -102,6 +102,26 @@ pub trait WriteDatabase: Send + Sync + 'static {
         target: Option<&Self::Table>,
     ) -> Result<Draft>;
 
+    /// Looks at a statement of the job without running it. `is_plain`: it only reads or changes rows,
+    /// so that it can be explained; of others often no more than the text is looked at.
+    ///
+    /// # Errors
+    /// What the database refuses: of kind `NotFound` or `Schema` where it names what is not there,
+    /// `Denied` where a right is missing.
+    fn try_statement(&self, session: &mut Self::Session, sql: &str, is_plain: bool) -> Result<()>;
+
+    /// How many rows a table holds, counted up to `most`; `None` where it is no table, where that
+    /// takes a right that the login lacks, and for more.
+    ///
+    /// # Errors
+    /// Those of the query.
+    fn count_rows(
+        &self,
+        session: &mut Self::Session,
+        table: &Self::Table,
+        most: u64,
+    ) -> Result<Option<u64>>;
+
     /// Locks the target for a run, until the session ends: shared by runs that add rows, exclusive
     /// for one that replaces them all (`overwrite`). The table exists. Waits for another holder for
     /// as long as `patience`.

@@ -14,14 +14,19 @@ use crate::{
     Access, Commit, Destination, Draft, Drafting, Session, TableName, TargetTable, WriteDatabase,
     draft::converges,
     leftover,
+    missing::missing_table,
     receipt::staged_rows,
     run::{JobSession, Run, RunState},
     task::ChunkTask,
+    trial,
 };
 
 /// How long a run waits for the lock on its target: as long as a session that has ended takes to
 /// let go of it.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Up to this many rows of the target are counted, which takes a moment; beyond it the estimate of the database
+/// is told.
+const COUNTED: u64 = 100_000;
 /// How long for the lock of a session of its own that was lost.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a lost publication is looked for.
@@ -58,6 +63,18 @@ impl<D: WriteDatabase> TableWriter<D> {
         drafting.check_names()?;
         let target = self.database.find_table(session, name)?;
         self.database.draft(session, drafting, name, target.as_ref())
+    }
+
+    /// Which table was meant, if it is the table that is missing.
+    fn explained(&self, session: &mut D::Session, error: Error) -> Result<Error> {
+        if error.code != code::TABLE_MISSING {
+            return Ok(error);
+        }
+        let tables = self.database.tables(session)?;
+        let meant = missing_table(D::DIALECT, self.target.table()?, &tables);
+        let listed = meant.hint.iter().filter(|_| !tables.is_empty());
+        let hint = listed.chain(&error.hint).cloned().collect::<Vec<_>>();
+        Ok(Error { hint: Some(hint.join("; ")), ..meant }.of_key("table"))
     }
 
     /// The stage tables that other runs have left beside the target.
@@ -273,6 +290,11 @@ impl<D: WriteDatabase> TableWriter<D> {
     }
 }
 
+/// Whether nothing more can be asked: the server is gone, or the job is stopped.
+fn is_over(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Connection | ErrorKind::Cancelled)
+}
+
 /// The error of a step behind the last row. A stop signal stays one.
 fn behind_the_rows(error: Error, plan: &WritePlan) -> Error {
     let hint = match converges(plan) || plan.mode == WriteMode::Overwrite {
@@ -303,13 +325,40 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
         let name = self.target.table()?;
         let mut session = self.database.connect(Access::Look)?;
         let found = self.database.find_table(&mut session, name)?;
-        let missing = || TargetInfo { name: D::DIALECT.shown(name), ..TargetInfo::default() };
-        Ok(found.map_or_else(missing, Into::into))
+        let Some(table) = found else {
+            return Ok(TargetInfo { name: D::DIALECT.shown(name), ..TargetInfo::default() });
+        };
+        let counted = self.database.count_rows(&mut session, &table, COUNTED)?;
+        let mut info: TargetInfo = table.into();
+        if counted.is_some() {
+            (info.rows, info.is_counted) = (counted, true);
+        }
+        Ok(info)
     }
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         let mut session = self.database.connect(Access::Look)?;
-        let mut draft = self.drafted(&mut session, plan)?;
+        let drafted = self.drafted(&mut session, plan);
+        let mut is_new = matches!(&drafted, Ok(draft) if draft.create.is_some());
+        let mut refused = None;
+        let mut draft = match drafted {
+            Ok(draft) => draft,
+            Err(error) if is_over(&error) => return Err(error),
+            Err(error) => {
+                is_new |= error.kind == ErrorKind::NotFound;
+                refused = Some(self.explained(&mut session, error)?);
+                Draft { columns: plan.columns.clone(), ..Draft::default() }
+            }
+        };
+        let tried = trial::statements(&*self.database, &mut session, plan, is_new)?;
+        draft.problems.splice(0..0, refused);
+        draft.problems.extend(tried.problems);
+        draft.notes.extend(tried.notes);
+        match draft.problems.len() {
+            0 => {}
+            1 => return Err(draft.problems.remove(0)),
+            _ => return Ok(Drafting { dialect: D::DIALECT, plan }.finish(draft, D::WORDING)),
+        }
         let left = self.left_over(&mut session, plan)?;
         draft.warnings.extend(leftover::warning(D::DIALECT, &left, D::SWEEPS));
         Ok(Drafting { dialect: D::DIALECT, plan }.finish(draft, D::WORDING))
@@ -323,6 +372,9 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
         let name = self.target.table()?;
         // Refused before a database file, a table or a lock is made.
         let draft = self.drafted(&mut self.database.connect(Access::Look)?, plan)?;
+        if let Some(problem) = draft.problems.into_iter().next() {
+            return Err(problem);
+        }
         let session = &mut self.session(&mut run)?.session;
         if let Some(create) = &draft.create {
             session.run("create the table", create)?;

@@ -419,6 +419,7 @@ impl Writer for FilesWriter {
             guarantee,
             because,
             warnings: self.warnings(&*store, plan, &before)?,
+            ..WriteDraft::default()
         })
     }
 

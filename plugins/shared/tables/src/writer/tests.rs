@@ -460,3 +460,65 @@ fn stages_of_dead_runs_are_swept_by_the_next_overwrite_and_named_before() {
         assert_eq!(stages.iter().filter(left).count(), expected, "{mode:?}");
     }
 }
+
+/// What can be known about the job's statements is known before the run, all at once, each at its
+/// key; what cannot is said.
+#[test]
+fn statements_are_tried_before_the_run() {
+    let memory = Memory::with_table();
+    let mut plan = plan("r", WriteMode::Insert);
+    plan.before = ["DELETE FROM gone", "SELECT wrong", "CREATE TABLE x", "DELETE FROM gone"]
+        .map(str::to_owned)
+        .to_vec();
+    plan.after = vec!["SELECT 1; UPDATE t denied".to_owned()];
+    let draft = writer(&memory).draft(&plan).unwrap();
+    let problems: Vec<_> = draft
+        .problems
+        .iter()
+        .map(|problem| (problem.key.as_deref().unwrap(), problem.message.as_str()))
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            ("before[0]", "`before` statement 1: no table `gone`"),
+            ("before[1]", "`before` statement 2: syntax error"),
+            ("after[0]", "`after` statement 1: permission denied"),
+        ]
+    );
+    assert_eq!(draft.problems[1].kind, ErrorKind::Options, "the job is wrong");
+    assert_eq!(
+        draft.notes,
+        [
+            "not tried: `before` statement 3, of which only the syntax was looked at",
+            "not tried: `before` statement 4, which may need what `before` statement 3 does: no \
+             table `gone`",
+        ]
+    );
+    assert_eq!(memory.server().rows("t"), Some(Vec::new()), "nothing was run");
+}
+
+#[test]
+fn a_missing_table_and_wrong_statements_are_told_together() {
+    let mut plan = plan("r", WriteMode::Insert);
+    plan.before = vec!["SELECT wrong".to_owned(), "DELETE FROM gone".to_owned()];
+    let draft = writer(&Memory::default()).draft(&plan).unwrap();
+    let keys: Vec<_> = draft.problems.iter().map(|problem| problem.key.as_deref()).collect();
+    assert_eq!(keys, [Some("table"), Some("before[0]")], "{:?}", draft.problems);
+    assert_eq!(draft.problems[0].code, code::TABLE_MISSING);
+    assert!(
+        draft.notes[0].contains("may need the table that the run creates"),
+        "{:?}",
+        draft.notes
+    );
+}
+
+#[test]
+fn the_rows_of_a_target_are_counted_as_long_as_they_are_few() {
+    let memory = Memory::with_table();
+    memory.server().tables.insert("t".to_owned(), vec![(0, 1), (0, 2)]);
+    let found = writer(&memory).inspect().unwrap();
+    assert_eq!((found.rows, found.is_counted), (Some(2), true));
+    memory.server().tables.insert("t".to_owned(), vec![(0, 1); COUNTED as usize + 1]);
+    let found = writer(&memory).inspect().unwrap();
+    assert_eq!((found.rows, found.is_counted), (None, false), "an estimate, if there is one");
+}

@@ -1,8 +1,17 @@
-//! Suggests the most similar name, for messages about an unknown one.
+//! Suggests the most similar name, for messages about an unknown one: the same rule for keys,
+//! plugins, columns and tables.
 
 /// The name that was most likely meant: case, `_` and `-` are ignored, and at most a third of the
 /// letters may differ; otherwise the only name that begins with `name`.
-pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::nearest::nearest;
+///
+/// assert_eq!(nearest("custmers", ["orders", "customers"]), Some("customers"));
+/// assert_eq!(nearest("payments", ["orders", "customers"]), None);
+/// ```
+pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
     let wanted = plain(name);
     let limit = (wanted.chars().count() / 3).max(1);
@@ -18,11 +27,16 @@ pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
 }
 
 /// A hint: the nearest name, otherwise `lead` and all names.
-pub(crate) fn advice<'a>(
-    wrong: &str,
-    names: impl Iterator<Item = &'a str> + Clone,
-    lead: &str,
-) -> String {
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::nearest::advice;
+///
+/// let names = ["id", "amount"].into_iter();
+/// assert_eq!(advice("amont", names.clone(), "it has"), "did you mean `amount`?");
+/// assert_eq!(advice("x", names, "it has"), "it has `id`, `amount`");
+/// ```
+pub fn advice<'a>(wrong: &str, names: impl Iterator<Item = &'a str> + Clone, lead: &str) -> String {
     if let Some(name) = nearest(wrong, names.clone()) {
         return format!("did you mean `{name}`?");
     }
