@@ -119,9 +119,9 @@ fn a_plan_tells_types_and_verdicts() {
     workplace.put("job.toml", INTO_SQLITE.replace("plugin = \"file\"\npath = \"in.csv\"", &reader));
     let plan = workplace.run(&["plan", "job.toml"]);
     for (column, expected) in [
-        ("id int64", "id int16"),
+        ("id int64", "id SMALLINT"),
         ("id int64", "checked"),
-        ("price decimal(8,2)", "price decimal(10,2)"),
+        ("price decimal(8,2)", "price DECIMAL(10,2)"),
         ("price decimal(8,2)", "widening"),
     ] {
         let line = plan.exits(0).stdout.lines().find(|line| line.trim().starts_with(column));

@@ -100,3 +100,61 @@ impl Places {
         paths.find(|path| self.0.contains_key(path)).or_else(|| Some(origin.role.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use transload_plugin_api::{Error as PluginError, ErrorOrigin};
+
+    use super::*;
+    use crate::{Exit, job::document::Document};
+
+    const JOB: &str =
+        "[reader]\ntable = \"t\"\n[writer]\nbefore = [\"a\",\n  \"b\"]\n[map]\na = \"b\"\n";
+
+    fn places() -> Places {
+        let parse = |path: &str, text: &str| Document::parse(Path::new(path), text.to_owned());
+        let job = parse("job.toml", JOB).unwrap();
+        let mut places = Places::of(&job.root, &Location::whole("job.toml"));
+        let connection = parse("connections.toml", "[shop]\nhost = \"h\"\npassword = 1\n").unwrap();
+        let shop = connection.root.get("shop").and_then(Entry::table).unwrap();
+        places.add_connection("reader", &shop.0);
+        places
+    }
+
+    #[test]
+    fn a_key_that_is_left_out_is_shown_at_its_section() {
+        for (key, place) in [
+            ("reader.table", "job.toml:2:9"),
+            ("reader.host", "connections.toml:2:8"),
+            ("reader.split_key", "job.toml:1:2"),
+            ("writer.before[1]", "job.toml:5:3"),
+            ("writer.before[7]", "job.toml:4:10"),
+            ("map.a", "job.toml:7:5"),
+            ("dirty.max_rows", "job.toml"),
+        ] {
+            let error = places().locate(Error::new(Exit::Usage, "m").of_key(key));
+            assert_eq!(error.error.place.as_deref(), Some(place), "{key}");
+        }
+        let error = places().locate(Error::new(Exit::Usage, "m"));
+        assert_eq!(error.error.place, None, "about no key");
+    }
+
+    #[test]
+    fn errors_of_plugins_are_about_options_of_their_side() {
+        let of = |error: PluginError| {
+            let (plugin, verb) = ("p".to_owned(), "schema".to_owned());
+            let origin = Some(Box::new(ErrorOrigin { plugin, role: "reader".to_owned(), verb }));
+            let error = places().locate(PluginError { origin, ..error }.into());
+            error.error.place.unwrap_or_default()
+        };
+        assert_eq!(of(PluginError::not_found("m").of_key("table")), "job.toml:2:9");
+        assert_eq!(of(PluginError::denied("m").at("p").of_key("table")), "job.toml:2:9: p");
+        // A secret that is not there stands where it is named.
+        assert_eq!(of(PluginError::options("m").of_key("password")), "connections.toml:3:12");
+        assert_eq!(of(PluginError::options("no `x` with `table`")), "job.toml:2:9", "as it says");
+        assert_eq!(of(PluginError::options("m")), "job.toml:1:2", "somewhere in there");
+        assert_eq!(of(PluginError::data("a `table`")), "", "about rows, not options");
+    }
+}

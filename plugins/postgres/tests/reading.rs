@@ -538,7 +538,7 @@ fn t52_shards_that_differ_or_are_missing_are_named() {
         (&["orders_0", "odd"][..], ErrorKind::Schema, "table `odd`: column `id` is `int32`"),
         (&["orders_[0-1]", "less"], ErrorKind::Schema, "table `less`: there is no column `s`"),
         (&["less", "orders_1"], ErrorKind::Schema, "table `orders_1`: column `s` is not in"),
-        (&["orders_[0-2]"], ErrorKind::NotFound, "there is no table `orders_2`"),
+        (&["orders_[0-2]"], ErrorKind::NotFound, "no table `orders_2`"),
         (&["orders_0", "public.orders_0"], ErrorKind::Options, "are the same table"),
     ] {
         let error = sharded(&fixture, tables, &[]).schema().unwrap_err();

@@ -428,7 +428,7 @@ fn t52_shards_that_differ_or_are_missing_are_named() {
         (&["orders_00", "odd"][..], ErrorKind::Schema, "table `odd`: column `s` is `int64`"),
         (&["orders_[00-02]", "less"], ErrorKind::Schema, "table `less`: there is no column `s`"),
         (&["less", "orders_02"], ErrorKind::Schema, "table `orders_02`: column `s` is not in"),
-        (&["orders_[00-03]"], ErrorKind::NotFound, "there is no table `orders_03`"),
+        (&["orders_[00-03]"], ErrorKind::NotFound, "no table `orders_03`"),
         (&["orders_00", "main.Orders_00"], ErrorKind::Options, "are the same table"),
     ] {
         let mut options = fixture.options(&[]);
