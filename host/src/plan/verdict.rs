@@ -93,10 +93,15 @@ pub(super) fn judge(
         )
     };
     let list: Vec<_> = impossible.iter().map(words).collect();
+    let is_declared = job.reader.options.schema.iter().any(|it| it.name == first.source.name);
+    let key = match is_declared {
+        true => format!("reader.schema.{}", first.source.name),
+        false => key_of(job, &first.source.name, &first.target.name, "writer"),
+    };
     let message = format!("no value can be converted from {}", list.join(", nor from "));
     Err(Error::new(Exit::Schema, message)
         .code(code::PLAN_TYPE)
-        .of_key(key_of(job, &first.source.name, &first.target.name, "writer"))
+        .of_key(key)
         .hint("leave the column out with `columns`, or change the target's type"))
 }
 
@@ -119,9 +124,9 @@ fn mapping(pair: &Pair, made: &Column, target: &Column, parses_text: bool) -> Ma
     if made.nullable && !target.nullable {
         checks.push("not NULL".to_owned());
     }
-    let values = if checks.is_empty() { Verdict::Lossless } else { Verdict::Checked };
+    let types = reading.max(writing);
     Mapping {
-        verdict: reading.max(writing).max(values),
+        verdict: if checks.is_empty() { types } else { types.max(Verdict::Checked) },
         declared: pair.source.logical.clone(),
         source: made.clone(),
         target: target.clone(),
