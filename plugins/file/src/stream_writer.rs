@@ -86,6 +86,7 @@ impl Writer for StreamWriter {
                  refused, unless `[channel] parallelism = 1`"
                     .to_owned(),
             ],
+            ..WriteDraft::default()
         })
     }
 
