@@ -148,10 +148,12 @@ fn refused(
             Some(dirty(row, Some(columns[at].name.clone()), "null", reason))
         }
         Err((at, Refusal { code, reason })) => {
-            let Column { name, native, .. } = &columns[at];
+            let Column { name, native, logical, .. } = &columns[at];
+            // A column that the run has created is known by its logical type.
+            let expected = if native.is_empty() { logical.to_string() } else { native.clone() };
             let value = cells[at].text(row);
             let found = shorten(value.as_bytes(), SHOWN);
-            let reason = format!("expected {native}, found `{found}`: {reason}");
+            let reason = format!("expected {expected}, found `{found}`: {reason}");
             let value = Some(value);
             Some(DirtyRow { value, ..dirty(row, Some(name.clone()), code, reason) })
         }

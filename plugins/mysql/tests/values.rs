@@ -185,3 +185,33 @@ fn t35_own_types_come_in_their_own_form() {
     assert_eq!(cell(read.column(1), 0), "0x00112233445566778899AABBCCDDEEFF");
     assert_eq!(cell(read.column(2), 0), "\"::1\"");
 }
+
+#[test]
+fn refusals_name_the_type_and_the_value() {
+    for (native, logical, values, reason) in [
+        (
+            "VARCHAR(2)",
+            "text(2)",
+            texts(["abc"]),
+            "expected varchar(2), found `abc`: the text has 3 characters",
+        ),
+        (
+            "ENUM('a')",
+            "text",
+            texts(["b"]),
+            "expected enum('a'), found `b`: it is not one of the labels",
+        ),
+        (
+            "DATETIME(3)",
+            "timestamp(3)",
+            moments(&[1]),
+            "expected datetime(3), found `1970-01-01 00:00:00.000001`: it keeps 3 digits of a second",
+        ),
+    ] {
+        by_either_way(&Server::mariadb(), native, logical, &values, |_, written| {
+            let dirty = &written.dirty[0];
+            assert_eq!((dirty.column.as_deref(), dirty.reason.as_str()), (Some("v"), reason));
+            assert!(reason.contains(dirty.value.as_deref().unwrap()), "{dirty:?}");
+        });
+    }
+}
