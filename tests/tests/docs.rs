@@ -60,6 +60,25 @@ fn every_document_is_tested() {
     }
 }
 
+/// Scripts that are shown and not run are valid.
+#[test]
+fn scripts_in_the_documents_are_valid() {
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap_or_default(); // `decisions` is a folder
+        for block in text.split("\n```sh").skip(1) {
+            let script = block.split_once('\n').unwrap().1.split("\n```").next().unwrap();
+            let mut command = std::process::Command::new("sh");
+            let output = command.args(["-n", "-c", script]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{}: {said}{script}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 8, "only {count} scripts");
+}
+
 /// The package has what its user installs besides the program.
 #[test]
 fn the_package_has_manual_pages_and_completions() {
