@@ -226,6 +226,12 @@ impl WriteModeSpec {
     ) -> Self {
         Self { mode, needs, conflict, guarantee, doc: doc.to_owned() }
     }
+
+    /// An insert that needs no key and finds no conflicts, and whose rerun adds the rows again.
+    pub fn insert(doc: &str) -> Self {
+        let (mode, needs) = (WriteMode::Insert, KeyNeed::Nothing);
+        Self::new(mode, needs, ConflictEffect::None, Guarantee::AtLeastOnce, doc)
+    }
 }
 
 /// Which key a write mode needs in the target.

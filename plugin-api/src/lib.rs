@@ -15,6 +15,7 @@
 //! | `units` | sizes and durations as job files write them |
 //! | `logical` | [`LogicalType`] and [`Column`]: the types that travel |
 //! | `reader` | [`Reader`] and [`ReadTask`]: schema, splits, batches with positions |
+//! | `dirty` | [`DirtyRow`]: a row that one side refuses, and why |
 //! | `writer` | [`Writer`] and [`WriteTask`]: inspect, chunks, commit, abort |
 //! | `count` | [`Count`]: what either side has counted of its store |
 //! | `host` | [`Host`]: what the host provides to a plugin |
@@ -33,63 +34,16 @@
 //! differs in its store, not in its shape.
 //!
 //! ```
-//! use std::{collections::HashSet, sync::{Arc, Mutex}};
+//! use std::sync::{Arc, Mutex};
 //!
-//! use arrow_array::{RecordBatch, RecordBatchOptions, Int64Array, cast::AsArray, types::Int64Type};
-//! use transload_plugin_api::{
-//!     Cancel, ChunkOutcome, Column, ConflictEffect, Counters, Descriptor, DirtyRow, Error, Finding,
-//!     Guarantee, Host, KeyNeed, LogicalType, OptionKind, OptionSpec, Options, Origin, Plugin,
-//!     Position, ReadBatch, ReadTask, Reader, ReaderDescriptor, Receipt, Result, SourceSchema, Split,
-//!     SplitAbility, SplitRequest, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft,
-//!     WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor, Written,
-//!     export_plugin, schema_of,
-//! };
+//! use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
+//! use transload_plugin_api::*;
 //!
 //! struct Numbers;
 //! export_plugin!(Numbers);
 //!
-//! impl Plugin for Numbers {
-//!     fn descriptor(&self) -> Descriptor {
-//!         let types = vec![TypeSupport::new("int64", &["number"])];
-//!         let insert = WriteModeSpec::new(
-//!             WriteMode::Insert,
-//!             KeyNeed::Nothing,
-//!             ConflictEffect::None,
-//!             Guarantee::AtLeastOnce,
-//!             "adds numbers",
-//!         );
-//!         Descriptor {
-//!             name: "numbers".to_owned(),
-//!             version: env!("CARGO_PKG_VERSION").to_owned(),
-//!             summary: "lines of numbers".to_owned(),
-//!             reader: Some(ReaderDescriptor {
-//!                 options: reader_specs(),
-//!                 types: types.clone(),
-//!                 ability: SplitAbility::Seekable,
-//!                 parses_text: false,
-//!             }),
-//!             writer: Some(WriterDescriptor {
-//!                 types,
-//!                 modes: vec![insert],
-//!                 ..WriterDescriptor::default()
-//!             }),
-//!             ..Descriptor::default()
-//!         }
-//!     }
-//!
-//!     fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
-//!         let ReaderOptions { lines, batch_rows } = options.parse(&reader_specs())?;
-//!         let lines = lines.lines().map(str::to_owned).collect();
-//!         Ok(Box::new(Lines { lines, batch_rows, cancel: host.cancel().clone() }))
-//!     }
-//!
-//!     fn writer(&self, _options: Options, _host: Host) -> Result<Box<dyn Writer>> {
-//!         Ok(Box::new(Memory))
-//!     }
-//! }
-//!
 //! /// Options are stated here alone: kinds, bounds, units, defaults.
-//! fn reader_specs() -> Vec<OptionSpec> {
+//! fn options() -> Vec<OptionSpec> {
 //!     let rows = OptionKind::Integer { min: 1, max: 100_000 };
 //!     vec![
 //!         OptionSpec::new("lines", OptionKind::Text, "The numbers, one per line").required(),
@@ -97,8 +51,8 @@
 //!     ]
 //! }
 //!
-//! #[derive(serde::Deserialize)]
-//! struct ReaderOptions {
+//! #[derive(Clone, serde::Deserialize)]
+//! struct Lines {
 //!     lines: String,
 //!     batch_rows: usize,
 //! }
@@ -108,55 +62,52 @@
 //!     Column { native: "number".to_owned(), ..Column::new("number", LogicalType::Int64, false) }
 //! }
 //!
-//! // ------------------------------------------------------------------------------------ reading
-//!
-//! #[derive(Clone)]
-//! struct Lines {
-//!     lines: Arc<[String]>,
-//!     batch_rows: usize,
-//!     cancel: Cancel,
+//! impl Plugin for Numbers {
+//!     fn descriptor(&self) -> Descriptor {
+//!         let types = vec![TypeSupport::new("int64", &["number"])];
+//!         let (ability, parses_text) = (SplitAbility::Seekable, false);
+//!         let modes = vec![WriteModeSpec::insert("adds numbers")];
+//!         Descriptor {
+//!             name: "numbers".to_owned(),
+//!             version: env!("CARGO_PKG_VERSION").to_owned(),
+//!             summary: "lines of numbers".to_owned(),
+//!             reader: Some(ReaderDescriptor {
+//!                 options: options(),
+//!                 types: types.clone(),
+//!                 ability,
+//!                 parses_text,
+//!             }),
+//!             writer: Some(WriterDescriptor { types, modes, ..WriterDescriptor::default() }),
+//!             ..Descriptor::default()
+//!         }
+//!     }
+//!     fn reader(&self, given: Options, _: Host) -> Result<Box<dyn Reader>> {
+//!         Ok(Box::new(given.parse::<Lines>(&options())?))
+//!     }
+//!     fn writer(&self, _: Options, _: Host) -> Result<Box<dyn Writer>> {
+//!         Ok(Box::new(Memory))
+//!     }
 //! }
 //!
+//! // ------------------------------------------------------------------------------------ reading
+//!
 //! impl Reader for Lines {
-//!     fn check(&self) -> Result<Vec<Finding>> {
-//!         let detail = format!("{} lines", self.lines.len());
-//!         Ok(vec![Finding { stage: "lines".to_owned(), ok: true, detail }])
-//!     }
-//!
-//!     fn discover(&self) -> Result<Vec<TableInfo>> {
-//!         Err(Error::unsupported("`numbers` has no tables"))
-//!     }
-//!
 //!     fn schema(&self) -> Result<SourceSchema> {
 //!         Ok(SourceSchema { columns: vec![column()], ..SourceSchema::default() })
 //!     }
-//!
-//!     fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
-//!         match wanted.iter().find(|wanted| wanted.name != "number") {
-//!             Some(other) => Err(Error::schema(format!("there is no column `{}`", other.name))),
-//!             None => Ok(vec![column(); wanted.len()]), // always int64; the host converts
-//!         }
+//!     fn splits(&self, _: &SplitRequest) -> Result<Vec<Split>> {
+//!         Ok(vec![Split::new("all lines", "", SplitAbility::Seekable)])
 //!     }
-//!
-//!     fn splits(&self, _request: &SplitRequest) -> Result<Vec<Split>> {
-//!         let rows = Some(self.lines.len() as u64);
-//!         let (label, data) = ("all lines".to_owned(), String::new());
-//!         Ok(vec![Split { label, data, ability: SplitAbility::Seekable, rows, bytes: None }])
-//!     }
-//!
 //!     fn open(
 //!         &self,
-//!         split: &Split,
+//!         _: &Split,
 //!         columns: &[Column],
 //!         after: Option<&Position>,
 //!     ) -> Result<Box<dyn ReadTask>> {
-//!         // Splits and positions come from outside: they are checked, not trusted.
-//!         let next = match after {
-//!             Some(position) => std::str::from_utf8(&position.0).ok().and_then(|at| at.parse().ok()),
-//!             None => Some(0),
-//!         };
-//!         let next = next.filter(|next| *next <= self.lines.len() && split.data.is_empty());
-//!         let next = next.ok_or_else(|| Error::options("the split is not one of these lines"))?;
+//!         // Positions come from outside: they are checked, not trusted.
+//!         let at = after.map_or(Ok("0"), |after| std::str::from_utf8(&after.0));
+//!         let next = at.ok().and_then(|at| at.parse().ok());
+//!         let next = next.ok_or_else(|| Error::options("the position is not one of these lines"))?;
 //!         Ok(Box::new(LinesTask { source: self.clone(), columns: columns.to_vec(), next }))
 //!     }
 //! }
@@ -169,98 +120,67 @@
 //!
 //! impl ReadTask for LinesTask {
 //!     fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
-//!         self.source.cancel.check()?;
-//!         let (first, rest) = (self.next, &self.source.lines[self.next..]);
-//!         let lines = &rest[..rest.len().min(self.source.batch_rows)];
-//!         if lines.is_empty() {
-//!             return Ok(None);
-//!         }
-//!         let (mut numbers, mut dirty) = (Vec::new(), Vec::new());
-//!         for (line, text) in (first + 1..).zip(lines) {
+//!         let (mut numbers, mut dirty, mut bytes) = (Vec::new(), Vec::new(), 0);
+//!         let origin = Origin::new("lines", "line", self.next as u64 + 1);
+//!         for text in self.source.lines.lines().skip(self.next).take(self.source.batch_rows) {
+//!             self.next += 1;
+//!             bytes += text.len() as u64 + 1;
 //!             match text.parse::<i64>() {
 //!                 Ok(number) => numbers.push(number),
-//!                 Err(error) => dirty.push(DirtyRow {
-//!                     row: 0,
-//!                     place: Some(format!("lines, line {line}")),
-//!                     column: Some("number".to_owned()),
-//!                     value: Some(text.clone()),
-//!                     code: "parse".to_owned(),
-//!                     reason: error.to_string(),
-//!                 }),
+//!                 Err(error) => dirty.push(
+//!                     DirtyRow::new("parse", error.to_string())
+//!                         .column("number")
+//!                         .number(self.next as u64)
+//!                         .text(text),
+//!                 ),
 //!             }
 //!         }
-//!         self.next += lines.len();
-//!         let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
-//!         let array = Arc::new(Int64Array::from(numbers));
-//!         let arrays = self.columns.iter().map(|_| array.clone() as _).collect();
-//!         let schema = schema_of(&self.columns);
-//!         let batch = RecordBatch::try_new_with_options(schema, arrays, &options)
-//!             .map_err(|error| Error::defect(error.to_string()))?;
-//!         let origin = Origin {
-//!             source: "lines".to_owned(),
-//!             unit: "line".to_owned(),
-//!             first: first as u64 + 1,
-//!             exact: dirty.is_empty(),
-//!             gaps: Vec::new(),
-//!         };
-//!         let bytes = lines.iter().map(|line| line.len() as u64 + 1).sum();
+//!         if bytes == 0 {
+//!             return Ok(None);
+//!         }
+//!         let (rows, array) = (numbers.len(), Arc::new(Int64Array::from(numbers)) as ArrayRef);
+//!         let arrays = vec![array; self.columns.len()];
 //!         let position = Position(self.next.to_string().into_bytes());
-//!         Ok(Some(ReadBatch { batch, position, origin: Some(origin), dirty, bytes }))
+//!         let origin = origin.without(dirty.iter().filter_map(|row| row.number));
+//!         let read = ReadBatch::new(batch_of(&self.columns, arrays, rows)?, position, origin);
+//!         Ok(Some(ReadBatch { dirty, bytes, ..read }))
 //!     }
 //! }
 //!
 //! // ------------------------------------------------------------------------------------ writing
 //!
-//! static NUMBERS: Mutex<Vec<i64>> = Mutex::new(Vec::new());
-//! static RUNS: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+//! /// The target, and the last run whose commit is in it.
+//! static MEMORY: Mutex<(Vec<i64>, String)> = Mutex::new((Vec::new(), String::new()));
 //!
 //! struct Memory;
 //!
 //! impl Writer for Memory {
-//!     fn check(&self) -> Result<Vec<Finding>> {
-//!         Ok(vec![Finding { stage: "memory".to_owned(), ok: true, detail: "present".to_owned() }])
-//!     }
-//!
-//!     fn discover(&self) -> Result<Vec<TableInfo>> {
-//!         Err(Error::unsupported("`numbers` has no tables"))
-//!     }
-//!
 //!     fn inspect(&self) -> Result<TargetInfo> {
 //!         let (name, columns) = ("memory".to_owned(), vec![column()]);
 //!         Ok(TargetInfo { name, exists: true, columns, ..TargetInfo::default() })
 //!     }
-//!
 //!     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-//!         if plan.mode != WriteMode::Insert {
-//!             let mode = plan.mode.word();
-//!             return Err(Error::unsupported(format!("`numbers` has no write mode `{mode}`")));
-//!         }
-//!         if plan.columns.len() != 1 || plan.columns[0].name != "number" {
+//!         if plan.columns.iter().map(|column| &column.name).ne(["number"]) {
 //!             return Err(Error::schema("the target has one column, `number`"));
 //!         }
 //!         let because = "a rerun adds the numbers again".to_owned();
 //!         Ok(WriteDraft { columns: vec![column()], because, ..WriteDraft::default() })
 //!     }
-//!
-//!     fn prepare(&self, _plan: &WritePlan) -> Result<()> {
+//!     fn prepare(&self, _: &WritePlan) -> Result<()> {
 //!         Ok(())
 //!     }
-//!
-//!     fn open(&self, _plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
+//!     fn open(&self, _: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
 //!         Ok(Box::new(MemoryTask { task: task.task, chunk: Vec::new() }))
 //!     }
-//!
-//!     fn commit(&self, plan: &WritePlan, _receipts: &[Receipt]) -> Result<ChunkOutcome> {
-//!         let mut runs = RUNS.lock().unwrap();
-//!         let first = runs.get_or_insert_default().insert(plan.run.clone());
-//!         Ok(if first { ChunkOutcome::Committed } else { ChunkOutcome::AlreadyCommitted })
+//!     fn commit(&self, plan: &WritePlan, _: &[Receipt]) -> Result<ChunkOutcome> {
+//!         let before = std::mem::replace(&mut MEMORY.lock().unwrap().1, plan.run.clone());
+//!         let again = before == plan.run;
+//!         Ok(if again { ChunkOutcome::AlreadyCommitted } else { ChunkOutcome::Committed })
 //!     }
-//!
-//!     fn abort(&self, _plan: &WritePlan, _receipts: &[Receipt]) -> Result<()> {
+//!     fn abort(&self, _: &WritePlan, _: &[Receipt]) -> Result<()> {
 //!         Ok(()) // nothing is staged outside of tasks
 //!     }
-//!
-//!     fn finalise(&self, _plan: &WritePlan) -> Result<()> {
+//!     fn finalise(&self, _: &WritePlan) -> Result<()> {
 //!         Ok(())
 //!     }
 //! }
@@ -272,30 +192,24 @@
 //! }
 //!
 //! impl WriteTask for MemoryTask {
-//!     fn begin_chunk(&mut self, _sequence: u64) -> Result<()> {
-//!         self.chunk.clear();
-//!         Ok(())
+//!     fn begin_chunk(&mut self, _: u64) -> Result<()> {
+//!         self.rollback_chunk()
 //!     }
-//!
 //!     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
 //!         self.chunk.extend(batch.column(0).as_primitive::<Int64Type>().values());
 //!         Ok(Written { inserted: batch.num_rows() as u64, ..Written::default() })
 //!     }
-//!
 //!     fn commit_chunk(&mut self, _: &Position, _: &Counters) -> Result<ChunkOutcome> {
-//!         NUMBERS.lock().unwrap().append(&mut self.chunk);
+//!         MEMORY.lock().unwrap().0.append(&mut self.chunk);
 //!         Ok(ChunkOutcome::Committed)
 //!     }
-//!
 //!     fn rollback_chunk(&mut self) -> Result<()> {
 //!         self.chunk.clear();
 //!         Ok(())
 //!     }
-//!
 //!     fn finish(self: Box<Self>) -> Result<Receipt> {
 //!         Ok(Receipt { task: self.task, data: String::new() })
 //!     }
-//!
 //!     fn abort(self: Box<Self>) -> Result<()> {
 //!         Ok(())
 //!     }
@@ -308,7 +222,7 @@
 //! let columns = reader.produces(&reader.schema()?.columns)?;
 //! let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() })?;
 //! let read = reader.open(&splits[0], &columns, None)?.next_batch()?.unwrap();
-//! assert_eq!(read.dirty[0].place.as_deref(), Some("lines, line 3"));
+//! assert_eq!(read.dirty[0].number, Some(3));
 //!
 //! let writer = Numbers.writer(Options::default(), Host::detached())?;
 //! let mut plan = WritePlan { run: "r-1".to_owned(), columns, ..WritePlan::default() };
@@ -319,7 +233,7 @@
 //! assert_eq!(task.write(&read.batch)?.inserted, 3);
 //! task.commit_chunk(&read.position, &Counters::default())?;
 //! assert_eq!(writer.commit(&plan, &[task.finish()?])?, ChunkOutcome::Committed);
-//! assert_eq!(*NUMBERS.lock().unwrap(), [1, 2, 5]);
+//! assert_eq!(MEMORY.lock().unwrap().0, [1, 2, 5]);
 //! # Ok(())
 //! # }
 //! ```
@@ -333,6 +247,7 @@ mod cancel;
 pub mod code;
 mod count;
 mod descriptor;
+mod dirty;
 mod error;
 mod host;
 mod logical;
@@ -359,15 +274,16 @@ pub use descriptor::{
     ConflictEffect, Descriptor, Dialect, Guarantee, KeyNeed, Limits, ReaderDescriptor,
     SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
+pub use dirty::{DirtyRow, RowError, RowText};
 pub use error::{Error, ErrorKind, ErrorOrigin, Result};
 pub use host::Host;
-pub use logical::{Column, LogicalType, TypeParseError, columns_of, schema_of};
+pub use logical::{Column, LogicalType, TypeParseError, batch_of, columns_of, schema_of};
 pub use native::{NativeEncoding, NativeForm, NativeFormParseError};
 pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};
 pub use options::Options;
 pub use reader::{
-    DirtyRow, Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, SourceFiles,
-    SourceSchema, Split, SplitRequest, TableInfo,
+    Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, SourceFiles, SourceSchema, Split,
+    SplitRequest, TableInfo,
 };
 pub use secret::{Secret, Secrets};
 pub use waiting::{WAITING, Waiting};
@@ -386,14 +302,20 @@ pub trait Plugin: Send + Sync {
     /// A reader for one source. Must not block on the store: the first verb may connect.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] if the plugin has no reader, [`ErrorKind::Options`] if options
-    /// contradict each other.
-    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>>;
+    /// [`ErrorKind::Unsupported`] if the plugin has no reader, as by default,
+    /// [`ErrorKind::Options`] if options contradict each other.
+    fn reader(&self, options: Options, host: Host) -> Result<Box<dyn Reader>> {
+        let _ = (options, host);
+        Err(Error::unsupported(format!("`{}` has no reader", self.descriptor().name)))
+    }
 
     /// A writer for one destination. Must not block on the store: the first verb may connect.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] if the plugin has no writer, [`ErrorKind::Options`] if options
-    /// contradict each other.
-    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>>;
+    /// [`ErrorKind::Unsupported`] if the plugin has no writer, as by default,
+    /// [`ErrorKind::Options`] if options contradict each other.
+    fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
+        let _ = (options, host);
+        Err(Error::unsupported(format!("`{}` has no writer", self.descriptor().name)))
+    }
 }

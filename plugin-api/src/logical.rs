@@ -4,10 +4,11 @@
 
 use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{NativeEncoding, NativeForm};
+use crate::{Error, NativeEncoding, NativeForm};
 
 /// Field metadata key under which a logical type's name travels with an Arrow field.
 const TYPE_KEY: &str = "transload.type";
@@ -482,6 +483,20 @@ impl Column {
 /// The Arrow schema of some columns, in their order.
 pub fn schema_of(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(Column::field).collect::<Fields>()))
+}
+
+/// A batch of these columns, also without any, from an array for each.
+///
+/// # Errors
+/// [`crate::ErrorKind::Defect`] if an array does not have its column's type or length.
+pub fn batch_of(
+    columns: &[Column],
+    arrays: Vec<ArrayRef>,
+    rows: usize,
+) -> crate::Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema_of(columns), arrays, &options)
+        .map_err(|error| Error::defect("the arrays do not make a batch").caused_by(&error))
 }
 
 /// The columns of an Arrow schema. `Err` holds the name of a field whose type does not travel.

@@ -10,30 +10,36 @@
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Count, Error, Key, Result, SplitAbility};
+use crate::{Column, Count, DirtyRow, Error, ErrorKind, Key, Result, SplitAbility};
 
 /// A source.
 ///
 /// The host calls it from several threads at once, and every method but `counts` may block on the
 /// store. A call that blocks returns [`crate::ErrorKind::Cancelled`] within a second after the
-/// stop signal. No method but `counts` has a default: a reader without an ability returns
-/// [`crate::ErrorKind::Unsupported`].
+/// stop signal. A default does what is right for any store, or returns
+/// [`crate::ErrorKind::Unsupported`], as a reader without an ability does.
 ///
 /// The crate's documentation has a whole example.
 pub trait Reader: Send + Sync {
     /// Checks stage by stage whether the source can be reached and read: name resolution, login,
-    /// rights. A failed stage is a finding with `ok: false`, and the last one.
+    /// rights. A failed stage is a finding with `ok: false`, and the last one. The default has one
+    /// stage, which asks for the schema.
     ///
     /// # Errors
     /// Only if the check itself cannot run: wrong options, the stop signal.
-    fn check(&self) -> Result<Vec<Finding>>;
+    fn check(&self) -> Result<Vec<Finding>> {
+        let columns = |schema: SourceSchema| format!("{} columns", schema.columns.len());
+        Finding::of("schema", self.schema().map(columns))
+    }
 
     /// The tables (files, collections) that this connection offers. The job's own `table` or
     /// `path` does not matter and may be missing.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Unsupported`] if the store has no list of them.
-    fn discover(&self) -> Result<Vec<TableInfo>>;
+    /// [`crate::ErrorKind::Unsupported`] if the store has no list of them, as by default.
+    fn discover(&self) -> Result<Vec<TableInfo>> {
+        Err(Error::unsupported("the store has no list of tables"))
+    }
 
     /// The columns and keys of what the job reads: all columns, in the source's order, before any
     /// choice of columns. The same each time, as long as the source does not change.
@@ -45,11 +51,18 @@ pub trait Reader: Send + Sync {
 
     /// The columns that batches will have if these are wanted: the same names in the same order,
     /// each in the wanted type where the store can deliver it without loss, or else in the
-    /// column's own type, which the host converts.
+    /// column's own type, which the host converts. By default all have their own types.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Schema`] for a column that the source does not have.
-    fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>>;
+    fn produces(&self, wanted: &[Column]) -> Result<Vec<Column>> {
+        let own = self.schema()?.columns;
+        let find = |wanted: &Column| {
+            let found = own.iter().find(|column| column.name == wanted.name).cloned();
+            found.ok_or_else(|| Error::schema(format!("there is no column `{}`", wanted.name)))
+        };
+        wanted.iter().map(find).collect()
+    }
 
     /// Divides the source into at most `request.max` splits that together cover each row exactly
     /// once, also if other sessions change the table meanwhile as far as the split's ability
@@ -120,6 +133,13 @@ pub struct ReadBatch {
     pub bytes: u64,
 }
 
+impl ReadBatch {
+    /// A batch with what every batch has. Its dirty rows and bytes are added to it.
+    pub fn new(batch: RecordBatch, position: Position, origin: Origin) -> Self {
+        Self { batch, position, origin: Some(origin), dirty: Vec::new(), bytes: 0 }
+    }
+}
+
 /// A position in a split: between two rows, where reading can resume. Opaque to the host, at most
 /// [`Position::MAX_BYTES`] long, and valid in another process. A split that is not
 /// [seekable](SplitAbility::Seekable) has empty ones.
@@ -139,8 +159,7 @@ impl Position {
 /// ```
 /// use transload_plugin_api::{Gap, Origin};
 ///
-/// let (source, unit) = ("orders.csv".to_owned(), "line".to_owned());
-/// let mut origin = Origin { source, unit, first: 15, exact: true, gaps: Vec::new() };
+/// let mut origin = Origin::new("orders.csv", "line", 15);
 /// assert_eq!(origin.place(2), "orders.csv, line 17");
 ///
 /// origin.gaps = vec![Gap { row: 1, number: 18 }]; // lines 16 and 17 are a dirty row
@@ -163,6 +182,9 @@ pub struct Origin {
     /// lines, in ascending order of rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
+    /// The whole name of the file, if the rows are from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// From row `row` of a batch on, rows are numbered from `number`.
@@ -188,6 +210,12 @@ impl From<Gap> for (u64, u64) {
 }
 
 impl Origin {
+    /// The origin of rows that follow each other.
+    pub fn new(source: impl Into<String>, unit: impl Into<String>, first: u64) -> Self {
+        let (source, unit) = (source.into(), unit.into());
+        Self { source, unit, first, exact: true, gaps: Vec::new(), file: None }
+    }
+
     /// The origin of a batch without some rows, given by their numbers in ascending order, of rows
     /// that follow each other otherwise. No change if the numbers are not known.
     ///
@@ -195,9 +223,7 @@ impl Origin {
     /// ```
     /// use transload_plugin_api::Origin;
     ///
-    /// let (source, unit) = ("t".to_owned(), "row".to_owned());
-    /// let origin = Origin { source, unit, first: 5, exact: true, gaps: Vec::new() };
-    /// let origin = origin.without([5, 7, 8]);
+    /// let origin = Origin::new("t", "row", 5).without([5, 7, 8]);
     /// assert_eq!([origin.place(0), origin.place(1)], ["t, row 6", "t, row 9"]);
     /// ```
     #[must_use]
@@ -218,54 +244,22 @@ impl Origin {
         self
     }
 
+    /// The number of row `index` of the batch in the source, if it is known.
+    pub fn number(&self, index: u64) -> Option<u64> {
+        let behind = self.gaps.partition_point(|gap| gap.row <= index);
+        let last = self.gaps[..behind].last();
+        let (row, number) = last.map_or((0, self.first), |gap| (gap.row, gap.number));
+        self.exact.then(|| number.saturating_add(index - row))
+    }
+
     /// The place of row `index` of the batch, for messages: `orders.csv, line 17`.
     pub fn place(&self, index: u64) -> String {
-        let Self { source, unit, first, exact, gaps } = self;
-        if *exact {
-            let behind = gaps.partition_point(|gap| gap.row <= index);
-            let (row, number) =
-                gaps[..behind].last().map_or((0, *first), |gap| (gap.row, gap.number));
-            return format!("{source}, {unit} {}", number.saturating_add(index - row));
+        let Self { source, unit, first, .. } = self;
+        match self.number(index) {
+            Some(number) => format!("{source}, {unit} {number}"),
+            None => format!("{source}, {index} rows after {unit} {first}"),
         }
-        format!("{source}, {} rows after {unit} {first}", index)
     }
-}
-
-/// A row that could not be read, or whose values the destination refuses. The host counts it
-/// against the job's limit, writes it to the file of dirty rows, and continues.
-///
-/// # Examples
-/// ```
-/// use transload_plugin_api::DirtyRow;
-///
-/// let row = DirtyRow {
-///     row: 0,
-///     place: Some("numbers.txt, line 3".to_owned()),
-///     column: Some("number".to_owned()),
-///     value: Some("4x".to_owned()),
-///     code: "parse".to_owned(),
-///     reason: "expected an integer, found `4x`".to_owned(),
-/// };
-/// # assert_eq!(row, serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap());
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DirtyRow {
-    /// From a writer: the row's index in the batch it was given. From a reader: 0.
-    pub row: u64,
-    /// From a reader: the place of the row. For a writer's row the host takes it from the batch's
-    /// [`Origin`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<String>,
-    /// The column at fault, if one is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
-    /// The value at fault as text. The host shortens it and removes secrets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    /// A stable word for programs: `parse`, `range`, `null`, `unique`, ...
-    pub code: String,
-    /// The reason in words: what was expected, what was found.
-    pub reason: String,
 }
 
 /// What a source looks like.
@@ -340,6 +334,17 @@ pub struct Split {
     /// About how many bytes, if known; the same measure as [`ReadBatch::bytes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// The table that the rows are from, so that a dirty row can be found again by its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+}
+
+impl Split {
+    /// A split of unknown size.
+    pub fn new(label: impl Into<String>, data: impl Into<String>, ability: SplitAbility) -> Self {
+        let (label, data) = (label.into(), data.into());
+        Self { label, data, ability, rows: None, bytes: None, table: None }
+    }
 }
 
 /// The result of one stage of a check.
@@ -351,6 +356,23 @@ pub struct Finding {
     pub ok: bool,
     /// What was found: the server's version, the missing right and how to grant it.
     pub detail: String,
+}
+
+impl Finding {
+    /// The one stage of a check, by the outcome of a call that needs the store.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] and [`ErrorKind::Options`], which are no findings.
+    pub(crate) fn of(stage: &str, outcome: Result<String>) -> Result<Vec<Self>> {
+        let (ok, detail) = match outcome {
+            Ok(detail) => (true, detail),
+            Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Options) => {
+                return Err(error);
+            }
+            Err(error) => (false, error.to_string()),
+        };
+        Ok(vec![Self { stage: stage.to_owned(), ok, detail }])
+    }
 }
 
 /// One table that a connection offers.

@@ -22,24 +22,33 @@ use crate::{
 ///
 /// The host calls it from several threads at once, and every method but `counts` may block on the
 /// store. A call that blocks returns [`crate::ErrorKind::Cancelled`] within a second after the
-/// stop signal; `abort` and `finalise` do their work regardless of it. No method but `counts` has
-/// a default: a writer without an ability returns [`crate::ErrorKind::Unsupported`].
+/// stop signal; `abort` and `finalise` do their work regardless of it. A default does what is right
+/// for any store, or returns [`crate::ErrorKind::Unsupported`], as a writer without an ability does.
 ///
 /// The crate's documentation has a whole example.
 pub trait Writer: Send + Sync {
     /// Checks stage by stage whether the destination can be reached and written, and writes
-    /// nothing. A failed stage is a finding with `ok: false`, and the last one.
+    /// nothing. A failed stage is a finding with `ok: false`, and the last one. The default has one
+    /// stage, which inspects the target.
     ///
     /// # Errors
     /// Only if the check itself cannot run: wrong options, the stop signal.
-    fn check(&self) -> Result<Vec<Finding>>;
+    fn check(&self) -> Result<Vec<Finding>> {
+        let target = |target: TargetInfo| match target.exists {
+            true => format!("{} exists", target.name),
+            false => format!("{} does not exist yet", target.name),
+        };
+        Finding::of("target", self.inspect().map(target))
+    }
 
     /// The tables (files, collections) that this connection offers. The job's own `table` or
     /// `path` does not matter and may be missing.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Unsupported`] if the store has no list of them.
-    fn discover(&self) -> Result<Vec<TableInfo>>;
+    /// [`crate::ErrorKind::Unsupported`] if the store has no list of them, as by default.
+    fn discover(&self) -> Result<Vec<TableInfo>> {
+        Err(Error::unsupported("the store has no list of tables"))
+    }
 
     /// The current target. A missing target is a result (`exists: false`), not an error.
     ///

@@ -187,14 +187,28 @@ impl Workplace {
         self.report("job.toml")
     }
 
+    /// The rows in the dirty files of a run, task by task.
+    ///
+    /// # Panics
+    /// If a file is missing or one of its lines is not JSON.
+    pub fn dirty_rows(&self, report: &Value) -> Vec<Value> {
+        let files = report["dirty_files"].as_array().expect("a list of files").iter();
+        let texts = files.map(|file| self.read(file.as_str().expect("a file's name")));
+        let rows = |text: String| {
+            let row = |line: &str| serde_json::from_str(line).expect("a line of JSON");
+            text.lines().map(row).collect::<Vec<Value>>()
+        };
+        texts.flat_map(rows).collect()
+    }
+
     /// Starts the program here.
     ///
     /// # Panics
     /// If it does not start.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command();
-        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running { child: command.spawn().expect("the program starts") }
+        command.args(arguments);
+        Running::of(command)
     }
 
     /// Names in a folder here, hidden ones included, sorted.
@@ -261,6 +275,15 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts a prepared program.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn of(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { child: command.spawn().expect("the program starts") }
+    }
+
     /// Sends a signal: `INT`, `TERM`, `KILL`.
     ///
     /// # Panics

@@ -60,13 +60,7 @@ fn foreign_writer(pairs: &[(&str, &str)]) -> Box<dyn Writer> {
 }
 
 fn split() -> Split {
-    Split {
-        label: "all".into(),
-        data: "0".into(),
-        ability: transload_plugin_api::SplitAbility::Seekable,
-        rows: None,
-        bytes: None,
-    }
+    Split::new("all", "0", transload_plugin_api::SplitAbility::Seekable)
 }
 
 fn read_all(reader: &dyn Reader, columns: &[Column], after: Option<&Position>) -> Vec<ReadBatch> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 use transload_tests::{Ended, Workplace};
@@ -26,17 +26,6 @@ fn kept_report(workplace: &Workplace) -> Value {
     }
     let last = found.into_iter().max_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
     serde_json::from_str(&fs::read_to_string(last.unwrap()).unwrap()).unwrap()
-}
-
-/// The lines of the run's dirty files.
-fn dirty_rows(workplace: &Workplace, report: &Value) -> Vec<Value> {
-    let mut rows = Vec::new();
-    for file in report["dirty_files"].as_array().unwrap() {
-        let path = workplace.path().join(Path::new(file.as_str().unwrap()));
-        let text = fs::read_to_string(path).unwrap();
-        rows.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
-    }
-    rows
 }
 
 /// Asserts that the report's rows add up, in total and over its tasks.
@@ -83,7 +72,7 @@ fn t13_dirty_rows_are_counted_exactly_and_kept_once_each() {
         workplace.sqlite("target.db", "SELECT count(*) FROM t"),
         [(800 - wrong.len()).to_string()]
     );
-    let rows = dirty_rows(&workplace, &report);
+    let rows = workplace.dirty_rows(&report);
     // Line 1 of each file is its header.
     let expected: BTreeSet<String> =
         wrong.iter().map(|id| format!("{}.csv, line {}", id / 100, id % 100 + 2)).collect();
@@ -97,8 +86,9 @@ fn t13_dirty_rows_are_counted_exactly_and_kept_once_each() {
         );
     }
     for row in rows {
+        let error = &row["errors"][0];
         assert_eq!(
-            (&row["column"], &row["value"], &row["code"]),
+            (&error["column"], &error["found"], &error["code"]),
             (&json!("n"), &json!("x"), &json!("parse"))
         );
     }
@@ -171,7 +161,7 @@ fn t12_the_balance_holds_in_every_write_mode() {
         ended.exits(0);
         let expected = json!({"read": 8, "inserted": inserted, "updated": updated, "skipped": skipped, "dirty": dirty});
         assert_eq!(report["rows"], expected, "{mode}");
-        assert_eq!(dirty_rows(&workplace, &report).len(), dirty, "{mode}");
+        assert_eq!(workplace.dirty_rows(&report).len(), dirty, "{mode}");
         assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["7"], "{mode}");
     }
 }
@@ -301,7 +291,31 @@ fn t14_reading_stops_within_a_batch() {
         ended.says(first);
         let met = report["dirty_met"].as_u64().unwrap();
         assert!(met <= 8_192, "{met} rows for {limit} {suffix}");
-        assert_eq!(dirty_rows(&workplace, &report).len() as u64, met);
+        assert_eq!(workplace.dirty_rows(&report).len() as u64, met);
+    }
+}
+
+/// A target that refuses every row: each task writes one batch at most beyond the limit, and keeps
+/// the rows of it.
+#[test]
+fn t14_writing_stops_within_a_batch() {
+    const ROWS: u64 = 100_000;
+    for (tasks, limit) in [(1, 0), (4, 0), (4, 500)] {
+        let workplace = Workplace::new();
+        workplace.execute(
+            "target.db",
+            "CREATE TABLE t (id INTEGER PRIMARY KEY CHECK (id < 0)); INSERT INTO t VALUES (-1)",
+        );
+        let (ended, report) = workplace.job(&format!(
+            "[reader]\nplugin = \"generator\"\nrows = {ROWS}\nspecs = {{ id = \"int64 sequence\" }}\n\
+             [writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n\
+             [channel]\nparallelism = {tasks}\n[dirty]\nmax_rows = {limit}\n"
+        ));
+        ended.exits(3).says("; the first one: generator, row ");
+        let met = report["dirty_met"].as_u64().unwrap();
+        assert!(met > limit && met <= limit + tasks * 8_192, "{met} rows of {tasks} tasks");
+        assert!(workplace.dirty_rows(&report).len() as u64 <= met);
+        assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["1"]);
     }
 }
 
@@ -317,7 +331,7 @@ fn a_row_that_the_writer_refuses_has_its_place_in_the_source() {
          path = \"target.db\"\ntable = \"t\"\n[dirty]\nmax_rows = 2\n",
     );
     ended.exits(0);
-    let rows = dirty_rows(&workplace, &report);
+    let rows = workplace.dirty_rows(&report);
     let places: Vec<_> = rows.iter().map(|row| row["place"].as_str().unwrap()).collect();
     assert_eq!(places.len(), 2, "{places:?}");
     for (place, line) in places.iter().zip(["line 3", "line 5"]) {

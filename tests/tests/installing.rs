@@ -233,7 +233,12 @@ fn plan_and_report_name_the_library_and_its_hash() {
             assert_eq!(kept["writer"]["sha256"].as_str().unwrap().len(), 64, "{name}");
             assert_eq!(!said(&kept["warnings"].to_string()), is_listed, "{name}");
         }
-        assert_eq!(!said(&ended.stderr), is_listed, "{}", ended.stderr);
+        // The plugin `file` of the build is not listed either.
+        ended.says(if is_listed {
+            "1 warning: transload plan"
+        } else {
+            "2 warnings: transload plan"
+        });
     }
 }
 
@@ -298,6 +303,74 @@ fn a_strange_manifest_has_no_say() {
     assert!(Command::new("mkfifo").arg(&manifest).status().unwrap().success());
     set_mode(&manifest, 0o600);
     run_with(&folder).1.exits(7).says("not a regular file");
+}
+
+/// A manifest of any length is no reason to fill the memory, and is not read in part.
+#[test]
+fn a_manifest_beyond_its_limit_is_refused() {
+    let hash = sha256(&sample_folder().path().join("libsample.so"));
+    for (padding, is_read) in [(900 << 10, true), (1 << 20, false)] {
+        let folder = listed_sample(&hash);
+        let manifest = folder.path().join("plugin-manifest.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        fs::write(&manifest, format!("{text}#{}\n", "x".repeat(padding))).unwrap();
+        let (_, ended) = run_with(folder.path());
+        if is_read {
+            ended.exits(0);
+        } else {
+            ended.exits(7).says("cannot read the manifest").says("longer than 1 MiB");
+        }
+    }
+}
+
+/// The bytes that were examined are those that are loaded: a library that is replaced in between is
+/// refused, and loads when the command is run again.
+#[test]
+fn a_library_that_changes_between_hash_and_load_is_refused() {
+    let folder = sample_folder();
+    let library = folder.path().join("libsample.so");
+    let other = folder.path().join("other");
+    let mut bytes = fs::read(&library).unwrap();
+    bytes.extend(b"other bytes behind the same library");
+    fs::write(&other, bytes).unwrap();
+    let workplace = Workplace::new();
+    workplace.put("job.toml", JOB);
+    let mut command = workplace.command();
+    // The child process that examines the library replaces it.
+    let order = format!("replace={} by {}", library.display(), other.display());
+    command.env("SAMPLE_AT_LOAD", order);
+    command.args(["run", "job.toml", "--plugins", folder.path().to_str().unwrap()]);
+    let ended = Ended::from(command.output().unwrap());
+    ended.exits(7).says("[PLUGIN-HASH]").says("the library was changed while it was being loaded");
+    assert!(!other.exists(), "it was not replaced");
+    assert!(!workplace.path().join("out.jsonl").exists());
+    let run = ["run", "job.toml", "--plugins", folder.path().to_str().unwrap()];
+    workplace.run(&run).exits(0);
+}
+
+/// The child process that examines a library, whoever wrote it, has no variable that holds a secret.
+#[test]
+fn a_library_that_is_examined_sees_no_secrets() {
+    let (workplace, folder) = (Workplace::new(), sample_folder());
+    let told = workplace.path().join("environment");
+    let secret = "password = { env = \"SHOP_PASSWORD\" }\n";
+    workplace.put("job.toml", JOB.replacen("columns", &format!("{secret}columns"), 1));
+    workplace.put(
+        "connections.toml",
+        "[other]\nplugin = \"sample\"\npassword = { env = \"OTHER_PASSWORD\" }\n",
+    );
+    let mut command = workplace.command();
+    command
+        .env("SAMPLE_AT_LOAD", format!("tell the environment={}", told.display()))
+        .env("SHOP_PASSWORD", "canary-of-the-shop")
+        .env("OTHER_PASSWORD", "canary-of-another")
+        .args(["run", "job.toml", "--plugins", folder.path().to_str().unwrap()]);
+    Ended::from(command.output().unwrap()).exits(0);
+    let environment = fs::read_to_string(told).unwrap();
+    assert!(environment.contains("SAMPLE_AT_LOAD="), "{environment}");
+    for hidden in ["SHOP_PASSWORD", "OTHER_PASSWORD", "canary"] {
+        assert!(!environment.contains(hidden), "{environment}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
-use transload_tests::{Ended, Workplace, sample_folder, wait_until};
+use transload_tests::{Ended, Running, Workplace, sample_folder, wait_until};
 
 /// A job from the sample to a file, or from a file to the sample.
 fn job(role: &str, options: &str) -> String {
@@ -109,6 +109,7 @@ fn what_a_plugin_returns_is_checked_against_its_contract() {
         ("reader", "fewer produced", "produces", "1 columns were given, 0 returned"),
         ("reader", "many splits", "splits", "2 splits were returned, at most 1 were requested"),
         ("reader", "long position", "next_batch", "a position has 5000 bytes"),
+        ("reader", "no object", "next_batch", "of a dirty row are no JSON object: `[1]`"),
         ("writer", "fewer drafted", "draft", "1 columns were given, 0 returned"),
         ("writer", "renamed", "draft", "column 1 was given as `id`, returned as `other`"),
         ("writer", "strong draft", "draft", "claims the guarantee `atomic-job`"),
@@ -181,6 +182,37 @@ fn a_stop_does_not_wait_for_a_plugin_for_ever() {
         assert_eq!(stage.kept_report().unwrap()["status"], status);
         assert_eq!(printed(&ended)["status"], status);
     }
+}
+
+/// A library that ignores signals while it is loaded does not take them from the program.
+#[test]
+fn a_library_that_ignores_signals_does_not_disable_them() {
+    for (signal, exit) in [("INT", 130), ("TERM", 143)] {
+        let stage = Stage::new();
+        stage.workplace.put("job.toml", job("reader", "plugin = \"sample\"\nblock = true\n"));
+        let mut command = stage.workplace.command();
+        command.env("SAMPLE_AT_LOAD", "ignore signals").args(stage.arguments());
+        let mut running = Running::of(command);
+        let runs = stage.workplace.path().join("state/runs/job");
+        wait_until("the plan is there", || runs.is_dir() || running.has_ended());
+        thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        running.signal(signal);
+        running.wait().exits(exit);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+}
+
+/// A plan without columns says what was left out.
+#[test]
+fn a_plan_without_columns_names_those_that_were_left_out() {
+    let stage = Stage::new();
+    let reader = "plugin = \"sample\"\nfault = \"nothing left\"\n";
+    let job = job("reader", reader).replacen("columns = [\"id\"]\n", "", 1);
+    stage.workplace.put("job.toml", job);
+    let ended = stage.workplace.run(&stage.arguments());
+    ended.exits(6).says("[PLAN-EMPTY]");
+    ended.says("no column is left to move: column `shape` (geometry) is left out");
 }
 
 /// A name from a file gives a terminal no orders, and forges no line of the plan.

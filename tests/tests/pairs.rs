@@ -113,19 +113,10 @@ impl<'a> Source<'a> {
 
 /// The columns named by the run's dirty rows, sorted.
 fn dirty_columns(workplace: &Workplace, report: &Json) -> Vec<String> {
-    let folder = workplace.path().join("state/runs/job").join(report["run"].as_str().unwrap());
-    let mut columns = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_string_lossy().starts_with("dirty-") {
-            let text = std::fs::read_to_string(path).unwrap();
-            let column = |line: &str| {
-                let row: Json = serde_json::from_str(line).unwrap();
-                row["column"].as_str().unwrap_or("no column").to_owned()
-            };
-            columns.extend(text.lines().map(column));
-        }
-    }
+    let rows = workplace.dirty_rows(report).into_iter();
+    let errors = rows.flat_map(|row| row["errors"].as_array().unwrap().clone());
+    let name = |error: Json| error["column"].as_str().unwrap_or("no column").to_owned();
+    let mut columns: Vec<_> = errors.map(name).collect();
     columns.sort();
     columns
 }

@@ -67,6 +67,12 @@ pub(super) fn dirty(rows: &mut [DirtyRow]) {
         row.code = text(std::mem::take(&mut row.code));
         row.place = row.place.take().map(text);
         row.value = row.value.take().map(|value| cut(value, VALUE_BYTES));
+        row.more.truncate(TEXTS);
+        for error in &mut row.more {
+            error.reason = text(std::mem::take(&mut error.reason));
+            error.code = text(std::mem::take(&mut error.code));
+            error.value = error.value.take().map(|value| cut(value, VALUE_BYTES));
+        }
     }
 }
 

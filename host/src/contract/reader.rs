@@ -1,6 +1,6 @@
 //! The rules for what a reader returns.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use transload_plugin_api::{
     Column, Count, Finding, Position, ReadBatch, ReadTask, Reader, Result, SourceSchema, Split,
@@ -113,9 +113,20 @@ impl ReadTask for CheckedReadTask {
             let rule = format!("a position has {bytes} bytes, the contract allows {most}");
             return Err(self.callee.breach("next_batch", rule));
         }
+        let values = next.dirty.iter().filter_map(|row| row.values.as_deref());
+        if let Some(wrong) = values.into_iter().find(|values| !is_object(values)) {
+            let shown = prose::text(wrong.to_owned());
+            let rule = format!("the values of a dirty row are no JSON object: `{shown}`");
+            return Err(self.callee.breach("next_batch", rule));
+        }
         prose::dirty(&mut next.dirty);
         Ok(Some(next))
     }
+}
+
+/// Whether a text is a JSON object.
+fn is_object(text: &str) -> bool {
+    serde_json::from_str::<HashMap<String, serde::de::IgnoredAny>>(text).is_ok()
 }
 
 /// How the columns returned differ from those given: the same names are due, in the same order.

@@ -13,13 +13,16 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter_record_batch;
-use transload_plugin_api::{Column, DirtyRow, schema_of};
+use transload_plugin_api::{Column, DirtyRow, RowError, schema_of};
 use transload_values::{SHOWN, shorten};
 
 use method::{Method, method};
@@ -95,17 +98,17 @@ impl Conversion {
     fn convert(&self, array: &ArrayRef, dirty: &mut DirtyCells) -> Result<ArrayRef, ArrowError> {
         let converted = self.method.apply(array, &self.source.logical, &self.target.logical)?;
         for (row, code) in converted.misfits {
-            dirty.add(row, || self.misfit(array, row, code));
+            dirty.add(row, self.misfit(array, row, code));
         }
         if !self.target.nullable && array.null_count() > 0 {
             for row in (0..array.len()).filter(|row| array.is_null(*row)) {
-                dirty.add(row, || self.missing(row));
+                dirty.add(row, self.missing());
             }
         }
         Ok(converted.array)
     }
 
-    fn misfit(&self, array: &ArrayRef, row: usize, code: &'static str) -> DirtyRow {
+    fn misfit(&self, array: &ArrayRef, row: usize, code: &'static str) -> RowError {
         let value = text::show(array, &self.source.logical, row);
         let (source, target) = (&self.source.logical, &self.target.logical);
         let found = shorten(value.as_bytes(), SHOWN);
@@ -117,56 +120,44 @@ impl Conversion {
             "parse" => format!("expected {target}, found `{found}`"),
             _ => format!("expected {target}, found {source} `{found}`"),
         };
-        self.dirty(row, Some(value), code, reason)
+        RowError::new(code, reason).column(&*self.target.name).value(value)
     }
 
-    fn missing(&self, row: usize) -> DirtyRow {
-        let reason = "NULL in a NOT NULL column".to_owned();
-        self.dirty(row, None, "null", reason)
-    }
-
-    fn dirty(&self, row: usize, value: Option<String>, code: &str, reason: String) -> DirtyRow {
-        DirtyRow {
-            row: row as u64,
-            place: None,
-            column: Some(self.target.name.clone()),
-            value,
-            code: code.to_owned(),
-            reason,
-        }
+    fn missing(&self) -> RowError {
+        RowError::new("null", "NULL in a NOT NULL column").column(&*self.target.name)
     }
 }
 
-/// The dirty rows of a batch: the first trouble of each row counts.
+/// The dirty rows of a batch, each with all that is wrong with it.
 struct DirtyCells {
-    clean: Option<Vec<bool>>,
-    rows: Vec<DirtyRow>,
+    rows: BTreeMap<usize, DirtyRow>,
     count: usize,
 }
 
 impl DirtyCells {
     fn new(count: usize) -> Self {
-        Self { clean: None, rows: Vec::new(), count }
+        Self { rows: BTreeMap::new(), count }
     }
 
-    fn add(&mut self, row: usize, dirty: impl FnOnce() -> DirtyRow) {
-        let clean = self.clean.get_or_insert_with(|| vec![true; self.count]);
-        if std::mem::replace(&mut clean[row], false) {
-            self.rows.push(dirty());
+    fn add(&mut self, row: usize, error: RowError) {
+        match self.rows.entry(row) {
+            Entry::Occupied(dirty) => dirty.into_mut().more.push(error),
+            Entry::Vacant(place) => drop(place.insert(DirtyRow::from(error).row(row as u64))),
         }
     }
 
     fn into_converted(
-        mut self,
+        self,
         schema: &SchemaRef,
         arrays: Vec<ArrayRef>,
         rows: usize,
     ) -> Result<Converted, ArrowError> {
-        let Some(clean) = self.clean else {
+        if self.rows.is_empty() {
             let batch =
                 RecordBatch::try_new_with_options(schema.clone(), arrays, &with_rows(rows))?;
             return Ok(Converted { batch, dirty: Vec::new(), kept: None });
-        };
+        }
+        let clean: Vec<_> = (0..self.count).map(|row| !self.rows.contains_key(&row)).collect();
         // Non-null columns may hold NULLs until the filter has run.
         let loose = Arc::new(arrow_schema::Schema::new(
             schema
@@ -184,7 +175,6 @@ impl DirtyCells {
             &with_rows(batch.num_rows()),
         )?;
         let kept = (0..rows as u32).filter(|row| clean[*row as usize]).collect();
-        self.rows.sort_by_key(|dirty| dirty.row);
-        Ok(Converted { batch, dirty: self.rows, kept: Some(kept) })
+        Ok(Converted { batch, dirty: self.rows.into_values().collect(), kept: Some(kept) })
     }
 }

@@ -5,18 +5,21 @@
 //! checked against the job's limit before the commit that would exceed it.
 
 use std::{
-    sync::atomic::Ordering::Relaxed,
+    sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
 use transload_plugin_api::{
-    Backoff, ChunkOutcome, Counters, DirtyRow, Error as PluginError, ErrorKind, Position, Receipt,
-    WriteTask, Written,
+    Backoff, ChunkOutcome, Counters, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
+    Written,
 };
 
 use super::{
-    converted_batch::ConvertedBatch, dirty::DirtyFile, progress::TaskProgress, ring::Lease,
+    converted_batch::ConvertedBatch,
+    dirty::{DirtyFile, DirtyLine, DirtyLines},
+    progress::TaskProgress,
+    ring::Lease,
     shared::Shared,
 };
 use crate::{Error, Result, waits::Waiting};
@@ -39,6 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct ChunkWriter<'a> {
     shared: &'a Shared,
     writing: Box<dyn WriteTask>,
+    lines: DirtyLines<'a>,
     file: DirtyFile,
     progress: &'a TaskProgress,
     sequence: u64,
@@ -55,9 +59,9 @@ struct Chunk {
     bytes: u64,
     begun: Instant,
     counters: Counters,
-    dirty: Vec<DirtyRow>,
-    /// Dirty rows and rows read that the job's limit has been told of.
-    admitted: (u64, u64),
+    dirty: Vec<Arc<DirtyLine>>,
+    /// Rows read that the job's limit has been told of, as of all of `dirty`.
+    admitted: u64,
     /// The pauses before the replays that are left.
     replays: Backoff,
 }
@@ -66,7 +70,7 @@ impl<'a> ChunkWriter<'a> {
     pub(super) fn new(
         shared: &'a Shared,
         writing: Box<dyn WriteTask>,
-        file: DirtyFile,
+        task: u32,
         progress: &'a TaskProgress,
     ) -> Self {
         let lanes = u64::from(shared.plan.channel.parallelism.get());
@@ -74,7 +78,9 @@ impl<'a> ChunkWriter<'a> {
         let half = shared.plan.channel.buffer_bytes / lanes / 2;
         let max_bytes = shared.stores.chunk_bytes().unwrap_or(BYTES).min(half).max(1);
         let (open, total) = (None, Counters::default());
-        Self { shared, writing, file, progress, sequence: 0, open, total, max_bytes }
+        let lines = DirtyLines::new(&shared.plan, task, shared.folder.redactor());
+        let file = DirtyFile::new(&shared.folder, task);
+        Self { shared, writing, lines, file, progress, sequence: 0, open, total, max_bytes }
     }
 
     /// When the open chunk must be committed.
@@ -168,8 +174,8 @@ impl<'a> ChunkWriter<'a> {
         let converted = &chunk.batches[index];
         let Written { inserted, updated, skipped, dirty } =
             if rows == 0 { Written::default() } else { self.writing.write(&converted.batch)? };
-        let placed = |row: DirtyRow| DirtyRow { place: converted.place(row.row), ..row };
-        let refused: Vec<_> = dirty.into_iter().map(placed).collect();
+        let line = |row| Arc::new(self.lines.written(row, converted));
+        let refused: Vec<_> = dirty.into_iter().map(line).collect();
         let dirty = (converted.dirty.len() + refused.len()) as u64;
         self.admit(refused, 0)?;
         if let Some(chunk) = &mut self.open {
@@ -179,17 +185,16 @@ impl<'a> ChunkWriter<'a> {
     }
 
     /// Adds dirty rows to the open chunk, and these and rows read to what the job's limit counts.
-    fn admit(&mut self, rows: Vec<DirtyRow>, read: u64) -> Result<()> {
+    fn admit(&mut self, rows: Vec<Arc<DirtyLine>>, read: u64) -> Result<()> {
         let Some(chunk) = &mut self.open else { return Ok(()) };
-        let dirty = rows.len() as u64;
-        chunk.admitted.0 += dirty;
-        chunk.admitted.1 += read;
-        let admitted = self.shared.dirty.admit(dirty, read, rows.first());
+        chunk.admitted += read;
+        let admitted = self.shared.dirty.admit(&rows, read);
         chunk.dirty.extend(rows);
         let Err(error) = admitted else { return Ok(()) };
         // Not committed, but the user needs the reasons now.
-        let hint = self.file.explain(&chunk.dirty)?;
-        Err(error.hint(hint))
+        let kept = self.file.explain(&chunk.dirty)?;
+        let cause = self.shared.dirty.hint(&self.shared.plan, &self.shared.stores);
+        Err(error.hint(cause.into_iter().chain([kept]).collect::<Vec<_>>().join("\n")))
     }
 
     /// Writes the whole chunk again after a transient error; returns any other error.
@@ -225,8 +230,8 @@ impl<'a> ChunkWriter<'a> {
     /// Takes back what the open chunk has counted.
     fn reset_counters(&mut self) {
         let Some(chunk) = &mut self.open else { return };
-        let (dirty, read) = std::mem::take(&mut chunk.admitted);
-        self.shared.dirty.release(dirty, read);
+        let read = std::mem::take(&mut chunk.admitted);
+        self.shared.dirty.release(&chunk.dirty, read);
         chunk.counters = Counters::default();
         chunk.dirty.clear();
     }
@@ -247,7 +252,7 @@ impl Chunk {
             begun: Instant::now(),
             counters: Counters::default(),
             dirty: Vec::new(),
-            admitted: (0, 0),
+            admitted: 0,
             replays: Backoff::bounded(REPLAYS, FIRST_PAUSE, LONGEST_PAUSE),
         }
     }

@@ -1,8 +1,11 @@
 //! One converted batch with its dirty rows, position and origin: what passes through the ring.
 
-use arrow_array::RecordBatch;
-use transload_plugin_api::{DirtyRow, Error, Origin, Position, ReadBatch, Result};
+use std::sync::Arc;
 
+use arrow_array::RecordBatch;
+use transload_plugin_api::{Error, Origin, Position, ReadBatch, Result};
+
+use super::dirty::{DirtyLine, DirtyLines};
 use crate::convert::Converter;
 
 /// Rows in the writer's types, with what the writing side must know about them.
@@ -11,8 +14,8 @@ pub(super) struct ConvertedBatch {
     pub(super) batch: RecordBatch,
     /// Rows taken from the source, including dirty ones.
     pub(super) read: u64,
-    /// Rows that the reader or the conversion found dirty, with their places.
-    pub(super) dirty: Vec<DirtyRow>,
+    /// Rows that the reader or the conversion found dirty, in the order of the source.
+    pub(super) dirty: Vec<Arc<DirtyLine>>,
     /// Where reading continues after these rows.
     pub(super) position: Position,
     /// Which rows of the reader's batch are left; `None` if all.
@@ -21,30 +24,46 @@ pub(super) struct ConvertedBatch {
 }
 
 impl ConvertedBatch {
-    /// Converts a batch of the reader.
+    /// Converts a batch of the reader; `lines` describes the rows that are dirty.
     ///
     /// # Errors
     /// [`ErrorKind::Defect`] if the batch does not have the columns that the reader promised.
-    pub(super) fn new(converter: &Converter, next: ReadBatch) -> Result<Self> {
-        let ReadBatch { batch, position, origin, mut dirty, .. } = next;
-        let read = batch.num_rows() as u64 + dirty.len() as u64;
+    pub(super) fn new(
+        converter: &Converter,
+        lines: &DirtyLines<'_>,
+        next: ReadBatch,
+    ) -> Result<Self> {
+        let ReadBatch { batch, position, origin, dirty: refused, .. } = next;
+        let read = batch.num_rows() as u64 + refused.len() as u64;
         let converted = converter.convert(&batch).map_err(|error| {
             let message = format!("the reader's batch does not have the planned columns: {error}");
             Error::defect(message)
         })?;
-        dirty.extend(converted.dirty.into_iter().map(|row| DirtyRow {
-            place: origin.as_ref().map(|origin| origin.place(row.row)),
-            ..row
-        }));
+        let origin_of_rows = origin.as_ref();
+        let refused = refused.into_iter().map(|row| lines.read(row, origin_of_rows));
+        let misfits = converted.dirty.into_iter();
+        let misfits = misfits.map(|row| lines.converted(row, &batch, origin_of_rows));
+        let mut dirty: Vec<_> = refused.chain(misfits).map(Arc::new).collect();
+        dirty.sort_by_key(|line| line.number);
         Ok(Self { batch: converted.batch, read, dirty, position, kept: converted.kept, origin })
     }
 
-    /// Where row `index` of `batch` came from.
-    pub(super) fn place(&self, index: u64) -> Option<String> {
-        let index = match &self.kept {
-            None => index,
-            Some(kept) => (*kept.get(usize::try_from(index).ok()?)?).into(),
-        };
-        self.origin.as_ref().map(|origin| origin.place(index))
+    /// How much memory it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let dirty: usize = self.dirty.iter().map(|line| line.bytes()).sum();
+        self.batch.get_array_memory_size() + dirty
+    }
+
+    /// Where its rows came from.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Which row of the reader's batch row `index` of `batch` was.
+    pub(super) fn index_at_the_reader(&self, index: u64) -> Option<u64> {
+        match &self.kept {
+            None => Some(index),
+            Some(kept) => kept.get(usize::try_from(index).ok()?).copied().map(u64::from),
+        }
     }
 }

@@ -7,7 +7,7 @@ use transload_plugin_api::{Receipt, TaskContext, code};
 use super::{
     chunk::ChunkWriter,
     converted_batch::ConvertedBatch,
-    dirty::DirtyFile,
+    dirty::DirtyLines,
     progress::TaskProgress,
     reading::Reading,
     ring::{Received, Receiver, RingLimits, Sender, ring},
@@ -61,13 +61,14 @@ fn read(
     let produced = shared.plan.produced();
     let mut reading = Reading::open(shared, task)?;
     let converter = Converter::new(&produced, &shared.plan.write.columns);
+    let lines = DirtyLines::new(&shared.plan, task, shared.folder.redactor());
     while let Some(next) = reading.next_batch()? {
         shared.stop.check()?;
         progress.count_read(&next);
         let taken = next.bytes;
-        let converted = ConvertedBatch::new(&converter, next)?;
+        let converted = ConvertedBatch::new(&converter, &lines, next)?;
         progress.count_throttled(shared.throttle.pass(taken, converted.read, &shared.stop)?);
-        let bytes = converted.batch.get_array_memory_size();
+        let bytes = converted.bytes();
         let too_many = shared.dirty.found_too_many(converted.dirty.len());
         if sender.send(converted, bytes).is_err() {
             return Ok(());
@@ -98,8 +99,7 @@ fn write(
 ) -> Result<Receipt, Option<Error>> {
     let context = TaskContext { task, epoch: 0 };
     let writing = shared.stores.writer.open(&shared.plan.write, &context).map_err(Error::from)?;
-    let file = DirtyFile::new(&shared.folder, task);
-    let mut chunks = ChunkWriter::new(shared, writing, file, progress);
+    let mut chunks = ChunkWriter::new(shared, writing, task, progress);
     let ended = drain(shared, &mut receiver, &mut chunks);
     drop(receiver);
     match ended {

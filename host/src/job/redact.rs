@@ -78,10 +78,13 @@ impl Redactor {
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut finds = self.finds(text);
         finds.extend(url_finds(text));
-        if finds.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        Cow::Owned(replace(text, finds))
+        replaced(text, finds)
+    }
+
+    /// The text with every known secret replaced. What only looks like a secret is kept, as in rows,
+    /// which are data.
+    pub(crate) fn redact_known<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        replaced(text, self.finds(text))
     }
 
     /// Where the known secrets occur, in any decoding of the text.
@@ -100,6 +103,10 @@ impl Redactor {
         }
         finds
     }
+}
+
+fn replaced(text: &str, finds: Vec<Find>) -> Cow<'_, str> {
+    if finds.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(replace(text, finds)) }
 }
 
 /// A range of the text, and its replacement.

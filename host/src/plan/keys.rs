@@ -4,7 +4,7 @@ use transload_plugin_api::{
     Column, Key, KeyNeed, SourceSchema, TargetInfo, WriteMode, WriteModeSpec, code,
 };
 
-use super::schema;
+use super::{Mapping, schema};
 use crate::{Error, Exit, Result, job::Job, nearest};
 
 /// The mode and key of a plan.
@@ -38,6 +38,30 @@ pub(super) fn choose(
     let update_columns = update_columns(job, mode, &columns, &written)?;
     let needed = needs != KeyNeed::Nothing || !target.exists;
     Ok(Chosen { mode, columns: if needed { columns } else { Vec::new() }, update_columns })
+}
+
+/// The source's columns by which one of its rows is found again, all of them read: those of its own
+/// key, else those that make the target's key.
+pub(super) fn of_rows(
+    source: &[Key],
+    chosen: &[String],
+    target: &[Key],
+    mapping: &[Mapping],
+) -> Vec<String> {
+    let is_read = |name: &String| mapping.iter().any(|it| it.source.name == *name);
+    let usable = |key: &&Key| !key.unusable && key.columns.iter().all(is_read);
+    let own = source.iter().filter(usable).max_by_key(|key| key.primary);
+    if let Some(key) = own {
+        return key.columns.clone();
+    }
+    let from = |name: &String| {
+        let mapping = mapping.iter().find(|it| it.target.name == *name)?;
+        Some(mapping.source.name.clone())
+    };
+    let read = |names: &[String]| names.iter().map(from).collect::<Option<Vec<_>>>();
+    let of_target = target.iter().filter(|key| key.primary && !key.unusable);
+    let candidates = std::iter::once(chosen).chain(of_target.map(|key| key.columns.as_slice()));
+    candidates.filter_map(read).find(|names| !names.is_empty()).unwrap_or_default()
 }
 
 /// The columns of the key.

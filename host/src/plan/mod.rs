@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) sample: Option<Sample>,
     /// Source columns that are not read and target columns that are not filled, as sentences.
     pub(crate) unmapped: Vec<String>,
+    /// The source's columns by which a row is found again; empty if none are known.
+    pub(crate) row_key: Vec<String>,
     /// The plan that the writer gets.
     pub(crate) write: WritePlan,
     /// What the writer will do, as it declares.
@@ -113,6 +115,7 @@ impl Plan {
             environment: job.environment.clone(),
             reader: stores.reader_side.clone(),
             writer: stores.writer_side.clone(),
+            row_key: keys::of_rows(&source.keys, &write.key, &target.keys, &mapping),
             mapping,
             sample: None,
             unmapped: chosen.unmapped,

@@ -67,12 +67,15 @@ pub(super) struct BatchNotes {
     /// Gaps of the batch's origin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) gaps: Vec<Gap>,
+    /// The whole name of the origin's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<String>,
 }
 
 impl BatchNotes {
     /// The notes as JSON; an empty text for a batch without any, as most are.
     pub(super) fn to_text(&self) -> Result<RString> {
-        if self.dirty.is_empty() && self.gaps.is_empty() {
+        if self.dirty.is_empty() && self.gaps.is_empty() && self.file.is_none() {
             Ok(RString::new())
         } else {
             to_json(self)

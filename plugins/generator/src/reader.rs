@@ -13,8 +13,10 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
     Cancel, Column, DirtyRow, Error, Finding, Host, Options, Origin, Position, ReadBatch, ReadTask,
-    Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo, schema_of,
+    Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo, columns_of,
+    schema_of,
 };
+use transload_values::JsonRow;
 
 use crate::{column::ColumnMaker, options::ReaderOptions};
 
@@ -127,7 +129,7 @@ impl RowRange {
         let data =
             serde_json::to_string(&self).map_err(|error| Error::defect(error.to_string()))?;
         let label = format!("rows {}..{}", self.from, self.to);
-        Ok(Split { label, data, ability, rows: Some(self.to - self.from), bytes: None })
+        Ok(Split { rows: Some(self.to - self.from), ..Split::new(label, data, ability) })
     }
 
     fn of(split: &Split) -> Result<Self> {
@@ -189,6 +191,16 @@ impl GeneratorTask {
         every > 0 && (row + 1).is_multiple_of(every)
     }
 
+    fn dirty_row(&self, row: u64) -> Result<DirtyRow> {
+        let columns = columns_of(&self.schema).map_err(Error::defect)?;
+        let mut values = JsonRow::default();
+        for (maker, column) in self.makers.iter().zip(&columns) {
+            values.value(&column.name, &column.logical, maker.make(&[row])?.as_ref(), 0);
+        }
+        let dirty = DirtyRow::new("generated", "dirty because of `dirty_every`").number(row);
+        Ok(dirty.values(values.finish()))
+    }
+
     fn batch(&self) -> Result<RecordBatch> {
         let columns = self.makers.iter().map(|maker| maker.make(&self.rows));
         let columns = columns.collect::<Result<_>>()?;
@@ -215,11 +227,11 @@ impl ReadTask for GeneratorTask {
         rows.clear();
         rows.extend((first..stop).filter(|row| !self.is_dirty(*row)));
         self.rows = rows;
-        let dirty: Vec<_> = (first..stop).filter(|row| self.is_dirty(*row)).map(dirty).collect();
+        let dirty = (first..stop).filter(|row| self.is_dirty(*row));
+        let dirty = dirty.map(|row| self.dirty_row(row)).collect::<Result<_>>()?;
         let batch = self.batch()?;
         self.next = stop;
-        let (source, unit) = (SOURCE.to_owned(), "row".to_owned());
-        let origin = Origin { source, unit, first, exact: true, gaps: Vec::new() };
+        let origin = Origin::new(SOURCE, "row", first);
         Ok(Some(ReadBatch {
             position: Position(stop.to_string().into_bytes()),
             origin: Some(origin.without((first..stop).filter(|row| self.is_dirty(*row)))),
@@ -232,17 +244,6 @@ impl ReadTask for GeneratorTask {
 
 fn place(row: u64) -> String {
     format!("{SOURCE}, row {row}")
-}
-
-fn dirty(row: u64) -> DirtyRow {
-    DirtyRow {
-        row: 0,
-        place: Some(place(row)),
-        column: None,
-        value: None,
-        code: "generated".to_owned(),
-        reason: "dirty because of `dirty_every`".to_owned(),
-    }
 }
 
 #[cfg(test)]

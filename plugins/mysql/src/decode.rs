@@ -7,10 +7,11 @@ use std::sync::Arc;
 use arrow_array::ArrayRef;
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::ArrowError;
-use transload_plugin_api::{Column, Error, LogicalType, Result};
+use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, RowError};
 use transload_tables::KeyValue;
 use transload_values::{
-    Builder, InvalidText, Ticks, calendar::DAY_MICROS, parse::Decimal128, write,
+    Builder, Fault, InvalidText, JsonRow, SHOWN, Ticks, calendar::DAY_MICROS, parse::Decimal128,
+    shorten, write,
 };
 
 use crate::{
@@ -275,6 +276,36 @@ impl ColumnDecoder {
         ))
     }
 
+    /// A decoder of the same column for one cell.
+    fn alone(&self) -> Option<Self> {
+        let data = builder(&self.column.logical, 1, 0)?;
+        Some(Self {
+            column: self.column.clone(),
+            nulls: NullBufferBuilder::new(1),
+            data,
+            decimal: decimals(&self.column.logical),
+            ..*self
+        })
+    }
+
+    /// The text of a cell at the start of some bytes, as the server prints it.
+    fn shown(&self, cell: &[u8]) -> Option<Vec<u8>> {
+        let (mut row, mut text) = (Taker(cell), Vec::new());
+        match self.kind {
+            kind::TINY | kind::SHORT | kind::YEAR | kind::LONG | kind::INT24 | kind::LONGLONG => {
+                text = integer(self.kind, self.unsigned, &mut row)?.to_string().into_bytes();
+            }
+            kind::FLOAT => text = f32::from_le_bytes(row.array()?).to_string().into_bytes(),
+            kind::DOUBLE => text = f64::from_le_bytes(row.array()?).to_string().into_bytes(),
+            kind::TIME => write::duration(span(&mut row)?, Ticks::new(6), &mut text),
+            kind::DATE | kind::DATETIME | kind::TIMESTAMP => {
+                put_dated(&mut row, self.kind, self.decimals, &mut text)?;
+            }
+            _ => text = row.string()?.to_vec(),
+        }
+        Some(text)
+    }
+
     /// Drops cells beyond this many rows.
     fn truncate(&mut self, rows: usize) {
         self.nulls.truncate(rows);
@@ -378,6 +409,63 @@ impl RowDecoder {
         self.key.iter().map(|at| found[*at].clone()).collect()
     }
 
+    /// All faults of a row that was refused, and its values in the columns that are kept; `None`
+    /// if the packet is malformed.
+    #[cold]
+    pub(crate) fn explain(&self, packet: &[u8], kept: &[usize]) -> Option<DirtyRow> {
+        let mut row = Taker(packet.get(1..)?);
+        let nulls = row.bytes((self.columns.len() + 9) / 8)?;
+        let mut errors = Vec::new();
+        let mut values = JsonRow::default();
+        for (at, column) in self.columns.iter().enumerate() {
+            let is_null = nulls[(at + 2) / 8] & 1 << ((at + 2) % 8) != 0;
+            if self.passed.get(at).copied().unwrap_or(false) {
+                if !is_null {
+                    pass(column.kind, &mut row)?;
+                }
+                continue;
+            }
+            let (name, mut alone) = (&column.column.name, column.alone()?);
+            let start = row.0;
+            let appended = match is_null {
+                true => alone.append_null(),
+                false => alone.append(&mut row)?,
+            };
+            match appended {
+                Ok(()) if kept.contains(&at) => {
+                    let mut invalid = Vec::new();
+                    let array = alone.finish(&mut invalid).ok()?;
+                    match invalid.pop() {
+                        None => values.value(name, &column.column.logical, array.as_ref(), 0),
+                        Some(InvalidText { bytes, .. }) => {
+                            values.bytes(name, &bytes);
+                            let fault = Fault::Utf8.explain(&column.column, &bytes);
+                            let error = RowError::new(fault.code, fault.reason);
+                            let found = String::from_utf8_lossy(&bytes);
+                            errors.push(error.column(name.clone()).value(found));
+                        }
+                    }
+                }
+                Ok(()) => {}
+                Err(Refusal { code, reason }) => {
+                    let found = if is_null { None } else { column.shown(start) };
+                    match &found {
+                        None => values.null(name),
+                        Some(found) => values.bytes(name, found),
+                    }
+                    let value = found.map(|found| shorten(&found, SHOWN));
+                    errors.push(RowError {
+                        value,
+                        ..RowError::new(code, reason).column(name.clone())
+                    });
+                }
+            }
+        }
+        let mut errors = errors.into_iter();
+        let first = DirtyRow::from(errors.next()?).values(values.finish());
+        Some(errors.fold(first, DirtyRow::error))
+    }
+
     /// Returns the rows as arrays; decoding starts over.
     pub(crate) fn finish(&mut self, wanted: &[usize]) -> Result<DecodedRows, ArrowError> {
         self.rows = 0;
@@ -387,9 +475,7 @@ impl RowDecoder {
             arrays.push(column.finish(&mut texts)?);
             invalid.extend(texts.into_iter().map(|text| (at, text)));
         }
-        // One for each row.
         invalid.sort_by_key(|(at, text)| (text.row, *at));
-        invalid.dedup_by_key(|(_, text)| text.row);
         let chosen = |places: &[usize]| places.iter().map(|at| Arc::clone(&arrays[*at])).collect();
         Ok(DecodedRows { arrays: chosen(wanted), keys: chosen(&self.key), invalid })
     }
@@ -401,8 +487,7 @@ pub(crate) struct DecodedRows {
     pub(crate) arrays: Vec<ArrayRef>,
     /// The columns of the key.
     keys: Vec<ArrayRef>,
-    /// Texts that are not UTF-8, with their column; one a row, in order. They are empty in the
-    /// arrays.
+    /// Texts that are not UTF-8, with their column, by row. They are empty in the arrays.
     pub(crate) invalid: Vec<(usize, InvalidText)>,
 }
 

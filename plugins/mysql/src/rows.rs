@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use arrow_array::RecordBatch;
-use transload_plugin_api::{Column, DirtyRow, Result};
+use transload_plugin_api::{Column, DirtyRow, Result, RowError};
 use transload_values::{SHOWN, shorten};
 
 use crate::{literal::Cells, refusal::Refusal, rule::Rule, text::Style};
@@ -112,21 +112,24 @@ fn cells<'a>(
     cells.map(|((column, array), rule)| Cells::new(column, array, rule)).collect()
 }
 
-/// The cells with `between` between them. An error comes with its column.
+/// The cells with `between` between them. Errors come with their columns.
 fn put_cells(
     cells: &[Cells<'_>],
     row: usize,
     style: Style,
     between: u8,
     out: &mut Vec<u8>,
-) -> Result<(), (usize, Refusal)> {
+) -> Result<(), Vec<(usize, Refusal)>> {
+    let mut refused = Vec::new();
     for (at, cell) in cells.iter().enumerate() {
         if at > 0 {
             out.push(between);
         }
-        cell.put(row, style, out).map_err(|fault| (at, fault))?;
+        if let Err(refusal) = cell.put(row, style, out) {
+            refused.push((at, refusal));
+        }
     }
-    Ok(())
+    if refused.is_empty() { Ok(()) } else { Err(refused) }
 }
 
 /// The dirty row, if the row must not travel.
@@ -135,7 +138,7 @@ fn refused(
     cells: &[Cells<'_>],
     packet: usize,
     row: usize,
-    put: Result<(), (usize, Refusal)>,
+    put: Result<(), Vec<(usize, Refusal)>>,
     length: usize,
 ) -> Option<DirtyRow> {
     match put {
@@ -144,22 +147,30 @@ fn refused(
             let reason = format!("the row is longer than `max_allowed_packet` ({packet})");
             Some(dirty(row, None, "length", reason))
         }
-        Err((at, Refusal { code: "null", reason })) => {
-            Some(dirty(row, Some(columns[at].name.clone()), "null", reason))
-        }
-        Err((at, Refusal { code, reason })) => {
-            let Column { name, native, logical, .. } = &columns[at];
-            // A column that the run has created is known by its logical type.
-            let expected = if native.is_empty() { logical.to_string() } else { native.clone() };
-            let value = cells[at].text(row);
-            let found = shorten(value.as_bytes(), SHOWN);
-            let reason = format!("expected {expected}, found `{found}`: {reason}");
-            let value = Some(value);
-            Some(DirtyRow { value, ..dirty(row, Some(name.clone()), code, reason) })
+        Err(refusals) => {
+            let error = |(at, refusal): (usize, Refusal)| {
+                row_error(&columns[at], refusal, || cells[at].text(row))
+            };
+            let mut errors = refusals.into_iter().map(error);
+            let first = DirtyRow::from(errors.next()?).row(row as u64);
+            Some(errors.fold(first, DirtyRow::error))
         }
     }
 }
 
+fn row_error(column: &Column, refusal: Refusal, value: impl FnOnce() -> String) -> RowError {
+    let (Column { name, native, logical, .. }, Refusal { code, reason }) = (column, refusal);
+    if code == "null" {
+        return RowError::new(code, reason).column(name.clone());
+    }
+    // A column that the run has created is known by its logical type.
+    let expected = if native.is_empty() { logical.to_string() } else { native.clone() };
+    let value = value();
+    let found = shorten(value.as_bytes(), SHOWN);
+    let reason = format!("expected {expected}, found `{found}`: {reason}");
+    RowError::new(code, reason).column(name.clone()).value(value)
+}
+
 pub(crate) fn dirty(row: usize, column: Option<String>, code: &str, reason: String) -> DirtyRow {
-    DirtyRow { row: row as u64, place: None, column, value: None, code: code.to_owned(), reason }
+    DirtyRow { column, ..DirtyRow::new(code, reason).row(row as u64) }
 }

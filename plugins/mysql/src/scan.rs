@@ -4,10 +4,11 @@ use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter;
 use transload_plugin_api::{
-    Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, schema_of,
+    Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, RowError,
+    schema_of,
 };
 use transload_tables::{KeyValue, encode_key};
-use transload_values::Fault;
+use transload_values::{Fault, InvalidText, JsonRow};
 
 use crate::{
     decode::{ColumnDecoder, DecodedRows, RowDecoder, RowFault},
@@ -132,7 +133,9 @@ impl Scan {
                 Err(RowFault::Cell(at, fault)) => {
                     let key = self.decoder.key_of_packet(packet).unwrap_or_default();
                     let number = self.count + read.rows;
-                    read.dirty.push((number, self.dirty(&key, number, at, fault)));
+                    let dirty = self.decoder.explain(packet, &self.wanted);
+                    let dirty = dirty.unwrap_or_else(|| self.error(at, fault).into());
+                    read.dirty.push((number, self.placed(dirty, &key, number)));
                     read.dirty_key = Some(key);
                 }
             }
@@ -140,16 +143,35 @@ impl Scan {
         Ok(())
     }
 
-    /// The row with this number, of which the column at `at` cannot be read.
-    fn dirty(&self, key: &[KeyValue], number: u64, at: usize, fault: Refusal) -> DirtyRow {
-        DirtyRow {
-            row: 0,
-            place: Some(place(&self.source, key, number)),
-            column: self.columns.get(at).map(|column| column.name.clone()),
-            value: None,
-            code: fault.code.to_owned(),
-            reason: fault.reason,
+    /// What is wrong with the column at `at`.
+    fn error(&self, at: usize, fault: Refusal) -> RowError {
+        let column = self.columns.get(at).map(|column| column.name.clone());
+        RowError { column, ..RowError::new(fault.code, fault.reason) }
+    }
+
+    /// The row with this number and key.
+    fn placed(&self, dirty: DirtyRow, key: &[KeyValue], number: u64) -> DirtyRow {
+        dirty.place(place(&self.source, key, number)).number(number)
+    }
+
+    /// A row with texts that are not UTF-8, each with its column.
+    fn invalid_row(&self, found: &DecodedRows, texts: &[(usize, InvalidText)]) -> DirtyRow {
+        let mut values = JsonRow::default();
+        let row = texts.first().map_or(0, |(_, text)| text.row);
+        for (at, array) in self.wanted.iter().zip(&found.arrays) {
+            let Column { name, logical, .. } = &self.columns[*at];
+            match texts.iter().find(|(column, _)| column == at) {
+                Some((_, text)) => values.bytes(name, &text.bytes),
+                None => values.value(name, logical, array.as_ref(), row),
+            }
         }
+        let mut errors = texts.iter().map(|(at, text)| {
+            let fault = Fault::Utf8.explain(&self.columns[*at], &text.bytes);
+            let error = self.error(*at, refuse(fault.code, fault.reason));
+            error.value(String::from_utf8_lossy(&text.bytes))
+        });
+        let first = errors.next().map(DirtyRow::from).unwrap_or_default().values(values.finish());
+        errors.fold(first, DirtyRow::error)
     }
 
     /// Takes the rows out whose text is not UTF-8.
@@ -167,14 +189,12 @@ impl Scan {
         let mut gone = read.dirty.iter().map(|(number, _)| *number).peekable();
         let numbers = (self.count + 1..).filter(|number| gone.next_if_eq(number).is_none());
         let numbers: Vec<_> = numbers.take(rows).collect();
-        for (at, text) in &found.invalid {
-            let number = numbers[text.row];
-            clean[text.row] = false;
-            let fault = Fault::Utf8.explain(&self.columns[*at], &text.bytes);
-            let fault = refuse(fault.code, fault.reason);
-            let mut dirty = self.dirty(&found.key(text.row), number, *at, fault);
-            dirty.value = Some(String::from_utf8_lossy(&text.bytes).into_owned());
-            read.dirty.push((number, dirty));
+        for texts in found.invalid.chunk_by(|(_, one), (_, next)| one.row == next.row) {
+            let Some((_, InvalidText { row, .. })) = texts.first() else { continue };
+            clean[*row] = false;
+            let dirty = self.invalid_row(&found, texts);
+            let number = numbers[*row];
+            read.dirty.push((number, self.placed(dirty, &found.key(*row), number)));
         }
         read.dirty.sort_by_key(|(number, _)| *number);
         let clean = BooleanArray::from(clean);
@@ -226,18 +246,12 @@ impl ReadTask for Scan {
             Error::defect(format!("make a batch: {error}")).at(self.source.clone())
         };
         let found = self.decoder.finish(&self.wanted).map_err(failed)?;
-        let left = rows - found.invalid.len();
         let arrays = self.without_invalid(found, rows, &mut read).map_err(failed)?;
+        let left = (read.rows - read.dirty.len() as u64) as usize;
         let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(left));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| Error::defect(error.to_string()))?;
-        let origin = Origin {
-            source: self.source.clone(),
-            unit: "row".to_owned(),
-            first: self.count + 1,
-            exact: true,
-            gaps: Vec::new(),
-        };
+        let origin = Origin::new(self.source.as_str(), "row", self.count + 1);
         let origin = origin.without(read.dirty.iter().map(|(number, _)| *number));
         self.count += read.rows;
         Ok(Some(ReadBatch {

@@ -90,6 +90,30 @@ fn t20_a_small_number_is_no_boolean_unless_it_is_wanted_as_one() {
     assert!(places[0].ends_with("key 3") && places[1].ends_with("key 4"), "{places:?}");
 }
 
+/// All values of a row come with it, and all that is wrong, so that it can be found and sent again.
+#[test]
+fn a_dirty_row_is_whole() {
+    let fixture = fixture(
+        "SET sql_mode = '';
+         CREATE TABLE t(id INT PRIMARY KEY, d DATE, m DATETIME(2), n DECIMAL(9,2), b BLOB, s TEXT);
+         INSERT INTO t VALUES (1, '2024-02-29', NULL, 1, NULL, 'a'),
+           (863, '2024-00-10', '0000-00-00 00:00:00', 2.5, x'00ff', 'b\"'),
+           (900, NULL, NULL, 3, NULL, 'c')",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let batches = read_all(&*reader, &reader.schema().unwrap().columns, 1).into_iter().flatten();
+    let dirty: Vec<_> = batches.flat_map(|read| read.dirty).collect();
+    let [row] = &dirty[..] else { panic!("{dirty:?}") };
+    let columns: Vec<_> = row.errors().map(|it| (it.column.unwrap(), it.value.unwrap())).collect();
+    let expected = [("d", "2024-00-10"), ("m", "0000-00-00 00:00:00.00")];
+    assert_eq!(columns, expected.map(|(column, value)| (column.to_owned(), value.to_owned())));
+    let values: serde_json::Value = serde_json::from_str(row.values.as_ref().unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "id": 863, "d": "2024-00-10", "m": "0000-00-00 00:00:00.00", "n": 2.5, "b": "00ff", "s": "b\"",
+    });
+    assert_eq!((&values, row.number), (&expected, Some(2)));
+}
+
 #[test]
 fn t16_zero_dates_by_policy() {
     let sql = "SET sql_mode = '';

@@ -121,12 +121,5 @@ impl Counts {
 }
 
 fn dirty(row: u32, fault: RowFault) -> DirtyRow {
-    DirtyRow {
-        row: row.into(),
-        place: None,
-        column: fault.column,
-        value: None,
-        code: fault.code.to_owned(),
-        reason: fault.reason,
-    }
+    DirtyRow { column: fault.column, ..DirtyRow::new(fault.code, fault.reason).row(row.into()) }
 }

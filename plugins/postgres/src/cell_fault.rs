@@ -1,8 +1,8 @@
 //! A cell that cannot be read: which it is, what was expected and what was found, for its dirty row.
 //! Which values a column does not hold is decided by `columns`.
 
-use transload_plugin_api::{Column, DirtyRow, LogicalType};
-use transload_values::{Fault, NativeText, SHOWN, shorten};
+use transload_plugin_api::{Column, LogicalType, RowError};
+use transload_values::{Fault, JsonRow, NativeText, SHOWN, shorten};
 
 use crate::types::Wire;
 
@@ -30,6 +30,8 @@ pub(crate) struct CellFault {
     pub(crate) fault: ValueFault,
     /// The value as text, as far as it has one.
     pub(crate) value: Option<String>,
+    /// The value as it came; `None` for NULL.
+    pub(crate) bytes: Option<Vec<u8>>,
 }
 
 impl ValueFault {
@@ -44,15 +46,18 @@ impl ValueFault {
 }
 
 impl CellFault {
-    /// The dirty row of a cell of `column`.
-    pub(crate) fn into_dirty(self, column: &Column) -> DirtyRow {
-        DirtyRow {
-            row: 0,
-            place: None,
-            column: Some(column.name.clone()),
-            code: self.fault.code().to_owned(),
-            reason: self.reason(column),
-            value: self.value,
+    /// What is wrong with a cell of `column`.
+    pub(crate) fn error(&self, column: &Column) -> RowError {
+        let error = RowError::new(self.fault.code(), self.reason(column));
+        RowError { value: self.value.clone(), ..error.column(column.name.clone()) }
+    }
+
+    /// Adds the value to those of its row.
+    pub(crate) fn add_to(&self, values: &mut JsonRow, column: &Column) {
+        match (&self.value, &self.bytes) {
+            (_, None) => values.null(&column.name),
+            (Some(text), _) if self.fault != ValueFault::Utf8 => values.text(&column.name, text),
+            (_, Some(bytes)) => values.bytes(&column.name, bytes),
         }
     }
 

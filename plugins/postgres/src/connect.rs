@@ -27,12 +27,15 @@ use crate::{
 /// Settings that make results independent of the server's defaults and of the time zone. Notices
 /// are off because nothing reads them while rows are sent. With row security off, a statement that
 /// would see a part of the rows only is an error. A database without an encoding sends texts as they
-/// are: if the server checked them, one that is not UTF-8 would end the whole COPY.
+/// are: if the server checked them, one that is not UTF-8 would end the whole COPY. The server asks
+/// a silent client after 30 s whether it is there, and lets go of its locks 30 s later; a user timeout
+/// would cut one that reads slowly.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
     SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; SET client_min_messages = error; \
-    SET row_security = off; SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) \
+    SET row_security = off; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
+    SET tcp_keepalives_count = 3; SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) \
     WHERE pg_catalog.current_setting('server_encoding') = 'SQL_ASCII'";
 /// The shortest limit of identifiers that this program can work with.
 const IDENTIFIER_BYTES: usize = 63;

@@ -7,6 +7,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions
 use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::filter::filter;
 use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, schema_of};
+use transload_values::JsonRow;
 
 use crate::{
     cell_fault::{CellFault, ValueFault, text_of},
@@ -73,11 +74,10 @@ impl DecodedColumn {
     /// A cell of this column, the one at `index`, whose value does not fit.
     #[cold]
     fn fault(&self, row: usize, index: usize, fault: ValueFault, value: &[u8]) -> CellFault {
-        let value = match fault {
-            ValueFault::Null => None,
-            _ => text_of(&self.wire, &self.column.logical, value),
-        };
-        CellFault { row, column: index, fault, value }
+        let bytes = (fault != ValueFault::Null).then(|| value.to_vec());
+        let value =
+            bytes.as_ref().and_then(|value| text_of(&self.wire, &self.column.logical, value));
+        CellFault { row, column: index, fault, value, bytes }
     }
 }
 
@@ -186,10 +186,11 @@ impl Decoder {
         if usize::try_from(count).ok() != Some(self.builders.len()) {
             return Err(damaged("a row has another number of columns"));
         }
-        let mut fault = None;
+        let known = self.faults.len();
         for index in 0..self.builders.len() {
             let builder = &mut self.builders[index];
             let Some((length, after)) = rest.split_first_chunk::<4>() else {
+                self.faults.truncate(known);
                 return Ok(self.undo(index, bytes.len() + 1));
             };
             let length = i32::from_be_bytes(*length);
@@ -198,6 +199,7 @@ impl Decoder {
                     if length as usize > FIELD_LIMIT {
                         return Err(damaged("a field is longer than 1 GiB"));
                     }
+                    self.faults.truncate(known);
                     return Ok(self.undo(index, bytes.len() - after.len() + length as usize));
                 };
                 rest = after;
@@ -217,12 +219,9 @@ impl Decoder {
                 builder.append_null();
                 let value = bytes.len() - rest.len();
                 let value = &bytes[value - length.max(0) as usize..value];
-                fault.get_or_insert_with(|| {
-                    self.columns[index].fault(self.rows, index, reason, value)
-                });
+                self.faults.push(self.columns[index].fault(self.rows, index, reason, value));
             }
         }
-        self.faults.extend(fault);
         self.rows += 1;
         Ok(Some(bytes.len() - rest.len()))
     }
@@ -259,25 +258,45 @@ impl Decoder {
         let mut arrays = self.arrays(&mut faults).map_err(|error| defect(&error))?;
         let key = if self.keyed { arrays.pop().and_then(|keys| last_text(&keys)) } else { None };
         faults.sort_by_key(|fault| (fault.row, fault.column));
-        faults.dedup_by_key(|fault| fault.row);
+        let first = self.before;
+        let of_rows = faults.chunk_by(|one, next| one.row == next.row);
+        let dirty = of_rows.filter_map(|faults| self.dirty_row(&arrays, faults, first));
+        let dirty: Vec<_> = dirty.collect();
         if !faults.is_empty() {
             let clean = self.without(&faults);
             for array in &mut arrays {
                 *array = filter(array, &clean).map_err(|error| defect(&error))?;
             }
         }
-        let rows = self.rows - faults.len();
+        let rows = self.rows - dirty.len();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
             .map_err(|error| defect(&error))?;
-        let first = self.before;
         self.before += self.rows as u64;
         self.rows = 0;
-        let dirty = |fault: CellFault| {
-            let column = &self.columns[fault.column].column;
-            (first + fault.row as u64, fault.into_dirty(column))
-        };
-        Ok(Decoded { batch, first, key, dirty: faults.into_iter().map(dirty).collect() })
+        Ok(Decoded { batch, first, key, dirty })
+    }
+
+    /// A row with all that is wrong with it and all its values, behind its place in the stream.
+    #[cold]
+    fn dirty_row(
+        &self,
+        arrays: &[ArrayRef],
+        faults: &[CellFault],
+        first: u64,
+    ) -> Option<(u64, DirtyRow)> {
+        let row = faults.first()?.row;
+        let mut values = JsonRow::default();
+        for (index, array) in arrays.iter().enumerate() {
+            let column = &self.columns[index].column;
+            match faults.iter().find(|fault| fault.column == index) {
+                Some(fault) => fault.add_to(&mut values, column),
+                None => values.value(&column.name, &column.logical, array.as_ref(), row),
+            }
+        }
+        let mut errors = faults.iter().map(|fault| fault.error(&self.columns[fault.column].column));
+        let dirty = DirtyRow::from(errors.next()?).values(values.finish());
+        Some((first + row as u64, errors.fold(dirty, DirtyRow::error)))
     }
 
     /// The columns so far; texts that are not UTF-8 are added to the faults.
@@ -298,6 +317,7 @@ impl Decoder {
                 column: index,
                 fault: ValueFault::Utf8,
                 value: Some(String::from_utf8_lossy(&text.bytes).into_owned()),
+                bytes: Some(text.bytes),
             }));
         }
         Ok(arrays)

@@ -14,7 +14,7 @@ use arrow_array::{
     },
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer, i256};
-use transload_plugin_api::{DirtyRow, Error, LogicalType, Result};
+use transload_plugin_api::{DirtyRow, Error, LogicalType, Result, RowError};
 use transload_values::{SHOWN, View, shorten};
 
 use crate::{
@@ -97,13 +97,9 @@ pub(crate) fn encode(
     for row in 0..batch.num_rows() {
         let start = out.bytes.len();
         out.bytes.extend_from_slice(&fields);
-        let fault = cells
-            .iter()
-            .enumerate()
-            .find_map(|(at, cells)| cells.put(row, &mut out.bytes).err().map(|fault| (at, fault)));
-        if let Some((at, fault)) = fault {
+        if cells.iter().any(|cells| cells.put(row, &mut out.bytes).is_err()) {
             out.bytes.truncate(start);
-            out.dirty.push(fault.into_dirty(row, &columns[at], batch.column(at)));
+            out.dirty.extend(dirty_row(row, &cells, columns, batch));
             continue;
         }
         match suffix {
@@ -117,6 +113,24 @@ pub(crate) fn encode(
     Ok(())
 }
 
+/// A row with all the values that cannot be sent.
+#[cold]
+fn dirty_row(
+    row: usize,
+    cells: &[Cells<'_>],
+    columns: &[EncodedColumn],
+    batch: &RecordBatch,
+) -> Option<DirtyRow> {
+    let mut scratch = Vec::new();
+    let mut errors = cells.iter().enumerate().filter_map(|(at, cells)| {
+        scratch.clear();
+        let fault = cells.put(row, &mut scratch).err()?;
+        Some(fault.into_error(row, &columns[at], batch.column(at)))
+    });
+    let first = DirtyRow::from(errors.next()?).row(row as u64);
+    Some(errors.fold(first, DirtyRow::error))
+}
+
 /// Why a value cannot be sent.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -125,7 +139,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    fn into_dirty(self, row: usize, column: &EncodedColumn, array: &dyn Array) -> DirtyRow {
+    fn into_error(self, row: usize, column: &EncodedColumn, array: &dyn Array) -> RowError {
         let EncodedColumn { name, native, logical, .. } = column;
         let mut value = Vec::new();
         if let Some(view) = View::of(logical, array) {
@@ -135,14 +149,9 @@ impl Fault {
             true => String::new(),
             false => format!(", found `{}`", shorten(&value, SHOWN)),
         };
-        DirtyRow {
-            row: row as u64,
-            place: None,
-            column: Some(name.clone()),
-            value: String::from_utf8(value).ok().filter(|value| !value.is_empty()),
-            code: self.code.to_owned(),
-            reason: format!("expected {native}{found}: {}", self.reason),
-        }
+        let reason = format!("expected {native}{found}: {}", self.reason);
+        let value = String::from_utf8(value).ok().filter(|value| !value.is_empty());
+        RowError { value, ..RowError::new(self.code, reason).column(name.clone()) }
     }
 }
 

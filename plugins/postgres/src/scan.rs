@@ -1,8 +1,6 @@
 //! The rows of one split: a COPY to us, from the wire's buffer into the decoder.
 
-use transload_plugin_api::{
-    Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result,
-};
+use transload_plugin_api::{Column, Error, Origin, Position, ReadBatch, ReadTask, Result};
 use transload_tables::{KeyValue, encode_key};
 
 use crate::{
@@ -84,18 +82,11 @@ impl Scan {
         if let Some(key) = key {
             self.position = Position(encode_key(&[KeyValue::Text(key)]));
         }
-        let origin = Origin {
-            source: self.source.clone(),
-            unit: "row".to_owned(),
-            first: first + 1,
-            exact: true,
-            gaps: Vec::new(),
-        };
+        let origin = Origin::new(self.source.as_str(), "row", first + 1);
         let origin = origin.without(dirty.iter().map(|(at, _)| at + 1));
-        let dirty = dirty.into_iter().map(|(at, row)| DirtyRow {
-            place: Some(format!("{}, row {}", self.source, at + 1)),
-            ..row
-        });
+        let dirty = dirty
+            .into_iter()
+            .map(|(at, row)| row.place(format!("{}, row {}", self.source, at + 1)).number(at + 1));
         Ok(ReadBatch {
             batch,
             position: self.position.clone(),

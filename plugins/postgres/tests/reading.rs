@@ -221,6 +221,28 @@ fn t27_moments_beyond_the_calendar_are_dirty() {
     assert_eq!(faults, [fault(1), fault(2), fault(4)]);
 }
 
+/// All values of a row come with it, and all that is wrong, so that it can be found and sent again.
+#[test]
+fn a_dirty_row_is_whole() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(id int8 PRIMARY KEY, d date, n numeric(9,2), b bytea, s text, i interval);
+         INSERT INTO t VALUES (1, '2026-01-01', 1, NULL, 'a', NULL),
+           (863, 'infinity', 'NaN', '\\x00ff', 'b\"', '1 month 2 days'), (900, NULL, 2, NULL, 'c', NULL)",
+    );
+    let reader = fixture.reader(&[("table", "t")]);
+    let dirty = dirty_rows(&read_all(&*reader, 1));
+    let [row] = &dirty[..] else { panic!("{dirty:?}") };
+    let columns: Vec<_> = row.errors().map(|it| (it.column.unwrap(), it.value.unwrap())).collect();
+    let expected = [("d", "infinity"), ("n", "NaN")];
+    assert_eq!(columns, expected.map(|(column, value)| (column.to_owned(), value.to_owned())));
+    let values: serde_json::Value = serde_json::from_str(row.values.as_ref().unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "id": 863, "d": "infinity", "n": "NaN", "b": "00ff", "s": "b\"",
+        "i": {"months": 1, "days": 2, "nanoseconds": 0},
+    });
+    assert_eq!((&values, row.number), (&expected, Some(2)));
+}
+
 #[test]
 fn every_batch_names_the_places_of_its_rows() {
     let fixture = Fixture::new("CREATE TABLE t AS SELECT i FROM generate_series(1, 20000) i");

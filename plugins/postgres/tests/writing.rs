@@ -201,6 +201,20 @@ fn t46_nothing_is_touched_before_prepare() {
     assert_eq!(fixture.rows("SELECT id FROM t ORDER BY id"), ["2", "99"]);
 }
 
+/// A client whose machine has vanished does not keep its locks: the server asks whether it is there.
+#[test]
+fn the_server_looks_after_silent_clients() {
+    let fixture =
+        Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text); CREATE TABLE seen(s text)");
+    let mut plan = plan(WriteMode::Insert, PAIR, &[]);
+    let setting =
+        |name| format!("INSERT INTO seen SELECT current_setting('tcp_keepalives_{name}')");
+    plan.before = ["idle", "interval", "count"].map(setting).to_vec();
+    let writer = fixture.writer("t");
+    write_all(&*writer, &plan, &[batch(&plan, vec![integers([2]), texts(["x"])])]).unwrap();
+    assert_eq!(fixture.rows("SELECT s FROM seen"), ["30", "10", "3"]);
+}
+
 #[test]
 fn t47_a_second_run_ends_at_once_and_is_told_who_is_first() {
     let fixture = Fixture::new("CREATE TABLE t(id int8 PRIMARY KEY, s text)");

@@ -84,7 +84,7 @@ pub(crate) fn row_fault(error: &Sqlite) -> Option<RowFault> {
         (_, ffi::SQLITE_CONSTRAINT_UNIQUE)
         | (_, ffi::SQLITE_CONSTRAINT_PRIMARYKEY)
         | (_, ffi::SQLITE_CONSTRAINT_ROWID) => "unique",
-        (_, ffi::SQLITE_CONSTRAINT_NOTNULL) => "not-null",
+        (_, ffi::SQLITE_CONSTRAINT_NOTNULL) => "null",
         (_, ffi::SQLITE_CONSTRAINT_CHECK) => "check",
         (_, ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => "foreign-key",
         (_, ffi::SQLITE_CONSTRAINT_DATATYPE) => "type",
@@ -115,7 +115,7 @@ fn is_about_values(text: &str) -> bool {
 
 /// `UNIQUE constraint failed: t.a, t.b` names columns; a check constraint's text names itself.
 fn columns_in(word: &str, reason: &str) -> Vec<String> {
-    if !matches!(word, "unique" | "not-null" | "type") {
+    if !matches!(word, "unique" | "null" | "type") {
         return Vec::new();
     }
     let Some((_, list)) = reason.rsplit_once("failed: ") else {
@@ -161,7 +161,7 @@ mod tests {
         for (code, word) in [
             (ffi::SQLITE_CONSTRAINT_UNIQUE, Some("unique")),
             (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, Some("unique")),
-            (ffi::SQLITE_CONSTRAINT_NOTNULL, Some("not-null")),
+            (ffi::SQLITE_CONSTRAINT_NOTNULL, Some("null")),
             (ffi::SQLITE_CONSTRAINT_CHECK, Some("check")),
             (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, Some("foreign-key")),
             (ffi::SQLITE_CONSTRAINT_DATATYPE, Some("type")),

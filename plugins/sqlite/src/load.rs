@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
 use rusqlite::{Connection, Statement};
-use transload_plugin_api::{DirtyRow, Error, Result, WriteMode, WritePlan, Written};
+use transload_plugin_api::{DirtyRow, Error, Result, RowError, WriteMode, WritePlan, Written};
 use transload_tables::{Conflict, Insert, TableName, delete_matching};
 
 use crate::{
@@ -256,20 +256,19 @@ fn bind_row(
     statement: &mut Statement<'_>,
     scratch: &mut Vec<u8>,
 ) -> std::result::Result<(), DirtyRow> {
+    let mut refused: Option<DirtyRow> = None;
     for (index, cell) in cells.iter().enumerate() {
         if let Err(refusal) = cell.bind(row, statement, index + 1, scratch) {
             let (code, reason) = refusal.words();
-            return Err(DirtyRow {
-                row: row as u64,
-                place: None,
-                column: Some(cell.name().to_owned()),
-                value: cell.shown(row),
-                code: code.to_owned(),
-                reason,
+            let column = Some(cell.name().to_owned());
+            let error = RowError { column, value: cell.shown(row), ..RowError::new(code, reason) };
+            refused = Some(match refused {
+                None => DirtyRow::from(error).row(row as u64),
+                Some(dirty) => dirty.error(error),
             });
         }
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 fn dirty_row(
@@ -283,14 +282,8 @@ fn dirty_row(
         _ => None,
     };
     let at = column.as_ref().and_then(|name| columns.iter().position(|other| other.name == *name));
-    DirtyRow {
-        row: row as u64,
-        place: None,
-        value: at.and_then(|at| cells[at].shown(row)),
-        column,
-        code: fault.code.to_owned(),
-        reason: fault.reason,
-    }
+    let value = at.and_then(|at| cells[at].shown(row));
+    DirtyRow { column, value, ..DirtyRow::new(fault.code, fault.reason).row(row as u64) }
 }
 
 fn insert_sql(plan: &WritePlan, columns: &[BoundColumn], table: &TableName) -> String {

@@ -107,9 +107,7 @@ impl Refusal {
     pub(crate) fn words(self) -> (&'static str, String) {
         let text = |words: &str| words.to_owned();
         match self {
-            Self::Null => {
-                ("not-null", text("null in the rowid's column would become a new number"))
-            }
+            Self::Null => ("null", text("null in the rowid's column would become a new number")),
             Self::Unsigned => {
                 ("range", text("above 9223372036854775807, SQLite's largest integer"))
             }

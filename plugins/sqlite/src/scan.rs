@@ -15,10 +15,11 @@ use arrow_schema::SchemaRef;
 use arrow_select::filter::filter;
 use rusqlite::{Connection, InterruptHandle, Row, types::ValueRef};
 use transload_plugin_api::{
-    Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, schema_of,
+    Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, RowError,
+    schema_of,
 };
 use transload_tables::{KeyValue, encode_key};
-use transload_values::{BATCH_BYTES, BATCH_ROWS, Fault, write};
+use transload_values::{BATCH_BYTES, BATCH_ROWS, Fault, JsonRow, write};
 
 use crate::{
     decode::ColumnDecoder,
@@ -173,24 +174,65 @@ impl BatchBuilder {
 
     fn add(&mut self, row: &Row<'_>) -> rusqlite::Result<()> {
         self.note_key(row)?;
+        let mut faults = Vec::new();
         for at in 0..self.decoders.len() {
             let value = row.get_ref(self.plan.indexes[at])?;
             self.bytes += size_of_value(value);
             if let Err(misfit) = self.decoders[at].append(value) {
-                self.set_dirty(at, misfit, value);
-                break;
+                faults.push((at, misfit));
             }
+        }
+        if !faults.is_empty() {
+            self.set_dirty(&faults, row)?;
         }
         self.rows += 1;
         Ok(())
     }
 
     /// Notes the row as dirty and keeps all columns of one length.
-    fn set_dirty(&mut self, at: usize, misfit: Misfit, value: ValueRef<'_>) {
-        self.dirty.push(self.dirty_row(at, misfit, value));
+    #[cold]
+    fn set_dirty(&mut self, faults: &[(usize, Misfit)], row: &Row<'_>) -> rusqlite::Result<()> {
+        let mut dirty: Option<DirtyRow> = None;
+        for (at, misfit) in faults {
+            let error = self.row_error(*at, misfit, row.get_ref(self.plan.indexes[*at])?);
+            dirty = Some(match dirty {
+                None => DirtyRow::from(error).place(self.place()).number(self.number()),
+                Some(dirty) => dirty.error(error),
+            });
+        }
+        let values = self.values(row)?;
+        self.dirty.extend(dirty.map(|dirty| dirty.values(values)));
         self.dirty_rows.push(self.rows);
         for decoder in &mut self.decoders {
             decoder.fill_to(self.rows + 1);
+        }
+        Ok(())
+    }
+
+    /// The row's values as they are stored.
+    fn values(&self, row: &Row<'_>) -> rusqlite::Result<String> {
+        let mut values = JsonRow::default();
+        for (column, index) in self.plan.columns.iter().zip(&self.plan.indexes) {
+            let name = column.name.as_str();
+            match row.get_ref(*index)? {
+                ValueRef::Null => values.null(name),
+                ValueRef::Integer(number) => values.raw(name, &number.to_string()),
+                ValueRef::Real(number) if number.is_finite() => {
+                    values.raw(name, &format!("{number:?}"));
+                }
+                ValueRef::Real(number) => values.text(name, &number.to_string()),
+                ValueRef::Text(text) => values.bytes(name, text),
+                ValueRef::Blob(bytes) => values.text(name, &write::hex_string(bytes)),
+            }
+        }
+        Ok(values.finish())
+    }
+
+    /// The row's number, in the unit of the batch's origin.
+    fn number(&self) -> u64 {
+        match (self.plan.key_name.is_empty(), &self.key[..]) {
+            (false, [KeyValue::Integer(rowid)]) => u64::try_from(*rowid).unwrap_or_default(),
+            _ => self.passed + self.rows as u64 + 1,
         }
     }
 
@@ -220,7 +262,7 @@ impl BatchBuilder {
         Ok(())
     }
 
-    fn dirty_row(&self, at: usize, misfit: Misfit, value: ValueRef<'_>) -> DirtyRow {
+    fn row_error(&self, at: usize, misfit: &Misfit, value: ValueRef<'_>) -> RowError {
         let column = &self.plan.columns[at];
         let found = match value {
             ValueRef::Null => "null".to_owned(),
@@ -234,14 +276,9 @@ impl BatchBuilder {
             Misfit::Value(Fault::Null) => "expected a value, found null".to_owned(),
             _ => format!("expected `{}`, found {found}", column.logical),
         };
-        DirtyRow {
-            row: 0,
-            place: Some(self.place()),
-            column: Some(column.name.clone()),
-            value: (value != ValueRef::Null).then(|| shown(value)),
-            code: misfit.code().to_owned(),
-            reason,
-        }
+        let found = (value != ValueRef::Null).then(|| shown(value));
+        let error = RowError::new(misfit.code(), reason).column(column.name.clone());
+        RowError { value: found, ..error }
     }
 
     fn place(&self) -> String {
@@ -296,11 +333,9 @@ impl BatchBuilder {
                 first: self.first_rowid.unsigned_abs(),
                 exact: last - i128::from(self.first_rowid) + 1 == self.rows as i128,
                 gaps: Vec::new(),
+                file: None,
             },
-            _ => {
-                let first = self.passed + 1;
-                Origin { source, unit: "row".into(), first, exact: true, gaps: Vec::new() }
-            }
+            _ => Origin::new(source, "row", self.passed + 1),
         };
         let first = origin.first;
         origin.without(self.dirty_rows.iter().map(|row| first + *row as u64))

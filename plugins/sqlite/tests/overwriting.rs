@@ -63,7 +63,7 @@ fn constraints_refuse_rows_while_they_are_staged() {
     let rows = vec![integers([1, 1, 3, 4]), texts([Some("a"), Some("b"), Some("a"), None])];
     let written = write_all(&*fixture.writer("t"), &plan, &[batch(&plan, rows)]).unwrap();
     assert_eq!(counts(&written[0]), (1, 0, 0, 3));
-    let wanted = [("1", "id", "unique"), ("2", "s", "unique"), ("3", "s", "not-null")]
+    let wanted = [("1", "id", "unique"), ("2", "s", "unique"), ("3", "s", "null")]
         .map(|(row, column, code)| (row.to_owned(), column.to_owned(), code.to_owned()));
     assert_eq!(faults(&written[0].dirty), wanted);
 }

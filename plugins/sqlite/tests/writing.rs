@@ -176,12 +176,12 @@ fn a_refused_row_leaves_all_others_in() {
     let written = write_all(&*fixture.writer("t"), &plan, &[rows]).unwrap();
     assert_eq!(counts(&written[0]), (2, 0, 0, 6));
     let wanted: Vec<_> = [
-        ("1", "s", "not-null"),
+        ("1", "s", "null"),
         ("2", "u", "unique"),
         ("3", "", "check"),
         ("4", "", "foreign-key"),
         ("5", "id", "unique"),
-        ("7", "id", "not-null"),
+        ("7", "id", "null"),
     ]
     .map(|(row, column, code)| (row.to_owned(), column.to_owned(), code.to_owned()))
     .to_vec();
@@ -324,7 +324,7 @@ fn replace_deletes_by_every_key_in_its_collation() {
     assert!(writer.draft(&plan).unwrap().warnings[0].contains("one row can replace several"));
     let written = write_all(&*writer, &plan, &[rows]).unwrap();
     assert_eq!(counts(&written[0]), (1, 1, 0, 1));
-    assert_eq!(written[0].dirty[0].code, "not-null");
+    assert_eq!(written[0].dirty[0].code, "null");
     assert_eq!(
         fixture.rows("SELECT * FROM t ORDER BY id"),
         ["1|'B'|'new'", "3|'c'|'x'", "9|'z'|'new'"]

@@ -22,9 +22,10 @@ use serde_json::Value;
 use transload_plugin_api::{
     ChunkOutcome, Column, ConflictEffect, Count, Counters, Descriptor, DirtyRow, Error, Finding,
     Guarantee, Host, KeyNeed, LogicalType, OptionKind, OptionSpec, Options, Origin, Plugin,
-    Position, ReadBatch, ReadTask, Reader, ReaderDescriptor, Receipt, Result, SourceSchema, Split,
-    SplitAbility, SplitRequest, TableInfo, TargetInfo, TaskContext, TypeSupport, WriteDraft,
-    WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer, WriterDescriptor, Written, schema_of,
+    Position, ReadBatch, ReadTask, Reader, ReaderDescriptor, Receipt, Result, RowError,
+    SourceSchema, Split, SplitAbility, SplitRequest, TableInfo, TargetInfo, TaskContext,
+    TypeSupport, WriteDraft, WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer,
+    WriterDescriptor, Written, schema_of,
 };
 
 /// The plugin.
@@ -185,6 +186,10 @@ impl Reader for Sample {
 
     fn schema(&self) -> Result<SourceSchema> {
         self.enter("schema")?;
+        if self.option("fault") == "nothing left" {
+            let warnings = vec!["column `shape` (geometry) is left out".to_owned()];
+            return Ok(SourceSchema { warnings, ..SourceSchema::default() });
+        }
         Ok(SourceSchema { columns: columns(), ..SourceSchema::default() })
     }
 
@@ -197,11 +202,9 @@ impl Reader for Sample {
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
         self.enter("splits")?;
         let split = |number: u32| Split {
-            label: format!("part {number}"),
-            data: number.to_string(),
-            ability: SplitAbility::Seekable,
             rows: Some(4),
-            bytes: None,
+            table: Some("samples".into()),
+            ..Split::new(format!("part {number}"), number.to_string(), SplitAbility::Seekable)
         };
         let mut splits: Vec<_> = (0..request.max).map(split).collect();
         match self.option("fault") {
@@ -305,24 +308,24 @@ impl ReadTask for SampleReadTask {
         if self.sample.option("fault") == "long position" {
             position.0.resize(5_000, 0);
         }
-        let dirty = DirtyRow {
-            row: 0,
-            place: Some("line 7".into()),
-            column: Some("id".into()),
-            value: Some(self.sample.dirty_value()?),
-            code: "parse".into(),
-            reason: "expected a number".into(),
-        };
+        let dirty = DirtyRow::new("parse", "expected a number")
+            .place("line 7")
+            .number(7)
+            .column("id")
+            .value(self.sample.dirty_value()?)
+            .error(RowError::new("null", "a value is missing").column("name"))
+            .values(match self.sample.option("fault") {
+                "no object" => "[1]",
+                _ => "{\"id\":\"x\",\"name\":null}",
+            })
+            .text(*b"x,\xff");
         self.next += 1;
         Ok(Some(ReadBatch {
             batch,
             position,
             origin: (self.next != 2).then(|| Origin {
-                source: "some file".into(),
-                unit: "line".into(),
-                first: self.next,
-                exact: true,
-                gaps: Vec::new(),
+                file: Some("/in/some file".into()),
+                ..Origin::new("some file", "line", self.next)
             }),
             dirty: if self.next == 2 { vec![dirty] } else { vec![] },
             bytes: 1000 + self.next,
@@ -412,14 +415,8 @@ impl WriteTask for SampleWriteTask {
         self.enter("write", format!("{} rows, {:x}", batch.num_rows(), hasher.finish()))?;
         let rows = batch.num_rows() as u64;
         let fault = self.sample.option("fault");
-        let dirty = DirtyRow {
-            row: if fault == "strange row" { rows } else { 1.min(rows - 1) },
-            place: None,
-            column: None,
-            value: None,
-            code: "unique".into(),
-            reason: "there already".into(),
-        };
+        let row = if fault == "strange row" { rows } else { 1.min(rows - 1) };
+        let dirty = DirtyRow::new("unique", "there already").row(row);
         let written = |inserted, dirty| Written { inserted, updated: 0, skipped: 0, dirty };
         Ok(match fault {
             "lost row" => written(rows - 2, vec![dirty]),

@@ -87,21 +87,13 @@ extern "C" fn writer<E: Exported>(options: RStr<'_>, host: FfiHost) -> FfiResult
 ///
 /// # Examples
 /// ```
-/// use transload_plugin_api::{
-///     Descriptor, Error, Host, Options, Plugin, Reader, Result, Writer, export_plugin,
-/// };
+/// use transload_plugin_api::{Descriptor, Plugin, export_plugin};
 ///
 /// struct Nothing;
 ///
 /// impl Plugin for Nothing {
 ///     fn descriptor(&self) -> Descriptor {
 ///         Descriptor { name: "nothing".into(), version: "0.1.0".into(), ..Descriptor::default() }
-///     }
-///     fn reader(&self, _: Options, _: Host) -> Result<Box<dyn Reader>> {
-///         Err(Error::unsupported("`nothing` has no reader"))
-///     }
-///     fn writer(&self, _: Options, _: Host) -> Result<Box<dyn Writer>> {
-///         Err(Error::unsupported("`nothing` has no writer"))
 ///     }
 /// }
 ///

@@ -156,8 +156,11 @@ unsafe extern "C" fn next_batch(data: *mut ()) -> FfiResult<ROption<FfiReadBatch
 
 /// A batch with all that belongs to it, compared with the schema that was sent.
 fn export_batch(mut read: ReadBatch, schema: &SchemaRef) -> Result<FfiReadBatch> {
-    let gaps = read.origin.as_mut().map(|origin| mem::take(&mut origin.gaps));
-    let notes = BatchNotes { dirty: read.dirty, gaps: gaps.unwrap_or_default() };
+    let (gaps, file) = match &mut read.origin {
+        Some(origin) => (mem::take(&mut origin.gaps), origin.file.take()),
+        None => (Vec::new(), None),
+    };
+    let notes = BatchNotes { dirty: read.dirty, gaps, file };
     Ok(FfiReadBatch {
         batch: batch::export_batch(&read.batch, schema)?,
         position: RVec::from(read.position.0),
@@ -168,6 +171,6 @@ fn export_batch(mut read: ReadBatch, schema: &SchemaRef) -> Result<FfiReadBatch>
 }
 
 fn export_origin(origin: Origin) -> FfiOrigin {
-    let Origin { source, unit, first, exact, gaps: _ } = origin;
+    let Origin { source, unit, first, exact, gaps: _, file: _ } = origin;
     FfiOrigin { source: source.into(), unit: unit.into(), first, exact }
 }

@@ -122,17 +122,17 @@ impl ReadTask for ForeignReadTask {
 /// A batch with all that belongs to it.
 fn import_batch(read: FfiReadBatch, schema: &SchemaRef) -> Result<ReadBatch> {
     let FfiReadBatch { batch, position, origin, bytes, notes } = read;
-    let BatchNotes { dirty, gaps } = BatchNotes::from_text(notes.as_str())?;
+    let BatchNotes { dirty, gaps, file } = BatchNotes::from_text(notes.as_str())?;
     Ok(ReadBatch {
         batch: batch::import_batch(batch, schema)?,
         position: Position(position.into_vec()),
-        origin: origin.into_option().map(|origin| import_origin(origin, gaps)),
+        origin: origin.into_option().map(|origin| import_origin(origin, gaps, file)),
         dirty,
         bytes,
     })
 }
 
-fn import_origin(origin: FfiOrigin, gaps: Vec<Gap>) -> Origin {
+fn import_origin(origin: FfiOrigin, gaps: Vec<Gap>, file: Option<String>) -> Origin {
     let FfiOrigin { source, unit, first, exact } = origin;
-    Origin { source: source.into(), unit: unit.into(), first, exact, gaps }
+    Origin { source: source.into(), unit: unit.into(), first, exact, gaps, file }
 }

@@ -138,14 +138,7 @@ fn key_of(row: &[u64], key: &[usize]) -> Option<u64> {
 }
 
 fn dirty(row: u64, column: Option<&str>, code: &str, reason: &str) -> DirtyRow {
-    DirtyRow {
-        row,
-        place: None,
-        column: column.map(str::to_owned),
-        value: None,
-        code: code.to_owned(),
-        reason: reason.to_owned(),
-    }
+    DirtyRow { column: column.map(str::to_owned), ..DirtyRow::new(code, reason).row(row) }
 }
 
 fn no_chunk() -> Error {

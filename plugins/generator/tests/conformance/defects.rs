@@ -319,14 +319,7 @@ impl Drop for BrokenWriteTask {
 }
 
 fn dirty_row() -> DirtyRow {
-    DirtyRow {
-        row: 0,
-        place: None,
-        column: None,
-        value: None,
-        code: "defect".to_owned(),
-        reason: "a defect".to_owned(),
-    }
+    DirtyRow::new("defect", "a defect")
 }
 
 fn without_empty_texts(batch: &RecordBatch) -> RecordBatch {

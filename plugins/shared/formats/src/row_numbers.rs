@@ -70,7 +70,7 @@ mod tests {
                 rows.extend(0, &numbers[..cut]);
                 rows.extend(cut, &numbers[cut..]);
                 let (first, gaps, exact) = rows.take(0);
-                let origin = Origin { source: "f".into(), unit: "line".into(), first, exact, gaps };
+                let origin = Origin { exact, gaps, ..Origin::new("f", "line", first) };
                 for (row, number) in numbers.iter().enumerate() {
                     assert_eq!(
                         origin.place(row as u64),

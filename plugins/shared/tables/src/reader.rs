@@ -151,7 +151,11 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         let description = self.database.describe(&mut session, relation)?;
         let max = request.max.max(1);
         let parts = self.database.divide(&mut session, &self.source, &description, max)?;
-        parts.into_iter().map(split).collect()
+        let table = match relation {
+            Relation::Table(table) => Some(table.to_string()),
+            Relation::Query(_) => None,
+        };
+        parts.into_iter().map(|part| split(part, table.clone())).collect()
     }
 
     fn open(
@@ -184,16 +188,11 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
 }
 
 /// A division as the host carries it.
-fn split(division: Division) -> Result<Split> {
+fn split(division: Division, table: Option<String>) -> Result<Split> {
     let ability = division.ability();
     let Division { label, part, snapshot, rows } = division;
-    Ok(Split {
-        label,
-        data: encode_split(&SplitData { part, snapshot })?,
-        ability,
-        rows,
-        bytes: None,
-    })
+    let data = encode_split(&SplitData { part, snapshot })?;
+    Ok(Split { rows, table, ..Split::new(label, data, ability) })
 }
 
 #[cfg(test)]

@@ -203,6 +203,7 @@ impl<R: Shard> Reader for ShardedReader<R> {
             for mut split in splits {
                 split.label = format!("{name}: {}", split.label);
                 split.data = encode_split(&ShardSplit { table: name.clone(), data: split.data })?;
+                split.table = Some(name.clone());
                 all.push(split);
             }
         }
@@ -303,12 +304,10 @@ mod tests {
 
         fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
             let size = self.rows.len().div_ceil(request.max as usize).max(1);
-            let split = |rows: &[i64]| Split {
-                label: format!("from {}", rows[0]),
-                data: serde_json::to_string(rows).unwrap(),
-                ability: SplitAbility::Bounded,
-                rows: Some(rows.len() as u64),
-                bytes: None,
+            let split = |rows: &[i64]| {
+                let data = serde_json::to_string(rows).unwrap();
+                let split = Split::new(format!("from {}", rows[0]), data, SplitAbility::Bounded);
+                Split { rows: Some(rows.len() as u64), ..split }
             };
             Ok(self.rows.chunks(size).map(split).collect())
         }

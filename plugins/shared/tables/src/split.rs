@@ -345,13 +345,7 @@ mod tests {
         let order = vec!["a".to_owned(), "b".to_owned()];
         let range = integer_ranges(&[(1, 10)], 2).remove(1);
         let split = KeySplit { column: Some("a".to_owned()), range, order };
-        let travelling = |data: String| Split {
-            label: String::new(),
-            data,
-            ability: SplitAbility::Seekable,
-            rows: None,
-            bytes: None,
-        };
+        let travelling = |data: String| Split::new("", data, SplitAbility::Seekable);
         let encoded = travelling(encode_split(&split).unwrap());
         assert_eq!(decode_split::<KeySplit>(&encoded).unwrap(), split);
         let key = vec![KeyValue::Integer(7), KeyValue::Text("x".into())];

@@ -350,7 +350,8 @@ fn split(source: &Source, data: SplitData, whole_names: bool) -> Result<Split> {
     };
     let data =
         serde_json::to_string(&data).map_err(|error| Error::defect("split").caused_by(&error))?;
-    Ok(Split { label, data, ability, rows, bytes: (!streams).then_some(bytes) })
+    let bytes = (!streams).then_some(bytes);
+    Ok(Split { rows, bytes, ..Split::new(label, data, ability) })
 }
 
 /// Whether a file looks as if a place in it could only be found by reading all before. A look at

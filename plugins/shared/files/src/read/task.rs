@@ -27,7 +27,10 @@ struct OpenPiece {
     /// What the folders' names give.
     folders: Folders,
     /// The file, for messages, and from where lines are counted if not from its start.
+    /// The name in messages.
     name: String,
+    /// The whole name, unless lines are counted from within the file.
+    file: Option<String>,
 }
 
 /// Reads one split.
@@ -81,16 +84,18 @@ impl FilesTask {
         let folders = Folders::new(&self.columns, &self.data.partitions, partitions, &words)?;
         let columns = folders.of_files();
         let mut name = piece.file.short_name().to_owned();
+        let mut file = Some(piece.file.name.clone());
         let rows: Box<dyn PieceRows> = if self.source.format == Format::Parquet {
             Box::new(GroupRows::open(&self.source, piece, resume, columns, &self.data.names)?)
         } else {
             let rows = TextRows::open(&self.source, piece, resume, columns, &self.data.names)?;
             if !rows.counts_from_the_start() {
                 name = format!("{name} from byte {}", piece.from);
+                file = None;
             }
             Box::new(rows)
         };
-        Ok(OpenPiece { rows, folders, name })
+        Ok(OpenPiece { rows, folders, name, file })
     }
 
     fn batch(&self, open: &OpenPiece, stretch: PieceBatch) -> Result<ReadBatch> {
@@ -106,11 +111,11 @@ impl FilesTask {
         };
         let position = serde_json::to_vec(&place)
             .map_err(|error| Error::defect("position").caused_by(&error))?;
-        let (source, unit) = (open.name.clone(), unit.to_owned());
+        let (source, unit, file) = (open.name.clone(), unit.to_owned(), open.file.clone());
         Ok(ReadBatch {
             batch: open.folders.complete(batch)?,
             position: Position(position),
-            origin: Some(Origin { source, unit, first, exact, gaps }),
+            origin: Some(Origin { source, unit, first, exact, gaps, file }),
             dirty,
             bytes,
         })

@@ -3,8 +3,10 @@
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use transload_plugin_api::{Column, DirtyRow, Error, Result, code, schema_of};
-use transload_values::{CellWords, Cells, ColumnParser, Fault, shorten};
+use transload_plugin_api::{Column, DirtyRow, Error, Result, RowError, code, schema_of};
+use transload_values::{
+    CellWords, Cells, ColumnParser, Fault, JsonRow, ValueError, shorten, unquote,
+};
 
 use super::{
     COLUMN_LIMIT, CsvDialect, Ragged,
@@ -21,8 +23,8 @@ pub struct CsvDecoder {
     /// For each of them, what means NULL beside the dialect's marker.
     other_nulls: Vec<Vec<String>>,
     schema: SchemaRef,
-    /// Number of cells in a row.
-    width: usize,
+    /// The names of the cells of a row.
+    names: Vec<String>,
     /// The place of the next record.
     place: Place,
     /// Number of bytes taken since the last flush.
@@ -61,7 +63,7 @@ impl CsvDecoder {
             columns: wanted.iter().map(builder).collect::<Result<_>>()?,
             other_nulls: wanted.iter().map(|it| dialect.other_nulls_of(&it.name)).collect(),
             schema: schema_of(wanted),
-            width: names.len(),
+            names: names.to_vec(),
             place: Place { byte: 0, line: 1 },
             bytes: 0,
             rows: 0,
@@ -90,12 +92,13 @@ impl CsvDecoder {
         let mut dirty = self.take_ragged(window)?;
         let mut faults = self.append_columns(window, utf8);
         if !faults.is_empty() {
-            // the first fault of each row, in the order of columns
+            // all faults of each row, in the order of columns
             faults.sort_by_key(|(row, ..)| *row);
-            faults.dedup_by_key(|(row, ..)| *row);
-            dirty.extend(faults.iter().map(|fault| self.dirty_row(window, *fault)));
+            let of_rows = faults.chunk_by(|(row, ..), (other, ..)| row == other);
+            dirty.extend(of_rows.filter_map(|faults| self.dirty_row(window, faults)));
             dirty.sort_by_key(|(line, _)| *line);
-            let rows: Vec<usize> = faults.iter().map(|(row, ..)| *row).collect();
+            let mut rows: Vec<usize> = faults.iter().map(|(row, ..)| *row).collect();
+            rows.dedup();
             self.columns.iter_mut().for_each(|(_, builder)| builder.truncate_to(self.rows));
             self.index.remove(&rows);
             self.append_columns(window, utf8);
@@ -129,7 +132,7 @@ impl CsvDecoder {
 
     /// Dirty rows, with their lines, for rows with too few or too many cells.
     fn take_ragged(&mut self, window: &[u8]) -> Result<Vec<(u64, DirtyRow)>> {
-        let width = self.width;
+        let width = self.names.len();
         let rows = self.index.take_ragged();
         let dirty = |row: RaggedRow| {
             let reason = format!("expected {width} cells, found {}", row.cells);
@@ -140,39 +143,56 @@ impl CsvDecoder {
                     .hint("choose `ragged = \"dirty\"` to set such rows aside"));
             }
             let text = &window[row.start..row.end];
-            Ok((row.line, new_dirty(row.line, None, text, "ragged", reason)))
+            let error = RowError::new("ragged", reason).value(shorten(text, VALUE_LIMIT));
+            Ok((row.line, new_dirty(row.line, error, text)))
         };
         rows.into_iter().map(dirty).collect()
     }
 
+    /// A row with its faults, and its line.
     #[cold]
-    fn dirty_row(&self, window: &[u8], (row, number, fault): RowFault) -> (u64, DirtyRow) {
-        let (place, builder) = &self.columns[number];
-        let column = builder.column();
-        let at = row * self.index.stride() + place;
-        let bounds = self.index.bounds();
-        let raw = &window[bounds[at] as usize..bounds[at + 1] as usize - 1];
+    fn dirty_row(&self, window: &[u8], faults: &[RowFault]) -> Option<(u64, DirtyRow)> {
+        let (row, ..) = *faults.first()?;
+        let stride = self.index.stride();
+        let bounds = &self.index.bounds()[row * stride..(row + 1) * stride];
+        let raw = |at: usize| &window[bounds[at] as usize..bounds[at + 1] as usize - 1];
+        let mut errors = faults.iter().map(|(_, number, fault)| {
+            let (place, builder) = &self.columns[*number];
+            let (column, raw) = (builder.column(), raw(*place));
+            let ValueError { code, mut reason } = fault.explain(column, raw);
+            if let Some(hint) = Some(window).filter(|_| *fault == Fault::Utf8).and_then(guess::hint)
+            {
+                reason = format!("{reason}; {hint}");
+            }
+            RowError::new(code, reason).column(&*column.name).value(shorten(raw, VALUE_LIMIT))
+        });
         let line = self.index.lines()[row];
-        let mut error = fault.explain(column, raw);
-        if let Some(hint) = Some(window).filter(|_| fault == Fault::Utf8).and_then(guess::hint) {
-            error.reason = format!("{}; {hint}", error.reason);
+        let text = &window[bounds[0] as usize..bounds[stride - 1] as usize - 1];
+        let dirty = errors.by_ref().take(1).next().map(|error| new_dirty(line, error, text))?;
+        let mut values = JsonRow::default();
+        for (at, name) in self.names.iter().enumerate() {
+            self.add_cell(name, raw(at), &mut values);
         }
-        (line, new_dirty(line, Some(&column.name), raw, error.code, error.reason))
+        Some((line, errors.fold(dirty, DirtyRow::error).values(values.finish())))
+    }
+
+    /// Adds a cell's own text, or its raw one if the quotes are not those of the dialect.
+    fn add_cell(&self, name: &str, raw: &[u8], values: &mut JsonRow) {
+        let mut scratch = Vec::new();
+        if self.dialect.is_null(raw) {
+            values.null(name);
+        } else {
+            let text = unquote(raw, self.dialect.quote, self.dialect.true_escape(), &mut scratch);
+            values.bytes(name, text.unwrap_or(raw));
+        }
     }
 }
 
 /// The maximum number of bytes kept of a value at fault.
 const VALUE_LIMIT: usize = 4096;
 
-fn new_dirty(line: u64, column: Option<&str>, raw: &[u8], code: &str, reason: String) -> DirtyRow {
-    DirtyRow {
-        row: 0,
-        place: Some(format!("line {line}")),
-        column: column.map(str::to_owned),
-        value: Some(shorten(raw, VALUE_LIMIT)),
-        code: code.to_owned(),
-        reason,
-    }
+fn new_dirty(line: u64, error: RowError, text: &[u8]) -> DirtyRow {
+    DirtyRow::from(error).place(format!("line {line}")).number(line).text(text)
 }
 
 fn find_column(names: &[String], name: &str) -> Result<usize> {

@@ -149,6 +149,11 @@ impl CsvDialect {
         Ok(())
     }
 
+    /// Whether a raw cell stands for NULL.
+    pub(super) fn is_null(&self, raw: &[u8]) -> bool {
+        raw == self.null.as_bytes() || self.other_nulls.iter().any(|null| null.as_bytes() == raw)
+    }
+
     /// The escape byte, unless it is the quote itself, which only means that quotes are doubled.
     pub(super) fn true_escape(&self) -> Option<u8> {
         self.escape.filter(|escape| Some(*escape) != self.quote)

@@ -137,8 +137,8 @@ impl CsvEncoder {
     fn note(&mut self, refused: Refused, row: usize) {
         let Refused { column, value, code, reason } = refused;
         let column = column.map(|column| self.columns[column].name.clone());
-        let (row, code) = (row as u64, code.to_owned());
-        self.refused.push(DirtyRow { row, place: None, column, value, code, reason });
+        let dirty = DirtyRow::new(code, reason).row(row as u64);
+        self.refused.push(DirtyRow { column, value, ..dirty });
     }
 }
 

@@ -2,7 +2,9 @@
 //! Values are passed to the column builders as the text in the file.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result, code, schema_of};
+use transload_plugin_api::{
+    Column, DirtyRow, Error, LogicalType, Result, RowError, code, schema_of,
+};
 use transload_values::{CellWords, ColumnParser, ValueError, parse};
 
 use super::{
@@ -37,7 +39,7 @@ enum Stage {
     End,
 }
 
-/// The first problem found in a row.
+/// A problem found in a row.
 struct Fault {
     column: Option<usize>,
     value: Option<String>,
@@ -68,7 +70,10 @@ pub struct JsonDecoder {
     lines: RowNumbers,
     max_record: usize,
     dirty: Vec<DirtyRow>,
-    fault: Option<Fault>,
+    /// The problems of the current row.
+    faults: Vec<Fault>,
+    /// Its text has no form that a JSON object of its values could have.
+    broken: bool,
     scratch: Vec<u8>,
 }
 
@@ -101,7 +106,8 @@ impl JsonDecoder {
             lines: RowNumbers::default(),
             max_record: MAX_RECORD,
             dirty: Vec::new(),
-            fault: None,
+            faults: Vec::new(),
+            broken: false,
             scratch: Vec::new(),
         })
     }
@@ -170,14 +176,15 @@ impl JsonDecoder {
             };
             let found = excerpt(&line[at.min(line.len())..], 20);
             let found = if found.is_empty() { "the end of the line".into() } else { found };
-            self.fault = Some(Fault {
+            self.broken = true;
+            self.faults = vec![Fault {
                 column: None,
                 value: Some(excerpt(line, 256)),
                 code: "parse",
                 reason: format!("byte {}: expected {expected}, found `{found}`", at + 1),
-            });
+            }];
         }
-        self.end_row();
+        self.end_row(line);
     }
 
     fn decode_array(&mut self, input: &[u8], last: bool) -> Result<usize> {
@@ -223,8 +230,8 @@ impl JsonDecoder {
         let mut scan = Scanner::new(input);
         match self.take_row(&mut scan) {
             Ok(()) => {
-                self.end_row();
                 let taken = scan.pos();
+                self.end_row(&input[..taken]);
                 self.check_length(taken)?;
                 self.count_lines(&input[..taken]);
                 self.taken += taken;
@@ -284,7 +291,8 @@ impl JsonDecoder {
     /// scan continues to the object's end.
     fn take_row(&mut self, scan: &mut Scanner<'_>) -> Scan<()> {
         self.keys.start_row();
-        self.fault = None;
+        self.faults.clear();
+        self.broken = false;
         scan.expect(b'{', "an object")?;
         if !scan.take(b'}') {
             loop {
@@ -303,16 +311,17 @@ impl JsonDecoder {
 
     #[inline]
     fn take_value(&mut self, found: Found, value: Token<'_>) {
-        if self.fault.is_some() {
-            return;
-        }
         let column = match found {
             Found::Column(column) => column,
             Found::Unwanted => return,
             Found::Unknown if self.unknown == UnknownKeys::Ignore => return,
             Found::Unknown => return self.refuse_unknown(),
-            Found::Duplicate => return self.refuse("duplicate", "the same key twice"),
+            Found::Duplicate => {
+                self.broken = true;
+                return self.refuse("duplicate", "the same key twice");
+            }
             Found::Wrong => {
+                self.broken = true;
                 return self.refuse("parse", "a key that is not UTF-8, or has an invalid escape");
             }
         };
@@ -351,8 +360,7 @@ impl JsonDecoder {
 
     fn fill_missing(&mut self) {
         for column in 0..self.builders.len() {
-            if self.fault.is_none()
-                && !self.keys.has(column)
+            if !self.keys.has(column)
                 && let Err(error) = self.builders[column].append_null()
             {
                 self.blame(column, Token { kind: Kind::Null, raw: b"" }, error);
@@ -364,12 +372,12 @@ impl JsonDecoder {
     fn blame(&mut self, column: usize, value: Token<'_>, error: ValueError) {
         let value = (value.kind != Kind::Null).then(|| excerpt(value.raw, 256));
         let ValueError { code, reason } = error;
-        self.fault = Some(Fault { column: Some(column), value, code, reason });
+        self.faults.push(Fault { column: Some(column), value, code, reason });
     }
 
     #[cold]
     fn refuse(&mut self, code: &'static str, reason: &str) {
-        self.fault = Some(Fault { column: None, value: None, code, reason: reason.to_owned() });
+        self.faults.push(Fault { column: None, value: None, code, reason: reason.to_owned() });
     }
 
     #[cold]
@@ -382,18 +390,15 @@ impl JsonDecoder {
         self.refuse("unknown", &reason);
     }
 
-    /// Keeps the row, or makes it a dirty one.
+    /// Keeps the row with this text, or makes it a dirty one.
     #[inline]
-    fn end_row(&mut self) {
-        match self.fault.take() {
-            None => {
-                self.lines.push(self.rows, self.line);
-                self.rows += 1;
-            }
-            Some(fault) => {
-                self.forget_row();
-                self.note_dirty(fault);
-            }
+    fn end_row(&mut self, text: &[u8]) {
+        if self.faults.is_empty() {
+            self.lines.push(self.rows, self.line);
+            self.rows += 1;
+        } else {
+            self.forget_row();
+            self.note_dirty(text);
         }
     }
 
@@ -405,16 +410,20 @@ impl JsonDecoder {
     }
 
     #[cold]
-    fn note_dirty(&mut self, fault: Fault) {
-        let Fault { column, value, code, reason } = fault;
-        self.dirty.push(DirtyRow {
-            row: 0,
-            place: Some(format!("line {}", self.line)),
-            column: column.map(|column| self.columns[column].name.clone()),
-            value,
-            code: code.to_owned(),
-            reason,
+    fn note_dirty(&mut self, text: &[u8]) {
+        let columns = &self.columns;
+        let mut errors = self.faults.drain(..).map(|Fault { column, value, code, reason }| {
+            let column = column.map(|column| columns[column].name.clone());
+            RowError { column, value, ..RowError::new(code, reason) }
         });
+        let Some(first) = errors.next() else { return };
+        let dirty = errors.fold(DirtyRow::from(first), DirtyRow::error);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let dirty = dirty.place(format!("line {}", self.line)).number(self.line).text(text);
+        // The object is the row's values already, if it can be part of a line of JSON.
+        let is_values = !self.broken && memchr::memchr2(b'\n', b'\r', text).is_none();
+        let values = std::str::from_utf8(text).ok().filter(|_| is_values);
+        self.dirty.push(DirtyRow { values: values.map(|it| it.trim().to_owned()), ..dirty });
     }
 }
 

@@ -104,8 +104,8 @@ impl JsonEncoder {
             }
             Refused::Length(bytes) => (None, None, "length", too_long(*bytes, self.max_record)),
         };
-        let (row, code) = (row as u64, code.to_owned());
-        self.refused.push(DirtyRow { row, place: None, column, value, code, reason });
+        let dirty = DirtyRow::new(code, reason).row(row as u64);
+        self.refused.push(DirtyRow { column, value, ..dirty });
     }
 
     fn write_row(

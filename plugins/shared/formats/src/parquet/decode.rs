@@ -1,9 +1,13 @@
 //! Decodes rows of a file into batches. Each wanted column of a row group has its own reader over
 //! the pages of its chunk; no other part of the file is fetched.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::Range,
+    sync::Arc,
+};
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, cast::AsArray};
 use arrow_schema::SchemaRef;
 use arrow_select::filter::filter;
 use parking_lot::Mutex;
@@ -18,8 +22,9 @@ use parquet::{
     file::metadata::{ParquetMetaData, RowGroupMetaData},
 };
 use transload_plugin_api::{
-    Column, DirtyRow, Error, Gap, LogicalType, Result, catch_panic, schema_of,
+    Column, DirtyRow, Error, Gap, LogicalType, Result, RowError, catch_panic, schema_of,
 };
+use transload_values::JsonRow;
 
 use super::{
     batch_size::BatchSizes,
@@ -76,6 +81,7 @@ pub struct ParquetBatch {
 /// A column to read.
 struct Wanted {
     name: String,
+    logical: LogicalType,
     /// The type of lists that become JSON texts.
     lists: Option<Column>,
     place: ColumnPath,
@@ -277,7 +283,7 @@ impl ParquetDecoder {
         Ok(ParquetBatch {
             batch,
             rows: rows as u64,
-            dirty: dirty_rows(&self.columns, faults, before),
+            dirty: dirty_rows(faults, before),
             row_group: open.number,
             row_in_group_after: open.row,
             first_row,
@@ -286,8 +292,8 @@ impl ParquetDecoder {
     }
 }
 
-/// Rows at fault: the column and the reason.
-type Faults = BTreeMap<usize, (usize, String)>;
+/// Rows at fault: all that is wrong with them, and their values.
+type Faults = BTreeMap<usize, DirtyRow>;
 
 /// Converts what is stored to the logical types, without the rows that have a value out of its
 /// type's range.
@@ -319,10 +325,28 @@ fn convert(
             continue;
         }
         for row in 0..rows {
-            if let Err(fault) = logical((number, &array.slice(row, 1))) {
-                faults.entry(row).or_insert(fault);
+            let Err((_, reason)) = logical((number, &array.slice(row, 1))) else { continue };
+            let code = if reason == types::NOT_UTF8 { "utf8" } else { "range" };
+            let error = RowError::new(code, reason).column(columns[number].name.clone());
+            match faults.entry(row) {
+                Entry::Occupied(dirty) => dirty.into_mut().more.push(error),
+                Entry::Vacant(place) => drop(place.insert(error.into())),
             }
         }
+    }
+    for (row, dirty) in &mut faults {
+        let mut values = JsonRow::default();
+        for (number, (array, wanted)) in stored.iter().zip(columns).enumerate() {
+            match logical((number, &array.slice(*row, 1))) {
+                Ok(value) => values.value(&wanted.name, &wanted.logical, value.as_ref(), 0),
+                // Else what is stored is in the reason.
+                Err(_) => match array.as_binary_opt::<i32>() {
+                    Some(stored) => values.bytes(&wanted.name, stored.value(*row)),
+                    None => values.null(&wanted.name),
+                },
+            }
+        }
+        dirty.values = Some(values.finish());
     }
     let kept: BooleanArray = (0..rows).map(|row| Some(!faults.contains_key(&row))).collect();
     let stored = stored
@@ -333,16 +357,12 @@ fn convert(
     Ok((all(&stored)?, faults))
 }
 
-fn dirty_rows(columns: &[Wanted], faults: Faults, before: u64) -> Vec<DirtyRow> {
-    let dirty = |(row, (column, reason)): (usize, (usize, String))| DirtyRow {
-        row: 0,
-        place: Some(format!("row {}", before + row as u64 + 1)),
-        column: Some(columns[column].name.clone()),
-        value: None,
-        code: if reason == types::NOT_UTF8 { "encoding" } else { "range" }.to_owned(),
-        reason,
+fn dirty_rows(faults: Faults, before: u64) -> Vec<DirtyRow> {
+    let placed = |(row, dirty): (usize, DirtyRow)| {
+        let number = before + row as u64 + 1;
+        dirty.place(format!("row {number}")).number(number)
     };
-    faults.into_iter().map(dirty).collect()
+    faults.into_iter().map(placed).collect()
 }
 
 impl Wanted {
@@ -358,7 +378,8 @@ impl Wanted {
         let own = place.column_type.logical();
         let is_text = matches!(own, LogicalType::List(_)) && own != column.logical;
         let lists = is_text.then(|| Column::new(&column.name, own, true));
-        Ok(Self { name: column.name.clone(), lists, place, levels })
+        let (name, logical) = (column.name.clone(), column.logical.clone());
+        Ok(Self { name, logical, lists, place, levels })
     }
 }
 

@@ -1,7 +1,11 @@
 //! Encodes batches as a file. Batches of the open chunk are only held; a commit passes them to the
 //! column writers, which produce the bytes of finished row groups.
 
-use std::{mem, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    mem,
+    sync::Arc,
+};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, SchemaRef};
@@ -12,7 +16,7 @@ use parquet::{
     file::{metadata::KeyValue, writer::SerializedFileWriter},
     schema::types::SchemaDescriptor,
 };
-use transload_plugin_api::{Column, DirtyRow, Error, Result, schema_of};
+use transload_plugin_api::{Column, DirtyRow, Error, Result, RowError, schema_of};
 
 use super::{
     batch_size::BESIDE,
@@ -108,6 +112,7 @@ impl ParquetEncoder {
     /// refused.
     fn fit(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut keep: Option<Vec<bool>> = None;
+        let mut places: HashMap<usize, usize> = HashMap::new();
         let most = self.max_record as u64;
         let mut lists = vec![0; batch.num_rows()];
         for (column, array) in self.plan.columns.iter().zip(batch.columns()) {
@@ -122,15 +127,14 @@ impl ParquetEncoder {
             for (marks, code, why) in wrong.into_iter().chain(large) {
                 let keep = keep.get_or_insert_with(|| vec![true; batch.num_rows()]);
                 for row in (0..marks.len()).filter(|row| marks[*row]) {
-                    if mem::replace(&mut keep[row], false) {
-                        self.refused.push(DirtyRow {
-                            row: row as u64,
-                            place: None,
-                            column: Some(column.name.clone()),
-                            value: None,
-                            code: code.to_owned(),
-                            reason: why.clone(),
-                        });
+                    keep[row] = false;
+                    let error = RowError::new(code, why.clone()).column(column.name.clone());
+                    match places.entry(row) {
+                        Entry::Occupied(at) => self.refused[*at.get()].more.push(error),
+                        Entry::Vacant(at) => {
+                            at.insert(self.refused.len());
+                            self.refused.push(DirtyRow::from(error).row(row as u64));
+                        }
                     }
                 }
             }

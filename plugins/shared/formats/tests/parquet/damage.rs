@@ -110,7 +110,7 @@ fn texts_that_are_not_utf8_are_dirty_rows_of_their_own() {
             .map(|row| (row.place.as_deref().unwrap(), row.column.as_deref().unwrap()))
             .collect();
         assert_eq!(found, [("row 301", "text"), ("row 303", "text"), ("row 701", "list")]);
-        assert!(dirty.iter().all(|row| row.code == "encoding"), "{dirty:?}");
+        assert!(dirty.iter().all(|row| row.code == "utf8"), "{dirty:?}");
         assert_eq!(clean, 997);
     }
 }

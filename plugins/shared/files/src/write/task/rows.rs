@@ -293,12 +293,6 @@ fn defect(error: &arrow_schema::ArrowError) -> Error {
 }
 
 fn unnamable(row: u64, reason: &str) -> DirtyRow {
-    DirtyRow {
-        row,
-        place: None,
-        column: None,
-        value: None,
-        code: "partition".to_owned(),
-        reason: format!("no object can be named by its values: {reason}"),
-    }
+    let reason = format!("no object can be named by its values: {reason}");
+    DirtyRow::new("partition", reason).row(row)
 }
