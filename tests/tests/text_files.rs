@@ -205,8 +205,9 @@ fn the_encoding_of_bytes_that_are_not_utf8_is_named() {
     let rows = workplace(rows, "");
     let ended = run(&rows);
     let text = ended.exits(3).stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("`in.csv` is not UTF-8: encoding = \"gbk\" may be right"), "{text}");
     assert!(text.contains("is it GBK? encoding = \"gbk\""), "{text}");
+    let text = rows.run(&["plan", "job.toml", "--output", "json"]).stdout;
+    assert!(text.contains("`in.csv` is not UTF-8: encoding = \\\"gbk\\\" may be right"), "{text}");
 }
 
 #[test]
@@ -282,4 +283,23 @@ fn odd_lines_are_noted_and_the_lines_that_mend_them_work() {
     let quoted = workplace("\"a \"\"x\"\"\",b\r\n1,2\n3,4\r\n", "");
     run(&quoted).exits(0);
     assert_eq!(quoted.sqlite("target.db", "SELECT \"a \"\"x\"\"\" FROM t"), ["1", "3"]);
+}
+
+/// The notes of a plan hold the lines that make text columns typed.
+#[test]
+fn the_plan_names_the_form_of_dates_and_amounts() {
+    let file = "day;amount\n31.12.2026;1.234,50\n1.2.2027;7\n";
+    let workplace = workplace(file, "");
+    let lines = [
+        ("day", "a date", "date_format = \"%d.%m.%Y\""),
+        ("amount", "a number", "decimal_comma = true and thousands = \".\""),
+    ];
+    for (column, what, line) in lines {
+        notes_say(&workplace, &format!("`{column}` is text; it is {what} with {line}"));
+    }
+    let written = lines.map(|(.., line)| line.replace(" and ", "\n")).join("\n");
+    put_job(&workplace, "in.csv", &written);
+    run(&workplace).exits(0);
+    let rows = workplace.sqlite("target.db", "SELECT day, amount FROM t");
+    assert_eq!(rows, ["'2026-12-31'|'1234.50'", "'2027-02-01'|'7.00'"]);
 }

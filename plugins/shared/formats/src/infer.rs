@@ -21,7 +21,7 @@
 use std::borrow::Cow;
 
 use transload_plugin_api::{Column, LogicalType};
-use transload_values::{CellWords, ColumnParser, parse::Number};
+use transload_values::{CellWords, ColumnParser, form_hint, parse::Number};
 
 /// The types that are still possible after the rows so far.
 pub struct Inference {
@@ -36,7 +36,14 @@ struct Guess {
     candidates: Vec<ColumnParser>,
     digits: Digits,
     seen: bool,
+    /// The first values, by which the plan names a form that all of them have.
+    first: Vec<String>,
 }
+
+/// At most so many values are kept.
+const FIRST: usize = 50;
+/// Longer ones are no dates or numbers.
+const LONGEST: usize = 40;
 
 /// The most digits that numbers have had.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,7 +82,8 @@ impl Inference {
             1 => "types inferred from 1 row".to_owned(),
             rows => format!("types inferred from the first {rows} rows"),
         };
-        [rows].into_iter().chain(numeric_notes(&self.columns())).collect()
+        let forms = self.columns.iter().filter_map(Guess::form_note);
+        [rows].into_iter().chain(numeric_notes(&self.columns())).chain(forms).collect()
     }
 
     /// The columns with the types that survived.
@@ -100,11 +108,14 @@ impl Guess {
     fn new(name: &str, words: &CellWords) -> Self {
         let words = words.of(name).into_owned();
         let (candidates, digits) = (candidates(name, &words), Digits::default());
-        Self { name: name.to_owned(), words, candidates, digits, seen: false }
+        Self { name: name.to_owned(), words, candidates, digits, seen: false, first: Vec::new() }
     }
 
     fn see(&mut self, text: &[u8]) {
         self.seen = true;
+        if self.first.len() < FIRST {
+            self.first.push(String::from_utf8_lossy(text).into_owned());
+        }
         let is_number = |candidate: &ColumnParser| {
             use LogicalType as L;
             matches!(candidate.column().logical, L::Int64 | L::UInt64 | L::Numeric)
@@ -121,6 +132,29 @@ impl Guess {
             }
         }
         self.candidates.retain_mut(|candidate| reads_as(candidate, text));
+    }
+
+    /// What would read a column of text as dates or numbers.
+    fn form_note(&self) -> Option<String> {
+        let is_short =
+            |text: &String| text.len() <= LONGEST && text.bytes().any(|it| it.is_ascii_digit());
+        // digits alone are a key more often than a date or seconds
+        let all_digits = self.first.iter().all(|text| text.bytes().all(|it| it.is_ascii_digit()));
+        let is_text = self.seen && self.logical() == LogicalType::TEXT;
+        if !is_text || all_digits || !self.first.iter().all(is_short) {
+            return None;
+        }
+        let texts: Vec<_> = self.first.iter().map(String::as_str).collect();
+        let types = [
+            (LogicalType::Date, "a date"),
+            (LogicalType::TIMESTAMP, "a timestamp"),
+            (LogicalType::TIMESTAMPTZ, "a timestamp"),
+            (LogicalType::Decimal { precision: 38, scale: 10 }, "a number"),
+        ];
+        types.into_iter().find_map(|(logical, what)| {
+            let hint = form_hint(&Column::new(&self.name, logical, true), &texts)?;
+            Some(format!("`{}` is text; it is {what} with {hint}", self.name))
+        })
     }
 
     fn logical(&self) -> LogicalType {
@@ -308,6 +342,33 @@ mod tests {
         let own = CellWords { columns, ..CellWords::default() };
         assert_eq!(infer(&own, &["J", "n"]), "boolean");
         assert_eq!(infer(&own, &["true"]), "text");
+    }
+
+    #[test]
+    fn the_form_of_a_text_column_is_named() {
+        let notes = |texts: &[&str]| {
+            let mut inference = Inference::new(&["c".to_owned()], &CellWords::default());
+            texts.iter().for_each(|text| inference.row([Some(text)]));
+            inference.notes()[1..].join("; ")
+        };
+        for (texts, expected) in [
+            (&["31.12.2026", "1.2.2027"][..], "a date with date_format = \"%d.%m.%Y\""),
+            (
+                &["03/04/2026"],
+                "a date with date_format = \"%d/%m/%Y\", or date_format = \"%m/%d/%Y\"",
+            ),
+            (&["03/04/2026", "25/12/2026"], "a date with date_format = \"%d/%m/%Y\""),
+            (&["31.12.2026 07:05"], "a timestamp with timestamp_format = \"%d.%m.%Y %H:%M\""),
+            (&["2,50", "7"], "a number with decimal_comma = true"),
+            (&["1.234,50", "2,5"], "a number with decimal_comma = true and thousands = \".\""),
+        ] {
+            assert_eq!(notes(texts), format!("`c` is text; it is {expected}"), "{texts:?}");
+        }
+        for texts in
+            [&["31.12.2026", "soon"][..], &["x1"], &["007"], &["2024-01-31"], &["1", "a,5"]]
+        {
+            assert_eq!(notes(texts), "", "{texts:?}");
+        }
     }
 
     #[test]

@@ -29,19 +29,25 @@ const NULLS: [&str; 9] = ["", "NULL", "null", "\\N", "NA", "N/A", "n/a", "None",
 /// The line to write, or the lines to choose from, so that `text` is a value of the column; `None`
 /// if no option would read it.
 pub fn hint(column: &Column, text: &str) -> Option<String> {
-    use LogicalType as L;
-    if NULLS.contains(&text) && column.nullable && !matches!(column.logical, L::Text { .. }) {
+    let is_null = NULLS.contains(&text) && column.nullable;
+    if is_null && !matches!(column.logical, LogicalType::Text { .. }) {
         return Some(null_hint(text));
     }
+    form_hint(column, &[text])
+}
+
+/// The same for texts that are values in one form, which is not the usual one.
+pub fn form_hint(column: &Column, texts: &[&str]) -> Option<String> {
+    use LogicalType as L;
     match &column.logical {
-        L::Date => patterns(column, "date_format", DATES.map(str::to_owned), text),
-        L::Time { .. } => patterns(column, "time_format", TIMES.map(str::to_owned), text),
-        L::Timestamp { .. } => patterns(column, "timestamp_format", timestamps(&[""]), text),
+        L::Date => patterns(column, "date_format", DATES.map(str::to_owned), texts),
+        L::Time { .. } => patterns(column, "time_format", TIMES.map(str::to_owned), texts),
+        L::Timestamp { .. } => patterns(column, "timestamp_format", timestamps(&[""]), texts),
         L::TimestampTz { .. } => {
             let forms = timestamps(&["%z"]).chain(["%s".to_owned()]);
-            patterns(column, "timestamp_format", forms, text)
+            patterns(column, "timestamp_format", forms, texts)
         }
-        _ => numbers(column, text),
+        _ => numbers(column, texts),
     }
 }
 
@@ -68,12 +74,12 @@ fn patterns(
     column: &Column,
     option: &str,
     candidates: impl IntoIterator<Item = String>,
-    text: &str,
+    texts: &[&str],
 ) -> Option<String> {
     let reads = |pattern: &String| {
         let form = Pattern::new(pattern).ok();
         let (date, time, timestamp) = (form.clone(), form.clone(), form);
-        reads(column, text, Forms { date, time, timestamp, ..Forms::default() })
+        reads(column, texts, Forms { date, time, timestamp, ..Forms::default() })
     };
     // `%H:%M:%S%.f` also reads what `%H:%M:%S` reads, and is named only if that does not
     let mut found: Vec<_> = candidates.into_iter().filter(reads).collect();
@@ -86,20 +92,21 @@ fn patterns(
 }
 
 /// The separators that read a text.
-fn numbers(column: &Column, text: &str) -> Option<String> {
+fn numbers(column: &Column, texts: &[&str]) -> Option<String> {
     const THOUSANDS: [Option<&str>; 7] =
         [None, Some("."), Some(","), Some(" "), Some("\u{a0}"), Some("\u{202f}"), Some("'")];
+    let any = |mark: &str| texts.iter().any(|text| text.contains(mark));
     let mut lines = Vec::new();
     for (decimal_comma, thousands) in
         [true, false].into_iter().flat_map(|comma| THOUSANDS.map(|thousands| (comma, thousands)))
     {
         let point = if decimal_comma { "," } else { "." };
         // what the text does not have explains nothing
-        let needless = thousands.is_some_and(|mark| mark == point || !text.contains(mark))
-            || decimal_comma && !text.contains(',')
+        let needless = thousands.is_some_and(|mark| mark == point || !any(mark))
+            || decimal_comma && !any(",")
             || !decimal_comma && thousands.is_none();
         let separators = Separators { decimal_comma, thousands: thousands.map(str::to_owned) };
-        if !needless && reads(column, text, Forms { separators, ..Forms::default() }) {
+        if !needless && reads(column, texts, Forms { separators, ..Forms::default() }) {
             let comma = decimal_comma.then(|| "decimal_comma = true".to_owned());
             let thousands = thousands.map(|mark| format!("thousands = {mark:?}"));
             lines.push(comma.into_iter().chain(thousands).collect::<Vec<_>>().join(" and "));
@@ -108,10 +115,11 @@ fn numbers(column: &Column, text: &str) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", or "))
 }
 
-fn reads(column: &Column, text: &str, forms: Forms) -> bool {
+fn reads(column: &Column, texts: &[&str], forms: Forms) -> bool {
     let words = CellWords { forms, ..CellWords::default() };
     let parser = ColumnParser::new(column, &words);
-    parser.is_ok_and(|mut parser| parser.try_append(text.as_bytes()).is_ok())
+    parser
+        .is_ok_and(|mut parser| texts.iter().all(|text| parser.try_append(text.as_bytes()).is_ok()))
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ pub use cells::{Cells, unquote};
 pub use column::ColumnParser;
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};
 pub use formed::FormedRenderer;
-pub use hint::hint;
+pub use hint::{form_hint, hint};
 pub use json::JsonRow;
 pub use native::{NativeText, decimal_groups};
 pub use pattern::Pattern;
