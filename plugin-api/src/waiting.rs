@@ -6,8 +6,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// The target of the log events by which [`Waiting`] reaches the host. Those of its end have the field
-/// `ended`.
+/// The target of the log events by which [`Waiting`] reaches the host. The end of a wait has the field
+/// `ended`, one that is not to be logged `quiet`.
 pub const WAITING: &str = "transload::waiting";
 
 /// Numbers the waits of this library.
@@ -34,6 +34,14 @@ impl Waiting {
         // Relaxed: only the numbers must differ.
         let id = NEXT.fetch_add(1, Relaxed);
         tracing::info!(target: WAITING, id, "{what}");
+        Self(id)
+    }
+
+    /// A wait that is often too short to be of interest, such as for one statement: it is shown if it
+    /// takes long, and not logged.
+    pub fn quiet(what: impl fmt::Display) -> Self {
+        let id = NEXT.fetch_add(1, Relaxed);
+        tracing::info!(target: WAITING, id, quiet = true, "{what}");
         Self(id)
     }
 }

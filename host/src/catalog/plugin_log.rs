@@ -24,7 +24,7 @@ impl PluginLog {
         Self { name: name.to_owned() }
     }
 
-    /// Begins or ends a wait. Returns whether it has ended, which is not logged.
+    /// Begins or ends a wait. Returns whether that is to be logged.
     fn waits(&self, what: &str, fields: &str) -> bool {
         let fields: serde_json::Value = serde_json::from_str(fields).unwrap_or_default();
         let id = fields["id"].as_u64().unwrap_or_default();
@@ -33,7 +33,7 @@ impl PluginLog {
             true => waits::end(&self.name, id),
             false => waits::begin(&self.name, id, &log_text(what)),
         }
-        has_ended
+        !has_ended && fields.get("quiet").is_none()
     }
 }
 
@@ -71,7 +71,7 @@ impl LogSink for PluginLog {
     fn event(&self, event: LogEvent<'_>) {
         let LogEvent { level, target, message, mut fields } = event;
         if target == WAITING {
-            if self.waits(message, fields) {
+            if !self.waits(message, fields) {
                 return;
             }
             fields = "{}";

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::{Cancel, Error, Host, Result, code};
+use transload_plugin_api::{Cancel, Error, Host, Result, Waiting, code};
 
 use crate::{
     dialect::text_literal,
@@ -82,6 +82,8 @@ impl Connector {
 
     /// As [`Connector::connect`], with another stop signal.
     pub(crate) fn connect_until(&self, purpose: Purpose, cancel: &Cancel) -> Result<Session> {
+        let place = self.address.place();
+        let _waiting = Waiting::new(format_args!("connecting to {place}"));
         let deadline = Instant::now() + self.address.connect_timeout;
         let local_files = purpose == Purpose::Write;
         let opened = log_in(&self.address, &self.host, cancel, deadline, local_files);
@@ -92,6 +94,7 @@ impl Connector {
         let watched = session.watched;
         session.set_watch(Watch::new(&self.address, &self.host, cancel, watched))?;
         self.end_lost(&mut session, cancel)?;
+        tracing::debug!(connection = session.id, "connected to {place}");
         Ok(session)
     }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use sha1::{Digest as _, Sha1};
-use transload_plugin_api::{Error, Result, WriteMode};
+use transload_plugin_api::{Error, Result, Waiting, WriteMode};
 use transload_tables::TableName;
 
 use crate::{dialect::text_literal, session::Session, stage::in_full};
@@ -26,6 +26,7 @@ pub(crate) fn lock(
     // The run may take longer than sessions may be idle.
     session.run("lock the target", "SET SESSION wait_timeout = 31536000")?;
     let (begun, mut missing) = (Instant::now(), (0..SLOTS).collect::<Vec<_>>());
+    let mut waiting = None;
     loop {
         let mut held = Vec::new();
         for slot in missing {
@@ -38,6 +39,11 @@ pub(crate) fn lock(
         let Some(slot) = held.first() else { return Ok(()) };
         if begun.elapsed() >= patience {
             return Err(refused(session, target, *slot)?);
+        }
+        if waiting.is_none() {
+            let holder = refused(session, target, *slot)?.hint.unwrap_or_default();
+            let what = format_args!("waiting for table {target}: {holder}");
+            waiting = Some(Waiting::new(what));
         }
         let cancel = session.cancel.clone();
         cancel.sleep(PAUSE)?;

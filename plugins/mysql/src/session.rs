@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use transload_plugin_api::{Cancel, Error, Registration, Result};
-use transload_tables::{Commit, KeyValue};
+use transload_plugin_api::{Cancel, Error, Registration, Result, Waiting};
+use transload_tables::{Commit, KeyValue, looking, running, running_often};
 
 use crate::{
     answer::{
@@ -121,6 +121,7 @@ impl Session {
     /// Runs a statement whose packet the caller has built, with [`QUERY`] as its first byte.
     pub(crate) fn run_packet(&mut self, packet: &[u8]) -> Result<Done, Failure> {
         self.wire.restart();
+        let _running = Waiting::quiet("waiting for the database to take rows");
         let sent = self.wire.send(packet).map_err(Failure::from);
         let done = sent.and_then(|()| self.done());
         self.noted(done)
@@ -129,6 +130,7 @@ impl Session {
     /// Begins `LOAD DATA LOCAL INFILE`, whatever file the server names. Until it is ended no other
     /// statement can run.
     pub(crate) fn begin_load(&mut self, sql: &str) -> Result<(), Failure> {
+        let _running = running_often("take rows", sql);
         let begun = self.try_begin_load(sql);
         self.noted(begun)
     }
@@ -165,6 +167,7 @@ impl Session {
     /// [`Session::try_run`] with the plugin's error.
     pub(crate) fn run(&mut self, doing: &str, sql: &str) -> Result<Done> {
         let cancel = self.cancel.clone();
+        let _running = running(doing, sql);
         self.try_run(sql).map_err(|failure| failure.into_error(doing, &cancel))
     }
 
@@ -238,6 +241,7 @@ impl Session {
     /// The rows of a small result.
     pub(crate) fn rows(&mut self, doing: &str, sql: &str) -> Result<Vec<TextRow>> {
         let cancel = self.cancel.clone();
+        let _looking = looking(doing, sql);
         let rows = self.try_rows(sql);
         self.noted(rows).map_err(|failure| failure.into_error(doing, &cancel))
     }
@@ -269,6 +273,7 @@ impl Session {
 
     /// Prepares a statement.
     pub(crate) fn prepare(&mut self, sql: &str) -> Result<Prepared, Failure> {
+        let _running = running("prepare a statement", sql);
         let prepared = self.try_prepare(sql);
         self.noted(prepared)
     }

@@ -11,7 +11,7 @@ use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
 };
-use transload_plugin_api::{Cancel, Count, Error, Host, Options, Result};
+use transload_plugin_api::{Cancel, Count, Error, Host, Options, Result, Waiting};
 
 use crate::{
     address::{Address, Scheme},
@@ -178,6 +178,7 @@ impl Bucket {
     /// The future's own, and [`ErrorKind::Cancelled`].
     pub(crate) fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         self.cancel.check()?;
+        let _waiting = self.waiting();
         let mut stop = self.stop.clone();
         self.runtime.block_on(async {
             tokio::select! {
@@ -198,6 +199,7 @@ impl Bucket {
         future: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         self.cancel.check()?;
+        let _waiting = self.waiting();
         let mut stop = self.stop.clone();
         self.runtime.block_on(async {
             tokio::pin!(future);
@@ -219,11 +221,17 @@ impl Bucket {
         limit: Duration,
         future: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        let _waiting = self.waiting();
         let outcome = self.runtime.block_on(async { tokio::time::timeout(limit, future).await });
         outcome.unwrap_or_else(|_| {
             let message = format!("no response within {} s", limit.as_secs());
             Err(Error::connection(message))
         })
+    }
+
+    /// The wait for a response.
+    fn waiting(&self) -> Waiting {
+        Waiting::quiet(format_args!("waiting for {}", self.address.name("")))
     }
 
     /// A request's error as an error about the object under `key`.

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
-use transload_plugin_api::{Error, Result};
+use transload_plugin_api::{Error, Result, Waiting};
 
 use crate::pinned_object::{PinnedObject, RequestError, Response};
 
@@ -156,7 +156,9 @@ impl Download {
         if self.failures > limits.retries || self.waited_in_all > limits.window {
             return Err(error);
         }
-        tracing::info!(file = self.object.name(), %error, "requesting the rest again");
+        let name = self.object.name();
+        let _waiting =
+            Waiting::new(format_args!("waiting to request the rest of {name} again: {error}"));
         sleep(self.pause).await;
         self.waited_in_all += self.pause;
         self.pause = (self.pause * 2).min(PAUSES.1);

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use transload_plugin_api::{Cancel, Error, Host, Result};
+use transload_plugin_api::{Cancel, Error, Host, Result, Waiting};
 use transload_tables::TlsMode;
 
 use crate::{
@@ -78,6 +78,8 @@ impl Connector {
     }
 
     fn connect_until(&self, cancel: &Cancel) -> Result<Session> {
+        let place = self.address.place();
+        let _waiting = Waiting::new(format_args!("connecting to {place}"));
         let deadline = Instant::now() + self.address.connect_timeout;
         let mut session = self.open(deadline, cancel)?;
         let is_pooled = session.key().process != session.server().process;
@@ -91,6 +93,8 @@ impl Connector {
         let process = (!is_pooled).then_some(session.server().process);
         let watched = session.watch(liveness::idle(self, cancel, process));
         self.within(cancel, watched)?;
+        let Server { process, version, .. } = *session.server();
+        tracing::debug!(process, version, "connected to {place}");
         Ok(session)
     }
 

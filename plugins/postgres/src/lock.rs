@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use transload_plugin_api::{Error, Result, WriteMode};
+use transload_plugin_api::{Error, Result, Waiting, WriteMode};
 use transload_tables::TableName;
 
 use crate::{catalog, session::Session};
@@ -28,11 +28,17 @@ pub(crate) fn lock(
     // The server's own number of the table, as the lock function takes it.
     let oid = target.oid as i32;
     let sql = format!("SELECT pg_catalog.pg_try_advisory_lock{shared}({LOCK_CLASS}, {oid})");
-    let begun = Instant::now();
+    let (begun, mut waiting) = (Instant::now(), None);
     while !session.row("lock the target", &sql, &[])?.flag(0)? {
         if begun.elapsed() >= patience {
             let message = format!("another run writes table `{}`", target.name);
             return Err(Error::locked(message).hint(holders(session, target.oid)?));
+        }
+        if waiting.is_none() {
+            let holders = holders(session, target.oid)?;
+            let name = &target.name;
+            waiting =
+                Some(Waiting::new(format_args!("waiting for table {name}, held by {holders}")));
         }
         session.cancel().sleep(PAUSE)?;
     }

@@ -20,8 +20,8 @@ use postgres_protocol::{
         frontend,
     },
 };
-use transload_plugin_api::{Cancel, Error, Result};
-use transload_tables::Commit;
+use transload_plugin_api::{Cancel, Error, Result, Waiting};
+use transload_tables::{Commit, looking, running, running_often};
 
 use crate::{
     answer::{ResultColumn, TextRow, ends_answer, is_answer, result_columns, rows_of},
@@ -263,6 +263,7 @@ impl Session {
     /// [`Session::try_run`] with the plugin's error.
     pub(crate) fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
         self.cancel.check()?;
+        let _running = running(doing, sql);
         let outcome = self.try_run(sql);
         self.reported(doing, outcome).map(drop)
     }
@@ -270,6 +271,7 @@ impl Session {
     /// As [`Session::run`], for a statement whose rows the server counts.
     pub(crate) fn run_counted(&mut self, doing: &str, sql: &str) -> Result<u64> {
         self.cancel.check()?;
+        let _running = running(doing, sql);
         let outcome = self.try_run(sql).and_then(|tag| {
             rows_of(&tag).ok_or_else(|| Failure::protocol("a command ends without a count"))
         });
@@ -297,6 +299,7 @@ impl Session {
 
     /// Commits the open transaction. If the response is lost, the outcome is unknown.
     pub(crate) fn commit_as(&mut self, doing: &str) -> Result<Commit> {
+        let _running = running(doing, "COMMIT");
         match self.try_run("COMMIT") {
             // The response to COMMIT in a transaction that has failed.
             Ok(tag) if tag == "ROLLBACK" => {
@@ -315,6 +318,7 @@ impl Session {
 
     /// Runs statements to clean up, within a time limit.
     pub(crate) fn clean_up(&mut self, doing: &str, sql: &str) -> Result<()> {
+        let _running = running(doing, sql);
         let deadline = Some(Instant::now() + CLEANUP_LIMIT);
         let outcome = self.wire.stream_mut().set_deadline(deadline).map_err(Failure::from);
         let outcome = outcome.and_then(|()| self.try_run(sql));
@@ -337,6 +341,7 @@ impl Session {
         parameters: &[&str],
     ) -> Result<Vec<TextRow>> {
         self.cancel.check()?;
+        let _looking = looking(doing, sql);
         let rows = self.try_rows(sql, parameters);
         self.reported(doing, rows)
     }
@@ -421,6 +426,7 @@ impl Session {
     /// Begins a binary COPY from the server; its rows follow by [`Session::next`].
     pub(crate) fn begin_copy_out(&mut self, doing: &str, sql: &str) -> Result<()> {
         self.cancel.check()?;
+        let _running = running(doing, sql);
         let begun = self.begin_copy(sql, COPY_OUT_RESPONSE_TAG);
         self.wire.expect_rows();
         self.reported(doing, begun)
@@ -428,6 +434,7 @@ impl Session {
 
     /// Begins a binary COPY to the server. Another statement gives it up.
     pub(crate) fn begin_copy_in(&mut self, sql: &str) -> Result<(), Failure> {
+        let _running = running_often("take rows", sql);
         self.begin_copy(sql, COPY_IN_RESPONSE_TAG)?;
         self.state = State::CopyIn;
         Ok(())
@@ -510,6 +517,7 @@ impl Session {
         frontend::copy_done(&mut self.wire.output);
         let sent = self.wire.flush().map_err(|error| self.reason_of(error));
         let mut taken = None;
+        let _running = Waiting::quiet("waiting for the database to take rows");
         let ended = sent.and_then(|()| {
             self.responses(|kind, wire| {
                 if kind == COMMAND_COMPLETE_TAG {
@@ -534,6 +542,7 @@ impl transload_tables::Session for Session {
             return Err(Error::connection(format!("{doing}: the connection was lost")));
         }
         self.cancel.check()?;
+        let _running = running(doing, "BEGIN");
         let begun = self.try_begin();
         self.transaction = self.reported(doing, begun)?;
         Ok(())

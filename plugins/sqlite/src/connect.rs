@@ -11,6 +11,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use transload_plugin_api::{Cancel, Error, Result};
+use transload_tables::running;
 
 use crate::{
     failure::failure,
@@ -195,6 +196,7 @@ fn wait_for_others(connection: &mut Connection, limit: Duration, cancel: &Cancel
 
 /// Runs statements that are ours, not the job's.
 pub(crate) fn run(connection: &Connection, doing: &str, sql: &str) -> Result<()> {
+    let _running = running(doing, sql);
     connection.execute_batch(sql).map_err(|error| failure(doing, &error))
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
-use transload_plugin_api::{Cancel, Result};
+use transload_plugin_api::{Cancel, Result, Waiting};
 
 /// A line of waiting tasks; the first one has its turn.
 #[derive(Default)]
@@ -34,6 +34,7 @@ impl Queue {
         line.waiting.push_back(ticket);
         // Dropped on the way out, a turn leaves the line wherever it stands.
         let turn = Turn { queue: Arc::clone(self), ticket };
+        let _waiting = Waiting::quiet("waiting for other tasks to write");
         while line.waiting.front() != Some(&ticket) && !cancel.is_cancelled() {
             self.moved.wait_for(&mut line, Duration::from_millis(50));
         }

@@ -18,7 +18,7 @@ use transload_plugin_api::{
     Cancel, Column, DirtyRow, Error, Origin, Position, ReadBatch, ReadTask, Result, RowError,
     schema_of,
 };
-use transload_tables::{KeyValue, encode_key};
+use transload_tables::{KeyValue, encode_key, running};
 use transload_values::{BATCH_BYTES, BATCH_ROWS, Fault, JsonRow, write};
 
 use crate::{
@@ -110,7 +110,9 @@ fn scan(
         Ok(()) => failure("read rows", &error),
     };
     cancel.check()?;
+    let running = running("read rows", &batch.plan.sql);
     let mut statement = connection.prepare(&batch.plan.sql).map_err(failed)?;
+    drop(running);
     for (index, value) in batch.plan.values.iter().enumerate() {
         statement.raw_bind_parameter(index + 1, bound(value)).map_err(failed)?;
     }

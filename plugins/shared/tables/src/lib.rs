@@ -28,6 +28,7 @@
 //! | `receipt` | what tasks report to the job's commit: staged rows |
 //! | `trial`, `missing` | what of a job is tried without effect; which table was meant |
 //! | `leftover` | stage tables that killed runs have left |
+//! | `running` | a statement while it runs: logged, and shown if it takes long |
 //! | `task` | one task's chunks: the state machine around a transaction |
 //! | `draft` | [`Drafting`]: a plan compared with its target |
 //! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
@@ -68,6 +69,7 @@ mod read_database;
 mod reader;
 mod receipt;
 mod run;
+mod running;
 mod sharded;
 mod source;
 mod split;
@@ -98,6 +100,7 @@ pub use query::Lexis;
 pub use read_database::{Description, Division, ReadDatabase, ScanRequest, Snapshot, read_as};
 pub use reader::TableReader;
 pub use receipt::check_stage;
+pub use running::{looking, running, running_often};
 pub use source::{Relation, Source, Sources, TargetTable, source_specs, target_specs};
 pub use split::{
     KeyRange, KeySplit, divide_by_key, equal_spans, integer_ranges, no_such_column, ranges_between,

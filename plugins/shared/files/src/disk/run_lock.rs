@@ -13,7 +13,7 @@ use rustix::{
     fs::{FlockOperation, flock, fstat},
     io::Errno,
 };
-use transload_plugin_api::{Cancel, Result};
+use transload_plugin_api::{Cancel, Result, Waiting};
 
 /// How often a lock that another process holds is tried.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ pub(super) fn lock_folder(
     path: &Path,
     cancel: &Cancel,
 ) -> Result<Option<RunLock>> {
-    let (begun, mut reported) = (Instant::now(), false);
+    let (begun, mut waiting) = (Instant::now(), None);
     loop {
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Some(RunLock { folder })),
@@ -51,9 +51,9 @@ pub(super) fn lock_folder(
                 return Ok(None);
             }
         }
-        if !reported && begun.elapsed() > SOON {
-            reported = true;
-            tracing::warn!(folder = %path.display(), "waiting: another run publishes here");
+        if waiting.is_none() && begun.elapsed() > SOON {
+            let what = format!("waiting for another run that publishes into {}", path.display());
+            waiting = Some(Waiting::new(what));
         }
         cancel.sleep(GLANCE)?;
     }

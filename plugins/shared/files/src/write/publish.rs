@@ -56,6 +56,7 @@ impl Publication<'_> {
         let lists =
             try_concurrently(&receipts, |receipt| self.run_folder.done(self.store, receipt))?;
         let entries = lists.concat();
+        tracing::info!("publishing in {}: {} files", self.destination.root(), entries.len());
         let step = match self.destination {
             Destination::Folder { root } => self.publish_folder(root, &entries)?,
             Destination::File { key, .. } => self.publish_file(key, &entries)?,
