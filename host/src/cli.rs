@@ -7,11 +7,23 @@ use transload_plugin_api::OptionKind;
 
 use crate::{report::ProgressMode, terminal::ColourMode};
 
-/// Moves tables between systems in batches.
+/// Moves tables between databases, files and object stores in batches
 #[derive(Debug, Parser)]
-#[command(name = "transload", version, about, max_term_width = 100)]
+#[command(name = "transload", version, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  transload plugin info file          what a plugin needs, with an example of a job
+  transload check orders.toml         find mistakes in a job file
+  transload plan orders.toml          show what a run would do
+  transload run orders.toml           run the job
+  transload run orders.toml -q        in cron: print errors only
+  transload connection test shop      test a connection
+  transload explain PLAN-KEY          explain the code of an error
+
+Exit codes: 0 done, 1 failed, 2 usage or job file, 3 dirty limit, 4 not found (yet), 5 connection,
+6 schema, 7 plugin, 9 locked, 75 try again, 130 or 143 stopped by a signal")]
 pub struct Cli {
-    /// What to do.
+    /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
     /// The flags that every command takes.
@@ -34,13 +46,22 @@ pub(crate) struct Global {
     #[arg(long, value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
     /// Format of log events
-    #[arg(long, value_enum, default_value = "text", global = true, hide_possible_values = true)]
+    #[arg(long, value_enum, value_name = "text|json", default_value = "text", global = true)]
+    #[arg(hide_possible_values = true)]
     pub(crate) log_format: OutputFormat,
     /// Output format of results on stdout
-    #[arg(long, value_enum, default_value = "text", global = true)]
+    #[arg(long, value_enum, value_name = "text|json", default_value = "text", global = true)]
+    #[arg(hide_possible_values = true)]
     pub(crate) output: OutputFormat,
-    /// Colours
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true)]
+    /// Colours; `auto`: on a terminal, unless NO_COLOR is set, or if CLICOLOR_FORCE is set
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|always|never",
+        default_value = "auto",
+        global = true
+    )]
+    #[arg(hide_possible_values = true)]
     pub(crate) color: ColourMode,
     /// Break lines at this column [env: COLUMNS] [default: the terminal's width, otherwise never]
     #[arg(long, value_name = "COLUMNS", global = true, value_parser = clap::value_parser!(u16).range(20..))]
@@ -96,10 +117,25 @@ pub(crate) enum OutputFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a job
+    #[command(after_help = "\
+Examples:
+  transload run orders.toml --env prod
+  transload run orders.toml --bizdate 20261129 --param region=eu
+  transload run orders.toml -q
+  transload run orders.toml --output json --progress none > report.json")]
     Run(RunArgs),
-    /// Show what a job would do; reads both stores, writes nothing
+    /// Show what a run would do, without changing anything
+    #[command(after_help = "\
+Examples:
+  transload plan orders.toml
+  transload plan orders.toml --env prod --columns
+  transload plan orders.toml --output json")]
     Plan(PlanArgs),
-    /// Check a job file without opening any store
+    /// Check a job file without connecting to anything
+    #[command(after_help = "\
+Examples:
+  transload check orders.toml
+  transload check orders.toml --param region=eu")]
     Check(JobArgs),
     /// List or test connections
     #[command(subcommand)]
@@ -107,19 +143,19 @@ pub(crate) enum Command {
     /// List, describe or check plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Explain an error code, or list all of them
+    /// Explain an error code, or list all codes
     Explain {
-        /// A code as messages show it in brackets, such as `PLAN-KEY`
+        /// Code in the brackets of a message, such as `PLAN-KEY`
         code: Option<String>,
     },
-    /// Print the version of the program, of the plugin ABI and of each plugin
+    /// Print the versions of the program and of its plugins
     Version,
-    /// Print completions for a shell, such as `transload completions bash`
+    /// Print completions for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// Write manual pages into a folder
+    /// Write manual pages to a folder
     Man {
         /// The folder; it is created if it does not exist
         dir: PathBuf,
@@ -140,16 +176,16 @@ pub(crate) enum Command {
 /// A job and its parameters.
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
-    /// The job file
+    /// Job file
     #[arg(value_name = "JOB.toml")]
     pub(crate) job: PathBuf,
-    /// The environment whose connections are used, such as `dev` or `prod`
+    /// Environment whose connections are used, such as `dev` or `prod`
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
-    /// A value for `${NAME}`, in place of the job's own `[params]`; may be given more than once
+    /// Value for `${NAME}`, instead of the one in `[params]`; may be given more than once
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) params: Vec<(String, String)>,
-    /// The business date for `${bizdate}`; default: yesterday, local time
+    /// Business date for `${bizdate}` [default: yesterday, local time]
     #[arg(long, value_name = "YYYYMMDD")]
     pub(crate) bizdate: Option<String>,
 }
@@ -171,10 +207,12 @@ pub(crate) struct RunArgs {
     /// The job.
     #[command(flatten)]
     pub(crate) job: JobArgs,
-    /// How progress is shown
-    #[arg(long, value_enum, default_value = "auto")]
+    /// How progress is shown on stderr; `auto`: a bar on a terminal, otherwise plain lines
+    #[arg(long, value_enum, value_name = "auto|bar|plain|json|none", default_value = "auto")]
+    #[arg(hide_possible_values = true)]
     pub(crate) progress: ProgressMode,
-    /// The folder for runs; default: $TRANSLOAD_STATE, else the user's state folder
+    /// Folder for plans, reports and dirty rows of runs [env: TRANSLOAD_STATE]
+    /// [default: ~/.local/state/transload]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 }
@@ -182,13 +220,13 @@ pub(crate) struct RunArgs {
 /// The commands of `connection`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionCommand {
-    /// List all connections of the connection files, without their options
+    /// List the connections in the connection files
     List,
-    /// Test a connection stage by stage and describe its store
+    /// Test a connection: name, network, TLS, login, rights
     Test {
-        /// The connection's name
+        /// Name of the connection
         name: String,
-        /// The environment, where the connection has several
+        /// Environment, if the connection has several
         #[arg(long, value_name = "NAME")]
         env: Option<String>,
     },
@@ -197,9 +235,14 @@ pub(crate) enum ConnectionCommand {
 /// The commands of `plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// List all libraries in the search path, with the reason where one is refused
+    /// List plugins; a refused one with the reason
     List,
     /// Show the options, write modes and types of a plugin, with an example
+    #[command(after_help = "\
+Examples:
+  transload plugin info postgres
+  transload plugin info file delimiter
+  transload plugin info file types")]
     Info {
         /// Name of the plugin
         #[arg(value_name = "PLUGIN")]
@@ -207,9 +250,9 @@ pub(crate) enum PluginCommand {
         /// Only this option; `types` shows the types of the store
         option: Option<String>,
     },
-    /// Check one library stage by stage, in a child process
+    /// Check whether a library can be used as a plugin
     Check {
-        /// The library's file
+        /// File of the library
         path: PathBuf,
     },
 }

@@ -48,7 +48,8 @@ fn receive(signal: i32, stop: &Stop, grace: Duration) {
         thread::sleep(Duration::from_secs(1));
         process::end(exit as u8);
     }
-    tracing::warn!("stopping: uncommitted rows are rolled back; a second signal exits at once");
+    let again = if signal == SIGTERM { "send the signal" } else { "press Ctrl-C" };
+    tracing::warn!("rolling back uncommitted rows; {again} again to quit now");
     ending::end_after(grace, move || unfinished(exit, &format!("within {grace:?}")));
     stop.request(reason);
 }

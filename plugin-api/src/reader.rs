@@ -354,7 +354,8 @@ pub struct Finding {
     pub stage: String,
     /// Whether the stage passed.
     pub ok: bool,
-    /// What was found: the server's version, the missing right and how to grant it.
+    /// What was found: the server's version, the missing right and how to grant it. Begins with
+    /// `warning: ` if the stage passed, and the user should look at it.
     pub detail: String,
 }
 

@@ -61,6 +61,7 @@ fn verbose_logs_stages_and_statements() {
         "plan: ",
         "begins, its folder",
         "preparing",
+        "CREATE TABLE",
         "task 0 begins: in.csv",
         "task 0 is done",
         "committing",
@@ -72,6 +73,41 @@ fn verbose_logs_stages_and_statements() {
     assert!(more.iter().any(|line| line.contains("DEBUG")), "{more:#?}");
     let ended = workplace.run(&["run", "job.toml", "-v", "--log", "error"]);
     assert!(!ended.stderr.contains("INFO"), "--log is stronger: {ended:?}");
+}
+
+/// What a run waits for is in its progress: here a database that another process holds.
+#[test]
+fn progress_says_what_is_waited_for() {
+    let workplace = Workplace::new();
+    workplace.put("in.csv", "id\n1\n");
+    workplace.put("job.toml", JOB.replace("create_table = true", "busy_timeout = \"3 s\""));
+    workplace.execute("target.db", "CREATE TABLE t (id INTEGER)");
+    let holder = workplace.connect("target.db");
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let ended = workplace.run(&["run", "job.toml", "--progress", "json"]);
+    assert_ne!(ended.exit, Some(0));
+    let lines = ended.stderr.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let what = lines.iter().find_map(|line| line["waiting"][0]["what"].as_str());
+    assert!(what.is_some_and(|what| what.contains("waiting for the database")), "{ended:?}");
+}
+
+/// Commands and flags that do not exist are answered with the nearest ones.
+#[test]
+fn misspelt_commands_and_flags_have_a_hint() {
+    let workplace = Workplace::new();
+    for (arguments, hint) in [
+        (&["plna", "job.toml"][..], "'plan'"),
+        (&["run", "job.toml", "--parm", "a=b"], "'--param'"),
+        (&["plugin", "inf", "file"], "'info'"),
+    ] {
+        workplace.run(arguments).exits(2).says("similar").says(hint);
+    }
+    for arguments in [&["--help"][..], &["run", "--help"], &["plan", "--help"], &["check", "-h"]] {
+        let help = workplace.run(arguments);
+        assert!(help.exits(0).stdout.contains("Examples:"), "{help:?}");
+        assert!(help.stdout.lines().all(|line| line.len() <= 100), "{help:?}");
+    }
 }
 
 /// A file that may come later differs from a failure.

@@ -143,9 +143,11 @@ fn t60_a_literal_secret_is_warned_about_without_being_shown() {
     sample_job(&workplace, &format!("\"{CANARY}\""), "");
     let run = || search(&workplace, &["run", "job.toml", "--plugins", plugins]);
     set_mode(&workplace, "job.toml", 0o644);
-    run().exits(2).says("secret `password` is written in a file that every user can read");
+    run().exits(2).says("secret `password` is written in a world-readable file");
     set_mode(&workplace, "job.toml", 0o600);
-    run().exits(0).says("password");
+    run().exits(0).says(" warning: transload plan job.toml\n");
+    let plan = search(&workplace, &["plan", "job.toml", "--plugins", plugins]);
+    assert!(plan.exits(0).stdout.contains("secret `password` is written in the file"), "{plan:?}");
 }
 
 /// Runs a job that copies an object, with a valid or an invalid login, and searches all output for

@@ -111,7 +111,7 @@ fn a_file_with_another_delimiter_is_named() {
     }
     put_job(&workplace, "in", "");
     let message = "c.csv: the delimiter is \",\" here and \";\" in `a.csv`";
-    refused(&workplace, 6, message, "read files with another delimiter by a job of their own");
+    refused(&workplace, 6, message, "read files with another delimiter in a separate job");
 }
 
 #[test]

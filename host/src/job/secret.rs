@@ -136,10 +136,10 @@ fn literal_findings(entry: &Entry, origin: &SourceFile<'_>, findings: &mut Findi
     let hint = "use { env = \"NAME\" }, { file = \"path\" } or { command = [...] }";
     let at = |message: String| Problem::new(&entry.node.place, &entry.path, message).hint(hint);
     if others_may_read(origin.file) {
-        findings.problems.add(at(format!(
-            "secret `{}` is written in a file that every user can read",
-            entry.key
-        )));
+        findings.problems.add(
+            at(format!("secret `{}` is written in a world-readable file", entry.key))
+                .hint(format!("{hint}, or run: chmod 600 {}", origin.file.display())),
+        );
     } else {
         findings.warnings.add(at(format!("secret `{}` is written in the file", entry.key)));
     }

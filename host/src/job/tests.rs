@@ -977,8 +977,8 @@ fn literal_secrets_warn_or_are_refused() {
     let open = with_writer("password = \"canary-in-job\"").mode("job.toml", 0o644);
     assert_eq!(
         open.refusal(),
-        "job.toml:8:12: secret `password` is written in a file that every user can read\n  hint: use \
-         { env = \"NAME\" }, { file = \"path\" } or { command = [...] }"
+        "job.toml:8:12: secret `password` is written in a world-readable file\n  hint: use \
+         { env = \"NAME\" }, { file = \"path\" } or { command = [...] }, or run: chmod 600 job.toml"
     );
     let closed = with_writer("password = \"canary-in-job\"").mode("job.toml", 0o600).job();
     let warnings: Vec<&str> = closed.warnings.iter().map(|warning| &*warning.message).collect();

@@ -118,6 +118,9 @@ impl Display {
 /// A bar without a length: the length is known when every split knows its rows or bytes.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
     draw_below(Some(bar.clone()));
     bar
 }

@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(text(30), " name       7  some words of a\n               text\n other  1,234");
         assert_eq!(
             text(14),
-            " name\n   7\n   some words\n       of a\n       text\n other\n   1,234"
+            " name       7\n     some\n         words\n         of a\n         text\n other  1,234"
         );
     }
 

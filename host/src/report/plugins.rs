@@ -76,12 +76,14 @@ fn head<const N: usize>(words: [&str; N]) -> Vec<Cell> {
 
 /// The stages of a check, one per line.
 pub(crate) fn list_findings(page: &mut Page, findings: &[Finding]) {
-    let mark = |finding: &Finding| match finding.ok {
-        true => Cell::styled("ok", Style::Good),
-        false => Cell::styled("FAILED", Style::Bad),
-    };
     let row = |finding: &Finding| {
-        vec![mark(finding), finding.stage.as_str().into(), finding.detail.as_str().into()]
+        let warning = finding.detail.strip_prefix("warning: ");
+        let mark = match (finding.ok, warning) {
+            (true, None) => Cell::styled("ok", Style::Good),
+            (true, Some(_)) => Cell::styled("warn", Style::Warning),
+            (false, _) => Cell::styled("FAILED", Style::Bad),
+        };
+        vec![mark, finding.stage.as_str().into(), warning.unwrap_or(&finding.detail).into()]
     };
     page.table(0, &findings.iter().map(row).collect::<Vec<_>>());
 }

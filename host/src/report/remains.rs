@@ -30,7 +30,7 @@ impl Remains {
         let is_staged = plan.draft.guarantee >= Guarantee::EffectivelyOnce;
         match outcome.reached {
             Reached::Rows => sentence(format!(
-                "all {} rows are in `{target}`; what failed came behind them",
+                "all {} rows are in `{target}`; a later step failed",
                 grouped(written)
             )),
             Reached::Unknown => sentence(unknown(plan, rows, is_staged)),
@@ -106,7 +106,7 @@ fn again(mode: WriteMode) -> &'static str {
         }
         WriteMode::Ignore => "running the job again skips these rows and writes the others",
         WriteMode::Upsert | WriteMode::Replace => {
-            "running the job again writes these rows once more and leaves one of each"
+            "running the job again writes these rows again and leaves one of each"
         }
         WriteMode::Overwrite => "running the job again empties the target first",
     }

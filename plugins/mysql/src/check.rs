@@ -76,8 +76,8 @@ pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session, conne
     let database = &connector.address.database;
     let tables = catalog::tables(session, database);
     found.add("rights", tables, |tables| match tables.len() {
-        0 => format!("no table of database `{database}` is to be seen"),
-        count => format!("{count} tables and views are to be seen in database `{database}`"),
+        0 => format!("warning: no table of database `{database}` is visible"),
+        count => format!("{count} tables and views are visible in database `{database}`"),
     });
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn source(
         session.rows("read no rows", &format!("SELECT 1 FROM {} LIMIT 0", in_full(name)))?;
         let moment = match (table.is_stored(), table.is_transactional()) {
             (false, _) => format!("a {}", table.kind.word()),
-            (_, true) => format!("engine {}: a split sees one moment", table.engine),
+            (_, true) => format!("engine {}: a split reads one snapshot", table.engine),
             (_, false) => format!("engine {}: a split sees changes as it reads", table.engine),
         };
         Ok(format!("table `{name}`: {count} columns, {moment}"))
@@ -139,7 +139,7 @@ pub(crate) fn target(found: &mut ConnectionStages, session: &mut Session, name: 
 
 fn target_words(session: &mut Session, name: &TableName) -> Result<String> {
     let Some(table) = catalog::find_table(session, name)? else {
-        return Ok(format!("table `{name}` is not there yet"));
+        return Ok(format!("table `{name}` does not exist yet"));
     };
     let into = in_full(name);
     let column = table.columns.iter().find(|column| !column.column.generated);

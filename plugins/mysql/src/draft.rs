@@ -293,7 +293,7 @@ pub(crate) fn still_takes<'a>(target: &'a Table, column: &Column) -> Result<&'a 
     };
     let found = target
         .column(&column.name)
-        .ok_or_else(|| changed(format!("column `{}` has gone from the target", column.name)))?;
+        .ok_or_else(|| changed(format!("the target no longer has column `{}`", column.name)))?;
     let is_same = match &column.logical {
         LogicalType::Native(_) => is_native(&found.column, &column.logical),
         logical => found.column.logical == *logical,
@@ -339,7 +339,7 @@ fn folded_keys(target: &Table) -> Option<String> {
     let words: Vec<_> = columns.iter().map(words).collect();
     (!words.is_empty()).then(|| {
         format!(
-            "keys of the target take texts for equal that differ by case or accents, such as `a` \
+            "keys of the target treat texts as equal that differ by case or accents, such as `a` \
              and `A`: {}; a collation that ends in `_bin` or `_as_cs` tells them apart",
             words.join(", ")
         )
@@ -355,7 +355,7 @@ fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
              one of them, and MySQL does not say which"
         )),
         WriteMode::Ignore if count > 1 => warnings.push(format!(
-            "the target has {count} unique keys: a row that conflicts by any of them is skipped"
+            "the target has {count} unique keys: a row that conflicts on any of them is skipped"
         )),
         WriteMode::Replace if count > 1 => warnings.push(format!(
             "the target has {count} unique keys: one row can replace several; rows go one by one"
@@ -365,8 +365,7 @@ fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
     warnings.extend(folded_keys(target));
     if !target.is_transactional() {
         warnings.push(format!(
-            "engine {} has no transactions: rows go one by one, and a chunk that fails is not \
-             taken back",
+            "engine {} has no transactions: rows are written one by one, and a chunk that fails is not rolled back",
             target.engine
         ));
     }

@@ -271,7 +271,7 @@ fn harmful_warning(session: &mut Session) -> Result<Option<String>> {
     let rows = session.rows("read warnings", "SHOW WARNINGS")?;
     if rows.is_empty() {
         // with `max_error_count = 0`
-        return Ok(Some("the server keeps no text of its warnings".to_owned()));
+        return Ok(Some("the server returned no text of its warnings".to_owned()));
     }
     let harmful = |row: Vec<Option<String>>| {
         let cell = |at: usize| row.get(at).cloned().flatten().unwrap_or_default();

@@ -144,7 +144,7 @@ fn modes() -> Vec<WriteModeSpec> {
             KeyNeed::Nothing,
             Effect::Dirty,
             Guarantee::AtLeastOnce,
-            "LOAD DATA from memory or INSERT of many rows; a row whose key is there is dirty",
+            "LOAD DATA from memory or INSERT of many rows; a row whose key exists is dirty",
         ),
         WriteModeSpec::new(
             WriteMode::Ignore,

@@ -95,12 +95,12 @@ impl Login<'_> {
         let refused = |error: Error| ConnectError::Refused(error.with_code(code::MYSQL_TLS));
         if greeting.capabilities & TLS == 0 {
             let error = Error::connection("the server has no TLS")
-                .hint("see `tls`: nothing but `disable` goes without");
+                .hint("set `tls = \"disable\"` to connect without TLS");
             return Err(refused(error));
         }
         let config = self.address.tls.client_config().map_err(refused)?;
         let name = ServerName::try_from(self.address.host.clone())
-            .map_err(|_| refused(Error::options("`host` is no name for TLS")))?;
+            .map_err(|_| refused(Error::options("`host` is not a valid server name for TLS")))?;
         self.encrypted = true;
         let head = self.head();
         self.wire.send(&head)?;
@@ -189,9 +189,7 @@ fn no_key() -> Error {
     Error::connection("the server asks for the password itself, and the connection has no TLS")
         .with_code(code::MYSQL_PUBLIC_KEY)
         .hint(
-            "set `tls`, or `server_public_key` to a copy of the server's public_key.pem; where \
-             nobody else can answer for the server, `allow_public_key_retrieval = true` takes the \
-             key that it sends",
+            "set `tls`, or `server_public_key` to a copy of the server's public_key.pem; on a trusted network, `allow_public_key_retrieval = true` accepts the key that the server sends",
         )
 }
 
@@ -200,7 +198,7 @@ fn proof_for(method: &str, password: &[u8], salt: &[u8]) -> Result<Vec<u8>, Conn
         "mysql_native_password" => proof::native_proof,
         "caching_sha2_password" => proof::sha2_proof,
         other => {
-            let message = format!("the server wants the login method `{other}`");
+            let message = format!("the server requires the login method `{other}`");
             return Err(ConnectError::Refused(
                 Error::unsupported(message)
                     .hint("give the user `caching_sha2_password` or `mysql_native_password`"),

@@ -165,14 +165,13 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
         OptionSpec::new(
             "server_public_key",
             OptionKind::Path,
-            "A copy of the server's public_key.pem, under which a password goes without TLS",
+            "A copy of the server's public_key.pem, which encrypts the password without TLS",
         )
         .connection(),
         OptionSpec::new(
             "allow_public_key_retrieval",
             OptionKind::Boolean,
-            "Whether a password goes without TLS under any key that the server sends. Whoever \
-             answers in the server's place can read it",
+            "Accept the public key that the server sends for encrypting the password without TLS; an impostor of the server can read the password",
         )
         .default(false)
         .connection(),

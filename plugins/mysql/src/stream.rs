@@ -107,7 +107,7 @@ impl Socket {
                 Some(count) => return Ok(count),
                 None if verdict == Verdict::Works => {}
                 None => {
-                    let text = "the server waits for this side, and nothing gets through";
+                    let text = "the server waits for the client, and nothing arrives there";
                     return Err(io::Error::new(io::ErrorKind::TimedOut, text));
                 }
             }

@@ -64,7 +64,7 @@ impl Watch {
         let sql =
             format!("SELECT command, state FROM information_schema.processlist WHERE id = {id}");
         let rows = session.rows("ask about a session", &sql);
-        let rows = rows.map_err(|_| self.silent("and does not answer on another connection"))?;
+        let rows = rows.map_err(|_| self.silent("and does not respond on another connection"))?;
         let Some(row) = rows.into_iter().next() else {
             return Err(self.silent("and has ended the session"));
         };

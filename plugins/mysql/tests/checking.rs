@@ -52,7 +52,7 @@ fn a_connection_is_tested_without_a_table() {
         for word in [", time zone ", ", encoding utf8mb4", "; LOAD DATA LOCAL is "] {
             assert!(server.contains(word), "{server}");
         }
-        assert!(detail(&found, "rights").starts_with("1 tables and views are to be seen"));
+        assert!(detail(&found, "rights").starts_with("1 tables and views are visible"));
         let found = writing(&fixture, &[]);
         assert_eq!(stages(&found), WAY, "{found:?}");
         assert!(detail(&found, "rights").contains("INSERT"), "{found:?}");
@@ -110,7 +110,7 @@ fn rights_are_told() {
         let blind = reading(&fixture, &poor);
         fixture.run(&format!("DROP USER {user}@'%';"));
         assert_eq!(stages(&read).last().unwrap(), "source", "{read:?}");
-        assert!(detail(&read, "source").contains("engine InnoDB: a split sees one moment"));
+        assert!(detail(&read, "source").contains("engine InnoDB: a split reads one snapshot"));
         assert!(detail(&written, "rights").starts_with("nothing is granted"), "{written:?}");
         assert_eq!(stages(&written).last().unwrap(), "!table");
         assert!(detail(&written, "table").starts_with("no right to insert into"), "{written:?}");

@@ -50,7 +50,7 @@ pub(crate) fn reach(access: &Access) -> Result<(Vec<Finding>, bool)> {
         let words = match *stage {
             "name resolution" => format!("`{host}`"),
             "connection" if by_tls => "the server answers".to_owned(),
-            "connection" => "the server answers, in plain text".to_owned(),
+            "connection" => "the server responds, without TLS".to_owned(),
             "tls" => "the certificate is verified".to_owned(),
             "login" => format!("by {}", bucket.login),
             "bucket" => bucket.address.words(),

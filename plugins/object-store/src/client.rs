@@ -225,7 +225,7 @@ impl Recipe<'_> {
         let message = "the client would take a user's credentials for the instance's";
         Err(Error::options(message)
             .at(file.display().to_string())
-            .hint("use them by `credentials = \"profile\"`, or remove the file"))
+            .hint("use them with `credentials = \"profile\"`, or remove the file"))
     }
 
     fn google(&self) -> Result<Client> {

@@ -82,10 +82,10 @@ impl Failure {
         {
             return error(ErrorKind::Connection, "the login failed")
                 .with_code(LOGIN)
-                .hint("are the credentials right, in force, and for this region and endpoint?");
+                .hint("check that the credentials are valid, and for this region and endpoint");
         }
         if is(&["NoSuchBucket", "ContainerNotFound", "AccountNotFound"]) {
-            return error(ErrorKind::NotFound, "the bucket is not there").with_code(NO_BUCKET);
+            return error(ErrorKind::NotFound, "the bucket does not exist").with_code(NO_BUCKET);
         }
         match self.status {
             Some(404) => error(ErrorKind::NotFound, "not found"),
@@ -96,10 +96,11 @@ impl Failure {
             Some(200 | 408 | 429 | 500..) => {
                 error(ErrorKind::Connection, "the server fails repeatedly")
             }
-            Some(300..400) => {
-                error(ErrorKind::Connection, "the server sends us elsewhere, which is not followed")
-                    .hint("are `region` and `endpoint` right?")
-            }
+            Some(300..400) => error(
+                ErrorKind::Connection,
+                "the server redirects to another address, which is not followed",
+            )
+            .hint("are `region` and `endpoint` right?"),
             _ => error(ErrorKind::Other, "the request failed"),
         }
     }
@@ -194,17 +195,17 @@ pub(crate) fn of_transport(error: &(dyn StdError + 'static), what: &str) -> Erro
     };
     let all = chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if all.contains("dns error") || all.contains("failed to lookup address") {
-        return failed(NO_NAME, format!("the server's name is not resolved: {innermost}"));
+        return failed(NO_NAME, format!("cannot resolve the server's name: {innermost}"));
     }
     if ["certificate", "TLS", "tls", "handshake", "InvalidContentType", "corrupt message"]
         .iter()
         .any(|word| all.contains(word))
     {
-        return failed(NO_TLS, format!("TLS with the server fails: {innermost}"));
+        return failed(NO_TLS, format!("TLS with the server failed: {innermost}"));
     }
     match http.kind() {
         HttpErrorKind::Connect => {
-            failed(NO_CONNECTION, format!("the server is not reached: {innermost}"))
+            failed(NO_CONNECTION, format!("cannot reach the server: {innermost}"))
         }
         HttpErrorKind::Timeout => failed("", "the server does not respond in time".to_owned()),
         _ => failed("", format!("the connection was lost: {innermost}")),

@@ -163,7 +163,7 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
         .connection(),
         text("access_key_id", "S3: the key's name"),
         text("secret_access_key", "S3: the key").secret(),
-        text("session_token", "S3: what temporary keys come with").secret(),
+        text("session_token", "S3: the session token of temporary keys").secret(),
         text("profile", "S3: the profile's name; default: `AWS_PROFILE` or `default`"),
         path("profile_file", "S3: the profile file; default: the files of the AWS tools"),
         text("account", "Azure: the storage account"),
@@ -188,11 +188,11 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
         OptionSpec::new(
             "retries",
             OptionKind::Integer { min: 0, max: 100 },
-            "How often a request that failed in passing is sent again, at growing intervals",
+            "How often a request that failed temporarily is repeated, at growing intervals",
         )
         .default(10)
         .connection(),
-        span("retry_window", "How long a request is sent again").default("2 min"),
+        span("retry_window", "Longest time for which a request is repeated").default("2 min"),
         OptionSpec::new(
             "requests",
             OptionKind::Integer { min: 1, max: 256 },

@@ -46,10 +46,7 @@ pub(crate) async fn all_pages(
             return Ok(page);
         };
         if !tokens.insert(next.clone()) {
-            return Err(wrong(
-                "the listing has no end: its continuation token comes again",
-                name(),
-            ));
+            return Err(wrong("the listing does not end: its continuation token repeats", name()));
         }
     }
 }
@@ -60,7 +57,7 @@ fn check_version(bucket: &Bucket, object: &ObjectMeta) -> Result<()> {
     match tags.into_iter().flatten().all(|tag| is_header_value(tag)) {
         true => Ok(()),
         false => Err(wrong(
-            "the listing names an ETag with characters that none has",
+            "the listing has an ETag with invalid characters",
             bucket.address.name(object.location.as_ref()),
         )),
     }
@@ -73,8 +70,7 @@ pub(crate) fn is_header_value(text: &str) -> bool {
 
 /// A response that is not what it should be.
 pub(crate) fn wrong(message: impl Into<String>, name: impl Into<String>) -> Error {
-    Error::connection(message)
-        .with_code(code::OBJECT_ANSWER)
-        .at(name)
-        .hint("are `endpoint` and `url` those of an object store, and is nothing between?")
+    Error::connection(message).with_code(code::OBJECT_ANSWER).at(name).hint(
+        "check that `endpoint` and `url` are those of an object store, without a proxy on the way",
+    )
 }

@@ -84,7 +84,10 @@ impl PinnedObject {
             return Err(Error::data(message));
         };
         if !is_header_value(&file.version) {
-            return Err(wrong("the listed version has characters that no ETag has", &file.name));
+            return Err(wrong(
+                "the listed version has characters that are invalid in an ETag",
+                &file.name,
+            ));
         }
         Ok(Self {
             local: (bucket.address.scheme == Scheme::File).then(|| bucket.address.clone()),
@@ -155,7 +158,7 @@ impl PinnedObject {
         }
         match response.range == *range {
             true => Ok(()),
-            false => Err(self.wrong("the response is of another stretch than was asked for")),
+            false => Err(self.wrong("the response is for another byte range than requested")),
         }
     }
 
@@ -177,7 +180,7 @@ impl PinnedObject {
             }
             // The client does not show the types of these errors.
             _ if text.contains("Requested ") && text.contains(", got ") => {
-                self.wrong("the response is of another stretch than was asked for")
+                self.wrong("the response is for another byte range than requested")
             }
             _ if text.contains("Header missing from response") => {
                 self.wrong("the response has no `Content-Length`, or no `ETag`")
@@ -212,7 +215,7 @@ impl PinnedObject {
         Error::connection(message)
             .with_code(code::OBJECT_ANSWER)
             .at(&self.file.name)
-            .hint("something between here and the store does not keep to HTTP; go around it")
+            .hint("a proxy on the way to the store breaks HTTP; connect without it")
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn descriptor(types: Vec<TypeSupport>) -> WriterDescriptor {
         WriteModeSpec::new(mode, needs, conflict, Guarantee::AtomicJob, doc)
     };
     let insert = "new objects, or with `if_exists = \"append\"` more objects beside the old";
-    let overwrite = "the old objects are replaced: new ones first, then the old ones go";
+    let overwrite = "the old objects are replaced: they are removed once the new ones are written";
     WriterDescriptor {
         options: options::writer_specs(),
         types,
@@ -78,7 +78,7 @@ fn key_below(address: &Address, path: &str) -> Result<String> {
     let key = address.key(path);
     let folder = key.strip_suffix('/').unwrap_or(&key);
     if path.starts_with('/') || (!folder.is_empty() && path_of(folder).is_err()) {
-        let message = format!("`path` is no place below the url: `{}`", path.escape_debug());
+        let message = format!("`path` is not below the url: `{}`", path.escape_debug());
         return Err(
             Error::options(message).hint("it is relative, without empty segments, `.` or `..`")
         );

@@ -49,13 +49,13 @@ fn server_words(session: &mut Session) -> Result<String> {
                  (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'), \
                  current_setting('server_encoding'), \
                  CASE WHEN pg_catalog.pg_is_in_recovery() THEN ', a standby' END)";
-    session.text("look around", sql, &[])
+    session.text("read the server's settings", sql, &[])
 }
 
 /// What reading can count on here.
 pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session) {
     let rights = catalog::tables(session).map(|tables| match tables.len() {
-        0 => "no table can be read; a schema may need USAGE, a table SELECT".to_owned(),
+        0 => "warning: no readable tables: the database is empty, or USAGE on schemas or SELECT is missing".to_owned(),
         count => format!("SELECT on {count} tables and views"),
     });
     found.report("rights", rights);
@@ -64,9 +64,9 @@ pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session) {
         _ => "by ranges of pages, or by keys",
     };
     let words = match snapshot::attempt(session) {
-        Ok(()) => format!("all splits can see one moment; tables are divided {pages}"),
+        Ok(()) => format!("all splits can share one snapshot; tables are divided {pages}"),
         // A reader can do without.
-        Err(error) => format!("splits cannot share one moment: {error}; use one split"),
+        Err(error) => format!("splits cannot share one snapshot: {error}; use one split"),
     };
     found.report("snapshot", Ok(words));
 }
@@ -113,7 +113,7 @@ pub(crate) fn target(found: &mut ConnectionStages, session: &mut Session, name: 
 
 fn target_words(session: &mut Session, name: &TableName) -> Result<String> {
     let Some(table) = catalog::find_table(session, name)? else {
-        return Ok(format!("table `{name}` is not there yet"));
+        return Ok(format!("table `{name}` does not exist yet"));
     };
     let sql = "SELECT coalesce(string_agg(word, ', ' ORDER BY place), 'nothing') FROM \
                unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) \
@@ -121,7 +121,7 @@ fn target_words(session: &mut Session, name: &TableName) -> Result<String> {
                WHERE pg_catalog.has_table_privilege($1::oid, word)";
     let words = session.text("look up rights", sql, &[&table.oid.to_string()])?;
     match words.contains("INSERT") {
-        true => Ok(format!("table `{name}` is there; rights: {words}")),
+        true => Ok(format!("table `{name}` exists; rights: {words}")),
         false => Err(Error::denied(format!("no right to insert into `{name}`"))
             .hint(format!("rights there: {words}"))),
     }

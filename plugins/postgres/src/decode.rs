@@ -184,7 +184,7 @@ impl Decoder {
             return Ok(Some(2));
         }
         if usize::try_from(count).ok() != Some(self.builders.len()) {
-            return Err(damaged("a row has another number of columns"));
+            return Err(damaged("a row has the wrong number of columns"));
         }
         let known = self.faults.len();
         for index in 0..self.builders.len() {

@@ -222,7 +222,7 @@ fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     if is_keyed(plan.mode) && target.keys.len() > 1 {
         warnings.push(format!(
-            "the target has {} unique keys: a row that conflicts by another than ({}) is dirty",
+            "the target has {} unique keys: a row that conflicts on another one than ({}) is dirty",
             target.keys.len(),
             plan.key.join(", ")
         ));
@@ -279,8 +279,7 @@ fn warnings(target: &Table, plan: &WritePlan) -> Result<Vec<String>> {
         let Some(found) = target.column(&column.name) else { continue };
         if loses_text(found, &column.logical) {
             warnings.push(format!(
-                "column `{}` is jsonb: of equal member names the last is kept, and blanks and the \
-                 order of members are not",
+                "column `{}` is jsonb: of duplicate keys only the last is kept; whitespace and the order of keys are not",
                 column.name
             ));
         }

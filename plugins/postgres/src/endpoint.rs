@@ -42,8 +42,9 @@ impl Endpoint {
             _ => {
                 let refused = |error: Error| error.with_code(NOT_OPEN);
                 let config = address.tls.client_config().map_err(refused)?;
-                let name = ServerName::try_from(address.host.clone())
-                    .map_err(|_| refused(Error::options("`host` is no name for TLS")))?;
+                let name = ServerName::try_from(address.host.clone()).map_err(|_| {
+                    refused(Error::options("`host` is not a valid server name for TLS"))
+                })?;
                 Some((config, name))
             }
         };
@@ -77,7 +78,7 @@ impl Endpoint {
         let mut response = [0];
         socket.read_exact(&mut response)?;
         if response != *b"S" {
-            return Err(io::Error::other("the server does not speak TLS"));
+            return Err(io::Error::other("the server does not support TLS"));
         }
         Stream::encrypted(socket, Arc::clone(config), name.clone())
     }

@@ -198,14 +198,16 @@ impl Login<'_> {
         frontend::sasl_initial_response(mechanism, scram.message(), &mut self.wire.output)?;
         self.wire.flush()?;
         let Message::AuthenticationSaslContinue(body) = next(self.wire)? else {
-            return Err(Failure::protocol("SCRAM does not continue").into());
+            return Err(Failure::protocol("the server broke off the SCRAM login").into());
         };
         check_rounds(body.data())?;
         scram.update(body.data())?;
         frontend::sasl_response(scram.message(), &mut self.wire.output)?;
         self.wire.flush()?;
         let Message::AuthenticationSaslFinal(body) = next(self.wire)? else {
-            return Err(Failure::protocol("the server does not prove that it knows us").into());
+            return Err(
+                Failure::protocol("the server did not prove that it knows the password").into()
+            );
         };
         scram.finish(body.data())?;
         Ok(())

@@ -105,7 +105,7 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
     let name = OptionSpec::new(
         "application_name",
         OptionKind::Text,
-        "What the server's list of sessions shows",
+        "Name of the session in the server's lists",
     );
     let auth = OptionSpec::new(
         "require_auth",
@@ -123,8 +123,7 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
         OptionSpec::choice(
             "consistency",
             &["snapshot", "split"],
-            "`snapshot`: all splits see the same moment, held open by one transaction; `split`: \
-             each its own",
+            "`snapshot`: all splits read one snapshot, held open by one transaction; `split`: each split has its own",
         ),
         OptionSpec::new(
             "query_is_stable",

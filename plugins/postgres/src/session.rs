@@ -99,7 +99,7 @@ impl Session {
             })
         });
         self.server =
-            found.ok_or_else(|| Failure::protocol("the server does not say what it is"))?;
+            found.ok_or_else(|| Failure::protocol("the server does not report its version"))?;
         Ok(())
     }
 

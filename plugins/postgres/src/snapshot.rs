@@ -57,7 +57,7 @@ pub(crate) fn enter(session: &mut Session, snapshot: &Snapshot) -> Result<()> {
         if !gone {
             return error;
         }
-        Error::not_found("the snapshot that the splits share is gone")
+        Error::not_found("the snapshot that the splits share no longer exists")
             .caused_by(&error)
             .hint("plan again; it lives as long as the process that has made the splits")
     })

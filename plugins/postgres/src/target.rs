@@ -48,10 +48,7 @@ pub(crate) fn load_plan(
                     .hint("plan again: the table has changed since")
             };
             let Some(found) = target.column(&column.name) else {
-                return Err(changed(format!(
-                    "the target has no column `{}` any more",
-                    column.name
-                )));
+                return Err(changed(format!("the target no longer has column `{}`", column.name)));
             };
             let found = found.written_as(column);
             let (now, then) = (&found.column.logical, &column.logical);

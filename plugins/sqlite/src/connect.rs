@@ -165,7 +165,7 @@ pub(crate) fn check_folder(path: &Path) -> Result<()> {
 
 fn missing_file(path: &Path) -> Error {
     Error::not_found(format!("there is no database file `{}`", path.display()))
-        .hint("check `path`; a reader never makes the file")
+        .hint("check `path`; a reader never creates the file")
 }
 
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {

@@ -85,7 +85,7 @@ fn warnings(target: &Table, plan: &WritePlan) -> Vec<String> {
     let others = target.keys.len() > 1;
     match plan.mode {
         WriteMode::Upsert | WriteMode::Ignore if others => warnings.push(format!(
-            "the target has {} unique keys: a row that conflicts by another than ({}) is dirty",
+            "the target has {} unique keys: a row that conflicts on another one than ({}) is dirty",
             target.keys.len(),
             plan.key.join(", ")
         )),
@@ -133,7 +133,7 @@ fn folded_keys(target: &Table) -> Option<String> {
     }
     (!words.is_empty()).then(|| {
         format!(
-            "keys of the target take texts for equal that differ by case or by blanks at the end: \
+            "keys of the target treat texts as equal that differ by case or by trailing blanks: \
              {}; the collation BINARY tells them apart",
             words.join(", ")
         )

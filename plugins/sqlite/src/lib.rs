@@ -108,7 +108,7 @@ fn modes() -> Vec<WriteModeSpec> {
             KeyNeed::Nothing,
             Effect::Dirty,
             Guarantee::AtLeastOnce,
-            "INSERT; a row whose key is there is dirty",
+            "INSERT; a row whose key exists is dirty",
         ),
         WriteModeSpec::new(
             WriteMode::Ignore,

@@ -30,8 +30,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Mode, kind, code, and words of the message.
 const READING: &[(&str, ErrorKind, &str, &str)] = &[
     ("silence", Connection, "OBJECT-NO-CONNECTION", "no response within 1 s"),
-    ("redirect", Connection, "", "elsewhere"),
-    ("redirect_local", Connection, "", "elsewhere"),
+    ("redirect", Connection, "", "another address"),
+    ("redirect_local", Connection, "", "another address"),
     ("hdr_flood", Connection, "", ""),
     ("status_flood", Connection, "OBJECT-NO-CONNECTION", "no response"),
     ("err_endless", Denied, "", "status 403"),

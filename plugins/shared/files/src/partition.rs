@@ -117,7 +117,7 @@ pub fn partitions<'a>(
                 return Err(Error::schema(trouble)
                     .with_code(code::FILE_PARTITION)
                     .at(name)
-                    .hint("read them by two jobs, or set `partitions = \"none\"`"));
+                    .hint("read them in two jobs, or set `partitions = \"none\"`"));
             }
             found.get_or_insert(trouble);
         }

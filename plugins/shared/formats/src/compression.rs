@@ -320,7 +320,7 @@ impl<R: BufRead> GzipMembers<R> {
             }
         }
         if padded {
-            let text = "there are bytes behind the padding of the last gzip member";
+            let text = "there are bytes after the padding of the last gzip member";
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         self.member = Some(GzDecoder::new(inner));

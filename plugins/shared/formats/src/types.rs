@@ -32,7 +32,7 @@ pub fn types() -> Vec<TypeSupport> {
         text("timestamp", "TIMESTAMP").note("Parquet: not adjusted to UTC"),
         text("timestamptz", "TIMESTAMP").note("Parquet: adjusted to UTC"),
         TypeSupport::new("interval", &["INTERVAL"])
-            .note("Parquet alone; negative ones and parts of a millisecond are dirty rows"),
+            .note("Parquet only; negative ones and parts of a millisecond are dirty rows"),
         type_of("json", "JSON value", "JSON")
             .note("the document `null` is a dirty row in JSON, where it would mean NULL"),
         text("uuid", "UUID"),

@@ -236,7 +236,7 @@ impl AddressRules {
             format!("The address as one: `{scheme}://user@host:port/database`, without a password");
         let database = match self.database_is_user {
             true => "The database; default: named like the user",
-            false => "The database of tables named without one",
+            false => "Database of tables whose names do not include one",
         };
         vec![
             text("url", &url),
@@ -273,7 +273,7 @@ impl AddressRules {
             OptionSpec::new(
                 "idle_timeout",
                 OptionKind::Duration,
-                "After how long a silence of the server it is asked whether it is still at work",
+                "Time without a response after which the server is asked whether it is still working",
             )
             .default("30 s")
             .connection(),

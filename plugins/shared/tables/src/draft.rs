@@ -70,13 +70,13 @@ impl<'a> Drafting<'a> {
             None => Ok(()),
             Some(name) => {
                 let message = format!("column `{name}` is not among the columns that are written");
-                Err(schema(message).hint("mend `key`, `update_columns` or `columns`"))
+                Err(schema(message).hint("correct `key`, `update_columns` or `columns`"))
             }
         }
     }
 
     fn named_twice(&self, name: &str) -> Error {
-        let error = schema(format!("column `{name}` stands twice in the plan"));
+        let error = schema(format!("column `{name}` occurs twice in the plan"));
         if !self.dialect.folds_case() {
             return error;
         }
@@ -359,7 +359,7 @@ fn known_keys(usable: &[&Key], others: &[&Key]) -> String {
         keys.iter().map(list).collect::<Vec<_>>().join(", ")
     };
     let mut hint = match usable.is_empty() {
-        true => "the target has no primary or unique key that could decide".to_owned(),
+        true => "the target has no usable primary or unique key".to_owned(),
         false => format!("its keys: {}", lists(usable)),
     };
     if !others.is_empty() {
@@ -376,8 +376,7 @@ fn guarantee(mode: WriteMode, null_key: bool, overwrite: &str) -> (Guarantee, &s
         WriteMode::Insert => (
             Guarantee::AtLeastOnce,
             "each chunk is one transaction, but the target does not record which chunks are in: \
-             a run that is repeated after an unclear end inserts its rows again, where no key \
-             refuses them",
+             after an unknown outcome, running the job again inserts rows twice unless a key prevents it",
         ),
         _ if null_key => (
             Guarantee::AtLeastOnce,
@@ -507,8 +506,7 @@ mod tests {
         assert_eq!(
             error.hint.as_deref(),
             Some(
-                "ALTER TABLE \"t\" ADD PRIMARY KEY (\"a\"); the target has no primary or unique key \
-                 that could decide"
+                "ALTER TABLE \"t\" ADD PRIMARY KEY (\"a\"); the target has no usable primary or unique key"
             )
         );
     }

@@ -46,7 +46,7 @@ pub fn check_stage(stage: &str, committed: u64, found: u64) -> Result<()> {
     );
     Err(Error::other(message).with_code(code::RUN_STAGE).hint(
         "run the job again: nothing was published; if the server was not restarted meanwhile, \
-         find out who changes the stage tables of Transload",
+         find out what else changes the stage tables of Transload",
     ))
 }
 

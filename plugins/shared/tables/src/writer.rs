@@ -228,7 +228,7 @@ impl<D: WriteDatabase> TableWriter<D> {
         match run.state {
             RunState::Prepared => {
                 let stage = D::DIALECT.shown(stage);
-                let message = format!("the stage table `{stage}` is gone, and its rows with it");
+                let message = format!("the stage table `{stage}` and its rows no longer exist");
                 Err(Error::not_found(message)
                     .hint("run the job again; nothing but Transload may drop its stage tables"))
             }
@@ -300,15 +300,14 @@ fn behind_the_rows(error: Error, plan: &WritePlan) -> Error {
     let hint = match converges(plan) || plan.mode == WriteMode::Overwrite {
         true => "running the job again writes the same rows once more and repeats what failed",
         false => {
-            "do not run the job again: it would add the rows a second time; do what failed by hand"
+            "do not run the job again: it would add the rows a second time; run the failed step by hand"
         }
     };
     let kind = match error.kind {
         ErrorKind::Cancelled => ErrorKind::Cancelled,
         _ => ErrorKind::Other,
     };
-    let message =
-        format!("every row is in the target, but not all that follows: {}", error.message);
+    let message = format!("every row is in the target, but a later step failed: {}", error.message);
     Error { kind, message, ..error }.with_code(code::RUN_AFTER).hint(hint)
 }
 

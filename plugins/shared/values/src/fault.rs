@@ -9,7 +9,7 @@ pub enum Fault {
     Parse,
     /// The text has the form of the type, but the type cannot hold the value exactly.
     Range,
-    /// NULL in a column that does not allow it.
+    /// NULL in a NOT NULL column.
     Null,
     /// The bytes are not UTF-8.
     Utf8,

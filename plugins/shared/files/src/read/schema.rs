@@ -184,7 +184,7 @@ fn unite(columns: &mut [Column], first: &str, file: &StoredFile, next: &ParquetF
             return Err(Error::schema(message)
                 .with_code(code::FILE_HEADER)
                 .at(file.short_name().to_owned())
-                .hint("read files with other types by a job of their own"));
+                .hint("read files with other types in a separate job"));
         }
         column.nullable |= other.nullable;
     }
@@ -312,7 +312,7 @@ fn other_delimiter(dialect: &CsvDialect, first: &StoredFile, other: &CsvDialect)
     let message = format!("the delimiter is {here} here and {there} in `{}`", first.short_name());
     Error::schema(message)
         .with_code(code::CSV_DELIMITER)
-        .hint("read files with another delimiter by a job of their own")
+        .hint("read files with another delimiter in a separate job")
 }
 
 /// Refuses a header that has a name twice.
@@ -346,7 +346,7 @@ pub(crate) fn compare(
     Err(Error::schema(message)
         .with_code(code::FILE_HEADER)
         .at(file.short_name())
-        .hint("read files with other columns by a job of their own"))
+        .hint("read files with other columns in a separate job"))
 }
 
 fn sample_csv(

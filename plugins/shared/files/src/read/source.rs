@@ -66,7 +66,7 @@ impl Source {
                 let (first, second) = (first.short_name(), file.short_name());
                 let message = format!("`{first}` and `{second}` are not of one format");
                 return Err(Error::options(message)
-                    .hint("read them by two jobs, or set `format` and `delimiter`"));
+                    .hint("read them in two jobs, or set `format` and `delimiter`"));
             }
         }
         Ok((source, listing))

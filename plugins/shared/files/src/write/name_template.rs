@@ -224,7 +224,7 @@ pub fn encode(value: &[u8]) -> String {
 /// Says what is wrong with a name below the prefix, if something is.
 pub(crate) fn check_key(name: &str) -> std::result::Result<(), String> {
     if name.len() > KEY_BYTES {
-        return Err(format!("a key of {} bytes, and at most {KEY_BYTES} are taken", name.len()));
+        return Err(format!("the key has {} bytes, the limit is {KEY_BYTES}", name.len()));
     }
     for segment in name.split('/') {
         match segment {

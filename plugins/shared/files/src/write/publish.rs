@@ -337,9 +337,9 @@ impl Publication<'_> {
             }
         };
         let found = match now {
-            Ok(None) => "nothing is under the key".to_owned(),
+            Ok(None) => "no object has the key".to_owned(),
             Ok(Some(found)) => format!(
-                "an object of {} bytes is under the key, and it is not known whose it is",
+                "an object of {} bytes has the key, and which run wrote it is unknown",
                 found.size
             ),
             Err(error) => format!("the key cannot be looked at ({error})"),

@@ -97,11 +97,10 @@ impl Leftover {
             Progress::Publishing => "is publishing, or was killed while it did",
         };
         let then = if self.is_dead(after) {
-            "what it left is removed before this run writes".to_owned()
+            "its files are removed before this run writes".to_owned()
         } else {
             format!(
-                "it is removed {} min after it last stirred; set `abandoned_after` if you know \
-                 that it is dead",
+                "its files are removed after {} min without activity; set a shorter `abandoned_after` if it is dead",
                 after.as_secs() / 60
             )
         };
@@ -193,8 +192,10 @@ pub(crate) fn sweep(store: &dyn UploadStore, root: &str, run: &str, after: Durat
     for leftover in leftovers.iter().filter(|it| it.is_dead(after)) {
         let swept = Sweeping { store, root, runs: &runs }.sweep(leftover);
         match swept {
-            Ok(()) => tracing::info!(run = leftover.run, "removed what a dead run had left"),
-            Err(error) => tracing::warn!(run = leftover.run, %error, "a dead run's things stay"),
+            Ok(()) => tracing::info!(run = leftover.run, "removed the files of a dead run"),
+            Err(error) => {
+                tracing::warn!(run = leftover.run, %error, "the files of a dead run could not be removed")
+            }
         }
     }
     Ok(())

@@ -293,6 +293,6 @@ fn defect(error: &arrow_schema::ArrowError) -> Error {
 }
 
 fn unnamable(row: u64, reason: &str) -> DirtyRow {
-    let reason = format!("no object can be named by its values: {reason}");
+    let reason = format!("its values cannot be part of an object name: {reason}");
     DirtyRow::new("partition", reason).row(row)
 }
