@@ -93,7 +93,7 @@ fn a_good_server_tells_its_version_its_zone_and_what_can_be_done() {
         assert!(server.contains(name) && server.contains("time zone"), "{server}");
         assert!(!detail("rights").is_empty() && !detail("writing: rights").is_empty());
         let bulk = match product {
-            Product::Postgres => detail("snapshot").contains("all splits can see one moment"),
+            Product::Postgres => detail("snapshot").contains("all splits can share one snapshot"),
             _ => format!("{found:?}").contains("LOAD DATA LOCAL"),
         };
         assert!(bulk, "{product:?}: {found:?}");

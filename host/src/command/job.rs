@@ -35,6 +35,8 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     };
     let is_shown = matches!(progress, ProgressMode::Auto | ProgressMode::Bar);
     let (job, stores, plan) = prepare(session, &args.job, is_shown, true)?;
+    // Those of types and options are in the plan; these are of the installation.
+    stores.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let plan = Arc::new(plan);
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
     let folder =

@@ -452,7 +452,7 @@ mod tests {
         for (bytes, words) in [
             (b"PGCOPX\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec(), "does not begin"),
             (long, "header is too long"),
-            ([header(), vec![0, 3]].concat(), "another number of columns"),
+            ([header(), vec![0, 3]].concat(), "the wrong number of columns"),
             ([header(), negative].concat(), "a negative length"),
             ([header(), huge].concat(), "a field is longer than 1 GiB"),
             (after, "after the trailer"),

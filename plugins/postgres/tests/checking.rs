@@ -47,7 +47,7 @@ fn a_connection_is_tested_without_a_table() {
     assert!(detail(&found, "server").contains("time zone "), "{found:?}");
     assert!(detail(&found, "server").contains("encoding UTF8"), "{found:?}");
     assert_eq!(detail(&found, "rights"), "SELECT on 1 tables and views");
-    assert!(detail(&found, "snapshot").starts_with("all splits can see one moment"));
+    assert!(detail(&found, "snapshot").starts_with("all splits can share one snapshot"));
     let found = writing(&options);
     assert_eq!(stages(&found), [&WAY[..], &["rights"]].concat());
     assert!(detail(&found, "rights").contains("public"), "{found:?}");
@@ -124,5 +124,5 @@ fn rights_are_told() {
         assert_eq!(stages(&found).last().unwrap(), &format!("!{stage}"));
     }
     assert_eq!(detail(&granted.0, "source"), "table `t`: 1 columns");
-    assert_eq!(detail(&granted.1, "table"), "table `t` is there; rights: INSERT");
+    assert_eq!(detail(&granted.1, "table"), "table `t` exists; rights: INSERT");
 }

@@ -57,7 +57,7 @@ const READING: &[(&str, ErrorKind, &str, &str)] = &[
     ("long_body", Connection, "OBJECT-ANSWER", "longer than"),
     ("endless", Connection, "OBJECT-ANSWER", "Content-Length"),
     ("norange", Connection, "OBJECT-ANSWER", "the whole object"),
-    ("wrong_range", Connection, "OBJECT-ANSWER", "another stretch"),
+    ("wrong_range", Connection, "OBJECT-ANSWER", "another byte range"),
     ("etag_change", Schema, "FILE-CHANGED", "version"),
     ("slow", Connection, "", ""),
 ];

@@ -167,7 +167,7 @@ fn a_stage_that_somebody_dropped_is_no_success() {
     memory.server().tables.remove("t__r");
     let error = writer.commit(&plan, &receipts).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);
-    assert_eq!(error.message, "the stage table `t__r` is gone, and its rows with it");
+    assert_eq!(error.message, "the stage table `t__r` and its rows no longer exist");
 }
 
 /// The server restarts and loses staged rows, or another session writes to the stage.
