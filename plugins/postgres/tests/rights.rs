@@ -102,3 +102,57 @@ fn rights_that_a_plan_needs_are_named_in_it() {
         }
     }
 }
+
+/// What is tried before a run: the rights, a condition, statements. Each hint about a right is the
+/// statement that gives it.
+#[test]
+fn what_is_tried_before_a_run_comes_with_the_way_out() {
+    let fixture = Fixture::new(
+        "CREATE SCHEMA closed; CREATE TABLE closed.t(id int PRIMARY KEY, a text);
+         CREATE TABLE closed.log(id int)",
+    );
+    let role = Role::new(&fixture, "tried");
+    let options = |pairs| role.options(pairs);
+    let reader = || {
+        let options = options(&[("table", "closed.t"), ("where", "id > 0")]);
+        PostgresPlugin.reader(options, support::host()).unwrap()
+    };
+    // First the schema is closed, then the table.
+    let error = reader().schema().unwrap_err();
+    assert_eq!((error.kind, error.key.as_deref()), (ErrorKind::Denied, Some("table")), "{error:?}");
+    let hint = error.hint.unwrap();
+    assert!(hint.starts_with("GRANT USAGE ON SCHEMA closed TO "), "{hint}");
+    let (usage, select) = hint.split_once("; ").unwrap();
+    fixture.run(usage);
+    let problems = reader().schema().unwrap().problems;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!((problems[0].kind, problems[0].hint.as_deref()), (ErrorKind::Denied, Some(select)));
+    fixture.run(select);
+    assert_eq!(reader().schema().unwrap().problems, []);
+
+    let mut plan = support::plan(WriteMode::Insert, &[("id", "int32"), ("a", "text")], &[]);
+    plan.before = ["DELETE FROM closed.log", "SELECT 1; DROP TABLE closed.t; SELEC"]
+        .map(str::to_owned)
+        .to_vec();
+    let writer =
+        |table| PostgresPlugin.writer(options(&[("table", table)]), support::host()).unwrap();
+    let problems = writer("closed.t").draft(&plan).unwrap().problems;
+    let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_deref().unwrap()).collect();
+    assert_eq!(keys, ["table", "before[0]", "before[1]"], "{problems:?}");
+    assert!(problems[1].message.contains("permission denied"), "{}", problems[1]);
+    assert!(problems[2].message.starts_with("`before` statement 2: syntax error"), "{problems:?}");
+    fixture.run(problems[0].hint.as_deref().unwrap());
+    plan.before.clear();
+    writer("closed.t").draft(&plan).unwrap();
+
+    plan.create_table = true;
+    for (table, hint) in [
+        ("closed.new", format!("GRANT CREATE ON SCHEMA closed TO {}", role.1)),
+        ("none.new", "CREATE SCHEMA none".to_owned()),
+    ] {
+        let error = writer(table).draft(&plan).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some(hint.as_str()), "{error:?}");
+    }
+    fixture.run(&format!("GRANT CREATE ON SCHEMA closed TO {}", role.1));
+    writer("closed.new").draft(&plan).unwrap();
+}

@@ -2,7 +2,7 @@
 //! chooses.
 
 use rusqlite::Connection;
-use transload_plugin_api::Result;
+use transload_plugin_api::{Position, Result};
 use transload_tables::{
     Division, KeyRange, KeySplit, KeyValue, divide_by_key, equal_spans, integer_ranges,
     ranges_between,
@@ -26,7 +26,12 @@ pub(crate) fn divide(
     if let Some(rowid) = table.rowid.as_ref().filter(is_rowid) {
         return divide_by_rowid(connection, table, rowid, max);
     }
-    let order = natural_order(table);
+    let mut order = natural_order(table);
+    if has_long_keys(connection, table, &order)? {
+        // Their positions would be longer than a position may be: the split is read from its start
+        // only.
+        order.clear();
+    }
     let bounds =
         |column: &TableColumn, max| key_ranges(connection, table, &column.column.name, max);
     let (name, columns) = (&table.name, &table.columns);
@@ -68,6 +73,30 @@ fn natural_order(table: &Table) -> Vec<String> {
         },
         None => Vec::new(),
     }
+}
+
+/// Bytes of a key whose position is short enough: in a file of UTF-16, text is half as long again in
+/// a position.
+const KEY_BYTES: usize = Position::MAX_BYTES / 2;
+/// What a position adds to each column, and a number's bytes.
+const COLUMN_BYTES: usize = 32;
+
+/// Whether a key of the order is too long for a position. Numbers are not looked at; SQLite keeps
+/// texts and blobs of any length in a key, and in a column of any type.
+fn has_long_keys(connection: &Connection, table: &Table, order: &[String]) -> Result<bool> {
+    if order.is_empty() || table.rowid.is_some() {
+        return Ok(false);
+    }
+    let lengths: Vec<_> =
+        order.iter().map(|name| format!("length(CAST({} AS BLOB))", quoted(name))).collect();
+    let most = KEY_BYTES.saturating_sub(COLUMN_BYTES * order.len());
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM main.{} WHERE {} > {most})",
+        quoted(&table.name.table),
+        lengths.join(" + ")
+    );
+    let found = connection.query_row(&sql, [], |row| row.get(0));
+    found.map_err(|error| failure("look for long keys", &error))
 }
 
 /// Where rowids really are: the whole width in equal spans, each narrowed to its first and

@@ -219,6 +219,26 @@ fn reading_goes_on_after_any_position() {
     resumes_everywhere(&fixture, "pair", "a");
 }
 
+/// Keys in SQLite have any length, positions have not: such a table is read without them.
+#[test]
+fn keys_longer_than_a_position_are_read() {
+    for (bytes, ability) in [(1_900, SplitAbility::Seekable), (5_000, SplitAbility::Bounded)] {
+        let fixture = Fixture::new(&format!(
+            "CREATE TABLE t(k TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+             INSERT INTO t VALUES ('a', 1), (printf('%.{bytes}c', 'b'), 2), ('c', 3);"
+        ));
+        let reader = fixture.reader(&[("table", "t")]);
+        let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+        let request = SplitRequest { max: 1, columns: columns.clone() };
+        let split = reader.splits(&request).unwrap().remove(0);
+        assert_eq!(split.ability, ability, "{bytes}");
+        let mut task = reader.open(&split, &columns, None).unwrap();
+        let read = task.next_batch().unwrap().unwrap();
+        assert_eq!(read.batch.num_rows(), 3);
+        assert!(read.position.0.len() <= Position::MAX_BYTES, "{}", read.position.0.len());
+    }
+}
+
 #[test]
 fn a_position_without_order_is_refused() {
     let fixture = Fixture::new("CREATE VIEW v AS SELECT 1 AS a");
