@@ -112,7 +112,7 @@ fn what_is_tried_before_a_run_comes_with_the_way_out() {
          CREATE TABLE closed.log(id int)",
     );
     let role = Role::new(&fixture, "tried");
-    let options = |pairs| role.options(pairs);
+    let options = |pairs: &[(&str, &str)]| role.options(pairs);
     let reader = || {
         let options = options(&[("table", "closed.t"), ("where", "id > 0")]);
         PostgresPlugin.reader(options, support::host()).unwrap()
@@ -148,7 +148,7 @@ fn what_is_tried_before_a_run_comes_with_the_way_out() {
     plan.create_table = true;
     for (table, hint) in [
         ("closed.new", format!("GRANT CREATE ON SCHEMA closed TO {}", role.1)),
-        ("none.new", "CREATE SCHEMA none".to_owned()),
+        ("absent.new", "CREATE SCHEMA absent".to_owned()),
     ] {
         let error = writer(table).draft(&plan).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some(hint.as_str()), "{error:?}");
