@@ -123,7 +123,7 @@ impl PipeReader {
         let read = move || {
             let mut source: Box<dyn Read> = match name.as_str() {
                 STDIN => Box::new(io::stdin()),
-                // Waits for somebody to write.
+                // Waits until another process writes.
                 path => match File::open(path) {
                     Ok(file) => Box::new(file),
                     Err(error) => return drop(sender.send(Err(error))),
@@ -140,7 +140,7 @@ impl PipeReader {
                     block.truncate(read);
                     block
                 });
-                // Without a receiver, nobody reads on.
+                // Without a receiver, no reading goes on.
                 if sender.send(block).is_err() || last {
                     return;
                 }
@@ -182,7 +182,7 @@ pub(crate) struct PipeWriter {
 }
 
 impl PipeWriter {
-    /// Writes to standard output, or to the named pipe as soon as somebody reads it.
+    /// Writes to standard output, or to the named pipe as soon as a process reads it.
     ///
     /// # Errors
     /// If standard output is closed, or there cannot be another thread.

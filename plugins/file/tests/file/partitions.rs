@@ -163,7 +163,7 @@ fn rows_are_divided_by_the_day_of_a_timestamp() {
         });
         let insert = plan("r", &of_time, WriteMode::Insert);
         let draft = crate::host::writer(writing(&out, more.clone())).draft(&insert).unwrap();
-        let zone = if by.ends_with("(t)") { "in UTC" } else { "as they stand" };
+        let zone = if by.ends_with("(t)") { "in UTC" } else { "as wall clocks" };
         assert!(draft.statements.iter().any(|it| it.text.contains(zone)), "{:?}", draft.statements);
         write(writing(&out, more), &insert, &[vec![batch.clone()]]).unwrap();
         let mut found = crate::host::names(&out);

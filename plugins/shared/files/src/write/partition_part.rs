@@ -1,5 +1,5 @@
 //! Which part of a column's value a partition is named by: all of it, or the year, month, day or hour
-//! of a date or a timestamp. An instant is named in UTC, a wall clock as it stands.
+//! of a date or a timestamp. An instant is named in UTC, a wall clock unchanged.
 
 use transload_plugin_api::{Error, LogicalType, Result};
 

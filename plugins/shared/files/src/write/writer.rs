@@ -279,7 +279,7 @@ impl FilesWriter {
                 plan.columns.iter().find(|it| it.name == column.name).map(|it| &it.logical);
             let zone = match logical {
                 Some(LogicalType::TimestampTz { .. }) => "in UTC",
-                _ => "as they stand",
+                _ => "as wall clocks, without a zone",
             };
             format!("`{}` from the values of `{}`, {zone}", column.label(), column.name)
         });
