@@ -82,3 +82,18 @@ fn an_address_in_the_place_of_a_path_is_refused_before_any_store_is_opened() {
     ended.exits(2).says("job.toml:3:8: ").says("plugin = \"object-store\"");
     assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_missing_file_and_a_missing_column_are_told_with_place_and_nearest_name() {
+    let workplace = Workplace::new();
+    workplace.put("orders.csv", "id,order_date\n1,2026-11-30\n");
+    let job = "[reader]\nplugin = \"file\"\npath = \"order.csv\"\n\
+               [writer]\nplugin = \"file\"\npath = \"out/\"\nformat = \"csv\"\n\
+               partition_by = [\"ordr_date\"]\n";
+    workplace.put("job.toml", job);
+    let ended = workplace.run(&["plan", "job.toml"]);
+    ended.exits(4).says("job.toml:3:8").says("did you mean `orders.csv`?");
+    workplace.put("job.toml", job.replace("order.csv", "orders.csv"));
+    let ended = workplace.run(&["plan", "job.toml"]);
+    ended.exits(2).says("job.toml:8:").says("did you mean `order_date`?");
+}

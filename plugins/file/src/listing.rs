@@ -15,9 +15,9 @@ use std::{
 use bytes::Bytes;
 use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, Store, StoredFile, error_at,
-    is_hidden, literal_prefix, open_below, partitions, stat_below,
+    is_hidden, is_pattern, literal_prefix, open_below, partitions, stat_below,
 };
-use transload_plugin_api::{Cancel, Error, Result, code};
+use transload_plugin_api::{Cancel, Error, Result, code, nearest::nearest};
 
 use crate::{
     options::ReaderOptions,
@@ -234,9 +234,39 @@ fn expand(path: &str, others: &mut Vec<String>) -> Result<Vec<Found>> {
             "names that begin with `_` or `.` are skipped, and folders below that are not called \
              `key=value`; a pattern such as `folder/**` reads those",
         )),
-        None => Err(Error::not_found(format!("no file matches `{path}`"))
+        None if is_pattern(path) => Err(Error::not_found(format!("no file matches `{path}`"))
+            .of_key("path")
             .hint("relative paths are relative to the job file's folder")),
+        None => Err(missing(literal)),
     }
+}
+
+/// There is no such file; which ones are there.
+fn missing(path: &Path) -> Error {
+    const NAMED: usize = 10;
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let error =
+        Error::not_found("there is no such file").at(path.display().to_string()).of_key("path");
+    let Ok(entries) = fs::read_dir(folder) else {
+        let folder = folder.display();
+        return error.hint(format!(
+            "the folder `{folder}` does not exist; relative paths are relative to the job file's folder"
+        ));
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| !is_hidden(name)).collect();
+    names.sort();
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(near) = nearest(&wanted, names.iter().map(String::as_str)) {
+        return error.hint(format!("did you mean `{near}`?"));
+    }
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    error.hint(match (names.is_empty(), more) {
+        (true, _) => format!("the folder `{}` has no files", folder.display()),
+        (false, 0) => format!("its folder has: {}", names.join(", ")),
+        (false, more) => format!("its folder has: {} and {more} more", names.join(", ")),
+    })
 }
 
 /// The one file that a path of the job names; a link to it is followed wherever it leads.
@@ -406,6 +436,20 @@ mod tests {
             let error = names(folder.path(), &["a.csv", pattern]).unwrap_err();
             let expected = if pattern == "[" { ErrorKind::Options } else { ErrorKind::NotFound };
             assert_eq!(error.kind, expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_told_with_the_nearest_name() {
+        let folder = folder_with(&["orders.csv", "items.csv", ".hidden.csv"]);
+        for (path, hint) in [
+            ("order.csv", "did you mean `orders.csv`?"),
+            ("x.parquet", "its folder has: items.csv, orders.csv"),
+            ("sub/x.csv", "sub` does not exist"),
+        ] {
+            let error = names(folder.path(), &[path]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotFound);
+            assert!(error.hint.as_ref().unwrap().contains(hint), "{path}: {error:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow_array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow_select::{filter::filter_record_batch, take::take_record_batch};
-use transload_plugin_api::{Column, Error, Result, code, schema_of};
+use transload_plugin_api::{Column, Error, Result, code, nearest, schema_of};
 use transload_values::ColumnRenderer;
 
 use super::{
@@ -290,24 +290,25 @@ fn exact_text((cells, part): &PlacedCells<'_>, row: usize, text: &mut Vec<u8>) {
     text[start + 1..start + 5].copy_from_slice(&length.to_le_bytes());
 }
 
-/// The folders of a partition in an object's name, which are so many levels.
+/// The folders of a partition in an object's name; `levels` is their number.
 pub(crate) fn partition_of(name: &str, levels: usize) -> &str {
     let end = name.match_indices('/').nth(levels.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
     &name[..end]
 }
 
 fn missing(column: &NameColumn, columns: &[Column]) -> Error {
-    let names: Vec<_> = columns.iter().map(|column| format!("`{}`", column.name)).collect();
-    let key = if column.hive { "partition_by" } else { "name" };
-    Error::options(format!("`{key}`: there is no column `{}`", column.name))
+    let names = columns.iter().map(|column| column.name.as_str());
+    Error::options(format!("there is no column `{}`", column.name))
         .with_code(code::PLAN_COLUMN)
-        .hint(format!("columns written: {}", names.join(", ")))
+        .of_key(if column.hive { "partition_by" } else { "name" })
+        .hint(nearest::advice(&column.name, names, "columns written:"))
 }
 
 fn label_is_taken(column: &NameColumn) -> Error {
     let label = column.label();
     let message = format!("folders would be named by `{label}`, and a column has this name");
     Error::options(message)
+        .of_key("partition_by")
         .hint(format!("rename the column by [map]: `{label} = \"another_name\"`"))
 }
 
