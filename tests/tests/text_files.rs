@@ -144,11 +144,10 @@ fn amounts_become_decimals_and_what_does_not_fit_is_dirty() {
         &workplace,
         "`float` fits no decimal; for floats: \"float\" = \"float64\" in [reader.schema]",
     );
-    let ended = run(&workplace);
-    assert!(
-        ended.exits(3).stderr.contains("expected decimal(18,2), found `1.234`"),
-        "{}",
-        ended.stderr
+    says(
+        run(&workplace).exits(3),
+        "expected decimal(18,2), found `1.234`",
+        "to read `1.234` as decimal(18,2): \"amount\" = \"decimal(18,3)\" in [reader.schema]",
     );
     let mended =
         "sample_rows = 2\n[reader.schema]\namount = \"decimal(18,3)\"\n\"float\" = \"float64\"";

@@ -3,7 +3,7 @@
 
 use transload_plugin_api::{Column, LogicalType};
 
-use crate::{CellWords, ColumnParser, Forms, Pattern, Separators};
+use crate::{CellWords, ColumnParser, Forms, Pattern, Separators, parse::Number};
 
 const DATES: [&str; 16] = [
     "%d.%m.%Y",
@@ -33,7 +33,25 @@ pub fn hint(column: &Column, text: &str) -> Option<String> {
     if is_null && !matches!(column.logical, LogicalType::Text { .. }) {
         return Some(null_hint(text));
     }
-    form_hint(column, &[text])
+    form_hint(column, &[text]).or_else(|| schema_hint(column, text))
+}
+
+/// The type in the job's schema that holds a number which the sample did not show.
+fn schema_hint(column: &Column, text: &str) -> Option<String> {
+    let number = Number::read(text.as_bytes()).filter(|it| it.exponent == 0 && column.inferred)?;
+    let (wide, scale) = match column.logical {
+        LogicalType::Decimal { precision, scale } => (precision > 18, scale.max(0) as usize),
+        LogicalType::Int64 | LogicalType::UInt64 => (false, 0),
+        _ => return None,
+    };
+    let scale = scale.max(number.fraction.len());
+    let precision = match number.whole.len() + scale {
+        0..=18 if !wide => 18,
+        0..=38 => 38,
+        _ => return None,
+    };
+    let logical = LogicalType::Decimal { precision: precision as u8, scale: scale as i8 };
+    Some(format!("{:?} = \"{logical}\" in [reader.schema]", column.name))
 }
 
 /// The same for texts that are values in one form, which is not the usual one.
@@ -125,6 +143,33 @@ fn reads(column: &Column, texts: &[&str], forms: Forms) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_beyond_the_sample_names_its_type() {
+        for (logical, text, expected) in [
+            ("decimal(18,2)", "1.234", "\"c\" = \"decimal(18,3)\" in [reader.schema]"),
+            (
+                "decimal(18,2)",
+                "12345678901234567.5",
+                "\"c\" = \"decimal(38,2)\" in [reader.schema]",
+            ),
+            ("int64", "2.5", "\"c\" = \"decimal(18,1)\" in [reader.schema]"),
+            ("int64", "18446744073709551616", "\"c\" = \"decimal(38,0)\" in [reader.schema]"),
+            ("decimal(18,2)", "x", ""),
+            ("date", "1.5", ""),
+        ] {
+            let column = Column::new("c", logical.parse().unwrap(), true);
+            assert_eq!(hint(&column, text), None, "the job says the type of {text}");
+            let sampled = Column { inferred: true, ..column };
+            let found = hint(&sampled, text);
+            assert_eq!(found.as_deref().unwrap_or_default(), expected, "{text}");
+            let number = found.map(|line| line.split('"').nth(3).unwrap().to_owned());
+            if let Some(logical) = number {
+                let column = Column::new("c", logical.parse().unwrap(), true);
+                assert!(reads(&column, &[text], Forms::default()), "{text}");
+            }
+        }
+    }
 
     #[test]
     fn only_what_reads_the_text_is_named() {
