@@ -278,10 +278,11 @@ impl FilesWriter {
             let logical =
                 plan.columns.iter().find(|it| it.name == column.name).map(|it| &it.logical);
             let zone = match logical {
-                Some(LogicalType::TimestampTz { .. }) => "in UTC",
-                _ => "as wall clocks, without a zone",
+                Some(LogicalType::TimestampTz { .. }) => ", in UTC",
+                Some(LogicalType::Timestamp { .. }) => ", as wall clocks, without a zone",
+                _ => "",
             };
-            format!("`{}` from the values of `{}`, {zone}", column.label(), column.name)
+            format!("`{}` from the values of `{}`{zone}", column.label(), column.name)
         });
         let words: Vec<_> = words.collect();
         let text = format!("name folders by {}", words.join(", and by "));
