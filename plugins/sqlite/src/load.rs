@@ -87,7 +87,7 @@ impl Loader {
                 Outcome::Inserted => written.inserted += 1,
                 Outcome::Updated => written.updated += 1,
                 Outcome::Skipped => written.skipped += 1,
-                Outcome::Dirty(dirty) => written.dirty.push(dirty),
+                Outcome::Dirty(dirty) => written.dirty.push(*dirty),
             }
         }
         Ok(written)
@@ -133,7 +133,7 @@ enum Outcome {
     Inserted,
     Updated,
     Skipped,
-    Dirty(DirtyRow),
+    Dirty(Box<DirtyRow>),
 }
 
 /// A batch's rows and the statements that take them, prepared once for all of them.
@@ -205,7 +205,7 @@ impl<'a> Rows<'a> {
                 Some(found) => fault = found,
             }
         }
-        Ok(Outcome::Dirty(dirty_row(fault, &self.cells, self.columns, row)))
+        Ok(Outcome::Dirty(Box::new(dirty_row(fault, &self.cells, self.columns, row))))
     }
 
     /// Deletes the rows in the way and inserts again; if that fails as well, nothing has happened.
@@ -255,7 +255,7 @@ fn bind_row(
     row: usize,
     statement: &mut Statement<'_>,
     scratch: &mut Vec<u8>,
-) -> std::result::Result<(), DirtyRow> {
+) -> std::result::Result<(), Box<DirtyRow>> {
     let mut refused: Option<DirtyRow> = None;
     for (index, cell) in cells.iter().enumerate() {
         if let Err(refusal) = cell.bind(row, statement, index + 1, scratch) {
@@ -268,7 +268,7 @@ fn bind_row(
             });
         }
     }
-    refused.map_or(Ok(()), Err)
+    refused.map_or(Ok(()), |dirty| Err(Box::new(dirty)))
 }
 
 fn dirty_row(
