@@ -99,7 +99,8 @@ struct Line<'a> {
 enum Source<'a> {
     File(&'a str),
     Table(&'a str),
-    Source(&'a str),
+    #[serde(rename = "source")]
+    Other(&'a str),
     #[serde(untagged)]
     Unknown {},
 }
@@ -261,7 +262,7 @@ impl<'a> DirtyLines<'a> {
         match (table, origin) {
             (Some(table), _) => Source::Table(table),
             (None, Some(Origin { file: Some(file), .. })) => Source::File(file),
-            (None, Some(Origin { source, .. })) => Source::Source(source),
+            (None, Some(Origin { source, .. })) => Source::Other(source),
             (None, None) => Source::Unknown {},
         }
     }
