@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_row_for_an_older_host_has_its_first_error_where_it_was() {
         let row = DirtyRow::new("parse", "a").column("id").error(RowError::new("null", "b"));
-        let json = serde_json::to_value(&row.text(*b"x")).unwrap();
+        let json = serde_json::to_value(row.text(*b"x")).unwrap();
         assert_eq!((&json["code"], &json["column"]), (&"parse".into(), &"id".into()));
         assert_eq!(json["more"][0]["code"], "null");
     }
