@@ -11,8 +11,13 @@ const SAMPLE: usize = 64 << 10;
 
 /// The line that sets the probable encoding of a text which is not UTF-8, as a question.
 pub(crate) fn hint(text: &[u8]) -> Option<String> {
-    let name = guess(text)?.name();
-    Some(format!("is it {}? encoding = \"{name}\"", name.to_uppercase()))
+    guess(text).map(question)
+}
+
+/// The line that sets an encoding, as a question.
+pub(crate) fn question(charset: Charset) -> String {
+    let name = charset.name();
+    format!("is it {}? encoding = \"{name}\"", name.to_uppercase())
 }
 
 /// The probable encoding of a text; `None` for UTF-8, and where nothing fits.

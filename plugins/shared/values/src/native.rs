@@ -165,7 +165,7 @@ mod tests {
         let form = NativeForm::binary("PostgreSQL", type_name);
         let mut out = Vec::new();
         NativeText::of(&form).expect("a text").write(value, &mut out);
-        String::from_utf8(out).expect("UTF-8")
+        String::from_utf8(out).expect("valid text")
     }
 
     #[test]
