@@ -256,9 +256,14 @@ impl Origin {
     pub fn place(&self, index: u64) -> String {
         let Self { source, unit, first, .. } = self;
         match self.number(index) {
-            Some(number) => format!("{source}, {unit} {number}"),
+            Some(number) => self.place_of(number),
             None => format!("{source}, {index} rows after {unit} {first}"),
         }
+    }
+
+    /// The place of the row of that number in the source: `orders.csv, line 17`.
+    pub fn place_of(&self, number: u64) -> String {
+        format!("{}, {} {number}", self.source, self.unit)
     }
 }
 

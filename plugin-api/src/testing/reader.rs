@@ -6,7 +6,7 @@ use std::{collections::HashSet, thread};
 
 use super::{DirtySource, Rows, Source, Subject, Tally, expect, host, refused, required};
 use crate::{
-    Cancel, Column, ErrorKind, Host, LogicalType, Plugin, Position, ReadBatch, Reader,
+    Cancel, Column, DirtyRow, ErrorKind, Host, LogicalType, Plugin, Position, ReadBatch, Reader,
     ReaderDescriptor, SourceSchema, Split, SplitAbility, SplitRequest, schema_of,
 };
 
@@ -332,22 +332,25 @@ impl ReaderSuite<'_> {
         panic!("after the stop signal, batch follows batch");
     }
 
-    /// Rows that cannot be read are dirty rows with a place, a code and a reason, and the others are
-    /// returned.
+    /// Rows that cannot be read are dirty rows with a place or a number, a code and a reason, and the
+    /// others are returned.
     fn dirty_sources(&self) {
         for DirtySource { source, places } in self.subject.dirty_sources() {
             let reader = self.reader(&source);
             let columns = self.columns(&*reader, &source);
-            let (mut clean, mut dirty) = (Vec::new(), Vec::new());
+            let (mut clean, mut dirty, mut found) = (Vec::new(), Vec::new(), Vec::new());
             for split in self.divide(&*reader, &columns, 1) {
                 let mut task = expect(reader.open(&split, &columns, None), "`open`");
                 while let Some(batch) = expect(task.next_batch(), "a batch with dirty rows") {
                     assert_batch(&batch, &columns, &split.label);
                     clean.push(batch.batch);
+                    let numbered =
+                        |row: &DirtyRow| Some(batch.origin.as_ref()?.place_of(row.number?));
+                    let place = |row: &DirtyRow| row.place.clone().or_else(|| numbered(row));
+                    found.extend(batch.dirty.iter().filter_map(place));
                     dirty.extend(batch.dirty);
                 }
             }
-            let found: Vec<_> = dirty.iter().filter_map(|row| row.place.clone()).collect();
             assert_eq!(dirty.len(), found.len(), "a dirty row has no place: {dirty:?}");
             assert_eq!(found.len(), places.len(), "dirty rows at {places:?}: {dirty:?}");
             for (found, place) in found.iter().zip(&places) {

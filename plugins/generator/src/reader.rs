@@ -310,7 +310,7 @@ mod tests {
         let mut task = reader.open(split, &columns, None).unwrap();
         let first = task.next_batch().unwrap().unwrap();
         assert_eq!((first.batch.num_rows(), first.dirty.len()), (18, 2));
-        assert_eq!(first.dirty[0].place.as_deref(), Some("generator, row 9"));
+        assert_eq!(first.dirty[0].number, Some(9));
         assert_eq!(task.next_batch().unwrap().unwrap().batch.num_rows(), 5);
         let error = task.next_batch().unwrap_err();
         assert_eq!(error.to_string(), "generator, row 25: fails because of `fail_at`");

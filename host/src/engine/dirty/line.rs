@@ -201,12 +201,7 @@ impl<'a> DirtyLines<'a> {
 
     fn line(&self, known: Known<'_>) -> DirtyLine {
         let Known { stage, mut row, origin, number } = known;
-        let place = row.place.take().or_else(|| match (origin, number) {
-            (Some(Origin { source, unit, .. }), Some(number)) => {
-                Some(format!("{source}, {unit} {number}"))
-            }
-            _ => None,
-        });
+        let place = row.place.take().or_else(|| Some(origin?.place_of(number?)));
         let Kept { values, text, cut, redacted } =
             Kept::of(row.values.take(), row.text.take(), self.redactor);
         let of_row: HashMap<String, &RawValue> =
