@@ -25,12 +25,13 @@ fn quiet_prints_errors_only() {
 #[test]
 fn warnings_of_the_plan_are_counted() {
     let workplace = Workplace::new();
-    workplace.execute("target.db", "CREATE TABLE t (id SMALLINT)");
-    let reader = "plugin = \"generator\"\nrows = 1\nspecs = { id = \"int64\" }\n";
-    workplace.put(
-        "job.toml",
-        JOB.replace("plugin = \"file\"\npath = \"in.csv\"\n", reader) + "[dirty]\nmax_rows = 1\n",
+    workplace.execute(
+        "target.db",
+        "CREATE TABLE t (id INTEGER); \
+         CREATE TRIGGER audit AFTER INSERT ON t BEGIN SELECT 1; END",
     );
+    let reader = "plugin = \"generator\"\nrows = 1\nspecs = { id = \"int64\" }\n";
+    workplace.put("job.toml", JOB.replace("plugin = \"file\"\npath = \"in.csv\"\n", reader));
     let plan = workplace.run(&["plan", "job.toml", "--output", "json"]);
     let plan: Value = serde_json::from_str(&plan.exits(0).stdout).unwrap();
     let count = plan["warnings"].as_array().unwrap().len();

@@ -128,7 +128,14 @@ fn mistakes_read_well() {
     assert_layout("check", &workplace, &["check", "job.toml"]);
     workplace
         .put("job.toml", format!("{TO_ORDERS}[reader]\nplugin = \"file\"\npath = \"in.csv\"\n"));
-    assert_layout("missing", &workplace, &["plan", "job.toml"]);
+    // The path of the folder has another length elsewhere.
+    for width in WIDTHS {
+        let ended = workplace.run(&["plan", "job.toml", "--width", width]);
+        assert_fits(&ended, width.parse().unwrap());
+        let words = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.starts_with("error: job.toml:7:8: "), "{words}");
+        assert!(words.ends_with("hint: its folder has: job.toml"), "{words}");
+    }
 }
 
 #[test]

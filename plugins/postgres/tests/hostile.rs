@@ -243,7 +243,7 @@ fn scram_is_neither_weak_nor_cut_short() {
     }
     scram(u32::MAX, b"").assert_refused("iteration count exceeds");
     // AuthenticationOk without the server's own proof, and with a wrong one.
-    scram(4_096, WELCOME).assert_refused("does not prove");
+    scram(4_096, WELCOME).assert_refused("did not prove");
     scram(4_096, b"R\0\0\0\x12\0\0\0\x0Cv=AAAAAAAA").assert_refused("SCRAM verification error");
     Server::saying(&authentication(10, b"GSSAPI\0\0")).assert_refused("no SASL mechanism");
     Server::saying(&authentication(7, b"")).assert_refused("login method");

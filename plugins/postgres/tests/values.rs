@@ -435,8 +435,8 @@ fn t51_foreign_keys_and_triggers_act_as_ever() {
 #[test]
 fn t52_a_table_that_has_changed_since_the_plan_is_refused() {
     for (change, reason) in [
-        ("DROP COLUMN v", "no column `v`"),
-        ("RENAME COLUMN v TO w", "no column `v`"),
+        ("DROP COLUMN v", "no longer has column `v`"),
+        ("RENAME COLUMN v TO w", "no longer has column `v`"),
         ("ALTER COLUMN v TYPE numeric(15,3)", "`decimal(15,3)` now and was `decimal(15,2)`"),
         ("ALTER COLUMN v TYPE text", "`text` now and was `decimal(15,2)`"),
     ] {

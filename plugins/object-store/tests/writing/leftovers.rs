@@ -80,7 +80,7 @@ fn a_dead_run_that_was_at_work_is_removed() {
         let draft =
             writer(&bucket, impatient()).draft(&plan("r-9", &two_columns(), dead.plan.mode));
         let warnings = draft.unwrap().warnings;
-        assert!(warnings.iter().any(|it| it.contains("r-1") && it.contains("is removed before")));
+        assert!(warnings.iter().any(|it| it.contains("r-1") && it.contains("are removed before")));
         add(&bucket, impatient());
         assert_eq!((staged(&bucket, "r-1"), bucket.uploads()), (false, 0), "{kind:?}");
         assert_eq!(ids(&bucket), [50, 51], "{kind:?}");

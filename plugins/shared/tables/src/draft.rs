@@ -440,7 +440,7 @@ mod tests {
         let long = "x".repeat(64);
         for (columns, key, words) in [
             (&[][..], &[][..], "no columns"),
-            (&["a", "a"], &[], "`a` stands twice"),
+            (&["a", "a"], &[], "`a` occurs twice"),
             (&["a"], &["b"], "`b` is not among"),
             (&[long.as_str()], &[], "longer than 63 bytes"),
         ] {

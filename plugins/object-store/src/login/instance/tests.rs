@@ -198,7 +198,7 @@ fn a_machine_without_a_role_or_a_service_is_told_of_it() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gone = format!("http://{gone}");
     let nobody = bucket("s3://b", "http://127.0.0.1:1", &[(MACHINE, &gone)]).unwrap();
-    assert_not_told(&nobody, "not reached");
+    assert_not_told(&nobody, "cannot reach the server");
 }
 
 #[test]
