@@ -249,7 +249,7 @@ fn t08_rows_that_come_during_the_run_disturb_nothing() {
 fn t47_a_second_run_does_not_replace_what_a_first_one_is_writing() {
     for (from, into) in ROUND {
         let flow = Flow::new(from, into, 30_000);
-        let slow = Job { mode: "overwrite", rate: 4_000, ..Job::default() };
+        let slow = Job { mode: "overwrite", rate: 2_500, ..Job::default() };
         let mut first = flow.started(&slow, Duration::from_millis(1_000));
         let impatient = "lock_timeout = \"200 ms\"\n".to_owned();
         for mode in ["overwrite", "upsert"] {
