@@ -115,7 +115,7 @@ impl Error {
     }
 }
 
-/// Errors that were found together: all of them are reported, so that all can be mended at once.
+/// Errors that were found together: all of them are reported, so that all can be fixed at once.
 /// The first one gives the exit code.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Errors(pub(crate) Vec<Error>);

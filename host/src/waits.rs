@@ -1,5 +1,5 @@
 //! What the program waits for now, as plugins and the host say it. The progress display shows the
-//! longest wait; how long one may take is left to those who wait.
+//! longest wait; time limits are left to the code that waits.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use serde::Serialize;
 /// Most waits that are kept: plugins make them.
 const MOST: usize = 10_000;
 
-/// Who waits, and its own number of the wait.
+/// The plugin that waits (empty for the host), and its own number of the wait.
 type Key = (String, u64);
 
 static WAITS: Mutex<BTreeMap<Key, Begun>> = Mutex::new(BTreeMap::new());
@@ -46,7 +46,7 @@ pub(crate) fn end(who: &str, id: u64) {
     WAITS.lock().remove(&(who.to_owned(), id));
 }
 
-/// All waits that have taken at least so long, the longest first.
+/// All waits that have taken at least `time`, the longest first.
 pub(crate) fn over(time: Duration) -> Vec<Wait> {
     let waits = WAITS.lock();
     let mut found: Vec<_> = waits

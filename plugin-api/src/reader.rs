@@ -289,7 +289,7 @@ pub struct SourceSchema {
     #[serde(default)]
     pub open: bool,
     /// What the store refuses of the job, tried without effect: the text of a condition, a right.
-    /// The host reports them together with what else is wrong, so that all is mended at once.
+    /// The host reports them together with what else is wrong, so that all is fixed at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Error>,
 }

@@ -356,7 +356,7 @@ pub struct WriteDraft {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What the store refuses of the plan, tried without effect: statements, missing rights. One
-    /// problem is an error of [`Writer::draft`]; here are several, so that all can be mended at
+    /// problem is an error of [`Writer::draft`]; here are several, so that all can be fixed at
     /// once. [`Writer::prepare`] returns the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Error>,

@@ -60,7 +60,7 @@ struct Chunk {
     begun: Instant,
     counters: Counters,
     dirty: Vec<Arc<DirtyLine>>,
-    /// Rows read that the job's limit has been told of, as of all of `dirty`.
+    /// Rows read that were reported to the job's limit, as all of `dirty` were.
     admitted: u64,
     /// The pauses before the replays that are left.
     replays: Backoff,

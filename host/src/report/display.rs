@@ -149,7 +149,7 @@ fn show_bar(bar: &ProgressBar, job: &str, look: Look, redactor: &Redactor, progr
     bar.tick();
 }
 
-/// A text of at most so many columns.
+/// The text, cut to at most `room` columns.
 pub(super) fn shortened(text: &str, room: usize) -> String {
     use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
     if text.width() <= room {

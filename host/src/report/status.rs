@@ -59,14 +59,14 @@ impl Status {
         self.done.map(|(done, all)| (done as f64 / all as f64).min(1.0))
     }
 
-    /// How long the rest takes if it goes on like this.
+    /// How long the rest takes at the rate so far.
     fn remaining(&self) -> Option<Duration> {
         let share = self.share().filter(|share| *share >= SETTLED.1 && *share < 1.0)?;
         let is_settled = self.elapsed >= SETTLED.0;
         is_settled.then(|| self.elapsed.mul_f64((1.0 - share) / share))
     }
 
-    /// The state in at most so many columns; what matters least is left out first.
+    /// The state in at most `room` columns; what matters least is left out first.
     pub(super) fn line(&self, room: usize) -> String {
         let seconds = self.elapsed.as_secs_f64().max(1e-3);
         let percent = self.share().map(|share| format!("{} %", (share * 100.0) as u64));

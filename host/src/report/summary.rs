@@ -55,7 +55,7 @@ fn title(page: &mut Page, report: &Report) {
     page.led(0, (style, &format!("{job} {ended}")), &format!(" in {time}  (run {run}{env})"));
 }
 
-/// What became of all rows that were read. `dirty_met` counts those of chunks rolled back, too.
+/// The outcome of all rows that were read. `dirty_met` counts those of chunks rolled back, too.
 fn rows(rows_read: u64, rows: &Counters, dirty_met: u64, discarded: u64) -> String {
     let read = rows_read.max(rows.read);
     let lost = read - rows.read;

@@ -140,7 +140,7 @@ impl PipeReader {
                     block.truncate(read);
                     block
                 });
-                // Without a receiver, no reading goes on.
+                // Without a receiver, reading stops.
                 if sender.send(block).is_err() || last {
                     return;
                 }

@@ -492,7 +492,7 @@ pub(crate) struct DecodedRows {
 }
 
 impl DecodedRows {
-    /// The key of a row; empty if it has none that can be told.
+    /// The key of a row; empty if it has none that can be shown.
     pub(crate) fn key(&self, row: usize) -> Vec<KeyValue> {
         let key = self.keys.iter().map(|array| key_value(array, row)).collect::<Option<_>>();
         key.unwrap_or_default()

@@ -67,7 +67,7 @@ fn check_load(session: &Session, plan: &WritePlan) -> Result<()> {
     Ok(())
 }
 
-/// The rights that this login lacks, as the server tells when it prepares the statements.
+/// The rights that this login lacks, as the server reports when it prepares the statements.
 fn missing_rights(
     session: &mut Session,
     drafting: Drafting<'_>,

@@ -50,7 +50,7 @@ impl Kept {
         };
         row.values_mut().for_each(|value| redact_value(value, redactor));
         let row = Value::Object(row).to_string();
-        // Not only in values: then nothing of it is kept.
+        // Not only in values: then no part of it is kept.
         match redactor.redact_known(&row) {
             Cow::Borrowed(_) => row,
             Cow::Owned(_) => "{}".to_owned(),

@@ -25,7 +25,7 @@ const ERRORS: usize = 100;
 /// Codes of values that are not of the column's type.
 const TYPE_CODES: &[&str] = &["parse", "range", "null", "utf8", "length", "zero-date"];
 
-/// A dirty row as its file keeps it, and what messages tell of it.
+/// A dirty row as its file keeps it, and what messages say about it.
 pub(in crate::engine) struct DirtyLine {
     /// The line, with its end.
     pub(super) json: String,

@@ -411,7 +411,7 @@ impl Drop for SmallDisk {
 #[test]
 fn f15_a_full_disk_is_said_to_be_one_and_nothing_is_published() {
     let bucket = Bucket::new(Kind::Folder);
-    // A small disk; to mount one takes a right that not everybody has.
+    // A small disk; to mount one takes a right that not every user has.
     let Some(_disk) = SmallDisk::mount(bucket.file("")) else { return };
     let plan = plan("r-1", &two_columns(), WriteMode::Insert);
     let writer = writer(&bucket, csv(json!({"part_size": 5 << 20})));

@@ -6,7 +6,7 @@ use encoding_rs::{EUC_JP, EUC_KR, Encoding, GBK, SHIFT_JIS};
 
 use crate::Charset;
 
-/// At most so many bytes are looked at.
+/// The most bytes that are examined.
 const SAMPLE: usize = 64 << 10;
 
 /// The line that sets the probable encoding of a text which is not UTF-8, as a question.

@@ -40,7 +40,7 @@ struct Guess {
     first: Vec<String>,
 }
 
-/// At most so many values are kept.
+/// The most values that are kept.
 const FIRST: usize = 50;
 /// Longer ones are no dates or numbers.
 const LONGEST: usize = 40;

@@ -14,16 +14,16 @@ pub(crate) fn missing_table(
     name: &TableName,
     tables: &[TableInfo],
 ) -> Error {
-    // Where a database has one schema only, it need not be told.
-    let is_told = dialect.shown(name) != name.table;
-    let message = match name.schema.as_ref().filter(|_| is_told) {
+    // Where a database has one schema only, it need not be shown.
+    let is_shown = dialect.shown(name) != name.table;
+    let message = match name.schema.as_ref().filter(|_| is_shown) {
         Some(schema) => format!("no table `{}` in `{schema}`", name.table),
         None => format!("no table `{}`", name.table),
     };
     Error::not_found(message).with_code(code::TABLE_MISSING).hint(hint(name, tables))
 }
 
-/// The refusal of a table that the login may not see, so that it cannot be told from a missing one.
+/// The refusal of a table that the login may not see, so that it looks like a missing one.
 pub(crate) fn hidden_table(name: &TableName, tables: &[TableInfo], grant: Option<&str>) -> Error {
     let message = format!("`{name}` is not there, or this user may not see it");
     let hint = hint(name, tables);

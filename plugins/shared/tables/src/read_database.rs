@@ -52,7 +52,7 @@ pub trait ReadDatabase: Send + Sync + 'static {
     ) -> Result<Description<Self::Column, Self::Table>>;
 
     /// Looks at a SELECT without running it: its text, the names in it, and the right to read them
-    /// as far as the database tells without running it.
+    /// as far as the database reports without running it.
     ///
     /// # Errors
     /// What the database refuses, of kind [`ErrorKind::Denied`](transload_plugin_api::ErrorKind::Denied)

@@ -24,8 +24,8 @@ use crate::{
 /// How long a run waits for the lock on its target: as long as a session that has ended takes to
 /// let go of it.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Up to this many rows of the target are counted, which takes a moment; beyond it the estimate of the database
-/// is told.
+/// Up to this many rows of the target are counted, which takes a moment; beyond it the plan shows
+/// the database's estimate.
 const COUNTED: u64 = 100_000;
 /// How long for the lock of a session of its own that was lost.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use crate::{
     engine::dirty::kept::{PART_BYTES, ROW_BYTES},
 };
 
-/// Dirty rows that say nothing of themselves.
+/// Dirty rows without place, column and value.
 pub(in crate::engine::dirty) fn dirty_lines(count: usize) -> Vec<Arc<DirtyLine>> {
     let line = || {
         let (json, message) = (String::new(), String::new());
