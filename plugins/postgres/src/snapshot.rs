@@ -57,8 +57,9 @@ pub(crate) fn enter(session: &mut Session, snapshot: &Snapshot) -> Result<()> {
         if !gone {
             return error;
         }
-        Error::not_found("the snapshot that the splits share no longer exists")
+        // Run again, the job exports a new one.
+        Error::retry("the session that held the snapshot of all splits was lost")
             .caused_by(&error)
-            .hint("plan again; it lives as long as the process that has made the splits")
+            .hint("run the job again")
     })
 }

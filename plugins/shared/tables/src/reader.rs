@@ -166,10 +166,8 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
     ) -> Result<Box<dyn ReadTask>> {
         let SplitData { part, snapshot } = decode_split(split)?;
         if after.is_some() && snapshot != Snapshot::Own {
-            return Err(Error::not_found(
-                "the snapshot that the splits share ended with its session",
-            )
-            .hint("run the job again"));
+            return Err(Error::retry("the snapshot that the splits share ended with its session")
+                .hint("run the job again"));
         }
         let after = after.map(|position| part.key_after(position)).transpose()?;
         let relation = self.source.relation()?;

@@ -212,7 +212,7 @@ fn a_shared_state_is_entered_by_name_and_never_continued() {
         assert_eq!(database.log.lock()[0], format!("describe in {snapshot:?}"));
         let position = Position(encode_key(&[KeyValue::Integer(60)]));
         let error = reader.open(&splits[0], &columns, Some(&position)).map(drop).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::NotFound);
+        assert_eq!(error.kind, ErrorKind::Retry);
     }
 }
 
