@@ -16,6 +16,7 @@
 //! | `logical` | [`LogicalType`] and [`Column`]: the types that travel |
 //! | `reader` | [`Reader`] and [`ReadTask`]: schema, splits, batches with positions |
 //! | `dirty` | [`DirtyRow`]: a row that one side refuses, and why |
+//! | `digest` | [`Digest`]: a checksum of a range of rows, computed inside the store |
 //! | `writer` | [`Writer`] and [`WriteTask`]: inspect, chunks, commit, abort |
 //! | `count` | [`Count`]: what either side has counted of its store |
 //! | `host` | [`Host`]: what the host provides to a plugin |
@@ -247,6 +248,7 @@ mod cancel;
 pub mod code;
 mod count;
 mod descriptor;
+mod digest;
 mod dirty;
 mod error;
 mod host;
@@ -274,6 +276,7 @@ pub use descriptor::{
     ConflictEffect, Descriptor, Dialect, Guarantee, KeyNeed, Limits, ReaderDescriptor,
     SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
+pub use digest::{Digest, DigestRequest};
 pub use dirty::{DirtyRow, RowError, RowText};
 pub use error::{Error, ErrorKind, ErrorOrigin, Result};
 pub use host::Host;
@@ -289,7 +292,7 @@ pub use secret::{Secret, Secrets};
 pub use waiting::{WAITING, Waiting};
 pub use writer::{
     ChunkOutcome, Counters, Key, LoadMethod, Receipt, Statement, TargetInfo, TaskContext,
-    WriteDraft, WritePlan, WriteTask, Writer, Written,
+    TaskProgress, TokenTables, WriteDraft, WritePlan, WriteTask, Writer, Written,
 };
 
 /// What one shared library offers. Implemented by a unit type and exported once.

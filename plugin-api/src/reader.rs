@@ -97,6 +97,17 @@ pub trait Reader: Send + Sync {
     fn counts(&self) -> Result<Vec<Count>> {
         Ok(Vec::new())
     }
+
+    /// The number of rows in a range of keys and a checksum of their values, computed inside the
+    /// store, or `None` if the store cannot compute it as the request demands: the host then reads
+    /// the rows. The default is `None`.
+    ///
+    /// # Errors
+    /// As [`Reader::schema`].
+    fn digest(&self, request: &DigestRequest) -> Result<Option<Digest>> {
+        let _ = request;
+        Ok(None)
+    }
 }
 
 /// The reading of one split, by one thread at a time. Dropping it, at any moment, closes what it
@@ -288,6 +299,11 @@ pub struct SourceSchema {
     /// may then ask [`Reader::produces`] for a column that only the target names.
     #[serde(default)]
     pub open: bool,
+    /// Identifies the content as far as the store knows it without reading: names, sizes and times
+    /// of change of files. A run is resumed only if it is the same again. `None` if the store knows
+    /// nothing of that kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// What the store refuses of the job, tried without effect: the text of a condition, a right.
     /// The host reports them together with what else is wrong, so that all is fixed at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -109,6 +109,16 @@ pub trait Writer: Send + Sync {
     fn counts(&self) -> Result<Vec<Count>> {
         Ok(Vec::new())
     }
+
+    /// The statements that create the tables for commit tokens, for an administrator to run. Runs
+    /// and checks nothing.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unsupported`] if the store keeps no tokens, as by default.
+    fn token_ddl(&self, tables: &TokenTables) -> Result<Vec<String>> {
+        let _ = tables;
+        Err(Error::unsupported("the store keeps no commit tokens"))
+    }
 }
 
 /// The writing of one task, by one thread at a time. Dropping it, at any moment, leaves no more
@@ -161,6 +171,51 @@ pub trait WriteTask: Send {
     /// # Errors
     /// If something remains; the message names it.
     fn abort(self: Box<Self>) -> Result<()>;
+
+    /// How far earlier attempts of this task have come, as the store has kept it in the transactions
+    /// of the rows: the position and counters of the last [`WriteTask::commit_chunk`]. `None` if no
+    /// chunk was committed, and if the store keeps nothing of the kind, as by default. The host asks
+    /// once, before the first chunk, continues from there, and counts chunks on.
+    ///
+    /// # Errors
+    /// None are expected: [`Writer::open`] has asked the store.
+    fn progress(&mut self) -> Result<Option<TaskProgress>> {
+        Ok(None)
+    }
+}
+
+/// What a store has kept of a task with its rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskProgress {
+    /// How many chunks are committed; the next one has this number.
+    pub chunks: u64,
+    /// The position that was passed with the last one.
+    pub position: Position,
+    /// The task's totals including the last one.
+    pub counters: Counters,
+    /// The task has finished: [`WriteTask::finish`] is all that is left to call, and returns the
+    /// same receipt again.
+    pub is_finished: bool,
+}
+
+/// The tables in which a database keeps commit tokens: one row for each run, one for each of its
+/// tasks, changed in the transactions of the rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenTables {
+    /// The schema (MySQL: the database) that holds them; by default the target's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// What their names begin with; `run` and `task` follow.
+    pub prefix: String,
+    /// They may be created if they are missing.
+    #[serde(default)]
+    pub create: bool,
+}
+
+impl Default for TokenTables {
+    fn default() -> Self {
+        Self { schema: None, prefix: "transload_".to_owned(), create: false }
+    }
 }
 
 /// What happened to a batch's rows.
@@ -333,6 +388,17 @@ pub struct WritePlan {
     /// How many tasks will write.
     #[serde(default)]
     pub tasks: u32,
+    /// Where commit tokens are kept, if the job requires them. A writer that cannot keep them drafts
+    /// the guarantee that it can give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenTables>,
+    /// The job's name, for messages to others that find its tokens or lock.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub job: String,
+    /// The run was prepared before, by a process that has ended: `prepare` runs no `before`
+    /// statement again, and the target may hold rows of this run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_resumed: bool,
 }
 
 /// What a plan would do.

@@ -14,14 +14,16 @@ use std::{
 
 use transload::testing::{Catalog, Entry, Role, SearchPath, Status, check};
 use transload_plugin_api::{
-    Cancel, Count, Error, ErrorKind, Host, Options, Plugin, Position, Secret, Secrets, SplitRequest,
+    Cancel, Count, Digest, DigestRequest, Error, ErrorKind, Host, Options, Plugin, Position,
+    Secret, Secrets, SplitRequest,
 };
 use transload_tests::built;
 
-const VARIANTS: [&str; 19] = [
+const VARIANTS: [&str; 20] = [
     "same",
     "older",
     "old",
+    "recent",
     "newer",
     "major",
     "layout",
@@ -122,10 +124,14 @@ fn exercise(plugin: &Arc<dyn Plugin>) {
 
 #[test]
 fn t61_older_newer_and_same_work_side_by_side() {
-    let catalog = open(&["same", "older", "old", "newer", "prints"]);
-    for (name, abi) in
-        [("frozen", "1.2"), ("frozen-older", "1.0"), ("frozen-old", "1.1"), ("frozen-newer", "1.3")]
-    {
+    let catalog = open(&["same", "older", "old", "recent", "newer", "prints"]);
+    for (name, abi) in [
+        ("frozen", "1.3"),
+        ("frozen-older", "1.0"),
+        ("frozen-old", "1.1"),
+        ("frozen-recent", "1.2"),
+        ("frozen-newer", "1.4"),
+    ] {
         let entry = catalog.entry(name, Role::Reader).unwrap();
         assert_eq!(entry.abi.unwrap().to_string(), abi);
         let plugin = catalog.plugin(name, Role::Reader).unwrap();
@@ -133,7 +139,7 @@ fn t61_older_newer_and_same_work_side_by_side() {
         exercise(&plugin);
     }
     // `prints` has the same name as `same` and is found later.
-    let shadowed = &catalog.list()[4];
+    let shadowed = &catalog.list()[5];
     assert!(
         matches!(&shadowed.status, Status::Shadowed { by } if by.ends_with("same/libfrozen.so"))
     );
@@ -166,9 +172,22 @@ fn t61_an_older_plugin_counts_nothing() {
 }
 
 #[test]
+fn t61_an_older_plugin_digests_nothing() {
+    let request = DigestRequest { columns: vec![], key: vec![], after: None, up_to: None };
+    for (variant, name, digest) in [
+        ("recent", "frozen-recent", None),
+        ("same", "frozen", Some(Digest { rows: 3, checksum: "ff".to_owned() })),
+    ] {
+        let plugin = open(&[variant]).plugin(name, Role::Reader).unwrap();
+        let reader = plugin.reader(Options::default(), Host::detached()).unwrap();
+        assert_eq!(reader.digest(&request).unwrap(), digest, "{variant}");
+    }
+}
+
+#[test]
 fn t61_other_interfaces_and_builds_are_refused_with_the_reason() {
     for (variant, code, message) in [
-        ("major", "PLUGIN-ABI", "built for plugin ABI 2.0, this program speaks 1.2"),
+        ("major", "PLUGIN-ABI", "built for plugin ABI 2.0, this program speaks 1.3"),
         (
             "layout",
             "PLUGIN-LAYOUT",
@@ -225,7 +244,7 @@ fn check_tells_every_stage_of_a_good_library() {
     ];
     assert_eq!(stages, expected);
     assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
-    assert!(findings[6].detail.contains("built for plugin ABI 1.2"), "{}", findings[6].detail);
+    assert!(findings[6].detail.contains("built for plugin ABI 1.3"), "{}", findings[6].detail);
     let gone = check(Path::new("/no/such/lib.so"), &search(&[]));
     assert_eq!((gone.len(), gone[0].stage.as_str(), gone[0].ok), (1, "file", false));
 }
@@ -336,7 +355,7 @@ fn t61_flipped_bits_are_all_seen_where_the_manifest_has_the_hash() {
         let file = file.unwrap().file_name().into_string().unwrap();
         manifest.push_str(&format!(
             "[[plugin]]\nname = \"p{file}\"\nversion = \"0.9.0\"\nroles = [\"reader\"]\n\
-             library = \"{file}\"\nabi = \"1.2\"\nsha256 = \"{hash}\"\n"
+             library = \"{file}\"\nabi = \"1.3\"\nsha256 = \"{hash}\"\n"
         ));
     }
     fs::write(folder.path().join("plugin-manifest.toml"), manifest).unwrap();
@@ -364,7 +383,7 @@ fn installation() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn the_manifest_above_or_in_the_folder_speaks_for_the_library() {
     let good = "[[plugin]]\nname = \"frozen\"\nversion = \"0.9.0\"\nroles = [\"reader\"]\n\
-                library = \"libfrozen.so\"\nabi = \"1.2\"\n";
+                library = \"libfrozen.so\"\nabi = \"1.3\"\n";
     let wrong_hash = format!("{good}sha256 = \"{}\"\n", "0".repeat(64));
     let other = good.replace("libfrozen", "libother").replace("frozen", "other");
     for (text, listed, refusal) in [
@@ -374,7 +393,7 @@ fn the_manifest_above_or_in_the_folder_speaks_for_the_library() {
         (good.replace("0.9.0", "1.0.0"), true, Some("PLUGIN-MANIFEST")),
         (good.replace("[\"reader\"]", "[\"writer\"]"), true, Some("PLUGIN-MANIFEST")),
         (good.replace("\"frozen\"", "\"thawed\""), true, Some("PLUGIN-MANIFEST")),
-        (good.replace("\"1.2\"", "\"1.0\""), true, Some("PLUGIN-MANIFEST")),
+        (good.replace("\"1.3\"", "\"1.0\""), true, Some("PLUGIN-MANIFEST")),
         (format!("{good}licence = \"x\"\n"), false, Some("PLUGIN-MANIFEST")),
         (other, false, None),
     ] {

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use transload_plugin_api::{
-    Column, Count, Finding, Position, ReadBatch, ReadTask, Reader, Result, SourceSchema, Split,
-    SplitAbility, SplitRequest, TableInfo,
+    Column, Count, Digest, DigestRequest, Finding, Position, ReadBatch, ReadTask, Reader, Result,
+    SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
 };
 
 use super::{Callee, prose};
@@ -93,6 +93,10 @@ impl Reader for CheckedReader {
         let mut counts = self.callee.call("counts", || self.reader.counts())?;
         prose::counts(&mut counts);
         Ok(counts)
+    }
+
+    fn digest(&self, request: &DigestRequest) -> Result<Option<Digest>> {
+        self.callee.call("digest", || self.reader.digest(request))
     }
 }
 

@@ -3,8 +3,8 @@
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
     ChunkOutcome, Count, Counters, Error, Finding, LogicalType, Position, Receipt, Result,
-    TableInfo, TargetInfo, TaskContext, WriteDraft, WriteModeSpec, WritePlan, WriteTask, Writer,
-    Written, code,
+    TableInfo, TargetInfo, TaskContext, TaskProgress, TokenTables, WriteDraft, WriteModeSpec,
+    WritePlan, WriteTask, Writer, Written, code,
 };
 
 use super::{Callee, prose, reader::difference};
@@ -114,6 +114,10 @@ impl Writer for CheckedWriter {
         prose::counts(&mut counts);
         Ok(counts)
     }
+
+    fn token_ddl(&self, tables: &TokenTables) -> Result<Vec<String>> {
+        self.callee.call("token_ddl", || self.writer.token_ddl(tables))
+    }
 }
 
 /// A write task whose returns are checked.
@@ -189,6 +193,10 @@ impl WriteTask for CheckedWriteTask {
     fn abort(self: Box<Self>) -> Result<()> {
         let Self { callee, task, .. } = *self;
         callee.call("abort", || task.abort())
+    }
+
+    fn progress(&mut self) -> Result<Option<TaskProgress>> {
+        self.callee.call("progress", || self.task.progress())
     }
 }
 

@@ -194,6 +194,16 @@ pub struct ReaderVtable {
     /// * Blocks: no
     /// * Missing: nothing is counted
     pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    /// Since 1.3. Returns a [`crate::Digest`] for a [`crate::DigestRequest`], both as JSON, or
+    /// `null`.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
+    /// * Missing: as if it returned `null`: the host reads the rows
+    pub digest: unsafe extern "C" fn(data: *const (), request: RStr<'_>) -> FfiResult<RString>,
 }
 
 /// An open split. Made by the plugin.
@@ -385,6 +395,16 @@ pub struct WriterVtable {
     /// * Blocks: no
     /// * Missing: nothing is counted
     pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    /// Since 1.3. Returns the statements that create [`crate::TokenTables`] (JSON), as a list in
+    /// JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: no
+    /// * Missing: the store keeps no tokens
+    pub token_ddl: unsafe extern "C" fn(data: *const (), tables: RStr<'_>) -> FfiResult<RString>,
 }
 
 /// One task's writing. Made by the plugin.
@@ -465,6 +485,16 @@ pub struct WriteTaskVtable {
     /// * Blocks: yes
     #[sabi(last_prefix_field)]
     pub abort: unsafe extern "C" fn(data: *mut ()) -> FfiResult<()>,
+    /// Since 1.3. Returns the [`crate::TaskProgress`] that earlier attempts have left in the store as
+    /// JSON, or `null`.
+    ///
+    /// * Caller: host
+    /// * Thread: owned
+    /// * State: before the first chunk
+    /// * Owner: the text is the caller's
+    /// * Blocks: no: `open` has asked the store
+    /// * Missing: as if it returned `null`
+    pub progress: unsafe extern "C" fn(data: *mut ()) -> FfiResult<RString>,
 }
 
 /// [`crate::Written`].

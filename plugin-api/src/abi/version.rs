@@ -31,10 +31,11 @@ pub struct AbiVersion {
 /// * 1.0: everything not listed below.
 /// * 1.1: the root module's `connect_log`, the reader's and writer's `discover`.
 /// * 1.2: the reader's and writer's `counts`.
-pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 2 };
+/// * 1.3: the reader's `digest`, the writer's `token_ddl`, the write task's `progress`.
+pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 3 };
 
 /// [`ABI`] as the root module carries it; a test keeps the two equal.
-pub(super) const ABI_STRINGS: VersionStrings = VersionStrings::new("1.2.0");
+pub(super) const ABI_STRINGS: VersionStrings = VersionStrings::new("1.3.0");
 
 impl AbiVersion {
     /// The version in a root module.

@@ -42,6 +42,7 @@ const VTABLE: WriterVtableRef = {
         finalise,
         discover,
         counts,
+        token_ddl,
     });
     WriterVtableRef(TABLE.static_as_prefix())
 };
@@ -93,6 +94,13 @@ unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
 unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
     // SAFETY: the vtable's contract.
     unsafe { json(data, "counts", |writer| writer.counts()) }
+
+    unsafe extern "C" fn token_ddl(data: *const (), tables: RStr<'_>) -> FfiResult<RString> {
+        let ddl =
+            |writer: &dyn Writer| writer.token_ddl(&from_json("token tables", tables.as_str())?);
+        // SAFETY: the vtable's contract.
+        unsafe { json(data, "token_ddl", ddl) }
+    }
 }
 
 unsafe extern "C" fn inspect(data: *const ()) -> FfiResult<RString> {
@@ -170,6 +178,7 @@ const TASK_VTABLE: WriteTaskVtableRef = {
         rollback_chunk,
         finish,
         abort: abort_task,
+        progress,
     });
     WriteTaskVtableRef(TABLE.static_as_prefix())
 };
@@ -239,4 +248,9 @@ unsafe extern "C" fn finish(data: *mut ()) -> FfiResult<RString> {
 unsafe extern "C" fn abort_task(data: *mut ()) -> FfiResult<()> {
     // SAFETY: the vtable's contract.
     unsafe { TaskObject::call_mut(data, "abort", |task| task.take()?.abort()) }
+}
+
+unsafe extern "C" fn progress(data: *mut ()) -> FfiResult<RString> {
+    // SAFETY: the vtable's contract.
+    unsafe { TaskObject::call_mut(data, "progress", |task| to_json(&task.open()?.progress()?)) }
 }

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::too_old;
 use crate::{
-    Column, Count, Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, Result,
-    SourceSchema, Split, SplitRequest, TableInfo,
+    Column, Count, Digest, DigestRequest, Finding, Gap, Origin, Position, ReadBatch, ReadTask,
+    Reader, Result, SourceSchema, Split, SplitRequest, TableInfo,
     abi::{
         batch::{self, BatchNotes},
         guard::{from_ffi, from_json, to_json},
@@ -91,6 +91,11 @@ impl Reader for ForeignReader {
 
     fn counts(&self) -> Result<Vec<Count>> {
         self.ffi.vtable.counts().map_or(Ok(Vec::new()), |verb| self.json("counts", verb))
+    }
+
+    fn digest(&self, request: &DigestRequest) -> Result<Option<Digest>> {
+        let Some(verb) = self.ffi.vtable.digest() else { return Ok(None) };
+        self.json_of("digest", verb, to_json(request)?)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::too_old;
 use crate::{
     ChunkOutcome, Count, Counters, Finding, Position, Receipt, Result, TableInfo, TargetInfo,
-    TaskContext, WriteDraft, WritePlan, WriteTask, Writer, Written,
+    TaskContext, TaskProgress, TokenTables, WriteDraft, WritePlan, WriteTask, Writer, Written,
     abi::{
         batch::{self, BatchNotes},
         guard::{from_ffi, from_json, to_json},
@@ -113,6 +113,15 @@ impl Writer for ForeignWriter {
     fn counts(&self) -> Result<Vec<Count>> {
         self.ffi.vtable.counts().map_or(Ok(Vec::new()), |verb| self.json("counts", verb))
     }
+
+    fn token_ddl(&self, tables: &TokenTables) -> Result<Vec<String>> {
+        let verb = self.ffi.vtable.token_ddl();
+        let verb = verb.ok_or_else(|| too_old("token_ddl", "1.3", self.version))?;
+        let tables = to_json(tables)?;
+        // SAFETY: the verb is of this handle's vtable, and the handle is alive.
+        let text = from_ffi(unsafe { verb(self.ffi.data, tables.as_rstr()) })?;
+        from_json("statements", text.as_str())
+    }
 }
 
 /// A write task behind its handle. In every method: the function is of this handle's vtable, and
@@ -159,5 +168,11 @@ impl WriteTask for ForeignWriteTask {
     fn abort(self: Box<Self>) -> Result<()> {
         // SAFETY: see the type.
         from_ffi(unsafe { self.ffi.vtable.abort()(self.ffi.data) })
+    }
+
+    fn progress(&mut self) -> Result<Option<TaskProgress>> {
+        let Some(verb) = self.ffi.vtable.progress() else { return Ok(None) };
+        // SAFETY: see the type.
+        from_json("progress", from_ffi(unsafe { verb(self.ffi.data) })?.as_str())
     }
 }

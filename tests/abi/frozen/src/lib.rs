@@ -18,6 +18,8 @@ const NAME: &str = if cfg!(feature = "older") {
     "frozen-older"
 } else if cfg!(feature = "old") {
     "frozen-old"
+} else if cfg!(feature = "recent") {
+    "frozen-recent"
 } else if cfg!(feature = "newer") {
     "frozen-newer"
 } else {
@@ -126,6 +128,8 @@ const READER: ReaderVtableRef = {
         discover,
         #[cfg(not(any(feature = "older", feature = "old")))]
         counts,
+        #[cfg(not(any(feature = "older", feature = "old", feature = "recent")))]
+        digest,
         #[cfg(feature = "newer")]
         later: reader_later,
     });
@@ -160,6 +164,10 @@ unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
 
 unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
     ROk(RString::from(r#"[{"name": "calls", "value": 5, "later": []}]"#))
+}
+
+unsafe extern "C" fn digest(data: *const (), request: RStr<'_>) -> FfiResult<RString> {
+    ROk(RString::from(r#"{"rows": 3, "checksum": "ff", "later": 1}"#))
 }
 
 unsafe extern "C" fn schema(data: *const ()) -> FfiResult<RString> {

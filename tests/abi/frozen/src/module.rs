@@ -42,12 +42,14 @@ impl RootModule for PluginModuleRef {
         "1.0.0"
     } else if cfg!(feature = "old") {
         "1.1.0"
+    } else if cfg!(feature = "recent") {
+        "1.2.0"
     } else if cfg!(feature = "newer") {
-        "1.3.0"
+        "1.4.0"
     } else if cfg!(feature = "major") {
         "2.0.0"
     } else {
-        "1.2.0"
+        "1.3.0"
     });
 }
 
@@ -82,6 +84,8 @@ pub struct ReaderVtable {
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
     #[cfg(not(any(feature = "older", feature = "old")))]
     pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    #[cfg(not(any(feature = "older", feature = "old", feature = "recent")))]
+    pub digest: unsafe extern "C" fn(data: *const (), request: RStr<'_>) -> FfiResult<RString>,
     #[cfg(feature = "newer")]
     pub later: unsafe extern "C" fn(data: *const (), batch: FfiBatch) -> FfiResult<u64>,
 }
@@ -165,6 +169,8 @@ pub struct WriterVtable {
     pub discover: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
     #[cfg(not(any(feature = "older", feature = "old")))]
     pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
+    #[cfg(not(any(feature = "older", feature = "old", feature = "recent")))]
+    pub token_ddl: unsafe extern "C" fn(data: *const (), tables: RStr<'_>) -> FfiResult<RString>,
 }
 
 #[repr(C)]
@@ -191,6 +197,8 @@ pub struct WriteTaskVtable {
     pub finish: unsafe extern "C" fn(data: *mut ()) -> FfiResult<RString>,
     #[sabi(last_prefix_field)]
     pub abort: unsafe extern "C" fn(data: *mut ()) -> FfiResult<()>,
+    #[cfg(not(any(feature = "older", feature = "old", feature = "recent")))]
+    pub progress: unsafe extern "C" fn(data: *mut ()) -> FfiResult<RString>,
 }
 
 #[repr(C)]
