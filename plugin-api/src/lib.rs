@@ -251,6 +251,7 @@ mod descriptor;
 mod digest;
 mod dirty;
 mod error;
+mod failpoint;
 mod host;
 mod logical;
 mod native;
@@ -279,6 +280,8 @@ pub use descriptor::{
 pub use digest::{Digest, DigestRequest};
 pub use dirty::{DirtyRow, RowError, RowText};
 pub use error::{Error, ErrorKind, ErrorOrigin, Result};
+#[doc(hidden)]
+pub use failpoint::{failpoint, has_defect};
 pub use host::Host;
 pub use logical::{Column, LogicalType, TypeParseError, batch_of, columns_of, schema_of};
 pub use native::{NativeEncoding, NativeForm, NativeFormParseError};
