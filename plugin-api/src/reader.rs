@@ -10,7 +10,9 @@
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, Count, DirtyRow, Error, ErrorKind, Key, Result, SplitAbility};
+use crate::{
+    Column, Count, Digest, DigestRequest, DirtyRow, Error, ErrorKind, Key, Result, SplitAbility,
+};
 
 /// A source.
 ///

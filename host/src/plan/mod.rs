@@ -182,6 +182,9 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
         before: job.writer.before.clone(),
         after: job.writer.after.clone(),
         tasks: 0,
+        tokens: None,
+        job: job.name.clone(),
+        is_resumed: false,
     }
 }
 

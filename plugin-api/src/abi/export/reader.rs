@@ -90,13 +90,13 @@ unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
 unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
     // SAFETY: the vtable's contract.
     unsafe { json(data, "counts", |reader| reader.counts()) }
+}
 
-    unsafe extern "C" fn digest(data: *const (), request: RStr<'_>) -> FfiResult<RString> {
-        let digest =
-            |reader: &dyn Reader| reader.digest(&from_json("digest request", request.as_str())?);
-        // SAFETY: the vtable's contract.
-        unsafe { json(data, "digest", digest) }
-    }
+unsafe extern "C" fn digest(data: *const (), request: RStr<'_>) -> FfiResult<RString> {
+    let digest =
+        |reader: &dyn Reader| reader.digest(&from_json("digest request", request.as_str())?);
+    // SAFETY: the vtable's contract.
+    unsafe { json(data, "digest", digest) }
 }
 
 unsafe extern "C" fn produces(data: *const (), wanted: RStr<'_>) -> FfiResult<RString> {

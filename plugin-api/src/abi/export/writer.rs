@@ -94,13 +94,12 @@ unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
 unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
     // SAFETY: the vtable's contract.
     unsafe { json(data, "counts", |writer| writer.counts()) }
+}
 
-    unsafe extern "C" fn token_ddl(data: *const (), tables: RStr<'_>) -> FfiResult<RString> {
-        let ddl =
-            |writer: &dyn Writer| writer.token_ddl(&from_json("token tables", tables.as_str())?);
-        // SAFETY: the vtable's contract.
-        unsafe { json(data, "token_ddl", ddl) }
-    }
+unsafe extern "C" fn token_ddl(data: *const (), tables: RStr<'_>) -> FfiResult<RString> {
+    let ddl = |writer: &dyn Writer| writer.token_ddl(&from_json("token tables", tables.as_str())?);
+    // SAFETY: the vtable's contract.
+    unsafe { json(data, "token_ddl", ddl) }
 }
 
 unsafe extern "C" fn inspect(data: *const ()) -> FfiResult<RString> {
