@@ -124,6 +124,13 @@ Examples:
   transload run orders.toml -q
   transload run orders.toml --output json --progress none > report.json")]
     Run(RunArgs),
+    /// Change the rate limits of a run in progress
+    #[command(after_help = "\
+Examples:
+  transload throttle 20261129t201500-1a2b3c4d --max-rows-per-second 50_000
+  transload throttle 20261129t201500-1a2b3c4d --max-bytes-per-second \"20 MB\"
+  transload throttle 20261129t201500-1a2b3c4d --max-bytes-per-second none")]
+    Throttle(ThrottleArgs),
     /// Show what a run would do, without changing anything
     #[command(after_help = "\
 Examples:
@@ -217,6 +224,29 @@ pub(crate) struct RunArgs {
     pub(crate) state: Option<PathBuf>,
 }
 
+/// The flags of `throttle`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("limits").required(true).multiple(true))]
+pub(crate) struct ThrottleArgs {
+    /// Name of the run: its progress, its summary and its folder have it
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Bytes from the source over all tasks, such as `20 MB`; `none`: no limit
+    #[arg(long, value_name = "SIZE|none", group = "limits", value_parser = limit_of_bytes)]
+    pub(crate) max_bytes_per_second: Option<Limit>,
+    /// Rows from the source over all tasks; `none`: no limit
+    #[arg(long, value_name = "ROWS|none", group = "limits", value_parser = limit_of_rows)]
+    pub(crate) max_rows_per_second: Option<Limit>,
+    /// Folder of runs, as given to `run` [env: TRANSLOAD_STATE]
+    /// [default: ~/.local/state/transload]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// A limit, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<u64>);
+
 /// The commands of `connection`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionCommand {
@@ -265,6 +295,32 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `20 MB`, as in job files, or `none`.
+fn limit_of_bytes(text: &str) -> Result<Limit, String> {
+    limit(text, "a size such as `20 MB`", |text| {
+        OptionKind::Size.convert(&text.into()).ok().and_then(|size| size.as_u64())
+    })
+}
+
+/// `50_000`, or `none`.
+fn limit_of_rows(text: &str) -> Result<Limit, String> {
+    limit(text, "a number of rows", |text| text.replace('_', "").parse().ok())
+}
+
+fn limit(
+    text: &str,
+    kind: &str,
+    number: impl FnOnce(&str) -> Option<u64>,
+) -> Result<Limit, String> {
+    match text {
+        "none" => Ok(Limit(None)),
+        text => match number(text) {
+            Some(limit) if limit > 0 => Ok(Limit(Some(limit))),
+            _ => Err(format!("expected {kind}, or `none`")),
+        },
+    }
+}
+
 /// `30 s`, as in job files.
 fn duration(text: &str) -> Result<Duration, String> {
     let converted = OptionKind::Duration.convert(&text.into());
@@ -280,6 +336,15 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_are_numbers_or_none() {
+        assert_eq!(limit_of_bytes("20 MB"), Ok(Limit(Some(20_000_000))));
+        assert_eq!(limit_of_bytes("4096"), Ok(Limit(Some(4096))));
+        assert_eq!(limit_of_rows("50_000"), Ok(Limit(Some(50_000))));
+        assert_eq!(limit_of_rows("none"), Ok(Limit(None)));
+        assert!(limit_of_rows("0").is_err() && limit_of_bytes("fast").is_err());
     }
 
     #[test]

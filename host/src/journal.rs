@@ -52,6 +52,29 @@ impl RunFolder {
         Ok(Self { path, redactor })
     }
 
+    /// The folder of the run with this name, whatever its job.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn find(state: &Path, run: &str, redactor: Redactor) -> Result<Self> {
+        let runs = state.join("runs");
+        // A name is one folder, not a path.
+        let is_name = !run.is_empty() && !run.contains(['/', '\\']) && !run.starts_with('.');
+        let jobs = std::fs::read_dir(&runs).into_iter().flatten().flatten();
+        let mut folders = jobs.map(|job| job.path().join(run)).filter(|path| path.is_dir());
+        folders.next().filter(|_| is_name).map(|path| Self { path, redactor }).ok_or_else(|| {
+            Error::new(Exit::NotFound, format!("there is no run `{run}`"))
+                .at(runs.display().to_string())
+                .code(code::RUN_MISSING)
+                .hint(format!("list them: ls {}/*", runs.display()))
+        })
+    }
+
+    /// The path of a request for other limits.
+    pub(crate) fn limits_request(&self) -> PathBuf {
+        self.path.join("limits.json")
+    }
+
     /// The folder's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -102,7 +125,8 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     private().write(true).create(true).truncate(true).open(path)?.write_all(bytes)
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Error {
+/// The error of a run's folder that cannot be written.
+pub(crate) fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Exit::Failed, format!("cannot write the run's folder: {error}"))
         .at(path.display().to_string())
         .code(code::RUN_FOLDER)

@@ -168,6 +168,8 @@ codes! {
     RUN_FOLDER = "RUN-FOLDER";
     /// The server has lost rows whose commit it had confirmed.
     RUN_LOST = "RUN-LOST";
+    /// There is no run of this name, or it has ended.
+    RUN_MISSING = "RUN-MISSING";
     /// A thread of the host panicked.
     RUN_PANIC = "RUN-PANIC";
     /// A stage does not hold the rows that were committed to it; nothing was published.

@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
 use std::{
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
-use transload_tests::Workplace;
+use serde_json::{Value, json};
+use transload_tests::{Workplace, wait_until};
 
 /// A job with this many rows of about a kilobyte, into a slow writer.
 fn job(rows: u64, delay: &str, channel: &str) -> String {
@@ -18,21 +19,89 @@ fn job(rows: u64, delay: &str, channel: &str) -> String {
     )
 }
 
+/// Rows read after each second of a run.
+fn rows_by_second(job: &str) -> Vec<u64> {
+    let workplace = Workplace::new();
+    workplace.put("job.toml", job);
+    let ended = workplace.run(&["run", "job.toml", "--progress", "json"]);
+    ended.exits(0);
+    let lines = ended.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let read = lines.filter(|line| line["event"] == "progress");
+    read.map(|line| line["rows_read"].as_u64().unwrap()).collect()
+}
+
 #[test]
-fn rates_are_kept() {
-    for (channel, least) in [
-        ("max_rows_per_second = 10_000", 1.9),
-        ("max_bytes_per_second = \"10 MB\"\nparallelism = 2", 1.9),
-        ("parallelism = 2", 0.0),
+fn rates_are_kept_also_by_batches_of_more_than_a_second() {
+    for channel in [
+        "max_rows_per_second = 2_000\nparallelism = 4",
+        // about a kilobyte a row
+        "max_bytes_per_second = \"2 MB\"\nparallelism = 2",
     ] {
-        let workplace = Workplace::new();
-        let begun = Instant::now();
-        // A second's worth may be ahead of the rate.
-        let (ended, report) = workplace.job(&job(30_000, "0 s", channel));
-        ended.exits(0);
-        assert_eq!(report["rows"]["inserted"], 30_000);
-        assert!(begun.elapsed().as_secs_f64() > least, "{channel}: {:?}", begun.elapsed());
+        let rows = rows_by_second(&job(8_000, "0 s", channel));
+        let busy: Vec<_> = rows.into_iter().take_while(|rows| *rows < 8_000).collect();
+        assert!(busy.len() >= 3, "{channel}: {busy:?}");
+        for pair in busy.windows(2) {
+            // What a busy machine adds or takes in a second.
+            let in_a_second = pair[1] - pair[0];
+            assert!((1_500..2_500).contains(&in_a_second), "{channel}: {busy:?}");
+        }
     }
+    let begun = Instant::now();
+    let workplace = Workplace::new();
+    let limit = "max_rows_per_second = 5_000\nparallelism = 2";
+    let (ended, report) = workplace.job(&job(15_000, "0 s", limit));
+    ended.exits(0);
+    assert_eq!(report["rows"]["inserted"], 15_000);
+    let taken = report["elapsed_ms"].as_u64().unwrap();
+    assert!(taken >= 2_850, "{taken} ms, {:?} in all", begun.elapsed());
+    assert_eq!(report["bottleneck"]["side"], "limit");
+}
+
+#[test]
+fn the_limits_of_a_run_in_progress_are_changed() {
+    let workplace = Workplace::new();
+    workplace.put("job.toml", job(10_000_000, "0 s", "max_rows_per_second = 10"));
+    let running = workplace.start(&["run", "job.toml", "--progress", "json"]);
+    let runs = workplace.path().join("state/runs/job");
+    let mut run = String::new();
+    wait_until("the run has begun", || {
+        let entry = fs::read_dir(&runs).ok().and_then(|mut runs| runs.next());
+        run = entry
+            .map_or_else(String::new, |entry| entry.unwrap().file_name().into_string().unwrap());
+        runs.join(&run).join("plan.json").is_file()
+    });
+    let throttle = |limits: &[&str]| {
+        workplace.run(&[&["throttle", run.as_str(), "--output", "json"], limits].concat())
+    };
+    let more = ["--max-rows-per-second", "2_000", "--max-bytes-per-second", "1 GB"];
+    throttle(&more).exits(0);
+    thread::sleep(Duration::from_millis(2_500));
+    let changed = throttle(&["--max-bytes-per-second", "none"]);
+    let result: Value = serde_json::from_str(&changed.exits(0).stdout).unwrap();
+    assert!(result["changed"]["max_bytes_per_second"].is_null(), "{result}");
+    running.signal("TERM");
+    let ended = running.wait();
+    ended.exits(143);
+    let report: Value =
+        serde_json::from_str(&workplace.read(&format!("state/runs/job/{run}/report.json")))
+            .unwrap();
+    let limits = json!({
+        "max_bytes_per_second": null, "max_rows_per_second": 2_000, "changes": 2
+    });
+    assert_eq!(report["limits"], limits);
+    let rows = report["rows_read"].as_u64().unwrap();
+    assert!((3_000..20_000).contains(&rows), "{rows}");
+    assert!(ended.stderr.contains("2,000 rows/s at the end, after 2 changes"), "{ended:?}");
+    let shown = ended.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = shown.filter(|line| line["event"] == "progress").last().unwrap();
+    assert_eq!(last["limits"]["max_rows_per_second"], 2_000);
+
+    let gone = throttle(&["--max-rows-per-second", "1"]);
+    gone.exits(4);
+    assert!(gone.stderr.contains("has ended; its limits are unchanged"), "{gone:?}");
+    let unknown = workplace.run(&["throttle", "../job", "--max-rows-per-second", "1"]);
+    assert!(unknown.exits(4).stderr.contains("[RUN-MISSING]"), "{unknown:?}");
+    workplace.run(&["throttle", &run]).exits(2);
 }
 
 /// The peak memory of a job, sampled often.
@@ -61,4 +130,31 @@ fn f21_a_slow_writer_does_not_fill_the_memory() {
         let most = empty + (32 + 64) * MIB;
         assert!(full < most, "{} MiB, {} at most", full / MIB, most / MIB);
     }
+}
+
+/// A batch that passes in pieces keeps the places of its rows.
+#[test]
+fn rows_of_a_batch_in_pieces_are_found_again() {
+    let workplace = Workplace::new();
+    let rows: String = (1..=500)
+        .map(|id| if id == 150 { "x,150\n".to_owned() } else { format!("{id},{id}\n") })
+        .collect();
+    workplace.put("in.csv", format!("id,n\n{rows}"));
+    workplace
+        .execute("out.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n % 97))");
+    let (ended, report) = workplace.job(
+        "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n\
+         [reader.schema]\nid = \"int64\"\nn = \"int64\"\n\
+         [writer]\nplugin = \"sqlite\"\npath = \"out.db\"\ntable = \"t\"\n\
+         [channel]\nmax_rows_per_second = 1_000\n[dirty]\nmax_rows = 10\n",
+    );
+    ended.exits(0);
+    assert_eq!(report["rows"]["read"], 500);
+    assert_eq!(report["rows"]["inserted"], 494);
+    let dirty = workplace.dirty_rows(&report);
+    let mut lines: Vec<_> = dirty.iter().map(|row| row["line"].as_u64().unwrap()).collect();
+    lines.sort_unstable();
+    // The header is line 1.
+    assert_eq!(lines, [98, 151, 195, 292, 389, 486]);
+    assert!(report["elapsed_ms"].as_u64().unwrap() >= 450, "{report}");
 }

@@ -6,6 +6,7 @@ mod explain;
 mod job;
 mod plugin;
 mod schema;
+mod throttle;
 
 use std::{
     io::Write as _,
@@ -129,6 +130,7 @@ impl Session {
         signals::listen(self.stop.clone(), cli.global.stop_timeout)?;
         match &cli.command {
             Command::Run(args) => job::run(self, args),
+            Command::Throttle(args) => throttle::throttle(self, args),
             Command::Plan(args) => job::plan(self, args),
             Command::Check(args) => job::check(self, args),
             Command::Connection(command) => connection::connection(self, command),

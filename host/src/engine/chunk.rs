@@ -83,9 +83,9 @@ impl<'a> ChunkWriter<'a> {
         Self { shared, writing, lines, file, progress, sequence: 0, open, total, max_bytes }
     }
 
-    /// When the open chunk must be committed.
+    /// When the open chunk must be committed; `None` while the rest of a batch is on its way.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.as_ref().map(|chunk| chunk.begun + MAX_AGE)
+        self.open.as_ref().filter(|chunk| chunk.position().is_some()).map(|it| it.begun + MAX_AGE)
     }
 
     /// Writes one batch, and begins a chunk for it if none is open.
@@ -106,15 +106,13 @@ impl<'a> ChunkWriter<'a> {
         if full { self.commit() } else { Ok(()) }
     }
 
-    /// Commits the open chunk, if there is one.
+    /// Commits the open chunk, if there is one and it ends with a whole batch.
     pub(super) fn commit(&mut self) -> Result<()> {
         let Some(chunk) = &self.open else {
             thread::yield_now();
             return Ok(());
         };
-        let Some(position) = chunk.batches.last().map(|batch| batch.position.clone()) else {
-            return Ok(());
-        };
+        let Some(position) = chunk.position().cloned() else { return Ok(()) };
         let outcome = loop {
             match self.try_commit(&position)? {
                 Ok(outcome) => break outcome,
@@ -245,6 +243,11 @@ impl<'a> ChunkWriter<'a> {
 }
 
 impl Chunk {
+    /// Where reading continues after its rows; `None` within a batch.
+    fn position(&self) -> Option<&Position> {
+        self.batches.last()?.position.as_ref()
+    }
+
     fn new() -> Self {
         Self {
             batches: Vec::new(),

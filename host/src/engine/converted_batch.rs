@@ -16,10 +16,14 @@ pub(super) struct ConvertedBatch {
     pub(super) read: u64,
     /// Rows that the reader or the conversion found dirty, in the order of the source.
     pub(super) dirty: Vec<Arc<DirtyLine>>,
-    /// Where reading continues after these rows.
-    pub(super) position: Position,
+    /// Where reading continues after these rows; `None` if more of the reader's batch follows.
+    pub(super) position: Option<Position>,
+    /// Which row of the converted batch is the first of these.
+    first: u64,
+    /// How much memory it takes, about. The first piece of a batch counts all of it.
+    bytes: usize,
     /// Which rows of the reader's batch are left; `None` if all.
-    kept: Option<Vec<u32>>,
+    kept: Option<Arc<[u32]>>,
     origin: Option<Origin>,
 }
 
@@ -45,13 +49,45 @@ impl ConvertedBatch {
         let misfits = misfits.map(|row| lines.converted(row, &batch, origin_of_rows));
         let mut dirty: Vec<_> = refused.chain(misfits).map(Arc::new).collect();
         dirty.sort_by_key(|line| line.number);
-        Ok(Self { batch: converted.batch, read, dirty, position, kept: converted.kept, origin })
+        let of_dirty: usize = dirty.iter().map(|line| line.bytes()).sum();
+        Ok(Self {
+            bytes: converted.batch.get_array_memory_size() + of_dirty,
+            batch: converted.batch,
+            read,
+            dirty,
+            position: Some(position),
+            first: 0,
+            kept: converted.kept.map(Arc::from),
+            origin,
+        })
+    }
+
+    /// The same rows in about so many pieces, which a writer gets one after the other. The first one
+    /// has the dirty rows, the last one the position.
+    pub(super) fn pieces(self, count: u64) -> impl Iterator<Item = Self> {
+        let rows = self.batch.num_rows();
+        let most = rows.div_ceil(usize::try_from(count).unwrap_or(rows).max(1)).max(1);
+        let Self { batch, read, mut dirty, mut position, bytes, kept, origin, .. } = self;
+        let beside = read - rows as u64;
+        (0..rows.max(1)).step_by(most).map(move |first| {
+            let length = most.min(rows - first);
+            let is_first = first == 0;
+            Self {
+                batch: batch.slice(first, length),
+                read: length as u64 + if is_first { beside } else { 0 },
+                dirty: std::mem::take(&mut dirty),
+                position: position.take_if(|_| first + length == rows),
+                first: first as u64,
+                bytes: if is_first { bytes } else { 0 },
+                kept: kept.clone(),
+                origin: origin.clone(),
+            }
+        })
     }
 
     /// How much memory it takes, about.
     pub(super) fn bytes(&self) -> usize {
-        let dirty: usize = self.dirty.iter().map(|line| line.bytes()).sum();
-        self.batch.get_array_memory_size() + dirty
+        self.bytes
     }
 
     /// Where its rows came from.
@@ -61,6 +97,7 @@ impl ConvertedBatch {
 
     /// Which row of the reader's batch row `index` of `batch` was.
     pub(super) fn index_at_the_reader(&self, index: u64) -> Option<u64> {
+        let index = self.first + index;
         match &self.kept {
             None => Some(index),
             Some(kept) => kept.get(usize::try_from(index).ok()?).copied().map(u64::from),

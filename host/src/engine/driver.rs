@@ -17,10 +17,12 @@ use parking_lot::Mutex;
 use transload_plugin_api::{Count, Counters, ErrorKind, Receipt, code};
 
 use super::{
+    limits::Rates,
     progress::{Progress, TaskStats},
     shared::Shared,
     stop::Stop,
     task,
+    watch::Watch,
 };
 use crate::{Error, Exit, Result, journal::RunFolder, plan::Plan, stores::Stores};
 
@@ -38,6 +40,7 @@ pub(crate) struct Running {
     /// Disconnected when the job's thread ends.
     ended: mpsc::Receiver<()>,
     progress: Arc<Progress>,
+    watch: Watch,
 }
 
 /// What came of a run.
@@ -59,6 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) reader_counts: Vec<Count>,
     /// What the writer counted.
     pub(crate) writer_counts: Vec<Count>,
+    /// The rate limits at the end, and how often they were changed.
+    pub(crate) limits: (Rates, u64),
     /// How long tasks and commit took.
     pub(crate) elapsed: Duration,
     /// What ended the run early.
@@ -102,6 +107,7 @@ impl Engine {
     /// If the system refuses the thread.
     pub(crate) fn start(self) -> Result<Running> {
         let progress = self.shared.progress.clone();
+        let watch = Watch::new(self.shared.folder.clone(), self.shared.throttle.clone());
         let driver =
             Driver { shared: self.shared, receipts: Mutex::default(), next_task: 0.into() };
         let (alive, ended) = mpsc::channel();
@@ -113,7 +119,7 @@ impl Engine {
         let job = job.map_err(|error| {
             Error::new(Exit::Failed, format!("cannot start the job's thread: {error}"))
         })?;
-        Ok(Running { job, ended, progress })
+        Ok(Running { job, ended, progress, watch })
     }
 }
 
@@ -123,8 +129,10 @@ impl Running {
         &self.progress
     }
 
-    /// Waits at most `time` for the end; whether it has come.
+    /// Waits at most `time` for the end; whether it has come. Call it often: requests for other limits
+    /// are looked for here.
     pub(crate) fn wait(&self, time: Duration) -> bool {
+        self.watch.look();
         // Nothing is ever sent: the channel is disconnected when the thread ends.
         self.ended.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
@@ -165,6 +173,7 @@ impl Outcome {
             bytes_read: shared.progress.bytes_read(),
             reader_counts: Vec::new(),
             writer_counts: Vec::new(),
+            limits: (shared.throttle.rates(), shared.throttle.changes()),
             elapsed,
             failure,
             reached: match shared.outcome_is_unknown() {

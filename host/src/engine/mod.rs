@@ -9,6 +9,7 @@
 //! | `ring` | the bounded buffer between the two threads |
 //! | `chunk`, `dirty` | chunks written and committed; dirty rows counted, limited and kept |
 //! | `limits`, `stop`, `progress` | rate limits; the stop signal; live counts |
+//! | `watch` | what is looked at about once a second while it runs |
 
 mod chunk;
 mod converted_batch;
@@ -21,8 +22,10 @@ mod ring;
 mod shared;
 mod stop;
 mod task;
+mod watch;
 
 pub(crate) use driver::{Engine, Observer, Outcome, Reached};
+pub(crate) use limits::Rates;
 pub(crate) use progress::{Progress, TaskStats};
 pub use ring::{Received, RingLimits, ring};
 pub(crate) use stop::{Stop, StopReason};

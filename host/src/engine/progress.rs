@@ -11,10 +11,11 @@ use std::{
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use transload_plugin_api::{Counters, ReadBatch, Split};
+use transload_plugin_api::{Counters, Split};
 
 use super::{
     converted_batch::ConvertedBatch,
+    limits::{Rates, Throttle},
     ring::{RingMonitor, RingStats},
 };
 use crate::plan::Plan;
@@ -26,6 +27,7 @@ pub(crate) struct Progress {
     expected_rows: Option<u64>,
     expected_bytes: Option<u64>,
     all_tasks: usize,
+    throttle: Arc<Throttle>,
     committed: Mutex<Counters>,
     tasks: Mutex<Vec<Arc<TaskProgress>>>,
 }
@@ -74,13 +76,14 @@ fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<
 
 impl Progress {
     /// The counts of a run that begins now.
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, throttle: Arc<Throttle>) -> Self {
         let sum = |of: fn(&Split) -> Option<u64>| plan.splits.iter().map(of).sum::<Option<u64>>();
         Self {
             started: Instant::now(),
             expected_rows: sum(|split| split.rows),
             expected_bytes: sum(|split| split.bytes),
             all_tasks: plan.splits.len(),
+            throttle,
             committed: Mutex::default(),
             tasks: Mutex::default(),
         }
@@ -137,6 +140,11 @@ impl Progress {
         self.expected_bytes
     }
 
+    /// The rate limits now.
+    pub(crate) fn rates(&self) -> Rates {
+        self.throttle.rates()
+    }
+
     /// How many tasks have ended, and how many there are.
     pub(crate) fn tasks_ended(&self) -> (usize, usize) {
         let ended = self.tasks.lock().iter().filter(|task| task.elapsed.lock().is_some()).count();
@@ -157,11 +165,10 @@ impl Progress {
 }
 
 impl TaskProgress {
-    /// Adds a batch of the reader, with its dirty rows.
-    pub(super) fn count_read(&self, batch: &ReadBatch) {
-        let rows = batch.batch.num_rows() + batch.dirty.len();
-        self.rows.fetch_add(rows as u64, Relaxed);
-        self.bytes.fetch_add(batch.bytes, Relaxed);
+    /// Adds rows of the reader, dirty ones included, and the bytes that it took for them.
+    pub(super) fn count_read(&self, rows: u64, bytes: u64) {
+        self.rows.fetch_add(rows, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
     }
 
     /// Adds time that the job's own limits held the reader.

@@ -44,7 +44,7 @@ pub struct RingLimits {
     /// Most items at once.
     pub slots: usize,
     /// Most bytes sent and not yet released, including leases that are held. An item that is
-    /// larger passes alone.
+    /// larger passes alone; one of no bytes, the rest of an item before it, always fits.
     pub bytes: usize,
 }
 
@@ -300,7 +300,7 @@ impl<T> Ring<T> {
         let bytes = offered.1;
         // Acquire pairs with the Release in `Lease::drop`: released memory is really free.
         let held = self.in_flight.load(Acquire);
-        if held != 0 && held.saturating_add(bytes) > self.budget {
+        if held != 0 && bytes != 0 && held.saturating_add(bytes) > self.budget {
             return Offer::Full(offered);
         }
         // Only this side adds, so the budget cannot be exceeded between the check and this.

@@ -20,7 +20,7 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) progress: Arc<Progress>,
     pub(super) dirty: DirtyCount,
-    pub(super) throttle: Throttle,
+    pub(super) throttle: Arc<Throttle>,
     /// How often a chunk was rolled back and written again.
     pub(super) replays: AtomicU64,
     /// How often a lost source was opened again.
@@ -36,10 +36,11 @@ pub(super) struct Shared {
 impl Shared {
     /// The state of a run that begins now.
     pub(super) fn new(plan: Arc<Plan>, stores: Stores, folder: Arc<RunFolder>, stop: Stop) -> Self {
+        let throttle = Arc::new(Throttle::new(&plan.channel));
         Self {
-            progress: Arc::new(Progress::new(&plan)),
+            progress: Arc::new(Progress::new(&plan, throttle.clone())),
             dirty: DirtyCount::new(plan.dirty.clone()),
-            throttle: Throttle::new(&plan.channel),
+            throttle,
             replays: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
             first_reading: Mutex::default(),

@@ -89,7 +89,7 @@ impl Stop {
     ///
     /// # Errors
     /// As for [`Self::check`].
-    pub(super) fn sleep(&self, time: Duration) -> Result<()> {
+    pub(crate) fn sleep(&self, time: Duration) -> Result<()> {
         // What stopped the run says more than the error of `Cancel`.
         self.cancel.sleep(time).or_else(|_| self.check())
     }

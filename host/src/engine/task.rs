@@ -64,14 +64,21 @@ fn read(
     let lines = DirtyLines::new(&shared.plan, task, shared.folder.redactor());
     while let Some(next) = reading.next_batch()? {
         shared.stop.check()?;
-        progress.count_read(&next);
         let taken = next.bytes;
         let converted = ConvertedBatch::new(&converter, &lines, next)?;
-        progress.count_throttled(shared.throttle.pass(taken, converted.read, &shared.stop)?);
-        let bytes = converted.bytes();
         let too_many = shared.dirty.found_too_many(converted.dirty.len());
-        if sender.send(converted, bytes).is_err() {
-            return Ok(());
+        let pieces = shared.throttle.pieces(taken, converted.read);
+        let mut left = taken;
+        for piece in converted.pieces(pieces) {
+            let is_last = piece.position.is_some();
+            let share = if is_last { left } else { left.min(taken / pieces) };
+            left -= share;
+            progress.count_throttled(shared.throttle.pass(share, piece.read, &shared.stop)?);
+            progress.count_read(piece.read, share);
+            let bytes = piece.bytes();
+            if sender.send(piece, bytes).is_err() {
+                return Ok(());
+            }
         }
         if too_many {
             return wait_for_the_end(shared, &sender);

@@ -23,12 +23,12 @@ pub(crate) use plan::describe_plan;
 pub(crate) use plugins::{
     describe_detail, describe_plugin, detail, list_connections, list_findings, list_plugins,
 };
-pub(crate) use summary::{grouped, summary};
+pub(crate) use summary::{bytes, grouped, summary};
 
 use self::remains::Remains;
 use crate::{
     Error, Exit,
-    engine::{Outcome, TaskStats},
+    engine::{Outcome, Rates, TaskStats},
     job::Inputs,
     journal::RunFolder,
     plan::Plan,
@@ -86,6 +86,8 @@ pub(crate) struct Report {
     pub(crate) rows_per_second: u64,
     /// Bytes read per second.
     pub(crate) bytes_per_second: u64,
+    /// The rate limits at the end of the run.
+    pub(crate) limits: Limits,
     /// Which side was slower.
     pub(crate) bottleneck: Bottleneck,
     /// Chunks committed.
@@ -107,6 +109,16 @@ pub(crate) struct Report {
     /// How many of these are the plan's; they come first.
     #[serde(skip)]
     pub(crate) plan_warnings: usize,
+}
+
+/// Rate limits.
+#[derive(Debug, Serialize)]
+pub(crate) struct Limits {
+    /// The limits.
+    #[serde(flatten)]
+    pub(crate) rates: Rates,
+    /// How often `transload throttle` changed them.
+    pub(crate) changes: u64,
 }
 
 /// The counts of each side's plugin; empty if it does not count.
@@ -177,6 +189,7 @@ impl Report {
             elapsed_ms: outcome.elapsed.as_millis() as u64,
             rows_per_second: per_second(outcome.counters.read),
             bytes_per_second: per_second(outcome.bytes_read),
+            limits: Limits { rates: outcome.limits.0, changes: outcome.limits.1 },
             bottleneck: Bottleneck::of(&tasks),
             chunks: tasks.iter().map(|task| task.chunks).sum(),
             replays: outcome.replays,

@@ -10,7 +10,7 @@ use super::{
     summary::{bytes, duration, grouped},
 };
 use crate::{
-    engine::Progress,
+    engine::{Progress, Rates},
     waits::{self, Wait},
 };
 
@@ -30,6 +30,7 @@ pub(super) struct Status {
     tasks: (usize, usize),
     expected: (Option<u64>, Option<u64>),
     committed: transload_plugin_api::Counters,
+    rates: Rates,
     waits: Vec<Wait>,
 }
 
@@ -50,6 +51,7 @@ impl Status {
             tasks: progress.tasks_ended(),
             expected,
             committed,
+            rates: progress.rates(),
             waits: waits::over(NOTICEABLE),
         }
     }
@@ -72,6 +74,7 @@ impl Status {
         let percent = self.share().map(|share| format!("{} %", (share * 100.0) as u64));
         let eta = self.remaining().map(|rest| format!("ETA {}", duration(rest.as_millis() as u64)));
         let dirty = (self.dirty > 0).then(|| format!("{} dirty", grouped(self.dirty)));
+        let limit = (self.rates != Rates::default()).then(|| format!("limit {}", self.rates));
         let (ended, all) = self.tasks;
         let tasks = (all > 1).then(|| format!("{ended} of {all} tasks done"));
         // In the order of the line, each with its rank: the highest goes first.
@@ -80,6 +83,7 @@ impl Status {
             (1, Some(format!("{} rows", grouped(self.rows)))),
             (7, Some(bytes(self.bytes))),
             (5, Some(format!("{} rows/s", grouped((self.rows as f64 / seconds) as u64)))),
+            (9, limit),
             (3, dirty),
             (6, tasks),
             (8, Some(duration(self.elapsed.as_millis() as u64))),
@@ -110,6 +114,7 @@ impl Status {
             "bytes_read": self.bytes,
             "expected_rows": self.expected.0,
             "expected_bytes": self.expected.1,
+            "limits": self.rates,
             "committed": self.committed,
             "tasks_ended": tasks_ended,
             "tasks": tasks,
@@ -142,6 +147,7 @@ mod tests {
             tasks: (1, 4),
             expected: (None, Some(1000)),
             committed: transload_plugin_api::Counters::default(),
+            rates: Rates::default(),
             waits: Vec::new(),
         }
     }
@@ -161,6 +167,17 @@ mod tests {
             "49 %, 24,576 rows, waiting for table `slow`, held by process 8121 (12 s)"
         );
         assert_eq!(status.line(40), "49 %, 24,576 rows, waiting for table ...");
+    }
+
+    #[test]
+    fn limits_are_shown_where_there_is_room() {
+        let rates =
+            Rates { max_bytes_per_second: Some(20_000_000), max_rows_per_second: Some(50_000) };
+        let status = Status { rates, dirty: 0, ..status() };
+        let line = status.line(usize::MAX);
+        assert!(line.contains("2,457 rows/s, limit 20.0 MB/s, 50,000 rows/s, 1 of"), "{line}");
+        assert!(!status.line(80).contains("limit"));
+        assert_eq!(status.json()["limits"]["max_rows_per_second"], 50_000);
     }
 
     #[test]

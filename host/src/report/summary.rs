@@ -3,7 +3,7 @@
 use transload_plugin_api::{Count, Counters};
 
 use super::{
-    Bottleneck, Report,
+    Bottleneck, Limits, Report,
     page::{Page, Style},
 };
 use crate::{Exit, escape};
@@ -23,6 +23,11 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
     line("rows", &rows(rows_read, &report.rows, dirty_met, discarded));
     let (rate, speed) = (grouped(report.rows_per_second), bytes(report.bytes_per_second));
     line("rate", &format!("{rate} rows/s, {speed}/s read"));
+    let Limits { rates, changes } = &report.limits;
+    if *changes > 0 {
+        let times = plural(*changes, "change", "changes");
+        line("limits", &format!("{rates} at the end, after {times}"));
+    }
     if report.replays > 0 {
         let chunks = plural(report.replays, "chunk was", "chunks were");
         line("retried", &format!("{chunks} rolled back and written again"));
@@ -202,7 +207,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// `12.3 MB`, by powers of 1000.
-pub(super) fn bytes(amount: u64) -> String {
+pub(crate) fn bytes(amount: u64) -> String {
     let mut value = amount as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {
