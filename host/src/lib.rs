@@ -13,7 +13,7 @@
 //! | `convert` | which types fit which, and the columnar conversion |
 //! | `plan` | how it will be done: mapping, key, splits, guarantee |
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
-//! | `journal` | the run's name and folder |
+//! | `journal` | the run's folder and journal: what another process needs to continue it |
 //! | `report` | what happened: progress, summary, JSON |
 //! | `waits` | what the run waits for now |
 //! | `signals`, `ending` | SIGINT and SIGTERM; the process's end, also one that a plugin causes |

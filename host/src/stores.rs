@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Descriptor, Reader, TypeSupport, WriteModeSpec, Writer};
 
 use crate::{Error, Exit, Result, job::Job};
 
 /// The plugin of one side, as plan and report name it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Side {
     /// The plugin's name.
     pub(crate) plugin: String,

@@ -50,6 +50,12 @@ codes! {
     FORMAT_COMPRESSION = "FORMAT-COMPRESSION";
     /// A text file is not in the encoding that the job gives.
     FORMAT_ENCODING = "FORMAT-ENCODING";
+    /// A line of a run's journal is damaged or missing.
+    JOURNAL_DAMAGED = "JOURNAL-DAMAGED";
+    /// A run's journal is of another version of the program.
+    JOURNAL_FORM = "JOURNAL-FORM";
+    /// A run has no journal, or it cannot be read.
+    JOURNAL_MISSING = "JOURNAL-MISSING";
     /// A JSON key cannot be the name of a column.
     JSON_KEY = "JSON-KEY";
     /// A JSON record is longer than the limit.
@@ -156,6 +162,8 @@ codes! {
     PLUGIN_START = "PLUGIN-START";
     /// No plugin has this name.
     PLUGIN_UNKNOWN = "PLUGIN-UNKNOWN";
+    /// Another run holds the target, or another process works on the run.
+    RUN_ACTIVE = "RUN-ACTIVE";
     /// Every row is in the target, but a step behind the last row failed.
     RUN_AFTER = "RUN-AFTER";
     /// The rows written do not add up to the rows read.

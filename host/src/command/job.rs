@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, Observer},
     error::Errors,
     job::{ConnectionName, Job, JobRequest, learn_lost_paths, learn_secret_variables},
-    journal::{self, RunFolder, new_run},
+    journal::{self, Journal, RunFolder, new_run},
     plan::Plan,
     report::{self, Activity, Display, ProgressMode, Report, Style},
     stores::{Side, Stores},
@@ -42,8 +42,9 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     let folder =
         Arc::new(RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?);
     folder.keep("plan.json", &*plan)?;
+    let journal = Arc::new(Journal::create(&folder, &job, &plan)?);
     tracing::info!("run {} begins, its folder is {}", plan.run, folder.path().display());
-    let engine = Engine::new(plan.clone(), stores, folder.clone(), session.stop.clone());
+    let engine = Engine::new(plan.clone(), stores, folder.clone(), journal, session.stop.clone());
     report_early_end(session, &plan, &folder, engine.observer());
     let mut display = Display::new(progress, &job.name, session.stderr, session.redactor.clone());
     display.begin(&report::start(&plan, &folder));

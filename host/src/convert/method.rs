@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrow_array::ArrayRef;
 use arrow_schema::ArrowError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transload_plugin_api::LogicalType;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What the plan says about a pair of columns; best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
     /// As the store keeps it: source and target are of one kind and have the same type.

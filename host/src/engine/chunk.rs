@@ -128,7 +128,8 @@ impl<'a> ChunkWriter<'a> {
         tracing::debug!("chunk {} of task {} is committed", self.sequence, self.progress.task());
         self.progress.count_chunk();
         self.sequence += 1;
-        Ok(())
+        let (task, dirty_bytes) = (self.progress.task(), self.file.kept());
+        self.shared.journal.chunk(task, self.sequence, &position, &self.total, dirty_bytes)
     }
 
     /// The outer error is the host's, the inner one the plugin's.

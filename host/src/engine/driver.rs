@@ -24,7 +24,12 @@ use super::{
     task,
     watch::Watch,
 };
-use crate::{Error, Exit, Result, journal::RunFolder, plan::Plan, stores::Stores};
+use crate::{
+    Error, Exit, Result,
+    journal::{Journal, RunFolder},
+    plan::Plan,
+    stores::Stores,
+};
 
 /// A plan about to run.
 pub(crate) struct Engine {
@@ -92,8 +97,14 @@ pub(crate) enum Reached {
 
 impl Engine {
     /// An engine for one plan.
-    pub(crate) fn new(plan: Arc<Plan>, stores: Stores, folder: Arc<RunFolder>, stop: Stop) -> Self {
-        Self { shared: Arc::new(Shared::new(plan, stores, folder, stop)) }
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        stores: Stores,
+        folder: Arc<RunFolder>,
+        journal: Arc<Journal>,
+        stop: Stop,
+    ) -> Self {
+        Self { shared: Arc::new(Shared::new(plan, stores, folder, journal, stop)) }
     }
 
     /// Sees the run also when nobody waits for it any more.
@@ -202,6 +213,12 @@ impl Driver {
         }
         let failure = shared.stop.failure();
         let is_cleaned = failure.is_none() || self.clean_up();
+        if let Some(failure) = &failure {
+            let is_unknown = shared.outcome_is_unknown();
+            if let Err(error) = shared.journal.failed(failure, is_cleaned, is_unknown) {
+                tracing::warn!("{error}");
+            }
+        }
         let reader_counts = usable_counts("reader", shared.stores.reader.counts());
         let writer_counts = usable_counts("writer", shared.stores.writer.counts());
         let elapsed = started.elapsed();
@@ -222,6 +239,7 @@ impl Driver {
         *self.shared.reached.lock() = Reached::Target;
         tracing::info!("preparing target {}", shared.plan.target.name);
         shared.stores.writer.prepare(&shared.plan.write)?;
+        shared.journal.prepared()?;
         thread::scope(|scope| {
             for lane in 0..shared.lanes() {
                 let started = thread::Builder::new()
@@ -247,7 +265,11 @@ impl Driver {
             }
             let label = &plan.splits[task].label;
             tracing::info!("task {task} begins: {label}");
-            match task::run(&self.shared, task as u32) {
+            let ended = task::run(&self.shared, task as u32).and_then(|receipt| {
+                self.shared.journal.finished(&receipt)?;
+                Ok(receipt)
+            });
+            match ended {
                 Ok(receipt) => {
                     tracing::info!("task {task} is done");
                     self.receipts.lock().push(receipt);
@@ -280,6 +302,7 @@ impl Driver {
         receipts.sort_by_key(|receipt| receipt.task);
         stop.check()?;
         *self.shared.reached.lock() = Reached::Commit;
+        self.shared.journal.publishing()?;
         tracing::info!("committing the job");
         let outcome = stores.writer.commit(&plan.write, &receipts).inspect_err(|error| {
             if error.code == code::RUN_AFTER {
@@ -292,7 +315,7 @@ impl Driver {
             // The job's result stands, so this is a warning and not a failure.
             tracing::warn!("cannot remove what the run left behind: {error}");
         }
-        Ok(())
+        self.shared.journal.done()
     }
 
     /// Removes what the run staged, unless the outcome of a commit is unknown: then the staged data may be

@@ -10,13 +10,19 @@ use parking_lot::Mutex;
 use transload_plugin_api::{ChunkOutcome, ReadTask, code};
 
 use super::{dirty::DirtyCount, driver::Reached, limits::Throttle, progress::Progress, stop::Stop};
-use crate::{Error, Exit, Result, journal::RunFolder, plan::Plan, stores::Stores};
+use crate::{
+    Error, Exit, Result,
+    journal::{Journal, RunFolder},
+    plan::Plan,
+    stores::Stores,
+};
 
 /// What all threads of a run share.
 pub(super) struct Shared {
     pub(super) plan: Arc<Plan>,
     pub(super) stores: Stores,
     pub(super) folder: Arc<RunFolder>,
+    pub(super) journal: Arc<Journal>,
     pub(super) stop: Stop,
     pub(super) progress: Arc<Progress>,
     pub(super) dirty: DirtyCount,
@@ -35,7 +41,13 @@ pub(super) struct Shared {
 
 impl Shared {
     /// The state of a run that begins now.
-    pub(super) fn new(plan: Arc<Plan>, stores: Stores, folder: Arc<RunFolder>, stop: Stop) -> Self {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        stores: Stores,
+        folder: Arc<RunFolder>,
+        journal: Arc<Journal>,
+        stop: Stop,
+    ) -> Self {
         let throttle = Arc::new(Throttle::new(&plan.channel));
         Self {
             progress: Arc::new(Progress::new(&plan, throttle.clone())),
@@ -49,6 +61,7 @@ impl Shared {
             plan,
             stores,
             folder,
+            journal,
             stop,
         }
     }

@@ -8,7 +8,7 @@ mod sample;
 mod schema;
 mod verdict;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
     Column, Guarantee, SourceFiles, SourceSchema, Split, SplitAbility, SplitRequest, TargetInfo,
     WriteDraft, WriteMode, WritePlan, code,
@@ -20,13 +20,14 @@ pub(crate) use verdict::Mapping;
 use crate::{
     Result,
     error::Errors,
-    job::Job,
+    job::{Job, Redactor},
+    journal::SourceShape,
     report::grouped,
     stores::{Side, Stores},
 };
 
 /// All decisions about one run of a job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// The run's name; the writer's plan has it too.
     pub(crate) run: String,
@@ -43,7 +44,7 @@ pub(crate) struct Plan {
     /// For each target column its source column, types and verdict.
     pub(crate) mapping: Vec<Mapping>,
     /// What the first rows of the source say about the plan, if they were read.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sample: Option<Sample>,
     /// Source columns that are not read and target columns that are not filled, as sentences.
     pub(crate) unmapped: Vec<String>,
@@ -71,6 +72,9 @@ pub(crate) struct Plan {
     pub(crate) inputs: crate::job::Inputs,
     /// The files that are read, if the source is files.
     pub(crate) files: Option<SourceFiles>,
+    /// The source as it was found, for the journal.
+    #[serde(skip)]
+    pub(crate) source: SourceShape,
 }
 
 impl Plan {
@@ -89,6 +93,7 @@ impl Plan {
         let source = errors.keep(stores.reader.schema());
         let target = errors.keep(stores.writer.inspect());
         let (Some(mut source), Some(target)) = (source, target) else { return Err(errors) };
+        let shape = SourceShape::of(&source);
         errors.add(&mut source.problems);
         schema::complete(job, &mut source, &target);
         let chosen = errors.keep(schema::choose(job, &source, &target, stores.writer_types()));
@@ -135,7 +140,26 @@ impl Plan {
             dirty: job.dirty.clone(),
             inputs: job.inputs.clone(),
             files: source.files,
+            source: shape,
         })
+    }
+
+    /// The plan as a journal keeps it: exact where rows depend on it, and redacted elsewhere. What the
+    /// job says in its own words is left to the job.
+    pub(crate) fn for_journal(&self, redactor: &Redactor) -> Self {
+        let mut plan = self.clone();
+        plan.write.before.clear();
+        plan.write.after.clear();
+        plan.sample = None;
+        plan.draft.problems.clear();
+        let WriteDraft { statements, because, warnings, notes, .. } = &mut plan.draft;
+        let statements = statements.iter_mut().map(|statement| &mut statement.text);
+        let texts = statements.chain([because, &mut plan.because]).chain(warnings).chain(notes);
+        let texts = texts.chain(&mut plan.warnings).chain(&mut plan.notes);
+        texts.chain(&mut plan.unmapped).for_each(|text| {
+            *text = redactor.redact(text).into_owned();
+        });
+        plan
     }
 
     /// The columns of the reader's batches.

@@ -4,14 +4,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transload_plugin_api::{DirtyRow, SplitAbility, code};
 
 use super::{Mapping, Plan};
 use crate::{Error, Exit, Result, convert::Converter, stores::Stores};
 
 /// What the first rows of the source say about the plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// Rows read.
     pub(crate) rows: u64,
@@ -23,7 +23,7 @@ pub(crate) struct Sample {
 }
 
 /// Sampled rows that are refused because of one column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refusals {
     /// How many.
     pub(crate) rows: u64,

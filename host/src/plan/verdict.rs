@@ -1,7 +1,7 @@
 //! What happens to the values of each column: a verdict, and in words what a value must be like
 //! where only the run can tell. Finding out from a sample is `sample`'s.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Column, LogicalType, code};
 
 use super::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A target column with its source column, types and verdict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Mapping {
     /// The type that the source declares, or that was inferred.
     pub(crate) declared: LogicalType,
@@ -29,7 +29,7 @@ pub(crate) struct Mapping {
     /// What each value must be like: `5 characters at most`; empty where every value passes.
     pub(crate) checks: Vec<String>,
     /// What the sample breaks of it, one entry for each code of dirty rows.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) refused: Vec<Refusals>,
 }
 

@@ -55,6 +55,11 @@ impl DirtyFile {
         self.kept += std::mem::take(&mut self.open);
     }
 
+    /// Bytes of committed chunks.
+    pub(in crate::engine) fn kept(&self) -> u64 {
+        self.kept
+    }
+
     /// Replaces what follows the committed chunks by these lines, and syncs them to the disk.
     fn replace(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let file = match &mut self.file {

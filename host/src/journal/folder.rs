@@ -1,4 +1,5 @@
-//! A run's name and its folder, which keeps the plan, the dirty rows and the report.
+//! A run's name and its folder, which keeps the plan, the journal, the dirty rows and the report. The
+//! process that works on the run holds its lock for as long as it lives.
 
 use std::{
     fs::{DirBuilder, OpenOptions},
@@ -10,6 +11,7 @@ use std::{
 use serde::Serialize;
 use transload_plugin_api::code;
 
+use super::lock::RunLock;
 use crate::{Error, Exit, Result, job::Redactor};
 
 /// A new run's name: local time and a random part, so that names sort by time and do not collide.
@@ -35,6 +37,8 @@ pub(crate) fn state_folder() -> PathBuf {
 pub(crate) struct RunFolder {
     path: PathBuf,
     redactor: Redactor,
+    /// Held by the process that works on the run.
+    _lock: Option<RunLock>,
 }
 
 impl RunFolder {
@@ -43,16 +47,21 @@ impl RunFolder {
     /// # Errors
     /// If the folder cannot be created.
     pub(crate) fn create(state: &Path, job: &str, run: &str, redactor: Redactor) -> Result<Self> {
-        let folder: String = job
-            .chars()
-            .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
-            .collect();
-        let path = state.join("runs").join(folder).join(run);
+        let path = runs_folder(state, job).join(run);
         create_private_folder(&path).map_err(|error| failed(&path, &error))?;
-        Ok(Self { path, redactor })
+        Self::open(path, redactor)
     }
 
-    /// The folder of the run with this name, whatever its job.
+    /// The folder of a run that was begun before.
+    ///
+    /// # Errors
+    /// [`code::RUN_ACTIVE`] if another process works on the run; the message names it.
+    pub(crate) fn open(path: PathBuf, redactor: Redactor) -> Result<Self> {
+        let lock = RunLock::take(&path)?;
+        Ok(Self { path, redactor, _lock: Some(lock) })
+    }
+
+    /// The folder of the run with this name, whatever its job, for a process that does not work on it.
     ///
     /// # Errors
     /// If there is none.
@@ -62,7 +71,8 @@ impl RunFolder {
         let is_name = !run.is_empty() && !run.contains(['/', '\\']) && !run.starts_with('.');
         let jobs = std::fs::read_dir(&runs).into_iter().flatten().flatten();
         let mut folders = jobs.map(|job| job.path().join(run)).filter(|path| path.is_dir());
-        folders.next().filter(|_| is_name).map(|path| Self { path, redactor }).ok_or_else(|| {
+        let found = |path| Self { path, redactor, _lock: None };
+        folders.next().filter(|_| is_name).map(found).ok_or_else(|| {
             Error::new(Exit::NotFound, format!("there is no run `{run}`"))
                 .at(runs.display().to_string())
                 .code(code::RUN_MISSING)
@@ -103,6 +113,12 @@ impl RunFolder {
     }
 }
 
+/// The folder of a job's runs.
+pub(super) fn runs_folder(state: &Path, job: &str) -> PathBuf {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
+    state.join("runs").join(job.chars().map(plain).collect::<String>())
+}
+
 /// Creates a folder and those above it; new ones can be entered by this user only.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
@@ -125,7 +141,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     private().write(true).create(true).truncate(true).open(path)?.write_all(bytes)
 }
 
-/// The error of a run's folder that cannot be written.
+/// The error for a file of the run that cannot be written.
 pub(crate) fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Exit::Failed, format!("cannot write the run's folder: {error}"))
         .at(path.display().to_string())

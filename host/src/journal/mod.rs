@@ -1,0 +1,233 @@
+//! What is kept of a run, so that another process can continue it.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `folder` | the run's name and folder, with plan, journal, dirty rows and report |
+//! | `lock` | which process works on the run |
+//! | `record` | the lines of a journal |
+//! | `past` | a journal read back: how far the run has come, where each task continues |
+//! | `shape` | what must be the same when a run continues: the job, the plugins, both tables |
+//!
+//! The target decides what is committed; a journal only follows it. Records of chunks are left to the
+//! system's cache: a process that is killed loses none of them, and a machine that stops loses some,
+//! after which the run continues from an earlier position. All others are on the disk before the run
+//! continues.
+
+mod folder;
+mod lock;
+mod past;
+mod record;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use parking_lot::Mutex;
+use transload_plugin_api::{Counters, Position, Receipt};
+
+pub(crate) use folder::{
+    RunFolder, create_private_folder, failed, new_run, private, state_folder, write_private,
+};
+pub(crate) use past::{Damage, Past, State, TaskStart};
+pub(crate) use record::{Failure, RunRecord};
+pub(crate) use shape::{SourceShape, job_hashes};
+
+use crate::{Error, Exit, Result, job::Job, plan::Plan, report::local};
+use record::{ChunkRecord, FORM, Moment, Record};
+
+/// The journal's file.
+const JOURNAL: &str = "journal";
+/// A copy of its first line, from which a damaged one is rebuilt.
+const RUN_COPY: &str = "journal-run";
+
+/// The journal of a run that this process works on.
+pub(crate) struct Journal {
+    /// Where each task starts: at the beginning, or where an earlier process has come to.
+    pub(crate) starts: Vec<TaskStart>,
+    path: PathBuf,
+    appender: Mutex<Appender>,
+}
+
+/// The end of the file.
+struct Appender {
+    file: File,
+    lines: u64,
+    length: u64,
+}
+
+impl Journal {
+    /// Begins the journal of a new run.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn create(folder: &RunFolder, job: &Job, plan: &Plan) -> Result<Self> {
+        Self::begin(folder, RunRecord::new(job, plan, folder)?)
+    }
+
+    fn begin(folder: &RunFolder, run: RunRecord) -> Result<Self> {
+        let starts = vec![TaskStart::default(); run.plan.splits.len()];
+        let path = folder.path().join(JOURNAL);
+        let write = || -> io::Result<Appender> {
+            let line = record::line(1, &serde_json::to_string(&Record::Run(Box::new(run)))?);
+            write_durably(&folder.path().join(RUN_COPY), &line)?;
+            Appender::begin(&path, &line)
+        };
+        let appender = Mutex::new(write().map_err(|error| failed(&path, &error))?);
+        Ok(Self { starts, path, appender })
+    }
+
+    /// Continues the journal of a run that was begun before. A last line that was not written to its
+    /// end is removed.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn reopen(folder: &RunFolder, past: &Past) -> Result<Self> {
+        let path = folder.path().join(JOURNAL);
+        let open = || -> io::Result<Appender> {
+            let file = private().append(true).open(&path)?;
+            file.set_len(past.length)?;
+            Ok(Appender { file, lines: past.lines, length: past.length })
+        };
+        let appender = Mutex::new(open().map_err(|error| failed(&path, &error))?);
+        let journal = Self { starts: past.starts.clone(), path, appender };
+        journal.append(&Record::Resumed(Moment::now()), true)?;
+        Ok(journal)
+    }
+
+    /// Replaces a journal whose lines about tasks are lost: the target tells where they continue.
+    ///
+    /// # Errors
+    /// The damage, if the run itself is not known any more; or if nothing can be written.
+    pub(crate) fn rebuild(folder: &RunFolder, damage: Damage) -> Result<Past, Error> {
+        let run = match damage {
+            Damage::Line(_, Some(run)) => run,
+            damage => Past::read_copy(folder.path()).map_err(|_| damage.error(folder.path()))?,
+        };
+        let path = folder.path().join(JOURNAL);
+        let write = || -> io::Result<()> {
+            if path.exists() {
+                fs::rename(&path, unused(&folder.path().join("journal-damaged")))?;
+            }
+            let first = record::line(1, &serde_json::to_string(&Record::Run(run))?);
+            let rebuilt = serde_json::to_string(&Record::Rebuilt(Moment::now()))?;
+            write_durably(&path, &(first + &record::line(2, &rebuilt)))
+        };
+        write().map_err(|error| failed(&path, &error))?;
+        Past::read(folder.path()).map_err(|damage| damage.error(folder.path()))
+    }
+
+    /// The target is prepared.
+    pub(crate) fn prepared(&self) -> Result<()> {
+        self.append(&Record::Prepared(Moment::now()), true)
+    }
+
+    /// A chunk of a task is committed: the task's totals including it, and the length of its file of
+    /// dirty rows.
+    pub(crate) fn chunk(
+        &self,
+        task: u32,
+        chunks: u64,
+        checkpoint: &Position,
+        counters: &Counters,
+        dirty_bytes: u64,
+    ) -> Result<()> {
+        let (checkpoint, counters) = (checkpoint.clone(), *counters);
+        let chunk = ChunkRecord { task, chunks, checkpoint, counters, dirty_bytes };
+        self.append(&Record::Chunk(chunk), false)
+    }
+
+    /// A task has finished.
+    pub(crate) fn finished(&self, receipt: &Receipt) -> Result<()> {
+        self.append(&Record::Finished(receipt.clone()), true)
+    }
+
+    /// The commit of the job begins.
+    pub(crate) fn publishing(&self) -> Result<()> {
+        self.append(&Record::Publishing(Moment::now()), true)
+    }
+
+    /// The run is complete.
+    pub(crate) fn done(&self) -> Result<()> {
+        self.append(&Record::Done(Moment::now()), true)
+    }
+
+    /// The run has failed. `is_cleaned`: what it had staged is removed; `is_unknown`: a commit was
+    /// sent whose outcome is unknown.
+    pub(crate) fn failed(&self, error: &Error, is_cleaned: bool, is_unknown: bool) -> Result<()> {
+        self.append(&Record::Failed(Failure::new(error, is_cleaned, is_unknown)), true)
+    }
+
+    /// The run is given up: what it left is removed from now on.
+    pub(crate) fn aborting(&self) -> Result<()> {
+        self.append(&Record::Aborting(Moment::now()), true)
+    }
+
+    /// What a run that is given up has left is removed.
+    pub(crate) fn aborted(&self) -> Result<()> {
+        self.append(&Record::Aborted(Moment::now()), true)
+    }
+
+    /// Appends a record; a durable one is on the disk afterwards, with all before it.
+    fn append(&self, record: &Record, is_durable: bool) -> Result<()> {
+        let json = serde_json::to_string(record).map_err(io::Error::from);
+        let append = |json: String| self.appender.lock().append(&json, is_durable);
+        json.and_then(append).map_err(|error| failed(&self.path, &error))
+    }
+}
+
+impl Appender {
+    /// A new file with its first line.
+    fn begin(path: &Path, line: &str) -> io::Result<Self> {
+        write_durably(path, line)?;
+        let file = private().append(true).open(path)?;
+        Ok(Self { file, lines: 1, length: line.len() as u64 })
+    }
+
+    fn append(&mut self, json: &str, is_durable: bool) -> io::Result<()> {
+        let line = record::line(self.lines + 1, json);
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // Without the part of the line that was written, the journal can still be read.
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        (self.lines, self.length) = (self.lines + 1, self.length + line.len() as u64);
+        if is_durable { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
+impl RunRecord {
+    fn new(job: &Job, plan: &Plan, folder: &RunFolder) -> Result<Self> {
+        let job_file = std::path::absolute(&job.inputs.file).map_err(|error| {
+            Error::new(Exit::Failed, format!("the working folder is not known: {error}"))
+        })?;
+        Ok(Self {
+            form: FORM,
+            started: local(std::time::SystemTime::now()),
+            job_file,
+            job: job_hashes(job),
+            source: plan.source.clone(),
+            plan: plan.for_journal(folder.redactor()),
+        })
+    }
+}
+
+/// Writes a file and its name to the disk.
+fn write_durably(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = private().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+/// This path, or the first one with a number behind it that does not exist.
+fn unused(path: &Path) -> PathBuf {
+    let numbered = |number: u32| PathBuf::from(format!("{}-{number}", path.display()));
+    let paths = std::iter::once(path.to_owned()).chain((2..).map(numbered));
+    paths.into_iter().find(|path| !path.exists()).unwrap_or_else(|| path.to_owned())
+}
