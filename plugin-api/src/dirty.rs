@@ -56,6 +56,10 @@ pub struct DirtyRow {
     /// columns. `transload_values` writes it in the form that docs/json.md describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<String>,
+    /// From the reader of a text format: the columns of the record's cells, where their order is
+    /// not that of [`RecordForm::columns`](crate::RecordForm::columns).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
 }
 
 impl DirtyRow {
@@ -161,6 +165,48 @@ impl From<RowError> for DirtyRow {
     fn from(error: RowError) -> Self {
         let RowError { column, value, code, reason } = error;
         Self { column, value, code, reason, ..Self::default() }
+    }
+}
+
+/// What is wrong with a row, roughly: the class of its first error. A job may limit each class.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DirtyClass {
+    /// A record that is not divided as it should be, a text that is no value of its type.
+    Parse,
+    /// A text that is not in its encoding.
+    Encoding,
+    /// A value that its column does not hold. Codes of no other class belong here.
+    Type,
+    /// What a constraint or a trigger of the target refuses, NULL where a value is required.
+    Constraint,
+}
+
+impl DirtyClass {
+    /// All classes, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Parse, Self::Encoding, Self::Type, Self::Constraint];
+
+    /// The class of a row whose first error has this code.
+    pub fn of(code: &str) -> Self {
+        match code {
+            "parse" | "ragged" | "duplicate" | "unknown" => Self::Parse,
+            "utf8" => Self::Encoding,
+            "null" | "unique" | "foreign-key" | "check" | "exclusion" | "trigger"
+            | "constraint" => Self::Constraint,
+            _ => Self::Type,
+        }
+    }
+
+    /// The word in job files and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Encoding => "encoding",
+            Self::Type => "type",
+            Self::Constraint => "constraint",
+        }
     }
 }
 

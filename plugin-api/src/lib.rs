@@ -278,7 +278,7 @@ pub use descriptor::{
     SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
 pub use digest::{Digest, DigestRequest};
-pub use dirty::{DirtyRow, RowError, RowText};
+pub use dirty::{DirtyClass, DirtyRow, RowError, RowText};
 pub use error::{Error, ErrorKind, ErrorOrigin, Result};
 #[doc(hidden)]
 pub use failpoint::{failpoint, has_defect};
@@ -288,8 +288,8 @@ pub use native::{NativeEncoding, NativeForm, NativeFormParseError};
 pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};
 pub use options::Options;
 pub use reader::{
-    Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, SourceFiles, SourceSchema, Split,
-    SplitRequest, TableInfo,
+    Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, RecordDialect, RecordForm,
+    SourceFiles, SourceSchema, Split, SplitRequest, TableInfo,
 };
 pub use secret::{Secret, Secrets};
 pub use waiting::{WAITING, Waiting};

@@ -319,6 +319,44 @@ pub struct SourceFiles {
     pub count: u64,
     /// The names of the first ones, at most [`SourceFiles::NAMED`].
     pub first: Vec<String>,
+    /// How their records are written, if they are texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordForm>,
+}
+
+/// How the records of text files are written, as far as a file needs it that is to hold single
+/// records of them unchanged. The texts of values are described by the job's options.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordForm {
+    /// `csv`, `json` or `jsonl`.
+    pub format: String,
+    /// The columns of the files in their order; JSON: the known keys.
+    pub columns: Vec<String>,
+    /// Columns whose values are not in the records, but in the names of folders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
+    /// CSV: what separates, encloses and escapes cells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<RecordDialect>,
+    /// The options of the job that say how values are written, where that is not the usual form:
+    /// `date_format`, `decimal_comma` and so on, see docs/files.md.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub texts: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The part of a CSV dialect that divides a file into records and cells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordDialect {
+    /// Separates cells.
+    pub delimiter: char,
+    /// Encloses cells; none: no cell is enclosed.
+    pub quote: Option<char>,
+    /// Makes the next character text; none: a quote inside quotes is doubled.
+    pub escape: Option<char>,
+    /// The first record has the names of the columns.
+    pub header: bool,
+    /// The contents of cells without quotes that mean NULL, in all columns or in some.
+    pub nulls: Vec<String>,
 }
 
 impl SourceFiles {
@@ -328,7 +366,8 @@ impl SourceFiles {
     /// The files of these names.
     pub fn new<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Self {
         let count = names.len() as u64;
-        Self { count, first: names.take(Self::NAMED).map(str::to_owned).collect() }
+        let first = names.take(Self::NAMED).map(str::to_owned).collect();
+        Self { count, first, records: None }
     }
 }
 

@@ -126,6 +126,50 @@ fn t14_the_ratio_is_judged_at_the_end() {
     assert_eq!(rows, "0");
 }
 
+/// Limits of classes hold beside those of all rows, exactly, and the message names the class.
+#[test]
+fn t14_each_class_has_its_limit() {
+    // 11 texts that are no numbers, and 2 keys that are there already.
+    let wrong: BTreeSet<u32> = (100..111).collect();
+    let run = |limits: &str| {
+        let workplace = Workplace::new();
+        workplace.put("in.csv", {
+            let row = |id: &u32| format!("{id},{}\n", if wrong.contains(id) { "x" } else { "1" });
+            format!("id,n\n{}7,1\n8,1\n", (0..800).map(|id| row(&id)).collect::<String>())
+        });
+        workplace.execute("target.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)");
+        let (ended, report) = workplace.job(&format!(
+            "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[reader.schema]\nn = \"int64\"\n\
+             [writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n[dirty]\n{limits}\n"
+        ));
+        (ended, report, workplace.sqlite("target.db", "SELECT count(*) FROM t").remove(0))
+    };
+    for limits in [
+        "max_rows_of = { parse = 11, constraint = 2 }",
+        "max_rows = 13\nmax_rows_of = { constraint = 2 }",
+        "max_rows = \"unlimited\"\nmax_rows_of = { parse = 11 }",
+        "max_ratio = 0.1\nmax_rows_of = { constraint = \"unlimited\" }",
+    ] {
+        let (ended, report, rows) = run(limits);
+        ended.exits(0);
+        assert_eq!((&report["rows"]["dirty"], rows.as_str()), (&json!(13), "789"), "{limits}");
+    }
+    for (limits, key, words) in [
+        ("max_rows_of = { parse = 10, constraint = 2 }", "parse = 10", "line 102: column `n`"),
+        ("max_rows_of = { parse = 11, constraint = 1 }", "constraint = 1", "line 802"),
+        ("max_rows_of = { parse = 11 }", "constraint = 0", "line 802"),
+        ("max_ratio = 0.1\nmax_rows_of = { constraint = 1 }", "constraint = 1", "line 802"),
+    ] {
+        let (ended, _, rows) = run(limits);
+        let class = key.split(' ').next().unwrap();
+        ended.exits(3).says(&format!("dirty.max_rows_of.{key}"));
+        ended.says(&format!("(class `{class}`)")).says(words);
+        assert_eq!(rows, "0", "{limits}");
+    }
+    let (ended, _, _) = run("max_rows = 12\nmax_rows_of = { parse = 11, constraint = 2 }");
+    ended.exits(3).says("13 of ").says("dirty.max_rows = 12");
+}
+
 #[test]
 fn t15_no_limit_said_means_not_one() {
     let workplace = Workplace::new();

@@ -128,7 +128,7 @@ impl<'a> ChunkWriter<'a> {
         tracing::debug!("chunk {} of task {} is committed", self.sequence, self.progress.task());
         self.progress.count_chunk();
         self.sequence += 1;
-        let (task, dirty_bytes) = (self.progress.task(), self.file.kept());
+        let (task, dirty_bytes) = (self.progress.task(), self.file.committed_length());
         self.shared.journal.chunk(task, self.sequence, &position, &self.total, dirty_bytes)
     }
 

@@ -66,7 +66,7 @@ fn read(
         shared.stop.check()?;
         let taken = next.bytes;
         let converted = ConvertedBatch::new(&converter, &lines, next)?;
-        let too_many = shared.dirty.found_too_many(converted.dirty.len());
+        let too_many = shared.dirty.found_too_many(&converted.dirty);
         let pieces = shared.throttle.pieces(taken, converted.read);
         let mut left = taken;
         for piece in converted.pieces(pieces) {

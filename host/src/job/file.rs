@@ -2,13 +2,16 @@
 //! plugin's descriptor defines are kept as written for `resolve`.
 
 use std::{
+    collections::BTreeMap,
     num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use sha2::{Digest, Sha256};
-use transload_plugin_api::{Column, Guarantee, LoadMethod, LogicalType, OptionScope, WriteMode};
+use transload_plugin_api::{
+    Column, DirtyClass, Guarantee, LoadMethod, LogicalType, OptionScope, WriteMode,
+};
 
 use super::{
     Channel, DirtyLimit, Inputs, Job, JobRequest,
@@ -420,18 +423,45 @@ fn size_from(entry: &Entry, min: u64, expected: &str) -> Result<u64, Problem> {
     Ok(bytes)
 }
 
-/// `[dirty]`. A ratio alone lifts the default limit of no dirty row.
+/// `[dirty]`. Other limits lift the default limit of no dirty row; where classes alone have limits,
+/// it remains for each class that has none.
 fn read_dirty(top: &Section<'_>, problems: &mut Problems) -> DirtyLimit {
     let Some(section) = top.section("dirty", problems) else {
         return DirtyLimit::default();
     };
     let max_rows = section.read("max_rows", problems, max_rows);
     let max_ratio = section.read("max_ratio", problems, |entry| value::float(entry, 0.0, 1.0));
+    let classes = section.section("max_rows_of", problems);
+    let has_classes = classes.as_ref().is_some_and(|classes| !classes.is_empty());
+    let unnamed = (max_rows.is_none() && max_ratio.is_none()).then_some(0);
+    let max_rows_of = classes.map(|classes| read_classes(classes, unnamed, problems));
     section.refuse_rest(problems);
-    match (max_rows, max_ratio) {
-        (None, None) => DirtyLimit::default(),
-        (max_rows, max_ratio) => DirtyLimit { max_rows: max_rows.flatten(), max_ratio },
+    match (max_rows, max_ratio, has_classes) {
+        (None, None, false) => DirtyLimit::default(),
+        _ => DirtyLimit {
+            max_rows: max_rows.flatten(),
+            max_ratio,
+            max_rows_of: max_rows_of.filter(|_| has_classes).unwrap_or_default(),
+        },
     }
+}
+
+/// The limits of classes; `unnamed` is that of a class without a key.
+fn read_classes(
+    section: Section<'_>,
+    unnamed: Option<u64>,
+    problems: &mut Problems,
+) -> BTreeMap<DirtyClass, u64> {
+    let mut limits = BTreeMap::new();
+    for class in DirtyClass::ALL {
+        let limit = match section.has(class.word()) {
+            true => section.read(class.word(), problems, max_rows).flatten(),
+            false => unnamed,
+        };
+        limits.extend(limit.map(|limit| (class, limit)));
+    }
+    section.refuse_rest(problems);
+    limits
 }
 
 /// A number of rows, or `None` for `"unlimited"`.

@@ -112,6 +112,19 @@ const CHANNEL: &[Key] = &[
 const DIRTY: &[Key] = &[
     key("max_rows", Kind::Rows, "Most dirty rows; default: 0, the first one stops the run"),
     key("max_ratio", Kind::Ratio, "Largest share of dirty rows among the rows read"),
+    key("max_rows_of", Kind::Section(DIRTY_CLASSES), "Most dirty rows of each class"),
+];
+
+/// The keys are the words of the classes.
+const DIRTY_CLASSES: &[Key] = &[
+    key(
+        "parse",
+        Kind::Rows,
+        "Records that cannot be divided, texts that are no value of their type",
+    ),
+    key("encoding", Kind::Rows, "Texts that are not in their encoding"),
+    key("type", Kind::Rows, "Values that their column does not hold"),
+    key("constraint", Kind::Rows, "What constraints and triggers refuse, missing values"),
 ];
 
 const GUARANTEE: &[Key] =

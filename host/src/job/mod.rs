@@ -44,7 +44,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Guarantee, LoadMethod, Options, WriteMode};
+use transload_plugin_api::{DirtyClass, Guarantee, LoadMethod, Options, WriteMode};
 
 pub(crate) use connection::{
     ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
@@ -249,10 +249,13 @@ pub(crate) struct DirtyLimit {
     pub(crate) max_rows: Option<u64>,
     /// Largest share of dirty rows among the rows read, from 0 to 1.
     pub(crate) max_ratio: Option<f64>,
+    /// Most dirty rows of each class; a class without an entry has no limit of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) max_rows_of: BTreeMap<DirtyClass, u64>,
 }
 
 impl Default for DirtyLimit {
     fn default() -> Self {
-        Self { max_rows: Some(0), max_ratio: None }
+        Self { max_rows: Some(0), max_ratio: None, max_rows_of: BTreeMap::new() }
     }
 }

@@ -51,6 +51,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether it has no key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.0.is_empty()
+    }
+
     /// Whether the key exists, valid or not.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.get(key).is_some()

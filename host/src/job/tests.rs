@@ -596,7 +596,10 @@ fn a_full_job_means_what_it_says() {
         max_rows_per_second: Some(50_000),
     };
     assert_eq!(job.channel, channel);
-    assert_eq!(job.dirty, DirtyLimit { max_rows: Some(10), max_ratio: Some(0.5) });
+    assert_eq!(
+        job.dirty,
+        DirtyLimit { max_rows: Some(10), max_ratio: Some(0.5), ..DirtyLimit::default() }
+    );
     assert_eq!(job.require, Some(Guarantee::EffectivelyOnce));
     let json = serde_json::to_value(&job).unwrap();
     let travelled: Job = serde_json::from_value(json.clone()).unwrap();
@@ -648,8 +651,42 @@ fn t15_a_missing_dirty_limit_is_zero() {
         ("[dirty]\nmax_rows = \"unlimited\"", None, None),
         ("[dirty]\nmax_rows = \"unlimited\"\nmax_ratio = 0.0", None, Some(0.0)),
     ] {
-        assert_eq!(with_writer(lines).job().dirty, DirtyLimit { max_rows, max_ratio }, "{lines}");
+        let limit = DirtyLimit { max_rows, max_ratio, ..DirtyLimit::default() };
+        assert_eq!(with_writer(lines).job().dirty, limit, "{lines}");
     }
+}
+
+#[test]
+fn classes_of_dirty_rows_have_limits_of_their_own() {
+    use DirtyClass::{Constraint, Encoding, Parse, Type};
+    for (lines, max_rows, classes) in [
+        (
+            "[dirty.max_rows_of]\nparse = 5",
+            None,
+            &[(Parse, 5), (Encoding, 0), (Type, 0), (Constraint, 0)][..],
+        ),
+        ("[dirty]\nmax_rows = 9\nmax_rows_of = { constraint = 0 }", Some(9), &[(Constraint, 0)]),
+        ("[dirty]\nmax_ratio = 0.1\nmax_rows_of = { type = \"unlimited\" }", None, &[]),
+        (
+            "[dirty.max_rows_of]\ntype = \"unlimited\"",
+            None,
+            &[(Parse, 0), (Encoding, 0), (Constraint, 0)],
+        ),
+        ("[dirty.max_rows_of]", Some(0), &[]),
+    ] {
+        let dirty = with_writer(lines).job().dirty;
+        let limits: Vec<_> = dirty.max_rows_of.into_iter().collect();
+        assert_eq!((dirty.max_rows, &limits[..]), (max_rows, classes), "{lines}");
+    }
+    let keys = keys::TOP.iter().find(|key| key.name == "dirty").map(|key| key.kind);
+    let Some(keys::Kind::Section(keys)) = keys else { panic!("[dirty] is a section") };
+    let classes = keys.iter().find(|key| key.name == "max_rows_of").map(|key| key.kind);
+    let Some(keys::Kind::Section(classes)) = classes else { panic!("a section") };
+    let words = DirtyClass::ALL.map(DirtyClass::word);
+    assert_eq!(keys::names(classes).collect::<Vec<_>>(), words);
+    let refusal = with_writer("[dirty.max_rows_of]\nconstrain = 0").refusal();
+    let place = "job.toml:9:1: unknown key `constrain` in [dirty.max_rows_of]\n";
+    assert_eq!(refusal, format!("{place}  hint: did you mean `constraint`?"));
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The count of dirty rows of all tasks together, and the job's limits on it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    ops::{AddAssign, Index, IndexMut, SubAssign},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::code;
+use transload_plugin_api::{DirtyClass, code};
 
 use super::{cause::Causes, line::DirtyLine};
 use crate::{Error, Exit, Result, job::DirtyLimit, plan::Plan, stores::Stores};
@@ -18,31 +21,111 @@ const RATIO_SAMPLE: u64 = 1000;
 pub(in crate::engine) struct DirtyCount {
     limit: DirtyLimit,
     state: Mutex<State>,
-    /// Dirty rows that reading and conversion have found; their batches may wait in the rings.
-    found: AtomicU64,
+    /// Dirty rows that reading and conversion have found, by class; their batches may wait in the
+    /// rings.
+    found: [AtomicU64; CLASSES],
+}
+
+const CLASSES: usize = DirtyClass::ALL.len();
+
+/// Dirty rows by class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::engine) struct ClassCounts([u64; CLASSES]);
+
+impl ClassCounts {
+    fn of(rows: &[Arc<DirtyLine>]) -> Self {
+        let mut counts = Self::default();
+        rows.iter().for_each(|row| counts[row.class()] += 1);
+        counts
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl Index<DirtyClass> for ClassCounts {
+    type Output = u64;
+
+    fn index(&self, class: DirtyClass) -> &u64 {
+        &self.0[class as usize]
+    }
+}
+
+impl IndexMut<DirtyClass> for ClassCounts {
+    fn index_mut(&mut self, class: DirtyClass) -> &mut u64 {
+        &mut self.0[class as usize]
+    }
+}
+
+impl AddAssign for ClassCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
+}
+
+impl SubAssign for ClassCounts {
+    fn sub_assign(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, less)| *count -= less);
+    }
 }
 
 /// Rows of all chunks that are committed or being written.
 #[derive(Default)]
 struct State {
-    dirty: u64,
+    dirty: ClassCounts,
     read: u64,
-    /// The first dirty row in words.
-    first: String,
+    /// The first dirty row of each class in words.
+    first: [Option<String>; CLASSES],
+    /// The class of the first one.
+    first_class: Option<DirtyClass>,
     causes: Causes,
+}
+
+impl State {
+    fn keep_first(&mut self, dirty: &[Arc<DirtyLine>]) {
+        for row in dirty {
+            let class = row.class();
+            self.first_class.get_or_insert(class);
+            self.first[class as usize].get_or_insert_with(|| row.message.clone());
+        }
+    }
+
+    /// The first row of a class, or of all.
+    fn first_of(&self, class: Option<DirtyClass>) -> Option<&String> {
+        self.first[class.or(self.first_class)? as usize].as_ref()
+    }
 }
 
 impl DirtyCount {
     pub(in crate::engine) fn new(limit: DirtyLimit) -> Self {
-        Self { limit, state: Mutex::default(), found: AtomicU64::new(0) }
+        Self { limit, state: Mutex::default(), found: Default::default() }
     }
 
     /// Counts dirty rows of a batch that goes to the writing side. Returns whether it is the last one
     /// that is worth reading: the job fails when its rows are admitted.
-    pub(in crate::engine) fn found_too_many(&self, dirty: usize) -> bool {
-        // Relaxed: a count, which publishes nothing.
-        let found = self.found.fetch_add(dirty as u64, Relaxed) + dirty as u64;
-        self.limit.max_rows.is_some_and(|most| found > most)
+    pub(in crate::engine) fn found_too_many(&self, dirty: &[Arc<DirtyLine>]) -> bool {
+        if dirty.is_empty() {
+            return false;
+        }
+        let (batch, mut found) = (ClassCounts::of(dirty), ClassCounts::default());
+        for class in DirtyClass::ALL {
+            // Relaxed: a count, which publishes nothing.
+            let before = self.found[class as usize].fetch_add(batch[class], Relaxed);
+            found[class] = before + batch[class];
+        }
+        self.too_many_rows(&found).is_some()
+    }
+
+    /// Counts what earlier attempts of a task have committed: rows read, and dirty rows by class.
+    #[allow(dead_code)] // for checkpoints
+    pub(in crate::engine) fn resume(&self, read: u64, dirty: ClassCounts) {
+        let mut state = self.state.lock();
+        state.read += read;
+        state.dirty += dirty;
+        for class in DirtyClass::ALL {
+            self.found[class as usize].fetch_add(dirty[class], Relaxed);
+        }
     }
 
     /// Counts rows of a chunk that is not committed yet, of which these are dirty.
@@ -51,13 +134,12 @@ impl DirtyCount {
     /// If the limit is exceeded; the message describes the first dirty row of the job.
     pub(in crate::engine) fn admit(&self, dirty: &[Arc<DirtyLine>], read: u64) -> Result<()> {
         let mut state = self.state.lock();
-        if let Some(first) = dirty.first().filter(|_| state.first.is_empty()) {
-            state.first = format!("; the first one: {}", first.message);
-        }
+        state.keep_first(dirty);
         state.causes.add(dirty);
-        state.dirty += dirty.len() as u64;
+        state.dirty += ClassCounts::of(dirty);
         state.read += read;
-        if dirty.is_empty() && (self.limit.max_ratio.is_none() || state.dirty == 0) {
+        let is_clean = state.dirty == ClassCounts::default();
+        if dirty.is_empty() && (self.limit.max_ratio.is_none() || is_clean) {
             return Ok(());
         }
         let sampled = state.read >= RATIO_SAMPLE;
@@ -75,7 +157,7 @@ impl DirtyCount {
     pub(in crate::engine) fn release(&self, dirty: &[Arc<DirtyLine>], read: u64) {
         let mut state = self.state.lock();
         state.causes.remove(dirty);
-        state.dirty -= dirty.len() as u64;
+        state.dirty -= ClassCounts::of(dirty);
         state.read -= read;
     }
 
@@ -91,33 +173,59 @@ impl DirtyCount {
 
     /// Dirty rows met so far.
     pub(in crate::engine) fn met(&self) -> u64 {
-        self.state.lock().dirty
+        self.state.lock().dirty.total()
     }
 
-    /// The limit that is exceeded, as the job writes it.
-    fn exceeded(&self, state: &State, judge_ratio: bool) -> Option<String> {
-        if let Some(most) = self.limit.max_rows.filter(|most| state.dirty > *most) {
-            return Some(format!("dirty.max_rows = {most}"));
+    /// The limit that is exceeded.
+    fn exceeded(&self, state: &State, judge_ratio: bool) -> Option<Exceeded> {
+        if let Some(exceeded) = self.too_many_rows(&state.dirty) {
+            return Some(exceeded);
         }
         let most = self.limit.max_ratio.filter(|_| judge_ratio)?;
-        let ratio = state.dirty as f64 / state.read.max(1) as f64;
-        (ratio > most).then(|| format!("dirty.max_ratio = {most}"))
+        let ratio = state.dirty.total() as f64 / state.read.max(1) as f64;
+        (ratio > most).then(|| Exceeded { class: None, key: format!("dirty.max_ratio = {most}") })
+    }
+
+    /// The limit on rows that is exceeded by these counts.
+    fn too_many_rows(&self, dirty: &ClassCounts) -> Option<Exceeded> {
+        if let Some(most) = self.limit.max_rows.filter(|most| dirty.total() > *most) {
+            return Some(Exceeded { class: None, key: format!("dirty.max_rows = {most}") });
+        }
+        let of_class = self.limit.max_rows_of.iter();
+        let (class, most) = of_class.into_iter().find(|(class, most)| dirty[**class] > **most)?;
+        let key = format!("dirty.max_rows_of.{} = {most}", class.word());
+        Some(Exceeded { class: Some(*class), key })
     }
 }
 
-fn limit_error(state: &State, limit: &str) -> Error {
-    let State { dirty, read, first, .. } = state;
-    let message = format!("{dirty} of {read} rows are dirty, more than {limit} allows{first}");
+/// A limit that is exceeded.
+struct Exceeded {
+    /// The class that it is about; all if none.
+    class: Option<DirtyClass>,
+    /// It, as the job writes it.
+    key: String,
+}
+
+fn limit_error(state: &State, Exceeded { class, key }: &Exceeded) -> Error {
+    let State { dirty, read, .. } = state;
+    let first = state.first_of(*class).map(|first| format!("; the first one: {first}"));
+    let first = first.unwrap_or_default();
+    let (count, of_class) = match class {
+        None => (dirty.total(), String::new()),
+        Some(class) => (dirty[*class], format!(" (class `{}`)", class.word())),
+    };
+    let message =
+        format!("{count} of {read} rows are dirty{of_class}, more than {key} allows{first}");
     Error::new(Exit::DirtyLimit, message).code(code::DIRTY_LIMIT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::dirty::line::tests::dirty_lines;
+    use crate::engine::dirty::line::tests::{dirty_lines, lines_of};
 
     fn count(max_rows: Option<u64>, max_ratio: Option<f64>) -> DirtyCount {
-        DirtyCount::new(DirtyLimit { max_rows, max_ratio })
+        DirtyCount::new(DirtyLimit { max_rows, max_ratio, ..DirtyLimit::default() })
     }
 
     #[test]
@@ -151,6 +259,51 @@ mod tests {
     fn both_limits_hold() {
         assert!(count(Some(1), Some(0.5)).admit(&dirty_lines(2), 10_000).is_err());
         assert!(count(Some(5000), Some(0.1)).admit(&dirty_lines(2000), 10_000).is_err());
+    }
+
+    /// The message names the class and its own count; the first row shown is of that class.
+    #[test]
+    fn each_class_has_its_limit() {
+        let limit = DirtyLimit {
+            max_rows: Some(10),
+            max_ratio: None,
+            max_rows_of: [(DirtyClass::Constraint, 1), (DirtyClass::Parse, 3)].into(),
+        };
+        let limited = DirtyCount::new(limit.clone());
+        limited.admit(&lines_of("unique", 1), 10).unwrap();
+        limited.admit(&lines_of("parse", 3), 10).unwrap();
+        limited.admit(&lines_of("range", 5), 10).unwrap();
+        let error = limited.admit(&lines_of("check", 1), 1).unwrap_err();
+        let words = "2 of 31 rows are dirty (class `constraint`), more than \
+                     dirty.max_rows_of.constraint = 1 allows; the first one: a `unique`";
+        assert!(error.to_string().contains(words), "{error}");
+        limited.release(&lines_of("check", 1), 1);
+        // The limit over all classes holds beside them.
+        let error = limited.admit(&lines_of("range", 2), 2).unwrap_err();
+        assert!(error.to_string().contains("11 of 32 rows are dirty, more than"), "{error}");
+        // Reading stops by the same limits.
+        let limited = DirtyCount::new(limit);
+        assert!(!limited.found_too_many(&lines_of("parse", 3)));
+        assert!(!limited.found_too_many(&lines_of("range", 3)));
+        assert!(limited.found_too_many(&lines_of("ragged", 1)));
+    }
+
+    #[test]
+    fn what_earlier_attempts_have_committed_counts() {
+        let limit = DirtyLimit {
+            max_rows: Some(5),
+            max_ratio: None,
+            max_rows_of: [(DirtyClass::Parse, 2)].into(),
+        };
+        let limited = DirtyCount::new(limit);
+        limited
+            .resume(100, ClassCounts::of(&[lines_of("parse", 2), lines_of("range", 2)].concat()));
+        assert_eq!(limited.met(), 4);
+        limited.admit(&lines_of("range", 1), 10).unwrap();
+        assert!(limited.admit(&lines_of("range", 1), 10).is_err());
+        limited.release(&lines_of("range", 1), 10);
+        let error = limited.admit(&lines_of("parse", 1), 1).unwrap_err().to_string();
+        assert!(error.contains("6 of 111 rows"), "{error}");
     }
 
     #[test]

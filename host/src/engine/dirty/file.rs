@@ -1,11 +1,18 @@
 //! One task's dirty rows as JSON lines. A chunk's rows are on disk before the chunk is committed,
 //! and those of a chunk that is written again take the place of the earlier ones.
 
-use std::{fs::File, io::Write, path::PathBuf, sync::Arc};
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    path::PathBuf,
+    sync::Arc,
+};
 
-use transload_plugin_api::{Error as PluginError, code};
+use serde::Deserialize;
+use transload_plugin_api::{DirtyClass, Error as PluginError, code};
 
-use super::line::DirtyLine;
+use super::{count::ClassCounts, line::DirtyLine};
 use crate::{
     Error, Result,
     journal::{RunFolder, private},
@@ -55,13 +62,60 @@ impl DirtyFile {
         self.kept += std::mem::take(&mut self.open);
     }
 
-    /// Bytes of committed chunks.
-    pub(in crate::engine) fn kept(&self) -> u64 {
-        self.kept
+    /// The length of the part that belongs to committed chunks, and that a checkpoint records: in
+    /// bytes, with the open chunk if `commit_chunk` is about to be called.
+    pub(in crate::engine) fn committed_length(&self) -> u64 {
+        self.kept + self.open
+    }
+
+    /// Continues the file of an earlier attempt at the task: cuts it behind the rows of committed
+    /// chunks. Returns how many these are, by class.
+    ///
+    /// # Errors
+    /// If the file is shorter, or holds something else.
+    #[allow(dead_code)] // for checkpoints
+    pub(in crate::engine) fn resume_at(&mut self, length: u64) -> Result<ClassCounts> {
+        let resumed = self.cut(length).and_then(|()| self.count(length));
+        resumed.map_err(|error| {
+            let place = self.path.display().to_string();
+            let message = format!("cannot continue the file of dirty rows: {error}");
+            Error::from(PluginError::data(message).at(place)).code(code::DIRTY_FILE)
+        })
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        if length == 0 && !self.path.exists() {
+            return Ok(());
+        }
+        let file = private().create(true).append(true).open(&self.path)?;
+        let found = file.metadata()?.len();
+        if found < length {
+            let message = format!("it has {found} bytes, {length} bytes are committed");
+            return Err(io::Error::other(message));
+        }
+        file.set_len(length)?;
+        file.sync_data()?;
+        (self.file, self.kept, self.open) = (Some(file), length, 0);
+        Ok(())
+    }
+
+    /// The rows of the file, which ends at a line end.
+    fn count(&self, length: u64) -> io::Result<ClassCounts> {
+        let mut counts = ClassCounts::default();
+        if length == 0 {
+            return Ok(counts);
+        }
+        let mut lines = BufReader::new(File::open(&self.path)?);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line)? > 0 {
+            counts[class_of(&line)?] += 1;
+            line.clear();
+        }
+        Ok(counts)
     }
 
     /// Replaces what follows the committed chunks by these lines, and syncs them to the disk.
-    fn replace(&mut self, lines: &[u8]) -> std::io::Result<()> {
+    fn replace(&mut self, lines: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
@@ -76,16 +130,36 @@ impl DirtyFile {
         file.sync_data()
     }
 
-    fn failed(&self, error: &std::io::Error) -> Error {
+    fn failed(&self, error: &io::Error) -> Error {
         let message = format!("cannot write dirty rows: {error}");
         let error = PluginError::space(message);
         Error::from(error.at(self.path.display().to_string())).code(code::DIRTY_FILE)
     }
 }
 
+/// The class of a row by its line.
+fn class_of(line: &[u8]) -> io::Result<DirtyClass> {
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        #[serde(borrow)]
+        errors: Vec<RowCode<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct RowCode<'a> {
+        #[serde(borrow)]
+        code: Cow<'a, str>,
+    }
+    if line.last() != Some(&b'\n') {
+        return Err(io::Error::other("it does not end with a line end"));
+    }
+    let line: Line<'_> = serde_json::from_slice(line)?;
+    Ok(DirtyClass::of(line.errors.first().map_or("", |error| &error.code)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::dirty::line::tests::lines_of;
 
     #[test]
     fn a_replayed_chunk_is_in_the_file_once() {
@@ -109,5 +183,38 @@ mod tests {
         file.keep();
         file.write(&[row("e")]).unwrap();
         assert_eq!(lines(), ["b", "c", "e"]);
+    }
+
+    /// What a killed attempt had written behind its last commit goes, what is committed stays.
+    #[test]
+    fn a_file_is_cut_where_an_earlier_attempt_had_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dirty");
+        let new = || DirtyFile { path: path.clone(), file: None, kept: 0, open: 0 };
+        assert_eq!(new().resume_at(0).unwrap(), ClassCounts::default());
+        assert!(!path.exists());
+        let rows = [lines_of("parse", 2), lines_of("unique", 1)].concat();
+        let mut first = new();
+        first.write(&rows).unwrap();
+        let committed = first.committed_length();
+        assert_eq!(committed, std::fs::metadata(&path).unwrap().len());
+        first.keep();
+        first.write(&lines_of("range", 3)).unwrap();
+        assert!(first.committed_length() > committed);
+        drop(first);
+
+        let mut second = new();
+        let counts = second.resume_at(committed).unwrap();
+        let classes = [DirtyClass::Parse, DirtyClass::Constraint, DirtyClass::Type];
+        assert_eq!(classes.map(|class| counts[class]), [2, 1, 0]);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), committed);
+        second.write(&lines_of("check", 1)).unwrap();
+        second.keep();
+        let all = new().resume_at(second.committed_length()).unwrap();
+        assert_eq!(classes.map(|class| all[class]), [2, 2, 0]);
+
+        let lost = new().resume_at(committed + 10_000).unwrap_err();
+        assert!(lost.to_string().contains("bytes are committed"), "{lost}");
+        assert!(new().resume_at(committed - 1).is_err());
     }
 }

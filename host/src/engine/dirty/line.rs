@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use arrow_array::RecordBatch;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use transload_plugin_api::{Column, DirtyRow, Origin, RowError, RowText, Split};
+use transload_plugin_api::{Column, DirtyClass, DirtyRow, Origin, RowError, RowText, Split};
 use transload_values::JsonRow;
 
 use super::kept::Kept;
@@ -43,6 +43,11 @@ impl DirtyLine {
     /// How much memory it takes, about.
     pub(in crate::engine) fn bytes(&self) -> usize {
         self.json.len() + self.message.len()
+    }
+
+    /// The class of its first error.
+    pub(super) fn class(&self) -> DirtyClass {
+        DirtyClass::of(self.errors.first().map_or("", |(_, code)| code))
     }
 }
 
@@ -84,6 +89,9 @@ struct Line<'a> {
     row: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<RowText>,
+    /// The columns of the text's cells, if their order is not that of the plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<String>,
     /// A part of the row is missing.
     #[serde(skip_serializing_if = "is_false")]
     cut: bool,
@@ -228,6 +236,7 @@ impl<'a> DirtyLines<'a> {
             errors: errors.collect(),
             key: key_json.as_deref(),
             row: values.as_deref().and_then(|values| serde_json::from_str(values).ok()),
+            columns: if text.is_some() { row.columns } else { Vec::new() },
             text,
             cut,
             redacted,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use transload_plugin_api::{Error, OptionKind, OptionSpec, Result};
 use transload_values::{ColumnForm, Forms, Pattern, Separators};
 
@@ -20,6 +21,23 @@ pub(crate) struct FormOptions {
 }
 
 impl FormOptions {
+    /// What the job says, by option.
+    pub(crate) fn said(&self) -> Map<String, Value> {
+        let text = |name: &str, text: &Option<String>| {
+            text.as_ref().map(|text| (name.to_owned(), Value::from(text.as_str())))
+        };
+        let texts = [
+            text("date_format", &self.date_format),
+            text("time_format", &self.time_format),
+            text("timestamp_format", &self.timestamp_format),
+            text("thousands", &self.thousands),
+        ];
+        let comma = self.decimal_comma.then(|| ("decimal_comma".to_owned(), true.into()));
+        let of_columns = (!self.column_formats.is_empty())
+            .then(|| ("column_formats".to_owned(), serde_json::json!(self.column_formats)));
+        texts.into_iter().chain([comma, of_columns]).flatten().collect()
+    }
+
     /// The forms of all columns.
     ///
     /// # Errors

@@ -143,6 +143,23 @@ impl ReadOptions {
         }
     }
 
+    /// The options that say how values are written, where that is not the usual form.
+    pub fn texts(&self) -> Map<String, Value> {
+        let (words, mut texts) = (CellWords::default(), self.form_options.said());
+        for (name, given, usual) in [
+            ("true_words", &self.true_words, &words.yes),
+            ("false_words", &self.false_words, &words.no),
+        ] {
+            if given != usual {
+                texts.insert(name.to_owned(), serde_json::json!(given));
+            }
+        }
+        if self.binary != words.binary {
+            texts.insert("binary".to_owned(), "base64".into());
+        }
+        texts
+    }
+
     /// Whether the text is exactly the decompressed bytes, unless a byte order mark says another
     /// encoding.
     pub fn is_utf8(&self) -> bool {

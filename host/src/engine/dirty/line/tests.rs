@@ -19,6 +19,16 @@ pub(in crate::engine::dirty) fn dirty_lines(count: usize) -> Vec<Arc<DirtyLine>>
     (0..count).map(|_| line()).collect()
 }
 
+/// Dirty rows with an error of this code.
+pub(in crate::engine::dirty) fn lines_of(code: &str, count: usize) -> Vec<Arc<DirtyLine>> {
+    let line = || {
+        let json = format!("{}\n", json!({"errors": [{"column": "id", "code": code}]}));
+        let (message, errors) = (format!("a `{code}`"), vec![("id".to_owned(), code.to_owned())]);
+        Arc::new(DirtyLine { json, message, errors, misread: None, number: None })
+    };
+    (0..count).map(|_| line()).collect()
+}
+
 fn mapping(source: &str, target: &str, logical: LogicalType) -> Mapping {
     let column = |name: &str| Column::new(name, logical.clone(), false);
     Mapping {

@@ -7,7 +7,7 @@ use transload_formats::{
     CsvDialect, Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, guess,
     produced,
 };
-use transload_plugin_api::{Column, Error, Result, SourceFiles, SourceSchema, code};
+use transload_plugin_api::{Column, Error, RecordForm, Result, SourceFiles, SourceSchema, code};
 use transload_values::CellWords;
 
 use super::{
@@ -46,7 +46,7 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     };
     // A file without a single row or header has whichever columns its target has.
     let open = source.shape().is_some() || columns.is_empty();
-    let names = columns.iter().map(|column| column.name.clone()).chain(unread).collect();
+    let names: Vec<_> = columns.iter().map(|column| column.name.clone()).chain(unread).collect();
     let mut of_folders = Vec::new();
     for folder in partition_columns(listing) {
         if let Some(index) = columns.iter().position(|column| column.name == folder.name) {
@@ -75,9 +75,29 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     notes.extend(dialect.1);
     notes.extend(of_folders);
     notes.extend(listing.notes.iter().cloned());
-    let files = Some(SourceFiles::new(files.iter().map(|file| file.name.as_str())));
+    let records = record_form(source, &names, listing, &dialect.0);
+    let files = SourceFiles::new(files.iter().map(|file| file.name.as_str()));
+    let files = Some(SourceFiles { records, ..files });
     let schema = SourceSchema { columns, notes, warnings, open, files, ..SourceSchema::default() };
     Ok(Columns { schema, names, dialect: dialect.0 })
+}
+
+/// How the records of text files are written.
+fn record_form(
+    source: &Source,
+    names: &[String],
+    listing: &Listing,
+    dialect: &CsvDialect,
+) -> Option<RecordForm> {
+    let (word, dialect) = match source.format {
+        Format::Csv => ("csv", Some(dialect.records())),
+        Format::Json => ("json", None),
+        Format::Jsonl => ("jsonl", None),
+        Format::Parquet => return None,
+    };
+    let (columns, folders) = (names.to_vec(), listing.partitions.clone());
+    let (format, texts) = (word.to_owned(), source.job.options.texts());
+    Some(RecordForm { format, columns, folders, dialect, texts })
 }
 
 /// What the files show of their columns.

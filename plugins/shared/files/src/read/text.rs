@@ -44,6 +44,8 @@ pub(crate) struct TextRows {
     records: Option<Records>,
     left_out: Arc<Mutex<BTreeMap<String, u64>>>,
     counted: bool,
+    /// CSV: the file's columns, if their order is not that of the plan.
+    own_order: Vec<String>,
 }
 
 impl TextRows {
@@ -61,13 +63,20 @@ impl TextRows {
     ) -> Result<Self> {
         let position = resume.unwrap_or(PiecePosition { offset: piece.from, line: piece.line });
         let mut input = open(source, piece, position.offset)?;
+        let mut own_order = Vec::new();
         let records = match source.shape() {
-            None => csv_records(source, piece, &mut input, position, columns, names)?,
+            None => {
+                let read = csv_records(source, piece, &mut input, position, columns, names)?;
+                read.map(|(records, order)| {
+                    own_order.extend(order.into_iter().flatten());
+                    records
+                })
+            }
             Some(shape) => Some(json_records(source, shape, position, columns, names)?),
         };
         let left_out = Arc::clone(&source.job.left_out);
         let counted = position.line > 0 && (piece.line > 0 || resume.is_none());
-        Ok(Self { input, records, left_out, counted })
+        Ok(Self { input, records, left_out, counted, own_order })
     }
 
     /// Whether lines are counted from the file's start, and not from the piece's.
@@ -86,6 +95,7 @@ fn open(source: &Source, piece: &Piece, offset: u64) -> Result<Input> {
     Input::open_at(store, file, options, piece.is_cut(), offset, until)
 }
 
+/// The records of a file, and its columns if their order is not the planned one.
 fn csv_records(
     source: &Source,
     piece: &Piece,
@@ -93,7 +103,7 @@ fn csv_records(
     mut position: PiecePosition,
     columns: &[Column],
     planned: &[String],
-) -> Result<Option<Records>> {
+) -> Result<Option<(Records, Option<Vec<String>>)>> {
     let (names, dialect) = if position.offset == 0 {
         let head = source.read_head(input)?;
         position = PiecePosition { offset: head.bytes, line: head.line };
@@ -111,7 +121,8 @@ fn csv_records(
     schema::compare(planned, "the plan", &names, &piece.file)?;
     let words = source.job.options.words();
     let decoder = CsvDecoder::new(&dialect, &names, columns, &words)?;
-    Ok(Some(Records::Csv(Box::new(decoder.at(position.offset, position.line)))))
+    let records = Records::Csv(Box::new(decoder.at(position.offset, position.line)));
+    Ok(Some((records, (names != planned).then_some(names))))
 }
 
 fn json_records(
@@ -146,13 +157,16 @@ impl PieceRows for TextRows {
             }
             input.fill()?;
         }
-        let Some(decoded) = decoder.flush()? else {
+        let Some(mut decoded) = decoder.flush()? else {
             let left = input.window().len();
             if left == 0 {
                 return Ok(None);
             }
             return Err(Error::defect(format!("{left} bytes were not decoded")));
         };
+        if !self.own_order.is_empty() {
+            decoded.dirty.iter_mut().for_each(|row| row.columns.clone_from(&self.own_order));
+        }
         Ok(Some(PieceBatch {
             batch: decoded.batch,
             dirty: decoded.dirty,

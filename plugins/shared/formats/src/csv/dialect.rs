@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Error, ErrorKind, Result};
+use transload_plugin_api::{Error, ErrorKind, RecordDialect, Result};
 
 use crate::MAX_RECORD;
 
@@ -120,6 +120,18 @@ impl CsvDialect {
         }
         let of_columns = self.column_null.values().map(String::as_str);
         self.nulls().chain(of_columns).try_for_each(|null| self.check_null(null))
+    }
+
+    /// The part that divides a file into records and cells.
+    pub fn records(&self) -> RecordDialect {
+        let nulls = self.nulls().chain(self.column_null.values().map(String::as_str));
+        RecordDialect {
+            delimiter: char::from(self.delimiter),
+            quote: self.quote.map(char::from),
+            escape: self.escape.map(char::from),
+            header: self.header,
+            nulls: nulls.map(str::to_owned).collect(),
+        }
     }
 
     /// The contents of unquoted cells of a column that mean NULL, beside `null`.
