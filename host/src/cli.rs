@@ -17,6 +17,7 @@ Examples:
   transload plan orders.toml          show what a run would do
   transload run orders.toml           run the job
   transload run orders.toml -q        in cron: print errors only
+  transload resume orders             continue its last run
   transload connection test shop      test a connection
   transload explain PLAN-KEY          explain the code of an error
 
@@ -124,6 +125,25 @@ Examples:
   transload run orders.toml -q
   transload run orders.toml --output json --progress none > report.json")]
     Run(RunArgs),
+    /// Continue a run that failed, was stopped or was killed
+    #[command(after_help = "\
+Examples:
+  transload resume 20261129t201500-1a2b3c4d
+  transload resume orders                     the last run of job `orders`
+  transload resume orders.toml -q")]
+    Resume(ResumeArgs),
+    /// Give a run up and remove what it has staged
+    #[command(after_help = "\
+Examples:
+  transload abort 20261129t201500-1a2b3c4d")]
+    Abort(AbortArgs),
+    /// List runs, the newest last
+    #[command(after_help = "\
+Examples:
+  transload history
+  transload history orders --last 20
+  transload history orders --output json")]
+    History(HistoryArgs),
     /// Change the rate limits of a run in progress
     #[command(after_help = "\
 Examples:
@@ -147,6 +167,12 @@ Examples:
     /// List or test connections
     #[command(subcommand)]
     Connection(ConnectionCommand),
+    /// Print the statements that create the tables for commit tokens
+    #[command(after_help = "\
+Examples:
+  transload meta-ddl warehouse > tokens.sql
+  transload meta-ddl warehouse --env prod --schema etl")]
+    MetaDdl(MetaDdlArgs),
     /// List, describe or check plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -222,6 +248,81 @@ pub(crate) struct RunArgs {
     /// [default: ~/.local/state/transload]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+}
+
+/// What may be different when a run continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AcceptedChange {
+    /// Another version of a plugin, which reads the positions of the first one.
+    Plugin,
+    /// Another address of the same data, or another login.
+    Connection,
+}
+
+/// The flags of `resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// Name of the run; or name or file of a job, for its last run
+    #[arg(value_name = "RUN|JOB")]
+    pub(crate) run: String,
+    /// Continue although this has changed since the run began; may be given more than once
+    #[arg(long, value_enum, value_name = "plugin|connection", hide_possible_values = true)]
+    pub(crate) accept_changes: Vec<AcceptedChange>,
+    /// Continue although rows that are in the target may be written a second time
+    #[arg(long)]
+    pub(crate) allow_duplicates: bool,
+    /// How progress is shown on stderr; `auto`: a bar on a terminal, otherwise plain lines
+    #[arg(long, value_enum, value_name = "auto|bar|plain|json|none", default_value = "auto")]
+    #[arg(hide_possible_values = true)]
+    pub(crate) progress: ProgressMode,
+    /// Folder of runs [env: TRANSLOAD_STATE] [default: ~/.local/state/transload]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// The flags of `abort`.
+#[derive(Debug, Args)]
+pub(crate) struct AbortArgs {
+    /// Name of the run; or name or file of a job, for its last run
+    #[arg(value_name = "RUN|JOB")]
+    pub(crate) run: String,
+    /// Remove what is staged although it is unknown whether a commit took effect
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Folder of runs [env: TRANSLOAD_STATE] [default: ~/.local/state/transload]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// The flags of `history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Name or file of a job [default: all jobs]
+    #[arg(value_name = "JOB")]
+    pub(crate) job: Option<String>,
+    /// Only so many runs, the newest ones
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) last: Option<u32>,
+    /// Folder of runs [env: TRANSLOAD_STATE] [default: ~/.local/state/transload]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// The flags of `meta-ddl`.
+#[derive(Debug, Args)]
+pub(crate) struct MetaDdlArgs {
+    /// Name of the connection
+    #[arg(value_name = "CONNECTION")]
+    pub(crate) connection: String,
+    /// Environment, if the connection has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// Schema (MySQL: database) of the tables, as `schema` in `[guarantee]` [default: the target's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) schema: Option<String>,
+    /// What the tables' names begin with, as `prefix` in `[guarantee]`
+    #[arg(long, value_name = "TEXT", default_value = "transload_")]
+    pub(crate) prefix: String,
 }
 
 /// The flags of `throttle`.

@@ -162,6 +162,18 @@ codes! {
     PLUGIN_START = "PLUGIN-START";
     /// No plugin has this name.
     PLUGIN_UNKNOWN = "PLUGIN-UNKNOWN";
+    /// A run that was given up is not continued.
+    RESUME_ABORTED = "RESUME-ABORTED";
+    /// A run that keeps no commit tokens may write rows a second time if it is continued.
+    RESUME_DUPLICATES = "RESUME-DUPLICATES";
+    /// The job, or a connection, has changed since the run began.
+    RESUME_JOB = "RESUME-JOB";
+    /// A plugin has changed since the run began.
+    RESUME_PLUGIN = "RESUME-PLUGIN";
+    /// The source has changed since the run began.
+    RESUME_SOURCE = "RESUME-SOURCE";
+    /// The target has changed since the run began.
+    RESUME_TARGET = "RESUME-TARGET";
     /// Another run holds the target, or another process works on the run.
     RUN_ACTIVE = "RUN-ACTIVE";
     /// Every row is in the target, but a step behind the last row failed.

@@ -1,11 +1,12 @@
 //! `run`, `plan` and `check`: from a job file to a report, a plan or a list of problems.
 
 use std::{
+    path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use transload_plugin_api::{Descriptor, ErrorKind};
+use transload_plugin_api::{Descriptor, ErrorKind, Writer, code};
 
 use super::{Ended, Failure, Session};
 use crate::{
@@ -13,12 +14,12 @@ use crate::{
     catalog::{Catalog, Entry, Role},
     cli::{JobArgs, OutputFormat, PlanArgs, RunArgs},
     ending,
-    engine::{Engine, Observer},
+    engine::{Engine, Observer, Outcome, Reached},
     error::Errors,
     job::{ConnectionName, Job, JobRequest, learn_lost_paths, learn_secret_variables},
     journal::{self, Journal, RunFolder, new_run},
     plan::Plan,
-    report::{self, Activity, Display, ProgressMode, Report, Style},
+    report::{self, Activity, Display, ProgressMode, Report, Resumed, Style},
     stores::{Side, Stores},
 };
 
@@ -28,26 +29,40 @@ const TICK: Duration = Duration::from_millis(100);
 /// `run`: plans, runs and reports. The plan is in the run's folder before the first row moves, so that a
 /// run that is killed leaves it.
 pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
-    let progress = if session.quiet && args.progress == ProgressMode::Auto {
-        ProgressMode::None
-    } else {
-        args.progress
-    };
-    let is_shown = matches!(progress, ProgressMode::Auto | ProgressMode::Bar);
-    let (job, stores, plan) = prepare(session, &args.job, is_shown, true)?;
+    let progress = progress_mode(session, args.progress);
+    let (job, stores, plan) = prepare(session, &args.job, is_shown(progress), true)?;
     // Those of types and options are in the plan; these are of the installation.
     stores.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let plan = Arc::new(plan);
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
-    let folder =
-        Arc::new(RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?);
-    folder.keep("plan.json", &*plan)?;
-    let journal = Arc::new(Journal::create(&folder, &job, &plan)?);
+    refuse_second(&state, &plan)?;
+    let folder = RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?;
+    folder.keep("plan.json", &plan)?;
+    let journal = Journal::create(&folder, &job, &plan)?;
     tracing::info!("run {} begins, its folder is {}", plan.run, folder.path().display());
-    let engine = Engine::new(plan.clone(), stores, folder.clone(), journal, session.stop.clone());
-    report_early_end(session, &plan, &folder, engine.observer());
+    execute(session, Execution { job, stores, plan, folder, journal, resumed: None }, progress)
+}
+
+/// All that a run needs from its first task on.
+pub(super) struct Execution {
+    pub(super) job: Job,
+    pub(super) stores: Stores,
+    pub(super) plan: Plan,
+    pub(super) folder: RunFolder,
+    pub(super) journal: Journal,
+    /// Where it continues, if it was begun before.
+    pub(super) resumed: Option<Resumed>,
+}
+
+/// Runs the tasks, commits, and reports.
+pub(super) fn execute(session: &Session, run: Execution, progress: ProgressMode) -> Ended {
+    let Execution { job, stores, plan, folder, journal, resumed } = run;
+    let (plan, folder, journal) = (Arc::new(plan), Arc::new(folder), Arc::new(journal));
+    let engine =
+        Engine::new(plan.clone(), stores, folder.clone(), journal.clone(), session.stop.clone());
+    let reported = Reported { plan, folder, journal, resumed };
+    report_early_end(session, reported.clone(), engine.observer());
     let mut display = Display::new(progress, &job.name, session.stderr, session.redactor.clone());
-    display.begin(&report::start(&plan, &folder));
+    display.begin(&report::start(&reported.plan, &reported.folder));
     let running = engine.start()?;
     while !running.wait(TICK) {
         display.show(running.progress());
@@ -56,24 +71,74 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     let mut outcome = running.join()?;
     outcome.failure = outcome.failure.map(|error| job.places.locate(error));
     ending::claim();
-    let report = Report::new(&plan, outcome, &folder);
-    folder.keep("report.json", &report)?;
-    finish(session, &report)
+    finish(session, &reported.report(outcome)?)
+}
+
+/// # Errors
+/// If the last run of the job has not ended, and its commit tokens hold the target.
+fn refuse_second(state: &Path, plan: &Plan) -> Result<()> {
+    let Some(past) = journal::unfinished(state, &plan.job) else { return Ok(()) };
+    let first = &past.run.plan;
+    if first.target.name != plan.target.name {
+        return Ok(());
+    }
+    let message = format!(
+        "run {} of this job, begun at {}, is not complete, and holds `{}`",
+        first.run, past.run.started, first.target.name
+    );
+    let hint =
+        format!("continue it: transload resume {0}; or give it up: transload abort {0}", first.run);
+    let error = transload_plugin_api::Error::locked(message).with_code(code::RUN_ACTIVE);
+    Err(error.hint(hint).into())
+}
+
+/// The progress mode of a command: none if it is quiet and asks for none itself.
+pub(super) fn progress_mode(session: &Session, mode: ProgressMode) -> ProgressMode {
+    match mode {
+        ProgressMode::Auto if session.quiet => ProgressMode::None,
+        mode => mode,
+    }
+}
+
+/// Whether progress is shown to people.
+pub(super) fn is_shown(progress: ProgressMode) -> bool {
+    matches!(progress, ProgressMode::Auto | ProgressMode::Bar)
+}
+
+/// What a report is made of besides the outcome.
+#[derive(Clone)]
+struct Reported {
+    plan: Arc<Plan>,
+    folder: Arc<RunFolder>,
+    journal: Arc<Journal>,
+    resumed: Option<Resumed>,
+}
+
+impl Reported {
+    /// The report, which is kept in the run's folder.
+    fn report(&self, outcome: Outcome) -> Result<Report> {
+        let mut report = Report::new(&self.plan, outcome, &self.folder);
+        report.resumed.clone_from(&self.resumed);
+        self.folder.keep("report.json", &report)?;
+        Ok(report)
+    }
 }
 
 /// From now on, an end that comes early leaves a report, too.
-fn report_early_end(session: &Session, plan: &Arc<Plan>, folder: &Arc<RunFolder>, run: Observer) {
-    let (session, plan, folder) = (session.clone(), plan.clone(), folder.clone());
+fn report_early_end(session: &Session, reported: Reported, run: Observer) {
+    let session = session.clone();
     ending::report_by(move |error| {
         let Some(outcome) = run.outcome(error.clone()) else {
             session.print_failure(Failure::Error(error));
             return;
         };
-        let report = Report::new(&plan, outcome, &folder);
-        if let Err(failed) = folder.keep("report.json", &report) {
+        let is_unknown = outcome.reached == Reached::Unknown;
+        let noted = reported.journal.failed(&error, false, is_unknown);
+        let finished = reported.report(outcome).map_err(Failure::Error);
+        if let Err(failed) = noted {
             session.say_text(&format!("error: {failed}"));
         }
-        if let Err(failure) = finish(&session, &report) {
+        if let Err(failure) = finished.and_then(|report| finish(&session, &report)) {
             session.print_failure(failure);
         }
     });
@@ -152,7 +217,7 @@ pub(super) fn check(session: &Session, args: &JobArgs) -> Ended {
 }
 
 /// Reads the job and checks it against its plugins' descriptors. Opens no store.
-fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
+pub(super) fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
     let request = JobRequest {
         env: args.env.clone(),
         params: args.params.clone(),
@@ -182,7 +247,7 @@ fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
 }
 
 /// Loads both plugins and creates the reader and the writer.
-fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores, Errors> {
+pub(super) fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores, Errors> {
     let plugin = |name: &str, role| catalog.plugin(name, role).map_err(Error::unusable_plugin);
     let reader = plugin(&job.reader.plugin, Role::Reader)?;
     let writer = plugin(&job.writer.plugin, Role::Writer)?;
@@ -210,6 +275,18 @@ fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores, Error
         writer_descriptor: writer.descriptor(),
         warnings,
     })
+}
+
+/// Loads the writer's plugin and creates the writer alone.
+pub(super) fn open_writer(
+    session: &Session,
+    catalog: &Catalog,
+    job: &Job,
+) -> Result<Box<dyn Writer>> {
+    let plugin = catalog.plugin(&job.writer.plugin, Role::Writer);
+    let plugin = plugin.map_err(Error::unusable_plugin)?;
+    let made = plugin.writer(job.writer.options.clone(), session.host(&job.writer.secrets));
+    made.map_err(|error| job.places.locate(error.into()))
 }
 
 fn entry<'a>(catalog: &'a Catalog, name: &str, role: Role) -> Result<&'a Entry> {

@@ -1,10 +1,14 @@
 //! Each command as a few steps through the host. Results and failures are printed here.
 
+mod abort;
 mod about;
 mod connection;
 mod explain;
+mod history;
 mod job;
+mod meta_ddl;
 mod plugin;
+mod resume;
 mod schema;
 mod throttle;
 
@@ -131,6 +135,10 @@ impl Session {
         match &cli.command {
             Command::Run(args) => job::run(self, args),
             Command::Throttle(args) => throttle::throttle(self, args),
+            Command::Resume(args) => resume::resume(self, args),
+            Command::Abort(args) => abort::abort(self, args),
+            Command::History(args) => history::history(self, args),
+            Command::MetaDdl(args) => meta_ddl::meta_ddl(self, args),
             Command::Plan(args) => job::plan(self, args),
             Command::Check(args) => job::check(self, args),
             Command::Connection(command) => connection::connection(self, command),

@@ -6,6 +6,7 @@
 //! | `lock` | which process works on the run |
 //! | `record` | the lines of a journal |
 //! | `past` | a journal read back: how far the run has come, where each task continues |
+//! | `runs` | all runs below a state folder, and the one that a command names |
 //! | `shape` | what must be the same when a run continues: the job, the plugins, both tables |
 //!
 //! The target decides what is committed; a journal only follows it. Records of chunks are left to the
@@ -17,6 +18,7 @@ mod folder;
 mod lock;
 mod past;
 mod record;
+mod runs;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -35,7 +37,8 @@ pub(crate) use folder::{
 };
 pub(crate) use past::{Damage, Past, State, TaskStart};
 pub(crate) use record::{Failure, RunRecord};
-pub(crate) use shape::{SourceShape, job_hashes};
+pub(crate) use runs::{find, is_running, runs, runs_of, unfinished};
+pub(crate) use shape::{SourceShape, job_changes, plugin_change, source_changes, target_changes};
 
 use crate::{Error, Exit, Result, job::Job, plan::Plan, report::local};
 use record::{ChunkRecord, FORM, Moment, Record};
@@ -81,12 +84,28 @@ impl Journal {
         Ok(Self { starts, path, appender })
     }
 
-    /// Continues the journal of a run that was begun before. A last line that was not written to its
-    /// end is removed.
+    /// Continues the journal of a run that was begun before, its tasks at these places. A last line that
+    /// was not written to its end is removed.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn reopen(folder: &RunFolder, past: &Past) -> Result<Self> {
+    pub(crate) fn reopen(folder: &RunFolder, past: &Past, starts: Vec<TaskStart>) -> Result<Self> {
+        let journal = Self { starts, ..Self::at_end(folder, past)? };
+        journal.append(&Record::Resumed(Moment::now()), true)?;
+        Ok(journal)
+    }
+
+    /// Continues the journal of a run that is given up now.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn reopen_to_abort(folder: &RunFolder, past: &Past) -> Result<Self> {
+        let journal = Self::at_end(folder, past)?;
+        journal.append(&Record::Aborting(Moment::now()), true)?;
+        Ok(journal)
+    }
+
+    fn at_end(folder: &RunFolder, past: &Past) -> Result<Self> {
         let path = folder.path().join(JOURNAL);
         let open = || -> io::Result<Appender> {
             let file = private().append(true).open(&path)?;
@@ -94,20 +113,22 @@ impl Journal {
             Ok(Appender { file, lines: past.lines, length: past.length })
         };
         let appender = Mutex::new(open().map_err(|error| failed(&path, &error))?);
-        let journal = Self { starts: past.starts.clone(), path, appender };
-        journal.append(&Record::Resumed(Moment::now()), true)?;
-        Ok(journal)
+        Ok(Self { starts: Vec::new(), path, appender })
     }
 
-    /// Replaces a journal whose lines about tasks are lost: the target tells where they continue.
+    /// Replaces a journal whose lines about tasks are lost. `None` if nothing but the journal knew where
+    /// tasks continue: the target keeps no commit tokens.
     ///
     /// # Errors
     /// The damage, if the run itself is not known any more; or if nothing can be written.
-    pub(crate) fn rebuild(folder: &RunFolder, damage: Damage) -> Result<Past, Error> {
+    pub(crate) fn rebuild(folder: &RunFolder, damage: Damage) -> Result<Option<Past>> {
         let run = match damage {
             Damage::Line(_, Some(run)) => run,
             damage => Past::read_copy(folder.path()).map_err(|_| damage.error(folder.path()))?,
         };
+        if run.plan.write.tokens.is_none() {
+            return Ok(None);
+        }
         let path = folder.path().join(JOURNAL);
         let write = || -> io::Result<()> {
             if path.exists() {
@@ -118,7 +139,7 @@ impl Journal {
             write_durably(&path, &(first + &record::line(2, &rebuilt)))
         };
         write().map_err(|error| failed(&path, &error))?;
-        Past::read(folder.path()).map_err(|damage| damage.error(folder.path()))
+        Past::read(folder.path()).map(Some).map_err(|damage| damage.error(folder.path()))
     }
 
     /// The target is prepared.
@@ -160,11 +181,6 @@ impl Journal {
     /// sent whose outcome is unknown.
     pub(crate) fn failed(&self, error: &Error, is_cleaned: bool, is_unknown: bool) -> Result<()> {
         self.append(&Record::Failed(Failure::new(error, is_cleaned, is_unknown)), true)
-    }
-
-    /// The run is given up: what it left is removed from now on.
-    pub(crate) fn aborting(&self) -> Result<()> {
-        self.append(&Record::Aborting(Moment::now()), true)
     }
 
     /// What a run that is given up has left is removed.
@@ -209,7 +225,7 @@ impl RunRecord {
             form: FORM,
             started: local(std::time::SystemTime::now()),
             job_file,
-            job: job_hashes(job),
+            job: shape::job_hashes(job),
             source: plan.source.clone(),
             plan: plan.for_journal(folder.redactor()),
         })

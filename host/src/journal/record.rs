@@ -132,7 +132,7 @@ pub(super) fn line(number: u64, json: &str) -> String {
 /// The record in a line without its line break; `None` if the line is damaged.
 pub(super) fn parse(number: u64, line: &[u8]) -> Option<Record> {
     let (sum, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
-    let is_right = sum.len() == 8 && u32::from_str_radix(sum, 16) == Ok(checksum(number, json));
+    let is_right = sum == format!("{:08x}", checksum(number, json));
     if is_right { serde_json::from_str(json).ok() } else { None }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use transload_plugin_api::{Column, Key, SourceSchema, TargetInfo};
 
+use super::record::RunRecord;
 use crate::{job::Job, plan::Plan, stores::Side};
 
 /// What identifies a source.
@@ -30,7 +31,7 @@ impl SourceShape {
     }
 
     /// What has changed since, as sentences.
-    pub(crate) fn changes(&self, now: &Self) -> Vec<String> {
+    fn changes(&self, now: &Self) -> Vec<String> {
         let mut changes = column_changes(&self.columns, &now.columns);
         changes.extend(key_change(&self.keys, &now.keys));
         if self.fingerprint != now.fingerprint {
@@ -127,7 +128,7 @@ pub(crate) fn plugin_change(before: &Side, now: &Side) -> Option<String> {
 
 /// The hashes of what a job says about rows, by dotted key. Limits, secrets and the names of
 /// connections are left out: they may change while a run is stopped.
-pub(crate) fn job_hashes(job: &Job) -> BTreeMap<String, String> {
+pub(super) fn job_hashes(job: &Job) -> BTreeMap<String, String> {
     let mut hashes = BTreeMap::new();
     let mut add = |key: &str, value: Value| {
         if !is_empty(&value) {
@@ -159,13 +160,16 @@ pub(crate) fn job_hashes(job: &Job) -> BTreeMap<String, String> {
     hashes
 }
 
-/// The keys of a job whose values differ.
-pub(crate) fn job_changes(
-    before: &BTreeMap<String, String>,
-    now: &BTreeMap<String, String>,
-) -> Vec<String> {
+/// The dotted keys of the job whose values are not those with which the run began.
+pub(crate) fn job_changes(run: &RunRecord, job: &Job) -> Vec<String> {
+    let (before, now) = (&run.job, job_hashes(job));
     let keys = before.keys().chain(now.keys().filter(|key| !before.contains_key(*key)));
     keys.filter(|key| before.get(*key) != now.get(*key)).cloned().collect()
+}
+
+/// What has changed at the source since the run began, as sentences.
+pub(crate) fn source_changes(run: &RunRecord, now: &SourceSchema) -> Vec<String> {
+    run.source.changes(&SourceShape::of(now))
 }
 
 fn value(of: &impl Serialize) -> Value {

@@ -16,7 +16,8 @@ fn plan() -> Plan {
     let plan = json!({
         "run": "r", "job": "j", "environment": null, "reader": side, "writer": side,
         "target": { "name": "t", "exists": true, "columns": [] }, "mapping": [], "unmapped": [],
-        "row_key": [], "write": { "run": "r", "columns": [], "mode": "insert" },
+        "row_key": [], "write": { "run": "r", "columns": [], "mode": "insert",
+            "tokens": { "prefix": "transload_" } },
         "draft": { "columns": [], "guarantee": "effectively-once" },
         "splits": [split("a"), split("b")], "guarantee": "effectively-once", "because": "",
         "notes": [], "warnings": [], "channel": crate::job::Channel::default(),
@@ -67,7 +68,7 @@ fn what_is_written_is_read_back() {
     assert_eq!((progress.chunks, &progress.position.0), (2, &vec![0, 255]));
     assert_eq!(start.dirty_bytes, 77);
     assert_eq!(start.receipt.as_ref().unwrap().data, "x");
-    let journal = Journal::reopen(&folder, &past).unwrap();
+    let journal = Journal::reopen(&folder, &past, past.starts.clone()).unwrap();
     assert_eq!(journal.starts, past.starts);
     journal.publishing().unwrap();
     let past = Past::read(folder.path()).unwrap();
@@ -88,7 +89,7 @@ fn a_torn_last_line_is_dropped_and_replaced() {
         fs::write(&path, &whole[..end]).unwrap();
         let past = Past::read(folder.path()).unwrap();
         assert_eq!(past.starts[1].receipt, None, "{end}");
-        Journal::reopen(&folder, &past).unwrap().publishing().unwrap();
+        Journal::reopen(&folder, &past, past.starts.clone()).unwrap().publishing().unwrap();
         assert!(Past::read(folder.path()).unwrap().is_uncertain(), "{end}");
     }
 }
@@ -145,7 +146,7 @@ fn a_lost_journal_is_made_anew_from_the_copy_of_its_run() {
     fs::remove_file(&path).unwrap();
     let damage = Past::read(folder.path()).err().unwrap();
     assert!(matches!(damage, Damage::Missing));
-    let past = Journal::rebuild(&folder, damage).unwrap();
+    let past = Journal::rebuild(&folder, damage).unwrap().unwrap();
     assert_eq!((past.is_prepared, past.run.plan.splits.len()), (true, 2));
     assert!(past.starts.iter().all(|start| *start == TaskStart::default()));
     // The line of the run is damaged: what is there is kept aside.

@@ -162,6 +162,14 @@ impl Plan {
         plan
     }
 
+    /// Nothing that tasks write is visible before the job's commit.
+    pub(crate) fn is_staged(&self) -> bool {
+        match self.write.tokens {
+            Some(_) => self.draft.guarantee > Guarantee::EffectivelyOnce,
+            None => self.draft.guarantee >= Guarantee::EffectivelyOnce,
+        }
+    }
+
     /// The columns of the reader's batches.
     pub(crate) fn produced(&self) -> Vec<Column> {
         self.mapping.iter().map(|mapping| mapping.source.clone()).collect()

@@ -2,10 +2,12 @@
 //! plugins and connections.
 
 mod display;
+mod history;
 mod page;
 mod plan;
 mod plugins;
 mod remains;
+mod resumed;
 mod status;
 mod summary;
 
@@ -15,20 +17,22 @@ use std::{
 };
 
 use serde::{Serialize, Serializer};
-use transload_plugin_api::{Count, Counters, SourceFiles};
+use transload_plugin_api::{Count, Counters, Guarantee, SourceFiles};
 
 pub(crate) use display::{Activity, Display, ProgressMode};
+pub(crate) use history::{HistoryEntry, RunState, list_history};
 pub(crate) use page::{Cell, Page, Style};
 pub(crate) use plan::describe_plan;
 pub(crate) use plugins::{
     describe_detail, describe_plugin, detail, list_connections, list_findings, list_plugins,
 };
+pub(crate) use resumed::Resumed;
 pub(crate) use summary::{bytes, grouped, summary};
 
 use self::remains::Remains;
 use crate::{
     Error, Exit,
-    engine::{Outcome, Rates, TaskStats},
+    engine::{Outcome, Rates, Reached, TaskStats},
     job::Inputs,
     journal::RunFolder,
     plan::Plan,
@@ -76,6 +80,12 @@ pub(crate) struct Report {
     pub(crate) discarded: u64,
     /// What a run that failed has left in the target, and what running the job again does.
     pub(crate) remains: Vec<String>,
+    /// Where the run continued, if an earlier process had begun it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resumed: Option<Resumed>,
+    /// The command that continues the run, if it failed and can be continued where it stopped.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub(crate) resume: Option<String>,
     /// Dirty rows met, including those of a chunk that the dirty limit rolled back.
     pub(crate) dirty_met: u64,
     /// Bytes taken from the source.
@@ -157,6 +167,7 @@ impl Report {
         let now = SystemTime::now();
         let per_second = |amount: u64| (amount as f64 / seconds) as u64;
         let Remains { sentences, discarded } = Remains::of(plan, &outcome);
+        let resume = resume(plan, &outcome);
         let rows = if discarded.is_some() { Counters::default() } else { outcome.counters };
         let mut tasks = outcome.tasks;
         for task in &mut tasks {
@@ -184,6 +195,8 @@ impl Report {
             rows,
             discarded: discarded.unwrap_or_default(),
             remains: sentences,
+            resumed: None,
+            resume,
             dirty_met: outcome.dirty_met,
             bytes_read: outcome.bytes_read,
             elapsed_ms: outcome.elapsed.as_millis() as u64,
@@ -202,6 +215,14 @@ impl Report {
             plan_warnings: plan.warnings.len(),
         }
     }
+}
+
+/// The command that continues a run behind its committed chunks.
+fn resume(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let keeps_rows = plan.write.tokens.is_some() || plan.draft.guarantee == Guarantee::Convergent;
+    let is_begun = !matches!(outcome.reached, Reached::Nothing | Reached::Rows);
+    let can = outcome.failure.is_some() && is_begun && keeps_rows;
+    can.then(|| format!("transload resume {}", plan.run))
 }
 
 /// The first event of a run's progress as JSON: what the run is made from.

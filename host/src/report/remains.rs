@@ -27,7 +27,7 @@ impl Remains {
         let written = rows.inserted + rows.updated;
         let sentence = |text: String| Self { sentences: vec![text], discarded: None };
         // Nothing that tasks write is visible before the job's commit.
-        let is_staged = plan.draft.guarantee >= Guarantee::EffectivelyOnce;
+        let is_staged = plan.is_staged();
         match outcome.reached {
             Reached::Rows => sentence(format!(
                 "all {} rows are in `{target}`; a later step failed",
@@ -39,17 +39,18 @@ impl Remains {
             Reached::Nothing => sentence(format!("`{target}` is as it was before the run")),
             Reached::Target | Reached::Commit if is_staged => {
                 let staged = Some(written).filter(|written| *written > 0);
-                let staged = staged.map(|written| {
-                    format!("; {} staged rows were not published", grouped(written))
-                });
+                let fate = match plan.write.tokens {
+                    Some(_) => "staged rows are kept and not published",
+                    None => "staged rows were not published",
+                };
+                let staged = staged.map(|written| format!("; {} {fate}", grouped(written)));
                 let text = format!("{}{}", unchanged(plan, outcome), staged.unwrap_or_default());
                 Self { sentences: vec![text], discarded: Some(written) }
             }
             Reached::Target | Reached::Commit if written == 0 => sentence(unchanged(plan, outcome)),
-            Reached::Target | Reached::Commit => Self {
-                sentences: vec![kept(plan, rows), again(plan.write.mode).to_owned()],
-                discarded: None,
-            },
+            Reached::Target | Reached::Commit => {
+                Self { sentences: vec![kept(plan, rows), again(plan).to_owned()], discarded: None }
+            }
         }
     }
 }
@@ -65,8 +66,7 @@ fn unchanged(plan: &Plan, outcome: &Outcome) -> String {
             }
         };
     }
-    let emptied = plan.draft.statements.iter().any(|step| step.destructive)
-        && plan.draft.guarantee < Guarantee::EffectivelyOnce;
+    let emptied = plan.draft.statements.iter().any(|step| step.destructive) && !plan.is_staged();
     match (emptied, plan.write.before.is_empty()) {
         (true, _) => format!("no row of the run is in `{target}`; destructive steps may have run"),
         (false, true) => format!("`{target}` is as it was before the run"),
@@ -98,8 +98,11 @@ fn unknown(plan: &Plan, rows: Counters, is_staged: bool) -> String {
     }
 }
 
-fn again(mode: WriteMode) -> &'static str {
-    match mode {
+fn again(plan: &Plan) -> &'static str {
+    if plan.write.tokens.is_some() {
+        return "resuming the run writes the others; running the job again is refused until then";
+    }
+    match plan.write.mode {
         WriteMode::Insert => {
             "running the job again inserts these rows a second time, or makes them dirty if a key \
              forbids that: remove them first, or use `write_mode = \"upsert\"` with a key"

@@ -21,6 +21,9 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
     let mut line = |label: &str, text: &str| page.pair(2, label, LABEL, text);
     let Report { rows_read, dirty_met, discarded, .. } = *report;
     line("rows", &rows(rows_read, &report.rows, dirty_met, discarded));
+    if let Some(resumed) = &report.resumed {
+        line("resumed", &resumed.words());
+    }
     let (rate, speed) = (grouped(report.rows_per_second), bytes(report.bytes_per_second));
     line("rate", &format!("{rate} rows/s, {speed}/s read"));
     let Limits { rates, changes } = &report.limits;
@@ -40,6 +43,7 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
     let target = escape::line(&report.target);
     line("target", &format!("{target} ({}, {})", report.write_mode, report.guarantee));
     report.remains.iter().for_each(|sentence| line("left", sentence));
+    report.resume.iter().for_each(|command| line("continue", command));
     warnings(page, report);
     let mut line = |label: &str, text: &str| page.pair(2, label, LABEL, text);
     for file in &report.dirty_files {
