@@ -4,8 +4,9 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     io::{
+        self,
         ErrorKind::{NotADirectory, NotFound},
-        Read, Seek, SeekFrom,
+        Read, Seek, SeekFrom, Take,
     },
     ops::Range,
     os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
@@ -125,7 +126,8 @@ impl Store for Files {
         content
             .seek(SeekFrom::Start(range.start))
             .map_err(|error| error_at(error, Path::new(&file.name)))?;
-        Ok(Box::new(content.take(range.end - range.start)))
+        let content = content.take(range.end - range.start);
+        Ok(Box::new(Stretch { content, file: file.clone() }))
     }
 
     fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -138,10 +140,28 @@ impl Store for Files {
             content.read_exact_at(&mut bytes, range.start)?;
             Ok(Bytes::from(bytes))
         };
-        ranges
-            .iter()
-            .map(|range| read(range).map_err(|error| error_at(error, Path::new(&file.name))))
-            .collect()
+        let read = |range| read(range).map_err(|error| error_at(error, Path::new(&file.name)));
+        let read = ranges.iter().map(read).collect::<Result<_>>();
+        // Of a file that has changed, other errors are the consequence.
+        check_unchanged(&content, file).and(read)
+    }
+}
+
+/// A stretch of a file, in order. When all of it has been read the file is looked at once more: it
+/// may have been written to meanwhile.
+struct Stretch {
+    content: Take<File>,
+    file: StoredFile,
+}
+
+impl Read for Stretch {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(buffer)?;
+        if self.content.limit() == 0 {
+            // The error travels inside of one of the system.
+            check_unchanged(self.content.get_ref(), &self.file).map_err(io::Error::other)?;
+        }
+        Ok(read)
     }
 }
 
@@ -159,9 +179,13 @@ fn stored(path: &Path, found: &fs::Metadata) -> Result<StoredFile> {
 
 /// An open file, if it is still the one that was listed.
 fn unchanged(content: File, file: &StoredFile) -> Result<File> {
+    check_unchanged(&content, file).map(|()| content)
+}
+
+fn check_unchanged(content: &File, file: &StoredFile) -> Result<()> {
     let found = content.metadata().map_err(|error| error_at(error, Path::new(&file.name)))?;
     if found.len() == file.size && changed(&found).to_string() == file.version {
-        return Ok(content);
+        return Ok(());
     }
     let message = format!(
         "the file has changed since it was planned: {} bytes then, {} bytes now",

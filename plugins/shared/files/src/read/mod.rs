@@ -13,6 +13,7 @@
 //! | `groups` | the rows of a Parquet file |
 //! | `folders` | the columns that folder names give |
 
+mod fingerprint;
 mod folders;
 mod groups;
 mod input;

@@ -11,6 +11,7 @@ use transload_plugin_api::{Column, Error, RecordForm, Result, SourceFiles, Sourc
 use transload_values::CellWords;
 
 use super::{
+    fingerprint,
     input::Input,
     source::{Source, in_file},
 };
@@ -78,7 +79,16 @@ pub(crate) fn read(source: &Source, listing: &Listing) -> Result<Columns> {
     let records = record_form(source, &names, listing, &dialect.0);
     let files = SourceFiles::new(files.iter().map(|file| file.name.as_str()));
     let files = Some(SourceFiles { records, ..files });
-    let schema = SourceSchema { columns, notes, warnings, open, files, ..SourceSchema::default() };
+    let fingerprint = fingerprint::of(&*source.job.store, listing)?;
+    let schema = SourceSchema {
+        columns,
+        notes,
+        warnings,
+        open,
+        files,
+        fingerprint,
+        ..SourceSchema::default()
+    };
     Ok(Columns { schema, names, dialect: dialect.0 })
 }
 
