@@ -11,6 +11,7 @@ mod parquet;
 mod partitions;
 mod racing;
 mod reading;
+mod resuming;
 mod round_trip;
 mod splitting;
 mod streams;

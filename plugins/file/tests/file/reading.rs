@@ -275,6 +275,37 @@ fn t10_a_file_that_ends_early_is_an_error_and_no_end() {
 }
 
 #[test]
+fn a_file_that_is_written_to_while_it_is_read_fails_the_run() {
+    for more in ["", "more rows\n"] {
+        let folder = tempdir().unwrap();
+        let rows: String = (0..400_000).map(|row| format!("{row},xxxxxxxx\n")).collect();
+        let path = file(folder.path(), "x.csv", format!("a,b\n{rows}"));
+        let reader = reader(reading(&path, json!({})));
+        let fingerprint = reader.schema().unwrap().fingerprint;
+        let wanted = columns(&[("a", "int64")]);
+        let request = transload_plugin_api::SplitRequest { max: 1, columns: wanted.clone() };
+        let splits = reader.splits(&request).unwrap();
+        let mut task = reader.open(&splits[0], &wanted, None).unwrap();
+        task.next_batch().unwrap().unwrap();
+        // Of the same length as before, or longer.
+        let mut other =
+            fs::OpenOptions::new().append(!more.is_empty()).write(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut other, if more.is_empty() { b"A" } else { more.as_bytes() })
+            .unwrap();
+        let error = loop {
+            match task.next_batch() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("a changed file was read to its end"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code, "FILE-CHANGED", "{error}");
+        let changed = crate::host::reader(reading(&path, json!({}))).schema().unwrap().fingerprint;
+        assert!(fingerprint.is_some() && changed != fingerprint);
+    }
+}
+
+#[test]
 fn a_stop_is_heard_between_batches() {
     let folder = tempdir().unwrap();
     let path = file(folder.path(), "x.csv", "a\n1\n");

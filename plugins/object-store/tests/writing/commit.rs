@@ -71,7 +71,7 @@ fn a_commit_goes_on_between_two_objects() {
         let (plan, receipts) = finished(&bucket, &out(json!({})), "r-1", WriteMode::Insert);
         // Killed between the second and the third object: the third cannot be completed.
         let cut = writer(&bucket, out(json!({})));
-        let list = format!("out/_transload/{}/t00002.e0.done", plan.run);
+        let list = format!("out/_transload/{}/t00002.done", plan.run);
         let kept = bucket.text(&list);
         bucket.remove(&list);
         let error = cut.commit(&plan, &receipts).unwrap_err();

@@ -45,6 +45,7 @@ impl Joining<'_> {
         let mut joined = UploadEntry::of_commit(self.key, self.run)?;
         joined.upload = upload;
         joined.rows = entries.iter().map(|entry| entry.rows).sum();
+        self.disk.mark(&joined.upload, self.run);
         joined.version = self.disk.settle(joined.id(), true)?;
         joined.size = self.size(&joined.upload)?;
         Ok(joined)

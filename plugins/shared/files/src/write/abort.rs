@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use transload_plugin_api::Result;
+use transload_plugin_api::{Result, failpoint};
 
 use super::{
     concurrent::try_concurrently,
@@ -34,15 +34,19 @@ pub(crate) fn abort_run(
         && Manifest::read(store, root)?.is_some_and(|(manifest, _)| manifest.has(run));
     if !committed {
         let entries = run_folder.all(store)?;
+        failpoint("K14");
         discard_all(store, &entries)?;
+        failpoint("K14");
         // One object is committed as soon as it is there.
         if published && matches!(destination, Destination::Folder { .. }) {
             store.remove(published_keys(store, &before, &entries)?)?;
         }
+        failpoint("K14");
         if has_run {
             discard_unrecorded(store, root, &entries);
         }
     }
+    failpoint("K14");
     run_folder.remove(store)
 }
 

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use transload_plugin_api::Result;
 
-use super::{hexadecimal, random_word, upload_store::UploadId};
+use super::{
+    hexadecimal, random_word,
+    upload_store::{ObjectInfo, UploadId, UploadStore},
+};
 
 /// An upload that the job's commit can complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +76,27 @@ impl UploadEntry {
     /// The task that the token names.
     pub(crate) fn task(&self) -> Option<u32> {
         self.token.split('/').nth(1)?.parse().ok()
+    }
+
+    /// Whether a file without our token has the content of this upload: by its version, or by its
+    /// hash where a copy has changed that (a restored backup).
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn is_content(
+        &self,
+        store: &dyn UploadStore,
+        key: &str,
+        found: &ObjectInfo,
+    ) -> Result<bool> {
+        if found.size != self.size {
+            return Ok(false);
+        }
+        if self.version.as_ref() == Some(&found.version) {
+            return Ok(true);
+        }
+        let is_hashed = !self.sha256.is_empty();
+        Ok(is_hashed && store.content_hash(key)?.is_some_and(|hash| hash == self.sha256))
     }
 
     pub(crate) fn id(&self) -> UploadId<'_> {

@@ -12,6 +12,7 @@
 //! | `rolling` | when an object ends, and how many are open |
 //! | `spill` | rows of partitions for which no object is open |
 //! | `object` | one object: encoder, compression, chunk |
+//! | `finished_task` | what a finished task leaves, so that it is not written again |
 //! | `upload`, `entry` | its bytes on their way, in parts; the record of an upload |
 //! | `run_folder` | what a run keeps beside the output until it is over |
 //! | `manifest` | what is published, and by which run |
@@ -25,6 +26,7 @@ mod abort;
 mod concurrent;
 mod destination;
 mod entry;
+mod finished_task;
 mod lines;
 mod manifest;
 mod name_template;
@@ -65,7 +67,7 @@ pub use self::{
 };
 
 /// Digits of a hash, or of any bytes.
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use transload_formats::Encoding;
 use transload_plugin_api::{
     Backoff, Cancel, ChunkOutcome, Column, Error, ErrorKind, Receipt, Result, WriteMode, WritePlan,
-    code,
+    code, failpoint,
 };
 
 use super::{
@@ -49,25 +49,32 @@ pub(crate) struct Publication<'a> {
 type Step<T> = std::result::Result<T, String>;
 
 impl Publication<'_> {
-    /// Publishes the uploads of the receipts.
-    pub(crate) fn publish(&self, receipts: &[Receipt]) -> Result<ChunkOutcome> {
+    /// The uploads that the receipts name, in the order of tasks.
+    ///
+    /// # Errors
+    /// If the notes of one are missing: a committed run that is cleaned up has none.
+    pub(crate) fn entries(&self, receipts: &[Receipt]) -> Result<Vec<UploadEntry>> {
         let mut receipts: Vec<_> = receipts.iter().collect();
         receipts.sort_by_key(|receipt| receipt.task);
         let lists =
             try_concurrently(&receipts, |receipt| self.run_folder.done(self.store, receipt))?;
-        let entries = lists.concat();
+        Ok(lists.concat())
+    }
+
+    /// Publishes these uploads.
+    pub(crate) fn publish(&self, entries: &[UploadEntry]) -> Result<ChunkOutcome> {
         tracing::info!("publishing in {}: {} files", self.destination.root(), entries.len());
         let step = match self.destination {
-            Destination::Folder { root } => self.publish_folder(root, &entries)?,
-            Destination::File { key, .. } => self.publish_file(key, &entries)?,
+            Destination::Folder { root } => self.publish_folder(root, entries)?,
+            Destination::File { key, .. } => self.publish_file(key, entries)?,
         };
         match step {
             Ok(outcome) => {
-                if let Err(error) = self.discard_strays(&entries) {
+                if let Err(error) = self.discard_strays(entries) {
                     tracing::warn!(%error, "uploads of attempts that were given up stay");
                 }
                 if self.template.has_run() {
-                    discard_unrecorded(self.store, self.destination.root(), &entries);
+                    discard_unrecorded(self.store, self.destination.root(), entries);
                 }
                 Ok(outcome)
             }
@@ -271,13 +278,15 @@ impl Publication<'_> {
     ) -> Result<Step<ObjectInfo>> {
         if again
             && let Some(found) = self.store.look(&entry.key)?
-            && self.is_ours(&found, entry)
+            && (self.is_ours(&found, entry) || self.is_content(&found, entry)?)
         {
             return Ok(Ok(found));
         }
         let (mut new, mut tried, mut backoff) = (new, 0, self.store.backoff());
         loop {
+            failpoint("K11");
             let reply = self.store.complete(entry.id(), &entry.parts, new);
+            failpoint("K11");
             let now = self.store.look(&entry.key);
             let there = match &now {
                 Ok(Some(found)) if self.is_ours(found, entry) || is_told(&reply, found, entry) => {
@@ -358,6 +367,11 @@ impl Publication<'_> {
         proven && found.size == entry.size
     }
 
+    /// Whether a file of a disk has the content of an upload, though its version has changed.
+    fn is_content(&self, found: &ObjectInfo, entry: &UploadEntry) -> Result<bool> {
+        Ok(found.token.is_none() && entry.is_content(self.store, &entry.key, found)?)
+    }
+
     /// Whether the one object is of this run.
     fn is_of_run(&self, found: &ObjectInfo, entry: &UploadEntry) -> bool {
         is_token_of(found, &self.plan.run) || self.is_ours(found, entry)
@@ -405,7 +419,9 @@ impl Publication<'_> {
         let before = self.before.manifest.as_ref();
         let mut backoff = self.store.backoff();
         loop {
+            failpoint("K11");
             let put = manifest.write(self.store, root, before.map(|(_, found)| found));
+            failpoint("K11");
             let Err(error) = put else { return Ok(Ok(())) };
             match Manifest::read(self.store, root) {
                 Ok(Some((now, _))) if now.has(&self.plan.run) => return Ok(Ok(())),
@@ -459,6 +475,7 @@ impl Publication<'_> {
             !new.contains(key) && (replaced(name) || !named.contains(name))
         };
         doomed.retain(|key| goes(key));
+        failpoint("K13");
         if doomed.is_empty() { Ok(()) } else { self.store.remove(doomed) }
     }
 }
@@ -496,7 +513,7 @@ fn same_object(now: Option<&ObjectInfo>, before: Option<&ObjectInfo>) -> bool {
     now.map(identity) == before.map(identity)
 }
 
-fn taken_for_dead(store: &dyn UploadStore, root: &str) -> Error {
+pub(crate) fn taken_for_dead(store: &dyn UploadStore, root: &str) -> Error {
     Error::other("another run treated this one as abandoned and removed its staged files")
         .with_code(code::FILE_ABANDONED)
         .at(store.name(root))

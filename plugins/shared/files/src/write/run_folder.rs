@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `before.json` | the target as it was, [`PriorState`] |
 //! | `t00017.e0.1f3a….begun` | an upload of attempt 0 of task 17: an [`UploadEntry`] without parts |
-//! | `t00017.e0.done` | all uploads of that attempt, with their parts |
+//! | `t00017.done` | task 17 has finished: a [`FinishedTask`], with its uploads and their parts |
 //! | `joined.done` | one file on a disk: the upload that those of all tasks were joined to |
 //! | `publishing` | the commit has begun |
 //! | `swept` | the run is taken for dead and being removed: it must not commit any more |
@@ -16,11 +16,13 @@ use std::{collections::HashSet, fs::File};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
-use transload_plugin_api::{Error, ErrorKind, Receipt, Result, code};
+use transload_plugin_api::{Error, ErrorKind, Receipt, Result, code, failpoint};
 
 use super::{
+    abort::discard_all,
     concurrent::try_concurrently,
     entry::UploadEntry,
+    finished_task::{FinishedTask, FinishedWriteTask},
     prior_state::PriorState,
     upload_store::{Condition, UploadStore},
 };
@@ -30,6 +32,23 @@ pub(crate) const FOLDER: &str = "_transload/";
 
 /// The note of the joined upload, a list like those of the tasks.
 const JOINED: &str = "joined.done";
+
+/// The uploads that a note names: those of a finished task, or a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Noted {
+    Task(FinishedTask),
+    List(Vec<UploadEntry>),
+}
+
+impl Noted {
+    fn entries(self) -> Vec<UploadEntry> {
+        match self {
+            Self::Task(task) => task.entries,
+            Self::List(entries) => entries,
+        }
+    }
+}
 
 /// A task's receipt for the job's commit: where its list of uploads is, and its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,24 +124,77 @@ impl RunFolder {
         self.put(store, &name, &json(entry)?, Condition::Any)
     }
 
-    /// Writes a task's list of uploads; the receipt names it.
+    /// Notes that a task has finished; the receipt names the note.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] if another attempt has finished it meanwhile.
     pub(crate) fn note_done(
         &self,
         store: &dyn UploadStore,
-        (task, epoch): (u32, u32),
-        entries: &[UploadEntry],
+        task: u32,
+        finished: &FinishedTask,
     ) -> Result<Receipt> {
-        let name = format!("t{task:05}.e{epoch}.done");
-        let text = json(entries)?;
-        self.put(store, &name, &text, Condition::Any)?;
-        let receipt = UploadReceipt {
-            ledger: name,
-            sha256: super::hexadecimal(&Sha256::digest(&text)),
-            objects: entries.len(),
-            rows: entries.iter().map(|entry| entry.rows).sum(),
+        let (name, text) = (done_name(task), json(finished)?);
+        match self.put(store, &name, &text, Condition::New) {
+            Err(error) if error.kind == ErrorKind::Exists => {
+                // The reply to our own request may have been lost.
+                let there = store.get(&self.key(&name))?;
+                if there.is_none_or(|(there, _)| there != text) {
+                    return Err(fenced(task));
+                }
+            }
+            outcome => outcome?,
+        }
+        receipt(task, &text, finished)
+    }
+
+    /// A task that an earlier attempt has finished and whose uploads are all there. If there is none,
+    /// what earlier attempts have left of the task is removed; `names` are those of the folder.
+    pub(crate) fn resume(
+        &self,
+        store: &dyn UploadStore,
+        task: u32,
+        names: &[String],
+    ) -> Result<Option<FinishedWriteTask>> {
+        let done = self.key(&done_name(task));
+        if let Some((text, _)) = store.get(&done)? {
+            let finished: FinishedTask = parse(store, &done, &text)?;
+            if finished.is_whole(store, self)? {
+                let (receipt, progress) = (receipt(task, &text, &finished)?, finished.progress);
+                return Ok(Some(FinishedWriteTask { receipt, progress }));
+            }
+            tracing::warn!(task, "staged files of the finished task are gone: it starts again");
+            store.remove(vec![done])?;
+            discard_all(store, &finished.entries)?;
+        }
+        self.remove_attempts(store, task, names).map(|()| None)
+    }
+
+    fn remove_attempts(&self, store: &dyn UploadStore, task: u32, names: &[String]) -> Result<()> {
+        let is_of = |name: &str, start: String, end: &str| {
+            name.strip_prefix(&self.prefix).is_some_and(|name| name.starts_with(&start))
+                && name.ends_with(end)
         };
-        let data = String::from_utf8_lossy(&json(&receipt)?).into_owned();
-        Ok(Receipt { task, data })
+        let mut keys = names.to_vec();
+        keys.retain(|key| {
+            is_of(key, format!("t{task:05}.e"), ".begun")
+                || is_of(key, format!("t{task}.e"), ".part")
+        });
+        let begun: Vec<_> = keys.iter().filter(|key| key.ends_with(".begun")).collect();
+        let begun = try_concurrently(&begun, |key| self.begun(store, key))?;
+        discard_all(store, &begun.into_iter().flatten().collect::<Vec<_>>())?;
+        store.remove(keys)
+    }
+
+    /// The names of all notes and staged files of the run.
+    pub(crate) fn names(&self, store: &dyn UploadStore) -> Result<Vec<String>> {
+        Ok(store.list(&self.prefix)?.into_iter().map(|listed| listed.key).collect())
+    }
+
+    /// The upload that a note of its beginning names.
+    fn begun(&self, store: &dyn UploadStore, key: &str) -> Result<Option<UploadEntry>> {
+        let Some((text, _)) = store.get(key)? else { return Ok(None) };
+        parse(store, key, &text).map(Some)
     }
 
     /// The uploads of a receipt.
@@ -145,7 +217,7 @@ impl RunFolder {
         if super::hexadecimal(&Sha256::digest(&text)) != told.sha256 {
             return Err(wrong("the list of a task's uploads is not the one it finished with"));
         }
-        let entries: Vec<UploadEntry> = parse(store, &key, &text)?;
+        let entries = parse::<Noted>(store, &key, &text)?.entries();
         let rows: u64 = entries.iter().map(|entry| entry.rows).sum();
         if (entries.len(), rows) == (told.objects, told.rows) {
             return Ok(entries);
@@ -163,7 +235,7 @@ impl RunFolder {
     pub(crate) fn joined(&self, store: &dyn UploadStore) -> Result<Option<UploadEntry>> {
         let key = self.key(JOINED);
         let Some((text, _)) = store.get(&key)? else { return Ok(None) };
-        Ok(parse::<Vec<UploadEntry>>(store, &key, &text)?.pop())
+        Ok(parse::<Noted>(store, &key, &text)?.entries().pop())
     }
 
     /// Every upload that any attempt of the run has begun or finished.
@@ -171,11 +243,11 @@ impl RunFolder {
         let mut notes = store.list(&self.prefix)?;
         notes.retain(|note| note.key.ends_with(".begun") || note.key.ends_with(".done"));
         let entries = try_concurrently(&notes, |note| {
-            let Some((text, _)) = store.get(&note.key)? else { return Ok(Vec::new()) };
             if note.key.ends_with(".begun") {
-                return Ok(vec![parse(store, &note.key, &text)?]);
+                return Ok(self.begun(store, &note.key)?.into_iter().collect());
             }
-            parse::<Vec<UploadEntry>>(store, &note.key, &text)
+            let Some((text, _)) = store.get(&note.key)? else { return Ok(Vec::new()) };
+            Ok(parse::<Noted>(store, &note.key, &text)?.entries())
         })?;
         let mut entries = entries.concat();
         // Of one upload, what knows its parts comes last and stays.
@@ -197,10 +269,7 @@ impl RunFolder {
             let word = note.key.strip_suffix(".begun").and_then(|key| key.rsplit('.').next());
             word.is_some_and(|word| !known.contains(word))
         });
-        let strays = try_concurrently(&notes, |note| match store.get(&note.key)? {
-            Some((text, _)) => parse(store, &note.key, &text).map(Some),
-            None => Ok(None),
-        })?;
+        let strays = try_concurrently(&notes, |note| self.begun(store, &note.key))?;
         Ok(strays.into_iter().flatten().collect())
     }
 
@@ -216,6 +285,11 @@ impl RunFolder {
         Ok(store.look(&self.key("publishing"))?.is_some())
     }
 
+    /// Whether another run treats this one as dead.
+    pub(crate) fn is_swept(&self, store: &dyn UploadStore) -> Result<bool> {
+        Ok(store.look(&self.key("swept"))?.is_some())
+    }
+
     /// Notes that the run is taken for dead.
     pub(crate) fn note_swept(&self, store: &dyn UploadStore) -> Result<()> {
         self.put(store, "swept", b"{}", Condition::Any)
@@ -223,7 +297,7 @@ impl RunFolder {
 
     /// Whether no other run treats this one as dead: its notes are there, without `swept`.
     pub(crate) fn is_alive(&self, store: &dyn UploadStore) -> Result<bool> {
-        Ok(store.look(&self.key("swept"))?.is_none() && self.is_publishing(store)?)
+        Ok(!self.is_swept(store)? && self.is_publishing(store)?)
     }
 
     /// Notes that an outcome is unknown: from now on no file of the run may be deleted.
@@ -257,8 +331,12 @@ impl RunFolder {
         // it is being removed stays as long as there is something to remove.
         let last = [self.key("before.json"), self.key("swept")];
         keys.retain(|key| !last.contains(key));
+        failpoint("K13");
         store.remove(keys)?;
-        last.into_iter().try_for_each(|key| store.remove(vec![key]))
+        last.into_iter().try_for_each(|key| {
+            failpoint("K13");
+            store.remove(vec![key])
+        })
     }
 
     /// Whether a store gives an object's token back: asked with an object of our own, which does
@@ -286,6 +364,28 @@ impl RunFolder {
     ) -> Result<()> {
         store.put(&self.key(name), Bytes::copy_from_slice(text), condition, name)
     }
+}
+
+fn done_name(task: u32) -> String {
+    format!("t{task:05}.done")
+}
+
+/// The receipt of a finished task, whose note is `text`.
+fn receipt(task: u32, text: &[u8], finished: &FinishedTask) -> Result<Receipt> {
+    let receipt = UploadReceipt {
+        ledger: done_name(task),
+        sha256: super::hexadecimal(&Sha256::digest(text)),
+        objects: finished.entries.len(),
+        rows: finished.entries.iter().map(|entry| entry.rows).sum(),
+    };
+    let data = String::from_utf8_lossy(&json(&receipt)?).into_owned();
+    Ok(Receipt { task, data })
+}
+
+fn fenced(task: u32) -> Error {
+    Error::locked(format!("another attempt of task {task} has finished it meanwhile"))
+        .with_code(code::RUN_FENCED)
+        .hint("its files are kept, those of this attempt are removed; resume the run")
 }
 
 /// Staged files, and their rows, are not what was counted.

@@ -12,12 +12,14 @@ use std::{
 use arrow_array::RecordBatch;
 use transload_formats::{Encoder, Encoding};
 use transload_plugin_api::{
-    Cancel, ChunkOutcome, Column, Counters, Error, Position, Receipt, Result, WriteTask, Written,
+    Cancel, ChunkOutcome, Column, Counters, Error, Position, Receipt, Result, TaskProgress,
+    WriteTask, Written, failpoint,
 };
 
 use super::{
     concurrent::{joined, run_concurrently},
     entry::UploadEntry,
+    finished_task::FinishedTask,
     lines::Lines,
     name_template::NameTemplate,
     object::{Frame, OpenObject},
@@ -94,6 +96,8 @@ pub(crate) struct FilesWriteTask {
     rows: u64,
     chunk_rows: u64,
     settled: Vec<UploadEntry>,
+    /// As of the last committed chunk.
+    progress: TaskProgress,
     /// It has warned of many partitions.
     warned: bool,
     finished: bool,
@@ -134,6 +138,7 @@ impl FilesWriteTask {
             rows: 0,
             chunk_rows: 0,
             settled: Vec::new(),
+            progress: TaskProgress::default(),
             warned: false,
             finished: false,
         })
@@ -252,10 +257,24 @@ impl FilesWriteTask {
             let files = self.settled.len();
             return Err(rows_differ((files, staged), (files, self.rows)));
         }
-        let attempt = (self.uploads.task, self.uploads.epoch);
-        let receipt = self.uploads.run_folder.note_done(self.store(), attempt, &self.settled)?;
+        let finished = self.finished_task()?;
+        failpoint("K10");
+        let (store, task) = (self.store(), self.uploads.task);
+        let receipt = self.uploads.run_folder.note_done(store, task, &finished)?;
+        failpoint("K10");
         self.finished = true;
         Ok(receipt)
+    }
+
+    fn finished_task(&self) -> Result<FinishedTask> {
+        let UploadSettings { run_folder, durable, .. } = &*self.uploads;
+        let boot = if *durable { None } else { run_folder.hold(self.store())? };
+        Ok(FinishedTask {
+            entries: self.settled.clone(),
+            progress: TaskProgress { is_finished: true, ..self.progress.clone() },
+            // Without a word for it no start of the machine is the same one.
+            unsynced: (!durable).then(|| boot.unwrap_or_default()),
+        })
     }
 
     fn give_up(&mut self) -> Result<()> {
@@ -301,7 +320,7 @@ impl WriteTask for FilesWriteTask {
     }
 
     /// The chunk's bytes are on their way; they become visible with the job's commit.
-    fn commit_chunk(&mut self, _: &Position, _: &Counters) -> Result<ChunkOutcome> {
+    fn commit_chunk(&mut self, position: &Position, counters: &Counters) -> Result<ChunkOutcome> {
         self.expect_open(true)?;
         self.commit_lanes()?;
         let uploads = &self.uploads;
@@ -309,6 +328,13 @@ impl WriteTask for FilesWriteTask {
         self.committed_number = self.number;
         self.rows += std::mem::take(&mut self.chunk_rows);
         self.open = false;
+        self.progress = TaskProgress {
+            chunks: self.progress.chunks + 1,
+            position: position.clone(),
+            counters: *counters,
+            is_finished: false,
+        };
+        failpoint("K10");
         Ok(ChunkOutcome::Committed)
     }
 

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use transload_plugin_api::{Cancel, Result};
+use transload_plugin_api::{Cancel, Result, failpoint};
 
 use super::{
     entry::UploadEntry,
@@ -160,6 +160,7 @@ impl Upload {
         let store = &self.settings.store;
         self.entry.upload = store.begin(&self.entry.key, &self.entry.token)?;
         self.begun = true;
+        failpoint("K10");
         if !store.notes_uploads() {
             return Ok(());
         }
@@ -188,6 +189,7 @@ impl Upload {
         while let Some(pending) = self.pending.pop_front() {
             self.entry.parts.push(pending.wait(&self.settings.cancel)?);
         }
+        failpoint("K10");
         self.entry.version = self.settings.store.settle(self.entry.id(), self.settings.durable)?;
         self.settled = true;
         Ok(self.entry.clone())

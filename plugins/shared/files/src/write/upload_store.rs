@@ -256,6 +256,12 @@ pub trait UploadStore: Send + Sync {
     /// The object as it is now.
     fn look(&self, key: &str) -> Result<Option<ObjectInfo>>;
 
+    /// The SHA-256 of an object's content in hexadecimal digits; `None` where that would have to be
+    /// downloaded.
+    fn content_hash(&self, _key: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// A small object's content.
     fn get(&self, key: &str) -> Result<Option<(Bytes, ObjectInfo)>>;
 

@@ -23,6 +23,7 @@ use transload_plugin_api::{
 use super::{
     abort::abort_run,
     destination::{Destination, NAMED},
+    finished_task::FinishedWriteTask,
     manifest::Manifest,
     name_template::NameTemplate,
     object::Frame,
@@ -30,7 +31,7 @@ use super::{
     partition::{Partitioner, partition_of},
     partition_part::Part,
     prior_state::PriorState,
-    publish::{Publication, is_token_of},
+    publish::{Publication, is_token_of, taken_for_dead},
     rolling::{Rolling, most_open},
     run_folder::RunFolder,
     sweep::{leftovers, published_by_others, sweep},
@@ -60,6 +61,8 @@ pub struct FilesWriter {
     committed: Mutex<HashSet<String>>,
     /// Whether the store gives our tokens back, once it has been asked.
     tokens: OnceLock<bool>,
+    /// The run that is resumed, and the names that earlier processes have left in its folder.
+    left: Mutex<Option<(String, Arc<[String]>)>>,
 }
 
 impl FilesWriter {
@@ -95,6 +98,7 @@ impl FilesWriter {
             encoding,
             committed: Mutex::default(),
             tokens: OnceLock::new(),
+            left: Mutex::new(None),
         };
         writer.check_options()?;
         Ok(writer)
@@ -316,6 +320,34 @@ impl FilesWriter {
         }))
     }
 
+    /// A task that an earlier attempt has finished; what an unfinished one has left is removed.
+    fn resume(
+        &self,
+        store: &dyn UploadStore,
+        run_folder: &RunFolder,
+        (plan, task): (&WritePlan, &TaskContext),
+    ) -> Result<Option<FinishedWriteTask>> {
+        if task.epoch > 0 {
+            return run_folder.resume(store, task.task, &run_folder.names(store)?);
+        }
+        if !plan.is_resumed {
+            return Ok(None);
+        }
+        // Listed once: what the tasks of this process begin is not among it.
+        let names = {
+            let mut left = self.left.lock();
+            match &*left {
+                Some((run, names)) if *run == plan.run => Arc::clone(names),
+                _ => {
+                    let names: Arc<[String]> = run_folder.names(store)?.into();
+                    *left = Some((plan.run.clone(), Arc::clone(&names)));
+                    names
+                }
+            }
+        };
+        run_folder.resume(store, task.task, &names)
+    }
+
     fn is_committed(&self, run: &str) -> bool {
         self.committed.lock().contains(run)
     }
@@ -326,9 +358,10 @@ impl FilesWriter {
             Destination::Folder { root } => {
                 Ok(Manifest::read(store, root)?.is_some_and(|(manifest, _)| manifest.has(run)))
             }
-            Destination::File { key, .. } => {
-                Ok(store.look(key)?.is_some_and(|found| is_token_of(&found, run)))
-            }
+            Destination::File { key, .. } => match store.disk() {
+                Some(disk) => Ok(disk.run_of(key).is_some_and(|it| it == run)),
+                None => Ok(store.look(key)?.is_some_and(|found| is_token_of(&found, run))),
+            },
         }
     }
 
@@ -427,7 +460,16 @@ impl Writer for FilesWriter {
     fn prepare(&self, plan: &WritePlan) -> Result<()> {
         let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
         if run_folder.before(&*store)?.is_some() {
+            if run_folder.is_swept(&*store)? {
+                return Err(taken_for_dead(&*store, self.destination.root()));
+            }
             return run_folder.hold(&*store).map(drop);
+        }
+        if plan.is_resumed {
+            return match self.was_committed(&*store, &plan.run)? {
+                true => Ok(()),
+                false => Err(taken_for_dead(&*store, self.destination.root())),
+            };
         }
         sweep(&*store, self.destination.root(), &plan.run, self.options.abandoned_after())?;
         let mut before = self.look(&*store, plan)?;
@@ -438,6 +480,9 @@ impl Writer for FilesWriter {
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
         let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
         let before = run_folder.before(&*store)?.ok_or_else(|| not_prepared(plan))?;
+        if let Some(finished) = self.resume(&*store, &run_folder, (plan, task))? {
+            return Ok(Box::new(finished));
+        }
         let order = TaskSettings {
             root: self.destination.root().to_owned(),
             run: plan.run.clone(),
@@ -492,7 +537,14 @@ impl Writer for FilesWriter {
             levels: self.replaces_partitions().then_some(self.options.partition_by.len()),
             cancel: &self.cancel,
         };
-        let outcome = publication.publish(receipts).map_err(with_hint)?;
+        let entries = match publication.entries(receipts) {
+            // Killed while it cleaned up.
+            Err(_) if self.was_committed(&*store, &plan.run)? => {
+                return Ok(ChunkOutcome::AlreadyCommitted);
+            }
+            entries => entries.map_err(with_hint)?,
+        };
+        let outcome = publication.publish(&entries).map_err(with_hint)?;
         if matches!(outcome, ChunkOutcome::Unknown { .. }) {
             return Ok(outcome);
         }
