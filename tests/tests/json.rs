@@ -123,6 +123,12 @@ fn the_fields_of_plans_and_reports_are_documented() {
     }
     assert_eq!(reports[0]["status"], "done");
     assert_eq!(reports[2]["status"], "dirty-limit");
+    workplace.put("strict.toml", job(10));
+    let resumed = workplace.run(&["resume", "strict", "--output", "json"]);
+    reports.push(serde_json::from_str(&resumed.exits(0).stdout).unwrap());
+    let history = workplace.run(&["history", "--output", "json"]);
+    let runs: Vec<Value> = serde_json::from_str(&history.exits(0).stdout).unwrap();
+    compare("History", &runs, &[], &[]);
     let internal = ["write.", "draft.", "splits[].data", "splits[].ability"];
     compare("Plan", &plans, &internal, &["splits[].rows"]);
     let failure = ["error."]; // documented under `Failures`

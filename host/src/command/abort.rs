@@ -1,6 +1,6 @@
 //! `abort`: gives a run up and removes what it has left, as far as that is certainly its own.
 
-use transload_plugin_api::{Receipt, code};
+use transload_plugin_api::{Receipt, code, failpoint};
 
 use super::{
     Ended, Failure, Session,
@@ -29,6 +29,7 @@ pub(super) fn abort(session: &Session, args: &AbortArgs) -> Ended {
     }
     ensure_certain(&past, args)?;
     let journal = Journal::reopen_to_abort(&folder, &past)?;
+    failpoint("K14");
     remove(session, &past)?;
     journal.aborted()?;
     let message = format!("run {run} is given up; what it had staged is removed");

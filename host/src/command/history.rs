@@ -21,7 +21,7 @@ pub(super) fn history(session: &Session, args: &HistoryArgs) -> Ended {
     };
     let first = folders.len().saturating_sub(args.last.map_or(usize::MAX, |last| last as usize));
     let entries: Vec<_> = folders[first..].iter().map(|folder| entry(folder)).collect();
-    session.print(&entries, |page| report::list_history(page, &entries, args.job.is_some()))?;
+    session.print(&entries, |page| report::list_history(page, &entries))?;
     Ok(Exit::Done)
 }
 
@@ -68,7 +68,12 @@ fn of_journal(folder: &Path, past: &Past, report: &Value) -> HistoryEntry {
         run: plan.run.clone(),
         state,
         started: past.run.started.clone(),
-        ended: (!is_running).then(|| past.last.clone()),
+        ended: match state {
+            RunState::Running => None,
+            // The last word of a process that was killed is the record of a chunk.
+            RunState::Interrupted => last_written(folder).or(Some(past.last.clone())),
+            _ => Some(past.last.clone()),
+        },
         rows: if is_reported { known.rows } else { rows.read },
         dirty: if is_reported { known.dirty } else { rows.dirty },
         guarantee: plan.guarantee.word().to_owned(),
@@ -81,6 +86,12 @@ fn of_journal(folder: &Path, past: &Past, report: &Value) -> HistoryEntry {
         },
         ..known
     }
+}
+
+/// When the journal was written the last time.
+fn last_written(folder: &Path) -> Option<String> {
+    let written = folder.join("journal").metadata().ok()?.modified().ok()?;
+    Some(report::local(written))
 }
 
 fn of_report(folder: &Path, report: &Value) -> HistoryEntry {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use transload_plugin_api::{Descriptor, ErrorKind, Writer, code};
+use transload_plugin_api::{Descriptor, ErrorKind, Writer, code, failpoint};
 
 use super::{Ended, Failure, Session};
 use crate::{
@@ -38,6 +38,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     let folder = RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?;
     folder.keep("plan.json", &plan)?;
     let journal = Journal::create(&folder, &job, &plan)?;
+    failpoint("K2");
     tracing::info!("run {} begins, its folder is {}", plan.run, folder.path().display());
     execute(session, Execution { job, stores, plan, folder, journal, resumed: None }, progress)
 }
@@ -189,6 +190,7 @@ fn prepare(
         job.writer.plugin
     );
     let stores = open(session, &catalog, &job)?;
+    failpoint("K1");
     let mut plan = Plan::new(&job, new_run(), &stores)?;
     if !is_run {
         plan.try_sample(&stores).map_err(|error| job.places.locate(error))?;

@@ -58,8 +58,7 @@ pub(crate) fn runs_of(state: &Path, name: &str) -> Result<Vec<PathBuf>> {
         return Ok(own);
     }
     let last = find(state, name)?;
-    let job = last.parent().map_or(Ok(Vec::new()), folders);
-    job
+    last.parent().map_or(Ok(Vec::new()), folders)
 }
 
 /// Whether a process works on the run in this folder.

@@ -87,28 +87,32 @@ impl HistoryEntry {
     }
 }
 
-/// Puts runs on a page as a table, one below the other, with the reason where one failed.
-pub(crate) fn list_history(page: &mut Page, entries: &[HistoryEntry], is_of_one_job: bool) {
+/// Puts runs on a page, a table for each job, with the reason where the last one failed.
+pub(crate) fn list_history(page: &mut Page, entries: &[HistoryEntry]) {
     if entries.is_empty() {
         return page.line(0, "no runs: `transload run JOB.toml` begins one");
     }
-    let words = ["run", "state", "exit", "took", "rows", "dirty", "guarantee"];
-    let head = words.map(|word| Cell::styled(word, Style::Strong));
-    let rows = entries.iter().map(row);
-    let mut table = vec![head.to_vec()];
-    table.extend(rows);
-    if !is_of_one_job {
-        for (row, text) in table
-            .iter_mut()
-            .zip(std::iter::once("job").chain(entries.iter().map(|entry| entry.job.as_str())))
-        {
-            let style = if text == "job" { Style::Strong } else { Style::Plain };
-            row.insert(0, Cell::styled(text, style));
+    let mut jobs: Vec<_> = entries.iter().map(|entry| entry.job.as_str()).collect();
+    jobs.sort_unstable();
+    jobs.dedup();
+    for (index, job) in jobs.into_iter().enumerate() {
+        if index > 0 {
+            page.gap();
         }
+        list_job(page, job, entries.iter().filter(|entry| entry.job == job));
     }
-    page.table(0, &table);
-    let Some(last) = entries.last() else { return };
-    hint(page, last);
+}
+
+fn list_job<'a>(page: &mut Page, job: &str, entries: impl Iterator<Item = &'a HistoryEntry>) {
+    let entries: Vec<_> = entries.collect();
+    page.heading(job);
+    let head = ["run", "state", "exit", "took", "rows", "dirty", "guarantee"];
+    let mut rows = vec![head.map(|word| Cell::styled(word, Style::Label)).to_vec()];
+    rows.extend(entries.iter().map(|entry| row(entry)));
+    page.table(2, &rows);
+    if let Some(last) = entries.last() {
+        hint(page, last);
+    }
 }
 
 fn row(entry: &HistoryEntry) -> Vec<Cell> {
@@ -128,15 +132,15 @@ fn row(entry: &HistoryEntry) -> Vec<Cell> {
 /// What to do about the last run, if it is not complete.
 fn hint(page: &mut Page, last: &HistoryEntry) {
     if let Some(problem) = last.problem.as_ref().or(last.error.as_ref()) {
-        page.led(0, (Style::Bad, "the last one: "), problem);
+        page.led(2, (Style::Bad, "the last one: "), problem);
     }
     let run = &last.run;
     match last.state {
         RunState::Failed | RunState::Interrupted if last.problem.is_none() => {
-            page.led(0, (Style::Label, "hint: "), &format!("continue it: transload resume {run}"));
+            page.led(2, (Style::Label, "hint: "), &format!("continue it: transload resume {run}"));
         }
         RunState::Aborting => {
-            page.led(0, (Style::Label, "hint: "), &format!("go on with it: transload abort {run}"));
+            page.led(2, (Style::Label, "hint: "), &format!("go on with it: transload abort {run}"));
         }
         _ => {}
     }
