@@ -180,6 +180,8 @@ codes! {
     RUN_AFTER = "RUN-AFTER";
     /// The rows written do not add up to the rows read.
     RUN_BALANCE = "RUN-BALANCE";
+    /// An earlier attempt of a task keeps the task's token, and its session does not end.
+    RUN_CLAIM = "RUN-CLAIM";
     /// It is unknown whether a commit took effect.
     RUN_COMMIT_UNKNOWN = "RUN-COMMIT-UNKNOWN";
     /// A newer attempt owns the task.
@@ -196,8 +198,14 @@ codes! {
     RUN_STAGE = "RUN-STAGE";
     /// A stop by a signal took longer than `--stop-timeout`.
     RUN_STOP = "RUN-STOP";
+    /// A commit token says something else than this run has written.
+    RUN_TOKEN = "RUN-TOKEN";
     /// A table that the job names does not exist, or the login may not see it.
     TABLE_MISSING = "TABLE-MISSING";
+    /// The tables for commit tokens do not exist, and the job may not create them.
+    TOKENS_MISSING = "TOKENS-MISSING";
+    /// A table has the name of one for commit tokens, and cannot hold them.
+    TOKENS_UNFIT = "TOKENS-UNFIT";
 }
 
 /// Prefixes that a database's own code follows, with what follows them.

@@ -11,8 +11,10 @@
 //! | [`reader`] | schema, splits, positions, origins, batches, cancellation, missing options |
 //! | [`writer`] | chunks, commit and abort, round trip of every type, dirty rows, missing options |
 //! | `modes` | what each write mode does with existing keys (part of [`writer`]) |
+//! | `tokens` | what a store keeps of a run beside its rows, and who may write (part of [`writer`]) |
 //! | [`samples`] | the data: edge values of every type, small tables with keys |
 //! | [`steps`] | short plans, arrays and the methods in order, for a plugin's own tests |
+//! | [`killing`] | runs that processes write one after the other, for a plugin's own tests |
 //! | [`proxy`] | loses connections to a server on request, for a plugin's own tests |
 //! | [`Rows`] | rows as text, compared in any order or in one |
 //!
@@ -102,6 +104,7 @@ use crate::{
 };
 
 pub mod descriptor;
+pub mod killing;
 mod modes;
 pub mod proxy;
 pub mod reader;
@@ -111,6 +114,7 @@ mod run;
 pub mod samples;
 pub mod steps;
 mod tally;
+mod tokens;
 pub mod writer;
 mod writer_suite;
 

@@ -59,10 +59,16 @@ impl Run {
 
     /// Opens a task.
     pub(super) fn task(&self, task: u32) -> TaskRun {
-        let context = TaskContext { task, epoch: 0 };
-        let task = expect(self.writer.open(&self.plan, &context), "`open`");
-        let (chunk, total) = (Vec::new(), Counters::default());
-        TaskRun { task, plan: self.plan.clone(), sequence: 0, replays: 0, chunk, total }
+        self.attempt(task, 0)
+    }
+
+    /// Opens a task as this attempt, which goes on where the store says that the last one has come.
+    pub(super) fn attempt(&self, task: u32, epoch: u32) -> TaskRun {
+        let context = TaskContext { task, epoch };
+        let mut task = expect(self.writer.open(&self.plan, &context), "`open`");
+        let known = expect(task.progress(), "`progress`").unwrap_or_default();
+        let (plan, chunk) = (self.plan.clone(), Vec::new());
+        TaskRun { task, plan, sequence: known.chunks, replays: 0, chunk, total: known.counters }
     }
 
     /// Commits the run and finalises it.

@@ -1,6 +1,6 @@
 //! The requirements on every writer: values that stay unchanged, chunks that are written completely
 //! or not at all, a commit that can be repeated, an abort that leaves nothing, and dirty rows that
-//! are named exactly. What write modes do with keys is in `modes`.
+//! are named exactly. What write modes do with keys is in `modes`, what commit tokens promise in `tokens`.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use super::{
     DirtyBatch, Rows, Subject, Tally, Target, cell, expect, host, modes, reader, refused, required,
     run::{Run, plan},
-    samples,
+    samples, tokens,
     writer_suite::{WriterSuite, key, keyed_plan},
 };
 use crate::{
@@ -37,6 +37,7 @@ pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
         suite.given_up(spec);
         suite.commit_again(spec);
         modes::all(&suite, spec);
+        tokens::all(&suite, spec);
     }
 }
 

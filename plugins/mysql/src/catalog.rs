@@ -145,7 +145,8 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
     let doing = format!("look at table `{name}`");
     let there = is_table(name, "table_schema", "table_name");
     let sql = format!(
-        "SELECT table_type, engine, table_rows FROM information_schema.tables WHERE {there}"
+        "SELECT table_type, engine, table_rows, table_schema, table_name \
+         FROM information_schema.tables WHERE {there}"
     );
     let Some(head) = session.rows(&doing, &sql)?.into_iter().next() else { return Ok(None) };
     let sql = format!(
@@ -169,7 +170,8 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
     )?;
     let references = references("table_schema", "table_name", "constraint_name")?;
     Ok(Some(Table {
-        name: name.clone(),
+        // As the server spells it where case does not count.
+        name: TableName { schema: Some(text(&head, 3)), table: text(&head, 4) },
         kind: TableKind::of(&text(&head, 0)),
         engine: text(&head, 1),
         rows: text(&head, 2).parse().ok(),

@@ -61,6 +61,19 @@ impl Dialect for MysqlDialect {
         Some(64)
     }
 
+    fn text(&self, text: &str) -> String {
+        text_literal(text)
+    }
+
+    /// The engine of tables is a setting of the server, and may have no transactions.
+    fn table_options(&self) -> &'static str {
+        " ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    }
+
+    fn create_schema(&self, schema: &str) -> Option<String> {
+        Some(format!("CREATE DATABASE IF NOT EXISTS {}", self.quoted(schema)))
+    }
+
     fn passed_limit(&self, name: &str) -> Option<String> {
         (name.chars().count() > 64).then(|| "64 characters".to_owned())
     }

@@ -59,6 +59,7 @@ mod splits;
 mod stage;
 mod stream;
 mod text;
+mod token;
 mod trial;
 mod types;
 mod watch;

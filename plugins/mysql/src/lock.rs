@@ -8,12 +8,32 @@ use sha1::{Digest as _, Sha1};
 use transload_plugin_api::{Error, Result, Waiting, WriteMode};
 use transload_tables::TableName;
 
-use crate::{dialect::text_literal, session::Session, stage::in_full};
+use crate::{connect::Connector, dialect::text_literal, session::Session, stage::in_full};
 
 /// How many runs may add rows to a table at a time.
 const SLOTS: u32 = 8;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long the server keeps a session that holds the lock and says nothing: longer than this side
+/// takes to notice that the way to the server is lost, and short enough for a run to be repeated soon
+/// after its machine has died.
+fn silence(connector: &Connector) -> Duration {
+    2 * connector.address.idle_timeout
+}
+
+/// Lets the server end the session, and with it the lock, after a silence.
+pub(crate) fn hold_for(session: &mut Session, connector: &Connector) -> Result<()> {
+    // Rounded up: it counts whole seconds.
+    let seconds = silence(connector).as_millis().div_ceil(1000).max(1);
+    let sql = format!("SET SESSION wait_timeout = {seconds}");
+    session.run("lock the target", &sql).map(drop)
+}
+
+/// How often a session that holds the lock is used while the job does nothing with it.
+pub(crate) fn keep_alive(connector: &Connector) -> Duration {
+    (silence(connector) / 6).max(Duration::from_millis(50))
+}
 
 /// Locks the target for a run in the session, which must live as long as the run. Waits for other
 /// holders for as long as `patience`.
@@ -23,8 +43,6 @@ pub(crate) fn lock(
     mode: WriteMode,
     patience: Duration,
 ) -> Result<()> {
-    // The run may take longer than sessions may be idle.
-    session.run("lock the target", "SET SESSION wait_timeout = 31536000")?;
     let (begun, mut missing) = (Instant::now(), (0..SLOTS).collect::<Vec<_>>());
     let mut waiting = None;
     loop {

@@ -7,7 +7,9 @@ use std::{
 };
 
 use transload_plugin_api::{Cancel, Error, Registration, Result, Waiting};
-use transload_tables::{Commit, KeyValue, looking, running, running_often};
+use transload_tables::{
+    Commit, KeyValue, SessionIdentity, TextRows, looking, running, running_often,
+};
 
 use crate::{
     answer::{
@@ -349,6 +351,34 @@ impl Session {
 impl transload_tables::Session for Session {
     fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
         Self::run(self, doing, sql).map(drop)
+    }
+
+    /// A statement that changes the schema commits by itself, and its note then as well.
+    fn run_noted(&mut self, doing: &str, sql: &str, note: &str) -> Result<()> {
+        Self::run(self, doing, "START TRANSACTION")?;
+        let done = Self::run(self, doing, sql).and_then(|_| Self::run(self, doing, note));
+        let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = Self::run(self, doing, end);
+        done.and(ended).map(drop)
+    }
+
+    fn rows(&mut self, doing: &str, sql: &str) -> Result<TextRows> {
+        Self::rows(self, doing, sql)
+    }
+
+    fn change(&mut self, doing: &str, sql: &str) -> Result<u64> {
+        let cancel = self.cancel.clone();
+        let _running = running_often(doing, sql);
+        let done = self.try_run(sql).map_err(|failure| failure.into_error(doing, &cancel))?;
+        Ok(done.affected)
+    }
+
+    /// The session's own named lock tells it from a later one of the same number.
+    fn identity(&mut self) -> Result<SessionIdentity> {
+        let id = Self::rows(self, "ask for the connection", "SELECT CONNECTION_ID()")?;
+        let id = id.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+        let start = self.account.as_ref().map(|(own, _)| own.clone()).unwrap_or_default();
+        Ok(SessionIdentity { id: id.unwrap_or_default(), start })
     }
 
     fn begin(&mut self) -> Result<()> {

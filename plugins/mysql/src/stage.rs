@@ -120,7 +120,8 @@ impl Destination<Session> for MysqlDestination {
         }
     }
 
-    fn publish(&self, session: &mut Session, rows: u64) -> Result<Commit> {
+    /// RENAME commits by itself, so the note is not kept with it.
+    fn publish(&self, session: &mut Session, rows: u64, _note: Option<&str>) -> Result<Commit> {
         match self {
             Self::Direct | Self::Emptied(_) => Ok(Commit::Committed),
             Self::Staged(stage) => stage.publish(session, rows),

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use transload_plugin_api::{
-    Cancel, Finding, Host, Options, Result, TableInfo, TargetInfo, TaskContext, WriteMode,
+    Cancel, Error, Finding, Host, Options, Result, TableInfo, TargetInfo, TaskContext, WriteMode,
     WritePlan, Writer,
 };
 use transload_tables::{
-    Access, Dialect, Draft, Drafting, TableName, TableWriter, TargetTable, Wording, WriteDatabase,
+    Access, Dialect, Draft, Drafting, SessionIdentity, TableName, TableWriter, TargetTable,
+    Wording, WriteDatabase,
 };
 
 use crate::{
@@ -22,20 +23,23 @@ use crate::{
     options::{Overwrite, WriterOptions},
     session::Session,
     stage::{MysqlDestination, Stage, TASK_COLUMN, in_full},
-    trial,
+    token, trial,
 };
 
 /// A server that tables are written to.
 pub(crate) struct MysqlTarget {
     connector: Connector,
     overwrite: Overwrite,
+    /// How long rows locked by another session are waited for, as the job says.
+    lock_seconds: u64,
 }
 
 /// The writer that the options ask for.
 pub(crate) fn writer(options: &Options, host: &Host) -> Result<Box<dyn Writer>> {
     let (options, address, target) = WriterOptions::parse(options)?;
-    let connector = Connector::writing(address, host.clone(), options.lock_seconds());
-    let database = MysqlTarget { connector, overwrite: options.overwrite };
+    let lock_seconds = options.lock_seconds();
+    let connector = Connector::writing(address, host.clone(), lock_seconds);
+    let database = MysqlTarget { connector, overwrite: options.overwrite, lock_seconds };
     Ok(Box::new(TableWriter::new(database, target, host.cancel())))
 }
 
@@ -57,6 +61,8 @@ impl From<Table> for TargetInfo {
 impl WriteDatabase for MysqlTarget {
     const DIALECT: &'static (dyn Dialect + Sync) = &MysqlDialect;
     const WORDING: Wording<'static> = draft::WORDING;
+    const COMMITS_DDL: bool = true;
+    const PUBLISHES_WITH_TOKEN: bool = false;
 
     type Session = Session;
     type Table = Table;
@@ -115,6 +121,7 @@ impl WriteDatabase for MysqlTarget {
         mode: WriteMode,
         patience: Duration,
     ) -> Result<()> {
+        lock::hold_for(session, &self.connector)?;
         lock::lock(session, name, mode, patience)
     }
 
@@ -162,6 +169,48 @@ impl WriteDatabase for MysqlTarget {
             (WriteMode::Overwrite, Overwrite::Truncate) => MysqlDestination::Emptied(name.clone()),
             _ => MysqlDestination::Direct,
         })
+    }
+
+    fn name_of<'t>(&self, table: &'t Table) -> &'t TableName {
+        &table.name
+    }
+
+    fn keep_alive(&self) -> Option<Duration> {
+        Some(lock::keep_alive(&self.connector))
+    }
+
+    fn token_obstacle(&self, _session: &mut Session, table: &Table) -> Result<Option<String>> {
+        let engine = &table.engine;
+        Ok((!table.is_transactional()).then(|| {
+            format!("`{}` has engine {engine}, whose rows survive a ROLLBACK", table.name)
+        }))
+    }
+
+    fn creation_problem(
+        &self,
+        session: &mut Session,
+        name: &TableName,
+        create: &str,
+    ) -> Result<Option<Error>> {
+        token::creation_problem(session, name, create)
+    }
+
+    fn set_patience(&self, session: &mut Session, patience: Option<Duration>) -> Result<()> {
+        let seconds = patience.map_or(self.lock_seconds, |patience| patience.as_secs().max(1));
+        let sql = format!("SET SESSION innodb_lock_wait_timeout = {seconds}");
+        session.run("set how long locks are waited for", &sql).map(drop)
+    }
+
+    fn guard(&self, session: &mut Session) -> Result<()> {
+        session.run("set the session up", token::GUARD).map(drop)
+    }
+
+    fn end_session(
+        &self,
+        session: &mut Session,
+        other: &SessionIdentity,
+    ) -> Result<Option<String>> {
+        token::end_session(session, other)
     }
 
     fn loader(

@@ -31,6 +31,11 @@ impl TextRow {
         Ok(Self(cells))
     }
 
+    /// The texts of all columns; `None` for NULL.
+    pub(crate) fn into_cells(self) -> Vec<Option<String>> {
+        self.0
+    }
+
     /// The text of a column; `None` for NULL.
     pub(crate) fn optional(&self, at: usize) -> Option<&str> {
         self.0.get(at)?.as_deref()

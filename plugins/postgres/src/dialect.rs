@@ -41,6 +41,22 @@ impl Dialect for PostgresDialect {
     fn identifier_bytes(&self) -> Option<usize> {
         Some(63)
     }
+
+    fn bytes(&self, bytes: &[u8]) -> String {
+        let digits = bytes.iter().fold(String::new(), |mut digits, byte| {
+            let _ = write!(digits, "{byte:02x}");
+            digits
+        });
+        format!("'\\x{digits}'::bytea")
+    }
+
+    fn hex(&self, column: &str) -> String {
+        format!("pg_catalog.encode({column}, 'hex')")
+    }
+
+    fn bytes_type(&self) -> &'static str {
+        "BYTEA"
+    }
 }
 
 /// An identifier, quoted.

@@ -59,7 +59,7 @@ fn new_table(session: &mut Session, drafting: Drafting<'_>, name: &TableName) ->
 }
 
 /// Why no table can be made in the schema of a new table.
-fn schema_problem(session: &mut Session, name: &TableName) -> Result<Option<Error>> {
+pub(crate) fn schema_problem(session: &mut Session, name: &TableName) -> Result<Option<Error>> {
     let sql = "SELECT quote_ident(s.name), n.oid IS NOT NULL, \
                  coalesce(pg_catalog.has_schema_privilege(n.oid, 'CREATE'), false) \
                FROM (SELECT coalesce(nullif($1, ''), pg_catalog.current_schema(), 'public')) s(name) \

@@ -58,6 +58,7 @@ mod splits;
 mod stage;
 mod stream;
 mod target;
+mod token;
 mod trial;
 mod types;
 mod wire;

@@ -21,7 +21,7 @@ use postgres_protocol::{
     },
 };
 use transload_plugin_api::{Cancel, Error, Result, Waiting};
-use transload_tables::{Commit, looking, running, running_often};
+use transload_tables::{Commit, SessionIdentity, TextRows, looking, running, running_often};
 
 use crate::{
     answer::{ResultColumn, TextRow, ends_answer, is_answer, result_columns, rows_of},
@@ -34,6 +34,8 @@ use crate::{
 
 /// How long cleaning up may take.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
+/// The server's code for a statement that cannot run in a transaction.
+const IN_TRANSACTION: &str = "PG-25001";
 /// The most statements of a job's own text that may ask for rows of a COPY, one after the other.
 const COPIES: usize = 64;
 
@@ -534,6 +536,37 @@ impl Session {
 impl transload_tables::Session for Session {
     fn run(&mut self, doing: &str, sql: &str) -> Result<()> {
         Self::run(self, doing, sql)
+    }
+
+    /// Statements of one message are one transaction. One that cannot run in a transaction runs
+    /// before its note.
+    fn run_noted(&mut self, doing: &str, sql: &str, note: &str) -> Result<()> {
+        match Self::run(self, doing, &format!("{sql}\n;\n{note}")) {
+            Err(error) if error.code == IN_TRANSACTION => {
+                Self::run(self, doing, sql)?;
+                Self::run(self, doing, note)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn rows(&mut self, doing: &str, sql: &str) -> Result<TextRows> {
+        let rows = Self::rows(self, doing, sql, &[])?;
+        Ok(rows.into_iter().map(TextRow::into_cells).collect())
+    }
+
+    fn change(&mut self, doing: &str, sql: &str) -> Result<u64> {
+        self.cancel.check()?;
+        let _running = running_often(doing, sql);
+        let outcome = self.try_run(sql);
+        Ok(rows_of(&self.reported(doing, outcome)?).unwrap_or_default())
+    }
+
+    fn identity(&mut self) -> Result<SessionIdentity> {
+        let sql = "SELECT pid, backend_start FROM pg_catalog.pg_stat_activity \
+                   WHERE pid = pg_catalog.pg_backend_pid()";
+        let row = self.row("ask for the process", sql, &[])?;
+        Ok(SessionIdentity { id: row.number(0)?, start: row.text(1)?.to_owned() })
     }
 
     fn begin(&mut self) -> Result<()> {

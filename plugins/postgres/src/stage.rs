@@ -3,7 +3,7 @@
 //! views, grants and foreign keys at the old table.
 
 use transload_plugin_api::{Error, Result, WriteMode, WritePlan};
-use transload_tables::{Commit, Destination, TableName, check_stage};
+use transload_tables::{Commit, Destination, Session as _, TableName, check_noted, check_stage};
 
 use crate::{
     catalog::Table,
@@ -47,7 +47,13 @@ impl PostgresDestination {
 impl PostgresDestination {
     /// All of publishing but its COMMIT. The rows that the server moves are counted on the way; if
     /// their number differs, the stage is counted, and if it is whole, a trigger is the reason.
-    fn move_rows(&self, session: &mut Session, stage: &Stage, rows: u64) -> Result<()> {
+    fn move_rows(
+        &self,
+        session: &mut Session,
+        stage: &Stage,
+        rows: u64,
+        note: Option<&str>,
+    ) -> Result<()> {
         let [empty, fill, drop] = &stage.publish;
         session.run(PUBLISH, &format!("BEGIN; {empty}"))?;
         let moved = session.run_counted(PUBLISH, fill)?;
@@ -57,7 +63,8 @@ impl PostgresDestination {
             check_stage(&stage.name.to_string(), rows, found)?;
             return Err(suppressed(rows, moved));
         }
-        session.run(PUBLISH, &format!("{drop}; {}", self.sequences.join("; ")))
+        session.run(PUBLISH, &format!("{drop}; {}", self.sequences.join("; ")))?;
+        note.map_or(Ok(()), |note| check_noted(session.change(PUBLISH, note)?))
     }
 }
 
@@ -79,14 +86,14 @@ impl Destination<Session> for PostgresDestination {
         self.stage.as_ref().map_or(Ok(()), |stage| session.run("make the stage", &stage.make))
     }
 
-    fn publish(&self, session: &mut Session, rows: u64) -> Result<Commit> {
+    fn publish(&self, session: &mut Session, rows: u64, note: Option<&str>) -> Result<Commit> {
         let Some(stage) = &self.stage else {
             for sql in &self.sequences {
                 session.run("advance a sequence", sql)?;
             }
             return Ok(Commit::Committed);
         };
-        if let Err(error) = self.move_rows(session, stage, rows) {
+        if let Err(error) = self.move_rows(session, stage, rows, note) {
             // The first error is the one to report; what it leaves open ends with the session.
             let _ = session.clean_up(PUBLISH, "ROLLBACK");
             return Err(error);
@@ -112,5 +119,12 @@ impl Destination<Session> for PostgresDestination {
         let (table, column) = (quoted_table(&stage.name), quoted(TASK));
         let sql = format!("DELETE FROM {table} WHERE {column} = {task}");
         session.clean_up("remove staged rows", &sql)
+    }
+
+    fn restart_task(&self, session: &mut Session, task: u32) -> Result<()> {
+        let Some(stage) = &self.stage else { return Ok(()) };
+        let (table, column) = (quoted_table(&stage.name), quoted(TASK));
+        let sql = format!("DELETE FROM {table} WHERE {column} = {task}");
+        session.run("remove staged rows", &sql)
     }
 }

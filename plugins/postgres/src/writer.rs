@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use transload_plugin_api::{
-    ConflictEffect, Finding, Guarantee, Host, KeyNeed, Options, Result, TableInfo, TargetInfo,
-    TaskContext, WriteMode, WriteModeSpec, WritePlan, Writer,
+    ConflictEffect, Error, Finding, Guarantee, Host, KeyNeed, Options, Result, TableInfo,
+    TargetInfo, TaskContext, WriteMode, WriteModeSpec, WritePlan, Writer,
 };
 use transload_tables::{
-    Access, Dialect, Draft, Drafting, TableName, TableWriter, TargetTable, Wording, WriteDatabase,
+    Access, Dialect, Draft, Drafting, SessionIdentity, TableName, TableWriter, TargetTable,
+    Wording, WriteDatabase,
 };
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     references,
     session::Session,
     stage::PostgresDestination,
-    target, trial,
+    target, token, trial,
 };
 
 /// What happens to a row whose key is in the table already.
@@ -64,6 +65,8 @@ pub(crate) fn modes() -> Vec<WriteModeSpec> {
 /// A server that tables are written to.
 pub(crate) struct PostgresTarget {
     connector: Connector,
+    /// As the job says, in milliseconds.
+    lock_timeout: u64,
 }
 
 /// The writer that the options ask for.
@@ -72,7 +75,8 @@ pub(crate) fn writer(options: &Options, host: &Host) -> Result<Box<dyn Writer>> 
     let options: WriterOptions = options.parse(&writer_specs())?;
     let settings = format!("SET lock_timeout = {}", options.lock_timeout);
     let connector = Connector::new(address, host.clone(), settings);
-    Ok(Box::new(TableWriter::new(PostgresTarget { connector }, target, host.cancel())))
+    let database = PostgresTarget { connector, lock_timeout: options.lock_timeout };
+    Ok(Box::new(TableWriter::new(database, target, host.cancel())))
 }
 
 impl From<Table> for TargetInfo {
@@ -190,6 +194,40 @@ impl WriteDatabase for PostgresTarget {
     ) -> Result<PostgresDestination> {
         let target = catalog::find_table(session, name)?;
         Ok(PostgresDestination::new(name, target.as_ref(), plan))
+    }
+
+    fn name_of<'t>(&self, table: &'t Table) -> &'t TableName {
+        &table.name
+    }
+
+    fn token_obstacle(&self, session: &mut Session, table: &Table) -> Result<Option<String>> {
+        token::obstacle(session, table)
+    }
+
+    fn creation_problem(
+        &self,
+        session: &mut Session,
+        name: &TableName,
+        _create: &str,
+    ) -> Result<Option<Error>> {
+        draft::schema_problem(session, name)
+    }
+
+    fn set_patience(&self, session: &mut Session, patience: Option<Duration>) -> Result<()> {
+        let limit = patience.map_or(u128::from(self.lock_timeout), |patience| patience.as_millis());
+        session.run("set how long locks are waited for", &format!("SET lock_timeout = {limit}"))
+    }
+
+    fn guard(&self, session: &mut Session) -> Result<()> {
+        token::guard(session)
+    }
+
+    fn end_session(
+        &self,
+        session: &mut Session,
+        other: &SessionIdentity,
+    ) -> Result<Option<String>> {
+        token::end_session(session, other)
     }
 
     fn loader(

@@ -48,6 +48,15 @@ impl Dialect for SqliteDialect {
         format!("CREATE UNIQUE INDEX {} ON {table} ({columns})", self.quoted(&index))
     }
 
+    /// A transaction that may write has the file to itself.
+    fn for_update(&self) -> &'static str {
+        ""
+    }
+
+    fn create_schema(&self, _schema: &str) -> Option<String> {
+        None
+    }
+
     /// A file has one schema, which need not be named.
     fn shown(&self, name: &TableName) -> String {
         name.table.clone()

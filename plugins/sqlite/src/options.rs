@@ -73,7 +73,7 @@ pub(crate) enum JournalMode {
 }
 
 /// The file has no schemas besides its own.
-fn main_table(mut name: TableName) -> Result<TableName> {
+pub(crate) fn main_table(mut name: TableName) -> Result<TableName> {
     match &name.schema {
         Some(schema) if !schema.eq_ignore_ascii_case("main") => {
             let message = format!("`{schema}` is no schema of a database file");

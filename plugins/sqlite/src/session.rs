@@ -8,9 +8,9 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, functions::FunctionFlags};
+use rusqlite::{Connection, functions::FunctionFlags, types::ValueRef};
 use transload_plugin_api::{Cancel, Error, ErrorKind, Result};
-use transload_tables::Commit;
+use transload_tables::{Commit, SessionIdentity, TextRows};
 
 use crate::{
     connect::{open_to_write, run},
@@ -131,6 +131,25 @@ impl transload_tables::Session for Session {
         self.in_turn(|connection| in_transaction(connection, doing, sql))
     }
 
+    fn rows(&mut self, doing: &str, sql: &str) -> Result<TextRows> {
+        self.with(|connection| text_rows(connection, sql).map_err(|error| failure(doing, &error)))
+    }
+
+    fn change(&mut self, doing: &str, sql: &str) -> Result<u64> {
+        if self.turn.is_some() {
+            return self.with(|connection| change(connection, doing, sql));
+        }
+        self.in_turn(|connection| {
+            in_transaction(connection, doing, sql)?;
+            Ok(connection.changes())
+        })
+    }
+
+    /// Sessions are handles to one connection, so the process is what there is.
+    fn identity(&mut self) -> Result<SessionIdentity> {
+        Ok(SessionIdentity { id: std::process::id().into(), start: String::new() })
+    }
+
     fn begin(&mut self) -> Result<()> {
         let Attached::Shared(shared) = &self.attached else {
             return Err(Error::defect("the session cannot write"));
@@ -175,6 +194,29 @@ impl Drop for Session {
         // Where it fails the connection is closed, which undoes the chunk as well.
         let _ = transload_tables::Session::rollback(self);
     }
+}
+
+/// Changes rows in the open transaction.
+pub(crate) fn change(connection: &Connection, doing: &str, sql: &str) -> Result<u64> {
+    let changed = connection.execute(sql, []).map_err(|error| failure(doing, &error))?;
+    Ok(changed as u64)
+}
+
+fn text_rows(connection: &Connection, sql: &str) -> rusqlite::Result<TextRows> {
+    let mut statement = connection.prepare(sql)?;
+    let columns = statement.column_count();
+    let cell = |value: ValueRef<'_>| match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(value) => Some(value.to_string()),
+        ValueRef::Real(value) => Some(value.to_string()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            Some(String::from_utf8_lossy(text).into_owned())
+        }
+    };
+    let rows = statement.query_map([], |row| {
+        (0..columns).map(|at| Ok(cell(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()
+    })?;
+    rows.collect()
 }
 
 /// One statement of the job's, all of it or nothing.

@@ -4,14 +4,14 @@
 
 use rusqlite::Connection;
 use transload_plugin_api::{Error, Result, WritePlan};
-use transload_tables::{Commit, Destination, Dialect as _, TableName, check_stage};
+use transload_tables::{Commit, Destination, Dialect as _, TableName, check_noted, check_stage};
 
 use crate::{
     catalog::{self, Table},
     connect::run,
     dialect::{SqliteDialect, quoted},
     failure::failure,
-    session::Session,
+    session::{Session, change},
 };
 
 /// The stage's extra column: which task wrote a row, so that one task's rows can be removed.
@@ -79,7 +79,7 @@ impl Stage {
 
     /// Publishes the stage in one transaction. Foreign keys are off meanwhile, so that emptying the
     /// table cascades to no other table, and are checked before the commit instead.
-    fn publish(&self, connection: &Connection, rows: u64) -> Result<()> {
+    fn publish(&self, connection: &Connection, rows: u64, note: Option<&str>) -> Result<()> {
         let batch = |sql: &str| run(connection, "publish the stage table", sql);
         batch("PRAGMA foreign_keys = OFF")?;
         let steps = || -> Result<()> {
@@ -95,6 +95,9 @@ impl Stage {
             }
             batch(&drop)?;
             check_references(connection, &self.target)?;
+            if let Some(note) = note {
+                check_noted(change(connection, "publish the stage table", note)?)?;
+            }
             batch("COMMIT")
         };
         let done = steps();
@@ -128,9 +131,9 @@ impl Destination<Session> for SqliteDestination {
         session.in_turn(|connection| stage.make(connection))
     }
 
-    fn publish(&self, session: &mut Session, rows: u64) -> Result<Commit> {
+    fn publish(&self, session: &mut Session, rows: u64, note: Option<&str>) -> Result<Commit> {
         if let Self::Staged(stage) = self {
-            session.in_turn(|connection| stage.publish(connection, rows))?;
+            session.in_turn(|connection| stage.publish(connection, rows, note))?;
         }
         Ok(Commit::Committed)
     }

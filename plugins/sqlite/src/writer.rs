@@ -9,7 +9,8 @@ use transload_plugin_api::{
     WritePlan, Writer,
 };
 use transload_tables::{
-    Access, Dialect, Draft, Drafting, TableName, TableWriter, TargetTable, Wording, WriteDatabase,
+    Access, Dialect, Draft, Drafting, SessionIdentity, TableName, TableWriter, TargetTable,
+    Wording, WriteDatabase,
 };
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     dialect::SqliteDialect,
     draft,
     load::Loader,
-    options::WriterOptions,
+    options::{WriterOptions, main_table},
     session::{Session, SharedConnection},
     stage::{SqliteDestination, Stage, drop_empty},
     trial,
@@ -120,6 +121,9 @@ impl WriteDatabase for SqliteTarget {
     }
 
     fn find_table(&self, session: &mut Session, name: &TableName) -> Result<Option<Table>> {
+        if main_table(name.clone()).is_err() {
+            return Ok(None);
+        }
         session.with(|connection| catalog::find_table(connection, name))
     }
 
@@ -180,6 +184,42 @@ impl WriteDatabase for SqliteTarget {
             WriteMode::Overwrite => SqliteDestination::Staged(Stage::new(name, plan)),
             _ => SqliteDestination::Direct,
         })
+    }
+
+    fn name_of<'t>(&self, table: &'t Table) -> &'t TableName {
+        &table.name
+    }
+
+    fn token_obstacle(&self, _session: &mut Session, _table: &Table) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// A file that can be written can be given tables, but has one schema.
+    fn creation_problem(
+        &self,
+        _session: &mut Session,
+        name: &TableName,
+        _create: &str,
+    ) -> Result<Option<Error>> {
+        main_table(name.clone()).map_or_else(|error| Ok(Some(error)), |_| Ok(None))
+    }
+
+    /// The connection's busy handler waits as long as the job says.
+    fn set_patience(&self, _session: &mut Session, _patience: Option<Duration>) -> Result<()> {
+        Ok(())
+    }
+
+    /// The system takes a dead process's locks away at once.
+    fn guard(&self, _session: &mut Session) -> Result<()> {
+        Ok(())
+    }
+
+    fn end_session(
+        &self,
+        _session: &mut Session,
+        other: &SessionIdentity,
+    ) -> Result<Option<String>> {
+        Ok(Some(format!("process {} writes to the file", other.id)))
     }
 
     fn loader(

@@ -1,6 +1,8 @@
 //! What differs between databases: quoting, placeholders, limits, how a conflict is written.
 //! The statements themselves are in `statement`.
 
+use std::fmt::Write as _;
+
 use crate::{Conflict, Lexis, TableName};
 
 /// One database's way of writing SQL.
@@ -42,6 +44,42 @@ pub trait Dialect {
     fn passed_limit(&self, name: &str) -> Option<String> {
         let limit = self.identifier_bytes().filter(|limit| name.len() > *limit)?;
         Some(format!("{limit} bytes"))
+    }
+
+    /// Text as a literal.
+    fn text(&self, text: &str) -> String {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+
+    /// Bytes as a literal.
+    fn bytes(&self, bytes: &[u8]) -> String {
+        format!("X'{}'", hex(bytes))
+    }
+
+    /// An expression for the hexadecimal digits of a column of bytes.
+    fn hex(&self, column: &str) -> String {
+        format!("hex({column})")
+    }
+
+    /// The type of a column of bytes.
+    fn bytes_type(&self) -> &'static str {
+        "BLOB"
+    }
+
+    /// What follows the columns of a table whose rows are kept with those of others in one
+    /// transaction, and whose texts are compared letter by letter.
+    fn table_options(&self) -> &'static str {
+        ""
+    }
+
+    /// What follows a SELECT whose rows nobody else may change up to the end of the transaction.
+    fn for_update(&self) -> &'static str {
+        " FOR UPDATE"
+    }
+
+    /// The statement that creates a schema unless it is there; `None` without schemas.
+    fn create_schema(&self, schema: &str) -> Option<String> {
+        Some(format!("CREATE SCHEMA IF NOT EXISTS {}", self.quoted(schema)))
     }
 
     /// A table's name in messages.
@@ -131,8 +169,17 @@ pub trait Dialect {
 /// The longest that follows a stem.
 const LONGEST_SUFFIX: usize = "__transload_old_20261130t133835-d56fea35".len();
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
 /// FNV-1a, 64 bits: the same in every version and process, which `DefaultHasher` does not promise.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -140,8 +187,6 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::fmt::Write as _;
-
     use super::*;
 
     /// Numbered placeholders and `"` quotes, 63 bytes.

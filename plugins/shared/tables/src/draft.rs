@@ -41,8 +41,14 @@ pub struct Draft {
     pub notes: Vec<String>,
     /// What makes the plan impossible, beside what is returned as an error: all of it is reported.
     pub problems: Vec<Error>,
-    /// Why the guarantee is `at-least-once`, whatever the mode promises.
+    /// Why the guarantee is `at-least-once` without tokens, whatever the mode promises.
     pub weaker: Option<String>,
+    /// Why tokens would prove nothing here, if the plan asks for them.
+    pub no_tokens: Option<String>,
+    /// The table that keeps the tokens of the run's tasks, if the plan asks for them.
+    pub(crate) token_table: Option<String>,
+    /// What creates the token tables that are missing.
+    pub(crate) token_tables: Vec<String>,
 }
 
 impl<'a> Drafting<'a> {
@@ -279,8 +285,9 @@ impl<'a> Drafting<'a> {
     /// The draft as the host gets it: the job's own statements around the steps, what a key that
     /// may be NULL means, and the guarantee.
     pub(crate) fn finish(&self, draft: Draft, wording: Wording<'_>) -> WriteDraft {
-        let Draft { columns, create, steps, mut warnings, notes, problems, weaker } = draft;
+        let Draft { columns, create, steps, mut warnings, notes, problems, .. } = draft;
         let mut statements: Vec<_> = create.into_iter().map(plain).collect();
+        statements.extend(draft.token_tables.into_iter().map(plain));
         statements.extend(self.plan.before.iter().map(|text| users(text)));
         statements.extend(steps);
         statements.extend(self.plan.after.iter().map(|text| users(text)));
@@ -297,12 +304,22 @@ impl<'a> Drafting<'a> {
                     .to_owned(),
             );
         }
-        let (guarantee, because) = match weaker {
-            Some(because) => (Guarantee::AtLeastOnce, because),
-            None => {
-                let (guarantee, because) = guarantee(self.plan.mode, null_key, wording.overwrite);
-                (guarantee, because.to_owned())
-            }
+        let usual = guarantee(self.plan.mode, null_key, wording.overwrite);
+        let is_staged = self.plan.mode == WriteMode::Overwrite && draft.weaker.is_none();
+        let (guarantee, because) = match (draft.token_table, draft.no_tokens) {
+            _ if is_staged => (usual.0, usual.1.to_owned()),
+            (Some(_), Some(obstacle)) => (
+                draft.weaker.as_ref().map_or(usual.0, |_| Guarantee::AtLeastOnce),
+                format!("commit tokens are of no use: {obstacle}"),
+            ),
+            (Some(table), None) => (
+                Guarantee::EffectivelyOnce,
+                format!("each chunk is one transaction, and its token in `{table}` a part of it"),
+            ),
+            (None, _) => match draft.weaker {
+                Some(because) => (Guarantee::AtLeastOnce, because),
+                None => (usual.0, usual.1.to_owned()),
+            },
         };
         WriteDraft { columns, statements, guarantee, because, warnings, notes, problems }
     }

@@ -30,6 +30,8 @@
 //! | `leftover` | stage tables that killed runs have left |
 //! | `running` | a statement while it runs: logged, and shown if it takes long |
 //! | `task` | one task's chunks: the state machine around a transaction |
+//! | `token` | commit tokens: the tables in the store that say which chunks are in, and who writes |
+//! | `keeper` | keeps the session that holds the lock in use, where servers end silent ones |
 //! | `draft` | [`Drafting`]: a plan compared with its target |
 //! | `dialect` | [`Dialect`]: how one database quotes, binds and resolves conflicts |
 //! | `statement` | builders for `CREATE TABLE`, `INSERT`, `DELETE` and `SELECT` |
@@ -56,6 +58,7 @@ mod bulk_load;
 mod connection_stages;
 mod dialect;
 mod draft;
+mod keeper;
 mod key;
 mod leftover;
 #[cfg(test)]
@@ -79,6 +82,7 @@ mod task;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+mod token;
 mod trial;
 mod write_database;
 mod writer;
@@ -110,6 +114,7 @@ pub(crate) use split::{decode_split, encode_split};
 pub use statement::{ColumnDefinition, Conflict, Insert, Select, create_table, delete_matching};
 #[cfg(feature = "tls")]
 pub use tls::{TlsMode, TlsSettings};
+pub use token::{SessionIdentity, check_noted};
 pub use trial::TRYING;
-pub use write_database::{Access, Commit, Destination, Loader, Session, WriteDatabase};
+pub use write_database::{Access, Commit, Destination, Loader, Session, TextRows, WriteDatabase};
 pub use writer::TableWriter;

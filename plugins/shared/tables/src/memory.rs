@@ -1,18 +1,20 @@
 //! A database in memory for the tests of `writer` and `task`: tables of one integer column, a
-//! stage, locks, and verbs that fail when a test asks for it.
+//! stage, locks, token tables that SQLite keeps, and verbs that fail when a test asks for it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow_array::{Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
 use parking_lot::{Mutex, MutexGuard};
+use rusqlite::{Connection, types::ValueRef};
 use transload_plugin_api::{
-    Cancel, Column, Error, Finding, LogicalType, Options, Result, TableInfo, TargetInfo,
+    Cancel, Column, Error, Finding, Key, LogicalType, Options, Result, TableInfo, TargetInfo,
     TaskContext, WriteMode, WritePlan, Written, schema_of,
 };
 
 use crate::{
-    Access, Commit, Destination, Dialect, Draft, Drafting, Loader, Session, TableName, TargetTable,
-    Wording, WriteDatabase, check_stage, dialect::tests::Standard,
+    Access, Commit, Destination, Dialect, Draft, Drafting, Loader, Session, SessionIdentity,
+    TableName, TargetTable, TextRows, Wording, WriteDatabase, check_noted, check_stage,
+    dialect::tests::Standard,
 };
 
 /// How a verb fails.
@@ -49,6 +51,53 @@ pub(crate) struct Server {
     /// How often it was restarted.
     restarts: u64,
     begun: u64,
+    /// The token tables, and whose transaction is open on them.
+    tokens: TokenStore,
+    /// Sessions that were ended by others.
+    pub(crate) ended: Vec<u64>,
+    /// Nobody may end a session.
+    pub(crate) is_strict: bool,
+}
+
+/// SQLite keeps the token tables. One transaction at a time is open on them: a session that meets
+/// another's waits in vain.
+#[derive(Debug)]
+struct TokenStore {
+    connection: Connection,
+    owner: Option<u64>,
+}
+
+impl Default for TokenStore {
+    fn default() -> Self {
+        Self { connection: Connection::open_in_memory().unwrap(), owner: None }
+    }
+}
+
+impl TokenStore {
+    /// Begins the session's transaction, or goes on with it.
+    fn enter(&mut self, session: u64, is_open: bool) -> Result<()> {
+        match self.owner {
+            Some(owner) if owner != session => Err(Error::retry("the lock was not given")),
+            Some(_) => Ok(()),
+            None if is_open => {
+                self.owner = Some(session);
+                self.connection.execute_batch("BEGIN").unwrap();
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn leave(&mut self, session: u64, how: &str) {
+        if self.owner == Some(session) {
+            self.owner = None;
+            self.connection.execute_batch(how).unwrap();
+        }
+    }
+}
+
+fn refused(error: &rusqlite::Error) -> Error {
+    Error::data(error.to_string())
 }
 
 impl Server {
@@ -71,6 +120,26 @@ impl Server {
         self.restarts += 1;
         self.transactions.clear();
         self.tables.insert(table.to_owned(), rows.to_vec());
+    }
+
+    /// Rows of the token tables, their values separated by `|`.
+    pub(crate) fn ask(&self, sql: &str) -> Vec<String> {
+        let rows = token_rows(&self.tokens.connection, sql).unwrap();
+        let line = |row: &Vec<Option<String>>| {
+            row.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect::<Vec<_>>().join("|")
+        };
+        rows.iter().map(line).collect()
+    }
+
+    /// The sessions that hold the lock are ended, as by an administrator.
+    pub(crate) fn end_lockers(&mut self) {
+        let lockers = self.locks.drain(..).map(|(number, _)| number);
+        self.ended.extend(lockers);
+    }
+
+    /// Changes the token tables behind everybody's back.
+    pub(crate) fn tamper(&self, sql: &str) {
+        self.tokens.connection.execute_batch(sql).unwrap();
     }
 
     /// How often this was done.
@@ -131,6 +200,10 @@ impl MemorySession {
             return Err(lost());
         }
         let mut server = self.memory.server();
+        if server.ended.contains(&self.number) {
+            self.is_lost = true;
+            return Err(lost());
+        }
         let at = server.faults.iter().position(|(name, ..)| *name == verb);
         let fault = at.and_then(|at| match &mut server.faults[at] {
             (_, 0, _) => Some(server.faults.remove(at).2),
@@ -154,8 +227,26 @@ impl MemorySession {
     }
 }
 
+fn token_rows(connection: &Connection, sql: &str) -> rusqlite::Result<TextRows> {
+    let mut statement = connection.prepare(&sql.replace(" FOR UPDATE", ""))?;
+    let columns = statement.column_count();
+    let cell = |value: ValueRef<'_>| match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(value) => Some(value.to_string()),
+        ValueRef::Real(value) => Some(value.to_string()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            Some(String::from_utf8_lossy(text).into_owned())
+        }
+    };
+    let rows = statement.query_map([], |row| {
+        (0..columns).map(|at| Ok(cell(row.get_ref(at)?))).collect::<rusqlite::Result<_>>()
+    })?;
+    rows.collect()
+}
+
 impl Drop for MemorySession {
     fn drop(&mut self) {
+        self.memory.server().tokens.leave(self.number, "ROLLBACK");
         self.memory.server().locks.retain(|(number, _)| *number != self.number);
     }
 }
@@ -163,10 +254,36 @@ impl Drop for MemorySession {
 impl Session for MemorySession {
     fn run(&mut self, _doing: &str, sql: &str) -> Result<()> {
         self.call("run", sql.to_owned())?;
+        if sql.contains("transload_") {
+            let server = self.memory.server();
+            let text = sql.split("\n;\n").last().unwrap();
+            return server.tokens.connection.execute_batch(text).map_err(|error| refused(&error));
+        }
         if sql.starts_with("CREATE TABLE") {
             self.memory.server().tables.insert("t".to_owned(), Vec::new());
         }
         Ok(())
+    }
+
+    fn rows(&mut self, _doing: &str, sql: &str) -> Result<TextRows> {
+        self.call("rows", "rows".to_owned())?;
+        let mut server = self.memory.server();
+        if sql.ends_with(" FOR UPDATE") {
+            server.tokens.enter(self.number, self.pending.is_some())?;
+        }
+        token_rows(&server.tokens.connection, sql).map_err(|error| refused(&error))
+    }
+
+    fn change(&mut self, _doing: &str, sql: &str) -> Result<u64> {
+        self.call("change", "change".to_owned())?;
+        let mut server = self.memory.server();
+        server.tokens.enter(self.number, self.pending.is_some())?;
+        let changed = server.tokens.connection.execute(sql, []);
+        changed.map(|rows| rows as u64).map_err(|error| refused(&error))
+    }
+
+    fn identity(&mut self) -> Result<SessionIdentity> {
+        Ok(SessionIdentity { id: self.number as i64, start: format!("session {}", self.number) })
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -185,10 +302,12 @@ impl Session for MemorySession {
         if let Some(cancel) = self.memory.server().stop_at_commit.take() {
             cancel.cancel();
         }
+        let mut server = self.memory.server();
         if fault == Some(Fault::Lost) {
+            server.tokens.leave(self.number, "ROLLBACK");
             return Ok(Commit::Lost("no reply to COMMIT".to_owned()));
         }
-        let mut server = self.memory.server();
+        server.tokens.leave(self.number, "COMMIT");
         server.transactions.push(self.transaction);
         for (table, task, row) in rows {
             server.tables.entry(table).or_default().push((task, row));
@@ -202,6 +321,7 @@ impl Session for MemorySession {
     fn rollback(&mut self) -> Result<()> {
         self.call("rollback", "rollback".to_owned())?;
         self.pending = None;
+        self.memory.server().tokens.leave(self.number, "ROLLBACK");
         Ok(())
     }
 }
@@ -222,7 +342,12 @@ impl Destination<MemorySession> for MemoryDestination {
         Ok(())
     }
 
-    fn publish(&self, session: &mut MemorySession, rows: u64) -> Result<Commit> {
+    fn publish(
+        &self,
+        session: &mut MemorySession,
+        rows: u64,
+        note: Option<&str>,
+    ) -> Result<Commit> {
         if self.stage.is_none() {
             session.call("finish", "finish".to_owned())?;
             return Ok(Commit::Committed);
@@ -242,6 +367,10 @@ impl Destination<MemorySession> for MemoryDestination {
             let mut server = session.memory.server();
             let locked = server.locks.contains(&(session.number, true));
             assert!(locked, "published by a session without the lock");
+            if let Some(note) = note {
+                let noted = server.tokens.connection.execute(note, []).unwrap();
+                check_noted(noted as u64)?;
+            }
             let rows = server.tables.remove(&stage.table).expect("a stage to publish");
             server.tables.insert("t".to_owned(), rows);
         }
@@ -334,11 +463,25 @@ impl Loader<MemorySession> for MemoryLoader {
     }
 }
 
-pub(crate) struct MemoryTable;
+pub(crate) struct MemoryTable {
+    name: TableName,
+    /// Of a token table.
+    columns: Vec<String>,
+}
 
 impl From<MemoryTable> for TargetInfo {
-    fn from(_: MemoryTable) -> Self {
-        Self { name: "t".to_owned(), exists: true, ..Self::default() }
+    fn from(table: MemoryTable) -> Self {
+        let columns = table.columns.iter();
+        let columns = columns.map(|name| Column::new(name.as_str(), LogicalType::Int64, true));
+        // The model looks at no keys of its own tables.
+        let keys = [&["run_id"][..], &["active_key"], &["run_id", "task_id"]].map(|key| Key {
+            name: String::new(),
+            columns: key.iter().map(|name| (*name).to_owned()).collect(),
+            primary: false,
+            unusable: false,
+        });
+        let (columns, keys) = (columns.collect(), keys.to_vec());
+        Self { name: table.name.table, exists: true, columns, keys, ..Self::default() }
     }
 }
 
@@ -378,7 +521,11 @@ impl WriteDatabase for Memory {
         name: &TableName,
     ) -> Result<Option<MemoryTable>> {
         session.call("find_table", "find_table".to_owned())?;
-        Ok(self.server().tables.contains_key(&name.table).then_some(MemoryTable))
+        let server = self.server();
+        let sql = format!("SELECT name FROM pragma_table_info('{}')", name.table);
+        let columns = server.ask(&sql);
+        let is_there = server.tables.contains_key(&name.table) || !columns.is_empty();
+        Ok(is_there.then(|| MemoryTable { name: name.clone(), columns }))
     }
 
     fn draft(
@@ -474,6 +621,53 @@ impl WriteDatabase for Memory {
         let staged = plan.mode == WriteMode::Overwrite;
         let stage = staged.then(|| TableName::bare(format!("{}__{}", name.table, plan.run)));
         Ok(MemoryDestination { stage })
+    }
+
+    fn name_of<'t>(&self, table: &'t MemoryTable) -> &'t TableName {
+        &table.name
+    }
+
+    fn token_obstacle(
+        &self,
+        _session: &mut MemorySession,
+        _table: &MemoryTable,
+    ) -> Result<Option<String>> {
+        Ok(self.server().is_blind.then(|| "`t` forgets".to_owned()))
+    }
+
+    fn creation_problem(
+        &self,
+        _session: &mut MemorySession,
+        _name: &TableName,
+        _create: &str,
+    ) -> Result<Option<Error>> {
+        Ok(None)
+    }
+
+    fn set_patience(
+        &self,
+        _session: &mut MemorySession,
+        _patience: Option<Duration>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn guard(&self, _session: &mut MemorySession) -> Result<()> {
+        Ok(())
+    }
+
+    fn end_session(
+        &self,
+        _session: &mut MemorySession,
+        other: &SessionIdentity,
+    ) -> Result<Option<String>> {
+        let mut server = self.server();
+        if server.is_strict {
+            return Ok(Some(format!("session {}", other.id)));
+        }
+        server.ended.push(other.id as u64);
+        server.tokens.leave(other.id as u64, "ROLLBACK");
+        Ok(None)
     }
 
     fn loader(

@@ -50,6 +50,13 @@ pub fn check_stage(stage: &str, committed: u64, found: u64) -> Result<()> {
     ))
 }
 
+/// The refusal to continue a run whose stage is gone before it was published.
+pub(crate) fn no_stage(stage: &str) -> Error {
+    Error::not_found(format!("the stage table `{stage}` and its rows no longer exist"))
+        .with_code(code::RUN_STAGE)
+        .hint("run the job again: nothing but Transload may drop its stage tables")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

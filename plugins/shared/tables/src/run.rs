@@ -1,5 +1,7 @@
 //! How far one run has come in this process. What happens in each state is decided by `writer`.
 
+use crate::token::{Phase, RunToken};
+
 /// The state of a run. A process that joins a run (a resume, a commit elsewhere) begins at
 /// [`RunState::Unprepared`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(crate) struct Run<S> {
     pub(crate) was_locked: bool,
     /// The job's own session, which holds the lock on the target.
     pub(crate) session: Option<JobSession<S>>,
+    /// The run's row in the store, if the plan asks for tokens and this process has taken it.
+    pub(crate) token: Option<RunToken>,
 }
 
 /// The job's own session. The lock ends with it.
@@ -40,6 +44,11 @@ pub(crate) struct JobSession<S> {
 }
 
 impl<S> Run<S> {
+    /// The store says that tasks may have begun to write.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.phase == Phase::Writing)
+    }
+
     pub(crate) fn new(id: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -47,6 +56,7 @@ impl<S> Run<S> {
             created: false,
             was_locked: false,
             session: None,
+            token: None,
         }
     }
 }

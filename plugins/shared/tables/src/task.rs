@@ -1,17 +1,20 @@
 //! One task's chunks. A chunk is one transaction on the task's own session, which is opened again
-//! when it is lost. This is the one state machine of chunks: how rows travel is the loader's part.
+//! when it is lost. This is the one state machine of chunks: how rows travel is the loader's part,
+//! and what is kept of them in the store beside the rows is `token`'s.
 
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
     Backoff, Cancel, ChunkOutcome, Counters, Error, ErrorKind, Position, Receipt, Result,
-    TaskContext, WritePlan, WriteTask, Written, code,
+    TaskContext, TaskProgress, WritePlan, WriteTask, Written, code, failpoint, has_defect,
 };
 
 use crate::{
     Access, Commit, Destination, Loader, Session, TableName, WriteDatabase, check_stage,
-    draft::converges, receipt::receipt,
+    draft::converges,
+    receipt::{no_stage, receipt},
+    token::{TaskToken, Tokens},
 };
 
 type Mark<D> = <<D as WriteDatabase>::Loader as Loader<<D as WriteDatabase>::Session>>::Mark;
@@ -41,6 +44,8 @@ pub(crate) struct ChunkTask<D: WriteDatabase> {
     task: u32,
     /// Writing a chunk again leaves what writing it once does.
     converges: bool,
+    /// What the store keeps of the task, if the plan asks for that.
+    token: Option<TaskToken>,
     state: ChunkState,
     /// Chunks are in the stage that an `abort` or a drop has to remove.
     has_staged: bool,
@@ -64,20 +69,67 @@ impl<D: WriteDatabase> ChunkTask<D> {
         let destination = database.destination(&mut session, name, plan)?;
         let mut loader = database.loader(&mut session, name, plan, &destination, task)?;
         loader.prepare(&mut session)?;
-        Ok(Self {
+        let mut opened = Self {
             database: Arc::clone(database),
             cancel: cancel.clone(),
             destination,
             loader,
-            session: Some(session),
+            session: None,
             task: task.task,
             converges: converges(plan),
+            token: None,
             state: ChunkState::None,
             has_staged: false,
             committed: 0,
             pending: 0,
             last: None,
-        })
+        };
+        match &plan.tokens {
+            Some(tables) => {
+                let found = database.find_table(&mut session, name)?;
+                let name = found.as_ref().map_or(name, |table| database.name_of(table));
+                let tokens = Tokens::new(D::DIALECT, tables, Some(name), &plan.run);
+                opened.claim(&mut session, tokens)?;
+            }
+            // What an attempt of another process has staged is not told from what this one stages.
+            None if plan.is_resumed => opened.restart(&mut session)?,
+            None => {}
+        }
+        opened.session = Some(session);
+        Ok(opened)
+    }
+
+    /// Removes what earlier attempts have staged.
+    fn restart(&self, session: &mut D::Session) -> Result<()> {
+        match self.destination.stage() {
+            None => Ok(()),
+            Some(stage) if self.database.find_table(session, stage)?.is_none() => {
+                Err(no_stage(&D::DIALECT.shown(stage)))
+            }
+            Some(_) => self.destination.restart_task(session, self.task),
+        }
+    }
+
+    /// Claims the task, and continues where the store says that earlier attempts have come.
+    fn claim(&mut self, session: &mut D::Session, tokens: Tokens) -> Result<()> {
+        let mut token =
+            TaskToken::claim(&*self.database, &self.cancel, session, tokens, self.task)?;
+        self.committed = token.progress.counters.inserted;
+        if let Some(stage) = self.destination.stage() {
+            let is_there = self.database.find_table(session, stage)?.is_some();
+            // The stage of a task that has finished may be published.
+            if !is_there && !token.progress.is_finished {
+                return Err(no_stage(&D::DIALECT.shown(stage)));
+            }
+            // A server that has crashed empties stages that it does not log, but not the tokens.
+            if is_there && self.destination.count_task(session, self.task)? != self.committed {
+                self.destination.restart_task(session, self.task)?;
+                token.restart(session)?;
+                self.committed = 0;
+            }
+        }
+        self.token = Some(token);
+        Ok(())
     }
 
     fn defect(&self, message: impl Into<String>) -> Error {
@@ -100,11 +152,28 @@ impl<D: WriteDatabase> ChunkTask<D> {
                 let connect = || self.database.connect(Access::Write);
                 let mut session = Backoff::new().reconnect(&self.cancel, connect)?;
                 self.loader.prepare(&mut session).map_err(replayable)?;
-                self.ensure_kept(&mut session).map_err(replayable)?;
+                match self.token {
+                    Some(_) => self.reclaim(&mut session).map_err(replayable)?,
+                    None => self.ensure_kept(&mut session).map_err(replayable)?,
+                }
                 session
             }
         };
         Ok(self.session.insert(session))
+    }
+
+    /// After a loss: no newer attempt owns the task, and what it has committed is still there.
+    fn reclaim(&mut self, session: &mut D::Session) -> Result<()> {
+        let Some(token) = &mut self.token else { return Ok(()) };
+        let known = token.progress.clone();
+        if !token.reclaim(&*self.database, &self.cancel, session)? {
+            return Err(token.fenced());
+        }
+        let found = std::mem::replace(&mut token.progress, known).chunks;
+        match found == token.progress.chunks {
+            true => Ok(()),
+            false => Err(token.jumped(found)),
+        }
     }
 
     /// After a loss: what the task has committed is still there. A server that was not restarted
@@ -157,11 +226,77 @@ impl<D: WriteDatabase> ChunkTask<D> {
         Ok(found.or(self.converges.then_some(false)))
     }
 
+    /// As [`Self::look`], by the token: whether the chunk with this token is in, `None` if a newer
+    /// attempt owns the task by now.
+    fn look_for_token(&mut self, next: &Token<'_>) -> Result<Option<bool>> {
+        let is_stopped = self.cancel.is_cancelled();
+        let mut session = match is_stopped {
+            true => self.database.connect(Access::CleanUp)?,
+            false => {
+                let connect = || self.database.connect(Access::Write);
+                Backoff::new().reconnect(&self.cancel, connect)?
+            }
+        };
+        self.loader.prepare(&mut session)?;
+        let Some(token) = &mut self.token else { return Ok(None) };
+        let known = token.progress.clone();
+        if !token.reclaim(&*self.database, &self.cancel, &mut session)? {
+            return Ok(None);
+        }
+        let found = std::mem::replace(&mut token.progress, known).chunks;
+        if !is_stopped {
+            self.session = Some(session);
+        }
+        if found == token.progress.chunks + 1 {
+            token.advanced(next.position, next.counters);
+            return Ok(Some(true));
+        }
+        match found == token.progress.chunks {
+            true => Ok(Some(false)),
+            false => Err(token.jumped(found)),
+        }
+    }
+
+    /// The outcome of a chunk with a token whose COMMIT got no reply.
+    fn settle_by_token(
+        &mut self,
+        mark: Mark<D>,
+        next: &Token<'_>,
+        evidence: String,
+    ) -> Result<ChunkOutcome> {
+        (self.state, self.session) = (ChunkState::Unknown, None);
+        match self.look_for_token(next) {
+            Ok(Some(true)) => Ok(self.committed(mark)),
+            Ok(Some(false)) => {
+                self.state = ChunkState::Broken;
+                self.cancel.check()?;
+                Err(Error::retry(format!("the server did not commit the chunk: {evidence}")))
+            }
+            Ok(None) => {
+                self.state = ChunkState::Broken;
+                Ok(ChunkOutcome::Fenced)
+            }
+            Err(error) if [code::RUN_TOKEN, code::RUN_LOST].contains(&&*error.code) => {
+                self.state = ChunkState::Broken;
+                Err(error)
+            }
+            Err(error) => {
+                let task = self.task;
+                Ok(ChunkOutcome::Unknown {
+                    evidence: format!(
+                        "{evidence}; asking for the token of task {task} failed: {error}"
+                    ),
+                })
+            }
+        }
+    }
+
     /// Notes that the open chunk is in.
     fn committed(&mut self, mark: Mark<D>) -> ChunkOutcome {
         (self.state, self.last) = (ChunkState::None, Some(mark));
         self.committed += std::mem::take(&mut self.pending);
         self.has_staged |= self.destination.stage().is_some();
+        failpoint("K7");
         ChunkOutcome::Committed
     }
 
@@ -194,6 +329,30 @@ impl<D: WriteDatabase> ChunkTask<D> {
         })
     }
 
+    /// Keeps the token of the open chunk in its transaction. `false` if a newer attempt owns the task.
+    fn keep_token(&mut self, next: &Token<'_>) -> Result<bool> {
+        let (Some(token), Some(session)) = (&self.token, &mut self.session) else {
+            return Ok(true);
+        };
+        let kept = token.advance(session, next.position, next.counters);
+        self.broken(kept)
+    }
+
+    /// Begins a transaction, and looks in it whether the task is still this attempt's.
+    fn begin_fenced(&mut self) -> Result<()> {
+        self.connected()?;
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let begun = session.begin().and_then(|()| match &self.token {
+            Some(token) => token.fence(session),
+            None => Ok(()),
+        });
+        if begun.is_err() {
+            // Its end undoes the transaction.
+            self.session = None;
+        }
+        begun
+    }
+
     /// Notes that the open chunk can only be rolled back.
     fn broken<T>(&mut self, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| {
@@ -202,16 +361,43 @@ impl<D: WriteDatabase> ChunkTask<D> {
         })
     }
 
+    /// Notes in the store that the task has finished; once more if the session is lost meanwhile.
+    fn finish_token(&mut self) -> Result<()> {
+        for is_last in [false, true] {
+            self.connected()?;
+            let (Some(token), Some(session)) = (&mut self.token, &mut self.session) else {
+                return Ok(());
+            };
+            match token.finish(session) {
+                Err(error) if error.kind == ErrorKind::Connection && !is_last => {
+                    self.session = None;
+                }
+                finished => return finished,
+            }
+        }
+        Ok(())
+    }
+
     /// Undoes the open chunk, and what the task has staged. After a stop signal the job's `abort`
     /// drops the whole stage at once: deleting millions of rows before that would only take time.
     fn undo(&mut self) -> Result<()> {
         self.rollback_chunk()?;
+        if self.token.is_some() {
+            // Its rows are committed, and another attempt continues behind them.
+            return Ok(());
+        }
         if std::mem::take(&mut self.has_staged) && !self.cancel.is_cancelled() {
             let mut session = self.database.connect(Access::CleanUp)?;
             self.destination.remove_task(&mut session, self.task)?;
         }
         Ok(())
     }
+}
+
+/// What is kept with the rows of a chunk.
+struct Token<'a> {
+    position: &'a Position,
+    counters: &'a Counters,
 }
 
 /// Before COMMIT a lost connection has taken the whole chunk with it, so it can be replayed.
@@ -237,17 +423,18 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
                 )));
             }
         }
+        if let Some(token) = &self.token
+            && token.progress.chunks != sequence
+        {
+            let chunks = token.progress.chunks;
+            return Err(self.defect(format!("chunk {sequence} begins where {chunks} is the next")));
+        }
         // Between chunks the server may have closed the session: one more attempt with a new one.
-        if let Err(error) = self.connected()?.begin() {
-            self.session = None;
+        if let Err(error) = self.begin_fenced() {
             if error.kind != ErrorKind::Connection {
                 return Err(error);
             }
-            let begun = self.connected()?.begin();
-            if begun.is_err() {
-                self.session = None;
-            }
-            begun.map_err(replayable)?;
+            self.begin_fenced().map_err(replayable)?;
         }
         (self.state, self.pending) = (ChunkState::Open, 0);
         Ok(())
@@ -261,19 +448,33 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
         Ok(written)
     }
 
-    fn commit_chunk(&mut self, _position: &Position, _counters: &Counters) -> Result<ChunkOutcome> {
+    fn commit_chunk(&mut self, position: &Position, counters: &Counters) -> Result<ChunkOutcome> {
         let (session, loader) = self.in_chunk()?;
         let completed = loader.complete(session);
         self.broken(completed)?;
         // The last moment at which a stop has a certain outcome.
         let stopped = self.cancel.check();
         self.broken(stopped)?;
+        let next = Token { position, counters };
+        if !self.keep_token(&next)? {
+            self.rollback_chunk()?;
+            return Ok(ChunkOutcome::Fenced);
+        }
         let (session, loader) = self.in_chunk()?;
         let mark = loader.mark(session);
-        match session.commit() {
-            Ok(Commit::Committed) => Ok(self.committed(mark)),
-            Ok(Commit::Lost(evidence)) => self.settle(mark, evidence),
-            Err(error) => {
+        failpoint("K5");
+        let committed = session.commit();
+        failpoint("K6");
+        match (committed, &mut self.token) {
+            (Ok(Commit::Committed), token) => {
+                if let Some(token) = token {
+                    token.advanced(position, counters);
+                }
+                Ok(self.committed(mark))
+            }
+            (Ok(Commit::Lost(evidence)), None) => self.settle(mark, evidence),
+            (Ok(Commit::Lost(evidence)), Some(_)) => self.settle_by_token(mark, &next, evidence),
+            (Err(error), _) => {
                 self.rollback_chunk()?;
                 Err(replayable(error))
             }
@@ -306,12 +507,21 @@ impl<D: WriteDatabase> WriteTask for ChunkTask<D> {
                 return Err(self.defect("the task ends inside a chunk"));
             }
         }
+        if self.token.is_some() {
+            self.finish_token()?;
+        }
         self.has_staged = false;
         receipt(self.task, self.destination.stage().map(|_| self.committed))
     }
 
     fn abort(mut self: Box<Self>) -> Result<()> {
         self.undo()
+    }
+
+    fn progress(&mut self) -> Result<Option<TaskProgress>> {
+        let kept = self.token.as_ref().filter(|_| !has_defect("journal-only"));
+        let progress = kept.map(|token| token.progress.clone());
+        Ok(progress.filter(|progress| progress.chunks > 0 || progress.is_finished))
     }
 }
 

@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Finding, Result, TableInfo, TargetInfo, TaskContext, WriteMode, WritePlan, Written,
+    Error, Finding, Result, TableInfo, TargetInfo, TaskContext, WriteMode, WritePlan, Written,
 };
 
-use crate::{Dialect, Draft, Drafting, TableName, TargetTable, Wording};
+use crate::{Dialect, Draft, Drafting, SessionIdentity, TableName, TargetTable, Wording};
+
+/// The rows of a small result: each value as text, NULL as `None`.
+pub type TextRows = Vec<Vec<Option<String>>>;
 
 /// What a session is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,19 @@ pub trait WriteDatabase: Send + Sync + 'static {
     /// Whether the lock on a target proves that no other run writes it, so that what other runs have
     /// left can be removed.
     const SWEEPS: bool = true;
+
+    /// Whether a statement that changes the schema commits by itself, so that nothing can be noted
+    /// in its transaction.
+    const COMMITS_DDL: bool = false;
+
+    /// Whether publishing a stage is a transaction, in which a token can be kept.
+    const PUBLISHES_WITH_TOKEN: bool = true;
+
+    /// How often the session that holds the lock has to be used, so that the server keeps it;
+    /// `None` where servers ask a silent client by themselves.
+    fn keep_alive(&self) -> Option<Duration> {
+        None
+    }
 
     /// A connection.
     type Session: Session;
@@ -170,6 +186,58 @@ pub trait WriteDatabase: Send + Sync + 'static {
         plan: &WritePlan,
     ) -> Result<Self::Destination>;
 
+    /// The table's name as the catalog has it, with its schema.
+    fn name_of<'t>(&self, table: &'t Self::Table) -> &'t TableName;
+
+    /// Why rows of the table and a token do not share their fate: the table has no transactions, or
+    /// loses its rows where others keep them.
+    ///
+    /// # Errors
+    /// Those of a look-up.
+    fn token_obstacle(
+        &self,
+        session: &mut Self::Session,
+        table: &Self::Table,
+    ) -> Result<Option<String>>;
+
+    /// Why this login cannot create the table that `create` creates; `None` if nothing speaks
+    /// against it.
+    ///
+    /// # Errors
+    /// Those of a look-up.
+    fn creation_problem(
+        &self,
+        session: &mut Self::Session,
+        name: &TableName,
+        create: &str,
+    ) -> Result<Option<Error>>;
+
+    /// How long statements of the session wait for the locks of others from now on; `None` is what
+    /// the job says.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    fn set_patience(&self, session: &mut Self::Session, patience: Option<Duration>) -> Result<()>;
+
+    /// Lets the server end the session, and undo its transaction, soon after it hears nothing more
+    /// of it. Called for sessions whose chunks are committed with tokens, which begin such a chunk
+    /// again.
+    ///
+    /// # Errors
+    /// Those of the statements.
+    fn guard(&self, session: &mut Self::Session) -> Result<()>;
+
+    /// Ends another session, if it is there still and may be ended: of the same user, begun at the
+    /// same time. `None` if it is gone or has been told to go, else what it is, for people.
+    ///
+    /// # Errors
+    /// Those of a look-up.
+    fn end_session(
+        &self,
+        session: &mut Self::Session,
+        other: &SessionIdentity,
+    ) -> Result<Option<String>>;
+
     /// A loader of one task's rows. The table, and the stage if there is one, exist.
     ///
     /// # Errors
@@ -194,6 +262,34 @@ pub trait Session: Send {
     /// # Errors
     /// Of kind `Connection` if the session is lost.
     fn run(&mut self, doing: &str, sql: &str) -> Result<()>;
+
+    /// Runs a statement of the job's and `note`, which keeps in the store that it has run: both or
+    /// neither, except for statements that commit by themselves or cannot run in a transaction.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    fn run_noted(&mut self, doing: &str, sql: &str, note: &str) -> Result<()> {
+        // The line break ends a comment at the end of the statement.
+        self.run(doing, &format!("{sql}\n;\n{note}"))
+    }
+
+    /// The rows of a small result, in the open transaction if there is one.
+    ///
+    /// # Errors
+    /// Of kind `Connection` if the session is lost, `Retry` if a lock was not given in time.
+    fn rows(&mut self, doing: &str, sql: &str) -> Result<TextRows>;
+
+    /// Changes rows, in the open transaction or in one of its own, and returns how many.
+    ///
+    /// # Errors
+    /// As [`Session::rows`], and of kind `Data` if a unique key forbids it.
+    fn change(&mut self, doing: &str, sql: &str) -> Result<u64>;
+
+    /// What the session can be told by later.
+    ///
+    /// # Errors
+    /// Those of a look-up.
+    fn identity(&mut self) -> Result<SessionIdentity>;
 
     /// Begins a transaction; waits for its turn where writers take turns.
     ///
@@ -231,11 +327,13 @@ pub trait Destination<S>: Send + Sync {
     /// Publishes the stage, which is there, and does whatever else follows the last row, such as
     /// moving sequences on. Called for every run, staged or not. `rows` is how many rows the tasks
     /// have committed to the stage; it must hold neither more nor fewer, see
-    /// [`check_stage`](crate::check_stage).
+    /// [`check_stage`](crate::check_stage). `note` is a statement that belongs to the same
+    /// transaction and must change one row, see [`check_noted`](crate::check_noted); it is left out
+    /// where publishing is no transaction.
     ///
     /// # Errors
     /// Only if nothing is published. What cannot be known is [`Commit::Lost`].
-    fn publish(&self, session: &mut S, rows: u64) -> Result<Commit>;
+    fn publish(&self, session: &mut S, rows: u64, note: Option<&str>) -> Result<Commit>;
 
     /// Removes the stage and what publishing left beside it. Nothing there is no error.
     ///
@@ -255,6 +353,14 @@ pub trait Destination<S>: Send + Sync {
     /// # Errors
     /// Those of the statement.
     fn remove_task(&self, session: &mut S, task: u32) -> Result<()>;
+
+    /// As [`Destination::remove_task`], before the task begins again: for as long as it takes.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    fn restart_task(&self, session: &mut S, task: u32) -> Result<()> {
+        self.remove_task(session, task)
+    }
 }
 
 /// Moves the batches of one task into the destination. All calls for a chunk get the same session,

@@ -2,24 +2,32 @@
 //! far a run has come is `run`'s state, one task's chunks are `task`'s, and what a database does
 //! in its own way is behind [`WriteDatabase`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use parking_lot::{Mutex, MutexGuard};
 use transload_plugin_api::{
     Backoff, Cancel, ChunkOutcome, Error, ErrorKind, Finding, Receipt, Result, TableInfo,
-    TargetInfo, TaskContext, WriteDraft, WriteMode, WritePlan, WriteTask, Writer, code,
+    TargetInfo, TaskContext, TokenTables, WriteDraft, WriteMode, WritePlan, WriteTask, Writer,
+    code, failpoint,
 };
 
 use crate::{
     Access, Commit, Destination, Draft, Drafting, Session, TableName, TargetTable, WriteDatabase,
     draft::converges,
+    keeper::Keeper,
     leftover,
     missing::missing_table,
-    receipt::staged_rows,
+    receipt::{no_stage, staged_rows},
     run::{JobSession, Run, RunState},
     task::ChunkTask,
+    token::{Phase, Tokens},
     trial,
 };
+
+mod tokens;
 
 /// How long a run waits for the lock on its target: as long as a session that has ended takes to
 /// let go of it.
@@ -37,14 +45,16 @@ pub struct TableWriter<D: WriteDatabase> {
     database: Arc<D>,
     target: TargetTable,
     cancel: Cancel,
-    run: Mutex<Run<D::Session>>,
+    run: Arc<Mutex<Run<D::Session>>>,
+    keeper: OnceLock<Keeper>,
 }
 
 impl<D: WriteDatabase> TableWriter<D> {
     /// A writer of `target`. `cancel` is the job's stop signal.
     pub fn new(database: D, target: TargetTable, cancel: &Cancel) -> Self {
         let (database, cancel) = (Arc::new(database), cancel.clone());
-        Self { database, target, cancel, run: Mutex::new(Run::new("")) }
+        let run = Arc::new(Mutex::new(Run::new("")));
+        Self { database, target, cancel, run, keeper: OnceLock::new() }
     }
 
     /// The state of the plan's run; another run begins from nothing, and lets go of the lock of
@@ -62,7 +72,11 @@ impl<D: WriteDatabase> TableWriter<D> {
         let drafting = Drafting { dialect: D::DIALECT, plan };
         drafting.check_names()?;
         let target = self.database.find_table(session, name)?;
-        self.database.draft(session, drafting, name, target.as_ref())
+        let mut draft = self.database.draft(session, drafting, name, target.as_ref())?;
+        if let (Some(_), Some(table)) = (&plan.tokens, &target) {
+            draft.no_tokens = self.database.token_obstacle(session, table)?;
+        }
+        Ok(draft)
     }
 
     /// Which table was meant, if it is the table that is missing.
@@ -120,6 +134,9 @@ impl<D: WriteDatabase> TableWriter<D> {
         if !job.locked {
             self.database.lock(&mut job.session, self.target.table()?, mode, patience)?;
             job.locked = true;
+            if let Some(every) = self.database.keep_alive() {
+                self.keeper.get_or_init(|| Keeper::start(&self.run, every));
+            }
         }
         Ok(&mut job.session)
     }
@@ -133,6 +150,8 @@ impl<D: WriteDatabase> TableWriter<D> {
         receipts: &[Receipt],
     ) -> Result<Option<ChunkOutcome>> {
         let name = self.target.table()?;
+        self.check_finished(run)?;
+        let note = run.token.as_ref().map(|token| token.note(Phase::Published));
         let session = &mut self.session(run)?.session;
         let destination = self.database.destination(session, name, plan)?;
         let mut is_there = false;
@@ -148,7 +167,9 @@ impl<D: WriteDatabase> TableWriter<D> {
                 (session, staged_rows(receipts)?)
             }
         };
-        let published = destination.publish(session, rows);
+        failpoint("K12");
+        let published = destination.publish(session, rows, note.as_deref());
+        failpoint("K12");
         if is_there && run.state == RunState::Uncertain {
             // Under the lock, so no publication of an earlier session is on its way.
             run.state = RunState::Prepared;
@@ -226,18 +247,16 @@ impl<D: WriteDatabase> TableWriter<D> {
         stage: &TableName,
     ) -> Result<Option<ChunkOutcome>> {
         match run.state {
-            RunState::Prepared => {
-                let stage = D::DIALECT.shown(stage);
-                let message = format!("the stage table `{stage}` and its rows no longer exist");
-                Err(Error::not_found(message)
-                    .hint("run the job again; nothing but Transload may drop its stage tables"))
-            }
-            // Only the process that published knows which `after` statements have run.
-            RunState::Unprepared => {
+            RunState::Prepared => Err(no_stage(&D::DIALECT.shown(stage))),
+            // Without a token only the process that published knows which `after` statements have run.
+            RunState::Unprepared if run.token.is_none() => {
                 run.state = RunState::Committed;
                 Ok(Some(ChunkOutcome::AlreadyCommitted))
             }
-            RunState::Uncertain | RunState::Published { .. } | RunState::Committed => {
+            RunState::Unprepared
+            | RunState::Uncertain
+            | RunState::Published { .. }
+            | RunState::Committed => {
                 run.state = RunState::Published { after: 0 };
                 Ok(None)
             }
@@ -247,14 +266,14 @@ impl<D: WriteDatabase> TableWriter<D> {
     /// Runs the `after` statements, from the first one that has not run.
     fn run_after(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<()> {
         let RunState::Published { after: mut done } = run.state else { return Ok(()) };
+        self.advance(run, Phase::Published)?;
         for (index, sql) in plan.after.iter().enumerate().skip(done) {
-            let session = &mut self.session(run)?.session;
-            let doing = format!("`after` statement {}", index + 1);
-            session.run(&doing, sql)?;
             done = index + 1;
+            let (doing, step) = (format!("`after` statement {done}"), plan.before.len() + done);
+            self.run_step(run, &doing, sql, step)?;
             run.state = RunState::Published { after: done };
         }
-        Ok(())
+        self.advance(run, Phase::Done)
     }
 
     /// Removes what the run has left beside the target, and its lock as the last of all.
@@ -271,6 +290,90 @@ impl<D: WriteDatabase> TableWriter<D> {
 }
 
 impl<D: WriteDatabase> TableWriter<D> {
+    fn prepare_run(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<()> {
+        // Refused before a database file, a table or a lock is made.
+        let draft = self.drafted(&mut self.database.connect(Access::Look)?, plan)?;
+        if let Some(problem) = draft.problems.into_iter().next() {
+            return Err(problem);
+        }
+        if let Some(create) = &draft.create {
+            self.create_target(run, plan, create)?;
+        }
+        self.take_token(run, plan)?;
+        if matches!(run.state, RunState::Committed | RunState::Published { .. }) {
+            return Ok(());
+        }
+        let session = self.locked(run, plan.mode)?;
+        if draft.create.is_none() {
+            // Another run may have changed the table before it let go of the lock.
+            self.drafted(session, plan)?;
+        }
+        self.sweep(session, plan)?;
+        if plan.is_resumed || run.is_writing() {
+            return self.resume(run, plan);
+        }
+        let done = run.token.as_ref().map_or(0, |token| token.step);
+        for (index, sql) in plan.before.iter().enumerate().skip(done) {
+            let step = index + 1;
+            self.run_step(run, &format!("`before` statement {step}"), sql, step)?;
+        }
+        let session = &mut self.session(run)?.session;
+        let destination = self.database.destination(session, self.target.table()?, plan)?;
+        destination.make(session)?;
+        self.advance(run, Phase::Writing)?;
+        run.state = RunState::Prepared;
+        Ok(())
+    }
+
+    fn create_target(
+        &self,
+        run: &mut Run<D::Session>,
+        plan: &WritePlan,
+        create: &str,
+    ) -> Result<()> {
+        if plan.is_resumed {
+            let name = D::DIALECT.shown(self.target.table()?);
+            return Err(Error::not_found(format!("the table `{name}` no longer exists"))
+                .with_code(code::RUN_LOST)
+                .hint("the rows of this run went with it: give the run up and run the job again"));
+        }
+        self.session(run)?.session.run("create the table", create)?;
+        run.created = true;
+        Ok(())
+    }
+
+    /// Removes stages of other runs: whoever has the lock alone is the only run with a stage that is
+    /// of use.
+    fn sweep(&self, session: &mut D::Session, plan: &WritePlan) -> Result<()> {
+        if plan.mode != WriteMode::Overwrite || !D::SWEEPS {
+            return Ok(());
+        }
+        for stage in self.left_over(session, plan)? {
+            if let Err(error) = self.database.drop_left(session, &stage)
+                && error.kind == ErrorKind::Connection
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with a run that was prepared before. Without its stage it was published, unless the
+    /// token says otherwise, and `commit` says so.
+    fn resume(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<()> {
+        let session = &mut self.session(run)?.session;
+        let destination = self.database.destination(session, self.target.table()?, plan)?;
+        match destination.stage() {
+            Some(stage) if self.database.find_table(session, stage)?.is_none() => {
+                if run.token.is_some() && D::PUBLISHES_WITH_TOKEN {
+                    return Err(no_stage(&D::DIALECT.shown(stage)));
+                }
+            }
+            _ => run.state = RunState::Prepared,
+        }
+        Ok(())
+    }
+
     /// Drops the table that the run has created if it holds no row: the next run would meet types
     /// that belong to this one.
     fn drop_created(&self, run: &mut Run<D::Session>) -> Result<()> {
@@ -297,11 +400,19 @@ fn is_over(error: &Error) -> bool {
 
 /// The error of a step behind the last row. A stop signal stays one.
 fn behind_the_rows(error: Error, plan: &WritePlan) -> Error {
-    let hint = match converges(plan) || plan.mode == WriteMode::Overwrite {
-        true => "running the job again writes the same rows once more and repeats what failed",
-        false => {
-            "do not run the job again: it would add the rows a second time; run the failed step by hand"
+    if error.code == code::RUN_FENCED {
+        return error;
+    }
+    let repeats = converges(plan) || plan.mode == WriteMode::Overwrite;
+    let hint = match (&plan.tokens, repeats) {
+        (Some(_), _) => format!("`transload resume {}` repeats what failed, and no row", plan.run),
+        (None, true) => {
+            "running the job again writes the same rows once more and repeats what failed"
+                .to_owned()
         }
+        (None, false) => "do not run the job again: it would add the rows a second time; run the \
+                          failed step by hand"
+            .to_owned(),
     };
     let kind = match error.kind {
         ErrorKind::Cancelled => ErrorKind::Cancelled,
@@ -349,6 +460,7 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
                 Draft { columns: plan.columns.clone(), ..Draft::default() }
             }
         };
+        self.draft_tokens(&mut session, plan, &mut draft)?;
         let tried = trial::statements(&*self.database, &mut session, plan, is_new)?;
         draft.problems.splice(0..0, refused);
         draft.problems.extend(tried.problems);
@@ -368,39 +480,11 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
         if run.state != RunState::Unprepared {
             return Ok(());
         }
-        let name = self.target.table()?;
-        // Refused before a database file, a table or a lock is made.
-        let draft = self.drafted(&mut self.database.connect(Access::Look)?, plan)?;
-        if let Some(problem) = draft.problems.into_iter().next() {
-            return Err(problem);
+        let prepared = self.prepare_run(&mut run, plan);
+        if prepared.is_err() {
+            self.release_token(&mut run);
         }
-        let session = &mut self.session(&mut run)?.session;
-        if let Some(create) = &draft.create {
-            session.run("create the table", create)?;
-            run.created = true;
-        }
-        let session = self.locked(&mut run, plan.mode)?;
-        if draft.create.is_none() {
-            // Another run may have changed the table before it let go of the lock.
-            self.drafted(session, plan)?;
-        }
-        if plan.mode == WriteMode::Overwrite && D::SWEEPS {
-            // Whoever has the lock alone is the only run with a stage that is of use.
-            for stage in self.left_over(session, plan)? {
-                if let Err(error) = self.database.drop_left(session, &stage)
-                    && error.kind == ErrorKind::Connection
-                {
-                    return Err(error);
-                }
-            }
-        }
-        for (index, sql) in plan.before.iter().enumerate() {
-            session.run(&format!("`before` statement {}", index + 1), sql)?;
-        }
-        let destination = self.database.destination(session, name, plan)?;
-        destination.make(session)?;
-        run.state = RunState::Prepared;
-        Ok(())
+        prepared
     }
 
     fn open(&self, plan: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
@@ -410,6 +494,7 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
 
     fn commit(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<ChunkOutcome> {
         let mut run = self.run(plan);
+        self.find_token(&mut run, plan)?;
         match run.state {
             RunState::Committed => return Ok(ChunkOutcome::AlreadyCommitted),
             RunState::Published { .. } => {}
@@ -439,8 +524,10 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
             RunState::Unprepared | RunState::Prepared => run.state = RunState::Unprepared,
             RunState::Published { .. } | RunState::Committed => run.created = false,
         }
+        let tokens = self.claim_all(plan)?;
         self.remove_stage(&mut run, plan)?;
-        self.drop_created(&mut run)
+        self.drop_created(&mut run)?;
+        self.give_up_tokens(&mut run, tokens)
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {
@@ -450,7 +537,12 @@ impl<D: WriteDatabase> Writer for TableWriter<D> {
             // Its stage would go, and the rows with it.
             return Err(Error::defect("the run is finalised before it is committed"));
         }
-        self.remove_stage(&mut run, plan)
+        self.remove_stage(&mut run, plan)?;
+        self.forget_tokens(&run)
+    }
+
+    fn token_ddl(&self, tables: &TokenTables) -> Result<Vec<String>> {
+        Ok(Tokens::new(D::DIALECT, tables, self.target.named(), "").script(tables))
     }
 }
 
