@@ -124,6 +124,14 @@ fn jobs_that_are_valid_fit_the_schema() {
         ("", "", "", "[channel]\nmax_bytes_per_second = 20_000_000\nmax_rows_per_second = 1"),
         ("", "", "", "[dirty]\nmax_rows = \"unlimited\"\nmax_ratio = 1"),
         ("", "", "", "[guarantee]\nrequire = \"at-least-once\""),
+        (
+            "",
+            "",
+            "",
+            "[guarantee]\nrequire = \"effectively-once\"\ncreate_tables = true\nschema = \"m\"\n\
+             prefix = \"t_\"",
+        ),
+        ("", "", "", "[checkpoint]\nrows = 1\nbytes = \"4 MiB\"\nseconds = 3600"),
         ("params = { day = \"x\", n = 5 }", "", "after = \"SELECT '${day}', ${n}\"", ""),
     ] {
         let job = with(top, reader, writer, rest);
@@ -194,6 +202,9 @@ fn jobs_that_are_refused_do_not_fit_the_schema() {
         ("", "", "", "[dirty]\nmax_rows = \"all\""),
         ("", "", "", "[dirty]\nmax_ratio = 1.5"),
         ("", "", "", "[guarantee]\nrequire = \"exactly-once\""),
+        ("", "", "", "[guarantee]\nrequire = \"atomic-job\"\nprefix = \"1t\""),
+        ("", "", "", "[checkpoint]\nrows = 0"),
+        ("", "", "", "[checkpoint]\nbytes = 0"),
         ("", "", "", "[map]\na = 5"),
     ];
     let mut texts: Vec<_> =

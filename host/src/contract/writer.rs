@@ -2,9 +2,9 @@
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    ChunkOutcome, Count, Counters, Error, Finding, LogicalType, Position, Receipt, Result,
-    TableInfo, TargetInfo, TaskContext, TaskProgress, TokenTables, WriteDraft, WriteModeSpec,
-    WritePlan, WriteTask, Writer, Written, code,
+    ChunkOutcome, Count, Counters, Error, Finding, Guarantee, LogicalType, Position, Receipt,
+    Result, TableInfo, TargetInfo, TaskContext, TaskProgress, TokenTables, WriteDraft,
+    WriteModeSpec, WritePlan, WriteTask, Writer, Written, code,
 };
 
 use super::{Callee, prose, reader::difference};
@@ -41,7 +41,9 @@ impl CheckedWriter {
             }
         }
         let spec = self.modes.iter().find(|spec| spec.mode == plan.mode);
-        let Some(spec) = spec.filter(|spec| draft.guarantee > spec.guarantee) else {
+        // What a mode declares, it can do without tokens.
+        let of_tokens = plan.tokens.is_some() && draft.guarantee <= Guarantee::EffectivelyOnce;
+        let Some(spec) = spec.filter(|spec| draft.guarantee > spec.guarantee && !of_tokens) else {
             return Ok(());
         };
         let rule = format!(

@@ -10,14 +10,17 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use transload_plugin_api::{
-    Column, DirtyClass, Guarantee, LoadMethod, LogicalType, OptionScope, WriteMode,
+    Column, DirtyClass, Guarantee, LoadMethod, LogicalType, OptionScope, TokenTables, WriteMode,
 };
 
 use super::{
-    Channel, DirtyLimit, Inputs, Job, JobRequest,
+    Channel, Checkpoints, DirtyLimit, Inputs, Job, JobRequest,
     connection::{Connection, Connections, folder_of},
     document::{Document, Entry, Value},
-    keys::{self, Key, MAX_NAME, MAX_PARALLELISM, MIN_BUFFER_BYTES},
+    keys::{
+        self, Key, MAX_CHUNK_ROWS, MAX_CHUNK_SECONDS, MAX_NAME, MAX_PARALLELISM, MAX_PREFIX,
+        MIN_BUFFER_BYTES,
+    },
     parameters,
     places::Places,
     problem::{Location, Problem, Problems},
@@ -66,6 +69,8 @@ pub(crate) struct DraftJob {
     pub(super) channel: Channel,
     pub(super) dirty: DirtyLimit,
     pub(super) require: Option<Guarantee>,
+    pub(super) tokens: TokenTables,
+    pub(super) checkpoint: Checkpoints,
     pub(super) inputs: Inputs,
     pub(super) places: Places,
 }
@@ -158,7 +163,8 @@ pub(super) fn read_job(
     let map = read_map(&top, reader.columns.as_deref(), problems);
     let channel = read_channel(&top, problems);
     let dirty = read_dirty(&top, problems);
-    let require = read_guarantee(&top, problems);
+    let (require, tokens) = read_guarantee(&top, problems);
+    let checkpoint = read_checkpoint(&top, problems);
     top.refuse_rest(problems);
     DraftJob {
         problems: Problems::default(),
@@ -171,6 +177,8 @@ pub(super) fn read_job(
         channel,
         dirty,
         require,
+        tokens,
+        checkpoint,
         inputs: Inputs::default(),
         places: Places::of(&document.root, &Location::whole(file)),
     }
@@ -484,13 +492,62 @@ fn max_rows(entry: &Entry) -> Result<Option<u64>, Problem> {
     }
 }
 
-fn read_guarantee(top: &Section<'_>, problems: &mut Problems) -> Option<Guarantee> {
-    let section = top.section("guarantee", problems)?;
+/// `[guarantee]`: the level, and the tables that some levels need in a database.
+fn read_guarantee(top: &Section<'_>, problems: &mut Problems) -> (Option<Guarantee>, TokenTables) {
+    let Some(section) = top.section("guarantee", problems) else { return Default::default() };
     let require = section.read("require", problems, |entry| {
         let words: Vec<&str> = GUARANTEES.iter().map(|guarantee| guarantee.word()).collect();
         let word = value::choice(entry, &words)?;
         Ok(GUARANTEES.iter().find(|guarantee| guarantee.word() == word).copied())
     });
+    let require = require.flatten();
+    let create = section.given("create_tables", problems, value::boolean);
+    let schema = section.given("schema", problems, value::text);
+    let prefix = section.given("prefix", problems, table_prefix);
+    let is_unread = require.is_none() && section.has("require");
     section.refuse_rest(problems);
-    require.flatten()
+    let given = [
+        create.as_ref().map(|given| given.problem("`create_tables` has no effect")),
+        schema.as_ref().map(|given| given.problem("`schema` has no effect")),
+        prefix.as_ref().map(|given| given.problem("`prefix` has no effect")),
+    ];
+    if require < Some(Guarantee::EffectivelyOnce) && !is_unread {
+        let hint = "tables are used with `require = \"effectively-once\"` or more";
+        given.into_iter().flatten().for_each(|problem| problems.add(problem.hint(hint)));
+    }
+    let default = TokenTables::default();
+    let tokens = TokenTables {
+        schema: schema.map(|given| given.value),
+        prefix: prefix.map_or(default.prefix, |given| given.value),
+        create: create.is_some_and(|given| given.value),
+    };
+    (require, tokens)
+}
+
+/// A part of names, which databases fold or quote differently if it has other characters.
+fn table_prefix(entry: &Entry) -> Result<String, Problem> {
+    let text = value::text(entry)?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_name = text.starts_with(|c: char| !c.is_ascii_digit()) && text.chars().all(fits);
+    if !is_name || text.len() > MAX_PREFIX {
+        let expected = "ASCII letters, digits and `_`, at most 40, not a digit first";
+        return Err(value::refusal(entry, &entry.node, expected, &format!("`{text}`")));
+    }
+    Ok(text)
+}
+
+/// `[checkpoint]`, with defaults for what is missing.
+fn read_checkpoint(top: &Section<'_>, problems: &mut Problems) -> Checkpoints {
+    let mut checkpoint = Checkpoints::default();
+    let Some(section) = top.section("checkpoint", problems) else { return checkpoint };
+    let mut number = |name, most, number: &mut u64| {
+        let read = section.read(name, problems, |entry| value::integer(entry, 1, most));
+        *number = read.map_or(*number, i64::unsigned_abs);
+    };
+    number("rows", MAX_CHUNK_ROWS, &mut checkpoint.rows);
+    number("seconds", MAX_CHUNK_SECONDS, &mut checkpoint.seconds);
+    checkpoint.bytes =
+        section.read("bytes", problems, |entry| size_from(entry, 1, "more than `0`"));
+    section.refuse_rest(problems);
+    checkpoint
 }

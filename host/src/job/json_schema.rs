@@ -9,7 +9,7 @@ use transload_plugin_api::{
 
 use super::{
     file::{GUARANTEES, LOADS, WRITE_MODES},
-    keys::{self, Key, Kind, MAX_NAME},
+    keys::{self, Key, Kind, MAX_NAME, MAX_PREFIX},
 };
 use crate::catalog::Role;
 
@@ -189,6 +189,11 @@ fn value(kind: Kind) -> Json {
         }
         Kind::WriteMode => modes(|_, _| true),
         Kind::Load => words(LOADS.iter().map(|load| load.word()).collect()),
+        Kind::TablePrefix => filled(json!({
+            "type": "string",
+            "maxLength": MAX_PREFIX,
+            "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$",
+        })),
         Kind::Guarantee => words(GUARANTEES.iter().map(|level| level.word()).collect()),
     }
 }

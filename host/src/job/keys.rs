@@ -8,6 +8,12 @@
 pub(super) const MIN_BUFFER_BYTES: u64 = 1 << 20;
 /// Most tasks that run at the same time.
 pub(super) const MAX_PARALLELISM: i64 = 1024;
+/// Most rows of a chunk.
+pub(super) const MAX_CHUNK_ROWS: i64 = 100_000_000;
+/// Oldest chunk, in seconds.
+pub(super) const MAX_CHUNK_SECONDS: i64 = 3600;
+/// Longest prefix of the token tables' names, in bytes.
+pub(super) const MAX_PREFIX: usize = 40;
 /// Longest job name, in bytes: it is part of the path of a run's folder.
 pub(super) const MAX_NAME: usize = 100;
 
@@ -55,6 +61,8 @@ pub(super) enum Kind {
     WriteMode,
     Load,
     Guarantee,
+    /// What names of tables begin with.
+    TablePrefix,
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -71,6 +79,7 @@ pub(super) const TOP: &[Key] = &[
     key("channel", Kind::Section(CHANNEL), "Parallelism, buffer and rate limits"),
     key("dirty", Kind::Section(DIRTY), "How many dirty rows the job allows"),
     key("guarantee", Kind::Section(GUARANTEE), "What the plan must promise"),
+    key("checkpoint", Kind::Section(CHECKPOINT), "How much is committed at once"),
 ];
 
 /// The host's own keys in `[reader]`. A plugin's options have other names.
@@ -127,8 +136,30 @@ const DIRTY_CLASSES: &[Key] = &[
     key("constraint", Kind::Rows, "What constraints and triggers refuse, missing values"),
 ];
 
-const GUARANTEE: &[Key] =
-    &[key("require", Kind::Guarantee, "The plan fails if it cannot promise this level")];
+const GUARANTEE: &[Key] = &[
+    key("require", Kind::Guarantee, "The plan fails if it cannot promise this level"),
+    key("create_tables", Kind::Boolean, "Create the tables for commit tokens if they are missing"),
+    key("schema", Kind::Text, "The schema that holds them; default: the target's"),
+    key("prefix", Kind::TablePrefix, "What their names begin with; default: `transload_`"),
+];
+
+const CHECKPOINT: &[Key] = &[
+    key(
+        "rows",
+        Kind::Integer { min: 1, max: MAX_CHUNK_ROWS },
+        "Most rows that a task commits at once; default: 50,000",
+    ),
+    key(
+        "bytes",
+        Kind::Size { min: 1 },
+        "Most bytes; default: what suits the target; half of the task's part of `buffer` at most",
+    ),
+    key(
+        "seconds",
+        Kind::Integer { min: 1, max: MAX_CHUNK_SECONDS },
+        "A smaller part is committed after this time; default: 5",
+    ),
+];
 
 /// The names of keys.
 pub(super) fn names<'n>(keys: &'static [Key]) -> impl Iterator<Item = &'n str> {

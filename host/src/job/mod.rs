@@ -41,10 +41,11 @@ use std::{
     collections::BTreeMap,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{DirtyClass, Guarantee, LoadMethod, Options, WriteMode};
+use transload_plugin_api::{DirtyClass, Guarantee, LoadMethod, Options, TokenTables, WriteMode};
 
 pub(crate) use connection::{
     ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
@@ -115,6 +116,10 @@ pub(crate) struct Job {
     pub(crate) dirty: DirtyLimit,
     /// The guarantee that the job requires, if any.
     pub(crate) require: Option<Guarantee>,
+    /// Where commit tokens are kept, if the guarantee needs them.
+    pub(crate) tokens: TokenTables,
+    /// How much is committed at once.
+    pub(crate) checkpoint: Checkpoints,
     /// Notes for the user that need no change.
     pub(crate) warnings: Vec<Problem>,
     /// Where its keys stand.
@@ -238,6 +243,30 @@ impl Default for Channel {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self::of(NonZeroU32::new(cores as u32).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
+/// When a task commits what it has written. Their defaults are defined here only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoints {
+    /// Most rows at once.
+    pub(crate) rows: u64,
+    /// Most bytes at once; `None` for what suits the target.
+    pub(crate) bytes: Option<u64>,
+    /// A smaller part is committed after so many seconds, so that a slow source shows progress.
+    pub(crate) seconds: u64,
+}
+
+impl Checkpoints {
+    /// The age at which a part is committed even if it is small.
+    pub(crate) fn age(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+}
+
+impl Default for Checkpoints {
+    fn default() -> Self {
+        Self { rows: 50_000, bytes: None, seconds: 5 }
     }
 }
 

@@ -57,6 +57,8 @@ impl DraftJob {
             channel: self.channel.clone(),
             dirty: self.dirty.clone(),
             require: self.require,
+            tokens: self.tokens.clone(),
+            checkpoint: self.checkpoint.clone(),
             places: self.places(),
             warnings: findings.warnings.sorted(&self.file).iter().cloned().collect(),
             inputs: self.inputs.clone(),

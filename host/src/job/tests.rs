@@ -356,6 +356,33 @@ fn values_out_of_bounds_are_refused() {
                 "job.toml:9:11: `require` must be one of `at-least-once`, `convergent`, \
                  `effectively-once`, `atomic-unit`, `atomic-job`, found `exactly-once`",
             ),
+            (
+                "[guarantee]\nrequire = \"effectively-once\"\nprefix = \"a-b\"",
+                "job.toml:10:10: `prefix` must be ASCII letters, digits and `_`, at most 40, not a \
+                 digit first, found `a-b`",
+            ),
+            (
+                "[guarantee]\nrequire = \"convergent\"\ncreate_tables = true",
+                "job.toml:10:17: `create_tables` has no effect\n  hint: tables are used with \
+                 `require = \"effectively-once\"` or more",
+            ),
+            (
+                "[guarantee]\nschema = \"meta\"",
+                "job.toml:9:10: `schema` has no effect\n  hint: tables are used with `require = \
+                 \"effectively-once\"` or more",
+            ),
+            (
+                "[checkpoint]\nrows = 0",
+                "job.toml:9:8: `rows` must be an integer from 1 to 100000000, found `0`",
+            ),
+            (
+                "[checkpoint]\nseconds = 0.5",
+                "job.toml:9:11: `seconds` must be an integer from 1 to 3600, found a floating point number",
+            ),
+            (
+                "[checkpoint]\nbytes = 0",
+                "job.toml:9:9: `bytes` must be more than `0`, found 0 bytes",
+            ),
         ],
         with_writer,
     );
@@ -687,6 +714,18 @@ fn classes_of_dirty_rows_have_limits_of_their_own() {
     let refusal = with_writer("[dirty.max_rows_of]\nconstrain = 0").refusal();
     let place = "job.toml:9:1: unknown key `constrain` in [dirty.max_rows_of]\n";
     assert_eq!(refusal, format!("{place}  hint: did you mean `constraint`?"));
+}
+
+#[test]
+fn checkpoints_and_token_tables_have_defaults() {
+    let job = with_writer("[checkpoint]\nrows = 7\nbytes = \"1 MiB\"").job();
+    assert_eq!(job.checkpoint, Checkpoints { rows: 7, bytes: Some(1 << 20), seconds: 5 });
+    assert_eq!(job.tokens, TokenTables::default());
+    let job = with_writer("[guarantee]\nrequire = \"atomic-job\"\nschema = \"meta\"").job();
+    assert_eq!(job.checkpoint, Checkpoints { rows: 50_000, bytes: None, seconds: 5 });
+    let prefix = "transload_".to_owned();
+    let tokens = TokenTables { schema: Some("meta".to_owned()), prefix, create: false };
+    assert_eq!(job.tokens, tokens);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A [`Plan`] is data: it can be printed, stored with the run and sent to another process, which
 //! then needs only the same plugins and secrets to run one of its tasks.
 
+mod guarantee;
 mod keys;
 mod sample;
 mod schema;
@@ -10,8 +11,8 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, Guarantee, SourceFiles, SourceSchema, Split, SplitAbility, SplitRequest, TargetInfo,
-    WriteDraft, WriteMode, WritePlan, code,
+    Column, Guarantee, SourceFiles, SourceSchema, Split, SplitRequest, TargetInfo, WriteDraft,
+    WriteMode, WritePlan,
 };
 
 pub(crate) use sample::Sample;
@@ -68,6 +69,9 @@ pub(crate) struct Plan {
     pub(crate) channel: crate::job::Channel,
     /// How many dirty rows the job allows.
     pub(crate) dirty: crate::job::DirtyLimit,
+    /// How much a task commits at once.
+    #[serde(default)]
+    pub(crate) checkpoint: crate::job::Checkpoints,
     /// The job file, its hash and the parameters that it uses.
     pub(crate) inputs: crate::job::Inputs,
     /// The files that are read, if the source is files.
@@ -107,13 +111,19 @@ impl Plan {
             verdict::judge(job, &chosen, &produced, &draft.columns, stores.parses_text())?;
         let request = SplitRequest { max: job.channel.parallelism.get(), columns: produced };
         let splits = stores.reader.splits(&request)?;
-        let (guarantee, because) = guarantee(&write, &draft, &splits);
-        require(job, guarantee, &because)?;
+        let (guarantee, because) = guarantee::level(&write, &draft, &splits);
+        guarantee::require(job, guarantee, &because)?;
         let mut warnings: Vec<_> = job.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(stores.warnings.iter().cloned());
         warnings.extend(source.warnings);
         warnings.extend(draft.warnings.iter().cloned());
-        let own = [added_to(&target, write.mode), without_key(&target, &write)];
+        warnings.extend(guarantee::between_tasks(job, &write, &splits, &source.keys, &mapping));
+        let more = guarantee::without_tokens(stores, &write, guarantee);
+        let own = [
+            added_to(&target, write.mode),
+            without_key(&target, &write),
+            more.into_iter().collect(),
+        ];
         Ok(Self {
             run: write.run.clone(),
             job: job.name.clone(),
@@ -138,6 +148,7 @@ impl Plan {
             target,
             channel: job.channel.clone(),
             dirty: job.dirty.clone(),
+            checkpoint: job.checkpoint.clone(),
             inputs: job.inputs.clone(),
             files: source.files,
             source: shape,
@@ -164,10 +175,7 @@ impl Plan {
 
     /// Nothing that tasks write is visible before the job's commit.
     pub(crate) fn is_staged(&self) -> bool {
-        match self.write.tokens {
-            Some(_) => self.draft.guarantee > Guarantee::EffectivelyOnce,
-            None => self.draft.guarantee >= Guarantee::EffectivelyOnce,
-        }
+        guarantee::is_staged(&self.write, &self.draft)
     }
 
     /// The columns of the reader's batches.
@@ -187,9 +195,13 @@ fn drafted(
 ) -> Result<(WritePlan, WriteDraft), Errors> {
     let spec = stores.write_mode(job)?;
     let key = keys::choose(job, spec.needs, source, target, chosen)?;
-    let write = write_plan(job, run, chosen, key);
+    let mut write = write_plan(job, run, chosen, key);
     // The writer is asked first: it says in the store's own words which key is missing.
     let mut draft = stores.writer.draft(&write)?;
+    if draft.problems.is_empty() && guarantee::needs_tokens(job, &draft) {
+        write.tokens = Some(job.tokens.clone());
+        draft = stores.writer.draft(&write)?;
+    }
     let mut errors = Errors::default();
     errors.add(&mut draft.problems);
     errors.into_result()?;
@@ -236,37 +248,4 @@ fn without_key(target: &TargetInfo, write: &WritePlan) -> Vec<String> {
     let is_keyless = !target.exists && write.create_table && write.key.is_empty();
     let note = "the new table has no key: later upserts will need one (`key = [\"...\"]`)";
     is_keyless.then(|| note.to_owned()).into_iter().collect()
-}
-
-/// The weaker of what the writer guarantees and what the splits allow: a split that cannot be read
-/// again identically cannot be resumed or replayed without duplicating or losing rows.
-fn guarantee(write: &WritePlan, draft: &WriteDraft, splits: &[Split]) -> (Guarantee, String) {
-    let weakest = splits.iter().min_by_key(|split| split.ability);
-    let keyed = matches!(write.mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace);
-    match weakest {
-        Some(split)
-            if split.ability == SplitAbility::Volatile
-                && draft.guarantee < Guarantee::AtomicUnit =>
-        {
-            let level = if keyed { Guarantee::Convergent } else { Guarantee::AtLeastOnce };
-            let because = format!("the split `{}` cannot be read again identically", split.label);
-            (level.min(draft.guarantee), because)
-        }
-        _ => (draft.guarantee, draft.because.clone()),
-    }
-}
-
-/// Fails if the plan does not reach the guarantee that the job requires.
-fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
-    let Some(required) = job.require.filter(|required| *required > guarantee) else {
-        return Ok(());
-    };
-    let message = format!(
-        "the job requires `{}`, the plan reaches `{}`: {because}",
-        required.word(),
-        guarantee.word()
-    );
-    Err(crate::Error::new(crate::Exit::Usage, message)
-        .code(code::PLAN_GUARANTEE)
-        .of_key("guarantee.require"))
 }

@@ -1,0 +1,115 @@
+//! How reliably each row takes effect once: the weaker of what the writer guarantees and what the
+//! splits allow, with the reason, and what the job requires of it.
+
+use transload_plugin_api::{
+    Guarantee, Key, Split, SplitAbility, WriteDraft, WriteMode, WritePlan, code,
+};
+
+use super::Mapping;
+use crate::{Error, Exit, Result, job::Job, stores::Stores};
+
+/// Nothing that tasks write is visible before the job's commit.
+pub(super) fn is_staged(write: &WritePlan, draft: &WriteDraft) -> bool {
+    match write.tokens {
+        // Rows with tokens are visible chunk by chunk.
+        Some(_) => draft.guarantee > Guarantee::EffectivelyOnce,
+        None => draft.guarantee >= Guarantee::EffectivelyOnce,
+    }
+}
+
+/// The level that makes the writer keep commit tokens, if a weaker draft does not reach it.
+pub(super) fn needs_tokens(job: &Job, draft: &WriteDraft) -> bool {
+    let required = job.require.filter(|required| *required >= Guarantee::EffectivelyOnce);
+    required.is_some_and(|required| draft.guarantee < required)
+}
+
+/// The level and its reason: why it is not higher, and for tokens also why it is as high.
+pub(super) fn level(
+    write: &WritePlan,
+    draft: &WriteDraft,
+    splits: &[Split],
+) -> (Guarantee, String) {
+    let as_drafted = (draft.guarantee, draft.because.clone());
+    let Some(weakest) = splits.iter().min_by_key(|split| split.ability) else { return as_drafted };
+    let keyed = matches!(write.mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace);
+    let without = if keyed { Guarantee::Convergent } else { Guarantee::AtLeastOnce };
+    let weaker = |because: String| (without.min(draft.guarantee), because);
+    let has_tokens = write.tokens.is_some() && draft.guarantee == Guarantee::EffectivelyOnce;
+    match weakest.ability {
+        SplitAbility::Volatile if draft.guarantee < Guarantee::AtomicUnit => {
+            weaker(format!("the split `{}` cannot be read again identically", weakest.label))
+        }
+        SplitAbility::Bounded if has_tokens => weaker(format!(
+            "the rows of the split `{}` come in no order, so a task that ends early cannot continue \
+             behind its last chunk",
+            weakest.label
+        )),
+        SplitAbility::Replayable if has_tokens => {
+            (draft.guarantee, joined("each split can be read again in the same order", draft))
+        }
+        SplitAbility::Seekable if has_tokens => {
+            (draft.guarantee, joined("each split can be read from any position", draft))
+        }
+        _ => as_drafted,
+    }
+}
+
+fn joined(reading: &str, draft: &WriteDraft) -> String {
+    [reading, &draft.because]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Fails if the plan does not reach the guarantee that the job requires.
+pub(super) fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
+    let Some(required) = job.require.filter(|required| *required > guarantee) else {
+        return Ok(());
+    };
+    let message = format!(
+        "the job requires `{}`, the plan reaches `{}`: {because}",
+        required.word(),
+        guarantee.word()
+    );
+    Err(Error::new(Exit::Usage, message).code(code::PLAN_GUARANTEE).of_key("guarantee.require"))
+}
+
+/// How a database's plan would reach more.
+pub(super) fn without_tokens(
+    stores: &Stores,
+    write: &WritePlan,
+    guarantee: Guarantee,
+) -> Option<String> {
+    let writer = stores.writer_descriptor.writer.as_ref();
+    let is_database = writer.is_some_and(|writer| writer.runs_statements);
+    let is_weak = guarantee == Guarantee::AtLeastOnce && write.tokens.is_none();
+    let note = "`require = \"effectively-once\"` in [guarantee] lets a run that failed be resumed \
+                without a row twice";
+    (is_database && is_weak && write.mode != WriteMode::Overwrite).then(|| note.to_owned())
+}
+
+/// What tasks may do to each other's rows: the order between tasks is not defined.
+pub(super) fn between_tasks(
+    job: &Job,
+    write: &WritePlan,
+    splits: &[Split],
+    source: &[Key],
+    mapping: &[Mapping],
+) -> Option<String> {
+    let keyed = matches!(write.mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace);
+    let requires = job.require >= Some(Guarantee::EffectivelyOnce);
+    // Rows that differ in a part of the key differ in the key.
+    let is_part = |column: &String| {
+        mapping.iter().any(|it| it.source.name == *column && write.key.contains(&it.target.name))
+    };
+    let is_unique = source.iter().any(|key| !key.unusable && key.columns.iter().all(is_part));
+    if !keyed || !requires || splits.len() < 2 || is_unique {
+        return None;
+    }
+    Some(format!(
+        "if two tasks have rows with the same key ({}), which of them remains is not defined: \
+         `parallelism = 1` keeps the order of the source",
+        write.key.join(", ")
+    ))
+}
