@@ -59,8 +59,14 @@
 //! - **ring**: the bounded lock-free buffer between a task's reader and writer
 //! - **chunk**: what a writer commits at once: some batches, one transaction
 //! - **position**: where reading continues after a batch
+//! - **checkpoint**: what is kept with a committed chunk, and from which a task continues
 //! - **replay**: a chunk that is rolled back and written again after a transient error
 //! - **staging**: where a writer keeps uncommitted data beside the target
+//! - **commit token**: a row in the target's database that changes in the transactions of a run's
+//!   rows, and so tells which chunks are in; it is in a **token table**
+//! - **claim**: when an attempt at a task takes it over, with the next **epoch**, its number in the
+//!   store
+//! - **fence**: what keeps an attempt of an older epoch from writing
 //! - **receipt**: what a writer's task hands to the commit of the job
 //! - **run**, **report**: one execution of a plan; its result
 //! - **counters**, **counts**, **stats**, **progress**: rows by outcome; what a plugin counted; the

@@ -172,6 +172,8 @@ codes! {
     RESUME_PLUGIN = "RESUME-PLUGIN";
     /// The source has changed since the run began.
     RESUME_SOURCE = "RESUME-SOURCE";
+    /// A task cannot continue where an earlier process has stopped.
+    RESUME_SPLIT = "RESUME-SPLIT";
     /// The target has changed since the run began.
     RESUME_TARGET = "RESUME-TARGET";
     /// Another run holds the target, or another process works on the run.

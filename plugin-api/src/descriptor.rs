@@ -312,7 +312,8 @@ pub enum SplitAbility {
     Volatile,
     /// The same set of rows, in any order. Opened again only if no batch has been returned.
     Bounded,
-    /// The same rows in the same order, but only from the start. Opened again as `Bounded` is.
+    /// The same rows in the same order, but only from the start. Opened again there; the host skips
+    /// the rows that came before.
     Replayable,
     /// The same rows in the same order, from any position. Opened again after the last position.
     Seekable,

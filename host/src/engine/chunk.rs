@@ -1,4 +1,5 @@
-//! The chunks of a task: what a writer commits at once.
+//! Does at the writer what a task's machine asks for: claims the task, writes and commits its chunks,
+//! ends it. What comes next, after which result, is decided by `protocol`.
 //!
 //! A chunk keeps its batches until its commit is known, so that a transient error (a lock, a
 //! deadlock) leads to a rollback and a replay of the whole chunk, never of a part. Dirty rows are
@@ -11,25 +12,26 @@ use std::{
 };
 
 use transload_plugin_api::{
-    Backoff, ChunkOutcome, Counters, Error as PluginError, ErrorKind, Position, Receipt, WriteTask,
-    Written,
+    self as api, Backoff, ChunkOutcome, Counters, Error as PluginError, ErrorKind, Position,
+    Receipt, TaskContext, WriteTask, Written, code, has_defect,
 };
 
 use super::{
+    checkpoint::Checkpoint,
     converted_batch::ConvertedBatch,
     dirty::{DirtyFile, DirtyLine, DirtyLines},
     progress::TaskProgress,
-    ring::Lease,
-    shared::Shared,
+    protocol::{
+        ChunkLimits, Ended, Failure, From, Known, Outcome, Source, Task, TaskEffect, TaskEvent,
+    },
+    reading::Start,
+    ring::{Lease, Received},
+    shared::{Shared, fenced},
 };
-use crate::{Error, Result, waits::Waiting};
+use crate::{Error, Exit, Result, waits::Waiting};
 
-/// Most rows of a chunk.
-const ROWS: u64 = 50_000;
-/// Most bytes of a chunk, unless the writer's descriptor gives a size.
+/// Most bytes of a chunk, unless the job or the writer's descriptor gives a size.
 const BYTES: u64 = 64 << 20;
-/// A chunk is committed at this age even if it is small, so that a slow source shows progress.
-const MAX_AGE: Duration = Duration::from_secs(5);
 /// How often one chunk is replayed before a transient error counts as permanent.
 const REPLAYS: u32 = 10;
 /// Replays of a run that are logged as warnings; later ones are counted, and logged as information.
@@ -38,227 +40,416 @@ const WARNINGS: u64 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Writes the chunks of one task, one after the other.
-pub(super) struct ChunkWriter<'a> {
+/// The writing of one task.
+pub(super) struct TaskWriter<'a> {
     shared: &'a Shared,
-    writing: Box<dyn WriteTask>,
+    machine: Task,
+    /// From the claim until the task has ended.
+    writing: Option<Box<dyn WriteTask>>,
     lines: DirtyLines<'a>,
     file: DirtyFile,
     progress: &'a TaskProgress,
-    sequence: u64,
-    open: Option<Chunk>,
-    /// Counters of all committed chunks.
-    total: Counters,
-    max_bytes: u64,
+    open: Chunk,
+    /// Where earlier attempts have come to, as the store knows it.
+    kept: Option<Position>,
+    /// What they have committed is counted.
+    is_accounted: bool,
+    receipt: Option<Receipt>,
+    /// Why the task ends early.
+    error: Option<Error>,
+    /// Why the open chunk is written again.
+    cause: Option<PluginError>,
+    /// It is being written again.
+    waiting: Option<Waiting>,
 }
 
-/// A chunk that is not committed. It holds leases, so that its bytes count against the ring's budget
-/// until its batches can no longer be needed for a replay.
+/// The chunk that is not committed, if it has batches. It holds leases, so that its bytes count against
+/// the ring's budget until its batches can no longer be needed for a replay.
 struct Chunk {
     batches: Vec<Lease<ConvertedBatch>>,
-    bytes: u64,
     begun: Instant,
     counters: Counters,
     dirty: Vec<Arc<DirtyLine>>,
     /// Rows read that were reported to the job's limit, as all of `dirty` were.
     admitted: u64,
     /// The pauses before the replays that are left.
-    replays: Backoff,
+    pauses: Backoff,
 }
 
-impl<'a> ChunkWriter<'a> {
-    pub(super) fn new(
-        shared: &'a Shared,
-        writing: Box<dyn WriteTask>,
-        task: u32,
-        progress: &'a TaskProgress,
-    ) -> Self {
-        let lanes = u64::from(shared.plan.channel.parallelism.get());
-        // Half of the ring, so that reading continues while a chunk is being committed.
-        let half = shared.plan.channel.buffer_bytes / lanes / 2;
-        let max_bytes = shared.stores.chunk_bytes().unwrap_or(BYTES).min(half).max(1);
-        let (open, total) = (None, Counters::default());
-        let lines = DirtyLines::new(&shared.plan, task, shared.folder.redactor());
-        let file = DirtyFile::new(&shared.folder, task);
-        Self { shared, writing, lines, file, progress, sequence: 0, open, total, max_bytes }
+impl<'a> TaskWriter<'a> {
+    pub(super) fn new(shared: &'a Shared, task: u32, progress: &'a TaskProgress) -> Self {
+        let split = &shared.plan.splits[task as usize];
+        Self {
+            machine: Task::new(shared.memory_of_tasks(), split.ability, limits(shared)),
+            writing: None,
+            lines: DirtyLines::new(&shared.plan, task, shared.folder.redactor()),
+            file: DirtyFile::new(&shared.folder, task),
+            progress,
+            open: Chunk::new(),
+            kept: None,
+            is_accounted: false,
+            receipt: None,
+            error: None,
+            cause: None,
+            waiting: None,
+            shared,
+        }
+    }
+
+    /// The task begins, with what the journal knows of it.
+    pub(super) fn begin_task(&mut self) -> TaskEffect {
+        let start = &self.shared.journal.starts[self.progress.task() as usize];
+        self.receipt.clone_from(&start.receipt);
+        let known = start.progress.as_ref().map(|it| known(it, start.receipt.is_some()));
+        let finished =
+            start.receipt.as_ref().map(|_| Known { is_finished: true, ..Known::default() });
+        self.advance(TaskEvent::Begun(known.or(finished)))
+    }
+
+    /// Does what follows from an event, until the machine waits for the reader or has ended.
+    pub(super) fn advance(&mut self, mut event: TaskEvent) -> TaskEffect {
+        use TaskEffect as Do;
+        loop {
+            let effect = self.machine.step(event);
+            event = match effect {
+                Do::Finish if !self.is_accounted => match self.account(Some(Source::Store)) {
+                    Ok(_) => self.finish(),
+                    Err(error) => self.failed(error),
+                },
+                Do::End(Ended::FinishedBefore) => {
+                    if let Err(error) = self.account(Some(Source::Journal)) {
+                        self.failed(error);
+                    }
+                    return effect;
+                }
+                Do::Wait | Do::Read(_) | Do::Receive | Do::End(_) => {
+                    self.waiting = None;
+                    return effect;
+                }
+                Do::Claim => self.claim(),
+                Do::Begin(chunk) => self.begin(chunk),
+                Do::Write(batch) => self.write(batch),
+                Do::KeepDirty => {
+                    let kept = self.file.write(&self.open.dirty);
+                    self.done(kept)
+                }
+                Do::Commit(total) => self.commit(&total),
+                Do::Record => self.record(),
+                Do::Rollback => self.rollback(),
+                Do::Pause => self.pause(),
+                Do::Finish => self.finish(),
+                Do::RecordFinished => {
+                    let receipt = self.receipt.as_ref();
+                    let recorded = receipt.map_or(Ok(()), |it| self.shared.journal.finished(it));
+                    self.done(recorded)
+                }
+                Do::Abort => self.abort(),
+                Do::Leave => {
+                    self.writing = None;
+                    TaskEvent::Done
+                }
+            };
+        }
     }
 
     /// When the open chunk must be committed; `None` while the rest of a batch is on its way.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.open.as_ref().filter(|chunk| chunk.position().is_some()).map(|it| it.begun + MAX_AGE)
+        self.machine.can_commit().then(|| self.open.begun + self.shared.plan.checkpoint.age())
     }
 
-    /// Writes one batch, and begins a chunk for it if none is open.
-    pub(super) fn add(&mut self, converted: Lease<ConvertedBatch>) -> Result<()> {
-        let fresh = self.open.is_none();
-        let chunk = self.open.get_or_insert_with(Chunk::new);
-        chunk.bytes += converted.bytes() as u64;
-        chunk.batches.push(converted);
-        let last = chunk.batches.len() - 1;
-        let written = if fresh { self.begin() } else { Ok(()) }.and_then(|()| self.write(last));
-        if let Err(error) = written {
-            self.replay(error)?;
-        }
-        let full = self
-            .open
-            .as_ref()
-            .is_some_and(|chunk| chunk.counters.read >= ROWS || chunk.bytes >= self.max_bytes);
-        if full { self.commit() } else { Ok(()) }
-    }
-
-    /// Commits the open chunk, if there is one and it ends with a whole batch.
-    pub(super) fn commit(&mut self) -> Result<()> {
-        let Some(chunk) = &self.open else {
-            thread::yield_now();
-            return Ok(());
-        };
-        let Some(position) = chunk.position().cloned() else { return Ok(()) };
-        let outcome = loop {
-            match self.try_commit(&position)? {
-                Ok(outcome) => break outcome,
-                Err(error) => self.replay(error.into())?,
+    /// What the ring gave.
+    pub(super) fn received(&mut self, received: Received<Lease<ConvertedBatch>>) -> TaskEvent {
+        match received {
+            Received::Item(converted) => {
+                if self.open.batches.is_empty() {
+                    self.open = Chunk::new();
+                }
+                let (read, bytes) = (converted.read, converted.bytes() as u64);
+                let is_whole = converted.position.is_some();
+                self.open.batches.push(converted);
+                TaskEvent::Batch { read, bytes, is_whole }
             }
+            Received::Starved | Received::TimedOut => {
+                if self.open.batches.is_empty() {
+                    thread::yield_now();
+                }
+                TaskEvent::Due
+            }
+            Received::End => TaskEvent::LastBatch,
+            // The reader ended early, and has the reason.
+            Received::Poisoned => TaskEvent::Failed(Failure::Permanent),
+        }
+    }
+
+    /// Ends the task for a reason of the host's.
+    pub(super) fn failed(&mut self, error: Error) -> TaskEvent {
+        self.error.get_or_insert(error);
+        TaskEvent::Failed(Failure::Permanent)
+    }
+
+    /// The receipt of a task that has ended. `Err(None)`: the reader has the reason.
+    pub(super) fn end(self, ended: Ended) -> Result<Receipt, Option<Error>> {
+        match ended {
+            Ended::Finished | Ended::FinishedBefore => match self.error {
+                None => self.receipt.ok_or(None),
+                error => Err(error),
+            },
+            Ended::GaveUp => Err(self.error.or(self.cause.as_ref().map(gave_up))),
+            Ended::Fenced => Err(self.error.or_else(|| Some(fenced()))),
+            Ended::NotReadable => Err(Some(not_readable())),
+            Ended::Failed | Ended::Unknown => Err(self.error),
+        }
+    }
+
+    /// Where the reader begins. What earlier attempts have committed is counted, and dirty rows that
+    /// they have not committed are removed.
+    pub(super) fn resume(&mut self, from: From) -> Result<Start> {
+        Ok(match from {
+            From::Start => {
+                self.account(None)?;
+                Start::Beginning
+            }
+            From::Row(rows, source) => {
+                self.account(Some(source))?;
+                Start::Skipping(rows)
+            }
+            From::Position(source) => Start::After(self.account(Some(source))?.position),
+        })
+    }
+
+    /// Counts what earlier attempts have committed, as this source knows it, and cuts the dirty file
+    /// to it. Returns the point behind it.
+    fn account(&mut self, source: Option<Source>) -> Result<Checkpoint> {
+        self.is_accounted = true;
+        let start = &self.shared.journal.starts[self.progress.task() as usize];
+        let position = match source {
+            Some(Source::Store) => self.kept.as_ref(),
+            Some(Source::Journal) => start.progress.as_ref().map(|progress| &progress.position),
+            None => None,
         };
-        self.shared.ensure_committed(outcome)?;
-        self.file.keep();
-        if let Some(chunk) = self.open.take() {
-            self.total.add(&chunk.counters);
-            self.shared.progress.commit(&chunk.counters);
+        // A task without a chunk has none.
+        let position = position.filter(|position| !position.0.is_empty());
+        let checkpoint = position.map(|it| Checkpoint::decode(it).ok_or_else(not_readable));
+        let checkpoint = checkpoint.transpose()?.unwrap_or_default();
+        let total = self.machine.total();
+        let dirty = self.file.resume_at(checkpoint.dirty_bytes)?;
+        self.shared.dirty.resume(total.read, dirty);
+        self.shared.progress.commit(&total);
+        Ok(checkpoint)
+    }
+
+    fn done(&mut self, result: Result<()>) -> TaskEvent {
+        result.map_or_else(|error| self.failed(error), |()| TaskEvent::Done)
+    }
+
+    /// An error of the writer while a chunk is written.
+    fn refused(&mut self, error: PluginError) -> TaskEvent {
+        let failure = match error.kind {
+            ErrorKind::Retry => {
+                self.cause = Some(error);
+                return TaskEvent::Failed(Failure::Transient);
+            }
+            _ if error.code == code::RUN_FENCED => Failure::Fenced,
+            _ => Failure::Permanent,
+        };
+        self.error.get_or_insert(error.into());
+        TaskEvent::Failed(failure)
+    }
+
+    fn claim(&mut self) -> TaskEvent {
+        let context = TaskContext { task: self.progress.task(), epoch: 0 };
+        let opened = self.shared.stores.writer.open(&self.shared.plan.write, &context);
+        let claimed = opened.and_then(|mut writing| {
+            let progress = writing.progress()?;
+            Ok((writing, progress))
+        });
+        match claimed {
+            Ok((writing, progress)) => {
+                self.writing = Some(writing);
+                // A defect that a test asks for.
+                let progress = progress.filter(|_| !has_defect("journal-only"));
+                let claimed = progress.as_ref().map(|it| known(it, it.is_finished));
+                self.kept = progress.map(|progress| progress.position);
+                TaskEvent::Claimed(claimed)
+            }
+            Err(error) => self.refused(error),
         }
-        tracing::debug!("chunk {} of task {} is committed", self.sequence, self.progress.task());
-        self.progress.count_chunk();
-        self.sequence += 1;
-        let (task, dirty_bytes) = (self.progress.task(), self.file.committed_length());
-        self.shared.journal.chunk(task, self.sequence, &position, &self.total, dirty_bytes)
     }
 
-    /// The outer error is the host's, the inner one the plugin's.
-    fn try_commit(&mut self, position: &Position) -> Result<Result<ChunkOutcome, PluginError>> {
-        let mut total = self.total;
-        if let Some(chunk) = &self.open {
-            // On disk before the rows beside them are committed; a replay may have found others.
-            self.file.write(&chunk.dirty)?;
-            total.add(&chunk.counters);
+    fn begin(&mut self, chunk: u64) -> TaskEvent {
+        let Some(writing) = &mut self.writing else { return self.unclaimed() };
+        match writing.begin_chunk(chunk) {
+            Ok(()) => TaskEvent::Done,
+            Err(error) => self.refused(error),
         }
-        Ok(self.writing.commit_chunk(position, &total))
-    }
-
-    /// Ends the task.
-    pub(super) fn finish(self) -> Result<Receipt> {
-        Ok(self.writing.finish()?)
-    }
-
-    /// Rolls back the open chunk and removes what the task staged.
-    pub(super) fn abort(mut self) {
-        let rolled_back = self.writing.rollback_chunk();
-        if let Err(error) = rolled_back.and_then(|()| self.writing.abort()) {
-            tracing::warn!("cannot remove what a task staged: {error}");
-        }
-    }
-
-    /// Begins the chunk at the writer.
-    fn begin(&mut self) -> Result<(), ChunkError> {
-        Ok(self.writing.begin_chunk(self.sequence)?)
     }
 
     /// Writes the batch at `index` of the open chunk and counts its rows by outcome.
-    fn write(&mut self, index: usize) -> Result<(), ChunkError> {
-        let Some(chunk) = &self.open else { return Ok(()) };
-        let converted = &chunk.batches[index];
-        let rows = converted.batch.num_rows() as u64;
+    fn write(&mut self, index: usize) -> TaskEvent {
+        let converted = &self.open.batches[index];
         let (found, read) = (converted.dirty.clone(), converted.read);
         // Before they are written: rows beside too many dirty ones will be rolled back.
-        self.admit(found, read)?;
-        let Some(chunk) = &self.open else { return Ok(()) };
-        let converted = &chunk.batches[index];
-        let Written { inserted, updated, skipped, dirty } =
-            if rows == 0 { Written::default() } else { self.writing.write(&converted.batch)? };
+        if let Err(error) = self.admit(found, read) {
+            return self.failed(error);
+        }
+        let Some(writing) = &mut self.writing else { return self.unclaimed() };
+        let converted = &self.open.batches[index];
+        let written = match converted.batch.num_rows() {
+            0 => Ok(Written::default()),
+            _ => writing.write(&converted.batch),
+        };
+        let Written { inserted, updated, skipped, dirty } = match written {
+            Ok(written) => written,
+            Err(error) => return self.refused(error),
+        };
         let line = |row| Arc::new(self.lines.written(row, converted));
         let refused: Vec<_> = dirty.into_iter().map(line).collect();
         let dirty = (converted.dirty.len() + refused.len()) as u64;
-        self.admit(refused, 0)?;
-        if let Some(chunk) = &mut self.open {
-            chunk.counters.add(&Counters { read, inserted, updated, skipped, dirty });
+        if let Err(error) = self.admit(refused, 0) {
+            return self.failed(error);
         }
-        Ok(())
+        let counters = Counters { read, inserted, updated, skipped, dirty };
+        self.open.counters.add(&counters);
+        TaskEvent::Written(counters)
     }
 
     /// Adds dirty rows to the open chunk, and these and rows read to what the job's limit counts.
     fn admit(&mut self, rows: Vec<Arc<DirtyLine>>, read: u64) -> Result<()> {
-        let Some(chunk) = &mut self.open else { return Ok(()) };
-        chunk.admitted += read;
+        self.open.admitted += read;
         let admitted = self.shared.dirty.admit(&rows, read);
-        chunk.dirty.extend(rows);
+        self.open.dirty.extend(rows);
         let Err(error) = admitted else { return Ok(()) };
         // Not committed, but the user needs the reasons now.
-        let kept = self.file.explain(&chunk.dirty)?;
+        let kept = self.file.explain(&self.open.dirty)?;
         let cause = self.shared.dirty.hint(&self.shared.plan, &self.shared.stores);
         Err(error.hint(cause.into_iter().chain([kept]).collect::<Vec<_>>().join("\n")))
     }
 
-    /// Writes the whole chunk again after a transient error; returns any other error.
-    fn replay(&mut self, mut error: ChunkError) -> Result<()> {
-        loop {
-            let ChunkError::Transient(cause) = &error else { return Err(error.into()) };
-            let Some(pause) = self.open.as_mut().and_then(|chunk| chunk.replays.next()) else {
-                return Err(gave_up(cause));
-            };
-            let _waiting = Waiting::new(&format!("waiting to write again: {cause}"));
-            self.count_replay(cause);
-            self.writing.rollback_chunk()?;
-            self.reset_counters();
-            self.shared.stop.sleep(pause)?;
-            match self.write_all() {
-                Ok(()) => return Ok(()),
-                Err(next) => error = next,
+    fn commit(&mut self, total: &Counters) -> TaskEvent {
+        let position = self.checkpoint().encode();
+        let Some(writing) = &mut self.writing else { return self.unclaimed() };
+        match writing.commit_chunk(&position, total) {
+            Ok(outcome) => {
+                if let ChunkOutcome::Unknown { evidence } = &outcome {
+                    self.error.get_or_insert(self.shared.unknown(evidence));
+                }
+                TaskEvent::Outcome(Outcome::of(&outcome))
             }
+            Err(error) => self.refused(error),
         }
     }
 
-    /// Counts and logs a replay of the open chunk.
-    fn count_replay(&self, cause: &PluginError) {
-        let before = self.shared.replays.fetch_add(1, Relaxed);
-        let message = format!("chunk {} is rolled back and written again: {cause}", self.sequence);
-        if before < WARNINGS {
+    /// The point behind the open chunk.
+    fn checkpoint(&self) -> Checkpoint {
+        let position = self.open.batches.last().and_then(|batch| batch.position.clone());
+        Checkpoint {
+            position: position.unwrap_or_default(),
+            dirty_bytes: self.file.committed_length(),
+        }
+    }
+
+    fn record(&mut self) -> TaskEvent {
+        let checkpoint = self.checkpoint();
+        self.file.keep();
+        let chunk = std::mem::replace(&mut self.open, Chunk::new());
+        self.shared.progress.commit(&chunk.counters);
+        self.progress.count_chunk();
+        let (task, chunks, total) =
+            (self.progress.task(), self.machine.chunks(), self.machine.total());
+        tracing::debug!("chunk {} of task {task} is committed", chunks - 1);
+        let (position, dirty_bytes) = (checkpoint.encode(), checkpoint.dirty_bytes);
+        let recorded = self.shared.journal.chunk(task, chunks, &position, &total, dirty_bytes);
+        self.done(recorded)
+    }
+
+    fn rollback(&mut self) -> TaskEvent {
+        self.shared.dirty.release(&self.open.dirty, std::mem::take(&mut self.open.admitted));
+        self.open.counters = Counters::default();
+        self.open.dirty.clear();
+        let Some(writing) = &mut self.writing else { return TaskEvent::Done };
+        let rolled_back = writing.rollback_chunk();
+        if let (Err(error), true) = (&rolled_back, self.error.is_some()) {
+            tracing::warn!("cannot roll back a chunk: {error}");
+        }
+        self.done(rolled_back.map_err(Error::from))
+    }
+
+    /// Waits before the open chunk is written again.
+    fn pause(&mut self) -> TaskEvent {
+        let cause = self.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        let message =
+            format!("chunk {} is rolled back and written again: {cause}", self.machine.chunks());
+        if self.shared.replays.fetch_add(1, Relaxed) < WARNINGS {
             tracing::warn!("{message}");
         } else {
             tracing::info!("{message}");
         }
+        self.waiting = Some(Waiting::new(&format!("waiting to write again: {cause}")));
+        let pause = self.open.pauses.next().unwrap_or(LONGEST_PAUSE);
+        let slept = self.shared.stop.sleep(pause);
+        self.done(slept)
     }
 
-    /// Takes back what the open chunk has counted.
-    fn reset_counters(&mut self) {
-        let Some(chunk) = &mut self.open else { return };
-        let read = std::mem::take(&mut chunk.admitted);
-        self.shared.dirty.release(&chunk.dirty, read);
-        chunk.counters = Counters::default();
-        chunk.dirty.clear();
+    fn finish(&mut self) -> TaskEvent {
+        let Some(writing) = self.writing.take() else { return self.unclaimed() };
+        match writing.finish() {
+            Ok(receipt) => {
+                self.receipt = Some(receipt);
+                TaskEvent::Done
+            }
+            Err(error) => self.refused(error),
+        }
     }
 
-    /// Writes all batches of the open chunk again.
-    fn write_all(&mut self) -> Result<(), ChunkError> {
-        self.begin()?;
-        let batches = self.open.as_ref().map_or(0, |chunk| chunk.batches.len());
-        (0..batches).try_for_each(|index| self.write(index))
+    fn abort(&mut self) -> TaskEvent {
+        if let Some(Err(error)) = self.writing.take().map(|writing| writing.abort()) {
+            tracing::warn!("cannot remove what a task staged: {error}");
+        }
+        TaskEvent::Done
+    }
+
+    fn unclaimed(&mut self) -> TaskEvent {
+        self.failed(PluginError::defect("a task is used that is not open").into())
     }
 }
 
 impl Chunk {
-    /// Where reading continues after its rows; `None` within a batch.
-    fn position(&self) -> Option<&Position> {
-        self.batches.last()?.position.as_ref()
-    }
-
     fn new() -> Self {
         Self {
             batches: Vec::new(),
-            bytes: 0,
             begun: Instant::now(),
             counters: Counters::default(),
             dirty: Vec::new(),
             admitted: 0,
-            replays: Backoff::bounded(REPLAYS, FIRST_PAUSE, LONGEST_PAUSE),
+            pauses: Backoff::bounded(REPLAYS, FIRST_PAUSE, LONGEST_PAUSE),
         }
+    }
+}
+
+/// How far a task has come.
+fn known(progress: &api::TaskProgress, is_finished: bool) -> Known {
+    Known { chunks: progress.chunks, counters: progress.counters, is_finished }
+}
+
+fn not_readable() -> Error {
+    let message = "a part of the task's rows is committed, and the rest cannot be told from it: the \
+                   source does not return its rows in the same order again";
+    Error::new(Exit::Failed, message).code(code::RESUME_SPLIT).hint(
+        "`transload abort RUN` gives the run up; remove the rows of it that are in the target before \
+         the job runs again",
+    )
+}
+
+/// The limits of a chunk: those of the job, and half of the task's part of the buffer, so that reading
+/// continues while a chunk is being committed.
+fn limits(shared: &Shared) -> ChunkLimits {
+    let lanes = u64::from(shared.plan.channel.parallelism.get());
+    let half = shared.plan.channel.buffer_bytes / lanes / 2;
+    let wanted = shared.plan.checkpoint.bytes.or_else(|| shared.stores.chunk_bytes());
+    ChunkLimits {
+        rows: shared.plan.checkpoint.rows,
+        bytes: wanted.unwrap_or(BYTES).min(half).max(1),
+        replays: REPLAYS,
     }
 }
 
@@ -266,36 +457,4 @@ impl Chunk {
 fn gave_up(cause: &PluginError) -> Error {
     let message = format!("{} (after {REPLAYS} replays of the chunk)", cause.message);
     Error::from(PluginError { message, ..cause.clone() })
-}
-
-/// Why a chunk could not be written.
-enum ChunkError {
-    /// Worth a replay.
-    Transient(PluginError),
-    Permanent(Error),
-}
-
-impl From<PluginError> for ChunkError {
-    fn from(error: PluginError) -> Self {
-        if error.kind == ErrorKind::Retry {
-            Self::Transient(error)
-        } else {
-            Self::Permanent(error.into())
-        }
-    }
-}
-
-impl From<Error> for ChunkError {
-    fn from(error: Error) -> Self {
-        Self::Permanent(error)
-    }
-}
-
-impl From<ChunkError> for Error {
-    fn from(error: ChunkError) -> Self {
-        match error {
-            ChunkError::Transient(error) => error.into(),
-            ChunkError::Permanent(error) => error,
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! Runs a plan on threads of its own. Lanes take tasks in the plan's order; the first failure
-//! stops the others, and only a job without a failure is committed.
+//! Does what a job's machine asks for, on threads of its own. Lanes take tasks in the plan's order; the
+//! first failure stops the others. What comes next, after which result, is decided by `protocol`.
 
 use std::{
     collections::HashSet,
@@ -14,12 +14,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::{Count, Counters, ErrorKind, Receipt, code};
+use transload_plugin_api::{ChunkOutcome, Count, Counters, ErrorKind, Receipt, code};
 
 use super::{
+    dirty::DirtyFile,
     limits::Rates,
     progress::{Progress, TaskStats},
-    shared::Shared,
+    protocol::{self, Job, JobEffect, JobEvent, Reached},
+    shared::{Shared, fenced},
     stop::Stop,
     task,
     watch::Watch,
@@ -77,22 +79,6 @@ pub(crate) struct Outcome {
     pub(crate) reached: Reached,
     /// What it had staged was removed, or there was nothing to remove.
     pub(crate) is_cleaned: bool,
-}
-
-/// How far a run has come at the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Reached {
-    /// The target is untouched.
-    #[default]
-    Nothing,
-    /// It was prepared, at least in part.
-    Target,
-    /// All tasks are done; the job's commit has begun.
-    Commit,
-    /// All rows are in.
-    Rows,
-    /// The outcome of a commit is unknown.
-    Unknown,
 }
 
 impl Engine {
@@ -204,17 +190,24 @@ struct Driver {
 }
 
 impl Driver {
-    /// Runs all tasks and commits, or cleans up after the first failure.
+    /// Does what the job's machine asks for, until the job has ended.
     fn run(self) -> Outcome {
         let started = Instant::now();
         let shared = &self.shared;
-        if let Err(error) = self.run_tasks().and_then(|()| self.commit()) {
-            shared.stop.fail(error);
+        let mut job = Job::new(shared.memory(), shared.before());
+        let mut event = JobEvent::Begun;
+        loop {
+            let effect = job.step(event);
+            *shared.reached.lock() = job.reached();
+            if effect == JobEffect::End {
+                break;
+            }
+            event = self.perform(effect);
         }
         let failure = shared.stop.failure();
-        let is_cleaned = failure.is_none() || self.clean_up();
+        let is_cleaned = failure.is_none() || job.is_clean();
         if let Some(failure) = &failure {
-            let is_unknown = shared.outcome_is_unknown();
+            let is_unknown = job.reached() == Reached::Unknown;
             if let Err(error) = shared.journal.failed(failure, is_cleaned, is_unknown) {
                 tracing::warn!("{error}");
             }
@@ -229,17 +222,53 @@ impl Driver {
         }
     }
 
-    /// Prepares the target and runs the tasks in lanes.
-    ///
-    /// The source is opened first: a source that cannot be read must not lead to a truncated target.
-    fn run_tasks(&self) -> Result<()> {
+    fn perform(&self, effect: JobEffect) -> JobEvent {
         let shared = &self.shared;
-        shared.open_first()?;
-        shared.stop.check()?;
-        *self.shared.reached.lock() = Reached::Target;
-        tracing::info!("preparing target {}", shared.plan.target.name);
-        shared.stores.writer.prepare(&shared.plan.write)?;
-        shared.journal.prepared()?;
+        match effect {
+            JobEffect::Wait | JobEffect::End => JobEvent::Done,
+            JobEffect::OpenSource => {
+                self.done(shared.open_first().and_then(|()| shared.stop.check()))
+            }
+            JobEffect::Prepare => {
+                tracing::info!("preparing target {}", shared.plan.target.name);
+                self.done(shared.stores.writer.prepare(&shared.plan.write).map_err(Error::from))
+            }
+            JobEffect::RecordPrepared => self.done(shared.journal.prepared()),
+            JobEffect::RunTasks => self.run_tasks(),
+            JobEffect::Balance => self.done(self.ensure_balanced()),
+            JobEffect::RecordPublishing => {
+                self.done(shared.stop.check().and_then(|()| shared.journal.publishing()))
+            }
+            JobEffect::Publish => self.publish(),
+            JobEffect::RecordDone => {
+                if let Err(error) = shared.journal.done() {
+                    tracing::warn!("{error}");
+                }
+                JobEvent::Done
+            }
+            JobEffect::Finalise => {
+                if let Err(error) = shared.stores.writer.finalise(&shared.plan.write) {
+                    // The job's result stands, so this is a warning and not a failure.
+                    tracing::warn!("cannot remove what the run left behind: {error}");
+                }
+                JobEvent::Done
+            }
+            JobEffect::Abort => self.abort(),
+        }
+    }
+
+    fn done(&self, result: Result<()>) -> JobEvent {
+        result.map_or_else(|error| self.failed(error), |()| JobEvent::Done)
+    }
+
+    fn failed(&self, error: Error) -> JobEvent {
+        self.shared.stop.fail(error);
+        JobEvent::Failed
+    }
+
+    /// Runs the tasks in lanes.
+    fn run_tasks(&self) -> JobEvent {
+        let shared = &self.shared;
         thread::scope(|scope| {
             for lane in 0..shared.lanes() {
                 let started = thread::Builder::new()
@@ -251,8 +280,10 @@ impl Driver {
                 }
             }
         });
-        shared.stop.failure().map_or(Ok(()), Err)?;
-        self.ensure_balanced()
+        match shared.stop.failure() {
+            None => JobEvent::Done,
+            Some(_) => JobEvent::TaskFailed { is_unknown: shared.outcome_is_unknown() },
+        }
     }
 
     /// Takes one task after another until none is left or the job stops.
@@ -265,11 +296,7 @@ impl Driver {
             }
             let label = &plan.splits[task].label;
             tracing::info!("task {task} begins: {label}");
-            let ended = task::run(&self.shared, task as u32).and_then(|receipt| {
-                self.shared.journal.finished(&receipt)?;
-                Ok(receipt)
-            });
-            match ended {
+            match task::run(&self.shared, task as u32) {
                 Ok(receipt) => {
                     tracing::info!("task {task} is done");
                     self.receipts.lock().push(receipt);
@@ -296,43 +323,62 @@ impl Driver {
     }
 
     /// Commits the job with the receipts in the order of tasks, whichever ended first.
-    fn commit(&self) -> Result<()> {
-        let Shared { plan, stores, stop, .. } = &*self.shared;
+    fn publish(&self) -> JobEvent {
+        let Shared { plan, stores, .. } = &*self.shared;
         let mut receipts = self.receipts.lock().clone();
-        receipts.sort_by_key(|receipt| receipt.task);
-        stop.check()?;
-        *self.shared.reached.lock() = Reached::Commit;
-        self.shared.journal.publishing()?;
-        tracing::info!("committing the job");
-        let outcome = stores.writer.commit(&plan.write, &receipts).inspect_err(|error| {
-            if error.code == code::RUN_AFTER {
-                *self.shared.reached.lock() = Reached::Rows;
+        if receipts.is_empty() {
+            match self.take_over() {
+                Ok(finished) => receipts = finished,
+                Err(error) => return self.failed(error),
             }
-        })?;
-        self.shared.ensure_committed(outcome)?;
-        *self.shared.reached.lock() = Reached::Rows;
-        if let Err(error) = stores.writer.finalise(&plan.write) {
-            // The job's result stands, so this is a warning and not a failure.
-            tracing::warn!("cannot remove what the run left behind: {error}");
         }
-        self.shared.journal.done()
+        receipts.sort_by_key(|receipt| receipt.task);
+        tracing::info!("committing the job");
+        match stores.writer.commit(&plan.write, &receipts) {
+            Ok(outcome) => {
+                match &outcome {
+                    ChunkOutcome::Committed | ChunkOutcome::AlreadyCommitted => {}
+                    ChunkOutcome::Fenced => self.shared.stop.fail(fenced()),
+                    ChunkOutcome::Unknown { evidence } => {
+                        self.shared.stop.fail(self.shared.unknown(evidence));
+                    }
+                }
+                JobEvent::Outcome(protocol::Outcome::of(&outcome))
+            }
+            Err(error) if error.code == code::RUN_AFTER => {
+                self.shared.stop.fail(error.into());
+                JobEvent::FailedBehindRows
+            }
+            Err(error) => self.failed(error.into()),
+        }
     }
 
-    /// Removes what the run staged, unless the outcome of a commit is unknown: then the staged data may be
-    /// the only copy of the rows. Returns whether nothing is left to remove.
-    fn clean_up(&self) -> bool {
-        if self.shared.outcome_is_unknown() {
-            return false;
+    /// Counts what tasks have written that an earlier process has finished, and that do not run again.
+    /// Returns their receipts.
+    fn take_over(&self) -> Result<Vec<Receipt>> {
+        let Shared { journal, folder, progress, dirty, .. } = &*self.shared;
+        for (task, start) in journal.starts.iter().enumerate() {
+            let Some(known) = &start.progress else { continue };
+            let lines = DirtyFile::new(folder, task as u32).resume_at(start.dirty_bytes)?;
+            dirty.resume(known.counters.read, lines);
+            progress.commit(&known.counters);
         }
+        Ok(journal.starts.iter().filter_map(|start| start.receipt.clone()).collect())
+    }
+
+    /// Removes what the run staged.
+    fn abort(&self) -> JobEvent {
         tracing::info!("removing what the run staged");
         let receipts = self.receipts.lock().clone();
-        let removed = self.shared.stores.writer.abort(&self.shared.plan.write, &receipts);
-        if let Err(error) = &removed
-            && error.kind != ErrorKind::Cancelled
-        {
-            tracing::warn!("cannot remove what the run staged: {error}");
+        match self.shared.stores.writer.abort(&self.shared.plan.write, &receipts) {
+            Ok(()) => JobEvent::Done,
+            Err(error) => {
+                if error.kind != ErrorKind::Cancelled {
+                    tracing::warn!("cannot remove what the run staged: {error}");
+                }
+                JobEvent::Failed
+            }
         }
-        removed.is_ok()
     }
 }
 

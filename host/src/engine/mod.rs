@@ -2,30 +2,39 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `protocol` | what a job and its tasks do next: two state machines, which `simulator` tests |
 //! | `driver` | [`Engine::start`]: the job's thread, its lanes, the commit and the cleaning up |
 //! | `shared` | what all threads of a run share |
 //! | `task` | one task: a reader thread fills the ring, the lane's thread drains it |
-//! | `reading`, `converted_batch` | a split being read; one batch after conversion |
+//! | `reading`, `skipped` | a split being read, from where an earlier attempt has come to |
+//! | `converted_batch` | one batch after conversion |
 //! | `ring` | the bounded buffer between the two threads |
+//! | `checkpoint` | what is kept with a chunk, from which a task continues |
 //! | `chunk`, `dirty` | chunks written and committed; dirty rows counted, limited and kept |
 //! | `limits`, `stop`, `progress` | rate limits; the stop signal; live counts |
 //! | `watch` | what is looked at about once a second while it runs |
 
+mod checkpoint;
 mod chunk;
 mod converted_batch;
 mod dirty;
 mod driver;
 mod limits;
 mod progress;
+mod protocol;
 mod reading;
 mod ring;
 mod shared;
+#[cfg(test)]
+mod simulator;
+mod skipped;
 mod stop;
 mod task;
 mod watch;
 
-pub(crate) use driver::{Engine, Observer, Outcome, Reached};
+pub(crate) use driver::{Engine, Observer, Outcome};
 pub(crate) use limits::Rates;
 pub(crate) use progress::{Progress, TaskStats};
+pub(crate) use protocol::Reached;
 pub use ring::{Received, RingLimits, ring};
 pub(crate) use stop::{Stop, StopReason};

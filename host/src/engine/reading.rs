@@ -1,5 +1,7 @@
-//! The reading of one split. After a lost connection the split is opened again where its ability
-//! allows it: at the position of the last batch if it is seekable, at its start if no batch came.
+//! The reading of one split, from where an earlier attempt has come to. After a lost connection the
+//! split is opened again where its ability allows it: at the position of the last batch if it is
+//! seekable, at its start, without the rows that came, if it is replayable, and at its start if no
+//! batch came.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -7,8 +9,17 @@ use transload_plugin_api::{
     Backoff, Error as PluginError, ErrorKind, Position, ReadBatch, ReadTask, SplitAbility,
 };
 
-use super::shared::Shared;
+use super::{shared::Shared, skipped};
 use crate::{Result, waits::Waiting};
+
+/// Where a reading begins.
+#[derive(Clone, Debug)]
+pub(super) enum Start {
+    Beginning,
+    After(Position),
+    /// At the beginning, without so many rows.
+    Skipping(u64),
+}
 
 /// A split that is being read.
 pub(super) struct Reading<'a> {
@@ -17,11 +28,21 @@ pub(super) struct Reading<'a> {
     reading: Box<dyn ReadTask>,
     /// Where the last batch ended.
     position: Option<Position>,
+    /// How many rows of the split are behind it, if it was read from its start.
+    passed: u64,
+    /// Rows that the next batches begin with, and that came before.
+    skip: u64,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn open(shared: &'a Shared, task: u32) -> Result<Self> {
-        Ok(Self { shared, task, reading: shared.open(task)?, position: None })
+    pub(super) fn open(shared: &'a Shared, task: u32, start: Start) -> Result<Self> {
+        let (position, rows) = match start {
+            Start::Beginning => (None, 0),
+            Start::After(position) => (Some(position), 0),
+            Start::Skipping(rows) => (None, rows),
+        };
+        let reading = shared.open(task, position.as_ref())?;
+        Ok(Self { shared, task, reading, position, passed: rows, skip: rows })
     }
 
     /// The next batch, or `None` at the end of the split.
@@ -30,7 +51,9 @@ impl<'a> Reading<'a> {
         loop {
             let error = match self.reading.next_batch() {
                 Ok(Some(next)) => {
+                    let Some(next) = skipped::rest(next, &mut self.skip)? else { continue };
                     self.position = Some(next.position.clone());
+                    self.passed += skipped::rows(&next);
                     return Ok(Some(next));
                 }
                 Ok(None) => return Ok(None),
@@ -45,15 +68,17 @@ impl<'a> Reading<'a> {
         let split = &self.shared.plan.splits[self.task as usize];
         // A volatile source does not repeat what it has handed out.
         let fresh = self.position.is_none() && split.ability != SplitAbility::Volatile;
-        let can = fresh || split.ability == SplitAbility::Seekable;
+        let can = fresh || split.ability >= SplitAbility::Replayable;
         if !can || lost.kind != ErrorKind::Connection {
             return Err(lost.into());
         }
+        let is_seekable = split.ability == SplitAbility::Seekable;
+        let after = self.position.clone().filter(|_| is_seekable);
         let _waiting = Waiting::new(&format!("waiting to read again: {lost}"));
         for pause in backoff {
             self.shared.stop.sleep(pause)?;
             let columns = self.shared.plan.produced();
-            match self.shared.stores.reader.open(split, &columns, self.position.as_ref()) {
+            match self.shared.stores.reader.open(split, &columns, after.as_ref()) {
                 Ok(reading) => {
                     tracing::warn!(
                         "task {}: reading resumed after a lost connection: {lost}",
@@ -61,6 +86,7 @@ impl<'a> Reading<'a> {
                     );
                     self.shared.reopened.fetch_add(1, Relaxed);
                     self.reading = reading;
+                    self.skip = if after.is_some() { 0 } else { self.passed };
                     return Ok(());
                 }
                 Err(error) => {

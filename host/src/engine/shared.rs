@@ -7,9 +7,15 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::{ChunkOutcome, ReadTask, code};
+use transload_plugin_api::{Position, ReadTask, code, has_defect};
 
-use super::{dirty::DirtyCount, driver::Reached, limits::Throttle, progress::Progress, stop::Stop};
+use super::{
+    dirty::DirtyCount,
+    limits::Throttle,
+    progress::Progress,
+    protocol::{Before, Memory, Reached},
+    stop::Stop,
+};
 use crate::{
     Error, Exit, Result,
     journal::{Journal, RunFolder},
@@ -70,21 +76,21 @@ impl Shared {
     /// is changed at the destination.
     pub(super) fn open_first(&self) -> Result<()> {
         if !self.plan.splits.is_empty() {
-            let reading = self.open_split(0)?;
+            let reading = self.open(0, None)?;
             *self.first_reading.lock() = Some(reading);
         }
         Ok(())
     }
 
-    /// A task's reading, from the start of its split.
-    pub(super) fn open(&self, task: u32) -> Result<Box<dyn ReadTask>> {
-        let opened = if task == 0 { self.first_reading.lock().take() } else { None };
-        opened.map_or_else(|| self.open_split(task), Ok)
-    }
-
-    fn open_split(&self, task: u32) -> Result<Box<dyn ReadTask>> {
-        let split = &self.plan.splits[task as usize];
-        Ok(self.stores.reader.open(split, &self.plan.produced(), None)?)
+    /// A task's reading, after a position of its split or from its start.
+    pub(super) fn open(&self, task: u32, after: Option<&Position>) -> Result<Box<dyn ReadTask>> {
+        let is_first = task == 0 && after.is_none();
+        let opened = if is_first { self.first_reading.lock().take() } else { None };
+        let open = || {
+            let split = &self.plan.splits[task as usize];
+            Ok(self.stores.reader.open(split, &self.plan.produced(), after)?)
+        };
+        opened.map_or_else(open, Ok)
     }
 
     /// How many tasks run at a time.
@@ -92,27 +98,47 @@ impl Shared {
         (self.plan.channel.parallelism.get() as usize).min(self.plan.splits.len())
     }
 
-    /// An error unless the chunk, or the job, is committed.
-    pub(super) fn ensure_committed(&self, outcome: ChunkOutcome) -> Result<()> {
-        match outcome {
-            ChunkOutcome::Committed | ChunkOutcome::AlreadyCommitted => Ok(()),
-            ChunkOutcome::Fenced => Err(Error::new(
-                Exit::Locked,
-                "a newer attempt of this run owns the task; this one wrote nothing",
-            )
-            .code(code::RUN_FENCED)),
-            ChunkOutcome::Unknown { evidence } => {
-                self.unknown_outcome.store(true, Relaxed);
-                let message = format!("the outcome of a commit is unknown: {evidence}");
-                Err(Error::new(Exit::Failed, message)
-                    .code(code::RUN_COMMIT_UNKNOWN)
-                    .hint("check whether the last rows are in the target; nothing was removed"))
-            }
+    /// What earlier processes have done for the run.
+    pub(super) fn before(&self) -> Before {
+        let starts = &self.journal.starts;
+        match self.plan.write.is_resumed {
+            false => Before::Nothing,
+            true if starts.iter().all(|start| start.receipt.is_some()) => Before::Tasks,
+            true => Before::Target,
         }
+    }
+
+    /// What remembers the progress of attempts that end early.
+    pub(super) fn memory(&self) -> Memory {
+        match (&self.plan.write.tokens, self.plan.is_staged()) {
+            (Some(_), _) => Memory::Token,
+            (None, true) => Memory::Stage,
+            (None, false) => Memory::Journal,
+        }
+    }
+
+    /// The same for tasks: a test may ask for a build that forgets the tokens.
+    pub(super) fn memory_of_tasks(&self) -> Memory {
+        if has_defect("journal-only") { Memory::Journal } else { self.memory() }
+    }
+
+    /// The error of a commit whose outcome is unknown. It forbids that anything is removed.
+    pub(super) fn unknown(&self, evidence: &str) -> Error {
+        self.unknown_outcome.store(true, Relaxed);
+        let message = format!("the outcome of a commit is unknown: {evidence}");
+        Error::new(Exit::Failed, message)
+            .code(code::RUN_COMMIT_UNKNOWN)
+            .hint("check whether the last rows are in the target; nothing was removed")
     }
 
     /// Whether a commit was sent and its outcome could not be determined.
     pub(super) fn outcome_is_unknown(&self) -> bool {
         self.unknown_outcome.load(Relaxed)
     }
+}
+
+/// The error of an attempt that is not the newest one.
+pub(super) fn fenced() -> Error {
+    let message = "a newer attempt of this run owns the task; this one wrote nothing";
+    Error::new(Exit::Locked, message).code(code::RUN_FENCED)
 }

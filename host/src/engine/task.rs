@@ -1,16 +1,17 @@
 //! One task: a reader thread that fills the ring, and the lane's own thread that drains it.
 
-use std::{thread, time::Duration};
+use std::{io, thread, time::Duration};
 
-use transload_plugin_api::{Receipt, TaskContext, code};
+use transload_plugin_api::{Receipt, code};
 
 use super::{
-    chunk::ChunkWriter,
+    chunk::TaskWriter,
     converted_batch::ConvertedBatch,
     dirty::DirtyLines,
     progress::TaskProgress,
-    reading::Reading,
-    ring::{Received, Receiver, RingLimits, Sender, ring},
+    protocol::{TaskEffect, TaskEvent},
+    reading::{Reading, Start},
+    ring::{Receiver, RingLimits, Sender, ring},
     shared::Shared,
 };
 use crate::{Error, Exit, Result, convert::Converter};
@@ -18,30 +19,52 @@ use crate::{Error, Exit, Result, convert::Converter};
 /// Slots of a ring. More only adds memory: the byte budget is what bounds it.
 const SLOTS: usize = 16;
 
-/// Runs one task to its receipt.
+/// Runs one task to its receipt. The task is claimed before its split is read: earlier attempts may have
+/// read a part of it.
 pub(super) fn run(shared: &Shared, task: u32) -> Result<Receipt> {
     let (sender, receiver, monitor) = ring(ring_limits(shared));
     let progress = shared.progress.begin(task, monitor);
-    thread::scope(|scope| {
-        let reading = thread::Builder::new()
-            .name(format!("read-{task}"))
-            .spawn_scoped(scope, || read(shared, task, sender, &progress))
-            .map_err(|error| {
-                let message = format!("cannot start the reader thread of task {task}: {error}");
-                Error::new(Exit::Failed, message)
-            })?;
-        let written = write(shared, task, receiver, &progress);
-        let read = reading.join().unwrap_or_else(|_| {
-            let message = format!("the reader thread of task {task} panicked");
-            Err(Error::new(Exit::Failed, message).code(code::RUN_PANIC))
-        });
-        shared.progress.end(&progress);
-        // If one side fails, the other side ends without an error of its own.
-        match (read, written) {
-            (Err(error), _) | (Ok(()), Err(Some(error))) => Err(error),
-            (Ok(()), Err(None)) => Err(shared.stop.cancelled()),
-            (Ok(()), Ok(receipt)) => Ok(receipt),
+    let mut writer = TaskWriter::new(shared, task, &progress);
+    let ended = match writer.begin_task() {
+        TaskEffect::Read(from) => {
+            let start = writer.resume(from);
+            thread::scope(|scope| {
+                let reading = start.and_then(|start| {
+                    thread::Builder::new()
+                        .name(format!("read-{task}"))
+                        .spawn_scoped(scope, || read(shared, task, start, sender, &progress))
+                        .map_err(|error| cannot_start(task, &error))
+                });
+                let (reading, event) = match reading {
+                    Ok(reading) => (Some(reading), TaskEvent::Done),
+                    Err(error) => (None, writer.failed(error)),
+                };
+                let written = write(shared, receiver, writer, event);
+                (reading.map_or(Ok(()), |reading| joined(reading, task)), written)
+            })
         }
+        TaskEffect::End(ended) => (Ok(()), writer.end(ended)),
+        _ => (Ok(()), Err(None)),
+    };
+    shared.progress.end(&progress);
+    // If one side fails, the other side ends without an error of its own.
+    match ended {
+        (Err(error), _) | (Ok(()), Err(Some(error))) => Err(error),
+        (Ok(()), Err(None)) => Err(shared.stop.cancelled()),
+        (Ok(()), Ok(receipt)) => Ok(receipt),
+    }
+}
+
+fn cannot_start(task: u32, error: &io::Error) -> Error {
+    let message = format!("cannot start the reader thread of task {task}: {error}");
+    Error::new(Exit::Failed, message)
+}
+
+/// What the reader thread returned.
+fn joined(reading: thread::ScopedJoinHandle<'_, Result<()>>, task: u32) -> Result<()> {
+    reading.join().unwrap_or_else(|_| {
+        let message = format!("the reader thread of task {task} panicked");
+        Err(Error::new(Exit::Failed, message).code(code::RUN_PANIC))
     })
 }
 
@@ -55,11 +78,12 @@ fn ring_limits(shared: &Shared) -> RingLimits {
 fn read(
     shared: &Shared,
     task: u32,
+    start: Start,
     mut sender: Sender<ConvertedBatch>,
     progress: &TaskProgress,
 ) -> Result<()> {
     let produced = shared.plan.produced();
-    let mut reading = Reading::open(shared, task)?;
+    let mut reading = Reading::open(shared, task, start)?;
     let converter = Converter::new(&produced, &shared.plan.write.columns);
     let lines = DirtyLines::new(&shared.plan, task, shared.folder.redactor());
     while let Some(next) = reading.next_batch()? {
@@ -100,38 +124,21 @@ fn wait_for_the_end(shared: &Shared, sender: &Sender<ConvertedBatch>) -> Result<
 /// The writing side. `Err(None)`: the reader ended early and has the reason.
 fn write(
     shared: &Shared,
-    task: u32,
     mut receiver: Receiver<ConvertedBatch>,
-    progress: &TaskProgress,
+    mut writer: TaskWriter<'_>,
+    mut event: TaskEvent,
 ) -> Result<Receipt, Option<Error>> {
-    let context = TaskContext { task, epoch: 0 };
-    let writing = shared.stores.writer.open(&shared.plan.write, &context).map_err(Error::from)?;
-    let mut chunks = ChunkWriter::new(shared, writing, task, progress);
-    let ended = drain(shared, &mut receiver, &mut chunks);
-    drop(receiver);
-    match ended {
-        Ok(()) => Ok(chunks.finish()?),
-        Err(error) => {
-            chunks.abort();
-            Err(error)
-        }
-    }
-}
-
-/// Passes batches from the ring to the chunks until the reader ends. The open chunk is committed when
-/// it is old, and when the reader waits for the bytes that the chunk holds.
-fn drain(
-    shared: &Shared,
-    receiver: &mut Receiver<ConvertedBatch>,
-    chunks: &mut ChunkWriter<'_>,
-) -> Result<(), Option<Error>> {
     loop {
-        shared.stop.check()?;
-        match receiver.receive(chunks.deadline()) {
-            Received::Item(converted) => chunks.add(converted)?,
-            Received::Starved | Received::TimedOut => chunks.commit()?,
-            Received::End => return Ok(chunks.commit()?),
-            Received::Poisoned => return Err(None),
+        match writer.advance(event) {
+            TaskEffect::End(ended) => return writer.end(ended),
+            // The open chunk is committed when it is old, and when the reader waits for the bytes that
+            // the chunk holds.
+            _ => {
+                event = match shared.stop.check() {
+                    Ok(()) => writer.received(receiver.receive(writer.deadline())),
+                    Err(error) => writer.failed(error),
+                }
+            }
         }
     }
 }

@@ -118,7 +118,6 @@ impl DirtyCount {
     }
 
     /// Counts what earlier attempts of a task have committed: rows read, and dirty rows by class.
-    #[allow(dead_code)] // for checkpoints
     pub(in crate::engine) fn resume(&self, read: u64, dirty: ClassCounts) {
         let mut state = self.state.lock();
         state.read += read;

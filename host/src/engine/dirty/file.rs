@@ -73,7 +73,6 @@ impl DirtyFile {
     ///
     /// # Errors
     /// If the file is shorter, or holds something else.
-    #[allow(dead_code)] // for checkpoints
     pub(in crate::engine) fn resume_at(&mut self, length: u64) -> Result<ClassCounts> {
         let resumed = self.cut(length).and_then(|()| self.count(length));
         resumed.map_err(|error| {
