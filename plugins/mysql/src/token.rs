@@ -2,9 +2,13 @@
 //! server hears nothing more of it, and how another one is ended.
 
 use transload_plugin_api::{Error, ErrorKind, Result};
-use transload_tables::{SessionIdentity, TableName};
+use transload_tables::{Dialect as _, SessionIdentity, TableName};
 
-use crate::{dialect::text_literal, session::Session, trial};
+use crate::{
+    dialect::{MysqlDialect, text_literal},
+    session::Session,
+    trial,
+};
 
 /// A session that is silent for a minute ends, and its transaction is undone.
 pub(crate) const GUARD: &str =
@@ -16,12 +20,20 @@ pub(crate) fn creation_problem(
     name: &TableName,
     create: &str,
 ) -> Result<Option<Error>> {
+    let schema = name.schema.as_deref().unwrap_or_default();
+    let sql = format!(
+        "SELECT 1 FROM information_schema.schemata WHERE schema_name = {}",
+        text_literal(schema)
+    );
+    if session.rows("look for the database", &sql)?.is_empty() {
+        let create = MysqlDialect.create_schema(schema).unwrap_or_default();
+        return Ok(Some(Error::not_found(format!("there is no database `{schema}`")).hint(create)));
+    }
     match trial::prepare(session, create) {
         Err(error) if error.kind == ErrorKind::Denied => {
             let hint = trial::grant(session, "CREATE", name)?;
             Ok(Some(error.hint(hint)))
         }
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(Some(error)),
         Err(error) if matches!(error.kind, ErrorKind::Connection | ErrorKind::Cancelled) => {
             Err(error)
         }

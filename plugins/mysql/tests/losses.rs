@@ -224,3 +224,29 @@ fn a_session_that_only_this_side_has_lost_keeps_no_locks() {
         }
     }
 }
+
+#[test]
+fn the_lock_of_a_dead_machine_is_free_soon_and_that_of_a_quiet_run_is_kept() {
+    for server in servers() {
+        let fixture = Fixture::new(&server, TABLE);
+        let plan = |run: &str| WritePlan {
+            run: run.to_owned(),
+            ..plan(WriteMode::Overwrite, &[("id", "int64"), ("s", "text")], &["id"])
+        };
+        let (options, state) = through(&fixture, &[("table", "t")]);
+        let first = MysqlPlugin.writer(options, fixture.host()).unwrap();
+        first.prepare(&plan("r-1")).unwrap();
+        // Longer than the server keeps a session that says nothing.
+        thread::sleep(Duration::from_millis(4 * IDLE));
+        let second = fixture.writer("t");
+        assert_eq!(second.prepare(&plan("r-2")).unwrap_err().kind, ErrorKind::Locked);
+        state.store(HOLE, SeqCst);
+        let begun = Instant::now();
+        while let Err(error) = second.prepare(&plan("r-2")) {
+            assert_eq!(error.kind, ErrorKind::Locked, "{error:?}");
+            assert!(begun.elapsed() < Duration::from_secs(10), "the lock is not given up");
+        }
+        state.store(CUT, SeqCst);
+        drop(first);
+    }
+}
