@@ -270,6 +270,7 @@ impl<'a> TaskWriter<'a> {
                 let progress = progress.filter(|_| !has_defect("journal-only"));
                 let claimed = progress.as_ref().map(|it| known(it, it.is_finished));
                 self.kept = progress.map(|progress| progress.position);
+                failpoint("K4");
                 TaskEvent::Claimed(claimed)
             }
             Err(error) => self.refused(error),
@@ -328,8 +329,10 @@ impl<'a> TaskWriter<'a> {
     fn commit(&mut self, total: &Counters) -> TaskEvent {
         let position = self.checkpoint().encode();
         let Some(writing) = &mut self.writing else { return self.unclaimed() };
+        failpoint("K5");
         match writing.commit_chunk(&position, total) {
             Ok(outcome) => {
+                failpoint("K7");
                 if let ChunkOutcome::Unknown { evidence } = &outcome {
                     self.error.get_or_insert(self.shared.unknown(evidence));
                 }
@@ -394,6 +397,7 @@ impl<'a> TaskWriter<'a> {
         let Some(writing) = self.writing.take() else { return self.unclaimed() };
         match writing.finish() {
             Ok(receipt) => {
+                failpoint("K9");
                 self.receipt = Some(receipt);
                 TaskEvent::Done
             }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::{ChunkOutcome, Count, Counters, ErrorKind, Receipt, code};
+use transload_plugin_api::{ChunkOutcome, Count, Counters, ErrorKind, Receipt, code, failpoint};
 
 use super::{
     dirty::DirtyFile,
@@ -247,6 +247,7 @@ impl Driver {
                 JobEvent::Done
             }
             JobEffect::Finalise => {
+                failpoint("K13");
                 if let Err(error) = shared.stores.writer.finalise(&shared.plan.write) {
                     // The job's result stands, so this is a warning and not a failure.
                     tracing::warn!("cannot remove what the run left behind: {error}");
