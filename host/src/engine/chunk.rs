@@ -13,7 +13,7 @@ use std::{
 
 use transload_plugin_api::{
     self as api, Backoff, ChunkOutcome, Counters, Error as PluginError, ErrorKind, Position,
-    Receipt, TaskContext, WriteTask, Written, code, has_defect,
+    Receipt, TaskContext, WriteTask, Written, code, failpoint, has_defect,
 };
 
 use super::{
@@ -197,7 +197,7 @@ impl<'a> TaskWriter<'a> {
             Ended::GaveUp => Err(self.error.or(self.cause.as_ref().map(gave_up))),
             Ended::Fenced => Err(self.error.or_else(|| Some(fenced()))),
             Ended::NotReadable => Err(Some(not_readable())),
-            Ended::Failed | Ended::Unknown => Err(self.error),
+            Ended::Failed | Ended::Unknown => Err(self.error.or(self.cause.map(Error::from))),
         }
     }
 
@@ -354,6 +354,7 @@ impl<'a> TaskWriter<'a> {
     fn record(&mut self) -> TaskEvent {
         let checkpoint = self.checkpoint();
         self.file.keep();
+        self.cause = None;
         let chunk = std::mem::replace(&mut self.open, Chunk::new());
         self.shared.progress.commit(&chunk.counters);
         self.progress.count_chunk();

@@ -1,0 +1,214 @@
+//! Faults in the middle of runs with commit tokens, into tables without a key, which would show every
+//! row that is written twice: lost replies, cut and silent connections, killed sessions, crashed
+//! servers, conflicts, and a stopped process that wakes up after another one has taken its run over.
+//! The last tests show that the others would notice a missing fence and a missing token.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+
+use std::{process::Command, thread, time::Duration};
+
+use transload_tests::{
+    Ended, Running, Workplace,
+    flow::{Flow, Job, OwnServer, kill_sessions, report},
+    proxy::{Fault, Proxy},
+    servers::{
+        Product::{self, Mariadb, Mysql, Postgres},
+        Server,
+    },
+    wait_until,
+};
+
+/// Each server once as the source and once as the target.
+const ROUND: [(Product, Product); 3] = [(Mysql, Postgres), (Postgres, Mariadb), (Mariadb, Mysql)];
+
+const ROWS: u32 = 30_000;
+
+/// Small chunks, each with a token.
+const TOKENS: &str = "[guarantee]\nrequire = \"effectively-once\"\ncreate_tables = true\n\
+                      [checkpoint]\nrows = 2_000\n";
+
+fn job() -> Job {
+    Job { mode: "insert", more: TOKENS.to_owned(), ..Job::default() }
+}
+
+fn keyless(from: &Server, into: &Server) -> Flow {
+    Flow::between(from, into, ROWS, false)
+}
+
+fn for_all(test: impl Fn(Product, Product) + Sync) {
+    thread::scope(|scope| {
+        for (from, into) in ROUND {
+            let test = &test;
+            scope.spawn(move || test(from, into));
+        }
+    });
+}
+
+/// The run is resumed to its end: every row is in, once, and counted once.
+#[track_caller]
+fn completes(flow: &Flow, ended: Ended, what: &str) {
+    let ended = flow.resumed(ended);
+    flow.assert_complete(what);
+    let report = report(&ended);
+    assert_eq!(report["rows"]["inserted"], ROWS, "{what}: {report:#}");
+    assert_eq!(report["dirty_met"], 0, "{what}");
+}
+
+/// Faults of the target's connection; each occurs once.
+#[test]
+fn no_fault_of_a_connection_loses_or_doubles_a_row() {
+    for_all(|from, into| {
+        for fault in [
+            Fault::LoseReply(b"COMMIT", 1),
+            Fault::LoseReply(b"COMMIT", 4),
+            Fault::LoseRequest(b"COMMIT", 3),
+            Fault::CutRequests(400_000),
+            Fault::CutReplies(2_500),
+        ] {
+            let flow = keyless(&Server::of(from), &Server::of(into));
+            let what = format!("{from:?} to {into:?}, {fault:?}");
+            let proxy = Proxy::new(flow.target.server.port);
+            proxy.arm(fault, 1);
+            let ended = flow.run(&Job { target_port: Some(proxy.port), ..job() });
+            assert_eq!(proxy.happened(), 1, "{what}: {ended:?}");
+            completes(&flow, ended, &what);
+        }
+    });
+}
+
+/// A proxy that confirms what it gets and forwards nothing more.
+#[test]
+fn a_silent_target_is_noticed_and_its_chunk_written_once() {
+    let flow = keyless(&Server::of(Mysql), &Server::of(Postgres));
+    let proxy = Proxy::new(flow.target.server.port);
+    proxy.arm(Fault::Silence(2_500), 1);
+    let writer = "idle_timeout = \"1 s\"\n".to_owned();
+    let ended = flow.run(&Job { target_port: Some(proxy.port), writer, ..job() });
+    assert_eq!(proxy.happened(), 1, "{ended:?}");
+    completes(&flow, ended, "a silent target");
+}
+
+#[test]
+fn a_lost_source_is_read_on_behind_the_last_chunk() {
+    for_all(|from, into| {
+        for bytes in [300_000, 1_000_000] {
+            let flow = keyless(&Server::of(from), &Server::of(into));
+            let what = format!("{from:?} to {into:?}, cut after {bytes} bytes");
+            let proxy = Proxy::new(flow.source.server.port);
+            // More often than a task opens its split again.
+            proxy.arm(Fault::CutReplies(bytes), 3);
+            let ended = flow.run(&Job { source_port: Some(proxy.port), ..job() });
+            assert!(proxy.happened() > 0, "{what}");
+            completes(&flow, ended, &what);
+        }
+    });
+}
+
+#[test]
+fn killed_target_sessions_lose_and_double_nothing() {
+    for_all(|from, into| {
+        let flow = keyless(&Server::of(from), &Server::of(into));
+        let mut running = flow.start(&Job { rate: 15_000, ..job() });
+        wait_until("some rows are in", || flow.arrived() > 0 || running.has_ended());
+        for pause in [110, 170, 310] {
+            kill_sessions(&flow.target);
+            thread::sleep(Duration::from_millis(pause));
+        }
+        completes(&flow, running.wait(), &format!("{from:?} to {into:?}"));
+    });
+}
+
+/// Transactions of two tasks conflict with each other and with another client.
+#[test]
+fn serializable_transactions_are_written_again() {
+    let flow = keyless(&Server::of(Mysql), &Server::of(Postgres));
+    let name = &flow.target.name;
+    flow.target
+        .run(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable';"));
+    completes(&flow, flow.run(&job()), "serializable");
+}
+
+/// The server crashes in the middle of a run and comes back.
+fn restarted(product: Product, other: Product) {
+    let own = OwnServer::start(product);
+    let flow = keyless(&Server::of(other), &own.server);
+    let mut running = flow.start(&Job { rate: 15_000, ..job() });
+    wait_until("some rows are in", || flow.arrived() > 0 || running.has_ended());
+    own.restart();
+    completes(&flow, running.wait(), &format!("{product:?}"));
+}
+
+#[test]
+fn postgres_restarted_in_the_middle_of_a_run() {
+    restarted(Postgres, Mariadb);
+}
+
+#[test]
+fn mariadb_restarted_in_the_middle_of_a_run() {
+    restarted(Mariadb, Postgres);
+}
+
+/// A process of the run, as on a machine of its own, with defects and points of death.
+fn process(workplace: &Workplace, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
+    let mut command: Command = workplace.command();
+    command.args(arguments).args(["--output", "json", "--progress", "none"]);
+    command.envs(variables.iter().copied());
+    Running::of(command)
+}
+
+/// Stops a run in the middle, resumes it on another machine, and wakes the first process up again.
+/// Returns how the first process ends.
+fn outlived(flow: &Flow, variables: &[(&str, &str)]) -> Ended {
+    flow.workplace.put("job.toml", flow.text(&Job { rate: 15_000, ..job() }));
+    let mut first = process(&flow.workplace, &["run", "job.toml"], variables);
+    wait_until("some rows are in", || flow.arrived() > 0 || first.has_ended());
+    first.signal("STOP");
+    let machine = Workplace::copy_of(flow.workplace.path());
+    let second = process(&machine, &["resume", "job"], variables).wait();
+    first.signal("CONT");
+    second.exits(0);
+    first.wait()
+}
+
+#[test]
+fn a_process_that_wakes_up_behind_its_successor_writes_nothing() {
+    for_all(|from, into| {
+        let flow = keyless(&Server::of(from), &Server::of(into));
+        let ended = outlived(&flow, &[]);
+        let what = format!("{from:?} to {into:?}");
+        assert_ne!(ended.exit, Some(0), "{what}: {ended:?}");
+        flow.assert_complete(&what);
+    });
+}
+
+#[test]
+fn a_missing_fence_would_be_noticed() {
+    let flow = keyless(&Server::of(Mysql), &Server::of(Postgres));
+    outlived(&flow, &[("TRANSLOAD_DEFECT", "no-fence")]);
+    assert!(flow.arrived() > ROWS.into(), "{} rows", flow.arrived());
+}
+
+#[test]
+fn progress_in_the_journal_alone_would_be_noticed() {
+    let flow = keyless(&Server::of(Mysql), &Server::of(Postgres));
+    flow.workplace.put("job.toml", flow.text(&job()));
+    let defect = ("TRANSLOAD_DEFECT", "journal-only");
+    let killed = [defect, ("TRANSLOAD_FAILPOINT", "K7#3")];
+    let ended = process(&flow.workplace, &["run", "job.toml"], &killed).wait();
+    assert_eq!(ended.exit, None, "{ended:?}");
+    process(&flow.workplace, &["resume", "job"], &[defect]).wait().exits(0);
+    assert!(flow.arrived() > ROWS.into(), "{} rows", flow.arrived());
+}
+
+/// The same without the defect.
+#[test]
+fn a_process_that_dies_behind_a_commit_doubles_nothing() {
+    for_all(|from, into| {
+        let flow = keyless(&Server::of(from), &Server::of(into));
+        flow.workplace.put("job.toml", flow.text(&job()));
+        let killed = [("TRANSLOAD_FAILPOINT", "K7#3")];
+        let ended = process(&flow.workplace, &["run", "job.toml"], &killed).wait();
+        assert_eq!(ended.exit, None, "{ended:?}");
+        completes(&flow, ended, &format!("{from:?} to {into:?}"));
+    });
+}
