@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use transload_plugin_api::OptionKind;
 
-use crate::{report::ProgressMode, terminal::ColourMode};
+use crate::{repair::FormChoice, report::ProgressMode, terminal::ColourMode};
 
 /// Moves tables between databases, files and object stores in batches
 #[derive(Debug, Parser)]
@@ -164,6 +164,9 @@ Examples:
   transload check orders.toml
   transload check orders.toml --param region=eu")]
     Check(JobArgs),
+    /// List, export or send again the dirty rows of a run
+    #[command(subcommand)]
+    Dirty(DirtyCommand),
     /// List or test connections
     #[command(subcommand)]
     Connection(ConnectionCommand),
@@ -347,6 +350,102 @@ pub(crate) struct ThrottleArgs {
 /// A limit, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<u64>);
+
+/// The commands of `dirty`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DirtyCommand {
+    /// Show the dirty rows of a run by cause, each with an example
+    #[command(after_help = "\
+Examples:
+  transload dirty list orders                 the last run of job `orders` with dirty rows
+  transload dirty list 20261130t182720
+  transload dirty list orders --output json")]
+    List {
+        /// A run, the beginning of its name, or a job: its last run with dirty rows
+        #[arg(value_name = "RUN")]
+        run: String,
+        /// Folder of runs [env: TRANSLOAD_STATE] [default: ~/.local/state/transload]
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+    },
+    /// Write dirty rows as a file to repair, in the form of their source
+    #[command(after_help = "\
+The first column, `_dirty`, has the id of each row: keep it for `dirty replay`.
+
+Examples:
+  transload dirty export orders > fix.csv
+  transload dirty export orders --code parse --column amount > fix.csv
+  transload dirty export orders --format jsonl > fix.jsonl    rows of a database")]
+    Export {
+        /// A run, the beginning of its name, or a job: its last run with dirty rows
+        #[arg(value_name = "RUN")]
+        run: String,
+        /// Format for rows of databases and Parquet files [default: csv]
+        #[arg(long, value_enum, value_name = "csv|jsonl")]
+        #[arg(hide_possible_values = true)]
+        format: Option<FormChoice>,
+        /// Which rows.
+        #[command(flatten)]
+        filter: DirtyFilter,
+        /// Also rows that were sent again before
+        #[arg(long)]
+        again: bool,
+        /// Folder of runs [env: TRANSLOAD_STATE] [default: ~/.local/state/transload]
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+    },
+    /// Send repaired rows again, once, by the plan of their run
+    #[command(after_help = "\
+Examples:
+  transload dirty replay orders --from fix.csv
+  transload dirty replay orders --code foreign-key    as they are, after the target was repaired")]
+    Replay(ReplayArgs),
+}
+
+/// Which dirty rows.
+#[derive(Debug, Args)]
+pub(crate) struct DirtyFilter {
+    /// Only rows with an error of this code, such as `parse`; may be given more than once
+    #[arg(long = "code", value_name = "CODE")]
+    pub(crate) codes: Vec<String>,
+    /// Only rows with an error in this column; may be given more than once
+    #[arg(long = "column", value_name = "NAME")]
+    pub(crate) columns: Vec<String>,
+}
+
+/// The flags of `dirty replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A run, the beginning of its name, or a job: its last run with dirty rows
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// File with the repaired rows, as `dirty export` wrote it [default: the rows as they were]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["codes", "columns"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Which rows.
+    #[command(flatten)]
+    pub(crate) filter: DirtyFilter,
+    /// Format of the file for rows of databases and Parquet files [default: csv]
+    #[arg(long, value_enum, value_name = "csv|jsonl")]
+    #[arg(hide_possible_values = true)]
+    pub(crate) format: Option<FormChoice>,
+    /// Send rows once more that were sent again before
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Value for `${NAME}` where that of the run was a secret; may be given more than once
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) params: Vec<(String, String)>,
+    /// Where the run's job file is now
+    #[arg(long, value_name = "JOB.toml")]
+    pub(crate) job: Option<PathBuf>,
+    /// How progress is shown on stderr; `auto`: a bar on a terminal, otherwise plain lines
+    #[arg(long, value_enum, value_name = "auto|bar|plain|json|none", default_value = "auto")]
+    #[arg(hide_possible_values = true)]
+    pub(crate) progress: ProgressMode,
+    /// Folder of runs [env: TRANSLOAD_STATE] [default: ~/.local/state/transload]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
 
 /// The commands of `connection`.
 #[derive(Debug, Subcommand)]

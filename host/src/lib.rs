@@ -14,6 +14,7 @@
 //! | `plan` | how it will be done: mapping, key, splits, guarantee |
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's folder and journal: what another process needs to continue it |
+//! | `repair` | the dirty rows of a run that has ended: listed, exported, matched, sent again |
 //! | `report` | what happened: progress, summary, JSON |
 //! | `waits` | what the run waits for now |
 //! | `signals`, `ending` | SIGINT and SIGTERM; the process's end, also one that a plugin causes |
@@ -31,6 +32,7 @@
 //! - **source**, **target**: what a job reads, what it writes: tables, files or objects of a store
 //! - **column**: has a native type in its store, and a logical type, which Arrow carries
 //! - **dirty row**: a row that cannot be read, converted or written: counted, kept, limited
+//! - **dirty replay**: a run that sends the repaired dirty rows of another run again
 //! - **origin**, **place**: where the rows of a batch come from; where one row comes from
 //!
 //! What the user writes:
@@ -86,6 +88,7 @@ mod journal;
 mod logging;
 mod plan;
 mod process;
+mod repair;
 mod report;
 mod signals;
 mod stores;

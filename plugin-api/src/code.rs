@@ -26,10 +26,20 @@ codes! {
     CSV_RAGGED = "CSV-RAGGED";
     /// A CSV record is larger than the limit.
     CSV_RECORD = "CSV-RECORD";
+    /// The job or its target has changed since the run whose dirty rows are sent again.
+    DIRTY_CHANGED = "DIRTY-CHANGED";
+    /// Some dirty rows cannot be exported.
+    DIRTY_EXPORT = "DIRTY-EXPORT";
     /// The file of dirty rows cannot be written.
     DIRTY_FILE = "DIRTY-FILE";
+    /// A record of repaired rows has no id, or not one of the run.
+    DIRTY_ID = "DIRTY-ID";
     /// More rows are dirty than the job allows.
     DIRTY_LIMIT = "DIRTY-LIMIT";
+    /// Dirty rows were sent again before, or may have been.
+    DIRTY_REPLAYED = "DIRTY-REPLAYED";
+    /// The run whose dirty rows are to be sent again did not succeed.
+    DIRTY_UNDONE = "DIRTY-UNDONE";
     /// Another run treated this one as abandoned and removed its staged files.
     FILE_ABANDONED = "FILE-ABANDONED";
     /// A file or object changed while a run relied on it.

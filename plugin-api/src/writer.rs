@@ -135,7 +135,9 @@ pub trait WriteTask: Send {
 
     /// Adds a batch, of the plan's columns, to the chunk. Rows whose values the store refuses are
     /// returned as dirty rows, and all others are part of the chunk;
-    /// `inserted + updated + skipped + dirty` is the number of rows of the batch.
+    /// `inserted + updated + skipped + dirty` is the number of rows of the batch. After
+    /// [`WritePlan::enough_dirty`] dirty rows a writer may stop, and count the rows that it has not
+    /// tried as skipped: the chunk will be rolled back.
     ///
     /// The counts become final when the chunk is committed. A writer that sends a chunk in one
     /// request learns of refused rows only then, and asks for a replay from `commit_chunk`.
@@ -399,6 +401,17 @@ pub struct WritePlan {
     /// statement again, and the target may hold rows of this run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_resumed: bool,
+    /// A chunk with more dirty rows will not be committed; none if the job sets no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_dirty: Option<u64>,
+}
+
+impl WritePlan {
+    /// How many dirty rows of a batch are enough: some beyond the limit, which show what they have
+    /// in common.
+    pub fn enough_dirty(&self) -> Option<u64> {
+        Some(self.max_dirty?.saturating_add(16))
+    }
 }
 
 /// What a plan would do.

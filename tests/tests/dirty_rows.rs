@@ -268,6 +268,11 @@ fn the_cause_of_many_dirty_rows_is_named() {
         workplace.job(&format!("{reader}{writer}write_mode = \"{mode}\"\n")).0.exits(0);
     }
 
+    // Without a limit the run goes on, and says it.
+    let (ended, report) = workplace.job(&format!("{reader}{writer}[dirty]\nmax_rows = 50\n"));
+    ended.exits(0).says("every row of a chunk is in t already: was this job run before?");
+    assert_eq!(report["rows"]["dirty"], 50);
+
     // A text that has a form of another country is read in it.
     workplace.put("in.csv", "id,day\n1,2026-12-30\n2,31.12.2026\n");
     let dated = |form: &str| {

@@ -93,6 +93,39 @@ fn t60_a_secret_is_in_no_output_of_a_run() {
     }
 }
 
+/// Statements are logged: a secret in them is not, in whatever part of the job it is written again.
+#[test]
+fn t60_a_secret_in_a_logged_statement_is_taken_out() {
+    let folder = sample_folder();
+    let plugins = folder.path().to_str().unwrap();
+    let workplace = Workplace::new();
+    sample_job(&workplace, "{ env = \"CANARY\" }", "");
+    workplace
+        .execute("target.db", "CREATE TABLE t (\"int64\" INTEGER); CREATE TABLE keys (key TEXT)");
+    let writer = format!(
+        "plugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n\
+         before = \"INSERT INTO keys VALUES ('{CANARY}')\"\n\
+         after = \"DELETE FROM keys WHERE key = '{CANARY}'\"\n"
+    );
+    let job = workplace
+        .read("job.toml")
+        .replace("plugin = \"file\"\npath = \"out.jsonl\"\nwrite_mode = \"overwrite\"\n", &writer);
+    workplace.put("job.toml", job);
+    for command in ["plan", "run"] {
+        let arguments = [command, "job.toml", "--plugins", plugins];
+        let ended = search(&workplace, &arguments);
+        ended.exits(0);
+        let said = ended.stdout.clone() + &ended.stderr;
+        for statement in ["INSERT INTO keys VALUES", "DELETE FROM keys WHERE key ="] {
+            let line = said.lines().find(|line| line.contains(statement));
+            let line = line.unwrap_or_else(|| panic!("`{statement}` is not logged by {command}"));
+            assert!(line.contains("[redacted:password]"), "{line}");
+        }
+    }
+    // It did run as it is written.
+    assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM keys"), ["0"]);
+}
+
 /// The plugin receives the secret and puts it into its error, as a faulty plugin might.
 #[test]
 fn t60_what_a_plugin_says_of_a_secret_is_taken_out() {

@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     // Those of types and options are in the plan; these are of the installation.
     stores.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
-    refuse_second(&state, &plan)?;
+    refuse_second(&state, &plan.job, &plan.target.name)?;
     let folder = RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?;
     folder.keep("plan.json", &plan)?;
     let journal = Journal::create(&folder, &job, &plan)?;
@@ -56,6 +56,16 @@ pub(super) struct Execution {
 
 /// Runs the tasks, commits, and reports.
 pub(super) fn execute(session: &Session, run: Execution, progress: ProgressMode) -> Ended {
+    finish(session, &perform(session, run, progress, |_, _| Ok(()))?)
+}
+
+/// Runs the tasks and commits; `seen` gets the outcome before the report is kept.
+pub(super) fn perform(
+    session: &Session,
+    run: Execution,
+    progress: ProgressMode,
+    seen: impl FnOnce(&Plan, &Outcome) -> Result<()>,
+) -> Result<Report> {
     let Execution { job, stores, plan, folder, journal, resumed } = run;
     let (plan, folder, journal) = (Arc::new(plan), Arc::new(folder), Arc::new(journal));
     let engine =
@@ -72,15 +82,16 @@ pub(super) fn execute(session: &Session, run: Execution, progress: ProgressMode)
     let mut outcome = running.join()?;
     outcome.failure = outcome.failure.map(|error| job.places.locate(error));
     ending::claim();
-    finish(session, &reported.report(outcome)?)
+    seen(&reported.plan, &outcome)?;
+    reported.report(outcome)
 }
 
 /// # Errors
 /// If the last run of the job has not ended, and its commit tokens hold the target.
-fn refuse_second(state: &Path, plan: &Plan) -> Result<()> {
-    let Some(past) = journal::unfinished(state, &plan.job) else { return Ok(()) };
+pub(super) fn refuse_second(state: &Path, job: &str, target: &str) -> Result<()> {
+    let Some(past) = journal::unfinished(state, job) else { return Ok(()) };
     let first = &past.run.plan;
-    if first.target.name != plan.target.name {
+    if first.target.name != target {
         return Ok(());
     }
     let message = format!(
@@ -146,7 +157,7 @@ fn report_early_end(session: &Session, reported: Reported, run: Observer) {
 }
 
 /// Prints the report; the exit code is that of the run's failure.
-fn finish(session: &Session, report: &Report) -> Ended {
+pub(super) fn finish(session: &Session, report: &Report) -> Ended {
     match session.output {
         OutputFormat::Json => session.print(report, |_| ())?,
         OutputFormat::Text if session.quiet && report.error.is_none() => {}

@@ -3,6 +3,7 @@
 mod abort;
 mod about;
 mod connection;
+mod dirty;
 mod explain;
 mod history;
 mod job;
@@ -141,6 +142,7 @@ impl Session {
             Command::MetaDdl(args) => meta_ddl::meta_ddl(self, args),
             Command::Plan(args) => job::plan(self, args),
             Command::Check(args) => job::check(self, args),
+            Command::Dirty(command) => dirty::dirty(self, command),
             Command::Connection(command) => connection::connection(self, command),
             Command::Plugin(command) => plugin::plugin(self, command),
             Command::Explain { code } => explain::explain(self, code.as_deref()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use transload_plugin_api::{Descriptor, Guarantee, OptionScope, code};
 
 use super::{
-    Ended, Failure, Session,
+    Ended, Failure, Session, dirty,
     job::{Execution, execute, is_shown, load, open, progress_mode},
 };
 use crate::{
@@ -87,6 +87,7 @@ fn load_again(
     is_shown: bool,
 ) -> Result<(Job, Stores), Failure> {
     let (catalog, job) = load(session, &job_args(run))?;
+    let job = dirty::as_run(&catalog, job, &run.plan)?;
     let activity = Activity::begin(
         &format!("{}: looking at what has changed", job.name),
         session.stderr,

@@ -306,6 +306,7 @@ impl<'a> TaskWriter<'a> {
         let line = |row| Arc::new(self.lines.written(row, converted));
         let refused: Vec<_> = dirty.into_iter().map(line).collect();
         let dirty = (converted.dirty.len() + refused.len()) as u64;
+        self.shared.dirty.note_untried(&self.shared.plan, refused.len(), skipped);
         if let Err(error) = self.admit(refused, 0) {
             return self.failed(error);
         }
@@ -356,6 +357,7 @@ impl<'a> TaskWriter<'a> {
         self.file.keep();
         self.cause = None;
         let chunk = std::mem::replace(&mut self.open, Chunk::new());
+        self.shared.dirty.warn_of_doubled(&chunk.dirty, chunk.counters.read, self.shared);
         self.shared.progress.commit(&chunk.counters);
         self.progress.count_chunk();
         let (task, chunks, total) =

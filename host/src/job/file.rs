@@ -140,7 +140,8 @@ impl Job {
         let mut draft = read_job(&document, request, &mut problems);
         let sha256 = Sha256::digest(&document.source.text);
         let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        draft.inputs = Inputs { file: request.path.clone(), sha256, parameters };
+        let path = std::path::absolute(&request.path).unwrap_or_default();
+        draft.inputs = Inputs { file: request.path.clone(), path, sha256, parameters };
         draft.problems = problems;
         Ok(draft)
     }

@@ -9,6 +9,7 @@
 //! | `connection` | the connection files; the connections that the job names, in one environment |
 //! | `file` | [`Job::load`]: the checks that need no plugin; a [`DraftJob`] with its problems |
 //! | `resolve` | [`DraftJob::resolve`]: options against descriptors; the [`Job`], or all problems |
+//! | `replay` | the job of a run whose dirty rows are sent again: it reads one file |
 //! | `json_schema` | the same keys and the plugins' options as JSON Schema, for editors |
 //! | `places` | [`Places`]: where each key stands, for errors met later |
 //! | `problem` | [`Problem`]: place, key, message, hint |
@@ -26,6 +27,7 @@ mod parameters;
 mod places;
 mod problem;
 mod redact;
+mod replay;
 mod resolve;
 mod secret;
 mod section;
@@ -56,6 +58,7 @@ pub(crate) use keys::{reader_keys, writer_keys};
 pub(crate) use places::Places;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use redact::Redactor;
+pub(crate) use replay::{FILE_READER, ReplayFile};
 pub(crate) use secret::{JobSecrets, SecretRefs, learn_lost_paths, without_secrets};
 
 /// A job file, with what the command line says about it.
@@ -134,6 +137,9 @@ pub(crate) struct Job {
 pub(crate) struct Inputs {
     /// The job file as the user named it.
     pub(crate) file: PathBuf,
+    /// The same, absolute.
+    #[serde(default)]
+    pub(crate) path: PathBuf,
     /// The hash of its text, in hexadecimal.
     pub(crate) sha256: String,
     /// The parameters that it uses, with their values; the business date is one of them.
@@ -281,6 +287,15 @@ pub(crate) struct DirtyLimit {
     /// Most dirty rows of each class; a class without an entry has no limit of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) max_rows_of: BTreeMap<DirtyClass, u64>,
+}
+
+impl DirtyLimit {
+    /// The most rows of all classes together that these limits allow; none without such a limit.
+    pub(crate) fn most_rows(&self) -> Option<u64> {
+        let of_classes = DirtyClass::ALL.iter().map(|class| self.max_rows_of.get(class).copied());
+        let of_classes = of_classes.sum::<Option<u64>>();
+        self.max_rows.into_iter().chain(of_classes).min()
+    }
 }
 
 impl Default for DirtyLimit {

@@ -702,6 +702,8 @@ fn classes_of_dirty_rows_have_limits_of_their_own() {
         ("[dirty.max_rows_of]", Some(0), &[]),
     ] {
         let dirty = with_writer(lines).job().dirty;
+        let all = if classes.len() == 4 { Some(5) } else { max_rows };
+        assert_eq!(dirty.most_rows(), all, "{lines}");
         let limits: Vec<_> = dirty.max_rows_of.into_iter().collect();
         assert_eq!((dirty.max_rows, &limits[..]), (max_rows, classes), "{lines}");
     }

@@ -76,6 +76,9 @@ pub(crate) struct Plan {
     pub(crate) inputs: crate::job::Inputs,
     /// The files that are read, if the source is files.
     pub(crate) files: Option<SourceFiles>,
+    /// The run whose dirty rows this one sends again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_of: Option<String>,
     /// The source as it was found, for the journal.
     #[serde(skip)]
     pub(crate) source: SourceShape,
@@ -151,6 +154,7 @@ impl Plan {
             checkpoint: job.checkpoint.clone(),
             inputs: job.inputs.clone(),
             files: source.files,
+            replay_of: None,
             source: shape,
         })
     }
@@ -229,6 +233,7 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
         tokens: None,
         job: job.name.clone(),
         is_resumed: false,
+        max_dirty: job.dirty.most_rows(),
     }
 }
 

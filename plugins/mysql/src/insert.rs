@@ -37,6 +37,8 @@ pub(crate) struct Inserter {
     single: bool,
     /// Whether a statement can be rolled back.
     transactional: bool,
+    /// With so many dirty rows in a batch the chunk is rolled back.
+    enough_dirty: Option<u64>,
     packet: Vec<u8>,
     rows: Vec<Encoded>,
 }
@@ -70,6 +72,7 @@ impl Inserter {
             }),
             single: !transactional || (plan.mode == WriteMode::Replace && several && !quiet),
             transactional,
+            enough_dirty: plan.enough_dirty(),
             packet: Vec::new(),
             rows: Vec::new(),
         }
@@ -113,6 +116,12 @@ impl Inserter {
         let mut trusted = true;
         let mut suspect = None;
         while let Some(range) = waiting.pop() {
+            let refused = written.dirty.len() as u64;
+            if self.enough_dirty.is_some_and(|enough| refused >= enough) {
+                // The chunk is lost, so the others are not tried.
+                written.skipped += range.len() as u64;
+                continue;
+            }
             match self.statement(session, text, &rows[range.clone()])? {
                 Outcome::Done(done) => {
                     // If the row that the server named is accepted, its row numbers are wrong.

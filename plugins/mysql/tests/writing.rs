@@ -28,6 +28,26 @@ fn faults(written: &transload_plugin_api::Written) -> Vec<(u64, &str)> {
     written.dirty.iter().map(|dirty| (dirty.row, dirty.code.as_str())).collect()
 }
 
+/// Where the job allows no dirty row, a batch of rows that are all there already is not searched to
+/// its end; without a limit it is.
+#[test]
+fn t14_the_search_for_dirty_rows_ends_beyond_the_limit() {
+    const ROWS: i64 = 2_000;
+    for load in [LoadMethod::Insert, LoadMethod::Auto] {
+        for (limit, dirty) in [(Some(0), 16), (Some(100), 116), (None, ROWS as usize)] {
+            let fixture = fixture(TABLE);
+            fixture.run("INSERT INTO t SELECT seq, 'old' FROM seq_1_to_2000");
+            let plan = pairs(WriteMode::Insert, &[]);
+            let plan = WritePlan { load, max_dirty: limit, ..plan };
+            let batch = vec![integers((1..=ROWS).map(Some)), texts((1..=ROWS).map(|_| "new"))];
+            let written = write_all(&*fixture.writer("t"), &plan, vec![batch]).unwrap().remove(0);
+            let first: Vec<_> = written.dirty.iter().take(3).map(|row| row.row).collect();
+            assert_eq!((written.dirty.len(), &first[..]), (dirty, &[0, 1, 2][..]), "{limit:?}");
+            assert_eq!((written.inserted, written.skipped), (0, ROWS as u64 - dirty as u64));
+        }
+    }
+}
+
 #[test]
 fn t12_the_very_rows_are_dirty_by_either_way() {
     for load in [LoadMethod::Insert, LoadMethod::Copy, LoadMethod::Auto] {

@@ -30,6 +30,12 @@ pub(crate) fn write(
         if rows.is_empty() {
             continue;
         }
+        let refused = (written.dirty.len() + encoded.dirty.len()) as u64;
+        if plan.enough_dirty.is_some_and(|enough| refused >= enough) {
+            // The chunk is lost, so the others are not tried.
+            written.skipped += rows.len() as u64;
+            continue;
+        }
         let error = match attempt(session, plan, encoded, rows.clone()) {
             Ok(counts) => {
                 counts.add_to(&mut written);

@@ -76,6 +76,7 @@ pub(crate) fn load_plan(
     sent.push(ROW);
     Ok(LoadPlan {
         columns: encoded,
+        enough_dirty: plan.enough_dirty(),
         suffix: Suffix::Row,
         copy: copy_statement(TEMPORARY, &sent),
         detour: Some(Detour {
@@ -114,7 +115,7 @@ fn direct(
         None => (target.name.clone(), Suffix::None),
     };
     let copy = copy_statement(&quoted_table(&table), &sent);
-    LoadPlan { columns, suffix, copy, detour: None }
+    LoadPlan { columns, suffix, copy, detour: None, enough_dirty: plan.enough_dirty() }
 }
 
 fn copy_statement(table: &str, columns: &[&str]) -> String {

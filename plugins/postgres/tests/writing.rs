@@ -45,6 +45,27 @@ fn insert_names_each_refused_row_with_column_and_reason() {
     assert_eq!(fixture.rows("SELECT * FROM t ORDER BY id"), ["1|a", "2|b", "7|é😀z", "8|ok"]);
 }
 
+/// Where the job allows no dirty row, a batch of rows that are all there already is not searched to
+/// its end; without a limit it is.
+#[test]
+fn t14_the_search_for_dirty_rows_ends_beyond_the_limit() {
+    const ROWS: i64 = 2_000;
+    for (limit, dirty) in [(Some(0), 16), (Some(100), 116), (None, ROWS as usize)] {
+        let fixture = Fixture::new(
+            "CREATE TABLE t(id int8 PRIMARY KEY, s text);
+             INSERT INTO t SELECT id, 'old' FROM generate_series(1, 2000) id",
+        );
+        let plan = plan(WriteMode::Insert, PAIR, &[]);
+        let plan = transload_plugin_api::WritePlan { max_dirty: limit, ..plan };
+        let rows = vec![integers((1..=ROWS).map(Some)), texts((1..=ROWS).map(|_| "new"))];
+        let written =
+            write_all(&*fixture.writer("t"), &plan, &[batch(&plan, rows)]).unwrap().remove(0);
+        let first: Vec<_> = written.dirty.iter().take(3).map(|row| row.row).collect();
+        assert_eq!((written.dirty.len(), &first[..]), (dirty, &[0, 1, 2][..]), "{limit:?}");
+        assert_eq!((written.inserted, written.skipped), (0, ROWS as u64 - dirty as u64));
+    }
+}
+
 #[test]
 fn t48_the_last_of_equal_keys_in_a_batch_wins() {
     let fixture =

@@ -22,7 +22,7 @@ pub(super) struct Causes {
 }
 
 /// Fewer rows have nothing in common.
-const FEWEST: u64 = 2;
+pub(super) const FEWEST: u64 = 2;
 
 impl Causes {
     pub(super) fn add(&mut self, rows: &[Arc<DirtyLine>]) {
@@ -72,7 +72,7 @@ impl Causes {
 }
 
 /// All rows are in the target already.
-fn doubled(plan: &Plan, stores: &Stores) -> Option<String> {
+pub(super) fn doubled(plan: &Plan, stores: &Stores) -> Option<String> {
     let offered = [WriteMode::Upsert, WriteMode::Ignore].into_iter();
     let modes = stores.writer_descriptor.writer.as_ref().map_or(&[][..], |writer| &writer.modes);
     let offered = offered.filter(|mode| modes.iter().any(|spec| spec.mode == *mode));

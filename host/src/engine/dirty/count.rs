@@ -4,15 +4,20 @@ use std::{
     ops::{AddAssign, Index, IndexMut, SubAssign},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::{DirtyClass, code};
+use transload_plugin_api::{DirtyClass, WriteMode, code};
 
-use super::{cause::Causes, line::DirtyLine};
-use crate::{Error, Exit, Result, job::DirtyLimit, plan::Plan, stores::Stores};
+use super::{
+    cause::{Causes, FEWEST, doubled},
+    line::DirtyLine,
+};
+use crate::{
+    Error, Exit, Result, engine::shared::Shared, job::DirtyLimit, plan::Plan, stores::Stores,
+};
 
 /// Below this many rows a ratio says little, so it is checked at the end only.
 const RATIO_SAMPLE: u64 = 1000;
@@ -24,6 +29,8 @@ pub(in crate::engine) struct DirtyCount {
     /// Dirty rows that reading and conversion have found, by class; their batches may wait in the
     /// rings.
     found: [AtomicU64; CLASSES],
+    /// That all rows are in the target already has been said.
+    warned: AtomicBool,
 }
 
 const CLASSES: usize = DirtyClass::ALL.len();
@@ -75,6 +82,8 @@ impl SubAssign for ClassCounts {
 struct State {
     dirty: ClassCounts,
     read: u64,
+    /// Rows beside too many dirty ones that the writer has not tried.
+    untried: u64,
     /// The first dirty row of each class in words.
     first: [Option<String>; CLASSES],
     /// The class of the first one.
@@ -99,7 +108,12 @@ impl State {
 
 impl DirtyCount {
     pub(in crate::engine) fn new(limit: DirtyLimit) -> Self {
-        Self { limit, state: Mutex::default(), found: Default::default() }
+        Self {
+            limit,
+            state: Mutex::default(),
+            found: Default::default(),
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// Counts dirty rows of a batch that goes to the writing side. Returns whether it is the last one
@@ -149,7 +163,35 @@ impl DirtyCount {
     /// What the dirty rows so far have in common, and what to do against it.
     pub(in crate::engine) fn hint(&self, plan: &Plan, stores: &Stores) -> Option<String> {
         let state = self.state.lock();
-        state.causes.hint(state.read, plan, stores)
+        state.causes.hint(state.read - state.untried, plan, stores)
+    }
+
+    /// Notes the rows that an insert has not tried after too many dirty ones.
+    pub(in crate::engine) fn note_untried(&self, plan: &Plan, dirty: usize, skipped: u64) {
+        let is_enough = plan.write.enough_dirty().is_some_and(|enough| dirty as u64 >= enough);
+        if is_enough && plan.write.mode == WriteMode::Insert {
+            self.state.lock().untried += skipped;
+        }
+    }
+
+    /// Warns once if every row of a committed chunk is in the target already.
+    pub(in crate::engine) fn warn_of_doubled(
+        &self,
+        dirty: &[Arc<DirtyLine>],
+        read: u64,
+        shared: &Shared,
+    ) {
+        let is_doubled = |row: &Arc<DirtyLine>| row.errors.iter().any(|(_, code)| code == "unique");
+        if dirty.len() as u64 != read || read < FEWEST || !dirty.iter().all(is_doubled) {
+            return;
+        }
+        let hint = doubled(&shared.plan, &shared.stores);
+        if let Some(hint) = hint.filter(|_| !self.warned.swap(true, Relaxed)) {
+            tracing::warn!(
+                "every row of a chunk is in {} already: {hint}",
+                shared.plan.target.name
+            );
+        }
     }
 
     /// Takes back what a chunk had counted before it is written again.
