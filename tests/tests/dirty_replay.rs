@@ -54,15 +54,20 @@ fn dirty_rows_are_listed_by_cause() {
     let listed = workplace.run(&["dirty", "list", "job", "--width", "80"]);
     listed.exits(0);
     let expected = format!(
-        "job {run}: 5 dirty rows\n\n  \
-rows  class       code    column  the first one
-     2  parse       parse   amount  orders.csv, line 3: expected decimal(12,2), found
-                                    `12 50`
+        "\
+job {run}: 5 dirty rows
+
+  rows  class       code    column  the first one
+     2  parse       parse   amount  orders.csv, line 3: expected decimal(12,2),
+                                    found `12 50`
      1  type        range   day     orders.csv, line 4: expected date, found
                                     `31.11.2026`
-     1  parse       ragged  -       orders.csv, line 6: expected 4 cells, found 3
+     1  parse       ragged  -       orders.csv, line 6: expected 4 cells, found
+                                    3
      1  parse       parse   day     orders.csv, line 8: expected date, found `y`
-     1  constraint  unique  id      orders.csv, line 7: UNIQUE constraint failed: t.id\n"
+     1  constraint  unique  id      orders.csv, line 7: UNIQUE constraint
+                                    failed: t.id
+"
     );
     assert_eq!(listed.stdout, expected, "{}", listed.stdout);
     // By the beginning of its name, for programs.
@@ -425,7 +430,7 @@ fn a_replay_that_was_killed_is_not_repeated_blindly() {
         );
         // Its writer waits for the lock that this connection holds, and is killed there.
         let held = workplace.connect("target.db");
-        held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        held.execute_batch("BEGIN IMMEDIATE").unwrap();
         let record = workplace.path().join(format!("state/runs/job/{run}/replays.jsonl"));
         let mut child = workplace.command();
         child.args(["dirty", "replay", "job", "--from", "fix.csv"]);

@@ -92,7 +92,8 @@ fn job(max_rows: u32) -> String {
         "[reader]\nplugin = \"file\"\npath = \"orders.csv\"\n\
          [reader.schema]\namount = \"decimal(12,2)\"\nday = \"date\"\n\
          [writer]\nplugin = \"sqlite\"\npath = \"shop.db\"\ntable = \"orders\"\ncreate_table = true\n\
-         write_mode = \"upsert\"\nkey = [\"id\"]\n[dirty]\nmax_rows = {max_rows}\n"
+         write_mode = \"upsert\"\nkey = [\"id\"]\n[dirty]\nmax_rows = {max_rows}\n\
+         max_rows_of = {{ encoding = 5 }}\n"
     )
 }
 
@@ -129,11 +130,24 @@ fn the_fields_of_plans_and_reports_are_documented() {
     let history = workplace.run(&["history", "--output", "json"]);
     let runs: Vec<Value> = serde_json::from_str(&history.exits(0).stdout).unwrap();
     compare("History", &runs, &[], &[]);
-    let internal = ["write.", "draft.", "splits[].data", "splits[].ability"];
-    compare("Plan", &plans, &internal, &["splits[].rows"]);
-    let failure = ["error."]; // documented under `Failures`
+    let internal = ["write.", "draft.", "splits[].data", "splits[].ability", "files.records."];
+    compare("Plan", &plans, &internal, &["splits[].rows", "replay_of"]);
+    // The fields of an error are documented under `Failures`.
+    let failure = ["error.", "files.records."];
     compare("Report", &reports, &failure, &["counts.reader.NAME", "counts.writer.NAME"]);
-    let rare = ["table", "source", "number", "unit", "cut", "redacted", "errors[].target_column"];
+    let list = workplace.run(&["dirty", "list", "lenient", "--output", "json"]);
+    let list = serde_json::from_str(&list.exits(0).stdout).unwrap();
+    compare("List of dirty rows", &[list], &[], &[]);
+    let rare = [
+        "columns[]",
+        "table",
+        "source",
+        "number",
+        "unit",
+        "cut",
+        "redacted",
+        "errors[].target_column",
+    ];
     compare("Dirty rows", &dirty, &[], &rare);
 }
 

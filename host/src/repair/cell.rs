@@ -172,7 +172,7 @@ fn interval(months: i64, days: i64, nanoseconds: i64) -> String {
 }
 
 fn bytes_of(digits: &str) -> Option<Vec<u8>> {
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let pairs = (0..digits.len()).step_by(2);
