@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
 use transload_plugin_api::{Column, Guarantee, WriteMode, code};
 
 use super::{
@@ -20,7 +19,7 @@ use crate::{
     cli::{DirtyCommand, DirtyFilter, JobArgs, ReplayArgs},
     engine::{Outcome, Reached},
     job::{FILE_READER, Job, ReplayFile},
-    journal::{self, Journal, RunFolder, create_private_folder, new_run, write_private},
+    journal::{self, Journal, Past, RunFolder, create_private_folder, new_run, write_private},
     plan::Plan,
     repair::{
         self, Exported, Filter, Form, FormChoice, KeptRun, Records, Repaired, Replaying, Replays,
@@ -231,14 +230,9 @@ fn job_of(session: &Session, run: &KeptRun, args: &ReplayArgs) -> Result<(Catalo
         true => inputs.file.clone(),
         false => inputs.path.clone(),
     });
-    let text = fs::read(&path).map_err(|error| {
-        changed(&format!("its job file cannot be read: {error}"), "--job names where it is now")
-            .at(path.display().to_string())
-    })?;
-    let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-    if hash != inputs.sha256 {
-        let hint = "restore the file, or load the rows by the changed job itself";
-        return Err(changed("its job file has changed", hint)
+    if let Err(error) = fs::metadata(&path) {
+        let what = format!("its job file cannot be read: {error}");
+        return Err(changed(&what, "--job names where it is now")
             .at(path.display().to_string())
             .into());
     }
@@ -248,7 +242,27 @@ fn job_of(session: &Session, run: &KeptRun, args: &ReplayArgs) -> Result<(Catalo
         params: parameters_of(run, args)?,
         bizdate: inputs.parameters.get("bizdate").cloned(),
     };
-    job::load(session, &job_args)
+    let (catalog, job) = job::load(session, &job_args)?;
+    ensure_same_job(run, &catalog, &job)?;
+    Ok((catalog, job))
+}
+
+/// What the job says of rows is what it said then; its limits may be others.
+fn ensure_same_job(run: &KeptRun, catalog: &Catalog, job: &Job) -> Result<()> {
+    let Ok(past) = Past::read(&run.path) else {
+        if run.plan.inputs.sha256 == job.inputs.sha256 {
+            return Ok(());
+        }
+        let hint = "restore the file, or load the rows by the changed job itself";
+        return Err(changed("its job file has changed, and it has no journal", hint));
+    };
+    let job = as_run(catalog, job.clone(), &past.run.plan)?;
+    let keys = journal::job_changes(&past.run, &job);
+    let Some(first) = keys.first() else { return Ok(()) };
+    let quoted: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let what = format!("its job has changed: {}", quoted.join(", "));
+    let hint = "undo the change, or load the rows by the changed job itself";
+    Err(job.places.locate(changed(&what, hint).of_key(first.clone())))
 }
 
 /// The parameters of the run. A secret was not kept: it must be given again.
