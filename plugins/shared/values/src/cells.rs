@@ -20,10 +20,18 @@ pub struct Cells<'a> {
     pub null: &'a [u8],
     /// Further ones.
     pub other_nulls: &'a [String],
+    /// The lengths of all of them: see [`null_lengths`].
+    pub null_lengths: u64,
     /// A cell that begins with it is quoted.
     pub quote: Option<u8>,
     /// Makes the byte behind it an ordinary one.
     pub escape: Option<u8>,
+}
+
+/// The lengths of the texts that stand for NULL, a bit for each, the last one for 63 and more: nearly
+/// every cell is told from all of them by one look at it.
+pub fn null_lengths<'a>(nulls: impl IntoIterator<Item = &'a str>) -> u64 {
+    nulls.into_iter().fold(0, |lengths, null| lengths | 1 << null.len().min(63))
 }
 
 impl<'a> Cells<'a> {
@@ -40,12 +48,12 @@ impl<'a> Cells<'a> {
     /// Whether the raw text is the one for NULL.
     #[inline(always)]
     pub(crate) fn is_null(&self, start: usize, end: usize) -> bool {
-        end - start == self.null.len() && (start == end || &self.window[start..end] == self.null)
-            || !self.other_nulls.is_empty() && self.is_other_null(start, end)
+        self.null_lengths >> (end - start).min(63) & 1 == 1 && self.is_any_null(start, end)
     }
 
-    fn is_other_null(&self, start: usize, end: usize) -> bool {
-        self.other_nulls.iter().any(|null| null.as_bytes() == &self.window[start..end])
+    fn is_any_null(&self, start: usize, end: usize) -> bool {
+        let raw = &self.window[start..end];
+        raw == self.null || self.other_nulls.iter().any(|null| null.as_bytes() == raw)
     }
 
     /// Whether the raw text is the value's own: neither quoted nor escaped anywhere.
@@ -132,6 +140,39 @@ fn without_escapes<'t>(raw: &'t [u8], escape: Option<u8>, scratch: &'t mut Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_text_for_null_is_null_and_no_other_one() {
+        let long = ["n".repeat(63), "n".repeat(64), "x".repeat(64)];
+        for (null, others, raw, expected) in [
+            ("", vec![], "", true),
+            ("", vec![], "a", false),
+            ("NULL", vec![], "", false),
+            ("NULL", vec!["-"], "NULL", true),
+            ("NULL", vec!["-"], "-", true),
+            ("NULL", vec!["-"], "NUL", false),
+            ("NULL", vec!["-"], "null", false),
+            ("", vec![&long[1]], &long[1], true),
+            ("", vec![&long[1]], &long[0], false),
+            ("", vec![&long[1]], &long[2], false),
+        ] {
+            let others: Vec<String> = others.into_iter().map(str::to_owned).collect();
+            let all = std::iter::once(null).chain(others.iter().map(String::as_str));
+            let cells = Cells {
+                window: raw.as_bytes(),
+                utf8: true,
+                bounds: &[0, raw.len() as u32 + 1],
+                stride: 2,
+                column: 0,
+                null: null.as_bytes(),
+                other_nulls: &others,
+                null_lengths: null_lengths(all),
+                quote: Some(b'"'),
+                escape: None,
+            };
+            assert_eq!(cells.is_null(0, raw.len()), expected, "{raw}");
+        }
+    }
 
     #[test]
     fn quotes_and_escapes_are_taken_away() {

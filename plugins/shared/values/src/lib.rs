@@ -81,7 +81,7 @@ mod fuzz;
 mod tests;
 
 pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes, InvalidText};
-pub use cells::{Cells, unquote};
+pub use cells::{Cells, null_lengths, unquote};
 pub use column::ColumnParser;
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};
 pub use formed::FormedRenderer;

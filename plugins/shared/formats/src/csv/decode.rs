@@ -5,7 +5,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
 use transload_plugin_api::{Column, DirtyRow, Error, Result, RowError, code, schema_of};
 use transload_values::{
-    CellWords, Cells, ColumnParser, Fault, JsonRow, ValueError, shorten, unquote,
+    CellWords, Cells, ColumnParser, Fault, JsonRow, ValueError, null_lengths, shorten, unquote,
 };
 
 use super::{
@@ -22,6 +22,8 @@ pub struct CsvDecoder {
     columns: Vec<(usize, ColumnParser)>,
     /// For each of them, what means NULL beside the dialect's marker.
     other_nulls: Vec<Vec<String>>,
+    /// For each of them, of all texts that mean NULL.
+    null_lengths: Vec<u64>,
     schema: SchemaRef,
     /// The names of the cells of a row.
     names: Vec<String>,
@@ -58,10 +60,16 @@ impl CsvDecoder {
         let builder = |column: &Column| {
             Ok((find_column(names, &column.name)?, ColumnParser::new(column, words)?))
         };
+        let other_nulls: Vec<_> =
+            wanted.iter().map(|it| dialect.other_nulls_of(&it.name)).collect();
+        let lengths = |others: &Vec<String>| {
+            null_lengths(std::iter::once(&dialect.null).chain(others).map(String::as_str))
+        };
         Ok(Self {
             index: Index::new(dialect, Some(names.len())),
             columns: wanted.iter().map(builder).collect::<Result<_>>()?,
-            other_nulls: wanted.iter().map(|it| dialect.other_nulls_of(&it.name)).collect(),
+            null_lengths: other_nulls.iter().map(lengths).collect(),
+            other_nulls,
             schema: schema_of(wanted),
             names: names.to_vec(),
             place: Place { byte: 0, line: 1 },
@@ -121,6 +129,7 @@ impl CsvDecoder {
                 column: *place,
                 null: self.dialect.null.as_bytes(),
                 other_nulls: &self.other_nulls[number],
+                null_lengths: self.null_lengths[number],
                 quote: self.dialect.quote,
                 escape: self.dialect.true_escape(),
             };

@@ -12,7 +12,9 @@ use super::{
     keys::{Found, Keys},
     scan::{Halt, Kind, Scan, Scanner, Token, unescape},
 };
-use crate::{BATCH_BYTES, BATCH_ROWS, Decoded, Decoder, MAX_RECORD, row_numbers::RowNumbers};
+use crate::{
+    BATCH_BYTES, BATCH_ROWS, Decoded, Decoder, MAX_RECORD, guess, row_numbers::RowNumbers,
+};
 
 /// What happens to a key that is not in the schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -412,8 +414,11 @@ impl JsonDecoder {
     #[cold]
     fn note_dirty(&mut self, text: &[u8]) {
         let columns = &self.columns;
-        let mut errors = self.faults.drain(..).map(|Fault { column, value, code, reason }| {
+        let mut errors = self.faults.drain(..).map(|Fault { column, value, code, mut reason }| {
             let column = column.map(|column| columns[column].name.clone());
+            if let Some(hint) = Some(text).filter(|_| code == "utf8").and_then(guess::hint) {
+                reason = format!("{reason}; {hint}");
+            }
             RowError { column, value, ..RowError::new(code, reason) }
         });
         let Some(first) = errors.next() else { return };
