@@ -16,9 +16,9 @@ use std::{
 use bytes::Bytes;
 use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, Store, StoredFile, error_at,
-    is_hidden, is_pattern, literal_prefix, open_below, partitions, stat_below,
+    is_hidden, is_pattern, literal_prefix, names_beside, open_below, partitions, stat_below,
 };
-use transload_plugin_api::{Cancel, Error, Result, code, nearest::nearest};
+use transload_plugin_api::{Cancel, Error, Result, code};
 
 use crate::{
     options::ReaderOptions,
@@ -267,7 +267,6 @@ fn expand(path: &str, others: &mut Vec<String>) -> Result<Vec<Found>> {
 
 /// There is no such file; which ones are there.
 fn missing(path: &Path) -> Error {
-    const NAMED: usize = 10;
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let error =
         Error::not_found("there is no such file").at(path.display().to_string()).of_key("path");
@@ -278,19 +277,9 @@ fn missing(path: &Path) -> Error {
         ));
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut names: Vec<_> = names.filter(|name| !is_hidden(name)).collect();
-    names.sort();
     let wanted = path.file_name().unwrap_or_default().to_string_lossy();
-    if let Some(near) = nearest(&wanted, names.iter().map(String::as_str)) {
-        return error.hint(format!("did you mean `{near}`?"));
-    }
-    let more = names.len().saturating_sub(NAMED);
-    names.truncate(NAMED);
-    error.hint(match (names.is_empty(), more) {
-        (true, _) => format!("the folder `{}` has no files", folder.display()),
-        (false, 0) => format!("its folder has: {}", names.join(", ")),
-        (false, more) => format!("its folder has: {} and {more} more", names.join(", ")),
-    })
+    let beside = names_beside(&wanted, names.filter(|name| !is_hidden(name)).collect());
+    error.hint(beside.unwrap_or_else(|| format!("the folder `{}` has no files", folder.display())))
 }
 
 /// The one file that a path of the job names; a link to it is followed wherever it leads.

@@ -4,10 +4,10 @@
 use std::{borrow::Cow, collections::HashSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectMeta, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStoreExt, list::PaginatedListOptions};
 use transload_files::{
     Listing, PartitionFilter, PartitionMode, PartitionValue, Pattern, StoredFile, is_hidden,
-    is_pattern, literal_prefix, partitions,
+    is_pattern, literal_prefix, names_beside, partitions,
 };
 use transload_plugin_api::{Error, Result};
 
@@ -21,6 +21,9 @@ use crate::{
 
 /// The version of an object that has no ETag begins so.
 pub(crate) const MODIFIED: &str = "modified ";
+
+/// So many names are looked through for one like a missing one.
+const BESIDE: usize = 1000;
 
 /// So many listings, or looks at single objects, are under way at once.
 const AT_ONCE: usize = 8;
@@ -43,7 +46,12 @@ pub(crate) async fn list(bucket: &Bucket, options: &ReaderOptions) -> Result<Lis
         let (found, pruned) = search.expand(path).await?;
         left_out += pruned;
         if found.is_empty() {
-            return Err(nothing(bucket, path, pruned));
+            let error = nothing(bucket, path, pruned);
+            let beside = if pruned == 0 { search.beside(path).await } else { None };
+            return Err(match beside {
+                Some(hint) => error.of_key("path").hint(hint),
+                None => error,
+            });
         }
         all.extend(found.into_iter().filter(|it| seen.insert(it.object.location.clone())));
     }
@@ -121,6 +129,35 @@ impl Search<'_> {
         found.sort_by(|one, other| one.object.location.cmp(&other.object.location));
         found.dedup_by(|one, other| one.object.location == other.object.location);
         Ok((found, pruned))
+    }
+
+    /// A hint by the names beside a path without wildcards; `None` if there are none, or they cannot
+    /// be listed.
+    async fn beside(&self, path: &str) -> Option<String> {
+        let path = self.relative(path).ok().filter(|path| !is_pattern(path))?;
+        let key = self.bucket.address.key(path.trim_end_matches('/'));
+        let at = key.rfind('/').map_or(0, |at| at + 1);
+        let (folder, wanted) = key.split_at(at);
+        let mut names = match &self.bucket.pages {
+            Some(pages) => {
+                let options = PaginatedListOptions {
+                    delimiter: Some(Cow::Borrowed("/")),
+                    max_keys: Some(BESIDE),
+                    ..PaginatedListOptions::default()
+                };
+                let asked = Some(folder).filter(|folder| !folder.is_empty());
+                let page = pages.list_paginated(asked, options).await.ok()?.result;
+                let objects = page.objects.iter().map(|object| object.location.to_string());
+                objects.chain(page.common_prefixes.iter().map(|it| format!("{it}/"))).collect()
+            }
+            None => {
+                let address = &self.bucket.address;
+                local::names(address, folder.trim_end_matches('/'), true).ok()?.files
+            }
+        };
+        names.iter_mut().for_each(|name| drop(name.drain(..at.min(name.len()))));
+        names.retain(|name| !name.is_empty() && !is_hidden(name));
+        names_beside(wanted, names)
     }
 
     /// A path may repeat the url, if it is the same one.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 use transload_formats::Compression;
-use transload_plugin_api::{ErrorKind, SplitRequest};
+use transload_plugin_api::{Column, ErrorKind, SplitRequest};
 
 use crate::host::{Reading, rows, rows_of, rows_of_split};
 use transload_tests_buckets::Bucket;
@@ -175,4 +175,51 @@ fn parquet_named(names: [&str; 2], rows: u32) -> Vec<u8> {
     }
     encoder.end(&mut out).unwrap();
     out
+}
+
+/// Place, line, code, column and text of a dirty row.
+type Dirty<'a> = (&'a str, u64, &'a str, Option<&'a str>, &'a str);
+
+#[test]
+fn a_dirty_row_is_whole_and_names_its_object_and_line() {
+    for bucket in Bucket::all() {
+        bucket.put("in/a.csv", "id,name\n1,a\n2x,b\n3,c,d\n");
+        bucket.put("in/b.jsonl", "{\"id\":1}\n{\"id\":\"y\",\"name\":\"b\"}\n");
+        let cases: [(&str, &[Dirty<'_>]); 2] = [
+            (
+                "in/a.csv",
+                &[
+                    ("a.csv, line 3", 3, "parse", Some("id"), "2x,b"),
+                    ("a.csv, line 4", 4, "ragged", None, "3,c,d"),
+                ],
+            ),
+            (
+                "in/b.jsonl",
+                &[("b.jsonl, line 2", 2, "parse", Some("id"), "{\"id\":\"y\",\"name\":\"b\"}")],
+            ),
+        ];
+        for (path, expected) in cases {
+            let reader = bucket.reader(json!({"path": [path]}));
+            let column =
+                |name: &str, logical: &str| Column::new(name, logical.parse().unwrap(), true);
+            let columns = [column("id", "int64"), column("name", "text")];
+            let request = SplitRequest { max: 1, columns: columns.to_vec() };
+            let splits = reader.splits(&request).unwrap();
+            let mut task = reader.open(&splits[0], &columns, None).unwrap();
+            let mut dirty = Vec::new();
+            while let Some(found) = task.next_batch().unwrap() {
+                dirty.extend(found.dirty);
+            }
+            let found: Vec<_> = dirty
+                .iter()
+                .map(|row| {
+                    let place = row.place.as_deref().unwrap();
+                    let text = std::str::from_utf8(&row.text.as_ref().unwrap().0).unwrap();
+                    (place, row.number.unwrap(), row.code.as_str(), row.column.as_deref(), text)
+                })
+                .collect();
+            assert_eq!(found, expected, "{}", bucket.url);
+            assert!(dirty[0].values.as_deref().unwrap().contains("\"name\""), "{dirty:?}");
+        }
+    }
 }

@@ -179,3 +179,21 @@ fn a_folder_is_left_by_no_link_and_waits_for_no_pipe() {
     let error = crate::host::rows(&*reader, 1).unwrap_err();
     assert!(["FILE-LINK", "FILE-CHANGED"].contains(&error.code.as_str()), "{error}");
 }
+
+#[test]
+fn a_missing_object_is_told_with_the_nearest_name() {
+    for bucket in Bucket::all() {
+        for name in ["in/orders.csv", "in/customers.csv", "in/_hidden.csv"] {
+            bucket.put(name, "a\n1\n");
+        }
+        let hint = |path: &str| {
+            let error = bucket.reader(json!({"path": [path]})).schema().unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+            error.hint.unwrap()
+        };
+        assert_eq!(hint("in/order.csv"), "did you mean `orders.csv`?", "{}", bucket.url);
+        assert_eq!(hint("in/x"), "its folder has: customers.csv, orders.csv", "{}", bucket.url);
+        let nothing = hint("in/*.json");
+        assert!(nothing.contains("relative to `url`"), "{nothing}");
+    }
+}

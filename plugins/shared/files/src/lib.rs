@@ -12,6 +12,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `store` | the seam to where files are read from: [`Store`], [`Listing`], [`StoredFile`] |
+//! | `nearby` | which names lie beside one that is missing |
 //! | `pattern` | name patterns, and which names are hidden |
 //! | `partition` | folders named after values, `day=2026-11-21/` |
 //! | `read` | columns, splits, batches with positions: [`FilesReader`] |
@@ -20,6 +21,7 @@
 //! | `disk` | a local folder as an [`UploadStore`] |
 
 mod disk;
+mod nearby;
 mod parquet;
 mod partition;
 mod pattern;
@@ -31,6 +33,7 @@ mod write;
 mod fuzz;
 
 pub use disk::{DiskUploads, error_at, open_below, stat_below};
+pub use nearby::names_beside;
 pub use parquet::open_parquet;
 pub use partition::{
     PartitionFilter, PartitionMode, PartitionValue, Partitions, partition_specs, partitions,
@@ -39,6 +42,7 @@ pub use pattern::{Pattern, is_hidden, is_pattern, literal_prefix};
 pub use read::FilesReader;
 pub use store::{Listing, Store, StoredFile};
 pub use write::{
-    Condition, Destination, FilesWriter, ListedObject, ObjectInfo, OpenUploads, OwnershipProof,
-    Part, PartPermit, Pending, Reply, UploadId, UploadStore, encode_name, writer_specs,
+    Condition, Destination, FilesWriter, ListedObject, ObjectInfo, OpenUpload, OpenUploads,
+    OwnershipProof, Part, PartPermit, Pending, Reply, UploadId, UploadStore, encode_name,
+    writer_specs,
 };
