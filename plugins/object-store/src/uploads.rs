@@ -21,8 +21,8 @@ use object_store::{
 };
 use reqwest::Method;
 use transload_files::{
-    Condition, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply, UploadId,
-    UploadStore, encode_name,
+    Condition, ListedObject, ObjectInfo, OpenUpload, OwnershipProof, Part, Pending, Reply,
+    UploadId, UploadStore, encode_name,
 };
 use transload_plugin_api::{Backoff, Error, ErrorKind, Result};
 
@@ -249,7 +249,7 @@ impl UploadStore for BucketUploads {
         })
     }
 
-    fn uploads(&self, prefix: &str) -> Result<Option<Vec<(String, String)>>> {
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<OpenUpload>>> {
         let Some(own) = self.bucket.own.as_ref().filter(|_| self.is_s3()) else { return Ok(None) };
         let (mut found, mut marker) = (Vec::new(), String::new());
         loop {
@@ -268,7 +268,9 @@ impl UploadStore for BucketUploads {
             }
             let page = String::from_utf8_lossy(&answer.body);
             found.extend(page.split("<Upload>").skip(1).filter_map(|upload| {
-                Some((element(upload, "Key")?, element(upload, "UploadId")?))
+                let begun = element(upload, "Initiated").and_then(|text| seconds(&text));
+                let (key, id) = (element(upload, "Key")?, element(upload, "UploadId")?);
+                Some(OpenUpload { key, id, begun })
             }));
             match (element(&page, "NextKeyMarker"), element(&page, "NextUploadIdMarker")) {
                 (Some(key), Some(id))
@@ -373,6 +375,18 @@ impl UploadStore for BucketUploads {
     }
 }
 
+/// Seconds since 1970 of a time in UTC as S3 writes it, `2026-11-30T20:15:00.000Z`.
+fn seconds(time: &str) -> Option<i64> {
+    let number = |from: usize, to: usize| time.get(from..to)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    // Days of years that begin in March, so that a leap day is the last one.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 719_469;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
 fn put_mode(condition: Condition<'_>) -> PutMode {
     match condition {
         Condition::Any => PutMode::Overwrite,
@@ -474,6 +488,19 @@ mod tests {
             assert_eq!(keeps_metadata(Some(&url.parse().unwrap())), known, "{url}");
         }
         assert!(!keeps_metadata(None));
+    }
+
+    #[test]
+    fn times_of_uploads_are_read() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00.000Z", Some(0)),
+            ("2000-02-29T23:59:59Z", Some(951_868_799)),
+            ("2026-11-30T20:15:00.000Z", Some(1_796_069_700)),
+            ("2026-11-30", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -276,3 +276,29 @@ fn a_run_whose_process_is_gone_is_removed_at_once_on_a_disk() {
     add(&bucket, out(json!({})));
     assert_eq!((staged(&bucket, "r-1"), ids(&bucket)), (false, vec![50, 51, 99]));
 }
+
+/// Uploads of a run, and one that no run knows, as `connection test` shows them.
+#[test]
+fn a_check_names_what_killed_runs_have_left() {
+    for kind in Kind::ALL {
+        let bucket = Bucket::new(kind);
+        let detail = |options: Value| {
+            let findings = writer(&bucket, options).check().unwrap();
+            let found = findings.into_iter().find(|finding| finding.stage == "leftovers");
+            found.map(|finding| finding.detail)
+        };
+        assert_eq!(detail(impatient()), None, "{kind:?}");
+        finished(&bucket, out(json!({})), "r-1", WriteMode::Insert, 0);
+        let of_run = detail(impatient()).unwrap();
+        assert!(of_run.starts_with("run r-1 ") && !of_run.contains("no run knows"), "{of_run}");
+        // Its notes are gone, its uploads are not.
+        let notes = bucket.names().into_iter().filter(|name| name.contains("_transload/"));
+        notes.for_each(|name| bucket.remove(&name));
+        if kind == Kind::S3 {
+            let unknown = detail(impatient()).unwrap();
+            assert!(unknown.starts_with("2 upload(s) that no run knows"), "{unknown}");
+            assert_eq!(detail(out(json!({}))), None, "they are not old enough");
+            assert_eq!(bucket.uploads(), 2, "a check removes nothing");
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod faults;
 mod host;
 mod leftovers;
 mod publishing;
+mod resuming;
 mod shapes;
 mod soak;
 mod subject;

@@ -27,8 +27,8 @@ use super::{
     walk::{regular, walk},
 };
 use crate::write::{
-    ABREAST, Condition, FOLDER, ListedObject, ObjectInfo, OwnershipProof, Part, Pending, Reply,
-    UploadId, UploadStore, hexadecimal, random_word,
+    ABREAST, Condition, FOLDER, ListedObject, ObjectInfo, OpenUpload, OwnershipProof, Part,
+    Pending, Reply, UploadId, UploadStore, hexadecimal, random_word,
 };
 
 /// A disk does not fail in passing, so a step is tried again once.
@@ -254,7 +254,7 @@ impl UploadStore for DiskUploads {
     }
 
     /// Staged files lie in the run's own folder and go with it.
-    fn uploads(&self, _prefix: &str) -> Result<Option<Vec<(String, String)>>> {
+    fn uploads(&self, _prefix: &str) -> Result<Option<Vec<OpenUpload>>> {
         Ok(None)
     }
 

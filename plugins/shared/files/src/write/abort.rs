@@ -12,7 +12,7 @@ use super::{
     manifest::Manifest,
     prior_state::PriorState,
     run_folder::RunFolder,
-    upload_store::{ObjectInfo, UploadId, UploadStore},
+    upload_store::{ObjectInfo, OpenUpload, UploadId, UploadStore},
 };
 
 /// Aborts a run, as far as it is known not to be committed.
@@ -60,7 +60,7 @@ pub(crate) fn discard_unrecorded(store: &dyn UploadStore, root: &str, entries: &
         // A store that does not list them may forget them by a rule of its own.
         Err(error) => return tracing::debug!(%error, "uploads cannot be listed"),
     };
-    for (key, id) in found {
+    for OpenUpload { key, id, .. } in found {
         let Some(entry) = known.get(key.as_str()) else { continue };
         let upload = UploadId { key: &key, id: &id, token: &entry.token };
         if let Err(error) = store.discard(upload) {

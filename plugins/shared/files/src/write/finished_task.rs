@@ -40,7 +40,7 @@ fn is_there(store: &dyn UploadStore, entry: &UploadEntry) -> Result<bool> {
         Some(_) => is_under(store, &entry.upload, entry)?,
         // A store that does not list uploads says at the commit that one is gone.
         None => store.uploads(&entry.key)?.is_none_or(|uploads| {
-            uploads.iter().any(|(key, id)| *key == entry.key && *id == entry.upload)
+            uploads.iter().any(|it| it.key == entry.key && it.id == entry.upload)
         }),
     };
     Ok(staged || is_under(store, &entry.key, entry)?)

@@ -60,8 +60,8 @@ pub use self::{
     name_template::encode as encode_name,
     options::writer_specs,
     upload_store::{
-        Condition, ListedObject, ObjectInfo, OwnershipProof, Part, PartPermit, Pending, Reply,
-        UploadId, UploadStore,
+        Condition, ListedObject, ObjectInfo, OpenUpload, OwnershipProof, Part, PartPermit, Pending,
+        Reply, UploadId, UploadStore,
     },
     writer::{FilesWriter, OpenUploads},
 };

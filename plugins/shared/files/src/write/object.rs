@@ -14,6 +14,9 @@ use transload_plugin_api::{DirtyRow, Error, Result};
 
 use super::upload::{Upload, UploadSettings};
 
+/// Bytes of text after which a piece ends.
+const PIECE: usize = 1 << 20;
+
 /// What surrounds the rows of one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -33,7 +36,9 @@ pub(crate) struct OpenObject {
     /// `None` once it has written its end, and for rows that come as lines.
     encoder: Option<Box<dyn Encoder>>,
     frame: Frame,
-    /// Of the open chunk.
+    /// Of the open chunk, whole pieces: one text for all of it would be copied whenever it grows.
+    pieces: Vec<Vec<u8>>,
+    /// Of the open chunk, behind the pieces.
     text: Vec<u8>,
     packer: Packer,
     upload: Upload,
@@ -79,6 +84,7 @@ impl OpenObject {
         Ok(Self {
             encoder: None,
             frame,
+            pieces: Vec::new(),
             text,
             packer: Packer::new(compression)?,
             upload: Upload::new(settings, key)?,
@@ -102,8 +108,8 @@ impl OpenObject {
     /// Bytes that have come out so far. What is yet to be packed counts as it is; what an encoder
     /// holds back does not count.
     pub(crate) fn bytes(&self) -> u64 {
-        let open = if self.packer.is_plain() { self.text.len() as u64 } else { 0 };
-        self.upload.size() + open
+        let pieces = self.pieces.iter().chain([&self.text]).map(|text| text.len() as u64);
+        self.upload.size() + if self.packer.is_plain() { pieces.sum() } else { 0 }
     }
 
     /// Bytes held back, by the encoder and for a part that is not full.
@@ -122,6 +128,7 @@ impl OpenObject {
         encoder.encode(batch, &mut self.text)?;
         let dirty = encoder.take_refused();
         self.chunk_rows += (batch.num_rows() - dirty.len()) as u64;
+        self.cut();
         Ok(dirty)
     }
 
@@ -129,6 +136,15 @@ impl OpenObject {
     pub(crate) fn add_lines(&mut self, lines: &[u8], rows: u64) {
         self.text.extend_from_slice(lines);
         self.chunk_rows += rows;
+        self.cut();
+    }
+
+    /// Sets aside a text that is long enough for a piece; the next will be about as long.
+    fn cut(&mut self) {
+        if self.text.len() >= PIECE {
+            let room = self.text.len() + self.text.len() / 8;
+            self.pieces.push(std::mem::replace(&mut self.text, Vec::with_capacity(room)));
+        }
     }
 
     /// No more rows go in. One that begins in the open chunk can write its end at once, which
@@ -155,6 +171,9 @@ impl OpenObject {
         }
         self.rows += std::mem::take(&mut self.chunk_rows);
         self.new = false;
+        for piece in std::mem::take(&mut self.pieces) {
+            self.upload.add(self.packer.pack(piece)?)?;
+        }
         // the next chunk will be about as long
         let room = if self.full { 0 } else { self.text.len() + self.text.len() / 8 };
         let text = std::mem::replace(&mut self.text, Vec::with_capacity(room));
@@ -163,6 +182,7 @@ impl OpenObject {
 
     /// The open chunk's rows are not.
     pub(crate) fn rollback(&mut self) {
+        self.pieces.clear();
         self.text.clear();
         self.chunk_rows = 0;
         self.full = false;
@@ -179,8 +199,9 @@ impl OpenObject {
     /// Writes what stands after the last row, and sends all of it. No chunk is open.
     pub(crate) fn end(mut self) -> Result<Upload> {
         self.close()?;
-        let text = std::mem::take(&mut self.text);
-        self.upload.add(self.packer.pack(text)?)?;
+        for text in self.pieces.drain(..).chain([std::mem::take(&mut self.text)]) {
+            self.upload.add(self.packer.pack(text)?)?;
+        }
         self.upload.add(self.packer.finish()?)?;
         self.upload.end(self.rows)?;
         Ok(self.upload)
@@ -249,4 +270,49 @@ impl Packer {
 
 fn ended() -> Error {
     Error::defect("rows for an object that has ended")
+}
+
+#[cfg(test)]
+mod tests {
+    use transload_plugin_api::Cancel;
+
+    use super::*;
+    use crate::{
+        DiskUploads,
+        write::{run_folder::RunFolder, upload_store::PartLimit},
+    };
+
+    #[test]
+    fn a_long_chunk_takes_little_more_memory_than_its_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = format!("{}/", folder.path().to_str().unwrap().trim_matches('/'));
+        let settings = Arc::new(UploadSettings {
+            store: Arc::new(DiskUploads::new(&root)),
+            run_folder: RunFolder::new(&root, "r-1").unwrap(),
+            limit: PartLimit::new(1),
+            cancel: Cancel::new(),
+            hash: false,
+            durable: false,
+            part_size: 8 << 20,
+            origin: "r-1/0/0".to_owned(),
+            task: 0,
+            epoch: 0,
+        });
+        let key = format!("{root}x");
+        let frame = Frame::WHOLE;
+        let made = OpenObject::of_lines(&settings, &key, Vec::new(), Compression::None, frame);
+        let mut object = made.unwrap();
+        for size in [30_000, 3_000_000] {
+            let lines = vec![b'x'; size];
+            let mut text = 0;
+            while text < 36_000_000 {
+                object.add_lines(&lines, 1);
+                text += size;
+            }
+            let held = object.pieces.iter().chain([&object.text]).map(Vec::capacity);
+            let held: usize = held.sum();
+            assert!(held < text + text / 4 + (4 << 20), "{held} bytes for {text}");
+            object.rollback();
+        }
+    }
 }

@@ -24,7 +24,7 @@ use super::{
     manifest::Manifest,
     prior_state::PriorState,
     run_folder::{FOLDER, RunFolder},
-    upload_store::{UploadId, UploadStore},
+    upload_store::{OpenUpload, UploadId, UploadStore},
 };
 
 /// How far a run had come when it left something.
@@ -148,6 +148,34 @@ pub(crate) fn leftovers(store: &dyn UploadStore, root: &str, run: &str) -> Resul
     Ok(leftovers)
 }
 
+/// What a check says of leftovers below the root: those of runs, and uploads that no run knows, begun
+/// longer ago than `after`. None if there are none.
+pub(crate) fn report(
+    store: &dyn UploadStore,
+    root: &str,
+    after: Duration,
+) -> Result<Option<String>> {
+    let leftovers = leftovers(store, root, "")?;
+    let mut words: Vec<_> = leftovers.iter().map(|left| left.words(store, root, after)).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let oldest = i64::try_from(now.saturating_sub(after).as_secs()).unwrap_or(i64::MAX);
+    let mut unknown = store.uploads(root)?.unwrap_or_default();
+    unknown.retain(|upload| {
+        upload.begun.is_some_and(|begun| begun <= oldest)
+            && !leftovers.iter().any(|left| names_run(&upload.key, &left.run))
+    });
+    if let Some(first) = unknown.first() {
+        words.push(format!(
+            "{} upload(s) that no run knows, begun more than {} min ago, such as {}: they cost storage \
+             until they are cancelled; a lifecycle rule of the bucket does that",
+            unknown.len(),
+            after.as_secs() / 60,
+            store.name(&first.key)
+        ));
+    }
+    Ok((!words.is_empty()).then(|| words.join("; ")))
+}
+
 /// Whether a run's commit has come through, by what is there.
 fn is_committed(
     store: &dyn UploadStore,
@@ -263,7 +291,7 @@ impl Sweeping<'_> {
         let other = |name: &str| {
             self.runs.iter().any(|it| *it != run && it.contains(run) && names_run(name, it))
         };
-        for (key, id) in found {
+        for OpenUpload { key, id, .. } in found {
             let name = key.strip_prefix(root).unwrap_or_default();
             if !names_run(name, run) || other(name) {
                 continue;

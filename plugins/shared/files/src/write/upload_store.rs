@@ -93,6 +93,17 @@ pub struct UploadId<'a> {
     pub token: &'a str,
 }
 
+/// An upload under way, as a store lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// The key of the object that it becomes.
+    pub key: String,
+    /// As the store names it.
+    pub id: String,
+    /// Seconds since 1970 of its beginning, where the store tells.
+    pub begun: Option<i64>,
+}
+
 /// One part of an upload.
 pub struct Part {
     /// Counted from 0.
@@ -250,8 +261,8 @@ pub trait UploadStore: Send + Sync {
     /// Forgets an upload; one that is not there is fine.
     fn discard(&self, upload: UploadId<'_>) -> Result<()>;
 
-    /// Uploads under way below a prefix, by key and name; `None` where the store does not tell.
-    fn uploads(&self, prefix: &str) -> Result<Option<Vec<(String, String)>>>;
+    /// Uploads under way whose keys begin with a prefix; `None` where the store does not tell.
+    fn uploads(&self, prefix: &str) -> Result<Option<Vec<OpenUpload>>>;
 
     /// The object as it is now.
     fn look(&self, key: &str) -> Result<Option<ObjectInfo>>;

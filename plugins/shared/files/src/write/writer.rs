@@ -34,7 +34,7 @@ use super::{
     publish::{Publication, is_token_of, taken_for_dead},
     rolling::{Rolling, most_open},
     run_folder::RunFolder,
-    sweep::{leftovers, published_by_others, sweep},
+    sweep::{leftovers, published_by_others, report, sweep},
     task::{FilesWriteTask, TaskSettings},
     upload::UploadSettings,
     upload_store::{OwnershipProof, PartLimit, UploadStore},
@@ -379,6 +379,13 @@ impl FilesWriter {
         Ok(*self.tokens.get_or_init(|| gives))
     }
 
+    /// What killed runs have left; a store that may not be listed says so in other findings.
+    fn left_by_others(&self, store: &dyn UploadStore) -> Option<Finding> {
+        let root = self.destination.root();
+        let detail = report(store, root, self.options.abandoned_after()).ok()??;
+        Some(Finding { stage: "leftovers".to_owned(), ok: true, detail })
+    }
+
     /// What can be promised, and why not more.
     fn promise(&self, store: &dyn UploadStore, plan: &WritePlan) -> Result<(Guarantee, String)> {
         let (best, lower, because) = match self.destination {
@@ -413,7 +420,7 @@ impl FilesWriter {
 impl Writer for FilesWriter {
     fn check(&self) -> Result<Vec<Finding>> {
         Ok(match self.store() {
-            Ok(store) => store.check(),
+            Ok(store) => store.check().into_iter().chain(self.left_by_others(&*store)).collect(),
             Err(error) => {
                 let (stage, detail) = ("folder".to_owned(), error.to_string());
                 vec![Finding { stage, ok: false, detail }]
