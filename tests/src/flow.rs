@@ -123,6 +123,24 @@ impl Flow {
         running
     }
 
+    /// Resumes the run until it has ended well, and returns the last attempt; `ended` is the first
+    /// one. An attempt that something else still holds is repeated.
+    ///
+    /// # Panics
+    /// If five attempts are not enough.
+    #[track_caller]
+    pub fn resumed(&self, ended: Ended) -> Ended {
+        let resume = ["resume", "job", "--output", "json", "--progress", "none"];
+        let mut last = ended;
+        for _ in 0..5 {
+            if last.exit == Some(0) {
+                return last;
+            }
+            last = self.workplace.run(&resume);
+        }
+        panic!("not resumed: {last:?}");
+    }
+
     /// Number of rows in the target.
     pub fn arrived(&self) -> u64 {
         self.target.value("SELECT count(*) FROM numbers").parse().expect("a number")

@@ -113,3 +113,66 @@ pub(super) fn between_tasks(
         write.key.join(", ")
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use transload_plugin_api::TokenTables;
+
+    use super::*;
+    use Guarantee::{AtLeastOnce, AtomicJob, AtomicUnit, Convergent, EffectivelyOnce};
+    use SplitAbility::{Bounded, Replayable, Seekable, Volatile};
+
+    fn level_of(
+        mode: WriteMode,
+        drafted: Guarantee,
+        has_tokens: bool,
+        ability: SplitAbility,
+    ) -> (Guarantee, String) {
+        let tokens = has_tokens.then(TokenTables::default);
+        let write = WritePlan { mode, tokens, ..WritePlan::default() };
+        let because = "as drafted".to_owned();
+        let draft = WriteDraft { guarantee: drafted, because, ..WriteDraft::default() };
+        let best = Split::new("best", "", Seekable);
+        level(&write, &draft, &[best, Split::new("other", "", ability)])
+    }
+
+    /// Tokens carry as far as the split with the weakest ability allows.
+    #[test]
+    fn the_weakest_split_decides() {
+        use WriteMode::{Insert, Overwrite, Upsert};
+        for (mode, drafted, has_tokens, levels) in [
+            (Insert, AtLeastOnce, false, [AtLeastOnce; 4]),
+            (
+                Insert,
+                EffectivelyOnce,
+                true,
+                [AtLeastOnce, AtLeastOnce, EffectivelyOnce, EffectivelyOnce],
+            ),
+            (Upsert, Convergent, false, [Convergent; 4]),
+            (
+                Upsert,
+                EffectivelyOnce,
+                true,
+                [Convergent, Convergent, EffectivelyOnce, EffectivelyOnce],
+            ),
+            // Staged rows are complete or absent.
+            (Overwrite, AtomicJob, false, [AtomicJob; 4]),
+            (Insert, AtomicUnit, false, [AtomicUnit; 4]),
+        ] {
+            for (ability, expected) in
+                [Volatile, Bounded, Replayable, Seekable].into_iter().zip(levels)
+            {
+                let (level, because) = level_of(mode, drafted, has_tokens, ability);
+                assert_eq!(level, expected, "{mode:?}, {drafted:?}, {ability:?}: {because}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_reason_names_the_split_or_how_it_is_read() {
+        let reason = |ability| level_of(WriteMode::Insert, EffectivelyOnce, true, ability).1;
+        assert!(reason(Bounded).starts_with("the rows of the split `other` come in no order"));
+        assert_eq!(reason(Seekable), "each split can be read from any position; as drafted");
+        assert!(reason(Volatile).contains("`other` cannot be read again identically"));
+    }
+}
