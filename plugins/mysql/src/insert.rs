@@ -48,7 +48,7 @@ enum Outcome {
     Done(Done),
     /// Values are at fault: the dirty row if it was one row, and the row that the server named.
     Refused {
-        dirty: DirtyRow,
+        dirty: Box<DirtyRow>,
         named: Option<usize>,
     },
 }
@@ -128,7 +128,7 @@ impl Inserter {
                     trusted &= suspect != Some(range.start) || range.len() > 1;
                     self.count(&done, range.len() as u64, written);
                 }
-                Outcome::Refused { dirty, .. } if range.len() == 1 => written.dirty.push(dirty),
+                Outcome::Refused { dirty, .. } if range.len() == 1 => written.dirty.push(*dirty),
                 Outcome::Refused { named, .. } => {
                     let named = named.filter(|at| trusted && (1..=range.len()).contains(at));
                     let parts = match named {
@@ -205,7 +205,7 @@ impl Inserter {
             Ok(done) => match harmful_warning(session)? {
                 Some(reason) if self.transactional => {
                     session.run("roll rows back", BACK)?;
-                    let dirty = dirty(first.row, None, "range", reason);
+                    let dirty = Box::new(dirty(first.row, None, "range", reason));
                     Ok(Outcome::Refused { dirty, named: None })
                 }
                 _ => Ok(Outcome::Done(done)),
@@ -213,6 +213,7 @@ impl Inserter {
             Err(Failure::Server(error)) => match fault_of(&error) {
                 Some(code) => {
                     let dirty = dirty(first.row, named_column(&error), code, error.to_string());
+                    let dirty = Box::new(dirty);
                     Ok(Outcome::Refused { dirty, named: named_row(&error.text) })
                 }
                 None => Err(Failure::Server(error).into_error("insert rows", &session.cancel)),

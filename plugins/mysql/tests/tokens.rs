@@ -234,6 +234,68 @@ fn a_second_run_is_refused_and_names_the_first() {
 }
 
 #[test]
+fn a_run_of_a_process_that_died_holds_the_target_until_it_is_given_up() {
+    for (test, server) in CHILDREN {
+        for mode in [WriteMode::Insert, WriteMode::Overwrite] {
+            let table = if mode == WriteMode::Insert { KEYLESS } else { KEYED };
+            let fixture = Fixture::new(&server(), table);
+            let options = fixture.options(&[("table", "t")]);
+            let mut processes = killing::Processes::new(test, options, tokened("r", mode));
+            processes.leave(&["K7#2"]);
+            let writer = fixture.writer("t");
+            let error = coded(writer.prepare(&tokened("s", mode)), code::RUN_ACTIVE);
+            assert!(error.message.starts_with("run `r` of job `nightly`"), "{error}");
+            processes.give_up(&["K14"]);
+            writer.prepare(&tokened("s", mode)).unwrap();
+            let kept = if mode == WriteMode::Insert { "10 10" } else { "0 0" };
+            assert_eq!(counts(&fixture), kept, "rows of committed chunks stay");
+            assert_eq!(fixture.lines("SHOW TABLES LIKE 't\\_\\_transload\\_r'"), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn a_user_without_the_right_to_create_tables_is_told() {
+    for server in servers() {
+        let fixture = Fixture::new(&server, KEYLESS);
+        let (database, user) = (&fixture.database, format!("weak_{}", fixture.database));
+        fixture.run(&format!(
+            "CREATE USER {user}@'%' IDENTIFIED BY ''; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON t TO {user}@'%';"
+        ));
+        let mut options = fixture.options(&[("table", "t")]);
+        options.values.insert("user".to_owned(), user.clone().into());
+        let writer = MysqlPlugin.writer(options, transload_plugin_api::Host::detached()).unwrap();
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let error = coded(writer.draft(&tokened("r", WriteMode::Insert)), code::TOKENS_MISSING);
+            assert_eq!(error.kind, ErrorKind::Denied, "{error:?}");
+            let hint = error.hint.unwrap();
+            assert!(
+                hint.starts_with(&format!("GRANT CREATE ON `{database}`.`transload_run` TO")),
+                "{hint}"
+            );
+            // An administrator makes them, and lets the user change their rows.
+            let tables = TokenTables::default();
+            fixture.run(&(writer.token_ddl(&tables).unwrap().join(";") + ";"));
+            let plan = WritePlan { tokens: Some(tables), ..tokened("r", WriteMode::Insert) };
+            writer.draft(&plan).unwrap_err();
+            for table in ["transload_run", "transload_task"] {
+                fixture.run(&format!(
+                    "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}@'%';"
+                ));
+            }
+            let mut task = begun(&*writer, &plan);
+            chunk(&mut *task, 0).unwrap();
+            let receipt = task.finish().unwrap();
+            writer.commit(&plan, &[receipt]).unwrap();
+            writer.finalise(&plan).unwrap();
+        }));
+        fixture.run(&format!("DROP USER {user}@'%';"));
+        told.unwrap();
+    }
+}
+
+#[test]
 fn what_tokens_need_is_reported_before_the_run() {
     for server in servers() {
         let tables = "CREATE TABLE m(id BIGINT, s TEXT) ENGINE = MyISAM;";

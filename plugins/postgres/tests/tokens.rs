@@ -128,7 +128,7 @@ fn a_claim_ends_an_attempt_within_a_chunk() {
 }
 
 #[test]
-fn the_session_of_another_user_is_named_and_not_ended() {
+fn a_claim_waits_for_a_session_that_is_not_an_attempt() {
     let fixture = Fixture::new(KEYLESS);
     let (plan, writer) = (tokened("r", WriteMode::Insert), fixture.writer("t"));
     drop(begun(&*writer, &plan));
@@ -190,6 +190,25 @@ fn a_second_run_is_refused_and_names_the_first() {
     first.abort(&tokened("r", WriteMode::Insert), &[]).unwrap();
     drop(first);
     second.prepare(&tokened("u", WriteMode::Overwrite)).unwrap();
+}
+
+#[test]
+fn a_run_of_a_process_that_died_holds_the_target_until_it_is_given_up() {
+    for mode in [WriteMode::Insert, WriteMode::Overwrite] {
+        let fixture = Fixture::new(if mode == WriteMode::Insert { KEYLESS } else { KEYED });
+        let options = fixture.options(&[("table", "t")]);
+        let mut processes = killing::Processes::new("child", options, tokened("r", mode));
+        processes.leave(&["K7#2"]);
+        let writer = fixture.writer("t");
+        let error = coded(writer.prepare(&tokened("s", mode)), code::RUN_ACTIVE);
+        assert!(error.message.starts_with("run `r` of job `nightly`"), "{error}");
+        processes.give_up(&["K14"]);
+        writer.prepare(&tokened("s", mode)).unwrap();
+        let kept = if mode == WriteMode::Insert { "10|10" } else { "0|0" };
+        assert_eq!(counts(&fixture), kept, "rows of committed chunks stay");
+        let left = "SELECT tablename FROM pg_tables WHERE tablename = 't__transload_r'";
+        assert_eq!(fixture.rows(left), [""; 0]);
+    }
 }
 
 #[test]

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
     Backoff, Cancel, ChunkOutcome, Counters, Error, ErrorKind, Position, Receipt, Result,
-    TaskContext, TaskProgress, WritePlan, WriteTask, Written, code, failpoint, has_defect,
+    TaskContext, TaskProgress, WritePlan, WriteTask, Written, failpoint, has_defect,
 };
 
 use crate::{
-    Access, Commit, Destination, Loader, Session, TableName, WriteDatabase, check_stage,
+    Access, Commit, Destination, Loader, Session, TableName, WriteDatabase,
     draft::converges,
     receipt::{no_stage, receipt},
     token::{TaskToken, Tokens},
 };
+
+mod losses;
 
 type Mark<D> = <<D as WriteDatabase>::Loader as Loader<<D as WriteDatabase>::Session>>::Mark;
 
@@ -162,135 +164,6 @@ impl<D: WriteDatabase> ChunkTask<D> {
         Ok(self.session.insert(session))
     }
 
-    /// After a loss: no newer attempt owns the task, and what it has committed is still there.
-    fn reclaim(&mut self, session: &mut D::Session) -> Result<()> {
-        let Some(token) = &mut self.token else { return Ok(()) };
-        let known = token.progress.clone();
-        if !token.reclaim(&*self.database, &self.cancel, session)? {
-            return Err(token.fenced());
-        }
-        let found = std::mem::replace(&mut token.progress, known).chunks;
-        match found == token.progress.chunks {
-            true => Ok(()),
-            false => Err(token.jumped(found)),
-        }
-    }
-
-    /// After a loss: what the task has committed is still there. A server that was not restarted
-    /// has kept it.
-    fn ensure_kept(&mut self, session: &mut D::Session) -> Result<()> {
-        let Some(mark) = self.last.as_ref().filter(|mark| !self.loader.is_same_server(mark)) else {
-            return Ok(());
-        };
-        if let Some(stage) = self.destination.stage() {
-            let found = self.destination.count_task(session, self.task)?;
-            return check_stage(&D::DIALECT.shown(stage), self.committed, found);
-        }
-        if self.loader.is_in(session, mark, true)? != Some(false) {
-            return Ok(());
-        }
-        let message = format!(
-            "the server was restarted and has lost rows whose commit it had confirmed, up to {} \
-             of them",
-            self.committed
-        );
-        Err(Error::other(message).at(format!("task {}", self.task)).with_code(code::RUN_LOST).hint(
-            "let the server write its log to disk before it confirms a commit, and run the job \
-             again into an empty table",
-        ))
-    }
-
-    /// Finds out, over a new session, whether the chunk of a COMMIT without a reply is in; `None`
-    /// if that cannot be known.
-    fn look(&mut self, mark: &Mark<D>) -> Result<Option<bool>> {
-        // After a stop signal there is one attempt, which the signal does not end.
-        let mut session = match self.cancel.is_cancelled() {
-            true => self.database.connect(Access::CleanUp)?,
-            false => {
-                let connect = || self.database.connect(Access::Write);
-                Backoff::new().reconnect(&self.cancel, connect)?
-            }
-        };
-        self.loader.prepare(&mut session)?;
-        let mut found = self.loader.is_in(&mut session, mark, false)?;
-        if let (None, Some(stage)) = (found, self.destination.stage()) {
-            let rows = self.destination.count_task(&mut session, self.task)?;
-            found = Some(rows == self.committed + self.pending);
-            if found == Some(false) {
-                check_stage(&D::DIALECT.shown(stage), self.committed, rows)?;
-            }
-        }
-        if !self.cancel.is_cancelled() {
-            self.session = Some(session);
-        }
-        Ok(found.or(self.converges.then_some(false)))
-    }
-
-    /// As [`Self::look`], by the token: whether the chunk with this token is in, `None` if a newer
-    /// attempt owns the task by now.
-    fn look_for_token(&mut self, next: &Token<'_>) -> Result<Option<bool>> {
-        let is_stopped = self.cancel.is_cancelled();
-        let mut session = match is_stopped {
-            true => self.database.connect(Access::CleanUp)?,
-            false => {
-                let connect = || self.database.connect(Access::Write);
-                Backoff::new().reconnect(&self.cancel, connect)?
-            }
-        };
-        self.loader.prepare(&mut session)?;
-        let Some(token) = &mut self.token else { return Ok(None) };
-        let known = token.progress.clone();
-        if !token.reclaim(&*self.database, &self.cancel, &mut session)? {
-            return Ok(None);
-        }
-        let found = std::mem::replace(&mut token.progress, known).chunks;
-        if !is_stopped {
-            self.session = Some(session);
-        }
-        if found == token.progress.chunks + 1 {
-            token.advanced(next.position, next.counters);
-            return Ok(Some(true));
-        }
-        match found == token.progress.chunks {
-            true => Ok(Some(false)),
-            false => Err(token.jumped(found)),
-        }
-    }
-
-    /// The outcome of a chunk with a token whose COMMIT got no reply.
-    fn settle_by_token(
-        &mut self,
-        mark: Mark<D>,
-        next: &Token<'_>,
-        evidence: String,
-    ) -> Result<ChunkOutcome> {
-        (self.state, self.session) = (ChunkState::Unknown, None);
-        match self.look_for_token(next) {
-            Ok(Some(true)) => Ok(self.committed(mark)),
-            Ok(Some(false)) => {
-                self.state = ChunkState::Broken;
-                self.cancel.check()?;
-                Err(Error::retry(format!("the server did not commit the chunk: {evidence}")))
-            }
-            Ok(None) => {
-                self.state = ChunkState::Broken;
-                Ok(ChunkOutcome::Fenced)
-            }
-            Err(error) if [code::RUN_TOKEN, code::RUN_LOST].contains(&&*error.code) => {
-                self.state = ChunkState::Broken;
-                Err(error)
-            }
-            Err(error) => {
-                let task = self.task;
-                Ok(ChunkOutcome::Unknown {
-                    evidence: format!(
-                        "{evidence}; asking for the token of task {task} failed: {error}"
-                    ),
-                })
-            }
-        }
-    }
-
     /// Notes that the open chunk is in.
     fn committed(&mut self, mark: Mark<D>) -> ChunkOutcome {
         (self.state, self.last) = (ChunkState::None, Some(mark));
@@ -298,35 +171,6 @@ impl<D: WriteDatabase> ChunkTask<D> {
         self.has_staged |= self.destination.stage().is_some();
         failpoint("K7");
         ChunkOutcome::Committed
-    }
-
-    /// The outcome of a chunk whose COMMIT got no reply.
-    fn settle(&mut self, mark: Mark<D>, evidence: String) -> Result<ChunkOutcome> {
-        (self.state, self.session) = (ChunkState::Unknown, None);
-        let reason = match self.look(&mark) {
-            Ok(Some(true)) => return Ok(self.committed(mark)),
-            Ok(Some(false)) => {
-                self.state = ChunkState::Broken;
-                self.cancel.check()?;
-                let message = format!("the server did not commit the chunk: {evidence}");
-                return Err(Error::retry(message));
-            }
-            Ok(None) => "the table has no key by which its last rows could be found".to_owned(),
-            Err(error) if error.code == code::RUN_STAGE => {
-                self.state = ChunkState::Broken;
-                return Err(error);
-            }
-            Err(error) => format!("looking for them failed: {error}"),
-        };
-        // What may be in is kept, in a stage as well: the run ends here.
-        self.has_staged = false;
-        let (task, committed, pending) = (self.task, self.committed, self.pending);
-        Ok(ChunkOutcome::Unknown {
-            evidence: format!(
-                "{evidence}; task {task} has inserted {committed} rows for certain, and {pending} \
-                 more may be in: {reason}"
-            ),
-        })
     }
 
     /// Keeps the token of the open chunk in its transaction. `false` if a newer attempt owns the task.

@@ -1,6 +1,6 @@
 //! Every state of a chunk with every event, on a database in memory.
 
-use transload_plugin_api::{WriteMode, Writer as _};
+use transload_plugin_api::{WriteMode, Writer as _, code};
 
 use super::*;
 use crate::memory::{Fault, Memory, batch, plan, target};

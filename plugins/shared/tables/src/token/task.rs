@@ -60,14 +60,18 @@ impl TaskToken {
         Ok(token)
     }
 
-    /// Claims the task again, after the session was lost. `false` if a newer attempt has claimed it.
+    /// Claims the task again, after the session was lost, and returns how many chunks the store has;
+    /// `None` if a newer attempt has claimed it.
     pub(crate) fn reclaim<D: WriteDatabase>(
         &mut self,
         database: &D,
         cancel: &Cancel,
         session: &mut D::Session,
-    ) -> Result<bool> {
-        self.claim_as(database, cancel, session, Some(self.epoch))
+    ) -> Result<Option<u64>> {
+        let known = self.progress.clone();
+        let is_held = self.claim_as(database, cancel, session, Some(self.epoch))?;
+        let found = std::mem::replace(&mut self.progress, known).chunks;
+        Ok(is_held.then_some(found))
     }
 
     fn claim_as<D: WriteDatabase>(
@@ -95,7 +99,7 @@ impl TaskToken {
         let limit = if cancel.is_cancelled() { STOPPED_LIMIT } else { CLAIM_LIMIT };
         let mut waiting = None;
         loop {
-            let before = self.read(session, "")?;
+            let before = self.read(session)?;
             let error = match self.try_claim(session, &own, before.as_ref(), held) {
                 Ok(claimed) => return Ok(claimed),
                 // The row was made in the meantime, or a lock on it was not given.
@@ -170,7 +174,7 @@ impl TaskToken {
             };
         }
         // Only now: what was read before may have changed until the row was free.
-        let now = self.read(session, "")?.filter(|row| row.epoch == before.epoch + 1);
+        let now = self.read(session)?.filter(|row| row.epoch == before.epoch + 1);
         let Some(now) = now else {
             return Err(Error::retry("another attempt has claimed the task"));
         };
@@ -187,11 +191,11 @@ impl TaskToken {
             .hint("end that session, then continue the run: transload resume")
     }
 
-    fn read<S: Session>(&self, session: &mut S, lock: &str) -> Result<Option<TaskRow>> {
+    fn read<S: Session>(&self, session: &mut S) -> Result<Option<TaskRow>> {
         let tokens = &self.tokens;
         let sql = format!(
             "SELECT epoch, seq, state, {}, rows_read, rows_inserted, rows_updated, rows_skipped, \
-             rows_dirty, owner_id, owner_start FROM {} WHERE {}{lock}",
+             rows_dirty, owner_id, owner_start FROM {} WHERE {}",
             tokens.dialect.hex("checkpoint"),
             tokens.task_table(),
             tokens.of_task(self.task)
@@ -307,7 +311,7 @@ impl TaskToken {
         );
         // Some servers count only rows that differ afterwards.
         if session.change(ADVANCE, &sql)? != 1 {
-            let now = self.read(session, "")?.filter(|row| row.epoch == self.epoch);
+            let now = self.read(session)?.filter(|row| row.epoch == self.epoch);
             if now.is_none_or(|row| !row.progress.is_finished) && !has_defect("no-fence") {
                 return Err(self.fenced());
             }
