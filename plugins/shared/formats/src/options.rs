@@ -199,6 +199,7 @@ impl ReadOptions {
         CsvSaid {
             delimiter: self.delimiter.is_some() || tabs,
             quote: self.quote.is_some(),
+            escape: !self.escape.is_empty(),
             header: self.header.is_some(),
             columns: declared.chain(self.columns.iter().flatten().cloned()).collect(),
         }

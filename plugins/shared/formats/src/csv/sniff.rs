@@ -3,7 +3,7 @@
 //! that names the line to write. Reading the rows is left to `decode`.
 
 use transload_plugin_api::{Error, LogicalType, Result, code};
-use transload_values::CellWords;
+use transload_values::{CellWords, unquote};
 
 use super::{
     CsvDialect,
@@ -25,6 +25,8 @@ pub struct CsvSaid {
     pub delimiter: bool,
     /// The quote, or that there is none.
     pub quote: bool,
+    /// The escape; the quote itself says that there is none.
+    pub escape: bool,
     /// Whether there is a header.
     pub header: bool,
     /// Names of columns that the job expects.
@@ -140,7 +142,7 @@ impl Reading {
     /// By the quote that is said, or the usual one; by `'` if only then all records agree, or if
     /// all names are enclosed in it.
     fn best(dialect: &CsvDialect, said: &CsvSaid, input: &[u8], last: bool) -> Option<Self> {
-        let usual = Self::of(dialect, input, last);
+        let usual = Self::escaped(dialect, said, input, last);
         let single = CsvDialect { quote: Some(b'\''), ..dialect.clone() };
         if said.quote || single.check().is_err() {
             return usual;
@@ -154,6 +156,33 @@ impl Reading {
         let agrees = single.cells() > 1 && single.rows() > 0 && single.fits_all();
         let usual_agrees = usual.as_ref().is_some_and(Self::fits_all);
         if names || any && agrees && !usual_agrees { Some(single) } else { usual }
+    }
+
+    /// With `\\` as the escape if only then all records agree and no cell has text behind its quotes.
+    fn escaped(dialect: &CsvDialect, said: &CsvSaid, input: &[u8], last: bool) -> Option<Self> {
+        let usual = Self::of(dialect, input, last);
+        let Some(quote) = dialect.quote.filter(|_| !said.escape && dialect.escape.is_none()) else {
+            return usual;
+        };
+        let agrees = |it: &Self| it.alike() == it.rows() && !it.has_wrong_quotes(input);
+        let escape = CsvDialect { escape: Some(b'\\'), ..dialect.clone() };
+        if memchr::memmem::find(input, &[b'\\', quote]).is_none()
+            || usual.as_ref().is_some_and(agrees)
+            || escape.check().is_err()
+        {
+            return usual;
+        }
+        Self::of(&escape, input, last).filter(|it| it.rows() > 0 && agrees(it)).or(usual)
+    }
+
+    /// Whether a cell has text behind its closing quote.
+    fn has_wrong_quotes(&self, input: &[u8]) -> bool {
+        let (quote, escape) = (self.dialect.quote, self.dialect.true_escape());
+        let mut scratch = Vec::new();
+        let mut is_wrong = |(start, end): &(usize, usize)| {
+            unquote(&input[*start..*end], quote, escape, &mut scratch).is_err()
+        };
+        self.records.iter().any(|record| record.0.iter().any(&mut is_wrong))
     }
 
     /// The first records; `None` if quotes are never closed.
@@ -343,6 +372,9 @@ fn notes(
     }
     if let Some(quote) = found.quote.filter(|_| found.quote != usual.quote) {
         parts.push(format!("quote {}", written(quote)));
+    }
+    if let Some(escape) = found.escape.filter(|_| found.escape != usual.escape) {
+        parts.push(format!("escape {}", written(escape)));
     }
     match first {
         _ if said.header => {}

@@ -140,3 +140,30 @@ fn odd_ends_of_lines_are_noted() {
         assert!(!found(input).3.contains("ends with"), "{input}");
     }
 }
+
+#[test]
+fn an_escape_is_found_where_nothing_else_reads_all_records() {
+    let escape = |said: &CsvSaid, input: &str| {
+        let (dialect, notes) = sniffed(said, input).unwrap();
+        (dialect.escape.map(char::from), notes.join("\n"))
+    };
+    let nothing = CsvSaid::default();
+    for (input, expected) in [
+        ("a,b\n\"x \\\"y\\\", z\",1\n", Some('\\')),
+        ("a,b\n\"x \\\"y\\\"\",1\n", Some('\\')),
+        // The quote would never be closed.
+        ("a,b\n\"x \\\" y\",1\n\"z\",2\n", Some('\\')),
+        // A path that ends in the escape, and doubled quotes.
+        ("a,b\n\"C:\\dir\\\",1\n", None),
+        ("a,b\n\"x \"\"y\"\"\",1\n\"C:\\\",2\n", None),
+        // Nothing reads it all.
+        ("a,b\n\"x \\\"y\\\", z\",1\n1,2,3\n", None),
+        ("a,b\nx\\y,1\n", None),
+    ] {
+        let (found, notes) = escape(&nothing, input);
+        assert_eq!(found, expected, "{input}");
+        assert_eq!(notes.contains(r#"escape "\\""#), expected.is_some(), "{notes}");
+    }
+    let said = CsvSaid { escape: true, ..CsvSaid::default() };
+    assert_eq!(escape(&said, "a,b\n\"x \\\"y\\\", z\",1\n").0, None);
+}
