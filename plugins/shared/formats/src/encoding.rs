@@ -94,7 +94,8 @@ impl Encoding {
     }
 
     fn json(&self, shape: JsonShape, columns: &[Column]) -> JsonEncoder {
-        JsonEncoder::new(shape, columns, self.binary).max_record(self.dialect.max_record)
+        let encoder = JsonEncoder::new(shape, columns, self.binary).with_forms(&self.forms);
+        encoder.max_record(self.dialect.max_record)
     }
 
     /// Refuses columns of types that the format cannot hold.

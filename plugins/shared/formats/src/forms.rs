@@ -170,12 +170,12 @@ pub(crate) fn form_specs() -> Vec<OptionSpec> {
 pub(crate) fn written_form_specs() -> Vec<OptionSpec> {
     let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc);
     vec![
-        text("date_format", "CSV: the form of dates: `%d.%m.%Y`; default: ISO 8601"),
-        text("time_format", "CSV: the form of times: `%H:%M:%S`; default: ISO 8601"),
+        text("date_format", "CSV, JSON: the form of dates: `%d.%m.%Y`; default: ISO 8601"),
+        text("time_format", "CSV, JSON: the form of times: `%H:%M:%S`; default: ISO 8601"),
         text(
             "timestamp_format",
-            "CSV: the form of timestamps; with `%z` or `%s` that of `timestamptz`, in UTC; a value \
-             that it would cut makes its row dirty; default: ISO 8601",
+            "CSV, JSON: the form of timestamps; with `%z` or `%s` that of `timestamptz`, in UTC; a \
+             value that it would cut makes its row dirty; default: ISO 8601",
         ),
         OptionSpec::new("decimal_comma", OptionKind::Boolean, "CSV: write a decimal comma")
             .default(false),

@@ -3,19 +3,22 @@
 //! omitted and returned as dirty.
 
 use arrow_array::{
-    Array, ListArray, RecordBatch, StringArray,
+    Array, ArrayRef, ListArray, RecordBatch, StringArray,
     builder::StringBuilder,
     cast::AsArray,
     types::{Float32Type, Float64Type},
 };
 use transload_plugin_api::{Column, DirtyRow, Error, LogicalType, Result};
-use transload_values::{BinaryText, ColumnRenderer};
+use transload_values::{BinaryText, ColumnRenderer, FormedRenderer, Forms, Separators};
 
 use super::{
     JsonShape,
     scan::{MAX_DEPTH, next_special},
 };
 use crate::{Encoder, LineEncoder, MAX_RECORD, csv::too_long};
+
+/// Why a value is not written in the form that the job wants.
+const CUT: &str = "it cannot be written in its format without losing a part";
 
 /// The deepest nesting of a document: the row's own braces are around it.
 const MAX_DOCUMENT_DEPTH: usize = MAX_DEPTH - 1;
@@ -31,6 +34,7 @@ pub(crate) struct JsonEncoder {
     /// The value of `begun` at the last commit.
     committed: bool,
     binary: BinaryText,
+    forms: Forms,
     max_record: usize,
     refused: Vec<DirtyRow>,
 }
@@ -51,6 +55,7 @@ impl JsonEncoder {
             begun: false,
             committed: false,
             binary,
+            forms: Forms::default(),
             max_record: MAX_RECORD,
             refused: Vec::new(),
         }
@@ -62,16 +67,28 @@ impl JsonEncoder {
         Self { max_record, ..self }
     }
 
+    /// With other forms of dates and times than the usual ones. Numbers are JSON's own.
+    #[must_use]
+    pub(crate) fn with_forms(self, forms: &Forms) -> Self {
+        let forms = Forms { separators: Separators::default(), ..forms.clone() };
+        Self { forms, ..self }
+    }
+
     fn prepare<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<JsonColumn<'a>>> {
         if batch.num_columns() != self.columns.len() {
             let (expected, found) = (self.columns.len(), batch.num_columns());
             let message = format!("expected a batch of {expected} columns, found {found}");
             return Err(Error::schema(message));
         }
-        let columns = self.columns.iter().zip(batch.columns());
-        columns
-            .map(|(column, array)| JsonColumn::new(column, array.as_ref(), self.binary))
-            .collect()
+        let prepared = |(column, array): (&Column, &'a ArrayRef)| match FormedRenderer::new(
+            column,
+            array,
+            &self.forms,
+        )? {
+            Some(formed) => Ok(JsonColumn::Formed(formed)),
+            None => JsonColumn::new(column, array.as_ref(), self.binary),
+        };
+        self.columns.iter().zip(batch.columns()).map(prepared).collect()
     }
 
     /// Encodes the rows; `each` is given the length of `out` behind each.
@@ -217,6 +234,8 @@ pub(crate) enum JsonColumn<'a> {
     Bare(ColumnRenderer<'a>),
     /// Written as rendered, in quotes: dates, times, uuids, binary. Needs no escapes.
     Quoted(ColumnRenderer<'a>),
+    /// In quotes, in a form of the job's.
+    Formed(FormedRenderer<'a>),
     /// As `Bare`, but NaN and infinities are refused.
     Float {
         values: &'a dyn Array,
@@ -270,6 +289,11 @@ impl<'a> JsonColumn<'a> {
                 cells.render(row, out);
                 out.push(b'"');
             }
+            Self::Formed(cells) => {
+                let mut text = Vec::new();
+                cells.render(row, &mut text).map_err(|_| CUT)?;
+                write_string(&text, out);
+            }
             Self::Text(values) => write_string(values.value(row).as_bytes(), out),
             Self::Json(values) => return write_json(values.value(row), out),
             Self::Numeric(values) => return write_number(values.value(row), out),
@@ -288,6 +312,7 @@ impl<'a> JsonColumn<'a> {
     pub(crate) fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Bare(cells) | Self::Quoted(cells) => cells.is_null(row),
+            Self::Formed(cells) => cells.is_null(row),
             Self::Float { text, .. } => text.is_null(row),
             Self::Text(values) | Self::Json(values) | Self::Numeric(values) => values.is_null(row),
             Self::List { lists, .. } => lists.is_null(row),
@@ -303,6 +328,7 @@ impl<'a> JsonColumn<'a> {
                 text.render(row, &mut out);
                 String::from_utf8(out).ok()
             }
+            Self::Formed(cells) => cells.render(row, &mut Vec::new()).err(),
             _ => None,
         }
     }

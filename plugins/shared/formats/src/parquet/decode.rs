@@ -328,6 +328,7 @@ fn convert(
             let Err((_, reason)) = logical((number, &array.slice(row, 1))) else { continue };
             let code = if reason == types::NOT_UTF8 { "utf8" } else { "range" };
             let error = RowError::new(code, reason).column(columns[number].name.clone());
+            let error = RowError { value: types::stored_number(array, row), ..error };
             match faults.entry(row) {
                 Entry::Occupied(dirty) => dirty.into_mut().more.push(error),
                 Entry::Vacant(place) => drop(place.insert(error.into())),
@@ -339,10 +340,11 @@ fn convert(
         for (number, (array, wanted)) in stored.iter().zip(columns).enumerate() {
             match logical((number, &array.slice(*row, 1))) {
                 Ok(value) => values.value(&wanted.name, &wanted.logical, value.as_ref(), 0),
-                // Else what is stored is in the reason.
-                Err(_) => match array.as_binary_opt::<i32>() {
-                    Some(stored) => values.bytes(&wanted.name, stored.value(*row)),
-                    None => values.null(&wanted.name),
+                // A number as it is stored: without its scale or unit.
+                Err(_) => match (array.as_binary_opt::<i32>(), types::stored_type(array)) {
+                    (Some(stored), _) => values.bytes(&wanted.name, stored.value(*row)),
+                    (None, Some(stored)) => values.value(&wanted.name, &stored, array, *row),
+                    (None, None) => values.null(&wanted.name),
                 },
             }
         }

@@ -1,12 +1,17 @@
 //! Files in `files/` that were made to harm or to mislead, and odd ones that are right: each gives a
 //! clear refusal, or exactly its rows.
 
-use std::{fs, io::Write, path::Path, process::Command};
+use std::{fs, io::Write, path::Path, process::Command, sync::Arc};
 
 use arrow_array::{
     Array, RecordBatch,
     cast::AsArray,
     types::{Int32Type, Int64Type},
+};
+use parquet::{
+    data_type::{Int32Type as Int32Stored, Int64Type as Int64Stored},
+    file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
 };
 use transload_formats::ParquetDecoder;
 use transload_plugin_api::{Column, Error, LogicalType, Result};
@@ -203,4 +208,41 @@ fn columns_that_cannot_be_named_are_reported() {
         let decoder = ParquetDecoder::new(&file, 0..1, 0, file.columns());
         assert!(decoder.unwrap().next_batch().unwrap().unwrap().batch.num_rows() > 0);
     }
+}
+
+/// What is out of its type's range stands in the dirty row as it is stored.
+#[test]
+fn a_number_out_of_range_is_in_its_dirty_row() {
+    let schema = "message schema { required int32 a (INTEGER(8,true)); \
+                  required int64 d (DECIMAL(4,2)); required int32 b; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    for column in 0..3 {
+        let mut open = group.next_column().unwrap().unwrap();
+        match column {
+            0 => drop(open.typed::<Int32Stored>().write_batch(&[1, 300, 3], None, None).unwrap()),
+            1 => {
+                let values = [1_000, 1_001, 1_234_567];
+                open.typed::<Int64Stored>().write_batch(&values, None, None).unwrap();
+            }
+            _ => drop(open.typed::<Int32Stored>().write_batch(&[7, 8, 9], None, None).unwrap()),
+        }
+        open.close().unwrap();
+    }
+    group.close().unwrap();
+    let file = Memory::new(writer.into_inner().unwrap()).open().unwrap();
+    let mut decoder = ParquetDecoder::new(&file, 0..1, 0, file.columns()).unwrap();
+    let found = decoder.next_batch().unwrap().unwrap();
+    assert_eq!(found.batch.num_rows(), 1);
+    let rows: Vec<_> = found
+        .dirty
+        .iter()
+        .map(|row| (row.number.unwrap(), row.value.as_deref(), row.values.as_deref().unwrap()))
+        .collect();
+    let expected = [
+        (2, Some("300"), r#"{"a":300,"d":10.01,"b":8}"#),
+        (3, Some("1234567"), r#"{"a":3,"d":1234567,"b":9}"#),
+    ];
+    assert_eq!(rows, expected);
 }

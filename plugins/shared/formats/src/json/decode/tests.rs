@@ -307,3 +307,16 @@ proptest! {
         prop_assert_eq!(dirty, vec![]);
     }
 }
+
+#[test]
+fn a_text_that_is_not_utf8_proposes_its_encoding() {
+    let columns = [Column::new("t", LogicalType::TEXT, true)];
+    let keys = ["t"].into_iter();
+    let words = CellWords::default();
+    let decoder = JsonDecoder::new(JsonShape::Lines, &columns, &words, keys, UnknownKeys::Dirty);
+    let mut decoder = decoder.unwrap();
+    decoder.decode(b"{\"t\":\"caf\xe9 cr\xe8me, d\xe9j\xe0 vu\"}\n", true).unwrap();
+    let dirty = decoder.flush().unwrap().unwrap().dirty;
+    assert_eq!(dirty[0].code, "utf8");
+    assert!(dirty[0].reason.contains("is it WINDOWS-1252? encoding = "), "{}", dirty[0].reason);
+}

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float64Array, Int64Array};
+use arrow_array::{
+    ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, TimestampMicrosecondArray,
+};
 use proptest::prelude::*;
 use transload_plugin_api::schema_of;
+use transload_values::Pattern;
 
 use super::*;
 use crate::{CellWords, Decoder, JsonDecoder, UnknownKeys};
@@ -53,6 +56,35 @@ fn t34_numbers_and_json_keep_their_digits() {
     let json = strings(&[Some("{\"b\":1.10,\n \"a\":12345678901234567890}")]);
     let (lines, _) = encode(JsonShape::Lines, &[("j", LogicalType::Json, json)]);
     assert_eq!(lines, "{\"j\":{\"b\":1.10,  \"a\":12345678901234567890}}\n");
+}
+
+#[test]
+fn dates_and_times_have_the_form_of_the_job() {
+    let columns = [
+        Column::new("d", LogicalType::Date, true),
+        Column::new("t", LogicalType::Timestamp { precision: 6 }, true),
+        Column::new("n", "decimal(9,2)".parse().unwrap(), true),
+    ];
+    let dates = Date32Array::from(vec![Some(20_787), None, Some(20_787)]);
+    let times = TimestampMicrosecondArray::from(vec![Some(0), None, Some(1_000_000)]);
+    let numbers = Decimal128Array::from(vec![150, 150, 150]).with_precision_and_scale(9, 2);
+    let arrays: Vec<ArrayRef> = vec![Arc::new(dates), Arc::new(times), Arc::new(numbers.unwrap())];
+    let batch = RecordBatch::try_new(schema_of(&columns), arrays).unwrap();
+    let forms = Forms {
+        date: Pattern::new("\"%d.%m.%Y\"").ok(),
+        timestamp: Pattern::new("%d.%m.%Y %H:%M").ok(),
+        separators: Separators { decimal_comma: true, thousands: None },
+        ..Forms::default()
+    };
+    let encoder = JsonEncoder::new(JsonShape::Lines, &columns, BinaryText::Hex);
+    let (mut encoder, mut out) = (encoder.with_forms(&forms), Vec::new());
+    encoder.encode(&batch, &mut out).unwrap();
+    let first = r#"{"d":"\"30.11.2026\"","t":"01.01.1970 00:00","n":1.50}"#;
+    let second = r#"{"d":null,"t":null,"n":1.50}"#;
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{first}\n{second}\n"));
+    let dirty = encoder.take_refused();
+    assert_eq!((dirty.len(), dirty[0].row, dirty[0].code.as_str()), (1, 2, "range"));
+    assert_eq!(dirty[0].value.as_deref(), Some("1970-01-01 00:00:01"), "a second is cut");
 }
 
 #[test]

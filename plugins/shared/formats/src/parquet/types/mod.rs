@@ -15,6 +15,6 @@ mod write_types;
 pub(super) use self::{
     column_type::{ColumnType, LeafType, Storage, native_name},
     read_schema::{column_type, schema as read_schema},
-    read_values::{NOT_UTF8, to_logical},
+    read_values::{NOT_UTF8, stored_number, stored_type, to_logical},
     write_types::{field, schema as write_schema, to_physical, unrepresentable},
 };

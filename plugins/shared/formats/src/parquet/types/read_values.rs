@@ -11,8 +11,8 @@ use arrow_array::{
     new_null_array,
     types::{
         ArrowPrimitiveType, Date32Type, Decimal128Type, Float16Type, Float32Type, Int8Type,
-        Int16Type, Int64Type, IntervalMonthDayNano, Time64MicrosecondType, Time64NanosecondType,
-        UInt8Type, UInt16Type,
+        Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, Time64MicrosecondType,
+        Time64NanosecondType, UInt8Type, UInt16Type,
     },
 };
 use arrow_buffer::{ArrowNativeType, OffsetBuffer, ScalarBuffer, i256};
@@ -52,6 +52,21 @@ pub(in crate::parquet) fn to_logical(array: ArrayRef, column_type: &ColumnType) 
             list.map(|list| Arc::new(list) as ArrayRef).map_err(|error| error.to_string())
         }
     }
+}
+
+/// The type of stored numbers, whatever they stand for; `None` for what is no number of 64 bits.
+pub(in crate::parquet) fn stored_type(array: &ArrayRef) -> Option<LogicalType> {
+    match array.data_type() {
+        DataType::Int32 => Some(LogicalType::Int32),
+        DataType::Int64 => Some(LogicalType::Int64),
+        _ => None,
+    }
+}
+
+/// The number that is stored, as text.
+pub(in crate::parquet) fn stored_number(array: &ArrayRef, row: usize) -> Option<String> {
+    let ints = array.as_primitive_opt::<Int32Type>().map(|ints| ints.value(row).to_string());
+    ints.or_else(|| Some(array.as_primitive_opt::<Int64Type>()?.value(row).to_string()))
 }
 
 fn leaf_to_logical(array: ArrayRef, leaf: &LeafType) -> Converted {
