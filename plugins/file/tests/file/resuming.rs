@@ -419,3 +419,24 @@ fn the_later_of_two_attempts_that_finish_is_refused() {
         assert_eq!(third.finish().unwrap(), receipt, "{}", shape.path);
     }
 }
+
+/// What a plan promises, and why not more. Tokens in tables change nothing: files are staged.
+#[test]
+fn each_mode_has_its_guarantee() {
+    use transload_plugin_api::{Guarantee, TokenTables};
+    for shape in &shapes() {
+        for tokens in [None, Some(TokenTables::default())] {
+            let folder = place();
+            before(shape, folder.path());
+            let plan = WritePlan { tokens, ..shape.plan(false) };
+            let draft = shape.writer(folder.path()).draft(&plan).unwrap();
+            let (guarantee, why) = match shape.path.ends_with('/') {
+                true => (Guarantee::AtomicUnit, "files appear one by one"),
+                false => (Guarantee::AtomicJob, ""),
+            };
+            assert_eq!(draft.guarantee, guarantee, "{} {:?}", shape.path, shape.mode);
+            assert!(draft.because.starts_with(why), "{}", draft.because);
+            assert_eq!(draft.because.is_empty(), why.is_empty());
+        }
+    }
+}
