@@ -210,6 +210,8 @@ codes! {
     RUN_STAGE = "RUN-STAGE";
     /// A stop by a signal took longer than `--stop-timeout`.
     RUN_STOP = "RUN-STOP";
+    /// The target has changed between the plan and the first row.
+    RUN_TARGET = "RUN-TARGET";
     /// A commit token says something else than this run has written.
     RUN_TOKEN = "RUN-TOKEN";
     /// A table that the job names does not exist, or the login may not see it.

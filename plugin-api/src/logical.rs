@@ -332,6 +332,53 @@ impl FromStr for LogicalType {
     }
 }
 
+/// The types that have a name without arguments; seconds have 6 digits then.
+static PLAIN: &[(&str, LogicalType)] = &[
+    ("boolean", LogicalType::Boolean),
+    ("int8", LogicalType::Int8),
+    ("int16", LogicalType::Int16),
+    ("int32", LogicalType::Int32),
+    ("int64", LogicalType::Int64),
+    ("uint8", LogicalType::UInt8),
+    ("uint16", LogicalType::UInt16),
+    ("uint32", LogicalType::UInt32),
+    ("uint64", LogicalType::UInt64),
+    ("float32", LogicalType::Float32),
+    ("float64", LogicalType::Float64),
+    ("numeric", LogicalType::Numeric),
+    ("text", LogicalType::TEXT),
+    ("binary", LogicalType::Binary),
+    ("date", LogicalType::Date),
+    ("time", LogicalType::Time { precision: 6 }),
+    ("duration", LogicalType::Duration),
+    ("timestamp", LogicalType::Timestamp { precision: 6 }),
+    ("timestamptz", LogicalType::TimestampTz { precision: 6 }),
+    ("interval", LogicalType::Interval),
+    ("json", LogicalType::Json),
+    ("uuid", LogicalType::Uuid),
+];
+
+impl LogicalType {
+    /// The names of types that need no arguments, in lower case.
+    pub fn plain_names() -> impl Iterator<Item = &'static str> {
+        PLAIN.iter().map(|(name, _)| *name)
+    }
+
+    /// The names of types that take arguments, each with a pattern of what is between the
+    /// parentheses.
+    pub fn sized_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let digits = r"\s*[0-9]\s*";
+        [
+            ("decimal", r"\s*[0-9]{1,2}\s*(,\s*[0-9]{1,2}\s*)?"),
+            ("text", r"\s*[0-9]{1,10}\s*"),
+            ("time", digits),
+            ("timestamp", digits),
+            ("timestamptz", digits),
+        ]
+        .into_iter()
+    }
+}
+
 fn parse_type(text: &str) -> Option<LogicalType> {
     if let Some(form) = text.strip_prefix("native<").and_then(|rest| rest.strip_suffix('>')) {
         return Some(LogicalType::Native(Box::new(form.parse().ok()?)));
@@ -347,37 +394,15 @@ fn parse_type(text: &str) -> Option<LogicalType> {
     let number = |limit: u32| -> Option<u32> {
         arguments?.trim().parse::<u32>().ok().filter(|n| *n <= limit)
     };
-    let fraction = || match arguments {
-        None => Some(6),
-        Some(_) => number(9).map(|n| n as u8),
-    };
+    let fraction = || number(9).map(|n| n as u8);
     let parsed = match name {
         "decimal" => return parse_decimal(arguments?),
         "text" if arguments.is_some() => LogicalType::Text { length: Some(number(u32::MAX)?) },
-        "time" => LogicalType::Time { precision: fraction()? },
-        "timestamp" => LogicalType::Timestamp { precision: fraction()? },
-        "timestamptz" => LogicalType::TimestampTz { precision: fraction()? },
+        "time" if arguments.is_some() => LogicalType::Time { precision: fraction()? },
+        "timestamp" if arguments.is_some() => LogicalType::Timestamp { precision: fraction()? },
+        "timestamptz" if arguments.is_some() => LogicalType::TimestampTz { precision: fraction()? },
         _ if arguments.is_some() => return None,
-        "boolean" => LogicalType::Boolean,
-        "int8" => LogicalType::Int8,
-        "int16" => LogicalType::Int16,
-        "int32" => LogicalType::Int32,
-        "int64" => LogicalType::Int64,
-        "uint8" => LogicalType::UInt8,
-        "uint16" => LogicalType::UInt16,
-        "uint32" => LogicalType::UInt32,
-        "uint64" => LogicalType::UInt64,
-        "float32" => LogicalType::Float32,
-        "float64" => LogicalType::Float64,
-        "numeric" => LogicalType::Numeric,
-        "text" => LogicalType::TEXT,
-        "binary" => LogicalType::Binary,
-        "date" => LogicalType::Date,
-        "duration" => LogicalType::Duration,
-        "interval" => LogicalType::Interval,
-        "json" => LogicalType::Json,
-        "uuid" => LogicalType::Uuid,
-        _ => return None,
+        _ => return PLAIN.iter().find(|(plain, _)| *plain == name).map(|(_, it)| it.clone()),
     };
     Some(parsed)
 }

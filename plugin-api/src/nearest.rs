@@ -2,7 +2,7 @@
 //! plugins, columns and tables.
 
 /// The name that was most likely meant: case, `_` and `-` are ignored, and at most a third of the
-/// letters may differ; otherwise the only name that begins with `name`.
+/// letters may differ, so none of one or two; otherwise the only name that begins with `name`.
 ///
 /// # Examples
 /// ```
@@ -14,7 +14,7 @@
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['_', '-', ' '], "");
     let wanted = plain(name);
-    let limit = (wanted.chars().count() / 3).max(1);
+    let limit = wanted.chars().count() / 3;
     let names: Vec<_> = names.into_iter().map(|name| (plain(name), name)).collect();
     let near = names
         .iter()
@@ -61,6 +61,8 @@ mod tests {
             ("xyz", None),
             ("conn", Some("connection")),
             ("", None),
+            ("d", None),
+            ("ke", None),
         ] {
             assert_eq!(nearest(given, names), expected, "{given}");
         }

@@ -79,6 +79,68 @@ fn scripts_in_the_documents_are_valid() {
     assert!(count > 8, "only {count} scripts");
 }
 
+/// Code for schedulers that is shown and not run: systemd and Python accept it, crontab lines have five
+/// fields and a command.
+#[test]
+fn units_and_code_for_schedulers_are_valid() {
+    let text = fs::read_to_string(root().join("docs/running-jobs.md")).unwrap();
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    let blocks = blocks.map(|block| block.split_once('\n').unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (mut units, mut code, mut lines) = (0, 0, 0);
+    for (info, block) in blocks {
+        match info.split_once(' ').unwrap_or((info, "")) {
+            ("ini", name) => {
+                // The program must exist; nothing is started.
+                let program = std::env::current_exe().unwrap().display().to_string();
+                let unit = block.replace("/opt/transload/transload", &program);
+                fs::write(folder.path().join(name), unit + "\n").unwrap();
+                units += 1;
+            }
+            ("python", _) => {
+                let file = folder.path().join("dag.py");
+                fs::write(&file, block).unwrap();
+                let file = file.to_str().unwrap();
+                assert_accepted("python3", &["-m", "py_compile", file]);
+                code += 1;
+            }
+            ("crontab", _) => {
+                let jobs = block.lines().filter(|line| line.contains("transload"));
+                for line in jobs.filter(|line| !line.starts_with('#')) {
+                    let fields: Vec<_> = line.split_whitespace().collect();
+                    let is_time =
+                        |field: &&str| field.chars().all(|c| "0123456789*,-/".contains(c));
+                    assert!(fields.iter().take(5).all(is_time) && fields.len() > 5, "{line}");
+                    // cron takes a bare % for a line break
+                    assert!(!line.replace("\\%", "").contains('%'), "{line}");
+                    lines += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((units, code, lines), (2, 1, 1), "blocks of running-jobs.md");
+    let has_systemd = std::process::Command::new("systemd-analyze").arg("--version").output();
+    if has_systemd.is_ok_and(|output| output.status.success()) {
+        for name in ["transload@.service", "transload@.timer"] {
+            // A template is checked as one of its instances.
+            let unit = folder.path().join(name.replace('@', "@orders"));
+            fs::rename(folder.path().join(name), &unit).unwrap();
+        }
+        let unit = |name: &str| folder.path().join(name).display().to_string();
+        let (service, timer) = (unit("transload@orders.service"), unit("transload@orders.timer"));
+        assert_accepted("systemd-analyze", &["verify", "--man=no", &service, &timer]);
+    }
+}
+
+/// The program succeeds and says nothing.
+#[track_caller]
+fn assert_accepted(program: &str, arguments: &[&str]) {
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{program} {arguments:?}: {said}");
+}
+
 /// The package has what its user installs besides the program.
 #[test]
 fn the_package_has_manual_pages_and_completions() {

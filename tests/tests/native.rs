@@ -258,7 +258,7 @@ fn the_plan_says_what_is_native() {
     let target = Database::new(Product::Postgres, &target);
     let workplace = Workplace::new();
     let job = job(&source, "schema = { told = \"date\" }\n", &target, "");
-    assert_eq!(verdicts(&workplace, &job), ["native", "widening", "lossless", "lossless"]);
+    assert_eq!(verdicts(&workplace, &job), ["native", "checked", "checked", "lossless"]);
     workplace.put("plan.toml", &job);
     let plan = workplace.run(&["plan", "plan.toml"]).stdout;
     assert!(plan.contains("native (as PostgreSQL stores it)"), "{plan}");

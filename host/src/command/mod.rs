@@ -103,6 +103,7 @@ pub fn run(cli: &Cli) -> ! {
 
 fn exit_code(cli: &Cli) -> u8 {
     process::protect_memory();
+    process::return_large_blocks();
     if let Command::Probe { path } = &cli.command {
         // The catalog's child process: no logging and no signal handlers, only the library.
         return crate::catalog::probe_main(path);
@@ -215,7 +216,11 @@ impl Session {
     /// What stopped the run, if something did: later errors are only consequences of it.
     fn first(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::Error(error) => Failure::Error(self.stop.failure().unwrap_or(error)),
+            // The one that was returned may have learned its place since.
+            Failure::Error(error) => Failure::Error(match self.stop.failure() {
+                Some(first) if first.error.message != error.error.message => first,
+                _ => error,
+            }),
             Failure::Errors(errors) => self.stop.failure().map_or(errors.into(), Failure::Error),
             problems => problems,
         }

@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value as Json, json};
 use transload_plugin_api::{
-    Descriptor, LoadMethod, OptionKind, OptionScope, OptionSpec, WriteMode, WriterDescriptor,
+    Descriptor, LoadMethod, LogicalType, OptionKind, OptionScope, OptionSpec, WriteMode,
+    WriterDescriptor,
 };
 
 use super::{
@@ -12,41 +13,6 @@ use super::{
     keys::{self, Key, Kind, MAX_NAME, MAX_PREFIX},
 };
 use crate::catalog::Role;
-
-/// Names of types without arguments, as documents write them.
-const TYPES: &[&str] = &[
-    "boolean",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float32",
-    "float64",
-    "numeric",
-    "text",
-    "binary",
-    "date",
-    "time",
-    "duration",
-    "timestamp",
-    "timestamptz",
-    "interval",
-    "json",
-    "uuid",
-];
-
-/// Types with arguments: name and pattern of what is between the parentheses.
-const SIZED_TYPES: &[(&str, &str)] = &[
-    ("decimal", r"\s*[0-9]{1,2}\s*(,\s*[0-9]{1,2}\s*)?"),
-    ("text", r"\s*[0-9]{1,10}\s*"),
-    ("time", r"\s*[0-9]\s*"),
-    ("timestamp", r"\s*[0-9]\s*"),
-    ("timestamptz", r"\s*[0-9]\s*"),
-];
 
 /// The schema of job files with these plugins.
 pub(crate) fn of_jobs(plugins: &[Descriptor]) -> Json {
@@ -172,6 +138,11 @@ fn value(kind: Kind) -> Json {
             size["minimum"] = json!(min);
             filled(size)
         }
+        Kind::Duration { min } => {
+            let mut time = OptionKind::Duration.json_schema();
+            time["minimum"] = json!(min);
+            filled(time)
+        }
         Kind::Rows => json!({
             "anyOf": [{ "type": "integer", "minimum": 0 }, { "enum": ["unlimited"] }],
         }),
@@ -205,11 +176,13 @@ fn filled(schema: Json) -> Json {
 
 /// The names of types, in any case.
 fn types() -> Json {
-    let sized = SIZED_TYPES.iter().map(|(name, of)| format!(r"{}\({of}\)", any_case(name)));
-    let names = TYPES.iter().map(|name| any_case(name)).chain(sized);
+    let sized = LogicalType::sized_names();
+    let sized = sized.map(|(name, of)| format!(r"{}\({of}\)", any_case(name)));
+    let names = LogicalType::plain_names().map(any_case).chain(sized);
     let names = names.collect::<Vec<_>>().join("|");
+    let plain: Vec<_> = LogicalType::plain_names().collect();
     let pattern = format!(r"^\s*({}\s*)*({names})\s*(>\s*)*$", any_case("list<"));
-    filled(json!({ "anyOf": [{ "enum": TYPES }, { "type": "string", "pattern": pattern }] }))
+    filled(json!({ "anyOf": [{ "enum": plain }, { "type": "string", "pattern": pattern }] }))
 }
 
 /// The names of the write modes that fit, in any case.
@@ -367,16 +340,15 @@ fn by_plugin(plugins: &[Descriptor]) -> Json {
 
 #[cfg(test)]
 mod tests {
-    use transload_plugin_api::LogicalType;
 
     use super::*;
 
     #[test]
     fn types_are_types() {
-        for name in TYPES {
+        for name in LogicalType::plain_names() {
             assert!(name.parse::<LogicalType>().is_ok(), "{name}");
         }
-        for (name, _) in SIZED_TYPES {
+        for (name, _) in LogicalType::sized_names() {
             assert!(format!("{name}(5)").parse::<LogicalType>().is_ok(), "{name}");
         }
     }

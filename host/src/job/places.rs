@@ -85,7 +85,8 @@ impl Places {
     }
 
     /// The path of the key that an error is about: the one that it names; for an error about options,
-    /// else the first option in its message that the job gives, or the section.
+    /// else the first option in its message that the job gives, in quotes or else as a word, or in
+    /// the hint; or the section.
     fn path(&self, error: &Error) -> Option<String> {
         let inner = &error.error;
         let Some(origin) = &inner.origin else { return inner.key.as_deref().map(str::to_owned) };
@@ -95,7 +96,14 @@ impl Places {
         if !matches!(inner.kind, ErrorKind::Options | ErrorKind::Unsupported) {
             return None;
         }
-        let words = inner.message.split('`').skip(1).step_by(2);
+        let quoted = |text: &str| {
+            // A hint shows a whole line: `delimiter = ";"`.
+            let words = text.split('`').skip(1).step_by(2);
+            words.filter_map(|it| it.split(' ').next()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let plain = inner.message.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let hint = quoted(inner.hint.as_deref().unwrap_or_default());
+        let words = quoted(&inner.message).into_iter().chain(plain.map(str::to_owned)).chain(hint);
         let mut paths = words.map(|word| format!("{}.{word}", origin.role));
         paths.find(|path| self.0.contains_key(path)).or_else(|| Some(origin.role.clone()))
     }
@@ -154,6 +162,9 @@ mod tests {
         // A secret that is not there stands where it is named.
         assert_eq!(of(PluginError::options("m").of_key("password")), "connections.toml:3:12");
         assert_eq!(of(PluginError::options("no `x` with `table`")), "job.toml:2:9", "as it says");
+        assert_eq!(of(PluginError::options("no table for it")), "job.toml:2:9", "as a word");
+        let hint = "set `table = \"u\"`";
+        assert_eq!(of(PluginError::options("m").hint(hint)), "job.toml:2:9", "as the hint says");
         assert_eq!(of(PluginError::options("m")), "job.toml:1:2", "somewhere in there");
         assert_eq!(of(PluginError::data("a `table`")), "", "about rows, not options");
     }

@@ -121,6 +121,7 @@ fn mapping(pair: &Pair, made: &Column, target: &Column, parses_text: bool) -> Ma
     if reading == Verdict::Checked || writing == Verdict::Checked {
         checks.push(demand(declared, &made.logical, &target.logical));
     }
+    checks.extend(beyond(&pair.source, &made.logical).map(str::to_owned));
     if made.nullable && !target.nullable {
         checks.push("not NULL".to_owned());
     }
@@ -132,6 +133,23 @@ fn mapping(pair: &Pair, made: &Column, target: &Column, parses_text: bool) -> Ma
         target: target.clone(),
         checks,
         refused: Vec::new(),
+    }
+}
+
+/// What a value must be like where the store's own type holds more than the logical one: a store of
+/// another kind does not take NaN, infinity or days of no calendar, and a reader refuses them.
+fn beyond(source: &Column, made: &LogicalType) -> Option<&'static str> {
+    use LogicalType as L;
+    let is_text = matches!(made, L::Text { .. } | L::Json | L::Numeric | L::Binary | L::Native(_));
+    if is_text || source.native_form.is_none() {
+        return None;
+    }
+    match source.logical {
+        // An exact decimal has no NaN, but under the name that PostgreSQL gives it.
+        L::Decimal { .. } if source.native.starts_with("numeric") => Some("not NaN"),
+        L::Date | L::Timestamp { .. } | L::TimestampTz { .. } => Some("a day of the calendar"),
+        L::Time { .. } => Some("less than 24 hours"),
+        _ => None,
     }
 }
 

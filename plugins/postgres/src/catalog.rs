@@ -220,10 +220,8 @@ fn check_length(session: &Session, name: &TableName) -> Result<()> {
     Ok(())
 }
 
-/// The table of this name, or `None`.
-pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Option<Table>> {
-    check_length(session, name)?;
-    let sql = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
+/// All that is asked about a table of the name `$1`, in the order in which [`find_table`] takes it.
+const FIND_TABLE: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
                  greatest(c.reltuples, 0)::float8, \
                  CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) / \
                    pg_catalog.current_setting('block_size')::int8 ELSE 0 END::int8, \
@@ -261,8 +259,12 @@ pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Opti
                FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.oid = pg_catalog.to_regclass($1)";
+
+/// The table of this name, or `None`.
+pub(crate) fn find_table(session: &mut Session, name: &TableName) -> Result<Option<Table>> {
+    check_length(session, name)?;
     let doing = format!("look up table `{name}`");
-    let rows = session.rows(&doing, sql, &[&quoted_table(name)])?;
+    let rows = session.rows(&doing, FIND_TABLE, &[&quoted_table(name)])?;
     let Some(row) = rows.first() else { return Ok(None) };
     let oid: u32 = row.number(0)?;
     Ok(Some(Table {

@@ -150,7 +150,7 @@ impl<'a> Drafting<'a> {
         let refuse = |message: String| schema(message).with_code(code::PLAN_KEY);
         if self.plan.key.is_empty() {
             let message = format!("write mode `{}` needs a key", self.plan.mode.word());
-            let hint = format!("name the columns that tell rows apart: key = [\"...\"]; {known}");
+            let hint = format!("name the columns that identify a row: key = [\"...\"]; {known}");
             return Err(refuse(message).of_key("write_mode").hint(hint));
         }
         if usable.iter().any(|key| self.is_plan_key(&key.columns)) {
