@@ -25,6 +25,18 @@ pub(crate) fn protect_memory() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
+/// Returns large blocks of memory to the system as soon as they are free. By default the C library
+/// keeps blocks of up to 32 MiB once one of that size was freed, in a heap for each thread: with
+/// wide rows that is many times the job's `buffer`.
+pub(crate) fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for (parameter, bytes) in [(libc::M_MMAP_THRESHOLD, 4 << 20), (libc::M_TRIM_THRESHOLD, 8 << 20)]
+    {
+        // SAFETY: takes no pointers. It fails for values out of range only, and then changes nothing.
+        unsafe { libc::mallopt(parameter, bytes) };
+    }
+}
+
 /// Ends the process with this code. Hooks do not run: neither that of [`at_exit`], nor those of
 /// libraries, which might change the code.
 pub(crate) fn end(code: u8) -> ! {

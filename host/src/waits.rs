@@ -59,6 +59,11 @@ pub(crate) fn over(time: Duration) -> Vec<Wait> {
     found
 }
 
+/// `waiting for table `slow` (12 s)`
+pub(crate) fn in_words(Wait { what, elapsed_ms }: &Wait) -> String {
+    format!("{what} ({} s)", elapsed_ms / 1000)
+}
+
 /// A wait of the host's own, until it is dropped.
 #[must_use = "dropping it ends the wait"]
 pub(crate) struct Waiting(u64);

@@ -132,6 +132,23 @@ fn f21_a_slow_writer_does_not_fill_the_memory() {
     }
 }
 
+/// Rows of 5 MiB, each a batch, from sixteen tasks at once: more in one batch than the buffer.
+#[test]
+fn f20_wide_rows_of_many_tasks_stay_within_the_buffer() {
+    const MIB: u64 = 1 << 20;
+    let job = |rows: u64| {
+        format!(
+            "[reader]\nplugin = \"generator\"\nrows = {rows}\nbatch_rows = 1\n\
+             specs = {{ bytes = \"binary bytes 5242000..5242880\" }}\n\
+             [writer]\nplugin = \"generator\"\ndelay = \"20 ms\"\n\
+             [channel]\nparallelism = 16\nbuffer = \"4 MiB\"\n"
+        )
+    };
+    let (empty, full) = (peak_memory(&job(0)), peak_memory(&job(32)));
+    let most = empty + (4 + 64) * MIB;
+    assert!(full < most, "{} MiB, {} at most", full / MIB, most / MIB);
+}
+
 /// A batch that passes in pieces keeps the places of its rows.
 #[test]
 fn rows_of_a_batch_in_pieces_are_found_again() {
@@ -157,4 +174,30 @@ fn rows_of_a_batch_in_pieces_are_found_again() {
     // The header is line 1.
     assert_eq!(lines, [98, 151, 195, 292, 389, 486]);
     assert!(report["elapsed_ms"].as_u64().unwrap() >= 450, "{report}");
+}
+
+#[test]
+fn a_side_without_progress_is_reported() {
+    for (delays, side, said) in [
+        (("2500 ms", "0 s"), "reader", "the source has sent nothing for"),
+        (("0 s", "2500 ms"), "writer", "the target has taken nothing for"),
+    ] {
+        let workplace = Workplace::new();
+        workplace.put(
+            "job.toml",
+            format!(
+                "[reader]\nplugin = \"generator\"\nrows = 2\ndelay = \"{}\"\n\
+                 specs = {{ id = \"int64 sequence\" }}\n\
+                 [writer]\nplugin = \"generator\"\ndelay = \"{}\"\n\
+                 [channel]\nparallelism = 1\nstall_timeout = \"1 s\"\n",
+                delays.0, delays.1
+            ),
+        );
+        let running = workplace.run(&["run", "job.toml", "--progress", "json"]);
+        running.exits(0).says("WARN").says("task 0 (rows 0..2): ").says(said);
+        let lines = running.stderr.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        let stalled: Vec<_> = lines.filter_map(|line| line["stalled"].get(0).cloned()).collect();
+        assert!(stalled.iter().any(|stall| stall["side"] == side), "{side}: {running:?}");
+        running.says("1 time a task made no progress for `stall_timeout`");
+    }
 }

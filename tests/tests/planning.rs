@@ -218,7 +218,7 @@ fn every_error_about_a_key_has_its_place() {
         (
             "PLAN-GUARANTEE",
             "table = \"t\"\n",
-            "table = \"t\"\n[guarantee]\nrequire = \"atomic-job\"\n",
+            "table = \"t\"\n[guarantee]\nrequire = \"convergent\"\n",
             "10:11",
         ),
         ("TABLE-MISSING", "table = \"t\"", "table = \"gone\"", "8:9"),
@@ -276,4 +276,42 @@ fn the_hint_for_a_missing_key_works() {
     workplace.run(&["run", "job.toml"]).exits(0);
     workplace.run(&["run", "job.toml"]).exits(0);
     assert_eq!(workplace.sqlite("t.db", "SELECT * FROM k"), ["1|'a'"]);
+}
+
+/// Between the plan and the first row somebody changes the table.
+#[test]
+fn a_target_that_changes_after_the_plan_is_refused_by_column() {
+    for (change, said) in [
+        ("ALTER TABLE t ADD COLUMN more TEXT NOT NULL DEFAULT 'x'", "column `more` is new"),
+        ("ALTER TABLE t DROP COLUMN n", "column `n` is missing"),
+        ("ALTER TABLE t RENAME COLUMN n TO m", "column `n` is missing; column `m` is new"),
+        (
+            "DROP TABLE t; CREATE TABLE t (id INTEGER PRIMARY KEY, n TEXT)",
+            "column `n` was `INTEGER` and is `TEXT`",
+        ),
+        (
+            "DROP TABLE t; CREATE TABLE t (id INTEGER NOT NULL, n INTEGER)",
+            "its keys were primary (id) and are none",
+        ),
+    ] {
+        let workplace = Workplace::new();
+        workplace.execute("t.db", "CREATE TABLE t (id INTEGER NOT NULL PRIMARY KEY, n INTEGER)");
+        workplace.put(
+            "job.toml",
+            "[reader]\nplugin = \"generator\"\nrows = 3\nopen_delay = \"1 s\"\n\
+             specs = { id = \"int64 sequence\", n = \"int32 null 100%\" }\n\
+             [writer]\nplugin = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"\n",
+        );
+        let running = workplace.start(&["run", "job.toml"]);
+        let runs = workplace.path().join("state/runs/job");
+        transload_tests::wait_until("the plan is made", || {
+            let run = std::fs::read_dir(&runs).ok().and_then(|mut runs| runs.next());
+            run.is_some_and(|run| run.unwrap().path().join("plan.json").is_file())
+        });
+        workplace.execute("t.db", change);
+        let ended = running.wait();
+        ended.exits(6).says("[RUN-TARGET]").says(said);
+        assert!(ended.stderr.contains("error: job.toml:6:"), "{ended:?}");
+        assert_eq!(workplace.sqlite("t.db", "SELECT count(*) FROM t"), ["0"]);
+    }
 }

@@ -385,6 +385,8 @@ impl<'a> TaskWriter<'a> {
         let cause = self.cause.as_ref().map(ToString::to_string).unwrap_or_default();
         let message =
             format!("chunk {} is rolled back and written again: {cause}", self.machine.chunks());
+        let code = self.cause.as_ref().map(|cause| cause.code.as_str()).unwrap_or_default();
+        self.shared.progress.count_retry(code);
         if self.shared.replays.fetch_add(1, Relaxed) < WARNINGS {
             tracing::warn!("{message}");
         } else {

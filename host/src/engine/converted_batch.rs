@@ -5,7 +5,10 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use transload_plugin_api::{Error, Origin, Position, ReadBatch, Result};
 
-use super::dirty::{DirtyLine, DirtyLines};
+use super::{
+    dirty::{DirtyLine, DirtyLines},
+    memory::Share,
+};
 use crate::convert::Converter;
 
 /// Rows in the writer's types, with what the writing side must know about them.
@@ -22,6 +25,8 @@ pub(super) struct ConvertedBatch {
     first: u64,
     /// How much memory it takes, about. The first piece of a batch counts all of it.
     bytes: usize,
+    /// Its part of the job's memory; the first piece of a batch has it.
+    pub(super) share: Option<Share>,
     /// Which rows of the reader's batch are left; `None` if all.
     kept: Option<Arc<[u32]>>,
     origin: Option<Origin>,
@@ -57,6 +62,7 @@ impl ConvertedBatch {
             dirty,
             position: Some(position),
             first: 0,
+            share: None,
             kept: converted.kept.map(Arc::from),
             origin,
         })
@@ -67,7 +73,8 @@ impl ConvertedBatch {
     pub(super) fn pieces(self, count: u64) -> impl Iterator<Item = Self> {
         let rows = self.batch.num_rows();
         let most = rows.div_ceil(usize::try_from(count).unwrap_or(rows).max(1)).max(1);
-        let Self { batch, read, mut dirty, mut position, bytes, kept, origin, .. } = self;
+        let Self { batch, read, mut dirty, mut position, mut share, bytes, kept, origin, .. } =
+            self;
         let beside = read - rows as u64;
         (0..rows.max(1)).step_by(most).map(move |first| {
             let length = most.min(rows - first);
@@ -79,6 +86,7 @@ impl ConvertedBatch {
                 position: position.take_if(|_| first + length == rows),
                 first: first as u64,
                 bytes: if is_first { bytes } else { 0 },
+                share: share.take(),
                 kept: kept.clone(),
                 origin: origin.clone(),
             }

@@ -2,7 +2,7 @@
 //! first failure stops the others. What comes next, after which result, is decided by `protocol`.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     mem,
     sync::{
         Arc, Weak,
@@ -63,6 +63,8 @@ pub(crate) struct Outcome {
     pub(crate) replays: u64,
     /// How often a lost source was opened again.
     pub(crate) reopened: u64,
+    /// Both, by the code of the error that was the reason.
+    pub(crate) retries: BTreeMap<String, u64>,
     /// Bytes taken from the source.
     pub(crate) bytes_read: u64,
     /// What the reader counted, such as requests to its store.
@@ -104,7 +106,7 @@ impl Engine {
     /// If the system refuses the thread.
     pub(crate) fn start(self) -> Result<Running> {
         let progress = self.shared.progress.clone();
-        let watch = Watch::new(self.shared.folder.clone(), self.shared.throttle.clone());
+        let watch = Watch::new(&self.shared);
         let driver =
             Driver { shared: self.shared, receipts: Mutex::default(), next_task: 0.into() };
         let (alive, ended) = mpsc::channel();
@@ -167,6 +169,7 @@ impl Outcome {
             dirty_met: shared.dirty.met(),
             replays: shared.replays.load(Relaxed),
             reopened: shared.reopened.load(Relaxed),
+            retries: shared.progress.retries(),
             bytes_read: shared.progress.bytes_read(),
             reader_counts: Vec::new(),
             writer_counts: Vec::new(),

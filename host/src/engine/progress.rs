@@ -2,6 +2,7 @@
 //! statistics: nothing is published through the atomics, hence `Relaxed` throughout.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -17,6 +18,7 @@ use super::{
     converted_batch::ConvertedBatch,
     limits::{Rates, Throttle},
     ring::{RingMonitor, RingStats},
+    stall::{Pulse, Stall},
 };
 use crate::plan::Plan;
 
@@ -28,6 +30,10 @@ pub(crate) struct Progress {
     expected_bytes: Option<u64>,
     all_tasks: usize,
     throttle: Arc<Throttle>,
+    /// Tasks without progress now.
+    stalled: Mutex<Vec<Stall>>,
+    /// How often something was tried again, by the code of the error.
+    retries: Mutex<BTreeMap<String, u64>>,
     committed: Mutex<Counters>,
     tasks: Mutex<Vec<Arc<TaskProgress>>>,
 }
@@ -40,6 +46,7 @@ pub(super) struct TaskProgress {
     rows: AtomicU64,
     bytes: AtomicU64,
     chunks: AtomicU64,
+    stalls: AtomicU64,
     /// How long the job's own limits held the reader, in microseconds.
     throttled: AtomicU64,
     /// How long the task took, once it has ended.
@@ -59,6 +66,8 @@ pub(crate) struct TaskStats {
     pub(crate) bytes: u64,
     /// Chunks committed.
     pub(crate) chunks: u64,
+    /// How often it made no progress for `stall_timeout`.
+    pub(crate) stalls: u64,
     /// How long it ran.
     #[serde(serialize_with = "milliseconds", rename = "elapsed_ms")]
     pub(crate) elapsed: Duration,
@@ -84,6 +93,8 @@ impl Progress {
             expected_bytes: sum(|split| split.bytes),
             all_tasks: plan.splits.len(),
             throttle,
+            stalled: Mutex::default(),
+            retries: Mutex::default(),
             committed: Mutex::default(),
             tasks: Mutex::default(),
         }
@@ -98,6 +109,7 @@ impl Progress {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
             elapsed: Mutex::new(None),
         });
@@ -145,6 +157,38 @@ impl Progress {
         self.throttle.rates()
     }
 
+    /// Counts that something is tried again after an error with this code.
+    pub(super) fn count_retry(&self, code: &str) {
+        let class = if code.is_empty() { "other" } else { code };
+        *self.retries.lock().entry(class.to_owned()).or_default() += 1;
+    }
+
+    /// How often something was tried again, by the code of the error; `other` has none.
+    pub(crate) fn retries(&self) -> BTreeMap<String, u64> {
+        self.retries.lock().clone()
+    }
+
+    /// What each task that has begun and not ended has done so far.
+    pub(super) fn pulses(&self) -> Vec<(u32, Pulse)> {
+        let tasks = self.tasks.lock();
+        let running = tasks.iter().filter(|task| task.elapsed.lock().is_none());
+        running.map(|task| (task.task, task.pulse())).collect()
+    }
+
+    /// Keeps which tasks make no progress, and counts at those in `begun` that they stalled.
+    pub(super) fn stall(&self, begun: &[Stall], all: Vec<Stall>) {
+        for task in self.tasks.lock().iter() {
+            let stalls = begun.iter().filter(|stall| stall.task == task.task).count();
+            task.stalls.fetch_add(stalls as u64, Relaxed);
+        }
+        *self.stalled.lock() = all;
+    }
+
+    /// Tasks without progress now.
+    pub(crate) fn stalled(&self) -> Vec<Stall> {
+        self.stalled.lock().clone()
+    }
+
     /// How many tasks have ended, and how many there are.
     pub(crate) fn tasks_ended(&self) -> (usize, usize) {
         let ended = self.tasks.lock().iter().filter(|task| task.elapsed.lock().is_some()).count();
@@ -186,6 +230,17 @@ impl TaskProgress {
         self.chunks.fetch_add(1, Relaxed);
     }
 
+    fn pulse(&self) -> Pulse {
+        let load = self.ring.load();
+        Pulse {
+            rows: self.rows.load(Relaxed),
+            chunks: self.chunks.load(Relaxed),
+            items: load.items,
+            bytes: load.bytes,
+            is_hungry: load.receiver_waits,
+        }
+    }
+
     fn stats(&self) -> TaskStats {
         let elapsed = *self.elapsed.lock();
         TaskStats {
@@ -194,6 +249,7 @@ impl TaskProgress {
             rows: self.rows.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             chunks: self.chunks.load(Relaxed),
+            stalls: self.stalls.load(Relaxed),
             throttled: Duration::from_micros(self.throttled.load(Relaxed)),
             elapsed: elapsed.unwrap_or_else(|| self.began.elapsed()),
             ring: self.ring.stats(),

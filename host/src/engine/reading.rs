@@ -85,6 +85,7 @@ impl<'a> Reading<'a> {
                         self.task
                     );
                     self.shared.reopened.fetch_add(1, Relaxed);
+                    self.shared.progress.count_retry(&lost.code);
                     self.reading = reading;
                     self.skip = if after.is_some() { 0 } else { self.passed };
                     return Ok(());

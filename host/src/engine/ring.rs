@@ -57,6 +57,8 @@ struct Ring<T> {
     /// The part of `in_flight` that leases hold.
     leased: AtomicUsize,
     finished: AtomicBool,
+    /// The sender waits for memory before it makes its next item.
+    starving: AtomicBool,
     poisoned: AtomicBool,
     sender: Sleeper,
     receiver: Sleeper,
@@ -207,6 +209,7 @@ pub fn ring<T>(limits: RingLimits) -> (Sender<T>, Receiver<T>, RingMonitor<T>) {
         in_flight: AtomicUsize::new(0),
         leased: AtomicUsize::new(0),
         finished: AtomicBool::new(false),
+        starving: AtomicBool::new(false),
         poisoned: AtomicBool::new(false),
         sender: Sleeper::new(origin),
         receiver: Sleeper::new(origin),
@@ -260,6 +263,16 @@ impl<T> Sender<T> {
             ring.rouse(&ring.receiver);
         }
         outcome
+    }
+
+    /// Waits in `wait` for memory that the receiver's leases may hold: meanwhile an empty ring is
+    /// [`Received::Starved`].
+    pub fn while_starving<A>(&self, wait: impl FnOnce() -> A) -> A {
+        self.ring.starving.store(true, Release);
+        self.ring.rouse(&self.ring.receiver);
+        let found = wait();
+        self.ring.starving.store(false, Release);
+        found
     }
 
     /// Whether the receiver is gone.
@@ -367,9 +380,8 @@ impl<T> Receiver<T> {
         if finished {
             return Some(Received::End);
         }
-        let starved = ring.sender.asleep.load(Acquire)
-            && ring.leased.load(Relaxed) != 0
-            && ring.slots.is_empty();
+        let waits = ring.sender.asleep.load(Acquire) || ring.starving.load(Acquire);
+        let starved = waits && ring.leased.load(Relaxed) != 0 && ring.slots.is_empty();
         starved.then_some(Received::Starved)
     }
 }
@@ -436,7 +448,27 @@ pub struct RingStats {
     pub receiver_blocked: Duration,
 }
 
+/// What is in a ring now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingLoad {
+    /// Items in its slots.
+    pub items: usize,
+    /// Bytes sent and not released.
+    pub bytes: usize,
+    /// The receiver waits for an item.
+    pub receiver_waits: bool,
+}
+
 impl<T> RingMonitor<T> {
+    /// What is in it now.
+    pub fn load(&self) -> RingLoad {
+        RingLoad {
+            items: self.ring.slots.len(),
+            bytes: self.ring.in_flight.load(Relaxed),
+            receiver_waits: self.ring.receiver.asleep.load(Relaxed),
+        }
+    }
+
     /// The statistics now, including a current wait.
     pub fn stats(&self) -> RingStats {
         RingStats {

@@ -11,7 +11,9 @@ use transload_plugin_api::{Position, ReadTask, code, has_defect};
 
 use super::{
     dirty::DirtyCount,
+    drift,
     limits::Throttle,
+    memory::Budget,
     progress::Progress,
     protocol::{Before, Memory, Reached},
     stop::Stop,
@@ -33,6 +35,7 @@ pub(super) struct Shared {
     pub(super) progress: Arc<Progress>,
     pub(super) dirty: DirtyCount,
     pub(super) throttle: Arc<Throttle>,
+    pub(super) budget: Arc<Budget>,
     /// How often a chunk was rolled back and written again.
     pub(super) replays: AtomicU64,
     /// How often a lost source was opened again.
@@ -59,6 +62,7 @@ impl Shared {
             progress: Arc::new(Progress::new(&plan, throttle.clone())),
             dirty: DirtyCount::new(plan.dirty.clone()),
             throttle,
+            budget: Budget::new(plan.channel.buffer_bytes),
             replays: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
             first_reading: Mutex::default(),
@@ -73,13 +77,13 @@ impl Shared {
     }
 
     /// Opens the first split, so that a source that cannot be read fails the run before anything
-    /// is changed at the destination.
+    /// is changed at the destination, and looks whether the target is what was planned.
     pub(super) fn open_first(&self) -> Result<()> {
         if !self.plan.splits.is_empty() {
             let reading = self.open(0, None)?;
             *self.first_reading.lock() = Some(reading);
         }
-        Ok(())
+        drift::check(&self.plan, &*self.stores.writer)
     }
 
     /// A task's reading, after a position of its split or from its start.

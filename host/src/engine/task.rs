@@ -8,6 +8,7 @@ use super::{
     chunk::TaskWriter,
     converted_batch::ConvertedBatch,
     dirty::DirtyLines,
+    memory::Share,
     progress::TaskProgress,
     protocol::{TaskEffect, TaskEvent},
     reading::{Reading, Start},
@@ -86,10 +87,15 @@ fn read(
     let mut reading = Reading::open(shared, task, start)?;
     let converter = Converter::new(&produced, &shared.plan.write.columns);
     let lines = DirtyLines::new(&shared.plan, task, shared.folder.redactor());
-    while let Some(next) = reading.next_batch()? {
+    let mut width = None;
+    loop {
+        let Some(mut share) = reserve(shared, &sender, width) else { return Ok(()) };
+        let Some(next) = reading.next_batch()? else { break };
         shared.stop.check()?;
         let taken = next.bytes;
-        let converted = ConvertedBatch::new(&converter, &lines, next)?;
+        let mut converted = ConvertedBatch::new(&converter, &lines, next)?;
+        width = Some(share.hold(converted.bytes() as u64, width));
+        converted.share = Some(share);
         let too_many = shared.dirty.found_too_many(&converted.dirty);
         let pieces = shared.throttle.pieces(taken, converted.read);
         let mut left = taken;
@@ -110,6 +116,14 @@ fn read(
     }
     sender.finish();
     Ok(())
+}
+
+/// The memory for reading a batch; `None` if the writer is gone. While the reader waits for it, the writer
+/// commits what it holds.
+fn reserve(shared: &Shared, sender: &Sender<ConvertedBatch>, width: Option<u64>) -> Option<Share> {
+    let is_over = || sender.is_closed() || shared.stop.is_stopped();
+    let wait = || sender.while_starving(|| shared.budget.reserve(width, is_over));
+    shared.budget.try_reserve(width).or_else(wait)
 }
 
 /// Reads nothing more: the job fails when the writing side, of this task or of another, comes to the

@@ -1,5 +1,6 @@
-//! What is looked at about once a second while a run is in progress: a request of `transload throttle`
-//! for other limits. The request is a file in the run's folder, which is removed when it is fulfilled.
+//! What is looked at about once a second while a run is in progress: tasks without progress, and a
+//! request of `transload throttle` for other limits. The request is a file in the run's folder,
+//! which is removed when it is fulfilled.
 
 use std::{
     fs::File,
@@ -12,8 +13,13 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::limits::{Rates, Throttle};
-use crate::journal::RunFolder;
+use super::{
+    limits::{Rates, Throttle},
+    progress::Progress,
+    shared::Shared,
+    stall::{News, Stalls},
+};
+use crate::{journal::RunFolder, plan::Plan, waits};
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_millis(500);
@@ -24,23 +30,56 @@ const LONGEST: u64 = 4 << 10;
 pub(super) struct Watch {
     folder: Arc<RunFolder>,
     throttle: Arc<Throttle>,
-    next: Mutex<Instant>,
+    plan: Arc<Plan>,
+    progress: Arc<Progress>,
+    state: Mutex<State>,
+}
+
+struct State {
+    next: Instant,
+    stalls: Stalls,
 }
 
 impl Watch {
-    pub(super) fn new(folder: Arc<RunFolder>, throttle: Arc<Throttle>) -> Self {
-        Self { folder, throttle, next: Mutex::new(Instant::now()) }
+    pub(super) fn new(shared: &Shared) -> Self {
+        Self {
+            folder: shared.folder.clone(),
+            throttle: shared.throttle.clone(),
+            plan: shared.plan.clone(),
+            progress: shared.progress.clone(),
+            state: Mutex::new(State { next: Instant::now(), stalls: Stalls::default() }),
+        }
     }
 
     /// Looks, if it is time. Call it often.
     pub(super) fn look(&self) {
         let now = Instant::now();
-        let mut next = self.next.lock();
-        if *next > now {
+        let mut state = self.state.lock();
+        if state.next > now {
             return;
         }
-        *next = now + EVERY;
+        state.next = now + EVERY;
         self.change_limits();
+        let patience = self.plan.channel.stall_timeout();
+        let news = state.stalls.look(self.progress.pulses(), patience, now);
+        self.report_stalls(news, patience);
+    }
+
+    /// Warns of tasks that make no progress, with what they may wait for.
+    fn report_stalls(&self, news: News, patience: Duration) {
+        let split = |task: u32| self.plan.splits.get(task as usize).map_or("", |it| &it.label);
+        for stall in &news.begun {
+            let waits = waits::over(patience / 2);
+            let wait = waits.first().map(|wait| format!("; {}", waits::in_words(wait)));
+            let what = stall.in_words(split(stall.task));
+            tracing::warn!("{what}{}", wait.unwrap_or_default());
+        }
+        for stall in &news.ended {
+            let seconds = stall.elapsed_ms / 1000;
+            let what = format!("task {} ({})", stall.task, split(stall.task));
+            tracing::info!("{what}: rows pass again after {seconds} s");
+        }
+        self.progress.stall(&news.begun, news.all);
     }
 
     /// Fulfils a request for other limits.

@@ -19,7 +19,7 @@ use super::{
     document::{Document, Entry, Value},
     keys::{
         self, Key, MAX_CHUNK_ROWS, MAX_CHUNK_SECONDS, MAX_NAME, MAX_PARALLELISM, MAX_PREFIX,
-        MIN_BUFFER_BYTES,
+        MIN_BUFFER_BYTES, MIN_STALL_MS,
     },
     parameters,
     places::Places,
@@ -414,6 +414,9 @@ fn read_channel(top: &Section<'_>, problems: &mut Problems) -> Channel {
     {
         channel.buffer_bytes = bytes;
     }
+    if let Some(time) = section.read("stall_timeout", problems, stall_timeout) {
+        channel.stall_timeout_ms = time;
+    }
     channel.max_bytes_per_second = section
         .read("max_bytes_per_second", problems, |entry| size_from(entry, 1, "more than `0`"));
     channel.max_rows_per_second = section
@@ -421,6 +424,15 @@ fn read_channel(top: &Section<'_>, problems: &mut Problems) -> Channel {
         .map(i64::unsigned_abs);
     section.refuse_rest(problems);
     channel
+}
+
+fn stall_timeout(entry: &Entry) -> Result<u64, Problem> {
+    let time = value::duration(entry)?;
+    if time < MIN_STALL_MS {
+        let found = format!("{time} ms");
+        return Err(value::refusal(entry, &entry.node, "at least `1 s`", &found));
+    }
+    Ok(time)
 }
 
 fn size_from(entry: &Entry, min: u64, expected: &str) -> Result<u64, Problem> {

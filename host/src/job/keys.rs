@@ -6,6 +6,8 @@
 
 /// Smallest `buffer`, in bytes.
 pub(super) const MIN_BUFFER_BYTES: u64 = 1 << 20;
+/// Shortest `stall_timeout`, in milliseconds.
+pub(super) const MIN_STALL_MS: u64 = 1_000;
 /// Most tasks that run at the same time.
 pub(super) const MAX_PARALLELISM: i64 = 1024;
 /// Most rows of a chunk.
@@ -44,6 +46,10 @@ pub(super) enum Kind {
     Ratio,
     /// Bytes, at least this many.
     Size {
+        min: u64,
+    },
+    /// Time, at least this many milliseconds.
+    Duration {
         min: u64,
     },
     /// A number of rows, or `"unlimited"`.
@@ -115,6 +121,11 @@ const CHANNEL: &[Key] = &[
         "Batches in flight over all tasks; default: 16 MiB for each task",
     ),
     key("max_bytes_per_second", Kind::Size { min: 1 }, "Limit over all tasks"),
+    key(
+        "stall_timeout",
+        Kind::Duration { min: MIN_STALL_MS },
+        "A task without progress for this long is reported; default: 60 s",
+    ),
     key("max_rows_per_second", Kind::Integer { min: 1, max: i64::MAX }, "Limit over all tasks"),
 ];
 

@@ -227,6 +227,8 @@ pub(crate) struct Channel {
     pub(crate) max_bytes_per_second: Option<u64>,
     /// Limit for all tasks together.
     pub(crate) max_rows_per_second: Option<u64>,
+    /// A task without progress for this long is reported, in milliseconds.
+    pub(crate) stall_timeout_ms: u64,
 }
 
 /// The default buffer of one task: two chunks of 50,000 rows of 160 bytes, one being written and one
@@ -241,7 +243,13 @@ impl Channel {
             buffer_bytes: TASK_BUFFER_BYTES * u64::from(parallelism.get()),
             max_bytes_per_second: None,
             max_rows_per_second: None,
+            stall_timeout_ms: 60_000,
         }
+    }
+
+    /// After which time without progress a task is reported.
+    pub(crate) fn stall_timeout(&self) -> Duration {
+        Duration::from_millis(self.stall_timeout_ms)
     }
 }
 

@@ -336,6 +336,10 @@ fn values_out_of_bounds_are_refused() {
                 "job.toml:9:24: `max_bytes_per_second` must be more than `0`, found 0 bytes",
             ),
             (
+                "[channel]\nstall_timeout = \"10 ms\"",
+                "job.toml:9:17: `stall_timeout` must be at least `1 s`, found 10 ms",
+            ),
+            (
                 "[channel]\nmax_rows_per_second = 0",
                 "job.toml:9:23: `max_rows_per_second` must be an integer from 1, found `0`",
             ),
@@ -572,6 +576,7 @@ order_id = "id"
 parallelism = 4
 max_bytes_per_second = "20 MB"
 max_rows_per_second = 50_000
+stall_timeout = "90 s"
 buffer = "64 MiB"
 [dirty]
 max_rows = 10
@@ -621,6 +626,7 @@ fn a_full_job_means_what_it_says() {
         buffer_bytes: 64 << 20,
         max_bytes_per_second: Some(20_000_000),
         max_rows_per_second: Some(50_000),
+        stall_timeout_ms: 90_000,
     };
     assert_eq!(job.channel, channel);
     assert_eq!(

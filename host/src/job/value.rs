@@ -63,6 +63,11 @@ pub(super) fn size(entry: &Entry) -> Read<u64> {
     typed(&OptionKind::Size, entry)
 }
 
+/// Milliseconds.
+pub(super) fn duration(entry: &Entry) -> Read<u64> {
+    typed(&OptionKind::Duration, entry)
+}
+
 /// One of the words.
 pub(super) fn choice<'w>(entry: &Entry, words: &[&'w str]) -> Read<&'w str> {
     let kind = OptionKind::choice(words);

@@ -182,6 +182,11 @@ impl Plan {
         guarantee::is_staged(&self.write, &self.draft)
     }
 
+    /// How many rows are in the target already, if the run adds to them.
+    pub(crate) fn rows_added_to(&self) -> Option<u64> {
+        rows_added_to(&self.target, self.write.mode)
+    }
+
     /// The columns of the reader's batches.
     pub(crate) fn produced(&self) -> Vec<Column> {
         self.mapping.iter().map(|mapping| mapping.source.clone()).collect()
@@ -237,9 +242,13 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
     }
 }
 
+fn rows_added_to(target: &TargetInfo, mode: WriteMode) -> Option<u64> {
+    target.rows.filter(|rows| *rows > 0 && mode == WriteMode::Insert)
+}
+
 /// That an insert adds its rows to those of the target.
 fn added_to(target: &TargetInfo, mode: WriteMode) -> Vec<String> {
-    let rows = target.rows.filter(|rows| *rows > 0 && mode == WriteMode::Insert);
+    let rows = rows_added_to(target, mode);
     let about = if target.is_counted { "" } else { "about " };
     let note = |rows| {
         let rows = grouped(rows);

@@ -12,6 +12,7 @@ mod status;
 mod summary;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -64,6 +65,8 @@ pub(crate) struct Report {
     pub(crate) writer: Side,
     /// The target's name.
     pub(crate) target: String,
+    /// How many rows the target of an `insert` held before, if that is known and not 0.
+    pub(crate) target_rows_before: Option<u64>,
     /// The write mode.
     pub(crate) write_mode: &'static str,
     /// The plan's guarantee.
@@ -100,12 +103,16 @@ pub(crate) struct Report {
     pub(crate) limits: Limits,
     /// Which side was slower.
     pub(crate) bottleneck: Bottleneck,
+    /// How often a task made no progress for `stall_timeout`.
+    pub(crate) stalls: u64,
     /// Chunks committed.
     pub(crate) chunks: u64,
     /// Chunks rolled back and written again.
     pub(crate) replays: u64,
     /// How often a lost source was opened again.
     pub(crate) reopened: u64,
+    /// Both, by the code of the error that was the reason; `other` has none.
+    pub(crate) retries: BTreeMap<String, u64>,
     /// The plugins' own counts, such as requests, by name.
     pub(crate) counts: Counts,
     /// One entry for each task.
@@ -187,6 +194,7 @@ impl Report {
             reader: plan.reader.clone(),
             writer: plan.writer.clone(),
             target: plan.target.name.clone(),
+            target_rows_before: plan.rows_added_to(),
             write_mode: plan.write.mode.word(),
             guarantee: plan.guarantee.word(),
             status: outcome.failure.as_ref().map_or(Exit::Done, |error| error.exit),
@@ -204,9 +212,11 @@ impl Report {
             bytes_per_second: per_second(outcome.bytes_read),
             limits: Limits { rates: outcome.limits.0, changes: outcome.limits.1 },
             bottleneck: Bottleneck::of(&tasks),
+            stalls: tasks.iter().map(|task| task.stalls).sum(),
             chunks: tasks.iter().map(|task| task.chunks).sum(),
             replays: outcome.replays,
             reopened: outcome.reopened,
+            retries: outcome.retries,
             counts: Counts { reader: outcome.reader_counts, writer: outcome.writer_counts },
             dirty_files: dirty_files.filter(|path| path.exists()).collect(),
             tasks,

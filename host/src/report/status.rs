@@ -7,10 +7,10 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     display::shortened,
-    summary::{bytes, duration, grouped},
+    summary::{bytes, duration, grouped, plural},
 };
 use crate::{
-    engine::{Progress, Rates},
+    engine::{Progress, Rates, Stall},
     waits::{self, Wait},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Status {
     expected: (Option<u64>, Option<u64>),
     committed: transload_plugin_api::Counters,
     rates: Rates,
+    stalled: Vec<Stall>,
     waits: Vec<Wait>,
 }
 
@@ -52,6 +53,7 @@ impl Status {
             expected,
             committed,
             rates: progress.rates(),
+            stalled: progress.stalled(),
             waits: waits::over(NOTICEABLE),
         }
     }
@@ -88,7 +90,7 @@ impl Status {
             (6, tasks),
             (8, Some(duration(self.elapsed.as_millis() as u64))),
             (4, eta),
-            (2, waiting_of(&self.waits)),
+            (2, waiting_of(&self.waits).or_else(|| stalled(&self.stalled))),
         ];
         let mut parts: Vec<_> =
             parts.into_iter().filter_map(|(rank, part)| Some((rank, part?))).collect();
@@ -119,8 +121,16 @@ impl Status {
             "tasks_ended": tasks_ended,
             "tasks": tasks,
             "waiting": self.waits,
+            "stalled": self.stalled,
         })
     }
+}
+
+/// `1 task without progress (61 s)`
+fn stalled(stalls: &[Stall]) -> Option<String> {
+    let longest = stalls.iter().map(|stall| stall.elapsed_ms).max()?;
+    let tasks = plural(stalls.len() as u64, "task", "tasks");
+    Some(format!("{tasks} without progress ({} s)", longest / 1000))
 }
 
 /// What is waited for now: `waiting for table `slow` (12 s)`.
@@ -129,8 +139,7 @@ pub(super) fn waiting() -> Option<String> {
 }
 
 fn waiting_of(waits: &[Wait]) -> Option<String> {
-    let Wait { what, elapsed_ms } = waits.first()?;
-    Some(format!("{what} ({} s)", elapsed_ms / 1000))
+    waits.first().map(waits::in_words)
 }
 
 #[cfg(test)]
@@ -148,6 +157,7 @@ mod tests {
             expected: (None, Some(1000)),
             committed: transload_plugin_api::Counters::default(),
             rates: Rates::default(),
+            stalled: Vec::new(),
             waits: Vec::new(),
         }
     }

@@ -1,5 +1,7 @@
 //! A report as a few lines of text.
 
+use std::collections::BTreeMap;
+
 use transload_plugin_api::{Count, Counters};
 
 use super::{
@@ -31,9 +33,14 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
         let times = plural(*changes, "change", "changes");
         line("limits", &format!("{rates} at the end, after {times}"));
     }
+    if report.stalls > 0 {
+        let times = plural(report.stalls, "time", "times");
+        line("stalled", &format!("{times} a task made no progress for `stall_timeout`"));
+    }
     if report.replays > 0 {
         let chunks = plural(report.replays, "chunk was", "chunks were");
-        line("retried", &format!("{chunks} rolled back and written again"));
+        let reasons = reasons(&report.retries);
+        line("retried", &format!("{chunks} rolled back and written again{reasons}"));
     }
     line("bottleneck", &bottleneck(&report.bottleneck));
     for (side, counts) in [("source", &report.counts.reader), ("target", &report.counts.writer)] {
@@ -41,7 +48,12 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
     }
     line("inputs", &inputs(report));
     let target = escape::line(&report.target);
-    line("target", &format!("{target} ({}, {})", report.write_mode, report.guarantee));
+    let before = report.target_rows_before.map(|rows| {
+        let held = plural(rows, "row", "rows");
+        format!("; it held {held} before, and `insert` adds to them")
+    });
+    let before = before.unwrap_or_default();
+    line("target", &format!("{target} ({}, {}){before}", report.write_mode, report.guarantee));
     report.remains.iter().for_each(|sentence| line("left", sentence));
     report.resume.iter().for_each(|command| line("continue", command));
     warnings(page, report);
@@ -182,8 +194,17 @@ fn bottleneck(bottleneck: &Bottleneck) -> String {
     }
 }
 
+/// ` (PG-40P01 2, PG-LOST 1)`: why something was tried again, the most frequent first.
+fn reasons(retries: &BTreeMap<String, u64>) -> String {
+    let mut known: Vec<_> = retries.iter().filter(|(code, _)| *code != "other").collect();
+    known.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let known: Vec<_> =
+        known.iter().map(|(code, count)| format!("{code} {}", grouped(**count))).collect();
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+}
+
 /// `1 file`, `3 files`
-fn plural(count: u64, one: &str, many: &str) -> String {
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
@@ -253,6 +274,14 @@ mod tests {
         let failed = [Count::new("requests", 322), Count::trouble("requests_failed", 1)];
         let words = "1 of 322 requests to the target failed and was retried";
         assert_eq!(trouble("target", &failed), [words]);
+    }
+
+    #[test]
+    fn the_most_frequent_reason_is_first() {
+        let retries = [("PG-40001", 1), ("PG-LOST", 20), ("other", 30)];
+        let retries = retries.map(|(code, count)| (code.to_owned(), count)).into();
+        assert_eq!(reasons(&retries), " (PG-LOST 20, PG-40001 1)");
+        assert_eq!(reasons(&BTreeMap::new()), "");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(crate) struct ReaderOptions {
     pub(crate) batch_rows: u64,
     pub(crate) ability: Ability,
     pub(crate) delay: u64,
+    pub(crate) open_delay: u64,
     pub(crate) dirty_every: u64,
     pub(crate) fail_at: Option<u64>,
     pub(crate) lose_at: Option<u64>,
@@ -202,6 +203,8 @@ pub(crate) fn reader_specs() -> Vec<OptionSpec> {
         .default(8_192),
         OptionSpec::choice("ability", abilities, "what splits promise about being read again"),
         OptionSpec::new("delay", OptionKind::Duration, "a pause before each batch").default("0 s"),
+        OptionSpec::new("open_delay", OptionKind::Duration, "a pause before a split is opened")
+            .default("0 s"),
         OptionSpec::new("dirty_every", integer(0), "every n-th row is dirty; 0: none").default(0),
         OptionSpec::new("fail_at", integer(0), "fail at the row with this number, from 0"),
         OptionSpec::new(

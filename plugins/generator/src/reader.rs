@@ -91,6 +91,7 @@ impl Reader for GeneratorReader {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
+        self.cancel.sleep(Duration::from_millis(self.options.open_delay))?;
         let range = RowRange::of(split)?;
         let next = match after {
             Some(_) if split.ability != SplitAbility::Seekable => {

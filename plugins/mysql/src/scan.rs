@@ -140,6 +140,7 @@ impl Scan {
                 }
             }
         }
+        self.session.shrink();
         Ok(())
     }
 

@@ -330,6 +330,11 @@ impl Session {
         Ok(())
     }
 
+    /// Gives back the memory that a long row took.
+    pub(crate) fn shrink(&mut self) {
+        self.wire.shrink();
+    }
+
     /// The next row of a result. Only the server's own end is an end.
     pub(crate) fn next(&mut self) -> Result<Next<'_>, Failure> {
         let packet = match self.wire.receive_row() {

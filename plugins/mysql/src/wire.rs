@@ -14,6 +14,8 @@ const SHORT_LIMIT: usize = 64 << 10;
 const ANSWER_LIMIT: usize = 16 << 20;
 /// The longest packet that carries a row: a field of 1 GiB, and 64 MiB of others.
 const ROW_LIMIT: usize = (1 << 30) + (64 << 20);
+/// The buffer's usual size.
+const BUFFER: usize = 256 << 10;
 
 /// One end of a connection.
 pub(crate) struct Wire {
@@ -31,7 +33,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Self {
-        let buffer = vec![0; 256 * 1024];
+        let buffer = vec![0; BUFFER];
         let (limit, long) = (SHORT_LIMIT, Vec::new());
         Self { stream, buffer, start: 0, end: 0, sequence: 0, limit, long }
     }
@@ -109,6 +111,17 @@ impl Wire {
         self.start += 4;
         self.fill(length)?;
         Ok(length)
+    }
+
+    /// Gives back what a long row took.
+    pub(crate) fn shrink(&mut self) {
+        if self.start == self.end && self.buffer.len() > 16 * BUFFER {
+            self.buffer = vec![0; BUFFER];
+            (self.start, self.end) = (0, 0);
+        }
+        if self.long.capacity() > 16 * BUFFER {
+            self.long = Vec::new();
+        }
     }
 
     /// Reads until this many bytes are buffered. An earlier end is an error.

@@ -74,6 +74,7 @@ impl Scan {
                 }
             }
         }
+        session.shrink();
         Ok(bytes)
     }
 

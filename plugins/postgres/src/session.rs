@@ -466,6 +466,11 @@ impl Session {
         Failure::Server(error)
     }
 
+    /// Gives back the memory that a long row took.
+    pub(crate) fn shrink(&mut self) {
+        self.wire.shrink();
+    }
+
     /// What comes next of the COPY from the server.
     pub(crate) fn next(&mut self) -> Result<Copied<'_>, Failure> {
         let mut counted = None;

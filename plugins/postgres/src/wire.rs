@@ -84,6 +84,14 @@ impl Wire {
         &mut self.stream
     }
 
+    /// Gives back what a long message took.
+    pub(crate) fn shrink(&mut self) {
+        if self.start == self.end && self.buffer.len() > 16 * READ {
+            self.buffer = vec![0; READ];
+            (self.message, self.start, self.end) = (0, 0, 0);
+        }
+    }
+
     /// Reads the next message and returns its type; [`Wire::body`] is the rest of it. Messages that
     /// may come at any time (notices, notifications, changes of settings) are left out.
     pub(crate) fn receive(&mut self) -> io::Result<u8> {

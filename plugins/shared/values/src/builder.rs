@@ -284,7 +284,8 @@ impl Builder {
         nulls: Option<NullBuffer>,
         faults: &mut Vec<InvalidText>,
     ) -> Result<ArrayRef, ArrowError> {
-        let next = Self::new(logical, self.len(), self.bytes());
+        // one long value says nothing about the next batch
+        let next = Self::new(logical, self.len(), self.bytes().min(BATCH_BYTES));
         let next =
             next.ok_or_else(|| ArrowError::SchemaError(format!("no builder of {logical}")))?;
         let data_type = logical.data_type();

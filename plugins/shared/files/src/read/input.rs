@@ -16,6 +16,8 @@ use crate::{Store, StoredFile};
 
 /// Bytes read at once; a buffer begins with this size and grows while one record is larger.
 const BLOCK: usize = 1 << 20;
+/// A buffer of more than this has grown with a long record.
+const GROWN: usize = 4 << 20;
 
 /// The first buffer of a look at a file, and the bytes that it asks the store for first.
 const LOOK: usize = 128 << 10;
@@ -111,6 +113,8 @@ pub(crate) struct Input {
     compression: Compression,
     encoding: Charset,
     buffer: Vec<u8>,
+    /// The buffer's usual size.
+    usual: usize,
     start: usize,
     end: usize,
     /// Where `start` stands in the whole text.
@@ -119,7 +123,7 @@ pub(crate) struct Input {
     until: Option<u64>,
     at_end: bool,
     stored: Arc<AtomicU64>,
-    /// Of `stored`, how much has been reported.
+    /// Of `stored`, or of the text if it is plain, how much has been reported.
     reported: u64,
 }
 
@@ -171,7 +175,7 @@ impl Input {
         let content = Content { compression, encoding: options.encoding_of(&head) };
         if content.is_plain(options) {
             let text = Self::new(store.read(file, from..until)?, options, content, until, BLOCK)?;
-            return Ok(Self { offset: from, ..text });
+            return Ok(Self { offset: from, reported: from, ..text });
         }
         let mut text = Self::new(store.read(file, 0..until)?, options, content, until, BLOCK)?;
         let dropped = io::copy(&mut text.text.by_ref().take(from), &mut io::sink());
@@ -207,6 +211,7 @@ impl Input {
             compression: content.compression,
             encoding,
             buffer: vec![0; room],
+            usual: room,
             start: 0,
             end: 0,
             offset: 0,
@@ -248,9 +253,13 @@ impl Input {
         self.offset += bytes as u64;
     }
 
-    /// Bytes read of the file since the last call, as stored.
+    /// Bytes taken of the file since the last call, as stored: of plain text those of the records, else
+    /// what was read for them.
     pub(crate) fn take_stored(&mut self) -> u64 {
-        let stored = self.stored.load(Ordering::Relaxed);
+        let stored = match self.is_plain() {
+            true => self.offset,
+            false => self.stored.load(Ordering::Relaxed),
+        };
         let news = stored - self.reported;
         self.reported = stored;
         news
@@ -287,13 +296,32 @@ impl Input {
         Ok(())
     }
 
-    /// Moves the window to the buffer's start; a window that fills half of it gets a larger one.
+    /// Gives back what a long record took, before others use the memory: of what is behind it, little
+    /// is in the buffer.
+    pub(crate) fn shrink(&mut self) {
+        if self.buffer.len() > GROWN {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            self.buffer.truncate(self.end.max(self.usual));
+            self.buffer.shrink_to_fit();
+        }
+    }
+
+    /// Moves the window to the buffer's start; a window that fills half of it gets a larger one. That
+    /// grows in smaller steps once it is large, so that it does not hold much more than one record.
     fn make_room(&mut self) {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.end > self.buffer.len() / 2 {
-            self.buffer.resize(self.buffer.len() * 2, 0);
+        let room = match self.end {
+            small if small <= GROWN / 2 => (2 * small).max(self.usual),
+            large => large + large / 4,
+        };
+        if room > self.buffer.len() {
+            // exactly so much: a vector doubles of itself
+            self.buffer.reserve_exact(room - self.buffer.len());
+            self.buffer.resize(room, 0);
         }
     }
 }

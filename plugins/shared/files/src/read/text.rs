@@ -167,6 +167,7 @@ impl PieceRows for TextRows {
         if !self.own_order.is_empty() {
             decoded.dirty.iter_mut().for_each(|row| row.columns.clone_from(&self.own_order));
         }
+        input.shrink();
         Ok(Some(PieceBatch {
             batch: decoded.batch,
             dirty: decoded.dirty,
