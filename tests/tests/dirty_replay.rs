@@ -464,3 +464,34 @@ fn an_export_into_a_closed_pipe_ends() {
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }
+
+/// Where the job requires that each row takes effect once, a replay that was killed between its commit
+/// and its record is continued by `resume`, and no row is in the target twice.
+#[test]
+fn a_replay_that_was_killed_behind_its_commit_is_resumed() {
+    let workplace = Workplace::new();
+    workplace.put("in.csv", "id,n\n1,1\nx,2\ny,3\n");
+    workplace.execute("target.db", "CREATE TABLE t (id INTEGER, n INTEGER)");
+    let reader = "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[reader.schema]\nid = \"int64\"";
+    let once = "[guarantee]\nrequire = \"effectively-once\"\ncreate_tables = true\n";
+    let first = run(&workplace, reader, &format!("{TARGET}{once}"));
+    let fixed = export(&workplace, &["job"]).replace(",x,", ",2,").replace(",y,", ",3,");
+    workplace.put("fix.csv", fixed);
+    let mut killed = workplace.command();
+    killed.args(["dirty", "replay", "job", "--from", "fix.csv"]).env("TRANSLOAD_FAILPOINT", "K7");
+    assert_ne!(Ended::from(killed.output().unwrap()).exit, Some(0));
+    let rows = "SELECT id, n FROM t ORDER BY id";
+    assert_eq!(workplace.sqlite("target.db", rows), ["1|1", "2|2", "3|3"], "it had committed");
+
+    let (again, _) = replay(&workplace, &first, "fix.csv", &[]);
+    assert_ne!(again.exit, Some(0));
+    again.says("transload resume");
+    let mut runs: Vec<_> = fs::read_dir(workplace.path().join("state/runs/job")).unwrap().collect();
+    assert_eq!(runs.len(), 2, "a replay that was refused leaves no folder");
+    runs.sort_by_key(|run| run.as_ref().unwrap().file_name() == first.as_str());
+    let replayed = runs[0].as_ref().unwrap().file_name().into_string().unwrap();
+    workplace.run(&["resume", &replayed]).exits(0);
+    assert_eq!(workplace.sqlite("target.db", rows), ["1|1", "2|2", "3|3"]);
+    let (again, _) = replay(&workplace, &first, "fix.csv", &[]);
+    again.exits(2).says(&format!("2 of 2 rows were already replayed by run {replayed}"));
+}

@@ -162,12 +162,12 @@ fn ensure_done(run: &KeptRun) -> Result<()> {
     let message = match run.status().as_deref() {
         Some("done") => return Ok(()),
         Some(status) => format!("run {name} failed (`{status}`)"),
-        None => format!("run {name} has not ended, or was killed"),
+        None => format!("run {name} is in progress, or was killed"),
     };
     Err(Error::new(Exit::Usage, format!("{message}: its dirty rows are not sent again"))
         .code(code::DIRTY_UNDONE)
         .hint(
-            "mend the source, or raise the limit in [dirty], and run the job again; \
+            "correct the source, or raise the limit in [dirty], and run the job again; \
              `transload resume` continues a run that was killed",
         ))
 }
@@ -426,6 +426,10 @@ fn ensure_same(run: &KeptRun, plan: &Plan) -> Result<()> {
 /// file in its order, so these are the first ones.
 fn ended(plan: &Plan, outcome: &Outcome, rows: u64) -> repair::Ended {
     let committed = outcome.counters.read.min(rows);
+    if outcome.failure.is_none() && outcome.counters.read != rows {
+        let read = outcome.counters.read;
+        tracing::warn!("the {rows} rows are {read} records of the file: look at its quotes");
+    }
     let is_certain = outcome.reached != Reached::Unknown;
     if outcome.failure.is_none() || outcome.reached == Reached::Rows {
         return repair::Ended { sent: rows, is_certain: true };

@@ -82,8 +82,9 @@ pub(super) fn perform(
     let mut outcome = running.join()?;
     outcome.failure = outcome.failure.map(|error| job.places.locate(error));
     ending::claim();
-    seen(&reported.plan, &outcome)?;
-    reported.report(outcome)
+    let noted = seen(&reported.plan, &outcome);
+    let report = reported.report(outcome)?;
+    noted.map(|()| report)
 }
 
 /// # Errors

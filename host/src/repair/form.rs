@@ -31,6 +31,8 @@ pub(crate) struct Form {
     texts: Texts,
     /// Columns whose values are in the names of folders.
     folders: Vec<String>,
+    /// It is the form of the source, so that texts of its records can be taken as they are.
+    is_own: bool,
     pub(crate) records: Records,
 }
 
@@ -55,13 +57,14 @@ impl Form {
                 Some(FormChoice::Jsonl) => Records::Lines,
                 _ => Records::Csv(names, usual_dialect()),
             };
-            return Ok(Self { columns, texts: Texts::default(), folders: Vec::new(), records });
+            let (texts, folders, is_own) = (Texts::default(), Vec::new(), false);
+            return Ok(Self { columns, texts, folders, is_own, records });
         };
         let records = match dialect {
             Some(dialect) => Records::Csv(names, dialect),
             None => Records::Lines,
         };
-        let form = Self { columns, texts: Texts::of(&texts), folders, records };
+        let form = Self { columns, texts: Texts::of(&texts), folders, is_own: true, records };
         match choice.filter(|choice| *choice != form.choice()) {
             None => Ok(form),
             Some(_) => {
@@ -127,12 +130,12 @@ impl Form {
     ) -> Result<Vec<u8>, String> {
         let mut record = id.as_bytes().to_vec();
         push(dialect.delimiter, &mut record);
-        let verbatim = row.text.as_ref().filter(|_| row.columns.is_empty());
+        let verbatim = row.text.as_ref().filter(|_| self.is_own && row.columns.is_empty());
         let start = record.len();
         match (verbatim, row.row.is_some()) {
             (Some(text), _) => record.extend_from_slice(&text.0),
             (None, true) => self.cells(row, names, dialect, &mut record)?,
-            (None, false) if row.text.is_some() => {
+            (None, false) if !row.columns.is_empty() => {
                 return Err("the columns of its file have another order".to_owned());
             }
             (None, false) => return Err("its values are not known".to_owned()),
@@ -184,12 +187,13 @@ impl Form {
     fn line(&self, id: &str, row: &KeptRow) -> Result<Vec<u8>, String> {
         let mut head = JsonRow::default();
         head.text(ID, id);
-        let folders = self.folders.iter().filter(|_| row.text.is_some());
+        let text = row.text.as_ref().filter(|_| self.is_own);
+        let folders = self.folders.iter().filter(|_| text.is_some());
         folders.for_each(|folder| match of_folder(row, folder) {
             Some(value) => head.text(folder, &value),
             None => head.null(folder),
         });
-        let mut line = match &row.text {
+        let mut line = match text {
             Some(text) => joined(head, &text.0),
             None => self.object(head, row)?.into_bytes(),
         };

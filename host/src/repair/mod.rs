@@ -1,4 +1,4 @@
-//! MENDING IT: the dirty rows of a run that has ended: listed by cause, exported as a file for an
+//! REPAIRING IT: the dirty rows of a run that has ended: listed by cause, exported as a file for an
 //! editor, and read back from it for a replay. The run that sends them again is like any other.
 //!
 //! | file | what it does |

@@ -81,7 +81,7 @@ impl Replays {
     fn of(run: &Path, path: &Path) -> io::Result<Self> {
         let (mut replays, mut open) = (Self::default(), Vec::<(String, Vec<RowId>)>::new());
         for line in BufReader::new(File::open(path)?).split(b'\n') {
-            // A line that was not written to its end belongs to a replay that had not begun.
+            // A line that was not written to its end belongs to a replay that wrote nothing.
             let Ok(line) = serde_json::from_slice(&line?) else { continue };
             match line {
                 Line::Begun { replay, rows } => open.push((replay, numbers(&rows))),

@@ -132,7 +132,7 @@ impl KeptRun {
     /// its end is left out.
     ///
     /// # Errors
-    /// If a file cannot be read or a line is none of a dirty file.
+    /// If a file cannot be read, or a line has another form.
     pub(crate) fn each_row(&self, mut take: impl FnMut(RowId, KeptRow)) -> Result<()> {
         for file in self.dirty_files()? {
             read(&file, &mut take).map_err(|error| unreadable(&file, &error))?;

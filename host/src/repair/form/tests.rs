@@ -9,7 +9,8 @@ pub(in crate::repair) fn csv_form(names: &[&str], delimiter: char, quote: Option
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     let dialect = RecordDialect { delimiter, quote, ..usual_dialect() };
     let records = Records::Csv(names, dialect);
-    Form { columns, texts: Texts::default(), folders: Vec::new(), records }
+    let (texts, folders) = (Texts::default(), Vec::new());
+    Form { columns, texts, folders, is_own: true, records }
 }
 
 /// JSON lines with the columns `id` and `note`.
@@ -67,6 +68,11 @@ fn other_rows_are_written_from_their_values() {
 #[test]
 fn what_cannot_be_exported_says_why() {
     let form = csv_form(&["id", "note"], ',', None);
+    // The dialect of the source is not known: its texts would be read by another one.
+    let unknown = Form { is_own: false, ..csv_form(&["id", "note"], ',', Some('"')) };
+    let text = json!({"stage": "read", "text": "x;a", "row": {"id": "x", "note": "a"}});
+    assert_eq!(record(&unknown, text).unwrap(), "ab12cd34.0.1,x,a\n");
+    assert!(record(&unknown, json!({"stage": "read", "text": "x;a"})).is_err());
     for (row, why) in [
         (json!({"stage": "write", "row": {"id": 1}, "cut": true}), "16 MiB"),
         (json!({"stage": "write", "row": {"id": 1}, "redacted": true}), "secret"),
