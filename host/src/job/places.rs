@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use transload_plugin_api::ErrorKind;
+use transload_plugin_api::{ErrorKind, code};
 
 use super::{
     document::{Entry, Node, Table, Value},
@@ -90,6 +90,10 @@ impl Places {
     fn path(&self, error: &Error) -> Option<String> {
         let inner = &error.error;
         let Some(origin) = &inner.origin else { return inner.key.as_deref().map(str::to_owned) };
+        if inner.code == code::TOKENS_MISSING {
+            // No option of the plugin asks for them.
+            return Some("guarantee.require".to_owned());
+        }
         if let Some(key) = &inner.key {
             return Some(format!("{}.{key}", origin.role));
         }

@@ -250,7 +250,9 @@ fn same_type(column: &mut Column, wanted: &Column) -> Result<()> {
 fn no_such_column(wanted: &Column, columns: &[Column]) -> Error {
     let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
     let message = format!("column `{}` of the job's schema is not in the files", wanted.name);
-    Error::schema(message).hint(format!("the files have: {}", names.join(", ")))
+    Error::schema(message)
+        .of_key(format!("schema.{}", wanted.name))
+        .hint(format!("the files have: {}", names.join(", ")))
 }
 
 /// Up to [`SAMPLE_FILES`] files, evenly spread, the first one always among them.
