@@ -229,7 +229,7 @@ fn what_does_not_belong_to_the_run_is_refused_before_anything_is_written() {
     let job = workplace.read("job.toml");
     workplace.put("job.toml", job.replace("null = \"-\"", "null = \"\""));
     let (ended, _) = replay(&workplace, "job", "fix.csv", &[]);
-    ended.exits(2).says("[DIRTY-CHANGED]").says("its job has changed: `reader.null`: job.toml:");
+    ended.exits(2).says("[DIRTY-CHANGED]").says("its job has changed: `reader.null`\n");
     fs::rename(workplace.path().join("job.toml"), workplace.path().join("moved.toml")).unwrap();
     let (ended, _) = replay(&workplace, "job", "fix.csv", &[]);
     ended.exits(2).says("its job file cannot be read").says("--job names where it is now");
