@@ -219,7 +219,8 @@ impl WriteDatabase for SqliteTarget {
         _session: &mut Session,
         other: &SessionIdentity,
     ) -> Result<Option<String>> {
-        Ok(Some(format!("process {} writes to the file", other.id)))
+        let id = other.id;
+        Ok(Some(format!("another program writes to the file; the last claim is of process {id}")))
     }
 
     fn loader(

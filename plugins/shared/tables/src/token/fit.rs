@@ -67,6 +67,14 @@ pub(crate) fn check<D: WriteDatabase>(
 ) -> Result<TokenFit> {
     let (mut fit, mut missing) = (TokenFit::default(), Vec::new());
     for ((name, create), needs) in tokens.ddl().into_iter().zip([RUN, TASK]) {
+        if let Some(limit) = D::DIALECT.passed_limit(&name.table) {
+            let message = format!(
+                "`{}`, the name of a table for commit tokens, is longer than {limit}",
+                name.table
+            );
+            fit.problem = Some(Error::options(message).hint("shorten `prefix` in [guarantee]"));
+            return Ok(fit);
+        }
         match database.find_table(session, name)? {
             Some(table) => {
                 let found = check_table(database, session, name, table, &needs)?;

@@ -16,7 +16,7 @@ mod fit;
 mod run;
 mod task;
 
-use transload_plugin_api::{Result, TokenTables};
+use transload_plugin_api::{Error, Result, TokenTables, code};
 
 pub(crate) use fit::check;
 pub(crate) use run::{Phase, RunToken};
@@ -130,9 +130,14 @@ impl Tokens {
     }
 }
 
-/// A number of a row of tokens.
-fn number(row: &[Option<String>], at: usize) -> u64 {
-    row.get(at).and_then(|cell| cell.as_deref()?.parse().ok()).unwrap_or_default()
+/// A number of a row of tokens. One that cannot be read is not taken for a beginning.
+fn number(row: &[Option<String>], at: usize) -> Result<u64> {
+    text(row, at).parse().map_err(|_| {
+        let message = format!("a token cannot be read: `{}` is no count", text(row, at));
+        Error::other(message)
+            .with_code(code::RUN_TOKEN)
+            .hint("something else changes the token tables: compare the target with the source")
+    })
 }
 
 /// A text of a row of tokens.

@@ -106,9 +106,9 @@ impl RunToken {
         );
         let rows = session.rows(DOING, &sql)?;
         let Some(row) = rows.first() else { return Ok(false) };
-        let run = &self.tokens.id;
+        let (run, protocol) = (&self.tokens.id, number(row, 0)?);
         let phase = Phase::ALL.into_iter().find(|phase| phase.word() == text(row, 1));
-        let Some(phase) = phase.filter(|_| number(row, 0) == u64::from(PROTOCOL)) else {
+        let Some(phase) = phase.filter(|_| protocol == u64::from(PROTOCOL)) else {
             let message = format!("the token of run `{run}` is of another version of Transload");
             return Err(Error::unsupported(message)
                 .hint("use the version that began the run, or end it there"));
@@ -119,7 +119,7 @@ impl RunToken {
                 .with_code(code::RUN_TOKEN)
                 .hint(format!("give it up: transload abort {run}")));
         }
-        (self.phase, self.step, self.epoch) = (phase, number(row, 2) as usize, number(row, 3));
+        (self.phase, self.step, self.epoch) = (phase, number(row, 2)? as usize, number(row, 3)?);
         Ok(true)
     }
 

@@ -209,20 +209,20 @@ impl TaskToken {
                 .with_code(code::RUN_TOKEN));
         };
         let progress = TaskProgress {
-            chunks: number(row, 1),
+            chunks: number(row, 1)?,
             position: Position(position),
             counters: Counters {
-                read: number(row, 4),
-                inserted: number(row, 5),
-                updated: number(row, 6),
-                skipped: number(row, 7),
-                dirty: number(row, 8),
+                read: number(row, 4)?,
+                inserted: number(row, 5)?,
+                updated: number(row, 6)?,
+                skipped: number(row, 7)?,
+                dirty: number(row, 8)?,
             },
             is_finished: text(row, 2) == FINISHED,
         };
         let id = text(row, 9).parse().unwrap_or_default();
         let owner = SessionIdentity { id, start: text(row, 10).to_owned() };
-        Ok(Some(TaskRow { epoch: number(row, 0), progress, owner }))
+        Ok(Some(TaskRow { epoch: number(row, 0)?, progress, owner }))
     }
 
     /// The first statement of a chunk: locks the row, so that a newer attempt waits for the chunk's
@@ -242,7 +242,7 @@ impl TaskToken {
             self.tokens.dialect.for_update()
         );
         let rows = session.rows(FENCE, &sql)?;
-        match rows.first().map(|row| number(row, 0)) {
+        match rows.first().map(|row| number(row, 0)).transpose()? {
             None => Err(self.fenced()),
             Some(seq) if seq != self.progress.chunks && !has_defect("journal-only") => {
                 Err(self.jumped(seq))
@@ -360,7 +360,7 @@ impl Tokens {
             self.of_run()
         );
         let rows = session.rows(FENCE, &sql)?;
-        Ok(rows.iter().map(|row| number(row, 0) as u32).collect())
+        rows.iter().map(|row| Ok(number(row, 0)? as u32)).collect()
     }
 
     /// Removes the rows of the run's tasks; the run's own row stays.

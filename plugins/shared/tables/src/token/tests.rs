@@ -241,18 +241,17 @@ fn a_loss_at_any_call_neither_loses_nor_doubles_rows() {
 
 #[test]
 fn a_token_that_others_change_stops_the_task() {
-    for (change, at_fence, code) in [
-        ("UPDATE transload_task SET seq = 7", true, code::RUN_TOKEN),
-        ("UPDATE transload_task SET seq = 0", true, code::RUN_LOST),
-        ("DELETE FROM transload_task", true, code::RUN_FENCED),
+    for (change, code) in [
+        ("UPDATE transload_task SET seq = 7", code::RUN_TOKEN),
+        ("UPDATE transload_task SET seq = 0", code::RUN_LOST),
+        ("DELETE FROM transload_task", code::RUN_FENCED),
+        ("UPDATE transload_task SET seq = -1", code::RUN_TOKEN),
     ] {
         let memory = Memory::with_table();
         let (_writer, mut task) = begun(&memory, WriteMode::Insert);
         chunk(&mut *task, 0, 0, &[1]).unwrap();
         memory.server().tamper(change);
-        let begun = task.begin_chunk(1);
-        assert!(at_fence);
-        coded(begun, code);
+        coded(task.begin_chunk(1), code);
         task.rollback_chunk().unwrap();
         assert_eq!(rows(&memory), [1]);
     }
@@ -434,6 +433,11 @@ fn drafts_say_what_tokens_give_and_what_is_missing() {
     memory.server().tamper("ALTER TABLE transload_task DROP COLUMN checkpoint");
     let error = coded(process(&memory).draft(&without), code::TOKENS_UNFIT);
     assert!(error.message.ends_with("it lacks column `checkpoint`"), "{error}");
+
+    let long = TokenTables { prefix: "p".repeat(61), create: true, ..TokenTables::default() };
+    let long = WritePlan { tokens: Some(long), ..without.clone() };
+    let error = process(&memory).draft(&long).unwrap_err();
+    assert!(error.message.ends_with("is longer than 63 bytes"), "{error}");
 
     memory.server().is_blind = true;
     let draft = process(&memory).draft(&without).unwrap();
