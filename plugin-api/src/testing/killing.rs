@@ -94,7 +94,7 @@ impl<'a> Processes<'a> {
         self.passed(Act::Write);
     }
 
-    /// As [`Processes::write`], but nobody continues after the last point.
+    /// As [`Processes::write`], but no process continues after the last point.
     pub fn leave(&mut self, points: &[&str]) {
         points.iter().for_each(|point| self.killed(Act::Write, point));
     }

@@ -307,7 +307,7 @@ fn what_tokens_need_is_reported_before_the_run() {
         assert_eq!(
             draft.because,
             format!(
-                "commit tokens are of no use: `{database}.m` has engine MyISAM, whose rows survive \
+                "commit tokens cannot be used: `{database}.m` has engine MyISAM, whose rows survive \
                  a ROLLBACK"
             )
         );

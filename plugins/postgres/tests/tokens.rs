@@ -132,8 +132,9 @@ fn a_claim_waits_for_a_session_that_is_not_an_attempt() {
     let fixture = Fixture::new(KEYLESS);
     let (plan, writer) = (tokened("r", WriteMode::Insert), fixture.writer("t"));
     drop(begun(&*writer, &plan));
-    // A session that the row does not name keeps it for a while.
+    // Another session keeps the row for a while. Its number is the attempt's, but not its start.
     let other = fixture.connect();
+    other.run("UPDATE transload_task SET owner_id = pg_backend_pid()");
     other.run("BEGIN; SELECT FROM transload_task FOR UPDATE");
     std::thread::scope(|scope| {
         let claim = scope.spawn(|| drop(open(&*writer, &plan)));
@@ -220,7 +221,7 @@ fn what_tokens_need_is_reported_before_the_run() {
     assert_eq!(draft.guarantee, Guarantee::AtLeastOnce);
     assert_eq!(
         draft.because,
-        "commit tokens are of no use: `public.u` is unlogged: a crash of the server empties it"
+        "commit tokens cannot be used: `public.u` is unlogged: a crash of the server empties it"
     );
     let writer = fixture.writer("t");
     let draft = writer.draft(&tokened("r", WriteMode::Insert)).unwrap();

@@ -310,7 +310,7 @@ impl<'a> Drafting<'a> {
             _ if is_staged => (usual.0, usual.1.to_owned()),
             (Some(_), Some(obstacle)) => (
                 draft.weaker.as_ref().map_or(usual.0, |_| Guarantee::AtLeastOnce),
-                format!("commit tokens are of no use: {obstacle}"),
+                format!("commit tokens cannot be used: {obstacle}"),
             ),
             (Some(table), None) => (
                 Guarantee::EffectivelyOnce,

@@ -1,6 +1,6 @@
 //! Keeps the job's session in use while nothing else does: it holds the lock on the target, and some
-//! servers know of no client's death but its silence. They are told to end the session after a short
-//! silence, and a thread says something in time. A machine that has died does not.
+//! servers notice the death of a client by its silence alone. They end the session after a short silence,
+//! and a thread uses it in time. A machine that has died does not.
 
 use std::{
     sync::{
@@ -38,7 +38,7 @@ impl Keeper {
 /// Uses the session once. `false` once the writer is gone.
 fn keep_alive<S: Session>(run: &Weak<Mutex<Run<S>>>) -> bool {
     let Some(run) = run.upgrade() else { return false };
-    // A session that is being used needs nobody to keep it.
+    // A session that is being used is not silent.
     if let Some(mut run) = run.try_lock()
         && let Some(job) = &mut run.session
         && let Err(error) = job.session.rows("keep the lock on the target", "SELECT 1")

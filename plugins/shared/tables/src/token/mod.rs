@@ -34,7 +34,7 @@ const LETTERS: usize = 255;
 pub struct SessionIdentity {
     /// The server's number of it.
     pub id: i64,
-    /// What tells it from a later one of the same number; at most 64 letters.
+    /// What distinguishes it from a later one of the same number; at most 64 letters.
     pub start: String,
 }
 

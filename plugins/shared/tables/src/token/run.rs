@@ -85,10 +85,10 @@ impl RunToken {
             .hint("run the job again"))
     }
 
-    /// The run's row as it is, for a process that goes on with what another one has begun.
+    /// The run's row as it is, for a process that continues what another one has begun.
     ///
     /// # Errors
-    /// [`code::RUN_LOST`] if there is none.
+    /// [`code::RUN_LOST`] if it is missing.
     pub(crate) fn find<S: Session>(session: &mut S, tokens: Tokens, target: &str) -> Result<Self> {
         let mut found = Self { tokens, epoch: 0, phase: Phase::Preparing, step: 0 };
         match found.read(session, None)? {
@@ -233,7 +233,7 @@ impl RunToken {
         Ok(())
     }
 
-    /// Ends the row as given up; no error if there is none or it has ended.
+    /// Ends the row as given up; no error if it is missing or has ended.
     pub(crate) fn give_up<S: Session>(session: &mut S, tokens: &Tokens) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET state = '{}', active_key = NULL, epoch = epoch + 1 WHERE {} AND state \

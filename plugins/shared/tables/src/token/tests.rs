@@ -111,7 +111,7 @@ fn another_process_continues_behind_the_last_chunk() {
         assert_eq!(skipped.kind, ErrorKind::Defect, "a chunk that is in begins again");
         chunk(&mut *task, 1, 2, &[3]).unwrap();
         let receipts = finish(task);
-        // K9: the task has finished, and nobody knows.
+        // K9: the task has finished, and the host does not know it.
         let mut task = open(&writer, &plan);
         assert!(task.progress().unwrap().unwrap().is_finished);
         assert_eq!(finish(task), receipts);
@@ -294,7 +294,7 @@ fn statements_of_the_job_run_once_over_two_processes() {
         ["writing|2|2"]
     );
     let receipts = finish(open(&second, &plan));
-    // It fails between the two, and another process goes on.
+    // It fails between the two, and another process continues.
     memory.server().fail_later("run", 1, Fault::Refused);
     let error = coded(second.commit(&plan, &receipts), code::RUN_AFTER);
     assert_eq!(error.hint.as_deref(), Some("`transload resume r` repeats what failed, and no row"));
@@ -442,7 +442,7 @@ fn drafts_say_what_tokens_give_and_what_is_missing() {
     memory.server().is_blind = true;
     let draft = process(&memory).draft(&without).unwrap();
     assert_eq!(draft.guarantee, Guarantee::AtLeastOnce);
-    assert_eq!(draft.because, "commit tokens are of no use: `t` forgets");
+    assert_eq!(draft.because, "commit tokens cannot be used: `t` forgets");
 }
 
 #[test]

@@ -80,8 +80,8 @@ impl<D: WriteDatabase> TableWriter<D> {
         Ok(())
     }
 
-    /// Goes on with a run that was prepared before. Without its stage it was published, unless the
-    /// token says otherwise, and `commit` says so.
+    /// Continues a run that was prepared before. Without its stage it was published, unless the
+    /// token shows otherwise, which `commit` reports.
     fn resume(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<()> {
         let session = &mut self.session(run)?.session;
         let destination = self.database.destination(session, self.target.table()?, plan)?;

@@ -100,7 +100,7 @@ impl<D: WriteDatabase> TableWriter<D> {
         if let Some(table) = &target_table
             && let Some(obstacle) = self.database.token_obstacle(session, table)?
         {
-            return Err(Error::unsupported(format!("commit tokens are of no use: {obstacle}")));
+            return Err(Error::unsupported(format!("commit tokens cannot be used: {obstacle}")));
         }
         for create in &fit.create {
             // Another run may be making them.
@@ -115,7 +115,7 @@ impl<D: WriteDatabase> TableWriter<D> {
         Ok(())
     }
 
-    /// Goes on where the row says that the run has come.
+    /// Continues where the row says that the run has come.
     fn note_phase(&self, run: &mut Run<D::Session>, plan: &WritePlan, token: RunToken) {
         let after = token.step.saturating_sub(plan.before.len());
         match token.phase {
