@@ -59,6 +59,8 @@ pub(crate) struct Session {
     cancel: Cancel,
     /// The open transaction's turn.
     turn: Option<Turn>,
+    /// Its number among the process's sessions, once it has claimed something.
+    handle: Option<u64>,
 }
 
 enum Attached {
@@ -72,15 +74,25 @@ enum Attached {
 impl Session {
     /// A session without a database file.
     pub(crate) fn without_file() -> Self {
-        Self { attached: Attached::Nothing, cancel: Cancel::new(), turn: None }
+        Self { attached: Attached::Nothing, cancel: Cancel::new(), turn: None, handle: None }
     }
 
     pub(crate) fn looking(connection: Connection) -> Self {
-        Self { attached: Attached::Own(connection), cancel: Cancel::new(), turn: None }
+        Self {
+            attached: Attached::Own(connection),
+            cancel: Cancel::new(),
+            turn: None,
+            handle: None,
+        }
     }
 
     pub(crate) fn writing(shared: Arc<SharedConnection>, cancel: &Cancel) -> Self {
-        Self { attached: Attached::Shared(shared), cancel: cancel.clone(), turn: None }
+        Self {
+            attached: Attached::Shared(shared),
+            cancel: cancel.clone(),
+            turn: None,
+            handle: None,
+        }
     }
 
     /// Uses the connection; the default where there is no file. Whoever writes has the turn, so
@@ -145,9 +157,11 @@ impl transload_tables::Session for Session {
         })
     }
 
-    /// Sessions are handles to one connection, so the process is what there is.
+    /// Sessions are handles to one connection, so that their process is all that others see.
     fn identity(&mut self) -> Result<SessionIdentity> {
-        Ok(SessionIdentity { id: std::process::id().into(), start: String::new() })
+        static HANDLES: AtomicU64 = AtomicU64::new(0);
+        let handle = *self.handle.get_or_insert_with(|| HANDLES.fetch_add(1, Ordering::Relaxed));
+        Ok(SessionIdentity { id: std::process::id().into(), start: format!("handle {handle}") })
     }
 
     fn begin(&mut self) -> Result<()> {

@@ -275,11 +275,14 @@ impl Session for MemorySession {
     }
 
     fn change(&mut self, _doing: &str, sql: &str) -> Result<u64> {
-        self.call("change", "change".to_owned())?;
+        let fault = self.call("change", "change".to_owned())?;
         let mut server = self.memory.server();
         server.tokens.enter(self.number, self.pending.is_some())?;
         let changed = server.tokens.connection.execute(sql, []);
-        changed.map(|rows| rows as u64).map_err(|error| refused(&error))
+        match fault {
+            Some(_) => Err(Error::connection("change: no reply")),
+            None => changed.map(|rows| rows as u64).map_err(|error| refused(&error)),
+        }
     }
 
     fn identity(&mut self) -> Result<SessionIdentity> {

@@ -124,7 +124,8 @@ impl<D: WriteDatabase> ChunkTask<D> {
                 return Err(no_stage(&D::DIALECT.shown(stage)));
             }
             // A server that has crashed empties stages that it does not log, but not the tokens.
-            if is_there && self.destination.count_task(session, self.task)? != self.committed {
+            let is_known = is_there && token.progress.chunks > 0;
+            if is_known && self.destination.count_task(session, self.task)? != self.committed {
                 self.destination.restart_task(session, self.task)?;
                 token.restart(session)?;
                 self.committed = 0;

@@ -37,6 +37,8 @@ pub(crate) struct TaskToken {
     tokens: Tokens,
     task: u32,
     epoch: u64,
+    /// The session that has tried to claim the task last. It may have, if the reply was lost.
+    tried: SessionIdentity,
     /// As it is in the store.
     pub(crate) progress: TaskProgress,
 }
@@ -54,7 +56,8 @@ impl TaskToken {
         tokens: Tokens,
         task: u32,
     ) -> Result<Self> {
-        let mut token = Self { tokens, task, epoch: 0, progress: TaskProgress::default() };
+        let (tried, progress) = Default::default();
+        let mut token = Self { tokens, task, epoch: 0, tried, progress };
         token.claim_as(database, cancel, session, None)?;
         failpoint("K4");
         Ok(token)
@@ -159,9 +162,11 @@ impl TaskToken {
             (self.epoch, self.progress) = (1, TaskProgress::default());
             return Ok(true);
         };
-        if held.is_some_and(|held| held != before.epoch) {
+        let is_own = |held| before.epoch == held + 1 && before.owner == self.tried;
+        if held.is_some_and(|held| held != before.epoch && !is_own(held)) {
             return Ok(false);
         }
+        self.tried = own.clone();
         let sql = format!(
             "UPDATE {table} SET epoch = epoch + 1, owner_id = {id}, owner_start = {start} \
              WHERE {of_task} AND epoch = {}",

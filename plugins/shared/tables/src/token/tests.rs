@@ -240,6 +240,24 @@ fn a_loss_at_any_call_neither_loses_nor_doubles_rows() {
 }
 
 #[test]
+fn a_claim_whose_reply_is_lost_is_the_attempts_own() {
+    let memory = Memory::with_table();
+    let (writer, mut task) = begun(&memory, WriteMode::Insert);
+    chunk(&mut *task, 0, 0, &[1]).unwrap();
+    memory.server().fail("begin", Fault::Lost);
+    memory.server().fail("change", Fault::ReplyLost); // of the claim that follows
+    assert_eq!(task.begin_chunk(1).unwrap_err().kind, ErrorKind::Retry);
+    task.rollback_chunk().unwrap();
+    chunk(&mut *task, 1, 1, &[2]).unwrap();
+    assert_eq!(memory.server().ask("SELECT epoch, seq FROM transload_task"), ["3|2"]);
+    // Another attempt's is not.
+    memory.server().fail("begin", Fault::Lost);
+    drop(open(&writer, &tokened("r", WriteMode::Insert)));
+    coded(task.begin_chunk(2), code::RUN_FENCED);
+    assert_eq!(rows(&memory), [1, 2]);
+}
+
+#[test]
 fn a_token_that_others_change_stops_the_task() {
     for (change, code) in [
         ("UPDATE transload_task SET seq = 7", code::RUN_TOKEN),
