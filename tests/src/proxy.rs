@@ -25,6 +25,8 @@ pub enum Fault {
     /// The connection is lost when a request contains these bytes for the n-th time; the server
     /// never receives it.
     LoseRequest(&'static [u8], u32),
+    /// As [`Fault::LoseReply`], but both ends stay open, and no more bytes pass.
+    Swallow(&'static [u8], u32),
     /// After this many bytes from the server, no more bytes pass, but both ends stay open.
     Silence(u64),
     /// Each piece is delayed by this time, in both directions.
@@ -60,6 +62,8 @@ struct Link {
     server: TcpStream,
     /// Whether all further bytes from the server are dropped.
     deaf: AtomicBool,
+    /// Whether they are, and both ends stay open.
+    mute: AtomicBool,
 }
 
 impl Proxy {
@@ -122,7 +126,8 @@ impl Shared {
         for stream in [&client, &server] {
             let _ = stream.set_nodelay(true);
         }
-        let link = Arc::new(Link { shared: self, client, server, deaf: AtomicBool::new(false) });
+        let (deaf, mute) = (AtomicBool::new(false), AtomicBool::new(false));
+        let link = Arc::new(Link { shared: self, client, server, deaf, mute });
         let other = link.clone();
         thread::spawn(move || link.requests(client_in));
         thread::spawn(move || other.replies(server_in));
@@ -167,6 +172,12 @@ impl Link {
                         self.deaf.store(true, Relaxed);
                     }
                 }
+                Some(Fault::Swallow(pattern, nth)) => {
+                    seen += found(pattern, &mut tail, bytes);
+                    if seen >= nth && self.shared.takes_place() {
+                        self.mute.store(true, Relaxed);
+                    }
+                }
                 Some(Fault::LoseRequest(pattern, nth)) => {
                     seen += found(pattern, &mut tail, bytes);
                     if seen >= nth && self.shared.takes_place() {
@@ -188,6 +199,10 @@ impl Link {
         let mut piece = vec![0; 64 << 10];
         while let Ok(read @ 1..) = server.read(&mut piece) {
             if self.deaf.load(Relaxed) {
+                break;
+            }
+            if self.mute.load(Relaxed) {
+                self.shared.wait_for_the_end();
                 break;
             }
             passed += read as u64;

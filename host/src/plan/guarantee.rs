@@ -63,7 +63,12 @@ fn joined(reading: &str, draft: &WriteDraft) -> String {
 }
 
 /// Fails if the plan does not reach the guarantee that the job requires.
-pub(super) fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<()> {
+pub(super) fn require(
+    job: &Job,
+    guarantee: Guarantee,
+    because: &str,
+    splits: &[Split],
+) -> Result<()> {
     let Some(required) = job.require.filter(|required| *required > guarantee) else {
         return Ok(());
     };
@@ -72,7 +77,12 @@ pub(super) fn require(job: &Job, guarantee: Guarantee, because: &str) -> Result<
         required.word(),
         guarantee.word()
     );
-    Err(Error::new(Exit::Usage, message).code(code::PLAN_GUARANTEE).of_key("guarantee.require"))
+    let error = Error::new(Exit::Usage, message).code(code::PLAN_GUARANTEE);
+    let error = error.of_key("guarantee.require");
+    let has_order = splits.iter().all(|split| split.ability >= SplitAbility::Replayable);
+    let plugin = &job.reader.plugin;
+    let hint = format!("options that read a source in an order: transload plugin info {plugin}");
+    Err(if has_order { error } else { error.hint(hint) })
 }
 
 /// How a database's plan would reach more.

@@ -115,7 +115,7 @@ impl Plan {
         let request = SplitRequest { max: job.channel.parallelism.get(), columns: produced };
         let splits = stores.reader.splits(&request)?;
         let (guarantee, because) = guarantee::level(&write, &draft, &splits);
-        guarantee::require(job, guarantee, &because)?;
+        guarantee::require(job, guarantee, &because, &splits)?;
         let mut warnings: Vec<_> = job.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(stores.warnings.iter().cloned());
         warnings.extend(source.warnings);
