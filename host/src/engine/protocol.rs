@@ -192,6 +192,8 @@ pub(super) struct Task {
     journal: Option<Known>,
     /// Chunks committed, also by earlier attempts.
     chunks: u64,
+    /// How many of them the writer does not know: it counts chunks on from what it has returned.
+    unknown_chunks: u64,
     /// Rows of these chunks.
     total: Counters,
     open: Option<OpenChunk>,
@@ -210,6 +212,7 @@ impl Task {
             awaited: TaskEffect::Wait,
             journal: None,
             chunks: 0,
+            unknown_chunks: 0,
             total: Counters::default(),
             open: None,
             is_read: false,
@@ -220,6 +223,11 @@ impl Task {
     /// How many chunks are committed.
     pub(super) fn chunks(&self) -> u64 {
         self.chunks
+    }
+
+    /// The number of the next chunk at the writer.
+    fn chunk(&self) -> u64 {
+        self.chunks - self.unknown_chunks
     }
 
     /// Rows of committed chunks.
@@ -264,7 +272,7 @@ impl Task {
             (Do::Record, Was::Done) => Do::Receive,
             (Do::Rollback, Was::Done) if self.end == Ended::Finished => Do::Pause,
             (Do::Rollback, Was::Done) => self.part(),
-            (Do::Pause, Was::Done) => Do::Begin(self.chunks),
+            (Do::Pause, Was::Done) => Do::Begin(self.chunk()),
             (Do::Finish, Was::Done) => Do::RecordFinished,
             (Do::RecordFinished | Do::Abort | Do::Leave, Was::Done) => Do::End(self.end),
             (awaited, event) => {
@@ -294,6 +302,7 @@ impl Task {
             return TaskEffect::Read(From::Start);
         };
         (self.chunks, self.total) = (known.chunks, known.counters);
+        self.unknown_chunks = if source == Source::Journal { known.chunks } else { 0 };
         if known.is_finished {
             return TaskEffect::Finish;
         }
@@ -303,7 +312,7 @@ impl Task {
             SplitAbility::Replayable => TaskEffect::Read(From::Row(known.counters.read, source)),
             // The rows are written once more, as the run was allowed to.
             SplitAbility::Bounded if source == Source::Journal => {
-                (self.chunks, self.total) = (0, Counters::default());
+                (self.chunks, self.unknown_chunks, self.total) = (0, 0, Counters::default());
                 TaskEffect::Read(From::Start)
             }
             SplitAbility::Bounded | SplitAbility::Volatile => {
@@ -314,7 +323,7 @@ impl Task {
     }
 
     fn add(&mut self, read: u64, bytes: u64, is_whole: bool) -> TaskEffect {
-        let is_fresh = self.open.is_none();
+        let (is_fresh, number) = (self.open.is_none(), self.chunk());
         let chunk = self.open.get_or_insert_default();
         chunk.batches += 1;
         chunk.read += read;
@@ -322,7 +331,7 @@ impl Task {
         chunk.is_whole = is_whole;
         chunk.is_due = chunk.read >= self.limits.rows || chunk.bytes >= self.limits.bytes;
         match is_fresh {
-            true => TaskEffect::Begin(self.chunks),
+            true => TaskEffect::Begin(number),
             false => TaskEffect::Write(chunk.batches - 1),
         }
     }

@@ -104,7 +104,7 @@ impl Plugin for PostgresPlugin {
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),
-                ability: SplitAbility::Bounded,
+                ability: SplitAbility::Seekable,
                 parses_text: false,
             }),
             writer: Some(WriterDescriptor {

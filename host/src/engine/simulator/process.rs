@@ -41,6 +41,8 @@ pub(super) struct Running {
     pub(super) machine: Task,
     pub(super) effect: TaskEffect,
     pub(super) epoch: u64,
+    /// The number that the next chunk must have at the writer.
+    pub(super) chunk: u64,
     /// The session was ended by the server.
     pub(super) is_cut: bool,
     pub(super) open: Option<Transaction>,
@@ -62,6 +64,7 @@ impl Process {
             machine,
             effect: TaskEffect::Wait,
             epoch: 0,
+            chunk: 0,
             is_cut: false,
             open: None,
             next: 0,

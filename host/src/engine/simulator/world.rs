@@ -442,7 +442,9 @@ impl World {
                 stored.epoch += 1;
                 self.processes[at].tasks[task].epoch = stored.epoch;
                 let known = Some(stored.content.known).filter(|it| it.chunks > 0 || it.is_finished);
-                TaskEvent::Claimed(known.filter(|_| self.mutation != Some(Mutation::JournalOnly)))
+                let known = known.filter(|_| self.mutation != Some(Mutation::JournalOnly));
+                self.processes[at].tasks[task].chunk = known.map_or(0, |known| known.chunks);
+                TaskEvent::Claimed(known)
             }
             Kind::Staged => {
                 let stored = &self.store.tasks[task];
@@ -502,6 +504,9 @@ impl World {
     fn begin(&mut self, at: usize, task: usize, chunk: u64) -> TaskEvent {
         let running = &self.processes[at].tasks[task];
         let (is_cut, epoch) = (running.is_cut, running.epoch);
+        if chunk != running.chunk {
+            return TaskEvent::Failed(Failure::Permanent);
+        }
         if is_cut && self.fails(3) {
             return TaskEvent::Failed(Failure::Transient);
         }
@@ -594,6 +599,7 @@ impl World {
         let (running, kept) = (&mut tasks[task], &mut folder.tasks[task]);
         let position = running.position;
         running.kept += running.dirty.len();
+        running.chunk += 1;
         running.batches.clear();
         running.dirty.clear();
         let (chunks, counters) = (running.machine.chunks(), running.machine.total());
