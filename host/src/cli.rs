@@ -22,7 +22,7 @@ Examples:
   transload explain PLAN-KEY          explain the code of an error
 
 Exit codes: 0 done, 1 failed, 2 usage or job file, 3 dirty limit, 4 not found (yet), 5 connection,
-6 schema, 7 plugin, 9 locked, 75 try again, 130 or 143 stopped by a signal")]
+6 schema, 7 plugin, 8 different, 9 locked, 75 try again, 130 or 143 stopped by a signal")]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -158,6 +158,16 @@ Examples:
   transload plan orders.toml --env prod --columns
   transload plan orders.toml --output json")]
     Plan(PlanArgs),
+    /// Compare the rows of a job's source with those of its target, without changing anything
+    #[command(after_help = "\
+Examples:
+  transload verify orders.toml
+  transload verify orders.toml --env prod --output json
+  transload verify 20261130t133835-d56fea35
+  transload verify orders.toml --target-where \"day = '2026-11-29'\"
+
+Exit code 8 if the rows are not the same")]
+    Verify(VerifyArgs),
     /// Check a job file without connecting to anything
     #[command(after_help = "\
 Examples:
@@ -342,6 +352,41 @@ pub(crate) struct ThrottleArgs {
     #[arg(long, value_name = "ROWS|none", group = "limits", value_parser = limit_of_rows)]
     pub(crate) max_rows_per_second: Option<Limit>,
     /// Folder of runs, as given to `run` [env: TRANSLOAD_STATE]
+    /// [default: ~/.local/state/transload]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// The flags of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The job, or the name of a run.
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Columns by which rows belong together, by the target's names [default: the job's or the
+    /// target's key, or the source's]
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub(crate) key: Vec<String>,
+    /// Compare only the rows of the target that meet this SQL condition
+    #[arg(long, value_name = "SQL")]
+    pub(crate) target_where: Option<String>,
+    /// Rows that only the target has are no difference
+    #[arg(long)]
+    pub(crate) allow_extra: bool,
+    /// Read every row on both sides, instead of comparing checksums that the stores compute
+    #[arg(long)]
+    pub(crate) every_row: bool,
+    /// Write the SQL that would mend the target to this file; it is not run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) repair: Option<PathBuf>,
+    /// How many differences are listed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) list: usize,
+    /// How progress is shown on stderr; `auto`: a line on a terminal, otherwise plain lines
+    #[arg(long, value_enum, value_name = "auto|bar|plain|json|none", default_value = "auto")]
+    #[arg(hide_possible_values = true)]
+    pub(crate) progress: ProgressMode,
+    /// Folder of runs, if a run is named [env: TRANSLOAD_STATE]
     /// [default: ~/.local/state/transload]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,

@@ -32,6 +32,8 @@ pub(crate) enum Exit {
     Schema = 6,
     /// A plugin could not be loaded, or violated its contract.
     Plugin = 7,
+    /// Two stores do not hold the same rows.
+    Different = 8,
     /// Another run holds the target.
     Locked = 9,
     /// A temporary failure that persisted through all retries.

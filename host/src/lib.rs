@@ -15,6 +15,7 @@
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's folder and journal: what another process needs to continue it |
 //! | `repair` | the dirty rows of a run that has ended: listed, exported, matched, sent again |
+//! | `verify` | is it there: the source's rows against the target's |
 //! | `report` | what happened: progress, summary, JSON |
 //! | `waits` | what the run waits for now |
 //! | `signals`, `ending` | SIGINT and SIGTERM; the process's end, also one that a plugin causes |
@@ -70,6 +71,8 @@
 //!   store
 //! - **fence**: what keeps an attempt of an older epoch from writing
 //! - **receipt**: what a writer's task hands to the commit of the job
+//! - **digest**: the checksum of a range of rows, computed in their store
+//! - **difference**: a row that source and target do not both have with the same values
 //! - **run**, **report**: one execution of a plan; its result
 //! - **counters**, **counts**, **stats**, **progress**: rows by outcome; what a plugin counted; the
 //!   figures of one task or ring; all of them during the run
@@ -93,6 +96,7 @@ mod report;
 mod signals;
 mod stores;
 mod terminal;
+mod verify;
 mod waits;
 
 pub use cli::Cli;

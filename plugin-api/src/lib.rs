@@ -277,7 +277,7 @@ pub use descriptor::{
     ConflictEffect, Descriptor, Dialect, Guarantee, KeyNeed, Limits, ReaderDescriptor,
     SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
-pub use digest::{Digest, DigestRequest};
+pub use digest::{Digest, DigestPart, DigestRequest};
 pub use dirty::{DirtyClass, DirtyRow, RowError, RowText};
 pub use error::{Error, ErrorKind, ErrorOrigin, Result};
 #[doc(hidden)]

@@ -173,10 +173,10 @@ fn t61_an_older_plugin_counts_nothing() {
 
 #[test]
 fn t61_an_older_plugin_digests_nothing() {
-    let request = DigestRequest { columns: vec![], key: vec![], after: None, up_to: None };
+    let request = DigestRequest::default();
     for (variant, name, digest) in [
         ("recent", "frozen-recent", None),
-        ("same", "frozen", Some(Digest { rows: 3, checksum: "ff".to_owned() })),
+        ("same", "frozen", Some(Digest { rows: 3, checksum: "ff".to_owned(), parts: vec![] })),
     ] {
         let plugin = open(&[variant]).plugin(name, Role::Reader).unwrap();
         let reader = plugin.reader(Options::default(), Host::detached()).unwrap();

@@ -28,8 +28,13 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Documents whose commands need no server.
-const ALONE: &[&str] =
-    &["../README.md", "repairing-dirty-rows.md", "many-tables.md", "troubleshooting.md"];
+const ALONE: &[&str] = &[
+    "../README.md",
+    "repairing-dirty-rows.md",
+    "many-tables.md",
+    "troubleshooting.md",
+    "verifying.md",
+];
 
 /// Documents whose commands use the servers, each from the beginning.
 const WITH_SERVERS: &[&str] = &["tutorial.md"];

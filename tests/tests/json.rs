@@ -174,6 +174,18 @@ fn the_fields_of_progress_are_documented() {
 }
 
 #[test]
+fn the_fields_of_verifications_are_documented() {
+    let workplace = workplace();
+    workplace.report("lenient.toml");
+    let sql = "UPDATE orders SET amount = 3 WHERE id = 1; DELETE FROM orders WHERE id = 4;";
+    workplace.execute("shop.db", sql);
+    let ended = workplace.run(&["verify", "lenient.toml", "--output", "json"]);
+    let result: Value = serde_json::from_str(&ended.exits(8).stdout).unwrap();
+    assert_eq!(result["status"], "different");
+    compare("Verification", &[result], &[], &[]);
+}
+
+#[test]
 fn the_fields_of_failures_are_documented() {
     let workplace = workplace();
     workplace.put("wrong.toml", job(0).replace("path", "pth"));

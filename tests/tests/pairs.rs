@@ -148,6 +148,7 @@ fn differences(
     if found.len() != rows.len() {
         differences.push(format!("{pair}: {} rows instead of {}", found.len(), rows.len()));
     }
+    differences.extend(verified(&workplace, &pair, rows.len(), dirty.len()));
     for (id, expected) in &rows {
         let Some((_, cells)) = found.iter().find(|(found, _)| found == id) else {
             let (at, value) = source.values[*id];
@@ -163,6 +164,21 @@ fn differences(
         }
     }
     differences
+}
+
+/// What `verify` finds after a run: all rows are equal but those that were dirty.
+fn verified(workplace: &Workplace, pair: &str, rows: usize, dirty: usize) -> Option<String> {
+    let ended = workplace.run(&["verify", "job.toml", "--output", "json", "--progress", "none"]);
+    let result: Json = serde_json::from_str(&ended.stdout).unwrap_or_default();
+    let count = |name: &str| result["rows"][name].as_u64().unwrap_or(u64::MAX) as usize;
+    let unlike = ["extra", "different", "unreadable"].map(count);
+    let is_equal = unlike == [0; 3]
+        && count("equal") == rows
+        && count("missing").saturating_add(count("refused")) == dirty;
+    (!is_equal).then(|| {
+        let (found, first, notes) = (&result["rows"], &result["differences"][0], &result["notes"]);
+        format!("{pair}: verify finds {found}, {first}, {notes} {}", ended.stderr)
+    })
 }
 
 /// Columns whose type the target lacks: the plan must refuse them by name.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use transload_plugin_api::{Descriptor, ErrorKind, Writer, code, failpoint};
+use transload_plugin_api::{Descriptor, ErrorKind, WriteMode, Writer, code, failpoint};
 
 use super::{Ended, Failure, Session};
 use crate::{
@@ -216,6 +216,29 @@ fn prepare(
         plan.warnings.len()
     );
     Ok((job, stores, plan))
+}
+
+/// As [`prepare`], for a job whose target is only read: what a run would do to it does not matter.
+pub(super) fn prepare_to_read(
+    session: &Session,
+    args: &JobArgs,
+    is_shown: bool,
+) -> Result<(Catalog, Job, Stores, Plan), Failure> {
+    let (catalog, mut job) = load(session, args)?;
+    let doing = format!("{}: planning", job.name);
+    let _activity = Activity::begin(&doing, session.stderr, &session.redactor, is_shown);
+    job.writer.before.clear();
+    job.writer.after.clear();
+    job.require = None;
+    let stores = open(session, &catalog, &job)?;
+    let plan = match Plan::new(&job, new_run(), &stores) {
+        Err(errors) if errors.0.iter().any(|error| error.error.code == code::FILE_EXISTS) => {
+            job.writer.write_mode = WriteMode::Overwrite;
+            Plan::new(&job, new_run(), &stores)?
+        }
+        plan => plan?,
+    };
+    Ok((catalog, job, stores, plan))
 }
 
 /// `check`: only the job file and the descriptors of its plugins, no store.

@@ -12,6 +12,7 @@ mod plugin;
 mod resume;
 mod schema;
 mod throttle;
+mod verify;
 
 use std::{
     io::Write as _,
@@ -142,6 +143,7 @@ impl Session {
             Command::History(args) => history::history(self, args),
             Command::MetaDdl(args) => meta_ddl::meta_ddl(self, args),
             Command::Plan(args) => job::plan(self, args),
+            Command::Verify(args) => verify::verify(self, args),
             Command::Check(args) => job::check(self, args),
             Command::Dirty(command) => dirty::dirty(self, command),
             Command::Connection(command) => connection::connection(self, command),

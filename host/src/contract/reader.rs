@@ -96,7 +96,22 @@ impl Reader for CheckedReader {
     }
 
     fn digest(&self, request: &DigestRequest) -> Result<Option<Digest>> {
-        self.callee.call("digest", || self.reader.digest(request))
+        let mut digest = self.callee.call("digest", || self.reader.digest(request))?;
+        let Some(Digest { rows, parts, .. }) = &mut digest else { return Ok(None) };
+        let (found, due) = (parts.len(), request.bounds.len() + 1);
+        if due > 1 && found != due {
+            let rule = format!("{found} parts were returned, {due} were requested");
+            return Err(self.callee.breach("digest", rule));
+        }
+        let sum: u64 = parts.iter().map(|part| part.rows).sum();
+        if !parts.is_empty() && sum != *rows {
+            let rule = format!("the parts have {sum} rows, the whole has {rows}");
+            return Err(self.callee.breach("digest", rule));
+        }
+        for part in parts {
+            part.split.label = prose::text(std::mem::take(&mut part.split.label));
+        }
+        Ok(digest)
     }
 }
 

@@ -76,7 +76,7 @@ impl Stop {
 
     /// # Errors
     /// What stopped the run, if it is stopped.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.is_stopped() { Err(self.cancelled()) } else { Ok(()) }
     }
 

@@ -173,6 +173,30 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
+    /// Shows what `words` say at the moment, in the given mode: on a terminal at once, in lines every
+    /// few seconds.
+    pub(crate) fn following(
+        words: impl Fn() -> String + Send + 'static,
+        mode: ProgressMode,
+        look: Look,
+        redactor: &Redactor,
+    ) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let is_bar = match mode {
+            ProgressMode::None => return Self { ended, thread: None },
+            ProgressMode::Auto => std::io::stderr().is_terminal(),
+            mode => mode == ProgressMode::Bar,
+        };
+        let every = Duration::from_secs(if mode == ProgressMode::Json { 1 } else { 5 });
+        let (redactor, end) = (redactor.clone(), ended.clone());
+        let show = move || match is_bar {
+            true => show_activity(words, look, &redactor, &end),
+            false => print_activity(words, every, &redactor, &end),
+        };
+        let thread = thread::Builder::new().name("activity".into()).spawn(show).ok();
+        Self { ended, thread }
+    }
+
     /// Shows `doing`, such as `planning`, and what is waited for.
     pub(crate) fn begin(doing: &str, look: Look, redactor: &Redactor, is_shown: bool) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
@@ -180,7 +204,7 @@ impl Activity {
             return Self { ended, thread: None };
         }
         let (doing, redactor, end) = (doing.to_owned(), redactor.clone(), ended.clone());
-        let show = move || show_activity(&doing, look, &redactor, &end);
+        let show = move || show_activity(|| doing.clone(), look, &redactor, &end);
         // Without the thread nothing is shown, which is no failure.
         let thread = thread::Builder::new().name("activity".into()).spawn(show).ok();
         Self { ended, thread }
@@ -198,14 +222,31 @@ impl Drop for Activity {
     }
 }
 
-fn show_activity(doing: &str, look: Look, redactor: &Redactor, ended: &AtomicBool) {
+/// Prints a line at intervals.
+fn print_activity(
+    words: impl Fn() -> String,
+    every: Duration,
+    redactor: &Redactor,
+    ended: &AtomicBool,
+) {
+    let mut next = Instant::now() + every;
+    while !ended.load(Relaxed) {
+        if Instant::now() >= next {
+            next += every;
+            write_stderr(&(redactor.redact(&words()).into_owned() + "\n"));
+        }
+        thread::park_timeout(TICK);
+    }
+}
+
+fn show_activity(words: impl Fn() -> String, look: Look, redactor: &Redactor, ended: &AtomicBool) {
     let begun = Instant::now();
     let mut drawn = None;
     while !ended.load(Relaxed) {
         if begun.elapsed() >= SLOW {
             let bar = drawn.get_or_insert_with(bar);
             let wait = waiting().map(|wait| format!(": {wait}")).unwrap_or_default();
-            let text = redactor.redact(&format!("{doing}{wait}")).into_owned();
+            let text = redactor.redact(&format!("{}{wait}", words())).into_owned();
             let width = look.width.unwrap_or(WIDTH);
             bar.set_message(shortened(&escape::line(&text), width.saturating_sub(3)));
             bar.tick();

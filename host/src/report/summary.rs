@@ -244,7 +244,7 @@ pub(crate) fn bytes(amount: u64) -> String {
 }
 
 /// `0.42 s`, `12.3 s`, `4 min 05 s`
-pub(super) fn duration(milliseconds: u64) -> String {
+pub(crate) fn duration(milliseconds: u64) -> String {
     match milliseconds {
         0..10_000 => format!("{:.2} s", milliseconds as f64 / 1000.0),
         10_000..60_000 => format!("{:.1} s", milliseconds as f64 / 1000.0),

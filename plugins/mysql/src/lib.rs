@@ -35,6 +35,7 @@ mod columns;
 mod connect;
 mod decode;
 mod dialect;
+mod digest;
 mod draft;
 mod failure;
 mod insert;

@@ -2,11 +2,12 @@
 //! The order of the verbs is `transload_tables`'s, the division `splits`'s, the rows `scan`'s.
 
 use transload_plugin_api::{
-    Column, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
+    Column, DigestRequest, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
+    TableInfo,
 };
 use transload_tables::{
-    Description, Dialect, Division, KeyRange, KeySplit, ReadDatabase, Relation, ScanRequest,
-    Select, Snapshot, Source, TableName, known_columns, read_as,
+    Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
+    ScanRequest, Select, Snapshot, Source, TableName, known_columns, read_as,
 };
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     check,
     connect::{Connector, Purpose},
     dialect::MysqlDialect,
+    digest,
     native::is_native,
     options::{Consistency, ReaderOptions, ZeroDates},
     query::query_columns,
@@ -313,6 +315,24 @@ impl ReadDatabase for MysqlSource {
         let mut session = self.connect()?;
         session.run("begin to read", BEGIN)?;
         Ok(session)
+    }
+
+    fn digest(
+        &self,
+        session: Session,
+        source: &Source,
+        description: &Described,
+        request: &DigestRequest,
+    ) -> Result<Option<Vec<RangeDigest>>> {
+        // Dates that are read as something else have other texts.
+        if self.options.zero_dates != ZeroDates::Reject {
+            return Ok(None);
+        }
+        digest::digest(session, source, description, request)
+    }
+
+    fn keys_condition(&self, description: &Described, keys: &Keys) -> Result<Option<String>> {
+        digest::keys_condition(description, keys)
     }
 
     fn scan(&self, session: Session, request: Request<'_>) -> Result<Box<dyn ReadTask>> {

@@ -34,6 +34,7 @@ mod connect;
 mod decimal;
 mod decode;
 mod dialect;
+mod digest;
 mod draft;
 mod encode;
 mod endpoint;

@@ -3,11 +3,12 @@
 //! `scan`.
 
 use transload_plugin_api::{
-    Column, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
+    Column, DigestRequest, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
+    TableInfo,
 };
 use transload_tables::{
-    Description, Dialect, Division, KeyRange, KeySplit, ReadDatabase, Relation, ScanRequest,
-    Snapshot, Source, Sources, TableName, read_as,
+    Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
+    ScanRequest, Snapshot, Source, Sources, TableName, read_as,
 };
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     check,
     connect::Connector,
     dialect::{PostgresDialect, comparison, quoted, quoted_table, range_condition},
+    digest,
     draft::filtered,
     native::wire_of,
     options::{Address, Consistency, Infinity, ReaderOptions, reader_specs},
@@ -338,6 +340,24 @@ impl ReadDatabase for PostgresSource {
         let mut session = self.connect()?;
         snapshot::enter(&mut session, snapshot)?;
         Ok(session)
+    }
+
+    fn digest(
+        &self,
+        session: Session,
+        source: &Source,
+        description: &Described,
+        request: &DigestRequest,
+    ) -> Result<Option<Vec<RangeDigest>>> {
+        // Values that are read as others have other texts.
+        if self.options.infinity != Infinity::Dirty {
+            return Ok(None);
+        }
+        digest::digest(session, source, description, request)
+    }
+
+    fn keys_condition(&self, description: &Described, keys: &Keys) -> Result<Option<String>> {
+        digest::keys_condition(description, keys)
     }
 
     fn scan(&self, session: Session, request: Request<'_>) -> Result<Box<dyn ReadTask>> {

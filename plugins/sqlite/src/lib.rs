@@ -23,6 +23,7 @@ mod catalog;
 mod connect;
 mod decode;
 mod dialect;
+mod digest;
 mod draft;
 mod failure;
 mod fit;

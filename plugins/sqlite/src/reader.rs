@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 use transload_plugin_api::{
-    Column, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
+    Column, DigestRequest, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
 };
 use transload_tables::{
-    Description, Dialect, Division, KeySplit, ReadDatabase, Relation, ScanRequest, Select,
-    Snapshot, Source, TableName, no_such_column, read_as,
+    Description, Dialect, Division, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
+    ScanRequest, Select, Snapshot, Source, TableName, no_such_column, read_as,
 };
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     connect::{open_to_read, run},
     decode::can_make,
     dialect::SqliteDialect,
+    digest,
     options::ReaderOptions,
     query::{query_columns, query_indexes},
     scan::{Scan, ScanPlan},
@@ -194,6 +195,20 @@ impl ReadDatabase for SqliteSource {
         let connection = self.connect()?;
         run(&connection, "begin to read", "BEGIN")?;
         Ok(connection)
+    }
+
+    fn digest(
+        &self,
+        connection: Connection,
+        source: &Source,
+        description: &Described,
+        request: &DigestRequest,
+    ) -> Result<Option<Vec<RangeDigest>>> {
+        digest::digest(self, connection, source, description, request)
+    }
+
+    fn keys_condition(&self, description: &Described, keys: &Keys) -> Result<Option<String>> {
+        digest::keys_condition(description, keys)
     }
 
     fn scan(&self, connection: Connection, request: Request<'_>) -> Result<Box<dyn ReadTask>> {

@@ -57,6 +57,7 @@ mod address;
 mod bulk_load;
 mod connection_stages;
 mod dialect;
+mod digest;
 mod draft;
 mod keeper;
 mod key;
@@ -95,6 +96,10 @@ pub use address::{Address, AddressRules};
 pub use bulk_load::BulkLoadPolicy;
 pub use connection_stages::ConnectionStages;
 pub use dialect::Dialect;
+pub use digest::{
+    DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys, RangeDigest, TextKind, key_condition,
+    parts_of, sum_of,
+};
 pub use draft::{
     Draft, Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
 };

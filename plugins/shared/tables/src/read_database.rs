@@ -3,9 +3,11 @@
 //! encoding splits and resuming at a position are not here: `reader` holds them once.
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Column, Finding, Key, ReadTask, Result, SplitAbility, TableInfo};
+use transload_plugin_api::{
+    Column, DigestRequest, Error, Finding, Key, ReadTask, Result, SplitAbility, TableInfo,
+};
 
-use crate::{Dialect, KeySplit, KeyValue, Relation, Source, TableName};
+use crate::{Dialect, KeySplit, KeyValue, Keys, RangeDigest, Relation, Source, TableName};
 
 /// One database that tables are read from. Shared by the readers of all tables of a job and by the
 /// threads of all tasks.
@@ -96,6 +98,38 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// [`ErrorKind::NotFound`](transload_plugin_api::ErrorKind::NotFound) if the named state is
     /// gone.
     fn enter(&self, snapshot: &Snapshot) -> Result<Self::Session>;
+
+    /// The digests of the parts of a range, in a session of [`ReadDatabase::enter`]; `None` if the
+    /// database cannot compute them as they are asked for.
+    ///
+    /// # Errors
+    /// Those of the statements.
+    fn digest(
+        &self,
+        session: Self::Session,
+        source: &Source,
+        description: &Description<Self::Column, Self::Table>,
+        request: &DigestRequest,
+    ) -> Result<Option<Vec<RangeDigest>>> {
+        let _ = (session, source, description, request);
+        Ok(None)
+    }
+
+    /// The condition that the rows of a range of keys meet, as SQL; `None` if all do. Only of keys
+    /// that [`ReadDatabase::digest`] took.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](transload_plugin_api::ErrorKind::Unsupported) for other keys, as
+    /// by default; [`ErrorKind::Data`](transload_plugin_api::ErrorKind::Data) for a text that is no
+    /// key.
+    fn keys_condition(
+        &self,
+        description: &Description<Self::Column, Self::Table>,
+        keys: &Keys,
+    ) -> Result<Option<String>> {
+        let _ = (description, keys);
+        Err(Error::unsupported("this database has no ranges of keys"))
+    }
 
     /// Reads one split to its end. The session is of [`ReadDatabase::enter`].
     ///

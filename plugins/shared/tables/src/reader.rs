@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, Error, ErrorKind, Finding, Position, ReadTask, Reader, Result, SourceSchema, Split,
-    SplitRequest, TableInfo,
+    Column, Digest, DigestPart, DigestRequest, Error, ErrorKind, Finding, Position, ReadTask,
+    Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
 };
 
 use crate::{
-    Description, Division, KeySplit, ReadDatabase, Relation, ScanRequest, Snapshot, Source,
-    decode_split, encode_split, known_columns,
+    Description, Division, KeySplit, Keys, RangeDigest, ReadDatabase, Relation, ScanRequest,
+    Snapshot, Source, decode_split, encode_split, known_columns,
     missing::{hidden_table, missing_table},
     query::single_statement,
     sharded::Shard,
+    sum_of,
     trial::{self, OrGrant as _},
 };
 
@@ -39,6 +40,9 @@ struct SplitData {
     part: KeySplit,
     #[serde(default)]
     snapshot: Snapshot,
+    /// Only rows of this range of keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keys: Option<Keys>,
 }
 
 impl<D: ReadDatabase> TableReader<D> {
@@ -164,7 +168,7 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
-        let SplitData { part, snapshot } = decode_split(split)?;
+        let SplitData { part, snapshot, keys } = decode_split(split)?;
         if after.is_some() && snapshot != Snapshot::Own {
             return Err(Error::retry("the snapshot that the splits share ended with its session")
                 .hint("run the job again"));
@@ -173,11 +177,17 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         let relation = self.source.relation()?;
         let mut session = self.database.enter(&snapshot)?;
         let description = self.database.describe(&mut session, relation)?;
+        let mut source = self.source.clone();
+        if let Some(keys) = &keys
+            && let Some(condition) = self.database.keys_condition(&description, keys)?
+        {
+            source.filter = Some(and(source.filter.as_deref(), &condition));
+        }
         for planned in columns {
             self.check_unchanged(&description.columns, planned)?;
         }
         let request = ScanRequest {
-            source: &self.source,
+            source: &source,
             description: &description,
             part: &part,
             columns,
@@ -185,13 +195,47 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         };
         self.database.scan(session, request)
     }
+
+    fn digest(&self, request: &DigestRequest) -> Result<Option<Digest>> {
+        // Of a query nothing is known of its keys.
+        let Relation::Table(_) = self.source.relation()? else { return Ok(None) };
+        let mut session = self.database.enter(&Snapshot::Own)?;
+        let description = self.database.describe(&mut session, self.source.relation()?)?;
+        let found = self.database.digest(session, &self.source, &description, request)?;
+        found.map(|ranges| digest(ranges, request)).transpose()
+    }
+}
+
+/// The digest of a range, with the splits that read its parts.
+fn digest(ranges: Vec<RangeDigest>, request: &DigestRequest) -> Result<Digest> {
+    let mut whole = Digest::default();
+    let (mut sum, mut after) = ((0, 0), request.after.clone());
+    for RangeDigest { up_to, rows, high, low } in ranges {
+        let end = up_to.clone().or_else(|| request.up_to.clone());
+        let keys = Keys { key: request.key.clone(), after: after.take(), up_to: end };
+        let label = keys.label();
+        let part = KeySplit::whole(Vec::new());
+        let data = encode_split(&SplitData { part, snapshot: Snapshot::Own, keys: Some(keys) })?;
+        let split = Split { rows: Some(rows), ..Split::new(label, data, SplitAbility::Bounded) };
+        whole.rows += rows;
+        sum = (high.wrapping_add(sum.0), low.wrapping_add(sum.1));
+        after.clone_from(&up_to);
+        whole.parts.push(DigestPart { up_to, rows, checksum: sum_of(high, low), split });
+    }
+    whole.checksum = sum_of(sum.0, sum.1);
+    Ok(whole)
+}
+
+/// Both conditions; the line break ends a comment that the first may end in.
+fn and(one: Option<&str>, other: &str) -> String {
+    one.map_or_else(|| other.to_owned(), |one| format!("({one}\n) AND {other}"))
 }
 
 /// A division as the host carries it.
 fn split(division: Division, table: Option<String>) -> Result<Split> {
     let ability = division.ability();
     let Division { label, part, snapshot, rows } = division;
-    let data = encode_split(&SplitData { part, snapshot })?;
+    let data = encode_split(&SplitData { part, snapshot, keys: None })?;
     Ok(Split { rows, table, ..Split::new(label, data, ability) })
 }
 

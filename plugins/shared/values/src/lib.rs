@@ -8,6 +8,7 @@
 //! | [`ColumnParser`], [`ColumnRenderer`] | the same for all values of a column |
 //! | [`FormedRenderer`] | values in another form than the usual one |
 //! | [`View`] | the values of an Arrow array by logical type |
+//! | [`Compared`], [`RowDigest`], [`Checksum`] | the text by which values of two stores are compared |
 //! | [`Builder`] | the buffers that become an Arrow array, by logical type |
 //! | [`Pattern`], [`Separators`], [`Forms`] | other forms of dates and numbers, as a job says |
 //! | [`Fault`], [`hint()`] | why a text is not a value; what would make it one |
@@ -60,6 +61,7 @@ mod bytes;
 pub mod calendar;
 mod cells;
 mod column;
+mod compared;
 mod fault;
 mod formed;
 mod hint;
@@ -83,6 +85,7 @@ mod tests;
 pub use builder::{BATCH_BYTES, BATCH_ROWS, Builder, Bytes, InvalidText};
 pub use cells::{Cells, null_lengths, unquote};
 pub use column::ColumnParser;
+pub use compared::{Checksum, ChecksumSum, Compared, RowDigest};
 pub use fault::{Fault, SHOWN, ValueError, characters, is_longer, shorten};
 pub use formed::FormedRenderer;
 pub use hint::{form_hint, hint};

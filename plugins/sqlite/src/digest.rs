@@ -1,0 +1,216 @@
+//! Digests of ranges of keys. SQLite has no SHA-256 and runs in this process, so the rows are scanned as
+//! always, and nothing of them leaves the plugin but sums.
+
+use rusqlite::{Connection, types::ValueRef};
+use transload_plugin_api::{Column, DigestRequest, Error, Result};
+use transload_tables::{
+    Description, Dialect as _, FEWEST, KeyOrder, KeySign, KeySplit, Keys, RangeDigest,
+    ReadDatabase, Relation, ScanRequest, Snapshot, Source, key_condition,
+};
+use transload_values::{Checksum, Compared, RowDigest};
+
+use crate::{catalog::Table, dialect::SqliteDialect, failure::failure, reader::SqliteSource};
+
+type Described = Description<Column, Table>;
+
+/// The digests of the parts of a range; `None` for keys that are not integers or texts in the order
+/// of their bytes.
+pub(crate) fn digest(
+    database: &SqliteSource,
+    connection: Connection,
+    source: &Source,
+    description: &Described,
+    request: &DigestRequest,
+) -> Result<Option<Vec<RangeDigest>>> {
+    let produced = |wanted: &Column| {
+        let same = |own: &&Column| own.name.eq_ignore_ascii_case(&wanted.name);
+        let own = description.columns.iter().find(same);
+        own.map(|own| database.produces(own, &Column { nullable: true, ..wanted.clone() }))
+    };
+    let Some(columns) = request.columns.iter().map(produced).collect::<Option<Result<Vec<_>>>>()
+    else {
+        return Ok(None);
+    };
+    let columns = columns?;
+    // What the reader does not make itself, the program would have to convert.
+    let is_made = columns.iter().zip(&request.columns).all(|(one, two)| one.logical == two.logical);
+    let Some(key) = key(description, &request.key).filter(|_| is_made) else { return Ok(None) };
+    let (after, up_to) = (request.after.clone(), request.up_to.clone());
+    let whole = Keys { key: request.key.clone(), after, up_to };
+    let bounds = match request.bounds.is_empty() && request.parts > 1 {
+        true => match key.bounds(&connection, source, &whole, request.parts)? {
+            Some(bounds) => bounds,
+            None => return Ok(None),
+        },
+        false => request.bounds.clone(),
+    };
+    drop(connection);
+    let (mut parts, mut after) = (Vec::new(), request.after.clone());
+    for up_to in bounds.into_iter().map(Some).chain([None]) {
+        let end = up_to.clone().or_else(|| request.up_to.clone());
+        let keys = Keys { key: request.key.clone(), after: after.take(), up_to: end };
+        let part = Part { database, source, description, columns: &columns };
+        let Some(part) = part.digest(&key, &keys, up_to.clone())? else { return Ok(None) };
+        parts.push(part);
+        after = up_to;
+    }
+    Ok(Some(parts))
+}
+
+/// The condition of a range of keys.
+pub(crate) fn keys_condition(description: &Described, keys: &Keys) -> Result<Option<String>> {
+    match key(description, &keys.key) {
+        Some(key) => key.condition(keys),
+        None => Err(Error::unsupported("rows are not divided by this key")),
+    }
+}
+
+/// What is read of each part.
+struct Part<'a> {
+    database: &'a SqliteSource,
+    source: &'a Source,
+    description: &'a Described,
+    columns: &'a [Column],
+}
+
+impl Part<'_> {
+    /// The digest of the part; `None` if a row cannot be read.
+    fn digest(
+        &self,
+        key: &Key,
+        keys: &Keys,
+        up_to: Option<Vec<String>>,
+    ) -> Result<Option<RangeDigest>> {
+        let mut source = self.source.clone();
+        let conditions = source.filter.take().into_iter().chain(key.condition(keys)?);
+        let conditions: Vec<_> = conditions.map(|condition| format!("({condition}\n)")).collect();
+        source.filter = (!conditions.is_empty()).then(|| conditions.join(" AND "));
+        let request = ScanRequest {
+            source: &source,
+            description: self.description,
+            part: &KeySplit::whole(Vec::new()),
+            columns: self.columns,
+            after: None,
+        };
+        let mut scan = self.database.scan(self.database.enter(&Snapshot::Own)?, request)?;
+        let mut digest = RangeDigest { up_to, ..RangeDigest::default() };
+        let mut text = RowDigest::default();
+        while let Some(read) = scan.next_batch()? {
+            if !read.dirty.is_empty() {
+                return Ok(None);
+            }
+            let columns = self.columns.iter().zip(read.batch.columns());
+            let columns = columns.map(|(column, array)| Compared::new(column, array.as_ref()));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            for row in 0..read.batch.num_rows() {
+                text.clear();
+                columns.iter().for_each(|column| text.push(column, row));
+                let Checksum(sum) = text.checksum();
+                digest.rows += 1;
+                digest.high = digest.high.wrapping_add((sum >> 64) as u64);
+                digest.low = digest.low.wrapping_add(sum as u64);
+            }
+        }
+        Ok(Some(digest))
+    }
+}
+
+/// A key whose order is that of other databases.
+struct Key {
+    columns: Vec<String>,
+    orders: Vec<KeyOrder>,
+}
+
+/// The key's columns: integers, or texts in the order of their bytes. Values of other storage
+/// classes are found by [`Key::bounds`].
+fn key(description: &Described, names: &[String]) -> Option<Key> {
+    description.table.as_ref()?;
+    let (mut columns, mut orders) = (Vec::new(), Vec::new());
+    for name in names {
+        let same = |own: &&Column| own.name.eq_ignore_ascii_case(name);
+        let own = description.columns.iter().find(same).filter(|own| !own.nullable)?;
+        let order = KeyOrder::of(&own.logical)?;
+        let quoted = SqliteDialect.quoted(&own.name);
+        columns.push(match order {
+            KeyOrder::Integer => quoted,
+            KeyOrder::Text => format!("{quoted} COLLATE BINARY"),
+            KeyOrder::Time | KeyOrder::Bytes => return None,
+        });
+        orders.push(order);
+    }
+    (!columns.is_empty()).then_some(Key { columns, orders })
+}
+
+impl Key {
+    fn condition(&self, keys: &Keys) -> Result<Option<String>> {
+        let after = keys.after.as_ref().map(|key| self.side(KeySign::After, key));
+        let up_to = keys.up_to.as_ref().map(|key| self.side(KeySign::UpTo, key));
+        let parts = [after, up_to].into_iter().flatten().collect::<Result<Vec<_>>>()?;
+        Ok((!parts.is_empty()).then(|| parts.join(" AND ")))
+    }
+
+    fn side(&self, sign: KeySign, key: &[String]) -> Result<String> {
+        let literals = self.orders.iter().zip(key).map(|(order, text)| match order {
+            _ if !order.takes(text) => Err(Error::data(format!("`{text}` is no key"))),
+            KeyOrder::Integer => Ok(text.clone()),
+            _ => Ok(format!("'{}'", text.replace('\'', "''"))),
+        });
+        let literals = literals.collect::<Result<Vec<_>>>()?;
+        if literals.len() != self.columns.len() {
+            return Err(Error::data("a key of other columns"));
+        }
+        Ok(key_condition(&self.columns, sign, &literals))
+    }
+
+    /// The keys that divide a range; `None` if one is stored as something else than its type says.
+    fn bounds(
+        &self,
+        connection: &Connection,
+        source: &Source,
+        keys: &Keys,
+        parts: u32,
+    ) -> Result<Option<Vec<Vec<String>>>> {
+        let Relation::Table(name) = source.relation()? else { return Ok(None) };
+        let conditions = source.filter.iter().cloned().chain(self.condition(keys)?);
+        let conditions: Vec<_> = conditions.map(|it| format!("({it}\n)")).collect();
+        let filter = match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", conditions.join(" AND ")),
+        };
+        let key = self.columns.join(", ");
+        let names: Vec<_> = (0..self.columns.len()).map(|at| format!("k{at}")).collect();
+        let inner: Vec<_> = self
+            .columns
+            .iter()
+            .zip(&names)
+            .map(|(column, name)| format!("{column} AS {name}"))
+            .collect();
+        let sql = format!(
+            "SELECT {} FROM (SELECT {}, ROW_NUMBER() OVER (ORDER BY {key}) AS n, \
+             COUNT(*) OVER () AS c FROM {}{filter}) WHERE n % max((c + {parts} - 1) / {parts}, {FEWEST}) = 0 \
+             AND n < c ORDER BY n",
+            names.join(", "),
+            inner.join(", "),
+            SqliteDialect.quoted_table(name)
+        );
+        let failed = |error: rusqlite::Error| failure("choose ranges to compare", &error);
+        let mut statement = connection.prepare(&sql).map_err(failed)?;
+        let mut rows = statement.raw_query();
+        let mut bounds = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let mut bound = Vec::new();
+            for (at, order) in self.orders.iter().enumerate() {
+                bound.push(match (order, row.get_ref(at).map_err(failed)?) {
+                    (KeyOrder::Integer, ValueRef::Integer(number)) => number.to_string(),
+                    (KeyOrder::Text, ValueRef::Text(text)) => {
+                        let Ok(text) = str::from_utf8(text) else { return Ok(None) };
+                        text.to_owned()
+                    }
+                    _ => return Ok(None),
+                });
+            }
+            bounds.push(bound);
+        }
+        Ok(Some(bounds))
+    }
+}
