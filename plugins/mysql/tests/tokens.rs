@@ -83,8 +83,10 @@ fn end_sessions(fixture: &Fixture) {
     }
 }
 
-/// The server of a child process is in its environment.
-const CHILDREN: [(&str, fn() -> Server); 2] =
+/// The test that child processes run, and their server, which is in their environment.
+type Child = (&'static str, fn() -> Server);
+
+const CHILDREN: [Child; 2] =
     [("child_on_mariadb", Server::mariadb), ("child_on_mysql", Server::mysql)];
 
 #[test]
