@@ -8,6 +8,7 @@
 
 pub mod documents;
 pub mod flow;
+pub mod kills;
 pub mod proxy;
 pub mod servers;
 pub mod texts;
@@ -17,7 +18,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -47,6 +48,42 @@ pub fn plugin_library(name: &str) -> PathBuf {
     let library = built().join(format!("libtransload_plugin_{}.so", name.replace('-', "_")));
     assert!(library.is_file(), "{} is not built: cargo build --workspace", library.display());
     library
+}
+
+/// A folder with the program and all plugins without their debug information: they start ten times
+/// faster, for tests that start them often.
+///
+/// # Panics
+/// If they cannot be copied there.
+pub fn stripped() -> &'static Path {
+    static STRIPPED: OnceLock<PathBuf> = OnceLock::new();
+    STRIPPED.get_or_init(|| {
+        let folder = built().join("stripped");
+        fs::create_dir_all(&folder).expect("a folder");
+        for entry in fs::read_dir(built()).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if name == "transload"
+                || name.starts_with("libtransload_plugin_") && name.ends_with(".so")
+            {
+                strip(&path, &folder.join(&name));
+            }
+        }
+        folder
+    })
+}
+
+/// Copies a file without its debug information, unless that was done since it was built.
+fn strip(path: &Path, copy: &Path) {
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    if changed(copy) > changed(path) {
+        return;
+    }
+    // Other test programs may do the same now.
+    let own = copy.with_extension(format!("{}", std::process::id()));
+    let done = Command::new("strip").arg("-S").arg("-o").arg(&own).arg(path).status();
+    assert!(done.is_ok_and(|status| status.success()), "strip {}", path.display());
+    fs::rename(&own, copy).expect("a renamed file");
 }
 
 /// A folder with the sample plugin of `abi/sample`, and its secret option, as a library.
@@ -158,7 +195,12 @@ impl Workplace {
 
     /// The program, prepared to run here with its own state and none of the user's settings.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(built().join("transload"));
+        self.command_of(&built().join("transload"))
+    }
+
+    /// As [`Self::command`], another copy of the program.
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .current_dir(self.path())
             .env_remove("TRANSLOAD_LOG")

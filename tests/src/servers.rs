@@ -232,6 +232,17 @@ impl Database {
         output.lines().map(|line| line.replace('\t', "|")).collect()
     }
 
+    /// The names of its tables.
+    ///
+    /// # Panics
+    /// If the server does not list them.
+    pub fn tables(&self) -> Vec<String> {
+        self.lines(match self.server.product {
+            Product::Postgres => "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
+            _ => "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
+        })
+    }
+
     /// The single value of a query.
     ///
     /// # Panics
