@@ -152,8 +152,8 @@ impl DiskUploads {
         self.folders.kept.file(id).map_or_else(|| self.open(id, flags).map(Arc::new), Ok)
     }
 
-    /// Writes the run into a file's attributes, which the rename keeps. Without them, which not every
-    /// file system has, nobody can tell whose a file is once the run's folder is gone.
+    /// Writes the run into a file's attributes, which the rename keeps. On a file system without
+    /// attributes nothing shows which run wrote a file once the run's folder is gone.
     fn mark(&self, key: &str, run: &str) {
         let flags = XattrFlags::empty();
         let marked = self.open(key, OFlags::RDWR);

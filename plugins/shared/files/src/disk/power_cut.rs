@@ -201,7 +201,7 @@ fn writer(disk: &Arc<DiskUploads>, root: &str, more: &Value) -> FilesWriter {
     FilesWriter::new(open, Destination::new(root.to_owned()), &options, &Host::detached()).unwrap()
 }
 
-/// Goes on where `known` says that the run was, and returns what the host would note.
+/// Continues where `known` says that the run was; `note` receives what the host would note.
 fn work(writer: &FilesWriter, known: &[Mark], mut note: impl FnMut(Mark)) {
     let is_resumed = known.contains(&Mark::Prepared);
     let run = WritePlan {
@@ -297,8 +297,9 @@ fn restore(out: &Path, disk: &Disk, random: &mut Random) {
 }
 
 fn cut_everywhere(more: &Value) {
-    let rounds = std::env::var("TRANSLOAD_FAULT_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let rounds = std::env::var("TRANSLOAD_ROUNDS").ok().and_then(|text| text.parse().ok());
     let recording = record(more);
+    assert!(recording.operations.len() > 30, "{} steps", recording.operations.len());
     let (out, root) = (recording.folder.path().join("out"), key_of(recording.folder.path()));
     let mut disk = Disk::default();
     for step in 0..=recording.operations.len() {
