@@ -152,6 +152,7 @@ fn a_summary_reads_well() {
     ended.exits(0).says("  rows        3 read = 2 inserted + 1 dirty\n");
     ended.says("  inputs      job.toml, region=eu, 1 file: in.csv\n");
     assert_fits(&ended, 60);
+    assert_layout("summary", &workplace, &["run", "job.toml", "--state", "s"]);
 }
 
 #[test]
@@ -174,6 +175,10 @@ fn plugins_and_connections_read_well() {
     }
     workplace.put("connections.toml", "[shop]\nplugin = \"sqlite\"\npath = \"no/shop.db\"\n");
     assert_layout("connection-list", &workplace, &["connection", "list"]);
+    let server = "[far]\nplugin = \"postgres\"\nhost = \"127.0.0.1\"\nport = 1\nuser = \"ana\"\n\
+                  database = \"shop\"\n";
+    workplace.put("connections.toml", server);
+    assert_layout("connection-test", &workplace, &["connection", "test", "far"]);
 }
 
 const PLUGINS: [&str; 6] = ["file", "generator", "mysql", "object-store", "postgres", "sqlite"];

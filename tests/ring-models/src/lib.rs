@@ -10,7 +10,16 @@
 // the models use a part of the ring, which is public in the host
 mod ring;
 
-use loom::thread;
+use loom::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
+    thread,
+};
 
 use crate::ring::{Received, RingLimits, ring};
 
@@ -88,6 +97,31 @@ fn poison_reaches_both_sides() {
             drop(sender);
         });
         while !matches!(receiver.receive(None), Received::Poisoned) {}
+        reader.join().unwrap();
+    });
+}
+
+/// The receiver may hold what a sender waits for that has not made its next item yet.
+#[test]
+fn a_sender_that_waits_for_memory_starves_the_receiver() {
+    model(|| {
+        let (mut sender, mut receiver, _gauge) = ring(RingLimits { slots: 2, bytes: 100 });
+        let released = Arc::new(AtomicBool::new(false));
+        let seen = released.clone();
+        let reader = thread::spawn(move || {
+            sender.send(1, 10).unwrap();
+            sender.while_starving(|| {
+                while !seen.load(Acquire) {
+                    thread::yield_now();
+                }
+            });
+            sender.finish();
+        });
+        let Received::Item(held) = receiver.receive(None) else { panic!("no item") };
+        assert!(matches!(receiver.receive(None), Received::Starved));
+        drop(held);
+        released.store(true, Release);
+        assert!(matches!(receiver.receive(None), Received::End));
         reader.join().unwrap();
     });
 }
