@@ -93,7 +93,7 @@ fn t60_a_secret_is_in_no_output_of_a_run() {
     }
 }
 
-/// Statements are logged; a secret that a plugin has asked for is taken out of them.
+/// Statements are in plans and logs; a secret in them is not, also before a plugin requests it.
 #[test]
 fn t60_a_secret_in_a_logged_statement_is_taken_out() {
     let folder = sample_folder();
@@ -102,21 +102,30 @@ fn t60_a_secret_in_a_logged_statement_is_taken_out() {
     sample_job(&workplace, "{ env = \"CANARY\" }", "");
     workplace
         .execute("target.db", "CREATE TABLE t (\"int64\" INTEGER); CREATE TABLE keys (key TEXT)");
+    let statement = |key: &str| format!("INSERT INTO keys SELECT '{key}' WHERE '{CANARY}' <> ''");
     let writer = format!(
         "plugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n\
-         after = \"INSERT INTO keys SELECT 'ran' WHERE '{CANARY}' <> ''\"\n"
+         before = \"{}\"\nafter = \"{}\"\n",
+        statement("before"),
+        statement("after")
     );
     let job = workplace
         .read("job.toml")
         .replace("plugin = \"file\"\npath = \"out.jsonl\"\nwrite_mode = \"overwrite\"\n", &writer);
     workplace.put("job.toml", job);
-    let ended = search(&workplace, &["run", "job.toml", "--plugins", plugins]);
-    ended.exits(0);
-    let statement = "INSERT INTO keys SELECT 'ran' WHERE ";
-    let line = ended.stderr.lines().find(|line| line.contains(statement)).unwrap();
-    assert!(line.contains("[redacted:password]"), "{line}");
-    // It was run as it is written, by both runs of the search.
-    assert_eq!(workplace.sqlite("target.db", "SELECT key FROM keys"), ["'ran'"; 2]);
+    for command in ["plan", "run"] {
+        let ended = search(&workplace, &[command, "job.toml", "--plugins", plugins]);
+        ended.exits(0);
+        let said = ended.stdout.clone() + &ended.stderr;
+        for key in ["before", "after"] {
+            let statement = format!("INSERT INTO keys SELECT '{key}' WHERE ");
+            let line = said.lines().find(|line| line.contains(&statement)).unwrap();
+            assert!(line.contains("[redacted:password]"), "{line}");
+        }
+    }
+    // They were run as they are written, by both runs of the search.
+    let keys = workplace.sqlite("target.db", "SELECT key FROM keys");
+    assert_eq!(keys, ["'before'", "'after'", "'before'", "'after'"]);
 }
 
 /// The plugin receives the secret and puts it into its error, as a faulty plugin might.

@@ -221,10 +221,14 @@ pub(crate) struct JobSecrets {
 }
 
 impl JobSecrets {
-    /// The secrets of a job's reader or writer.
+    /// The secrets of a job's reader or writer. Those at hand are redacted from now on: a statement of
+    /// the job may contain one, and be printed before a plugin requests it.
     pub(crate) fn new(refs: SecretRefs, redactor: Redactor) -> Self {
         for (name, reference) in &refs {
-            if let SecretRef::Literal(LiteralSecret(Some(secret))) = reference {
+            // A program runs only if its secret is needed.
+            if !matches!(reference, SecretRef::Command { .. })
+                && let Ok(secret) = reference.resolve()
+            {
                 redactor.learn(name, secret.expose());
             }
         }
