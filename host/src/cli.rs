@@ -376,7 +376,7 @@ pub(crate) struct VerifyArgs {
     /// Read every row on both sides, instead of comparing checksums that the stores compute
     #[arg(long)]
     pub(crate) every_row: bool,
-    /// Write the SQL that would mend the target to this file; it is not run
+    /// Write the SQL that would repair the target to this file; it is not run
     #[arg(long, value_name = "FILE")]
     pub(crate) repair: Option<PathBuf>,
     /// How many differences are listed

@@ -254,6 +254,24 @@ fn what_cannot_be_verified_is_refused() {
     workplace.run(&["verify", "job.toml"]).exits(4).says("there is no such file");
 }
 
+/// A signal ends a comparison at once.
+#[test]
+fn a_signal_stops_the_comparison() {
+    let workplace = Workplace::new();
+    workplace.execute("db", "CREATE TABLE t (id INTEGER PRIMARY KEY);");
+    workplace.put(
+        "job.toml",
+        "[reader]\nplugin = \"generator\"\nrows = 1_000_000_000\nspecs = { id = \"int64\" }\n\
+         [writer]\nplugin = \"sqlite\"\npath = \"db\"\ntable = \"t\"\n",
+    );
+    let running = workplace.start(&["verify", "job.toml", "--every-row"]);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    running.signal("TERM");
+    let ended = running.wait();
+    assert_eq!((ended.exit, ended.stdout.as_str()), (Some(143), ""), "{ended:?}");
+    ended.says("stopped by a signal");
+}
+
 /// What an upsert does not update may differ.
 #[test]
 fn columns_that_an_upsert_leaves_alone_are_not_compared() {

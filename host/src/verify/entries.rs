@@ -105,7 +105,7 @@ impl State {
 }
 
 impl Spill {
-    /// A file that nobody else can open, and that is gone with the process.
+    /// A file that no other process can open, and that is gone with the process.
     fn new() -> io::Result<Self> {
         let path = env::temp_dir().join(format!("transload-verify-{}", journal::new_run()));
         let file = journal::private().read(true).write(true).create_new(true).open(&path)?;

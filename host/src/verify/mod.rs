@@ -13,7 +13,7 @@
 //! | `narrow` | which rows have to be read: digests of ranges of keys, computed in the stores |
 //! | `entries`, `tally` | the checksums of all rows; which have no partner |
 //! | `difference` | these rows with their values |
-//! | `repair` | the statements that would mend the target |
+//! | `repair` | the statements that would repair the target |
 //! | `comparison`, `words` | the result, as JSON and as text |
 
 mod columns;
@@ -72,7 +72,7 @@ pub(crate) struct Request<'a> {
     pub(crate) every_row: bool,
     /// The most differences that are listed.
     pub(crate) listed: usize,
-    /// Where the statements that would mend the target are written.
+    /// Where the statements that would repair the target are written.
     pub(crate) repair: Option<&'a Path>,
     /// How the target writes SQL; `None` if it is no table.
     pub(crate) dialect: Option<Dialect>,
@@ -88,9 +88,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// `1,000 rows of the source and 900 of the target read`
+    /// `1,000 rows of the source and 900 of the target read`; before that, what is waited for.
     pub(crate) fn words(&self) -> String {
         let count = |rows: &AtomicU64| crate::report::grouped(rows.load(Relaxed));
+        if self.source.load(Relaxed) + self.target.load(Relaxed) == 0 {
+            return "waiting for checksums of the stores".to_owned();
+        }
         let (source, target) = (count(&self.source), count(&self.target));
         format!("{source} rows of the source and {target} of the target read")
     }
@@ -206,7 +209,7 @@ impl Pass<'_> {
     }
 }
 
-/// Writes the statements that would mend the target, if they are asked for. Returns what came of it.
+/// Writes the statements that would repair the target, if they are asked for. Returns what came of it.
 fn repair(
     request: &Request<'_>,
     columns: &Columns,
@@ -221,7 +224,7 @@ fn repair(
         return Ok(Some(words.to_owned()));
     };
     if tally.unequal() == 0 {
-        return Ok(Some("no repair is written: there is nothing to mend".to_owned()));
+        return Ok(Some("no repair is written: there is nothing to repair".to_owned()));
     }
     if found.list.len() as u64 != tally.unequal() {
         let words = "no repair is written: too many rows differ, so run the job again";

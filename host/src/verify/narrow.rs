@@ -23,7 +23,7 @@ const PARTS: u32 = 32;
 const FINE: u32 = 1_024;
 /// A range of no more rows is read.
 const FEW: u64 = 2_000;
-/// After so many questions, what is left is read.
+/// The most questions to both stores; what is left then is read.
 const QUESTIONS: u64 = 400;
 
 /// A store as it is asked for digests: its own names of the columns that are compared.

@@ -1,4 +1,4 @@
-//! The statements that would mend a target: rows that it lacks are inserted, others updated or deleted.
+//! The statements that would repair a target: rows that it lacks are inserted, others updated or deleted.
 //! They are written to a file, and never run.
 
 use std::{fmt::Write as _, path::Path};
@@ -39,7 +39,7 @@ impl Repair<'_> {
                 .at(self.path.display().to_string())
         })?;
         let path = self.path.display();
-        Ok(format!("{path} holds the statements that would mend the target; they were not run"))
+        Ok(format!("{path} holds the statements that would repair the target; they were not run"))
     }
 
     fn refused(&self, why: &str) -> Error {

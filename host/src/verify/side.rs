@@ -1,5 +1,5 @@
 //! One side of a comparison: the rows of a reader as the columns that are compared. Each batch is
-//! converted as the plan says, and handed on; nothing of it is kept.
+//! converted as the plan says, and handed on; none of it is kept.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},

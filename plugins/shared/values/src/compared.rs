@@ -182,7 +182,7 @@ fn float(value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends a document in the one form of all that mean the same; what is none, as it is.
+/// Appends a document in the one form of all that mean the same; an invalid one as it is.
 fn json(text: &str, out: &mut Vec<u8>) {
     match serde_json::from_str(text) {
         Ok(value) => node(&value, out),
