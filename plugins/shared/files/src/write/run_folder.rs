@@ -318,6 +318,11 @@ impl RunFolder {
     pub(crate) fn remove(&self, store: &dyn UploadStore) -> Result<()> {
         let outcome = self.remove_notes(store);
         store.release(&self.prefix);
+        // Killed behind the last note, a process leaves the folders empty.
+        let above =
+            &self.prefix[..self.prefix.trim_end_matches('/').rfind('/').map_or(0, |at| at + 1)];
+        store.remove_folder(&self.prefix);
+        store.remove_folder(above);
         outcome
     }
 
