@@ -56,10 +56,13 @@ impl Copy {
         self.workplace.sqlite("target.db", "SELECT count(*) FROM t")[0].parse().unwrap()
     }
 
-    /// A run that has committed some chunks.
+    /// A run that has committed some chunks, and has a limit that a resumed one has not.
     fn begun(&self) -> Running {
+        let job = self.workplace.read("job.toml");
+        self.workplace.put("job.toml", format!("{job}max_rows_per_second = 1000\n"));
         let mut running = self.start(&["run", "job.toml", "--progress", "none"]);
         wait_until("some rows are in", || running.has_ended() || self.rows() >= 300);
+        self.workplace.put("job.toml", job);
         assert!(!running.has_ended(), "{:?}", running.wait());
         running
     }

@@ -451,10 +451,10 @@ pub(super) enum JobEffect {
     RecordPublishing,
     /// Commit the job.
     Publish,
-    /// Record in the journal that the rows are in.
-    RecordDone,
     /// Remove what the run has left.
     Finalise,
+    /// Record in the journal that the run is complete.
+    RecordDone,
     /// Remove what the run has staged.
     Abort,
     /// Nothing: the job has ended.
@@ -543,7 +543,7 @@ impl Job {
             (Do::RecordPublishing, Was::Done) => Do::Publish,
             (Do::Publish, Was::Outcome(Outcome::Committed)) => {
                 self.reached = Reached::Rows;
-                Do::RecordDone
+                Do::Finalise
             }
             (Do::Publish, Was::FailedBehindRows) => {
                 self.reached = Reached::Rows;
@@ -558,9 +558,10 @@ impl Job {
                 self.is_clean = false;
                 Do::End
             }
-            // The rows are in: what fails behind them is no failure of the run.
-            (Do::RecordDone, Was::Done | Was::Failed) => Do::Finalise,
-            (Do::Finalise, Was::Done | Was::Failed) => Do::End,
+            // The rows are in: what fails behind them is no failure of the run. It is recorded as done
+            // last: a process that continues the run before removes what is left.
+            (Do::Finalise, Was::Done | Was::Failed) => Do::RecordDone,
+            (Do::RecordDone, Was::Done | Was::Failed) => Do::End,
             (Do::Abort, Was::Done) => Do::End,
             (Do::Abort, Was::Failed) => {
                 self.is_clean = false;
