@@ -490,14 +490,17 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_that_was_asked_for_is_redacted() {
+    fn secrets_at_hand_are_redacted_at_once_and_those_of_programs_when_they_have_run() {
         let (_folder, path) = file(b"canary-7f3a\n", 0o600);
         let redactor = Redactor::new();
-        let refs = SecretRefs::from([("password".to_owned(), SecretRef::File(path))]);
-        let secrets = JobSecrets::new(refs, redactor.clone());
-        assert_eq!(redactor.redact("canary-7f3a"), "canary-7f3a", "not yet read");
-        secrets.secret("password").unwrap();
+        let argv = vec!["echo".to_owned(), "canary-9b2c".to_owned()];
+        let command = SecretRef::Command { argv, folder: "/".into() };
+        let refs = [("password".to_owned(), SecretRef::File(path)), ("key".to_owned(), command)];
+        let secrets = JobSecrets::new(SecretRefs::from(refs), redactor.clone());
         assert_eq!(redactor.redact("canary-7f3a"), "[redacted:password]");
+        assert_eq!(redactor.redact("canary-9b2c"), "canary-9b2c", "it has not run");
+        secrets.secret("key").unwrap();
+        assert_eq!(redactor.redact("canary-9b2c"), "[redacted:key]");
     }
 
     #[test]
