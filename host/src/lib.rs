@@ -73,6 +73,8 @@
 //! - **receipt**: what a writer's task hands to the commit of the job
 //! - **digest**: the checksum of a range of rows, computed in their store
 //! - **difference**: a row that source and target do not both have with the same values
+//! - **journal**: what a run writes down so that another process can continue it
+//! - **resume**: to continue a run that has ended early, behind its last checkpoints
 //! - **run**, **report**: one execution of a plan; its result
 //! - **counters**, **counts**, **stats**, **progress**: rows by outcome; what a plugin counted; the
 //!   figures of one task or ring; all of them during the run
