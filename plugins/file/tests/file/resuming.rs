@@ -259,6 +259,8 @@ fn assert_whole(shape: &Shape, folder: &Path, at: &str) {
     let hidden = |name: &&String| name.contains("_transload/");
     let names = files(folder);
     assert_eq!(names.keys().find(hidden), None, "{at}");
+    let is_left = |name: &str| folder.join(name).exists();
+    assert!(!is_left("_transload") && !is_left("out/_transload"), "{at}: an empty folder");
 }
 
 #[test]

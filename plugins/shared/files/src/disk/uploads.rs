@@ -16,7 +16,9 @@ use rustix::{
     fs::{AtFlags, Mode, OFlags, openat, statat, unlinkat},
 };
 use sha2::{Digest, Sha256};
-use transload_plugin_api::{Backoff, Cancel, Error, ErrorKind, Finding, Result, has_defect};
+use transload_plugin_api::{
+    Backoff, Cancel, Error, ErrorKind, Finding, Result, failpoint, has_defect,
+};
 
 use super::{
     DEFECT, DiskUploads,
@@ -341,6 +343,7 @@ impl UploadStore for DiskUploads {
         for key in &keys {
             self.remove_one(key).map_err(|error| error_at(error, &self.path(key)))?;
             self.trace.note(|| Operation::Remove(key.clone()));
+            failpoint("K13");
             self.prune(key);
             folders.insert(key.rfind('/').map_or("", |at| &key[..=at]));
         }

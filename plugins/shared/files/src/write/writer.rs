@@ -414,6 +414,13 @@ impl Writer for FilesWriter {
             levels: self.replaces_partitions().then_some(self.options.partition_by.len()),
             cancel: &self.cancel,
         };
+        // The one file of a disk says so itself; the parts may be removed already.
+        if store.disk().is_some()
+            && matches!(self.destination, Destination::File { .. })
+            && self.was_committed(&*store, &plan.run)?
+        {
+            return Ok(ChunkOutcome::AlreadyCommitted);
+        }
         let entries = match publication.entries(receipts) {
             // Killed while it cleaned up.
             Err(_) if self.was_committed(&*store, &plan.run)? => {
