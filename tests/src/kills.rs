@@ -23,6 +23,7 @@ pub const ROWS: u64 = 3_000;
 const DIRTY_EVERY: u64 = 97;
 
 /// Where rows go.
+#[allow(clippy::large_enum_variant, reason = "a test has a few of them")]
 pub enum Target {
     /// Table `t` of a database on a server.
     Server(Database),

@@ -92,8 +92,9 @@ fn the_limits_of_a_run_in_progress_are_changed() {
     let rows = report["rows_read"].as_u64().unwrap();
     assert!((3_000..20_000).contains(&rows), "{rows}");
     assert!(ended.stderr.contains("2,000 rows/s at the end, after 2 changes"), "{ended:?}");
-    let shown = ended.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let last = shown.filter(|line| line["event"] == "progress").last().unwrap();
+    let mut shown =
+        ended.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let last = shown.rfind(|line| line["event"] == "progress").unwrap();
     assert_eq!(last["limits"]["max_rows_per_second"], 2_000);
 
     let gone = throttle(&["--max-rows-per-second", "1"]);

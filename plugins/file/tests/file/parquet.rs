@@ -148,7 +148,7 @@ fn differences_between_files_are_told_by_name() {
             let rows = batch(columns, &[row(&cells[..columns.len()])]);
             write(
                 writing(path, json!({})),
-                &plan("r", columns, WriteMode::Overwrite),
+                &plan(&format!("r-{name}"), columns, WriteMode::Overwrite),
                 &[vec![rows]],
             )
             .unwrap();
