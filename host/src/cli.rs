@@ -313,7 +313,7 @@ pub(crate) struct HistoryArgs {
     /// Name or file of a job [default: all jobs]
     #[arg(value_name = "JOB")]
     pub(crate) job: Option<String>,
-    /// Only so many runs, the newest ones
+    /// Only the newest runs, up to this number
     #[arg(long, value_name = "NUMBER")]
     pub(crate) last: Option<u32>,
     /// Folder of runs [env: TRANSLOAD_STATE] [default: ~/.local/state/transload]

@@ -66,7 +66,7 @@
 //! - **replay**: a chunk that is rolled back and written again after a transient error
 //! - **staging**: where a writer keeps uncommitted data beside the target
 //! - **commit token**: a row in the target's database that changes in the transactions of a run's
-//!   rows, and so tells which chunks are in; it is in a **token table**
+//!   rows, and so shows which chunks are in; it is in a **token table**
 //! - **claim**: when an attempt at a task takes it over, with the next **epoch**, its number in the
 //!   store
 //! - **fence**: what keeps an attempt of an older epoch from writing

@@ -278,7 +278,7 @@ fn the_hint_for_a_missing_key_works() {
     assert_eq!(workplace.sqlite("t.db", "SELECT * FROM k"), ["1|'a'"]);
 }
 
-/// Between the plan and the first row somebody changes the table.
+/// Between the plan and the first row another session changes the table.
 #[test]
 fn a_target_that_changes_after_the_plan_is_refused_by_column() {
     for (change, said) in [

@@ -410,7 +410,7 @@ fn make_user(source: &Database, target: &Database, user: &str) {
     }
 }
 
-/// Between the plan and the first row somebody changes the table.
+/// Between the plan and the first row another session changes the table.
 #[test]
 fn a_target_that_changes_after_the_plan_is_refused_by_column() {
     for product in [Postgres, Mariadb, Mysql] {

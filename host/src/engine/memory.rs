@@ -41,7 +41,7 @@ struct State {
     /// When the first reader began.
     begun: Option<Instant>,
     readers: usize,
-    /// Who waits, in order: nobody is passed, or a wide batch would wait for ever.
+    /// Waiting readers, in order: none is overtaken, or a wide batch would wait forever.
     waiting: VecDeque<u64>,
     next: u64,
 }

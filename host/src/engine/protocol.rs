@@ -99,9 +99,9 @@ pub(super) enum Ended {
     /// One replay too many was asked for.
     GaveUp,
     Fenced,
-    /// A commit was sent, and nobody knows what came of it.
+    /// A commit was sent, and its outcome is unknown.
     Unknown,
-    /// A part of the split is committed, and the rest of it cannot be told from that part.
+    /// A part of the split is committed, and which rows are missing is unknown.
     NotReadable,
 }
 

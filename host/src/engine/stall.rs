@@ -1,4 +1,4 @@
-//! Tasks without progress: since when, and which side is to blame. Who is told is left to `watch`.
+//! Tasks without progress: since when, and on which side. Reporting them is left to `watch`.
 
 use std::{
     collections::BTreeMap,

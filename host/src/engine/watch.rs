@@ -26,7 +26,7 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Longest request, in bytes.
 const LONGEST: u64 = 4 << 10;
 
-/// Looks after one run.
+/// Watches one run.
 pub(super) struct Watch {
     folder: Arc<RunFolder>,
     throttle: Arc<Throttle>,

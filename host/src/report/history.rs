@@ -52,7 +52,7 @@ pub(crate) struct HistoryEntry {
     pub(crate) state: RunState,
     /// When it began: local time with its offset.
     pub(crate) started: String,
-    /// When it ended, or was last heard of; `None` while it runs.
+    /// When it ended, or was last active; `None` while it runs.
     pub(crate) ended: Option<String>,
     /// Rows read of committed chunks.
     pub(crate) rows: u64,

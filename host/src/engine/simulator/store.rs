@@ -64,7 +64,7 @@ pub(super) struct Store {
     pub(super) kind: Kind,
     pub(super) tasks: Vec<StoredTask>,
     pub(super) is_done: bool,
-    /// The process that was told that nobody knows what came of its commit.
+    /// The process whose commit has an unknown outcome.
     pub(super) unknown_to: Option<usize>,
 }
 

@@ -137,7 +137,7 @@ impl Server {
         self.ended.extend(lockers);
     }
 
-    /// Changes the token tables behind everybody's back.
+    /// Changes the token tables without any session's knowledge.
     pub(crate) fn tamper(&self, sql: &str) {
         self.tokens.connection.execute_batch(sql).unwrap();
     }

@@ -285,7 +285,7 @@ pub trait Session: Send {
     /// As [`Session::rows`], and of kind `Data` if a unique key forbids it.
     fn change(&mut self, doing: &str, sql: &str) -> Result<u64>;
 
-    /// What the session can be told by later.
+    /// What identifies the session later.
     ///
     /// # Errors
     /// Those of a look-up.
