@@ -63,9 +63,8 @@ impl Snapshots {
     /// The session of that name, for one reading.
     pub(crate) fn take(&self, name: &str) -> Result<Session> {
         self.0.lock().remove(name).ok_or_else(|| {
-            Error::not_found("the snapshot that the splits share no longer exists").hint(
-                "plan again: it lives in the process that has made the splits, for one reading",
-            )
+            Error::retry("the snapshot that the splits share ended with its session")
+                .hint("run the job again: a snapshot is held for one reading of each split")
         })
     }
 }
