@@ -369,9 +369,6 @@ impl<'a> TaskWriter<'a> {
     }
 
     fn rollback(&mut self) -> TaskEvent {
-        self.shared.dirty.release(&self.open.dirty, std::mem::take(&mut self.open.admitted));
-        self.open.counters = Counters::default();
-        self.open.dirty.clear();
         let Some(writing) = &mut self.writing else { return TaskEvent::Done };
         let rolled_back = writing.rollback_chunk();
         if let (Err(error), true) = (&rolled_back, self.error.is_some()) {
@@ -382,6 +379,10 @@ impl<'a> TaskWriter<'a> {
 
     /// Waits before the open chunk is written again.
     fn pause(&mut self) -> TaskEvent {
+        // What a failed run has met stays counted; this chunk's rows will be met again.
+        self.shared.dirty.release(&self.open.dirty, std::mem::take(&mut self.open.admitted));
+        self.open.counters = Counters::default();
+        self.open.dirty.clear();
         let cause = self.cause.as_ref().map(ToString::to_string).unwrap_or_default();
         let message =
             format!("chunk {} is rolled back and written again: {cause}", self.machine.chunks());
