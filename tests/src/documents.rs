@@ -344,24 +344,26 @@ fn is_time(word: &str) -> bool {
     word.len() == 27 && word.as_bytes()[10] == b'T' && word.ends_with('Z')
 }
 
-/// Replaces the names of runs, such as `20261121t120421-a6a96ece`.
+/// Replaces the names of runs, such as `20261121t120421-a6a96ece`, also where they begin the id of a
+/// dirty row, such as `a6a96ece.0.17`.
 fn without_runs(line: &str) -> String {
-    const FORM: &[u8] = b"00000000t000000-ffffffff";
-    let fits = |at: usize| {
-        let bytes = line.as_bytes().get(at..at + FORM.len())?;
-        let fits = bytes.iter().zip(FORM).all(|(byte, form)| match form {
-            b'0' => byte.is_ascii_digit(),
-            b'f' => byte.is_ascii_hexdigit(),
-            form => byte == form,
-        });
-        fits.then_some(())
+    const FORMS: [&[u8]; 2] = [b"00000000t000000-ffffffff", b"ffffffff.0."];
+    let fits = |at: usize, form: &[u8]| {
+        let bytes = line.as_bytes().get(at..at + form.len());
+        bytes.is_some_and(|bytes| {
+            bytes.iter().zip(form).all(|(byte, form)| match form {
+                b'0' => byte.is_ascii_digit(),
+                b'f' => byte.is_ascii_hexdigit(),
+                form => byte == form,
+            })
+        })
     };
     let mut at = 0;
     let mut result = String::new();
     while at < line.len() {
-        if fits(at).is_some() {
+        if let Some(form) = FORMS.into_iter().find(|form| fits(at, form)) {
             result += "RUN";
-            at += FORM.len();
+            at += form.len();
         } else if let Some(c) = line[at..].chars().next() {
             result.push(c);
             at += c.len_utf8();

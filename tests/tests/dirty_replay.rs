@@ -236,7 +236,7 @@ fn what_does_not_belong_to_the_run_is_refused_before_anything_is_written() {
     workplace.put("moved.toml", job);
     workplace.execute("target.db", "ALTER TABLE t RENAME COLUMN customer TO client");
     let (ended, _) = replay(&workplace, "job", "fix.csv", &["--job", "moved.toml"]);
-    ended.exits(2).says("[DIRTY-CHANGED]").says("column `customer` of t");
+    ended.exits(6).says("[PLAN-COLUMN]").says("t has no column `customer`");
     assert_eq!(workplace.sqlite("target.db", "SELECT count(*) FROM t"), ["1"]);
     let runs = fs::read_dir(workplace.path().join("state/runs/job")).unwrap().count();
     assert_eq!(runs, 1, "a replay that was refused leaves no folder");

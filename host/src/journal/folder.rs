@@ -14,12 +14,14 @@ use transload_plugin_api::code;
 use super::lock::RunLock;
 use crate::{Error, Exit, Result, job::Redactor};
 
-/// A new run's name: local time and a random part, so that names sort by time and do not collide.
+/// A new run's name: local time to the second, then 8 hexadecimal digits: 3 of the millisecond, so that
+/// names sort by time, and 5 random ones, so that they do not collide.
 pub(crate) fn new_run() -> String {
-    let now = jiff::Zoned::now().strftime("%Y%m%dt%H%M%S").to_string();
+    let now = jiff::Zoned::now();
     // Each `RandomState` of the standard library is seeded by the system.
     let random = std::hash::RandomState::new().build_hasher().finish();
-    format!("{now}-{:08x}", random as u32)
+    let (time, millisecond) = (now.strftime("%Y%m%dt%H%M%S"), now.millisecond());
+    format!("{time}-{millisecond:03x}{:05x}", random & 0xf_ffff)
 }
 
 /// The folder for runs: `$TRANSLOAD_STATE`, else `$XDG_STATE_HOME/transload`, else
