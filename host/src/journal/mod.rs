@@ -40,7 +40,12 @@ pub(crate) use record::{Failure, RunRecord};
 pub(crate) use runs::{find, is_running, runs, runs_of, unfinished};
 pub(crate) use shape::{SourceShape, job_changes, plugin_change, source_changes, target_changes};
 
-use crate::{Error, Exit, Result, job::Job, plan::Plan, report::local};
+use crate::{
+    Error, Exit, Result,
+    job::{Job, Redactor},
+    plan::Plan,
+    report::local,
+};
 use record::{ChunkRecord, FORM, Moment, Record};
 
 /// The journal's file.
@@ -54,6 +59,7 @@ pub(crate) struct Journal {
     pub(crate) starts: Vec<TaskStart>,
     path: PathBuf,
     appender: Mutex<Appender>,
+    redactor: Redactor,
 }
 
 /// The end of the file.
@@ -81,7 +87,7 @@ impl Journal {
             Appender::begin(&path, &line)
         };
         let appender = Mutex::new(write().map_err(|error| failed(&path, &error))?);
-        Ok(Self { starts, path, appender })
+        Ok(Self { starts, path, appender, redactor: folder.redactor().clone() })
     }
 
     /// Continues the journal of a run that was begun before, its tasks at these places. A last line that
@@ -113,7 +119,8 @@ impl Journal {
             Ok(Appender { file, lines: past.lines, length: past.length })
         };
         let appender = Mutex::new(open().map_err(|error| failed(&path, &error))?);
-        Ok(Self { starts: Vec::new(), path, appender })
+        let redactor = folder.redactor().clone();
+        Ok(Self { starts: Vec::new(), path, appender, redactor })
     }
 
     /// Replaces a journal whose lines about tasks are lost. `None` if nothing but the journal knew where
@@ -180,7 +187,9 @@ impl Journal {
     /// The run has failed. `is_cleaned`: what it had staged is removed; `is_unknown`: a commit was
     /// sent whose outcome is unknown.
     pub(crate) fn failed(&self, error: &Error, is_cleaned: bool, is_unknown: bool) -> Result<()> {
-        self.append(&Record::Failed(Failure::new(error, is_cleaned, is_unknown)), true)
+        let mut failure = Failure::new(error, is_cleaned, is_unknown);
+        failure.message = self.redactor.redact(&failure.message).into_owned();
+        self.append(&Record::Failed(failure), true)
     }
 
     /// What a run that is given up has left is removed.
