@@ -37,16 +37,23 @@ pub(super) fn connection(session: &Session, command: &ConnectionCommand) -> Ende
     }
 }
 
-/// Tests one connection. Exit code 5 if a stage fails, 7 if its plugin cannot be used.
-fn test(session: &Session, draft: &DraftConnection) -> Ended {
-    let catalog = session.catalog();
+/// A connection outside of a job, checked against its plugin. Exit code 7 if the plugin cannot be used.
+pub(super) fn resolve(
+    catalog: &Catalog,
+    draft: &DraftConnection,
+) -> Result<LoneConnection, Failure> {
     let descriptor = catalog.descriptor(draft.plugin());
     let exit = match &descriptor {
         Err(error) if error.kind != ErrorKind::NotFound => Exit::Plugin,
         _ => Exit::Usage,
     };
-    let resolved = draft.resolve(|_| descriptor);
-    let lone = resolved.map_err(|problems| Failure::Problems(problems, exit))?;
+    draft.resolve(|_| descriptor).map_err(|problems| Failure::Problems(problems, exit))
+}
+
+/// Tests one connection. Exit code 5 if a stage fails.
+fn test(session: &Session, draft: &DraftConnection) -> Ended {
+    let catalog = session.catalog();
+    let lone = resolve(&catalog, draft)?;
     lone.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let tested = Tested {
         findings: findings(session, &catalog, &lone)?,

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde_json::json;
-use transload_plugin_api::{ErrorKind, TokenTables};
+use transload_plugin_api::TokenTables;
 
-use super::{Ended, Failure, Session};
+use super::{Ended, Session, connection};
 use crate::{
     Error, Exit,
     catalog::Role,
@@ -19,13 +19,7 @@ pub(super) fn meta_ddl(session: &Session, args: &MetaDdlArgs) -> Ended {
     let files = connection_files(Path::new(""));
     let draft = DraftConnection::load(&args.connection, args.env.as_deref(), &files)?;
     let catalog = session.catalog();
-    let descriptor = catalog.descriptor(draft.plugin());
-    let exit = match &descriptor {
-        Err(error) if error.kind != ErrorKind::NotFound => Exit::Plugin,
-        _ => Exit::Usage,
-    };
-    let resolved = draft.resolve(|_| descriptor);
-    let lone = resolved.map_err(|problems| Failure::Problems(problems, exit))?;
+    let lone = connection::resolve(&catalog, &draft)?;
     let plugin = catalog.plugin(&lone.plugin, Role::Writer).map_err(Error::unusable_plugin)?;
     let writer = plugin.writer(lone.writer_options, session.host(&lone.secrets))?;
     let tables =

@@ -40,7 +40,7 @@ pub(super) fn resume(session: &Session, args: &ResumeArgs) -> Ended {
     execute(session, run, progress)
 }
 
-/// The journal, or a new one if the target can tell what a damaged one has lost.
+/// The journal, or a new one if the target keeps what a damaged one has lost.
 pub(super) fn read(folder: &RunFolder) -> Result<Past> {
     let damage = match Past::read(folder.path()) {
         Ok(past) => return Ok(past),

@@ -73,7 +73,7 @@ fn wait(session: &Session, path: &Path, run: &str) -> Result<()> {
         session.stop.sleep(TICK).inspect_err(|_| drop(fs::remove_file(path)))?;
         if begun.elapsed() > PATIENCE && fs::remove_file(path).is_ok() {
             let seconds = PATIENCE.as_secs();
-            return Err(has_ended(run, &format!("has not responded for {seconds} s")));
+            return Err(has_ended(run, &format!("did not respond for {seconds} s")));
         }
     }
     Ok(())

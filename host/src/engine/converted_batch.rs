@@ -68,7 +68,7 @@ impl ConvertedBatch {
         })
     }
 
-    /// The same rows in about so many pieces, which a writer gets one after the other. The first one
+    /// The same rows in about `count` pieces, which a writer gets one after the other. The first one
     /// has the dirty rows, the last one the position.
     pub(super) fn pieces(self, count: u64) -> impl Iterator<Item = Self> {
         let rows = self.batch.num_rows();

@@ -18,7 +18,7 @@ const USUAL: u64 = 4 << 20;
 const READING: u64 = 3;
 /// How long tasks wait for the first batch of the job, which shows how wide its rows are.
 const FIRST: Duration = Duration::from_millis(500);
-/// How long they reserve [`UNKNOWN`] for it afterwards; then the source is slow, and nobody waits for it.
+/// How long they reserve [`UNKNOWN`] for it afterwards; then the source is slow, and no task waits for it.
 const LATE: Duration = Duration::from_secs(10);
 /// What each task has by default.
 const UNKNOWN: u64 = 16 << 20;

@@ -17,7 +17,7 @@ use crate::{Result, waits::Waiting};
 pub(super) enum Start {
     Beginning,
     After(Position),
-    /// At the beginning, without so many rows.
+    /// At the beginning, without this number of rows.
     Skipping(u64),
 }
 

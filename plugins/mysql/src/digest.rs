@@ -2,10 +2,10 @@
 //! writes it for comparisons, its SHA-256 and their sums. The statements are put together in
 //! `transload_tables`.
 
-use transload_plugin_api::{Column, DigestRequest, Error, LogicalType, Result};
+use transload_plugin_api::{Column, DigestRequest, LogicalType, Result};
 use transload_tables::{
-    Description, Dialect as _, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys,
-    RangeDigest, Relation, Source, TextKind, key_condition, parts_of,
+    Description, Dialect as _, DigestKey, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys,
+    RangeDigest, Relation, Source, TextKind, parts_of,
 };
 
 use crate::{
@@ -69,7 +69,8 @@ pub(crate) fn digest(
     let range = DigestRange { from: &from, conditions: &conditions };
     let bounds = match request.bounds.is_empty() && request.parts > 1 {
         true => {
-            let sql = range.bounds(&MysqlDigest, &key.columns, &key.texts, request.parts);
+            let sql =
+                range.bounds(&key.columns, &key.texts, &MysqlDigest.share("c", request.parts));
             let rows = session.rows("choose ranges to compare", &sql)?;
             rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect()
         }
@@ -94,10 +95,7 @@ fn part(row: &TextRow) -> Option<(usize, u64, i128, i128)> {
 
 /// The condition of a range of keys.
 pub(crate) fn keys_condition(description: &Described, keys: &Keys) -> Result<Option<String>> {
-    match key(description, &keys.key) {
-        Some(key) => key.condition(keys),
-        None => Err(Error::unsupported("rows are not divided by this key")),
-    }
+    transload_tables::keys_condition(key(description, &keys.key), keys)
 }
 
 fn find<'a>(description: &'a Described, name: &str) -> Option<&'a TableColumn> {
@@ -130,34 +128,26 @@ fn key<'a>(description: &'a Described, names: &[String]) -> Option<Key<'a>> {
     (!found.is_empty()).then_some(Key { columns, texts, found })
 }
 
-impl Key<'_> {
-    fn condition(&self, keys: &Keys) -> Result<Option<String>> {
-        let after = keys.after.as_ref().map(|key| self.side(KeySign::After, key));
-        let up_to = keys.up_to.as_ref().map(|key| self.side(KeySign::UpTo, key));
-        let parts = [after, up_to].into_iter().flatten().collect::<Result<Vec<_>>>()?;
-        Ok((!parts.is_empty()).then(|| parts.join(" AND ")))
+impl DigestKey for Key<'_> {
+    fn columns(&self) -> &[String] {
+        &self.columns
     }
 
-    fn side(&self, sign: KeySign, key: &[String]) -> Result<String> {
-        let literals = self.found.iter().zip(key).map(|((order, column), text)| {
-            if !order.takes(text) {
-                return Err(Error::data(format!("`{text}` is no key of `{}`", column.column.name)));
+    fn order(&self, at: usize) -> KeyOrder {
+        self.found[at].0
+    }
+
+    fn literal(&self, at: usize, text: &str) -> String {
+        let (order, column) = &self.found[at];
+        match order {
+            KeyOrder::Integer => text.to_owned(),
+            KeyOrder::Bytes => format!("x'{text}'"),
+            KeyOrder::Time => text_literal(text.trim_end_matches('Z')),
+            KeyOrder::Text => {
+                let collation = column.collation.as_deref().unwrap_or("utf8mb4_bin");
+                format!("_utf8mb4{} COLLATE {collation}", text_literal(text))
             }
-            Ok(match order {
-                KeyOrder::Integer => text.clone(),
-                KeyOrder::Bytes => format!("x'{text}'"),
-                KeyOrder::Time => text_literal(text.trim_end_matches('Z')),
-                KeyOrder::Text => {
-                    let collation = column.collation.as_deref().unwrap_or("utf8mb4_bin");
-                    format!("_utf8mb4{} COLLATE {collation}", text_literal(text))
-                }
-            })
-        });
-        let literals = literals.collect::<Result<Vec<_>>>()?;
-        if literals.len() != self.columns.len() {
-            return Err(Error::data("a key of other columns"));
         }
-        Ok(key_condition(&self.columns, sign, &literals))
     }
 }
 

@@ -2,10 +2,10 @@
 //! writes it for comparisons, its SHA-256 and their sums. The statements are put together in
 //! `transload_tables`.
 
-use transload_plugin_api::{Column, DigestRequest, Error, LogicalType, Result};
+use transload_plugin_api::{Column, DigestRequest, LogicalType, Result};
 use transload_tables::{
-    Description, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys, RangeDigest, Relation,
-    Source, TextKind, key_condition, parts_of,
+    Description, DigestKey, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys, RangeDigest,
+    Relation, Source, TextKind, parts_of,
 };
 
 use crate::{
@@ -76,7 +76,8 @@ pub(crate) fn digest(
     let range = DigestRange { from: &from, conditions: &conditions };
     let bounds = match request.bounds.is_empty() && request.parts > 1 {
         true => {
-            let sql = range.bounds(&PostgresDigest, &key.columns, &key.texts, request.parts);
+            let sql =
+                range.bounds(&key.columns, &key.texts, &PostgresDigest.share("c", request.parts));
             let rows = session.rows("choose ranges to compare", &sql, &[])?;
             let bound = |row: &TextRow| {
                 let text = |at| Ok(row.text(at)?.to_owned());
@@ -97,10 +98,7 @@ pub(crate) fn digest(
 
 /// The condition of a range of keys.
 pub(crate) fn keys_condition(description: &Described, keys: &Keys) -> Result<Option<String>> {
-    match key(description, &keys.key)? {
-        Some(key) => key.condition(keys),
-        None => Err(Error::unsupported("rows are not divided by this key")),
-    }
+    transload_tables::keys_condition(key(description, &keys.key)?, keys)
 }
 
 fn key<'a>(description: &'a Described, names: &[String]) -> Result<Option<Key<'a>>> {
@@ -148,33 +146,27 @@ impl Key<'_> {
         }
         Ok(true)
     }
+}
 
-    fn condition(&self, keys: &Keys) -> Result<Option<String>> {
-        let after = keys.after.as_ref().map(|key| self.side(KeySign::After, key));
-        let up_to = keys.up_to.as_ref().map(|key| self.side(KeySign::UpTo, key));
-        let parts = [after, up_to].into_iter().flatten().collect::<Result<Vec<_>>>()?;
-        Ok((!parts.is_empty()).then(|| parts.join(" AND ")))
+impl DigestKey for Key<'_> {
+    fn columns(&self) -> &[String] {
+        &self.columns
     }
 
-    fn side(&self, sign: KeySign, key: &[String]) -> Result<String> {
-        let literals = self.found.iter().zip(key).map(|((order, column), text)| {
-            if !order.takes(text) {
-                return Err(Error::data(format!("`{text}` is no key of `{}`", column.column.name)));
+    fn order(&self, at: usize) -> KeyOrder {
+        self.found[at].0
+    }
+
+    fn literal(&self, at: usize, text: &str) -> String {
+        let (order, column) = &self.found[at];
+        match order {
+            // Without a type, so that any integer is one.
+            KeyOrder::Integer => text.to_owned(),
+            KeyOrder::Bytes if column.kind.logical == LogicalType::Binary => {
+                format!("decode({}, 'hex')", literal(text))
             }
-            Ok(match order {
-                // Without a type, so that any integer is one.
-                KeyOrder::Integer => text.clone(),
-                KeyOrder::Bytes if column.kind.logical == LogicalType::Binary => {
-                    format!("decode({}, 'hex')", literal(text))
-                }
-                _ => format!("{}::{}", literal(text), column.column.native),
-            })
-        });
-        let literals = literals.collect::<Result<Vec<_>>>()?;
-        if literals.len() != self.columns.len() {
-            return Err(Error::data("a key of other columns"));
+            _ => format!("{}::{}", literal(text), column.column.native),
         }
-        Ok(key_condition(&self.columns, sign, &literals))
     }
 }
 

@@ -2,10 +2,10 @@
 //! always, and nothing of them leaves the plugin but sums.
 
 use rusqlite::{Connection, types::ValueRef};
-use transload_plugin_api::{Column, DigestRequest, Error, Result};
+use transload_plugin_api::{Column, DigestRequest, Result};
 use transload_tables::{
-    Description, Dialect as _, FEWEST, KeyOrder, KeySign, KeySplit, Keys, RangeDigest,
-    ReadDatabase, Relation, ScanRequest, Snapshot, Source, key_condition,
+    Description, Dialect as _, DigestKey, DigestRange, FEWEST, KeyOrder, KeySplit, Keys,
+    RangeDigest, ReadDatabase, Relation, ScanRequest, Snapshot, Source,
 };
 use transload_values::{Checksum, Compared, RowDigest};
 
@@ -59,10 +59,7 @@ pub(crate) fn digest(
 
 /// The condition of a range of keys.
 pub(crate) fn keys_condition(description: &Described, keys: &Keys) -> Result<Option<String>> {
-    match key(description, &keys.key) {
-        Some(key) => key.condition(keys),
-        None => Err(Error::unsupported("rows are not divided by this key")),
-    }
+    transload_tables::keys_condition(key(description, &keys.key), keys)
 }
 
 /// What is read of each part.
@@ -141,27 +138,24 @@ fn key(description: &Described, names: &[String]) -> Option<Key> {
     (!columns.is_empty()).then_some(Key { columns, orders })
 }
 
-impl Key {
-    fn condition(&self, keys: &Keys) -> Result<Option<String>> {
-        let after = keys.after.as_ref().map(|key| self.side(KeySign::After, key));
-        let up_to = keys.up_to.as_ref().map(|key| self.side(KeySign::UpTo, key));
-        let parts = [after, up_to].into_iter().flatten().collect::<Result<Vec<_>>>()?;
-        Ok((!parts.is_empty()).then(|| parts.join(" AND ")))
+impl DigestKey for Key {
+    fn columns(&self) -> &[String] {
+        &self.columns
     }
 
-    fn side(&self, sign: KeySign, key: &[String]) -> Result<String> {
-        let literals = self.orders.iter().zip(key).map(|(order, text)| match order {
-            _ if !order.takes(text) => Err(Error::data(format!("`{text}` is no key"))),
-            KeyOrder::Integer => Ok(text.clone()),
-            _ => Ok(format!("'{}'", text.replace('\'', "''"))),
-        });
-        let literals = literals.collect::<Result<Vec<_>>>()?;
-        if literals.len() != self.columns.len() {
-            return Err(Error::data("a key of other columns"));
+    fn order(&self, at: usize) -> KeyOrder {
+        self.orders[at]
+    }
+
+    fn literal(&self, at: usize, text: &str) -> String {
+        match self.orders[at] {
+            KeyOrder::Integer => text.to_owned(),
+            _ => format!("'{}'", text.replace('\'', "''")),
         }
-        Ok(key_condition(&self.columns, sign, &literals))
     }
+}
 
+impl Key {
     /// The keys that divide a range; `None` if one is stored as something else than its type says.
     fn bounds(
         &self,
@@ -171,28 +165,12 @@ impl Key {
         parts: u32,
     ) -> Result<Option<Vec<Vec<String>>>> {
         let Relation::Table(name) = source.relation()? else { return Ok(None) };
-        let conditions = source.filter.iter().cloned().chain(self.condition(keys)?);
-        let conditions: Vec<_> = conditions.map(|it| format!("({it}\n)")).collect();
-        let filter = match conditions.is_empty() {
-            true => String::new(),
-            false => format!(" WHERE {}", conditions.join(" AND ")),
-        };
-        let key = self.columns.join(", ");
-        let names: Vec<_> = (0..self.columns.len()).map(|at| format!("k{at}")).collect();
-        let inner: Vec<_> = self
-            .columns
-            .iter()
-            .zip(&names)
-            .map(|(column, name)| format!("{column} AS {name}"))
-            .collect();
-        let sql = format!(
-            "SELECT {} FROM (SELECT {}, ROW_NUMBER() OVER (ORDER BY {key}) AS n, \
-             COUNT(*) OVER () AS c FROM {}{filter}) WHERE n % max((c + {parts} - 1) / {parts}, {FEWEST}) = 0 \
-             AND n < c ORDER BY n",
-            names.join(", "),
-            inner.join(", "),
-            SqliteDialect.quoted_table(name)
-        );
+        let conditions: Vec<_> =
+            source.filter.iter().cloned().chain(self.condition(keys)?).collect();
+        let from = SqliteDialect.quoted_table(name);
+        let range = DigestRange { from: &from, conditions: &conditions };
+        let share = format!("max((c + {parts} - 1) / {parts}, {FEWEST})");
+        let sql = range.bounds(&self.columns, &self.columns, &share);
         let failed = |error: rusqlite::Error| failure("choose ranges to compare", &error);
         let mut statement = connection.prepare(&sql).map_err(failed)?;
         let mut rows = statement.raw_query();

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Column, LogicalType};
+use transload_plugin_api::{Column, Error, LogicalType, Result};
 
 /// A range of keys, by the texts of their values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,22 +132,15 @@ impl DigestRange<'_> {
         }
     }
 
-    /// The keys at which the range is divided into at most `parts` parts of as many rows; `key` are
-    /// the columns, `texts` their texts.
-    pub fn bounds(
-        &self,
-        dialect: &dyn DigestSql,
-        key: &[String],
-        texts: &[String],
-        parts: u32,
-    ) -> String {
+    /// The keys at which the range is divided into parts of `share` rows, an expression of the range's
+    /// number of rows `c`; `key` are the columns, `texts` their texts.
+    pub fn bounds(&self, key: &[String], texts: &[String], share: &str) -> String {
         let order = key.join(", ");
         let (mut inner, mut outer) = (String::new(), String::new());
         for (index, text) in texts.iter().enumerate() {
             let _ = write!(inner, "{text} AS k{index}, ");
             let _ = write!(outer, "{}k{index}", if index == 0 { "" } else { ", " });
         }
-        let share = dialect.share("c", parts);
         format!(
             "SELECT {outer} FROM (SELECT {inner}ROW_NUMBER() OVER (ORDER BY {order}) AS n, \
              COUNT(*) OVER () AS c FROM {}) AS q WHERE n % {share} = 0 AND n < c ORDER BY n",
@@ -155,7 +148,8 @@ impl DigestRange<'_> {
         )
     }
 
-    /// For each part its number, its count, that of the rows that have a hash, and the sums; `inside` are the conditions of all parts but the last.
+    /// For each part its number, its count, that of the rows that have a hash, and the sums; `inside`
+    /// are the conditions of all parts but the last.
     pub fn digest(&self, dialect: &dyn DigestSql, columns: &[String], inside: &[String]) -> String {
         let mut part = String::from("0");
         if !inside.is_empty() {
@@ -175,8 +169,59 @@ impl DigestRange<'_> {
     }
 }
 
+/// A key that one database can divide, in the order that all databases share.
+pub trait DigestKey {
+    /// Its columns, quoted.
+    fn columns(&self) -> &[String];
+
+    /// The order of the column at this place.
+    fn order(&self, at: usize) -> KeyOrder;
+
+    /// A text that [`KeyOrder::takes`] as a literal of the column at this place.
+    fn literal(&self, at: usize, text: &str) -> String;
+
+    /// The condition of a range; `None` for all keys.
+    ///
+    /// # Errors
+    /// As [`DigestKey::side`].
+    fn condition(&self, keys: &Keys) -> Result<Option<String>> {
+        let after = keys.after.as_ref().map(|key| self.side(KeySign::After, key));
+        let up_to = keys.up_to.as_ref().map(|key| self.side(KeySign::UpTo, key));
+        let parts = [after, up_to].into_iter().flatten().collect::<Result<Vec<_>>>()?;
+        Ok((!parts.is_empty()).then(|| parts.join(" AND ")))
+    }
+
+    /// The condition of one side of a key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`](transload_plugin_api::ErrorKind::Data) for a key of another form.
+    fn side(&self, sign: KeySign, key: &[String]) -> Result<String> {
+        let columns = self.columns();
+        if key.len() != columns.len() {
+            return Err(Error::data("a key of other columns"));
+        }
+        let literal = |(at, text): (usize, &String)| match self.order(at).takes(text) {
+            true => Ok(self.literal(at, text)),
+            false => Err(Error::data(format!("`{text}` is not a key of {}", columns[at]))),
+        };
+        let literals = key.iter().enumerate().map(literal).collect::<Result<Vec<_>>>()?;
+        Ok(key_condition(columns, sign, &literals))
+    }
+}
+
+/// The condition of a range of keys, of a key that the database can divide or cannot.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](transload_plugin_api::ErrorKind::Unsupported) if it cannot.
+pub fn keys_condition(key: Option<impl DigestKey>, keys: &Keys) -> Result<Option<String>> {
+    match key {
+        Some(key) => key.condition(keys),
+        None => Err(Error::unsupported("rows are not divided by this key")),
+    }
+}
+
 /// The condition `columns <= key`, or `>`: by columns one after the other, so that an index serves it.
-pub fn key_condition(columns: &[String], sign: KeySign, literals: &[String]) -> String {
+fn key_condition(columns: &[String], sign: KeySign, literals: &[String]) -> String {
     let mut condition = String::new();
     for (column, literal) in columns.iter().zip(literals).rev() {
         condition = match (condition.is_empty(), sign) {

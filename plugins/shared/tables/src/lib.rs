@@ -97,8 +97,8 @@ pub use bulk_load::BulkLoadPolicy;
 pub use connection_stages::ConnectionStages;
 pub use dialect::Dialect;
 pub use digest::{
-    DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys, RangeDigest, TextKind, key_condition,
-    parts_of, sum_of,
+    DigestKey, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys, RangeDigest, TextKind,
+    keys_condition, parts_of, sum_of,
 };
 pub use draft::{
     Draft, Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
