@@ -148,7 +148,11 @@ fn differences_between_files_are_told_by_name() {
             let rows = batch(columns, &[row(&cells[..columns.len()])]);
             write(
                 writing(path, json!({})),
-                &plan(&format!("r-{name}"), columns, WriteMode::Overwrite),
+                &plan(
+                    &format!("r-{}", name.trim_end_matches(".parquet")),
+                    columns,
+                    WriteMode::Overwrite,
+                ),
                 &[vec![rows]],
             )
             .unwrap();
