@@ -172,13 +172,18 @@ impl Connections {
 
     /// The problem of a name that no file has, with the names that exist.
     fn unknown(&self, name: &Given<String>) -> Problem {
+        let problem = name.problem(format!("unknown connection `{}`", name.value));
+        if let Some(inner) = self.inside_another(&name.value) {
+            let (written, place) = (&inner.path, &inner.place);
+            let hint = format!("write `[{}]` instead of `[{written}]` in {place}", name.value);
+            return problem.hint(hint);
+        }
         let names: Vec<&str> = self
             .documents
             .iter()
             .flat_map(|document| &document.root.0)
             .map(|entry| entry.key.as_str())
             .collect();
-        let problem = name.problem(format!("unknown connection `{}`", name.value));
         let problem = match names.is_empty() {
             true => {
                 problem.hint("no connection file was found; put `connections.toml` beside the job")
@@ -186,6 +191,13 @@ impl Connections {
             false => problem.hint(format!("the connections are {}", quoted(names.iter().copied()))),
         };
         problem.nearest(&name.value, names)
+    }
+
+    /// The table of that name in another table, as `[connections.shop]` has it.
+    fn inside_another(&self, name: &str) -> Option<&Entry> {
+        let outer = self.documents.iter().flat_map(|document| &document.root.0);
+        let mut inner = outer.filter_map(|entry| entry.table()?.get(name));
+        inner.find(|entry| entry.table().is_some())
     }
 }
 

@@ -982,6 +982,17 @@ fn connections_that_cannot_be_had() {
 }
 
 #[test]
+fn a_connection_inside_a_table_is_named() {
+    let nested = SHOP.replace("[plain]", "[connections.plain]");
+    let case = with_writer("connection = \"plain\"").connections(&nested);
+    assert_eq!(
+        case.refusal(),
+        "job.toml:8:14: unknown connection `plain`\n  hint: write `[plain]` instead of \
+         `[connections.plain]` in connections.toml:2:14"
+    );
+}
+
+#[test]
 fn connections_beside_inline_keys() {
     let both = with_writer("connection = \"plain\"").connections(SHOP);
     assert_eq!(
