@@ -42,6 +42,9 @@ const VARIANTS: [&str; 20] = [
     "insane",
 ];
 
+/// Variants that are built as a host, too.
+const HOSTS: [&str; 6] = ["same", "older", "old", "recent", "major", "layout"];
+
 /// A folder with one folder per variant, built once; next to the program's own build folder.
 fn fixtures() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -54,6 +57,9 @@ fn fixtures() -> &'static Path {
             // By rename, as files of plugins should be replaced.
             fs::copy(target.join("debug/libfrozen.so"), folder.join("fresh")).unwrap();
             fs::rename(folder.join("fresh"), folder.join("libfrozen.so")).unwrap();
+            if HOSTS.contains(&variant) {
+                fs::copy(target.join("debug/frozen-host"), folder.join("frozen-host")).unwrap();
+            }
         }
         target.join("variants")
     })
@@ -63,9 +69,8 @@ fn build(variant: &str, target: &Path) {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--quiet", "--locked", "--target-dir"]).arg(target);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("abi/frozen"));
-    if variant != "same" {
-        command.args(["--features", variant]);
-    }
+    let host = if HOSTS.contains(&variant) { "host" } else { "" };
+    command.args(["--features", &format!("{variant} {host}").replace("same", "")]);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{variant}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -181,6 +186,32 @@ fn t61_an_older_plugin_digests_nothing() {
         let plugin = open(&[variant]).plugin(name, Role::Reader).unwrap();
         let reader = plugin.reader(Options::default(), Host::detached()).unwrap();
         assert_eq!(reader.digest(&request).unwrap(), digest, "{variant}");
+    }
+}
+
+/// The reverse: a library of today in hosts of every version, which copy its rows.
+#[test]
+fn t61_hosts_of_every_version_run_a_plugin_of_today() {
+    let library = built().join("libtransload_plugin_generator.so");
+    let run = |variant: &str| {
+        let output = Command::new(fixtures().join(variant).join("frozen-host"))
+            .arg(&library)
+            .args([r#"{"values": {"rows": 20000, "specs": {"id": "int64"}}}"#, r#"{"values": {}}"#])
+            .arg(r#"[{"name": "id", "type": "int64", "nullable": false}]"#)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.stderr.is_empty(), "{variant}: {output:?}");
+        (output.status.code(), printed)
+    };
+    let copied = "read 20000, inserted 20000, outcome \"committed\"\n";
+    for variant in ["same", "older", "old", "recent"] {
+        assert_eq!(run(variant), (Some(0), copied.to_owned()), "{variant}");
+    }
+    for (variant, reason) in
+        [("major", "versions differ: 2.0.0 and 1.3.0\n"), ("layout", "types differ\n")]
+    {
+        assert_eq!(run(variant), (Some(3), reason.to_owned()), "{variant}");
     }
 }
 
