@@ -592,7 +592,9 @@ impl WriteDatabase for Memory {
     ) -> Result<Vec<TableName>> {
         session.call("find_table", "find_table".to_owned())?;
         let server = self.server();
-        let beside = server.tables.keys().filter(|table| table.starts_with(prefix));
+        let of_tokens = server.ask("SELECT name FROM sqlite_master WHERE type = 'table'");
+        let beside = server.tables.keys().chain(&of_tokens);
+        let beside = beside.filter(|table| table.starts_with(prefix));
         Ok(beside.map(TableName::bare).collect())
     }
 

@@ -100,6 +100,11 @@ impl Tokens {
         schema.into_iter().chain(self.ddl().map(|(_, sql)| sql)).collect()
     }
 
+    /// The table of the runs' rows.
+    pub(crate) fn runs(&self) -> &TableName {
+        &self.run
+    }
+
     /// The table of the tasks' rows, for people.
     pub(crate) fn shown(&self) -> String {
         self.dialect.shown(&self.task)

@@ -75,7 +75,7 @@ impl RunToken {
                 Ok(false) => {}
                 // A row with the same key, unless it has just gone.
                 Err(error) if error.kind == ErrorKind::Data => {
-                    found.refuse_active(session, target)?;
+                    found.tokens.refuse_active(session, target)?;
                 }
                 Err(error) if error.kind == ErrorKind::Retry => {}
                 Err(error) => return Err(error),
@@ -172,29 +172,6 @@ impl RunToken {
         Ok(taken)
     }
 
-    /// An error if another run holds the target.
-    fn refuse_active<S: Session>(&self, session: &mut S, target: &str) -> Result<()> {
-        let tokens = &self.tokens;
-        let sql = format!(
-            "SELECT run_id, job, started FROM {} WHERE active_key = {} AND NOT {}",
-            tokens.run_table(),
-            tokens.text(target),
-            tokens.of_run()
-        );
-        let rows = session.rows(DOING, &sql)?;
-        let Some(row) = rows.first() else { return Ok(()) };
-        let (run, job) = (text(row, 0), text(row, 1));
-        let of_job = if job.is_empty() { String::new() } else { format!(" of job `{job}`") };
-        let since: String = text(row, 2).chars().take(19).collect();
-        let message = format!(
-            "run `{run}`{of_job} writes table `{target}` since {since} UTC, or has not ended"
-        );
-        Err(Error::locked(message).with_code(code::RUN_ACTIVE).hint(format!(
-            "if it does not run any more: `transload resume {run}` continues it, `transload abort \
-             {run}` gives it up"
-        )))
-    }
-
     fn update(&self, set: &str) -> String {
         let (table, run) = (self.tokens.run_table(), self.tokens.of_run());
         format!("UPDATE {table} SET {set} WHERE {run} AND epoch = {}", self.epoch)
@@ -245,6 +222,33 @@ impl RunToken {
             Phase::Aborted.word()
         );
         session.change(DOING, &sql).map(drop)
+    }
+}
+
+impl Tokens {
+    /// Looks for another run that holds the target.
+    ///
+    /// # Errors
+    /// [`code::RUN_ACTIVE`] if there is one, and those of the query.
+    pub(crate) fn refuse_active<S: Session>(&self, session: &mut S, target: &str) -> Result<()> {
+        let sql = format!(
+            "SELECT run_id, job, started FROM {} WHERE active_key = {} AND NOT {}",
+            self.run_table(),
+            self.text(target),
+            self.of_run()
+        );
+        let rows = session.rows(DOING, &sql)?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let (run, job) = (text(row, 0), text(row, 1));
+        let of_job = if job.is_empty() { String::new() } else { format!(" of job `{job}`") };
+        let since: String = text(row, 2).chars().take(19).collect();
+        let message = format!(
+            "run `{run}`{of_job} writes table `{target}` since {since} UTC, or has not ended"
+        );
+        Err(Error::locked(message).with_code(code::RUN_ACTIVE).hint(format!(
+            "if it does not run any more: `transload resume {run}` continues it, `transload abort \
+             {run}` gives it up"
+        )))
     }
 }
 

@@ -145,6 +145,28 @@ fn a_second_run_is_refused_and_names_the_first() {
 }
 
 #[test]
+fn a_run_without_tokens_is_refused_while_one_with_tokens_holds_the_target() {
+    let memory = Memory::with_table();
+    let (writer, task) = begun(&memory, WriteMode::Insert);
+    let error =
+        coded(process(&memory).prepare(&plan("other", WriteMode::Insert)), code::RUN_ACTIVE);
+    assert!(error.message.starts_with("run `r` of job `nightly` writes table `t`"), "{error}");
+    let receipts = finish(task);
+    writer.commit(&tokened("r", WriteMode::Insert), &receipts).unwrap();
+    process(&memory).prepare(&plan("other", WriteMode::Insert)).unwrap();
+}
+
+/// A table of the token table's name that is none, or that this login may not read, says nothing.
+#[test]
+fn a_run_without_tokens_does_without_token_tables() {
+    let memory = Memory::with_table();
+    process(&memory).prepare(&plan("other", WriteMode::Insert)).unwrap();
+    assert_eq!(memory.server().ask("SELECT name FROM sqlite_master"), [""; 0]);
+    memory.server().tamper("CREATE TABLE transload_run (a INT)");
+    process(&memory).prepare(&plan("other", WriteMode::Insert)).unwrap();
+}
+
+#[test]
 fn a_newer_attempt_ends_the_older_and_fences_it() {
     let memory = Memory::with_table();
     let (writer, mut zombie) = begun(&memory, WriteMode::Insert);

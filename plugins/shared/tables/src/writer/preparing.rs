@@ -1,5 +1,6 @@
 //! Preparing a run in the order that is safe for every database: refuse, create the table, take the
-//! run's token, lock, look again under the lock, `before` statements, stage.
+//! run's token, lock, look again under the lock (without a token also for a run that has one),
+//! `before` statements, stage.
 
 use transload_plugin_api::{Error, ErrorKind, Result, WriteMode, WritePlan, code};
 
@@ -30,6 +31,7 @@ impl<D: WriteDatabase> TableWriter<D> {
             // Another run may have changed the table before it let go of the lock.
             self.drafted(session, plan)?;
         }
+        self.check_unheld(session, plan)?;
         self.sweep(session, plan)?;
         if plan.is_resumed || run.is_writing() {
             return self.resume(run, plan);

@@ -1,9 +1,11 @@
 //! A run's commit tokens: the verbs of a job as far as they concern the rows in the token tables. What
 //! is in the rows is in `token`.
 
-use transload_plugin_api::{Cancel, Error, ErrorKind, Result, WritePlan, failpoint};
+use transload_plugin_api::{
+    Cancel, Error, ErrorKind, Result, TokenTables, WritePlan, code, failpoint,
+};
 
-use super::TableWriter;
+use super::{TableWriter, is_over};
 use crate::{
     Access, Draft, Session, WriteDatabase, query,
     run::{Run, RunState},
@@ -78,11 +80,43 @@ impl<D: WriteDatabase> TableWriter<D> {
         plan: &WritePlan,
     ) -> Result<Option<(Tokens, String)>> {
         let Some(tables) = &plan.tokens else { return Ok(None) };
+        self.tokens_in(session, tables, &plan.run).map(Some)
+    }
+
+    fn tokens_in(
+        &self,
+        session: &mut D::Session,
+        tables: &TokenTables,
+        run: &str,
+    ) -> Result<(Tokens, String)> {
         let name = self.target.table()?;
         let found = self.database.find_table(session, name)?;
         let name = found.as_ref().map_or(name, |table| self.database.name_of(table));
-        let tokens = Tokens::new(D::DIALECT, tables, Some(name), &plan.run);
-        Ok(Some((tokens, D::DIALECT.shown(name))))
+        Ok((Tokens::new(D::DIALECT, tables, Some(name), run), D::DIALECT.shown(name)))
+    }
+
+    /// An error if a run with tokens holds the target of a run without. It is looked for in the token
+    /// tables that jobs have by default, if they are there and can be read; others are not known.
+    pub(super) fn check_unheld(&self, session: &mut D::Session, plan: &WritePlan) -> Result<()> {
+        if plan.tokens.is_some() {
+            return Ok(());
+        }
+        let tables = TokenTables::default();
+        let usual = Tokens::new(D::DIALECT, &tables, None, &plan.run);
+        let runs = &usual.runs().table;
+        let beside = self.database.tables_beside(session, self.target.table()?, runs)?;
+        if !beside.iter().any(|table| table.table == *runs) {
+            return Ok(());
+        }
+        let (tokens, target) = self.tokens_in(session, &tables, &plan.run)?;
+        match tokens.refuse_active(session, &target) {
+            Err(error) if error.code == code::RUN_ACTIVE || is_over(&error) => Err(error),
+            Err(error) => {
+                tracing::debug!("the token tables cannot be read: {error}");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Makes the token tables if they are missing, and takes the run's row.
