@@ -221,7 +221,7 @@
 //! let options = Options::from_pairs([("lines", "1\n2\nfour\n5\n")]);
 //! let reader = Numbers.reader(options, Host::detached())?;
 //! let columns = reader.produces(&reader.schema()?.columns)?;
-//! let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() })?;
+//! let splits = reader.splits(&SplitRequest::new(1, columns.clone()))?;
 //! let read = reader.open(&splits[0], &columns, None)?.next_batch()?.unwrap();
 //! assert_eq!(read.dirty[0].number, Some(3));
 //!

@@ -378,6 +378,18 @@ pub struct SplitRequest {
     pub max: u32,
     /// The columns that will be read, as [`Reader::produces`] returned them.
     pub columns: Vec<Column>,
+    /// What the guarantee that the job requires needs of each split. A reader that can divide its
+    /// source in several ways reaches it where the job's options leave the choice to it, and says
+    /// so in [`Split::note`]. `None`: nothing is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ability: Option<SplitAbility>,
+}
+
+impl SplitRequest {
+    /// A request that needs nothing of the splits.
+    pub fn new(max: u32, columns: Vec<Column>) -> Self {
+        Self { max, columns, ability: None }
+    }
 }
 
 /// A part of the source. It travels as JSON: another process with the same options can open it.
@@ -399,13 +411,20 @@ pub struct Split {
     /// The table that the rows are from, so that a dirty row can be found again by its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// What the plan tells about how the split is read, once if several say the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What the job could say so that a task continues in the middle of the split: the hint of a
+    /// plan that is refused because it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl Split {
     /// A split of unknown size.
     pub fn new(label: impl Into<String>, data: impl Into<String>, ability: SplitAbility) -> Self {
         let (label, data) = (label.into(), data.into());
-        Self { label, data, ability, rows: None, bytes: None, table: None }
+        Self { label, data, ability, rows: None, bytes: None, table: None, note: None, hint: None }
     }
 }
 

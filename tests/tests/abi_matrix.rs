@@ -111,7 +111,7 @@ fn exercise(plugin: &Arc<dyn Plugin>) {
     assert_eq!(reader.check().unwrap()[0].detail, "open sesame");
     assert_eq!(reader.schema().unwrap().columns, vec![]);
     assert_eq!(reader.produces(&[]).unwrap(), vec![]);
-    let splits = reader.splits(&SplitRequest { max: 1, columns: vec![] }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(1, vec![])).unwrap();
     let mut task = reader.open(&splits[0], &[], None).unwrap();
     let batch = task.next_batch().unwrap().unwrap();
     assert_eq!((batch.batch.num_rows(), batch.bytes, batch.position.0), (3, 42, vec![7]));

@@ -124,7 +124,7 @@ fn json_verbs_answer_the_same() {
     let [native, foreign] = both().map(|(_, plugin)| {
         let reader = plugin.reader(Options::default(), Host::detached()).unwrap();
         let writer = plugin.writer(Options::default(), Host::detached()).unwrap();
-        let request = SplitRequest { max: 3, columns: columns.clone() };
+        let request = SplitRequest::new(3, columns.clone());
         let plan = plan(columns.clone());
         let receipts = [Receipt { task: 0, data: "x".into() }];
         writer.prepare(&plan).unwrap();
@@ -221,7 +221,7 @@ fn assert_poisoned<T>(result: Result<T>) {
 
 #[test]
 fn t61_a_panic_in_any_verb_of_a_reader_is_an_error_and_poisons() {
-    let request = SplitRequest { max: 1, columns: vec![] };
+    let request = SplitRequest::new(1, vec![]);
     type Call = Box<dyn Fn(&dyn Reader) -> Result<()>>;
     let calls: Vec<(&str, Call)> = vec![
         ("check", Box::new(|r| r.check().map(drop))),

@@ -27,11 +27,8 @@ const ROWS: u32 = 50_000;
 const TOKENS: &str = "[guarantee]\nrequire = \"effectively-once\"\ncreate_tables = true\n\
                       [checkpoint]\nrows = 2_000\n";
 
-/// A job whose source can be read from any position.
-fn job(from: Product) -> Job {
-    let reader = if from == Postgres { "consistency = \"split\"\n" } else { "" };
-    let (reader, more) = (reader.to_owned(), TOKENS.to_owned());
-    Job { mode: "insert", reader, more, ..Job::default() }
+fn job() -> Job {
+    Job { mode: "insert", more: TOKENS.to_owned(), ..Job::default() }
 }
 
 fn keyless(from: &Server, into: &Server) -> Flow {
@@ -57,6 +54,39 @@ fn completes(flow: &Flow, ended: Ended, what: &str) {
     assert_eq!(report["dirty_met"], 0, "{what}");
 }
 
+/// The words of a text, whatever the width of its lines.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Where the job says nothing else, the reader divides the source so that tasks continue.
+#[test]
+fn a_plan_chooses_what_its_guarantee_needs() {
+    let (postgres, mysql) = (Server::of(Postgres), Server::of(Mysql));
+    let flow = keyless(&postgres, &mysql);
+    let plan = |flow: &Flow, job: &Job| {
+        flow.workplace.put("job.toml", flow.text(job));
+        flow.workplace.run(&["plan", "job.toml"])
+    };
+    let said = words(&plan(&flow, &job()).exits(0).stdout);
+    assert!(said.contains("effectively-once: each split can be read from any position"), "{said}");
+    let chosen = "`consistency = \"split\"` is chosen, because the guarantee that the job requires \
+                  needs an order in which a task continues: each split sees the state at its own \
+                  start, and is read in the order of `id`, through its index";
+    assert!(said.contains(chosen), "{said}");
+    // Without a requirement all splits see one state.
+    let without = Job { mode: "insert", ..Job::default() };
+    let said = words(&plan(&flow, &without).exits(0).stdout);
+    assert!(!said.contains("is chosen"), "{said}");
+    for flow in [flow, keyless(&mysql, &postgres)] {
+        let reader = "consistency = \"snapshot\"\n".to_owned();
+        let ended = plan(&flow, &Job { reader, ..job() });
+        ended.exits(2).says("PLAN-GUARANTEE");
+        let said = words(&ended.stderr);
+        assert!(said.contains("leave `consistency` out: each split then sees the state"), "{said}");
+    }
+}
+
 /// Faults of the target's connection; each occurs once.
 #[test]
 fn no_fault_of_a_connection_loses_or_doubles_a_row() {
@@ -71,7 +101,7 @@ fn no_fault_of_a_connection_loses_or_doubles_a_row() {
             let what = format!("{from:?} to {into:?}, {fault:?}");
             let proxy = Proxy::new(flow.target.server.port);
             proxy.arm(fault, 1);
-            let ended = flow.run(&Job { target_port: Some(proxy.port), ..job(from) });
+            let ended = flow.run(&Job { target_port: Some(proxy.port), ..job() });
             assert_eq!(proxy.happened(), 1, "{what}: {ended:?}");
             completes(&flow, ended, &what);
         }
@@ -86,7 +116,7 @@ fn a_target_that_falls_silent_is_noticed_and_its_chunk_written_once() {
         let proxy = Proxy::new(flow.target.server.port);
         proxy.arm(Fault::Swallow(b"COMMIT", 2), 1);
         let writer = "idle_timeout = \"1 s\"\n".to_owned();
-        let ended = flow.run(&Job { target_port: Some(proxy.port), writer, ..job(from) });
+        let ended = flow.run(&Job { target_port: Some(proxy.port), writer, ..job() });
         let what = format!("{from:?} to {into:?}");
         assert_eq!(proxy.happened(), 1, "{what}: {ended:?}");
         completes(&flow, ended, &what);
@@ -102,7 +132,7 @@ fn a_lost_source_is_read_on_behind_the_last_chunk() {
             let proxy = Proxy::new(flow.source.server.port);
             // More often than a task opens its split again.
             proxy.arm(Fault::CutReplies(bytes), 3);
-            let ended = flow.run(&Job { source_port: Some(proxy.port), ..job(from) });
+            let ended = flow.run(&Job { source_port: Some(proxy.port), ..job() });
             assert!(proxy.happened() > 0, "{what}");
             completes(&flow, ended, &what);
         }
@@ -113,7 +143,7 @@ fn a_lost_source_is_read_on_behind_the_last_chunk() {
 fn killed_target_sessions_lose_and_double_nothing() {
     for_all(|from, into| {
         let flow = keyless(&Server::of(from), &Server::of(into));
-        let mut running = flow.start(&Job { rate: 20_000, ..job(from) });
+        let mut running = flow.start(&Job { rate: 20_000, ..job() });
         wait_until("some rows are in", || flow.arrived() > 0 || running.has_ended());
         for pause in [110, 170, 310] {
             kill_sessions(&flow.target);
@@ -130,14 +160,14 @@ fn serializable_transactions_are_written_again() {
     let name = &flow.target.name;
     flow.target
         .run(&format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable';"));
-    completes(&flow, flow.run(&job(Mysql)), "serializable");
+    completes(&flow, flow.run(&job()), "serializable");
 }
 
 /// The server crashes in the middle of a run and comes back.
 fn restarted(product: Product, other: Product) {
     let own = OwnServer::start(product);
     let flow = keyless(&Server::of(other), &own.server);
-    let mut running = flow.start(&Job { rate: 20_000, ..job(other) });
+    let mut running = flow.start(&Job { rate: 20_000, ..job() });
     wait_until("some rows are in", || flow.arrived() > 0 || running.has_ended());
     own.restart();
     completes(&flow, running.wait(), &format!("{product:?}"));
@@ -164,8 +194,7 @@ fn process(workplace: &Workplace, arguments: &[&str], variables: &[(&str, &str)]
 /// Stops a run in the middle, resumes it on another machine, and wakes the first process up while the
 /// second one is at work. Returns how both end.
 fn outlived(flow: &Flow, variables: &[(&str, &str)]) -> [Ended; 2] {
-    let from = flow.source.server.product;
-    flow.workplace.put("job.toml", flow.text(&Job { rate: 20_000, ..job(from) }));
+    flow.workplace.put("job.toml", flow.text(&Job { rate: 20_000, ..job() }));
     let mut first = process(&flow.workplace, &["run", "job.toml"], variables);
     wait_until("some rows are in", || flow.arrived() > 0 || first.has_ended());
     first.signal("STOP");
@@ -199,7 +228,7 @@ fn a_missing_fence_would_be_noticed() {
 #[test]
 fn progress_in_the_journal_alone_would_be_noticed() {
     let flow = keyless(&Server::of(Mysql), &Server::of(Postgres));
-    flow.workplace.put("job.toml", flow.text(&job(Mysql)));
+    flow.workplace.put("job.toml", flow.text(&job()));
     let defect = ("TRANSLOAD_DEFECT", "journal-only");
     let killed = [defect, ("TRANSLOAD_FAILPOINT", "K7#3")];
     let ended = process(&flow.workplace, &["run", "job.toml"], &killed).wait();
@@ -213,10 +242,31 @@ fn progress_in_the_journal_alone_would_be_noticed() {
 fn a_process_that_dies_behind_a_commit_doubles_nothing() {
     for_all(|from, into| {
         let flow = keyless(&Server::of(from), &Server::of(into));
-        flow.workplace.put("job.toml", flow.text(&job(from)));
+        flow.workplace.put("job.toml", flow.text(&job()));
         let killed = [("TRANSLOAD_FAILPOINT", "K7#3")];
         let ended = process(&flow.workplace, &["run", "job.toml"], &killed).wait();
         assert_eq!(ended.exit, None, "{ended:?}");
         completes(&flow, ended, &format!("{from:?} to {into:?}"));
+    });
+}
+
+/// A run that was killed holds its target also against runs that keep no tokens.
+#[test]
+fn a_run_without_tokens_does_not_write_beside_one_with_tokens() {
+    for_all(|from, into| {
+        let flow = keyless(&Server::of(from), &Server::of(into));
+        flow.workplace.put("job.toml", flow.text(&job()));
+        let killed = [("TRANSLOAD_FAILPOINT", "K7#3")];
+        process(&flow.workplace, &["run", "job.toml"], &killed).wait();
+        let (arrived, elsewhere) = (flow.arrived(), Workplace::new());
+        for mode in ["insert", "overwrite"] {
+            elsewhere.put("other.toml", flow.text(&Job { mode, ..Job::default() }));
+            let ended = elsewhere.run(&["run", "other.toml"]);
+            ended.exits(9).says("RUN-ACTIVE").says("of job `job` writes table");
+        }
+        assert_eq!(flow.arrived(), arrived, "{from:?} to {into:?}");
+        flow.workplace.run(&["abort", "job"]).exits(0);
+        elsewhere.run(&["run", "other.toml"]).exits(0);
+        flow.assert_complete(&format!("{from:?} to {into:?}"));
     });
 }

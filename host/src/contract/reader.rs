@@ -74,6 +74,8 @@ impl Reader for CheckedReader {
         let mut splits = self.callee.call("splits", || self.reader.splits(request))?;
         for split in &mut splits {
             split.label = prose::text(std::mem::take(&mut split.label));
+            split.note = split.note.take().map(prose::text);
+            split.hint = split.hint.take().map(prose::text);
         }
         self.check_splits(&splits, request)?;
         Ok(splits)

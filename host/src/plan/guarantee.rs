@@ -23,6 +23,16 @@ pub(super) fn needs_tokens(job: &Job, draft: &WriteDraft) -> bool {
     required.is_some_and(|required| draft.guarantee < required)
 }
 
+/// What each split must allow for tokens to reach what the job requires.
+pub(super) fn needed_ability(write: &WritePlan, draft: &WriteDraft) -> Option<SplitAbility> {
+    has_tokens(write, draft).then_some(SplitAbility::Replayable)
+}
+
+/// Rows become visible chunk by chunk, each with its token.
+fn has_tokens(write: &WritePlan, draft: &WriteDraft) -> bool {
+    write.tokens.is_some() && draft.guarantee == Guarantee::EffectivelyOnce
+}
+
 /// The level and its reason: why it is not higher, and for tokens also why it is as high.
 pub(super) fn level(
     write: &WritePlan,
@@ -34,7 +44,7 @@ pub(super) fn level(
     let keyed = matches!(write.mode, WriteMode::Ignore | WriteMode::Upsert | WriteMode::Replace);
     let without = if keyed { Guarantee::Convergent } else { Guarantee::AtLeastOnce };
     let weaker = |because: String| (without.min(draft.guarantee), because);
-    let has_tokens = write.tokens.is_some() && draft.guarantee == Guarantee::EffectivelyOnce;
+    let has_tokens = has_tokens(write, draft);
     match weakest.ability {
         SplitAbility::Volatile if draft.guarantee < Guarantee::AtomicUnit => {
             weaker(format!("the split `{}` cannot be read again identically", weakest.label))
@@ -62,12 +72,14 @@ fn joined(reading: &str, draft: &WriteDraft) -> String {
         .join("; ")
 }
 
-/// Fails if the plan does not reach the guarantee that the job requires.
+/// Fails if the plan does not reach the guarantee that the job requires. `needed` is what each split
+/// must allow for it.
 pub(super) fn require(
     job: &Job,
     guarantee: Guarantee,
     because: &str,
     splits: &[Split],
+    needed: Option<SplitAbility>,
 ) -> Result<()> {
     let Some(required) = job.require.filter(|required| *required > guarantee) else {
         return Ok(());
@@ -79,10 +91,15 @@ pub(super) fn require(
     );
     let error = Error::new(Exit::Usage, message).code(code::PLAN_GUARANTEE);
     let error = error.of_key("guarantee.require");
-    let has_order = splits.iter().all(|split| split.ability >= SplitAbility::Replayable);
+    let is_weaker = |split: &&Split| needed.is_some_and(|needed| split.ability < needed);
+    let weakest = splits.iter().filter(is_weaker).min_by_key(|split| split.ability);
     let plugin = &job.reader.plugin;
-    let hint = format!("options that read a source in an order: transload plugin info {plugin}");
-    Err(if has_order { error } else { error.hint(hint) })
+    let usual =
+        || format!("options that read a source in an order: transload plugin info {plugin}");
+    Err(match weakest {
+        Some(split) => error.hint(split.hint.clone().unwrap_or_else(usual)),
+        None => error,
+    })
 }
 
 /// How a database's plan would reach more.

@@ -112,10 +112,13 @@ impl Plan {
         let produced = stores.reader.produces(&wanted)?;
         let mapping =
             verdict::judge(job, &chosen, &produced, &draft.columns, stores.parses_text())?;
-        let request = SplitRequest { max: job.channel.parallelism.get(), columns: produced };
-        let splits = stores.reader.splits(&request)?;
+        let max = job.channel.parallelism.get();
+        let ability = guarantee::needed_ability(&write, &draft);
+        let request = SplitRequest { max, columns: produced, ability };
+        let mut splits = stores.reader.splits(&request)?;
         let (guarantee, because) = guarantee::level(&write, &draft, &splits);
-        guarantee::require(job, guarantee, &because, &splits)?;
+        guarantee::require(job, guarantee, &because, &splits, ability)?;
+        let reading = how_read(&mut splits);
         let mut warnings: Vec<_> = job.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(stores.warnings.iter().cloned());
         warnings.extend(source.warnings);
@@ -145,7 +148,8 @@ impl Plan {
             splits,
             guarantee,
             because,
-            notes: [source.notes, target.notes.clone(), draft.notes.clone(), own.concat()].concat(),
+            notes: [source.notes, reading, target.notes.clone(), draft.notes.clone(), own.concat()]
+                .concat(),
             draft,
             warnings,
             target,
@@ -240,6 +244,17 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
         is_resumed: false,
         max_dirty: job.dirty.most_rows(),
     }
+}
+
+/// What the splits tell about how they are read, each thing once. The splits keep none of it: it is
+/// said, and a run may have thousands of them.
+fn how_read(splits: &mut [Split]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for split in splits {
+        split.hint = None;
+        notes.extend(split.note.take().filter(|note| !notes.contains(note)));
+    }
+    notes
 }
 
 fn rows_added_to(target: &TargetInfo, mode: WriteMode) -> Option<u64> {

@@ -46,7 +46,7 @@ pub(super) struct Refused {
 impl Side<'_> {
     /// The parts of all rows.
     pub(super) fn splits(&self) -> Result<Vec<Split>> {
-        let request = SplitRequest { max: self.lanes, columns: self.produced.clone() };
+        let request = SplitRequest::new(self.lanes, self.produced.clone());
         Ok(self.reader.splits(&request)?)
     }
 

@@ -179,7 +179,7 @@ impl ReaderSuite<'_> {
 
     /// The splits of a request: not too many, labels different, no ability beyond the declared one.
     fn divide(&self, reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Split> {
-        let request = SplitRequest { max, columns: columns.to_vec() };
+        let request = SplitRequest::new(max, columns.to_vec());
         let splits = expect(reader.splits(&request), "`splits`");
         assert!(splits.len() as u64 <= max.into(), "{} splits, at most {max}", splits.len());
         let mut labels = HashSet::new();
@@ -224,7 +224,7 @@ impl ReaderSuite<'_> {
         let source = self.subject.source(FEW);
         let reader = self.reader(&source);
         let kinds = [ErrorKind::Unsupported, ErrorKind::Schema, ErrorKind::Options];
-        let request = SplitRequest { max: 1, columns: Vec::new() };
+        let request = SplitRequest::new(1, Vec::new());
         let splits = match reader.splits(&request) {
             Ok(splits) => splits,
             error => return drop(refused(error, &kinds, "`splits` for no columns")),

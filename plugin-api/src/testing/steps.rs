@@ -116,7 +116,7 @@ pub fn read_all(reader: &dyn Reader, max: u32) -> Vec<Vec<ReadBatch>> {
 
 /// Reads every split to its end, in columns that the reader produces.
 pub fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Vec<ReadBatch>> {
-    let request = SplitRequest { max, columns: columns.to_vec() };
+    let request = SplitRequest::new(max, columns.to_vec());
     let splits = expect(reader.splits(&request), "`splits`");
     let read = |split| {
         let mut task = expect(reader.open(split, columns, None), "`open`");
@@ -133,7 +133,7 @@ pub fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Vec<Ve
 /// Opens the first split of an undivided source, in the reader's own columns.
 pub fn open_first(reader: &dyn Reader) -> Box<dyn ReadTask> {
     let columns = own_columns(reader);
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let splits = expect(reader.splits(&request), "`splits`");
     let first = splits.first().unwrap_or_else(|| panic!("a reader without splits"));
     expect(reader.open(first, &columns, None), "`open`")

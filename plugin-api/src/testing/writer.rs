@@ -161,7 +161,7 @@ impl WriterSuite<'_> {
         let made = self.plugin.reader(options, host(self.subject));
         let made = expect(made, "a reader of what was written");
         let columns = expect(made.produces(columns), "`produces`");
-        let request = SplitRequest { max: 2, columns: columns.clone() };
+        let request = SplitRequest::new(2, columns.clone());
         let splits = expect(made.splits(&request), "`splits`");
         let rows = reader::read_together(&*made, &splits, &columns);
         Rows::of(expected).assert_same(&rows, &format!("{when}, read back"));

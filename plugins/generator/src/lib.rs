@@ -31,7 +31,7 @@
 //!
 //! let columns = reader.produces(&reader.schema()?.columns)?;
 //! let mut rows = 0;
-//! for split in reader.splits(&SplitRequest { max: 4, columns: columns.clone() })? {
+//! for split in reader.splits(&SplitRequest::new(4, columns.clone()))? {
 //!     let mut task = reader.open(&split, &columns, None)?;
 //!     while let Some(read) = task.next_batch()? {
 //!         rows += read.batch.num_rows();

@@ -130,7 +130,10 @@ impl RowRange {
         let data =
             serde_json::to_string(&self).map_err(|error| Error::defect(error.to_string()))?;
         let label = format!("rows {}..{}", self.from, self.to);
-        Ok(Split { rows: Some(self.to - self.from), ..Split::new(label, data, ability) })
+        let hint = "leave `ability` out, or set it to `seekable` or `replayable`".to_owned();
+        let hint = (ability < SplitAbility::Replayable).then_some(hint);
+        let rows = Some(self.to - self.from);
+        Ok(Split { rows, hint, ..Split::new(label, data, ability) })
     }
 
     fn of(split: &Split) -> Result<Self> {
@@ -266,7 +269,7 @@ mod tests {
     fn rows(reader: &GeneratorReader, max: u32) -> Vec<(i64, i64)> {
         let columns = reader.schema.columns.clone();
         let mut rows = Vec::new();
-        for split in reader.splits(&SplitRequest { max, columns: columns.clone() }).unwrap() {
+        for split in reader.splits(&SplitRequest::new(max, columns.clone())).unwrap() {
             let mut task = reader.open(&split, &columns, None).unwrap();
             while let Some(read) = task.next_batch().unwrap() {
                 let [id, value] = [0, 1].map(|at| {
@@ -307,7 +310,7 @@ mod tests {
             "rows": 100, "specs": columns, "dirty_every": 10, "fail_at": 25, "batch_rows": 20
         }));
         let columns = reader.schema.columns.clone();
-        let split = &reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap()[0];
+        let split = &reader.splits(&SplitRequest::new(1, columns.clone())).unwrap()[0];
         let mut task = reader.open(split, &columns, None).unwrap();
         let first = task.next_batch().unwrap().unwrap();
         assert_eq!((first.batch.num_rows(), first.dirty.len()), (18, 2));
@@ -321,7 +324,7 @@ mod tests {
     fn foreign_splits_positions_and_columns_are_refused() {
         let reader = two_columns(10, 4);
         let columns = reader.schema.columns.clone();
-        let request = SplitRequest { max: 1, columns: columns.clone() };
+        let request = SplitRequest::new(1, columns.clone());
         let split = reader.splits(&request).unwrap().remove(0);
         for position in ["11", "x", ""] {
             let position = Position(position.as_bytes().to_vec());

@@ -3,7 +3,7 @@
 
 use transload_plugin_api::{
     Column, DigestRequest, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
-    TableInfo,
+    SplitRequest, TableInfo,
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
@@ -42,6 +42,10 @@ pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> 
     let snapshots = Snapshots::default();
     sources.into_reader(MysqlSource { connector, options, wanted, snapshots })
 }
+
+/// The hint where a shared state forbids to continue.
+const WITHOUT_STATE: &str = "leave `consistency` out: each split then sees the state at its own \
+    start, and is continued in the order of the primary key";
 
 type Described = Description<TableColumn, Table>;
 type Request<'a> = ScanRequest<'a, TableColumn, Table>;
@@ -198,6 +202,8 @@ fn can_read(own: &TableColumn, wanted: &LogicalType) -> bool {
 
 impl ReadDatabase for MysqlSource {
     const DIALECT: &'static (dyn Dialect + Sync) = &MysqlDialect;
+    const ORDER: &'static str = "give the table a primary key of up to four columns, each a whole \
+        number or a text of at most 191 characters";
 
     type Session = Session;
     type Column = TableColumn;
@@ -284,7 +290,7 @@ impl ReadDatabase for MysqlSource {
         session: &mut Session,
         source: &Source,
         description: &Described,
-        max: u32,
+        request: &SplitRequest,
     ) -> Result<Vec<Division>> {
         let Some(table) = &description.table else {
             return Ok(vec![Division::new(KeySplit::whole(Vec::new()), None)]);
@@ -296,12 +302,19 @@ impl ReadDatabase for MysqlSource {
                 .at(format!("table `{}`", table.name))
                 .hint("leave `consistency` out"));
         }
-        let parts = splits::divide(session, table, source.split_key.as_deref(), max)?;
+        let parts = splits::divide(session, table, source.split_key.as_deref(), request)?;
         let mut parts = match shares_state {
             true => self.in_one_state(session, table, parts)?,
             false => parts.into_iter().map(|part| Division::new(part, None)).collect(),
         };
         let count = parts.len().max(1) as u64;
+        if shares_state {
+            let is_ordered = |part: &&mut Division| !part.part.order.is_empty();
+            parts
+                .iter_mut()
+                .filter(is_ordered)
+                .for_each(|part| part.hint = Some(WITHOUT_STATE.to_owned()));
+        }
         if let (Some(rows), None) = (table.rows, &source.filter) {
             parts.iter_mut().for_each(|part| part.rows = Some(rows / count));
         }

@@ -1,6 +1,6 @@
 //! How a table is divided: ranges of a key, with boundaries that the server has put in order.
 
-use transload_plugin_api::{Error, LogicalType, Result};
+use transload_plugin_api::{Error, LogicalType, Result, SplitRequest};
 use transload_tables::{
     KeyRange, KeySplit, KeyValue, divide_by_key, equal_spans, integer_ranges, ranges_between,
 };
@@ -12,12 +12,12 @@ use crate::{
     stage::in_full,
 };
 
-/// Divides a table into at most `max` parts by the column `named`, or by its primary key.
+/// Divides a table into at most `request.max` parts by the column `named`, or by its primary key.
 pub(crate) fn divide(
     session: &mut Session,
     table: &Table,
     named: Option<&str>,
-    max: u32,
+    request: &SplitRequest,
 ) -> Result<Vec<KeySplit>> {
     if let Some(column) = named.and_then(|name| table.column(name)).filter(|it| !is_key(it)) {
         let message = format!(
@@ -28,7 +28,7 @@ pub(crate) fn divide(
     }
     let order = natural_order(table);
     let bounds = |column: &TableColumn, max| bounds(session, table, column, max);
-    divide_by_key(&MysqlDialect, &table.name, &table.columns, named, order, max, bounds)
+    divide_by_key(&MysqlDialect, &table.name, &table.columns, named, order, request, bounds)
 }
 
 /// At most `max` ranges of a key that is not NULL.

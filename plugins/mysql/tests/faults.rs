@@ -263,7 +263,7 @@ fn t06_a_stream_cut_anywhere_is_an_error_and_reading_goes_on_behind() {
         let options = with(&fixture, &[("port", &port.to_string())]);
         let reader = MysqlPlugin.reader(options, fixture.host()).unwrap();
         let columns = reader.schema().unwrap().columns;
-        let request = SplitRequest { max: 1, columns: columns.clone() };
+        let request = SplitRequest::new(1, columns.clone());
         let split = reader.splits(&request).unwrap().remove(0);
         for bytes in [1, 3_000, 20_000, 300_000, 900_000] {
             let (mut found, mut position, mut losses) = (Vec::new(), None, 0);
@@ -305,7 +305,7 @@ fn a_stop_ends_what_the_server_is_doing() {
         fixture.run("INSERT INTO t VALUES (1)");
         let reader = MysqlPlugin.reader(options, host).unwrap();
         let columns = reader.schema().unwrap().columns;
-        let split = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+        let split = reader.splits(&SplitRequest::new(1, columns.clone())).unwrap();
         let begun = Instant::now();
         let error: Error = thread::scope(|scope| {
             let reading = scope.spawn(|| {

@@ -105,8 +105,7 @@ fn through(fixture: &Fixture, pairs: &[(&str, &str)]) -> (Options, Arc<AtomicU8>
 fn reading(fixture: &Fixture, options: Options) -> Box<dyn ReadTask> {
     let reader = MysqlPlugin.reader(options, fixture.host()).unwrap();
     let columns = reader.schema().unwrap().columns;
-    let split =
-        reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap().remove(0);
+    let split = reader.splits(&SplitRequest::new(1, columns.clone())).unwrap().remove(0);
     reader.open(&split, &columns, None).unwrap()
 }
 

@@ -352,7 +352,7 @@ fn t52_a_source_that_changed_after_the_plan_is_named() {
             );
             let reader = fixture.reader(&[("table", "t")]);
             let columns = reader.schema().unwrap().columns;
-            let split = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+            let split = reader.splits(&SplitRequest::new(1, columns.clone())).unwrap();
             fixture.run(change);
             let error = reader.open(&split[0], &columns, None).err().expect(change);
             assert_eq!(error.kind, ErrorKind::Schema, "{change}: {error}");
@@ -384,7 +384,7 @@ fn t08_reading_goes_on_after_any_batch() {
     );
     let reader = fixture.reader(&[("table", "t")]);
     let columns = reader.produces(&[as_type("v", "int32")]).unwrap();
-    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(1, columns.clone())).unwrap();
     assert_eq!(splits[0].ability, SplitAbility::Seekable);
     let mut task = reader.open(&splits[0], &columns, None).unwrap();
     let first = task.next_batch().unwrap().unwrap();
@@ -406,7 +406,7 @@ fn t06_a_killed_reader_is_an_error_and_no_end() {
     );
     let reader = fixture.reader(&[("table", "t")]);
     let columns = reader.schema().unwrap().columns;
-    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(1, columns.clone())).unwrap();
     let mut task = reader.open(&splits[0], &columns, None).unwrap();
     assert!(task.next_batch().unwrap().is_some());
     let kill = format!(

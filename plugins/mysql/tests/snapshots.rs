@@ -30,7 +30,7 @@ fn t08_all_splits_see_one_state_of_the_table() {
         fixture.run(&format!("INSERT INTO t VALUES {}", values.join(", ")));
         let reader = fixture.reader(&[("table", "t"), ("consistency", "snapshot")]);
         let columns = reader.schema().unwrap().columns;
-        let request = SplitRequest { max: 4, columns: columns.clone() };
+        let request = SplitRequest::new(4, columns.clone());
         let splits = std::thread::scope(|scope| {
             // A transaction that has changed some rows is seen completely or not at all.
             scope.spawn(|| {
@@ -74,7 +74,7 @@ fn t08_without_the_right_to_lock_there_is_one_split_that_says_so() {
         let host = transload_plugin_api::Host::detached();
         let reader = MysqlPlugin.reader(options, host).unwrap();
         let columns = reader.schema().unwrap().columns;
-        let splits = reader.splits(&SplitRequest { max: 4, columns: columns.clone() }).unwrap();
+        let splits = reader.splits(&SplitRequest::new(4, columns.clone())).unwrap();
         let found = rows(&*reader, &columns, 4);
         fixture.run(&format!("DROP USER {user}@'%'"));
         assert_eq!(found, ["1", "9"]);
@@ -88,6 +88,6 @@ fn a_table_without_transactions_has_no_snapshot() {
     let fixture = Fixture::new(&Server::mariadb(), table);
     let reader = fixture.reader(&[("table", "t"), ("consistency", "snapshot")]);
     let columns = reader.schema().unwrap().columns;
-    let error = reader.splits(&SplitRequest { max: 4, columns }).unwrap_err();
+    let error = reader.splits(&SplitRequest::new(4, columns)).unwrap_err();
     assert!(error.kind == ErrorKind::Unsupported && error.message.contains("MyISAM"), "{error}");
 }

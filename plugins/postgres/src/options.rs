@@ -86,7 +86,8 @@ pub(crate) enum Infinity {
 /// What the reader is asked for.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct ReaderOptions {
-    pub(crate) consistency: Consistency,
+    /// `None`: as the guarantee that the job requires needs.
+    pub(crate) consistency: Option<Consistency>,
     pub(crate) query_is_stable: bool,
     pub(crate) infinity: Infinity,
     /// Rows that row security hides may be missing.
@@ -120,10 +121,13 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
 /// Options of the reader.
 pub(crate) fn reader_specs() -> Vec<OptionSpec> {
     let own = [
-        OptionSpec::choice(
+        OptionSpec::new(
             "consistency",
-            &["snapshot", "split"],
-            "`snapshot`: all splits read one snapshot, held open by one transaction; `split`: each split has its own",
+            OptionKind::choice(&["snapshot", "split"]),
+            "`snapshot`: all splits read one snapshot, held open by one transaction; `split`: each \
+             split has its own, and is read in the order of a key if there is one, so that reading \
+             can continue; default: `snapshot`, or `split` if the guarantee that the job requires \
+             needs it",
         ),
         OptionSpec::new(
             "query_is_stable",

@@ -4,7 +4,7 @@
 
 use transload_plugin_api::{
     Column, DigestRequest, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
-    TableInfo,
+    SplitRequest, TableInfo,
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
@@ -54,26 +54,37 @@ pub(crate) fn reader(options: &Options, host: &Host) -> Result<Box<dyn Reader>> 
 }
 
 impl PostgresSource {
-    fn shares_snapshot(&self, source: &Source, max: u32) -> bool {
-        self.options.consistency == Consistency::Snapshot && (max > 1 || source.is_shard)
+    /// How a source is read: as the job says, else as its guarantee needs and the table allows.
+    fn consistency(&self, table: Option<&Table>, request: &SplitRequest) -> Consistency {
+        let is_needed = request.ability.is_some() && table.and_then(splits::order_key).is_some();
+        let chosen = if is_needed { Consistency::Split } else { Consistency::Snapshot };
+        self.options.consistency.unwrap_or(chosen)
     }
 
-    /// What a lost connection means for a run, where reading cannot resume.
-    fn unresumed(&self, table: Option<&Table>) -> Option<String> {
-        let because = match (table, self.options.consistency) {
-            (None, _) => "a query has no order to resume in".to_owned(),
-            (Some(table), consistency) => match (splits::order_key(table), consistency) {
-                (Some(_), Consistency::Split) => return None,
-                (Some(key), Consistency::Snapshot) => format!(
+    /// What the plan tells about how splits are read, and what would let reading continue.
+    fn told(&self, table: Option<&Table>, read_as: Consistency) -> [Option<String>; 2] {
+        let because = match (table, table.and_then(splits::order_key), read_as) {
+            (None, ..) => "a query has no order to resume in".to_owned(),
+            (Some(_), None, _) => "the table has no key of one column, short and never NULL, in \
+                                   whose order it could resume"
+                .to_owned(),
+            (Some(_), Some(key), Consistency::Snapshot) => {
+                let because = format!(
                     "another session cannot see the same state; with `consistency = \"split\"` \
                      reading resumes in the order of `{key}`"
-                ),
-                (None, _) => "the table has no key of one column, short and never NULL, in whose \
-                              order it could resume"
-                    .to_owned(),
-            },
+                );
+                let hint = format!(
+                    "leave `consistency` out: each split then sees the state at its own start, and \
+                     is continued in the order of `{key}`"
+                );
+                return [Some(unresumed(&because)), Some(hint)];
+            }
+            (Some(_), Some(key), Consistency::Split) => {
+                let is_chosen = self.options.consistency.is_none();
+                return [is_chosen.then(|| chosen(key)), None];
+            }
         };
-        Some(format!("a connection lost while rows are read ends the run: {because}"))
+        [Some(unresumed(&because)), None]
     }
 
     /// A table whose rows are not all seen is refused, or read with a note.
@@ -90,6 +101,20 @@ impl PostgresSource {
             )),
         }
     }
+}
+
+/// What a lost connection means for a run, where reading cannot resume.
+fn unresumed(because: &str) -> String {
+    format!("a connection lost while rows are read ends the run: {because}")
+}
+
+/// The note where the job leaves the choice, and its guarantee needs an order.
+fn chosen(key: &str) -> String {
+    format!(
+        "`consistency = \"split\"` is chosen, because the guarantee that the job requires needs an \
+         order in which a task continues: each split sees the state at its own start, and is read \
+         in the order of `{key}`, through its index"
+    )
 }
 
 /// The statement that reads a split, and the form of its values.
@@ -210,6 +235,7 @@ fn part_condition(part: &KeySplit, own: &[TableColumn], is_table: bool) -> Resul
 
 impl ReadDatabase for PostgresSource {
     const DIALECT: &'static (dyn Dialect + Sync) = &PostgresDialect;
+    const ORDER: &'static str = "give the table a key of one column, short and never NULL";
 
     type Session = Session;
     type Column = TableColumn;
@@ -255,7 +281,6 @@ impl ReadDatabase for PostgresSource {
                 column.column.native_form = None;
             }
         }
-        notes.extend(self.unresumed(table.as_ref()));
         let by_text = columns.iter().filter(|column| column.kind.by_text).map(|column| {
             let Column { name, native, .. } = &column.column;
             match column.column.native_form {
@@ -315,12 +340,18 @@ impl ReadDatabase for PostgresSource {
         session: &mut Session,
         source: &Source,
         description: &Described,
-        max: u32,
+        request: &SplitRequest,
     ) -> Result<Vec<Division>> {
-        let shared = self.shares_snapshot(source, max);
+        let (table, max) = (description.table.as_ref(), request.max);
+        let consistency = self.consistency(table, request);
+        let shared = consistency == Consistency::Snapshot && (max > 1 || source.is_shard);
         let mut divisions = splits::divide(session, source, description, max, shared)?;
-        if self.options.consistency == Consistency::Split
-            && let Some(key) = description.table.as_ref().and_then(splits::order_key)
+        let [note, hint] = self.told(table, consistency);
+        for division in &mut divisions {
+            (division.note, division.hint) = (note.clone(), hint.clone());
+        }
+        if consistency == Consistency::Split
+            && let Some(key) = table.and_then(splits::order_key)
         {
             for division in &mut divisions {
                 division.part.order = vec![key.to_owned()];

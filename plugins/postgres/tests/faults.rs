@@ -14,8 +14,8 @@ use arrow_array::{RecordBatch, cast::AsArray};
 use support::{Fixture, batch, chunk, integers, plan, read_rows, secrets, texts};
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Counters, Error, ErrorKind, Host, Options, Plugin, Position, ReadBatch,
-    Result, SplitAbility, SplitRequest, TaskContext, WriteMode, WritePlan, WriteTask, Writer, code,
-    testing::proxy::Faults,
+    Result, Split, SplitAbility, SplitRequest, TaskContext, WriteMode, WritePlan, WriteTask,
+    Writer, code, testing::proxy::Faults,
 };
 use transload_plugin_postgres::PostgresPlugin;
 
@@ -222,7 +222,7 @@ fn a_source_whose_session_is_killed_resumes_by_key() {
         let schema = reader.schema().unwrap();
         assert_eq!(schema.notes, [""; 0]);
         let columns = reader.produces(&schema.columns).unwrap();
-        let request = SplitRequest { max, columns: columns.clone() };
+        let request = SplitRequest::new(max, columns.clone());
         let (mut all, mut dirty, mut kills) = (Vec::new(), 0, 0);
         for split in reader.splits(&request).unwrap() {
             assert_eq!(split.ability, SplitAbility::Seekable, "{}", split.label);
@@ -255,12 +255,50 @@ fn a_source_whose_session_is_killed_resumes_by_key() {
         all.dedup();
         assert_eq!(all.len(), 99_990, "{max}");
     }
-    let notes = |pairs: &[(&str, &str)]| fixture.reader(pairs).schema().unwrap().notes.join("; ");
-    assert!(notes(&[("table", "t")]).contains("reading resumes in the order of `k`"));
-    assert!(notes(&[("query", "SELECT 1 AS a")]).contains("a query has no order"));
+    let told = |pairs: &[(&str, &str)], ability| told(&fixture, pairs, ability);
+    let needed = Some(SplitAbility::Replayable);
+    let (ability, note, hint) = told(&[("table", "t")], None);
+    assert_eq!(ability, SplitAbility::Bounded);
+    assert!(
+        note.contains("with `consistency = \"split\"` reading resumes in the order of `k`"),
+        "{note}"
+    );
+    assert!(hint.contains("in the order of `k`"), "{hint}");
+    let (ability, note, hint) = told(&[("table", "t")], needed);
+    assert_eq!((ability, hint.as_str()), (SplitAbility::Seekable, ""));
+    assert!(note.starts_with("`consistency = \"split\"` is chosen, because"), "{note}");
+    let (ability, _, hint) = told(&[("table", "t"), ("consistency", "snapshot")], needed);
+    assert_eq!(ability, SplitAbility::Bounded);
+    assert!(hint.starts_with("leave `consistency` out"), "{hint}");
+    let (ability, note, hint) = told(&[("query", "SELECT 1 AS a")], needed);
+    assert_eq!(ability, SplitAbility::Bounded);
+    assert!(note.contains("a query has no order"), "{note}");
+    assert!(hint.starts_with("name a table in the place of the query"), "{hint}");
     fixture.run("ALTER TABLE t DROP CONSTRAINT t_pkey");
-    let split = [("table", "t"), ("consistency", "split")];
-    assert!(notes(&split).contains("has no key of one column"), "{}", notes(&split));
+    for split in [&[("table", "t"), ("consistency", "split")][..], &[("table", "t")]] {
+        let (ability, note, hint) = told(split, needed);
+        assert_eq!(ability, SplitAbility::Bounded);
+        assert!(note.contains("has no key of one column"), "{note}");
+        assert!(hint.starts_with("give the table a key of one column"), "{hint}");
+    }
+}
+
+/// The ability, the note and the hint of the splits that these options have where the job needs an
+/// ability.
+fn told(
+    fixture: &Fixture,
+    pairs: &[(&str, &str)],
+    ability: Option<SplitAbility>,
+) -> (SplitAbility, String, String) {
+    let reader = fixture.reader(pairs);
+    let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+    let splits = reader.splits(&SplitRequest { ability, ..SplitRequest::new(3, columns) }).unwrap();
+    let said = |split: &Split| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        (split.ability, text(&split.note), text(&split.hint))
+    };
+    assert!(splits.iter().all(|split| said(split) == said(&splits[0])));
+    said(&splits[0])
 }
 
 /// Options with short time limits.

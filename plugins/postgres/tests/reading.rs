@@ -96,7 +96,7 @@ fn pages_divide_a_table_without_a_key() {
     );
     let reader = fixture.reader(&[("table", "t")]);
     let columns = reader.schema().unwrap().columns;
-    let splits = reader.splits(&SplitRequest { max: 4, columns }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(4, columns)).unwrap();
     assert!(splits[1].label.starts_with("pages "), "{}", splits[1].label);
     assert!(splits.iter().all(|split| split.ability == SplitAbility::Bounded));
     let (splits, counts) = counted(&*reader, 4);
@@ -113,7 +113,7 @@ fn t08_all_splits_see_one_moment() {
         let before = fixture.rows("SELECT count(*) FROM t")[0].parse::<usize>().unwrap();
         let reader = fixture.reader(options);
         let columns = reader.schema().unwrap().columns;
-        let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
+        let splits = reader.splits(&SplitRequest::new(3, columns.clone())).unwrap();
         fixture.run(
             "INSERT INTO t SELECT -i, '' FROM generate_series(1, 500) i;
                      UPDATE t SET s = s || '!' WHERE i > 1000; DELETE FROM t WHERE i = 5",
@@ -144,7 +144,7 @@ fn t06_an_early_end_is_an_error_and_no_end_of_data() {
     );
     let reader = fixture.reader(&[("table", "t")]);
     let columns = reader.schema().unwrap().columns;
-    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(1, columns.clone())).unwrap();
     let mut task = reader.open(&splits[0], &columns, None).unwrap();
     assert!(task.next_batch().unwrap().is_some());
     fixture.rows(
@@ -269,7 +269,7 @@ fn t39_t42_columns_are_found_by_their_exact_names() {
     let mut columns = reader.schema().unwrap().columns;
     columns.reverse();
     let made = reader.produces(&columns).unwrap();
-    let splits = reader.splits(&SplitRequest { max: 1, columns: made.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(1, made.clone())).unwrap();
     let read = reader.open(&splits[0], &made, None).unwrap().next_batch().unwrap().unwrap();
     assert_eq!(Rows::of(&[read.batch]).row(0), ["3", "2", "1"]);
     let error = fixture.reader(&[("table", "a.b")]).schema().unwrap_err();
@@ -335,7 +335,7 @@ fn a_statement_that_the_server_refuses_is_no_lost_connection() {
     let fixture = Fixture::new("CREATE TABLE t(i int)");
     let reader = fixture.reader(&[("table", "t"), ("where", "1 / 0 = i")]);
     let columns = reader.schema().unwrap().columns;
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let splits = reader.splits(&request).unwrap();
     let error = reader.open(&splits[0], &columns, None).err().unwrap();
     assert_eq!((error.kind, &*error.code), (ErrorKind::Data, "PG-22012"), "{error:?}");
@@ -540,7 +540,7 @@ fn t08_all_shards_see_one_moment() {
     let reader = sharded(&fixture, &["orders_[0-1]", "shop.orders"], &[]);
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
     // One split per table, and all see the same state.
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let splits = reader.splits(&request).unwrap();
     fixture.run("INSERT INTO shop.orders SELECT * FROM orders_0; DELETE FROM orders_0");
     let count = |split| {

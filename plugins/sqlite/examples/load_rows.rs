@@ -124,7 +124,7 @@ fn read_back(options: Options) -> Result<()> {
     let start = Instant::now();
     let reader = SqlitePlugin.reader(options, Host::detached())?;
     let columns = reader.produces(&reader.schema()?.columns)?;
-    let request = transload_plugin_api::SplitRequest { max: 1, columns: columns.clone() };
+    let request = transload_plugin_api::SplitRequest::new(1, columns.clone());
     let mut rows = 0;
     for split in reader.splits(&request)? {
         let mut task = reader.open(&split, &columns, None)?;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 use transload_plugin_api::{
-    Column, DigestRequest, Finding, Host, LogicalType, Options, ReadTask, Reader, Result, TableInfo,
+    Column, DigestRequest, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
+    SplitRequest, TableInfo,
 };
 use transload_tables::{
     Description, Dialect, Division, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
@@ -105,6 +106,8 @@ fn can_read(own: &Column, wanted: &LogicalType) -> bool {
 
 impl ReadDatabase for SqliteSource {
     const DIALECT: &'static (dyn Dialect + Sync) = &SqliteDialect;
+    const ORDER: &'static str = "read a table with a rowid, or with a primary key of short values; \
+        a view has neither";
 
     type Session = Connection;
     type Column = Column;
@@ -179,12 +182,12 @@ impl ReadDatabase for SqliteSource {
         connection: &mut Connection,
         source: &Source,
         description: &Described,
-        max: u32,
+        request: &SplitRequest,
     ) -> Result<Vec<Division>> {
         let Some(table) = &description.table else {
             return Ok(vec![Division::new(KeySplit::whole(Vec::new()), None)]);
         };
-        let mut parts = splits::divide(connection, table, source.split_key.as_deref(), max)?;
+        let mut parts = splits::divide(connection, table, source.split_key.as_deref(), request)?;
         if source.filter.is_some() {
             parts.iter_mut().for_each(|part| part.rows = None);
         }

@@ -2,7 +2,7 @@
 //! chooses.
 
 use rusqlite::Connection;
-use transload_plugin_api::{Position, Result};
+use transload_plugin_api::{Position, Result, SplitRequest};
 use transload_tables::{
     Division, KeyRange, KeySplit, KeyValue, divide_by_key, equal_spans, integer_ranges,
     ranges_between,
@@ -15,16 +15,16 @@ use crate::{
     key::key_value,
 };
 
-/// Divides a table into at most `max` parts by the column `named`, or by its rowid or primary key.
+/// Divides a table into at most `request.max` parts by the column `named`, or by its rowid or primary key.
 pub(crate) fn divide(
     connection: &Connection,
     table: &Table,
     named: Option<&str>,
-    max: u32,
+    request: &SplitRequest,
 ) -> Result<Vec<Division>> {
     let is_rowid = |rowid: &&String| named.is_none_or(|name| name.eq_ignore_ascii_case(rowid));
     if let Some(rowid) = table.rowid.as_ref().filter(is_rowid) {
-        return divide_by_rowid(connection, table, rowid, max);
+        return divide_by_rowid(connection, table, rowid, request.max);
     }
     let mut order = natural_order(table);
     if has_long_keys(connection, table, &order)? {
@@ -35,7 +35,7 @@ pub(crate) fn divide(
     let bounds =
         |column: &TableColumn, max| key_ranges(connection, table, &column.column.name, max);
     let (name, columns) = (&table.name, &table.columns);
-    let parts = divide_by_key(&SqliteDialect, name, columns, named, order, max, bounds)?;
+    let parts = divide_by_key(&SqliteDialect, name, columns, named, order, request, bounds)?;
     Ok(parts.into_iter().map(|part| Division::new(part, None)).collect())
 }
 

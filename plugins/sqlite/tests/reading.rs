@@ -173,7 +173,7 @@ fn splits_of_odd_sources() {
     ] {
         let reader = fixture.reader(&[source]);
         let columns = reader.schema().unwrap().columns;
-        let found = reader.splits(&SplitRequest { max, columns }).unwrap();
+        let found = reader.splits(&SplitRequest::new(max, columns)).unwrap();
         assert_eq!((found.len(), found[0].ability), (splits, ability), "{source:?}");
         let read = read_all(&*reader, max);
         let count: usize = read.iter().flatten().map(|read| read.batch.num_rows()).sum();
@@ -181,11 +181,53 @@ fn splits_of_odd_sources() {
     }
 }
 
+/// Ranges of a column that is no key are sorted where the job's guarantee needs an order.
+#[test]
+fn ranges_of_another_column_are_continued_if_that_is_needed() {
+    let fixture = Fixture::new(
+        "CREATE TABLE t(k INTEGER PRIMARY KEY, g INT);
+         INSERT INTO t SELECT value, value * 7919 % 1000 FROM
+           (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 3000)
+            SELECT value FROM n);
+         CREATE VIEW v AS SELECT k FROM t;",
+    );
+    let asked = |pairs: &[(&str, &str)], ability| {
+        let reader = fixture.reader(pairs);
+        let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
+        let request = SplitRequest { ability, ..SplitRequest::new(3, columns.clone()) };
+        let splits = reader.splits(&request).unwrap();
+        (reader, columns, splits)
+    };
+    let by_g = [("table", "t"), ("split_key", "g")];
+    let (_, _, splits) = asked(&by_g, None);
+    assert_eq!((splits[0].ability, &splits[0].note), (SplitAbility::Bounded, &None));
+    let (reader, columns, splits) = asked(&by_g, Some(SplitAbility::Replayable));
+    let mut found = Vec::new();
+    for split in &splits {
+        assert_eq!(split.ability, SplitAbility::Seekable, "{}", split.label);
+        let note = split.note.as_deref().unwrap_or_default();
+        assert!(note.starts_with("the rows of each split are sorted by `k`"), "{note}");
+        let mut position: Option<Position> = None;
+        // A batch of each attempt.
+        while let Some(read) =
+            reader.open(split, &columns, position.as_ref()).unwrap().next_batch().unwrap()
+        {
+            position = Some(read.position.clone());
+            found.extend(integers(&[vec![read]], "k"));
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, (1..=3000).collect::<Vec<_>>());
+    let (_, _, splits) = asked(&[("table", "v")], Some(SplitAbility::Replayable));
+    let hint = splits[0].hint.as_deref().unwrap_or_default();
+    assert!(hint.starts_with("read a table with a rowid"), "{hint}");
+}
+
 /// Resumes from each position, and expects exactly the remaining rows.
 fn resumes_everywhere(fixture: &Fixture, table: &str, id: &str) {
     let reader = fixture.reader(&[("table", table)]);
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let split = reader.splits(&request).unwrap().remove(0);
     let read_after = |after: Option<&Position>| {
         let mut task = reader.open(&split, &columns, after).unwrap();
@@ -229,7 +271,7 @@ fn keys_longer_than_a_position_are_read() {
         ));
         let reader = fixture.reader(&[("table", "t")]);
         let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-        let request = SplitRequest { max: 1, columns: columns.clone() };
+        let request = SplitRequest::new(1, columns.clone());
         let split = reader.splits(&request).unwrap().remove(0);
         assert_eq!(split.ability, ability, "{bytes}");
         let mut task = reader.open(&split, &columns, None).unwrap();
@@ -244,7 +286,7 @@ fn a_position_without_order_is_refused() {
     let fixture = Fixture::new("CREATE VIEW v AS SELECT 1 AS a");
     let reader = fixture.reader(&[("table", "v")]);
     let columns = reader.schema().unwrap().columns;
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let split = reader.splits(&request).unwrap().remove(0);
     let error = reader.open(&split, &columns, Some(&Position(vec![1]))).err().unwrap();
     assert_eq!(error.kind, ErrorKind::Unsupported);
@@ -259,7 +301,7 @@ fn a_split_sees_one_state_of_the_table() {
     );
     let reader = fixture.reader(&[("table", "t")]);
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let split = reader.splits(&request).unwrap().remove(0);
     let mut task = reader.open(&split, &columns, None).unwrap();
     let mut rows = task.next_batch().unwrap().unwrap().batch.num_rows();
@@ -344,7 +386,7 @@ fn refusals_say_what_is_wrong() {
     assert_eq!(kind(&[("query", "DELETE FROM t")]), ErrorKind::Options);
     assert_eq!(kind(&[("query", "SELECT 1 AS a, 2 AS A")]), ErrorKind::Options);
     let reader = fixture.reader(&[("table", "t"), ("split_key", "gone")]);
-    let request = SplitRequest { max: 2, columns: vec![] };
+    let request = SplitRequest::new(2, vec![]);
     assert_eq!(reader.splits(&request).unwrap_err().kind, ErrorKind::Schema);
     let none = Fixture::empty();
     assert_eq!(none.reader(&[("table", "t")]).schema().unwrap_err().kind, ErrorKind::NotFound);
@@ -361,7 +403,7 @@ fn a_stop_interrupts_a_long_query() {
     let host = Host::new(std::sync::Arc::new(()), cancel.clone());
     let reader = SqlitePlugin.reader(fixture.options(&[("query", query)]), host).unwrap();
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let split = reader.splits(&request).unwrap().remove(0);
     let mut task = reader.open(&split, &columns, None).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(100));
@@ -422,7 +464,7 @@ fn a_shard_can_be_read_on_from_a_position() {
     let fixture = Fixture::new(SHARDS);
     let reader = fixture.reader(&[("table", "orders_[00-02]"), ("origin_column", "shard")]);
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    let request = SplitRequest { max: 1, columns: columns.clone() };
+    let request = SplitRequest::new(1, columns.clone());
     let split = &reader.splits(&request).unwrap()[1];
     assert_eq!(
         (split.label.as_str(), split.ability),

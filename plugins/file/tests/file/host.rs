@@ -101,7 +101,7 @@ pub(crate) fn read(options: Options, max: u32) -> Result<Read> {
 /// Reads some columns of everything.
 pub(crate) fn read_columns(reader: &dyn Reader, columns: &[Column], max: u32) -> Result<Read> {
     let columns = reader.produces(columns)?;
-    let splits = reader.splits(&SplitRequest { max, columns: columns.clone() })?;
+    let splits = reader.splits(&SplitRequest::new(max, columns.clone()))?;
     let mut read = Read::default();
     for (number, split) in splits.iter().enumerate() {
         read_split(reader, (number, split), &columns, None, &mut read)?;

@@ -241,9 +241,8 @@ fn t58_a_file_changed_after_planning_is_an_error() {
     let path = file(folder.path(), "x.csv", "a\n1\n");
     let reader = reader(reading(&path, json!({})));
     let wanted = reader.schema().unwrap().columns;
-    let splits = reader
-        .splits(&transload_plugin_api::SplitRequest { max: 1, columns: wanted.clone() })
-        .unwrap();
+    let splits =
+        reader.splits(&transload_plugin_api::SplitRequest::new(1, wanted.clone())).unwrap();
     file(folder.path(), "x.csv", "a\n1\n2\n");
     let error: Error = match reader.open(&splits[0], &wanted, None) {
         Err(error) => error,
@@ -259,7 +258,7 @@ fn t10_a_file_that_ends_early_is_an_error_and_no_end() {
     let path = file(folder.path(), "x.csv", format!("a,b\n{rows}"));
     let reader = reader(reading(&path, json!({})));
     let wanted = columns(&[("a", "int64")]);
-    let request = transload_plugin_api::SplitRequest { max: 1, columns: wanted.clone() };
+    let request = transload_plugin_api::SplitRequest::new(1, wanted.clone());
     let splits = reader.splits(&request).unwrap();
     let mut task = reader.open(&splits[0], &wanted, None).unwrap();
     task.next_batch().unwrap().unwrap();
@@ -283,7 +282,7 @@ fn a_file_that_is_written_to_while_it_is_read_fails_the_run() {
         let reader = reader(reading(&path, json!({})));
         let fingerprint = reader.schema().unwrap().fingerprint;
         let wanted = columns(&[("a", "int64")]);
-        let request = transload_plugin_api::SplitRequest { max: 1, columns: wanted.clone() };
+        let request = transload_plugin_api::SplitRequest::new(1, wanted.clone());
         let splits = reader.splits(&request).unwrap();
         let mut task = reader.open(&splits[0], &wanted, None).unwrap();
         task.next_batch().unwrap().unwrap();
@@ -314,7 +313,7 @@ fn a_stop_is_heard_between_batches() {
     use transload_plugin_api::Plugin;
     let reader = transload_plugin_file::FilePlugin.reader(reading(&path, json!({})), host).unwrap();
     let wanted = reader.schema().unwrap().columns;
-    let request = transload_plugin_api::SplitRequest { max: 1, columns: wanted.clone() };
+    let request = transload_plugin_api::SplitRequest::new(1, wanted.clone());
     let splits = reader.splits(&request).unwrap();
     let mut task = reader.open(&splits[0], &wanted, None).unwrap();
     cancel.cancel();

@@ -64,9 +64,8 @@ fn a_pipe_is_not_read_twice_and_not_as_parquet() {
     let sender = sent(&path, "id\n1\n", Compression::None);
     let reader = reader(reading(&path, json!({})));
     let columns = reader.schema().unwrap().columns;
-    let splits = reader
-        .splits(&transload_plugin_api::SplitRequest { max: 1, columns: columns.clone() })
-        .unwrap();
+    let splits =
+        reader.splits(&transload_plugin_api::SplitRequest::new(1, columns.clone())).unwrap();
     let mut task = reader.open(&splits[0], &columns, None).unwrap();
     assert_eq!(task.next_batch().unwrap().unwrap().batch.num_rows(), 1);
     let again = reader.open(&splits[0], &columns, None).map(drop).unwrap_err();

@@ -200,7 +200,7 @@ fn is_whole_interval(cell: &str) -> bool {
 fn read_all(place: &Place, columns: Option<Vec<Column>>) -> Vec<RecordBatch> {
     let reader = reader(reading(&place.path(), place.more()));
     let columns = columns.unwrap_or_else(|| reader.schema().unwrap().columns);
-    let request = transload_plugin_api::SplitRequest { max: 1, columns: columns.clone() };
+    let request = transload_plugin_api::SplitRequest::new(1, columns.clone());
     let mut batches = Vec::new();
     for split in reader.splits(&request).unwrap() {
         let mut task = reader.open(&split, &columns, None).unwrap();

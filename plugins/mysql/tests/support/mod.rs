@@ -220,7 +220,7 @@ fn write_chunk(task: &mut dyn WriteTask, batches: &[RecordBatch]) -> Result<Vec<
 /// All batches of all splits, in the wanted types as far as the reader produces them.
 pub(crate) fn read_all(reader: &dyn Reader, wanted: &[Column], max: u32) -> Vec<Vec<ReadBatch>> {
     let columns = reader.produces(wanted).unwrap();
-    let splits = reader.splits(&SplitRequest { max, columns: columns.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(max, columns.clone())).unwrap();
     let read = |split| {
         let mut task = reader.open(split, &columns, None).unwrap();
         std::iter::from_fn(|| task.next_batch().unwrap()).collect()

@@ -107,7 +107,7 @@ fn read(endpoint: &str, cancel: &Cancel) -> Result<usize> {
     let reader = ObjectStorePlugin.reader(options(endpoint, json!({})), host(cancel))?;
     let columns = reader.schema()?.columns;
     let mut rows = 0;
-    for split in reader.splits(&SplitRequest { max: 1, columns: columns.clone() })? {
+    for split in reader.splits(&SplitRequest::new(1, columns.clone()))? {
         let mut task = reader.open(&split, &columns, None)?;
         while let Some(found) = task.next_batch()? {
             rows += found.batch.num_rows();

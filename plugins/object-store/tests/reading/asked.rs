@@ -54,7 +54,7 @@ fn a_cut_object_is_looked_at_once_and_its_tasks_go_to_their_parts() {
     let reader = bucket.reader(json!({}));
     let columns = reader.schema().unwrap().columns;
     let known = asked(&faults, 0).len();
-    let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(2, columns.clone())).unwrap();
     assert_eq!(splits.len(), 2);
     let planned = asked(&faults, known);
     // One request for the cut; the beginning is known from the schema.
@@ -79,7 +79,7 @@ fn a_large_object_takes_few_requests() {
         let before = faults.seen("*", "").len();
         let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
-        let splits = reader.splits(&SplitRequest { max: tasks, columns: columns.clone() }).unwrap();
+        let splits = reader.splits(&SplitRequest::new(tasks, columns.clone())).unwrap();
         assert_eq!(splits.len(), tasks as usize);
         let mut read = 0;
         for split in &splits {

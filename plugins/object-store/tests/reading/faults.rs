@@ -121,7 +121,7 @@ fn a_reader_that_waits_does_not_keep_others_from_reading() {
     large(&bucket);
     let reader = bucket.reader(json!({"requests": 1}));
     let columns = reader.schema().unwrap().columns;
-    let splits = reader.splits(&SplitRequest { max: 1, columns: columns.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(1, columns.clone())).unwrap();
     let open = || reader.open(&splits[0], &columns, None).unwrap();
     let (mut first, mut second) = (open(), open());
     let next = |task: &mut Box<dyn ReadTask>| {

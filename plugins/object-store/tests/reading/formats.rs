@@ -27,7 +27,7 @@ fn one_csv_object_is_read_by_several_tasks_and_each_row_once() {
         bucket.put("big.csv", text.clone());
         let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
-        let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
+        let splits = reader.splits(&SplitRequest::new(3, columns.clone())).unwrap();
         assert_eq!(splits.len(), 3, "{}", bucket.url);
         let parts: Vec<_> = std::thread::scope(|scope| {
             let read = |split| rows_of_split(reader.as_ref(), split, &columns).unwrap();
@@ -88,7 +88,7 @@ fn t58_an_object_that_is_replaced_during_the_run_is_refused_by_name() {
         bucket.put("b.csv", csv(0..100));
         let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
-        let splits = reader.splits(&SplitRequest { max: 2, columns: columns.clone() }).unwrap();
+        let splits = reader.splits(&SplitRequest::new(2, columns.clone())).unwrap();
         // Of the same size, so that only the version differs.
         bucket.put("b.csv", csv(0..100).replace("one of", "ONE OF"));
         assert_eq!(rows_of_split(reader.as_ref(), &splits[0], &columns).unwrap().len(), 100);
@@ -111,7 +111,7 @@ fn parquet_is_read_by_row_groups_and_only_wanted_columns() {
         bucket.put("x.parquet", &file);
         let reader = bucket.reader(json!({}));
         let columns = reader.schema().unwrap().columns;
-        let splits = reader.splits(&SplitRequest { max: 3, columns: columns.clone() }).unwrap();
+        let splits = reader.splits(&SplitRequest::new(3, columns.clone())).unwrap();
         assert!(splits.len() > 1, "{}", bucket.url);
         let found = rows_of(reader.as_ref(), &columns[..1], 3).unwrap();
         let ids = found.iter().map(|row| row[0].parse::<u32>().unwrap());
@@ -203,7 +203,7 @@ fn a_dirty_row_is_whole_and_names_its_object_and_line() {
             let column =
                 |name: &str, logical: &str| Column::new(name, logical.parse().unwrap(), true);
             let columns = [column("id", "int64"), column("name", "text")];
-            let request = SplitRequest { max: 1, columns: columns.to_vec() };
+            let request = SplitRequest::new(1, columns.to_vec());
             let splits = reader.splits(&request).unwrap();
             let mut task = reader.open(&splits[0], &columns, None).unwrap();
             let mut dirty = Vec::new();

@@ -63,7 +63,7 @@ pub(crate) fn rows_of(
     max: u32,
 ) -> Result<Vec<Vec<String>>> {
     let columns = reader.produces(columns)?;
-    let splits = reader.splits(&SplitRequest { max, columns: columns.clone() })?;
+    let splits = reader.splits(&SplitRequest::new(max, columns.clone()))?;
     let mut rows = Vec::new();
     for split in &splits {
         rows.extend(rows_of_split(reader, split, &columns)?);

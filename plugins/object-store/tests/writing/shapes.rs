@@ -164,7 +164,7 @@ fn what_partitions_say_reads_back() {
         run(&bucket, more, &three_columns(), &[vec![partitioned(&cells)]]);
         let options = bucket.options(json!({"path": ["o/"], "format": "csv"}));
         let reader = ObjectStorePlugin.reader(options, bucket.host()).unwrap();
-        let request = SplitRequest { max: 1, columns: three_columns() };
+        let request = SplitRequest::new(1, three_columns());
         let mut found = BTreeMap::new();
         for split in reader.splits(&request).unwrap() {
             let mut task = reader.open(&split, &three_columns(), None).unwrap();
@@ -255,7 +255,7 @@ fn partitions_of_many_bytes_take_turns_in_memory() {
         assert!(bucket.data().len() > 20, "{format}: some have ended before their time");
         let options = bucket.options(json!({"path": ["o/"], "format": format}));
         let reader = ObjectStorePlugin.reader(options, bucket.host()).unwrap();
-        let request = SplitRequest { max: 1, columns: columns.clone() };
+        let request = SplitRequest::new(1, columns.clone());
         let mut rows = 0;
         for split in reader.splits(&request).unwrap() {
             let mut task = reader.open(&split, &columns, None).unwrap();

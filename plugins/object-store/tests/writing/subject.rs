@@ -153,7 +153,7 @@ impl Place {
     fn read(&self, columns: &[Column]) -> Vec<RecordBatch> {
         let options = self.reader_options().unwrap();
         let reader = ObjectStorePlugin.reader(options, self.bucket.host()).unwrap();
-        let request = SplitRequest { max: 1, columns: columns.to_vec() };
+        let request = SplitRequest::new(1, columns.to_vec());
         let mut batches = Vec::new();
         for split in reader.splits(&request).unwrap() {
             let mut task = reader.open(&split, columns, None).unwrap();

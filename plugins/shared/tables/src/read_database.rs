@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, DigestRequest, Error, Finding, Key, ReadTask, Result, SplitAbility, TableInfo,
+    Column, DigestRequest, Error, Finding, Key, ReadTask, Result, SplitAbility, SplitRequest,
+    TableInfo,
 };
 
 use crate::{Dialect, KeySplit, KeyValue, Keys, RangeDigest, Relation, Source, TableName};
@@ -14,6 +15,8 @@ use crate::{Dialect, KeySplit, KeyValue, Keys, RangeDigest, Relation, Source, Ta
 pub trait ReadDatabase: Send + Sync + 'static {
     /// How the database writes SQL.
     const DIALECT: &'static (dyn Dialect + Sync);
+    /// The hint where the rows of a table come in no order: what the table would need.
+    const ORDER: &'static str;
 
     /// A connection.
     type Session: Send;
@@ -77,8 +80,9 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// cannot be read in any type.
     fn produces(&self, column: &Self::Column, wanted: &Column) -> Result<Column>;
 
-    /// Divides the source into at most `max` parts (`max` is at least 1) that hold each row exactly
-    /// once; NULL keys may take one more.
+    /// Divides the source into at most `request.max` parts (at least 1) that hold each row exactly
+    /// once; NULL keys may take one more. What the request needs of them is reached where the
+    /// job's options leave the choice.
     ///
     /// # Errors
     /// [`ErrorKind::Schema`](transload_plugin_api::ErrorKind::Schema) or `Unsupported` for a split
@@ -88,7 +92,7 @@ pub trait ReadDatabase: Send + Sync + 'static {
         session: &mut Self::Session,
         source: &Source,
         description: &Description<Self::Column, Self::Table>,
-        max: u32,
+        request: &SplitRequest,
     ) -> Result<Vec<Division>>;
 
     /// Opens a session that reads one split, inside a transaction that sees one state: the named
@@ -183,6 +187,10 @@ pub struct Division {
     pub snapshot: Snapshot,
     /// About how many rows, if known.
     pub rows: Option<u64>,
+    /// As [`transload_plugin_api::Split::note`].
+    pub note: Option<String>,
+    /// As [`transload_plugin_api::Split::hint`]; without one [`ReadDatabase::ORDER`] is said.
+    pub hint: Option<String>,
 }
 
 /// Which state of a source the reading of a split sees.
@@ -202,7 +210,7 @@ impl Division {
     /// A part that sees the state at its own start.
     pub fn new(part: KeySplit, rows: Option<u64>) -> Self {
         let label = part.range.label(part.column.as_deref().unwrap_or_default());
-        Self { label, part, snapshot: Snapshot::Own, rows }
+        Self { label, part, snapshot: Snapshot::Own, rows, note: None, hint: None }
     }
 
     /// What can be promised about reading it again: rows in the order of a key continue anywhere,

@@ -153,13 +153,10 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         let relation = self.source.relation()?;
         let mut session = self.database.connect()?;
         let description = self.database.describe(&mut session, relation)?;
-        let max = request.max.max(1);
-        let parts = self.database.divide(&mut session, &self.source, &description, max)?;
-        let table = match relation {
-            Relation::Table(table) => Some(table.to_string()),
-            Relation::Query(_) => None,
-        };
-        parts.into_iter().map(|part| split(part, table.clone())).collect()
+        let request = SplitRequest { max: request.max.max(1), ..request.clone() };
+        let parts = self.database.divide(&mut session, &self.source, &description, &request)?;
+        let is_needed = request.ability.is_some();
+        parts.into_iter().map(|part| split::<D>(part, relation, is_needed)).collect()
     }
 
     fn open(
@@ -231,12 +228,35 @@ fn and(one: Option<&str>, other: &str) -> String {
     one.map_or_else(|| other.to_owned(), |one| format!("({one}\n) AND {other}"))
 }
 
-/// A division as the host carries it.
-fn split(division: Division, table: Option<String>) -> Result<Split> {
+/// A division as the host carries it. `is_needed`: the job's guarantee needs an order.
+fn split<D: ReadDatabase>(
+    division: Division,
+    relation: &Relation,
+    is_needed: bool,
+) -> Result<Split> {
     let ability = division.ability();
-    let Division { label, part, snapshot, rows } = division;
+    let Division { label, part, snapshot, rows, note, hint } = division;
+    let (table, order) = match relation {
+        Relation::Table(table) => (Some(table.to_string()), D::ORDER),
+        Relation::Query(_) => (None, ORDER_OF_QUERY),
+    };
+    let hint = (ability == SplitAbility::Bounded).then(|| hint.unwrap_or_else(|| order.to_owned()));
+    let sorted_by = if is_needed { part.sorted_by() } else { None };
+    let note = note.or_else(|| sorted_by.map(|columns| sorted(&columns)));
     let data = encode_split(&SplitData { part, snapshot, keys: None })?;
-    Ok(Split { rows, table, ..Split::new(label, data, ability) })
+    Ok(Split { rows, table, note, hint, ..Split::new(label, data, ability) })
+}
+
+/// The hint where the rows of a query come in no order.
+const ORDER_OF_QUERY: &str = "name a table in the place of the query (`table`, `where`): it is \
+    read in the order of its key";
+
+/// The note of the plan on ranges of one column that are read in the order of others.
+fn sorted(order: &str) -> String {
+    format!(
+        "the rows of each split are sorted by {order}: the guarantee that the job requires needs \
+         an order in which a task continues; without `split_key` no sorting is needed"
+    )
 }
 
 #[cfg(test)]

@@ -190,7 +190,10 @@ impl<R: Shard> Reader for ShardedReader<R> {
 
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
         let (_, columns) = self.without_origin(&request.columns);
-        let ask = |reader: &R, max| reader.splits(&SplitRequest { max, columns: columns.clone() });
+        let ask = |reader: &R, max| {
+            let columns = columns.clone();
+            reader.splits(&SplitRequest { max, columns, ability: request.ability })
+        };
         let mut whole = Vec::new();
         for (_, reader) in &self.shards {
             whole.push(ask(reader, 1)?);
@@ -367,7 +370,7 @@ mod tests {
         let schema = reader.schema().unwrap().columns;
         let named = |name: &&str| schema.iter().find(|it| it.name == *name).cloned().unwrap();
         let columns = reader.produces(&names.iter().map(named).collect::<Vec<_>>()).unwrap();
-        let request = SplitRequest { max, columns: columns.clone() };
+        let request = SplitRequest::new(max, columns.clone());
         let mut all = Vec::new();
         for split in reader.splits(&request).unwrap() {
             let mut task = reader.open(&split, &columns, None).unwrap();
@@ -449,7 +452,7 @@ mod tests {
     #[test]
     fn splits_of_others_are_refused() {
         let reader = three(Some("shard"));
-        let request = SplitRequest { max: 1, columns: Vec::new() };
+        let request = SplitRequest::new(1, Vec::new());
         let mut split = reader.splits(&request).unwrap().remove(0);
         assert_eq!(split.label, "t0: from 0");
         split.data = split.data.replace("t0", "t9");

@@ -3,7 +3,7 @@
 //! Where the boundaries of other than integer keys lie, the database must say.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use transload_plugin_api::{Column, Error, Position, Result, Split};
+use transload_plugin_api::{Column, Error, Position, Result, Split, SplitRequest};
 
 use crate::{Dialect, KeyValue, TableName, decode_key, known_columns};
 
@@ -170,6 +170,15 @@ impl KeySplit {
         Self { column: None, range: KeyRange::ALL, order }
     }
 
+    /// The columns by which the rows have to be sorted, because the range is about another one.
+    pub(crate) fn sorted_by(&self) -> Option<String> {
+        let is_other = self.column.is_some() && self.order.first() != self.column.as_ref();
+        let is_sorted = is_other && self.range != KeyRange::ALL && !self.order.is_empty();
+        is_sorted.then(|| {
+            self.order.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        })
+    }
+
     /// The key after which reading continues.
     ///
     /// # Errors
@@ -185,9 +194,9 @@ impl KeySplit {
     }
 }
 
-/// Divides a table into at most `max` parts by the column `named`, or else by the first column of
+/// Divides a table into at most `request.max` parts by the column `named`, or else by the first column of
 /// `order`, the columns of a total order that reading can continue in; one more for NULL keys.
-/// `bounds` asks the database for at most this many ranges of a column.
+/// Ranges of another column come in no order, unless `request` needs one. `bounds` asks the database for at most this many ranges of a column.
 ///
 /// # Errors
 /// [`transload_plugin_api::ErrorKind::Schema`] if the table has no such column; those of `bounds`.
@@ -197,7 +206,7 @@ pub fn divide_by_key<C: AsRef<Column>>(
     columns: &[C],
     named: Option<&str>,
     order: Vec<String>,
-    max: u32,
+    request: &SplitRequest,
     bounds: impl FnOnce(&C, u32) -> Result<Vec<KeyRange>>,
 ) -> Result<Vec<KeySplit>> {
     let Some(name) = named.or(order.first().map(String::as_str)) else {
@@ -209,12 +218,13 @@ pub fn divide_by_key<C: AsRef<Column>>(
     };
     // NULL keys take a part of their own.
     let nullable = column.as_ref().nullable;
-    let most = if nullable { max.saturating_sub(1) } else { max };
+    let most = if nullable { request.max.saturating_sub(1) } else { request.max };
     let ranges = if most < 2 { vec![KeyRange::ALL] } else { bounds(column, most)? };
     let ranges = if nullable { with_null_range(ranges) } else { ranges };
-    // Ranges of another column would have to be sorted for the order.
+    // Ranges of another column have to be sorted for the order.
     let name = &column.as_ref().name;
-    let order = if order.first() == Some(name) { order.clone() } else { Vec::new() };
+    let is_ordered = order.first() == Some(name) || request.ability.is_some();
+    let order = if is_ordered { order.clone() } else { Vec::new() };
     let part = |range| KeySplit { column: Some(name.clone()), range, order: order.clone() };
     Ok(ranges.into_iter().map(part).collect())
 }
@@ -365,11 +375,12 @@ mod tests {
     fn a_table_is_divided_by_its_order_or_by_a_named_column() {
         let column = |name: &str, nullable| Column::new(name, LogicalType::Int64, nullable);
         let columns = [column("k", false), column("n", true)];
-        let divide = |named: Option<&str>, order: &[&str], max| {
+        let divide = |named: Option<&str>, order: &[&str], max, ability| {
+            let request = SplitRequest { ability, ..SplitRequest::new(max, Vec::new()) };
             let order = order.iter().map(|name| (*name).to_owned()).collect();
             let bounds = |_: &Column, most| Ok(integer_ranges(&[(1, 100)], most));
             let table = TableName::bare("t");
-            divide_by_key(&Folding, &table, &columns, named, order, max, bounds)
+            divide_by_key(&Folding, &table, &columns, named, order, &request, bounds)
         };
         for (named, order, max, column, ordered, parts) in [
             (None, &[][..], 4, None, false, 1),
@@ -379,14 +390,17 @@ mod tests {
             (Some("n"), &["k"], 4, Some("n"), false, 4),
             (Some("n"), &["k"], 2, Some("n"), false, 1),
         ] {
-            let found = divide(named, order, max).unwrap();
+            let found = divide(named, order, max, None).unwrap();
             assert_eq!(found.len(), parts, "{named:?} {max}");
             assert_eq!(found[0].column.as_deref(), column, "{named:?}");
             assert_eq!(!found[0].order.is_empty(), ordered, "{named:?}");
             let null = found.iter().filter(|part| part.range == KeyRange::Null).count();
             assert_eq!(null, usize::from(column == Some("n") && parts > 1), "{named:?}");
         }
-        let error = divide(Some("x"), &[], 2).unwrap_err();
+        let found = divide(Some("n"), &["k"], 4, Some(SplitAbility::Replayable)).unwrap();
+        let sorted_by: Vec<_> = found.iter().map(KeySplit::sorted_by).collect();
+        assert_eq!(sorted_by, vec![Some("`k`".to_owned()); 4]);
+        let error = divide(Some("x"), &[], 2, None).unwrap_err();
         assert_eq!(error.to_string(), "table `t` has no column `x`");
         assert_eq!(error.hint.as_deref(), Some("its columns: k, n"));
     }

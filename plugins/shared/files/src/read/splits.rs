@@ -351,7 +351,8 @@ fn split(source: &Source, data: SplitData, whole_names: bool) -> Result<Split> {
     let data =
         serde_json::to_string(&data).map_err(|error| Error::defect("split").caused_by(&error))?;
     let bytes = (!streams).then_some(bytes);
-    Ok(Split { rows, bytes, ..Split::new(label, data, ability) })
+    let hint = streams.then(|| "keep what the stream holds in a file, and read that".to_owned());
+    Ok(Split { rows, bytes, hint, ..Split::new(label, data, ability) })
 }
 
 /// Whether a file looks as if a place in it could only be found by reading all before. A look at

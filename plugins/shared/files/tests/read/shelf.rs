@@ -96,7 +96,7 @@ impl Read for Stream {
 
 pub(crate) fn splits(reader: &dyn Reader, max: u32) -> (Vec<Column>, Vec<Split>) {
     let columns = reader.produces(&reader.schema().unwrap().columns).unwrap();
-    let splits = reader.splits(&SplitRequest { max, columns: columns.clone() }).unwrap();
+    let splits = reader.splits(&SplitRequest::new(max, columns.clone())).unwrap();
     (columns, splits)
 }
 

@@ -33,6 +33,7 @@ impl ReadTask for OneBatch {
 
 impl ReadDatabase for Columns {
     const DIALECT: &'static (dyn Dialect + Sync) = &Folding;
+    const ORDER: &'static str = "give the table a key";
 
     type Session = String;
     type Column = Column;
@@ -96,12 +97,13 @@ impl ReadDatabase for Columns {
         _session: &mut String,
         source: &Source,
         description: &Description<Column, ()>,
-        max: u32,
+        request: &SplitRequest,
     ) -> Result<Vec<Division>> {
         let name = crate::TableName::bare("t");
         let (key, order) = (source.split_key.as_deref(), vec!["k".to_owned()]);
         let bounds = |_: &Column, max| Ok(integer_ranges(&[(1, 100)], max));
-        let parts = divide_by_key(&Folding, &name, &description.columns, key, order, max, bounds)?;
+        let parts =
+            divide_by_key(&Folding, &name, &description.columns, key, order, request, bounds)?;
         let division =
             |part| Division { snapshot: self.snapshot.clone(), ..Division::new(part, None) };
         Ok(parts.into_iter().map(division).collect())
@@ -143,7 +145,7 @@ fn reader(snapshot: Snapshot) -> (Arc<Columns>, TableReader<Columns>) {
 }
 
 fn request(max: u32) -> SplitRequest {
-    SplitRequest { max, columns: Vec::new() }
+    SplitRequest::new(max, Vec::new())
 }
 
 #[test]
