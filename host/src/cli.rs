@@ -70,6 +70,9 @@ pub(crate) struct Global {
     /// Folder with plugins, searched before all others; may be given more than once
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) plugins: Vec<PathBuf>,
+    /// Load plugins that are neither part of the installation nor signed nor pinned
+    #[arg(long, global = true)]
+    pub(crate) allow_unsigned_plugins: bool,
     /// Longest time that a stop by Ctrl-C or SIGTERM may take before the program ends anyway
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "8 s", global = true)]
     pub(crate) stop_timeout: Duration,

@@ -108,7 +108,7 @@ pub use command::run;
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
-        catalog::{Catalog, Entry, Role, SearchPath, Status, check},
+        catalog::{Catalog, Entry, Role, SearchPath, Status, Trust, check},
         convert::{Converted, Converter},
         engine::{Received, RingLimits, ring},
     };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Descriptor, Reader, TypeSupport, WriteModeSpec, Writer};
 
-use crate::{Error, Exit, Result, job::Job};
+use crate::{Error, Exit, Result, catalog::Trust, job::Job};
 
 /// The plugin of one side, as plan and report name it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub(crate) struct Side {
     pub(crate) path: PathBuf,
     /// The hash of what was loaded, in hexadecimal.
     pub(crate) sha256: String,
+    /// Why its code may run.
+    #[serde(default)]
+    pub(crate) trust: Option<Trust>,
     /// The connection used, if one was named.
     pub(crate) connection: Option<String>,
 }

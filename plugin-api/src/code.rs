@@ -170,8 +170,12 @@ codes! {
     PLUGIN_ROLE = "PLUGIN-ROLE";
     /// The library's root module did not start.
     PLUGIN_START = "PLUGIN-START";
+    /// `trust.toml` or `plugins.lock` cannot be read.
+    PLUGIN_TRUST = "PLUGIN-TRUST";
     /// No plugin has this name.
     PLUGIN_UNKNOWN = "PLUGIN-UNKNOWN";
+    /// Nobody vouches for the plugin: it is neither signed nor pinned.
+    PLUGIN_UNSIGNED = "PLUGIN-UNSIGNED";
     /// A run that was given up is not continued.
     RESUME_ABORTED = "RESUME-ABORTED";
     /// A run that keeps no commit tokens may write rows a second time if it is continued.

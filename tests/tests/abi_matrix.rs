@@ -270,12 +270,12 @@ fn check_tells_every_stage_of_a_good_library() {
     let findings = check(&fixtures().join("same/libfrozen.so"), &search(&[]));
     let stages: Vec<&str> = findings.iter().map(|finding| finding.stage.as_str()).collect();
     let expected = [
-        "file", "elf", "access", "hash", "manifest", "load", "layout", "name", "options", "types",
-        "modes",
+        "file", "elf", "access", "hash", "trust", "manifest", "load", "layout", "name", "options",
+        "types", "modes",
     ];
     assert_eq!(stages, expected);
     assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
-    assert!(findings[6].detail.contains("built for plugin ABI 1.3"), "{}", findings[6].detail);
+    assert!(findings[7].detail.contains("built for plugin ABI 1.3"), "{}", findings[7].detail);
     let gone = check(Path::new("/no/such/lib.so"), &search(&[]));
     assert_eq!((gone.len(), gone[0].stage.as_str(), gone[0].ok), (1, "file", false));
 }
@@ -417,16 +417,16 @@ fn the_manifest_above_or_in_the_folder_speaks_for_the_library() {
                 library = \"libfrozen.so\"\nabi = \"1.3\"\n";
     let wrong_hash = format!("{good}sha256 = \"{}\"\n", "0".repeat(64));
     let other = good.replace("libfrozen", "libother").replace("frozen", "other");
-    for (text, listed, refusal) in [
-        (good.to_owned(), true, None),
-        (String::new(), false, None),
-        (wrong_hash, true, Some("PLUGIN-HASH")),
-        (good.replace("0.9.0", "1.0.0"), true, Some("PLUGIN-MANIFEST")),
-        (good.replace("[\"reader\"]", "[\"writer\"]"), true, Some("PLUGIN-MANIFEST")),
-        (good.replace("\"frozen\"", "\"thawed\""), true, Some("PLUGIN-MANIFEST")),
-        (good.replace("\"1.3\"", "\"1.0\""), true, Some("PLUGIN-MANIFEST")),
-        (format!("{good}licence = \"x\"\n"), false, Some("PLUGIN-MANIFEST")),
-        (other, false, None),
+    for (text, refusal) in [
+        (good.to_owned(), None),
+        (String::new(), None),
+        (wrong_hash, Some("PLUGIN-HASH")),
+        (good.replace("0.9.0", "1.0.0"), Some("PLUGIN-MANIFEST")),
+        (good.replace("[\"reader\"]", "[\"writer\"]"), Some("PLUGIN-MANIFEST")),
+        (good.replace("\"frozen\"", "\"thawed\""), Some("PLUGIN-MANIFEST")),
+        (good.replace("\"1.3\"", "\"1.0\""), Some("PLUGIN-MANIFEST")),
+        (format!("{good}licence = \"x\"\n"), Some("PLUGIN-MANIFEST")),
+        (other, None),
     ] {
         for above_it in [true, false] {
             let (above, plugins) = installation();
@@ -434,12 +434,12 @@ fn the_manifest_above_or_in_the_folder_speaks_for_the_library() {
             fs::write(folder.join("plugin-manifest.toml"), &text).unwrap();
             let catalog = Catalog::open(&search(&[plugins]));
             let entry = &catalog.list()[0];
-            assert_eq!(entry.listed, listed, "{text}");
             match refusal {
                 None => assert!(entry.is_ok(), "{text}: {entry:?}"),
                 Some(code) => assert_eq!(reason(entry).code, code, "{text}"),
             }
-            assert_eq!(entry.note().is_some(), entry.is_ok() && !listed);
+            // The list of a folder that is not the installation's says nothing about trust.
+            assert_eq!(entry.is_unsigned(), entry.is_ok(), "{text}");
             let missing = catalog.list().get(1).map(|entry| reason(entry).code.as_str());
             assert_eq!(missing, text.contains("libother").then_some("PLUGIN-MISSING"), "{text}");
             assert_eq!(catalog.problems().len(), usize::from(text.contains("licence")), "{text}");

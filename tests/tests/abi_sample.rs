@@ -506,9 +506,9 @@ fn one_library_is_loaded_once_and_many_threads_may_use_it() {
 fn the_catalog_tells_what_it_knows() {
     let entry = catalog().entry("sample", Role::Writer).unwrap();
     assert_eq!(entry.descriptor, Some(plugin::SamplePlugin.descriptor()));
-    assert_eq!(entry.note(), Some("not listed in a plugin manifest"));
+    assert!(entry.is_unsigned());
     let shown = serde_json::to_value(entry).unwrap();
-    assert_eq!(shown["status"], "ok");
+    assert_eq!((&shown["status"], &shown["trust"]), (&json!("ok"), &json!("unsigned")));
     assert_eq!(shown["roles"], json!(["reader", "writer"]));
     let path: PathBuf = serde_json::from_value(shown["path"].clone()).unwrap();
     assert!(path.ends_with("libsample.so"));

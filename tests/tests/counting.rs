@@ -219,7 +219,10 @@ fn t12_a_writer_that_loses_rows_is_found_out() {
         "job.toml",
         "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[writer]\nplugin = \"sample\"\nfault = \"lost row\"\n",
     );
-    let ended = workplace.run(&["run", "job.toml", "--plugins", plugins.path().to_str().unwrap()]);
+    let ended = {
+        let plugins = plugins.path().to_str().unwrap();
+        workplace.run(&["run", "job.toml", "--allow-unsigned-plugins", "--plugins", plugins])
+    };
     ended.exits(7).says("[RUN-BALANCE]").says("2 rows");
 }
 
@@ -251,7 +254,8 @@ fn what_plugins_count_of_their_stores_is_reported() {
              [writer]\nplugin = \"{writer}\"\n[channel]\nparallelism = 1\n[dirty]\nmax_rows = 100\n"
         );
         workplace.put("job.toml", job);
-        let ended = workplace.run(&["run", "job.toml", "--plugins", plugins]);
+        let ended =
+            workplace.run(&["run", "job.toml", "--allow-unsigned-plugins", "--plugins", plugins]);
         // The sample refuses to commit its rows, but has counted them.
         let report = kept_report(&workplace);
         assert_eq!(report["counts"], counts, "{ended:?}");

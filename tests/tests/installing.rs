@@ -10,11 +10,14 @@ use transload_tests::{Ended, Workplace, plugin_library, sample_folder};
 const JOB: &str = "[reader]\nplugin = \"sample\"\ncolumns = [\"int64\"]\n\
                    [writer]\nplugin = \"file\"\npath = \"out.jsonl\"\n[channel]\nparallelism = 1\n[dirty]\nmax_rows = 1\n";
 
+/// Nobody vouches for the sample.
+const UNSIGNED: &str = "--allow-unsigned-plugins";
+
 /// Runs the program with the sample plugin's folder configured in one of three ways.
 fn with_sample(workplace: &Workplace, way: &str, arguments: &[&str]) -> Ended {
     let folder = sample_folder();
     let mut command = workplace.command();
-    command.args(arguments);
+    command.args(arguments).arg(UNSIGNED);
     match way {
         "--plugins" => command.arg("--plugins").arg(folder.path()),
         "TRANSLOAD_PLUGIN_PATH" => {
@@ -45,12 +48,13 @@ fn a_library_in_a_folder_is_a_plugin() {
         let list = listed(&with_sample(&workplace, way, &["plugin", "list", "--output", "json"]));
         let sample = named(&list, "sample");
         assert_eq!(
-            (&sample["status"], &sample["version"]),
-            (&"ok".into(), &"0.1.0".into()),
+            [&sample["status"], &sample["version"], &sample["trust"]],
+            ["ok", "0.1.0", "unsigned"],
             "{way}"
         );
         for name in ["file", "generator", "sqlite"] {
-            assert_eq!(named(&list, name)["status"], "ok");
+            let entry = named(&list, name);
+            assert_eq!([&entry["status"], &entry["trust"]], ["ok", "builtin"]);
         }
         let info = with_sample(&workplace, way, &["plugin", "info", "sample"]);
         assert!(info.exits(0).stdout.contains("rows that test the boundary"), "{}", info.stdout);
@@ -87,8 +91,15 @@ fn t61_bad_libraries_are_listed_with_reasons_and_harm_nothing() {
     put("garbage.so", &[b"\x7fELF".as_slice(), &[0x5a; 4096]].concat());
     let workplace = Workplace::new();
     let plugins = folder.path().to_str().unwrap();
-    let list =
-        listed(&workplace.run(&["plugin", "list", "--output", "json", "--plugins", plugins]));
+    let list = listed(&workplace.run(&[
+        "plugin",
+        "list",
+        UNSIGNED,
+        "--output",
+        "json",
+        "--plugins",
+        plugins,
+    ]));
     for (file, reason) in [
         ("empty.so", "the file is empty"),
         ("text.so", "not a shared library"),
@@ -100,10 +111,10 @@ fn t61_bad_libraries_are_listed_with_reasons_and_harm_nothing() {
         assert_eq!(entry["status"], "refused");
         assert!(entry.to_string().contains(reason), "{entry:#}");
     }
-    let shown = workplace.run(&["plugin", "list", "--plugins", plugins]);
+    let shown = workplace.run(&["plugin", "list", UNSIGNED, "--plugins", plugins]);
     assert!(shown.exits(0).stdout.contains("the file is empty"), "{}", shown.stdout);
     workplace.put("job.toml", JOB);
-    workplace.run(&["run", "job.toml", "--plugins", plugins]).exits(0);
+    workplace.run(&["run", "job.toml", UNSIGNED, "--plugins", plugins]).exits(0);
 }
 
 #[test]
@@ -120,13 +131,14 @@ fn the_plugins_of_this_installation_are_as_its_manifest_says() {
     }
     let plugins = folder.path().to_str().unwrap();
     let workplace = Workplace::new();
-    let list = workplace.run(&["plugin", "list", "--output", "json", "--plugins", plugins]);
+    let list =
+        workplace.run(&["plugin", "list", UNSIGNED, "--output", "json", "--plugins", plugins]);
     let list = listed(&list);
     let here: Vec<_> =
         list.iter().filter(|entry| entry["path"].as_str().unwrap().starts_with(plugins)).collect();
     assert_eq!((names.len(), here.len()), (6, 6));
     for entry in here {
-        assert_eq!((&entry["status"], &entry["listed"]), (&"ok".into(), &true.into()), "{entry:#}");
+        assert_eq!(entry["status"], "ok", "{entry:#}");
     }
 }
 
@@ -149,7 +161,9 @@ fn t61_a_listed_library_must_have_its_hash() {
     };
     let workplace = Workplace::new();
     workplace.put("job.toml", JOB);
-    let run = || workplace.run(&["run", "job.toml", "--plugins", folder.path().to_str().unwrap()]);
+    let run = || {
+        workplace.run(&["run", "job.toml", UNSIGNED, "--plugins", folder.path().to_str().unwrap()])
+    };
     manifest(&sha256(&library));
     run().exits(0);
     manifest(&"0".repeat(64));
@@ -173,7 +187,8 @@ fn listed_sample(hash: &str) -> tempfile::TempDir {
 fn run_with(folder: &Path) -> (Workplace, Ended) {
     let workplace = Workplace::new();
     workplace.put("job.toml", JOB);
-    let ended = workplace.run(&["run", "job.toml", "--plugins", folder.to_str().unwrap()]);
+    let ended =
+        workplace.run(&["run", "job.toml", UNSIGNED, "--plugins", folder.to_str().unwrap()]);
     (workplace, ended)
 }
 
@@ -204,42 +219,71 @@ fn a_check_finds_a_library_that_was_changed() {
     assert!(ended.exits(0).stdout.contains("as it is listed"), "{}", ended.stdout);
 }
 
-/// Plan and report say which bytes ran; a run warns of a library that the installation does not list.
+/// Plan and report say which bytes ran, and why they may; a run warns of a plugin that nobody vouches
+/// for, whatever a list in its folder says.
 #[test]
-fn plan_and_report_name_the_library_and_its_hash() {
-    let library = sample_folder();
-    let hash = sha256(&library.path().join("libsample.so"));
-    let unlisted = listed_sample(&hash);
-    fs::rename(unlisted.path().join("libsample.so"), unlisted.path().join("libother.so")).unwrap();
-    let manifest = unlisted.path().join("plugin-manifest.toml");
-    let text = fs::read_to_string(&manifest).unwrap().replace("\"sample\"", "\"listed\"");
-    fs::write(&manifest, text).unwrap();
-    // The plugins of the build are not listed either.
-    let said = |text: &str| {
-        text.contains("plugin `sample` (") && text.contains("is not listed in a plugin manifest")
-    };
-    for (folder, file, is_listed) in
-        [(listed_sample(&hash), "libsample.so", true), (unlisted, "libother.so", false)]
-    {
+fn plan_and_report_name_the_library_its_hash_and_its_trust() {
+    let folder = sample_folder();
+    let hash = sha256(&folder.path().join("libsample.so"));
+    for folder in [folder, listed_sample(&hash)] {
         let (workplace, ended) = run_with(folder.path());
-        ended.exits(0);
+        ended.exits(0).says("1 warning: transload plan");
         let run = fs::read_dir(workplace.path().join("state/runs/job")).unwrap().next().unwrap();
         let run = run.unwrap().path();
         for name in ["plan.json", "report.json"] {
             let kept: Value = serde_json::from_slice(&fs::read(run.join(name)).unwrap()).unwrap();
-            let path = folder.path().join(file);
+            let path = folder.path().join("libsample.so");
             assert_eq!(kept["reader"]["path"], path.to_str().unwrap(), "{name}");
             assert_eq!(kept["reader"]["sha256"], hash.as_str(), "{name}");
+            assert_eq!(kept["reader"]["trust"], "unsigned", "{name}");
             assert_eq!(kept["writer"]["sha256"].as_str().unwrap().len(), 64, "{name}");
-            assert_eq!(!said(&kept["warnings"].to_string()), is_listed, "{name}");
+            assert_eq!(kept["writer"]["trust"], "builtin", "{name}");
+            let warnings = kept["warnings"].to_string();
+            assert!(warnings.contains("plugin `sample` ("), "{name}: {warnings}");
+            assert!(warnings.contains("is neither signed nor pinned"), "{name}: {warnings}");
         }
-        // The plugin `file` of the build is not listed either.
-        ended.says(if is_listed {
-            "1 warning: transload plan"
-        } else {
-            "2 warnings: transload plan"
-        });
     }
+}
+
+/// Without the flag and the line of the host's configuration, nothing of a library runs that nobody
+/// vouches for; with either of them it does. A job cannot allow it.
+#[test]
+fn an_unsigned_library_runs_only_where_the_operator_allows_it() {
+    let (folder, library) = (sample_folder(), "libsample.so");
+    let plugins = folder.path().to_str().unwrap();
+    let workplace = Workplace::new();
+    workplace.put("job.toml", JOB);
+    let marker = workplace.path().join("marker");
+    let run = |arguments: &[&str]| {
+        let mut command = workplace.command();
+        command.env("SAMPLE_AT_LOAD", format!("tell the environment={}", marker.display()));
+        command.env("XDG_CACHE_HOME", workplace.path().join("cache"));
+        Ended::from(command.args(arguments).args(["--plugins", plugins]).output().unwrap())
+    };
+    for arguments in [&["run", "job.toml"], &["plan", "job.toml"], &["plugin", "list"]] {
+        let ended = run(arguments);
+        if arguments[0] != "plugin" {
+            ended.exits(7).says("[PLUGIN-UNSIGNED]").says("--allow-unsigned-plugins");
+        }
+        assert!(!marker.exists(), "{arguments:?}: {library} ran");
+    }
+    workplace.put("trust.toml", "allow_unsigned = true\n"); // beside the job
+    workplace.put("config/transload/trust.toml", "allow_unsigned = false\n");
+    let ended = run(&["run", "job.toml", UNSIGNED]);
+    ended.exits(7).says("`allow_unsigned = false` in ").says("forbids to load it");
+    workplace.put("config/transload/trust.toml", "allow_all = true\n");
+    run(&["run", "job.toml", UNSIGNED]).exits(7).says("[PLUGIN-TRUST]").says("trust.toml:1:1");
+    assert!(!marker.exists(), "{library} ran");
+    workplace.put("config/transload/trust.toml", "allow_unsigned = true\n");
+    run(&["run", "job.toml"]).exits(0);
+    assert!(marker.exists(), "{library} did not run");
+    // The plugins of the build need none of it.
+    workplace.put("in.csv", "id\n1\n");
+    let builtin = "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n\
+                   [writer]\nplugin = \"file\"\npath = \"builtin.jsonl\"\n";
+    workplace.put("builtin.toml", builtin);
+    fs::remove_file(workplace.path().join("config/transload/trust.toml")).unwrap();
+    run(&["run", "builtin.toml"]).exits(0);
 }
 
 /// The name that a manifest lists belongs to its library, also if that is missing or refused.
@@ -253,7 +297,8 @@ fn an_unlisted_library_does_not_take_a_listed_name() {
         fs::copy(&library, folder.path().join("liba.so")).unwrap();
         let plugins = folder.path().to_str().unwrap();
         let workplace = Workplace::new();
-        let list = workplace.run(&["plugin", "list", "--output", "json", "--plugins", plugins]);
+        let list =
+            workplace.run(&["plugin", "list", UNSIGNED, "--output", "json", "--plugins", plugins]);
         let list = listed(&list);
         let of = |file: &str| {
             list.iter().find(|entry| entry["path"].as_str().unwrap().ends_with(file)).unwrap()
@@ -339,12 +384,12 @@ fn a_library_that_changes_between_hash_and_load_is_refused() {
     // The child process that examines the library replaces it.
     let order = format!("replace={} by {}", library.display(), other.display());
     command.env("SAMPLE_AT_LOAD", order);
-    command.args(["run", "job.toml", "--plugins", folder.path().to_str().unwrap()]);
+    command.args(["run", "job.toml", UNSIGNED, "--plugins", folder.path().to_str().unwrap()]);
     let ended = Ended::from(command.output().unwrap());
     ended.exits(7).says("[PLUGIN-HASH]").says("the library was changed while it was being loaded");
     assert!(!other.exists(), "it was not replaced");
     assert!(!workplace.path().join("out.jsonl").exists());
-    let run = ["run", "job.toml", "--plugins", folder.path().to_str().unwrap()];
+    let run = ["run", "job.toml", UNSIGNED, "--plugins", folder.path().to_str().unwrap()];
     workplace.run(&run).exits(0);
 }
 
@@ -364,7 +409,7 @@ fn a_library_that_is_examined_sees_no_secrets() {
         .env("SAMPLE_AT_LOAD", format!("tell the environment={}", told.display()))
         .env("SHOP_PASSWORD", "canary-of-the-shop")
         .env("OTHER_PASSWORD", "canary-of-another")
-        .args(["run", "job.toml", "--plugins", folder.path().to_str().unwrap()]);
+        .args(["run", "job.toml", UNSIGNED, "--plugins", folder.path().to_str().unwrap()]);
     Ended::from(command.output().unwrap()).exits(0);
     let environment = fs::read_to_string(told).unwrap();
     assert!(environment.contains("SAMPLE_AT_LOAD="), "{environment}");
@@ -381,7 +426,7 @@ fn a_relative_folder_of_the_environment_is_not_searched() {
     fs::copy(library.path().join("libsample.so"), workplace.path().join("plugins/libsample.so"))
         .unwrap();
     let mut command = workplace.command();
-    command.env("TRANSLOAD_PLUGIN_PATH", "plugins").args(["plugin", "info", "sample"]);
+    command.env("TRANSLOAD_PLUGIN_PATH", "plugins").args(["plugin", "info", "sample", UNSIGNED]);
     let ended = Ended::from(command.output().unwrap());
     ended.exits(7).says("there is no plugin `sample`");
     command = workplace.command();

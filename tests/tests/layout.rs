@@ -160,7 +160,8 @@ fn plugins_and_connections_read_well() {
     let workplace = Workplace::new();
     let plugins = sample_folder();
     let plugins = plugins.path().to_str().unwrap();
-    assert_layout("plugin-info", &workplace, &["plugin", "info", "sample", "--plugins", plugins]);
+    let arguments = ["plugin", "info", "sample", "--allow-unsigned-plugins", "--plugins", plugins];
+    assert_layout("plugin-info", &workplace, &arguments);
     for width in WIDTHS {
         let fits = |arguments: &[&str]| {
             let ended = workplace.run(&[arguments, &["--width", width]].concat());

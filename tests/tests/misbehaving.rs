@@ -37,9 +37,19 @@ impl Stage {
         Self { workplace, plugins }
     }
 
-    fn arguments(&self) -> [&str; 8] {
+    fn arguments(&self) -> [&str; 9] {
         let plugins = self.plugins.path().to_str().unwrap();
-        ["run", "job.toml", "--plugins", plugins, "--output", "json", "--progress", "none"]
+        [
+            "run",
+            "job.toml",
+            "--allow-unsigned-plugins",
+            "--plugins",
+            plugins,
+            "--output",
+            "json",
+            "--progress",
+            "none",
+        ]
     }
 
     /// Runs the sample in this role with this option.

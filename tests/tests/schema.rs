@@ -291,7 +291,8 @@ fn connection_files_fit_the_schema_as_the_program_reads_them() {
 #[test]
 fn the_options_of_a_plugin_of_another_vendor_are_in_the_schema() {
     let folder = sample_folder();
-    let workplace = with_schemas(&["--plugins", folder.path().to_str().unwrap()]);
+    let workplace =
+        with_schemas(&["--allow-unsigned-plugins", "--plugins", folder.path().to_str().unwrap()]);
     let schema: serde_json::Value =
         serde_json::from_str(&workplace.read("job.schema.json")).unwrap();
     let reader = &schema["properties"]["reader"]["properties"];

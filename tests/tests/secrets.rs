@@ -86,7 +86,15 @@ fn t60_a_secret_is_in_no_output_of_a_run() {
         sample_job(&workplace, &password, "");
         for output in ["text", "json"] {
             for command in ["check", "plan", "run"] {
-                let arguments = [command, "job.toml", "--plugins", plugins, "--output", output];
+                let arguments = [
+                    command,
+                    "job.toml",
+                    "--allow-unsigned-plugins",
+                    "--plugins",
+                    plugins,
+                    "--output",
+                    output,
+                ];
                 search(&workplace, &arguments).exits(0);
             }
         }
@@ -114,7 +122,10 @@ fn t60_a_secret_in_a_logged_statement_is_taken_out() {
         .replace("plugin = \"file\"\npath = \"out.jsonl\"\nwrite_mode = \"overwrite\"\n", &writer);
     workplace.put("job.toml", job);
     for command in ["plan", "run"] {
-        let ended = search(&workplace, &[command, "job.toml", "--plugins", plugins]);
+        let ended = search(
+            &workplace,
+            &[command, "job.toml", "--allow-unsigned-plugins", "--plugins", plugins],
+        );
         ended.exits(0);
         let said = ended.stdout.clone() + &ended.stderr;
         for key in ["before", "after"] {
@@ -136,7 +147,15 @@ fn t60_what_a_plugin_says_of_a_secret_is_taken_out() {
     for leak in ["leak error", "leak panic", "leak log", "leak dirty"] {
         let workplace = Workplace::new();
         sample_job(&workplace, "{ env = \"CANARY\" }", &format!("fault = \"{leak}\"\n"));
-        let arguments = ["run", "job.toml", "--plugins", plugins, "--output", "json"];
+        let arguments = [
+            "run",
+            "job.toml",
+            "--allow-unsigned-plugins",
+            "--plugins",
+            plugins,
+            "--output",
+            "json",
+        ];
         let ended = search(&workplace, &arguments);
         let mut texts = vec![(String::new(), (ended.stdout + &ended.stderr).into_bytes())];
         files(workplace.path(), &mut texts);
@@ -176,12 +195,15 @@ fn t60_a_literal_secret_is_warned_about_without_being_shown() {
     let plugins = folder.path().to_str().unwrap();
     let workplace = Workplace::new();
     sample_job(&workplace, &format!("\"{CANARY}\""), "");
-    let run = || search(&workplace, &["run", "job.toml", "--plugins", plugins]);
+    let run = || {
+        search(&workplace, &["run", "job.toml", "--allow-unsigned-plugins", "--plugins", plugins])
+    };
     set_mode(&workplace, "job.toml", 0o644);
     run().exits(2).says("secret `password` is written in a world-readable file");
     set_mode(&workplace, "job.toml", 0o600);
     run().exits(0).says(" warning: transload plan job.toml\n");
-    let plan = search(&workplace, &["plan", "job.toml", "--plugins", plugins]);
+    let plan =
+        search(&workplace, &["plan", "job.toml", "--allow-unsigned-plugins", "--plugins", plugins]);
     assert!(plan.exits(0).stdout.contains("secret `password` is written in the file"), "{plan:?}");
 }
 
@@ -256,7 +278,15 @@ fn t60_a_secret_in_the_wrong_place_is_not_shown() {
         sample_job(&workplace, &password, "");
         for output in ["text", "json"] {
             for command in ["check", "plan", "run"] {
-                let arguments = [command, "job.toml", "--plugins", plugins, "--output", output];
+                let arguments = [
+                    command,
+                    "job.toml",
+                    "--allow-unsigned-plugins",
+                    "--plugins",
+                    plugins,
+                    "--output",
+                    output,
+                ];
                 let ended = search(&workplace, &arguments);
                 assert!(command != "run" || ended.exit != Some(0), "{password}: {ended:?}");
             }
@@ -297,7 +327,9 @@ fn what_a_run_keeps_is_private() {
         ),
     );
     let mut command = workplace.command();
-    command.args(["run", "job.toml", "--plugins", plugins]).env("CANARY", CANARY);
+    command
+        .args(["run", "job.toml", "--allow-unsigned-plugins", "--plugins", plugins])
+        .env("CANARY", CANARY);
     command.env("OTHER_CANARY", CANARY);
     // The sample does not know whether it has committed.
     Ended::from(command.output().unwrap()).exits(1).says("[RUN-COMMIT-UNKNOWN]");

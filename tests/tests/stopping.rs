@@ -198,7 +198,8 @@ fn t62_a_second_signal_ends_at_once() {
     let job = "[reader]\nplugin = \"sample\"\nfault = \"deaf\"\ncolumns = [\"int64\"]\n\
                [writer]\nplugin = \"file\"\npath = \"out.jsonl\"\n";
     workplace.put("job.toml", job);
-    let arguments = ["run", "job.toml", "--plugins", plugins.path().to_str().unwrap()];
+    let plugins = plugins.path().to_str().unwrap();
+    let arguments = ["run", "job.toml", "--allow-unsigned-plugins", "--plugins", plugins];
     for (first, second, exit) in [("INT", "INT", 130), ("INT", "TERM", 143)] {
         let begun = Instant::now();
         let mut running = started(&workplace, &arguments, 100);

@@ -11,11 +11,13 @@ use transload_plugin_api::{Error, Finding, Result, abi::ABI, code};
 
 use super::{
     SearchPath, access, elf,
+    policy::Policy,
     probe::{Probed, Prober},
     role::Role,
     sanity,
-    scan::{listing, manifests},
+    scan::{self, listing, manifests},
     sealed::Sealed,
+    trust::Trust,
 };
 
 /// The hash of a file's content, in hexadecimal.
@@ -65,13 +67,17 @@ fn examine(
     let (manifests, _) = manifests(&search);
     let of_manifest = at("manifest");
     let listed = listing(&manifests, path).map_err(of_manifest)?;
-    if let Some(listed) = listed {
+    if let Some((_, listed)) = listed {
         listed.ensure_hash(library.sha256()).map_err(of_manifest)?;
     }
+    // Whoever names a library's file here wants it to be loaded, in the child process.
+    let policy = Policy::read(search.clone().allow_unsigned(true).trust());
+    let trust = scan::trust(&policy, listed).map_err(at("trust"))?;
+    findings.push(passed("trust", trust_words(trust)));
     let prober = Prober::new(search.program().to_owned());
     let probed = prober.probe(&library).map_err(|error| at(stage_of(&error))(error))?;
-    if let Some(listed) = listed {
-        listed.ensure_same(&probed).map_err(of_manifest)?;
+    if let Some((manifest, listed)) = listed {
+        listed.ensure_same(&probed, manifest.is_exact()).map_err(of_manifest)?;
     }
     let in_manifest = if listed.is_some() { "as it is listed" } else { "not listed" };
     findings.push(passed("manifest", in_manifest.to_owned()));
@@ -79,6 +85,13 @@ fn examine(
     let layout = format!("built for plugin ABI {}, this program has {ABI}", probed.abi);
     findings.push(passed("layout", layout));
     Ok(probed)
+}
+
+fn trust_words(trust: Trust) -> String {
+    match trust {
+        Trust::Unsigned => "warning: unsigned: nobody vouches for it".to_owned(),
+        trust => trust.word().to_owned(),
+    }
 }
 
 /// The stage that a probe's error belongs to.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use transload_plugin_api::{Descriptor, Error, abi::AbiVersion};
 
-use super::role::Role;
+use super::{role::Role, trust::Trust};
 
 /// One library that was found.
 #[derive(Clone, Debug, Serialize)]
@@ -22,8 +22,8 @@ pub struct Entry {
     pub sha256: String,
     /// The ABI version that it was built for, if it was probed.
     pub abi: Option<AbiVersion>,
-    /// Whether a manifest lists it.
-    pub listed: bool,
+    /// Why its code may run, or may not; `None` if another reason keeps it from being used.
+    pub trust: Option<Trust>,
     /// Whether it can be used.
     #[serde(flatten)]
     pub status: Status,
@@ -60,7 +60,7 @@ impl Entry {
             path: path.to_owned(),
             sha256: String::new(),
             abi: None,
-            listed: false,
+            trust: None,
             status: Status::Ok,
             descriptor: None,
         }
@@ -68,6 +68,7 @@ impl Entry {
 
     /// The same entry, refused for a reason.
     pub(super) fn refused(mut self, reason: Error) -> Self {
+        self.trust = Trust::of_refusal(&reason.code).or(self.trust);
         self.status = Status::Refused { reason };
         self
     }
@@ -77,9 +78,9 @@ impl Entry {
         matches!(self.status, Status::Ok)
     }
 
-    /// A note for the user about a library that can be used.
-    pub fn note(&self) -> Option<&'static str> {
-        (self.is_ok() && !self.listed).then_some("not listed in a plugin manifest")
+    /// Whether it runs although nobody vouches for it.
+    pub fn is_unsigned(&self) -> bool {
+        self.is_ok() && self.trust == Some(Trust::Unsigned)
     }
 }
 

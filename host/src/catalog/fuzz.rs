@@ -14,7 +14,7 @@ fn manifest_toml() {
         ["[[plugin]]", "name", "roles", "\"reader\"", "../", "/", "=", "\"", "\n", "\\u0000"];
     fuzz("manifest_toml", seeds, &words, |input| {
         let text = std::str::from_utf8(input).ok()?;
-        let listings = manifest::parse(text).ok()?;
+        let listings = manifest::parse(text, std::path::Path::new("m")).ok()?;
         for listing in &listings {
             assert!(!listing.library.contains('/'));
         }

@@ -47,8 +47,19 @@ fn refused(entries: &[Entry], name: &str) -> Option<Error> {
 fn unknown(entries: &[Entry], name: &str) -> Error {
     let usable = entries.iter().filter(|entry| entry.is_ok());
     let names: Vec<&str> = usable.map(|entry| entry.name.as_str()).collect();
-    let error =
-        Error::not_found(format!("there is no plugin `{name}`")).with_code(code::PLUGIN_UNKNOWN);
+    let message = format!("there is no plugin `{name}`");
+    let mut error = Error::not_found(message).with_code(code::PLUGIN_UNKNOWN);
+    // The file's name may have nothing to do with the plugin's.
+    let refused = entries.iter().filter(|entry| matches!(entry.status, Status::Refused { .. }));
+    match refused.count() {
+        0 => {}
+        1 => error.causes.push("1 library was refused: see `transload plugin list`".to_owned()),
+        many => {
+            error
+                .causes
+                .push(format!("{many} libraries were refused: see `transload plugin list`"));
+        }
+    }
     if names.is_empty() {
         return error.hint("no plugin was found; see `transload plugin list`");
     }

@@ -1,23 +1,23 @@
-//! `plugin-manifest.toml`: the plugins that belong to an installation. It governs the libraries in
-//! its own folder and in the folders directly below. A listed library must match its entry; a
-//! library that is not listed loads with a note.
+//! `plugin-manifest.toml` as a list of libraries. It governs those in its own folder and in the
+//! folders directly below: a listed library must match its entry. The list of the installation, which
+//! lies beside the program, says which plugins are built in. The manifest of one plugin's folder has
+//! the same name and another form, see `package`.
 
-use std::{
-    fs,
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, Result, code};
 
-use super::{access, probe::Probed, role::Role};
+use super::{document::Document, probe::Probed, role::Role, search::ManifestPlace};
 
 /// The file's name. It is searched beside the program and in and above each plugin folder.
 pub(super) const FILE_NAME: &str = "plugin-manifest.toml";
 
-/// Longest manifest, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+const DOCUMENT: Document =
+    Document { what: "manifest", most: 1 << 20, code: code::PLUGIN_MANIFEST };
+
+/// The list of the sources. It stands in for a missing one beside a program that was built here.
+const OF_SOURCES: &str = include_str!("../../../plugin-manifest.toml");
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,11 +45,23 @@ pub(super) struct Listing {
     sha256: Option<String>,
 }
 
+/// Whose list it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// That of the installation: what it lists is built in.
+    Installation,
+    /// That of the sources, in place of it. Libraries of another version may lie there, or none.
+    Sources,
+    /// That of any other folder.
+    Folder,
+}
+
 /// A manifest and its path. If it cannot be read, every library that it governs is refused.
 #[derive(Debug)]
 pub(super) struct Manifest {
     file: PathBuf,
     folder: PathBuf,
+    owner: Owner,
     listings: Result<Vec<Listing>>,
 }
 
@@ -58,18 +70,35 @@ impl Manifest {
     ///
     /// # Errors
     /// If it lies above a plugin folder and other users can change it: it may be anybody's.
-    pub(super) fn find(folder: &Path, is_above: bool) -> Result<Option<Self>> {
-        let file = folder.join(FILE_NAME);
-        let at = |error: Error| error.at(file.display().to_string());
-        let text = match read(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(|error| broken(format!("cannot read the manifest: {error}"))),
+    pub(super) fn find(place: &ManifestPlace<'_>) -> Result<Option<Self>> {
+        let file = place.folder.join(FILE_NAME);
+        let listings = match DOCUMENT.read(&file) {
+            Ok(None) => return Ok(None),
+            Ok(Some(text)) => parse(&text, &file),
+            Err(strange) if place.is_above && strange.code == code::PLUGIN_ACCESS => {
+                return Err(strange);
+            }
+            Err(error) => Err(error),
         };
-        let listings = access::ensure_own(&file).and_then(|()| parse(&text?)).map_err(at);
-        match listings {
-            Err(strange) if is_above && strange.code == code::PLUGIN_ACCESS => Err(strange),
-            listings => Ok(Some(Self { file, folder: folder.to_owned(), listings })),
-        }
+        let owner = if place.is_installed { Owner::Installation } else { Owner::Folder };
+        Ok(Some(Self { file, folder: place.folder.to_owned(), owner, listings }))
+    }
+
+    /// The list of the sources, for the folder of a program that was built from them.
+    pub(super) fn of_sources(folder: &Path) -> Self {
+        let file = folder.join(FILE_NAME);
+        let listings = parse(OF_SOURCES, &file);
+        Self { file, folder: folder.to_owned(), owner: Owner::Sources, listings }
+    }
+
+    /// Whether it says what is built in.
+    pub(super) fn is_of_installation(&self) -> bool {
+        self.owner != Owner::Folder
+    }
+
+    /// Whether every library that it lists must be there, as it is listed.
+    pub(super) fn is_exact(&self) -> bool {
+        self.owner != Owner::Sources
     }
 
     /// The manifest's own path.
@@ -109,23 +138,12 @@ impl Manifest {
     }
 }
 
-/// The text of a manifest. Only a regular file is opened, because a pipe would wait for its other end.
-fn read(file: &Path) -> io::Result<String> {
-    if !fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = String::new();
-    fs::File::open(file)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("longer than 1 MiB"));
-    }
-    Ok(text)
-}
-
 /// Parses a manifest. Names and libraries must be unique; a library is a file name without folders, so
 /// that a manifest cannot refer to files elsewhere.
-pub(super) fn parse(text: &str) -> Result<Vec<Listing>> {
-    let file: ManifestFile = toml::from_str(text).map_err(|error| unreadable(&error))?;
+pub(super) fn parse(text: &str, file: &Path) -> Result<Vec<Listing>> {
+    let at = |error: Error| error.at(file.display().to_string());
+    let broken = |message: String| at(DOCUMENT.wrong(message));
+    let file: ManifestFile = DOCUMENT.parse(text, file)?;
     let mut seen = Vec::new();
     for listing in &file.plugins {
         for name in [&listing.name, &listing.library] {
@@ -144,14 +162,6 @@ pub(super) fn parse(text: &str) -> Result<Vec<Listing>> {
         }
     }
     Ok(file.plugins)
-}
-
-fn unreadable(error: &(dyn std::error::Error + 'static)) -> Error {
-    broken("cannot read the manifest".to_owned()).caused_by(error)
-}
-
-fn broken(message: String) -> Error {
-    Error::options(message).with_code(code::PLUGIN_MANIFEST)
 }
 
 impl Listing {
@@ -174,24 +184,29 @@ impl Listing {
     ///
     /// # Errors
     /// [`ErrorKind::Denied`] with the first difference.
-    pub(super) fn ensure_same(&self, probed: &Probed) -> Result<()> {
+    pub(super) fn ensure_same(&self, probed: &Probed, is_exact: bool) -> Result<()> {
         let roles = Role::of(&probed.descriptor);
+        if self.name != probed.descriptor.name {
+            return Err(differs("name", &self.name, &probed.descriptor.name));
+        }
         let mut listed_roles = self.roles.clone();
         listed_roles.sort_unstable();
         let pairs = [
-            ("name", self.name.clone(), probed.descriptor.name.clone()),
             ("version", self.version.clone(), probed.descriptor.version.clone()),
             ("roles", Role::words(&listed_roles), Role::words(&roles)),
             ("ABI", self.abi.clone(), probed.abi.to_string()),
         ];
-        for (what, listed, found) in pairs {
-            if listed != found {
-                let message = format!("its {what} is `{found}`, the manifest says `{listed}`");
-                return Err(Error::denied(message).with_code(code::PLUGIN_MANIFEST));
-            }
+        let different = pairs.into_iter().find(|(_, listed, found)| listed != found);
+        match different.filter(|_| is_exact) {
+            Some((what, listed, found)) => Err(differs(what, &listed, &found)),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+fn differs(what: &str, listed: &str, found: &str) -> Error {
+    let message = format!("its {what} is `{found}`, the manifest says `{listed}`");
+    Error::denied(message).with_code(code::PLUGIN_MANIFEST)
 }
 
 #[cfg(test)]
@@ -209,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_whole_listing_is_read() {
-        let listings = parse(WHOLE).unwrap();
+        let listings = parse(WHOLE, Path::new("m")).unwrap();
         assert_eq!(listings[0].name, "file");
         assert!(listings[0].ensure_hash("anything").is_ok());
     }
@@ -224,7 +239,7 @@ mod tests {
             (WHOLE.replace("\"writer\"", "\"wirter\""), "unknown variant `wirter`"),
             (WHOLE.replace("name = \"file\"", ""), "missing field `name`"),
         ] {
-            let error = parse(&text).unwrap_err();
+            let error = parse(&text, Path::new("m")).unwrap_err();
             let whole = format!("{error} {}", error.causes.join(" "));
             assert!(whole.contains(expected), "{whole}");
             assert_eq!(error.code, code::PLUGIN_MANIFEST);
@@ -234,7 +249,7 @@ mod tests {
     #[test]
     fn another_hash_is_refused() {
         let hash = "a".repeat(64);
-        let listing = &parse(&format!("{WHOLE}\nsha256 = \"{hash}\"")).unwrap()[0];
+        let listing = &parse(&format!("{WHOLE}\nsha256 = \"{hash}\""), Path::new("m")).unwrap()[0];
         assert!(listing.ensure_hash(&hash.to_uppercase()).is_ok());
         assert_eq!(listing.ensure_hash(&"b".repeat(64)).unwrap_err().code, code::PLUGIN_HASH);
     }

@@ -4,13 +4,14 @@
 //! is refused, without loading any into this process. [`Catalog::plugin`] loads one.
 //!
 //! `scan` checks each library of the `search` path in this order: `access` (who can change it), `elf`
-//! (intact, and a plugin), its hash against the `manifest`, the `probe` in a child process (results
-//! are kept in `cache`), and the `sanity` of its descriptor. `library` then loads a `sealed` copy of
+//! (intact, and a plugin), its hash against the `manifest`, whether it may run (`policy`), the `probe`
+//! in a child process (results are kept in `cache`), and the `sanity` of its descriptor. `library` then loads a `sealed` copy of
 //! the same hash for the life of the process, and `plugin_log` receives its events.
 
 mod access;
 mod cache;
 mod check;
+mod document;
 mod elf;
 mod entry;
 
@@ -18,12 +19,14 @@ mod library;
 mod lookup;
 mod manifest;
 mod plugin_log;
+mod policy;
 mod probe;
 mod role;
 mod sanity;
 mod scan;
 mod sealed;
 mod search;
+mod trust;
 
 #[cfg(test)]
 mod fuzz;
@@ -38,6 +41,7 @@ pub use entry::{Entry, Status};
 pub(crate) use probe::probe_main;
 pub use role::Role;
 pub use search::SearchPath;
+pub use trust::Trust;
 
 use scan::Scanned;
 
@@ -49,20 +53,14 @@ use sealed::Sealed;
 pub struct Catalog {
     entries: Vec<Entry>,
     problems: Vec<Error>,
-    has_manifest: bool,
     loaded: Mutex<BTreeMap<PathBuf, Arc<dyn Plugin>>>,
 }
 
 impl Catalog {
     /// Scans the search path. A problem of one library is kept in its entry and affects no other.
     pub fn open(search: &SearchPath) -> Self {
-        let Scanned { entries, problems, has_manifest } = scan::scan(search);
-        Self { entries, problems, has_manifest, loaded: Mutex::default() }
-    }
-
-    /// Whether the installation says which libraries belong to it.
-    pub fn has_manifest(&self) -> bool {
-        self.has_manifest
+        let Scanned { entries, problems } = scan::scan(search);
+        Self { entries, problems, loaded: Mutex::default() }
     }
 
     /// Every library, in search order.

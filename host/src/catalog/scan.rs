@@ -15,11 +15,13 @@ use super::{
     check, elf,
     entry::{Entry, Status},
     manifest::{Listing, Manifest},
+    policy::Policy,
     probe::{Probed, Prober},
     role::Role,
     sanity,
     sealed::Sealed,
     search::{Folder, SearchPath},
+    trust::Trust,
 };
 
 /// What a scan found.
@@ -28,8 +30,6 @@ pub(super) struct Scanned {
     pub(super) entries: Vec<Entry>,
     /// The problems that concern no single library.
     pub(super) problems: Vec<Error>,
-    /// Whether there is a manifest.
-    pub(super) has_manifest: bool,
 }
 
 /// Scans the search path.
@@ -42,7 +42,7 @@ pub(super) fn scan(search: &SearchPath) -> Scanned {
     entries.extend(missing(&scan.manifests, &entries));
     shadow(&mut entries);
     scan.cache.save();
-    Scanned { entries, problems: scan.problems, has_manifest: !scan.manifests.is_empty() }
+    Scanned { entries, problems: scan.problems }
 }
 
 /// A scan in progress.
@@ -51,6 +51,7 @@ struct Scan {
     problems: Vec<Error>,
     seen: BTreeSet<PathBuf>,
     manifests: Vec<Manifest>,
+    policy: Policy,
     cache: ProbeCache,
     prober: Prober,
 }
@@ -60,11 +61,14 @@ impl Scan {
         let (manifests, strange) = manifests(search);
         let unusable = manifests.iter().filter_map(|manifest| manifest.problem().cloned());
         let relative = search.refused().iter().map(|path| relative(path));
+        let policy = Policy::read(search.trust());
+        let broken = policy.problem().cloned();
         Self {
             entries: Vec::new(),
-            problems: unusable.chain(strange).chain(relative).collect(),
+            problems: unusable.chain(strange).chain(relative).chain(broken).collect(),
             seen: BTreeSet::new(),
             manifests,
+            policy,
             cache: ProbeCache::open(search.cache()),
             prober: Prober::new(search.program().to_owned()),
         }
@@ -105,11 +109,11 @@ impl Scan {
         access::ensure_own(&entry.path)?;
         entry.sha256 = check::sha256(&file).map_err(lost)?;
         let listing = listing(&self.manifests, &entry.path)?;
-        if let Some(listing) = listing {
-            entry.listed = true;
+        if let Some((_, listing)) = listing {
             entry.name.clone_from(&listing.name);
             listing.ensure_hash(&entry.sha256)?;
         }
+        entry.trust = Some(trust(&self.policy, listing)?);
         let probed = probe(&mut self.cache, &self.prober, entry)?;
         entry.name.clone_from(&probed.descriptor.name);
         entry.version = Some(probed.descriptor.version.clone());
@@ -117,7 +121,7 @@ impl Scan {
         entry.abi = Some(probed.abi);
         entry.descriptor = Some(probed.descriptor.clone());
         match listing {
-            Some(listing) => listing.ensure_same(&probed)?,
+            Some((manifest, listing)) => listing.ensure_same(&probed, manifest.is_exact())?,
             None => self.ensure_free(&probed.descriptor.name, &entry.path, folder)?,
         }
         ensure_sane(&probed)
@@ -144,12 +148,26 @@ impl Scan {
 pub(super) fn manifests(search: &SearchPath) -> (Vec<Manifest>, Vec<Error>) {
     let (mut manifests, mut ignored) = (Vec::new(), Vec::new());
     for place in search.manifest_folders() {
-        match Manifest::find(place.folder, place.is_above) {
+        match Manifest::find(&place) {
             Ok(found) => manifests.extend(found),
             Err(strange) => ignored.push(strange),
         }
     }
+    if !manifests.iter().any(Manifest::is_of_installation) {
+        manifests.extend(search.beside_program().map(Manifest::of_sources));
+    }
     (manifests, ignored)
+}
+
+/// Why a library may run: it belongs to the installation, or such libraries are allowed.
+///
+/// # Errors
+/// As for [`Policy::ensure_unsigned_allowed`].
+pub(super) fn trust(policy: &Policy, listing: Option<(&Manifest, &Listing)>) -> Result<Trust> {
+    if listing.is_some_and(|(manifest, _)| manifest.is_of_installation()) {
+        return Ok(Trust::Builtin);
+    }
+    policy.ensure_unsigned_allowed().map(|()| Trust::Unsigned)
 }
 
 fn relative(path: &Path) -> Error {
@@ -191,10 +209,10 @@ fn ensure_sane(probed: &Probed) -> Result<()> {
 pub(super) fn listing<'a>(
     manifests: &'a [Manifest],
     library: &Path,
-) -> Result<Option<&'a Listing>> {
+) -> Result<Option<(&'a Manifest, &'a Listing)>> {
     for manifest in manifests.iter().filter(|manifest| manifest.governs(library)) {
         if let Some(listing) = manifest.listing(library)? {
-            return Ok(Some(listing));
+            return Ok(Some((manifest, listing)));
         }
     }
     Ok(None)
@@ -203,7 +221,7 @@ pub(super) fn listing<'a>(
 /// Entries for libraries that a manifest lists and that were not found where it governs.
 fn missing(manifests: &[Manifest], entries: &[Entry]) -> Vec<Entry> {
     let mut missing = Vec::new();
-    for manifest in manifests {
+    for manifest in manifests.iter().filter(|manifest| manifest.is_exact()) {
         for listing in manifest.listings() {
             let is_it = |entry: &&Entry| {
                 manifest.governs(&entry.path) && entry.path.ends_with(&listing.library)
@@ -211,7 +229,6 @@ fn missing(manifests: &[Manifest], entries: &[Entry]) -> Vec<Entry> {
             if !entries.iter().any(|entry| is_it(&entry)) {
                 let mut entry = Entry::unknown(&manifest.folder().join(&listing.library));
                 entry.name.clone_from(&listing.name);
-                entry.listed = true;
                 let message = format!("listed in `{}`, but missing", manifest.file().display());
                 let error = Error::not_found(message).with_code(code::PLUGIN_MISSING);
                 missing.push(entry.refused(error));
@@ -252,7 +269,7 @@ mod tests {
     fn found_in(folder: &Path, mixed: bool) -> Vec<Entry> {
         let search = SearchPath::only(&[]).probe_with("/no/such/program");
         let mut scan = Scan::new(&search);
-        scan.folder(&Folder { path: folder.to_owned(), required: true, mixed });
+        scan.folder(&Folder { required: true, mixed, ..Folder::new(folder) });
         scan.entries
     }
 

@@ -5,6 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Where administrators configure the program.
+const SYSTEM_CONFIG: &str = "/etc/transload";
+
 /// The folders to search, in order, with the program and the cache for probing.
 #[derive(Clone, Debug)]
 pub struct SearchPath {
@@ -13,11 +16,23 @@ pub struct SearchPath {
     refused: Vec<PathBuf>,
     program: PathBuf,
     cache: Option<PathBuf>,
+    trust: TrustFiles,
+}
+
+/// What decides about plugins that do not belong to the installation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrustFiles {
+    /// The folders with `trust.toml` and `plugins.lock`; the first one has the last word.
+    pub(super) folders: Vec<PathBuf>,
+    /// The user allows plugins that nobody vouches for.
+    pub(super) allow_unsigned: bool,
 }
 
 /// A folder that may hold a manifest.
 pub(super) struct ManifestPlace<'a> {
     pub(super) folder: &'a Path,
+    /// It belongs to the installation.
+    pub(super) is_installed: bool,
     /// It is not searched for libraries itself; a folder below it is.
     pub(super) is_above: bool,
 }
@@ -30,11 +45,17 @@ pub(super) struct Folder {
     pub(super) required: bool,
     /// The program's own folder, which may hold libraries that are not plugins.
     pub(super) mixed: bool,
+    /// It belongs to the installation.
+    pub(super) installed: bool,
 }
 
 impl Folder {
-    fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), required: false, mixed: false }
+    pub(super) fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), required: false, mixed: false, installed: false }
+    }
+
+    fn of_installation(path: impl Into<PathBuf>) -> Self {
+        Self { installed: true, ..Self::new(path) }
     }
 }
 
@@ -49,20 +70,24 @@ impl SearchPath {
         let mut folders: Vec<Folder> =
             named.map(|path| Folder { required: true, ..Folder::new(path) }).collect();
         if let Some(beside) = program.parent() {
-            folders.push(Folder::new(beside.join("plugins")));
-            folders.push(Folder { mixed: true, ..Folder::new(beside) });
+            folders.push(Folder::of_installation(beside.join("plugins")));
+            folders.push(Folder { mixed: true, ..Folder::of_installation(beside) });
         }
         folders.extend(
             user_folder("XDG_DATA_HOME", ".local/share")
                 .map(|data| Folder::new(data.join("plugins"))),
         );
-        folders.push(Folder::new("/usr/lib/transload/plugins"));
-        folders.push(Folder::new("/usr/local/lib/transload/plugins"));
+        folders.push(Folder::of_installation("/usr/lib/transload/plugins"));
+        folders.push(Folder::of_installation("/usr/local/lib/transload/plugins"));
         let cache = user_folder("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("probe.json"));
-        Self { folders, refused, program, cache }
+        let user = user_folder("XDG_CONFIG_HOME", ".config");
+        let configured = [Some(PathBuf::from(SYSTEM_CONFIG)), user].into_iter().flatten();
+        let trust = TrustFiles { folders: configured.collect(), allow_unsigned: false };
+        Self { folders, refused, program, cache, trust }
     }
 
-    /// Only these folders, without a cache: for tests and other programs.
+    /// Only these folders, without a cache: for tests and other programs. Whoever names folders in
+    /// code vouches for what is in them.
     pub fn only(folders: &[PathBuf]) -> Self {
         let required = |path: &PathBuf| Folder { required: true, ..Folder::new(path) };
         Self {
@@ -70,6 +95,7 @@ impl SearchPath {
             refused: Vec::new(),
             program: env::current_exe().unwrap_or_default(),
             cache: None,
+            trust: TrustFiles { allow_unsigned: true, ..TrustFiles::default() },
         }
     }
 
@@ -86,6 +112,24 @@ impl SearchPath {
     pub fn cache_in(mut self, file: impl Into<PathBuf>) -> Self {
         self.cache = Some(file.into());
         self
+    }
+
+    /// Loads plugins that nobody vouches for, unless the configuration forbids it.
+    #[must_use]
+    pub fn allow_unsigned(mut self, allow: bool) -> Self {
+        self.trust.allow_unsigned |= allow;
+        self
+    }
+
+    /// What decides about plugins that do not belong to the installation.
+    pub(super) fn trust(&self) -> &TrustFiles {
+        &self.trust
+    }
+
+    /// The program's own folder, if it is searched.
+    pub(super) fn beside_program(&self) -> Option<&Path> {
+        let own = self.folders.iter().find(|folder| folder.mixed);
+        own.map(|folder| folder.path.as_path())
     }
 
     /// The same with one more folder, if there is one.
@@ -123,11 +167,21 @@ impl SearchPath {
             for folder in [Some(folder.path.as_path()), above].into_iter().flatten() {
                 if !places.iter().any(|place| place.folder == folder) {
                     let is_above = !self.folders.iter().any(|searched| searched.path == folder);
-                    places.push(ManifestPlace { folder, is_above });
+                    let is_installed = self.is_installed(folder);
+                    places.push(ManifestPlace { folder, is_installed, is_above });
                 }
             }
         }
         places
+    }
+}
+
+impl SearchPath {
+    /// Whether a folder, or one directly below it, belongs to the installation.
+    fn is_installed(&self, folder: &Path) -> bool {
+        self.folders.iter().filter(|searched| searched.installed).any(|searched| {
+            searched.path == folder || !searched.mixed && searched.path.parent() == Some(folder)
+        })
     }
 }
 

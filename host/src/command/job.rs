@@ -290,10 +290,8 @@ pub(super) fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<St
     let writer = plugin(&job.writer.plugin, Role::Writer)?;
     let reader_entry = entry(catalog, &job.reader.plugin, Role::Reader)?;
     let writer_entry = entry(catalog, &job.writer.plugin, Role::Writer)?;
-    let mut warnings: Vec<_> = [reader_entry, writer_entry]
-        .into_iter()
-        .filter_map(|entry| unlisted(catalog, entry))
-        .collect();
+    let mut warnings: Vec<_> =
+        [reader_entry, writer_entry].into_iter().filter_map(unsigned).collect();
     warnings.dedup();
     let mut errors = Errors::default();
     let made = reader.reader(job.reader.options.clone(), session.host(&job.reader.secrets));
@@ -337,12 +335,14 @@ fn side(entry: &Entry, descriptor: &Descriptor, connection: Option<&ConnectionNa
         version: descriptor.version.clone(),
         path: entry.path.clone(),
         sha256: entry.sha256.clone(),
+        trust: entry.trust,
         connection: connection.map(|connection| connection.name.clone()),
     }
 }
 
-/// The warning for a library that does not belong to an installation that has a manifest.
-fn unlisted(catalog: &Catalog, entry: &Entry) -> Option<String> {
-    let note = entry.note().filter(|_| catalog.has_manifest())?;
-    Some(format!("plugin `{}` ({}) is {note}", entry.name, entry.path.display()))
+/// The warning for a plugin that nobody vouches for.
+fn unsigned(entry: &Entry) -> Option<String> {
+    let path = entry.path.display();
+    let words = || format!("plugin `{}` ({path}) is neither signed nor pinned", entry.name);
+    entry.is_unsigned().then(words)
 }

@@ -88,6 +88,8 @@ struct Session {
     stdout: Look,
     stderr: Look,
     plugins: Vec<std::path::PathBuf>,
+    /// Plugins that nobody vouches for are loaded.
+    allow_unsigned: bool,
     redactor: Redactor,
     stop: Stop,
     /// Whether the command's result has been printed on stdout.
@@ -115,6 +117,7 @@ fn exit_code(cli: &Cli) -> u8 {
         stdout: Look::stdout(cli.global.width, cli.global.color),
         stderr: Look::stderr(cli.global.width, cli.global.color),
         plugins: cli.global.plugins.clone(),
+        allow_unsigned: cli.global.allow_unsigned_plugins,
         redactor: Redactor::new(),
         stop: Stop::new(),
         printed: Arc::default(),
@@ -160,9 +163,14 @@ impl Session {
     /// The plugins of the search path. Problems besides those of single libraries are logged.
     fn catalog(&self) -> Catalog {
         learn_secret_variables(&connection_files(Path::new("")));
-        let catalog = Catalog::open(&SearchPath::usual(&self.plugins));
+        let catalog = Catalog::open(&self.search());
         catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
         catalog
+    }
+
+    /// Where plugins are searched, and whether any of them is loaded.
+    fn search(&self) -> SearchPath {
+        SearchPath::usual(&self.plugins).allow_unsigned(self.allow_unsigned)
     }
 
     /// What a plugin gets from the host: its secrets and the stop signal.

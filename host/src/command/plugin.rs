@@ -1,16 +1,10 @@
 //! `plugin list`, `plugin info` and `plugin check`.
 
 use super::{Ended, Session};
-use crate::{
-    Error, Exit,
-    catalog::{self, SearchPath},
-    cli::PluginCommand,
-    report,
-};
+use crate::{Error, Exit, catalog, cli::PluginCommand, report};
 
 /// Runs `plugin list`, `info` or `check`.
 pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
-    let search = SearchPath::usual(&session.plugins);
     match command {
         PluginCommand::List => {
             let catalog = session.catalog();
@@ -31,7 +25,7 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
             Ok(Exit::Done)
         }
         PluginCommand::Check { path } => {
-            let findings = catalog::check(path, &search);
+            let findings = catalog::check(path, &session.search());
             session.print(&findings, |page| report::list_findings(page, &findings))?;
             let sound = findings.iter().all(|finding| finding.ok);
             Ok(if sound { Exit::Done } else { Exit::Plugin })

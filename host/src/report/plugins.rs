@@ -11,7 +11,7 @@ use super::{
     summary::binary_size,
 };
 use crate::{
-    catalog::{Entry, Status},
+    catalog::{Entry, Status, Trust},
     job::ConnectionEntry,
     nearest,
 };
@@ -27,13 +27,12 @@ pub(crate) fn list_plugins(page: &mut Page, entries: &[Entry]) {
         let text = "no plugins found; name their folder with --plugins or TRANSLOAD_PLUGIN_PATH";
         return page.line(0, text);
     }
-    let mut rows = vec![head(["name", "version", "roles", "status", "library"])];
+    let mut rows = vec![head(["name", "version", "roles", "trust", "status", "library"])];
     for entry in entries {
         let roles: Vec<_> = entry.roles.iter().map(ToString::to_string).collect();
         let (status, style) = match &entry.status {
-            Status::Ok => {
-                (entry.note().map_or("ok".into(), |note| format!("ok, {note}")), Style::Good)
-            }
+            Status::Ok if entry.is_unsigned() => ("ok".to_owned(), Style::Warning),
+            Status::Ok => ("ok".to_owned(), Style::Good),
             Status::Refused { reason } => (format!("refused: {reason}"), Style::Bad),
             Status::Shadowed { by } => (format!("shadowed by {}", by.display()), Style::Warning),
         };
@@ -41,6 +40,7 @@ pub(crate) fn list_plugins(page: &mut Page, entries: &[Entry]) {
             entry.name.as_str().into(),
             entry.version.clone().unwrap_or_default().into(),
             roles.join(", ").into(),
+            entry.trust.map_or("", Trust::word).into(),
             Cell::styled(status, style),
             entry.path.display().to_string().into(),
         ]);
