@@ -42,7 +42,7 @@ impl Files {
     pub(crate) fn new(options: ReaderOptions, cancel: Cancel) -> Result<Self> {
         let filter = PartitionFilter::parse(&options.partition_filter)?;
         let (paths, partitions) = (options.path, options.partitions);
-        Ok(Self { paths, partitions, filter, pipes: Pipes::new(cancel) })
+        Ok(Self { paths, partitions, filter, pipes: Pipes::new(cancel, options.max_kept) })
     }
 
     /// Opens a file, if it is still the one that was listed and no link leads out of the folder
@@ -120,7 +120,7 @@ impl Store for Files {
 
     fn read(&self, file: &StoredFile, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
         if file.is_stream {
-            return self.pipes.read(&file.name);
+            return self.pipes.read(&file.name, range);
         }
         let mut content = self.open(file)?;
         content
@@ -128,6 +128,10 @@ impl Store for Files {
             .map_err(|error| error_at(error, Path::new(&file.name)))?;
         let content = content.take(range.end - range.start);
         Ok(Box::new(Stretch { content, file: file.clone() }))
+    }
+
+    fn keep(&self, stream: &StoredFile) -> Result<StoredFile> {
+        Ok(StoredFile { size: self.pipes.keep(&stream.name)?, ..stream.clone() })
     }
 
     fn ranges(&self, file: &StoredFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

@@ -20,6 +20,7 @@ pub(crate) struct ReaderOptions {
     pub(crate) path: Vec<String>,
     pub(crate) partitions: PartitionMode,
     pub(crate) partition_filter: Vec<String>,
+    pub(crate) max_kept: u64,
 }
 
 /// The writer's own options; the others are those of `transload_files`.
@@ -65,6 +66,15 @@ fn own_reader_specs() -> Vec<OptionSpec> {
                and those in folders `key=value` below; `-` is standard input";
     let mut specs = vec![OptionSpec::new("path", OptionKind::Paths, doc).required()];
     specs.extend(partition_specs());
+    specs.push(
+        OptionSpec::new(
+            "max_kept",
+            OptionKind::Size,
+            "Parquet from standard input or a pipe: the most bytes that a temporary file (in \
+             `TMPDIR`) keeps until the end has come, where Parquet has its footer",
+        )
+        .default("16 GiB"),
+    );
     specs
 }
 

@@ -8,7 +8,7 @@ use std::{
     io::{self, Read, Write},
     mem,
     ops::Range,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::FileExt},
     path::Path,
     sync::{
         Arc,
@@ -20,8 +20,8 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use transload_files::{StoredFile, error_at};
-use transload_plugin_api::{Cancel, Error, Result};
+use transload_files::{StoredFile, error_at, unnamed_file};
+use transload_plugin_api::{Cancel, Error, Result, code};
 
 /// The path that means standard input or output.
 pub(crate) const STANDARD: &str = "-";
@@ -51,6 +51,8 @@ pub(crate) fn stored(name: &str) -> StoredFile {
 #[derive(Default)]
 pub(crate) struct Pipes {
     cancel: Cancel,
+    /// The most bytes of a pipe that are kept.
+    max_kept: u64,
     opened: Mutex<HashMap<String, Arc<Mutex<Pipe>>>>,
 }
 
@@ -59,11 +61,13 @@ enum Pipe {
     Fresh { head: Vec<u8>, rest: PipeReader },
     /// Read, or being read.
     Taken,
+    /// All of it has been read into a temporary file of this size.
+    Kept(Arc<File>, u64),
 }
 
 impl Pipes {
-    pub(crate) fn new(cancel: Cancel) -> Self {
-        Self { cancel, opened: Mutex::default() }
+    pub(crate) fn new(cancel: Cancel, max_kept: u64) -> Self {
+        Self { cancel, max_kept, opened: Mutex::default() }
     }
 
     fn pipe(&self, name: &str) -> Arc<Mutex<Pipe>> {
@@ -81,7 +85,12 @@ impl Pipes {
     /// [`transload_plugin_api::ErrorKind::Unsupported`] once the pipe has been read.
     pub(crate) fn range(&self, name: &str, range: &Range<u64>) -> Result<Bytes> {
         let pipe = self.pipe(name);
-        let Pipe::Fresh { head, rest } = &mut *pipe.lock() else { return Err(read_before(name)) };
+        let mut pipe = pipe.lock();
+        let (head, rest) = match &mut *pipe {
+            Pipe::Fresh { head, rest } => (head, rest),
+            Pipe::Kept(file, size) => return kept_range(file, *size, range, name),
+            Pipe::Taken => return Err(read_before(name)),
+        };
         let missing = range.end.saturating_sub(head.len() as u64);
         let read = rest.take(missing).read_to_end(head);
         read.map_err(|error| error_at(error, Path::new(name)))?;
@@ -89,16 +98,63 @@ impl Pipes {
         Ok(Bytes::copy_from_slice(&head[at(range.start)..at(range.end)]))
     }
 
-    /// All bytes, from the first to the last.
+    /// All bytes, from the first to the last; of a pipe that is kept, the wanted ones.
     ///
     /// # Errors
     /// As [`Pipes::range`].
-    pub(crate) fn read(&self, name: &str) -> Result<Box<dyn Read + Send>> {
-        match mem::replace(&mut *self.pipe(name).lock(), Pipe::Taken) {
+    pub(crate) fn read(&self, name: &str, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let pipe = self.pipe(name);
+        let mut pipe = pipe.lock();
+        if let Pipe::Kept(file, size) = &*pipe {
+            return Ok(Box::new(io::Cursor::new(kept_range(file, *size, &range, name)?)));
+        }
+        match mem::replace(&mut *pipe, Pipe::Taken) {
             Pipe::Fresh { head, rest } => Ok(Box::new(io::Cursor::new(head).chain(rest))),
-            Pipe::Taken => Err(read_before(name)),
+            Pipe::Taken | Pipe::Kept(..) => Err(read_before(name)),
         }
     }
+
+    /// Reads all of a pipe into a temporary file; returns its size.
+    ///
+    /// # Errors
+    /// As [`Pipes::range`], [`transload_plugin_api::ErrorKind::Space`] and others of the temporary
+    /// file, and if the pipe has more bytes than may be kept.
+    pub(crate) fn keep(&self, name: &str) -> Result<u64> {
+        let pipe = self.pipe(name);
+        let mut pipe = pipe.lock();
+        let (head, rest) = match mem::replace(&mut *pipe, Pipe::Taken) {
+            Pipe::Fresh { head, rest } => (head, rest),
+            Pipe::Taken => return Err(read_before(name)),
+            Pipe::Kept(file, size) => {
+                *pipe = Pipe::Kept(file, size);
+                return Ok(size);
+            }
+        };
+        let mut file = unnamed_file()?;
+        let most = self.max_kept;
+        let mut all = io::Cursor::new(head).chain(rest).take(most.saturating_add(1));
+        let size =
+            io::copy(&mut all, &mut file).map_err(|error| error_at(error, Path::new(name)))?;
+        if size > most {
+            let message =
+                format!("a pipe has more than {most} bytes, of which Parquet is at the end");
+            return Err(Error::data(message)
+                .with_code(code::PARQUET_LIMIT)
+                .at(name.to_owned())
+                .hint("raise `max_kept`, or write the stream to a file first"));
+        }
+        *pipe = Pipe::Kept(Arc::new(file), size);
+        Ok(size)
+    }
+}
+
+/// Bytes of a pipe that is kept.
+fn kept_range(file: &File, size: u64, range: &Range<u64>, name: &str) -> Result<Bytes> {
+    let (start, end) = (range.start.min(size), range.end.min(size));
+    let mut bytes = vec![0; end.saturating_sub(start) as usize];
+    let read = file.read_exact_at(&mut bytes, start);
+    read.map_err(|error| error_at(error, Path::new(name)))?;
+    Ok(Bytes::from(bytes))
 }
 
 fn read_before(name: &str) -> Error {

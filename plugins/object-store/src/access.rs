@@ -244,8 +244,8 @@ fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // A server that sends without end keeps a worker busy with each of its connections. Time
-        // limits are checked after this number of a worker's steps; the default is 61.
-        .event_interval(4)
+        // limits are checked after each of a worker's steps, of which the default is 61.
+        .event_interval(1)
         // For look-ups of names, and for files.
         .max_blocking_threads(16)
         .thread_name("object-store")

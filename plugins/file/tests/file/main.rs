@@ -7,6 +7,7 @@ mod host;
 mod left_out;
 mod links;
 mod many_partitions;
+mod nested;
 mod parquet;
 mod partitions;
 mod racing;

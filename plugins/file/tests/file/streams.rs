@@ -58,7 +58,7 @@ fn a_pipe_is_read_whole_though_its_beginning_shows_the_columns() {
 }
 
 #[test]
-fn a_pipe_is_not_read_twice_and_not_as_parquet() {
+fn a_pipe_is_not_read_twice() {
     let folder = tempdir().unwrap();
     let path = pipe(folder.path(), "a.csv");
     let sender = sent(&path, "id\n1\n", Compression::None);
@@ -71,9 +71,32 @@ fn a_pipe_is_not_read_twice_and_not_as_parquet() {
     let again = reader.open(&splits[0], &columns, None).map(drop).unwrap_err();
     assert_eq!(again.kind, ErrorKind::Unsupported, "{again}");
     sender.join().unwrap();
+}
+
+/// Parquet has its footer at the end: the pipe is kept, within a limit, and read like a file.
+#[test]
+fn a_pipe_is_read_as_parquet() {
+    let folder = tempdir().unwrap();
     let path = pipe(folder.path(), "a.parquet");
-    let error = crate::host::reader(reading(&path, json!({}))).schema().unwrap_err();
-    assert!(error.message.contains("Parquet"), "{error}");
+    let stored = "/../shared/formats/tests/parquet/files/nested.parquet";
+    let bytes = std::fs::read(format!("{}{stored}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let send = |bytes: Vec<u8>| {
+        let path = path.clone();
+        std::thread::spawn(move || std::fs::write(path, bytes))
+    };
+    let sender = send(bytes.clone());
+    let reader = crate::host::reader(reading(&path, json!({})));
+    let columns = reader.schema().unwrap().columns;
+    sender.join().unwrap().unwrap();
+    let found = crate::host::read_columns(reader.as_ref(), &columns[..2], 3).unwrap();
+    assert_eq!(found.rows, [row(&["1", "Köln"]), row(&["2", "NULL"]), row(&["3", "NULL"])]);
+
+    let sender = send(bytes.clone());
+    let error = crate::host::reader(reading(&path, json!({"max_kept": 1_000}))).schema();
+    let error = error.unwrap_err();
+    assert_eq!(error.code, "PARQUET-LIMIT", "{error}");
+    assert!(error.hint.unwrap().contains("max_kept"));
+    drop(sender.join().unwrap());
 }
 
 #[test]

@@ -32,7 +32,7 @@ mod write;
 #[cfg(test)]
 mod fuzz;
 
-pub use disk::{DiskUploads, error_at, open_below, stat_below};
+pub use disk::{DiskUploads, error_at, open_below, stat_below, unnamed_file};
 pub use nearby::names_beside;
 pub use parquet::open_parquet;
 pub use partition::{

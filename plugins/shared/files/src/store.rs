@@ -5,7 +5,7 @@ use std::{io::Read, ops::Range};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::Result;
+use transload_plugin_api::{Error, Result};
 
 /// A place that holds files. Calls come from several threads and block.
 pub trait Store: Send + Sync {
@@ -32,6 +32,15 @@ pub trait Store: Send + Sync {
     /// Whether bytes have to come over a network, so that reading fewer of them is worth more
     /// than knowing on which line a piece of a file begins.
     fn is_distant(&self) -> bool;
+
+    /// Keeps all bytes of a stream, so that any of them can be asked for: for formats that are read
+    /// from their end. Returns the stream with its size.
+    ///
+    /// # Errors
+    /// Those of the stream and of the place where it is kept, and if it is too long.
+    fn keep(&self, stream: &StoredFile) -> Result<StoredFile> {
+        Err(Error::unsupported("a stream cannot be read from its end").at(stream.name.clone()))
+    }
 
     /// One stretch of a file.
     ///
@@ -62,7 +71,8 @@ pub struct StoredFile {
     pub size: u64,
     /// What a new content changes: an ETag, a time of change.
     pub version: String,
-    /// Its size is not known and it is read once, from its start: a pipe.
+    /// It is read once, from its start, and its size is not known unless all of it is
+    /// [kept](Store::keep): a pipe.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_stream: bool,
     /// The values of [`Listing::partitions`]; `None` is NULL.

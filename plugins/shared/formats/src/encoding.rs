@@ -9,7 +9,7 @@ use transload_values::Forms;
 
 use crate::{
     BinaryText, Compression, CsvDialect, CsvEncoder, Encoder, FileName, Format, JsonEncoder,
-    JsonShape, LineEncoder, ParquetEncoder, ParquetOptions, WriteOptions,
+    JsonShape, LineEncoder, ParquetEncoder, ParquetOptions, WriteOptions, parquet::in_parquet,
 };
 
 /// A writer's format.
@@ -96,6 +96,17 @@ impl Encoding {
     fn json(&self, shape: JsonShape, columns: &[Column]) -> JsonEncoder {
         let encoder = JsonEncoder::new(shape, columns, self.binary).with_forms(&self.forms);
         encoder.max_record(self.dialect.max_record)
+    }
+
+    /// The columns, with their types in the words of the format, if it has types.
+    ///
+    /// # Errors
+    /// As [`Encoding::encoder`].
+    pub fn native_types(&self, columns: &[Column]) -> Result<Vec<Column>> {
+        match self.format {
+            Format::Parquet => in_parquet(columns),
+            Format::Csv | Format::Jsonl | Format::Json => Ok(columns.to_vec()),
+        }
     }
 
     /// Refuses columns of types that the format cannot hold.

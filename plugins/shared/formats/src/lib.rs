@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `options` | what a job says of formats: [`ReadOptions`], [`WriteOptions`] |
 //! | `forms` | options for dates and numbers that are not written in the usual form |
+//! | `nested` | how structs, maps and objects become columns: [`Nested`] |
 //! | `format`, `types` | what a name says of a file; the types that files hold |
 //! | `random_access` | a file whose bytes can be read in any order |
 //! | `row_numbers` | the lines of the rows of a batch |
@@ -61,6 +62,7 @@ mod forms;
 mod guess;
 mod infer;
 mod json;
+mod nested;
 mod options;
 mod parquet;
 mod random_access;
@@ -81,6 +83,7 @@ pub use format::{FileName, Format};
 pub use guess::guess;
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonInference, JsonShape, UnknownKeys};
+pub use nested::{Nested, Nesting};
 pub use options::{CompressionChoice, ReadOptions, WriteOptions, read_specs, write_specs};
 pub use parquet::{
     ParquetBatch, ParquetCompression, ParquetDecoder, ParquetEncoder, ParquetFile, ParquetOptions,
@@ -92,6 +95,7 @@ pub use types::types;
 pub(crate) use charset::Invalid;
 pub(crate) use format::FormatChoice;
 pub(crate) use json::JsonEncoder;
+pub(crate) use nested::{Candidate, NestedChoice, taken_names};
 pub(crate) use transload_values::{BATCH_BYTES, BATCH_ROWS, BinaryText, CellWords};
 
 use arrow_array::RecordBatch;

@@ -1,17 +1,23 @@
-//! The options of formats, each declared once: descriptors, defaults and the reference come from
-//! the lists here; the structs below are the parsed options. A plugin adds them to its own.
+//! The options of formats, each declared once: descriptors, defaults and the reference come from the
+//! lists of `read_specs`, `write_specs` and `shared_specs`, which has what both have; the structs here
+//! are the parsed options. A plugin adds the lists to its own.
+
+mod read_specs;
+mod shared_specs;
+mod write_specs;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use transload_plugin_api::{Column, Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Column, Error, Options, Result};
 use transload_values::{ColumnForm, Forms};
 
+pub use self::{read_specs::read_specs, write_specs::write_specs};
 use crate::{
-    BinaryText, CellWords, Charset, Compression, CsvDialect, CsvSaid, FormatChoice, Invalid,
-    MAX_RECORD, ParquetCompression, ParquetOptions, ParquetStatistics, UnknownKeys, charset,
-    forms::{FormOptions, form_specs, written_form_specs},
+    BinaryText, CellWords, Charset, Compression, CsvDialect, CsvSaid, Format, FormatChoice,
+    Invalid, NestedChoice, Nesting, ParquetCompression, ParquetOptions, ParquetStatistics,
+    UnknownKeys, forms::FormOptions,
 };
 
 /// The compression that a job sets for its files.
@@ -75,6 +81,10 @@ pub struct ReadOptions {
     /// The largest record of a text file and the largest value of a Parquet file, in bytes.
     pub max_record: usize,
     on_unsupported: String,
+    nested: NestedChoice,
+    /// The columns that the job declares.
+    #[serde(skip)]
+    declared: Vec<String>,
     skip_lines: u64,
     true_words: Vec<String>,
     false_words: Vec<String>,
@@ -125,7 +135,8 @@ impl ReadOptions {
     /// [`transload_plugin_api::ErrorKind::Options`] for options that are missing, malformed or contradictory.
     pub fn parse(options: &Options) -> Result<Self> {
         let columns = options.columns.clone();
-        let mut options = Self { columns, ..options.parse(&read_specs())? };
+        let declared = options.schema.iter().map(|column| column.name.clone()).collect();
+        let mut options = Self { columns, declared, ..options.parse(&read_specs())? };
         options.dialect(false)?;
         options.forms = options.form_options.forms()?;
         options.column_forms = options.form_options.columns()?;
@@ -190,6 +201,11 @@ impl ReadOptions {
     /// Whether Parquet columns that cannot be read are left out.
     pub fn skips_unsupported(&self) -> bool {
         self.on_unsupported == "skip"
+    }
+
+    /// How nested values of these files are read. A struct that the job declares as a column is one.
+    pub fn nesting(&self, format: Format) -> Nesting {
+        Nesting { nested: self.nested.of(format), whole: self.declared.clone() }
     }
 
     /// What the job says of the CSV dialect; `tabs` for files whose name implies a tab as
@@ -312,211 +328,9 @@ fn dialect_of(values: &[(&str, Value)]) -> Result<CsvDialect> {
 /// The upper bound of `max_record`: a record is held as a whole, and more than once.
 const LARGEST_RECORD: usize = 1 << 30;
 
-/// The specs of [`ReadOptions`].
-pub fn read_specs() -> Vec<OptionSpec> {
-    let words = CellWords::default();
-    let mut specs = vec![
-        format_spec(),
-        OptionSpec::choice(
-            "compression",
-            &COMPRESSIONS,
-            "Compression of text files; `auto` detects it from the first bytes",
-        ),
-        OptionSpec::new(
-            "encoding",
-            OptionKind::choice(&charset::names()),
-            "The files' encoding; byte order marks are skipped; default: `utf-16` for a file that \
-             begins with its mark, else `utf-8`",
-        ),
-        OptionSpec::choice(
-            "invalid",
-            &["dirty", "replace", "latin1"],
-            "How bytes of a UTF-8 file that are not UTF-8 are read: as a dirty row, U+FFFD, or Latin-1",
-        ),
-        OptionSpec::new(
-            "sample_rows",
-            OptionKind::Integer { min: 1, max: 1_000_000 },
-            "Number of rows from which types are inferred, over all files; at most 8 MiB",
-        )
-        .default(10_000),
-        OptionSpec::new("true_words", OptionKind::List, "Words for true, in any case")
-            .default(words.yes),
-        OptionSpec::new("false_words", OptionKind::List, "Words for false, in any case")
-            .default(words.no),
-        binary_spec(),
-        OptionSpec::choice(
-            "unknown_keys",
-            &["auto", "dirty", "ignore"],
-            "JSON: what a key does that neither the sample nor the target shows: make its row \
-             dirty, or be left out and counted; `auto`: `dirty`, unless the job names `columns`",
-        ),
-        OptionSpec::choice(
-            "on_unsupported",
-            &["error", "skip"],
-            "Parquet: whether columns that cannot be read (maps, structs, two of one name) fail \
-             the job or are left out; not needed if the job names `columns`",
-        ),
-        max_record_spec(),
-        OptionSpec::new(
-            "max_decompressed",
-            OptionKind::Size,
-            "The most bytes that one compressed text file may become; default: 200 times its \
-             size, or 256 MiB if that is more",
-        ),
-        OptionSpec::new(
-            "skip_lines",
-            OptionKind::Integer { min: 0, max: 1_000_000 },
-            "CSV: number of lines at the start of each file to skip, before the header",
-        )
-        .default(0),
-    ];
-    let found = "the one that the first lines show";
-    specs.extend([
-        OptionSpec::new(
-            "delimiter",
-            OptionKind::Text,
-            &format!(
-                "CSV: the separator of cells, `tab` for a tab; default: a tab for .tsv, else {found}"
-            ),
-        ),
-        OptionSpec::new(
-            "quote",
-            OptionKind::Text,
-            "CSV: encloses cells with special characters; empty for none; default: `\"`, or `'` \
-             if the first lines show it",
-        ),
-        escape_spec(),
-        OptionSpec::new(
-            "header",
-            OptionKind::Boolean,
-            "CSV: the first record names the columns; default: `true`, unless the first lines \
-             show that it is a row",
-        ),
-    ]);
-    specs.push(
-        OptionSpec::new(
-            "null",
-            OptionKind::List,
-            "CSV: unquoted cells that mean NULL, one or a list; `\"\"` is always an empty text",
-        )
-        .default(CsvDialect::default().null),
-    );
-    specs.push(OptionSpec::new(
-        "column_null",
-        OptionKind::Map,
-        "CSV: one more unquoted cell that means NULL, for single columns",
-    ));
-    specs.extend(form_specs());
-    specs.push(
-        OptionSpec::new("comment", OptionKind::Text, "CSV: lines that begin with it are skipped")
-            .default(character(CsvDialect::default().comment)),
-    );
-    specs.push(OptionSpec::choice(
-        "ragged",
-        &["dirty", "error"],
-        "CSV: how a row with too few or too many cells is treated",
-    ));
-    specs
-}
-
-/// The specs of [`WriteOptions`].
-pub fn write_specs() -> Vec<OptionSpec> {
-    let mut specs = vec![
-        format_spec(),
-        OptionSpec::choice(
-            "compression",
-            &COMPRESSIONS,
-            "`auto` uses the extension (`.gz`, `.zst` and so on); for Parquet, zstd",
-        ),
-        binary_spec(),
-        max_record_spec(),
-    ];
-    specs.extend(dialect_specs());
-    specs.push(
-        OptionSpec::new(
-            "null",
-            OptionKind::Text,
-            "CSV: what is written for NULL; an empty text is always written as `\"\"`",
-        )
-        .default(CsvDialect::default().null),
-    );
-    specs.extend(written_form_specs());
-    specs.extend(parquet_specs());
-    specs
-}
-
-fn format_spec() -> OptionSpec {
-    let words = &["auto", "csv", "jsonl", "json", "parquet"];
-    OptionSpec::choice("format", words, "`auto` uses the file's extension")
-}
-
-fn max_record_spec() -> OptionSpec {
-    OptionSpec::new(
-        "max_record",
-        OptionKind::Size,
-        "The largest record of a text file, and the largest value of a Parquet file",
-    )
-    .default(MAX_RECORD as u64)
-}
-
-fn binary_spec() -> OptionSpec {
-    OptionSpec::choice("binary", &["hex", "base64"], "How binary values are written")
-}
-
-fn dialect_specs() -> Vec<OptionSpec> {
-    let defaults = CsvDialect::default();
-    let text = |key, doc| OptionSpec::new(key, OptionKind::Text, doc);
-    vec![
-        text(
-            "delimiter",
-            "CSV: the separator of cells, `tab` for a tab; default: `,`, or a tab for .tsv",
-        ),
-        text("quote", "CSV: encloses cells with special characters; empty for none")
-            .default(character(defaults.quote)),
-        escape_spec(),
-        OptionSpec::new("header", OptionKind::Boolean, "CSV: the first record names the columns")
-            .default(defaults.header),
-    ]
-}
-
-fn escape_spec() -> OptionSpec {
-    let doc = "CSV: makes the next character text; empty: quotes are doubled";
-    OptionSpec::new("escape", OptionKind::Text, doc)
-        .default(character(CsvDialect::default().escape))
-}
-
 /// An optional byte of the dialect in the form of a job file.
 fn character(byte: Option<u8>) -> String {
     byte.map(char::from).map(String::from).unwrap_or_default()
-}
-
-fn parquet_specs() -> Vec<OptionSpec> {
-    let defaults = ParquetOptions::default();
-    let number = |key, min, max, doc| OptionSpec::new(key, OptionKind::Integer { min, max }, doc);
-    vec![
-        number("compression_level", 0, 22, "Parquet: gzip 0 to 9 (6), zstd 1 to 22 (1)"),
-        number("row_group_rows", 1, 100_000_000, "Parquet: rows per row group, at most 128 MiB")
-            .default(defaults.row_group_rows),
-        OptionSpec::new(
-            "dictionary",
-            OptionKind::Boolean,
-            "Parquet: repeated values are written once, if that is shorter",
-        )
-        .default(defaults.dictionary),
-        OptionSpec::choice(
-            "statistics",
-            &["chunk", "none", "page"],
-            "Parquet: minimum and maximum values of each row group, or of each page too",
-        ),
-        OptionSpec::new("page_checksums", OptionKind::Boolean, "Parquet: a checksum in each page")
-            .default(defaults.page_checksums),
-        OptionSpec::new(
-            "page_bytes",
-            OptionKind::Size,
-            "Parquet: size of a page before compression",
-        )
-        .default(defaults.page_bytes),
-    ]
 }
 
 #[cfg(test)]

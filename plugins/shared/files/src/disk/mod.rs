@@ -12,6 +12,7 @@ mod local_file;
 mod run_lock;
 mod sync;
 mod trace;
+mod unnamed;
 mod uploads;
 mod walk;
 
@@ -52,6 +53,7 @@ pub(crate) use self::join::Joining;
 pub use self::{
     beneath::{open_below, stat_below},
     durable::error_at,
+    unnamed::unnamed_file,
 };
 
 /// The attribute of a single file that names the run which has written it.

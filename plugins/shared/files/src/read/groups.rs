@@ -9,7 +9,6 @@ use super::{
     source::Source,
     splits::Piece,
 };
-use crate::open_parquet;
 
 /// Rows of Parquet.
 pub(crate) struct GroupRows {
@@ -34,7 +33,7 @@ impl GroupRows {
         columns: &[Column],
         planned: &[String],
     ) -> Result<Self> {
-        let file = open_parquet(&source.job.store, &piece.file)?;
+        let file = source.open_parquet(&piece.file)?;
         let names = schema::names_of_parquet(&file);
         schema::compare(planned, "the plan", &names, &piece.file)?;
         let until = piece.until.unwrap_or(file.row_groups().len() as u64);

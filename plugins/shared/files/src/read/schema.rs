@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use transload_formats::{
-    CsvDialect, Format, Inference, JsonInference, JsonShape, ParquetFile, UnknownKeys, guess,
-    produced,
+    CsvDialect, Format, Inference, JsonInference, JsonShape, Nested, Nesting, ParquetFile,
+    ReadOptions, UnknownKeys, guess, produced,
 };
 use transload_plugin_api::{Column, Error, RecordForm, Result, SourceFiles, SourceSchema, code};
 use transload_values::CellWords;
@@ -15,7 +15,7 @@ use super::{
     input::Input,
     source::{Source, in_file},
 };
-use crate::{Listing, StoredFile, open_parquet};
+use crate::{Listing, StoredFile};
 
 /// The sample is at most so large, over all files.
 const SAMPLE_BYTES: usize = 8 << 20;
@@ -126,8 +126,7 @@ struct Found {
 fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
     let mut common: Option<(&StoredFile, ParquetFile, Vec<Column>)> = None;
     for file in spread(files, SAMPLE_FILES) {
-        let next = open_parquet(&source.job.store, file)
-            .map_err(|error| in_file(error, file.short_name()))?;
+        let next = source.open_parquet(file).map_err(|error| in_file(error, file.short_name()))?;
         match &mut common {
             None => {
                 let columns = next.columns().to_vec();
@@ -145,7 +144,8 @@ fn parquet_columns(source: &Source, files: &[StoredFile]) -> Result<Found> {
         }
     }
     let (file, first, columns) = common.ok_or_else(|| Error::not_found("no files"))?;
-    let found = Found { columns, ..Found::default() };
+    let notes = first.nested(source.job.options.columns.as_deref());
+    let found = Found { columns, notes, ..Found::default() };
     leave_out(source, &first, found).map_err(|error| in_file(error, file.short_name()))
 }
 
@@ -162,7 +162,7 @@ fn leave_out(source: &Source, file: &ParquetFile, mut found: Found) -> Result<Fo
                     .with_code(code::PARQUET_COLUMN)
                     .hint("leave it out of `columns`"));
             }
-            found.notes = unread.iter().map(|it| format!("{} (left out)", said(it))).collect();
+            found.notes.extend(unread.iter().map(|it| format!("{} (left out)", said(it))));
         }
         None if options.skips_unsupported() => {
             let warning = |it| format!("{} (left out by `on_unsupported`)", said(it));
@@ -174,7 +174,7 @@ fn leave_out(source: &Source, file: &ParquetFile, mut found: Found) -> Result<Fo
             let message = format!("columns cannot be read: {}", why.join("; "));
             return Err(Error::unsupported(message)
                 .with_code(code::PARQUET_COLUMN)
-                .hint(consent(&found.columns)));
+                .hint(consent(options, &found.columns)));
         }
     }
     found.unread = unread.iter().map(|(name, _)| name.clone()).collect();
@@ -182,9 +182,15 @@ fn leave_out(source: &Source, file: &ParquetFile, mut found: Found) -> Result<Fo
 }
 
 /// The lines of a job, each of which leaves out what cannot be read.
-fn consent(columns: &[Column]) -> String {
+fn consent(options: &ReadOptions, columns: &[Column]) -> String {
     const NAMED: usize = 20;
-    let skip = "set `on_unsupported = \"skip\"` in [reader] to leave them out";
+    let skip = match options.nesting(Format::Parquet).nested {
+        Nested::Fail => {
+            "set `nested = \"flatten\"` in [reader] to read structs and maps, or `on_unsupported = \
+             \"skip\"` to leave them out"
+        }
+        _ => "set `on_unsupported = \"skip\"` in [reader] to leave them out",
+    };
     if columns.is_empty() || columns.len() > NAMED {
         return skip.to_owned();
     }
@@ -425,7 +431,8 @@ fn read_sample(
 
 fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Result<Found> {
     let words = source.job.options.words();
-    let mut inference = JsonInference::new(&words);
+    let nesting = source.job.options.nesting(source.format);
+    let mut inference = JsonInference::new(&words).nesting(&nesting);
     let shares = files.len().min(SAMPLE_FILES);
     let rows = source.job.options.sample_rows.div_ceil(shares);
     let mut odd = Vec::new();
@@ -436,7 +443,8 @@ fn json_columns(source: &Source, shape: JsonShape, files: &[StoredFile]) -> Resu
             };
             read_sample(&mut input, shares, |input| show(input, &mut JsonInference::new(&words)))?;
             show(&input, &mut inference)?;
-            check_keys(source, &inference).map(|()| not_utf8(&input, file))
+            check_keys(source, &inference)?;
+            check_nested(&nesting, &inference).map(|()| not_utf8(&input, file))
         });
         odd.extend(shown.map_err(|error| in_file(error, file.short_name()))?);
     }
@@ -470,4 +478,19 @@ fn check_keys(source: &Source, inference: &JsonInference) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses keys with objects, if the job wants none.
+fn check_nested(nesting: &Nesting, inference: &JsonInference) -> Result<()> {
+    const NAMED: usize = 8;
+    let whole = |name: &&str| nesting.whole.iter().any(|whole| whole == name);
+    let nested: Vec<_> = inference.nested_keys().filter(|name| !whole(name)).collect();
+    if nesting.nested != Nested::Fail || nested.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = nested.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let message = format!("keys have objects, and `nested` is `fail`: {}", names.join(", "));
+    Err(Error::unsupported(message)
+        .with_code(code::JSON_KEY)
+        .hint("set `nested = \"flatten\"` or `nested = \"json\"` in [reader]"))
 }

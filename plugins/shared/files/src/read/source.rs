@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use transload_formats::{
-    Charset, CsvDialect, CsvHead, CsvSaid, FileName, Format, JsonShape, ReadOptions,
+    Charset, CsvDialect, CsvHead, CsvSaid, FileName, Format, JsonShape, ParquetFile, ReadOptions,
 };
 use transload_plugin_api::{Column, Error, Result};
 
 use super::input::Input;
-use crate::{Listing, Store, StoredFile};
+use crate::{Listing, Store, StoredFile, open_parquet};
 
 /// What a job says of its source.
 #[derive(Clone)]
@@ -47,19 +47,11 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Options`] if they are of different formats.
     pub(crate) fn list(job: &Job) -> Result<(Self, Listing)> {
-        let listing = job.store.list()?;
+        let mut listing = job.store.list()?;
         let Some(first) = listing.files.first() else {
             return Err(Error::not_found("no files"));
         };
         let source = Self::of(job, &first.name)?;
-        if let Some(stream) = listing.files.iter().find(|file| file.is_stream)
-            && source.format == Format::Parquet
-        {
-            let message = "a Parquet file is read from its end, which a pipe does not have before";
-            return Err(Error::unsupported(message)
-                .at(stream.name.clone())
-                .hint("write the stream to a file first, or send CSV or JSON lines"));
-        }
         for file in &listing.files {
             let other = Self::of(job, &file.name)?;
             if (other.format, &other.dialect) != (source.format, &source.dialect) {
@@ -67,6 +59,12 @@ impl Source {
                 let message = format!("`{first}` and `{second}` are not of one format");
                 return Err(Error::options(message)
                     .hint("read them in two jobs, or set `format` and `delimiter`"));
+            }
+        }
+        // Parquet has its footer at the end.
+        if source.format == Format::Parquet {
+            for file in listing.files.iter_mut().filter(|file| file.is_stream) {
+                *file = job.store.keep(file)?;
             }
         }
         Ok((source, listing))
@@ -79,6 +77,15 @@ impl Source {
             Format::Jsonl => Some(JsonShape::Lines),
             Format::Json => Some(JsonShape::Array),
         }
+    }
+
+    /// Opens a Parquet file.
+    ///
+    /// # Errors
+    /// Those of [`ParquetFile::open`].
+    pub(crate) fn open_parquet(&self, file: &StoredFile) -> Result<ParquetFile> {
+        let nesting = self.job.options.nesting(Format::Parquet);
+        open_parquet(&self.job.store, file).map(|file| file.nesting(&nesting))
     }
 
     /// A look at the beginning of a file's text.

@@ -13,7 +13,7 @@ use super::{
     input::Input,
     source::{Source, in_file},
 };
-use crate::{Listing, StoredFile, open_parquet};
+use crate::{Listing, StoredFile};
 
 /// A file is not cut into smaller pieces than this.
 const MIN_PIECE: u64 = 4 << 20;
@@ -185,7 +185,7 @@ fn parquet_pieces(source: &Source, file: &StoredFile, wanted: &[u64]) -> Result<
     if wanted.is_empty() {
         return Ok(vec![Piece::whole(file)]);
     }
-    let opened = open_parquet(&source.job.store, file)?;
+    let opened = source.open_parquet(file)?;
     let mut wanted = wanted.iter().peekable();
     let mut pieces: Vec<Piece> = Vec::new();
     let mut offset = 0;

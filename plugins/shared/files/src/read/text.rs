@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use transload_formats::{CsvDecoder, Decoder, JsonDecoder, JsonShape};
+use transload_formats::{CsvDecoder, Decoder, JsonDecoder, JsonShape, Nested};
 use transload_plugin_api::{Column, Error, Result};
 
 use super::{
@@ -137,6 +137,9 @@ fn json_records(
     let (words, unknown) = (options.words(), options.unknown_keys());
     let decoder = JsonDecoder::new(shape, columns, &words, keys, unknown)?;
     let mut decoder = decoder.max_record(options.max_record);
+    if options.nesting(source.format).nested == Nested::Flatten {
+        decoder = decoder.flatten();
+    }
     if position.offset > 0 {
         decoder = decoder.after_a_record(position.line.max(1));
     }

@@ -95,9 +95,14 @@ impl WriterOptions {
 
 /// The options of [`crate::FilesWriter`], with those of formats. The `path` is the plugin's.
 pub fn writer_specs() -> Vec<OptionSpec> {
+    [name_specs(), size_specs(), existing_specs(), folder_specs(), store_specs(), write_specs()]
+        .concat()
+}
+
+/// What files are called, and which rows are in which.
+fn name_specs() -> Vec<OptionSpec> {
     let option = OptionSpec::new;
-    let mut specs =
-        vec![
+    vec![
         option(
             "name",
             OptionKind::Text,
@@ -108,7 +113,8 @@ pub fn writer_specs() -> Vec<OptionSpec> {
             "partition_by",
             OptionKind::List,
             "Columns that give Hive folders, `day=2026-11-21/`, and are left out of the files; or \
-             `year(t)`, `month(t)`, `day(t)`, `hour(t)` of a date or timestamp `t`, which stays in them",
+             `year(t)`, `month(t)`, `day(t)`, `hour(t)` of a date or timestamp `t`, which stays in \
+             them",
         ),
         option(
             "keep_partition_columns",
@@ -116,6 +122,13 @@ pub fn writer_specs() -> Vec<OptionSpec> {
             "Keep partition columns in the files too",
         )
         .default(false),
+    ]
+}
+
+/// How many files there are at a time, and how large they become.
+fn size_specs() -> Vec<OptionSpec> {
+    let option = OptionSpec::new;
+    vec![
         option(
             "max_open_partitions",
             OptionKind::Integer { min: 1, max: 10_000 },
@@ -133,6 +146,12 @@ pub fn writer_specs() -> Vec<OptionSpec> {
             OptionKind::Size,
             "Bytes after which a file ends and the next begins, to the size of a batch",
         ),
+    ]
+}
+
+/// What happens to files that are there already.
+fn existing_specs() -> Vec<OptionSpec> {
+    vec![
         OptionSpec::choice(
             "if_exists",
             &["error", "append"],
@@ -144,32 +163,46 @@ pub fn writer_specs() -> Vec<OptionSpec> {
             "What `overwrite` removes: what the manifest names, all below the folder, or what the \
              manifest names in the partitions for which there are rows",
         ),
+    ]
+}
+
+/// What is in the folder besides files with rows.
+fn folder_specs() -> Vec<OptionSpec> {
+    vec![
         OptionSpec::choice("empty", &["object", "none"], "What a job without rows leaves"),
-        option(
+        OptionSpec::new(
             "many_partitions",
             OptionKind::Integer { min: 1, max: i64::MAX },
             "Partitions of one task beyond which the run warns: each is a folder with a file",
         )
         .default(1_000),
-        option("success_marker", OptionKind::Boolean, "Write `_SUCCESS` into the folder at the end")
-            .default(true),
-        option(
+        OptionSpec::new(
+            "success_marker",
+            OptionKind::Boolean,
+            "Write `_SUCCESS` into the folder at the end",
+        )
+        .default(true),
+    ]
+}
+
+/// How the store is used.
+fn store_specs() -> Vec<OptionSpec> {
+    vec![
+        OptionSpec::new(
             "part_size",
             OptionKind::Size,
             "Bytes that a store is sent at once, from 5 to 256 MiB; a disk gets what is committed \
              without waiting for a full part",
         )
         .default("8 MiB"),
-        option(
+        OptionSpec::new(
             "abandoned_after",
             OptionKind::Duration,
             "Time without activity after which what another run left is removed; must be longer \
              than writing one file takes",
         )
         .default("7 d"),
-    ];
-    specs.extend(write_specs());
-    specs
+    ]
 }
 
 #[cfg(test)]

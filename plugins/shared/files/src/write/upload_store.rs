@@ -4,8 +4,6 @@
 
 use std::{
     fs::File,
-    io,
-    os::unix::fs::OpenOptionsExt,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -18,8 +16,8 @@ use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Backoff, Cancel, Error, Finding, Result};
 
-use super::{concurrent::ABREAST, random_word};
-use crate::disk::DiskUploads;
+use super::concurrent::ABREAST;
+use crate::disk::{DiskUploads, unnamed_file};
 
 /// How often a wait looks whether the job was stopped.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -215,14 +213,7 @@ pub trait UploadStore: Send + Sync {
 
     /// A temporary file that goes when it is closed, for rows that a run of this folder sorts.
     fn scratch(&self, _folder: &str) -> Result<File> {
-        let folder = std::env::temp_dir();
-        let place = |error: io::Error| Error::from(error).at(folder.display().to_string());
-        let path = folder.join(format!(".transload-{}", random_word()?));
-        let mut options = File::options();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(place)?;
-        std::fs::remove_file(&path).map_err(place)?;
-        Ok(file)
+        unnamed_file()
     }
 
     /// Where [`UploadStore::scratch`] makes its files, for a plan.

@@ -325,7 +325,7 @@ impl Writer for FilesWriter {
         statements.extend(self.parts(plan));
         statements.extend(self.bound(&*store, plan)?);
         Ok(WriteDraft {
-            columns: plan.columns.clone(),
+            columns: self.native_types(plan)?,
             statements,
             guarantee,
             because,

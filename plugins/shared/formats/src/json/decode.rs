@@ -120,6 +120,13 @@ impl JsonDecoder {
         Self { max_record, ..self }
     }
 
+    /// Divides the objects behind a key `outer` whose keys have columns `outer.inner`.
+    #[must_use]
+    pub fn flatten(mut self) -> Self {
+        self.keys.flatten();
+        self
+    }
+
     /// For input that begins after a record, on this line, instead of at the start of its file.
     #[must_use]
     pub fn after_a_record(mut self, line: u64) -> Self {
@@ -295,29 +302,43 @@ impl JsonDecoder {
         self.keys.start_row();
         self.faults.clear();
         self.broken = false;
-        scan.expect(b'{', "an object")?;
-        if !scan.take(b'}') {
-            loop {
-                let found = self.keys.take(scan)?;
-                let value = scan.value(1)?;
-                self.take_value(found, value);
-                if !scan.take(b',') {
-                    scan.expect(b'}', "`,` or `}`")?;
-                    break;
-                }
-            }
-        }
+        self.take_object(0, scan, 1)?;
         self.fill_missing();
         Ok(())
     }
 
+    /// Takes an object of the row; `depth` counts the braces around its values.
+    fn take_object(&mut self, level: usize, scan: &mut Scanner<'_>, depth: usize) -> Scan<()> {
+        self.keys.start_object(level);
+        scan.expect(b'{', "an object")?;
+        if scan.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            match self.keys.take(level, scan)? {
+                Found::Inner(inner) if scan.peek() == Some(b'{') => {
+                    self.take_object(inner, scan, depth + 1)?;
+                }
+                found => {
+                    let value = scan.value(depth)?;
+                    self.take_value(level, found, value);
+                }
+            }
+            if !scan.take(b',') {
+                return scan.expect(b'}', "`,` or `}`");
+            }
+        }
+    }
+
     #[inline]
-    fn take_value(&mut self, found: Found, value: Token<'_>) {
+    fn take_value(&mut self, level: usize, found: Found, value: Token<'_>) {
         let column = match found {
             Found::Column(column) => column,
             Found::Unwanted => return,
+            Found::Inner(_) if value.kind == Kind::Null => return,
+            Found::Inner(_) => return self.refuse_plain(value),
             Found::Unknown if self.unknown == UnknownKeys::Ignore => return,
-            Found::Unknown => return self.refuse_unknown(),
+            Found::Unknown => return self.refuse_unknown(level),
             Found::Duplicate => {
                 self.broken = true;
                 return self.refuse("duplicate", "the same key twice");
@@ -383,8 +404,14 @@ impl JsonDecoder {
     }
 
     #[cold]
-    fn refuse_unknown(&mut self) {
-        let key = self.keys.current();
+    fn refuse_plain(&mut self, value: Token<'_>) {
+        let reason = format!("expected an object, found `{}`", excerpt(value.raw, 20));
+        self.refuse("parse", &reason);
+    }
+
+    #[cold]
+    fn refuse_unknown(&mut self, level: usize) {
+        let key = self.keys.current(level);
         let reason = format!(
             "the key `{key}` is not in the schema: name it in [reader.schema], or set \
              `unknown_keys = \"ignore\"` to leave it out"

@@ -4,7 +4,6 @@
 
 use arrow_array::{
     Array, ArrayRef, ListArray, RecordBatch, StringArray,
-    builder::StringBuilder,
     cast::AsArray,
     types::{Float32Type, Float64Type},
 };
@@ -13,6 +12,7 @@ use transload_values::{BinaryText, ColumnRenderer, FormedRenderer, Forms, Separa
 
 use super::{
     JsonShape,
+    nested::NestedColumn,
     scan::{MAX_DEPTH, next_special},
 };
 use crate::{Encoder, LineEncoder, MAX_RECORD, csv::too_long};
@@ -207,27 +207,6 @@ impl LineEncoder for JsonEncoder {
     }
 }
 
-/// The values of a column as JSON texts, for a format or a target that has no such type.
-///
-/// # Errors
-/// The reason, if JSON cannot hold one of the values.
-pub(crate) fn json_texts(column: &Column, array: &dyn Array) -> Result<StringArray, String> {
-    let values = JsonColumn::new(column, array, BinaryText::default());
-    let values = values.map_err(|error| error.message)?;
-    let mut texts = StringBuilder::new();
-    let mut text = Vec::new();
-    for row in 0..array.len() {
-        if values.is_null(row) {
-            texts.append_null();
-            continue;
-        }
-        text.clear();
-        values.write(row, &mut text)?;
-        texts.append_value(String::from_utf8_lossy(&text));
-    }
-    Ok(texts.finish())
-}
-
 /// One column of a batch, prepared for writing row by row.
 pub(crate) enum JsonColumn<'a> {
     /// Written as rendered: integers, decimals, booleans.
@@ -249,6 +228,7 @@ pub(crate) enum JsonColumn<'a> {
         lists: &'a ListArray,
         items: Box<JsonColumn<'a>>,
     },
+    Nested(NestedColumn<'a>),
 }
 
 impl<'a> JsonColumn<'a> {
@@ -304,6 +284,7 @@ impl<'a> JsonColumn<'a> {
                 text.render(row, out);
             }
             Self::List { lists, items } => return write_list(lists, items, row, out),
+            Self::Nested(nested) => return nested.write(row, out),
         }
         Ok(())
     }
@@ -316,6 +297,7 @@ impl<'a> JsonColumn<'a> {
             Self::Float { text, .. } => text.is_null(row),
             Self::Text(values) | Self::Json(values) | Self::Numeric(values) => values.is_null(row),
             Self::List { lists, .. } => lists.is_null(row),
+            Self::Nested(nested) => nested.is_null(row),
         }
     }
 
@@ -334,7 +316,7 @@ impl<'a> JsonColumn<'a> {
     }
 }
 
-fn mismatch(column: &Column, array: &dyn Array) -> Error {
+pub(super) fn mismatch(column: &Column, array: &dyn Array) -> Error {
     let Column { name, logical, .. } = column;
     let found = array.data_type();
     let message = format!("column `{name}` should be {logical}, found {found}");
@@ -379,7 +361,7 @@ fn write_list(
 /// Appends JSON text unchanged, except that line breaks between its tokens become spaces, so that a
 /// row stays on one line. (Strings cannot contain them.) The document `null` is refused: in an
 /// object it cannot be distinguished from NULL.
-fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
+pub(super) fn write_json(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
     match text.trim_ascii() {
         "" => return Err("an empty text is not JSON"),
         "null" => return Err("the JSON document `null` would be read back as NULL"),
@@ -446,7 +428,7 @@ fn write_number(text: &str, out: &mut Vec<u8>) -> Result<(), &'static str> {
 
 /// Appends a string in quotes, with the necessary escapes.
 #[inline]
-fn write_string(text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     let mut start = 0;

@@ -1,6 +1,7 @@
 //! Infers columns from a sample of JSON objects: every key that occurs, in the order of its first
 //! appearance, with a type that holds all its values. Numbers are classified by their text. Texts
 //! become dates and timestamps only if all values of the key are; mixed values become text or json.
+//! Objects are json, or divided into columns of their own keys.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,11 @@ use super::{
     JsonShape,
     scan::{Halt, Kind, Scan, Scanner, Token, unescape},
 };
-use crate::infer::{Inference, numeric_notes};
+use crate::{
+    Candidate, Nested, Nesting,
+    infer::{Inference, numeric_notes},
+    taken_names,
+};
 
 /// With more different keys than this, the keys are data, not columns.
 const MOST_KEYS: usize = 10_000;
@@ -19,10 +24,19 @@ const MOST_KEYS: usize = 10_000;
 /// The result of the sample so far.
 pub struct JsonInference {
     words: CellWords,
-    guesses: Vec<Guess>,
-    by_name: HashMap<String, usize>,
+    nesting: Nesting,
+    keys: KeyGuesses,
+    /// Number of keys, in divided objects too.
+    count: usize,
     unusable: Option<String>,
     rows: u64,
+}
+
+/// The keys of the objects in one place.
+#[derive(Default)]
+struct KeyGuesses {
+    guesses: Vec<Guess>,
+    by_name: HashMap<String, usize>,
 }
 
 /// The values seen for one key.
@@ -32,6 +46,10 @@ struct Guess {
     text: bool,
     plain: bool,
     nested: bool,
+    /// The values with braces are objects, of which these are the keys.
+    objects: Option<KeyGuesses>,
+    /// There are objects, or arrays of them.
+    has_objects: bool,
     /// The job says what the words for true and false of this key are.
     own_words: bool,
 }
@@ -40,8 +58,15 @@ impl JsonInference {
     /// An inference without any samples. Strings are written as `words` say.
     pub fn new(words: &CellWords) -> Self {
         let words = words.clone().with_usual_numbers();
-        let (guesses, by_name) = (Vec::new(), HashMap::new());
-        Self { words, guesses, by_name, unusable: None, rows: 0 }
+        let nesting = Nesting { nested: Nested::Json, ..Nesting::default() };
+        let keys = KeyGuesses::default();
+        Self { words, nesting, keys, count: 0, unusable: None, rows: 0 }
+    }
+
+    /// With another way to read nested values than [`Nested::Json`].
+    #[must_use]
+    pub fn nesting(self, nesting: &Nesting) -> Self {
+        Self { nesting: nesting.clone(), ..self }
     }
 
     /// Reads at most the first `rows` objects. `input` is the start of a file; an object that is
@@ -75,7 +100,7 @@ impl JsonInference {
                 let _ = self.array(&mut Scanner::new(input), most);
             }
         }
-        if self.guesses.len() <= MOST_KEYS {
+        if self.count <= MOST_KEYS {
             return Ok(self.rows == most);
         }
         let message = format!("more than {MOST_KEYS} different keys in {} objects", self.rows);
@@ -84,7 +109,7 @@ impl JsonInference {
 
     fn array(&mut self, scan: &mut Scanner<'_>, most: u64) -> Scan<()> {
         scan.expect(b'[', "an array")?;
-        while self.rows < most && self.guesses.len() <= MOST_KEYS && scan.peek() == Some(b'{') {
+        while self.rows < most && self.count <= MOST_KEYS && scan.peek() == Some(b'{') {
             self.object(scan)?;
             scan.expect(b',', "`,`")?;
         }
@@ -93,33 +118,43 @@ impl JsonInference {
 
     /// Adds an object only once its end has been seen.
     fn object(&mut self, scan: &mut Scanner<'_>) -> Scan<()> {
-        let mut members = Vec::new();
-        scan.expect(b'{', "an object")?;
-        if !scan.take(b'}') {
-            loop {
-                members.push((scan.key()?, scan.value(1)?));
-                if !scan.take(b',') {
-                    scan.expect(b'}', "`,` or `}`")?;
-                    break;
-                }
-            }
-        }
+        let members = members(scan)?;
         self.rows += 1;
-        members.into_iter().try_for_each(|(key, value)| self.member(key, value))
+        let mut keys = std::mem::take(&mut self.keys);
+        let added = self.add(&mut keys, "", members);
+        self.keys = keys;
+        added
     }
 
-    fn member(&mut self, key: Token<'_>, value: Token<'_>) -> Scan<()> {
-        let name = text_of(key).and_then(|name| String::from_utf8(name).ok());
-        let name = name.ok_or(Halt::Wrong { at: 0, expected: "a key" })?;
-        if name.contains('\0') {
-            self.unusable = Some(name);
-            return Ok(());
+    /// Adds the members of one object; `prefix` stands before their names.
+    fn add(
+        &mut self,
+        keys: &mut KeyGuesses,
+        prefix: &str,
+        found: Vec<(Token<'_>, Token<'_>)>,
+    ) -> Scan<()> {
+        for (key, value) in found {
+            let name = text_of(key).and_then(|name| String::from_utf8(name).ok());
+            let name = name.ok_or(Halt::Wrong { at: 0, expected: "a key" })?;
+            if name.contains('\0') {
+                self.unusable = Some(name);
+                continue;
+            }
+            let index = *keys.by_name.entry(name.clone()).or_insert_with(|| {
+                self.count += 1;
+                keys.guesses.push(Guess::new(format!("{prefix}{name}"), &self.words));
+                keys.guesses.len() - 1
+            });
+            let guess = &mut keys.guesses[index];
+            if self.nesting.flattens(&guess.name) && value.raw.first() == Some(&b'{') {
+                guess.has_objects = true;
+                let prefix = format!("{}.", guess.name);
+                let inner = members(&mut Scanner::new(value.raw))?;
+                self.add(guess.objects.get_or_insert_default(), &prefix, inner)?;
+            } else {
+                guess.see(value);
+            }
         }
-        let index = *self.by_name.entry(name.clone()).or_insert_with(|| {
-            self.guesses.push(Guess::new(name, &self.words));
-            self.guesses.len() - 1
-        });
-        self.guesses[index].see(value);
         Ok(())
     }
 
@@ -133,18 +168,70 @@ impl JsonInference {
         self.rows
     }
 
-    /// Notes for the plan about columns of an unusual type.
+    /// Notes for the plan about columns of an unusual type, and about objects that are divided.
     pub fn notes(&self) -> Vec<String> {
-        numeric_notes(&self.columns()).collect()
+        let divided = self.keys.divided();
+        let notes = self.keys.guesses.iter().enumerate().filter_map(|(index, guess)| {
+            let name = &guess.name;
+            if let Some(taken) = divided.get(&index)?.as_ref() {
+                return Some(format!(
+                    "key `{name}` (object) is read as JSON text: another column is called `{taken}`"
+                ));
+            }
+            let names: Vec<_> = guess.columns().into_iter().map(|column| column.name).collect();
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            Some(format!("key `{name}` (object) is read as {}", crate::nested::listed(&names)))
+        });
+        notes.chain(numeric_notes(&self.columns())).collect()
+    }
+
+    /// The keys with objects, or with arrays that have them.
+    pub fn nested_keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.guesses.iter().filter(|guess| guess.has_objects).map(|guess| guess.name.as_str())
     }
 
     /// The columns; all of them are nullable.
     pub fn columns(&self) -> Vec<Column> {
-        let column = |guess: &Guess| Column {
-            inferred: true,
-            ..Column::new(&guess.name, guess.logical(), true)
+        let divided = self.keys.divided();
+        let of = |(index, guess): (usize, &Guess)| match divided.get(&index) {
+            Some(None) => guess.columns(),
+            _ => vec![guess.column()],
         };
-        self.guesses.iter().map(column).collect()
+        self.keys.guesses.iter().enumerate().flat_map(of).collect()
+    }
+}
+
+/// The members of an object.
+fn members<'a>(scan: &mut Scanner<'a>) -> Scan<Vec<(Token<'a>, Token<'a>)>> {
+    let mut members = Vec::new();
+    scan.expect(b'{', "an object")?;
+    if scan.take(b'}') {
+        return Ok(members);
+    }
+    loop {
+        members.push((scan.key()?, scan.value(1)?));
+        if !scan.take(b',') {
+            scan.expect(b'}', "`,` or `}`")?;
+            return Ok(members);
+        }
+    }
+}
+
+impl KeyGuesses {
+    /// The objects that can be divided, by their index; with a name if that is also the name of
+    /// another column, so that the object is not divided.
+    fn divided(&self) -> HashMap<usize, Option<String>> {
+        let candidate = |guess: &Guess| Candidate {
+            name: guess.name.clone(),
+            fields: match guess.is_divided() {
+                true => guess.columns().into_iter().map(|column| column.name).collect(),
+                false => Vec::new(),
+            },
+        };
+        let candidates: Vec<_> = self.guesses.iter().map(candidate).collect();
+        let mut taken = taken_names(&candidates);
+        let divided = candidates.iter().enumerate().filter(|(_, it)| !it.fields.is_empty());
+        divided.map(|(index, _)| (index, taken.remove(&index))).collect()
     }
 }
 
@@ -157,13 +244,26 @@ impl Guess {
     fn new(name: String, words: &CellWords) -> Self {
         let types = Inference::new(std::slice::from_ref(&name), words);
         let own_words = matches!(words.columns.get(&name), Some(ColumnForm::Words(..)));
-        Self { name, types, text: false, plain: false, nested: false, own_words }
+        let objects = None;
+        Self {
+            name,
+            types,
+            text: false,
+            plain: false,
+            nested: false,
+            objects,
+            has_objects: false,
+            own_words,
+        }
     }
 
     fn see(&mut self, value: Token<'_>) {
         match value.kind {
             Kind::Null => {}
-            Kind::Nested => self.nested = true,
+            Kind::Nested => {
+                self.nested = true;
+                self.has_objects |= has_objects(value.raw);
+            }
             Kind::Boolean | Kind::Number => {
                 self.plain = true;
                 self.types.row([Some(value.raw)]);
@@ -175,10 +275,30 @@ impl Guess {
         }
     }
 
+    /// Whether it becomes a column for each of its keys: all its values are objects.
+    fn is_divided(&self) -> bool {
+        let is_plain = self.nested || self.text || self.plain;
+        !is_plain && self.objects.as_ref().is_some_and(|keys| !keys.guesses.is_empty())
+    }
+
+    /// The columns of its keys, or its own.
+    fn columns(&self) -> Vec<Column> {
+        match &self.objects {
+            Some(keys) if self.is_divided() => {
+                keys.guesses.iter().flat_map(Self::columns).collect()
+            }
+            _ => vec![self.column()],
+        }
+    }
+
+    fn column(&self) -> Column {
+        Column { inferred: true, ..Column::new(&self.name, self.logical(), true) }
+    }
+
     fn logical(&self) -> LogicalType {
         use LogicalType as L;
         let inferred = || self.types.columns().first().map_or(L::TEXT, |c| c.logical.clone());
-        match (self.nested, self.text, self.plain) {
+        match (self.nested || self.objects.is_some(), self.text, self.plain) {
             (true, ..) => L::Json,
             (false, true, false) => match inferred() {
                 found @ (L::Date | L::Timestamp { .. } | L::TimestampTz { .. }) => found,
@@ -190,6 +310,21 @@ impl Guess {
             (false, ..) => L::TEXT,
         }
     }
+}
+
+/// Whether an array or an object is, or has, an object.
+fn has_objects(raw: &[u8]) -> bool {
+    let (mut at, mut quoted) = (0, false);
+    while let Some(byte) = raw.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => return true,
+            _ => {}
+        }
+        at += 1;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -245,5 +380,42 @@ mod tests {
         let keys: String = (0..=MOST_KEYS).map(|key| format!("{{\"k{key}\":1}}\n")).collect();
         let error = inference.sample(JsonShape::Lines, keys.as_bytes(), true, 1 << 20).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Schema);
+    }
+
+    #[test]
+    fn objects_are_divided_if_all_values_are() {
+        let input = concat!(
+            "{\"a\":{\"b\":1,\"c\":{\"d\":\"2024-01-31\"}},\"m\":{\"x\":1},\"e\":{},\"l\":[{}]}\n",
+            "{\"a\":null,\"m\":1,\"w\":{\"x\":1},\"t\":{\"u\":1},\"t.u\":2}\n",
+            "{\"a\":{\"b\":2.5,\"f\":[1]}}\n",
+        );
+        let nesting = |nested| Nesting { nested, whole: vec!["w".to_owned()] };
+        let infer = |nested| {
+            let words = CellWords::default();
+            let mut inference = JsonInference::new(&words).nesting(&nesting(nested));
+            inference.sample(JsonShape::Lines, input.as_bytes(), true, 100).unwrap();
+            inference
+        };
+        let flat = infer(Nested::Flatten);
+        let columns = flat.columns().into_iter().map(|it| format!("{} {}", it.name, it.logical));
+        let expected = [
+            "a.b decimal(18,2)",
+            "a.c.d date",
+            "a.f json",
+            "m json",
+            "e json",
+            "l json",
+            "w json",
+            "t json",
+            "t.u int64",
+        ];
+        assert_eq!(columns.collect::<Vec<_>>(), expected);
+        let notes = [
+            "key `a` (object) is read as `a.b`, `a.c.d`, `a.f`",
+            "key `t` (object) is read as JSON text: another column is called `t.u`",
+        ];
+        assert_eq!(flat.notes()[..2], notes);
+        let nested = ["a", "m", "e", "l", "w", "t"];
+        assert_eq!(infer(Nested::Fail).nested_keys().collect::<Vec<_>>(), nested);
     }
 }

@@ -79,6 +79,8 @@ pub(super) const BESIDE: u64 = 8;
 
 /// Adds a page's values to the batches that they belong to.
 ///
+/// `longest` is the most bytes of a value, `beside` those that each takes besides.
+///
 /// # Errors
 /// For a value or a batch beyond its limit. A page that is damaged is left to the decoder.
 pub(super) fn measure(
@@ -87,7 +89,7 @@ pub(super) fn measure(
     dictionary: &[u32],
     seen: &mut RowsSeen,
     sizes: &BatchSizes,
-    longest: u64,
+    (longest, beside): (u64, u64),
 ) -> Result<(), TooLarge> {
     let Some(mut of_values) = sizes_of(data, column, dictionary, longest)? else {
         seen.begun += if column.max_rep_level() == 0 { data.values as u64 } else { 0 };
@@ -104,7 +106,7 @@ pub(super) fn measure(
             row = seen.begun;
             seen.begun += 1;
         }
-        bytes += BESIDE;
+        bytes += beside;
         if defined == most {
             bytes += match &mut of_values {
                 Sizes::Equal(size) => *size,

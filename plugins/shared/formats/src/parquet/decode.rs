@@ -7,8 +7,8 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, cast::AsArray};
-use arrow_schema::SchemaRef;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, cast::AsArray};
+use arrow_schema::{DataType, Field, FieldRef, SchemaRef};
 use arrow_select::filter::filter;
 use parking_lot::Mutex;
 use parquet::{
@@ -30,8 +30,9 @@ use super::{
     batch_size::BatchSizes,
     blocks::Blocks,
     broken,
-    file::{ColumnPath, ParquetFile},
+    file::ParquetFile,
     footer,
+    layout::ColumnPath,
     pages::{Bounds, ChunkPages, ChunkPath, FirstError},
     types,
 };
@@ -42,6 +43,9 @@ const BATCH_MOST: usize = 16 * BATCH_BYTES;
 /// The most bytes that the lists of a batch may become, and its texts that share beginnings, unless
 /// a single value may be larger. A batch with more is read with fewer rows.
 pub(super) const BATCH_LISTS: u64 = 96 << 20;
+
+/// Why the rows that are left of a batch do not make one.
+const TOO_LARGE: &str = "its values exceed 2 GiB in one batch";
 
 /// Reads row groups of a file, one after the other.
 pub struct ParquetDecoder {
@@ -82,8 +86,12 @@ pub struct ParquetBatch {
 struct Wanted {
     name: String,
     logical: LogicalType,
-    /// The type of lists that become JSON texts.
-    lists: Option<Column>,
+    /// The type of values that become JSON texts.
+    json: Option<FieldRef>,
+    /// The type in Parquet's terms.
+    native: String,
+    /// The bytes of such a text beside each value.
+    beside: u64,
     place: ColumnPath,
     levels: FieldLevels,
 }
@@ -101,6 +109,10 @@ struct OpenGroup {
 
 struct ColumnReader {
     reader: ParquetRecordBatchReader,
+    /// The type of its values, in Parquet's terms.
+    expected: String,
+    /// The number of structs around the column.
+    depth: usize,
     place: ChunkPath,
     first_error: FirstError,
 }
@@ -198,7 +210,8 @@ impl ParquetDecoder {
             return Ok(open);
         }
         let mut chunks = self.chunks(number, group, &open.bounds)?;
-        open.batch_rows = batch_rows(rows, &mut chunks)?.min(most).min(rows as usize);
+        open.batch_rows =
+            batch_rows(rows, chunks.iter_mut().flatten())?.min(most).min(rows as usize);
         let lists = BATCH_LISTS.max(self.max_value.saturating_mul(2));
         open.bounds.batches.get_or_init(|| BatchSizes::new(open.batch_rows as u64, skip, lists));
         for (wanted, chunk) in self.columns.iter().zip(chunks) {
@@ -207,55 +220,67 @@ impl ParquetDecoder {
         Ok(open)
     }
 
-    /// The pages of the wanted columns.
+    /// The pages of the leaves of each wanted column.
     fn chunks(
         &self,
         number: usize,
         group: &RowGroupMetaData,
         bounds: &Arc<Bounds>,
-    ) -> Result<Vec<ChunkPages>> {
-        let chunk = |wanted: &Wanted| group.column(wanted.place.leaf);
+    ) -> Result<Vec<Vec<ChunkPages>>> {
+        let leaves = || self.columns.iter().flat_map(|wanted| wanted.place.leaves.clone());
         let ranges: Option<Vec<_>> =
-            self.columns.iter().map(|wanted| footer::range(chunk(wanted))).collect();
+            leaves().map(|leaf| footer::range(group.column(leaf))).collect();
         let ranges = ranges.unwrap_or_default(); // checked when the file was opened
-        let blocks = Blocks::open(&self.file.file, &ranges)?;
-        let pages = self.columns.iter().zip(blocks).map(|(wanted, blocks)| {
-            let place = ChunkPath {
-                file: self.file.file.clone(),
-                row_group: number,
-                column: wanted.name.clone(),
-            };
-            ChunkPages::new(blocks, chunk(wanted), place, Arc::clone(bounds))
+        let mut blocks = Blocks::open(&self.file.file, &ranges)?.into_iter();
+        let chunks = self.columns.iter().map(|wanted| {
+            let first_error = FirstError::default();
+            let leaves = wanted.place.leaves.clone();
+            let pages = leaves.zip(&mut blocks).map(|(leaf, blocks)| {
+                let chunk = group.column(leaf);
+                let column = match wanted.place.leaves.len() {
+                    1 => wanted.name.clone(),
+                    _ => chunk.column_path().string(),
+                };
+                let file = self.file.file.clone();
+                let place = ChunkPath { file, row_group: number, column };
+                let pages = ChunkPages::new(blocks, chunk, place, Arc::clone(bounds))?;
+                Ok(pages.beside(wanted.beside).reporting(&first_error))
+            });
+            pages.collect::<Result<Vec<_>>>()
         });
-        pages.collect()
+        chunks.collect()
     }
 
     fn column_reader(
         &self,
         wanted: &Wanted,
-        pages: ChunkPages,
+        pages: Vec<ChunkPages>,
         number: usize,
         skip: u64,
         batch_rows: usize,
     ) -> Result<ColumnReader> {
         let group = self.file.metadata.row_group(number);
-        let (place, first_error) = (pages.place.clone(), pages.first_error.clone());
+        let (file, column) = (self.file.file.clone(), wanted.name.clone());
+        let place = ChunkPath { file, row_group: number, column };
+        let first_error = pages.first().map(|it| it.first_error.clone()).unwrap_or_default();
         let rows = group.num_rows() as usize;
         let skip = skip as usize;
         let selection = (skip > 0).then(|| {
             RowSelection::from(vec![RowSelector::skip(skip), RowSelector::select(rows - skip)])
         });
-        let chunk =
-            OneChunk { rows, pages: Mutex::new(Some(pages)), group, metadata: &self.file.metadata };
-        let reader = guarded(&place, &first_error, || {
+        let pages = pages.into_iter().map(|pages| Mutex::new(Some(pages))).collect();
+        let chunks = Chunks { rows, pages, group, metadata: &self.file.metadata };
+        let expected = wanted.native.clone();
+        let reader = guarded(&place, &first_error, &expected, &(0..rows), || {
             ParquetRecordBatchReader::try_new_with_row_groups(
                 &wanted.levels,
-                &chunk,
+                &chunks,
                 batch_rows,
                 selection,
             )
         })?;
-        Ok(ColumnReader { reader, place, first_error })
+        let depth = wanted.place.within.len();
+        Ok(ColumnReader { reader, expected, depth, place, first_error })
     }
 
     /// Reads rows of the open row group, which is not at its end.
@@ -264,7 +289,8 @@ impl ParquetDecoder {
             return Err(Error::defect("no row group is open"));
         };
         let rows = (open.rows - open.row).min(open.batch_rows as u64) as usize;
-        let stored = open.columns.iter_mut().map(|reader| reader.read(rows));
+        let first = open.row as usize;
+        let stored = open.columns.iter_mut().map(|reader| reader.read(first..first + rows));
         let stored = stored.collect::<Result<Vec<ArrayRef>>>()?;
         let (arrays, faults) = convert(&self.columns, stored, rows)
             .map_err(|(column, text)| open.columns[column].place.broken(text))?;
@@ -272,7 +298,9 @@ impl ParquetDecoder {
         let options = RecordBatchOptions::new().with_row_count(Some(clean));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .map_err(|error| {
-                broken(&*self.file.file, format!("row group {}: {error}", open.number))
+                tracing::debug!(%error, "columns do not make a batch");
+                let text = "its columns have different numbers of values";
+                broken(&*self.file.file, format!("row group {}: {text}", open.number))
             })?;
         let before = self.file.row_groups()[open.number].first_row + open.row;
         let kept = (0..rows).filter(|row| !faults.contains_key(row));
@@ -308,9 +336,9 @@ fn convert(
     let logical = |(number, array): (usize, &ArrayRef)| {
         let wanted = &columns[number];
         let converted = types::to_logical(array.clone(), &wanted.place.column_type);
-        let converted = converted.and_then(|array| match &wanted.lists {
+        let converted = converted.and_then(|array| match &wanted.json {
             None => Ok(array),
-            Some(lists) => json_texts(lists, &array).map(|texts| Arc::new(texts) as ArrayRef),
+            Some(field) => json_texts(field, &array).map(|texts| Arc::new(texts) as ArrayRef),
         });
         converted.map_err(|reason| (number, reason))
     };
@@ -354,7 +382,7 @@ fn convert(
     let stored = stored
         .iter()
         .enumerate()
-        .map(|(number, array)| filter(array, &kept).map_err(|error| (number, error.to_string())));
+        .map(|(number, array)| filter(array, &kept).map_err(|_| (number, TOO_LARGE.to_owned())));
     let stored = stored.collect::<Result<Vec<_>, _>>()?;
     Ok((all(&stored)?, faults))
 }
@@ -371,39 +399,55 @@ impl Wanted {
     fn new(file: &ParquetFile, column: &Column) -> Result<Self> {
         let place = file.place(column)?;
         let root = &file.metadata.file_metadata().schema().get_fields()[place.root];
-        let levels = types::read_schema(root, &place.column_type)
+        let levels = types::read_schema(root, &place.within, &place.column_type)
             .and_then(|schema| parquet_to_arrow_field_levels(&schema, ProjectionMask::all(), None))
             .map_err(|error| {
-                let text = format!("column `{}` cannot be read", column.name);
-                Error::unsupported(text).at(file.file.name()).caused_by(&error)
+                tracing::debug!(%error, column = %column.name, "a column's schema is refused");
+                let text =
+                    format!("column `{}` cannot be read: its type is not supported", column.name);
+                Error::unsupported(text).at(file.file.name()).hint("leave it out of `columns`")
             })?;
         let own = place.column_type.logical();
-        let is_text = matches!(own, LogicalType::List(_)) && own != column.logical;
-        let lists = is_text.then(|| Column::new(&column.name, own, true));
+        let is_list = matches!(own, LogicalType::List(_));
+        let is_json = place.column_type.is_nested() || (is_list && own != column.logical);
+        let json = is_json.then(|| place.column_type.field(&column.name, true));
         let (name, logical) = (column.name.clone(), column.logical.clone());
-        Ok(Self { name, logical, lists, place, levels })
+        let beside = json.as_ref().map_or(0, |field| beside(field));
+        let native = file.native(&column.name);
+        Ok(Self { name, logical, json, native, beside, place, levels })
     }
 }
 
 impl ColumnReader {
-    /// The next rows, as they are stored.
-    fn read(&mut self, rows: usize) -> Result<ArrayRef> {
-        let Self { reader, place, first_error } = self;
-        let batch = guarded(place, first_error, || {
+    /// The next rows, as they are stored; their numbers in the row group.
+    fn read(&mut self, rows: Range<usize>) -> Result<ArrayRef> {
+        let Self { reader, expected, depth, place, first_error } = self;
+        let batch = guarded(place, first_error, expected, &rows, || {
             reader.next().transpose().map_err(|error| ParquetError::External(Box::new(error)))
         })?;
         let array = batch.as_ref().and_then(|batch| batch.columns().first());
         match array {
-            Some(array) if array.len() == rows => Ok(array.clone()),
-            _ => Err(place.broken("it has fewer values than the row group has rows")),
+            Some(array) if array.len() == rows.len() => {
+                types::field_within(array.clone(), *depth).map_err(|text| place.broken(text))
+            }
+            found => {
+                let (expected, found) = (rows.len(), found.map_or(0, Array::len));
+                let first = rows.start + 1;
+                Err(place.broken(format!(
+                    "it has fewer values than the row group has rows: from row {first} on, expected \
+                     {expected} of them, found {found}"
+                )))
+            }
         }
     }
 }
 
-/// Runs arrow-rs on bytes that may be damaged: a panic becomes an error.
+/// Runs arrow-rs on bytes that may be damaged: a panic becomes an error. Its own words go to the log.
 fn guarded<T>(
     place: &ChunkPath,
     first_error: &FirstError,
+    expected: &str,
+    rows: &Range<usize>,
     run: impl FnOnce() -> PageResult<T>,
 ) -> Result<T> {
     let outcome = catch_panic(run);
@@ -411,15 +455,23 @@ fn guarded<T>(
         return Err(error);
     }
     match outcome {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(place.broken("it cannot be decoded").caused_by(&error)),
-        None => Err(place.broken("it cannot be decoded: its levels or values are damaged")),
+        Some(Ok(value)) => return Ok(value),
+        Some(Err(error)) => tracing::debug!(%error, column = %place.column, "decoding failed"),
+        None => {}
     }
+    let (first, last) = (rows.start + 1, rows.end);
+    let text = format!(
+        "rows {first} to {last} of the row group cannot be decoded: expected values of type \
+         `{expected}`, found bytes that are not"
+    );
+    let hint =
+        "write the file again with the program that made it, or leave the column out of `columns`";
+    Err(place.broken(text).hint(hint))
 }
 
 /// The number of rows per batch for these chunks: about [`BATCH_BYTES`], as far as it can be
 /// estimated.
-fn batch_rows(rows: u64, chunks: &mut [ChunkPages]) -> Result<usize> {
+fn batch_rows<'a>(rows: u64, chunks: impl Iterator<Item = &'a mut ChunkPages>) -> Result<usize> {
     let (mut bytes, mut longest) = (0, 0);
     for chunk in chunks {
         let widths = chunk.widths(rows)?;
@@ -430,21 +482,34 @@ fn batch_rows(rows: u64, chunks: &mut [ChunkPages]) -> Result<usize> {
     Ok(BATCH_ROWS.min(most(bytes, BATCH_BYTES)).min(most(longest, BATCH_MOST)).max(1))
 }
 
-/// One column chunk, in the interface that arrow-rs expects.
-struct OneChunk<'a> {
+/// The bytes of a JSON text beside each of its values, about: a value may stand between the names of
+/// all fields around it, and in more digits than it has bytes.
+fn beside(field: &Field) -> u64 {
+    const VALUE: u64 = 24;
+    let name = field.name().len() as u64 + 4;
+    let within = match field.data_type() {
+        DataType::Struct(fields) => fields.iter().map(|field| beside(field)).max().unwrap_or(0),
+        DataType::List(item) | DataType::Map(item, _) => beside(item),
+        _ => VALUE,
+    };
+    name + within
+}
+
+/// The column chunks of a column, in the interface that arrow-rs expects.
+struct Chunks<'a> {
     rows: usize,
-    pages: Mutex<Option<ChunkPages>>,
+    pages: Vec<Mutex<Option<ChunkPages>>>,
     group: &'a RowGroupMetaData,
     metadata: &'a ParquetMetaData,
 }
 
-impl RowGroups for OneChunk<'_> {
+impl RowGroups for Chunks<'_> {
     fn num_rows(&self) -> usize {
         self.rows
     }
 
-    fn column_chunks(&self, _: usize) -> PageResult<Box<dyn PageIterator>> {
-        let pages = self.pages.lock().take();
+    fn column_chunks(&self, leaf: usize) -> PageResult<Box<dyn PageIterator>> {
+        let pages = self.pages.get(leaf).and_then(|pages| pages.lock().take());
         Ok(Box::new(OnePages(pages)))
     }
 

@@ -14,7 +14,7 @@ use parquet::{
     arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema},
     errors::ParquetError,
     file::{metadata::KeyValue, writer::SerializedFileWriter},
-    schema::types::SchemaDescriptor,
+    schema::types::{SchemaDescriptor, TypePtr},
 };
 use transload_plugin_api::{Column, DirtyRow, Error, Result, RowError, schema_of};
 
@@ -49,6 +49,20 @@ pub struct ParquetEncoder {
     /// Batches of the open chunk.
     held: Vec<RecordBatch>,
     refused: Vec<DirtyRow>,
+}
+
+/// The columns with the types that a file has for them, in Parquet's terms: `DECIMAL(15,2)`,
+/// `TIMESTAMP(MICROS,UTC)`.
+///
+/// # Errors
+/// [`transload_plugin_api::ErrorKind::Unsupported`] for a type that Parquet cannot hold.
+pub(crate) fn in_parquet(columns: &[Column]) -> Result<Vec<Column>> {
+    let schema = types::write_schema(columns).map_err(defect)?;
+    let native = |(column, field): (&Column, &TypePtr)| Column {
+        native: types::short_name(field),
+        ..column.clone()
+    };
+    Ok(columns.iter().zip(schema.get_fields()).map(native).collect())
 }
 
 impl ParquetEncoder {

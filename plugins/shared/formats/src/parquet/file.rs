@@ -1,21 +1,21 @@
 //! An opened Parquet file: its columns, its row groups, and the columns that cannot be read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow_schema::{Fields, Schema};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use parquet::{
     arrow::ARROW_SCHEMA_META_KEY,
     file::metadata::{FileMetaData, ParquetMetaData},
-    schema::types::Type,
 };
 use transload_plugin_api::{Column, Error, LogicalType, Result, catch_panic};
 
 use super::{
     footer,
-    types::{self, ColumnType, LeafType, Storage, native_name},
+    layout::{ColumnPath, Layout},
+    types::{ColumnType, LeafType, Storage},
 };
-use crate::RandomAccess;
+use crate::{Nesting, RandomAccess};
 
 /// A Parquet file whose footer has been read and checked. Clones share it.
 #[derive(Clone)]
@@ -27,22 +27,8 @@ pub struct ParquetFile {
 
 /// The content of the footer.
 struct Contents {
-    columns: Vec<Column>,
-    /// The place of each column.
-    places: Vec<ColumnPath>,
+    layout: Layout,
     row_groups: Vec<RowGroup>,
-    /// Columns that are not supported, with the reason.
-    unreadable: Vec<(String, String)>,
-}
-
-/// The place of a column in the file's schema.
-#[derive(Clone, Debug)]
-pub(super) struct ColumnPath {
-    /// The index among the fields of the schema's root.
-    pub(super) root: usize,
-    /// The index among the leaves.
-    pub(super) leaf: usize,
-    pub(super) column_type: ColumnType,
 }
 
 /// A row group of a file.
@@ -66,13 +52,30 @@ impl ParquetFile {
     /// and the store's own.
     pub fn open(file: Arc<dyn RandomAccess>) -> Result<Self> {
         let metadata = footer::read(file.as_ref())?;
-        let contents = Arc::new(Contents::of(&metadata));
+        let contents = Arc::new(Contents::of(&metadata, &Nesting::default()));
         Ok(Self { file, metadata, contents })
     }
 
+    /// The same file with another way to read nested columns than [`Nested::Flatten`](crate::Nested).
+    #[must_use]
+    pub fn nesting(self, nesting: &Nesting) -> Self {
+        if *nesting == Nesting::default() {
+            return self;
+        }
+        let contents = Arc::new(Contents::of(&self.metadata, nesting));
+        Self { contents, ..self }
+    }
+
     /// The columns that can be read, in the file's order. `native` is the type in Parquet's terms.
+    /// Those of a struct are called `struct.field`.
     pub fn columns(&self) -> &[Column] {
-        &self.contents.columns
+        &self.contents.layout.columns
+    }
+
+    /// How nested columns are read, a sentence each; of those that are `wanted`, if the job names
+    /// columns.
+    pub fn nested(&self, wanted: Option<&[String]>) -> Vec<String> {
+        self.contents.layout.nested(wanted)
     }
 
     /// The row groups, in the file's order.
@@ -86,23 +89,22 @@ impl ParquetFile {
     }
 
     /// The columns that [`ParquetFile::columns`] does not have, each with the reason: unsupported
-    /// ones (structs, maps, lists of them), those that share a name, and names with the character
-    /// NUL.
+    /// ones, those that share a name, and names with the character NUL.
     pub fn unreadable(&self) -> &[(String, String)] {
-        &self.contents.unreadable
+        &self.contents.layout.unreadable
     }
 
     /// The place of a column that is to be read as `wanted.logical`.
     pub(super) fn place(&self, wanted: &Column) -> Result<ColumnPath> {
-        let contents = &self.contents;
-        let Some(at) = contents.columns.iter().position(|column| column.name == wanted.name) else {
+        let layout = &self.contents.layout;
+        let Some(at) = layout.columns.iter().position(|column| column.name == wanted.name) else {
             return Err(self.missing(&wanted.name));
         };
-        let mut place = contents.places[at].clone();
+        let mut place = layout.places[at].clone();
         if place.column_type.logical() != wanted.logical {
             let column_type =
                 read_instead(&place.column_type, &wanted.logical).ok_or_else(|| {
-                    let (own, other) = (&contents.columns[at].logical, &wanted.logical);
+                    let (own, other) = (&layout.columns[at].logical, &wanted.logical);
                     let text = format!(
                         "column `{}` is `{own}` and cannot be read as `{other}`",
                         wanted.name
@@ -114,77 +116,40 @@ impl ParquetFile {
         Ok(place)
     }
 
+    /// The type of a column in Parquet's terms.
+    pub(super) fn native(&self, name: &str) -> String {
+        let column = self.columns().iter().find(|column| column.name == name);
+        column.map(|column| column.native.clone()).unwrap_or_default()
+    }
+
     fn missing(&self, name: &str) -> Error {
-        if let Some((_, why)) = self.contents.unreadable.iter().find(|(left, _)| left == name) {
+        if let Some((_, why)) =
+            self.contents.layout.unreadable.iter().find(|(left, _)| left == name)
+        {
             let text = format!("column `{name}` cannot be read: {why}");
             return Error::unsupported(text).at(self.file.name()).hint("leave it out of `columns`");
         }
-        let names: Vec<_> =
-            self.contents.columns.iter().map(|column| format!("`{}`", column.name)).collect();
+        let names: Vec<_> = self
+            .contents
+            .layout
+            .columns
+            .iter()
+            .map(|column| format!("`{}`", column.name))
+            .collect();
         let text = format!("there is no column `{name}`; the file has {}", names.join(", "));
         Error::schema(text).at(self.file.name())
     }
 }
 
 impl Contents {
-    fn of(metadata: &ParquetMetaData) -> Self {
-        let schema = metadata.file_metadata().schema_descr();
+    fn of(metadata: &ParquetMetaData, nesting: &Nesting) -> Self {
         let arrow = arrow_fields(metadata.file_metadata());
-        let mut contents = Self {
-            columns: Vec::new(),
-            places: Vec::new(),
+        let fields = metadata.file_metadata().schema_descr().root_schema().get_fields();
+        Self {
+            layout: Layout::of(fields, arrow.as_ref(), nesting),
             row_groups: row_groups(metadata),
-            unreadable: Vec::new(),
-        };
-        let mut count: HashMap<&str, usize> = HashMap::new();
-        let roots = schema.root_schema().get_fields();
-        for root in roots {
-            *count.entry(root.name()).or_default() += 1;
         }
-        let mut leaf = 0;
-        for (number, root) in roots.iter().enumerate() {
-            let column_type = match count.get(root.name()) {
-                _ if root.name().contains('\0') => {
-                    Err("its name contains the character NUL".to_owned())
-                }
-                Some(1) => types::column_type(root),
-                _ => Err("more than one column has this name".to_owned()),
-            };
-            match column_type {
-                Ok(column_type) => {
-                    let hint = arrow.as_ref().and_then(|fields| fields.get(number));
-                    let hint = hint.filter(|field| field.name() == root.name());
-                    let column_type =
-                        hint.map_or(column_type.clone(), |field| column_type.refine(field));
-                    contents.columns.push(column(root, &column_type));
-                    contents.places.push(ColumnPath { root: number, leaf, column_type });
-                }
-                Err(why) => {
-                    let unreadable = (root.name().to_owned(), why);
-                    if !contents.unreadable.contains(&unreadable) {
-                        contents.unreadable.push(unreadable);
-                    }
-                }
-            }
-            leaf += leaves(root);
-        }
-        contents
     }
-}
-
-fn column(root: &Type, column_type: &ColumnType) -> Column {
-    let info = root.get_basic_info();
-    let nullable = info.repetition() == parquet::basic::Repetition::OPTIONAL;
-    let mut column = Column::new(root.name(), column_type.logical(), nullable);
-    column.native = native_name(root);
-    column
-}
-
-fn leaves(column: &Type) -> usize {
-    if column.is_primitive() {
-        return 1;
-    }
-    column.get_fields().iter().map(|field| leaves(field)).sum()
 }
 
 fn row_groups(metadata: &ParquetMetaData) -> Vec<RowGroup> {

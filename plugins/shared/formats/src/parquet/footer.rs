@@ -42,8 +42,11 @@ const ENCRYPTED: &[u8; 4] = b"PARE";
 pub(super) fn read(file: &dyn RandomAccess) -> Result<Arc<ParquetMetaData>> {
     let bytes = fetch(file)?;
     check_counts(&bytes).map_err(|fault| at(file, fault))?;
-    let metadata = ParquetMetaDataReader::decode_metadata(&bytes)
-        .map_err(|error| broken(file, "the footer cannot be read").caused_by(&error))?;
+    let metadata = ParquetMetaDataReader::decode_metadata(&bytes).map_err(|error| {
+        tracing::debug!(%error, "decoding the footer failed");
+        let text = "the footer is damaged: expected a schema and row groups, found other bytes";
+        broken(file, text).hint("copy the file again, or write it again")
+    })?;
     check(&metadata, file, file.size() - 8 - bytes.len() as u64)?;
     Ok(Arc::new(metadata))
 }

@@ -126,7 +126,8 @@ fn failed(part: &ParquetFile, first_error: &FirstError, error: &ParquetError) ->
         let kind = Error::from(std::io::Error::from(error.kind())).kind;
         return Error::new(kind, error.to_string());
     }
-    broken(&*part.file, "the column chunks cannot be copied").caused_by(error)
+    tracing::debug!(%error, "copying column chunks failed");
+    broken(&*part.file, "its column chunks cannot be copied: expected whole pages")
 }
 
 /// A column chunk of a part, for arrow-rs to copy.

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `footer`, `thrift` | the end of a file, checked |
 //! | `file` | [`ParquetFile`]: columns, row groups |
+//! | `layout` | which columns its fields become |
 //! | `types` | Parquet types to logical types and back, and values with them |
 //! | `pages`, `header`, `decompressor`, `blocks` | the pages of a column chunk |
 //! | `page_check`, `batch_size` | the levels and the values of a page, compared; what they become, bounded |
@@ -29,6 +30,7 @@ mod file;
 mod footer;
 mod header;
 mod join;
+mod layout;
 mod options;
 mod page_check;
 mod pages;
@@ -38,6 +40,7 @@ mod types;
 
 pub use decode::{ParquetBatch, ParquetDecoder};
 pub use encode::ParquetEncoder;
+pub(crate) use encode::in_parquet;
 pub use file::{ParquetFile, RowGroup, produced};
 pub use join::join as join_parquet;
 pub use options::{ParquetCompression, ParquetOptions, ParquetStatistics};

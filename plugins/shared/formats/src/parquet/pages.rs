@@ -15,7 +15,7 @@ use parquet::{
 use transload_plugin_api::{Error, Result, code};
 
 use super::{
-    batch_size::{BatchSizes, RowsSeen, TooLarge, measure},
+    batch_size::{BESIDE, BatchSizes, RowsSeen, TooLarge, measure},
     blocks::Blocks,
     broken,
     decompressor::Decompressor,
@@ -113,6 +113,8 @@ pub(super) struct ChunkPages {
     held: (usize, usize),
     /// The lengths of a dictionary's texts.
     lengths: Vec<u32>,
+    /// The bytes that a value takes beside its own.
+    beside: u64,
     seen: RowsSeen,
 }
 
@@ -138,8 +140,19 @@ impl ChunkPages {
             bounds,
             held: (0, 0),
             lengths: Vec::new(),
+            beside: BESIDE,
             seen: RowsSeen::default(),
         })
+    }
+
+    /// For values that become JSON texts with so many more bytes each.
+    pub(super) fn beside(self, beside: u64) -> Self {
+        Self { beside: BESIDE + beside, ..self }
+    }
+
+    /// Reports errors there.
+    pub(super) fn reporting(self, first_error: &FirstError) -> Self {
+        Self { first_error: first_error.clone(), ..self }
     }
 
     /// The size of a row of the chunk; the row group has `rows`.
@@ -149,7 +162,7 @@ impl ChunkPages {
         let mut bytes = self.chunk.uncompressed_size() as u64 / rows;
         let column = self.chunk.column_descr();
         if column.physical_type() != Physical::BYTE_ARRAY {
-            let width = column.type_length().max(16) as u64;
+            let width = column.type_length().max(16) as u64 + self.text_beside();
             return Ok(Widths { usual: (width * per_row) as usize, longest: 0 });
         }
         if let Some(plain) = self.chunk.unencoded_byte_array_data_bytes() {
@@ -164,7 +177,13 @@ impl ChunkPages {
                 longest = longest.saturating_mul(per_row as usize);
             }
         }
-        Ok(Widths { usual: bytes as usize + 4, longest })
+        bytes += self.text_beside() * per_row + 4;
+        Ok(Widths { usual: bytes as usize, longest })
+    }
+
+    /// The bytes of a JSON text that its values are not.
+    fn text_beside(&self) -> u64 {
+        self.beside - BESIDE
     }
 
     /// The header of the next page that contains data or a dictionary.
@@ -257,7 +276,9 @@ impl ChunkPages {
             data.check_lengths(longest)?;
         }
         match self.bounds.batches.get() {
-            Some(sizes) => measure(&data, column, &self.lengths, &mut self.seen, sizes, longest),
+            Some(sizes) => {
+                measure(&data, column, &self.lengths, &mut self.seen, sizes, (longest, self.beside))
+            }
             None => Ok(()),
         }
     }

@@ -12,4 +12,5 @@ mod damage;
 mod foreign;
 mod hostile;
 mod memory;
+mod nested;
 mod round_trip;

@@ -57,6 +57,8 @@ columns = {
     "json": (pa.json_(), ["{}", '{"a": [1, "ü"]}', "null"]),
     "struct": (pa.struct([("x", pa.int32())]), [{"x": 1}, {"x": None}, {"x": 2}]),
     "map": (pa.map_(pa.string(), pa.int32()), [[("k", 1)], [], []]),
+    "items": (pa.list_(pa.struct([("a", pa.int32()), ("b", pa.string())])),
+              [[], [{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}], [{"a": 2, "b": None}]]),
 }
 table = pa.table({name: pa.array(values + [None], type=kind) for name, (kind, values) in columns.items()})
 table = pa.concat_tables([table] * 600).combine_chunks()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use transload_plugin_api::{
-    ErrorKind, Guarantee, LogicalType, Result, Statement, WriteMode, WritePlan,
+    Column, ErrorKind, Guarantee, LogicalType, Result, Statement, WriteMode, WritePlan,
 };
 
 use super::FilesWriter;
@@ -46,6 +46,16 @@ impl FilesWriter {
         }
         warnings.extend(store.notes());
         Ok(warnings)
+    }
+
+    /// The columns, with the types that the files have for them. Names of folders have none.
+    pub(super) fn native_types(&self, plan: &WritePlan) -> Result<Vec<Column>> {
+        let kept = self.encoding()?.native_types(&self.kept(plan)?)?;
+        let own = |column: &Column| {
+            let kept = kept.iter().find(|kept| kept.name == column.name);
+            kept.unwrap_or(column).clone()
+        };
+        Ok(plan.columns.iter().map(own).collect())
     }
 
     /// Which partitions an overwrite of those with rows may replace.

@@ -1,6 +1,9 @@
 //! Determines the type of a file's column from Parquet's own types. The Arrow schema that some
 //! writers store in the footer is used only where it says more and contradicts nothing.
 
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, FieldRef};
 use parquet::{
     basic::{ConvertedType, LogicalType as Annotation, TimeUnit, Type as Physical},
     schema::types::Type,
@@ -32,11 +35,15 @@ pub(in crate::parquet) enum Storage {
     Nothing,
 }
 
-/// The type of a file's column: a leaf, or a list of one.
+/// The type of a file's column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::parquet) enum ColumnType {
     Leaf(LeafType),
     List(Box<Self>),
+    /// Fields by name.
+    Struct(Vec<(String, Self)>),
+    /// Keys, which are leaves, and values.
+    Map(Box<(Self, Self)>),
 }
 
 /// The type of a column's values.
@@ -59,12 +66,42 @@ impl LeafType {
 }
 
 impl ColumnType {
-    /// The logical type.
+    /// The logical type. What has fields is read as JSON text.
     pub(in crate::parquet) fn logical(&self) -> LogicalType {
         match self {
             Self::Leaf(leaf) => leaf.logical.clone(),
-            Self::List(item) => LogicalType::List(Box::new(item.logical())),
+            Self::List(item) if !item.is_nested() => LogicalType::List(Box::new(item.logical())),
+            Self::List(_) | Self::Struct(_) | Self::Map(_) => LogicalType::Json,
         }
+    }
+
+    /// Whether it is a struct or a map, or a list of them.
+    pub(in crate::parquet) fn is_nested(&self) -> bool {
+        match self {
+            Self::Leaf(_) => false,
+            Self::List(item) => item.is_nested(),
+            Self::Struct(_) | Self::Map(_) => true,
+        }
+    }
+
+    /// The Arrow field of values that have been converted to logical types, with all their fields.
+    pub(in crate::parquet) fn field(&self, name: &str, nullable: bool) -> FieldRef {
+        let data_type = match self {
+            Self::Leaf(leaf) => return Arc::new(leaf.logical.field(name, nullable)),
+            Self::List(_) if !self.is_nested() => {
+                return Arc::new(self.logical().field(name, nullable));
+            }
+            Self::List(item) => DataType::List(item.field("item", true)),
+            Self::Struct(fields) => DataType::Struct(
+                fields.iter().map(|(name, column_type)| column_type.field(name, true)).collect(),
+            ),
+            Self::Map(entry) => {
+                let fields = vec![entry.0.field("key", false), entry.1.field("value", true)];
+                let entries = Field::new("entries", DataType::Struct(fields.into()), false);
+                DataType::Map(Arc::new(entries), false)
+            }
+        };
+        Arc::new(Field::new(name, data_type, nullable))
     }
 
     /// The shape of a leaf by its own type. `Err` describes a type that is not supported.
@@ -92,8 +129,7 @@ impl ColumnType {
     }
 
     /// Applies the Arrow schema's type if it is compatible with how the values are stored.
-    pub(in crate::parquet) fn refine(self, arrow: &arrow_schema::Field) -> Self {
-        use arrow_schema::DataType;
+    pub(in crate::parquet) fn refine(self, arrow: &Field) -> Self {
         match (self, arrow.data_type()) {
             (
                 Self::List(item),
@@ -104,13 +140,26 @@ impl ColumnType {
                 | DataType::LargeListView(arrow),
             ) => Self::List(Box::new(item.refine(arrow))),
             (Self::Leaf(leaf), _) => Self::Leaf(refined(leaf, arrow)),
+            (Self::Struct(fields), DataType::Struct(arrow)) => {
+                let refine = |(name, column_type): (String, Self)| match arrow.find(&name) {
+                    Some((_, field)) => (name, column_type.refine(field)),
+                    None => (name, column_type),
+                };
+                Self::Struct(fields.into_iter().map(refine).collect())
+            }
+            (Self::Map(entry), DataType::Map(arrow, _)) => match arrow.data_type() {
+                DataType::Struct(arrow) if arrow.len() == 2 => {
+                    let (key, value) = *entry;
+                    Self::Map(Box::new((key.refine(&arrow[0]), value.refine(&arrow[1]))))
+                }
+                _ => Self::Map(entry),
+            },
             (column_type, _) => column_type,
         }
     }
 }
 
-fn refined(mut leaf: LeafType, arrow: &arrow_schema::Field) -> LeafType {
-    use arrow_schema::DataType;
+fn refined(mut leaf: LeafType, arrow: &Field) -> LeafType {
     if leaf.storage == Storage::Int64 && leaf.logical == LogicalType::Int64 {
         let (unit, logical) = match arrow.data_type() {
             DataType::Duration(unit) => (unit, LogicalType::Duration),
@@ -136,8 +185,7 @@ fn refined(mut leaf: LeafType, arrow: &arrow_schema::Field) -> LeafType {
 }
 
 /// The type of an Arrow field, regardless of the width of its texts and bytes.
-fn said(arrow: &arrow_schema::Field) -> Option<LogicalType> {
-    use arrow_schema::DataType;
+fn said(arrow: &Field) -> Option<LogicalType> {
     let plain = match arrow.data_type() {
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
         other => other.clone(),
@@ -302,32 +350,62 @@ fn decimal(leaf: &Type) -> Option<LogicalType> {
     Some(LogicalType::Decimal { precision, scale })
 }
 
-/// A type in Parquet's terms: `INT64 DECIMAL(15,2)`.
-pub(in crate::parquet) fn native_name(leaf: &Type) -> String {
-    if leaf.is_group() {
-        let info = leaf.get_basic_info();
-        return match info.converted_type() {
-            ConvertedType::NONE => "group".into(),
-            converted => format!("group {converted}"),
-        };
+/// The annotation of a group, or `struct`.
+fn group_name(group: &Type) -> String {
+    let info = group.get_basic_info();
+    match (info.logical_type_ref(), info.converted_type()) {
+        (Some(Annotation::Variant(_)), _) => "VARIANT".to_owned(),
+        (Some(annotation), _) => format!("{annotation:?}").to_uppercase(),
+        (None, ConvertedType::NONE) => "struct".to_owned(),
+        (None, ConvertedType::MAP_KEY_VALUE) => "MAP".to_owned(),
+        (None, converted) => converted.to_string(),
     }
-    let physical = leaf.get_physical_type();
-    let width = match leaf {
+}
+
+/// A type in Parquet's terms: `INT64 DECIMAL(15,2)`.
+pub(in crate::parquet) fn native_name(field: &Type) -> String {
+    if field.is_group() {
+        return group_name(field);
+    }
+    match annotation_name(field) {
+        None => physical_name(field),
+        Some(word) => format!("{} {word}", physical_name(field)),
+    }
+}
+
+/// The same without the physical type, if there is an annotation: `DECIMAL(15,2)`, `LIST<INT32>`.
+pub(in crate::parquet) fn short_name(field: &Type) -> String {
+    if let [repeated] = if field.is_group() { field.get_fields() } else { &[] }
+        && let [element] = if repeated.is_group() { repeated.get_fields() } else { &[] }
+    {
+        return format!("{}<{}>", group_name(field), short_name(element));
+    }
+    match field.is_group() {
+        true => group_name(field),
+        false => annotation_name(field).unwrap_or_else(|| physical_name(field)),
+    }
+}
+
+fn physical_name(leaf: &Type) -> String {
+    match leaf {
         Type::PrimitiveType {
-            physical_type: Physical::FIXED_LEN_BYTE_ARRAY, type_length, ..
-        } => {
-            format!("({type_length})")
-        }
-        _ => String::new(),
-    };
+            physical_type: physical @ Physical::FIXED_LEN_BYTE_ARRAY,
+            type_length,
+            ..
+        } => format!("{physical}({type_length})"),
+        _ => leaf.get_physical_type().to_string(),
+    }
+}
+
+fn annotation_name(leaf: &Type) -> Option<String> {
     let unit = |unit| match unit {
         TimeUnit::MILLIS => "MILLIS",
         TimeUnit::MICROS => "MICROS",
         TimeUnit::NANOS => "NANOS",
     };
-    let word = match annotation(leaf) {
+    Some(match annotation(leaf) {
         None => match leaf.get_basic_info().converted_type() {
-            ConvertedType::NONE => return format!("{physical}{width}"),
+            ConvertedType::NONE => return None,
             converted => converted.to_string(),
         },
         Some(Annotation::Decimal(decimal)) => {
@@ -342,13 +420,12 @@ pub(in crate::parquet) fn native_name(leaf: &Type) -> String {
             format!("TIMESTAMP({}{utc})", unit(time.unit))
         }
         Some(other) => format!("{other:?}").to_uppercase(),
-    };
-    format!("{physical}{width} {word}")
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow_schema::{DataType, Field, TimeUnit as Unit};
+    use arrow_schema::TimeUnit as Unit;
 
     use super::*;
 

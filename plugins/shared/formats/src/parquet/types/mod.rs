@@ -13,8 +13,8 @@ mod read_values;
 mod write_types;
 
 pub(super) use self::{
-    column_type::{ColumnType, LeafType, Storage, native_name},
+    column_type::{ColumnType, LeafType, Storage, native_name, short_name},
     read_schema::{column_type, schema as read_schema},
-    read_values::{NOT_UTF8, stored_number, stored_type, to_logical},
+    read_values::{NOT_UTF8, field_within, stored_number, stored_type, to_logical},
     write_types::{field, schema as write_schema, to_physical, unrepresentable},
 };

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, Decimal128Array, Decimal256Array, DurationMicrosecondArray,
-    FixedSizeBinaryArray, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray,
-    PrimitiveArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array,
+    DurationMicrosecondArray, FixedSizeBinaryArray, Int32Array, Int64Array,
+    IntervalMonthDayNanoArray, ListArray, MapArray, PrimitiveArray, StringArray, StructArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array, UInt64Array,
     cast::AsArray,
     new_null_array,
     types::{
@@ -15,8 +15,9 @@ use arrow_array::{
         Time64NanosecondType, UInt8Type, UInt16Type,
     },
 };
-use arrow_buffer::{ArrowNativeType, OffsetBuffer, ScalarBuffer, i256};
+use arrow_buffer::{ArrowNativeType, NullBuffer, OffsetBuffer, ScalarBuffer, i256};
 use arrow_schema::{DataType, TimeUnit};
+use arrow_select::nullif::nullif;
 use transload_plugin_api::LogicalType;
 
 use super::column_type::{ColumnType, LeafType, Storage};
@@ -36,22 +37,94 @@ pub(in crate::parquet) fn to_logical(array: ArrayRef, column_type: &ColumnType) 
     match column_type {
         ColumnType::Leaf(leaf) => leaf_to_logical(array, leaf),
         ColumnType::List(item) => {
-            let list = array.as_list_opt::<i32>().ok_or("a list was read as another type")?;
-            let (start, end) = (list.offsets()[0], list.offsets()[list.len()]);
-            // a slice of a list array still has the items of all of it
-            let items = list.values().slice(start as usize, (end - start) as usize);
+            let Items { offsets, items, nulls } = Items::of(&array)?;
             let values = to_logical(items, item)?;
-            let DataType::List(field) = column_type.logical().data_type() else {
+            let DataType::List(field) = column_type.field("", true).data_type().clone() else {
                 return Err("a list does not have type list".into());
             };
-            let (mut offsets, nulls) = (list.offsets().clone(), list.nulls().cloned());
-            if start > 0 {
-                offsets = OffsetBuffer::new(offsets.iter().map(|at| at - start).collect());
-            }
             let list = ListArray::try_new(field, offsets, values, nulls);
             list.map(|list| Arc::new(list) as ArrayRef).map_err(|error| error.to_string())
         }
+        ColumnType::Struct(fields) => {
+            let stored = array.as_struct_opt().ok_or("a struct was read as another type")?;
+            let converted = stored.columns().iter().zip(fields);
+            let converted = converted.map(|(array, (_, of))| to_logical(array.clone(), of));
+            structs(column_type, converted.collect::<Converted<_>>()?, &array)
+        }
+        ColumnType::Map(entry) => map_to_logical(&array, column_type, entry),
     }
+}
+
+fn structs(column_type: &ColumnType, columns: Vec<ArrayRef>, stored: &ArrayRef) -> Converted {
+    let DataType::Struct(fields) = column_type.field("", true).data_type().clone() else {
+        return Err("a struct does not have type struct".into());
+    };
+    let nulls = stored.nulls().cloned();
+    let structs = StructArray::try_new_with_length(fields, columns, nulls, stored.len());
+    structs.map(|structs| Arc::new(structs) as ArrayRef).map_err(|error| error.to_string())
+}
+
+fn map_to_logical(
+    array: &ArrayRef,
+    column_type: &ColumnType,
+    (key, value): &(ColumnType, ColumnType),
+) -> Converted {
+    let Items { offsets, items, nulls } = Items::of(array)?;
+    let stored = items.as_struct_opt().ok_or("a map was read as another type")?;
+    let [keys, values] = stored.columns() else {
+        return Err("a map was read as another type".into());
+    };
+    let columns = vec![to_logical(keys.clone(), key)?, to_logical(values.clone(), value)?];
+    if columns[0].null_count() > 0 {
+        return Err("a map has a NULL as key".into());
+    }
+    let DataType::Map(field, sorted) = column_type.field("", true).data_type().clone() else {
+        return Err("a map does not have type map".into());
+    };
+    let DataType::Struct(fields) = field.data_type().clone() else {
+        return Err("a map does not have type map".into());
+    };
+    let entries = StructArray::try_new(fields, columns, None);
+    let map = entries.and_then(|entries| MapArray::try_new(field, offsets, entries, nulls, sorted));
+    map.map(|map| Arc::new(map) as ArrayRef).map_err(|error| error.to_string())
+}
+
+/// The items of a list or a map, and where those of each row end.
+struct Items {
+    offsets: OffsetBuffer<i32>,
+    items: ArrayRef,
+    nulls: Option<NullBuffer>,
+}
+
+impl Items {
+    fn of(array: &ArrayRef) -> Converted<Self> {
+        let list = array.as_list_opt::<i32>().ok_or("a list was read as another type")?;
+        let (start, end) = (list.offsets()[0], list.offsets()[list.len()]);
+        // a slice of a list array still has the items of all of it
+        let items = list.values().slice(start as usize, (end - start) as usize);
+        let offsets = match start {
+            0 => list.offsets().clone(),
+            _ => OffsetBuffer::new(list.offsets().iter().map(|at| at - start).collect()),
+        };
+        Ok(Self { offsets, items, nulls: list.nulls().cloned() })
+    }
+}
+
+/// The field that is found `depth` structs within a column: NULL where one of them is NULL.
+pub(in crate::parquet) fn field_within(mut array: ArrayRef, depth: usize) -> Converted {
+    for _ in 0..depth {
+        let around = array.as_struct_opt().ok_or("a struct was read as another type")?;
+        let field = around.columns().first().ok_or("a struct without fields")?;
+        array = match around.nulls() {
+            // arrow-rs marks what is missing in the field, too
+            Some(nulls) if field.null_count() < nulls.null_count() => {
+                let missing = BooleanArray::new(!nulls.inner(), None);
+                nullif(field, &missing).map_err(|error| error.to_string())?
+            }
+            _ => field.clone(),
+        };
+    }
+    Ok(array)
 }
 
 /// The type of stored numbers, whatever they stand for; `None` for what is no number of 64 bits.
