@@ -167,3 +167,34 @@ fn differences_between_files_are_told_by_name() {
         fs::remove_file(path(name)).unwrap();
     }
 }
+
+/// The plan shows the types that the file gets, in Parquet's own words; a name of folders has none.
+#[test]
+fn a_draft_has_the_types_of_the_file() {
+    let folder = tempdir().unwrap();
+    let types = [
+        ("decimal(15,2)", "DECIMAL(15,2)"),
+        ("decimal(38,10)", "DECIMAL(38,10)"),
+        ("timestamptz", "TIMESTAMP(MICROS,UTC)"),
+        ("timestamp(9)", "TIMESTAMP(NANOS)"),
+        ("time", "TIME(MICROS)"),
+        ("int8", "INT(8)"),
+        ("uint64", "UINT(64)"),
+        ("int64", "INT64"),
+        ("float64", "DOUBLE"),
+        ("numeric", "STRING"),
+        ("binary", "BYTE_ARRAY"),
+        ("uuid", "UUID"),
+        ("interval", "INTERVAL"),
+        ("list<list<decimal(9,2)>>", "LIST<LIST<DECIMAL(9,2)>>"),
+        ("text", ""),
+    ];
+    let named: Vec<_> = types.iter().map(|(logical, _)| (*logical, *logical)).collect();
+    let columns = columns(&named);
+    let options = writing(folder.path(), json!({"format": "parquet", "partition_by": ["text"]}));
+    let writer = crate::host::writer(options);
+    let draft = writer.draft(&plan("r1", &columns, WriteMode::Insert)).unwrap();
+    let found: Vec<_> = draft.columns.iter().map(|column| column.native.as_str()).collect();
+    assert_eq!(found, types.map(|(_, native)| native));
+    assert!(draft.columns.iter().zip(&columns).all(|(one, two)| one.logical == two.logical));
+}
