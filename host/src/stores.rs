@@ -71,6 +71,11 @@ impl Stores {
         self.writer_descriptor.writer.as_ref().map_or(&[], |writer| &writer.types)
     }
 
+    /// Whether the writer's store knows no keys, so that the job's key decides conflicts.
+    pub(crate) fn job_names_key(&self) -> bool {
+        self.writer_descriptor.writer.as_ref().is_some_and(|writer| writer.job_names_key)
+    }
+
     /// The chunk size that the writer prefers, in bytes.
     pub(crate) fn chunk_bytes(&self) -> Option<u64> {
         self.writer_descriptor.writer.as_ref()?.limits.chunk_bytes

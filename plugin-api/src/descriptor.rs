@@ -119,6 +119,11 @@ pub struct WriterDescriptor {
     /// Whether it runs `before` and `after` statements.
     #[serde(default)]
     pub runs_statements: bool,
+    /// The store knows no keys, as one of keys and values: the `key` of the job decides conflicts,
+    /// and [`crate::Writer::inspect`] reports none. A host before ABI 1.4 refuses modes that need
+    /// a key then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub job_names_key: bool,
     /// The limits of the store.
     #[serde(default)]
     pub limits: Limits,

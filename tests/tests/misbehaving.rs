@@ -111,6 +111,20 @@ fn a_crash_inside_a_plugin_names_it() {
     ended.says("error: [PLUGIN-CRASH] plugin `sample`, writer, crashed in `write`");
 }
 
+/// The state of a writer that has panicked is unknown, so another one removes what was staged.
+#[test]
+fn another_writer_cleans_up_behind_one_that_panicked() {
+    let stage = Stage::new();
+    for verb in ["prepare", "finish"] {
+        let ended = stage.run("writer", &format!("panic = \"{verb}\""));
+        ended.exits(7).says("[PLUGIN-PANIC]").says(&format!("`{verb}` panicked"));
+        assert!(!ended.stderr.contains("an earlier call panicked"), "{verb}: {}", ended.stderr);
+    }
+    // Where that one fails as well, the message says what to do about what stays.
+    let ended = stage.run("writer", "panic = \"prepare\"\nfault = \"abort\"");
+    ended.exits(7).says("so it stays").says("try again: transload abort");
+}
+
 /// Each broken rule, with the function that broke it and what is wrong with its return.
 #[test]
 fn what_a_plugin_returns_is_checked_against_its_contract() {

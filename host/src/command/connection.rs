@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
-use transload_plugin_api::{ErrorKind, Finding};
+use transload_plugin_api::{ErrorKind, Finding, OptionScope, OptionSpec};
 
 use super::{Ended, Failure, Session};
 use crate::{
@@ -76,16 +76,40 @@ fn findings(
     let mut findings = Vec::new();
     if descriptor.reader.is_some() {
         let reader = plugin(Role::Reader)?;
-        findings = reader.reader(lone.options.clone(), session.host(&lone.secrets))?.check()?;
+        let reader = reader.reader(lone.options.clone(), session.host(&lone.secrets));
+        let own = descriptor.reader.iter().flat_map(|reader| &reader.options);
+        findings = reader.and_then(|reader| reader.check()).map_err(|error| {
+            without_job(error, &lone.plugin, descriptor.options.iter().chain(own))
+        })?;
     }
     let reached = findings.iter().all(|finding| finding.ok);
     if descriptor.writer.is_some() && reached {
         let writer = plugin(Role::Writer)?;
-        let writer = writer.writer(lone.writer_options.clone(), session.host(&lone.secrets))?;
-        let more = writer.check()?.into_iter().filter(|finding| !findings.contains(finding));
+        let writer = writer.writer(lone.writer_options.clone(), session.host(&lone.secrets));
+        let own = descriptor.writer.iter().flat_map(|writer| &writer.options);
+        let more = writer.and_then(|writer| writer.check()).map_err(|error| {
+            without_job(error, &lone.plugin, descriptor.options.iter().chain(own))
+        })?;
+        let more = more.into_iter().filter(|finding| !findings.contains(finding));
         let more =
             more.map(|finding| Finding { stage: format!("writing: {}", finding.stage), ..finding });
         findings.extend(more.collect::<Vec<_>>());
     }
     Ok(findings)
+}
+
+/// A plugin that needs an option of a job even for this test breaks a rule of the contract: what the user
+/// can do.
+fn without_job<'a>(
+    error: transload_plugin_api::Error,
+    plugin: &str,
+    mut options: impl Iterator<Item = &'a OptionSpec>,
+) -> transload_plugin_api::Error {
+    let needed = options.find(|spec| spec.required && spec.scope == OptionScope::Job);
+    let Some(needed) = needed.filter(|_| error.kind == ErrorKind::Options) else { return error };
+    let key = &needed.key;
+    error.hint(format!(
+        "plugin `{plugin}` needs `{key}` of a job even for this test: report it to its author; \
+         `transload plan JOB.toml` tests the connection with a job"
+    ))
 }

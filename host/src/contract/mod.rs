@@ -17,7 +17,7 @@ use crate::{catalog::Role, process};
 
 pub(crate) use call::{Call, loaded};
 use reader::CheckedReader;
-use writer::CheckedWriter;
+use writer::{CheckedWriter, Make};
 
 /// A plugin in one role, as the one whose functions are called. Its name lives as long as the process,
 /// as its library does.
@@ -92,10 +92,12 @@ impl Plugin for CheckedPlugin {
 
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
         let callee = Callee { plugin: self.name, role: Role::Writer };
-        let writer = callee.call("writer", || self.plugin.writer(options, host));
+        let plugin = Arc::clone(&self.plugin);
+        let make: Make = Box::new(move || plugin.writer(options.clone(), host.clone()));
+        let writer = callee.call("writer", &make);
         process::restore_handlers();
         let writer = writer?;
         let modes = self.descriptor.writer.as_ref().map(|writer| writer.modes.clone());
-        Ok(Box::new(CheckedWriter::new(callee, writer, modes.unwrap_or_default())))
+        Ok(Box::new(CheckedWriter::new(callee, writer, make, modes.unwrap_or_default())))
     }
 }

@@ -12,17 +12,27 @@ use super::{Callee, prose, reader::difference};
 /// Longest data of a receipt, in bytes.
 const RECEIPT_BYTES: usize = 4 << 10;
 
+/// Makes a writer with the options of the job.
+pub(super) type Make = Box<dyn Fn() -> Result<Box<dyn Writer>> + Send + Sync>;
+
 /// A writer whose returns are checked.
 pub(super) struct CheckedWriter {
     callee: Callee,
     writer: Box<dyn Writer>,
+    /// Makes another one, to clean up behind one that has panicked.
+    make: Make,
     /// The write modes that the plugin declares.
     modes: Vec<WriteModeSpec>,
 }
 
 impl CheckedWriter {
-    pub(super) fn new(callee: Callee, writer: Box<dyn Writer>, modes: Vec<WriteModeSpec>) -> Self {
-        Self { callee, writer, modes }
+    pub(super) fn new(
+        callee: Callee,
+        writer: Box<dyn Writer>,
+        make: Make,
+        modes: Vec<WriteModeSpec>,
+    ) -> Self {
+        Self { callee, writer, make, modes }
     }
 
     /// The plan's columns, and no guarantee above the one that the mode declares.
@@ -104,7 +114,15 @@ impl Writer for CheckedWriter {
     }
 
     fn abort(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<()> {
-        self.callee.call("abort", || self.writer.abort(plan, receipts))
+        let aborted = self.callee.call("abort", || self.writer.abort(plan, receipts));
+        let Err(error) = aborted else { return Ok(()) };
+        if error.code != code::PLUGIN_PANIC {
+            return Err(error);
+        }
+        // The state of a writer that has panicked is unknown: it takes no more calls.
+        tracing::info!("cleaning up with another writer: {error}");
+        let fresh = self.callee.call("writer", &self.make)?;
+        self.callee.call("abort", || fresh.abort(plan, receipts))
     }
 
     fn finalise(&self, plan: &WritePlan) -> Result<()> {

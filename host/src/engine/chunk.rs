@@ -413,7 +413,10 @@ impl<'a> TaskWriter<'a> {
 
     fn abort(&mut self) -> TaskEvent {
         if let Some(Err(error)) = self.writing.take().map(|writing| writing.abort()) {
-            tracing::warn!("cannot remove what a task staged: {error}");
+            tracing::warn!(
+                "cannot remove what a task staged: {error}; it stays until the job's own abort, \
+                 which follows"
+            );
         }
         TaskEvent::Done
     }

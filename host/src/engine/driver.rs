@@ -378,7 +378,11 @@ impl Driver {
             Ok(()) => JobEvent::Done,
             Err(error) => {
                 if error.kind != ErrorKind::Cancelled {
-                    tracing::warn!("cannot remove what the run staged: {error}");
+                    let run = &self.shared.plan.run;
+                    tracing::warn!(
+                        "cannot remove what the run staged, so it stays: {error}; \
+                         try again: transload abort {run}"
+                    );
                 }
                 JobEvent::Failed
             }

@@ -51,6 +51,7 @@ fn shopdb() -> Descriptor {
             loads: vec![LoadMethod::Insert, LoadMethod::Copy],
             creates_table: true,
             runs_statements: true,
+            job_names_key: false,
             limits: Limits::default(),
             types: Vec::new(),
         }),

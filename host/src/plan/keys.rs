@@ -5,7 +5,7 @@ use transload_plugin_api::{
 };
 
 use super::{Mapping, schema};
-use crate::{Error, Exit, Result, job::Job, nearest};
+use crate::{Error, Exit, Result, job::Job, nearest, stores::Stores};
 
 /// The mode and key of a plan.
 pub(super) struct Chosen {
@@ -95,13 +95,22 @@ fn key(
     primary.and_then(|key| key.columns.iter().map(renamed).collect()).unwrap_or_default()
 }
 
-/// The target must enforce the key; a target that is to be created will. A writer that knows keys
-/// has refused the plan before, with a better hint.
-pub(super) fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInfo) -> Result<()> {
+/// The target must enforce the key; a target that is to be created will, and so does a writer whose
+/// store knows no keys. A writer that knows keys has refused the plan before, with a better hint.
+pub(super) fn check(
+    stores: &Stores,
+    spec: &WriteModeSpec,
+    columns: &[String],
+    source: &SourceSchema,
+    target: &TargetInfo,
+) -> Result<()> {
     if spec.needs == KeyNeed::Nothing {
         return Ok(());
     }
     let mode = spec.mode.word();
+    if stores.job_names_key() {
+        return if columns.is_empty() { Err(unnamed(mode, source, target)) } else { Ok(()) };
+    }
     if columns.is_empty() {
         let message =
             format!("write mode `{mode}` needs a key, and {} has no suitable one", target.name);
@@ -126,6 +135,19 @@ pub(super) fn check(spec: &WriteModeSpec, columns: &[String], target: &TargetInf
     let there =
         if keys.is_empty() { "it has none".into() } else { format!("it has {}", keys.join(", ")) };
     Err(Error::new(Exit::Schema, message).code(code::PLAN_KEY).of_key("writer.key").hint(there))
+}
+
+/// The job names no key, and the store knows none.
+fn unnamed(mode: &str, source: &SourceSchema, target: &TargetInfo) -> Error {
+    let message =
+        format!("write mode `{mode}` needs a key, and {} has none of its own", target.name);
+    let primary = source.keys.iter().find(|key| key.primary && !key.unusable);
+    let names = primary.map_or_else(|| vec!["...".to_owned()], |key| key.columns.clone());
+    let names: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+    Error::new(Exit::Schema, message)
+        .code(code::PLAN_KEY)
+        .of_key("writer.key")
+        .hint(format!("name the key's columns: key = [{}]", names.join(", ")))
 }
 
 /// The columns that an upsert updates: those of the job, else all except the key.

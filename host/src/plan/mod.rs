@@ -218,7 +218,7 @@ fn drafted(
     let mut errors = Errors::default();
     errors.add(&mut draft.problems);
     errors.into_result()?;
-    keys::check(spec, &write.key, target)?;
+    keys::check(stores, spec, &write.key, source, target)?;
     Ok((write, draft))
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn descriptor() -> Descriptor {
             loads: Vec::new(),
             creates_table: false,
             runs_statements: false,
+            job_names_key: false,
             limits: Limits { transactional: true, ..Limits::default() },
         }),
         ..Descriptor::default()

@@ -118,6 +118,7 @@ impl Plugin for MysqlPlugin {
                 loads: vec![LoadMethod::Insert, LoadMethod::Copy],
                 creates_table: true,
                 runs_statements: true,
+                job_names_key: false,
                 limits: Limits {
                     identifier_bytes: Some(64),
                     decimal_digits: Some(65),

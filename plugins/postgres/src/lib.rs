@@ -115,6 +115,7 @@ impl Plugin for PostgresPlugin {
                 loads: vec![LoadMethod::Copy],
                 creates_table: true,
                 runs_statements: true,
+                job_names_key: false,
                 limits: Limits {
                     identifier_bytes: Some(63),
                     decimal_digits: Some(76),

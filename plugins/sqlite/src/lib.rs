@@ -86,6 +86,7 @@ impl Plugin for SqlitePlugin {
                 loads: vec![LoadMethod::Insert],
                 creates_table: true,
                 runs_statements: true,
+                job_names_key: false,
                 limits: Limits { transactional: true, ..Limits::default() },
             }),
             ..Descriptor::default()

@@ -1,11 +1,11 @@
 //! What the suite needs to know about MySQL and MariaDB: a separate database for each table.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
     Column, LogicalType, Options, Secrets, WriteMode, columns_of,
-    testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
+    testing::{DirtyBatch, DirtySource, Rows, Side, Source, Subject, Target, samples},
 };
 
 use super::{Fixture, Server, plan, read_all};
@@ -60,6 +60,17 @@ impl Subject for MysqlServer {
 
     fn secrets(&self) -> Arc<dyn Secrets> {
         Fixture::secrets(&self.server)
+    }
+
+    fn at_address(&self, _: Side, address: SocketAddr) -> Option<Options> {
+        let mut options = Fixture::new(&self.server, "").options(&[("table", "t")]);
+        options.values.insert("host".to_owned(), address.ip().to_string().into());
+        options.values.insert("port".to_owned(), address.port().into());
+        Some(options)
+    }
+
+    fn missing_source(&self) -> Option<Options> {
+        Some(Fixture::new(&self.server, "").options(&[("table", "t")]))
     }
 
     fn types(&self, family: &str) -> Vec<LogicalType> {

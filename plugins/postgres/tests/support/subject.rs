@@ -1,11 +1,11 @@
 //! What the suite needs to know about PostgreSQL: tables of every form in one database.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
     Column, LogicalType, Options, Secrets, WriteMode,
-    testing::{DirtyBatch, DirtySource, Rows, Source, Subject, Target, samples},
+    testing::{DirtyBatch, DirtySource, Rows, Side, Source, Subject, Target, samples},
 };
 
 use super::{Fixture, plan, read_all, secrets};
@@ -69,6 +69,17 @@ impl Subject for Postgres {
 
     fn secrets(&self) -> Arc<dyn Secrets> {
         secrets()
+    }
+
+    fn at_address(&self, _: Side, address: SocketAddr) -> Option<Options> {
+        let mut options = self.fixture.options(&[("table", "t")]);
+        options.values.insert("host".to_owned(), address.ip().to_string().into());
+        options.values.insert("port".to_owned(), address.port().into());
+        Some(options)
+    }
+
+    fn missing_source(&self) -> Option<Options> {
+        Some(self.fixture.options(&[("table", "no_such_table")]))
     }
 
     /// PostgreSQL's timestamps have microseconds.

@@ -55,6 +55,12 @@ impl Subject for Sqlite {
         }
     }
 
+    fn missing_source(&self) -> Option<Options> {
+        let fixture = Fixture::empty();
+        // The fixture's folder goes, and the file with it.
+        Some(fixture.options(&[("table", "t")]))
+    }
+
     fn dirty_sources(&self) -> Vec<DirtySource> {
         let fixture = Fixture::new(
             "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT);
