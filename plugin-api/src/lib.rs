@@ -5,6 +5,18 @@
 //! [`abi`], and no other code deals with it, so the same implementation is tested natively and
 //! through its library, by one suite (`testing`, behind the feature of that name).
 //!
+//! # What is promised
+//!
+//! * A library that was built with this crate loads in every program of the same major version of the
+//!   ABI, newer and older: [`abi::ABI`] is that version, and it does not follow the crate's. Functions are
+//!   added at the end, and their absence has a meaning; nothing is changed or removed within a major.
+//! * The crate itself follows semantic versioning: until 1.0 a minor version may rename or change what an
+//!   author writes. Structs that describe something get new fields: end a literal with
+//!   `..Default::default()`. Enums that may grow are `non_exhaustive`.
+//! * Nothing depends on the compiler, the allocator or the arrow version of the other side.
+//! * Linux with glibc. A library needs the glibc that it was built with and nothing newer; the program
+//!   needs 2.34.
+//!
 //! # Modules, in the order that data takes
 //!
 //! | module | what it contains |
@@ -29,6 +41,9 @@
 //! | [`abi`] | the frozen part: root module, vtables, export and import |
 //! | `testing` | the conformance suite, behind the feature of that name |
 //!
+//! `transload-values` converts texts to values of these types and back, exactly: what a cast would
+//! round or cut, it refuses.
+//!
 //! # A whole plugin
 //!
 //! `numbers` reads lines of numbers from an option and writes numbers into memory. A real plugin
@@ -36,8 +51,7 @@
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
-//!
-//! use arrow_array::{ArrayRef, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
+//! use transload_plugin_api::arrow_array::{cast::AsArray, types::Int64Type, Int64Array, RecordBatch};
 //! use transload_plugin_api::*;
 //!
 //! struct Numbers;
@@ -45,39 +59,31 @@
 //!
 //! /// Options are stated here alone: kinds, bounds, units, defaults.
 //! fn options() -> Vec<OptionSpec> {
-//!     let rows = OptionKind::Integer { min: 1, max: 100_000 };
-//!     vec![
-//!         OptionSpec::new("lines", OptionKind::Text, "The numbers, one per line").required(),
-//!         OptionSpec::new("batch_rows", rows, "Lines per batch").default(8_192),
-//!     ]
+//!     vec![OptionSpec::new("lines", OptionKind::Text, "The numbers, one per line").required()]
 //! }
 //!
 //! #[derive(Clone, serde::Deserialize)]
 //! struct Lines {
 //!     lines: String,
-//!     batch_rows: usize,
 //! }
 //!
 //! /// The one column of source and target.
 //! fn column() -> Column {
-//!     Column { native: "number".to_owned(), ..Column::new("number", LogicalType::Int64, false) }
+//!     Column::new("number", LogicalType::Int64, false)
 //! }
 //!
 //! impl Plugin for Numbers {
 //!     fn descriptor(&self) -> Descriptor {
 //!         let types = vec![TypeSupport::new("int64", &["number"])];
-//!         let (ability, parses_text) = (SplitAbility::Seekable, false);
 //!         let modes = vec![WriteModeSpec::insert("adds numbers")];
+//!         let ability = SplitAbility::Seekable;
+//!         let (options, parses_text) = (options(), false);
+//!         let reader = ReaderDescriptor { options, types: types.clone(), ability, parses_text };
 //!         Descriptor {
 //!             name: "numbers".to_owned(),
 //!             version: env!("CARGO_PKG_VERSION").to_owned(),
 //!             summary: "lines of numbers".to_owned(),
-//!             reader: Some(ReaderDescriptor {
-//!                 options: options(),
-//!                 types: types.clone(),
-//!                 ability,
-//!                 parses_text,
-//!             }),
+//!             reader: Some(reader),
 //!             writer: Some(WriterDescriptor { types, modes, ..WriterDescriptor::default() }),
 //!             ..Descriptor::default()
 //!         }
@@ -90,8 +96,6 @@
 //!     }
 //! }
 //!
-//! // ------------------------------------------------------------------------------------ reading
-//!
 //! impl Reader for Lines {
 //!     fn schema(&self) -> Result<SourceSchema> {
 //!         Ok(SourceSchema { columns: vec![column()], ..SourceSchema::default() })
@@ -99,91 +103,69 @@
 //!     fn splits(&self, _: &SplitRequest) -> Result<Vec<Split>> {
 //!         Ok(vec![Split::new("all lines", "", SplitAbility::Seekable)])
 //!     }
-//!     fn open(
-//!         &self,
-//!         _: &Split,
-//!         columns: &[Column],
-//!         after: Option<&Position>,
-//!     ) -> Result<Box<dyn ReadTask>> {
+//!     fn open(&self, _: &Split, c: &[Column], after: Option<&Position>) -> Result<Box<dyn ReadTask>> {
 //!         // Positions come from outside: they are checked, not trusted.
 //!         let at = after.map_or(Ok("0"), |after| std::str::from_utf8(&after.0));
 //!         let next = at.ok().and_then(|at| at.parse().ok());
 //!         let next = next.ok_or_else(|| Error::options("the position is not one of these lines"))?;
-//!         Ok(Box::new(LinesTask { source: self.clone(), columns: columns.to_vec(), next }))
+//!         Ok(Box::new(LinesTask { lines: self.lines.clone(), columns: c.to_vec(), next }))
 //!     }
 //! }
 //!
 //! struct LinesTask {
-//!     source: Lines,
+//!     lines: String,
 //!     columns: Vec<Column>,
 //!     next: usize,
 //! }
 //!
 //! impl ReadTask for LinesTask {
 //!     fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
-//!         let (mut numbers, mut dirty, mut bytes) = (Vec::new(), Vec::new(), 0);
-//!         let origin = Origin::new("lines", "line", self.next as u64 + 1);
-//!         for text in self.source.lines.lines().skip(self.next).take(self.source.batch_rows) {
+//!         let (mut numbers, mut dirty) = (Vec::new(), Vec::new());
+//!         let (first, origin) = (self.next, Origin::new("lines", "line", self.next as u64 + 1));
+//!         for text in self.lines.lines().skip(first).take(8_192) {
 //!             self.next += 1;
-//!             bytes += text.len() as u64 + 1;
-//!             match text.parse::<i64>() {
+//!             let refused = |e: std::num::ParseIntError| DirtyRow::new("parse", e.to_string());
+//!             match text.parse::<i64>().map_err(refused) {
 //!                 Ok(number) => numbers.push(number),
-//!                 Err(error) => dirty.push(
-//!                     DirtyRow::new("parse", error.to_string())
-//!                         .column("number")
-//!                         .number(self.next as u64)
-//!                         .text(text),
-//!                 ),
+//!                 Err(row) => dirty.push(row.number(self.next as u64).text(text)),
 //!             }
 //!         }
-//!         if bytes == 0 {
+//!         if self.next == first {
 //!             return Ok(None);
 //!         }
-//!         let (rows, array) = (numbers.len(), Arc::new(Int64Array::from(numbers)) as ArrayRef);
-//!         let arrays = vec![array; self.columns.len()];
-//!         let position = Position(self.next.to_string().into_bytes());
+//!         let rows = numbers.len();
+//!         let array: arrow_array::ArrayRef = Arc::new(Int64Array::from(numbers));
+//!         let batch = batch_of(&self.columns, vec![array; self.columns.len()], rows)?;
 //!         let origin = origin.without(dirty.iter().filter_map(|row| row.number));
-//!         let read = ReadBatch::new(batch_of(&self.columns, arrays, rows)?, position, origin);
-//!         Ok(Some(ReadBatch { dirty, bytes, ..read }))
+//!         let position = Position(self.next.to_string().into_bytes());
+//!         Ok(Some(ReadBatch { dirty, ..ReadBatch::new(batch, position, origin) }))
 //!     }
 //! }
-//!
-//! // ------------------------------------------------------------------------------------ writing
 //!
 //! /// The target, and the last run whose commit is in it.
 //! static MEMORY: Mutex<(Vec<i64>, String)> = Mutex::new((Vec::new(), String::new()));
 //!
 //! struct Memory;
 //!
+//! #[rustfmt::skip]
 //! impl Writer for Memory {
 //!     fn inspect(&self) -> Result<TargetInfo> {
 //!         let (name, columns) = ("memory".to_owned(), vec![column()]);
 //!         Ok(TargetInfo { name, exists: true, columns, ..TargetInfo::default() })
 //!     }
-//!     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
-//!         if plan.columns.iter().map(|column| &column.name).ne(["number"]) {
-//!             return Err(Error::schema("the target has one column, `number`"));
-//!         }
-//!         let because = "a rerun adds the numbers again".to_owned();
-//!         Ok(WriteDraft { columns: vec![column()], because, ..WriteDraft::default() })
+//!     fn draft(&self, _: &WritePlan) -> Result<WriteDraft> {
+//!         Ok(WriteDraft { columns: vec![column()], ..WriteDraft::default() })
 //!     }
-//!     fn prepare(&self, _: &WritePlan) -> Result<()> {
-//!         Ok(())
-//!     }
+//!     fn prepare(&self, _: &WritePlan) -> Result<()> { Ok(()) }
 //!     fn open(&self, _: &WritePlan, task: &TaskContext) -> Result<Box<dyn WriteTask>> {
 //!         Ok(Box::new(MemoryTask { task: task.task, chunk: Vec::new() }))
 //!     }
 //!     fn commit(&self, plan: &WritePlan, _: &[Receipt]) -> Result<ChunkOutcome> {
-//!         let before = std::mem::replace(&mut MEMORY.lock().unwrap().1, plan.run.clone());
-//!         let again = before == plan.run;
+//!         let again = std::mem::replace(&mut MEMORY.lock().unwrap().1, plan.run.clone()) == plan.run;
 //!         Ok(if again { ChunkOutcome::AlreadyCommitted } else { ChunkOutcome::Committed })
 //!     }
-//!     fn abort(&self, _: &WritePlan, _: &[Receipt]) -> Result<()> {
-//!         Ok(()) // nothing is staged outside of tasks
-//!     }
-//!     fn finalise(&self, _: &WritePlan) -> Result<()> {
-//!         Ok(())
-//!     }
+//!     fn abort(&self, _: &WritePlan, _: &[Receipt]) -> Result<()> { Ok(()) } // nothing is staged
+//!     fn finalise(&self, _: &WritePlan) -> Result<()> { Ok(()) }
 //! }
 //!
 //! struct MemoryTask {
@@ -192,10 +174,9 @@
 //!     chunk: Vec<i64>,
 //! }
 //!
+//! #[rustfmt::skip]
 //! impl WriteTask for MemoryTask {
-//!     fn begin_chunk(&mut self, _: u64) -> Result<()> {
-//!         self.rollback_chunk()
-//!     }
+//!     fn begin_chunk(&mut self, _: u64) -> Result<()> { self.rollback_chunk() }
 //!     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
 //!         self.chunk.extend(batch.column(0).as_primitive::<Int64Type>().values());
 //!         Ok(Written { inserted: batch.num_rows() as u64, ..Written::default() })
@@ -204,16 +185,11 @@
 //!         MEMORY.lock().unwrap().0.append(&mut self.chunk);
 //!         Ok(ChunkOutcome::Committed)
 //!     }
-//!     fn rollback_chunk(&mut self) -> Result<()> {
-//!         self.chunk.clear();
-//!         Ok(())
-//!     }
+//!     fn rollback_chunk(&mut self) -> Result<()> { self.chunk.clear(); Ok(()) }
 //!     fn finish(self: Box<Self>) -> Result<Receipt> {
 //!         Ok(Receipt { task: self.task, data: String::new() })
 //!     }
-//!     fn abort(self: Box<Self>) -> Result<()> {
-//!         Ok(())
-//!     }
+//!     fn abort(self: Box<Self>) -> Result<()> { Ok(()) }
 //! }
 //!
 //! // A test of its own moves the numbers as the host would; the conformance suite does the rest.
@@ -305,7 +281,9 @@ pub trait Plugin: Send + Sync {
     /// Everything the plugin declares about itself. Must be cheap and must not touch the store.
     fn descriptor(&self) -> Descriptor;
 
-    /// A reader for one source. Must not block on the store: the first verb may connect.
+    /// A reader for one source. Must not block on the store: the first verb may connect. The options
+    /// may be those of a connection alone; then only [`Reader::check`] and [`Reader::discover`] are
+    /// called.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] if the plugin has no reader, as by default,
@@ -315,7 +293,8 @@ pub trait Plugin: Send + Sync {
         Err(Error::unsupported(format!("`{}` has no reader", self.descriptor().name)))
     }
 
-    /// A writer for one destination. Must not block on the store: the first verb may connect.
+    /// A writer for one destination. Must not block on the store: the first verb may connect. The
+    /// options may be those of a connection alone, as for [`Plugin::reader`].
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] if the plugin has no writer, as by default,

@@ -142,7 +142,9 @@ impl OptionSpec {
         }
     }
 
-    /// The job must give it.
+    /// The job must give it. An option of a job (not of a [connection](OptionSpec::connection)) is an
+    /// `Option` in the plugin's own type all the same: `transload connection test` makes readers and
+    /// writers from a connection alone, and then calls `check` and nothing that needs a job.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.required = true;

@@ -8,10 +8,15 @@
 //! | module | what it checks |
 //! |---|---|
 //! | [`descriptor`] | names, keys, defaults, docs, types and modes are sound |
-//! | [`reader`] | schema, splits, positions, origins, batches, cancellation, missing options |
-//! | [`writer`] | chunks, commit and abort, round trip of every type, dirty rows, missing options |
-//! | `modes` | what each write mode does with existing keys (part of [`writer`]) |
-//! | `tokens` | what a store keeps of a run beside its rows, and who may write (part of [`writer`]) |
+//! | [`reader`] | schema, splits, positions, origins, batches, cancellation, wrong options |
+//! | [`writer`] | chunks, commit and abort, round trip of every type, dirty rows, large batches |
+//! | `modes`, `keys` | what each write mode does with existing keys, keys of several columns, NULL, a session beside it |
+//! | `narrowing` | a reader neither rounds nor cuts |
+//! | `tokens` | what a store keeps of a run beside its rows, and who may write |
+//! | `connecting`, `discretion` | checks find and do not fail, need no job, and show no secret |
+//! | `stopping` | calls end after the stop signal, and what cleans up works on |
+//! | [`leaks`] | files and threads are closed; in a process of its own |
+//! | [`report()`] | all of it, case by case, as `transload plugin test` prints it |
 //! | [`samples`] | the data: edge values of every type, small tables with keys |
 //! | [`steps`] | short plans, arrays and the methods in order, for a plugin's own tests |
 //! | [`killing`] | runs that processes write one after the other, for a plugin's own tests |
@@ -24,6 +29,9 @@
 //!   reading is compared with the next.
 //! * A way to make an empty target, to insert rows into it, and to read it, by other means than the
 //!   plugin's. Where there are none, the plugin's own reader and writer serve, which proves less.
+//! * What else it knows of the store, each a method of [`Subject`] or [`Target`] with a default that
+//!   leaves the case out: options of another address, of a source that is missing, sources with an
+//!   object of the wrong kind, a second session that writes meanwhile, what a run has staged.
 //! * Time: the suite makes several hundred small sources and targets.
 //!
 //! # What a failure looks like
@@ -95,31 +103,52 @@
 //! testing::all(&*my_plugin(), &Store);
 //! ```
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, net::SocketAddr, sync::Arc};
 
 use arrow_array::RecordBatch;
 
 use crate::{
-    Cancel, Column, Error, ErrorKind, Host, LogicalType, Options, Plugin, Secrets, WriteMode,
+    Cancel, Column, Descriptor, Error, ErrorKind, Host, LogicalType, OptionSpec, Options, Plugin,
+    Secrets, WriteMode,
 };
 
+mod case;
+mod connecting;
 pub mod descriptor;
+mod discretion;
+mod keys;
 pub mod killing;
+pub mod leaks;
 mod modes;
+mod narrowing;
 pub mod proxy;
 pub mod reader;
+mod report;
 mod required;
 mod rows;
 mod run;
 pub mod samples;
 pub mod steps;
+mod stopping;
 mod tally;
 mod tokens;
 pub mod writer;
 mod writer_suite;
 
+pub use case::Case;
+use case::Cases;
+pub use report::{Outcome, Report, SUITE, report};
 pub use rows::{Rows, cell};
 use tally::Tally;
+
+/// One side of a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Its reader.
+    Reader,
+    /// Its writer.
+    Writer,
+}
 
 /// What a plugin's test supplies. A plugin without a reader needs no `source`, one without a
 /// writer no `target`. The other methods have defaults for a store without limits.
@@ -152,6 +181,40 @@ pub trait Subject {
     fn takes(&self, logical: &LogicalType, cell: &str) -> bool {
         let _ = (logical, cell);
         true
+    }
+
+    /// Whether [`Subject::takes`] knows the store's values. If not, any value of a declared type may
+    /// become a dirty row, and is passed to [`Subject::note`].
+    fn knows_values(&self) -> bool {
+        true
+    }
+
+    /// Something worth knowing that is no failure. The default forgets it.
+    fn note(&self, note: String) {
+        drop(note);
+    }
+
+    /// The notes so far, for the report.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Options of a store at this address, for a store that is reached over a network. The suite
+    /// listens there and stays silent, or nothing listens.
+    fn at_address(&self, side: Side, address: SocketAddr) -> Option<Options> {
+        let _ = (side, address);
+        None
+    }
+
+    /// Options of a reader whose source is not there.
+    fn missing_source(&self) -> Option<Options> {
+        None
+    }
+
+    /// Sources that also contain an object which the reader cannot read: a list among hashes, a folder
+    /// among files. The reader reports it, in whatever way. The default has none.
+    fn wrong_kinds(&self) -> Vec<Source> {
+        Vec::new()
     }
 
     /// Whether the reader returns a type unchanged that the writer has written. If not, only
@@ -221,6 +284,18 @@ pub trait Target {
     /// Panics unless the target contains exactly these rows, in any order, read by other means than
     /// the plugin's if there are any. [`Rows::assert_same`] compares them.
     fn assert_holds(&self, expected: &[RecordBatch], when: &str);
+
+    /// Inserts rows in another session while a chunk is open, and returns whether the store took them
+    /// at once. The default does not try: a store that locks would never return.
+    fn put_beside(&self, rows: &RecordBatch) -> bool {
+        let _ = rows;
+        false
+    }
+
+    /// The names of everything that is staged beside the target, which an abort removes.
+    fn leftovers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A source with rows that cannot be read.
@@ -250,9 +325,24 @@ pub struct DirtyBatch {
 /// # Panics
 /// At the first requirement that is not met.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
-    descriptor::all(plugin);
-    reader::all(plugin, subject);
-    writer::all(plugin, subject);
+    cases(plugin, subject).iter().for_each(Case::run);
+}
+
+/// The cases of [`all`], in order.
+pub fn cases<'a>(plugin: &'a dyn Plugin, subject: &'a dyn Subject) -> Vec<Case<'a>> {
+    let sound = Case::new("descriptor", "what it declares", move || descriptor::all(plugin));
+    let mut cases = vec![sound];
+    cases.extend(reader::cases(plugin, subject));
+    cases.extend(writer::cases(plugin, subject));
+    cases
+}
+
+/// The options of one side: those of both, and its own.
+fn options_of<'a>(
+    descriptor: &'a Descriptor,
+    own: &'a [OptionSpec],
+) -> impl Iterator<Item = &'a OptionSpec> {
+    descriptor.options.iter().chain(own)
 }
 
 /// A host with the subject's secrets and a stop signal of its own.

@@ -109,6 +109,7 @@ fn overwrite_given_up(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let target = suite.target(spec);
     let old = keyed(1..=3, 1);
     target.put(&old);
+    let before = target.leftovers();
     let run = suite.run(&*target, spec);
     run.prepare();
     let mut task = run.task(0);
@@ -119,4 +120,5 @@ fn overwrite_given_up(suite: &WriterSuite<'_>, spec: &WriteModeSpec) {
     let receipt = task.finish();
     super::expect(run.writer.abort(&run.plan, &[receipt]), "`abort` of an overwrite");
     target.assert_holds(&[old], "an overwrite given up");
+    assert_eq!(target.leftovers(), before, "an overwrite given up: left over by `abort`");
 }

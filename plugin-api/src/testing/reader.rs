@@ -4,10 +4,13 @@
 
 use std::{collections::HashSet, thread};
 
-use super::{DirtySource, Rows, Source, Subject, Tally, expect, host, refused, required};
+use super::{
+    Case, Cases, DirtySource, Rows, Source, Subject, Tally, connecting, expect, host, refused,
+    required, stopping,
+};
 use crate::{
     Cancel, Column, DirtyRow, ErrorKind, Host, LogicalType, Plugin, Position, ReadBatch, Reader,
-    ReaderDescriptor, SourceSchema, Split, SplitAbility, SplitRequest, schema_of,
+    ReaderDescriptor, Result, SourceSchema, Split, SplitAbility, SplitRequest, schema_of,
 };
 
 /// Rows of a source small enough to be read many times.
@@ -20,22 +23,37 @@ const MANY: u64 = 20_000;
 /// # Panics
 /// At the first requirement that is not met.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
-    let Some(declared) = plugin.descriptor().reader else { return };
-    let suite = ReaderSuite { plugin, subject, declared };
-    suite.required_options();
-    suite.check_and_discover();
-    suite.schema();
-    suite.produces();
-    suite.splits();
-    suite.counts();
-    suite.chosen_columns();
-    suite.no_columns();
-    suite.origins();
-    suite.positions();
-    suite.nonsense();
-    suite.empty_source();
-    suite.cancellation();
-    suite.dirty_sources();
+    cases(plugin, subject).iter().for_each(Case::run);
+}
+
+/// The cases of [`all`], in order.
+pub fn cases<'a>(plugin: &'a dyn Plugin, subject: &'a dyn Subject) -> Vec<Case<'a>> {
+    let Some(declared) = plugin.descriptor().reader else { return Vec::new() };
+    let mut cases = Cases::new("reader", ReaderSuite { plugin, subject, declared });
+    cases.add("wrong options", ReaderSuite::required_options);
+    cases.add("check and discover", ReaderSuite::check_and_discover);
+    cases.add("check without a job", |suite| {
+        connecting::reader_alone(plugin, &suite.subject.source(FEW), subject);
+    });
+    cases.add("check of what is not there", |_| connecting::reader_finds(plugin, subject));
+    cases.add("secrets", |suite| {
+        connecting::discreet_reader(plugin, &suite.subject.source(FEW));
+    });
+    cases.add("schema", ReaderSuite::schema);
+    cases.add("types on request", ReaderSuite::produces);
+    cases.add("splits", ReaderSuite::splits);
+    cases.add("counts", ReaderSuite::counts);
+    cases.add("chosen columns", ReaderSuite::chosen_columns);
+    cases.add("no columns", ReaderSuite::no_columns);
+    cases.add("origins", ReaderSuite::origins);
+    cases.add("positions", ReaderSuite::positions);
+    cases.add("foreign splits and positions", ReaderSuite::nonsense);
+    cases.add("an empty source", ReaderSuite::empty_source);
+    cases.add("stop", ReaderSuite::cancellation);
+    cases.add("stop of a silent server", |_| stopping::silent_source(plugin, subject));
+    cases.add("dirty rows", ReaderSuite::dirty_sources);
+    cases.add("objects of the wrong kind", ReaderSuite::wrong_kinds);
+    cases.all
 }
 
 /// One plugin's reader under test.
@@ -330,6 +348,35 @@ impl ReaderSuite<'_> {
             }
         }
         panic!("after the stop signal, batch follows batch");
+    }
+
+    /// An object that the reader cannot read is not left out in silence: the schema has a note, a
+    /// warning or a problem of it, a row is dirty, or a call fails.
+    fn wrong_kinds(&self) {
+        for source in self.subject.wrong_kinds() {
+            let reader = self.reader(&source);
+            let spoken = self.speaks_of(&*reader);
+            let spoken = spoken.unwrap_or_else(|error| {
+                let defect = error.kind == ErrorKind::Defect;
+                assert!(!defect, "an object of the wrong kind: {error:?}");
+                true
+            });
+            assert!(spoken, "an object of the wrong kind is left out in silence: {source:?}");
+        }
+    }
+
+    fn speaks_of(&self, reader: &dyn Reader) -> Result<bool> {
+        let schema = reader.schema()?;
+        let notes = schema.notes.len() + schema.warnings.len() + schema.problems.len();
+        let columns = reader.produces(&schema.columns)?;
+        let mut dirty = 0;
+        for split in reader.splits(&SplitRequest::new(1, columns.clone()))? {
+            let mut task = reader.open(&split, &columns, None)?;
+            while let Some(read) = task.next_batch()? {
+                dirty += read.dirty.len();
+            }
+        }
+        Ok(notes + dirty > 0)
     }
 
     /// Rows that cannot be read are dirty rows with a place or a number, a code and a reason, and the

@@ -7,8 +7,8 @@ use arrow_array::RecordBatch;
 
 use super::{Subject, Target, expect, host};
 use crate::{
-    ChunkOutcome, Column, Counters, ErrorKind, Plugin, Position, Receipt, Result, TaskContext,
-    WriteMode, WritePlan, WriteTask, Writer, Written, schema_of,
+    ChunkOutcome, Column, Counters, ErrorKind, Host, Plugin, Position, Receipt, Result,
+    TaskContext, WriteMode, WritePlan, WriteTask, Writer, Written, schema_of,
 };
 
 /// How many replays of a chunk a writer may ask for.
@@ -40,9 +40,19 @@ impl Run {
         plugin: &dyn Plugin,
         subject: &dyn Subject,
         target: &dyn Target,
+        plan: WritePlan,
+    ) -> Result<Self> {
+        Self::draft_by(plugin, host(subject), target, plan)
+    }
+
+    /// The same with a host of the caller's.
+    pub(super) fn draft_by(
+        plugin: &dyn Plugin,
+        host: Host,
+        target: &dyn Target,
         mut plan: WritePlan,
     ) -> Result<Self> {
-        let writer = plugin.writer(target.writer_options(plan.mode), host(subject))?;
+        let writer = plugin.writer(target.writer_options(plan.mode), host)?;
         let draft = writer.draft(&plan)?;
         let names = |columns: &[Column]| {
             columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()
@@ -212,7 +222,7 @@ fn counted(batch: &RecordBatch, written: &Written) -> Counters {
 
 /// The batch with the schema of the plan's columns: the types are the same, the metadata may
 /// differ.
-fn in_columns(batch: &RecordBatch, columns: &[Column]) -> RecordBatch {
+pub(super) fn in_columns(batch: &RecordBatch, columns: &[Column]) -> RecordBatch {
     let batch = RecordBatch::try_new(schema_of(columns), batch.columns().to_vec());
     expect(batch, "the draft takes the batch's types")
 }

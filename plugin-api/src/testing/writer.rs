@@ -7,14 +7,15 @@ use std::collections::HashSet;
 use arrow_array::RecordBatch;
 
 use super::{
-    DirtyBatch, Rows, Subject, Tally, Target, cell, expect, host, modes, reader, refused, required,
+    Case, Cases, DirtyBatch, Rows, Subject, Tally, Target, cell, connecting, expect, host, keys,
+    modes, narrowing, reader, refused, required,
     run::{Run, plan},
-    samples, tokens,
+    samples, stopping, tokens,
     writer_suite::{WriterSuite, key, keyed_plan},
 };
 use crate::{
-    ChunkOutcome, Column, Counters, ErrorKind, KeyNeed, LogicalType, Plugin, SplitRequest,
-    WriteMode, WriteModeSpec, WritePlan, columns_of,
+    ChunkOutcome, Column, ConflictEffect, Counters, ErrorKind, KeyNeed, LogicalType, Plugin,
+    Receipt, SplitRequest, WriteMode, WriteModeSpec, WritePlan, code, columns_of,
 };
 
 /// All requirements on the writer; none if the plugin declares no writer.
@@ -22,24 +23,66 @@ use crate::{
 /// # Panics
 /// At the first requirement that is not met.
 pub fn all(plugin: &dyn Plugin, subject: &dyn Subject) {
-    let Some(declared) = plugin.descriptor().writer else { return };
-    let suite = WriterSuite { plugin, subject, declared };
-    suite.required_options();
-    suite.check_inspect_and_discover();
-    suite.refused_drafts();
-    suite.types();
-    suite.dirty_batches();
-    for spec in &suite.declared.modes {
-        suite.no_rows(spec);
-        suite.two_tasks(spec);
-        suite.counts(spec);
-        suite.rollback(spec);
-        suite.given_up(spec);
-        suite.commit_again(spec);
-        modes::all(&suite, spec);
-        tokens::all(&suite, spec);
+    cases(plugin, subject).iter().for_each(Case::run);
+}
+
+/// The cases of [`all`], in order.
+pub fn cases<'a>(plugin: &'a dyn Plugin, subject: &'a dyn Subject) -> Vec<Case<'a>> {
+    let Some(declared) = plugin.descriptor().writer else { return Vec::new() };
+    let families = declared.types.iter().map(|support| support.logical.clone());
+    let families: Vec<_> = families.collect();
+    let modes = declared.modes.clone();
+    let mut cases = Cases::new("writer", WriterSuite { plugin, subject, declared });
+    cases.add("wrong options", WriterSuite::required_options);
+    cases.add("check, inspect and discover", WriterSuite::check_inspect_and_discover);
+    cases.add("check without a job", |suite| {
+        connecting::writer_alone(plugin, &*suite.target(suite.first_mode()), subject);
+    });
+    cases.add("check of what is not there", |_| connecting::writer_finds(plugin, subject));
+    cases.add("secrets", |suite| {
+        let spec = suite.first_mode();
+        connecting::discreet_writer(plugin, &*suite.target(spec), spec.mode);
+    });
+    cases.add("stop of a silent server", |_| stopping::silent_target(plugin, subject));
+    cases.add("plans that are refused", WriterSuite::refused_drafts);
+    for family in families {
+        cases.add(format!("type {family}"), move |suite| suite.types(&family));
+    }
+    cases.add("narrower types", narrowing::all);
+    cases.add("dirty rows", WriterSuite::dirty_batches);
+    for spec in modes {
+        mode_cases(&mut cases, &spec);
+    }
+    cases.all
+}
+
+/// The cases of one write mode.
+fn mode_cases<'a>(cases: &mut Cases<'a, WriterSuite<'a>>, spec: &WriteModeSpec) {
+    type Check<'a> = fn(&WriterSuite<'a>, &WriteModeSpec);
+    let checks: [(&str, Check<'a>); 13] = [
+        ("no rows", WriterSuite::no_rows),
+        ("two tasks", WriterSuite::two_tasks),
+        ("counts", WriterSuite::counts),
+        ("a large batch", WriterSuite::large_batch),
+        ("rollback", WriterSuite::rollback),
+        ("given up", WriterSuite::given_up),
+        ("committed again", WriterSuite::commit_again),
+        ("foreign receipts", WriterSuite::foreign_receipts),
+        ("conflicts", |suite, spec| modes::all(suite, spec)),
+        ("keys", |suite, spec| keys::all(suite, spec)),
+        ("stop", |suite, spec| stopping::writing(suite, spec)),
+        ("stop before `finalise`", |suite, spec| stopping::finalising(suite, spec)),
+        ("commit tokens", |suite, spec| tokens::all(suite, spec)),
+    ];
+    for (name, check) in checks {
+        let spec = spec.clone();
+        let name = format!("{}: {name}", spec.mode.word());
+        cases.add(name, move |suite| check(suite, &spec));
     }
 }
+
+/// More rows of three values than 65,535 parameters of a statement.
+const LARGE: i64 = 25_000;
 
 impl WriterSuite<'_> {
     /// Without a required option, `inspect` or the making of the writer is refused.
@@ -78,7 +121,7 @@ impl WriterSuite<'_> {
         };
         assert_eq!(kinds(&info.columns), kinds(&samples::keyed_columns()), "`inspect`'s columns");
         let key = key(spec);
-        let known = info.keys.iter().any(|it| it.columns == key);
+        let known = info.keys.iter().any(|it| it.columns == key) || self.declared.job_names_key;
         assert!(key.is_empty() || known, "`inspect` does not report the key {key:?}: {info:?}");
         target.assert_holds(&[], "looking at the target");
     }
@@ -113,12 +156,10 @@ impl WriterSuite<'_> {
         }
     }
 
-    /// Every declared type is written with its edge values and read back unchanged.
-    fn types(&self) {
-        for family in self.declared.types.iter().map(|support| &support.logical) {
-            for logical in self.subject.types(family) {
-                self.round_trip(&logical);
-            }
+    /// Every declared type of a family is written with its edge values and read back unchanged.
+    fn types(&self, family: &str) {
+        for logical in self.subject.types(family) {
+            self.round_trip(&logical);
         }
     }
 
@@ -133,14 +174,26 @@ impl WriterSuite<'_> {
         let drafted = &run.plan.columns[1].logical;
         assert_eq!(drafted, logical, "`draft` takes another type than the declared one");
 
-        let rows = 0..batch.num_rows();
-        let taken = |row: &usize| self.subject.takes(logical, &cell(batch.column(1), *row));
-        let (clean, refused): (Vec<_>, Vec<_>) = rows.partition(taken);
         let (_, written) = run.complete(&[std::slice::from_ref(&batch)]);
         let dirty: Vec<_> = written[0].dirty.iter().map(|row| row.row as usize).collect();
+        let knows = self.subject.knows_values();
+        let taken = |row: &usize| match knows {
+            true => self.subject.takes(logical, &cell(batch.column(1), *row)),
+            false => !dirty.contains(row),
+        };
+        let (clean, refused): (Vec<_>, Vec<_>) = (0..batch.num_rows()).partition(taken);
         let values =
             |rows: &[usize]| rows.iter().map(|row| cell(batch.column(1), *row)).collect::<Vec<_>>();
         assert_eq!(values(&dirty), values(&refused), "dirty values of `{logical}`");
+        if !knows && !dirty.is_empty() {
+            assert!(
+                !clean.is_empty(),
+                "every value of `{logical}` is dirty: {:?}",
+                written[0].dirty
+            );
+            let values = values(&dirty).join(", ");
+            self.subject.note(format!("{logical}: the store refuses {values}"));
+        }
         let clean: Vec<_> = clean.iter().map(|row| batch.slice(*row, 1)).collect();
         let when = format!("a round trip of `{logical}`");
         target.assert_holds(&clean, &when);
@@ -221,6 +274,38 @@ impl WriterSuite<'_> {
         target.assert_holds(&[first, second, third, fourth], &when);
     }
 
+    /// A batch of more rows than a request of many stores can have values, in the first mode and where
+    /// rows are updated.
+    fn large_batch(&self, spec: &WriteModeSpec) {
+        if spec != self.first_mode() && spec.conflict != ConflictEffect::Update {
+            return;
+        }
+        let target = self.target(spec);
+        let rows = samples::keyed(1..=LARGE, 1);
+        let (total, _) = self.run(&*target, spec).complete(&[std::slice::from_ref(&rows)]);
+        let when = format!("a batch of {LARGE} rows in mode `{}`", spec.mode.word());
+        assert_eq!(total.inserted, LARGE as u64, "{when}: rows inserted");
+        target.assert_holds(&[rows], &when);
+    }
+
+    /// Receipts that are not the writer's are refused or without effect, and no panic.
+    fn foreign_receipts(&self, spec: &WriteModeSpec) {
+        let target = self.target(spec);
+        let run = self.run(&*target, spec);
+        run.prepare();
+        let foreign = [Receipt { task: 7, data: "\u{1}nonsense".to_owned() }];
+        let when = format!("a foreign receipt in mode `{}`", spec.mode.word());
+        for outcome in [
+            run.writer.commit(&run.plan, &foreign).map(drop),
+            run.writer.abort(&run.plan, &foreign),
+        ] {
+            if let Err(error) = outcome {
+                assert_ne!(error.code, code::PLUGIN_PANIC, "{when}: {error:?}");
+            }
+        }
+        target.assert_holds(&[], &when);
+    }
+
     /// Counts have valid names and never decrease.
     fn counts(&self, spec: &WriteModeSpec) {
         let target = self.target(spec);
@@ -261,6 +346,7 @@ impl WriterSuite<'_> {
     fn given_up(&self, spec: &WriteModeSpec) {
         for end in ["drop", "abort", "rollback and abort"] {
             let target = self.target(spec);
+            let before = target.leftovers();
             let run = self.run(&*target, spec);
             run.prepare();
             let mut task = run.task(0);
@@ -278,6 +364,7 @@ impl WriterSuite<'_> {
             expect(run.writer.abort(&run.plan, &[]), "`abort` of the job, again");
             let when = format!("a task given up by {end} in mode `{}`", spec.mode.word());
             target.assert_holds(&[], &when);
+            assert_eq!(target.leftovers(), before, "{when}: left over");
             // The target is usable.
             let rows = samples::keyed(1..=2, 1);
             self.run(&*target, spec).complete(&[std::slice::from_ref(&rows)]);

@@ -26,7 +26,12 @@ impl WriterSuite<'_> {
 
     /// A drafted run that writes such rows.
     pub(super) fn run(&self, target: &dyn Target, spec: &WriteModeSpec) -> Run {
-        self.draft(target, WritePlan { key: key(spec), ..keyed_plan(spec.mode) })
+        self.draft(target, self.plan(spec))
+    }
+
+    /// A plan for such rows.
+    pub(super) fn plan(&self, spec: &WriteModeSpec) -> WritePlan {
+        WritePlan { key: key(spec), ..keyed_plan(spec.mode) }
     }
 
     /// A run of this plan, which the writer must accept.
