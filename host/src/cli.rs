@@ -533,6 +533,51 @@ Examples:
         /// File of the library
         path: PathBuf,
     },
+    /// Test a library against the rules for all plugins
+    Test(PluginTestArgs),
+    /// Write a new plugin to start from: a crate with tests
+    New(PluginNewArgs),
+}
+
+/// What is tested, and how.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  transload plugin test target/debug/libacme.so --config test.toml
+  transload plugin test ./libacme.so --config test.toml --output json")]
+pub(crate) struct PluginTestArgs {
+    /// File of the library
+    #[arg(value_name = "LIBRARY")]
+    pub(crate) library: PathBuf,
+    /// What the test needs to know of the store
+    #[arg(long, value_name = "FILE", default_value = "test.toml")]
+    pub(crate) config: PathBuf,
+    /// How long one case may take
+    #[arg(long, value_name = "TIME", default_value = "2 min", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// The plugin to write.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  transload plugin new acme --reader --writer
+  transload plugin new acme --reader --dir work/acme")]
+pub(crate) struct PluginNewArgs {
+    /// Name of the plugin: lower case letters, digits and `-`
+    pub(crate) name: String,
+    /// It reads
+    #[arg(long)]
+    pub(crate) reader: bool,
+    /// It writes
+    #[arg(long)]
+    pub(crate) writer: bool,
+    /// Folder to create
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Folder of `transload-plugin-api`, instead of the published crate
+    #[arg(long, value_name = "DIR")]
+    pub(crate) api: Option<PathBuf>,
 }
 
 /// Splits `NAME=VALUE` at the first `=`, so that values may contain it.

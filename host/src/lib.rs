@@ -82,6 +82,7 @@
 mod catalog;
 mod cli;
 mod command;
+mod conformance;
 mod contract;
 mod convert;
 mod ending;

@@ -9,6 +9,8 @@ mod history;
 mod job;
 mod meta_ddl;
 mod plugin;
+mod plugin_new;
+mod plugin_test;
 mod resume;
 mod schema;
 mod throttle;

@@ -1,6 +1,6 @@
 //! `plugin list`, `plugin info` and `plugin check`.
 
-use super::{Ended, Session};
+use super::{Ended, Session, plugin_new, plugin_test};
 use crate::{Error, Exit, catalog, cli::PluginCommand, report};
 
 /// Runs `plugin list`, `info` or `check`.
@@ -24,6 +24,8 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
             session.print(&detail, |page| report::describe_detail(page, &detail))?;
             Ok(Exit::Done)
         }
+        PluginCommand::Test(args) => plugin_test::test(session, args),
+        PluginCommand::New(args) => plugin_new::new(session, args),
         PluginCommand::Check { path } => {
             let findings = catalog::check(path, &session.search());
             session.print(&findings, |page| report::list_findings(page, &findings))?;

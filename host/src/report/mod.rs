@@ -1,6 +1,7 @@
 //! WHAT HAPPENED: progress during a run, its report as JSON and as text; also the text forms of plans,
 //! plugins and connections.
 
+mod conformance;
 mod display;
 mod history;
 mod page;
@@ -20,6 +21,7 @@ use std::{
 use serde::{Serialize, Serializer};
 use transload_plugin_api::{Count, Counters, Guarantee, SourceFiles};
 
+pub(crate) use conformance::list_conformance;
 pub(crate) use display::{Activity, Display, ProgressMode};
 pub(crate) use history::{HistoryEntry, RunState, list_history};
 pub(crate) use page::{Cell, Page, Style};
