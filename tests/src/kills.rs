@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use transload_tests_buckets::Bucket;
 
-use crate::{Ended, Running, Workplace, servers::Database, stripped};
+use crate::{Ended, Running, Workplace, servers::Database};
 
 /// Rows of the source, dirty ones included.
 pub const ROWS: u64 = 3_000;
@@ -175,7 +175,7 @@ impl Route {
 
     /// The program, prepared to begin the run or to continue it.
     pub fn command(&self) -> Command {
-        let mut command = self.workplace.command_of(&stripped().join("transload"));
+        let mut command = self.workplace.command();
         let is_begun = self.run_folder().is_some_and(|run| run.join("journal").is_file());
         let arguments = if is_begun { ["resume", "job"] } else { ["run", "job.toml"] };
         command.args(arguments).args(["--output", "json", "--progress", "none"]);

@@ -45,13 +45,14 @@ pub fn built() -> PathBuf {
 /// # Panics
 /// If it is not there.
 pub fn plugin_library(name: &str) -> PathBuf {
-    let library = built().join(format!("libtransload_plugin_{}.so", name.replace('-', "_")));
+    let library = stripped().join(format!("libtransload_plugin_{}.so", name.replace('-', "_")));
     assert!(library.is_file(), "{} is not built: cargo build --workspace", library.display());
     library
 }
 
-/// A folder with the program and all plugins without their debug information: they start ten times
-/// faster, for tests that start them often.
+/// A folder with the program and all plugins without their symbols, as they are packed. Every start
+/// hashes all plugins, and loads those that it uses from copies: without the symbols of a build that
+/// is no release this takes half of the time.
 ///
 /// # Panics
 /// If they cannot be copied there.
@@ -73,7 +74,15 @@ pub fn stripped() -> &'static Path {
     })
 }
 
-/// Copies a file without its debug information, unless that was done since it was built.
+/// The program of [`stripped`], with the plugins beside it.
+///
+/// # Panics
+/// As [`stripped`].
+pub fn program() -> PathBuf {
+    stripped().join("transload")
+}
+
+/// Copies a file without its symbols, unless that was done since it was built.
 fn strip(path: &Path, copy: &Path) {
     let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
     if changed(copy) > changed(path) {
@@ -81,7 +90,7 @@ fn strip(path: &Path, copy: &Path) {
     }
     // Other test programs may do the same now.
     let own = copy.with_extension(format!("{}", std::process::id()));
-    let done = Command::new("strip").arg("-S").arg("-o").arg(&own).arg(path).status();
+    let done = Command::new("strip").arg("--strip-unneeded").arg("-o").arg(&own).arg(path).status();
     assert!(done.is_ok_and(|status| status.success()), "strip {}", path.display());
     fs::rename(&own, copy).expect("a renamed file");
 }
@@ -92,10 +101,26 @@ fn strip(path: &Path, copy: &Path) {
 /// If it is not built: it is an example of this crate.
 pub fn sample_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let library = built().join("examples/libabi_sample.so");
-    assert!(library.is_file(), "{} is not built: cargo build --examples", library.display());
-    fs::copy(library, folder.path().join("libsample.so")).expect("a copy");
+    fs::copy(sample_library(), folder.path().join("libsample.so")).expect("a copy");
     folder
+}
+
+/// The library of the sample plugin, without its symbols.
+///
+/// # Panics
+/// As [`sample_folder`].
+pub fn sample_library() -> &'static Path {
+    static SAMPLE: OnceLock<PathBuf> = OnceLock::new();
+    SAMPLE.get_or_init(|| {
+        let library = built().join("examples/libabi_sample.so");
+        assert!(library.is_file(), "{} is not built: cargo build --examples", library.display());
+        // Beside the other copies it would be found as a plugin.
+        let folder = stripped().join("sample");
+        fs::create_dir_all(&folder).expect("a folder");
+        let copy = folder.join("libsample.so");
+        strip(&library, &copy);
+        copy
+    })
 }
 
 /// A plugin loaded from a folder that contains only its library.
@@ -107,7 +132,7 @@ pub fn load(name: &str) -> Arc<dyn Plugin> {
     let library = plugin_library(name);
     fs::copy(&library, folder.path().join("plugin.so")).expect("a copy");
     let search = SearchPath::only(&[folder.path().to_owned()]);
-    let catalog = Catalog::open(&search.probe_with(built().join("transload")));
+    let catalog = Catalog::open(&search.probe_with(program()));
     catalog.plugin(name, Role::Reader).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -195,12 +220,7 @@ impl Workplace {
 
     /// The program, prepared to run here with its own state and none of the user's settings.
     pub fn command(&self) -> Command {
-        self.command_of(&built().join("transload"))
-    }
-
-    /// As [`Self::command`], another copy of the program.
-    pub fn command_of(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         command
             .current_dir(self.path())
             .env_remove("TRANSLOAD_LOG")

@@ -17,7 +17,7 @@ use transload_plugin_api::{
     Cancel, Count, Digest, DigestRequest, Error, ErrorKind, Host, Options, Plugin, Position,
     Secret, Secrets, SplitRequest,
 };
-use transload_tests::built;
+use transload_tests::{built, program};
 
 const VARIANTS: [&str; 20] = [
     "same",
@@ -73,11 +73,6 @@ fn build(variant: &str, target: &Path) {
     command.args(["--features", &format!("{variant} {host}").replace("same", "")]);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{variant}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// The program, which also probes.
-fn program() -> PathBuf {
-    built().join("transload")
 }
 
 fn search(folders: &[PathBuf]) -> SearchPath {

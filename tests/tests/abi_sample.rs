@@ -22,7 +22,7 @@ use transload_plugin_api::{
     LogicalType, Options, Plugin, Position, ReadBatch, Reader, Receipt, Result, Secret, Secrets,
     Split, SplitRequest, TaskContext, WritePlan, Writer, schema_of,
 };
-use transload_tests::built;
+use transload_tests::{built, program};
 
 // ------------------------------------------------------------------------------------ both ways
 
@@ -34,7 +34,7 @@ fn catalog() -> &'static Catalog {
             fs::copy(built().join("examples/libabi_sample.so"), folder.path().join("libsample.so"))
                 .unwrap();
             let search = SearchPath::only(&[folder.path().to_owned()]);
-            (Catalog::open(&search.probe_with(built().join("transload"))), folder)
+            (Catalog::open(&search.probe_with(program())), folder)
         })
         .0
 }

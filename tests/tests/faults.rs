@@ -251,11 +251,13 @@ fn a_lock_wait_rolls_the_chunk_back_and_replays_it() {
         let mut holder = flow.target.session();
         holder.run("BEGIN");
         holder.run("UPDATE numbers SET word = 'held' WHERE id = 15000");
-        // MySQL's timeout is fixed at ten seconds.
-        let impatient = if into == Postgres { "lock_timeout = \"300 ms\"\n" } else { "" };
-        let mut running = flow.start(&Job { writer: impatient.into(), ..Job::default() });
+        // MySQL counts whole seconds.
+        let (lock_timeout, pause) =
+            if into == Postgres { ("300 ms", 1_000) } else { ("1 s", 2_500) };
+        let writer = format!("lock_timeout = \"{lock_timeout}\"\n");
+        let mut running = flow.start(&Job { writer, ..Job::default() });
         wait_until("the run waits for the holder", || is_waiting(&flow, into));
-        thread::sleep(Duration::from_millis(if into == Postgres { 1_000 } else { 11_000 }));
+        thread::sleep(Duration::from_millis(pause));
         assert!(!running.has_ended(), "{into:?}: it did not wait: {:?}", running.wait());
         holder.run("ROLLBACK");
         let ended = running.wait();

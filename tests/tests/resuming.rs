@@ -6,7 +6,7 @@
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use serde_json::Value;
-use transload_tests::{Ended, Running, Workplace, stripped, wait_until};
+use transload_tests::{Ended, Running, Workplace, wait_until};
 
 const ROWS: u32 = 4_000;
 
@@ -43,7 +43,7 @@ impl Copy {
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.workplace.command_of(&stripped().join("transload"));
+        let mut command = self.workplace.command();
         command.args(arguments);
         Running::of(command)
     }
@@ -323,7 +323,7 @@ fn giving_up_continues_where_it_was_interrupted() {
     let copy = Copy::new("insert", TOKENS);
     copy.killed();
     let before = copy.rows();
-    let mut command = copy.workplace.command_of(&stripped().join("transload"));
+    let mut command = copy.workplace.command();
     command.args(["abort", "job"]).env("TRANSLOAD_FAILPOINT", "K14");
     assert_eq!(Running::of(command).wait().exit, None);
     let ended = copy.run(&["history", "job"]);
@@ -338,7 +338,7 @@ fn giving_up_continues_where_it_was_interrupted() {
 #[test]
 fn a_run_whose_commit_had_begun_is_not_given_up_by_accident() {
     let copy = Copy::new("overwrite", "");
-    let mut command = copy.workplace.command_of(&stripped().join("transload"));
+    let mut command = copy.workplace.command();
     command.args(["run", "job.toml"]).env("TRANSLOAD_FAILPOINT", "K13");
     assert_eq!(Running::of(command).wait().exit, None);
     let ended = copy.run(&["abort", "job"]);
