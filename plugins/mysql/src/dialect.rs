@@ -1,6 +1,9 @@
 //! The SQL of MySQL and MariaDB where it differs from other databases.
 
-use transload_tables::{Conflict, Dialect, Lexis};
+use transload_plugin_api::Column;
+use transload_tables::{Conflict, Dialect, Lexis, TableName};
+
+use crate::types::indexed_for;
 
 /// The dialect of both servers for names and placeholders. Conflict clauses are in `insert`, where
 /// the server is known.
@@ -63,6 +66,22 @@ impl Dialect for MysqlDialect {
 
     fn text(&self, text: &str) -> String {
         text_literal(text)
+    }
+
+    /// A key takes a text only with a length, and the part of it that a key with a prefix takes
+    /// identifies no row.
+    fn add_key(&self, table: &TableName, columns: &[&Column], has_primary: bool) -> String {
+        let what = if has_primary { "UNIQUE" } else { "PRIMARY KEY" };
+        let mut changes = Vec::new();
+        for column in columns {
+            if let Some(indexed) = indexed_for(&column.native) {
+                let null = if has_primary && column.nullable { "" } else { " NOT NULL" };
+                changes.push(format!("MODIFY {} {indexed}{null}", quoted(&column.name)));
+            }
+        }
+        let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        changes.push(format!("ADD {what} ({})", self.quoted_list(&names)));
+        format!("ALTER TABLE {} {}", self.quoted_table(table), changes.join(", "))
     }
 
     /// The engine of tables is a setting of the server, and may have no transactions.

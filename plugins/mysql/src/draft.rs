@@ -14,10 +14,11 @@ use crate::{
     dialect::MysqlDialect,
     native::{accepts, is_native, offered},
     options::Overwrite,
+    rights::{self, Emptying},
     session::Session,
     stage::{self, Stage, in_full},
     trial,
-    types::{Native, declared_for, logical_of},
+    types::{INDEXED_CHARACTERS, Native, declared_for, logical_of},
 };
 
 pub(crate) const WORDING: Wording<'static> = Wording {
@@ -43,7 +44,13 @@ pub(crate) fn draft(
         Some(target) => existing_table(session, drafting, target, overwrite)?,
         None => new_table(&session.server, drafting, name)?,
     };
-    draft.problems.extend(missing_rights(session, drafting, name, &draft)?);
+    try_rights(
+        session,
+        drafting,
+        target.map_or(name, |target| &target.name),
+        overwrite,
+        &mut draft,
+    )?;
     draft.steps = overwrite_steps(name, drafting.plan, overwrite);
     if draft.weaker.is_none() && is_in_place(drafting.plan, overwrite) {
         draft.weaker = Some(EMPTIED.to_owned());
@@ -64,6 +71,35 @@ fn check_load(session: &Session, plan: &WritePlan) -> Result<()> {
         return Err(Error::unsupported("the server forbids LOAD DATA LOCAL")
             .hint("set its `local_infile` to 1, or leave `load` out"));
     }
+    Ok(())
+}
+
+/// Adds the rights that this login lacks to the draft.
+fn try_rights(
+    session: &mut Session,
+    drafting: Drafting<'_>,
+    name: &TableName,
+    overwrite: Overwrite,
+    draft: &mut Draft,
+) -> Result<()> {
+    let plan = drafting.plan;
+    let mut problems = missing_rights(session, drafting, name, draft)?;
+    match (plan.mode, overwrite) {
+        (WriteMode::Overwrite, Overwrite::Swap) => {
+            // The rows go to the stage: what is needed for the target is among the rights to swap.
+            problems.retain(|problem| problem.kind != ErrorKind::Denied);
+            problems.extend(rights::swap(session, name, &plan.run)?);
+        }
+        (WriteMode::Overwrite, Overwrite::Truncate) if draft.create.is_none() => {
+            match rights::emptying(session, name, &plan.run)? {
+                Emptying::Permitted => {}
+                Emptying::Denied(problem) => problems.push(problem),
+                Emptying::Unknown(note) => draft.notes.push(note),
+            }
+        }
+        _ => {}
+    }
+    draft.problems.extend(problems);
     Ok(())
 }
 
@@ -169,9 +205,16 @@ fn new_table(server: &Server, drafting: Drafting<'_>, name: &TableName) -> Resul
         let Some(logical) = logical_of(&native) else { continue };
         if logical != column.logical && !takes_as_it_is(&native, &column.logical) {
             let Column { name, logical: source, .. } = &*column;
+            let longer = match source {
+                LogicalType::Text { .. } => format!(
+                    "; for up to {INDEXED_CHARACTERS} characters declare it in [reader.schema]: \
+                     {name} = \"text({INDEXED_CHARACTERS})\""
+                ),
+                _ => String::new(),
+            };
             draft.warnings.push(format!(
                 "column `{name}` of the key is created as {logical} for {source}, because an index \
-                 needs a length: longer values are dirty rows"
+                 needs a length: longer values are dirty rows{longer}"
             ));
             column.logical = logical;
         }

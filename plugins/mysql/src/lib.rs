@@ -51,6 +51,7 @@ mod query;
 mod random;
 mod reader;
 mod refusal;
+mod rights;
 mod rows;
 mod rule;
 mod scan;

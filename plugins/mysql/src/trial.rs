@@ -25,11 +25,16 @@ pub(crate) fn prepare(session: &mut Session, sql: &str) -> Result<()> {
 
 /// The statement that gives this account rights on a table.
 pub(crate) fn grant(session: &mut Session, rights: &str, name: &TableName) -> Result<String> {
+    grant_on(session, rights, &in_full(name))
+}
+
+/// The statement that gives this account rights on what `on` names in SQL.
+pub(crate) fn grant_on(session: &mut Session, rights: &str, on: &str) -> Result<String> {
     let rows = session.rows("ask who is logged in", "SELECT CURRENT_USER()")?;
     let account = rows.into_iter().flatten().flatten().next().unwrap_or_default();
     let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
     let account = format!("{}@{}", text_literal(user), text_literal(host));
-    Ok(format!("GRANT {rights} ON {} TO {account}", in_full(name)))
+    Ok(format!("GRANT {rights} ON {on} TO {account}"))
 }
 
 /// How many rows the table holds, up to `most`.

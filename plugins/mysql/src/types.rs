@@ -108,8 +108,28 @@ pub(crate) fn logical_of(native: &Native) -> Option<LogicalType> {
 /// The longest text of a column of a key that a table is created with; the longest is that fits
 /// every index.
 const KEY_CHARACTERS: u32 = 191;
+/// As [`KEY_CHARACTERS`], for bytes.
+const KEY_BYTES: &str = "VARBINARY(767)";
 /// The longest text that fits an index of the usual row format.
-const INDEXED_CHARACTERS: u32 = 768;
+pub(crate) const INDEXED_CHARACTERS: u32 = 768;
+
+/// The type that a column of this declared type needs before a key can be made of it; `None` if a key
+/// takes it as it is.
+pub(crate) fn indexed_for(declared: &str) -> Option<String> {
+    let native = Native::parse(declared);
+    let length = native.arguments.first().copied().unwrap_or_default();
+    match native.name.as_str() {
+        "tinytext" | "text" | "mediumtext" | "longtext" | "json" => {}
+        "varchar" if length > INDEXED_CHARACTERS => {}
+        "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            return Some(KEY_BYTES.to_owned());
+        }
+        "varbinary" if length > 4 * INDEXED_CHARACTERS => return Some(KEY_BYTES.to_owned()),
+        _ => return None,
+    }
+    // A collation that every server has.
+    Some(format!("VARCHAR({KEY_CHARACTERS}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"))
+}
 
 /// The type of a column to create; [`logical_of`] maps it back as closely as the servers allow. In a
 /// key, texts are compared by `collation`. `None` for types that they cannot represent.
@@ -146,7 +166,7 @@ pub(crate) fn declared_for(logical: &LogicalType, collation: Option<&str>) -> Op
             format!("VARCHAR({length}) CHARACTER SET utf8mb4")
         }
         T::Text { .. } => "LONGTEXT CHARACTER SET utf8mb4".into(),
-        T::Binary if collation.is_some() => "VARBINARY(767)".into(),
+        T::Binary if collation.is_some() => KEY_BYTES.into(),
         T::Binary => "LONGBLOB".into(),
         T::Date => "DATE".into(),
         T::Time { precision } => fraction("TIME", *precision)?,

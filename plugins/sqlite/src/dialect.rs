@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use transload_plugin_api::Column;
 use transload_tables::{Conflict, Dialect, Lexis, TableName};
 
 /// SQLite's dialect.
@@ -42,9 +43,10 @@ impl Dialect for SqliteDialect {
     }
 
     /// SQLite cannot add a key to a table, and takes a unique index for one.
-    fn add_key(&self, table: &TableName, columns: &[&str], _has_primary: bool) -> String {
-        let index = format!("{}_{}", table.table, columns.join("_"));
-        let (table, columns) = (self.quoted(&table.table), self.quoted_list(columns));
+    fn add_key(&self, table: &TableName, columns: &[&Column], _has_primary: bool) -> String {
+        let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let index = format!("{}_{}", table.table, names.join("_"));
+        let (table, columns) = (self.quoted(&table.table), self.quoted_list(&names));
         format!("CREATE UNIQUE INDEX {} ON {table} ({columns})", self.quoted(&index))
     }
 

@@ -1,6 +1,6 @@
 //! What a plan would do to the target, and what of it SQLite cannot do. Changes nothing.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, MAIN_DB};
 use transload_plugin_api::{
     Column, Error, Key, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
 };
@@ -11,6 +11,7 @@ use transload_tables::{
 use crate::{
     catalog::{Table, TableColumn, TableKind},
     dialect::SqliteDialect,
+    failure::failure,
     options::Synchronous,
     session::Session,
     stage::{Stage, stage_statements},
@@ -43,11 +44,23 @@ pub(crate) fn draft(
         Some(target) => existing_table(session, drafting, target)?,
         None => drafting.new_table(name, |column| declared_for(&column.logical))?,
     };
+    draft.problems.extend(session.with(read_only)?);
     if synchronous == Synchronous::Off {
         let warning = "`synchronous = \"off\"`: a power cut can damage the database";
         draft.warnings.push(warning.to_owned());
     }
     Ok(draft)
+}
+
+/// The problem of a file that this user may only read: SQLite opens it, and refuses the first change.
+fn read_only(connection: &Connection) -> Result<Option<Error>> {
+    let is_read_only = connection.is_readonly(MAIN_DB);
+    if !is_read_only.map_err(|error| failure("look at the file", &error))? {
+        return Ok(None);
+    }
+    let file = connection.path().unwrap_or_default();
+    let problem = Error::denied("this user may only read the file, or its disk is read-only");
+    Ok(Some(problem.at(file.to_owned()).of_key("path").hint(format!("chmod u+w '{file}'"))))
 }
 
 fn existing_table(session: &Session, drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
@@ -169,4 +182,26 @@ fn overwrite_steps(
     steps.push(destructive(delete));
     steps.extend([plain(insert), plain(drop), plain("COMMIT".to_owned())]);
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::OpenFlags;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_can_only_be_read_is_a_problem_of_the_plan() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.db");
+        let writable = Connection::open(&path).unwrap();
+        writable.execute_batch("CREATE TABLE t(a)").unwrap();
+        assert_eq!(read_only(&writable).unwrap(), None);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let problem =
+            read_only(&Connection::open_with_flags(&path, flags).unwrap()).unwrap().unwrap();
+        assert_eq!(problem.key.as_deref(), Some("path"));
+        let hint = problem.hint.unwrap();
+        assert!(hint.starts_with("chmod u+w '/") && hint.ends_with("t.db'"), "{hint}");
+    }
 }

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use transload_plugin_api::Column;
+
 use crate::{Conflict, Lexis, TableName};
 
 /// One database's way of writing SQL.
@@ -34,9 +36,10 @@ pub trait Dialect {
 
     /// The statement that gives a table a key over these columns; `has_primary`: it has a primary key
     /// already.
-    fn add_key(&self, table: &TableName, columns: &[&str], has_primary: bool) -> String {
+    fn add_key(&self, table: &TableName, columns: &[&Column], has_primary: bool) -> String {
         let what = if has_primary { "UNIQUE" } else { "PRIMARY KEY" };
-        let (table, columns) = (self.quoted_table(table), self.quoted_list(columns));
+        let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let (table, columns) = (self.quoted_table(table), self.quoted_list(&names));
         format!("ALTER TABLE {table} ADD {what} ({columns})")
     }
 

@@ -135,11 +135,17 @@ impl<'a> Drafting<'a> {
             .hint("map a source column to each, or give them defaults"))
     }
 
-    /// The key that decides conflicts is one by which the target knows a row.
+    /// The key that decides conflicts is one by which the target, which has these columns and keys,
+    /// knows a row.
     ///
     /// # Errors
     /// [`ErrorKind::Schema`] with the keys that there are.
-    fn check_key(&self, name: &TableName, keys: &[Key]) -> Result<()> {
+    fn check_key<C: AsRef<Column>>(
+        &self,
+        name: &TableName,
+        columns: &[C],
+        keys: &[Key],
+    ) -> Result<()> {
         if !is_keyed(self.plan.mode) {
             return Ok(());
         }
@@ -158,9 +164,13 @@ impl<'a> Drafting<'a> {
         }
         let list = self.plan.key.join(", ");
         let message = format!("`{}` has no key over exactly ({list})", self.dialect.shown(name));
-        let names: Vec<_> = self.plan.key.iter().map(String::as_str).collect();
+        let own = |key: &String| {
+            let mut columns = columns.iter().map(AsRef::as_ref);
+            columns.find(|column| self.dialect.is_same_column(&column.name, key))
+        };
+        let of_key: Vec<_> = self.plan.key.iter().filter_map(own).collect();
         let primary = keys.iter().any(|key| key.primary);
-        let add = self.dialect.add_key(name, &names, primary);
+        let add = self.dialect.add_key(name, &of_key, primary);
         Err(refuse(message).of_key("key").hint(format!("{add}; {known}")))
     }
 
@@ -236,7 +246,7 @@ impl<'a> Drafting<'a> {
         }
         let columns = self.plan.key.clone();
         let key = Key { name: String::new(), columns, primary: true, unusable: false };
-        self.check_key(name, &[key])?;
+        self.check_key(name, &self.plan.columns, &[key])?;
         let create = Some(self.creation(name, &native)?);
         let mut columns = self.plan.columns.clone();
         for column in &mut columns {
@@ -268,7 +278,7 @@ impl<'a> Drafting<'a> {
         });
         let accepted = accepted.collect::<Result<_>>()?;
         self.check_filled(&table, columns)?;
-        self.check_key(name, keys)?;
+        self.check_key(name, columns, keys)?;
         Ok(Draft { columns: accepted, ..Draft::default() })
     }
 
@@ -511,14 +521,14 @@ mod tests {
             (WriteMode::Replace, &[], Some("key = [\"...\"]; its keys: (a, b)")),
         ] {
             let plan = plan(mode, &["a", "b", "c"], columns);
-            let found = standard(&plan).check_key(&name, &keys);
+            let found = standard(&plan).check_key(&name, &plan.columns, &keys);
             match hint {
                 None => assert!(found.is_ok(), "{columns:?}"),
                 Some(hint) => assert!(found.unwrap_err().hint.unwrap().contains(hint), "{hint}"),
             }
         }
         let plan = plan(WriteMode::Upsert, &["a"], &["a"]);
-        let error = standard(&plan).check_key(&name, &[]).unwrap_err();
+        let error = standard(&plan).check_key(&name, &plan.columns, &[]).unwrap_err();
         assert_eq!((&*error.code, error.key.as_deref()), ("PLAN-KEY", Some("key")));
         assert_eq!(
             error.hint.as_deref(),
