@@ -26,6 +26,7 @@
 
 mod answer;
 mod bisect;
+mod blocker;
 mod catalog;
 mod cell_fault;
 mod check;

@@ -11,6 +11,7 @@ use std::{
 use transload_plugin_api::{Cancel, ErrorKind, Result};
 
 use crate::{
+    blocker,
     connect::Connector,
     stream::{Activity, Idle, Liveness},
 };
@@ -43,10 +44,13 @@ impl Watched {
                    FROM pg_catalog.pg_stat_activity WHERE pid = $1";
         let rows = session.rows("look for the session", sql, &[&process.to_string()])?;
         let gone = || transload_plugin_api::Error::connection("the server has ended the session");
-        match rows.first().ok_or_else(gone)?.flag(0)? {
-            true => Ok(Activity::Waiting),
-            false => Ok(Activity::AtWork),
+        if rows.first().ok_or_else(gone)?.flag(0)? {
+            return Ok(Activity::Waiting);
         }
+        Ok(match blocker::of_process(&mut session, process)? {
+            Some(holders) => Activity::Blocked(holders),
+            None => Activity::AtWork,
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use transload_plugin_api::{Error, Result, Written};
 use transload_tables::BulkLoadPolicy;
 
 use crate::{
-    bisect,
+    bisect, blocker,
     encode::{Encoded, HEADER, TRAILER, encode},
     failure::{Failure, row_fault, sentence},
     load_plan::LoadPlan,
@@ -49,6 +49,12 @@ impl Loader {
         self.sent = Some(sent + self.encoded.rows.len() as u64);
         session.send_copy(&self.encoded.bytes)
     }
+
+    /// What ends the chunk, with the holders of the lock that it waited for.
+    fn failed(&self, session: &mut Session, failure: Failure) -> Error {
+        let error = failure.into_error("write rows", session.cancel());
+        blocker::named(session, self.target, error)
+    }
 }
 
 impl transload_tables::Loader<Session> for Loader {
@@ -67,9 +73,10 @@ impl transload_tables::Loader<Session> for Loader {
         session.cancel().check()?;
         encode(batch, &self.plan.columns, self.plan.suffix, &mut self.encoded)?;
         if self.plan.detour.is_some() || self.policy.is_careful() {
-            return bisect::write(session, &self.plan, &mut self.encoded);
+            let written = bisect::write(session, &self.plan, &mut self.encoded);
+            return written.map_err(|error| blocker::named(session, self.target, error));
         }
-        self.send(session).map_err(|failure| failure.into_error("write rows", session.cancel()))?;
+        self.send(session).map_err(|failure| self.failed(session, failure))?;
         let inserted = self.encoded.rows.len() as u64;
         let dirty = std::mem::take(&mut self.encoded.dirty);
         Ok(Written { inserted, dirty, ..Written::default() })
@@ -90,7 +97,7 @@ impl transload_tables::Loader<Session> for Loader {
             Ok(taken) => format!("the server took {taken} of {sent} rows"),
             Err(failure) => match failure.server().and_then(row_fault) {
                 Some(fault) => format!("the server refused a row: {}", sentence(&fault.reason)),
-                None => return Err(failure.into_error("write rows", session.cancel())),
+                None => return Err(self.failed(session, failure)),
             },
         };
         self.policy.refused();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use transload_plugin_api::{Error, Result, Waiting, WriteMode};
 use transload_tables::TableName;
 
-use crate::{catalog, session::Session};
+use crate::{blocker::DESCRIBED, catalog, session::Session};
 
 /// The first half of our advisory locks' keys; the second is the target's oid.
 const LOCK_CLASS: i32 = 0x7472_616e;
@@ -47,11 +47,11 @@ pub(crate) fn lock(
 
 /// The sessions that hold the lock, for people.
 fn holders(session: &mut Session, oid: u32) -> Result<String> {
-    let sql = "SELECT coalesce(string_agg(format('process %s of user %s, from %s, since %s', a.pid, \
-                 a.usename, coalesce(a.client_addr::text, 'this machine'), a.backend_start), '; '), \
-                 'it has just ended: try again') \
-               FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
-               WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2";
+    let sql = format!(
+        "SELECT coalesce(string_agg({DESCRIBED}, '; '), 'it has just ended: try again') \
+         FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.locktype = 'advisory' AND l.granted AND l.classid = $1 AND l.objid = $2"
+    );
     let parameters = [LOCK_CLASS.to_string(), oid.to_string()];
-    session.text("look up the lock's holder", sql, &[&parameters[0], &parameters[1]])
+    session.text("look up the lock's holder", &sql, &[&parameters[0], &parameters[1]])
 }

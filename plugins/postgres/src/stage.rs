@@ -6,6 +6,7 @@ use transload_plugin_api::{Error, Result, WriteMode, WritePlan};
 use transload_tables::{Commit, Destination, Session as _, TableName, check_noted, check_stage};
 
 use crate::{
+    blocker,
     catalog::Table,
     dialect::{quoted, quoted_table},
     session::Session,
@@ -19,6 +20,8 @@ const PUBLISH: &str = "publish the staged rows";
 pub(crate) struct PostgresDestination {
     /// Of an overwrite.
     stage: Option<Stage>,
+    /// The target's number.
+    target: Option<u32>,
     /// Moves each sequence of the target past the values that were written.
     sequences: Vec<String>,
 }
@@ -40,7 +43,7 @@ impl PostgresDestination {
             Stage { name, make, publish: publish.unwrap_or_default() }
         });
         let sequences = target.map(|target| sequence_statements(plan, target)).unwrap_or_default();
-        Self { stage, sequences }
+        Self { stage, target: target.map(|target| target.oid), sequences }
     }
 }
 
@@ -96,7 +99,10 @@ impl Destination<Session> for PostgresDestination {
         if let Err(error) = self.move_rows(session, stage, rows, note) {
             // The first error is the one to report; what it leaves open ends with the session.
             let _ = session.clean_up(PUBLISH, "ROLLBACK");
-            return Err(error);
+            return Err(match self.target {
+                Some(target) => blocker::named(session, target, error),
+                None => error,
+            });
         }
         session.commit_as(PUBLISH)
     }

@@ -13,6 +13,7 @@ use rustls::{
     ClientConfig, ClientConnection, StreamOwned,
     pki_types::{CertificateDer, ServerName},
 };
+use transload_plugin_api::Waiting;
 
 /// One end of a connection.
 pub(crate) enum Stream {
@@ -24,10 +25,12 @@ pub(crate) enum Stream {
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// What a server does whose connection is silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// It works on the statement.
     AtWork,
+    /// The statement waits for a lock that these sessions hold.
+    Blocked(String),
     /// It waits for this side, which waits for it.
     Waiting,
 }
@@ -97,8 +100,15 @@ impl Socket {
         let (None, Some(idle)) = (self.deadline, &self.idle) else {
             return Err(io::ErrorKind::TimedOut.into());
         };
+        let mut _waiting = None;
         loop {
             let activity = idle.liveness.look()?;
+            _waiting = match &activity {
+                Activity::Blocked(by) => {
+                    Some(Waiting::new(format_args!("waiting for a lock, held by {by}")))
+                }
+                _ => None,
+            };
             if activity == Activity::Waiting {
                 self.set_timeout(Some(ON_ITS_WAY.min(idle.timeout)))?;
             }

@@ -4,7 +4,7 @@
 use transload_plugin_api::Result;
 use transload_tables::{TRYING, TableName};
 
-use crate::{catalog::Table, dialect::quoted_table, session::Session};
+use crate::{blocker, catalog::Table, dialect::quoted_table, session::Session};
 
 /// Plans a statement that reads or changes rows, and checks the rights that it needs.
 pub(crate) fn explain(session: &mut Session, sql: &str) -> Result<()> {
@@ -45,6 +45,8 @@ pub(crate) fn count_rows(session: &mut Session, table: &Table, most: u64) -> Res
         quoted_table(&table.name),
         most + 1
     );
-    let rows: u64 = session.row("count rows", &sql, &[])?.number(0)?;
+    let counted = session.row("count rows", &sql, &[]);
+    let counted = counted.map_err(|error| blocker::named(session, table.oid, error))?;
+    let rows: u64 = counted.number(0)?;
     Ok((rows <= most).then_some(rows))
 }

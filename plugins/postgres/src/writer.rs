@@ -13,6 +13,7 @@ use transload_tables::{
 };
 
 use crate::{
+    blocker,
     catalog::{self, Table},
     check,
     connect::Connector,
@@ -123,7 +124,8 @@ impl WriteDatabase for PostgresTarget {
     }
 
     fn find_table(&self, session: &mut Session, name: &TableName) -> Result<Option<Table>> {
-        catalog::find_table(session, name)
+        let found = catalog::find_table(session, name);
+        found.map_err(|error| blocker::named_of(session, name, error))
     }
 
     fn draft(

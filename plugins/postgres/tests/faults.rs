@@ -59,12 +59,60 @@ fn t05_a_lock_wait_replays_the_chunk() {
         let mut task = open(&*writer, &plan);
         // The same key in an open transaction, so that a conflict is not decided yet.
         fixture.run("BEGIN; INSERT INTO t VALUES (2, 'other')");
-        asks_for_replay(attempt(&mut *task, &[rows(&plan, 1..=3)]), "PG-55P03");
+        let error = attempt(&mut *task, &[rows(&plan, 1..=3)]).unwrap_err();
+        assert_eq!((error.kind, error.code.as_str()), (ErrorKind::Retry, "PG-55P03"), "{error:?}");
+        let holder = fixture.rows("SELECT pg_backend_pid()").remove(0);
+        let hint = error.hint.unwrap();
+        let words = format!("uses the table: process {holder}, user ");
+        assert!(hint.starts_with(&words), "{hint}");
         task.rollback_chunk().unwrap();
         fixture.run("ROLLBACK");
         attempt(&mut *task, &[rows(&plan, 1..=3)]).unwrap();
         assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["3"]);
     }
+}
+
+/// Another session locks the whole table: the plan, a chunk and the end of an overwrite name it.
+#[test]
+fn the_holder_of_a_lock_on_the_table_is_named() {
+    let fixture = Fixture::new(TABLE);
+    let mut options = fixture.options(&[("table", "t")]);
+    options.values.insert("lock_timeout".to_owned(), 100.into());
+    let writer = || PostgresPlugin.writer(options.clone(), support::host()).unwrap();
+    let holder = fixture.connect();
+    holder.run("SET application_name = 'nightly report'");
+    let process = holder.rows("SELECT pg_backend_pid()").remove(0);
+    let assert_named = |what: &str, outcome: Result<()>, words: &str| {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.code, "PG-55P03", "{what}: {error:?}");
+        let hint = error.hint.unwrap();
+        let named = format!("{words}: process {process}, user ");
+        assert!(hint.starts_with(&named), "{what}: {hint}");
+        assert!(hint.contains(", application nightly report, from "), "{what}: {hint}");
+        assert!(hint.contains(", its last statement since 20"), "{what}: {hint}");
+        let way_out = format!("or end it: SELECT pg_terminate_backend({process})");
+        assert!(hint.ends_with(&way_out), "{what}: {hint}");
+    };
+    let insert = plan(WriteMode::Insert, PAIR, &[]);
+    let mut task = open(&*writer(), &insert);
+    holder.run("BEGIN; LOCK TABLE t");
+    assert_named("chunk", attempt(&mut *task, &[rows(&insert, 1..=3)]), "locks the table");
+    task.rollback_chunk().unwrap();
+    assert_named("plan", writer().inspect().map(drop), "locks the table");
+    holder.run("ROLLBACK");
+
+    // A reader of the table keeps TRUNCATE out.
+    let overwrite = plan(WriteMode::Overwrite, PAIR, &[]);
+    let writer = writer();
+    let mut task = open(&*writer, &overwrite);
+    attempt(&mut *task, &[rows(&overwrite, 1..=3)]).unwrap();
+    let receipts = [task.finish().unwrap()];
+    holder.run("BEGIN; SELECT count(*) FROM t");
+    let committed = writer.commit(&overwrite, &receipts).map(drop);
+    assert_named("publication", committed, "uses the table");
+    holder.run("ROLLBACK");
+    writer.commit(&overwrite, &receipts).unwrap();
+    assert_eq!(fixture.rows("SELECT count(*) FROM t"), ["3"]);
 }
 
 #[test]
