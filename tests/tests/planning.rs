@@ -315,3 +315,38 @@ fn a_target_that_changes_after_the_plan_is_refused_by_column() {
         assert_eq!(workplace.sqlite("t.db", "SELECT count(*) FROM t"), ["0"]);
     }
 }
+
+/// A folder and a file for nearly every row are seen in the plan.
+#[test]
+fn very_many_partitions_are_warned_about_before_the_run() {
+    let workplace = Workplace::new();
+    let line =
+        |id: u32| format!("{id},r{},2026-12-{:02} 10:00:{:02}\n", id % 3, id % 28 + 1, id % 60);
+    let lines: String = (0..300).map(line).collect();
+    workplace.put("a.csv", format!("id,region,at\n{lines}"));
+    let plan = |partition_by: &str| {
+        workplace.put(
+            "job.toml",
+            format!(
+                "[reader]\nplugin = \"file\"\npath = \"a.csv\"\n[reader.schema]\n\
+                 at = \"timestamp(0)\"\n[writer]\nplugin = \"file\"\npath = \"out/\"\n\
+                 format = \"csv\"\npartition_by = [{partition_by}]\n"
+            ),
+        );
+        let ended = workplace.run(&["plan", "job.toml", "--width", "80"]);
+        ended.exits(0);
+        section(&ended, "warnings").join("\n")
+    };
+    let warned = plan("\"at\"");
+    assert!(
+        warned.contains(
+            "the 300 sampled rows fall into 300 partitions of partition_by = [\"at\"], each a\n\
+             folder with a file: divide by a part of the time, such as \"day(at)\""
+        ),
+        "{warned}"
+    );
+    assert!(plan("\"region\", \"id\"").contains("divide by a column of few values"));
+    for few in ["\"day(at)\"", "\"region\""] {
+        assert!(!plan(few).contains("partitions"), "{few}");
+    }
+}

@@ -205,7 +205,7 @@ fn prepare(
     failpoint("K1");
     let mut plan = Plan::new(&job, new_run(), &stores)?;
     if !is_run {
-        plan.try_sample(&stores).map_err(|error| job.places.locate(error))?;
+        plan.try_sample(&job, &stores).map_err(|error| job.places.locate(error))?;
     }
     drop(activity);
     tracing::info!(

@@ -5,6 +5,7 @@
 
 mod guarantee;
 mod keys;
+mod partitions;
 mod sample;
 mod schema;
 mod verdict;
@@ -246,7 +247,7 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
     }
 }
 
-/// What the splits tell about how they are read, each thing once. The splits keep none of it: it is
+/// How the splits are read, in their own words, each sentence once. The splits keep none of it: it is
 /// said, and a run may have thousands of them.
 fn how_read(splits: &mut [Split]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();

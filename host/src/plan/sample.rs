@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{DirtyRow, SplitAbility, code};
 
-use super::{Mapping, Plan};
-use crate::{Error, Exit, Result, convert::Converter, stores::Stores};
+use super::{Mapping, Plan, partitions};
+use crate::{Error, Exit, Result, convert::Converter, job::Job, stores::Stores};
 
 /// What the first rows of the source say about the plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl Plan {
     ///
     /// # Errors
     /// What the run would meet at once: the source cannot be read.
-    pub(crate) fn try_sample(&mut self, stores: &Stores) -> Result<()> {
+    pub(crate) fn try_sample(&mut self, job: &Job, stores: &Stores) -> Result<()> {
         let first = self.splits.first().filter(|split| split.ability > SplitAbility::Volatile);
         let Some(split) = first.filter(|_| stores.parses_text()) else { return Ok(()) };
         let produced = self.produced();
@@ -86,6 +86,8 @@ impl Plan {
         let rows = (read.batch.num_rows() + read.dirty.len()) as u64;
         let refused = (read.dirty.len() + converted.dirty.len()) as u64;
         let broken = read.dirty.iter().find(|row| row.column.is_none()).map(in_words);
+        let (options, columns) = (&job.writer.options, &self.write.columns);
+        self.warnings.extend(partitions::warning(options, columns, &converted.batch));
         self.sample = Some(Sample { rows, refused, broken });
         self.keep_refusals(rows, read.dirty.iter().map(|row| (Side::Source, row)));
         self.keep_refusals(rows, converted.dirty.iter().map(|row| (Side::Target, row)));
