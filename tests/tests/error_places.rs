@@ -79,6 +79,127 @@ fn has_place(error: &Value) -> bool {
         || error["message"].as_str().is_some_and(|message| message.contains(", line "))
 }
 
+/// The file, line and column that an error names.
+fn place(error: &Value) -> String {
+    match error["line"].as_u64() {
+        Some(line) => format!("{}:{line}:{}", error["file"].as_str().unwrap(), error["column"]),
+        None => error["place"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Every option of every plugin that takes a list: the item that is at fault is named, not the list.
+#[test]
+fn a_faulty_item_of_any_list_is_named_by_line_and_column() {
+    let workplace = Workplace::new();
+    let plugins = workplace.run(&["plugin", "list", "--output", "json"]);
+    let plugins: Value = serde_json::from_str(&plugins.stdout).unwrap();
+    let names = plugins.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());
+    let mut tried = 0;
+    for name in names {
+        let info = workplace.run(&["plugin", "info", name, "--output", "json"]);
+        let info: Value = serde_json::from_str(&info.stdout).unwrap();
+        for role in ["reader", "writer"] {
+            let options = info[role]["options"].as_array().cloned().unwrap_or_default();
+            let takes_list = |it: &&Value| matches!(it["kind"].as_str(), Some("list" | "paths"));
+            let lists = options.iter().filter(takes_list);
+            let mut keys: Vec<_> = lists.map(|it| it["key"].as_str().unwrap()).collect();
+            keys.extend(match role {
+                "reader" => &["columns"][..],
+                _ => &["key", "before", "after", "update_columns"],
+            });
+            if info[role].is_object() {
+                assert_items_are_named(&workplace, name, role, &keys);
+                tried += keys.len();
+            }
+        }
+    }
+    assert!(tried > 40, "only {tried} keys take lists");
+}
+
+#[track_caller]
+fn assert_items_are_named(workplace: &Workplace, plugin: &str, role: &str, keys: &[&str]) {
+    let list = |key: &&str| format!("{key} = [\n  \"a\",\n    \"b\", 3] # {key}\n");
+    let lists: String = keys.iter().map(list).collect();
+    let side = |own: &str| match own == role {
+        true => format!("[{own}]\nplugin = \"{plugin}\"\n{lists}"),
+        false => format!("[{own}]\nplugin = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"\n"),
+    };
+    let job = side("reader") + &side("writer");
+    workplace.put("job.toml", &job);
+    let ended = workplace.run(&["check", "job.toml", "--output", "json"]);
+    let result: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let places: Vec<_> = errors(&result).iter().map(place).collect();
+    for key in keys {
+        let ends = |line: &str| line.ends_with(&format!(", 3] # {key}"));
+        let line = job.lines().position(ends).unwrap() + 1;
+        let expected = format!("job.toml:{line}:10");
+        assert!(places.contains(&expected), "{plugin}, {role}.{key}: {places:?} {result}");
+    }
+}
+
+/// Errors that only the plan or a plugin can find name the item as well.
+#[test]
+fn an_item_that_the_plan_refuses_is_named_by_line_and_column() {
+    let sqlite = ("table = \"t\"", "table = \"t\"\nwrite_mode = \"upsert\"");
+    let lines = "path = \"out/\"\nformat = \"csv\"";
+    let files = ("plugin = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"", lines);
+    let file = |more: &str| format!("plugin = \"file\"\n{}\n{more}", files.1);
+    for (name, from, to, item) in [
+        (
+            "columns",
+            "path = \"a.csv\"",
+            "path = \"a.csv\"\ncolumns = [\"id\",\n  \"nam\"]".to_owned(),
+            "\"nam\"",
+        ),
+        ("key", sqlite.0, format!("{}\nkey = [\n\"id\", \"nam\"]", sqlite.1), "\"nam\""),
+        (
+            "update_columns",
+            sqlite.0,
+            format!("{}\nupdate_columns = [\"name\",\n \"nam\"]", sqlite.1),
+            "\"nam\"",
+        ),
+        (
+            "before",
+            "table = \"t\"",
+            "table = \"t\"\nbefore = [\"DELETE FROM t\",\n  \"DELETE FROM nowhere\"]".to_owned(),
+            "\"DELETE FROM nowhere\"",
+        ),
+        (
+            "after",
+            "table = \"t\"",
+            "table = \"t\"\nafter = [\"DELETE FROM t\",\n \"SELEC\"]".to_owned(),
+            "\"SELEC\"",
+        ),
+        ("partition_by", files.0, file("partition_by = [\"name\",\n  \"idd\"]"), "\"idd\""),
+        (
+            "part of a time",
+            files.0,
+            file("partition_by = [\"name\",\n  \"day(id)\"]"),
+            "\"day(id)\"",
+        ),
+        (
+            "path",
+            "path = \"a.csv\"",
+            "path = [\"a.csv\",\n  \"absent.csv\"]".to_owned(),
+            "\"absent.csv\"",
+        ),
+    ] {
+        let workplace = Workplace::new();
+        workplace.put("a.csv", "id,name\n1,a\n2,b\n");
+        workplace.execute("t.db", "CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT NOT NULL)");
+        assert!(JOB.contains(from), "{name}");
+        let job = JOB.replacen(from, &to, 1);
+        workplace.put("job.toml", &job);
+        let (row, line) = job.lines().enumerate().find(|(_, line)| line.contains(item)).unwrap();
+        let expected = format!("job.toml:{}:{}", row + 1, line.find(item).unwrap() + 1);
+        let ended = workplace.run(&["plan", "job.toml", "--output", "json"]);
+        let result: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let places: Vec<_> = errors(&result).iter().map(place).collect();
+        let is_named = places.iter().any(|place| place.split(": ").next() == Some(&*expected));
+        assert!(is_named, "{name}: {expected} is not in {places:?}: {result}");
+    }
+}
+
 #[test]
 fn every_error_of_a_job_and_its_data_names_a_place() {
     let (mut without, mut fine, mut all) = (Vec::new(), Vec::new(), 0);
