@@ -445,8 +445,8 @@ fn known(progress: &api::TaskProgress, is_finished: bool) -> Known {
 }
 
 fn not_readable() -> Error {
-    let message = "a part of the task's rows is committed, and the rest cannot be told from it: the \
-                   source does not return its rows in the same order again";
+    let message = "a part of the task's rows is committed, and which rows are left cannot be known: \
+                   the source does not return its rows in the same order again";
     Error::new(Exit::Failed, message).code(code::RESUME_SPLIT).hint(
         "`transload abort RUN` gives the run up; remove the rows of it that are in the target before \
          the job runs again",

@@ -95,7 +95,7 @@ impl Engine {
         Self { shared: Arc::new(Shared::new(plan, stores, folder, journal, stop)) }
     }
 
-    /// Sees the run also when nobody waits for it any more.
+    /// Sees the run also when no caller waits for it any more.
     pub(crate) fn observer(&self) -> Observer {
         Observer(Arc::downgrade(&self.shared))
     }

@@ -267,7 +267,7 @@ pub(crate) struct Checkpoints {
     pub(crate) rows: u64,
     /// Most bytes at once; `None` for what suits the target.
     pub(crate) bytes: Option<u64>,
-    /// A smaller part is committed after so many seconds, so that a slow source shows progress.
+    /// A smaller part is committed after this number of seconds, so that a slow source shows progress.
     pub(crate) seconds: u64,
 }
 

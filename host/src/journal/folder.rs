@@ -66,7 +66,7 @@ impl RunFolder {
     /// The folder of the run with this name, whatever its job, for a process that does not work on it.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the folder has no run.
     pub(crate) fn find(state: &Path, run: &str, redactor: Redactor) -> Result<Self> {
         let runs = state.join("runs");
         // A name is one folder, not a path.

@@ -45,7 +45,7 @@ impl RunLock {
     }
 }
 
-/// Writes who holds the lock.
+/// Writes the holder of the lock.
 fn sign(file: &mut File) -> io::Result<()> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let (process, since) = (std::process::id(), local(SystemTime::now()));

@@ -34,7 +34,7 @@ pub(crate) fn runs(state: &Path, job: Option<&str>) -> Result<Vec<PathBuf>> {
 /// The folder of the run of this name, or of the last run of the job of this name or file.
 ///
 /// # Errors
-/// [`code::RUN_MISSING`] if there is none.
+/// [`code::RUN_MISSING`] without such a run.
 pub(crate) fn find(state: &Path, name: &str) -> Result<PathBuf> {
     let all = runs(state, None)?;
     if let Some(run) = all.iter().find(|path| path.file_name().is_some_and(|it| it == name)) {
@@ -51,7 +51,7 @@ pub(crate) fn find(state: &Path, name: &str) -> Result<PathBuf> {
 /// The folders of the runs of the job of this name or file, oldest first.
 ///
 /// # Errors
-/// [`code::RUN_MISSING`] if there is none.
+/// [`code::RUN_MISSING`] without such a run.
 pub(crate) fn runs_of(state: &Path, name: &str) -> Result<Vec<PathBuf>> {
     let own = runs(state, Some(name))?;
     if !own.is_empty() {

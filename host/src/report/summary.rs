@@ -50,7 +50,7 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
     let target = escape::line(&report.target);
     let before = report.target_rows_before.map(|rows| {
         let held = plural(rows, "row", "rows");
-        format!("; it held {held} before, and `insert` adds to them")
+        format!("; it held {held} before, which `insert` keeps")
     });
     let before = before.unwrap_or_default();
     line("target", &format!("{target} ({}, {}){before}", report.write_mode, report.guarantee));

@@ -18,7 +18,7 @@ use world::{Mutation, World};
 
 /// Seeds of each kind by default.
 const SEEDS: u64 = 2_000;
-/// Within so many seeds a defect must be noticed.
+/// Within this number of seeds a defect must be noticed.
 const UNTIL_NOTICED: u64 = 500;
 
 /// A sequence of pseudo-random numbers (SplitMix64).
