@@ -18,6 +18,7 @@ impl Shelf {
             Ok("rounds") => Defect::RoundsOnWriting,
             Ok("panics") => Defect::PanicsOnReceipt,
             Ok("leaks") => Defect::LeavesFilesOpen,
+            Ok("drafts") => Defect::DraftsWithoutKey,
             Ok("waits") => Defect::WaitsOnWhenStopped,
             _ => Defect::None,
         };

@@ -34,6 +34,7 @@ const MISTAKES: &[(Defect, &str, &str)] = &[
     (Defect::CheckFails, "check of what is not there", "`check` must find it, not fail"),
     (Defect::DropsOtherKinds, "objects of the wrong kind", "left out in silence"),
     (Defect::PanicsOnReceipt, "insert: foreign receipts", "the receipt has no data"),
+    (Defect::DraftsWithoutKey, "plans that are refused", "without a key: must be refused"),
     (Defect::AcceptsAnyValue, "wrong options", "must be refused, but was accepted"),
 ];
 

@@ -41,6 +41,7 @@ pub(crate) enum Defect {
     DropsOtherKinds,
     PanicsOnReceipt,
     AcceptsAnyValue,
+    DraftsWithoutKey,
     LeavesFilesOpen,
 }
 
@@ -173,7 +174,8 @@ impl Plugin for ShelfPlugin {
         let families = ["int32", "int64", "text", "decimal", "time", "timestamp"];
         let types: Vec<_> = families.map(|family| TypeSupport::new(family, &[family])).into();
         let mode = |mode, conflict, guarantee| {
-            WriteModeSpec::new(mode, KeyNeed::Nothing, conflict, guarantee, "writes rows")
+            let needs = if needs_key(mode) { KeyNeed::UniqueKey } else { KeyNeed::Nothing };
+            WriteModeSpec::new(mode, needs, conflict, guarantee, "writes rows")
         };
         Descriptor {
             name: "shelf".to_owned(),
@@ -209,6 +211,11 @@ impl Plugin for ShelfPlugin {
     fn writer(&self, options: Options, host: Host) -> Result<Box<dyn Writer>> {
         Ok(Box::new(Connection::new(&options, host, self.defect)?))
     }
+}
+
+/// Inserted rows need no key to be rows.
+fn needs_key(mode: WriteMode) -> bool {
+    !matches!(mode, WriteMode::Insert | WriteMode::Overwrite)
 }
 
 /// A reader or a writer.
@@ -464,6 +471,11 @@ impl Writer for Connection {
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         self.enter()?;
+        let is_written = |name| plan.columns.iter().any(|column| column.name == *name);
+        let has_key = !plan.key.is_empty() && plan.key.iter().all(is_written);
+        if needs_key(plan.mode) && !has_key && !self.is(Defect::DraftsWithoutKey) {
+            return Err(Error::schema("no key over columns that are written"));
+        }
         let because = "a rerun writes rows again".to_owned();
         Ok(WriteDraft { columns: plan.columns.clone(), because, ..WriteDraft::default() })
     }
