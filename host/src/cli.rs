@@ -1,9 +1,13 @@
 //! The command line: commands and flags. What they do is left to `command`.
 
+mod vendor;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use transload_plugin_api::OptionKind;
+
+pub(crate) use vendor::{InstallArgs, PackArgs, PinArgs, PlaceArgs, RevokeArgs, TrustArgs};
 
 use crate::{repair::FormChoice, report::ProgressMode, terminal::ColourMode};
 
@@ -528,15 +532,47 @@ Examples:
         /// Only this option; `types` shows the types of the store
         option: Option<String>,
     },
-    /// Check whether a library can be used as a plugin
+    /// Check whether a library or a plugin's folder can be used; loads it in a child process
     Check {
-        /// File of the library
+        /// File of the library, or folder with a manifest
         path: PathBuf,
     },
     /// Test a library against the rules for all plugins
     Test(PluginTestArgs),
     /// Write a new plugin to start from: a crate with tests
     New(PluginNewArgs),
+    /// Make a folder that can be installed from the libraries of a plugin
+    #[command(after_help = "\
+Examples:
+  transload plugin pack target/release/libacme.so --publisher acme --license MIT
+  transload plugin pack release/ --key acme.key --out dist")]
+    Pack(PackArgs),
+    /// Install a plugin's folder, after checking its signature and its files
+    #[command(after_help = "\
+Examples:
+  transload plugin install acme-oracle/1.4.2
+  transload plugin install acme-oracle/1.4.2 --pin --yes    not signed by a trusted publisher")]
+    Install(InstallArgs),
+    /// Accept exactly the bytes of a plugin that nobody has signed
+    #[command(after_help = "\
+Examples:
+  transload plugin pin plugins/libacme.so
+  transload plugin pin acme-oracle@1.4.2")]
+    Pin(PinArgs),
+    /// Trust a publisher's public key
+    #[command(after_help = "\
+Examples:
+  transload plugin trust acme --key acme.pub
+  transload plugin trust acme --key acme.pub --in-process --system")]
+    Trust(TrustArgs),
+    /// Forbid a plugin, a publisher, a key or a library
+    #[command(after_help = "\
+Examples:
+  transload plugin revoke acme-oracle@1.4.1 --reason \"reads files of others\"
+  transload plugin revoke --key-id D51BAE587146FDA1")]
+    Revoke(RevokeArgs),
+    /// Check every plugin that is installed, and who vouches for it
+    Verify,
 }
 
 /// What is tested, and how.

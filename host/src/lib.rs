@@ -109,7 +109,7 @@ pub use command::run;
 #[doc(hidden)]
 pub mod testing {
     pub use crate::{
-        catalog::{Catalog, Entry, Role, SearchPath, Status, Trust, check},
+        catalog::{Catalog, Entry, Isolation, Role, SearchPath, Status, Trust, check},
         convert::{Converted, Converter},
         engine::{Received, RingLimits, ring},
     };

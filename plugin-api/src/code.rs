@@ -148,26 +148,44 @@ codes! {
     PLUGIN_HASH = "PLUGIN-HASH";
     /// The library was built with another interface library.
     PLUGIN_HEADER = "PLUGIN-HEADER";
+    /// The plugin needs a newer version of the program.
+    PLUGIN_HOST = "PLUGIN-HOST";
+    /// A plugin cannot be packed or installed.
+    PLUGIN_INSTALL = "PLUGIN-INSTALL";
     /// The library's interface has another layout.
     PLUGIN_LAYOUT = "PLUGIN-LAYOUT";
+    /// The library has a run path, text relocations or an executable stack.
+    PLUGIN_LINKED = "PLUGIN-LINKED";
     /// The system could not load the library.
     PLUGIN_LOAD = "PLUGIN-LOAD";
+    /// Another version of the plugin was accepted.
+    PLUGIN_LOCK = "PLUGIN-LOCK";
     /// The manifest cannot be read, or contradicts the library.
     PLUGIN_MANIFEST = "PLUGIN-MANIFEST";
     /// A library that the manifest lists is missing.
     PLUGIN_MISSING = "PLUGIN-MISSING";
+    /// The library needs other libraries than its manifest lists.
+    PLUGIN_NEEDED = "PLUGIN-NEEDED";
     /// The file is not a plugin.
     PLUGIN_NOT_ONE = "PLUGIN-NOT-ONE";
     /// The plugin is older than the function that was called.
     PLUGIN_OLD = "PLUGIN-OLD";
     /// The plugin panicked.
     PLUGIN_PANIC = "PLUGIN-PANIC";
+    /// The plugin has no library for this machine.
+    PLUGIN_PLATFORM = "PLUGIN-PLATFORM";
     /// The child process that loads the library first failed.
     PLUGIN_PROBE = "PLUGIN-PROBE";
     /// A message or call across the ABI breaks the contract.
     PLUGIN_PROTOCOL = "PLUGIN-PROTOCOL";
+    /// The plugin is signed with a key that is not trusted.
+    PLUGIN_PUBLISHER = "PLUGIN-PUBLISHER";
+    /// The plugin was revoked.
+    PLUGIN_REVOKED = "PLUGIN-REVOKED";
     /// The plugin has no reader, or no writer.
     PLUGIN_ROLE = "PLUGIN-ROLE";
+    /// The plugin's signature is not valid.
+    PLUGIN_SIGNATURE = "PLUGIN-SIGNATURE";
     /// The library's root module did not start.
     PLUGIN_START = "PLUGIN-START";
     /// `trust.toml` or `plugins.lock` cannot be read.

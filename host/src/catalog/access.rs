@@ -33,6 +33,22 @@ pub(super) fn ensure_own(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The same for an open file or folder by itself.
+///
+/// # Errors
+/// As for [`ensure_own`].
+pub(super) fn ensure_own_open(file: &fs::File, path: &Path) -> Result<()> {
+    let metadata = file.metadata().map_err(|error| {
+        Error::from(error).with_code(code::PLUGIN_FILE).at(path.display().to_string())
+    })?;
+    let user = rustix::process::geteuid().as_raw();
+    let (mode, is_folder) = (metadata.permissions().mode(), metadata.is_dir());
+    match problem(metadata.uid(), user, mode, is_folder) {
+        Some(problem) => Err(refusal(path, &problem, metadata.uid(), user)),
+        None => Ok(()),
+    }
+}
+
 /// Why a file or folder of this owner and mode is refused.
 fn problem(owner: u32, user: u32, mode: u32, is_folder: bool) -> Option<String> {
     if owner != 0 && owner != user {

@@ -11,6 +11,7 @@ use transload_plugin_api::{Error, Finding, Result, abi::ABI, code};
 
 use super::{
     SearchPath, access, elf,
+    entry::Entry,
     policy::Policy,
     probe::{Probed, Prober},
     role::Role,
@@ -18,6 +19,7 @@ use super::{
     scan::{self, listing, manifests},
     sealed::Sealed,
     trust::Trust,
+    vendor::VendorFolder,
 };
 
 /// The hash of a file's content, in hexadecimal.
@@ -32,7 +34,12 @@ pub(super) fn sha256(mut file: &File) -> io::Result<String> {
     }
 }
 
-/// Checks the library at any path. Stops at the first stage that fails, because later stages depend
+/// The hash of these bytes, in hexadecimal.
+pub(super) fn sha256_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks the library at any path, or a vendor's folder. Stops at the first stage that fails, because later stages depend
 /// on it. The library is loaded in a child process only.
 pub fn check(path: &Path, search: &SearchPath) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -54,6 +61,9 @@ fn examine(
     let lost = |error: io::Error| at("file")(Error::from(error));
     // A name without a folder would be searched for by the system's loader.
     let path = &std::path::absolute(path).map_err(lost)?;
+    if path.is_dir() {
+        return examine_folder(path, search, findings);
+    }
     let file = File::open(path).map_err(lost)?;
     let bytes = file.metadata().map_err(lost)?.len();
     findings.push(passed("file", format!("{bytes} bytes")));
@@ -72,7 +82,7 @@ fn examine(
     }
     // Whoever names a library's file here wants it to be loaded, in the child process.
     let policy = Policy::read(search.clone().allow_unsigned(true).trust());
-    let trust = scan::trust(&policy, listed).map_err(at("trust"))?;
+    let trust = scan::trust(&policy, listed, path, library.sha256()).map_err(at("trust"))?;
     findings.push(passed("trust", trust_words(trust)));
     let prober = Prober::new(search.program().to_owned());
     let probed = prober.probe(&library).map_err(|error| at(stage_of(&error))(error))?;
@@ -92,6 +102,29 @@ fn trust_words(trust: Trust) -> String {
         Trust::Unsigned => "warning: unsigned: nobody vouches for it".to_owned(),
         trust => trust.word().to_owned(),
     }
+}
+
+/// The same for a vendor's folder.
+fn examine_folder(
+    path: &Path,
+    search: &SearchPath,
+    findings: &mut Vec<Finding>,
+) -> Result<Probed, Box<(&'static str, Error)>> {
+    let at = |stage: &'static str| move |error: Error| Box::new((stage, error));
+    let vendor = VendorFolder::at(path).map_err(at("manifest"))?;
+    let (name, version) = (&vendor.package.name, &vendor.package.version);
+    findings.push(passed("manifest", format!("{name} {version} by {}", vendor.package.publisher)));
+    let policy = Policy::read(search.clone().allow_unsigned(true).trust());
+    let mut entry = Entry::unknown(path);
+    vendor.judge(&policy, &mut entry).map_err(at("trust"))?;
+    findings.push(passed("trust", entry.trust.map_or_else(String::new, trust_words)));
+    let library = vendor.seal().map_err(at("files"))?;
+    findings.push(passed("files", format!("as listed; library's sha256 {}", library.sha256())));
+    let prober = Prober::new(search.program().to_owned());
+    let probed = prober.probe(&library).map_err(|error| at(stage_of(&error))(error))?;
+    vendor.package.ensure_same(&probed).map_err(at("manifest"))?;
+    findings.push(passed("load", "the manifest says what the library says".to_owned()));
+    Ok(probed)
 }
 
 /// The stage that a probe's error belongs to.

@@ -58,6 +58,23 @@ pub(super) fn ensure_plugin(mut file: &File) -> Result<()> {
     Err(not_one("a shared library, but it exports no plugin"))
 }
 
+/// The machine that a shared library was built for.
+///
+/// # Errors
+/// `PLUGIN-NOT-ONE` for a file that is no such library, or for a machine without a name here.
+pub(super) fn machine(file: &File) -> Result<&'static str> {
+    let file = &ReadCache::new(file);
+    let no_library = || not_one("not a shared library");
+    let header = Header::parse(file).map_err(|_| no_library())?;
+    let endian = header.endian().map_err(|_| no_library())?;
+    match (header.e_type(endian), header.e_machine(endian)) {
+        (elf::ET_DYN, elf::EM_X86_64) => Ok("x86_64"),
+        (elf::ET_DYN, elf::EM_AARCH64) => Ok("aarch64"),
+        (elf::ET_DYN, _) => Err(not_one("built for a machine that has no name here")),
+        _ => Err(no_library()),
+    }
+}
+
 /// Whether an error of [`ensure_plugin`] means that the file is intact but not a plugin.
 pub(super) fn is_something_else(error: &Error) -> bool {
     error.code == code::PLUGIN_NOT_ONE

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use transload_plugin_api::{Descriptor, Error, abi::AbiVersion};
 
-use super::{role::Role, trust::Trust};
+use super::{package::Isolation, role::Role, trust::Trust};
 
 /// One library that was found.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +24,14 @@ pub struct Entry {
     pub abi: Option<AbiVersion>,
     /// Why its code may run, or may not; `None` if another reason keeps it from being used.
     pub trust: Option<Trust>,
+    /// Who ships it, as its manifest says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<String>,
+    /// The least isolation under which it runs.
+    pub isolation: Isolation,
+    /// Whether it is in a folder with a vendor's manifest.
+    #[serde(skip)]
+    pub is_packed: bool,
     /// Whether it can be used.
     #[serde(flatten)]
     pub status: Status,
@@ -61,6 +69,9 @@ impl Entry {
             sha256: String::new(),
             abi: None,
             trust: None,
+            publisher: None,
+            isolation: Isolation::InProcess,
+            is_packed: false,
             status: Status::Ok,
             descriptor: None,
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Error, Result, code};
 
-use super::{document::Document, probe::Probed, role::Role, search::ManifestPlace};
+use super::{document::Document, package, probe::Probed, role::Role, search::ManifestPlace};
 
 /// The file's name. It is searched beside the program and in and above each plugin folder.
 pub(super) const FILE_NAME: &str = "plugin-manifest.toml";
@@ -74,6 +74,8 @@ impl Manifest {
         let file = place.folder.join(FILE_NAME);
         let listings = match DOCUMENT.read(&file) {
             Ok(None) => return Ok(None),
+            // That of one plugin's folder says nothing about others.
+            Ok(Some(text)) if package::is_package(&text) => return Ok(None),
             Ok(Some(text)) => parse(&text, &file),
             Err(strange) if place.is_above && strange.code == code::PLUGIN_ACCESS => {
                 return Err(strange);

@@ -3,6 +3,10 @@
 //! [`Catalog::open`] scans the search path and records for every library what it declares or why it
 //! is refused, without loading any into this process. [`Catalog::plugin`] loads one.
 //!
+//! A library is found by itself, or in a vendor's folder with a manifest (`vendor`, `package`), whose
+//! signature `signature` verifies; `policy` and `lock` hold what the operator has decided, `pack` and
+//! `install` are the commands that make and accept such folders.
+//!
 //! `scan` checks each library of the `search` path in this order: `access` (who can change it), `elf`
 //! (intact, and a plugin), its hash against the `manifest`, whether it may run (`policy`), the `probe`
 //! in a child process (results are kept in `cache`), and the `sanity` of its descriptor. `library` then loads a `sealed` copy of
@@ -14,10 +18,16 @@ mod check;
 mod document;
 mod elf;
 mod entry;
+mod folder;
+mod install;
+mod linkage;
 
 mod library;
+mod lock;
 mod lookup;
 mod manifest;
+mod pack;
+mod package;
 mod plugin_log;
 mod policy;
 mod probe;
@@ -26,18 +36,24 @@ mod sanity;
 mod scan;
 mod sealed;
 mod search;
+mod signature;
 mod trust;
+mod vendor;
+mod version;
 
 #[cfg(test)]
 mod fuzz;
 
-use std::{collections::BTreeMap, mem, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fs::File, mem, path::PathBuf, sync::Arc};
 
 use parking_lot::Mutex;
 use transload_plugin_api::{Descriptor, Error, Plugin, Result, code};
 
 pub use check::check;
 pub use entry::{Entry, Status};
+pub(crate) use install::{Places, Revoke, Summary, candidate, pin, revoke, trust};
+pub(crate) use pack::{PackRequest, pack};
+pub use package::Isolation;
 pub(crate) use probe::probe_main;
 pub use role::Role;
 pub use search::SearchPath;
@@ -113,7 +129,11 @@ impl Catalog {
 
 /// Loads the library and connects its log before its plugin is used.
 fn load(entry: &Entry) -> Result<Arc<dyn Plugin>> {
-    let sealed = Sealed::copy(&entry.path)?;
+    let sealed = match entry.is_packed {
+        // Its folder was checked; the hash says that these are the same bytes.
+        true => Sealed::of_package(File::open(&entry.path)?)?,
+        false => Sealed::copy(&entry.path)?,
+    };
     sealed.ensure_same(&entry.sha256)?;
     let module = library::load(&sealed.path())?;
     // The copy lives as long as the library: its path must not be used again.

@@ -15,13 +15,14 @@ use super::{
     check, elf,
     entry::{Entry, Status},
     manifest::{Listing, Manifest},
-    policy::Policy,
+    policy::{self, Claims, Policy},
     probe::{Probed, Prober},
     role::Role,
     sanity,
     sealed::Sealed,
     search::{Folder, SearchPath},
     trust::Trust,
+    vendor::{self, VendorFolder},
 };
 
 /// What a scan found.
@@ -76,7 +77,10 @@ impl Scan {
 
     /// Scans one folder. Only a folder that the user named must exist.
     fn folder(&mut self, folder: &Folder) {
+        let is_packed = vendor::is_one(&folder.path);
         match libraries(&folder.path) {
+            // Only the libraries that its manifest lists belong to a vendor's folder.
+            Ok(_) if is_packed => self.vendor_folder(&folder.path, Path::new(""), folder),
             Ok(paths) => paths.iter().for_each(|path| self.library(path, folder)),
             Err(error) if folder.required => self.problems.push(
                 Error::from(error)
@@ -85,6 +89,51 @@ impl Scan {
             ),
             Err(_) => {}
         }
+        if !folder.mixed && !is_packed {
+            let inner = vendor::folders(&folder.path);
+            inner.iter().for_each(|below| self.vendor_folder(&folder.path, below, folder));
+        }
+    }
+
+    /// Adds an entry for a vendor's folder.
+    fn vendor_folder(&mut self, plugins: &Path, below: &Path, folder: &Folder) {
+        let path = plugins.join(below);
+        let path = fs::canonicalize(&path).unwrap_or(path);
+        if !self.seen.insert(path.clone()) {
+            return;
+        }
+        let mut entry = Entry::unknown(&plugins.join(below));
+        let named = below.components().next().map(|name| name.as_os_str().to_owned());
+        entry.name = named
+            .or_else(|| path.file_name().map(Into::into))
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        entry.is_packed = true;
+        match self.examine_vendor(&mut entry, plugins, below, folder) {
+            Err(error) => self.entries.push(entry.refused(error)),
+            Ok(()) => self.entries.push(entry),
+        }
+    }
+
+    /// Fills in the entry of a vendor's folder, up to the first check that fails.
+    fn examine_vendor(
+        &mut self,
+        entry: &mut Entry,
+        plugins: &Path,
+        below: &Path,
+        folder: &Folder,
+    ) -> Result<()> {
+        let vendor = VendorFolder::open(plugins, below)?;
+        vendor.tell(entry);
+        self.ensure_free(&vendor.package.name, &entry.path, folder)?;
+        vendor.judge(&self.policy, entry)?;
+        let sealed = vendor.seal()?;
+        let probed = probe(&mut self.cache, &self.prober, entry, || Ok(sealed))?;
+        vendor.package.ensure_same(&probed)?;
+        entry.abi = Some(probed.abi);
+        entry.descriptor = Some(probed.descriptor.clone());
+        ensure_sane(&probed)
     }
 
     /// Adds an entry for one library, unless it is a foreign library in the program's own folder.
@@ -113,8 +162,11 @@ impl Scan {
             entry.name.clone_from(&listing.name);
             listing.ensure_hash(&entry.sha256)?;
         }
-        entry.trust = Some(trust(&self.policy, listing)?);
-        let probed = probe(&mut self.cache, &self.prober, entry)?;
+        let trust = trust(&self.policy, listing, &entry.path, &entry.sha256)?;
+        entry.trust = Some(trust);
+        entry.isolation = policy::isolation(trust, None);
+        let path = entry.path.clone();
+        let probed = probe(&mut self.cache, &self.prober, entry, || Sealed::copy(&path))?;
         entry.name.clone_from(&probed.descriptor.name);
         entry.version = Some(probed.descriptor.version.clone());
         entry.roles = Role::of(&probed.descriptor);
@@ -162,12 +214,19 @@ pub(super) fn manifests(search: &SearchPath) -> (Vec<Manifest>, Vec<Error>) {
 /// Why a library may run: it belongs to the installation, or such libraries are allowed.
 ///
 /// # Errors
-/// As for [`Policy::ensure_unsigned_allowed`].
-pub(super) fn trust(policy: &Policy, listing: Option<(&Manifest, &Listing)>) -> Result<Trust> {
+/// `PLUGIN-REVOKED`, or as for [`Policy::judge_library`].
+pub(super) fn trust(
+    policy: &Policy,
+    listing: Option<(&Manifest, &Listing)>,
+    library: &Path,
+    sha256: &str,
+) -> Result<Trust> {
+    let name = listing.map(|(_, listing)| listing.name.as_str());
+    policy.ensure_not_revoked(&Claims { name, sha256: Some(sha256), ..Claims::default() })?;
     if listing.is_some_and(|(manifest, _)| manifest.is_of_installation()) {
         return Ok(Trust::Builtin);
     }
-    policy.ensure_unsigned_allowed().map(|()| Trust::Unsigned)
+    policy.judge_library(library, sha256)
 }
 
 fn relative(path: &Path) -> Error {
@@ -178,13 +237,18 @@ fn relative(path: &Path) -> Error {
 }
 
 /// The cached result of a probe, or a new one.
-fn probe(cache: &mut ProbeCache, prober: &Prober, entry: &Entry) -> Result<Probed> {
+fn probe(
+    cache: &mut ProbeCache,
+    prober: &Prober,
+    entry: &Entry,
+    seal: impl FnOnce() -> Result<Sealed>,
+) -> Result<Probed> {
     let metadata = fs::metadata(&entry.path)?;
     let identity = Identity::new(&metadata, &entry.sha256);
     if let Some(known) = cache.get(&entry.path, &identity) {
         return Ok(known);
     }
-    let sealed = Sealed::copy(&entry.path)?;
+    let sealed = seal()?;
     sealed.ensure_same(&entry.sha256)?;
     let probed = prober.probe(&sealed)?;
     cache.put(&entry.path, identity, &probed);

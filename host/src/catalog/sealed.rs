@@ -12,7 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    io::Errno,
+};
 use transload_plugin_api::{Error, Result, code};
 
 use super::{access, check::sha256, elf};
@@ -45,25 +48,46 @@ impl Sealed {
     pub(super) fn copy(path: &Path) -> Result<Self> {
         let lost = |error: io::Error| Error::from(error).with_code(code::PLUGIN_FILE);
         access::ensure_own(path)?;
-        let mut file = File::open(path).map_err(lost)?;
+        let file = File::open(path).map_err(lost)?;
         if process::is_developers() || names_own_folder(&file).map_err(lost)? {
             elf::ensure_plugin(&file)?;
             let path = fs::canonicalize(path).map_err(lost)?;
             return Ok(Self { sha256: sha256(&file).map_err(lost)?, copy: Copied::Itself(path) });
         }
+        let sealed = Self::of_package(file)?;
+        elf::ensure_plugin(&sealed.open()?)?;
+        Ok(sealed)
+    }
+
+    /// Copies the open library of a vendor's folder, and hashes the copy. Nothing else is examined, and
+    /// the library is never loaded from its own path.
+    ///
+    /// # Errors
+    /// `PLUGIN-FILE`.
+    pub(super) fn of_package(mut file: File) -> Result<Self> {
+        let lost = |error: io::Error| Error::from(error).with_code(code::PLUGIN_FILE);
         file.rewind().map_err(lost)?;
-        let copy = in_memory(&mut file).or_else(|_| {
+        let copy = in_memory(&mut file).or_else(|error| {
+            tracing::debug!(%error, "no sealed memory: plugins are copied to a private folder");
             file.rewind()?;
             in_private(&mut file)
         });
         let copy = copy.map_err(lost)?;
-        let copied = match &copy {
+        let sealed = Self { copy, sha256: String::new() };
+        let sha256 = sha256(&sealed.open()?).map_err(lost)?;
+        Ok(Self { sha256, ..sealed })
+    }
+
+    /// Opens the copy, to read it.
+    ///
+    /// # Errors
+    /// `PLUGIN-FILE`.
+    pub(super) fn open(&self) -> Result<File> {
+        let opened = match &self.copy {
             Copied::Memory(file) => file.try_clone(),
             Copied::Private { file, .. } | Copied::Itself(file) => File::open(file),
         };
-        let copied = copied.map_err(lost)?;
-        elf::ensure_plugin(&copied)?;
-        Ok(Self { sha256: sha256(&copied).map_err(lost)?, copy })
+        opened.map_err(|error| Error::from(error).with_code(code::PLUGIN_FILE))
     }
 
     /// The copy's hash, in hexadecimal.
@@ -112,7 +136,12 @@ impl Drop for Copied {
 }
 
 fn in_memory(file: &mut File) -> io::Result<Copied> {
-    let memory = memfd_create("plugin", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know that memory can be meant for code.
+    let memory = memfd_create("plugin", flags | MemfdFlags::EXEC).or_else(|error| match error {
+        Errno::INVAL => memfd_create("plugin", flags),
+        error => Err(error),
+    })?;
     let mut memory = File::from(memory);
     io::copy(file, &mut memory)?;
     let every = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;

@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use transload_plugin_api::{Error, Result, code};
+
+use super::install::Places;
+
 /// Where administrators configure the program.
 const SYSTEM_CONFIG: &str = "/etc/transload";
 
@@ -112,6 +116,37 @@ impl SearchPath {
     pub fn cache_in(mut self, file: impl Into<PathBuf>) -> Self {
         self.cache = Some(file.into());
         self
+    }
+
+    /// Decides about plugins by the `trust.toml` and `plugins.lock` of this folder.
+    #[must_use]
+    pub fn decided_in(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.trust = TrustFiles { folders: vec![folder.into()], allow_unsigned: false };
+        self
+    }
+
+    /// The same without the results of earlier probes.
+    pub(crate) fn without_cache(mut self) -> Self {
+        self.cache = None;
+        self
+    }
+
+    /// Where plugins are installed and decided about: for this user, or for all.
+    ///
+    /// # Errors
+    /// If this user has no home.
+    pub(crate) fn places(for_all: bool) -> Result<Places> {
+        if for_all {
+            let plugins = PathBuf::from("/usr/local/lib/transload/plugins");
+            return Ok(Places { plugins, config: SYSTEM_CONFIG.into() });
+        }
+        let plugins = user_folder("XDG_DATA_HOME", ".local/share").map(|data| data.join("plugins"));
+        let config = user_folder("XDG_CONFIG_HOME", ".config");
+        plugins.zip(config).map(|(plugins, config)| Places { plugins, config }).ok_or_else(|| {
+            Error::options("this user has no home folder")
+                .with_code(code::PLUGIN_FOLDER)
+                .hint("set HOME, or add --system")
+        })
     }
 
     /// Loads plugins that nobody vouches for, unless the configuration forbids it.

@@ -45,9 +45,14 @@ impl Trust {
     /// What a refusal with this code says about it.
     pub(super) fn of_refusal(refusal: &str) -> Option<Self> {
         match refusal {
-            code::PLUGIN_HASH => Some(Self::Modified),
-            code::PLUGIN_UNSIGNED => Some(Self::Unsigned),
-            code::PLUGIN_ABI | code::PLUGIN_HEADER | code::PLUGIN_LAYOUT => Some(Self::WrongAbi),
+            code::PLUGIN_HASH | code::PLUGIN_SIGNATURE => Some(Self::Modified),
+            code::PLUGIN_REVOKED => Some(Self::Revoked),
+            code::PLUGIN_UNSIGNED | code::PLUGIN_PUBLISHER => Some(Self::Unsigned),
+            code::PLUGIN_ABI
+            | code::PLUGIN_HEADER
+            | code::PLUGIN_LAYOUT
+            | code::PLUGIN_HOST
+            | code::PLUGIN_PLATFORM => Some(Self::WrongAbi),
             _ => None,
         }
     }

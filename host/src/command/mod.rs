@@ -14,6 +14,7 @@ mod plugin_test;
 mod resume;
 mod schema;
 mod throttle;
+mod vendor;
 mod verify;
 
 use std::{

@@ -1,6 +1,6 @@
 //! `plugin list`, `plugin info` and `plugin check`.
 
-use super::{Ended, Session, plugin_new, plugin_test};
+use super::{Ended, Session, plugin_new, plugin_test, vendor};
 use crate::{Error, Exit, catalog, cli::PluginCommand, report};
 
 /// Runs `plugin list`, `info` or `check`.
@@ -26,6 +26,12 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
         }
         PluginCommand::Test(args) => plugin_test::test(session, args),
         PluginCommand::New(args) => plugin_new::new(session, args),
+        PluginCommand::Pack(args) => vendor::pack(session, args),
+        PluginCommand::Install(args) => vendor::install(session, args),
+        PluginCommand::Pin(args) => vendor::pin(session, args),
+        PluginCommand::Trust(args) => vendor::trust(session, args),
+        PluginCommand::Revoke(args) => vendor::revoke(session, args),
+        PluginCommand::Verify => vendor::verify(session),
         PluginCommand::Check { path } => {
             let findings = catalog::check(path, &session.search());
             session.print(&findings, |page| report::list_findings(page, &findings))?;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use transload_plugin_api::Error;
 
 use crate::nearest::nearest;
 
@@ -47,6 +48,9 @@ pub(crate) struct Problem {
     pub(crate) key: String,
     /// Lower case, no final period, values in backticks, never a secret's value.
     pub(crate) message: String,
+    /// The code of an error that is no mistake of the file, such as that of a refused plugin.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) code: String,
     /// What the user can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hint: Option<String>,
@@ -61,8 +65,17 @@ impl Problem {
             column: place.column,
             key: key.to_owned(),
             message: message.into(),
+            code: String::new(),
             hint: None,
         }
+    }
+
+    /// As an error from elsewhere, with its code and hint.
+    #[must_use]
+    pub(super) fn because_of(mut self, error: Error) -> Self {
+        self.code = error.code;
+        self.hint = error.hint;
+        self
     }
 
     #[must_use]
@@ -90,6 +103,9 @@ impl fmt::Display for Problem {
         write!(f, "{}:", self.file.display())?;
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        if !self.code.is_empty() {
+            write!(f, " [{}]", self.code)?;
         }
         write!(f, " {}", self.message)?;
         if let Some(hint) = &self.hint {

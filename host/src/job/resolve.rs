@@ -270,11 +270,7 @@ fn find_plugin<D: Borrow<Descriptor>>(
     match find(&plugin.value) {
         Ok(descriptor) => Some(descriptor),
         Err(error) => {
-            let problem = plugin.problem(error.to_string());
-            findings.problems.add(match error.hint {
-                Some(hint) => problem.hint(hint),
-                None => problem,
-            });
+            findings.problems.add(plugin.problem(error.to_string()).because_of(error));
             None
         }
     }
