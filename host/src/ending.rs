@@ -2,6 +2,7 @@
 //! plugin and a stop that a plugin ignores end here with a report and a code that is never success.
 
 use std::{
+    sync::OnceLock,
     thread::{self, ThreadId},
     time::Duration,
 };
@@ -22,24 +23,28 @@ struct State {
 
 static STATE: Mutex<State> = Mutex::new(State { owner: None, report: None });
 
+/// The run in progress that another process can continue.
+static RESUMABLE: OnceLock<String> = OnceLock::new();
+
 /// From now on, every end of the process is reported. Called once, before a library is loaded.
 pub(crate) fn watch() {
     process::at_exit(foreign_exit);
-    process::describe_crashes(|| {
-        let call = Call::running()?;
-        let (role, plugin) = (call.role.word(), call.plugin);
-        Some([
-            "error: [",
-            code::PLUGIN_CRASH,
-            "] plugin `",
-            plugin,
-            "`, ",
-            role,
-            ", crashed in `",
-            call.verb,
-            "`\n",
-        ])
+    process::describe_crashes(|print| {
+        if !Call::describe_crash(print) {
+            return;
+        }
+        if let Some(run) = RESUMABLE.get() {
+            print("  hint: continue the run: transload resume ");
+            print(run);
+            print("\n");
+        }
     });
+}
+
+/// From now on, the run of this id can be continued by another process.
+pub(crate) fn resumable(run: &str) {
+    // There is one run in a process.
+    let _ = RESUMABLE.set(run.to_owned());
 }
 
 /// Reports an early end in this way, in place of an earlier one.

@@ -5,9 +5,18 @@
     reason = "functions of the C library whose contracts are stated at each call"
 )]
 
-use std::{mem, ptr, sync::OnceLock};
+use std::{
+    mem,
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    ptr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
-use libc::{SIGBUS, SIGFPE, SIGILL, SIGINT, SIGSEGV, SIGTERM, c_int};
+use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGINT, SIGSEGV, SIGTERM, c_int};
 
 /// Whether developers want to look into this process: core dumps, debuggers and profilers work.
 pub(crate) fn is_developers() -> bool {
@@ -34,6 +43,35 @@ pub(crate) fn return_large_blocks() {
     {
         // SAFETY: takes no pointers. It fails for values out of range only, and then changes nothing.
         unsafe { libc::mallopt(parameter, bytes) };
+    }
+}
+
+/// Closes what this process has inherited besides its standard descriptors and those below `first`.
+pub(crate) fn close_foreign(first: c_int) {
+    // SAFETY: takes no pointers. Nothing of this process has a descriptor that it does not know. An old
+    // kernel refuses, and the descriptors stay, as they are in every child of this program.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) };
+}
+
+/// How a child process ended, in words: `signal 11, segmentation fault`.
+pub(crate) fn how_it_ended(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal {signal}{}", signal_name(signal)),
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => "no status".to_owned(),
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        SIGILL => ", illegal instruction",
+        SIGABRT => ", abort",
+        SIGBUS => ", bus error",
+        SIGFPE => ", arithmetic",
+        libc::SIGKILL => ", kill",
+        SIGSEGV => ", segmentation fault",
+        libc::SIGSYS => ", system call",
+        _ => "",
     }
 }
 
@@ -79,13 +117,13 @@ fn action(signal: c_int) -> libc::sigaction {
 }
 
 /// Signals of a defect in the code that runs.
-const CRASHES: [c_int; 4] = [SIGSEGV, SIGBUS, SIGILL, SIGFPE];
-static BEFORE: OnceLock<[(c_int, libc::sigaction); 4]> = OnceLock::new();
-/// Parts of the line about a crash; `None` if no plugin is running.
-type Describe = fn() -> Option<[&'static str; 9]>;
+const CRASHES: [c_int; 5] = [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT];
+static BEFORE: OnceLock<[(c_int, libc::sigaction); 5]> = OnceLock::new();
+/// Prints parts of the message about a crash.
+type Describe = fn(&dyn Fn(&str));
 static DESCRIBE: OnceLock<Describe> = OnceLock::new();
 
-/// Prints what `describe` returns before a signal of a defect ends the process. It runs in a signal
+/// Prints what `describe` says before a signal of a defect ends the process. It runs in a signal
 /// handler: it may neither allocate nor lock.
 pub(crate) fn describe_crashes(describe: Describe) {
     if DESCRIBE.set(describe).is_err()
@@ -105,19 +143,26 @@ pub(crate) fn describe_crashes(describe: Describe) {
     }
 }
 
-/// Prints the line, and lets the action before this one end the process: the defect occurs again when
-/// the handler returns.
+/// Prints the message, and lets the action before this one end the process: the defect occurs again
+/// when the handler returns. That action may abort, which is no second crash.
 extern "C" fn crashed(signal: c_int) {
-    let parts = DESCRIBE.get().and_then(|describe| describe());
-    for part in parts.iter().flatten() {
-        // SAFETY: the bytes of a text. What cannot be written is lost.
-        let _ = unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
+    if !IS_SAID.swap(true, Relaxed)
+        && let Some(describe) = DESCRIBE.get()
+    {
+        describe(&print);
     }
     let before = BEFORE.get().into_iter().flatten().find(|before| before.0 == signal);
     if let Some((signal, action)) = before {
         // SAFETY: an action that the system itself returned for this signal.
         unsafe { libc::sigaction(*signal, action, ptr::null_mut()) };
     }
+}
+
+/// Prints a text on stderr from a signal handler.
+fn print(text: &str) {
+    // SAFETY: the bytes of a text. What cannot be written is lost.
+    let _ = unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
 }
 
 #[cfg(test)]

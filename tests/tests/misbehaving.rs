@@ -104,11 +104,60 @@ fn an_exit_inside_a_plugin_is_never_success() {
     ended.exits(7).says("a thread of a plugin").says("sample");
 }
 
+/// The signal ends the program, but not without a word: who it was, and how the run goes on.
 #[test]
 fn a_crash_inside_a_plugin_names_it() {
-    let ended = Stage::new().run("writer", "overflow = \"write\"");
-    assert_ne!(ended.exit, Some(0));
-    ended.says("error: [PLUGIN-CRASH] plugin `sample`, writer, crashed in `write`");
+    let stage = Stage::new();
+    for (role, option, said) in [
+        ("writer", "overflow = \"write\"", "plugin `sample`, writer, crashed in `write`"),
+        ("writer", "evil = \"abort in write\"", "plugin `sample`, writer, crashed in `write`"),
+        ("reader", "evil = \"abort in schema\"", "plugin `sample`, reader, crashed in `schema`"),
+        (
+            "reader",
+            "evil = \"segv in next_batch\"",
+            "plugin `sample`, reader, crashed in `next_batch`",
+        ),
+        ("reader", "evil = \"abort a thread in next_batch\"", "a thread of a plugin crashed ("),
+    ] {
+        let ended = stage.run(role, option);
+        assert_eq!(ended.exit, None, "{option}: {ended:?}");
+        ended.says(&format!("error: [PLUGIN-CRASH] {said}"));
+        assert_eq!(ended.stderr.matches("[PLUGIN-CRASH]").count(), 1, "{}", ended.stderr);
+        let hint =
+            ended.stderr.lines().find_map(|line| line.strip_prefix("  hint: continue the run: "));
+        if said.ends_with("`schema`") {
+            assert_eq!(hint, None, "{}", ended.stderr);
+            continue;
+        }
+        // The hint is a command that finds the run.
+        let arguments: Vec<_> = hint.unwrap().split(' ').skip(1).collect();
+        let resumed =
+            stage.workplace.run(&[&arguments[..], &["--plugins", "/no/such/folder"]].concat());
+        assert!(!resumed.stderr.contains("no run"), "{}", resumed.stderr);
+    }
+}
+
+/// A verb that never returns keeps the program no longer than a second signal takes.
+#[test]
+fn a_verb_that_never_returns_does_not_outlive_a_second_signal() {
+    let stage = Stage::new();
+    for (role, verb) in [("reader", "reader"), ("writer", "write"), ("writer", "commit")] {
+        let _ = fs::remove_dir_all(stage.workplace.path().join("state"));
+        let options = format!("plugin = \"sample\"\nevil = \"loop in {verb}\"\n");
+        stage.workplace.put("job.toml", job(role, &options));
+        let marker = stage.workplace.path().join("looping");
+        let _ = fs::remove_file(&marker);
+        let mut running = stage.workplace.start(&stage.arguments());
+        wait_until("the verb is called", || marker.exists() || running.has_ended());
+        let begun = Instant::now();
+        running.signal("TERM");
+        thread::sleep(Duration::from_millis(200));
+        running.signal("TERM");
+        let ended = running.wait();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{verb}: {:?}", begun.elapsed());
+        ended.exits(143).says("when a second signal came");
+        ended.says(&format!("plugin `sample`, {role}, `{verb}`"));
+    }
 }
 
 /// The state of a writer that has panicked is unknown, so another one removes what was staged.

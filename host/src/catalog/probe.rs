@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Descriptor, Error, Result, abi::AbiVersion, code};
 
 use super::{library, sealed::Sealed};
-use crate::job::without_secrets;
+use crate::{job::without_secrets, process};
 
 /// The hidden command that makes this program a probe.
 pub(crate) const PROBE_ARGUMENT: &str = "__probe";
@@ -159,27 +159,10 @@ fn output_in(text: &str) -> Option<ProbeOutput> {
 
 /// The error for a child that ended without printing a result: how it ended, and its last error output.
 fn silent(status: ExitStatus, stderr: &str) -> Error {
-    use std::os::unix::process::ExitStatusExt;
-    let how = match (status.signal(), status.code()) {
-        (Some(signal), _) => format!("signal {signal}{}", signal_name(signal)),
-        (None, Some(code)) => format!("exit code {code}"),
-        (None, None) => "no status".to_owned(),
-    };
-    let mut error = died(format!("loading it ended the process ({how})"));
+    let mut error =
+        died(format!("loading it ended the process ({})", process::how_it_ended(status)));
     error.causes.extend(stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned));
     error
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        4 => ", illegal instruction",
-        6 => ", abort",
-        7 => ", bus error",
-        8 => ", arithmetic",
-        9 => ", kill",
-        11 => ", segmentation fault",
-        _ => "",
-    }
 }
 
 fn died(message: String) -> Error {

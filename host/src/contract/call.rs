@@ -4,10 +4,12 @@
 use std::{
     cell::Cell,
     fmt,
+    sync::OnceLock,
     thread::{self, ThreadId},
 };
 
 use parking_lot::Mutex;
+use transload_plugin_api::code;
 
 use crate::catalog::Role;
 
@@ -33,6 +35,9 @@ static ACTIVE: Mutex<Vec<(ThreadId, Call)>> = Mutex::new(Vec::new());
 /// The names of the plugins loaded so far.
 static LOADED: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 
+/// The first of them again, for a signal handler, which may not lock.
+static NAMES: [OnceLock<&'static str>; 8] = [const { OnceLock::new() }; 8];
+
 /// Adds a plugin to those that are loaded, and returns its name for the life of the process, which is
 /// also that of its library.
 pub(crate) fn loaded(name: &str) -> &'static str {
@@ -41,6 +46,9 @@ pub(crate) fn loaded(name: &str) -> &'static str {
         return known;
     }
     let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    if let Some(free) = NAMES.get(loaded.len()) {
+        let _ = free.set(name);
+    }
     loaded.push(name);
     name
 }
@@ -73,6 +81,30 @@ impl Call {
     /// The call that this thread is in.
     pub(crate) fn running() -> Option<Self> {
         RUNNING.get()
+    }
+
+    /// Says in a signal handler who crashed on this thread: it neither allocates nor locks. Whether there
+    /// was something to say: before the first plugin is loaded, a crash is the program's own.
+    pub(crate) fn describe_crash(print: &dyn Fn(&str)) -> bool {
+        let mut names = NAMES.iter().map_while(OnceLock::get);
+        let call = RUNNING.get();
+        let Some(first) = call.map(|call| call.plugin).or_else(|| names.next().copied()) else {
+            return false;
+        };
+        let begin = ["error: [", code::PLUGIN_CRASH, "] "];
+        begin.into_iter().for_each(print);
+        match call {
+            Some(Self { plugin, role, verb }) => {
+                let parts = ["plugin `", plugin, "`, ", role.word(), ", crashed in `", verb, "`\n"];
+                parts.into_iter().for_each(print);
+            }
+            None => {
+                ["a thread of a plugin crashed (", first].into_iter().for_each(print);
+                names.for_each(|name| [", ", name].into_iter().for_each(print));
+                print(")\n");
+            }
+        }
+        true
     }
 
     /// Who ended the process on this thread: the call, or a thread of one of the plugins.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod at_load;
+mod evil;
 mod plugin;
 
 transload_plugin_api::export_plugin!(plugin::SamplePlugin);

@@ -2,7 +2,8 @@
 //! `exit` the one that ends the process, `overflow` the one that runs out of stack;
 //! `fault` names what is wrong with a batch (or makes reading `deaf`: it is slow and ignores the
 //! stop signal, or makes writing return a `lost row`); `block` makes reading wait for the stop
-//! signal.
+//! signal; `evil` names a deed of `evil` and the method that does it (`abort in write`), `attempt` what
+//! `check` tries to reach.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -48,6 +49,12 @@ impl Plugin for SamplePlugin {
                 OptionSpec::new("exit", OptionKind::Text, "the method that ends the process"),
                 OptionSpec::new("overflow", OptionKind::Text, "the method that runs out of stack"),
                 OptionSpec::new("fault", OptionKind::Text, "what goes wrong"),
+                OptionSpec::new("evil", OptionKind::Text, "a deed and the method that does it"),
+                OptionSpec::new("attempt", OptionKind::List, "what a check tries to reach")
+                    .connection(),
+                OptionSpec::new("file", OptionKind::Path, "a file that the job names").connection(),
+                OptionSpec::new("port", OptionKind::Integer { min: 1, max: 65_535 }, "its port")
+                    .connection(),
                 OptionSpec::new("block", OptionKind::Boolean, "wait for the stop signal"),
                 OptionSpec::new("password", OptionKind::Text, "a secret").secret(),
             ],
@@ -109,6 +116,9 @@ impl Sample {
         }
         if self.option("overflow") == verb {
             descend(1);
+        }
+        if let Some(deed) = self.option("evil").strip_suffix(&format!(" in {verb}")) {
+            crate::evil::act(deed);
         }
         if self.option("fault") == format!("retry {verb}") {
             return Err(Error::retry("asked to try again"));
@@ -174,6 +184,11 @@ impl Reader for Sample {
         tracing::error!(code = 17, ratio = 0.5, yes = true, what = "text", "an error with fields");
         tracing::info!("an {}", "info");
         tracing::debug!("a debug");
+        if let Some(attempts) = self.options.values.get("attempt").and_then(Value::as_array) {
+            let tried = attempts.iter().filter_map(Value::as_str);
+            let finding = |what: &str| Self::finding(what, crate::evil::attempt(what));
+            return Ok(tried.map(finding).collect());
+        }
         let secret = self.host.secret("password")?;
         let shown = secret.map_or_else(|| "none".to_owned(), |s| s.expose().to_owned());
         Ok(vec![Self::finding("secret", shown)])
