@@ -9,7 +9,10 @@ use transload_plugin_api::OptionKind;
 
 pub(crate) use vendor::{InstallArgs, PackArgs, PinArgs, PlaceArgs, RevokeArgs, TrustArgs};
 
-use crate::{repair::FormChoice, report::ProgressMode, terminal::ColourMode};
+use crate::{
+    catalog::Isolation, repair::FormChoice, report::ProgressMode, terminal::ColourMode,
+    worker::Sandbox,
+};
 
 /// Moves tables between databases, files and object stores in batches
 #[derive(Debug, Parser)]
@@ -80,6 +83,30 @@ pub(crate) struct Global {
     /// Longest time that a stop by Ctrl-C or SIGTERM may take before the program ends anyway
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "8 s", global = true)]
     pub(crate) stop_timeout: Duration,
+    /// Where plugins run at least: in the program, or each in a process that reaches only what the job
+    /// names for it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "in-process|process",
+        default_value = "in-process",
+        global = true
+    )]
+    #[arg(hide_possible_values = true)]
+    pub(crate) isolation: Isolation,
+    /// Whether such a process starts if the system cannot keep it from everything else
+    #[arg(
+        long,
+        value_enum,
+        value_name = "required|best-effort",
+        default_value = "best-effort",
+        global = true
+    )]
+    #[arg(hide_possible_values = true)]
+    pub(crate) sandbox: Sandbox,
+    /// Most memory of such a process
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "4 GiB", global = true)]
+    pub(crate) plugin_memory: u64,
 }
 
 /// A shell with completions.
@@ -224,6 +251,9 @@ Examples:
         /// The library.
         path: PathBuf,
     },
+    /// Run a plugin for the program that started this one.
+    #[command(name = "plugin-worker", hide = true)]
+    PluginWorker,
 }
 
 /// A job and its parameters.
@@ -651,6 +681,12 @@ fn limit(
 }
 
 /// `30 s`, as in job files.
+fn size(text: &str) -> Result<u64, String> {
+    let converted = OptionKind::Size.convert(&text.into());
+    let bytes = converted.map_err(|mismatch| mismatch.to_string())?.as_u64();
+    bytes.filter(|bytes| *bytes >= 64 << 20).ok_or_else(|| "expected at least 64 MiB".to_owned())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let converted = OptionKind::Duration.convert(&text.into());
     let milliseconds = converted.map_err(|mismatch| mismatch.to_string())?.as_u64();

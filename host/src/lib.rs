@@ -9,6 +9,7 @@
 //! | `job` | what the user asked: the TOML as written becomes a `job::Job` |
 //! | `catalog` | who can do it: plugins found, checked and loaded |
 //! | `contract` | what plugins return, checked before it is believed |
+//! | `worker` | a plugin in a process of its own |
 //! | `stores` | the job's reader and writer, opened |
 //! | `convert` | which types fit which, and the columnar conversion |
 //! | `plan` | how it will be done: mapping, key, splits, guarantee |
@@ -46,6 +47,7 @@
 //! Who does it:
 //! - **plugin**: a shared library that offers a reader, a writer or both for one kind of store
 //! - **role**: reader or writer; **descriptor**: everything that a plugin declares about itself
+//! - **isolation**: in which process a plugin's code runs; **worker**: a process for one reader or writer
 //! - **catalog**: all plugins that were found; **plugin manifest**: those of an installation
 //! - **finding**: the result of one stage of a check
 //!
@@ -101,6 +103,7 @@ mod stores;
 mod terminal;
 mod verify;
 mod waits;
+mod worker;
 
 pub use cli::Cli;
 pub use command::run;

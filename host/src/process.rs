@@ -46,11 +46,13 @@ pub(crate) fn return_large_blocks() {
     }
 }
 
-/// Closes what this process has inherited besides its standard descriptors and those below `first`.
-pub(crate) fn close_foreign(first: c_int) {
-    // SAFETY: takes no pointers. Nothing of this process has a descriptor that it does not know. An old
-    // kernel refuses, and the descriptors stay, as they are in every child of this program.
-    let _ = unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) };
+/// Closes what this process has inherited besides its standard descriptors and `own`.
+pub(crate) fn close_foreign(own: c_int) {
+    for (first, last) in [(3, own - 1), (own + 1, c_int::MAX)] {
+        // SAFETY: takes no pointers. Nothing of this process has one of these descriptors yet. An old
+        // kernel refuses, and they stay, as they do in every child of this program.
+        let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
 }
 
 /// How a child process ended, in words: `signal 11, segmentation fault`.

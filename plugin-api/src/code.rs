@@ -162,6 +162,8 @@ codes! {
     PLUGIN_LOCK = "PLUGIN-LOCK";
     /// The manifest cannot be read, or contradicts the library.
     PLUGIN_MANIFEST = "PLUGIN-MANIFEST";
+    /// A plugin's process reached the limit of its memory.
+    PLUGIN_MEMORY = "PLUGIN-MEMORY";
     /// A library that the manifest lists is missing.
     PLUGIN_MISSING = "PLUGIN-MISSING";
     /// The library needs other libraries than its manifest lists.
@@ -184,8 +186,12 @@ codes! {
     PLUGIN_REVOKED = "PLUGIN-REVOKED";
     /// The plugin has no reader, or no writer.
     PLUGIN_ROLE = "PLUGIN-ROLE";
+    /// A plugin's process cannot be enclosed, or asks for more than it may have.
+    PLUGIN_SANDBOX = "PLUGIN-SANDBOX";
     /// The plugin's signature is not valid.
     PLUGIN_SIGNATURE = "PLUGIN-SIGNATURE";
+    /// A plugin in a process of its own did not return.
+    PLUGIN_STALL = "PLUGIN-STALL";
     /// The library's root module did not start.
     PLUGIN_START = "PLUGIN-START";
     /// `trust.toml` or `plugins.lock` cannot be read.
@@ -194,6 +200,8 @@ codes! {
     PLUGIN_UNKNOWN = "PLUGIN-UNKNOWN";
     /// Nobody vouches for the plugin: it is neither signed nor pinned.
     PLUGIN_UNSIGNED = "PLUGIN-UNSIGNED";
+    /// The process of a plugin does not start, or breaks the protocol.
+    PLUGIN_WORKER = "PLUGIN-WORKER";
     /// A run that was given up is not continued.
     RESUME_ABORTED = "RESUME-ABORTED";
     /// A run that keeps no commit tokens may write rows a second time if it is continued.

@@ -128,11 +128,23 @@ pub fn sample_library() -> &'static Path {
 /// # Panics
 /// If it cannot be loaded.
 pub fn load(name: &str) -> Arc<dyn Plugin> {
+    load_from(name, |catalog| catalog)
+}
+
+/// As [`load`], each reader and writer of the plugin in a process of its own.
+///
+/// # Panics
+/// If it cannot be found.
+pub fn load_isolated(name: &str) -> Arc<dyn Plugin> {
+    load_from(name, Catalog::isolated)
+}
+
+fn load_from(name: &str, isolate: impl Fn(Catalog) -> Catalog) -> Arc<dyn Plugin> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let library = plugin_library(name);
     fs::copy(&library, folder.path().join("plugin.so")).expect("a copy");
     let search = SearchPath::only(&[folder.path().to_owned()]);
-    let catalog = Catalog::open(&search.probe_with(program()));
+    let catalog = isolate(Catalog::open(&search.probe_with(program())));
     catalog.plugin(name, Role::Reader).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 

@@ -13,3 +13,9 @@ fn the_generator_conforms_through_its_library() {
     let plugin = transload_tests::load("generator");
     testing::all(&*plugin, &Generator { plugin: &*plugin, reference: &GeneratorPlugin });
 }
+
+#[test]
+fn the_generator_conforms_in_a_process_of_its_own() {
+    let plugin = transload_tests::load_isolated("generator");
+    testing::all(&*plugin, &Generator { plugin: &*plugin, reference: &GeneratorPlugin });
+}

@@ -11,3 +11,8 @@ use transload_plugin_api::testing;
 fn sqlite_conforms_through_its_library() {
     testing::all(&*transload_tests::load("sqlite"), &Sqlite);
 }
+
+#[test]
+fn sqlite_conforms_in_a_process_of_its_own() {
+    testing::all(&*transload_tests::load_isolated("sqlite"), &Sqlite);
+}

@@ -21,7 +21,7 @@ const RTLD_NODELETE: c_int = 0x1000;
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] when it cannot be loaded or does not fit.
-pub(super) fn load(path: &Path) -> Result<Module> {
+pub(crate) fn load(path: &Path) -> Result<Module> {
     // SAFETY: the library's constructors run, which is inherent in loading a plugin. The probe has
     // run them before, in a child process.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) }

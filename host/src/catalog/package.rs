@@ -6,6 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use transload_plugin_api::{Error, Result, abi::ABI, code};
 
@@ -144,13 +145,26 @@ impl Capabilities {
 }
 
 /// Where a plugin's code runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// In the program's own process.
+    #[default]
     InProcess,
     /// In a process of its own.
     Process,
+}
+
+impl Isolation {
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::InProcess => "in-process",
+            Self::Process => "process",
+        }
+    }
 }
 
 /// What the public test suite found, as `plugin test` writes it.

@@ -6,7 +6,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Seek},
     os::{
-        fd::AsRawFd,
+        fd::{AsRawFd, OwnedFd},
         unix::fs::{DirBuilderExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
@@ -115,6 +115,17 @@ impl Sealed {
             Copied::Memory(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
             Copied::Private { file, .. } | Copied::Itself(file) => file.clone(),
         }
+    }
+
+    /// For processes that load it later: a descriptor of the copy, and where it is without one.
+    pub(super) fn for_workers(self) -> io::Result<(Option<OwnedFd>, PathBuf)> {
+        let found = match &self.copy {
+            Copied::Memory(file) => (Some(file.try_clone()?.into()), PathBuf::new()),
+            _ => (None, self.path()),
+        };
+        // A copy in a folder stays as long as a process may load it.
+        std::mem::forget(self);
+        Ok(found)
     }
 
     /// For a child process: what it gets as its standard input, and where it then loads the copy from.

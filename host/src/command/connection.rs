@@ -72,7 +72,11 @@ fn findings(
     lone: &LoneConnection,
 ) -> Result<Vec<Finding>, Failure> {
     let descriptor = catalog.descriptor(&lone.plugin).map_err(Error::unusable_plugin)?;
-    let plugin = |role| catalog.plugin(&lone.plugin, role).map_err(Error::unusable_plugin);
+    let plugin = |role| {
+        let stall = session.isolation.stall;
+        let plugin = catalog.plugin_at(&lone.plugin, role, lone.isolation, stall);
+        plugin.map_err(Error::unusable_plugin)
+    };
     let mut findings = Vec::new();
     if descriptor.reader.is_some() {
         let reader = plugin(Role::Reader)?;

@@ -16,7 +16,7 @@ use crate::{
     ending,
     engine::{Engine, Observer, Outcome, Reached},
     error::Errors,
-    job::{ConnectionName, Job, JobRequest, learn_lost_paths, learn_secret_variables},
+    job::{ConnectionName, Job, JobRequest, JobWriter, learn_lost_paths, learn_secret_variables},
     journal::{self, Journal, RunFolder, new_run},
     plan::Plan,
     report::{self, Activity, Display, ProgressMode, Report, Resumed, Style},
@@ -140,6 +140,7 @@ impl Reported {
 /// From now on, an end that comes early leaves a report, too.
 fn report_early_end(session: &Session, reported: Reported, run: Observer) {
     let session = session.clone();
+    ending::resumable(&reported.plan.run);
     ending::report_by(move |error| {
         let Some(outcome) = run.outcome(error.clone()) else {
             session.print_failure(Failure::Error(error));
@@ -285,9 +286,12 @@ pub(super) fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), 
 
 /// Loads both plugins and creates the reader and the writer.
 pub(super) fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<Stores, Errors> {
-    let plugin = |name: &str, role| catalog.plugin(name, role).map_err(Error::unusable_plugin);
-    let reader = plugin(&job.reader.plugin, Role::Reader)?;
-    let writer = plugin(&job.writer.plugin, Role::Writer)?;
+    let stall = job.channel.stall_timeout();
+    let plugin = |name: &str, role, isolation| {
+        catalog.plugin_at(name, role, isolation, stall).map_err(Error::unusable_plugin)
+    };
+    let reader = plugin(&job.reader.plugin, Role::Reader, job.reader.isolation)?;
+    let writer = plugin(&job.writer.plugin, Role::Writer, job.writer.isolation)?;
     let reader_entry = entry(catalog, &job.reader.plugin, Role::Reader)?;
     let writer_entry = entry(catalog, &job.writer.plugin, Role::Writer)?;
     let mut warnings: Vec<_> =
@@ -318,7 +322,9 @@ pub(super) fn open_writer(
     catalog: &Catalog,
     job: &Job,
 ) -> Result<Box<dyn Writer>> {
-    let plugin = catalog.plugin(&job.writer.plugin, Role::Writer);
+    let JobWriter { plugin, isolation, .. } = &job.writer;
+    let stall = job.channel.stall_timeout();
+    let plugin = catalog.plugin_at(plugin, Role::Writer, *isolation, stall);
     let plugin = plugin.map_err(Error::unusable_plugin)?;
     let made = plugin.writer(job.writer.options.clone(), session.host(&job.writer.secrets));
     made.map_err(|error| job.places.locate(error.into()))

@@ -20,7 +20,9 @@ pub(super) fn meta_ddl(session: &Session, args: &MetaDdlArgs) -> Ended {
     let draft = DraftConnection::load(&args.connection, args.env.as_deref(), &files)?;
     let catalog = session.catalog();
     let lone = connection::resolve(&catalog, &draft)?;
-    let plugin = catalog.plugin(&lone.plugin, Role::Writer).map_err(Error::unusable_plugin)?;
+    let stall = session.isolation.stall;
+    let plugin = catalog.plugin_at(&lone.plugin, Role::Writer, lone.isolation, stall);
+    let plugin = plugin.map_err(Error::unusable_plugin)?;
     let writer = plugin.writer(lone.writer_options, session.host(&lone.secrets))?;
     let tables =
         TokenTables { schema: args.schema.clone(), prefix: args.prefix.clone(), create: false };

@@ -43,6 +43,7 @@ use crate::{
     report::Page,
     signals,
     terminal::{Look, write_stderr},
+    worker::{self, IsolationPolicy},
 };
 
 /// A command's exit code, or why it failed.
@@ -93,6 +94,7 @@ struct Session {
     plugins: Vec<std::path::PathBuf>,
     /// Plugins that nobody vouches for are loaded.
     allow_unsigned: bool,
+    isolation: IsolationPolicy,
     redactor: Redactor,
     stop: Stop,
     /// Whether the command's result has been printed on stdout.
@@ -114,7 +116,16 @@ fn exit_code(cli: &Cli) -> u8 {
         // The catalog's child process: no logging and no signal handlers, only the library.
         return crate::catalog::probe_main(path);
     }
+    if let Command::PluginWorker = &cli.command {
+        return worker::worker_main();
+    }
     let session = Session {
+        isolation: IsolationPolicy {
+            least: cli.global.isolation,
+            sandbox: cli.global.sandbox,
+            memory: cli.global.plugin_memory,
+            ..IsolationPolicy::default()
+        },
         output: cli.global.output,
         quiet: cli.global.quiet,
         stdout: Look::stdout(cli.global.width, cli.global.color),
@@ -159,14 +170,14 @@ impl Session {
             Command::Completions { shell } => about::completions(*shell),
             Command::Man { dir } => about::man(dir),
             Command::Schema { of } => schema::schema(self, *of),
-            Command::Probe { .. } => Ok(Exit::Done),
+            Command::Probe { .. } | Command::PluginWorker => Ok(Exit::Done),
         }
     }
 
     /// The plugins of the search path. Problems besides those of single libraries are logged.
     fn catalog(&self) -> Catalog {
         learn_secret_variables(&connection_files(Path::new("")));
-        let catalog = Catalog::open(&self.search());
+        let catalog = Catalog::open(&self.search()).with_policy(self.isolation);
         catalog.problems().iter().for_each(|problem| tracing::warn!("{problem}"));
         catalog
     }

@@ -146,12 +146,14 @@ fn target_reader(
     job: &Job,
     args: &VerifyArgs,
 ) -> Result<Box<dyn Reader>, Failure> {
-    let JobWriter { plugin: name, options, secrets, .. } = &job.writer;
+    let JobWriter { plugin: name, options, secrets, isolation, .. } = &job.writer;
     let is_stream = options.values.get("path").is_some_and(|path| path == "-");
     if is_stream {
         return Err(not_readable("rows that went to standard output cannot be read again").into());
     }
-    let plugin = catalog.plugin(name, Role::Reader).map_err(Error::unusable_plugin)?;
+    let stall = job.channel.stall_timeout();
+    let plugin = catalog.plugin_at(name, Role::Reader, *isolation, stall);
+    let plugin = plugin.map_err(Error::unusable_plugin)?;
     let descriptor = plugin.descriptor();
     let mut values = reading(&descriptor, &options.values);
     if let Some(filter) = &args.target_where {

@@ -116,10 +116,11 @@ impl Writer for CheckedWriter {
     fn abort(&self, plan: &WritePlan, receipts: &[Receipt]) -> Result<()> {
         let aborted = self.callee.call("abort", || self.writer.abort(plan, receipts));
         let Err(error) = aborted else { return Ok(()) };
-        if error.code != code::PLUGIN_PANIC {
+        if error.code != code::PLUGIN_PANIC && !ends_process(&error) {
             return Err(error);
         }
-        // The state of a writer that has panicked is unknown: it takes no more calls.
+        // The state of a writer that has panicked is unknown, and one whose process has ended has none:
+        // it takes no more calls.
         tracing::info!("cleaning up with another writer: {error}");
         let fresh = self.callee.call("writer", &self.make)?;
         self.callee.call("abort", || fresh.abort(plan, receipts))
@@ -200,7 +201,8 @@ impl WriteTask for CheckedWriteTask {
     }
 
     fn rollback_chunk(&mut self) -> Result<()> {
-        self.callee.call("rollback_chunk", || self.task.rollback_chunk())
+        let rolled_back = self.callee.call("rollback_chunk", || self.task.rollback_chunk());
+        rolled_back.or_else(over_with_process)
     }
 
     fn finish(self: Box<Self>) -> Result<Receipt> {
@@ -212,12 +214,30 @@ impl WriteTask for CheckedWriteTask {
 
     fn abort(self: Box<Self>) -> Result<()> {
         let Self { callee, task, .. } = *self;
-        callee.call("abort", || task.abort())
+        callee.call("abort", || task.abort()).or_else(over_with_process)
     }
 
     fn progress(&mut self) -> Result<Option<TaskProgress>> {
         self.callee.call("progress", || self.task.progress())
     }
+}
+
+/// A task whose process has ended is over: the store has rolled back, and the abort of the job, by another
+/// writer, removes what it has staged.
+fn over_with_process(error: Error) -> Result<()> {
+    if ends_process(&error) { Ok(()) } else { Err(error) }
+}
+
+/// Whether the plugin's own process has ended.
+fn ends_process(error: &Error) -> bool {
+    const ENDS: [&str; 5] = [
+        code::PLUGIN_CRASH,
+        code::PLUGIN_EXIT,
+        code::PLUGIN_MEMORY,
+        code::PLUGIN_STALL,
+        code::PLUGIN_WORKER,
+    ];
+    ENDS.contains(&error.code.as_str())
 }
 
 /// The receipt of this task, of the length that the contract allows.

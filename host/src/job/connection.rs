@@ -16,8 +16,11 @@ use super::{
     section::Given,
     value,
 };
+use crate::catalog::Isolation;
 
 const PLUGIN: &str = "plugin";
+/// The keys of the host; they may also be beside the environments.
+const OWN: [&str; 2] = [PLUGIN, "isolation"];
 
 /// The connection files, the nearest first.
 pub(super) struct Connections {
@@ -37,7 +40,9 @@ pub(super) struct Connection {
     /// The folder that its relative paths refer to.
     pub(super) folder: PathBuf,
     pub(super) plugin: Option<Given<String>>,
-    /// All keys except `plugin`.
+    /// Where its plugin runs at least.
+    pub(super) isolation: Isolation,
+    /// All keys except these two.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -219,7 +224,8 @@ fn pick<'a>(
     if environments.is_empty() {
         return Some((None, entry));
     }
-    for key in table.0.iter().filter(|key| !is_environment(key) && key.key != PLUGIN) {
+    for key in table.0.iter().filter(|key| !is_environment(key) && !OWN.contains(&key.key.as_str()))
+    {
         let message = format!("key `{}` is beside the environments of `{}`", key.key, entry.key);
         let names = environments.iter().map(|entry| entry.key.as_str());
         let hint = format!("move it into {}", quoted(names));
@@ -284,8 +290,13 @@ fn connection(
     file: &Arc<Path>,
     problems: &mut Problems,
 ) -> Connection {
-    let own = |entry: &Entry| entry.table().and_then(|table| table.get(PLUGIN)).cloned();
-    let plugin = own(chosen).or_else(|| own(entry)).and_then(|plugin| {
+    let own = |key| {
+        let of = |entry: &Entry| entry.table().and_then(|table| table.get(key)).cloned();
+        of(chosen).or_else(|| of(entry))
+    };
+    let isolation = own("isolation")
+        .and_then(|entry| value::isolation(&entry).map_err(|problem| problems.add(problem)).ok());
+    let plugin = own(PLUGIN).and_then(|plugin| {
         let text = value::text(&plugin).map_err(|problem| problems.add(problem)).ok()?;
         Some(Given { value: text, place: plugin.node.place, path: plugin.path })
     });
@@ -297,7 +308,8 @@ fn connection(
         file: file.clone(),
         folder: folder_of(file),
         plugin,
-        entries: entries.into_iter().filter(|entry| entry.key != PLUGIN).collect(),
+        isolation: isolation.unwrap_or_default(),
+        entries: entries.into_iter().filter(|entry| !OWN.contains(&entry.key.as_str())).collect(),
     }
 }
 

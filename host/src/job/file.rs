@@ -28,6 +28,7 @@ use super::{
     section::{Given, Section},
     value,
 };
+use crate::catalog::Isolation;
 
 /// All names of write modes: our own, then those of DataWorks, which may also set how rows are loaded.
 pub(super) const WRITE_MODES: &[(&str, WriteMode, Option<LoadMethod>)] = &[
@@ -81,6 +82,8 @@ pub(super) struct DraftSide {
     /// The section's header; `None` if the job has no such section.
     pub(super) place: Option<Location>,
     pub(super) plugin: Option<Given<String>>,
+    /// Where the job wants it to run at least.
+    pub(super) isolation: Isolation,
     pub(super) connection: Option<Connection>,
     /// The job names a plugin or a connection that could not be read. That has been reported, and
     /// the options that it would give are unknown.
@@ -245,9 +248,11 @@ impl Sides<'_> {
             );
             problems.add(ours.problem(message));
         }
+        let isolation = section.read("isolation", problems, value::isolation);
         DraftSide {
             place: Some(section.place.clone()),
             plugin: plugin.or(theirs),
+            isolation: isolation.unwrap_or_default(),
             unclear,
             lone: false,
             connection,

@@ -12,6 +12,7 @@ use super::{
     file::{GUARANTEES, LOADS, WRITE_MODES},
     keys::{self, Key, Kind, MAX_NAME, MAX_PREFIX},
 };
+use crate::catalog::Isolation;
 use crate::catalog::Role;
 
 /// The schema of job files with these plugins.
@@ -44,12 +45,12 @@ pub(crate) fn of_connections(plugins: &[Descriptor]) -> Json {
     let named = plugins.iter().map(|own| {
         json!({
             "required": ["plugin"],
-            "properties": { "plugin": { "const": own.name } },
+            "properties": { "plugin": { "const": own.name }, "isolation": value(Kind::Isolation) },
             "additionalProperties": { "$ref": format!("#/definitions/{}", own.name) },
         })
     });
     let each = json!({
-        "properties": { "plugin": false },
+        "properties": { "plugin": false, "isolation": value(Kind::Isolation) },
         "additionalProperties": single,
         "minProperties": 1,
     });
@@ -159,6 +160,7 @@ fn value(kind: Kind) -> Json {
             json!({ "type": "object", "additionalProperties": { "type": ["string", "integer"] } })
         }
         Kind::WriteMode => modes(|_, _| true),
+        Kind::Isolation => words(vec![Isolation::InProcess.word(), Isolation::Process.word()]),
         Kind::Load => words(LOADS.iter().map(|load| load.word()).collect()),
         Kind::TablePrefix => filled(json!({
             "type": "string",
@@ -318,6 +320,7 @@ fn connection_of(plugin: &Descriptor) -> Json {
     let mut properties: Map<String, Json> =
         own.map(|spec| (spec.key.clone(), option(spec, false))).collect();
     properties.insert("plugin".to_owned(), json!({ "const": plugin.name }));
+    properties.insert("isolation".to_owned(), value(Kind::Isolation));
     json!({
         "type": "object",
         "description": plugin.summary,

@@ -66,6 +66,8 @@ pub(super) enum Kind {
     Parameters,
     WriteMode,
     Load,
+    /// Where a plugin runs.
+    Isolation,
     Guarantee,
     /// What names of tables begin with.
     TablePrefix,
@@ -92,6 +94,7 @@ pub(super) const TOP: &[Key] = &[
 pub(super) const READER: &[Key] = &[
     key("plugin", Kind::Plugin, "The plugin that reads"),
     key("connection", Kind::Text, "The connection that gives address and login"),
+    key("isolation", Kind::Isolation, "Where the plugin runs at least; default: in the program"),
     key("columns", Kind::Names, "The columns to read, in this order; default: all"),
     key("schema", Kind::Types, "Types of columns, in place of those of the source or the sample"),
 ];
@@ -100,6 +103,7 @@ pub(super) const READER: &[Key] = &[
 pub(super) const WRITER: &[Key] = &[
     key("plugin", Kind::Plugin, "The plugin that writes"),
     key("connection", Kind::Text, "The connection that gives address and login"),
+    key("isolation", Kind::Isolation, "Where the plugin runs at least; default: in the program"),
     key("write_mode", Kind::WriteMode, "What happens when a row's key exists in the target"),
     key("key", Kind::Names, "The key columns; default: the target's primary key"),
     key("update_columns", Kind::Names, "What an upsert updates; default: all columns but the key"),

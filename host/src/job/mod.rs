@@ -49,6 +49,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{DirtyClass, Guarantee, LoadMethod, Options, TokenTables, WriteMode};
 
+use crate::catalog::Isolation;
+
 pub(crate) use connection::{
     ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
 };
@@ -157,6 +159,9 @@ pub(crate) struct JobReader {
     pub(crate) options: Options,
     /// References to its secret options.
     pub(crate) secrets: SecretRefs,
+    /// Where the plugin runs at least. No part of what a run is.
+    #[serde(skip)]
+    pub(crate) isolation: Isolation,
     /// The columns to read, in order; all if `None`.
     pub(crate) columns: Option<Vec<String>>,
 }
@@ -172,6 +177,9 @@ pub(crate) struct JobWriter {
     pub(crate) options: Options,
     /// References to its secret options.
     pub(crate) secrets: SecretRefs,
+    /// Where the plugin runs at least. No part of what a run is.
+    #[serde(skip)]
+    pub(crate) isolation: Isolation,
     /// What happens on a key conflict; default: the writer's first mode.
     pub(crate) write_mode: WriteMode,
     /// The key columns; `None` means the target's primary key.
@@ -212,6 +220,9 @@ pub(crate) struct LoneConnection {
     pub(crate) writer_options: Options,
     /// References to its secret options.
     pub(crate) secrets: SecretRefs,
+    /// Where the plugin runs at least. No part of what a run is.
+    #[serde(skip)]
+    pub(crate) isolation: Isolation,
     /// Notes for the user that need no change.
     pub(crate) warnings: Vec<Problem>,
 }

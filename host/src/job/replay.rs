@@ -66,7 +66,8 @@ impl Job {
         let columns = self.reader.columns.take();
         let options = Options { values, schema: file.columns, columns: columns.clone() };
         let (plugin, secrets) = (FILE_READER.to_owned(), SecretRefs::new());
-        self.reader = JobReader { plugin, connection: None, options, secrets, columns };
+        let isolation = self.reader.isolation;
+        self.reader = JobReader { plugin, connection: None, options, secrets, isolation, columns };
         self.writer.before.clear();
         self.writer.after.clear();
         self.writer.create_table = false;

@@ -20,7 +20,7 @@ use super::{
     section::{Given, missing_key, unknown_key},
     sql, value,
 };
-use crate::catalog::Role;
+use crate::catalog::{Isolation, Role};
 
 /// One side of the job, resolved.
 struct ResolvedSide {
@@ -28,6 +28,7 @@ struct ResolvedSide {
     connection: Option<ConnectionName>,
     options: Options,
     secrets: SecretRefs,
+    isolation: Isolation,
 }
 
 impl DraftJob {
@@ -92,6 +93,7 @@ impl DraftJob {
             connection: side.connection,
             options,
             secrets: side.secrets,
+            isolation: side.isolation,
             columns: draft.columns.clone(),
         })
     }
@@ -120,6 +122,7 @@ impl DraftJob {
             connection: side.connection,
             options: side.options,
             secrets: side.secrets,
+            isolation: side.isolation,
             write_mode: write_mode?,
             key: draft.key.clone(),
             update_columns: list(&draft.update_columns),
@@ -177,7 +180,7 @@ impl DraftConnection {
             });
         match resolved {
             Some((
-                ResolvedSide { plugin, connection: Some(connection), options, secrets },
+                ResolvedSide { plugin, connection: Some(connection), options, secrets, isolation },
                 writer,
             )) if findings.problems.is_empty() => {
                 let warnings = findings.warnings.iter().cloned().collect();
@@ -188,6 +191,7 @@ impl DraftConnection {
                     options,
                     writer_options,
                     secrets,
+                    isolation,
                     warnings,
                 })
             }
@@ -220,6 +224,7 @@ fn side(
     if let Some(connection) = &draft.connection {
         known.refuse_in_connection(connection, draft, &mut findings.problems);
     }
+    let theirs = draft.connection.as_ref().map(|connection| connection.isolation);
     let mut side = ResolvedSide {
         plugin: plugin.value.clone(),
         connection: draft.connection.as_ref().map(|connection| ConnectionName {
@@ -228,6 +233,7 @@ fn side(
         }),
         options: Options::default(),
         secrets: SecretRefs::new(),
+        isolation: theirs.map_or(draft.isolation, |theirs| theirs.max(draft.isolation)),
     };
     for spec in &known.own {
         match source(spec, draft, job) {
@@ -329,7 +335,7 @@ impl Known<'_> {
                     let known = specs
                         .filter(|spec| spec.scope == OptionScope::Connection)
                         .map(|spec| spec.key.as_str())
-                        .chain(["plugin"]);
+                        .chain(["plugin", "isolation"]);
                     problems.add(unknown_key(entry, &connection.title, known));
                 }
             }

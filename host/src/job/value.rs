@@ -12,6 +12,7 @@ use super::{
     document::{Entry, Node, Table, Value},
     problem::Problem,
 };
+use crate::catalog::Isolation;
 
 type Read<T> = Result<T, Problem>;
 
@@ -56,6 +57,13 @@ pub(super) fn integer(entry: &Entry, min: i64, max: i64) -> Read<i64> {
 
 pub(super) fn float(entry: &Entry, min: f64, max: f64) -> Read<f64> {
     typed(&OptionKind::Float { min, max }, entry)
+}
+
+/// Where a plugin runs.
+pub(super) fn isolation(entry: &Entry) -> Read<Isolation> {
+    let all = [Isolation::InProcess, Isolation::Process];
+    let word = choice(entry, &all.map(Isolation::word))?;
+    Ok(all.into_iter().find(|isolation| isolation.word() == word).unwrap_or_default())
 }
 
 /// Bytes.
