@@ -471,7 +471,7 @@ impl Writer for Connection {
 
     fn draft(&self, plan: &WritePlan) -> Result<WriteDraft> {
         self.enter()?;
-        let is_written = |name| plan.columns.iter().any(|column| column.name == *name);
+        let is_written = |name: &String| plan.columns.iter().any(|column| column.name == *name);
         let has_key = !plan.key.is_empty() && plan.key.iter().all(is_written);
         if needs_key(plan.mode) && !has_key && !self.is(Defect::DraftsWithoutKey) {
             return Err(Error::schema("no key over columns that are written"));
