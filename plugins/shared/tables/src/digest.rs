@@ -110,6 +110,12 @@ pub trait DigestSql {
     /// The sum of 16 hexadecimal digits behind place `from` (counted from 1) of the column `h`.
     fn sum(&self, from: u32) -> String;
 
+    /// What stands at the end of a subquery so that a column of it is computed once for each row, and
+    /// not wherever it is used. Nothing where the server would keep all rows of the subquery for that.
+    fn once(&self) -> &'static str {
+        ""
+    }
+
     /// `count` divided by `parts` without a remainder, rounded up; [`FEWEST`] at least.
     fn share(&self, count: &str, parts: u32) -> String;
 }
@@ -162,9 +168,10 @@ impl DigestRange<'_> {
         let hash = dialect.hash(&dialect.row_text(columns));
         let (high, low) = (dialect.sum(1), dialect.sum(17));
         format!(
-            "SELECT p, COUNT(*), COUNT(h), {high}, {low} FROM (SELECT {part} AS p, {hash} AS h FROM {}) AS q \
+            "SELECT p, COUNT(*), COUNT(h), {high}, {low} FROM (SELECT {part} AS p, {hash} AS h FROM {}{}) AS q \
              GROUP BY p",
-            self.sql()
+            self.sql(),
+            dialect.once()
         )
     }
 }
