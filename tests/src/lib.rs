@@ -6,12 +6,14 @@
 
 #![allow(clippy::expect_used)] // a test may fail loudly anywhere
 
+pub mod copies;
 pub mod documents;
 pub mod flow;
 pub mod kills;
 pub mod proxy;
 pub mod servers;
 pub mod texts;
+pub mod verification;
 
 use std::{
     fs,

@@ -3,102 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::Value;
-use transload_tests::{Ended, Running, Workplace, wait_until};
-
-const ROWS: u32 = 4_000;
-
-/// A table of numbered rows, read in small batches, into another one.
-struct Copy {
-    workplace: Workplace,
-    more: &'static str,
-}
-
-const TOKENS: &str = "[guarantee]\nrequire = \"effectively-once\"\ncreate_tables = true\n";
-
-impl Copy {
-    fn new(mode: &'static str, more: &'static str) -> Self {
-        let workplace = Workplace::new();
-        let key = if mode == "insert" { "" } else { " PRIMARY KEY" };
-        workplace.execute("target.db", &format!("CREATE TABLE t (id INTEGER{key}, word TEXT)"));
-        let copy = Self { workplace, more };
-        copy.put(mode, "");
-        copy
-    }
-
-    fn put(&self, mode: &str, reader: &str) {
-        let more = self.more;
-        self.workplace.put(
-            "job.toml",
-            format!(
-                "[reader]\nplugin = \"generator\"\nrows = {ROWS}\nbatch_rows = 50\ndelay = \"20 ms\"\n\
-                 specs = {{ id = \"int64 sequence\", word = \"text words 2..5\" }}\n{reader}\
-                 [writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n\
-                 write_mode = \"{mode}\"\n{more}[checkpoint]\nrows = 100\n\
-                 [channel]\nparallelism = 2\n"
-            ),
-        );
-    }
-
-    fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.workplace.command();
-        command.args(arguments);
-        Running::of(command)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        self.start(arguments).wait()
-    }
-
-    fn rows(&self) -> u32 {
-        self.workplace.sqlite("target.db", "SELECT count(*) FROM t")[0].parse().unwrap()
-    }
-
-    /// A run that has committed some chunks, and has a limit that a resumed one has not.
-    fn begun(&self) -> Running {
-        let job = self.workplace.read("job.toml");
-        self.workplace.put("job.toml", format!("{job}max_rows_per_second = 1000\n"));
-        let mut running = self.start(&["run", "job.toml", "--progress", "none"]);
-        wait_until("some rows are in", || running.has_ended() || self.rows() >= 300);
-        self.workplace.put("job.toml", job);
-        assert!(!running.has_ended(), "{:?}", running.wait());
-        running
-    }
-
-    /// A run that was killed behind some chunks.
-    fn killed(&self) -> PathBuf {
-        let running = self.begun();
-        running.signal("KILL");
-        running.wait();
-        assert!(self.rows() < ROWS);
-        self.folder()
-    }
-
-    fn folder(&self) -> PathBuf {
-        let runs = fs::read_dir(self.workplace.path().join("state/runs/job")).unwrap();
-        runs.map(|run| run.unwrap().path()).max().unwrap()
-    }
-
-    fn name(&self) -> String {
-        self.folder().file_name().unwrap().to_string_lossy().into_owned()
-    }
-
-    #[track_caller]
-    fn assert_complete(&self) {
-        let sum = "SELECT count(*), count(DISTINCT id), min(id), max(id) FROM t";
-        let found = self.workplace.sqlite("target.db", sum);
-        let last = ROWS - 1;
-        let expected = [format!("{ROWS}|{ROWS}|0|{last}"), format!("{ROWS}|{ROWS}|1|{ROWS}")];
-        assert!(expected.contains(&found[0]), "{found:?}");
-    }
-}
-
-#[track_caller]
-fn report(ended: &Ended) -> Value {
-    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
-}
+use transload_tests::{
+    Running,
+    copies::{Copy, ROWS, TOKENS, report},
+    built, wait_until,
+};
 
 #[test]
 fn a_killed_run_continues_where_it_was() {
@@ -192,12 +104,24 @@ fn what_has_changed_is_refused_by_name() {
     refused(6, "RESUME-TARGET", "its keys were none and are unique (id)");
     target("DROP INDEX by_id");
     // The same plugins with their debug information are others.
-    let ended = copy.workplace.run(&["resume", "job"]);
+    let with_symbols = |arguments: &[&str]| {
+        let usual = copy.workplace.command();
+        let mut command = Command::new(built().join("transload"));
+        command.args(arguments).current_dir(copy.workplace.path());
+        for (name, value) in usual.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Running::of(command).wait()
+    };
+    let ended = with_symbols(&["resume", "job"]);
     ended.exits(7).says("RESUME-PLUGIN").says("plugin `generator`").says("is another build");
     // Limits may change.
     let job = copy.workplace.read("job.toml").replace("parallelism = 2", "parallelism = 1");
     copy.workplace.put("job.toml", job);
-    copy.workplace.run(&["resume", "job", "--accept-changes", "plugin"]).exits(0);
+    with_symbols(&["resume", "job", "--accept-changes", "plugin"]).exits(0);
     copy.assert_complete();
 }
 

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use transload_plugin_api::{Descriptor, OptionKind, Options, Reader};
 
@@ -15,6 +14,7 @@ use crate::{
     job::{Inputs, Job, JobWriter},
     journal,
     plan::Plan,
+    repair::KeptRun,
     report::{Activity, ProgressMode},
     verify::{self, Progress, Request},
 };
@@ -32,6 +32,7 @@ pub(super) fn verify(session: &Session, args: &VerifyArgs) -> Ended {
         verify::compare(&Request {
             job: &job,
             plan: &plan,
+            run: named.kept.as_ref(),
             source: &*stores.reader,
             target: &*target,
             key: &args.key,
@@ -80,13 +81,7 @@ struct Named {
     run: Option<String>,
     /// The hash of the job file when it was run.
     sha256: Option<String>,
-}
-
-/// What a run's plan says of its job.
-#[derive(Deserialize)]
-struct Planned {
-    environment: Option<String>,
-    inputs: Inputs,
+    kept: Option<KeptRun>,
 }
 
 impl Named {
@@ -100,20 +95,14 @@ impl Named {
         };
         let is_name = job.extension().is_none() && job.components().count() == 1;
         if job.exists() || !is_name {
-            return Ok(Self { job: given(), run: None, sha256: None });
+            return Ok(Self { job: given(), run: None, sha256: None, kept: None });
         }
         let state = args.state.clone().unwrap_or_else(journal::state_folder);
         let folder = journal::find(&state, &job.display().to_string())?;
         let run = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let plan = folder.join("plan.json");
-        let failed = |error: String| {
-            Error::new(Exit::Failed, format!("cannot read the plan of the run: {error}"))
-                .at(plan.display().to_string())
-        };
-        let text = std::fs::read_to_string(&plan).map_err(|error| failed(error.to_string()))?;
-        let planned: Planned =
-            serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
-        let Planned { environment, inputs: Inputs { path, sha256, parameters, .. } } = planned;
+        let kept = KeptRun::open(folder)?;
+        let environment = kept.plan.environment.clone();
+        let Inputs { path, sha256, parameters, .. } = kept.plan.inputs.clone();
         // What the command line gives comes last and wins.
         let own = |name: &String| params.iter().any(|(given, _)| given == name);
         let of_run = parameters.iter().filter(|(name, _)| *name != "bizdate" && !own(name));
@@ -124,7 +113,7 @@ impl Named {
             params: of_run.chain(params.iter().cloned()).collect(),
             bizdate: bizdate.clone().or_else(|| parameters.get("bizdate").cloned()),
         };
-        Ok(Self { job: found, run: Some(run), sha256: Some(sha256) })
+        Ok(Self { job: found, run: Some(run), sha256: Some(sha256), kept: Some(kept) })
     }
 
     /// That the job is another one than the run's.

@@ -9,11 +9,13 @@
 //! | `form`, `cell` | a row in the form of its source; the text of one value |
 //! | `export` | the file for an editor: each record behind the id of its row |
 //! | `repaired` | that file read back: ids checked and taken away |
+//! | `refused` | the rows that only the target refused, as batches |
 //! | `replays` | which rows were sent again, by which run |
 
 mod cell;
 mod export;
 mod form;
+mod refused;
 mod repaired;
 mod replays;
 mod row;
@@ -22,6 +24,7 @@ mod summary;
 
 pub(crate) use export::{Exported, Filter, export};
 pub(crate) use form::{Form, FormChoice, Records};
+pub(crate) use refused::refused_by_target;
 pub(crate) use repaired::Repaired;
 pub(crate) use replays::{Ended, Replaying, Replays};
 pub(crate) use row::RowId;

@@ -65,6 +65,8 @@ pub(crate) struct Rows {
     pub(crate) different: u64,
     /// Rows of the source that do not fit the target: a run makes dirty rows of them.
     pub(crate) refused: u64,
+    /// Rows of the source that the target of the run refused, as it has recorded.
+    pub(crate) dirty: u64,
     /// Rows of the target that cannot be read as the plan would have written them.
     pub(crate) unreadable: u64,
 }
@@ -158,16 +160,17 @@ impl Listed {
 impl Rows {
     /// The rows of a tally and `equal` more that are the same on both sides.
     pub(super) fn of(tally: &Tally, equal: u64, [refused, unreadable]: &[Refused; 2]) -> Self {
-        let Tally { missing, extra, different, .. } = *tally;
+        let Tally { missing, extra, different, dirty, .. } = *tally;
         let equal = equal + tally.equal;
         Self {
-            source: equal + missing + different,
+            source: equal + missing + different + dirty,
             target: equal + extra + different,
             equal,
             missing,
             extra,
             different,
             refused: refused.rows,
+            dirty,
             unreadable: unreadable.rows,
         }
     }
@@ -176,6 +179,16 @@ impl Rows {
     pub(super) fn differ(&self, allow_extra: bool) -> bool {
         self.missing + self.different + self.unreadable > 0 || (self.extra > 0 && !allow_extra)
     }
+}
+
+/// The note on rows that the target of the run refused.
+pub(super) fn note_on_dirty(rows: u64) -> Option<String> {
+    (rows > 0).then(|| {
+        format!(
+            "dirty rows of the run, which the target refused: {}; `transload dirty list` shows why",
+            crate::report::grouped(rows)
+        )
+    })
 }
 
 /// The notes on rows that were not compared.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use transload_plugin_api::Column;
 use transload_values::{Checksum, Compared};
 
-use super::rows::Shape;
+use super::{excused::Excused, rows::Shape};
 use crate::Result;
 
 /// The most bytes of values that are held.
@@ -77,6 +77,7 @@ impl Row {
 pub(super) struct Found<'a> {
     shape: &'a Shape,
     wanted: &'a HashSet<Checksum>,
+    excused: &'a Excused,
     state: Mutex<State>,
 }
 
@@ -98,8 +99,12 @@ pub(super) struct Differences {
 }
 
 impl<'a> Found<'a> {
-    pub(super) fn new(shape: &'a Shape, wanted: &'a HashSet<Checksum>) -> Self {
-        Self { shape, wanted, state: Mutex::default() }
+    pub(super) fn new(
+        shape: &'a Shape,
+        wanted: &'a HashSet<Checksum>,
+        excused: &'a Excused,
+    ) -> Self {
+        Self { shape, wanted, excused, state: Mutex::default() }
     }
 
     /// Takes the rows that are wanted out of a batch of the source (0) or the target (1).
@@ -124,7 +129,8 @@ impl<'a> Found<'a> {
         let State { rows, .. } = self.state.into_inner();
         let mut list = Vec::new();
         for [source, target] in rows.into_values() {
-            pair(source, target, self.shape.is_keyed(), &mut list);
+            let sides = unequal(source, target, self.excused);
+            pair(sides, self.shape.is_keyed(), &mut list);
         }
         let order = self.shape.order();
         list.sort_by(|one, other| compare(one.any(), other.any(), &order));
@@ -166,14 +172,31 @@ fn cell(column: &Compared<'_>, row: usize) -> (Option<Vec<u8>>, Shown) {
     (Some(text), Some(String::from_utf8_lossy(&shown).into_owned()))
 }
 
-/// The differences of the rows of one key.
-fn pair(mut source: Vec<Row>, mut target: Vec<Row>, is_keyed: bool, list: &mut Vec<Difference>) {
+/// The rows of one key that have no equal on the other side and are not excused.
+fn unequal(mut source: Vec<Row>, mut target: Vec<Row>, excused: &Excused) -> [Vec<Row>; 2] {
     source.retain(|row| {
         let equal = target.iter().position(|other| other.checksum == row.checksum);
         equal.map(|at| target.swap_remove(at)).is_none()
     });
     source.sort_by_key(|row| row.checksum);
     target.sort_by_key(|row| row.checksum);
+    if !excused.is_empty() {
+        let (all, mut same) = (source.len(), (None, 0));
+        source.retain(|row| {
+            same = if same.0 == Some(row.checksum) {
+                (same.0, same.1 + 1)
+            } else {
+                (Some(row.checksum), 1)
+            };
+            same.1 > excused.allowed(row.checksum)
+        });
+        target.drain(..(all - source.len()).min(target.len()));
+    }
+    [source, target]
+}
+
+/// The differences of the rows of one key.
+fn pair([mut source, mut target]: [Vec<Row>; 2], is_keyed: bool, list: &mut Vec<Difference>) {
     let pairs = if is_keyed { source.len().min(target.len()) } else { 0 };
     for (ours, theirs) in source.drain(..pairs).zip(target.drain(..pairs)) {
         let cells = ours.cells.iter().zip(&theirs.cells).enumerate();

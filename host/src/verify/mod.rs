@@ -12,6 +12,7 @@
 //! | `rows` | the checksums of a batch's rows |
 //! | `narrow` | which rows have to be read: digests of ranges of keys, computed in the stores |
 //! | `entries`, `tally` | the checksums of all rows; which have no partner |
+//! | `excused` | rows that the target of a run refused |
 //! | `difference` | these rows with their values |
 //! | `repair` | the statements that would repair the target |
 //! | `comparison`, `words` | the result, as JSON and as text |
@@ -20,6 +21,7 @@ mod columns;
 mod comparison;
 mod difference;
 mod entries;
+mod excused;
 mod narrow;
 mod repair;
 mod rows;
@@ -45,16 +47,17 @@ pub(crate) use words::describe;
 
 use self::{
     columns::Columns,
-    comparison::{Listed, Method, Rows, notes_on},
+    comparison::{Listed, Method, Rows, note_on_dirty, notes_on},
     difference::{Differences, Found},
     entries::Entries,
+    excused::Excused,
     narrow::{Narrowing, Scope},
     repair::Repair,
     rows::Shape,
     side::{Refused, Side},
     tally::Tally,
 };
-use crate::{Error, Exit, Result, engine::Stop, job::Job, plan::Plan};
+use crate::{Error, Exit, Result, engine::Stop, job::Job, plan::Plan, repair::KeptRun};
 
 /// What is compared, and how much is said of it.
 pub(crate) struct Request<'a> {
@@ -62,6 +65,8 @@ pub(crate) struct Request<'a> {
     pub(crate) plan: &'a Plan,
     /// The job's reader.
     pub(crate) source: &'a dyn Reader,
+    /// The run whose rows are verified, if it was named: what its target refused is not missing.
+    pub(crate) run: Option<&'a KeptRun>,
     /// A reader of the job's target.
     pub(crate) target: &'a dyn Reader,
     /// The key's columns by the target's names, if the user names them.
@@ -125,7 +130,8 @@ pub(crate) fn compare(request: &Request<'_>) -> Result<Comparison> {
             Narrowing { shape: &shape, stores, sides, stop, queries: 0 }.scope()?
         }
     };
-    let pass = Pass { shape: &shape, sides, scope: &scope, stop };
+    let excused = Excused::of(request, &source, &shape)?;
+    let pass = Pass { shape: &shape, sides, scope: &scope, excused: &excused, stop };
     let (tally, mut refused) = pass.tally(&request.plan.splits)?;
     for (refused, of_all) in refused.iter_mut().zip(&scope.refused) {
         if let Some(of_all) = of_all {
@@ -138,6 +144,7 @@ pub(crate) fn compare(request: &Request<'_>) -> Result<Comparison> {
     };
     let mut notes = columns.notes.clone();
     notes.extend(notes_on(&refused));
+    notes.extend(note_on_dirty(tally.dirty));
     notes.extend(repair(request, &columns, &shape, &tally, &found)?);
     notes.extend(changed(&tally, &found));
     let rows = Rows::of(&tally, scope.equal, &refused);
@@ -152,6 +159,7 @@ struct Pass<'a> {
     shape: &'a Shape,
     sides: [&'a Side<'a>; 2],
     scope: &'a Scope,
+    excused: &'a Excused,
     stop: &'a Stop,
 }
 
@@ -171,12 +179,12 @@ impl Pass<'_> {
             entries[side].add(&rows)
         })?;
         let [source, target] = &entries;
-        Ok((Tally::of(source, target, self.stop)?, refused))
+        Ok((Tally::of((source, target), self.excused, self.stop)?, refused))
     }
 
     /// The second pass: the values of those without a partner.
     fn differences(&self, tally: &Tally) -> Result<Differences> {
-        let found = Found::new(self.shape, &tally.keys);
+        let found = Found::new(self.shape, &tally.keys, self.excused);
         self.read(None, |side, batch| found.add(side, batch))?;
         Ok(found.differences())
     }

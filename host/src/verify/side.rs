@@ -120,6 +120,23 @@ impl Side<'_> {
         }
     }
 
+    /// Hands rows as the plan's writer gets them on, in the compared columns. Those that have no such
+    /// form are left out.
+    pub(super) fn compare_written(
+        &self,
+        batch: &RecordBatch,
+        take: &(dyn Fn(&RecordBatch) -> Result<()> + Sync),
+    ) -> Result<()> {
+        let failed = |error: ArrowError| {
+            Error::new(Exit::Plugin, format!("rows that the target refused: {error}"))
+        };
+        let chosen = match &self.chosen {
+            Some(chosen) => &batch.project(chosen).map_err(failed)?,
+            None => batch,
+        };
+        take(&self.compared.convert(chosen).map_err(failed)?.batch)
+    }
+
     fn convert(
         &self,
         next: ReadBatch,

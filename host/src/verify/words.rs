@@ -43,6 +43,7 @@ pub(crate) fn describe(page: &mut Page, comparison: &Comparison) {
         ("missing", rows.missing, "in the source only"),
         ("extra", rows.extra, "in the target only"),
         ("refused", rows.refused, "do not fit the target"),
+        ("dirty", rows.dirty, "were refused by the target, as the run recorded"),
         ("unreadable", rows.unreadable, "of the target cannot be read"),
     ] {
         if count > 0 {
