@@ -307,6 +307,8 @@ pub(crate) enum AcceptedChange {
     Plugin,
     /// Another address of the same data, or another login.
     Connection,
+    /// Files of dirty rows that are missing or cut; their rows stay counted.
+    DirtyRows,
 }
 
 /// The flags of `resume`.
@@ -316,7 +318,12 @@ pub(crate) struct ResumeArgs {
     #[arg(value_name = "RUN|JOB")]
     pub(crate) run: String,
     /// Continue although this has changed since the run began; may be given more than once
-    #[arg(long, value_enum, value_name = "plugin|connection", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "plugin|connection|dirty-rows",
+        hide_possible_values = true
+    )]
     pub(crate) accept_changes: Vec<AcceptedChange>,
     /// Continue although rows that are in the target may be written a second time
     #[arg(long)]

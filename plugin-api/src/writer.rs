@@ -232,6 +232,10 @@ pub struct Written {
     /// Rows that the store refused, in the order of the batch, each once.
     #[serde(default)]
     pub dirty: Vec<DirtyRow>,
+    /// Bytes that the writer keeps of these rows beside the batch until the chunk is committed, such
+    /// as their text. The host counts them against the job's buffer. 0 where rows are sent at once.
+    #[serde(default)]
+    pub held: u64,
 }
 
 /// The outcome of a commit, of a chunk or of a job.
@@ -404,6 +408,10 @@ pub struct WritePlan {
     /// A chunk with more dirty rows will not be committed; none if the job sets no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_dirty: Option<u64>,
+    /// A task's part of the job's buffer, in bytes. What a task keeps across chunks should be a small
+    /// multiple of it: a row group ends earlier where the buffer is small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_buffer: Option<u64>,
 }
 
 impl WritePlan {
@@ -439,6 +447,10 @@ pub struct WriteDraft {
     /// once. [`Writer::prepare`] returns the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Error>,
+    /// The most bytes that a task keeps beside the batches and what [`Written::held`] reports: an
+    /// open row group, parts on their way. `None` if that is less than 4 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_memory: Option<u64>,
 }
 
 /// One step of a plan.

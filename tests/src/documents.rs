@@ -305,7 +305,8 @@ fn normal(lines: &[String]) -> String {
 }
 
 /// Units of what differs from run to run.
-const UNITS: &[&str] = &["s", "ms", "min", "rows/s", "B/s", "kB/s", "MB/s", "GB/s", "%"];
+/// Memory depends on the number of cores.
+const UNITS: &[&str] = &["s", "ms", "min", "rows/s", "B/s", "kB/s", "MB/s", "GB/s", "%", "MiB"];
 
 /// A text without times, rates, names of runs and hashes, with single blanks.
 fn stable(line: &str) -> String {

@@ -150,6 +150,55 @@ fn f20_wide_rows_of_many_tasks_stay_within_the_buffer() {
     assert!(full < most, "{} MiB, {} at most", full / MIB, most / MIB);
 }
 
+/// A job from the generator into files, with little memory.
+fn into_files(specs: &str, rows: u64, writer: &str, channel: &str) -> String {
+    format!(
+        "[reader]\nplugin = \"generator\"\nrows = {rows}\nbatch_rows = 1024\nspecs = {{ {specs} }}\n\
+         [writer]\nplugin = \"file\"\n{writer}[checkpoint]\nrows = 10_000_000\n\
+         [channel]\n{channel}\n"
+    )
+}
+
+/// A row group is in memory until it ends: a small buffer ends it early, and the plan says what the run
+/// takes at most.
+#[test]
+fn f20_row_groups_stay_within_what_the_plan_says() {
+    const MIB: u64 = 1 << 20;
+    let job = |rows| {
+        let bytes = "bytes = \"binary bytes 1000..1048\"";
+        let writer = "path = \"out/\"\nformat = \"parquet\"\ncompression = \"none\"\n";
+        into_files(bytes, rows, writer, "buffer = \"4 MiB\"\nparallelism = 2")
+    };
+    let workplace = Workplace::new();
+    workplace.put("job.toml", job(80_000));
+    let plan = workplace.run(&["plan", "job.toml", "--output", "json"]);
+    let plan: Value = serde_json::from_str(&plan.exits(0).stdout).unwrap();
+    let of_task = plan["draft"]["task_memory"].as_u64().unwrap();
+    assert!((8 * MIB..=20 * MIB).contains(&of_task), "{of_task}");
+    let shown = workplace.run(&["plan", "job.toml", "--width", "80"]);
+    let said = format!("memory       up to {} MiB beside", 4 + (2 * of_task).div_ceil(MIB));
+    assert!(shown.exits(0).stdout.contains(&said), "no `{said}` in {}", shown.stdout);
+    let (empty, full) = (peak_memory(&job(10)), peak_memory(&job(80_000)));
+    let most = empty + 4 * MIB + 2 * of_task + 16 * MIB;
+    eprintln!("row groups: {} MiB, empty {} MiB", full / MIB, empty / MIB);
+    assert!(full < most, "{} MiB, {} at most", full / MIB, most / MIB);
+}
+
+/// The text of the rows of an open chunk counts: here it is a hundred times as long as the rows.
+#[test]
+fn f20_the_text_of_a_chunk_stays_within_the_buffer() {
+    const MIB: u64 = 1 << 20;
+    let job = |rows| {
+        let specs = (0..20).map(|at| format!("column_{at} = \"boolean\"")).collect::<Vec<_>>();
+        let writer = "path = \"out.jsonl\"\n";
+        into_files(&specs.join(", "), rows, writer, "buffer = \"2 MiB\"\nparallelism = 1")
+    };
+    let (empty, full) = (peak_memory(&job(10)), peak_memory(&job(150_000)));
+    let most = empty + (2 + 16) * MIB;
+    eprintln!("text: {} MiB, empty {} MiB", full / MIB, empty / MIB);
+    assert!(full < most, "{} MiB, {} at most", full / MIB, most / MIB);
+}
+
 /// A batch that passes in pieces keeps the places of its rows.
 #[test]
 fn rows_of_a_batch_in_pieces_are_found_again() {

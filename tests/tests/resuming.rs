@@ -7,9 +7,9 @@ use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::Value;
 use transload_tests::{
-    Running,
+    Running, built,
     copies::{Copy, ROWS, TOKENS, report},
-    built, wait_until,
+    wait_until,
 };
 
 #[test]

@@ -262,6 +262,36 @@ fn t60_a_shared_access_signature_is_in_no_output() {
     search_bucket(&bucket, &closed, signature, false);
 }
 
+/// What comes after a run: continuing it, its history, the comparison of its rows, and the repair.
+#[test]
+fn t60_a_secret_is_in_no_output_of_what_follows_a_run() {
+    let bucket = Bucket::s3();
+    bucket.put("in.csv", b"id,n\n1,1\n2,2\n3,3\n");
+    let workplace = Workplace::new();
+    workplace.execute("target.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)");
+    let writer = "[writer]\nplugin = \"sqlite\"\npath = \"target.db\"\ntable = \"t\"\n\
+                  write_mode = \"upsert\"\n";
+    let job = format!("[reader]\n{}path = \"in.csv\"\n{writer}", bucket.connection());
+    workplace.put("job.toml", &job);
+    let mut killed = workplace.command();
+    killed.args(["run", "job.toml", "--log", "trace"]).env("TRANSLOAD_FAILPOINT", "K7");
+    assert_hidden(&workplace, &Ended::from(killed.output().unwrap()), SECRET);
+    let follow = |arguments: &[&str], exit| {
+        search_for(&workplace, arguments, SECRET).exits(exit);
+        search_for(&workplace, &[arguments, &["--output", "json"]].concat(), SECRET).exits(exit);
+    };
+    follow(&["resume", "job"], 0);
+    follow(&["history"], 0);
+    follow(&["verify", "job"], 0);
+    workplace.execute("target.db", "UPDATE t SET n = 7 WHERE id = 2");
+    follow(&["verify", "job.toml", "--repair", "mend.sql"], 8);
+    assert!(workplace.read("mend.sql").contains("UPDATE"), "it was searched");
+    // The store's response to a wrong signature repeats what was signed.
+    let file = format!("{{ file = \"{}\" }}", bucket.secret.display());
+    workplace.put("job.toml", job.replace(&file, "{ env = \"CANARY\" }"));
+    assert_ne!(search(&workplace, &["verify", "job.toml"]).exit, Some(0));
+}
+
 /// A password in the place of a variable's name, of a file or within an address is not repeated.
 #[test]
 fn t60_a_secret_in_the_wrong_place_is_not_shown() {

@@ -22,18 +22,22 @@ use crate::{
 /// `resume`: continues a run, or the last run of a job.
 pub(super) fn resume(session: &Session, args: &ResumeArgs) -> Ended {
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
-    let folder = RunFolder::open(journal::find(&state, &args.run)?, session.redactor.clone())?;
+    let path = journal::find_open(&state, &args.run)?;
+    let folder = RunFolder::open(path, session.redactor.clone())?;
     let past = read(&folder)?;
     if let Some(ended) = ended(session, &past)? {
         return Ok(ended);
     }
+    say_which(session, args, &past);
     let progress = progress_mode(session, args.progress);
     let (job, stores) = load_again(session, args, &past.run, is_shown(progress))?;
     let plan = continued(&job, &past);
     ensure_repeatable(&plan, &past, args)?;
     let resumed = Resumed::new(&past);
     let starts = starts(&plan, &past);
-    let journal = Journal::reopen(&folder, &past, starts)?;
+    let is_loss_accepted = args.accept_changes.contains(&AcceptedChange::DirtyRows);
+    let mut journal = Journal::reopen(&folder, &past, starts)?;
+    journal.is_loss_accepted = is_loss_accepted;
     keep_earlier_report(folder.path());
     tracing::info!("run {} continues, its folder is {}", plan.run, folder.path().display());
     let run = Execution { job, stores, plan, folder, journal, resumed: Some(resumed) };
@@ -50,13 +54,24 @@ pub(super) fn read(folder: &RunFolder) -> Result<Past> {
         Err(damage) => damage,
     };
     let error = damage.error(folder.path());
-    match Journal::rebuild(folder, damage)? {
-        Some(past) => {
-            tracing::warn!("{error}; what the target keeps of the run takes its place");
-            Ok(past)
-        }
-        None => Err(error),
+    let past = Journal::rebuild(folder, damage)?;
+    tracing::warn!("{error}; what the target keeps of the run takes its place");
+    Ok(past)
+}
+
+/// Names the run that continues where the command line names a job.
+fn say_which(session: &Session, args: &ResumeArgs, past: &Past) {
+    let Plan { run, job, .. } = &past.run.plan;
+    if args.run == *run || session.quiet {
+        return;
     }
+    let at = &past.last;
+    let how = match &past.state {
+        State::Failed(_) => format!("which failed at {at}"),
+        State::Publishing => format!("which ended while it was being committed, after {at}"),
+        _ => format!("which ended early, after {at}"),
+    };
+    session.say_text(&format!("{job}: continuing run {run}, {how}"));
 }
 
 /// The end of a command for a run that needs no more, or cannot be continued.
@@ -216,6 +231,7 @@ fn continued(job: &Job, past: &Past) -> Plan {
     let mut plan = past.run.plan.clone();
     plan.channel = job.channel.clone();
     plan.dirty = job.dirty.clone();
+    plan.write.task_buffer = Some(job.channel.task_buffer());
     plan.write.before.clone_from(&job.writer.before);
     plan.write.after.clone_from(&job.writer.after);
     plan.write.is_resumed = past.is_prepared;

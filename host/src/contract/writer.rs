@@ -151,7 +151,7 @@ struct CheckedWriteTask {
 impl CheckedWriteTask {
     /// Every row is accounted for once, and dirty rows are rows of the batch, each once, in order.
     fn check_written(&self, rows: u64, written: &Written) -> Result<()> {
-        let Written { inserted, updated, skipped, dirty } = written;
+        let Written { inserted, updated, skipped, dirty, .. } = written;
         let all = [*inserted, *updated, *skipped, dirty.len() as u64];
         let all = all.into_iter().try_fold(0_u64, |sum, part| sum.checked_add(part));
         if all != Some(rows) {
@@ -173,7 +173,7 @@ impl CheckedWriteTask {
     }
 
     fn miscounted(&self, rows: u64, written: &Written) -> Error {
-        let Written { inserted, updated, skipped, dirty } = written;
+        let Written { inserted, updated, skipped, dirty, .. } = written;
         let rule = format!(
             "the writer took {rows} rows and accounts for {inserted} inserted, {updated} updated, \
              {skipped} skipped and {} dirty",

@@ -20,6 +20,7 @@ use super::{
     checkpoint::Checkpoint,
     converted_batch::ConvertedBatch,
     dirty::{DirtyFile, DirtyLine, DirtyLines},
+    memory::Share,
     progress::TaskProgress,
     protocol::{
         ChunkLimits, Ended, Failure, From, Known, Outcome, Source, Task, TaskEffect, TaskEvent,
@@ -32,6 +33,8 @@ use crate::{Error, Exit, Result, waits::Waiting};
 
 /// Most bytes of a chunk, unless the job or the writer's descriptor gives a size.
 const BYTES: u64 = 64 << 20;
+/// More than this a writer does not keep of one batch; it protects the sum from a plugin's error.
+const MOST_KEPT: u64 = 1 << 40;
 /// How often one chunk is replayed before a transient error counts as permanent.
 const REPLAYS: u32 = 10;
 /// Replays of a run that are logged as warnings; later ones are counted, and logged as information.
@@ -74,6 +77,10 @@ struct Chunk {
     admitted: u64,
     /// The pauses before the replays that are left.
     pauses: Backoff,
+    /// What the writer keeps of the rows beside the batches, once it has said that it does.
+    kept: Option<Share>,
+    /// The part of it that the limit of the chunk's bytes does not know yet.
+    unreported: u64,
 }
 
 impl<'a> TaskWriter<'a> {
@@ -164,7 +171,8 @@ impl<'a> TaskWriter<'a> {
                 if self.open.batches.is_empty() {
                     self.open = Chunk::new();
                 }
-                let (read, bytes) = (converted.read, converted.bytes() as u64);
+                let beside = std::mem::take(&mut self.open.unreported);
+                let (read, bytes) = (converted.read, converted.bytes() as u64 + beside);
                 let is_whole = converted.position.is_some();
                 self.open.batches.push(converted);
                 TaskEvent::Batch { read, bytes, is_whole }
@@ -196,7 +204,7 @@ impl<'a> TaskWriter<'a> {
             },
             Ended::GaveUp => Err(self.error.or(self.cause.as_ref().map(gave_up))),
             Ended::Fenced => Err(self.error.or_else(|| Some(fenced()))),
-            Ended::NotReadable => Err(Some(not_readable())),
+            Ended::NotReadable => Err(Some(not_readable(&self.shared.plan.run))),
             Ended::Failed | Ended::Unknown => Err(self.error.or(self.cause.map(Error::from))),
         }
     }
@@ -229,10 +237,13 @@ impl<'a> TaskWriter<'a> {
         };
         // A task without a chunk has none.
         let position = position.filter(|position| !position.0.is_empty());
-        let checkpoint = position.map(|it| Checkpoint::decode(it).ok_or_else(not_readable));
+        let checkpoint = position
+            .map(|it| Checkpoint::decode(it).ok_or_else(|| not_readable(&self.shared.plan.run)));
         let checkpoint = checkpoint.transpose()?.unwrap_or_default();
         let total = self.machine.total();
-        let dirty = self.file.resume_at(checkpoint.dirty_bytes)?;
+        let accepted = self.shared.journal.is_loss_accepted;
+        let dirty = self.file.resume_at((checkpoint.dirty_bytes, total.dirty), accepted)?;
+        self.shared.report_lost(self.progress.task(), &dirty);
         self.shared.dirty.resume(total.read, dirty);
         self.shared.progress.commit(&total);
         Ok(checkpoint)
@@ -299,7 +310,7 @@ impl<'a> TaskWriter<'a> {
             0 => Ok(Written::default()),
             _ => writing.write(&converted.batch),
         };
-        let Written { inserted, updated, skipped, dirty } = match written {
+        let Written { inserted, updated, skipped, dirty, held } = match written {
             Ok(written) => written,
             Err(error) => return self.refused(error),
         };
@@ -312,7 +323,18 @@ impl<'a> TaskWriter<'a> {
         }
         let counters = Counters { read, inserted, updated, skipped, dirty };
         self.open.counters.add(&counters);
+        self.keep(held);
         TaskEvent::Written(counters)
+    }
+
+    /// Counts what the writer keeps of the rows until their commit.
+    fn keep(&mut self, bytes: u64) {
+        let bytes = bytes.min(MOST_KEPT);
+        if bytes > 0 {
+            let budget = &self.shared.budget;
+            self.open.kept.get_or_insert_with(|| budget.nothing()).add(bytes);
+            self.open.unreported += bytes;
+        }
     }
 
     /// Adds dirty rows to the open chunk, and these and rows read to what the job's limit counts.
@@ -382,6 +404,7 @@ impl<'a> TaskWriter<'a> {
         // What a failed run has met stays counted; this chunk's rows will be met again.
         self.shared.dirty.release(&self.open.dirty, std::mem::take(&mut self.open.admitted));
         self.open.counters = Counters::default();
+        self.open.kept = None;
         self.open.dirty.clear();
         let cause = self.cause.as_ref().map(ToString::to_string).unwrap_or_default();
         let message =
@@ -435,6 +458,8 @@ impl Chunk {
             dirty: Vec::new(),
             admitted: 0,
             pauses: Backoff::bounded(REPLAYS, FIRST_PAUSE, LONGEST_PAUSE),
+            kept: None,
+            unreported: 0,
         }
     }
 }
@@ -444,20 +469,19 @@ fn known(progress: &api::TaskProgress, is_finished: bool) -> Known {
     Known { chunks: progress.chunks, counters: progress.counters, is_finished }
 }
 
-fn not_readable() -> Error {
+fn not_readable(run: &str) -> Error {
     let message = "a part of the task's rows is committed, and which rows are left cannot be known: \
                    the source does not return its rows in the same order again";
-    Error::new(Exit::Failed, message).code(code::RESUME_SPLIT).hint(
-        "`transload abort RUN` gives the run up; remove the rows of it that are in the target before \
-         the job runs again",
-    )
+    Error::new(Exit::Failed, message).code(code::RESUME_SPLIT).hint(format!(
+        "give the run up: transload abort {run}; remove its rows from the target before the job runs \
+         again, unless they have a key"
+    ))
 }
 
 /// The limits of a chunk: those of the job, and half of the task's part of the buffer, so that reading
 /// continues while a chunk is being committed.
 fn limits(shared: &Shared) -> ChunkLimits {
-    let lanes = u64::from(shared.plan.channel.parallelism.get());
-    let half = shared.plan.channel.buffer_bytes / lanes / 2;
+    let half = shared.plan.channel.task_buffer() / 2;
     let wanted = shared.plan.checkpoint.bytes.or_else(|| shared.stores.chunk_bytes());
     ChunkLimits {
         rows: shared.plan.checkpoint.rows,

@@ -363,7 +363,10 @@ impl Driver {
         let Shared { journal, folder, progress, dirty, .. } = &*self.shared;
         for (task, start) in journal.starts.iter().enumerate() {
             let Some(known) = &start.progress else { continue };
-            let lines = DirtyFile::new(folder, task as u32).resume_at(start.dirty_bytes)?;
+            let kept = (start.dirty_bytes, known.counters.dirty);
+            let mut file = DirtyFile::new(folder, task as u32);
+            let lines = file.resume_at(kept, journal.is_loss_accepted)?;
+            self.shared.report_lost(task as u32, &lines);
             dirty.resume(known.counters.read, lines);
             progress.commit(&known.counters);
         }

@@ -1,5 +1,6 @@
 //! The memory of a job's batches, for all tasks together: what `buffer` promises. A reader asks before it
 //! reads, because a batch has its size only when it is there: it reserves what the last ones took.
+//! What a writer keeps of the rows of an open chunk, such as their text, counts as well.
 //! The ring bounds what one task has in flight; this is what holds for rows that are wider than a
 //! task's share of the buffer.
 
@@ -92,6 +93,11 @@ impl Budget {
         share
     }
 
+    /// For what a writer keeps of a chunk beside its batches: nothing yet.
+    pub(super) fn nothing(self: &Arc<Self>) -> Share {
+        Share { memory: self.clone(), bytes: 0, is_reading: false }
+    }
+
     fn admit(self: &Arc<Self>, state: &mut State, last: Option<u64>) -> Option<Share> {
         let waited = state.begun.get_or_insert_with(Instant::now).elapsed();
         let bytes = match last.or(state.width) {
@@ -124,6 +130,13 @@ impl Share {
         drop(state);
         memory.freed.notify_all();
         expected
+    }
+
+    /// These bytes are held, too. They are there already, so nothing waits for them: readers wait
+    /// until they are free again.
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.memory.state.lock().held += bytes;
     }
 
     fn end_reading(&mut self, state: &mut State) {
@@ -208,6 +221,19 @@ mod tests {
             assert!(late.join().unwrap().is_none());
         });
         assert!(memory.try_reserve(Some(3)).is_some());
+    }
+
+    #[test]
+    fn what_a_writer_keeps_of_a_chunk_stops_readers() {
+        let memory = Budget::new(30 * MIB);
+        let mut batch = memory.try_reserve(Some(MIB)).unwrap();
+        batch.hold(MIB, None);
+        let mut text = memory.nothing();
+        text.add(20 * MIB);
+        text.add(8 * MIB);
+        assert!(memory.try_reserve(Some(MIB)).is_none(), "29 of 30 MiB are in use");
+        drop(text);
+        assert!(memory.try_reserve(Some(MIB)).is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use transload_plugin_api::{Position, ReadTask, code, has_defect};
 
 use super::{
-    dirty::DirtyCount,
+    dirty::{ClassCounts, DirtyCount},
     drift,
     limits::Throttle,
     memory::Budget,
@@ -22,6 +22,7 @@ use crate::{
     Error, Exit, Result,
     journal::{Journal, RunFolder},
     plan::Plan,
+    report::grouped,
     stores::Stores,
 };
 
@@ -133,6 +134,16 @@ impl Shared {
         Error::new(Exit::Failed, message)
             .code(code::RUN_COMMIT_UNKNOWN)
             .hint("check whether the last rows are in the target; nothing was removed")
+    }
+
+    /// That dirty rows of a task are lost that earlier attempts have met.
+    pub(super) fn report_lost(&self, task: u32, dirty: &ClassCounts) {
+        if dirty.lost() > 0 {
+            tracing::warn!(
+                "{} dirty rows of task {task} are counted, and what was kept of them is lost",
+                grouped(dirty.lost())
+            );
+        }
     }
 
     /// Whether a commit was sent and its outcome could not be determined.

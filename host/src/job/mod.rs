@@ -258,6 +258,11 @@ impl Channel {
         }
     }
 
+    /// The part of the buffer that each task has.
+    pub(crate) fn task_buffer(&self) -> u64 {
+        self.buffer_bytes / u64::from(self.parallelism.get())
+    }
+
     /// After which time without progress a task is reported.
     pub(crate) fn stall_timeout(&self) -> Duration {
         Duration::from_millis(self.stall_timeout_ms)

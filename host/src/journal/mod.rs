@@ -30,14 +30,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::{Counters, Position, Receipt};
+use transload_plugin_api::{Counters, Position, Receipt, WriteMode};
 
 pub(crate) use folder::{
     RunFolder, create_private_folder, failed, new_run, private, state_folder, write_private,
 };
 pub(crate) use past::{Damage, Past, State, TaskStart};
 pub(crate) use record::{Failure, RunRecord};
-pub(crate) use runs::{find, is_running, runs, runs_of, unfinished};
+pub(crate) use runs::{find, find_open, is_running, runs, runs_of, unfinished};
 pub(crate) use shape::{SourceShape, job_changes, plugin_change, source_changes, target_changes};
 
 use crate::{
@@ -57,6 +57,8 @@ const RUN_COPY: &str = "journal-run";
 pub(crate) struct Journal {
     /// Where each task starts: at the beginning, or where an earlier process has come to.
     pub(crate) starts: Vec<TaskStart>,
+    /// Files of dirty rows may be missing that earlier processes have written.
+    pub(crate) is_loss_accepted: bool,
     path: PathBuf,
     appender: Mutex<Appender>,
     redactor: Redactor,
@@ -87,7 +89,8 @@ impl Journal {
             Appender::begin(&path, &line)
         };
         let appender = Mutex::new(write().map_err(|error| failed(&path, &error))?);
-        Ok(Self { starts, path, appender, redactor: folder.redactor().clone() })
+        let redactor = folder.redactor().clone();
+        Ok(Self { starts, is_loss_accepted: false, path, appender, redactor })
     }
 
     /// Continues the journal of a run that was begun before, its tasks at these places. A last line that
@@ -120,21 +123,22 @@ impl Journal {
         };
         let appender = Mutex::new(open().map_err(|error| failed(&path, &error))?);
         let redactor = folder.redactor().clone();
-        Ok(Self { starts: Vec::new(), path, appender, redactor })
+        Ok(Self { starts: Vec::new(), is_loss_accepted: false, path, appender, redactor })
     }
 
-    /// Replaces a journal whose lines about tasks are lost. `None` if nothing but the journal knew where
-    /// tasks continue: the target keeps no commit tokens.
+    /// Replaces a journal whose lines about tasks are lost.
     ///
     /// # Errors
-    /// The damage, if the run itself is not known any more; or if nothing can be written.
-    pub(crate) fn rebuild(folder: &RunFolder, damage: Damage) -> Result<Option<Past>> {
+    /// The damage, if the run itself is not known any more, or if nothing but the journal knew where
+    /// tasks continue, because the target keeps no commit tokens; or if nothing can be written.
+    pub(crate) fn rebuild(folder: &RunFolder, damage: Damage) -> Result<Past> {
+        let error = damage.error(folder.path());
         let run = match damage {
             Damage::Line(_, Some(run)) => run,
-            damage => Past::read_copy(folder.path()).map_err(|_| damage.error(folder.path()))?,
+            _ => Past::read_copy(folder.path()).map_err(|_| error.clone())?,
         };
         if run.plan.write.tokens.is_none() {
-            return Ok(None);
+            return Err(error.hint(way_out(&run)));
         }
         let path = folder.path().join(JOURNAL);
         let write = || -> io::Result<()> {
@@ -146,7 +150,7 @@ impl Journal {
             write_durably(&path, &(first + &record::line(2, &rebuilt)))
         };
         write().map_err(|error| failed(&path, &error))?;
-        Past::read(folder.path()).map(Some).map_err(|damage| damage.error(folder.path()))
+        Past::read(folder.path()).map_err(|damage| damage.error(folder.path()))
     }
 
     /// The target is prepared.
@@ -238,6 +242,22 @@ impl RunRecord {
             source: plan.source.clone(),
             plan: plan.for_journal(folder.redactor()),
         })
+    }
+}
+
+/// What to do about a run that only its journal could continue.
+fn way_out(run: &RunRecord) -> String {
+    let (job, target) = (run.job_file.display(), &run.plan.target.name);
+    let begin = format!("transload run {job}");
+    match run.plan.write.mode {
+        WriteMode::Overwrite => format!("begin again, which replaces all rows: {begin}"),
+        WriteMode::Upsert | WriteMode::Replace | WriteMode::Ignore => {
+            format!("begin again, which finds the rows in {target} by their key: {begin}")
+        }
+        WriteMode::Insert => format!(
+            "`insert` would add rows that are in {target} already: see which are, by `transload verify \
+             {job}`, remove them, and begin again: {begin}"
+        ),
     }
 }
 

@@ -31,21 +31,76 @@ pub(crate) fn runs(state: &Path, job: Option<&str>) -> Result<Vec<PathBuf>> {
     Ok(runs)
 }
 
-/// The folder of the run of this name, or of the last run of the job of this name or file.
+/// The folder of the run of this name, or of the last run of the job of this name or file. Replays of
+/// dirty rows are found by their own names only.
 ///
 /// # Errors
 /// [`code::RUN_MISSING`] without such a run.
 pub(crate) fn find(state: &Path, name: &str) -> Result<PathBuf> {
     let all = runs(state, None)?;
-    if let Some(run) = all.iter().find(|path| path.file_name().is_some_and(|it| it == name)) {
+    let found = match named(&all, name) {
+        Some(run) => Some(run.clone()),
+        None => own_runs(state, name, &all)?.next(),
+    };
+    found.ok_or_else(|| missing(state, name, &all))
+}
+
+/// As [`find`]; of a job's runs the last one that can be continued. A run is not continued if a later
+/// one has the same parameters. If none can be, it is the job's last one.
+///
+/// # Errors
+/// [`code::RUN_MISSING`] if there is none.
+pub(crate) fn find_open(state: &Path, name: &str) -> Result<PathBuf> {
+    let all = runs(state, None)?;
+    if let Some(run) = named(&all, name) {
         return Ok(run.clone());
     }
-    let is_file = Path::new(name).extension().is_some_and(|extension| extension == "toml");
-    let last = match is_file {
-        true => last_of_file(&all, Path::new(name)),
-        false => runs(state, Some(name))?.pop(),
-    };
+    let (mut last, mut later) = (None, Vec::new());
+    for folder in own_runs(state, name, &all)? {
+        let is_last = last.is_none();
+        last.get_or_insert_with(|| folder.clone());
+        let (run, is_open) = match Past::read(&folder) {
+            Ok(past) => (Some(past.run), can_continue(&past.state)),
+            // Whether it can be continued is found out where it is.
+            Err(_) => (Past::read_copy(&folder).ok(), true),
+        };
+        let given = run.map(|run| (run.plan.environment, run.plan.inputs.parameters));
+        let is_newest = given.as_ref().map_or(is_last, |given| !later.contains(given));
+        if is_open && is_newest {
+            return Ok(folder);
+        }
+        later.extend(given);
+    }
     last.ok_or_else(|| missing(state, name, &all))
+}
+
+fn can_continue(state: &State) -> bool {
+    !matches!(state, State::Done | State::Aborting | State::Aborted)
+}
+
+fn named<'a>(runs: &'a [PathBuf], name: &str) -> Option<&'a PathBuf> {
+    runs.iter().find(|path| path.file_name().is_some_and(|it| it == name))
+}
+
+/// The runs of the job of this name or file, newest first, without replays.
+fn own_runs(
+    state: &Path,
+    name: &str,
+    all: &[PathBuf],
+) -> Result<impl Iterator<Item = PathBuf> + use<>> {
+    let is_file = Path::new(name).extension().is_some_and(|extension| extension == "toml");
+    let (file, mut own) = match std::path::absolute(name).ok().filter(|_| is_file) {
+        Some(file) => (Some(file), all.to_vec()),
+        None => (None, runs(state, Some(name))?),
+    };
+    own.reverse();
+    let is_own = move |folder: &PathBuf| match Past::read_copy(folder) {
+        Ok(run) => {
+            run.plan.replay_of.is_none() && file.as_ref().is_none_or(|file| run.job_file == *file)
+        }
+        Err(_) => file.is_none(),
+    };
+    Ok(own.into_iter().filter(is_own))
 }
 
 /// The folders of the runs of the job of this name or file, oldest first.
@@ -72,13 +127,6 @@ pub(crate) fn unfinished(state: &Path, job: &str) -> Option<Past> {
     let past = Past::read(&last).ok()?;
     let is_open = !matches!(past.state, State::Planned | State::Done | State::Aborted);
     (is_open && past.run.plan.write.tokens.is_some()).then_some(past)
-}
-
-fn last_of_file(runs: &[PathBuf], file: &Path) -> Option<PathBuf> {
-    let file = std::path::absolute(file).ok()?;
-    let is_of_file =
-        |folder: &&PathBuf| Past::read_copy(folder).is_ok_and(|run| run.job_file == file);
-    runs.iter().rev().find(is_of_file).cloned()
 }
 
 fn folders(path: &Path) -> Result<Vec<PathBuf>> {

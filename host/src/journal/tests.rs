@@ -146,7 +146,7 @@ fn a_lost_journal_is_made_anew_from_the_copy_of_its_run() {
     fs::remove_file(&path).unwrap();
     let damage = Past::read(folder.path()).err().unwrap();
     assert!(matches!(damage, Damage::Missing));
-    let past = Journal::rebuild(&folder, damage).unwrap().unwrap();
+    let past = Journal::rebuild(&folder, damage).unwrap();
     assert_eq!((past.is_prepared, past.run.plan.splits.len()), (true, 2));
     assert!(past.starts.iter().all(|start| *start == TaskStart::default()));
     // The line of the run is damaged: what is there is kept aside.

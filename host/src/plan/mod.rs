@@ -244,6 +244,7 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
         job: job.name.clone(),
         is_resumed: false,
         max_dirty: job.dirty.most_rows(),
+        task_buffer: Some(job.channel.task_buffer()),
     }
 }
 

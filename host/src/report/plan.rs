@@ -53,6 +53,30 @@ fn head(page: &mut Page, plan: &Plan) {
     let because =
         if plan.because.is_empty() { String::new() } else { format!(": {}", plan.because) };
     page.pair(0, "guarantee", LABEL, &format!("{}{because}", plan.guarantee.word()));
+    if let Some(words) = memory(plan) {
+        page.pair(0, "memory", LABEL, &words);
+    }
+}
+
+/// What a run takes at most, where the writer keeps more than the batches that `buffer` bounds.
+fn memory(plan: &Plan) -> Option<String> {
+    let of_task = plan.draft.task_memory?;
+    let buffer = plan.channel.buffer_bytes;
+    let tasks = u64::from(plan.channel.parallelism.get()).min(plan.splits.len() as u64);
+    let all = buffer + tasks * of_task;
+    let each = if tasks == 1 { "the task" } else { "each task" };
+    Some(format!(
+        "up to {} beside the program's own: {} of rows (`buffer`), and {} that {each} keeps of its \
+         files",
+        mebibytes(all),
+        mebibytes(buffer),
+        mebibytes(of_task)
+    ))
+}
+
+/// In the unit of `buffer`.
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", grouped(bytes.div_ceil(1 << 20)))
 }
 
 /// How many rows were tried, and the first that is refused as a whole.

@@ -70,16 +70,20 @@ pub(super) struct BatchNotes {
     /// The whole name of the origin's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<String>,
+    /// Bytes that a writer keeps of the rows until their commit.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub(super) held: u64,
+}
+
+fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 impl BatchNotes {
     /// The notes as JSON; an empty text for a batch without any, as most are.
     pub(super) fn to_text(&self) -> Result<RString> {
-        if self.dirty.is_empty() && self.gaps.is_empty() && self.file.is_none() {
-            Ok(RString::new())
-        } else {
-            to_json(self)
-        }
+        let is_nothing = self.dirty.is_empty() && self.gaps.is_empty() && self.file.is_none();
+        if is_nothing && self.held == 0 { Ok(RString::new()) } else { to_json(self) }
     }
 
     /// The notes from their JSON or empty text.

@@ -507,7 +507,7 @@ pub struct FfiWritten {
     pub updated: u64,
     /// Rows left out.
     pub skipped: u64,
-    /// Notes as JSON (`dirty`: a list of [`crate::DirtyRow`]); empty without dirty rows.
+    /// Notes as JSON (`dirty`: a list of [`crate::DirtyRow`]; `held`: bytes); empty without any.
     pub notes: RString,
 }
 

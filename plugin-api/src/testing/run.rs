@@ -142,7 +142,7 @@ impl TaskRun {
     /// have a reason. `None` if the writer asks for a replay.
     fn try_write(&mut self, batch: &RecordBatch) -> Option<Written> {
         let written = passed(self.task.write(batch), "`write`")?;
-        let Written { inserted, updated, skipped, dirty } = &written;
+        let Written { inserted, updated, skipped, dirty, .. } = &written;
         let rows = batch.num_rows() as u64;
         let sum = inserted + updated + skipped + dirty.len() as u64;
         assert_eq!(sum, rows, "inserted, updated, skipped and dirty of {rows} rows: {written:?}");

@@ -92,7 +92,7 @@ fn try_chunk(task: &mut dyn WriteTask, sequence: u64, batch: &RecordBatch) -> Re
     let written = task.write(batch)?;
     let outcome = task.commit_chunk(&Position::default(), &Counters::default())?;
     assert_eq!(outcome, ChunkOutcome::Committed);
-    let Written { inserted, updated, skipped, dirty } = &written;
+    let Written { inserted, updated, skipped, dirty, .. } = &written;
     let sum = inserted + updated + skipped + dirty.len() as u64;
     assert_eq!(sum, batch.num_rows() as u64, "t12: every row is accounted for");
     Ok(written)

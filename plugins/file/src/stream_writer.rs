@@ -145,10 +145,12 @@ impl WriteTask for StreamTask {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<Written> {
+        let before = self.text.len();
         self.encoder.encode(batch, &mut self.text)?;
+        let held = (self.text.len() - before) as u64;
         let dirty = self.encoder.take_refused();
         let inserted = (batch.num_rows() - dirty.len()) as u64;
-        Ok(Written { inserted, dirty, ..Written::default() })
+        Ok(Written { inserted, dirty, held, ..Written::default() })
     }
 
     fn commit_chunk(&mut self, _: &Position, _: &Counters) -> Result<ChunkOutcome> {

@@ -432,7 +432,7 @@ impl WriteTask for SampleWriteTask {
         let fault = self.sample.option("fault");
         let row = if fault == "strange row" { rows } else { 1.min(rows - 1) };
         let dirty = DirtyRow::new("unique", "there already").row(row);
-        let written = |inserted, dirty| Written { inserted, updated: 0, skipped: 0, dirty };
+        let written = |inserted, dirty| Written { inserted, dirty, ..Written::default() };
         Ok(match fault {
             "lost row" => written(rows - 2, vec![dirty]),
             "same row" => written(rows - 2, vec![dirty.clone(), dirty]),

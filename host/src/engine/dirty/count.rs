@@ -37,7 +37,11 @@ const CLASSES: usize = DirtyClass::ALL.len();
 
 /// Dirty rows by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::engine) struct ClassCounts([u64; CLASSES]);
+pub(in crate::engine) struct ClassCounts {
+    of: [u64; CLASSES],
+    /// Rows whose lines are lost, and with them their classes.
+    lost: u64,
+}
 
 impl ClassCounts {
     fn of(rows: &[Arc<DirtyLine>]) -> Self {
@@ -47,7 +51,17 @@ impl ClassCounts {
     }
 
     fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.of.iter().sum::<u64>() + self.lost
+    }
+
+    /// The same, where `all` rows are dirty and those that are missing here are lost.
+    pub(in crate::engine) fn of_all(self, all: u64) -> Self {
+        Self { lost: all.saturating_sub(self.of.iter().sum()), ..self }
+    }
+
+    /// Rows whose lines are lost.
+    pub(in crate::engine) fn lost(&self) -> u64 {
+        self.lost
     }
 }
 
@@ -55,25 +69,27 @@ impl Index<DirtyClass> for ClassCounts {
     type Output = u64;
 
     fn index(&self, class: DirtyClass) -> &u64 {
-        &self.0[class as usize]
+        &self.of[class as usize]
     }
 }
 
 impl IndexMut<DirtyClass> for ClassCounts {
     fn index_mut(&mut self, class: DirtyClass) -> &mut u64 {
-        &mut self.0[class as usize]
+        &mut self.of[class as usize]
     }
 }
 
 impl AddAssign for ClassCounts {
     fn add_assign(&mut self, other: Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+        self.of.iter_mut().zip(other.of).for_each(|(count, more)| *count += more);
+        self.lost += other.lost;
     }
 }
 
 impl SubAssign for ClassCounts {
     fn sub_assign(&mut self, other: Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(count, less)| *count -= less);
+        self.of.iter_mut().zip(other.of).for_each(|(count, less)| *count -= less);
+        self.lost -= other.lost;
     }
 }
 

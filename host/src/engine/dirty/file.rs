@@ -5,7 +5,7 @@ use std::{
     borrow::Cow,
     fs::File,
     io::{self, BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -69,24 +69,67 @@ impl DirtyFile {
     }
 
     /// Continues the file of an earlier attempt at the task: cuts it behind the rows of committed
-    /// chunks. Returns how many these are, by class.
+    /// chunks. Returns how many these are, by class. `is_loss_accepted`: what is missing is counted as
+    /// lost, and the file continues behind its last whole line.
     ///
     /// # Errors
     /// If the file is shorter, or holds something else.
-    pub(in crate::engine) fn resume_at(&mut self, length: u64) -> Result<ClassCounts> {
-        let resumed = self.cut(length).and_then(|()| self.count(length));
-        resumed.map_err(|error| {
-            let place = self.path.display().to_string();
-            let message = format!("cannot continue the file of dirty rows: {error}");
-            Error::from(PluginError::data(message).at(place)).code(code::DIRTY_FILE)
-        })
+    pub(in crate::engine) fn resume_at(
+        &mut self,
+        (length, rows): (u64, u64),
+        is_loss_accepted: bool,
+    ) -> Result<ClassCounts> {
+        let resumed = match self.cut(length).and_then(|()| self.count(length)) {
+            Err(error) if is_loss_accepted => {
+                tracing::warn!("{}: {error}; it continues with what it has", self.path.display());
+                self.mend(length)
+            }
+            resumed => resumed,
+        };
+        // An earlier resume may have accepted a loss.
+        let resumed = resumed.map(|counts| counts.of_all(rows));
+        resumed.map_err(|error| self.not_continued(&error))
+    }
+
+    fn not_continued(&self, error: &io::Error) -> Error {
+        let run = self.path.parent().and_then(Path::file_name).unwrap_or_default();
+        let (run, name) = (run.to_string_lossy(), self.path.file_name().unwrap_or_default());
+        let message = format!("cannot continue the file of dirty rows: {error}");
+        let hint = format!(
+            "copy `{}` from the folder of the run on the machine that began it; or continue without \
+             those rows, which stay counted: transload resume {run} --accept-changes dirty-rows",
+            name.to_string_lossy()
+        );
+        let error = PluginError::data(message).at(self.path.display().to_string());
+        Error::from(error).code(code::DIRTY_FILE).hint(hint)
+    }
+
+    /// Cuts the file behind its last whole line that belongs to committed chunks, and counts those
+    /// that can be read.
+    fn mend(&mut self, length: u64) -> io::Result<ClassCounts> {
+        let file = private().create(true).append(true).open(&self.path)?;
+        let (mut counts, mut kept, mut line) = (ClassCounts::default(), 0, Vec::new());
+        let mut lines = BufReader::new(File::open(&self.path)?);
+        while lines.read_until(b'\n', &mut line)? > 0 && kept + line.len() as u64 <= length {
+            let Ok(class) = class_of(&line) else { break };
+            counts[class] += 1;
+            kept += line.len() as u64;
+            line.clear();
+        }
+        file.set_len(kept)?;
+        file.sync_data()?;
+        (self.file, self.kept, self.open) = (Some(file), kept, 0);
+        Ok(counts)
     }
 
     fn cut(&mut self, length: u64) -> io::Result<()> {
-        if length == 0 && !self.path.exists() {
-            return Ok(());
+        if !self.path.exists() {
+            return match length {
+                0 => Ok(()),
+                _ => Err(io::Error::other("it does not exist")),
+            };
         }
-        let file = private().create(true).append(true).open(&self.path)?;
+        let file = private().append(true).open(&self.path)?;
         let found = file.metadata()?.len();
         if found < length {
             let message = format!("it has {found} bytes, {length} bytes are committed");
@@ -190,7 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dirty");
         let new = || DirtyFile { path: path.clone(), file: None, kept: 0, open: 0 };
-        assert_eq!(new().resume_at(0).unwrap(), ClassCounts::default());
+        assert_eq!(new().resume_at((0, 0), false).unwrap(), ClassCounts::default());
         assert!(!path.exists());
         let rows = [lines_of("parse", 2), lines_of("unique", 1)].concat();
         let mut first = new();
@@ -203,17 +246,40 @@ mod tests {
         drop(first);
 
         let mut second = new();
-        let counts = second.resume_at(committed).unwrap();
+        let counts = second.resume_at((committed, 3), false).unwrap();
         let classes = [DirtyClass::Parse, DirtyClass::Constraint, DirtyClass::Type];
         assert_eq!(classes.map(|class| counts[class]), [2, 1, 0]);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), committed);
         second.write(&lines_of("check", 1)).unwrap();
         second.keep();
-        let all = new().resume_at(second.committed_length()).unwrap();
+        let all = new().resume_at((second.committed_length(), 4), false).unwrap();
         assert_eq!(classes.map(|class| all[class]), [2, 2, 0]);
 
-        let lost = new().resume_at(committed + 10_000).unwrap_err();
+        let lost = new().resume_at((committed + 10_000, 90), false).unwrap_err();
         assert!(lost.to_string().contains("bytes are committed"), "{lost}");
-        assert!(new().resume_at(committed - 1).is_err());
+        assert!(new().resume_at((committed - 1, 3), false).is_err());
+    }
+
+    /// The folder was copied without the file, or with an older copy of it.
+    #[test]
+    fn lost_rows_are_counted_if_the_loss_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dirty");
+        let new = || DirtyFile { path: path.clone(), file: None, kept: 0, open: 0 };
+        let missing = new().resume_at((500, 7), false).unwrap_err();
+        assert!(missing.to_string().contains("does not exist"), "{missing}");
+        assert!(!path.exists());
+        let mut first = new();
+        let counts = first.resume_at((500, 7), true).unwrap();
+        assert_eq!((counts.lost(), first.committed_length()), (7, 0));
+        first.write(&lines_of("parse", 2)).unwrap();
+        first.keep();
+        let two = first.committed_length();
+        first.write(&lines_of("check", 1)).unwrap();
+        drop(first);
+        let mut second = new();
+        let counts = second.resume_at((two + 1_000, 9), true).unwrap();
+        assert_eq!((counts[DirtyClass::Parse], counts.lost()), (2, 6), "the third line is whole");
+        assert!(second.committed_length() > two);
     }
 }

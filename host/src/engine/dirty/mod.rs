@@ -8,6 +8,6 @@ mod file;
 mod kept;
 mod line;
 
-pub(super) use count::DirtyCount;
+pub(super) use count::{ClassCounts, DirtyCount};
 pub(super) use file::DirtyFile;
 pub(super) use line::{DirtyLine, DirtyLines};

@@ -168,7 +168,7 @@ fn export_batch(mut read: ReadBatch, schema: &SchemaRef) -> Result<FfiReadBatch>
         Some(origin) => (mem::take(&mut origin.gaps), origin.file.take()),
         None => (Vec::new(), None),
     };
-    let notes = BatchNotes { dirty: read.dirty, gaps, file };
+    let notes = BatchNotes { dirty: read.dirty, gaps, file, held: 0 };
     Ok(FfiReadBatch {
         batch: batch::export_batch(&read.batch, schema)?,
         position: RVec::from(read.position.0),

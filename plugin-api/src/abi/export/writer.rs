@@ -211,12 +211,12 @@ unsafe extern "C" fn write(data: *mut (), batch: FfiBatch) -> FfiResult<FfiWritt
 }
 
 fn export_written(written: Written) -> Result<FfiWritten> {
-    let Written { inserted, updated, skipped, dirty } = written;
+    let Written { inserted, updated, skipped, dirty, held } = written;
     Ok(FfiWritten {
         inserted,
         updated,
         skipped,
-        notes: BatchNotes { dirty, ..BatchNotes::default() }.to_text()?,
+        notes: BatchNotes { dirty, held, ..BatchNotes::default() }.to_text()?,
     })
 }
 

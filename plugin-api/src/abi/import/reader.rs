@@ -127,7 +127,7 @@ impl ReadTask for ForeignReadTask {
 /// A batch with all that belongs to it.
 fn import_batch(read: FfiReadBatch, schema: &SchemaRef) -> Result<ReadBatch> {
     let FfiReadBatch { batch, position, origin, bytes, notes } = read;
-    let BatchNotes { dirty, gaps, file } = BatchNotes::from_text(notes.as_str())?;
+    let BatchNotes { dirty, gaps, file, .. } = BatchNotes::from_text(notes.as_str())?;
     Ok(ReadBatch {
         batch: batch::import_batch(batch, schema)?,
         position: Position(position.into_vec()),

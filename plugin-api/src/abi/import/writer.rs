@@ -142,8 +142,8 @@ impl WriteTask for ForeignWriteTask {
         // SAFETY: see the type.
         let written = from_ffi(unsafe { self.ffi.vtable.write()(self.ffi.data, batch) })?;
         let FfiWritten { inserted, updated, skipped, notes } = written;
-        let dirty = BatchNotes::from_text(notes.as_str())?.dirty;
-        Ok(Written { inserted, updated, skipped, dirty })
+        let BatchNotes { dirty, held, .. } = BatchNotes::from_text(notes.as_str())?;
+        Ok(Written { inserted, updated, skipped, dirty, held })
     }
 
     fn commit_chunk(&mut self, position: &Position, counters: &Counters) -> Result<ChunkOutcome> {

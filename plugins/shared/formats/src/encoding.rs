@@ -58,6 +58,13 @@ impl Encoding {
         &self.dialect
     }
 
+    /// The same encoding, with Parquet's row groups ended at this many bytes.
+    #[must_use]
+    pub fn with_row_group_bytes(mut self, bytes: usize) -> Self {
+        self.parquet.row_group_bytes = bytes;
+        self
+    }
+
     /// The extension of new files, such as `csv.gz`.
     pub fn extension(&self) -> &str {
         &self.extension

@@ -284,6 +284,7 @@ impl WriteOptions {
             page_checksums: self.page_checksums,
             page_bytes: self.page_bytes,
             max_record: self.max_record,
+            ..ParquetOptions::default()
         })
     }
 

@@ -331,7 +331,8 @@ impl<'a> Drafting<'a> {
                 None => (usual.0, usual.1.to_owned()),
             },
         };
-        WriteDraft { columns, statements, guarantee, because, warnings, notes, problems }
+        let draft = WriteDraft { columns, statements, guarantee, because, ..WriteDraft::default() };
+        WriteDraft { warnings, notes, problems, ..draft }
     }
 }
 

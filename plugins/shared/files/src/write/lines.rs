@@ -54,6 +54,11 @@ impl Lines {
         split.without(&rows)
     }
 
+    /// How long the text of the batch is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.text.len() as u64
+    }
+
     /// The text of some rows of what [`Lines::encode`] returned.
     pub(crate) fn of(&self, rows: Range<usize>) -> &[u8] {
         let start = rows.start.checked_sub(1).map_or(0, |before| self.ends[before]);

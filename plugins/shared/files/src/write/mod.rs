@@ -8,6 +8,7 @@
 //! | `name_template` | names of objects |
 //! | `partition`, `partition_part` | which row goes to which partition, by which part of a value |
 //! | `task` | a task's objects: rolling, partitions, chunks |
+//! | `task_memory` | how much a task keeps across chunks |
 //! | `lines` | a batch as lines of text, for many partitions |
 //! | `rolling` | when an object ends, and how many are open |
 //! | `spill` | rows of partitions for which no object is open |
@@ -41,6 +42,7 @@ mod run_folder;
 mod spill;
 mod sweep;
 mod task;
+mod task_memory;
 mod upload;
 mod upload_store;
 mod writer;

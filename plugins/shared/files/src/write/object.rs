@@ -108,8 +108,12 @@ impl OpenObject {
     /// Bytes that have come out so far. What is yet to be packed counts as it is; what an encoder
     /// holds back does not count.
     pub(crate) fn bytes(&self) -> u64 {
-        let pieces = self.pieces.iter().chain([&self.text]).map(|text| text.len() as u64);
-        self.upload.size() + if self.packer.is_plain() { pieces.sum() } else { 0 }
+        self.upload.size() + if self.packer.is_plain() { self.text_bytes() } else { 0 }
+    }
+
+    /// Bytes of the open chunk's text.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        self.pieces.iter().chain([&self.text]).map(|text| text.len() as u64).sum()
     }
 
     /// Bytes held back, by the encoder and for a part that is not full.

@@ -27,4 +27,7 @@ pub(crate) struct PriorState {
     /// The target's folder and those above it that were not there, the highest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) new_folders: Vec<String>,
+    /// The run's job, for others that meet what it has left.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) job: String,
 }

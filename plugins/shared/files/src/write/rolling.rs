@@ -9,14 +9,18 @@ const LEAST_OPEN: usize = 64;
 
 /// How many objects of these columns may be open at once.
 pub(crate) fn most_open(encoding: &Encoding, columns: usize) -> usize {
+    LEAST_OPEN.max(ENCODERS / encoder_bytes(encoding, columns))
+}
+
+/// What the encoder of one object takes, about.
+pub(crate) fn encoder_bytes(encoding: &Encoding, columns: usize) -> usize {
     const COMPRESSOR: usize = 1 << 20;
-    let per_object = match (encoding.format(), encoding.compression()) {
+    match (encoding.format(), encoding.compression()) {
         // A writer with its dictionary and pages for each column.
         (Format::Parquet, _) => columns.max(1) * (32 << 10),
         (_, Compression::None) => 4096 + columns * 256,
         _ => COMPRESSOR,
-    };
-    LEAST_OPEN.max(ENCODERS / per_object)
+    }
 }
 
 /// When an object has had enough, and how many may be open.

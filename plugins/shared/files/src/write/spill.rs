@@ -16,9 +16,6 @@ use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave_record_batch;
 use transload_plugin_api::{Error, Result};
 
-/// Memory for rows that are gathered, of one task.
-pub(crate) const MEMORY: usize = 64 << 20;
-
 /// Rows of some partitions, those of one behind each other.
 struct Gathered {
     batch: RecordBatch,

@@ -46,6 +46,8 @@ pub(crate) enum Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leftover {
     pub(crate) run: String,
+    /// Empty if it is not known.
+    pub(crate) job: String,
     pub(crate) progress: Progress,
     /// It is proven that no process works on it.
     pub(crate) abandoned: bool,
@@ -71,21 +73,27 @@ impl Leftover {
             self.progress = Progress::Committed;
             return Ok(());
         }
-        let before = run_folder.before(store)?;
-        self.abandoned = before.is_some_and(|before| run_folder.is_abandoned(store, &before));
+        if let Some(before) = run_folder.before(store)? {
+            self.abandoned = run_folder.is_abandoned(store, &before);
+            self.job = before.job;
+        }
         Ok(())
     }
 
     /// What a plan says of it; `after` is when a run counts as dead.
     pub(crate) fn words(&self, store: &dyn UploadStore, root: &str, after: Duration) -> String {
         let Self { run, uploads, .. } = self;
+        let job = match self.job.as_str() {
+            "" => String::new(),
+            job => format!(" of job `{job}`"),
+        };
         let minutes = self.age.as_secs() / 60;
         let what = match self.progress {
             Progress::Committed => "was committed and then killed",
             Progress::Unknown => {
                 let folder = store.name(&format!("{root}{FOLDER}{run}/"));
                 return format!(
-                    "run {run} could not find out what it has published, and nothing of it is \
+                    "run {run}{job} could not find out what it has published, and nothing of it is \
                      removed: {uploads} upload(s) begun; look at its objects, cancel its uploads, \
                      and remove {folder}"
                 );
@@ -104,7 +112,7 @@ impl Leftover {
                 after.as_secs() / 60
             )
         };
-        format!("run {run} {what}: {uploads} upload(s) begun, {minutes} min old; {then}")
+        format!("run {run}{job} {what}: {uploads} upload(s) begun, {minutes} min old; {then}")
     }
 }
 
@@ -123,6 +131,7 @@ pub(crate) fn leftovers(store: &dyn UploadStore, root: &str, run: &str) -> Resul
         let age = now.saturating_sub(modified);
         let entry = runs.entry(owner.to_owned()).or_insert_with(|| Leftover {
             run: owner.to_owned(),
+            job: String::new(),
             progress: Progress::Working,
             abandoned: false,
             uploads: 0,
@@ -321,8 +330,8 @@ mod tests {
             (Swept, 0, true),
         ] {
             let age = Duration::from_secs(quiet);
-            let leftover =
-                Leftover { run: "r-1".to_owned(), progress, abandoned: false, uploads: 0, age };
+            let (run, job) = ("r-1".to_owned(), "orders".to_owned());
+            let leftover = Leftover { run, job, progress, abandoned: false, uploads: 0, age };
             assert_eq!(leftover.is_dead(hour), dead, "{progress:?} {quiet}");
             let abandoned = Leftover { abandoned: true, ..leftover };
             assert_eq!(abandoned.is_dead(hour), progress != Unknown, "{progress:?}");

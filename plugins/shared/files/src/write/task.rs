@@ -26,13 +26,11 @@ use super::{
     partition::Partitioner,
     rolling::{Rolling, most_open},
     run_folder::rows_differ,
-    spill::{MEMORY, Spill},
+    spill::Spill,
+    task_memory::TaskMemory,
     upload::{Upload, UploadSettings},
     upload_store::UploadStore,
 };
-
-/// Bytes held back over all open objects, in parts.
-const HELD_PARTS: u64 = 8;
 
 /// The number of ended objects at which the task waits for them.
 const ENDED: usize = 16;
@@ -48,6 +46,7 @@ pub(crate) struct TaskSettings {
     /// Partitions beyond which the task warns.
     pub(crate) many_partitions: usize,
     pub(crate) frame: Frame,
+    pub(crate) memory: TaskMemory,
 }
 
 /// A partition's objects: at most one that older chunks have written to, then those of this one.
@@ -95,6 +94,8 @@ pub(crate) struct FilesWriteTask {
     /// Rows taken in committed chunks, and in the open one.
     rows: u64,
     chunk_rows: u64,
+    /// Bytes kept of the batch that is being written.
+    held: u64,
     settled: Vec<UploadEntry>,
     /// As of the last committed chunk.
     progress: TaskProgress,
@@ -123,11 +124,12 @@ impl FilesWriteTask {
             kept,
             lines,
             header,
-            settings,
             uploads: Arc::new(uploads),
             partitioner,
             lanes: HashMap::new(),
-            spill: Spill::new(MEMORY),
+            spill: Spill::new(settings.memory.waiting),
+            settings,
+            held: 0,
             waiting: HashSet::new(),
             checker: None,
             ended: Vec::new(),
@@ -196,7 +198,7 @@ impl FilesWriteTask {
     /// Many partitions, each with a little: the fullest goes up before a part of it is full, or
     /// ends if it has too little for that.
     fn bound_memory(&mut self) -> Result<()> {
-        let bound = HELD_PARTS * self.uploads.part_size;
+        let bound = self.settings.memory.held;
         let smallest = self.store().smallest_part();
         while self.lanes.len() > 1 {
             let lanes = self.lanes.iter();
@@ -316,7 +318,8 @@ impl WriteTask for FilesWriteTask {
         dirty.sort_by_key(|row| row.row);
         let inserted = (batch.num_rows() - dirty.len()) as u64;
         self.chunk_rows += inserted;
-        Ok(Written { inserted, dirty, ..Written::default() })
+        let held = std::mem::take(&mut self.held);
+        Ok(Written { inserted, dirty, held, ..Written::default() })
     }
 
     /// The chunk's bytes are on their way; they become visible with the job's commit.

@@ -22,7 +22,7 @@ const EVEN_PARTS: usize = 2_000;
 const STEP: usize = 1_000;
 
 /// Held back for a disk until it is this much: a write costs little, and memory is saved.
-const DIRECT: u64 = 256 << 10;
+pub(crate) const DIRECT: u64 = 256 << 10;
 
 /// What all uploads of one task share.
 pub(crate) struct UploadSettings {

@@ -36,12 +36,10 @@ use super::{
     run_folder::RunFolder,
     sweep::{published_by_others, report, sweep},
     task::{FilesWriteTask, TaskSettings},
+    task_memory::{FLIGHTS, TaskMemory},
     upload::UploadSettings,
     upload_store::{OwnershipProof, PartLimit, UploadStore},
 };
-
-/// Parts that one task has under way.
-const FLIGHTS: usize = 2;
 
 /// Opens the store at the first call that needs it: options can be checked without.
 pub type OpenUploads = Box<dyn Fn() -> Result<Arc<dyn UploadStore>> + Send + Sync>;
@@ -106,6 +104,12 @@ impl FilesWriter {
 
     fn encoding(&self) -> Result<Arc<Encoding>> {
         self.encoding.clone()
+    }
+
+    /// The same with row groups of at most this memory.
+    fn encoding_within(&self, memory: &TaskMemory) -> Result<Arc<Encoding>> {
+        let encoding = self.encoding()?;
+        Ok(Arc::new(encoding.as_ref().clone().with_row_group_bytes(memory.row_group)))
     }
 
     /// Refuses options and names that do not say which format is written.
@@ -330,6 +334,7 @@ impl Writer for FilesWriter {
             guarantee,
             because,
             warnings: self.warnings(&*store, plan, &before)?,
+            task_memory: self.task_memory(&*store, plan)?,
             ..WriteDraft::default()
         })
     }
@@ -351,6 +356,7 @@ impl Writer for FilesWriter {
         sweep(&*store, self.destination.root(), &plan.run, self.options.abandoned_after())?;
         let mut before = self.look(&*store, plan)?;
         before.tokens = self.gives_tokens(&*store, &run_folder)?;
+        before.job.clone_from(&plan.job);
         run_folder.create(&*store, &before)
     }
 
@@ -360,14 +366,16 @@ impl Writer for FilesWriter {
         if let Some(finished) = self.resume(&*store, &run_folder, (plan, task))? {
             return Ok(Box::new(finished));
         }
+        let memory = TaskMemory::new(plan, self.options.part_size);
         let order = TaskSettings {
             root: self.destination.root().to_owned(),
             run: plan.run.clone(),
             template: Arc::clone(&self.template),
-            encoding: self.encoding()?,
+            encoding: self.encoding_within(&memory)?,
             rolling: self.rolling(),
             many_partitions: self.options.many_partitions,
             frame: self.frame(&*store, &before, task.task)?,
+            memory,
         };
         let is_folder = matches!(self.destination, Destination::Folder { .. });
         let settings = UploadSettings {

@@ -27,11 +27,10 @@ use super::{
 };
 use crate::Encoder;
 
-/// A row group ends at this many encoded bytes.
-const ROW_GROUP_BYTES: usize = 128 << 20;
-
-/// After this many batches, the size of the row group is checked again.
+/// After this many batches, the size of the row group is checked again ...
 const BATCHES_AT_ONCE: usize = 8;
+/// ... and after batches of this share of its largest size.
+const CHECKS: usize = 4;
 
 /// Writes batches as a Parquet file.
 ///
@@ -44,6 +43,7 @@ pub struct ParquetEncoder {
     plan: GroupPlan,
     writer: SerializedFileWriter<Vec<u8>>,
     row_group_rows: usize,
+    row_group_bytes: usize,
     open: Option<OpenGroup>,
     max_record: usize,
     /// Batches of the open chunk.
@@ -94,6 +94,7 @@ impl ParquetEncoder {
             },
             writer,
             row_group_rows: options.row_group_rows,
+            row_group_bytes: options.row_group_bytes,
             max_record: options.max_record,
             open: None,
             held: Vec::new(),
@@ -171,7 +172,7 @@ impl ParquetEncoder {
             };
             let (now, later) = split(&left, self.row_group_rows - open.rows());
             open.write(&now).map_err(defect)?;
-            let full = open.rows() >= self.row_group_rows || open.bytes() >= ROW_GROUP_BYTES;
+            let full = open.rows() >= self.row_group_rows || open.bytes() >= self.row_group_bytes;
             self.open = Some(open);
             if full {
                 self.close(out)?;
@@ -285,7 +286,16 @@ impl Encoder for ParquetEncoder {
 
     fn commit(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let held = mem::take(&mut self.held);
-        held.chunks(BATCHES_AT_ONCE).try_for_each(|batches| self.write(batches, out))
+        let (most, mut bytes, mut first) = (self.row_group_bytes / CHECKS, 0, 0);
+        for (at, batch) in held.iter().enumerate() {
+            bytes += batch.get_array_memory_size();
+            let next = at + 1;
+            if bytes >= most || next - first >= BATCHES_AT_ONCE || next == held.len() {
+                self.write(&held[first..next], out)?;
+                (bytes, first) = (0, next);
+            }
+        }
+        Ok(())
     }
 
     fn rollback(&mut self) {

@@ -24,8 +24,10 @@ pub struct ParquetOptions {
     pub compression: ParquetCompression,
     /// Compression effort: gzip 0 to 9 (default 6), zstd 1 to 22 (default 1).
     pub compression_level: Option<i32>,
-    /// A row group ends at this many rows, or at 128 MiB.
+    /// A row group ends at this many rows ...
     pub row_group_rows: usize,
+    /// ... or at about this many encoded bytes, which are in memory until then.
+    pub row_group_bytes: usize,
     /// Whether repeated values are written once, if that is shorter.
     pub dictionary: bool,
     /// Which minimum and maximum values are stored.
@@ -74,6 +76,7 @@ impl Default for ParquetOptions {
             compression: ParquetCompression::default(),
             compression_level: None,
             row_group_rows: 250_000,
+            row_group_bytes: 128 << 20,
             dictionary: true,
             statistics: ParquetStatistics::default(),
             page_checksums: true,

@@ -21,7 +21,7 @@ const IDLE_BATCHES: u64 = 16;
 impl FilesWriteTask {
     /// Writes one partition's rows, over as many objects as they fill.
     fn write_group(&mut self, group: &PartitionRows, dirty: &mut Vec<DirtyRow>) -> Result<()> {
-        let mut from = 0;
+        let (mut from, mut held) = (0, 0);
         while from < group.batch.num_rows() {
             let rolling = self.settings.rolling;
             let clock = self.clock;
@@ -30,14 +30,17 @@ impl FilesWriteTask {
                 Err(reason) => {
                     let rows = from as u64..group.batch.num_rows() as u64;
                     dirty.extend(rows.map(|row| unnamable(group.row(row), &reason)));
-                    return Ok(());
+                    break;
                 }
             };
             object.touched = clock;
             let room = rolling.rows.map_or(u64::MAX, |rows| rows - object.rows());
             let rows =
                 (group.batch.num_rows() - from).min(usize::try_from(room).unwrap_or(usize::MAX));
-            for mut row in object.write(&group.batch.slice(from, rows))? {
+            let before = object.text_bytes();
+            let refused = object.write(&group.batch.slice(from, rows))?;
+            held += object.text_bytes() - before;
+            for mut row in refused {
                 row.row = group.row(row.row + from as u64);
                 dirty.push(row);
             }
@@ -48,6 +51,7 @@ impl FilesWriteTask {
                 object.fill()?;
             }
         }
+        self.held += held;
         Ok(())
     }
 
@@ -61,6 +65,10 @@ impl FilesWriteTask {
             let outcome = self.write_as_lines(&mut lines, split, dirty);
             self.lines = Some(lines);
             return outcome;
+        }
+        // A copy of the batch, which an encoder without lines keeps.
+        if split.rows.is_some() {
+            self.held += split.batch.get_array_memory_size() as u64;
         }
         let mut later = Vec::new();
         for group in &split.groups {
@@ -81,6 +89,7 @@ impl FilesWriteTask {
         dirty: &mut Vec<DirtyRow>,
     ) -> Result<()> {
         let split = lines.encode(split, dirty)?;
+        self.held += lines.bytes();
         let mut later = Vec::new();
         let rolls = self.settings.rolling.rolls();
         for group in &split.groups {
@@ -209,6 +218,7 @@ impl FilesWriteTask {
     /// Keeps rows for the end of the task.
     fn wait(&mut self, groups: &[PartitionRows]) -> Result<()> {
         if let Some(rows) = joined_rows(groups)? {
+            self.held += rows.get_array_memory_size() as u64;
             self.spill.add(rows, runs(groups));
         }
         Ok(())

@@ -14,6 +14,7 @@ use crate::write::{
     prior_state::PriorState,
     rolling::most_open,
     sweep::leftovers,
+    task_memory::TaskMemory,
     upload_store::{OwnershipProof, UploadStore},
 };
 
@@ -122,6 +123,18 @@ impl FilesWriter {
              temporary file in {place} until the task ends"
         );
         Ok(Some(Statement { text, destructive: false }))
+    }
+
+    /// The most that a task keeps across chunks.
+    pub(super) fn task_memory(
+        &self,
+        store: &dyn UploadStore,
+        plan: &WritePlan,
+    ) -> Result<Option<u64>> {
+        let is_divided = !self.template.columns().is_empty();
+        let open = is_divided.then_some(self.options.max_open_partitions);
+        let memory = TaskMemory::new(plan, self.options.part_size);
+        Ok(memory.most(store, &*self.encoding()?, (self.kept(plan)?.len(), open)))
     }
 
     /// What an overwrite leaves where it is.
