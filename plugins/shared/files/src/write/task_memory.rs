@@ -64,7 +64,8 @@ impl TaskMemory {
         };
         // A row group is copied when it ends, and its parts hold it until the last one is sent.
         let copies = if store.writes_through() { 1 } else { 2 };
-        let group = if is_parquet { self.row_group as u64 } else { 0 };
+        // Its size is looked at after each quarter of it.
+        let group = if is_parquet { self.row_group as u64 / 4 * 5 } else { 0 };
         let most = under_way
             + copies * group
             + match open {
