@@ -130,7 +130,7 @@ fn waits_for_a_connection_end_with_a_signal() {
         for (until, what, tls) in [
             (Until::Full, "connect", "disable"),
             (Until::Accepted, "first byte", "disable"),
-            (Until::Tls, "TLS", "require"),
+            (Until::Tls, "TLS", "insecure-require"),
             (Until::Login, "login", "disable"),
         ] {
             let server = Silent::new(Some(product), until);
