@@ -294,7 +294,7 @@ impl UploadStore for DiskUploads {
         Ok(Some((Bytes::from(content), found(&metadata))))
     }
 
-    fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, _token: &str) -> Result<()> {
+    fn put(&self, key: &str, content: Bytes, condition: Condition<'_>, token: &str) -> Result<()> {
         let path = self.path(key);
         // A folder cannot compare and swap: what remains is a look before the rename. Where it
         // matters, the caller holds the lock of `UploadStore::lock`.
@@ -303,11 +303,8 @@ impl UploadStore for DiskUploads {
         {
             return Err(error_at(io::ErrorKind::AlreadyExists.into(), &path));
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let staged = format!(".{name}.{}", random_word()?);
-        let staged_key = format!("{}{staged}", &key[..key.len() - name.len()]);
-        let staged = OsStr::new(&staged);
-        let written = self.in_new_folder(key, true, |folder, _| {
+        let staged_key = self.staged_key(key, token)?;
+        let written = self.in_new_folder(&staged_key, true, |folder, staged| {
             let mut file = new_file(folder, staged)?;
             self.trace.note(|| Operation::Make(staged_key.clone()));
             file.write_all(&content)?;
@@ -323,7 +320,10 @@ impl UploadStore for DiskUploads {
                 let _ = unlinkat(folder, staged, AtFlags::empty());
             })
         });
-        written.map_err(|error| error_at(error, &path))
+        written.map_err(|error| error_at(error, &path))?;
+        // The run's folder may have been removed before, and made again for this.
+        self.prune(&staged_key);
+        Ok(())
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ListedObject>> {
@@ -361,6 +361,20 @@ impl UploadStore for DiskUploads {
     }
 }
 
+impl DiskUploads {
+    /// The hidden name under which a content is written before it gets its own: in the folder of the
+    /// run that its token names, so that what a killed run has left goes with it.
+    fn staged_key(&self, key: &str, token: &str) -> Result<String> {
+        let runs = format!("{}{FOLDER}", self.root);
+        let (folder, name) = key.split_at(key.rfind('/').map_or(0, |at| at + 1));
+        let word = random_word()?;
+        Ok(match token.split('/').next() {
+            Some(run) if !key.starts_with(&runs) => format!("{runs}{run}/.{name}.{word}"),
+            _ => format!("{folder}.{name}.{word}"),
+        })
+    }
+}
+
 /// Makes a file that is not there yet.
 fn new_file(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -377,4 +391,27 @@ fn version(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let micros = modified.unwrap_or_default().as_micros();
     format!("\"{:x}-{micros:x}-{:x}\"", metadata.ino(), metadata.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A killed run leaves nothing outside of its own folder, which the run after it removes.
+    #[test]
+    fn contents_are_staged_in_the_folder_of_their_run() {
+        let disk = DiskUploads::new("out/");
+        for (key, token, expected) in [
+            (
+                "out/_transload_manifest.json",
+                "r-1",
+                "out/_transload/r-1/._transload_manifest.json.",
+            ),
+            ("out/day=1/x.csv", "r-1/0/0/word", "out/_transload/r-1/.x.csv."),
+            ("out/_transload/r-1/before.json", "before.json", "out/_transload/r-1/.before.json."),
+        ] {
+            let staged = disk.staged_key(key, token).unwrap();
+            assert!(staged.starts_with(expected), "{staged}");
+        }
+    }
 }
