@@ -32,7 +32,7 @@ use crate::{
 /// would cut one that reads slowly.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
-    SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET statement_timeout = 0; \
+    SET lc_monetary = 'C'; SET xmloption = content; SET standard_conforming_strings = on; SET statement_timeout = 0; \
     SET idle_in_transaction_session_timeout = 0; SET client_min_messages = error; \
     SET row_security = off; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
     SET tcp_keepalives_count = 3; SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) \

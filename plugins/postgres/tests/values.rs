@@ -389,6 +389,28 @@ fn t36_enums_travel_by_label() {
     assert_eq!(read(&fixture), quoted(&["1", "a,b", "ü", "b"]));
 }
 
+/// As text, and as content: documents are content, fragments are no documents.
+#[test]
+fn xml_travels_as_text_whatever_the_database_takes_xml_for() {
+    let as_documents = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET xmloption = document', \
+                        current_database()); END $$;";
+    let filled = "CREATE TABLE t(v xml); INSERT INTO t VALUES ('<a b=\"c\">ü</a>'), ('text &amp; more'), \
+                  ('<?xml version=\"1.0\" standalone=\"yes\"?><a/>'), ('<!-- c --><a/><b/>'), ('');";
+    let source = Fixture::new(&format!("{filled}{as_documents}"));
+    let target = Fixture::new(&format!("CREATE TABLE t(v xml);{as_documents}"));
+    let mut found = Vec::new();
+    for read in read_all(&*source.reader(&[("table", "t")]), 1).iter().flatten() {
+        assert_eq!(read.dirty, []);
+        found.push(Arc::clone(read.batch.column(0)));
+    }
+    for values in found {
+        assert_eq!(write(&target, "text", values), []);
+    }
+    let printed = "SELECT v::text FROM t ORDER BY 1";
+    assert_eq!(target.rows(printed).len(), 5);
+    assert_eq!(target.rows(printed), source.rows(printed));
+}
+
 #[test]
 fn t37_geometries_are_refused_by_column_name() {
     let fixture = Fixture::new(
