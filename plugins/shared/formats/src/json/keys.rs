@@ -23,7 +23,7 @@ struct Spelling {
     column: Option<usize>,
     /// Whether the schema has the key, wanted or not.
     known: bool,
-    /// The level of the object that stands behind it, if the schema has columns of its keys.
+    /// The level of the object that is its value, if the schema has columns of its keys.
     inner: Option<usize>,
     /// The spelling that followed it last time.
     next: u32,

@@ -37,7 +37,7 @@ pub(super) struct ColumnPath {
     pub(super) column_type: ColumnType,
 }
 
-/// A field of the schema's root that has fields itself, and what became of it.
+/// A field of the schema's root that has fields itself, and how it is read.
 pub(super) struct NestedColumn {
     /// The columns.
     names: Range<usize>,
