@@ -242,9 +242,10 @@ impl Bucket {
 
 fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        // A server that sends without end keeps a worker busy with each of its connections. Time
-        // limits are checked after each of a worker's steps, of which the default is 61.
+        // A server that sends without end keeps a worker busy with each of its connections until a
+        // step of it ends, also after its request was given up. Time limits need a worker that is free.
+        .worker_threads(4)
+        // They are checked after each of a worker's steps; the default is after 61.
         .event_interval(1)
         // For look-ups of names, and for files.
         .max_blocking_threads(16)
