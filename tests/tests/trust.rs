@@ -647,7 +647,10 @@ fn plugins_load_where_memory_cannot_have_code() {
     }
     let temporary = workplace.path().join("tmp");
     fs::create_dir(&temporary).unwrap();
-    let mut command = workplace.command_of(Path::new("unshare"));
+    let program = workplace.command();
+    let mut command = Command::new("unshare");
+    command.current_dir(workplace.path());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.args(enter).arg(script).arg(built().join("transload")).args(["run", "job.toml", "-vv"]);
     command.env("TMPDIR", &temporary).env("XDG_CACHE_HOME", workplace.path().join("cache"));
     let ended = Ended::from(command.output().unwrap());
