@@ -234,7 +234,12 @@ impl Workplace {
 
     /// The program, prepared to run here with its own state and none of the user's settings.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        self.command_of(&program())
+    }
+
+    /// As [`Self::command`], another program, such as one that starts it.
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .current_dir(self.path())
             .env_remove("TRANSLOAD_LOG")
