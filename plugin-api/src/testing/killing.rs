@@ -39,6 +39,13 @@ const CHUNK: u64 = 5;
 const CHUNKS: u64 = 3;
 const TASKS: u32 = 2;
 
+/// Where processes are ended one after the other, in two runs: before and behind each step that a
+/// store keeps tokens of.
+pub const POINTS: [&[&str]; 2] = [
+    &["K2", "K3", "K4", "K4#2", "K5#2", "K6#1"],
+    &["K5#1", "K7#4", "K9#1", "K9#2", "K12#1", "K12#2", "K3#1"],
+];
+
 const ORDERS: &str = "TRANSLOAD_TEST_ORDERS";
 /// What a process says of itself.
 const PREPARED: &str = "the run is prepared";

@@ -19,6 +19,7 @@
 //! | [`report()`] | all of it, case by case, as `transload plugin test` prints it |
 //! | [`samples`] | the data: edge values of every type, small tables with keys |
 //! | [`steps`] | short plans, arrays and the methods in order, for a plugin's own tests |
+//! | [`attempt`] | a run with commit tokens in the test's own process, for a plugin's own tests |
 //! | [`killing`] | runs that processes write one after the other, for a plugin's own tests |
 //! | [`proxy`] | loses connections to a server on request, for a plugin's own tests |
 //! | [`Rows`] | rows as text, compared in any order or in one |
@@ -112,6 +113,7 @@ use crate::{
     Secrets, WriteMode,
 };
 
+pub mod attempt;
 mod case;
 mod connecting;
 pub mod descriptor;

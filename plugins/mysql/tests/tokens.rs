@@ -6,12 +6,10 @@ mod support;
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use arrow_array::RecordBatch;
-use support::{Fixture, Server, integers, plan, texts};
+use support::{Fixture, Server};
 use transload_plugin_api::{
-    ChunkOutcome, Counters, Error, ErrorKind, Guarantee, Plugin, Position, Result, TaskContext,
-    TokenTables, WriteMode, WritePlan, WriteTask, Writer, code, schema_of,
-    testing::{killing, proxy},
+    ChunkOutcome, ErrorKind, Guarantee, Plugin, Position, TokenTables, WriteMode, WritePlan, code,
+    testing::{attempt, killing, proxy},
 };
 use transload_plugin_mysql::MysqlPlugin;
 
@@ -20,45 +18,6 @@ const KEYED: &str = "CREATE TABLE t(id BIGINT PRIMARY KEY, s TEXT);";
 
 fn servers() -> [Server; 2] {
     [Server::mariadb(), Server::mysql()]
-}
-
-fn tokened(run: &str, mode: WriteMode) -> WritePlan {
-    let tables = TokenTables { create: true, ..TokenTables::default() };
-    let key = if mode == WriteMode::Insert { &[][..] } else { &["id"] };
-    let plan = plan(mode, &[("id", "int64"), ("s", "text")], key);
-    let job = "nightly".to_owned();
-    WritePlan { run: run.to_owned(), tokens: Some(tables), tasks: 2, job, ..plan }
-}
-
-fn open(writer: &dyn Writer, plan: &WritePlan) -> Box<dyn WriteTask> {
-    writer.open(plan, &TaskContext { task: 0, epoch: 0 }).unwrap()
-}
-
-fn begun(writer: &dyn Writer, plan: &WritePlan) -> Box<dyn WriteTask> {
-    writer.prepare(plan).unwrap();
-    open(writer, plan)
-}
-
-/// The rows of a chunk are its number, and so on.
-fn chunk(task: &mut dyn WriteTask, sequence: u64) -> Result<ChunkOutcome> {
-    task.begin_chunk(sequence)?;
-    finish(task, sequence)
-}
-
-fn finish(task: &mut dyn WriteTask, sequence: u64) -> Result<ChunkOutcome> {
-    let first = 3 * sequence as i64;
-    let columns = tokened("", WriteMode::Insert).columns;
-    let arrays = vec![integers(first..first + 3), texts(["a"; 3])];
-    task.write(&RecordBatch::try_new(schema_of(&columns), arrays).unwrap())?;
-    let total = 3 * (sequence + 1);
-    let counters = Counters { read: total, inserted: total, ..Counters::default() };
-    task.commit_chunk(&Position(vec![sequence as u8; 8_192]), &counters)
-}
-
-fn coded<T: std::fmt::Debug>(outcome: Result<T>, code: &str) -> Error {
-    let error = outcome.unwrap_err();
-    assert_eq!(error.code, code, "{error:?}");
-    error
 }
 
 /// How many rows there are, and how many different ones.
@@ -116,15 +75,13 @@ fn a_run_killed_at_any_point_is_continued_and_writes_each_row_once() {
         WriteMode::Replace,
         WriteMode::Overwrite,
     ];
-    let points: &[&[&str]] =
-        &[&["K2", "K3", "K4", "K5#2", "K6#1"], &["K7#2", "K9#1", "K12#1", "K12#2", "K3#1"]];
     for (test, server) in CHILDREN {
         for mode in modes {
-            for points in points {
+            for points in killing::POINTS {
                 let table = if mode == WriteMode::Insert { KEYLESS } else { KEYED };
                 let fixture =
                     Fixture::new(&server(), &format!("{table} CREATE TABLE log(s TEXT);"));
-                let mut plan = tokened("r", mode);
+                let mut plan = attempt::plan("r", mode);
                 plan.before = vec!["INSERT INTO log VALUES ('before')".to_owned()];
                 plan.after = vec!["INSERT INTO log VALUES ('after')".to_owned()];
                 let options = fixture.options(&[("table", "t")]);
@@ -145,7 +102,7 @@ fn a_table_that_is_emptied_in_place_is_emptied_once() {
     let fixture = Fixture::new(&server(), KEYED);
     fixture.run("INSERT INTO t VALUES (-1, 'old')");
     let options = fixture.options(&[("table", "t"), ("overwrite", "truncate")]);
-    let plan = tokened("r", WriteMode::Overwrite);
+    let plan = attempt::plan("r", WriteMode::Overwrite);
     let writer = MysqlPlugin.writer(options.clone(), fixture.host()).unwrap();
     assert_eq!(writer.draft(&plan).unwrap().guarantee, Guarantee::EffectivelyOnce);
     drop(writer);
@@ -157,7 +114,7 @@ fn a_table_that_is_emptied_in_place_is_emptied_once() {
 fn the_tests_find_tokens_outside_of_the_transaction_and_a_missing_fence() {
     let (test, server) = CHILDREN[1];
     let processes = |fixture: &Fixture, defect| {
-        let plan = tokened("r", WriteMode::Insert);
+        let plan = attempt::plan("r", WriteMode::Insert);
         killing::Processes::new(test, fixture.options(&[("table", "t")]), plan).with_defect(defect)
     };
     let fixture = Fixture::new(&server(), KEYLESS);
@@ -174,18 +131,18 @@ fn a_claim_ends_an_attempt_within_a_chunk() {
     for server in servers() {
         let fixture = Fixture::new(&server, KEYLESS);
         let (plan, first, second) =
-            (tokened("r", WriteMode::Insert), fixture.writer("t"), fixture.writer("t"));
-        let mut zombie = begun(&*first, &plan);
-        chunk(&mut *zombie, 0).unwrap();
+            (attempt::plan("r", WriteMode::Insert), fixture.writer("t"), fixture.writer("t"));
+        let mut zombie = attempt::begun(&*first, &plan);
+        attempt::chunk(&mut *zombie, 0).unwrap();
         zombie.begin_chunk(1).unwrap();
-        let mut task = open(&*second, &WritePlan { is_resumed: true, ..plan });
+        let mut task = attempt::open(&*second, &WritePlan { is_resumed: true, ..plan });
         let progress = task.progress().unwrap().unwrap();
         assert_eq!((progress.chunks, progress.counters.inserted), (1, 3));
         assert_eq!(progress.position, Position(vec![0; 8_192]));
-        assert_eq!(finish(&mut *zombie, 1).unwrap_err().kind, ErrorKind::Retry);
+        assert_eq!(attempt::finish(&mut *zombie, 1).unwrap_err().kind, ErrorKind::Retry);
         zombie.rollback_chunk().unwrap();
-        coded(zombie.begin_chunk(1), code::RUN_FENCED);
-        chunk(&mut *task, 1).unwrap();
+        attempt::coded(zombie.begin_chunk(1), code::RUN_FENCED);
+        attempt::chunk(&mut *task, 1).unwrap();
         assert_eq!(counts(&fixture), "6 6");
     }
 }
@@ -199,19 +156,19 @@ fn a_lost_reply_to_a_commit_is_resolved_without_a_key() {
         let (port, faults) = proxy::start(port, b"\x03COMMIT");
         options.values.insert("port".to_owned(), port.into());
         let writer = MysqlPlugin.writer(options, fixture.host()).unwrap();
-        let plan = tokened("r", WriteMode::Insert);
-        let mut task = begun(&*writer, &plan);
-        chunk(&mut *task, 0).unwrap();
+        let plan = attempt::plan("r", WriteMode::Insert);
+        let mut task = attempt::begun(&*writer, &plan);
+        attempt::chunk(&mut *task, 0).unwrap();
         faults.at_commit.store(true, SeqCst);
-        assert_eq!(chunk(&mut *task, 1).unwrap(), ChunkOutcome::Committed);
+        assert_eq!(attempt::chunk(&mut *task, 1).unwrap(), ChunkOutcome::Committed);
         // The session ends before its COMMIT arrives.
         task.begin_chunk(2).unwrap();
         faults.silence_open();
         end_sessions(&fixture);
         faults.heal();
-        assert_eq!(finish(&mut *task, 2).unwrap_err().kind, ErrorKind::Retry);
+        assert_eq!(attempt::finish(&mut *task, 2).unwrap_err().kind, ErrorKind::Retry);
         task.rollback_chunk().unwrap();
-        chunk(&mut *task, 2).unwrap();
+        attempt::chunk(&mut *task, 2).unwrap();
         assert_eq!(counts(&fixture), "9 9");
         let receipt = task.finish().unwrap();
         assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
@@ -223,15 +180,18 @@ fn a_second_run_is_refused_and_names_the_first() {
     for server in servers() {
         let fixture = Fixture::new(&server, KEYLESS);
         let (first, second) = (fixture.writer("t"), fixture.writer("t"));
-        first.prepare(&tokened("r", WriteMode::Insert)).unwrap();
-        let error = coded(second.prepare(&tokened("s", WriteMode::Overwrite)), code::RUN_ACTIVE);
+        first.prepare(&attempt::plan("r", WriteMode::Insert)).unwrap();
+        let error = attempt::coded(
+            second.prepare(&attempt::plan("s", WriteMode::Overwrite)),
+            code::RUN_ACTIVE,
+        );
         assert_eq!(error.kind, ErrorKind::Locked);
         let named =
             format!("run `r` of job `nightly` writes table `{}.t` since 20", fixture.database);
         assert!(error.message.starts_with(&named), "{error}");
-        first.abort(&tokened("r", WriteMode::Insert), &[]).unwrap();
+        first.abort(&attempt::plan("r", WriteMode::Insert), &[]).unwrap();
         drop(first);
-        second.prepare(&tokened("s", WriteMode::Overwrite)).unwrap();
+        second.prepare(&attempt::plan("s", WriteMode::Overwrite)).unwrap();
     }
 }
 
@@ -242,13 +202,13 @@ fn a_run_of_a_process_that_died_holds_the_target_until_it_is_given_up() {
             let table = if mode == WriteMode::Insert { KEYLESS } else { KEYED };
             let fixture = Fixture::new(&server(), table);
             let options = fixture.options(&[("table", "t")]);
-            let mut processes = killing::Processes::new(test, options, tokened("r", mode));
+            let mut processes = killing::Processes::new(test, options, attempt::plan("r", mode));
             processes.leave(&["K7#2"]);
             let writer = fixture.writer("t");
-            let error = coded(writer.prepare(&tokened("s", mode)), code::RUN_ACTIVE);
+            let error = attempt::coded(writer.prepare(&attempt::plan("s", mode)), code::RUN_ACTIVE);
             assert!(error.message.starts_with("run `r` of job `nightly`"), "{error}");
             processes.give_up(&["K14"]);
-            writer.prepare(&tokened("s", mode)).unwrap();
+            writer.prepare(&attempt::plan("s", mode)).unwrap();
             let kept = if mode == WriteMode::Insert { "10 10" } else { "0 0" };
             assert_eq!(counts(&fixture), kept, "rows of committed chunks stay");
             assert_eq!(fixture.lines("SHOW TABLES LIKE 't\\_\\_transload\\_r'"), [""; 0]);
@@ -269,7 +229,10 @@ fn a_user_without_the_right_to_create_tables_is_told() {
         options.values.insert("user".to_owned(), user.clone().into());
         let writer = MysqlPlugin.writer(options, transload_plugin_api::Host::detached()).unwrap();
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let error = coded(writer.draft(&tokened("r", WriteMode::Insert)), code::TOKENS_MISSING);
+            let error = attempt::coded(
+                writer.draft(&attempt::plan("r", WriteMode::Insert)),
+                code::TOKENS_MISSING,
+            );
             assert_eq!(error.kind, ErrorKind::Denied, "{error:?}");
             let hint = error.hint.unwrap();
             assert!(
@@ -279,15 +242,15 @@ fn a_user_without_the_right_to_create_tables_is_told() {
             // An administrator makes them, and lets the user change their rows.
             let tables = TokenTables::default();
             fixture.run(&(writer.token_ddl(&tables).unwrap().join(";") + ";"));
-            let plan = WritePlan { tokens: Some(tables), ..tokened("r", WriteMode::Insert) };
+            let plan = WritePlan { tokens: Some(tables), ..attempt::plan("r", WriteMode::Insert) };
             writer.draft(&plan).unwrap_err();
             for table in ["transload_run", "transload_task"] {
                 fixture.run(&format!(
                     "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}@'%';"
                 ));
             }
-            let mut task = begun(&*writer, &plan);
-            chunk(&mut *task, 0).unwrap();
+            let mut task = attempt::begun(&*writer, &plan);
+            attempt::chunk(&mut *task, 0).unwrap();
             let receipt = task.finish().unwrap();
             writer.commit(&plan, &[receipt]).unwrap();
             writer.finalise(&plan).unwrap();
@@ -303,8 +266,9 @@ fn what_tokens_need_is_reported_before_the_run() {
         let tables = "CREATE TABLE m(id BIGINT, s TEXT) ENGINE = MyISAM;";
         let fixture = Fixture::new(&server, &format!("{KEYLESS}{tables}"));
         let database = &fixture.database;
-        let with = |tables| WritePlan { tokens: Some(tables), ..tokened("r", WriteMode::Insert) };
-        let draft = fixture.writer("m").draft(&tokened("r", WriteMode::Insert)).unwrap();
+        let with =
+            |tables| WritePlan { tokens: Some(tables), ..attempt::plan("r", WriteMode::Insert) };
+        let draft = fixture.writer("m").draft(&attempt::plan("r", WriteMode::Insert)).unwrap();
         assert_eq!(draft.guarantee, Guarantee::AtLeastOnce);
         assert_eq!(
             draft.because,
@@ -314,18 +278,19 @@ fn what_tokens_need_is_reported_before_the_run() {
             )
         );
         let writer = fixture.writer("t");
-        let mut plan = tokened("r", WriteMode::Insert);
+        let mut plan = attempt::plan("r", WriteMode::Insert);
         plan.before = vec!["DELETE FROM t".to_owned(), "TRUNCATE TABLE t".to_owned()];
         let draft = writer.draft(&plan).unwrap();
         assert_eq!(draft.guarantee, Guarantee::EffectivelyOnce);
         let twice: Vec<_> = draft.notes.iter().filter(|it| it.contains("may run twice")).collect();
         assert!(twice.len() == 1 && twice[0].contains("`before` statement 2"), "{:?}", draft.notes);
 
-        let error = coded(writer.draft(&with(TokenTables::default())), code::TOKENS_MISSING);
+        let error =
+            attempt::coded(writer.draft(&with(TokenTables::default())), code::TOKENS_MISSING);
         assert!(error.message.contains(&format!("`{database}.transload_run`")), "{error}");
         let schema = Some(format!("{database}_no"));
         let elsewhere = TokenTables { schema, create: true, ..TokenTables::default() };
-        coded(writer.prepare(&with(elsewhere)), code::TOKENS_MISSING);
+        attempt::coded(writer.prepare(&with(elsewhere)), code::TOKENS_MISSING);
 
         // What an administrator runs is what the job needs.
         let prefix = "tl_".to_owned();
@@ -340,7 +305,7 @@ fn what_tokens_need_is_reported_before_the_run() {
         drop(writer);
 
         fixture.run("CREATE TABLE transload_run(run_id INT) ENGINE = MyISAM;");
-        let error = fixture.writer("t").draft(&tokened("s", WriteMode::Insert)).unwrap_err();
+        let error = fixture.writer("t").draft(&attempt::plan("s", WriteMode::Insert)).unwrap_err();
         assert_eq!(error.code, code::TOKENS_UNFIT, "{error:?}");
         assert!(error.message.contains("has engine MyISAM"), "{error}");
     }

@@ -6,54 +6,16 @@ mod support;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use support::{Fixture, batch, integers, plan, texts};
+use support::Fixture;
 use transload_plugin_api::{
-    ChunkOutcome, Counters, Error, ErrorKind, Guarantee, Options, Plugin, Position, Result,
-    TaskContext, TokenTables, WriteMode, WritePlan, WriteTask, Writer, code, testing::killing,
+    ChunkOutcome, ErrorKind, Guarantee, Options, Plugin, Position, TokenTables, WriteMode,
+    WritePlan, code,
+    testing::{attempt, killing},
 };
 use transload_plugin_postgres::PostgresPlugin;
 
 const KEYLESS: &str = "CREATE TABLE t(id int8, s text)";
 const KEYED: &str = "CREATE TABLE t(id int8 PRIMARY KEY, s text)";
-
-fn tokened(run: &str, mode: WriteMode) -> WritePlan {
-    let tables = TokenTables { create: true, ..TokenTables::default() };
-    let key = if mode == WriteMode::Insert { &[][..] } else { &["id"] };
-    let plan = plan(mode, &[("id", "int64"), ("s", "text")], key);
-    let job = "nightly".to_owned();
-    WritePlan { run: run.to_owned(), tokens: Some(tables), tasks: 2, job, ..plan }
-}
-
-fn open(writer: &dyn Writer, plan: &WritePlan) -> Box<dyn WriteTask> {
-    writer.open(plan, &TaskContext { task: 0, epoch: 0 }).unwrap()
-}
-
-fn begun(writer: &dyn Writer, plan: &WritePlan) -> Box<dyn WriteTask> {
-    writer.prepare(plan).unwrap();
-    open(writer, plan)
-}
-
-/// The rows of a chunk are its number, and so on.
-fn chunk(task: &mut dyn WriteTask, sequence: u64) -> Result<ChunkOutcome> {
-    task.begin_chunk(sequence)?;
-    finish(task, sequence)
-}
-
-fn finish(task: &mut dyn WriteTask, sequence: u64) -> Result<ChunkOutcome> {
-    let plan = tokened("", WriteMode::Insert);
-    let first = 3 * sequence as i64;
-    let rows = batch(&plan, vec![integers(first..first + 3), texts(["a"; 3])]);
-    task.write(&rows)?;
-    let total = 3 * (sequence + 1);
-    let counters = Counters { read: total, inserted: total, ..Counters::default() };
-    task.commit_chunk(&Position(vec![sequence as u8; 8_192]), &counters)
-}
-
-fn coded<T: std::fmt::Debug>(outcome: Result<T>, code: &str) -> Error {
-    let error = outcome.unwrap_err();
-    assert_eq!(error.code, code, "{error:?}");
-    error
-}
 
 /// How many rows there are, and how many different ones.
 fn counts(fixture: &Fixture) -> String {
@@ -73,13 +35,11 @@ fn child() {
 
 #[test]
 fn a_run_killed_at_any_point_is_continued_and_writes_each_row_once() {
-    let points: &[&[&str]] =
-        &[&["K2", "K3", "K4", "K5#2", "K6#1"], &["K7#2", "K9#1", "K12#1"], &["K12#2", "K3#1"]];
     for mode in [WriteMode::Insert, WriteMode::Upsert, WriteMode::Ignore, WriteMode::Overwrite] {
-        for points in points {
+        for points in killing::POINTS {
             let table = if mode == WriteMode::Insert { KEYLESS } else { KEYED };
             let fixture = Fixture::new(&format!("{table}; CREATE TABLE log(s text)"));
-            let mut plan = tokened("r", mode);
+            let mut plan = attempt::plan("r", mode);
             plan.before = vec!["INSERT INTO log VALUES ('before')".to_owned()];
             plan.after = vec!["INSERT INTO log VALUES ('after')".to_owned()];
             let options = fixture.options(&[("table", "t")]);
@@ -95,7 +55,7 @@ fn a_run_killed_at_any_point_is_continued_and_writes_each_row_once() {
 #[test]
 fn the_tests_find_tokens_outside_of_the_transaction_and_a_missing_fence() {
     let processes = |fixture: &Fixture, defect| {
-        let plan = tokened("r", WriteMode::Insert);
+        let plan = attempt::plan("r", WriteMode::Insert);
         killing::Processes::new("child", fixture.options(&[("table", "t")]), plan)
             .with_defect(defect)
     };
@@ -112,32 +72,32 @@ fn the_tests_find_tokens_outside_of_the_transaction_and_a_missing_fence() {
 fn a_claim_ends_an_attempt_within_a_chunk() {
     let fixture = Fixture::new(KEYLESS);
     let (plan, first, second) =
-        (tokened("r", WriteMode::Insert), fixture.writer("t"), fixture.writer("t"));
-    let mut zombie = begun(&*first, &plan);
-    chunk(&mut *zombie, 0).unwrap();
+        (attempt::plan("r", WriteMode::Insert), fixture.writer("t"), fixture.writer("t"));
+    let mut zombie = attempt::begun(&*first, &plan);
+    attempt::chunk(&mut *zombie, 0).unwrap();
     zombie.begin_chunk(1).unwrap();
-    let mut task = open(&*second, &WritePlan { is_resumed: true, ..plan });
+    let mut task = attempt::open(&*second, &WritePlan { is_resumed: true, ..plan });
     let progress = task.progress().unwrap().unwrap();
     assert_eq!((progress.chunks, progress.counters.inserted), (1, 3));
     assert_eq!(progress.position, Position(vec![0; 8_192]));
-    assert_eq!(finish(&mut *zombie, 1).unwrap_err().kind, ErrorKind::Retry);
+    assert_eq!(attempt::finish(&mut *zombie, 1).unwrap_err().kind, ErrorKind::Retry);
     zombie.rollback_chunk().unwrap();
-    coded(zombie.begin_chunk(1), code::RUN_FENCED);
-    chunk(&mut *task, 1).unwrap();
+    attempt::coded(zombie.begin_chunk(1), code::RUN_FENCED);
+    attempt::chunk(&mut *task, 1).unwrap();
     assert_eq!(counts(&fixture), "6|6");
 }
 
 #[test]
 fn a_claim_waits_for_a_session_that_is_not_an_attempt() {
     let fixture = Fixture::new(KEYLESS);
-    let (plan, writer) = (tokened("r", WriteMode::Insert), fixture.writer("t"));
-    drop(begun(&*writer, &plan));
+    let (plan, writer) = (attempt::plan("r", WriteMode::Insert), fixture.writer("t"));
+    drop(attempt::begun(&*writer, &plan));
     // Another session keeps the row for a while. Its number is the attempt's, but not its start.
     let other = fixture.connect();
     other.run("UPDATE transload_task SET owner_id = pg_backend_pid()");
     other.run("BEGIN; SELECT FROM transload_task FOR UPDATE");
     std::thread::scope(|scope| {
-        let claim = scope.spawn(|| drop(open(&*writer, &plan)));
+        let claim = scope.spawn(|| drop(attempt::open(&*writer, &plan)));
         std::thread::sleep(Duration::from_millis(1_500));
         assert!(!claim.is_finished(), "the claim does not wait");
         other.run("COMMIT");
@@ -150,24 +110,24 @@ fn a_lost_reply_to_a_commit_is_resolved_both_ways() {
     // A keyless table; the way back, or the server's session, is cut.
     for is_in in [true, false] {
         let fixture = Fixture::new(KEYLESS);
-        let plan = tokened("r", WriteMode::Insert);
+        let plan = attempt::plan("r", WriteMode::Insert);
         let (writer, faults) = fixture.writer_through_proxy("t");
-        let mut task = begun(&*writer, &plan);
-        chunk(&mut *task, 0).unwrap();
+        let mut task = attempt::begun(&*writer, &plan);
+        attempt::chunk(&mut *task, 0).unwrap();
         task.begin_chunk(1).unwrap();
         if is_in {
             faults.at_commit.store(true, SeqCst);
-            assert_eq!(finish(&mut *task, 1).unwrap(), ChunkOutcome::Committed);
+            assert_eq!(attempt::finish(&mut *task, 1).unwrap(), ChunkOutcome::Committed);
         } else {
             faults.silence_open();
             // The session's end undoes the chunk; nothing of its commit was heard.
             fixture.end_sessions();
             faults.heal();
-            assert_eq!(finish(&mut *task, 1).unwrap_err().kind, ErrorKind::Retry);
+            assert_eq!(attempt::finish(&mut *task, 1).unwrap_err().kind, ErrorKind::Retry);
             task.rollback_chunk().unwrap();
-            chunk(&mut *task, 1).unwrap();
+            attempt::chunk(&mut *task, 1).unwrap();
         }
-        chunk(&mut *task, 2).unwrap();
+        attempt::chunk(&mut *task, 2).unwrap();
         assert_eq!(counts(&fixture), "9|9", "{is_in}");
         let receipt = task.finish().unwrap();
         assert_eq!(writer.commit(&plan, &[receipt]).unwrap(), ChunkOutcome::Committed);
@@ -179,18 +139,19 @@ fn a_second_run_is_refused_and_names_the_first() {
     let fixture =
         Fixture::new(&format!("{KEYLESS}; CREATE SCHEMA x; CREATE TABLE x.t(id int8, s text)"));
     let (first, second) = (fixture.writer("t"), fixture.writer("public.t"));
-    first.prepare(&tokened("r", WriteMode::Insert)).unwrap();
-    let error = coded(second.prepare(&tokened("s", WriteMode::Overwrite)), code::RUN_ACTIVE);
+    first.prepare(&attempt::plan("r", WriteMode::Insert)).unwrap();
+    let error =
+        attempt::coded(second.prepare(&attempt::plan("s", WriteMode::Overwrite)), code::RUN_ACTIVE);
     assert_eq!(error.kind, ErrorKind::Locked);
     assert!(
         error.message.starts_with("run `r` of job `nightly` writes table `public.t` since 20"),
         "{error}"
     );
     // Another table of that name is another target.
-    fixture.writer("x.t").prepare(&tokened("s", WriteMode::Insert)).unwrap();
-    first.abort(&tokened("r", WriteMode::Insert), &[]).unwrap();
+    fixture.writer("x.t").prepare(&attempt::plan("s", WriteMode::Insert)).unwrap();
+    first.abort(&attempt::plan("r", WriteMode::Insert), &[]).unwrap();
     drop(first);
-    second.prepare(&tokened("u", WriteMode::Overwrite)).unwrap();
+    second.prepare(&attempt::plan("u", WriteMode::Overwrite)).unwrap();
 }
 
 #[test]
@@ -198,13 +159,13 @@ fn a_run_of_a_process_that_died_holds_the_target_until_it_is_given_up() {
     for mode in [WriteMode::Insert, WriteMode::Overwrite] {
         let fixture = Fixture::new(if mode == WriteMode::Insert { KEYLESS } else { KEYED });
         let options = fixture.options(&[("table", "t")]);
-        let mut processes = killing::Processes::new("child", options, tokened("r", mode));
+        let mut processes = killing::Processes::new("child", options, attempt::plan("r", mode));
         processes.leave(&["K7#2"]);
         let writer = fixture.writer("t");
-        let error = coded(writer.prepare(&tokened("s", mode)), code::RUN_ACTIVE);
+        let error = attempt::coded(writer.prepare(&attempt::plan("s", mode)), code::RUN_ACTIVE);
         assert!(error.message.starts_with("run `r` of job `nightly`"), "{error}");
         processes.give_up(&["K14"]);
-        writer.prepare(&tokened("s", mode)).unwrap();
+        writer.prepare(&attempt::plan("s", mode)).unwrap();
         let kept = if mode == WriteMode::Insert { "10|10" } else { "0|0" };
         assert_eq!(counts(&fixture), kept, "rows of committed chunks stay");
         let left = "SELECT tablename FROM pg_tables WHERE tablename = 't__transload_r'";
@@ -215,26 +176,28 @@ fn a_run_of_a_process_that_died_holds_the_target_until_it_is_given_up() {
 #[test]
 fn what_tokens_need_is_reported_before_the_run() {
     let fixture = Fixture::new(&format!("{KEYLESS}; CREATE UNLOGGED TABLE u(id int8, s text)"));
-    let with =
-        |tables: TokenTables| WritePlan { tokens: Some(tables), ..tokened("r", WriteMode::Insert) };
-    let draft = fixture.writer("u").draft(&tokened("r", WriteMode::Insert)).unwrap();
+    let with = |tables: TokenTables| WritePlan {
+        tokens: Some(tables),
+        ..attempt::plan("r", WriteMode::Insert)
+    };
+    let draft = fixture.writer("u").draft(&attempt::plan("r", WriteMode::Insert)).unwrap();
     assert_eq!(draft.guarantee, Guarantee::AtLeastOnce);
     assert_eq!(
         draft.because,
         "commit tokens cannot be used: `public.u` is unlogged: a crash of the server empties it"
     );
     let writer = fixture.writer("t");
-    let draft = writer.draft(&tokened("r", WriteMode::Insert)).unwrap();
+    let draft = writer.draft(&attempt::plan("r", WriteMode::Insert)).unwrap();
     assert_eq!(draft.guarantee, Guarantee::EffectivelyOnce);
 
     let missing = with(TokenTables::default());
-    let error = coded(writer.draft(&missing), code::TOKENS_MISSING);
+    let error = attempt::coded(writer.draft(&missing), code::TOKENS_MISSING);
     assert!(error.message.ends_with("`public.transload_run`, `public.transload_task`"), "{error}");
-    coded(writer.prepare(&missing), code::TOKENS_MISSING);
+    attempt::coded(writer.prepare(&missing), code::TOKENS_MISSING);
 
     let elsewhere =
         TokenTables { schema: Some("no".to_owned()), create: true, ..TokenTables::default() };
-    let error = coded(writer.draft(&with(elsewhere)), code::TOKENS_MISSING);
+    let error = attempt::coded(writer.draft(&with(elsewhere)), code::TOKENS_MISSING);
     assert!(error.message.ends_with("there is no schema no"), "{error}");
 
     // What an administrator runs is what the job needs.
@@ -249,7 +212,7 @@ fn what_tokens_need_is_reported_before_the_run() {
 
     fixture
         .run("CREATE TABLE transload_run(run_id text); CREATE TABLE transload_task(run_id text)");
-    let error = coded(fixture.writer("t").draft(&missing), code::TOKENS_UNFIT);
+    let error = attempt::coded(fixture.writer("t").draft(&missing), code::TOKENS_UNFIT);
     assert!(error.message.contains("it lacks column `job`"), "{error}");
 }
 
@@ -269,7 +232,8 @@ fn a_user_without_the_right_to_create_tables_is_told() {
         )
     };
     let writer = PostgresPlugin.writer(options.clone(), host()).unwrap();
-    let error = coded(writer.draft(&tokened("r", WriteMode::Insert)), code::TOKENS_MISSING);
+    let error =
+        attempt::coded(writer.draft(&attempt::plan("r", WriteMode::Insert)), code::TOKENS_MISSING);
     assert_eq!(error.kind, ErrorKind::Denied, "{error:?}");
     assert!(error.hint.unwrap().starts_with("GRANT CREATE ON SCHEMA"));
     // They are there, and the user may not use them.
@@ -280,14 +244,14 @@ fn a_user_without_the_right_to_create_tables_is_told() {
             .unwrap()
             .join(";"),
     );
-    let plan = WritePlan { tokens: Some(tables), ..tokened("r", WriteMode::Insert) };
-    let error = coded(writer.draft(&plan), code::TOKENS_UNFIT);
+    let plan = WritePlan { tokens: Some(tables), ..attempt::plan("r", WriteMode::Insert) };
+    let error = attempt::coded(writer.draft(&plan), code::TOKENS_UNFIT);
     assert_eq!(error.kind, ErrorKind::Denied, "{error:?}");
     fixture.run(&format!(
         "GRANT SELECT, INSERT, UPDATE, DELETE ON transload_run, transload_task TO {name}"
     ));
-    let mut task = begun(&*writer, &plan);
-    chunk(&mut *task, 0).unwrap();
+    let mut task = attempt::begun(&*writer, &plan);
+    attempt::chunk(&mut *task, 0).unwrap();
     let receipt = task.finish().unwrap();
     writer.commit(&plan, &[receipt]).unwrap();
     writer.finalise(&plan).unwrap();
@@ -298,12 +262,12 @@ fn a_user_without_the_right_to_create_tables_is_told() {
 #[test]
 fn a_statement_that_cannot_run_in_a_transaction_runs() {
     let fixture = Fixture::new(KEYLESS);
-    let mut plan = tokened("r", WriteMode::Insert);
+    let mut plan = attempt::plan("r", WriteMode::Insert);
     plan.before = vec!["VACUUM t".to_owned()];
     let writer = fixture.writer("t");
-    let mut task = begun(&*writer, &plan);
+    let mut task = attempt::begun(&*writer, &plan);
     assert_eq!(fixture.rows("SELECT step, state FROM transload_run"), ["1|writing"]);
-    chunk(&mut *task, 0).unwrap();
+    attempt::chunk(&mut *task, 0).unwrap();
 }
 
 #[test]
@@ -315,7 +279,7 @@ fn a_session_with_tokens_ends_by_itself_after_a_silence() {
          CREATE TRIGGER note AFTER INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION note()"
     ));
     let writer = fixture.writer("t");
-    let mut task = begun(&*writer, &tokened("r", WriteMode::Insert));
-    chunk(&mut *task, 0).unwrap();
+    let mut task = attempt::begun(&*writer, &attempt::plan("r", WriteMode::Insert));
+    attempt::chunk(&mut *task, 0).unwrap();
     assert_eq!(fixture.rows("SELECT s FROM log"), ["1min"]);
 }

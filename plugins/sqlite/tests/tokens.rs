@@ -9,20 +9,12 @@ use std::path::Path;
 use rusqlite::Connection;
 use transload_plugin_api::{
     ErrorKind, Guarantee, Host, Options, Plugin, TokenTables, WriteMode, WritePlan, code,
-    testing::{killing, steps},
+    testing::{attempt, killing},
 };
 use transload_plugin_sqlite::SqlitePlugin;
 
 const TABLE: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT)";
 const KEYLESS: &str = "CREATE TABLE t(id INTEGER, s TEXT)";
-
-fn plan(run: &str, mode: WriteMode) -> WritePlan {
-    let tables = TokenTables { create: true, ..TokenTables::default() };
-    let key = if mode == WriteMode::Insert { &[][..] } else { &["id"] };
-    let plan = steps::plan(mode, &[("id", "int64"), ("s", "text")], key);
-    let job = "nightly".to_owned();
-    WritePlan { run: run.to_owned(), tokens: Some(tables), tasks: 2, job, ..plan }
-}
 
 fn options(path: &Path) -> Options {
     Options::from_pairs([("path", path.to_str().unwrap()), ("table", "t")])
@@ -55,21 +47,15 @@ fn a_run_killed_at_any_point_is_continued_and_writes_each_row_once() {
         WriteMode::Replace,
         WriteMode::Overwrite,
     ];
-    let points: &[&[&str]] = &[
-        &["K2", "K3", "K4", "K4#2"],
-        &["K5#1", "K5#2", "K6#1"],
-        &["K7#4", "K9#1", "K9#2", "K3#1"],
-        &["K12#1", "K12#2"],
-    ];
     for mode in modes {
-        for points in points {
+        for points in killing::POINTS {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("x.db");
             let table = if mode == WriteMode::Insert { KEYLESS } else { TABLE };
             Connection::open(&path).unwrap().execute_batch(table).unwrap();
             let log = "CREATE TABLE log(s TEXT)";
             Connection::open(&path).unwrap().execute_batch(log).unwrap();
-            let mut plan = plan("r", mode);
+            let mut plan = attempt::plan("r", mode);
             plan.before = vec!["INSERT INTO log VALUES ('before')".to_owned()];
             plan.after = vec!["INSERT INTO log VALUES ('after')".to_owned()];
             killing::Processes::new("child", options(&path), plan).write(points);
@@ -87,7 +73,8 @@ fn progress_in_a_journal_alone_doubles_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.db");
     Connection::open(&path).unwrap().execute_batch(KEYLESS).unwrap();
-    let processes = killing::Processes::new("child", options(&path), plan("r", WriteMode::Insert));
+    let processes =
+        killing::Processes::new("child", options(&path), attempt::plan("r", WriteMode::Insert));
     processes.with_defect("journal-only").write(&["K7#2"]);
     assert_ne!(counts(&path), all(), "the test would not notice doubled rows");
 }
@@ -98,7 +85,7 @@ fn an_older_attempt_writes_nothing_and_without_the_fence_it_would() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
         Connection::open(&path).unwrap().execute_batch(KEYLESS).unwrap();
-        let plan = plan("r", WriteMode::Insert);
+        let plan = attempt::plan("r", WriteMode::Insert);
         let processes = killing::Processes::new("child", options(&path), plan);
         assert_eq!(processes.with_defect(defect).revive(), writes, "{defect}");
     }
@@ -110,14 +97,15 @@ fn a_run_that_is_given_up_frees_the_table_also_if_that_is_killed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
         Connection::open(&path).unwrap().execute_batch(KEYLESS).unwrap();
-        let mut processes = killing::Processes::new("child", options(&path), plan("r", mode));
+        let mut processes =
+            killing::Processes::new("child", options(&path), attempt::plan("r", mode));
         processes.leave(&["K7#2"]);
         let writer = SqlitePlugin.writer(options(&path), Host::detached()).unwrap();
-        let error = writer.prepare(&plan("s", mode)).unwrap_err();
+        let error = writer.prepare(&attempt::plan("s", mode)).unwrap_err();
         assert_eq!((error.kind, &*error.code), (ErrorKind::Locked, code::RUN_ACTIVE));
         assert!(error.message.starts_with("run `r` of job `nightly` writes table `t`"), "{error}");
         processes.give_up(&["K14"]);
-        writer.prepare(&plan("s", mode)).unwrap();
+        writer.prepare(&attempt::plan("s", mode)).unwrap();
         let kept = if mode == WriteMode::Insert { 10 } else { 0 };
         assert_eq!(counts(&path), format!("{kept} {kept}"), "rows of committed chunks stay");
     }
@@ -128,7 +116,7 @@ fn another_prefix_is_another_pair_of_tables_and_another_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.db");
     Connection::open(&path).unwrap().execute_batch(TABLE).unwrap();
-    let mut plan = plan("r", WriteMode::Insert);
+    let mut plan = attempt::plan("r", WriteMode::Insert);
     let tables = TokenTables { prefix: "tl ".to_owned(), create: true, schema: None };
     plan.tokens = Some(tables.clone());
     let writer = SqlitePlugin.writer(options(&path), Host::detached()).unwrap();
