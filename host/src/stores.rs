@@ -1,7 +1,7 @@
 //! The reader and the writer of a job, with what their plugins declare. Loading plugins is left to
 //! `catalog`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{Descriptor, Reader, TypeSupport, WriteModeSpec, Writer};
@@ -40,6 +40,8 @@ pub(crate) struct Stores {
     pub(crate) reader_descriptor: Descriptor,
     /// The descriptor of the writer's plugin.
     pub(crate) writer_descriptor: Descriptor,
+    /// How long a source that was lost is tried again.
+    pub(crate) reconnect_window: Duration,
     /// What the plan should warn of.
     pub(crate) warnings: Vec<String>,
 }

@@ -7,26 +7,23 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use serde::Deserialize;
 
-use crate::{Cancel, ErrorKind, Result, Waiting};
+use crate::{Cancel, ErrorKind, OptionKind, OptionSpec, Options, Result, Waiting};
 
-/// Attempts after the first one that failed.
-const RETRIES: u32 = 8;
 /// The first pause; each one is twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(100);
 /// No pause is longer than this, jitter not counted.
 const LONGEST: Duration = Duration::from_secs(15);
-/// How long a lost connection is tried again, attempts included: one to a host that does not answer
-/// takes a whole `connect_timeout`.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Pauses between attempts: each twice as long as the one before, up to a longest one, and each
 /// lengthened at random by up to its own length, so that tasks that lost one server at the same
 /// moment do not come back at the same moment.
 ///
-/// [`Backoff::new`] has eight pauses from 100 ms, between 25 and 51 seconds in all: long enough
-/// for a server to restart. With the attempts between them it ends after a minute at most, or after
-/// the attempt that is being made then. Start a new schedule after each success.
+/// [`Backoff::within`] has pauses from 100 ms to 15 s for as long as a connection's option
+/// `reconnect_window` says: long enough for a server to restart, or for another one to take its place.
+/// Time that attempts take counts; the last one begins at the end of the window at the latest. Start
+/// a new schedule after each success.
 ///
 /// # Examples
 /// ```
@@ -40,8 +37,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 ///     if calls < 3 { Err(Error::connection("refused")) } else { Ok("session") }
 /// };
 ///
-/// let backoff = Backoff::new();
-/// # let backoff = Backoff::bounded(8, Duration::from_millis(1), Duration::from_millis(1));
+/// let backoff = Backoff::within(Duration::from_secs(30));
 /// assert_eq!(backoff.reconnect(&cancel, &mut connect)?, "session");
 /// assert_eq!(calls, 3);
 /// # Ok::<(), Error>(())
@@ -49,15 +45,45 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Backoff {
     pauses: ExponentialBackoff,
     /// How long after the first failure there are pauses.
-    limit: Option<Duration>,
+    window: Option<Duration>,
     /// When that was.
     since: Option<Instant>,
+    /// The sum of the pauses so far.
+    paused: Duration,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    /// In milliseconds.
+    reconnect_window: u64,
 }
 
 impl Backoff {
-    /// The schedule for a lost connection: eight pauses from 100 ms.
-    pub fn new() -> Self {
-        Self { limit: Some(LIMIT), ..Self::bounded(RETRIES, FIRST, LONGEST) }
+    /// The window of a connection that does not say one.
+    pub const WINDOW: Duration = Duration::from_secs(600);
+
+    /// The option `reconnect_window` of a connection, the same for all plugins whose stores can be
+    /// lost. The host uses it too, for the splits that it opens again.
+    pub fn window_spec() -> OptionSpec {
+        let doc = "How long a store that was lost in the middle of a run is tried again";
+        OptionSpec::new("reconnect_window", OptionKind::Duration, doc)
+            .default("10 min")
+            .connection()
+    }
+
+    /// What [`Backoff::window_spec`] says in these options; its default where the plugin does not have
+    /// it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Options`] for what is no duration.
+    pub fn window_of(options: &Options) -> Result<Duration> {
+        let given: Given = options.parse(&[Self::window_spec()])?;
+        Ok(Duration::from_millis(given.reconnect_window))
+    }
+
+    /// The schedule for a lost store: pauses from 100 ms, until the window ends.
+    pub fn within(window: Duration) -> Self {
+        Self::bounded(u32::MAX, FIRST, LONGEST).until(window)
     }
 
     /// A schedule of `retries` pauses from `first` to `longest`, for a caller with other needs
@@ -68,7 +94,14 @@ impl Backoff {
             .with_min_delay(first.min(longest))
             .with_max_delay(longest)
             .with_max_times(retries as usize);
-        Self { pauses: builder.build(), limit: None, since: None }
+        let pauses = builder.build();
+        Self { pauses, window: None, since: None, paused: Duration::ZERO }
+    }
+
+    /// This schedule, ended when the window is over.
+    #[must_use]
+    pub fn until(self, window: Duration) -> Self {
+        Self { window: Some(window), ..self }
     }
 
     /// Waits for the next attempt. Returns `false` at once if there have been enough of them.
@@ -112,12 +145,6 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The pauses themselves, for a caller that waits in its own way.
 impl Iterator for Backoff {
     type Item = Duration;
@@ -125,7 +152,12 @@ impl Iterator for Backoff {
     fn next(&mut self) -> Option<Duration> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let pause = self.pauses.next()?;
-        self.limit.is_none_or(|limit| since.elapsed() + pause <= limit).then_some(pause)
+        let Some(window) = self.window else { return Some(pause) };
+        // A caller may pass the time without sleeping.
+        let left = window.saturating_sub(since.elapsed().max(self.paused));
+        let pause = pause.min(left);
+        self.paused += pause;
+        (!left.is_zero()).then_some(pause)
     }
 }
 
@@ -147,22 +179,34 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_schedule_takes_half_a_minute_to_a_minute() {
+    fn pauses_grow_and_fill_the_window() {
         for _ in 0..100 {
-            let pauses: Vec<Duration> = Backoff::new().collect();
-            assert_eq!(pauses.len(), 8);
-            for (index, pause) in pauses.iter().enumerate() {
+            let pauses: Vec<Duration> = Backoff::within(Backoff::WINDOW).collect();
+            for (index, pause) in pauses.iter().take(7).enumerate() {
                 let least = FIRST * 2_u32.pow(index as u32);
                 assert!((least..=least * 2).contains(pause), "{index}: {pause:?}");
             }
-            let total: Duration = pauses.iter().sum();
-            assert!((25..=51).contains(&total.as_secs()), "{total:?}");
+            assert!(pauses.iter().all(|pause| *pause <= 2 * LONGEST), "{pauses:?}");
+            let (total, window) = (pauses.iter().sum::<Duration>(), Backoff::WINDOW);
+            let near = window - Duration::from_millis(100)..=window;
+            assert!(near.contains(&total), "{total:?}");
         }
+        assert_eq!(Backoff::within(Duration::ZERO).count(), 0);
+    }
+
+    #[test]
+    fn the_window_is_an_option_of_a_connection() {
+        let window = |pairs: &[(&str, &str)]| {
+            Backoff::window_of(&Options::from_pairs(pairs.iter().copied()))
+        };
+        assert_eq!(window(&[("host", "a")]), Ok(Backoff::WINDOW));
+        assert_eq!(window(&[("reconnect_window", "90 s")]), Ok(Duration::from_secs(90)));
+        assert_eq!(window(&[("reconnect_window", "soon")]).unwrap_err().kind, ErrorKind::Options);
     }
 
     #[test]
     fn pauses_differ_from_task_to_task() {
-        let first = |_| Backoff::new().next();
+        let first = |_| Backoff::within(Backoff::WINDOW).next();
         let pauses: Vec<_> = (0..20).map(first).collect();
         assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{pauses:?}");
     }
@@ -203,7 +247,7 @@ mod tests {
     #[test]
     fn attempts_that_take_long_are_fewer() {
         let schedule = Backoff::bounded(1_000, Duration::ZERO, Duration::ZERO);
-        let schedule = Backoff { limit: Some(Duration::from_millis(50)), ..schedule };
+        let schedule = schedule.until(Duration::from_millis(50));
         let mut calls = 0;
         let error = schedule.reconnect(&Cancel::new(), || {
             calls += 1;

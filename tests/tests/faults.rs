@@ -226,11 +226,14 @@ fn t10_an_overwrite_that_fails_leaves_the_old_rows() {
         let job = Job {
             mode: "overwrite",
             source_port: Some(proxy.port),
+            reader: "reconnect_window = \"1 s\"\n".into(),
             writer: after.into(),
             ..Job::default()
         };
         let ended = flow.run(&job);
         assert_eq!(ended.exit, Some(5), "{from:?} to {into:?}: {ended:?}");
+        // Pauses of 0.1, 0.2 and 0.4 s at least, and what is left of the window, in each of two tasks.
+        assert!(proxy.happened() <= 10, "{} attempts", proxy.happened());
         assert_eq!(flow.target.lines("SELECT id, word FROM numbers"), ["-1|old"]);
         let tables = match into {
             Postgres => "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'",

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use transload_plugin_api::{Descriptor, ErrorKind, WriteMode, Writer, code, failpoint};
+use transload_plugin_api::{Backoff, Descriptor, ErrorKind, WriteMode, Writer, code, failpoint};
 
 use super::{Ended, Failure, Session};
 use crate::{
@@ -302,7 +302,10 @@ pub(super) fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<St
     let made_reader = errors.keep(made);
     let made = writer.writer(job.writer.options.clone(), session.host(&job.writer.secrets));
     let made_writer = errors.keep(made);
-    let (Some(made_reader), Some(made_writer)) = (made_reader, made_writer) else {
+    let window = errors.keep(Backoff::window_of(&job.reader.options));
+    let (Some(made_reader), Some(made_writer), Some(reconnect_window)) =
+        (made_reader, made_writer, window)
+    else {
         return Err(errors.located(&job.places));
     };
     Ok(Stores {
@@ -312,6 +315,7 @@ pub(super) fn open(session: &Session, catalog: &Catalog, job: &Job) -> Result<St
         writer_side: side(writer_entry, &writer.descriptor(), job.writer.connection.as_ref()),
         reader_descriptor: reader.descriptor(),
         writer_descriptor: writer.descriptor(),
+        reconnect_window,
         warnings,
     })
 }

@@ -47,7 +47,7 @@ impl<'a> Reading<'a> {
 
     /// The next batch, or `None` at the end of the split.
     pub(super) fn next_batch(&mut self) -> Result<Option<ReadBatch>> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::within(self.shared.stores.reconnect_window);
         loop {
             let error = match self.reading.next_batch() {
                 Ok(Some(next)) => {

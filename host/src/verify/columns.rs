@@ -1,6 +1,6 @@
 //! Which columns are compared, in which types, and by which of them rows belong together.
 
-use transload_plugin_api::{Column, Reader, WriteMode, code};
+use transload_plugin_api::{Backoff, Column, Reader, WriteMode, code};
 
 use super::{Request, narrow::Store, rows::Shape, side::Side};
 use crate::{
@@ -92,7 +92,10 @@ impl Columns {
     }
 
     /// The two sides.
-    pub(super) fn sides<'a>(&self, request: &'a Request<'_>) -> (Side<'a>, Side<'a>) {
+    ///
+    /// # Errors
+    /// If a connection's options are wrong.
+    pub(super) fn sides<'a>(&self, request: &'a Request<'_>) -> Result<(Side<'a>, Side<'a>)> {
         let mapping = &request.plan.mapping;
         let written: Vec<_> = mapping.iter().map(|it| it.target.clone()).collect();
         let chosen: Vec<_> = self.chosen.iter().map(|index| written[*index].clone()).collect();
@@ -106,6 +109,7 @@ impl Columns {
             compared: Converter::new(&chosen, &self.compared),
             produced,
             lanes,
+            reconnect_window: Backoff::window_of(&request.job.reader.options)?,
             read: &request.progress.source,
         };
         let target = Side {
@@ -116,9 +120,10 @@ impl Columns {
             compared: Converter::new(&self.read, &self.compared),
             produced: self.read.clone(),
             lanes,
+            reconnect_window: Backoff::window_of(&request.job.writer.options)?,
             read: &request.progress.target,
         };
-        (source, target)
+        Ok((source, target))
     }
 }
 

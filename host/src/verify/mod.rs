@@ -121,7 +121,7 @@ pub(crate) fn compare(request: &Request<'_>) -> Result<Comparison> {
     let begun = Instant::now();
     let columns = Columns::choose(request)?;
     let shape = columns.shape();
-    let (source, target) = columns.sides(request);
+    let (source, target) = columns.sides(request)?;
     let (sides, stop) = ([&source, &target], request.stop);
     let scope = match request.every_row {
         true => Scope::default(),

@@ -4,6 +4,7 @@
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     thread,
+    time::Duration,
 };
 
 use arrow_array::RecordBatch;
@@ -31,6 +32,8 @@ pub(super) struct Side<'a> {
     pub(super) compared: Converter,
     /// How many splits are read at once.
     pub(super) lanes: u32,
+    /// How long a store that was lost is tried again.
+    pub(super) reconnect_window: Duration,
     /// Rows read so far, in all passes.
     pub(super) read: &'a AtomicU64,
 }
@@ -82,7 +85,7 @@ impl Side<'_> {
         take: &(dyn Fn(&RecordBatch) -> Result<()> + Sync),
     ) -> Result<()> {
         let mut reading = self.reader.open(split, &self.produced, None)?;
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::within(self.reconnect_window);
         let mut position = None;
         loop {
             stop.check()?;
@@ -99,7 +102,7 @@ impl Side<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            backoff = Backoff::new();
+            backoff = Backoff::within(self.reconnect_window);
             position = Some(next.position.clone());
             self.convert(next, refused, take)?;
         }

@@ -69,6 +69,10 @@ impl WriteDatabase for MysqlTarget {
     type Destination = MysqlDestination;
     type Loader = Loader;
 
+    fn reconnect_window(&self) -> Duration {
+        self.connector.address.reconnect_window
+    }
+
     fn connect(&self, access: Access) -> Result<Session> {
         match access {
             Access::Look => self.connector.connect(Purpose::Look),

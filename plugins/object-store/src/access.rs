@@ -145,7 +145,7 @@ impl Bucket {
                     base: 2.0,
                 },
                 max_retries: options.retries,
-                retry_timeout: options.retry_window(),
+                retry_timeout: options.reconnect_window(),
             },
         };
         let client = recipe.client()?;

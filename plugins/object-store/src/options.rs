@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 use transload_files::{PartitionFilter, PartitionMode, partition_specs};
 use transload_formats::read_specs;
-use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Backoff, Error, OptionKind, OptionSpec, Options, Result};
 
 /// Where credentials come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -45,7 +45,7 @@ pub(crate) struct ConnectionOptions {
     /// In milliseconds, as the next two.
     connect_timeout: u64,
     request_timeout: u64,
-    retry_window: u64,
+    reconnect_window: u64,
     pub(crate) retries: usize,
     pub(crate) requests: usize,
 }
@@ -67,8 +67,8 @@ impl ConnectionOptions {
         Duration::from_millis(self.request_timeout)
     }
 
-    pub(crate) fn retry_window(&self) -> Duration {
-        Duration::from_millis(self.retry_window)
+    pub(crate) fn reconnect_window(&self) -> Duration {
+        Duration::from_millis(self.reconnect_window)
     }
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
         )
         .default(10)
         .connection(),
-        span("retry_window", "Longest time for which a request is repeated").default("2 min"),
+        Backoff::window_spec(),
         OptionSpec::new(
             "requests",
             OptionKind::Integer { min: 1, max: 256 },

@@ -166,6 +166,7 @@ impl UploadStore for BucketUploads {
         let retry = &self.bucket.retry;
         let retries = u32::try_from(retry.max_retries).unwrap_or(u32::MAX);
         Backoff::bounded(retries, retry.backoff.init_backoff, retry.backoff.max_backoff)
+            .until(retry.retry_timeout)
     }
 
     fn notes(&self) -> Vec<String> {

@@ -101,6 +101,10 @@ impl WriteDatabase for PostgresTarget {
     type Destination = PostgresDestination;
     type Loader = Loader;
 
+    fn reconnect_window(&self) -> Duration {
+        self.connector.address.reconnect_window
+    }
+
     fn connect(&self, access: Access) -> Result<Session> {
         match access {
             Access::Look | Access::Write => self.connector.connect(),

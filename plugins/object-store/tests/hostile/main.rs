@@ -96,7 +96,7 @@ fn host(cancel: &Cancel) -> Host {
 fn options(endpoint: &str, more: Value) -> Options {
     let mut values = json!({
         "url": "s3://b", "endpoint": endpoint, "access_key_id": "key", "retries": 2,
-        "retry_window": 2_000, "request_timeout": 1_000, "connect_timeout": 1_000,
+        "reconnect_window": 2_000, "request_timeout": 1_000, "connect_timeout": 1_000,
     });
     let values = values.as_object_mut().unwrap();
     values.extend(more.as_object().unwrap().clone());

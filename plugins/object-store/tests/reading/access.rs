@@ -194,7 +194,7 @@ fn t60_nothing_that_is_logged_holds_a_secret() {
     let good = Bucket::s3();
     good.put("a.csv", "id\n1\n");
     assert_eq!(good.listed(json!({})).unwrap(), ["a.csv"]);
-    let soon = json!({"retries": 1, "retry_window": 1_000});
+    let soon = json!({"retries": 1, "reconnect_window": 1_000});
     reader(&good, LOG_CANARY, soon.clone()).unwrap().discover().unwrap_err();
     let azure = Bucket::azure();
     reader(&azure, LOG_CANARY, soon.clone()).unwrap().discover().unwrap_err();

@@ -25,7 +25,7 @@ fn large(bucket: &Bucket) {
 }
 
 fn quickly(more: Value) -> Value {
-    let mut options = json!({"retries": 3, "retry_window": 5_000, "request_timeout": 2_000});
+    let mut options = json!({"retries": 3, "reconnect_window": 5_000, "request_timeout": 2_000});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     options
 }
@@ -150,7 +150,7 @@ fn f35_a_server_that_hangs_is_left_in_time() {
     let bucket = Bucket::s3();
     large(&bucket);
     let _hang = faults().arm(Rule::on("GetObject").key(&bucket.prefix).after(2), Fault::Hang);
-    let options = json!({"request_timeout": 500, "retries": 1, "retry_window": 1_000});
+    let options = json!({"request_timeout": 500, "retries": 1, "reconnect_window": 1_000});
     let error = is_kind(read(bucket.reader(options).as_ref()), ErrorKind::Connection);
     assert!(error.message.contains("in time"), "{error}");
 }

@@ -20,7 +20,7 @@ fn answer(status: u16, code: &str) -> Fault {
 /// Few retries at short intervals: the tests are about their outcome.
 fn options(more: Value) -> Value {
     let mut options =
-        json!({"path": "out/", "format": "csv", "retries": 3, "retry_window": 60_000});
+        json!({"path": "out/", "format": "csv", "retries": 3, "reconnect_window": 60_000});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     options
 }

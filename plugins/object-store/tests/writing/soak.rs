@@ -26,7 +26,7 @@ const TASKS: u32 = 3;
 fn options() -> Value {
     json!({
         "path": "out/", "format": "csv", "if_exists": "append", "max_rows_per_object": 2,
-        "abandoned_after": 0, "retries": 2, "retry_window": 20_000, "request_timeout": 1000,
+        "abandoned_after": 0, "retries": 2, "reconnect_window": 20_000, "request_timeout": 1000,
     })
 }
 

@@ -5,7 +5,7 @@
 use std::{net::TcpStream, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_plugin_api::{Cancel, Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Backoff, Cancel, Error, OptionKind, OptionSpec, Options, Result};
 
 use crate::{
     ConnectionStages, TlsMode, TlsSettings,
@@ -45,6 +45,8 @@ pub struct Address {
     /// After how long a silence of the server the connection counts as lost, unless the server is
     /// found to be at work.
     pub idle_timeout: Duration,
+    /// How long a server that was lost is tried again.
+    pub reconnect_window: Duration,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +63,7 @@ struct RawAddress {
     /// In milliseconds, as durations are handed over.
     connect_timeout: u64,
     idle_timeout: u64,
+    reconnect_window: u64,
 }
 
 impl Address {
@@ -108,6 +111,7 @@ impl Address {
             connect_timeout: Duration::from_millis(raw.connect_timeout),
             // The system takes zero for no limit, or refuses it.
             idle_timeout: Duration::from_millis(raw.idle_timeout.max(1)),
+            reconnect_window: Duration::from_millis(raw.reconnect_window),
             host,
         })
     }
@@ -277,6 +281,7 @@ impl AddressRules {
             )
             .default("30 s")
             .connection(),
+            Backoff::window_spec(),
         ]
     }
 }

@@ -153,7 +153,8 @@ impl<D: WriteDatabase> ChunkTask<D> {
             Some(session) => session,
             None => {
                 let connect = || self.database.connect(Access::Write);
-                let mut session = Backoff::new().reconnect(&self.cancel, connect)?;
+                let mut session = Backoff::within(self.database.reconnect_window())
+                    .reconnect(&self.cancel, connect)?;
                 self.loader.prepare(&mut session).map_err(replayable)?;
                 match self.token {
                     Some(_) => self.reclaim(&mut session).map_err(replayable)?,

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use transload_plugin_api::{
-    Error, Finding, Result, TableInfo, TargetInfo, TaskContext, WriteMode, WritePlan, Written,
+    Backoff, Error, Finding, Result, TableInfo, TargetInfo, TaskContext, WriteMode, WritePlan,
+    Written,
 };
 
 use crate::{Dialect, Draft, Drafting, SessionIdentity, TableName, TargetTable, Wording};
@@ -62,6 +63,11 @@ pub trait WriteDatabase: Send + Sync + 'static {
     /// `None` where servers ask a silent client by themselves.
     fn keep_alive(&self) -> Option<Duration> {
         None
+    }
+
+    /// How long a server that was lost is tried again.
+    fn reconnect_window(&self) -> Duration {
+        Backoff::WINDOW
     }
 
     /// A connection.

@@ -115,7 +115,8 @@ impl<D: WriteDatabase> TableWriter<D> {
             Some(kept) => kept,
             None => {
                 let connect = || self.database.connect(Access::Write);
-                let session = Backoff::new().reconnect(&self.cancel, connect)?;
+                let session = Backoff::within(self.database.reconnect_window())
+                    .reconnect(&self.cancel, connect)?;
                 JobSession { session, locked: false }
             }
         };

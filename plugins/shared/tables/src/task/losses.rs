@@ -47,7 +47,8 @@ impl<D: WriteDatabase> ChunkTask<D> {
             true => self.database.connect(Access::CleanUp)?,
             false => {
                 let connect = || self.database.connect(Access::Write);
-                Backoff::new().reconnect(&self.cancel, connect)?
+                Backoff::within(self.database.reconnect_window())
+                    .reconnect(&self.cancel, connect)?
             }
         };
         self.loader.prepare(&mut session)?;

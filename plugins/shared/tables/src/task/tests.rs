@@ -395,3 +395,14 @@ fn after_a_stop_the_jobs_abort_drops_what_a_task_has_staged() {
     writer.abort(&plan("r", WriteMode::Overwrite), &[]).unwrap();
     assert!(memory.server().rows(STAGE).is_none());
 }
+
+#[test]
+fn a_server_that_stays_away_is_tried_for_the_window_of_its_connection() {
+    let memory = Memory::with_table();
+    memory.server().window = Some(std::time::Duration::from_millis(300));
+    let mut task = open(&memory, WriteMode::Insert);
+    memory.server().fail("begin", Fault::Lost);
+    (0..1_000).for_each(|_| memory.server().fail("connect", Fault::Lost));
+    let error = task.begin_chunk(0).unwrap_err();
+    assert!(error.message.ends_with(" attempts in 0 s)"), "{error}");
+}
