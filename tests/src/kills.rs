@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use transload_tests_buckets::Bucket;
 
-use crate::{Ended, Running, Workplace, servers::Database};
+use crate::{Ended, Running, Workplace, servers::Database, wait_until};
 
 /// Rows of the source, dirty ones included.
 pub const ROWS: u64 = 3_000;
@@ -215,6 +215,39 @@ impl Route {
         let mut command = self.command();
         command.env("TRANSLOAD_FAILPOINT", failpoint);
         Some(Running::of(command).wait()).filter(|ended| ended.exit.is_some())
+    }
+
+    /// Begins or continues the run; once its journal is there, no file that it writes may become longer
+    /// than this. Returns how it ends, within 20 seconds.
+    ///
+    /// # Panics
+    /// If the program does not start or does not end.
+    #[track_caller]
+    pub fn attempt_within(&self, bytes: u64) -> Ended {
+        let program = self.command();
+        // The signal that a file has become too long is ignored, so that the write fails.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+        command.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.workplace.path());
+        let mut running = Running::of(command);
+        let is_begun = || self.run_folder().is_some_and(|run| run.join("journal").is_file());
+        wait_until("the journal is there", || is_begun() || running.has_ended());
+        let limit = [format!("--pid={}", running.id()), format!("--fsize={bytes}")];
+        // It may have ended.
+        let _ = Command::new("prlimit").args(limit).output().expect("prlimit");
+        let begun = Instant::now();
+        while !running.has_ended() && begun.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(running.has_ended(), "it goes on without space");
+        running.wait()
     }
 
     /// Asserts that the target has each row once, and that the run's counts are those of its rows.

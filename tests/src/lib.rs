@@ -374,6 +374,11 @@ impl Running {
         Command::new("sh").args(["-c", &kill]).status().expect("a shell");
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended.
     ///
     /// # Panics

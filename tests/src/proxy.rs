@@ -6,11 +6,13 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::Duration,
 };
+
+use socket2::SockRef;
 
 /// A fault of a connection.
 #[derive(Clone, Debug)]
@@ -29,6 +31,9 @@ pub enum Fault {
     Swallow(&'static [u8], u32),
     /// After this many bytes from the server, no more bytes pass, but both ends stay open.
     Silence(u64),
+    /// The client's connection is reset (RST) after this many bytes in both directions together, and
+    /// the server's closed.
+    Reset(u64),
     /// Each piece is delayed by this time, in both directions.
     Delay(Duration),
 }
@@ -64,6 +69,10 @@ struct Link {
     deaf: AtomicBool,
     /// Whether they are, and both ends stay open.
     mute: AtomicBool,
+    /// Bytes of both directions.
+    passed: AtomicU64,
+    /// Whether the client's end is reset when the last handle of it goes.
+    reset: AtomicBool,
 }
 
 impl Proxy {
@@ -127,7 +136,8 @@ impl Shared {
             let _ = stream.set_nodelay(true);
         }
         let (deaf, mute) = (AtomicBool::new(false), AtomicBool::new(false));
-        let link = Arc::new(Link { shared: self, client, server, deaf, mute });
+        let (passed, reset) = (AtomicU64::new(0), AtomicBool::new(false));
+        let link = Arc::new(Link { shared: self, client, server, deaf, mute, passed, reset });
         let other = link.clone();
         thread::spawn(move || link.requests(client_in));
         thread::spawn(move || other.replies(server_in));
@@ -185,6 +195,7 @@ impl Link {
                     }
                 }
                 Some(Fault::Delay(time)) => thread::sleep(time),
+                Some(Fault::Reset(most)) if self.passes(read) > most && self.resets() => break,
                 _ => {}
             }
             if (&self.server).write_all(bytes).is_err() {
@@ -215,6 +226,7 @@ impl Link {
                     break;
                 }
                 Some(Fault::Delay(time)) => thread::sleep(time),
+                Some(Fault::Reset(most)) if self.passes(read) > most && self.resets() => break,
                 _ => {}
             }
             if (&self.client).write_all(&piece[..read]).is_err() {
@@ -224,8 +236,27 @@ impl Link {
         self.close();
     }
 
+    /// Counts bytes; returns all so far.
+    fn passes(&self, bytes: usize) -> u64 {
+        self.passed.fetch_add(bytes as u64, Relaxed) + bytes as u64
+    }
+
+    /// Makes the end of the client's handles a reset, if that may occur now.
+    fn resets(&self) -> bool {
+        if !self.shared.takes_place() {
+            return false;
+        }
+        self.reset.store(true, Relaxed);
+        let _ = SockRef::from(&self.client).set_linger(Some(Duration::ZERO));
+        let own = self.client.peer_addr().ok();
+        self.shared.state().streams.retain(|stream| stream.peer_addr().ok() != own);
+        true
+    }
+
     fn close(&self) {
-        let _ = self.client.shutdown(Shutdown::Both);
+        // A reset sends no end before; whoever reads is woken up.
+        let how = if self.reset.load(Relaxed) { Shutdown::Read } else { Shutdown::Both };
+        let _ = self.client.shutdown(how);
         let _ = self.server.shutdown(Shutdown::Both);
     }
 }
@@ -283,6 +314,7 @@ mod tests {
             (Fault::Delay(Duration::from_millis(1)), "oneCOMMITtwo"),
             (Fault::CutReplies(5), "one|"),
             (Fault::CutRequests(8), "oneCOM|"),
+            (Fault::Reset(12), "oneCOM|"),
             (Fault::LoseReply(b"COMMIT", 1), "oneCOM|"),
             (Fault::LoseRequest(b"COMMIT", 1), "oneCOM|"),
             (Fault::LoseRequest(b"COMMIT", 2), "oneCOMMITtwo"),
@@ -297,5 +329,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_reset_is_no_end() {
+        let proxy = Proxy::new(echo());
+        proxy.arm(Fault::Reset(2), 1);
+        let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).unwrap();
+        stream.write_all(b"one").unwrap();
+        let error = stream.read_exact(&mut [0; 3]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     }
 }

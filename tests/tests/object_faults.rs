@@ -139,7 +139,7 @@ impl Stage {
 }
 
 /// Short, because some faults are permanent.
-const PATIENCE: &str = "retries = 3\nretry_window = \"10 s\"\nrequest_timeout = \"5 s\"\n";
+const PATIENCE: &str = "retries = 3\nreconnect_window = \"10 s\"\nrequest_timeout = \"5 s\"\n";
 
 fn csv() -> &'static str {
     static CSV: OnceLock<String> = OnceLock::new();
@@ -325,6 +325,37 @@ fn f35_a_read_that_cannot_go_on_leaves_nothing() {
         stage.run().exits(0);
         stage.assert_read(&what);
     });
+}
+
+/// Rows that are in stay, and the next process reads on behind them.
+#[test]
+fn f35_a_read_that_cannot_go_on_is_resumed_with_tokens() {
+    let mut resumed = 0;
+    for (after, fault) in
+        [(4, Fault::INTERNAL), (5, Fault::FORBIDDEN), (6, Fault::CutBody(0)), (7, Fault::Reset)]
+    {
+        let stage = Stage::reading();
+        let what = format!("{fault:?} after {after}");
+        stage.workplace.execute("t.db", "CREATE TABLE t (id INTEGER, words TEXT)");
+        let into = "plugin = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"\n[guarantee]\n\
+                    require = \"effectively-once\"\ncreate_tables = true\n[checkpoint]\n\
+                    rows = 2_000\n";
+        let job = stage.workplace.read("job.toml");
+        let job = job.replace("plugin = \"file\"\npath = \"out.csv\"\n", into);
+        stage.workplace.put("job.toml", job.replace("\"10 s\"", "\"1 s\""));
+        let armed = stage.arm(Rule::on("GetObject").after(after), fault);
+        let ended = stage.run();
+        drop(armed);
+        // What fails while it is planned is no run.
+        if ended.exit != Some(0) && stage.workplace.path().join("state/runs/job").is_dir() {
+            stage.workplace.run(&["resume", "job", "--progress", "none"]).exits(0);
+            resumed += 1;
+            let count = "SELECT count(*) || ' ' || count(DISTINCT id) FROM t";
+            let found = stage.workplace.sqlite("t.db", count);
+            assert_eq!(found, [format!("'{ROWS} {ROWS}'")], "{what}");
+        }
+    }
+    assert!(resumed > 0, "no run was resumed");
 }
 
 #[test]

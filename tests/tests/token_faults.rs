@@ -5,7 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
-use std::{process::Command, thread, time::Duration};
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use transload_tests::{
     Ended, Running, Workplace,
@@ -96,6 +100,7 @@ fn no_fault_of_a_connection_loses_or_doubles_a_row() {
             Fault::LoseReply(b"COMMIT", 3),
             Fault::LoseRequest(b"COMMIT", 2),
             Fault::CutRequests(400_000),
+            Fault::Reset(400_000),
         ] {
             let flow = keyless(&Server::of(from), &Server::of(into));
             let what = format!("{from:?} to {into:?}, {fault:?}");
@@ -126,12 +131,14 @@ fn a_target_that_falls_silent_is_noticed_and_its_chunk_written_once() {
 #[test]
 fn a_lost_source_is_read_on_behind_the_last_chunk() {
     for_all(|from, into| {
-        for bytes in [300_000, 1_000_000] {
+        for fault in
+            [Fault::CutReplies(300_000), Fault::CutReplies(1_000_000), Fault::Reset(500_000)]
+        {
             let flow = keyless(&Server::of(from), &Server::of(into));
-            let what = format!("{from:?} to {into:?}, cut after {bytes} bytes");
+            let what = format!("{from:?} to {into:?}, {fault:?}");
             let proxy = Proxy::new(flow.source.server.port);
             // More often than a task opens its split again.
-            proxy.arm(Fault::CutReplies(bytes), 3);
+            proxy.arm(fault, 3);
             let ended = flow.run(&Job { source_port: Some(proxy.port), ..job() });
             assert!(proxy.happened() > 0, "{what}");
             completes(&flow, ended, &what);
@@ -181,6 +188,11 @@ fn postgres_restarted_in_the_middle_of_a_run() {
 #[test]
 fn mariadb_restarted_in_the_middle_of_a_run() {
     restarted(Mariadb, Postgres);
+}
+
+#[test]
+fn mysql_restarted_in_the_middle_of_a_run() {
+    restarted(Mysql, Postgres);
 }
 
 /// A process of the run, as on a machine of its own, with defects and points of death.
@@ -269,4 +281,53 @@ fn a_run_without_tokens_does_not_write_beside_one_with_tokens() {
         elsewhere.run(&["run", "other.toml"]).exits(0);
         flow.assert_complete(&format!("{from:?} to {into:?}"));
     });
+}
+
+/// A job from the generator into table `t` of a file, with tokens.
+fn generated(workplace: &Workplace, reader: &str, mode: &str, more: &str) {
+    workplace.put(
+        "job.toml",
+        format!(
+            "[reader]\nplugin = \"generator\"\nspecs = {{ id = \"int64 sequence\" }}\n{reader}\
+             [writer]\nplugin = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"\nwrite_mode = \"{mode}\"\n\
+             {TOKENS}[channel]\n{more}"
+        ),
+    );
+}
+
+#[test]
+fn a_plan_warns_of_one_key_in_two_tasks() {
+    let workplace = Workplace::new();
+    workplace.execute("t.db", "CREATE TABLE t (id INTEGER PRIMARY KEY)");
+    let warning = "if two tasks have rows with the same key (id), which of them remains is not \
+                   defined: `parallelism = 1` keeps the order of the source";
+    let warns = |reader, mode, more| {
+        generated(&workplace, reader, mode, more);
+        words(&workplace.run(&["plan", "job.toml"]).exits(0).stdout).contains(warning)
+    };
+    for (reader, mode, more, expected) in [
+        ("rows = 10\n", "upsert", "parallelism = 2\n", true),
+        ("rows = 10\n", "ignore", "parallelism = 2\n", true),
+        // The source's own key keeps rows apart.
+        ("rows = 10\nprimary_key = \"id\"\n", "upsert", "parallelism = 2\n", false),
+        ("rows = 10\n", "upsert", "parallelism = 1\n", false),
+        // A second row with a key is dirty.
+        ("rows = 10\n", "insert", "parallelism = 2\n", false),
+    ] {
+        assert_eq!(warns(reader, mode, more), expected, "{reader} {mode} {more}");
+    }
+}
+
+#[test]
+fn f36_a_rate_is_kept_with_tokens() {
+    let workplace = Workplace::new();
+    workplace.execute("t.db", "CREATE TABLE t (id INTEGER)");
+    let limits = "parallelism = 2\nmax_rows_per_second = 2_000\n";
+    generated(&workplace, "rows = 6_000\nbatch_rows = 500\n", "insert", limits);
+    let begun = Instant::now();
+    workplace.run(&["run", "job.toml"]).exits(0);
+    // A second's worth may pass at once.
+    assert!(begun.elapsed() > Duration::from_millis(1_900), "{:?}", begun.elapsed());
+    let count = workplace.sqlite("t.db", "SELECT count(*) || ' ' || count(DISTINCT id) FROM t");
+    assert_eq!(count, ["'6000 6000'"]);
 }

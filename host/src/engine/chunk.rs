@@ -387,6 +387,7 @@ impl<'a> TaskWriter<'a> {
         tracing::debug!("chunk {} of task {task} is committed", chunks - 1);
         let (position, dirty_bytes) = (checkpoint.encode(), checkpoint.dirty_bytes);
         let recorded = self.shared.journal.chunk(task, chunks, &position, &total, dirty_bytes);
+        failpoint("K8");
         self.done(recorded)
     }
 
