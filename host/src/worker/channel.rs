@@ -173,7 +173,11 @@ impl Channel {
             self.memory.copy(self.received % SLOTS, &mut body.as_slice_mut()[at..at + piece])?;
             self.received += 1;
             at += piece;
-            self.put(&head(FREE, false, 0, 0), tick)?;
+            match self.put(&head(FREE, false, 0, 0), tick) {
+                // A side that has sent its last message and ended needs no slot.
+                Err(error) if has_gone(&error) => {}
+                put => put?,
+            }
         }
         Ok(body.into())
     }
@@ -247,6 +251,11 @@ impl Channel {
         }
         Ok(())
     }
+}
+
+/// Whether an error means that the other side is not there any more.
+fn has_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// Whether a call may be repeated after this error.
