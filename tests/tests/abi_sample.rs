@@ -3,6 +3,8 @@
 //! it, except with `--test`; then run `cargo build --examples` first.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
 
+#[path = "../abi/sample/evil.rs"]
+mod evil;
 #[path = "../abi/sample/plugin.rs"]
 mod plugin;
 

@@ -100,7 +100,7 @@ fn read(file: &File) -> Option<Linkage> {
             }
             elf::DT_RPATH | elf::DT_RUNPATH => linkage.forbid("a run path"),
             elf::DT_TEXTREL => linkage.forbid("text relocations"),
-            elf::DT_FLAGS if entry.val(endian) & u64::from(elf::DF_TEXTREL.0) != 0 => {
+            elf::DT_FLAGS if entry.val(endian) & elf::DF_TEXTREL.0 != 0 => {
                 linkage.forbid("text relocations");
             }
             _ => {}
