@@ -2,6 +2,7 @@
 //! lock, a commit; of databases and of an object store. Fake servers accept and stop where the wait
 //! is wanted; `--nocapture` shows how long each one took.
 
+#![allow(clippy::print_stdout)] // how long each end took, with --nocapture
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
 
 use std::{

@@ -250,7 +250,7 @@ mod tests {
             changed[at] ^= 0xff;
             let aligned = joined(&[changed.into()]);
             if let Ok(read) = decode(&whole.schema(), &shape, &aligned) {
-                assert_eq!(format!("{read:?}").is_empty(), false);
+                assert!(!format!("{read:?}").is_empty());
             }
         }
         let json = serde_json::to_value(&shape).unwrap();
@@ -267,7 +267,7 @@ mod tests {
                     let shape: BatchShape = serde_json::from_value(json).unwrap();
                     if let Ok(read) = decode(&whole.schema(), &shape, &body) {
                         assert_eq!(read.num_rows(), 4);
-                        assert_eq!(format!("{read:?}").is_empty(), false);
+                        assert!(!format!("{read:?}").is_empty());
                     }
                 }
             }
