@@ -180,8 +180,7 @@ fn f20_row_groups_stay_within_what_the_plan_says() {
     assert!(shown.exits(0).stdout.contains(&said), "no `{said}` in {}", shown.stdout);
     let (empty, full) = (peak_memory(&job(10)), peak_memory(&job(80_000)));
     let most = empty + 4 * MIB + 2 * of_task + 16 * MIB;
-    eprintln!("row groups: {} MiB, empty {} MiB", full / MIB, empty / MIB);
-    assert!(full < most, "{} MiB, {} at most", full / MIB, most / MIB);
+    assert!(full < most, "{} MiB, {} at most, {} empty", full / MIB, most / MIB, empty / MIB);
 }
 
 /// The text of the rows of an open chunk counts: here it is a hundred times as long as the rows.
@@ -195,8 +194,7 @@ fn f20_the_text_of_a_chunk_stays_within_the_buffer() {
     };
     let (empty, full) = (peak_memory(&job(10)), peak_memory(&job(150_000)));
     let most = empty + (2 + 16) * MIB;
-    eprintln!("text: {} MiB, empty {} MiB", full / MIB, empty / MIB);
-    assert!(full < most, "{} MiB, {} at most", full / MIB, most / MIB);
+    assert!(full < most, "{} MiB, {} at most, {} empty", full / MIB, most / MIB, empty / MIB);
 }
 
 /// A batch that passes in pieces keeps the places of its rows.
