@@ -120,7 +120,7 @@ fn rows_of_objects_are_sent_again() {
                 {\"id\":5,\"n\":5,\"word\":\"e\",\"amount\":5.00}\n";
     bucket.put("in.csv", ROWS.as_bytes());
     bucket.put("in.jsonl", json.as_bytes());
-    bucket.put("in.parquet", &parquet(&Workplace::new()));
+    bucket.put("in.parquet", parquet(&Workplace::new()));
     bucket.put("many/part-1.csv", ROWS.as_bytes());
     for name in ["in.csv", "in.jsonl", "in.parquet", "many/"] {
         let types = if name == "in.parquet" { "" } else { TYPES };

@@ -1,7 +1,7 @@
 //! Plugins of vendors: what is signed, pinned or neither; and that nothing of a library runs that is
 //! refused. Small libraries in C create a file when they are loaded; `minisign` signs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)] // a test may fail loudly anywhere
 
 use std::{
     fs,
