@@ -88,10 +88,10 @@ fn try_rights(
         (WriteMode::Overwrite, Overwrite::Swap) => {
             // The rows go to the stage: what is needed for the target is among the rights to swap.
             problems.retain(|problem| problem.kind != ErrorKind::Denied);
-            problems.extend(rights::swap(session, name, &plan.run)?);
+            problems.extend(rights::swap(session, name)?);
         }
         (WriteMode::Overwrite, Overwrite::Truncate) if draft.create.is_none() => {
-            match rights::emptying(session, name, &plan.run)? {
+            match rights::emptying(session, name)? {
                 Emptying::Permitted => {}
                 Emptying::Denied(problem) => problems.push(problem),
                 Emptying::Unknown(note) => draft.notes.push(note),

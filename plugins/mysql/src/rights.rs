@@ -8,16 +8,16 @@ use transload_tables::{Dialect as _, TableName};
 
 use crate::{
     dialect::{MysqlDialect, quoted, text_literal},
+    random::random,
     session::Session,
-    stage::{Stage, in_full},
+    stage::in_full,
     trial,
 };
 
 /// The problem of a login that lacks rights for an overwrite by swapping tables. The stage and the
 /// old table have names of the run, so the rights have to be those on the whole database.
-pub(crate) fn swap(session: &mut Session, target: &TableName, run: &str) -> Result<Option<Error>> {
-    let stage = Stage::new(target, run);
-    let name = in_full(&stage.table);
+pub(crate) fn swap(session: &mut Session, target: &TableName) -> Result<Option<Error>> {
+    let name = absent(target)?;
     let mut missing = Vec::new();
     for (right, sql) in [
         ("SELECT", format!("SELECT 1 FROM {name}")),
@@ -56,9 +56,9 @@ pub(crate) enum Emptying {
 
 /// TRUNCATE needs DROP, on the database or on the table. On the table itself it cannot be tried
 /// without effect, so what is granted there is looked up.
-pub(crate) fn emptying(session: &mut Session, target: &TableName, run: &str) -> Result<Emptying> {
-    let stage = Stage::new(target, run);
-    if !denied(attempt(session, &format!("DROP TABLE {}", in_full(&stage.table))))? {
+pub(crate) fn emptying(session: &mut Session, target: &TableName) -> Result<Emptying> {
+    let absent = absent(target)?;
+    if !denied(attempt(session, &format!("DROP TABLE {absent}")))? {
         return Ok(Emptying::Permitted);
     }
     let granted = format!(
@@ -80,6 +80,12 @@ pub(crate) fn emptying(session: &mut Session, target: &TableName, run: &str) -> 
     let message = format!("this user lacks a right on `{target}` to empty it: DROP");
     let hint = trial::grant(session, "DROP", target)?;
     Ok(Emptying::Denied(Error::denied(message).of_key("table").hint(hint)))
+}
+
+/// A table beside the target that does not exist. Not the run's stage: that of a resumed run does.
+fn absent(target: &TableName) -> Result<String> {
+    let table = format!("transload_absent_{:016x}", random()?);
+    Ok(in_full(&TableName { schema: target.schema.clone(), table }))
 }
 
 /// A change that no table can undergo: its second step refers to what its first one removes.

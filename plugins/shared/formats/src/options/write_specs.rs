@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{CsvDialect, ParquetOptions, forms::written_form_specs};
 
-/// The specs of [`WriteOptions`].
+/// The specs of [`WriteOptions`](crate::WriteOptions).
 pub fn write_specs() -> Vec<OptionSpec> {
     let mut specs = vec![
         format_spec(),
