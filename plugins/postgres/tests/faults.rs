@@ -256,9 +256,11 @@ fn a_stop_signal_ends_a_statement_that_waits() {
 
 #[test]
 fn a_source_whose_session_is_killed_resumes_by_key() {
+    // More bytes than the buffers of a connection, so that a killed session is noticed.
     let fixture = Fixture::new(
-        "CREATE TABLE t(k varchar(20) PRIMARY KEY, d date);
-         INSERT INTO t SELECT 'k' || chr(39) || i, '2024-01-01' FROM generate_series(1, 100000) i;
+        "CREATE TABLE t(k varchar(120) PRIMARY KEY, d date);
+         INSERT INTO t SELECT 'k' || chr(39) || repeat('x', 90) || i, '2024-01-01'
+           FROM generate_series(1, 100000) i;
          UPDATE t SET d = 'infinity' WHERE k LIKE '%7777'",
     );
     let keys = |read: &ReadBatch| {
