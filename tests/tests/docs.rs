@@ -18,11 +18,13 @@ use transload_tests_buckets::Bucket;
 /// Documents without commands of their own.
 const OTHERS: &[&str] = &[
     "README.md",
+    "abi.md",
     "dirty-rows.md",
     "errors.md",
     "glossary.md",
     "json.md",
     "plugin-authors.md",
+    "plugins.md",
     "reference.md",
     "running-jobs.md",
 ];

@@ -190,8 +190,9 @@ fn the_fields_of_failures_are_documented() {
     let workplace = workplace();
     workplace.put("wrong.toml", job(0).replace("path", "pth"));
     workplace.put("missing.toml", job(0).replace("orders.csv", "no.csv"));
+    workplace.put("unknown.toml", job(0).replace("\"file\"", "\"fil\""));
     let mut failures: Vec<Value> = Vec::new();
-    for arguments in [["check", "wrong.toml"], ["run", "missing.toml"]] {
+    for arguments in [["check", "wrong.toml"], ["check", "unknown.toml"], ["run", "missing.toml"]] {
         let ended = workplace.run(&[&arguments[..], &["--output", "json"]].concat());
         failures.push(serde_json::from_str(&ended.stdout).unwrap());
     }

@@ -147,7 +147,8 @@ fn the_job_names_the_key_of_a_store_without_keys() {
     let outcome = run_with("key = [\"id\"]\n");
     outcome.exits(0);
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!((&report["inserted"], &report["updated"]), (&2.into(), &1.into()), "{report:#}");
+    let rows = &report["rows"];
+    assert_eq!((&rows["inserted"], &rows["updated"]), (&2.into(), &1.into()), "{report:#}");
 }
 
 /// A crate that is built outside of the workspace, with the dependencies of this one.

@@ -201,7 +201,7 @@ fn t60_a_literal_secret_is_warned_about_without_being_shown() {
     set_mode(&workplace, "job.toml", 0o644);
     run().exits(2).says("secret `password` is written in a world-readable file");
     set_mode(&workplace, "job.toml", 0o600);
-    run().exits(0).says(" warning: transload plan job.toml\n");
+    run().exits(0).says(" warnings: transload plan job.toml\n");
     let plan =
         search(&workplace, &["plan", "job.toml", "--allow-unsigned-plugins", "--plugins", plugins]);
     assert!(plan.exits(0).stdout.contains("secret `password` is written in the file"), "{plan:?}");
