@@ -131,7 +131,7 @@ fn the_fields_of_plans_and_reports_are_documented() {
     let runs: Vec<Value> = serde_json::from_str(&history.exits(0).stdout).unwrap();
     compare("History", &runs, &[], &[]);
     let internal = ["write.", "draft.", "splits[].data", "splits[].ability", "files.records."];
-    compare("Plan", &plans, &internal, &["splits[].rows", "replay_of"]);
+    compare("Plan", &plans, &internal, &["splits[].rows", "replay_of", "draft.task_memory"]);
     // The fields of an error are documented under `Failures`.
     let failure = ["error.", "files.records."];
     compare(
