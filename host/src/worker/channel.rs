@@ -237,6 +237,8 @@ impl Channel {
                     self.input.extend_from_slice(&block[..read]);
                     return Ok(true);
                 }
+                // The other side has ended before it read all that was sent.
+                Err(error) if has_gone(&error) => return Ok(false),
                 Err(error) => passing(error, tick)?,
             }
         }
