@@ -138,9 +138,13 @@ pub(crate) fn private() -> OpenOptions {
     options
 }
 
-/// Writes a file that only this user may read.
+/// Writes a file that only this user may read, in place of one that may be there. A process that is
+/// killed meanwhile leaves the old one.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    private().write(true).create(true).truncate(true).open(path)?.write_all(bytes)
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    private().write(true).create(true).truncate(true).open(&fresh)?.write_all(bytes)?;
+    std::fs::rename(fresh, path)
 }
 
 /// The error for a file of the run that cannot be written.
