@@ -411,7 +411,7 @@ pub struct Split {
     /// The table that the rows are from, so that a dirty row can be found again by its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// What the plan tells about how the split is read, once if several say the same.
+    /// What the plan reports about how the split is read, once if several say the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// What the job could say so that a task continues in the middle of the split: the hint of a

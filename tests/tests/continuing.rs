@@ -148,7 +148,7 @@ fn a_run_that_a_second_signal_ended_continues() {
     for (mode, more) in [("insert", TOKENS), ("upsert", "")] {
         let copy = Copy::new(mode, more);
         let running = copy.begun();
-        // Both arrive when it goes on, so that it cannot end between them.
+        // Both arrive when it continues, so that it cannot end between them.
         for signal in ["STOP", "TERM", "INT", "CONT"] {
             running.signal(signal);
         }

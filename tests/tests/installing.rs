@@ -10,7 +10,7 @@ use transload_tests::{Ended, Workplace, plugin_library, sample_folder};
 const JOB: &str = "[reader]\nplugin = \"sample\"\ncolumns = [\"int64\"]\n\
                    [writer]\nplugin = \"file\"\npath = \"out.jsonl\"\n[channel]\nparallelism = 1\n[dirty]\nmax_rows = 1\n";
 
-/// Nobody vouches for the sample.
+/// No one vouches for the sample.
 const UNSIGNED: &str = "--allow-unsigned-plugins";
 
 /// Runs the program with the sample plugin's folder configured in one of three ways.
@@ -219,7 +219,7 @@ fn a_check_finds_a_library_that_was_changed() {
     assert!(ended.exits(0).stdout.contains("as it is listed"), "{}", ended.stdout);
 }
 
-/// Plan and report say which bytes ran, and why they may; a run warns of a plugin that nobody vouches
+/// Plan and report say which bytes ran, and why they may; a run warns of a plugin that no one vouches
 /// for, whatever a list in its folder says.
 #[test]
 fn plan_and_report_name_the_library_its_hash_and_its_trust() {
@@ -245,7 +245,7 @@ fn plan_and_report_name_the_library_its_hash_and_its_trust() {
     }
 }
 
-/// Without the flag and the line of the host's configuration, nothing of a library runs that nobody
+/// Without the flag and the line of the host's configuration, nothing of a library runs that no one
 /// vouches for; with either of them it does. A job cannot allow it.
 #[test]
 fn an_unsigned_library_runs_only_where_the_operator_allows_it() {

@@ -162,7 +162,7 @@ fn what_a_plugin_prints_is_logged() {
     ended.says("INFO sample: printed by a plugin");
 }
 
-/// What a connection test tells of each attempt.
+/// What a connection test reports of each attempt.
 fn attempts(stage: &Stage, options: &str, attempts: &[String]) -> Vec<(String, String)> {
     let list: Vec<_> = attempts.iter().map(|attempt| format!("{attempt:?}")).collect();
     let connection = format!(

@@ -104,7 +104,7 @@ fn an_exit_inside_a_plugin_is_never_success() {
     ended.exits(7).says("a thread of a plugin").says("sample");
 }
 
-/// The signal ends the program, but not without a word: who it was, and how the run goes on.
+/// The signal ends the program, but not without a word: who it was, and how the run continues.
 #[test]
 fn a_crash_inside_a_plugin_names_it() {
     let stage = Stage::new();

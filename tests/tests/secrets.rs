@@ -73,6 +73,12 @@ fn sample_job(workplace: &Workplace, password: &str, more: &str) {
     workplace.put("job.toml", job);
 }
 
+/// A command for the job of the sample, which lies in this folder.
+fn with_sample<'a>(command: &'a str, plugins: &'a str, output: &'a str) -> [&'a str; 7] {
+    let allow = "--allow-unsigned-plugins";
+    [command, "job.toml", allow, "--plugins", plugins, "--output", output]
+}
+
 #[test]
 fn t60_a_secret_is_in_no_output_of_a_run() {
     let folder = sample_folder();
@@ -86,15 +92,7 @@ fn t60_a_secret_is_in_no_output_of_a_run() {
         sample_job(&workplace, &password, "");
         for output in ["text", "json"] {
             for command in ["check", "plan", "run"] {
-                let arguments = [
-                    command,
-                    "job.toml",
-                    "--allow-unsigned-plugins",
-                    "--plugins",
-                    plugins,
-                    "--output",
-                    output,
-                ];
+                let arguments = with_sample(command, plugins, output);
                 search(&workplace, &arguments).exits(0);
             }
         }
@@ -308,15 +306,7 @@ fn t60_a_secret_in_the_wrong_place_is_not_shown() {
         sample_job(&workplace, &password, "");
         for output in ["text", "json"] {
             for command in ["check", "plan", "run"] {
-                let arguments = [
-                    command,
-                    "job.toml",
-                    "--allow-unsigned-plugins",
-                    "--plugins",
-                    plugins,
-                    "--output",
-                    output,
-                ];
+                let arguments = with_sample(command, plugins, output);
                 let ended = search(&workplace, &arguments);
                 assert!(command != "run" || ended.exit != Some(0), "{password}: {ended:?}");
             }

@@ -1,5 +1,5 @@
 //! The small TOML files of the catalog: manifests, `trust.toml`, `plugins.lock`. They are read up to a
-//! limit, only if nobody else can write them, and a mistake is reported with line and column.
+//! limit, only if no one else can write them, and a mistake is reported with line and column.
 
 use std::{
     fs,

@@ -89,7 +89,7 @@ impl Entry {
         matches!(self.status, Status::Ok)
     }
 
-    /// Whether it runs although nobody vouches for it.
+    /// Whether it runs although no one vouches for it.
     pub fn is_unsigned(&self) -> bool {
         self.is_ok() && self.trust == Some(Trust::Unsigned)
     }

@@ -108,7 +108,7 @@ fn is_unaccepted(error: &Error) -> bool {
     [code::PLUGIN_UNSIGNED, code::PLUGIN_PUBLISHER].contains(&error.code.as_str())
 }
 
-/// The refusal of a folder that nobody vouches for, with the way to accept it all the same.
+/// The refusal of a folder that no one vouches for, with the way to accept it all the same.
 fn unaccepted(error: Option<Error>) -> Error {
     let pin = "to accept exactly these bytes, whoever made them, add --pin";
     match error {
@@ -190,7 +190,7 @@ pub(crate) struct Pinned {
 /// plugin in the search path, with `@VERSION` if there are several.
 ///
 /// # Errors
-/// If there is none, and for what nobody can accept: damage, revocation, a wrong signature.
+/// If there is none, and for what no one can accept: damage, revocation, a wrong signature.
 pub(crate) fn pin(what: &str, places: &Places, search: &SearchPath) -> Result<Pinned> {
     let path = Path::new(what);
     if path.is_dir() {

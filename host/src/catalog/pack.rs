@@ -268,7 +268,7 @@ fn write(
     Ok(folder)
 }
 
-/// Writes a file that everybody may read and only its owner may change, and its folders alike.
+/// Writes a file that any user may read and only its owner may change, and its folders alike.
 pub(super) fn put(file: &Path, bytes: &[u8]) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let write = || -> std::io::Result<()> {

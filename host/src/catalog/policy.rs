@@ -30,7 +30,7 @@ pub(super) const DOCUMENT: Document =
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TrustFile {
-    /// Whether plugins that nobody vouches for are loaded.
+    /// Whether plugins that no one vouches for are loaded.
     allow_unsigned: Option<bool>,
     /// The publishers that are trusted, by name.
     #[serde(default, rename = "publisher")]
@@ -102,7 +102,7 @@ pub(super) struct Policy {
     problem: Option<Error>,
 }
 
-/// Whether plugins that nobody vouches for are loaded.
+/// Whether plugins that no one vouches for are loaded.
 enum Unsigned {
     Allowed,
     /// Nothing allows them.
@@ -118,7 +118,7 @@ enum Signer<'a> {
     Known(&'a Publisher),
     /// A publisher that is not known, which is why it is refused.
     Stranger(Error),
-    /// Somebody else in the name of a publisher that is known.
+    /// Another process in the name of a publisher that is known.
     Impostor(Error),
 }
 
@@ -152,7 +152,7 @@ impl Policy {
         let here = |publisher| (publisher, file.to_owned());
         let publishers = found.publishers.into_iter();
         self.publishers.extend(publishers.map(|(name, publisher)| (name, here(publisher))));
-        // Nobody takes back what somebody has revoked.
+        // No one takes back what another process has revoked.
         let revocations = found.revocations.into_iter();
         self.revocations.extend(revocations.map(|revocation| (revocation, file.to_owned())));
     }
@@ -285,7 +285,7 @@ impl Policy {
         }
     }
 
-    /// What is to be done with a plugin that nobody vouches for; `stranger`: who does, unknown to us.
+    /// What is to be done with a plugin that no one vouches for; `stranger`: who does, unknown to us.
     fn unsigned(&self, pin: &str, stranger: Option<Error>) -> Result<Trust> {
         let error = || {
             let error = Error::denied("it is neither signed nor pinned");

@@ -28,7 +28,7 @@ pub struct SearchPath {
 pub(super) struct TrustFiles {
     /// The folders with `trust.toml` and `plugins.lock`; the first one has the last word.
     pub(super) folders: Vec<PathBuf>,
-    /// The user allows plugins that nobody vouches for.
+    /// The user allows plugins that no one vouches for.
     pub(super) allow_unsigned: bool,
 }
 
@@ -149,7 +149,7 @@ impl SearchPath {
         })
     }
 
-    /// Loads plugins that nobody vouches for, unless the configuration forbids it.
+    /// Loads plugins that no one vouches for, unless the configuration forbids it.
     #[must_use]
     pub fn allow_unsigned(mut self, allow: bool) -> Self {
         self.trust.allow_unsigned |= allow;

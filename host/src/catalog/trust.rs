@@ -17,7 +17,7 @@ pub enum Trust {
     Signed,
     /// Its hash was pinned.
     Pinned,
-    /// Nobody vouches for it.
+    /// No one vouches for it.
     Unsigned,
     /// It is not what was signed, listed or pinned.
     Modified,

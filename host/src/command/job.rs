@@ -350,7 +350,7 @@ fn side(entry: &Entry, descriptor: &Descriptor, connection: Option<&ConnectionNa
     }
 }
 
-/// The warning for a plugin that nobody vouches for.
+/// The warning for a plugin that no one vouches for.
 fn unsigned(entry: &Entry) -> Option<String> {
     let path = entry.path.display();
     let words = || format!("plugin `{}` ({path}) is neither signed nor pinned", entry.name);

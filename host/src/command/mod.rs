@@ -92,7 +92,7 @@ struct Session {
     stdout: Look,
     stderr: Look,
     plugins: Vec<std::path::PathBuf>,
-    /// Plugins that nobody vouches for are loaded.
+    /// Plugins that no one vouches for are loaded.
     allow_unsigned: bool,
     isolation: IsolationPolicy,
     redactor: Redactor,

@@ -70,7 +70,7 @@ impl Line {
         self.worker.put_back(self.channel);
     }
 
-    /// Tells the worker that its task is not needed any more, and waits until it is closed.
+    /// Signals to the worker that its task is not needed any more, and waits until it is closed.
     pub(super) fn close(&mut self) {
         self.channel.close();
         let (worker, since) = (&self.worker, Instant::now());

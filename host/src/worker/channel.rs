@@ -136,7 +136,7 @@ impl Channel {
         Ok(Some((message, body.slice(aligned(json_bytes as usize).min(body.len())))))
     }
 
-    /// Tells the other side that nothing more comes.
+    /// Signals to the other side that nothing more comes.
     pub(super) fn close(&self) {
         // It may be gone.
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
@@ -155,7 +155,7 @@ impl Channel {
 
     /// Copies a body piece by piece, and returns each slot.
     fn take_body(&mut self, bytes: u64, tick: Tick<'_>) -> io::Result<Buffer> {
-        // Memory is taken for bytes that are there, not for a length that somebody claims.
+        // Memory is taken for bytes that are there, not for a length that another process claims.
         let mut body = MutableBuffer::from_len_zeroed(bytes.min(EARLY) as usize);
         let mut at = 0;
         while (at as u64) < bytes {

@@ -101,7 +101,7 @@ impl Grants {
                 let folder = if exists.is_dir() { Some(exists.as_path()) } else { exists.parent() };
                 self.write.extend(folder.map(Path::to_owned));
             }
-            // The folder of a file that is not there tells what is there instead.
+            // The folder of a file that is not there reports what is there instead.
             Role::Reader => {
                 self.read.extend(beside(&exists));
                 self.read.insert(exists);

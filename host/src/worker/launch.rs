@@ -64,7 +64,7 @@ pub(super) struct Launch<'a> {
     pub(super) host: Host,
 }
 
-/// What hears a worker, also when nobody calls it any more.
+/// What hears a worker, also when no one calls it any more.
 struct Ears {
     plugin: &'static str,
     control: UnixStream,
@@ -345,7 +345,7 @@ impl Ears {
         (1..=5).rev().find(|level| wanted(*level)).unwrap_or_default()
     }
 
-    /// Answers an event that is not of the start.
+    /// Returns an event that is not of the start.
     fn hear(self: &Arc<Self>, event: Event) {
         match event {
             Event::Log { level, target, message, fields } => {
@@ -401,7 +401,7 @@ impl Drop for Worker {
         let mut child = self.child.lock();
         let _ = child.kill();
         let _ = child.wait();
-        // It logs what the plugin said last, and waits for nobody who has inherited the socket.
+        // It logs what the plugin said last, and waits for no one who has inherited the socket.
         let _ = self.ears.control.shutdown(std::net::Shutdown::Both);
         if let Some(listener) = self.listener.lock().take() {
             let _ = listener.join();
@@ -414,7 +414,7 @@ fn listen(ears: &Arc<Ears>, started: &mpsc::Sender<Event>) {
     loop {
         match message::receive::<Event>(&ears.control) {
             Ok(Some((event @ (Event::Enclosed(_) | Event::Made(_)), _))) => {
-                // Nobody waits any more if it comes twice.
+                // No one waits any more if it comes twice.
                 let _ = started.send(event);
             }
             Ok(Some((event, _))) => ears.hear(event),

@@ -114,7 +114,7 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// Whether it removes what a run leaves, which goes on after a stop.
+    /// Whether it removes what a run leaves, which continues after a stop.
     pub(super) fn is_cleaning(&self) -> bool {
         matches!(
             self,

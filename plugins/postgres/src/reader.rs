@@ -61,7 +61,7 @@ impl PostgresSource {
         self.options.consistency.unwrap_or(chosen)
     }
 
-    /// What the plan tells about how splits are read, and what would let reading continue.
+    /// What the plan reports about how splits are read, and what would let reading continue.
     fn told(&self, table: Option<&Table>, read_as: Consistency) -> [Option<String>; 2] {
         let because = match (table, table.and_then(splits::order_key), read_as) {
             (None, ..) => "a query has no order to resume in".to_owned(),
