@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::OptionSpec;
+use crate::{Addressing, OptionSpec};
 
 /// Everything a plugin declares. The same each time, whatever the options of a job.
 ///
@@ -57,6 +57,9 @@ pub struct Descriptor {
     /// Options of both roles.
     #[serde(default)]
     pub options: Vec<OptionSpec>,
+    /// The URLs and paths that name its sources and targets on a command line.
+    #[serde(default, skip_serializing_if = "Addressing::is_empty")]
+    pub addressing: Addressing,
     /// Present if the plugin reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reader: Option<ReaderDescriptor>,

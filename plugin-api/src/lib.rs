@@ -22,6 +22,7 @@
 //! | module | what it contains |
 //! |---|---|
 //! | `descriptor` | [`Descriptor`]: what a plugin declares: types, write modes, limits |
+//! | `addressing` | [`Addressing`]: the URLs and paths that name its sources and targets |
 //! | `option` | [`OptionSpec`]: one option; its conversion and default |
 //! | `options` | [`Options`]: the options that a job gave, and their parsing |
 //! | `units` | sizes and durations as job files write them |
@@ -219,6 +220,7 @@
 pub use {arrow_array, arrow_schema};
 
 pub mod abi;
+mod addressing;
 mod backoff;
 mod cancel;
 pub mod code;
@@ -246,6 +248,7 @@ mod writer;
 mod fuzz;
 
 pub use abi::catch_panic;
+pub use addressing::{Addressing, PathForm, UrlForm, UrlParameter, UrlPart};
 pub use backoff::Backoff;
 pub use cancel::{Cancel, Registration};
 pub use count::Count;

@@ -28,6 +28,16 @@ fn specs() -> Vec<OptionSpec> {
     ]
 }
 
+/// `redis://:password@host:port/#prefix`, and `CONNECTION:prefix`.
+fn addressing() -> Addressing {
+    let url = UrlForm::new(&["redis"], "redis://127.0.0.1:6379/#prices")
+        .part(UrlPart::Password, "password")
+        .part(UrlPart::Host, "host")
+        .part(UrlPart::Port, "port")
+        .part(UrlPart::Fragment, "prefix");
+    Addressing { object: "prefix".to_owned(), urls: vec![url], paths: None }
+}
+
 /// The types whose texts are exact both ways.
 const TYPES: [&str; 20] = [
     "boolean", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32",
@@ -49,6 +59,7 @@ impl Plugin for Redis {
             summary: "Redis 6 or later, a hash for each row".to_owned(),
             vendor: "Example".to_owned(),
             options: specs(),
+            addressing: addressing(),
             reader: Some(ReaderDescriptor {
                 types: types.clone(),
                 ability: SplitAbility::Seekable,

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, KeyNeed, LogicalType, OptionKind, OptionSpec, TypeSupport,
-    WriteMode, WriteModeSpec,
+    Addressing, ConflictEffect, Descriptor, KeyNeed, LogicalType, OptionKind, OptionSpec,
+    TypeSupport, WriteMode, WriteModeSpec,
 };
 
+use super::Role;
 use crate::job::{reader_keys, writer_keys};
 
 /// One mistake in a descriptor, with the stage of the check.
@@ -21,12 +22,13 @@ fn problem(stage: &'static str, detail: String) -> Problem {
 }
 
 /// The stages, in the order of the checks.
-pub(super) const STAGES: [&str; 4] = ["name", "options", "types", "modes"];
+pub(super) const STAGES: [&str; 5] = ["name", "options", "addresses", "types", "modes"];
 
 /// All mistakes in a descriptor.
 pub(super) fn problems(descriptor: &Descriptor) -> Vec<Problem> {
     let mut found = name_problems(descriptor);
     found.extend(option_problems(descriptor));
+    found.extend(address_problems(descriptor));
     let reader_types = descriptor.reader.iter().map(|reader| &reader.types);
     let writer_types = descriptor.writer.iter().map(|writer| &writer.types);
     for types in reader_types.chain(writer_types) {
@@ -104,6 +106,58 @@ fn option_problem(option: &OptionSpec) -> Option<String> {
     Some(format!("does not accept its own default {default}: it {mismatch}"))
 }
 
+/// URLs and paths: words of their form, each once, and options that one of the roles has.
+fn address_problems(descriptor: &Descriptor) -> Vec<Problem> {
+    let Addressing { object, urls, paths } = &descriptor.addressing;
+    let mut details = Vec::new();
+    let mut schemes = BTreeSet::new();
+    let mut named: Vec<&str> = vec![object];
+    for url in urls {
+        for scheme in &url.schemes {
+            let fits = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
+            };
+            if !scheme.starts_with(|first: char| first.is_ascii_lowercase())
+                || !scheme.bytes().all(fits)
+            {
+                details.push(format!(
+                    "`{scheme}` is no scheme of a URL: lower case letters, digits, `+`, `-`, `.`"
+                ));
+            }
+            if !schemes.insert(scheme) {
+                details.push(format!("the scheme `{scheme}` is declared twice"));
+            }
+        }
+        if url.schemes.is_empty() {
+            details.push("a URL has no scheme".to_owned());
+        }
+        named.extend(url.parts.values().map(String::as_str));
+        named.extend(url.parameters.values().map(|parameter| parameter.option.as_str()));
+    }
+    if let Some(paths) = paths {
+        named.extend([paths.option.as_str(), &paths.fragment]);
+        named.extend(paths.stream.iter().flat_map(|stream| stream.keys()).map(String::as_str));
+        for extension in paths.extensions.iter().chain(&paths.suffixes) {
+            if extension.is_empty()
+                || extension.contains(['.', '/'])
+                || extension.to_lowercase() != *extension
+            {
+                details.push(format!(
+                    "`{extension}` is no extension of a file: lower case, without a dot"
+                ));
+            }
+        }
+    }
+    let roles = [Role::Reader, Role::Writer];
+    let own = roles.iter().filter_map(|role| role.options(descriptor)).flatten();
+    let keys: BTreeSet<_> =
+        descriptor.options.iter().chain(own).map(|spec| spec.key.as_str()).collect();
+    let missing = named.into_iter().filter(|key| !key.is_empty() && !keys.contains(key));
+    details
+        .extend(missing.map(|key| format!("`{key}` is no option, and a URL or path becomes it")));
+    details.into_iter().map(|detail| problem("addresses", detail)).collect()
+}
+
 /// Logical types by family name, such as `decimal`.
 fn type_problems(types: &[TypeSupport]) -> Vec<Problem> {
     let mut families = BTreeSet::new();
@@ -150,7 +204,9 @@ fn mode_problems(modes: &[WriteModeSpec]) -> Vec<Problem> {
 mod tests {
     use super::*;
     use serde_json::json;
-    use transload_plugin_api::{Guarantee, ReaderDescriptor, WriterDescriptor};
+    use transload_plugin_api::{
+        Guarantee, PathForm, ReaderDescriptor, UrlForm, UrlPart, WriterDescriptor,
+    };
 
     fn whole() -> Descriptor {
         Descriptor {
@@ -234,6 +290,22 @@ mod tests {
             let found = broken(change).join("; ");
             assert!(found.contains(expected), "expected {expected}, found {found}");
         }
+        let addressed = |url: UrlForm| {
+            broken(|d| d.addressing = Addressing { urls: vec![url], ..Addressing::default() })
+        };
+        assert_eq!(addressed(UrlForm::new(&["acme+tls"], "").part(UrlPart::Host, "mode")), [""; 0]);
+        for (url, expected) in [
+            (UrlForm::new(&["Acme"], ""), "is no scheme"),
+            (UrlForm::new(&["a", "a"], ""), "the scheme `a` is declared twice"),
+            (UrlForm::new(&[], ""), "a URL has no scheme"),
+            (UrlForm::new(&["a"], "").part(UrlPart::Path, "table"), "`table` is no option"),
+            (UrlForm::new(&["a"], "").parameter("x", "y", &[]), "`y` is no option"),
+        ] {
+            assert!(addressed(url).join("; ").contains(expected), "{expected}");
+        }
+        let extension = PathForm { extensions: vec![".CSV".into()], ..PathForm::default() };
+        let found = broken(|d| d.addressing.paths = Some(extension));
+        assert_eq!(found, ["`.CSV` is no extension of a file: lower case, without a dot"]);
         let types = broken(|d| {
             d.reader.as_mut().unwrap().types.push(TypeSupport::new("varchar", &[]));
         });

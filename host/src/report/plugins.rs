@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Error, Finding, KeyNeed, OptionKind, OptionScope, OptionSpec,
-    TypeSupport, WriteModeSpec,
+    Addressing, ConflictEffect, Descriptor, Error, Finding, KeyNeed, OptionKind, OptionScope,
+    OptionSpec, TypeSupport, WriteModeSpec,
 };
 
 use super::{
@@ -94,6 +94,7 @@ pub(crate) fn describe_plugin(page: &mut Page, descriptor: &Descriptor) {
     let vendor = if vendor.is_empty() { String::new() } else { format!(" by {vendor}") };
     page.heading(&format!("{name} {version}{vendor}"));
     page.line(0, summary);
+    addresses(page, descriptor);
     options(page, "options of both roles", &descriptor.options);
     if let Some(reader) = &descriptor.reader {
         options(page, "reader's options", &reader.options);
@@ -124,6 +125,37 @@ pub(crate) fn describe_plugin(page: &mut Page, descriptor: &Descriptor) {
         page.gap();
         page.heading("example of a job");
         descriptor.example.lines().for_each(|line| page.line(2, line));
+    }
+}
+
+/// The words that name a source or target of the plugin on a command line.
+fn addresses(page: &mut Page, descriptor: &Descriptor) {
+    let Addressing { object, urls, paths } = &descriptor.addressing;
+    if descriptor.addressing.is_empty() {
+        return;
+    }
+    page.gap();
+    page.heading("in `transload copy`");
+    for url in urls {
+        page.line(2, &url.example);
+        if url.schemes.len() > 1 {
+            page.line(4, &format!("also {}", url.schemes[1..].join(", ")));
+        }
+    }
+    if let Some(paths) = paths {
+        let fragment =
+            if paths.fragment.is_empty() { String::new() } else { format!(" #{}", paths.fragment) };
+        let extensions = paths.extensions.iter().map(|extension| format!(".{extension}"));
+        let mut words =
+            vec![format!("paths{fragment}: {}", extensions.collect::<Vec<_>>().join(" "))];
+        if !paths.suffixes.is_empty() {
+            let suffixes = paths.suffixes.iter().map(|suffix| format!(".{suffix}"));
+            words.push(format!("with {}", suffixes.collect::<Vec<_>>().join(" ")));
+        }
+        page.line(2, &words.join(", "));
+    }
+    if !object.is_empty() {
+        page.line(2, &format!("CONNECTION:{}", object.to_uppercase()));
     }
 }
 

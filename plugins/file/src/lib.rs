@@ -55,6 +55,7 @@ impl Plugin for FilePlugin {
             example: EXAMPLE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "CSV, JSON and Parquet files, plain or compressed".to_owned(),
+            addressing: options::addressing(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: transload_formats::types(),

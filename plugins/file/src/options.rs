@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use transload_files::{PartitionMode, partition_specs};
 use transload_formats::read_specs;
-use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{
+    Addressing, Error, OptionKind, OptionSpec, Options, PathForm, Result, UrlForm, UrlPart,
+};
 
 /// What the writer makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -49,6 +51,20 @@ impl WriterOptions {
     pub(crate) fn parse(options: &Options) -> Result<Self> {
         options.parse(&own_writer_specs())
     }
+}
+
+/// The paths and URLs that command lines take.
+pub(crate) fn addressing() -> Addressing {
+    let url = UrlForm::new(&["file"], "file:///data/orders.csv").part(UrlPart::Path, "path");
+    let paths = PathForm {
+        option: "path".to_owned(),
+        extensions: transload_formats::EXTENSIONS.map(str::to_owned).to_vec(),
+        suffixes: transload_formats::COMPRESSIONS.map(str::to_owned).to_vec(),
+        fragment: String::new(),
+        folders: true,
+        stream: Some([("format".to_owned(), "csv".to_owned())].into()),
+    };
+    Addressing { object: "path".to_owned(), urls: vec![url], paths: Some(paths) }
 }
 
 /// The reader's options, with those of formats.

@@ -1,8 +1,8 @@
 //! The plugin's descriptor: types and write modes here, options in `options`.
 
 use transload_plugin_api::{
-    ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, ReaderDescriptor, SplitAbility,
-    TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
+    Addressing, ConflictEffect, Descriptor, Guarantee, KeyNeed, Limits, ReaderDescriptor,
+    SplitAbility, TypeSupport, UrlForm, UrlPart, WriteMode, WriteModeSpec, WriterDescriptor,
 };
 
 use crate::options::{reader_specs, writer_specs};
@@ -25,6 +25,7 @@ pub(crate) fn descriptor() -> Descriptor {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         summary: "generates rows of any schema; as a target, counts rows and computes checksums"
             .to_owned(),
+        addressing: addressing(),
         reader: Some(ReaderDescriptor {
             options: reader_specs(),
             types: types(),
@@ -43,6 +44,12 @@ pub(crate) fn descriptor() -> Descriptor {
         }),
         ..Descriptor::default()
     }
+}
+
+/// A number of rows; as a target, nothing has to be named.
+fn addressing() -> Addressing {
+    let url = UrlForm::new(&["generator"], "generator:1000?preset=lineitem");
+    Addressing { urls: vec![url.part(UrlPart::Path, "rows")], ..Addressing::default() }
 }
 
 /// All types are supported without conversion, so the native names are the logical ones.

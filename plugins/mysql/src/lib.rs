@@ -106,6 +106,7 @@ impl Plugin for MysqlPlugin {
             summary: "tables of a MySQL or MariaDB server".to_owned(),
             dialect: Dialect::Mysql,
             options: options::connection_specs(),
+            addressing: options::addressing(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),

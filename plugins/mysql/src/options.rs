@@ -4,7 +4,7 @@
 use std::{ops::Deref, path::PathBuf};
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Addressing, Error, OptionKind, OptionSpec, Options, Result};
 use transload_tables::{
     AddressRules, Dialect as _, Sources, TableName, TargetTable, source_specs, target_specs,
 };
@@ -157,6 +157,11 @@ fn named(mut name: TableName, address: &Address) -> Result<TableName> {
     }
     name.schema.get_or_insert_with(|| address.database.clone());
     Ok(name)
+}
+
+/// The URLs that command lines take.
+pub(crate) fn addressing() -> Addressing {
+    ADDRESS.addressing()
 }
 
 /// Options of both roles.

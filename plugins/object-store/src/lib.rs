@@ -75,6 +75,7 @@ impl Plugin for ObjectStorePlugin {
             summary: "files in S3, Azure Blob Storage, Google Cloud Storage or a local folder"
                 .to_owned(),
             options: options::connection_specs(),
+            addressing: options::addressing(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: transload_formats::types(),

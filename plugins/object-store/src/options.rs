@@ -7,7 +7,9 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 use transload_files::{PartitionFilter, PartitionMode, partition_specs};
 use transload_formats::read_specs;
-use transload_plugin_api::{Backoff, Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{
+    Addressing, Backoff, Error, OptionKind, OptionSpec, Options, Result, UrlForm, UrlPart,
+};
 
 /// Where credentials come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -131,6 +133,20 @@ pub(crate) fn writer_specs() -> Vec<OptionSpec> {
          of one object",
     );
     [vec![path.default("")], transload_files::writer_specs()].concat()
+}
+
+/// The URLs that command lines take.
+pub(crate) fn addressing() -> Addressing {
+    let form = |schemes: &[&str], example| {
+        let form = UrlForm { literal: true, ..UrlForm::new(schemes, example) };
+        form.part(UrlPart::Site, "url").part(UrlPart::Path, "path")
+    };
+    let urls = vec![
+        form(&["s3", "s3a"], "s3://bucket/orders/2026/*.parquet?region=eu-central-1"),
+        form(&["gs"], "gs://bucket/orders/"),
+        form(&["az", "azure", "abfs", "abfss"], "az://container/orders.csv?account=shop"),
+    ];
+    Addressing { object: "path".to_owned(), urls, paths: None }
 }
 
 /// Options of both roles.

@@ -103,6 +103,7 @@ impl Plugin for PostgresPlugin {
             summary: "tables of a PostgreSQL database".to_owned(),
             dialect: Dialect::Postgres,
             options: options::connection_specs(),
+            addressing: options::addressing(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),

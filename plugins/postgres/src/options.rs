@@ -7,7 +7,7 @@ use serde::{
     Deserialize,
     de::{IntoDeserializer, value},
 };
-use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{Addressing, Error, OptionKind, OptionSpec, Options, Result};
 use transload_tables::{AddressRules, source_specs, target_specs};
 
 use crate::login::AuthMethod;
@@ -99,6 +99,11 @@ pub(crate) struct ReaderOptions {
 pub(crate) struct WriterOptions {
     /// In milliseconds.
     pub(crate) lock_timeout: u64,
+}
+
+/// The URLs that command lines take.
+pub(crate) fn addressing() -> Addressing {
+    ADDRESS.addressing()
 }
 
 /// Options of both roles.

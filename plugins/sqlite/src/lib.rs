@@ -73,6 +73,7 @@ impl Plugin for SqlitePlugin {
             summary: "tables of an SQLite database file".to_owned(),
             dialect: Dialect::Sqlite,
             options: options::connection_specs(),
+            addressing: options::addressing(),
             reader: Some(ReaderDescriptor {
                 options: options::reader_specs(),
                 types: types::supported(),

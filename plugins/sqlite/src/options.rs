@@ -3,7 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_plugin_api::{Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{
+    Addressing, Error, OptionKind, OptionSpec, Options, PathForm, Result, UrlForm, UrlPart,
+};
 use transload_tables::{Sources, TableName, TargetTable, source_specs, target_specs};
 
 /// Where the reader looks.
@@ -83,6 +85,17 @@ pub(crate) fn main_table(mut name: TableName) -> Result<TableName> {
         _ => name.schema = Some("main".to_owned()),
     }
     Ok(name)
+}
+
+/// The URLs and paths that command lines take.
+pub(crate) fn addressing() -> Addressing {
+    let url = UrlForm::new(&["sqlite", "sqlite3"], "sqlite:warehouse.db#orders")
+        .part(UrlPart::Path, "path")
+        .part(UrlPart::Fragment, "table");
+    let extensions = ["db", "db3", "sqlite", "sqlite3"].map(str::to_owned).to_vec();
+    let (option, fragment) = ("path".to_owned(), "table".to_owned());
+    let paths = PathForm { option, extensions, fragment, ..PathForm::default() };
+    Addressing { object: "table".to_owned(), urls: vec![url], paths: Some(paths) }
 }
 
 /// Options of both roles.

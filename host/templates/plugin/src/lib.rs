@@ -27,6 +27,14 @@ fn specs() -> Vec<OptionSpec> {
     ]
 }
 
+/// `{{name}}:folder#table` on a command line, and `CONNECTION:table`.
+fn addressing() -> Addressing {
+    let url = UrlForm::new(&["{{name}}"], "{{name}}:folder#table")
+        .part(UrlPart::Path, "path")
+        .part(UrlPart::Fragment, "table");
+    Addressing { object: "table".to_owned(), urls: vec![url], paths: None }
+}
+
 /// `connection test` and `discover` have the options of a connection alone, so what a job must give
 /// is an `Option` here.
 #[derive(serde::Deserialize)]
@@ -52,6 +60,7 @@ impl Plugin for ThePlugin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "tables as files of rows".to_owned(),
             options: specs(),
+            addressing: addressing(),
             // begin reader
             reader: Some(ReaderDescriptor {
                 types: types.clone(),

@@ -44,6 +44,9 @@ pub enum Compression {
     Snappy,
 }
 
+/// The extensions that say how a file is compressed, in lower case.
+pub const COMPRESSIONS: [&str; 8] = ["gz", "gzip", "zst", "zstd", "bz2", "lz4", "sz", "snappy"];
+
 impl Compression {
     /// The maximum number of bytes that [`Compression::detect`] reads.
     pub const HEAD: usize = 10;
@@ -78,6 +81,9 @@ impl Compression {
 
     /// The compression for a file extension in lower case.
     pub fn of_extension(extension: &str) -> Option<Self> {
+        if !COMPRESSIONS.contains(&extension) {
+            return None;
+        }
         match extension {
             "gz" | "gzip" => Some(Self::Gzip),
             "zst" | "zstd" => Some(Self::Zstd),

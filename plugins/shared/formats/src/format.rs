@@ -46,6 +46,9 @@ impl Format {
     }
 }
 
+/// The extensions that say what a file's format is, in lower case.
+pub const EXTENSIONS: [&str; 8] = ["csv", "tsv", "tab", "jsonl", "ndjson", "json", "parquet", "pq"];
+
 /// A file's name, split into its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
@@ -124,6 +127,8 @@ mod tests {
             ("csv", None, Compression::None),
         ] {
             let found = FileName::of(&format!("/x.d/{name}"));
+            let is_listed = EXTENSIONS.contains(&found.extension.as_str());
+            assert_eq!(is_listed, format.is_some(), "{name}");
             assert_eq!(found.format(FormatChoice::Auto).ok(), format, "{name}");
             assert_eq!(found.compression(), compression, "{name}");
             assert_eq!(found.format(FormatChoice::Json).unwrap(), Format::Json);

@@ -73,13 +73,13 @@ mod types;
 mod fuzz;
 
 pub use charset::{Charset, Transcoder};
-pub use compression::{CompressedWriter, Compression};
+pub use compression::{COMPRESSIONS, CompressedWriter, Compression};
 pub use csv::{
     Boundary, BoundaryFinder, BoundaryProof, CsvDecoder, CsvDialect, CsvEncoder, CsvHead, CsvSaid,
     LineEnd, Ragged,
 };
 pub use encoding::Encoding;
-pub use format::{FileName, Format};
+pub use format::{EXTENSIONS, FileName, Format};
 pub use guess::guess;
 pub use infer::Inference;
 pub use json::{JsonDecoder, JsonInference, JsonShape, UnknownKeys};

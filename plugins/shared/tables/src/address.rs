@@ -5,7 +5,9 @@
 use std::{net::TcpStream, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use transload_plugin_api::{Backoff, Cancel, Error, OptionKind, OptionSpec, Options, Result};
+use transload_plugin_api::{
+    Addressing, Backoff, Cancel, Error, OptionKind, OptionSpec, Options, Result, UrlForm, UrlPart,
+};
 
 use crate::{
     ConnectionStages, TlsMode, TlsSettings,
@@ -231,6 +233,29 @@ fn refuse(message: &str) -> Error {
 }
 
 impl AddressRules {
+    /// The URLs and objects of a server's tables, as command lines name them.
+    pub fn addressing(&self) -> Addressing {
+        let scheme = self.schemes.first().unwrap_or(&"");
+        let example = format!("{scheme}://user@host:{}/database?table=orders", self.port);
+        // The words of libpq, which people have in URLs; `prefer` and `allow` promise nothing.
+        let modes = [
+            ("disable", "disable"),
+            ("require", "insecure-require"),
+            ("verify-ca", "verify-ca"),
+            ("verify-full", "verify-full"),
+        ];
+        let form = UrlForm::new(self.schemes, &example)
+            .part(UrlPart::User, "user")
+            .part(UrlPart::Password, "password")
+            .part(UrlPart::Host, "host")
+            .part(UrlPart::Port, "port")
+            .part(UrlPart::Path, "database")
+            .part(UrlPart::Fragment, "table")
+            .parameter("sslmode", "tls", &modes)
+            .parameter("sslrootcert", "ca_file", &[]);
+        Addressing { object: "table".to_owned(), urls: vec![form], paths: None }
+    }
+
     /// The options of a connection.
     pub fn specs(&self) -> Vec<OptionSpec> {
         let text = |key: &str, doc: &str| OptionSpec::new(key, OptionKind::Text, doc).connection();
