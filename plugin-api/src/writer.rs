@@ -196,7 +196,8 @@ pub struct TaskProgress {
     /// The task's totals including the last one.
     pub counters: Counters,
     /// The task has finished: [`WriteTask::finish`] is all that is left to call, and returns the
-    /// same receipt again.
+    /// same receipt again. A store that has ended the whole run, and has forgotten its tasks, sets
+    /// this and nothing else; the host then knows the counters from its journal.
     pub is_finished: bool,
 }
 

@@ -244,6 +244,7 @@ impl Driver {
             }
             JobEffect::Publish => self.publish(),
             JobEffect::RecordDone => {
+                failpoint("K13");
                 if let Err(error) = shared.journal.done() {
                     tracing::warn!("{error}");
                 }

@@ -303,8 +303,14 @@ impl Task {
         };
         (self.chunks, self.total) = (known.chunks, known.counters);
         self.unknown_chunks = if source == Source::Journal { known.chunks } else { 0 };
-        if known.is_finished {
-            return TaskEffect::Finish;
+        match self.journal.filter(|journal| known.is_finished && journal.is_finished) {
+            // A store that has ended the whole run has forgotten how much each task has written.
+            Some(journal) if known.chunks == 0 => {
+                (self.chunks, self.total) = (journal.chunks, journal.counters);
+                return TaskEffect::End(Ended::FinishedBefore);
+            }
+            _ if known.is_finished => return TaskEffect::Finish,
+            _ => {}
         }
         match self.ability {
             _ if known.chunks == 0 => TaskEffect::Read(From::Start),

@@ -64,6 +64,8 @@ pub(super) struct Store {
     pub(super) kind: Kind,
     pub(super) tasks: Vec<StoredTask>,
     pub(super) is_done: bool,
+    /// The run is done, and what the store knew of its tasks is removed.
+    pub(super) is_finalised: bool,
     /// The process whose commit has an unknown outcome.
     pub(super) unknown_to: Option<usize>,
 }
@@ -71,7 +73,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(kind: Kind, tasks: usize) -> Self {
         let tasks = (0..tasks).map(|_| StoredTask::default()).collect();
-        Self { kind, tasks, is_done: false, unknown_to: None }
+        Self { kind, tasks, is_done: false, is_finalised: false, unknown_to: None }
     }
 
     /// The chunk's rows are in from now on.

@@ -331,6 +331,7 @@ impl World {
             }
             JobEffect::Publish => return self.do_publish(at),
             JobEffect::Abort => self.remove()?,
+            JobEffect::Finalise => self.store.is_finalised = self.store.is_done,
             _ => {}
         }
         Ok(JobEvent::Done)

@@ -61,10 +61,13 @@ impl World {
                         (other.tasks[task].open, other.tasks[task].is_cut) = (None, true);
                     }
                 }
+                let is_forgotten = self.store.is_finalised;
                 let stored = &mut self.store.tasks[task];
                 stored.epoch += 1;
                 self.processes[at].tasks[task].epoch = stored.epoch;
-                let known = Some(stored.content.known).filter(|it| it.chunks > 0 || it.is_finished);
+                let forgotten = Known { is_finished: true, ..Known::default() };
+                let known = if is_forgotten { forgotten } else { stored.content.known };
+                let known = Some(known).filter(|it| it.chunks > 0 || it.is_finished);
                 let known = known.filter(|_| self.mutation != Some(Mutation::JournalOnly));
                 self.processes[at].tasks[task].chunk = known.map_or(0, |known| known.chunks);
                 TaskEvent::Claimed(known)

@@ -226,6 +226,13 @@ impl RunToken {
 }
 
 impl Tokens {
+    /// The run has ended, with all of its rows in the target.
+    pub(crate) fn is_done<S: Session>(&self, session: &mut S) -> Result<bool> {
+        let sql = format!("SELECT state FROM {} WHERE {}", self.run_table(), self.of_run());
+        let rows = session.rows(DOING, &sql)?;
+        Ok(rows.first().is_some_and(|row| text(row, 0) == Phase::Done.word()))
+    }
+
     /// Looks for another run that holds the target.
     ///
     /// # Errors

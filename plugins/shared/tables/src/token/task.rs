@@ -41,6 +41,8 @@ pub(crate) struct TaskToken {
     tried: SessionIdentity,
     /// As it is in the store.
     pub(crate) progress: TaskProgress,
+    /// Not if the run is done, and the rows of its tasks are removed.
+    has_row: bool,
 }
 
 impl TaskToken {
@@ -57,7 +59,7 @@ impl TaskToken {
         task: u32,
     ) -> Result<Self> {
         let (tried, progress) = Default::default();
-        let mut token = Self { tokens, task, epoch: 0, tried, progress };
+        let mut token = Self { tokens, task, epoch: 0, tried, progress, has_row: true };
         token.claim_as(database, cancel, session, None)?;
         failpoint("K4");
         Ok(token)
@@ -142,7 +144,7 @@ impl TaskToken {
             if held.is_some() {
                 return Ok(false);
             }
-            // A run that has ended gets no new task: its rows are in the target.
+            // A run that has ended gets no new task.
             let (of_run, task) = (self.tokens.of_run(), self.task);
             let sql = format!(
                 "INSERT INTO {table} (run_id, task_id, epoch, seq, state, rows_read, \
@@ -152,14 +154,17 @@ impl TaskToken {
                 self.tokens.run_table(),
                 Phase::Writing.word()
             );
-            if session.change(CLAIM, &sql)? != 1 {
-                let message = format!("run `{}` is not at work", self.tokens.id);
+            let is_new = session.change(CLAIM, &sql)? == 1;
+            let is_finished = !is_new && self.tokens.is_done(session)?;
+            if !is_new && !is_finished {
+                let message = format!("run `{}` does not write any more", self.tokens.id);
                 return Err(Error::locked(message)
                     .at(self.place())
                     .with_code(code::RUN_TOKEN)
-                    .hint("it has ended, or was given up: run the job again as a new run"));
+                    .hint("it was given up: run the job again as a new run"));
             }
-            (self.epoch, self.progress) = (1, TaskProgress::default());
+            self.has_row = is_new;
+            (self.epoch, self.progress) = (1, TaskProgress { is_finished, ..Default::default() });
             return Ok(true);
         };
         let is_own = |held| before.epoch == held + 1 && before.owner == self.tried;
@@ -308,6 +313,9 @@ impl TaskToken {
     /// # Errors
     /// [`code::RUN_FENCED`] if a newer attempt owns the task.
     pub(crate) fn finish<S: Session>(&mut self, session: &mut S) -> Result<()> {
+        if !self.has_row {
+            return Ok(());
+        }
         let sql = format!(
             "UPDATE {} SET state = '{FINISHED}' WHERE {} AND epoch = {}",
             self.tokens.task_table(),

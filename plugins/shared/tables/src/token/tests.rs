@@ -3,7 +3,7 @@
 
 use transload_plugin_api::{
     Cancel, ChunkOutcome, Counters, Error, ErrorKind, Guarantee, Position, Receipt, Result,
-    TaskContext, TokenTables, WriteMode, WritePlan, WriteTask, Writer as _, code,
+    TaskContext, TaskProgress, TokenTables, WriteMode, WritePlan, WriteTask, Writer as _, code,
 };
 
 use crate::{
@@ -82,11 +82,16 @@ fn a_run_leaves_its_row_and_nothing_else() {
         assert_eq!(memory.server().ask(run), ["r|nightly|t|-|done|1"]);
         writer.finalise(&plan).unwrap();
         assert_eq!(memory.server().ask("SELECT count(*) FROM transload_task"), ["0"]);
-        // Another process finds out that all is done, and its tasks get nothing to write.
+        // Another process that continues the run finds out that all is done, and has nothing to write.
         let late = process(&memory);
+        late.prepare(&resumed("r", mode)).unwrap();
+        let mut task = open(&late, &resumed("r", mode));
+        let done = TaskProgress { is_finished: true, ..TaskProgress::default() };
+        assert_eq!(task.progress().unwrap(), Some(done));
+        finish(task);
         assert_eq!(late.commit(&plan, &receipts).unwrap(), ChunkOutcome::AlreadyCommitted);
-        let again = late.open(&plan, &TaskContext { task: 0, epoch: 0 }).map(drop);
-        assert_eq!(coded(again, code::RUN_TOKEN).kind, ErrorKind::Locked);
+        late.finalise(&plan).unwrap();
+        assert_eq!(memory.server().ask("SELECT count(*) FROM transload_task"), ["0"]);
         assert_eq!(rows(&memory), [1, 2, 3]);
     }
 }
@@ -394,6 +399,9 @@ fn a_run_that_is_given_up_writes_nothing_more() {
     chunk(&mut *task, 0, 0, &[1]).unwrap();
     process(&memory).abort(&resumed("r", WriteMode::Insert), &[]).unwrap();
     coded(task.begin_chunk(1), code::RUN_FENCED);
+    let late =
+        process(&memory).open(&tokened("r", WriteMode::Insert), &TaskContext { task: 9, epoch: 0 });
+    assert_eq!(coded(late.map(drop), code::RUN_TOKEN).kind, ErrorKind::Locked);
     assert_eq!(rows(&memory), [1]);
     assert_eq!(memory.server().ask("SELECT state, active_key FROM transload_run"), ["aborted|-"]);
     process(&memory).abort(&resumed("r", WriteMode::Insert), &[]).unwrap();
