@@ -266,11 +266,15 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
     /// Value for `${NAME}`, instead of the one in `[params]`; may be given more than once
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = parameter)]
     pub(crate) params: Vec<(String, String)>,
-    /// Business date for `${bizdate}` [default: yesterday, local time]
+    /// Business date for `${bizdate}` [default: the day before the scheduled time]
     #[arg(long, value_name = "YYYYMMDD")]
     pub(crate) bizdate: Option<String>,
+    /// Scheduled time for `$[...]`, also as `2025-11-01T00:00:00+08:00` [default: now, or midnight
+    /// after the business date]
+    #[arg(long, value_name = "YYYYMMDDHHMMSS")]
+    pub(crate) cyctime: Option<String>,
 }
 
 /// The flags of `plan`.

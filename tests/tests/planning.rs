@@ -350,3 +350,32 @@ fn very_many_partitions_are_warned_about_before_the_run() {
         assert!(!plan(few).contains("partitions"), "{few}");
     }
 }
+
+/// What dates became is shown before a row moves, and does not change when the run is repeated.
+#[test]
+fn dates_are_shown_resolved_in_plan_and_report() {
+    let workplace = workplace(&format!(
+        "time_zone = \"Asia/Shanghai\"\n{JOB}before = \"DELETE FROM t WHERE d < '${{day}}' AND name = \
+         '$[hh24miss-1/24]'\"\n[params]\nday = \"${{yyyy-mm-dd-7}}\"\n"
+    ));
+    workplace.put("a.csv", "id,name,d\n1,abc,2024-01-01\n");
+    let arguments = ["job.toml", "--cyctime", "2025-10-31T16:00:00Z", "--width", "80"];
+    let plan = workplace.run(&[&["plan"], &arguments[..]].concat());
+    let text = &plan.exits(0).stdout;
+    let head: Vec<_> = text.lines().take(4).collect();
+    assert_eq!(
+        head[1..3],
+        [
+            "scheduled    2025-11-01T00:00:00+08:00[Asia/Shanghai]",
+            "parameters   $[hh24miss-1/24]=230000, day=2025-10-24, yyyy-mm-dd-7=2025-10-24"
+        ],
+        "{text}"
+    );
+    assert!(text.contains("DELETE FROM t WHERE d < '2025-10-24' AND name = '230000'"), "{text}");
+    let run = workplace.run(&[&["run"], &arguments[..]].concat());
+    run.exits(0).says("day=2025-10-24");
+    let days = workplace.run(&["check", "job.toml", "--cyctime", "20251101", "-p", "day=x"]);
+    days.exits(2).says("--cyctime: expected a time as `YYYYMMDDHHMMSS`, found `20251101`");
+    let late = workplace.run(&["plan", "job.toml", "--bizdate", "20251031", "--width", "80"]);
+    assert!(late.exits(0).stdout.contains("yyyy-mm-dd-7=2025-10-24"), "{}", late.stdout);
+}

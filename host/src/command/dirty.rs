@@ -240,7 +240,8 @@ fn job_of(session: &Session, run: &KeptRun, args: &ReplayArgs) -> Result<(Catalo
         job: path,
         env: run.plan.environment.clone(),
         params: parameters_of(run, args)?,
-        bizdate: inputs.parameters.get("bizdate").cloned(),
+        bizdate: inputs.bizdate(),
+        cyctime: inputs.scheduled.clone(),
     };
     let (catalog, job) = job::load(session, &job_args)?;
     ensure_same_job(run, &catalog, &job)?;
@@ -267,8 +268,7 @@ fn ensure_same_job(run: &KeptRun, catalog: &Catalog, job: &Job) -> Result<()> {
 
 /// The parameters of the run. A secret was not kept: it must be given again.
 fn parameters_of(run: &KeptRun, args: &ReplayArgs) -> Result<Vec<(String, String)>> {
-    let mut parameters = run.plan.inputs.parameters.clone();
-    parameters.remove("bizdate");
+    let mut parameters = run.plan.inputs.given();
     for (name, value) in &args.params {
         match parameters.get(name) {
             Some(kept) if kept == value || kept.contains(REDACTED) => {}

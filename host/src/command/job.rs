@@ -260,6 +260,7 @@ pub(super) fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), 
         env: args.env.clone(),
         params: args.params.clone(),
         bizdate: args.bizdate.clone(),
+        cyctime: args.cyctime.clone(),
         ..JobRequest::new(&args.job)
     };
     learn_secret_variables(&request.connection_files);

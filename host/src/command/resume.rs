@@ -120,13 +120,13 @@ fn load_again(
 
 /// What the command line of the run was.
 pub(super) fn job_args(run: &RunRecord) -> JobArgs {
-    let parameters = &run.plan.inputs.parameters;
-    let params = parameters.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let inputs = &run.plan.inputs;
     JobArgs {
         job: run.job_file.clone(),
         env: run.plan.environment.clone(),
-        params: params.filter(|(name, _)| name != "bizdate").collect(),
-        bizdate: parameters.get("bizdate").cloned(),
+        params: inputs.given().into_iter().collect(),
+        bizdate: inputs.bizdate(),
+        cyctime: inputs.scheduled.clone(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     Error, Exit, Result,
     catalog::{Catalog, Role},
     cli::{JobArgs, OutputFormat, VerifyArgs},
-    job::{Inputs, Job, JobWriter},
+    job::{Job, JobWriter},
     journal,
     plan::Plan,
     repair::KeptRun,
@@ -86,12 +86,13 @@ struct Named {
 
 impl Named {
     fn find(args: &VerifyArgs) -> Result<Self> {
-        let JobArgs { job, env, params, bizdate } = &args.job;
+        let JobArgs { job, env, params, bizdate, cyctime } = &args.job;
         let given = || JobArgs {
             job: job.clone(),
             env: env.clone(),
             params: params.clone(),
             bizdate: bizdate.clone(),
+            cyctime: cyctime.clone(),
         };
         let is_name = job.extension().is_none() && job.components().count() == 1;
         if job.exists() || !is_name {
@@ -102,18 +103,20 @@ impl Named {
         let run = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let kept = KeptRun::open(folder)?;
         let environment = kept.plan.environment.clone();
-        let Inputs { path, sha256, parameters, .. } = kept.plan.inputs.clone();
+        let inputs = kept.plan.inputs.clone();
         // What the command line gives comes last and wins.
         let own = |name: &String| params.iter().any(|(given, _)| given == name);
-        let of_run = parameters.iter().filter(|(name, _)| *name != "bizdate" && !own(name));
-        let of_run = of_run.map(|(name, value)| (name.clone(), value.clone()));
+        let of_run = inputs.given().into_iter().filter(|(name, _)| !own(name));
+        let is_dated = bizdate.is_some() || cyctime.is_some();
+        let kept_time = |time: Option<String>| time.filter(|_| !is_dated);
         let found = JobArgs {
-            job: path,
+            job: inputs.path.clone(),
             env: env.clone().or(environment),
             params: of_run.chain(params.iter().cloned()).collect(),
-            bizdate: bizdate.clone().or_else(|| parameters.get("bizdate").cloned()),
+            bizdate: bizdate.clone().or_else(|| kept_time(inputs.bizdate())),
+            cyctime: cyctime.clone().or_else(|| kept_time(inputs.scheduled.clone())),
         };
-        Ok(Self { job: found, run: Some(run), sha256: Some(sha256), kept: Some(kept) })
+        Ok(Self { job: found, run: Some(run), sha256: Some(inputs.sha256), kept: Some(kept) })
     }
 
     /// That the job is another one than the run's.

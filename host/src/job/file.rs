@@ -21,7 +21,7 @@ use super::{
         self, Key, MAX_CHUNK_ROWS, MAX_CHUNK_SECONDS, MAX_NAME, MAX_PARALLELISM, MAX_PREFIX,
         MIN_BUFFER_BYTES, MIN_STALL_MS,
     },
-    parameters,
+    parameters::{self, UsedParameters},
     places::Places,
     problem::{Location, Problem, Problems},
     secret::learn_variables,
@@ -139,12 +139,14 @@ impl Job {
         let mut problems = Problems::default();
         let mut document = Document::open(&request.path)?;
         learn_variables(&document.root);
-        let parameters = parameters::fill(&mut document, request, &mut problems);
+        let used = parameters::fill(&mut document, request, &mut problems);
         let mut draft = read_job(&document, request, &mut problems);
         let sha256 = Sha256::digest(&document.source.text);
         let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         let path = std::path::absolute(&request.path).unwrap_or_default();
-        draft.inputs = Inputs { file: request.path.clone(), path, sha256, parameters };
+        let UsedParameters { values: parameters, dates, scheduled } = used;
+        let file = request.path.clone();
+        draft.inputs = Inputs { file, path, sha256, parameters, dates, scheduled };
         draft.problems = problems;
         Ok(draft)
     }
@@ -160,7 +162,9 @@ pub(super) fn read_job(
     let file = &document.source.file;
     let top = Section::top(&document.root, Location::whole(file));
     let name = top.read("name", problems, job_name);
-    top.section("params", problems); // `parameters` has read it; only its shape is left to check
+    // `parameters` has read both; only their shape is left to check.
+    top.section("params", problems);
+    top.read("time_zone", problems, value::text);
     let mut sides = Sides { request, folder: folder_of(file), connections: None };
     let reader = read_reader(&top, &mut sides, problems);
     let writer = read_writer(&top, &mut sides, problems);

@@ -89,7 +89,7 @@ fn definitions() -> Map<String, Json> {
         ],
     });
     // A text that `check` judges when its parameters are filled in.
-    let parameter = json!({ "type": "string", "pattern": r"\$\{" });
+    let parameter = json!({ "type": "string", "pattern": r"\$(\{|\[|[a-z])" });
     Map::from_iter([("secret".to_owned(), secret), ("parameter".to_owned(), parameter)])
 }
 

@@ -81,6 +81,7 @@ const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 pub(super) const TOP: &[Key] = &[
     key("name", Kind::JobName, "The job's name; default: the file's name"),
     key("params", Kind::Parameters, "Values for `${name}`; `--param` has precedence"),
+    key("time_zone", Kind::Text, "The zone of dates such as `${bizdate}`; default: the machine's"),
     key("reader", Kind::Section(READER), "The source"),
     key("writer", Kind::Section(WRITER), "The target"),
     key("map", Kind::Map, "Target column = source column, where the names differ"),

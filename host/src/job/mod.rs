@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `document` | the TOML as written: every key and value with its place |
 //! | `parameters` | fills `${name}` in its strings |
+//! | `schedule`, `date_expression` | the dates of a run, as DataWorks writes them |
 //! | `keys` | the host's own keys and their kinds |
 //! | `section`, `value` | keys by name, unknown keys refused; values in the type of their key |
 //! | `connection` | the connection files; the connections that the job names, in one environment |
@@ -19,6 +20,7 @@
 //! Nothing here opens a store or names a plugin.
 
 mod connection;
+mod date_expression;
 mod document;
 mod file;
 mod json_schema;
@@ -29,6 +31,7 @@ mod problem;
 mod redact;
 mod replay;
 mod resolve;
+mod schedule;
 mod secret;
 mod section;
 mod sql;
@@ -40,7 +43,7 @@ mod value;
 mod fuzz;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
@@ -72,8 +75,10 @@ pub(crate) struct JobRequest {
     pub(crate) env: Option<String>,
     /// `--param name=value`, in order.
     pub(crate) params: Vec<(String, String)>,
-    /// The business date as `YYYYMMDD`; yesterday by local time if not given.
+    /// The business date as `YYYYMMDD`; the day before the scheduled time if not given.
     pub(crate) bizdate: Option<String>,
+    /// The scheduled time; now if neither is given.
+    pub(crate) cyctime: Option<String>,
     /// The connection files, nearest first; missing ones are ignored.
     pub(crate) connection_files: Vec<PathBuf>,
 }
@@ -146,6 +151,29 @@ pub(crate) struct Inputs {
     pub(crate) sha256: String,
     /// The parameters that it uses, with their values; the business date is one of them.
     pub(crate) parameters: BTreeMap<String, String>,
+    /// Those of them that follow from the scheduled time.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) dates: BTreeSet<String>,
+    /// The scheduled time with its zone, if there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scheduled: Option<String>,
+}
+
+impl Inputs {
+    /// The parameters that a person has given, without those of the scheduled time.
+    pub(crate) fn given(&self) -> BTreeMap<String, String> {
+        let mut given = self.parameters.clone();
+        given.retain(|name, _| !self.dates.contains(name));
+        if self.scheduled.is_none() {
+            given.remove("bizdate");
+        }
+        given
+    }
+
+    /// The business date of a run that has kept no scheduled time.
+    pub(crate) fn bizdate(&self) -> Option<String> {
+        self.parameters.get("bizdate").filter(|_| self.scheduled.is_none()).cloned()
+    }
 }
 
 /// The source of a job.

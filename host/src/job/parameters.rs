@@ -1,4 +1,4 @@
-//! Fills `${name}` in a job's strings from `--param`, `[params]` and the built-in `bizdate`.
+//! Fills `${name}` in a job's strings from `--param`, `[params]` and the dates of the run.
 //! It works on parsed strings, so a value cannot change the file's structure, and values are not
 //! scanned again. What stays unresolved is reported before anything is opened.
 //!
@@ -6,44 +6,45 @@
 //! |---|---|
 //! | `${region}` | the value: from `--param`, else from `[params]`, else built in |
 //! | `${region!raw}` | the same; in SQL as it is, not as a value: see `sql` |
-//! | `${bizdate}` | the business date as `YYYYMMDD`: `--bizdate`, else yesterday, local time |
+//! | `${bizdate}`, `$bizdate` | a date with a name: see `schedule` |
+//! | `${yyyymmdd-7}` | the business date, moved: see `date_expression` |
+//! | `$[hh24miss-1/24]` | the scheduled time, moved |
 //! | `$${` | `${` |
 //!
 //! `[params]` may use built-ins and `--param` values, but not each other. A `--param` that the
-//! job does not use, and `$bizdate` without braces, are problems, because both are likely mistakes.
+//! job does not use, and `$region` without braces, are problems, because both are likely mistakes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
 
-use jiff::{Zoned, civil::Date, tz::TimeZone};
+use jiff::{civil::Date, tz::TimeZone};
 
 use crate::nearest::nearest;
 
 use super::{
     JobRequest,
+    date_expression::{Refusal, is_meant},
     document::{Document, Entry, Filled, Node, Source, Table, Value},
     problem::{Location, Problem, Problems},
+    schedule::{self, GivenTime, Schedule},
 };
 
 const BIZDATE: &str = "bizdate";
+/// The key of the zone in which a job's dates are meant.
+const TIME_ZONE: &str = "time_zone";
 /// Behind the name of a parameter: its value may become a part of SQL.
 const RAW: &str = "!raw";
-const BIZDATE_FORM: &str = "%Y%m%d";
-
-/// Starts of the date expressions that DataWorks writes as `$[...]`.
-const DATE_EXPRESSIONS: &[&str] =
-    &["yyyy", "yymm", "mm", "dd", "hh", "mi", "ss", "add_months(", "last_day("];
-
 /// Fills every string of the document except the keys. What cannot be filled is marked as broken.
-/// Returns the parameters that the job uses, with their values.
+/// Returns what the job uses.
 pub(super) fn fill(
     document: &mut Document,
     request: &JobRequest,
     problems: &mut Problems,
-) -> BTreeMap<String, String> {
-    let mut parameters = Parameters::new(request, problems);
+) -> UsedParameters {
+    let zone = zone(&document.root, problems);
+    let mut parameters = Parameters::new(request, zone, problems);
     let Document { source, root } = document;
     // `[params]` first: the other sections use its values.
     for entry in root.0.iter_mut().filter(|entry| entry.key == "params") {
@@ -53,23 +54,51 @@ pub(super) fn fill(
         parameters.fill_node(&mut entry.node, &entry.path, source, problems);
     }
     parameters.refuse_unused(problems);
-    let used = std::mem::take(&mut parameters.placeholders);
-    let with_value = |name: String| parameters.value(&name).ok().map(|value| (name, value));
-    used.into_iter().filter_map(with_value).collect()
+    let Parameters { schedule, mut found, .. } = parameters;
+    // Nothing follows from a time that is not used.
+    let needed = schedule.needed().filter(|_| !found.dates.is_empty());
+    found.scheduled = needed.map(ToString::to_string);
+    found
+}
+
+/// The parameters that a job uses.
+#[derive(Default)]
+pub(super) struct UsedParameters {
+    /// Their values by their names; that of `$[...]` is the expression as it is written.
+    pub(super) values: BTreeMap<String, String>,
+    /// Those that follow from the scheduled time.
+    pub(super) dates: BTreeSet<String>,
+    /// The scheduled time, if there are such.
+    pub(super) scheduled: Option<String>,
+}
+
+/// The zone that the job declares.
+fn zone(root: &Table, problems: &mut Problems) -> Option<TimeZone> {
+    let entry = root.0.iter().find(|entry| entry.key == TIME_ZONE)?;
+    let Value::Text(name) = &entry.node.value else {
+        return None; // whoever reads the key says so
+    };
+    TimeZone::get(name)
+        .map_err(|_| {
+            let message = format!("there is no time zone `{name}`");
+            let hint = "write a name such as `UTC` or `Asia/Shanghai`";
+            problems.add(Problem::new(&entry.node.place, TIME_ZONE, message).hint(hint));
+        })
+        .ok()
 }
 
 /// All parameters with their values, and which ones the job has used.
 struct Parameters {
     given: BTreeMap<String, String>,
     own: BTreeMap<String, String>,
-    /// The business date, computed on first use; the reason if it is unknown.
-    bizdate: Option<Result<String, String>>,
+    schedule: Schedule,
     used: BTreeSet<String>,
     placeholders: BTreeSet<String>,
+    found: UsedParameters,
 }
 
 impl Parameters {
-    fn new(request: &JobRequest, problems: &mut Problems) -> Self {
+    fn new(request: &JobRequest, zone: Option<TimeZone>, problems: &mut Problems) -> Self {
         let mut given = BTreeMap::new();
         for (name, value) in &request.params {
             if name == BIZDATE {
@@ -79,12 +108,13 @@ impl Parameters {
                 problems.add(flag_problem(name, format!("parameter `{name}` is given twice")));
             }
         }
-        let bizdate = request.bizdate.as_ref().map(|text| {
-            check_date("--bizdate", text, problems);
-            Ok(text.clone())
-        });
+        let bizdate = request.bizdate.as_ref();
+        let bizdate = bizdate.and_then(|text| check_date("--bizdate", text, problems));
+        let cyctime = request.cyctime.as_ref().and_then(|text| check_time(text, problems));
         let (used, placeholders) = (BTreeSet::new(), BTreeSet::new());
-        Self { given, own: BTreeMap::new(), bizdate, used, placeholders }
+        let schedule = Schedule::new(cyctime, bizdate, zone);
+        let (own, found) = (BTreeMap::new(), UsedParameters::default());
+        Self { given, own, schedule, used, placeholders, found }
     }
 
     /// Reads `[params]`: strings and integers.
@@ -169,11 +199,8 @@ impl Parameters {
                     continue;
                 }
                 Piece::Placeholder { written, name } => (written, self.filled(name)),
-                Piece::Bare { written, name } if !self.knows(name) => {
-                    (written, Ok(Filled::Text(written.to_owned())))
-                }
-                Piece::Bare { written, name } => (written, Err(bare(written, name))),
-                Piece::Expression { written } => (written, Err(expression(written))),
+                Piece::Bare { written, name } => (written, self.bare(written, name)),
+                Piece::Expression { written } => (written, self.expression(written)),
                 Piece::Unclosed { written } => (written, Err(unclosed())),
             };
             match value {
@@ -189,18 +216,49 @@ impl Parameters {
     }
 
     /// The part that `${name}` or `${name!raw}` becomes.
-    fn filled(&mut self, name: &str) -> Result<Filled, (String, String)> {
+    fn filled(&mut self, name: &str) -> Result<Filled, Refusal> {
         let (name, raw) = name.strip_suffix(RAW).map_or((name, false), |name| (name, true));
         Ok(Filled::Parameter { name: name.to_owned(), value: self.value(name)?, raw })
     }
 
-    fn knows(&self, name: &str) -> bool {
-        name == BIZDATE || self.given.contains_key(name) || self.own.contains_key(name)
+    /// What `$name` becomes: a date with a name is filled in, any other text stays.
+    fn bare(&mut self, written: &str, name: &str) -> Result<Filled, Refusal> {
+        if schedule::names().any(|date| date == name) {
+            return self.filled(name);
+        }
+        if self.given.contains_key(name) || self.own.contains_key(name) {
+            let message = format!("`{written}` without braces is not filled in");
+            return Err((message, format!("write `${{{name}}}`")));
+        }
+        if schedule::is_of_instance(name) {
+            let message = format!("`{written}` is the number of a scheduler's instance");
+            let hint = format!("pass --param {name}=VALUE and write `${{{name}}}`");
+            return Err((message, hint));
+        }
+        Ok(Filled::Text(written.to_owned()))
     }
 
-    /// The value of a parameter; the error is a message and a hint.
-    fn value(&mut self, name: &str) -> Result<String, (String, String)> {
+    /// What `$[...]` becomes.
+    fn expression(&mut self, written: &str) -> Result<Filled, Refusal> {
+        let inside = written.strip_prefix("$[").and_then(|text| text.strip_suffix(']'));
+        let Some(inside) = inside else {
+            return Err((format!("`{written}` is not closed"), "close it with `]`".to_owned()));
+        };
+        let value = self.schedule.expression(inside)?;
+        self.found.dates.insert(written.to_owned());
+        self.found.values.insert(written.to_owned(), value.clone());
+        Ok(Filled::Parameter { name: written.to_owned(), value, raw: false })
+    }
+
+    /// The value of a parameter.
+    fn value(&mut self, name: &str) -> Result<String, Refusal> {
         self.placeholders.insert(name.to_owned());
+        let value = self.find(name)?;
+        self.found.values.insert(name.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    fn find(&mut self, name: &str) -> Result<String, Refusal> {
         if let Some(value) = self.given.get(name) {
             self.used.insert(name.to_owned());
             return Ok(value.clone());
@@ -208,17 +266,21 @@ impl Parameters {
         if let Some(value) = self.own.get(name) {
             return Ok(value.clone());
         }
-        if name == BIZDATE {
-            return self.bizdate.get_or_insert_with(yesterday).clone().map_err(|reason| {
-                (format!("`${{bizdate}}` is unknown: {reason}"), "give --bizdate YYYYMMDD".into())
-            });
-        }
-        let known = self.given.keys().chain(self.own.keys()).map(String::as_str).chain([BIZDATE]);
-        let hint = match nearest(name, known) {
-            Some(near) => format!("did you mean `${{{near}}}`?"),
-            None if is_date_format(name) => {
-                "date formats are not supported; pass the date with --param NAME=VALUE".to_owned()
+        let mut known: Vec<&str> = schedule::names().collect();
+        known.extend(self.given.keys().chain(self.own.keys()).map(String::as_str));
+        let near = nearest(name, known).map(str::to_owned);
+        match self.schedule.value(name) {
+            // A name that is nearly that of a parameter is no date with a mistake.
+            Some(Err(_)) if near.is_some() && is_meant(name) => {}
+            Some(found) => {
+                let value = found?;
+                self.found.dates.insert(name.to_owned());
+                return Ok(value);
             }
+            None => {}
+        }
+        let hint = match near {
+            Some(near) => format!("did you mean `${{{near}}}`?"),
             None => format!(
                 "pass --param {name}=VALUE, set `{name}` in [params], or write `$${{` for the text \
                  `${{`"
@@ -241,53 +303,32 @@ impl Parameters {
     }
 }
 
-fn check_date(flag: &str, text: &str, problems: &mut Problems) {
-    if text.len() != 8 || Date::strptime(BIZDATE_FORM, text).is_err() {
+fn check_date(flag: &str, text: &str, problems: &mut Problems) -> Option<Date> {
+    let date = schedule::date(text);
+    if date.is_none() {
         let message = format!("expected a date as `YYYYMMDD`, found `{text}`");
         problems.add(Problem::new(&Location::whole(flag), BIZDATE, message));
     }
+    date
+}
+
+fn check_time(text: &str, problems: &mut Problems) -> Option<GivenTime> {
+    let time = GivenTime::read(text);
+    if time.is_none() {
+        let message = format!("expected a time as `YYYYMMDDHHMMSS`, found `{text}`");
+        let problem = Problem::new(&Location::whole("--cyctime"), "cyctime", message);
+        problems.add(problem.hint("or as in `2025-11-01T00:00:00+08:00`"));
+    }
+    time
 }
 
 fn flag_problem(name: &str, message: String) -> Problem {
     Problem::new(&Location::whole(Path::new("--param")), name, message)
 }
 
-fn bare(written: &str, name: &str) -> (String, String) {
-    (format!("`{written}` without braces is not filled in"), format!("write `${{{name}}}`"))
-}
-
-fn expression(written: &str) -> (String, String) {
-    let message = format!("date expressions such as `{written}` are not supported");
-    (message, "pass the date with --param NAME=VALUE and write `${NAME}`".to_owned())
-}
-
-fn unclosed() -> (String, String) {
+fn unclosed() -> Refusal {
     let hint = "close it with `}`, or write `$${` for the text `${`";
     ("`${` is not closed".to_owned(), hint.to_owned())
-}
-
-/// `yyyymmdd`, `yyyy-mm-dd-1` and their like.
-fn is_date_format(name: &str) -> bool {
-    let letters = |c: char| matches!(c, 'y' | 'm' | 'd' | 'h' | 'i' | 's');
-    name.starts_with(letters)
-        && name.chars().all(|c| letters(c) || c.is_ascii_digit() || "-+:/ ".contains(c))
-}
-
-/// Yesterday in the machine's time zone.
-fn yesterday() -> Result<String, String> {
-    let zone = match TimeZone::try_system() {
-        Ok(zone) => zone,
-        // Without a zone the machine uses UTC, as the C library does. A zone that is named but not
-        // found would shift the date for some hours of each day.
-        Err(_) if std::env::var_os("TZ").is_none() => TimeZone::UTC,
-        Err(error) => return Err(format!("the time zone in `TZ` is unknown: {error}")),
-    };
-    let today = Zoned::now().with_time_zone(zone).date();
-    today.yesterday().map(business_date).map_err(|error| error.to_string())
-}
-
-fn business_date(date: Date) -> String {
-    date.strftime(BIZDATE_FORM).to_string()
 }
 
 /// A part of a string.
@@ -351,7 +392,7 @@ fn dollar(rest: &str) -> (Piece<'_>, usize) {
         };
     }
     if let Some(inside) = rest.strip_prefix("$[")
-        && DATE_EXPRESSIONS.iter().any(|start| inside.starts_with(start))
+        && is_expression(inside)
     {
         let end = rest.find(']').map_or(rest.len(), |end| end + 1);
         return (Piece::Expression { written: &rest[..end] }, end);
@@ -365,6 +406,16 @@ fn dollar(rest: &str) -> (Piece<'_>, usize) {
         return (Piece::Text(&rest[..end]), end);
     }
     (Piece::Bare { written: &rest[..length], name: &rest[1..length] }, length)
+}
+
+/// Whether `$[` begins a date, and not a path in JSON.
+fn is_expression(inside: &str) -> bool {
+    const BEGINNINGS: [&str; 9] =
+        ["yyyy", "yymm", "mm", "dd", "hh", "mi", "ss", "add_months(", "last_day("];
+    let begins = |begin: &&str| {
+        inside.get(..begin.len()).is_some_and(|start| start.eq_ignore_ascii_case(begin))
+    };
+    BEGINNINGS.iter().any(begins)
 }
 
 #[cfg(test)]
@@ -399,14 +450,6 @@ mod tests {
             ("$[add_months(yyyymm,-1)]", Piece::Expression { written: "$[add_months(yyyymm,-1)]" }),
         ] {
             assert_eq!(pieces(text), [expected], "{text}");
-        }
-    }
-
-    #[test]
-    fn business_dates() {
-        for (today, expected) in [("2026-03-01", "20260228"), ("2024-03-01", "20240229")] {
-            let today: Date = today.parse().unwrap();
-            assert_eq!(business_date(today.yesterday().unwrap()), expected);
         }
     }
 

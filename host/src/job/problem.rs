@@ -134,7 +134,8 @@ impl Problems {
 
     /// Sorted by line and column: flags, then the file `first`, then other files as they were found.
     pub(super) fn sorted(mut self, first: &Path) -> Self {
-        let mut files = vec![PathBuf::from("--param"), "--bizdate".into(), first.to_path_buf()];
+        let flags = ["--param", "--cyctime", "--bizdate"].map(PathBuf::from);
+        let mut files = [&flags[..], &[first.to_path_buf()]].concat();
         for problem in &self.0 {
             if !files.contains(&problem.file) {
                 files.push(problem.file.clone());

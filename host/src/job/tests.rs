@@ -765,6 +765,14 @@ fn parameters_are_filled_in() {
         ("a ${region}-${year} b", "a 'eu'-2026 b"),
         ("'${day}'", "'d20261120'"),
         ("${bizdate}", "20261120"),
+        ("'$bizdate'", "'20261120'"),
+        ("'$cyctime' '${cyctime}'", "'20261121000000' '20261121000000'"),
+        ("${gmtdate} $bizmonth", "20261121 202610"),
+        ("d = '${yyyy-mm-dd}'", "d = '2026-11-20'"),
+        ("d = ${yyyy-mm-dd-7}", "d = '2026-11-13'"),
+        ("t_${yyyymm-1} t_$[add_months(yyyymm,-1)]", "t_202610 t_202610"),
+        ("$[hh24miss-1/24] $[yyyymmdd-7]", "230000 20261114"),
+        ("'$[hh24:mi:ss]'", "'00:00:00'"),
         ("$${region}", "${region}"),
         ("$1 $$ $body$ x $body$ US$ $other $", "$1 $$ $body$ x $body$ US$ $other $"),
         ("$[0].name $[*]", "$[0].name $[*]"),
@@ -787,7 +795,6 @@ fn command_line_parameters_go_first_and_are_never_read_again() {
 #[test]
 fn t40_unresolved_parameters_stop_the_job() {
     let shop = "\n  hint: pass --param shop=VALUE, set `shop` in [params], or write `$${` for the text `${`";
-    let date = "\n  hint: date formats are not supported; pass the date with --param NAME=VALUE";
     for (text, expected) in [
         ("'x ${shop}'", format!("job.toml:8:13: parameter `${{shop}}` has no value{shop}")),
         (
@@ -803,18 +810,30 @@ fn t40_unresolved_parameters_stop_the_job() {
                 .to_owned(),
         ),
         (
-            "'${yyyymmdd-1}'",
-            format!("job.toml:8:11: parameter `${{yyyymmdd-1}}` has no value{date}"),
-        ),
-        (
-            "'$[yyyymmdd-1]'",
-            "job.toml:8:11: date expressions such as `$[yyyymmdd-1]` are not supported\n  \
-             hint: pass the date with --param NAME=VALUE and write `${NAME}`"
+            "'a ${yyyy-mi}'",
+            "job.toml:8:13: `${yyyy-mi}` is no date: the business date has no time of day, so no \
+             `mi`\n  hint: `mm` is the month; `$[yyyy-mi]` is of the scheduled time"
                 .to_owned(),
         ),
         (
-            "'day = $bizdate'",
-            "job.toml:8:17: `$bizdate` without braces is not filled in\n  hint: write `${bizdate}`"
+            "'$[yyyymm-1]'",
+            "job.toml:8:11: `$[yyyymm-1]` is no date: `-1` is a number of days, and the format has \
+             no `dd`\n  hint: for months write `$[add_months(yyyymm,-1)]`"
+                .to_owned(),
+        ),
+        (
+            "'a $[yyyymmdd-1'",
+            "job.toml:8:13: `$[yyyymmdd-1` is not closed\n  hint: close it with `]`".to_owned(),
+        ),
+        (
+            "'region = $region'",
+            "job.toml:8:20: `$region` without braces is not filled in\n  hint: write `${region}`"
+                .to_owned(),
+        ),
+        (
+            "'$taskid'",
+            "job.toml:8:11: `$taskid` is the number of a scheduler's instance\n  hint: pass \
+             --param taskid=VALUE and write `${taskid}`"
                 .to_owned(),
         ),
         (
@@ -853,6 +872,41 @@ fn parameters_that_nobody_wants_are_refused() {
             format!("--bizdate: expected a date as `YYYYMMDD`, found `{text}`")
         );
     }
+}
+
+#[test]
+fn dates_are_of_the_scheduled_time_in_the_declared_zone() {
+    let time = |cyctime: &str, zone: &str| {
+        let head = format!("time_zone = \"{zone}\"\n");
+        let mut case =
+            with_writer("before = \"'${day}' '$[hh24]'\"\n[params]\nday = \"${yyyy-mm-dd}\"");
+        let text = fs::read_to_string(&case.request.path).unwrap();
+        fs::write(&case.request.path, head + &text).unwrap();
+        (case.request.bizdate, case.request.cyctime) = (None, Some(cyctime.to_owned()));
+        case
+    };
+    for (cyctime, zone, expected) in [
+        ("20251101000000", "Asia/Shanghai", "'2025-10-31' '00'"),
+        ("2025-11-01T00:00:00Z", "Asia/Shanghai", "'2025-10-31' '08'"),
+        ("2025-11-01T00:00:00Z", "America/New_York", "'2025-10-30' '20'"),
+    ] {
+        let job = time(cyctime, zone).job();
+        assert_eq!(job.writer.before, [expected], "{cyctime} {zone}");
+        let dates: Vec<_> = job.inputs.dates.iter().map(String::as_str).collect();
+        assert_eq!(dates, ["$[hh24]", "yyyy-mm-dd"]);
+        assert!(job.inputs.scheduled.unwrap().ends_with(&format!("[{zone}]")));
+        assert_eq!(job.inputs.parameters["$[hh24]"], expected[14..16]);
+    }
+    assert_eq!(
+        time("20251101000000", "Asia/Peking").refusal(),
+        "job.toml:1:13: there is no time zone `Asia/Peking`\n  hint: write a name such as `UTC` or \
+         `Asia/Shanghai`"
+    );
+    assert_eq!(
+        time("20251101", "UTC").refusal(),
+        "--cyctime: expected a time as `YYYYMMDDHHMMSS`, found `20251101`\n  hint: or as in \
+         `2025-11-01T00:00:00+08:00`"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     convert::Verdict,
     escape,
+    job::Inputs,
     plan::{Mapping, Plan},
 };
 
@@ -39,6 +40,7 @@ fn head(page: &mut Page, plan: &Plan) {
     let Plan { reader, writer, write, .. } = plan;
     let env = plan.environment.as_deref().unwrap_or("none");
     page.pair(0, "job", LABEL, &format!("{} (environment: {env})", plan.job));
+    inputs(page, &plan.inputs);
     page.pair(0, "reader", LABEL, &format!("{} {}", reader.plugin, reader.version));
     let state = if plan.target.exists { "" } else { " (new)" };
     let target = escape::line(&plan.target.name);
@@ -55,6 +57,17 @@ fn head(page: &mut Page, plan: &Plan) {
     page.pair(0, "guarantee", LABEL, &format!("{}{because}", plan.guarantee.word()));
     if let Some(words) = memory(plan) {
         page.pair(0, "memory", LABEL, &words);
+    }
+}
+
+/// The parameters with their values, and the time that dates follow from.
+fn inputs(page: &mut Page, inputs: &Inputs) {
+    if let Some(scheduled) = &inputs.scheduled {
+        page.pair(0, "scheduled", LABEL, scheduled);
+    }
+    if !inputs.parameters.is_empty() {
+        let words = inputs.parameters.iter().map(|(name, value)| format!("{name}={value}"));
+        page.pair(0, "parameters", LABEL, &words.collect::<Vec<_>>().join(", "));
     }
 }
 
