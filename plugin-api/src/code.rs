@@ -40,7 +40,7 @@ codes! {
     DIRTY_REPLAYED = "DIRTY-REPLAYED";
     /// The run whose dirty rows are to be sent again did not succeed.
     DIRTY_UNDONE = "DIRTY-UNDONE";
-    /// Another run treated this one as abandoned and removed its staged files.
+    /// The staged files of a run are no longer there.
     FILE_ABANDONED = "FILE-ABANDONED";
     /// A file or object changed while a run relied on it.
     FILE_CHANGED = "FILE-CHANGED";

@@ -11,7 +11,7 @@ use crate::{
     Error, Exit, Result,
     cli::AbortArgs,
     journal::{self, Journal, Past, RunFolder, State},
-    report::{Style, grouped},
+    report::{Style, plural},
 };
 
 /// `abort`: gives a run up. A second time, it looks again for what is left.
@@ -85,7 +85,8 @@ fn kept(past: &Past) -> Option<String> {
     let written = rows.inserted + rows.updated;
     let is_visible = !plan.is_staged() && written > 0;
     is_visible.then(|| {
-        let rows = grouped(written);
-        format!("{rows} rows of committed chunks stay in `{}`", plan.target.name)
+        let rows =
+            plural(written, "row of a committed chunk stays", "rows of committed chunks stay");
+        format!("{rows} in `{}`", plan.target.name)
     })
 }

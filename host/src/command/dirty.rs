@@ -25,7 +25,7 @@ use crate::{
         self, Exported, Filter, Form, FormChoice, KeptRun, Records, Repaired, Replaying, Replays,
         RowId, Summary,
     },
-    report::grouped,
+    report::{grouped, plural},
     stores::Stores,
 };
 
@@ -74,8 +74,8 @@ fn export(
     let mut out = Ending(BufWriter::new(io::stdout().lock()));
     let exported = repair::export(run, form, &filter_of(filter), was_sent, &mut out)?;
     if replays.sent() > 0 && !again && !session.quiet {
-        let sent = grouped(replays.sent() as u64);
-        session.say_text(&format!("{sent} rows were sent again before: --again exports them, too"));
+        let sent = plural(replays.sent() as u64, "row was", "rows were");
+        session.say_text(&format!("{sent} sent again before: --again exports them, too"));
     }
     report_left_out(session, &exported)
 }
@@ -216,7 +216,10 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn all_sent(run: &KeptRun, replays: &Replays) -> Error {
-    let message = format!("all {} rows were already replayed", grouped(replays.sent() as u64));
+    let message = match replays.sent() {
+        1 => "the only row was already replayed".to_owned(),
+        sent => format!("all {} rows were already replayed", grouped(sent as u64)),
+    };
     Error::new(Exit::Usage, message)
         .at(format!("run {}", run.plan.run))
         .code(code::DIRTY_REPLAYED)

@@ -22,7 +22,7 @@ use crate::{
     Error, Exit, Result,
     journal::{Journal, RunFolder},
     plan::Plan,
-    report::grouped,
+    report::plural,
     stores::Stores,
 };
 
@@ -140,8 +140,8 @@ impl Shared {
     pub(super) fn report_lost(&self, task: u32, dirty: &ClassCounts) {
         if dirty.lost() > 0 {
             tracing::warn!(
-                "{} dirty rows of task {task} are counted, and what was kept of them is lost",
-                grouped(dirty.lost())
+                "what was kept of {} of task {task} is lost; they stay counted",
+                plural(dirty.lost(), "dirty row", "dirty rows")
             );
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     error::Errors,
     job::{Job, Redactor},
     journal::SourceShape,
-    report::grouped,
+    report::plural,
     stores::{Side, Stores},
 };
 
@@ -268,8 +268,8 @@ fn added_to(target: &TargetInfo, mode: WriteMode) -> Vec<String> {
     let rows = rows_added_to(target, mode);
     let about = if target.is_counted { "" } else { "about " };
     let note = |rows| {
-        let rows = grouped(rows);
-        format!("the target holds {about}{rows} rows already; `insert` adds to them")
+        let rows = plural(rows, "row", "rows");
+        format!("the target holds {about}{rows} already; `insert` adds to them")
     };
     rows.map(note).into_iter().collect()
 }

@@ -30,7 +30,7 @@ pub(crate) use plugins::{
     describe_detail, describe_plugin, detail, list_connections, list_findings, list_plugins,
 };
 pub(crate) use resumed::Resumed;
-pub(crate) use summary::{bytes, duration, grouped, summary};
+pub(crate) use summary::{bytes, duration, grouped, plural, summary};
 
 use self::remains::Remains;
 use crate::{

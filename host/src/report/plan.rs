@@ -4,7 +4,7 @@ use transload_plugin_api::{LogicalType, Statement};
 
 use super::{
     page::{Cell, Page, Style},
-    summary::{bytes, grouped},
+    summary::{bytes, grouped, plural},
 };
 use crate::{
     convert::Verdict,
@@ -182,7 +182,7 @@ fn splits(page: &mut Page, plan: &Plan) {
     let (all, limit) = (plan.splits.len(), plan.channel.parallelism.get() as usize);
     page.heading(&format!("splits ({all}, {} at a time)", limit.min(all)));
     let row = |split: &transload_plugin_api::Split| {
-        let rows = split.rows.map(|rows| format!("about {} rows", grouped(rows)));
+        let rows = split.rows.map(|rows| format!("about {}", plural(rows, "row", "rows")));
         let size = split.bytes.map(bytes);
         let number = |text: Option<String>| Cell::number(text.unwrap_or_default());
         vec![split.label.as_str().into(), number(rows), number(size)]

@@ -2,7 +2,7 @@
 
 use transload_plugin_api::{Counters, Guarantee, WriteMode};
 
-use super::summary::grouped;
+use super::summary::{grouped, plural};
 use crate::{
     engine::{Outcome, Reached},
     plan::Plan,
@@ -29,10 +29,12 @@ impl Remains {
         // Nothing that tasks write is visible before the job's commit.
         let is_staged = plan.is_staged();
         match outcome.reached {
-            Reached::Rows => sentence(format!(
-                "all {} rows are in `{target}`; a later step failed",
-                grouped(written)
-            )),
+            Reached::Rows => sentence(match written {
+                1 => format!("the one row is in `{target}`; a later step failed"),
+                _ => {
+                    format!("all {} rows are in `{target}`; a later step failed", grouped(written))
+                }
+            }),
             Reached::Unknown => sentence(unknown(plan, rows, is_staged)),
             // A part of several files may be published.
             Reached::Commit if is_staged && plan.draft.guarantee != Guarantee::AtomicJob => none,
@@ -83,7 +85,10 @@ fn kept(plan: &Plan, rows: Counters) -> String {
     let words = words.iter().filter(|(rows, _)| *rows > 0);
     let words: Vec<_> = words.map(|(rows, word)| format!("{} {word}", grouped(*rows))).collect();
     let words = words.join(" and ");
-    format!("{words} rows of the run are in `{target}`{created}, and stay there")
+    match rows.inserted + rows.updated {
+        1 => format!("{words} row of the run is in `{target}`{created}, and stays there"),
+        _ => format!("{words} rows of the run are in `{target}`{created}, and stay there"),
+    }
 }
 
 fn unknown(plan: &Plan, rows: Counters, is_staged: bool) -> String {
@@ -91,9 +96,8 @@ fn unknown(plan: &Plan, rows: Counters, is_staged: bool) -> String {
     match is_staged {
         true => format!("`{target}` holds either all rows of the run or none"),
         false => format!(
-            "{} rows of the run are in `{target}` for certain, and those of the chunks that the \
-             error names may be",
-            grouped(rows.inserted + rows.updated)
+            "{} in `{target}` for certain, and those of the chunks that the error names may be",
+            plural(rows.inserted + rows.updated, "row of the run is", "rows of the run are")
         ),
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use transload_plugin_api::Counters;
 
-use super::summary::grouped;
+use super::summary::plural;
 use crate::journal::Past;
 
 /// Where a run continued, as its journal knows it. The target may have kept more.
@@ -36,9 +36,7 @@ impl Resumed {
     /// `behind 120,000 rows (1 of 4 tasks had finished); begun at 2026-11-30T02:15:00.123+01:00`
     pub(super) fn words(&self) -> String {
         let Self { begun, rows, tasks_finished, tasks, .. } = self;
-        let rows = grouped(rows.read);
-        format!(
-            "behind {rows} rows ({tasks_finished} of {tasks} tasks had finished); begun at {begun}"
-        )
+        let rows = plural(rows.read, "row", "rows");
+        format!("behind {rows} ({tasks_finished} of {tasks} tasks had finished); begun at {begun}")
     }
 }

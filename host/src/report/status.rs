@@ -82,7 +82,7 @@ impl Status {
         // In the order of the line, each with its rank: the highest goes first.
         let parts = [
             (0, percent),
-            (1, Some(format!("{} rows", grouped(self.rows)))),
+            (1, Some(plural(self.rows, "row", "rows"))),
             (7, Some(bytes(self.bytes))),
             (5, Some(format!("{} rows/s", grouped((self.rows as f64 / seconds) as u64)))),
             (9, limit),

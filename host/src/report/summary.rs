@@ -119,7 +119,7 @@ fn inputs(report: &Report) -> String {
     let parameters = &report.inputs.parameters;
     parts.extend(parameters.iter().take(NAMED).map(|(name, value)| format!("{name}={value}")));
     if parameters.len() > NAMED {
-        parts.push(format!("{} more parameters", parameters.len() - NAMED));
+        parts.push(plural((parameters.len() - NAMED) as u64, "more parameter", "more parameters"));
     }
     if let Some(files) = &report.files {
         let named = if files.first.len() > NAMED { 1 } else { NAMED };
@@ -150,7 +150,12 @@ fn warnings(page: &mut Page, report: &Report) {
         page.hung(2, (Style::Warning, &label), warning, LABEL);
     }
     if let Some(more) = of_run.len().checked_sub(WARNINGS).filter(|more| *more > 0) {
-        page.pair(2, "", LABEL, &format!("and {more} more warnings in the report"));
+        page.pair(
+            2,
+            "",
+            LABEL,
+            &format!("and {} in the report", plural(more as u64, "more warning", "more warnings")),
+        );
     }
 }
 
@@ -204,7 +209,7 @@ fn reasons(retries: &BTreeMap<String, u64>) -> String {
 }
 
 /// `1 file`, `3 files`
-pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Exit,
-    report::{Page, Style, duration, grouped},
+    report::{Page, Style, duration, grouped, plural},
     stores::Side,
 };
 
@@ -60,9 +60,8 @@ pub(crate) fn describe(page: &mut Page, comparison: &Comparison) {
     differences(page, comparison);
 }
 
-/// `1 row`, `2,000 rows`
 fn counted(rows: u64) -> String {
-    format!("{} {}", grouped(rows), if rows == 1 { "row" } else { "rows" })
+    plural(rows, "row", "rows")
 }
 
 fn store(side: &Side) -> String {
@@ -98,7 +97,7 @@ fn method(comparison: &Comparison) -> String {
     };
     let mut text = place;
     if method.queries > 0 {
-        let _ = write!(text, ", {} queries", grouped(method.queries));
+        let _ = write!(text, ", {}", plural(method.queries, "query", "queries"));
     }
     let (source, target) = (grouped(method.source_rows_read), grouped(method.target_rows_read));
     let time = duration(comparison.elapsed_ms);

@@ -77,6 +77,7 @@ pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session, conne
     let tables = catalog::tables(session, database);
     found.add("rights", tables, |tables| match tables.len() {
         0 => format!("warning: no table of database `{database}` is visible"),
+        1 => format!("1 table or view is visible in database `{database}`"),
         count => format!("{count} tables and views are visible in database `{database}`"),
     });
 }

@@ -52,7 +52,7 @@ fn a_connection_is_tested_without_a_table() {
         for word in [", time zone ", ", encoding utf8mb4", "; LOAD DATA LOCAL is "] {
             assert!(server.contains(word), "{server}");
         }
-        assert!(detail(&found, "rights").starts_with("1 tables and views are visible"));
+        assert!(detail(&found, "rights").starts_with("1 table or view is visible"));
         let found = writing(&fixture, &[]);
         assert_eq!(stages(&found), WAY, "{found:?}");
         assert!(detail(&found, "rights").contains("INSERT"), "{found:?}");

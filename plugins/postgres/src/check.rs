@@ -56,6 +56,7 @@ fn server_words(session: &mut Session) -> Result<String> {
 pub(crate) fn reading(found: &mut ConnectionStages, session: &mut Session) {
     let rights = catalog::tables(session).map(|tables| match tables.len() {
         0 => "warning: no readable tables: the database is empty, or USAGE on schemas or SELECT is missing".to_owned(),
+        1 => "SELECT on 1 table or view".to_owned(),
         count => format!("SELECT on {count} tables and views"),
     });
     found.report("rights", rights);

@@ -46,7 +46,7 @@ fn a_connection_is_tested_without_a_table() {
     assert!(detail(&found, "server").starts_with("PostgreSQL 1"), "{found:?}");
     assert!(detail(&found, "server").contains("time zone "), "{found:?}");
     assert!(detail(&found, "server").contains("encoding UTF8"), "{found:?}");
-    assert_eq!(detail(&found, "rights"), "SELECT on 1 tables and views");
+    assert_eq!(detail(&found, "rights"), "SELECT on 1 table or view");
     assert!(detail(&found, "snapshot").starts_with("all splits can share one snapshot"));
     let found = writing(&options);
     assert_eq!(stages(&found), [&WAY[..], &["rights"]].concat());

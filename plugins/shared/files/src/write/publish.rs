@@ -150,7 +150,7 @@ impl Publication<'_> {
             }
         }
         if !self.run_folder.is_alive(self.store)? {
-            return Err(taken_for_dead(self.store, root));
+            return Err(stage_is_gone(self.store, root));
         }
         self.put_manifest(root, &Manifest::new(&self.plan.run, files))
     }
@@ -390,11 +390,14 @@ fn same(now: Option<&(Manifest, ObjectInfo)>, before: Option<&(Manifest, ObjectI
     now.map(|(manifest, _)| manifest) == before.map(|(manifest, _)| manifest)
 }
 
-pub(crate) fn taken_for_dead(store: &dyn UploadStore, root: &str) -> Error {
-    Error::other("another run treated this one as abandoned and removed its staged files")
+pub(crate) fn stage_is_gone(store: &dyn UploadStore, root: &str) -> Error {
+    Error::other("the staged files of this run are no longer there")
         .with_code(code::FILE_ABANDONED)
         .at(store.name(root))
-        .hint("nothing was published; set `abandoned_after` to more than a run may be inactive")
+        .hint(
+            "run the job again, nothing was published: the run itself removed them when it failed, \
+             or another run did, to which it seemed abandoned (`abandoned_after`)",
+        )
 }
 
 /// The run that wrote a folder's manifest.

@@ -31,7 +31,7 @@ use super::{
     options::{Empty, IfExists, Overwrite, WriterOptions},
     partition::Partitioner,
     prior_state::PriorState,
-    publish::{Publication, is_token_of, taken_for_dead},
+    publish::{Publication, is_token_of, stage_is_gone},
     rolling::Rolling,
     run_folder::RunFolder,
     sweep::{published_by_others, report, sweep},
@@ -343,14 +343,14 @@ impl Writer for FilesWriter {
         let (store, run_folder) = (self.store()?, self.run_folder(plan)?);
         if run_folder.before(&*store)?.is_some() {
             if run_folder.is_swept(&*store)? {
-                return Err(taken_for_dead(&*store, self.destination.root()));
+                return Err(stage_is_gone(&*store, self.destination.root()));
             }
             return run_folder.hold(&*store).map(drop);
         }
         if plan.is_resumed {
             return match self.was_committed(&*store, &plan.run)? {
                 true => Ok(()),
-                false => Err(taken_for_dead(&*store, self.destination.root())),
+                false => Err(stage_is_gone(&*store, self.destination.root())),
             };
         }
         sweep(&*store, self.destination.root(), &plan.run, self.options.abandoned_after())?;
