@@ -1,6 +1,9 @@
 //! What a plan would do to the target, and what of it SQLite cannot do. Changes nothing.
 
+use std::path::Path;
+
 use rusqlite::{Connection, MAIN_DB};
+use rustix::fs::{Access, access};
 use transload_plugin_api::{
     Column, Error, Key, LoadMethod, LogicalType, Result, Statement, WriteMode, WritePlan,
 };
@@ -44,7 +47,7 @@ pub(crate) fn draft(
         Some(target) => existing_table(session, drafting, target)?,
         None => drafting.new_table(name, |column| declared_for(&column.logical))?,
     };
-    draft.problems.extend(session.with(read_only)?);
+    draft.problems.extend(session.with(not_writable)?);
     if synchronous == Synchronous::Off {
         let warning = "`synchronous = \"off\"`: a power cut can damage the database";
         draft.warnings.push(warning.to_owned());
@@ -52,15 +55,30 @@ pub(crate) fn draft(
     Ok(draft)
 }
 
-/// The problem of a file that this user may only read: SQLite opens it, and refuses the first change.
-fn read_only(connection: &Connection) -> Result<Option<Error>> {
+/// The problem of a file that this user may only read, or in whose folder SQLite cannot make its
+/// journal: SQLite opens the file, and refuses the first change.
+fn not_writable(connection: &Connection) -> Result<Option<Error>> {
     let is_read_only = connection.is_readonly(MAIN_DB);
     if !is_read_only.map_err(|error| failure("look at the file", &error))? {
-        return Ok(None);
+        return Ok(locked_folder(connection.path().unwrap_or_default()));
     }
     let file = connection.path().unwrap_or_default();
     let problem = Error::denied("this user may only read the file, or its disk is read-only");
     Ok(Some(problem.at(file.to_owned()).of_key("path").hint(format!("chmod u+w '{file}'"))))
+}
+
+/// The problem of a file in a folder that this user may not change. A database in memory has no file.
+fn locked_folder(file: &str) -> Option<Error> {
+    let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    let folder = folder.display();
+    let message = format!("this user may not write `{folder}`, and SQLite keeps its journal there");
+    Some(
+        Error::denied(message)
+            .at(file.to_owned())
+            .of_key("path")
+            .hint(format!("chmod u+w '{folder}'")),
+    )
 }
 
 fn existing_table(session: &Session, drafting: Drafting<'_>, target: &Table) -> Result<Draft> {
@@ -186,7 +204,10 @@ fn overwrite_steps(
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, thread};
+
     use rusqlite::OpenFlags;
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
     use super::*;
 
@@ -196,12 +217,33 @@ mod tests {
         let path = folder.path().join("t.db");
         let writable = Connection::open(&path).unwrap();
         writable.execute_batch("CREATE TABLE t(a)").unwrap();
-        assert_eq!(read_only(&writable).unwrap(), None);
+        assert_eq!(not_writable(&writable).unwrap(), None);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let problem =
-            read_only(&Connection::open_with_flags(&path, flags).unwrap()).unwrap().unwrap();
+            not_writable(&Connection::open_with_flags(&path, flags).unwrap()).unwrap().unwrap();
         assert_eq!(problem.key.as_deref(), Some("path"));
         let hint = problem.hint.unwrap();
         assert!(hint.starts_with("chmod u+w '/") && hint.ends_with("t.db'"), "{hint}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_take_the_journal_is_a_problem_of_the_plan() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("t.db")).unwrap();
+        connection.execute_batch("CREATE TABLE t(a)").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        // A thread without the rights of root, which may write everywhere.
+        let looked = thread::spawn(move || {
+            let none = CapabilitySet::empty();
+            let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            set_capabilities(None, none).unwrap();
+            let problem = not_writable(&connection).unwrap();
+            (problem, connection.execute_batch("INSERT INTO t VALUES (1)").is_err())
+        });
+        let (problem, fails) = looked.join().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let problem = problem.unwrap();
+        assert!(fails, "the insert works in spite of {problem}");
+        assert_eq!(problem.hint.unwrap(), format!("chmod u+w '{}'", folder.path().display()));
     }
 }
