@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use transload_plugin_api::{Descriptor, Error, abi::AbiVersion};
 
-use super::{package::Isolation, role::Role, trust::Trust};
+use super::{capabilities::Capabilities, package::Isolation, role::Role, trust::Trust};
 
 /// One library that was found.
 #[derive(Clone, Debug, Serialize)]
@@ -29,6 +29,9 @@ pub struct Entry {
     pub publisher: Option<String>,
     /// The least isolation under which it runs.
     pub isolation: Isolation,
+    /// The most that it asks for, as its manifest says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capabilities: Option<Capabilities>,
     /// Whether it is in a folder with a vendor's manifest.
     #[serde(skip)]
     pub is_packed: bool,
@@ -71,6 +74,7 @@ impl Entry {
             trust: None,
             publisher: None,
             isolation: Isolation::InProcess,
+            capabilities: None,
             is_packed: false,
             status: Status::Ok,
             descriptor: None,

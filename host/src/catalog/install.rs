@@ -12,10 +12,11 @@ use transload_plugin_api::{Error, Result, code};
 
 use super::{
     access,
+    capabilities::Capabilities,
     lock::{self, Locked},
     manifest::FILE_NAME,
     pack::{make_folder, put},
-    package::{self, Capabilities, Package},
+    package::{self, Package},
     policy::{self, Claims, Policy},
     probe::Prober,
     sealed::Sealed,

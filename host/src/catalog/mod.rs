@@ -15,6 +15,7 @@
 
 mod access;
 mod cache;
+mod capabilities;
 mod check;
 mod document;
 mod elf;
@@ -50,6 +51,7 @@ use std::{collections::BTreeMap, fs::File, mem, path::PathBuf, sync::Arc, time::
 use parking_lot::Mutex;
 use transload_plugin_api::{Descriptor, Error, Plugin, Result, code};
 
+pub(crate) use capabilities::Capabilities;
 pub use check::check;
 pub use entry::{Entry, Status};
 pub(crate) use install::{Places, Revoke, Summary, candidate, pin, revoke, trust};
@@ -181,6 +183,7 @@ impl Catalog {
             descriptor,
             program: self.program.clone(),
             library: sealed.for_workers()?,
+            asked: entry.capabilities.clone(),
             policy: IsolationPolicy { stall, ..self.policy },
             log: Arc::new(PluginLog::new(&entry.name)),
         };

@@ -12,14 +12,12 @@ use transload_plugin_api::{Error, Result, code};
 
 use super::{
     access,
+    capabilities::Capabilities,
     check::{sha256, sha256_of},
     elf,
     linkage::Linkage,
     manifest::FILE_NAME,
-    package::{
-        self, ABI_NAME, AbiOf, Capabilities, Conformance, Library, MANIFEST_VERSION, OtherFile,
-        Package,
-    },
+    package::{self, ABI_NAME, AbiOf, Conformance, Library, MANIFEST_VERSION, OtherFile, Package},
     probe::{Probed, Prober},
     role::Role,
     sanity,

@@ -10,7 +10,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use transload_plugin_api::{Error, Result, abi::ABI, code};
 
-use super::{document::Document, probe::Probed, role::Role, version::Version};
+use super::{
+    capabilities::Capabilities, document::Document, probe::Probed, role::Role, version::Version,
+};
 
 /// The only version of the manifest so far.
 pub(super) const MANIFEST_VERSION: u32 = 1;
@@ -96,52 +98,6 @@ pub(super) struct OtherFile {
     pub(super) path: PathBuf,
     #[serde(deserialize_with = "hash")]
     pub(super) sha256: String,
-}
-
-/// The most that the plugin will ask for.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Capabilities {
-    /// `tcp:1521`, or `job-endpoints`: the ports that the job names.
-    pub(crate) network: Vec<String>,
-    /// `job-paths:ro`, `/etc/ssl/certs:ro`.
-    pub(crate) filesystem: Vec<String>,
-    /// Sockets in the file system.
-    pub(crate) unix_sockets: Vec<String>,
-    /// Whether it starts programs.
-    pub(crate) subprocess: bool,
-    /// Threads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) threads: Option<u32>,
-    /// Memory, such as `512MiB`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) memory: Option<String>,
-    /// Which secrets it reads.
-    pub(crate) secrets: Vec<String>,
-    /// The least isolation that it works with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) isolation: Option<Isolation>,
-}
-
-impl Capabilities {
-    /// What is asked for, in words, each with a label.
-    pub(crate) fn words(&self) -> Vec<(&'static str, String)> {
-        let lists = [
-            ("network", &self.network),
-            ("files", &self.filesystem),
-            ("sockets", &self.unix_sockets),
-            ("secrets", &self.secrets),
-        ];
-        let mut words: Vec<_> = lists
-            .into_iter()
-            .filter(|(_, list)| !list.is_empty())
-            .map(|(label, list)| (label, list.join(", ")))
-            .collect();
-        words.extend(self.subprocess.then(|| ("programs", "starts programs".to_owned())));
-        words.extend(self.threads.map(|threads| ("threads", threads.to_string())));
-        words.extend(self.memory.clone().map(|memory| ("memory", memory)));
-        words
-    }
 }
 
 /// Where a plugin's code runs.

@@ -112,6 +112,7 @@ impl VendorFolder {
         let trust = policy.judge(&self.signed())?;
         entry.trust = Some(trust);
         entry.isolation = policy::isolation(trust, Some(&self.package));
+        entry.capabilities.clone_from(&self.package.capabilities);
         Ok(())
     }
 

@@ -9,9 +9,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use transload_plugin_api::{Descriptor, OptionKind, OptionSpec, Options};
+use transload_plugin_api::{Descriptor, Error, OptionKind, OptionSpec, Options, Result, code};
 
-use crate::catalog::Role;
+use crate::catalog::{Capabilities, Role};
 
 /// Ports of the schemes of addresses.
 const PORTS: &[(&str, u16)] = &[
@@ -68,6 +68,31 @@ impl Grants {
         grants
     }
 
+    /// The part that the plugin's manifest asks for.
+    ///
+    /// # Errors
+    /// `PLUGIN-SANDBOX` if the job names more: the plugin could not do its work.
+    pub(super) fn within(mut self, asked: &Capabilities) -> Result<Self> {
+        if let Some(ports) = asked.ports() {
+            let is_other = |port: &&u16| **port != RESOLVER && !ports.contains(port);
+            if let Some(other) = self.ports.iter().find(is_other) {
+                return Err(beyond(format!("to connect to TCP port {other}"), "network"));
+            }
+        }
+        let (reads, writes) = asked.job_paths();
+        if let Some(path) = self.read.first().filter(|_| !reads) {
+            return Err(beyond(format!("to read `{}`", path.display()), "filesystem"));
+        }
+        if let Some(path) = self.write.first().filter(|_| !writes) {
+            return Err(beyond(format!("to write `{}`", path.display()), "filesystem"));
+        }
+        if self.unix_sockets && !asked.has_unix_sockets() {
+            return Err(beyond("to connect to a socket in a folder".to_owned(), "unix_sockets"));
+        }
+        self.memory = asked.memory().map_or(self.memory, |most| most.min(self.memory));
+        Ok(self)
+    }
+
     fn add(&mut self, role: Role, spec: &OptionSpec, value: &Value) {
         match (&spec.kind, value) {
             (_, Value::Array(items)) => items.iter().for_each(|item| self.add(role, spec, item)),
@@ -108,6 +133,14 @@ impl Grants {
             }
         }
     }
+}
+
+/// What a job names and the plugin's manifest does not ask for.
+fn beyond(what: String, key: &str) -> Error {
+    let message = format!("the job needs {what}, which the plugin's manifest does not ask for");
+    Error::denied(message).with_code(code::PLUGIN_SANDBOX).hint(format!(
+        "name something else in the job, or get a package from the vendor whose `{key}` has it"
+    ))
 }
 
 /// Whether an option of this name is a port.
@@ -195,6 +228,30 @@ mod tests {
             assert!(!granted.unix_sockets);
         }
         assert!(granted(Role::Reader, json!({ "host": "/run/postgresql" })).unix_sockets);
+    }
+
+    #[test]
+    fn a_manifest_narrows_what_the_job_names() {
+        let asked = |text: &str| toml::from_str::<Capabilities>(text).unwrap();
+        let of_job = granted(Role::Reader, json!({ "port": 1521 }));
+        let same = of_job.clone().within(&asked("network = [\"tcp:1521\"]")).unwrap();
+        assert_eq!(same, of_job);
+        assert_eq!(of_job.clone().within(&asked("memory = \"1 B\"")).unwrap().memory, 1);
+        assert_eq!(of_job.clone().within(&asked("memory = \"1 GiB\"")).unwrap().memory, 7);
+        let folder = tempfile::tempdir().unwrap();
+        let path = json!({ "path": [folder.path()] });
+        let socket = json!({ "host": "/run/postgresql" });
+        for (role, options, manifest, expected) in [
+            (Role::Reader, json!({ "port": 9 }), "network = [\"tcp:1\"]", "TCP port 9"),
+            (Role::Reader, json!({ "port": 9 }), "network = []", "TCP port 9"),
+            (Role::Reader, path.clone(), "filesystem = []", "to read `/"),
+            (Role::Writer, path, "filesystem = [\"job-paths:ro\"]", "to write `/"),
+            (Role::Reader, socket, "unix_sockets = []", "a socket"),
+        ] {
+            let error = granted(role, options).within(&asked(manifest)).unwrap_err();
+            assert!(error.message.contains(expected), "{manifest}: {error}");
+            assert_eq!(error.code, code::PLUGIN_SANDBOX);
+        }
     }
 
     #[test]

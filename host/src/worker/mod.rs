@@ -27,7 +27,7 @@ use transload_plugin_api::{
 };
 
 use crate::{
-    catalog::{Isolation, Role},
+    catalog::{Capabilities, Isolation, Role},
     contract,
 };
 use grants::Grants;
@@ -67,6 +67,8 @@ pub(crate) struct IsolatedPlugin {
     pub(crate) program: PathBuf,
     /// The bytes of the library, or where it is.
     pub(crate) library: (Option<OwnedFd>, PathBuf),
+    /// The most that it asks for, as its vendor says.
+    pub(crate) asked: Option<Capabilities>,
     pub(crate) policy: IsolationPolicy,
     /// Receives the plugin's events.
     pub(crate) log: Arc<dyn LogSink>,
@@ -84,11 +86,16 @@ impl IsolatedPlugin {
         let (descriptor, path) = &self.library;
         let descriptor = descriptor.as_ref().map(OwnedFd::try_clone).transpose()?;
         let IsolationPolicy { sandbox, memory, stall, .. } = self.policy;
+        let grants = Grants::of(role, &self.descriptor, &options, memory);
+        let grants = match &self.asked {
+            Some(asked) => grants.within(asked)?,
+            None => grants,
+        };
         Worker::start(Launch {
             program: &self.program,
             plugin: contract::loaded(&self.descriptor.name),
             role,
-            grants: Grants::of(role, &self.descriptor, &options, memory),
+            grants,
             options,
             library: (descriptor, path.clone()),
             sandbox,
