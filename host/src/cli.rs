@@ -1,5 +1,6 @@
 //! The command line: commands and flags. What they do is left to `command`.
 
+mod discover;
 mod vendor;
 
 use std::{path::PathBuf, time::Duration};
@@ -7,6 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use transload_plugin_api::OptionKind;
 
+pub(crate) use discover::DiscoverArgs;
 pub(crate) use vendor::{InstallArgs, PackArgs, PinArgs, PlaceArgs, RevokeArgs, TrustArgs};
 
 use crate::{
@@ -26,6 +28,7 @@ Examples:
   transload run orders.toml -q        in cron: print errors only
   transload resume orders             continue its last run
   transload connection test shop      test a connection
+  transload discover shop             list its tables
   transload explain PLAN-KEY          explain the code of an error
 
 Exit codes: 0 done, 1 failed, 2 usage or job file, 3 dirty limit, 4 not found (yet), 5 connection,
@@ -214,6 +217,14 @@ Examples:
     /// List or test connections
     #[command(subcommand)]
     Connection(ConnectionCommand),
+    /// List the tables of a connection with their keys, columns and sizes
+    #[command(after_help = "\
+Examples:
+  transload discover shop
+  transload discover shop orders --columns
+  transload discover shop 'sales.*' '!sales.tmp_*'
+  transload discover shop --output json")]
+    Discover(DiscoverArgs),
     /// Print the statements that create the tables for commit tokens
     #[command(after_help = "\
 Examples:

@@ -11,6 +11,7 @@
 //! | `contract` | what plugins return, checked before it is believed |
 //! | `worker` | a plugin in a process of its own |
 //! | `stores` | the job's reader and writer, opened |
+//! | `tables` | the tables that a reader offers, page by page |
 //! | `convert` | which types fit which, and the columnar conversion |
 //! | `plan` | how it will be done: mapping, key, splits, guarantee |
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
@@ -100,6 +101,7 @@ mod repair;
 mod report;
 mod signals;
 mod stores;
+mod tables;
 mod terminal;
 mod verify;
 mod waits;

@@ -238,6 +238,7 @@ mod option;
 mod options;
 mod reader;
 mod secret;
+mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod units;
@@ -268,9 +269,10 @@ pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};
 pub use options::Options;
 pub use reader::{
     Finding, Gap, Origin, Position, ReadBatch, ReadTask, Reader, RecordDialect, RecordForm,
-    SourceFiles, SourceSchema, Split, SplitRequest, TableInfo,
+    SourceFiles, SourceSchema, Split, SplitRequest,
 };
 pub use secret::{Secret, Secrets};
+pub use tables::{TableInfo, TablePage, TablePatterns, TableRequest};
 pub use waiting::{WAITING, Waiting};
 pub use writer::{
     ChunkOutcome, Counters, Key, LoadMethod, Receipt, Statement, TargetInfo, TaskContext,
@@ -285,8 +287,8 @@ pub trait Plugin: Send + Sync {
     fn descriptor(&self) -> Descriptor;
 
     /// A reader for one source. Must not block on the store: the first verb may connect. The options
-    /// may be those of a connection alone; then only [`Reader::check`] and [`Reader::discover`] are
-    /// called.
+    /// may be those of a connection alone; then only [`Reader::check`], [`Reader::discover`] and
+    /// [`Reader::tables`] are called.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] if the plugin has no reader, as by default,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Column, Count, Digest, DigestRequest, DirtyRow, Error, ErrorKind, Key, Result, SplitAbility,
+    TableInfo, TablePage, TableRequest,
 };
 
 /// A source.
@@ -41,6 +42,16 @@ pub trait Reader: Send + Sync {
     /// [`crate::ErrorKind::Unsupported`] if the store has no list of them, as by default.
     fn discover(&self) -> Result<Vec<TableInfo>> {
         Err(Error::unsupported("the store has no list of tables"))
+    }
+
+    /// The tables of [`Reader::discover`] that a request asks for, one page of them, in an order that
+    /// stays the same: a store may have hundreds of thousands. The default divides what `discover`
+    /// returns, which is right for short lists.
+    ///
+    /// # Errors
+    /// As [`Reader::discover`]; [`crate::ErrorKind::Options`] for a text that is no pattern.
+    fn tables(&self, request: &TableRequest) -> Result<TablePage> {
+        request.page(self.discover()?)
     }
 
     /// The columns and keys of what the job reads: all columns, in the source's order, before any
@@ -455,16 +466,4 @@ impl Finding {
         };
         Ok(vec![Self { stage: stage.to_owned(), ok, detail }])
     }
-}
-
-/// One table that a connection offers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableInfo {
-    /// Its name, as the `table` option takes it.
-    pub name: String,
-    /// `table`, `view`, `file`.
-    pub kind: String,
-    /// About how many rows, if the store knows it without counting.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
 }

@@ -15,15 +15,16 @@ use std::{
 use transload::testing::{Catalog, Entry, Role, SearchPath, Status, check};
 use transload_plugin_api::{
     Cancel, Count, Digest, DigestRequest, Error, ErrorKind, Host, Options, Plugin, Position,
-    Secret, Secrets, SplitRequest,
+    Secret, Secrets, SplitRequest, TableRequest,
 };
 use transload_tests::{built, program};
 
-const VARIANTS: [&str; 20] = [
+const VARIANTS: [&str; 21] = [
     "same",
     "older",
     "old",
     "recent",
+    "late",
     "newer",
     "major",
     "layout",
@@ -43,7 +44,7 @@ const VARIANTS: [&str; 20] = [
 ];
 
 /// Variants that are built as a host, too.
-const HOSTS: [&str; 6] = ["same", "older", "old", "recent", "major", "layout"];
+const HOSTS: [&str; 7] = ["same", "older", "old", "recent", "late", "major", "layout"];
 
 /// A folder with one folder per variant, built once; next to the program's own build folder.
 fn fixtures() -> &'static Path {
@@ -124,13 +125,14 @@ fn exercise(plugin: &Arc<dyn Plugin>) {
 
 #[test]
 fn t61_older_newer_and_same_work_side_by_side() {
-    let catalog = open(&["same", "older", "old", "recent", "newer", "prints"]);
+    let catalog = open(&["same", "older", "old", "recent", "late", "newer", "prints"]);
     for (name, abi) in [
-        ("frozen", "1.3"),
+        ("frozen", "1.4"),
         ("frozen-older", "1.0"),
         ("frozen-old", "1.1"),
         ("frozen-recent", "1.2"),
-        ("frozen-newer", "1.4"),
+        ("frozen-late", "1.3"),
+        ("frozen-newer", "1.5"),
     ] {
         let entry = catalog.entry(name, Role::Reader).unwrap();
         assert_eq!(entry.abi.unwrap().to_string(), abi);
@@ -139,7 +141,7 @@ fn t61_older_newer_and_same_work_side_by_side() {
         exercise(&plugin);
     }
     // `prints` has the same name as `same` and is found later.
-    let shadowed = &catalog.list()[5];
+    let shadowed = &catalog.list()[6];
     assert!(
         matches!(&shadowed.status, Status::Shadowed { by } if by.ends_with("same/libfrozen.so"))
     );
@@ -184,6 +186,20 @@ fn t61_an_older_plugin_digests_nothing() {
     }
 }
 
+#[test]
+fn t61_the_tables_of_an_older_plugin_are_what_it_discovers() {
+    let request = TableRequest { patterns: vec!["t".to_owned()], ..TableRequest::new(10) };
+    for (variant, name, table) in [("late", "frozen-late", "t"), ("same", "frozen", "s.t")] {
+        let plugin = open(&[variant]).plugin(name, Role::Reader).unwrap();
+        let reader = plugin.reader(Options::default(), Host::detached()).unwrap();
+        let page = reader.tables(&request).unwrap();
+        assert_eq!((page.tables[0].name.as_str(), page.next), (table, None), "{variant}");
+    }
+    let plugin = open(&["older"]).plugin("frozen-older", Role::Reader).unwrap();
+    let reader = plugin.reader(Options::default(), Host::detached()).unwrap();
+    assert_eq!(reader.tables(&request).unwrap_err().code, "PLUGIN-OLD");
+}
+
 /// The reverse: a library of today in hosts of every version, which copy its rows.
 #[test]
 fn t61_hosts_of_every_version_run_a_plugin_of_today() {
@@ -204,7 +220,7 @@ fn t61_hosts_of_every_version_run_a_plugin_of_today() {
         assert_eq!(run(variant), (Some(0), copied.to_owned()), "{variant}");
     }
     for (variant, reason) in
-        [("major", "versions differ: 2.0.0 and 1.3.0\n"), ("layout", "types differ\n")]
+        [("major", "versions differ: 2.0.0 and 1.4.0\n"), ("layout", "types differ\n")]
     {
         assert_eq!(run(variant), (Some(3), reason.to_owned()), "{variant}");
     }
@@ -213,7 +229,7 @@ fn t61_hosts_of_every_version_run_a_plugin_of_today() {
 #[test]
 fn t61_other_interfaces_and_builds_are_refused_with_the_reason() {
     for (variant, code, message) in [
-        ("major", "PLUGIN-ABI", "built for plugin ABI 2.0, this program speaks 1.3"),
+        ("major", "PLUGIN-ABI", "built for plugin ABI 2.0, this program speaks 1.4"),
         (
             "layout",
             "PLUGIN-LAYOUT",
@@ -270,7 +286,7 @@ fn check_tells_every_stage_of_a_good_library() {
     ];
     assert_eq!(stages, expected);
     assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");
-    assert!(findings[7].detail.contains("built for plugin ABI 1.3"), "{}", findings[7].detail);
+    assert!(findings[7].detail.contains("built for plugin ABI 1.4"), "{}", findings[7].detail);
     let gone = check(Path::new("/no/such/lib.so"), &search(&[]));
     assert_eq!((gone.len(), gone[0].stage.as_str(), gone[0].ok), (1, "file", false));
 }
@@ -381,7 +397,7 @@ fn t61_flipped_bits_are_all_seen_where_the_manifest_has_the_hash() {
         let file = file.unwrap().file_name().into_string().unwrap();
         manifest.push_str(&format!(
             "[[plugin]]\nname = \"p{file}\"\nversion = \"0.9.0\"\nroles = [\"reader\"]\n\
-             library = \"{file}\"\nabi = \"1.3\"\nsha256 = \"{hash}\"\n"
+             library = \"{file}\"\nabi = \"1.4\"\nsha256 = \"{hash}\"\n"
         ));
     }
     fs::write(folder.path().join("plugin-manifest.toml"), manifest).unwrap();
@@ -409,7 +425,7 @@ fn installation() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn the_manifest_above_or_in_the_folder_speaks_for_the_library() {
     let good = "[[plugin]]\nname = \"frozen\"\nversion = \"0.9.0\"\nroles = [\"reader\"]\n\
-                library = \"libfrozen.so\"\nabi = \"1.3\"\n";
+                library = \"libfrozen.so\"\nabi = \"1.4\"\n";
     let wrong_hash = format!("{good}sha256 = \"{}\"\n", "0".repeat(64));
     let other = good.replace("libfrozen", "libother").replace("frozen", "other");
     for (text, refusal) in [
@@ -419,7 +435,7 @@ fn the_manifest_above_or_in_the_folder_speaks_for_the_library() {
         (good.replace("0.9.0", "1.0.0"), Some("PLUGIN-MANIFEST")),
         (good.replace("[\"reader\"]", "[\"writer\"]"), Some("PLUGIN-MANIFEST")),
         (good.replace("\"frozen\"", "\"thawed\""), Some("PLUGIN-MANIFEST")),
-        (good.replace("\"1.3\"", "\"1.0\""), Some("PLUGIN-MANIFEST")),
+        (good.replace("\"1.4\"", "\"1.0\""), Some("PLUGIN-MANIFEST")),
         (format!("{good}licence = \"x\"\n"), Some("PLUGIN-MANIFEST")),
         (other, None),
     ] {

@@ -155,7 +155,7 @@ fn t61_a_listed_library_must_have_its_hash() {
     let manifest = |hash: &str| {
         let text = format!(
             "[[plugin]]\nname = \"sample\"\nversion = \"0.1.0\"\nroles = [\"reader\", \"writer\"]\n\
-             library = \"libsample.so\"\nabi = \"1.3\"\nsha256 = \"{hash}\"\n"
+             library = \"libsample.so\"\nabi = \"1.4\"\nsha256 = \"{hash}\"\n"
         );
         fs::write(folder.path().join("plugin-manifest.toml"), text).unwrap();
     };
@@ -177,7 +177,7 @@ fn listed_sample(hash: &str) -> tempfile::TempDir {
     let folder = sample_folder();
     let text = format!(
         "[[plugin]]\nname = \"sample\"\nversion = \"0.1.0\"\nroles = [\"reader\", \"writer\"]\n\
-         library = \"libsample.so\"\nabi = \"1.3\"\nsha256 = \"{hash}\"\n"
+         library = \"libsample.so\"\nabi = \"1.4\"\nsha256 = \"{hash}\"\n"
     );
     fs::write(folder.path().join("plugin-manifest.toml"), text).unwrap();
     folder

@@ -133,7 +133,7 @@ impl Store {
         let mut connection = self.connect()?;
         let named = |key: Vec<u8>| {
             let name = String::from_utf8_lossy(&key).strip_suffix("#columns")?.to_owned();
-            Some(TableInfo { name, kind: "prefix".to_owned(), rows: None })
+            Some(TableInfo::new(name, "prefix"))
         };
         let keys = self.keys(&mut connection, "*#columns")?;
         Ok(keys.into_iter().filter_map(named).collect())

@@ -4,6 +4,7 @@ mod abort;
 mod about;
 mod connection;
 mod dirty;
+mod discover;
 mod explain;
 mod history;
 mod job;
@@ -163,6 +164,7 @@ impl Session {
             Command::Verify(args) => verify::verify(self, args),
             Command::Check(args) => job::check(self, args),
             Command::Dirty(command) => dirty::dirty(self, command),
+            Command::Discover(args) => discover::discover(self, args),
             Command::Connection(command) => connection::connection(self, command),
             Command::Plugin(command) => plugin::plugin(self, command),
             Command::Explain { code } => explain::explain(self, code.as_deref()),
@@ -221,6 +223,12 @@ impl Session {
         }
         // A closed stdout (`| head`) is not a failure.
         let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    /// Writes a part of a result to stdout, without a line break.
+    fn put_part(&self, text: &str) {
+        self.printed.store(true, Relaxed);
+        let _ = write!(std::io::stdout(), "{}", self.redactor.redact(text));
     }
 
     /// Prints text on stderr.

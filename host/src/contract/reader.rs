@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use transload_plugin_api::{
     Column, Count, Digest, DigestRequest, Finding, Position, ReadBatch, ReadTask, Reader, Result,
-    SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
+    SourceSchema, Split, SplitAbility, SplitRequest, TableInfo, TablePage, TableRequest,
 };
 
 use super::{Callee, prose};
@@ -52,6 +52,22 @@ impl Reader for CheckedReader {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         self.callee.call("discover", || self.reader.discover())
+    }
+
+    fn tables(&self, request: &TableRequest) -> Result<TablePage> {
+        let page = self.callee.call("tables", || self.reader.tables(request))?;
+        let breach = |rule: String| Err(self.callee.breach("tables", rule));
+        let (found, max) = (page.tables.len(), request.max);
+        if found > max as usize {
+            return breach(format!("{found} tables were returned, at most {max} were requested"));
+        }
+        if page.next.is_some() && page.next == request.after {
+            return breach("a page says that it is followed by itself".to_owned());
+        }
+        if page.tables.iter().any(|table| table.name.is_empty()) {
+            return breach("a table has no name".to_owned());
+        }
+        Ok(page)
     }
 
     fn schema(&self) -> Result<SourceSchema> {

@@ -11,6 +11,7 @@ mod remains;
 mod resumed;
 mod status;
 mod summary;
+mod tables;
 
 use std::{
     collections::BTreeMap,
@@ -31,6 +32,7 @@ pub(crate) use plugins::{
 };
 pub(crate) use resumed::Resumed;
 pub(crate) use summary::{bytes, duration, grouped, plural, summary};
+pub(crate) use tables::{describe_table, list_tables};
 
 use self::remains::Remains;
 use crate::{

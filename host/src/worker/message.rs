@@ -19,7 +19,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use transload_plugin_api::{
     Column, Counters, DigestRequest, DirtyRow, Error, Options, Origin, Position, Receipt, Split,
-    SplitRequest, TaskContext, TokenTables, WritePlan,
+    SplitRequest, TableRequest, TaskContext, TokenTables, WritePlan,
 };
 use zeroize::Zeroizing;
 
@@ -80,6 +80,7 @@ pub(super) enum Event {
 pub(super) enum Request {
     Check,
     Discover,
+    Tables(TableRequest),
     Counts,
     Schema,
     Produces(Vec<Column>),

@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use serde::de::DeserializeOwned;
 use transload_plugin_api::{
     Column, Count, Digest, DigestRequest, Finding, Position, ReadBatch, ReadTask, Reader, Result,
-    SourceSchema, Split, SplitRequest, TableInfo, schema_of,
+    SourceSchema, Split, SplitRequest, TableInfo, TablePage, TableRequest, schema_of,
 };
 
 use super::{
@@ -36,6 +36,10 @@ impl Reader for IsolatedReader {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         self.call(&Request::Discover)
+    }
+
+    fn tables(&self, request: &TableRequest) -> Result<TablePage> {
+        self.call(&Request::Tables(request.clone()))
     }
 
     fn schema(&self) -> Result<SourceSchema> {

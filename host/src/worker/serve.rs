@@ -192,6 +192,7 @@ fn serve_reader(channel: &mut Channel, reader: &dyn Reader, request: Request) ->
     match request {
         Request::Check => answer(channel, &reader.check()),
         Request::Discover => answer(channel, &reader.discover()),
+        Request::Tables(request) => answer(channel, &reader.tables(&request)),
         Request::Counts => answer(channel, &reader.counts()),
         Request::Schema => answer(channel, &reader.schema()),
         Request::Produces(wanted) => answer(channel, &reader.produces(&wanted)),

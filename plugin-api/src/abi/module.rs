@@ -204,6 +204,15 @@ pub struct ReaderVtable {
     /// * Blocks: yes
     /// * Missing: as if it returned `null`: the host reads the rows
     pub digest: unsafe extern "C" fn(data: *const (), request: RStr<'_>) -> FfiResult<RString>,
+    /// Since 1.4. Returns a [`crate::TablePage`] for a [`crate::TableRequest`], both as JSON.
+    ///
+    /// * Caller: host
+    /// * Thread: shared
+    /// * State: any
+    /// * Owner: the text is the caller's
+    /// * Blocks: yes
+    /// * Missing: the host divides what `discover` returns
+    pub tables: unsafe extern "C" fn(data: *const (), request: RStr<'_>) -> FfiResult<RString>,
 }
 
 /// An open split. Made by the plugin.

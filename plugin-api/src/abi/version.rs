@@ -32,10 +32,11 @@ pub struct AbiVersion {
 /// * 1.1: the root module's `connect_log`, the reader's and writer's `discover`.
 /// * 1.2: the reader's and writer's `counts`.
 /// * 1.3: the reader's `digest`, the writer's `token_ddl`, the write task's `progress`.
-pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 3 };
+/// * 1.4: the reader's `tables`.
+pub const ABI: AbiVersion = AbiVersion { major: 1, minor: 4 };
 
 /// [`ABI`] as the root module carries it; a test keeps the two equal.
-pub(super) const ABI_STRINGS: VersionStrings = VersionStrings::new("1.3.0");
+pub(super) const ABI_STRINGS: VersionStrings = VersionStrings::new("1.4.0");
 
 impl AbiVersion {
     /// The version in a root module.

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     Cancel, Column, DirtyRow, ErrorKind, Host, LogicalType, Plugin, Position, ReadBatch, Reader,
-    ReaderDescriptor, Result, SourceSchema, Split, SplitAbility, SplitRequest, schema_of,
+    ReaderDescriptor, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
+    TableRequest, schema_of,
 };
 
 /// Rows of a source small enough to be read many times.
@@ -32,6 +33,7 @@ pub fn cases<'a>(plugin: &'a dyn Plugin, subject: &'a dyn Subject) -> Vec<Case<'
     let mut cases = Cases::new("reader", ReaderSuite { plugin, subject, declared });
     cases.add("wrong options", ReaderSuite::required_options);
     cases.add("check and discover", ReaderSuite::check_and_discover);
+    cases.add("tables in pages", ReaderSuite::tables_in_pages);
     cases.add("check without a job", |suite| {
         connecting::reader_alone(plugin, &suite.subject.source(FEW), subject);
     });
@@ -61,6 +63,29 @@ struct ReaderSuite<'a> {
     plugin: &'a dyn Plugin,
     subject: &'a dyn Subject,
     declared: ReaderDescriptor,
+}
+
+/// All pages of a request, one after another; none is larger than requested.
+fn pages(reader: &dyn Reader, mut request: TableRequest) -> Vec<TableInfo> {
+    let mut tables = Vec::new();
+    loop {
+        let page = expect(reader.tables(&request), "`tables`");
+        assert!(page.tables.len() <= request.max as usize, "a page is larger than requested");
+        tables.extend(page.tables);
+        assert!(page.next.is_none() || page.next != request.after, "a page is followed by itself");
+        request.after = page.next;
+        if request.after.is_none() {
+            return tables;
+        }
+    }
+}
+
+/// A pattern of one table only.
+fn literal(table: &TableInfo) -> String {
+    match &table.schema {
+        Some(schema) => format!("\"{schema}\".\"{}\"", table.bare()),
+        None => format!("\"{}\"", table.bare()),
+    }
 }
 
 impl ReaderSuite<'_> {
@@ -94,6 +119,50 @@ impl ReaderSuite<'_> {
             }
             error => drop(refused(error, &[ErrorKind::Unsupported], "`discover`")),
         }
+    }
+
+    /// Pages of any size hold the tables of `discover`, each once; patterns choose among them; keys
+    /// are over columns.
+    fn tables_in_pages(&self) {
+        let reader = self.reader(&self.subject.source(FEW));
+        let Ok(all) = reader.discover() else { return };
+        let whole = pages(&*reader, TableRequest { columns: true, ..TableRequest::new(1000) });
+        let names = |tables: &[TableInfo]| -> HashSet<String> {
+            tables.iter().map(|table| table.name.clone()).collect()
+        };
+        assert_eq!(names(&whole).len(), whole.len(), "`tables` names a table twice");
+        // Other tests of the same store may make tables meanwhile: those of the source stay.
+        let few = pages(&*reader, TableRequest::new(2));
+        assert_eq!(names(&few).len(), few.len(), "small pages of `tables` name a table twice");
+        let lasting = names(&all).intersection(&names(&whole)).cloned().collect::<HashSet<_>>();
+        assert!(all.is_empty() || !lasting.is_empty(), "`tables` and `discover` share no table");
+        for table in &whole {
+            for column in table.keys.iter().flat_map(|key| &key.columns) {
+                let known = table.columns.iter().any(|own| own.name == *column);
+                assert!(known, "a key of `{}` has the unknown column `{column}`", table.name);
+            }
+            assert!(!table.kind.is_empty(), "table `{}` has no kind", table.name);
+        }
+        if let Some(one) = whole.iter().find(|table| !table.path().contains(['"', '*', '?'])) {
+            let not_it = TableRequest {
+                patterns: vec![format!("!{}", literal(one))],
+                ..TableRequest::new(1000)
+            };
+            let others = pages(&*reader, not_it);
+            assert!(!names(&others).contains(&one.name), "a pattern with `!` names `{}`", one.name);
+            let it = TableRequest { patterns: vec![literal(one)], ..TableRequest::new(1) };
+            assert!(
+                names(&pages(&*reader, it)).contains(&one.name),
+                "no pattern finds `{}`",
+                one.name
+            );
+        }
+        let broken = TableRequest { patterns: vec!["a.b.c".to_owned()], ..TableRequest::new(1) };
+        refused(
+            reader.tables(&broken),
+            &[ErrorKind::Options],
+            "`tables` of a text that is no pattern",
+        );
     }
 
     /// The schema has columns with different names, keys over those columns, declared types, and is

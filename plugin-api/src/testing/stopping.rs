@@ -18,7 +18,7 @@ use super::{
     samples,
     writer_suite::WriterSuite,
 };
-use crate::{Cancel, ErrorKind, Host, Plugin, Reader, Result, WriteModeSpec, Writer};
+use crate::{Cancel, ErrorKind, Host, Plugin, Reader, Result, TableRequest, WriteModeSpec, Writer};
 
 /// How long a call may take after the signal: the second of the contract, and one for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -106,9 +106,10 @@ type WriterVerb = fn(&dyn Writer) -> Result<()>;
 
 /// Every method that may wait for a server that does not answer.
 pub(super) fn silent_source(plugin: &dyn Plugin, subject: &dyn Subject) {
-    let verbs: [(&str, ReaderVerb); 3] = [
+    let verbs: [(&str, ReaderVerb); 4] = [
         ("`check`", |reader| reader.check().map(drop)),
         ("`discover`", |reader| reader.discover().map(drop)),
+        ("`tables`", |reader| reader.tables(&TableRequest::new(10)).map(drop)),
         ("`schema`", |reader| reader.schema().map(drop)),
     ];
     for (verb, call) in verbs {

@@ -325,8 +325,7 @@ impl Connection {
 
     fn tables(&self) -> Result<Vec<TableInfo>> {
         self.enter()?;
-        let table =
-            |name: &String| TableInfo { name: name.clone(), kind: "table".to_owned(), rows: None };
+        let table = |name: &String| TableInfo::new(name, "table");
         Ok(shelf().tables.keys().map(table).collect())
     }
 }

@@ -63,7 +63,9 @@ impl Reader for GeneratorReader {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         let rows = Some(self.options.rows);
-        Ok(vec![TableInfo { name: SOURCE.to_owned(), kind: "made".to_owned(), rows }])
+        let columns = self.schema.columns.clone();
+        let keys = self.schema.keys.clone();
+        Ok(vec![TableInfo { rows, columns, keys, ..TableInfo::new(SOURCE, "made") }])
     }
 
     fn schema(&self) -> Result<SourceSchema> {

@@ -107,7 +107,7 @@ impl Writer for GeneratorWriter {
     }
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
-        let info = |(name, rows)| TableInfo { name, kind: "memory".to_owned(), rows: Some(rows) };
+        let info = |(name, rows)| TableInfo { rows: Some(rows), ..TableInfo::new(name, "memory") };
         Ok(table::all().into_iter().map(info).collect())
     }
 

@@ -1,6 +1,8 @@
 //! Tables, columns and keys as the server's catalog describes them. Their types are in `types`.
 
-use transload_plugin_api::{Column, Error, Key, LogicalType, Result, TableInfo};
+use transload_plugin_api::{
+    Column, Error, Key, LogicalType, Result, TableInfo, TablePage, TableRequest,
+};
 use transload_tables::{Dialect as _, TableName};
 
 use crate::{
@@ -289,15 +291,68 @@ pub(crate) fn tables_beside(
 
 /// The tables and views of a database.
 pub(crate) fn tables(session: &mut Session, database: &str) -> Result<Vec<TableInfo>> {
-    let sql = format!(
-        "SELECT table_name, table_type, table_rows FROM information_schema.tables \
-         WHERE table_schema = {} ORDER BY table_name",
-        text_literal(database)
-    );
-    let info = |row: TextRow| TableInfo {
-        name: TableName::bare(text(&row, 0)).to_string(),
-        kind: TableKind::of(&text(&row, 1)).word().to_owned(),
-        rows: text(&row, 2).parse().ok(),
+    let condition = format!("table_schema = {}", text_literal(database));
+    let rows = session.rows("look for tables", &listing(&condition, u64::MAX))?;
+    Ok(rows.iter().map(|row| listed(row, database).1).collect())
+}
+
+/// One page of the tables and views of a database, or of all that the login sees if a pattern names
+/// databases.
+pub(crate) fn table_page(
+    session: &mut Session,
+    database: &str,
+    request: &TableRequest,
+) -> Result<TablePage> {
+    let patterns = request.parsed()?;
+    let mut condition = match patterns.name_schemas() {
+        true => "table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')"
+            .to_owned(),
+        false => format!("table_schema = {}", text_literal(database)),
     };
-    Ok(session.rows("look for tables", &sql)?.into_iter().map(info).collect())
+    if let Some(after) = &request.after {
+        let after: TableName = after.parse()?;
+        let schema = text_literal(after.schema.as_deref().unwrap_or(database));
+        // The catalog's own collation would take names for equal that differ in case.
+        let behind = format!(
+            " AND (BINARY table_schema > BINARY {schema} OR BINARY table_schema = BINARY {schema} \
+             AND BINARY table_name > BINARY {})",
+            text_literal(&after.table)
+        );
+        condition.push_str(&behind);
+    }
+    let rows = session.rows("look for tables", &listing(&condition, request.max.into()))?;
+    let is_full = rows.len() == request.max as usize;
+    let mut found: Vec<_> = rows.iter().map(|row| listed(row, database)).collect();
+    let next = found.last().filter(|_| is_full).map(|(last, _)| last.to_string());
+    found.retain(|(name, _)| patterns.matches(name.schema.as_deref(), &name.table));
+    for (name, table) in found.iter_mut().filter(|_| request.columns) {
+        table.columns = columns(session, name)?.into_iter().map(|column| column.column).collect();
+        table.keys = keys(session, name)?;
+    }
+    Ok(TablePage { tables: found.into_iter().map(|(_, table)| table).collect(), next })
+}
+
+fn listing(condition: &str, most: u64) -> String {
+    format!(
+        "SELECT table_schema, table_name, table_type, table_rows, data_length + index_length, \
+         table_comment FROM information_schema.tables WHERE {condition} \
+         ORDER BY BINARY table_schema, BINARY table_name LIMIT {most}"
+    )
+}
+
+/// A table of the list, named without the connection's own database.
+fn listed(row: &TextRow, database: &str) -> (TableName, TableInfo) {
+    let (schema, table) = (text(row, 0), text(row, 1));
+    let name = TableName { schema: Some(schema.clone()), table: table.clone() };
+    let shown = if schema == database { TableName::bare(&table) } else { name.clone() };
+    let kind = TableKind::of(&text(row, 2));
+    let is_view = kind == TableKind::View;
+    let info = TableInfo {
+        rows: text(row, 3).parse().ok(),
+        bytes: text(row, 4).parse().ok(),
+        // A view's comment is the word `VIEW`.
+        comment: Some(text(row, 5)).filter(|comment| !comment.is_empty() && !is_view),
+        ..TableInfo::new(shown.to_string(), kind.word()).of(schema, table)
+    };
+    (name, info)
 }

@@ -3,7 +3,7 @@
 
 use transload_plugin_api::{
     Column, DigestRequest, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
-    SplitRequest, TableInfo,
+    SplitRequest, TableInfo, TablePage, TableRequest,
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
@@ -227,6 +227,10 @@ impl ReadDatabase for MysqlSource {
 
     fn tables(&self, session: &mut Session) -> Result<Vec<TableInfo>> {
         catalog::tables(session, &self.connector.address.database)
+    }
+
+    fn page(&self, session: &mut Session, request: &TableRequest) -> Result<TablePage> {
+        catalog::table_page(session, &self.connector.address.database, request)
     }
 
     fn describe(&self, session: &mut Session, relation: &Relation) -> Result<Described> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use transload_files::FilesReader;
 use transload_plugin_api::{
     Column, Count, Finding, Host, Options, Position, ReadTask, Reader, Result, SourceSchema, Split,
-    SplitRequest, TableInfo,
+    SplitRequest, TableInfo, TablePage, TableRequest,
 };
 
 use crate::{access::Access, check, objects::Objects, options::ReaderOptions};
@@ -44,6 +44,10 @@ impl Reader for ObjectReader {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         self.files.discover()
+    }
+
+    fn tables(&self, request: &TableRequest) -> Result<TablePage> {
+        self.files.tables(request)
     }
 
     fn schema(&self) -> Result<SourceSchema> {

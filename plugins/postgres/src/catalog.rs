@@ -1,6 +1,8 @@
 //! Tables, columns and keys, from the database's catalog.
 
-use transload_plugin_api::{Column, Error, Key, LogicalType, Result, TableInfo};
+use transload_plugin_api::{
+    Column, Error, Key, LogicalType, Result, TableInfo, TablePage, TableRequest,
+};
 use transload_tables::{TableName, known_columns};
 
 use crate::{
@@ -457,22 +459,56 @@ fn keys(session: &mut Session, oid: u32) -> Result<Vec<TableKey>> {
 
 /// What this login may see, without the database's own tables.
 pub(crate) fn tables(session: &mut Session) -> Result<Vec<TableInfo>> {
-    let sql = "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8 \
-               FROM pg_catalog.pg_class c \
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-               WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition \
-                 AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' \
-                 AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
-               ORDER BY 1, 2";
-    let rows = session.rows("list tables", sql, &[])?;
-    let info = |row: &TextRow| {
-        let (schema, table) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
-        let counted = row.number::<f64>(3)?;
-        Ok(TableInfo {
-            name: TableName { schema: Some(schema), table }.to_string(),
-            kind: TableKind::of(row.text(2)?).word().to_owned(),
-            rows: (counted >= 0.0).then_some(counted as u64),
-        })
+    let rows = session.rows("list tables", &listing("true", "ALL"), &[])?;
+    rows.iter().map(|row| Ok(listed(row)?.1)).collect()
+}
+
+/// One page of what this login may see.
+pub(crate) fn table_page(session: &mut Session, request: &TableRequest) -> Result<TablePage> {
+    let patterns = request.parsed()?;
+    let after = match &request.after {
+        Some(after) => after.parse()?,
+        None => TableName { schema: Some(String::new()), table: String::new() },
     };
-    rows.iter().map(info).collect()
+    let sql = listing("(n.nspname, c.relname) > ($1::name, $2::name)", &request.max.to_string());
+    let schema = after.schema.unwrap_or_default();
+    let rows = session.rows("list tables", &sql, &[&schema, &after.table])?;
+    let is_full = rows.len() == request.max as usize;
+    let mut found = rows.iter().map(listed).collect::<Result<Vec<_>>>()?;
+    let next = found.last().filter(|_| is_full).map(|(_, last)| last.name.clone());
+    found.retain(|(_, table)| patterns.matches(table.schema.as_deref(), table.bare()));
+    for (oid, table) in found.iter_mut().filter(|_| request.columns) {
+        table.columns = columns(session, *oid)?.into_iter().map(|column| column.column).collect();
+        table.keys = keys(session, *oid)?.into_iter().map(|key| key.key).collect();
+    }
+    Ok(TablePage { tables: found.into_iter().map(|(_, table)| table).collect(), next })
+}
+
+fn listing(condition: &str, most: &str) -> String {
+    format!(
+        "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.reltuples::float8, c.oid, \
+           CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_total_relation_size(c.oid) \
+             WHEN c.relkind = 'p' THEN (SELECT sum(pg_catalog.pg_total_relation_size(relid)) \
+               FROM pg_catalog.pg_partition_tree(c.oid))::int8 END::text, \
+           pg_catalog.obj_description(c.oid, 'pg_class') \
+         FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition \
+           AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' \
+           AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND {condition} \
+         ORDER BY n.nspname, c.relname LIMIT {most}"
+    )
+}
+
+fn listed(row: &TextRow) -> Result<(u32, TableInfo)> {
+    let (schema, table) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
+    let name = TableName { schema: Some(schema.clone()), table: table.clone() }.to_string();
+    let counted = row.number::<f64>(3)?;
+    let info = TableInfo {
+        rows: (counted >= 0.0).then_some(counted as u64),
+        bytes: row.optional(5).and_then(|bytes| bytes.parse().ok()),
+        comment: row.optional(6).map(str::to_owned),
+        ..TableInfo::new(name, TableKind::of(row.text(2)?).word()).of(schema, table)
+    };
+    Ok((row.number(4)?, info))
 }

@@ -4,7 +4,7 @@
 
 use transload_plugin_api::{
     Column, DigestRequest, Error, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
-    SplitRequest, TableInfo,
+    SplitRequest, TableInfo, TablePage, TableRequest,
 };
 use transload_tables::{
     Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
@@ -260,6 +260,10 @@ impl ReadDatabase for PostgresSource {
 
     fn tables(&self, session: &mut Session) -> Result<Vec<TableInfo>> {
         catalog::tables(session)
+    }
+
+    fn page(&self, session: &mut Session, request: &TableRequest) -> Result<TablePage> {
+        catalog::table_page(session, request)
     }
 
     fn describe(&self, session: &mut Session, relation: &Relation) -> Result<Described> {

@@ -2,7 +2,9 @@
 //! each verb, because another process may change them in between.
 
 use rusqlite::{Connection, OptionalExtension as _};
-use transload_plugin_api::{Column, Error, Key, LogicalType, Result, TableInfo};
+use transload_plugin_api::{
+    Column, Error, Key, LogicalType, Result, TableInfo, TablePage, TableRequest,
+};
 use transload_tables::TableName;
 
 use crate::{
@@ -79,17 +81,58 @@ impl Table {
 
 /// The tables and views of the file, without SQLite's own.
 pub(crate) fn tables(connection: &Connection) -> Result<Vec<TableInfo>> {
+    listing(connection, "", -1).map_err(|error| failure("list the tables", &error))
+}
+
+/// One page of them.
+pub(crate) fn table_page(connection: &Connection, request: &TableRequest) -> Result<TablePage> {
+    let patterns = request.parsed()?;
+    let after = request.after.as_deref().unwrap_or_default();
+    let found = listing(connection, after, request.max.into());
+    let mut found = found.map_err(|error| failure("list the tables", &error))?;
+    let is_full = found.len() == request.max as usize;
+    let next = found.last().filter(|_| is_full).map(|last| last.bare().to_owned());
+    found.retain(|table| patterns.matches(None, table.bare()));
+    for info in found.iter_mut().filter(|_| request.columns) {
+        let name = TableName::bare(info.bare());
+        // Another process may have dropped it meanwhile.
+        let Some(table) = find_table(connection, &name)? else { continue };
+        info.columns = table.columns.into_iter().map(|column| column.column).collect();
+        info.keys = table.keys.into_iter().map(|key| key.key).collect();
+    }
+    Ok(TablePage { tables: found, next })
+}
+
+/// The tables behind a name, at most so many; a negative number: all.
+fn listing(connection: &Connection, after: &str, most: i64) -> rusqlite::Result<Vec<TableInfo>> {
     let sql = "SELECT name, type FROM pragma_table_list WHERE schema = 'main' \
-               AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
-    let list = || {
-        let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map([], |row| {
-            let name = TableName::bare(row.get::<_, String>(0)?).to_string();
-            Ok(TableInfo { name, kind: row.get(1)?, rows: None })
-        })?;
-        rows.collect::<rusqlite::Result<Vec<_>>>()
+               AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name > ?1 \
+               ORDER BY name LIMIT ?2";
+    let mut statement = connection.prepare(sql)?;
+    let info = |row: &rusqlite::Row<'_>| {
+        let table: String = row.get(0)?;
+        let name = TableName::bare(&table).to_string();
+        Ok(TableInfo { table, ..TableInfo::new(name, row.get::<_, String>(1)?) })
     };
-    list().map_err(|error| failure("list the tables", &error))
+    let mut tables =
+        statement.query_map((after, most), info)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    add_estimates(connection, &mut tables)?;
+    Ok(tables)
+}
+
+/// Adds how many rows `ANALYZE` has counted, if it ever ran.
+fn add_estimates(connection: &Connection, tables: &mut [TableInfo]) -> rusqlite::Result<()> {
+    let there = "SELECT 1 FROM main.sqlite_schema WHERE name = 'sqlite_stat1'";
+    if connection.query_row(there, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(());
+    }
+    let sql = "SELECT max(CAST(stat AS INTEGER)) FROM main.sqlite_stat1 WHERE tbl = ?1";
+    let mut statement = connection.prepare(sql)?;
+    for table in tables {
+        let rows: Option<i64> = statement.query_row([table.bare()], |row| row.get(0))?;
+        table.rows = rows.and_then(|rows| rows.try_into().ok());
+    }
+    Ok(())
 }
 
 /// The tables whose names begin with `prefix`.

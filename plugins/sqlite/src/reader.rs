@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use transload_plugin_api::{
     Column, DigestRequest, Finding, Host, LogicalType, Options, ReadTask, Reader, Result,
-    SplitRequest, TableInfo,
+    SplitRequest, TableInfo, TablePage, TableRequest,
 };
 use transload_tables::{
     Description, Dialect, Division, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
@@ -139,6 +139,10 @@ impl ReadDatabase for SqliteSource {
 
     fn tables(&self, connection: &mut Connection) -> Result<Vec<TableInfo>> {
         catalog::tables(connection)
+    }
+
+    fn page(&self, connection: &mut Connection, request: &TableRequest) -> Result<TablePage> {
+        catalog::table_page(connection, request)
     }
 
     fn describe(&self, connection: &mut Connection, relation: &Relation) -> Result<Described> {

@@ -196,7 +196,7 @@ impl Reader for Sample {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         self.enter("discover")?;
-        Ok(vec![TableInfo { name: "t".into(), kind: "table".into(), rows: Some(3) }])
+        Ok(vec![TableInfo { rows: Some(3), ..TableInfo::new("t", "table") }])
     }
 
     fn schema(&self) -> Result<SourceSchema> {

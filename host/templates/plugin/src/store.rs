@@ -58,8 +58,7 @@ impl Store {
             self.host.cancel().check()?;
             let name = entry?.file_name().to_string_lossy().into_owned();
             if let Some(name) = name.strip_suffix(".rows") {
-                let (name, kind) = (name.to_owned(), "table".to_owned());
-                tables.push(TableInfo { name, kind, rows: None });
+                tables.push(TableInfo::new(name, "table"));
             }
         }
         Ok(tables)

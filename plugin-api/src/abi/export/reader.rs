@@ -42,6 +42,7 @@ const VTABLE: ReaderVtableRef = {
         discover,
         counts,
         digest,
+        tables,
     });
     ReaderVtableRef(TABLE.static_as_prefix())
 };
@@ -97,6 +98,13 @@ unsafe extern "C" fn digest(data: *const (), request: RStr<'_>) -> FfiResult<RSt
         |reader: &dyn Reader| reader.digest(&from_json("digest request", request.as_str())?);
     // SAFETY: the vtable's contract.
     unsafe { json(data, "digest", digest) }
+}
+
+unsafe extern "C" fn tables(data: *const (), request: RStr<'_>) -> FfiResult<RString> {
+    let tables =
+        |reader: &dyn Reader| reader.tables(&from_json("table request", request.as_str())?);
+    // SAFETY: the vtable's contract.
+    unsafe { json(data, "tables", tables) }
 }
 
 unsafe extern "C" fn produces(data: *const (), wanted: RStr<'_>) -> FfiResult<RString> {

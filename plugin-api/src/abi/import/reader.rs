@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::too_old;
 use crate::{
     Column, Count, Digest, DigestRequest, Finding, Gap, Origin, Position, ReadBatch, ReadTask,
-    Reader, Result, SourceSchema, Split, SplitRequest, TableInfo,
+    Reader, Result, SourceSchema, Split, SplitRequest, TableInfo, TablePage, TableRequest,
     abi::{
         batch::{self, BatchNotes},
         guard::{from_ffi, from_json, to_json},
@@ -61,6 +61,13 @@ impl Reader for ForeignReader {
     fn discover(&self) -> Result<Vec<TableInfo>> {
         let verb = self.ffi.vtable.discover();
         self.json("tables", verb.ok_or_else(|| too_old("discover", "1.1", self.version))?)
+    }
+
+    fn tables(&self, request: &TableRequest) -> Result<TablePage> {
+        match self.ffi.vtable.tables() {
+            Some(verb) => self.json_of("page of tables", verb, to_json(request)?),
+            None => request.page(self.discover()?),
+        }
     }
 
     fn schema(&self) -> Result<SourceSchema> {

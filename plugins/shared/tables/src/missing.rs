@@ -83,11 +83,7 @@ mod tests {
     use crate::dialect::tests::Standard;
 
     fn tables(names: &[&str]) -> Vec<TableInfo> {
-        let info = |name: &&str| TableInfo {
-            name: (*name).to_owned(),
-            kind: "table".to_owned(),
-            rows: None,
-        };
+        let info = |name: &&str| TableInfo::new(*name, "table");
         names.iter().map(info).collect()
     }
 

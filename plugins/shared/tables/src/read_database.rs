@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
     Column, DigestRequest, Error, Finding, Key, ReadTask, Result, SplitAbility, SplitRequest,
-    TableInfo,
+    TableInfo, TablePage, TableRequest,
 };
 
 use crate::{Dialect, KeySplit, KeyValue, Keys, RangeDigest, Relation, Source, TableName};
@@ -43,6 +43,15 @@ pub trait ReadDatabase: Send + Sync + 'static {
     /// # Errors
     /// Those of the query.
     fn tables(&self, session: &mut Self::Session) -> Result<Vec<TableInfo>>;
+
+    /// One page of them, in the order of their schemas and names, with columns and keys where they
+    /// are wanted.
+    ///
+    /// # Errors
+    /// As [`ReadDatabase::tables`].
+    fn page(&self, session: &mut Self::Session, request: &TableRequest) -> Result<TablePage> {
+        request.page(self.tables(session)?)
+    }
 
     /// A table or query as the database describes it now.
     ///

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
     Column, Digest, DigestPart, DigestRequest, Error, ErrorKind, Finding, Position, ReadTask,
-    Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
+    Reader, Result, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo, TablePage,
+    TableRequest,
 };
 
 use crate::{
@@ -130,6 +131,10 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         self.database.tables(&mut self.database.connect()?)
+    }
+
+    fn tables(&self, request: &TableRequest) -> Result<TablePage> {
+        self.database.page(&mut self.database.connect()?, request)
     }
 
     fn schema(&self) -> Result<SourceSchema> {

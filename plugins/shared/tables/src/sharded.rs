@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
     Column, Error, Finding, Key, LogicalType, Position, ReadTask, Reader, Result, SourceSchema,
-    Split, SplitRequest, TableInfo,
+    Split, SplitRequest, TableInfo, TablePage, TableRequest,
 };
 
 use crate::{decode_split, encode_split, origin_column::NamedRows};
@@ -145,6 +145,13 @@ impl<R: Shard> Reader for ShardedReader<R> {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         self.shards.first().map_or_else(|| Ok(Vec::new()), |(_, first)| first.discover())
+    }
+
+    fn tables(&self, request: &TableRequest) -> Result<TablePage> {
+        match self.shards.first() {
+            Some((_, first)) => first.tables(request),
+            None => Ok(TablePage::default()),
+        }
     }
 
     fn schema(&self) -> Result<SourceSchema> {

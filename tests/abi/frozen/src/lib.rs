@@ -20,6 +20,8 @@ const NAME: &str = if cfg!(feature = "older") {
     "frozen-old"
 } else if cfg!(feature = "recent") {
     "frozen-recent"
+} else if cfg!(feature = "late") {
+    "frozen-late"
 } else if cfg!(feature = "newer") {
     "frozen-newer"
 } else {
@@ -130,6 +132,8 @@ const READER: ReaderVtableRef = {
         counts,
         #[cfg(not(any(feature = "older", feature = "old", feature = "recent")))]
         digest,
+        #[cfg(not(any(feature = "older", feature = "old", feature = "recent", feature = "late")))]
+        tables,
         #[cfg(feature = "newer")]
         later: reader_later,
     });
@@ -164,6 +168,10 @@ unsafe extern "C" fn discover(data: *const ()) -> FfiResult<RString> {
 
 unsafe extern "C" fn counts(data: *const ()) -> FfiResult<RString> {
     ROk(RString::from(r#"[{"name": "calls", "value": 5, "later": []}]"#))
+}
+
+unsafe extern "C" fn tables(data: *const (), request: RStr<'_>) -> FfiResult<RString> {
+    ROk(RString::from(r#"{"tables": [{"name": "s.t", "kind": "table", "schema": "s", "table": "t", "later": 1}], "later": 1}"#))
 }
 
 unsafe extern "C" fn digest(data: *const (), request: RStr<'_>) -> FfiResult<RString> {

@@ -44,12 +44,14 @@ impl RootModule for PluginModuleRef {
         "1.1.0"
     } else if cfg!(feature = "recent") {
         "1.2.0"
+    } else if cfg!(feature = "late") {
+        "1.3.0"
     } else if cfg!(feature = "newer") {
-        "1.4.0"
+        "1.5.0"
     } else if cfg!(feature = "major") {
         "2.0.0"
     } else {
-        "1.3.0"
+        "1.4.0"
     });
 }
 
@@ -86,6 +88,8 @@ pub struct ReaderVtable {
     pub counts: unsafe extern "C" fn(data: *const ()) -> FfiResult<RString>,
     #[cfg(not(any(feature = "older", feature = "old", feature = "recent")))]
     pub digest: unsafe extern "C" fn(data: *const (), request: RStr<'_>) -> FfiResult<RString>,
+    #[cfg(not(any(feature = "older", feature = "old", feature = "recent", feature = "late")))]
+    pub tables: unsafe extern "C" fn(data: *const (), request: RStr<'_>) -> FfiResult<RString>,
     #[cfg(feature = "newer")]
     pub later: unsafe extern "C" fn(data: *const (), batch: FfiBatch) -> FfiResult<u64>,
 }

@@ -98,9 +98,8 @@ impl Reader for FilesReader {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         let table = |file: &StoredFile| TableInfo {
-            name: file.name.clone(),
-            kind: "file".to_owned(),
-            rows: None,
+            bytes: (!file.is_stream).then_some(file.size),
+            ..TableInfo::new(&file.name, "file")
         };
         self.with_frozen(|frozen| Ok(frozen.listing.files.iter().map(table).collect()))
     }

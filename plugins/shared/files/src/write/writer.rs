@@ -304,8 +304,7 @@ impl Writer for FilesWriter {
 
     fn discover(&self) -> Result<Vec<TableInfo>> {
         let store = self.store()?;
-        let table =
-            |key: &String| TableInfo { name: store.name(key), kind: "file".to_owned(), rows: None };
+        let table = |key: &String| TableInfo::new(store.name(key), "file");
         Ok(self.destination.visible(&*store)?.iter().map(table).collect())
     }
 
