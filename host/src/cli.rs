@@ -605,7 +605,7 @@ Examples:
   transload plugin install acme-oracle/1.4.2
   transload plugin install acme-oracle/1.4.2 --pin --yes    not signed by a trusted publisher")]
     Install(InstallArgs),
-    /// Accept exactly the bytes of a plugin that nobody has signed
+    /// Accept exactly the bytes of a plugin that is not signed
     #[command(after_help = "\
 Examples:
   transload plugin pin plugins/libacme.so

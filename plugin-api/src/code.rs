@@ -198,7 +198,7 @@ codes! {
     PLUGIN_TRUST = "PLUGIN-TRUST";
     /// No plugin has this name.
     PLUGIN_UNKNOWN = "PLUGIN-UNKNOWN";
-    /// Nobody vouches for the plugin: it is neither signed nor pinned.
+    /// The plugin is neither signed nor pinned.
     PLUGIN_UNSIGNED = "PLUGIN-UNSIGNED";
     /// The process of a plugin does not start, or breaks the protocol.
     PLUGIN_WORKER = "PLUGIN-WORKER";

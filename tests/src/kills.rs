@@ -246,7 +246,7 @@ impl Route {
         while !running.has_ended() && begun.elapsed() < Duration::from_secs(20) {
             thread::sleep(Duration::from_millis(5));
         }
-        assert!(running.has_ended(), "it goes on without space");
+        assert!(running.has_ended(), "it continues without space");
         running.wait()
     }
 

@@ -268,7 +268,7 @@ fn the_cause_of_many_dirty_rows_is_named() {
         workplace.job(&format!("{reader}{writer}write_mode = \"{mode}\"\n")).0.exits(0);
     }
 
-    // Without a limit the run goes on, and says it.
+    // Without a limit the run continues, and reports it.
     let (ended, report) = workplace.job(&format!("{reader}{writer}[dirty]\nmax_rows = 50\n"));
     ended.exits(0).says("every row of a chunk is in t already: was this job run before?");
     assert_eq!(report["rows"]["dirty"], 50);

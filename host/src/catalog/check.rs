@@ -99,7 +99,7 @@ fn examine(
 
 fn trust_words(trust: Trust) -> String {
     match trust {
-        Trust::Unsigned => "warning: unsigned: nobody vouches for it".to_owned(),
+        Trust::Unsigned => "warning: unsigned: the library is neither signed nor pinned".to_owned(),
         trust => trust.word().to_owned(),
     }
 }

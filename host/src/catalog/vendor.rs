@@ -1,4 +1,4 @@
-//! One plugin's folder, checked in the order in which nothing of it can do harm: who can change it, its
+//! One plugin's folder, checked in an order in which no part of it can do harm: who can change it, its
 //! manifest, who vouches for it, whether it fits this program, and the bytes of its files. What is
 //! returned is the sealed copy of the library whose hash was compared.
 

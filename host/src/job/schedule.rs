@@ -60,7 +60,7 @@ pub(super) enum GivenTime {
 }
 
 impl GivenTime {
-    /// Reads a time; `None` if it is none.
+    /// Reads a time; `None` if the text is not one.
     pub(super) fn read(text: &str) -> Option<Self> {
         if text.len() == 14 && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return DateTime::strptime(CYCTIME, text).ok().map(Self::Civil);

@@ -31,7 +31,7 @@ pub(crate) fn refused_by_target(
         ColumnParser::new(&column, &CellWords::default())
     };
     let parsers = columns.iter().map(parser).collect::<transload_plugin_api::Result<Vec<_>>>();
-    // A type without a text form: no row can be told by its values.
+    // A type without a text form: no row can be found by its values.
     let Ok(parsers) = parsers else { return Ok(()) };
     let mut rows = Rows { parsers, texts: Texts::default() };
     let mut outcome = Ok(());

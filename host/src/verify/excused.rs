@@ -1,5 +1,5 @@
 //! Rows of the source that the target does not have for a known reason: the run that is verified has
-//! recorded that the target refused them. They are told by the checksums of all their columns, so a
+//! recorded that the target refused them. They are recognised by the checksums of all their columns, so a
 //! row that has changed since is missing like any other.
 
 use std::collections::HashMap;

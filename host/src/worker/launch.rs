@@ -454,7 +454,7 @@ fn forward_output(pipe: impl Read, said: &Mutex<String>, log: &dyn LogSink) {
         }
         let line = String::from_utf8_lossy(&line);
         let line = line.trim();
-        // The standard library's note beneath a message is none itself.
+        // The standard library's note beneath a message is not a message itself.
         if line.is_empty() || line.starts_with("note: ") {
             continue;
         }

@@ -65,7 +65,7 @@ pub fn finish(task: &mut dyn WriteTask, sequence: u64) -> Result<ChunkOutcome> {
 /// The error of an outcome, which has this code.
 ///
 /// # Panics
-/// If it has another one, or is none.
+/// If it has another one, or is no error.
 pub fn coded<T>(outcome: Result<T>, code: &str) -> Error {
     match outcome {
         Err(error) if error.code == code => error,

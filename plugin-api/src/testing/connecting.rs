@@ -138,7 +138,7 @@ fn assert_found_or_passed(findings: Result<Vec<Finding>>, what: &str) {
     assert_finds(findings, what);
 }
 
-/// A reader or writer, which says nothing of itself.
+/// A reader or writer, which reports nothing by itself.
 struct Shown<T>(T);
 
 impl<T> std::fmt::Debug for Shown<T> {

@@ -72,7 +72,7 @@ impl Run {
         self.attempt(task, 0)
     }
 
-    /// Opens a task as this attempt, which goes on where the store says that the last one has come.
+    /// Opens a task as this attempt, which continues where the store says that the last one has come.
     pub(super) fn attempt(&self, task: u32, epoch: u32) -> TaskRun {
         let context = TaskContext { task, epoch };
         let mut task = expect(self.writer.open(&self.plan, &context), "`open`");

@@ -37,7 +37,7 @@ pub(crate) struct Inserter {
     single: bool,
     /// Whether a statement can be rolled back.
     transactional: bool,
-    /// With so many dirty rows in a batch the chunk is rolled back.
+    /// With this many dirty rows in a batch the chunk is rolled back.
     enough_dirty: Option<u64>,
     packet: Vec<u8>,
     rows: Vec<Encoded>,

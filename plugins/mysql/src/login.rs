@@ -155,7 +155,7 @@ impl Login<'_> {
         Err(Failure::protocol("the login does not end").into())
     }
 
-    /// The full exchange of `caching_sha2_password`: the password itself where nobody else can read
+    /// The full exchange of `caching_sha2_password`: the password itself where no one else can read
     /// it, or under the server's public key.
     fn prove_in_full(&mut self, salt: &[u8]) -> Result<(), ConnectError> {
         if self.encrypted || self.address.socket.is_some() {

@@ -468,7 +468,7 @@ fn nothing_in_plain_text_counts_once_tls_is_asked_for() {
     for play in [
         // It has no TLS.
         (|peer: &mut Peer| drop(peer.greet(NATIVE))) as fn(&mut Peer),
-        // It has, and goes on without.
+        // It has, and continues without.
         |peer| {
             let mut offer = greeting(NATIVE);
             offer[21 + 2 - 1] |= 0x08;

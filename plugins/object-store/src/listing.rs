@@ -22,10 +22,10 @@ use crate::{
 /// The version of an object that has no ETag begins so.
 pub(crate) const MODIFIED: &str = "modified ";
 
-/// So many names are looked through for one like a missing one.
+/// This many names are searched for one like a missing one.
 const BESIDE: usize = 1000;
 
-/// So many listings, or looks at single objects, are under way at once.
+/// This many listings, or looks at single objects, are under way at once.
 const AT_ONCE: usize = 8;
 
 /// An object of the list, and its name below the folder from which partitions are counted.

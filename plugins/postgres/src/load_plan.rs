@@ -15,7 +15,7 @@ pub(crate) struct LoadPlan {
     pub(crate) copy: String,
     /// Present if the rows are copied into a temporary table first.
     pub(crate) detour: Option<Detour>,
-    /// With so many dirty rows in a batch the chunk is rolled back.
+    /// With this many dirty rows in a batch the chunk is rolled back.
     pub(crate) enough_dirty: Option<u64>,
 }
 

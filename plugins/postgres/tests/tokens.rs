@@ -120,7 +120,7 @@ fn a_lost_reply_to_a_commit_is_resolved_both_ways() {
             assert_eq!(attempt::finish(&mut *task, 1).unwrap(), ChunkOutcome::Committed);
         } else {
             faults.silence_open();
-            // The session's end undoes the chunk; nothing of its commit was heard.
+            // The session's end undoes the chunk; its commit was never sent.
             fixture.end_sessions();
             faults.heal();
             assert_eq!(attempt::finish(&mut *task, 1).unwrap_err().kind, ErrorKind::Retry);

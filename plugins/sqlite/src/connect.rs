@@ -105,7 +105,7 @@ fn no_shared_memory(path: &Path) -> Error {
     let message =
         "the database is in WAL mode, and the files that it needs beside it cannot be made";
     Error::denied(message).at(path.display().to_string()).hint(
-        "make its folder writable; if nobody writes the database meanwhile, set `immutable = true`",
+        "make its folder writable; if no program writes the database meanwhile, set `immutable = true`",
     )
 }
 

@@ -1,5 +1,5 @@
 //! Digests of ranges of keys. SQLite has no SHA-256 and runs in this process, so the rows are scanned as
-//! always, and nothing of them leaves the plugin but sums.
+//! always, and only sums leave the plugin.
 
 use rusqlite::{Connection, types::ValueRef};
 use transload_plugin_api::{Column, DigestRequest, Result};

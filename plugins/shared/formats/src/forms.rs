@@ -42,7 +42,7 @@ impl FormOptions {
     ///
     /// # Errors
     /// [`transload_plugin_api::ErrorKind::Options`] for a pattern that is wrong or lacks a part, and
-    /// for separators that cannot be told apart.
+    /// for separators that cannot be distinguished.
     pub(crate) fn forms(&self) -> Result<Forms> {
         let date = pattern("date_format", self.date_format.as_deref())?;
         let time = pattern("time_format", self.time_format.as_deref())?;
@@ -90,7 +90,7 @@ fn require(option: &str, pattern: Option<&Pattern>, date: bool, time: bool) -> R
     Err(Error::options(format!("`{option}` is `{}`: {wrong}", pattern.text())))
 }
 
-/// Refuses groups that a number could not be told from.
+/// Refuses groups that cannot be distinguished from a number.
 fn check(option: &str, separators: &Separators) -> Result<()> {
     let Some(mark) = &separators.thousands else { return Ok(()) };
     let point = if separators.decimal_comma { "," } else { "." };

@@ -75,7 +75,7 @@ pub trait Dialect {
         ""
     }
 
-    /// What follows a SELECT whose rows nobody else may change up to the end of the transaction.
+    /// What follows a SELECT whose rows no other session may change up to the end of the transaction.
     fn for_update(&self) -> &'static str {
         " FOR UPDATE"
     }

@@ -58,7 +58,7 @@ pub(crate) struct Server {
     tokens: TokenStore,
     /// Sessions that were ended by others.
     pub(crate) ended: Vec<u64>,
-    /// Nobody may end a session.
+    /// No session may end another one.
     pub(crate) is_strict: bool,
     /// How long it is tried again, if not for long.
     pub(crate) window: Option<Duration>,
@@ -79,7 +79,7 @@ impl Default for TokenStore {
 }
 
 impl TokenStore {
-    /// Begins the session's transaction, or goes on with it.
+    /// Begins the session's transaction, or continues it.
     fn enter(&mut self, session: u64, is_open: bool) -> Result<()> {
         match self.owner {
             Some(owner) if owner != session => Err(Error::retry("the lock was not given")),

@@ -29,7 +29,7 @@ pub struct Cells<'a> {
 }
 
 /// The lengths of the texts that stand for NULL, a bit for each, the last one for 63 and more: nearly
-/// every cell is told from all of them by one look at it.
+/// every cell is distinguished from all of them by one look at it.
 pub fn null_lengths<'a>(nulls: impl IntoIterator<Item = &'a str>) -> u64 {
     nulls.into_iter().fold(0, |lengths, null| lengths | 1 << null.len().min(63))
 }

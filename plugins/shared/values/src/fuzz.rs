@@ -96,7 +96,7 @@ fn reads_back(column: &Column, text: &[u8]) -> bool {
     true
 }
 
-/// The text as a value of the column, `None` if it is none.
+/// The text as a value of the column, `None` if it is not one.
 fn read(column: &Column, text: &[u8]) -> Option<ArrayRef> {
     let mut parser = ColumnParser::new(column, &CellWords::default()).expect("a type with a text");
     parser.append_text(text).ok()?;

@@ -207,7 +207,7 @@ impl Pattern {
         all
     }
 
-    /// Whether nothing of the moment is lost.
+    /// Whether no part of the moment is lost.
     fn says(&self, moment: &Moment) -> bool {
         let epoch = self.any(|item| *item == Item::Epoch);
         let has = |wanted: fn(&Item) -> bool| epoch || self.any(wanted);

@@ -145,7 +145,7 @@ impl ChunkPages {
         })
     }
 
-    /// For values that become JSON texts with so many more bytes each.
+    /// For values that become JSON texts with this many more bytes each.
     pub(super) fn beside(self, beside: u64) -> Self {
         Self { beside: BESIDE + beside, ..self }
     }
