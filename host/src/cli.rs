@@ -1,6 +1,7 @@
 //! The command line: commands and flags. What they do is left to `command`.
 
 mod discover;
+mod import;
 mod vendor;
 
 use std::{path::PathBuf, time::Duration};
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use transload_plugin_api::OptionKind;
 
 pub(crate) use discover::DiscoverArgs;
+pub(crate) use import::{ImportArgs, ImportCommand};
 pub(crate) use vendor::{InstallArgs, PackArgs, PinArgs, PlaceArgs, RevokeArgs, TrustArgs};
 
 use crate::{
@@ -234,6 +236,9 @@ Examples:
     /// List, describe or check plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Write job files from documents of other tools
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Explain an error code, or list all codes
     Explain {
         /// Code in the brackets of a message, such as `PLAN-KEY`

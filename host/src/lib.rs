@@ -18,6 +18,7 @@
 //! | `journal` | the run's folder and journal: what another process needs to continue it |
 //! | `repair` | the dirty rows of a run that has ended: listed, exported, matched, sent again |
 //! | `verify` | is it there: the source's rows against the target's |
+//! | `import` | jobs of other tools: their documents become job files |
 //! | `report` | what happened: progress, summary, JSON |
 //! | `waits` | what the run waits for now |
 //! | `signals`, `ending` | SIGINT and SIGTERM; the process's end, also one that a plugin causes |
@@ -92,6 +93,7 @@ mod ending;
 mod engine;
 mod error;
 mod escape;
+mod import;
 mod job;
 mod journal;
 mod logging;

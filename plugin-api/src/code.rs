@@ -60,6 +60,14 @@ codes! {
     FORMAT_COMPRESSION = "FORMAT-COMPRESSION";
     /// A text file is not in the encoding that the job gives.
     FORMAT_ENCODING = "FORMAT-ENCODING";
+    /// A job of an import would replace a file.
+    IMPORT_EXISTS = "IMPORT-EXISTS";
+    /// There is no plugin for a store of an imported document.
+    IMPORT_PLUGIN = "IMPORT-PLUGIN";
+    /// A file cannot be read as a document of the tool that it is imported from.
+    IMPORT_SYNTAX = "IMPORT-SYNTAX";
+    /// A key of an imported document has no equal in a job.
+    IMPORT_VALUE = "IMPORT-VALUE";
     /// A line of a run's journal is damaged or missing.
     JOURNAL_DAMAGED = "JOURNAL-DAMAGED";
     /// A run's journal is of another version of the program.

@@ -7,6 +7,7 @@ mod dirty;
 mod discover;
 mod explain;
 mod history;
+mod import;
 mod job;
 mod meta_ddl;
 mod plugin;
@@ -167,6 +168,7 @@ impl Session {
             Command::Discover(args) => discover::discover(self, args),
             Command::Connection(command) => connection::connection(self, command),
             Command::Plugin(command) => plugin::plugin(self, command),
+            Command::Import(command) => import::import(self, command),
             Command::Explain { code } => explain::explain(self, code.as_deref()),
             Command::Version => about::version(self),
             Command::Completions { shell } => about::completions(*shell),

@@ -1,0 +1,52 @@
+//! `import`: documents of other tools become job files.
+
+use std::path::Path;
+
+use super::{Ended, Session};
+use crate::{
+    Exit,
+    catalog::Catalog,
+    cli::{ImportArgs, ImportCommand},
+    import::{self, Choices, Request, Tool},
+    job::{Job, JobRequest},
+};
+
+/// `import`: writes the jobs and the report. The exit code is that of a mistake in a job file if a
+/// document was refused, or something is left to do.
+pub(super) fn import(session: &Session, command: &ImportCommand) -> Ended {
+    let (tool, args) = match command {
+        ImportCommand::Datax(args) => (Tool::Datax, args),
+        ImportCommand::Dataworks(args) => (Tool::Dataworks, args),
+    };
+    let catalog = session.catalog();
+    let imported = import::import(&request(tool, args), |file, params| check(&catalog, file, params))?;
+    import::keep_report(&imported, &import::markdown(&imported, tool))?;
+    session.print(&imported, |page| import::describe(page, &imported))?;
+    let is_complete = imported.counts.refused + imported.counts.unfinished == 0;
+    Ok(if is_complete { Exit::Done } else { Exit::Usage })
+}
+
+fn request(tool: Tool, args: &ImportArgs) -> Request {
+    Request {
+        tool,
+        paths: args.paths.clone(),
+        out: args.out.clone(),
+        force: args.force,
+        choices: Choices::new(&args.keep, &args.repair),
+        params: args.params.clone(),
+    }
+}
+
+/// What `check` would say of a job that was written, with values for parameters that have none.
+fn check(catalog: &Catalog, file: &Path, params: &[String]) -> Vec<String> {
+    let request = JobRequest {
+        // A number, a part of a name and a date all the same.
+        params: params.iter().map(|name| (name.clone(), "20260101".to_owned())).collect(),
+        ..JobRequest::new(file)
+    };
+    let checked = Job::load(&request).and_then(|draft| draft.resolve(|name| catalog.descriptor(name)));
+    match checked {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
