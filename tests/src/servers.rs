@@ -87,6 +87,11 @@ impl Server {
         Self { product, host: host.to_owned(), port, user, password }
     }
 
+    /// The user and the password.
+    pub fn login(&self) -> (&str, &str) {
+        (&self.user, &self.password)
+    }
+
     /// The client program, prepared to connect to a database of the server.
     fn client(&self, database: &str) -> Command {
         let port = self.port.to_string();

@@ -19,7 +19,8 @@ pub(super) fn import(session: &Session, command: &ImportCommand) -> Ended {
         ImportCommand::Dataworks(args) => (Tool::Dataworks, args),
     };
     let catalog = session.catalog();
-    let imported = import::import(&request(tool, args), |file, params| check(&catalog, file, params))?;
+    let imported =
+        import::import(&request(tool, args), |file, params| check(&catalog, file, params))?;
     import::keep_report(&imported, &import::markdown(&imported, tool))?;
     session.print(&imported, |page| import::describe(page, &imported))?;
     let is_complete = imported.counts.refused + imported.counts.unfinished == 0;
@@ -44,7 +45,8 @@ fn check(catalog: &Catalog, file: &Path, params: &[String]) -> Vec<String> {
         params: params.iter().map(|name| (name.clone(), "20260101".to_owned())).collect(),
         ..JobRequest::new(file)
     };
-    let checked = Job::load(&request).and_then(|draft| draft.resolve(|name| catalog.descriptor(name)));
+    let checked =
+        Job::load(&request).and_then(|draft| draft.resolve(|name| catalog.descriptor(name)));
     match checked {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),

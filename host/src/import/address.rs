@@ -8,7 +8,7 @@ use super::{
     cx::Cx,
     jdbc::{Jdbc, Store},
     job_text::Line,
-    tree::Item,
+    tree::{Fields, Item},
 };
 
 /// A database that a side of a job uses.
@@ -32,13 +32,30 @@ pub(super) struct Login<'n> {
     pub(super) password: Option<Item<'n>>,
 }
 
-/// The database of an address. `side` is `reader` or `writer`; `store` what the plugin's name says.
+impl<'n> Login<'n> {
+    /// The login of a side. Encrypted values have a star before their key.
+    pub(super) fn of(cx: &mut Cx<'_>, fields: &Fields<'n>) -> Self {
+        if let Some(item) = fields.take("*username") {
+            let hint = "write `user` into the connection";
+            cx.notes.todo(&item, "the user is encrypted with a key of the old host", hint);
+        }
+        let encrypted = fields.take("*password");
+        if let Some(item) = &encrypted {
+            let message = "the password is encrypted with a key of the old host: the variable needs it in clear";
+            cx.notes.changed(item, message);
+        }
+        Self { user: fields.take("username"), password: fields.take("password").or(encrypted) }
+    }
+}
+
+/// The database of an address. `side` is `reader` or `writer`, or `None` for a further database of the same
+/// server; `store` is what the plugin's name says.
 pub(super) fn of_jdbc(
     cx: &mut Cx<'_>,
     url: &Item<'_>,
     login: &Login<'_>,
     store: Option<Store>,
-    side: &str,
+    side: Option<&str>,
 ) -> Option<Database> {
     let text = cx.text(url)?;
     let jdbc = match Jdbc::parse(&text) {
@@ -91,7 +108,9 @@ pub(super) fn of_jdbc(
     let file = jdbc.database.rsplit('/').next().unwrap_or_default();
     let wish = if jdbc.database.contains("${") { &jdbc.host } else { file };
     let wish = wish.trim_end_matches(".db").trim_end_matches(".sqlite");
-    database.login = cx.login(&address, wish, side);
+    if let Some(side) = side {
+        database.login = cx.login(&address, wish, side);
+    }
     Some(database)
 }
 
@@ -144,7 +163,9 @@ fn put_login(cx: &mut Cx<'_>, login: &Login<'_>, jdbc: &Jdbc, address: &mut Addr
 fn of_mysql(cx: &mut Cx<'_>, url: &Item<'_>, (name, value): (&str, &str), address: &mut Address) {
     let lower = value.to_ascii_lowercase();
     match (name, lower.as_str()) {
-        ("useSSL", "false") | ("sslMode" | "ssl-mode", "disabled") => without_tls(cx, url, name, address),
+        ("useSSL", "false") | ("sslMode" | "ssl-mode", "disabled") => {
+            without_tls(cx, url, name, address)
+        }
         ("sslMode" | "ssl-mode", "verify_ca") => put_tls(address, "verify-ca"),
         ("sslMode" | "ssl-mode", "required") => put_tls(address, "insecure-require"),
         ("allowPublicKeyRetrieval", "true") => {
@@ -161,8 +182,14 @@ fn of_mysql(cx: &mut Cx<'_>, url: &Item<'_>, (name, value): (&str, &str), addres
             cx.notes.unused(url, message);
         }
         ("sessionVariables", _) => {
-            let message = format!("`{name}={value}` is not carried over: sessions have settings of their own");
-            cx.notes.todo(url, message, "look whether the job needs it; docs/databases.md says what a session sets");
+            let message = format!(
+                "`{name}={value}` is not carried over: sessions have settings of their own"
+            );
+            cx.notes.todo(
+                url,
+                message,
+                "look whether the job needs it; docs/databases.md says what a session sets",
+            );
         }
         _ if NO_EFFECT_MYSQL.contains(&name) => {}
         _ => not_carried(cx, url, name),
@@ -208,23 +235,72 @@ fn without_tls(cx: &mut Cx<'_>, url: &Item<'_>, name: &str, address: &mut Addres
 }
 
 fn not_carried(cx: &mut Cx<'_>, url: &Item<'_>, name: &str) {
-    cx.notes.unused(url, format!("`{name}` of the address is not carried over: it is the driver's"));
+    cx.notes
+        .unused(url, format!("`{name}` of the address is not carried over: it is the driver's"));
 }
 
 /// How the driver works, and what is always so here.
 const NO_EFFECT_MYSQL: &[&str] = &[
-    "user", "password", "useUnicode", "characterEncoding", "characterSetResults", "useSSL", "requireSSL",
-    "verifyServerCertificate", "sslMode", "ssl-mode", "rewriteBatchedStatements", "useCursorFetch",
-    "autoReconnect", "autoReconnectForPools", "failOverReadOnly", "maxReconnects", "useServerPrepStmts",
-    "cachePrepStmts", "prepStmtCacheSize", "prepStmtCacheSqlLimit", "useCompression", "socketTimeout",
-    "tinyInt1isBit", "zeroDateTimeBehavior", "yearIsDateType", "allowMultiQueries", "useLocalSessionState",
-    "useJDBCCompliantTimezoneShift", "useLegacyDatetimeCode", "nullCatalogMeansCurrent", "serverTimezone",
-    "useOldAliasMetadataBehavior", "allowLoadLocalInfile", "defaultFetchSize", "netTimeoutForStreamingResults",
-    "allowPublicKeyRetrieval", "connectTimeout", "jdbcCompliantTruncation", "useAffectedRows",
+    "user",
+    "password",
+    "useUnicode",
+    "characterEncoding",
+    "characterSetResults",
+    "useSSL",
+    "requireSSL",
+    "verifyServerCertificate",
+    "sslMode",
+    "ssl-mode",
+    "rewriteBatchedStatements",
+    "useCursorFetch",
+    "autoReconnect",
+    "autoReconnectForPools",
+    "failOverReadOnly",
+    "maxReconnects",
+    "useServerPrepStmts",
+    "cachePrepStmts",
+    "prepStmtCacheSize",
+    "prepStmtCacheSqlLimit",
+    "useCompression",
+    "socketTimeout",
+    "tinyInt1isBit",
+    "zeroDateTimeBehavior",
+    "yearIsDateType",
+    "allowMultiQueries",
+    "useLocalSessionState",
+    "useJDBCCompliantTimezoneShift",
+    "useLegacyDatetimeCode",
+    "nullCatalogMeansCurrent",
+    "serverTimezone",
+    "useOldAliasMetadataBehavior",
+    "allowLoadLocalInfile",
+    "defaultFetchSize",
+    "netTimeoutForStreamingResults",
+    "allowPublicKeyRetrieval",
+    "connectTimeout",
+    "jdbcCompliantTruncation",
+    "useAffectedRows",
 ];
 const NO_EFFECT_POSTGRES: &[&str] = &[
-    "user", "password", "ssl", "sslmode", "reWriteBatchedInserts", "socketTimeout", "stringtype",
-    "prepareThreshold", "binaryTransfer", "tcpKeepAlive", "useUnicode", "characterEncoding", "charSet",
-    "defaultRowFetchSize", "autosave", "connectTimeout", "loginTimeout", "targetServerType",
-    "loadBalanceHosts", "sslfactory", "preferQueryMode",
+    "user",
+    "password",
+    "ssl",
+    "sslmode",
+    "reWriteBatchedInserts",
+    "socketTimeout",
+    "stringtype",
+    "prepareThreshold",
+    "binaryTransfer",
+    "tcpKeepAlive",
+    "useUnicode",
+    "characterEncoding",
+    "charSet",
+    "defaultRowFetchSize",
+    "autosave",
+    "connectTimeout",
+    "loginTimeout",
+    "targetServerType",
+    "loadBalanceHosts",
+    "sslfactory",
+    "preferQueryMode",
 ];

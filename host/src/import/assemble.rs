@@ -27,24 +27,28 @@ fn map(cx: &mut Cx<'_>, source: &Side, target: &Side, at: &Item<'_>) {
             let lines: Vec<Line> = pairs.map(|(to, from)| pair(to.clone(), from.clone())).collect();
             cx.job.put_all("map", lines);
         }
+        (Some(_), Some(_)) if cx.notes.are_refused() => {}
         (Some(from), Some(to)) => {
             let message = format!(
-                "the reader has {} columns, the writer {}: DataX fails on this",
+                "the reader's columns are {}, the writer's {}: DataX fails on this",
                 from.len(),
                 to.len()
             );
             cx.notes.refuse(at, message, "give both the same columns");
         }
         (None, None) if source.is_table && target.is_table && !source.is_query => {
-            let message = "both sides have all columns: they were mapped by position, and are mapped by name";
+            let message =
+                "both sides have all columns: they were mapped by position, and are mapped by name";
             cx.note(Kind::Changed, at, message, "");
         }
         (Some(_), None) if target.is_table && source.is_table => {
-            let message = "the writer has all columns: they were mapped by position, and are mapped by name";
+            let message =
+                "the writer has all columns: they were mapped by position, and are mapped by name";
             cx.note(Kind::Changed, at, message, "");
         }
         (None, Some(_)) if source.is_table && !source.is_query => {
-            let message = "the reader has all columns: they were mapped by position, and are mapped by name";
+            let message =
+                "the reader has all columns: they were mapped by position, and are mapped by name";
             cx.note(Kind::Changed, at, message, "");
         }
         _ => {}

@@ -13,8 +13,9 @@ use transload_plugin_api::code;
 use super::{
     connections::{self, Connections, Variable},
     cx::Cx,
-    dataworks, datax, json,
+    dataworks, datax,
     job_text::{JobText, pair},
+    json,
     notes::{Choices, Kind, Note, Notes},
     parameters,
     tree::{Item, place_of},
@@ -109,6 +110,8 @@ pub(crate) struct Imported {
     pub(crate) documents: Vec<DocumentReport>,
     /// The variables that the jobs read secrets from.
     pub(crate) variables: Vec<Variable>,
+    /// The connections whose address is to be filled in.
+    pub(crate) blank: Vec<String>,
     pub(crate) counts: Counts,
     /// Where the report of all documents is.
     pub(crate) report: PathBuf,
@@ -153,7 +156,8 @@ pub(crate) fn import(
     mut check: impl FnMut(&Path, &[String]) -> Vec<String>,
 ) -> Result<Imported> {
     let files = documents(request)?;
-    let mut connections = Connections::open(&request.out).map_err(|why| Error::new(Exit::Usage, why))?;
+    let mut connections =
+        Connections::open(&request.out).map_err(|why| Error::new(Exit::Usage, why))?;
     let mut names = Vec::new();
     let mut documents = Vec::new();
     for (file, name) in files {
@@ -179,7 +183,8 @@ pub(crate) fn import(
     }
     let report = request.out.join(format!("import-{}.md", request.tool.word()));
     let counts = Counts::of(&documents);
-    Ok(Imported { variables: connections.variables().to_vec(), documents, counts, report })
+    let (variables, blank) = (connections.variables().to_vec(), connections.blank().to_vec());
+    Ok(Imported { documents, variables, blank, counts, report })
 }
 
 fn status(status: Status, notes: &[Note]) -> Status {
@@ -222,7 +227,8 @@ fn walk(folder: &Path, request: &Request, files: &mut Vec<PathBuf>) -> io::Resul
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
-        let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default().to_lowercase();
+        let extension =
+            path.extension().and_then(|it| it.to_str()).unwrap_or_default().to_lowercase();
         let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
         if kind.is_dir() && !is_hidden {
             walk(&path, request, files)?;
@@ -282,7 +288,12 @@ fn document(
         return other(request, file, &top);
     }
     let count = if request.choices.is_repaired("content") { count } else { count.min(1) };
-    let mut report = DocumentReport { file: file.to_owned(), status: Status::Imported, jobs: Vec::new(), notes: Vec::new() };
+    let mut report = DocumentReport {
+        file: file.to_owned(),
+        status: Status::Imported,
+        jobs: Vec::new(),
+        notes: Vec::new(),
+    };
     // A refused document leaves no connections behind.
     let before = connections.clone();
     for entry in 0..count.max(1) {
@@ -300,7 +311,12 @@ fn document(
         let path = request.out.join(format!("{name}.toml"));
         if path.exists() && !request.force {
             let message = format!("{} exists", path.display());
-            cx.notes.refuse_as(code::IMPORT_EXISTS, &top, message, "give another folder with --out, or replace it with --force");
+            cx.notes.refuse_as(
+                code::IMPORT_EXISTS,
+                &top,
+                message,
+                "give another folder with --out, or replace it with --force",
+            );
         }
         let is_refused = cx.notes.are_refused();
         let (notes, job) = (cx.notes.finish(), cx.job);
@@ -320,7 +336,8 @@ fn document(
 }
 
 fn same(one: &Note, other: &Note) -> bool {
-    (one.kind, one.line, one.column, &one.message) == (other.kind, other.line, other.column, &other.message)
+    (one.kind, one.line, one.column, &one.message)
+        == (other.kind, other.line, other.column, &other.message)
 }
 
 /// The file's text.
@@ -335,15 +352,33 @@ fn read(file: &Path) -> Result<String, String> {
 
 fn refused(file: &Path, (line, column): (u32, u32), message: String) -> DocumentReport {
     let code = Some(code::IMPORT_SYNTAX);
-    let note = Note { kind: Kind::Refused, code, choice: None, line, column, path: String::new(), message, hint: None };
-    DocumentReport { file: file.to_owned(), status: Status::Refused, jobs: Vec::new(), notes: vec![note] }
+    let note = Note {
+        kind: Kind::Refused,
+        code,
+        choice: None,
+        line,
+        column,
+        path: String::new(),
+        message,
+        hint: None,
+    };
+    DocumentReport {
+        file: file.to_owned(),
+        status: Status::Refused,
+        jobs: Vec::new(),
+        notes: vec![note],
+    }
 }
 
 /// A document of another tool, or of none. In a folder it is skipped.
 fn other(request: &Request, file: &Path, top: &Item<'_>) -> DocumentReport {
     let hint = match request.tool {
-        Tool::Datax if dataworks::is_document(top) => Some("it is a script of DataWorks: transload import dataworks"),
-        Tool::Dataworks if datax::is_document(top) => Some("it is a document of DataX: transload import datax"),
+        Tool::Datax if dataworks::is_document(top) => {
+            Some("it is a script of DataWorks: transload import dataworks")
+        }
+        Tool::Dataworks if datax::is_document(top) => {
+            Some("it is a document of DataX: transload import datax")
+        }
         _ => None,
     };
     let message = match request.tool {
@@ -368,7 +403,13 @@ fn free_name(name: &str, names: &mut Vec<String>) -> String {
 }
 
 /// The job's text, with the notes that concern its user above it.
-fn finish(request: &Request, file: &Path, path: &Path, mut job: JobText, notes: &[Note]) -> ImportedJob {
+fn finish(
+    request: &Request,
+    file: &Path,
+    path: &Path,
+    mut job: JobText,
+    notes: &[Note],
+) -> ImportedJob {
     let used = parameters::names(job.texts());
     for (name, value) in &request.params {
         if used.contains(name) {
@@ -377,7 +418,11 @@ fn finish(request: &Request, file: &Path, path: &Path, mut job: JobText, notes: 
     }
     let missing = |name: &String| !request.params.iter().any(|(given, _)| given == name);
     let parameters: Vec<String> = used.into_iter().filter(missing).collect();
-    let mut head = vec![format!("Imported from {} by `transload import {}`.", file.display(), request.tool.word())];
+    let mut head = vec![format!(
+        "Imported from {} by `transload import {}`.",
+        file.display(),
+        request.tool.word()
+    )];
     for note in notes {
         let is_told = matches!(note.kind, Kind::Kept | Kind::Repaired | Kind::Changed | Kind::Todo);
         if is_told {

@@ -19,8 +19,18 @@ pub(super) enum Column {
 
 /// Words that are SQL although they look like names.
 const WORDS: &[&str] = &[
-    "null", "true", "false", "current_date", "current_time", "current_timestamp", "localtime",
-    "localtimestamp", "current_user", "session_user", "sysdate", "systimestamp",
+    "null",
+    "true",
+    "false",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtime",
+    "localtimestamp",
+    "current_user",
+    "session_user",
+    "sysdate",
+    "systimestamp",
 ];
 
 /// The entries. FlinkX writes a column as an object with a name.
@@ -54,7 +64,8 @@ pub(super) fn column(text: &str, store: Store) -> Column {
         return Column::Name(name);
     }
     let begins = text.starts_with(|c: char| c.is_alphabetic() || c == '_');
-    let is_name = begins && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '#'));
+    let is_name =
+        begins && text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '#'));
     let is_word = WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));
     match is_name && !is_word {
         true => Column::Name(store.folded(text)),

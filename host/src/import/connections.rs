@@ -80,6 +80,8 @@ struct Known {
 pub(crate) struct Connections {
     known: Vec<Known>,
     variables: Vec<Variable>,
+    /// Connections whose address the documents do not have.
+    blank: Vec<String>,
 }
 
 impl Connections {
@@ -91,7 +93,9 @@ impl Connections {
         let path = folder.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };
         let table: Table =
@@ -100,7 +104,7 @@ impl Connections {
             let table = value.as_table().filter(|table| !table.values().any(is_environment));
             Known { name, table: table.cloned(), secrets: Vec::new(), lines: None }
         });
-        Ok(Self { known: known.collect(), variables: Vec::new() })
+        Ok(Self { known: known.collect(), ..Self::default() })
     }
 
     /// What a side of a job says to use this address: `connection = "..."`, or the address itself where
@@ -119,7 +123,10 @@ impl Connections {
         let same = |known: &&Known| {
             let without_secrets: Option<Table> = known.table.as_ref().map(|it| {
                 let secret = |key: &str| address.secrets.iter().any(|(name, _)| *name == key);
-                it.iter().filter(|(key, _)| !secret(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+                it.iter()
+                    .filter(|(key, _)| !secret(key))
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect()
             });
             let is_known = known.lines.is_none() || known.secrets == address.secrets;
             without_secrets.as_ref() == Some(&table) && is_known
@@ -142,6 +149,7 @@ impl Connections {
     pub(super) fn named(&mut self, name: &str, address: &Address) -> Vec<Line> {
         if !self.known.iter().any(|known| known.name == name) {
             self.learn_variables(address, name);
+            self.blank.push(name.to_owned());
             self.known.push(Known {
                 name: name.to_owned(),
                 table: None,
@@ -150,13 +158,6 @@ impl Connections {
             });
         }
         vec![pair("connection", name)]
-    }
-
-    /// Whether the file that is there has a connection of this name, and its plugin if it says so.
-    pub(super) fn plugin_of(&self, name: &str) -> Option<Option<String>> {
-        let known = self.known.iter().find(|known| known.name == name)?;
-        let plugin = known.table.as_ref().and_then(|table| table.get("plugin"));
-        Some(plugin.and_then(Value::as_str).map(str::to_owned))
     }
 
     fn free_name(&self, wish: &str) -> String {
@@ -190,6 +191,11 @@ impl Connections {
         &self.variables
     }
 
+    /// The new connections whose address is to be filled in.
+    pub(crate) fn blank(&self) -> &[String] {
+        &self.blank
+    }
+
     /// The new connections, as they are added to the file; empty if there is none.
     pub(crate) fn write(&self, from: &str) -> String {
         let mut text = String::new();
@@ -207,6 +213,7 @@ impl Connections {
 
 /// Whether a value of a connection is an environment, and no reference to a secret.
 fn is_environment(value: &Value) -> bool {
-    let reference = |table: &Table| ["env", "file", "command"].iter().any(|it| table.contains_key(*it));
+    let reference =
+        |table: &Table| ["env", "file", "command"].iter().any(|it| table.contains_key(*it));
     value.as_table().is_some_and(|table| !reference(table))
 }

@@ -134,8 +134,6 @@ pub(super) struct Side {
     pub(super) is_table: bool,
     /// The names are aliases in a query, so that `columns` need not be written.
     pub(super) is_query: bool,
-    /// Columns that the document names, or marks by their positions.
-    pub(super) is_file: bool,
     /// It writes one object, or a stream, with one task.
     pub(super) needs_one_task: bool,
 }

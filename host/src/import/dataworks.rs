@@ -6,9 +6,9 @@ use super::{
     connections::Address,
     cx::{Cx, Side},
     datax::{named_database, one_task, store_of, unknown},
-    file_source, file_target, limits,
+    file_source, file_target,
     job_text::{Line, pair},
-    stream,
+    limits, stream,
     table_source::{self, Sources},
     table_target,
     tree::{Fields, Item, Value},
@@ -42,17 +42,25 @@ pub(super) fn import(cx: &mut Cx<'_>, top: &Item<'_>) {
         let category = category(other);
         if category != "reader" && category != "writer" {
             let message = format!("a job has a reader and a writer, and no step `{category}`");
-            cx.notes.refuse(other, message, "write it as SQL into the reader's `column` or `where`");
+            cx.notes.refuse(
+                other,
+                message,
+                "write it as SQL into the reader's `column` or `where`",
+            );
         }
     }
     let tasks = setting(cx, top, fields.take("setting").as_ref());
     order(cx, &fields);
-    cx.notes.rest(&fields, "a script", &[
-        ("transform", "it is not set in a script"),
-        ("extend", "it is the platform's"),
-        ("config", "it is the platform's"),
-        ("nodeDef", "it is the platform's"),
-    ]);
+    cx.notes.rest(
+        &fields,
+        "a script",
+        &[
+            ("transform", "it is not set in a script"),
+            ("extend", "it is the platform's"),
+            ("config", "it is the platform's"),
+            ("nodeDef", "it is the platform's"),
+        ],
+    );
     let (Some(reader), Some(writer)) = (reader, writer) else { return };
     let target = write_side(cx, &writer);
     let has_target = target.is_some();
@@ -79,7 +87,11 @@ fn step<'n>(cx: &mut Cx<'_>, top: &Item<'n>, steps: &[Item<'n>], wanted: &str) -
         cx.notes.refuse(top, format!("it has no step of the category `{wanted}`"), "");
     }
     if let Some(second) = found.next() {
-        cx.notes.refuse(second, format!("it has more than one {wanted}"), "divide it into jobs of one each");
+        cx.notes.refuse(
+            second,
+            format!("it has more than one {wanted}"),
+            "divide it into jobs of one each",
+        );
     }
     first
 }
@@ -92,12 +104,16 @@ fn setting(cx: &mut Cx<'_>, top: &Item<'_>, setting: Option<&Item<'_>>) -> u64 {
     let speed = fields.as_ref().and_then(|it| it.take("speed"));
     let tasks = speed.map(|it| self::speed(cx, &it)).unwrap_or(1);
     if let Some(fields) = fields {
-        cx.notes.rest(&fields, "`setting`", &[
-            ("executeMode", "a job runs on one machine"),
-            ("jvmOption", "there is no JVM"),
-            ("locale", "it is the platform's"),
-            ("collectSchemaEnabled", "it is the platform's"),
-        ]);
+        cx.notes.rest(
+            &fields,
+            "`setting`",
+            &[
+                ("executeMode", "a job runs on one machine"),
+                ("jvmOption", "there is no JVM"),
+                ("locale", "it is the platform's"),
+                ("collectSchemaEnabled", "it is the platform's"),
+            ],
+        );
     }
     tasks
 }
@@ -120,7 +136,11 @@ fn speed(cx: &mut Cx<'_>, item: &Item<'_>) -> u64 {
             _ => {}
         }
     }
-    cx.notes.rest(&fields, "`speed`", &[("dmu", "it is the platform's"), ("channel", "`concurrent` says it")]);
+    cx.notes.rest(
+        &fields,
+        "`speed`",
+        &[("dmu", "it is the platform's"), ("channel", "`concurrent` says it")],
+    );
     tasks.unwrap_or(1)
 }
 
@@ -129,7 +149,11 @@ fn order(cx: &mut Cx<'_>, fields: &Fields<'_>) {
     let Some(order) = fields.given("order") else { return };
     let Some(hops) = Fields::of(&order).take("hops") else { return };
     if let Some(second) = hops.items().get(1) {
-        cx.notes.refuse(second, "a job has one way, from its reader to its writer", "divide it into jobs");
+        cx.notes.refuse(
+            second,
+            "a job has one way, from its reader to its writer",
+            "divide it into jobs",
+        );
     }
 }
 
@@ -145,12 +169,16 @@ fn parts<'n>(cx: &mut Cx<'_>, step: &Item<'n>) -> Option<(String, Item<'n>)> {
         return None;
     };
     ["category", "name"].iter().for_each(|key| drop(fields.take(key)));
-    cx.notes.rest(&fields, "a step", &[
-        ("copies", "it is the platform's"),
-        ("displayName", "it is the platform's"),
-        ("description", "it is the platform's"),
-        ("gui", "it is the platform's"),
-    ]);
+    cx.notes.rest(
+        &fields,
+        "a step",
+        &[
+            ("copies", "it is the platform's"),
+            ("displayName", "it is the platform's"),
+            ("description", "it is the platform's"),
+            ("gui", "it is the platform's"),
+        ],
+    );
     Some((kind.trim().to_lowercase(), parameter))
 }
 
@@ -241,10 +269,6 @@ fn bucket(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>) -> Option<
         secrets: vec![("secret_access_key", String::new())],
         remarks: vec!["endpoint = \"https://...\"".to_owned(), "access_key_id = \"\"".to_owned()],
     };
-    if cx.connections.plugin_of(&name).is_none() {
-        let message = format!("the data source `{name}` is known to the platform alone");
-        cx.notes.todo(&item, message, &format!("fill in [{name}] of connections.toml"));
-    }
     Some(cx.connections.named(&name, &address))
 }
 

@@ -7,10 +7,10 @@ use super::{
     assemble::assemble,
     connections::Address,
     cx::{Cx, Side},
-    file_source, file_target, limits,
+    file_source, file_target,
     jdbc::Store,
     job_text::{Line, pair},
-    stream,
+    limits, stream,
     table_source::{self, Sources},
     table_target,
     tree::{Fields, Item, Value},
@@ -61,14 +61,18 @@ fn read_setting(cx: &mut Cx<'_>, setting: &Item<'_>, core: Option<&Item<'_>>) ->
     let limit = fields.take("errorLimit");
     limits::dirty(cx, setting, limit.as_ref());
     if setting.path.ends_with("setting") {
-        cx.notes.rest(&fields, "`setting`", &[
-            ("dryRun", "`transload plan` does it"),
-            ("keyVersion", "it chose the key of encrypted values"),
-            ("jvmOption", "there is no JVM"),
-            ("restore", "FlinkX's; `transload resume` continues a run"),
-            ("log", "`--log` says what is logged"),
-            ("printDirtyData", "dirty rows are kept in files"),
-        ]);
+        cx.notes.rest(
+            &fields,
+            "`setting`",
+            &[
+                ("dryRun", "`transload plan` does it"),
+                ("keyVersion", "it chose the key of encrypted values"),
+                ("jvmOption", "there is no JVM"),
+                ("restore", "FlinkX's; `transload resume` continues a run"),
+                ("log", "`--log` says what is logged"),
+                ("printDirtyData", "dirty rows are kept in files"),
+            ],
+        );
     }
     tasks
 }
@@ -85,16 +89,24 @@ fn around(cx: &mut Cx<'_>, top: &Fields<'_>, job: &Fields<'_>, core: Option<&Ite
             cx.notes.refuse(&item, "handlers of DataX are Java classes", hint);
         }
     }
-    cx.notes.rest(top, "a document", &[
-        ("common", "dates have forms of their own, and zones are not shifted"),
-        ("entry", "there is no JVM"),
-        ("plugin", "plugins are found by their names"),
-    ]);
-    cx.notes.rest(job, "`job`", &[
-        ("JOB_ID", "it is DataX's"),
-        ("jobId", "it is DataX's"),
-        ("name", "the file's name is that of the job"),
-    ]);
+    cx.notes.rest(
+        top,
+        "a document",
+        &[
+            ("common", "dates have forms of their own, and zones are not shifted"),
+            ("entry", "there is no JVM"),
+            ("plugin", "plugins are found by their names"),
+        ],
+    );
+    cx.notes.rest(
+        job,
+        "`job`",
+        &[
+            ("JOB_ID", "it is DataX's"),
+            ("jobId", "it is DataX's"),
+            ("name", "the file's name is that of the job"),
+        ],
+    );
 }
 
 fn read_content(cx: &mut Cx<'_>, item: &Item<'_>, tasks: u64) {
@@ -112,14 +124,16 @@ fn read_content(cx: &mut Cx<'_>, item: &Item<'_>, tasks: u64) {
         let hint = "write it as SQL into the reader's `column`, `where` or `querySql`";
         cx.notes.refuse(&transformer, format!("there are no transformers such as `{name}`"), hint);
     }
-    cx.notes.rest(&fields, "an entry of `content`", &[
-        ("transformer", ""),
-        ("taskId", "it is DataX's"),
-        ("restoration", "FlinkX's"),
-    ]);
+    cx.notes.rest(
+        &fields,
+        "an entry of `content`",
+        &[("transformer", ""), ("taskId", "it is DataX's"), ("restoration", "FlinkX's")],
+    );
     let (Some(reader), Some(writer)) = (reader, writer) else { return };
     let target = plugin(cx, &writer, "writer");
-    let Some(target) = target.and_then(|(name, parameter)| write_side(cx, &name, &writer, &parameter)) else {
+    let Some(target) =
+        target.and_then(|(name, parameter)| write_side(cx, &name, &writer, &parameter))
+    else {
         // Whatever is wrong with the other side is told as well.
         if let Some((name, parameter)) = plugin(cx, &reader, "reader") {
             read_side(cx, &name, &reader, &parameter, &Side::default(), tasks);
@@ -189,7 +203,15 @@ fn read_side(
                 "txtfile" => (vec![pair("plugin", "file")], paths(cx, parameter, &fields, "path")),
                 _ => {
                     let bucket = bucket(cx, parameter, &fields, "reader")?;
-                    (bucket, paths(cx, parameter, &fields, if fields.take("object").is_some() { "object" } else { "path" }))
+                    (
+                        bucket,
+                        paths(
+                            cx,
+                            parameter,
+                            &fields,
+                            if fields.take("object").is_some() { "object" } else { "path" },
+                        ),
+                    )
                 }
             };
             let side = file_source::read(cx, parameter, &fields, (paths, targets, target.is_table));
@@ -198,7 +220,13 @@ fn read_side(
             Some(Side { lines, ..side })
         }
         _ => match store_of(kind) {
-            Some(store) => table_source::read(cx, parameter, &format!("`{name}`"), Sources::Jdbc(store), targets),
+            Some(store) => table_source::read(
+                cx,
+                parameter,
+                &format!("`{name}`"),
+                Sources::Jdbc(store),
+                targets,
+            ),
             None => {
                 unknown(cx, reader, name, kind);
                 None
@@ -207,14 +235,22 @@ fn read_side(
     }
 }
 
-fn write_side(cx: &mut Cx<'_>, name: &str, writer: &Item<'_>, parameter: &Item<'_>) -> Option<Side> {
+fn write_side(
+    cx: &mut Cx<'_>,
+    name: &str,
+    writer: &Item<'_>,
+    parameter: &Item<'_>,
+) -> Option<Side> {
     let kind = name.strip_suffix("writer").unwrap_or(name);
     match kind {
         "stream" => Some(stream::write(cx, parameter)),
         "txtfile" | "oss" | "s3" => {
             let fields = Fields::of(parameter);
             let (mut lines, place) = match kind {
-                "txtfile" => (vec![pair("plugin", "file")], file_target::Place::File(file_name(cx, parameter, &fields)?)),
+                "txtfile" => (
+                    vec![pair("plugin", "file")],
+                    file_target::Place::File(file_name(cx, parameter, &fields)?),
+                ),
                 _ => {
                     let bucket = bucket(cx, parameter, &fields, "writer")?;
                     let object = fields.given("object").or_else(|| fields.given("path"));
@@ -231,7 +267,9 @@ fn write_side(cx: &mut Cx<'_>, name: &str, writer: &Item<'_>, parameter: &Item<'
             Some(Side { lines, ..side })
         }
         _ => match store_of(kind) {
-            Some(store) => table_target::read(cx, parameter, &format!("`{name}`"), Sources::Jdbc(store)),
+            Some(store) => {
+                table_target::read(cx, parameter, &format!("`{name}`"), Sources::Jdbc(store))
+            }
             None => {
                 unknown(cx, writer, name, kind);
                 None
@@ -243,18 +281,22 @@ fn write_side(cx: &mut Cx<'_>, name: &str, writer: &Item<'_>, parameter: &Item<'
 /// Says what there is in place of a plugin.
 pub(super) fn unknown(cx: &mut Cx<'_>, item: &Item<'_>, name: &str, kind: &str) {
     let hint = match kind {
-        "drds" | "adbmysql" | "adb" | "ads" | "tidb" | "oceanbasev10" | "oceanbase" | "polardbx" | "goldendb" | "selectdb"
-        | "doris" | "starrocks" | "matrixone" => {
+        "drds" | "adbmysql" | "adb" | "ads" | "tidb" | "oceanbasev10" | "oceanbase"
+        | "polardbx" | "goldendb" | "selectdb" | "doris" | "starrocks" | "matrixone" => {
             "it speaks MySQL's protocol, which was not tested: try it with mysqlreader or mysqlwriter"
         }
-        "adbpg" | "gpdb" | "greenplum" | "kingbasees" | "hologres" | "opengauss" | "gaussdb" | "hologresjdbc" => {
+        "adbpg" | "gpdb" | "greenplum" | "kingbasees" | "hologres" | "opengauss" | "gaussdb"
+        | "hologresjdbc" => {
             "it speaks PostgreSQL's protocol, which was not tested: try it with postgresqlreader or postgresqlwriter"
         }
-        "ftp" | "sftp" | "hdfs" => "copy the files to this machine or into a bucket, and read them from there",
+        "ftp" | "sftp" | "hdfs" => {
+            "copy the files to this machine or into a bucket, and read them from there"
+        }
         _ => "`transload plugin list` shows the plugins that there are",
     };
     let at = item.node.get("name").or_else(|| item.node.get("stepType"));
-    let at = at.map_or(item.clone(), |node| Item { node, path: item.path.clone(), offset: node.offset });
+    let at =
+        at.map_or(item.clone(), |node| Item { node, path: item.path.clone(), offset: node.offset });
     cx.notes.refuse_as(code::IMPORT_PLUGIN, &at, format!("there is no plugin for `{name}`"), hint);
 }
 
@@ -264,7 +306,10 @@ fn paths(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>, key: &str) 
         cx.notes.refuse(parameter, format!("`{key}` is missing"), "");
     }
     let is_object = key == "object";
-    paths.into_iter().map(|path| if is_object { path.trim_start_matches('/').to_owned() } else { path }).collect()
+    paths
+        .into_iter()
+        .map(|path| if is_object { path.trim_start_matches('/').to_owned() } else { path })
+        .collect()
 }
 
 /// The one file that a job writes.
@@ -279,7 +324,12 @@ fn file_name(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>) -> Opti
 }
 
 /// The connection to a bucket.
-fn bucket(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>, side: &str) -> Option<Vec<Line>> {
+fn bucket(
+    cx: &mut Cx<'_>,
+    parameter: &Item<'_>,
+    fields: &Fields<'_>,
+    side: &str,
+) -> Option<Vec<Line>> {
     let Some(bucket) = fields.given("bucket").and_then(|it| cx.text(&it)) else {
         cx.notes.refuse(parameter, "`bucket` is missing", "");
         return None;
@@ -308,7 +358,8 @@ fn bucket(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>, side: &str
 
 fn endpoint(cx: &mut Cx<'_>, item: &Item<'_>, address: &mut Address) {
     let Some(text) = cx.text(item) else { return };
-    let host = text.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+    let host =
+        text.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let is_local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|it| host.starts_with(it));
     let is_plain = text.starts_with("http://");
     let mut scheme = "https";
@@ -316,7 +367,10 @@ fn endpoint(cx: &mut Cx<'_>, item: &Item<'_>, address: &mut Address) {
         scheme = "http";
     } else if is_plain {
         let message = "keys and rows went over HTTP, which is not encrypted";
-        let lines = ("allow_http = true and an endpoint with http:// in the connection", "an endpoint with https://");
+        let lines = (
+            "allow_http = true and an endpoint with http:// in the connection",
+            "an endpoint with https://",
+        );
         if !cx.notes.is_repaired("plain-http", item, message, lines) {
             scheme = "http";
             address.options.push(("allow_http", true.into()));
@@ -333,7 +387,6 @@ fn endpoint(cx: &mut Cx<'_>, item: &Item<'_>, address: &mut Address) {
 /// A database of a platform's registry: the name says nothing about where it is.
 pub(super) fn named_database(cx: &mut Cx<'_>, item: &Item<'_>, store: Store) -> Option<Database> {
     let name = cx.text(item)?;
-    let is_known = cx.connections.plugin_of(&name).is_some();
     let address = Address {
         plugin: store.plugin(),
         options: Vec::new(),
@@ -346,11 +399,6 @@ pub(super) fn named_database(cx: &mut Cx<'_>, item: &Item<'_>, store: Store) -> 
             _ => ["host = \"\"", "user = \"\"", "database = \"\""].map(str::to_owned).to_vec(),
         },
     };
-    if !is_known {
-        let message = format!("the data source `{name}` is known to the platform alone");
-        let hint = format!("fill in [{name}] of connections.toml");
-        cx.notes.todo(item, message, &hint);
-    }
     let login = cx.connections.named(&name, &address);
     Some(Database { store, login, name: String::new(), schema: None, server: name })
 }
@@ -376,6 +424,8 @@ const UNUSED_OF_FILES: &[(&str, &str)] = &[
     ("nullFormat", "Parquet has NULL"),
     ("compress", "Parquet files say it"),
     ("skipHeader", "Parquet has none"),
+    ("lineDelimiter", "lines end with LF"),
+    ("column", "the columns are those of the reader"),
     ("maxTraversalLevel", "folders are read whole"),
     ("envType", "it is the platform's"),
     ("singleFileSize", "the platform's"),

@@ -15,13 +15,20 @@ pub(super) fn delimiter(cx: &mut Cx<'_>, fields: &Fields<'_>) -> String {
         // Written with two backslashes in JSON.
         "\\t" => "\t".to_owned(),
         _ => match text.strip_prefix("\\u").or(text.strip_prefix("\\x")) {
-            Some(code) => u32::from_str_radix(code, 16).ok().and_then(char::from_u32).map_or(text.clone(), String::from),
+            Some(code) => u32::from_str_radix(code, 16)
+                .ok()
+                .and_then(char::from_u32)
+                .map_or(text.clone(), String::from),
             None => text,
         },
     };
     if text.len() != 1 {
         let message = format!("the delimiter `{}` is not one ASCII character", text.escape_debug());
-        cx.notes.refuse(&item, message, "files with longer delimiters are neither read nor written");
+        cx.notes.refuse(
+            &item,
+            message,
+            "files with longer delimiters are neither read nor written",
+        );
     }
     text
 }

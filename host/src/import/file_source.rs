@@ -16,7 +16,7 @@ pub(super) fn read(
     fields: &Fields<'_>,
     (paths, targets, to_table): (Vec<String>, Option<&[String]>, bool),
 ) -> Side {
-    let mut side = Side { is_file: true, ..Side::default() };
+    let mut side = Side::default();
     side.lines.push(match paths.as_slice() {
         [path] => pair("path", path.clone()),
         paths => pair("path", paths.to_vec()),
@@ -80,7 +80,9 @@ fn read_parquet(
         side.columns = schema_names(&text);
     }
     let column = fields.take("column");
-    let is_star = column.as_ref().is_none_or(|it| it.items().iter().all(|it| it.node.text().as_deref() == Some("*")));
+    let is_star = column
+        .as_ref()
+        .is_none_or(|it| it.items().iter().all(|it| it.node.text().as_deref() == Some("*")));
     if !is_star || targets.is_some() && side.columns.is_none() {
         let message = "columns of Parquet files have names, and the document maps them by position";
         cx.note(Kind::Todo, parameter, message, "write `columns` of [reader] and `[map]`");
@@ -128,7 +130,8 @@ fn csv_settings(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
     if flag(cx, "useTextQualifier") == Some(false) {
         side.lines.push(pair("quote", ""));
     } else {
-        let quote = item("textQualifier").and_then(|it| cx.text(&it)).unwrap_or_else(|| "\"".to_owned());
+        let quote =
+            item("textQualifier").and_then(|it| cx.text(&it)).unwrap_or_else(|| "\"".to_owned());
         side.lines.push(pair("quote", quote));
     }
     if flag(cx, "useComments") == Some(true) {
@@ -140,7 +143,9 @@ fn csv_settings(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
     {
         side.lines.push(pair("escape", "\\"));
     }
-    if let Some(item) = item("recordDelimiter").filter(|it| it.node.text().is_none_or(|it| it != "0" && it != "\n")) {
+    if let Some(item) =
+        item("recordDelimiter").filter(|it| it.node.text().is_none_or(|it| it != "0" && it != "\n"))
+    {
         cx.notes.refuse(&item, "records end at line ends alone", "");
     }
     match item("trimWhitespace") {
@@ -154,17 +159,22 @@ fn csv_settings(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
         cx.notes.changed(&item, "empty lines of a file with several columns are skipped");
     }
     if let Some(settings) = settings {
-        cx.notes.rest(&settings, "`csvReaderConfig`", &[
-            ("safetySwitch", "a record may have 16 MiB; `max_record` changes that"),
-            ("delimiter", "`fieldDelimiter` says it"),
-            ("caseSensitive", "names are not used"),
-            ("captureRawRecord", "it has no effect on rows"),
-            ("comment", "without `useComments` it had no effect"),
-        ]);
+        cx.notes.rest(
+            &settings,
+            "`csvReaderConfig`",
+            &[
+                ("safetySwitch", "a record may have 16 MiB; `max_record` changes that"),
+                ("delimiter", "`fieldDelimiter` says it"),
+                ("caseSensitive", "names are not used"),
+                ("captureRawRecord", "it has no effect on rows"),
+                ("comment", "without `useComments` it had no effect"),
+            ],
+        );
     }
 }
 
-const TRIMMED: &str = "blanks around values were removed; they stay now, and a number with blanks is dirty";
+const TRIMMED: &str =
+    "blanks around values were removed; they stay now, and a number with blanks is dirty";
 
 /// Columns by their positions: `c1`, `c2` and so on, as a file without names has them.
 fn columns(
@@ -184,7 +194,12 @@ fn columns(
             None if to_table => {
                 let message = "neither side names columns, and the file has no names: which cell goes to which \
                                column is open";
-                cx.note(Kind::Todo, parameter, message, "write the table's columns in order into `[map]`: id = \"c1\"");
+                cx.note(
+                    Kind::Todo,
+                    parameter,
+                    message,
+                    "write the table's columns in order into `[map]`: id = \"c1\"",
+                );
             }
             None => {}
         }
@@ -208,14 +223,17 @@ fn columns(
         };
         let Some(index) = cx.integer(&index) else { continue };
         let name = format!("c{}", index + 1);
-        let kind = column.given("type").and_then(|it| cx.text(&it)).unwrap_or_default().to_lowercase();
+        let kind =
+            column.given("type").and_then(|it| cx.text(&it)).unwrap_or_default().to_lowercase();
         if let Some(format) = column.given("format") {
             let pattern = pattern_of_java(cx, &format);
             formats.extend(pattern.filter(|_| kind == "date").map(|it| (name.clone(), it.into())));
         }
         let logical = logical_type(&kind, formats.get(&name).and_then(toml::Value::as_str));
         match logical {
-            Some(logical) if !to_table && !names.contains(&name) => side.schema.push(pair(name.clone(), logical)),
+            Some(logical) if !to_table && !names.contains(&name) => {
+                side.schema.push(pair(name.clone(), logical))
+            }
             Some(_) => {}
             None => {
                 let message = format!("there is no type `{kind}`");
@@ -223,11 +241,19 @@ fn columns(
                 cx.notes.refuse(item, message, hint);
             }
         }
-        cx.notes.rest(&column, "a column", &[("name", "the position counts"), ("value", "beside `index` it is ignored")]);
+        cx.notes.rest(
+            &column,
+            "a column",
+            &[("name", "the position counts"), ("value", "beside `index` it is ignored")],
+        );
         if targets.is_some_and(|it| it.len() == given.len()) || !names.contains(&name) {
             names.push(name);
         } else {
-            cx.notes.refuse(&given[at], "the same cell is read twice, and the target has no names for both", "");
+            cx.notes.refuse(
+                &given[at],
+                "the same cell is read twice, and the target has no names for both",
+                "",
+            );
         }
     }
     if !formats.is_empty() {
@@ -238,7 +264,8 @@ fn columns(
 
 /// The type of a column where the target has none.
 fn logical_type(kind: &str, pattern: Option<&str>) -> Option<&'static str> {
-    let has_time = pattern.is_some_and(|it| ["%H", "%I", "%T"].iter().any(|part| it.contains(part)));
+    let has_time =
+        pattern.is_some_and(|it| ["%H", "%I", "%T"].iter().any(|part| it.contains(part)));
     Some(match kind {
         "long" | "int" | "integer" | "bigint" => "int64",
         "double" | "float" | "decimal" => "numeric",

@@ -17,8 +17,13 @@ pub(super) enum Place {
 }
 
 /// The writer.
-pub(super) fn read(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>, place: &Place) -> Side {
-    let mut side = Side { is_file: true, ..Side::default() };
+pub(super) fn read(
+    cx: &mut Cx<'_>,
+    parameter: &Item<'_>,
+    fields: &Fields<'_>,
+    place: &Place,
+) -> Side {
+    let mut side = Side::default();
     if let Some(item) = fields.given("suffix") {
         cx.notes.changed(&item, "the name is the one that the job gives, without a suffix");
     }
@@ -42,7 +47,7 @@ pub(super) fn read(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>, p
             cx.note(Kind::Changed, parameter, &message, "");
         }
     }
-    write_mode(cx, fields, &mut side, place);
+    write_mode(cx, fields, &mut side);
     if is_text(cx, fields, &mut side) {
         text_options(cx, parameter, fields, &mut side);
     }
@@ -61,7 +66,7 @@ pub(super) fn read(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>, p
     side
 }
 
-fn write_mode(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side, place: &Place) {
+fn write_mode(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
     let Some(item) = fields.given("writeMode") else {
         side.lines.push(pair("write_mode", "insert"));
         return;
@@ -84,13 +89,16 @@ fn write_mode(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side, place: &Pla
             cx.notes.refuse(&item, message, "write `truncate`, `append` or `nonConflict`");
         }
     }
-    let _ = place;
 }
 
 /// Adds the format; false for Parquet.
 fn is_text(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) -> bool {
     let item = fields.given("fileFormat");
-    let format = item.as_ref().and_then(|it| cx.text(it)).unwrap_or_else(|| "text".to_owned()).to_lowercase();
+    let format = item
+        .as_ref()
+        .and_then(|it| cx.text(it))
+        .unwrap_or_else(|| "text".to_owned())
+        .to_lowercase();
     match (format.as_str(), item) {
         ("parquet", _) => {
             side.lines.push(pair("format", "parquet"));
@@ -126,7 +134,8 @@ fn plain_text(cx: &mut Cx<'_>, fields: &Fields<'_>, item: Option<&Item<'_>>, sid
     let Some(item) = item.or(own.as_ref()) else { return };
     let message = "`fileFormat` is `text`: values were joined without quotes, and a delimiter or a line end in one \
                    broke its row; such rows are dirty now";
-    let lines = ("quote = \"\" in [writer]", "leave `quote` out in [writer]: such values are quoted");
+    let lines =
+        ("quote = \"\" in [writer]", "leave `quote` out in [writer]: such values are quoted");
     if !cx.notes.is_repaired("plain-text", item, message, lines) {
         side.lines.push(Line::Pair {
             key: "quote".to_owned(),
@@ -175,7 +184,11 @@ fn compression(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
         "bzip2" | "bz2" => "bzip2",
         _ => {
             let message = format!("files are not compressed with `{text}`");
-            return cx.notes.refuse(&item, message, "with gzip, bzip2, zstd, lz4 or framed snappy they are");
+            return cx.notes.refuse(
+                &item,
+                message,
+                "with gzip, bzip2, zstd, lz4 or framed snappy they are",
+            );
         }
     };
     side.lines.push(pair("compression", word));
@@ -195,10 +208,17 @@ fn date_format(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
     let Some(item) = item else { return };
     let Some(pattern) = pattern_of_java(cx, &item) else { return };
     let has_time = ["%H", "%I"].iter().any(|part| pattern.contains(part));
+    let (has_seconds, has_fraction) = (pattern.contains("%S"), pattern.contains("%f"));
+    // A fraction that would be lost made the row dirty; it is written where there is one.
+    let pattern = if has_fraction { pattern } else { pattern.replace("%S", "%S%.f") };
     let key = if has_time { "timestamp_format" } else { "date_format" };
     side.lines.push(pair(key, pattern));
     let message = match has_time {
-        true => "dates and times of day were written by the same pattern; they have their own form now",
+        true if has_seconds => {
+            "fractions of a second were cut, and are written now; dates and times of day were written by the same \
+             pattern, and have their own form now"
+        }
+        true => "seconds were cut; a row with seconds is dirty now",
         false => "timestamps were cut to the day by the same pattern; they are written whole now",
     };
     cx.notes.changed(&item, message);
@@ -206,7 +226,11 @@ fn date_format(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
 
 /// The columns of a Parquet or CSV writer: names, or objects with a name.
 fn columns(cx: &mut Cx<'_>, item: &Item<'_>, side: &mut Side) {
-    let names = item.items().iter().map(|it| it.node.get("name").and_then(|name| name.text()).or(it.node.text())).collect::<Option<Vec<_>>>();
+    let names = item
+        .items()
+        .iter()
+        .map(|it| it.node.get("name").and_then(|name| name.text()).or(it.node.text()))
+        .collect::<Option<Vec<_>>>();
     match names {
         Some(names) if names.iter().any(|it| it == "*") => {}
         Some(names) if side.columns.is_none() => side.columns = Some(names),

@@ -70,7 +70,12 @@ impl Jdbc {
         });
         let parameters = parameters.collect();
         let Some(address) = address.strip_prefix("//") else {
-            return Ok(Self { scheme, database: address.to_owned(), parameters, ..Self::default() });
+            return Ok(Self {
+                scheme,
+                database: address.to_owned(),
+                parameters,
+                ..Self::default()
+            });
         };
         let (hosts, database) = address.split_once('/').unwrap_or((address, ""));
         let mut hosts = hosts.split(',').map(str::trim);
@@ -116,7 +121,10 @@ mod tests {
     #[test]
     fn addresses_are_taken_apart() {
         let jdbc = Jdbc::parse("jdbc:mysql://h1:3307,h2:3306/shop?useSSL=false&x=a%20b").unwrap();
-        assert_eq!((jdbc.host.as_str(), jdbc.port, jdbc.database.as_str()), ("h1", Some(3307), "shop"));
+        assert_eq!(
+            (jdbc.host.as_str(), jdbc.port, jdbc.database.as_str()),
+            ("h1", Some(3307), "shop")
+        );
         assert_eq!(jdbc.other_hosts, ["h2:3306"]);
         assert_eq!(jdbc.parameters[1], ("x".to_owned(), "a b".to_owned()));
         assert_eq!(jdbc.store(), Some(Store::Mysql));

@@ -49,7 +49,13 @@ impl Reader<'_> {
     }
 
     fn unexpected(&self, c: char, expected: &str) -> SyntaxError {
-        self.error(self.at, format!("expected {expected}, found `{}`", c.escape_debug()))
+        self.error(
+            self.at,
+            format!(
+                "expected {expected}, found `{}`",
+                if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }
+            ),
+        )
     }
 
     fn ended(&self, expected: &str) -> SyntaxError {

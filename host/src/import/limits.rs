@@ -24,7 +24,10 @@ pub(super) fn dirty(cx: &mut Cx<'_>, setting: &Item<'_>, limit: Option<&Item<'_>
             let lines = ("leave `max_ratio` out in [dirty]", line.as_str());
             match cx.notes.is_repaired("dirty-ratio", item, message, lines) {
                 true => cx.job.put("dirty", pair("max_ratio", ratio)),
-                false => cx.job.put("dirty", Line::Comment(format!("dirty-ratio kept; to repair it: max_ratio = {ratio:?}"))),
+                false => cx.job.put(
+                    "dirty",
+                    Line::Comment(format!("dirty-ratio kept; to repair it: max_ratio = {ratio:?}")),
+                ),
             }
         }
         (None, Some(ratio)) => cx.job.put("dirty", pair("max_ratio", ratio)),
@@ -58,7 +61,12 @@ fn ratio(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<f64> {
 
 /// `[channel]` from DataX's `speed`. `core` is where the speed of one channel may be set. Returns the
 /// number of channels that the old job had.
-pub(super) fn speed(cx: &mut Cx<'_>, setting: &Item<'_>, speed: Option<&Item<'_>>, core: Option<&Item<'_>>) -> u64 {
+pub(super) fn speed(
+    cx: &mut Cx<'_>,
+    setting: &Item<'_>,
+    speed: Option<&Item<'_>>,
+    core: Option<&Item<'_>>,
+) -> u64 {
     let Some(speed) = speed else {
         let message = "`speed` is missing: DataX fails on this; the job uses all cores";
         cx.notes.changed(setting, message);
@@ -66,10 +74,11 @@ pub(super) fn speed(cx: &mut Cx<'_>, setting: &Item<'_>, speed: Option<&Item<'_>
     };
     let fields = Fields::of(speed);
     let positive = |cx: &mut Cx<'_>, item: &Item<'_>| {
-        let is_off = item.node.text().is_some_and(|it| it.trim().starts_with('-') || it.trim() == "0");
+        let is_off =
+            item.node.text().is_some_and(|it| it.trim().starts_with('-') || it.trim() == "0");
         if is_off { None } else { cx.integer(item) }
     };
-    let mut number = |cx: &mut Cx<'_>, key: &str| {
+    let number = |cx: &mut Cx<'_>, key: &str| {
         let item = fields.given(key)?;
         positive(cx, &item).map(|number| (number, item))
     };
@@ -90,7 +99,9 @@ pub(super) fn speed(cx: &mut Cx<'_>, setting: &Item<'_>, speed: Option<&Item<'_>
     }
     let limited = byte.as_ref().or(record.as_ref()).map(|(_, item)| item.clone());
     let tasks = match (channel, limited, counted) {
-        (Some((channel, item)), Some(_), counted) if counted != Some(channel) => ignored_channel(cx, &item, channel, counted),
+        (Some((channel, item)), Some(_), counted) if counted != Some(channel) => {
+            ignored_channel(cx, &item, channel, counted)
+        }
         (Some((channel, _)), _, _) => Some(channel),
         (None, Some(item), None) => {
             let message = "with the `core.json` that DataX comes with, this limit alone fails the job: the speed of \
@@ -103,17 +114,31 @@ pub(super) fn speed(cx: &mut Cx<'_>, setting: &Item<'_>, speed: Option<&Item<'_>
     if let Some(tasks) = tasks {
         cx.job.put("channel", pair("parallelism", tasks.clamp(1, 1024) as i64));
     }
-    cx.notes.rest(&fields, "`speed`", &[("bytes", ""), ("readerChannel", "FlinkX's"), ("writerChannel", "FlinkX's")]);
+    cx.notes.rest(
+        &fields,
+        "`speed`",
+        &[("bytes", ""), ("readerChannel", "FlinkX's"), ("writerChannel", "FlinkX's")],
+    );
     tasks.or(counted).unwrap_or(1)
 }
 
 /// Beside a limit, DataX computes the channels from it.
-fn ignored_channel(cx: &mut Cx<'_>, item: &Item<'_>, channel: u64, counted: Option<u64>) -> Option<u64> {
+fn ignored_channel(
+    cx: &mut Cx<'_>,
+    item: &Item<'_>,
+    channel: u64,
+    counted: Option<u64>,
+) -> Option<u64> {
     let message = match counted {
-        Some(counted) => format!("beside `byte` or `record` it had no effect: {counted} channels were used"),
-        None => "beside `byte` or `record` it had no effect: the number followed from `core.json`".to_owned(),
+        Some(counted) => {
+            format!("beside `byte` or `record` it had no effect: {counted} channels were used")
+        }
+        None => "beside `byte` or `record` it had no effect: the number followed from `core.json`"
+            .to_owned(),
     };
-    let kept = counted.map_or("leave `parallelism` out in [channel]".to_owned(), |it| format!("parallelism = {it} in [channel]"));
+    let kept = counted.map_or("leave `parallelism` out in [channel]".to_owned(), |it| {
+        format!("parallelism = {it} in [channel]")
+    });
     let repaired = format!("parallelism = {channel} in [channel]");
     match cx.notes.is_repaired("parallelism", item, message, (&kept, &repaired)) {
         true => Some(channel),
@@ -127,8 +152,9 @@ fn ignored_channel(cx: &mut Cx<'_>, item: &Item<'_>, channel: u64, counted: Opti
 
 /// A size as people write it, if it is a whole number of units.
 fn bytes_text(bytes: u64) -> String {
-    for (unit, size) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000)] {
-        if bytes >= size && bytes % size == 0 {
+    for (unit, size) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000)]
+    {
+        if bytes >= size && bytes.is_multiple_of(size) {
             return format!("{} {unit}", bytes / size);
         }
     }

@@ -21,8 +21,8 @@ mod batch;
 mod columns;
 mod connections;
 mod cx;
-mod datax;
 mod dataworks;
+mod datax;
 mod file_format;
 mod file_source;
 mod file_target;
@@ -40,6 +40,6 @@ mod table_source;
 mod table_target;
 mod tree;
 
-pub(crate) use batch::{Imported, Request, Tool, import, keep_report};
+pub(crate) use batch::{Request, Tool, import, keep_report};
 pub(crate) use notes::{CHOICES, Choices};
 pub(crate) use summary::{describe, markdown};

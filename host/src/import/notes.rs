@@ -74,8 +74,14 @@ pub(crate) const CHOICES: &[(&str, &str)] = &[
     ("parallelism", "beside `byte` or `record`, `channel` had no effect; repair: it is used"),
     ("plain-http", "keys and rows went over HTTP; repair: over HTTPS"),
     ("plain-text", "texts were written without quotes; repair: with quotes where they are needed"),
-    ("truncate-first", "the target was emptied before the rows came; repair: it is replaced at the end"),
-    ("without-tls", "the connection was not encrypted, as its address says; repair: it is verified"),
+    (
+        "truncate-first",
+        "the target was emptied before the rows came; repair: it is replaced at the end",
+    ),
+    (
+        "without-tls",
+        "the connection was not encrypted, as its address says; repair: it is verified",
+    ),
     ("zero-dates", "MySQL's zero dates became NULL; repair: such rows are dirty"),
 ];
 
@@ -125,7 +131,8 @@ impl<'d> Notes<'d> {
         let (path, message) = (path.to_owned(), message.into());
         let code = (kind == Kind::Refused).then_some(code::IMPORT_VALUE);
         let note = Note { kind, code, choice: None, line, column, path, message, hint };
-        let same = |it: &Note| (it.kind, &it.path, &it.message) == (kind, &note.path, &note.message);
+        let same =
+            |it: &Note| (it.kind, &it.path, &it.message) == (kind, &note.path, &note.message);
         if !self.notes.iter().any(same) {
             self.notes.push(note);
         }
@@ -189,7 +196,10 @@ impl<'d> Notes<'d> {
                 Some((_, reason)) => self.unused(&item, *reason),
                 None if item.node.is_blank() => self.unused(&item, "it is empty"),
                 None => {
-                    let near = nearest::nearest(key, known.iter().map(|(name, _)| *name));
+                    let asked = fields.asked();
+                    let names = known.iter().map(|(name, _)| *name);
+                    let names = names.chain(asked.iter().map(String::as_str));
+                    let near = nearest::nearest(key, names);
                     let hint = near.map(|near| format!("did you mean `{near}`?"));
                     let message = format!("{whose} has no key `{key}`, and took no notice of it");
                     let at = (item.path.as_str(), item.offset);

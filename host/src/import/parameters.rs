@@ -30,7 +30,8 @@ fn convert(text: &str, is_sql: bool) -> Found {
     while let Some(c) = rest.chars().next() {
         if let Some((name, length, has_braces)) = placeholder(rest, found.text.chars().last()) {
             let after = &rest[length..];
-            let is_raw = is_sql && quote.is_none() && !is_schedule(name) && is_part(&found.text, after);
+            let is_raw =
+                is_sql && quote.is_none() && !is_schedule(name) && is_part(&found.text, after);
             found.text.push_str(&format!("${{{name}{}}}", if is_raw { "!raw" } else { "" }));
             if is_raw {
                 found.raw.push(name.to_owned());
@@ -81,9 +82,13 @@ fn is_part(before: &str, after: &str) -> bool {
         return false;
     }
     let before = before.trim_end();
-    let is_list = before.ends_with('(') && ends_with_word(before.trim_end_matches('(').trim_end(), &["in"]);
+    let is_list =
+        before.ends_with('(') && ends_with_word(before.trim_end_matches('(').trim_end(), &["in"]);
     let is_operand = before.ends_with(['=', '<', '>', '+', '-', '*', '/', '%', ',', '('])
-        || ends_with_word(before, &["between", "like", "limit", "offset", "interval", "then", "else"])
+        || ends_with_word(
+            before,
+            &["between", "like", "limit", "offset", "interval", "then", "else"],
+        )
         || ends_with_word(before, &["and"]) && is_in_between(before);
     is_list || !is_operand
 }
@@ -96,7 +101,8 @@ fn ends_with_word(text: &str, words: &[&str]) -> bool {
 /// Whether the last `AND` of a text belongs to a `BETWEEN`.
 fn is_in_between(text: &str) -> bool {
     let mut words = text.split(|c| !is_word(c)).filter(|word| !word.is_empty()).rev().skip(1);
-    let found = words.find(|it| ["and", "between"].iter().any(|word| it.eq_ignore_ascii_case(word)));
+    let found =
+        words.find(|it| ["and", "between"].iter().any(|word| it.eq_ignore_ascii_case(word)));
     found.is_some_and(|word| word.eq_ignore_ascii_case("between"))
 }
 
@@ -115,7 +121,11 @@ pub(super) fn is_schedule(name: &str) -> bool {
     loop {
         let token = ["yyyy", "yy", "mm", "dd", "hh24", "hh12", "hh", "mi", "ss", "add_months"];
         let token = token.iter().find(|it| rest.starts_with(**it)).map_or(0, |it| it.len());
-        let other = rest.chars().next().filter(|c| !c.is_alphabetic() && *c != '_').map_or(0, char::len_utf8);
+        let other = rest
+            .chars()
+            .next()
+            .filter(|c| !c.is_alphabetic() && *c != '_')
+            .map_or(0, char::len_utf8);
         match token.max(other) {
             0 => return starts && rest.is_empty(),
             length => rest = &rest[length..],
@@ -156,7 +166,10 @@ mod tests {
             ("select * from t_${day}", "select * from t_${day}"),
             ("select * from ${table}", "select * from ${table!raw}"),
             ("select '${a b}', $1, $$x$$, $q$x$q$", "select '${a b}', $1, $$x$$, $q$x$q$"),
-            ("dt = ${yyyymmdd-1} or dt = $[yyyymmdd-1]", "dt = ${yyyymmdd-1} or dt = $[yyyymmdd-1]"),
+            (
+                "dt = ${yyyymmdd-1} or dt = $[yyyymmdd-1]",
+                "dt = ${yyyymmdd-1} or dt = $[yyyymmdd-1]",
+            ),
         ] {
             assert_eq!(sql(written).text, text, "{written}");
         }
@@ -166,7 +179,8 @@ mod tests {
 
     #[test]
     fn names_of_schedules_are_known() {
-        for name in ["bizdate", "yyyymmdd", "yyyy-mm-dd", "yyyymmdd-7*2", "hh24miss-1/24", "YYYYMM"] {
+        for name in ["bizdate", "yyyymmdd", "yyyy-mm-dd", "yyyymmdd-7*2", "hh24miss-1/24", "YYYYMM"]
+        {
             assert!(is_schedule(name), "{name}");
         }
         for name in ["day", "start_date", "dd_table", "mmm", "ss"] {

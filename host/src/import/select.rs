@@ -66,7 +66,8 @@ pub(super) fn expanded(name: &str) -> Option<Vec<String>> {
         return None;
     }
     let rest = expanded(after)?;
-    let names = (first..=last).flat_map(|at| rest.iter().map(move |after| format!("{before}{at:0width$}{after}")));
+    let names = (first..=last)
+        .flat_map(|at| rest.iter().map(move |after| format!("{before}{at:0width$}{after}")));
     Some(names.collect())
 }
 
@@ -127,8 +128,11 @@ fn name_of(item: &str) -> Option<String> {
     let keyword = before.rsplit(char::is_whitespace).next().unwrap_or_default();
     let is_alias = keyword.eq_ignore_ascii_case("as");
     // `a b`: an alias without AS; behind an operator it would be an operand.
-    let is_second = before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ')' | '`' | '"' | '\''))
-        && !["end", "null", "and", "or", "not", "distinct"].iter().any(|it| keyword.eq_ignore_ascii_case(it) && *it != "end");
+    let is_second = before
+        .ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | ')' | '`' | '"' | '\''))
+        && !["end", "null", "and", "or", "not", "distinct"]
+            .iter()
+            .any(|it| keyword.eq_ignore_ascii_case(it) && *it != "end");
     (is_column || is_alias || is_second).then_some(last)
 }
 
@@ -157,8 +161,12 @@ mod tests {
         let columns =
             [Column::Name("id".into()), Column::Expression("'x'".into()), Column::Name("b".into())];
         let tables = ["t".to_owned(), "s.u".to_owned()];
-        let select =
-            Select { store: Store::Mysql, tables: &tables, columns: &columns, filter: Some("a = 1 OR b") };
+        let select = Select {
+            store: Store::Mysql,
+            tables: &tables,
+            columns: &columns,
+            filter: Some("a = 1 OR b"),
+        };
         let targets = ["id", "kind", "c"].map(str::to_owned);
         let (query, names) = select.write(Some(&targets));
         let part = "SELECT `id`, 'x' AS `kind`, `b` AS `c` FROM";

@@ -24,11 +24,16 @@ pub(super) fn read(cx: &mut Cx<'_>, parameter: &Item<'_>, tasks: u64) -> Side {
             continue;
         }
         let column = Fields::of(item);
-        let name = column.given("name").and_then(|it| cx.text(&it)).unwrap_or(format!("c{}", index + 1));
+        let name =
+            column.given("name").and_then(|it| cx.text(&it)).unwrap_or(format!("c{}", index + 1));
         if let Some(spec) = spec(cx, item, &column) {
             specs.insert(name.clone(), spec.into());
         }
-        cx.notes.rest(&column, "a column", &[("dateFormat", ""), ("value", "beside `random` it is ignored")]);
+        cx.notes.rest(
+            &column,
+            "a column",
+            &[("dateFormat", ""), ("value", "beside `random` it is ignored")],
+        );
         names.push(name);
     }
     side.lines.push(pair("order", names.clone()));
@@ -40,8 +45,13 @@ pub(super) fn read(cx: &mut Cx<'_>, parameter: &Item<'_>, tasks: u64) -> Side {
 
 /// A column of the generator, such as `int64 range 5..5`.
 fn spec(cx: &mut Cx<'_>, item: &Item<'_>, column: &Fields<'_>) -> Option<String> {
-    let kind = column.given("type").and_then(|it| cx.text(&it)).unwrap_or_else(|| "string".to_owned()).to_lowercase();
-    let random = column.take("random").and_then(|it| it.node.text()).filter(|it| !it.trim().is_empty());
+    let kind = column
+        .given("type")
+        .and_then(|it| cx.text(&it))
+        .unwrap_or_else(|| "string".to_owned())
+        .to_lowercase();
+    let random =
+        column.take("random").and_then(|it| it.node.text()).filter(|it| !it.trim().is_empty());
     let mixup = column.take("mixup").and_then(|it| it.node.text());
     let format = column.take("dateFormat").and_then(|it| it.node.text());
     let value = match random.or(mixup) {
@@ -59,7 +69,9 @@ fn spec(cx: &mut Cx<'_>, item: &Item<'_>, column: &Fields<'_>) -> Option<String>
     Some(match kind.as_str() {
         "long" | "int" | "integer" => format!("int64 range {low}..{high}"),
         "double" | "float" => format!("float64 range {low}..{high}"),
-        "string" if is_fixed && !low.is_empty() && !low.contains('|') && low.trim() == low => format!("text choice {low}"),
+        "string" if is_fixed && !low.is_empty() && !low.contains('|') && low.trim() == low => {
+            format!("text choice {low}")
+        }
         "string" if !is_fixed => "text words 1..3".to_owned(),
         "bool" | "boolean" => "boolean".to_owned(),
         "bytes" if !is_fixed => format!("binary bytes {low}..{high}"),
@@ -67,15 +79,18 @@ fn spec(cx: &mut Cx<'_>, item: &Item<'_>, column: &Fields<'_>) -> Option<String>
         "date" => {
             let date = |text: &str| moment(text, format.as_deref());
             match (date(&low), date(&high)) {
-                (Some((low, has_time)), Some((high, _))) => {
-                    let kind = if has_time { "timestamp" } else { "date" };
-                    format!("{kind} range {low}..{high}")
+                (Some((low, false)), Some((high, false))) => format!("date range {low}..{high}"),
+                (Some((low, _)), Some((high, _))) => {
+                    let message = "the day is as the document has it, the time of day is any";
+                    cx.notes.changed(item, message);
+                    format!("timestamp range {low}..{high}")
                 }
                 _ => "timestamp".to_owned(),
             }
         }
         _ => {
-            let message = format!("a column of type `{kind}` with the value `{low}` cannot be generated");
+            let message =
+                format!("a column of type `{kind}` with the value `{low}` cannot be generated");
             cx.notes.refuse(item, message, "`transload plugin info generator` shows what can");
             return None;
         }
@@ -88,11 +103,11 @@ fn moment(text: &str, format: Option<&str>) -> Option<(String, bool)> {
         return None;
     }
     let (date, time) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | '.'));
+    let digits =
+        |text: &str| text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | '.'));
     let fits = date.len() == 10 && digits(date) && digits(time);
     let has_time = !time.is_empty() && time != "00:00:00";
-    // A blank would divide the words of the generator.
-    fits.then(|| (if has_time { format!("{date}T{time}") } else { date.to_owned() }, has_time))
+    fits.then(|| (date.to_owned(), has_time))
 }
 
 /// The writer that prints rows, or drops them.
@@ -102,7 +117,8 @@ pub(super) fn write(cx: &mut Cx<'_>, parameter: &Item<'_>) -> Side {
     let prints = fields.given("print").and_then(|it| cx.boolean(&it)).unwrap_or(true);
     let path = fields.given("path").and_then(|it| cx.text(&it));
     let file = fields.given("fileName").and_then(|it| cx.text(&it));
-    let delimiter = fields.take("fieldDelimiter").and_then(|it| it.node.text()).filter(|it| it.len() == 1);
+    let delimiter =
+        fields.take("fieldDelimiter").and_then(|it| it.node.text()).filter(|it| it.len() == 1);
     if prints || path.is_some() {
         let path = match (path, file) {
             (Some(path), Some(file)) => format!("{}/{file}", path.trim_end_matches('/')),
@@ -110,17 +126,26 @@ pub(super) fn write(cx: &mut Cx<'_>, parameter: &Item<'_>) -> Side {
             (None, _) => "-".to_owned(),
         };
         side.needs_one_task = path == "-";
-        side.lines.extend([pair("plugin", "file"), pair("path", path), pair("format", "csv"), pair("header", false)]);
+        side.lines.extend([
+            pair("plugin", "file"),
+            pair("path", path),
+            pair("format", "csv"),
+            pair("header", false),
+        ]);
         side.lines.push(pair("delimiter", delimiter.unwrap_or_else(|| "\t".to_owned())));
     } else {
         side.lines.push(pair("plugin", "generator"));
     }
-    cx.notes.rest(&fields, "`streamwriter`", &[
-        ("encoding", "rows are printed in UTF-8"),
-        ("visible", "`print` says it"),
-        ("column", "all columns are written"),
-        ("recordNumBeforeSleep", "`[channel]` limits the rate"),
-        ("sleepTime", "`[channel]` limits the rate"),
-    ]);
+    cx.notes.rest(
+        &fields,
+        "`streamwriter`",
+        &[
+            ("encoding", "rows are printed in UTF-8"),
+            ("visible", "`print` says it"),
+            ("column", "all columns are written"),
+            ("recordNumBeforeSleep", "`[channel]` limits the rate"),
+            ("sleepTime", "`[channel]` limits the rate"),
+        ],
+    );
     side
 }

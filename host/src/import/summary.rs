@@ -15,11 +15,14 @@ const FEW: usize = 3;
 pub(crate) fn describe(page: &mut Page, imported: &Imported) {
     let documents = &imported.documents;
     let rows: Vec<_> = documents.iter().map(row).collect();
-    let head = ["document", "", "job", "choices", "to do", "refused"].map(|it| Cell::styled(it, Style::Strong));
+    let head = ["document", "", "job", "choices", "to do", "refused"]
+        .map(|it| Cell::styled(it, Style::Strong));
     page.table(0, &[vec![head.to_vec()], rows].concat());
     for document in documents {
-        let is_short = documents.len() > FEW;
-        let shown: Vec<_> = document.notes.iter().filter(|note| !is_short || is_urgent(note.kind)).collect();
+        let told = documents.iter().filter(|it| it.status != Status::Skipped).count();
+        let is_short = told > FEW || document.status == Status::Refused;
+        let shown: Vec<_> =
+            document.notes.iter().filter(|note| !is_short || is_urgent(note.kind)).collect();
         if document.status == Status::Skipped || shown.is_empty() {
             continue;
         }
@@ -103,6 +106,14 @@ fn text(note: &Note) -> String {
 }
 
 fn variables(page: &mut Page, imported: &Imported) {
+    if !imported.blank.is_empty() {
+        let names: Vec<_> = imported.blank.iter().map(|name| format!("`{name}`")).collect();
+        page.line(
+            0,
+            &format!("Fill in these connections in connections.toml: {}", names.join(", ")),
+        );
+        page.gap();
+    }
     if imported.variables.is_empty() {
         return;
     }
@@ -119,8 +130,20 @@ pub(crate) fn markdown(imported: &Imported, tool: Tool) -> String {
     let mut text = format!(
         "# Import of {} documents\n\n{} documents: {} imported without manual work ({} %), {} to be finished, \
          {} refused, {} skipped.\n",
-        tool.name(), counts.documents, counts.imported, counts.share(), counts.unfinished, counts.refused, counts.skipped
+        tool.name(),
+        counts.documents,
+        counts.imported,
+        counts.share(),
+        counts.unfinished,
+        counts.refused,
+        counts.skipped
     );
+    if !imported.blank.is_empty() {
+        text.push_str("\n## Connections to fill in\n\n");
+        for name in &imported.blank {
+            let _ = writeln!(text, "- `{name}`");
+        }
+    }
     if !imported.variables.is_empty() {
         text.push_str("\n## Variables to set\n\n");
         for variable in &imported.variables {
@@ -129,7 +152,8 @@ pub(crate) fn markdown(imported: &Imported, tool: Tool) -> String {
     }
     text.push_str(ALWAYS);
     for document in imported.documents.iter().filter(|it| it.status != Status::Skipped) {
-        let jobs: Vec<_> = document.jobs.iter().map(|job| format!("`{}`", job.file.display())).collect();
+        let jobs: Vec<_> =
+            document.jobs.iter().map(|job| format!("`{}`", job.file.display())).collect();
         let jobs = if jobs.is_empty() { "not imported".to_owned() } else { jobs.join(", ") };
         let _ = writeln!(text, "\n## `{}`: {jobs}\n", document.file.display());
         if document.notes.is_empty() {

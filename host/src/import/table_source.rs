@@ -36,7 +36,7 @@ pub(super) fn read(
     targets: Option<&[String]>,
 ) -> Option<Side> {
     let fields = Fields::of(parameter);
-    let login = Login { user: fields.take("username"), password: fields.take("password") };
+    let login = Login::of(cx, &fields);
     let elements = elements(cx, parameter, &fields, &login, &mut sources)?;
     let first = elements.first()?;
     let store = first.database.store;
@@ -47,7 +47,7 @@ pub(super) fn read(
     let split = fields.given("splitPk");
     let columns = fields.given("column");
     if !queries.is_empty() {
-        read_query(cx, &mut side, &queries, (&first.item, targets));
+        read_query(cx, &mut side, &queries, &first.item);
         for item in [&condition, &split, &columns].into_iter().flatten() {
             cx.notes.unused(item, "beside `querySql` it had no effect");
         }
@@ -68,7 +68,7 @@ pub(super) fn read(
     if store == Store::Mysql {
         zero_dates(cx, &mut side, &first.item);
     }
-    options(cx, &fields, &mut side, store);
+    options(cx, &fields);
     cx.notes.rest(&fields, whose, UNUSED);
     Some(side)
 }
@@ -84,10 +84,13 @@ fn elements<'n>(
     let given = fields.take("connection").map(|it| it.items()).unwrap_or_default();
     let mut elements = Vec::new();
     for item in &given {
-        elements.extend(element(cx, item, &Fields::of(item), fields, login, sources, true));
+        let is_first = elements.is_empty();
+        let at = At { item, fields: &Fields::of(item), outer: fields, is_nested: true, is_first };
+        elements.extend(element(cx, at, login, sources));
     }
     if given.is_empty() {
-        elements.extend(element(cx, parameter, fields, fields, login, sources, false));
+        let at = At { item: parameter, fields, outer: fields, is_nested: false, is_first: true };
+        elements.extend(element(cx, at, login, sources));
     }
     if elements.is_empty() {
         if !cx.notes.are_refused() {
@@ -104,16 +107,23 @@ fn elements<'n>(
     Some(elements)
 }
 
-/// One entry. `outer` are the keys beside `connection`.
+/// Where an entry stands; `outer` are the keys beside `connection`.
+struct At<'a, 'n> {
+    item: &'a Item<'n>,
+    fields: &'a Fields<'n>,
+    outer: &'a Fields<'n>,
+    is_nested: bool,
+    is_first: bool,
+}
+
+/// One entry.
 fn element<'n>(
     cx: &mut Cx<'_>,
-    item: &Item<'n>,
-    fields: &Fields<'n>,
-    outer: &Fields<'n>,
+    at: At<'_, 'n>,
     login: &Login<'n>,
     sources: &mut Sources<'_>,
-    is_nested: bool,
 ) -> Option<Element<'n>> {
+    let At { item, fields, outer, is_nested, is_first } = at;
     let database = match sources {
         Sources::Jdbc(store) => {
             let Some(urls) = fields.given("jdbcUrl") else {
@@ -129,7 +139,7 @@ fn element<'n>(
                 user: fields.take("username").or(login.user.clone()),
                 password: fields.take("password").or(login.password.clone()),
             };
-            of_jdbc(cx, urls.first()?, &login, *store, "reader")?
+            of_jdbc(cx, urls.first()?, &login, *store, is_first.then_some("reader"))?
         }
         Sources::Named(named) => {
             let source = fields.given("datasource").or_else(|| outer.given("datasource"));
@@ -148,11 +158,15 @@ fn element<'n>(
         return None;
     }
     if is_nested {
-        cx.notes.rest(fields, "an entry of `connection`", &[
-            ("driver", "the plugin has its own driver"),
-            ("selectedDatabase", "the table's name says it"),
-            ("datasourceType", "the plugin says it"),
-        ]);
+        cx.notes.rest(
+            fields,
+            "an entry of `connection`",
+            &[
+                ("driver", "the plugin has its own driver"),
+                ("selectedDatabase", "the table's name says it"),
+                ("datasourceType", "the plugin says it"),
+            ],
+        );
     }
     Some(Element { item: item.clone(), database, tables, queries })
 }
@@ -218,12 +232,14 @@ fn read_tables(
         side.lines.extend(what.split.map(|split| pair("split_key", split)));
         return;
     }
-    let tables: Option<Vec<String>> = what.tables.iter().map(|it| expanded(it)).collect::<Option<Vec<_>>>().map(|it| it.concat());
+    let tables: Option<Vec<String>> =
+        what.tables.iter().map(|it| expanded(it)).collect::<Option<Vec<_>>>().map(|it| it.concat());
     let Some(tables) = tables else {
         cx.notes.refuse(parameter, "the names of the tables cannot be counted up", "");
         return;
     };
-    let select = Select { store, tables: &tables, columns: &what.columns, filter: what.filter.as_deref() };
+    let select =
+        Select { store, tables: &tables, columns: &what.columns, filter: what.filter.as_deref() };
     let (query, names) = select.write(targets);
     side.lines.push(pair("query", query));
     let (is_divisible, split) = (store == Store::Postgres && tables.len() == 1, what.split);
@@ -233,7 +249,8 @@ fn read_tables(
             side.lines.push(pair("split_key", split));
         }
         Some(_) => {
-            let message = "the columns need a query, which is read as one split: `splitPk` has no effect";
+            let message =
+                "the columns need a query, which is read as one split: `splitPk` has no effect";
             cx.note(Kind::Changed, parameter, message, "");
         }
         None => {}
@@ -248,12 +265,7 @@ fn read_tables(
     );
 }
 
-fn read_query(
-    cx: &mut Cx<'_>,
-    side: &mut Side,
-    queries: &[String],
-    (item, _): (&Item<'_>, Option<&[String]>),
-) {
+fn read_query(cx: &mut Cx<'_>, side: &mut Side, queries: &[String], item: &Item<'_>) {
     let clean = |query: &String| query.trim().trim_end_matches(';').trim_end().to_owned();
     let query = match queries {
         [query] => clean(query),
@@ -283,7 +295,7 @@ fn aliases(cx: &mut Cx<'_>, side: &mut Side, item: &Item<'_>, targets: Option<&[
         (Some(names), Some(targets)) if names.len() == targets.len() => side.columns = Some(names),
         (Some(names), Some(targets)) => {
             let message = format!(
-                "the query has {} columns, the writer {}: DataX fails on this",
+                "the query's columns are {}, the writer's {}: DataX fails on this",
                 names.len(),
                 targets.len()
             );
@@ -291,7 +303,8 @@ fn aliases(cx: &mut Cx<'_>, side: &mut Side, item: &Item<'_>, targets: Option<&[
         }
         (None, Some(_)) => {
             side.columns = None;
-            let message = "DataX mapped the query's columns by position, and a job maps them by name";
+            let message =
+                "DataX mapped the query's columns by position, and a job maps them by name";
             let hint = "give the query's columns the target's names (`AS name`), or write `[map]`";
             cx.notes.todo(item, message, hint);
         }
@@ -305,7 +318,8 @@ fn split_key(cx: &mut Cx<'_>, item: &Item<'_>, store: Store) -> Option<String> {
     match super::columns::column(&text, store) {
         Column::Name(name) => Some(name),
         _ => {
-            cx.notes.changed(item, "`splitPk` is no column: the plugin divides the table by itself");
+            cx.notes
+                .changed(item, "`splitPk` is no column: the plugin divides the table by itself");
             None
         }
     }
@@ -313,7 +327,8 @@ fn split_key(cx: &mut Cx<'_>, item: &Item<'_>, store: Store) -> Option<String> {
 
 /// DataX adds a parameter to MySQL's address by which zero dates become NULL.
 fn zero_dates(cx: &mut Cx<'_>, side: &mut Side, item: &Item<'_>) {
-    let message = "zero dates such as 0000-00-00 became NULL, by a parameter that DataX adds to the address";
+    let message =
+        "zero dates such as 0000-00-00 became NULL, by a parameter that DataX adds to the address";
     let lines = ("zero_dates = \"null\"", "leave `zero_dates` out in [reader]");
     if !cx.notes.is_repaired("zero-dates", item, message, lines) {
         side.lines.push(Line::Pair {
@@ -325,11 +340,13 @@ fn zero_dates(cx: &mut Cx<'_>, side: &mut Side, item: &Item<'_>) {
 }
 
 /// Options that have an effect of their own.
-fn options(cx: &mut Cx<'_>, fields: &Fields<'_>, _side: &mut Side, _store: Store) {
+fn options(cx: &mut Cx<'_>, fields: &Fields<'_>) {
     if let Some(item) = fields.given("mandatoryEncoding") {
         let text = cx.text(&item).unwrap_or_default();
         match text.to_lowercase().replace('-', "").as_str() {
-            "utf8" => cx.notes.changed(&item, "it also turned NULL into empty texts; the job keeps NULL"),
+            "utf8" => {
+                cx.notes.changed(&item, "it also turned NULL into empty texts; the job keeps NULL")
+            }
             _ => cx.notes.refuse(
                 &item,
                 format!("texts that lie in columns of another encoding than `{text}` are not read"),

@@ -37,7 +37,12 @@ pub(super) fn read(
                 cx.notes.refuse(&item, "the writer's columns are names, each once, or `*`", "");
             }
         }
-        None => cx.note(Kind::Changed, parameter, "it names no columns: all of the source are written", ""),
+        None => cx.note(
+            Kind::Changed,
+            parameter,
+            "it names no columns: all of the source are written",
+            "",
+        ),
     }
     let statements = Statements::read(cx, &fields, &name);
     let mode = write_mode(cx, &fields, store, &mut side);
@@ -60,7 +65,7 @@ fn target(
     fields: &Fields<'_>,
     sources: &mut Sources<'_>,
 ) -> Option<(Database, String)> {
-    let login = Login { user: fields.take("username"), password: fields.take("password") };
+    let login = Login::of(cx, fields);
     let given = fields.take("connection").map(|it| it.items()).unwrap_or_default();
     let (item, inner) = match given.first() {
         Some(first) => (first.clone(), Some(Fields::of(first))),
@@ -74,11 +79,12 @@ fn target(
     let nested = inner.as_ref().unwrap_or(fields);
     let database = match sources {
         Sources::Jdbc(store) => {
-            let Some(url) = nested.given("jdbcUrl").and_then(|it| it.items().into_iter().next()) else {
+            let Some(url) = nested.given("jdbcUrl").and_then(|it| it.items().into_iter().next())
+            else {
                 cx.notes.refuse(&item, "`jdbcUrl` is missing", "");
                 return None;
             };
-            of_jdbc(cx, &url, &login, *store, "writer")?
+            of_jdbc(cx, &url, &login, *store, Some("writer"))?
         }
         Sources::Named(named) => {
             let source = nested.given("datasource").or_else(|| fields.given("datasource"));
@@ -96,17 +102,22 @@ fn target(
     let names = cx.texts(&tables);
     let names: Vec<_> = names.iter().flat_map(|it| it.split(',')).map(str::trim).collect();
     if names.len() != 1 || names[0].contains('[') && !names[0].starts_with('[') {
-        let message = format!("it writes to several tables ({}), and a job writes to one", names.join(", "));
+        let message =
+            format!("it writes to several tables ({}), and a job writes to one", names.join(", "));
         cx.notes.refuse(&tables, message, "write a document for each of them");
         return None;
     }
     let name = names[0].to_owned();
     if let Some(inner) = inner {
-        cx.notes.rest(&inner, "an entry of `connection`", &[
-            ("driver", "the plugin has its own driver"),
-            ("selectedDatabase", "the table's name says it"),
-            ("datasourceType", "the plugin says it"),
-        ]);
+        cx.notes.rest(
+            &inner,
+            "an entry of `connection`",
+            &[
+                ("driver", "the plugin has its own driver"),
+                ("selectedDatabase", "the table's name says it"),
+                ("datasourceType", "the plugin says it"),
+            ],
+        );
     }
     Some((database, name))
 }
@@ -137,7 +148,9 @@ impl<'n> Statements<'n> {
             let text = plain(text);
             let words: Vec<_> = text.split_whitespace().collect();
             let name = table.trim();
-            words == ["truncate", name] || words == ["truncate", "table", name] || words == ["delete", "from", name]
+            words == ["truncate", name]
+                || words == ["truncate", "table", name]
+                || words == ["delete", "from", name]
         };
         !self.before.is_empty() && self.before.iter().all(empties)
     }
@@ -158,9 +171,13 @@ fn put_statements(
     }
     if let Some(item) = statements.item.as_ref().filter(|_| only_empties && mode == "insert") {
         let message = "the target was empty while the rows were written, and after a failure";
-        let lines = ("`before` as it is, write_mode = \"insert\"", "write_mode = \"overwrite\", without `before`");
+        let lines = (
+            "`before` as it is, write_mode = \"insert\"",
+            "write_mode = \"overwrite\", without `before`",
+        );
         if cx.notes.is_repaired("truncate-first", item, message, lines) {
-            side.lines.retain(|line| !matches!(line, Line::Pair { key, .. } if key == "write_mode"));
+            side.lines
+                .retain(|line| !matches!(line, Line::Pair { key, .. } if key == "write_mode"));
             side.lines.push(pair("write_mode", "overwrite"));
             side.lines.extend(after(statements.after));
             return;
@@ -177,12 +194,7 @@ fn after(statements: Vec<String>) -> Option<Line> {
 }
 
 /// Adds the write mode and what belongs to it.
-fn write_mode(
-    cx: &mut Cx<'_>,
-    fields: &Fields<'_>,
-    store: Store,
-    side: &mut Side,
-) -> &'static str {
+fn write_mode(cx: &mut Cx<'_>, fields: &Fields<'_>, store: Store, side: &mut Side) -> &'static str {
     let item = fields.given("writeMode");
     let conflict = fields.given("conflictMode");
     let text = item.as_ref().and_then(|it| cx.text(it)).unwrap_or_else(|| "insert".to_owned());
@@ -209,7 +221,9 @@ fn write_mode(
             }
             "upsert"
         }
-        ("update" | "upsert" | "insert on conflict do update" | "on conflict do update", _) => "upsert",
+        ("update" | "upsert" | "insert on conflict do update" | "on conflict do update", _) => {
+            "upsert"
+        }
         ("insert on conflict do nothing" | "on conflict do nothing", _) => "ignore",
         ("replace" | "replace into", Store::Mysql) => "replace",
         ("replace" | "replace into", _) => "upsert",
@@ -234,12 +248,18 @@ fn write_mode(
     };
     side.lines.push(pair("write_mode", mode));
     if let Some(key) = key {
-        side.lines.push(pair("key", key.split(',').map(|it| store.folded(it.trim())).collect::<Vec<_>>()));
+        side.lines.push(pair(
+            "key",
+            key.split(',').map(|it| store.folded(it.trim())).collect::<Vec<_>>(),
+        ));
     }
-    for (name, line) in [("updateColumn", "update_columns"), ("upsertKeys", "key"), ("pkColumns", "key")] {
+    for (name, line) in
+        [("updateColumn", "update_columns"), ("upsertKeys", "key"), ("pkColumns", "key")]
+    {
         if let Some(item) = fields.given(name) {
             let names = cx.texts(&item);
-            let names: Vec<_> = names.iter().map(|it| it.trim_matches(['`', '"']).to_owned()).collect();
+            let names: Vec<_> =
+                names.iter().map(|it| it.trim_matches(['`', '"']).to_owned()).collect();
             if mode == "upsert" {
                 side.lines.push(pair(line, names));
             } else {

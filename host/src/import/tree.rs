@@ -1,7 +1,7 @@
 //! A document as a tree of values with their places, whatever language it is written in, and access
 //! to it that notices which keys nobody has read. Parsing is left to `json` and `yaml`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// A value and where it begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,8 +107,9 @@ impl<'n> Item<'n> {
 /// The keys of an object. What is left after all that are known were taken was read by nobody.
 pub(super) struct Fields<'n> {
     path: String,
-    pub(super) offset: usize,
     entries: Vec<(&'n Entry, Cell<bool>)>,
+    /// All keys that somebody has looked for.
+    asked: RefCell<Vec<String>>,
 }
 
 impl<'n> Fields<'n> {
@@ -118,7 +119,7 @@ impl<'n> Fields<'n> {
             Value::Map(entries) => entries.iter().map(|it| (it, Cell::new(false))).collect(),
             _ => Vec::new(),
         };
-        Self { path: item.path.clone(), offset: item.node.offset, entries }
+        Self { path: item.path.clone(), entries, asked: RefCell::default() }
     }
 
     fn item(&self, entry: &'n Entry) -> Item<'n> {
@@ -129,6 +130,7 @@ impl<'n> Fields<'n> {
 
     /// The value of a key, and that it was read. Of a key that is there twice, the last one counts.
     pub(super) fn take(&self, key: &str) -> Option<Item<'n>> {
+        self.asked.borrow_mut().push(key.to_owned());
         let (entry, taken) = self.entries.iter().rev().find(|(entry, _)| entry.key == key)?;
         taken.set(true);
         Some(self.item(entry))
@@ -137,6 +139,11 @@ impl<'n> Fields<'n> {
     /// As [`Self::take`], for a value that says something.
     pub(super) fn given(&self, key: &str) -> Option<Item<'n>> {
         self.take(key).filter(|item| !item.node.is_blank())
+    }
+
+    /// The keys that there are for whoever has read this object.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.borrow().clone()
     }
 
     /// What was not taken.
