@@ -158,6 +158,34 @@ fn the_report_names_every_place() {
         ended.stdout,
         "\
 document                      job                choices  to do  refused
+in/broken.json      refused                                            1
+in/package.json     skipped
+in/sub/oracle.json  refused                            1               1
+in/sub/typo.json    imported  out/sub-typo.toml        1
+
+in/broken.json
+     2:15  refused [IMPORT-SYNTAX]: expected a value, found `}`
+
+in/sub/oracle.json
+     1:214 refused [IMPORT-PLUGIN]: `job.content[0].writer`: there is no plugin
+      for `oraclewriter`
+      `transload plugin list` shows the plugins that there are
+
+in/sub/typo.json
+     1:95  kept zero-dates: `job.content[0].reader.parameter.connection[0]`:
+      zero dates such as 0000-00-00 became NULL, by a parameter that DataX adds
+      to the address
+      to repair it: leave `zero_dates` out in [reader]
+     1:165 no effect: `job.content[0].reader.parameter.spiltPk`: `mysqlreader`
+      has no key `spiltPk`, and took no notice of it
+      did you mean `splitPk`?
+
+Set these variables, or replace the references in connections.toml:
+  APP_PASSWORD  for `app`
+
+1 of 3 documents imported without manual work (33 %), 0 to be finished, 2
+    refused; other files skipped: 1
+report: out/import-datax.md
 "
     );
     assert!(!workplace.read("out/connections.toml").contains("[app-2]"), "of a refused document");

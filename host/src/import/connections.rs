@@ -131,8 +131,9 @@ impl Connections {
             let is_known = known.lines.is_none() || known.secrets == address.secrets;
             without_secrets.as_ref() == Some(&table) && is_known
         };
-        if let Some(known) = self.known.iter().find(same) {
-            return known.name.clone();
+        if let Some(known) = self.known.iter().find(same).cloned() {
+            self.learn_references(&known);
+            return known.name;
         }
         let name = self.free_name(wish);
         self.learn_variables(address, &name);
@@ -180,6 +181,17 @@ impl Connections {
     fn learn_variables(&mut self, address: &Address, of: &str) {
         for (key, _) in &address.secrets {
             let variable = Variable { name: variable(of, key), of: of.to_owned() };
+            if !self.variables.contains(&variable) {
+                self.variables.push(variable);
+            }
+        }
+    }
+
+    /// The variables that a connection of the file refers to.
+    fn learn_references(&mut self, known: &Known) {
+        for value in known.table.iter().flat_map(Table::values) {
+            let Some(name) = value.get("env").and_then(Value::as_str) else { continue };
+            let variable = Variable { name: name.to_owned(), of: known.name.clone() };
             if !self.variables.contains(&variable) {
                 self.variables.push(variable);
             }

@@ -44,7 +44,7 @@ pub(crate) fn describe(page: &mut Page, imported: &Imported) {
         counts.refused,
         match counts.skipped {
             0 => String::new(),
-            skipped => format!("; {skipped} other files skipped"),
+            skipped => format!("; other files skipped: {skipped}"),
         }
     ));
     page.line(0, &format!("report: {}", imported.report.display()));
