@@ -1,20 +1,27 @@
 //! The command line: commands and flags. What they do is left to `command`.
 
+mod copy;
 mod discover;
 mod import;
 mod vendor;
 
-use std::{path::PathBuf, time::Duration};
+use std::{borrow::Cow, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use transload_plugin_api::OptionKind;
 
+pub(crate) use copy::{CopyArgs, EndArgs, NewArgs, PreviewArgs, SourceArgs, TargetArgs};
 pub(crate) use discover::DiscoverArgs;
 pub(crate) use import::{ImportArgs, ImportCommand};
 pub(crate) use vendor::{InstallArgs, PackArgs, PinArgs, PlaceArgs, RevokeArgs, TrustArgs};
 
 use crate::{
-    catalog::Isolation, repair::FormChoice, report::ProgressMode, terminal::ColourMode,
+    Exit,
+    catalog::Isolation,
+    job::{JobText, Redactor},
+    repair::FormChoice,
+    report::ProgressMode,
+    terminal::{ColourMode, write_stderr},
     worker::Sandbox,
 };
 
@@ -23,6 +30,7 @@ use crate::{
 #[command(name = "transload", version, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
+  transload copy orders.csv sqlite:shop.db#orders --create    move one table
   transload plugin info file          what a plugin needs, with an example of a job
   transload check orders.toml         find mistakes in a job file
   transload plan orders.toml          show what a run would do
@@ -42,6 +50,21 @@ pub struct Cli {
     /// The flags that every command takes.
     #[command(flatten)]
     pub(crate) global: Global,
+}
+
+/// The command line, or the end of the program with what is wrong. A message repeats what was typed,
+/// but no password in a URL.
+pub fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let text = error.render().to_string();
+        match Redactor::new().redact(&text) {
+            Cow::Owned(text) if error.use_stderr() => {
+                write_stderr(&text);
+                std::process::exit(Exit::Usage as i32)
+            }
+            _ => error.exit(),
+        }
+    })
 }
 
 /// The flags that every command takes.
@@ -164,6 +187,15 @@ Examples:
   transload run orders.toml -q
   transload run orders.toml --output json --progress none > report.json")]
     Run(RunArgs),
+    /// Move one table by a line, without a job file
+    #[command(after_help = copy::COPY_EXAMPLES)]
+    Copy(CopyArgs),
+    /// Show the first rows of a source, its columns, and where their types come from
+    #[command(after_help = copy::PREVIEW_EXAMPLES)]
+    Preview(PreviewArgs),
+    /// Write a job file, with comments, to start from
+    #[command(after_help = copy::NEW_EXAMPLES)]
+    New(NewArgs),
     /// Continue a run that failed, was stopped or was killed
     #[command(after_help = "\
 Examples:
@@ -291,6 +323,9 @@ pub(crate) struct JobArgs {
     /// after the business date]
     #[arg(long, value_name = "YYYYMMDDHHMMSS")]
     pub(crate) cyctime: Option<String>,
+    /// Its text, if it is no file.
+    #[arg(skip)]
+    pub(crate) text: Option<JobText>,
 }
 
 /// The flags of `plan`.
@@ -674,7 +709,7 @@ pub(crate) struct PluginNewArgs {
 }
 
 /// Splits `NAME=VALUE` at the first `=`, so that values may contain it.
-fn parameter(text: &str) -> Result<(String, String), String> {
+pub(crate) fn parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE".to_owned()),

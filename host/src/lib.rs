@@ -7,6 +7,7 @@
 //! | `cli` | the command line: commands and flags |
 //! | `command` | [`run`]: each command as a few steps through the modules below |
 //! | `job` | what the user asked: the TOML as written becomes a `job::Job` |
+//! | `copy` | one line instead of a file: FROM and TO become the text of a job |
 //! | `catalog` | who can do it: plugins found, checked and loaded |
 //! | `contract` | what plugins return, checked before it is believed |
 //! | `worker` | a plugin in a process of its own |
@@ -89,6 +90,7 @@ mod command;
 mod conformance;
 mod contract;
 mod convert;
+mod copy;
 mod ending;
 mod engine;
 mod error;
@@ -109,7 +111,7 @@ mod verify;
 mod waits;
 mod worker;
 
-pub use cli::Cli;
+pub use cli::{Cli, parse};
 pub use command::run;
 
 /// What integration tests and benchmarks use of the host. Not an interface: it changes at will.

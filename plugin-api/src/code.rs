@@ -14,6 +14,20 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The name of a file does not show its format, or no plugin has the extension.
+    COPY_EXTENSION = "COPY-EXTENSION";
+    /// FROM or TO is empty, or belongs to several plugins or to none.
+    COPY_NAME = "COPY-NAME";
+    /// FROM or TO names a store and not what is read or written there.
+    COPY_OBJECT = "COPY-OBJECT";
+    /// An option in FROM, TO or a flag is unknown to the plugin, or given twice.
+    COPY_OPTION = "COPY-OPTION";
+    /// No plugin has the URL scheme, and no connection has the name.
+    COPY_SCHEME = "COPY-SCHEME";
+    /// FROM and TO are both standard streams, and no flag names a format.
+    COPY_STREAM = "COPY-STREAM";
+    /// A URL is not of the form that its plugin declares.
+    COPY_URL = "COPY-URL";
     /// A CSV record has more cells than the limit of 10,000.
     CSV_COLUMNS = "CSV-COLUMNS";
     /// The delimiter of a CSV file is wrong, or not certain.

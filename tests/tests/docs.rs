@@ -32,6 +32,7 @@ const OTHERS: &[&str] = &[
 /// Documents whose commands need no server.
 const ALONE: &[&str] = &[
     "../README.md",
+    "copying.md",
     "repairing-dirty-rows.md",
     "many-tables.md",
     "troubleshooting.md",

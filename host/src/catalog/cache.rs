@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use transload_plugin_api::abi::ABI;
 
 use super::probe::Probed;
@@ -35,16 +36,21 @@ impl Identity {
             size: metadata.len(),
             modified_ns: since.map_or(0, |since| since.as_nanos()),
             sha256: sha256.to_owned(),
-            program: format!("{} {ABI}", env!("CARGO_PKG_VERSION")),
+            program: format!("{} {ABI} {FORM}", env!("CARGO_PKG_VERSION")),
         }
     }
 }
+
+/// The form of what is cached: raised with each field that a descriptor gets, as an entry without it
+/// looks like a plugin that declares nothing there.
+const FORM: u32 = 2;
 
 /// One cached result; a different identity of the file makes it stale.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Remembered {
     identity: Identity,
-    probed: Probed,
+    /// A [`Probed`], kept as it is: that of a newer program has more fields than this one knows.
+    probed: Value,
 }
 
 /// Probe results by path.
@@ -69,12 +75,13 @@ impl ProbeCache {
     /// The cached result for this version of the file.
     pub(super) fn get(&self, path: &Path, identity: &Identity) -> Option<Probed> {
         let found = self.known.get(path).filter(|known| known.identity == *identity)?;
-        Some(found.probed.clone())
+        Probed::deserialize(&found.probed).ok()
     }
 
     /// Adds a result; [`Self::save`] writes it.
     pub(super) fn put(&mut self, path: &Path, identity: Identity, probed: &Probed) {
-        self.known.insert(path.to_owned(), Remembered { identity, probed: probed.clone() });
+        let Ok(probed) = serde_json::to_value(probed) else { return };
+        self.known.insert(path.to_owned(), Remembered { identity, probed });
         self.changed = true;
     }
 

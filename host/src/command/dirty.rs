@@ -233,7 +233,10 @@ fn job_of(session: &Session, run: &KeptRun, args: &ReplayArgs) -> Result<(Catalo
         true => inputs.file.clone(),
         false => inputs.path.clone(),
     });
-    if let Err(error) = fs::metadata(&path) {
+    let text = inputs.job_text().filter(|_| args.job.is_none());
+    if let Err(error) = fs::metadata(&path)
+        && text.is_none()
+    {
         let what = format!("its job file cannot be read: {error}");
         return Err(changed(&what, "--job names where it is now")
             .at(path.display().to_string())
@@ -245,6 +248,7 @@ fn job_of(session: &Session, run: &KeptRun, args: &ReplayArgs) -> Result<(Catalo
         params: parameters_of(run, args)?,
         bizdate: inputs.bizdate(),
         cyctime: inputs.scheduled.clone(),
+        text,
     };
     let (catalog, job) = job::load(session, &job_args)?;
     ensure_same_job(run, &catalog, &job)?;

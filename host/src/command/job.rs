@@ -16,7 +16,10 @@ use crate::{
     ending,
     engine::{Engine, Observer, Outcome, Reached},
     error::Errors,
-    job::{ConnectionName, Job, JobRequest, JobWriter, learn_lost_paths, learn_secret_variables},
+    job::{
+        ConnectionName, Job, JobRequest, JobWriter, Problems, learn_lost_paths,
+        learn_secret_variables,
+    },
     journal::{self, Journal, RunFolder, new_run},
     plan::Plan,
     report::{self, Activity, Display, ProgressMode, Report, Resumed, Style},
@@ -261,21 +264,13 @@ pub(super) fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), 
         params: args.params.clone(),
         bizdate: args.bizdate.clone(),
         cyctime: args.cyctime.clone(),
+        text: args.text.clone(),
         ..JobRequest::new(&args.job)
     };
     learn_secret_variables(&request.connection_files);
     let draft = Job::load(&request)?;
     let catalog = session.catalog();
-    // A plugin that does not exist is a mistake in the job; a refused one, in the installation.
-    let mut exit = Exit::Usage;
-    let job = draft.resolve(|name| {
-        catalog.descriptor(name).inspect_err(|error| {
-            if error.kind != ErrorKind::NotFound {
-                exit = Exit::Plugin;
-            }
-        })
-    });
-    let job = job.map_err(|problems| Failure::Problems(problems, exit))?;
+    let job = checked(&catalog, |find| draft.resolve(find))?;
     for options in [&job.reader.options, &job.writer.options] {
         session.redactor.learn_logins(&options.values);
     }
@@ -283,6 +278,25 @@ pub(super) fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), 
         learn_lost_paths(secrets, &session.redactor);
     }
     Ok((catalog, job))
+}
+
+/// What `resolve` returns for the descriptors of the catalog. A plugin that does not exist is a mistake in
+/// the job; a refused one, in the installation.
+pub(super) fn checked<T>(
+    catalog: &Catalog,
+    resolve: impl FnOnce(
+        &mut dyn FnMut(&str) -> transload_plugin_api::Result<Descriptor>,
+    ) -> Result<T, Problems>,
+) -> Result<T, Failure> {
+    let mut exit = Exit::Usage;
+    let resolved = resolve(&mut |name| {
+        catalog.descriptor(name).inspect_err(|error| {
+            if error.kind != ErrorKind::NotFound {
+                exit = Exit::Plugin;
+            }
+        })
+    });
+    resolved.map_err(|problems| Failure::Problems(problems, exit))
 }
 
 /// Loads both plugins and creates the reader and the writer.

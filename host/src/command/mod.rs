@@ -3,6 +3,7 @@
 mod abort;
 mod about;
 mod connection;
+mod copy;
 mod dirty;
 mod discover;
 mod explain;
@@ -10,9 +11,11 @@ mod history;
 mod import;
 mod job;
 mod meta_ddl;
+mod new;
 mod plugin;
 mod plugin_new;
 mod plugin_test;
+mod preview;
 mod resume;
 mod schema;
 mod throttle;
@@ -156,6 +159,9 @@ impl Session {
         signals::listen(self.stop.clone(), cli.global.stop_timeout)?;
         match &cli.command {
             Command::Run(args) => job::run(self, args),
+            Command::Copy(args) => copy::copy(self, args),
+            Command::Preview(args) => preview::preview(self, args),
+            Command::New(args) => new::new(self, args),
             Command::Throttle(args) => throttle::throttle(self, args),
             Command::Resume(args) => resume::resume(self, args),
             Command::Abort(args) => abort::abort(self, args),

@@ -85,10 +85,11 @@ fn ended(session: &Session, past: &Past) -> Result<Option<Exit>> {
             Ok(Some(Exit::Done))
         }
         State::Aborting | State::Aborted => {
-            let job = past.run.job_file.display();
+            let mut inputs = past.run.plan.inputs.clone();
+            inputs.file.clone_from(&past.run.job_file);
             let message = format!("run {run} was given up at {}", past.last);
             let error = Error::new(Exit::Usage, message).code(code::RESUME_ABORTED);
-            Err(error.hint(format!("begin a new one: transload run {job}")))
+            Err(error.hint(format!("begin a new one: {}", inputs.command("run"))))
         }
         _ => Ok(None),
     }
@@ -127,6 +128,7 @@ pub(super) fn job_args(run: &RunRecord) -> JobArgs {
         params: inputs.given().into_iter().collect(),
         bizdate: inputs.bizdate(),
         cyctime: inputs.scheduled.clone(),
+        text: run.plan.inputs.job_text(),
     }
 }
 

@@ -86,13 +86,14 @@ struct Named {
 
 impl Named {
     fn find(args: &VerifyArgs) -> Result<Self> {
-        let JobArgs { job, env, params, bizdate, cyctime } = &args.job;
+        let JobArgs { job, env, params, bizdate, cyctime, text } = &args.job;
         let given = || JobArgs {
             job: job.clone(),
             env: env.clone(),
             params: params.clone(),
             bizdate: bizdate.clone(),
             cyctime: cyctime.clone(),
+            text: text.clone(),
         };
         let is_name = job.extension().is_none() && job.components().count() == 1;
         if job.exists() || !is_name {
@@ -115,6 +116,7 @@ impl Named {
             params: of_run.chain(params.iter().cloned()).collect(),
             bizdate: bizdate.clone().or_else(|| kept_time(inputs.bizdate())),
             cyctime: cyctime.clone().or_else(|| kept_time(inputs.scheduled.clone())),
+            text: inputs.job_text(),
         };
         Ok(Self { job: found, run: Some(run), sha256: Some(inputs.sha256), kept: Some(kept) })
     }

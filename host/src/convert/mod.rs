@@ -27,6 +27,7 @@ use transload_values::{SHOWN, shorten};
 
 use method::{Method, method};
 pub(crate) use method::{Verdict, verdict};
+pub(crate) use text::show;
 
 /// Conversions for all columns of a task, made once and used for every batch.
 pub struct Converter {

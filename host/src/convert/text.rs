@@ -102,7 +102,7 @@ pub(super) fn print(array: &ArrayRef, source: &LogicalType) -> Result<ArrayRef, 
 }
 
 /// A value in words, for messages.
-pub(super) fn show(array: &ArrayRef, logical: &LogicalType, row: usize) -> String {
+pub(crate) fn show(array: &ArrayRef, logical: &LogicalType, row: usize) -> String {
     match View::of(logical, array) {
         Some(View::Interval(_) | View::List(_)) | None => {
             ArrayFormatter::try_new(&array.slice(row, 1), &FormatOptions::default())

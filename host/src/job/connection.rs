@@ -107,9 +107,18 @@ impl DraftConnection {
     /// # Errors
     /// If it does not exist, has several environments and none is given, or names no plugin.
     pub(crate) fn load(name: &str, env: Option<&str>, files: &[PathBuf]) -> Result<Self, Problems> {
+        Self::load_at(Location::whole("connection test"), name, env, files)
+    }
+
+    /// As [`DraftConnection::load`], for a name that stands at this place.
+    pub(crate) fn load_at(
+        place: Location,
+        name: &str,
+        env: Option<&str>,
+        files: &[PathBuf],
+    ) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let connections = Connections::open(files, &mut problems);
-        let place = Location::whole("connection test");
         let name = Given { value: name.to_owned(), place, path: String::new() };
         let found = connections.find(&name, env, &mut problems);
         let plugin = found.as_ref().and_then(|found| found.plugin.clone());

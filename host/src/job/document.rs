@@ -23,6 +23,17 @@ pub(super) struct Source {
     pub(super) file: Arc<Path>,
     pub(super) text: String,
     lines: Vec<usize>,
+    /// Where the lines are from, if it is no file.
+    places: Vec<Location>,
+}
+
+/// The text of a job that is in no file: a command line says the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JobText {
+    /// TOML.
+    pub(crate) text: String,
+    /// The argument that each line is from. Lines without one have places in the text.
+    pub(crate) places: Vec<Location>,
 }
 
 /// Entries in the order of the file.
@@ -101,14 +112,27 @@ impl Document {
     /// # Errors
     /// Up to [`MAX_SYNTAX_ERRORS`] syntax errors together.
     pub(super) fn parse(path: &Path, text: String) -> Result<Self, Problems> {
-        let source = Source::new(path, text);
+        Self::from_source(Source::new(path, text))
+    }
+
+    fn from_source(source: Source) -> Result<Self, Problems> {
         let (root, errors) = DeTable::parse_recoverable(&source.text);
         let mut problems = Problems::default();
         for error in errors.into_iter().take(MAX_SYNTAX_ERRORS) {
             problems.add(syntax_problem(&source, &error));
         }
         let root = convert_table(root.into_inner(), "", &source, &mut problems);
-        if problems.is_empty() { Ok(Self { source, root }) } else { Err(problems.sorted(path)) }
+        if problems.is_empty() {
+            return Ok(Self { source, root });
+        }
+        Err(problems.sorted(&source.file))
+    }
+
+    /// Parses a text that is in no file; `path` is where it would be.
+    pub(super) fn of(path: &Path, text: &JobText) -> Result<Self, Problems> {
+        let mut source = Source::new(path, text.text.clone());
+        source.places.clone_from(&text.places);
+        Self::from_source(source)
     }
 
     /// Reads and parses a file.
@@ -131,13 +155,16 @@ impl Source {
     fn new(path: &Path, text: String) -> Self {
         let ends = text.match_indices('\n').map(|(index, _)| index + 1);
         let lines = std::iter::once(0).chain(ends).collect();
-        Self { file: Arc::from(path), text, lines }
+        Self { file: Arc::from(path), text, lines, places: Vec::new() }
     }
 
     /// The line and column of a byte offset.
     pub(super) fn place(&self, offset: usize) -> Location {
         let offset = offset.min(self.text.len());
         let line = self.lines.partition_point(|start| *start <= offset);
+        if let Some(place) = self.places.get(line - 1) {
+            return place.clone();
+        }
         let start = self.lines[line - 1];
         let column = self.text.get(start..offset).map_or(0, |text| text.chars().count()) + 1;
         Location { file: self.file.clone(), line: line as u32, column: column as u32 }

@@ -137,7 +137,10 @@ impl Job {
     /// If the file cannot be read or is not TOML; nothing else is checked then.
     pub(crate) fn load(request: &JobRequest) -> Result<DraftJob, Problems> {
         let mut problems = Problems::default();
-        let mut document = Document::open(&request.path)?;
+        let mut document = match &request.text {
+            Some(text) => Document::of(&request.path, text)?,
+            None => Document::open(&request.path)?,
+        };
         learn_variables(&document.root);
         let used = parameters::fill(&mut document, request, &mut problems);
         let mut draft = read_job(&document, request, &mut problems);
@@ -145,8 +148,9 @@ impl Job {
         let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         let path = std::path::absolute(&request.path).unwrap_or_default();
         let UsedParameters { values: parameters, dates, scheduled } = used;
-        let file = request.path.clone();
-        draft.inputs = Inputs { file, path, sha256, parameters, dates, scheduled };
+        let (file, text) =
+            (request.path.clone(), request.text.as_ref().map(|text| text.text.clone()));
+        draft.inputs = Inputs { file, path, sha256, parameters, dates, scheduled, text };
         draft.problems = problems;
         Ok(draft)
     }
@@ -167,7 +171,10 @@ pub(super) fn read_job(
     top.read("time_zone", problems, value::text);
     let mut sides = Sides { request, folder: folder_of(file), connections: None };
     let reader = read_reader(&top, &mut sides, problems);
-    let writer = read_writer(&top, &mut sides, problems);
+    let writer = match request.is_source {
+        true => DraftWriter::default(),
+        false => read_writer(&top, &mut sides, problems),
+    };
     let map = read_map(&top, reader.columns.as_deref(), problems);
     let channel = read_channel(&top, problems);
     let dirty = read_dirty(&top, problems);

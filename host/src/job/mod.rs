@@ -57,14 +57,15 @@ use crate::catalog::Isolation;
 pub(crate) use connection::{
     ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
 };
+pub(crate) use document::JobText;
 pub(crate) use file::DraftJob;
 pub(crate) use json_schema::{of_connections as schema_of_connections, of_jobs as schema_of_jobs};
 pub(crate) use keys::{reader_keys, writer_keys};
 pub(crate) use places::Places;
-pub(crate) use problem::{Problem, Problems};
+pub(crate) use problem::{Location, Problem, Problems};
 pub(crate) use redact::Redactor;
 pub(crate) use replay::{FILE_READER, ReplayFile};
-pub(crate) use secret::{JobSecrets, SecretRefs, learn_lost_paths, without_secrets};
+pub(crate) use secret::{JobSecrets, SecretRefs, give_secret, learn_lost_paths, without_secrets};
 
 /// A job file, with what the command line says about it.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +80,10 @@ pub(crate) struct JobRequest {
     pub(crate) bizdate: Option<String>,
     /// The scheduled time; now if neither is given.
     pub(crate) cyctime: Option<String>,
+    /// Its text, if it is no file; `path` is then where it would be.
+    pub(crate) text: Option<JobText>,
+    /// There is a source alone, for [`DraftJob::resolve_source`].
+    pub(crate) is_source: bool,
     /// The connection files, nearest first; missing ones are ignored.
     pub(crate) connection_files: Vec<PathBuf>,
 }
@@ -157,6 +162,9 @@ pub(crate) struct Inputs {
     /// The scheduled time with its zone, if there are such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scheduled: Option<String>,
+    /// Its text, if it is no file: a command line said the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
 }
 
 impl Inputs {
@@ -173,6 +181,20 @@ impl Inputs {
     /// The business date of a run that has kept no scheduled time.
     pub(crate) fn bizdate(&self) -> Option<String> {
         self.parameters.get("bizdate").filter(|_| self.scheduled.is_none()).cloned()
+    }
+
+    /// The text of a job that is no file.
+    pub(crate) fn job_text(&self) -> Option<JobText> {
+        self.text.clone().map(|text| JobText { text, places: Vec::new() })
+    }
+
+    /// The command that begins with `words` for the same job; a line of its own for one that is no file.
+    pub(crate) fn command(&self, words: &str) -> String {
+        match (&self.text, words) {
+            (None, words) => format!("transload {words} {}", self.file.display()),
+            (Some(_), "plan") => "the same command with --plan".to_owned(),
+            (Some(_), _) => "the same command again".to_owned(),
+        }
     }
 }
 

@@ -12,25 +12,30 @@ use transload_plugin_api::Error;
 
 use crate::nearest::nearest;
 
-/// A place in a file. Lines and columns are counted from 1; line 0 means the whole file.
+/// A place in a file, or in an argument of the command line, which has no lines. Lines and columns are
+/// counted from 1; 0 means the whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) file: Arc<Path>,
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(crate) struct Location {
+    pub(crate) file: Arc<Path>,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
 }
 
 impl fmt::Display for Location {
-    /// `job.toml:4:9`, as compilers print places.
+    /// `job.toml:4:9`, as compilers print places; `FROM, character 7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
-        if self.line > 0 { write!(f, ":{}:{}", self.line, self.column) } else { Ok(()) }
+        match (self.line, self.column) {
+            (0, 0) => Ok(()),
+            (0, column) => write!(f, ", character {column}"),
+            (line, column) => write!(f, ":{line}:{column}"),
+        }
     }
 }
 
 impl Location {
     /// A file as a whole, or a flag of the command line.
-    pub(super) fn whole(file: impl AsRef<Path>) -> Self {
+    pub(crate) fn whole(file: impl AsRef<Path>) -> Self {
         Self { file: Arc::from(file.as_ref()), line: 0, column: 0 }
     }
 }
@@ -58,7 +63,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// A problem without a hint.
-    pub(super) fn new(place: &Location, key: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(place: &Location, key: &str, message: impl Into<String>) -> Self {
         Self {
             file: place.file.to_path_buf(),
             line: place.line,
@@ -72,14 +77,22 @@ impl Problem {
 
     /// As an error from elsewhere, with its code and hint.
     #[must_use]
-    pub(super) fn because_of(mut self, error: Error) -> Self {
+    pub(crate) fn because_of(mut self, error: Error) -> Self {
         self.code = error.code;
         self.hint = error.hint;
         self
     }
 
+    /// Sets a stable code.
     #[must_use]
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_code(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.code);
+        self
+    }
+
+    /// Says what the user can do.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -100,10 +113,8 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file.display())?;
-        if self.line > 0 {
-            write!(f, "{}:{}:", self.line, self.column)?;
-        }
+        let Self { line, column, .. } = *self;
+        write!(f, "{}:", Location { file: self.file.as_path().into(), line, column })?;
         if !self.code.is_empty() {
             write!(f, " [{}]", self.code)?;
         }
@@ -121,14 +132,15 @@ pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Adds a problem, unless it is there already.
-    pub(super) fn add(&mut self, problem: Problem) {
+    pub(crate) fn add(&mut self, problem: Problem) {
         // A connection that both sides use is checked twice.
         if !self.0.contains(&problem) {
             self.0.push(problem);
         }
     }
 
-    pub(super) fn extend(&mut self, others: &Self) {
+    /// Adds all of another list.
+    pub(crate) fn extend(&mut self, others: &Self) {
         others.0.iter().for_each(|problem| self.add(problem.clone()));
     }
 
@@ -146,6 +158,12 @@ impl Problems {
             (file, problem.line, problem.column)
         });
         self
+    }
+
+    /// All problems, each changed.
+    #[must_use]
+    pub(crate) fn map(self, change: impl FnMut(Problem) -> Problem) -> Self {
+        Self(self.0.into_iter().map(change).collect())
     }
 
     /// Whether there are no problems.

@@ -66,6 +66,22 @@ impl DraftJob {
         })
     }
 
+    /// As [`DraftJob::resolve`], for the text of a source alone.
+    ///
+    /// # Errors
+    /// As that one.
+    pub(crate) fn resolve_source<D: Borrow<Descriptor>>(
+        &self,
+        mut find: impl FnMut(&str) -> Result<D, Error>,
+    ) -> Result<(JobReader, Places), Problems> {
+        let mut findings =
+            Findings { problems: self.problems.clone(), warnings: Problems::default() };
+        match self.resolve_reader(&mut find, &mut findings) {
+            Some(reader) if findings.problems.is_empty() => Ok((reader, self.places())),
+            _ => Err(findings.problems.sorted(&self.file)),
+        }
+    }
+
     /// The places of the job's keys and of those that its connections add.
     fn places(&self) -> Places {
         let mut places = self.places.clone();

@@ -86,6 +86,14 @@ impl<'de> Deserialize<'de> for LiteralSecret {
 /// The environment variables that hold secrets, in all files read so far.
 static VARIABLES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
+/// Values that the command line gives for variables. They are in no environment.
+static GIVEN: Mutex<BTreeMap<String, Arc<Secret>>> = Mutex::new(BTreeMap::new());
+
+/// From now on, `{ env = "NAME" }` is this value, whatever the environment says.
+pub(crate) fn give_secret(variable: String, value: Secret) {
+    GIVEN.lock().insert(variable, Arc::new(value));
+}
+
 /// Learns the names of variables from every `{ env = "NAME" }` of a file, whatever its key means.
 pub(super) fn learn_variables(table: &Table) {
     for entry in &table.0 {
@@ -266,6 +274,9 @@ fn error(message: impl Into<String>) -> Error {
 }
 
 fn from_env(name: &str) -> Result<Secret> {
+    if let Some(given) = GIVEN.lock().get(name) {
+        return Ok(Secret::new(given.expose()));
+    }
     match std::env::var(name) {
         Ok(value) if value.is_empty() => {
             Err(error(format!("environment variable `{name}` is empty")))

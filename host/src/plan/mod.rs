@@ -12,11 +12,12 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, Guarantee, SourceFiles, SourceSchema, Split, SplitRequest, TargetInfo, WriteDraft,
-    WriteMode, WritePlan,
+    Column, Guarantee, SourceFiles, SourceSchema, Split, SplitAbility, SplitRequest, TargetInfo,
+    WriteDraft, WriteMode, WritePlan,
 };
 
 pub(crate) use sample::Sample;
+pub(crate) use schema::named_columns;
 pub(crate) use verdict::Mapping;
 
 use crate::{
@@ -252,9 +253,15 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
 /// said, and a run may have thousands of them.
 fn how_read(splits: &mut [Split]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
-    for split in splits {
+    for split in splits.iter_mut() {
         split.hint = None;
         notes.extend(split.note.take().filter(|note| !notes.contains(note)));
+    }
+    if let Some(split) = splits.iter().find(|split| split.ability == SplitAbility::Volatile) {
+        notes.push(format!(
+            "`{}` can be read only once: a run that fails is begun again with the same input",
+            split.label
+        ));
     }
     notes
 }

@@ -112,7 +112,18 @@ fn selected(job: &Job, source: &SourceSchema, errors: &mut Errors) -> Vec<Column
     for (to, name) in &job.map {
         errors.keep(find(source, name, &format!("map.{to}")));
     }
-    let Some(names) = &job.reader.columns else { return source.columns.clone() };
+    match &job.reader.columns {
+        Some(names) => named_columns(names, source, errors),
+        None => source.columns.clone(),
+    }
+}
+
+/// The source columns of these names, which the job's `columns` lists.
+pub(crate) fn named_columns(
+    names: &[String],
+    source: &SourceSchema,
+    errors: &mut Errors,
+) -> Vec<Column> {
     let named = names.iter().enumerate().filter_map(|(index, name)| {
         errors.keep(find(source, name, &format!("reader.columns[{index}]")))
     });

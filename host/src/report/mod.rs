@@ -7,6 +7,7 @@ mod history;
 mod page;
 mod plan;
 mod plugins;
+mod preview;
 mod remains;
 mod resumed;
 mod status;
@@ -30,6 +31,7 @@ pub(crate) use plan::describe_plan;
 pub(crate) use plugins::{
     describe_detail, describe_plugin, detail, list_connections, list_findings, list_plugins,
 };
+pub(crate) use preview::preview;
 pub(crate) use resumed::Resumed;
 pub(crate) use summary::{bytes, duration, grouped, plural, summary};
 pub(crate) use tables::{describe_table, list_tables};

@@ -105,6 +105,13 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// A line of a file, which is not broken.
+    pub(crate) fn verbatim(&mut self, text: &str) {
+        let text = self.clean(text).into_owned();
+        self.put(Style::Plain, &text);
+        self.text.push('\n');
+    }
+
     /// A paragraph at this indent; it continues by `HANG` more.
     pub(crate) fn line(&mut self, indent: usize, text: &str) {
         self.led(indent, (Style::Plain, ""), text);

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     convert::Verdict,
+    copy::in_flags,
     escape,
     job::Inputs,
     plan::{Mapping, Plan},
@@ -32,8 +33,12 @@ pub(crate) fn describe_plan(page: &mut Page, plan: &Plan, is_full: bool) {
     page.gap();
     splits(page, plan);
     steps(page, &plan.draft.statements, is_full);
-    list(page, "notes", &plan.notes, Style::Strong);
-    list(page, "warnings", &plan.warnings, Style::Warning);
+    let in_words = |lines: &[String]| match plan.inputs.text {
+        Some(_) => lines.iter().map(|line| in_flags(line, None)).collect(),
+        None => lines.to_vec(),
+    };
+    list(page, "notes", &in_words(&plan.notes), Style::Strong);
+    list(page, "warnings", &in_words(&plan.warnings), Style::Warning);
 }
 
 fn head(page: &mut Page, plan: &Plan) {

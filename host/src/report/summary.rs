@@ -141,8 +141,8 @@ fn inputs(report: &Report) -> String {
 fn warnings(page: &mut Page, report: &Report) {
     if report.plan_warnings > 0 {
         let warnings = plural(report.plan_warnings as u64, "warning", "warnings");
-        let job = report.inputs.file.display();
-        page.pair(2, "plan", LABEL, &format!("{warnings}: transload plan {job}"));
+        let command = report.inputs.command("plan");
+        page.pair(2, "plan", LABEL, &format!("{warnings}: {command}"));
     }
     let of_run = &report.warnings[report.plan_warnings.min(report.warnings.len())..];
     for warning in of_run.iter().take(WARNINGS) {

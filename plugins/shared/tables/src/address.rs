@@ -236,7 +236,7 @@ impl AddressRules {
     /// The URLs and objects of a server's tables, as command lines name them.
     pub fn addressing(&self) -> Addressing {
         let scheme = self.schemes.first().unwrap_or(&"");
-        let example = format!("{scheme}://user@host:{}/database?table=orders", self.port);
+        let example = format!("{scheme}://<user>@<host>:{}/<database>?table=<table>", self.port);
         // The words of libpq, which people have in URLs; `prefer` and `allow` promise nothing.
         let modes = [
             ("disable", "disable"),
