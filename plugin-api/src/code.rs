@@ -140,6 +140,8 @@ codes! {
     PLAN_GUARANTEE = "PLAN-GUARANTEE";
     /// The write mode needs a key that the target or the job does not have.
     PLAN_KEY = "PLAN-KEY";
+    /// The tables of a job of many tables do not fit its file, or each other.
+    PLAN_TABLES = "PLAN-TABLES";
     /// No value of a column's type can become the target's type.
     PLAN_TYPE = "PLAN-TYPE";
     /// The target needs a value in a column that no source column fills.
@@ -262,6 +264,8 @@ codes! {
     RUN_STAGE = "RUN-STAGE";
     /// A stop by a signal took longer than `--stop-timeout`.
     RUN_STOP = "RUN-STOP";
+    /// Some of the tables of a job of many tables are not done.
+    RUN_TABLES = "RUN-TABLES";
     /// The target has changed between the plan and the first row.
     RUN_TARGET = "RUN-TARGET";
     /// A commit token says something else than this run has written.

@@ -170,13 +170,15 @@ fn a_missing_table_is_told_with_the_nearest_name_and_the_list() {
         .says("[TABLE-MISSING] job.toml:9:9: no table `order`\n")
         .says("did you mean `orders`? (2 tables: customers, orders); `create_table = true`");
     workplace.put("job.toml", job.replace("custmers", "*"));
-    let hint = "a job moves one table: run it once for each, with a parameter as its name: `table \
-                = \"${table}\"` and `transload run job.toml --param table=orders`";
+    let hint = "for many tables, write `tables = [\"*\"]` in [reader] and `table = \"{table}\"` in \
+                [writer]";
     workplace.run(&["plan", "job.toml"]).exits(6).says(hint);
     // The hint works.
-    let one = job.replace("custmers", "${table}").replace("\"order\"", "\"orders\"");
-    workplace.put("job.toml", one);
-    workplace.run(&["run", "job.toml", "--param", "table=customers"]).exits(0);
+    let all = job.replace("table = \"custmers\"", "tables = [\"*\"]");
+    let (before, writer) = all.split_once("[writer]").unwrap();
+    let writer = writer.replace("s.db", "w.db").replace("\"order\"", "\"{table}\"");
+    workplace.put("job.toml", format!("{before}[writer]{writer}create_table = true\n"));
+    workplace.run(&["run", "job.toml"]).exits(0);
 }
 
 /// Every error about a key of the job says where the key stands.

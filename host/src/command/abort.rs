@@ -5,7 +5,7 @@ use transload_plugin_api::{Receipt, code, failpoint};
 use super::{
     Ended, Failure, Session,
     job::{load, open_writer},
-    resume,
+    many, resume,
 };
 use crate::{
     Error, Exit, Result,
@@ -17,7 +17,11 @@ use crate::{
 /// `abort`: gives a run up. A second time, it looks again for what is left.
 pub(super) fn abort(session: &Session, args: &AbortArgs) -> Ended {
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
-    let folder = RunFolder::open(journal::find(&state, &args.run)?, session.redactor.clone())?;
+    let path = journal::find(&state, &args.run)?;
+    if many::is_run(&path) {
+        return many::abort(session, args, &path);
+    }
+    let folder = RunFolder::open(path, session.redactor.clone())?;
     let past = resume::read(&folder)?;
     let run = &past.run.plan.run;
     if matches!(past.state, State::Done) {
@@ -27,19 +31,29 @@ pub(super) fn abort(session: &Session, args: &AbortArgs) -> Ended {
         })?;
         return Ok(Exit::Done);
     }
-    ensure_certain(&past, args)?;
-    let journal = Journal::reopen_to_abort(&folder, &past)?;
-    failpoint("K14");
-    remove(session, &past)?;
-    journal.aborted()?;
+    let kept = give_up(session, &folder, &past, args)?;
     let message = format!("run {run} is given up; what it had staged is removed");
-    let kept = kept(&past);
     let json = serde_json::json!({ "run": run, "state": "aborted", "kept": kept });
     session.print(&json, |page| {
         page.led(0, (Style::Good, ""), &message);
         kept.iter().for_each(|sentence| page.line(0, sentence));
     })?;
     Ok(Exit::Done)
+}
+
+/// Removes what a run has left. Returns what stays in the target.
+pub(super) fn give_up(
+    session: &Session,
+    folder: &RunFolder,
+    past: &Past,
+    args: &AbortArgs,
+) -> Result<Option<String>, Failure> {
+    ensure_certain(past, args)?;
+    let journal = Journal::reopen_to_abort(folder, past)?;
+    failpoint("K14");
+    remove(session, past)?;
+    journal.aborted()?;
+    Ok(kept(past))
 }
 
 /// # Errors

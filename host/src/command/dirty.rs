@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use transload_plugin_api::{Column, Guarantee, WriteMode, code};
@@ -227,7 +228,11 @@ fn all_sent(run: &KeptRun, replays: &Replays) -> Error {
 }
 
 /// The job of the run as its file says it now, which must be what it said then.
-fn job_of(session: &Session, run: &KeptRun, args: &ReplayArgs) -> Result<(Catalog, Job), Failure> {
+fn job_of(
+    session: &Session,
+    run: &KeptRun,
+    args: &ReplayArgs,
+) -> Result<(Arc<Catalog>, Job), Failure> {
     let inputs = &run.plan.inputs;
     let path = args.job.clone().unwrap_or_else(|| match inputs.path.as_os_str().is_empty() {
         true => inputs.file.clone(),

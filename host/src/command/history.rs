@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use super::{Ended, Session};
+use super::{Ended, Session, many};
 use crate::{
     Exit,
     cli::HistoryArgs,
@@ -32,7 +32,8 @@ fn entry(folder: &Path) -> HistoryEntry {
         Ok(past) => of_journal(folder, &past, &report),
         Err(damage) => HistoryEntry {
             // Runs of older versions have a report alone.
-            problem: report.is_null().then(|| damage.error(folder).error.message),
+            problem: (report.is_null() && !many::is_run(folder))
+                .then(|| damage.error(folder).error.message),
             ..of_report(folder, &report)
         },
     }

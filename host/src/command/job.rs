@@ -8,13 +8,13 @@ use std::{
 
 use transload_plugin_api::{Backoff, Descriptor, ErrorKind, WriteMode, Writer, code, failpoint};
 
-use super::{Ended, Failure, Session};
+use super::{Ended, Failure, Session, many};
 use crate::{
     Error, Exit, Result,
     catalog::{Catalog, Entry, Role},
     cli::{JobArgs, OutputFormat, PlanArgs, RunArgs},
     ending,
-    engine::{Engine, Observer, Outcome, Reached},
+    engine::{Engine, Observer, Outcome, Pool, Reached},
     error::Errors,
     job::{
         ConnectionName, Job, JobRequest, JobWriter, Problems, learn_lost_paths,
@@ -32,6 +32,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// `run`: plans, runs and reports. The plan is in the run's folder before the first row moves, so that a
 /// run that is killed leaves it.
 pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
+    if many::is_job(&args.job) {
+        return many::run(session, args);
+    }
     let progress = progress_mode(session, args.progress);
     let (job, stores, plan) = prepare(session, &args.job, is_shown(progress), true)?;
     // Those of types and options are in the plan; these are of the installation.
@@ -88,6 +91,20 @@ pub(super) fn perform(
     let noted = seen(&reported.plan, &outcome);
     let report = reported.report(outcome)?;
     noted.map(|()| report)
+}
+
+/// As [`perform`], for a run whose tasks have lanes in a pool, beside other runs in this process. Shows
+/// nothing.
+pub(super) fn perform_in(session: &Session, run: Execution, pool: &Pool) -> Result<Report> {
+    let Execution { job, stores, plan, folder, journal, resumed } = run;
+    let (plan, folder, journal) = (Arc::new(plan), Arc::new(folder), Arc::new(journal));
+    let (stop, shared) = (session.stop.clone(), (plan.clone(), folder.clone(), journal.clone()));
+    let engine = Engine::in_pool(shared.0, stores, shared.1, shared.2, stop, pool);
+    let running = engine.start()?;
+    while !running.wait(TICK) {}
+    let mut outcome = running.join()?;
+    outcome.failure = outcome.failure.map(|error| job.places.locate(error));
+    Reported { plan, folder, journal, resumed }.report(outcome)
 }
 
 /// # Errors
@@ -176,6 +193,9 @@ pub(super) fn finish(session: &Session, report: &Report) -> Ended {
 
 /// `plan`: makes the plan that a run would use, and prints it.
 pub(super) fn plan(session: &Session, args: &PlanArgs) -> Ended {
+    if many::is_job(&args.job) {
+        return many::plan(session, args);
+    }
     let (_, _, plan) = prepare(session, &args.job, !session.quiet, false)?;
     session.print(&plan, |page| report::describe_plan(page, &plan, args.columns))?;
     Ok(Exit::Done)
@@ -227,7 +247,7 @@ pub(super) fn prepare_to_read(
     session: &Session,
     args: &JobArgs,
     is_shown: bool,
-) -> Result<(Catalog, Job, Stores, Plan), Failure> {
+) -> Result<(Arc<Catalog>, Job, Stores, Plan), Failure> {
     let (catalog, mut job) = load(session, args)?;
     let doing = format!("{}: planning", job.name);
     let _activity = Activity::begin(&doing, session.stderr, &session.redactor, is_shown);
@@ -247,6 +267,9 @@ pub(super) fn prepare_to_read(
 
 /// `check`: only the job file and the descriptors of its plugins, no store.
 pub(super) fn check(session: &Session, args: &JobArgs) -> Ended {
+    if many::is_job(args) {
+        return many::check(session, args);
+    }
     let (_, job) = load(session, args)?;
     session.print(&job, |page| {
         for warning in &job.warnings {
@@ -258,18 +281,19 @@ pub(super) fn check(session: &Session, args: &JobArgs) -> Ended {
 }
 
 /// Reads the job and checks it against its plugins' descriptors. Opens no store.
-pub(super) fn load(session: &Session, args: &JobArgs) -> Result<(Catalog, Job), Failure> {
+pub(super) fn load(session: &Session, args: &JobArgs) -> Result<(Arc<Catalog>, Job), Failure> {
     let request = JobRequest {
         env: args.env.clone(),
         params: args.params.clone(),
         bizdate: args.bizdate.clone(),
         cyctime: args.cyctime.clone(),
         text: args.text.clone(),
+        table: session.table.clone(),
         ..JobRequest::new(&args.job)
     };
     learn_secret_variables(&request.connection_files);
     let draft = Job::load(&request)?;
-    let catalog = session.catalog();
+    let catalog = session.kept_catalog();
     let job = checked(&catalog, |find| draft.resolve(find))?;
     for options in [&job.reader.options, &job.writer.options] {
         session.redactor.learn_logins(&options.values);

@@ -10,6 +10,7 @@ mod explain;
 mod history;
 mod import;
 mod job;
+mod many;
 mod meta_ddl;
 mod new;
 mod plugin;
@@ -27,7 +28,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -43,9 +44,11 @@ use crate::{
     ending,
     engine::Stop,
     error::Errors,
-    job::{JobSecrets, Redactor, SecretRefs, connection_files, learn_secret_variables},
+    job::{
+        ChosenTable, JobSecrets, Redactor, SecretRefs, connection_files, learn_secret_variables,
+    },
     logging, process,
-    report::Page,
+    report::{self, Page},
     signals,
     terminal::{Look, write_stderr},
     worker::{self, IsolationPolicy},
@@ -102,6 +105,10 @@ struct Session {
     isolation: IsolationPolicy,
     redactor: Redactor,
     stop: Stop,
+    /// Of a job of many tables, the one that is worked on.
+    table: Option<ChosenTable>,
+    /// The plugins that were found, once they were needed.
+    plugins_found: Arc<OnceLock<Arc<Catalog>>>,
     /// Whether the command's result has been printed on stdout.
     printed: Arc<AtomicBool>,
     /// Whether a plugin writes rows to stdout: results go to stderr then.
@@ -139,6 +146,8 @@ fn exit_code(cli: &Cli) -> u8 {
         allow_unsigned: cli.global.allow_unsigned_plugins,
         redactor: Redactor::new(),
         stop: Stop::new(),
+        table: None,
+        plugins_found: Arc::default(),
         printed: Arc::default(),
         stdout_taken: Arc::default(),
     };
@@ -192,6 +201,11 @@ impl Session {
         catalog
     }
 
+    /// The same, searched once for all tables of a job.
+    fn kept_catalog(&self) -> Arc<Catalog> {
+        self.plugins_found.get_or_init(|| Arc::new(self.catalog())).clone()
+    }
+
     /// Where plugins are searched, and whether any of them is loaded.
     fn search(&self) -> SearchPath {
         SearchPath::usual(&self.plugins).allow_unsigned(self.allow_unsigned)
@@ -211,6 +225,16 @@ impl Session {
         let mut page = Page::new(self.stdout, self.redactor.clone());
         words(&mut page);
         self.put(&page.finish());
+        Ok(())
+    }
+
+    /// Prints the report of a run of many tables.
+    fn print_report(&self, report: &report::TablesReport) -> Result<()> {
+        match self.output {
+            OutputFormat::Json => self.print_json(report)?,
+            OutputFormat::Text if self.quiet && report.error.is_none() => {}
+            OutputFormat::Text => self.say(|page| report::summary_of_tables(page, report)),
+        }
         Ok(())
     }
 

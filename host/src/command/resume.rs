@@ -8,11 +8,12 @@ use transload_plugin_api::{Descriptor, Guarantee, OptionScope, code};
 use super::{
     Ended, Failure, Session, dirty,
     job::{Execution, execute, is_shown, load, open, progress_mode},
+    many,
 };
 use crate::{
     Error, Exit, Result,
     cli::{AcceptedChange, JobArgs, ResumeArgs},
-    job::Job,
+    job::{Inputs, Job},
     journal::{self, Damage, Journal, Past, RunFolder, RunRecord, State},
     plan::Plan,
     report::{Activity, Resumed, Style},
@@ -23,6 +24,9 @@ use crate::{
 pub(super) fn resume(session: &Session, args: &ResumeArgs) -> Ended {
     let state = args.state.clone().unwrap_or_else(journal::state_folder);
     let path = journal::find_open(&state, &args.run)?;
+    if many::is_run(&path) {
+        return many::resume(session, args, &path);
+    }
     let folder = RunFolder::open(path, session.redactor.clone())?;
     let past = read(&folder)?;
     if let Some(ended) = ended(session, &past)? {
@@ -30,7 +34,19 @@ pub(super) fn resume(session: &Session, args: &ResumeArgs) -> Ended {
     }
     say_which(session, args, &past);
     let progress = progress_mode(session, args.progress);
-    let (job, stores) = load_again(session, args, &past.run, is_shown(progress))?;
+    let run = continued_run(session, args, folder, is_shown(progress))?;
+    execute(session, run, progress)
+}
+
+/// The run in this folder from where it has come to, if nothing has changed that matters.
+pub(super) fn continued_run(
+    session: &Session,
+    args: &ResumeArgs,
+    folder: RunFolder,
+    is_shown: bool,
+) -> Result<Execution, Failure> {
+    let past = read(&folder)?;
+    let (job, stores) = load_again(session, args, &past.run, is_shown)?;
     let plan = continued(&job, &past);
     ensure_repeatable(&plan, &past, args)?;
     let resumed = Resumed::new(&past);
@@ -40,8 +56,7 @@ pub(super) fn resume(session: &Session, args: &ResumeArgs) -> Ended {
     journal.is_loss_accepted = is_loss_accepted;
     keep_earlier_report(folder.path());
     tracing::info!("run {} continues, its folder is {}", plan.run, folder.path().display());
-    let run = Execution { job, stores, plan, folder, journal, resumed: Some(resumed) };
-    execute(session, run, progress)
+    Ok(Execution { job, stores, plan, folder, journal, resumed: Some(resumed) })
 }
 
 /// The journal, or a new one if the target keeps what a damaged one has lost.
@@ -121,14 +136,18 @@ fn load_again(
 
 /// What the command line of the run was.
 pub(super) fn job_args(run: &RunRecord) -> JobArgs {
-    let inputs = &run.plan.inputs;
+    args_of(&run.job_file, run.plan.environment.clone(), &run.plan.inputs)
+}
+
+/// A command line that gives a job these inputs.
+pub(super) fn args_of(file: &Path, env: Option<String>, inputs: &Inputs) -> JobArgs {
     JobArgs {
-        job: run.job_file.clone(),
-        env: run.plan.environment.clone(),
+        job: file.to_owned(),
+        env,
         params: inputs.given().into_iter().collect(),
         bizdate: inputs.bizdate(),
         cyctime: inputs.scheduled.clone(),
-        text: run.plan.inputs.job_text(),
+        text: inputs.job_text(),
     }
 }
 

@@ -19,6 +19,7 @@ use transload_plugin_api::{ChunkOutcome, Count, Counters, ErrorKind, Receipt, co
 use super::{
     dirty::DirtyFile,
     limits::Rates,
+    pool::Pool,
     progress::{Progress, TaskStats},
     protocol::{self, Job, JobEffect, JobEvent, Reached},
     shared::{Shared, fenced},
@@ -92,7 +93,20 @@ impl Engine {
         journal: Arc<Journal>,
         stop: Stop,
     ) -> Self {
-        Self { shared: Arc::new(Shared::new(plan, stores, folder, journal, stop)) }
+        Self { shared: Arc::new(Shared::new(plan, stores, folder, journal, stop, None)) }
+    }
+
+    /// An engine whose tasks run in the lanes of several runs.
+    pub(crate) fn in_pool(
+        plan: Arc<Plan>,
+        stores: Stores,
+        folder: Arc<RunFolder>,
+        journal: Arc<Journal>,
+        stop: Stop,
+        pool: &Pool,
+    ) -> Self {
+        let pool = Some(pool.clone());
+        Self { shared: Arc::new(Shared::new(plan, stores, folder, journal, stop, pool)) }
     }
 
     /// Sees the run also when no caller waits for it any more.
@@ -293,8 +307,12 @@ impl Driver {
 
     /// Takes one task after another until none is left or the job stops.
     fn run_lane(&self) {
-        let Shared { plan, stop, .. } = &*self.shared;
+        let Shared { plan, stop, pool, .. } = &*self.shared;
         loop {
+            let lane = pool.as_ref().map(|pool| pool.lane(stop));
+            if matches!(lane, Some(None)) {
+                return;
+            }
             let task = self.next_task.fetch_add(1, Relaxed);
             if task >= plan.splits.len() || stop.is_stopped() {
                 return;

@@ -13,6 +13,7 @@
 //! | `checkpoint` | what is kept with a chunk, from which a task continues |
 //! | `chunk`, `dirty` | chunks written and committed; dirty rows counted, limited and kept |
 //! | `limits`, `stop`, `progress` | rate limits; the stop signal; live counts |
+//! | `pool` | the lanes and limits that the runs of several tables share |
 //! | `watch`, `stall` | what is looked at about once a second while it runs; tasks without progress |
 
 mod checkpoint;
@@ -23,6 +24,7 @@ mod drift;
 mod driver;
 mod limits;
 mod memory;
+mod pool;
 mod progress;
 mod protocol;
 mod reading;
@@ -38,6 +40,7 @@ mod watch;
 
 pub(crate) use driver::{Engine, Observer, Outcome};
 pub(crate) use limits::Rates;
+pub(crate) use pool::Pool;
 pub(crate) use progress::{Progress, TaskStats};
 pub(crate) use protocol::Reached;
 pub use ring::{Received, RingLimits, ring};

@@ -14,6 +14,7 @@ use super::{
     drift,
     limits::Throttle,
     memory::Budget,
+    pool::Pool,
     progress::Progress,
     protocol::{Before, Memory, Reached},
     stop::Stop,
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) dirty: DirtyCount,
     pub(super) throttle: Arc<Throttle>,
     pub(super) budget: Arc<Budget>,
+    /// The lanes of several runs, of which this is one.
+    pub(super) pool: Option<Pool>,
     /// How often a chunk was rolled back and written again.
     pub(super) replays: AtomicU64,
     /// How often a lost source was opened again.
@@ -57,13 +60,16 @@ impl Shared {
         folder: Arc<RunFolder>,
         journal: Arc<Journal>,
         stop: Stop,
+        pool: Option<Pool>,
     ) -> Self {
-        let throttle = Arc::new(Throttle::new(&plan.channel));
+        let own = || Arc::new(Throttle::new(&plan.channel));
+        let throttle = pool.as_ref().map_or_else(own, Pool::throttle);
         Self {
             progress: Arc::new(Progress::new(&plan, throttle.clone())),
             dirty: DirtyCount::new(plan.dirty.clone()),
             throttle,
             budget: Budget::new(plan.channel.buffer_bytes),
+            pool,
             replays: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
             first_reading: Mutex::default(),

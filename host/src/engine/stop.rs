@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::Cancel;
+use transload_plugin_api::{Cancel, Registration};
 
 use crate::{Error, Exit, Result};
 
@@ -35,6 +35,14 @@ impl Stop {
     /// A signal that has not been given.
     pub(crate) fn new() -> Self {
         Self::default()
+    }
+
+    /// A signal of its own that the outer one gives, too, as long as the registration is kept.
+    pub(crate) fn below(outer: &Self) -> (Self, Registration) {
+        let inner = Self { requested: outer.requested.clone(), ..Self::default() };
+        let (own, above) = (inner.clone(), outer.clone());
+        let registration = outer.cancel.while_kept(move || own.fail(above.cancelled()));
+        (inner, registration)
     }
 
     /// The signal as plugins see it.

@@ -14,13 +14,14 @@ use transload_plugin_api::{
 };
 
 use super::{
-    Channel, Checkpoints, DirtyLimit, Inputs, Job, JobRequest,
+    Channel, Checkpoints, ChosenTable, DirtyLimit, Inputs, Job, JobRequest, ManyTables,
     connection::{Connection, Connections, folder_of},
     document::{Document, Entry, Value},
     keys::{
         self, Key, MAX_CHUNK_ROWS, MAX_CHUNK_SECONDS, MAX_NAME, MAX_PARALLELISM, MAX_PREFIX,
         MIN_BUFFER_BYTES, MIN_STALL_MS,
     },
+    many,
     parameters::{self, UsedParameters},
     places::Places,
     problem::{Location, Problem, Problems},
@@ -74,6 +75,7 @@ pub(crate) struct DraftJob {
     pub(super) checkpoint: Checkpoints,
     pub(super) inputs: Inputs,
     pub(super) places: Places,
+    pub(super) many: Option<ManyTables>,
 }
 
 /// What both sides have: a plugin, a connection, and options that the plugin's descriptor defines.
@@ -143,7 +145,12 @@ impl Job {
         };
         learn_variables(&document.root);
         let used = parameters::fill(&mut document, request, &mut problems);
+        let many = many::narrow(&mut document, request.table.as_ref(), &mut problems);
         let mut draft = read_job(&document, request, &mut problems);
+        if let (Some(table), true) = (&request.table, many.is_some()) {
+            draft.name = name_of_table(&draft.name, table);
+        }
+        draft.many = many;
         let sha256 = Sha256::digest(&document.source.text);
         let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         let path = std::path::absolute(&request.path).unwrap_or_default();
@@ -154,6 +161,11 @@ impl Job {
         draft.problems = problems;
         Ok(draft)
     }
+}
+
+/// Whether a file is a job of many tables; no for one that cannot be read.
+pub(crate) fn is_of_many(path: &Path) -> bool {
+    Document::open(path).is_ok_and(|document| many::is_of_many(&document))
 }
 
 /// Reads all sections. Every one is read whatever is wrong with the others, so that all problems are
@@ -196,6 +208,7 @@ pub(super) fn read_job(
         checkpoint,
         inputs: Inputs::default(),
         places: Places::of(&document.root, &Location::whole(file)),
+        many: None,
     }
 }
 
@@ -211,6 +224,18 @@ fn job_name(entry: &Entry) -> Result<String, Problem> {
         return Err(value::refusal(entry, &entry.node, expected, &format!("`{name}`")));
     }
     Ok(name)
+}
+
+/// The name of a job of many tables for one of them.
+fn name_of_table(job: &str, table: &ChosenTable) -> String {
+    let mut name = format!("{job}.");
+    for letter in table.path().chars() {
+        if name.len() + letter.len_utf8() > MAX_NAME {
+            break;
+        }
+        name.push(if fits_a_name(letter) { letter } else { '-' });
+    }
+    name
 }
 
 fn fits_a_name(c: char) -> bool {

@@ -159,6 +159,20 @@ fn value(kind: Kind) -> Json {
         Kind::Parameters => {
             json!({ "type": "object", "additionalProperties": { "type": ["string", "integer"] } })
         }
+        Kind::Tables => json!({
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {
+                    "reader": { "type": "object" },
+                    "writer": { "type": "object" },
+                    "map": OptionKind::Map.json_schema(),
+                    "dirty": { "type": "object" },
+                },
+                "additionalProperties": false,
+            },
+        }),
+        Kind::OnTableFailure => words(vec!["stop", "continue"]),
         Kind::WriteMode => modes(|_, _| true),
         Kind::Isolation => words(vec![Isolation::InProcess.word(), Isolation::Process.word()]),
         Kind::Load => words(LOADS.iter().map(|load| load.word()).collect()),

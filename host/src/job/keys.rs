@@ -69,6 +69,10 @@ pub(super) enum Kind {
     /// Where a plugin runs.
     Isolation,
     Guarantee,
+    /// A table of patterns, each with sections.
+    Tables,
+    /// What happens to the other tables if one fails.
+    OnTableFailure,
     /// What names of tables begin with.
     TablePrefix,
 }
@@ -89,6 +93,12 @@ pub(super) const TOP: &[Key] = &[
     key("dirty", Kind::Section(DIRTY), "How many dirty rows the job allows"),
     key("guarantee", Kind::Section(GUARANTEE), "What the plan must promise"),
     key("checkpoint", Kind::Section(CHECKPOINT), "How much is committed at once"),
+    key("tables", Kind::Tables, "Of a job of many tables: sections that differ, by pattern"),
+    key(
+        "on_table_failure",
+        Kind::OnTableFailure,
+        "Of a job of many tables: `stop` (default) begins no other table after a failure",
+    ),
 ];
 
 /// The host's own keys in `[reader]`. A plugin's options have other names.

@@ -6,6 +6,7 @@
 //! | `parameters` | fills `${name}` in its strings |
 //! | `schedule`, `date_expression` | the dates of a run, as DataWorks writes them |
 //! | `keys` | the host's own keys and their kinds |
+//! | `many` | jobs of many tables: the file as a job of one of them would be written |
 //! | `section`, `value` | keys by name, unknown keys refused; values in the type of their key |
 //! | `connection` | the connection files; the connections that the job names, in one environment |
 //! | `file` | [`Job::load`]: the checks that need no plugin; a [`DraftJob`] with its problems |
@@ -25,6 +26,7 @@ mod document;
 mod file;
 mod json_schema;
 mod keys;
+mod many;
 mod parameters;
 mod places;
 mod problem;
@@ -58,9 +60,10 @@ pub(crate) use connection::{
     ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
 };
 pub(crate) use document::JobText;
-pub(crate) use file::DraftJob;
+pub(crate) use file::{DraftJob, is_of_many};
 pub(crate) use json_schema::{of_connections as schema_of_connections, of_jobs as schema_of_jobs};
 pub(crate) use keys::{reader_keys, writer_keys};
+pub(crate) use many::{ChosenTable, ManyTables};
 pub(crate) use places::Places;
 pub(crate) use problem::{Location, Problem, Problems};
 pub(crate) use redact::Redactor;
@@ -86,6 +89,8 @@ pub(crate) struct JobRequest {
     pub(crate) is_source: bool,
     /// The connection files, nearest first; missing ones are ignored.
     pub(crate) connection_files: Vec<PathBuf>,
+    /// Of a job of many tables, the one that is meant.
+    pub(crate) table: Option<ChosenTable>,
 }
 
 impl JobRequest {
@@ -142,6 +147,9 @@ pub(crate) struct Job {
     pub(crate) places: Places,
     /// What the job was made from.
     pub(crate) inputs: Inputs,
+    /// Of a job of many tables: what it says about them.
+    #[serde(skip)]
+    pub(crate) many: Option<ManyTables>,
 }
 
 /// What a job was made from besides its connections.

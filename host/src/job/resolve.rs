@@ -63,6 +63,7 @@ impl DraftJob {
             places: self.places(),
             warnings: findings.warnings.sorted(&self.file).iter().cloned().collect(),
             inputs: self.inputs.clone(),
+            many: self.many.clone(),
         })
     }
 

@@ -37,7 +37,7 @@ pub(crate) use folder::{
 };
 pub(crate) use past::{Damage, Past, State, TaskStart};
 pub(crate) use record::{Failure, RunRecord};
-pub(crate) use runs::{find, find_open, is_running, runs, runs_of, unfinished};
+pub(crate) use runs::{TABLES, find, find_open, is_running, runs, runs_of, unfinished};
 pub(crate) use shape::{SourceShape, job_changes, plugin_change, source_changes, target_changes};
 
 use crate::{

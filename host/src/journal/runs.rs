@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{Error, Exit, Result, nearest::nearest};
 
+/// The file in the folder of a run of many tables.
+pub(crate) const TABLES: &str = "tables.json";
+
 /// The folders of all runs, or of a job's, oldest first: names of runs begin with their time.
 ///
 /// # Errors
@@ -98,9 +101,16 @@ fn own_runs(
         Ok(run) => {
             run.plan.replay_of.is_none() && file.as_ref().is_none_or(|file| run.job_file == *file)
         }
-        Err(_) => file.is_none(),
+        Err(_) => file.as_deref().is_none_or(|file| is_of_tables(folder, file)),
     };
     Ok(own.into_iter().filter(is_own))
+}
+
+/// Whether the folder is that of a run of many tables by this job file.
+fn is_of_tables(folder: &Path, file: &Path) -> bool {
+    let record = fs::read(folder.join(TABLES)).ok();
+    let record = record.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    record.is_some_and(|record| record["job_file"].as_str().map(Path::new) == Some(file))
 }
 
 /// The folders of the runs of the job of this name or file, oldest first.

@@ -4,6 +4,7 @@
 mod conformance;
 mod display;
 mod history;
+mod many;
 mod page;
 mod plan;
 mod plugins;
@@ -26,6 +27,9 @@ use transload_plugin_api::{Count, Counters, Guarantee, SourceFiles};
 pub(crate) use conformance::list_conformance;
 pub(crate) use display::{Activity, Display, ProgressMode};
 pub(crate) use history::{HistoryEntry, RunState, list_history};
+pub(crate) use many::{
+    TablePlan, TableResult, TablesPlan, TablesReport, describe_tables, summary_of_tables,
+};
 pub(crate) use page::{Cell, Page, Style};
 pub(crate) use plan::describe_plan;
 pub(crate) use plugins::{

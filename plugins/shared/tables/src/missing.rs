@@ -36,8 +36,8 @@ pub(crate) fn hidden_table(name: &TableName, tables: &[TableInfo], grant: Option
 
 fn hint(name: &TableName, tables: &[TableInfo]) -> String {
     if name.table.contains(['*', '%', ',']) {
-        return "a job moves one table: run it once for each, with a parameter as its name: \
-                `table = \"${table}\"` and `transload run job.toml --param table=orders`"
+        return "for many tables, write `tables = [\"*\"]` in [reader] and `table = \"{table}\"` in \
+                [writer]"
             .to_owned();
     }
     let known: Vec<TableName> = tables.iter().filter_map(|table| table.name.parse().ok()).collect();
@@ -132,7 +132,7 @@ mod tests {
     fn wildcards_are_answered_with_the_way_to_move_several_tables() {
         for wanted in ["*", "ux_shop.*", "ord%", "orders,customers"] {
             let error = missing_table(&Standard, &wanted.parse().unwrap(), &tables(&["orders"]));
-            assert!(error.hint.unwrap().starts_with("a job moves one table"), "{wanted}");
+            assert!(error.hint.unwrap().starts_with("for many tables, write"), "{wanted}");
         }
     }
 }
