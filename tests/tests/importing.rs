@@ -31,9 +31,10 @@ fn texts(folder: &Path) -> BTreeMap<String, String> {
 }
 
 /// Imports the documents of a tool, and compares what is written with what is expected.
-fn assert_imported(tool: &str) -> Value {
+fn assert_imported(tool: &str, more: &[&str]) -> Value {
     let workplace = documents();
-    let ended = workplace.run(&["import", tool, tool, "--out", "out", "--output", "json"]);
+    let arguments = ["import", tool, tool, "--out", "out", "--output", "json"];
+    let ended = workplace.run(&[&arguments[..], more].concat());
     let found = texts(&workplace.path().join("out"));
     let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("imports/expected").join(tool);
     if std::env::var_os("TRANSLOAD_WRITE_IMPORTS").is_some() {
@@ -74,7 +75,7 @@ fn datax(reader: Value, writer: Value) -> Value {
 
 #[test]
 fn documents_of_datax_become_these_jobs() {
-    let report = assert_imported("datax");
+    let report = assert_imported("datax", &[]);
     let refused: Vec<_> = statuses(&report)
         .into_iter()
         .filter(|(_, status)| status == "refused")
@@ -99,7 +100,7 @@ fn documents_of_datax_become_these_jobs() {
 
 #[test]
 fn scripts_of_dataworks_become_these_jobs() {
-    let report = assert_imported("dataworks");
+    let report = assert_imported("dataworks", &[]);
     assert_eq!(report["blank"], json!(["report_mysql", "shop_mysql", "dw_pg", "landing"]));
     let refused = statuses(&report);
     assert_eq!(
@@ -109,13 +110,50 @@ fn scripts_of_dataworks_become_these_jobs() {
 }
 
 #[test]
+fn replications_of_sling_become_these_jobs() {
+    let report = assert_imported("sling", &["--env-file", "sling/env.txt"]);
+    let statuses = statuses(&report);
+    for (name, status) in [
+        ("nightly.yaml", "imported"),
+        ("files.yaml", "imported"),
+        ("refused.yaml", "refused"),
+        ("unknown.yaml", "refused"),
+    ] {
+        assert_eq!(statuses[name], status, "{name}");
+    }
+}
+
+#[test]
+fn commands_of_pgloader_become_these_jobs() {
+    let report = assert_imported("pgloader", &[]);
+    let statuses = statuses(&report);
+    assert_eq!((&*statuses["sakila.load"], &*statuses["csv.load"]), ("imported", "imported"));
+    assert_eq!(statuses["whole.load"], "refused");
+}
+
+#[test]
 fn no_password_is_written_or_printed() {
     let workplace = documents();
-    let ended = workplace.run(&["import", "datax", "datax", "--out", "out"]);
-    let mut all: Vec<String> = texts(&workplace.path().join("out")).into_values().collect();
-    all.extend([ended.stdout, ended.stderr]);
+    let mut all = Vec::new();
+    for arguments in [
+        &["datax", "datax"][..],
+        &["sling", "sling", "--env-file", "sling/env.txt"],
+        &["pgloader", "pgloader"],
+    ] {
+        let ended = workplace.run(&[&["import"], arguments, &["--out", "out"]].concat());
+        all.extend([ended.stdout, ended.stderr]);
+    }
+    all.extend(texts(&workplace.path().join("out")).into_values());
     for text in &all {
-        for secret in ["Reader#2024", "Loader#2024", "geo!", "never-printed", "bGV0IG1lIGlu"] {
+        for secret in [
+            "Reader#2024",
+            "Loader#2024",
+            "geo!",
+            "never-printed",
+            "bGV0IG1lIGlu",
+            "Sling#",
+            "Load#",
+        ] {
             assert!(!text.contains(secret), "{secret} is in {text}");
         }
     }
@@ -429,4 +467,73 @@ fn objects_arrive_in_postgres() {
     let secrets = [("secret_access_key", object_key), (&database.name, &password)];
     run(&document, &secrets, &[]);
     assert_eq!(database.lines("SELECT id, v FROM o ORDER BY id"), ["1|x", "2|y"]);
+}
+
+#[test]
+fn a_replication_copies_its_streams() {
+    let workplace = Workplace::new();
+    let place = workplace.path().display().to_string();
+    workplace.execute(
+        "shop.db",
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO a VALUES (1, 'new'), (2, 'b');",
+    );
+    workplace.execute(
+        "dw.db",
+        "CREATE TABLE b (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO b VALUES (1, 'old'), (9, 'c');",
+    );
+    workplace.put(
+        "r.yaml",
+        format!(
+            "source: sqlite://{place}/shop.db\ntarget: sqlite://{place}/dw.db\n\
+             defaults: {{object: '{{stream_name}}', mode: full-refresh}}\nstreams:\n  \
+             a: {{object: b, mode: incremental, primary_key: id, update_key: id}}\n  \
+             q: {{sql: 'select v, id * 10 as ten from a'}}\n"
+        ),
+    );
+    workplace.run(&["import", "sling", "r.yaml"]).exits(0);
+    for job in ["r-a.toml", "r-q.toml"] {
+        workplace.run(&["run", job]).exits(0);
+    }
+    let rows = workplace.sqlite("dw.db", "SELECT id || v FROM b ORDER BY id");
+    assert_eq!(rows, ["'1new'", "'2b'", "'9c'"]);
+    assert_eq!(
+        workplace.sqlite("dw.db", "SELECT v || ten FROM q ORDER BY ten"),
+        ["'new10'", "'b20'"]
+    );
+}
+
+#[test]
+fn a_command_of_pgloader_loads_its_file() {
+    let database = Database::new(
+        Product::Postgres,
+        "CREATE TABLE t (id INT, name TEXT, n INT); INSERT INTO t VALUES (9, 'old', 9);",
+    );
+    let workplace = Workplace::new();
+    let file = workplace.put("a.csv", "first\nsecond\n1;'x;y';\n2;;7\n");
+    let (user, password) = database.server.login();
+    let Database { server, name, .. } = &database;
+    workplace.put(
+        "a.load",
+        format!(
+            "LOAD CSV FROM '{}' (id, name, n [null if blanks])
+             INTO postgresql://{user}:{password}@{}:{}/{name}?sslmode=disable
+             TARGET TABLE public.t TARGET COLUMNS (n, id, name)
+             WITH truncate, skip header = 2, fields terminated by ';',
+                  fields optionally enclosed by '\\''
+             AFTER LOAD DO $$ update t set n = -1 where n is null $$;",
+            file.display(),
+            server.host,
+            server.port
+        )
+        .replace("'\\''", "'0x27'"),
+    );
+    let ended = workplace.run(&["import", "pgloader", "a.load", "--output", "json"]);
+    ended.exits(0);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let variable = report["variables"][0]["name"].as_str().unwrap();
+    let mut command = workplace.command();
+    let ended =
+        Ended::from(command.args(["run", "a.toml"]).env(variable, password).output().unwrap());
+    ended.exits(0);
+    assert_eq!(database.lines("SELECT id, name, n FROM t ORDER BY id"), ["1|x;y|-1", "2||7"]);
 }

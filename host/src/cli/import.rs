@@ -27,6 +27,32 @@ Examples:
 Data sources become connections of their names; fill in connections.toml
 Exit code 2 if a script was refused, or a job is to be finished; the others are written")]
     Dataworks(ImportArgs),
+    /// Write job files from replications of Sling, one for each stream
+    #[command(after_help = "\
+Examples:
+  transload import sling replication.yaml --out jobs --env-file ~/.sling/env.yaml
+
+Connections are those of --env-file, or of connections.toml in the --out folder
+Exit code 2 if a stream was refused, or a job is to be finished; the others are written")]
+    Sling(SlingArgs),
+    /// Write job files from command files of pgloader, one for each table
+    #[command(after_help = "\
+Examples:
+  transload import pgloader sakila.load --out jobs
+
+Exit code 2 if a command was refused, or a job is to be finished; the others are written")]
+    Pgloader(ImportArgs),
+}
+
+/// The flags of `import sling`.
+#[derive(Debug, Args)]
+pub(crate) struct SlingArgs {
+    /// What is imported, and how.
+    #[command(flatten)]
+    pub(crate) import: ImportArgs,
+    /// Sling's connections, as `~/.sling/env.yaml` has them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
 }
 
 /// What is imported, and how.

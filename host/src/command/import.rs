@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::{Ended, Session};
 use crate::{
-    Exit,
+    Error, Exit,
     catalog::Catalog,
     cli::{ImportArgs, ImportCommand},
-    import::{self, Choices, Request, Tool},
+    import::{self, Choices, Environment, Request, Tool},
     job::{Job, JobRequest},
 };
 
@@ -17,22 +17,31 @@ pub(super) fn import(session: &Session, command: &ImportCommand) -> Ended {
     let (tool, args) = match command {
         ImportCommand::Datax(args) => (Tool::Datax, args),
         ImportCommand::Dataworks(args) => (Tool::Dataworks, args),
+        ImportCommand::Sling(args) => (Tool::Sling, &args.import),
+        ImportCommand::Pgloader(args) => (Tool::Pgloader, args),
     };
+    let environment = match command {
+        ImportCommand::Sling(args) => args.env_file.as_deref().map(Environment::open).transpose(),
+        _ => Ok(None),
+    };
+    let environment = environment.map_err(|why| Error::new(Exit::Usage, why))?;
     let catalog = session.catalog();
-    let imported =
-        import::import(&request(tool, args), |file, params| check(&catalog, file, params))?;
+    let imported = import::import(&request(tool, args, environment), |file, params| {
+        check(&catalog, file, params)
+    })?;
     import::keep_report(&imported, &import::markdown(&imported, tool))?;
     session.print(&imported, |page| import::describe(page, &imported))?;
     let is_complete = imported.counts.refused + imported.counts.unfinished == 0;
     Ok(if is_complete { Exit::Done } else { Exit::Usage })
 }
 
-fn request(tool: Tool, args: &ImportArgs) -> Request {
+fn request(tool: Tool, args: &ImportArgs, environment: Option<Environment>) -> Request {
     Request {
         tool,
         paths: args.paths.clone(),
         out: args.out.clone(),
         force: args.force,
+        environment,
         choices: Choices::new(&args.keep, &args.repair),
         params: args.params.clone(),
     }

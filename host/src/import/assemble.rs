@@ -8,8 +8,16 @@ use super::{
     tree::Item,
 };
 
-/// Adds both sides to the job. Old jobs map columns by position; `at` is where that is noted.
+/// Adds both sides to the job of a tool that maps columns by position; `at` is where that is noted.
 pub(super) fn assemble(cx: &mut Cx<'_>, source: Side, target: Side, at: &Item<'_>) {
+    if source.is_table && target.is_table {
+        note_positions(cx, &source, &target, at);
+    }
+    assemble_named(cx, source, target, at);
+}
+
+/// Adds both sides to the job. Where both have names, they belong together by their order.
+pub(super) fn assemble_named(cx: &mut Cx<'_>, source: Side, target: Side, at: &Item<'_>) {
     map(cx, &source, &target, at);
     let is_named = !source.is_query && source.columns.is_some();
     cx.job.put_all("reader", source.lines);
@@ -36,21 +44,18 @@ fn map(cx: &mut Cx<'_>, source: &Side, target: &Side, at: &Item<'_>) {
             );
             cx.notes.refuse(at, message, "give both the same columns");
         }
-        (None, None) if source.is_table && target.is_table && !source.is_query => {
-            let message =
-                "both sides have all columns: they were mapped by position, and are mapped by name";
-            cx.note(Kind::Changed, at, message, "");
-        }
-        (Some(_), None) if target.is_table && source.is_table => {
-            let message =
-                "the writer has all columns: they were mapped by position, and are mapped by name";
-            cx.note(Kind::Changed, at, message, "");
-        }
-        (None, Some(_)) if source.is_table && !source.is_query => {
-            let message =
-                "the reader has all columns: they were mapped by position, and are mapped by name";
-            cx.note(Kind::Changed, at, message, "");
-        }
         _ => {}
     }
+}
+
+/// Where a side names no columns, their order is not known here.
+fn note_positions(cx: &mut Cx<'_>, source: &Side, target: &Side, at: &Item<'_>) {
+    let whose = match (&source.columns, &target.columns) {
+        (None, None) if !source.is_query => "both sides have all columns",
+        (Some(_), None) => "the writer has all columns",
+        (None, Some(_)) if !source.is_query => "the reader has all columns",
+        _ => return,
+    };
+    let message = format!("{whose}: they were mapped by position, and are mapped by name");
+    cx.note(Kind::Changed, at, &message, "");
 }

@@ -13,11 +13,11 @@ use transload_plugin_api::code;
 use super::{
     connections::{self, Connections, Variable},
     cx::Cx,
-    dataworks, datax,
     job_text::{JobText, pair},
-    json,
     notes::{Choices, Kind, Note, Notes},
     parameters,
+    sling::Environment,
+    tool::{Part, Tool},
     tree::{Item, place_of},
 };
 use crate::{Error, Exit, Result};
@@ -26,35 +26,6 @@ use crate::{Error, Exit, Result};
 const LONGEST_NAME: usize = 90;
 /// Larger files are no documents.
 const LARGEST: u64 = 16 << 20;
-
-/// Whose documents are imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tool {
-    Datax,
-    Dataworks,
-}
-
-impl Tool {
-    /// Its name for people.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Datax => "DataX",
-            Self::Dataworks => "DataWorks",
-        }
-    }
-
-    /// The word of the command.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Datax => "datax",
-            Self::Dataworks => "dataworks",
-        }
-    }
-
-    fn extensions(self) -> &'static [&'static str] {
-        &["json"]
-    }
-}
 
 /// What is imported, and how.
 pub(crate) struct Request {
@@ -66,6 +37,8 @@ pub(crate) struct Request {
     /// Files that are there are replaced.
     pub(crate) force: bool,
     pub(crate) choices: Choices,
+    /// Sling's connections.
+    pub(crate) environment: Option<Environment>,
     /// Values for `[params]` of every job that uses them.
     pub(crate) params: Vec<(String, String)>,
 }
@@ -258,7 +231,9 @@ fn named(text: &str) -> String {
         if name.len() + c.len_utf8() > LONGEST_NAME {
             break;
         }
-        name.push(if fits(c) { c } else { '-' });
+        if fits(c) || !name.ends_with('-') {
+            name.push(if fits(c) { c } else { '-' });
+        }
     }
     if name.is_empty() { "job".to_owned() } else { name }
 }
@@ -275,64 +250,67 @@ fn document(
         Ok(text) => text,
         Err(why) => return refused(file, (1, 1), why),
     };
-    let node = match json::parse(&text) {
+    let node = match request.tool.parse(&text) {
         Ok(node) => node,
         Err(error) => return refused(file, place_of(&text, error.offset), error.message),
     };
     let top = Item::top(&node);
-    let (is_one, count) = match request.tool {
-        Tool::Datax => (datax::is_document(&top), datax::entries(&top)),
-        Tool::Dataworks => (dataworks::is_document(&top), 1),
-    };
-    if !is_one {
+    let parts = request.tool.parts(&top, request.choices.is_repaired("content"));
+    let Some(parts) = parts.filter(|parts| !parts.is_empty()) else {
         return other(request, file, &top);
-    }
-    let count = if request.choices.is_repaired("content") { count } else { count.min(1) };
+    };
     let mut report = DocumentReport {
         file: file.to_owned(),
         status: Status::Imported,
         jobs: Vec::new(),
         notes: Vec::new(),
     };
-    // A refused document leaves no connections behind.
-    let before = connections.clone();
-    for entry in 0..count.max(1) {
-        let name = free_name(name, names);
-        let mut cx = Cx {
-            notes: Notes::new(&text, &request.choices),
-            connections,
-            job: JobText::default(),
-            name: name.clone(),
+    for part in &parts {
+        let name = match part.name() {
+            "" => name.to_owned(),
+            more => named(&format!("{name}-{more}")),
         };
-        match request.tool {
-            Tool::Datax => datax::import(&mut cx, &top, entry),
-            Tool::Dataworks => dataworks::import(&mut cx, &top),
-        }
-        let path = request.out.join(format!("{name}.toml"));
-        if path.exists() && !request.force {
-            let message = format!("{} exists", path.display());
-            cx.notes.refuse_as(
-                code::IMPORT_EXISTS,
-                &top,
-                message,
-                "give another folder with --out, or replace it with --force",
-            );
-        }
-        let is_refused = cx.notes.are_refused();
-        let (notes, job) = (cx.notes.finish(), cx.job);
-        if !is_refused {
-            report.jobs.push(finish(request, file, &path, job, &notes));
-        }
+        let (notes, job) = part_of(request, (file, &text, &top), (part, &name), connections, names);
+        report.jobs.extend(job);
         let new = notes.into_iter().filter(|note| !report.notes.iter().any(|it| same(it, note)));
         let new: Vec<_> = new.collect();
         report.notes.extend(new);
     }
-    if report.jobs.len() < count.max(1) {
-        *connections = before;
-        report.jobs.clear();
-        report.status = Status::Refused;
-    }
+    report.status = match report.jobs.len() {
+        0 => Status::Refused,
+        written if written < parts.len() => Status::Unfinished,
+        _ => Status::Imported,
+    };
     report
+}
+
+/// One job of a document, unless it is refused: then it leaves no connections behind.
+fn part_of(
+    request: &Request,
+    (file, text, top): (&Path, &str, &Item<'_>),
+    (part, name): (&Part, &str),
+    connections: &mut Connections,
+    names: &mut Vec<String>,
+) -> (Vec<Note>, Option<ImportedJob>) {
+    let before = connections.clone();
+    let name = free_name(name, names);
+    let notes = Notes::new(text, &request.choices);
+    let mut cx = Cx { notes, connections, job: JobText::default(), name: name.clone() };
+    request.tool.import(&mut cx, top, part, request.environment.as_ref());
+    let path = request.out.join(format!("{name}.toml"));
+    if path.exists() && !request.force {
+        let message = format!("{} exists", path.display());
+        let hint = "give another folder with --out, or replace it with --force";
+        cx.notes.refuse_as(code::IMPORT_EXISTS, top, message, hint);
+    }
+    let is_refused = cx.notes.are_refused();
+    let (notes, job) = (cx.notes.finish(), cx.job);
+    if is_refused {
+        *connections = before;
+        return (notes, None);
+    }
+    let job = finish(request, file, &path, job, &notes);
+    (notes, Some(job))
 }
 
 fn same(one: &Note, other: &Note) -> bool {
@@ -372,19 +350,7 @@ fn refused(file: &Path, (line, column): (u32, u32), message: String) -> Document
 
 /// A document of another tool, or of none. In a folder it is skipped.
 fn other(request: &Request, file: &Path, top: &Item<'_>) -> DocumentReport {
-    let hint = match request.tool {
-        Tool::Datax if dataworks::is_document(top) => {
-            Some("it is a script of DataWorks: transload import dataworks")
-        }
-        Tool::Dataworks if datax::is_document(top) => {
-            Some("it is a document of DataX: transload import datax")
-        }
-        _ => None,
-    };
-    let message = match request.tool {
-        Tool::Datax => "it is no document of DataX: it has no `job.content`",
-        Tool::Dataworks => "it is no script of DataWorks: it has no `steps`",
-    };
+    let (message, hint) = request.tool.no_document(top);
     let mut report = refused(file, (1, 1), message.to_owned());
     report.notes[0].hint = hint.map(str::to_owned);
     let is_named = request.paths.iter().any(|path| path == file);

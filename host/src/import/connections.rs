@@ -161,6 +161,13 @@ impl Connections {
         vec![pair("connection", name)]
     }
 
+    /// Whether the file that is there has a connection of this name, and its plugin if it says so.
+    pub(super) fn plugin_of(&self, name: &str) -> Option<Option<String>> {
+        let known = self.known.iter().find(|known| known.name == name && known.lines.is_none())?;
+        let plugin = known.table.as_ref().and_then(|table| table.get("plugin"));
+        Some(plugin.and_then(Value::as_str).map(str::to_owned))
+    }
+
     fn free_name(&self, wish: &str) -> String {
         let mut plain = String::new();
         for c in wish.chars() {

@@ -3,11 +3,12 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `tree`, `json` | a document as a tree with places; the JSON that DataX reads |
-//! | `datax`, `dataworks` | the documents of one tool: where the parts of a job are |
+//! | `tree`, `json`, `yaml`, `load` | a document as a tree with places: the JSON that DataX reads, YAML, pgloader's commands |
+//! | `tool` | whose documents these are, and which jobs are in one |
+//! | `datax`, `dataworks`, `sling`, `pgloader` | the documents of one tool: where the parts of a job are |
 //! | `table_source`, `table_target`, `columns`, `select` | sides that are tables |
 //! | `file_source`, `file_target`, `file_format`, `stream` | sides that are files, objects, or generated |
-//! | `address`, `jdbc`, `percent`, `connections` | where a store is; the connections of all jobs |
+//! | `address`, `jdbc`, `url`, `percent`, `connections` | where a store is; the connections of all jobs |
 //! | `limits`, `assemble`, `parameters` | limits; which column goes where; `${name}` |
 //! | `cx`, `notes` | what all of them work with; what the report says |
 //! | `job_text` | the job file that is written |
@@ -30,16 +31,24 @@ mod jdbc;
 mod job_text;
 mod json;
 mod limits;
+mod load;
 mod notes;
 mod parameters;
 mod percent;
+mod pgloader;
 mod select;
+mod sling;
 mod stream;
 mod summary;
 mod table_source;
 mod table_target;
+mod tool;
 mod tree;
+mod url;
+mod yaml;
 
-pub(crate) use batch::{Request, Tool, import, keep_report};
+pub(crate) use batch::{Request, import, keep_report};
 pub(crate) use notes::{CHOICES, Choices};
+pub(crate) use sling::Environment;
 pub(crate) use summary::{describe, markdown};
+pub(crate) use tool::Tool;

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    batch::{DocumentReport, Imported, Status, Tool},
+    batch::{DocumentReport, Imported, Status},
     notes::{Kind, Note},
+    tool::Tool,
 };
 use crate::report::{Cell, Page, Style};
 
@@ -150,7 +151,7 @@ pub(crate) fn markdown(imported: &Imported, tool: Tool) -> String {
             let _ = writeln!(text, "- `{}` for `{}`", variable.name, variable.of);
         }
     }
-    text.push_str(ALWAYS);
+    text.push_str(tool.always());
     for document in imported.documents.iter().filter(|it| it.status != Status::Skipped) {
         let jobs: Vec<_> =
             document.jobs.iter().map(|job| format!("`{}`", job.file.display())).collect();
@@ -167,15 +168,3 @@ pub(crate) fn markdown(imported: &Imported, tool: Tool) -> String {
     }
     text
 }
-
-/// What holds for every job of DataX.
-const ALWAYS: &str = "
-## Of every job
-
-- Dirty rows were printed to the log, at most ten of each task. They are kept in files now, and can be repaired
-  and sent again.
-- A lost connection, a lock timeout or a full disk counted as dirty rows. Such errors are now tried again, or end
-  the run.
-- Times had milliseconds. They now keep all digits; a target with fewer is named by the plan.
-- A run that failed began again with the first row. `transload resume` continues it.
-";

@@ -106,7 +106,7 @@ impl<'n> Item<'n> {
 
 /// The keys of an object. What is left after all that are known were taken was read by nobody.
 pub(super) struct Fields<'n> {
-    path: String,
+    pub(super) path: String,
     entries: Vec<(&'n Entry, Cell<bool>)>,
     /// All keys that somebody has looked for.
     asked: RefCell<Vec<String>>,
