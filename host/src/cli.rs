@@ -2,6 +2,7 @@
 
 mod copy;
 mod discover;
+mod flow;
 mod import;
 mod vendor;
 
@@ -12,6 +13,7 @@ use transload_plugin_api::OptionKind;
 
 pub(crate) use copy::{CopyArgs, EndArgs, NewArgs, PreviewArgs, SourceArgs, TargetArgs};
 pub(crate) use discover::DiscoverArgs;
+pub(crate) use flow::{FlowArgs, FlowCommand, FlowRunArgs, FlowShowArgs};
 pub(crate) use import::{ImportArgs, ImportCommand};
 pub(crate) use vendor::{InstallArgs, PackArgs, PinArgs, PlaceArgs, RevokeArgs, TrustArgs};
 
@@ -259,6 +261,9 @@ Examples:
   transload discover shop 'sales.*' '!sales.tmp_*'
   transload discover shop --output json")]
     Discover(DiscoverArgs),
+    /// Run, plan or draw a flow: jobs that need each other
+    #[command(subcommand)]
+    Flow(FlowCommand),
     /// Print the statements that create the tables for commit tokens
     #[command(after_help = "\
 Examples:

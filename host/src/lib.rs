@@ -18,6 +18,7 @@
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
 //! | `journal` | the run's folder and journal: what another process needs to continue it |
 //! | `repair` | the dirty rows of a run that has ended: listed, exported, matched, sent again |
+//! | `flow` | jobs that need each other, for one scheduled time |
 //! | `verify` | is it there: the source's rows against the target's |
 //! | `import` | jobs of other tools: their documents become job files |
 //! | `report` | what happened: progress, summary, JSON |
@@ -95,6 +96,7 @@ mod ending;
 mod engine;
 mod error;
 mod escape;
+mod flow;
 mod import;
 mod job;
 mod journal;

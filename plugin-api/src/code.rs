@@ -70,6 +70,18 @@ codes! {
     FILE_PARTITION = "FILE-PARTITION";
     /// A file ended before the length it had when the job was planned.
     FILE_SHORT = "FILE-SHORT";
+    /// Another process runs the flow for the same scheduled time.
+    FLOW_ACTIVE = "FLOW-ACTIVE";
+    /// Jobs of a flow have failed.
+    FLOW_FAILED = "FLOW-FAILED";
+    /// A flow file cannot be read, or has mistakes.
+    FLOW_FILE = "FLOW-FILE";
+    /// The instance before, or a job of it, is not done.
+    FLOW_PREVIOUS = "FLOW-PREVIOUS";
+    /// A condition of a job was not met in time.
+    FLOW_READY = "FLOW-READY";
+    /// What is kept of a flow cannot be read or written.
+    FLOW_STATE = "FLOW-STATE";
     /// The compression or archive format is not supported.
     FORMAT_COMPRESSION = "FORMAT-COMPRESSION";
     /// A text file is not in the encoding that the job gives.

@@ -21,6 +21,7 @@ const OTHERS: &[&str] = &[
     "abi.md",
     "dirty-rows.md",
     "errors.md",
+    "flows.md",
     "glossary.md",
     "json.md",
     "plugin-authors.md",

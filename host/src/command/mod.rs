@@ -7,6 +7,7 @@ mod copy;
 mod dirty;
 mod discover;
 mod explain;
+mod flow;
 mod history;
 mod import;
 mod job;
@@ -182,6 +183,7 @@ impl Session {
             Command::Dirty(command) => dirty::dirty(self, command),
             Command::Discover(args) => discover::discover(self, args),
             Command::Connection(command) => connection::connection(self, command),
+            Command::Flow(command) => flow::flow(self, command),
             Command::Plugin(command) => plugin::plugin(self, command),
             Command::Import(command) => import::import(self, command),
             Command::Explain { code } => explain::explain(self, code.as_deref()),

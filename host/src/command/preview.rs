@@ -67,7 +67,19 @@ impl Source {
             is_source: true,
             ..JobRequest::new(FILE)
         };
-        let draft = Job::load(&request)?;
+        Self::of(session, catalog, &request)
+    }
+
+    /// The source of a request for a source alone.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub(super) fn of(
+        session: &Session,
+        catalog: &Catalog,
+        request: &JobRequest,
+    ) -> Result<Self, Failure> {
+        let draft = Job::load(request)?;
         let (job, places) = checked(catalog, |find| draft.resolve_source(find))?;
         session.redactor.learn_logins(&job.options.values);
         let stall = session.isolation.stall;
