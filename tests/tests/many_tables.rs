@@ -7,6 +7,7 @@ use serde_json::Value;
 use transload_tests::{
     Ended, Workplace,
     servers::{Database, Product},
+    wait_until,
 };
 
 /// What the command `plan`, `run` or `resume` prints as JSON.
@@ -340,4 +341,54 @@ fn hundreds_of_tables_take_no_more_memory_than_a_few() {
     let (few, many) = (peak(20), peak(200));
     println!("peak memory: {few} bytes for 20 tables, {many} for 200");
     assert!(many < few + (24 << 20), "{few} bytes for 20 tables, {many} for 200");
+}
+
+#[test]
+fn a_run_that_is_killed_or_stopped_continues_with_the_tables_that_are_not_done() {
+    for signal in ["KILL", "TERM"] {
+        let workplace = Workplace::new();
+        workplace.put(
+            "connections.toml",
+            "[shop]\nplugin = \"sqlite\"\npath = \"shop.db\"\n\
+             [store]\nplugin = \"sqlite\"\npath = \"store.db\"\n",
+        );
+        let all: String = (0..40)
+            .map(|at| {
+                format!(
+                    "CREATE TABLE t{at}(id INTEGER PRIMARY KEY, s TEXT);
+                     INSERT INTO t{at} WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+                     WHERE i < 50) SELECT i, 'row ' || i FROM n;"
+                )
+            })
+            .collect();
+        workplace.execute("shop.db", &format!("BEGIN; {all} COMMIT;"));
+        let limit = "[channel]\nparallelism = 2\nmax_rows_per_second = 400\n";
+        workplace.put("copy.toml", format!("{JOB}write_mode = \"upsert\"\n{limit}"));
+        let running = workplace.start(&["run", "copy.toml", "--progress", "none"]);
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 't%'";
+        wait_until("some tables are there", || {
+            workplace.sqlite("store.db", tables)[0].parse::<u32>().unwrap() > 8
+        });
+        running.signal(signal);
+        let ended = running.wait();
+        assert_ne!(ended.exit, Some(0), "{ended:?}");
+        if signal == "TERM" {
+            ended.exits(143).says("transload resume");
+        }
+        let changed = format!("{JOB}write_mode = \"upsert\"\n{limit}# a remark\n");
+        let same = workplace.read("copy.toml");
+        workplace.put("copy.toml", changed);
+        workplace.run(&["resume", "copy"]).exits(2).says("[RESUME-JOB]");
+        workplace.put("copy.toml", same);
+        let ended = workplace.run(&["resume", "copy", "--output", "json"]);
+        let report = told(ended.exits(0));
+        let states = column(&report, "status");
+        assert!(states.contains(&"done-before") && states.contains(&"done"), "{states:?}");
+        for at in 0..40 {
+            let query = format!("SELECT * FROM t{at} ORDER BY id");
+            let (copied, rows) =
+                (workplace.sqlite("store.db", &query), workplace.sqlite("shop.db", &query));
+            assert_eq!(copied, rows, "{signal}: t{at}");
+        }
+    }
 }
