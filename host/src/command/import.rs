@@ -8,7 +8,7 @@ use crate::{
     catalog::Catalog,
     cli::{ImportArgs, ImportCommand},
     import::{self, Choices, Environment, Request, Tool},
-    job::{Job, JobRequest},
+    job::{ChosenTable, Job, JobRequest, is_of_many},
 };
 
 /// `import`: writes the jobs and the report. The exit code is that of a mistake in a job file if a
@@ -50,6 +50,7 @@ fn request(tool: Tool, args: &ImportArgs, environment: Option<Environment>) -> R
 /// What `check` would say of a job that was written, with values for parameters that have none.
 fn check(catalog: &Catalog, file: &Path, params: &[String]) -> Vec<String> {
     let request = JobRequest {
+        table: is_of_many(file).then(ChosenTable::any),
         // A number, a part of a name and a date all the same.
         params: params.iter().map(|name| (name.clone(), "20260101".to_owned())).collect(),
         ..JobRequest::new(file)

@@ -235,7 +235,10 @@ fn named(text: &str) -> String {
             name.push(if fits(c) { c } else { '-' });
         }
     }
-    if name.is_empty() { "job".to_owned() } else { name }
+    match name.trim_end_matches(['-', '.']) {
+        "" => "job".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// One document; the names of jobs that are taken grow.

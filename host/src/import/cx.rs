@@ -6,7 +6,7 @@ use super::{
     job_text::{JobText, Line},
     notes::{Kind, Notes},
     parameters::{self, Found},
-    tree::{Item, Value},
+    tree::{Fields, Item, Value},
 };
 
 /// The import of one job.
@@ -98,6 +98,14 @@ impl Cx<'_> {
                 None
             }
         }
+    }
+
+    /// The keys of an item that must be an object; it may be null.
+    pub(super) fn fields<'n>(&mut self, item: &Item<'n>) -> Fields<'n> {
+        if item.node.value != Value::Null {
+            self.is_map(item);
+        }
+        Fields::of(item)
     }
 
     /// Refuses everything but an object.

@@ -98,7 +98,7 @@ fn step<'n>(cx: &mut Cx<'_>, top: &Item<'n>, steps: &[Item<'n>], wanted: &str) -
 
 fn setting(cx: &mut Cx<'_>, top: &Item<'_>, setting: Option<&Item<'_>>) -> u64 {
     let at = setting.unwrap_or(top);
-    let fields = setting.map(Fields::of);
+    let fields = setting.map(|it| cx.fields(it));
     let limit = fields.as_ref().and_then(|it| it.take("errorLimit"));
     limits::dirty(cx, at, limit.as_ref());
     let speed = fields.as_ref().and_then(|it| it.take("speed"));
@@ -119,7 +119,7 @@ fn setting(cx: &mut Cx<'_>, top: &Item<'_>, setting: Option<&Item<'_>>) -> u64 {
 }
 
 fn speed(cx: &mut Cx<'_>, item: &Item<'_>) -> u64 {
-    let fields = Fields::of(item);
+    let fields = cx.fields(item);
     let concurrent = fields.given("concurrent").and_then(|it| cx.integer(&it));
     let tasks = concurrent.filter(|tasks| *tasks > 0);
     if let Some(tasks) = tasks {
@@ -147,7 +147,7 @@ fn speed(cx: &mut Cx<'_>, item: &Item<'_>) -> u64 {
 /// `order.hops`: from the reader to the writer.
 fn order(cx: &mut Cx<'_>, fields: &Fields<'_>) {
     let Some(order) = fields.given("order") else { return };
-    let Some(hops) = Fields::of(&order).take("hops") else { return };
+    let Some(hops) = cx.fields(&order).take("hops") else { return };
     if let Some(second) = hops.items().get(1) {
         cx.notes.refuse(
             second,
@@ -159,7 +159,7 @@ fn order(cx: &mut Cx<'_>, fields: &Fields<'_>) {
 
 /// The kind of a step's store and its parameters.
 fn parts<'n>(cx: &mut Cx<'_>, step: &Item<'n>) -> Option<(String, Item<'n>)> {
-    let fields = Fields::of(step);
+    let fields = cx.fields(step);
     let Some(kind) = fields.given("stepType").and_then(|it| cx.text(&it)) else {
         cx.notes.refuse(step, "`stepType` is missing", "");
         return None;
@@ -197,7 +197,7 @@ fn read_side(cx: &mut Cx<'_>, step: &Item<'_>, target: &Side, tasks: u64) -> Opt
         return Some(stream::read(cx, &parameter, tasks));
     }
     if matches!(kind.as_str(), "oss" | "s3") {
-        let fields = Fields::of(&parameter);
+        let fields = cx.fields(&parameter);
         let mut lines = bucket(cx, &parameter, &fields)?;
         let object = fields.given("object").or_else(|| fields.given("path"));
         let paths = object.map(|it| cx.texts(&it)).unwrap_or_default();
@@ -230,7 +230,7 @@ fn write_side(cx: &mut Cx<'_>, step: &Item<'_>) -> Option<Side> {
         return Some(stream::write(cx, &parameter));
     }
     if matches!(kind.as_str(), "oss" | "s3") {
-        let fields = Fields::of(&parameter);
+        let fields = cx.fields(&parameter);
         let mut lines = bucket(cx, &parameter, &fields)?;
         let object = fields.given("object").or_else(|| fields.given("path"));
         let Some(object) = object.and_then(|it| cx.text(&it)) else {

@@ -35,7 +35,7 @@ pub(super) fn entries(top: &Item<'_>) -> usize {
 pub(super) fn import(cx: &mut Cx<'_>, top: &Item<'_>, entry: usize) {
     let fields = Fields::of(top);
     let Some(job) = fields.take("job") else { return };
-    let job_fields = Fields::of(&job);
+    let job_fields = cx.fields(&job);
     let core = fields.take("core");
     let setting = job_fields.take("setting").unwrap_or_else(|| job.clone());
     let tasks = read_setting(cx, &setting, core.as_ref());
@@ -55,7 +55,7 @@ pub(super) fn import(cx: &mut Cx<'_>, top: &Item<'_>, entry: usize) {
 }
 
 fn read_setting(cx: &mut Cx<'_>, setting: &Item<'_>, core: Option<&Item<'_>>) -> u64 {
-    let fields = Fields::of(setting);
+    let fields = cx.fields(setting);
     let speed = fields.take("speed");
     let tasks = limits::speed(cx, setting, speed.as_ref(), core);
     let limit = fields.take("errorLimit");
@@ -110,7 +110,7 @@ fn around(cx: &mut Cx<'_>, top: &Fields<'_>, job: &Fields<'_>, core: Option<&Ite
 }
 
 fn read_content(cx: &mut Cx<'_>, item: &Item<'_>, tasks: u64) {
-    let fields = Fields::of(item);
+    let fields = cx.fields(item);
     let side = |cx: &mut Cx<'_>, key: &str| {
         let found = fields.given(key);
         if found.is_none() {
@@ -156,7 +156,7 @@ pub(super) fn one_task(cx: &mut Cx<'_>) {
 
 /// The name of a side's plugin and its parameters.
 fn plugin<'n>(cx: &mut Cx<'_>, side: &Item<'n>, role: &str) -> Option<(String, Item<'n>)> {
-    let fields = Fields::of(side);
+    let fields = cx.fields(side);
     let Some(name) = fields.given("name") else {
         cx.notes.refuse(side, format!("the {role} has no `name`"), "");
         return None;
@@ -198,7 +198,7 @@ fn read_side(
     match kind {
         "stream" => Some(stream::read(cx, parameter, tasks)),
         "txtfile" | "oss" | "s3" => {
-            let fields = Fields::of(parameter);
+            let fields = cx.fields(parameter);
             let (mut lines, paths) = match kind {
                 "txtfile" => (vec![pair("plugin", "file")], paths(cx, parameter, &fields, "path")),
                 _ => {
@@ -245,7 +245,7 @@ fn write_side(
     match kind {
         "stream" => Some(stream::write(cx, parameter)),
         "txtfile" | "oss" | "s3" => {
-            let fields = Fields::of(parameter);
+            let fields = cx.fields(parameter);
             let (mut lines, place) = match kind {
                 "txtfile" => (
                     vec![pair("plugin", "file")],

@@ -124,7 +124,7 @@ fn empty_cells(cx: &mut Cx<'_>, parameter: &Item<'_>, fields: &Fields<'_>, side:
 /// `csvReaderConfig`.
 fn csv_settings(cx: &mut Cx<'_>, fields: &Fields<'_>, side: &mut Side) {
     let given = fields.given("csvReaderConfig");
-    let settings = given.as_ref().map(Fields::of);
+    let settings = given.as_ref().map(|it| cx.fields(it));
     let item = |name: &str| settings.as_ref().and_then(|it| it.given(name));
     let flag = |cx: &mut Cx<'_>, name: &str| item(name).and_then(|it| cx.boolean(&it));
     if flag(cx, "useTextQualifier") == Some(false) {

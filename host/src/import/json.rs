@@ -62,11 +62,11 @@ impl Reader<'_> {
         self.error(self.at, format!("expected {expected}, found the end of the file"))
     }
 
-    /// Blanks, `// ...` and `/* ... */`.
+    /// Blanks, `// ...`, `# ...` and `/* ... */`.
     fn skip_blanks(&mut self) -> Result<(), SyntaxError> {
         loop {
             let rest = &self.text[self.at..];
-            if rest.starts_with("//") {
+            if rest.starts_with("//") || rest.starts_with('#') {
                 self.at += rest.find('\n').unwrap_or(rest.len());
             } else if rest.starts_with("/*") {
                 let end = rest.find("*/");
@@ -287,6 +287,7 @@ mod tests {
         for (written, read) in [
             ("{}", "{}"),
             ("\u{feff}{\"a\": 1, // one\n \"b\": [1, 2,], /* two */}", r#"{"a":1,"b":[1,2]}"#),
+            ("[1, # one\n 2]", "[1,2]"),
             ("{a: 'x', $b: null}", r#"{"a":"x","$b":null}"#),
             ("{\"sql\": \"select 1\n from t\"}", r#"{"sql":"select 1\n from t"}"#),
             (r#"["\u0001\u4e2d\uD83D\uDE00\t\/"]"#, "[\"\\u0001中😀\\t/\"]"),

@@ -3,12 +3,12 @@
 use super::{
     cx::Cx,
     job_text::{Line, pair},
-    tree::{Fields, Item},
+    tree::Item,
 };
 
 /// `[dirty]` from `errorLimit`. `setting` is where its absence is noted.
 pub(super) fn dirty(cx: &mut Cx<'_>, setting: &Item<'_>, limit: Option<&Item<'_>>) {
-    let fields = limit.map(Fields::of);
+    let fields = limit.map(|it| cx.fields(it));
     let take = |key: &str| fields.as_ref().and_then(|it| it.given(key));
     let record = take("record");
     let rows = record.as_ref().and_then(|it| cx.integer(it));
@@ -72,7 +72,7 @@ pub(super) fn speed(
         cx.notes.changed(setting, message);
         return 1;
     };
-    let fields = Fields::of(speed);
+    let fields = cx.fields(speed);
     let positive = |cx: &mut Cx<'_>, item: &Item<'_>| {
         let is_off =
             item.node.text().is_some_and(|it| it.trim().starts_with('-') || it.trim() == "0");

@@ -25,13 +25,14 @@ pub(super) fn jobs(top: &Item<'_>) -> Vec<(usize, String)> {
     jobs
 }
 
-/// The tables that a command names, without patterns.
+/// The tables that a command names; none if a pattern is among them.
 fn tables(command: &Node) -> Vec<String> {
     let Some(Value::List(items)) = command.get("including").map(|it| &it.value) else {
         return Vec::new();
     };
-    let names = items.iter().filter_map(Node::text).map(|text| in_schema(&text).0);
-    names.filter(|name| !name.starts_with('~')).collect()
+    let names: Vec<_> =
+        items.iter().filter_map(Node::text).map(|text| in_schema(&text).0).collect();
+    if names.iter().any(|name| name.starts_with('~')) { Vec::new() } else { names }
 }
 
 /// `'film' in schema 'public'`
@@ -435,28 +436,25 @@ fn database(
     with: &With<'_>,
     table: &str,
 ) {
+    let Some(text) = from.node.text() else { return };
     let including = fields.take("including");
-    if let Some(item) = including.as_ref().and_then(|it| {
-        it.items().into_iter().find(|it| it.node.text().is_some_and(|it| it.starts_with('~')))
-    }) {
-        cx.notes.refuse(
-            &item,
-            "tables that match a pattern are not known here",
-            "name them: INCLUDING ONLY TABLE NAMES MATCHING 'a', 'b'",
-        );
+    let whole = table.is_empty();
+    let mut patterns = Vec::new();
+    if whole {
+        patterns = chosen(cx, from, including.as_ref());
+        for item in fields.take("excluding").map(|it| it.items()).unwrap_or_default() {
+            patterns.extend(pattern(cx, &item).map(|it| format!("!{it}")));
+        }
+        if text.starts_with("mysql") {
+            let database = database_of(&text);
+            patterns.iter_mut().filter(|it| !it.contains('.')).for_each(|it| {
+                let (sign, name) =
+                    it.strip_prefix('!').map_or(("", it.as_str()), |name| ("!", name));
+                *it = format!("{sign}{database}.{name}");
+            });
+        }
     }
-    if table.is_empty() {
-        let hint = "name the tables: INCLUDING ONLY TABLE NAMES MATCHING 'a', 'b'";
-        cx.notes.refuse(
-            from,
-            "it loads all tables of the database, which are not known here",
-            hint,
-        );
-        return;
-    }
-    for key in
-        ["including like", "excluding", "materialize views", "materialize all views", "distribute"]
-    {
+    for key in ["including like", "materialize views", "materialize all views", "distribute"] {
         if let Some(item) = fields.take(key) {
             cx.notes.refuse(
                 &item,
@@ -465,12 +463,11 @@ fn database(
             );
         }
     }
-    let Some(text) = from.node.text() else { return };
     let Some(login) = login(cx, from, &text, "reader", "") else { return };
     let is_mysql = text.to_lowercase().starts_with("mysql");
     let mut source = Side { is_table: true, ..Side::default() };
     source.lines.extend(login);
-    source.lines.push(pair("table", table));
+    source.lines.push(if whole { pair("tables", patterns) } else { pair("table", table) });
     if is_mysql {
         let message = "zero dates such as 0000-00-00 became NULL, by pgloader's rules";
         let lines = ("zero_dates = \"null\"", "leave `zero_dates` out in [reader]");
@@ -494,6 +491,45 @@ fn database(
     error_limit(cx, into, with, true);
 }
 
+/// The patterns of the tables of a whole database.
+fn chosen(cx: &mut Cx<'_>, from: &Item<'_>, including: Option<&Item<'_>>) -> Vec<String> {
+    let address = from.node.text().unwrap_or_default();
+    match including {
+        Some(item) => item.items().iter().filter_map(|it| pattern(cx, it)).collect(),
+        None if address.starts_with("mysql") => vec![format!("{}.*", database_of(&address))],
+        None => vec!["*".to_owned()],
+    }
+}
+
+/// `~/^film/` or `'film'` as a pattern of a job.
+fn pattern(cx: &mut Cx<'_>, item: &Item<'_>) -> Option<String> {
+    let (text, schema) = in_schema(&item.node.text()?);
+    let name = match text.strip_prefix('~') {
+        None => text,
+        Some(regex) => {
+            let inner = regex.trim_matches(['/', '<', '>']);
+            let (inner, before) = inner.strip_prefix('^').map_or((inner, "*"), |it| (it, ""));
+            let (inner, after) = inner.strip_suffix('$').map_or((inner, "*"), |it| (it, ""));
+            if inner == "." || inner == ".*" {
+                "*".to_owned()
+            } else if inner.chars().all(|c| c.is_alphanumeric() || c == '_') {
+                format!("{before}{inner}{after}")
+            } else {
+                let hint = "patterns of a job have `*` and `?`";
+                cx.notes.refuse(item, format!("the pattern `{text}` has no equal"), hint);
+                return None;
+            }
+        }
+    };
+    Some(schema.map_or(name.clone(), |schema| format!("{schema}.{name}")))
+}
+
+/// The database of an address.
+fn database_of(address: &str) -> &str {
+    let path = address.split('?').next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default()
+}
+
 /// The schema and the name of a table in PostgreSQL.
 fn target_name(
     cx: &mut Cx<'_>,
@@ -506,10 +542,14 @@ fn target_name(
     let keeps_case = with.has("quote identifiers");
     let _ = with.has("downcase identifiers");
     let fold = |name: &str| if keeps_case { name.to_owned() } else { name.to_lowercase() };
-    let database =
-        source.rsplit('/').next().unwrap_or_default().split('?').next().unwrap_or_default();
-    let mut schema = source.starts_with("mysql").then(|| fold(database));
+    let is_mysql = source.starts_with("mysql");
+    let is_sqlite = source.starts_with("sqlite");
+    let mut schema = is_mysql.then(|| fold(database_of(source)));
     let mut name = fold(table);
+    if table.is_empty() {
+        name = "{table}".to_owned();
+        schema = schema.or((!is_sqlite).then(|| "{schema}".to_owned()));
+    }
     let between = |text: &str, before: &str| {
         let at = text.to_lowercase().find(before)?;
         let rest = text[at + before.len()..].trim().trim_start_matches('\'');
@@ -523,8 +563,10 @@ fn target_name(
     }
     for item in fields.take("alter table").map(|it| it.items()).unwrap_or_default() {
         let text = item.node.text().unwrap_or_default();
-        if text.starts_with('~') {
-            cx.notes.refuse(&item, "tables that match a pattern are not known here", "name them");
+        if text.starts_with('~') || table.is_empty() {
+            let hint =
+                "name the tables of the command: INCLUDING ONLY TABLE NAMES MATCHING 'a', 'b'";
+            cx.notes.refuse(&item, "tables are renamed that are not known here", hint);
         } else if text.contains(&format!("'{table}'")) {
             schema = between(&text, "set schema").or(schema);
             name = between(&text, "rename to").unwrap_or(name);

@@ -86,6 +86,14 @@ pub(super) fn names_of(query: &str) -> Option<Vec<String>> {
     items_of(rest)?.iter().map(|item| name_of(item)).collect()
 }
 
+/// Whether a query's first SELECT asks for all columns, and nothing else.
+pub(super) fn has_star(query: &str) -> bool {
+    let text = query.trim().trim_start_matches('(').trim_start();
+    let rest = text.get(..6).filter(|it| it.eq_ignore_ascii_case("select")).map(|_| &text[6..]);
+    let items = rest.and_then(items_of).unwrap_or_default();
+    matches!(items.as_slice(), [one] if one.trim() == "*" || one.trim().ends_with(".*"))
+}
+
 /// The items of a select list, up to its FROM.
 fn items_of(text: &str) -> Option<Vec<String>> {
     let mut items = vec![String::new()];
@@ -195,6 +203,8 @@ mod tests {
             let found = names_of(query).map(|names| names.join("|"));
             assert_eq!(found.as_deref(), names, "{query}");
         }
+        assert!(has_star("select * from t") && has_star("SELECT t.* FROM t"));
+        assert!(!has_star("select *, a from t") && !has_star("select a from t"));
     }
 
     #[test]

@@ -62,6 +62,8 @@ struct Store {
 /// A stream with its defaults.
 struct Stream<'n> {
     own: Fields<'n>,
+    /// The names of all streams.
+    names: Vec<&'n str>,
     defaults: Fields<'n>,
 }
 
@@ -89,8 +91,13 @@ pub(super) fn import(
     let all = Fields::of(&streams);
     let Some(item) = all.take(name) else { return };
     let defaults = defaults.unwrap_or_else(|| streams.clone());
+    let names = match &streams.node.value {
+        Value::Map(entries) => entries.iter().map(|entry| entry.key.as_str()).collect(),
+        _ => Vec::new(),
+    };
     let stream = Stream {
         own: Fields::of(&item),
+        names,
         defaults: if defaults.path == "defaults" {
             Fields::of(&defaults)
         } else {
@@ -260,13 +267,11 @@ fn source(
         }
         side.lines.push(pair("query", query.trim().trim_end_matches(';').to_owned()));
         side.is_query = true;
-    } else if name.contains('*') || name.contains('?') {
-        let hint =
-            "name the tables as streams; `transload discover CONNECTION 'schema.*'` lists them";
-        cx.notes.refuse(item, "a pattern of tables is not carried over", hint);
-        return None;
     } else {
-        side.lines.push(pair("table", name));
+        side.lines.push(match is_pattern(name) {
+            true => pair("tables", patterns(name, &stream.names)),
+            false => pair("table", name),
+        });
         if let Some(condition) = stream.given("where").and_then(|it| cx.sql(&it)) {
             side.lines.push(pair("where", condition));
         }
@@ -307,6 +312,18 @@ fn source(
         );
     }
     Some(side)
+}
+
+fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?'])
+}
+
+/// The pattern of a stream, without the tables that have a stream of their own, also a disabled one.
+fn patterns(name: &str, streams: &[&str]) -> Vec<String> {
+    let start = name.split(['*', '?']).next().unwrap_or_default();
+    let own = streams.iter().filter(|other| !is_pattern(other) && other.starts_with(start));
+    let own = own.map(|other| format!("!{other}"));
+    [name.to_owned()].into_iter().chain(own).collect()
 }
 
 /// Declared types become `[reader.schema]`.
@@ -425,6 +442,12 @@ fn object_name(
         }
         _ => (from.schema.as_str(), bare),
     };
+    let is_many = is_table(&from.plugin) && is_pattern(stream);
+    let (schema, table, bare) = match is_many {
+        true if is_pattern(schema) => ("{schema}", "{table}", "{schema}.{table}"),
+        true => (schema, "{table}", "{schema}.{table}"),
+        false => (schema, table, bare),
+    };
     let file = stream.rsplit('/').next().unwrap_or(stream);
     let file_name = file.split('.').next().unwrap_or(file);
     let mut name = text;
@@ -440,7 +463,17 @@ fn object_name(
     ] {
         name = name.replace(variable, value);
     }
-    if name.contains('{') {
+    let rest =
+        if is_many { name.replace("{table}", "").replace("{schema}", "") } else { name.clone() };
+    if is_many && !name.contains("{table}") {
+        cx.notes.refuse(
+            item,
+            "all tables of the pattern would go to one target",
+            "write `{stream_table}` into it",
+        );
+        return None;
+    }
+    if rest.contains(['{', '}']) {
         cx.notes.refuse(
             item,
             format!("`{name}` has a variable that the importer cannot fill in"),

@@ -8,7 +8,7 @@ use super::{
 
 /// The generator of rows. `tasks` each made as many rows as the document says.
 pub(super) fn read(cx: &mut Cx<'_>, parameter: &Item<'_>, tasks: u64) -> Side {
-    let fields = Fields::of(parameter);
+    let fields = cx.fields(parameter);
     let mut side = Side::default();
     side.lines.push(pair("plugin", "generator"));
     let count = fields.given("sliceRecordCount").and_then(|it| cx.integer(&it)).unwrap_or(0);
@@ -112,7 +112,7 @@ fn moment(text: &str, format: Option<&str>) -> Option<(String, bool)> {
 
 /// The writer that prints rows, or drops them.
 pub(super) fn write(cx: &mut Cx<'_>, parameter: &Item<'_>) -> Side {
-    let fields = Fields::of(parameter);
+    let fields = cx.fields(parameter);
     let mut side = Side::default();
     let prints = fields.given("print").and_then(|it| cx.boolean(&it)).unwrap_or(true);
     let path = fields.given("path").and_then(|it| cx.text(&it));

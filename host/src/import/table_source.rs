@@ -35,7 +35,7 @@ pub(super) fn read(
     mut sources: Sources<'_>,
     targets: Option<&[String]>,
 ) -> Option<Side> {
-    let fields = Fields::of(parameter);
+    let fields = cx.fields(parameter);
     let login = Login::of(cx, &fields);
     let elements = elements(cx, parameter, &fields, &login, &mut sources)?;
     let first = elements.first()?;
@@ -85,7 +85,7 @@ fn elements<'n>(
     let mut elements = Vec::new();
     for item in &given {
         let is_first = elements.is_empty();
-        let at = At { item, fields: &Fields::of(item), outer: fields, is_nested: true, is_first };
+        let at = At { item, fields: &cx.fields(item), outer: fields, is_nested: true, is_first };
         elements.extend(element(cx, at, login, sources));
     }
     if given.is_empty() {
@@ -300,6 +300,12 @@ fn aliases(cx: &mut Cx<'_>, side: &mut Side, item: &Item<'_>, targets: Option<&[
                 targets.len()
             );
             cx.notes.refuse(item, message, "give both the same columns");
+        }
+        (None, Some(_)) if query.is_some_and(|it| super::select::has_star(it)) => {
+            side.columns = None;
+            let message =
+                "the query reads all columns: they were mapped by position, and are mapped by name";
+            cx.note(Kind::Changed, item, message, "");
         }
         (None, Some(_)) => {
             side.columns = None;

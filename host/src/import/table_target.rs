@@ -18,7 +18,7 @@ pub(super) fn read(
     whose: &str,
     mut sources: Sources<'_>,
 ) -> Option<Side> {
-    let fields = Fields::of(parameter);
+    let fields = cx.fields(parameter);
     let (database, table) = target(cx, parameter, &fields, &mut sources)?;
     let store = database.store;
     let mut side = Side { is_table: true, ..Side::default() };
@@ -68,7 +68,7 @@ fn target(
     let login = Login::of(cx, fields);
     let given = fields.take("connection").map(|it| it.items()).unwrap_or_default();
     let (item, inner) = match given.first() {
-        Some(first) => (first.clone(), Some(Fields::of(first))),
+        Some(first) => (first.clone(), Some(cx.fields(first))),
         None => (parameter.clone(), None),
     };
     if let Some(second) = given.get(1) {
