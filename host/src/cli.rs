@@ -4,6 +4,7 @@ mod copy;
 mod discover;
 mod flow;
 mod import;
+mod state;
 mod vendor;
 
 use std::{borrow::Cow, path::PathBuf, time::Duration};
@@ -15,6 +16,7 @@ pub(crate) use copy::{CopyArgs, EndArgs, NewArgs, PreviewArgs, SourceArgs, Targe
 pub(crate) use discover::DiscoverArgs;
 pub(crate) use flow::{FlowArgs, FlowCommand, FlowRunArgs, FlowShowArgs};
 pub(crate) use import::{ImportArgs, ImportCommand};
+pub(crate) use state::{BackfillArgs, StateArgs, StateCommand};
 pub(crate) use vendor::{InstallArgs, PackArgs, PinArgs, PlaceArgs, RevokeArgs, TrustArgs};
 
 use crate::{
@@ -187,7 +189,8 @@ Examples:
   transload run orders.toml --env prod
   transload run orders.toml --bizdate 20261129 --param region=eu
   transload run orders.toml -q
-  transload run orders.toml --output json --progress none > report.json")]
+  transload run orders.toml --output json --progress none > report.json
+  transload run orders.toml --from 2026-01-01 --to 2026-02-01 --step 1d")]
     Run(RunArgs),
     /// Move one table by a line, without a job file
     #[command(after_help = copy::COPY_EXAMPLES)]
@@ -264,6 +267,9 @@ Examples:
     /// Run, plan or draw a flow: jobs that need each other
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Show, set or forget where the last run of an incremental job ended
+    #[command(subcommand)]
+    State(StateCommand),
     /// Print the statements that create the tables for commit tokens
     #[command(after_help = "\
 Examples:
@@ -350,6 +356,9 @@ pub(crate) struct RunArgs {
     /// The job.
     #[command(flatten)]
     pub(crate) job: JobArgs,
+    /// The range of a backfill.
+    #[command(flatten)]
+    pub(crate) backfill: BackfillArgs,
     /// How progress is shown on stderr; `auto`: a bar on a terminal, otherwise plain lines
     #[arg(long, value_enum, value_name = "auto|bar|plain|json|none", default_value = "auto")]
     #[arg(hide_possible_values = true)]

@@ -44,6 +44,27 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
+impl Exit {
+    /// The exit code of another process of this program.
+    pub(crate) fn of(code: u8) -> Self {
+        let all = [
+            Self::Done,
+            Self::Usage,
+            Self::DirtyLimit,
+            Self::NotFound,
+            Self::Connection,
+            Self::Schema,
+            Self::Plugin,
+            Self::Different,
+            Self::Locked,
+            Self::TryAgain,
+            Self::Interrupted,
+            Self::Terminated,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Failed)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

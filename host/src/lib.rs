@@ -13,6 +13,7 @@
 //! | `worker` | a plugin in a process of its own |
 //! | `stores` | the job's reader and writer, opened |
 //! | `tables` | the tables that a reader offers, page by page |
+//! | `increment` | what is new since the last run of an incremental job |
 //! | `convert` | which types fit which, and the columnar conversion |
 //! | `plan` | how it will be done: mapping, key, splits, guarantee |
 //! | `engine` | doing it: tasks, ring, conversion, chunks, dirty rows, limits, stop |
@@ -46,6 +47,8 @@
 //! - **connection**: a named store with address and credentials, kept apart from jobs
 //! - **environment**: one of several sets of options of a connection, such as `dev` and `prod`
 //! - **option**: a key of a plugin; **parameter**: a value for `${name}` in a job file
+//! - **increment**: the rows of a run that reads what is new; **watermark**: the value at which it ended
+//! - **backfill**: a range of values that is read again in **steps**, each a run of its own
 //! - **write mode**: what happens when a row's key exists in the target
 //!
 //! Who does it:
@@ -98,6 +101,7 @@ mod error;
 mod escape;
 mod flow;
 mod import;
+mod increment;
 mod job;
 mod journal;
 mod logging;

@@ -94,6 +94,16 @@ codes! {
     IMPORT_SYNTAX = "IMPORT-SYNTAX";
     /// A key of an imported document has no equal in a job.
     IMPORT_VALUE = "IMPORT-VALUE";
+    /// A column of an incremental job has values that do not grow.
+    INCREMENT_COLUMN = "INCREMENT-COLUMN";
+    /// A write mode would add or remove rows of other increments.
+    INCREMENT_MODE = "INCREMENT-MODE";
+    /// Rows have no value in the column of an incremental job.
+    INCREMENT_NULL = "INCREMENT-NULL";
+    /// The plugin reads no increments.
+    INCREMENT_READER = "INCREMENT-READER";
+    /// A value of an incremental job is none of its column.
+    INCREMENT_VALUE = "INCREMENT-VALUE";
     /// A line of a run's journal is damaged or missing.
     JOURNAL_DAMAGED = "JOURNAL-DAMAGED";
     /// A run's journal is of another version of the program.
@@ -288,6 +298,8 @@ codes! {
     TOKENS_MISSING = "TOKENS-MISSING";
     /// A table has the name of one for commit tokens, and cannot hold them.
     TOKENS_UNFIT = "TOKENS-UNFIT";
+    /// The watermark of a job is of another column, type or target, or cannot be read.
+    WATERMARK_UNFIT = "WATERMARK-UNFIT";
 }
 
 /// Prefixes that a database's own code follows, with what follows them.

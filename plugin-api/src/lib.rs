@@ -231,6 +231,7 @@ mod dirty;
 mod error;
 mod failpoint;
 mod host;
+mod increment;
 mod logical;
 mod native;
 pub mod nearest;
@@ -263,6 +264,7 @@ pub use error::{Error, ErrorKind, ErrorOrigin, Result};
 #[doc(hidden)]
 pub use failpoint::{failpoint, has_defect};
 pub use host::Host;
+pub use increment::{FoundIncrement, Increment, KeepWatermark, KeptWatermark};
 pub use logical::{Column, LogicalType, TypeParseError, batch_of, columns_of, schema_of};
 pub use native::{NativeEncoding, NativeForm, NativeFormParseError};
 pub use option::{OptionKind, OptionScope, OptionSpec, ValueMismatch};

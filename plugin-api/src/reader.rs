@@ -11,8 +11,8 @@ use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Column, Count, Digest, DigestRequest, DirtyRow, Error, ErrorKind, Key, Result, SplitAbility,
-    TableInfo, TablePage, TableRequest,
+    Column, Count, Digest, DigestRequest, DirtyRow, Error, ErrorKind, FoundIncrement, Increment,
+    Key, Result, SplitAbility, TableInfo, TablePage, TableRequest,
 };
 
 /// A source.
@@ -394,12 +394,16 @@ pub struct SplitRequest {
     /// so in [`Split::note`]. `None`: nothing is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ability: Option<SplitAbility>,
+    /// Only these rows are read. A reader that does so returns at least one split, and the first one
+    /// has [`Split::increment`]; the host refuses the plan without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub increment: Option<Increment>,
 }
 
 impl SplitRequest {
     /// A request that needs nothing of the splits.
     pub fn new(max: u32, columns: Vec<Column>) -> Self {
-        Self { max, columns, ability: None }
+        Self { max, columns, ability: None, increment: None }
     }
 }
 
@@ -429,13 +433,17 @@ pub struct Split {
     /// plan that is refused because it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What was found of the increment that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub increment: Option<FoundIncrement>,
 }
 
 impl Split {
     /// A split of unknown size.
     pub fn new(label: impl Into<String>, data: impl Into<String>, ability: SplitAbility) -> Self {
         let (label, data) = (label.into(), data.into());
-        Self { label, data, ability, rows: None, bytes: None, table: None, note: None, hint: None }
+        let (table, note, hint, increment) = (None, None, None, None);
+        Self { label, data, ability, rows: None, bytes: None, table, note, hint, increment }
     }
 }
 

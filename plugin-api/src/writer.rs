@@ -15,7 +15,8 @@ use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Column, Count, DirtyRow, Error, Finding, Guarantee, Position, Result, TableInfo, WriteMode,
+    Column, Count, DirtyRow, Error, Finding, Guarantee, KeepWatermark, KeptWatermark, Position,
+    Result, TableInfo, WriteMode,
 };
 
 /// A destination.
@@ -413,6 +414,10 @@ pub struct WritePlan {
     /// multiple of it: a row group ends earlier where the buffer is small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_buffer: Option<u64>,
+    /// The job's watermark is kept beside the commit tokens. A writer that keeps it says so in
+    /// [`WriteDraft::watermark`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<KeepWatermark>,
 }
 
 impl WritePlan {
@@ -452,6 +457,9 @@ pub struct WriteDraft {
     /// open row group, parts on their way. `None` if that is less than 4 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_memory: Option<u64>,
+    /// The job's watermark, if the plan has it kept with the tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<KeptWatermark>,
 }
 
 /// One step of a plan.

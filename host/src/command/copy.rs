@@ -9,7 +9,7 @@ use super::{Ended, Failure, Session, job};
 use crate::{
     Exit,
     catalog::{Catalog, Role},
-    cli::{CopyArgs, EndArgs, JobArgs, PlanArgs, RunArgs, SourceArgs, TargetArgs},
+    cli::{BackfillArgs, CopyArgs, EndArgs, JobArgs, PlanArgs, RunArgs, SourceArgs, TargetArgs},
     copy::{End, Named, Naming, Settings, in_flags, job_text, name_side, plugins},
     job::{
         DraftConnection, JobText, Location, Problem, Problems, connection_files, give_secret,
@@ -39,7 +39,8 @@ fn done(session: &Session, args: &CopyArgs) -> Ended {
         return job::plan(session, &PlanArgs { job: of_job, columns: false });
     }
     let state = args.state.clone();
-    job::run(session, &RunArgs { job: of_job, progress: args.progress, state })
+    let backfill = BackfillArgs::default();
+    job::run(session, &RunArgs { job: of_job, progress: args.progress, state, backfill })
 }
 
 /// The job file of these two. Secrets in the arguments are kept aside, for this process alone.

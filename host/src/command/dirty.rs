@@ -152,7 +152,7 @@ fn replay(session: &Session, args: &ReplayArgs) -> Ended {
     replaying.begin(&repaired.ids)?;
     let rows = repaired.ids.len() as u64;
     let seen = |plan: &Plan, outcome: &Outcome| replaying.end(ended(plan, outcome, rows));
-    let replay = Execution { job, stores, plan, folder, journal, resumed: None };
+    let replay = Execution { job, stores, plan, folder, journal, resumed: None, lock: None };
     let report = job::perform(session, replay, job::progress_mode(session, args.progress), seen)?;
     job::finish(session, &report)
 }

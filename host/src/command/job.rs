@@ -8,7 +8,7 @@ use std::{
 
 use transload_plugin_api::{Backoff, Descriptor, ErrorKind, WriteMode, Writer, code, failpoint};
 
-use super::{Ended, Failure, Session, many};
+use super::{Ended, Failure, Session, backfill, many};
 use crate::{
     Error, Exit, Result,
     catalog::{Catalog, Entry, Role},
@@ -16,6 +16,7 @@ use crate::{
     ending,
     engine::{Engine, Observer, Outcome, Pool, Reached},
     error::Errors,
+    increment::{Backfill, IncrementLock, Scope, WatermarkFile},
     job::{
         ConnectionName, Job, JobRequest, JobWriter, Problems, learn_lost_paths,
         learn_secret_variables,
@@ -35,18 +36,29 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Ended {
     if many::is_job(&args.job) {
         return many::run(session, args);
     }
+    let state = args.state.clone().unwrap_or_else(journal::state_folder);
+    let scope = match (&args.backfill.from, &args.backfill.to, args.backfill.step) {
+        (Some(from), Some(to), Some(step)) => {
+            let range = Backfill { from: from.clone(), to: to.clone(), step };
+            return backfill::backfill(session, args, &state, range);
+        }
+        (Some(from), Some(to), None) => Scope::Step { from: from.clone(), to: to.clone() },
+        _ => Scope::Unknown,
+    };
     let progress = progress_mode(session, args.progress);
-    let (job, stores, plan) = prepare(session, &args.job, is_shown(progress), true)?;
+    let planning = Planning { is_shown: is_shown(progress), is_run: true, state: &state, scope };
+    let (job, stores, plan, lock) = prepare(session, &args.job, planning)?;
     // Those of types and options are in the plan; these are of the installation.
     stores.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let state = args.state.clone().unwrap_or_else(journal::state_folder);
     refuse_second(&state, &plan.job, &plan.target.name)?;
+    refuse_increment(&state, &plan)?;
     let folder = RunFolder::create(&state, &plan.job, &plan.run, session.redactor.clone())?;
     folder.keep("plan.json", &plan)?;
     let journal = Journal::create(&folder, &job, &plan)?;
     failpoint("K2");
     tracing::info!("run {} begins, its folder is {}", plan.run, folder.path().display());
-    execute(session, Execution { job, stores, plan, folder, journal, resumed: None }, progress)
+    let run = Execution { job, stores, plan, folder, journal, resumed: None, lock };
+    execute(session, run, progress)
 }
 
 /// All that a run needs from its first task on.
@@ -58,6 +70,8 @@ pub(super) struct Execution {
     pub(super) journal: Journal,
     /// Where it continues, if it was begun before.
     pub(super) resumed: Option<Resumed>,
+    /// Held until the watermark is kept, if the job is incremental.
+    pub(super) lock: Option<IncrementLock>,
 }
 
 /// Runs the tasks, commits, and reports.
@@ -72,7 +86,7 @@ pub(super) fn perform(
     progress: ProgressMode,
     seen: impl FnOnce(&Plan, &Outcome) -> Result<()>,
 ) -> Result<Report> {
-    let Execution { job, stores, plan, folder, journal, resumed } = run;
+    let Execution { job, stores, plan, folder, journal, resumed, lock: _lock } = run;
     let (plan, folder, journal) = (Arc::new(plan), Arc::new(folder), Arc::new(journal));
     let engine =
         Engine::new(plan.clone(), stores, folder.clone(), journal.clone(), session.stop.clone());
@@ -96,7 +110,7 @@ pub(super) fn perform(
 /// As [`perform`], for a run whose tasks have lanes in a pool, beside other runs in this process. Shows
 /// nothing.
 pub(super) fn perform_in(session: &Session, run: Execution, pool: &Pool) -> Result<Report> {
-    let Execution { job, stores, plan, folder, journal, resumed } = run;
+    let Execution { job, stores, plan, folder, journal, resumed, lock: _lock } = run;
     let (plan, folder, journal) = (Arc::new(plan), Arc::new(folder), Arc::new(journal));
     let (stop, shared) = (session.stop.clone(), (plan.clone(), folder.clone(), journal.clone()));
     let engine = Engine::in_pool(shared.0, stores, shared.1, shared.2, stop, pool);
@@ -123,6 +137,31 @@ pub(super) fn refuse_second(state: &Path, job: &str, target: &str) -> Result<()>
         format!("continue it: transload resume {0}; or give it up: transload abort {0}", first.run);
     let error = transload_plugin_api::Error::locked(message).with_code(code::RUN_ACTIVE);
     Err(error.hint(hint).into())
+}
+
+/// # Errors
+/// If the last run of an incremental job that inserts may have rows in the target that its watermark
+/// does not know.
+fn refuse_increment(state: &Path, plan: &Plan) -> Result<()> {
+    if plan.increment.is_none() {
+        return Ok(());
+    }
+    let Some(past) = journal::unfinished_increment(state, &plan.job) else { return Ok(()) };
+    let run = &past.run.plan.run;
+    let message = format!(
+        "run {run} of this job, begun at {}, is not complete: its range would be read again, and its \
+         rows added a second time",
+        past.run.started
+    );
+    let error = transload_plugin_api::Error::locked(message).with_code(code::RUN_ACTIVE);
+    let hint = format!("continue it: transload resume {run}; or give it up: transload abort {run}");
+    Err(error.hint(hint).into())
+}
+
+/// The file of a job's watermark, where the target does not keep it.
+pub(super) fn watermark_file(state: &Path, job: &Job) -> WatermarkFile {
+    let state = std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
+    WatermarkFile::of(&state, &job.name, job.environment.as_deref())
 }
 
 /// The progress mode of a command: none if it is quiet and asks for none itself.
@@ -196,19 +235,42 @@ pub(super) fn plan(session: &Session, args: &PlanArgs) -> Ended {
     if many::is_job(&args.job) {
         return many::plan(session, args);
     }
-    let (_, _, plan) = prepare(session, &args.job, !session.quiet, false)?;
+    let (is_shown, state) = (!session.quiet, journal::state_folder());
+    let planning = Planning { is_shown, is_run: false, state: &state, scope: Scope::Unknown };
+    let (_, _, plan, _) = prepare(session, &args.job, planning)?;
     session.print(&plan, |page| report::describe_plan(page, &plan, args.columns))?;
     Ok(Exit::Done)
 }
 
-/// Everything before the first row: the job, its stores, the plan.
+/// For what a plan is made.
+struct Planning<'s> {
+    is_shown: bool,
+    is_run: bool,
+    /// Where watermarks are kept.
+    state: &'s Path,
+    scope: Scope,
+}
+
+/// Everything before the first row: the job, its stores, the plan, the lock of an incremental job.
 fn prepare(
     session: &Session,
     args: &JobArgs,
-    is_shown: bool,
-    is_run: bool,
-) -> Result<(Job, Stores, Plan), Failure> {
-    let (catalog, job) = load(session, args)?;
+    planning: Planning<'_>,
+) -> Result<(Job, Stores, Plan, Option<IncrementLock>), Failure> {
+    let Planning { is_shown, is_run, state, scope } = planning;
+    let (catalog, mut job) = load(session, args)?;
+    let file = watermark_file(state, &job);
+    let lock = match job.incremental.is_some() && is_run {
+        true => Some(IncrementLock::take(&file, &job.name)?),
+        false => None,
+    };
+    job.scope = match scope {
+        Scope::Step { .. } if job.incremental.is_none() => {
+            return Err(backfill::not_incremental(&job).into());
+        }
+        Scope::Unknown => Scope::New(file),
+        scope => scope,
+    };
     if is_run && job.writer.options.values.get("path").is_some_and(|path| path == "-") {
         session.stdout_taken.store(true, Relaxed);
     }
@@ -239,7 +301,7 @@ fn prepare(
         plan.guarantee.word(),
         plan.warnings.len()
     );
-    Ok((job, stores, plan))
+    Ok((job, stores, plan, lock))
 }
 
 /// As [`prepare`], for a job whose target is only read: what a run would do to it does not matter.
@@ -254,6 +316,7 @@ pub(super) fn prepare_to_read(
     job.writer.before.clear();
     job.writer.after.clear();
     job.require = None;
+    job.incremental = None;
     let stores = open(session, &catalog, &job)?;
     let plan = match Plan::new(&job, new_run(), &stores) {
         Err(errors) if errors.0.iter().any(|error| error.error.code == code::FILE_EXISTS) => {

@@ -2,6 +2,7 @@
 
 mod abort;
 mod about;
+mod backfill;
 mod connection;
 mod copy;
 mod dirty;
@@ -20,6 +21,7 @@ mod plugin_test;
 mod preview;
 mod resume;
 mod schema;
+mod state;
 mod throttle;
 mod vendor;
 mod verify;
@@ -176,6 +178,7 @@ impl Session {
             Command::Resume(args) => resume::resume(self, args),
             Command::Abort(args) => abort::abort(self, args),
             Command::History(args) => history::history(self, args),
+            Command::State(command) => state::state(self, command),
             Command::MetaDdl(args) => meta_ddl::meta_ddl(self, args),
             Command::Plan(args) => job::plan(self, args),
             Command::Verify(args) => verify::verify(self, args),

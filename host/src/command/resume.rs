@@ -7,12 +7,13 @@ use transload_plugin_api::{Descriptor, Guarantee, OptionScope, code};
 
 use super::{
     Ended, Failure, Session, dirty,
-    job::{Execution, execute, is_shown, load, open, progress_mode},
+    job::{Execution, execute, is_shown, load, open, progress_mode, watermark_file},
     many,
 };
 use crate::{
     Error, Exit, Result,
     cli::{AcceptedChange, JobArgs, ResumeArgs},
+    increment::IncrementLock,
     job::{Inputs, Job},
     journal::{self, Damage, Journal, Past, RunFolder, RunRecord, State},
     plan::Plan,
@@ -48,6 +49,13 @@ pub(super) fn continued_run(
     let past = read(&folder)?;
     let (job, stores) = load_again(session, args, &past.run, is_shown)?;
     let plan = continued(&job, &past);
+    let lock = match plan.increment.is_some() {
+        true => {
+            let state = args.state.clone().unwrap_or_else(journal::state_folder);
+            Some(IncrementLock::take(&watermark_file(&state, &job), &job.name)?)
+        }
+        false => None,
+    };
     ensure_repeatable(&plan, &past, args)?;
     let resumed = Resumed::new(&past);
     let starts = starts(&plan, &past);
@@ -56,7 +64,7 @@ pub(super) fn continued_run(
     journal.is_loss_accepted = is_loss_accepted;
     keep_earlier_report(folder.path());
     tracing::info!("run {} continues, its folder is {}", plan.run, folder.path().display());
-    Ok(Execution { job, stores, plan, folder, journal, resumed: Some(resumed) })
+    Ok(Execution { job, stores, plan, folder, journal, resumed: Some(resumed), lock })
 }
 
 /// The journal, or a new one if the target keeps what a damaged one has lost.

@@ -17,6 +17,7 @@ use super::{
     Channel, Checkpoints, ChosenTable, DirtyLimit, Inputs, Job, JobRequest, ManyTables,
     connection::{Connection, Connections, folder_of},
     document::{Document, Entry, Value},
+    incremental::{self, Incremental},
     keys::{
         self, Key, MAX_CHUNK_ROWS, MAX_CHUNK_SECONDS, MAX_NAME, MAX_PARALLELISM, MAX_PREFIX,
         MIN_BUFFER_BYTES, MIN_STALL_MS,
@@ -73,6 +74,7 @@ pub(crate) struct DraftJob {
     pub(super) require: Option<Guarantee>,
     pub(super) tokens: TokenTables,
     pub(super) checkpoint: Checkpoints,
+    pub(super) incremental: Option<Incremental>,
     pub(super) inputs: Inputs,
     pub(super) places: Places,
     pub(super) many: Option<ManyTables>,
@@ -192,6 +194,7 @@ pub(super) fn read_job(
     let dirty = read_dirty(&top, problems);
     let (require, tokens) = read_guarantee(&top, problems);
     let checkpoint = read_checkpoint(&top, problems);
+    let incremental = incremental::read(&top, problems);
     top.refuse_rest(problems);
     DraftJob {
         problems: Problems::default(),
@@ -206,6 +209,7 @@ pub(super) fn read_job(
         require,
         tokens,
         checkpoint,
+        incremental,
         inputs: Inputs::default(),
         places: Places::of(&document.root, &Location::whole(file)),
         many: None,

@@ -10,6 +10,7 @@ use transload_plugin_api::{
 
 use super::{
     file::{GUARANTEES, LOADS, WRITE_MODES},
+    incremental::ON_NULL,
     keys::{self, Key, Kind, MAX_NAME, MAX_PREFIX},
 };
 use crate::catalog::Isolation;
@@ -181,6 +182,11 @@ fn value(kind: Kind) -> Json {
             "maxLength": MAX_PREFIX,
             "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$",
         })),
+        Kind::Value => json!({ "type": ["string", "integer"] }),
+        Kind::Lookback => json!({
+            "anyOf": [OptionKind::Duration.json_schema(), { "type": "integer", "minimum": 0 }]
+        }),
+        Kind::OnNull => words(ON_NULL.to_vec()),
         Kind::Guarantee => words(GUARANTEES.iter().map(|level| level.word()).collect()),
     }
 }

@@ -75,6 +75,11 @@ pub(super) enum Kind {
     OnTableFailure,
     /// What names of tables begin with.
     TablePrefix,
+    /// A text or an integer.
+    Value,
+    /// A time, or a number from 0.
+    Lookback,
+    OnNull,
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
@@ -99,6 +104,7 @@ pub(super) const TOP: &[Key] = &[
         Kind::OnTableFailure,
         "Of a job of many tables: `stop` (default) begins no other table after a failure",
     ),
+    key("incremental", Kind::Section(INCREMENTAL), "Read only what is new since the last run"),
 ];
 
 /// The host's own keys in `[reader]`. A plugin's options have other names.
@@ -185,6 +191,18 @@ const CHECKPOINT: &[Key] = &[
         Kind::Integer { min: 1, max: MAX_CHUNK_SECONDS },
         "A smaller part is committed after this time; default: 5",
     ),
+];
+
+const INCREMENTAL: &[Key] = &[
+    key("column", Kind::Text, "The source's column whose values grow"),
+    key("key", Kind::Names, "Columns that order rows of the same value"),
+    key("start", Kind::Value, "The first value of the first run; default: all rows"),
+    key(
+        "lookback",
+        Kind::Lookback,
+        "How far before the last value a run begins: a time, or a number for a column of numbers",
+    ),
+    key("on_null", Kind::OnNull, "What is done with rows without a value; default: `fail`"),
 ];
 
 /// The names of keys.

@@ -15,6 +15,7 @@
 //! | `json_schema` | the same keys and the plugins' options as JSON Schema, for editors |
 //! | `places` | [`Places`]: where each key stands, for errors met later |
 //! | `problem` | [`Problem`]: place, key, message, hint |
+//! | `incremental` | `[incremental]`: which rows are new since the last run |
 //! | `sql` | parameters in options that hold SQL, as values |
 //! | `secret`, `redact` | references to secrets, resolved late; redaction of their values |
 //!
@@ -24,6 +25,7 @@ mod connection;
 mod date_expression;
 mod document;
 mod file;
+mod incremental;
 mod json_schema;
 mod keys;
 mod many;
@@ -54,13 +56,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{DirtyClass, Guarantee, LoadMethod, Options, TokenTables, WriteMode};
 
-use crate::catalog::Isolation;
+use crate::{catalog::Isolation, increment::Scope};
 
 pub(crate) use connection::{
     ConnectionEntry, DraftConnection, learn_secret_variables, list_connections,
 };
 pub(crate) use document::JobText;
 pub(crate) use file::{DraftJob, is_of_many};
+pub(crate) use incremental::{Incremental, Lookback, OnNull};
 pub(crate) use json_schema::{of_connections as schema_of_connections, of_jobs as schema_of_jobs};
 pub(crate) use keys::{reader_keys, writer_keys};
 pub(crate) use many::{ChosenTable, ManyTables};
@@ -140,6 +143,12 @@ pub(crate) struct Job {
     pub(crate) tokens: TokenTables,
     /// How much is committed at once.
     pub(crate) checkpoint: Checkpoints,
+    /// What is new since the last run, if the job reads only that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) incremental: Option<Incremental>,
+    /// Which of its rows this run is about.
+    #[serde(skip)]
+    pub(crate) scope: Scope,
     /// Notes for the user that need no change.
     pub(crate) warnings: Vec<Problem>,
     /// Where its keys stand.

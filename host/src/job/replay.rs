@@ -35,6 +35,7 @@ impl Job {
         own: &Descriptor,
         of_file: &Descriptor,
     ) -> Self {
+        self.incremental = None;
         let is_text = specs(own).any(|spec| spec.key == "delimiter");
         let given =
             |spec: &&OptionSpec| self.reader.options.values.get(&spec.key).filter(|_| is_text);

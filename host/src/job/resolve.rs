@@ -20,7 +20,10 @@ use super::{
     section::{Given, missing_key, unknown_key},
     sql, value,
 };
-use crate::catalog::{Isolation, Role};
+use crate::{
+    catalog::{Isolation, Role},
+    increment::Scope,
+};
 
 /// One side of the job, resolved.
 struct ResolvedSide {
@@ -60,6 +63,8 @@ impl DraftJob {
             require: self.require,
             tokens: self.tokens.clone(),
             checkpoint: self.checkpoint.clone(),
+            incremental: self.incremental.clone(),
+            scope: Scope::default(),
             places: self.places(),
             warnings: findings.warnings.sorted(&self.file).iter().cloned().collect(),
             inputs: self.inputs.clone(),

@@ -30,18 +30,21 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use transload_plugin_api::{Counters, Position, Receipt, WriteMode};
+use transload_plugin_api::{Counters, Position, Receipt, WriteMode, failpoint};
 
 pub(crate) use folder::{
     RunFolder, create_private_folder, failed, new_run, private, state_folder, write_private,
 };
 pub(crate) use past::{Damage, Past, State, TaskStart};
 pub(crate) use record::{Failure, RunRecord};
-pub(crate) use runs::{TABLES, find, find_open, is_running, runs, runs_of, unfinished};
+pub(crate) use runs::{
+    TABLES, find, find_open, is_running, runs, runs_of, unfinished, unfinished_increment,
+};
 pub(crate) use shape::{SourceShape, job_changes, plugin_change, source_changes, target_changes};
 
 use crate::{
     Error, Exit, Result,
+    increment::PlannedIncrement,
     job::{Job, Redactor},
     plan::Plan,
     report::local,
@@ -62,6 +65,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     appender: Mutex<Appender>,
     redactor: Redactor,
+    /// What the run leaves for the next one, if the target does not keep it.
+    increment: Option<PlannedIncrement>,
 }
 
 /// The end of the file.
@@ -82,6 +87,7 @@ impl Journal {
 
     fn begin(folder: &RunFolder, run: RunRecord) -> Result<Self> {
         let starts = vec![TaskStart::default(); run.plan.splits.len()];
+        let increment = run.plan.increment.clone();
         let path = folder.path().join(JOURNAL);
         let write = || -> io::Result<Appender> {
             let line = record::line(1, &serde_json::to_string(&Record::Run(Box::new(run)))?);
@@ -90,7 +96,7 @@ impl Journal {
         };
         let appender = Mutex::new(write().map_err(|error| failed(&path, &error))?);
         let redactor = folder.redactor().clone();
-        Ok(Self { starts, is_loss_accepted: false, path, appender, redactor })
+        Ok(Self { starts, is_loss_accepted: false, path, appender, redactor, increment })
     }
 
     /// Continues the journal of a run that was begun before, its tasks at these places. A last line that
@@ -123,7 +129,8 @@ impl Journal {
         };
         let appender = Mutex::new(open().map_err(|error| failed(&path, &error))?);
         let redactor = folder.redactor().clone();
-        Ok(Self { starts: Vec::new(), is_loss_accepted: false, path, appender, redactor })
+        let (starts, increment) = (Vec::new(), past.run.plan.increment.clone());
+        Ok(Self { starts, is_loss_accepted: false, path, appender, redactor, increment })
     }
 
     /// Replaces a journal whose lines about tasks are lost.
@@ -183,9 +190,25 @@ impl Journal {
         self.append(&Record::Publishing(Moment::now()), true)
     }
 
-    /// The run is complete.
+    /// The run is complete: the watermark is kept before the journal says so, because the next run
+    /// begins behind it.
     pub(crate) fn done(&self) -> Result<()> {
+        self.keep_watermark()?;
         self.append(&Record::Done(Moment::now()), true)
+    }
+
+    fn keep_watermark(&self) -> Result<()> {
+        let Some(PlannedIncrement { before, after: Some(after), file: Some(file), .. }) =
+            &self.increment
+        else {
+            return Ok(());
+        };
+        failpoint("K15");
+        if !file.advance(before.as_ref(), after)? {
+            tracing::warn!("the watermark has changed since the run began, and stays as it is");
+        }
+        failpoint("K15");
+        Ok(())
     }
 
     /// The run has failed. `is_cleaned`: what it had staged is removed; `is_unknown`: a commit was

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use transload_plugin_api::code;
+use transload_plugin_api::{WriteMode, code};
 
 use super::{
     folder::runs_folder,
@@ -137,6 +137,21 @@ pub(crate) fn unfinished(state: &Path, job: &str) -> Option<Past> {
     let past = Past::read(&last).ok()?;
     let is_open = !matches!(past.state, State::Planned | State::Done | State::Aborted);
     (is_open && past.run.plan.write.tokens.is_some()).then_some(past)
+}
+
+/// The last run of an incremental job that inserts, if rows of it may be in the target and its
+/// watermark is not kept: reading the same range again would add them a second time.
+pub(crate) fn unfinished_increment(state: &Path, job: &str) -> Option<Past> {
+    let last = runs(state, Some(job)).ok()?.pop()?;
+    let past = Past::read(&last).ok()?;
+    let is_open = match &past.state {
+        State::Planned | State::Done | State::Aborted => false,
+        State::Failed(failure) => !failure.is_cleaned,
+        State::Writing | State::Publishing | State::Aborting => true,
+    };
+    let plan = &past.run.plan;
+    let is_inserted = plan.increment.is_some() && plan.write.mode == WriteMode::Insert;
+    (is_open && is_inserted).then_some(past)
 }
 
 fn folders(path: &Path) -> Result<Vec<PathBuf>> {

@@ -12,8 +12,8 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 use transload_plugin_api::{
-    Column, Guarantee, SourceFiles, SourceSchema, Split, SplitAbility, SplitRequest, TargetInfo,
-    WriteDraft, WriteMode, WritePlan,
+    Column, Guarantee, KeepWatermark, KeptWatermark, SourceFiles, SourceSchema, Split,
+    SplitAbility, SplitRequest, TargetInfo, WriteDraft, WriteMode, WritePlan,
 };
 
 pub(crate) use sample::Sample;
@@ -23,7 +23,8 @@ pub(crate) use verdict::Mapping;
 use crate::{
     Result,
     error::Errors,
-    job::{Job, Redactor},
+    increment::{self, PlannedIncrement},
+    job::{Job, OnNull, Redactor},
     journal::SourceShape,
     report::plural,
     stores::{Side, Stores},
@@ -78,6 +79,9 @@ pub(crate) struct Plan {
     pub(crate) inputs: crate::job::Inputs,
     /// The files that are read, if the source is files.
     pub(crate) files: Option<SourceFiles>,
+    /// What is new since the last run, if the job reads only that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) increment: Option<PlannedIncrement>,
     /// The run whose dirty rows this one sends again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replay_of: Option<String>,
@@ -99,16 +103,17 @@ impl Plan {
 
     fn decide(job: &Job, run: String, stores: &Stores) -> Result<Self, Errors> {
         let mut errors = Errors::default();
+        errors.keep(increment::check_mode(job));
         let source = errors.keep(stores.reader.schema());
         let target = errors.keep(stores.writer.inspect());
         let (Some(mut source), Some(target)) = (source, target) else { return Err(errors) };
-        let shape = SourceShape::of(&source);
+        let (shape, own) = (SourceShape::of(&source), source.columns.clone());
         errors.add(&mut source.problems);
         schema::complete(job, &mut source, &target);
         let chosen = errors.keep(schema::choose(job, &source, &target, stores.writer_types()));
         let Some(chosen) = chosen else { return Err(errors) };
         let drafted = drafted(job, run, stores, &source, &target, &chosen);
-        let Some((write, draft)) = errors.keep(drafted) else { return Err(errors) };
+        let Some((mut write, draft)) = errors.keep(drafted) else { return Err(errors) };
         errors.into_result()?;
         let wanted = schema::wanted(job, &chosen, &draft.columns);
         let produced = stores.reader.produces(&wanted)?;
@@ -116,10 +121,21 @@ impl Plan {
             verdict::judge(job, &chosen, &produced, &draft.columns, stores.parses_text())?;
         let max = job.channel.parallelism.get();
         let ability = guarantee::needed_ability(&write, &draft);
-        let request = SplitRequest { max, columns: produced, ability };
+        let kept = draft.watermark.as_ref();
+        let asked = job.incremental.as_ref();
+        let asked = asked.map(|asked| increment::ask(job, asked, &own, &target.name, kept));
+        let asked = asked.transpose()?;
+        let increment = asked.as_ref().map(|asked| asked.increment.clone());
+        let request = SplitRequest { max, columns: produced, ability, increment };
         let mut splits = stores.reader.splits(&request)?;
+        let found = asked.map(|asked| asked.found(job, &splits, &target.name, &write.run));
+        let increment = found.transpose()?;
+        if let (Some(keep), Some(increment)) = (&mut write.watermark, &increment) {
+            keep.next = increment::next(increment)?;
+        }
         let (guarantee, because) = guarantee::level(&write, &draft, &splits);
         guarantee::require(job, guarantee, &because, &splits, ability)?;
+        increment::check_insert(job, guarantee)?;
         let reading = how_read(&mut splits);
         let mut warnings: Vec<_> = job.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(stores.warnings.iter().cloned());
@@ -127,7 +143,10 @@ impl Plan {
         warnings.extend(draft.warnings.iter().cloned());
         warnings.extend(guarantee::between_tasks(job, &write, &splits, &source.keys, &mapping));
         let more = guarantee::without_tokens(stores, &write, guarantee);
+        let (of_increment, about_nulls) = increment.as_ref().map(said).unwrap_or_default();
+        warnings.extend(about_nulls);
         let own = [
+            of_increment,
             added_to(&target, write.mode),
             without_key(&target, &write),
             more.into_iter().collect(),
@@ -160,6 +179,7 @@ impl Plan {
             checkpoint: job.checkpoint.clone(),
             inputs: job.inputs.clone(),
             files: source.files,
+            increment,
             replay_of: None,
             source: shape,
         })
@@ -199,6 +219,37 @@ impl Plan {
     }
 }
 
+/// Where a job's watermark is kept, without a look at the source's rows.
+pub(crate) struct WatermarkHome {
+    /// The plan of a run that only changes the watermark.
+    pub(crate) write: WritePlan,
+    /// What the target keeps; `None` if a file keeps the watermark.
+    pub(crate) kept: Option<KeptWatermark>,
+    /// The target's name.
+    pub(crate) target: String,
+    /// The source's columns.
+    pub(crate) columns: Vec<Column>,
+}
+
+impl WatermarkHome {
+    /// Asks both stores.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub(crate) fn find(job: &Job, run: String, stores: &Stores) -> Result<Self, Errors> {
+        let find = || -> Result<Self, Errors> {
+            let (mut source, target) = (stores.reader.schema()?, stores.writer.inspect()?);
+            let columns = source.columns.clone();
+            schema::complete(job, &mut source, &target);
+            let chosen = schema::choose(job, &source, &target, stores.writer_types())?;
+            let (write, draft) = drafted(job, run, stores, &source, &target, &chosen)?;
+            let write = WritePlan { columns: draft.columns, ..write };
+            Ok(Self { write, kept: draft.watermark, target: target.name, columns })
+        };
+        find().map_err(|errors| errors.located(&job.places))
+    }
+}
+
 /// The writer's plan and what the writer makes of it.
 fn drafted(
     job: &Job,
@@ -215,6 +266,7 @@ fn drafted(
     let mut draft = stores.writer.draft(&write)?;
     if draft.problems.is_empty() && guarantee::needs_tokens(job, &draft) {
         write.tokens = Some(job.tokens.clone());
+        write.watermark = job.incremental.as_ref().map(|_| KeepWatermark::default());
         draft = stores.writer.draft(&write)?;
     }
     let mut errors = Errors::default();
@@ -246,7 +298,34 @@ fn write_plan(job: &Job, run: String, chosen: &schema::Chosen, key: keys::Chosen
         is_resumed: false,
         max_dirty: job.dirty.most_rows(),
         task_buffer: Some(job.channel.task_buffer()),
+        watermark: None,
     }
+}
+
+/// What an increment leaves out, as notes, and as warnings where rows are.
+fn said(increment: &PlannedIncrement) -> (Vec<String>, Vec<String>) {
+    let column = &increment.columns[0];
+    let (mut notes, mut warnings) = (Vec::new(), Vec::new());
+    let is_exact = increment.from.as_ref().is_none_or(|from| from.starts_with("> "));
+    if is_exact && !increment.is_step {
+        let ties = if increment.columns.len() == 1 { " or equal" } else { "" };
+        notes.push(format!(
+            "rows that are committed after this plan with a smaller{ties} `{column}` than the \
+             watermark are read by no run: `lookback` reads the last ones again"
+        ));
+    }
+    match (increment.nulls, increment.on_null) {
+        (0, _) | (_, OnNull::Fail) => {}
+        (rows, OnNull::Skip) => {
+            let rows = plural(rows, "row has", "rows have");
+            warnings.push(format!("{rows} no value in `{column}` and will not be read"));
+        }
+        (rows, OnNull::Load) => {
+            let rows = plural(rows, "row has", "rows have");
+            notes.push(format!("{rows} no value in `{column}`; every run reads them"));
+        }
+    }
+    (notes, warnings)
 }
 
 /// How the splits are read, in their own words, each sentence once. The splits keep none of it: it is

@@ -44,6 +44,7 @@ use self::remains::Remains;
 use crate::{
     Error, Exit,
     engine::{Outcome, Rates, Reached, TaskStats},
+    increment::PlannedIncrement,
     job::Inputs,
     journal::RunFolder,
     plan::Plan,
@@ -93,6 +94,9 @@ pub(crate) struct Report {
     pub(crate) discarded: u64,
     /// What a run that failed has left in the target, and what running the job again does.
     pub(crate) remains: Vec<String>,
+    /// What was new since the run before, if the job reads only that; `after` holds if the run is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) increment: Option<PlannedIncrement>,
     /// Where the run continued, if an earlier process had begun it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resumed: Option<Resumed>,
@@ -213,6 +217,7 @@ impl Report {
             rows,
             discarded: discarded.unwrap_or_default(),
             remains: sentences,
+            increment: plan.increment.clone(),
             resumed: None,
             resume,
             dirty_met: outcome.dirty_met,

@@ -10,6 +10,7 @@ use crate::{
     convert::Verdict,
     copy::in_flags,
     escape,
+    increment::{PlannedIncrement, Watermark},
     job::Inputs,
     plan::{Mapping, Plan},
 };
@@ -60,6 +61,9 @@ fn head(page: &mut Page, plan: &Plan) {
     let because =
         if plan.because.is_empty() { String::new() } else { format!(": {}", plan.because) };
     page.pair(0, "guarantee", LABEL, &format!("{}{because}", plan.guarantee.word()));
+    if let Some(increment) = &plan.increment {
+        describe_increment(page, increment);
+    }
     if let Some(words) = memory(plan) {
         page.pair(0, "memory", LABEL, &words);
     }
@@ -74,6 +78,32 @@ fn inputs(page: &mut Page, inputs: &Inputs) {
         let words = inputs.parameters.iter().map(|(name, value)| format!("{name}={value}"));
         page.pair(0, "parameters", LABEL, &words.collect::<Vec<_>>().join(", "));
     }
+}
+
+/// The watermark before the run, what is read, and the watermark after it.
+fn describe_increment(page: &mut Page, increment: &PlannedIncrement) {
+    let PlannedIncrement { columns, before, from, to, after, .. } = increment;
+    page.pair(0, "increment", LABEL, &columns.join(", then "));
+    let from = from.as_deref().unwrap_or("all rows");
+    let range = match to {
+        Some(to) => format!("{from}, {to}"),
+        None => format!("{from}: no row is new"),
+    };
+    if !increment.is_step {
+        let place = match (&increment.table, &increment.file) {
+            (Some(table), _) => table.clone(),
+            (None, Some(file)) => file.0.display().to_string(),
+            (None, None) => "nowhere".to_owned(),
+        };
+        let shown = before.as_ref().map_or("none".to_owned(), Watermark::shown);
+        page.pair(2, "watermark", LABEL, &format!("{shown} (kept in {place})"));
+    }
+    page.pair(2, "reads", LABEL, &range);
+    let afterwards = match after {
+        Some(after) => after.shown(),
+        None => "the watermark stays".to_owned(),
+    };
+    page.pair(2, "afterwards", LABEL, &afterwards);
 }
 
 /// What a run takes at most, where the writer keeps more than the batches that `buffer` bounds.

@@ -8,7 +8,10 @@ use super::{
     Bottleneck, Limits, Report,
     page::{Page, Style},
 };
-use crate::{Exit, escape};
+use crate::{
+    Exit, escape,
+    increment::{PlannedIncrement, Watermark},
+};
 
 /// Warnings of the run shown; the report has all of them.
 const WARNINGS: usize = 10;
@@ -23,6 +26,9 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
     let mut line = |label: &str, text: &str| page.pair(2, label, LABEL, text);
     let Report { rows_read, dirty_met, discarded, .. } = *report;
     line("rows", &rows(rows_read, &report.rows, dirty_met, discarded));
+    if let Some(increment) = &report.increment {
+        line("increment", &of_increment(increment, report.status == Exit::Done));
+    }
     if let Some(resumed) = &report.resumed {
         line("resumed", &resumed.words());
     }
@@ -74,6 +80,24 @@ fn title(page: &mut Page, report: &Report) {
     let env = environment.as_ref().map(|env| format!(", environment {env}")).unwrap_or_default();
     let time = duration(report.elapsed_ms);
     page.led(0, (style, &format!("{job} {ended}")), &format!(" in {time}  (run {run}{env})"));
+}
+
+/// The range that was read, and the watermark.
+fn of_increment(increment: &PlannedIncrement, is_done: bool) -> String {
+    let PlannedIncrement { columns, before, from, to, after, .. } = increment;
+    let from = from.as_deref().unwrap_or("all rows");
+    let to = to.as_ref().map_or(": no row was new".to_owned(), |to| format!(", {to}"));
+    let range = format!("{} {from}{to}", columns[0]);
+    if increment.is_step {
+        return range;
+    }
+    match (after, is_done) {
+        (Some(after), true) => format!("{range}; the watermark is {}", after.shown()),
+        _ => {
+            let shown = before.as_ref().map_or("none".to_owned(), Watermark::shown);
+            format!("{range}; the watermark stays {shown}")
+        }
+    }
 }
 
 /// The outcome of all rows that were read. `dirty_met` counts those of chunks rolled back, too.

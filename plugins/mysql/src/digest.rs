@@ -4,8 +4,8 @@
 
 use transload_plugin_api::{Column, DigestRequest, LogicalType, Result};
 use transload_tables::{
-    Description, Dialect as _, DigestKey, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys,
-    RangeDigest, Relation, Source, TextKind, parts_of,
+    Description, Dialect as _, DigestKey, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign,
+    KeySql, Keys, RangeDigest, Relation, Source, TextKind, parts_of,
 };
 
 use crate::{
@@ -61,6 +61,9 @@ pub(crate) fn digest(
     else {
         return Ok(None);
     };
+    if key.found.iter().any(|(_, column)| column.column.nullable) {
+        return Ok(None);
+    }
     let Relation::Table(name) = source.relation()? else { return Ok(None) };
     let from = MysqlDialect.quoted_table(name);
     let (after, up_to) = (request.after.clone(), request.up_to.clone());
@@ -103,10 +106,25 @@ fn find<'a>(description: &'a Described, name: &str) -> Option<&'a TableColumn> {
     description.columns.iter().find(same)
 }
 
+/// A key in whose order increments are read: numbers and times, and behind them what the server
+/// compares by its bytes.
+pub(crate) fn key_sql(description: &Described, names: &[String]) -> Option<KeySql> {
+    let Key { columns, texts, found } = key(description, names)?;
+    let is_fit = |(at, (order, _)): (usize, &(KeyOrder, &TableColumn))| match order {
+        KeyOrder::Integer | KeyOrder::Time => true,
+        KeyOrder::Bytes | KeyOrder::Text => at > 0,
+    };
+    found.iter().enumerate().all(is_fit).then_some(KeySql {
+        names: columns.clone(),
+        columns,
+        texts,
+    })
+}
+
 fn key<'a>(description: &'a Described, names: &[String]) -> Option<Key<'a>> {
     let mut found = Vec::new();
     for name in names {
-        let column = find(description, name).filter(|column| !column.column.nullable)?;
+        let column = find(description, name)?;
         let order = KeyOrder::of(&column.column.logical)?;
         let collation = column.collation.as_deref().unwrap_or_default();
         let is_ordered = match order {

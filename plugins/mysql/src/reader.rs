@@ -6,8 +6,8 @@ use transload_plugin_api::{
     SplitRequest, TableInfo, TablePage, TableRequest,
 };
 use transload_tables::{
-    Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
-    ScanRequest, Select, Snapshot, Source, TableName, known_columns, read_as,
+    Description, Dialect, Division, KeyRange, KeySplit, KeySql, Keys, RangeDigest, ReadDatabase,
+    Relation, ScanRequest, Select, Snapshot, Source, TableName, TextRows, known_columns, read_as,
 };
 
 use crate::{
@@ -204,6 +204,8 @@ impl ReadDatabase for MysqlSource {
     const DIALECT: &'static (dyn Dialect + Sync) = &MysqlDialect;
     const ORDER: &'static str = "give the table a primary key of up to four columns, each a whole \
         number or a text of at most 191 characters";
+    const INCREMENTS: &'static str = "name a column of integers, dates, DATETIME or TIMESTAMP; in `key` \
+        also of BINARY, or of a text with a `_bin` collation";
 
     type Session = Session;
     type Column = TableColumn;
@@ -346,6 +348,14 @@ impl ReadDatabase for MysqlSource {
             return Ok(None);
         }
         digest::digest(session, source, description, request)
+    }
+
+    fn key_sql(&self, description: &Described, key: &[String]) -> Result<Option<KeySql>> {
+        Ok(digest::key_sql(description, key))
+    }
+
+    fn key_rows(&self, session: &mut Session, sql: &str) -> Result<TextRows> {
+        transload_tables::Session::rows(session, "find the range to read", sql)
     }
 
     fn keys_condition(&self, description: &Described, keys: &Keys) -> Result<Option<String>> {

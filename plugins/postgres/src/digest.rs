@@ -4,8 +4,8 @@
 
 use transload_plugin_api::{Column, DigestRequest, LogicalType, Result};
 use transload_tables::{
-    Description, DigestKey, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, Keys, RangeDigest,
-    Relation, Source, TextKind, parts_of,
+    Description, DigestKey, DigestRange, DigestSql, FEWEST, KeyOrder, KeySign, KeySql, Keys,
+    RangeDigest, Relation, Source, TextKind, parts_of,
 };
 
 use crate::{
@@ -66,6 +66,9 @@ pub(crate) fn digest(
     else {
         return Ok(None);
     };
+    if key.found.iter().any(|(_, column)| column.column.nullable) {
+        return Ok(None);
+    }
     let Relation::Table(name) = source.relation()? else { return Ok(None) };
     // Text keys are in the order of their bytes, in UTF-8.
     let facts = "SELECT pg_catalog.current_setting('server_encoding')";
@@ -106,6 +109,22 @@ pub(crate) fn keys_condition(description: &Described, keys: &Keys) -> Result<Opt
     transload_tables::keys_condition(key(description, &keys.key)?, keys)
 }
 
+/// A key in whose order increments are read: numbers and times, and behind them also bytes.
+pub(crate) fn key_sql(description: &Described, names: &[String]) -> Result<Option<KeySql>> {
+    let Some(Key { columns, texts, found }) = key(description, names)? else { return Ok(None) };
+    let is_fit = |(at, (order, _)): (usize, &(KeyOrder, &TableColumn))| match order {
+        KeyOrder::Integer | KeyOrder::Time => true,
+        KeyOrder::Bytes => at > 0,
+        // In the order of the database's collation.
+        KeyOrder::Text => false,
+    };
+    Ok(found.iter().enumerate().all(is_fit).then_some(KeySql {
+        names: columns.clone(),
+        columns,
+        texts,
+    }))
+}
+
 fn key<'a>(description: &'a Described, names: &[String]) -> Result<Option<Key<'a>>> {
     let mut found = Vec::new();
     for name in names {
@@ -113,8 +132,7 @@ fn key<'a>(description: &'a Described, names: &[String]) -> Result<Option<Key<'a
         let order = KeyOrder::of(&column.kind.logical).filter(|_| !column.kind.by_text);
         // Blanks at the end of a `character(n)` do not count.
         let is_padded = column.column.native.starts_with("character(");
-        let is_usable = !column.column.nullable && !is_padded;
-        let Some(order) = order.filter(|_| is_usable) else { return Ok(None) };
+        let Some(order) = order.filter(|_| !is_padded) else { return Ok(None) };
         found.push((order, column));
     }
     if found.is_empty() {

@@ -7,8 +7,8 @@ use transload_plugin_api::{
     SplitRequest, TableInfo, TablePage, TableRequest,
 };
 use transload_tables::{
-    Description, Dialect, Division, KeyRange, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
-    ScanRequest, Snapshot, Source, Sources, TableName, read_as,
+    Description, Dialect, Division, KeyRange, KeySplit, KeySql, Keys, RangeDigest, ReadDatabase,
+    Relation, ScanRequest, Snapshot, Source, Sources, TableName, TextRows, read_as,
 };
 
 use crate::{
@@ -236,6 +236,8 @@ fn part_condition(part: &KeySplit, own: &[TableColumn], is_table: bool) -> Resul
 impl ReadDatabase for PostgresSource {
     const DIALECT: &'static (dyn Dialect + Sync) = &PostgresDialect;
     const ORDER: &'static str = "give the table a key of one column, short and never NULL";
+    const INCREMENTS: &'static str = "name a column of integers, dates or timestamps; in `key` also \
+        of `uuid` or `bytea`";
 
     type Session = Session;
     type Column = TableColumn;
@@ -389,6 +391,14 @@ impl ReadDatabase for PostgresSource {
             return Ok(None);
         }
         digest::digest(session, source, description, request)
+    }
+
+    fn key_sql(&self, description: &Described, key: &[String]) -> Result<Option<KeySql>> {
+        digest::key_sql(description, key)
+    }
+
+    fn key_rows(&self, session: &mut Session, sql: &str) -> Result<TextRows> {
+        transload_tables::Session::rows(session, "find the range to read", sql)
     }
 
     fn keys_condition(&self, description: &Described, keys: &Keys) -> Result<Option<String>> {

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, types::ValueRef};
 use transload_plugin_api::{Column, DigestRequest, Result};
 use transload_tables::{
-    Description, Dialect as _, DigestKey, DigestRange, FEWEST, KeyOrder, KeySplit, Keys,
+    Description, Dialect as _, DigestKey, DigestRange, FEWEST, KeyOrder, KeySplit, KeySql, Keys,
     RangeDigest, ReadDatabase, Relation, ScanRequest, Snapshot, Source,
 };
 use transload_values::{Checksum, Compared, RowDigest};
@@ -34,6 +34,11 @@ pub(crate) fn digest(
     let columns = columns?;
     // What the reader does not make itself, the program would have to convert.
     let is_made = columns.iter().zip(&request.columns).all(|(one, two)| one.logical == two.logical);
+    let is_nullable = |name: &String| {
+        let same = |own: &&Column| own.name.eq_ignore_ascii_case(name);
+        description.columns.iter().find(same).is_none_or(|own| own.nullable)
+    };
+    let is_made = is_made && !request.key.iter().any(is_nullable);
     let Some(key) = key(description, &request.key).filter(|_| is_made) else { return Ok(None) };
     let (after, up_to) = (request.after.clone(), request.up_to.clone());
     let whole = Keys { key: request.key.clone(), after, up_to };
@@ -60,6 +65,15 @@ pub(crate) fn digest(
 /// The condition of a range of keys.
 pub(crate) fn keys_condition(description: &Described, keys: &Keys) -> Result<Option<String>> {
     transload_tables::keys_condition(key(description, &keys.key), keys)
+}
+
+/// A key in whose order increments are read: integers, and behind them also texts in the order of
+/// their bytes. Dates have several forms here.
+pub(crate) fn key_sql(description: &Described, names: &[String]) -> Option<KeySql> {
+    let Key { columns, orders } = key(description, names)?;
+    let is_fit = orders[0] == KeyOrder::Integer;
+    let names: Vec<_> = names.iter().map(|name| SqliteDialect.quoted(name)).collect();
+    is_fit.then(|| KeySql { texts: names.clone(), names, columns })
 }
 
 /// What is read of each part.
@@ -125,7 +139,7 @@ fn key(description: &Described, names: &[String]) -> Option<Key> {
     let (mut columns, mut orders) = (Vec::new(), Vec::new());
     for name in names {
         let same = |own: &&Column| own.name.eq_ignore_ascii_case(name);
-        let own = description.columns.iter().find(same).filter(|own| !own.nullable)?;
+        let own = description.columns.iter().find(same)?;
         let order = KeyOrder::of(&own.logical)?;
         let quoted = SqliteDialect.quoted(&own.name);
         columns.push(match order {

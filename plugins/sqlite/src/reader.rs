@@ -9,8 +9,8 @@ use transload_plugin_api::{
     SplitRequest, TableInfo, TablePage, TableRequest,
 };
 use transload_tables::{
-    Description, Dialect, Division, KeySplit, Keys, RangeDigest, ReadDatabase, Relation,
-    ScanRequest, Select, Snapshot, Source, TableName, no_such_column, read_as,
+    Description, Dialect, Division, KeySplit, KeySql, Keys, RangeDigest, ReadDatabase, Relation,
+    ScanRequest, Select, Snapshot, Source, TableName, TextRows, no_such_column, read_as,
 };
 
 use crate::{
@@ -19,9 +19,11 @@ use crate::{
     decode::can_make,
     dialect::SqliteDialect,
     digest,
+    failure::failure,
     options::ReaderOptions,
     query::{query_columns, query_indexes},
     scan::{Scan, ScanPlan},
+    session::text_rows,
     splits, trial,
 };
 
@@ -108,6 +110,8 @@ impl ReadDatabase for SqliteSource {
     const DIALECT: &'static (dyn Dialect + Sync) = &SqliteDialect;
     const ORDER: &'static str = "read a table with a rowid, or with a primary key of short values; \
         a view has neither";
+    const INCREMENTS: &'static str = "name a column of integers: dates have no type of their own here, \
+        and several forms";
 
     type Session = Connection;
     type Column = Column;
@@ -212,6 +216,14 @@ impl ReadDatabase for SqliteSource {
         request: &DigestRequest,
     ) -> Result<Option<Vec<RangeDigest>>> {
         digest::digest(self, connection, source, description, request)
+    }
+
+    fn key_sql(&self, description: &Described, key: &[String]) -> Result<Option<KeySql>> {
+        Ok(digest::key_sql(description, key))
+    }
+
+    fn key_rows(&self, connection: &mut Connection, sql: &str) -> Result<TextRows> {
+        text_rows(connection, sql).map_err(|error| failure("find the range to read", &error))
     }
 
     fn keys_condition(&self, description: &Described, keys: &Keys) -> Result<Option<String>> {

@@ -216,7 +216,7 @@ pub(crate) fn change(connection: &Connection, doing: &str, sql: &str) -> Result<
     Ok(changed as u64)
 }
 
-fn text_rows(connection: &Connection, sql: &str) -> rusqlite::Result<TextRows> {
+pub(crate) fn text_rows(connection: &Connection, sql: &str) -> rusqlite::Result<TextRows> {
     let mut statement = connection.prepare(sql)?;
     let columns = statement.column_count();
     let cell = |value: ValueRef<'_>| match value {

@@ -104,7 +104,7 @@ impl Tables<'_> {
         folder.keep("plan.json", &plan)?;
         let journal = Journal::create(&folder, &job, &plan)?;
         failpoint("K2");
-        let run = job::Execution { job, stores, plan, folder, journal, resumed: None };
+        let run = job::Execution { job, stores, plan, folder, journal, resumed: None, lock: None };
         Ok(Some(job::perform_in(session, run, pool)?))
     }
 

@@ -3,7 +3,8 @@
 //! triggers, engines) is its `draft` verb's part.
 
 use transload_plugin_api::{
-    Column, Error, Guarantee, Key, Result, Statement, WriteDraft, WriteMode, WritePlan, code,
+    Column, Error, Guarantee, KeptWatermark, Key, Result, Statement, WriteDraft, WriteMode,
+    WritePlan, code,
 };
 
 use crate::{ColumnDefinition, Dialect, TableName, create_table};
@@ -49,6 +50,8 @@ pub struct Draft {
     pub(crate) token_table: Option<String>,
     /// What creates the token tables that are missing.
     pub(crate) token_tables: Vec<String>,
+    /// The job's watermark, if the plan keeps it beside the tokens.
+    pub(crate) watermark: Option<KeptWatermark>,
 }
 
 impl<'a> Drafting<'a> {
@@ -295,7 +298,7 @@ impl<'a> Drafting<'a> {
     /// The draft as the host gets it: the job's own statements around the steps, what a key that
     /// may be NULL means, and the guarantee.
     pub(crate) fn finish(&self, draft: Draft, wording: Wording<'_>) -> WriteDraft {
-        let Draft { columns, create, steps, mut warnings, notes, problems, .. } = draft;
+        let Draft { columns, create, steps, mut warnings, notes, problems, watermark, .. } = draft;
         let mut statements: Vec<_> = create.into_iter().map(plain).collect();
         statements.extend(draft.token_tables.into_iter().map(plain));
         statements.extend(self.plan.before.iter().map(|text| users(text)));
@@ -332,7 +335,7 @@ impl<'a> Drafting<'a> {
             },
         };
         let draft = WriteDraft { columns, statements, guarantee, because, ..WriteDraft::default() };
-        WriteDraft { warnings, notes, problems, ..draft }
+        WriteDraft { warnings, notes, problems, watermark, ..draft }
     }
 }
 

@@ -59,6 +59,7 @@ mod connection_stages;
 mod dialect;
 mod digest;
 mod draft;
+mod increment;
 mod keeper;
 mod key;
 mod leftover;
@@ -103,6 +104,7 @@ pub use digest::{
 pub use draft::{
     Draft, Drafting, Wording, destructive, is_keyed, known_columns, plain, replaced_reference,
 };
+pub use increment::KeySql;
 pub use key::{KeyValue, decode_key, encode_key};
 pub use name::TableName;
 pub use query::Lexis;

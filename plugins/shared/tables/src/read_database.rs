@@ -8,7 +8,9 @@ use transload_plugin_api::{
     TableInfo, TablePage, TableRequest,
 };
 
-use crate::{Dialect, KeySplit, KeyValue, Keys, RangeDigest, Relation, Source, TableName};
+use crate::{
+    Dialect, KeySplit, KeySql, KeyValue, Keys, RangeDigest, Relation, Source, TableName, TextRows,
+};
 
 /// One database that tables are read from. Shared by the readers of all tables of a job and by the
 /// threads of all tasks.
@@ -17,6 +19,8 @@ pub trait ReadDatabase: Send + Sync + 'static {
     const DIALECT: &'static (dyn Dialect + Sync);
     /// The hint where the rows of a table come in no order: what the table would need.
     const ORDER: &'static str;
+    /// The hint where a column cannot hold the watermark of an incremental job: which can.
+    const INCREMENTS: &'static str = "this database has no increments";
 
     /// A connection.
     type Session: Send;
@@ -128,8 +132,31 @@ pub trait ReadDatabase: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// A key in whose order an increment is read, as SQL; `None` if its order is not one that all
+    /// databases share. Its first column may be NULL.
+    ///
+    /// # Errors
+    /// For columns that do not exist.
+    fn key_sql(
+        &self,
+        description: &Description<Self::Column, Self::Table>,
+        key: &[String],
+    ) -> Result<Option<KeySql>> {
+        let _ = (description, key);
+        Ok(None)
+    }
+
+    /// The few rows of a statement about keys, as texts.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    fn key_rows(&self, session: &mut Self::Session, sql: &str) -> Result<TextRows> {
+        let _ = (session, sql);
+        Err(Error::unsupported("this database has no increments"))
+    }
+
     /// The condition that the rows of a range of keys meet, as SQL; `None` if all do. Only of keys
-    /// that [`ReadDatabase::digest`] took.
+    /// that [`ReadDatabase::digest`] or [`ReadDatabase::key_sql`] took. Rows without a key meet none.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`](transload_plugin_api::ErrorKind::Unsupported) for other keys, as

@@ -13,7 +13,9 @@ use transload_plugin_api::{
 
 use crate::{
     Description, Division, KeySplit, Keys, RangeDigest, ReadDatabase, Relation, ScanRequest,
-    Snapshot, Source, decode_split, encode_split, known_columns,
+    Snapshot, Source, decode_split, encode_split,
+    increment::{self, Range, and},
+    known_columns,
     missing::{hidden_table, missing_table},
     query::single_statement,
     sharded::Shard,
@@ -44,6 +46,9 @@ struct SplitData {
     /// Only rows of this range of keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keys: Option<Keys>,
+    /// Only rows of this increment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    range: Option<Range>,
 }
 
 impl<D: ReadDatabase> TableReader<D> {
@@ -93,6 +98,20 @@ impl<D: ReadDatabase> TableReader<D> {
             _ => error.or_grant(&*self.database, session, &self.source)?,
         };
         Ok(explained.of_key(&self.source.key))
+    }
+
+    /// The splits of the source, or of the part of it that the range holds.
+    fn divided(
+        &self,
+        session: &mut D::Session,
+        source: &Source,
+        description: &Description<D::Column, D::Table>,
+        request: &SplitRequest,
+        range: Option<&Range>,
+    ) -> Result<Vec<Split>> {
+        let parts = self.database.divide(session, source, description, request)?;
+        let (relation, is_needed) = (source.relation()?, request.ability.is_some());
+        parts.into_iter().map(|part| split::<D>(part, relation, is_needed, range)).collect()
     }
 
     fn find<'a>(&self, own: &'a [D::Column], name: &str) -> Result<&'a D::Column> {
@@ -158,10 +177,27 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         let relation = self.source.relation()?;
         let mut session = self.database.connect()?;
         let description = self.database.describe(&mut session, relation)?;
-        let request = SplitRequest { max: request.max.max(1), ..request.clone() };
-        let parts = self.database.divide(&mut session, &self.source, &description, &request)?;
-        let is_needed = request.ability.is_some();
-        parts.into_iter().map(|part| split::<D>(part, relation, is_needed)).collect()
+        let mut request = SplitRequest { max: request.max.max(1), ..request.clone() };
+        let Some(increment) = request.increment.take() else {
+            return self.divided(&mut session, &self.source, &description, &request, None);
+        };
+        let database = &*self.database;
+        let found = increment::find(database, &mut session, &self.source, &description, &increment);
+        let (found, range) = found?;
+        let condition = range.condition(database, &description)?;
+        let filter = increment::and(self.source.filter.as_deref(), &condition);
+        let source = Source { filter: Some(filter), ..self.source.clone() };
+        if found.up_to.is_none() {
+            request.max = 1;
+        }
+        let mut splits =
+            self.divided(&mut session, &source, &description, &request, Some(&range))?;
+        if splits.is_empty() {
+            let part = Division::new(KeySplit::whole(Vec::new()), Some(0));
+            splits.push(split::<D>(part, relation, false, Some(&range))?);
+        }
+        splits[0].increment = Some(found);
+        Ok(splits)
     }
 
     fn open(
@@ -170,7 +206,7 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         columns: &[Column],
         after: Option<&Position>,
     ) -> Result<Box<dyn ReadTask>> {
-        let SplitData { part, snapshot, keys } = decode_split(split)?;
+        let SplitData { part, snapshot, keys, range } = decode_split(split)?;
         if after.is_some() && snapshot != Snapshot::Own {
             return Err(Error::retry("the snapshot that the splits share ended with its session")
                 .hint("run the job again"));
@@ -183,6 +219,10 @@ impl<D: ReadDatabase> Reader for TableReader<D> {
         if let Some(keys) = &keys
             && let Some(condition) = self.database.keys_condition(&description, keys)?
         {
+            source.filter = Some(and(source.filter.as_deref(), &condition));
+        }
+        if let Some(range) = range {
+            let condition = range.condition(&*self.database, &description)?;
             source.filter = Some(and(source.filter.as_deref(), &condition));
         }
         for planned in columns {
@@ -217,7 +257,8 @@ fn digest(ranges: Vec<RangeDigest>, request: &DigestRequest) -> Result<Digest> {
         let keys = Keys { key: request.key.clone(), after: after.take(), up_to: end };
         let label = keys.label();
         let part = KeySplit::whole(Vec::new());
-        let data = encode_split(&SplitData { part, snapshot: Snapshot::Own, keys: Some(keys) })?;
+        let (snapshot, keys) = (Snapshot::Own, Some(keys));
+        let data = encode_split(&SplitData { part, snapshot, keys, range: None })?;
         let split = Split { rows: Some(rows), ..Split::new(label, data, SplitAbility::Bounded) };
         whole.rows += rows;
         sum = (high.wrapping_add(sum.0), low.wrapping_add(sum.1));
@@ -228,16 +269,12 @@ fn digest(ranges: Vec<RangeDigest>, request: &DigestRequest) -> Result<Digest> {
     Ok(whole)
 }
 
-/// Both conditions; the line break ends a comment that the first may end in.
-fn and(one: Option<&str>, other: &str) -> String {
-    one.map_or_else(|| other.to_owned(), |one| format!("({one}\n) AND {other}"))
-}
-
 /// A division as the host carries it. `is_needed`: the job's guarantee needs an order.
 fn split<D: ReadDatabase>(
     division: Division,
     relation: &Relation,
     is_needed: bool,
+    range: Option<&Range>,
 ) -> Result<Split> {
     let ability = division.ability();
     let Division { label, part, snapshot, rows, note, hint } = division;
@@ -248,7 +285,7 @@ fn split<D: ReadDatabase>(
     let hint = (ability == SplitAbility::Bounded).then(|| hint.unwrap_or_else(|| order.to_owned()));
     let sorted_by = if is_needed { part.sorted_by() } else { None };
     let note = note.or_else(|| sorted_by.map(|columns| sorted(&columns)));
-    let data = encode_split(&SplitData { part, snapshot, keys: None })?;
+    let data = encode_split(&SplitData { part, snapshot, keys: None, range: range.cloned() })?;
     Ok(Split { rows, table, note, hint, ..Split::new(label, data, ability) })
 }
 

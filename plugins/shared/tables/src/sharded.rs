@@ -197,9 +197,14 @@ impl<R: Shard> Reader for ShardedReader<R> {
 
     fn splits(&self, request: &SplitRequest) -> Result<Vec<Split>> {
         let (_, columns) = self.without_origin(&request.columns);
+        if request.increment.is_some() && self.shards.len() > 1 {
+            return Err(Error::unsupported(
+                "an increment is read from one table, not from several",
+            )
+            .hint("write a job for each table"));
+        }
         let ask = |reader: &R, max| {
-            let columns = columns.clone();
-            reader.splits(&SplitRequest { max, columns, ability: request.ability })
+            reader.splits(&SplitRequest { max, columns: columns.clone(), ..request.clone() })
         };
         let mut whole = Vec::new();
         for (_, reader) in &self.shards {

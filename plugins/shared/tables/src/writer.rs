@@ -275,7 +275,7 @@ impl<D: WriteDatabase> TableWriter<D> {
             self.run_step(run, &doing, sql, step)?;
             run.state = RunState::Published { after: done };
         }
-        self.advance(run, Phase::Done)
+        self.end(run, plan)
     }
 
     /// Removes what the run has left beside the target, and its lock as the last of all.

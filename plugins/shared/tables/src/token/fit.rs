@@ -3,7 +3,7 @@
 
 use transload_plugin_api::{Error, ErrorKind, Result, TargetInfo, TokenTables, code};
 
-use super::Tokens;
+use super::{Tokens, watermark};
 use crate::{TableName, WriteDatabase};
 
 /// What each table needs: its columns, and the keys that must be unique.
@@ -41,6 +41,8 @@ const TASK: Needs = Needs {
     keys: &[&["run_id", "task_id"]],
 };
 
+const WATERMARK: Needs = Needs { columns: watermark::COLUMNS, keys: watermark::KEYS };
+
 struct Needs {
     columns: &'static [&'static str],
     keys: &'static [&'static [&'static str]],
@@ -53,9 +55,12 @@ pub(crate) struct TokenFit {
     pub(crate) create: Vec<String>,
     /// What makes tokens impossible.
     pub(crate) problem: Option<Error>,
+    /// The table of the watermark is there.
+    pub(crate) has_watermark: bool,
 }
 
-/// Looks at the token tables and changes nothing.
+/// Looks at the token tables, and at that of the watermark if the plan keeps one there, and changes
+/// nothing.
 ///
 /// # Errors
 /// A lost connection, the stop signal.
@@ -64,9 +69,14 @@ pub(crate) fn check<D: WriteDatabase>(
     session: &mut D::Session,
     tables: &TokenTables,
     tokens: &Tokens,
+    has_watermark: bool,
 ) -> Result<TokenFit> {
     let (mut fit, mut missing) = (TokenFit::default(), Vec::new());
-    for ((name, create), needs) in tokens.ddl().into_iter().zip([RUN, TASK]) {
+    let mut all: Vec<_> = tokens.ddl().into_iter().zip([RUN, TASK]).collect();
+    if has_watermark {
+        all.push(((&tokens.watermark, tokens.watermark_ddl()), WATERMARK));
+    }
+    for ((name, create), needs) in all {
         if let Some(limit) = D::DIALECT.passed_limit(&name.table) {
             let message = format!(
                 "`{}`, the name of a table for commit tokens, is longer than {limit}",
@@ -79,6 +89,7 @@ pub(crate) fn check<D: WriteDatabase>(
             Some(table) => {
                 let found = check_table(database, session, name, table, &needs)?;
                 fit.problem = fit.problem.or(found);
+                fit.has_watermark |= std::ptr::eq(name, &raw const tokens.watermark);
             }
             None => {
                 missing.push(format!("`{}`", D::DIALECT.shown(name)));

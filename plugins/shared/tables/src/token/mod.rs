@@ -11,10 +11,12 @@
 //! | | `seq` | how many chunks are committed |
 //! | | `checkpoint` | what the host passed with the last of them |
 //! | | `owner_id`, `owner_start` | the session of the last claim |
+//! | `watermark` | `value` | where the last run of an incremental job ended: one row for each job and target |
 
 mod fit;
 mod run;
 mod task;
+mod watermark;
 
 use transload_plugin_api::{Error, Result, TokenTables, code};
 
@@ -53,6 +55,7 @@ pub(crate) struct Tokens {
     dialect: &'static (dyn Dialect + Sync),
     run: TableName,
     task: TableName,
+    watermark: TableName,
     /// The run's id.
     id: String,
 }
@@ -68,7 +71,8 @@ impl Tokens {
         let schema = tables.schema.clone().or_else(|| target?.schema.clone());
         let named =
             |end: &str| TableName { schema: schema.clone(), table: tables.prefix.clone() + end };
-        Self { dialect, run: named("run"), task: named("task"), id: id.to_owned() }
+        let (run, task, watermark) = (named("run"), named("task"), named("watermark"));
+        Self { dialect, run, task, watermark, id: id.to_owned() }
     }
 
     /// What creates the tables.
@@ -97,7 +101,8 @@ impl Tokens {
     /// As [`Tokens::ddl`], with the schema if the job names one: for an administrator.
     pub(crate) fn script(&self, tables: &TokenTables) -> Vec<String> {
         let schema = tables.schema.as_deref().and_then(|schema| self.dialect.create_schema(schema));
-        schema.into_iter().chain(self.ddl().map(|(_, sql)| sql)).collect()
+        let all = schema.into_iter().chain(self.ddl().map(|(_, sql)| sql));
+        all.chain([self.watermark_ddl()]).collect()
     }
 
     /// The table of the runs' rows.

@@ -43,7 +43,7 @@ impl Phase {
 /// The row of a run, as this process holds it.
 pub(crate) struct RunToken {
     pub(crate) tokens: Tokens,
-    epoch: u64,
+    pub(super) epoch: u64,
     pub(crate) phase: Phase,
     /// How many of the plan's statements have run, `before` and `after` together.
     pub(crate) step: usize,

@@ -20,14 +20,22 @@ impl<D: WriteDatabase> TableWriter<D> {
         plan: &WritePlan,
         draft: &mut Draft,
     ) -> Result<()> {
-        let (Some((tokens, _)), Some(tables)) = (self.tokens(session, plan)?, &plan.tokens) else {
+        let (Some((tokens, target)), Some(tables)) = (self.tokens(session, plan)?, &plan.tokens)
+        else {
             return Ok(());
         };
         draft.token_table = Some(tokens.shown());
         if draft.no_tokens.is_some() {
             return Ok(());
         }
-        let fit = token::check(&*self.database, session, tables, &tokens)?;
+        let has_watermark = plan.watermark.is_some();
+        let fit = token::check(&*self.database, session, tables, &tokens, has_watermark)?;
+        if has_watermark {
+            draft.watermark = Some(match fit.has_watermark && fit.problem.is_none() {
+                true => tokens.kept(session, &plan.job, &target)?,
+                false => tokens.without_watermark(),
+            });
+        }
         draft.problems.extend(fit.problem);
         draft.token_tables = fit.create;
         if D::COMMITS_DDL {
@@ -68,6 +76,26 @@ impl<D: WriteDatabase> TableWriter<D> {
             match advanced {
                 Err(error) if error.kind == ErrorKind::Connection && !is_last => {}
                 advanced => return advanced,
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::advance`] to the run's end, with the watermark that the plan keeps.
+    pub(super) fn end(&self, run: &mut Run<D::Session>, plan: &WritePlan) -> Result<()> {
+        let Some(keep) = &plan.watermark else { return self.advance(run, Phase::Done) };
+        for is_last in [false, true] {
+            let Some(mut token) = run.token.take() else { return Ok(()) };
+            let ended = self.session(run).and_then(|job| {
+                let session = &mut job.session;
+                let found = self.tokens(session, plan)?;
+                let target = found.map(|(_, target)| target).unwrap_or_default();
+                token.end_with_watermark(session, keep, &plan.job, &target)
+            });
+            run.token = Some(token);
+            match ended {
+                Err(error) if error.kind == ErrorKind::Connection && !is_last => {}
+                ended => return ended,
             }
         }
         Ok(())
@@ -126,7 +154,8 @@ impl<D: WriteDatabase> TableWriter<D> {
         else {
             return Ok(());
         };
-        let fit = token::check(&*self.database, session, tables, &tokens)?;
+        let has_watermark = plan.watermark.is_some();
+        let fit = token::check(&*self.database, session, tables, &tokens, has_watermark)?;
         if let Some(problem) = fit.problem {
             return Err(problem);
         }
@@ -145,6 +174,9 @@ impl<D: WriteDatabase> TableWriter<D> {
         }
         failpoint("K2");
         let token = RunToken::take(session, tokens, plan, &target)?;
+        if has_watermark {
+            token.tokens.make_watermark(session, &plan.job, &target)?;
+        }
         self.note_phase(run, plan, token);
         Ok(())
     }
