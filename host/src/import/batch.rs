@@ -16,7 +16,7 @@ use super::{
     job_text::{JobText, pair},
     notes::{Choices, Kind, Note, Notes},
     parameters,
-    sling::Environment,
+    sling_store::Environment,
     tool::{Part, Tool},
     tree::{Item, place_of},
 };

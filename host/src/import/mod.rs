@@ -1,11 +1,11 @@
 //! JOBS OF OTHER TOOLS: documents of DataX, DataWorks, Sling and pgloader become job files, a connections
-//! file, and notes that say what the old job really did and what became of each of its keys.
+//! file, and notes that say what the old job really did and what each of its keys becomes.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `tree`, `json`, `yaml`, `load` | a document as a tree with places: the JSON that DataX reads, YAML, pgloader's commands |
 //! | `tool` | whose documents these are, and which jobs are in one |
-//! | `datax`, `dataworks`, `sling`, `pgloader` | the documents of one tool: where the parts of a job are |
+//! | `datax`, `dataworks`, `sling`, `sling_store`, `pgloader`, `pgloader_csv` | the documents of one tool: where the parts of a job are |
 //! | `table_source`, `table_target`, `columns`, `select` | sides that are tables |
 //! | `file_source`, `file_target`, `file_format`, `stream` | sides that are files, objects, or generated |
 //! | `address`, `jdbc`, `url`, `percent`, `connections` | where a store is; the connections of all jobs |
@@ -36,8 +36,10 @@ mod notes;
 mod parameters;
 mod percent;
 mod pgloader;
+mod pgloader_csv;
 mod select;
 mod sling;
+mod sling_store;
 mod stream;
 mod summary;
 mod table_source;
@@ -49,6 +51,6 @@ mod yaml;
 
 pub(crate) use batch::{Request, import, keep_report};
 pub(crate) use notes::{CHOICES, Choices};
-pub(crate) use sling::Environment;
+pub(crate) use sling_store::Environment;
 pub(crate) use summary::{describe, markdown};
 pub(crate) use tool::Tool;

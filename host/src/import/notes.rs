@@ -1,4 +1,4 @@
-//! What an import tells: what the old job really did, what became of each key, what is left to do, and
+//! What an import tells: what the old job really did, what each key becomes, what is left to do, and
 //! why something was refused. How it is printed is left to `report`.
 
 use std::collections::BTreeSet;
@@ -189,7 +189,7 @@ impl<'d> Notes<'d> {
         is_repaired
     }
 
-    /// Notes what nobody has read. `known` are keys with the reason why they need not be.
+    /// Notes what was not read. `known` are keys with the reason why they need not be.
     pub(super) fn rest(&mut self, fields: &Fields<'_>, whose: &str, known: &[(&str, &str)]) {
         for (key, item) in fields.rest() {
             match known.iter().find(|(name, _)| *name == key) {

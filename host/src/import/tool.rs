@@ -5,8 +5,8 @@ use super::{
     cx::Cx,
     dataworks, datax,
     json::{self, SyntaxError},
-    load, pgloader,
-    sling::{self, Environment},
+    load, pgloader, sling,
+    sling_store::Environment,
     tree::{Item, Node},
     yaml,
 };

@@ -1,5 +1,5 @@
 //! A document as a tree of values with their places, whatever language it is written in, and access
-//! to it that notices which keys nobody has read. Parsing is left to `json` and `yaml`.
+//! to it that notices which keys were not read. Parsing is left to `json` and `yaml`.
 
 use std::cell::{Cell, RefCell};
 
@@ -104,11 +104,11 @@ impl<'n> Item<'n> {
     }
 }
 
-/// The keys of an object. What is left after all that are known were taken was read by nobody.
+/// The keys of an object. What is left after all that are known were taken was not read.
 pub(super) struct Fields<'n> {
     pub(super) path: String,
     entries: Vec<(&'n Entry, Cell<bool>)>,
-    /// All keys that somebody has looked for.
+    /// All keys that were looked for.
     asked: RefCell<Vec<String>>,
 }
 
