@@ -46,13 +46,10 @@ fn words(text: &str) -> Result<Vec<Word>, SyntaxError> {
             at += rest.find("*/").ok_or_else(|| error("a comment"))? + 2;
         } else if c.is_whitespace() {
             at += c.len_utf8();
-        } else if rest.starts_with("$$") {
-            let end = rest[2..].find("$$").ok_or_else(|| error("a text between `$$`"))?;
-            words.push(Word {
-                text: rest[2..2 + end].trim().to_owned(),
-                offset: at,
-                is_quoted: true,
-            });
+        } else if let Some(inner) = rest.strip_prefix("$$") {
+            let end = inner.find("$$").ok_or_else(|| error("a text between `$$`"))?;
+            let text = inner[..end].trim().to_owned();
+            words.push(Word { text, offset: at, is_quoted: true });
             at += end + 4;
         } else if c == '\'' {
             let end = rest[1..].find('\'').ok_or_else(|| error("a quote"))?;

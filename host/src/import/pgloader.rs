@@ -135,12 +135,11 @@ impl<'n> With<'n> {
     }
 }
 
+/// The lines of a login, the table and its columns, as far as they are named.
+pub(super) type Target = (Vec<Line>, Option<String>, Option<Vec<String>>);
+
 /// The target's connection and the table that the address or TARGET TABLE names.
-pub(super) fn target(
-    cx: &mut Cx<'_>,
-    fields: &Fields<'_>,
-    into: &Item<'_>,
-) -> Option<(Vec<Line>, Option<String>, Option<Vec<String>>)> {
+pub(super) fn target(cx: &mut Cx<'_>, fields: &Fields<'_>, into: &Item<'_>) -> Option<Target> {
     let text = into.node.text()?;
     let (address, parameters) = text.split_once('?').unwrap_or((&text, ""));
     // `?schema.table (a, b)`, or parameters of the address.

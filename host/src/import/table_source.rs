@@ -301,7 +301,7 @@ fn aliases(cx: &mut Cx<'_>, side: &mut Side, item: &Item<'_>, targets: Option<&[
             );
             cx.notes.refuse(item, message, "give both the same columns");
         }
-        (None, Some(_)) if query.is_some_and(|it| super::select::has_star(it)) => {
+        (None, Some(_)) if query.is_some_and(super::select::has_star) => {
             side.columns = None;
             let message =
                 "the query reads all columns: they were mapped by position, and are mapped by name";
