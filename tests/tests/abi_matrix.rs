@@ -281,8 +281,19 @@ fn check_tells_every_stage_of_a_good_library() {
     let findings = check(&fixtures().join("same/libfrozen.so"), &search(&[]));
     let stages: Vec<&str> = findings.iter().map(|finding| finding.stage.as_str()).collect();
     let expected = [
-        "file", "elf", "access", "hash", "trust", "manifest", "load", "layout", "name", "options",
-        "types", "modes",
+        "file",
+        "elf",
+        "access",
+        "hash",
+        "trust",
+        "manifest",
+        "load",
+        "layout",
+        "name",
+        "options",
+        "addresses",
+        "types",
+        "modes",
     ];
     assert_eq!(stages, expected);
     assert!(findings.iter().all(|finding| finding.ok), "{findings:?}");

@@ -339,7 +339,6 @@ fn hundreds_of_tables_take_no_more_memory_than_a_few() {
         peak
     };
     let (few, many) = (peak(20), peak(200));
-    println!("peak memory: {few} bytes for 20 tables, {many} for 200");
     assert!(many < few + (24 << 20), "{few} bytes for 20 tables, {many} for 200");
 }
 

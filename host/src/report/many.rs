@@ -116,7 +116,7 @@ pub(crate) struct TableResult {
     /// Schema and table.
     pub(crate) table: String,
     pub(crate) target: Option<String>,
-    /// `done`, `failed`, `not-begun`, or `done-before` by the process that was resumed.
+    /// `done`, `failed`, `stopped`, `not-begun`, or `done-before` by the process that was resumed.
     pub(crate) status: &'static str,
     pub(crate) run: Option<String>,
     pub(crate) rows: Counters,
@@ -154,13 +154,14 @@ impl TableResult {
             warnings: report.warnings,
             folder: Some(report.folder),
             error: report.error.clone(),
-            ..Self::new(table, if report.error.is_some() { "failed" } else { "done" })
+            ..Self::new(table, report.error.as_ref().map_or("done", ended))
         }
     }
 
     /// Of a table that failed before its first row.
     pub(crate) fn failed(table: String, error: Error) -> Self {
-        Self { error: Some(error), ..Self::new(table, "failed") }
+        let status = ended(&error);
+        Self { error: Some(error), ..Self::new(table, status) }
     }
 
     /// Of a table that an earlier process has done.
@@ -171,6 +172,14 @@ impl TableResult {
     /// Of a table that did not begin.
     pub(crate) fn not_begun(table: String) -> Self {
         Self::new(table, "not-begun")
+    }
+}
+
+/// How a table has ended that has this error.
+fn ended(error: &Error) -> &'static str {
+    match error.exit {
+        Exit::Interrupted | Exit::Terminated => "stopped",
+        _ => "failed",
     }
 }
 
@@ -282,7 +291,8 @@ pub(crate) fn summary_of_tables(page: &mut Page, report: &TablesReport) {
         let count = report.tables.iter().filter(|table| table.status == status).count();
         (count > 0).then(|| format!("{} {}", grouped(count as u64), status.replace('-', " ")))
     };
-    let states = ["done", "done-before", "failed", "not-begun"].into_iter().filter_map(count);
+    let states =
+        ["done", "done-before", "failed", "stopped", "not-begun"].into_iter().filter_map(count);
     page.pair(2, "tables", 14, &states.collect::<Vec<_>>().join(", "));
     let Counters { read, inserted, updated, skipped, dirty } = report.rows;
     let parts =
@@ -293,7 +303,7 @@ pub(crate) fn summary_of_tables(page: &mut Page, report: &TablesReport) {
         if parts.is_empty() { String::new() } else { format!(" = {}", parts.join(" + ")) };
     page.pair(2, "rows", 14, &format!("{} read{outcome}", grouped(read)));
     page.pair(2, "bytes", 14, &format!("{} read", bytes(report.bytes_read)));
-    for table in report.tables.iter().filter(|table| table.error.is_some()) {
+    for table in report.tables.iter().filter(|table| table.status == "failed") {
         let error = table.error.as_ref().map(ToString::to_string).unwrap_or_default();
         page.flow(&format!("  table {}: {error}", table.table));
     }
