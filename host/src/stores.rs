@@ -4,7 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use transload_plugin_api::{Descriptor, Reader, TypeSupport, WriteModeSpec, Writer};
+use transload_plugin_api::{CountSpec, Descriptor, Reader, TypeSupport, WriteModeSpec, Writer};
 
 use crate::{Error, Exit, Result, catalog::Trust, job::Job};
 
@@ -24,6 +24,9 @@ pub(crate) struct Side {
     pub(crate) trust: Option<Trust>,
     /// The connection used, if one was named.
     pub(crate) connection: Option<String>,
+    /// What its counts in the report mean.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) counts: Vec<CountSpec>,
 }
 
 /// The reader and the writer of a job.

@@ -60,12 +60,89 @@ pub struct Descriptor {
     /// The URLs and paths that name its sources and targets on a command line.
     #[serde(default, skip_serializing_if = "Addressing::is_empty")]
     pub addressing: Addressing,
+    /// Its own error codes, such as `ACME-1234`: `transload explain` shows their pages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<CodePage>,
+    /// What [`crate::Reader::counts`] and [`crate::Writer::counts`] count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<CountSpec>,
     /// Present if the plugin reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reader: Option<ReaderDescriptor>,
     /// Present if the plugin writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writer: Option<WriterDescriptor>,
+}
+
+/// One error code of a plugin, with the page that `transload explain` shows.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::CodePage;
+///
+/// let page = "**Cause.** The index is rebuilt.\n\n**What to do.** Run the job again later.";
+/// let code = CodePage::new("ACME-1234", "the index of the table is not ready", page);
+/// assert!(code.covers("ACME-1234"));
+/// assert!(CodePage::new("ACME-...", "a code of the server", page).covers("ACME-99"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodePage {
+    /// Upper case letters, digits and `-`, with the vendor's prefix; or a prefix and `...` for all codes
+    /// that begin with it and have no page of their own.
+    pub code: String,
+    /// One line for the list of codes, without a final period.
+    pub meaning: String,
+    /// Markdown: the cause, an example, what to do.
+    pub page: String,
+}
+
+impl CodePage {
+    /// A code with its page.
+    pub fn new(code: &str, meaning: &str, page: &str) -> Self {
+        Self { code: code.to_owned(), meaning: meaning.to_owned(), page: page.to_owned() }
+    }
+
+    /// Whether the page is about this code.
+    pub fn covers(&self, code: &str) -> bool {
+        match self.code.strip_suffix("...") {
+            Some(prefix) => code.starts_with(prefix),
+            None => self.code == code,
+        }
+    }
+}
+
+/// What one [count](crate::Count) of a plugin means.
+///
+/// # Examples
+/// ```
+/// use transload_plugin_api::CountSpec;
+///
+/// let listed = CountSpec::new("keys_listed", "keys were listed").in_summary();
+/// assert!(listed.summary);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountSpec {
+    /// The name of the count.
+    pub name: String,
+    /// The words behind the number: `keys were listed`.
+    pub doc: String,
+    /// The summary of a run shows it if it is not 0; the report has it anyway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub summary: bool,
+}
+
+impl CountSpec {
+    /// A count that the report alone shows.
+    pub fn new(name: &str, doc: &str) -> Self {
+        Self { name: name.to_owned(), doc: doc.to_owned(), summary: false }
+    }
+
+    /// The summary shows it, too.
+    #[must_use]
+    pub fn in_summary(mut self) -> Self {
+        self.summary = true;
+        self
+    }
 }
 
 /// How a store writes literals, names and comments in SQL. The host needs it to put parameters of a

@@ -255,8 +255,8 @@ pub use backoff::Backoff;
 pub use cancel::{Cancel, Registration};
 pub use count::Count;
 pub use descriptor::{
-    ConflictEffect, Descriptor, Dialect, Guarantee, KeyNeed, Limits, ReaderDescriptor,
-    SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
+    CodePage, ConflictEffect, CountSpec, Descriptor, Dialect, Guarantee, KeyNeed, Limits,
+    ReaderDescriptor, SplitAbility, TypeSupport, WriteMode, WriteModeSpec, WriterDescriptor,
 };
 pub use digest::{Digest, DigestPart, DigestRequest};
 pub use dirty::{DirtyClass, DirtyRow, RowError, RowText};

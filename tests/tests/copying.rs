@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
-use transload_tests::{Ended, Workplace, servers::Product};
+use transload_tests::{Ended, Workplace, sample_folder, servers::Product};
 
 const ROWS: &str = "id,customer,amount\n1,王伟,12.50\n2,\"O\"\"Neil, Ann\",3.00\n3,,7.25\n";
 
@@ -516,4 +516,36 @@ fn servers_are_named_by_urls() {
     }
     let expected = rows(&workplace, "shop:orders");
     assert_eq!(rows(&workplace, &from), expected);
+}
+
+/// What a vendor's plugin declares is all that the program needs: its URLs, the pages of its codes, the
+/// words of its counts.
+#[test]
+fn a_vendors_plugin_is_named_explained_and_counted_by_its_descriptor() {
+    let workplace = Workplace::new();
+    let folder = sample_folder();
+    let own = ["--allow-unsigned-plugins", "--plugins", folder.path().to_str().unwrap()];
+    let run = |arguments: &[&str]| workplace.run(&[arguments, &own].concat());
+    let page = run(&["explain", "[sample-1234]"]);
+    assert_eq!(page.exits(0).stdout, "SAMPLE-1234 (plugin `sample`)\n\nCause. It is late.\n");
+    assert!(run(&["explain", "SAMPLE-77"]).exits(0).stdout.contains("Something else."));
+    let page: Value =
+        serde_json::from_str(&run(&["explain", "SAMPLE-1234", "--output", "json"]).stdout).unwrap();
+    assert_eq!(
+        (&page["plugin"], &page["text"]),
+        (&"sample".into(), &"**Cause.** It is late.".into())
+    );
+    assert!(run(&["explain"]).exits(0).stdout.contains("the sample is asleep (plugin `sample`)."));
+    run(&["explain", "SMPLE-1234"]).exits(2).says("did you mean `SAMPLE-1234`?");
+    let info = run(&["plugin", "info", "sample"]);
+    for words in ["sample:file", "SAMPLE-1234", "verbs were called", "trust     unsigned", "limits"]
+    {
+        assert!(info.exits(0).stdout.contains(words), "{words}: {}", info.stdout);
+    }
+    let info: Value =
+        serde_json::from_str(&run(&["plugin", "info", "sample", "--output", "json"]).stdout)
+            .unwrap();
+    assert_eq!((&info["name"], &info["library"]["trust"]), (&"sample".into(), &"unsigned".into()));
+    let ended = run(&["copy", "sample:x", "generator:", "--max-dirty", "unlimited"]);
+    ended.exits(0).says("7 verbs were called (sample)");
 }

@@ -45,7 +45,14 @@ fn masked(workplace: &Workplace, text: &str) -> String {
     let folder = workplace.path().display().to_string();
     let mut shown = String::new();
     for line in text.replace(&folder, &"/".repeat(folder.len())).lines() {
-        let varies = ["  rate ", "  bottleneck ", "orders done in ", "orders failed in "];
+        let varies = [
+            "  rate ",
+            "  bottleneck ",
+            "orders done in ",
+            "orders failed in ",
+            "  file      ",
+            "  sha256    ",
+        ];
         match varies.iter().find(|start| line.starts_with(**start)) {
             Some(start) => writeln!(shown, "{start}...").unwrap(),
             None => writeln!(shown, "{}", without_run(line)).unwrap(),

@@ -242,6 +242,16 @@ fn the_guides_connector_conforms_and_moves_rows_exactly() {
         lines
     };
     assert_eq!(sorted(&workplace.read("out.csv")), sorted(&workplace.read("in.csv")));
+    // By its own URL, with a page for its codes and its count in the summary.
+    let own = ["--allow-unsigned-plugins", "--plugins", "plugins"];
+    let url = format!("redis://127.0.0.1:{port}/#{prefix}");
+    let ended = workplace.run(&[&["copy", url.as_str(), "copied.csv"], &own[..]].concat());
+    ended.exits(0).says("2,000 keys were listed (redis)");
+    assert_eq!(sorted(&workplace.read("copied.csv")), sorted(&workplace.read("in.csv")));
+    let ended = workplace.run(&[&["preview", &format!("{url}_none")], &own[..]].concat());
+    ended.exits(4).says("[REDIS-COLUMNS]");
+    let page = workplace.run(&[&["explain", "REDIS-COLUMNS"], &own[..]].concat());
+    assert!(page.exits(0).stdout.contains("What to do."), "{page:?}");
     let keys =
         format!("redis-cli -p {port} --raw keys '{prefix}*' | xargs redis-cli -p {port} del");
     assert!(Command::new("sh").args(["-c", &keys]).output().unwrap().status.success());

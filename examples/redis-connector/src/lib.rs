@@ -38,6 +38,26 @@ fn addressing() -> Addressing {
     Addressing { object: "prefix".to_owned(), urls: vec![url], paths: None }
 }
 
+/// The pages of `transload explain`.
+fn codes() -> Vec<CodePage> {
+    let columns = "\
+**Cause.** Nothing has noted the columns of these keys: they were not written by this connector.
+
+**Example.** `the columns of prices are not known`
+
+**What to do.** Name columns and types in the job, in `[reader.schema]`.";
+    let refused = "\
+**Cause.** The server refused a command; its own word follows `REDIS-`.
+
+**Example.** `OOM command not allowed when used memory > 'maxmemory'`
+
+**What to do.** Look the word up in the documentation of Redis.";
+    vec![
+        CodePage::new("REDIS-COLUMNS", "the columns of a prefix are not known", columns),
+        CodePage::new("REDIS-...", "the server refused a command", refused),
+    ]
+}
+
 /// The types whose texts are exact both ways.
 const TYPES: [&str; 20] = [
     "boolean", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32",
@@ -60,6 +80,8 @@ impl Plugin for Redis {
             vendor: "Example".to_owned(),
             options: specs(),
             addressing: addressing(),
+            codes: codes(),
+            counts: vec![CountSpec::new("keys_listed", "keys were listed").in_summary()],
             reader: Some(ReaderDescriptor {
                 types: types.clone(),
                 ability: SplitAbility::Seekable,

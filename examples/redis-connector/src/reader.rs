@@ -1,7 +1,7 @@
 //! Reads the hashes under a prefix in the order of their keys: a split is a range of keys, a position
 //! the last key. Keys are listed when a split is opened, so a run sees those that existed then.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::atomic::Ordering::Relaxed};
 
 use transload_plugin_api::*;
 use transload_values::{CellWords, ColumnParser};
@@ -37,10 +37,15 @@ impl Reader for Store {
         self.prefixes()
     }
 
+    fn counts(&self) -> Result<Vec<Count>> {
+        Ok(vec![Count::new("keys_listed", self.listed.load(Relaxed))])
+    }
+
     fn schema(&self) -> Result<SourceSchema> {
         let prefix = self.prefix()?;
         let columns = self.columns(&mut self.connect()?)?.ok_or_else(|| {
             Error::not_found(format!("the columns of `{prefix}` are not known"))
+                .with_code("REDIS-COLUMNS")
                 .hint("name them in the job: [reader.schema]")
         })?;
         Ok(SourceSchema { columns, ..SourceSchema::default() })

@@ -164,10 +164,12 @@ fn lost(message: String, error: &std::io::Error) -> Error {
 /// The error for a command that the server refuses.
 pub(crate) fn refusal(reason: &str) -> Error {
     let word = reason.split(' ').next().unwrap_or_default();
-    match word {
+    let error = match word {
         "NOAUTH" | "WRONGPASS" | "NOPERM" => Error::denied(reason.to_owned()),
         "OOM" => Error::space(reason.to_owned()),
         "LOADING" | "BUSY" | "TRYAGAIN" => Error::retry(reason.to_owned()),
         _ => Error::other(reason.to_owned()),
-    }
+    };
+    let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_word { error.with_code(&format!("REDIS-{word}")) } else { error }
 }

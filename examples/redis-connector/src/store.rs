@@ -2,7 +2,13 @@
 //! that was committed, `PREFIX:KEY` is a row: a hash with a field for each value that is not NULL.
 //! The texts of the key's values, `%` and `:` escaped, are joined by `:`, so no two keys are one.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use transload_plugin_api::{
     Column, Error, ErrorKind, Finding, Host, LogicalType, Options, Result, TableInfo,
@@ -31,11 +37,14 @@ pub(crate) struct Store {
     /// `[reader.schema]` of the job.
     schema: Vec<Column>,
     pub(crate) host: Host,
+    /// Keys that were listed, for the report.
+    pub(crate) listed: Arc<AtomicU64>,
 }
 
 impl Store {
     pub(crate) fn new(options: &Options, host: Host) -> Result<Self> {
-        Ok(Self { given: options.parse(&specs())?, schema: options.schema.clone(), host })
+        let (given, schema) = (options.parse(&specs())?, options.schema.clone());
+        Ok(Self { given, schema, host, listed: Arc::default() })
     }
 
     pub(crate) fn prefix(&self) -> Result<&str> {
@@ -92,6 +101,7 @@ impl Store {
         // A SCAN may return a key twice.
         keys.sort_unstable();
         keys.dedup();
+        self.listed.fetch_add(keys.len() as u64, Relaxed);
         Ok(keys)
     }
 

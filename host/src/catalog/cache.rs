@@ -43,7 +43,7 @@ impl Identity {
 
 /// The form of what is cached: raised with each field that a descriptor gets, as an entry without it
 /// looks like a plugin that declares nothing there.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// One cached result; a different identity of the file makes it stale.
 #[derive(Clone, Debug, Serialize, Deserialize)]

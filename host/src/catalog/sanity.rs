@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use transload_plugin_api::{
-    Addressing, ConflictEffect, Descriptor, KeyNeed, LogicalType, OptionKind, OptionSpec,
-    TypeSupport, WriteMode, WriteModeSpec,
+    Addressing, CodePage, ConflictEffect, Count, CountSpec, Descriptor, KeyNeed, LogicalType,
+    OptionKind, OptionSpec, TypeSupport, WriteMode, WriteModeSpec, code,
 };
 
 use super::Role;
@@ -22,13 +22,14 @@ fn problem(stage: &'static str, detail: String) -> Problem {
 }
 
 /// The stages, in the order of the checks.
-pub(super) const STAGES: [&str; 5] = ["name", "options", "addresses", "types", "modes"];
+pub(super) const STAGES: [&str; 6] = ["name", "options", "addresses", "codes", "types", "modes"];
 
 /// All mistakes in a descriptor.
 pub(super) fn problems(descriptor: &Descriptor) -> Vec<Problem> {
     let mut found = name_problems(descriptor);
     found.extend(option_problems(descriptor));
     found.extend(address_problems(descriptor));
+    found.extend(code_problems(descriptor));
     let reader_types = descriptor.reader.iter().map(|reader| &reader.types);
     let writer_types = descriptor.writer.iter().map(|writer| &writer.types);
     for types in reader_types.chain(writer_types) {
@@ -156,6 +157,35 @@ fn address_problems(descriptor: &Descriptor) -> Vec<Problem> {
     details
         .extend(missing.map(|key| format!("`{key}` is no option, and a URL or path becomes it")));
     details.into_iter().map(|detail| problem("addresses", detail)).collect()
+}
+
+/// Codes with a prefix that is the plugin's own, and names of counts.
+fn code_problems(descriptor: &Descriptor) -> Vec<Problem> {
+    let mut details = Vec::new();
+    let own = |code: &str| {
+        let is_exact = code::ALL.iter().any(|(own, _)| *own == code);
+        is_exact || code::PREFIXES.iter().any(|(own, _)| code.starts_with(own))
+    };
+    for CodePage { code, meaning, page } in &descriptor.codes {
+        let bare = code.strip_suffix("...").unwrap_or(code);
+        let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
+        let has_prefix = bare.split_once('-').is_some_and(|(prefix, _)| !prefix.is_empty());
+        if !has_prefix || !bare.bytes().all(fits) {
+            details.push(format!("`{code}` is no code such as `ACME-1234`"));
+        }
+        if own(bare) {
+            details.push(format!("`{code}` is a code of the program"));
+        }
+        if meaning.trim().is_empty() || page.trim().is_empty() {
+            details.push(format!("`{code}` has no meaning or no page"));
+        }
+    }
+    for CountSpec { name, doc, .. } in &descriptor.counts {
+        if !Count::new(name, 0).has_name() || doc.trim().is_empty() {
+            details.push(format!("the count `{name}` has no words in snake_case, or no doc"));
+        }
+    }
+    details.into_iter().map(|detail| problem("codes", detail)).collect()
 }
 
 /// Logical types by family name, such as `decimal`.
@@ -303,6 +333,19 @@ mod tests {
         ] {
             assert!(addressed(url).join("; ").contains(expected), "{expected}");
         }
+        for (code, expected) in [
+            ("ACME-1", ""),
+            ("ACME-...", ""),
+            ("acme-1", "is no code such as"),
+            ("ACME", "is no code such as"),
+            ("PLAN-KEY", "a code of the program"),
+            ("PG-1", "a code of the program"),
+        ] {
+            let found = broken(|d| d.codes.push(CodePage::new(code, "a meaning", "a page")));
+            assert!(found.join("; ").contains(expected) && found.is_empty() == expected.is_empty());
+        }
+        let found = broken(|d| d.counts.push(CountSpec::new("Keys", "keys")));
+        assert!(found[0].contains("`Keys`"), "{found:?}");
         let extension = PathForm { extensions: vec![".CSV".into()], ..PathForm::default() };
         let found = broken(|d| d.addressing.paths = Some(extension));
         assert_eq!(found, ["`.CSV` is no extension of a file: lower case, without a dot"]);

@@ -1,11 +1,11 @@
 //! `explain`: the page of an error code. The pages are the sections of `docs/errors.md`, so that the
-//! document and the program say the same.
+//! document and the program say the same; those of a vendor's codes are in the plugin's descriptor.
 
 use serde::Serialize;
-use transload_plugin_api::{Error as PluginError, code};
+use transload_plugin_api::{CodePage, Error as PluginError, code};
 
 use super::{Ended, Session};
-use crate::{Error, Exit, nearest, report::Page};
+use crate::{Error, Exit, catalog::Catalog, nearest, report::Page};
 
 const PAGES: &str = include_str!("../../../docs/errors.md");
 
@@ -15,32 +15,61 @@ struct Section<'a> {
     code: &'a str,
     /// Markdown.
     text: &'a str,
+    /// The plugin that declares it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<&'a str>,
 }
 
 /// Prints the page of a code, or all codes with their meanings if none is given.
 pub(super) fn explain(session: &Session, wanted: Option<&str>) -> Ended {
-    let Some(wanted) = wanted else {
-        session.print(&code::ALL, |page| {
-            let row = |(code, meaning): &(&str, &str)| vec![(*code).into(), meaning.trim().into()];
-            page.table(0, &code::ALL.iter().map(row).collect::<Vec<_>>());
-        })?;
-        return Ok(Exit::Done);
-    };
+    let Some(wanted) = wanted else { return list(session) };
     let wanted = wanted.trim_matches(['[', ']']).to_uppercase();
-    let Some(text) = page(&wanted) else {
-        let codes = code::ALL.iter().map(|(code, _)| *code);
-        let error = PluginError::options(format!("there is no error code `{wanted}`"));
-        let hint = match nearest::nearest(&wanted, codes) {
-            Some(code) => format!("did you mean `{code}`?"),
-            None => "`transload explain` lists all codes; those of other plugins are in their \
-                     documentation"
-                .to_owned(),
-        };
-        return Err(Error::from(error.hint(hint)).into());
+    if let Some(text) = page(&wanted) {
+        return print(session, &wanted, text, None);
+    }
+    let catalog = session.catalog();
+    let of_plugins: Vec<_> = codes(&catalog).collect();
+    // A code's own page goes before that of its prefix.
+    let exact = of_plugins.iter().find(|(_, own)| own.code == wanted);
+    let found = exact.or_else(|| of_plugins.iter().find(|(_, own)| own.covers(&wanted)));
+    if let Some((plugin, own)) = found {
+        return print(session, &wanted, own.page.trim(), Some(plugin));
+    }
+    let own = of_plugins.iter().map(|(_, own)| own.code.as_str());
+    let all = code::ALL.iter().map(|(code, _)| *code).chain(own);
+    let error = PluginError::options(format!("there is no error code `{wanted}`"));
+    let hint = match nearest::nearest(&wanted, all) {
+        Some(code) => format!("did you mean `{code}`?"),
+        None => "`transload explain` lists all codes, also those that plugins declare".to_owned(),
     };
-    let section = Section { code: &wanted, text };
-    session.print(&section, |page| {
-        page.heading(&wanted);
+    Err(Error::from(error.hint(hint)).into())
+}
+
+/// The codes that plugins declare, with the plugin's name.
+fn codes(catalog: &Catalog) -> impl Iterator<Item = (&str, &CodePage)> {
+    let usable = catalog.list().iter().filter(|entry| entry.is_ok());
+    let descriptors = usable.filter_map(|entry| entry.descriptor.as_ref());
+    descriptors.flat_map(|plugin| plugin.codes.iter().map(|code| (plugin.name.as_str(), code)))
+}
+
+fn list(session: &Session) -> Ended {
+    let catalog = session.catalog();
+    let own = code::ALL.iter().map(|(code, meaning)| (*code, meaning.trim().to_owned()));
+    let of_plugins = codes(&catalog)
+        .map(|(plugin, own)| (own.code.as_str(), format!("{} (plugin `{plugin}`).", own.meaning)));
+    let all: Vec<_> = own.chain(of_plugins).collect();
+    session.print(&all, |page| {
+        let row = |(code, meaning): &(&str, String)| vec![(*code).into(), meaning.as_str().into()];
+        page.table(0, &all.iter().map(row).collect::<Vec<_>>());
+    })?;
+    Ok(Exit::Done)
+}
+
+fn print(session: &Session, code: &str, text: &str, plugin: Option<&str>) -> Ended {
+    session.print(&Section { code, text, plugin }, |page| {
+        page.heading(
+            &plugin.map_or(code.to_owned(), |plugin| format!("{code} (plugin `{plugin}`)")),
+        );
         page.gap();
         show(page, text);
     })?;

@@ -449,6 +449,7 @@ fn side(entry: &Entry, descriptor: &Descriptor, connection: Option<&ConnectionNa
         sha256: entry.sha256.clone(),
         trust: entry.trust,
         connection: connection.map(|connection| connection.name.clone()),
+        counts: descriptor.counts.clone(),
     }
 }
 

@@ -1,7 +1,17 @@
 //! `plugin list`, `plugin info` and `plugin check`.
 
+use std::path::Path;
+
+use serde::Serialize;
+use transload_plugin_api::Descriptor;
+
 use super::{Ended, Session, plugin_new, plugin_test, vendor};
-use crate::{Error, Exit, catalog, cli::PluginCommand, report};
+use crate::{
+    Error, Exit,
+    catalog::{self, Entry, Trust},
+    cli::PluginCommand,
+    report,
+};
 
 /// Runs `plugin list`, `info` or `check`.
 pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
@@ -12,9 +22,12 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
             Ok(Exit::Done)
         }
         PluginCommand::Info { name, option: None } => {
-            let descriptor = session.catalog().descriptor(name);
+            let catalog = session.catalog();
+            let descriptor = catalog.descriptor(name);
             let descriptor = descriptor.map_err(Error::unusable_plugin)?;
-            session.print(&descriptor, |page| report::describe_plugin(page, &descriptor))?;
+            let entry = catalog.list().iter().find(|entry| entry.is_ok() && entry.name == *name);
+            let described = Described { descriptor: &descriptor, library: entry.map(library) };
+            session.print(&described, |page| report::describe_plugin(page, &descriptor, entry))?;
             Ok(Exit::Done)
         }
         PluginCommand::Info { name, option: Some(option) } => {
@@ -39,4 +52,26 @@ pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Ended {
             Ok(if sound { Exit::Done } else { Exit::Plugin })
         }
     }
+}
+
+/// A plugin as `--output json` shows it: its descriptor, and the library that it is from.
+#[derive(Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    descriptor: &'a Descriptor,
+    library: Option<Library<'a>>,
+}
+
+/// Whether a library's code may run, and which bytes it is.
+#[derive(Serialize)]
+struct Library<'a> {
+    trust: Option<Trust>,
+    publisher: Option<&'a str>,
+    path: &'a Path,
+    sha256: &'a str,
+}
+
+fn library(entry: &Entry) -> Library<'_> {
+    let Entry { trust, publisher, path, sha256, .. } = entry;
+    Library { trust: *trust, publisher: publisher.as_deref(), path, sha256 }
 }

@@ -46,6 +46,7 @@ pub(super) fn new(session: &Session, args: &PluginNewArgs) -> Ended {
     };
     let words = [
         ("{{name}}", name.clone()),
+        ("{{NAME}}", name.to_uppercase()),
         ("{{crate}}", format!("transload-plugin-{name}")),
         ("{{library}}", format!("transload_plugin_{}", name.replace('-', "_"))),
         ("{{api}}", api),

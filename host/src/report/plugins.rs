@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use transload_plugin_api::{
-    Addressing, ConflictEffect, Descriptor, Error, Finding, KeyNeed, OptionKind, OptionScope,
-    OptionSpec, TypeSupport, WriteModeSpec,
+    Addressing, ConflictEffect, Descriptor, Error, Finding, KeyNeed, Limits, OptionKind,
+    OptionScope, OptionSpec, SplitAbility, TypeSupport, WriteModeSpec,
 };
 
 use super::{
@@ -89,7 +89,7 @@ pub(crate) fn list_findings(page: &mut Page, findings: &[Finding]) {
 }
 
 /// Everything that a plugin declares.
-pub(crate) fn describe_plugin(page: &mut Page, descriptor: &Descriptor) {
+pub(crate) fn describe_plugin(page: &mut Page, descriptor: &Descriptor, entry: Option<&Entry>) {
     let Descriptor { name, version, summary, vendor, .. } = descriptor;
     let vendor = if vendor.is_empty() { String::new() } else { format!(" by {vendor}") };
     page.heading(&format!("{name} {version}{vendor}"));
@@ -113,6 +113,9 @@ pub(crate) fn describe_plugin(page: &mut Page, descriptor: &Descriptor) {
         page.heading(&format!("{role}'s types"));
         page.line(2, &families.join(", "));
     }
+    limits(page, descriptor);
+    codes(page, descriptor);
+    entry.into_iter().for_each(|entry| library(page, entry));
     page.gap();
     page.line(
         0,
@@ -125,6 +128,64 @@ pub(crate) fn describe_plugin(page: &mut Page, descriptor: &Descriptor) {
         page.gap();
         page.heading("example of a job");
         descriptor.example.lines().for_each(|line| page.line(2, line));
+    }
+}
+
+/// Whether its code may run, and which bytes they are.
+fn library(page: &mut Page, entry: &Entry) {
+    let trust = entry.trust.map_or("unknown", Trust::word);
+    let publisher = entry.publisher.as_ref().map(|name| format!(", publisher {name}"));
+    page.gap();
+    page.heading("library");
+    page.pair(2, "trust", LABEL, &format!("{trust}{}", publisher.unwrap_or_default()));
+    page.pair(2, "file", LABEL, &entry.path.display().to_string());
+    page.pair(2, "sha256", LABEL, &entry.sha256);
+}
+
+/// How far the store goes, and how splits are read again.
+fn limits(page: &mut Page, descriptor: &Descriptor) {
+    let mut lines = Vec::new();
+    if let Some(reader) = &descriptor.reader {
+        lines.push(match reader.ability {
+            SplitAbility::Seekable => "reading continues at any row".to_owned(),
+            SplitAbility::Replayable => "a part is read again from its start".to_owned(),
+            SplitAbility::Bounded => "a part that has begun cannot be read again".to_owned(),
+            SplitAbility::Volatile => "rows can be read once only".to_owned(),
+        });
+    }
+    if let Some(writer) = &descriptor.writer {
+        let Limits { identifier_bytes, decimal_digits, packet_bytes, chunk_bytes, transactional } =
+            &writer.limits;
+        lines.extend(identifier_bytes.map(|bytes| format!("names of at most {bytes} bytes")));
+        lines.extend(decimal_digits.map(|digits| format!("decimals of at most {digits} digits")));
+        lines.extend(packet_bytes.map(|it| format!("requests of at most {}", binary_size(it))));
+        lines.extend(chunk_bytes.map(|it| format!("chunks of {} suit it", binary_size(it))));
+        let chunk = if *transactional {
+            "a chunk is one transaction"
+        } else {
+            "a chunk that fails may leave rows"
+        };
+        lines.push(chunk.to_owned());
+    }
+    page.gap();
+    page.heading("limits");
+    lines.iter().for_each(|line| page.line(2, line));
+}
+
+/// Its own error codes, and what its counts mean.
+fn codes(page: &mut Page, descriptor: &Descriptor) {
+    let codes = descriptor.codes.iter().map(|own| (own.code.as_str(), own.meaning.as_str()));
+    let counts = descriptor.counts.iter().map(|own| (own.name.as_str(), own.doc.as_str()));
+    for (heading, rows) in [
+        ("error codes, see `transload explain CODE`", codes.collect::<Vec<_>>()),
+        ("counts in the report", counts.collect()),
+    ] {
+        if !rows.is_empty() {
+            page.gap();
+            page.heading(heading);
+            let row = |(name, doc): &(&str, &str)| vec![(*name).into(), (*doc).into()];
+            page.table(2, &rows.iter().map(row).collect::<Vec<_>>());
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Exit, escape,
     increment::{PlannedIncrement, Watermark},
+    stores::Side,
 };
 
 /// Warnings of the run shown; the report has all of them.
@@ -51,6 +52,11 @@ pub(crate) fn summary(page: &mut Page, report: &Report) {
     line("bottleneck", &bottleneck(&report.bottleneck));
     for (side, counts) in [("source", &report.counts.reader), ("target", &report.counts.writer)] {
         trouble(side, counts).iter().for_each(|words| line("trouble", words));
+    }
+    for (side, counts) in
+        [(&report.reader, &report.counts.reader), (&report.writer, &report.counts.writer)]
+    {
+        counted(side, counts).iter().for_each(|words| line("counted", words));
     }
     line("inputs", &inputs(report));
     let target = escape::line(&report.target);
@@ -181,6 +187,16 @@ fn warnings(page: &mut Page, report: &Report) {
             &format!("and {} in the report", plural(more as u64, "more warning", "more warnings")),
         );
     }
+}
+
+/// `2,000 keys were listed (redis)`: what a plugin wants to be seen.
+fn counted(side: &Side, counts: &[Count]) -> Vec<String> {
+    let met = counts.iter().filter(|count| count.value > 0);
+    let shown = met.filter_map(|count| {
+        let spec = side.counts.iter().find(|spec| spec.summary && spec.name == count.name)?;
+        Some(format!("{} {} ({})", grouped(count.value), spec.doc, side.plugin))
+    });
+    shown.collect()
 }
 
 /// `1 of 322 requests to the target failed and was retried`, for each kind of trouble that was met.

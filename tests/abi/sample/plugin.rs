@@ -21,12 +21,12 @@ use arrow_array::{
 };
 use serde_json::Value;
 use transload_plugin_api::{
-    ChunkOutcome, Column, ConflictEffect, Count, Counters, Descriptor, DirtyRow, Error, Finding,
-    Guarantee, Host, KeyNeed, LogicalType, OptionKind, OptionSpec, Options, Origin, Plugin,
-    Position, ReadBatch, ReadTask, Reader, ReaderDescriptor, Receipt, Result, RowError,
-    SourceSchema, Split, SplitAbility, SplitRequest, TableInfo, TargetInfo, TaskContext,
-    TypeSupport, WriteDraft, WriteMode, WriteModeSpec, WritePlan, WriteTask, Writer,
-    WriterDescriptor, Written, schema_of,
+    Addressing, ChunkOutcome, CodePage, Column, ConflictEffect, Count, CountSpec, Counters,
+    Descriptor, DirtyRow, Error, Finding, Guarantee, Host, KeyNeed, LogicalType, OptionKind,
+    OptionSpec, Options, Origin, Plugin, Position, ReadBatch, ReadTask, Reader, ReaderDescriptor,
+    Receipt, Result, RowError, SourceSchema, Split, SplitAbility, SplitRequest, TableInfo,
+    TargetInfo, TaskContext, TypeSupport, UrlForm, UrlPart, WriteDraft, WriteMode, WriteModeSpec,
+    WritePlan, WriteTask, Writer, WriterDescriptor, Written, schema_of,
 };
 
 /// The plugin.
@@ -58,6 +58,15 @@ impl Plugin for SamplePlugin {
                 OptionSpec::new("block", OptionKind::Boolean, "wait for the stop signal"),
                 OptionSpec::new("password", OptionKind::Text, "a secret").secret(),
             ],
+            addressing: Addressing {
+                urls: vec![UrlForm::new(&["sample"], "sample:file").part(UrlPart::Path, "file")],
+                ..Addressing::default()
+            },
+            codes: vec![
+                CodePage::new("SAMPLE-1234", "the sample is asleep", "**Cause.** It is late."),
+                CodePage::new("SAMPLE-...", "any other", "**Cause.** Something else."),
+            ],
+            counts: vec![CountSpec::new("verbs_called", "verbs were called").in_summary()],
             reader: Some(ReaderDescriptor {
                 types: types.clone(),
                 ability: SplitAbility::Seekable,

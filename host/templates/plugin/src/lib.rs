@@ -19,12 +19,26 @@ pub struct ThePlugin;
 
 export_plugin!(ThePlugin);
 
+/// The code of a file that is not one of this plugin's tables.
+pub(crate) const NO_COLUMNS: &str = "{{NAME}}-COLUMNS";
+
 /// Every option, stated here alone. The host has checked them before the plugin sees them.
 fn specs() -> Vec<OptionSpec> {
     vec![
         OptionSpec::new("path", OptionKind::Path, "The folder of the tables").required().connection(),
         OptionSpec::new("table", OptionKind::Text, "The table").required(),
     ]
+}
+
+/// The pages that `transload explain` shows.
+fn codes() -> Vec<CodePage> {
+    let page = "\
+**Cause.** The first line of the table's file is not the list of its columns.
+
+**Example.** `the first line names no columns`
+
+**What to do.** Remove the file: the next run that writes the table makes it again.";
+    vec![CodePage::new(NO_COLUMNS, "the file of a table does not begin with its columns", page)]
 }
 
 /// `{{name}}:folder#table` on a command line, and `CONNECTION:table`.
@@ -61,6 +75,7 @@ impl Plugin for ThePlugin {
             summary: "tables as files of rows".to_owned(),
             options: specs(),
             addressing: addressing(),
+            codes: codes(),
             // begin reader
             reader: Some(ReaderDescriptor {
                 types: types.clone(),

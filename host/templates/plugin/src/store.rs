@@ -8,6 +8,8 @@ use std::{
 
 use transload_plugin_api::{Column, Error, Finding, Host, LogicalType, Result, TableInfo};
 
+use crate::NO_COLUMNS;
+
 /// A connection to the store, and the table of the job.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -34,8 +36,10 @@ impl Store {
         };
         let mut line = String::new();
         BufReader::new(file).read_line(&mut line)?;
-        let head: Vec<(String, String, bool)> = serde_json::from_str(&line)
-            .map_err(|error| Error::data("the first line names no columns").caused_by(&error))?;
+        let head: Vec<(String, String, bool)> = serde_json::from_str(&line).map_err(|error| {
+            let wrong = Error::data("the first line names no columns").caused_by(&error);
+            wrong.with_code(NO_COLUMNS)
+        })?;
         let column = |(name, logical, nullable): (String, String, bool)| {
             let logical: LogicalType =
                 logical.parse().map_err(|error| Error::data("an unknown type").caused_by(&error))?;
