@@ -14,6 +14,18 @@ macro_rules! codes {
 }
 
 codes! {
+    /// No ADBC driver of that name or path was found.
+    ADBC_DRIVER = "ADBC-DRIVER";
+    /// The library of an ADBC driver cannot be loaded, or is none.
+    ADBC_LOAD = "ADBC-LOAD";
+    /// The manifest of an ADBC driver cannot be used.
+    ADBC_MANIFEST = "ADBC-MANIFEST";
+    /// An ADBC driver reports a failure.
+    ADBC_STATUS = "ADBC-STATUS";
+    /// An ADBC driver did not connect in time.
+    ADBC_TIMEOUT = "ADBC-TIMEOUT";
+    /// A value of an ADBC driver cannot be read in the type of its column.
+    ADBC_VALUE = "ADBC-VALUE";
     /// The name of a file does not show its format, or no plugin has the extension.
     COPY_EXTENSION = "COPY-EXTENSION";
     /// FROM or TO is empty, or belongs to several plugins or to none.
@@ -304,6 +316,7 @@ codes! {
 
 /// Prefixes that a database's own code follows, with what follows them.
 pub const PREFIXES: &[(&str, &str)] = &[
+    ("ADBC-", "the SQLSTATE that an ADBC driver reports, such as `ADBC-23505`"),
     ("MYSQL-", "the server's error number, such as `MYSQL-1213`"),
     ("PG-", "the server's SQLSTATE, such as `PG-23505`"),
 ];

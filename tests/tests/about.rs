@@ -26,7 +26,7 @@ fn the_version_names_all_plugins() {
     let version: Value = serde_json::from_str(&ended.stdout).unwrap();
     let plugins: Vec<_> =
         version["plugins"].as_array().unwrap().iter().map(|plugin| &plugin["name"]).collect();
-    for name in ["file", "generator", "mysql", "object-store", "postgres", "sqlite"] {
+    for name in ["adbc", "file", "generator", "mysql", "object-store", "postgres", "sqlite"] {
         assert!(plugins.iter().any(|found| *found == name), "{name} is not in {plugins:?}");
     }
 }

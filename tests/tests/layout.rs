@@ -189,7 +189,8 @@ fn plugins_and_connections_read_well() {
     assert_layout("connection-test", &workplace, &["connection", "test", "far"]);
 }
 
-const PLUGINS: [&str; 6] = ["file", "generator", "mysql", "object-store", "postgres", "sqlite"];
+const PLUGINS: [&str; 7] =
+    ["adbc", "file", "generator", "mysql", "object-store", "postgres", "sqlite"];
 
 /// Help shows a job that a user can copy.
 #[test]
