@@ -17,6 +17,7 @@ use transload_tests_buckets::Bucket;
 
 /// Documents without commands of their own.
 const OTHERS: &[&str] = &[
+    "adbc.md",
     "README.md",
     "abi.md",
     "dirty-rows.md",
