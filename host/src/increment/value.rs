@@ -47,7 +47,7 @@ impl GrowingValue {
             LogicalType::Date => Self::Date(text.parse().ok()?),
             LogicalType::Timestamp { precision } | LogicalType::TimestampTz { precision } => {
                 let is_utc = matches!(logical, LogicalType::TimestampTz { .. });
-                let digits = u8::try_from(*precision).ok().filter(|digits| *digits <= 6)?;
+                let digits = Some(*precision).filter(|digits| *digits <= 6)?;
                 Self::Time { at: time(text, is_utc)?, digits, is_utc }
             }
             _ => {
