@@ -46,9 +46,12 @@ pub(super) fn state_of(folder: &Path, table: usize) -> PathBuf {
     folder.join("tables").join(format!("{table:05}"))
 }
 
-/// The last run of a table, if it has begun.
+/// The last run of a table, if it has begun. A process that was killed before the journal began had
+/// written nothing.
 pub(super) fn last_run(folder: &Path, table: usize) -> Option<PathBuf> {
-    journal::runs(&state_of(folder, table), None).ok()?.pop()
+    let last = journal::runs(&state_of(folder, table), None).ok()?.pop()?;
+    let has_begun = last.join("journal").exists() || last.join("journal-run").exists();
+    has_begun.then_some(last)
 }
 
 fn is_done(folder: &Path, table: usize) -> bool {
