@@ -337,7 +337,9 @@ fn run_in(workplace: &Workplace, document: &Value, secrets: &[(&str, &str)], par
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     let mut command = workplace.command();
     command.args(["run", "job.toml", "--output", "json"]);
-    params.iter().for_each(|param| drop(command.args(["--param", param])));
+    for param in params {
+        command.args(["--param", param]);
+    }
     for variable in report["variables"].as_array().unwrap() {
         let name = variable["name"].as_str().unwrap();
         let (_, secret) =
