@@ -2,6 +2,7 @@
 //! late it is committed; the watermark follows the rows through kills; what cannot be promised is refused.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test may fail loudly anywhere
+#![allow(clippy::print_stdout)] // how far the long run is, with --nocapture
 
 use std::fmt::Write as _;
 
