@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use transload_plugin_api::{code, failpoint};
+use transload_plugin_api::{Counters, code, failpoint};
 
 use super::{
     super::{Failure, Session, job, resume},
@@ -86,9 +86,11 @@ impl Tables<'_> {
     ) -> Result<Option<Report>, Failure> {
         let last = record::last_run(self.folder.path(), at).filter(|_| self.resume.is_some());
         if let (Some(path), Some(args)) = (last, self.resume) {
-            match Past::read(&path).map(|past| past.state) {
-                Ok(State::Done) => return Ok(None),
-                Ok(State::Aborting | State::Aborted) => {}
+            match Past::read(&path) {
+                Ok(Past { state: State::Done, .. }) => return Ok(None),
+                Ok(Past { state: State::Aborting | State::Aborted, .. }) => {}
+                // What it had made is removed, a new table too: it begins again.
+                Ok(past) if left_nothing(&past) => {}
                 _ => {
                     let folder = RunFolder::open(path, session.redactor.clone())?;
                     let run = resume::continued_run(session, args, folder, false)?;
@@ -150,6 +152,12 @@ impl Tables<'_> {
             session.print_failure(Failure::Error(error.hint(hint)));
         });
     }
+}
+
+/// Whether a run was cleaned up before a row of it was committed.
+fn left_nothing(past: &Past) -> bool {
+    let is_cleaned = matches!(&past.state, State::Failed(failure) if failure.is_cleaned);
+    is_cleaned && past.counters() == Counters::default()
 }
 
 /// The first of the errors of a table.
