@@ -7,7 +7,7 @@ use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::Value;
 use transload_tests::{
-    Running, built,
+    Running, Workplace, built,
     copies::{Copy, ROWS, TOKENS, report},
     wait_until,
 };
@@ -325,4 +325,24 @@ fn a_limit_of_dirty_rows_is_raised_and_the_run_continues() {
     assert_eq!((&report["rows"]["read"], &report["rows"]["dirty"]), (&ROWS.into(), &40.into()));
     assert_eq!(copy.rows(), ROWS - 40);
     assert_eq!(copy.workplace.dirty_rows(&report).len(), 40);
+}
+
+/// A run that fails before its first commit removes the table that it has made. It begins again, and needs
+/// no leave to write rows twice.
+#[test]
+fn a_run_that_left_nothing_begins_again() {
+    let workplace = Workplace::new();
+    workplace.put("in.csv", "id,n\n1,x\n2,2\n3,3\n");
+    let job = |limit: u32| {
+        format!(
+            "[reader]\nplugin = \"file\"\npath = \"in.csv\"\n[reader.schema]\nn = \"int64\"\n[writer]\n\
+             plugin = \"sqlite\"\npath = \"t.db\"\ntable = \"t\"\ncreate_table = true\n[dirty]\n\
+             max_rows = {limit}\n"
+        )
+    };
+    workplace.put("job.toml", job(0));
+    workplace.run(&["run", "job.toml"]).exits(3).says("was empty and is removed again");
+    workplace.put("job.toml", job(1));
+    workplace.run(&["resume", "job"]).exits(0);
+    assert_eq!(workplace.sqlite("t.db", "SELECT n FROM t ORDER BY n"), ["2", "3"]);
 }

@@ -206,7 +206,8 @@ fn report_early_end(session: &Session, reported: Reported, run: Observer) {
             return;
         };
         let is_unknown = outcome.reached == Reached::Unknown;
-        let noted = reported.journal.failed(&error, false, is_unknown);
+        let failure = journal::Failure { is_unknown, ..journal::Failure::new(&error) };
+        let noted = reported.journal.failed(failure);
         let finished = reported.report(outcome).map_err(Failure::Error);
         if let Err(failed) = noted {
             session.say_text(&format!("error: {failed}"));

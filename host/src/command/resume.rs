@@ -263,7 +263,7 @@ fn continued(job: &Job, past: &Past) -> Plan {
     plan.write.task_buffer = Some(job.channel.task_buffer());
     plan.write.before.clone_from(&job.writer.before);
     plan.write.after.clone_from(&job.writer.after);
-    plan.write.is_resumed = past.is_prepared;
+    plan.write.is_resumed = past.is_prepared && !past.left_nothing();
     plan
 }
 
@@ -272,7 +272,8 @@ fn continued(job: &Job, past: &Past) -> Plan {
 fn ensure_repeatable(plan: &Plan, past: &Past, args: &ResumeArgs) -> Result<()> {
     let is_safe = plan.write.tokens.is_some()
         || plan.draft.guarantee >= Guarantee::Convergent
-        || !past.is_prepared;
+        || !past.is_prepared
+        || past.left_nothing();
     if is_safe || args.allow_duplicates {
         return Ok(());
     }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Error, Exit, Result,
-    journal::{Journal, RunFolder},
+    journal::{Failure, Journal, RunFolder},
     plan::Plan,
     stores::Stores,
 };
@@ -224,8 +224,13 @@ impl Driver {
         let failure = shared.stop.failure();
         let is_cleaned = failure.is_none() || job.is_clean();
         if let Some(failure) = &failure {
-            let is_unknown = job.reached() == Reached::Unknown;
-            if let Err(error) = shared.journal.failed(failure, is_cleaned, is_unknown) {
+            let failure = Failure {
+                is_cleaned,
+                is_unknown: job.reached() == Reached::Unknown,
+                is_empty: shared.progress.committed() == Counters::default(),
+                ..Failure::new(failure)
+            };
+            if let Err(error) = shared.journal.failed(failure) {
                 tracing::warn!("{error}");
             }
         }

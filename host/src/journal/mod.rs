@@ -211,10 +211,8 @@ impl Journal {
         Ok(())
     }
 
-    /// The run has failed. `is_cleaned`: what it had staged is removed; `is_unknown`: a commit was
-    /// sent whose outcome is unknown.
-    pub(crate) fn failed(&self, error: &Error, is_cleaned: bool, is_unknown: bool) -> Result<()> {
-        let mut failure = Failure::new(error, is_cleaned, is_unknown);
+    /// The run has failed.
+    pub(crate) fn failed(&self, mut failure: Failure) -> Result<()> {
         failure.message = self.redactor.redact(&failure.message).into_owned();
         self.append(&Record::Failed(failure), true)
     }

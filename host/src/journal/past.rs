@@ -157,6 +157,15 @@ impl Past {
         total
     }
 
+    /// The run has failed before a chunk was committed, and what it had made is removed: it can begin
+    /// again.
+    pub(crate) fn left_nothing(&self) -> bool {
+        match &self.state {
+            State::Failed(failure) => failure.is_cleaned && failure.is_empty && !failure.is_unknown,
+            _ => false,
+        }
+    }
+
     /// A commit may have been sent whose outcome is not known.
     pub(crate) fn is_uncertain(&self) -> bool {
         match &self.state {

@@ -100,17 +100,22 @@ pub(crate) struct Failure {
     pub(crate) is_cleaned: bool,
     /// A commit was sent whose outcome is unknown.
     pub(crate) is_unknown: bool,
+    /// No chunk was committed, also none that the journal could not record.
+    #[serde(default)]
+    pub(crate) is_empty: bool,
 }
 
 impl Failure {
-    pub(super) fn new(error: &Error, is_cleaned: bool, is_unknown: bool) -> Self {
+    /// Of an error: what a run that ended early has left is not known yet.
+    pub(crate) fn new(error: &Error) -> Self {
         Self {
             at: Moment::now().at,
             exit: error.exit as u8,
             code: error.error.code.clone(),
             message: error.error.message.clone(),
-            is_cleaned,
-            is_unknown,
+            is_cleaned: false,
+            is_unknown: false,
+            is_empty: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use transload_plugin_api::{Counters, code, failpoint};
+use transload_plugin_api::{code, failpoint};
 
 use super::{
     super::{Failure, Session, job, resume},
@@ -90,7 +90,7 @@ impl Tables<'_> {
                 Ok(Past { state: State::Done, .. }) => return Ok(None),
                 Ok(Past { state: State::Aborting | State::Aborted, .. }) => {}
                 // What it had made is removed, a new table too: it begins again.
-                Ok(past) if left_nothing(&past) => {}
+                Ok(past) if past.left_nothing() => {}
                 _ => {
                     let folder = RunFolder::open(path, session.redactor.clone())?;
                     let run = resume::continued_run(session, args, folder, false)?;
@@ -152,12 +152,6 @@ impl Tables<'_> {
             session.print_failure(Failure::Error(error.hint(hint)));
         });
     }
-}
-
-/// Whether a run was cleaned up before a row of it was committed.
-fn left_nothing(past: &Past) -> bool {
-    let is_cleaned = matches!(&past.state, State::Failed(failure) if failure.is_cleaned);
-    is_cleaned && past.counters() == Counters::default()
 }
 
 /// The first of the errors of a table.
