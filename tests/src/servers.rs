@@ -50,8 +50,10 @@ pub struct Server {
     pub host: String,
     /// Its port; the proxy's if there is one.
     pub port: u16,
-    user: String,
-    password: String,
+    /// The login that creates databases.
+    pub user: String,
+    /// Its password.
+    pub password: String,
 }
 
 impl Server {

@@ -129,7 +129,7 @@ impl AdbcTask {
     fn connect(&mut self) -> Result<()> {
         let session = self.store.connect(self.store.host.cancel())?;
         session.begin_transactions()?;
-        self.has_savepoints = session.execute("look for savepoints", MARK).is_ok();
+        self.has_savepoints = has_savepoints(&session);
         session.rollback()?;
         self.session = Some(session);
         Ok(())
@@ -217,6 +217,15 @@ impl AdbcTask {
     }
 }
 
+/// Whether a savepoint undoes a statement that has failed. The driver of PostgreSQL knows savepoints, and
+/// sends nothing more but a rollback once a statement has failed.
+fn has_savepoints(session: &Session) -> bool {
+    let succeeds = |sql| session.execute("look for savepoints", sql).is_ok();
+    succeeds(MARK) && !succeeds(BROKEN) && succeeds(BACK)
+}
+
+/// Fails on every database.
+const BROKEN: &str = "SELECT transload_no_column FROM transload_no_table";
 const MARK: &str = "SAVEPOINT transload_rows";
 const BACK: &str = "ROLLBACK TO SAVEPOINT transload_rows";
 const RELEASE: &str = "RELEASE SAVEPOINT transload_rows";

@@ -70,7 +70,8 @@ pub(crate) fn connection_specs() -> Vec<OptionSpec> {
         .connection(),
         text("uri", "The database, in the driver's own form"),
         text("username", "The user, where the driver takes one beside the URI"),
-        text("password", "The password, where the driver takes one beside the URI").secret(),
+        text("password", "The password; it goes into a URI that has a user and no password")
+            .secret(),
         map("options", "Options of the database, by the driver's names"),
         map("connection_options", "Options of each connection, by the driver's names"),
         map("statement_options", "Options of each statement, by the driver's names"),

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState},
     sync::{Arc, LazyLock, Weak, mpsc},
     thread,
@@ -11,6 +12,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 use transload_plugin_api::{Cancel, Error, Host, Result, Waiting, code};
+use zeroize::Zeroizing;
 
 use crate::{
     driver::{Connection, Database, Driver, Failure},
@@ -58,16 +60,21 @@ impl Store {
         let mut add = |key: &str, value: &str| {
             settings.push((key.to_owned(), value.to_owned().into()));
         };
-        if let Some(uri) = &options.uri {
+        let password = self.host.secret("password")?;
+        let in_uri = password.as_ref().zip(options.uri.as_ref());
+        let in_uri = in_uri.and_then(|(password, uri)| with_password(uri, password.expose()));
+        if let Some(uri) = in_uri.as_deref().or(options.uri.as_ref()) {
             hidden.add_uri(uri);
             add("uri", uri);
         }
         if let Some(username) = &options.username {
             add("username", username);
         }
-        if let Some(password) = self.host.secret("password")? {
+        if let Some(password) = password {
             hidden.add(password.expose());
-            add("password", password.expose());
+            if in_uri.is_none() {
+                add("password", password.expose());
+            }
         }
         let maps = [&options.options, &options.connection_options, &options.statement_options];
         for (key, value) in maps.into_iter().flatten() {
@@ -200,4 +207,41 @@ pub(crate) fn pairs(
     options: &std::collections::BTreeMap<String, String>,
 ) -> impl Iterator<Item = (&str, &str)> {
     options.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+}
+
+/// A URI such as `postgresql://user@host/database` with the password behind the user, as drivers expect it
+/// that take no password beside the URI. `None` for other forms, and if it has a password.
+fn with_password(uri: &str, password: &str) -> Option<Zeroizing<String>> {
+    let (scheme, rest) = uri.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@').filter(|(user, _)| !user.contains(':'))?;
+    let mut made = Zeroizing::new(format!("{scheme}://{user}:"));
+    for byte in password.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            made.push(char::from(byte));
+        } else {
+            let _ = write!(made, "%{byte:02X}");
+        }
+    }
+    made.push_str(&rest[user.len()..]);
+    Some(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_behind_the_user_of_a_uri() {
+        for (uri, password, expected) in [
+            ("postgresql://me@db:5432/x?a=b@c", "p", Some("postgresql://me:p@db:5432/x?a=b@c")),
+            ("postgresql://me@db", "p@:/%é", Some("postgresql://me:p%40%3A%2F%25%C3%A9@db")),
+            ("postgresql://me:old@db", "p", None),
+            ("postgresql://db/x?user=me@y", "p", None),
+            ("host=db user=me", "p", None),
+        ] {
+            let made = with_password(uri, password);
+            assert_eq!(made.as_ref().map(|made| made.as_str()), expected, "{uri}");
+        }
+    }
 }
