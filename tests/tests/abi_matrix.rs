@@ -292,6 +292,7 @@ fn check_tells_every_stage_of_a_good_library() {
         "name",
         "options",
         "addresses",
+        "codes",
         "types",
         "modes",
     ];

@@ -13,7 +13,7 @@ use std::{
 use transload_plugin_api::code;
 
 /// Texts in the sources that look like a code and are none.
-const OTHERS: &[&str] = &["AWS-HMAC", "ISO-8859-1", "REPEATABLE-READ"];
+const OTHERS: &[&str] = &["ACME-1", "AWS-HMAC", "ISO-8859-1", "REPEATABLE-READ"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
