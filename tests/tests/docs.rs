@@ -17,13 +17,14 @@ use transload_tests_buckets::Bucket;
 
 /// Documents without commands of their own.
 const OTHERS: &[&str] = &[
-    "adbc.md",
     "README.md",
     "abi.md",
+    "adbc.md",
     "dirty-rows.md",
     "errors.md",
     "flows.md",
     "glossary.md",
+    "importing.md",
     "json.md",
     "plugin-authors.md",
     "plugins.md",
@@ -45,8 +46,14 @@ const ALONE: &[&str] = &[
 const WITH_SERVERS: &[&str] = &["tutorial.md"];
 
 /// Documents with jobs that are only checked.
-const CHECKED: &[&str] =
-    &["../README.md", "job-file.md", "databases.md", "files.md", "repairing-dirty-rows.md"];
+const CHECKED: &[&str] = &[
+    "../README.md",
+    "job-file.md",
+    "databases.md",
+    "files.md",
+    "increments.md",
+    "repairing-dirty-rows.md",
+];
 
 #[test]
 fn documents_without_servers_show_what_the_program_prints() {
