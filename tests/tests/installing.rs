@@ -136,7 +136,7 @@ fn the_plugins_of_this_installation_are_as_its_manifest_says() {
     let list = listed(&list);
     let here: Vec<_> =
         list.iter().filter(|entry| entry["path"].as_str().unwrap().starts_with(plugins)).collect();
-    assert_eq!((names.len(), here.len()), (6, 6));
+    assert_eq!((names.len(), here.len()), (7, 7));
     for entry in here {
         assert_eq!(entry["status"], "ok", "{entry:#}");
     }
