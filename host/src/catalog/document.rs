@@ -79,7 +79,7 @@ impl Document {
 }
 
 /// `FILE:LINE:COLUMN` of an offset in bytes.
-pub(super) fn place(text: &str, file: &Path, offset: usize) -> String {
+pub(crate) fn place(text: &str, file: &Path, offset: usize) -> String {
     let before = &text[..text.floor_char_boundary(offset)];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |begun| begun.chars().count()) + 1;

@@ -53,6 +53,7 @@ use transload_plugin_api::{Descriptor, Error, Plugin, Result, code};
 
 pub(crate) use capabilities::Capabilities;
 pub use check::check;
+pub(crate) use document::place;
 pub use entry::{Entry, Status};
 pub(crate) use install::{Places, Revoke, Summary, candidate, pin, revoke, trust};
 pub(crate) use library::load as load_library;

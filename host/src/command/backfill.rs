@@ -1,19 +1,12 @@
 //! `run --from --to --step`: reads a range of an incremental job again, step by step. Each step is a run
 //! of a process of its own, so that one is ended and reported like any other.
 
-use std::{
-    ffi::OsString,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{ffi::OsString, path::Path, process::Stdio, thread};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use transload_plugin_api::code;
 
-use super::{Ended, Session, job};
+use super::{Ended, Session, job, own_process};
 use crate::{
     Error, Exit, Result,
     cli::{OutputFormat, RunArgs},
@@ -23,8 +16,6 @@ use crate::{
 
 /// The flags that name the whole range, each with a value.
 const RANGE: [&str; 3] = ["--from", "--to", "--step"];
-/// How often a step is looked at.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the steps in order, behind those that were complete before.
 pub(super) fn backfill(session: &Session, args: &RunArgs, state: &Path, range: Backfill) -> Ended {
@@ -101,36 +92,19 @@ fn step(session: &Session, from: &str, to: &str) -> Result<(u8, Option<Value>)> 
     let failed = |error: std::io::Error| {
         Error::new(Exit::Failed, format!("cannot run a step of the backfill: {error}"))
     };
-    let program = std::env::current_exe().map_err(failed)?;
     let is_json = session.output == OutputFormat::Json;
     let stdout = if is_json { Stdio::piped() } else { Stdio::inherit() };
-    let mut command = Command::new(program);
-    command.args(arguments(from, to)).stdin(Stdio::null()).stdout(stdout);
+    let mut command = own_process::command().map_err(failed)?;
+    command.args(arguments(from, to)).stdout(stdout);
     let mut child = command.spawn().map_err(failed)?;
     let output = child.stdout.take();
     let reading =
         thread::spawn(move || output.and_then(|mut it| std::io::read_to_string(&mut it).ok()));
-    let exit = wait(session, &mut child).map_err(failed)?;
+    let status = own_process::wait(&session.stop, &mut child).map_err(failed)?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    let exit = code.unwrap_or(Exit::Failed as u8);
     let text = reading.join().ok().flatten().unwrap_or_default();
     Ok((exit, serde_json::from_str(&text).ok()))
-}
-
-/// Waits for a step, and passes a stop on to it.
-fn wait(session: &Session, child: &mut Child) -> std::io::Result<u8> {
-    let mut is_told = false;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            let code = status.code().and_then(|code| u8::try_from(code).ok());
-            return Ok(code.unwrap_or(Exit::Failed as u8));
-        }
-        if session.stop.is_stopped() && !is_told {
-            is_told = true;
-            let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            // One that has just ended needs no signal.
-            let _ = id.map(|id| kill_process(id, Signal::TERM));
-        }
-        thread::sleep(PAUSE);
-    }
 }
 
 /// Prints how many steps are complete, and the reports of those that ran.

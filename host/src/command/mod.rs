@@ -15,6 +15,7 @@ mod job;
 mod many;
 mod meta_ddl;
 mod new;
+mod own_process;
 mod plugin;
 mod plugin_new;
 mod plugin_test;

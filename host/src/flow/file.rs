@@ -18,7 +18,7 @@ use super::{
     graph::Graph,
     time::ScheduledTime,
 };
-use crate::{Error, Exit, error::Errors};
+use crate::{Error, Exit, catalog::place, error::Errors};
 
 /// How long between two looks at a condition, if the file does not say it.
 const EVERY: Duration = Duration::from_secs(30);
@@ -213,10 +213,7 @@ struct Mistakes<'a> {
 
 impl Mistakes<'_> {
     fn add(&mut self, at: usize, message: String, hint: Option<String>) {
-        let before = &self.text[..self.text.floor_char_boundary(at)];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |begun| begun.chars().count()) + 1;
-        let place = format!("{}:{line}:{column}", self.path.display());
+        let place = place(self.text, self.path, at);
         let error = Error::new(Exit::Usage, message).at(place).code(code::FLOW_FILE);
         self.errors.push(match hint {
             Some(hint) => error.hint(hint),

@@ -3,27 +3,23 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{Asked, look};
 use crate::{
-    Error, Exit,
     catalog::Isolation,
+    command::own_process,
     flow::{FlowJob, JobRecord, JobState},
     journal::{self, Past},
     process,
     report::{local, plural},
     worker::Sandbox,
 };
-
-/// How often a process is asked whether it has ended.
-const TICK: Duration = Duration::from_millis(50);
 
 /// A job that is about to run.
 pub(super) struct JobProcess<'a> {
@@ -91,7 +87,7 @@ impl JobProcess<'_> {
                     self.asked.session.say_text(&format!("{}: {line}", self.job.name));
                 }
             });
-            let status = self.wait(&mut child);
+            let status = own_process::wait(&self.asked.session.stop, &mut child);
             (printed.join().unwrap_or_default(), status)
         });
         let report: Value = serde_json::from_slice(&report).unwrap_or_default();
@@ -121,29 +117,6 @@ impl JobProcess<'_> {
         }
     }
 
-    /// Waits for the process, and passes a stop signal on to it.
-    fn wait(&self, child: &mut Child) -> std::io::Result<std::process::ExitStatus> {
-        let stop = &self.asked.session.stop;
-        let mut is_told = false;
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status);
-            }
-            if stop.is_requested() && !is_told {
-                is_told = true;
-                let signal = match stop.failure().map(|error| error.exit) {
-                    Some(Exit::Terminated) => Signal::TERM,
-                    _ => Signal::INT,
-                };
-                if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-                    // It may have ended meanwhile.
-                    let _ = kill_process(process, signal);
-                }
-            }
-            thread::sleep(TICK);
-        }
-    }
-
     /// The run that continues, if the last one of the job has left one.
     fn to_resume(&self, before: &JobRecord) -> Option<String> {
         if !matches!(before.state, JobState::Failed | JobState::Running) {
@@ -169,10 +142,8 @@ impl JobProcess<'_> {
 
     /// `transload run JOB` or `transload resume RUN`, with the flags of this command.
     fn command(&self, resumed: Option<&str>) -> std::io::Result<Command> {
-        use std::os::unix::process::CommandExt as _;
-
         let session = self.asked.session;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = own_process::command()?;
         match resumed {
             Some(run) => {
                 command.args(["resume", run]);
@@ -202,17 +173,7 @@ impl JobProcess<'_> {
             command.args(["--sandbox", "required"]);
         }
         command.arg("--plugin-memory").arg(policy.memory.to_string());
-        // Ctrl-C reaches this process, which passes it on once.
-        command.process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
     }
-}
-
-/// The error of a job that cannot be looked for.
-pub(super) fn not_met(job: &FlowJob, what: &str) -> Error {
-    use transload_plugin_api::code;
-
-    let message = format!("job `{}` is not ready: {what}", job.name);
-    Error::new(Exit::NotFound, message).code(code::FLOW_READY)
 }

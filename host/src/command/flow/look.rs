@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use transload_plugin_api::code;
 
-use super::{Asked, job_process::not_met};
+use super::Asked;
 use crate::{
     Error, Exit, Result,
     command::{Failure, preview::Source},
@@ -16,6 +16,12 @@ use crate::{
 
 /// How often the instance before is looked at while another process works on it.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The error of a job whose condition is not met.
+fn not_met(job: &FlowJob, what: &str) -> Error {
+    let message = format!("job `{}` is not ready: {what}", job.name);
+    Error::new(Exit::NotFound, message).code(code::FLOW_READY)
+}
 
 /// Waits until the job is ready. `false` if it is left out.
 ///
