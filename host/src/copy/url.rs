@@ -1,6 +1,7 @@
 //! A URL divided into its parts by the form that a plugin declares. What the parts become is left to
 //! `side`. No message repeats the URL, which may hold a password.
 
+use percent_encoding::percent_decode_str;
 use transload_plugin_api::{UrlForm, UrlPart};
 
 /// A part or a query parameter, decoded.
@@ -203,22 +204,13 @@ impl Reading<'_> {
     }
 }
 
-/// `None` for what is no UTF-8 afterwards.
+/// `None` for a `%` that is no escape, and for what is no UTF-8 afterwards.
 fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        if *first != b'%' {
-            bytes.push(*first);
-            rest = after;
-            continue;
-        }
-        let (digits, after) = after.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok().filter(|it| !it.starts_with('+'))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
+    let is_escape = |rest: &str| {
+        rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    text.split('%').skip(1).all(is_escape).then(|| decoded.into_owned())
 }
 
 #[cfg(test)]

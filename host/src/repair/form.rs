@@ -2,6 +2,7 @@
 //! of the row.
 
 use clap::ValueEnum;
+use percent_encoding::percent_decode_str;
 use transload_plugin_api::{Column, RecordDialect, RecordForm};
 use transload_values::JsonRow;
 
@@ -313,26 +314,8 @@ fn push(c: char, record: &mut Vec<u8>) {
 fn of_folder(row: &KeptRow, column: &str) -> Option<String> {
     let parts = row.file.as_deref()?.split('/');
     let value = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| *name == column)?.1;
-    (value != "__HIVE_DEFAULT_PARTITION__").then(|| percent_decoded(value))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let (bytes, mut decoded) = (text.as_bytes(), Vec::new());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    (value != "__HIVE_DEFAULT_PARTITION__")
+        .then(|| percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
 #[cfg(test)]
